@@ -1,0 +1,11 @@
+"""What scores an architecture: features, layers, models, training, calibration, checkpoints.
+
+This package reads graphs and never asks which space they come from.
+"""
+
+from __future__ import annotations
+
+from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.prediction import NotFittedError, Prediction, Predictor
+
+__all__ = ["Hardware", "NotFittedError", "Prediction", "Predictor"]

@@ -1,0 +1,138 @@
+"""What a predictor says of architectures, and what a predictor is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.predictors.hardware import Hardware
+from nasplug.search_spaces import Graph, InputError
+
+__all__ = ["NotFittedError", "Prediction", "Predictor"]
+
+Array = NDArray[np.float64]
+
+
+class NotFittedError(InputError):
+    """A predictor was asked before `fit` was called or weights were loaded."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Predicted quantities of `n` architectures, with their calibrated distribution.
+
+    The distribution of a target is a location-scale family: its quantile at level `levels[k]` is
+    `center + spread * residuals[k]` in the target's own scale (`log` or `linear`).
+
+    Attributes:
+        targets: Names of the columns, such as `("latency",)`; length t.
+        units: Unit of each column, such as `"ms"` or `"%"`.
+        center: Location in the scale of the column, shape `(n, t)`.
+        spread: Positive spread in the same scale, shape `(n, t)`.
+        levels: Increasing probabilities strictly between 0 and 1, shape `(q,)`.
+        residuals: Normalised residuals at these levels, increasing, shape `(q, t)`.
+        log_scale: Whether each column's scale is the natural logarithm.
+        interval: Probability that `lower`..`upper` is meant to cover.
+        zero_shot: True if the device was never measured, so that only its specification speaks.
+    """
+
+    targets: tuple[str, ...]
+    units: tuple[str, ...]
+    center: Array
+    spread: Array
+    levels: Array
+    residuals: Array
+    log_scale: tuple[bool, ...]
+    interval: float = 0.9
+    zero_shot: bool = False
+
+    def __len__(self) -> int:
+        return len(self.center)
+
+    @property
+    def mean(self) -> Array:
+        """Central prediction in units, shape `(n, t)`: the median for a log-scaled column."""
+        return self._to_units(self.center)
+
+    @property
+    def std(self) -> Array:
+        """Half the width of the central 68.27 % interval in units, shape `(n, t)`."""
+        return (self.quantile(0.84134) - self.quantile(0.15866)) / 2
+
+    @property
+    def lower(self) -> Array:
+        """Lower end of the central interval in units, shape `(n, t)`."""
+        return self.quantile((1 - self.interval) / 2)
+
+    @property
+    def upper(self) -> Array:
+        """Upper end of the central interval in units, shape `(n, t)`."""
+        return self.quantile((1 + self.interval) / 2)
+
+    def quantile(self, level: float) -> Array:
+        """The value that lies above the truth with probability `level`; shape `(n, t)`."""
+        normal = np.array([np.interp(level, self.levels, column) for column in self.residuals.T])
+        return self._to_units(self.center + self.spread * normal)
+
+    def probability_at_most(self, bound: float, target: str) -> Array:
+        """Probability that a target is at most `bound` (in its unit); shape `(n,)`."""
+        k = self.column(target)
+        value = (np.log(bound) if bound > 0 else -np.inf) if self.log_scale[k] else bound
+        normal = (value - self.center[:, k]) / self.spread[:, k]
+        result: Array = np.interp(normal, self.residuals[:, k], self.levels, left=0.0, right=1.0)
+        return result
+
+    def column(self, target: str) -> int:
+        """Index of a target's column.
+
+        Raises:
+            InputError: If this prediction has no such target.
+        """
+        if target not in self.targets:
+            raise InputError(f"no target {target!r}; predicted are {', '.join(self.targets)}")
+        return self.targets.index(target)
+
+    def _to_units(self, value: Array) -> Array:
+        columns = [
+            np.exp(value[:, k]) if log else value[:, k] for k, log in enumerate(self.log_scale)
+        ]
+        return np.stack(columns, axis=1) if columns else value
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Learns targets of graphs and predicts them for others."""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the predicted columns."""
+
+    def fit(
+        self, graphs: Sequence[Graph], targets: Array, hardware: Sequence[Hardware] | None = None
+    ) -> None:
+        """Learn from measured graphs.
+
+        Args:
+            graphs: Training graphs.
+            targets: Measured values in units, shape `(graphs, targets)`; NaN where unknown.
+            hardware: Device of each graph, for a predictor that depends on it.
+        """
+
+    def predict(
+        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
+    ) -> Prediction:
+        """Predict graphs.
+
+        Args:
+            graphs: Any number; none gives an empty prediction.
+            hardware: Device, if the predictor depends on one.
+            batch_size: Images a forward pass, for a latency.
+
+        Raises:
+            NotFittedError: If nothing was learned or loaded.
+            InputError: If a device is needed and none is given.
+        """

@@ -1,0 +1,21 @@
+"""What can be built: search spaces, and the graphs that predictors read.
+
+This package needs numpy alone; it knows nothing of torch, of DGL or of studies.
+"""
+
+from __future__ import annotations
+
+from nasplug.search_spaces.errors import InputError
+from nasplug.search_spaces.graph import ATTRIBUTES, Graph
+from nasplug.search_spaces.space import Architecture, FiniteSpace, SearchSpace, names, space
+
+__all__ = [
+    "ATTRIBUTES",
+    "Architecture",
+    "FiniteSpace",
+    "Graph",
+    "InputError",
+    "SearchSpace",
+    "names",
+    "space",
+]

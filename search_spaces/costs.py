@@ -1,0 +1,62 @@
+"""Sizes of single operations: multiply-accumulates, parameters, bytes moved.
+
+Counted as NAS-Bench-201 counts its published "FLOPs": one multiply-accumulate is one FLOP, one
+image, convolutions and linear layers only. A roofline multiplies by two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["FLOAT_BYTES", "Cost", "conv", "elementwise", "linear", "norm", "pool"]
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of an operation on one image.
+
+    Attributes:
+        flops: Multiply-accumulates.
+        params: Trainable parameters.
+        bytes: float32 bytes read and written, parameters included.
+    """
+
+    flops: float = 0.0
+    params: float = 0.0
+    bytes: float = 0.0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.flops + other.flops, self.params + other.params, self.bytes + other.bytes)
+
+    def __mul__(self, times: float) -> Cost:
+        return Cost(self.flops * times, self.params * times, self.bytes * times)
+
+
+def conv(c_in: int, c_out: int, kernel: int, side: int, stride: int = 1, groups: int = 1) -> Cost:
+    """A square convolution without bias; `side` is the output's height and width in pixels."""
+    params = c_out * (c_in // groups) * kernel * kernel
+    read = c_in * (side * stride) ** 2
+    return Cost(params * side * side, params, FLOAT_BYTES * (read + c_out * side**2 + params))
+
+
+def norm(channels: int, side: int) -> Cost:
+    """Batch normalisation with scale and shift."""
+    return Cost(0.0, 2 * channels, FLOAT_BYTES * (2 * channels * side**2 + 2 * channels))
+
+
+def elementwise(channels: int, side: int, inputs: int = 1) -> Cost:
+    """An activation (one input) or an addition (two)."""
+    return Cost(0.0, 0.0, FLOAT_BYTES * (inputs + 1) * channels * side**2)
+
+
+def pool(channels: int, side: int, stride: int = 1) -> Cost:
+    """A pooling; `side` is the output's."""
+    return Cost(0.0, 0.0, FLOAT_BYTES * channels * ((side * stride) ** 2 + side**2))
+
+
+def linear(features_in: int, features_out: int) -> Cost:
+    """A linear layer with bias."""
+    params = features_in * features_out + features_out
+    return Cost(params, params, FLOAT_BYTES * (features_in + features_out + params))

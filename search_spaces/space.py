@@ -1,0 +1,147 @@
+"""Architecture, the SearchSpace protocol, and the registry of spaces."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nasplug.search_spaces.errors import InputError, closest
+from nasplug.search_spaces.graph import Graph
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+__all__ = ["Architecture", "FiniteSpace", "SearchSpace", "names", "space"]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """An immutable point of a space.
+
+    Attributes:
+        space: Name of its space, such as `"nb201"`.
+        text: The form that `SearchSpace.parse` reads; for a benchmark its own string.
+        arch_id: Canonical id: equal for architectures that the space counts as one.
+        key: The space's own encoding.
+    """
+
+    space: str
+    text: str
+    arch_id: str
+    key: Hashable = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class SearchSpace(ABC):
+    """A stateless set of architectures. A random generator is always an argument."""
+
+    name: str
+
+    @abstractmethod
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Optuna's description of the parameters that `from_params` reads."""
+
+    @abstractmethod
+    def from_params(self, params: Mapping[str, Any]) -> Architecture:
+        """The architecture of a trial's parameters.
+
+        Raises:
+            InputError: If a parameter is missing or has no such value.
+        """
+
+    @abstractmethod
+    def to_params(self, arch: Architecture) -> dict[str, Any]:
+        """The parameters of an architecture; `from_params` is its inverse."""
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """An architecture drawn uniformly over the parameters."""
+
+    @abstractmethod
+    def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
+        """A copy with one decision changed to another value."""
+
+    @abstractmethod
+    def neighbors(self, arch: Architecture) -> list[Architecture]:
+        """All architectures that differ in one decision, in a fixed order."""
+
+    @abstractmethod
+    def validate(self, arch: Architecture) -> None:
+        """Check that an architecture belongs to this space.
+
+        Raises:
+            InputError: If it does not.
+        """
+
+    @abstractmethod
+    def parse(self, text: str) -> Architecture:
+        """Read an architecture's text.
+
+        Raises:
+            InputError: If the text is not of this space's form.
+        """
+
+    @abstractmethod
+    def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:
+        """The graph that predictors read, with costs for the network of `task`.
+
+        Args:
+            arch: A member of this space.
+            task: One of `tasks`; the first if it is left out.
+        """
+
+    @property
+    @abstractmethod
+    def tasks(self) -> tuple[str, ...]:
+        """The data sets whose networks the space knows, such as `("cifar10", "cifar100")`."""
+
+    def to_graphs(self, archs: Sequence[Architecture], task: str | None = None) -> list[Graph]:
+        """`to_graph` of many."""
+        return [self.to_graph(arch, task) for arch in archs]
+
+
+class FiniteSpace(SearchSpace):
+    """A space that can be listed, in a fixed order."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Architecture]: ...
+
+    @abstractmethod
+    def index(self, arch: Architecture) -> int:
+        """Position of an architecture in the space's order."""
+
+
+def names() -> list[str]:
+    """Names of the spaces that are installed, plug-ins included."""
+    return sorted({entry.name for entry in entry_points(group="nasplug.spaces")})
+
+
+@cache
+def space(name: str) -> SearchSpace:
+    """Open a search space by name.
+
+    A package adds its own space by an entry point of the group `nasplug.spaces` that names a class
+    (or a function) that returns a `SearchSpace`.
+
+    Args:
+        name: One of `names()`.
+
+    Raises:
+        InputError: If no installed package has a space of that name.
+    """
+    found = [entry for entry in entry_points(group="nasplug.spaces") if entry.name == name]
+    if not found:
+        raise InputError(f"unknown search space {name!r}; known: {closest(name, names())}")
+    made: SearchSpace = found[0].load()()
+    return made
