@@ -4,21 +4,36 @@ from __future__ import annotations
 
 from nasplug.search_spaces.graph import Graph
 
-__all__ = ["DEAD_OPS", "IDLE_OPS", "simplify"]
+__all__ = ["DEAD_OPS", "IDLE_OPS", "prune", "simplify"]
 
 # Their output is zero, so they contribute nothing to a sum.
 DEAD_OPS = frozenset({"none"})
 # Their output is their input, so they can be contracted.
 IDLE_OPS = frozenset({"skip_connect"})
+_COPY = "skip_connect"
+
+
+def prune(graph: Graph) -> Graph:
+    """Drop what cannot influence the output.
+
+    Nodes of `DEAD_OPS` go, then every node that the first node does not reach or that does not
+    reach the last one. First and last node always stay.
+
+    Args:
+        graph: A graph with sums at its nodes, input first and output last.
+
+    Returns:
+        The pruned graph; `graph` itself if there is nothing to drop.
+    """
+    return _rewrite(graph, contract=False)
 
 
 def simplify(graph: Graph) -> Graph:
-    """Drop what cannot influence the output and contract identities.
+    """Prune, then contract identities.
 
-    Nodes of `DEAD_OPS` go, then every node that the first node does not reach or that does not
-    reach the last one, then each identity is replaced by edges from its predecessors to its successors.
-    Where such an edge is there already the sum holds that term twice: one identity node a further
-    copy stays, so that the graph still says how often. First and last node always stay.
+    Each node of `IDLE_OPS` is replaced by edges from its predecessors to its successors. Where such
+    an edge is there already the sum holds that term twice: one identity node a further copy stays,
+    so that the graph still says how often.
 
     Two cells of the same function up to the order of sums become isomorphic graphs; their nodes may
     come in another order.
@@ -29,8 +44,13 @@ def simplify(graph: Graph) -> Graph:
     Returns:
         The simplified graph; `graph` itself if there is nothing to do.
     """
+    return _rewrite(graph, contract=True)
+
+
+def _rewrite(graph: Graph, contract: bool) -> Graph:
     ops, last = graph.ops, len(graph) - 1
-    if not (DEAD_OPS.intersection(ops) or IDLE_OPS.intersection(ops)) and _all_alive(graph):
+    idle = IDLE_OPS if contract else frozenset()
+    if not (DEAD_OPS.intersection(ops) or idle.intersection(ops)) and _all_alive(graph):
         return graph
     # counts[target][source] = how often the sum at `target` holds the output of `source`
     counts: list[dict[int, int]] = [{} for _ in ops]
@@ -44,26 +64,23 @@ def simplify(graph: Graph) -> Graph:
         for source, times in counts[node].items():
             if not reached[source]:
                 continue
-            if ops[source] in IDLE_OPS and source != 0:
+            if ops[source] in idle and source != 0:
                 for origin, inner in counts[source].items():
                     terms[origin] = terms.get(origin, 0) + times * inner
             else:
                 terms[source] = terms.get(source, 0) + times
         counts[node] = terms
         reached[node] = bool(terms)
-    alive = [False] * (last + 1)
-    alive[last] = True
+    alive = [node in (0, last) for node in range(last + 1)]
     for node in range(last, 0, -1):
         if alive[node]:
             for source in counts[node]:
                 alive[source] = True
-    alive[0] = True
     return _rebuild(graph, counts, [node for node in range(last + 1) if alive[node]])
 
 
 def _rebuild(graph: Graph, counts: list[dict[int, int]], kept: list[int]) -> Graph:
     """The graph over `kept`, with an identity node for each copy of an edge beyond the first."""
-    idle = next(iter(sorted(IDLE_OPS)))
     copies = {
         node: [
             (source, k) for source in sorted(counts[node]) for k in range(counts[node][source] - 1)
@@ -80,7 +97,7 @@ def _rebuild(graph: Graph, counts: list[dict[int, int]], kept: list[int]) -> Gra
         for source in copies:
             extra.append(len(ops))
             edges.append((place[source], len(ops)))
-            ops.append(idle)
+            ops.append(_COPY)
             rows.append(None)
         place[node] = len(ops)
         ops.append(graph.ops[node])

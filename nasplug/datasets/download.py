@@ -1,0 +1,194 @@
+"""Bring upstream files into the cache, whole and verified or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from nasplug.datasets.registry import UPSTREAM, DataFile
+from nasplug.predictors.files import atomic_path
+from nasplug.search_spaces.errors import InputError
+
+__all__ = [
+    "cache_dir",
+    "cached_path",
+    "fetch_files",
+    "file_status",
+    "is_lfs_pointer",
+    "local_mirror",
+    "sha256_of",
+]
+
+_TIMEOUT = (10.0, 60.0)  # seconds to connect, seconds between two pieces
+_LFS_START = b"version https://git-lfs.github.com/spec/"
+
+
+def cache_dir() -> Path:
+    """The cache folder: `NASPLUG_CACHE`, or else `nasplug` in the user's cache folder."""
+    chosen = os.environ.get("NASPLUG_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("nasplug"))
+
+
+def cached_path(file: DataFile) -> Path:
+    """Where `file` lies in the cache, be it there or not.
+
+    The folder `upstream` of the cache is laid out like a mirror, so it can be carried to a machine
+    without network and named in `NASPLUG_MIRROR` there.
+    """
+    return cache_dir() / "upstream" / file.key
+
+
+def _mirror() -> Path | str:
+    """The place to get files from: a folder, or the start of an http(s) address."""
+    place = os.environ.get("NASPLUG_MIRROR")
+    if not place:
+        return UPSTREAM
+    if place.startswith(("http://", "https://")):
+        return place.rstrip("/")
+    if "://" in place and not place.startswith("file://"):
+        raise InputError(
+            f"NASPLUG_MIRROR={place!r} is neither a folder nor a file://, http:// or https:// URL"
+        )
+    is_url = place.startswith("file://")
+    folder = Path(url2pathname(urlsplit(place).path)) if is_url else Path(place).expanduser()
+    if not folder.is_dir():
+        raise InputError(
+            f"NASPLUG_MIRROR={place!r} is no folder; name the folder that holds "
+            "<owner>/<repo>/<commit>/<path>, or unset it to download from the source"
+        )
+    return folder
+
+
+def local_mirror() -> Path | None:
+    """The folder that `NASPLUG_MIRROR` names, or None if files come over the network.
+
+    Raises:
+        InputError: If `NASPLUG_MIRROR` is no folder and no URL of a known kind.
+    """
+    mirror = _mirror()
+    return mirror if isinstance(mirror, Path) else None
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, as 64 hex digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while piece := stream.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether the file is the small text that git-LFS leaves in place of the data."""
+    with open(path, "rb") as stream:
+        return stream.read(len(_LFS_START)) == _LFS_START
+
+
+def file_status(file: DataFile) -> str:
+    """Check a cached file by size and hash: "ok", "missing" or "damaged"."""
+    path = cached_path(file)
+    if not path.is_file():
+        return "missing"
+    intact = path.stat().st_size == file.size and sha256_of(path) == file.sha256
+    return "ok" if intact else "damaged"
+
+
+def _download(url: str, target: Path) -> None:
+    import pooch
+    import requests
+
+    get = pooch.HTTPDownloader(headers={"User-Agent": "nasplug"}, timeout=_TIMEOUT)
+    try:
+        get(url, str(target), None)
+    except requests.HTTPError as error:
+        raise InputError(
+            f"cannot download {url} ({error}); try again later, "
+            "or set NASPLUG_MIRROR to a folder or URL that holds the same paths"
+        ) from error
+    except requests.RequestException as error:
+        raise InputError(
+            f"cannot download {url} ({type(error).__name__}); connect to the network, "
+            "or set NASPLUG_MIRROR to a folder or URL that holds the same paths"
+        ) from error
+
+
+def _check(file: DataFile, path: Path, source: str) -> None:
+    if is_lfs_pointer(path):
+        raise InputError(
+            f"{source} is a git-LFS pointer, not the data; "
+            "use a mirror that holds the real file (after `git lfs pull`)"
+        )
+    found = sha256_of(path)
+    if found != file.sha256:
+        raise InputError(
+            f"{source} is damaged or not the published version: expected SHA-256 {file.sha256} "
+            f"({file.size} bytes), found {found} ({path.stat().st_size} bytes); "
+            "fetch it again, or set NASPLUG_MIRROR to a place with the right file"
+        )
+
+
+def _fetch(file: DataFile, mirror: Path | str) -> None:
+    with atomic_path(cached_path(file)) as temporary:
+        if isinstance(mirror, Path):
+            source = str(mirror / file.key)
+            if not Path(source).is_file():
+                raise InputError(
+                    f"{source} is missing; copy {UPSTREAM}/{file.key} there, "
+                    "or unset NASPLUG_MIRROR to download it from the source"
+                )
+            # copyfile leaves the mirror's permissions behind: a read-only mirror is common.
+            shutil.copyfile(source, temporary)
+        else:
+            source = f"{mirror}/{file.key}"
+            _download(source, temporary)
+        _check(file, temporary, source)
+
+
+def fetch_files(
+    files: Sequence[DataFile], title: str = "", progress: bool | None = None
+) -> list[Path]:
+    """Bring files into the cache; those that are there and intact are left alone.
+
+    Args:
+        files: What to fetch.
+        title: What to call the work beside the progress bar.
+        progress: Whether to draw a progress bar on stderr; None draws it on a terminal only.
+
+    Returns:
+        The paths in the cache, in the order of `files`.
+
+    Raises:
+        InputError: If a file cannot be had, its content is not what was published, or the cache
+            cannot be written. The cache never holds half a file or a wrong one.
+    """
+    try:
+        wanted = [file for file in files if file_status(file) != "ok"]
+        if wanted:
+            _fetch_all(wanted, title, sys.stderr.isatty() if progress is None else progress)
+    except OSError as error:
+        raise InputError(
+            f"cannot copy a data file to the cache {cache_dir()} ({error}); "
+            "make room or set NASPLUG_CACHE to a folder that can be written"
+        ) from error
+    return [cached_path(file) for file in files]
+
+
+def _fetch_all(files: Sequence[DataFile], title: str, progress: bool) -> None:
+    from tqdm import tqdm
+
+    mirror = _mirror()
+    size = sum(file.size for file in files)
+    with tqdm(total=size, desc=title, unit="B", unit_scale=True, disable=not progress) as bar:
+        for file in files:
+            _fetch(file, mirror)
+            bar.update(file.size)

@@ -1,0 +1,106 @@
+"""The list of public data sets: read from `registry.toml`, looked up by name."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from nasplug.search_spaces.errors import InputError, closest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = ["UPSTREAM", "DataFile", "DatasetInfo", "info", "names"]
+
+UPSTREAM = "https://raw.githubusercontent.com"
+"""The server that every file comes from, unless `NASPLUG_MIRROR` names another place."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One upstream file at a fixed commit.
+
+    Attributes:
+        url: Its address at the source.
+        sha256: SHA-256 of its content, as 64 hex digits.
+        size: Its size in bytes.
+    """
+
+    url: str
+    sha256: str
+    size: int
+
+    @property
+    def key(self) -> str:
+        """`<owner>/<repo>/<commit>/<path>`: where it lies in a mirror and in the cache."""
+        return self.url.removeprefix(UPSTREAM + "/")
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.url.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of one data set.
+
+    Attributes:
+        name: The name that `nasplug.datasets.load` takes.
+        space: The search space whose rows it describes.
+        description: What it holds, with units.
+        licence: Under which licence it is published.
+        citation: Who to cite, one work a line.
+        files: The upstream files; empty if the user must get the data by hand.
+        manual: What to do by hand, if there are no files.
+    """
+
+    name: str
+    space: str
+    description: str
+    licence: str
+    citation: str
+    files: tuple[DataFile, ...] = ()
+    manual: str = ""
+
+    @property
+    def size(self) -> int:
+        """The size of all its files together, in bytes."""
+        return sum(file.size for file in self.files)
+
+
+@cache
+def _registry() -> dict[str, DatasetInfo]:
+    text = resources.files(__package__).joinpath("registry.toml").read_text(encoding="utf-8")
+    entries = {}
+    for entry in tomllib.loads(text)["dataset"]:
+        files = tuple(DataFile(**file) for file in entry.pop("file", ()))
+        entries[entry["name"]] = DatasetInfo(files=files, **entry)
+    return entries
+
+
+def names() -> list[str]:
+    """The names of all data sets, in the order of the registry."""
+    return list(_registry())
+
+
+def info(name: str) -> DatasetInfo:
+    """Look up one data set.
+
+    Args:
+        name: Its name, such as "nb201-accuracy".
+
+    Returns:
+        Its entry in the registry.
+
+    Raises:
+        InputError: If there is no such data set.
+    """
+    entries = _registry()
+    if name not in entries:
+        raise InputError(f"no data set is named {name!r}; the closest: {closest(name, entries)}")
+    return entries[name]

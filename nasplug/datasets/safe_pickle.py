@@ -1,0 +1,171 @@
+"""Read pickles in `torch.save` zip files without running anything that they ask for.
+
+A pickle is a program: it may name any function and call it. Here the only callables that it can
+reach are the few harmless stand-ins below, and only when the caller asks for them by name.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import pickletools
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from nasplug.datasets.download import is_lfs_pointer
+from nasplug.search_spaces.errors import InputError
+
+__all__ = ["NUMPY_SCALARS", "ORDERED_DICT", "load_pickle_zip"]
+
+ORDERED_DICT = frozenset({"collections.OrderedDict"})
+"""Allows ordered dictionaries."""
+
+NUMPY_SCALARS = frozenset(
+    {"numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"}
+    | {"_codecs.encode"}  # pickle protocol 2 has no bytes: it encodes text instead
+)
+"""Allows numpy numbers (bool, int, float); they come back as numpy scalars."""
+
+_MAX_MEMBERS = 64
+_MEMO_PUTS = {"PUT", "BINPUT", "LONG_BINPUT"}
+_REFUSED = {
+    "PERSID": "a persistent id (a tensor)",
+    "BINPERSID": "a persistent id (a tensor)",
+    "EXT1": "an extension code",
+    "EXT2": "an extension code",
+    "EXT4": "an extension code",
+    "NEXT_BUFFER": "an out-of-band buffer",
+}
+
+
+def _stand_ins() -> dict[str, Callable[..., Any]]:
+    """What the allowed names stand for; made anew for each load, as a pickle may write to them."""
+    import numpy as np
+
+    class PlainDtype:
+        """Collects the description of a dtype; numpy's own would accept objects too."""
+
+        __slots__ = ("code",)
+
+        def __init__(self, code: str, *_flags: object) -> None:
+            self.code = code
+
+        def __setstate__(self, state: tuple[Any, ...]) -> None:
+            order = state[1]
+            self.code = (order if order in {"<", ">"} else "") + self.code
+
+    def scalar(kind: PlainDtype, content: bytes) -> Any:
+        dtype = np.dtype(kind.code)
+        if dtype.kind not in "biuf" or len(content) != dtype.itemsize:
+            raise pickle.UnpicklingError("a numpy value that is no plain number")
+        return np.frombuffer(content, dtype)[0]
+
+    def encode(text: str, encoding: str) -> bytes:
+        if encoding != "latin1":
+            raise pickle.UnpicklingError("text in an unexpected encoding")
+        return text.encode("latin1")
+
+    return {
+        "collections.OrderedDict": OrderedDict,
+        "numpy.dtype": PlainDtype,
+        "numpy.core.multiarray.scalar": scalar,
+        "numpy._core.multiarray.scalar": scalar,
+        "_codecs.encode": encode,
+    }
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, content: bytes, path: Path, allowed: Collection[str]) -> None:
+        super().__init__(io.BytesIO(content))
+        self._path = path
+        self._allowed = {k: v for k, v in _stand_ins().items() if k in allowed}
+
+    def find_class(self, module: str, name: str) -> Any:
+        wanted = f"{module}.{name}"
+        if wanted not in self._allowed:
+            raise InputError(
+                f"{self._path} asks for the Python object {wanted!r}, which plain data does not "
+                "need; it was not loaded: use the published file"
+            )
+        return self._allowed[wanted]
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("a persistent id")
+
+
+def _read_member(path: Path, max_bytes: int) -> bytes:
+    """The content of the one `data.pkl`, after the declared sizes were found sane."""
+    if path.stat().st_size > max_bytes:
+        raise InputError(f"{path} is larger than the {max_bytes:,} bytes that were expected")
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        total = sum(member.file_size for member in members)
+        if len(members) > _MAX_MEMBERS or total > max_bytes:
+            raise InputError(
+                f"{path} declares {len(members)} members of {total:,} bytes unpacked, more than "
+                f"{_MAX_MEMBERS} members or {max_bytes:,} bytes; use the published file"
+            )
+        pickles = [m for m in members if m.filename.rpartition("/")[2] == "data.pkl"]
+        if len(pickles) != 1:
+            raise InputError(f"{path} holds {len(pickles)} members named data.pkl instead of one")
+        with archive.open(pickles[0]) as stream:
+            return stream.read(max_bytes)
+
+
+def _scan(content: bytes, path: Path) -> None:
+    """Refuse, before any of it runs, what data never needs or what would eat the memory."""
+    for count, (opcode, argument, _position) in enumerate(pickletools.genops(content)):
+        if opcode.name in _REFUSED:
+            raise InputError(
+                f"{path} holds {_REFUSED[opcode.name]}; only plain data is read here: "
+                "use the published file"
+            )
+        # The unpickler allocates its memo up to the largest index: a few bytes could ask for 64 GB.
+        if opcode.name in _MEMO_PUTS and (not isinstance(argument, int) or argument > count):
+            raise InputError(f"{path} holds a damaged pickle (a memo index out of order)")
+
+
+def load_pickle_zip(
+    path: str | os.PathLike[str],
+    allowed: Collection[str] = (),
+    max_bytes: int = 64 << 20,
+) -> Any:
+    """Read the object in a `torch.save` zip file that holds no tensors, without torch.
+
+    Args:
+        path: The file: a zip archive with one member named `data.pkl`.
+        allowed: Globals that the pickle may name beside Python's literals; of `ORDERED_DICT` and
+            `NUMPY_SCALARS`. Nothing is imported for them.
+        max_bytes: The most bytes that the file and its unpacked members may take.
+
+    Returns:
+        The object: numbers, text, bytes, lists, tuples, dictionaries.
+
+    Raises:
+        InputError: If the file is missing, truncated or damaged, is no such archive, is larger than
+            allowed, or asks for anything but plain data; the sentence names the refused global.
+    """
+    unknown = set(allowed) - ORDERED_DICT - NUMPY_SCALARS
+    if unknown:
+        raise InputError(f"cannot allow {sorted(unknown)}: only ORDERED_DICT and NUMPY_SCALARS")
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; name the file to read")
+    try:
+        if is_lfs_pointer(path):
+            raise InputError(f"{path} is a git-LFS pointer, not the data; run `git lfs pull` there")
+        content = _read_member(path, max_bytes)
+        _scan(content, path)
+        return _Unpickler(content, path, allowed).load()
+    except InputError:
+        raise
+    # Damaged bytes can raise nearly anything in zipfile and pickle; nothing of it is a bug of ours.
+    except Exception as error:
+        raise InputError(
+            f"{path} is no readable torch.save zip file ({type(error).__name__}: {error}); "
+            "it may be truncated: fetch it again"
+        ) from error

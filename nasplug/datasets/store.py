@@ -1,0 +1,169 @@
+"""Data sets by name: files into the cache, tables out of the files, frames out of the tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nasplug.datasets.download import (
+    cache_dir,
+    cached_path,
+    fetch_files,
+    file_status,
+    local_mirror,
+)
+from nasplug.datasets.registry import DatasetInfo, info
+from nasplug.search_spaces.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nasplug.datasets.tables import Table
+
+__all__ = ["available", "fetch", "load", "verify"]
+
+
+def _table_path(entry: DatasetInfo) -> Path:
+    return cache_dir() / "tables" / f"{entry.name}.npz"
+
+
+def _with_files(name: str) -> DatasetInfo:
+    entry = info(name)
+    if not entry.files:
+        raise InputError(f"{name} cannot be fetched: {entry.manual}")
+    return entry
+
+
+def _sources(entry: DatasetInfo) -> dict[str, str]:
+    return {file.key: file.sha256 for file in entry.files}
+
+
+def _is_current(entry: DatasetInfo, table: Table) -> bool:
+    from nasplug.datasets.tables import FORMAT_VERSION
+
+    return table.version == FORMAT_VERSION and dict(table.sources) == _sources(entry)
+
+
+def _build(entry: DatasetInfo, progress: bool | None) -> Table:
+    """Import the upstream files, fetching those that are missing, and keep the table."""
+    from nasplug.datasets import nb201, tables
+
+    importers = {
+        "nb201-accuracy": nb201.import_accuracy,
+        "nb201-latency": nb201.import_latency,
+    }
+    paths = fetch_files(entry.files, entry.name, progress)
+    table = importers[entry.name]({path.name: path for path in paths}, _sources(entry))
+    try:
+        tables.write_table(_table_path(entry), table)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {_table_path(entry)} ({error}); "
+            "set NASPLUG_CACHE to a folder that can be written"
+        ) from error
+    return table
+
+
+def _load(entry: DatasetInfo) -> Table:
+    from nasplug.datasets.tables import read_table
+
+    path = _table_path(entry)
+    if not path.is_file():
+        return _build(entry, None)
+    try:
+        table = read_table(path)
+    except InputError as damage:
+        try:
+            return _build(entry, None)
+        except InputError as reason:
+            raise InputError(f"{damage}, which failed: {reason}") from reason
+    return table if _is_current(entry, table) else _build(entry, None)
+
+
+def load(name: str) -> pd.DataFrame:
+    """Read a data set, fetching and importing it first if that was not done yet.
+
+    Args:
+        name: "nb201-accuracy" (column `arch`, and accuracies in percent) or "nb201-latency"
+            (milliseconds per batch, columns `<device>@<batch>`).
+
+    Returns:
+        One row an architecture, in the official index order; the index is named "index".
+
+    Raises:
+        InputError: If the name is unknown, or a file cannot be had or read.
+    """
+    return _load(_with_files(name)).to_frame()
+
+
+def fetch(name: str, progress: bool | None = None) -> list[Path]:
+    """Bring the files of a data set into the cache, replacing damaged ones, and import them.
+
+    Args:
+        name: The data set.
+        progress: Whether to draw a progress bar on stderr; None draws it on a terminal only.
+
+    Returns:
+        The upstream files in the cache.
+
+    Raises:
+        InputError: If the name is unknown, or a file cannot be had or read.
+    """
+    entry = _with_files(name)
+    paths = fetch_files(entry.files, entry.name, progress)
+    if _table_status(entry) != "ok":
+        _build(entry, progress)
+    return paths
+
+
+def available(name: str) -> bool:
+    """Whether `load(name)` needs no network.
+
+    True if the imported table is in the cache, or else every file is in the cache or in the folder
+    that `NASPLUG_MIRROR` names; files are compared by size only.
+
+    Raises:
+        InputError: If the name is unknown, or `NASPLUG_MIRROR` is no folder and no URL.
+    """
+    entry = info(name)
+    if not entry.files:
+        return False
+    if _table_status(entry) == "ok":
+        return True
+    mirror = local_mirror()
+    return all(
+        any(
+            path.is_file() and path.stat().st_size == file.size
+            for path in (cached_path(file), *([mirror / file.key] if mirror else []))
+        )
+        for file in entry.files
+    )
+
+
+def _table_status(entry: DatasetInfo) -> str:
+    from nasplug.datasets.tables import read_table
+
+    path = _table_path(entry)
+    if not path.is_file():
+        return "missing"
+    try:
+        table = read_table(path)
+    except InputError:
+        return "damaged"
+    return "ok" if _is_current(entry, table) else "stale"
+
+
+def verify(name: str) -> list[tuple[str, str]]:
+    """Check everything of a data set that is in the cache, by size and hash.
+
+    Returns:
+        (file, status) of each upstream file, by its path in a mirror, and last of the imported
+        table (`tables/<name>.npz`). A status is "ok", "missing" or "damaged"; for the table also
+        "stale": made from other files or by another version, `load` builds it again.
+
+    Raises:
+        InputError: If the name is unknown, or the data set has no files to check.
+    """
+    entry = _with_files(name)
+    statuses = [(file.key, file_status(file)) for file in entry.files]
+    return [*statuses, (f"tables/{entry.name}.npz", _table_status(entry))]

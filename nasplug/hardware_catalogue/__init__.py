@@ -1,0 +1,1 @@
+"""The devices that `nasplug.hardware` knows by name, as TOML files."""

@@ -1,0 +1,223 @@
+"""Attention and neighbour sums over relations: DGL and plain torch behind one signature.
+
+A layout holds a batch in the form that its backend computes on. Node states enter it once and stay
+in that form through all layers; only attention, neighbour sums and readout differ by backend.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from nasplug.predictors.relations import RELATIONS
+from nasplug.search_spaces import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nasplug.predictors.batch import GraphBatch
+
+__all__ = ["BACKENDS", "Layout", "choose_backend", "layout"]
+
+BACKENDS = ("auto", "torch", "dgl")
+# Below this mean size padded dense attention is at least as fast as message passing, and needs no
+# import of dgl; experiments/throughput.py measures both.
+SMALL_GRAPH = 64
+
+
+class Layout(Protocol):
+    """A batch in the form of one backend; `...` are that form's node axes."""
+
+    def enter(self, x: Tensor) -> Tensor:
+        """Node states `(nodes, dim)` -> this layout's `(..., dim)`."""
+
+    def leave(self, x: Tensor) -> Tensor:
+        """This layout's `(..., dim)` -> `(nodes, dim)`."""
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, head_relation: tuple[int, ...]) -> Tensor:
+        """Masked scaled dot-product attention, one relation a head.
+
+        Args:
+            q: Queries `(..., heads, width)`; `k`, `v` likewise.
+            k: Keys.
+            v: Values.
+            head_relation: Index into `RELATIONS` for each head.
+
+        Returns:
+            `(..., heads, width)`.
+        """
+
+    def from_successors(self, x: Tensor) -> Tensor:
+        """Sum over the children of each node (`A x`), `(..., dim)`."""
+
+    def from_predecessors(self, x: Tensor) -> Tensor:
+        """Sum over the parents of each node (`Aᵀ x`), `(..., dim)`."""
+
+    def total(self, x: Tensor) -> Tensor:
+        """Sum over the nodes of each graph, `(graphs, dim)`."""
+
+    def first(self, x: Tensor) -> Tensor:
+        """State of the first node of each graph, `(graphs, dim)`."""
+
+    def last(self, x: Tensor) -> Tensor:
+        """State of the last node of each graph, `(graphs, dim)`."""
+
+
+def choose_backend(backend: str, mean_size: float = 0.0) -> str:
+    """Resolve `"auto"` to the backend that is there and faster for graphs of this size.
+
+    Args:
+        backend: One of `BACKENDS`.
+        mean_size: Mean number of nodes of the graphs.
+
+    Raises:
+        InputError: If the backend is unknown, or is DGL and DGL is not installed.
+    """
+    if backend not in BACKENDS:
+        raise InputError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
+    installed = importlib.util.find_spec("dgl") is not None
+    if backend == "dgl" and not installed:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        wheel = (
+            "pip install dgl==1.1.3"
+            if sys.version_info < (3, 12)
+            else f"no wheel fits Python {version}; dgl 1.1.3 has wheels for Python 3.10 and 3.11"
+        )
+        raise InputError(f"the DGL backend needs dgl, which is not installed ({wheel})")
+    if backend == "auto":
+        return "dgl" if installed and mean_size >= SMALL_GRAPH else "torch"
+    return backend
+
+
+def layout(batch: GraphBatch, backend: str) -> Layout:
+    """The layout of a batch for a backend (`"auto"` chooses)."""
+    mean_size = len(batch.graph_of) / max(len(batch), 1)
+    if choose_backend(backend, mean_size) == "dgl":
+        return _DGLLayout(batch)
+    return _PaddedLayout(batch)
+
+
+class _PaddedLayout:
+    """Plain torch: states `(graphs, longest, dim)`, one boolean mask a relation."""
+
+    def __init__(self, batch: GraphBatch) -> None:
+        graphs, longest = len(batch), int(batch.sizes.max())
+        device = batch.ops.device
+        starts = torch.cumsum(batch.sizes, 0) - batch.sizes
+        place = torch.arange(len(batch.graph_of), device=device) - starts[batch.graph_of]
+        self._where = (batch.graph_of, place)
+        self._shape = (graphs, longest)
+        self._last = batch.sizes - 1
+        self._real = torch.zeros(graphs, longest, 1, dtype=torch.bool, device=device)
+        self._real[self._where] = True
+        masks = torch.zeros(
+            graphs, len(RELATIONS), longest, longest, dtype=torch.bool, device=device
+        )
+        for r, (key, query) in enumerate(batch.relations):
+            masks[batch.graph_of[query], r, place[query], place[key]] = True
+        # A padding row must see something, or its softmax is NaN.
+        masks |= torch.eye(longest, dtype=torch.bool, device=device)
+        self._masks = masks
+        source, target = batch.edges
+        self._adjacency = torch.zeros(graphs, longest, longest, device=device)
+        self._adjacency[batch.graph_of[source], place[source], place[target]] = 1.0
+
+    def enter(self, x: Tensor) -> Tensor:
+        padded = x.new_zeros(*self._shape, x.shape[-1])
+        padded[self._where] = x
+        return padded
+
+    def leave(self, x: Tensor) -> Tensor:
+        return x[self._where]
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, head_relation: tuple[int, ...]) -> Tensor:
+        scores = torch.einsum("gqhd,gkhd->ghqk", q, k) * q.shape[-1] ** -0.5
+        if head_relation == tuple(range(len(RELATIONS))):
+            masks = self._masks
+        else:
+            masks = self._masks[:, list(head_relation)]
+        scores = scores.masked_fill(~masks, torch.finfo(scores.dtype).min)
+        return torch.einsum("ghqk,gkhd->gqhd", scores.softmax(-1), v)
+
+    def from_successors(self, x: Tensor) -> Tensor:
+        return self._adjacency.to(x.dtype) @ x
+
+    def from_predecessors(self, x: Tensor) -> Tensor:
+        return self._adjacency.to(x.dtype).transpose(1, 2) @ x
+
+    def total(self, x: Tensor) -> Tensor:
+        return (x * self._real).sum(1)
+
+    def first(self, x: Tensor) -> Tensor:
+        return x[:, 0]
+
+    def last(self, x: Tensor) -> Tensor:
+        return x[torch.arange(len(x), device=x.device), self._last]
+
+
+class _DGLLayout:
+    """DGL message passing on block-diagonal graphs: states `(nodes, dim)`."""
+
+    def __init__(self, batch: GraphBatch) -> None:
+        dgl = _import_dgl()
+        self._dgl = dgl
+        nodes = len(batch.graph_of)
+        self._relations = [
+            dgl.graph((key, query), num_nodes=nodes) for key, query in batch.relations
+        ]
+        source, target = batch.edges
+        self._forward = dgl.graph((source, target), num_nodes=nodes)
+        self._backward = dgl.graph((target, source), num_nodes=nodes)
+        self._graph_of, self._graphs = batch.graph_of, len(batch)
+        ends = torch.cumsum(batch.sizes, 0)
+        self._first, self._last = ends - batch.sizes, ends - 1
+
+    def enter(self, x: Tensor) -> Tensor:
+        return x
+
+    def leave(self, x: Tensor) -> Tensor:
+        return x
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, head_relation: tuple[int, ...]) -> Tensor:
+        heads: list[Tensor | None] = [None] * len(head_relation)
+        for r in sorted(set(head_relation)):
+            chosen = [h for h, relation in enumerate(head_relation) if relation == r]
+            graph = self._relations[r]
+            scores = self._dgl.ops.u_dot_v(
+                graph, k[:, chosen].contiguous(), q[:, chosen].contiguous()
+            )
+            weights = self._dgl.nn.functional.edge_softmax(graph, scores * q.shape[-1] ** -0.5)
+            mixed = self._dgl.ops.u_mul_e_sum(graph, v[:, chosen].contiguous(), weights)
+            for place, h in enumerate(chosen):
+                heads[h] = mixed[:, place]
+        return torch.stack([head for head in heads if head is not None], dim=1)
+
+    def from_successors(self, x: Tensor) -> Tensor:
+        result: Tensor = self._dgl.ops.copy_u_sum(self._backward, x)
+        return result
+
+    def from_predecessors(self, x: Tensor) -> Tensor:
+        result: Tensor = self._dgl.ops.copy_u_sum(self._forward, x)
+        return result
+
+    def total(self, x: Tensor) -> Tensor:
+        return x.new_zeros(self._graphs, x.shape[-1]).index_add(0, self._graph_of, x)
+
+    def first(self, x: Tensor) -> Tensor:
+        return x[self._first]
+
+    def last(self, x: Tensor) -> Tensor:
+        return x[self._last]
+
+
+def _import_dgl() -> Any:
+    """DGL, without its first-import prompt and file in the home folder."""
+    os.environ.setdefault("DGLBACKEND", "pytorch")
+    import dgl
+    import dgl.nn.functional
+
+    return dgl

@@ -1,0 +1,312 @@
+"""Predicts latencies of graphs on a described device, with calibrated intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nasplug.predictors.accuracy import read_model_config
+from nasplug.predictors.calibration import LEVELS, Calibration
+from nasplug.predictors.checkpoint import Checkpoint, load_weights, save_checkpoint
+from nasplug.predictors.ensemble import ensemble_scores
+from nasplug.predictors.features import vocabulary_of
+from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.hardware_features import hardware_features
+from nasplug.predictors.prediction import NotFittedError, Prediction
+from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
+from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult, train
+from nasplug.search_spaces import Graph, InputError
+
+__all__ = ["DeviceBatch", "LatencyConfig", "LatencyPredictor", "device_group"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class DeviceBatch:
+    """A device at a batch size: what one latency column is measured on."""
+
+    hardware: Hardware
+    batch_size: int = 1
+
+    @property
+    def key(self) -> str:
+        """`name@batch`, such as `"GTX 1080 Ti@256"`."""
+        return f"{self.hardware.name}@{self.batch_size}"
+
+
+def device_group(hardware: Hardware) -> str:
+    """The group whose left-out devices tell how wrong a never-measured one may be."""
+    return "gpu" if hardware.kind == "gpu" else "other"
+
+
+@dataclass(frozen=True)
+class LatencyConfig:
+    """Sizes and training of a `LatencyPredictor`.
+
+    Attributes:
+        members: Models in the ensemble.
+        dim: Model width.
+        num_layers: Blocks.
+        ffn_ratio: Feed-forward ratio.
+        dropout: Dropout.
+        smallest_ms: Latencies below are degenerate measurements and are left out, in ms.
+        calibration_share: Share of the graphs kept for calibration.
+        validation_share: Share of the rest that chooses each member's epoch.
+        training: How each member is trained.
+    """
+
+    members: int = 2
+    dim: int = 64
+    num_layers: int = 2
+    ffn_ratio: float = 2.0
+    dropout: float = 0.05
+    smallest_ms: float = 0.1
+    calibration_share: float = 0.15
+    validation_share: float = 0.08
+    training: TrainingConfig = TrainingConfig(epochs=80, rank_weight=0.0, weight_decay=0.01)
+
+
+class LatencyPredictor:
+    """Log-latency of a graph on a device, from the graph with its costs and the data sheet.
+
+    A device that was in the training data also has a learned vector and residuals of its own; any
+    other is predicted from its description alone and gets the residuals of the left-out devices of
+    its group (`set_zero_shot`).
+    """
+
+    kind = "latency"
+    targets = ("latency",)
+
+    def __init__(self, config: LatencyConfig | None = None, backend: str = "auto") -> None:
+        self.config = config or LatencyConfig()
+        self.backend = backend
+        self._models: list[SiblingTransformer] = []
+        self._shift, self._scale = 0.0, 1.0
+        self._calibration: Calibration | None = None
+        self._groups: dict[str, Array] = {}
+        self._measured: dict[str, str] = {}
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Keys of the measured devices, `name@batch`."""
+        return self._models[0].config.devices if self._models else ()
+
+    def fit(
+        self,
+        graphs: Sequence[Graph],
+        targets: Array,
+        hardware: Sequence[DeviceBatch] | None = None,
+        *,
+        folder: str | Path | None = None,
+        progress: bool | None = None,
+        report: Callable[[TrainingResult], None] | None = None,
+    ) -> None:
+        """Learn from measured latencies.
+
+        Args:
+            graphs: Training graphs in random order; part of them validates, part calibrates.
+            targets: Latencies in ms, shape `(graphs, devices)`; NaN where unknown.
+            hardware: Device and batch size of each column.
+            folder: Where members keep their training state to be resumed.
+            progress: Whether to show progress bars.
+            report: Called with each member's training result.
+
+        Raises:
+            InputError: If the columns do not match the devices, or there are too few graphs.
+        """
+        columns = list(hardware or ())
+        values = np.asarray(targets, dtype=np.float64)
+        if not columns or values.shape != (len(graphs), len(columns)):
+            raise InputError(
+                f"latencies have shape {values.shape}, expected ({len(graphs)}, {len(columns)}): "
+                "a row a graph and a column a device"
+            )
+        held = max(20, round(self.config.calibration_share * len(graphs)))
+        if len(graphs) < held + 20:
+            raise InputError(f"{len(graphs)} graphs are too few to train and calibrate on; give 40")
+        learn = len(graphs) - held
+        with np.errstate(invalid="ignore"):
+            logs = np.where(values >= self.config.smallest_ms, np.log(values), np.nan)
+        self._shift, self._scale = float(np.nanmean(logs)), float(np.nanstd(logs)) or 1.0
+        standard = (logs[:learn] - self._shift) / self._scale
+        config = SiblingTransformerConfig(
+            vocabulary_of(graphs),
+            self.targets,
+            dim=self.config.dim,
+            num_layers=self.config.num_layers,
+            ffn_ratio=self.config.ffn_ratio,
+            dropout=self.config.dropout,
+            simplified=False,
+            hardware=True,
+            devices=tuple(column.key for column in columns),
+        )
+        described = _described(columns)
+        models = []
+        for member in range(self.config.members):
+            training = replace(self.config.training, seed=self.config.training.seed + member)
+            with torch.random.fork_rng():
+                torch.manual_seed(training.seed)
+                model = SiblingTransformer(config, self.backend)
+            order = np.random.default_rng(training.seed).permutation(learn)
+            count = max(1, round(self.config.validation_share * learn))
+            everything = Examples(
+                model.prepare(graphs[:learn]),
+                torch.tensor(standard, dtype=torch.float32),
+                torch.ones(learn),
+                described,
+            )
+            result = train(
+                model,
+                everything.select(order[count:].tolist()),
+                everything.select(order[:count].tolist()),
+                training,
+                folder=None if folder is None else Path(folder, f"member-{member}"),
+                progress=progress,
+            )
+            if report is not None:
+                report(result)
+            models.append(model)
+        self._models = models
+        self._measured = {column.key: _fingerprint(column) for column in columns}
+        center = self._log_latency(graphs[learn:], columns)
+        residuals = logs[learn:] - center
+        self._calibration = Calibration.identity([r[np.isfinite(r)] for r in residuals.T])
+
+    def set_zero_shot(self, residuals: Mapping[str, Array]) -> None:
+        """Tell how wrong predictions for never-measured devices are.
+
+        Args:
+            residuals: Group (`device_group`) to residuals log(truth) − log(prediction) of devices
+                that were left out of training, at `calibration.LEVELS` as quantiles.
+        """
+        self._groups = {group: np.asarray(r, np.float64) for group, r in residuals.items()}
+
+    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
+        """Natural logarithm of the latency in ms, shape `(graphs, columns)`, without intervals.
+
+        Raises:
+            NotFittedError: If nothing was learned or loaded.
+        """
+        if not self._models:
+            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
+        return self._log_latency(graphs, columns)
+
+    def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
+        index = [self.devices.index(c.key) if self._is_measured(c) else -1 for c in columns]
+        raw = ensemble_scores(self._models, graphs, _described(columns), torch.tensor(index))
+        result: Array = raw.mean(0) * self._scale + self._shift
+        return result
+
+    def _is_measured(self, column: DeviceBatch) -> bool:
+        # A user's own entry under a known name is another device.
+        return self._measured.get(column.key) == _fingerprint(column)
+
+    def predict(
+        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
+    ) -> Prediction:
+        """Predict latency in ms.
+
+        Args:
+            graphs: Any number of graphs.
+            hardware: The device; required.
+            batch_size: Images a forward pass.
+
+        Returns:
+            One column; `zero_shot` if this device at this batch size was not measured.
+
+        Raises:
+            InputError: If no device is given, or the batch size is out of range.
+            NotFittedError: If nothing was learned or loaded.
+        """
+        if hardware is None:
+            raise InputError("a latency needs a device; name one as hardware")
+        column = DeviceBatch(hardware, batch_size)
+        center = self.log_latency(graphs, [column])
+        assert self._calibration is not None
+        known = self._is_measured(column)
+        if known:
+            place = self.devices.index(column.key)
+            center, spread, residuals = self._calibration.apply(center, [place])
+        else:
+            group = device_group(hardware)
+            if group not in self._groups:
+                raise InputError(
+                    f"{hardware.name} at batch size {batch_size} was not measured, and this "
+                    "predictor has not learned how wrong it is on unknown devices; "
+                    f"measured are {', '.join(self.devices)}"
+                )
+            spread, residuals = np.ones_like(center), self._groups[group][:, None]
+        return Prediction(
+            self.targets,
+            ("ms",),
+            center,
+            spread,
+            LEVELS,
+            residuals,
+            (True,),
+            zero_shot=not known,
+        )
+
+    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
+        """Write `<path>.safetensors` and its card; `about` is added to the card."""
+        if self._calibration is None:
+            raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
+        tensors = {f"calibration.{k}": v for k, v in self._calibration.tensors().items()}
+        tensors |= {f"zero-shot.{group}": value for group, value in self._groups.items()}
+        for member, model in enumerate(self._models):
+            for name, value in model.state_dict().items():
+                tensors[f"model-{member}.{name}"] = value.numpy()
+        card = {
+            "predictor": self.kind,
+            "config": asdict(self.config),
+            "model": asdict(self._models[0].config),
+            "scaling": {"shift": self._shift, "scale": self._scale},
+            "measured": self._measured,
+            **(about or {}),
+        }
+        save_checkpoint(path, tensors, card)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> LatencyPredictor:
+        """The predictor that a checkpoint holds.
+
+        Raises:
+            InputError: If the card or the weights do not fit this class.
+        """
+        card = checkpoint.card
+        try:
+            stored = dict(card["config"])
+            training = TrainingConfig(**stored.pop("training"))
+            config = LatencyConfig(**stored, training=training)
+            model_config = read_model_config(card["model"])
+            predictor = cls(config, backend)
+            predictor._shift = float(card["scaling"]["shift"])
+            predictor._scale = float(card["scaling"]["scale"])
+            predictor._measured = dict(card["measured"])
+            predictor._calibration = Calibration(**checkpoint.section("calibration"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"the card does not describe a latency predictor: {error}") from None
+        predictor._groups = checkpoint.section("zero-shot")
+        for member in range(config.members):
+            model = SiblingTransformer(model_config, backend)
+            load_weights(model, checkpoint.section(f"model-{member}"))
+            predictor._models.append(model)
+        return predictor
+
+
+def _described(columns: Sequence[DeviceBatch]) -> torch.Tensor:
+    rows = [hardware_features(c.hardware, c.batch_size) for c in columns]
+    return torch.from_numpy(np.stack(rows))
+
+
+def _fingerprint(column: DeviceBatch) -> str:
+    """The description as the model reads it, as text."""
+    values = hardware_features(column.hardware, column.batch_size)
+    return " ".join(f"{value:.4f}" for value in values)

@@ -1,0 +1,95 @@
+"""The edge sets that a layer attends over, of one graph.
+
+With `A[i, j] = 1` for an edge i → j, and row i the node that attends:
+
+| relation | mask | a node attends to |
+|---|---|---|
+| `successors` | `I + A` | itself and its children |
+| `predecessors` | `I + Aᵀ` | itself and its parents |
+| `siblings_by_successor` | `I + A Aᵀ` | nodes that share a child with it |
+| `siblings_by_predecessor` | `I + Aᵀ A` | nodes that share a parent with it |
+
+Only the support counts. (NN-Former, section on adjacency- and sibling-aware masked attention.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.search_spaces import InputError
+
+__all__ = ["RELATIONS", "SIBLING_MASKS", "RelationEdges", "relation_edges"]
+
+RELATIONS = (
+    "successors",
+    "predecessors",
+    "siblings_by_predecessor",
+    "siblings_by_successor",
+)
+
+# "nodes": siblings are formed among the graph's nodes, then the tokens relate to everyone.
+# "padded": the tokens join first, as in NN-Former's released code; as a token is a neighbour of all
+# nodes, every two nodes are then siblings and the two sibling relations are global attention.
+SIBLING_MASKS = ("nodes", "padded")
+
+Pairs = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class RelationEdges:
+    """Relations of one graph as index pairs.
+
+    Attributes:
+        relations: For each of `RELATIONS`, an array of shape `(2, pairs)`: row 0 the node attended
+            to, row 1 the node that attends (messages flow from row 0 to row 1); with self-loops.
+        edges: The graph's own edges without self-loops, shape `(2, edges)`: from, to.
+    """
+
+    relations: tuple[Pairs, ...]
+    edges: Pairs
+
+
+@lru_cache(maxsize=65536)
+def relation_edges(
+    nodes: int,
+    edges: tuple[tuple[int, int], ...],
+    leading_tokens: int = 0,
+    trailing_tokens: int = 0,
+    sibling_mask: str = "nodes",
+) -> RelationEdges:
+    """Relations of a graph, with tokens before and after its nodes that relate to everyone.
+
+    Args:
+        nodes: Number of nodes of the graph.
+        edges: Its edges `(from, to)`.
+        leading_tokens: Tokens put before the nodes, such as a class token.
+        trailing_tokens: Tokens put after the nodes.
+        sibling_mask: One of `SIBLING_MASKS`; matters only with tokens.
+
+    Raises:
+        InputError: If `sibling_mask` is unknown.
+    """
+    if sibling_mask not in SIBLING_MASKS:
+        raise InputError(f"sibling_mask is {sibling_mask!r}, not one of {SIBLING_MASKS}")
+    size = leading_tokens + nodes + trailing_tokens
+    inner = slice(leading_tokens, leading_tokens + nodes)
+    adjacency = np.zeros((size, size), dtype=np.int64)
+    if edges:
+        a, b = np.array(edges, dtype=np.int64).T + leading_tokens
+        adjacency[a, b] = 1
+    pairs = np.stack(np.nonzero(adjacency))
+    token = np.ones(size, dtype=bool)
+    token[inner] = False
+    everyone = token[:, None] | token[None, :]
+    related = np.where(everyone, 1, adjacency) if sibling_mask == "padded" else adjacency
+    masks = (related, related.T, related.T @ related, related @ related.T)
+    itself = np.eye(size, dtype=bool)
+    return RelationEdges(
+        # nonzero gives (query, key); messages flow the other way.
+        tuple(np.stack(np.nonzero((m > 0) | everyone | itself))[::-1].copy() for m in masks),
+        pairs,
+    )

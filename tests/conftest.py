@@ -1,0 +1,60 @@
+"""Fixtures for all tests: data comes from a local mirror, caches are temporary."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_MIRROR_BESIDE_REPO = Path(__file__).resolve().parents[2] / "shared" / "data" / "upstream"
+# Read at import: the fixtures below change the environment.
+_MIRROR_GIVEN = os.environ.get("NASPLUG_MIRROR")
+
+
+def _find_mirror() -> Path | None:
+    if _MIRROR_GIVEN:
+        return Path(_MIRROR_GIVEN.removeprefix("file://"))
+    return _MIRROR_BESIDE_REPO if _MIRROR_BESIDE_REPO.is_dir() else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One temporary cache for the whole run: no test ever touches the user's own."""
+    folder = tmp_path_factory.mktemp("nasplug-cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NASPLUG_CACHE", str(folder))
+        if not _MIRROR_GIVEN and _MIRROR_BESIDE_REPO.is_dir():
+            patch.setenv("NASPLUG_MIRROR", str(_MIRROR_BESIDE_REPO))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def mirror() -> Path:
+    """The folder with the upstream files; skips the test where there is none."""
+    found = _find_mirror()
+    if found is None:
+        pytest.skip("no data: set NASPLUG_MIRROR to a folder with the upstream files")
+    if not found.is_dir():
+        pytest.skip(f"no data: NASPLUG_MIRROR={_MIRROR_GIVEN} is no local folder")
+    return found
+
+
+@pytest.fixture
+def cache(tmp_path: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the test's own, filled from the mirror."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("NASPLUG_CACHE", str(folder))
+    monkeypatch.setenv("NASPLUG_MIRROR", str(mirror))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def nb201_cache(session_cache: Path, mirror: Path) -> Path:
+    """The session's cache with the NAS-Bench-201 tables in it, imported once."""
+    from nasplug import datasets
+
+    for name in ("nb201-accuracy", "nb201-latency"):
+        datasets.fetch(name)
+    return session_cache

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nasplug import datasets
+from nasplug.datasets.nb201 import NB201_DEVICES
+from nasplug.search_spaces.errors import InputError
+
+
+def test_every_entry_is_complete() -> None:
+    assert datasets.names() == ["nb201-accuracy", "nb201-latency", "nb201-official"]
+    for name in datasets.names():
+        entry = datasets.info(name)
+        assert entry.name == name
+        assert entry.space == "nb201"
+        assert all((entry.description, entry.licence, entry.citation))
+        assert bool(entry.files) != bool(entry.manual)
+        assert len({file.name for file in entry.files}) == len(entry.files)
+        for file in entry.files:
+            assert re.fullmatch(r"[0-9a-f]{64}", file.sha256)
+            assert re.fullmatch(r"[\w-]+/[\w-]+/[0-9a-f]{40}/[\w./-]+", file.key)
+            assert file.url == f"https://raw.githubusercontent.com/{file.key}"
+            assert file.size > 1000
+
+
+def test_latency_files_are_the_known_devices() -> None:
+    files = {file.name for file in datasets.info("nb201-latency").files}
+    assert files == {f"{stem}.pt" for stem in NB201_DEVICES}
+    assert len(files) == len(set(NB201_DEVICES.values())) == 24
+    assert len({device for device, _ in NB201_DEVICES.values()}) == 16
+    # Digits at the end of a name are a batch size only for the four GPUs.
+    assert NB201_DEVICES["gold_6226"] == ("Xeon Gold 6226", 1)
+    assert NB201_DEVICES["1080ti_256"] == ("GTX 1080 Ti", 256)
+    assert datasets.NB201_DEVICES is NB201_DEVICES
+
+
+def test_sizes_match_the_mirror(mirror: Path) -> None:
+    for name in datasets.names():
+        entry = datasets.info(name)
+        assert all((mirror / file.key).stat().st_size == file.size for file in entry.files)
+        assert entry.size == sum(file.size for file in entry.files)
+
+
+@pytest.mark.parametrize("call", ["info", "load", "fetch", "verify", "available"])
+def test_unknown_name_names_the_closest(call: str) -> None:
+    with pytest.raises(InputError, match=r"'nb201-latencies'.*nb201-latency"):
+        getattr(datasets, call)("nb201-latencies")
+
+
+@pytest.mark.parametrize("call", ["load", "fetch", "verify"])
+def test_official_set_says_what_to_do_by_hand(call: str) -> None:
+    with pytest.raises(InputError, match=r"by hand.*import_official"):
+        getattr(datasets, call)("nb201-official")
+    assert not datasets.available("nb201-official")
+
+
+def test_unknown_attribute() -> None:
+    with pytest.raises(AttributeError, match="nonsense"):
+        datasets.nonsense  # noqa: B018 - the access is the test
+
+
+def test_import_loads_neither_torch_nor_pandas() -> None:
+    code = "import sys, nasplug.datasets; print({'torch', 'pandas', 'pooch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
