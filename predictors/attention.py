@@ -81,7 +81,7 @@ def choose_backend(backend: str, mean_size: float = 0.0) -> str:
         raise InputError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
     installed = importlib.util.find_spec("dgl") is not None
     if backend == "dgl" and not installed:
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        version = ".".join(map(str, sys.version_info[:2]))
         wheel = (
             "pip install dgl==1.1.3"
             if sys.version_info < (3, 12)

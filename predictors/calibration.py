@@ -24,6 +24,7 @@ Array = NDArray[np.float64]
 LEVELS: Array = np.linspace(0.005, 0.995, 199)
 # Bins of the score-to-unit map; finer at both ends, where few examples decide a search.
 _BIN_EDGES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0)
+_SMALLEST_BIN = 5
 _FOLDS = 5
 _ONE_SIGMA = 0.6827
 
@@ -145,14 +146,16 @@ class Calibration:
 def _fit_map(scores: Array, truths: Array) -> tuple[Array, Array, Array]:
     """Knots, centres and log spreads: medians of quantile bins, made strictly increasing."""
     order = np.argsort(scores, kind="stable")
-    edges = np.unique(np.round(np.array(_BIN_EDGES) * len(scores)).astype(int))
-    bins = [order[a:b] for a, b in pairwise(edges) if b - a >= 3]
+    bins = _bins(order)
     knots = np.array([np.median(scores[b]) for b in bins])
     centers = np.maximum.accumulate([np.median(truths[b]) for b in bins])
     scale = max(float(np.ptp(truths)), 1e-9)
+    keep = np.concatenate([[True], np.diff(knots) > 0])
+    if keep.sum() < 2:
+        keep[:], width = True, max(abs(float(knots[0])), 1.0) * 1e-3
+        knots = knots[0] + width * np.arange(len(knots))
     # A strictly increasing map leaves the ranking to the model.
     centers = centers + 1e-6 * scale * np.arange(len(centers))
-    keep = np.concatenate([[True], np.diff(knots) > 0])
     knots, centers = knots[keep], centers[keep]
     around = [
         np.quantile(np.abs(truths[b] - _interpolate(scores[b], knots, centers)), _ONE_SIGMA)
@@ -162,11 +165,19 @@ def _fit_map(scores: Array, truths: Array) -> tuple[Array, Array, Array]:
     return knots, centers, spreads
 
 
+def _bins(order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """`order` cut at `_BIN_EDGES`, leaving out edges that would make a bin too small."""
+    edges = [0]
+    for edge in _BIN_EDGES[1:-1]:
+        place = round(edge * len(order))
+        if min(place - edges[-1], len(order) - place) >= _SMALLEST_BIN:
+            edges.append(place)
+    return [order[a:b] for a, b in pairwise([*edges, len(order)])]
+
+
 def _interpolate(x: Array, knots: Array, values: Array) -> Array:
     """Piecewise-linear through the knots, continued with the slope of the end pieces."""
     inner = np.interp(x, knots, values)
-    if len(knots) < 2:
-        return inner
     low = (values[1] - values[0]) / (knots[1] - knots[0])
     high = (values[-1] - values[-2]) / (knots[-1] - knots[-2])
     below, above = np.minimum(x - knots[0], 0.0), np.maximum(x - knots[-1], 0.0)

@@ -32,8 +32,8 @@ def hardware_features(hardware: Hardware, batch_size: int) -> NDArray[np.float32
     """A device at a batch size as a vector, shape `(HARDWARE_FEATURES,)`.
 
     Throughputs, bandwidth, on-chip memory, power, clock and units enter by their logarithm; then
-    the year, the logarithm of the batch size, and the kind as one-hot. A device whose fp16 figure is
-    missing or lower than its fp32 figure gets the latter; an unknown year counts as 2018.
+    the year, the logarithm of the batch size, and the kind as one-hot. A device whose fp16 figure
+    is missing or lower than its fp32 figure gets the latter; an unknown year counts as 2018.
 
     Args:
         hardware: The device.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,9 @@ class LatencyConfig:
     smallest_ms: float = 0.1
     calibration_share: float = 0.15
     validation_share: float = 0.08
-    training: TrainingConfig = TrainingConfig(epochs=80, rank_weight=0.0, weight_decay=0.01)
+    training: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(epochs=80, rank_weight=0.0, weight_decay=0.01)
+    )
 
 
 class LatencyPredictor:

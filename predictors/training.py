@@ -124,9 +124,9 @@ class _Fit(L.LightningModule):
         self.hardware = hardware
         self.steps = steps
 
-    def on_train_epoch_start(self) -> None:
-        # One generator state an epoch makes a resumed run repeat an uninterrupted one.
-        torch.manual_seed(self.config.seed * 1_000_003 + self.current_epoch)
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # A generator state a step makes a resumed run repeat an uninterrupted one.
+        torch.manual_seed(self.config.seed * 1_000_003 + self.global_step)
 
     def _predict(self, batch: GraphBatch) -> Tensor:
         if self.hardware is None:
@@ -145,8 +145,8 @@ class _Fit(L.LightningModule):
         loss = _squared_error(predicted, targets, weights)
         if self.config.rank_weight:
             other = torch.randperm(len(targets), device=targets.device)
-            gap = (predicted - predicted[other]) - (targets - targets[other])
-            loss = loss + self.config.rank_weight * _mean_known(gap.abs())
+            gap, count = _errors(predicted - predicted[other], targets - targets[other])
+            loss = loss + self.config.rank_weight * gap.abs().sum() / count
         return loss
 
     def validation_step(self, item: tuple[GraphBatch, Tensor, Tensor], index: int) -> None:
@@ -173,13 +173,17 @@ class _Fit(L.LightningModule):
         }
 
 
-def _mean_known(values: Tensor) -> Tensor:
-    known = ~torch.isnan(values)
-    return torch.where(known, values, 0.0).sum() / known.sum().clamp(min=1)
+def _errors(predicted: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Prediction minus target, 0 where the target is unknown, and the number of known ones."""
+    known = ~torch.isnan(targets)
+    # Filled before the subtraction: a NaN that is masked later still poisons the gradient.
+    error = torch.where(known, predicted - torch.where(known, targets, 0.0), 0.0)
+    return error, known.sum().clamp(min=1)
 
 
 def _squared_error(predicted: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    return _mean_known(weights[:, None] * (predicted - targets) ** 2)
+    error, count = _errors(predicted, targets)
+    return (weights[:, None] * error**2).sum() / count
 
 
 def train(
@@ -263,6 +267,8 @@ def _run(
             ckpt_path=last if last.exists() else None,
             weights_only=True,
         )
+    if not best.best_model_path:
+        raise RuntimeError("training diverged: the validation loss was never finite")
     state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
     weights = {
         name.removeprefix("model."): value

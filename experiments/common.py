@@ -1,0 +1,97 @@
+"""What every experiment shares: the split, the tables, and results with their provenance."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nasplug import datasets
+from nasplug._hardware import hardware
+from nasplug.predictors.files import write_text
+from nasplug.predictors.latency import DeviceBatch
+from nasplug.search_spaces import Architecture, Graph, space
+
+RESULTS = Path(__file__).parent / "results"
+RUNS = Path(__file__).parent / "runs"
+ZOO = Path(__file__).parent.parent / "nasplug" / "zoo"
+IMAGE_SETS = ("cifar10", "cifar100", "imagenet16-120")
+SPLIT_SEED = 201
+PACKAGES = ("nasplug", "torch", "numpy", "scipy", "pandas", "lightning", "optuna")
+
+Array = NDArray[np.float64]
+
+
+def split() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Official indices of the half of NAS-Bench-201 that is trained on, and of the other half."""
+    order = np.random.default_rng(SPLIT_SEED).permutation(15_625)
+    return order[:7_812], order[7_812:]
+
+
+def cells() -> tuple[list[Architecture], list[Graph]]:
+    """All NAS-Bench-201 cells in index order, and their graphs."""
+    nb201 = space("nb201")
+    archs = list(nb201)  # type: ignore[call-overload]
+    return archs, nb201.to_graphs(archs)
+
+
+def accuracies() -> tuple[Array, Array]:
+    """Validation and test accuracies in percent, each `(15625, 3)`."""
+    table = datasets.load("nb201-accuracy")
+    return (
+        table[[f"{name}_val" for name in IMAGE_SETS]].to_numpy(),
+        table[[f"{name}_test" for name in IMAGE_SETS]].to_numpy(),
+    )
+
+
+def latencies() -> tuple[Array, list[DeviceBatch]]:
+    """Measured latencies in ms, `(15625, columns)`, and the device of each column."""
+    table = datasets.load("nb201-latency")
+    columns = []
+    for key in table.columns:
+        name, batch = key.split("@")
+        columns.append(DeviceBatch(hardware(name), int(batch)))
+    return table.to_numpy(), columns
+
+
+def provenance(*names: str) -> dict[str, Any]:
+    """Data hashes, package versions and the machine, to write beside a result."""
+    return {
+        "date": date.today().isoformat(),
+        "data": {
+            name: {file.key: file.sha256 for file in datasets.info(name).files} for name in names
+        },
+        "split_seed": SPLIT_SEED,
+        "packages": {name: version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "machine": {
+            "processor": _processor(),
+            "threads": torch.get_num_threads(),
+        },
+    }
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()
+
+
+def write_result(name: str, result: dict[str, Any]) -> Path:
+    """Write `results/<name>.json` and say so."""
+    path = RESULTS / f"{name}.json"
+    write_text(path, json.dumps(result, indent=1) + "\n")
+    print(f"wrote {path}", file=sys.stderr)
+    return path

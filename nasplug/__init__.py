@@ -1,0 +1,68 @@
+"""Plug a neural predictor of accuracy and latency into neural architecture search.
+
+The names below load what they need on first use: `import nasplug` itself is instant.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nasplug import datasets
+    from nasplug._hardware import hardware
+    from nasplug._search import SearchResult, search
+    from nasplug._zoo import create_predictor, load_predictor
+    from nasplug.predictors.hardware import Hardware
+    from nasplug.sampler import PredictorSampler
+    from nasplug.search_spaces import InputError, space
+
+    __version__: str
+
+__all__ = [
+    "Hardware",
+    "InputError",
+    "PredictorSampler",
+    "SearchResult",
+    "__version__",
+    "create_predictor",
+    "datasets",
+    "hardware",
+    "load_predictor",
+    "search",
+    "space",
+]
+
+# Imported from a checkout without being installed, two subpackages lie beside this folder.
+_checkout = Path(__file__).parent.parent
+if (_checkout / "setup.cfg").is_file() and (_checkout / "search_spaces").is_dir():
+    __path__.append(str(_checkout))
+
+_HOME = {
+    "Hardware": "nasplug.predictors.hardware",
+    "InputError": "nasplug.search_spaces.errors",
+    "PredictorSampler": "nasplug.sampler",
+    "SearchResult": "nasplug._result",
+    "create_predictor": "nasplug._zoo",
+    "hardware": "nasplug._hardware",
+    "load_predictor": "nasplug._zoo",
+    "search": "nasplug._search",
+    "space": "nasplug.search_spaces.space",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("nasplug")
+    if name == "datasets":
+        return import_module("nasplug.datasets")
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

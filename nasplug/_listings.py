@@ -1,0 +1,168 @@
+"""What the commands beside `search` print: plain rows, equal for JSON and for tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from nasplug.search_spaces import FiniteSpace, InputError
+from nasplug.search_spaces import names as space_names
+from nasplug.search_spaces import space as find_space
+
+__all__ = ["datasets", "devices", "predictions", "spaces", "specification", "verification"]
+
+Row = dict[str, Any]
+_DIGITS = 6
+
+
+def predictions(
+    architectures: Sequence[str],
+    space: str = "nb201",
+    hardware: str | os.PathLike[str] | None = None,
+    batch_size: int = 1,
+) -> list[Row]:
+    """Predicted accuracy on every data set, in %, and with hardware the latency, in ms.
+
+    Args:
+        architectures: Texts that the space parses.
+        space: Name of the space.
+        hardware: Name of a device, or the path of a .toml file.
+        batch_size: Images a forward pass.
+
+    Returns:
+        A row an architecture: `arch`, `arch_id`, `accuracy` (data set to mean, lower, upper) and
+        `latency_ms` (the same, or None), and whether the device is `zero_shot`.
+
+    Raises:
+        InputError: If an architecture, the space or the hardware is unknown.
+    """
+    from nasplug._checks import checked_count
+    from nasplug._hardware import hardware as find_hardware
+    from nasplug._zoo import load_predictor
+
+    found = find_space(space)
+    checked_count(batch_size, "batch size")
+    archs = [found.parse(text) for text in architectures]
+    device = None if hardware is None else find_hardware(hardware)
+    accuracy = load_predictor(f"{found.name}-accuracy").predict(archs)
+    latency = None
+    if device is not None:
+        latency = load_predictor(f"{found.name}-latency").predict(archs, device, batch_size)
+
+    def interval(prediction: Any, row: int, target: str) -> Row:
+        k = prediction.column(target)
+        return {
+            end: round(float(getattr(prediction, end)[row, k]), _DIGITS)
+            for end in ("mean", "lower", "upper")
+        }
+
+    return [
+        {
+            "arch": arch.text,
+            "arch_id": arch.arch_id,
+            "accuracy": {t: interval(accuracy, row, t) for t in accuracy.targets},
+            "latency_ms": None if latency is None else interval(latency, row, "latency"),
+            "zero_shot": None if latency is None else bool(latency.zero_shot),
+        }
+        for row, arch in enumerate(archs)
+    ]
+
+
+def spaces() -> list[Row]:
+    """The installed search spaces: name, number of architectures, parameters and data sets."""
+    rows = []
+    for name in space_names():
+        found = find_space(name)
+        rows.append(
+            {
+                "name": name,
+                "architectures": len(found) if isinstance(found, FiniteSpace) else None,
+                "parameters": len(found.distributions()),
+                "datasets": list(found.tasks),
+            }
+        )
+    return rows
+
+
+def devices(word: str | None = None) -> list[Row]:
+    """The catalogue of hardware, or what in it contains a word.
+
+    Args:
+        word: Looked for in names, aliases, vendors, kinds and microarchitectures, without regard to
+            case and spaces.
+
+    Raises:
+        InputError: If no device contains it.
+    """
+    from nasplug._hardware import catalogue
+
+    def plain(text: str) -> str:
+        return "".join(text.lower().split())
+
+    rows = [
+        {
+            "name": d.name,
+            "vendor": d.vendor,
+            "kind": d.kind,
+            "microarchitecture": d.microarchitecture,
+            "year": d.year,
+            "fp32_tflops": d.peak_tflops["fp32"],
+            "memory_bandwidth_gbs": d.memory_bandwidth_gbs,
+            "memory_gb": d.memory_gb,
+            "power_w": d.power_w,
+        }
+        for d in catalogue()
+        if word is None
+        or any(
+            plain(word) in plain(text)
+            for text in (d.name, *d.aliases, d.vendor, d.kind, d.microarchitecture)
+        )
+    ]
+    if not rows:
+        raise InputError(
+            f"no hardware in the catalogue contains {str(word)[:80]!r}; "
+            "nasplug hardware lists all of it"
+        )
+    return rows
+
+
+def specification(name: str) -> Row:
+    """All fields of one device.
+
+    Raises:
+        InputError: If there is no such device.
+    """
+    from nasplug._hardware import hardware
+
+    device = hardware(name)
+    row = {field.name: getattr(device, field.name) for field in dataclasses.fields(device)}
+    return {**row, "peak_tflops": dict(device.peak_tflops), "aliases": list(device.aliases)}
+
+
+def datasets() -> list[Row]:
+    """The known data sets, and whether they can be loaded without the network."""
+    from nasplug import datasets as known
+
+    rows = []
+    for name in known.names():
+        entry = known.info(name)
+        rows.append(
+            {
+                "name": name,
+                "space": entry.space,
+                "description": entry.description,
+                "licence": entry.licence,
+                "megabytes": round(entry.size / 1e6, 1),
+                "available": known.available(name),
+            }
+        )
+    return rows
+
+
+def verification(name: str) -> list[Row]:
+    """The status of each cached file of a data set."""
+    from nasplug import datasets as known
+
+    return [{"file": file, "status": status} for file, status in known.verify(name)]

@@ -1,0 +1,214 @@
+"""Trained predictors that come with the package, and predictors of architectures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import as_file, files
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nasplug._hardware import hardware as find_hardware
+from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
+from nasplug.search_spaces import space as find_space
+from nasplug.search_spaces.errors import closest
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nasplug.predictors import Hardware, Prediction
+
+__all__ = ["ArchitecturePredictor", "create_predictor", "load_predictor", "names"]
+
+KINDS = ("accuracy", "latency")
+
+
+class ArchitecturePredictor:
+    """A predictor that takes architectures of one space.
+
+    Attributes:
+        name: Name in the zoo, or of the file it came from.
+        space: The space whose architectures it reads.
+        card: What the trainer wrote about data, training and quality; empty for a new predictor.
+    """
+
+    def __init__(
+        self, name: str, space: SearchSpace, model: Any, card: dict[str, Any] | None = None
+    ) -> None:
+        self.name = name
+        self.space = space
+        self.card = card or {}
+        self._model = model
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the predicted columns."""
+        targets: tuple[str, ...] = self._model.targets
+        return targets
+
+    @property
+    def sha256(self) -> str | None:
+        """SHA-256 of the weights, or None for a predictor that was not loaded."""
+        return self.card.get("sha256")
+
+    @property
+    def model(self) -> Any:
+        """The predictor of graphs behind this one (see `nasplug.predictors`)."""
+        return self._model
+
+    def graphs(self, architectures: Sequence[Architecture | Graph | str]) -> list[Graph]:
+        """The graphs of architectures; texts are parsed, graphs are passed on."""
+        found = []
+        for item in architectures:
+            if isinstance(item, Graph):
+                found.append(item)
+            else:
+                arch = self.space.parse(item) if isinstance(item, str) else item
+                found.append(self.space.to_graph(arch))
+        return found
+
+    def fit(
+        self,
+        architectures: Sequence[Architecture | Graph | str],
+        targets: NDArray[np.float64],
+        hardware: Sequence[Any] | None = None,
+        **options: Any,
+    ) -> None:
+        """Learn from measured architectures, in random order, forgetting what was learned before.
+
+        Args:
+            architectures: Of this predictor's space, at least 40.
+            targets: Their values in units, shape `(n,)` or `(n, targets)`; for a latency
+                `(n, devices)` in ms.
+            hardware: For a latency the devices of the columns, as `DeviceBatch`.
+            **options: See `AccuracyPredictor.fit` and `LatencyPredictor.fit`.
+
+        Raises:
+            InputError: If shapes do not fit or there are too few architectures.
+        """
+        self._model.fit(self.graphs(architectures), targets, hardware, **options)
+        self.card = {}
+
+    def predict(
+        self,
+        architectures: Sequence[Architecture | Graph | str],
+        hardware: str | PathLike[str] | Hardware | None = None,
+        batch_size: int = 1,
+    ) -> Prediction:
+        """Predict architectures.
+
+        Args:
+            architectures: Of this predictor's space: architectures, their texts, or graphs.
+            hardware: A device, its name or the path of its TOML file, if a latency is predicted.
+            batch_size: Images a forward pass, for a latency.
+
+        Returns:
+            A row an architecture, a column a target.
+
+        Raises:
+            InputError: If a text is malformed, or the device is missing or unknown.
+        """
+        device = None if hardware is None else find_hardware(hardware)
+        result: Prediction = self._model.predict(self.graphs(architectures), device, batch_size)
+        return result
+
+    def save(self, path: str | Path, **about: Any) -> None:
+        """Write `<path>.safetensors` and `<path>.json`; `load_predictor(path)` reads them."""
+        self._model.save(path, {"name": Path(path).name, "space": self.space.name, **about})
+
+
+def names() -> list[str]:
+    """Names of the trained predictors in the package."""
+    return sorted(
+        file.name.removesuffix(".json")
+        for file in files("nasplug.zoo").iterdir()
+        if file.name.endswith(".json")
+    )
+
+
+def load_predictor(name: str | PathLike[str], backend: str = "auto") -> ArchitecturePredictor:
+    """Load a trained predictor.
+
+    Args:
+        name: A name of the zoo, such as `"nb201-accuracy"`, or the path of a checkpoint (with a
+            slash or the suffix `.safetensors` or `.json`).
+        backend: `"torch"`, `"dgl"`, or `"auto"` for the faster one that is installed.
+
+    Raises:
+        InputError: If there is no such predictor, or the file is damaged or not one of ours.
+    """
+    text = str(name)
+    if "/" in text or text.endswith((".safetensors", ".json")):
+        return _open(Path(text), backend)
+    if text not in names():
+        raise InputError(
+            f"unknown predictor {text!r}; the package has {closest(text, names())}; "
+            "for a file of your own give its path"
+        )
+    return _load_from_zoo(text, backend)
+
+
+@cache
+def _load_from_zoo(name: str, backend: str) -> ArchitecturePredictor:
+    folder = files("nasplug.zoo")
+    with (
+        as_file(folder / f"{name}.json") as card,
+        # Both files have to be on disk at once if the package is inside an archive.
+        as_file(folder / f"{name}.safetensors"),
+    ):
+        return _open(card, backend)
+
+
+def _open(path: Path, backend: str) -> ArchitecturePredictor:
+    from nasplug.predictors.accuracy import AccuracyPredictor
+    from nasplug.predictors.checkpoint import load_checkpoint
+    from nasplug.predictors.latency import LatencyPredictor
+
+    checkpoint = load_checkpoint(path)
+    card = checkpoint.card
+    kind = card["predictor"]
+    if kind not in KINDS:
+        raise InputError(f"{path} holds a {kind!r} predictor; this version knows {KINDS}")
+    if not isinstance(card.get("space"), str):
+        raise InputError(f"the card of {path} does not say which search space it is for")
+    model: Any
+    if kind == "accuracy":
+        model = AccuracyPredictor.from_checkpoint(checkpoint, backend)
+    else:
+        model = LatencyPredictor.from_checkpoint(checkpoint, backend)
+    return ArchitecturePredictor(
+        str(card.get("name", path.stem)), find_space(card["space"]), model, card
+    )
+
+
+def create_predictor(
+    kind: str, space: str | SearchSpace, *, backend: str = "auto", **config: Any
+) -> ArchitecturePredictor:
+    """A new predictor to fit on your own measurements.
+
+    Args:
+        kind: `"accuracy"` or `"latency"`.
+        space: The space of the architectures, or its name.
+        backend: As in `load_predictor`.
+        **config: Fields of `AccuracyConfig` or `LatencyConfig`, such as `members=2`.
+
+    Raises:
+        InputError: If the kind, the space or a field is unknown.
+    """
+    from nasplug.predictors.accuracy import AccuracyConfig, AccuracyPredictor
+    from nasplug.predictors.latency import LatencyConfig, LatencyPredictor
+
+    if kind not in KINDS:
+        raise InputError(f"unknown kind of predictor {kind!r}; there are {', '.join(KINDS)}")
+    where = find_space(space) if isinstance(space, str) else space
+    model: Any
+    try:
+        if kind == "accuracy":
+            model = AccuracyPredictor(AccuracyConfig(**config), backend)
+        else:
+            model = LatencyPredictor(LatencyConfig(**config), backend)
+    except TypeError as error:
+        raise InputError(f"{error}; see {kind.capitalize()}Config for the fields") from None
+    return ArchitecturePredictor(f"new {kind} predictor", where, model)

@@ -1,0 +1,318 @@
+"""The command line: one thin function a command; data on stdout, the rest on stderr."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["app", "main"]
+
+# Nothing heavy is imported above: `nasplug --help` must answer at once.
+_PIPE_WIDTH = 200
+
+
+class _ListByDefault(TyperGroup):
+    """A group that lists when no command of its own is named: `nasplug hardware nvidia`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+_OPTIONS: dict[str, Any] = {
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+    "add_completion": False,
+}
+app = typer.Typer(name="nasplug", no_args_is_help=True, **_OPTIONS)
+hardware_app = typer.Typer(cls=_ListByDefault, **_OPTIONS)
+data_app = typer.Typer(cls=_ListByDefault, **_OPTIONS)
+app.add_typer(hardware_app, name="hardware", help="The hardware catalogue: list, show NAME.")
+app.add_typer(data_app, name="data", help="Public data sets: list, fetch NAME, verify NAME.")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+SpaceName = Annotated[str, typer.Option("--space", help="Search space; see nasplug spaces.")]
+Device = Annotated[
+    str | None,
+    typer.Option("--hw", help="Device by name (see nasplug hardware), or the path of a .toml."),
+]
+Batch = Annotated[int, typer.Option("--batch-size", help="Images a forward pass.")]
+
+
+def _command(function: Callable[..., None]) -> Callable[..., None]:
+    """Tell errors in one line, and end with the exit code of their kind."""
+
+    @functools.wraps(function)
+    def guarded(*args: Any, debug: bool = False, **kwargs: Any) -> None:
+        try:
+            function(*args, debug=debug, **kwargs)
+        except KeyboardInterrupt as error:
+            _complain(str(error) or "stopped")
+            raise typer.Exit(130) from None
+        except (typer.Exit, BrokenPipeError):
+            raise
+        except Exception as error:
+            if debug:
+                traceback.print_exc()
+            from nasplug.search_spaces.errors import InputError
+
+            if isinstance(error, InputError):
+                _complain(str(error))
+                raise typer.Exit(2) from None
+            text = " ".join(str(error).split()) or "no message"
+            hint = "" if debug else "; --debug shows where"
+            _complain(f"{type(error).__name__}: {text}{hint}")
+            raise typer.Exit(1) from None
+
+    return guarded
+
+
+def _complain(sentence: str) -> None:
+    print(f"nasplug: {sentence}", file=sys.stderr)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from nasplug import __version__
+
+        print(f"nasplug {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Architecture search that is guided by predicted accuracy and latency."""
+
+
+@app.command()
+@_command
+def search(
+    space: SpaceName = "nb201",
+    hw: Device = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option("--constraint", help='A limit such as "latency<=5ms"; may be repeated.'),
+    ] = None,
+    probability: Annotated[
+        float, typer.Option("--probability", help="Probability with which limits are to hold.")
+    ] = 0.9,
+    batch_size: Batch = 1,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Image set whose accuracy counts.")
+    ] = None,
+    n_trials: Annotated[
+        int, typer.Option("--n-trials", help="Trials in total, earlier ones included.")
+    ] = 100,
+    seed: Annotated[int, typer.Option("--seed", help="Equal seeds give equal results.")] = 0,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            "--storage", help="Journal file, database URL, or memory; default: the state folder."
+        ),
+    ] = None,
+    study_name: Annotated[
+        str | None, typer.Option("--study-name", help="Default: a hash of all settings.")
+    ] = None,
+    as_json: Json = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Folder for pictures and result.json.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Search a space for accurate architectures that are fast on a device."""
+    from nasplug._search import search as run
+
+    result = run(
+        space,
+        hw,
+        constraint or (),
+        n_trials=n_trials,
+        batch_size=batch_size,
+        dataset=dataset,
+        seed=seed,
+        storage=storage,
+        probability=probability,
+        study_name=study_name,
+    )
+    if report is not None:
+        paths = result.report(report)
+        print(f"nasplug: wrote {', '.join(map(str, paths))}", file=sys.stderr)
+    if as_json:
+        _print_json(result.to_json())
+    else:
+        result.show(_console())
+
+
+@app.command()
+@_command
+def predict(
+    architectures: Annotated[list[str], typer.Argument(help="Architecture strings.")],
+    space: SpaceName = "nb201",
+    hw: Device = None,
+    batch_size: Batch = 1,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Predict accuracy on every data set, and with --hw the latency."""
+    from nasplug._listings import predictions
+
+    rows = predictions(architectures, space, hw, batch_size)
+    if as_json:
+        _print_json(rows)
+        return
+    for row in rows:
+        print(row["arch"])
+        cells = {f"{task} accuracy, %": value for task, value in row["accuracy"].items()}
+        if row["latency_ms"] is not None:
+            cells["latency, ms"] = row["latency_ms"]
+        _print_table(
+            [
+                {"predicted": name, **{end: f"{number:.3f}" for end, number in value.items()}}
+                for name, value in cells.items()
+            ]
+        )
+    if rows[0]["zero_shot"]:
+        print(
+            "zero-shot: this device has no measurements; latency is predicted from its data sheet"
+        )
+
+
+@app.command()
+@_command
+def spaces(as_json: Json = False, debug: Debug = False) -> None:
+    """List the search spaces."""
+    from nasplug._listings import spaces as rows
+
+    _print_rows(rows(), as_json)
+
+
+@hardware_app.command("list")
+@_command
+def hardware_list(
+    word: Annotated[str | None, typer.Argument(help="Show what contains this word.")] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List the catalogue, or what in it contains a word."""
+    from nasplug._listings import devices
+
+    _print_rows(devices(word), as_json)
+
+
+@hardware_app.command("show")
+@_command
+def hardware_show(
+    name: Annotated[str, typer.Argument(help="Name, alias, or path of a .toml file.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show all that is known of one device."""
+    from nasplug._listings import specification
+
+    row = specification(name)
+    if as_json:
+        _print_json(row)
+    else:
+        _print_table([{"field": key, "value": _cell(value)} for key, value in row.items()])
+
+
+@data_app.command("list")
+@_command
+def data_list(as_json: Json = False, debug: Debug = False) -> None:
+    """List the data sets."""
+    from nasplug._listings import datasets
+
+    _print_rows(datasets(), as_json)
+
+
+@data_app.command("fetch")
+@_command
+def data_fetch(
+    name: Annotated[str, typer.Argument(help="Data set; see nasplug data list.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Download a data set, check it and import it."""
+    from nasplug import datasets
+
+    paths = datasets.fetch(name)
+    _print_rows([{"file": str(path)} for path in paths], as_json)
+
+
+@data_app.command("verify")
+@_command
+def data_verify(
+    name: Annotated[str, typer.Argument(help="Data set; see nasplug data list.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Check the cached files of a data set; exit code 1 if one is not as it should be."""
+    from nasplug._listings import verification
+
+    rows = verification(name)
+    _print_rows(rows, as_json)
+    if any(row["status"] != "ok" for row in rows):
+        raise typer.Exit(1)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console()
+    # A pipe has no width of its own, and 80 columns would fold every architecture.
+    return console if console.is_terminal else Console(width=_PIPE_WIDTH)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def _print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        _print_json(rows)
+    else:
+        _print_table([{key: _cell(value) for key, value in row.items()} for row in rows])
+
+
+def _print_table(rows: list[dict[str, str]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for name in rows[0] if rows else ():
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(value) for value in row.values()))
+    _console().print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_cell, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    """Run the command line; exit code 0 done, 2 wrong usage or bad input, 130 Ctrl-C, 1 other."""
+    app(prog_name="nasplug")

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+from table_predictors import TablePredictor
+from typer.testing import CliRunner
+
+from nasplug import _search, _zoo
+from nasplug.cli import app
+
+CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
+runner = CliRunner()
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("COLUMNS", "150")
+    return lambda *words: runner.invoke(app, list(words))
+
+
+@pytest.fixture
+def tabled(run: Run, nb201_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The command line with measured tables for predictors."""
+    tables = {q: TablePredictor(q) for q in ("accuracy", "latency")}
+    monkeypatch.setattr(_zoo, "load_predictor", lambda name: tables[name.partition("-")[2]])
+    return run
+
+
+def assert_refused(result: Any, said: str) -> None:
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    (line,) = result.stderr.strip().splitlines()
+    assert line.startswith("nasplug: ")
+    assert said in line
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").stdout == f"nasplug {version('nasplug')}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["serach"], "No such command"),
+        (["search", "--hardware", "x"], "No such option"),
+        (["search", "--n-trials", "many"], "'--n-trials'"),
+        (["predict"], "Missing argument"),
+        (["hardware", "show"], "Missing argument"),
+    ],
+)
+def test_wrong_usage(run: Run, words: list[str], said: str) -> None:
+    result = run(*words)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["search", "--space", "nb202"], "unknown search space 'nb202'"),
+        (["search", "--hw", "RTX 9999"], "'RTX 9999' is not in the catalogue"),
+        (["search", "--constraint", "latency<=5"], "has no unit; use ms"),
+        (["search", "--constraint", "quick"], "has no <= or >="),
+        (["search", "--hw", "3090", "--constraint", "latency<5ms"], "use <= or >="),
+        (["search", "--constraint", "latency<=5ms"], "needs hardware"),
+        (["search", "--n-trials", "0"], "number of trials 0"),
+        (["predict", "conv"], "is no NAS-Bench-201 string"),
+        (["predict", CELL, "--space", "nb202"], "unknown search space"),
+        (["hardware", "show", "nothing like it"], "is not in the catalogue"),
+        (["hardware", "nothing like it"], "no hardware in the catalogue contains"),
+        (["data", "fetch", "nope"], "'nope'"),
+        (["data", "verify", "nope"], "'nope'"),
+    ],
+)
+def test_bad_input_is_one_sentence(run: Run, words: list[str], said: str) -> None:
+    assert_refused(run(*words), said)
+
+
+def test_storage_that_cannot_be_used(tabled: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("plain\ntext\n")
+    search = ("search", "--hw", "GTX 1080 Ti", "--n-trials", "1", "--storage")
+    assert_refused(tabled(*search, str(tmp_path)), "is a folder")
+    assert_refused(tabled(*search, str(tmp_path / "file" / "x")), "cannot write storage")
+    assert_refused(tabled(*search, str(tmp_path / "file")), "is no journal")
+
+
+def test_impossible_bound(tabled: Run) -> None:
+    result = tabled("search", "--hw", "GTX 1080 Ti", "--constraint", "latency<=1us")
+    assert_refused(result, "the smallest reachable bound is latency<=3.8")
+
+
+def test_debug_shows_the_traceback(run: Run) -> None:
+    result = run("search", "--space", "nb202", "--debug")
+    assert result.exit_code == 2
+    assert "Traceback" in result.stderr
+    assert result.stderr.strip().splitlines()[-1].startswith("nasplug: unknown search space")
+
+
+def test_other_errors_exit_1(tabled: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr(_search, "_front", broken)
+    result = tabled("search", "--hw", "GTX 1080 Ti", "--n-trials", "1", "--storage", "memory")
+    assert result.exit_code == 1
+    assert result.stderr == "nasplug: RuntimeError: two lines; --debug shows where\n"
+
+
+def test_interrupt_exits_130(tabled: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nasplug.objectives.PredictedObjective.__call__", stop)
+    result = tabled("search", "--hw", "GTX 1080 Ti", "--n-trials", "5")
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1] == (
+        "nasplug: stopped after 0 of 5 trials; the study is kept; "
+        "the same command goes on from there"
+    )
+    result = tabled("search", "--hw", "GTX 1080 Ti", "--storage", "memory")
+    assert "is lost" in result.stderr
+
+
+def test_search_prints_json_alone(tabled: Run, tmp_path: Path) -> None:
+    words = ("search", "--space", "nb201", "--hw", "gtx1080ti", "--constraint", "latency<=8ms")
+    result = tabled(*words, "--n-trials", "5", "--json", "--report", str(tmp_path / "r"))
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    assert told["hardware"] == "GTX 1080 Ti"
+    assert told == json.loads((tmp_path / "r" / "result.json").read_text())
+    assert "the study is kept in" in result.stderr
+    assert str(tmp_path / "r" / "pareto.png") in result.stderr
+
+
+def test_search_prints_a_table(tabled: Run) -> None:
+    words = ("search", "--hw", "GTX 1080 Ti", "--constraint", "latency<=8ms", "--n-trials", "3")
+    result = tabled(*words, "--storage", "memory")
+    assert result.exit_code == 0
+    assert "nb201, cifar10 on GTX 1080 Ti, batch 1, latency<=8ms (probability 0.9)" in result.stdout
+    assert "\x1b[" not in result.stdout
+    assert result.stderr == ""
+
+
+def test_predict(tabled: Run) -> None:
+    result = tabled("predict", CELL, CELL, "--hw", "GTX 1080 Ti", "--json")
+    assert result.exit_code == 0, result.stderr
+    rows = json.loads(result.stdout)
+    assert len(rows) == 2
+    assert rows[0]["arch"] == CELL
+    assert set(rows[0]["accuracy"]) == {"cifar10", "cifar100", "imagenet16-120"}
+    interval = rows[0]["latency_ms"]
+    assert interval["lower"] < interval["mean"] < interval["upper"]
+    bare = json.loads(tabled("predict", CELL, "--json").stdout)
+    assert bare[0]["latency_ms"] is None
+    table = tabled("predict", CELL, "--hw", "GTX 1080 Ti").stdout
+    assert CELL in table.splitlines()
+    assert "cifar100 accuracy, %" in table
+    assert "latency, ms" in table
+
+
+def test_spaces(run: Run) -> None:
+    rows = {row["name"]: row for row in json.loads(run("spaces", "--json").stdout)}
+    assert rows["nb201"]["architectures"] == 15625
+    assert "nb201" in run("spaces").stdout
+
+
+def test_hardware(run: Run) -> None:
+    everything = json.loads(run("hardware", "--json").stdout)
+    assert everything == json.loads(run("hardware", "list", "--json").stdout)
+    some = json.loads(run("hardware", "rtx3090", "--json").stdout)
+    assert "RTX 3090" in [row["name"] for row in some]
+    assert 0 < len(some) < len(everything)
+    shown = json.loads(run("hardware", "show", "rtx3090", "--json").stdout)
+    assert shown["name"] == "RTX 3090"
+    assert shown["peak_tflops"]["fp32"] > 0
+    assert "RTX 3090" in run("hardware", "show", "3090").stdout
+    assert "RTX 3090" in run("hardware").stdout
+
+
+def test_data(run: Run, cache: Path) -> None:
+    rows = json.loads(run("data", "list", "--json").stdout)
+    assert "nb201-latency" in [row["name"] for row in rows]
+    assert run("data", "verify", "nb201-latency").exit_code == 1
+    fetched = run("data", "fetch", "nb201-latency", "--json")
+    assert fetched.exit_code == 0, fetched.stderr
+    assert all(Path(row["file"]).is_file() for row in json.loads(fetched.stdout))
+    verified = run("data", "verify", "nb201-latency", "--json")
+    assert verified.exit_code == 0
+    assert {row["status"] for row in json.loads(verified.stdout)} == {"ok"}
+
+
+def test_closed_pipe_is_no_error() -> None:
+    command = f"{sys.executable} -m nasplug.cli_main hardware | head -1"
+    command = command.replace("-m nasplug.cli_main", '-c "from nasplug.cli import main; main()"')
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, check=False, env=dict(os.environ)
+    )
+    assert "Traceback" not in done.stderr
