@@ -85,6 +85,21 @@ class SearchResult:
         limits = "".join(f", {c} (probability {c.probability:g})" for c in self.constraints)
         return f"{self.space}, {self.dataset}{device}{limits}: {self.n_trials} trials"
 
+    @property
+    def input_side(self) -> int:
+        """Side of the input images of the data set, in pixels."""
+        return self._side(self.dataset)
+
+    @property
+    def latency_side(self) -> int:
+        """Side of the input images of the network that the latency is predicted for, in pixels."""
+        return self._side(None)
+
+    def _side(self, dataset: str | None) -> int:
+        space = self.candidates.space
+        graph = space.to_graph(self.candidates.cells[0], dataset)
+        return int(graph.attribute("height")[0])
+
     def notes(self) -> list[str]:
         """What a reader must know of the numbers, a sentence each."""
         notes = []
@@ -92,8 +107,14 @@ class SearchResult:
             notes.append("no hardware given: accuracy against FLOPs, no latency")
         elif self.zero_shot:
             notes.append(
-                f"zero-shot: {self.hardware.name} has no measurements; latency is predicted from "
-                "its specification and the intervals are as wide as leaving one device out showed"
+                f"zero-shot: {self.hardware.name} has no measurements at batch {self.batch_size}; "
+                "latency is predicted from its specification and the intervals are as wide as "
+                "leaving one device out showed"
+            )
+        if self.hardware is not None and self.input_side != self.latency_side:
+            notes.append(
+                f"latency is that of the network with {self.latency_side} pixel input, on which "
+                f"devices were measured; {self.dataset} has {self.input_side} pixel input"
             )
         return notes
 

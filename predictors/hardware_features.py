@@ -7,10 +7,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.predictors.hardware import KINDS, Hardware
+from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces import InputError
 
-__all__ = ["HARDWARE_FEATURES", "hardware_features"]
+__all__ = ["COMPUTE_CLASSES", "HARDWARE_FEATURES", "compute_class", "hardware_features"]
 
 # Each entry: attribute, centre and scale of its log10, so that common devices lie within ±2.
 _LOGS = {
@@ -25,15 +25,29 @@ _SMALLEST = 1e-3
 _USUAL_YEAR = 2018
 MAX_BATCH = 65536
 
-HARDWARE_FEATURES = len(_LOGS) + len(_PEAKS) + 2 + len(KINDS)
+# What executes the network. Finer kinds would leave a device of a kind that was never measured with
+# weights that were never trained.
+COMPUTE_CLASSES = ("gpu", "cpu", "accelerator")
+HARDWARE_FEATURES = len(_LOGS) + len(_PEAKS) + 2 + len(COMPUTE_CLASSES)
+
+
+def compute_class(hardware: Hardware) -> str:
+    """What executes the network: one of `COMPUTE_CLASSES`.
+
+    A phone or a board computes on its CPU, but for NVIDIA's boards, which have a GPU.
+    """
+    if hardware.kind == "gpu" or (hardware.kind == "edge" and hardware.vendor == "NVIDIA"):
+        return "gpu"
+    return "accelerator" if hardware.kind in ("fpga", "asic") else "cpu"
 
 
 def hardware_features(hardware: Hardware, batch_size: int) -> NDArray[np.float32]:
     """A device at a batch size as a vector, shape `(HARDWARE_FEATURES,)`.
 
     Throughputs, bandwidth, on-chip memory, power, clock and units enter by their logarithm; then
-    the year, the logarithm of the batch size, and the kind as one-hot. A device whose fp16 figure
-    is missing or lower than its fp32 figure gets the latter; an unknown year counts as 2018.
+    the year, the logarithm of the batch size, and the class of the processor as one-hot. A device
+    whose fp16 figure is missing or lower than its fp32 figure gets the latter; an unknown year
+    counts as 2018.
 
     Args:
         hardware: The device.
@@ -54,5 +68,6 @@ def hardware_features(hardware: Hardware, batch_size: int) -> NDArray[np.float32
         values.append((math.log10(max(peak, _SMALLEST)) - centre) / scale)
     values.append((hardware.year - _USUAL_YEAR) / 4 if hardware.year else 0.0)
     values.append(math.log2(batch_size) / 4)
-    values.extend(float(hardware.kind == kind) for kind in KINDS)
+    own = compute_class(hardware)
+    values.extend(float(own == name) for name in COMPUTE_CLASSES)
     return np.array(values, dtype=np.float32)

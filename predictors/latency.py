@@ -17,7 +17,7 @@ from nasplug.predictors.checkpoint import Checkpoint, load_weights, save_checkpo
 from nasplug.predictors.ensemble import ensemble_scores
 from nasplug.predictors.features import vocabulary_of
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.hardware_features import hardware_features
+from nasplug.predictors.hardware_features import compute_class, hardware_features
 from nasplug.predictors.prediction import NotFittedError, Prediction
 from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
 from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult, train
@@ -43,7 +43,7 @@ class DeviceBatch:
 
 def device_group(hardware: Hardware) -> str:
     """The group whose left-out devices tell how wrong a never-measured one may be."""
-    return "gpu" if hardware.kind == "gpu" else "other"
+    return "gpu" if compute_class(hardware) == "gpu" else "other"
 
 
 @dataclass(frozen=True)
