@@ -197,7 +197,10 @@ def test_zero_shot_is_said_but_not_in_the_json(
         tables["latency"].zero_shot = False
     assert result.zero_shot
     assert not measured.zero_shot
-    assert "zero-shot: RTX 3090 has no measurements at batch 1; latency is predicted from" in result.to_text()
+    assert (
+        "zero-shot: RTX 3090 has no measurements at batch 1; latency is predicted from"
+        in result.to_text()
+    )
     assert result.to_json().keys() == measured.to_json().keys()
     assert "zero-shot" not in measured.to_text()
 

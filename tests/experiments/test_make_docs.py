@@ -1,0 +1,31 @@
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_pages_are_what_the_results_say():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "experiments" / "make_docs.py"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_changed_figure_is_found(tmp_path):
+    copy = tmp_path / "checkout"
+    for name in ("experiments/make_docs.py", "README.md", "docs/results.md"):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
+    (copy / "experiments" / "results").symlink_to(ROOT / "experiments" / "results")
+    page = copy / "README.md"
+    page.write_text(page.read_text(encoding="utf-8").replace("Kendall tau 0.", "Kendall tau 1."))
+    script = [sys.executable, str(copy / "experiments" / "make_docs.py")]
+    done = subprocess.run([*script, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "README.md" in done.stderr
+    subprocess.run(script, check=True)
+    assert page.read_text(encoding="utf-8") == (ROOT / "README.md").read_text(encoding="utf-8")
