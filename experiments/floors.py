@@ -51,7 +51,7 @@ def path_features(graphs: Sequence[Graph]) -> Array:
     known = sorted({s for counts in sequences for s in counts})
     counted = np.array([[counts[s] for s in known] for counts in sequences], dtype=float)
     summary = np.array(summaries, dtype=float)
-    summary /= summary.std(0)
+    summary /= np.maximum(summary.std(0), 1e-9)
     return 0.7 * np.concatenate([one_hot(graphs), counted, summary], axis=1)
 
 

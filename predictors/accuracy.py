@@ -238,9 +238,8 @@ class AccuracyPredictor:
 
 def read_model_config(stored: Mapping[str, Any]) -> SiblingTransformerConfig:
     """A model's configuration from a JSON card, lists turned back into tuples."""
-    return SiblingTransformerConfig(
-        **{name: tuple(v) if isinstance(v, list) else v for name, v in stored.items()}
-    )
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+    return SiblingTransformerConfig(**fields)
 
 
 def _checked(targets: Array, graphs: int, config: AccuracyConfig) -> Array:

@@ -28,6 +28,8 @@ ATTRIBUTES = (
     "bytes",  # float32 traffic: inputs read + outputs written + parameters read
 )
 
+_UNKNOWN = np.zeros((0, len(ATTRIBUTES)))
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:
@@ -48,7 +50,7 @@ class Graph:
 
     ops: tuple[str, ...]
     edges: tuple[tuple[int, int], ...]
-    attributes: NDArray[np.float64] = field(default=None, repr=False)  # type: ignore[assignment]
+    attributes: NDArray[np.float64] = field(default_factory=lambda: _UNKNOWN, repr=False)
 
     def __post_init__(self) -> None:
         nodes = len(self.ops)
@@ -62,7 +64,7 @@ class Graph:
             if edge <= previous:
                 raise InputError(f"edge {edge} comes twice or out of order; sort distinct edges")
             previous = edge
-        if self.attributes is None:
+        if self.attributes is _UNKNOWN:
             object.__setattr__(self, "attributes", np.zeros((nodes, len(ATTRIBUTES))))
         elif self.attributes.shape != (nodes, len(ATTRIBUTES)):
             raise InputError(
@@ -108,7 +110,7 @@ class Graph:
         return cls(
             tuple(ops[i] for i in order),
             tuple(sorted((place[a], place[b]) for a, b in pairs)),
-            None if attributes is None else np.asarray(attributes, np.float64)[order],
+            _UNKNOWN if attributes is None else np.asarray(attributes, np.float64)[order],
         )
 
     def __len__(self) -> int:

@@ -81,12 +81,6 @@ def _rewrite(graph: Graph, contract: bool) -> Graph:
 
 def _rebuild(graph: Graph, counts: list[dict[int, int]], kept: list[int]) -> Graph:
     """The graph over `kept`, with an identity node for each copy of an edge beyond the first."""
-    copies = {
-        node: [
-            (source, k) for source in sorted(counts[node]) for k in range(counts[node][source] - 1)
-        ]
-        for node in kept
-    }
     place: dict[int, int] = {}
     ops: list[str] = []
     rows: list[int | None] = []
