@@ -22,6 +22,7 @@ def predictions(
     space: str = "nb201",
     hardware: str | os.PathLike[str] | None = None,
     batch_size: int = 1,
+    predictors: Sequence[str | os.PathLike[str]] = (),
 ) -> list[Row]:
     """Predicted accuracy on every data set, in %, and with hardware the latency, in ms.
 
@@ -30,6 +31,7 @@ def predictions(
         space: Name of the space.
         hardware: Name of a device, or the path of a .toml file.
         batch_size: Images a forward pass.
+        predictors: Checkpoints to use instead of the package's own of the same kind.
 
     Returns:
         A row an architecture: `arch`, `arch_id`, `accuracy` (data set to mean, lower, upper) and
@@ -40,16 +42,17 @@ def predictions(
     """
     from nasplug._checks import checked_count
     from nasplug._hardware import hardware as find_hardware
-    from nasplug._zoo import load_predictor
+    from nasplug._zoo import predictors_for
 
     found = find_space(space)
     checked_count(batch_size, "batch size")
     archs = [found.parse(text) for text in architectures]
     device = None if hardware is None else find_hardware(hardware)
-    accuracy = load_predictor(f"{found.name}-accuracy").predict(archs)
+    chosen = predictors_for(found, device is not None, predictors)
+    accuracy = chosen["accuracy"].predict(archs)
     latency = None
     if device is not None:
-        latency = load_predictor(f"{found.name}-latency").predict(archs, device, batch_size)
+        latency = chosen["latency"].predict(archs, device, batch_size)
 
     def interval(prediction: Any, row: int, target: str) -> Row:
         k = prediction.column(target)

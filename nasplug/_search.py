@@ -29,13 +29,14 @@ from nasplug._checks import (
     checked_space,
 )
 from nasplug._result import SearchResult
+from nasplug._zoo import ArchitecturePredictor, predictors_for
 from nasplug.acquisition import pareto_mask
 from nasplug.candidates import OBJECTIVES, Candidates
 from nasplug.constraints import Constraint, parse_constraints
 from nasplug.objectives import PredictedObjective
 from nasplug.predictors.hardware import Hardware
 from nasplug.sampler import PredictorSampler
-from nasplug.search_spaces import FiniteSpace, InputError, SearchSpace
+from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.studies import default_journal, fail_abandoned, open_storage, open_study
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def search(
     storage: str | os.PathLike[str] | None = None,
     probability: float = 0.9,
     study_name: str | None = None,
+    predictors: Sequence[str | os.PathLike[str] | ArchitecturePredictor] = (),
     progress: bool | None = None,
 ) -> SearchResult:
     """Search a space for architectures that are accurate, and fast on a device.
@@ -81,6 +83,8 @@ def search(
             `"memory"`, or the URL of a database (`"sqlite:///study.db"`).
         probability: Probability with which each constraint given as text is to hold.
         study_name: Name in the storage; by default a hash of all that decides the result.
+        predictors: Predictors to use instead of the package's own of the same kind: a name of the
+            zoo, the path of a checkpoint, or a loaded predictor.
         progress: Whether to draw a progress bar on stderr; by default on a terminal only.
 
     Returns:
@@ -103,7 +107,7 @@ def search(
     opened = None if storage is None else open_storage(storage)
 
     names = ("accuracy", "flops" if device is None else "latency")
-    predictors = _predictors(found, device is not None)
+    chosen = predictors_for(found, device is not None, predictors)
     sampler = PredictorSampler(
         found,
         device,
@@ -112,7 +116,7 @@ def search(
         batch_size=batch_size,
         dataset=data,
         seed=seed,
-        predictors=predictors,
+        predictors=chosen,
         warn_independent_sampling=False,
     )
     candidates = sampler.candidates
@@ -120,8 +124,8 @@ def search(
     candidates.check_reachable(device)
 
     identity = {
-        "name": "+".join(p.name for p in predictors.values()),
-        "sha256": "+".join(str(p.sha256) for p in predictors.values()),
+        "name": "+".join(p.name for p in chosen.values()),
+        "sha256": "+".join(str(p.sha256) for p in chosen.values()),
     }
     settings = {
         "space": found.name,
@@ -163,13 +167,6 @@ def search(
         zero_shot=candidates.zero_shot,
         candidates=candidates,
     )
-
-
-def _predictors(space: FiniteSpace, latency: bool) -> dict[str, Any]:
-    from nasplug._zoo import load_predictor
-
-    quantities = ("accuracy", "latency") if latency else ("accuracy",)
-    return {quantity: load_predictor(f"{space.name}-{quantity}") for quantity in quantities}
 
 
 def _content(hardware: Hardware | None) -> dict[str, Any] | None:

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
     from nasplug.predictors import Hardware, Prediction
 
-__all__ = ["ArchitecturePredictor", "create_predictor", "load_predictor", "names"]
+__all__ = [
+    "ArchitecturePredictor",
+    "create_predictor",
+    "load_predictor",
+    "names",
+    "predictors_for",
+]
 
 KINDS = ("accuracy", "latency")
 
@@ -47,6 +53,12 @@ class ArchitecturePredictor:
         """Names of the predicted columns."""
         targets: tuple[str, ...] = self._model.targets
         return targets
+
+    @property
+    def kind(self) -> str:
+        """`"accuracy"` or `"latency"`."""
+        kind: str = self._model.kind
+        return kind
 
     @property
     def sha256(self) -> str | None:
@@ -181,6 +193,39 @@ def _open(path: Path, backend: str) -> ArchitecturePredictor:
     return ArchitecturePredictor(
         str(card.get("name", path.stem)), find_space(card["space"]), model, card
     )
+
+
+def predictors_for(
+    space: SearchSpace,
+    latency: bool,
+    given: Sequence[str | PathLike[str] | ArchitecturePredictor],
+) -> dict[str, ArchitecturePredictor]:
+    """The predictor of each quantity: a given one of that kind, or else the zoo's.
+
+    Args:
+        space: The space of the architectures.
+        latency: Whether a latency is needed beside the accuracy.
+        given: Names of the zoo, paths of checkpoints, or loaded predictors.
+
+    Raises:
+        InputError: If one cannot be loaded, is for another space, or two are of one kind.
+    """
+    own: dict[str, ArchitecturePredictor] = {}
+    for item in given:
+        predictor = item if isinstance(item, ArchitecturePredictor) else load_predictor(item)
+        if predictor.space.name != space.name:
+            raise InputError(
+                f"predictor {predictor.name!r} is for space {predictor.space.name}, "
+                f"not for {space.name}"
+            )
+        if predictor.kind in own:
+            raise InputError(
+                f"two predictors of {predictor.kind} are given, {own[predictor.kind].name!r} and "
+                f"{predictor.name!r}; give one"
+            )
+        own[predictor.kind] = predictor
+    quantities = ("accuracy", "latency") if latency else ("accuracy",)
+    return {q: own.get(q) or load_predictor(f"{space.name}-{q}") for q in quantities}
 
 
 def create_predictor(

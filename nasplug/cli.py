@@ -51,6 +51,11 @@ Device = Annotated[
 ]
 Batch = Annotated[int, typer.Option("--batch-size", help="Images a forward pass.")]
 
+OwnPredictor = Annotated[
+    list[str] | None,
+    typer.Option("--predictor", help="Checkpoint to use instead of the package's own; repeatable."),
+]
+
 
 def _command(function: Callable[..., None]) -> Callable[..., None]:
     """Tell errors in one line, and end with the exit code of their kind."""
@@ -130,6 +135,7 @@ def search(
     study_name: Annotated[
         str | None, typer.Option("--study-name", help="Default: a hash of all settings.")
     ] = None,
+    predictor: OwnPredictor = None,
     as_json: Json = False,
     report: Annotated[
         Path | None, typer.Option("--report", help="Folder for pictures and result.json.")
@@ -150,11 +156,15 @@ def search(
         storage=storage,
         probability=probability,
         study_name=study_name,
+        predictors=predictor or (),
     )
     if report is not None:
         paths = result.report(report)
         print(f"nasplug: wrote {', '.join(map(str, paths))}", file=sys.stderr)
     if as_json:
+        # The JSON has a fixed form; what a reader must know of its numbers goes beside it.
+        for note in result.notes():
+            _complain(note)
         _print_json(result.to_json())
     else:
         result.show(_console())
@@ -167,13 +177,14 @@ def predict(
     space: SpaceName = "nb201",
     hw: Device = None,
     batch_size: Batch = 1,
+    predictor: OwnPredictor = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Predict accuracy on every data set, and with --hw the latency."""
     from nasplug._listings import predictions
 
-    rows = predictions(architectures, space, hw, batch_size)
+    rows = predictions(architectures, space, hw, batch_size, predictor or ())
     if as_json:
         _print_json(rows)
         return

@@ -208,3 +208,19 @@ def test_closed_pipe_is_no_error() -> None:
         ["bash", "-c", command], capture_output=True, text=True, check=False, env=dict(os.environ)
     )
     assert "Traceback" not in done.stderr
+
+
+def test_a_checkpoint_that_is_not_ours(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text('{"format": "pt"}')
+    (tmp_path / "mine.safetensors").write_bytes(b"PK")
+    for command in (["search"], ["predict", CELL]):
+        result = run(*command, "--predictor", str(tmp_path / "mine.json"))
+        assert_refused(result, "has format 'pt'; this version reads 'nasplug-predictor-1'")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.json", "mine.safetensors"]
+
+
+def test_json_of_an_unmeasured_device_says_so_on_stderr(run: Run) -> None:
+    words = ("search", "--hw", "RTX 3090", "--n-trials", "2", "--storage", "memory", "--json")
+    result = run(*words)
+    assert json.loads(result.stdout)["hardware"] == "RTX 3090"
+    assert "zero-shot: RTX 3090" in result.stderr

@@ -18,7 +18,7 @@ from nasplug.search_spaces import InputError
 def result(nb201_cache: Path) -> SearchResult:
     tables = {q: TablePredictor(q) for q in ("accuracy", "latency")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_search, "_predictors", lambda space, latency: tables)
+        patch.setattr(_search, "predictors_for", lambda space, latency, given: tables)
         return search(
             hardware="GTX 1080 Ti",
             constraints=["latency<=8ms", "accuracy>=60%"],
@@ -86,7 +86,7 @@ def test_folder_that_is_a_file(result: SearchResult, tmp_path: Path) -> None:
 def test_report_without_hardware(nb201_cache: Path, tmp_path: Path) -> None:
     scorer: Callable[..., Any] = lambda *_: {"accuracy": TablePredictor("accuracy")}  # noqa: E731
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_search, "_predictors", scorer)
+        patch.setattr(_search, "predictors_for", scorer)
         found = search(n_trials=5, storage="memory", constraints="flops<=50M")
     found.report(tmp_path)
     assert "multiply-accumulates" in (tmp_path / "pareto.html").read_text(encoding="utf-8")

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from table_predictors import TablePredictor
 
-from nasplug import _search, _zoo, studies
+from nasplug import _search, studies
 from nasplug._search import SearchResult, search
+from nasplug._zoo import load_predictor
 from nasplug.acquisition import pareto_mask
 from nasplug.search_spaces import InputError, space
 
@@ -34,8 +35,8 @@ def find(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr(
         _search,
-        "_predictors",
-        lambda space, latency: tables if latency else {"accuracy": tables["accuracy"]},
+        "predictors_for",
+        lambda space, latency, given: tables if latency else {"accuracy": tables["accuracy"]},
     )
 
     def found(**options: Any) -> SearchResult:
@@ -345,7 +346,6 @@ def test_two_processes_never_try_one_architecture_twice(
     assert len(set(ids)) == len(ids)
 
 
-@pytest.mark.skipif("nb201-latency" not in _zoo.names(), reason="no trained weights")
 def test_the_zoo_on_a_device_never_measured(nb201_cache: Path, tmp_path: Path) -> None:
     def command(*words: str) -> Any:
         script = (
@@ -369,3 +369,36 @@ def test_the_zoo_on_a_device_never_measured(nb201_cache: Path, tmp_path: Path) -
         assert alone["latency_ms"][end] == pytest.approx(value, rel=1e-3)
     for end, value in row["predicted"]["accuracy"].items():
         assert alone["accuracy"]["cifar10"][end] == pytest.approx(value, rel=1e-3)
+
+
+def test_the_zoo_keeps_a_limit_on_a_measured_device(nb201_cache: Path) -> None:
+    result = search("nb201", "GTX 1080 Ti", "latency<=6.93ms", storage="memory")
+    assert not result.zero_shot
+    truth = [row["measured"]["latency_ms"] for row in result.pareto]
+    assert len(truth) >= 5
+    assert np.mean(np.array(truth) <= 6.93) >= 0.9
+
+
+@pytest.mark.parametrize("device", ["RTX 3090", "GTX 1080 Ti"])
+def test_the_zoo_finds_one_of_the_best(nb201_cache: Path, device: str) -> None:
+    result = search("nb201", device, storage="memory")
+    assert max(row["measured"]["accuracy"] for row in result.pareto) >= 94.2
+    values = np.array(
+        [
+            [-row["predicted"]["accuracy"]["mean"], row["predicted"]["latency_ms"]["mean"]]
+            for row in result.pareto
+        ]
+    )
+    assert pareto_mask(values).all()
+    assert len({row["arch_id"] for row in result.pareto}) == len(result.pareto)
+
+
+def test_a_predictor_of_ones_own(nb201_cache: Path, tmp_path: Path) -> None:
+    zoo = load_predictor("nb201-accuracy")
+    zoo.save(tmp_path / "mine")
+    own = search(n_trials=3, storage="memory", predictors=[tmp_path / "mine.json"])
+    assert own.predictor["name"] == "mine"
+    shipped = search(n_trials=3, storage="memory")
+    assert own.pareto == shipped.pareto
+    with pytest.raises(InputError, match="two predictors of accuracy are given"):
+        search(storage="memory", predictors=[zoo, tmp_path / "mine"])
