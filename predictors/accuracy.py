@@ -25,6 +25,9 @@ __all__ = ["AccuracyConfig", "AccuracyPredictor"]
 
 Array = NDArray[np.float64]
 
+# Points of the stored quantile functions of the training targets.
+GRID_POINTS = 1000
+
 
 @dataclass(frozen=True)
 class AccuracyConfig:
@@ -60,7 +63,8 @@ class AccuracyPredictor:
     """Ranks graphs by learned normal scores and maps them to units by calibration.
 
     Each target is turned into normal scores of its rank before training, so a crowd of good
-    architectures is told apart as well as a few bad ones. Equal functions (see
+    architectures is told apart as well as a few bad ones. A score is turned back by the quantiles
+    of the training targets, which end where they end, and then calibrated. Equal functions (see
     `search_spaces.simplify`) are averaged and scored alike.
     """
 
@@ -70,6 +74,7 @@ class AccuracyPredictor:
         self.config = config or AccuracyConfig()
         self.backend = backend
         self._models: list[SiblingTransformer] = []
+        self._quantiles: Array = np.empty((0, 0))
         self._calibration: Calibration | None = None
 
     @property
@@ -137,8 +142,9 @@ class AccuracyPredictor:
                 report(result)
             models.append(model)
         self._models = models
+        self._quantiles = _quantile_grid(values[:learn])
         raw = ensemble_scores(models, graphs[learn:]).mean(0)
-        self._calibration = Calibration.fit(raw, goal[learn:])
+        self._calibration = Calibration.fit(_values_at(raw, self._quantiles), goal[learn:])
 
     def _examples(
         self, model: SiblingTransformer, graphs: Sequence[Graph], scores: Array, seed: int
@@ -187,7 +193,8 @@ class AccuracyPredictor:
         raw = self.scores(graphs).mean(0)
         assert self._calibration is not None
         columns = range(len(self.targets))
-        center, spread, residuals = self._calibration.apply(raw, columns)
+        values = _values_at(raw, self._quantiles)
+        center, spread, residuals = self._calibration.apply(values, columns)
         return Prediction(
             self.targets,
             (self.config.units,) * len(self.targets),
@@ -203,6 +210,7 @@ class AccuracyPredictor:
         if self._calibration is None:
             raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
         tensors = {f"calibration.{k}": v for k, v in self._calibration.tensors().items()}
+        tensors["training.quantiles"] = self._quantiles
         for member, model in enumerate(self._models):
             for name, value in model.state_dict().items():
                 tensors[f"model-{member}.{name}"] = value.numpy()
@@ -225,6 +233,7 @@ class AccuracyPredictor:
             config = AccuracyConfig(**stored, training=training)
             model_config = read_model_config(checkpoint.card["model"])
             calibration = Calibration(**checkpoint.section("calibration"))
+            quantiles = checkpoint.tensors["training.quantiles"]
         except (KeyError, TypeError) as error:
             raise InputError(f"the card does not describe an accuracy predictor: {error}") from None
         predictor = cls(config, backend)
@@ -232,7 +241,7 @@ class AccuracyPredictor:
             model = SiblingTransformer(model_config, backend)
             load_weights(model, checkpoint.section(f"model-{member}"))
             predictor._models.append(model)
-        predictor._calibration = calibration
+        predictor._quantiles, predictor._calibration = quantiles, calibration
         return predictor
 
 
@@ -264,3 +273,26 @@ def _normal_scores(values: Array) -> Array:
     ranks = np.stack([rankdata(column) for column in values.T], axis=1)
     result: Array = norm.ppf((ranks - 0.5) / len(values))
     return result
+
+
+def _quantile_grid(values: Array) -> Array:
+    """Quantiles of each target at evenly spaced probabilities, shape `(targets, points)`."""
+    result: Array = np.quantile(values, _grid_levels(), axis=0).T
+    return result
+
+
+def _grid_levels() -> Array:
+    return (np.arange(GRID_POINTS) + 0.5) / GRID_POINTS
+
+
+def _values_at(scores: Array, quantiles: Array) -> Array:
+    """Normal scores turned back into values of the training targets, strictly increasing."""
+    from scipy.stats import norm
+
+    at = norm.ppf(_grid_levels())
+    columns = []
+    for score, values in zip(scores.T, quantiles, strict=True):
+        # The slight slope keeps an order where the targets have ties, and beyond their ends.
+        slope = 1e-4 * max(float(np.ptp(values)), 1e-9)
+        columns.append(np.interp(score, at, values) + slope * score)
+    return np.stack(columns, axis=1)

@@ -25,7 +25,7 @@ LEVELS: Array = np.linspace(0.005, 0.995, 199)
 # Bins of the score-to-unit map; finer at both ends, where few examples decide a search.
 _BIN_EDGES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 1.0)
 _SMALLEST_BIN = 5
-_FOLDS = 5
+_FOLDS = 20
 _ONE_SIGMA = 0.6827
 
 
@@ -83,7 +83,7 @@ class Calibration:
     def fit(cls, scores: Array, truths: Array) -> Calibration:
         """Learn an increasing map, the spread along it and the residuals, for each column.
 
-        The residuals come from five-fold cross-fitting, so the map has not seen their truths.
+        The residuals come from cross-fitting, so the map has not seen their truths.
 
         Args:
             scores: Scores of held-out examples, `(n, columns)`.
@@ -96,7 +96,7 @@ class Calibration:
             raise InputError(f"{len(scores)} examples are too few to calibrate on; 20 are needed")
         maps = [_fit_map(scores[:, c], truths[:, c]) for c in range(scores.shape[1])]
         residuals = []
-        # Every fifth example: any fixed assignment is exchangeable with the callers' random order.
+        # By position: any fixed assignment is exchangeable with the callers' random order.
         fold = np.arange(len(scores)) % _FOLDS
         for c in range(scores.shape[1]):
             parts = []

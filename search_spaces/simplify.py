@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from nasplug.search_spaces.graph import Graph
 
 __all__ = ["DEAD_OPS", "IDLE_OPS", "prune", "simplify"]
@@ -10,7 +12,9 @@ __all__ = ["DEAD_OPS", "IDLE_OPS", "prune", "simplify"]
 DEAD_OPS = frozenset({"none"})
 # Their output is their input, so they can be contracted.
 IDLE_OPS = frozenset({"skip_connect"})
+# The identity that stands for a further copy of an edge.
 _COPY = "skip_connect"
+_COPY_ROW = -1
 
 
 def prune(graph: Graph) -> Graph:
@@ -48,61 +52,71 @@ def simplify(graph: Graph) -> Graph:
 
 
 def _rewrite(graph: Graph, contract: bool) -> Graph:
-    ops, last = graph.ops, len(graph) - 1
     idle = IDLE_OPS if contract else frozenset()
-    if not (DEAD_OPS.intersection(ops) or idle.intersection(ops)) and _all_alive(graph):
+    if not (DEAD_OPS.intersection(graph.ops) or idle.intersection(graph.ops)) and _all_alive(graph):
         return graph
-    # counts[target][source] = how often the sum at `target` holds the output of `source`
-    counts: list[dict[int, int]] = [{} for _ in ops]
-    for a, b in graph.edges:
-        if ops[a] not in DEAD_OPS and ops[b] not in DEAD_OPS:
-            counts[b][a] = 1
-    reached = [node == 0 for node in range(last + 1)]
-    for node in range(1, last + 1):
+    dead_nodes = tuple(k for k, op in enumerate(graph.ops) if op in DEAD_OPS)
+    idle_nodes = tuple(k for k, op in enumerate(graph.ops) if op in idle)
+    rows, edges = _plan(len(graph), graph.edges, dead_nodes, idle_nodes)
+    attributes = graph.attributes[list(rows)]
+    if _COPY_ROW in rows:
+        attributes[[row == _COPY_ROW for row in rows]] = 0.0
+    ops = tuple(_COPY if row == _COPY_ROW else graph.ops[row] for row in rows)
+    return Graph(ops, edges, attributes)
+
+
+# Many graphs of a space differ in their operations alone, so few plans serve all of them.
+@lru_cache(maxsize=65536)
+def _plan(
+    nodes: int,
+    edges: tuple[tuple[int, int], ...],
+    dead_nodes: tuple[int, ...],
+    idle_nodes: tuple[int, ...],
+) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
+    """Which node each new node is (`_COPY_ROW` for an added identity), and the new edges."""
+    sums = _sums(nodes, edges, set(dead_nodes), set(idle_nodes) - {0})
+    alive = [node in (0, nodes - 1) for node in range(nodes)]
+    for node in range(nodes - 1, 0, -1):
+        if alive[node]:
+            for source in sums[node]:
+                alive[source] = True
+    place: dict[int, int] = {}
+    rows: list[int] = []
+    rewired: list[tuple[int, int]] = []
+    for node in range(nodes):
+        if not alive[node]:
+            continue
+        sources = [place[source] for source in sums[node]]
+        for source, times in sums[node].items():
+            for _ in range(times - 1):
+                rewired.append((place[source], len(rows)))
+                sources.append(len(rows))
+                rows.append(_COPY_ROW)
+        place[node] = len(rows)
+        rewired.extend((source, len(rows)) for source in sources)
+        rows.append(node)
+    return tuple(rows), tuple(sorted(rewired))
+
+
+def _sums(
+    nodes: int, edges: tuple[tuple[int, int], ...], dead: set[int], idle: set[int]
+) -> list[dict[int, int]]:
+    """For each node, how often the sum at its input holds the output of each other node."""
+    sums: list[dict[int, int]] = [{} for _ in range(nodes)]
+    for a, b in edges:
+        if a not in dead and b not in dead:
+            sums[b][a] = 1
+    for node in range(1, nodes):
         # The nodes before are final, so one pass contracts chains of identities.
         terms: dict[int, int] = {}
-        for source, times in counts[node].items():
-            if not reached[source]:
-                continue
-            if ops[source] in idle and source != 0:
-                for origin, inner in counts[source].items():
+        for source, times in sums[node].items():
+            # What has no input of its own is zero, but for the input itself.
+            if source == 0 or sums[source]:
+                origins = sums[source].items() if source in idle else ((source, 1),)
+                for origin, inner in origins:
                     terms[origin] = terms.get(origin, 0) + times * inner
-            else:
-                terms[source] = terms.get(source, 0) + times
-        counts[node] = terms
-        reached[node] = bool(terms)
-    alive = [node in (0, last) for node in range(last + 1)]
-    for node in range(last, 0, -1):
-        if alive[node]:
-            for source in counts[node]:
-                alive[source] = True
-    return _rebuild(graph, counts, [node for node in range(last + 1) if alive[node]])
-
-
-def _rebuild(graph: Graph, counts: list[dict[int, int]], kept: list[int]) -> Graph:
-    """The graph over `kept`, with an identity node for each copy of an edge beyond the first."""
-    place: dict[int, int] = {}
-    ops: list[str] = []
-    rows: list[int | None] = []
-    edges: list[tuple[int, int]] = []
-    for node in kept:
-        extra: list[int] = []
-        copies = [s for s in sorted(counts[node]) for _ in range(counts[node][s] - 1)]
-        for source in copies:
-            extra.append(len(ops))
-            edges.append((place[source], len(ops)))
-            ops.append(_COPY)
-            rows.append(None)
-        place[node] = len(ops)
-        ops.append(graph.ops[node])
-        rows.append(node)
-        edges.extend((place[source], place[node]) for source in counts[node])
-        edges.extend((k, place[node]) for k in extra)
-    attributes = graph.attributes[[0 if row is None else row for row in rows]]
-    for k, row in enumerate(rows):
-        if row is None:
-            attributes[k] = 0.0
-    return Graph(tuple(ops), tuple(sorted(edges)), attributes)
+        sums[node] = terms
+    return sums
 
 
 def _all_alive(graph: Graph) -> bool:
