@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--epochs", type=int, default=150)
-    parser.add_argument("--members", type=int, default=4)
+    parser.add_argument("--members", type=int, default=3)
     parser.add_argument("--out", default=str(ZOO / "nb201-accuracy"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -42,7 +42,12 @@ def main() -> None:
             members=options.members,
             calibration_share=CALIBRATION_SHARE,
             training=TrainingConfig(
-                epochs=options.epochs, batch_size=128, learning_rate=1e-3, weight_decay=0.05
+                epochs=options.epochs,
+                batch_size=128,
+                learning_rate=1e-3,
+                weight_decay=0.05,
+                # The rate falls until the end, so a pause in the middle is no reason to stop.
+                patience=60,
             ),
         )
     )

@@ -124,18 +124,26 @@ class SearchResult:
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
-        names = ["#", "accuracy %", "measured"]
-        names += ["MFLOPs"] if self.hardware is None else ["latency ms", "measured"]
-        for name in (*names, "params"):
+        latency = self.hardware is not None
+        # Without the benchmark's tables, or for a device not in them, a column would be empty.
+        known = {
+            name: any(row["measured"][name] is not None for row in self.pareto)
+            for name in ("accuracy", "latency_ms")
+        }
+        names = ["#", "accuracy %", "measured" if known["accuracy"] else ""]
+        names += ["latency ms" if latency else "MFLOPs"]
+        names += ["measured" if known["latency_ms"] else "", "params"]
+        for name in filter(None, names):
             table.add_column(name, justify="right", no_wrap=True)
         for number, row in enumerate(self.pareto, start=1):
             predicted, measured = row["predicted"], row["measured"]
-            cells = _shown(predicted["accuracy"], measured["accuracy"], 2)
-            if self.hardware is not None:
+            cells = [str(number), *_shown(predicted["accuracy"], measured["accuracy"], 2)]
+            if latency:
                 cells += _shown(predicted["latency_ms"], measured["latency_ms"], 3)
             else:
-                cells.append(f"{self._flops(row['arch']) / 1e6:.1f}")
-            table.add_row(str(number), *cells, f"{row['params'] / 1e6:.2f}M")
+                cells += [f"{self._flops(row['arch']) / 1e6:.1f}", ""]
+            cells.append(f"{row['params'] / 1e6:.2f}M")
+            table.add_row(*(c for c, name in zip(cells, names, strict=True) if name))
         return table
 
     def _flops(self, arch: str) -> float:

@@ -96,6 +96,8 @@ def contributions(points: Array, reference: Array) -> Array:
 def _expected_below(level: Array, mean: Array, std: Array) -> Array:
     """E[(level − Y)+] for Y normal; the plain positive part where std is 0. Shapes broadcast."""
     gap = level - mean
+    if not std.any():
+        return np.maximum(gap, 0.0)
     safe = np.where(std > 0, std, 1.0)
     z = gap / safe
     density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)

@@ -24,6 +24,10 @@ Array = NDArray[np.float64]
 # Okabe and Ito's palette: distinct for colour-blind readers, and in print.
 FRONT, LIMIT, MEASURED, TRIALS = "#0072B2", "#D55E00", "#009E73", "#9A9A9A"
 
+# Accuracies that may be marked on the axis, in %.
+_MARKS = np.array([0, 10, 20, 30, 40, 50, 60, 65, 70, 75, 80, 85, 88, 90, 91, 92, 93, 94, 95, 96])
+_MARKS = np.concatenate([_MARKS, [97, 98, 99, 100]])
+
 
 @dataclass(frozen=True)
 class _Axis:
@@ -121,6 +125,27 @@ def _front_label(result: SearchResult) -> str:
     return f"predicted front, {result.candidates.interval:.0%} intervals"
 
 
+def _stretch(accuracy: Array) -> Array:
+    """Height of an accuracy in %: the logarithm of the error spreads out the best ones."""
+    return -np.log(np.maximum(101.0 - np.asarray(accuracy, np.float64), 1e-3))
+
+
+def _unstretch(height: Array) -> Array:
+    """The accuracy at a height."""
+    return np.asarray(101.0 - np.exp(-np.asarray(height, np.float64)))
+
+
+def _marks(low: float, high: float) -> list[float]:
+    """Accuracies to mark between two, not too close to each other, the best ones first."""
+    inside = _MARKS[(low <= _MARKS) & (high >= _MARKS)]
+    least = 0.04 * float(_stretch(np.array(high)) - _stretch(np.array(low)))
+    chosen: list[float] = []
+    for mark in map(float, inside[::-1]):
+        if not chosen or _stretch(np.array(chosen[-1])) - _stretch(np.array(mark)) >= least:
+            chosen.append(mark)
+    return chosen[::-1]
+
+
 def _draw(
     result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, front: _Points, path: Path
 ) -> None:
@@ -157,13 +182,15 @@ def _draw(
             facecolors="none",
             edgecolors=MEASURED,
             linewidths=1.5,
-            label="the same, measured",
+            label="the front, measured",
             zorder=4,
         )
     for k, axis in enumerate(axes):
         for limit, text in axis.limits:
             line = plot.axvline if k == 0 else plot.axhline
             line(limit, color=LIMIT, linestyle="--", linewidth=1.6, label=text)
+    plot.set_yscale("function", functions=(_stretch, _unstretch))
+    plot.set_yticks(_marks(*plot.get_ylim()))
     plot.set_xlabel(axes[0].label, fontsize=12)
     plot.set_ylabel(axes[1].label, fontsize=12)
     plot.set_title("\n".join([result.heading(), *result.notes()]), fontsize=10, wrap=True)
@@ -175,11 +202,17 @@ def _draw(
 def _page(result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, front: _Points) -> str:
     import plotly.graph_objects as go
 
-    hover = "%{text}<br>%{x:.4g}, %{y:.2f} %<extra></extra>"
+    hover = "%{text}<br>%{x:.4g}, %{customdata:.2f} %<extra></extra>"
+    middle, bars = _stretch(front.y), front.y_bars
+    stretched = np.array(
+        [middle - _stretch(front.y - bars[0]), _stretch(front.y + bars[1]) - middle]
+    )
+    marks = _marks(float(np.min(np.append(front.y - bars[0], trials.y))), 100.0)
     figure = go.Figure()
     figure.add_scatter(
         x=trials.x.tolist(),
-        y=trials.y.tolist(),
+        y=_stretch(trials.y).tolist(),
+        customdata=trials.y.tolist(),
         mode="markers",
         name=f"all {len(trials.x)} trials",
         text=trials.archs,
@@ -188,7 +221,8 @@ def _page(result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, fron
     )
     figure.add_scatter(
         x=front.x.tolist(),
-        y=front.y.tolist(),
+        y=middle.tolist(),
+        customdata=front.y.tolist(),
         mode="lines+markers",
         name=_front_label(result),
         text=front.archs,
@@ -196,29 +230,35 @@ def _page(result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, fron
         line={"color": FRONT, "shape": "hv", "width": 1},
         marker={"color": FRONT, "size": 10},
         error_x=_bars(front.x_bars),
-        error_y=_bars(front.y_bars),
+        error_y=_bars(stretched),
     )
     measured = _measured(result)
     if measured[0]:
         figure.add_scatter(
             x=measured[0],
-            y=measured[1],
+            y=_stretch(np.array(measured[1])).tolist(),
+            customdata=measured[1],
+            hovertemplate="measured<br>%{x:.4g}, %{customdata:.2f} %<extra></extra>",
             mode="markers",
-            name="the same, measured",
+            name="the front, measured",
             marker={"color": MEASURED, "size": 11, "symbol": "diamond-open", "line": {"width": 2}},
         )
     for k, axis in enumerate(axes):
         for limit, text in axis.limits:
             line = figure.add_vline if k == 0 else figure.add_hline
             line(
-                limit,
+                limit if k == 0 else float(_stretch(np.array(limit))),
                 line={"color": LIMIT, "dash": "dash"},
                 annotation={"text": text},
             )
     figure.update_layout(
         title={"text": "<br>".join([result.heading(), *result.notes()]), "font": {"size": 15}},
         xaxis_title=axes[0].label,
-        yaxis_title=axes[1].label,
+        yaxis={
+            "title": axes[1].label,
+            "tickvals": _stretch(np.array(marks)).tolist(),
+            "ticktext": [f"{mark:g}" for mark in marks],
+        },
         template="plotly_white",
     )
     # A fixed id makes equal results equal files.

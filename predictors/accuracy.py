@@ -287,9 +287,9 @@ def _grid_levels() -> Array:
 
 def _values_at(scores: Array, quantiles: Array) -> Array:
     """Normal scores turned back into values of the training targets, strictly increasing."""
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
-    at = norm.ppf(_grid_levels())
+    at = ndtri(_grid_levels())
     columns = []
     for score, values in zip(scores.T, quantiles, strict=True):
         # The slight slope keeps an order where the targets have ties, and beyond their ends.

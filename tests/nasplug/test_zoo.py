@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +44,7 @@ def test_zero_shot_is_wider():
     unknown = predictor.predict(ARCHS, "RTX 3090")
     assert not known.zero_shot
     assert unknown.zero_shot
-    assert ((unknown.upper / unknown.lower) > 1.5 * (known.upper / known.lower)).all()
+    assert ((unknown.upper / unknown.lower) > 1.2 * (known.upper / known.lower)).all()
     assert predictor.predict(ARCHS, "Titan RTX", batch_size=64).zero_shot
 
 
@@ -114,6 +116,19 @@ def test_a_predictor_of_ones_own(tmp_path: Path, nb201_cache: Path):
     again = load_predictor(tmp_path / "mine.safetensors")
     assert again.card["description"] == "four epochs"
     np.testing.assert_array_equal(again.predict(ARCHS).mean, predictor.predict(ARCHS).mean)
+
+
+def test_predicting_loads_neither_the_training_loop_nor_dgl():
+    script = (
+        "import sys, nasplug; arch = nasplug.space('nb201')[6111];"
+        "nasplug.load_predictor('nb201-accuracy').predict([arch]);"
+        "nasplug.load_predictor('nb201-latency').predict([arch], 'T4');"
+        "print([m for m in ('lightning', 'dgl', 'sklearn', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
 
 
 def test_bad_requests_for_a_new_predictor():
