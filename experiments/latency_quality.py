@@ -14,13 +14,10 @@ import numpy as np
 from common import Array, cells, latencies, provenance, split, write_result
 from floors import roofline
 from scipy.stats import spearmanr
-from train_latency import left_out_file
+from train_latency import SMALLEST_MS, left_out_file, left_out_residuals
 
 from nasplug import load_predictor
-from nasplug.predictors.calibration import LEVELS, conformal_quantiles
-from nasplug.predictors.latency import device_group
-
-SMALLEST_MS = 0.1
+from nasplug.predictors.calibration import LEVELS, left_out_quantiles
 
 
 def errors(predicted: Array, truth: Array) -> dict[str, float]:
@@ -68,13 +65,8 @@ def main() -> None:
 
     names = list(dict.fromkeys(column.hardware.name for column in columns))
     logs = np.log(np.maximum(truth, SMALLEST_MS))
-    left_out, residuals = [], {}
-    for name in names:
-        with np.load(left_out_file(name)) as stored:
-            predicted, own = stored["predicted"], stored["columns"]
-        for place, k in enumerate(own):
-            known = truth[train, k] >= SMALLEST_MS
-            residuals[k] = (np.log(truth[train, k]) - predicted[train, place])[known]
+    left_out = []
+    residuals = {name: left_out_residuals(name, truth, columns, train) for name in names}
     for name in names:
         with np.load(left_out_file(name)) as stored:
             predicted, own = stored["predicted"], stored["columns"]
@@ -82,11 +74,9 @@ def main() -> None:
             column, actual = columns[k], truth[held_out, k]
             others = [j for j, c in enumerate(columns) if c.hardware.name != name]
             # The interval of a left-out device may only know the other left-out devices.
-            group = device_group(column.hardware)
-            known_errors = [
-                residuals[j] for j in others if device_group(columns[j].hardware) == group
-            ]
-            quantiles = conformal_quantiles(np.concatenate(known_errors))
+            group = residuals[name][0]
+            alike = [r for other, (g, r) in residuals.items() if g == group and other != name]
+            quantiles = left_out_quantiles(alike)
             mean_others = np.exp(logs[held_out][:, others].mean(1))
             low, high = np.interp([0.05, 0.95], LEVELS, quantiles)
             left_out.append(

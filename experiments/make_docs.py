@@ -35,7 +35,7 @@ def main_job() -> str:
     return (
         f"```\n{job['stdout'].rstrip()}\n```\n\n"
         f"![Predicted accuracy against predicted latency](docs/images/pareto.png)\n\n"
-        f"It took {job['seconds']:.0f} s on two cores of a {machine(job)}."
+        f"It took {job['seconds']:.0f} s on two cores ({machine(job)})."
     )
 
 
@@ -230,8 +230,8 @@ def throughput_table() -> str:
     ]
     return (
         table(head, rows)
-        + f"\n\nMedian of {result['repeats']} runs on {result['threads']} threads of a "
-        f"{machine(result)}. The 15,625 cells are {result['distinct_graphs']:,} distinct "
+        + f"\n\nMedian of {result['repeats']} runs on {result['threads']} threads "
+        f"({machine(result)}). The 15,625 cells are {result['distinct_graphs']:,} distinct "
         f"simplified graphs; each goes through {result['models_in_ensemble']} models of "
         f"{result['flops_a_graph'] / 1e6:.2f} MFLOPs (a multiply-add counts two)."
     )

@@ -14,14 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import RUNS, SPLIT_SEED, ZOO, cells, latencies, provenance, split
+from common import RUNS, SPLIT_SEED, ZOO, Array, cells, latencies, provenance, split
+from numpy.typing import NDArray
 
-from nasplug.predictors.calibration import conformal_quantiles
+from nasplug.predictors.calibration import left_out_quantiles
 from nasplug.predictors.files import atomic_path
-from nasplug.predictors.latency import LatencyConfig, LatencyPredictor, device_group
+from nasplug.predictors.latency import DeviceBatch, LatencyConfig, LatencyPredictor, device_group
 from nasplug.predictors.training import TrainingConfig, TrainingResult
 
 CALIBRATION_SHARE = 0.15
+SMALLEST_MS = LatencyConfig().smallest_ms
 
 
 def config(epochs: int, members: int) -> LatencyConfig:
@@ -59,6 +61,19 @@ def leave_out(device: str, epochs: int) -> None:
     print(f"left out {device}", flush=True)
 
 
+def left_out_residuals(
+    device: str, truth: Array, columns: list[DeviceBatch], cells: NDArray[np.int64]
+) -> tuple[str, Array]:
+    """A left-out device's group, and log(truth) − log(prediction) of `cells` at all batch sizes."""
+    with np.load(left_out_file(device)) as stored:
+        predicted, own = stored["predicted"], stored["columns"]
+    errors = []
+    for place, column in enumerate(own):
+        known = truth[cells, column] >= SMALLEST_MS
+        errors.append((np.log(truth[cells, column]) - predicted[cells, place])[known])
+    return device_group(columns[own[0]].hardware), np.concatenate(errors)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
@@ -90,18 +105,11 @@ def main() -> None:
         folder=RUNS / f"nb201-latency-{options.epochs}",
         report=report,
     )
-    residuals: dict[str, list[np.ndarray]] = {}
+    residuals: dict[str, list[Array]] = {}
     for device in devices:
-        with np.load(left_out_file(device)) as stored:
-            predicted, own = stored["predicted"], stored["columns"]
-        for place, column in enumerate(own):
-            known = truth[train, column] >= predictor.config.smallest_ms
-            errors = np.log(truth[train, column]) - predicted[train, place]
-            group = device_group(columns[column].hardware)
-            residuals.setdefault(group, []).append(errors[known])
-    predictor.set_zero_shot(
-        {group: conformal_quantiles(np.concatenate(parts)) for group, parts in residuals.items()}
-    )
+        group, errors = left_out_residuals(device, truth, columns, train)
+        residuals.setdefault(group, []).append(errors)
+    predictor.set_zero_shot({g: left_out_quantiles(parts) for g, parts in residuals.items()})
     predictor.save(
         options.out,
         {

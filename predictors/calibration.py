@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nasplug.search_spaces import InputError
 
-__all__ = ["LEVELS", "Calibration", "conformal_quantiles"]
+__all__ = ["LEVELS", "Calibration", "conformal_quantiles", "left_out_quantiles"]
 
 Array = NDArray[np.float64]
 
@@ -44,6 +44,43 @@ def conformal_quantiles(residuals: Array) -> Array:
     ordered = np.sort(residuals)
     ranks = np.arange(1, len(ordered) + 1) / (len(ordered) + 1)
     result: Array = np.interp(LEVELS, ranks, ordered)
+    return result
+
+
+def left_out_quantiles(residuals: Sequence[Array], interval: float = 0.9) -> Array:
+    """Residual quantiles for a group that was never seen, learned from groups that were left out.
+
+    Residuals of one group resemble each other more than those of another, so pooled quantiles are
+    too narrow for a new group. They are widened, around their median, until the interval that the
+    other groups give covers, on average over the groups, as much of each group as it says.
+
+    Args:
+        residuals: For each group (such as a device) its residuals from a model that had not seen
+            it; shape `(n_k,)` each, at least one group.
+        interval: Probability of the central interval that is made to hold.
+
+    Returns:
+        Quantiles at `LEVELS`, increasing; shape `(len(LEVELS),)`.
+    """
+    pooled = conformal_quantiles(np.concatenate(residuals))
+    if len(residuals) < 2:
+        return pooled
+    ends = np.array([(1 - interval) / 2, (1 + interval) / 2])
+    scaled = []
+    for k, own in enumerate(residuals):
+        others = conformal_quantiles(np.concatenate([r for j, r in enumerate(residuals) if j != k]))
+        middle = np.interp(0.5, LEVELS, others)
+        low, high = np.interp(ends, LEVELS, others) - middle
+        # The factor by which the others' interval would have to grow to take in each residual.
+        gap = own - middle
+        scaled.append(np.where(gap < 0, gap / min(low, -1e-12), gap / max(high, 1e-12)))
+    weights = np.concatenate([np.full(len(s), 1 / len(s)) for s in scaled]) / len(scaled)
+    needed = np.concatenate(scaled)
+    order = np.argsort(needed)
+    place = int(np.searchsorted(np.cumsum(weights[order]), interval))
+    factor = max(1.0, float(needed[order][min(place, len(needed) - 1)]))
+    middle = np.interp(0.5, LEVELS, pooled)
+    result: Array = middle + factor * (pooled - middle)
     return result
 
 

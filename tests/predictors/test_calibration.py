@@ -3,7 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasplug.predictors.calibration import LEVELS, Calibration, conformal_quantiles
+from nasplug.predictors.calibration import (
+    LEVELS,
+    Calibration,
+    conformal_quantiles,
+    left_out_quantiles,
+)
 from nasplug.predictors.prediction import Prediction
 from nasplug.search_spaces import InputError
 
@@ -61,6 +66,36 @@ def test_quantiles_have_the_finite_sample_correction():
     assert np.interp(0.95, LEVELS, quantiles) == pytest.approx(18.0)
     assert np.interp(0.5, LEVELS, quantiles) == pytest.approx(9.0)
     assert quantiles[0] == 0.0
+
+
+def covered(quantiles, residuals):
+    low, high = np.interp([0.05, 0.95], LEVELS, quantiles)
+    return np.mean((residuals >= low) & (residuals <= high))
+
+
+def test_quantiles_for_a_new_group_allow_for_the_spread_of_groups():
+    rng = np.random.default_rng(0)
+
+    def group():
+        return rng.normal(0, 1) + 0.2 * rng.normal(size=500)
+
+    widened, pooled = [], []
+    for _ in range(60):
+        groups, new = [group() for _ in range(8)], group()
+        widened.append(covered(left_out_quantiles(groups), new))
+        pooled.append(covered(conformal_quantiles(np.concatenate(groups)), new))
+    assert np.mean(pooled) < np.mean(widened)
+    assert np.mean(widened) == pytest.approx(0.9, abs=0.05)
+
+
+def test_groups_that_are_alike_need_no_widening():
+    rng = np.random.default_rng(0)
+    groups = [rng.normal(size=2000) for _ in range(5)]
+    quantiles = left_out_quantiles(groups)
+    np.testing.assert_allclose(quantiles, conformal_quantiles(np.concatenate(groups)), rtol=0.1)
+    assert (np.diff(quantiles) >= 0).all()
+    alone = left_out_quantiles(groups[:1])
+    np.testing.assert_array_equal(alone, conformal_quantiles(groups[0]))
 
 
 def test_too_few_examples_are_refused():
