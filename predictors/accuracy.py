@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,19 @@ import torch
 from numpy.typing import NDArray
 
 from nasplug.predictors.calibration import LEVELS, Calibration
-from nasplug.predictors.checkpoint import Checkpoint, load_weights, save_checkpoint
-from nasplug.predictors.ensemble import ensemble_scores
+from nasplug.predictors.checkpoint import Checkpoint, save_checkpoint
+from nasplug.predictors.ensemble import (
+    calibration_count,
+    ensemble_scores,
+    load_members,
+    member_tensors,
+    train_members,
+)
 from nasplug.predictors.features import vocabulary_of
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.prediction import NotFittedError, Prediction
 from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
-from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult, train
+from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["AccuracyConfig", "AccuracyPredictor"]
@@ -124,23 +130,18 @@ class AccuracyPredictor:
             ffn_ratio=self.config.ffn_ratio,
             dropout=self.config.dropout,
         )
-        held = max(20, round(self.config.calibration_share * len(graphs)))
-        if len(graphs) < held + 20:
-            raise InputError(f"{len(graphs)} graphs are too few to train and calibrate on; give 40")
-        learn = len(graphs) - held
+        learn = len(graphs) - calibration_count(len(graphs), self.config.calibration_share)
         scores = _normal_scores(values[:learn])
-        models = []
-        for member in range(self.config.members):
-            training = replace(self.config.training, seed=self.config.training.seed + member)
-            with torch.random.fork_rng():
-                torch.manual_seed(training.seed)
-                model = SiblingTransformer(config, self.backend)
-            examples, validation = self._examples(model, graphs[:learn], scores, training.seed)
-            place = None if folder is None else Path(folder, f"member-{member}")
-            result = train(model, examples, validation, training, folder=place, progress=progress)
-            if report is not None:
-                report(result)
-            models.append(model)
+        models = train_members(
+            self.config.members,
+            config,
+            self.backend,
+            lambda model, seed: self._examples(model, graphs[:learn], scores, seed),
+            self.config.training,
+            folder=folder,
+            progress=progress,
+            report=report,
+        )
         self._models = models
         self._quantiles = _quantile_grid(values[:learn])
         raw = ensemble_scores(models, graphs[learn:]).mean(0)
@@ -211,9 +212,7 @@ class AccuracyPredictor:
             raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
         tensors = {f"calibration.{k}": v for k, v in self._calibration.tensors().items()}
         tensors["training.quantiles"] = self._quantiles
-        for member, model in enumerate(self._models):
-            for name, value in model.state_dict().items():
-                tensors[f"model-{member}.{name}"] = value.numpy()
+        tensors |= member_tensors(self._models)
         config = asdict(self.config)
         model_config = asdict(self._models[0].config)
         card = {"predictor": self.kind, "config": config, "model": model_config, **(about or {})}
@@ -231,24 +230,14 @@ class AccuracyPredictor:
             training = TrainingConfig(**stored.pop("training"))
             stored["targets"] = tuple(stored["targets"])
             config = AccuracyConfig(**stored, training=training)
-            model_config = read_model_config(checkpoint.card["model"])
+            predictor = cls(config, backend)
+            predictor._models = load_members(checkpoint, config.members, backend)
             calibration = Calibration(**checkpoint.section("calibration"))
             quantiles = checkpoint.tensors["training.quantiles"]
         except (KeyError, TypeError) as error:
             raise InputError(f"the card does not describe an accuracy predictor: {error}") from None
-        predictor = cls(config, backend)
-        for member in range(config.members):
-            model = SiblingTransformer(model_config, backend)
-            load_weights(model, checkpoint.section(f"model-{member}"))
-            predictor._models.append(model)
         predictor._quantiles, predictor._calibration = quantiles, calibration
         return predictor
-
-
-def read_model_config(stored: Mapping[str, Any]) -> SiblingTransformerConfig:
-    """A model's configuration from a JSON card, lists turned back into tuples."""
-    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
-    return SiblingTransformerConfig(**fields)
 
 
 def _checked(targets: Array, graphs: int, config: AccuracyConfig) -> Array:

@@ -2,21 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nasplug.predictors.checkpoint import Checkpoint, load_weights
+from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
+from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult, train
+from nasplug.search_spaces import InputError
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from nasplug.search_spaces import Graph
 
-__all__ = ["ensemble_scores", "unique_graphs"]
+__all__ = [
+    "calibration_count",
+    "ensemble_scores",
+    "load_members",
+    "member_tensors",
+    "train_members",
+    "unique_graphs",
+]
 
 CHUNK = 2048
+FEWEST = 20
+
+
+def calibration_count(graphs: int, share: float) -> int:
+    """How many of the graphs, the last ones, are kept for calibration.
+
+    Raises:
+        InputError: If too few would remain on either side.
+    """
+    held = max(FEWEST, round(share * graphs))
+    if graphs < held + FEWEST:
+        raise InputError(
+            f"{graphs} graphs are too few to train and calibrate on; give {2 * FEWEST}"
+        )
+    return held
+
+
+def train_members(
+    count: int,
+    config: SiblingTransformerConfig,
+    backend: str,
+    split: Callable[[SiblingTransformer, int], tuple[Examples, Examples]],
+    training: TrainingConfig,
+    *,
+    folder: str | Path | None = None,
+    progress: bool | None = None,
+    report: Callable[[TrainingResult], None] | None = None,
+) -> list[SiblingTransformer]:
+    """Train models that differ in their seed.
+
+    Args:
+        count: Models.
+        config: Of each.
+        backend: Of each.
+        split: Makes training and validation examples for a model and its seed.
+        training: How; member k has `seed + k`.
+        folder: Where members keep their training state to be resumed.
+        progress: Whether to show progress bars.
+        report: Called with each member's training result.
+    """
+    models = []
+    for member in range(count):
+        own = replace(training, seed=training.seed + member)
+        with torch.random.fork_rng():
+            torch.manual_seed(own.seed)
+            model = SiblingTransformer(config, backend)
+        examples, validation = split(model, own.seed)
+        place = None if folder is None else Path(folder, f"member-{member}")
+        result = train(model, examples, validation, own, folder=place, progress=progress)
+        if report is not None:
+            report(result)
+        models.append(model)
+    return models
+
+
+def member_tensors(models: Sequence[SiblingTransformer]) -> dict[str, NDArray[Any]]:
+    """The weights of all models by name, to be stored in one checkpoint."""
+    return {
+        f"model-{member}.{name}": value.numpy()
+        for member, model in enumerate(models)
+        for name, value in model.state_dict().items()
+    }
+
+
+def load_members(checkpoint: Checkpoint, count: int, backend: str) -> list[SiblingTransformer]:
+    """The models that `member_tensors` stored.
+
+    Raises:
+        InputError: If weights are missing or do not fit the configuration of the card.
+        KeyError, TypeError: If the card has no configuration of a `SiblingTransformer`.
+    """
+    stored = checkpoint.card["model"]
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+    config = SiblingTransformerConfig(**fields)
+    models = []
+    for member in range(count):
+        model = SiblingTransformer(config, backend)
+        load_weights(model, checkpoint.section(f"model-{member}"))
+        models.append(model)
+    return models
 
 
 def unique_graphs(graphs: Sequence[Graph]) -> tuple[list[Graph], NDArray[np.int64]]:

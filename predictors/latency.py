@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nasplug.predictors.accuracy import read_model_config
 from nasplug.predictors.calibration import LEVELS, Calibration
-from nasplug.predictors.checkpoint import Checkpoint, load_weights, save_checkpoint
-from nasplug.predictors.ensemble import ensemble_scores
+from nasplug.predictors.checkpoint import Checkpoint, save_checkpoint
+from nasplug.predictors.ensemble import (
+    calibration_count,
+    ensemble_scores,
+    load_members,
+    member_tensors,
+    train_members,
+)
 from nasplug.predictors.features import vocabulary_of
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.hardware_features import compute_class, hardware_features
 from nasplug.predictors.prediction import NotFittedError, Prediction
 from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
-from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult, train
+from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["DeviceBatch", "LatencyConfig", "LatencyPredictor", "device_group"]
@@ -130,10 +135,7 @@ class LatencyPredictor:
                 f"latencies have shape {values.shape}, expected ({len(graphs)}, {len(columns)}): "
                 "a row a graph and a column a device"
             )
-        held = max(20, round(self.config.calibration_share * len(graphs)))
-        if len(graphs) < held + 20:
-            raise InputError(f"{len(graphs)} graphs are too few to train and calibrate on; give 40")
-        learn = len(graphs) - held
+        learn = len(graphs) - calibration_count(len(graphs), self.config.calibration_share)
         with np.errstate(invalid="ignore"):
             logs = np.where(values >= self.config.smallest_ms, np.log(values), np.nan)
         self._shift, self._scale = float(np.nanmean(logs)), float(np.nanstd(logs)) or 1.0
@@ -150,13 +152,9 @@ class LatencyPredictor:
             devices=tuple(column.key for column in columns),
         )
         described = _described(columns)
-        models = []
-        for member in range(self.config.members):
-            training = replace(self.config.training, seed=self.config.training.seed + member)
-            with torch.random.fork_rng():
-                torch.manual_seed(training.seed)
-                model = SiblingTransformer(config, self.backend)
-            order = np.random.default_rng(training.seed).permutation(learn)
+
+        def split(model: SiblingTransformer, seed: int) -> tuple[Examples, Examples]:
+            order = np.random.default_rng(seed).permutation(learn)
             count = max(1, round(self.config.validation_share * learn))
             everything = Examples(
                 model.prepare(graphs[:learn]),
@@ -164,17 +162,21 @@ class LatencyPredictor:
                 torch.ones(learn),
                 described,
             )
-            result = train(
-                model,
+            return (
                 everything.select(order[count:].tolist()),
                 everything.select(order[:count].tolist()),
-                training,
-                folder=None if folder is None else Path(folder, f"member-{member}"),
-                progress=progress,
             )
-            if report is not None:
-                report(result)
-            models.append(model)
+
+        models = train_members(
+            self.config.members,
+            config,
+            self.backend,
+            split,
+            self.config.training,
+            folder=folder,
+            progress=progress,
+            report=report,
+        )
         self._models = models
         self._measured = {column.key: _fingerprint(column) for column in columns}
         center = self._log_latency(graphs[learn:], columns)
@@ -262,9 +264,7 @@ class LatencyPredictor:
             raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
         tensors = {f"calibration.{k}": v for k, v in self._calibration.tensors().items()}
         tensors |= {f"zero-shot.{group}": value for group, value in self._groups.items()}
-        for member, model in enumerate(self._models):
-            for name, value in model.state_dict().items():
-                tensors[f"model-{member}.{name}"] = value.numpy()
+        tensors |= member_tensors(self._models)
         card = {
             "predictor": self.kind,
             "config": asdict(self.config),
@@ -287,19 +287,17 @@ class LatencyPredictor:
             stored = dict(card["config"])
             training = TrainingConfig(**stored.pop("training"))
             config = LatencyConfig(**stored, training=training)
-            model_config = read_model_config(card["model"])
             predictor = cls(config, backend)
+            predictor._models = load_members(checkpoint, config.members, backend)
             predictor._shift = float(card["scaling"]["shift"])
             predictor._scale = float(card["scaling"]["scale"])
             predictor._measured = dict(card["measured"])
             predictor._calibration = Calibration(**checkpoint.section("calibration"))
+        except InputError:
+            raise
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the card does not describe a latency predictor: {error}") from None
         predictor._groups = checkpoint.section("zero-shot")
-        for member in range(config.members):
-            model = SiblingTransformer(model_config, backend)
-            load_weights(model, checkpoint.section(f"model-{member}"))
-            predictor._models.append(model)
         return predictor
 
 
