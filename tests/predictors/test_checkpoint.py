@@ -127,3 +127,12 @@ def test_atomic_write_leaves_nothing_when_it_fails(tmp_path):
         fail()
     assert target.read_text() == "before"
     assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_a_reader_of_the_old_file_is_not_disturbed(tmp_path):
+    target = tmp_path / "file.txt"
+    write_text(target, "before")
+    with open(target, encoding="utf-8") as reader:
+        write_text(target, "after")
+        assert reader.read() == "before"
+    assert target.read_text() == "after"
