@@ -13,6 +13,7 @@ from nasplug.constraints import Constraint
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.prediction import Prediction
 from nasplug.search_spaces import Architecture, FiniteSpace, InputError
+from nasplug.search_spaces.simplify import simplify
 
 __all__ = ["OBJECTIVES", "Candidates", "Objective", "Scorer", "score"]
 
@@ -83,6 +84,8 @@ class Candidates:
         reachable: The bound that a cell meets with the constraint's probability, in the
             constraint's unit; shape `(c, cells)`.
         met: Whether it meets the constraint, shape `(c, cells)`.
+        connected: Whether its output depends on its input, shape `(cells,)`; a network of which it
+            does not is nothing to build, however fast.
         cost: What makes one cell cheaper than an equivalent one, shape `(cells,)`.
         zero_shot: Whether the latency is that of a device without measurements.
         interval: Probability that the intervals of the predictions are meant to cover.
@@ -96,14 +99,15 @@ class Candidates:
     constraints: tuple[Constraint, ...]
     reachable: Array
     met: Mask
+    connected: Mask
     cost: Array
     zero_shot: bool
     interval: float
 
     @property
     def feasible(self) -> Mask:
-        """Whether a cell meets all constraints; shape `(cells,)`."""
-        return np.asarray(self.met.all(axis=0))
+        """Whether a cell is connected and meets all constraints; shape `(cells,)`."""
+        return np.asarray(self.met.all(axis=0) & self.connected)
 
     def violations(self) -> Array:
         """How far each limit is missed, relative to its bound; shape `(c, cells)`, ≤ 0 if met."""
@@ -149,12 +153,13 @@ class Candidates:
         """
         if not self.constraints or self.feasible.any():
             return
-        alone = [k for k in range(len(self.constraints)) if not self.met[k].any()]
+        met = self.met & self.connected
+        alone = [k for k in range(len(self.constraints)) if not met[k].any()]
         k = alone[0] if alone else 0
-        others = np.delete(self.met, k, axis=0).all(axis=0)
+        others = np.delete(met, k, axis=0).all(axis=0) & self.connected
         c = self.constraints[k]
         if alone or not others.any():
-            others = np.ones_like(others)
+            others = self.connected
         values = self.reachable[k][others]
         best = float(values.min() if c.is_upper else values.max())
         shown = Constraint(c.name, _round_away(best, c.is_upper), c.unit, c.sense, c.probability)
@@ -263,6 +268,7 @@ def score(
         tuple(constraints),
         reachable,
         met,
+        np.array([len(simplify(graph).edges) > 0 for graph in graphs]),
         cost,
         zero_shot,
         next((prediction.interval for prediction, _, _ in predicted.values()), 0.9),

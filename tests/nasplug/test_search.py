@@ -393,6 +393,14 @@ def test_the_zoo_finds_one_of_the_best(nb201_cache: Path, device: str) -> None:
     assert len({row["arch_id"] for row in result.pareto}) == len(result.pareto)
 
 
+def test_a_cell_that_ignores_its_input_is_never_returned(nb201_cache: Path) -> None:
+    # On boards such cells are measured as the fastest of all.
+    result = search("nb201", "Raspberry Pi 4", storage="memory", n_trials=40)
+    assert min(row["measured"]["accuracy"] for row in result.pareto) > 11
+    alone = [r for r in result.candidates.connected if not r]
+    assert len(alone) == 341
+
+
 def test_a_predictor_of_ones_own(nb201_cache: Path, tmp_path: Path) -> None:
     zoo = load_predictor("nb201-accuracy")
     zoo.save(tmp_path / "mine")
