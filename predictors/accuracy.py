@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nasplug.predictors.calibration import LEVELS, Calibration
 from nasplug.predictors.checkpoint import Checkpoint, save_checkpoint
 from nasplug.predictors.ensemble import (
+    NETWORKS,
     calibration_count,
     ensemble_scores,
     load_members,
@@ -22,17 +23,21 @@ from nasplug.predictors.ensemble import (
 )
 from nasplug.predictors.features import vocabulary_of
 from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.ledgformer import LeDGFormer
+from nasplug.predictors.normal_scores import (
+    finite_columns,
+    normal_scores,
+    quantile_grid,
+    values_at,
+)
 from nasplug.predictors.prediction import NotFittedError, Prediction
-from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
+from nasplug.predictors.sibling_transformer import SiblingTransformer
 from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult
 from nasplug.search_spaces import Graph, InputError
 
-__all__ = ["AccuracyConfig", "AccuracyPredictor"]
+__all__ = ["AccuracyConfig", "AccuracyPredictor", "transformer_ensemble"]
 
 Array = NDArray[np.float64]
-
-# Points of the stored quantile functions of the training targets.
-GRID_POINTS = 1000
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,14 @@ class AccuracyConfig:
         num_layers: Blocks.
         ffn_ratio: Feed-forward ratio.
         dropout: Dropout.
-        calibration_share: Share of the examples kept for calibration.
+        calibration_share: Share of the examples kept for calibration; with 0 all are learned from
+            and predictions have no interval (NaN).
         validation_share: Share of the rest that chooses each member's epoch; a different share for
             each member.
         training: How each member is trained.
+        network: One of `ensemble.NETWORKS`.
+        options: Further fields of that network's configuration, such as `{"dynamic": "gate"}` for
+            `"ledg"`.
     """
 
     targets: tuple[str, ...] = ("accuracy",)
@@ -63,6 +72,8 @@ class AccuracyConfig:
     calibration_share: float = 0.15
     validation_share: float = 0.1
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    network: str = "sibling"
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class AccuracyPredictor:
@@ -79,7 +90,11 @@ class AccuracyPredictor:
     def __init__(self, config: AccuracyConfig | None = None, backend: str = "auto") -> None:
         self.config = config or AccuracyConfig()
         self.backend = backend
-        self._models: list[SiblingTransformer] = []
+        if self.config.network not in NETWORKS:
+            raise InputError(
+                f"unknown network {self.config.network!r}; there are {', '.join(NETWORKS)}"
+            )
+        self._models: list[SiblingTransformer | LeDGFormer] = []
         self._quantiles: Array = np.empty((0, 0))
         self._calibration: Calibration | None = None
 
@@ -115,23 +130,22 @@ class AccuracyPredictor:
         Raises:
             InputError: If shapes do not fit or values are not finite, or there are too few graphs.
         """
-        values = _checked(targets, len(graphs), self.config)
-        goal = _checked(
-            values if calibration_targets is None else calibration_targets,
-            len(graphs),
-            self.config,
-        )
+        values = finite_columns(targets, len(graphs), self.targets)
+        goal = values
+        if calibration_targets is not None:
+            goal = finite_columns(calibration_targets, len(graphs), self.targets)
         vocabulary = vocabulary_of(graphs)
-        config = SiblingTransformerConfig(
+        config = NETWORKS[self.config.network][0](
             vocabulary,
             self.config.targets,
             dim=self.config.dim,
             num_layers=self.config.num_layers,
             ffn_ratio=self.config.ffn_ratio,
             dropout=self.config.dropout,
+            **self.config.options,
         )
         learn = len(graphs) - calibration_count(len(graphs), self.config.calibration_share)
-        scores = _normal_scores(values[:learn])
+        scores = normal_scores(values[:learn])
         models = train_members(
             self.config.members,
             config,
@@ -143,12 +157,30 @@ class AccuracyPredictor:
             report=report,
         )
         self._models = models
-        self._quantiles = _quantile_grid(values[:learn])
-        raw = ensemble_scores(models, graphs[learn:]).mean(0)
-        self._calibration = Calibration.fit(_values_at(raw, self._quantiles), goal[learn:])
+        self._quantiles = quantile_grid(values[:learn])
+        if learn < len(graphs):
+            raw = ensemble_scores(models, graphs[learn:]).mean(0)
+            self._calibration = Calibration.fit(values_at(raw, self._quantiles), goal[learn:])
+        else:
+            self._calibration = Calibration.identity([np.array([np.nan])] * len(self.targets))
+
+    @property
+    def parameters(self) -> int:
+        """Weights of all members.
+
+        Raises:
+            NotFittedError: If nothing was learned or loaded; the count depends on the graphs.
+        """
+        if not self._models:
+            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
+        return sum(p.numel() for model in self._models for p in model.parameters())
 
     def _examples(
-        self, model: SiblingTransformer, graphs: Sequence[Graph], scores: Array, seed: int
+        self,
+        model: SiblingTransformer | LeDGFormer,
+        graphs: Sequence[Graph],
+        scores: Array,
+        seed: int,
     ) -> tuple[Examples, Examples]:
         """Training and validation examples, equal functions averaged and on one side."""
         groups: dict[str, list[int]] = {}
@@ -194,7 +226,7 @@ class AccuracyPredictor:
         raw = self.scores(graphs).mean(0)
         assert self._calibration is not None
         columns = range(len(self.targets))
-        values = _values_at(raw, self._quantiles)
+        values = values_at(raw, self._quantiles)
         center, spread, residuals = self._calibration.apply(values, columns)
         return Prediction(
             self.targets,
@@ -231,7 +263,7 @@ class AccuracyPredictor:
             stored["targets"] = tuple(stored["targets"])
             config = AccuracyConfig(**stored, training=training)
             predictor = cls(config, backend)
-            predictor._models = load_members(checkpoint, config.members, backend)
+            predictor._models = load_members(checkpoint, config.members, backend, config.network)
             calibration = Calibration(**checkpoint.section("calibration"))
             quantiles = checkpoint.tensors["training.quantiles"]
         except (KeyError, TypeError) as error:
@@ -240,48 +272,30 @@ class AccuracyPredictor:
         return predictor
 
 
-def _checked(targets: Array, graphs: int, config: AccuracyConfig) -> Array:
-    values = np.asarray(targets, dtype=np.float64)
-    if values.ndim == 1:
-        values = values[:, None]
-    if values.shape != (graphs, len(config.targets)):
-        raise InputError(
-            f"targets have shape {values.shape}, expected ({graphs}, {len(config.targets)}): "
-            f"a row a graph, a column for each of {', '.join(config.targets)}"
-        )
-    if not np.isfinite(values).all():
-        row = int(np.argmax(~np.isfinite(values).all(1)))
-        raise InputError(f"the target of graph {row} is not finite; leave such graphs out")
-    return values
+def transformer_ensemble(
+    kind: str = "accuracy",
+    targets: Sequence[str] = ("accuracy",),
+    backend: str = "auto",
+    **options: Any,
+) -> AccuracyPredictor:
+    """An ensemble of sibling transformers that is trained on labels alone.
 
+    Args:
+        kind: `"accuracy"`; latencies have `latency.LatencyPredictor`.
+        targets: Names of the columns.
+        backend: Of the network's layers.
+        **options: Fields of `AccuracyConfig` and of its `TrainingConfig`.
 
-def _normal_scores(values: Array) -> Array:
-    """Φ⁻¹((rank − 1/2)/n) of each column; equal values share the mean rank."""
-    from scipy.stats import norm, rankdata
-
-    ranks = np.stack([rankdata(column) for column in values.T], axis=1)
-    result: Array = norm.ppf((ranks - 0.5) / len(values))
-    return result
-
-
-def _quantile_grid(values: Array) -> Array:
-    """Quantiles of each target at evenly spaced probabilities, shape `(targets, points)`."""
-    result: Array = np.quantile(values, _grid_levels(), axis=0).T
-    return result
-
-
-def _grid_levels() -> Array:
-    return (np.arange(GRID_POINTS) + 0.5) / GRID_POINTS
-
-
-def _values_at(scores: Array, quantiles: Array) -> Array:
-    """Normal scores turned back into values of the training targets, strictly increasing."""
-    from scipy.special import ndtri
-
-    at = ndtri(_grid_levels())
-    columns = []
-    for score, values in zip(scores.T, quantiles, strict=True):
-        # The slight slope keeps an order where the targets have ties, and beyond their ends.
-        slope = 1e-4 * max(float(np.ptp(values)), 1e-9)
-        columns.append(np.interp(score, at, values) + slope * score)
-    return np.stack(columns, axis=1)
+    Raises:
+        InputError: If the kind or an option is unknown.
+    """
+    if kind != "accuracy":
+        raise InputError(f"this predictor is one of accuracy, not of {kind}")
+    recipe = [f.name for f in fields(TrainingConfig)]
+    own = [f.name for f in fields(AccuracyConfig) if f.name not in ("targets", "training")]
+    for name in options:
+        if name not in (*own, *recipe):
+            raise InputError(f"unknown option {name!r}; there are {', '.join((*own, *recipe))}")
+    training = TrainingConfig(**{k: v for k, v in options.items() if k in recipe})
+    rest = {k: v for k, v in options.items() if k not in recipe}
+    return AccuracyPredictor(AccuracyConfig(tuple(targets), training=training, **rest), backend)

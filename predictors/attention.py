@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -38,7 +39,14 @@ class Layout(Protocol):
     def leave(self, x: Tensor) -> Tensor:
         """This layout's `(..., dim)` -> `(nodes, dim)`."""
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, head_relation: tuple[int, ...]) -> Tensor:
+    def attend(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        head_relation: tuple[int, ...],
+        dropout: float = 0.0,
+    ) -> Tensor:
         """Masked scaled dot-product attention, one relation a head.
 
         Args:
@@ -46,10 +54,42 @@ class Layout(Protocol):
             k: Keys.
             v: Values.
             head_relation: Index into `RELATIONS` for each head.
+            dropout: Probability with which an attention weight is dropped.
 
         Returns:
             `(..., heads, width)`.
         """
+
+    def mix_neighbors(self, s: Tensor, x: Tensor, epsilon: float) -> Tensor:
+        """Weighted mean over parents and children: `Σ_j t_ij x_j / (Σ_j t_ij + epsilon)`.
+
+        Args:
+            s: Positive `(..., width)`; the weight is `t_ij = s_i·s_j / sqrt(width)`.
+            x: What is averaged, `(..., dim)`.
+            epsilon: Keeps a node without neighbours finite; it gets 0.
+
+        Returns:
+            `(..., dim)`.
+        """
+
+    def pair_relations(self) -> Tensor:
+        """Whether each relation holds between two nodes of one graph, `(pairs, RELATIONS)`.
+
+        Here and below `pairs` are the axes that this layout has for all (attending, attended) pairs
+        of nodes of the same graph; padding counts as no relation.
+        """
+
+    def pair_scores(self, q: Tensor, k: Tensor) -> Tensor:
+        """Scaled dot products of all pairs: `(..., heads, width)` twice -> `(pairs, heads)`."""
+
+    def pair_softmax(self, scores: Tensor, where: Tensor | None = None) -> Tensor:
+        """Softmax over the attended nodes of each node, `(pairs, heads)`; 0 where `where` is not.
+
+        `where` has the shape of `scores` and at least one true entry for each node and head.
+        """
+
+    def pair_mix(self, weights: Tensor, v: Tensor) -> Tensor:
+        """Weighted sums of the attended nodes' values, `(..., heads, width)`."""
 
     def from_successors(self, x: Tensor) -> Tensor:
         """Sum over the children of each node (`A x`), `(..., dim)`."""
@@ -134,14 +174,42 @@ class _PaddedLayout:
     def leave(self, x: Tensor) -> Tensor:
         return x[self._where]
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, head_relation: tuple[int, ...]) -> Tensor:
+    def attend(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        head_relation: tuple[int, ...],
+        dropout: float = 0.0,
+    ) -> Tensor:
         scores = torch.einsum("gqhd,gkhd->ghqk", q, k) * q.shape[-1] ** -0.5
         if head_relation == tuple(range(len(RELATIONS))):
             masks = self._masks
         else:
             masks = self._masks[:, list(head_relation)]
         scores = scores.masked_fill(~masks, torch.finfo(scores.dtype).min)
-        return torch.einsum("ghqk,gkhd->gqhd", scores.softmax(-1), v)
+        weights = scores.softmax(-1)
+        if dropout:
+            weights = torch.nn.functional.dropout(weights, dropout)
+        return torch.einsum("ghqk,gkhd->gqhd", weights, v)
+
+    def pair_relations(self) -> Tensor:
+        return self._masks.permute(0, 2, 3, 1)
+
+    def pair_scores(self, q: Tensor, k: Tensor) -> Tensor:
+        return torch.einsum("gqhd,gkhd->gqkh", q, k) * q.shape[-1] ** -0.5
+
+    def pair_softmax(self, scores: Tensor, where: Tensor | None = None) -> Tensor:
+        allowed = self._real[:, None] if where is None else self._real[:, None] & where
+        return scores.masked_fill(~allowed, torch.finfo(scores.dtype).min).softmax(2)
+
+    def pair_mix(self, weights: Tensor, v: Tensor) -> Tensor:
+        return torch.einsum("gqkh,gkhd->gqhd", weights, v)
+
+    def mix_neighbors(self, s: Tensor, x: Tensor, epsilon: float) -> Tensor:
+        around = (self._adjacency + self._adjacency.transpose(1, 2)).to(x.dtype)
+        weights = s @ s.transpose(1, 2) * s.shape[-1] ** -0.5 * around
+        return weights / (weights.sum(-1, keepdim=True) + epsilon) @ x
 
     def from_successors(self, x: Tensor) -> Tensor:
         return self._adjacency.to(x.dtype) @ x
@@ -172,9 +240,17 @@ class _DGLLayout:
         source, target = batch.edges
         self._forward = dgl.graph((source, target), num_nodes=nodes)
         self._backward = dgl.graph((target, source), num_nodes=nodes)
+        self._both_ways = torch.cat([source, target]), torch.cat([target, source])
+        self._nodes = nodes
         self._graph_of, self._graphs = batch.graph_of, len(batch)
         ends = torch.cumsum(batch.sizes, 0)
         self._first, self._last = ends - batch.sizes, ends - 1
+        self._sizes = batch.sizes
+
+    @cached_property
+    def _around(self) -> Any:
+        """Each edge in both directions."""
+        return self._dgl.graph(self._both_ways, num_nodes=self._nodes)
 
     def enter(self, x: Tensor) -> Tensor:
         return x
@@ -182,7 +258,14 @@ class _DGLLayout:
     def leave(self, x: Tensor) -> Tensor:
         return x
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor, head_relation: tuple[int, ...]) -> Tensor:
+    def attend(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        head_relation: tuple[int, ...],
+        dropout: float = 0.0,
+    ) -> Tensor:
         heads: list[Tensor | None] = [None] * len(head_relation)
         for r in sorted(set(head_relation)):
             chosen = [h for h, relation in enumerate(head_relation) if relation == r]
@@ -191,10 +274,56 @@ class _DGLLayout:
                 graph, k[:, chosen].contiguous(), q[:, chosen].contiguous()
             )
             weights = self._dgl.nn.functional.edge_softmax(graph, scores * q.shape[-1] ** -0.5)
+            if dropout:
+                weights = torch.nn.functional.dropout(weights, dropout)
             mixed = self._dgl.ops.u_mul_e_sum(graph, v[:, chosen].contiguous(), weights)
             for place, h in enumerate(chosen):
                 heads[h] = mixed[:, place]
         return torch.stack([head for head in heads if head is not None], dim=1)
+
+    @cached_property
+    def _pairs(self) -> tuple[Any, Tensor]:
+        """The graph of all pairs, and `pair_relations`."""
+        device = self._sizes.device
+        counts = self._sizes**2
+        ends = torch.cumsum(counts, 0)
+        graph = torch.repeat_interleave(torch.arange(self._graphs, device=device), counts)
+        inside = torch.arange(len(graph), device=device) - (ends - counts)[graph]
+        size, first = self._sizes[graph], self._first[graph]
+        pairs = self._dgl.graph((first + inside % size, first + inside // size))
+        related = torch.zeros(len(graph), len(RELATIONS), dtype=torch.bool, device=device)
+        for r, relation in enumerate(self._relations):
+            key, query = relation.edges(order="eid")
+            of = self._graph_of[query]
+            start = self._first[of]
+            related[(ends - counts)[of] + (query - start) * self._sizes[of] + key - start, r] = True
+        return pairs, related
+
+    def pair_relations(self) -> Tensor:
+        return self._pairs[1]
+
+    def pair_scores(self, q: Tensor, k: Tensor) -> Tensor:
+        scores: Tensor = self._dgl.ops.u_dot_v(self._pairs[0], k.contiguous(), q.contiguous())
+        return scores.squeeze(-1) * q.shape[-1] ** -0.5
+
+    def pair_softmax(self, scores: Tensor, where: Tensor | None = None) -> Tensor:
+        if where is not None:
+            scores = scores.masked_fill(~where, torch.finfo(scores.dtype).min)
+        result: Tensor = self._dgl.nn.functional.edge_softmax(self._pairs[0], scores)
+        return result
+
+    def pair_mix(self, weights: Tensor, v: Tensor) -> Tensor:
+        result: Tensor = self._dgl.ops.u_mul_e_sum(
+            self._pairs[0], v.contiguous(), weights.unsqueeze(-1).contiguous()
+        )
+        return result
+
+    def mix_neighbors(self, s: Tensor, x: Tensor, epsilon: float) -> Tensor:
+        graph = self._around
+        weights = self._dgl.ops.u_dot_v(graph, s, s) * s.shape[-1] ** -0.5
+        sums = self._dgl.ops.copy_e_sum(graph, weights)
+        mixed: Tensor = self._dgl.ops.u_mul_e_sum(graph, x, weights)
+        return mixed / (sums + epsilon)
 
     def from_successors(self, x: Tensor) -> Tensor:
         result: Tensor = self._dgl.ops.copy_u_sum(self._backward, x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from nasplug.search_spaces import Graph
 
-__all__ = ["GraphBatch"]
+__all__ = ["CodedBatch", "GraphBatch"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +114,89 @@ class GraphBatch:
             tuple(pairs.to(device) for pairs in self.relations),
             self.edges.to(device),
         )
+
+    def select(self, indices: Sequence[int]) -> GraphBatch:
+        """The batch of these graphs, equal to collating them but without reading them again.
+
+        Args:
+            indices: Positions of graphs, in any order; one may come twice.
+        """
+        chosen = torch.as_tensor(indices, dtype=torch.long, device=self.sizes.device)
+        starts = torch.cumsum(self.sizes, 0) - self.sizes
+        nodes, sizes = self.nodes_of(chosen), self.sizes[chosen]
+        moved = torch.cumsum(sizes, 0) - sizes - starts[chosen]
+        parts = []
+        for pairs, counts in zip((*self.relations, self.edges), self._pair_counts, strict=True):
+            places = _spans((torch.cumsum(counts, 0) - counts)[chosen], counts[chosen])
+            parts.append(pairs[:, places] + moved.repeat_interleave(counts[chosen]))
+        graphs = torch.arange(len(chosen), device=sizes.device)
+        return GraphBatch(
+            self.ops[nodes],
+            self.features[nodes],
+            self.token[nodes],
+            graphs.repeat_interleave(sizes),
+            sizes,
+            tuple(parts[:-1]),
+            parts[-1],
+        )
+
+    def nodes_of(self, chosen: Tensor) -> Tensor:
+        """Positions of the nodes of these graphs, graph by graph."""
+        starts = torch.cumsum(self.sizes, 0) - self.sizes
+        return _spans(starts[chosen], self.sizes[chosen])
+
+    @cached_property
+    def _pair_counts(self) -> tuple[Tensor, ...]:
+        """Index pairs a graph, of each relation and then of the edges; they lie graph by graph."""
+        return tuple(
+            torch.bincount(self.graph_of[pairs[0]], minlength=len(self))
+            for pairs in (*self.relations, self.edges)
+        )
+
+
+def _spans(starts: Tensor, counts: Tensor) -> Tensor:
+    """The integers `starts[k] .. starts[k] + counts[k] - 1` of all k, one after the other."""
+    ends = torch.cumsum(counts, 0)
+    within = torch.arange(int(counts.sum()), device=counts.device)
+    return within + (starts - (ends - counts)).repeat_interleave(counts)
+
+
+@dataclass(frozen=True, eq=False)
+class CodedBatch(GraphBatch):
+    """A batch for a network with node codes of its own.
+
+    Attributes:
+        codes: Code of each node, shape `(nodes, width)`.
+        static: Features of whole graphs, shape `(graphs, width)`; the width may be 0.
+    """
+
+    codes: Tensor
+    static: Tensor
+
+    @classmethod
+    def of(cls, batch: GraphBatch, codes: Tensor, static: Tensor) -> CodedBatch:
+        """A batch with codes."""
+        return cls(
+            batch.ops,
+            batch.features,
+            batch.token,
+            batch.graph_of,
+            batch.sizes,
+            batch.relations,
+            batch.edges,
+            codes,
+            static,
+        )
+
+    def to(self, device: torch.device | str) -> CodedBatch:
+        """The same batch on another device."""
+        return CodedBatch.of(super().to(device), self.codes.to(device), self.static.to(device))
+
+    def select(self, indices: Sequence[int]) -> CodedBatch:
+        """The batch of these graphs; see `GraphBatch.select`."""
+        chosen = torch.as_tensor(indices, dtype=torch.long, device=self.sizes.device)
+        cut = super().select(indices)
+        return CodedBatch.of(cut, self.codes[self.nodes_of(chosen)], self.static[chosen])
 
 
 def _shifted(pairs: list[NDArray[np.int64]], starts: NDArray[np.int64]) -> Tensor:

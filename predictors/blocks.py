@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from nasplug.predictors.attention import Layout
 
-__all__ = ["Block", "GraphFeedForward", "RelationAttention", "init_weights"]
+__all__ = ["DIRECTIONS", "Block", "GraphFeedForward", "RelationAttention", "init_weights"]
+
+DIRECTIONS = ("both", "successors", "predecessors", "neither")
 
 
 class RelationAttention(nn.Module):
@@ -33,12 +35,20 @@ class RelationAttention(nn.Module):
         num_heads: Heads; a multiple of 4 gives each relation as many.
         dropout: On the output.
         bias: Whether the four maps have a bias.
+        attention_dropout: On the attention weights.
 
     Raises:
         InputError: If `dim` is not a multiple of `num_heads`.
     """
 
-    def __init__(self, dim: int, num_heads: int, dropout: float = 0.0, bias: bool = False) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        bias: bool = False,
+        attention_dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         if dim % num_heads:
             raise InputError(f"dim {dim} is not a multiple of num_heads {num_heads}")
@@ -47,11 +57,13 @@ class RelationAttention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim, bias=bias)
         self.out = nn.Linear(dim, dim, bias=bias)
         self.dropout = nn.Dropout(dropout)
+        self.attention_dropout = attention_dropout
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Node states `(..., dim)` -> `(..., dim)`."""
+        dropout = self.attention_dropout if self.training else 0.0
         q, k, v = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).unbind(-3)
-        mixed = layout.attend(q, k, v, self.head_relation)
+        mixed = layout.attend(q, k, v, self.head_relation, dropout)
         result: Tensor = self.dropout(self.out(mixed.flatten(-2)))
         return result
 
@@ -67,12 +79,24 @@ class GraphFeedForward(nn.Module):
         ratio: Hidden width over `dim`.
         dropout: After the activation and on the output.
         bias: Whether the maps have a bias.
+        direction: One of `DIRECTIONS`: which neighbours are gathered.
+
+    Raises:
+        InputError: If the direction is unknown.
     """
 
     def __init__(
-        self, dim: int, ratio: float = 4.0, dropout: float = 0.0, bias: bool = False
+        self,
+        dim: int,
+        ratio: float = 4.0,
+        dropout: float = 0.0,
+        bias: bool = False,
+        direction: str = "both",
     ) -> None:
         super().__init__()
+        if direction not in DIRECTIONS:
+            raise InputError(f"unknown direction {direction!r}; there are {', '.join(DIRECTIONS)}")
+        self.direction = direction
         hidden = int(dim * ratio) // 2 * 2
         self.lift = nn.Linear(dim, hidden, bias=bias)
         self.gather = nn.Linear(dim, hidden, bias=bias)
@@ -81,21 +105,33 @@ class GraphFeedForward(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Node states `(..., dim)` -> `(..., dim)`."""
-        forward, backward = self.gather(x).chunk(2, dim=-1)
-        around = torch.cat(
-            [
-                layout.from_successors(forward.contiguous()),
-                layout.from_predecessors(backward.contiguous()),
-            ],
-            dim=-1,
-        )
+        forward, backward = (part.contiguous() for part in self.gather(x).chunk(2, dim=-1))
+        # Where a direction is off its map acts on the node itself, with as many weights.
+        if self.direction in ("both", "successors"):
+            forward = layout.from_successors(forward)
+        if self.direction in ("both", "predecessors"):
+            backward = layout.from_predecessors(backward)
+        around = torch.cat([forward, backward], dim=-1)
         hidden = self.dropout(torch.relu(self.lift(x) + around))
         result: Tensor = self.dropout(self.lower(hidden))
         return result
 
 
 class Block(nn.Module):
-    """Pre-norm residual block: attention over relations, then the graph feed-forward."""
+    """Pre-norm residual block: attention over relations, then the graph feed-forward.
+
+        H' = H + s_1 ⊙ ASMA(LN H),  H'' = H' + s_2 ⊙ BGIFFN(LN H')
+
+    Args:
+        dim: Model width.
+        num_heads: See `RelationAttention`.
+        ffn_ratio: See `GraphFeedForward`.
+        dropout: Of both parts.
+        bias: Of both parts.
+        attention_dropout: On the attention weights.
+        layer_scale: Where the learned vectors s_1 and s_2 start; None for none (LayerScale, Touvron
+            et al. 2021).
+    """
 
     def __init__(
         self,
@@ -104,17 +140,24 @@ class Block(nn.Module):
         ffn_ratio: float = 4.0,
         dropout: float = 0.0,
         bias: bool = False,
+        attention_dropout: float = 0.0,
+        layer_scale: float | None = None,
     ) -> None:
         super().__init__()
         self.norm_attention = nn.LayerNorm(dim)
-        self.attention = RelationAttention(dim, num_heads, dropout, bias)
+        self.attention = RelationAttention(dim, num_heads, dropout, bias, attention_dropout)
         self.norm_ffn = nn.LayerNorm(dim)
         self.ffn = GraphFeedForward(dim, ffn_ratio, dropout, bias)
+        self.scales = (
+            None if layer_scale is None else nn.Parameter(torch.full((2, dim), layer_scale))
+        )
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Node states `(..., dim)` -> `(..., dim)`."""
-        x = x + self.attention(self.norm_attention(x), layout)
-        result: Tensor = x + self.ffn(self.norm_ffn(x), layout)
+        mixed = self.attention(self.norm_attention(x), layout)
+        x = x + (mixed if self.scales is None else self.scales[0] * mixed)
+        lifted = self.ffn(self.norm_ffn(x), layout)
+        result: Tensor = x + (lifted if self.scales is None else self.scales[1] * lifted)
         return result
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import Checkpoint, load_weights
+from nasplug.predictors.ledgformer import LeDGFormer, LeDGFormerConfig
 from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
 from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult, train
 from nasplug.search_spaces import InputError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from nasplug.search_spaces import Graph
 
 __all__ = [
+    "NETWORKS",
     "calibration_count",
     "ensemble_scores",
     "load_members",
@@ -30,17 +32,22 @@ __all__ = [
     "unique_graphs",
 ]
 
-CHUNK = 2048
+CHUNK = 512
 FEWEST = 20
+# Name -> configuration and class of the networks that an ensemble can be made of.
+NETWORKS: dict[str, tuple[Any, Any]] = {
+    "sibling": (SiblingTransformerConfig, SiblingTransformer),
+    "ledg": (LeDGFormerConfig, LeDGFormer),
+}
 
 
 def calibration_count(graphs: int, share: float) -> int:
-    """How many of the graphs, the last ones, are kept for calibration.
+    """How many of the graphs, the last ones, are kept for calibration; none for a share of 0.
 
     Raises:
         InputError: If too few would remain on either side.
     """
-    held = max(FEWEST, round(share * graphs))
+    held = max(FEWEST, round(share * graphs)) if share else 0
     if graphs < held + FEWEST:
         raise InputError(
             f"{graphs} graphs are too few to train and calibrate on; give {2 * FEWEST}"
@@ -50,20 +57,20 @@ def calibration_count(graphs: int, share: float) -> int:
 
 def train_members(
     count: int,
-    config: SiblingTransformerConfig,
+    config: SiblingTransformerConfig | LeDGFormerConfig,
     backend: str,
-    split: Callable[[SiblingTransformer, int], tuple[Examples, Examples]],
+    split: Callable[[Any, int], tuple[Examples, Examples]],
     training: TrainingConfig,
     *,
     folder: str | Path | None = None,
     progress: bool | None = None,
     report: Callable[[TrainingResult], None] | None = None,
-) -> list[SiblingTransformer]:
+) -> list[Any]:
     """Train models that differ in their seed.
 
     Args:
         count: Models.
-        config: Of each.
+        config: Of each; decides which of `NETWORKS` they are.
         backend: Of each.
         split: Makes training and validation examples for a model and its seed.
         training: How; member k has `seed + k`.
@@ -72,11 +79,12 @@ def train_members(
         report: Called with each member's training result.
     """
     models = []
+    network = next(kind for known, kind in NETWORKS.values() if isinstance(config, known))
     for member in range(count):
         own = replace(training, seed=training.seed + member)
         with torch.random.fork_rng():
             torch.manual_seed(own.seed)
-            model = SiblingTransformer(config, backend)
+            model = network(config, backend)
         examples, validation = split(model, own.seed)
         place = None if folder is None else Path(folder, f"member-{member}")
         result = train(model, examples, validation, own, folder=place, progress=progress)
@@ -86,7 +94,7 @@ def train_members(
     return models
 
 
-def member_tensors(models: Sequence[SiblingTransformer]) -> dict[str, NDArray[Any]]:
+def member_tensors(models: Sequence[Any]) -> dict[str, NDArray[Any]]:
     """The weights of all models by name, to be stored in one checkpoint."""
     return {
         f"model-{member}.{name}": value.numpy()
@@ -95,19 +103,28 @@ def member_tensors(models: Sequence[SiblingTransformer]) -> dict[str, NDArray[An
     }
 
 
-def load_members(checkpoint: Checkpoint, count: int, backend: str) -> list[SiblingTransformer]:
+def load_members(
+    checkpoint: Checkpoint, count: int, backend: str, network: str = "sibling"
+) -> list[Any]:
     """The models that `member_tensors` stored.
+
+    Args:
+        checkpoint: What holds them.
+        count: Models.
+        backend: Of each.
+        network: One of `NETWORKS`.
 
     Raises:
         InputError: If weights are missing or do not fit the configuration of the card.
-        KeyError, TypeError: If the card has no configuration of a `SiblingTransformer`.
+        KeyError, TypeError: If the network is unknown or the card has no configuration of it.
     """
+    kind, build = NETWORKS[network]
     stored = checkpoint.card["model"]
     fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
-    config = SiblingTransformerConfig(**fields)
+    config = kind(**fields)
     models = []
     for member in range(count):
-        model = SiblingTransformer(config, backend)
+        model = build(config, backend)
         load_weights(model, checkpoint.section(f"model-{member}"))
         models.append(model)
     return models

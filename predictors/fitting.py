@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from nasplug.predictors.losses import disagreement, point_loss, ranking_loss
+from nasplug.predictors.relabeling import relabeled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,12 +28,19 @@ if TYPE_CHECKING:
 
 __all__ = ["run_training"]
 
+# Sets of at most this many nodes are collated once; a batch is then cut out of the whole.
+MOST_COLLATED = 1 << 18
+# Without a validation split the state is written about this often in a training.
+SAVES = 20
+WARM_UP = 0.1
+COSINE_FLOOR = 0.1
+
 
 class _Batches(torch.utils.data.Sampler[list[int]]):
     """Shuffled positions; the order of an epoch depends on seed and epoch only."""
 
     def __init__(self, count: int, size: int, seed: int, shuffle: bool = True) -> None:
-        self._count, self._size, self._seed, self._shuffle = count, size, seed, shuffle
+        self._count, self._size, self.seed, self._shuffle = count, size, seed, shuffle
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -39,7 +51,7 @@ class _Batches(torch.utils.data.Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         if self._shuffle:
-            generator = torch.Generator().manual_seed(self._seed * 100_003 + self._epoch)
+            generator = torch.Generator().manual_seed(self.seed * 100_003 + self._epoch)
             order = torch.randperm(self._count, generator=generator).tolist()
         else:
             order = list(range(self._count))
@@ -51,38 +63,55 @@ class _Fit(L.LightningModule):
     def __init__(self, model: Any, config: TrainingConfig, hardware: Tensor | None, steps: int):
         super().__init__()
         self.model = model
+        self.average: AveragedModel | None = None
+        if config.ema_decay is not None:
+            # A submodule, so that checkpoints hold it and a resumed run goes on averaging.
+            self.average = AveragedModel(
+                model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay)
+            ).requires_grad_(False)
         self.config = config
         self.hardware = hardware
         self.steps = steps
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # A generator state a step makes a resumed run repeat an uninterrupted one.
-        torch.manual_seed(self.config.seed * 1_000_003 + self.global_step)
+        seed = self.config.seed * 1_000_003 + self.global_step
+        if self.device.type == "cpu":
+            # The same stream as below, without queueing seeds for devices that are not used.
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.average is not None:
+            self.average.update_parameters(self.model)
 
     def _predict(self, batch: GraphBatch) -> Tensor:
+        model = self.model if self.average is None or self.training else self.average
         if self.hardware is None:
-            result: Tensor = self.model(batch)
+            result: Tensor = model(batch)
             return result
         columns = torch.arange(len(self.hardware))
         if self.training:
             hidden = torch.rand(len(columns)) < self.config.device_dropout
             columns = torch.where(hidden, -1, columns)
-        result = self.model(batch, self.hardware.to(self.device), columns.to(self.device))
+        result = model(batch, self.hardware.to(self.device), columns.to(self.device))
         return result
 
     def training_step(self, item: tuple[GraphBatch, Tensor, Tensor], index: int) -> Tensor:
         batch, targets, weights = item
         predicted = self._predict(batch)
-        loss = _squared_error(predicted, targets, weights)
+        loss = point_loss(predicted, targets, weights, self.config.loss)
         if self.config.rank_weight:
             other = torch.randperm(len(targets), device=targets.device)
-            gap, count = _errors(predicted - predicted[other], targets - targets[other])
-            loss = loss + self.config.rank_weight * gap.abs().sum() / count
+            loss = loss + ranking_loss(predicted, targets, other, self.config.rank_weight)
+        if self.config.consistency_weight:
+            loss = loss + self.config.consistency_weight * disagreement(predicted)
         return loss
 
     def validation_step(self, item: tuple[GraphBatch, Tensor, Tensor], index: int) -> None:
         batch, targets, weights = item
-        loss = _squared_error(self._predict(batch), targets, weights)
+        loss = point_loss(self._predict(batch), targets, weights, self.config.loss)
         self.log("validation_loss", loss, batch_size=len(targets), prog_bar=True)
 
     def configure_optimizers(self) -> Any:
@@ -94,51 +123,86 @@ class _Fit(L.LightningModule):
             },
             {"params": [p for p in named if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=self.config.learning_rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, self.config.learning_rate, total_steps=self.steps, pct_start=0.1
-        )
+        optimizer: torch.optim.Optimizer
+        if self.config.optimizer == "adamw":
+            optimizer = torch.optim.AdamW(groups, lr=self.config.learning_rate)
+        else:
+            # Small batches of wide networks spend most of a step here, unless it is fused.
+            optimizer = torch.optim.Adam(groups, lr=self.config.learning_rate, fused=True)
+        schedule: torch.optim.lr_scheduler.LRScheduler
+        if self.config.schedule == "onecycle":
+            schedule = torch.optim.lr_scheduler.OneCycleLR(
+                optimizer, self.config.learning_rate, total_steps=self.steps, pct_start=WARM_UP
+            )
+        else:
+            schedule = torch.optim.lr_scheduler.LambdaLR(
+                optimizer, lambda step: _factor(step, self.steps, self.config.schedule)
+            )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
 
-
-def _errors(predicted: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Prediction minus target, 0 where the target is unknown, and the number of known ones."""
-    known = ~torch.isnan(targets)
-    # Filled before the subtraction: a NaN that is masked later still poisons the gradient.
-    error = torch.where(known, predicted - torch.where(known, targets, 0.0), 0.0)
-    return error, known.sum().clamp(min=1)
+    def weights(self) -> dict[str, Tensor]:
+        """The weights that are kept: the average if there is one."""
+        kept = self.model if self.average is None else self.average.module
+        return {name: value.detach().cpu().clone() for name, value in kept.state_dict().items()}
 
 
-def _squared_error(predicted: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    error, count = _errors(predicted, targets)
-    return (weights[:, None] * error**2).sum() / count
+def _factor(step: int, steps: int, schedule: str) -> float:
+    """Learning rate of a step over the peak, of the schedules with a linear warm-up."""
+    warm = max(1, round(WARM_UP * steps))
+    if step < warm:
+        return (step + 1) / warm
+    done = min(1.0, (step - warm) / max(1, steps - warm))
+    if schedule == "linear":
+        return 1.0 - done
+    return COSINE_FLOOR + (1 - COSINE_FLOOR) * (1 + math.cos(math.pi * done)) / 2
 
 
 def run_training(
     model: nn.Module,
     examples: Examples,
-    validation: Examples,
+    validation: Examples | None,
     config: TrainingConfig,
-    folder: str,
+    folder: str | None,
     progress: bool | None,
 ) -> tuple[int, int, float]:
     """Train `model` in place; see `training.train`.
 
+    Args:
+        model: See `training.train`.
+        examples: What it learns from.
+        validation: Chooses the epoch if `config.selection` is `"best"`.
+        config: How.
+        folder: Where the state is kept; None, with `selection="last"` only, for nowhere.
+        progress: Whether to show a progress bar; by default on a terminal only.
+
     Returns:
-        Epochs run, the best epoch, and its validation loss.
+        Epochs run, the epoch that was kept, and its validation loss (NaN without a split).
 
     Raises:
-        RuntimeError: If the validation loss was never finite.
+        RuntimeError: If the validation loss, or a weight in the end, was not finite.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     batches = _Batches(len(examples.graphs), config.batch_size, config.seed)
-    checks = _Batches(len(validation.graphs), 1024, config.seed, shuffle=False)
     fit = _Fit(model, config, examples.hardware, config.epochs * len(batches))
-    best = ModelCheckpoint(folder, monitor="validation_loss", save_last=True, filename="best")
-    stop = EarlyStopping("validation_loss", patience=config.patience)
+    checks, callbacks, best = None, [], None
+    if config.selection == "best":
+        assert validation is not None
+        held = _Batches(len(validation.graphs), 1024, config.seed, shuffle=False)
+        checks = _loader(model, validation, held)
+        best = ModelCheckpoint(folder, monitor="validation_loss", save_last=True, filename="best")
+        callbacks = [best, EarlyStopping("validation_loss", patience=config.patience)]
+    elif folder is not None:
+        callbacks = [
+            ModelCheckpoint(
+                folder,
+                filename="last",
+                every_n_epochs=math.ceil(config.epochs / SAVES),
+                enable_version_counter=False,
+            )
+        ]
     show = sys.stderr.isatty() if progress is None else progress
     bar = [TQDMProgressBar(leave=False)] if show else []
     with warnings.catch_warnings(), torch.random.fork_rng():
@@ -148,41 +212,62 @@ def run_training(
             accelerator="auto",
             devices=1,
             max_epochs=config.epochs,
-            callbacks=[best, stop, *bar],
+            callbacks=[*callbacks, *bar],
             logger=False,
-            gradient_clip_val=1.0,
+            enable_checkpointing=bool(callbacks),
+            gradient_clip_val=config.gradient_clip,
             enable_model_summary=False,
             enable_progress_bar=show,
             num_sanity_val_steps=0,
         )
-        last = Path(folder, "last.ckpt")
+        last = None if folder is None else Path(folder, "last.ckpt")
         trainer.fit(
             fit,
-            _loader(model, examples, batches),
-            _loader(model, validation, checks),
-            ckpt_path=last if last.exists() else None,
+            _loader(model, examples, batches, config.consistency),
+            checks,
+            ckpt_path=last if last is not None and last.exists() else None,
             weights_only=True,
         )
-    if not best.best_model_path:
-        raise RuntimeError("training diverged: the validation loss was never finite")
-    state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
-    weights = {
-        name.removeprefix("model."): value
-        for name, value in state["state_dict"].items()
-        if name.startswith("model.")
-    }
+    epoch, loss = int(trainer.current_epoch) - 1, math.nan
+    if best is not None:
+        if not best.best_model_path:
+            raise RuntimeError("training diverged: the validation loss was never finite")
+        state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
+        fit.load_state_dict(state["state_dict"])
+        epoch, loss = int(state["epoch"]), float(best.best_model_score or 0.0)
+    weights = fit.weights()
+    if not all(value.isfinite().all() for value in weights.values()):
+        raise RuntimeError("training diverged: a weight is not finite")
     model.load_state_dict(weights)
     model.eval()
-    return int(trainer.current_epoch), int(state["epoch"]), float(best.best_model_score or 0.0)
+    return int(trainer.current_epoch), epoch, loss
 
 
-def _loader(model: Any, examples: Examples, batches: _Batches) -> torch.utils.data.DataLoader[Any]:
+def _loader(
+    model: Any, examples: Examples, batches: _Batches, consistency: str = "none"
+) -> torch.utils.data.DataLoader[Any]:
+    graphs = list(examples.graphs)
+    count = len(graphs)
+    if consistency == "relabel":
+        rng = np.random.default_rng(batches.seed)
+        graphs += [relabeled(graph, rng) for graph in graphs]
+    whole = None
+    if sum(len(graph) for graph in graphs) <= MOST_COLLATED:
+        whole = model.collate(graphs)
+        # A subclass without a selection of its own would lose the fields that it adds.
+        whole = whole if "select" in type(whole).__dict__ else None
+
     def collate(indices: list[int]) -> tuple[GraphBatch, Tensor, Tensor]:
-        chosen = examples.select(indices)
-        return model.collate(chosen.graphs), chosen.targets, chosen.weights
+        again = [i + len(graphs) - count for i in indices] if consistency != "none" else []
+        places = indices + again
+        batch = (
+            model.collate([graphs[i] for i in places]) if whole is None else whole.select(places)
+        )
+        rows = torch.tensor(indices * 2 if again else indices, dtype=torch.long)
+        return batch, examples.targets[rows], examples.weights[rows]
 
     return torch.utils.data.DataLoader(
-        list(range(len(examples.graphs))),  # type: ignore[arg-type]
+        list(range(count)),  # type: ignore[arg-type]
         batch_sampler=batches,
         collate_fn=collate,
     )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nasplug.predictors.calibration import LEVELS, Calibration
 from nasplug.predictors.checkpoint import Checkpoint, save_checkpoint
 from nasplug.predictors.ensemble import (
+    NETWORKS,
     calibration_count,
     ensemble_scores,
     load_members,
@@ -23,6 +24,8 @@ from nasplug.predictors.ensemble import (
 from nasplug.predictors.features import vocabulary_of
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.hardware_features import compute_class, hardware_features
+from nasplug.predictors.language import hardware_text
+from nasplug.predictors.ledgformer import LeDGFormer, LeDGFormerConfig, platform_features
 from nasplug.predictors.prediction import NotFittedError, Prediction
 from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
 from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult
@@ -65,6 +68,9 @@ class LatencyConfig:
         calibration_share: Share of the graphs kept for calibration.
         validation_share: Share of the rest that chooses each member's epoch.
         training: How each member is trained.
+        network: One of `ensemble.NETWORKS`.
+        options: Further fields of that network's configuration, such as `{"dynamic": "gate"}` for
+            `"ledg"`.
     """
 
     members: int = 2
@@ -78,6 +84,8 @@ class LatencyConfig:
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(epochs=80, rank_weight=0.0, weight_decay=0.01)
     )
+    network: str = "sibling"
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class LatencyPredictor:
@@ -94,7 +102,11 @@ class LatencyPredictor:
     def __init__(self, config: LatencyConfig | None = None, backend: str = "auto") -> None:
         self.config = config or LatencyConfig()
         self.backend = backend
-        self._models: list[SiblingTransformer] = []
+        if self.config.network not in NETWORKS:
+            raise InputError(
+                f"unknown network {self.config.network!r}; there are {', '.join(NETWORKS)}"
+            )
+        self._models: list[SiblingTransformer | LeDGFormer] = []
         self._shift, self._scale = 0.0, 1.0
         self._calibration: Calibration | None = None
         self._groups: dict[str, Array] = {}
@@ -140,7 +152,7 @@ class LatencyPredictor:
             logs = np.where(values >= self.config.smallest_ms, np.log(values), np.nan)
         self._shift, self._scale = float(np.nanmean(logs)), float(np.nanstd(logs)) or 1.0
         standard = (logs[:learn] - self._shift) / self._scale
-        config = SiblingTransformerConfig(
+        config = NETWORKS[self.config.network][0](
             vocabulary_of(graphs),
             self.targets,
             dim=self.config.dim,
@@ -150,10 +162,11 @@ class LatencyPredictor:
             simplified=False,
             hardware=True,
             devices=tuple(column.key for column in columns),
+            **self.config.options,
         )
-        described = _described(columns)
+        described = _described(columns, config)
 
-        def split(model: SiblingTransformer, seed: int) -> tuple[Examples, Examples]:
+        def split(model: SiblingTransformer | LeDGFormer, seed: int) -> tuple[Examples, Examples]:
             order = np.random.default_rng(seed).permutation(learn)
             count = max(1, round(self.config.validation_share * learn))
             everything = Examples(
@@ -178,7 +191,7 @@ class LatencyPredictor:
             report=report,
         )
         self._models = models
-        self._measured = {column.key: _fingerprint(column) for column in columns}
+        self._measured = {column.key: _fingerprint(column, config) for column in columns}
         center = self._log_latency(graphs[learn:], columns)
         residuals = logs[learn:] - center
         self._calibration = Calibration.identity([r[np.isfinite(r)] for r in residuals.T])
@@ -204,13 +217,14 @@ class LatencyPredictor:
 
     def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
         index = [self.devices.index(c.key) if self._is_measured(c) else -1 for c in columns]
-        raw = ensemble_scores(self._models, graphs, _described(columns), torch.tensor(index))
+        described = _described(columns, self._models[0].config)
+        raw = ensemble_scores(self._models, graphs, described, torch.tensor(index))
         result: Array = raw.mean(0) * self._scale + self._shift
         return result
 
     def _is_measured(self, column: DeviceBatch) -> bool:
         # A user's own entry under a known name is another device.
-        return self._measured.get(column.key) == _fingerprint(column)
+        return self._measured.get(column.key) == _fingerprint(column, self._models[0].config)
 
     def predict(
         self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
@@ -288,7 +302,7 @@ class LatencyPredictor:
             training = TrainingConfig(**stored.pop("training"))
             config = LatencyConfig(**stored, training=training)
             predictor = cls(config, backend)
-            predictor._models = load_members(checkpoint, config.members, backend)
+            predictor._models = load_members(checkpoint, config.members, backend, config.network)
             predictor._shift = float(card["scaling"]["shift"])
             predictor._scale = float(card["scaling"]["scale"])
             predictor._measured = dict(card["measured"])
@@ -301,12 +315,24 @@ class LatencyPredictor:
         return predictor
 
 
-def _described(columns: Sequence[DeviceBatch]) -> torch.Tensor:
-    rows = [hardware_features(c.hardware, c.batch_size) for c in columns]
+def _described(
+    columns: Sequence[DeviceBatch], config: SiblingTransformerConfig | LeDGFormerConfig
+) -> torch.Tensor:
+    """What the network reads of each device, shape `(columns, features)`."""
+    rows = []
+    for column in columns:
+        device = column.hardware, column.batch_size
+        if isinstance(config, LeDGFormerConfig):
+            rows.append(platform_features(*device, model=config.language_model))
+        else:
+            rows.append(hardware_features(*device))
     return torch.from_numpy(np.stack(rows))
 
 
-def _fingerprint(column: DeviceBatch) -> str:
+def _fingerprint(column: DeviceBatch, config: SiblingTransformerConfig | LeDGFormerConfig) -> str:
     """The description as the model reads it, as text."""
     values = hardware_features(column.hardware, column.batch_size)
-    return " ".join(f"{value:.4f}" for value in values)
+    numbers = " ".join(f"{value:.4f}" for value in values)
+    if isinstance(config, LeDGFormerConfig):
+        return f"{numbers} {hardware_text(column.hardware)}"
+    return numbers

@@ -19,6 +19,7 @@ from torch import nn
 from nasplug.predictors.attention import layout
 from nasplug.predictors.batch import GraphBatch
 from nasplug.predictors.blocks import Block, init_weights
+from nasplug.predictors.node_codes import MOST_OPS, check_vocabulary
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.simplify import prune
 
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NNFormer", "NNFormerConfig"]
 
-CODE_WIDTH = 32
 CLASS_TOKEN, DEPTH_TOKEN = 1, 2
+READOUTS = ("class", "nodes")
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,9 @@ class NNFormerConfig:
         num_heads: Attention heads; published with four, one a relation.
         num_layers: Blocks.
         ffn_ratio: Hidden width of the feed-forward over `dim`.
-        dropout: Dropout.
+        dropout: Dropout on attention weights, in the feed-forward and on the output of both.
+        readout: `"class"`, the class token; or `"nodes"`, the mean of the nodes (a variant of the
+            released code).
         sibling_mask: `"nodes"`, or `"padded"` for the released code's behaviour.
     """
 
@@ -55,24 +58,36 @@ class NNFormerConfig:
     num_layers: int = 12
     ffn_ratio: float = 4.0
     dropout: float = 0.1
+    readout: str = "class"
     sibling_mask: str = "nodes"
 
 
 class NNFormer(nn.Module):
-    """Class token, nodes, depth token; twelve blocks; a linear map of the class token plus 0.5."""
+    """Class token, nodes, depth token; twelve blocks; a linear map of the class token plus 0.5.
+
+    Raises:
+        InputError: If there are more operation types than codes, or a choice is unknown.
+    """
 
     def __init__(self, config: NNFormerConfig, backend: str = "auto") -> None:
         super().__init__()
-        if len(config.vocabulary) > CODE_WIDTH:
-            raise InputError(f"NN-Former codes at most {CODE_WIDTH} operation types")
+        check_vocabulary(config.vocabulary)
+        if config.readout not in READOUTS:
+            raise InputError(f"readout is {config.readout!r}, not one of {READOUTS}")
         self.config = config
         self.backend = backend
-        self.embed_op = nn.Linear(CODE_WIDTH, config.dim, bias=False)
-        self.embed_depth = nn.Linear(CODE_WIDTH, config.dim, bias=False)
+        self.embed_op = nn.Linear(MOST_OPS, config.dim, bias=False)
+        self.embed_depth = nn.Linear(MOST_OPS, config.dim, bias=False)
         self.class_token = nn.Parameter(torch.empty(config.dim))
         self.norm_in = nn.LayerNorm(config.dim)
         self.blocks = nn.ModuleList(
-            Block(config.dim, config.num_heads, config.ffn_ratio, config.dropout)
+            Block(
+                config.dim,
+                config.num_heads,
+                config.ffn_ratio,
+                config.dropout,
+                attention_dropout=config.dropout,
+            )
             for _ in range(config.num_layers)
         )
         self.norm_out = nn.LayerNorm(config.dim)
@@ -96,9 +111,9 @@ class NNFormer(nn.Module):
 
     def forward(self, batch: GraphBatch) -> Tensor:
         """Predicted targets as fractions, shape `(graphs, targets)`."""
-        code = torch.eye(CODE_WIDTH, device=batch.ops.device, dtype=self.class_token.dtype)
+        code = torch.eye(MOST_OPS, device=batch.ops.device, dtype=self.class_token.dtype)
         # depth = number of nodes without the two tokens; deeper graphs share the last code
-        depth = (batch.sizes - 2).clamp(max=CODE_WIDTH - 1)[batch.graph_of]
+        depth = (batch.sizes - 2).clamp(max=MOST_OPS - 1)[batch.graph_of]
         token = batch.token[:, None]
         x = self.embed_op(code[batch.ops])
         x = torch.where(token == DEPTH_TOKEN, self.embed_depth(code[depth]), x)
@@ -107,5 +122,11 @@ class NNFormer(nn.Module):
         x = form.enter(self.norm_in(x))
         for block in self.blocks:
             x = block(x, form)
-        result: Tensor = self.head(self.norm_out(form.first(x))) + 0.5
+        if self.config.readout == "class":
+            graph = self.norm_out(form.first(x))
+        else:
+            ordinary = (token == 0).to(x.dtype)
+            total = form.total(self.norm_out(x) * form.enter(ordinary))
+            graph = total / (batch.sizes - 2)[:, None]
+        result: Tensor = self.head(graph) + 0.5
         return result

@@ -17,9 +17,11 @@ from torch import nn
 
 from nasplug.predictors.attention import layout
 from nasplug.predictors.batch import GraphBatch
-from nasplug.predictors.blocks import Block, init_weights
+from nasplug.predictors.blocks import init_weights
+from nasplug.predictors.dynamic import DynamicBlock
 from nasplug.predictors.features import NODE_FEATURES
 from nasplug.predictors.hardware_features import HARDWARE_FEATURES
+from nasplug.predictors.relations import RELATIONS
 from nasplug.search_spaces.simplify import simplify
 
 if TYPE_CHECKING:
@@ -43,6 +45,9 @@ class SiblingTransformerConfig:
         ffn_ratio: Hidden width of the feed-forward over `dim`.
         dropout: Dropout in the blocks and the head.
         simplified: Whether graphs are simplified before they are read.
+        dynamic: How attention is tied to the relations, one of `dynamic.DYNAMIC_MODES`.
+        relations: The relations that heads take turns over.
+        direction: Which neighbours the feed-forward gathers, one of `blocks.DIRECTIONS`.
         hardware: Whether the output depends on a device.
         devices: Keys of the measured devices, each with a learned vector of its own beside its
             description; an unknown device has a zero vector.
@@ -56,6 +61,9 @@ class SiblingTransformerConfig:
     ffn_ratio: float = 2.0
     dropout: float = 0.0
     simplified: bool = True
+    dynamic: str = "static"
+    relations: tuple[str, ...] = RELATIONS
+    direction: str = "both"
     hardware: bool = False
     devices: tuple[str, ...] = ()
 
@@ -71,7 +79,15 @@ class SiblingTransformer(nn.Module):
         self.embed_op = nn.Embedding(len(config.vocabulary), dim)
         self.embed_costs = nn.Linear(NODE_FEATURES, dim)
         self.blocks = nn.ModuleList(
-            Block(dim, config.num_heads, config.ffn_ratio, config.dropout)
+            DynamicBlock(
+                dim,
+                config.num_heads,
+                config.dynamic,
+                config.relations,
+                ffn_ratio=config.ffn_ratio,
+                dropout=config.dropout,
+                direction=config.direction,
+            )
             for _ in range(config.num_layers)
         )
         self.norm = nn.LayerNorm(dim)

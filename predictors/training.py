@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from nasplug.predictors.losses import LOSSES
 from nasplug.search_spaces import InputError
 
 if TYPE_CHECKING:
@@ -19,7 +20,26 @@ if TYPE_CHECKING:
 
     from nasplug.search_spaces import Graph
 
-__all__ = ["Examples", "TrainingConfig", "TrainingResult", "train"]
+__all__ = [
+    "CONSISTENCIES",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "SELECTIONS",
+    "Examples",
+    "TrainingConfig",
+    "TrainingResult",
+    "train",
+]
+
+# "dropout": each graph twice in a batch, with two draws of dropout; "relabel": each graph and a
+# copy in another topological order. All terms of the loss run over the doubled batch.
+CONSISTENCIES = ("none", "dropout", "relabel")
+OPTIMIZERS = ("adamw", "adam")
+# "onecycle": PyTorch's one-cycle; "cosine", "linear": linear warm-up over the first tenth of the
+# steps, then half a cosine to a tenth of the peak, or a line to 0.
+SCHEDULES = ("onecycle", "cosine", "linear")
+# "best": the weights of the best epoch on the validation split; "last": those at the end.
+SELECTIONS = ("best", "last")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +48,7 @@ class Examples:
 
     Attributes:
         graphs: n graphs.
-        targets: Standardised targets, shape `(n, columns)`; NaN where unknown.
+        targets: Targets in the scale of the model, shape `(n, columns)`; NaN where unknown.
         weights: Weight of each graph in the loss, shape `(n,)`.
         hardware: Description of the device of each column, `(columns, HARDWARE_FEATURES)`, for a
             hardware-conditioned model.
@@ -57,7 +77,7 @@ class TrainingConfig:
     Attributes:
         epochs: At most.
         batch_size: Graphs a step.
-        learning_rate: Peak of the one-cycle schedule.
+        learning_rate: Peak of the schedule.
         weight_decay: On matrices; biases and norms have none.
         rank_weight: Weight of the pairwise term `|(p_i − p_j) − (y_i − y_j)|` beside the squared
             error (NN-Former's ranking loss).
@@ -65,6 +85,18 @@ class TrainingConfig:
             description alone has to serve.
         patience: Epochs without a better validation loss before it stops.
         seed: Decides initial weights, order and dropout; a resumed run continues the same sequence.
+        loss: One of `losses.LOSSES`.
+        consistency: One of `CONSISTENCIES`.
+        consistency_weight: Weight of the mean absolute difference of the two predictions.
+        optimizer: One of `OPTIMIZERS`.
+        schedule: One of `SCHEDULES`.
+        ema_decay: Decay a step of the moving average of the weights that is kept instead of the
+            weights themselves; None for no average.
+        gradient_clip: Largest norm of the gradient; None for no limit.
+        selection: One of `SELECTIONS`.
+
+    Raises:
+        InputError: If a choice is none of those, or a number is out of range.
     """
 
     epochs: int = 120
@@ -75,11 +107,47 @@ class TrainingConfig:
     device_dropout: float = 0.3
     patience: int = 30
     seed: int = 0
+    loss: str = "squared"
+    consistency: str = "none"
+    consistency_weight: float = 0.0
+    optimizer: str = "adamw"
+    schedule: str = "onecycle"
+    ema_decay: float | None = None
+    gradient_clip: float | None = 1.0
+    selection: str = "best"
+
+    def __post_init__(self) -> None:
+        choices = {
+            "loss": LOSSES,
+            "consistency": CONSISTENCIES,
+            "optimizer": OPTIMIZERS,
+            "schedule": SCHEDULES,
+            "selection": SELECTIONS,
+        }
+        for name, allowed in choices.items():
+            if getattr(self, name) not in allowed:
+                raise InputError(f"{name} is {getattr(self, name)!r}, not one of {allowed}")
+        for name in ("epochs", "batch_size", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise InputError(f"ema_decay is {self.ema_decay}; it must lie between 0 and 1")
+        if self.consistency_weight and self.consistency == "none":
+            raise InputError(
+                "consistency_weight needs consistency='dropout' or 'relabel', which double a batch"
+            )
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training did: epochs run, best epoch and loss on the validation split, seconds."""
+    """What a training did.
+
+    Attributes:
+        epochs: Epochs run.
+        best_epoch: The epoch, from 0, whose weights were kept.
+        validation_loss: Its loss on the validation split; NaN where there was none.
+        seconds: Wall time.
+    """
 
     epochs: int
     best_epoch: int
@@ -90,19 +158,20 @@ class TrainingResult:
 def train(
     model: nn.Module,
     examples: Examples,
-    validation: Examples,
+    validation: Examples | None,
     config: TrainingConfig,
     *,
     folder: str | Path | None = None,
     progress: bool | None = None,
 ) -> TrainingResult:
-    """Train a model in place and leave it with the weights of its best epoch.
+    """Train a model in place and leave it with the weights of its best epoch, or the last.
 
     Args:
         model: Has `collate` and a forward that takes the batch (and hardware); see
             `SiblingTransformer`. Graphs are given as its `prepare` leaves them.
         examples: What it learns from.
-        validation: A split of the training budget that chooses the epoch.
+        validation: A split of the training budget that chooses the epoch; None, and not read, with
+            `selection="last"`.
         config: How.
         folder: Where to keep the state of the training; if there is one already the training goes
             on from it. A temporary folder if it is left out.
@@ -112,21 +181,25 @@ def train(
         What the training did.
 
     Raises:
-        InputError: If there are no examples or no validation examples.
+        InputError: If there are no examples, or no validation examples to choose an epoch by.
+        RuntimeError: If the training diverged.
     """
-    if not len(examples.graphs) or not len(validation.graphs):
+    held = len(validation.graphs) if validation is not None else 0
+    if not len(examples.graphs) or (config.selection == "best" and not held):
         raise InputError(
-            f"{len(examples.graphs)} training and {len(validation.graphs)} validation graphs; "
+            f"{len(examples.graphs)} training and {held} validation graphs; "
             "both must be at least one"
         )
     # Lightning takes seconds to import, which those who only predict need not wait for.
     from nasplug.predictors.fitting import run_training
 
     started = time.perf_counter()
+    # Without a validation split nothing has to be written to find the best weights again.
+    scratch = folder is None and config.selection == "best"
     with (
         tempfile.TemporaryDirectory(prefix="nasplug-")
-        if folder is None
-        else nullcontext(str(folder)) as place
+        if scratch
+        else nullcontext(None if folder is None else str(folder)) as place
     ):
         epochs, best, loss = run_training(model, examples, validation, config, place, progress)
     return TrainingResult(epochs, best, loss, time.perf_counter() - started)
