@@ -274,7 +274,9 @@ def _front(candidates: Candidates, trials: Sequence[int], names: Sequence[str]) 
     cells = [k for k in dict.fromkeys(trials) if candidates.feasible[k]]
     if not cells:
         return []
-    front = np.array(cells)[pareto_mask(candidates.means(names)[cells] * sign)]
+    # As it will be shown: equal functions may differ in digits that are noise.
+    shown = np.round(candidates.means(names)[cells], _DIGITS)
+    front = np.array(cells)[pareto_mask(shown * sign)]
     # The second objective is what it costs; the official order decides between equals.
     order = np.lexsort((front, candidates.means(names)[front, 1]))
     unique = {int(candidates.group[k]): int(k) for k in front[order][::-1]}

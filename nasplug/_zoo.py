@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nasplug.predictors import Hardware, Prediction
+    from nasplug.predictors.pretraining import Encoder
 
 __all__ = [
     "ArchitecturePredictor",
@@ -29,6 +30,8 @@ __all__ = [
 ]
 
 KINDS = ("accuracy", "latency")
+# An encoder's name is its space's with this; it predicts nothing by itself.
+_ENCODER = "-encoder"
 
 
 class ArchitecturePredictor:
@@ -56,9 +59,9 @@ class ArchitecturePredictor:
 
     @property
     def kind(self) -> str:
-        """`"accuracy"` or `"latency"`."""
-        kind: str = self._model.kind
-        return kind
+        """What is predicted: `"accuracy"` or `"latency"`."""
+        is_latency = getattr(self._model, "kind", None) == "latency" or self.targets == ("latency",)
+        return "latency" if is_latency else "accuracy"
 
     @property
     def sha256(self) -> str | None:
@@ -136,7 +139,7 @@ def names() -> list[str]:
     return sorted(
         file.name.removesuffix(".json")
         for file in files("nasplug.zoo").iterdir()
-        if file.name.endswith(".json")
+        if file.name.endswith(".json") and not file.name.endswith(f"{_ENCODER}.json")
     )
 
 
@@ -174,25 +177,16 @@ def _load_from_zoo(name: str, backend: str) -> ArchitecturePredictor:
 
 
 def _open(path: Path, backend: str) -> ArchitecturePredictor:
-    from nasplug.predictors.accuracy import AccuracyPredictor
     from nasplug.predictors.checkpoint import load_checkpoint
-    from nasplug.predictors.latency import LatencyPredictor
+    from nasplug.predictors.registry import restore
 
     checkpoint = load_checkpoint(path)
     card = checkpoint.card
-    kind = card["predictor"]
-    if kind not in KINDS:
-        raise InputError(f"{path} holds a {kind!r} predictor; this version knows {KINDS}")
     if not isinstance(card.get("space"), str):
         raise InputError(f"the card of {path} does not say which search space it is for")
-    model: Any
-    if kind == "accuracy":
-        model = AccuracyPredictor.from_checkpoint(checkpoint, backend)
-    else:
-        model = LatencyPredictor.from_checkpoint(checkpoint, backend)
-    return ArchitecturePredictor(
-        str(card.get("name", path.stem)), find_space(card["space"]), model, card
-    )
+    space = find_space(card["space"])
+    model = restore(checkpoint, backend)
+    return ArchitecturePredictor(str(card.get("name", path.stem)), space, model, card)
 
 
 def predictors_for(
@@ -208,7 +202,8 @@ def predictors_for(
         given: Names of the zoo, paths of checkpoints, or loaded predictors.
 
     Raises:
-        InputError: If one cannot be loaded, is for another space, or two are of one kind.
+        InputError: If one cannot be loaded, is for another space, or gives no intervals, or if two
+            are of one kind.
     """
     own: dict[str, ArchitecturePredictor] = {}
     for item in given:
@@ -218,6 +213,7 @@ def predictors_for(
                 f"predictor {predictor.name!r} is for space {predictor.space.name}, "
                 f"not for {space.name}"
             )
+        _check_intervals(predictor)
         if predictor.kind in own:
             raise InputError(
                 f"two predictors of {predictor.kind} are given, {own[predictor.kind].name!r} and "
@@ -228,32 +224,61 @@ def predictors_for(
     return {q: own.get(q) or load_predictor(f"{space.name}-{q}") for q in quantities}
 
 
+def _check_intervals(predictor: ArchitecturePredictor) -> None:
+    config = getattr(predictor.model, "config", None)
+    if getattr(config, "calibration_share", None) == 0:
+        raise InputError(
+            f"predictor {predictor.name!r} kept nothing to calibrate on and gives no intervals; "
+            "train it with a calibration_share such as 0.15"
+        )
+
+
 def create_predictor(
     kind: str, space: str | SearchSpace, *, backend: str = "auto", **config: Any
 ) -> ArchitecturePredictor:
-    """A new predictor to fit on your own measurements.
+    """A new predictor of nasplug's own to fit on your measurements.
+
+    An accuracy predictor gets the encoder that the package has for the space, pretrained without
+    labels; where there is none, it reads the paths of a graph alone.
 
     Args:
         kind: `"accuracy"` or `"latency"`.
         space: The space of the architectures, or its name.
         backend: As in `load_predictor`.
-        **config: Fields of `AccuracyConfig` or `LatencyConfig`, such as `members=2`.
+        **config: Fields of `TransformerGPConfig`, such as `targets=("cifar10",)`, or of
+            `LatencyConfig`; for an accuracy also `encoder`.
 
     Raises:
         InputError: If the kind, the space or a field is unknown.
     """
-    from nasplug.predictors.accuracy import AccuracyConfig, AccuracyPredictor
-    from nasplug.predictors.latency import LatencyConfig, LatencyPredictor
-
     if kind not in KINDS:
         raise InputError(f"unknown kind of predictor {kind!r}; there are {', '.join(KINDS)}")
     where = find_space(space) if isinstance(space, str) else space
     model: Any
-    try:
-        if kind == "accuracy":
-            model = AccuracyPredictor(AccuracyConfig(**config), backend)
-        else:
+    if kind == "accuracy":
+        from nasplug.predictors.transformer_gp import transformer_gp
+
+        if "encoder" not in config:
+            config["encoder"] = _encoder_of(where.name, backend)
+        model = transformer_gp(backend=backend, **config)
+    else:
+        from nasplug.predictors.latency import LatencyConfig, LatencyPredictor
+
+        try:
             model = LatencyPredictor(LatencyConfig(**config), backend)
-    except TypeError as error:
-        raise InputError(f"{error}; see {kind.capitalize()}Config for the fields") from None
+        except TypeError as error:
+            raise InputError(f"{error}; see LatencyConfig for the fields") from None
     return ArchitecturePredictor(f"new {kind} predictor", where, model)
+
+
+@cache
+def _encoder_of(space: str, backend: str) -> Encoder | None:
+    """The encoder in the package that was pretrained on a space, if there is one."""
+    from nasplug.predictors.pretraining import Encoder
+
+    name = f"{space}{_ENCODER}"
+    folder = files("nasplug.zoo")
+    if not (folder / f"{name}.json").is_file():
+        return None
+    with as_file(folder / f"{name}.json") as card, as_file(folder / f"{name}.safetensors"):
+        return Encoder.load(card, backend)

@@ -207,6 +207,67 @@ def predict(
 
 @app.command()
 @_command
+def train(
+    data: Annotated[
+        str, typer.Option("--data", help="Data set, or a .csv with a column arch and numbers.")
+    ],
+    model: Annotated[str, typer.Option("--model", help="Predictor to train.")] = "nasplug",
+    space: SpaceName = "nb201",
+    kind: Annotated[str, typer.Option("--kind", help="accuracy or latency.")] = "accuracy",
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", help="Column to learn, or name=column; may be repeated."),
+    ] = None,
+    hw: Device = None,
+    batch_size: Batch = 1,
+    train_size: Annotated[
+        int | None, typer.Option("--train-size", help="Rows to train on; default: all.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Equal seeds give equal results.")] = 0,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="Setting of the predictor such as epochs=100; repeatable."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write OUT.safetensors and OUT.json.")
+    ] = None,
+    test: Annotated[
+        bool, typer.Option("--test", help="Compare with the rows that were not trained on.")
+    ] = False,
+    resume_folder: Annotated[
+        Path | None, typer.Option("--resume-folder", help="Keeps a training that is broken off.")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a predictor on measured architectures."""
+    from nasplug._train import parse_options
+    from nasplug._train import train as run
+
+    told = run(
+        model,
+        data,
+        space,
+        kind=kind,
+        targets=target or (),
+        hardware=hw,
+        batch_size=batch_size,
+        train_size=train_size,
+        seed=seed,
+        options=parse_options(option or ()),
+        out=out,
+        test=test,
+        resume_folder=resume_folder,
+    )
+    if as_json:
+        _print_json(told)
+    else:
+        shown = {key: _cell(value) for key, value in told.items() if key != "sha256"}
+        _print_table([{"field": key, "value": value} for key, value in shown.items() if value])
+
+
+@app.command()
+@_command
 def spaces(as_json: Json = False, debug: Debug = False) -> None:
     """List the search spaces."""
     from nasplug._listings import spaces as rows

@@ -7,5 +7,6 @@ from __future__ import annotations
 
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.prediction import NotFittedError, Prediction, Predictor
+from nasplug.predictors.registry import create, names
 
-__all__ = ["Hardware", "NotFittedError", "Prediction", "Predictor"]
+__all__ = ["Hardware", "NotFittedError", "Prediction", "Predictor", "create", "names"]

@@ -86,12 +86,15 @@ def test_foreign_cards_are_refused(tmp_path):
     load_predictor("nb201-accuracy").save(tmp_path / "mine")
     file = tmp_path / "mine.json"
     card = json.loads(file.read_text())
+    encoder = card["encoder"]
+    wide = {**encoder, "model": {**encoder["model"], "dim": 32}}
     for change, words in (
         ({"predictor": "energy"}, "holds a 'energy' predictor"),
         ({"space": None}, "does not say which search space"),
         ({"space": "nb999"}, "unknown search space 'nb999'"),
-        ({"config": {"targets": 3}}, "does not describe an accuracy predictor"),
-        ({"model": {**card["model"], "dim": 32}}, "do not fit the model of the card"),
+        ({"config": {"targets": 3}}, "does not describe a transformer-gp"),
+        ({"vocabulary": ["a"]}, "the stored graphs are damaged"),
+        ({"encoder": wide}, "do not fit the model of the card"),
     ):
         file.write_text(json.dumps(card | change))
         with pytest.raises(InputError, match=words):
@@ -100,21 +103,20 @@ def test_foreign_cards_are_refused(tmp_path):
 
 def test_a_predictor_of_ones_own(tmp_path: Path, nb201_cache: Path):
     from nasplug import datasets
-    from nasplug.predictors.training import TrainingConfig
 
     rng = np.random.default_rng(0)
     archs = [NB.sample(rng) for _ in range(120)]
     table = datasets.load("nb201-accuracy")["cifar10_val"]
     accuracy = np.array([table[NB.index(a)] for a in archs])  # type: ignore[attr-defined]
-    quick = TrainingConfig(epochs=4)
-    predictor = create_predictor("accuracy", "nb201", members=1, dim=16, training=quick)
+    predictor = create_predictor("accuracy", "nb201", targets=("cifar10",))
+    assert predictor.model.encoder is not None
     with pytest.raises(InputError, match="learned nothing yet"):
         predictor.predict(archs)
     predictor.fit(archs, accuracy)
     assert predictor.sha256 is None
-    predictor.save(tmp_path / "mine", description="four epochs")
+    predictor.save(tmp_path / "mine", description="120 cells")
     again = load_predictor(tmp_path / "mine.safetensors")
-    assert again.card["description"] == "four epochs"
+    assert again.card["description"] == "120 cells"
     np.testing.assert_array_equal(again.predict(ARCHS).mean, predictor.predict(ARCHS).mean)
 
 
@@ -134,5 +136,7 @@ def test_predicting_loads_neither_the_training_loop_nor_dgl():
 def test_bad_requests_for_a_new_predictor():
     with pytest.raises(InputError, match="unknown kind of predictor 'energy'"):
         create_predictor("energy", "nb201")
-    with pytest.raises(InputError, match="size.*AccuracyConfig"):
+    with pytest.raises(InputError, match="unknown option 'size'; there are units, kernel"):
         create_predictor("accuracy", "nb201", size=3)
+    with pytest.raises(InputError, match="size.*LatencyConfig"):
+        create_predictor("latency", "nb201", size=3)

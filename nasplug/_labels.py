@@ -1,0 +1,151 @@
+"""Measured architectures to train on: a data set of the package, or a user's own CSV file."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug import datasets
+from nasplug.search_spaces import Architecture, FiniteSpace, InputError, SearchSpace
+from nasplug.search_spaces.errors import closest
+
+__all__ = ["Labels", "read_labels"]
+
+ARCH = "arch"
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Architectures with measured values.
+
+    Attributes:
+        source: The data set's name or the file.
+        sha256: SHA-256 of the content, by file.
+        archs: n architectures of one space; a benchmark's in the order of the space.
+        columns: Names of the read columns.
+        values: Finite values in the columns' own units, shape `(n, columns)`.
+    """
+
+    source: str
+    sha256: dict[str, str]
+    archs: list[Architecture]
+    columns: tuple[str, ...]
+    values: NDArray[np.float64]
+
+
+def read_labels(data: str, columns: Sequence[str], space: SearchSpace) -> Labels:
+    """Read columns of a data set or of a CSV file.
+
+    Rows of a data set with an unknown value are left out; in a file every value must be there.
+
+    Args:
+        data: A name of `nasplug.datasets`, or the path of a CSV file with a header, a column `arch`
+            of texts that the space parses, and columns of numbers.
+        columns: Columns to read, at least one.
+        space: The space of the architectures.
+
+    Raises:
+        InputError: If there is no such data set, file or column, it is of another space, or a row
+            cannot be read; the message names its line.
+    """
+    if data in datasets.names():
+        return _from_dataset(data, columns, space)
+    if "/" in data or data.endswith(".csv") or Path(data).is_file():
+        return _from_file(Path(data), columns, space)
+    raise InputError(
+        f"unknown data set {data!r}; known: {closest(data, datasets.names())}; "
+        "for a table of your own give the path of a .csv"
+    )
+
+
+def _from_dataset(name: str, columns: Sequence[str], space: SearchSpace) -> Labels:
+    info = datasets.info(name)
+    if info.space != space.name or not isinstance(space, FiniteSpace):
+        raise InputError(f"data set {name} is of space {info.space}, not of {space.name}")
+    table = datasets.load(name)
+    known = [column for column in table.columns if column != ARCH]
+    for column in columns:
+        if column not in known:
+            raise _no_column(name, column, known)
+    values = table[list(columns)].to_numpy(np.float64)
+    archs = list(space)
+    rows = np.flatnonzero(np.isfinite(values).all(axis=1))
+    return Labels(
+        name,
+        {file.key: file.sha256 for file in info.files},
+        [archs[row] for row in rows],
+        tuple(columns),
+        values[rows],
+    )
+
+
+def _from_file(path: Path, columns: Sequence[str], space: SearchSpace) -> Labels:
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is no text in UTF-8, as a CSV file must be") from None
+    if not text.strip():
+        raise InputError(f"{path} is empty; its first line must name the columns")
+    lines = _rows(path, text)
+    _, header = next(lines)
+    if len(set(header)) < len(header):
+        raise InputError(f"{path} names a column twice in its first line")
+    if ARCH not in header:
+        raise InputError(
+            f"{path} has no column {ARCH!r} with architecture strings; its columns are "
+            f"{', '.join(header)[:200]}"
+        )
+    known = [column for column in header if column != ARCH]
+    for column in columns:
+        if column not in known:
+            raise _no_column(str(path), column, known)
+    archs, values = [], []
+    for line, row in lines:
+        where = f"{path}, line {line}"
+        if len(row) != len(header):
+            raise InputError(f"{where} has {len(row)} fields; the first line has {len(header)}")
+        named = dict(zip(header, row, strict=True))
+        try:
+            archs.append(space.parse(named[ARCH].strip()))
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+        values.append([_number(named[column], column, where) for column in columns])
+    if not archs:
+        raise InputError(f"{path} has no rows below its first line")
+    digest = {path.name: hashlib.sha256(content).hexdigest()}
+    return Labels(str(path), digest, archs, tuple(columns), np.array(values, dtype=np.float64))
+
+
+def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """Line number and fields of each row; empty lines are passed over."""
+    reader = csv.reader(text.splitlines(), strict=True)
+    try:
+        for row in reader:
+            if row:
+                yield reader.line_num, [field.strip() for field in row]
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num} is no row of a CSV: {error}") from None
+
+
+def _number(text: str, column: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise InputError(f"{where}: {column} is {text[:50]!r}, not a number") from None
+    if not math.isfinite(value):
+        raise InputError(f"{where}: {column} is {text}, not a finite number; leave such rows out")
+    return value
+
+
+def _no_column(source: str, column: str, known: Sequence[str]) -> InputError:
+    return InputError(f"{source} has no column {column!r}; it has {closest(column, known, 5)}")

@@ -1,0 +1,261 @@
+"""An exact Gaussian process whose kernel is a sum of products over blocks of features.
+
+Exact inference in closed form (Rasmussen and Williams, "Gaussian Processes for Machine Learning",
+2006: algorithm 2.1, leave-one-out in section 5.4.2), hyperparameters by maximum a posteriori.
+Written out here because inputs carry numbers of repeated labels, all targets share one kernel, and
+predictions have to start without importing a modelling library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+__all__ = ["GaussianProcess", "Term"]
+
+Array = NDArray[np.float64]
+
+# A term is a product of factors; a factor is a block of features and the kernel on it.
+Term = tuple[tuple[str, str], ...]
+KERNELS = ("rbf", "matern52")
+
+# Rows a step in predictions: few, so that what is computed on stays in the cache.
+CHUNK = 256
+JITTER = 1e-6
+# Medians and widths of the log-normal priors, for blocks scaled to a median distance of one and
+# targets of unit variance.
+_PRIORS = {"scale": (1.0, 1.0), "variance": (1.0, 2.0), "noise": (0.05, 1.0)}
+
+
+@dataclass(frozen=True, eq=False)
+class _Inputs:
+    """Rows of each block."""
+
+    blocks: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.blocks.values())))
+
+    def rows(self, chosen: Tensor | slice) -> _Inputs:
+        return _Inputs({name: rows[chosen] for name, rows in self.blocks.items()})
+
+
+class GaussianProcess:
+    """Zero-mean process over named blocks of features; its columns share the kernel.
+
+    Args:
+        terms: The kernel's summands.
+        hyperparameter_rows: Rows, the first ones, that hyperparameters are fitted on; inference
+            uses all rows.
+        iterations: Of L-BFGS.
+    """
+
+    def __init__(
+        self, terms: Sequence[Term], hyperparameter_rows: int = 600, iterations: int = 80
+    ) -> None:
+        self.terms = tuple(terms)
+        self.hyperparameter_rows = hyperparameter_rows
+        self.iterations = iterations
+        self.hyperparameters: Array = np.empty(0)
+        self._units: dict[str, float] = {}
+        self._inputs = _Inputs({})
+        self._targets = torch.empty(0, 0, dtype=torch.float64)
+        self._counts = torch.empty(0, dtype=torch.float64)
+        self._cholesky = torch.empty(0, 0, dtype=torch.float64)
+        self._weights = torch.empty(0, 0, dtype=torch.float64)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The blocks that the kernel reads, sorted."""
+        return tuple(sorted({block for term in self.terms for block, _ in term}))
+
+    @property
+    def noise(self) -> float:
+        """Variance of one label around the function."""
+        return float(np.exp(self.hyperparameters[-1]))
+
+    def fit(self, blocks: Mapping[str, Array], targets: Array, counts: Array) -> None:
+        """Fit hyperparameters and condition on the rows.
+
+        Args:
+            blocks: Features by name, `(n, d)` each; rows in random order.
+            targets: About standard normal, `(n, columns)`: means of repeated labels.
+            counts: Labels behind each row, `(n,)`; their noise falls with the count.
+        """
+        inputs = self._tensors(blocks)
+        self._units = {name: _median_distance(inputs.blocks[name]) for name in self.names}
+        few = slice(0, self.hyperparameter_rows)
+        self.hyperparameters = self._maximum_a_posteriori(
+            inputs.rows(few), torch.from_numpy(targets[few]), torch.from_numpy(counts[few])
+        )
+        self.condition(blocks, targets, counts)
+
+    def condition(
+        self,
+        blocks: Mapping[str, Array],
+        targets: Array,
+        counts: Array,
+        hyperparameters: Array | None = None,
+        units: Mapping[str, float] | None = None,
+    ) -> None:
+        """Condition on rows with hyperparameters and units that are known, as `fit` left them."""
+        if hyperparameters is not None:
+            self.hyperparameters = hyperparameters
+        if units is not None:
+            self._units = dict(units)
+        self._inputs = self._tensors(blocks)
+        self._targets = torch.from_numpy(np.ascontiguousarray(targets, dtype=np.float64))
+        self._counts = torch.from_numpy(np.ascontiguousarray(counts, dtype=np.float64))
+        with torch.no_grad():
+            values = torch.from_numpy(self.hyperparameters)
+            covariance = self._covariance(values, self._distances(self._inputs, self._inputs))
+            self._cholesky = _factor(covariance, values[-1].exp() / self._counts)
+            self._weights = torch.cholesky_solve(self._targets, self._cholesky)
+
+    def predict(self, blocks: Mapping[str, Array], variance: bool = True) -> tuple[Array, Array]:
+        """Mean and variance of the function (without the noise of a label).
+
+        Args:
+            blocks: Features by name, `(n, d)` each.
+            variance: Whether variances are needed; they take longer than the means.
+
+        Returns:
+            Means `(n, columns)` and variances `(n,)`, NaN if they are not needed.
+        """
+        inputs = self._tensors(blocks)
+        values = torch.from_numpy(self.hyperparameters)
+        prior = float(values[: len(self.terms)].exp().sum())
+        means, variances = [], []
+        with torch.no_grad():
+            for start in range(0, len(inputs), CHUNK):
+                part = inputs.rows(slice(start, start + CHUNK))
+                cross = self._covariance(values, self._distances(part, self._inputs))
+                means.append(cross @ self._weights)
+                if not variance:
+                    variances.append(torch.full((len(part),), torch.nan, dtype=torch.float64))
+                    continue
+                solved = torch.linalg.solve_triangular(self._cholesky, cross.T, upper=False)
+                variances.append((prior - (solved**2).sum(0)).clamp(min=1e-9))
+        if not means:
+            return np.empty((0, self._targets.shape[1])), np.empty(0)
+        return torch.cat(means).numpy(), torch.cat(variances).numpy()
+
+    def leave_one_out(self, rows: NDArray[np.int64], labels: Array) -> tuple[Array, Array]:
+        """Mean and variance of the function behind each label as if that label were not known.
+
+        Other labels of the same row stay known, as they do when a cell whose equal was trained on
+        is predicted.
+
+        Args:
+            rows: The row that each label belongs to, `(labels,)`.
+            labels: The labels whose means were conditioned on, `(labels, columns)`.
+
+        Returns:
+            Means `(labels, columns)` and variances `(labels,)`.
+        """
+        inverse = torch.cholesky_inverse(self._cholesky)
+        spread = (1 / inverse.diagonal()).numpy()
+        without_row = self._targets.numpy() - self._weights.numpy() * spread[:, None]
+        known = self._counts.numpy()
+        variance = np.maximum(spread - self.noise / known - JITTER, 1e-9)
+        others = known[rows] - 1
+        rest = self._targets.numpy()[rows] * known[rows, None] - labels
+        # The row's other labels are further observations of the same value.
+        precision = 1 / variance[rows] + others / self.noise
+        mean = (without_row[rows] / variance[rows, None] + rest / self.noise) / precision[:, None]
+        return mean, 1 / precision
+
+    def state(self) -> dict[str, Array]:
+        """What `condition` needs beside the rows: hyperparameters, and units in `names`' order."""
+        return {
+            "hyperparameters": self.hyperparameters,
+            "units": np.array([self._units[name] for name in self.names]),
+        }
+
+    def _tensors(self, blocks: Mapping[str, Array]) -> _Inputs:
+        return _Inputs(
+            {
+                name: torch.from_numpy(np.ascontiguousarray(blocks[name], dtype=np.float64))
+                for name in self.names
+            }
+        )
+
+    def _distances(self, a: _Inputs, b: _Inputs) -> dict[str, Tensor]:
+        """Squared distances a block, in units of its median distance."""
+        found = {}
+        for name in self.names:
+            x, y = a.blocks[name] / self._units[name], b.blocks[name] / self._units[name]
+            squares = (x * x).sum(1)[:, None] + (y * y).sum(1)[None] - 2 * x @ y.T
+            found[name] = squares.clamp_(min=0)
+        return found
+
+    def _covariance(self, values: Tensor, distances: Mapping[str, Tensor]) -> Tensor:
+        """Kernel of log variances (a term each), log scales (a factor each) and log noise."""
+        scales = iter(values[len(self.terms) : -1].exp())
+        total = None
+        for variance, term in zip(values[: len(self.terms)].exp(), self.terms, strict=True):
+            exponent: Tensor | float = 0.0
+            factor: Tensor | float = variance
+            for block, kernel in term:
+                squares = distances[block] / next(scales) ** 2
+                if kernel == "rbf":
+                    exponent = exponent - 0.5 * squares
+                else:
+                    reach = (5 * squares + 1e-9).sqrt()
+                    factor = factor * (1 + reach + reach**2 / 3)
+                    exponent = exponent - reach
+            part = factor * torch.as_tensor(exponent).exp()
+            total = part if total is None else total + part
+        assert total is not None
+        return total
+
+    def _maximum_a_posteriori(self, inputs: _Inputs, targets: Tensor, counts: Tensor) -> Array:
+        from scipy.optimize import minimize
+
+        factors = sum(len(term) for term in self.terms)
+        kinds = ["variance"] * len(self.terms) + ["scale"] * factors + ["noise"]
+        center = torch.tensor([np.log(_PRIORS[kind][0]) for kind in kinds], dtype=torch.float64)
+        width = torch.tensor([_PRIORS[kind][1] for kind in kinds], dtype=torch.float64)
+        start = center.clone()
+        start[: len(self.terms)] = -np.log(len(self.terms))
+        distances = self._distances(inputs, inputs)
+
+        def loss(point: Array) -> tuple[float, Array]:
+            values = torch.tensor(point, requires_grad=True)
+            covariance = self._covariance(values, distances)
+            cholesky = _factor(covariance, values[-1].exp() / counts)
+            solved = torch.cholesky_solve(targets, cholesky)
+            fit = 0.5 * (targets * solved).sum() / targets.shape[1]
+            prior = 0.5 * (((values - center) / width) ** 2).sum()
+            total = (fit + cholesky.diagonal().log().sum() + prior) / len(targets)
+            total.backward()
+            assert values.grad is not None
+            return float(total.detach()), values.grad.numpy()
+
+        found = minimize(
+            loss,
+            start.numpy(),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(c - 3 * w, c + 3 * w) for c, w in zip(center, width, strict=True)],
+            options={"maxiter": self.iterations},
+        )
+        result: Array = found.x
+        return result
+
+
+def _factor(covariance: Tensor, noise: Tensor) -> Tensor:
+    result: Tensor = torch.linalg.cholesky(covariance + torch.diag(noise + JITTER))
+    return result
+
+
+def _median_distance(rows: Tensor) -> float:
+    """Median of the positive distances between (at most 600) rows; 1 if there are none."""
+    squares = torch.pdist(rows[:600])
+    positive = squares[squares > 1e-9]
+    return float(positive.median()) if len(positive) else 1.0

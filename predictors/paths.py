@@ -1,0 +1,156 @@
+"""What the paths of a graph say: operation sequences, summaries, neighbourhoods, as numbers.
+
+All of it is read from the simplified graph (`search_spaces.simplify`), so graphs of equal function
+get equal numbers, and none of it depends on the order of the nodes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.search_spaces import Graph, InputError
+from nasplug.search_spaces.simplify import IDLE_OPS
+
+__all__ = ["count_matrix", "neighbourhoods", "operation_pairs", "path_counts", "summaries"]
+
+Array = NDArray[np.float64]
+# A cell has a handful of paths; a graph with more is no cell, and listing them would not end.
+MAX_PATHS = 10_000
+
+
+def path_counts(graphs: Sequence[Graph]) -> list[Counter[tuple[str, ...]]]:
+    """How often each operation sequence lies on a path from input to output, for each graph.
+
+    Args:
+        graphs: Simplified graphs.
+
+    Raises:
+        InputError: If a graph has more than `MAX_PATHS` paths.
+    """
+    return [Counter(_sequences(graph)) for graph in graphs]
+
+
+def operation_pairs(graphs: Sequence[Graph]) -> list[Counter[tuple[str, str]]]:
+    """How often an edge leads from one operation type to another, for each graph."""
+    return [Counter((g.ops[a], g.ops[b]) for a, b in g.edges) for g in graphs]
+
+
+def neighbourhoods(graphs: Sequence[Graph]) -> list[Counter[Hashable]]:
+    """How often a node type occurs with its direct predecessors and successors, for each graph.
+
+    One round of Weisfeiler-Lehman refinement in both directions.
+    """
+    found: list[Counter[Hashable]] = []
+    for graph in graphs:
+        before: list[list[str]] = [[] for _ in graph.ops]
+        after: list[list[str]] = [[] for _ in graph.ops]
+        for a, b in graph.edges:
+            before[b].append(graph.ops[a])
+            after[a].append(graph.ops[b])
+        found.append(
+            Counter(
+                (op, tuple(sorted(before[k])), tuple(sorted(after[k])))
+                for k, op in enumerate(graph.ops)
+            )
+        )
+    return found
+
+
+def count_matrix(counts: Sequence[Counter[Hashable]], columns: Mapping[Hashable, int]) -> Array:
+    """Counts as rows, shape `(graphs, len(columns) + 1)`.
+
+    The last column is the length of the vector of counts outside `columns`, so that squared
+    distances to graphs inside stay what they would be with a column for each of them.
+    """
+    rows = np.zeros((len(counts), len(columns) + 1))
+    for row, counter in zip(rows, counts, strict=True):
+        outside = 0
+        for key, count in counter.items():
+            place = columns.get(key)
+            if place is None:
+                outside += count * count
+            else:
+                row[place] = count
+        row[-1] = outside**0.5
+    return rows
+
+
+def summaries(graphs: Sequence[Graph], vocabulary: Sequence[str]) -> Array:
+    """Totals of each graph and statistics over its paths, shape `(graphs, summaries)`.
+
+    For each operation type but identities, and for all that have parameters: nodes, and maximum,
+    minimum, mean and sum over paths of how often a path holds it (-1 for maximum and minimum where
+    there is no path). Then paths, identity paths, edges, nodes, the longest and the shortest path,
+    and the logarithms of parameters and multiply-accumulates.
+
+    Args:
+        graphs: Simplified graphs.
+        vocabulary: Operation types to look for; others count in totals only.
+
+    Raises:
+        InputError: If a graph has more than `MAX_PATHS` paths.
+    """
+    types = [op for op in vocabulary if op not in IDLE_OPS and op not in ("input", "output")]
+    rows = []
+    for graph in graphs:
+        trained = graph.attribute("params") > 0
+        kinds = {op for op, has in zip(graph.ops, trained, strict=True) if has}
+        paths = list(_sequences(graph))
+        inner = graph.ops[1:-1]
+        row: list[float] = []
+        for op in types:
+            row += _statistics([path.count(op) for path in paths], inner.count(op))
+        on_paths = [sum(op in kinds for op in path) for path in paths]
+        row += _statistics(on_paths, int(trained[1:-1].sum()))
+        lengths = [len(path) for path in paths] or [-1]
+        row += [
+            len(paths),
+            sum(not path for path in paths),
+            len(graph.edges),
+            len(graph),
+            max(lengths),
+            min(lengths),
+            float(np.log1p(graph.total("params"))),
+            float(np.log1p(graph.total("flops"))),
+        ]
+        rows.append(row)
+    return np.array(rows, dtype=np.float64).reshape(len(graphs), 5 * (len(types) + 1) + 8)
+
+
+def _statistics(on_paths: list[int], nodes: int) -> list[float]:
+    if not on_paths:
+        return [nodes, -1, -1, 0, 0]
+    total = sum(on_paths)
+    return [nodes, max(on_paths), min(on_paths), total / len(on_paths), total]
+
+
+def _sequences(graph: Graph) -> list[tuple[str, ...]]:
+    """Operations on each path from the first to the last node, identities left out."""
+    ops = graph.ops
+    idle = IDLE_OPS
+    return [
+        tuple(ops[k] for k in path if ops[k] not in idle)
+        for path in _paths(len(graph), graph.edges)
+    ]
+
+
+# Graphs of one space share few edge sets once they are simplified.
+@lru_cache(maxsize=65536)
+def _paths(nodes: int, edges: tuple[tuple[int, int], ...]) -> tuple[tuple[int, ...], ...]:
+    """Inner nodes of each path from node 0 to the last node."""
+    ending: list[list[tuple[int, ...]]] = [[] for _ in range(nodes)]
+    ending[0] = [()]
+    for a, b in sorted(edges, key=lambda edge: edge[1]):
+        step = (a,) if a else ()
+        ending[b].extend((*path, *step) for path in ending[a])
+        if len(ending[b]) > MAX_PATHS:
+            raise InputError(
+                f"the graph has more than {MAX_PATHS:,} paths from input to output; "
+                "path features are made for cells"
+            )
+    return tuple(ending[nodes - 1]) if nodes > 1 else ()

@@ -1,0 +1,448 @@
+"""nasplug's own accuracy predictor: a pretrained graph transformer under an exact Gaussian process.
+
+A sibling-aware dynamic-graph transformer that was pretrained without labels (see `pretraining`)
+turns a graph into an embedding and into the responses it expects of random networks. A Gaussian
+process over both, and over summaries of the graph's paths, learns the labels: in seconds from a
+few dozen of them, with a variance for each graph. Where labels are many, copies of the transformer
+are fine-tuned on them too, and the prediction is the mean of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.predictors.calibration import LEVELS, Calibration
+from nasplug.predictors.checkpoint import Checkpoint, load_weights, save_checkpoint
+from nasplug.predictors.ensemble import ensemble_scores, member_tensors, unique_graphs
+from nasplug.predictors.features import vocabulary_of
+from nasplug.predictors.finetuning import finetune, untrained_copy
+from nasplug.predictors.gaussian_process import GaussianProcess, Term
+from nasplug.predictors.graph_arrays import pack, unpack
+from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.normal_scores import (
+    finite_columns,
+    normal_scores,
+    quantile_grid,
+    values_at,
+)
+from nasplug.predictors.paths import count_matrix, path_counts, summaries
+from nasplug.predictors.prediction import NotFittedError, Prediction
+from nasplug.predictors.pretraining import Encoder
+from nasplug.predictors.sibling_transformer import SiblingTransformer
+from nasplug.search_spaces import Graph, InputError
+from nasplug.search_spaces.simplify import simplify
+
+__all__ = ["TransformerGP", "TransformerGPConfig", "transformer_gp"]
+
+Array = NDArray[np.float64]
+
+FEWEST = 20
+# Name -> summands of the kernel. "full" was chosen among others by marginal likelihood.
+KERNELS: dict[str, tuple[Term, ...]] = {
+    "full": (
+        (("summaries", "rbf"),),
+        (("embedding", "matern52"),),
+        (("responses", "rbf"), ("summaries", "rbf")),
+        (("embedding", "rbf"), ("summaries", "rbf")),
+    ),
+    "embedding": ((("embedding", "matern52"),),),
+    "paths": (
+        (("paths", "rbf"),),
+        (("summaries", "rbf"),),
+        (("paths", "rbf"), ("summaries", "rbf")),
+    ),
+}
+# Added where there is a source.
+SOURCE_TERMS: tuple[Term, ...] = ((("source", "rbf"),), (("source", "rbf"), ("summaries", "rbf")))
+
+
+@dataclass(frozen=True)
+class TransformerGPConfig:
+    """What a `TransformerGP` predicts and how.
+
+    Attributes:
+        targets: Names of the columns, such as image sets.
+        units: Unit of all columns.
+        kernel: One of `KERNELS`; `"auto"` is `"full"` with an encoder and `"paths"` without one.
+        simplified: Whether graphs of equal function count as one, as they should wherever the
+            target is a property of the function.
+        members: Fine-tuned networks.
+        finetune_from: Labels from which on networks are fine-tuned: with fewer they add little and
+            take longer than all the rest.
+        hyperparameter_rows: At most as many graphs decide the kernel's hyperparameters; all are
+            learned from.
+        seed: Decides which.
+    """
+
+    targets: tuple[str, ...] = ("accuracy",)
+    units: str = "%"
+    kernel: str = "auto"
+    simplified: bool = True
+    members: int = 2
+    finetune_from: int = 1000
+    hyperparameter_rows: int = 500
+    seed: int = 0
+
+
+class TransformerGP:
+    """Ranks graphs by normal scores that a Gaussian process expects, and maps them to units.
+
+    Equal functions are averaged and predicted alike; the order of nodes makes no difference.
+    Intervals are made from leave-one-out predictions of the process for the training graphs; where
+    networks were fine-tuned they keep that width, though the mean of both errs a little less.
+
+    Args:
+        config: What to predict and how.
+        encoder: A pretrained encoder of the space (see `pretraining.pretrain`); without one the
+            kernel reads paths alone.
+        backend: Not used by the process; kept by the encoder.
+        source: A fitted predictor of a related target, such as another image set: what it expects
+            of a graph becomes a feature, so that few labels carry over much.
+
+    Raises:
+        InputError: If the kernel is unknown or needs an encoder, or the source is not fitted.
+    """
+
+    kind = "transformer-gp"
+
+    def __init__(
+        self,
+        config: TransformerGPConfig | None = None,
+        encoder: Encoder | None = None,
+        backend: str = "auto",
+        source: TransformerGP | None = None,
+    ) -> None:
+        self.config = config or TransformerGPConfig()
+        self.source = source
+        self.encoder = encoder
+        self.backend = backend
+        chosen = self.config.kernel
+        if chosen == "auto":
+            chosen = "paths" if encoder is None else "full"
+        if chosen not in KERNELS:
+            raise InputError(f"unknown kernel {chosen!r}; there are auto, {', '.join(KERNELS)}")
+        if encoder is None and chosen != "paths":
+            raise InputError(
+                f"kernel {chosen!r} reads a pretrained encoder; give one, or use kernel='paths'"
+            )
+        terms = KERNELS[chosen]
+        if source is not None:
+            if not source._graphs:
+                raise InputError("the source has learned nothing yet; fit it first")
+            terms = (*terms, *SOURCE_TERMS)
+        self._process = GaussianProcess(terms, self.config.hyperparameter_rows)
+        self._graphs: list[Graph] = []
+        self._rows: dict[str, Array] = {}
+        self._vocabulary: tuple[str, ...] = ()
+        self._columns: dict[Any, int] = {}
+        self._quantiles: Array = np.empty((0, 0))
+        self._calibration: Calibration | None = None
+        self._networks: list[SiblingTransformer] = []
+        # Whether spreads come from the calibration rather than from the process.
+        self._mapped = False
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the predicted columns."""
+        return self.config.targets
+
+    @property
+    def parameters(self) -> int:
+        """Weights of the encoder and of fine-tuned networks, and the kernel's hyperparameters."""
+        models = [] if self.encoder is None else [self.encoder.model, *self._networks]
+        weights = sum(p.numel() for model in models for p in model.parameters())
+        return weights + len(self._process.hyperparameters)
+
+    def fit(
+        self,
+        graphs: Sequence[Graph],
+        targets: Array,
+        hardware: Sequence[Hardware] | None = None,
+        *,
+        calibration_targets: Array | None = None,
+        folder: str | Path | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        """Learn from graphs with known targets.
+
+        Args:
+            graphs: Training graphs, at least 20.
+            targets: Values in units, shape `(graphs, targets)` or `(graphs,)`, finite.
+            hardware: Not used; accuracy does not depend on it.
+            calibration_targets: Values that predictions are mapped to, if they are another
+                measurement of the same targets (a test accuracy while `targets` are validation
+                accuracies); the same shape. The ranking never sees them.
+            folder: Where fine-tuned networks keep their training state to be resumed.
+            progress: Whether to show progress bars of their training.
+
+        Raises:
+            InputError: If shapes do not fit or values are not finite, or there are too few graphs,
+                or the encoder does not know an operation.
+        """
+        values = finite_columns(targets, len(graphs), self.targets)
+        if len(graphs) < FEWEST:
+            raise InputError(f"{len(graphs)} graphs are too few to learn from; give {FEWEST}")
+        prepared = self._prepare(graphs)
+        groups: dict[str, list[int]] = {}
+        for k, graph in enumerate(prepared):
+            groups.setdefault(graph.canonical_hash, []).append(k)
+        members = list(groups.values())
+        order = np.random.default_rng(self.config.seed).permutation(len(members))
+        members = [members[k] for k in order]
+        scores = normal_scores(values)
+        self._graphs = [prepared[rows[0]] for rows in members]
+        self._rows = {
+            "targets": np.array([scores[rows].mean(0) for rows in members]),
+            "counts": np.array([len(rows) for rows in members], dtype=np.float64),
+        }
+        self._learn_columns()
+        self._process.fit(self._blocks(self._graphs), *self._rows_to_learn())
+        self._networks = []
+        if self.encoder is not None and len(graphs) >= self.config.finetune_from:
+            self._networks = finetune(
+                self.encoder,
+                self._graphs,
+                *self._rows_to_learn(),
+                self.targets,
+                self.config.members,
+                seed=self.config.seed,
+                folder=folder,
+                progress=progress,
+            )
+        self._quantiles = quantile_grid(values)
+        self._mapped = calibration_targets is not None
+        goal = finite_columns(
+            values if calibration_targets is None else calibration_targets,
+            len(graphs),
+            self.targets,
+        )
+        row_of = np.empty(len(graphs), dtype=np.int64)
+        for row, labels in enumerate(members):
+            row_of[labels] = row
+        self._calibrate(row_of, scores, goal)
+
+    def _rows_to_learn(self) -> tuple[Array, Array]:
+        return self._rows["targets"], self._rows["counts"]
+
+    def _calibrate(self, row_of: NDArray[np.int64], scores: Array, goal: Array) -> None:
+        """From leave-one-out predictions of all labels to intervals of one measured value."""
+        mean, variance = self._process.leave_one_out(row_of, scores)
+        center, spread = self._in_units(mean, variance)
+        if self._mapped:
+            self._calibration = Calibration.fit(center, goal)
+        else:
+            errors = (goal - center) / spread
+            self._calibration = Calibration.identity(list(errors.T))
+
+    def _in_units(self, mean: Array, variance: Array) -> tuple[Array, Array]:
+        """Normal scores and the variance of the function as centres and spreads of a label."""
+        center = values_at(mean, self._quantiles)
+        reach = np.sqrt(variance + self._process.noise)[:, None]
+        above, below = (values_at(mean + s * reach, self._quantiles) for s in (1, -1))
+        return center, (above - below) / 2
+
+    def scores(self, graphs: Sequence[Graph]) -> Array:
+        """Expected normal scores, `(1, graphs, targets)`.
+
+        Raises:
+            NotFittedError: If nothing was learned or loaded.
+        """
+        return self._posterior(graphs, variance=False)[0][None]
+
+    def posterior(self, graphs: Sequence[Graph]) -> tuple[Array, Array]:
+        """Mean and variance of the normal score of each graph.
+
+        Returns:
+            Means `(graphs, targets)` and variances `(graphs,)`, without the noise of a label.
+
+        Raises:
+            NotFittedError: If nothing was learned or loaded.
+            InputError: If the encoder does not know an operation.
+        """
+        return self._posterior(graphs)
+
+    def _posterior(self, graphs: Sequence[Graph], variance: bool = True) -> tuple[Array, Array]:
+        if not self._graphs:
+            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
+        distinct, inverse = unique_graphs(self._prepare(graphs))
+        mean, variances = self._process.predict(self._blocks(distinct), variance)
+        if self._networks:
+            mean = (mean + ensemble_scores(self._networks, distinct).mean(0)) / 2
+        return mean[inverse], variances[inverse]
+
+    def predict(
+        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
+    ) -> Prediction:
+        """Predict all targets of graphs; device and batch size make no difference.
+
+        Raises:
+            NotFittedError: If nothing was learned or loaded.
+            InputError: If the encoder does not know an operation.
+        """
+        mean, variance = self._posterior(graphs, variance=not self._mapped)
+        assert self._calibration is not None
+        if self._mapped:
+            center, spread, residuals = self._calibration.apply(
+                values_at(mean, self._quantiles), range(len(self.targets))
+            )
+        else:
+            center, spread = self._in_units(mean, variance)
+            residuals = self._calibration.residuals.T
+        return Prediction(
+            self.targets,
+            (self.config.units,) * len(self.targets),
+            center,
+            spread,
+            LEVELS,
+            residuals,
+            (False,) * len(self.targets),
+        )
+
+    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
+        """Write `<path>.safetensors` and its card; `about` is added to the card."""
+        save_checkpoint(path, self._tensors(), {**self._card(), **(about or {})})
+
+    def _tensors(self) -> dict[str, NDArray[Any]]:
+        if self._calibration is None:
+            raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
+        parts: dict[str, Mapping[str, NDArray[Any]]] = {
+            "calibration": self._calibration.tensors(),
+            "graphs": pack(self._graphs, self._vocabulary),
+            "rows": self._rows,
+            "process": self._process.state(),
+            "training": {"quantiles": self._quantiles},
+        }
+        if self.encoder is not None:
+            parts["encoder"] = self.encoder.tensors()
+        if self.source is not None:
+            parts["source"] = self.source._tensors()
+        if self._networks:
+            parts["networks"] = member_tensors(self._networks)
+        return {f"{part}.{name}": v for part, held in parts.items() for name, v in held.items()}
+
+    def _card(self) -> dict[str, Any]:
+        card: dict[str, Any] = {
+            "predictor": self.kind,
+            "config": asdict(self.config),
+            "vocabulary": self._vocabulary,
+            "mapped": self._mapped,
+            "networks": len(self._networks),
+        }
+        if self.encoder is not None:
+            card["encoder"] = self.encoder.card()
+        if self.source is not None:
+            card["source"] = self.source._card()
+        return card
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> TransformerGP:
+        """The predictor that a checkpoint holds.
+
+        Raises:
+            InputError: If the card or the arrays do not fit this class.
+        """
+        card = checkpoint.card
+        encoder = source = None
+        try:
+            if "encoder" in card:
+                encoder = Encoder.restore(card["encoder"], checkpoint.section("encoder"), backend)
+            if "source" in card:
+                inner = Checkpoint(checkpoint.section("source"), card["source"])
+                source = cls.from_checkpoint(inner, backend)
+            stored: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in card["config"].items()
+            }
+            predictor = cls(TransformerGPConfig(**stored), encoder, backend, source)
+            predictor._vocabulary = tuple(card["vocabulary"])
+            predictor._mapped = bool(card["mapped"])
+            predictor._graphs = unpack(checkpoint.section("graphs"), predictor._vocabulary)
+            predictor._rows = checkpoint.section("rows")
+            predictor._quantiles = checkpoint.tensors["training.quantiles"]
+            predictor._calibration = Calibration(**checkpoint.section("calibration"))
+            if encoder is not None:
+                weights = Checkpoint(checkpoint.section("networks"), card)
+                for member in range(int(card["networks"])):
+                    network = untrained_copy(encoder, predictor.targets)
+                    load_weights(network, weights.section(f"model-{member}"))
+                    predictor._networks.append(network)
+            process = checkpoint.section("process")
+            predictor._learn_columns()
+            predictor._process.condition(
+                predictor._blocks(predictor._graphs),
+                predictor._rows["targets"],
+                predictor._rows["counts"],
+                process["hyperparameters"],
+                dict(zip(predictor._process.names, process["units"].tolist(), strict=True)),
+            )
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"the card does not describe a transformer-gp: {error}") from None
+        return predictor
+
+    def _prepare(self, graphs: Sequence[Graph]) -> list[Graph]:
+        return [simplify(graph) for graph in graphs] if self.config.simplified else list(graphs)
+
+    def _learn_columns(self) -> None:
+        """Operation types and sequences of the training graphs, which features are made of."""
+        self._vocabulary = vocabulary_of(self._graphs)
+        sequences = {path for counts in path_counts(self._graphs) for path in counts}
+        self._columns = {path: k for k, path in enumerate(sorted(sequences))}
+
+    def _blocks(self, graphs: Sequence[Graph]) -> dict[str, Array]:
+        """Features of prepared graphs by name, as far as the kernel reads them."""
+        names = self._process.names
+        blocks: dict[str, Array] = {}
+        if "summaries" in names:
+            found = summaries(graphs, self._vocabulary)
+            if "summary_scales" not in self._rows:
+                self._rows["summary_scales"] = np.maximum(found.std(0), 1e-9)
+            blocks["summaries"] = found / self._rows["summary_scales"]
+        if "paths" in names:
+            blocks["paths"] = count_matrix(path_counts(graphs), self._columns)  # type: ignore[arg-type]
+        if {"embedding", "responses"} & set(names):
+            assert self.encoder is not None
+            blocks["embedding"], blocks["responses"] = self.encoder.encode(graphs)
+        if "source" in names:
+            assert self.source is not None
+            blocks["source"] = self.source.posterior(graphs)[0]
+        return blocks
+
+
+def transformer_gp(
+    kind: str = "accuracy",
+    targets: Sequence[str] = ("accuracy",),
+    backend: str = "auto",
+    encoder: Encoder | str | Path | None = None,
+    source: TransformerGP | None = None,
+    **options: Any,
+) -> TransformerGP:
+    """nasplug's own accuracy predictor.
+
+    Args:
+        kind: `"accuracy"`; latencies have `latency.LatencyPredictor`.
+        targets: Names of the columns.
+        backend: Of the encoder's layers.
+        encoder: A pretrained encoder, or the path of one.
+        source: A fitted predictor of a related target.
+        **options: Fields of `TransformerGPConfig`.
+
+    Raises:
+        InputError: If the kind or an option is unknown, or the encoder cannot be read.
+    """
+    if kind != "accuracy":
+        raise InputError(f"this predictor is one of accuracy, not of {kind}")
+    known = [f.name for f in fields(TransformerGPConfig) if f.name != "targets"]
+    for name in options:
+        if name not in known:
+            raise InputError(f"unknown option {name!r}; there are {', '.join(known)}")
+    if isinstance(encoder, (str, Path)):
+        encoder = Encoder.load(encoder, backend)
+    config = TransformerGPConfig(tuple(targets), **options)
+    return TransformerGP(config, encoder, backend, source)
