@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import predictor_tables
+
 from nasplug.predictors.files import write_text
 
 ROOT = Path(__file__).parent.parent
@@ -285,6 +287,7 @@ SECTIONS = {
         "throughput": throughput_table,
         "search": search_tables,
     },
+    "docs/few-labels.md": predictor_tables.SECTIONS,
 }
 
 

@@ -52,7 +52,7 @@ def main() -> None:
     rows = []
     for backend in backends:
         predictor = load_predictor("nb201-accuracy", backend=backend)
-        models = predictor.model._models
+        models = [predictor.model.encoder.model, *predictor.model._networks]
         distinct, _ = unique_graphs(models[0].prepare(graphs))
         ordered = sorted(distinct, key=len)
         batches: list[GraphBatch] = [

@@ -1,0 +1,177 @@
+"""The tables of docs/few-labels.md, from the results of the experiments with predictors."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from published import PUBLISHED, SIZES
+
+RESULTS = Path(__file__).parent / "results"
+MODELS = {
+    "nasplug": "nasplug",
+    "transformer-ensemble": "transformer ensemble, labels only",
+    "ledgformer": "LeDG-Former (reconstruction)",
+    "nnformer": "NN-Former",
+    "narformer-v2": "NAR-Former V2",
+    "nnlp": "NNLP (GraphSAGE)",
+    "path-gp": "Gaussian process over path features",
+    "gradient-boosting": "gradient boosting over path features",
+    "random-forest": "random forest, one-hot",
+}
+Row = dict[str, Any]
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def runs() -> list[Row]:
+    """The latest row of each run, whatever its options were before."""
+    found: dict[tuple[Any, ...], Row] = {}
+    text = (RESULTS / "predictor_accuracy.jsonl").read_text(encoding="utf-8")
+    for line in text.splitlines():
+        row = json.loads(line)
+        found[row["model"], row["dataset"], row["train_size"], row["seed"]] = row
+    return list(found.values())
+
+
+def spread(values: Sequence[float], digits: int = 3) -> str:
+    """Mean ± standard deviation, and how many where they are not five."""
+    if not values:
+        return "–"
+    text = f"{mean(values):.{digits}f}"
+    if len(values) > 1:
+        text += f" ± {stdev(values):.{digits}f}"
+    return text if len(values) == 5 else f"{text} ({len(values)})"
+
+
+def ranking(dataset: str) -> Callable[[], str]:
+    """Two tables of an image set: against validation and against test accuracies."""
+
+    def make() -> str:
+        rows = [row for row in runs() if row["dataset"] == dataset]
+        parts = []
+        for key, against in (("tau_val", "validation"), ("tau_test", "test")):
+            by_cell: dict[tuple[str, int], list[float]] = defaultdict(list)
+            for row in rows:
+                by_cell[row["model"], row["train_size"]].append(row[key] or 0.0)
+            body = [
+                [title, *(spread(by_cell[model, size]) for size in SIZES)]
+                for model, title in MODELS.items()
+                if any(by_cell[model, size] for size in SIZES)
+            ]
+            head = [f"tau, {against} accuracy", *(f"{size} cells" for size in SIZES)]
+            parts.append(table(head, body))
+        return "\n\n".join(parts)
+
+    return make
+
+
+def costs() -> str:
+    by_cell: dict[tuple[str, int], list[Row]] = defaultdict(list)
+    for row in runs():
+        by_cell[row["model"], row["train_size"]].append(row)
+    body = []
+    for model, title in MODELS.items():
+        rows = [row for size in SIZES for row in by_cell[model, size]]
+        if not rows:
+            continue
+        fits = [[row["fit_seconds"] for row in by_cell[model, size]] for size in SIZES]
+        counts = sorted({row["parameters"] for row in rows if row["parameters"]})
+        weights = f"{counts[0]:,}" if counts else "–"
+        if len(counts) > 1:
+            weights += f" to {counts[-1]:,}"
+        speeds = [row["cells_per_second"] for row in rows]
+        body.append(
+            [
+                title,
+                *(f"{mean(fit):.0f}" if fit else "–" for fit in fits),
+                weights,
+                f"{max(speeds):,.0f}",
+            ]
+        )
+    head = ["model", *(f"fit, s, {size}" for size in SIZES), "parameters", "cells/s, best run"]
+    note = (
+        "Means over all runs, one thread each, on a shared machine with two cores that often ran "
+        "three of them at once: upper bounds."
+    )
+    return f"{table(head, body)}\n\n{note}"
+
+
+def published() -> str:
+    body = [
+        [method, *(f"{taus[size]:.3f}" if size in taus else "–" for size in SIZES), source]
+        for method, (taus, source) in PUBLISHED.items()
+    ]
+    return table(["method", *(f"{size} cells" for size in SIZES), "read in"], body)
+
+
+def language_ablation() -> str:
+    result = json.loads((RESULTS / "ledg_ablation.json").read_text(encoding="utf-8"))
+    body = [
+        [
+            row["variant"],
+            str(row["n"]),
+            *(
+                f"{row[key]['mean']:.4f} ± {row[key]['sd']:.4f}"
+                for key in ("tau_validation", "tau_test")
+            ),
+            str(row["seeds"]),
+        ]
+        for row in result["summary"]
+    ]
+    return table(["variant", "cells", "tau, validation", "tau, test", "seeds"], body)
+
+
+def language_hardware() -> str:
+    result = json.loads((RESULTS / "ledg_hardware.json").read_text(encoding="utf-8"))
+    body = [
+        [
+            row["variant"],
+            {"gpu": "GPUs", "other": "other devices"}.get(row["group"], row["group"]),
+            str(row["columns"]),
+            *(
+                f"{row[key]['mean']:.{digits}f} ± {row[key]['sd']:.{digits}f}"
+                for key, digits in (("spearman", 3), ("mape_percent", 0))
+            ),
+        ]
+        for row in result["summary"]
+    ]
+    return table(["platform as", "left out", "columns", "Spearman", "MAPE %"], body)
+
+
+def calibration() -> str:
+    result = json.loads((RESULTS / "predictor_calibration.json").read_text(encoding="utf-8"))
+    by_cell: dict[tuple[str, int], list[Row]] = defaultdict(list)
+    for row in result["runs"]:
+        by_cell[row["model"], row["train_size"]].append(row)
+    body = []
+    for (model, size), rows in sorted(by_cell.items(), key=lambda item: (item[0][1], item[0][0])):
+        cover = [f"{mean(row[f'coverage_{level}%'] for row in rows):.1%}" for level in (50, 80, 90)]
+        width = f"{mean(row['median_width_90%'] for row in rows):.2f}"
+        losses = [
+            f"{mean(row[key] for row in rows):.2f}"
+            for key in ("nll_median", "nll_mean_without_worst_percent", "nll_mean")
+        ]
+        body.append([MODELS[model], str(size), *cover, width, *losses, str(len(rows))])
+    head = ["model", "cells", "50 % cover", "80 % cover", "90 % cover", "median width of 90 %"]
+    head += ["NLL, median", "NLL, mean without the worst 1 %", "NLL, mean", "seeds"]
+    return table(head, body)
+
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "cifar10": ranking("cifar10"),
+    "cifar100": ranking("cifar100"),
+    "imagenet16-120": ranking("imagenet16-120"),
+    "costs": costs,
+    "published": published,
+    "calibration": calibration,
+    "language-ablation": language_ablation,
+    "language-hardware": language_hardware,
+}
