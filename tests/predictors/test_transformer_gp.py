@@ -134,9 +134,8 @@ def test_pretraining_learns_responses(encoder, measured, tmp_path):
     taus = [kendalltau(expected[:, k], truth[:, k])[0] for k in range(len(RESPONSES))]
     assert np.median(taus) > 0.3
     encoder.save(tmp_path / "encoder")
-    np.testing.assert_array_equal(
-        Encoder.load(tmp_path / "encoder").encode(GRAPHS)[0][:80], embedding
-    )
+    again = Encoder.load(tmp_path / "encoder").encode(GRAPHS[:80])[0]
+    np.testing.assert_allclose(again, embedding, atol=1e-5)
 
 
 def test_structure_alone_can_be_learned():
