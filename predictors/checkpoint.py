@@ -21,7 +21,14 @@ from nasplug.search_spaces import InputError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["FORMAT", "Checkpoint", "load_checkpoint", "load_weights", "save_checkpoint"]
+__all__ = [
+    "FORMAT",
+    "Checkpoint",
+    "config_fields",
+    "load_checkpoint",
+    "load_weights",
+    "save_checkpoint",
+]
 
 FORMAT = "nasplug-predictor-1"
 MAX_CARD_BYTES = 1 << 20
@@ -115,6 +122,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     except (SafetensorError, ValueError) as error:
         raise InputError(f"{tensor_file} is no safetensors file ({error})") from None
     return Checkpoint(dict(tensors), card)
+
+
+def config_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a configuration as a card holds them: JSON turned its tuples into lists."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
 
 
 def load_weights(model: torch.nn.Module, weights: Mapping[str, NDArray[Any]]) -> None:

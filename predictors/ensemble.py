@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nasplug.predictors.checkpoint import Checkpoint, load_weights
+from nasplug.predictors.checkpoint import Checkpoint, config_fields, load_weights
 from nasplug.predictors.ledgformer import LeDGFormer, LeDGFormerConfig
 from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
 from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult, train
@@ -119,9 +119,7 @@ def load_members(
         KeyError, TypeError: If the network is unknown or the card has no configuration of it.
     """
     kind, build = NETWORKS[network]
-    stored = checkpoint.card["model"]
-    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
-    config = kind(**fields)
+    config = kind(**config_fields(checkpoint.card["model"]))
     models = []
     for member in range(count):
         model = build(config, backend)

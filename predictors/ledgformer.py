@@ -130,12 +130,8 @@ class LanguageBatch(GraphBatch):
     def select(self, indices: Sequence[int]) -> LanguageBatch:
         """The batch of these graphs; see `GraphBatch.select`."""
         chosen = torch.as_tensor(indices, dtype=torch.long, device=self.sizes.device)
-        starts = (torch.cumsum(self.sizes, 0) - self.sizes)[chosen]
-        sizes = self.sizes[chosen]
-        first = torch.cumsum(sizes, 0) - sizes
-        nodes = torch.arange(int(sizes.sum()), device=sizes.device)
-        nodes = nodes + (starts - first).repeat_interleave(sizes)
-        return _with_texts(super().select(indices), self.text_of[nodes], self.text_vectors)
+        text_of = self.text_of[self.nodes_of(chosen)]
+        return _with_texts(super().select(indices), text_of, self.text_vectors)
 
 
 class LeDGFormer(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from nasplug.predictors.calibration import LEVELS, Calibration
-from nasplug.predictors.checkpoint import Checkpoint, load_weights, save_checkpoint
+from nasplug.predictors.checkpoint import Checkpoint, config_fields, load_weights, save_checkpoint
 from nasplug.predictors.ensemble import calibration_count, ensemble_scores, member_tensors
 from nasplug.predictors.features import vocabulary_of
 from nasplug.predictors.hardware import Hardware
@@ -306,10 +306,7 @@ class NetworkPredictor:
             recipe = TrainingConfig(**stored.pop("recipe"))
             stored["targets"] = tuple(stored["targets"])
             predictor = cls(NetworkPredictorConfig(**stored, recipe=recipe), backend)
-            own = checkpoint.card["model"]
-            config = predictor._form.config(
-                **{k: tuple(v) if isinstance(v, list) else v for k, v in own.items()}
-            )
+            config = predictor._form.config(**config_fields(checkpoint.card["model"]))
             models = [
                 predictor._form.network(config, backend) for _ in range(predictor.config.members)
             ]

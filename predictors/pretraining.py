@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import (
     Checkpoint,
+    config_fields,
     load_checkpoint,
     load_weights,
     save_checkpoint,
@@ -139,12 +140,11 @@ class Encoder:
             InputError: If they do not fit each other or this class.
         """
         try:
-            fields: dict[str, Any] = {
-                k: tuple(v) if isinstance(v, list) else v for k, v in card["model"].items()
-            }
             stored = dict(card["config"])
             training = TrainingConfig(**stored.pop("training"))
-            model = SiblingTransformer(SiblingTransformerConfig(**fields), backend)
+            model = SiblingTransformer(
+                SiblingTransformerConfig(**config_fields(card["model"])), backend
+            )
             config = PretrainingConfig(**stored, training=training)
         except (KeyError, TypeError) as error:
             raise InputError(f"the card does not describe an encoder: {error}") from None

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.calibration import LEVELS, Calibration
-from nasplug.predictors.checkpoint import Checkpoint, load_weights, save_checkpoint
+from nasplug.predictors.checkpoint import Checkpoint, config_fields, load_weights, save_checkpoint
 from nasplug.predictors.ensemble import ensemble_scores, member_tensors, unique_graphs
 from nasplug.predictors.features import vocabulary_of
 from nasplug.predictors.finetuning import finetune, untrained_copy
@@ -355,10 +355,8 @@ class TransformerGP:
             if "source" in card:
                 inner = Checkpoint(checkpoint.section("source"), card["source"])
                 source = cls.from_checkpoint(inner, backend)
-            stored: dict[str, Any] = {
-                k: tuple(v) if isinstance(v, list) else v for k, v in card["config"].items()
-            }
-            predictor = cls(TransformerGPConfig(**stored), encoder, backend, source)
+            config = TransformerGPConfig(**config_fields(card["config"]))
+            predictor = cls(config, encoder, backend, source)
             predictor._vocabulary = tuple(card["vocabulary"])
             predictor._mapped = bool(card["mapped"])
             predictor._graphs = unpack(checkpoint.section("graphs"), predictor._vocabulary)
@@ -392,6 +390,8 @@ class TransformerGP:
     def _learn_columns(self) -> None:
         """Operation types and sequences of the training graphs, which features are made of."""
         self._vocabulary = vocabulary_of(self._graphs)
+        if "paths" not in self._process.names:
+            return
         sequences = {path for counts in path_counts(self._graphs) for path in counts}
         self._columns = {path: k for k, path in enumerate(sorted(sequences))}
 
@@ -411,7 +411,7 @@ class TransformerGP:
             blocks["embedding"], blocks["responses"] = self.encoder.encode(graphs)
         if "source" in names:
             assert self.source is not None
-            blocks["source"] = self.source.posterior(graphs)[0]
+            blocks["source"] = self.source.scores(graphs)[0]
         return blocks
 
 
