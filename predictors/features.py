@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from nasplug.search_spaces import ATTRIBUTES, Graph, InputError
 
-__all__ = ["NODE_FEATURES", "attribute_features", "op_ids", "vocabulary_of"]
+__all__ = ["LOG_SCALES", "NODE_FEATURES", "attribute_features", "op_ids", "vocabulary_of"]
 
 # Attributes that span decades enter as log1p(value) / scale; the scale brings them near 0..1.
-_LOG_SCALES = {
+LOG_SCALES = {
     "kernel": 3.0,
     "stride": 2.0,
     "groups": 7.0,
@@ -53,5 +53,5 @@ def attribute_features(graphs: Sequence[Graph]) -> NDArray[np.float32]:
     if not graphs:
         return np.zeros((0, NODE_FEATURES), dtype=np.float32)
     values = np.concatenate([graph.attributes for graph in graphs])
-    scales = np.array([_LOG_SCALES[name] for name in ATTRIBUTES])
+    scales = np.array([LOG_SCALES[name] for name in ATTRIBUTES])
     return (np.log1p(values) / scales).astype(np.float32)

@@ -30,6 +30,7 @@ __all__ = ["run_training"]
 
 # Sets of at most this many nodes are collated once; a batch is then cut out of the whole.
 MOST_COLLATED = 1 << 18
+CHECKED_AT_ONCE = 1024
 # Without a validation split the state is written about this often in a training.
 SAVES = 20
 WARM_UP = 0.1
@@ -37,26 +38,43 @@ COSINE_FLOOR = 0.1
 
 
 class _Batches(torch.utils.data.Sampler[list[int]]):
-    """Shuffled positions; the order of an epoch depends on seed and epoch only."""
+    """Shuffled positions, of one group a batch; the order depends on seed and epoch only."""
 
-    def __init__(self, count: int, size: int, seed: int, shuffle: bool = True) -> None:
-        self._count, self._size, self.seed, self._shuffle = count, size, seed, shuffle
+    def __init__(self, examples: Examples, size: int, seed: int, shuffle: bool = True) -> None:
+        self._count, self._size, self.seed, self._shuffle = (
+            len(examples.graphs),
+            size,
+            seed,
+            shuffle,
+        )
+        self._groups = examples.groups
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return math.ceil(self._count / self._size)
+        if self._groups is None:
+            return math.ceil(self._count / self._size)
+        return sum(
+            math.ceil(int(n) / self._size) for n in self._groups.unique(return_counts=True)[1]
+        )
 
     def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + self._epoch)
+        order = torch.arange(self._count)
         if self._shuffle:
-            generator = torch.Generator().manual_seed(self.seed * 100_003 + self._epoch)
-            order = torch.randperm(self._count, generator=generator).tolist()
+            order = torch.randperm(self._count, generator=generator)
+        if self._groups is None:
+            parts = [order]
         else:
-            order = list(range(self._count))
-        for start in range(0, self._count, self._size):
-            yield order[start : start + self._size]
+            group = self._groups[order]
+            parts = [order[group == g] for g in self._groups.unique()]
+        batches = [batch.tolist() for part in parts for batch in part.split(self._size)]
+        if self._groups is not None and self._shuffle:
+            mixed = torch.randperm(len(batches), generator=generator).tolist()
+            batches = [batches[k] for k in mixed]
+        yield from batches
 
 
 class _Fit(L.LightningModule):
@@ -86,21 +104,26 @@ class _Fit(L.LightningModule):
         if self.average is not None:
             self.average.update_parameters(self.model)
 
-    def _predict(self, batch: GraphBatch) -> Tensor:
+    def _predict(self, batch: GraphBatch, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Predictions, and the targets of the columns that are predicted."""
         model = self.model if self.average is None or self.training else self.average
         if self.hardware is None:
-            result: Tensor = model(batch)
-            return result
+            return model(batch), targets
+        known = torch.isfinite(targets).any(0).cpu().nonzero().flatten()
         columns = torch.arange(len(self.hardware))
         if self.training:
             hidden = torch.rand(len(columns)) < self.config.device_dropout
             columns = torch.where(hidden, -1, columns)
-        result = model(batch, self.hardware.to(self.device), columns.to(self.device))
-        return result
+            most = self.config.columns_a_step
+            if most is not None and len(known) > most:
+                known = known[torch.randperm(len(known))[:most]]
+        # A column that no graph of the batch is known of would only cost time.
+        index, described = columns[known].to(self.device), self.hardware[known].to(self.device)
+        return model(batch, described, index), targets[:, known.to(targets.device)]
 
     def training_step(self, item: tuple[GraphBatch, Tensor, Tensor], index: int) -> Tensor:
         batch, targets, weights = item
-        predicted = self._predict(batch)
+        predicted, targets = self._predict(batch, targets)
         loss = point_loss(predicted, targets, weights, self.config.loss)
         if self.config.rank_weight:
             other = torch.randperm(len(targets), device=targets.device)
@@ -111,7 +134,8 @@ class _Fit(L.LightningModule):
 
     def validation_step(self, item: tuple[GraphBatch, Tensor, Tensor], index: int) -> None:
         batch, targets, weights = item
-        loss = point_loss(self._predict(batch), targets, weights, self.config.loss)
+        predicted, targets = self._predict(batch, targets)
+        loss = point_loss(predicted, targets, weights, self.config.loss)
         self.log("validation_loss", loss, batch_size=len(targets), prog_bar=True)
 
     def configure_optimizers(self) -> Any:
@@ -182,12 +206,14 @@ def run_training(
         RuntimeError: If the validation loss, or a weight in the end, was not finite.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    batches = _Batches(len(examples.graphs), config.batch_size, config.seed)
+    batches = _Batches(examples, config.batch_size, config.seed)
     fit = _Fit(model, config, examples.hardware, config.epochs * len(batches))
     checks, callbacks, best = None, [], None
     if config.selection == "best":
         assert validation is not None
-        held = _Batches(len(validation.graphs), 1024, config.seed, shuffle=False)
+        # Groups are for large graphs, of which few fit into a batch.
+        at_once = CHECKED_AT_ONCE if validation.groups is None else 2 * config.batch_size
+        held = _Batches(validation, at_once, config.seed, shuffle=False)
         checks = _loader(model, validation, held)
         best = ModelCheckpoint(folder, monitor="validation_loss", save_last=True, filename="best")
         callbacks = [best, EarlyStopping("validation_loss", patience=config.patience)]

@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 
 __all__ = ["LOSSES", "disagreement", "point_loss", "ranking_loss"]
 
-# "squared": (p − y)²; "relative": (p/y − 1)², for positive targets.
-LOSSES = ("squared", "relative")
+# "squared": (p − y)²; "relative": (p/y − 1)², for positive targets; "robust": squared for small
+# errors and linear beyond `ROBUST`, so that a few wrong measurements do not decide.
+LOSSES = ("squared", "relative", "robust")
+ROBUST = 0.05
 
 
 def point_loss(predicted: Tensor, targets: Tensor, weights: Tensor, kind: str) -> Tensor:
@@ -27,6 +29,11 @@ def point_loss(predicted: Tensor, targets: Tensor, weights: Tensor, kind: str) -
     error, count = _errors(predicted, targets)
     if kind == "relative":
         error = error / torch.where(torch.isnan(targets), 1.0, targets)
+    if kind == "robust":
+        size = torch.nn.functional.huber_loss(
+            error, torch.zeros_like(error), reduction="none", delta=ROBUST
+        )
+        return (weights[:, None] * size).sum() / count
     return (weights[:, None] * error**2).sum() / count
 
 

@@ -22,6 +22,7 @@ _KINDS = {
     "accuracy": "nasplug.predictors.accuracy:AccuracyPredictor",
     "latency": "nasplug.predictors.latency:LatencyPredictor",
     "latency-gp": "nasplug.predictors.latency_gp:LatencyGP",
+    "network-latency": "nasplug.predictors.network_latency:NetworkLatency",
     "network": "nasplug.predictors.network_predictor:NetworkPredictor",
     "transformer-gp": "nasplug.predictors.transformer_gp:TransformerGP",
 }

@@ -52,12 +52,15 @@ class Examples:
         weights: Weight of each graph in the loss, shape `(n,)`.
         hardware: Description of the device of each column, `(columns, HARDWARE_FEATURES)`, for a
             hardware-conditioned model.
+        groups: Group of each graph, shape `(n,)`: a batch has graphs of one group only, such as of
+            one space, whose graphs are of similar size and known on the same devices.
     """
 
     graphs: Sequence[Graph]
     targets: Tensor
     weights: Tensor
     hardware: Tensor | None = None
+    groups: Tensor | None = None
 
     def select(self, indices: Sequence[int]) -> Examples:
         """The examples at these positions."""
@@ -67,6 +70,7 @@ class Examples:
             self.targets[chosen],
             self.weights[chosen],
             self.hardware,
+            None if self.groups is None else self.groups[chosen],
         )
 
 
@@ -83,6 +87,8 @@ class TrainingConfig:
             error (NN-Former's ranking loss).
         device_dropout: Share of device columns a step whose learned vector is hidden, so that the
             description alone has to serve.
+        columns_a_step: At most so many of the columns that are known of a batch's graphs, drawn
+            anew each step; None for all.
         patience: Epochs without a better validation loss before it stops.
         seed: Decides initial weights, order and dropout; a resumed run continues the same sequence.
         loss: One of `losses.LOSSES`.
@@ -105,6 +111,7 @@ class TrainingConfig:
     weight_decay: float = 0.05
     rank_weight: float = 0.2
     device_dropout: float = 0.3
+    columns_a_step: int | None = None
     patience: int = 30
     seed: int = 0
     loss: str = "squared"

@@ -42,9 +42,16 @@ class Architecture:
 
 
 class SearchSpace(ABC):
-    """A stateless set of architectures. A random generator is always an argument."""
+    """A stateless set of architectures. A random generator is always an argument.
+
+    Attributes:
+        name: Name of the space.
+        whole_networks: Whether graphs are complete networks of ONNX operators (see `operators`), as
+            predictors of whole networks read them.
+    """
 
     name: str
+    whole_networks: bool = False
 
     @abstractmethod
     def distributions(self) -> dict[str, BaseDistribution]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from functools import cache
 
+from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.nb201 import CELL_EDGES, CELLS_A_STAGE, CHANNELS, NB201, OPS
 from nasplug.search_spaces.nb201 import TASKS as NB201_TASKS
 from nasplug.search_spaces.networks.builder import NetworkBuilder
 from nasplug.search_spaces.networks.family import Choices, Decision, Family, Task
 from nasplug.search_spaces.simplify import simplify
+from nasplug.search_spaces.space import Architecture
 
-__all__ = ["NASBENCH201"]
+__all__ = ["NASBENCH201", "network_as_written"]
 
 # The cell that the benchmark calls ResNet's: two convolutions with a skip connection around them.
 _RESNET = {
@@ -32,10 +34,10 @@ def _cells() -> NB201:
     return NB201()
 
 
-def _operation(net: NetworkBuilder, op: str, x: int) -> int | None:
-    """An edge's operation; None for zero."""
+def _operation(net: NetworkBuilder, op: str, x: int, zeros: bool) -> int | None:
+    """An edge's operation; None for zero, unless it is to be computed."""
     if op == "none":
-        return None
+        return net.zero(x) if zeros else None
     if op == "avg_pool_3x3":
         return net.avg_pool(x, 3, 1, padding=1)
     if op.startswith("nor_conv"):
@@ -43,13 +45,13 @@ def _operation(net: NetworkBuilder, op: str, x: int) -> int | None:
     return x
 
 
-def _cell(net: NetworkBuilder, x: int, chosen: Choices) -> int:
+def _cell(net: NetworkBuilder, x: int, chosen: Choices, zeros: bool) -> int:
     nodes: list[int | None] = [x]
     for node in range(1, 4):
         terms = []
         for source, given in enumerate(nodes):
             op = chosen[f"op_{source}_{node}"]
-            term = None if given is None else _operation(net, op, given)
+            term = None if given is None else _operation(net, op, given, zeros)
             if term is not None:
                 terms.append(term)
         nodes.append(net.add(*terms) if terms else None)
@@ -63,13 +65,13 @@ def _reduction(net: NetworkBuilder, x: int, channels: int) -> int:
     return net.add(net.conv(net.avg_pool(x, 2, 2), channels, bias=False), y)
 
 
-def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
+def _build(net: NetworkBuilder, chosen: Choices, classes: int, zeros: bool = False) -> int:
     x = net.conv(net.input, CHANNELS[0], 3)
     for stage, channels in enumerate(CHANNELS):
         if stage:
             x = _reduction(net, x, channels)
         for _ in range(CELLS_A_STAGE):
-            x = _cell(net, x, chosen)
+            x = _cell(net, x, chosen, zeros)
     x = net.relu(net.batch_norm(x))
     return net.linear(net.flatten(net.global_pool(x)), classes)
 
@@ -92,3 +94,20 @@ NASBENCH201 = Family(
     write=lambda chosen: _cells().from_params(chosen).text,
     read=lambda text: _cells().to_params(_cells().parse(text)),
 )
+
+
+def network_as_written(cell: Architecture, task: str | None = None) -> Graph:
+    """The network of a cell as the benchmark's own code runs it, one operator after the other.
+
+    Zero operations multiply by 0, so everything is computed, whether or not it can influence the
+    output. Latencies of the benchmark in a framework are those of this network; an exported one
+    (`nnlqp:nasbench201`) lacks what has no influence.
+
+    Args:
+        cell: An architecture of `nb201`.
+        task: One of `nb201`'s tasks; the first if it is left out.
+    """
+    size = NB201_TASKS[task or next(iter(NB201_TASKS))]
+    where = Task(*size)
+    net = NetworkBuilder(where.side)
+    return net.graph(_build(net, _cells().to_params(cell), where.classes, zeros=True))

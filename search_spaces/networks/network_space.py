@@ -40,6 +40,8 @@ class NetworkSpace(SearchSpace):
         name: Name of the space; the family's if it is left out.
     """
 
+    whole_networks = True
+
     def __init__(self, family: Family, name: str | None = None) -> None:
         self.family = family
         self.name = name or family.name

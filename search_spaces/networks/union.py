@@ -34,6 +34,8 @@ class NetworkUnion(SearchSpace):
         spaces: The families' spaces, by the families' names.
     """
 
+    whole_networks = True
+
     def __init__(self, name: str, spaces: Sequence[NetworkSpace]) -> None:
         self.name = name
         self.spaces = {one.family.name: one for one in spaces}
@@ -84,7 +86,7 @@ class NetworkUnion(SearchSpace):
             raise InputError(f"parameter {FAMILY!r} is missing; {self.name} needs one of {known}")
         one = self._space(params[FAMILY])
         prefix = f"{one.family.name}."
-        own = {n.removeprefix(prefix): v for n, v in params.items() if n.startswith(prefix)}
+        own = {n.removeprefix(prefix): params[n] for n in params if n.startswith(prefix)}
         return self._wrap(one.from_params(own))
 
     def _space(self, family: Any) -> NetworkSpace:

@@ -1,0 +1,560 @@
+"""Latency of any whole network on any described device, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nasplug.predictors.calibration import LEVELS, conformal_quantiles
+from nasplug.predictors.checkpoint import Checkpoint, config_fields, load_weights, save_checkpoint
+from nasplug.predictors.device_similarity import similar_devices
+from nasplug.predictors.ensemble import member_tensors, unique_graphs
+from nasplug.predictors.familiarity import Familiarity
+from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.hardware_features import HARDWARE_FEATURES, hardware_features
+from nasplug.predictors.language import embed_texts, hardware_text
+from nasplug.predictors.latency import DeviceBatch, device_group
+from nasplug.predictors.operator_features import operator_kinds
+from nasplug.predictors.prediction import NotFittedError, Prediction
+from nasplug.predictors.roofline import peak_rates
+from nasplug.predictors.roofline_transformer import RooflineTransformer, RooflineTransformerConfig
+from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult, train
+from nasplug.search_spaces import Graph, InputError
+from nasplug.search_spaces.costs import FLOAT_BYTES
+
+__all__ = ["NetworkLatency", "NetworkLatencyConfig", "Setting", "describe"]
+
+Array = NDArray[np.float64]
+
+# Words of a runtime that say how it computes.
+_HALF = frozenset({"amp", "fp16", "half"})
+_COMPILED = frozenset({"compiled", "dynamo", "onnxruntime", "tensorrt"})
+_CHANNELS_LAST = frozenset({"nhwc"})
+NUMBERS = HARDWARE_FEATURES + 3
+TEXT_MODEL = "wordllama"
+TEXT = 256
+# Nodes and columns that are scored at once.
+NODES, COLUMNS = 20_000, 8
+# Kinds of operators that fewer networks have are left to what is common to all.
+FEWEST_NETWORKS = 5
+
+
+@dataclass(frozen=True)
+class Setting(DeviceBatch):
+    """What a latency is measured on: a device, a batch size, and how the network is run.
+
+    Attributes:
+        runtime: Words such as `"amp nhwc"`; `""` for float32 in a framework's usual way.
+    """
+
+    runtime: str = ""
+
+    @property
+    def key(self) -> str:
+        """`name@batch`, and the runtime after a space if there is one."""
+        return f"{self.hardware.name}@{self.batch_size} {self.runtime}".strip()
+
+
+def runtime_of(column: DeviceBatch) -> str:
+    """The runtime of a column; a plain `DeviceBatch` has the usual one."""
+    return column.runtime if isinstance(column, Setting) else ""
+
+
+def describe(column: DeviceBatch, text: bool = True) -> NDArray[np.float32]:
+    """A column as the network reads it: rates, numbers, and the text of the description.
+
+    Args:
+        column: A device at a batch size, or a `Setting`.
+        text: Whether the language model's vector of `language.hardware_text` follows.
+
+    Returns:
+        Operations a ms, bytes a ms, images, bytes a number; then `hardware_features`, and whether
+        half precision, a compiler and channels-last are used; then the vector.
+    """
+    words = set(runtime_of(column).split())
+    half = bool(words & _HALF)
+    rates = (*peak_rates(column.hardware, half), column.batch_size, FLOAT_BYTES / (1 + half))
+    flags = [float(bool(words & kind)) for kind in (_HALF, _COMPILED, _CHANNELS_LAST)]
+    parts = [rates, hardware_features(column.hardware, column.batch_size), flags]
+    if text:
+        said = hardware_text(column.hardware, "FP16" if half else "FP32")
+        parts.append(embed_texts([said], TEXT_MODEL)[0])
+    return np.concatenate([np.asarray(part, dtype=np.float32) for part in parts])
+
+
+@dataclass(frozen=True)
+class NetworkLatencyConfig:
+    """Sizes and training of a `NetworkLatency`.
+
+    Attributes:
+        members: Networks in the ensemble.
+        text: Whether the description of a device is read as text, too.
+        similar: Share of the measured columns that an unknown one is like in what is said of it.
+        smallest_ms: Latencies below are degenerate measurements and are left out, in ms.
+        calibration_share: Share of each group's graphs kept for calibration.
+        validation_share: Share of the rest that chooses each member's epoch.
+        training: How each member is trained; member k has `seed + k`.
+        options: Fields of `RooflineTransformerConfig` that differ from the usual ones.
+    """
+
+    members: int = 1
+    text: bool = True
+    similar: float = 0.5
+    smallest_ms: float = 0.1
+    calibration_share: float = 0.15
+    validation_share: float = 0.05
+    training: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(
+            epochs=30,
+            batch_size=8,
+            learning_rate=4e-3,
+            weight_decay=0.01,
+            rank_weight=0.0,
+            device_dropout=0.3,
+            columns_a_step=8,
+            loss="robust",
+        )
+    )
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class NetworkLatency:
+    """Latency of whole networks on devices: a sum over operators (see `RooflineTransformer`).
+
+    A prediction for a device and batch size that was measured, and a network like those measured
+    there, has the residuals of held-out ones. For a network unlike them, and for a device that was
+    not measured, there are the residuals of left-out groups and devices (`set_widths`).
+    """
+
+    kind = "latency"
+    targets = ("latency",)
+    # Any network of ONNX operators, of whatever space.
+    whole_networks = True
+
+    def __init__(self, config: NetworkLatencyConfig | None = None, backend: str = "auto") -> None:
+        self.config = config or NetworkLatencyConfig()
+        self.backend = backend
+        self._models: list[RooflineTransformer] = []
+        self._columns: tuple[tuple[str, str], ...] = ()
+        # The columns as the network reads them.
+        self._known = np.zeros((0, 0), dtype=np.float32)
+        self._familiar: Familiarity | None = None
+        # (group, column key) -> residual quantiles; column "" for all columns of the group.
+        self._residuals: dict[tuple[str, str], Array] = {}
+        self._widths: dict[str, Array] = {}
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Keys of the measured columns, `name@batch` or `name@batch runtime`."""
+        return tuple(key for key, _ in self._columns)
+
+    def fit(
+        self,
+        graphs: Sequence[Graph],
+        targets: Array,
+        hardware: Sequence[DeviceBatch] | None = None,
+        *,
+        groups: Sequence[str] | None = None,
+        folder: str | Path | None = None,
+        progress: bool | None = None,
+        report: Callable[[TrainingResult], None] | None = None,
+    ) -> None:
+        """Learn from measured latencies.
+
+        Args:
+            graphs: Whole networks in random order; part of each group validates and calibrates.
+            targets: Latencies in ms, shape `(graphs, columns)`; NaN where unknown.
+            hardware: Device, batch size and runtime of each column.
+            groups: Group of each graph, such as its space; one group if left out. The graphs of a
+                group should be known on the same columns.
+            folder: Where members keep their training state to be resumed.
+            progress: Whether to show progress bars.
+            report: Called with each member's training result.
+
+        Raises:
+            InputError: If shapes do not fit, two columns have one key, or there are too few graphs.
+        """
+        columns = list(hardware or ())
+        values = np.asarray(targets, dtype=np.float64)
+        if not columns or values.shape != (len(graphs), len(columns)):
+            raise InputError(
+                f"latencies have shape {values.shape}, expected ({len(graphs)}, {len(columns)}): "
+                "a row a graph and a column a device"
+            )
+        keys = [column.key for column in columns]
+        if len(set(keys)) < len(keys):
+            raise InputError(f"two columns are {max(keys, key=keys.count)}; join them")
+        names = list(groups) if groups is not None else ["all"] * len(graphs)
+        with np.errstate(invalid="ignore"):
+            logs = np.where(values >= self.config.smallest_ms, np.log(values), np.nan)
+        learn, check, hold = self._split(names)
+        if min(len(learn), len(check), len(hold)) == 0:
+            raise InputError(f"{len(graphs)} graphs are too few to train and calibrate on")
+        config = RooflineTransformerConfig(
+            vocabulary=_common_kinds([graphs[k] for k in learn]),
+            devices=tuple(column.hardware.name for column in columns),
+            text=TEXT if self.config.text else 0,
+            numbers=NUMBERS,
+            **self.config.options,
+        )
+        described = self._described(columns)
+        order = {name: k for k, name in enumerate(dict.fromkeys(names))}
+        self._columns = tuple((c.key, _fingerprint(c)) for c in columns)
+        self._known = described.numpy()
+        models = []
+        for member in range(self.config.members):
+            recipe = _with_seed(self.config.training, member)
+            with torch.random.fork_rng():
+                torch.manual_seed(recipe.seed)
+                model = RooflineTransformer(config, self.backend)
+            every = Examples(
+                model.prepare(graphs),
+                torch.tensor(logs, dtype=torch.float32),
+                torch.ones(len(graphs)),
+                described,
+                torch.tensor([order[name] for name in names]),
+            )
+            place = None if folder is None else Path(folder, f"member-{member}")
+            result = train(
+                model,
+                every.select(learn),
+                every.select(check),
+                recipe,
+                folder=place,
+                progress=progress,
+            )
+            if report is not None:
+                report(result)
+            models.append(model)
+        self._models = models
+        self._familiar = Familiarity.of(
+            [graphs[k] for k in learn], [names[k] for k in learn], models[0].config.vocabulary
+        )
+        self._calibrate([graphs[k] for k in hold], logs[hold], [names[k] for k in hold], columns)
+
+    def _split(self, names: Sequence[str]) -> tuple[list[int], list[int], list[int]]:
+        """Positions to learn from, to choose the epoch by, and to calibrate on; of each group."""
+        learn: list[int] = []
+        check: list[int] = []
+        hold: list[int] = []
+        for name in dict.fromkeys(names):
+            own = [k for k, other in enumerate(names) if other == name]
+            held = round(self.config.calibration_share * len(own))
+            checked = max(1, round(self.config.validation_share * (len(own) - held)))
+            rest = len(own) - held - checked
+            learn += own[:rest]
+            check += own[rest : rest + checked]
+            hold += own[rest + checked :]
+        return learn, check, hold
+
+    def _calibrate(
+        self,
+        graphs: Sequence[Graph],
+        logs: Array,
+        names: Sequence[str],
+        columns: Sequence[DeviceBatch],
+    ) -> None:
+        residuals = logs - self.log_latency(graphs, columns)
+        self._residuals = {}
+        for name in dict.fromkeys(names):
+            rows = residuals[[k for k, other in enumerate(names) if other == name]]
+            for k, column in enumerate(columns):
+                known = rows[:, k][np.isfinite(rows[:, k])]
+                if len(known):
+                    self._residuals[name, column.key] = conformal_quantiles(known)
+
+    def set_widths(self, residuals: Mapping[str, Array]) -> None:
+        """Tell how wrong predictions are where nothing was measured.
+
+        Args:
+            residuals: Quantiles at `calibration.LEVELS` of log(truth) − log(prediction), of each
+                `device_group`: `"zero-shot <group>"` of devices that were left out of training,
+                `"unfamiliar <group>"` of groups of networks that were left out.
+        """
+        self._widths = {name: np.asarray(r, np.float64) for name, r in residuals.items()}
+
+    def _fitted(self) -> list[RooflineTransformer]:
+        if not self._models:
+            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
+        return self._models
+
+    def _described(self, columns: Sequence[DeviceBatch]) -> torch.Tensor:
+        return torch.from_numpy(np.stack([describe(c, self.config.text) for c in columns]))
+
+    def _places(self, columns: Sequence[DeviceBatch]) -> torch.Tensor:
+        """Where the network finds its learned vectors of columns."""
+        known = {column: k for k, column in enumerate(self._columns)}
+        devices = {fingerprint.split("|")[0] for _, fingerprint in self._columns}
+        model = self._fitted()[0]
+        places = []
+        for column in columns:
+            own = column.key, _fingerprint(column)
+            if own in known:
+                places.append(known[own])
+            elif own[1].split("|")[0] in devices:
+                places.append(model.device_place(column.hardware.name))
+            else:
+                # A user's own entry under a known name is another device.
+                places.append(-1)
+        return torch.tensor(places, dtype=torch.long)
+
+    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
+        """Natural logarithm of the latency in ms, shape `(graphs, columns)`, without intervals.
+
+        A column that was not measured is what the network says of its description, averaged with
+        what the measured columns that are like it say (`device_similarity`).
+
+        Raises:
+            NotFittedError: If nothing was learned or loaded.
+        """
+        self._fitted()
+        places = self._places(columns)
+        result = self._scores(graphs, self._described(columns), places)
+        unknown = [k for k, place in enumerate(places.tolist()) if place < 0]
+        if unknown and self.config.similar:
+            said = self._scores(
+                graphs, torch.from_numpy(self._known), torch.arange(len(self._known))
+            )
+            for k in unknown:
+                own = describe(columns[k], False)
+                weights, shifts = similar_devices(own, list(self._known[:, : len(own)]))
+                alike = (said + shifts) @ weights
+                result[:, k] += self.config.similar * (alike - result[:, k])
+        return result
+
+    @torch.inference_mode()
+    def _scores(
+        self, graphs: Sequence[Graph], described: torch.Tensor, places: torch.Tensor
+    ) -> Array:
+        """What the networks say, shape `(graphs, columns)`."""
+        models = self._models
+        distinct, inverse = unique_graphs(models[0].prepare(graphs))
+        order = sorted(range(len(distinct)), key=lambda k: len(distinct[k]))
+        result = np.zeros((len(distinct), len(described)))
+        for part in _chunks(order, [len(graph) for graph in distinct]):
+            batch = models[0].collate([distinct[k] for k in part])
+            for start in range(0, len(described), COLUMNS):
+                cut = slice(start, start + COLUMNS)
+                said = [model(batch, described[cut], places[cut]) for model in models]
+                result[part, cut] = torch.stack(said).mean(0).double().numpy()
+        return result[inverse]
+
+    def setting(self, hardware: Hardware, batch_size: int = 1) -> Setting:
+        """The setting that is meant by a device and a batch size.
+
+        The usual runtime, unless the device was measured at this batch size in another one only.
+        """
+        usual = Setting(hardware, batch_size)
+        if usual.key in self.devices:
+            return usual
+        for key, fingerprint in self._columns:
+            start, _, runtime = key.partition(f"{usual.key} ")
+            other = Setting(hardware, batch_size, runtime)
+            if not start and runtime and fingerprint == _fingerprint(other):
+                return other
+        return usual
+
+    def predict(
+        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
+    ) -> Prediction:
+        """Predict latency in ms.
+
+        Args:
+            graphs: Any number of whole networks.
+            hardware: The device; required.
+            batch_size: Images a forward pass.
+
+        Returns:
+            One column; its evidence is `"measured"` if the device was measured at this batch size,
+            else `"zero-shot"`. Networks unlike those measured have wider intervals.
+
+        Raises:
+            InputError: If no device is given, or the batch size is out of range.
+            NotFittedError: If nothing was learned or loaded.
+        """
+        if hardware is None:
+            raise InputError("a latency needs a device; name one as hardware")
+        column = self.setting(hardware, batch_size)
+        center = self.log_latency(graphs, [column])[:, 0]
+        groups = self.groups(graphs, column)
+        quantiles = {name: self._quantiles(name, column) for name in dict.fromkeys(groups)}
+        known = (column.key, _fingerprint(column)) in self._columns
+        shape, middle, width = _joined(list(quantiles.values()))
+        place = {name: k for k, name in enumerate(quantiles)}
+        rows = np.array([place[name] for name in groups], dtype=np.intp)
+        return Prediction(
+            self.targets,
+            ("ms",),
+            (center + middle[rows])[:, None],
+            width[rows][:, None],
+            LEVELS,
+            shape[:, None],
+            (True,),
+            evidence="measured" if known else "zero-shot",
+        )
+
+    def groups(self, graphs: Sequence[Graph], column: DeviceBatch) -> list[str]:
+        """For each graph the group of networks measured on a column that it is like, or `""`."""
+        assert self._familiar is not None
+        measured = [name for name, key in self._residuals if key == column.key]
+        if (column.key, _fingerprint(column)) not in self._columns:
+            # The device is unknown: what counts is whether such networks are known at all.
+            measured = self._familiar.names
+        return self._familiar(graphs, measured)
+
+    def _quantiles(self, group: str, column: DeviceBatch) -> Array:
+        """Residual quantiles for networks of a group (`""`: of none) on a column."""
+        measured = (column.key, _fingerprint(column)) in self._columns
+        if measured and group:
+            return self._residuals[group, column.key]
+        kind = device_group(column.hardware)
+        wanted = [] if measured else [f"zero-shot {kind}"]
+        wanted += [] if group else [f"unfamiliar {kind}"]
+        found = [self._widths[name] for name in wanted if name in self._widths]
+        if len(found) < len(wanted):
+            what = (
+                f"{column.key} was not measured"
+                if not measured
+                else f"a network is unlike those measured on {column.key}"
+            )
+            raise InputError(
+                f"{what}, and this predictor has not learned how wrong it is then; "
+                f"measured are {', '.join(self.devices)}"
+            )
+        return max(found, key=lambda quantiles: float(np.ptp(quantiles)))
+
+    @torch.inference_mode()
+    def explain(self, graph: Graph, hardware: Hardware, batch_size: int = 1) -> tuple[Array, float]:
+        """How the predicted latency is made up.
+
+        Args:
+            graph: A whole network.
+            hardware: The device.
+            batch_size: Images a forward pass.
+
+        Returns:
+            Time of each node in ms, shape `(nodes,)`, and the time of no node; together they are
+            the predicted mean.
+        """
+        models = self._fitted()
+        column = self.setting(hardware, batch_size)
+        batch = models[0].collate(models[0].prepare([graph]))
+        described, places = self._described([column]), self._places([column])
+        times = [model.node_times(batch, described, places) for model in models]
+        nodes = torch.stack([t for t, _ in times]).mean(0)[:, 0].double().numpy()
+        rest = float(torch.stack([o for _, o in times]).mean())
+        mean = float(self.predict([graph], hardware, batch_size).mean[0, 0])
+        scale = mean / (nodes.sum() + rest)
+        return nodes * scale, rest * scale
+
+    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
+        """Write `<path>.safetensors` and its card; `about` is added to the card."""
+        models = self._fitted()
+        assert self._familiar is not None
+        tensors = member_tensors(models)
+        tensors |= {f"familiar.{name}": value for name, value in self._familiar.tensors().items()}
+        tensors |= {f"widths.{name}": value for name, value in self._widths.items()}
+        known = list(self._residuals)
+        tensors["known"] = self._known
+        tensors["residuals"] = np.stack([self._residuals[pair] for pair in known])
+        card = {
+            "predictor": "network-latency",
+            "config": asdict(self.config),
+            "model": asdict(models[0].config),
+            "columns": [list(column) for column in self._columns],
+            "residuals": [list(pair) for pair in known],
+            "groups": self._familiar.names,
+            **(about or {}),
+        }
+        save_checkpoint(path, tensors, card)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> NetworkLatency:
+        """The predictor that a checkpoint holds.
+
+        Raises:
+            InputError: If the card or the weights do not fit this class.
+        """
+        card = checkpoint.card
+        try:
+            stored = dict(card["config"])
+            training = TrainingConfig(**stored.pop("training"))
+            predictor = cls(NetworkLatencyConfig(**stored, training=training), backend)
+            config = RooflineTransformerConfig(**config_fields(card["model"]))
+            for member in range(predictor.config.members):
+                model = RooflineTransformer(config, backend)
+                load_weights(model, checkpoint.section(f"model-{member}"))
+                predictor._models.append(model)
+            predictor._columns = tuple((str(a), str(b)) for a, b in card["columns"])
+            predictor._known = checkpoint.tensors["known"]
+            rows = checkpoint.tensors["residuals"]
+            predictor._residuals = {
+                (str(a), str(b)): np.asarray(row, np.float64)
+                for (a, b), row in zip(card["residuals"], rows, strict=True)
+            }
+            predictor._familiar = Familiarity.restored(
+                checkpoint.section("familiar"), card["groups"], config.vocabulary
+            )
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"the card does not describe a latency predictor: {error}") from None
+        predictor._widths = checkpoint.section("widths")
+        return predictor
+
+
+def _common_kinds(graphs: Sequence[Graph]) -> tuple[str, ...]:
+    """Kinds of operators that several networks have."""
+    counts: dict[str, int] = {}
+    for graph in graphs:
+        for kind in set(operator_kinds(graph)):
+            counts[kind] = counts.get(kind, 0) + 1
+    return tuple(sorted(kind for kind, count in counts.items() if count >= FEWEST_NETWORKS))
+
+
+def _fingerprint(column: DeviceBatch) -> str:
+    """The description of a column as text: the device, `|`, and the setting."""
+    device = " ".join(f"{value:.4f}" for value in hardware_features(column.hardware, 1))
+    return f"{device} {hardware_text(column.hardware)}|{column.batch_size} {runtime_of(column)}"
+
+
+def _with_seed(training: TrainingConfig, member: int) -> TrainingConfig:
+    from dataclasses import replace
+
+    return replace(training, seed=training.seed + member)
+
+
+def _chunks(order: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
+    """Consecutive parts of `order` of at most `NODES` nodes, or of one graph."""
+    parts: list[list[int]] = []
+    nodes = 0
+    for k in order:
+        if not parts or nodes + sizes[k] > NODES:
+            parts.append([])
+            nodes = 0
+        parts[-1].append(k)
+        nodes += sizes[k]
+    return parts
+
+
+def _joined(quantiles: Sequence[Array]) -> tuple[Array, Array, Array]:
+    """One shape for several distributions of residuals, and the median and width of each.
+
+    Returns:
+        Quantiles of median 0 whose central 90 % interval has half-width 1, shape `(q,)`; medians
+        and half-widths, `(distributions,)` each.
+    """
+    if not quantiles:
+        return np.linspace(-1.0, 1.0, len(LEVELS)), np.zeros(0), np.zeros(0)
+    low, middle, high = (
+        np.array([np.interp(level, LEVELS, q) for q in quantiles]) for level in (0.05, 0.5, 0.95)
+    )
+    width = np.maximum((high - low) / 2, 1e-6)
+    normal = [(q - m) / w for q, m, w in zip(quantiles, middle, width, strict=True)]
+    return np.mean(normal, axis=0), middle, width

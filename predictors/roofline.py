@@ -1,0 +1,58 @@
+"""What a data sheet says of an operator's time: the roofline (Williams et al., CACM 2009)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.predictors.hardware import Hardware
+from nasplug.search_spaces import Graph
+from nasplug.search_spaces.costs import FLOAT_BYTES
+
+__all__ = ["peak_rates", "roofline_ms", "roofline_parts"]
+
+Array = NDArray[np.float64]
+
+
+def peak_rates(hardware: Hardware, half: bool = False) -> tuple[float, float]:
+    """Operations and bytes a ms that the data sheet promises.
+
+    Args:
+        hardware: The device.
+        half: Whether the network runs in half precision, which counts at the fp16 rate if that is
+            the higher one.
+    """
+    fp32 = hardware.peak_tflops["fp32"]
+    peak = max(hardware.peak_tflops.get("fp16", fp32), fp32) if half else fp32
+    return peak * 1e9, hardware.memory_bandwidth_gbs * 1e6
+
+
+def roofline_ms(graph: Graph, hardware: Hardware, batch_size: int = 1, half: bool = False) -> Array:
+    """Time of each node in ms: arithmetic or memory, whichever is slower; shape `(nodes,)`.
+
+    Arguments as those of `roofline_parts`.
+    """
+    compute, memory = roofline_parts(graph, hardware, batch_size, half)
+    result: Array = np.maximum(compute, memory)
+    return result
+
+
+def roofline_parts(
+    graph: Graph, hardware: Hardware, batch_size: int = 1, half: bool = False
+) -> tuple[Array, Array]:
+    """Times in ms that each node's arithmetic and its memory traffic take, `(nodes,)` each.
+
+    A multiply-accumulate counts as two operations. Activations are moved once an image, parameters
+    once a batch.
+
+    Args:
+        graph: Any graph with costs.
+        hardware: The device.
+        batch_size: Images a forward pass.
+        half: See `peak_rates`; bytes then count half.
+    """
+    operations, moved = peak_rates(hardware, half)
+    weights = FLOAT_BYTES * graph.attribute("params")
+    activations = np.maximum(graph.attribute("bytes") - weights, 0)
+    traffic = (activations * batch_size + weights) / (2 if half else 1)
+    return 2 * graph.attribute("flops") * batch_size / operations, traffic / moved

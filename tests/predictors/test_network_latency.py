@@ -1,0 +1,240 @@
+"""Latency of whole networks as a sum over operators, on measured networks."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from nasplug import InputError, datasets, hardware
+from nasplug.predictors import NotFittedError, Predictor
+from nasplug.predictors.calibration import LEVELS
+from nasplug.predictors.checkpoint import load_checkpoint
+from nasplug.predictors.familiarity import Familiarity
+from nasplug.predictors.network_latency import (
+    NetworkLatency,
+    NetworkLatencyConfig,
+    Setting,
+    describe,
+)
+from nasplug.predictors.registry import restore
+from nasplug.predictors.relabeling import relabeled
+from nasplug.predictors.roofline import roofline_ms, roofline_parts
+from nasplug.predictors.training import TrainingConfig
+from nasplug.search_spaces import Graph, space
+
+TITAN = Setting(hardware("Titan RTX"), 64)
+PI = Setting(hardware("Raspberry Pi 4"), 1)
+ROWS = np.random.default_rng(4).permutation(5000)[:240]
+LEARN, REST = slice(0, 160), slice(160, 240)
+RECIPE = TrainingConfig(
+    epochs=12,
+    batch_size=8,
+    learning_rate=6e-3,
+    rank_weight=0.0,
+    columns_a_step=2,
+    loss="robust",
+)
+CONFIG = NetworkLatencyConfig(
+    training=RECIPE, calibration_share=0.2, options={"dim": 32, "num_layers": 1}
+)
+
+
+@pytest.fixture(scope="module")
+def networks(mirror):
+    table = datasets.load("fbnet-latency").iloc[ROWS]
+    fbnet = space("fbnet")
+    graphs = [fbnet.to_graph(fbnet.parse(text)) for text in table["arch"]]
+    return graphs, table[[TITAN.key, PI.key]].to_numpy()
+
+
+@pytest.fixture(scope="module")
+def fitted(networks):
+    graphs, latencies = networks
+    predictor = NetworkLatency(CONFIG)
+    groups = [f"half {k % 2}" for k in range(160)]
+    predictor.fit(graphs[LEARN], latencies[LEARN], [TITAN, PI], groups=groups)
+    wide = np.interp(LEVELS, [0.05, 0.95], [-1.0, 1.0])
+    predictor.set_widths(
+        {f"{what} {kind}": wide * factor for what, factor in (("zero-shot", 1), ("unfamiliar", 2))
+         for kind in ("gpu", "other")}
+    )  # fmt: skip
+    return predictor
+
+
+def test_it_predicts_networks_that_it_has_not_seen(fitted, networks):
+    graphs, latencies = networks
+    assert isinstance(fitted, Predictor)
+    for k, column in enumerate((TITAN, PI)):
+        said = fitted.predict(graphs[REST], column.hardware, column.batch_size)
+        truth = latencies[REST, k]
+        assert np.abs(said.mean[:, 0] / truth - 1).mean() < 0.05
+        assert spearmanr(said.mean[:, 0], truth)[0] > 0.9
+        inside = (truth >= said.lower[:, 0]) & (truth <= said.upper[:, 0])
+        assert 0.75 < inside.mean() < 1
+        assert said.evidence == "measured"
+
+
+def test_parts_of_a_latency_sum_to_it(fitted, networks):
+    graph = networks[0][-1]
+    times, rest = fitted.explain(graph, PI.hardware)
+    mean = fitted.predict([graph], PI.hardware).mean[0, 0]
+    assert times.shape == (len(graph),)
+    assert (times >= 0).all()
+    assert rest >= 0
+    assert math.isclose(times.sum() + rest, mean, rel_tol=1e-5)
+    # On a small processor convolutions take the time, not the output node.
+    assert graph.ops[int(times.argmax())] == "Conv"
+
+
+def test_the_order_of_the_nodes_does_not_count(fitted, networks):
+    graphs = networks[0][-5:]
+    rng = np.random.default_rng(0)
+    said = fitted.log_latency(graphs, [TITAN, PI])
+    again = fitted.log_latency([relabeled(graph, rng) for graph in graphs], [TITAN, PI])
+    np.testing.assert_allclose(said, again, atol=1e-5)
+
+
+def test_a_device_or_batch_that_was_not_measured_is_zero_shot(fitted, networks):
+    graphs = networks[0][-5:]
+    for device, batch in ((hardware("RTX 3090"), 1), (TITAN.hardware, 32)):
+        said = fitted.predict(graphs, device, batch)
+        assert said.evidence == "zero-shot"
+        np.testing.assert_allclose(said.upper / said.lower, np.exp(2.0), rtol=1e-6)
+
+
+def test_a_network_unlike_the_measured_has_a_wide_interval(fitted, networks):
+    vgg = space("nnlqp:vgg")
+    graphs = [networks[0][-1], vgg.to_graph(vgg.standard)]
+    said = fitted.predict(graphs, PI.hardware)
+    factor = (said.upper / said.lower)[:, 0]
+    assert said.evidence == "measured"
+    assert factor[0] < 1.6
+    assert math.isclose(factor[1], np.exp(4.0), rel_tol=1e-6)
+    assert [bool(g) for g in fitted.groups(graphs, PI)] == [True, False]
+
+
+def test_own_device_under_a_known_name_is_another_device(fitted, networks):
+    from dataclasses import replace
+
+    mine = replace(TITAN.hardware, memory_bandwidth_gbs=10.0)
+    assert fitted.predict(networks[0][-2:], mine, 64).evidence == "zero-shot"
+
+
+def test_without_widths_it_refuses_what_it_cannot_bound(networks):
+    graphs, latencies = networks
+    predictor = NetworkLatency(CONFIG.__class__(
+        training=TrainingConfig(epochs=1, rank_weight=0.0), options={"dim": 8, "num_layers": 0}
+    ))  # fmt: skip
+    with pytest.raises(NotFittedError):
+        predictor.predict(graphs[:1], PI.hardware)
+    predictor.fit(graphs[:60], latencies[:60], [TITAN, PI])
+    with pytest.raises(InputError, match="GTX 1080 Ti@1 was not measured"):
+        predictor.predict(graphs[:1], hardware("GTX 1080 Ti"))
+    with pytest.raises(InputError, match="needs a device"):
+        predictor.predict(graphs[:1])
+
+
+def test_a_stored_predictor_says_the_same(fitted, networks, tmp_path):
+    graphs = networks[0][REST][:7]
+    fitted.save(tmp_path / "mine", {"space": "fbnet"})
+    again = restore(load_checkpoint(tmp_path / "mine"))
+    for device, batch in ((TITAN.hardware, 64), (hardware("T4"), 8)):
+        said, told = (p.predict(graphs, device, batch) for p in (fitted, again))
+        for end in ("mean", "lower", "upper"):
+            np.testing.assert_allclose(getattr(said, end), getattr(told, end), rtol=1e-5)
+    assert again.devices == fitted.devices == (TITAN.key, PI.key)
+
+
+def test_bad_columns_are_refused(networks):
+    graphs, latencies = networks
+    predictor = NetworkLatency(CONFIG)
+    with pytest.raises(InputError, match=r"shape \(10, 1\), expected \(10, 2\)"):
+        predictor.fit(graphs[:10], latencies[:10, :1], [TITAN, PI])
+    with pytest.raises(InputError, match="two columns are Titan RTX@64"):
+        predictor.fit(graphs[:10], latencies[:10], [TITAN, TITAN])
+
+
+def test_a_setting_of_another_runtime_is_found_by_device_and_batch(networks):
+    graphs, latencies = networks
+    amp = Setting(hardware("RTX 3090"), 128, "amp nhwc")
+    predictor = NetworkLatency(NetworkLatencyConfig(
+        training=TrainingConfig(epochs=1, rank_weight=0.0), options={"dim": 8, "num_layers": 0}
+    ))  # fmt: skip
+    predictor.fit(graphs[:60], latencies[:60, :1], [amp])
+    assert amp.key == "RTX 3090@128 amp nhwc"
+    assert predictor.setting(amp.hardware, 128) == amp
+    assert predictor.setting(amp.hardware, 1) == Setting(amp.hardware, 1)
+    assert predictor.predict(graphs[-1:], amp.hardware, 128).evidence == "measured"
+
+
+def test_a_description_has_the_rates_first():
+    device = hardware("RTX 3090")
+    rates = describe(Setting(device, 16), text=False)[:4]
+    np.testing.assert_allclose(
+        rates, [device.peak_tflops["fp32"] * 1e9, device.memory_bandwidth_gbs * 1e6, 16, 4],
+        rtol=1e-6,
+    )  # fmt: skip
+    half = describe(Setting(device, 16, "amp"), text=False)
+    assert half[0] > 2 * rates[0]
+    assert half[3] == 2
+
+
+conv = Graph(
+    ("Input", "Conv", "Output"),
+    ((0, 1), (1, 2)),
+    np.array([[0.0] * 10, [3, 1, 1, 8, 8, 4, 4, 9216, 584, 4 * (128 + 128 + 584)], [0.0] * 10]),
+)
+
+
+def test_the_roofline_is_the_slower_of_arithmetic_and_memory():
+    device = hardware("RTX 3090")
+    compute, memory = roofline_parts(conv, device, 2)
+    assert math.isclose(compute[1], 2 * 9216 * 2 / (device.peak_tflops["fp32"] * 1e9))
+    # Activations count once an image, parameters once a batch.
+    moved = 4 * (256 * 2 + 584)
+    assert math.isclose(memory[1], moved / (device.memory_bandwidth_gbs * 1e6))
+    np.testing.assert_array_equal(roofline_ms(conv, device, 2), np.maximum(compute, memory))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 512))
+def test_a_larger_batch_takes_longer_by_the_roofline(batch):
+    device = hardware("Raspberry Pi 4")
+    assert (roofline_ms(conv, device, batch + 1) >= roofline_ms(conv, device, batch)).all()
+
+
+def test_networks_are_recognised_by_what_they_are_made_of():
+    rng = np.random.default_rng(0)
+    parts = {name: space(f"nnlqp:{name}") for name in ("vgg", "mobilenetv2")}
+    graphs, names = [], []
+    for name, where in parts.items():
+        for _ in range(40):
+            graphs.append(where.to_graph(where.sample(rng)))
+            names.append(name)
+    kinds = sorted({op for graph in graphs for op in graph.ops})
+    familiar = Familiarity.of(graphs, names, kinds)
+    fresh = [where.to_graph(where.sample(rng)) for where in parts.values()]
+    assert familiar(fresh, ["vgg", "mobilenetv2"]) == ["vgg", "mobilenetv2"]
+    assert familiar(fresh, ["vgg"]) == ["vgg", ""]
+    resnet = space("nnlqp:googlenet")
+    assert familiar([resnet.to_graph(resnet.standard)], familiar.names) == [""]
+    again = Familiarity.restored(familiar.tensors(), familiar.names, kinds)
+    assert again(fresh, again.names) == ["vgg", "mobilenetv2"]
+    assert familiar(fresh, []) == ["", ""]
+
+
+def test_batches_of_groups_hold_one_group_each():
+    from nasplug.predictors.fitting import _Batches
+    from nasplug.predictors.training import Examples
+
+    groups = torch.tensor([0, 1, 0, 1, 1, 0, 1])
+    examples = Examples([conv] * 7, torch.zeros(7, 1), torch.ones(7), None, groups)
+    batches = _Batches(examples, 2, seed=0)
+    seen = list(batches)
+    assert len(batches) == len(seen) == 4
+    assert sorted(k for batch in seen for k in batch) == list(range(7))
+    assert all(len(set(groups[batch].tolist())) == 1 for batch in seen)
