@@ -57,7 +57,7 @@ def draw(truth: Array, predicted: Array, lower: Array, upper: Array, families: l
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
     axes.set_xlabel("measured, ms")
     axes.set_ylabel("predicted, ms (90 % interval)")
-    axes.set_title("50 fresh networks on the measured CPU")
+    axes.set_title(f"{len(truth)} fresh networks on the measured CPU")
     axes.legend(fontsize=8)
     PICTURE.parent.mkdir(exist_ok=True)
     figure.savefig(PICTURE, dpi=120)
@@ -92,10 +92,10 @@ def main() -> None:
     low, high = said.lower[:, 0], said.upper[:, 0]
     methods["latency-gp"] = errors(said.mean[:, 0], truth)
     methods["latency-gp"]["coverage"] = float(((truth >= low) & (truth <= high)).mean())
-    draw(truth, said.mean[:, 0], low, high, families)
     model = load_predictor("network-latency").model
     told = model.predict(graphs, device.hardware, device.batch_size)
     low, high = told.lower[:, 0], told.upper[:, 0]
+    draw(truth, told.mean[:, 0], low, high, families)
     methods["network-latency"] = errors(told.mean[:, 0], truth)
     methods["network-latency"]["coverage"] = float(((truth >= low) & (truth <= high)).mean())
     write_result(

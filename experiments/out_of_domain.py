@@ -48,7 +48,7 @@ METHODS = (
     "network-latency, all devices",
 )
 # Epochs of the networks on thousands and on hundreds of training networks.
-EPOCHS = {"nnlp": (8, 50), "narformer-v2": (4, 20), "network-latency": (12, 80)}
+EPOCHS = {"nnlp": (8, 50), "narformer-v2": (4, 20), "network-latency": (12, 30)}
 MANY = 1000
 SMALLEST_MS = 0.1
 

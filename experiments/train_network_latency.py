@@ -133,10 +133,11 @@ def leave_out(part: str, epochs: int) -> None:
         if p.columns:
             tensors[p.name] = predictor.log_latency(p.graphs, p.columns)
     if part == "devices-0":
-        every = source("nb201")
-        own = [c for c in every.columns if c.hardware.name in FOLDS[0]]
-        tensors["all-cells"] = predictor.log_latency(every.graphs, own)
-        tensors["all-cells-columns"] = np.array([c.key for c in own])
+        for name in ("nb201", "nb201-exported"):
+            every = source(name)
+            own = [c for c in every.columns if c.hardware.name in FOLDS[0]]
+            tensors[f"all {name}"] = predictor.log_latency(every.graphs, own)
+            tensors[f"columns of all {name}"] = np.array([c.key for c in own])
     with atomic_path(left_out_file(part)) as temporary:
         np.savez(temporary, **tensors)
 

@@ -62,18 +62,25 @@ class Familiarity:
         return cls(names, tuple(kinds), np.array(centers), np.array(spreads), np.array(reaches))
 
     def __call__(self, graphs: Sequence[Graph], among: Sequence[str]) -> list[str]:
-        """The nearest of some groups for each graph, or `""` if it is like none of them."""
+        """The likeliest of some groups for each graph, or `""` if it is like none of them."""
         places = [k for k, name in enumerate(self.names) if name in among]
         if not places or not graphs:
             return [""] * len(graphs)
         rows = _features(graphs, self.kinds)
-        far = np.stack(
-            [_distance(rows, self.centers[k], self.spreads[k]) / self.reaches[k] for k in places]
-        )
-        nearest, distance = far.argmin(0), far.min(0)
+        far = self._far(rows)[:, places]
+        # Of a wide and a narrow group that both reach a network, the narrow one is likelier.
+        unlikely = 0.5 * (far * self.reaches[places]) ** 2 + np.log(self.spreads[places]).sum(1)
+        best = np.where(far <= 1, unlikely, np.inf).argmin(1)
+        reached = (far <= 1).any(axis=1).tolist()
         return [
-            self.names[places[k]] if d <= 1 else "" for k, d in zip(nearest, distance, strict=True)
+            self.names[places[k]] if is_like else ""
+            for k, is_like in zip(best, reached, strict=True)
         ]
+
+    def _far(self, rows: Array) -> Array:
+        """Distances over reaches, shape `(graphs, groups)`."""
+        groups = zip(self.centers, self.spreads, self.reaches, strict=True)
+        return np.stack([_distance(rows, c, s) / reach for c, s, reach in groups], axis=1)
 
     def tensors(self) -> dict[str, Array]:
         """Arrays to store."""

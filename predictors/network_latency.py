@@ -105,7 +105,7 @@ class NetworkLatencyConfig:
 
     members: int = 1
     text: bool = True
-    similar: float = 0.5
+    similar: float = 0.75
     smallest_ms: float = 0.1
     calibration_share: float = 0.15
     validation_share: float = 0.05
@@ -318,14 +318,20 @@ class NetworkLatency:
         result = self._scores(graphs, self._described(columns), places)
         unknown = [k for k, place in enumerate(places.tolist()) if place < 0]
         if unknown and self.config.similar:
-            said = self._scores(
-                graphs, torch.from_numpy(self._known), torch.arange(len(self._known))
-            )
-            for k in unknown:
-                own = describe(columns[k], False)
-                weights, shifts = similar_devices(own, list(self._known[:, : len(own)]))
-                alike = (said + shifts) @ weights
-                result[:, k] += self.config.similar * (alike - result[:, k])
+            columns_alike = [columns[k] for k in unknown]
+            alike = self._alike(graphs, columns_alike)
+            result[:, unknown] += self.config.similar * (alike - result[:, unknown])
+        return result
+
+    def _alike(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
+        """What the measured columns say that unknown ones are like, shape `(graphs, columns)`."""
+        said = self._scores(graphs, torch.from_numpy(self._known), torch.arange(len(self._known)))
+        result = np.zeros((len(graphs), len(columns)))
+        for k, column in enumerate(columns):
+            described = describe(column, False).astype(np.float64)
+            known = self._known[:, : len(described)].astype(np.float64)
+            weights, shifts = similar_devices(described, list(known))
+            result[:, k] = (said + shifts) @ weights
         return result
 
     @torch.inference_mode()

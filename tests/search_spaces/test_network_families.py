@@ -6,6 +6,7 @@ import pytest
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.nb201 import NB201
 from nasplug.search_spaces.networks.builder import NetworkBuilder, make_divisible
+from nasplug.search_spaces.networks.nasbench201 import network_as_written
 from nasplug.search_spaces.networks.nnlqp import FAMILIES, nnlqp
 
 SPACES = {name: nnlqp(name) for name in FAMILIES}
@@ -364,3 +365,22 @@ def test_channel_shuffle_interleaves_and_keeps_the_shape():
         "Reshape",
         "Output",
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # Nothing but edge 2 -> 3 leads to the output: the convolution is idle.
+        "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|",
+        "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|none~1|skip_connect~2|",
+    ],
+)
+def test_a_cell_as_written_runs_what_has_no_influence(text):
+    cells, exported = NB201(), SPACES["nasbench201"]
+    cell = cells.parse(text)
+    written = network_as_written(cell)
+    # The benchmark counts the biases of the classifier with its multiply-accumulates.
+    assert abs(written.total("flops") - cells.to_graph(cell).total("flops")) <= 10
+    assert written.ops.count("Mul") == 15 * text.count("none")
+    assert exported.to_graph(exported.parse(text)).total("flops") < written.total("flops")
+    assert network_as_written(cell, "imagenet16-120").attribute("height")[0] == 16
