@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import device_tables
+import network_accuracy_tables
+import network_tables
 import predictor_tables
 from predictor_tables import table
 
@@ -285,7 +287,8 @@ SECTIONS = {
         "search": search_tables,
     },
     "docs/few-labels.md": predictor_tables.SECTIONS,
-    "docs/latency.md": device_tables.SECTIONS,
+    "docs/latency.md": {**network_tables.SECTIONS, **device_tables.SECTIONS},
+    "docs/spaces.md": network_accuracy_tables.SECTIONS,
 }
 
 

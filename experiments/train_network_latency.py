@@ -59,8 +59,8 @@ FOLDS: tuple[tuple[str, ...], ...] = (
     ("RTX 2080 Ti", "Xeon Gold 6240", "Pixel 3", "ZCU102", "TPU v3"),
     ("Titan X", "Xeon Silver 4210R", "Galaxy S7", "Essential PH-1", "V100", "RTX 3090"),
 )
-# Source -> the sources that go with it: networks of the same kind, on whatever device. The devices of
-# the other sources are known by those alone.
+# Source -> the sources that go with it: networks of the same kind, on whatever device. The devices
+# of the other sources are known by those alone.
 SOURCES = {"nb201": ("nb201", "nb201-exported", "nnlqp"), "fbnet": ("fbnet",), "ofa": ("ofa",)}
 
 

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nasplug import datasets
+    from nasplug._calibrate import CalibratedDevice, calibrate
     from nasplug._hardware import hardware
+    from nasplug._predict import NetworkPrediction, predict
     from nasplug._search import SearchResult, search
+    from nasplug._suggestions import suggest_measurements
     from nasplug._zoo import create_predictor, load_predictor
     from nasplug.measuring import MeasurementSet, measure
     from nasplug.predictors.hardware import Hardware
@@ -22,19 +25,24 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "CalibratedDevice",
     "Hardware",
     "InputError",
     "MeasurementSet",
+    "NetworkPrediction",
     "PredictorSampler",
     "SearchResult",
     "__version__",
+    "calibrate",
     "create_predictor",
     "datasets",
     "hardware",
     "load_predictor",
     "measure",
+    "predict",
     "search",
     "space",
+    "suggest_measurements",
 ]
 
 # Imported from a checkout without being installed, two subpackages lie beside this folder.
@@ -43,17 +51,22 @@ if (_checkout / "setup.cfg").is_file() and (_checkout / "search_spaces").is_dir(
     __path__.append(str(_checkout))
 
 _HOME = {
+    "CalibratedDevice": "nasplug._calibrate",
     "Hardware": "nasplug.predictors.hardware",
     "InputError": "nasplug.search_spaces.errors",
     "MeasurementSet": "nasplug.measuring",
+    "NetworkPrediction": "nasplug._predict",
     "PredictorSampler": "nasplug.sampler",
     "SearchResult": "nasplug._result",
+    "calibrate": "nasplug._calibrate",
     "create_predictor": "nasplug._zoo",
     "hardware": "nasplug._hardware",
     "load_predictor": "nasplug._zoo",
     "measure": "nasplug.measuring",
+    "predict": "nasplug._predict",
     "search": "nasplug._search",
     "space": "nasplug.search_spaces.space",
+    "suggest_measurements": "nasplug._suggestions",
 }
 
 

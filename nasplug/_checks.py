@@ -6,10 +6,10 @@ import os
 from collections.abc import Sequence
 
 from nasplug._hardware import hardware as find_hardware
-from nasplug.candidates import OBJECTIVES
 from nasplug.constraints import Constraint
 from nasplug.predictors.hardware import Hardware
-from nasplug.search_spaces import FiniteSpace, InputError, SearchSpace
+from nasplug.scoring import OBJECTIVES, PROXIES, Objective
+from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.search_spaces import space as find_space
 from nasplug.search_spaces.errors import closest
 
@@ -24,12 +24,9 @@ __all__ = [
 ]
 
 
-def checked_space(space: str | SearchSpace) -> FiniteSpace:
-    """A space that can be listed, by name or as it is."""
-    found = find_space(space) if isinstance(space, str) else space
-    if not isinstance(found, FiniteSpace):
-        raise InputError(f"space {found.name!r} cannot be listed; the search scores every cell")
-    return found
+def checked_space(space: str | SearchSpace) -> SearchSpace:
+    """A space, by name or as it is."""
+    return find_space(space) if isinstance(space, str) else space
 
 
 def checked_hardware(
@@ -41,18 +38,20 @@ def checked_hardware(
     return None if hardware is None else find_hardware(hardware)
 
 
-def checked_objectives(objectives: str | Sequence[str]) -> tuple[str, ...]:
-    """One or two different names of `OBJECTIVES`."""
-    names = (objectives,) if isinstance(objectives, str) else tuple(objectives)
-    for name in names:
-        if name not in OBJECTIVES:
-            raise InputError(f"unknown objective {name!r}; known: {closest(str(name), OBJECTIVES)}")
-    if len(names) not in (1, 2) or len(set(names)) != len(names):
+def checked_objectives(objectives: str | Sequence[str]) -> tuple[Objective, ...]:
+    """One or two different quantities: names of `OBJECTIVES`, or `more` and one of `PROXIES`."""
+    words = (objectives,) if isinstance(objectives, str) else tuple(objectives)
+    known = {**OBJECTIVES, **{f"more {name}": proxy for name, proxy in PROXIES.items()}}
+    for word in words:
+        if word not in known:
+            raise InputError(f"unknown objective {word!r}; known: {closest(str(word), known)}")
+    found = tuple(known[word] for word in words)
+    if len(found) not in (1, 2) or len({o.name for o in found}) != len(found):
         raise InputError(
-            f"objectives {', '.join(names) or '()'}: give one, or two different ones, of "
-            f"{', '.join(OBJECTIVES)}"
+            f"objectives {', '.join(words) or '()'}: give one, or two different ones, of "
+            f"{', '.join(known)}"
         )
-    return names
+    return found
 
 
 def checked_count(value: int, what: str) -> int:

@@ -1,4 +1,4 @@
-"""Devices by name from the catalogue, or from a user's own TOML file."""
+"""Devices by name from the catalogue, or from a user's own file or device profile."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from nasplug._reading import read_whole, shown_path
 from nasplug.predictors.hardware import KINDS, PRECISIONS, Hardware
 from nasplug.search_spaces.errors import InputError, closest
 
@@ -22,7 +23,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["catalogue", "hardware"]
+__all__ = ["catalogue", "catalogue_names", "hardware", "name_key"]
 
 MAX_FILE_BYTES = 1_000_000
 _BRANDS = (
@@ -36,17 +37,20 @@ _WRAPPING = re.compile(
 
 
 def hardware(name_or_path: str | os.PathLike[str] | Hardware) -> Hardware:
-    """The device with this name, or the one that a TOML file describes.
+    """The device with this name, or the one that a file describes.
 
     Case, spaces, punctuation and brand words do not matter: "rtx3090", "NVIDIA GeForce RTX 3090"
     and "3090" are one device. A device that is merely similar is never taken.
 
     Args:
-        name_or_path: A name or an alias in the catalogue; a path to a TOML file (any `os.PathLike`,
-            or text that ends in ".toml"); or a `Hardware`, which comes back unchanged.
+        name_or_path: The name of a device that `nasplug.calibrate` made a profile of; a name or an
+            alias in the catalogue; a path to a TOML file or to the JSON file of a profile (any
+            `os.PathLike`, or text that ends in ".toml" or ".json"); or a `Hardware`, which comes
+            back unchanged.
 
     Returns:
-        The device; see `Hardware` for the fields and their units.
+        The device; see `Hardware` for the fields and their units. A calibrated one is a
+        `DeviceProfile`.
 
     Raises:
         InputError: The name is unknown or ambiguous, or the file cannot be read or has a bad field.
@@ -54,13 +58,13 @@ def hardware(name_or_path: str | os.PathLike[str] | Hardware) -> Hardware:
     if isinstance(name_or_path, Hardware):
         return name_or_path
     if isinstance(name_or_path, os.PathLike):
-        return _from_file(Path(os.fsdecode(name_or_path)))
+        return _from_path(Path(os.fsdecode(name_or_path)))
     if not isinstance(name_or_path, str):
         raise InputError(
             f"hardware must be a name or a path to a .toml file, not {type(name_or_path).__name__}"
         )
-    if name_or_path.strip().lower().endswith(".toml"):
-        return _from_file(Path(name_or_path.strip()))
+    if name_or_path.strip().lower().endswith((".toml", ".json")):
+        return _from_path(Path(name_or_path.strip()))
     return _by_name(name_or_path)
 
 
@@ -91,7 +95,7 @@ def check_unique(devices: list[Hardware]) -> None:
     owner: dict[str, Hardware] = {}
     for device in devices:
         for spelling in (device.name, *device.aliases):
-            other = owner.setdefault(_key(spelling), device)
+            other = owner.setdefault(name_key(spelling), device)
             if other is not device:
                 raise InputError(
                     f"the catalogue has {spelling!r} twice, for {other.name} and {device.name}"
@@ -188,21 +192,19 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+def _from_path(path: Path) -> Hardware:
+    if path.suffix.lower() == ".json":
+        from nasplug import _profiles
+
+        return _profiles.read(path)
+    return _from_file(path)
+
+
 def _from_file(path: Path) -> Hardware:
-    where = str(path) if str(path).isprintable() else repr(str(path))
-    try:
-        # a pipe or a device could block, or never end
-        if path.exists() and not path.is_file():
-            raise InputError(f"{where}: not a file; give a TOML file that describes a device")
-        with path.open("rb") as stream:
-            content = stream.read(MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{where}: cannot be read ({reason})") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise InputError(f"{where}: larger than 1 MB, which no description of a device is")
+    where = shown_path(path)
+    content = read_whole(
+        path, MAX_FILE_BYTES, "a TOML file that describes a device", "description of a device"
+    )
     try:
         table = tomllib.loads(content.decode("utf-8-sig"))
     # ValueError: also bad UTF-8 and integers too long to read; RecursionError: nesting
@@ -218,9 +220,22 @@ def _from_file(path: Path) -> Hardware:
     return parse(table, where)
 
 
-def _by_name(name: str) -> Hardware:
+def catalogue_names(name: str) -> list[str]:
+    """Names of the catalogue's devices that a name may mean; more than one if it is ambiguous."""
     by_key, by_model_number = _index()
-    key = _key(name)
+    key = name_key(name)
+    found = [by_key[key]] if key in by_key else by_model_number.get(key, [])
+    return [device.name for device in found]
+
+
+def _by_name(name: str) -> Hardware:
+    from nasplug import _profiles
+
+    own = _profiles.find(name)
+    if own is not None:
+        return own
+    by_key, by_model_number = _index()
+    key = name_key(name)
     if key in by_key:
         return by_key[key]
     matches = by_model_number.get(key, [])
@@ -230,11 +245,13 @@ def _by_name(name: str) -> Hardware:
         raise InputError(
             f"hardware {_shown(name)} is ambiguous: write {' or '.join(d.name for d in matches)}"
         )
-    names = [device.name for device in catalogue()]
-    within = [n for n in names if len(key) > 1 and key in _key(n)][:5]
+    profiles = _profiles.names()
+    names = [*profiles, *(device.name for device in catalogue())]
+    within = [n for n in names if len(key) > 1 and key in name_key(n)][:5]
     near = ", ".join(within) or closest(" ".join(_words(name[:100])), names)
+    beside = ", nor have you calibrated it; there are" if profiles else ", which has"
     raise InputError(
-        f"hardware {_shown(name)} is not in the catalogue, which has names such as {near}; "
+        f"hardware {_shown(name)} is not in the catalogue{beside} names such as {near}; "
         "for another device give the path of a .toml file"
     )
 
@@ -245,7 +262,7 @@ def _index() -> tuple[dict[str, Hardware], dict[str, list[Hardware]]]:
     by_model_number: dict[str, list[Hardware]] = defaultdict(list)
     for device in catalogue():
         for spelling in (device.name, *device.aliases):
-            by_key[_key(spelling)] = device
+            by_key[name_key(spelling)] = device
             for number in _model_numbers(spelling):
                 if device not in by_model_number[number]:
                     by_model_number[number].append(device)
@@ -265,8 +282,8 @@ def _words(text: str) -> list[str]:
     return [w for w in re.findall(r"[a-z0-9]+", plain) if w not in _BRANDS]
 
 
-def _key(text: str) -> str:
-    """The spelling that is compared: lower-case letters and digits without brands."""
+def name_key(text: str) -> str:
+    """The spelling of a name that is compared: lower-case letters and digits without brands."""
     key = "".join(_words(text))
     while brand := next((b for b in _BRANDS if key.startswith(b)), ""):
         key = key[len(brand) :]

@@ -36,7 +36,7 @@ def predictions(
     Returns:
         A row an architecture: `arch`, `arch_id`, `accuracy` (data set to mean, lower, upper; none
         of a space whose accuracies no predictor knows) and `latency_ms` (the same, or None), and
-        whether the device is `zero_shot`.
+        what the latency rests on: `zero_shot`, and `evidence` as in `Prediction`.
 
     Raises:
         InputError: If an architecture, the space or the hardware is unknown.
@@ -72,13 +72,21 @@ def predictions(
             else {t: interval(accuracy, row, t) for t in accuracy.targets},
             "latency_ms": None if latency is None else interval(latency, row, "latency"),
             "zero_shot": None if latency is None else bool(latency.zero_shot),
+            "evidence": None if latency is None else latency.evidence,
         }
         for row, arch in enumerate(archs)
     ]
 
 
 def spaces() -> list[Row]:
-    """The installed search spaces: name, number of architectures, parameters and data sets."""
+    """The installed search spaces: name, number of architectures, parameters and data sets.
+
+    And what a search does with each: whether it scores all of it or a pool, and what quality is.
+    """
+    from nasplug._zoo import names as predictors
+    from nasplug.pool import is_listed
+
+    known = predictors()
     rows = []
     for whole in space_names():
         found = find_space(whole)
@@ -90,22 +98,35 @@ def spaces() -> list[Row]:
                     "architectures": len(space) if isinstance(space, FiniteSpace) else None,
                     "parameters": len(space.distributions()),
                     "datasets": list(space.tasks),
+                    "search": "all of it" if is_listed(space) else "a pool",
+                    "quality": "accuracy" if f"{name}-accuracy" in known else "a proxy",
                 }
             )
     return rows
 
 
-def devices(word: str | None = None) -> list[Row]:
-    """The catalogue of hardware, or what in it contains a word.
+def devices(word: str | None = None) -> tuple[list[Row], list[str]]:
+    """The user's calibrated devices and the catalogue, or what in them contains a word.
 
     Args:
         word: Looked for in names, aliases, vendors, kinds and microarchitectures, without regard to
-            case and spaces.
+            case and spaces; `calibrated` finds the user's own.
+
+    Returns:
+        A row a device, `calibrated` with what its profile holds, or None for the catalogue's; and a
+        sentence for each profile that is damaged.
 
     Raises:
-        InputError: If no device contains it.
+        InputError: If no device contains the word.
     """
+    from nasplug import _profiles
     from nasplug._hardware import catalogue
+
+    profiles, damaged = _profiles.every()
+    held = {
+        p.name: f"{len(p.measured.archs)} networks of {p.space} at batch {p.batch_size}"
+        for p in profiles
+    }
 
     def plain(text: str) -> str:
         return "".join(text.lower().split())
@@ -121,12 +142,14 @@ def devices(word: str | None = None) -> list[Row]:
             "memory_bandwidth_gbs": d.memory_bandwidth_gbs,
             "memory_gb": d.memory_gb,
             "power_w": d.power_w,
+            "calibrated": held.get(d.name),
         }
-        for d in catalogue()
+        for d in (*profiles, *catalogue())
         if word is None
         or any(
             plain(word) in plain(text)
             for text in (d.name, *d.aliases, d.vendor, d.kind, d.microarchitecture)
+            + (("calibrated",) if d.name in held else ())
         )
     ]
     if not rows:
@@ -134,7 +157,7 @@ def devices(word: str | None = None) -> list[Row]:
             f"no hardware in the catalogue contains {str(word)[:80]!r}; "
             "nasplug hardware lists all of it"
         )
-    return rows
+    return rows, damaged
 
 
 def specification(name: str) -> Row:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasplug.candidates import Candidates, Objective
+from nasplug.candidates import Candidates
 from nasplug.constraints import Constraint
 from nasplug.predictors.hardware import Hardware
+from nasplug.scoring import Objective
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -18,6 +19,26 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 __all__ = ["SearchResult"]
+
+# Evidence of a latency -> what it means, for a device and a batch size.
+_EVIDENCE = {
+    "measured": "measured: the predictor learned from measurements of {0} at batch {1}; the "
+    "intervals are as wide as networks that were left out showed",
+    "few-shot": "few-shot: a few measurements of {0} at batch {1} are known; the intervals are as "
+    "wide as these leave open",
+    "zero-shot": "zero-shot: {0} has no measurements at batch {1}; latency is predicted from its "
+    "specification and the intervals are as wide as leaving one device out showed",
+}
+# Name of a predicted quantity -> its key in the JSON, the heading of its column, and digits.
+_PREDICTED = {
+    "accuracy": ("accuracy", "accuracy %", 2),
+    "latency": ("latency_ms", "latency ms", 3),
+}
+# Name of a counted quantity -> what it is called, the heading of its column, a factor, and digits.
+_COUNTED = {
+    "flops": ("FLOPs", "MFLOPs", 1e-6, 1),
+    "params": ("parameters", "params", 1e-6, 2),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,15 +54,14 @@ class SearchResult:
         n_trials: Trials that count.
         objectives: What was optimised.
         constraints: The limits.
-        predictor: `"name"` and `"sha256"` of the predictors, joined by `+` if there are two.
+        predictor: `"name"` and `"sha256"` of the predictors, joined by `+` if there are two; None
+            without any.
         pareto: The non-dominated feasible architectures by predicted mean, one a canonical id, the
             fastest first; dictionaries of the JSON form.
-        trials: Cells of all trials that count, in order; indices into `candidates.cells`.
+        trials: What all trials that count tried, in order; indices into `candidates.cells`.
         seconds: `"total"`, `"predict"` and `"sample"`.
         study: The Optuna study.
-        zero_shot: Whether the device has no measurements, so that its latency is predicted from its
-            specification alone.
-        candidates: The scored space.
+        candidates: What was scored before the trials.
     """
 
     space: str
@@ -52,16 +72,40 @@ class SearchResult:
     n_trials: int
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...]
-    predictor: Mapping[str, str]
+    predictor: Mapping[str, str | None]
     pareto: list[dict[str, Any]]
     trials: tuple[int, ...] = field(repr=False)
     seconds: Mapping[str, float]
     study: Study = field(repr=False)
-    zero_shot: bool
     candidates: Candidates = field(repr=False)
+
+    @property
+    def evidence(self) -> str | None:
+        """What the latency is predicted from: see `Prediction`; None without hardware."""
+        return self.candidates.scores.evidence
+
+    @property
+    def zero_shot(self) -> bool:
+        """Whether the device has no measurements: its specification alone speaks for it."""
+        return self.evidence == "zero-shot"
+
+    @property
+    def proxy(self) -> str | None:
+        """The count that stands for quality where no accuracy is known, `"flops"` or `"params"`."""
+        name = self.objectives[0].name
+        return None if name == "accuracy" else name
+
+    @property
+    def quality(self) -> str | None:
+        """A sentence on the proxy, if there is one."""
+        if self.proxy is None:
+            return None
+        word = _COUNTED[self.proxy][0]
+        return f"quality is a proxy: {word} (no accuracy is known for this space)"
 
     def to_json(self) -> dict[str, Any]:
         """The result as a dictionary for `json.dumps`; equal runs differ in `seconds` alone."""
+        said = {} if self.quality is None else {"quality": self.quality}
         return {
             "space": self.space,
             "hardware": self.hardware.name if self.hardware else None,
@@ -75,6 +119,7 @@ class SearchResult:
                 for c in self.constraints
             ],
             "predictor": dict(self.predictor),
+            **said,
             "pareto": self.pareto,
             "seconds": dict(self.seconds),
         }
@@ -83,7 +128,8 @@ class SearchResult:
         """One line that says what was searched."""
         device = f" on {self.hardware.name}, batch {self.batch_size}" if self.hardware else ""
         limits = "".join(f", {c} (probability {c.probability:g})" for c in self.constraints)
-        return f"{self.space}, {self.dataset}{device}{limits}: {self.n_trials} trials"
+        quality = "" if self.quality is None else f"; {self.quality}"
+        return f"{self.space}, {self.dataset}{device}{limits}: {self.n_trials} trials{quality}"
 
     @property
     def input_side(self) -> int:
@@ -93,9 +139,9 @@ class SearchResult:
     @property
     def latency_side(self) -> int:
         """Side of the input images of the network that the latency is predicted for, in pixels."""
-        return self._side(None)
+        return self._side(self.candidates.latency_dataset)
 
-    def _side(self, dataset: str | None) -> int:
+    def _side(self, dataset: str) -> int:
         space = self.candidates.space
         graph = space.to_graph(self.candidates.cells[0], dataset)
         return int(graph.attribute("height")[0])
@@ -103,14 +149,18 @@ class SearchResult:
     def notes(self) -> list[str]:
         """What a reader must know of the numbers, a sentence each."""
         notes = []
-        if self.hardware is None:
-            notes.append("no hardware given: accuracy against FLOPs, no latency")
-        elif self.zero_shot:
+        if self.quality is not None:
+            notes.append(f"{self.quality}; within the limits more of it counts as better")
+        if not self.candidates.whole:
             notes.append(
-                f"zero-shot: {self.hardware.name} has no measurements at batch {self.batch_size}; "
-                "latency is predicted from its specification and the intervals are as wide as "
-                "leaving one device out showed"
+                f"the space cannot be listed: {len(self.candidates):,} networks were scored, "
+                "random ones and then children of the best; there may be better ones"
             )
+        if self.hardware is None:
+            against = " against ".join(_said(objective.name) for objective in self.objectives)
+            notes.append(f"no hardware given: {against}, no latency")
+        elif self.evidence is not None:
+            notes.append(_EVIDENCE[self.evidence].format(self.hardware.name, self.batch_size))
         if self.hardware is not None and self.input_side != self.latency_side:
             notes.append(
                 f"latency is that of the network with {self.latency_side} pixel input, on which "
@@ -124,32 +174,37 @@ class SearchResult:
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
-        latency = self.hardware is not None
-        # Without the benchmark's tables, or for a device not in them, a column would be empty.
-        known = {
-            name: any(row["measured"][name] is not None for row in self.pareto)
-            for name in ("accuracy", "latency_ms")
-        }
-        names = ["#", "accuracy %", "measured" if known["accuracy"] else ""]
-        names += ["latency ms" if latency else "MFLOPs"]
-        names += ["measured" if known["latency_ms"] else "", "params"]
-        for name in filter(None, names):
-            table.add_column(name, justify="right", no_wrap=True)
-        for number, row in enumerate(self.pareto, start=1):
-            predicted, measured = row["predicted"], row["measured"]
-            cells = [str(number), *_shown(predicted["accuracy"], measured["accuracy"], 2)]
-            if latency:
-                cells += _shown(predicted["latency_ms"], measured["latency_ms"], 3)
-            else:
-                cells += [f"{self._flops(row['arch']) / 1e6:.1f}", ""]
-            cells.append(f"{row['params'] / 1e6:.2f}M")
-            table.add_row(*(c for c, name in zip(cells, names, strict=True) if name))
+        columns = [("#", [str(number) for number, _ in enumerate(self.pareto, start=1)])]
+        for name in dict.fromkeys([*(objective.name for objective in self.objectives), "params"]):
+            columns += self._columns(name)
+        for heading, _ in columns:
+            table.add_column(heading, justify="right", no_wrap=True)
+        for row in zip(*(cells for _, cells in columns), strict=True):
+            table.add_row(*row)
         return table
 
-    def _flops(self, arch: str) -> float:
-        space = self.candidates.space
-        cell = space.index(space.parse(arch))
-        return float(self.candidates.quantities["flops"].mean[cell])
+    def _columns(self, name: str) -> list[tuple[str, list[str]]]:
+        """Heading and cells of a quantity, and of its measured values where there are any."""
+        if name in _COUNTED:
+            _, heading, factor, digits = _COUNTED[name]
+            unit = "M" if name == "params" else ""
+            proxy = " (proxy)" if name == self.proxy else ""
+            counts = [value * factor for value in self._counts(name)]
+            return [(f"{heading}{proxy}", [f"{value:.{digits}f}{unit}" for value in counts])]
+        key, heading, digits = _PREDICTED[name]
+        shown = [_interval(row["predicted"][key], digits) for row in self.pareto]
+        columns = [(heading, shown)]
+        truths = [row["measured"][key] for row in self.pareto]
+        # Without the benchmark's tables, or for a device not in them, a column would be empty.
+        if any(truth is not None for truth in truths):
+            cells = ["" if truth is None else f"{truth:.{digits}f}" for truth in truths]
+            columns.append(("measured", cells))
+        return columns
+
+    def _counts(self, name: str) -> list[float]:
+        space, mean = self.candidates.space, self.candidates.quantities[name].mean
+        cells = self.candidates.positions([space.parse(row["arch"]) for row in self.pareto])
+        return [float(mean[k]) for k in cells]
 
     def to_text(self, width: int = 120) -> str:
         """The table as plain text.
@@ -171,8 +226,10 @@ class SearchResult:
         console.print(self.table())
         # An architecture is as long as a terminal is wide: on its own line it can be copied.
         lines = [f"{number:>3}  {row['arch']}" for number, row in enumerate(self.pareto, start=1)]
-        interval = f"in brackets: {self.candidates.interval:.0%} intervals"
-        for line in (*lines, "", interval, *self.notes()):
+        notes = self.notes()
+        if set(_PREDICTED) & {objective.name for objective in self.objectives}:
+            notes.insert(0, f"in brackets: {self.candidates.scores.interval:.0%} intervals")
+        for line in (*lines, "", *notes):
             console.print(line, soft_wrap=True, markup=False, highlight=False)
 
     def report(self, folder: str | os.PathLike[str]) -> list[Path]:
@@ -185,8 +242,33 @@ class SearchResult:
 
         return write_report(self, folder)
 
+    def export(self, folder: str | os.PathLike[str], seed: int = 0) -> list[Path]:
+        """Write each network of the front as an ONNX file with random weights, and `index.json`.
 
-def _shown(predicted: Mapping[str, float], measured: float | None, digits: int) -> list[str]:
-    interval = f"({predicted['lower']:.{digits}f}–{predicted['upper']:.{digits}f})"
-    truth = "" if measured is None else f"{measured:.{digits}f}"
-    return [f"{predicted['mean']:.{digits}f} {interval}", truth]
+        The files are `<rank>-<arch_id>.onnx`, for the image set and the batch size of the search.
+        The index has for each its architecture, predictions, and SHA-256. A NAS-Bench-201 cell is
+        written as the benchmark's network of fifteen cells.
+
+        Args:
+            folder: Where to; made if it is missing.
+            seed: Seed of the weights.
+
+        Returns:
+            The paths, the index last.
+
+        Raises:
+            InputError: If the space does not write networks, or the folder cannot be written or
+                has too little room.
+        """
+        from nasplug._export import export
+
+        return export(self, folder, seed)
+
+
+def _said(name: str) -> str:
+    return _COUNTED[name][0] if name in _COUNTED else name
+
+
+def _interval(predicted: Mapping[str, float], digits: int) -> str:
+    ends = f"({predicted['lower']:.{digits}f}–{predicted['upper']:.{digits}f})"
+    return f"{predicted['mean']:.{digits}f} {ends}"

@@ -28,14 +28,18 @@ from nasplug._checks import (
     checked_seed,
     checked_space,
 )
+from nasplug._measured import measured
 from nasplug._result import SearchResult
-from nasplug._zoo import ArchitecturePredictor, predictors_for
+from nasplug._zoo import ArchitecturePredictor, load_predictor, predictors_for
+from nasplug._zoo import names as zoo_names
 from nasplug.acquisition import pareto_mask
-from nasplug.candidates import OBJECTIVES, Candidates
+from nasplug.candidates import Candidates
 from nasplug.constraints import Constraint, parse_constraints
 from nasplug.objectives import PredictedObjective
+from nasplug.pool import POOL_SIZE, is_listed
 from nasplug.predictors.hardware import Hardware
 from nasplug.sampler import PredictorSampler
+from nasplug.scoring import PROXIES, Objective
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.studies import default_journal, fail_abandoned, open_storage, open_study
 
@@ -47,6 +51,8 @@ __all__ = ["SearchResult", "search"]
 
 # Digits after the point in results: enough for any use, and the same on every machine.
 _DIGITS = 6
+# What stands for quality where no accuracy is known, if nothing else is said.
+_PROXY = "flops"
 
 
 def search(
@@ -63,16 +69,20 @@ def search(
     study_name: str | None = None,
     predictors: Sequence[str | os.PathLike[str] | ArchitecturePredictor] = (),
     progress: bool | None = None,
+    proxy: str | None = None,
+    pool_size: int = POOL_SIZE,
 ) -> SearchResult:
     """Search a space for architectures that are accurate, and fast on a device.
 
     Each trial is evaluated by prediction. The study is kept: the same call again goes on where it
     stopped, and a finished one gives the same result (but for the seconds) at once.
 
+    Where no accuracy is known of a space its place is taken by a proxy, and the result says so.
+
     Args:
-        space: A finite space, or its name.
+        space: A space, or its name.
         hardware: Device whose latency counts: a name, the path of a .toml file, or a `Hardware`.
-            Without it accuracy is searched against FLOPs.
+            Without it accuracy is searched against FLOPs, and a proxy against the other count.
         constraints: Limits such as `"latency<=5ms"` or `"params<=1M"`.
         n_trials: Trials in total, those of an earlier call included; at most one for each distinct
             architecture.
@@ -86,6 +96,8 @@ def search(
         predictors: Predictors to use instead of the package's own of the same kind: a name of the
             zoo, the path of a checkpoint, or a loaded predictor.
         progress: Whether to draw a progress bar on stderr; by default on a terminal only.
+        proxy: `"flops"` or `"params"`: what to maximise where no accuracy is known; FLOPs if None.
+        pool_size: Architectures to score of a space that cannot be listed.
 
     Returns:
         The front, the study, and ways to show them.
@@ -100,32 +112,40 @@ def search(
     limits = parse_constraints(constraints, checked_probability(probability))
     checked_count(n_trials, "number of trials")
     checked_count(batch_size, "batch size")
+    checked_count(pool_size, "pool size")
     checked_seed(seed)
     data = checked_dataset(found, dataset)
     device = checked_hardware(hardware, limits)
+    own = [p if isinstance(p, ArchitecturePredictor) else load_predictor(p) for p in predictors]
+    has_accuracy = f"{found.name}-accuracy" in zoo_names() or any(p.kind == "accuracy" for p in own)
+    words = _objectives(found, device, has_accuracy, proxy, limits)
     # Scoring takes longest, so it comes after everything else that may be wrong.
     opened = None if storage is None else open_storage(storage)
 
-    names = ("accuracy", "flops" if device is None else "latency")
-    chosen = predictors_for(found, device is not None, predictors)
+    # Without a device and an accuracy, counts are all that is needed.
+    chosen: dict[str, ArchitecturePredictor] = {}
+    if device is not None or has_accuracy or own:
+        chosen = predictors_for(found, device is not None, own, all_needed=False)
     sampler = PredictorSampler(
         found,
         device,
         limits,
-        objectives=names,
+        objectives=words,
         batch_size=batch_size,
         dataset=data,
         seed=seed,
         predictors=chosen,
         warn_independent_sampling=False,
+        pool_size=pool_size,
     )
+    goals, names = sampler.goals, sampler.objectives
     candidates = sampler.candidates
     predicted = time.perf_counter()
     candidates.check_reachable(device)
 
     identity = {
-        "name": "+".join(p.name for p in chosen.values()),
-        "sha256": "+".join(str(p.sha256) for p in chosen.values()),
+        "name": "+".join(p.name for p in chosen.values()) or None,
+        "sha256": "+".join(str(p.sha256) for p in chosen.values()) or None,
     }
     settings = {
         "space": found.name,
@@ -137,14 +157,16 @@ def search(
         "predictor": identity["sha256"],
         "version": __version__,
     }
+    if not is_listed(found):
+        settings |= {"objectives": list(words), "pool_size": pool_size}
     with _quiet_optuna():
-        study = _open(opened, study_name, names, settings)
+        study = _open(opened, study_name, goals, settings)
         study.sampler = sampler
         _run(study, candidates, names, n_trials, progress)
     trials = _cells(study, candidates)[:n_trials]
-    front = _front(candidates, trials, names)
-    measured = _measured(candidates, front, data, device, batch_size)
-    pareto = [_entry(candidates, k, m) for k, m in zip(front, measured, strict=True)]
+    front = _front(candidates, trials, goals)
+    truths = measured(candidates, front, data, device, batch_size)
+    pareto = [_entry(candidates, k, truth, goals) for k, truth in zip(front, truths, strict=True)]
     ended = time.perf_counter()
     return SearchResult(
         space=found.name,
@@ -153,7 +175,7 @@ def search(
         batch_size=batch_size,
         seed=seed,
         n_trials=len(trials),
-        objectives=tuple(OBJECTIVES[name] for name in names),
+        objectives=goals,
         constraints=limits,
         predictor=identity,
         pareto=pareto,
@@ -164,9 +186,35 @@ def search(
             "sample": round(ended - predicted, 3),
         },
         study=study,
-        zero_shot=candidates.zero_shot,
         candidates=candidates,
     )
+
+
+def _objectives(
+    space: SearchSpace,
+    device: Hardware | None,
+    has_accuracy: bool,
+    proxy: str | None,
+    limits: Sequence[Constraint],
+) -> tuple[str, str]:
+    """Quality and cost, in the words that the sampler takes."""
+    if proxy is not None and proxy not in PROXIES:
+        raise InputError(f"unknown proxy {proxy!r}; there are {', '.join(PROXIES)}")
+    if has_accuracy:
+        if proxy is not None:
+            raise InputError(
+                f"the accuracy of {space.name} is predicted; a proxy is for spaces where it is not"
+            )
+        return "accuracy", "flops" if device is None else "latency"
+    bounded = next((c for c in limits if c.name == "accuracy"), None)
+    if bounded is not None:
+        raise InputError(
+            f"no accuracy is known for space {space.name}, so {bounded} cannot be kept; give a "
+            "predictor of accuracy, or leave the limit out"
+        )
+    quality = proxy or _PROXY
+    other = next(name for name in PROXIES if name != quality)
+    return f"more {quality}", other if device is None else "latency"
 
 
 def _content(hardware: Hardware | None) -> dict[str, Any] | None:
@@ -208,15 +256,16 @@ def _finished(study: Study) -> list[Any]:
 def _open(
     storage: BaseStorage | None,
     study_name: str | None,
-    names: Sequence[str],
+    goals: Sequence[Objective],
     settings: dict[str, Any],
 ) -> Study:
-    name = study_name or f"{settings['space']}-{_digest(settings)}"
+    # A colon, as in nnlqp:resnet, cannot be in the name of a file everywhere.
+    name = study_name or f"{settings['space'].replace(':', '-')}-{_digest(settings)}"
     if storage is None:
         path = default_journal(name)
         storage = open_storage(path)
         print(f"nasplug: the study is kept in {path}", file=sys.stderr)
-    return open_study(storage, name, [OBJECTIVES[n].direction for n in names], settings)
+    return open_study(storage, name, [goal.direction for goal in goals], settings)
 
 
 def _run(
@@ -226,7 +275,7 @@ def _run(
     n_trials: int,
     progress: bool | None,
 ) -> None:
-    """Evaluate trials until `n_trials` are complete, or every distinct architecture is tried."""
+    """Evaluate trials until `n_trials` are complete, or every distinct candidate is tried."""
     total = min(n_trials, len(candidates.ids))
     if len(_finished(study)) >= total:
         return
@@ -265,12 +314,13 @@ def _optimize(study: Study, objective: Any, total: int, progress: bool | None) -
 
 def _cells(study: Study, candidates: Candidates) -> list[int]:
     space = candidates.space
-    return [space.index(space.from_params(trial.params)) for trial in _finished(study)]
+    return candidates.positions([space.from_params(trial.params) for trial in _finished(study)])
 
 
-def _front(candidates: Candidates, trials: Sequence[int], names: Sequence[str]) -> list[int]:
+def _front(candidates: Candidates, trials: Sequence[int], goals: Sequence[Objective]) -> list[int]:
     """The non-dominated feasible cells, one of each id, cheapest first."""
-    sign = np.array([OBJECTIVES[name].sign for name in names])
+    names = [goal.name for goal in goals]
+    sign = np.array([goal.sign for goal in goals])
     cells = [k for k in dict.fromkeys(trials) if candidates.feasible[k]]
     if not cells:
         return []
@@ -283,37 +333,12 @@ def _front(candidates: Candidates, trials: Sequence[int], names: Sequence[str]) 
     return list(unique.values())[::-1]
 
 
-def _measured(
+def _entry(
     candidates: Candidates,
-    cells: Sequence[int],
-    dataset: str,
-    hardware: Hardware | None,
-    batch_size: int,
-) -> list[dict[str, float | None]]:
-    """What the benchmark measured of cells, where its tables are at hand without a download."""
-    from nasplug import datasets
-
-    space = candidates.space.name
-    columns = {"accuracy": f"{dataset}_test"}
-    if hardware is not None:
-        columns["latency"] = f"{hardware.name}@{batch_size}"
-    values: dict[str, Any] = {}
-    for quantity, column in columns.items():
-        name = f"{space}-{quantity}"
-        if name in datasets.names() and datasets.available(name):
-            table = datasets.load(name)
-            # Only a space that is listed whole has its candidates in the table's order.
-            if column in table.columns and len(table) == len(candidates.cells):
-                values[quantity] = table[column].to_numpy(np.float64)
-
-    def value(quantity: str, cell: int) -> float | None:
-        found = float(values[quantity][cell]) if quantity in values else np.nan
-        return round(found, _DIGITS) if np.isfinite(found) else None
-
-    return [{"accuracy": value("accuracy", k), "latency_ms": value("latency", k)} for k in cells]
-
-
-def _entry(candidates: Candidates, cell: int, measured: dict[str, float | None]) -> dict[str, Any]:
+    cell: int,
+    truth: dict[str, float | None],
+    goals: Sequence[Objective],
+) -> dict[str, Any]:
     def predicted(name: str) -> dict[str, float] | None:
         quantity = candidates.quantities.get(name)
         if quantity is None:
@@ -324,10 +349,13 @@ def _entry(candidates: Candidates, cell: int, measured: dict[str, float | None])
         }
 
     arch = candidates.cells[cell]
+    # Where no accuracy is predicted a count is the quality, and belongs to the result.
+    names = () if goals[0].name == "accuracy" else ("flops",)
+    counts = {name: int(candidates.quantities[name].mean[cell]) for name in ("params", *names)}
     return {
         "arch": arch.text,
         "arch_id": arch.arch_id,
-        "params": int(candidates.quantities["params"].mean[cell]),
+        **counts,
         "predicted": {"accuracy": predicted("accuracy"), "latency_ms": predicted("latency")},
-        "measured": measured,
+        "measured": truth,
     }

@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 KINDS = ("accuracy", "latency")
+# Reads the networks of every space of whole networks.
+NETWORK_LATENCY = "network-latency"
 # An encoder's name is its space's with this; it predicts nothing by itself.
 _ENCODER = "-encoder"
 
@@ -50,6 +52,24 @@ class ArchitecturePredictor:
         self.space = space
         self.card = card or {}
         self._model = model
+        # Devices that were learned from their profiles.
+        self._calibrated: dict[str, Any] = {}
+
+    def for_space(self, space: SearchSpace) -> ArchitecturePredictor:
+        """This predictor for architectures of a space.
+
+        A predictor of whole networks reads any space of whole networks; any other one its own.
+
+        Raises:
+            InputError: If it cannot read them.
+        """
+        if space.name == self.space.name:
+            return self
+        if getattr(self._model, "whole_networks", False) and space.whole_networks:
+            return ArchitecturePredictor(self.name, space, self._model, self.card)
+        raise InputError(
+            f"predictor {self.name!r} is for space {self.space.name}, not for {space.name}"
+        )
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -116,17 +136,26 @@ class ArchitecturePredictor:
 
         Args:
             architectures: Of this predictor's space: architectures, their texts, or graphs.
-            hardware: A device, its name or the path of its TOML file, if a latency is predicted.
+            hardware: A device, its name or the path of its file, if a latency is predicted. One
+                that was calibrated is predicted from its own measurements.
             batch_size: Images a forward pass, for a latency.
 
         Returns:
             A row an architecture, a column a target.
 
         Raises:
-            InputError: If a text is malformed, or the device is missing or unknown.
+            InputError: If a text is malformed, or the device is missing or unknown, or was
+                calibrated at another batch size or on other networks.
         """
+        from nasplug.predictors.device_profile import DeviceProfile
+
         device = None if hardware is None else find_hardware(hardware)
-        result: Prediction = self._model.predict(self.graphs(architectures), device, batch_size)
+        graphs = self.graphs(architectures)
+        if isinstance(device, DeviceProfile) and self.kind == "latency":
+            from nasplug._few_shot import predict_few_shot
+
+            return predict_few_shot(self, device, graphs, batch_size, self._calibrated)
+        result: Prediction = self._model.predict(graphs, device, batch_size)
         return result
 
     def save(self, path: str | Path, **about: Any) -> None:
@@ -212,11 +241,7 @@ def predictors_for(
     own: dict[str, ArchitecturePredictor] = {}
     for item in given:
         predictor = item if isinstance(item, ArchitecturePredictor) else load_predictor(item)
-        if predictor.space.name != space.name:
-            raise InputError(
-                f"predictor {predictor.name!r} is for space {predictor.space.name}, "
-                f"not for {space.name}"
-            )
+        predictor = predictor.for_space(space)
         _check_intervals(predictor)
         if predictor.kind in own:
             raise InputError(
@@ -228,10 +253,19 @@ def predictors_for(
     if not all_needed:
         if "latency" in own and not latency:
             raise InputError(f"predictor {own['latency'].name!r} predicts latency; name a device")
-        known = names()
-        found = [q for q in quantities if q in own or f"{space.name}-{q}" in known]
+        found = [q for q in quantities if q in own or _zoo_name(space, q) in names()]
         quantities = found or quantities
-    return {q: own.get(q) or load_predictor(f"{space.name}-{q}") for q in quantities}
+    return {
+        q: own.get(q) or load_predictor(_zoo_name(space, q)).for_space(space) for q in quantities
+    }
+
+
+def _zoo_name(space: SearchSpace, quantity: str) -> str:
+    """The zoo's predictor of a quantity in a space, whether or not there is one."""
+    own = f"{space.name}-{quantity}"
+    if own not in names() and quantity == "latency" and space.whole_networks:
+        return NETWORK_LATENCY
+    return own
 
 
 def _check_intervals(predictor: ArchitecturePredictor) -> None:

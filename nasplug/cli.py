@@ -136,15 +136,37 @@ def search(
         str | None, typer.Option("--study-name", help="Default: a hash of all settings.")
     ] = None,
     predictor: OwnPredictor = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            "--proxy",
+            help="flops or params: what to maximise where no accuracy is known; default: flops.",
+        ),
+    ] = None,
+    pool_size: Annotated[
+        int | None,
+        typer.Option(
+            "--pool-size", help="Networks to score of a space that cannot be listed; default: 4000."
+        ),
+    ] = None,
     as_json: Json = False,
     report: Annotated[
         Path | None, typer.Option("--report", help="Folder for pictures and result.json.")
     ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", help="Folder for the networks found, as ONNX, random weights."),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Search a space for accurate architectures that are fast on a device."""
+    from nasplug._export import check_export
     from nasplug._search import search as run
+    from nasplug.pool import POOL_SIZE
+    from nasplug.search_spaces import space as find_space
 
+    if export is not None:
+        check_export(find_space(space), export)
     result = run(
         space,
         hw,
@@ -157,10 +179,14 @@ def search(
         probability=probability,
         study_name=study_name,
         predictors=predictor or (),
+        proxy=proxy,
+        pool_size=POOL_SIZE if pool_size is None else pool_size,
     )
     if report is not None:
-        paths = result.report(report)
-        print(f"nasplug: wrote {', '.join(map(str, paths))}", file=sys.stderr)
+        _complain(f"wrote {', '.join(map(str, result.report(report)))}")
+    if export is not None:
+        networks = result.export(export)[:-1]
+        _complain(f"wrote {len(networks)} networks with random weights, and an index, to {export}")
     if as_json:
         # The JSON has a fixed form; what a reader must know of its numbers goes beside it.
         for note in result.notes():
@@ -173,15 +199,45 @@ def search(
 @app.command()
 @_command
 def predict(
-    architectures: Annotated[list[str], typer.Argument(help="Architecture strings.")],
+    architectures: Annotated[
+        list[str], typer.Argument(help="Architecture strings of the space, or one .onnx file.")
+    ],
     space: SpaceName = "nb201",
     hw: Device = None,
     batch_size: Batch = 1,
     predictor: OwnPredictor = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show the operators that take longest.")
+    ] = False,
+    input_shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input-shape", help="Shape that an .onnx file leaves open: name=1x3x224x224."
+        ),
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Predict accuracy on every data set, and with --hw the latency."""
+    """Predict accuracy on every data set, and latency with --hw; of an .onnx file the latency."""
+    from nasplug._predict import EXPLAINED, is_file, parse_shapes, predict_file
+
+    if any(map(is_file, architectures)):
+        said = predict_file(
+            architectures, hw, batch_size, predictor or (), parse_shapes(input_shape or ())
+        )
+        if as_json:
+            _print_json(said.to_json(EXPLAINED if explain else 0))
+            return
+        _print_table(said.table())
+        if explain:
+            _print_rows(said.operator_rows(), False)
+        for note in said.notes():
+            print(note)
+        return
+    if explain or input_shape:
+        from nasplug.search_spaces.errors import InputError
+
+        raise InputError("--explain and --input-shape are for an .onnx file; name one")
     from nasplug._listings import predictions
 
     rows = predictions(architectures, space, hw, batch_size, predictor or ())
@@ -203,6 +259,8 @@ def predict(
         print(
             "zero-shot: this device has no measurements; latency is predicted from its data sheet"
         )
+    elif rows[0]["evidence"] == "few-shot":
+        print("few-shot: latency is predicted from the few measurements of your calibration")
 
 
 @app.command()
@@ -338,6 +396,89 @@ def measure(
 
 @app.command()
 @_command
+def calibrate(
+    hw: Annotated[
+        str | None,
+        typer.Option("--hw", help="Your device: the path of its .toml, or a device by name."),
+    ] = None,
+    measurements: Annotated[
+        Path | None,
+        typer.Option("--measurements", help="A .csv with columns arch and latency_ms."),
+    ] = None,
+    space: SpaceName = "nb201",
+    name: Annotated[
+        str | None, typer.Option("--name", help="Its name from now on; default: as described.")
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", help="Images a forward pass; default: as in the .csv, or 1."),
+    ] = None,
+    unit: Annotated[
+        str | None, typer.Option("--unit", help="ms, s or us; default: ms, which is checked.")
+    ] = None,
+    predictor: Annotated[
+        str | None,
+        typer.Option("--predictor", help="Checkpoint to build on instead of the package's own."),
+    ] = None,
+    suggest: Annotated[
+        int | None,
+        typer.Option("--suggest", help="Only say which networks, so many, are worth measuring."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Where to write, instead of the data folder or stdout."),
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Learn your own device from a few measurements; --hw NAME then means it."""
+    from nasplug.search_spaces.errors import InputError
+
+    if suggest is not None:
+        from nasplug._suggestions import next_step, suggest_measurements, write_suggestions
+
+        if measurements is not None or name is not None or unit is not None:
+            raise InputError("--suggest comes before measuring: it takes no table, name or unit")
+        size = 1 if batch_size is None else batch_size
+        archs = suggest_measurements(
+            space, suggest, hardware=hw, batch_size=size, predictor=predictor
+        )
+        texts = [arch.text for arch in archs]
+        if out is not None:
+            write_suggestions(texts, out)
+        if as_json:
+            _print_json(texts)
+        elif out is None:
+            print("\n".join(texts))
+        _complain(next_step(space, out))
+        return
+    if hw is None or measurements is None:
+        raise InputError(
+            "give your device with --hw and its latencies with --measurements; --suggest 10 says "
+            "which networks are worth measuring"
+        )
+    from nasplug._calibrate import calibrate as run
+
+    done = run(
+        hw,
+        measurements,
+        space,
+        name=name,
+        batch_size=batch_size,
+        unit=unit,
+        predictor=predictor,
+        out=out,
+    )
+    if as_json:
+        _print_json(done.to_json())
+    else:
+        _print_table(done.table())
+    for note in done.notes():
+        _complain(note)
+
+
+@app.command()
+@_command
 def spaces(as_json: Json = False, debug: Debug = False) -> None:
     """List the search spaces."""
     from nasplug._listings import spaces as rows
@@ -352,10 +493,13 @@ def hardware_list(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """List the catalogue, or what in it contains a word."""
+    """List your calibrated devices and the catalogue, or what in them contains a word."""
     from nasplug._listings import devices
 
-    _print_rows(devices(word), as_json)
+    rows, damaged = devices(word)
+    _print_rows(rows, as_json)
+    for sentence in damaged:
+        _complain(sentence)
 
 
 @hardware_app.command("show")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nasplug.candidates import Candidates
@@ -11,28 +11,59 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import Trial
 
-__all__ = ["PredictedObjective", "suggest"]
+__all__ = ["Asked", "PredictedObjective", "suggest"]
 
 
 def suggest(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]:
     """Ask a trial for all parameters of a space."""
+    return dict(Asked(trial, distributions))
+
+
+class Asked(Mapping[str, Any]):
+    """A space's parameters, each asked of a trial when it is first read.
+
+    `space.from_params(Asked(trial, space.distributions()))` asks for those alone that count: not
+    for the kernel of a block that is not there, nor for the choices of another family.
+
+    Args:
+        trial: The trial.
+        distributions: Of the parameters.
+    """
+
+    def __init__(self, trial: Trial, distributions: Mapping[str, BaseDistribution]) -> None:
+        self._trial = trial
+        self._distributions = distributions
+        self._values: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._values:
+            self._values[name] = _suggested(self._trial, name, self._distributions[name])
+        return self._values[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._distributions
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._distributions)
+
+    def __len__(self) -> int:
+        return len(self._distributions)
+
+
+def _suggested(trial: Trial, name: str, d: BaseDistribution) -> Any:
     from optuna.distributions import (
         CategoricalDistribution,
         FloatDistribution,
         IntDistribution,
     )
 
-    params: dict[str, Any] = {}
-    for name, d in distributions.items():
-        if isinstance(d, CategoricalDistribution):
-            params[name] = trial.suggest_categorical(name, d.choices)
-        elif isinstance(d, IntDistribution):
-            params[name] = trial.suggest_int(name, d.low, d.high, step=d.step, log=d.log)
-        elif isinstance(d, FloatDistribution):
-            params[name] = trial.suggest_float(name, d.low, d.high, step=d.step, log=d.log)
-        else:
-            raise TypeError(f"parameter {name!r} has a distribution of unknown kind, {d}")
-    return params
+    if isinstance(d, CategoricalDistribution):
+        return trial.suggest_categorical(name, d.choices)
+    if isinstance(d, IntDistribution):
+        return trial.suggest_int(name, d.low, d.high, step=d.step, log=d.log)
+    if isinstance(d, FloatDistribution):
+        return trial.suggest_float(name, d.low, d.high, step=d.step, log=d.log)
+    raise TypeError(f"parameter {name!r} has a distribution of unknown kind, {d}")
 
 
 class PredictedObjective:
@@ -42,20 +73,20 @@ class PredictedObjective:
     if the bound is met with the stated probability, 0.1 if it is missed by 10 %.
 
     Args:
-        candidates: The scored space.
+        candidates: The scored candidates; what a trial has beside them is scored too.
         objectives: Names of the values to return, in the study's order.
     """
 
     def __init__(self, candidates: Candidates, objectives: Sequence[str]) -> None:
         self._candidates = candidates
+        self._names = tuple(objectives)
         self._distributions = candidates.space.distributions()
-        self._means = candidates.means(objectives)
-        self._violations = candidates.violations()
 
     def __call__(self, trial: Trial) -> tuple[float, ...]:
         """Evaluate a trial; the values are in the units of the objectives."""
-        space = self._candidates.space
-        cell = space.index(space.from_params(suggest(trial, self._distributions)))
-        for constraint, row in zip(self._candidates.constraints, self._violations, strict=True):
+        candidates = self._candidates
+        arch = candidates.space.from_params(Asked(trial, self._distributions))
+        (cell,) = candidates.positions([arch])
+        for constraint, row in zip(candidates.constraints, candidates.violations(), strict=True):
             trial.set_constraint(str(constraint), float(row[cell]))
-        return tuple(float(value) for value in self._means[cell])
+        return tuple(float(candidates.quantities[name].mean[cell]) for name in self._names)

@@ -27,6 +27,11 @@ FRONT, LIMIT, MEASURED, TRIALS = "#0072B2", "#D55E00", "#009E73", "#9A9A9A"
 # Accuracies that may be marked on the axis, in %.
 _MARKS = np.array([0, 10, 20, 30, 40, 50, 60, 65, 70, 75, 80, 85, 88, 90, 91, 92, 93, 94, 95, 96])
 _MARKS = np.concatenate([_MARKS, [97, 98, 99, 100]])
+# A counted quantity as an axis: its label, and the factor to the shown unit.
+_COUNTED = {
+    "flops": ("multiply-accumulates (millions)", 1e-6),
+    "params": ("parameters (millions)", 1e-6),
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,10 @@ class _Axis:
     label: str
     factor: float
     limits: tuple[tuple[float, str], ...]  # value in the shown unit, text
+
+    def height(self, values: Array) -> Array:
+        """Where values stand on the axis: the best accuracies are spread out."""
+        return _stretch(values) if self.name == "accuracy" else np.asarray(values, np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,18 +96,23 @@ def _axes(result: SearchResult) -> tuple[_Axis, _Axis]:
     def limits(name: str, factor: float) -> tuple[tuple[float, str], ...]:
         return tuple((c.bound * factor, str(c)) for c in result.constraints if c.name == name)
 
-    if result.hardware is None:
-        cost = _Axis("flops", "multiply-accumulates (millions)", 1e-6, limits("flops", 1e-6))
-    else:
-        label = f"predicted latency on {result.hardware.name}, batch {result.batch_size} (ms)"
-        cost = _Axis("latency", label, 1.0, limits("latency", 1.0))
-    label = f"predicted {result.dataset} accuracy (%)"
-    return cost, _Axis("accuracy", label, 1.0, limits("accuracy", 1.0))
+    def axis(name: str) -> _Axis:
+        if name in _COUNTED:
+            label, factor = _COUNTED[name]
+            proxy = ", a proxy for quality" if name == result.proxy else ""
+            return _Axis(name, label + proxy, factor, limits(name, factor))
+        label = f"predicted {result.dataset} accuracy (%)"
+        if name == "latency" and result.hardware is not None:
+            label = f"predicted latency on {result.hardware.name}, batch {result.batch_size} (ms)"
+        return _Axis(name, label, 1.0, limits(name, 1.0))
+
+    quality, cost = (objective.name for objective in result.objectives)
+    return axis(cost), axis(quality)
 
 
 def _cells(result: SearchResult) -> list[int]:
     space = result.candidates.space
-    return [space.index(space.parse(row["arch"])) for row in result.pareto]
+    return result.candidates.positions([space.parse(row["arch"]) for row in result.pareto])
 
 
 def _points(result: SearchResult, cells: list[int], axes: tuple[_Axis, _Axis]) -> _Points:
@@ -122,7 +136,14 @@ def _measured(result: SearchResult) -> tuple[list[float], list[float]]:
 
 
 def _front_label(result: SearchResult) -> str:
-    return f"predicted front, {result.candidates.interval:.0%} intervals"
+    return f"predicted front, {result.candidates.scores.interval:.0%} intervals"
+
+
+def _title(result: SearchResult) -> list[str]:
+    """The heading, and what it does not say yet."""
+    said = result.quality
+    notes = [note for note in result.notes() if said is None or not note.startswith(said)]
+    return [result.heading(), *notes]
 
 
 def _stretch(accuracy: Array) -> Array:
@@ -189,11 +210,12 @@ def _draw(
         for limit, text in axis.limits:
             line = plot.axvline if k == 0 else plot.axhline
             line(limit, color=LIMIT, linestyle="--", linewidth=1.6, label=text)
-    plot.set_yscale("function", functions=(_stretch, _unstretch))
-    plot.set_yticks(_marks(*plot.get_ylim()))
+    if axes[1].name == "accuracy":
+        plot.set_yscale("function", functions=(_stretch, _unstretch))
+        plot.set_yticks(_marks(*plot.get_ylim()))
     plot.set_xlabel(axes[0].label, fontsize=12)
     plot.set_ylabel(axes[1].label, fontsize=12)
-    plot.set_title("\n".join([result.heading(), *result.notes()]), fontsize=10, wrap=True)
+    plot.set_title("\n".join(_title(result)), fontsize=10, wrap=True)
     plot.grid(alpha=0.3)
     plot.legend(fontsize=10)
     figure.savefig(path, dpi=150, format="png")
@@ -202,16 +224,16 @@ def _draw(
 def _page(result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, front: _Points) -> str:
     import plotly.graph_objects as go
 
-    hover = "%{text}<br>%{x:.4g}, %{customdata:.2f} %<extra></extra>"
-    middle, bars = _stretch(front.y), front.y_bars
-    stretched = np.array(
-        [middle - _stretch(front.y - bars[0]), _stretch(front.y + bars[1]) - middle]
-    )
-    marks = _marks(float(np.min(np.append(front.y - bars[0], trials.y))), 100.0)
+    height = axes[1].height
+    unit = " %" if axes[1].name == "accuracy" else ""
+    shown = f"%{{x:.4g}}, %{{customdata:.2f}}{unit}<extra></extra>"
+    hover = f"%{{text}}<br>{shown}"
+    middle, bars = height(front.y), front.y_bars
+    stretched = np.array([middle - height(front.y - bars[0]), height(front.y + bars[1]) - middle])
     figure = go.Figure()
     figure.add_scatter(
         x=trials.x.tolist(),
-        y=_stretch(trials.y).tolist(),
+        y=height(trials.y).tolist(),
         customdata=trials.y.tolist(),
         mode="markers",
         name=f"all {len(trials.x)} trials",
@@ -236,9 +258,9 @@ def _page(result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, fron
     if measured[0]:
         figure.add_scatter(
             x=measured[0],
-            y=_stretch(np.array(measured[1])).tolist(),
+            y=height(np.array(measured[1])).tolist(),
             customdata=measured[1],
-            hovertemplate="measured<br>%{x:.4g}, %{customdata:.2f} %<extra></extra>",
+            hovertemplate=f"measured<br>{shown}",
             mode="markers",
             name="the front, measured",
             marker={"color": MEASURED, "size": 11, "symbol": "diamond-open", "line": {"width": 2}},
@@ -247,18 +269,21 @@ def _page(result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, fron
         for limit, text in axis.limits:
             line = figure.add_vline if k == 0 else figure.add_hline
             line(
-                limit if k == 0 else float(_stretch(np.array(limit))),
+                limit if k == 0 else float(height(np.array(limit))),
                 line={"color": LIMIT, "dash": "dash"},
                 annotation={"text": text},
             )
+    marks = {}
+    if axes[1].name == "accuracy":
+        chosen = _marks(float(np.min(np.append(front.y - bars[0], trials.y))), 100.0)
+        marks = {
+            "tickvals": _stretch(np.array(chosen)).tolist(),
+            "ticktext": [f"{mark:g}" for mark in chosen],
+        }
     figure.update_layout(
-        title={"text": "<br>".join([result.heading(), *result.notes()]), "font": {"size": 15}},
+        title={"text": "<br>".join(_title(result)), "font": {"size": 15}},
         xaxis_title=axes[0].label,
-        yaxis={
-            "title": axes[1].label,
-            "tickvals": _stretch(np.array(marks)).tolist(),
-            "ticktext": [f"{mark:g}" for mark in marks],
-        },
+        yaxis={"title": axes[1].label, **marks},
         template="plotly_white",
     )
     # A fixed id makes equal results equal files.

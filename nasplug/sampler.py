@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -20,11 +21,13 @@ from nasplug._checks import (
     checked_objectives,
     checked_space,
 )
-from nasplug.candidates import OBJECTIVES, Candidates, Scorer, score
+from nasplug.candidates import Candidates
 from nasplug.constraints import Constraint, parse_constraints
+from nasplug.pool import POOL_SIZE, best, candidates_of
 from nasplug.predictors.hardware import Hardware
 from nasplug.ranking import best_candidate, relate
-from nasplug.search_spaces import InputError, SearchSpace
+from nasplug.scoring import Scorer, Scoring
+from nasplug.search_spaces import Architecture, InputError, SearchSpace
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -42,6 +45,10 @@ ATTRIBUTE = "nasplug"
 _HOLDING = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING, TrialState.PRUNED)
 # Times to choose again when another process claims the same architecture at the same moment.
 _CLAIMS = 20
+# Parameters whose architectures are kept.
+_REMEMBERED = 10_000
+# Members of a pool that are tried with parameters that the user has fixed.
+_ADAPTED = 256
 
 _logger = logging.getLogger(__name__)
 
@@ -49,12 +56,15 @@ _logger = logging.getLogger(__name__)
 class PredictorSampler(BaseSampler):
     """Sampler that proposes the architectures a neural predictor expects most of.
 
-    All architectures of the space are scored once, before the first trial. Those that would miss a
-    constraint are never proposed while others are left, and no architecture is proposed twice: what
-    a trial of the study holds already (under any equivalent spelling) is out, unless that trial
-    failed. Among the rest the sampler takes the largest expected improvement over the trials so
-    far, of the dominated hypervolume if there are two objectives. Everything but the predictions is
-    read from the study's storage, so a study can be resumed, and shared by several processes.
+    The candidates are scored once, before the first trial: all architectures of the space, or where
+    they cannot be listed a pool that evolves by prediction (see `pool.candidates_of`). Those that
+    would miss a constraint are never proposed while others are left, and no architecture is
+    proposed twice: what a trial of the study holds already (under any equivalent spelling) is out,
+    unless that trial failed. Among the rest the sampler takes the largest expected improvement over
+    the trials so far, of the dominated hypervolume if there are two objectives. Everything but the
+    predictions is read from the study's storage, so a study can be resumed, and shared by several
+    processes. An objective may leave out parameters that do not count, such as those of a block
+    that the network does not have.
 
     Parameters that are not the space's own are sampled at random. With `n_jobs > 1` or several
     processes the order of trials, and with it a seeded run, is not reproducible.
@@ -69,18 +79,20 @@ class PredictorSampler(BaseSampler):
             study.optimize(train_and_time, n_trials=50)  # returns accuracy in %, latency in ms
 
     Args:
-        space: A finite search space, or its name.
+        space: A search space, or its name.
         hardware: Device to predict the latency for: a name, the path of a .toml file, a `Hardware`,
             or None if neither an objective nor a constraint is a latency.
         constraints: Limits such as `"latency<=5ms"`, on predicted quantities.
         objectives: What the study's values are, in its order: one or two of `"accuracy"`
-            (maximised), `"latency"`, `"flops"` and `"params"` (minimised).
+            (maximised), `"latency"`, `"flops"` and `"params"` (minimised), `"more flops"` and
+            `"more params"` (maximised, as proxies where no accuracy is known).
         batch_size: Images a forward pass, for the latency.
         dataset: Image set whose accuracy is meant, such as `"cifar10"`; the space's first if None.
         probability: Probability with which a constraint given as text is to hold.
-        seed: Seed for the first trial, for ties, and for parameters that are sampled at random.
+        seed: Seed for the pool, the first trial, ties, and parameters that are sampled at random.
         predictors: Predictors to use for `"accuracy"` and `"latency"` instead of the package's own.
         warn_independent_sampling: Whether to warn, once, when a parameter is sampled at random.
+        pool_size: Architectures to score of a space that cannot be listed.
 
     Raises:
         InputError: If one of the arguments names nothing known, or a latency is asked for without
@@ -100,16 +112,23 @@ class PredictorSampler(BaseSampler):
         seed: int | None = None,
         predictors: Mapping[str, Scorer] | None = None,
         warn_independent_sampling: bool = True,
+        pool_size: int = POOL_SIZE,
     ) -> None:
         self.space = checked_space(space)
         self.constraints = parse_constraints(constraints, probability)
         self.hardware = checked_hardware(hardware, self.constraints)
-        self.objectives = checked_objectives(objectives)
+        self.goals = checked_objectives(objectives)
+        self.objectives = tuple(goal.name for goal in self.goals)
         self.batch_size = checked_count(batch_size, "batch size")
         self.dataset = checked_dataset(self.space, dataset)
+        self.pool_size = checked_count(pool_size, "pool size")
         self._predictors = dict(predictors or {})
         self._distributions = self.space.distributions()
         self._candidates: Candidates | None = None
+        # The last fixed parameters, and which candidates have them.
+        self._fitting: tuple[dict[str, Any], Mask] = {}, np.empty(0, np.bool_)
+        # Each trial is asked for its architecture in every later one.
+        self._archs: dict[tuple[tuple[str, Any], ...], Architecture] = {}
         self._lock = threading.RLock()
         self._entropy = seed
         self._random = RandomSampler(seed)
@@ -123,17 +142,20 @@ class PredictorSampler(BaseSampler):
 
     @property
     def candidates(self) -> Candidates:
-        """All architectures with their predictions; scored on first use, which takes seconds."""
+        """Architectures with their predictions; scored on first use, which takes seconds."""
         with self._lock:
             if self._candidates is None:
-                self._candidates = score(
+                scoring = Scoring(
                     self.space,
                     self.objectives,
-                    hardware=self.hardware,
-                    constraints=self.constraints,
-                    batch_size=self.batch_size,
-                    dataset=self.dataset,
-                    predictors=self._predictors,
+                    self.hardware,
+                    self.constraints,
+                    self.batch_size,
+                    self.dataset,
+                    self._predictors,
+                )
+                self._candidates = candidates_of(
+                    scoring, self.goals, seed=self._seed(), size=self.pool_size
                 )
             return self._candidates
 
@@ -142,12 +164,15 @@ class PredictorSampler(BaseSampler):
         self._entropy = None
         self._random.reseed_rng()
 
-    def _generator(self, step: int) -> np.random.Generator:
-        """The generator of a step: a function of seed and step, so that a resumed study agrees."""
+    def _seed(self) -> int:
         # Entropy is drawn on first use, so that copies of an unseeded sampler do not agree.
         if self._entropy is None:
             self._entropy = int(np.random.SeedSequence().generate_state(1)[0])
-        return np.random.default_rng([self._entropy, step])
+        return self._entropy
+
+    def _generator(self, step: int) -> np.random.Generator:
+        """The generator of a step: a function of seed and step, so that a resumed study agrees."""
+        return np.random.default_rng([self._seed(), step])
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -214,9 +239,9 @@ class PredictorSampler(BaseSampler):
         """Keep the architecture that was tried, which fixed parameters may have changed."""
         if self._candidates is None or self._mismatch(study) is not None:
             return
-        cell = self._cell(trial)
-        if cell is not None:
-            self._claim(study, trial, cell)
+        arch = self._arch(trial)
+        if arch is not None:
+            self._claim(study, trial, self.candidates.positions([arch])[0])
 
     def _mismatch(self, study: Study) -> str | None:
         """Why the study's values cannot be this sampler's objectives, in one sentence."""
@@ -225,7 +250,7 @@ class PredictorSampler(BaseSampler):
                 "the objective latency needs hardware; give the sampler hardware, or "
                 'objectives=("accuracy", "flops")'
             )
-        wanted = [OBJECTIVES[name].direction for name in self.objectives]
+        wanted = [goal.direction for goal in self.goals]
         given = [direction.name.lower() for direction in study.directions]
         if wanted == given:
             return None
@@ -235,17 +260,23 @@ class PredictorSampler(BaseSampler):
             "directions or give the sampler other objectives"
         )
 
-    def _cell(self, trial: FrozenTrial) -> int | None:
-        """The cell that a trial's parameters make up, or that a running trial has claimed."""
+    def _arch(self, trial: FrozenTrial) -> Architecture | None:
+        """What a trial's parameters make up, or what a running trial has claimed."""
         params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
         claim = trial.user_attrs.get(ATTRIBUTE)
-        try:
-            if all(name in params for name in self._distributions):
-                return self.space.index(self.space.from_params(params))
-            if isinstance(claim, dict) and not trial.state.is_finished():
-                return self.space.index(self.space.parse(str(claim.get("arch"))))
-        except InputError:
-            pass  # parameters of these names, but not of this space
+        key = tuple(params.items())
+        arch = self._archs.get(key)
+        # One that has parameters of these names, but not of this space, has no architecture.
+        with contextlib.suppress(InputError):
+            arch = arch or self.space.from_params(params)
+        if arch is not None:
+            if len(self._archs) >= _REMEMBERED:
+                self._archs.clear()
+            self._archs[key] = arch
+            return arch
+        if isinstance(claim, dict) and not trial.state.is_finished():
+            with contextlib.suppress(InputError):
+                return self.space.parse(str(claim.get("arch")))
         return None
 
     def _claim(self, study: Study, trial: FrozenTrial, cell: int) -> None:
@@ -262,11 +293,8 @@ class PredictorSampler(BaseSampler):
             for name, value in trial.system_attrs.get("fixed_params", {}).items()
             if name in self._distributions
         }
-        allowed = None
-        if fixed:
-            rows = [self.space.to_params(cell) for cell in candidates.cells]
-            allowed = np.array([all(row[n] == v for n, v in fixed.items()) for row in rows])
         with self._lock:
+            allowed = self._allowed(fixed) if fixed else None
             others, held = self._held(study, trial)
             for _ in range(_CLAIMS):
                 cell, is_free = self._choose(study, others, held, allowed)
@@ -277,12 +305,37 @@ class PredictorSampler(BaseSampler):
                     break
         return cell
 
+    def _allowed(self, fixed: dict[str, Any]) -> Mask | None:
+        """Which candidates have the fixed parameters; a pool gets some that have them."""
+        candidates, space = self.candidates, self.space
+
+        def adapted(arch: Architecture) -> Architecture:
+            return space.from_params({**space.to_params(arch), **fixed})
+
+        with contextlib.suppress(InputError):
+            # Nothing is left open, as in a trial that was enqueued whole.
+            (only,) = candidates.positions([space.from_params(fixed)])
+            return np.asarray(np.arange(len(candidates)) == only)
+        try:
+            if self._fitting[0] != fixed:
+                self._fitting = fixed, np.empty(0, np.bool_)
+                if not candidates.whole:
+                    chosen = best(candidates, self.goals, _ADAPTED)
+                    candidates.add([adapted(candidates.cells[k]) for k in chosen])
+            # A fixed parameter that does not count changes nothing.
+            known = self._fitting[1]
+            rest = [adapted(arch).text == arch.text for arch in candidates.cells[len(known) :]]
+            self._fitting = fixed, np.concatenate([known, np.array(rest, np.bool_)])
+            return self._fitting[1]
+        except InputError:
+            return None  # no value of the space's own
+
     def _held(self, study: Study, trial: FrozenTrial) -> tuple[list[FrozenTrial], set[str]]:
         """The other trials that hold an architecture, and the `arch_id`s they hold."""
         trials = study.get_trials(deepcopy=False, states=_HOLDING)
         others = [other for other in trials if other.number != trial.number]
-        cells = [self._cell(other) for other in others]
-        return others, {self.candidates.cells[k].arch_id for k in cells if k is not None}
+        archs = [self._arch(other) for other in others]
+        return others, {arch.arch_id for arch in archs if arch is not None}
 
     def _choose(
         self, study: Study, others: Sequence[FrozenTrial], held: set[str], allowed: Mask | None
@@ -307,11 +360,14 @@ class PredictorSampler(BaseSampler):
     def _on_observed_scale(
         self, study: Study, others: Sequence[FrozenTrial]
     ) -> tuple[Array, Array, Array]:
-        """Predictions of all cells, and the trials so far, as values to be minimised."""
+        """Predictions of all candidates, and the trials so far, as values to be minimised."""
+        archs = [self._arch(trial) for trial in others]
+        # A trial may have what no pool of this seed holds.
+        places = iter(self.candidates.positions([arch for arch in archs if arch is not None]))
+        cells = [None if arch is None else next(places) for arch in archs]
         mean, std = self.candidates.means(self.objectives), self.candidates.stds(self.objectives)
         predicted, paired, front, pending = [], [], [], []
-        for trial in others:
-            cell = self._cell(trial)
+        for trial, cell in zip(others, cells, strict=True):
             if trial.state == TrialState.COMPLETE and np.isfinite(trial.values).all():
                 if cell is not None:
                     predicted.append(mean[cell])
@@ -320,7 +376,7 @@ class PredictorSampler(BaseSampler):
                     front.append(trial.values)
             elif trial.state == TrialState.RUNNING and cell is not None:
                 pending.append(cell)
-        sign = np.array([OBJECTIVES[name].sign for name in self.objectives])
+        sign = np.array([goal.sign for goal in self.goals])
         p, o = np.array(predicted), np.array(paired)
         columns = [
             relate(mean[:, k], std[:, k], p[:, k] if len(p) else p, o[:, k] if len(o) else o)

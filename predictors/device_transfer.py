@@ -1,32 +1,39 @@
 """Latency on a new device from a handful of measurements, and what is known of other devices.
 
-What other devices do is known for any graph: one Gaussian process over its operators learns all of
-them at once, which also takes the noise out of their measurements. The new device is then a mixture
-of simple hypotheses, each a Bayesian linear model with a process around it: it behaves like one of
-the known devices, like their mean, or like a price list of operations. The evidence that the few
-measurements give for each hypothesis, at several levels of noise, weighs them.
+What other devices do is known for any graph (`known_latencies`): from their benchmark tables one
+Gaussian process over operators learns all of them at once, which also takes the noise out of their
+measurements; or a trained predictor of many devices is asked. The new device is then a mixture of
+simple hypotheses, each a Bayesian linear model with a process around it: it behaves like one of
+the known devices, like their mean, like a price list of operations, or as its own description
+promises. The evidence that the few measurements give for each hypothesis, at several levels of
+noise, weighs them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_solve
+from scipy.special import ndtri
 
-from nasplug.predictors.gaussian_process import GaussianProcess, Term
-from nasplug.predictors.operator_features import OperatorFeatures, operator_kinds
-from nasplug.predictors.prediction import NotFittedError
+from nasplug.predictors.calibration import LEVELS
+from nasplug.predictors.known_latencies import KnownLatencies
+from nasplug.predictors.operator_features import operator_kinds
+from nasplug.predictors.prediction import NotFittedError, Prediction
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.simplify import prune, simplify
 
-__all__ = ["DeviceTransfer", "KnownDevices"]
+__all__ = ["FEWEST", "MOST_ALONE", "DeviceTransfer"]
 
 Array = NDArray[np.float64]
 
 FEWEST = 3
+# To tell the error, of at most so many measurements each is left out alone; of more, a tenth.
+MOST_ALONE = 30
+FOLDS = 10
 # Variances of the parts of a hypothesis, for features of unit variance and a device whose
 # log-latencies have unit variance: round numbers, chosen by leaving out one of HELP's known devices
 # after the other.
@@ -39,110 +46,62 @@ COUNTS = ("counts", "pruned", "simplified")
 # Of what departs from the base: block -> variance of its linear part; and a smooth part.
 LINEAR = {"devices": 0.001, "counts": 0.02, "pruned": 0.01, "simplified": 0.03}
 SMOOTH, SMOOTH_SCALE = 0.05, 2.0
-
-
-class KnownDevices:
-    """Log-latencies of any graph of a space on devices that were measured.
-
-    Args:
-        hyperparameter_rows: At most as many graphs decide the kernel's hyperparameters.
-        smallest_ms: Latencies below are degenerate.
-    """
-
-    def __init__(self, hyperparameter_rows: int = 400, smallest_ms: float = 0.1) -> None:
-        self.smallest_ms = smallest_ms
-        self.hyperparameter_rows = hyperparameter_rows
-        self.graphs: list[Graph] = []
-        self._features: OperatorFeatures | None = None
-        self._process = GaussianProcess(())
-        self._mean, self._std = np.zeros(0), np.ones(0)
-
-    def fit(self, graphs: Sequence[Graph], latencies: Array) -> None:
-        """Learn from measured graphs in random order.
-
-        Args:
-            graphs: n graphs; a thousand or two say nearly all there is to know.
-            latencies: In ms, shape `(n, devices)`, finite; a graph with a degenerate one is left
-                out.
-
-        Raises:
-            InputError: If shapes do not fit, or a latency is unknown.
-        """
-        values = np.asarray(latencies, dtype=np.float64)
-        if values.ndim != 2 or len(values) != len(graphs) or not len(graphs):
-            raise InputError(
-                f"latencies have shape {values.shape}, expected a row for each of the "
-                f"{len(graphs)} graphs and a column a device"
-            )
-        if not np.isfinite(values).all():
-            raise InputError("a latency is unknown; leave out graphs that some device misses")
-        usual = np.flatnonzero((values >= self.smallest_ms).all(1))
-        if not len(usual):
-            raise InputError(
-                f"every graph has a latency below {self.smallest_ms} ms on some device"
-            )
-        logs = np.log(values[usual])
-        self._mean = logs.mean(0)
-        self._std = np.where(logs.std(0) > 0, logs.std(0), 1.0)
-        self.graphs = [graphs[k] for k in usual.tolist()]
-        self._features = OperatorFeatures.of(self.graphs)
-        blocks = self._features(self.graphs)
-        terms: list[Term] = [((name, "rbf"),) for name in blocks]
-        self._process = GaussianProcess(
-            [*terms, (("operators", "rbf"), ("totals", "rbf"))], self.hyperparameter_rows
-        )
-        self._process.fit(blocks, (logs - self._mean) / self._std, np.ones(len(usual)))
-
-    def log_latency(self, graphs: Sequence[Graph]) -> Array:
-        """Expected log-latencies in log ms, shape `(graphs, devices)`.
-
-        Raises:
-            NotFittedError: If nothing was learned.
-        """
-        if self._features is None:
-            raise NotFittedError("no device is known yet; call fit")
-        mean, _ = self._process.predict(self._features(graphs), variance=False)
-        result: Array = mean * self._std + self._mean
-        return result
+# Measured graphs that are this much more alike than the others say little of how those spread: the
+# scale of the device is then taken from what the known devices make of the difference.
+ALIKE = 0.35
+# Of fewer measurements the spread says little, and intervals that trust it are too narrow; that of
+# the known devices stands in for the rest. Chosen on HELP's known devices.
+ENOUGH = 10
+# A device on which all graphs take nearly the same time is rare; a coarse clock is not.
+SMALLEST_SCALE = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class _Hypothesis:
     """What the device was taken for, its posterior weights and the log evidence."""
 
-    base: Array
+    base: int
     departure: float
     weights: Array
-    inverse: tuple[Array, bool]
+    factor: Array
     noise: float
     evidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Learned:
+    """A device: scale of its log-latencies, what was measured, and what it may be."""
+
+    shift: float
+    scale: float
+    blocks: dict[str, Array]
+    hypotheses: list[_Hypothesis]
+    chances: Array
 
 
 class DeviceTransfer:
     """A device that only a few measurements are known of.
 
     Args:
-        known: The devices that are known, fitted on graphs of the same space.
+        known: What is known without them, of graphs of the same space.
     """
 
-    def __init__(self, known: KnownDevices) -> None:
+    def __init__(self, known: KnownLatencies) -> None:
         self.known = known
         self._kinds = sorted({kind for graph in known.graphs for kind in operator_kinds(graph)})
-        self._blocks = self._raw(known.graphs)
-        self._centers = {name: block.mean(0) for name, block in self._blocks.items()}
+        raw = self._raw(known.graphs)
+        self._centers = {name: block.mean(0) for name, block in raw.items()}
         self._scales = {
-            name: np.where(block.std(0) > 1e-9, block.std(0), np.inf)
-            for name, block in self._blocks.items()
+            name: np.where(block.std(0) > 1e-9, block.std(0), np.inf) for name, block in raw.items()
         }
-        each = self._standard(self._blocks)["each"]
+        varying = self._scales["each"][np.isfinite(self._scales["each"])]
+        self._usual_scale = float(np.median(varying)) if len(varying) else 1.0
+        each = self._standard(raw)["each"]
+        self._spread = max(float(each.mean(1).std()), 1e-9)
         apart = each - each.mean(1, keepdims=True)
         _, sizes, axes = np.linalg.svd(apart, full_matrices=False)
         self._axes = axes[:COMPONENTS].T / (max(sizes[0], 1e-9) / np.sqrt(len(each)))
-        self._graphs: list[Graph] = []
-        self._shift, self._scale = 0.0, 1.0
-        self._learned: dict[str, Array] = {}
-        self._hypotheses: list[_Hypothesis] = []
-        self._chances: Array = np.empty(0)
+        self._learned: _Learned | None = None
 
     def fit(self, graphs: Sequence[Graph], latencies: Array) -> None:
         """Learn the device from its measurements.
@@ -154,6 +113,37 @@ class DeviceTransfer:
         Raises:
             InputError: If there are too few, or a latency is not a positive number.
         """
+        measured, logs = self._usual(graphs, latencies)
+        self._learned = self._learn(self._features(measured), logs)
+
+    def left_out(self, graphs: Sequence[Graph], latencies: Array) -> tuple[Array, Array, Array]:
+        """What is predicted of each measured graph by a device that was learned without it.
+
+        Args:
+            graphs: As in `fit`.
+            latencies: As in `fit`. Of at most `MOST_ALONE` each is left out alone, of more a tenth
+                at a time.
+
+        Returns:
+            Log-latencies that were measured, and mean and standard deviation of their prediction,
+            in log ms, `(graphs,)` each, without degenerate ones.
+
+        Raises:
+            InputError: As `fit`.
+        """
+        measured, logs = self._usual(graphs, latencies)
+        blocks = self._features(measured)
+        count = len(logs)
+        fold = np.arange(count) % (count if count <= MOST_ALONE else FOLDS)
+        mean, std = np.empty(count), np.empty(count)
+        for k in range(fold.max() + 1):
+            rest, own = fold != k, fold == k
+            learned = self._learn({n: b[rest] for n, b in blocks.items()}, logs[rest])
+            mean[own], std[own] = self._answer(learned, {n: b[own] for n, b in blocks.items()})
+        return logs, mean, std
+
+    def _usual(self, graphs: Sequence[Graph], latencies: Array) -> tuple[list[Graph], Array]:
+        """Measured graphs and their log-latencies without degenerate ones."""
         values = np.asarray(latencies, dtype=np.float64).reshape(-1)
         if len(values) != len(graphs) or len(graphs) < FEWEST:
             raise InputError(
@@ -168,34 +158,41 @@ class DeviceTransfer:
                 f"{len(usual)} latencies are {self.known.smallest_ms} ms or more; the others are "
                 f"degenerate, and {FEWEST} are needed"
             )
-        measured, logs = [graphs[k] for k in usual.tolist()], np.log(values[usual])
-        self._shift, self._scale = float(logs.mean()), float(logs.std()) or 1.0
-        target = (logs - self._shift) / self._scale
-        blocks = self._features(measured)
+        return [graphs[k] for k in usual.tolist()], np.log(values[usual])
+
+    def _learn(self, blocks: dict[str, Array], logs: Array) -> _Learned:
+        shift, scale = float(logs.mean()), self._scale_of(blocks, logs)
+        target = (logs - shift) / scale
         around = _around(blocks, blocks)
+        hypotheses = []
         bases = self._bases(blocks)
-        prior = self._prior_of_bases(len(bases))
-        self._hypotheses = []
-        for base, chance in zip(bases, prior, strict=True):
-            linear = BASE * base @ base.T
-            for departure in DEPARTURES:
-                for noise in NOISES:
-                    covariance = linear + departure * around + OFFSET + noise * np.eye(len(target))
-                    factor = cho_factor(covariance, lower=True)
-                    weights = cho_solve(factor, target)
-                    evidence = -0.5 * target @ weights - np.log(np.diag(factor[0])).sum()
-                    # A device may be noisy or exact, but a tenth of the variance is usual.
-                    unusual = 0.5 * np.log(noise / USUAL_NOISE) ** 2
-                    self._hypotheses.append(
-                        _Hypothesis(
-                            base, departure, weights, factor, noise,
-                            float(evidence + np.log(chance) - unusual),
-                        )
-                    )  # fmt: skip
-        evidences = np.array([hypothesis.evidence for hypothesis in self._hypotheses])
+        for k, (base, chance) in enumerate(zip(bases, self._prior_of_bases(), strict=True)):
+            linear = BASE * base @ base.T + OFFSET
+            pairs = [(departure, noise) for departure in DEPARTURES for noise in NOISES]
+            covariances = np.stack(
+                [linear + d * around + n * np.eye(len(target)) for d, n in pairs]
+            )
+            factors = np.linalg.cholesky(covariances)
+            solved = np.linalg.solve(covariances, target[:, None])[..., 0]
+            for (departure, noise), factor, weights in zip(pairs, factors, solved, strict=True):
+                evidence = -0.5 * target @ weights - np.log(np.diag(factor)).sum()
+                # A device may be noisy or exact, but a tenth of the variance is usual.
+                unusual = 0.5 * np.log(noise / USUAL_NOISE) ** 2
+                told = float(evidence + np.log(chance) - unusual)
+                hypotheses.append(_Hypothesis(k, departure, weights, factor, noise, told))
+        evidences = np.array([hypothesis.evidence for hypothesis in hypotheses])
         chances = np.exp(evidences - evidences.max())
-        self._chances = chances / chances.sum()
-        self._learned = blocks
+        return _Learned(shift, scale, blocks, hypotheses, chances / chances.sum())
+
+    def _scale_of(self, blocks: dict[str, Array], logs: Array) -> float:
+        """Spread of the device's log-latencies over all graphs, from that of the measured ones."""
+        spread = float(logs.std())
+        if spread < 1e-9:
+            return 1.0
+        relative = float(blocks["mean"].std()) / self._spread
+        scale = max(spread, SMALLEST_SCALE) * max(1.0, ALIKE / max(relative, 0.01))
+        missing = max(0, ENOUGH - len(logs)) / ENOUGH
+        return float(np.sqrt((1 - missing) * scale**2 + missing * self._usual_scale**2))
 
     def log_latency(self, graphs: Sequence[Graph]) -> tuple[Array, Array]:
         """Mean and standard deviation of a measured log-latency in log ms, `(graphs,)` each.
@@ -203,26 +200,51 @@ class DeviceTransfer:
         Raises:
             NotFittedError: If nothing was learned.
         """
-        if not self._hypotheses:
+        if self._learned is None:
             raise NotFittedError("nothing was measured on this device yet; call fit")
-        blocks = self._features(graphs)
-        around = _around(blocks, self._learned)
+        return self._answer(self._learned, self._features(graphs))
+
+    def _answer(self, learned: _Learned, blocks: dict[str, Array]) -> tuple[Array, Array]:
+        around = _around(blocks, learned.blocks)
         own = _around_itself(blocks)
-        bases = self._bases(blocks)
-        mean, square = np.zeros(len(graphs)), np.zeros(len(graphs))
-        for k, (hypothesis, chance) in enumerate(zip(self._hypotheses, self._chances, strict=True)):
+        bases, measured = self._bases(blocks), self._bases(learned.blocks)
+        mean, square = np.zeros(len(own)), np.zeros(len(own))
+        for hypothesis, chance in zip(learned.hypotheses, learned.chances, strict=True):
             if chance < 1e-4:
                 continue
-            base = bases[k // (len(DEPARTURES) * len(NOISES))]
-            cross = BASE * base @ hypothesis.base.T + hypothesis.departure * around + OFFSET
+            base = bases[hypothesis.base]
+            cross = (
+                BASE * base @ measured[hypothesis.base].T + hypothesis.departure * around + OFFSET
+            )
             center = cross @ hypothesis.weights
             prior = BASE * (base**2).sum(1) + hypothesis.departure * own + OFFSET
-            explained = (cross * cho_solve(hypothesis.inverse, cross.T).T).sum(1)
+            explained = (cross * cho_solve((hypothesis.factor, True), cross.T).T).sum(1)
             spread = np.maximum(prior - explained, 0) + hypothesis.noise
             mean += chance * center
             square += chance * (spread + center**2)
         std = np.sqrt(np.maximum(square - mean**2, 1e-12))
-        return mean * self._scale + self._shift, std * self._scale
+        return mean * learned.scale + learned.shift, std * learned.scale
+
+    def predict(self, graphs: Sequence[Graph]) -> Prediction:
+        """Predict latency in ms; the evidence is `"few-shot"`.
+
+        Args:
+            graphs: Any number of graphs.
+
+        Raises:
+            NotFittedError: If nothing was learned.
+        """
+        mean, std = self.log_latency(graphs) if graphs else (np.empty(0), np.empty(0))
+        return Prediction(
+            ("latency",),
+            ("ms",),
+            mean[:, None],
+            std[:, None],
+            LEVELS,
+            ndtri(LEVELS)[:, None],
+            (True,),
+            evidence="few-shot",
+        )
 
     def suggest(self, graphs: Sequence[Graph], count: int = 10) -> list[int]:
         """Positions of graphs to measure on a new device.
@@ -242,7 +264,7 @@ class DeviceTransfer:
         blocks = self._features(graphs)
         covariance = _around(blocks, blocks) + OFFSET
         bases = self._bases(blocks)
-        for base, chance in zip(bases, self._prior_of_bases(len(bases)), strict=True):
+        for base, chance in zip(bases, self._prior_of_bases(), strict=True):
             covariance += chance * BASE * base @ base.T
         chosen: list[int] = []
         for _ in range(count):
@@ -254,23 +276,39 @@ class DeviceTransfer:
             covariance = covariance - np.outer(column, column) / (column[best] + USUAL_NOISE)
         return chosen
 
-    def _prior_of_bases(self, count: int) -> Array:
-        """The known devices share as much as their mean, and as the price lists together."""
-        devices = count - 1 - len(COUNTS)
-        chances = np.array([1 / devices] * devices + [1.0] + [1 / len(COUNTS)] * len(COUNTS))
-        result: Array = chances / chances.sum()
+    def _prior_of_bases(self) -> Array:
+        """The known devices share as much as their mean, as the price lists together, and as what
+        the description promises."""
+        devices = len(self._centers["each"])
+        others = 1 + ("own" in self._centers)
+        chances = [1 / devices] * devices + [1.0] * others + [1 / len(COUNTS)] * len(COUNTS)
+        result: Array = np.array(chances) / sum(chances)
         return result
 
     def _bases(self, blocks: dict[str, Array]) -> list[Array]:
         each = [blocks["each"][:, [k]] for k in range(blocks["each"].shape[1])]
-        return [*each, blocks["mean"], *(blocks[name] for name in COUNTS)]
+        own = [blocks["own"]] if "own" in blocks else []
+        return [*each, blocks["mean"], *own, *(blocks[name] for name in COUNTS)]
 
     def _raw(self, graphs: Sequence[Graph]) -> dict[str, Array]:
+        each = self.known.log_latency(graphs)
+        own = {"own": each[:, -1:]} if self.known.describes else {}
+        counts = self._count(graphs)
+
+        def recounted(rewrite: Callable[[Graph], Graph]) -> Array:
+            rewritten = [rewrite(graph) for graph in graphs]
+            # Whole networks hold nothing to drop and come back as they are.
+            changed = [k for k, graph in enumerate(graphs) if rewritten[k] is not graph]
+            rows = counts.copy()
+            rows[changed] = self._count([rewritten[k] for k in changed])
+            return rows
+
         return {
-            "each": self.known.log_latency(graphs),
-            "counts": self._count(graphs),
-            "pruned": self._count([prune(graph) for graph in graphs]),
-            "simplified": self._count([simplify(graph) for graph in graphs]),
+            "each": each[:, :-1] if own else each,
+            **own,
+            "counts": counts,
+            "pruned": recounted(prune),
+            "simplified": recounted(simplify),
         }
 
     def _count(self, graphs: Sequence[Graph]) -> Array:

@@ -71,7 +71,7 @@ class Familiarity:
         # Of a wide and a narrow group that both reach a network, the narrow one is likelier.
         unlikely = 0.5 * (far * self.reaches[places]) ** 2 + np.log(self.spreads[places]).sum(1)
         best = np.where(far <= 1, unlikely, np.inf).argmin(1)
-        reached = (far <= 1).any(axis=1).tolist()
+        reached = np.asarray(far.min(1) <= 1)
         return [
             self.names[places[k]] if is_like else ""
             for k, is_like in zip(best, reached, strict=True)

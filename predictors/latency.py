@@ -243,7 +243,8 @@ class LatencyPredictor:
             batch_size: Images a forward pass.
 
         Returns:
-            One column; `zero_shot` if this device at this batch size was not measured.
+            One column; its evidence is `"zero-shot"` if this device at this batch size was not
+            measured.
 
         Raises:
             InputError: If no device is given, or the batch size is out of range.
@@ -275,7 +276,7 @@ class LatencyPredictor:
             LEVELS,
             residuals,
             (True,),
-            zero_shot=not known,
+            evidence="measured" if known else "zero-shot",
         )
 
     def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:

@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces import Graph, InputError
 
-__all__ = ["NotFittedError", "Prediction", "Predictor"]
+__all__ = ["EVIDENCE", "NotFittedError", "Prediction", "Predictor"]
 
 Array = NDArray[np.float64]
+
+# What a latency rests on: training data of this device at this batch size; a few measurements of
+# it, in a device profile; or its specification alone.
+EVIDENCE = ("measured", "few-shot", "zero-shot")
 
 
 class NotFittedError(InputError):
@@ -37,7 +41,7 @@ class Prediction:
         residuals: Normalised residuals at these levels, increasing, shape `(q, t)`.
         log_scale: Whether each column's scale is the natural logarithm.
         interval: Probability that `lower`..`upper` is meant to cover.
-        zero_shot: True if the device was never measured, so that only its specification speaks.
+        evidence: What the latency of a device rests on, one of `EVIDENCE`.
     """
 
     targets: tuple[str, ...]
@@ -48,10 +52,15 @@ class Prediction:
     residuals: Array
     log_scale: tuple[bool, ...]
     interval: float = 0.9
-    zero_shot: bool = False
+    evidence: str = "measured"
 
     def __len__(self) -> int:
         return len(self.center)
+
+    @property
+    def zero_shot(self) -> bool:
+        """Whether the device was never measured, so that only its specification speaks."""
+        return self.evidence == "zero-shot"
 
     @property
     def mean(self) -> Array:

@@ -20,6 +20,7 @@ GROUP = "nasplug.predictors"
 # Kind in a checkpoint's card -> module and class that reads it; the other kinds are names.
 _KINDS = {
     "accuracy": "nasplug.predictors.accuracy:AccuracyPredictor",
+    "accuracy-gp": "nasplug.predictors.accuracy_gp:AccuracyGP",
     "latency": "nasplug.predictors.latency:LatencyPredictor",
     "latency-gp": "nasplug.predictors.latency_gp:LatencyGP",
     "network-latency": "nasplug.predictors.network_latency:NetworkLatency",

@@ -88,25 +88,41 @@ def _exported(
 
 # In evaluation these give their argument itself, though their signatures do not say so.
 _SILENT_VIEWS = frozenset({"dropout", "feature_dropout", "alpha_dropout"})
+# These read the shape of their argument alone.
+_SHAPED_LIKE = frozenset(
+    {"zeros_like", "ones_like", "full_like", "empty_like"}
+    | {"new_zeros", "new_ones", "new_full", "new_empty"}
+)
 
 
 def _readable(program: ExportedProgram) -> bool:
-    """Whether each call has a known name and none writes to memory that another name shows.
+    """Whether each call on data has a known name and none writes to memory that a view shows.
 
     Else the program has to be made functional, which takes longer than the trace.
     """
-    calls = [node for node in program.graph.nodes if node.op not in ("placeholder", "output")]
-    return all(node.op == "call_function" and _readable_call(node) for node in calls)
+    inputs = set(program.graph_signature.user_inputs)
+    order = {node: k for k, node in enumerate(program.graph.nodes)}
+    data: set[Any] = set()
+    for node in order:
+        if node.op == "placeholder" and node.name in inputs:
+            data.add(node)
+        elif node.op != "output" and any(source in data for source in node.all_input_nodes):
+            if node.op != "call_function" or not _readable_call(node, order):
+                return False
+            if _name(node.target) not in _SHAPED_LIKE:
+                data.add(node)
+    return True
 
 
-def _readable_call(node: Any) -> bool:
+def _readable_call(node: Any, order: dict[Any, int]) -> bool:
     name = _name(node.target)
     if not _in_place(node):
-        return _is_part(node) or name in MAPPED
-    # Written in place: safe where the memory is the fresh output of a call and has no view.
+        known = name in MAPPED or name in _SHAPED_LIKE
+        return known or _is_part(node) or node.meta.get("val") is None
+    # Written in place: safe where the memory is the fresh output of a call and has no view yet.
     target = _written(node)
-    fresh = target.op == "call_function" and not _may_view(target) and not _viewed(target)
-    return fresh and name.endswith("_") and name[:-1] in MAPPED
+    fresh = target.op == "call_function" and not _may_view(target)
+    return fresh and not _viewed(target, node, order) and name.endswith("_") and name[:-1] in MAPPED
 
 
 def _is_part(node: Any) -> bool:
@@ -126,11 +142,12 @@ def _written(node: Any) -> Any:
     return node
 
 
-def _viewed(node: Any) -> bool:
+def _viewed(node: Any, writer: Any, order: dict[Any, int]) -> bool:
+    """Whether a view of the memory was taken before it is written to."""
     return any(
-        _viewed(user) if _in_place(user) else _may_view(user)
+        _viewed(user, writer, order) if _in_place(user) else _may_view(user)
         for user in node.users
-        if user.op == "call_function"
+        if user.op == "call_function" and order[user] < order[writer]
     )
 
 
@@ -214,7 +231,7 @@ class _Reader:
             for given in arguments
             for part in (given if isinstance(given, (list, tuple)) else (given,))
         )
-        if not computed:
+        if not computed or _name(node.target) in _SHAPED_LIKE:
             weights = [self._weight(part) for part in outputs]
             return weights if isinstance(value, (list, tuple)) else weights[0]
         tensors = [part for part in outputs if hasattr(part, "shape")]

@@ -8,11 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
-from nasplug.search_spaces.contraction import add_einsum
+import numpy as np
+
 from nasplug.search_spaces.imported import ImportedNetwork
-from nasplug.search_spaces.torch_call import Call, Place, Shape, Weight
+from nasplug.search_spaces.torch_call import Call, Place, Weight
+from nasplug.search_spaces.torch_products import (
+    added_matmul,
+    attention,
+    conv,
+    conv_transpose,
+    einsum,
+    general_convolution,
+    linear,
+    matmul,
+    sides,
+    unknown,
+)
 
 __all__ = ["MAPPED", "add_call"]
 
@@ -28,12 +40,8 @@ def add_call(network: ImportedNetwork, call: Call) -> list[int]:
     Raises:
         InputError: If the call does not fit its arguments.
     """
-    places = _HANDLERS.get(call.name, _unknown)(network, call)
+    places = _HANDLERS.get(call.name, unknown)(network, call)
     return [places] if isinstance(places, int) else places
-
-
-def _unknown(network: ImportedNetwork, call: Call) -> int:
-    return network.add(call.name, call.data, call.shape, other_params=call.params())
 
 
 def _on_first(op: str) -> Handler:
@@ -86,106 +94,6 @@ def _square(exponent: float) -> Handler:
     return handler
 
 
-def _pair(value: Any, rank: int, default: int = 1) -> tuple[int, ...]:
-    sizes = (value,) if isinstance(value, int) else tuple(value or (default,))
-    return sizes * rank if len(sizes) == 1 else sizes
-
-
-def _convolution(
-    network: ImportedNetwork, call: Call, transposed: bool, stride: int, groups: int
-) -> int:
-    weight, dynamic = call.weight(1), call.step(1)
-    shape = network.shape(dynamic) if dynamic is not None else weight.shape if weight else ()
-    window = shape[2:]
-    return network.add(
-        "ConvTranspose" if transposed else "Conv",
-        (call.source(),) if dynamic is None else (call.source(), dynamic),
-        call.shape,
-        weights=shape,
-        bias=call.argument(2) is not None,
-        kernel=window,
-        stride=_pair(call.argument(stride, 1), len(window)),
-        groups=call.argument(groups, 1),
-        # A computed weight is no parameter, though it is what the work is counted by.
-        other_params=0 if dynamic is None else -math.prod(shape),
-    )
-
-
-def _conv(network: ImportedNetwork, call: Call) -> int:
-    return _convolution(network, call, False, 3, 6)
-
-
-def _conv_transpose(network: ImportedNetwork, call: Call) -> int:
-    return _convolution(network, call, True, 3, 6)
-
-
-def _general_convolution(network: ImportedNetwork, call: Call) -> int:
-    return _convolution(network, call, bool(call.argument(6, False)), 3, 8)
-
-
-def _product(
-    network: ImportedNetwork,
-    left: Place | Weight,
-    right: Place | Weight,
-    shape: Shape,
-    bias: bool = False,
-) -> int:
-    if isinstance(left, Place) and isinstance(right, Place):
-        return network.add("MatMul", (left.step, right.step), shape)
-    if isinstance(left, Place):
-        assert isinstance(right, Weight)
-        matrix, source = right.shape, left.step
-        if len(matrix) > 1:
-            matrix = (*matrix[:-2], matrix[-1], matrix[-2])
-    else:
-        assert isinstance(right, Place)
-        matrix, source = left.shape, right.step
-    weights = (math.prod(matrix[:-1]), matrix[-1])
-    return network.add("Gemm", (source,), shape, weights=weights, bias=bias)
-
-
-def _matmul(network: ImportedNetwork, call: Call) -> int:
-    return _product(network, call.arguments[0], call.arguments[1], call.shape)
-
-
-def _added_matmul(network: ImportedNetwork, call: Call) -> int:
-    added, left, right = call.arguments[:3]
-    constant = isinstance(added, Weight)
-    computed = isinstance(left, Place) and isinstance(right, Place)
-    bias = constant and not computed and added.size in (1, call.shape[-1])
-    place = _product(network, left, right, call.shape, bias)
-    if bias:
-        return place
-    inputs = (place,) if constant else (place, added.step)
-    return network.add("Add", inputs, call.shape, other_params=added.params if constant else 0)
-
-
-def _linear(network: ImportedNetwork, call: Call) -> int:
-    weight = call.weight(1)
-    if weight is None or call.step(0) is None:
-        turned: Place | Weight
-        computed = call.step(1)
-        if computed is not None:
-            turned = Place(network.add_transpose(computed, (1, 0)))
-        else:
-            assert weight is not None
-            turned = Weight(weight.shape[::-1], weight.floating)
-        place = _product(network, call.arguments[0], turned, call.shape)
-        added = call.argument(2)
-        if added is None:
-            return place
-        inputs = (place, added.step) if isinstance(added, Place) else (place,)
-        params = added.params if isinstance(added, Weight) else 0
-        return network.add("Add", inputs, call.shape, other_params=params)
-    return network.add(
-        "Gemm",
-        (call.source(),),
-        call.shape,
-        weights=weight.shape,
-        bias=call.argument(2) is not None,
-    )
-
-
 def _batch_norm(network: ImportedNetwork, call: Call) -> int:
     return network.add("BatchNormalization", (call.source(),), call.shape)
 
@@ -232,8 +140,8 @@ def _gelu(network: ImportedNetwork, call: Call) -> int:
 def _pool(op: str) -> Handler:
     def handler(network: ImportedNetwork, call: Call) -> int:
         rank = len(call.shape) - 2
-        window = _pair(call.argument(1), rank)
-        stride = _pair(call.argument(2) or window, rank)
+        window = sides(call.argument(1), rank)
+        stride = sides(call.argument(2) or window, rank)
         return network.add(op, (call.source(),), call.shape, kernel=window, stride=stride)
 
     return handler
@@ -297,8 +205,8 @@ def _roll(network: ImportedNetwork, call: Call) -> int:
     """Cut each axis in two and join the parts the other way round, as exporters write it."""
     place, axes = call.source(), call.argument(2, ())
     if not axes:
-        return _unknown(network, call)
-    for shift, axis in zip(_pair(call.argument(1), 1), _pair(axes, 1), strict=True):
+        return unknown(network, call)
+    for shift, axis in zip(sides(call.argument(1), 1), sides(axes, 1), strict=True):
         shape = list(network.shape(place))
         tail = shift % shape[axis]
         if tail:
@@ -308,6 +216,11 @@ def _roll(network: ImportedNetwork, call: Call) -> int:
                 parts.append(network.add("Slice", (place,), shape))
             place = network.add("Concat", parts, call.shape)
     return place
+
+
+def _flip(network: ImportedNetwork, call: Call) -> int:
+    # A negative number marks a slice that goes backwards.
+    return network.add("Slice", (call.source(),), call.shape, number=(-1.0,))
 
 
 def _stack(network: ImportedNetwork, call: Call) -> int:
@@ -334,26 +247,58 @@ def _index_select(network: ImportedNetwork, call: Call) -> int:
     return _gather(network, call)
 
 
-def _attention(network: ImportedNetwork, call: Call) -> int:
-    steps = [call.step(k) for k in range(3)]
-    mask = call.weight(3)
-    query, key, value = steps
-    if query is None or key is None or value is None:
-        return _unknown(network, call)
-    rows = (network.shape(query)[-2], network.shape(key)[-2])
-    params = mask.size if mask is not None else math.prod(rows) if call.argument(5, False) else 0
-    return network.add_attention(query, key, value, call.step(3), params)
-
-
-def _einsum(network: ImportedNetwork, call: Call) -> int:
-    operands = call.arguments[1]
-    steps = [operand.step if isinstance(operand, Place) else None for operand in operands]
+def _added_product(network: ImportedNetwork, call: Call) -> int:
+    """One tensor, and the product of two others added."""
+    added, *factors = call.arguments[:3]
     shapes = [
-        network.shape(operand.step) if isinstance(operand, Place) else operand.shape
-        for operand in operands
+        network.shape(factor.step) if isinstance(factor, Place) else factor.shape
+        for factor in factors
     ]
-    place = add_einsum(network, call.arguments[0], steps, shapes, call.shape)
-    return network.add("Einsum", call.data, call.shape) if place is None else place
+    shape = np.broadcast_shapes(*shapes)
+    steps = [factor.step for factor in factors if isinstance(factor, Place)]
+    params = sum(factor.params for factor in factors if isinstance(factor, Weight))
+    inputs = [added.step] if isinstance(added, Place) else []
+    constant = added.params if isinstance(added, Weight) else 0
+    if steps:
+        inputs.append(network.add("Mul", steps, shape, other_params=params))
+    else:
+        constant += math.prod(shape)
+    return network.add("Add", inputs, call.shape, other_params=constant)
+
+
+def _vector_norm(network: ImportedNetwork, call: Call) -> int:
+    op = {1: "ReduceL1", 2: "ReduceL2"}.get(call.argument(1, 2))
+    return unknown(network, call) if op is None else network.add(op, (call.source(),), call.shape)
+
+
+def _variance_and_mean(network: ImportedNetwork, call: Call) -> list[int]:
+    """Mean of the squares of what is left when the mean is taken off, and the mean."""
+    source, axes = call.source(), call.argument(1)
+    given = network.shape(source)
+    # Without axes the argument after the tensor is whether to correct for the sample.
+    whole = axes is None or axes == [] or isinstance(axes, bool)
+    reduced = {axis % len(given) for axis in (range(len(given)) if whole else sides(axes, 1))}
+    one = [1 if axis in reduced else size for axis, size in enumerate(given)]
+    mean = network.add("ReduceMean", (source,), one)
+    centred = network.add("Sub", (source, mean), given)
+    square = network.add("Mul", (centred, centred), given)
+    variance = network.add("ReduceMean", (square,), call.shape)
+    return [variance, network.add("Reshape", (mean,), call.shape)]
+
+
+def _variance(network: ImportedNetwork, call: Call) -> int:
+    return _variance_and_mean(network, call)[0]
+
+
+def _deviation(network: ImportedNetwork, call: Call) -> int:
+    return network.add("Sqrt", (_variance(network, call),), call.shape)
+
+
+def _gated(network: ImportedNetwork, call: Call) -> int:
+    """One half times the sigmoid of the other."""
+    halves = [network.add("Slice", (call.source(),), call.shape) for _ in range(2)]
+    gate = network.add("Sigmoid", halves[1:], call.shape)
+    return network.add("Mul", (halves[0], gate), call.shape)
 
 
 def _rsqrt(network: ImportedNetwork, call: Call) -> int:
@@ -380,16 +325,16 @@ _UNARY = (
     "reciprocal:Reciprocal floor:Floor ceil:Ceil round:Round sin:Sin cos:Cos softmax:Softmax "
     "_softmax:Softmax log_softmax:LogSoftmax _log_softmax:LogSoftmax "
     "pixel_shuffle:DepthToSpace pixel_unshuffle:SpaceToDepth constant_pad_nd:Pad pad:Pad "
-    "expand:Expand repeat:Tile slice:Slice narrow:Slice topk:TopK argmax:ArgMax argmin:ArgMin "
-    "cumsum:CumSum"
+    "expand:Expand expand_as:Expand repeat:Tile repeat_interleave:Tile slice:Slice "
+    "narrow:Slice topk:TopK argmax:ArgMax argmin:ArgMin cumsum:CumSum"
 )
 _HANDLERS: dict[str, Handler] = {
-    **_names(_conv, "conv1d conv2d conv3d"),
-    **_names(_conv_transpose, "conv_transpose1d conv_transpose2d conv_transpose3d"),
-    "convolution": _general_convolution,
-    **_names(_matmul, "matmul mm bmm"),
-    **_names(_added_matmul, "addmm baddbmm"),
-    "linear": _linear,
+    **_names(conv, "conv1d conv2d conv3d"),
+    **_names(conv_transpose, "conv_transpose1d conv_transpose2d conv_transpose3d"),
+    "convolution": general_convolution,
+    **_names(matmul, "matmul mm bmm"),
+    **_names(added_matmul, "addmm baddbmm"),
+    "linear": linear,
     **_names(_batch_norm, "batch_norm _native_batch_norm_legit_no_training"),
     "layer_norm": _norm("LayerNormalization", 2, 3),
     "native_layer_norm": _norm("LayerNormalization", 2, 3),
@@ -411,6 +356,12 @@ _HANDLERS: dict[str, Handler] = {
     "div": _arithmetic("Div"),
     "pow": _arithmetic("Pow"),
     "square": _square(2.0),
+    "addcmul": _added_product,
+    **_names(_vector_norm, "linalg_vector_norm norm"),
+    "var": _variance,
+    "std": _deviation,
+    "var_mean": _variance_and_mean,
+    "glu": _gated,
     "rsqrt": _rsqrt,
     **{
         name: _on_all(op)
@@ -418,6 +369,7 @@ _HANDLERS: dict[str, Handler] = {
             ("maximum", "Max"),
             ("minimum", "Min"),
             ("where", "Where"),
+            ("masked_fill", "Where"),
             ("eq", "Equal"),
             ("gt", "Greater"),
             ("lt", "Less"),
@@ -456,11 +408,12 @@ _HANDLERS: dict[str, Handler] = {
     "unbind": _unbind,
     "stack": _stack,
     "roll": _roll,
+    "flip": _flip,
     **_names(_cast, "to _to_copy type_as float"),
     **_names(_gather, "embedding gather index"),
     "index_select": _index_select,
-    "einsum": _einsum,
-    "scaled_dot_product_attention": _attention,
+    "einsum": einsum,
+    "scaled_dot_product_attention": attention,
 }
 
 # Calls that are kept whole when a program is taken apart.

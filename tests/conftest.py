@@ -23,8 +23,10 @@ def _find_mirror() -> Path | None:
 def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """One temporary cache for the whole run: no test ever touches the user's own."""
     folder = tmp_path_factory.mktemp("nasplug-cache")
+    own_devices = tmp_path_factory.mktemp("nasplug-data")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NASPLUG_CACHE", str(folder))
+        patch.setenv("XDG_DATA_HOME", str(own_devices))
         if not _MIRROR_GIVEN and _MIRROR_BESIDE_REPO.is_dir():
             patch.setenv("NASPLUG_MIRROR", str(_MIRROR_BESIDE_REPO))
         yield folder

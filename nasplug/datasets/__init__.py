@@ -34,6 +34,8 @@ __all__ = [
     "names",
     "nnlqp_graphs",
     "read_nnlqp",
+    "timm_families",
+    "timm_graphs",
     "verify",
 ]
 
@@ -73,6 +75,31 @@ def nnlqp_graphs(
     from nasplug.datasets import nnlqp
 
     return nnlqp.nnlqp_graphs(folder, onnx_paths, convert)
+
+
+def timm_graphs() -> dict[tuple[str, int], Graph]:
+    """Graphs of timm's networks: (model, image size in pixels) as in `timm-latency` -> graph.
+
+    Raises:
+        InputError: If they were not built yet, or the file is damaged.
+    """
+    from nasplug.datasets.timm_networks import networks_path, read_networks
+
+    found = read_networks(networks_path())
+    keys = zip(found.models, found.image_sizes, strict=True)
+    return dict(zip(keys, found.graphs, strict=True))
+
+
+def timm_families() -> dict[str, str]:
+    """Family of each network that has a graph: model -> module of timm that defines it.
+
+    Raises:
+        InputError: As `timm_graphs`.
+    """
+    from nasplug.datasets.timm_networks import networks_path, read_networks
+
+    found = read_networks(networks_path())
+    return dict(zip(found.models, found.families, strict=True))
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from table_predictors import TablePredictor
 from nasplug import _search, cli
 from nasplug.objectives import PredictedObjective
 
-_search.predictors_for = lambda space, latency, given: {  # type: ignore[assignment]
+_search.predictors_for = lambda space, latency, given, **_: {  # type: ignore[assignment]
     q: TablePredictor(q) for q in (("accuracy", "latency") if latency else ("accuracy",))
 }
 

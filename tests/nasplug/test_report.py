@@ -18,7 +18,7 @@ from nasplug.search_spaces import InputError
 def result(nb201_cache: Path) -> SearchResult:
     tables = {q: TablePredictor(q) for q in ("accuracy", "latency")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_search, "predictors_for", lambda space, latency, given: tables)
+        patch.setattr(_search, "predictors_for", lambda space, latency, given, **_: tables)
         return search(
             hardware="GTX 1080 Ti",
             constraints=["latency<=8ms", "accuracy>=60%"],
@@ -84,7 +84,7 @@ def test_folder_that_is_a_file(result: SearchResult, tmp_path: Path) -> None:
 
 
 def test_report_without_hardware(nb201_cache: Path, tmp_path: Path) -> None:
-    scorer: Callable[..., Any] = lambda *_: {"accuracy": TablePredictor("accuracy")}  # noqa: E731
+    scorer: Callable[..., Any] = lambda *_, **__: {"accuracy": TablePredictor("accuracy")}  # noqa: E731
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_search, "predictors_for", scorer)
         found = search(n_trials=5, storage="memory", constraints="flops<=50M")

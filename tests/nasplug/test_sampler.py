@@ -22,7 +22,7 @@ from table_predictors import TablePredictor
 
 from nasplug.objectives import PredictedObjective, suggest
 from nasplug.sampler import PredictorSampler
-from nasplug.search_spaces import InputError, SearchSpace, space
+from nasplug.search_spaces import InputError, space
 
 NB201 = space("nb201")
 DISTRIBUTIONS = NB201.distributions()
@@ -309,13 +309,9 @@ def test_bad_arguments(options: dict[str, Any], said: str) -> None:
         PredictorSampler("nb201", **{"hardware": "RTX 3090", **options})
 
 
-def test_unknown_and_endless_spaces() -> None:
+def test_unknown_space() -> None:
     with pytest.raises(InputError, match="unknown search space 'nb202'"):
         PredictorSampler("nb202")
-    endless = type("Endless", (SearchSpace,), {"name": "endless"})
-    endless.__abstractmethods__ = frozenset()
-    with pytest.raises(InputError, match="'endless' cannot be listed"):
-        PredictorSampler(endless())
 
 
 def test_other_parameters_are_random_and_told_once(

@@ -178,6 +178,24 @@ class Spelled(nn.Module):
         return self.head(scores.softmax(-1) @ rows), self.wide(rows.transpose(1, 2)).mean(2)
 
 
+class Published(nn.Module):
+    """Operators that published networks use beside those above."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+
+    def forward(self, x):
+        x = self.conv(x)
+        return (
+            F.normalize(x, dim=1),
+            x * x.mean((2, 3), keepdim=True).expand_as(x),
+            x.var(3, unbiased=False),
+            x.flip(3),
+            F.glu(x, 1),
+        )
+
+
 MODULES = {
     "basic": Basic,
     "hard-swish": lambda: Inverted(swish=False),
@@ -189,6 +207,7 @@ MODULES = {
     "vit by hand": lambda: ViT("by hand"),
     "toy": Toy,
     "spelled": Spelled,
+    "published": Published,
 }
 
 
@@ -342,6 +361,103 @@ class TestInPlace:
         ops = torch_graph(Writing("view"), IMAGE).ops
         assert ops.index("Relu") < ops.index("Exp")
         assert "Slice" in ops
+
+
+class TestPublishedNetworks:
+    """What timm's networks do, in modules of a few lines."""
+
+    def test_a_query_that_does_not_depend_on_the_image(self):
+        class Pooling(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.patches, self.latent = (
+                    nn.Conv2d(3, 16, 8, 8),
+                    nn.Parameter(torch.ones(1, 2, 16)),
+                )
+
+            def forward(self, x):
+                tokens = self.patches(x).flatten(2).transpose(1, 2)
+                heads = [t.unflatten(2, (4, 4)).transpose(1, 2) for t in (self.latent, tokens)]
+                return F.scaled_dot_product_attention(heads[0], heads[1], heads[1])
+
+        graph = torch_graph(Pooling(), IMAGE)
+        spans = dict(zip(graph.ops, graph.attribute("flops"), strict=True))
+        # Four heads of two queries over sixteen patches, four numbers each.
+        assert spans["Gemm"] == spans["MatMul"] == 4 * 2 * 16 * 4
+        assert graph.ops.count("Softmax") == 1
+
+    def test_scale_and_shift_in_one_call(self):
+        class Affine(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.scale, self.shift = (nn.Parameter(torch.ones(1, 3, 1, 1)) for _ in range(2))
+
+            def forward(self, x):
+                return torch.addcmul(self.shift, self.scale, x)
+
+        graph = torch_graph(Affine(), IMAGE)
+        assert graph.ops == ("Input", "Mul", "Add", "Output")
+        assert graph.attribute("params").tolist() == [0, 3, 3, 0]
+
+    def test_a_tensor_shaped_like_another_is_no_data(self):
+        class Like(nn.Module):
+            def forward(self, x):
+                return x.exp() + torch.zeros_like(x.sin())
+
+        assert torch_graph(Like(), IMAGE).ops == ("Input", "Exp", "Add", "Output")
+
+    def test_a_norm_over_channels_by_hand(self):
+        class Norm(nn.Module):
+            def forward(self, x):
+                variance, mean = torch.var_mean(x, dim=1, unbiased=False, keepdim=True)
+                return (x - mean) * torch.rsqrt(variance + 1e-6)
+
+        assert torch_graph(Norm(), IMAGE).ops == ("Input", "LayerNormalization", "Output")
+
+    def test_filling_under_a_mask(self):
+        class Masked(nn.Module):
+            def forward(self, x):
+                return x.masked_fill(x > 1, 0.5)
+
+        assert torch_graph(Masked(), IMAGE).ops == ("Input", "Greater", "Where", "Output")
+
+    def test_unbiased_variance_of_everything(self):
+        class Spread(nn.Module):
+            def forward(self, x):
+                return x.std(), x.var(dim=(2, 3), keepdim=True)
+
+        graph = torch_graph(Spread(), IMAGE)
+        assert collections.Counter(graph.ops) == collections.Counter(
+            ["Input", "Output", "Sqrt", *["ReduceMean", "GlobalAveragePool", "Sub", "Mul"] * 2]
+        )
+
+
+class TestOneTrace:
+    """A program that can be read as it was traced is not taken apart, which takes longer."""
+
+    @pytest.fixture(autouse=True)
+    def _no_second_pass(self, monkeypatch):
+        def refuse(*_):
+            raise AssertionError("taken apart")
+
+        monkeypatch.setattr(torch.export.ExportedProgram, "run_decompositions", refuse)
+
+    def test_a_view_that_follows_a_write(self):
+        module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(inplace=True), nn.Flatten())
+        ops = torch_graph(module, IMAGE).ops
+        assert ops == ("Input", "Conv", "Relu", "Reshape", "Output")
+
+    def test_a_view_before_a_write(self):
+        with pytest.raises(InputError, match="taken apart"):
+            torch_graph(Writing("viewed"), IMAGE)
+
+    def test_what_is_computed_from_constants(self):
+        class Position(nn.Module):
+            def forward(self, x):
+                grid = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
+                return x + torch.stack(grid).sum(0).to(x.dtype) + x.new_zeros(32)
+
+        assert torch_graph(Position(), IMAGE).ops == ("Input", "Add", "Add", "Output")
 
 
 class TestUse:

@@ -1,0 +1,43 @@
+"""Read a user's file whole, whatever lies under its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nasplug.search_spaces.errors import InputError
+
+__all__ = ["read_whole", "shown_path"]
+
+
+def shown_path(path: Path) -> str:
+    """A path as it stands in a sentence."""
+    return str(path) if str(path).isprintable() else repr(str(path))
+
+
+def read_whole(path: Path, limit: int, wanted: str, too_large: str) -> bytes:
+    """The content of a regular file.
+
+    Args:
+        path: The file.
+        limit: Bytes that it may have.
+        wanted: What the file should be, for the message.
+        too_large: What no larger file is, for the message.
+
+    Raises:
+        InputError: If it is not there, no file, cannot be read, or is larger.
+    """
+    where = shown_path(path)
+    try:
+        # a pipe or a device could block, or never end
+        if path.exists() and not path.is_file():
+            raise InputError(f"{where}: not a file; give {wanted}")
+        with path.open("rb") as stream:
+            content = stream.read(limit + 1)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{where}: cannot be read ({reason})") from error
+    if len(content) > limit:
+        raise InputError(f"{where}: larger than {limit // 1_000_000} MB, which no {too_large} is")
+    return content

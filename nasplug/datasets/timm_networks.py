@@ -1,0 +1,127 @@
+"""Graphs of the networks that timm's result tables name, in one file of the cache.
+
+The tables say how fast a network is, by its name; what it is made of only timm knows, so that these
+graphs are built once where timm is installed (experiments/timm_graphs.py) and read from then on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.datasets.download import cache_dir
+from nasplug.predictors.features import vocabulary_of
+from nasplug.predictors.files import write_bytes
+from nasplug.predictors.graph_arrays import pack, unpack
+from nasplug.search_spaces.errors import InputError
+from nasplug.search_spaces.graph import Graph
+
+__all__ = ["TimmNetworks", "networks_path", "read_networks", "write_networks"]
+
+FORMAT_VERSION = 1
+"""Raised when the layout changes; older files are refused."""
+
+HOW_TO_BUILD = "install timm and run python experiments/timm_graphs.py of the repository"
+
+
+@dataclass(frozen=True, eq=False)
+class TimmNetworks:
+    """Networks of timm; all sequences have one item a network.
+
+    Attributes:
+        models: Names of architectures, as in the table `timm-latency`.
+        image_sizes: Side of the one image that the graph is for, in pixels.
+        families: Name of the module of timm that defines the model, such as `"resnet"`.
+        parameters: Trainable parameters of the module, before anything is folded.
+        graphs: As `nasplug.search_spaces.torch_graph` reads them.
+        made_with: Versions of timm and torch.
+    """
+
+    models: tuple[str, ...]
+    image_sizes: tuple[int, ...]
+    families: tuple[str, ...]
+    parameters: tuple[int, ...]
+    graphs: tuple[Graph, ...]
+    made_with: str
+
+
+def networks_path() -> Path:
+    """Where the graphs of all networks lie in the cache, be they there or not."""
+    return cache_dir() / "tables" / "timm-graphs.npz"
+
+
+def _digest(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
+        digest.update(array.tobytes())
+    return digest.digest()
+
+
+def write_networks(path: Path, networks: TimmNetworks) -> None:
+    """Write networks, at least one, atomically.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    vocabulary = vocabulary_of(networks.graphs)
+    arrays: dict[str, NDArray[Any]] = {
+        "version": np.array(FORMAT_VERSION, dtype=np.int64),
+        "made_with": np.array(networks.made_with, dtype=np.str_),
+        "models": np.array(networks.models, dtype=np.str_),
+        "image_sizes": np.array(networks.image_sizes, dtype=np.int64),
+        "families": np.array(networks.families, dtype=np.str_),
+        "parameters": np.array(networks.parameters, dtype=np.int64),
+        "vocabulary": np.array(vocabulary, dtype=np.str_),
+        **{f"graphs.{name}": held for name, held in pack(networks.graphs, vocabulary).items()},
+    }
+    buffer = io.BytesIO()
+    checksum = np.frombuffer(_digest(arrays), dtype=np.uint8)
+    np.savez_compressed(buffer, checksum=checksum, **arrays)  # type: ignore[arg-type]
+    write_bytes(path, buffer.getvalue())
+
+
+def read_networks(path: Path) -> TimmNetworks:
+    """Read a file that `write_networks` wrote.
+
+    Raises:
+        InputError: If it is missing, damaged, or was never such a file.
+    """
+    if not path.is_file():
+        raise InputError(f"the graphs of timm's networks are not in {path}; {HOW_TO_BUILD}")
+    try:
+        # Given a path, np.load leaves its file open when the zip is damaged.
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        if arrays.pop("checksum").tobytes() != _digest(arrays):
+            raise InputError(f"{path} was altered after it was written; {HOW_TO_BUILD}")
+        if int(arrays["version"]) != FORMAT_VERSION:
+            raise InputError(f"{path} was written by another version; {HOW_TO_BUILD}")
+        packed = {
+            name.removeprefix("graphs."): held
+            for name, held in arrays.items()
+            if name.startswith("graphs.")
+        }
+        return TimmNetworks(
+            models=tuple(arrays["models"].tolist()),
+            image_sizes=tuple(arrays["image_sizes"].tolist()),
+            families=tuple(arrays["families"].tolist()),
+            parameters=tuple(arrays["parameters"].tolist()),
+            graphs=tuple(unpack(packed, tuple(arrays["vocabulary"].tolist()))),
+            made_with=str(arrays["made_with"]),
+        )
+    except InputError:
+        raise
+    # Damaged bytes can raise nearly anything in zipfile, zlib and numpy's header parser.
+    except Exception as error:
+        raise InputError(
+            f"{path} cannot be read ({type(error).__name__}: {error}); {HOW_TO_BUILD}"
+        ) from error

@@ -1,0 +1,274 @@
+"""Accuracy of whole networks: an exact Gaussian process over a graph's operators."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.predictors.calibration import LEVELS, Calibration
+from nasplug.predictors.checkpoint import Checkpoint, config_fields, save_checkpoint
+from nasplug.predictors.gaussian_process import GaussianProcess, Term
+from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.normal_scores import (
+    finite_columns,
+    normal_scores,
+    quantile_grid,
+    values_at,
+)
+from nasplug.predictors.operator_features import COSTS, OperatorFeatures
+from nasplug.predictors.prediction import NotFittedError, Prediction
+from nasplug.search_spaces import Graph, InputError
+
+__all__ = ["AccuracyGP", "AccuracyGPConfig", "accuracy_gp"]
+
+Array = NDArray[np.float64]
+
+FEWEST = 20
+_SUM: tuple[Term, ...] = ((("totals", "rbf"),), (("operators", "rbf"),))
+_PRODUCT: tuple[Term, ...] = (*_SUM, (("operators", "rbf"), ("totals", "rbf")))
+# Name -> summands of the kernel.
+KERNELS: dict[str, tuple[Term, ...]] = {
+    "full": (*_PRODUCT, (("neighbours", "rbf"),)),
+    "product": _PRODUCT,
+    "sum": _SUM,
+    "operators": _SUM[1:],
+    "totals": _SUM[:1],
+}
+# Blocks that are counts, and those that are not.
+COUNTS, NUMBERS = ("operators", "neighbours"), ("totals",)
+# Points of the quadrature from normal scores to units, and the smallest spread in units.
+QUADRATURE = 15
+SMALLEST_SPREAD = 1e-9
+
+
+@dataclass(frozen=True)
+class AccuracyGPConfig:
+    """What an `AccuracyGP` predicts and how.
+
+    Attributes:
+        targets: Names of the columns, such as image sets.
+        units: Unit of all columns.
+        kernel: One of `KERNELS`.
+        hyperparameter_rows: At most as many graphs decide the kernel's hyperparameters; all are
+            learned from.
+        seed: Decides which.
+    """
+
+    targets: tuple[str, ...] = ("accuracy",)
+    units: str = "%"
+    kernel: str = "full"
+    hyperparameter_rows: int = 500
+    seed: int = 0
+
+
+class AccuracyGP:
+    """Normal scores of the accuracies of whole networks of one space, mapped back to units.
+
+    A network is what its operators are: totals by kind, and how often each distinct operator, and
+    each kind of operator between such kinds, occurs. `TransformerGP` is for cells, whose paths can
+    be listed. It learns from a few dozen to a few thousand networks. Intervals are made from
+    leave-one-out errors.
+
+    Args:
+        config: What to predict and how.
+
+    Raises:
+        InputError: If the kernel is unknown.
+    """
+
+    kind = "accuracy"
+    name = "accuracy-gp"
+
+    def __init__(self, config: AccuracyGPConfig | None = None) -> None:
+        self.config = config or AccuracyGPConfig()
+        kernel = self.config.kernel
+        if kernel not in KERNELS:
+            raise InputError(f"unknown kernel {kernel!r}; there are {', '.join(KERNELS)}")
+        self._rows: dict[str, Array] = {}
+        self._scores: Array = np.empty((0, 0))
+        self._quantiles: Array = np.empty((0, 0))
+        self._features: OperatorFeatures | None = None
+        self._process = GaussianProcess(KERNELS[kernel], self.config.hyperparameter_rows)
+        self._calibration: Calibration | None = None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the predicted columns."""
+        return self.config.targets
+
+    @property
+    def parameters(self) -> int:
+        """Hyperparameters of the kernel, and the weights of each training graph."""
+        return len(self._process.hyperparameters) + self._scores.size
+
+    def fit(
+        self,
+        graphs: Sequence[Graph],
+        targets: Array,
+        hardware: Sequence[Hardware] | None = None,
+    ) -> None:
+        """Learn from graphs with known targets.
+
+        Args:
+            graphs: Training graphs, at least 20.
+            targets: Values in units, shape `(graphs, targets)` or `(graphs,)`, finite.
+            hardware: Not used; accuracy does not depend on it.
+
+        Raises:
+            InputError: If shapes do not fit, values are not finite, or there are too few graphs.
+        """
+        values = finite_columns(targets, len(graphs), self.targets)
+        if len(graphs) < FEWEST:
+            raise InputError(f"{len(graphs)} graphs are too few to learn from; give {FEWEST}")
+        order = np.random.default_rng(self.config.seed).permutation(len(graphs))
+        values, chosen = values[order], [graphs[k] for k in order]
+        self._scores, self._quantiles = normal_scores(values), quantile_grid(values)
+        # Places in a cell mean nothing in a network.
+        self._features = replace(OperatorFeatures.of(chosen), one_hot=None)
+        self._rows = _unscaled(self._features, chosen)
+        self._process.fit(_scaled(self._features, self._rows), self._scores, np.ones(len(order)))
+        mean, variance = self._process.leave_one_out(np.arange(len(order)), self._scores)
+        center, spread = self._in_units(mean, variance)
+        self._calibration = Calibration.identity(list(((values - center) / spread).T))
+
+    def _in_units(self, mean: Array, variance: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of a label, from those of its normal score."""
+        reach = np.sqrt(variance + self._process.noise)[:, None]
+        nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE)
+        values = np.stack([values_at(mean + node * reach, self._quantiles) for node in nodes])
+        center = np.average(values, axis=0, weights=weights)
+        spread = np.sqrt(np.average((values - center) ** 2, axis=0, weights=weights))
+        return center, np.maximum(spread, SMALLEST_SPREAD)
+
+    def predict(
+        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
+    ) -> Prediction:
+        """Predict all targets of graphs; device and batch size make no difference.
+
+        Raises:
+            NotFittedError: If nothing was learned or loaded.
+        """
+        if self._features is None or self._calibration is None:
+            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
+        rows = _unscaled(self._features, graphs)
+        mean, variance = self._process.predict(_scaled(self._features, rows))
+        center, spread = self._in_units(mean.reshape(-1, len(self.targets)), variance)
+        return Prediction(
+            self.targets,
+            (self.config.units,) * len(self.targets),
+            center,
+            spread,
+            LEVELS,
+            self._calibration.residuals.T,
+            (False,) * len(self.targets),
+        )
+
+    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
+        """Write `<path>.safetensors` and its card; `about` is added to the card."""
+        if self._calibration is None or self._features is None:
+            raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
+        most = {name: int(self._rows[name].max()) for name in COUNTS}
+        counts = {n: self._rows[n].astype(np.min_scalar_type(most[n])) for n in COUNTS}
+        parts: dict[str, Mapping[str, NDArray[Any]]] = {
+            "rows": counts | {name: self._rows[name].astype(np.float32) for name in NUMBERS},
+            "scales": self._features.scales,
+            "labels": {"scores": self._scores, "quantiles": self._quantiles},
+            "process": self._process.state(),
+            "calibration": self._calibration.tensors(),
+        }
+        card = {
+            "predictor": self.name,
+            "config": asdict(self.config),
+            "kinds": self._features.kinds,
+            **{name: list(getattr(self._features, name)) for name in COUNTS},
+            **(about or {}),
+        }
+        tensors = {f"{part}.{n}": v for part, held in parts.items() for n, v in held.items()}
+        save_checkpoint(path, tensors, card)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> AccuracyGP:
+        """The predictor that a checkpoint holds.
+
+        Raises:
+            InputError: If the card or the arrays do not fit this class.
+        """
+        card = checkpoint.card
+        try:
+            predictor = cls(AccuracyGPConfig(**config_fields(card["config"])))
+            labels, process = checkpoint.section("labels"), checkpoint.section("process")
+            predictor._scores, predictor._quantiles = labels["scores"], labels["quantiles"]
+            if len(predictor.targets) != predictor._scores.shape[1]:
+                raise ValueError(f"it has not {len(predictor.targets)} targets")
+            predictor._calibration = Calibration(**checkpoint.section("calibration"))
+            predictor._rows = {n: v.astype(float) for n, v in checkpoint.section("rows").items()}
+            operators, neighbours = (_columns(card[name]) for name in COUNTS)
+            predictor._features = OperatorFeatures(
+                tuple(card["kinds"]), operators, neighbours, None, checkpoint.section("scales")
+            )
+            widths = {n: block.shape[1] for n, block in predictor._rows.items()}
+            wanted = {n: 1 + len(getattr(predictor._features, n)) for n in COUNTS}
+            wanted["totals"] = (1 + len(predictor._features.kinds)) * (1 + len(COSTS)) + 1
+            if widths != wanted:
+                raise ValueError(f"its arrays have {widths} columns, not {wanted}")
+            predictor._process.condition(
+                _scaled(predictor._features, predictor._rows),
+                predictor._scores,
+                np.ones(len(predictor._scores)),
+                process["hyperparameters"],
+                dict(zip(predictor._process.names, process["units"].tolist(), strict=True)),
+            )
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"the card does not describe an accuracy-gp: {error}") from None
+        return predictor
+
+
+def _unscaled(features: OperatorFeatures, graphs: Sequence[Graph]) -> dict[str, Array]:
+    """Rows of the graphs as they are stored, and as they are read again."""
+    if not graphs:
+        return {name: np.empty((0, len(scale))) for name, scale in features.scales.items()}
+    rows = replace(features, scales={})(graphs)
+    # Single precision is enough, and half of the file.
+    return rows | {name: rows[name].astype(np.float32).astype(float) for name in NUMBERS}
+
+
+def _scaled(features: OperatorFeatures, rows: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: block / features.scales[name] for name, block in rows.items()}
+
+
+def _columns(keys: Sequence[Any]) -> dict[Hashable, int]:
+    """Column of each operator, whose tuples JSON turned into lists."""
+
+    def frozen(key: Any) -> Hashable:
+        return tuple(map(frozen, key)) if isinstance(key, list) else key
+
+    return {frozen(key): k for k, key in enumerate(keys)}
+
+
+def accuracy_gp(
+    kind: str = "accuracy", targets: Sequence[str] = ("accuracy",), **options: Any
+) -> AccuracyGP:
+    """The process for whole networks; cells have `transformer_gp.transformer_gp`.
+
+    Args:
+        kind: `"accuracy"`.
+        targets: Names of the columns.
+        **options: Fields of `AccuracyGPConfig`.
+
+    Raises:
+        InputError: If the kind or an option is unknown.
+    """
+    if kind != "accuracy":
+        raise InputError(f"this predictor is one of accuracy, not of {kind}")
+    known = [f.name for f in fields(AccuracyGPConfig) if f.name != "targets"]
+    for name in options:
+        if name not in known:
+            raise InputError(f"unknown option {name!r}; there are {', '.join(known)}")
+    return AccuracyGP(AccuracyGPConfig(tuple(targets), **options))
