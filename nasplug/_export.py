@@ -36,12 +36,12 @@ def check_export(space: SearchSpace, folder: str | os.PathLike[str]) -> None:
     """
     _writer(space)
     target = Path(folder)
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        if not os.access(target, os.W_OK):
-            raise PermissionError(0, "it cannot be written")
-    except OSError as error:
-        raise _unwritable(target, error) from error
+    # Nothing is made yet: the search may find nothing.
+    there = next(path for path in (target, *target.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise _unwritable(target, OSError(0, f"{there} is a file"))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise _unwritable(target, OSError(0, f"{there} cannot be written"))
 
 
 def export(result: SearchResult, folder: str | os.PathLike[str], seed: int = 0) -> list[Path]:
@@ -62,6 +62,7 @@ def export(result: SearchResult, folder: str | os.PathLike[str], seed: int = 0) 
     space, target = result.candidates.space, Path(folder)
     check_export(space, target)
     write = _writer(space)
+    _written(target, lambda: target.mkdir(parents=True, exist_ok=True))
     needed = FLOAT_BYTES * sum(row["params"] for row in result.pareto)
     free = shutil.disk_usage(target).free
     if needed > free:

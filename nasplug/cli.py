@@ -185,8 +185,12 @@ def search(
     if report is not None:
         _complain(f"wrote {', '.join(map(str, result.report(report)))}")
     if export is not None:
-        networks = result.export(export)[:-1]
-        _complain(f"wrote {len(networks)} networks with random weights, and an index, to {export}")
+        *networks, _ = result.export(export)
+        size = sum(path.stat().st_size for path in networks) / 1e6
+        _complain(
+            f"wrote {len(networks)} networks with random weights ({size:,.0f} MB), and an index, "
+            f"to {export}"
+        )
     if as_json:
         # The JSON has a fixed form; what a reader must know of its numbers goes beside it.
         for note in result.notes():

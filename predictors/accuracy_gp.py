@@ -14,12 +14,7 @@ from nasplug.predictors.calibration import LEVELS, Calibration
 from nasplug.predictors.checkpoint import Checkpoint, config_fields, save_checkpoint
 from nasplug.predictors.gaussian_process import GaussianProcess, Term
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.normal_scores import (
-    finite_columns,
-    normal_scores,
-    quantile_grid,
-    values_at,
-)
+from nasplug.predictors.normal_scores import finite_columns
 from nasplug.predictors.operator_features import COSTS, OperatorFeatures
 from nasplug.predictors.prediction import NotFittedError, Prediction
 from nasplug.search_spaces import Graph, InputError
@@ -41,9 +36,11 @@ KERNELS: dict[str, tuple[Term, ...]] = {
 }
 # Blocks that are counts, and those that are not.
 COUNTS, NUMBERS = ("operators", "neighbours"), ("totals",)
-# Points of the quadrature from normal scores to units, and the smallest spread in units.
+# Points of the quadrature from logarithms to units, and the smallest spread in units.
 QUADRATURE = 15
 SMALLEST_SPREAD = 1e-9
+# The error is what is missing to this, so that even that of 100 % has a logarithm.
+CEILING = 101.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +49,6 @@ class AccuracyGPConfig:
 
     Attributes:
         targets: Names of the columns, such as image sets.
-        units: Unit of all columns.
         kernel: One of `KERNELS`.
         hyperparameter_rows: At most as many graphs decide the kernel's hyperparameters; all are
             learned from.
@@ -60,19 +56,19 @@ class AccuracyGPConfig:
     """
 
     targets: tuple[str, ...] = ("accuracy",)
-    units: str = "%"
     kernel: str = "full"
     hyperparameter_rows: int = 500
     seed: int = 0
 
 
 class AccuracyGP:
-    """Normal scores of the accuracies of whole networks of one space, mapped back to units.
+    """Accuracies in percent of whole networks of one space, by the logarithm of their error.
 
-    A network is what its operators are: totals by kind, and how often each distinct operator, and
-    each kind of operator between such kinds, occurs. `TransformerGP` is for cells, whose paths can
-    be listed. It learns from a few dozen to a few thousand networks. Intervals are made from
-    leave-one-out errors.
+    The logarithm tells the best ones apart, and goes on beyond the best that was learned, where a
+    search looks. A network is what its operators are: totals by kind, and how often each distinct
+    operator, and each kind of operator between such kinds, occurs. `TransformerGP` is for cells,
+    whose paths can be listed. It learns from a few dozen to a few thousand networks. Intervals are
+    made from leave-one-out errors.
 
     Args:
         config: What to predict and how.
@@ -90,8 +86,10 @@ class AccuracyGP:
         if kernel not in KERNELS:
             raise InputError(f"unknown kernel {kernel!r}; there are {', '.join(KERNELS)}")
         self._rows: dict[str, Array] = {}
+        # Logarithms of the errors: standardised, and what that took.
         self._scores: Array = np.empty((0, 0))
-        self._quantiles: Array = np.empty((0, 0))
+        self._center: Array = np.empty(0)
+        self._scale: Array = np.empty(0)
         self._features: OperatorFeatures | None = None
         self._process = GaussianProcess(KERNELS[kernel], self.config.hyperparameter_rows)
         self._calibration: Calibration | None = None
@@ -116,18 +114,24 @@ class AccuracyGP:
 
         Args:
             graphs: Training graphs, at least 20.
-            targets: Values in units, shape `(graphs, targets)` or `(graphs,)`, finite.
+            targets: Values in percent, shape `(graphs, targets)` or `(graphs,)`.
             hardware: Not used; accuracy does not depend on it.
 
         Raises:
-            InputError: If shapes do not fit, values are not finite, or there are too few graphs.
+            InputError: If shapes do not fit, a value is not from 0 to 100, or there are too few
+                graphs.
         """
         values = finite_columns(targets, len(graphs), self.targets)
         if len(graphs) < FEWEST:
             raise InputError(f"{len(graphs)} graphs are too few to learn from; give {FEWEST}")
+        if values.min() < 0 or values.max() > 100:
+            wrong = values[(values < 0) | (values > 100)][0]
+            raise InputError(f"accuracy {wrong:g} is not from 0 to 100; give percent")
         order = np.random.default_rng(self.config.seed).permutation(len(graphs))
         values, chosen = values[order], [graphs[k] for k in order]
-        self._scores, self._quantiles = normal_scores(values), quantile_grid(values)
+        logs = np.log(CEILING - values)
+        self._center, self._scale = logs.mean(0), np.maximum(logs.std(0), SMALLEST_SPREAD)
+        self._scores = (logs - self._center) / self._scale
         # Places in a cell mean nothing in a network.
         self._features = replace(OperatorFeatures.of(chosen), one_hot=None)
         self._rows = _unscaled(self._features, chosen)
@@ -137,10 +141,11 @@ class AccuracyGP:
         self._calibration = Calibration.identity(list(((values - center) / spread).T))
 
     def _in_units(self, mean: Array, variance: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation of a label, from those of its normal score."""
+        """Mean and standard deviation of a label, from those of its score."""
         reach = np.sqrt(variance + self._process.noise)[:, None]
         nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE)
-        values = np.stack([values_at(mean + node * reach, self._quantiles) for node in nodes])
+        logs = [self._center + self._scale * (mean + node * reach) for node in nodes]
+        values = CEILING - np.exp(np.stack(logs))
         center = np.average(values, axis=0, weights=weights)
         spread = np.sqrt(np.average((values - center) ** 2, axis=0, weights=weights))
         return center, np.maximum(spread, SMALLEST_SPREAD)
@@ -160,7 +165,7 @@ class AccuracyGP:
         center, spread = self._in_units(mean.reshape(-1, len(self.targets)), variance)
         return Prediction(
             self.targets,
-            (self.config.units,) * len(self.targets),
+            ("%",) * len(self.targets),
             center,
             spread,
             LEVELS,
@@ -177,7 +182,7 @@ class AccuracyGP:
         parts: dict[str, Mapping[str, NDArray[Any]]] = {
             "rows": counts | {name: self._rows[name].astype(np.float32) for name in NUMBERS},
             "scales": self._features.scales,
-            "labels": {"scores": self._scores, "quantiles": self._quantiles},
+            "labels": {"scores": self._scores, "center": self._center, "scale": self._scale},
             "process": self._process.state(),
             "calibration": self._calibration.tensors(),
         }
@@ -202,7 +207,8 @@ class AccuracyGP:
         try:
             predictor = cls(AccuracyGPConfig(**config_fields(card["config"])))
             labels, process = checkpoint.section("labels"), checkpoint.section("process")
-            predictor._scores, predictor._quantiles = labels["scores"], labels["quantiles"]
+            predictor._scores = labels["scores"]
+            predictor._center, predictor._scale = labels["center"], labels["scale"]
             if len(predictor.targets) != predictor._scores.shape[1]:
                 raise ValueError(f"it has not {len(predictor.targets)} targets")
             predictor._calibration = Calibration(**checkpoint.section("calibration"))

@@ -80,11 +80,20 @@ def test_too_little_room_is_said_before_anything_is_written(
     assert list((tmp_path / "nets").iterdir()) == []
 
 
-def test_a_file_in_the_place_of_the_folder(find: Find, tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["file", "file/nets"])
+def test_a_file_in_the_place_of_the_folder(find: Find, tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(InputError, match="give a folder to write in"):
-        find(n_trials=1).export(tmp_path / "file")
+    with pytest.raises(InputError, match="file is a file.; give a folder to write in"):
+        find(n_trials=1).export(tmp_path / folder)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_search_that_finds_nothing_makes_no_folder(find: Find, tmp_path: Path) -> None:
+    words = ["search", "--space", NETS.name, "--hw", "RTX 3090", "--constraint", "latency<=1us"]
+    words += ["--pool-size", "20", "--storage", "memory", "--export", str(tmp_path / "nets")]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert not (tmp_path / "nets").exists()
 
 
 class _Unwritable(SearchSpace):

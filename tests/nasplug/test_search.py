@@ -397,7 +397,7 @@ def test_a_cell_that_ignores_its_input_is_never_returned(nb201_cache: Path) -> N
     # On boards such cells are measured as the fastest of all.
     result = search("nb201", "Raspberry Pi 4", storage="memory", n_trials=40)
     assert min(row["measured"]["accuracy"] for row in result.pareto) > 11
-    alone = [r for r in result.candidates.connected if not r]
+    alone = [r for r in result.candidates.scores.connected if not r]
     assert len(alone) == 341
 
 

@@ -15,8 +15,14 @@ ARCHS = [NB[k] for k in range(0, 15_625, 700)]  # type: ignore[index]
 
 
 def test_what_the_package_has():
-    assert names() == ["nb201-accuracy", "nb201-latency"]
-    accuracy, latency = (load_predictor(name) for name in names())
+    assert names() == [
+        "accel-accuracy",
+        "macro-accuracy",
+        "nb201-accuracy",
+        "nb201-latency",
+        "network-latency",
+    ]
+    accuracy, latency = (load_predictor(f"nb201-{kind}") for kind in ("accuracy", "latency"))
     assert accuracy.targets == ("cifar10", "cifar100", "imagenet16-120")
     assert latency.targets == ("latency",)
     for predictor in (accuracy, latency):
