@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from nasplug import datasets, hardware
 from nasplug.datasets.timm_networks import networks_path, read_networks
 from nasplug.predictors.latency import DeviceBatch
-from nasplug.predictors.network_latency import Setting
+from nasplug.predictors.settings import Setting
 from nasplug.search_spaces import Graph, space
 from nasplug.search_spaces.networks.nasbench201 import network_as_written
 
@@ -126,6 +126,9 @@ def source(name: str, count: int | None = None, seed: int = 0) -> Source:
         values = [rows[c].to_numpy(np.float64) for c in names]
         if name == "nnlqp":
             columns = [Setting(c.hardware, c.batch_size, "tensorrt") for c in columns]
+        columns = [
+            Setting(c.hardware, c.batch_size, "tflite") if c.key in EXPORTED else c for c in columns
+        ]
     latencies = np.stack(values, axis=1)
     # Equal architectures, which two benchmarks list twice, come once.
     order = np.random.default_rng(seed).permutation(len(archs))[:count]

@@ -113,7 +113,8 @@ def unseen() -> list[dict[str, Any]]:
     rows = []
     with np.load(left_out_file("devices-0")) as stored:
         predicted = {
-            key: (name, stored[f"all {name}"][:, k])
+            # A table names the device and the batch alone.
+            key.split(" tflite")[0]: (name, stored[f"all {name}"][:, k])
             for name in ("nb201", "nb201-exported")
             for k, key in enumerate(stored[f"columns of all {name}"].tolist())
         }

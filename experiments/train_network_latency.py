@@ -42,7 +42,7 @@ COUNTS = {
 }
 JUDGED = 400
 # At most so many are learned, by the shipped predictor and where something is left out.
-MOST, FEWER = 600, 300
+MOST, FEWER = 800, 300
 # What is left out is judged without networks that cannot be had everywhere.
 SELDOM = ("timm",)
 # Sources whose networks are few, so that a share of them is judged.

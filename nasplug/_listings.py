@@ -23,6 +23,7 @@ def predictions(
     hardware: str | os.PathLike[str] | None = None,
     batch_size: int = 1,
     predictors: Sequence[str | os.PathLike[str]] = (),
+    runtime: str | None = None,
 ) -> list[Row]:
     """Predicted accuracy on every data set, in %, and with hardware the latency, in ms.
 
@@ -32,6 +33,7 @@ def predictions(
         hardware: Name of a device, or the path of a .toml file.
         batch_size: Images a forward pass.
         predictors: Checkpoints to use instead of the package's own of the same kind.
+        runtime: How whole networks are run whose latency is predicted, as in `nasplug.predict`.
 
     Returns:
         A row an architecture: `arch`, `arch_id`, `accuracy` (data set to mean, lower, upper; none
@@ -53,6 +55,10 @@ def predictions(
     accuracy = latency = None
     if "accuracy" in chosen:
         accuracy = chosen["accuracy"].predict(archs)
+    if runtime is not None:
+        if "latency" not in chosen:
+            raise InputError(f"the runtime {runtime} is one of a latency; name a device")
+        chosen["latency"] = chosen["latency"].with_runtime(runtime)
     if "latency" in chosen:
         latency = chosen["latency"].predict(archs, device, batch_size)
 

@@ -173,6 +173,7 @@ def predict(
     batch_size: int = 1,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     predictor: str | os.PathLike[str] | ArchitecturePredictor | None = None,
+    runtime: str | None = None,
 ) -> NetworkPrediction:
     """Predict how long a forward pass of a network takes on a device.
 
@@ -185,10 +186,13 @@ def predict(
         batch_size: Images a forward pass.
         input_shapes: Shapes of an ONNX model's inputs, for those that the file leaves open.
         predictor: A latency predictor to use instead of the package's own.
+        runtime: How the network is run: `"float32"` (by a framework, operator after operator),
+            `"amp"`, `"amp nhwc"`, `"compiled"`, `"onnxruntime"`, `"tensorrt"` or `"tflite"`; if left
+            out the first, or the one that the device was measured in at this batch size.
 
     Raises:
-        InputError: If the network cannot be read, the hardware is unknown, or the batch size is no
-            whole number of at least 1.
+        InputError: If the network cannot be read, the hardware or the runtime is unknown, or the
+            batch size is no whole number of at least 1.
     """
     from nasplug._checks import checked_count
     from nasplug._hardware import hardware as find_hardware
@@ -205,11 +209,13 @@ def predict(
         raise InputError(
             f"predictor {predictor.name!r} does not read whole networks; {NETWORK_LATENCY} does"
         )
+    if runtime is not None:
+        predictor = predictor.with_runtime(runtime)
     said = predictor.predict([graph], device, batch_size)
-    times, rest = model.explain(graph, device, batch_size)
+    times, rest = model.explain(graph, device, batch_size, runtime)
     mean, lower, upper = (float(getattr(said, end)[0, 0]) for end in ("mean", "lower", "upper"))
     scale = mean / (float(times.sum()) + rest)
-    column = model.setting(device, batch_size)
+    column = model.setting(device, batch_size, runtime)
     return NetworkPrediction(
         mean,
         lower,
@@ -252,6 +258,7 @@ def predict_file(
     batch_size: int,
     predictors: Sequence[str],
     input_shapes: Mapping[str, Sequence[int]],
+    runtime: str | None = None,
 ) -> NetworkPrediction:
     """What `nasplug predict FILE.onnx` predicts.
 
@@ -268,6 +275,7 @@ def predict_file(
         batch_size=batch_size,
         input_shapes=input_shapes,
         predictor=predictors[0] if predictors else None,
+        runtime=runtime,
     )
 
 

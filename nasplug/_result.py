@@ -62,6 +62,7 @@ class SearchResult:
         seconds: `"total"`, `"predict"` and `"sample"`.
         study: The Optuna study.
         candidates: What was scored before the trials.
+        runtime: How networks are run, for the latency; None for the predictor's usual way.
     """
 
     space: str
@@ -78,6 +79,7 @@ class SearchResult:
     seconds: Mapping[str, float]
     study: Study = field(repr=False)
     candidates: Candidates = field(repr=False)
+    runtime: str | None = None
 
     @property
     def evidence(self) -> str | None:
@@ -127,6 +129,7 @@ class SearchResult:
     def heading(self) -> str:
         """One line that says what was searched."""
         device = f" on {self.hardware.name}, batch {self.batch_size}" if self.hardware else ""
+        device += f", {self.runtime}" if self.runtime else ""
         limits = "".join(f", {c} (probability {c.probability:g})" for c in self.constraints)
         quality = "" if self.quality is None else f"; {self.quality}"
         return f"{self.space}, {self.dataset}{device}{limits}: {self.n_trials} trials{quality}"
@@ -160,7 +163,8 @@ class SearchResult:
             against = " against ".join(_said(objective.name) for objective in self.objectives)
             notes.append(f"no hardware given: {against}, no latency")
         elif self.evidence is not None:
-            notes.append(_EVIDENCE[self.evidence].format(self.hardware.name, self.batch_size))
+            setting = f"{self.batch_size} ({self.runtime})" if self.runtime else self.batch_size
+            notes.append(_EVIDENCE[self.evidence].format(self.hardware.name, setting))
         if self.hardware is not None and self.input_side != self.latency_side:
             notes.append(
                 f"latency is that of the network with {self.latency_side} pixel input, on which "

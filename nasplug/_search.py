@@ -71,6 +71,7 @@ def search(
     progress: bool | None = None,
     proxy: str | None = None,
     pool_size: int = POOL_SIZE,
+    runtime: str | None = None,
 ) -> SearchResult:
     """Search a space for architectures that are accurate, and fast on a device.
 
@@ -98,6 +99,7 @@ def search(
         progress: Whether to draw a progress bar on stderr; by default on a terminal only.
         proxy: `"flops"` or `"params"`: what to maximise where no accuracy is known; FLOPs if None.
         pool_size: Architectures to score of a space that cannot be listed.
+        runtime: How whole networks are run whose latency counts, as in `predict`.
 
     Returns:
         The front, the study, and ways to show them.
@@ -126,6 +128,10 @@ def search(
     chosen: dict[str, ArchitecturePredictor] = {}
     if device is not None or has_accuracy or own:
         chosen = predictors_for(found, device is not None, own, all_needed=False)
+    if runtime is not None:
+        if "latency" not in chosen:
+            raise InputError(f"the runtime {runtime} is one of a latency; name a device")
+        chosen["latency"] = chosen["latency"].with_runtime(runtime)
     sampler = PredictorSampler(
         found,
         device,
@@ -159,13 +165,16 @@ def search(
     }
     if not is_listed(found):
         settings |= {"objectives": list(words), "pool_size": pool_size}
+    if runtime is not None:
+        settings["runtime"] = runtime
     with _quiet_optuna():
         study = _open(opened, study_name, goals, settings)
         study.sampler = sampler
         _run(study, candidates, names, n_trials, progress)
     trials = _cells(study, candidates)[:n_trials]
     front = _front(candidates, trials, goals)
-    truths = measured(candidates, front, data, device, batch_size)
+    # Devices in tables were measured in their usual runtime.
+    truths = measured(candidates, front, data, None if runtime else device, batch_size)
     pareto = [_entry(candidates, k, truth, goals) for k, truth in zip(front, truths, strict=True)]
     ended = time.perf_counter()
     return SearchResult(
@@ -187,6 +196,7 @@ def search(
         },
         study=study,
         candidates=candidates,
+        runtime=runtime,
     )
 
 

@@ -43,14 +43,21 @@ class ArchitecturePredictor:
         name: Name in the zoo, or of the file it came from.
         space: The space whose architectures it reads.
         card: What the trainer wrote about data, training and quality; empty for a new predictor.
+        runtime: How networks are run whose latency is predicted, if that was chosen.
     """
 
     def __init__(
-        self, name: str, space: SearchSpace, model: Any, card: dict[str, Any] | None = None
+        self,
+        name: str,
+        space: SearchSpace,
+        model: Any,
+        card: dict[str, Any] | None = None,
+        runtime: str | None = None,
     ) -> None:
         self.name = name
         self.space = space
         self.card = card or {}
+        self.runtime = runtime
         self._model = model
         # Devices that were learned from their profiles.
         self._calibrated: dict[str, Any] = {}
@@ -65,11 +72,27 @@ class ArchitecturePredictor:
         """
         if space.name == self.space.name:
             return self
-        if getattr(self._model, "whole_networks", False) and space.whole_networks:
-            return ArchitecturePredictor(self.name, space, self._model, self.card)
+        if getattr(self._model, "whole_networks", False) and space.has_networks:
+            return ArchitecturePredictor(self.name, space, self._model, self.card, self.runtime)
         raise InputError(
             f"predictor {self.name!r} is for space {self.space.name}, not for {space.name}"
         )
+
+    def with_runtime(self, runtime: str) -> ArchitecturePredictor:
+        """This latency predictor for networks that are run in one of `settings.RUNTIMES`.
+
+        Raises:
+            InputError: If the runtime is unknown, or the predictor knows one way of running only.
+        """
+        if not getattr(self._model, "whole_networks", False) or self.kind != "latency":
+            raise InputError(
+                f"predictor {self.name!r} knows one way of running networks; "
+                f"{NETWORK_LATENCY!r}, which reads whole networks, lets you choose a runtime"
+            )
+        from nasplug.predictors.settings import parse_runtime
+
+        parse_runtime(runtime)
+        return ArchitecturePredictor(self.name, self.space, self._model, self.card, runtime)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -95,13 +118,15 @@ class ArchitecturePredictor:
 
     def graphs(self, architectures: Sequence[Architecture | Graph | str]) -> list[Graph]:
         """The graphs of architectures; texts are parsed, graphs are passed on."""
+        whole = getattr(self._model, "whole_networks", False)
+        make = self.space.to_network if whole else self.space.to_graph
         found = []
         for item in architectures:
             if isinstance(item, Graph):
                 found.append(item)
             else:
                 arch = self.space.parse(item) if isinstance(item, str) else item
-                found.append(self.space.to_graph(arch))
+                found.append(make(arch))
         return found
 
     def fit(
@@ -154,8 +179,14 @@ class ArchitecturePredictor:
         if isinstance(device, DeviceProfile) and self.kind == "latency":
             from nasplug._few_shot import predict_few_shot
 
+            if self.runtime is not None:
+                raise InputError(
+                    f"{device.name} is known by its own measurements, in the runtime that they "
+                    "were taken in; leave the runtime out"
+                )
             return predict_few_shot(self, device, graphs, batch_size, self._calibrated)
-        result: Prediction = self._model.predict(graphs, device, batch_size)
+        chosen = {} if self.runtime is None else {"runtime": self.runtime}
+        result: Prediction = self._model.predict(graphs, device, batch_size, **chosen)
         return result
 
     def save(self, path: str | Path, **about: Any) -> None:
@@ -263,7 +294,7 @@ def predictors_for(
 def _zoo_name(space: SearchSpace, quantity: str) -> str:
     """The zoo's predictor of a quantity in a space, whether or not there is one."""
     own = f"{space.name}-{quantity}"
-    if own not in names() and quantity == "latency" and space.whole_networks:
+    if own not in names() and quantity == "latency" and space.has_networks:
         return NETWORK_LATENCY
     return own
 

@@ -51,6 +51,14 @@ Device = Annotated[
 ]
 Batch = Annotated[int, typer.Option("--batch-size", help="Images a forward pass.")]
 
+Runtime = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime",
+        help="How whole networks are run: float32, amp, amp nhwc, compiled, onnxruntime, "
+        "tensorrt, tflite.",
+    ),
+]
 OwnPredictor = Annotated[
     list[str] | None,
     typer.Option("--predictor", help="Checkpoint to use instead of the package's own; repeatable."),
@@ -136,6 +144,7 @@ def search(
         str | None, typer.Option("--study-name", help="Default: a hash of all settings.")
     ] = None,
     predictor: OwnPredictor = None,
+    runtime: Runtime = None,
     proxy: Annotated[
         str | None,
         typer.Option(
@@ -181,6 +190,7 @@ def search(
         predictors=predictor or (),
         proxy=proxy,
         pool_size=POOL_SIZE if pool_size is None else pool_size,
+        runtime=runtime,
     )
     if report is not None:
         _complain(f"wrote {', '.join(map(str, result.report(report)))}")
@@ -210,6 +220,7 @@ def predict(
     hw: Device = None,
     batch_size: Batch = 1,
     predictor: OwnPredictor = None,
+    runtime: Runtime = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Show the operators that take longest.")
     ] = False,
@@ -226,9 +237,8 @@ def predict(
     from nasplug._predict import EXPLAINED, is_file, parse_shapes, predict_file
 
     if any(map(is_file, architectures)):
-        said = predict_file(
-            architectures, hw, batch_size, predictor or (), parse_shapes(input_shape or ())
-        )
+        shapes = parse_shapes(input_shape or ())
+        said = predict_file(architectures, hw, batch_size, predictor or (), shapes, runtime)
         if as_json:
             _print_json(said.to_json(EXPLAINED if explain else 0))
             return
@@ -244,7 +254,7 @@ def predict(
         raise InputError("--explain and --input-shape are for an .onnx file; name one")
     from nasplug._listings import predictions
 
-    rows = predictions(architectures, space, hw, batch_size, predictor or ())
+    rows = predictions(architectures, space, hw, batch_size, predictor or (), runtime)
     if as_json:
         _print_json(rows)
         return

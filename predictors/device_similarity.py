@@ -24,16 +24,20 @@ OPERATIONS, ACTIVATIONS, PARAMETERS, OPERATORS = 6e8, 4e7, 1.2e7, 150
 # What is reached of the roofline, and ms that the launch of an operator takes, by class.
 REACHED = 1 / 3
 LAUNCH = {"gpu": 8e-3, "cpu": 2e-3, "accelerator": 5e-4}
+# A compiled network has fewer operators, and a GPU is handed them together.
+COMPILED_LAUNCH = {**LAUNCH, "gpu": 2e-3}
 # Weights fall to 60 % over a factor of 2.5 in time; another class, or another way of running, is
 # worth a third.
 WIDTH, OTHER = 0.4, 1 / 3
+# Of the three words of a runtime: half precision, compiled, channels last.
+COMPILED = 1
 
 
 def similar_devices(column: Array, known: Sequence[Array]) -> tuple[Array, Array]:
     """Weights of known columns for an unknown one, and how much slower than each it is.
 
     Args:
-        column: As `network_latency.describe` describes it.
+        column: As `settings.describe` describes it.
         known: The measured columns, at least one.
 
     Returns:
@@ -62,4 +66,5 @@ def _read(column: Array) -> tuple[float, float, str, Array]:
     classes = numbers[HARDWARE_FEATURES - len(COMPUTE_CLASSES) : HARDWARE_FEATURES]
     kind = COMPUTE_CLASSES[int(classes.argmax())]
     flags = numbers[HARDWARE_FEATURES : HARDWARE_FEATURES + 3]
-    return work, work / REACHED + OPERATORS * LAUNCH[kind], kind, flags
+    launch = (COMPILED_LAUNCH if flags[COMPILED] else LAUNCH)[kind]
+    return work, work / REACHED + OPERATORS * launch, kind, flags

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,79 +13,36 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.calibration import LEVELS, conformal_quantiles
 from nasplug.predictors.checkpoint import Checkpoint, config_fields, load_weights, save_checkpoint
+from nasplug.predictors.column_heads import ColumnHeads
 from nasplug.predictors.device_similarity import similar_devices
 from nasplug.predictors.ensemble import member_tensors, unique_graphs
 from nasplug.predictors.familiarity import Familiarity
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.hardware_features import HARDWARE_FEATURES, hardware_features
-from nasplug.predictors.language import embed_texts, hardware_text
 from nasplug.predictors.latency import DeviceBatch, device_group
 from nasplug.predictors.operator_features import operator_kinds
 from nasplug.predictors.prediction import NotFittedError, Prediction
-from nasplug.predictors.roofline import peak_rates
 from nasplug.predictors.roofline_transformer import RooflineTransformer, RooflineTransformerConfig
+from nasplug.predictors.settings import (
+    NUMBERS,
+    TEXT,
+    Setting,
+    describe,
+    fingerprint,
+    parse_runtime,
+)
 from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult, train
 from nasplug.search_spaces import Graph, InputError
-from nasplug.search_spaces.costs import FLOAT_BYTES
 
-__all__ = ["NetworkLatency", "NetworkLatencyConfig", "Setting", "describe"]
+__all__ = ["NetworkLatency", "NetworkLatencyConfig"]
 
 Array = NDArray[np.float64]
 
-# Words of a runtime that say how it computes.
-_HALF = frozenset({"amp", "fp16", "half"})
-_COMPILED = frozenset({"compiled", "dynamo", "onnxruntime", "tensorrt"})
-_CHANNELS_LAST = frozenset({"nhwc"})
-NUMBERS = HARDWARE_FEATURES + 3
-TEXT_MODEL = "wordllama"
-TEXT = 256
 # Nodes and columns that are scored at once.
 NODES, COLUMNS = 20_000, 8
+# Columns of less weight than this share of the largest do not count for an unknown one.
+SMALLEST_WEIGHT = 0.02
 # Kinds of operators that fewer networks have are left to what is common to all.
 FEWEST_NETWORKS = 5
-
-
-@dataclass(frozen=True)
-class Setting(DeviceBatch):
-    """What a latency is measured on: a device, a batch size, and how the network is run.
-
-    Attributes:
-        runtime: Words such as `"amp nhwc"`; `""` for float32 in a framework's usual way.
-    """
-
-    runtime: str = ""
-
-    @property
-    def key(self) -> str:
-        """`name@batch`, and the runtime after a space if there is one."""
-        return f"{self.hardware.name}@{self.batch_size} {self.runtime}".strip()
-
-
-def runtime_of(column: DeviceBatch) -> str:
-    """The runtime of a column; a plain `DeviceBatch` has the usual one."""
-    return column.runtime if isinstance(column, Setting) else ""
-
-
-def describe(column: DeviceBatch, text: bool = True) -> NDArray[np.float32]:
-    """A column as the network reads it: rates, numbers, and the text of the description.
-
-    Args:
-        column: A device at a batch size, or a `Setting`.
-        text: Whether the language model's vector of `language.hardware_text` follows.
-
-    Returns:
-        Operations a ms, bytes a ms, images, bytes a number; then `hardware_features`, and whether
-        half precision, a compiler and channels-last are used; then the vector.
-    """
-    words = set(runtime_of(column).split())
-    half = bool(words & _HALF)
-    rates = (*peak_rates(column.hardware, half), column.batch_size, FLOAT_BYTES / (1 + half))
-    flags = [float(bool(words & kind)) for kind in (_HALF, _COMPILED, _CHANNELS_LAST)]
-    parts = [rates, hardware_features(column.hardware, column.batch_size), flags]
-    if text:
-        said = hardware_text(column.hardware, "FP16" if half else "FP32")
-        parts.append(embed_texts([said], TEXT_MODEL)[0])
-    return np.concatenate([np.asarray(part, dtype=np.float32) for part in parts])
 
 
 @dataclass(frozen=True)
@@ -95,6 +52,7 @@ class NetworkLatencyConfig:
     Attributes:
         members: Networks in the ensemble.
         text: Whether the description of a device is read as text, too.
+        heads: Whether measured columns have a `ColumnHeads` each.
         similar: Share of the measured columns that an unknown one is like in what is said of it.
         smallest_ms: Latencies below are degenerate measurements and are left out, in ms.
         calibration_share: Share of each group's graphs kept for calibration.
@@ -105,6 +63,7 @@ class NetworkLatencyConfig:
 
     members: int = 1
     text: bool = True
+    heads: bool = True
     similar: float = 0.75
     smallest_ms: float = 0.1
     calibration_share: float = 0.15
@@ -145,6 +104,7 @@ class NetworkLatency:
         # The columns as the network reads them.
         self._known = np.zeros((0, 0), dtype=np.float32)
         self._familiar: Familiarity | None = None
+        self._heads: ColumnHeads | None = None
         # (group, column key) -> residual quantiles; column "" for all columns of the group.
         self._residuals: dict[tuple[str, str], Array] = {}
         self._widths: dict[str, Array] = {}
@@ -205,7 +165,7 @@ class NetworkLatency:
         )
         described = self._described(columns)
         order = {name: k for k, name in enumerate(dict.fromkeys(names))}
-        self._columns = tuple((c.key, _fingerprint(c)) for c in columns)
+        self._columns = tuple((c.key, fingerprint(c)) for c in columns)
         self._known = described.numpy()
         models = []
         for member in range(self.config.members):
@@ -236,6 +196,13 @@ class NetworkLatency:
         self._familiar = Familiarity.of(
             [graphs[k] for k in learn], [names[k] for k in learn], models[0].config.vocabulary
         )
+        self._heads = None
+        if self.config.heads:
+            seen = learn + check
+            states, said = self._scores(
+                [graphs[k] for k in seen], described, torch.arange(len(columns))
+            )
+            self._heads = ColumnHeads.of(states, logs[seen] - said, [names[k] for k in seen], keys)
         self._calibrate([graphs[k] for k in hold], logs[hold], [names[k] for k in hold], columns)
 
     def _split(self, names: Sequence[str]) -> tuple[list[int], list[int], list[int]]:
@@ -290,11 +257,11 @@ class NetworkLatency:
     def _places(self, columns: Sequence[DeviceBatch]) -> torch.Tensor:
         """Where the network finds its learned vectors of columns."""
         known = {column: k for k, column in enumerate(self._columns)}
-        devices = {fingerprint.split("|")[0] for _, fingerprint in self._columns}
+        devices = {text.split("|")[0] for _, text in self._columns}
         model = self._fitted()[0]
         places = []
         for column in columns:
-            own = column.key, _fingerprint(column)
+            own = column.key, fingerprint(column)
             if own in known:
                 places.append(known[own])
             elif own[1].split("|")[0] in devices:
@@ -314,60 +281,120 @@ class NetworkLatency:
             NotFittedError: If nothing was learned or loaded.
         """
         self._fitted()
-        places = self._places(columns)
-        result = self._scores(graphs, self._described(columns), places)
-        unknown = [k for k, place in enumerate(places.tolist()) if place < 0]
-        if unknown and self.config.similar:
-            columns_alike = [columns[k] for k in unknown]
-            alike = self._alike(graphs, columns_alike)
-            result[:, unknown] += self.config.similar * (alike - result[:, unknown])
+        places = self._places(columns).tolist()
+        similar = {
+            k: self._similar(columns[k])
+            for k, place in enumerate(places)
+            if place < 0 and self.config.similar
+        }
+        # Measured columns that are asked for, and those that an unknown one is like, come once.
+        alike = [np.flatnonzero(weights).tolist() for weights, _ in similar.values()]
+        needed = sorted({place for place in places if place >= 0}.union(*alike))
+        asked = [k for k, place in enumerate(places) if place < 0]
+        described = [describe(columns[k], self.config.text) for k in asked]
+        described += [self._known[place] for place in needed]
+        states, said = self._scores(
+            graphs,
+            torch.from_numpy(np.stack(described)),
+            torch.tensor([places[k] for k in asked] + needed, dtype=torch.long),
+        )
+        measured = said[:, len(asked) :]
+        self._correct(graphs, states, measured, needed)
+        result = np.empty((len(graphs), len(columns)))
+        result[:, asked] = said[:, : len(asked)]
+        for k, place in enumerate(places):
+            if place >= 0:
+                result[:, k] = measured[:, needed.index(place)]
+        for k, (weights, shifts) in similar.items():
+            used = np.flatnonzero(weights)
+            mixed = measured[:, np.searchsorted(needed, used)] + shifts[used]
+            result[:, k] += self.config.similar * (mixed @ weights[used] - result[:, k])
         return result
 
-    def _alike(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
-        """What the measured columns say that unknown ones are like, shape `(graphs, columns)`."""
-        said = self._scores(graphs, torch.from_numpy(self._known), torch.arange(len(self._known)))
-        result = np.zeros((len(graphs), len(columns)))
-        for k, column in enumerate(columns):
-            described = describe(column, False).astype(np.float64)
-            known = self._known[:, : len(described)].astype(np.float64)
-            weights, shifts = similar_devices(described, list(known))
-            result[:, k] = (said + shifts) @ weights
-        return result
+    def _similar(self, column: DeviceBatch) -> tuple[Array, Array]:
+        """Weights of the measured columns for an unknown one, and their shifts (`similar_devices`).
+
+        Columns that hardly count have no weight: each takes its time.
+        """
+        described = describe(column, False).astype(np.float64)
+        known = self._known[:, : len(described)].astype(np.float64)
+        weights, shifts = similar_devices(described, list(known))
+        weights = np.where(weights >= SMALLEST_WEIGHT * weights.max(), weights, 0.0)
+        return weights / weights.sum(), shifts
+
+    def _correct(
+        self, graphs: Sequence[Graph], states: Array, said: Array, places: Sequence[int]
+    ) -> None:
+        """Add to what is said of measured columns what their heads know of networks like these."""
+        if self._heads is None:
+            return
+        assert self._familiar is not None
+        like: dict[tuple[str, ...], list[str]] = {}
+        for k, place in enumerate(places):
+            key = self._columns[place][0]
+            among = tuple(name for name, other in self._heads.pairs if other == key)
+            if among not in like:
+                like[among] = self._familiar(graphs, among)
+            for name in dict.fromkeys(like[among]):
+                rows = [row for row, other in enumerate(like[among]) if other == name]
+                if name:
+                    said[rows, k] += self._heads(states[rows], name, key)
 
     @torch.inference_mode()
     def _scores(
         self, graphs: Sequence[Graph], described: torch.Tensor, places: torch.Tensor
-    ) -> Array:
-        """What the networks say, shape `(graphs, columns)`."""
+    ) -> tuple[Array, Array]:
+        """The first network's pooled states `(graphs, features)`, and what all of them say on
+        average, `(graphs, columns)`.
+        """
         models = self._models
         distinct, inverse = unique_graphs(models[0].prepare(graphs))
         order = sorted(range(len(distinct)), key=lambda k: len(distinct[k]))
         result = np.zeros((len(distinct), len(described)))
+        pooled: list[Array] = [np.zeros(0)] * len(distinct)
         for part in _chunks(order, [len(graph) for graph in distinct]):
             batch = models[0].collate([distinct[k] for k in part])
+            states = [model.encode(batch) for model in models]
+            for k, row in zip(part, models[0].pool(batch, states[0]).double().numpy(), strict=True):
+                pooled[k] = row
             for start in range(0, len(described), COLUMNS):
                 cut = slice(start, start + COLUMNS)
-                said = [model(batch, described[cut], places[cut]) for model in models]
+                said = [
+                    model(batch, described[cut], places[cut], state)
+                    for model, state in zip(models, states, strict=True)
+                ]
                 result[part, cut] = torch.stack(said).mean(0).double().numpy()
-        return result[inverse]
+        return np.array(pooled)[inverse], result[inverse]
 
-    def setting(self, hardware: Hardware, batch_size: int = 1) -> Setting:
-        """The setting that is meant by a device and a batch size.
+    def setting(
+        self, hardware: Hardware, batch_size: int = 1, runtime: str | None = None
+    ) -> Setting:
+        """The setting that is meant by a device, a batch size, and one of `RUNTIMES`.
 
-        The usual runtime, unless the device was measured at this batch size in another one only.
+        Without one the usual runtime, unless the device was measured at this batch size in another
+        one only.
+
+        Raises:
+            InputError: If the runtime is unknown.
         """
+        if runtime is not None:
+            return Setting(hardware, batch_size, parse_runtime(runtime))
         usual = Setting(hardware, batch_size)
         if usual.key in self.devices:
             return usual
-        for key, fingerprint in self._columns:
+        for key, text in self._columns:
             start, _, runtime = key.partition(f"{usual.key} ")
             other = Setting(hardware, batch_size, runtime)
-            if not start and runtime and fingerprint == _fingerprint(other):
+            if not start and runtime and text == fingerprint(other):
                 return other
         return usual
 
     def predict(
-        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
+        self,
+        graphs: Sequence[Graph],
+        hardware: Hardware | None = None,
+        batch_size: int = 1,
+        runtime: str | None = None,
     ) -> Prediction:
         """Predict latency in ms.
 
@@ -375,22 +402,24 @@ class NetworkLatency:
             graphs: Any number of whole networks.
             hardware: The device; required.
             batch_size: Images a forward pass.
+            runtime: How the networks are run, see `setting`.
 
         Returns:
             One column; its evidence is `"measured"` if the device was measured at this batch size,
             else `"zero-shot"`. Networks unlike those measured have wider intervals.
 
         Raises:
-            InputError: If no device is given, or the batch size is out of range.
+            InputError: If no device is given, the batch size is out of range, or the runtime is
+                unknown.
             NotFittedError: If nothing was learned or loaded.
         """
         if hardware is None:
             raise InputError("a latency needs a device; name one as hardware")
-        column = self.setting(hardware, batch_size)
+        column = self.setting(hardware, batch_size, runtime)
         center = self.log_latency(graphs, [column])[:, 0]
         groups = self.groups(graphs, column)
         quantiles = {name: self._quantiles(name, column) for name in dict.fromkeys(groups)}
-        known = (column.key, _fingerprint(column)) in self._columns
+        known = (column.key, fingerprint(column)) in self._columns
         shape, middle, width = _joined(list(quantiles.values()))
         place = {name: k for k, name in enumerate(quantiles)}
         rows = np.array([place[name] for name in groups], dtype=np.intp)
@@ -409,14 +438,14 @@ class NetworkLatency:
         """For each graph the group of networks measured on a column that it is like, or `""`."""
         assert self._familiar is not None
         measured = [name for name, key in self._residuals if key == column.key]
-        if (column.key, _fingerprint(column)) not in self._columns:
+        if (column.key, fingerprint(column)) not in self._columns:
             # The device is unknown: what counts is whether such networks are known at all.
             measured = self._familiar.names
         return self._familiar(graphs, measured)
 
     def _quantiles(self, group: str, column: DeviceBatch) -> Array:
         """Residual quantiles for networks of a group (`""`: of none) on a column."""
-        measured = (column.key, _fingerprint(column)) in self._columns
+        measured = (column.key, fingerprint(column)) in self._columns
         if measured and group:
             return self._residuals[group, column.key]
         kind = device_group(column.hardware)
@@ -436,26 +465,29 @@ class NetworkLatency:
         return max(found, key=lambda quantiles: float(np.ptp(quantiles)))
 
     @torch.inference_mode()
-    def explain(self, graph: Graph, hardware: Hardware, batch_size: int = 1) -> tuple[Array, float]:
+    def explain(
+        self, graph: Graph, hardware: Hardware, batch_size: int = 1, runtime: str | None = None
+    ) -> tuple[Array, float]:
         """How the predicted latency is made up.
 
         Args:
             graph: A whole network.
             hardware: The device.
             batch_size: Images a forward pass.
+            runtime: How it is run, see `setting`.
 
         Returns:
             Time of each node in ms, shape `(nodes,)`, and the time of no node; together they are
             the predicted mean.
         """
         models = self._fitted()
-        column = self.setting(hardware, batch_size)
+        column = self.setting(hardware, batch_size, runtime)
         batch = models[0].collate(models[0].prepare([graph]))
         described, places = self._described([column]), self._places([column])
         times = [model.node_times(batch, described, places) for model in models]
         nodes = torch.stack([t for t, _ in times]).mean(0)[:, 0].double().numpy()
         rest = float(torch.stack([o for _, o in times]).mean())
-        mean = float(self.predict([graph], hardware, batch_size).mean[0, 0])
+        mean = float(self.predict([graph], hardware, batch_size, runtime).mean[0, 0])
         scale = mean / (nodes.sum() + rest)
         return nodes * scale, rest * scale
 
@@ -463,9 +495,12 @@ class NetworkLatency:
         """Write `<path>.safetensors` and its card; `about` is added to the card."""
         models = self._fitted()
         assert self._familiar is not None
-        tensors = member_tensors(models)
+        tensors: dict[str, NDArray[Any]] = member_tensors(models)
         tensors |= {f"familiar.{name}": value for name, value in self._familiar.tensors().items()}
         tensors |= {f"widths.{name}": value for name, value in self._widths.items()}
+        if self._heads is not None:
+            heads = self._heads.tensors()
+            tensors |= {f"heads.{name}": value for name, value in heads.items()}
         known = list(self._residuals)
         tensors["known"] = self._known
         tensors["residuals"] = np.stack([self._residuals[pair] for pair in known])
@@ -476,6 +511,7 @@ class NetworkLatency:
             "columns": [list(column) for column in self._columns],
             "residuals": [list(pair) for pair in known],
             "groups": self._familiar.names,
+            "heads": [] if self._heads is None else [list(pair) for pair in self._heads.pairs],
             **(about or {}),
         }
         save_checkpoint(path, tensors, card)
@@ -507,6 +543,9 @@ class NetworkLatency:
             predictor._familiar = Familiarity.restored(
                 checkpoint.section("familiar"), card["groups"], config.vocabulary
             )
+            if card.get("heads"):
+                heads = checkpoint.section("heads")
+                predictor._heads = ColumnHeads.restored(heads, card["groups"], card["heads"])
         except InputError:
             raise
         except (KeyError, TypeError, ValueError) as error:
@@ -524,15 +563,7 @@ def _common_kinds(graphs: Sequence[Graph]) -> tuple[str, ...]:
     return tuple(sorted(kind for kind, count in counts.items() if count >= FEWEST_NETWORKS))
 
 
-def _fingerprint(column: DeviceBatch) -> str:
-    """The description of a column as text: the device, `|`, and the setting."""
-    device = " ".join(f"{value:.4f}" for value in hardware_features(column.hardware, 1))
-    return f"{device} {hardware_text(column.hardware)}|{column.batch_size} {runtime_of(column)}"
-
-
 def _with_seed(training: TrainingConfig, member: int) -> TrainingConfig:
-    from dataclasses import replace
-
     return replace(training, seed=training.seed + member)
 
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.search_spaces import Graph, InputError
+from nasplug.search_spaces import ATTRIBUTES, Graph, InputError
 from nasplug.search_spaces.simplify import IDLE_OPS
 
 __all__ = ["count_matrix", "neighbourhoods", "operation_pairs", "path_counts", "summaries"]
@@ -96,37 +96,64 @@ def summaries(graphs: Sequence[Graph], vocabulary: Sequence[str]) -> Array:
         InputError: If a graph has more than `MAX_PATHS` paths.
     """
     types = [op for op in vocabulary if op not in IDLE_OPS and op not in ("input", "output")]
-    rows = []
-    for graph in graphs:
-        trained = graph.attribute("params") > 0
-        kinds = {op for op, has in zip(graph.ops, trained, strict=True) if has}
-        paths = list(_sequences(graph))
-        inner = graph.ops[1:-1]
-        row: list[float] = []
-        for op in types:
-            row += _statistics([path.count(op) for path in paths], inner.count(op))
-        on_paths = [sum(op in kinds for op in path) for path in paths]
-        row += _statistics(on_paths, int(trained[1:-1].sum()))
-        lengths = [len(path) for path in paths] or [-1]
-        row += [
-            len(paths),
-            sum(not path for path in paths),
-            len(graph.edges),
-            len(graph),
-            max(lengths),
-            min(lengths),
-            float(np.log1p(graph.total("params"))),
-            float(np.log1p(graph.total("flops"))),
-        ]
-        rows.append(row)
-    return np.array(rows, dtype=np.float64).reshape(len(graphs), 5 * (len(types) + 1) + 8)
+    rows = np.zeros((len(graphs), 5 * (len(types) + 1) + 8))
+    # Graphs of one space share few edge sets, so each set of paths serves many rows at once.
+    alike: dict[tuple[int, tuple[tuple[int, int], ...]], list[int]] = {}
+    for k, graph in enumerate(graphs):
+        alike.setdefault((len(graph), graph.edges), []).append(k)
+    for (nodes, edges), places in alike.items():
+        rows[places] = _summaries([graphs[k] for k in places], nodes, edges, types)
+    return rows
 
 
-def _statistics(on_paths: list[int], nodes: int) -> list[float]:
-    if not on_paths:
-        return [nodes, -1, -1, 0, 0]
-    total = sum(on_paths)
-    return [nodes, max(on_paths), min(on_paths), total / len(on_paths), total]
+def _summaries(
+    graphs: Sequence[Graph], nodes: int, edges: tuple[tuple[int, int], ...], types: Sequence[str]
+) -> Array:
+    """Rows of `summaries` of graphs that have the same edges."""
+    paths = _paths(nodes, edges)
+    on_path = np.zeros((nodes, len(paths)))
+    for k, path in enumerate(paths):
+        on_path[list(path), k] = 1
+    code = {op: k for k, op in enumerate({op for graph in graphs for op in graph.ops})}
+    ops = np.array([[code[op] for op in graph.ops] for graph in graphs])
+    idle = np.isin(ops, [code[op] for op in IDLE_OPS if op in code])
+    attributes = np.stack([graph.attributes for graph in graphs])
+    trained = attributes[:, :, ATTRIBUTES.index("params")] > 0
+    # Where one node of a type has parameters, all nodes of that type count.
+    kinds = np.zeros((len(graphs), len(code)), dtype=np.bool_)
+    row, _ = np.nonzero(trained)
+    kinds[row, ops[trained]] = True
+    columns = []
+    for op in types:
+        own = ops == code.get(op, -1)
+        columns += _statistics(own @ on_path, own[:, 1:-1].sum(1))
+    of_kinds = np.take_along_axis(kinds, ops, axis=1) & ~idle
+    columns += _statistics(of_kinds @ on_path, trained[:, 1:-1].sum(1))
+    lengths = ~idle @ on_path if paths else np.full((len(graphs), 1), -1.0)
+    number = np.full(len(graphs), float(len(paths)))
+    columns += [
+        number,
+        (lengths == 0).sum(1),
+        np.full(len(graphs), len(edges)),
+        np.full(len(graphs), nodes),
+        lengths.max(1),
+        lengths.min(1),
+        *(
+            np.log1p(attributes[:, :, ATTRIBUTES.index(cost)].sum(1))
+            for cost in ("params", "flops")
+        ),
+    ]
+    return np.stack(columns, axis=1).astype(np.float64)
+
+
+def _statistics(on_paths: Array, nodes: NDArray[np.int64]) -> list[Array]:
+    """Nodes, then maximum, minimum, mean and sum over paths; of each graph."""
+    if not on_paths.shape[1]:
+        none, zero = np.full(len(nodes), -1.0), np.zeros(len(nodes))
+        return [nodes.astype(np.float64), none, none, zero, zero]
+    total = on_paths.sum(1)
+    count = on_paths.shape[1]
+    return [nodes.astype(np.float64), on_paths.max(1), on_paths.min(1), total / count, total]
 
 
 def _sequences(graph: Graph) -> list[tuple[str, ...]]:

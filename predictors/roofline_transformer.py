@@ -160,7 +160,25 @@ class RooflineTransformer(nn.Module):
         result: Tensor = form.leave(self.norm(x))
         return result
 
-    def forward(self, batch: GraphBatch, hardware: Tensor, device_index: Tensor) -> Tensor:
+    def pool(self, batch: GraphBatch, states: Tensor) -> Tensor:
+        """Each graph in numbers: mean and sum of its operators' states, and how many there are of
+        each kind; shape `(graphs, features)`.
+        """
+        graphs, kinds = len(batch), self.embed_op.num_embeddings
+        total = states.new_zeros(graphs, states.shape[-1]).index_add(0, batch.graph_of, states)
+        counts = states.new_zeros(graphs * kinds)
+        place = batch.graph_of * kinds + batch.ops
+        counts = counts.index_add(0, place, torch.ones_like(place, dtype=states.dtype))
+        counts = counts.view(graphs, kinds)
+        return torch.cat([total / counts.sum(1, keepdim=True), total, counts], dim=1)
+
+    def forward(
+        self,
+        batch: GraphBatch,
+        hardware: Tensor,
+        device_index: Tensor,
+        states: Tensor | None = None,
+    ) -> Tensor:
         """Log-latencies in log ms, shape `(graphs, columns)`.
 
         Args:
@@ -169,13 +187,18 @@ class RooflineTransformer(nn.Module):
                 `network_latency`.
             device_index: Position of each in `config.devices`; -1 for an unknown device,
                 `device_place(name)` for a known one at another setting.
+            states: What `encode` made of the batch, if it is known already.
         """
-        times, overhead = self.node_times(batch, hardware, device_index)
+        times, overhead = self.node_times(batch, hardware, device_index, states)
         total = times.new_zeros(len(batch), len(hardware)).index_add(0, batch.graph_of, times)
         return torch.log(total + overhead + SMALLEST_MS)
 
     def node_times(
-        self, batch: GraphBatch, hardware: Tensor, device_index: Tensor
+        self,
+        batch: GraphBatch,
+        hardware: Tensor,
+        device_index: Tensor,
+        states: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Time of each operator, `(nodes, columns)`, and of the rest, `(columns,)`, in ms."""
         rates, numbers, text = hardware.split(
@@ -188,7 +211,8 @@ class RooflineTransformer(nn.Module):
         compute, memory = _log_rooflines(batch.features, rates)
         ideal = torch.maximum(compute, memory)
         scale, shift = self.modulate(device).chunk(2, dim=-1)
-        hidden = self.lift(self.encode(batch))[:, None] * (1 + scale) + shift
+        states = self.encode(batch) if states is None else states
+        hidden = self.lift(states)[:, None] * (1 + scale) + shift
         if self.config.rooflines:
             seen = torch.stack([compute, memory, compute - memory], dim=-1) / SCALE
             seen = seen.clamp(-4, 4)

@@ -162,3 +162,19 @@ def test_a_proxy_is_not_for_a_space_with_accuracies() -> None:
         search("nb201", proxy="flops", storage="memory")
     with pytest.raises(InputError, match="no accuracy is known for space nnlqp:mobilenetv2"):
         _ = PredictorSampler(NETS, objectives="accuracy", pool_size=3).candidates
+
+
+def test_a_runtime_is_searched_for_and_said(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"n_trials": 2, "pool_size": 24, "storage": "memory"}
+    usual, compiled = (
+        search("nnlqp:squeezenet", "RTX 3090", runtime=runtime, **given)
+        for runtime in (None, "tensorrt")
+    )
+    fastest = [min(r.candidates.means(("latency",))[:, 0]) for r in (usual, compiled)]
+    assert fastest[1] < fastest[0]
+    assert compiled.heading().startswith(
+        "nnlqp:squeezenet, imagenet on RTX 3090, batch 1, tensorrt:"
+    )
+    assert any("RTX 3090 has no measurements at batch 1 (tensorrt)" in n for n in compiled.notes())
+    with pytest.raises(InputError, match="name a device"):
+        search("nnlqp:squeezenet", runtime="tensorrt", **given)

@@ -74,6 +74,28 @@ def test_the_parts_of_a_latency_are_told_the_longest_first():
     assert rows[-1]["operator"] == f"{len(times) - 2} others"
 
 
+def test_a_runtime_is_chosen_by_name(squeezenet):
+    usual = nasplug.predict(str(squeezenet), hardware="RTX 3090")
+    compiled = nasplug.predict(str(squeezenet), hardware="RTX 3090", runtime="tensorrt")
+    assert compiled.mean < usual.mean
+    assert math.isclose(sum(o.latency_ms for o in compiled.operators) + compiled.rest_ms,
+                        compiled.mean, rel_tol=1e-6)  # fmt: skip
+    assert (usual.setting, compiled.setting) == ("float32", "tensorrt")
+    said = run(squeezenet, "--hw", "RTX 3090", "--runtime", "tensorrt", "--json")
+    assert said.exit_code == 0
+    assert json.loads(said.stdout)["latency_ms"]["mean"] == pytest.approx(compiled.mean, rel=1e-5)
+    for arguments, sentence in (
+        ((squeezenet, "--hw", "RTX 3090", "--runtime", "fast"), "unknown runtime 'fast'"),
+        (("|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|", "--hw", "RTX 3090",
+          "--runtime", "amp"), "knows one way of running networks"),
+        (("|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|", "--runtime", "amp"),
+         "name a device"),
+    ):  # fmt: skip
+        failed = run(*arguments)
+        assert failed.exit_code == 2
+        assert sentence in failed.stderr
+
+
 def test_a_larger_batch_takes_longer():
     small, large = (
         nasplug.predict(Toy(), EXAMPLE, hardware="RTX 2080 Ti", batch_size=n).mean for n in (1, 256)

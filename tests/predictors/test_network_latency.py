@@ -1,5 +1,6 @@
 """Latency of whole networks as a sum over operators, on measured networks."""
 
+import copy
 import math
 
 import numpy as np
@@ -14,15 +15,11 @@ from nasplug.predictors import NotFittedError, Predictor
 from nasplug.predictors.calibration import LEVELS
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.familiarity import Familiarity
-from nasplug.predictors.network_latency import (
-    NetworkLatency,
-    NetworkLatencyConfig,
-    Setting,
-    describe,
-)
+from nasplug.predictors.network_latency import NetworkLatency, NetworkLatencyConfig
 from nasplug.predictors.registry import restore
 from nasplug.predictors.relabeling import relabeled
 from nasplug.predictors.roofline import roofline_ms, roofline_parts
+from nasplug.predictors.settings import RUNTIMES, Setting, describe, parse_runtime
 from nasplug.predictors.training import TrainingConfig
 from nasplug.search_spaces import Graph, space
 
@@ -136,6 +133,35 @@ def test_without_widths_it_refuses_what_it_cannot_bound(networks):
         predictor.predict(graphs[:1], hardware("GTX 1080 Ti"))
     with pytest.raises(InputError, match="needs a device"):
         predictor.predict(graphs[:1])
+
+
+def test_what_is_particular_to_a_measured_column_is_corrected(fitted, networks):
+    graphs, latencies = networks
+    vgg = space("nnlqp:vgg")
+    foreign = vgg.to_graph(vgg.standard)
+    without = copy.copy(fitted)
+    without._heads = None
+    said, plain = (p.log_latency([*graphs[REST], foreign], [TITAN, PI]) for p in (fitted, without))
+    truth = np.log(latencies[REST])
+    assert np.abs(said[:-1] - truth).mean() < 0.8 * np.abs(plain[:-1] - truth).mean()
+    # Of networks of another kind nothing is known.
+    np.testing.assert_allclose(said[-1], plain[-1], rtol=1e-6)
+
+
+def test_a_runtime_may_be_chosen(fitted, networks):
+    graphs, device = networks[0][-5:], hardware("RTX 3090")
+    usual, compiled = (
+        fitted.predict(graphs, device, runtime=runtime) for runtime in ("float32", "TensorRT")
+    )
+    assert compiled.evidence == "zero-shot"
+    # A GPU that is handed a whole network waits less between operators.
+    assert (compiled.mean < usual.mean).all()
+    np.testing.assert_allclose(usual.mean, fitted.predict(graphs, device).mean)
+    assert fitted.predict(graphs, PI.hardware, runtime="float32").evidence == "measured"
+    assert fitted.predict(graphs, PI.hardware, runtime="tflite").evidence == "zero-shot"
+    assert [parse_runtime(text) for text in RUNTIMES] == ["", *RUNTIMES[1:]]
+    with pytest.raises(InputError, match="unknown runtime 'fast'; there are float32, amp"):
+        fitted.predict(graphs, device, runtime="fast")
 
 
 def test_a_stored_predictor_says_the_same(fitted, networks, tmp_path):

@@ -1,0 +1,100 @@
+"""What a latency is measured on: a device, a batch size, and how the network is run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.predictors.hardware_features import HARDWARE_FEATURES, hardware_features
+from nasplug.predictors.language import embed_texts, hardware_text
+from nasplug.predictors.latency import DeviceBatch
+from nasplug.predictors.roofline import peak_rates
+from nasplug.search_spaces import InputError
+from nasplug.search_spaces.costs import FLOAT_BYTES
+
+__all__ = [
+    "NUMBERS",
+    "RUNTIMES",
+    "TEXT",
+    "Setting",
+    "describe",
+    "fingerprint",
+    "parse_runtime",
+    "runtime_of",
+]
+
+# Words of a runtime that say how it computes.
+_HALF = frozenset({"amp", "fp16", "half"})
+_COMPILED = frozenset({"compiled", "dynamo", "onnxruntime", "tensorrt", "tflite"})
+_CHANNELS_LAST = frozenset({"nhwc"})
+NUMBERS = HARDWARE_FEATURES + 3
+# What a user may ask for; the first is a framework's usual way, operator after operator.
+RUNTIMES = ("float32", "amp", "amp nhwc", "compiled", "onnxruntime", "tensorrt", "tflite")
+TEXT_MODEL = "wordllama"
+TEXT = 256
+
+
+@dataclass(frozen=True)
+class Setting(DeviceBatch):
+    """What a latency is measured on: a device, a batch size, and how the network is run.
+
+    Attributes:
+        runtime: Words such as `"amp nhwc"`; `""` for float32 in a framework's usual way.
+    """
+
+    runtime: str = ""
+
+    @property
+    def key(self) -> str:
+        """`name@batch`, and the runtime after a space if there is one."""
+        return f"{self.hardware.name}@{self.batch_size} {self.runtime}".strip()
+
+
+def runtime_of(column: DeviceBatch) -> str:
+    """The runtime of a column; a plain `DeviceBatch` has the usual one."""
+    return column.runtime if isinstance(column, Setting) else ""
+
+
+def parse_runtime(text: str) -> str:
+    """The runtime of a `Setting` that one of `RUNTIMES` means.
+
+    Raises:
+        InputError: If it is none of them.
+    """
+    words = " ".join(text.lower().split())
+    if words not in RUNTIMES:
+        raise InputError(f"unknown runtime {text!r}; there are {', '.join(RUNTIMES)}")
+    return "" if words == RUNTIMES[0] else words
+
+
+def describe(column: DeviceBatch, text: bool = True) -> NDArray[np.float32]:
+    """A column as the network reads it: rates, numbers, and the text of the description.
+
+    Args:
+        column: A device at a batch size, or a `Setting`.
+        text: Whether the language model's vector of `language.hardware_text` follows.
+
+    Returns:
+        Operations a ms, bytes a ms, images, bytes a number; then `hardware_features`, and whether
+        half precision, a compiler and channels-last are used; then the vector.
+    """
+    words = set(runtime_of(column).split())
+    half = bool(words & _HALF)
+    rates = (*peak_rates(column.hardware, half), column.batch_size, FLOAT_BYTES / (1 + half))
+    flags = [float(bool(words & kind)) for kind in (_HALF, _COMPILED, _CHANNELS_LAST)]
+    parts = [rates, hardware_features(column.hardware, column.batch_size), flags]
+    if text:
+        said = hardware_text(column.hardware, "FP16" if half else "FP32")
+        parts.append(embed_texts([said], TEXT_MODEL)[0])
+    return np.concatenate([np.asarray(part, dtype=np.float32) for part in parts])
+
+
+def fingerprint(column: DeviceBatch) -> str:
+    """The description of a column as text: the device, `|`, and the setting.
+
+    Two columns of one name are the same only if these are.
+    """
+    device = " ".join(f"{value:.4f}" for value in hardware_features(column.hardware, 1))
+    return f"{device} {hardware_text(column.hardware)}|{column.batch_size} {runtime_of(column)}"
