@@ -53,7 +53,8 @@ def measured() -> list[dict[str, Any]]:
             truth = part.latencies[:, k]
             usual = np.isfinite(truth) & (truth >= SMALLEST_MS)
             chosen = [part.graphs[i] for i in np.flatnonzero(usual)]
-            quantiles = [model._quantiles(g, column) for g in model.groups(chosen, column)]
+            groups = model.groups(chosen, column)
+            quantiles = [model._intervals.quantiles(g, column, True) for g in groups]
             center = model.log_latency(chosen, [column])[:, 0]
             residual = np.log(truth[usual]) - center
             low, high = (

@@ -11,14 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nasplug.predictors.calibration import LEVELS, conformal_quantiles
+from nasplug.predictors.calibration import LEVELS
 from nasplug.predictors.checkpoint import Checkpoint, config_fields, load_weights, save_checkpoint
 from nasplug.predictors.column_heads import ColumnHeads
 from nasplug.predictors.device_similarity import similar_devices
 from nasplug.predictors.ensemble import member_tensors, unique_graphs
 from nasplug.predictors.familiarity import Familiarity
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.latency import DeviceBatch, device_group
+from nasplug.predictors.latency import DeviceBatch
+from nasplug.predictors.latency_intervals import LatencyIntervals
 from nasplug.predictors.operator_features import operator_kinds
 from nasplug.predictors.prediction import NotFittedError, Prediction
 from nasplug.predictors.roofline_transformer import RooflineTransformer, RooflineTransformerConfig
@@ -105,9 +106,7 @@ class NetworkLatency:
         self._known = np.zeros((0, 0), dtype=np.float32)
         self._familiar: Familiarity | None = None
         self._heads: ColumnHeads | None = None
-        # (group, column key) -> residual quantiles; column "" for all columns of the group.
-        self._residuals: dict[tuple[str, str], Array] = {}
-        self._widths: dict[str, Array] = {}
+        self._intervals = LatencyIntervals()
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -203,7 +202,9 @@ class NetworkLatency:
                 [graphs[k] for k in seen], described, torch.arange(len(columns))
             )
             self._heads = ColumnHeads.of(states, logs[seen] - said, [names[k] for k in seen], keys)
-        self._calibrate([graphs[k] for k in hold], logs[hold], [names[k] for k in hold], columns)
+        rest = [graphs[k] for k in hold]
+        errors = logs[hold] - self.log_latency(rest, columns)
+        self._intervals = LatencyIntervals.of(errors, [names[k] for k in hold], keys)
 
     def _split(self, names: Sequence[str]) -> tuple[list[int], list[int], list[int]]:
         """Positions to learn from, to choose the epoch by, and to calibrate on; of each group."""
@@ -220,22 +221,6 @@ class NetworkLatency:
             hold += own[rest + checked :]
         return learn, check, hold
 
-    def _calibrate(
-        self,
-        graphs: Sequence[Graph],
-        logs: Array,
-        names: Sequence[str],
-        columns: Sequence[DeviceBatch],
-    ) -> None:
-        residuals = logs - self.log_latency(graphs, columns)
-        self._residuals = {}
-        for name in dict.fromkeys(names):
-            rows = residuals[[k for k, other in enumerate(names) if other == name]]
-            for k, column in enumerate(columns):
-                known = rows[:, k][np.isfinite(rows[:, k])]
-                if len(known):
-                    self._residuals[name, column.key] = conformal_quantiles(known)
-
     def set_widths(self, residuals: Mapping[str, Array]) -> None:
         """Tell how wrong predictions are where nothing was measured.
 
@@ -244,7 +229,7 @@ class NetworkLatency:
                 `device_group`: `"zero-shot <group>"` of devices that were left out of training,
                 `"unfamiliar <group>"` of groups of networks that were left out.
         """
-        self._widths = {name: np.asarray(r, np.float64) for name, r in residuals.items()}
+        self._intervals.widths = {n: np.asarray(r, np.float64) for n, r in residuals.items()}
 
     def _fitted(self) -> list[RooflineTransformer]:
         if not self._models:
@@ -418,16 +403,13 @@ class NetworkLatency:
         column = self.setting(hardware, batch_size, runtime)
         center = self.log_latency(graphs, [column])[:, 0]
         groups = self.groups(graphs, column)
-        quantiles = {name: self._quantiles(name, column) for name in dict.fromkeys(groups)}
-        known = (column.key, fingerprint(column)) in self._columns
-        shape, middle, width = _joined(list(quantiles.values()))
-        place = {name: k for k, name in enumerate(quantiles)}
-        rows = np.array([place[name] for name in groups], dtype=np.intp)
+        known = self._measured(column)
+        shape, middle, width = self._intervals.spread(groups, column, known)
         return Prediction(
             self.targets,
             ("ms",),
-            (center + middle[rows])[:, None],
-            width[rows][:, None],
+            (center + middle)[:, None],
+            width[:, None],
             LEVELS,
             shape[:, None],
             (True,),
@@ -437,32 +419,14 @@ class NetworkLatency:
     def groups(self, graphs: Sequence[Graph], column: DeviceBatch) -> list[str]:
         """For each graph the group of networks measured on a column that it is like, or `""`."""
         assert self._familiar is not None
-        measured = [name for name, key in self._residuals if key == column.key]
-        if (column.key, fingerprint(column)) not in self._columns:
+        measured = self._intervals.groups_on(column.key)
+        if not self._measured(column):
             # The device is unknown: what counts is whether such networks are known at all.
             measured = self._familiar.names
         return self._familiar(graphs, measured)
 
-    def _quantiles(self, group: str, column: DeviceBatch) -> Array:
-        """Residual quantiles for networks of a group (`""`: of none) on a column."""
-        measured = (column.key, fingerprint(column)) in self._columns
-        if measured and group:
-            return self._residuals[group, column.key]
-        kind = device_group(column.hardware)
-        wanted = [] if measured else [f"zero-shot {kind}"]
-        wanted += [] if group else [f"unfamiliar {kind}"]
-        found = [self._widths[name] for name in wanted if name in self._widths]
-        if len(found) < len(wanted):
-            what = (
-                f"{column.key} was not measured"
-                if not measured
-                else f"a network is unlike those measured on {column.key}"
-            )
-            raise InputError(
-                f"{what}, and this predictor has not learned how wrong it is then; "
-                f"measured are {', '.join(self.devices)}"
-            )
-        return max(found, key=lambda quantiles: float(np.ptp(quantiles)))
+    def _measured(self, column: DeviceBatch) -> bool:
+        return (column.key, fingerprint(column)) in self._columns
 
     @torch.inference_mode()
     def explain(
@@ -497,19 +461,17 @@ class NetworkLatency:
         assert self._familiar is not None
         tensors: dict[str, NDArray[Any]] = member_tensors(models)
         tensors |= {f"familiar.{name}": value for name, value in self._familiar.tensors().items()}
-        tensors |= {f"widths.{name}": value for name, value in self._widths.items()}
+        tensors |= self._intervals.tensors()
         if self._heads is not None:
             heads = self._heads.tensors()
             tensors |= {f"heads.{name}": value for name, value in heads.items()}
-        known = list(self._residuals)
         tensors["known"] = self._known
-        tensors["residuals"] = np.stack([self._residuals[pair] for pair in known])
         card = {
             "predictor": "network-latency",
             "config": asdict(self.config),
             "model": asdict(models[0].config),
             "columns": [list(column) for column in self._columns],
-            "residuals": [list(pair) for pair in known],
+            "residuals": [list(pair) for pair in self._intervals.residuals],
             "groups": self._familiar.names,
             "heads": [] if self._heads is None else [list(pair) for pair in self._heads.pairs],
             **(about or {}),
@@ -535,11 +497,9 @@ class NetworkLatency:
                 predictor._models.append(model)
             predictor._columns = tuple((str(a), str(b)) for a, b in card["columns"])
             predictor._known = checkpoint.tensors["known"]
-            rows = checkpoint.tensors["residuals"]
-            predictor._residuals = {
-                (str(a), str(b)): np.asarray(row, np.float64)
-                for (a, b), row in zip(card["residuals"], rows, strict=True)
-            }
+            predictor._intervals = LatencyIntervals.restored(
+                checkpoint.tensors["residuals"], card["residuals"], checkpoint.section("widths")
+            )
             predictor._familiar = Familiarity.restored(
                 checkpoint.section("familiar"), card["groups"], config.vocabulary
             )
@@ -550,7 +510,6 @@ class NetworkLatency:
             raise
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the card does not describe a latency predictor: {error}") from None
-        predictor._widths = checkpoint.section("widths")
         return predictor
 
 
@@ -578,20 +537,3 @@ def _chunks(order: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
         parts[-1].append(k)
         nodes += sizes[k]
     return parts
-
-
-def _joined(quantiles: Sequence[Array]) -> tuple[Array, Array, Array]:
-    """One shape for several distributions of residuals, and the median and width of each.
-
-    Returns:
-        Quantiles of median 0 whose central 90 % interval has half-width 1, shape `(q,)`; medians
-        and half-widths, `(distributions,)` each.
-    """
-    if not quantiles:
-        return np.linspace(-1.0, 1.0, len(LEVELS)), np.zeros(0), np.zeros(0)
-    low, middle, high = (
-        np.array([np.interp(level, LEVELS, q) for q in quantiles]) for level in (0.05, 0.5, 0.95)
-    )
-    width = np.maximum((high - low) / 2, 1e-6)
-    normal = [(q - m) / w for q, m, w in zip(quantiles, middle, width, strict=True)]
-    return np.mean(normal, axis=0), middle, width
