@@ -120,21 +120,28 @@ class NetworkPrediction:
         return [{"predicted": name, **ends, **costs}]
 
     def operator_rows(self, count: int = EXPLAINED) -> list[dict[str, Any]]:
-        """The operators that take longest, and the rest, for a table."""
-        rows = [
-            {
-                "operator": operator.operator,
-                "kernel": str(operator.kernel or ""),
-                "output": operator.output,
-                "MFLOPs": f"{operator.mflops:.1f}",
-                "ms": f"{operator.latency_ms:.4g}",
-                "share": f"{operator.share:.1%}",
-                "limited by": operator.bound,
-            }
-            for operator in self.operators[:count]
-        ]
-        others = self.operators[count:]
-        time = sum(operator.latency_ms for operator in others) + self.rest_ms
+        """The operators that take longest, and the rest, for a table; equal ones share a row."""
+        alike: dict[tuple[str, str, int, str], list[OperatorTime]] = {}
+        for one in self.operators:
+            alike.setdefault((one.operator, one.output, one.kernel, one.bound), []).append(one)
+        groups = sorted(alike.values(), key=lambda own: -sum(one.latency_ms for one in own))
+        rows = []
+        for own in groups[:count]:
+            time = sum(one.latency_ms for one in own)
+            rows.append(
+                {
+                    "operator": own[0].operator,
+                    "times": str(len(own)),
+                    "kernel": str(own[0].kernel or ""),
+                    "output": own[0].output,
+                    "MFLOPs": f"{sum(one.mflops for one in own):.1f}",
+                    "ms": f"{time:.4g}",
+                    "share": f"{time / self.mean:.1%}",
+                    "limited by": own[0].bound,
+                }
+            )
+        others = [one for own in groups[count:] for one in own]
+        time = sum(one.latency_ms for one in others) + self.rest_ms
         rest = dict.fromkeys(rows[0] if rows else (), "")
         rest |= {"operator": f"{len(others)} others", "ms": f"{time:.4g}"}
         return [*rows, {**rest, "share": f"{time / self.mean:.1%}"}]
@@ -187,7 +194,7 @@ def predict(
         input_shapes: Shapes of an ONNX model's inputs, for those that the file leaves open.
         predictor: A latency predictor to use instead of the package's own.
         runtime: How the network is run: `"float32"` (by a framework, operator after operator),
-            `"amp"`, `"amp nhwc"`, `"compiled"`, `"onnxruntime"`, `"tensorrt"` or `"tflite"`; if left
+            `"amp"`, `"amp nhwc"`, `"compiled"`, `"onnxruntime"`, `"tensorrt"`, `"tflite"`; if left
             out the first, or the one that the device was measured in at this batch size.
 
     Raises:

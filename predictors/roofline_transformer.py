@@ -37,6 +37,10 @@ __all__ = ["OTHER", "PRIORS", "RooflineTransformer", "RooflineTransformerConfig"
 
 # The kind of operators that were never trained on.
 OTHER = "Other"
+# What gives the same numbers another shape or name, and takes no time.
+VIEWS = frozenset(
+    {"Dropout", "Flatten", "Identity", "Input", "Output", "Reshape", "Squeeze", "Unsqueeze"}
+)
 # "product": a learned factor on the roofline, and a launch time; "none": a learned time.
 PRIORS = ("product", "none")
 # Where factor (three times the ideal) and launch time (5 µs) start, as logarithms of ms.
@@ -93,6 +97,7 @@ class RooflineTransformer(nn.Module):
         self.backend = backend
         dim = config.dim
         self._device_of: Tensor
+        self._moves: Tensor
         self.embed_op = nn.Embedding(len(config.vocabulary) + 1, dim)
         self.embed_costs = nn.Linear(NODE_FEATURES, dim)
         self.blocks = nn.ModuleList(
@@ -128,6 +133,8 @@ class RooflineTransformer(nn.Module):
         places = [names.index(name) for name in config.devices]
         self.register_buffer("_device_of", torch.tensor(places, dtype=torch.long), persistent=False)
         self._names = names
+        moves = [kind not in VIEWS for kind in (*config.vocabulary, OTHER)]
+        self.register_buffer("_moves", torch.tensor(moves, dtype=torch.bool), persistent=False)
         self._dropout = nn.Dropout(config.dropout)
 
     def device_place(self, name: str) -> int:
@@ -222,9 +229,12 @@ class RooflineTransformer(nn.Module):
         offset = self.offset(device)
         factor, launch = (said + offset[:, :2]).clamp(-FURTHEST, FURTHEST).unbind(-1)
         overhead = torch.exp(offset[:, 2].clamp(-FURTHEST, FURTHEST) + OVERHEAD)
+        times = torch.exp(launch + LAUNCH)
         if self.config.prior == "none":
-            return torch.exp(factor + launch + LAUNCH), overhead
-        return torch.exp(ideal + factor + FACTOR) + torch.exp(launch + LAUNCH), overhead
+            times = times * torch.exp(factor)
+        else:
+            times = times + torch.exp(ideal + factor + FACTOR)
+        return times * self._moves[batch.ops, None], overhead
 
     def _own(self, device_index: Tensor) -> Tensor:
         """The learned vectors of devices and columns; zero where there are none."""

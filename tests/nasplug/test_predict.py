@@ -74,6 +74,18 @@ def test_the_parts_of_a_latency_are_told_the_longest_first():
     assert rows[-1]["operator"] == f"{len(times) - 2} others"
 
 
+def test_equal_operators_share_a_row(squeezenet):
+    said = nasplug.predict(str(squeezenet), hardware=HARDWARE)
+    rows = said.operator_rows(1000)
+    assert sum(int(row["times"]) for row in rows[:-1]) == len(said.operators)
+    assert len(rows) < len(said.operators)
+    kinds = [(row["operator"], row["output"], row["kernel"], row["limited by"]) for row in rows]
+    assert len(set(kinds)) == len(kinds)
+    times = [float(row["ms"]) for row in rows]
+    assert times[:-1] == sorted(times[:-1], reverse=True)
+    assert math.isclose(sum(times), said.mean, rel_tol=1e-2)
+
+
 def test_a_runtime_is_chosen_by_name(squeezenet):
     usual = nasplug.predict(str(squeezenet), hardware="RTX 3090")
     compiled = nasplug.predict(str(squeezenet), hardware="RTX 3090", runtime="tensorrt")
