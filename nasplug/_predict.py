@@ -73,6 +73,7 @@ class NetworkPrediction:
         evidence: `"measured"`, `"few-shot"` or `"zero-shot"`: what is known of the device.
         familiar: Whether the network is like those that were measured.
         setting: How the network is taken to be run.
+        measured_so: Devices that were measured in this setting, at whatever batch size.
         graph: The network as it was read.
         operators: Parts of the latency, the longest first.
         rest_ms: Time that belongs to no operator.
@@ -86,6 +87,7 @@ class NetworkPrediction:
     evidence: str
     familiar: bool
     setting: str
+    measured_so: tuple[str, ...]
     graph: Graph = field(repr=False)
     operators: tuple[OperatorTime, ...] = field(repr=False)
     rest_ms: float
@@ -101,6 +103,8 @@ class NetworkPrediction:
             "showed",
         }
         notes = [known[self.evidence]]
+        if self.evidence == "zero-shot" and self.setting != "float32":
+            notes.append(measured_so(self.setting, self.measured_so))
         if not self.familiar:
             notes.append(
                 "this network is unlike those that were measured; the interval is as wide as "
@@ -195,7 +199,8 @@ def predict(
         predictor: A latency predictor to use instead of the package's own.
         runtime: How the network is run: `"float32"` (by a framework, operator after operator),
             `"amp"`, `"amp nhwc"`, `"compiled"`, `"onnxruntime"`, `"tensorrt"`, `"tflite"`; if left
-            out the first, or the one that the device was measured in at this batch size.
+            out TensorRT for an ONNX file on a GPU of NVIDIA's, else the one that the device was
+            measured in at this batch size, else the first.
 
     Raises:
         InputError: If the network cannot be read, the hardware or the runtime is unknown, or the
@@ -204,6 +209,8 @@ def predict(
     from nasplug._checks import checked_count
     from nasplug._hardware import hardware as find_hardware
     from nasplug._zoo import NETWORK_LATENCY, ArchitecturePredictor, load_predictor
+    from nasplug.predictors.device_profile import DeviceProfile
+    from nasplug.predictors.settings import RUNTIMES, inference_runtime
 
     checked_count(batch_size, "batch size")
     device = find_hardware(hardware)
@@ -216,6 +223,9 @@ def predict(
         raise InputError(
             f"predictor {predictor.name!r} does not read whole networks; {NETWORK_LATENCY} does"
         )
+    if runtime is None and not isinstance(device, DeviceProfile):
+        runtime = inference_runtime(device) if _is_onnx(network) else None
+        runtime = runtime or model.setting(device, batch_size).runtime or RUNTIMES[0]
     if runtime is not None:
         predictor = predictor.with_runtime(runtime)
     said = predictor.predict([graph], device, batch_size)
@@ -231,11 +241,17 @@ def predict(
         batch_size,
         said.evidence,
         bool(model.groups([graph], column)[0]),
-        column.runtime or "float32",
+        column.runtime or RUNTIMES[0],
+        model.measured_in(column.runtime or RUNTIMES[0]),
         graph,
         _operators(graph, times * scale, mean, device, batch_size),
         rest * scale,
     )
+
+
+def measured_so(runtime: str, devices: Sequence[str]) -> str:
+    """A sentence on how much is known of a runtime."""
+    return f"of {runtime} there are measurements on {', '.join(devices) or 'no device'} alone"
 
 
 def is_file(text: str) -> bool:
@@ -298,7 +314,7 @@ def read_network(
     """
     if isinstance(network, Graph):
         return network
-    if isinstance(network, (str, os.PathLike)) or type(network).__name__ == "ModelProto":
+    if _is_onnx(network):
         from nasplug.search_spaces.onnx_graph import onnx_graph
 
         return onnx_graph(network, input_shapes=input_shapes)
@@ -312,6 +328,11 @@ def read_network(
     from nasplug.search_spaces.torch_graph import torch_graph
 
     return torch_graph(network, example)
+
+
+def _is_onnx(network: Any) -> bool:
+    """Whether it is the path of an ONNX file, or an ONNX model (asked without loading onnx)."""
+    return isinstance(network, (str, os.PathLike)) or type(network).__name__ == "ModelProto"
 
 
 def _operators(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nasplug._predict import measured_so
 from nasplug.candidates import Candidates
 from nasplug.constraints import Constraint
 from nasplug.predictors.hardware import Hardware
@@ -63,6 +64,7 @@ class SearchResult:
         study: The Optuna study.
         candidates: What was scored before the trials.
         runtime: How networks are run, for the latency; None for the predictor's usual way.
+        measured_so: Devices that were measured in this runtime.
     """
 
     space: str
@@ -80,6 +82,7 @@ class SearchResult:
     study: Study = field(repr=False)
     candidates: Candidates = field(repr=False)
     runtime: str | None = None
+    measured_so: tuple[str, ...] = ()
 
     @property
     def evidence(self) -> str | None:
@@ -165,6 +168,8 @@ class SearchResult:
         elif self.evidence is not None:
             setting = f"{self.batch_size} ({self.runtime})" if self.runtime else self.batch_size
             notes.append(_EVIDENCE[self.evidence].format(self.hardware.name, setting))
+        if self.runtime is not None and self.zero_shot:
+            notes.append(measured_so(self.runtime, self.measured_so))
         if self.hardware is not None and self.input_side != self.latency_side:
             notes.append(
                 f"latency is that of the network with {self.latency_side} pixel input, on which "

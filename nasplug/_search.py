@@ -129,9 +129,11 @@ def search(
     if device is not None or has_accuracy or own:
         chosen = predictors_for(found, device is not None, own, all_needed=False)
     if runtime is not None:
-        if "latency" not in chosen:
+        if device is None:
             raise InputError(f"the runtime {runtime} is one of a latency; name a device")
         chosen["latency"] = chosen["latency"].with_runtime(runtime)
+    elif device is not None and isinstance(chosen.get("latency"), ArchitecturePredictor):
+        runtime = chosen["latency"].runtime_on(device)
     sampler = PredictorSampler(
         found,
         device,
@@ -197,6 +199,7 @@ def search(
         study=study,
         candidates=candidates,
         runtime=runtime,
+        measured_so=chosen["latency"].model.measured_in(runtime) if runtime else (),
     )
 
 

@@ -94,6 +94,20 @@ class ArchitecturePredictor:
         parse_runtime(runtime)
         return ArchitecturePredictor(self.name, self.space, self._model, self.card, runtime)
 
+    def runtime_on(self, hardware: Hardware) -> str | None:
+        """How networks are run on a device, if that is chosen or follows from the space.
+
+        Networks of a space of ONNX files are run by TensorRT on a GPU of NVIDIA's.
+        """
+        from nasplug.predictors.device_profile import DeviceProfile
+        from nasplug.predictors.settings import inference_runtime
+
+        # A calibrated device speaks for the runtime that it was measured in.
+        if self.runtime is not None or isinstance(hardware, DeviceProfile):
+            return self.runtime
+        knows_runtimes = hasattr(self._model, "setting")
+        return inference_runtime(hardware) if self.space.deployed and knows_runtimes else None
+
     @property
     def targets(self) -> tuple[str, ...]:
         """Names of the predicted columns."""
@@ -117,12 +131,22 @@ class ArchitecturePredictor:
         return self._model
 
     def graphs(self, architectures: Sequence[Architecture | Graph | str]) -> list[Graph]:
-        """The graphs of architectures; texts are parsed, graphs are passed on."""
+        """The graphs of architectures; texts are parsed, graphs are passed on.
+
+        Raises:
+            InputError: If a text is malformed, or a graph is that of a cell, not of its network.
+        """
         whole = getattr(self._model, "whole_networks", False)
         make = self.space.to_network if whole else self.space.to_graph
         found = []
         for item in architectures:
             if isinstance(item, Graph):
+                # The sum over a cell's nodes would look like a latency.
+                if whole and not self.space.whole_networks and item.ops[-1:] != ("Output",):
+                    raise InputError(
+                        f"predictor {self.name!r} reads whole networks, and a graph is a cell of "
+                        f"{self.space.name}; give the architecture, or its to_network"
+                    )
                 found.append(item)
             else:
                 arch = self.space.parse(item) if isinstance(item, str) else item
@@ -185,7 +209,8 @@ class ArchitecturePredictor:
                     "were taken in; leave the runtime out"
                 )
             return predict_few_shot(self, device, graphs, batch_size, self._calibrated)
-        chosen = {} if self.runtime is None else {"runtime": self.runtime}
+        runtime = None if device is None else self.runtime_on(device)
+        chosen = {} if runtime is None else {"runtime": runtime}
         result: Prediction = self._model.predict(graphs, device, batch_size, **chosen)
         return result
 

@@ -374,6 +374,14 @@ class NetworkLatency:
                 return other
         return usual
 
+    def measured_in(self, runtime: str) -> tuple[str, ...]:
+        """Names of the devices that were measured in one of `RUNTIMES`, at whatever batch size."""
+        wanted = parse_runtime(runtime)
+        keys = [key.partition("@") for key, _ in self._columns]
+        return tuple(
+            dict.fromkeys(name for name, _, rest in keys if rest.partition(" ")[2] == wanted)
+        )
+
     def predict(
         self,
         graphs: Sequence[Graph],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.hardware_features import HARDWARE_FEATURES, hardware_features
 from nasplug.predictors.language import embed_texts, hardware_text
 from nasplug.predictors.latency import DeviceBatch
@@ -21,6 +22,7 @@ __all__ = [
     "Setting",
     "describe",
     "fingerprint",
+    "inference_runtime",
     "parse_runtime",
     "runtime_of",
 ]
@@ -67,6 +69,14 @@ def parse_runtime(text: str) -> str:
     if words not in RUNTIMES:
         raise InputError(f"unknown runtime {text!r}; there are {', '.join(RUNTIMES)}")
     return "" if words == RUNTIMES[0] else words
+
+
+def inference_runtime(hardware: Hardware) -> str | None:
+    """One of `RUNTIMES` that an ONNX file is usually run in: TensorRT on a GPU of NVIDIA's.
+
+    None for other devices: there it makes less of a difference, and more is known of frameworks.
+    """
+    return "tensorrt" if hardware.kind == "gpu" and hardware.vendor == "NVIDIA" else None
 
 
 def describe(column: DeviceBatch, text: bool = True) -> NDArray[np.float32]:

@@ -48,10 +48,12 @@ class SearchSpace(ABC):
         name: Name of the space.
         whole_networks: Whether graphs are complete networks of ONNX operators (see `operators`), as
             predictors of whole networks read them.
+        deployed: Whether its networks are files for an inference runtime, not code of a framework.
     """
 
     name: str
     whole_networks: bool = False
+    deployed: bool = False
 
     @abstractmethod
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -105,6 +107,25 @@ class SearchSpace(ABC):
             arch: A member of this space.
             task: One of `tasks`; the first if it is left out.
         """
+
+    @property
+    def has_networks(self) -> bool:
+        """Whether `to_network` gives the complete network of an architecture."""
+        return self.whole_networks
+
+    def to_network(self, arch: Architecture, task: str | None = None) -> Graph:
+        """The complete network of ONNX operators, as predictors of whole networks read it.
+
+        Args:
+            arch: A member of this space.
+            task: As in `to_graph`.
+
+        Raises:
+            InputError: If the space has graphs of cells alone.
+        """
+        if not self.whole_networks:
+            raise InputError(f"space {self.name} has cells and does not expand them to networks")
+        return self.to_graph(arch, task)
 
     @property
     @abstractmethod

@@ -158,6 +158,13 @@ class NetworkBuilder:
         channels = sum(self.channels(part) for part in parts)
         return self._add(Operator("Concat", tuple(parts), (1, channels, height, width)))
 
+    def first_channels(self, x: int, channels: int) -> int:
+        """The first channels of a tensor; x itself if it has no more."""
+        shape = self.operators[x].shape
+        if shape[1] == channels:
+            return x
+        return self._add(Operator("Slice", (x,), (1, channels, *shape[2:])))
+
     def max_pool(
         self, x: int, kernel: int, stride: int, padding: int = 0, ceil: bool = False
     ) -> int:

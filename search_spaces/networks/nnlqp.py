@@ -52,7 +52,9 @@ def nnlqp(part: str | None = None) -> SearchSpace:
         InputError: If there is no such family.
     """
     if part is None:
-        return NetworkUnion("nnlqp", [_space(family) for family in FAMILIES.values()])
+        union = NetworkUnion("nnlqp", [_space(family) for family in FAMILIES.values()])
+        union.deployed = True
+        return union
     if part not in FAMILIES:
         raise InputError(f"unknown family {part!r}; nnlqp has {closest(part, FAMILIES)}")
     return _space(FAMILIES[part])
@@ -60,4 +62,7 @@ def nnlqp(part: str | None = None) -> SearchSpace:
 
 def _space(family: Family) -> NetworkSpace:
     kind = FiniteNetworkSpace if family is NASBENCH201 else NetworkSpace
-    return kind(family, f"nnlqp:{family.name}")
+    found = kind(family, f"nnlqp:{family.name}")
+    # NNLQP's networks are ONNX files, which its platforms run by TensorRT and the like.
+    found.deployed = True
+    return found

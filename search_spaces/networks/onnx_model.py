@@ -133,6 +133,14 @@ class _Emitter:
             # 0 keeps the size of the batch.
             shape = np.array([0, *operator.shape[1:]], dtype=np.int64)
             self._node("Reshape", [*sources, self._constant(f"{target}_shape", shape)], target)
+        elif op == "Slice":
+            # The first channels; see NetworkBuilder.first_channels.
+            parts = {"starts": 0, "ends": operator.shape[1], "axes": 1}
+            names = [
+                self._constant(f"{target}_{part}", np.array([value], dtype=np.int64))
+                for part, value in parts.items()
+            ]
+            self._node(op, [*sources, *names], target)
         elif op == "BatchNormalization":
             channels = operator.shape[1]
             vectors = {"scale": 1.0, "shift": 0.0, "mean": 0.0, "var": 1.0}

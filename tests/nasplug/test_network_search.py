@@ -166,15 +166,19 @@ def test_a_proxy_is_not_for_a_space_with_accuracies() -> None:
 
 def test_a_runtime_is_searched_for_and_said(tmp_path: Path) -> None:
     given: dict[str, Any] = {"n_trials": 2, "pool_size": 24, "storage": "memory"}
-    usual, compiled = (
+    framework, compiled, usual = (
         search("nnlqp:squeezenet", "RTX 3090", runtime=runtime, **given)
-        for runtime in (None, "tensorrt")
+        for runtime in ("float32", "tensorrt", None)
     )
-    fastest = [min(r.candidates.means(("latency",))[:, 0]) for r in (usual, compiled)]
+    fastest = [min(r.candidates.means(("latency",))[:, 0]) for r in (framework, compiled)]
     assert fastest[1] < fastest[0]
+    # The networks of the space are ONNX files, which an inference runtime runs.
+    assert without_seconds(usual) == without_seconds(compiled) != without_seconds(framework)
     assert compiled.heading().startswith(
         "nnlqp:squeezenet, imagenet on RTX 3090, batch 1, tensorrt:"
     )
-    assert any("RTX 3090 has no measurements at batch 1 (tensorrt)" in n for n in compiled.notes())
+    notes = compiled.notes()
+    assert any("RTX 3090 has no measurements at batch 1 (tensorrt)" in note for note in notes)
+    assert "of tensorrt there are measurements on GTX 1660 alone" in notes
     with pytest.raises(InputError, match="name a device"):
         search("nnlqp:squeezenet", runtime="tensorrt", **given)

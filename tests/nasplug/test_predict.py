@@ -87,25 +87,42 @@ def test_equal_operators_share_a_row(squeezenet):
 
 
 def test_a_runtime_is_chosen_by_name(squeezenet):
-    usual = nasplug.predict(str(squeezenet), hardware="RTX 3090")
-    compiled = nasplug.predict(str(squeezenet), hardware="RTX 3090", runtime="tensorrt")
-    assert compiled.mean < usual.mean
-    assert math.isclose(sum(o.latency_ms for o in compiled.operators) + compiled.rest_ms,
-                        compiled.mean, rel_tol=1e-6)  # fmt: skip
-    assert (usual.setting, compiled.setting) == ("float32", "tensorrt")
-    said = run(squeezenet, "--hw", "RTX 3090", "--runtime", "tensorrt", "--json")
-    assert said.exit_code == 0
-    assert json.loads(said.stdout)["latency_ms"]["mean"] == pytest.approx(compiled.mean, rel=1e-5)
-    for arguments, sentence in (
-        ((squeezenet, "--hw", "RTX 3090", "--runtime", "fast"), "unknown runtime 'fast'"),
-        (("|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|", "--hw", "RTX 3090",
-          "--runtime", "amp"), "knows one way of running networks"),
-        (("|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|", "--runtime", "amp"),
-         "name a device"),
-    ):  # fmt: skip
-        failed = run(*arguments)
-        assert failed.exit_code == 2
-        assert sentence in failed.stderr
+    said = {
+        runtime: nasplug.predict(str(squeezenet), hardware="RTX 3090", runtime=runtime)
+        for runtime in ("float32", "tensorrt", None)
+    }
+    compiled = said["tensorrt"]
+    assert compiled.mean < said["float32"].mean
+    assert math.isclose(
+        sum(operator.latency_ms for operator in compiled.operators) + compiled.rest_ms,
+        compiled.mean,
+        rel_tol=1e-6,
+    )
+    # An inference runtime runs ONNX files, a framework its own modules.
+    assert said[None].to_json() == compiled.to_json()
+    assert nasplug.predict(Toy(), EXAMPLE, hardware="RTX 3090").setting == "float32"
+    assert "of tensorrt there are measurements on GTX 1660 alone" in compiled.notes()
+    printed = run(squeezenet, "--hw", "RTX 3090", "--runtime", "float32", "--json")
+    assert printed.exit_code == 0
+    mean = json.loads(printed.stdout)["latency_ms"]["mean"]
+    assert mean == pytest.approx(said["float32"].mean, rel=1e-5)
+
+
+CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--hw", "RTX 3090", "--runtime", "amp"), "knows one way of running networks"),
+        (("--runtime", "amp"), "name a device"),
+        (("--space", "nnlqp:nasbench201", "--hw", "T4", "--runtime", "x"), "unknown runtime 'x'"),
+    ],
+)
+def test_a_runtime_that_is_not_there_is_refused(arguments, sentence):
+    failed = run(CELL, *arguments)
+    assert failed.exit_code == 2
+    assert sentence in failed.stderr
 
 
 def test_a_larger_batch_takes_longer():
