@@ -19,6 +19,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, eye_array
 
 from nasplug.search_spaces import InputError
 
@@ -76,6 +77,8 @@ def relation_edges(
     if sibling_mask not in SIBLING_MASKS:
         raise InputError(f"sibling_mask is {sibling_mask!r}, not one of {SIBLING_MASKS}")
     size = leading_tokens + nodes + trailing_tokens
+    if size == nodes:
+        return _sparse_relations(nodes, edges)
     inner = slice(leading_tokens, leading_tokens + nodes)
     adjacency = np.zeros((size, size), dtype=np.int64)
     if edges:
@@ -93,3 +96,16 @@ def relation_edges(
         tuple(np.stack(np.nonzero((m > 0) | everyone | itself))[::-1].copy() for m in masks),
         pairs,
     )
+
+
+def _sparse_relations(nodes: int, edges: tuple[tuple[int, int], ...]) -> RelationEdges:
+    """Without tokens few pairs are related, also in a network of thousands of nodes."""
+    pairs = np.array(edges, dtype=np.int64).reshape(-1, 2).T
+    adjacency = csr_array((np.ones(len(edges)), (pairs[0], pairs[1])), shape=(nodes, nodes))
+    masks = (adjacency, adjacency.T, adjacency.T @ adjacency, adjacency @ adjacency.T)
+    found = []
+    for mask in masks:
+        related = csr_array(mask + eye_array(nodes))
+        related.sort_indices()
+        found.append(np.stack(related.nonzero())[::-1].astype(np.int64))
+    return RelationEdges(tuple(found), pairs)
