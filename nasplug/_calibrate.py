@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
@@ -18,7 +18,7 @@ from nasplug import __version__, _profiles
 from nasplug._checks import checked_count
 from nasplug._few_shot import (
     SMALLEST_MS,
-    draw,
+    drawn,
     is_connected,
     latency_predictor,
     transfer_of,
@@ -218,7 +218,7 @@ def calibrate(
     found = latency_predictor(where, predictor)
     table = read_latencies(measurements, where, batch_size, UNITS[unit or "ms"])
     column = DeviceBatch(own, table.batch_size)
-    graphs = where.to_graphs(table.archs)
+    graphs = found.graphs(table.archs)
     promised = np.exp(found.model.log_latency(graphs, [column])[:, 0]) if graphs else np.empty(0)
     if unit is None:
         _check_unit(table, promised)
@@ -243,7 +243,7 @@ def calibrate(
         _spearman(mean, logs),
         int((np.abs(logs - mean) <= HALF_WIDTH * std).sum()),
         "each alone" if len(kept) <= MOST_ALONE else "a tenth at a time",
-        _interval_factor(transfer, where),
+        _interval_factor(transfer, drawn(found, where)),
         float(np.median(measured.latencies / promised[kept])),
         _mape(promised[kept], measured.latencies),
     )
@@ -340,9 +340,9 @@ def _spearman(predicted: Array, measured: Array) -> float | None:
     return float(spearmanr(predicted, measured)[0])
 
 
-def _interval_factor(transfer: DeviceTransfer, space: SearchSpace) -> float:
-    """Factor between prediction and either end of the interval, the median over the space."""
-    prediction = transfer.predict(draw(space)[1][:100])
+def _interval_factor(transfer: DeviceTransfer, graphs: Sequence[Graph]) -> float:
+    """Factor between prediction and either end of the interval, the median over networks."""
+    prediction = transfer.predict(graphs[:100])
     return float(np.median(np.sqrt(prediction.upper / prediction.lower)))
 
 

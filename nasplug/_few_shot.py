@@ -116,13 +116,17 @@ def is_connected(graph: Graph) -> bool:
 
 
 @lru_cache(maxsize=8)
-def draw(space: SearchSpace, count: int = POOL) -> tuple[tuple[Architecture, ...], list[Graph]]:
+def draw(
+    space: SearchSpace, count: int = POOL, expand: bool = False
+) -> tuple[tuple[Architecture, ...], list[Graph]]:
     """Different connected networks of a space, always the same, and their graphs.
 
     Args:
         space: The space.
         count: How many; a small space gives as many as it has.
+        expand: Whether cells are expanded to whole networks.
     """
+    make = space.to_network if expand else space.to_graph
     rng = np.random.default_rng(0)
     seen: set[str] = set()
     archs: list[Architecture] = []
@@ -134,11 +138,21 @@ def draw(space: SearchSpace, count: int = POOL) -> tuple[tuple[Architecture, ...
         if arch.text in seen:
             continue
         seen.add(arch.text)
-        graph = space.to_graph(arch)
+        graph = make(arch)
         if is_connected(graph):
             archs.append(arch)
             graphs.append(graph)
     return tuple(archs), graphs
+
+
+def expands(predictor: ArchitecturePredictor, space: SearchSpace) -> bool:
+    """Whether a predictor reads the whole networks of a space whose graphs are cells."""
+    return getattr(predictor.model, "whole_networks", False) and not space.whole_networks
+
+
+def drawn(predictor: ArchitecturePredictor, space: SearchSpace) -> list[Graph]:
+    """The graphs of `draw`, as a predictor reads them."""
+    return draw(space, expand=True)[1] if expands(predictor, space) else draw(space)[1]
 
 
 def known_devices(
@@ -160,7 +174,7 @@ def known_devices(
     """
     # What scores whole networks takes its time.
     count = SCORED if getattr(predictor.model, "whole_networks", False) else POOL
-    graphs = [graph for space in dict.fromkeys(spaces) for graph in draw(space)[1][:count]]
+    graphs = [g for space in dict.fromkeys(spaces) for g in drawn(predictor, space)[:count]]
     return PredictedDevices(
         predictor.model,
         _columns(predictor, batch_size),

@@ -159,7 +159,7 @@ class SearchResult:
             notes.append(f"{self.quality}; within the limits more of it counts as better")
         if not self.candidates.whole:
             notes.append(
-                f"the space cannot be listed: {len(self.candidates):,} networks were scored, "
+                f"not all of the space: {len(self.candidates):,} networks were scored, "
                 "random ones and then children of the best; there may be better ones"
             )
         if self.hardware is None:

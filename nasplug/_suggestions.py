@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nasplug._checks import checked_count
-from nasplug._few_shot import draw, known_devices, latency_predictor
+from nasplug._few_shot import draw, expands, known_devices, latency_predictor
 from nasplug._hardware import hardware as find_hardware
 from nasplug._reading import shown_path
 from nasplug._zoo import ArchitecturePredictor
@@ -54,7 +54,7 @@ def suggest_measurements(
     checked_count(batch_size, "batch size")
     device = None if hardware is None else find_hardware(hardware)
     found = latency_predictor(where, predictor)
-    archs, graphs = draw(where, CANDIDATES)
+    archs, graphs = draw(where, CANDIDATES, expands(found, where))
     transfer = DeviceTransfer(known_devices(found, device, batch_size, [where]))
     return [archs[k] for k in transfer.suggest(graphs, count)]
 

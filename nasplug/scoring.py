@@ -154,7 +154,7 @@ class Scoring:
         if first not in read:
             read[first] = self.space.to_graphs(archs)
         if self.hardware is not None or "latency" in names:
-            prediction = self._predict("latency", archs, read[self.latency_dataset])
+            prediction = self._predict("latency", archs, self._timed(archs, read))
             predicted["latency"] = (prediction, "latency", np.arange(len(archs)))
             cost = prediction.mean[:, prediction.column("latency")]
         if "accuracy" in names:
@@ -171,6 +171,16 @@ class Scoring:
         evidence = predicted["latency"][0].evidence if "latency" in predicted else None
         interval = next((prediction.interval for prediction, _, _ in predicted.values()), 0.9)
         return Scores(quantities, reachable, met, connected, cost, evidence, interval)
+
+    def _timed(
+        self, archs: Sequence[Architecture], read: Mapping[str, Sequence[Graph]]
+    ) -> Sequence[Graph]:
+        """The graphs whose latency is predicted: cells are expanded for what reads networks."""
+        task = self.latency_dataset
+        model = getattr(self._scorer("latency"), "model", None)
+        if getattr(model, "whole_networks", False) and not self.space.whole_networks:
+            return [self.space.to_network(arch, task) for arch in archs]
+        return read[task]
 
     @property
     def latency_dataset(self) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from nasplug.datasets.nasbench import ModelSpec, NASBench, OutOfDomainError, UnknownCellError
     from nasplug.datasets.nb201 import NB201_DEVICES
     from nasplug.search_spaces.graph import Graph
 
@@ -25,6 +26,10 @@ __all__ = [
     "NB201_DEVICES",
     "DataFile",
     "DatasetInfo",
+    "ModelSpec",
+    "NASBench",
+    "OutOfDomainError",
+    "UnknownCellError",
     "available",
     "fetch",
     "import_official",
@@ -38,6 +43,8 @@ __all__ = [
     "timm_graphs",
     "verify",
 ]
+
+_NASBENCH = ("ModelSpec", "NASBench", "OutOfDomainError", "UnknownCellError")
 
 
 def import_official(
@@ -103,9 +110,13 @@ def timm_families() -> dict[str, str]:
 
 
 def __getattr__(name: str) -> Any:
-    # nb201 loads numpy: only when its constant is asked for.
+    # These load numpy: only when they are asked for.
     if name == "NB201_DEVICES":
         from nasplug.datasets.nb201 import NB201_DEVICES
 
         return NB201_DEVICES
+    if name in _NASBENCH:
+        from nasplug.datasets import nasbench
+
+        return getattr(nasbench, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,6 +14,7 @@ from urllib.request import url2pathname
 from nasplug.datasets.registry import UPSTREAM, DataFile
 from nasplug.predictors.files import atomic_path
 from nasplug.search_spaces.errors import InputError
+from nasplug.search_spaces.files import cache_dir
 
 __all__ = [
     "cache_dir",
@@ -27,16 +28,6 @@ __all__ = [
 
 _TIMEOUT = (10.0, 60.0)  # seconds to connect, seconds between two pieces
 _LFS_START = b"version https://git-lfs.github.com/spec/"
-
-
-def cache_dir() -> Path:
-    """The cache folder: `NASPLUG_CACHE`, or else `nasplug` in the user's cache folder."""
-    chosen = os.environ.get("NASPLUG_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    import pooch
-
-    return Path(pooch.os_cache("nasplug"))
 
 
 def cached_path(file: DataFile) -> Path:

@@ -48,6 +48,7 @@ def _build(entry: DatasetInfo, progress: bool | None) -> Table:
     """Import the upstream files, fetching those that are missing, and keep the table."""
     from nasplug.datasets import (
         accel,
+        ecnas,
         help_networks,
         macro,
         nb201,
@@ -67,6 +68,10 @@ def _build(entry: DatasetInfo, progress: bool | None) -> Table:
         "timm-accuracy": timm_results.import_accuracy,
         "nnlqp-labels": nnlqp_published.import_labels,
         "nnlqp-nasbench201": nnlqp_published.import_nasbench201,
+        "nb101-small": ecnas.import_means,
+        "ecnas-4v": ecnas.import_runs,
+        "ecnas-5v": ecnas.import_runs,
+        "ecnas-hardware": ecnas.import_hardware,
     }
     paths = fetch_files(entry.files, entry.name, progress)
     table = importers[entry.name]({path.name: path for path in paths}, _sources(entry))

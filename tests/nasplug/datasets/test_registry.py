@@ -29,6 +29,11 @@ def test_every_entry_is_complete() -> None:
         "timm-accuracy": "",
         "nnlqp-labels": "nnlqp",
         "nnlqp-nasbench201": "nnlqp:nasbench201",
+        "nb101-official": "nb101",
+        "nb101-small": "nb101",
+        "ecnas-4v": "nb101",
+        "ecnas-5v": "nb101",
+        "ecnas-hardware": "nb101",
     }
     for name in datasets.names():
         entry = datasets.info(name)
@@ -75,10 +80,13 @@ def test_unknown_name_names_the_closest(call: str) -> None:
 
 
 @pytest.mark.parametrize("call", ["load", "fetch", "verify"])
-def test_official_set_says_what_to_do_by_hand(call: str) -> None:
-    with pytest.raises(InputError, match=r"by hand.*import_official"):
-        getattr(datasets, call)("nb201-official")
-    assert not datasets.available("nb201-official")
+@pytest.mark.parametrize(
+    ("name", "function"), [("nb201-official", "import_official"), ("nb101-official", "NASBench")]
+)
+def test_official_set_says_what_to_do_by_hand(call: str, name: str, function: str) -> None:
+    with pytest.raises(InputError, match=rf"by hand.*{function}"):
+        getattr(datasets, call)(name)
+    assert not datasets.available(name)
 
 
 def test_unknown_attribute() -> None:

@@ -1,0 +1,346 @@
+"""Every run of a file of the NAS-Bench-101 family as plain arrays, and its copy in the cache."""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import re
+import sys
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.datasets.download import cache_dir, is_lfs_pointer, sha256_of
+from nasplug.datasets.layout import shown
+from nasplug.datasets.nasbench_metrics import metrics_class
+from nasplug.datasets.nasbench_records import (
+    bits_of,
+    labels_of,
+    plain_run,
+    split_record,
+    what_is_wrong,
+)
+from nasplug.datasets.tfrecord import read_records
+from nasplug.search_spaces.errors import InputError
+from nasplug.search_spaces.files import atomic_path
+from nasplug.search_spaces.nb101_cells import Cell, module_hash
+
+__all__ = ["ENERGY", "METRICS", "NasbenchTable", "cached_table", "read_file"]
+
+FORMAT_VERSION = 1
+"""Raised when the layout or the reader changes; older copies are then made again."""
+
+_MEASURED = ("training_time", "train_accuracy", "validation_accuracy", "test_accuracy")
+METRICS = tuple(f"{when}_{name}" for when in ("halfway", "final") for name in _MEASURED)
+"""What the official API tells of a run: seconds, and accuracies from 0 to 1."""
+ENERGY = ("halfway_energy", "final_energy")
+"""What EC-NAS adds, in kilowatt-hours."""
+
+_COLUMNS = (*METRICS, *ENERGY)
+_ACCURACIES = [k for k, name in enumerate(METRICS) if name.endswith("accuracy")]
+# Runs that are checked and packed at once.
+_CHUNK = 65_536
+# Cells whose hash is computed again, to tell a benchmark with other operations or another hash.
+_HASHED = 100
+_HASH = re.compile(r"[0-9a-f]{32}")
+_HASH_BYTES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class NasbenchTable:
+    """The runs of a file, those of a cell together, by budget and then as in the file.
+
+    Attributes:
+        hashes: The 16 bytes of each cell's hash, in the order of the file; shape `(cells, 16)`.
+        codes: `Cell.code` of each cell as the file spells it, shape `(cells,)`.
+        params: Trainable parameters of each cell, shape `(cells,)`.
+        epochs: The budgets, ascending; shape `(budgets,)`.
+        starts: Runs of cell c at budget b are rows `starts[c·budgets + b]` to the next start; shape
+            `(cells·budgets + 1,)`.
+        runs: Name of `METRICS` (and `ENERGY`, where it was measured) to a value a run.
+    """
+
+    hashes: NDArray[np.uint8]
+    codes: NDArray[np.uint32]
+    params: NDArray[np.int64]
+    epochs: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    runs: Mapping[str, NDArray[np.floating[Any]]]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @cached_property
+    def places(self) -> dict[bytes, int]:
+        """Position of each cell, by the bytes of its hash."""
+        content = self.hashes.tobytes()
+        return {
+            content[k * _HASH_BYTES : (k + 1) * _HASH_BYTES]: k for k in range(len(self.hashes))
+        }
+
+    def rows(self, cell: int, budget: int) -> range:
+        """Rows of the runs of a cell at a budget, both by position."""
+        at = cell * len(self.epochs) + budget
+        return range(int(self.starts[at]), int(self.starts[at + 1]))
+
+
+def cached_table(path: Path, progress: bool | None = None) -> NasbenchTable:
+    """The table of a file: from the cache, or else read and kept there.
+
+    The copy belongs to the file's content (its SHA-256), wherever the file lies.
+
+    Args:
+        path: A file of the family.
+        progress: Whether to draw a progress bar on stderr; None draws it on a terminal only.
+
+    Raises:
+        InputError: As `read_file`.
+    """
+    _check_file(path)
+    try:
+        digest = sha256_of(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
+    copy = cache_dir() / "tables" / f"nasbench-{digest[:16]}.npz"
+    table = _read_copy(copy, digest)
+    if table is not None:
+        return table
+    table = read_file(path, progress)
+    try:
+        _write_copy(copy, table, digest)
+    except OSError as error:
+        # The table is worth more than its copy.
+        print(
+            f"nasplug: cannot keep the table of {path} in {copy} ({error}); set NASPLUG_CACHE to a "
+            "folder that can be written, or the file is read again next time",
+            file=sys.stderr,
+        )
+    return table
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"{path} is not a file; name the .tfrecord that you downloaded")
+    if is_lfs_pointer(path):
+        raise InputError(f"{path} is a git-LFS pointer, not the data; download the real file")
+
+
+def read_file(path: Path, progress: bool | None = None) -> NasbenchTable:
+    """Read a file of the family: the benchmark's own, or one of EC-NAS.
+
+    Args:
+        path: The file.
+        progress: As in `cached_table`.
+
+    Raises:
+        InputError: If the file cannot be read, is cut off or damaged, or a record is not laid out
+            like those of NAS-Bench-101; the sentence names the file and the record.
+    """
+    from tqdm import tqdm
+
+    _check_file(path)
+    shown_bar = sys.stderr.isatty() if progress is None else progress
+    reading = _Reading(path)
+    size = path.stat().st_size
+    with tqdm(total=size, desc=path.name, unit="B", unit_scale=True, disable=not shown_bar) as bar:
+        pending = 0
+        for payload in read_records(path):
+            reading.add(payload)
+            pending += len(payload)
+            if len(reading.epochs) % 4096 == 0:
+                bar.update(pending)
+                pending = 0
+        bar.update(pending)
+    return reading.table()
+
+
+class _Reading:
+    """What has been read of a file so far."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.metrics = metrics_class()()
+        self.place: dict[str, int] = {}
+        self.codes = array("L")
+        self.params = array("q")
+        # One item a run.
+        self.cell_of = array("i")
+        self.epochs = array("i")
+        self.values = array("d")
+        self.chunks: list[list[NDArray[np.floating[Any]]]] = []
+
+    def add(self, payload: bytes) -> None:
+        """Take in one record."""
+        try:
+            module, epochs, adjacency, operations, text = split_record(payload)
+            raw = binascii.a2b_base64(text)
+            place = self.place.get(module)
+            if place is None:
+                place = self._new(module, adjacency, operations, raw)
+            self.cell_of.append(place)
+            self.epochs.append(epochs)
+            self.values.extend(plain_run(raw) or self._decoded(raw))
+        except InputError:
+            raise
+        # Foreign content fails in JSON, in base64, in protobuf, or on its types.
+        except Exception as error:
+            raise self.foreign(len(self.epochs) + 1, what_is_wrong(payload, error)) from error
+        if len(self.values) == _CHUNK * len(_COLUMNS):
+            self._pack()
+
+    def _decoded(self, raw: bytes) -> tuple[float, ...]:
+        """Numbers of a run, in the order of `_COLUMNS`, from any message of the family."""
+        self.metrics.ParseFromString(raw)
+        _start, half, final = self.metrics.evaluation_data
+        measured = [getattr(when, name) for when in (half, final) for name in _MEASURED]
+        return (*measured, half.energy, final.energy)
+
+    def _new(self, module: str, adjacency: str, operations: str, raw: bytes) -> int:
+        number = len(self.epochs) + 1
+        if _HASH.fullmatch(module) is None:
+            raise self.foreign(number, f"{shown(module)} is no hash of a cell")
+        labels = labels_of(operations)
+        if labels is None:
+            raise self.foreign(number, f"{shown(operations)} are no operations of a cell")
+        bits = bits_of(adjacency, len(labels) + 2)
+        if bits is None:
+            raise self.foreign(number, f"{shown(adjacency)} is no adjacency matrix of a cell")
+        cell = Cell(bits, labels)
+        if len(self.place) < _HASHED and module_hash(cell) != module:
+            raise self.foreign(
+                number, f"{module} is not NAS-Bench-101's hash of {adjacency} {operations}"
+            )
+        self.metrics.ParseFromString(raw)
+        if self.metrics.trainable_parameters < 1:
+            raise self.foreign(number, "it has no trainable parameters")
+        place = self.place[module] = len(self.place)
+        self.codes.append(cell.code)
+        self.params.append(self.metrics.trainable_parameters)
+        return place
+
+    def _pack(self) -> None:
+        """Check the runs that were read last, and keep them in fewer bytes."""
+        values = np.frombuffer(self.values, np.float64).reshape(-1, len(_COLUMNS))
+        good = np.isfinite(values).all(axis=1) & (values >= 0).all(axis=1)
+        good &= (values[:, _ACCURACIES] <= 1).all(axis=1)
+        good &= values[:, METRICS.index("final_training_time")] > 0
+        first = len(self.epochs) - len(values)
+        good &= np.frombuffer(self.epochs, np.int32)[first:] > 0
+        if not good.all():
+            row = int(np.argmin(good))
+            listed = ", ".join(f"{v:g}" for v in values[row])
+            raise self.foreign(
+                first + row + 1,
+                f"after {self.epochs[first + row]} epochs it has seconds and accuracies {listed}",
+            )
+        self.chunks.append([_narrow(column) for column in values.T])
+        # The old buffer may be looked at still.
+        self.values = array("d")
+
+    def table(self) -> NasbenchTable:
+        """The table of all that was read."""
+        if self.values:
+            self._pack()
+        if not self.chunks:
+            raise InputError(f"{self.path} holds no record; fetch it again")
+        epochs, budget = np.unique(np.frombuffer(self.epochs, np.int32), return_inverse=True)
+        key = np.frombuffer(self.cell_of, np.int32).astype(np.int64) * len(epochs) + budget
+        order = np.argsort(key, kind="stable")
+        counts = np.bincount(key, minlength=len(self.place) * len(epochs))
+        del key, budget
+        runs: dict[str, NDArray[np.floating[Any]]] = {}
+        for k, name in enumerate(_COLUMNS):
+            column = np.concatenate([chunk[k] for chunk in self.chunks])
+            if name in METRICS or column.any():
+                runs[name] = column[order]
+            # A view would keep the whole column.
+            for chunk in self.chunks:
+                chunk[k] = np.empty(0)
+        content = bytes.fromhex("".join(self.place))
+        return NasbenchTable(
+            np.frombuffer(content, np.uint8).reshape(-1, _HASH_BYTES),
+            np.array(self.codes, np.uint32),
+            np.array(self.params, np.int64),
+            epochs.astype(np.int64),
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            runs,
+        )
+
+    def foreign(self, number: int, why: str) -> InputError:
+        """The error for a record of another layout."""
+        return InputError(
+            f"record {number:,} of {self.path} is not laid out like those of NAS-Bench-101: {why}; "
+            "name nasbench_only108.tfrecord, nasbench_full.tfrecord or a file of EC-NAS"
+        )
+
+
+def _narrow(column: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
+    """The same numbers in 32 bits, if they fit; the benchmark's accuracies do."""
+    narrow = column.astype(np.float32)
+    return narrow if np.array_equal(narrow.astype(np.float64), column) else column.copy()
+
+
+# --- the copy in the cache ---------------------------------------------------------------------
+
+
+def _digest(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array_ = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array_.dtype.str} {array_.shape};".encode())
+        digest.update(array_.data)
+    return np.frombuffer(digest.digest(), np.uint8)
+
+
+def _write_copy(path: Path, table: NasbenchTable, source: str) -> None:
+    arrays: dict[str, NDArray[Any]] = {
+        "version": np.array(FORMAT_VERSION, np.int64),
+        "source": np.frombuffer(bytes.fromhex(source), np.uint8),
+        "hashes": table.hashes,
+        "codes": table.codes,
+        "params": table.params,
+        "epochs": table.epochs,
+        "starts": table.starts,
+        **{f"runs.{name}": column for name, column in table.runs.items()},
+    }
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        # Not compressed: that would take longer than reading the file anew.
+        np.savez(stream, checksum=_digest(arrays), **arrays)  # type: ignore[arg-type]
+
+
+def _read_copy(path: Path, source: str) -> NasbenchTable | None:
+    """The table in a copy; None if there is none, or it is damaged or of another file."""
+    try:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            arrays: dict[str, NDArray[Any]] = {name: archive[name] for name in archive.files}
+        good = (
+            arrays.pop("checksum").tobytes() == _digest(arrays).tobytes()
+            and int(arrays["version"]) == FORMAT_VERSION
+            and arrays["source"].tobytes().hex() == source
+        )
+        runs = {
+            name.removeprefix("runs."): column
+            for name, column in arrays.items()
+            if name.startswith("runs.")
+        }
+        return (
+            NasbenchTable(
+                arrays["hashes"],
+                arrays["codes"],
+                arrays["params"],
+                arrays["epochs"],
+                arrays["starts"],
+                runs,
+            )
+            if good
+            else None
+        )
+    # Damaged bytes can raise nearly anything in zipfile, zlib and numpy's header parser.
+    except Exception:
+        return None

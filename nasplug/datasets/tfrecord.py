@@ -1,0 +1,93 @@
+"""TFRecord files, record by record, with every checksum checked.
+
+A record is its length (8 bytes, little-endian), a masked CRC-32C of that, the payload, and a masked
+CRC-32C of the payload. The package `tfrecord` reads the same framing, but skips both checksums.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from nasplug.search_spaces.errors import InputError
+
+__all__ = ["frame", "read_records"]
+
+_HEAD, _CRC = struct.Struct("<QI"), struct.Struct("<I")
+_BUFFER = 1 << 20
+
+
+def _masked(crc: int) -> int:
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+@lru_cache(maxsize=4096)
+def _head(length: int) -> bytes:
+    """How a record with a payload of so many bytes begins."""
+    import google_crc32c
+
+    return _HEAD.pack(length, _masked(google_crc32c.value(length.to_bytes(8, "little"))))
+
+
+def frame(payload: bytes) -> bytes:
+    """A payload as a record."""
+    import google_crc32c
+
+    return _head(len(payload)) + payload + _CRC.pack(_masked(google_crc32c.value(payload)))
+
+
+def read_records(path: Path) -> Iterator[bytes]:
+    """The payloads of a file, in order.
+
+    Raises:
+        InputError: If the file cannot be read, or a record (counted from 1) is cut off or has a
+            wrong checksum; what came before it has been yielded then.
+    """
+    try:
+        size = path.stat().st_size
+        with open(path, "rb", buffering=_BUFFER) as stream:
+            yield from _records(path, stream.read, size)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
+
+
+def _records(path: Path, read: Callable[[int], bytes], size: int) -> Iterator[bytes]:
+    from google_crc32c import value as crc32c
+
+    number, place = 0, 0
+    while head := read(_HEAD.size):
+        number += 1
+        length = int.from_bytes(head[:8], "little")
+        if len(head) < _HEAD.size:
+            raise _cut_off(path, number, place)
+        if head != _head(length):
+            if number == 1:
+                raise InputError(
+                    f"{path} is no TFRecord file, or its record 1 is damaged: the checksum of the "
+                    "record's length is wrong; name the file that you downloaded, or fetch it again"
+                )
+            raise _damaged(path, number, place, "its length")
+        if place + _HEAD.size + length + _CRC.size > size:
+            raise _cut_off(path, number, place)
+        body = read(length + _CRC.size)
+        payload = body[:length]
+        if _CRC.unpack_from(body, length)[0] != _masked(crc32c(payload)):
+            raise _damaged(path, number, place, "its content")
+        place += _HEAD.size + length + _CRC.size
+        yield payload
+
+
+def _cut_off(path: Path, number: int, place: int) -> InputError:
+    return InputError(
+        f"{path} ends in the middle of record {number:,} (which starts at byte {place:,}); it was "
+        "not downloaded whole: fetch it again"
+    )
+
+
+def _damaged(path: Path, number: int, place: int, what: str) -> InputError:
+    return InputError(
+        f"record {number:,} of {path} (at byte {place:,}) is damaged: the checksum of {what} is "
+        "wrong; fetch the file again"
+    )
