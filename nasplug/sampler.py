@@ -19,10 +19,12 @@ from nasplug._checks import (
     checked_dataset,
     checked_hardware,
     checked_objectives,
+    checked_probability,
     checked_space,
 )
 from nasplug.candidates import Candidates
 from nasplug.constraints import Constraint, parse_constraints
+from nasplug.learned_choice import LearnedChoice, Tried, held_twice, learned_candidates
 from nasplug.pool import POOL_SIZE, best, candidates_of
 from nasplug.predictors.hardware import Hardware
 from nasplug.ranking import best_candidate, relate
@@ -39,10 +41,13 @@ __all__ = ["ATTRIBUTE", "PredictorSampler"]
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+EQUIVALENTS = ("once", "apart")
 # The one user attribute of a trial: a small object with the architecture and its predictions.
 ATTRIBUTE = "nasplug"
 # A failed trial frees its architecture; every other one holds it.
 _HOLDING = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING, TrialState.PRUNED)
+# What a study says of a prior is kept under this.
+PRIOR = "nasplug:prior"
 # Times to choose again when another process claims the same architecture at the same moment.
 _CLAIMS = 20
 # Parameters whose architectures are kept.
@@ -54,17 +59,25 @@ _logger = logging.getLogger(__name__)
 
 
 class PredictorSampler(BaseSampler):
-    """Sampler that proposes the architectures a neural predictor expects most of.
+    """Sampler that finds the best architectures of a space in few trials.
 
-    The candidates are scored once, before the first trial: all architectures of the space, or where
-    they cannot be listed a pool that evolves by prediction (see `pool.candidates_of`). Those that
-    would miss a constraint are never proposed while others are left, and no architecture is
-    proposed twice: what a trial of the study holds already (under any equivalent spelling) is out,
-    unless that trial failed. Among the rest the sampler takes the largest expected improvement over
-    the trials so far, of the dominated hypervolume if there are two objectives. Everything but the
-    predictions is read from the study's storage, so a study can be resumed, and shared by several
-    processes. An objective may leave out parameters that do not count, such as those of a block
-    that the network does not have.
+    It learns from the study's trials: a Gaussian process for each of their values, and for each
+    constraint that they set, over what the architectures are made of (see `learning`). Next comes
+    the architecture of the largest expected improvement, of the dominated hypervolume if there are
+    several values, times the probability of feasibility; all architectures of the space compete, or
+    where they cannot be listed a pool that evolves with the trials. Values may be anything: the
+    directions are the study's. With `hardware` the predicted latency is known from the first trial,
+    with `prior="zoo"` the predicted accuracy is too; both are starting points that trials correct.
+
+    With `objectives` the study's values are quantities that predictors know, and the largest
+    expected improvement is by their predictions, brought to the scale of the trials by a line.
+
+    In both cases what is predicted to miss a limit of `constraints` is not proposed while others
+    are left, and no architecture is proposed twice: what a trial of the study holds already (under
+    any equivalent spelling) is out, unless that trial failed. Everything but the predictions is
+    read from the study's storage, so a study can be resumed, and shared by several processes. An
+    objective may leave out parameters that do not count, such as those of a block that the network
+    does not have.
 
     Parameters that are not the space's own are sampled at random. With `n_jobs > 1` or several
     processes the order of trials, and with it a seeded run, is not reproducible.
@@ -81,16 +94,24 @@ class PredictorSampler(BaseSampler):
     Args:
         space: A search space, or its name.
         hardware: Device to predict the latency for: a name, the path of a .toml file, a `Hardware`,
-            or None if neither an objective nor a constraint is a latency.
-        constraints: Limits such as `"latency<=5ms"`, on predicted quantities.
-        objectives: What the study's values are, in its order: one or two of `"accuracy"`
-            (maximised), `"latency"`, `"flops"` and `"params"` (minimised), `"more flops"` and
-            `"more params"` (maximised, as proxies where no accuracy is known).
+            or None if no latency is to be predicted.
+        constraints: Limits such as `"latency<=5ms"`, on predicted quantities. Those that trials
+            set by `trial.set_constraint` are learned, and need not be given.
+        objectives: None to learn whatever the study's values are. Else what they are, in its
+            order: one or two of `"accuracy"` (maximised), `"latency"`, `"flops"` and `"params"`
+            (minimised), `"more flops"` and `"more params"` (maximised, as proxies where no accuracy
+            is known), each taken from its predictor.
         batch_size: Images a forward pass, for the latency.
         dataset: Image set whose accuracy is meant, such as `"cifar10"`; the space's first if None.
-        probability: Probability with which a constraint given as text is to hold.
-        seed: Seed for the pool, the first trial, ties, and parameters that are sampled at random.
+        probability: Probability with which a constraint is to hold: one given as text, by
+            prediction; one that trials set, by what they taught.
+        seed: Seed for the pool, the first trials, ties, and parameters that are sampled at random.
         predictors: Predictors to use for `"accuracy"` and `"latency"` instead of the package's own.
+            With one of accuracy, the objectives are those two if they are left out.
+        prior: `"zoo"` to start from the accuracies that the zoo predicts, which the study's user
+            attributes then say; None to start from nothing.
+        equivalents: `"once"` to propose one of all architectures of equal function; `"apart"` to
+            count them as different, as they are where each was trained or timed by itself.
         warn_independent_sampling: Whether to warn, once, when a parameter is sampled at random.
         pool_size: Architectures to score of a space that cannot be listed.
 
@@ -105,19 +126,33 @@ class PredictorSampler(BaseSampler):
         hardware: str | os.PathLike[str] | Hardware | None = None,
         constraints: str | Constraint | Iterable[str | Constraint] | None = None,
         *,
-        objectives: Sequence[str] = ("accuracy", "latency"),
+        objectives: str | Sequence[str] | None = None,
         batch_size: int = 1,
         dataset: str | None = None,
         probability: float = 0.9,
         seed: int | None = None,
         predictors: Mapping[str, Scorer] | None = None,
+        prior: str | None = None,
+        equivalents: str = "once",
         warn_independent_sampling: bool = True,
         pool_size: int = POOL_SIZE,
     ) -> None:
         self.space = checked_space(space)
         self.constraints = parse_constraints(constraints, probability)
         self.hardware = checked_hardware(hardware, self.constraints)
-        self.goals = checked_objectives(objectives)
+        self.probability = checked_probability(probability)
+        if objectives is None and predictors is not None and "accuracy" in predictors:
+            objectives = ("accuracy", "latency")
+        if prior not in (None, "zoo"):
+            raise InputError(f"unknown prior {prior!r}; there is 'zoo', or None")
+        if prior is not None and objectives is not None:
+            raise InputError(
+                "a prior is for a sampler that learns; leave objectives and predictors out"
+            )
+        if equivalents not in EQUIVALENTS:
+            raise InputError(f"unknown equivalents {equivalents!r}; there are once and apart")
+        self.prior, self.equivalents = prior, equivalents
+        self.goals = () if objectives is None else checked_objectives(objectives)
         self.objectives = tuple(goal.name for goal in self.goals)
         self.batch_size = checked_count(batch_size, "batch size")
         self.dataset = checked_dataset(self.space, dataset)
@@ -125,6 +160,7 @@ class PredictorSampler(BaseSampler):
         self._predictors = dict(predictors or {})
         self._distributions = self.space.distributions()
         self._candidates: Candidates | None = None
+        self._learned: LearnedChoice | None = None
         # The last fixed parameters, and which candidates have them.
         self._fitting: tuple[dict[str, Any], Mask] = {}, np.empty(0, np.bool_)
         # Each trial is asked for its architecture in every later one.
@@ -141,22 +177,33 @@ class PredictorSampler(BaseSampler):
         self.__dict__.update(state, _lock=threading.RLock())
 
     @property
+    def learns(self) -> bool:
+        """Whether the study's values are learned from its trials."""
+        return not self.goals
+
+    @property
     def candidates(self) -> Candidates:
         """Architectures with their predictions; scored on first use, which takes seconds."""
         with self._lock:
             if self._candidates is None:
+                wanted = self.objectives
+                if self.learns and self.prior:
+                    wanted = ("accuracy",)
                 scoring = Scoring(
                     self.space,
-                    self.objectives,
+                    wanted,
                     self.hardware,
                     self.constraints,
                     self.batch_size,
                     self.dataset,
                     self._predictors,
                 )
-                self._candidates = candidates_of(
-                    scoring, self.goals, seed=self._seed(), size=self.pool_size
-                )
+                if self.learns:
+                    self._candidates = learned_candidates(scoring, self._generator, self.pool_size)
+                else:
+                    self._candidates = candidates_of(
+                        scoring, self.goals, seed=self._seed(), size=self.pool_size
+                    )
             return self._candidates
 
     def reseed_rng(self) -> None:
@@ -170,9 +217,9 @@ class PredictorSampler(BaseSampler):
             self._entropy = int(np.random.SeedSequence().generate_state(1)[0])
         return self._entropy
 
-    def _generator(self, step: int) -> np.random.Generator:
+    def _generator(self, *step: int) -> np.random.Generator:
         """The generator of a step: a function of seed and step, so that a resumed study agrees."""
-        return np.random.default_rng([self._seed(), step])
+        return np.random.default_rng([self._seed(), *step])
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -241,10 +288,15 @@ class PredictorSampler(BaseSampler):
             return
         arch = self._arch(trial)
         if arch is not None:
-            self._claim(study, trial, self.candidates.positions([arch])[0])
+            (cell,) = self.candidates.positions([arch])
+            claim = trial.user_attrs.get(ATTRIBUTE)
+            if not isinstance(claim, dict) or claim.get("arch") != self.candidates.cells[cell].text:
+                self._claim(study, trial, cell)
 
     def _mismatch(self, study: Study) -> str | None:
         """Why the study's values cannot be this sampler's objectives, in one sentence."""
+        if self.learns:
+            return None
         if self.hardware is None and "latency" in self.objectives:
             return (
                 "the objective latency needs hardware; give the sampler hardware, or "
@@ -279,8 +331,16 @@ class PredictorSampler(BaseSampler):
                 return self.space.parse(str(claim.get("arch")))
         return None
 
-    def _claim(self, study: Study, trial: FrozenTrial, cell: int) -> None:
+    def _identity(self, arch: Architecture) -> str:
+        """What no two trials are to have in common."""
+        return arch.arch_id if self.equivalents == "once" else arch.text
+
+    def _claim(
+        self, study: Study, trial: FrozenTrial, cell: int, expected: Mapping[str, Any] | None = None
+    ) -> None:
         summary = self.candidates.summary(cell)
+        if expected:
+            summary["expected"] = expected
         if trial.user_attrs.get(ATTRIBUTE) != summary:
             # A sampler is handed frozen trials, so the storage is the only way to write.
             study._storage.set_trial_user_attr(trial._trial_id, ATTRIBUTE, summary)
@@ -297,11 +357,15 @@ class PredictorSampler(BaseSampler):
             allowed = self._allowed(fixed) if fixed else None
             others, held = self._held(study, trial)
             for _ in range(_CLAIMS):
-                cell, is_free = self._choose(study, others, held, allowed)
-                self._claim(study, trial, cell)
+                if self.learns:
+                    cell, is_free, expected = self._learned_choice(study, others, held, allowed)
+                    self._claim(study, trial, cell, expected)
+                else:
+                    cell, is_free = self._choose(study, others, held, allowed)
+                    self._claim(study, trial, cell)
                 # Whoever claims last sees the other's claim here and gives way.
                 others, held = self._held(study, trial)
-                if not is_free or candidates.cells[cell].arch_id not in held:
+                if not is_free or self._identity(candidates.cells[cell]) not in held:
                     break
         return cell
 
@@ -320,7 +384,11 @@ class PredictorSampler(BaseSampler):
             if self._fitting[0] != fixed:
                 self._fitting = fixed, np.empty(0, np.bool_)
                 if not candidates.whole:
-                    chosen = best(candidates, self.goals, _ADAPTED)
+                    chosen = (
+                        np.arange(min(len(candidates), _ADAPTED))
+                        if self.learns
+                        else best(candidates, self.goals, _ADAPTED)
+                    )
                     candidates.add([adapted(candidates.cells[k]) for k in chosen])
             # A fixed parameter that does not count changes nothing.
             known = self._fitting[1]
@@ -331,11 +399,58 @@ class PredictorSampler(BaseSampler):
             return None  # no value of the space's own
 
     def _held(self, study: Study, trial: FrozenTrial) -> tuple[list[FrozenTrial], set[str]]:
-        """The other trials that hold an architecture, and the `arch_id`s they hold."""
+        """The other trials that hold an architecture, and the identities that they hold."""
         trials = study.get_trials(deepcopy=False, states=_HOLDING)
         others = [other for other in trials if other.number != trial.number]
-        archs = [self._arch(other) for other in others]
-        return others, {arch.arch_id for arch in archs if arch is not None}
+        held = {self._identity(arch) for one in others if (arch := self._arch(one)) is not None}
+        if self.learns:
+            failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+            archs = [self._arch(one) for one in failed]
+            held |= held_twice([self._identity(arch) for arch in archs if arch is not None])
+        return others, held
+
+    def _learned_choice(
+        self, study: Study, others: Sequence[FrozenTrial], held: set[str], allowed: Mask | None
+    ) -> tuple[int, bool, dict[str, Any]]:
+        """The next cell by what trials taught, whether it is free, and what is expected of it."""
+        if self._learned is None:
+            self._learned = LearnedChoice(
+                self.candidates,
+                self.dataset,
+                self._generator,
+                self._identity,
+                self.probability,
+                self.prior is not None,
+            )
+            if self.prior and PRIOR not in study.user_attrs:
+                study.set_user_attr(PRIOR, {"accuracy": self._prior_name()})
+        own = {str(constraint) for constraint in self.constraints}
+        sign = [1.0 if d.name == "MINIMIZE" else -1.0 for d in study.directions]
+        tried = []
+        for trial in others:
+            arch = self._arch(trial)
+            if arch is None or trial.state not in (TrialState.COMPLETE, TrialState.RUNNING):
+                continue
+            done = trial.state == TrialState.COMPLETE and not np.isnan(trial.values).any()
+            tried.append(
+                Tried(
+                    arch,
+                    tuple(s * v for s, v in zip(sign, trial.values, strict=True)) if done else None,
+                    {n: v for n, v in trial.constraints.items() if n not in own} if done else {},
+                    trial.state == TrialState.RUNNING,
+                )
+            )
+        return self._learned(
+            tried,
+            len(sign),
+            held,
+            allowed,
+        )
+
+    def _prior_name(self) -> str:
+        from nasplug._zoo import _zoo_name
+
+        return _zoo_name(self.space, "accuracy")
 
     def _choose(
         self, study: Study, others: Sequence[FrozenTrial], held: set[str], allowed: Mask | None
@@ -344,7 +459,7 @@ class PredictorSampler(BaseSampler):
         candidates = self.candidates
         chosen = candidates.cheapest(allowed if allowed is not None and allowed.any() else None)
         generator = self._generator(len(held))
-        free = np.array([candidates.ids[candidates.group[k]] not in held for k in chosen])
+        free = np.array([self._identity(candidates.cells[k]) not in held for k in chosen])
         feasible = candidates.feasible[chosen]
         pool = chosen[free & feasible]
         if not len(pool):

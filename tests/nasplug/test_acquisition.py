@@ -125,3 +125,17 @@ def test_more_spread_never_hurts() -> None:
     std = np.linspace(0, 2, 5)[:, None] * [1, 1]
     found = expected_hypervolume_improvement(mean, std, FRONT, REFERENCE)
     assert (np.diff(found) > 0).all()
+
+
+def test_screening_keeps_the_largest_improvement() -> None:
+    from nasplug.acquisition import SCREENED, screened_hypervolume_improvement
+
+    rng = np.random.default_rng(3)
+    mean, std = rng.normal(size=(3 * SCREENED, 2)), rng.uniform(0.01, 0.3, (3 * SCREENED, 2))
+    front, reference = np.array([[-1.5, 1.0], [0.0, -0.5], [1.0, -1.5]]), np.array([2.0, 2.0])
+    whole = expected_hypervolume_improvement(mean, std, front, reference)
+    found = screened_hypervolume_improvement(mean, std, front, reference)
+    assert np.count_nonzero(found) <= SCREENED
+    assert found.argmax() == whole.argmax()
+    kept = found > 0
+    np.testing.assert_allclose(found[kept], whole[kept])

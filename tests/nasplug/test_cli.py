@@ -173,6 +173,10 @@ def test_predict(tabled: Run) -> None:
 def test_spaces(run: Run) -> None:
     rows = {row["name"]: row for row in json.loads(run("spaces", "--json").stdout)}
     assert rows["nb201"]["architectures"] == 15625
+    assert (rows["nb201"]["search"], rows["nb201"]["quality"]) == ("all of it", "accuracy")
+    assert (rows["accel"]["search"], rows["accel"]["quality"]) == ("a pool", "accuracy")
+    family = rows["nnlqp:resnet"]
+    assert (family["search"], family["quality"]) == ("a pool", "a proxy")
     assert "nb201" in run("spaces").stdout
 
 

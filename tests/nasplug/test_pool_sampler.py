@@ -72,18 +72,22 @@ def test_a_network_that_no_pool_holds_can_be_enqueued() -> None:
 
 
 def test_fixed_parameters_are_kept_and_the_rest_fits_them() -> None:
-    one = sampler()
+    one = sampler(constraints="latency<=3ms")
     study = study_of(one)
-    fixed = {"k_0": 7, "d_2": 4, "k_2_4": 5}
+    fixed = {"k_0": 7, "d_2": 4, "k_2_4": 5, "w_6": 1.75}
     objective = PredictedObjective(one.candidates, one.objectives)
     for _ in range(4):
         study.enqueue_trial(fixed)
-    study.optimize(objective, n_trials=4)
+        trial = study.ask()
+        # What is proposed has them already, so that the rest was chosen for them.
+        assert {name: trial.relative_params[name] for name in fixed} == fixed
+        study.tell(trial, objective(trial))
     ids = set()
-    for trial in study.trials:
-        assert {name: trial.params[name] for name in fixed} == fixed
-        arch = NETS.from_params(trial.params)
-        assert trial.user_attrs["nasplug"]["arch"] == arch.text
+    for done in study.trials:
+        assert {name: done.params[name] for name in fixed} == fixed
+        assert done.constraints["latency<=3ms"] <= 0
+        arch = NETS.from_params(done.params)
+        assert done.user_attrs["nasplug"]["arch"] == arch.text
         ids.add(arch.arch_id)
     assert len(ids) == 4
 

@@ -1,0 +1,232 @@
+"""A Gaussian process over a fixed list of candidates, which learns from trials one at a time.
+
+Exact inference in closed form (Rasmussen and Williams, "Gaussian Processes for Machine Learning",
+2006). The kernel's length and the noise are not fitted but averaged over: a few of each, weighted
+by the marginal likelihood of what was observed. What is known of every candidate is kept, so one
+more trial costs one row of the kernel; and as nothing is optimised, equal trials give equal numbers
+in whichever process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+from scipy.special import logsumexp, ndtri
+from scipy.stats import rankdata
+
+__all__ = ["Kernel", "Surrogate", "median_distance"]
+
+Array = NDArray[np.float64]
+Single = NDArray[np.float32]
+Indices = NDArray[np.intp]
+
+# Summands of a kernel: the variance of each, the block of features that it reads, and its length.
+Kernel = tuple[tuple[float, str, float], ...]
+
+JITTER = 1e-6
+# Members of the average with less weight than this are left out.
+LEAST_WEIGHT = 0.05
+# With this many rows, members that weigh less than that by them are left out for good.
+DECIDED = 60
+
+
+@dataclass(eq=False)
+class _Member:
+    """One kernel with one noise, and what it makes of the rows that are known."""
+
+    kernel: Kernel
+    noise: float
+    factor: Array = field(default_factory=lambda: np.empty((0, 0)))
+    # The rows of the inverse factor times the kernel of all candidates, the first `solved` of them.
+    reach: Single = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    explained: Array = field(default_factory=lambda: np.empty(0))
+    solved: int = 0
+
+    @property
+    def variance(self) -> float:
+        return sum(weight for weight, _, _ in self.kernel)
+
+    def forget(self, count: int) -> None:
+        """Keep the first rows alone."""
+        self.factor = self.factor[:count, :count]
+        if self.solved > count:
+            gone = self.reach[count : self.solved]
+            self.explained -= np.einsum("ij,ij->j", gone, gone)
+            self.solved = count
+
+    def append(self, across: Array, own: Array) -> None:
+        """Learn rows, given their kernel with the known ones `(known, new)` and with each other."""
+        known, new = across.shape
+        own = own + (self.noise + JITTER) * np.eye(new)
+        factor = np.zeros((known + new, known + new))
+        if known:
+            corner = solve_triangular(self.factor, across, lower=True)
+            factor[:known, :known], factor[known:, :known] = self.factor, corner.T
+            own = own - corner.T @ corner
+        factor[known:, known:] = cholesky(own, lower=True)
+        self.factor = factor
+
+    def extend(self, kernel: Single) -> None:
+        """Bring all candidates up to date, given the kernel `(new, n)` of rows not yet solved."""
+        start, end = self.solved, len(self.factor)
+        if len(self.reach) < end:
+            # Room for more, so that not every trial copies all.
+            grown = np.empty((max(2 * end, 64), kernel.shape[1]), np.float32)
+            if start:
+                grown[:start] = self.reach[:start]
+            self.reach = grown
+        if not len(self.explained):
+            self.explained = np.zeros(kernel.shape[1])
+        rest = kernel
+        if start:
+            rest = kernel - self.factor[start:, :start].astype(np.float32) @ self.reach[:start]
+        low = self.factor[start:, start:].astype(np.float32)
+        part = solve_triangular(low, rest, lower=True, check_finite=False)
+        self.explained += np.einsum("ij,ij->j", part, part)
+        self.reach[start:end] = part
+        self.solved = end
+
+
+class Surrogate:
+    """A zero-mean process of unit variance over features of candidates.
+
+    Args:
+        blocks: Features of all candidates by name, `(n, d)` each; each kernel measures distances
+            in units of the block (see `median_distance`).
+        kernels: Those to average over.
+        noises: Variances of one value around the function, to average over.
+    """
+
+    def __init__(
+        self, blocks: Mapping[str, Array], kernels: Sequence[Kernel], noises: Sequence[float]
+    ) -> None:
+        used = {name for kernel in kernels for _, name, _ in kernel}
+        self._blocks = {name: blocks[name].astype(np.float32) for name in sorted(used)}
+        self._squares = {
+            name: np.einsum("ij,ij->i", rows, rows) for name, rows in self._blocks.items()
+        }
+        self._pairs = [(kernel, noise) for kernel in kernels for noise in noises]
+        self._members = self._every()
+        self._is_decided = False
+        self._rows: Indices = np.empty(0, np.intp)
+
+    def __len__(self) -> int:
+        return len(next(iter(self._blocks.values())))
+
+    def _every(self) -> list[_Member]:
+        return [_Member(kernel, noise) for kernel, noise in self._pairs]
+
+    def posterior(self, rows: Indices, targets: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of the function at all candidates, shape `(n,)` each.
+
+        Args:
+            rows: Candidates whose values are known, `(k,)`, k ≥ 1; one may occur again. What was
+                known in the last call is not learned again, as far as the rows begin alike.
+            targets: Their values, about standard normal, `(k,)`.
+        """
+        self._learn(rows)
+        weights, shares = self._weights(targets)
+        if len(self._members) > 1 and len(rows) >= DECIDED and not self._is_decided:
+            self._decide(targets)
+            weights, shares = self._weights(targets)
+        mean, square = np.zeros(len(self)), np.zeros(len(self))
+        # Members at one stage share distances and kernels.
+        kept: dict[int, _Kernels] = {}
+        for member, share, weight in zip(self._members, shares, weights, strict=True):
+            if not share:
+                continue
+            if member.solved < len(rows):
+                start = member.solved
+                if start not in kept:
+                    kept[start] = _Kernels(self._blocks, self._squares, rows[start:], slice(None))
+                member.extend(kept[start](member.kernel))
+            own = (weight.astype(np.float32) @ member.reach[: len(rows)]).astype(np.float64)
+            mean += share * own
+            square += share * (np.maximum(member.variance - member.explained, 1e-9) + own * own)
+        return mean, np.sqrt(np.maximum(square - mean * mean, 1e-9))
+
+    def _decide(self, targets: Array) -> None:
+        """Leave members out by what the first rows say, whatever came after them."""
+        first = ndtri((rankdata(targets[:DECIDED]) - 0.5) / DECIDED)
+        shares = self._weights(first)[1]
+        self._members = [m for m, share in zip(self._members, shares, strict=True) if share]
+        self._is_decided = True
+
+    def _learn(self, rows: Indices) -> None:
+        shared = min(len(rows), len(self._rows))
+        differ = np.flatnonzero(self._rows[:shared] != rows[:shared])
+        known = int(differ[0]) if len(differ) else shared
+        if known < DECIDED and self._is_decided:
+            known, self._members, self._is_decided = 0, self._every(), False
+        elif known < len(self._rows):
+            for member in self._members:
+                member.forget(known)
+        self._rows = np.array(rows)
+        if known == len(rows):
+            return
+        kernels = _Kernels(self._blocks, self._squares, rows, rows[known:])
+        for member in self._members:
+            gram = kernels(member.kernel).astype(np.float64)
+            member.append(gram[:known], gram[known:])
+
+    def _weights(self, targets: Array) -> tuple[list[Array], Array]:
+        """Each member's whitened targets, and its share of the average."""
+        weights, evidence = [], []
+        for member in self._members:
+            factor = member.factor[: len(targets), : len(targets)]
+            weight = solve_triangular(factor, targets, lower=True, check_finite=False)
+            weights.append(weight)
+            evidence.append(-0.5 * weight @ weight - np.log(np.diag(factor)).sum())
+        shares = np.exp(np.array(evidence) - logsumexp(evidence))
+        shares[shares < min(LEAST_WEIGHT, shares.max())] = 0.0
+        return weights, shares / shares.sum()
+
+
+class _Kernels:
+    """Covariances of candidates a and b under several kernels that share their parts."""
+
+    def __init__(
+        self,
+        blocks: Mapping[str, Single],
+        squares: Mapping[str, Single],
+        a: Indices,
+        b: Indices | slice,
+    ) -> None:
+        self._blocks, self._lengths, self._a, self._b = blocks, squares, a, b
+        self._distances: dict[str, Single] = {}
+        self._parts: dict[tuple[str, float], Single] = {}
+
+    def __call__(self, kernel: Kernel) -> Single:
+        """The covariance under one kernel, `(a, b)`."""
+        total: Single | None = None
+        for weight, name, length in kernel:
+            part = np.float32(weight) * self._part(name, length)
+            total = part if total is None else total + part
+        assert total is not None
+        return total
+
+    def _part(self, name: str, length: float) -> Single:
+        if (name, length) not in self._parts:
+            if name not in self._distances:
+                block, squares = self._blocks[name], self._lengths[name]
+                found: Single = block[self._a] @ block[self._b].T
+                found *= -2
+                found += squares[self._a][:, None]
+                found += squares[self._b]
+                self._distances[name] = np.sqrt(np.maximum(found, 0.0, out=found), out=found)
+            reach = self._distances[name] * np.float32(5**0.5 / length)
+            self._parts[name, length] = (1 + reach + reach * reach / 3) * np.exp(-reach)
+        return self._parts[name, length]
+
+
+def median_distance(rows: Array) -> float:
+    """Median of the positive distances between some 600 rows spread over all; 1 without any."""
+    from scipy.spatial.distance import pdist
+
+    distances = pdist(rows[:: max(1, len(rows) // 600)])
+    positive = distances[distances > 1e-9]
+    return float(np.median(positive)) if len(positive) else 1.0
