@@ -1,0 +1,75 @@
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nasplug import hardware
+from nasplug.predictors.latency import DeviceBatch
+from nasplug.predictors.roofline import roofline_ms
+from nasplug.search_spaces import space
+
+COLUMN = DeviceBatch(hardware("GTX 1660"), 4)
+
+
+@pytest.fixture(scope="module")
+def floors():
+    folder = str(Path(__file__).resolve().parents[2] / "experiments")
+    before = set(sys.modules)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        from launch_costs import LaunchCosts
+        from roofline_gp import RooflineGP
+
+        yield LaunchCosts, RooflineGP
+    for name in ("common", "launch_costs", "roofline_gp"):
+        if name not in before:
+            sys.modules.pop(name, None)
+
+
+def networks(family, count):
+    where, rng = space(f"nnlqp:{family}"), np.random.default_rng(0)
+    return [where.to_graph(where.sample(rng)) for _ in range(count)]
+
+
+def roofline(graphs):
+    return np.array(
+        [roofline_ms(graph, COLUMN.hardware, COLUMN.batch_size).sum() for graph in graphs]
+    )
+
+
+def launched(graphs):
+    """A device that stretches the roofline, and takes as long to launch any operator."""
+    return 1.5 * roofline(graphs) + np.array([0.02 * len(graph) for graph in graphs])
+
+
+def test_a_device_with_equal_launches_is_known_on_another_family(floors):
+    learned = {name: networks(name, 15) for name in ("mobilenetv2", "resnet", "googlenet")}
+    graphs = [graph for own in learned.values() for graph in own]
+    groups = [name for name, own in learned.items() for _ in own]
+    costs = floors[0](COLUMN)
+    costs.fit(graphs, launched(graphs), groups)
+    other = networks("mnasnet", 10)
+    np.testing.assert_allclose(costs.predict(other), launched(other), rtol=0.05)
+
+
+def test_launch_costs_take_the_batch_of_each_network(floors):
+    graphs = networks("resnet", 20)
+    batches = [1, 8] * 10
+    ms = np.array(
+        [roofline_ms(g, COLUMN.hardware, b).sum() for g, b in zip(graphs, batches, strict=True)]
+    )
+    costs = floors[0](COLUMN)
+    costs.fit(graphs, ms, ["a", "a", "b", "b"] * 5, batches)
+    np.testing.assert_allclose(costs.predict(graphs, batches), ms, rtol=0.02)
+    assert costs.predict(graphs[:1], [8])[0] > 2 * costs.predict(graphs[:1], [1])[0]
+
+
+def test_the_process_learns_how_far_a_device_is_from_its_roofline(floors):
+    graphs, other = networks("mobilenetv2", 40), networks("mnasnet", 10)
+    process = floors[1](COLUMN.hardware, False)
+    process.fit(graphs, 3 * roofline(graphs) * np.exp(0.01 * np.sin(np.arange(40))), [4] * 40)
+    center, low, high = process.predict(other, [4] * 10)
+    np.testing.assert_allclose(center, 3 * roofline(other), rtol=0.05)
+    assert (low < center).all()
+    assert (center < high).all()
