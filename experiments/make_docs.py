@@ -1,4 +1,4 @@
-"""Write the figures of README.md and docs/results.md from the JSON files in results/.
+"""Write the figures of README.md and docs/ from the JSON files in results/.
 
     python experiments/make_docs.py [--check]
 
@@ -14,10 +14,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import calibration_tables
 import device_tables
 import network_accuracy_tables
 import network_tables
 import predictor_tables
+import search_quality_tables
+import timm_tables
 from predictor_tables import table
 
 from nasplug.predictors.files import write_text
@@ -287,8 +290,14 @@ SECTIONS = {
         "search": search_tables,
     },
     "docs/few-labels.md": predictor_tables.SECTIONS,
-    "docs/latency.md": {**network_tables.SECTIONS, **device_tables.SECTIONS},
+    "docs/latency.md": {
+        **network_tables.SECTIONS,
+        **device_tables.SECTIONS,
+        **timm_tables.SECTIONS,
+    },
+    "docs/hardware.md": calibration_tables.SECTIONS,
     "docs/spaces.md": network_accuracy_tables.SECTIONS,
+    "docs/sampler.md": search_quality_tables.SECTIONS,
 }
 
 

@@ -11,6 +11,11 @@ from device_tables import RESULTS, Row, grouped, runs, spread
 from predictor_tables import table
 
 QUALITY = "network_latency_quality"
+# Columns of the tables on one device, floors first, then published predictors.
+ORDER = (
+    *("roofline, scaled", "gradient boosting", "launch costs", "nnlp", "narformer-v2"),
+    *("latency-gp", "roofline-gp", "network-latency", "joined", "network-latency, all devices"),
+)
 
 
 def result(name: str) -> dict[str, Any]:
@@ -81,14 +86,31 @@ def unseen() -> str:
     return table(head, body)
 
 
+def ablation() -> str:
+    """A row a variant: errors on other networks, on left-out devices, on a left-out source."""
+    body = []
+    for (variant,), rows in grouped(runs("network_ablation"), "variant").items():
+        cells = []
+        for kind in ("measured", "device", "source"):
+            found = [row[kind] for row in rows if row[kind] is not None]
+            cells.append(spread(found, 1) if found else "–")
+        body.append([variant, *cells, str(len(rows))])
+    return table(
+        ["variant", "other networks", "devices left out", "Once-for-All left out", "seeds"], body
+    )
+
+
 def out_of_domain(start: str) -> Callable[[], str]:
     """A row a case, a column a method: MAPE, and within 10 %."""
 
     def make() -> str:
         rows = [row for row in runs("out_of_domain") if row["case"].startswith(start)]
-        methods = list(dict.fromkeys(row["method"] for row in rows))
-        body, every = [], {}
-        for (case,), own in grouped(rows, "case").items():
+        there = {row["method"] for row in rows}
+        methods = [method for method in ORDER if method in there]
+        cases = grouped(rows, "case")
+        body: list[list[str]] = []
+        every: dict[str, list[tuple[float, float]]] = {}
+        for (case,), own in cases.items():
             cells = []
             for method in methods:
                 found = [row for row in own if row["method"] == method]
@@ -99,14 +121,40 @@ def out_of_domain(start: str) -> Callable[[], str]:
                 near = mean(row["acc10_percent"] for row in found)
                 every.setdefault(method, []).append((mean(error), near))
                 cells.append(f"{spread(error, 1)} / {near:.0f}")
-            body.append([case, *cells])
+            body.append([case.partition(": ")[2].removesuffix(" left out"), *cells])
+        # A mean over some of the cases would not compare with the others.
         means = [
             f"{mean(e for e, _ in every[m]):.1f} / {mean(a for _, a in every[m]):.0f}"
+            if len(every[m]) == len(cases)
+            else "–"
             for m in methods
         ]
         return table(["left out", *methods], [*body, ["mean", *means]])
 
     return make
+
+
+def recipes() -> str:
+    """A row a trained network and kind of device: how it was trained, and what it has learned."""
+    body = []
+    trained = [row for row in runs("out_of_domain") if row["recipe"]]
+    for kind in ("GPU", "CPU"):
+        own = [row for row in trained if row["case"].startswith("CPU") == (kind == "CPU")]
+        for (method,), rows in grouped(own, "method").items():
+            # Of some runs it was not kept.
+            errors = [row["mape_percent_learned"] for row in rows]
+            known = [error for error in errors if error is not None]
+            body.append(
+                [
+                    method,
+                    kind,
+                    str(len(rows)),
+                    *(str(rows[0]["recipe"][name]) for name in ("epochs", "batch_size")),
+                    f"{min(known):.1f} to {max(known):.1f}" if known else "–",
+                ]
+            )
+    head = ["network", "device", "runs", "epochs", "batch size", "MAPE % on what was learned"]
+    return table(head, body)
 
 
 def cpu() -> str:
@@ -131,8 +179,10 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "network-zero-shot": zero_shot,
     "network-unseen": unseen,
     "network-unfamiliar": unfamiliar,
+    "network-ablation": ablation,
     "out-of-domain-gpu": out_of_domain("RTX 2080 Ti"),
     "out-of-domain-titan": out_of_domain("Titan RTX"),
     "out-of-domain-cpu": out_of_domain("CPU"),
+    "out-of-domain-recipes": recipes,
     "cpu-check": cpu,
 }

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,7 +103,10 @@ class Surrogate:
     """
 
     def __init__(
-        self, blocks: Mapping[str, Array], kernels: Sequence[Kernel], noises: Sequence[float]
+        self,
+        blocks: Mapping[str, NDArray[np.floating[Any]]],
+        kernels: Sequence[Kernel],
+        noises: Sequence[float],
     ) -> None:
         used = {name for kernel in kernels for _, name, _ in kernel}
         self._blocks = {name: blocks[name].astype(np.float32) for name in sorted(used)}
