@@ -45,7 +45,7 @@ def predictions(
     """
     from nasplug._checks import checked_count
     from nasplug._hardware import hardware as find_hardware
-    from nasplug._zoo import predictors_for
+    from nasplug._zoo import in_runtime, predictors_for
 
     found = find_space(space)
     checked_count(batch_size, "batch size")
@@ -56,9 +56,7 @@ def predictions(
     if "accuracy" in chosen:
         accuracy = chosen["accuracy"].predict(archs)
     if runtime is not None:
-        if "latency" not in chosen:
-            raise InputError(f"the runtime {runtime} is one of a latency; name a device")
-        chosen["latency"] = chosen["latency"].with_runtime(runtime)
+        in_runtime(chosen, runtime)
     if "latency" in chosen:
         latency = chosen["latency"].predict(archs, device, batch_size)
 

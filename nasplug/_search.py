@@ -30,7 +30,7 @@ from nasplug._checks import (
 )
 from nasplug._measured import measured
 from nasplug._result import SearchResult
-from nasplug._zoo import ArchitecturePredictor, load_predictor, predictors_for
+from nasplug._zoo import ArchitecturePredictor, in_runtime, load_predictor, predictors_for
 from nasplug._zoo import names as zoo_names
 from nasplug.acquisition import pareto_mask
 from nasplug.candidates import Candidates
@@ -129,9 +129,7 @@ def search(
     if device is not None or has_accuracy or own:
         chosen = predictors_for(found, device is not None, own, all_needed=False)
     if runtime is not None:
-        if device is None:
-            raise InputError(f"the runtime {runtime} is one of a latency; name a device")
-        chosen["latency"] = chosen["latency"].with_runtime(runtime)
+        in_runtime(chosen, runtime)
     elif device is not None and isinstance(chosen.get("latency"), ArchitecturePredictor):
         runtime = chosen["latency"].runtime_on(device)
     sampler = PredictorSampler(

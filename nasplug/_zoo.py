@@ -316,6 +316,17 @@ def predictors_for(
     }
 
 
+def in_runtime(chosen: dict[str, ArchitecturePredictor], runtime: str) -> None:
+    """Make the latency predictor among the chosen ones one of networks run in a runtime.
+
+    Raises:
+        InputError: If there is none, or as `ArchitecturePredictor.with_runtime`.
+    """
+    if "latency" not in chosen:
+        raise InputError(f"the runtime {runtime} is one of a latency; name a device")
+    chosen["latency"] = chosen["latency"].with_runtime(runtime)
+
+
 def _zoo_name(space: SearchSpace, quantity: str) -> str:
     """The zoo's predictor of a quantity in a space, whether or not there is one."""
     own = f"{space.name}-{quantity}"

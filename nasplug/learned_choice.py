@@ -14,7 +14,7 @@ from nasplug.acquisition import pareto_mask
 from nasplug.candidate_features import CandidateFeatures
 from nasplug.candidates import Candidates
 from nasplug.learning import Evidence, Learner, Outlook, normal_scores, spread_design
-from nasplug.pool import FRUITLESS, is_listed, published
+from nasplug.pool import first_members, is_listed
 from nasplug.scoring import OBJECTIVES, Scoring
 from nasplug.search_spaces import Architecture, SearchSpace
 
@@ -68,14 +68,8 @@ def learned_candidates(scoring: Scoring, generators: Generators, size: int) -> C
             # Nothing but counts is known of them, and that is the same for all samplers.
             return _listed_candidates(space, scoring.dataset)
         return Candidates(scoring, list(space), whole=True)  # type: ignore[call-overload]
-    rng = generators(POOL)
-    first = {arch.arch_id: arch for arch in published(space)}
-    misses = 0
-    while len(first) < max(1, round(DRAWN * size)) and misses < FRUITLESS:
-        arch = space.sample(rng)
-        misses = misses + 1 if arch.arch_id in first else 0
-        first.setdefault(arch.arch_id, arch)
-    return Candidates(scoring, list(first.values())[:size], whole=False)
+    first = first_members(space, generators(POOL), size, DRAWN)
+    return Candidates(scoring, first, whole=False)
 
 
 @lru_cache(maxsize=4)

@@ -12,7 +12,7 @@ from nasplug.candidates import Candidates
 from nasplug.scoring import Objective, Scoring
 from nasplug.search_spaces import Architecture, FiniteSpace, SearchSpace
 
-__all__ = ["POOL_SIZE", "best", "candidates_of", "is_listed"]
+__all__ = ["POOL_SIZE", "best", "candidates_of", "first_members", "is_listed"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -62,13 +62,7 @@ def candidates_of(
     if isinstance(space, FiniteSpace) and is_listed(space):
         return Candidates(scoring, list(space), whole=True)
     rng = np.random.default_rng([seed, _STREAM])
-    first = {arch.arch_id: arch for arch in published(space)}
-    misses = 0
-    while len(first) < max(1, round(DRAWN * size)) and misses < FRUITLESS:
-        arch = space.sample(rng)
-        misses = misses + 1 if arch.arch_id in first else 0
-        first.setdefault(arch.arch_id, arch)
-    candidates = Candidates(scoring, list(first.values())[:size], whole=False)
+    candidates = Candidates(scoring, first_members(space, rng, size, DRAWN), whole=False)
     while len(candidates) < size:
         parents = [candidates.cells[k] for k in best(candidates, objectives, PARENTS)]
         children: dict[str, Architecture] = {}
@@ -84,6 +78,19 @@ def candidates_of(
             break
         candidates.add(children.values())
     return candidates
+
+
+def first_members(
+    space: SearchSpace, rng: np.random.Generator, size: int, drawn: float
+) -> list[Architecture]:
+    """The published networks of a space, and random ones up to a share of a pool's size."""
+    first = {arch.arch_id: arch for arch in published(space)}
+    misses = 0
+    while len(first) < max(1, round(drawn * size)) and misses < FRUITLESS:
+        arch = space.sample(rng)
+        misses = misses + 1 if arch.arch_id in first else 0
+        first.setdefault(arch.arch_id, arch)
+    return list(first.values())[:size]
 
 
 def published(space: SearchSpace) -> list[Architecture]:

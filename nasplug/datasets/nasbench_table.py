@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-import hashlib
 import re
 import sys
 from array import array
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.datasets.archives import digest_of, read_arrays
 from nasplug.datasets.download import cache_dir, is_lfs_pointer, sha256_of
 from nasplug.datasets.layout import shown
 from nasplug.datasets.nasbench_metrics import metrics_class
@@ -289,15 +289,6 @@ def _narrow(column: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
 # --- the copy in the cache ---------------------------------------------------------------------
 
 
-def _digest(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array_ = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array_.dtype.str} {array_.shape};".encode())
-        digest.update(array_.data)
-    return np.frombuffer(digest.digest(), np.uint8)
-
-
 def _write_copy(path: Path, table: NasbenchTable, source: str) -> None:
     arrays: dict[str, NDArray[Any]] = {
         "version": np.array(FORMAT_VERSION, np.int64),
@@ -311,16 +302,16 @@ def _write_copy(path: Path, table: NasbenchTable, source: str) -> None:
     }
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
         # Not compressed: that would take longer than reading the file anew.
-        np.savez(stream, checksum=_digest(arrays), **arrays)  # type: ignore[arg-type]
+        checksum = np.frombuffer(digest_of(arrays), np.uint8)
+        np.savez(stream, checksum=checksum, **arrays)  # type: ignore[arg-type]
 
 
 def _read_copy(path: Path, source: str) -> NasbenchTable | None:
     """The table in a copy; None if there is none, or it is damaged or of another file."""
     try:
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            arrays: dict[str, NDArray[Any]] = {name: archive[name] for name in archive.files}
+        arrays, is_whole = read_arrays(path)
         good = (
-            arrays.pop("checksum").tobytes() == _digest(arrays).tobytes()
+            is_whole
             and int(arrays["version"]) == FORMAT_VERSION
             and arrays["source"].tobytes().hex() == source
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.predictors.files import write_bytes
+from nasplug.datasets.archives import read_arrays, write_arrays
 from nasplug.search_spaces.errors import InputError
 
 if TYPE_CHECKING:
@@ -65,15 +63,6 @@ class Table:
         return frame
 
 
-def _digest(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
-        digest.update(array.tobytes())
-    return digest.digest()
-
-
 def write_table(path: Path, table: Table) -> None:
     """Write a table atomically.
 
@@ -95,10 +84,7 @@ def write_table(path: Path, table: Table) -> None:
             arrays[f"text_{i}"] = np.array(column, dtype=np.str_)
     if table.dtypes:
         arrays["dtypes"] = np.array(list(table.dtypes.items()), dtype=np.str_)
-    checksum = np.frombuffer(_digest(arrays), dtype=np.uint8)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, checksum=checksum, **arrays)
-    write_bytes(path, buffer.getvalue())
+    write_arrays(path, arrays)
 
 
 def read_table(path: Path) -> Table:
@@ -110,10 +96,8 @@ def read_table(path: Path) -> Table:
     if not path.is_file():
         raise InputError(f"the table {path} is missing; name a table that was imported")
     try:
-        # Given a path, np.load leaves its file open when the zip is damaged.
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        if arrays.pop("checksum").tobytes() != _digest(arrays):
+        arrays, is_whole = read_arrays(path)
+        if not is_whole:
             raise InputError(f"the table {path} was altered after it was written; import it again")
         return Table(
             index=arrays["index"],

@@ -6,9 +6,6 @@ graphs are built once where timm is installed (experiments/timm_graphs.py) and r
 
 from __future__ import annotations
 
-import hashlib
-import io
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.datasets.archives import read_arrays, write_arrays
 from nasplug.datasets.download import cache_dir
 from nasplug.predictors.features import vocabulary_of
-from nasplug.predictors.files import write_bytes
 from nasplug.predictors.graph_arrays import pack, unpack
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import Graph
@@ -57,15 +54,6 @@ def networks_path() -> Path:
     return cache_dir() / "tables" / "timm-graphs.npz"
 
 
-def _digest(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape};".encode())
-        digest.update(array.tobytes())
-    return digest.digest()
-
-
 def write_networks(path: Path, networks: TimmNetworks) -> None:
     """Write networks, at least one, atomically.
 
@@ -83,10 +71,7 @@ def write_networks(path: Path, networks: TimmNetworks) -> None:
         "vocabulary": np.array(vocabulary, dtype=np.str_),
         **{f"graphs.{name}": held for name, held in pack(networks.graphs, vocabulary).items()},
     }
-    buffer = io.BytesIO()
-    checksum = np.frombuffer(_digest(arrays), dtype=np.uint8)
-    np.savez_compressed(buffer, checksum=checksum, **arrays)  # type: ignore[arg-type]
-    write_bytes(path, buffer.getvalue())
+    write_arrays(path, arrays)
 
 
 def read_networks(path: Path) -> TimmNetworks:
@@ -98,10 +83,8 @@ def read_networks(path: Path) -> TimmNetworks:
     if not path.is_file():
         raise InputError(f"the graphs of timm's networks are not in {path}; {HOW_TO_BUILD}")
     try:
-        # Given a path, np.load leaves its file open when the zip is damaged.
-        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        if arrays.pop("checksum").tobytes() != _digest(arrays):
+        arrays, is_whole = read_arrays(path)
+        if not is_whole:
             raise InputError(f"{path} was altered after it was written; {HOW_TO_BUILD}")
         if int(arrays["version"]) != FORMAT_VERSION:
             raise InputError(f"{path} was written by another version; {HOW_TO_BUILD}")
