@@ -43,6 +43,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "two layers": ({}, {"num_layers": 2}),
     "dynamic graph": ({}, {"dynamic": "bias"}),
     "no text of the device": ({"text": False}, {}),
+    "no launch costs": ({"costs": False}, {}),
     "no heads of columns": ({"heads": False}, {}),
     "no similar devices": ({"similar": 0.0}, {}),
     "similar devices alone": ({"similar": 1.0}, {}),

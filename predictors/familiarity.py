@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.vq import kmeans2
 
 from nasplug.predictors.operator_features import longest_path, operator_kinds
 from nasplug.search_spaces import Graph
@@ -16,16 +17,22 @@ __all__ = ["Familiarity"]
 Array = NDArray[np.float64]
 
 COSTS = ("flops", "params", "bytes")
+# Features that are no shares: costs, number and longest path.
+_COUNTS = len(COSTS) + 2
 # Spreads are at least this wide: a quarter in the logarithm of a cost, a fiftieth in a share.
 FLOORS = (0.25, 0.02)
-# A network is like a group if it is at most this much further from its centre than all but a
-# hundredth of the group are.
+# A group is cut into one cluster for so many networks, at most so many clusters, each of so many
+# networks: what is made of several families must not look familiar in between.
+A_CLUSTER, MOST_CLUSTERS, FEWEST = 60, 8, 15
+STARTS = 4
+# A network is like a group if it is at most this much further from a cluster's centre than all but
+# a hundredth of the cluster are.
 QUANTILE, MARGIN = 0.99, 1.25
 
 
 @dataclass(frozen=True, eq=False)
 class Familiarity:
-    """Centre and spread of what networks of each group are made of.
+    """Centres and spreads of what networks of each group are made of.
 
     A network is described by the logarithms of FLOPs, parameters, bytes, number and longest path of
     operators, and the share of each kind among its operators.
@@ -33,9 +40,10 @@ class Familiarity:
     Attributes:
         names: The groups.
         kinds: Kinds of operators; any other is one more kind.
-        centers: Shape `(groups, features)`.
+        centers: Those of clusters, shape `(clusters, features)`.
         spreads: The same shape.
-        reaches: Largest distance that counts as alike, shape `(groups,)`.
+        reaches: Largest distance that counts as alike, shape `(clusters,)`.
+        owners: Place of each cluster's group among the names, shape `(clusters,)`.
     """
 
     names: list[str]
@@ -43,6 +51,7 @@ class Familiarity:
     centers: Array
     spreads: Array
     reaches: Array
+    owners: NDArray[np.intp]
 
     @classmethod
     def of(
@@ -52,18 +61,20 @@ class Familiarity:
         names = list(dict.fromkeys(groups))
         rows = _features(graphs, kinds)
         floors = _floors(len(kinds))
-        centers, spreads, reaches = [], [], []
-        for name in names:
-            own = rows[[k for k, other in enumerate(groups) if other == name]]
-            center, spread = own.mean(0), np.maximum(own.std(0), floors)
-            centers.append(center)
-            spreads.append(spread)
-            reaches.append(MARGIN * np.quantile(_distance(own, center, spread), QUANTILE))
-        return cls(names, tuple(kinds), np.array(centers), np.array(spreads), np.array(reaches))
+        centers, spreads, reaches, owners = [], [], [], []
+        for place, name in enumerate(names):
+            for own in _clusters(rows[[k for k, other in enumerate(groups) if other == name]]):
+                center, spread = own.mean(0), np.maximum(own.std(0), floors)
+                centers.append(center)
+                spreads.append(spread)
+                reaches.append(MARGIN * np.quantile(_distance(own, center, spread), QUANTILE))
+                owners.append(place)
+        parts = (np.array(part) for part in (centers, spreads, reaches))
+        return cls(names, tuple(kinds), *parts, np.array(owners, np.intp))
 
     def __call__(self, graphs: Sequence[Graph], among: Sequence[str]) -> list[str]:
         """The likeliest of some groups for each graph, or `""` if it is like none of them."""
-        places = [k for k, name in enumerate(self.names) if name in among]
+        places = [k for k, owner in enumerate(self.owners) if self.names[owner] in among]
         if not places or not graphs:
             return [""] * len(graphs)
         rows = _features(graphs, self.kinds)
@@ -73,18 +84,23 @@ class Familiarity:
         best = np.where(far <= 1, unlikely, np.inf).argmin(1)
         reached = np.asarray(far.min(1) <= 1)
         return [
-            self.names[places[k]] if is_like else ""
+            self.names[self.owners[places[k]]] if is_like else ""
             for k, is_like in zip(best, reached, strict=True)
         ]
 
     def _far(self, rows: Array) -> Array:
-        """Distances over reaches, shape `(graphs, groups)`."""
-        groups = zip(self.centers, self.spreads, self.reaches, strict=True)
-        return np.stack([_distance(rows, c, s) / reach for c, s, reach in groups], axis=1)
+        """Distances over reaches, shape `(graphs, clusters)`."""
+        clusters = zip(self.centers, self.spreads, self.reaches, strict=True)
+        return np.stack([_distance(rows, c, s) / reach for c, s, reach in clusters], axis=1)
 
     def tensors(self) -> dict[str, Array]:
         """Arrays to store."""
-        return {"centers": self.centers, "spreads": self.spreads, "reaches": self.reaches}
+        return {
+            "centers": self.centers,
+            "spreads": self.spreads,
+            "reaches": self.reaches,
+            "owners": self.owners.astype(np.float32),
+        }
 
     @classmethod
     def restored(
@@ -94,20 +110,38 @@ class Familiarity:
         parts = [
             np.asarray(tensors[name], np.float64) for name in ("centers", "spreads", "reaches")
         ]
-        return cls([str(name) for name in names], tuple(kinds), *parts)
+        owners = np.asarray(tensors["owners"]).astype(np.intp)
+        return cls([str(name) for name in names], tuple(kinds), *parts, owners)
+
+
+def _clusters(rows: Array) -> list[Array]:
+    """The networks of a group by what they are made of (k-means)."""
+    count = min(MOST_CLUSTERS, len(rows) // A_CLUSTER)
+    if count < 2:
+        return [rows]
+    scaled = (rows - rows.mean(0)) / np.maximum(rows.std(0), _floors(rows.shape[1] - _COUNTS - 1))
+    best, labels = np.inf, np.zeros(len(rows), np.intp)
+    for start in range(STARTS):
+        centers, found = kmeans2(scaled, count, minit="++", seed=start)
+        spread = float(((scaled - centers[found]) ** 2).sum())
+        if spread < best:
+            best, labels = spread, found
+    parts = [rows[labels == k] for k in range(count)]
+    # Networks of a very small cluster are left to the others' reach.
+    return [part for part in parts if len(part) >= FEWEST] or [rows]
 
 
 def _floors(kinds: int) -> Array:
-    return np.array([FLOORS[0]] * (len(COSTS) + 2) + [FLOORS[1]] * (kinds + 1))
+    return np.array([FLOORS[0]] * (_COUNTS) + [FLOORS[1]] * (kinds + 1))
 
 
 def _features(graphs: Sequence[Graph], kinds: Sequence[str]) -> Array:
     place = {kind: k for k, kind in enumerate(kinds)}
-    rows = np.zeros((len(graphs), len(COSTS) + 2 + len(kinds) + 1))
+    rows = np.zeros((len(graphs), _COUNTS + len(kinds) + 1))
     for row, graph in zip(rows, graphs, strict=True):
         row[: len(COSTS)] = np.log1p([graph.total(cost) for cost in COSTS])
-        row[len(COSTS) : len(COSTS) + 2] = np.log1p([len(graph), longest_path(graph)])
-        shares = row[len(COSTS) + 2 :]
+        row[len(COSTS) : _COUNTS] = np.log1p([len(graph), longest_path(graph)])
+        shares = row[_COUNTS:]
         for kind in operator_kinds(graph):
             shares[place.get(kind, len(kinds))] += 1 / len(graph)
     return rows

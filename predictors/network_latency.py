@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,21 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.calibration import LEVELS
 from nasplug.predictors.checkpoint import Checkpoint, config_fields, load_weights, save_checkpoint
+from nasplug.predictors.column_corrections import ColumnCorrections
 from nasplug.predictors.column_heads import ColumnHeads
 from nasplug.predictors.device_similarity import similar_devices
-from nasplug.predictors.ensemble import member_tensors, unique_graphs
+from nasplug.predictors.ensemble import member_tensors
 from nasplug.predictors.familiarity import Familiarity
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency import DeviceBatch
 from nasplug.predictors.latency_intervals import LatencyIntervals
-from nasplug.predictors.operator_features import operator_kinds
+from nasplug.predictors.launch_costs import LaunchCosts
+from nasplug.predictors.network_latency_config import (
+    NetworkLatencyConfig,
+    common_kinds,
+    split_groups,
+)
+from nasplug.predictors.network_scores import network_scores
 from nasplug.predictors.prediction import NotFittedError, Prediction
 from nasplug.predictors.roofline_transformer import RooflineTransformer, RooflineTransformerConfig
 from nasplug.predictors.settings import (
@@ -38,50 +45,10 @@ __all__ = ["NetworkLatency", "NetworkLatencyConfig"]
 
 Array = NDArray[np.float64]
 
-# Nodes and columns that are scored at once.
-NODES, COLUMNS = 20_000, 8
+# The first numbers of a column's description: operations and bytes a ms, images, bytes a number.
+RATES = 4
 # Columns of less weight than this share of the largest do not count for an unknown one.
 SMALLEST_WEIGHT = 0.02
-# Kinds of operators that fewer networks have are left to what is common to all.
-FEWEST_NETWORKS = 5
-
-
-@dataclass(frozen=True)
-class NetworkLatencyConfig:
-    """Sizes and training of a `NetworkLatency`.
-
-    Attributes:
-        members: Networks in the ensemble.
-        text: Whether the description of a device is read as text, too.
-        heads: Whether measured columns have a `ColumnHeads` each.
-        similar: Share of the measured columns that an unknown one is like in what is said of it.
-        smallest_ms: Latencies below are degenerate measurements and are left out, in ms.
-        calibration_share: Share of each group's graphs kept for calibration.
-        validation_share: Share of the rest that chooses each member's epoch.
-        training: How each member is trained; member k has `seed + k`.
-        options: Fields of `RooflineTransformerConfig` that differ from the usual ones.
-    """
-
-    members: int = 1
-    text: bool = True
-    heads: bool = True
-    similar: float = 0.75
-    smallest_ms: float = 0.1
-    calibration_share: float = 0.15
-    validation_share: float = 0.05
-    training: TrainingConfig = field(
-        default_factory=lambda: TrainingConfig(
-            epochs=30,
-            batch_size=8,
-            learning_rate=4e-3,
-            weight_decay=0.01,
-            rank_weight=0.0,
-            device_dropout=0.3,
-            columns_a_step=8,
-            loss="robust",
-        )
-    )
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class NetworkLatency:
@@ -105,7 +72,7 @@ class NetworkLatency:
         # The columns as the network reads them.
         self._known = np.zeros((0, 0), dtype=np.float32)
         self._familiar: Familiarity | None = None
-        self._heads: ColumnHeads | None = None
+        self._corrections: ColumnCorrections | None = None
         self._intervals = LatencyIntervals()
 
     @property
@@ -152,11 +119,11 @@ class NetworkLatency:
         names = list(groups) if groups is not None else ["all"] * len(graphs)
         with np.errstate(invalid="ignore"):
             logs = np.where(values >= self.config.smallest_ms, np.log(values), np.nan)
-        learn, check, hold = self._split(names)
+        learn, check, hold = split_groups(names, self.config)
         if min(len(learn), len(check), len(hold)) == 0:
             raise InputError(f"{len(graphs)} graphs are too few to train and calibrate on")
         config = RooflineTransformerConfig(
-            vocabulary=_common_kinds([graphs[k] for k in learn]),
+            vocabulary=common_kinds([graphs[k] for k in learn]),
             devices=tuple(column.hardware.name for column in columns),
             text=TEXT if self.config.text else 0,
             numbers=NUMBERS,
@@ -168,7 +135,7 @@ class NetworkLatency:
         self._known = described.numpy()
         models = []
         for member in range(self.config.members):
-            recipe = _with_seed(self.config.training, member)
+            recipe = replace(self.config.training, seed=self.config.training.seed + member)
             with torch.random.fork_rng():
                 torch.manual_seed(recipe.seed)
                 model = RooflineTransformer(config, self.backend)
@@ -195,31 +162,30 @@ class NetworkLatency:
         self._familiar = Familiarity.of(
             [graphs[k] for k in learn], [names[k] for k in learn], models[0].config.vocabulary
         )
-        self._heads = None
+        self._corrections = None
         if self.config.heads:
             seen = learn + check
-            states, said = self._scores(
-                [graphs[k] for k in seen], described, torch.arange(len(columns))
-            )
-            self._heads = ColumnHeads.of(states, logs[seen] - said, [names[k] for k in seen], keys)
+            shown = [graphs[k] for k in seen], np.exp(logs[seen]), [names[k] for k in seen]
+            self._corrections = self._corrected(*shown)
         rest = [graphs[k] for k in hold]
         errors = logs[hold] - self.log_latency(rest, columns)
         self._intervals = LatencyIntervals.of(errors, [names[k] for k in hold], keys)
 
-    def _split(self, names: Sequence[str]) -> tuple[list[int], list[int], list[int]]:
-        """Positions to learn from, to choose the epoch by, and to calibrate on; of each group."""
-        learn: list[int] = []
-        check: list[int] = []
-        hold: list[int] = []
-        for name in dict.fromkeys(names):
-            own = [k for k, other in enumerate(names) if other == name]
-            held = round(self.config.calibration_share * len(own))
-            checked = max(1, round(self.config.validation_share * (len(own) - held)))
-            rest = len(own) - held - checked
-            learn += own[:rest]
-            check += own[rest : rest + checked]
-            hold += own[rest + checked :]
-        return learn, check, hold
+    def _corrected(
+        self, graphs: Sequence[Graph], latencies: Array, groups: Sequence[str]
+    ) -> ColumnCorrections:
+        """The corrections that networks that were learned call for."""
+        models = self._fitted()
+        states, said = network_scores(
+            models, graphs, torch.from_numpy(self._known), torch.arange(len(self._known))
+        )
+        heads = ColumnHeads.of(states, np.log(latencies) - said, groups, self.devices)
+        costs = None
+        if self.config.costs:
+            rates = self._known[:, :RATES]
+            kinds = models[0].config.vocabulary
+            costs = LaunchCosts.of(graphs, latencies, groups, self.devices, rates, kinds)
+        return ColumnCorrections(heads, costs)
 
     def set_widths(self, residuals: Mapping[str, Array]) -> None:
         """Tell how wrong predictions are where nothing was measured.
@@ -278,13 +244,17 @@ class NetworkLatency:
         asked = [k for k, place in enumerate(places) if place < 0]
         described = [describe(columns[k], self.config.text) for k in asked]
         described += [self._known[place] for place in needed]
-        states, said = self._scores(
+        states, said = network_scores(
+            self._models,
             graphs,
             torch.from_numpy(np.stack(described)),
             torch.tensor([places[k] for k in asked] + needed, dtype=torch.long),
         )
         measured = said[:, len(asked) :]
-        self._correct(graphs, states, measured, needed)
+        if self._corrections is not None:
+            assert self._familiar is not None
+            own = [(self._columns[place][0], self._known[place, :RATES]) for place in needed]
+            self._corrections(graphs, states, measured, own, self._familiar)
         result = np.empty((len(graphs), len(columns)))
         result[:, asked] = said[:, : len(asked)]
         for k, place in enumerate(places):
@@ -306,50 +276,6 @@ class NetworkLatency:
         weights, shifts = similar_devices(described, list(known))
         weights = np.where(weights >= SMALLEST_WEIGHT * weights.max(), weights, 0.0)
         return weights / weights.sum(), shifts
-
-    def _correct(
-        self, graphs: Sequence[Graph], states: Array, said: Array, places: Sequence[int]
-    ) -> None:
-        """Add to what is said of measured columns what their heads know of networks like these."""
-        if self._heads is None:
-            return
-        assert self._familiar is not None
-        like: dict[tuple[str, ...], list[str]] = {}
-        for k, place in enumerate(places):
-            key = self._columns[place][0]
-            among = tuple(name for name, other in self._heads.pairs if other == key)
-            if among not in like:
-                like[among] = self._familiar(graphs, among)
-            for name in dict.fromkeys(like[among]):
-                rows = [row for row, other in enumerate(like[among]) if other == name]
-                if name:
-                    said[rows, k] += self._heads(states[rows], name, key)
-
-    @torch.inference_mode()
-    def _scores(
-        self, graphs: Sequence[Graph], described: torch.Tensor, places: torch.Tensor
-    ) -> tuple[Array, Array]:
-        """The first network's pooled states `(graphs, features)`, and what all of them say on
-        average, `(graphs, columns)`.
-        """
-        models = self._models
-        distinct, inverse = unique_graphs(models[0].prepare(graphs))
-        order = sorted(range(len(distinct)), key=lambda k: len(distinct[k]))
-        result = np.zeros((len(distinct), len(described)))
-        pooled: list[Array] = [np.zeros(0)] * len(distinct)
-        for part in _chunks(order, [len(graph) for graph in distinct]):
-            batch = models[0].collate([distinct[k] for k in part])
-            states = [model.encode(batch) for model in models]
-            for k, row in zip(part, models[0].pool(batch, states[0]).double().numpy(), strict=True):
-                pooled[k] = row
-            for start in range(0, len(described), COLUMNS):
-                cut = slice(start, start + COLUMNS)
-                said = [
-                    model(batch, described[cut], places[cut], state)
-                    for model, state in zip(models, states, strict=True)
-                ]
-                result[part, cut] = torch.stack(said).mean(0).double().numpy()
-        return np.array(pooled)[inverse], result[inverse]
 
     def setting(
         self, hardware: Hardware, batch_size: int = 1, runtime: str | None = None
@@ -470,9 +396,8 @@ class NetworkLatency:
         tensors: dict[str, NDArray[Any]] = member_tensors(models)
         tensors |= {f"familiar.{name}": value for name, value in self._familiar.tensors().items()}
         tensors |= self._intervals.tensors()
-        if self._heads is not None:
-            heads = self._heads.tensors()
-            tensors |= {f"heads.{name}": value for name, value in heads.items()}
+        if self._corrections is not None:
+            tensors |= self._corrections.tensors()
         tensors["known"] = self._known
         card = {
             "predictor": "network-latency",
@@ -481,7 +406,7 @@ class NetworkLatency:
             "columns": [list(column) for column in self._columns],
             "residuals": [list(pair) for pair in self._intervals.residuals],
             "groups": self._familiar.names,
-            "heads": [] if self._heads is None else [list(pair) for pair in self._heads.pairs],
+            **({} if self._corrections is None else self._corrections.described()),
             **(about or {}),
         }
         save_checkpoint(path, tensors, card)
@@ -512,36 +437,11 @@ class NetworkLatency:
                 checkpoint.section("familiar"), card["groups"], config.vocabulary
             )
             if card.get("heads"):
-                heads = checkpoint.section("heads")
-                predictor._heads = ColumnHeads.restored(heads, card["groups"], card["heads"])
+                predictor._corrections = ColumnCorrections.restored(
+                    checkpoint.section("heads"), checkpoint.section("costs"), card
+                )
         except InputError:
             raise
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the card does not describe a latency predictor: {error}") from None
         return predictor
-
-
-def _common_kinds(graphs: Sequence[Graph]) -> tuple[str, ...]:
-    """Kinds of operators that several networks have."""
-    counts: dict[str, int] = {}
-    for graph in graphs:
-        for kind in set(operator_kinds(graph)):
-            counts[kind] = counts.get(kind, 0) + 1
-    return tuple(sorted(kind for kind, count in counts.items() if count >= FEWEST_NETWORKS))
-
-
-def _with_seed(training: TrainingConfig, member: int) -> TrainingConfig:
-    return replace(training, seed=training.seed + member)
-
-
-def _chunks(order: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
-    """Consecutive parts of `order` of at most `NODES` nodes, or of one graph."""
-    parts: list[list[int]] = []
-    nodes = 0
-    for k in order:
-        if not parts or nodes + sizes[k] > NODES:
-            parts.append([])
-            nodes = 0
-        parts[-1].append(k)
-        nodes += sizes[k]
-    return parts

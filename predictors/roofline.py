@@ -9,7 +9,7 @@ from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.costs import FLOAT_BYTES
 
-__all__ = ["peak_rates", "roofline_ms", "roofline_parts"]
+__all__ = ["peak_rates", "roofline_ms", "roofline_parts", "times_at"]
 
 Array = NDArray[np.float64]
 
@@ -51,8 +51,22 @@ def roofline_parts(
         batch_size: Images a forward pass.
         half: See `peak_rates`; bytes then count half.
     """
-    operations, moved = peak_rates(hardware, half)
+    return times_at(graph, *peak_rates(hardware, half), batch_size, FLOAT_BYTES / (1 + half))
+
+
+def times_at(
+    graph: Graph, operations: float, moved: float, images: float, number_bytes: float
+) -> tuple[Array, Array]:
+    """As `roofline_parts`, at rates that are given.
+
+    Args:
+        graph: Any graph with costs.
+        operations: Operations a ms.
+        moved: Bytes a ms.
+        images: Images a forward pass.
+        number_bytes: Bytes a number.
+    """
     weights = FLOAT_BYTES * graph.attribute("params")
     activations = np.maximum(graph.attribute("bytes") - weights, 0)
-    traffic = (activations * batch_size + weights) / (2 if half else 1)
-    return 2 * graph.attribute("flops") * batch_size / operations, traffic / moved
+    traffic = (activations * images + weights) * (number_bytes / FLOAT_BYTES)
+    return 2 * graph.attribute("flops") * images / operations, traffic / moved

@@ -148,14 +148,17 @@ def test_what_is_particular_to_a_measured_column_is_corrected(fitted, networks):
     vgg = space("nnlqp:vgg")
     foreign = vgg.to_graph(vgg.standard)
     without = copy.copy(fitted)
-    without._heads = None
+    without._corrections = None
     said, plain = (p.log_latency([*graphs[REST], foreign], [TITAN, PI]) for p in (fitted, without))
     truth = np.log(latencies[REST])
     error, before = (np.abs(logs[:-1] - truth).mean(0) for logs in (said, plain))
     assert error.mean() < before.mean()
     assert error[0] < 0.8 * before[0]
-    # Of networks of another kind nothing is known.
-    np.testing.assert_allclose(said[-1], plain[-1], rtol=1e-6)
+    # A network of another kind is the geometric mean with a sum of few parts.
+    costs = fitted._corrections.costs
+    rates = [describe(column)[:4] for column in (TITAN, PI)]
+    parts = [costs([foreign], c.key, r)[0] for c, r in zip((TITAN, PI), rates, strict=True)]
+    np.testing.assert_allclose(said[-1], (plain[-1] + np.log(parts)) / 2, rtol=1e-5)
 
 
 def test_a_runtime_may_be_chosen(fitted, networks):
@@ -261,6 +264,21 @@ def test_networks_are_recognised_by_what_they_are_made_of():
     again = Familiarity.restored(familiar.tensors(), familiar.names, kinds)
     assert again(fresh, again.names) == ["vgg", "mobilenetv2"]
     assert familiar(fresh, []) == ["", ""]
+
+
+def test_a_group_of_several_kinds_does_not_make_everything_familiar():
+    rng = np.random.default_rng(0)
+    parts = [space(f"nnlqp:{name}") for name in ("alexnet", "googlenet", "resnet", "mobilenetv3")]
+    graphs = [where.to_graph(where.sample(rng)) for where in parts for _ in range(60)]
+    kinds = sorted({op for graph in graphs for op in graph.ops})
+    familiar = Familiarity.of(graphs, ["all"] * len(graphs), kinds)
+    fresh = [where.to_graph(where.sample(rng)) for where in parts for _ in range(5)]
+    assert familiar(fresh, ["all"]).count("all") >= 19
+    vgg = space("nnlqp:vgg")
+    other = [vgg.to_graph(vgg.sample(rng)) for _ in range(5)]
+    assert familiar(other, ["all"]) == [""] * 5
+    again = Familiarity.restored(familiar.tensors(), familiar.names, kinds)
+    assert again([*fresh, *other], ["all"]) == familiar([*fresh, *other], ["all"])
 
 
 def test_batches_of_groups_hold_one_group_each():
