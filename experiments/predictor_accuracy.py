@@ -21,7 +21,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -189,7 +189,13 @@ def claim(folder: Path, wait: bool) -> Iterator[bool]:
 
 
 def finish(
-    run: Run, results: Path, runs: Path, threads: int, *, wait: bool
+    run: Run,
+    results: Path,
+    runs: Path,
+    threads: int,
+    *,
+    wait: bool,
+    measure: Callable[[Any, Path, int], dict[str, Any]] = measure,
 ) -> dict[str, Any] | None:
     """The row of a run, measured if it is not there; None if another process is at it."""
     row = stored(results, run)

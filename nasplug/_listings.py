@@ -5,13 +5,22 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from nasplug.search_spaces import FiniteSpace, InputError
 from nasplug.search_spaces import names as space_names
 from nasplug.search_spaces import space as find_space
 
-__all__ = ["datasets", "devices", "predictions", "spaces", "specification", "verification"]
+__all__ = [
+    "datasets",
+    "devices",
+    "importing",
+    "predictions",
+    "spaces",
+    "specification",
+    "verification",
+]
 
 Row = dict[str, Any]
 _DIGITS = 6
@@ -37,8 +46,10 @@ def predictions(
 
     Returns:
         A row an architecture: `arch`, `arch_id`, `accuracy` (data set to mean, lower, upper; none
-        of a space whose accuracies no predictor knows) and `latency_ms` (the same, or None), and
-        what the latency rests on: `zero_shot`, and `evidence` as in `Prediction`.
+        of a space whose accuracies no predictor knows), `familiar` (whether it is like those that
+        the accuracy was learned from; None if the predictor does not tell), `latency_ms` (mean,
+        lower, upper, or None), and what the latency rests on: `zero_shot`, and `evidence` as in
+        `Prediction`.
 
     Raises:
         InputError: If an architecture, the space or the hardware is unknown.
@@ -52,9 +63,10 @@ def predictions(
     archs = [found.parse(text) for text in architectures]
     device = None if hardware is None else find_hardware(hardware)
     chosen = predictors_for(found, device is not None, predictors, all_needed=False)
-    accuracy = latency = None
+    accuracy = latency = familiar = None
     if "accuracy" in chosen:
         accuracy = chosen["accuracy"].predict(archs)
+        familiar = chosen["accuracy"].familiar(archs)
     if runtime is not None:
         in_runtime(chosen, runtime)
     if "latency" in chosen:
@@ -74,6 +86,7 @@ def predictions(
             "accuracy": {}
             if accuracy is None
             else {t: interval(accuracy, row, t) for t in accuracy.targets},
+            "familiar": None if familiar is None else bool(familiar[row]),
             "latency_ms": None if latency is None else interval(latency, row, "latency"),
             "zero_shot": None if latency is None else bool(latency.zero_shot),
             "evidence": None if latency is None else latency.evidence,
@@ -202,3 +215,42 @@ def verification(name: str) -> list[Row]:
     from nasplug import datasets as known
 
     return [{"file": file, "status": status} for file, status in known.verify(name)]
+
+
+def importing(name: str, path: str | os.PathLike[str], progress: bool | None = None) -> Row:
+    """Read and check the file of a data set that is downloaded by hand, and keep its table.
+
+    Args:
+        name: `"nb101-official"`.
+        path: The file.
+        progress: Whether to draw a progress bar on stderr; None draws it on a terminal only.
+
+    Returns:
+        What it holds: `file`, `cells`, `runs`, and the `epochs` of its trainings.
+
+    Raises:
+        InputError: If this data set is not read from a file, or the file is not of it, or damaged;
+            the sentence names the file, and the record. Nothing is kept then.
+    """
+    from nasplug import datasets as known
+    from nasplug.datasets.nasbench_table import NasbenchTable, cached_table
+
+    entry = known.info(name)
+    if name != "nb101-official":
+        way = entry.manual or f"nasplug data fetch {name} gets it"
+        raise InputError(f"{name} is not read by this command, but nb101-official is; {way}")
+
+    def check(table: NasbenchTable) -> None:
+        if "final_energy" in table.runs:
+            raise InputError(
+                f"{path} is a file of EC-NAS ({len(table):,} cells, with energies), not one of "
+                "NAS-Bench-101's own; nasplug data fetch ecnas-5v gets those"
+            )
+
+    table = cached_table(Path(path), progress, check)
+    return {
+        "file": str(path),
+        "cells": len(table),
+        "runs": int(table.starts[-1]),
+        "epochs": table.epochs.tolist(),
+    }

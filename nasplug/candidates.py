@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,8 +41,9 @@ class Candidates:
 
     def __init__(self, scoring: Scoring, cells: Sequence[Architecture], whole: bool) -> None:
         self.whole = whole
-        self.cells: list[Architecture] = []
-        self.ids: list[str] = []
+        self._listed: list[Architecture] = []
+        self.cells: Sequence[Architecture] = self._listed
+        self.ids: Sequence[str] = []
         self.group: Indices = np.empty(0, np.intp)
         self._scoring = scoring
         self._by_text: dict[str, int] = {}
@@ -73,6 +74,10 @@ class Candidates:
     def latency_dataset(self) -> str:
         """The image set of the networks whose latency is predicted."""
         return self._scoring.latency_dataset
+
+    def familiar(self, cells: Sequence[int]) -> Mask | None:
+        """`Scoring.familiar` of some architectures, by their positions."""
+        return self._scoring.familiar([self.cells[k] for k in cells])
 
     @property
     def scores(self) -> Scores:
@@ -124,6 +129,27 @@ class Candidates:
         place = self._by_text.get(arch.text)
         return self._by_id.get(arch.arch_id) if place is None else place
 
+    def free(
+        self, cells: Indices, held: Collection[str], identity: Callable[[Architecture], str]
+    ) -> Mask:
+        """Which of some candidates are not held, shape `(cells,)`.
+
+        Args:
+            cells: Their positions.
+            held: Identities of what is held.
+            identity: The identity of an architecture: its `arch_id`, or its text.
+        """
+        return np.array([identity(self.cells[k]) not in held for k in cells], np.bool_)
+
+    @property
+    def competing(self) -> Indices:
+        """Positions of those among which a search by prediction chooses, as long as one is left."""
+        return np.arange(len(self))
+
+    def notes(self) -> list[str]:
+        """What a reader must know of the scores, a sentence each."""
+        return []
+
     def add(self, archs: Iterable[Architecture]) -> None:
         """Score those architectures that are not there yet, and append one of each `arch_id`."""
         with self._lock:
@@ -150,7 +176,7 @@ class Candidates:
         for place, arch in enumerate(archs, start=len(self.cells)):
             self._by_id.setdefault(arch.arch_id, place)
             self._by_text[arch.text] = place
-        self.cells.extend(archs)
+        self._listed.extend(archs)
         self.ids = list(known)
         self.group = np.concatenate([self.group, np.array(groups, np.intp)])
         return scores
@@ -180,9 +206,12 @@ class Candidates:
         k = alone[0] if alone else 0
         others = np.delete(met, k, axis=0).all(axis=0) & scores.connected
         c = self.constraints[k]
-        if alone or not others.any():
+        # A bound on a prediction is told by the predictor's own numbers.
+        known = np.zeros(len(self), np.bool_)
+        known[... if c.name in COSTS else self.competing] = True
+        if alone or not (others & known).any():
             others = scores.connected
-        values = scores.reachable[k][others]
+        values = scores.reachable[k][others & known]
         best = float(values.min() if c.is_upper else values.max())
         shown = Constraint(c.name, _round_away(best, c.is_upper), c.unit, c.sense, c.probability)
         where = f" on {hardware.name}" if hardware and c.name == "latency" else ""

@@ -9,15 +9,16 @@ from numpy.typing import NDArray
 
 from nasplug.acquisition import pareto_mask
 from nasplug.candidates import Candidates
+from nasplug.coded_candidates import CodedCandidates
 from nasplug.scoring import Objective, Scoring
-from nasplug.search_spaces import Architecture, FiniteSpace, SearchSpace
+from nasplug.search_spaces import Architecture, CodedSpace, FiniteSpace, SearchSpace
 
 __all__ = ["POOL_SIZE", "best", "candidates_of", "first_members", "is_listed"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-# A space of up to so many members is scored whole.
+# A space of up to so many members is scored whole, and one that is worked on as arrays always.
 LARGEST_LIST = 50_000
 # Networks that a pool scores, if nothing else is said.
 POOL_SIZE = 4_000
@@ -39,6 +40,8 @@ _STREAM = 0x706F6F6C
 
 def is_listed(space: SearchSpace) -> bool:
     """Whether all members of a space are scored."""
+    if isinstance(space, CodedSpace):
+        return True
     return isinstance(space, FiniteSpace) and len(space) <= LARGEST_LIST
 
 
@@ -47,7 +50,8 @@ def candidates_of(
 ) -> Candidates:
     """The scored candidates of a space.
 
-    A space that can be listed is scored whole. Of any other a pool is, by prediction alone: its
+    A space that can be listed is scored whole (see `coded_candidates` for one of hundreds of
+    thousands of members). Of any other a pool is, by prediction alone: its
     published networks and random ones first, then generations of children of those that are best by
     then (see `best`), until `size` are scored or nothing new is found. Equal arguments give equal
     pools, as far as the predictors give equal numbers.
@@ -59,6 +63,8 @@ def candidates_of(
         size: Architectures in the pool.
     """
     space = scoring.space
+    if isinstance(space, CodedSpace):
+        return CodedCandidates(scoring, objectives)
     if isinstance(space, FiniteSpace) and is_listed(space):
         return Candidates(scoring, list(space), whole=True)
     rng = np.random.default_rng([seed, _STREAM])

@@ -20,6 +20,8 @@ __all__ = ["COSTS", "OBJECTIVES", "PROXIES", "Objective", "Quantity", "Scorer", 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 Mask = NDArray[np.bool_]
+# A prediction, its column, and the row of each architecture in it.
+Predicted = tuple[Prediction, str, Indices]
 
 
 class Scorer(Protocol):
@@ -146,31 +148,76 @@ class Scoring:
         """
         group = _groups(archs)
         first, graphs = self.space.tasks[0], self.space.to_graphs(archs, self.dataset)
-        quantities = {name: _counted(graphs, name) for name in COSTS}
-        names = {*self.wanted, *(c.name for c in self.constraints)}
-        predicted: dict[str, tuple[Prediction, str, Indices]] = {}
-        cost = quantities["flops"].mean
+        counts = {name: np.array([graph.total(name) for graph in graphs]) for name in COSTS}
+        predicted: dict[str, Predicted] = {}
+        cost = counts["flops"]
         read = {self.dataset: graphs}
         if first not in read:
             read[first] = self.space.to_graphs(archs)
-        if self.hardware is not None or "latency" in names:
+        if "latency" in self.predicted:
             prediction = self._predict("latency", archs, self._timed(archs, read))
             predicted["latency"] = (prediction, "latency", np.arange(len(archs)))
             cost = prediction.mean[:, prediction.column("latency")]
-        if "accuracy" in names:
+        if "accuracy" in self.predicted:
             # Equivalent cells compute the same function: the one that would be chosen is enough.
             chosen = cheapest(group, cost)
             prediction = self._predict(
                 "accuracy", [archs[k] for k in chosen], [read[first][k] for k in chosen]
             )
             predicted["accuracy"] = (prediction, self.dataset, group)
+        connected = np.array([len(simplify(graph).edges) > 0 for graph in graphs])
+        return self.joined(counts, predicted, connected)
+
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """The quantities that are predicted, in the order of prediction."""
+        names = {*self.wanted, *(c.name for c in self.constraints)}
+        if self.hardware is not None:
+            names.add("latency")
+        return tuple(name for name in ("latency", "accuracy") if name in names)
+
+    def joined(
+        self, counts: Mapping[str, Array], predicted: Mapping[str, Predicted], connected: Mask
+    ) -> Scores:
+        """The scores of architectures whose costs are counted and whose rest is predicted.
+
+        Args:
+            counts: The values of `COSTS`, `(n,)` each.
+            predicted: Each of `predicted` with its column, and the row of each architecture.
+            connected: Shape `(n,)`.
+
+        Raises:
+            InputError: If a predictor has other targets or units.
+        """
+        quantities = {name: _counted(counts[name]) for name in COSTS}
         for name, (prediction, target, rows) in predicted.items():
             quantities[name] = _predicted(name, prediction, target, rows)
+        cost = quantities["latency" if "latency" in predicted else "flops"].mean
         reachable, met = self._limits(quantities, predicted)
-        connected = np.array([len(simplify(graph).edges) > 0 for graph in graphs])
         evidence = predicted["latency"][0].evidence if "latency" in predicted else None
         interval = next((prediction.interval for prediction, _, _ in predicted.values()), 0.9)
         return Scores(quantities, reachable, met, connected, cost, evidence, interval)
+
+    def predict(self, quantity: str, archs: Sequence[Architecture]) -> tuple[Prediction, str]:
+        """What the predictor of a quantity says of architectures, and the name of its column."""
+        if quantity == "latency":
+            read = {task: self.space.to_graphs(archs, task) for task in {self.latency_dataset}}
+            return self._predict(quantity, archs, self._timed(archs, read)), "latency"
+        return self._predict(quantity, archs, self.space.to_graphs(archs)), self.dataset
+
+    def predict_codes(self, quantity: str, codes: NDArray[np.uint32]) -> Prediction | None:
+        """What the predictor of a quantity says of members of a `CodedSpace`, by arrays alone.
+
+        None if it reads one graph at a time.
+        """
+        scorer = self._scorer(quantity)
+        for one in (scorer, getattr(scorer, "model", None)):
+            given = getattr(one, "predict_codes", None)
+            if given is not None:
+                rest = () if quantity == "accuracy" else (self.hardware, self.batch_size)
+                found: Prediction = given(codes, *rest)
+                return found
+        return None
 
     def _timed(
         self, archs: Sequence[Architecture], read: Mapping[str, Sequence[Graph]]
@@ -192,6 +239,17 @@ class Scoring:
         model = getattr(self._scorer("latency"), "model", None)
         return self.dataset if getattr(model, "whole_networks", False) else self.space.tasks[0]
 
+    def familiar(self, archs: Sequence[Architecture]) -> Mask | None:
+        """Whether architectures are like those that their accuracy was learned from, `(n,)`.
+
+        None if no accuracy is wanted, or its predictor does not tell.
+        """
+        if "accuracy" not in {*self.wanted, *(c.name for c in self.constraints)}:
+            return None
+        tell = getattr(self._scorer("accuracy"), "familiar", None)
+        found: Mask | None = None if tell is None else tell(archs)
+        return found
+
     def _scorer(self, quantity: str) -> Any:
         return self.predictors.get(quantity) or _from_zoo(self.space, quantity)
 
@@ -212,7 +270,7 @@ class Scoring:
     def _limits(
         self,
         quantities: Mapping[str, Quantity],
-        predicted: Mapping[str, tuple[Prediction, str, Indices]],
+        predicted: Mapping[str, Predicted],
     ) -> tuple[Array, Mask]:
         count = len(next(iter(quantities.values())).mean)
         reachable = np.empty((len(self.constraints), count))
@@ -249,8 +307,7 @@ def _groups(archs: Sequence[Architecture]) -> Indices:
     return np.array([place.setdefault(arch.arch_id, len(place)) for arch in archs], np.intp)
 
 
-def _counted(graphs: Sequence[Graph], name: str) -> Quantity:
-    counts = np.array([graph.total(name) for graph in graphs])
+def _counted(counts: Array) -> Quantity:
     return Quantity(counts, np.zeros_like(counts), counts, counts)
 
 

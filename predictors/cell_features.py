@@ -14,7 +14,7 @@ from nasplug.predictors.paths import count_matrix, path_counts
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.simplify import prune
 
-__all__ = ["FEATURES", "OneHot", "Paths"]
+__all__ = ["FEATURES", "Features", "Matrix", "OneHot", "Paths"]
 
 Array = NDArray[np.float64]
 
@@ -32,9 +32,9 @@ class OneHot:
     nodes: int
 
     @classmethod
-    def of(cls, graphs: Sequence[Graph]) -> OneHot:
-        """The code of graphs like these."""
-        return cls(vocabulary_of(graphs), max(map(len, graphs)))
+    def of(cls, graphs: Sequence[Graph], nodes: int = 0) -> OneHot:
+        """The code of graphs like these, and of larger ones up to so many nodes."""
+        return cls(vocabulary_of(graphs), max(nodes, *map(len, graphs)))
 
     def __call__(self, graphs: Sequence[Graph]) -> Array:
         """Shape `(graphs, nodes * len(vocabulary))`.
@@ -55,6 +55,40 @@ class OneHot:
 
 
 @dataclass(frozen=True)
+class Matrix:
+    """One-hot operations and the adjacency matrix, the flat code of cells that differ in both.
+
+    The last node has the last place, whatever the number of nodes.
+
+    Attributes:
+        one_hot: The code of operations.
+    """
+
+    one_hot: OneHot
+
+    @classmethod
+    def of(cls, graphs: Sequence[Graph], nodes: int = 0) -> Matrix:
+        """The code of graphs like these, and of larger ones up to so many nodes."""
+        return cls(OneHot.of(graphs, nodes))
+
+    def __call__(self, graphs: Sequence[Graph]) -> Array:
+        """Shape `(graphs, nodes * len(vocabulary) + nodes * (nodes - 1) / 2)`.
+
+        Raises:
+            InputError: As `OneHot`.
+        """
+        operations = self.one_hot(graphs)
+        nodes = self.one_hot.nodes
+        edges = np.zeros((len(graphs), nodes, nodes))
+        for matrix, graph in zip(edges, graphs, strict=True):
+            last = len(graph) - 1
+            for a, b in graph.edges:
+                matrix[a, nodes - 1 if b == last else b] = 1.0
+        upper = np.triu_indices(nodes, 1)
+        return np.concatenate([operations, edges[:, upper[0], upper[1]]], axis=1)
+
+
+@dataclass(frozen=True)
 class Paths:
     """One-hot operations, counts of the operation sequences on live paths, summaries of a cell.
 
@@ -69,13 +103,13 @@ class Paths:
     scale: tuple[float, ...]
 
     @classmethod
-    def of(cls, graphs: Sequence[Graph]) -> Paths:
-        """The code of graphs like these.
+    def of(cls, graphs: Sequence[Graph], nodes: int = 0) -> Paths:
+        """The code of graphs like these, and of larger ones up to so many nodes.
 
         Raises:
             InputError: If a graph has more paths than a cell.
         """
-        one_hot = OneHot.of(graphs)
+        one_hot = OneHot.of(graphs, nodes)
         live = [prune(graph) for graph in graphs]
         known = sorted({sequence for counts in path_counts(live) for sequence in counts})
         spread = _summaries(live, one_hot.vocabulary).std(0)
@@ -124,4 +158,9 @@ def _summaries(live: Sequence[Graph], vocabulary: Sequence[str]) -> Array:
     return np.array(rows, dtype=np.float64).reshape(len(live), len(vocabulary) + 8)
 
 
-FEATURES: dict[str, type[OneHot] | type[Paths]] = {"one-hot": OneHot, "paths": Paths}
+Features = OneHot | Matrix | Paths
+FEATURES: dict[str, type[OneHot] | type[Matrix] | type[Paths]] = {
+    "one-hot": OneHot,
+    "matrix": Matrix,
+    "paths": Paths,
+}

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.calibration import LEVELS, conformal_quantiles
-from nasplug.predictors.cell_features import FEATURES, OneHot, Paths
+from nasplug.predictors.cell_features import FEATURES, Features
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.normal_scores import (
     finite_columns,
@@ -71,9 +71,12 @@ class ClassicalPredictor(ABC):
         targets: Names of the columns.
         features: A key of `FEATURES`.
         seed: Of everything random.
+        nodes: Nodes of the largest graph that is asked for; those of the training graphs if they
+            have more.
 
     Raises:
-        InputError: If the kind or the features are unknown, or there is no target.
+        InputError: If the kind or the features are unknown, there is no target, or the number of
+            nodes is negative.
     """
 
     kind = "accuracy"
@@ -86,6 +89,7 @@ class ClassicalPredictor(ABC):
         targets: Sequence[str] = ("accuracy",),
         features: str = "one-hot",
         seed: int = 0,
+        nodes: int = 0,
     ) -> None:
         if kind != self.kind:
             raise InputError(f"{self.name} predicts accuracy, not {kind!r}")
@@ -93,10 +97,13 @@ class ClassicalPredictor(ABC):
             raise InputError(f"unknown features {features!r}; there are {', '.join(FEATURES)}")
         if not targets:
             raise InputError("a predictor needs at least one target")
+        if nodes < 0:
+            raise InputError(f"nodes is {nodes}; give 0 or the largest number of nodes")
         self.features = features
         self.seed = seed
+        self.nodes = nodes
         self._targets = tuple(targets)
-        self._encode: OneHot | Paths | None = None
+        self._encode: Features | None = None
         self._models: list[Any] = []
         self._quantiles: Array = np.empty((0, 0))
         self._floor: Array = np.empty(0)
@@ -129,7 +136,7 @@ class ClassicalPredictor(ABC):
         values = finite_columns(targets, len(graphs), self.targets)
         if len(graphs) < FEWEST:
             raise InputError(f"{len(graphs)} graphs are too few to learn from; give {FEWEST}")
-        encode = FEATURES[self.features].of(graphs)
+        encode = FEATURES[self.features].of(graphs, self.nodes)
         x, scores = encode(graphs), normal_scores(values)
         learned = [self._learn(x, column) for column in scores.T]
         self._encode, self._models = encode, [model for model, _ in learned]
@@ -216,8 +223,9 @@ class RandomForest(ClassicalPredictor):
         features: str = "one-hot",
         seed: int = 0,
         trees: int = 200,
+        nodes: int = 0,
     ) -> None:
-        super().__init__(kind, targets, features, seed)
+        super().__init__(kind, targets, features, seed, nodes)
         if trees < 50:
             raise InputError(f"trees is {trees}; give at least 50, so that each example is unseen")
         self.trees = trees
@@ -263,8 +271,9 @@ class GradientBoosting(ClassicalPredictor):
         seed: int = 0,
         rounds: int = 200,
         learning_rate: float = 0.05,
+        nodes: int = 0,
     ) -> None:
-        super().__init__(kind, targets, features, seed)
+        super().__init__(kind, targets, features, seed, nodes)
         if rounds < 1 or not learning_rate > 0:
             raise InputError(f"rounds {rounds} and learning_rate {learning_rate} must be above 0")
         self.rounds, self.learning_rate = rounds, learning_rate

@@ -69,8 +69,14 @@ class Familiarity:
                 spreads.append(spread)
                 reaches.append(MARGIN * np.quantile(_distance(own, center, spread), QUANTILE))
                 owners.append(place)
-        parts = (np.array(part) for part in (centers, spreads, reaches))
-        return cls(names, tuple(kinds), *parts, np.array(owners, np.intp))
+        return cls(
+            names,
+            tuple(kinds),
+            np.array(centers),
+            np.array(spreads),
+            np.array(reaches),
+            np.array(owners, np.intp),
+        )
 
     def __call__(self, graphs: Sequence[Graph], among: Sequence[str]) -> list[str]:
         """The likeliest of some groups for each graph, or `""` if it is like none of them."""
@@ -107,11 +113,12 @@ class Familiarity:
         cls, tensors: Mapping[str, Array], names: Sequence[str], kinds: Sequence[str]
     ) -> Familiarity:
         """What `tensors` stored."""
-        parts = [
+        centers, spreads, reaches = (
             np.asarray(tensors[name], np.float64) for name in ("centers", "spreads", "reaches")
-        ]
+        )
         owners = np.asarray(tensors["owners"]).astype(np.intp)
-        return cls([str(name) for name in names], tuple(kinds), *parts, owners)
+        known = [str(name) for name in names]
+        return cls(known, tuple(kinds), centers, spreads, reaches, owners)
 
 
 def _clusters(rows: Array) -> list[Array]:

@@ -364,7 +364,12 @@ class NetworkLatency:
 
     @torch.inference_mode()
     def explain(
-        self, graph: Graph, hardware: Hardware, batch_size: int = 1, runtime: str | None = None
+        self,
+        graph: Graph,
+        hardware: Hardware,
+        batch_size: int = 1,
+        runtime: str | None = None,
+        mean: float | None = None,
     ) -> tuple[Array, float]:
         """How the predicted latency is made up.
 
@@ -373,6 +378,7 @@ class NetworkLatency:
             hardware: The device.
             batch_size: Images a forward pass.
             runtime: How it is run, see `setting`.
+            mean: The predicted mean in ms, if it is known already.
 
         Returns:
             Time of each node in ms, shape `(nodes,)`, and the time of no node; together they are
@@ -385,7 +391,8 @@ class NetworkLatency:
         times = [model.node_times(batch, described, places) for model in models]
         nodes = torch.stack([t for t, _ in times]).mean(0)[:, 0].double().numpy()
         rest = float(torch.stack([o for _, o in times]).mean())
-        mean = float(self.predict([graph], hardware, batch_size, runtime).mean[0, 0])
+        if mean is None:
+            mean = float(self.predict([graph], hardware, batch_size, runtime).mean[0, 0])
         scale = mean / (nodes.sum() + rest)
         return nodes * scale, rest * scale
 

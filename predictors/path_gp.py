@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.predictors.cell_features import OneHot, Paths
+from nasplug.predictors.cell_features import Matrix, OneHot, Paths
 from nasplug.predictors.checkpoint import Checkpoint, save_checkpoint
 from nasplug.predictors.classical import ClassicalPredictor, Held, sklearn
 from nasplug.predictors.prediction import NotFittedError
@@ -43,8 +43,9 @@ class PathGP(ClassicalPredictor):
         targets: Sequence[str] = ("accuracy",),
         features: str = "paths",
         seed: int = 0,
+        nodes: int = 0,
     ) -> None:
-        super().__init__(kind, targets, features, seed)
+        super().__init__(kind, targets, features, seed, nodes)
 
     @property
     def parameters(self) -> int | None:
@@ -75,7 +76,7 @@ class PathGP(ClassicalPredictor):
         if self._encode is None:
             raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
         paths = self._encode if isinstance(self._encode, Paths) else None
-        one_hot = self._encode.one_hot if isinstance(self._encode, Paths) else self._encode
+        one_hot = self._encode if isinstance(self._encode, OneHot) else self._encode.one_hot
         tensors = {
             "x": self._models[0].X_train_,
             "scores": np.stack(
@@ -88,7 +89,12 @@ class PathGP(ClassicalPredictor):
         }
         card = {
             "predictor": self.name,
-            "config": {"targets": self.targets, "features": self.features, "seed": self.seed},
+            "config": {
+                "targets": self.targets,
+                "features": self.features,
+                "seed": self.seed,
+                "nodes": self.nodes,
+            },
             "vocabulary": one_hot.vocabulary,
             "nodes": one_hot.nodes,
             "sequences": paths.sequences if paths else [],
@@ -108,7 +114,7 @@ class PathGP(ClassicalPredictor):
         try:
             predictor = cls(**card["config"])
             one_hot = OneHot(tuple(card["vocabulary"]), int(card["nodes"]))
-            predictor._encode = one_hot
+            predictor._encode = Matrix(one_hot) if predictor.features == "matrix" else one_hot
             if predictor.features == "paths":
                 sequences = tuple(tuple(sequence) for sequence in card["sequences"])
                 predictor._encode = Paths(one_hot, sequences, tuple(card["scale"]))

@@ -21,6 +21,7 @@ GROUP = "nasplug.predictors"
 _KINDS = {
     "accuracy": "nasplug.predictors.accuracy:AccuracyPredictor",
     "accuracy-gp": "nasplug.predictors.accuracy_gp:AccuracyGP",
+    "cell-gp": "nasplug.predictors.cell_gp:CellGP",
     "latency": "nasplug.predictors.latency:LatencyPredictor",
     "latency-gp": "nasplug.predictors.latency_gp:LatencyGP",
     "network-latency": "nasplug.predictors.network_latency:NetworkLatency",

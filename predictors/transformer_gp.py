@@ -10,7 +10,7 @@ are fine-tuned on them too, and the prediction is the mean of both.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.calibration import LEVELS, Calibration
+from nasplug.predictors.cell_blocks import cell_blocks
 from nasplug.predictors.checkpoint import Checkpoint, config_fields, load_weights, save_checkpoint
 from nasplug.predictors.ensemble import ensemble_scores, member_tensors, unique_graphs
 from nasplug.predictors.features import vocabulary_of
@@ -41,6 +42,7 @@ from nasplug.predictors.transformer_gp_config import (
     kernel_terms,
 )
 from nasplug.search_spaces import Graph, InputError
+from nasplug.search_spaces.cell_arrays import CellArrays
 from nasplug.search_spaces.simplify import simplify
 
 __all__ = ["TransformerGP", "TransformerGPConfig", "transformer_gp"]
@@ -305,6 +307,7 @@ class TransformerGP:
             "config": asdict(self.config),
             "vocabulary": self._vocabulary,
             "mapped": self._mapped,
+            "kernel": self.config.kernel,
             "networks": len(self._networks),
         }
         if self.encoder is not None:
@@ -329,6 +332,9 @@ class TransformerGP:
                 inner = Checkpoint(checkpoint.section("source"), card["source"])
                 source = cls.from_checkpoint(inner, backend)
             config = TransformerGPConfig(**config_fields(card["config"]))
+            if config.kernel == "auto" and encoder is None and "kernel" not in card:
+                # What it was before there was another one.
+                config = replace(config, kernel="paths")
             predictor = cls(config, encoder, backend, source)
             predictor._vocabulary = tuple(card["vocabulary"])
             predictor._mapped = bool(card["mapped"])
@@ -378,6 +384,17 @@ class TransformerGP:
             if "summary_scales" not in self._rows:
                 self._rows["summary_scales"] = np.maximum(found.std(0), 1e-9)
             blocks["summaries"] = found / self._rows["summary_scales"]
+        if {"ends", "pairs"} & set(names):
+            ends = ("input", "output")
+            types = [op for op in self._vocabulary if op not in ends]
+            found_all = cell_blocks(CellArrays.of(graphs, types))
+            for name in ("ends", "pairs"):
+                key = f"{name}_scales"
+                if key not in self._rows:
+                    spread = found_all[name].std(0)
+                    # What no training graph varies tells nothing of how far others are.
+                    self._rows[key] = np.where(spread > 1e-9, spread, 1.0)
+                blocks[name] = found_all[name] / self._rows[key]
         if "paths" in names:
             blocks["paths"] = count_matrix(path_counts(graphs), self._columns)  # type: ignore[arg-type]
         if {"embedding", "responses"} & set(names):

@@ -5,6 +5,7 @@ This package needs numpy alone; it knows nothing of torch, of DGL or of studies.
 
 from __future__ import annotations
 
+from nasplug.search_spaces.coded_space import CodedSpace
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import ATTRIBUTES, Graph
 from nasplug.search_spaces.space import Architecture, FiniteSpace, SearchSpace, names, space
@@ -12,6 +13,7 @@ from nasplug.search_spaces.space import Architecture, FiniteSpace, SearchSpace, 
 __all__ = [
     "ATTRIBUTES",
     "Architecture",
+    "CodedSpace",
     "FiniteSpace",
     "Graph",
     "InputError",

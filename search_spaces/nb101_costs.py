@@ -90,10 +90,13 @@ def node_rows(bits: int, vertices: int) -> Array:
     for (channels_in, channels_out, side), times in Counter(stacks()).items():
         widths = vertex_channels(cell, channels_in, channels_out)
         for v in range(1, vertices):
-            joining = _joining(cell, v, widths, side)
-            for k, op in enumerate(OPS):
-                own = Cost() if v == last else _operation(op, widths[v], side)
-                costs[v][k] += (joining + own) * times
+            fed = [a for a in range(1, v) if cell.has(a, v)]
+            cut = 0 if v == last else sum(widths[a] != widths[v] for a in fed)
+            charged = _vertex_costs(
+                channels_in, widths[v], side, times, len(fed), cut, cell.has(0, v), v == last
+            )
+            for k, cost in enumerate(charged):
+                costs[v][k] += cost
     stem, tail = _ends()
     costs[0] = [stem] * len(OPS)
     costs[last] = [cost + tail for cost in costs[last]]
@@ -131,21 +134,34 @@ def _operation(op: str, channels: int, side: int) -> Cost:
     return _conv_norm_relu(channels, channels, KERNELS[op], side)
 
 
-def _joining(cell: Cell, v: int, widths: list[int], side: int) -> Cost:
-    """What brings the inputs of a vertex together: projection, cutting, adding or joining."""
-    sources = [a for a in range(1, v) if cell.has(a, v)]
-    total = Cost()
-    if cell.has(0, v):
-        total += _conv_norm_relu(widths[0], widths[v], 1, side)
-    if v == cell.vertices - 1:
-        if len(sources) > 1:
-            total += elementwise(widths[v], side)
-        adds = int(cell.has(0, v) and bool(sources))
+@cache
+def _vertex_costs(
+    channels_in: int,
+    channels: int,
+    side: int,
+    times: int,
+    sources: int,
+    cut: int,
+    reads_input: bool,
+    is_output: bool,
+) -> tuple[Cost, ...]:
+    """Costs of a vertex that occurs some times, with each operation.
+
+    To its operation comes what brings its inputs together: projection, cutting, adding or joining.
+    """
+    joining = Cost()
+    if reads_input:
+        joining += _conv_norm_relu(channels_in, channels, 1, side)
+    if is_output:
+        if sources > 1:
+            joining += elementwise(channels, side)
+        adds = int(reads_input and sources > 0)
     else:
-        cut = sum(widths[a] != widths[v] for a in sources)
-        total += elementwise(widths[v], side) * cut
-        adds = len(sources) + cell.has(0, v) - 1
-    return total + elementwise(widths[v], side, inputs=2) * adds
+        joining += elementwise(channels, side) * cut
+        adds = sources + reads_input - 1
+    joining += elementwise(channels, side, inputs=2) * adds
+    own = [Cost() if is_output else _operation(op, channels, side) for op in OPS]
+    return tuple([(joining + cost) * times for cost in own])
 
 
 def _ends() -> tuple[Cost, Cost]:

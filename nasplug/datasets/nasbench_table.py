@@ -6,7 +6,7 @@ import binascii
 import re
 import sys
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +20,10 @@ from nasplug.datasets.download import cache_dir, is_lfs_pointer, sha256_of
 from nasplug.datasets.layout import shown
 from nasplug.datasets.nasbench_metrics import metrics_class
 from nasplug.datasets.nasbench_records import (
+    PLAIN_SIZE,
     bits_of,
     labels_of,
-    plain_run,
+    plain_runs,
     split_record,
     what_is_wrong,
 )
@@ -44,12 +45,14 @@ ENERGY = ("halfway_energy", "final_energy")
 
 _COLUMNS = (*METRICS, *ENERGY)
 _ACCURACIES = [k for k, name in enumerate(METRICS) if name.endswith("accuracy")]
-# Runs that are checked and packed at once.
-_CHUNK = 65_536
+# Runs that are decoded, checked and packed at once.
+_CHUNK = 16_384
 # Cells whose hash is computed again, to tell a benchmark with other operations or another hash.
 _HASHED = 100
 _HASH = re.compile(r"[0-9a-f]{32}")
 _HASH_BYTES = 16
+# A record begins with a bracket, a quote, and the hash.
+_START = 2 + 2 * _HASH_BYTES
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +93,11 @@ class NasbenchTable:
         return range(int(self.starts[at]), int(self.starts[at + 1]))
 
 
-def cached_table(path: Path, progress: bool | None = None) -> NasbenchTable:
+def cached_table(
+    path: Path,
+    progress: bool | None = None,
+    check: Callable[[NasbenchTable], None] | None = None,
+) -> NasbenchTable:
     """The table of a file: from the cache, or else read and kept there.
 
     The copy belongs to the file's content (its SHA-256), wherever the file lies.
@@ -98,6 +105,7 @@ def cached_table(path: Path, progress: bool | None = None) -> NasbenchTable:
     Args:
         path: A file of the family.
         progress: Whether to draw a progress bar on stderr; None draws it on a terminal only.
+        check: Called with the table; what it refuses by an error is not kept.
 
     Raises:
         InputError: As `read_file`.
@@ -108,10 +116,12 @@ def cached_table(path: Path, progress: bool | None = None) -> NasbenchTable:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
     copy = cache_dir() / "tables" / f"nasbench-{digest[:16]}.npz"
-    table = _read_copy(copy, digest)
-    if table is not None:
-        return table
-    table = read_file(path, progress)
+    kept = _read_copy(copy, digest)
+    table = read_file(path, progress) if kept is None else kept
+    if check is not None:
+        check(table)
+    if kept is not None:
+        return kept
     try:
         _write_copy(copy, table, digest)
     except OSError as error:
@@ -166,33 +176,67 @@ class _Reading:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.metrics = metrics_class()()
-        self.place: dict[str, int] = {}
+        # How a record of a cell begins to its place, and what follows until the comma to epochs;
+        # and what the cell's records have between the epochs and the metrics, in short.
+        self.place: dict[bytes, int] = {}
+        self.written: dict[bytes, int] = {}
+        self.between = array("q")
         self.codes = array("L")
         self.params = array("q")
         # One item a run.
         self.cell_of = array("i")
         self.epochs = array("i")
-        self.values = array("d")
+        # Records whose metrics are not decoded yet: where those start, and what it reads of them.
+        self.payloads: list[bytes] = []
+        self.texts: list[bytes] = []
         self.chunks: list[list[NDArray[np.floating[Any]]]] = []
 
     def add(self, payload: bytes) -> None:
         """Take in one record."""
-        try:
-            module, epochs, adjacency, operations, text = split_record(payload)
-            raw = binascii.a2b_base64(text)
-            place = self.place.get(module)
-            if place is None:
-                place = self._new(module, adjacency, operations, raw)
+        # A record like one of the same cell before, as most are: only its metrics are new.
+        start = payload.rfind(b'"', 0, -2) + 1
+        comma = payload.find(b",", 36)
+        place = self.place.get(payload[:_START])
+        epochs = self.written.get(payload[_START:comma])
+        if (
+            place is not None
+            and epochs is not None
+            and self.between[place] == hash(payload[comma:start])
+            and payload.endswith(b'"]')
+        ):
             self.cell_of.append(place)
             self.epochs.append(epochs)
-            self.values.extend(plain_run(raw) or self._decoded(raw))
+        else:
+            self._other(payload, payload[_START:comma], hash(payload[comma:start]))
+        self.payloads.append(payload)
+        self.texts.append(payload[start : start + PLAIN_SIZE])
+        if len(self.payloads) >= _CHUNK:
+            self._pack()
+
+    def _other(self, payload: bytes, number: bytes, between: int) -> None:
+        """Take in a record of a new cell, or of another form."""
+        try:
+            module, epochs, adjacency, operations, text = split_record(payload)
+            place = self.place.get(_key(module))
+            if place is None:
+                place = self._new(module, adjacency, operations, binascii.a2b_base64(text))
+                self.between.append(between)
+            self.cell_of.append(place)
+            self.epochs.append(epochs)
+            if number == b'", %d' % epochs:
+                self.written[number] = epochs
         except InputError:
             raise
         # Foreign content fails in JSON, in base64, in protobuf, or on its types.
         except Exception as error:
             raise self.foreign(len(self.epochs) + 1, what_is_wrong(payload, error)) from error
-        if len(self.values) == _CHUNK * len(_COLUMNS):
-            self._pack()
+
+    def _slowly(self, number: int, payload: bytes) -> tuple[float, ...]:
+        """Numbers of a run, in the order of `_COLUMNS`, from any record of the family."""
+        try:
+            return self._decoded(binascii.a2b_base64(split_record(payload)[-1]))
+        except Exception as error:
+            raise self.foreign(number, what_is_wrong(payload, error)) from error
 
     def _decoded(self, raw: bytes) -> tuple[float, ...]:
         """Numbers of a run, in the order of `_COLUMNS`, from any message of the family."""
@@ -219,18 +263,23 @@ class _Reading:
         self.metrics.ParseFromString(raw)
         if self.metrics.trainable_parameters < 1:
             raise self.foreign(number, "it has no trainable parameters")
-        place = self.place[module] = len(self.place)
+        place = self.place[_key(module)] = len(self.place)
         self.codes.append(cell.code)
         self.params.append(self.metrics.trainable_parameters)
         return place
 
     def _pack(self) -> None:
-        """Check the runs that were read last, and keep them in fewer bytes."""
-        values = np.frombuffer(self.values, np.float64).reshape(-1, len(_COLUMNS))
+        """Decode and check the runs that were read last, and keep them in fewer bytes."""
+        first = len(self.epochs) - len(self.payloads)
+        plain, is_plain = plain_runs(self.texts)
+        values = np.zeros((len(plain), len(_COLUMNS)))
+        values[:, : plain.shape[1]] = plain
+        for row in np.flatnonzero(~is_plain).tolist():
+            values[row] = self._slowly(first + row + 1, self.payloads[row])
+        self.payloads, self.texts = [], []
         good = np.isfinite(values).all(axis=1) & (values >= 0).all(axis=1)
         good &= (values[:, _ACCURACIES] <= 1).all(axis=1)
         good &= values[:, METRICS.index("final_training_time")] > 0
-        first = len(self.epochs) - len(values)
         good &= np.frombuffer(self.epochs, np.int32)[first:] > 0
         if not good.all():
             row = int(np.argmin(good))
@@ -240,12 +289,10 @@ class _Reading:
                 f"after {self.epochs[first + row]} epochs it has seconds and accuracies {listed}",
             )
         self.chunks.append([_narrow(column) for column in values.T])
-        # The old buffer may be looked at still.
-        self.values = array("d")
 
     def table(self) -> NasbenchTable:
         """The table of all that was read."""
-        if self.values:
+        if self.payloads:
             self._pack()
         if not self.chunks:
             raise InputError(f"{self.path} holds no record; fetch it again")
@@ -262,7 +309,7 @@ class _Reading:
             # A view would keep the whole column.
             for chunk in self.chunks:
                 chunk[k] = np.empty(0)
-        content = bytes.fromhex("".join(self.place))
+        content = bytes.fromhex(b"".join(key[2:] for key in self.place).decode())
         return NasbenchTable(
             np.frombuffer(content, np.uint8).reshape(-1, _HASH_BYTES),
             np.array(self.codes, np.uint32),
@@ -278,6 +325,11 @@ class _Reading:
             f"record {number:,} of {self.path} is not laid out like those of NAS-Bench-101: {why}; "
             "name nasbench_only108.tfrecord, nasbench_full.tfrecord or a file of EC-NAS"
         )
+
+
+def _key(module: str) -> bytes:
+    """How a record of a cell begins."""
+    return f'["{module}'.encode()
 
 
 def _narrow(column: NDArray[np.float64]) -> NDArray[np.floating[Any]]:

@@ -47,7 +47,7 @@ def read_records(path: Path) -> Iterator[bytes]:
     """
     try:
         size = path.stat().st_size
-        with open(path, "rb", buffering=_BUFFER) as stream:
+        with open(path, "rb", buffering=0) as stream:
             yield from _records(path, stream.read, size)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
@@ -56,26 +56,44 @@ def read_records(path: Path) -> Iterator[bytes]:
 def _records(path: Path, read: Callable[[int], bytes], size: int) -> Iterator[bytes]:
     from google_crc32c import value as crc32c
 
-    number, place = 0, 0
-    while head := read(_HEAD.size):
+    # `place` is where the buffer begins in the file, `at` where the next record does in the buffer.
+    number, place, at, buffer = 0, 0, 0, b""
+    head_size, crc_size, crc_of = _HEAD.size, _CRC.size, _CRC.unpack_from
+    while True:
+        if len(buffer) - at < head_size:
+            buffer, place, at = buffer[at:] + read(_BUFFER), place + at, 0
+            if not buffer:
+                return
         number += 1
+        head = buffer[at : at + head_size]
+        if len(head) < head_size:
+            raise _cut_off(path, number, place + at)
         length = int.from_bytes(head[:8], "little")
-        if len(head) < _HEAD.size:
-            raise _cut_off(path, number, place)
         if head != _head(length):
             if number == 1:
                 raise InputError(
                     f"{path} is no TFRecord file, or its record 1 is damaged: the checksum of the "
                     "record's length is wrong; name the file that you downloaded, or fetch it again"
                 )
-            raise _damaged(path, number, place, "its length")
-        if place + _HEAD.size + length + _CRC.size > size:
-            raise _cut_off(path, number, place)
-        body = read(length + _CRC.size)
-        payload = body[:length]
-        if _CRC.unpack_from(body, length)[0] != _masked(crc32c(payload)):
-            raise _damaged(path, number, place, "its content")
-        place += _HEAD.size + length + _CRC.size
+            raise _damaged(path, number, place + at, "its length")
+        start = at + head_size
+        end = start + length
+        if place + end + crc_size > size:
+            raise _cut_off(path, number, place + at)
+        while end + crc_size > len(buffer):
+            more = read(max(_BUFFER, end + crc_size - len(buffer)))
+            if not more:
+                raise _cut_off(path, number, place + at)
+            buffer, place, start, end, at = buffer[at:] + more, place + at, start - at, end - at, 0
+        payload = buffer[start:end]
+        crc = crc32c(payload)
+        # As `_masked`, of which a call would take as long as the checksum.
+        if (
+            crc_of(buffer, end)[0]
+            != (((crc >> 15 | crc << 17) & 0xFFFFFFFF) + 0xA282EAD8) & 0xFFFFFFFF
+        ):
+            raise _damaged(path, number, place + at, "its content")
+        at = end + crc_size
         yield payload
 
 

@@ -39,7 +39,7 @@ def test_the_graph_of_a_cell_is_refused(predictor: ArchitecturePredictor) -> Non
 
 def test_the_package_has_a_latency_for_cells() -> None:
     found = predictors_for(NB, True, (), all_needed=False)
-    assert list(found) == ["latency"]
+    assert list(found) == ["accuracy", "latency"]
     assert (found["latency"].name, found["latency"].space) == ("network-latency", NB)
     with pytest.raises(InputError, match="'network-latency' is for space"):
         load_predictor("network-latency").for_space(space("nb201"))
@@ -56,8 +56,9 @@ def test_what_a_calibration_draws_is_networks(predictor: ArchitecturePredictor) 
     assert not expands(ArchitecturePredictor("cells", NB, cells), NB)
 
 
+@pytest.mark.slow
 def test_a_search_scores_the_networks_of_cells(predictor: ArchitecturePredictor) -> None:
-    given = {"n_trials": 3, "pool_size": 20, "storage": "memory"}
+    given = {"n_trials": 3, "storage": "memory"}
     result = search(NB, "RTX 3090", predictors=[predictor], **given)  # type: ignore[arg-type]
     for row in result.pareto:
         network = NB.to_network(NB.parse(row["arch"]))

@@ -18,6 +18,7 @@ def test_what_the_package_has():
     assert names() == [
         "accel-accuracy",
         "macro-accuracy",
+        "nb101-accuracy",
         "nb201-accuracy",
         "nb201-latency",
         "network-latency",

@@ -9,7 +9,8 @@ from scipy.stats import kendalltau
 
 from nasplug import InputError, datasets, load_predictor
 from nasplug.predictors import NotFittedError, Predictor
-from nasplug.predictors.cell_features import OneHot, Paths
+from nasplug.predictors.cell_features import Matrix, OneHot, Paths
+from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.classical import GradientBoosting, RandomForest
 from nasplug.predictors.normal_scores import normal_scores
 from nasplug.predictors.path_gp import PathGP
@@ -104,6 +105,20 @@ def test_graphs_of_different_sizes_are_padded(accuracy):
     longer = Graph.build((*GRAPHS[0].ops, "output"), [*GRAPHS[0].edges, (7, 8)])
     with pytest.raises(InputError, match="a graph has 9 nodes.*at most 8"):
         predictor.predict([longer])
+    for features in ("one-hot", "matrix", "paths"):
+        roomy = RandomForest(trees=50, features=features, nodes=9)
+        roomy.fit(mixed, accuracy[:60, 0])
+        assert np.isfinite(roomy.predict([longer]).mean).all()
+
+
+def test_a_process_over_the_matrix_is_stored_too(accuracy, tmp_path):
+    predictor = PathGP(features="matrix", nodes=9)
+    predictor.fit(GRAPHS[:40], accuracy[:40, 0])
+    predictor.save(tmp_path / "own")
+    loaded = PathGP.from_checkpoint(load_checkpoint(tmp_path / "own"))
+    np.testing.assert_allclose(
+        loaded.predict(GRAPHS[40:60]).mean, predictor.predict(GRAPHS[40:60]).mean, rtol=1e-6
+    )
 
 
 def test_a_stored_process_says_the_same(fitted, tmp_path):
@@ -137,7 +152,7 @@ def test_bad_input(fitted, accuracy, monkeypatch):
         PathGP().save("nowhere")
     for options, words in (
         ({"kind": "latency"}, "path-gp predicts accuracy, not 'latency'"),
-        ({"features": "words"}, "unknown features 'words'; there are one-hot, paths"),
+        ({"features": "words"}, "unknown features 'words'; there are one-hot, matrix, paths"),
         ({"targets": ()}, "at least one target"),
     ):
         with pytest.raises(InputError, match=words):
@@ -162,3 +177,11 @@ def test_one_hot_places_each_operation():
     graph = Graph(("input", "conv", "output"), ((0, 1), (1, 2)))
     code = OneHot(("conv", "input", "output"), 4)([graph]).reshape(4, 3)
     assert code.tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 0]]
+
+
+def test_matrix_places_each_edge_and_the_output_last():
+    graph = Graph(("input", "conv", "output"), ((0, 1), (0, 2), (1, 2)))
+    code = Matrix(OneHot(("conv", "input", "output"), 4))([graph])[0]
+    assert code[:12].tolist() == OneHot(("conv", "input", "output"), 4)([graph])[0].tolist()
+    # pairs 01 02 03 12 13 23 of four places; the third node is the last one
+    assert code[12:].tolist() == [1, 0, 1, 0, 1, 0]

@@ -38,7 +38,7 @@ def install(tmp_path, monkeypatch):
 
 def test_what_is_installed():
     own = {"nasplug", "nnformer", "narformer-v2", "nnlp", "ledgformer"}
-    own |= {"random-forest", "gradient-boosting", "path-gp"}
+    own |= {"random-forest", "gradient-boosting", "path-gp", "cell-gp"}
     assert own <= set(predictors.names())
     for name in own:
         made = predictors.create(name, targets=("cifar10", "cifar100"))

@@ -1,5 +1,7 @@
 """nasplug's own accuracy predictor and its pretraining, small, on real cells and labels."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -123,6 +125,29 @@ def test_several_targets_and_a_round_trip(encoder, labels, tmp_path):
     np.testing.assert_allclose(before.mean, after.mean, atol=1e-6)
     np.testing.assert_allclose(before.upper, after.upper, atol=1e-6)
     assert again.predict([]).mean.shape == (0, 2)
+
+
+def test_without_an_encoder_it_reads_cells_and_an_older_checkpoint_paths(labels, tmp_path):
+    predictor = TransformerGP()
+    predictor.fit(GRAPHS[:60], labels[:60, 0])
+    assert predictor._process.names == ("ends", "pairs", "paths", "summaries")
+    predictor.save(tmp_path / "new")
+    again = TransformerGP.from_checkpoint(load_checkpoint(tmp_path / "new"))
+    one, two = (p.predict(GRAPHS[60:120]).upper for p in (predictor, again))
+    np.testing.assert_allclose(one, two, atol=1e-9)
+    older = transformer_gp(kernel="paths")
+    older.fit(GRAPHS[:60], labels[:60, 0])
+    older.save(tmp_path / "old")
+    file = tmp_path / "old.json"
+    card = json.loads(file.read_text())
+    # As it was written while there was no other kernel without an encoder.
+    del card["kernel"]
+    card["config"]["kernel"] = "auto"
+    file.write_text(json.dumps(card))
+    loaded = TransformerGP.from_checkpoint(load_checkpoint(tmp_path / "old"))
+    assert loaded._process.names == ("paths", "summaries")
+    one, two = (p.predict(GRAPHS[60:120]).mean for p in (older, loaded))
+    np.testing.assert_allclose(one, two, atol=1e-9)
 
 
 def test_seeds_repeat(encoder, labels):

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasplug.datasets import NASBench
-from nasplug.datasets.nasbench_records import plain_run
+from nasplug.datasets.nasbench_records import PLAIN_SIZE, plain_runs
 from nasplug.datasets.nasbench_table import METRICS, _Reading, cached_table, read_file
 from nasplug.datasets.tfrecord import frame, read_records
 from nasplug.search_spaces.errors import InputError
@@ -309,15 +309,37 @@ numbers = st.floats(0, 5000)
 def test_shortcut_reads_nothing_else(rows: list[list[float]], data: st.DataObject) -> None:
     reading = _Reading(Path("x"))
     raw = b"".join(files.evaluation(row, None) for row in rows) + b"\x10\x07\x19" + bytes(8)
-    assert plain_run(raw) == reading._decoded(raw) == (*rows[1][1:], *rows[2][1:], 0, 0)
-    # Another bit half-way or at the end is a number's, or leaves the message to protobuf.
+    found, is_plain = plain_runs([written(raw)])
+    assert is_plain.tolist() == [True]
+    assert (*found[0], 0, 0) == reading._decoded(raw) == (*rows[1][1:], *rows[2][1:], 0, 0)
+    # Another bit is a number's, or leaves the message to protobuf; its neighbours stay as they are.
     changed = bytearray(raw)
-    place = data.draw(st.integers(47, 140))
+    place = data.draw(st.integers(0, 140))
     changed[place] ^= 1 << data.draw(st.integers(0, 7))
-    found = plain_run(bytes(changed))
-    if found is not None:
-        numbers_again = np.array(reading._decoded(bytes(changed)))
-        assert np.array_equal(found, numbers_again, equal_nan=True)
+    found, is_plain = plain_runs([written(raw), written(bytes(changed)), written(raw)])
+    assert is_plain[[0, 2]].all()
+    assert np.array_equal(found[0], found[2])
+    if is_plain[1]:
+        numbers_again = np.array(reading._decoded(bytes(changed)))[:8]
+        assert np.array_equal(found[1], numbers_again, equal_nan=True)
+
+
+def written(raw: bytes) -> bytes:
+    """The start of a message as it stands in a record."""
+    import base64
+
+    return base64.encodebytes(raw).replace(b"\n", b"\\n")[:PLAIN_SIZE]
+
+
+@pytest.mark.parametrize("place", [0, 5, 75, 76, 77, 78, 153, 154, 155, 156, 190])
+def test_what_is_no_base64_is_left_to_protobuf(place: int) -> None:
+    rows = [[0.5, 10.0 + k, 0.25, 0.5, 0.75] for k in range(3)]
+    raw = b"".join(files.evaluation(row, None) for row in rows) + b"\x10\x07\x19" + bytes(8)
+    text = bytearray(written(raw))
+    text[place] = ord("=")
+    found, is_plain = plain_runs([written(raw), bytes(text), written(raw)])
+    assert is_plain.tolist() == [True, False, True]
+    assert np.array_equal(found[0], found[2])
 
 
 def test_other_json_of_the_same_content(tmp_path: Path, kept: Path) -> None:

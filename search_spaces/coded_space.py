@@ -1,0 +1,55 @@
+"""Finite spaces whose members are numbers: hundreds of thousands are worked on as arrays."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.search_spaces.space import Architecture, FiniteSpace
+
+__all__ = ["CodedSpace"]
+
+
+class CodedSpace(FiniteSpace):
+    """A finite space that tells of all its members at once, without an object of each.
+
+    Every member has one code and an `arch_id` of its own, and its output depends on its input. A
+    search scores all members of such a space by arrays, and makes an `Architecture` of those alone
+    that it tries or shows.
+    """
+
+    @property
+    @abstractmethod
+    def codes(self) -> NDArray[np.uint32]:
+        """Code of every member in the space's order, ascending; shape `(members,)`."""
+
+    @abstractmethod
+    def __getitem__(self, index: int) -> Architecture:
+        """The member at a position of the space's order."""
+
+    @abstractmethod
+    def totals(self, codes: NDArray[np.uint32] | None = None) -> dict[str, NDArray[np.float64]]:
+        """`"flops"`, `"params"` and `"bytes"`, as `Graph.total` gives them.
+
+        Args:
+            codes: Of members, shape `(n,)`; those of all members if left out.
+
+        Returns:
+            Arrays of shape `(n,)`.
+        """
+
+    @abstractmethod
+    def counts(self, codes: NDArray[np.uint32] | None = None) -> NDArray[np.uint8]:
+        """How often each small piece occurs in each member, in columns that are always the same.
+
+        What a network costs, and how it is built, is nearly a sum over such pieces: fast models
+        read these columns.
+
+        Args:
+            codes: As in `totals`.
+
+        Returns:
+            Shape `(n, pieces)`.
+        """
