@@ -103,7 +103,7 @@ def _ours(*, knows_device: bool = False, **options: Any) -> Sampler:
     def sampler(task: Task, seed: int, trials: int) -> Trials:
         # Where latencies are measured, cells of equal function are not equal.
         given: dict[str, Any] = {
-            "equivalents": "once" if task.device is None else "apart",
+            "equivalents": "apart" if task.apart else "once",
             "probability": LEARNED,
             "warn_independent_sampling": False,
         }

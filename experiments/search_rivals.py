@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 from scipy.special import ndtr
 from scipy.stats import norm, rankdata
-from search_tasks import Task
+from search_tasks import Measured, Task, architectures
 
 from nasplug.acquisition import (
     expected_hypervolume_improvement,
@@ -26,6 +26,7 @@ from nasplug.acquisition import (
 )
 from nasplug.objectives import suggest
 from nasplug.predictors.cell_features import Paths
+from nasplug.search_spaces import FiniteSpace
 
 Array = NDArray[np.float64]
 Trials = Iterator[int]
@@ -41,11 +42,23 @@ def in_study(task: Task, sampler: optuna.samplers.BaseSampler, trials: int) -> T
     """The trials of an Optuna study."""
     study = optuna.create_study(directions=list(task.directions), sampler=sampler)
     distributions = task.space.distributions()
+    tried: set[int] = set()
     for _ in range(trials):
         trial = study.ask()
-        row = task.space.index(task.space.from_params(suggest(trial, distributions)))
+        params = suggest(trial, distributions)
+        arch = task.space.from_params(params)
+        if isinstance(task.space, Measured):
+            arch = task.space.nearest(params, tried)
+            # The study is to know what was measured.
+            for name, value in task.space.to_params(arch).items():
+                given = distributions[name]
+                study._storage.set_trial_param(
+                    trial._trial_id, name, given.to_internal_repr(value), given
+                )
+        row = task.space.index(arch)
+        tried.add(row)
         if task.violation is not None:
-            trial.set_constraint("latency_ms", float(task.violation[row]))
+            trial.set_constraint(task.limited, float(task.violation[row]))
         study.tell(trial, task.values[row].tolist())
         yield row
 
@@ -60,7 +73,7 @@ def regularized_evolution(task: Task, seed: int, trials: int) -> Trials:
     Under a limit a feasible one wins, then the better one, then the one that misses by less.
     """
     rng = np.random.default_rng(seed)
-    archs, place = task.archs(), _places(task.space.name)
+    archs, place = task.archs(), _places(task.space)
     losses = task.losses[:, 0]
     missed = np.zeros(len(archs)) if task.violation is None else np.maximum(task.violation, 0)
     alive: list[int] = []
@@ -77,34 +90,23 @@ def regularized_evolution(task: Task, seed: int, trials: int) -> Trials:
 
 
 @cache
-def _places(name: str) -> dict[str, int]:
-    from search_tasks import _archs
-
-    return {arch.text: k for k, arch in enumerate(_archs(name))}
+def _places(own: FiniteSpace) -> dict[str, int]:
+    return {arch.text: k for k, arch in enumerate(architectures(own))}
 
 
 @cache
-def _one_hot(name: str) -> Array:
-    from search_tasks import _archs
-
-    from nasplug.search_spaces import space
-
-    found = space(name)
-    choices = {n: tuple(d.choices) for n, d in found.distributions().items()}  # type: ignore[attr-defined]
-    rows = [found.to_params(arch) for arch in _archs(name)]
+def _one_hot(own: FiniteSpace) -> Array:
+    rows = [own.to_params(arch) for arch in architectures(own)]
+    choices = {name: sorted({row[name] for row in rows}) for name in own.distributions()}
     return np.array([[float(row[n] == c) for n in choices for c in choices[n]] for row in rows])
 
 
 @cache
-def _path_features(name: str) -> Array:
-    from search_tasks import _archs
-
-    from nasplug.search_spaces import space
-
-    if name != "nb201":
+def _path_features(own: FiniteSpace) -> Array:
+    if own.name != "nb201":
         # The paths are those of cells; other networks are what their choices are.
-        return _one_hot(name) * 0.7
-    graphs = space(name).to_graphs(_archs(name))
+        return _one_hot(own) * 0.7
+    graphs = own.to_graphs(architectures(own))
     return Paths.of(graphs)(graphs)
 
 
@@ -118,7 +120,7 @@ def random_forest(task: Task, seed: int, trials: int) -> Trials:
     from sklearn.ensemble import RandomForestRegressor
 
     rng = np.random.default_rng(seed)
-    x, losses = _one_hot(task.space.name), task.losses
+    x, losses = _one_hot(task.space), task.losses
     is_multi = losses.shape[1] > 1
     rows = list(rng.choice(len(x), 20 if is_multi else RANDOM_CELLS, replace=False))[:trials]
     yield from map(int, rows)
@@ -155,7 +157,10 @@ def path_process(task: Task, seed: int, trials: int) -> Trials:
     limit: times the probability of meeting it, cells below one half last.
     """
     rng = np.random.default_rng(seed)
-    x = _path_features(task.space.name)
+    x = _path_features(task.space)
+    # All of the same rows: their distances are not worth sharing.
+    value_processes = [_Process(x) for _ in task.directions]
+    limit_process = _Process(x)
     rows = list(rng.choice(len(x), RANDOM_CELLS, replace=False))[:trials]
     yield from map(int, rows)
     while len(rows) < trials:
@@ -168,7 +173,7 @@ def path_process(task: Task, seed: int, trials: int) -> Trials:
                 if direction == "minimize"
                 else _scores(losses[:, k])
             )
-            m, v = _process(x, done, y)
+            m, v = value_processes[k](done, y)
             mean.append(m)
             std.append(np.sqrt(v))
             seen.append(y)
@@ -186,7 +191,7 @@ def path_process(task: Task, seed: int, trials: int) -> Trials:
             assert task.limit is not None
             logs = np.log(task.violation[done] + task.limit)
             center, scale = logs.mean(), logs.std() or 1.0
-            m, v = _process(x, done, (logs - center) / scale)
+            m, v = limit_process(done, (logs - center) / scale)
             chance = ndtr(((np.log(task.limit) - center) / scale - m) / np.sqrt(v))
             gain = gain * chance - np.where(chance < 0.5, 1e6 * (1 - chance), 0.0)
         gain[done] = -np.inf
@@ -202,21 +207,44 @@ def _standard(values: Array) -> Array:
     return np.asarray((values - values.mean()) / (values.std() or 1.0))
 
 
-def _process(x: Array, rows: NDArray[np.intp], y: Array) -> tuple[Array, Array]:
-    squares = (x * x).sum(1)
-    distances = squares[rows][:, None] + squares - 2 * x[rows] @ x.T
-    best: Any = None
-    for length in LENGTHS:
-        kernel = np.exp(-0.5 * distances[:, rows] / length**2)
-        for noise in NOISES:
-            low = cholesky(kernel + (noise + 1e-8) * np.eye(len(rows)), lower=True)
-            weights = solve_triangular(low, y, lower=True)
-            evidence = -0.5 * weights @ weights - np.log(np.diag(low)).sum()
-            if best is None or evidence > best[0]:
-                best = evidence, length, low, weights
-    _, length, low, weights = best
-    solved = solve_triangular(low, np.exp(-0.5 * distances / length**2), lower=True)
-    return weights @ solved, np.maximum(1 - (solved * solved).sum(0), 1e-12)
+class _Process:
+    """A zero-mean process of unit variance over all cells, which learns rows one after another."""
+
+    def __init__(self, x: Array) -> None:
+        self._x, self._squares = x, (x * x).sum(1)
+        self._rows: list[int] = []
+        # Squared distances of the rows to all cells, and what each pair has solved by now.
+        self._distances = np.empty((0, len(x)))
+        self._solved: dict[tuple[float, float], Array] = {}
+
+    def __call__(self, rows: NDArray[np.intp], y: Array) -> tuple[Array, Array]:
+        """Mean and variance of all cells, by the pair of the largest marginal likelihood."""
+        self._learn(rows)
+        best: Any = None
+        for length in LENGTHS:
+            kernel = np.exp(-0.5 * self._distances[:, rows] / length**2)
+            for noise in NOISES:
+                low = cholesky(kernel + (noise + 1e-8) * np.eye(len(rows)), lower=True)
+                weights = solve_triangular(low, y, lower=True)
+                evidence = -0.5 * weights @ weights - np.log(np.diag(low)).sum()
+                if best is None or evidence > best[0]:
+                    best = evidence, (length, noise), low, weights
+        _, pair, low, weights = best
+        solved = self._solved.get(pair, np.empty((0, len(self._x))))
+        start = len(solved)
+        if start < len(rows):
+            across = np.exp(-0.5 * self._distances[start:] / pair[0] ** 2)
+            across -= low[start:, :start] @ solved
+            part = solve_triangular(low[start:, start:], across, lower=True)
+            self._solved[pair] = solved = np.concatenate([solved, part])
+        return weights @ solved, np.maximum(1 - np.einsum("ij,ij->j", solved, solved), 1e-12)
+
+    def _learn(self, rows: NDArray[np.intp]) -> None:
+        new = rows[len(self._rows) :]
+        assert self._rows == rows[: len(self._rows)].tolist()
+        found = self._squares[new][:, None] + self._squares - 2 * self._x[new] @ self._x.T
+        self._distances = np.concatenate([self._distances, found])
+        self._rows = rows.tolist()
 
 
 RIVALS: dict[str, Sampler] = {

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasplug import datasets
 from nasplug.acquisition import hypervolume, pareto_mask
-from nasplug.search_spaces import Architecture, FiniteSpace, space
+from nasplug.search_spaces import Architecture, FiniteSpace, Graph, InputError, SearchSpace, space
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 Array = NDArray[np.float64]
 Direction = Literal["maximize", "minimize"]
 
-# Accuracy of the reference point on NAS-Bench-201; its latency is the largest of the table.
-REFERENCE_ACCURACY = 80.0
+# Accuracy of the reference point; its other coordinate is the worst of the table.
+REFERENCE_ACCURACY = {"nb201": 80.0, "macro": 80.0, "accel": 55.0}
 LIMITS_MS = (6.93, 8.48, 9.53)
 DEVICES = {
     "gtx1080ti": "GTX 1080 Ti@1",
     "titanrtx": "Titan RTX@1",
     "xeongold6226": "Xeon Gold 6226@1",
 }
+THROUGHPUT = "RTX 3090 img/s"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +44,8 @@ class Task:
         violation: How far each architecture misses the limit, ≤ 0 if it does not; None without one.
         reference: The reference point of the hypervolume; None for one objective.
         device: Column of the latency table, for those who measured ten cells of it beforehand.
-        limit: The limit in ms.
+        limit: The limit, in the unit of `violation`.
+        limited: Name of the constraint.
     """
 
     name: str
@@ -49,6 +56,7 @@ class Task:
     reference: Array | None = None
     device: str | None = None
     limit: float | None = None
+    limited: str = "latency_ms"
 
     @property
     def sign(self) -> Array:
@@ -78,15 +86,17 @@ class Task:
 
     def archs(self) -> list[Architecture]:
         """All architectures, in the space's order."""
-        return _archs(self.space.name)
+        return architectures(self.space)
+
+    @property
+    def apart(self) -> bool:
+        """Whether cells of equal function differ: a latency of each was measured."""
+        return self.device is not None
 
     @property
     def identity(self) -> NDArray[np.int64]:
-        """A number of each architecture; a trial of a number that was tried is a duplicate.
-
-        Cells of equal function share it, unless a latency is measured: it differs between them.
-        """
-        if self.device is not None or self.violation is not None:
+        """A number of each architecture; a trial of a number that was tried is a duplicate."""
+        if self.apart:
             return np.arange(len(self.values))
         return np.unique([arch.arch_id for arch in self.archs()], return_inverse=True)[1]
 
@@ -105,9 +115,101 @@ class Task:
         return np.array(shares)
 
 
+class Measured(FiniteSpace):
+    """The members of a larger space that were measured.
+
+    Choices that nobody measured stand for the member that differs from them in the fewest
+    decisions, the first of such; so samplers of parameters can search the list too (`in_study`
+    gives them the nearest that was not tried).
+
+    Args:
+        whole: The larger space.
+        archs: The members, each once.
+    """
+
+    def __init__(self, whole: SearchSpace, archs: Sequence[Architecture]) -> None:
+        self.name, self.whole_networks = whole.name, whole.whole_networks
+        self._whole, self._archs = whole, list(archs)
+        self._place = {arch.text: k for k, arch in enumerate(self._archs)}
+        self._names = list(whole.distributions())
+        self._params = [whole.to_params(arch) for arch in self._archs]
+        self._digits = np.array([self._numbers(params) for params in self._params])
+
+    def _numbers(self, params: Mapping[str, Any]) -> NDArray[np.float64]:
+        return np.array([float(params[name]) for name in self._names])
+
+    def __len__(self) -> int:
+        return len(self._archs)
+
+    def __iter__(self) -> Iterator[Architecture]:
+        return iter(self._archs)
+
+    def index(self, arch: Architecture) -> int:
+        """Position in the list."""
+        return self._place[arch.text]
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Those of the larger space."""
+        return self._whole.distributions()
+
+    def from_params(self, params: Mapping[str, Any]) -> Architecture:
+        """The member nearest to these choices."""
+        return self.nearest(params, ())
+
+    def nearest(self, params: Mapping[str, Any], tried: Collection[int]) -> Architecture:
+        """The member nearest to these choices, but for those at some positions."""
+        missing = [name for name in self._names if name not in params]
+        if missing:
+            raise InputError(f"parameter {missing[0]!r} is missing")
+        order = self._order(self._numbers(params))
+        return self._archs[next(k for k in order.tolist() if k not in tried)]
+
+    def _order(self, digits: NDArray[np.float64]) -> NDArray[np.intp]:
+        return np.argsort((self._digits != digits).sum(axis=1), kind="stable")
+
+    def to_params(self, arch: Architecture) -> dict[str, Any]:
+        """Its choices."""
+        return self._params[self.index(arch)]
+
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """A member, uniformly."""
+        return self._archs[int(rng.integers(len(self._archs)))]
+
+    def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
+        """One of the ten nearest other members."""
+        return self.neighbors(arch)[int(rng.integers(10))]
+
+    def neighbors(self, arch: Architecture) -> list[Architecture]:
+        """The ten nearest other members."""
+        own = self.index(arch)
+        order = self._order(self._digits[own])[:11]
+        return [self._archs[k] for k in order if k != own][:10]
+
+    def validate(self, arch: Architecture) -> None:
+        """Check that it is a member."""
+        if arch.text not in self._place:
+            raise InputError(f"{arch.text} was not measured")
+
+    def parse(self, text: str) -> Architecture:
+        """A member's text."""
+        arch = self._whole.parse(text)
+        self.validate(arch)
+        return arch
+
+    def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:
+        """The larger space's."""
+        return self._whole.to_graph(arch, task)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Those of the larger space."""
+        return self._whole.tasks
+
+
 @cache
-def _archs(name: str) -> list[Architecture]:
-    return list(space(name))  # type: ignore[call-overload]
+def architectures(own: FiniteSpace) -> list[Architecture]:
+    """All members of a space, in its order."""
+    return list(own)
 
 
 @cache
@@ -151,7 +253,7 @@ def _nb201(name: str) -> Task | None:
         own,
         np.stack([values, latency], axis=1),
         ("maximize", "minimize"),
-        reference=np.array([-REFERENCE_ACCURACY, latency.max()]),
+        reference=np.array([-REFERENCE_ACCURACY["nb201"], latency.max()]),
         device=DEVICES[device],
     )
 
@@ -161,21 +263,74 @@ def _macro(name: str) -> Task | None:
     assert isinstance(own, FiniteSpace)
     table = _table("macro")
     accuracy = table["cifar10_test"].to_numpy(np.float64)
+    flops = table["flops"].to_numpy(np.float64) / 1e6
     if name == "macro-cifar10":
         return Task(name, own, accuracy[:, None], ("maximize",))
     if name == "macro-cifar10-flops":
-        flops = table["flops"].to_numpy(np.float64) / 1e6
         return Task(
             name,
             own,
             np.stack([accuracy, flops], axis=1),
             ("maximize", "minimize"),
-            reference=np.array([-REFERENCE_ACCURACY, flops.max()]),
+            reference=np.array([-REFERENCE_ACCURACY["macro"], flops.max()]),
         )
-    return None
+    form = re.fullmatch(r"macro-cifar10-flops-([\d.]+)M", name)
+    if form is None:
+        return None
+    return Task(
+        name,
+        own,
+        accuracy[:, None],
+        ("maximize",),
+        violation=flops - float(form[1]),
+        limit=float(form[1]),
+        limited="mflops",
+    )
 
 
-# The reported tasks; others that the names describe are found too, such as nb201-cifar10-test.
+@cache
+def _accel_space() -> tuple[Measured, Array]:
+    """What was measured without noise on the RTX 3090: accuracy and images a second, `(n, 2)`."""
+    table = _table("accel")
+    speed = table[THROUGHPUT].to_numpy(np.float64)
+    is_first = table["first_index"].to_numpy() == np.arange(len(table))
+    kept = np.flatnonzero(is_first & np.isfinite(speed) & ~table["noisy_rtx3090"].to_numpy(bool))
+    whole = space("accel")
+    archs = [whole.parse(text) for text in table["arch"].iloc[kept]]
+    top1 = table["imagenet_val"].to_numpy(np.float64)
+    return Measured(whole, archs), np.stack([top1, speed], axis=1)[kept]
+
+
+def _accel(name: str) -> Task | None:
+    own, values = _accel_space()
+    if name == "accel-top1":
+        return Task(name, own, values[:, :1], ("maximize",))
+    if name == "accel-rtx3090":
+        return Task(
+            name,
+            own,
+            values,
+            ("maximize", "maximize"),
+            reference=np.array([-REFERENCE_ACCURACY["accel"], -values[:, 1].min()]),
+        )
+    form = re.fullmatch(r"accel-rtx3090-(\d+)ips", name)
+    if form is None:
+        return None
+    # Time of an image in ms: what is to be small, as the other limits have it.
+    limit = 1e3 / float(form[1])
+    return Task(
+        name,
+        own,
+        values[:, :1],
+        ("maximize",),
+        violation=1e3 / values[:, 1] - limit,
+        limit=limit,
+        limited="image_ms",
+    )
+
+
+# The reported tasks; others that the names describe are found too, such as nb201-cifar10-test. The
+# limits of the other devices leave as many as the middle one of the first: a quarter.
 TASKS = (
     "nb201-cifar10",
     "nb201-cifar100",
@@ -183,9 +338,15 @@ TASKS = (
     "nb201-cifar10-gtx1080ti",
     *(f"nb201-cifar10-gtx1080ti-{limit}ms" for limit in LIMITS_MS),
     "nb201-cifar10-titanrtx",
+    "nb201-cifar10-titanrtx-5.64ms",
     "nb201-cifar10-xeongold6226",
+    "nb201-cifar10-xeongold6226-7.79ms",
     "macro-cifar10",
     "macro-cifar10-flops",
+    "macro-cifar10-flops-45.5M",
+    "accel-top1",
+    "accel-rtx3090",
+    "accel-rtx3090-8200ips",
 )
 
 
@@ -198,6 +359,7 @@ def task(name: str) -> Task:
     """
     found = _nb201(name) if name.startswith("nb201-") else None
     found = _macro(name) if name.startswith("macro-") else found
+    found = _accel(name) if name.startswith("accel-") else found
     if found is None:
         raise SystemExit(f"unknown task {name!r}; there are {', '.join(TASKS)}")
     return found

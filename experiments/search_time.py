@@ -2,8 +2,8 @@
 
     python experiments/search_time.py [--trials 1000]
 
-Processor time of one thread for one trial, its median over the twenty around each checkpoint, with
-the study in memory. Writes results/search_time.json.
+Processor time of one thread for one trial, its median over the twenty before each checkpoint,
+with the study in memory. Writes results/search_time.json.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from search_nasplug import OURS
 from search_tasks import task
 
 TASKS = ("nb201-cifar10", "nb201-cifar10-gtx1080ti")
-CHECKPOINTS = (20, 50, 100, 200, 500, 990)
-AROUND = 10
+CHECKPOINTS = (20, 50, 100, 200, 500, 1000)
+BEFORE = 20
 
 
 def main() -> None:
@@ -40,9 +40,9 @@ def main() -> None:
                 "values": len(one.directions),
                 "first_seconds": round(float(spent[0]), 3),
                 "milliseconds": {
-                    str(n): round(float(1e3 * np.median(spent[n - AROUND : n + AROUND])), 1)
+                    str(n): round(float(1e3 * np.median(spent[n - BEFORE : n])), 1)
                     for n in CHECKPOINTS
-                    if n + AROUND <= options.trials
+                    if n <= options.trials
                 },
             }
         )

@@ -13,10 +13,17 @@ from numpy.typing import NDArray
 from nasplug.acquisition import pareto_mask
 from nasplug.candidate_features import CandidateFeatures
 from nasplug.candidates import Candidates
-from nasplug.learning import Evidence, Learner, Outlook, normal_scores, spread_design
+from nasplug.learning import (
+    Evidence,
+    Learner,
+    Outlook,
+    normal_scores,
+    spread_design,
+    value_scores,
+)
 from nasplug.pool import first_members, is_listed
 from nasplug.scoring import OBJECTIVES, Scoring
-from nasplug.search_spaces import Architecture, SearchSpace
+from nasplug.search_spaces import Architecture, CodedSpace, SearchSpace
 
 __all__ = ["LearnedChoice", "Tried", "learned_candidates"]
 
@@ -26,7 +33,7 @@ Mask = NDArray[np.bool_]
 Generators = Callable[..., np.random.Generator]
 
 # Trials before anything is learned: with one value, with several, and with a prior.
-DESIGN = (5, 8, 3)
+DESIGN = (3, 8, 3)
 # Trials that tell of a limit, after which they decide on what is predicted to miss it by less than
 # a share of the limit.
 TOLD, SLACK = 10, 0.1
@@ -63,6 +70,10 @@ def learned_candidates(scoring: Scoring, generators: Generators, size: int) -> C
     of `size`. Children of what was tried join them later.
     """
     space = scoring.space
+    if isinstance(space, CodedSpace):
+        from nasplug.coded_choice import coded_candidates
+
+        return coded_candidates(scoring)
     if is_listed(space):
         if not (scoring.wanted or scoring.hardware or scoring.constraints):
             # Nothing but counts is known of them, and that is the same for all samplers.
@@ -303,7 +314,7 @@ def _expected(outlook: Outlook, row: int, evidence: Evidence) -> dict[str, Any]:
     found: dict[str, Any] = {"losses": []}
     if outlook.mean.shape[1] == evidence.losses.shape[1]:
         for k, losses in enumerate(evidence.losses.T):
-            scores = normal_scores(losses)
+            scores = value_scores(losses)
             order = np.argsort(scores, kind="stable")
             mean, reach = outlook.mean[row, k], 1.645 * outlook.std[row, k]
             values = np.interp([mean, mean - reach, mean + reach], scores[order], losses[order])

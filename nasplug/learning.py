@@ -1,8 +1,9 @@
 """What a study's trials teach, and which candidate is the most promising by it; no study here.
 
 One Gaussian process (`surrogate`) for each value of the trials and each constraint that the trials
-set, all on normal scores: only the order of values counts, so a training run that diverged does not
-flatten the rest. All values are losses, to be minimised.
+set. Of values the order counts, and their distances as far as no training run that diverged
+flattens the rest (`value_scores`). All values are losses, to be minimised. Constraints keep their
+scale.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from nasplug.acquisition import (
 )
 from nasplug.surrogate import Kernel, Surrogate
 
-__all__ = ["Evidence", "Learner", "Outlook", "normal_scores", "spread_design"]
+__all__ = ["Evidence", "Learner", "Outlook", "normal_scores", "spread_design", "value_scores"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -40,7 +41,13 @@ KERNELS: tuple[Kernel, ...] = (
 PRIOR_LENGTHS = (2.0, 6.0)
 PRIOR_SHARE = 0.8
 # Share of the probability that is enough while trials keep the constraints more often than asked.
-RELAXED = 0.2
+RELAXED = 0.4
+# With so many values their scale counts beside their order.
+SCALED = 8
+# A limit is missed or kept by so many times what three quarters of the trials do, at most.
+FAR = 4.0
+# So much of the misses that the probability allows is spent on that, at most.
+MOST_SPENT = 0.65
 # Designs to choose the most spread one from.
 DESIGNS = 50
 
@@ -76,7 +83,7 @@ class Outlook:
     """What is expected of all candidates.
 
     Attributes:
-        mean: Of the normal scores of the losses, `(n, m)`.
+        mean: Of the scores of the losses (`value_scores`), `(n, m)`.
         std: Their standard deviations, `(n, m)`.
         chance: Probability of meeting all learned constraints, `(n,)`.
     """
@@ -118,7 +125,7 @@ class Learner:
     def outlook(self, evidence: Evidence) -> Outlook:
         """What the trials make one expect; at least one must be known."""
         columns = [
-            self._posterior(f"value {k}", evidence.rows, normal_scores(losses), evidence.pending)
+            self._posterior(f"value {k}", evidence.rows, value_scores(losses), evidence.pending)
             for k, losses in enumerate(evidence.losses.T)
         ]
         chance = np.ones(len(self))
@@ -128,11 +135,13 @@ class Learner:
             # With one outcome alone nothing is known of the border.
             if len(missed) < 2 or np.ptp(missed) == 0:
                 continue
-            scores, border = _with_border(missed)
+            scores, border = _in_units(missed)
             mean, std = self._posterior(
                 f"constraint {name}", evidence.rows[told], scores, evidence.pending
             )
-            chance *= ndtr((border - mean) / std)
+            # It is not the function that has to keep the limit, but one value around it.
+            spread = np.sqrt(std**2 + self._surrogates[f"constraint {name}"].noise)
+            chance *= ndtr((border - mean) / spread)
         return Outlook(
             np.stack([mean for mean, _ in columns], axis=1),
             np.stack([std for _, std in columns], axis=1),
@@ -172,7 +181,7 @@ class Learner:
             generator: Draws the weighting.
         """
         if evidence.losses.shape[1] > 2:
-            scores = np.stack([normal_scores(column) for column in evidence.losses.T], axis=1)
+            scores = np.stack([value_scores(column) for column in evidence.losses.T], axis=1)
             weighted = scores * generator.dirichlet(np.ones(scores.shape[1]))
             whole = weighted.max(axis=1) + 0.05 * weighted.sum(axis=1)
             evidence = Evidence(
@@ -181,13 +190,16 @@ class Learner:
         outlook = self.outlook(evidence)
         chance = outlook.chance[allowed]
         # While far fewer trials missed a constraint than may, the border is worth a look.
-        is_safe = evidence.feasible.mean() > (1 + probability) / 2
+        spent = (1 - probability) * min(probability, MOST_SPENT)
+        is_safe = evidence.feasible.mean() > 1 - spent
         enough = allowed[chance >= (RELAXED * probability if is_safe else probability)]
         if evidence.violations and (not len(enough) or not evidence.feasible.any()):
             pool = enough if len(enough) else allowed
             return int(pool[np.argmax(outlook.chance[pool])]), outlook
-        scores = np.stack([normal_scores(column) for column in evidence.losses.T], axis=1)
-        scores = scores[evidence.feasible]
+        scores = np.stack([value_scores(column) for column in evidence.losses.T], axis=1)
+        # What is under way counts as if it had ended as expected.
+        likely = evidence.pending[outlook.chance[evidence.pending] >= 0.5]
+        scores = np.concatenate([scores[evidence.feasible], outlook.mean[likely]])
         mean, std = outlook.mean[enough], outlook.std[enough]
         if scores.shape[1] == 1:
             gain = expected_improvement(mean[:, 0], std[:, 0], float(scores.min()))
@@ -207,21 +219,34 @@ def normal_scores(values: Array) -> Array:
     return np.asarray(ndtri((rankdata(values) - 0.5) / max(len(values), 1)))
 
 
-def _with_border(missed: Array) -> tuple[Array, float]:
-    """Scores of how far a limit is missed, and the score of meeting it exactly.
+def value_scores(losses: Array) -> Array:
+    """What is learned of losses, `(n,)`: half their order, half how far apart they are.
 
-    The limit itself takes part in the ranking, between the nearest trials on both sides.
+    The order alone spreads the best ones by their number, the scale alone lets a training run that
+    diverged flatten the rest: what is far worse than most is brought closer.
     """
-    scores = normal_scores(missed)
-    met, failed = missed <= 0, missed > 0
-    if met.all() or failed.all():
-        # One side alone: as far beyond the nearest as a further trial of that side would be.
-        tail = float(-ndtri(0.5 / (len(missed) + 1)))
-        return scores, tail if met.all() else -tail
-    below, above = missed[met].max(), missed[failed].min()
-    share = (0.0 - below) / (above - below)
-    low, high = scores[met].max(), scores[failed].min()
-    return scores, float(low + share * (high - low))
+    scores = normal_scores(losses)
+    finite = losses[np.isfinite(losses)]
+    if len(finite) < SCALED:
+        return scores
+    low, middle, high = np.quantile(finite, (0.1, 0.5, 0.9))
+    near = np.clip(losses, middle - FAR * (middle - low), high + (high - middle))
+    unit = float(near.std())
+    if not 0 < unit < np.inf:
+        return scores
+    return np.asarray((scores + (near - near.mean()) / unit) / 2)
+
+
+def _in_units(missed: Array) -> tuple[Array, float]:
+    """How far a limit is missed, centred and in units of the spread, and meeting it exactly.
+
+    Not the order counts here: trials crowd at the limit, and to rank them there is to rank noise.
+    What lies far from the limit is brought closer, so that no one trial sets the unit.
+    """
+    far = FAR * float(np.quantile(np.abs(missed), 0.75))
+    near = np.clip(missed, -far, far) if far > 0 else missed
+    center, unit = float(near.mean()), float(near.std()) or 1.0
+    return (near - center) / unit, -center / unit
 
 
 def spread_design(

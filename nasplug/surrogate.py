@@ -100,6 +100,9 @@ class Surrogate:
             in units of the block (see `median_distance`).
         kernels: Those to average over.
         noises: Variances of one value around the function, to average over.
+
+    Attributes:
+        noise: Their average by what was observed last.
     """
 
     def __init__(
@@ -117,6 +120,7 @@ class Surrogate:
         self._members = self._every()
         self._is_decided = False
         self._rows: Indices = np.empty(0, np.intp)
+        self.noise = 0.0
 
     def __len__(self) -> int:
         return len(next(iter(self._blocks.values())))
@@ -137,6 +141,7 @@ class Surrogate:
         if len(self._members) > 1 and len(rows) >= DECIDED and not self._is_decided:
             self._decide(targets)
             weights, shares = self._weights(targets)
+        self.noise = float(shares @ [member.noise for member in self._members])
         mean, square = np.zeros(len(self)), np.zeros(len(self))
         # Members at one stage share distances and kernels.
         kept: dict[int, _Kernels] = {}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nasplug.learning import Evidence, Learner, normal_scores, spread_design
+from nasplug.learning import Evidence, Learner, normal_scores, spread_design, value_scores
 from nasplug.surrogate import DECIDED, Surrogate, median_distance
 
 RNG = np.random.default_rng(0)
@@ -98,6 +98,38 @@ def test_one_side_of_a_limit_alone_says_something(sign: float) -> None:
     outlook = learner().outlook(evidence(rows, violations={"limit": missed}))
     near = outlook.chance[rows].mean()
     assert near < 0.3 if sign > 0 else near > 0.7
+
+
+def test_one_trial_far_from_a_limit_does_not_hide_it() -> None:
+    rows = np.arange(60)
+    missed = X[rows, 0].copy()
+    plain = learner().outlook(evidence(rows, violations={"left": missed})).chance
+    missed[np.argmax(missed)] = 1e9
+    apart = learner().outlook(evidence(rows, violations={"left": missed})).chance
+    agree = (plain > 0.5) == (apart > 0.5)
+    assert agree.mean() > 0.95
+
+
+def test_a_probability_is_that_of_a_value_and_not_of_the_function() -> None:
+    rows, noise = np.arange(200), np.random.default_rng(1).normal(size=200)
+    # At the border of a function that is known well one value in two keeps the limit.
+    outlook = learner().outlook(evidence(rows, violations={"limit": X[rows, 0] + 0.5 * noise}))
+    inside = (X[200:, 0] > -0.5) & (X[200:, 0] < -0.2)
+    assert 0.6 < outlook.chance[200:][inside].mean() < 0.9
+
+
+def test_scores_keep_the_order_and_stand_a_diverged_run() -> None:
+    losses = np.random.default_rng(2).permutation(40).astype(float)
+    scores = value_scores(losses)
+    assert (np.argsort(scores) == np.argsort(losses)).all()
+    losses[losses.argmax()] = np.inf
+    np.testing.assert_array_equal(np.argsort(value_scores(losses)), np.argsort(losses))
+    losses[losses.argmax()] = 1e6
+    others = np.isfinite(losses) & (losses < 1e6)
+    assert np.ptp(value_scores(losses)[others]) > 0.7 * np.ptp(scores[others])
+    # Few values, or equal ones, have an order alone.
+    np.testing.assert_array_equal(value_scores(losses[:5]), normal_scores(losses[:5]))
+    assert np.isfinite(value_scores(np.ones(20))).all()
 
 
 def test_pending_trials_are_avoided() -> None:

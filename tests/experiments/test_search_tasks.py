@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+
+from nasplug.search_spaces import InputError, space
+
+
+@pytest.fixture(scope="module")
+def rivals() -> Iterator[ModuleType]:
+    folder = str(Path(__file__).resolve().parents[2] / "experiments")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        import search_rivals
+
+        yield search_rivals
+    for name in ("search_rivals", "search_tasks"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def measured(rivals: ModuleType) -> Any:
+    rng, accel = np.random.default_rng(0), space("accel")
+    return rivals.Measured(accel, [accel.sample(rng) for _ in range(30)])
+
+
+def test_a_member_is_its_own_nearest(measured: Any) -> None:
+    for k, arch in enumerate(measured):
+        params = measured.to_params(arch)
+        assert measured.from_params(params) == arch
+        assert measured.index(measured.nearest(params, {k})) != k
+
+
+def test_choices_near_a_member_stand_for_it(measured: Any) -> None:
+    arch = list(measured)[3]
+    params = measured.to_params(arch)
+    params["block0_se"] = not params["block0_se"]
+    assert measured.from_params(params) == arch
+    del params["block0_se"]
+    with pytest.raises(InputError, match="block0_se"):
+        measured.from_params(params)
+
+
+def test_a_mutation_is_another_member(measured: Any) -> None:
+    rng = np.random.default_rng(1)
+    for arch in measured:
+        assert measured.mutate(arch, rng) != arch
+        assert len({near.text for near in measured.neighbors(arch)} - {arch.text}) == 10
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [optuna.samplers.TPESampler(seed=0, n_startup_trials=3), optuna.samplers.RandomSampler(seed=0)],
+)
+def test_a_sampler_of_parameters_tries_no_member_twice(
+    rivals: ModuleType, measured: Any, sampler: optuna.samplers.BaseSampler
+) -> None:
+    values = np.arange(30.0)[:, None]
+    missed = values[:, 0] - 20
+    task = rivals.Task("some", measured, values, ("maximize",), violation=missed, limit=20.0)
+    rows = list(rivals.in_study(task, sampler, 30))
+    assert sorted(rows) == list(range(30))
