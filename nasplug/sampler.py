@@ -23,13 +23,17 @@ from nasplug._checks import (
     checked_space,
 )
 from nasplug.candidates import Candidates
+from nasplug.coded_candidates import CodedCandidates
+from nasplug.coded_choice import choice_of
 from nasplug.constraints import Constraint, parse_constraints
-from nasplug.learned_choice import LearnedChoice, Tried, held_twice, learned_candidates
+from nasplug.learned_choice import LearnedChoice, learned_candidates
 from nasplug.pool import POOL_SIZE, best, candidates_of
+from nasplug.predicted_choice import PredictedChoice, mismatch
 from nasplug.predictors.hardware import Hardware
-from nasplug.ranking import best_candidate, relate
 from nasplug.scoring import Scorer, Scoring
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
+from nasplug.study_trials import ATTRIBUTE, RETRY, StudyTrials
+from nasplug.trial_notes import write_notes
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -38,20 +42,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ATTRIBUTE", "PredictorSampler"]
 
-Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 EQUIVALENTS = ("once", "apart")
-# The one user attribute of a trial: a small object with the architecture and its predictions.
-ATTRIBUTE = "nasplug"
-# A failed trial frees its architecture; every other one holds it.
-_HOLDING = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING, TrialState.PRUNED)
 # What a study says of a prior is kept under this.
 PRIOR = "nasplug:prior"
-# Times to choose again when another process claims the same architecture at the same moment.
-_CLAIMS = 20
-# Parameters whose architectures are kept.
-_REMEMBERED = 10_000
 # Members of a pool that are tried with parameters that the user has fixed.
 _ADAPTED = 256
 
@@ -161,10 +156,10 @@ class PredictorSampler(BaseSampler):
         self._distributions = self.space.distributions()
         self._candidates: Candidates | None = None
         self._learned: LearnedChoice | None = None
+        self._predicted: PredictedChoice | None = None
         # The last fixed parameters, and which candidates have them.
         self._fitting: tuple[dict[str, Any], Mask] = {}, np.empty(0, np.bool_)
-        # Each trial is asked for its architecture in every later one.
-        self._archs: dict[tuple[tuple[str, Any], ...], Architecture] = {}
+        self._trials = StudyTrials(self.space, equivalents, self.learns)
         self._lock = threading.RLock()
         self._entropy = seed
         self._random = RandomSampler(seed)
@@ -266,9 +261,15 @@ class PredictorSampler(BaseSampler):
             InputError: If the parameter is the space's own and the study has other objectives.
         """
         if self._distributions.get(param_name) == param_distribution:
-            mismatch = self._mismatch(study)
-            if mismatch is not None:
-                raise InputError(mismatch)
+            reason = self._mismatch(study)
+            if reason is not None:
+                raise InputError(reason)
+        before = trial.system_attrs.get(RETRY, {})
+        if param_name in before:
+            with contextlib.suppress(ValueError):
+                value = before[param_name]
+                if param_distribution._contains(param_distribution.to_internal_repr(value)):
+                    return value
         if self._warn and not param_distribution.single():
             self._warn = False
             _logger.warning(
@@ -286,54 +287,20 @@ class PredictorSampler(BaseSampler):
         """Keep the architecture that was tried, which fixed parameters may have changed."""
         if self._candidates is None or self._mismatch(study) is not None:
             return
-        arch = self._arch(trial)
+        arch = self._trials.arch(trial)
         if arch is not None:
             (cell,) = self.candidates.positions([arch])
             claim = trial.user_attrs.get(ATTRIBUTE)
             if not isinstance(claim, dict) or claim.get("arch") != self.candidates.cells[cell].text:
                 self._claim(study, trial, cell)
+                claim = self.candidates.summary(cell)
+            write_notes(study, trial, {**claim, "arch": arch.text})
 
     def _mismatch(self, study: Study) -> str | None:
         """Why the study's values cannot be this sampler's objectives, in one sentence."""
         if self.learns:
             return None
-        if self.hardware is None and "latency" in self.objectives:
-            return (
-                "the objective latency needs hardware; give the sampler hardware, or "
-                'objectives=("accuracy", "flops")'
-            )
-        wanted = [goal.direction for goal in self.goals]
-        given = [direction.name.lower() for direction in study.directions]
-        if wanted == given:
-            return None
-        return (
-            f"the study has directions {', '.join(given)}, but the sampler's objectives "
-            f"{', '.join(self.objectives)} need {', '.join(wanted)}; create the study with these "
-            "directions or give the sampler other objectives"
-        )
-
-    def _arch(self, trial: FrozenTrial) -> Architecture | None:
-        """What a trial's parameters make up, or what a running trial has claimed."""
-        params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-        claim = trial.user_attrs.get(ATTRIBUTE)
-        key = tuple(params.items())
-        arch = self._archs.get(key)
-        # One that has parameters of these names, but not of this space, has no architecture.
-        with contextlib.suppress(InputError):
-            arch = arch or self.space.from_params(params)
-        if arch is not None:
-            if len(self._archs) >= _REMEMBERED:
-                self._archs.clear()
-            self._archs[key] = arch
-            return arch
-        if isinstance(claim, dict) and not trial.state.is_finished():
-            with contextlib.suppress(InputError):
-                return self.space.parse(str(claim.get("arch")))
-        return None
-
-    def _identity(self, arch: Architecture) -> str:
-        """What no two trials are to have in common."""
-        return arch.arch_id if self.equivalents == "once" else arch.text
+        return mismatch(study, self.goals, self.hardware is not None)
 
     def _claim(
         self, study: Study, trial: FrozenTrial, cell: int, expected: Mapping[str, Any] | None = None
@@ -341,33 +308,30 @@ class PredictorSampler(BaseSampler):
         summary = self.candidates.summary(cell)
         if expected:
             summary["expected"] = expected
-        if trial.user_attrs.get(ATTRIBUTE) != summary:
-            # A sampler is handed frozen trials, so the storage is the only way to write.
-            study._storage.set_trial_user_attr(trial._trial_id, ATTRIBUTE, summary)
+        self._trials.claim(study, trial, summary)
 
     def _propose(self, study: Study, trial: FrozenTrial) -> int:
         """Choose a cell and claim it, so that no other thread or process takes it too."""
         candidates = self.candidates
-        fixed = {
-            name: value
-            for name, value in trial.system_attrs.get("fixed_params", {}).items()
-            if name in self._distributions
-        }
+        fixed = self._trials.fixed(trial)
         with self._lock:
             allowed = self._allowed(fixed) if fixed else None
-            others, held = self._held(study, trial)
-            for _ in range(_CLAIMS):
-                if self.learns:
-                    cell, is_free, expected = self._learned_choice(study, others, held, allowed)
-                    self._claim(study, trial, cell, expected)
-                else:
-                    cell, is_free = self._choose(study, others, held, allowed)
-                    self._claim(study, trial, cell)
-                # Whoever claims last sees the other's claim here and gives way.
-                others, held = self._held(study, trial)
-                if not is_free or self._identity(candidates.cells[cell]) not in held:
-                    break
-        return cell
+            others, held = self._trials.held(study, trial)
+            # A trial that is tried again comes with the claim of the one that was lost.
+            arch = None if fixed else self._trials.claimed(trial)
+            cell: int | None = None
+            is_free, expected = True, None
+            if arch is not None and self._trials.identity(arch) not in held:
+                (cell,) = candidates.positions([arch])
+            while True:
+                if cell is None:
+                    cell, is_free, expected = self._choice(study, others, held, allowed)
+                self._claim(study, trial, cell, expected)
+                identity = self._trials.identity(candidates.cells[cell])
+                others, held = self._trials.held_after_claim(study, trial, identity)
+                if not is_free or identity not in held:
+                    return cell
+                cell = None
 
     def _allowed(self, fixed: dict[str, Any]) -> Mask | None:
         """Which candidates have the fixed parameters; a pool gets some that have them."""
@@ -381,6 +345,10 @@ class PredictorSampler(BaseSampler):
             (only,) = candidates.positions([space.from_params(fixed)])
             return np.asarray(np.arange(len(candidates)) == only)
         try:
+            if isinstance(candidates, CodedCandidates):
+                if self._fitting[0] != fixed:
+                    self._fitting = fixed, candidates.having(adapted, _ADAPTED)
+                return self._fitting[1]
             if self._fitting[0] != fixed:
                 self._fitting = fixed, np.empty(0, np.bool_)
                 if not candidates.whole:
@@ -398,107 +366,32 @@ class PredictorSampler(BaseSampler):
         except InputError:
             return None  # no value of the space's own
 
-    def _held(self, study: Study, trial: FrozenTrial) -> tuple[list[FrozenTrial], set[str]]:
-        """The other trials that hold an architecture, and the identities that they hold."""
-        trials = study.get_trials(deepcopy=False, states=_HOLDING)
-        others = [other for other in trials if other.number != trial.number]
-        held = {self._identity(arch) for one in others if (arch := self._arch(one)) is not None}
-        if self.learns:
-            failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-            archs = [self._arch(one) for one in failed]
-            held |= held_twice([self._identity(arch) for arch in archs if arch is not None])
-        return others, held
-
-    def _learned_choice(
+    def _choice(
         self, study: Study, others: Sequence[FrozenTrial], held: set[str], allowed: Mask | None
     ) -> tuple[int, bool, dict[str, Any]]:
-        """The next cell by what trials taught, whether it is free, and what is expected of it."""
+        """The next cell, whether it is free, and what is expected of it."""
+        if not self.learns:
+            if self._predicted is None:
+                self._predicted = PredictedChoice(
+                    self.candidates, self.goals, self._generator, self._trials
+                )
+            return *self._predicted(others, held, allowed), {}
         if self._learned is None:
-            self._learned = LearnedChoice(
+            self._learned = choice_of(self.candidates)(
                 self.candidates,
                 self.dataset,
                 self._generator,
-                self._identity,
+                self._trials.identity,
                 self.probability,
                 self.prior is not None,
             )
             if self.prior and PRIOR not in study.user_attrs:
                 study.set_user_attr(PRIOR, {"accuracy": self._prior_name()})
         own = {str(constraint) for constraint in self.constraints}
-        sign = [1.0 if d.name == "MINIMIZE" else -1.0 for d in study.directions]
-        tried = []
-        for trial in others:
-            arch = self._arch(trial)
-            if arch is None or trial.state not in (TrialState.COMPLETE, TrialState.RUNNING):
-                continue
-            done = trial.state == TrialState.COMPLETE and not np.isnan(trial.values).any()
-            tried.append(
-                Tried(
-                    arch,
-                    tuple(s * v for s, v in zip(sign, trial.values, strict=True)) if done else None,
-                    {n: v for n, v in trial.constraints.items() if n not in own} if done else {},
-                    trial.state == TrialState.RUNNING,
-                )
-            )
-        return self._learned(
-            tried,
-            len(sign),
-            held,
-            allowed,
-        )
+        tried = self._trials.tried(study, others, own)
+        return self._learned(tried, len(study.directions), held, allowed)
 
     def _prior_name(self) -> str:
         from nasplug._zoo import _zoo_name
 
         return _zoo_name(self.space, "accuracy")
-
-    def _choose(
-        self, study: Study, others: Sequence[FrozenTrial], held: set[str], allowed: Mask | None
-    ) -> tuple[int, bool]:
-        """The next cell, and whether it is one that no trial holds."""
-        candidates = self.candidates
-        chosen = candidates.cheapest(allowed if allowed is not None and allowed.any() else None)
-        generator = self._generator(len(held))
-        free = np.array([self._identity(candidates.cells[k]) not in held for k in chosen])
-        feasible = candidates.feasible[chosen]
-        pool = chosen[free & feasible]
-        if not len(pool):
-            rest = chosen[free]
-            if not len(rest):
-                return int(generator.choice(chosen)), False
-            missed = np.maximum(candidates.violations()[:, rest], 0.0).sum(axis=0)
-            return int(rest[np.argmin(missed)]), True
-        mean, std, observed = self._on_observed_scale(study, others)
-        horizon = mean[chosen[feasible]]
-        return int(pool[best_candidate(mean[pool], std[pool], observed, generator, horizon)]), True
-
-    def _on_observed_scale(
-        self, study: Study, others: Sequence[FrozenTrial]
-    ) -> tuple[Array, Array, Array]:
-        """Predictions of all candidates, and the trials so far, as values to be minimised."""
-        archs = [self._arch(trial) for trial in others]
-        # A trial may have what no pool of this seed holds.
-        places = iter(self.candidates.positions([arch for arch in archs if arch is not None]))
-        cells = [None if arch is None else next(places) for arch in archs]
-        mean, std = self.candidates.means(self.objectives), self.candidates.stds(self.objectives)
-        predicted, paired, front, pending = [], [], [], []
-        for trial, cell in zip(others, cells, strict=True):
-            if trial.state == TrialState.COMPLETE and np.isfinite(trial.values).all():
-                if cell is not None:
-                    predicted.append(mean[cell])
-                    paired.append(trial.values)
-                if all(value <= 0 for value in trial.constraints.values()):
-                    front.append(trial.values)
-            elif trial.state == TrialState.RUNNING and cell is not None:
-                pending.append(cell)
-        sign = np.array([goal.sign for goal in self.goals])
-        p, o = np.array(predicted), np.array(paired)
-        columns = [
-            relate(mean[:, k], std[:, k], p[:, k] if len(p) else p, o[:, k] if len(o) else o)
-            for k in range(len(sign))
-        ]
-        mean = np.stack([m for m, _ in columns], axis=1) * sign
-        std = np.stack([s for _, s in columns], axis=1)
-        observed = np.array(front).reshape(-1, len(sign)) * sign
-        # A running trial counts as if it had ended as predicted, so that jobs spread out.
-        return mean, std, np.vstack([observed, mean[pending]])

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import time
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,8 +20,8 @@ Direction = Literal["maximize", "minimize"]
 
 # What the settings of a search are kept under in the study.
 SETTINGS = "nasplug"
-# A trial by prediction takes milliseconds: one that runs for longer has lost its process.
-ABANDONED_SECONDS = 5.0
+# Between two signs of life of a trial; three may be missed before it counts as lost.
+HEARTBEAT_SECONDS = 60
 
 
 def default_journal(study_name: str) -> Path:
@@ -44,12 +41,19 @@ def default_journal(study_name: str) -> Path:
     return folder / "nasplug" / "studies" / f"{study_name}.journal"
 
 
-def open_storage(storage: str | os.PathLike[str]) -> BaseStorage:
+def open_storage(
+    storage: str | os.PathLike[str], heartbeat: int | None = HEARTBEAT_SECONDS
+) -> BaseStorage:
     """Open a storage, making it if it is new.
+
+    While `Study.optimize` runs a trial its process says now and then that it is alive. Trials whose
+    process died are marked as failed by the other workers, and tried again once (`heartbeats`).
 
     Args:
         storage: `"memory"`, the path of a journal file, or the URL of a database such as
             `"sqlite:///study.db"` or `"postgresql://user@host/db"`.
+        heartbeat: Seconds between two signs of life; None for none, as for `Study.ask` and `tell`,
+            where a trial may be under way in no process at all.
 
     Raises:
         InputError: If it cannot be read and written, or is something else.
@@ -59,88 +63,12 @@ def open_storage(storage: str | os.PathLike[str]) -> BaseStorage:
 
         return InMemoryStorage()
     if isinstance(storage, str) and "://" in storage:
-        return _open_database(storage)
-    return _open_journal(Path(storage).expanduser())
+        from nasplug.databases import open_database
 
+        return open_database(storage, heartbeat)
+    from nasplug.journals import open_journal
 
-def _open_database(url: str) -> BaseStorage:
-    from optuna.storages import RDBStorage
-
-    # Errors may quote the URL, and a URL may carry a password.
-    shown = re.sub(r"//[^/@]*@", "//…@", url)
-    try:
-        return RDBStorage(url)
-    except ImportError as error:
-        raise InputError(
-            f"storage {shown!r} needs a database driver that is not installed, such as psycopg2"
-        ) from error
-    except Exception as error:
-        raise InputError(
-            f"cannot open storage {shown!r} ({_first_line(error).replace(url, shown)}); "
-            "give the URL of a database, the path of a journal file, or memory"
-        ) from error
-
-
-def _open_journal(path: Path) -> BaseStorage:
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    if path.is_dir():
-        raise InputError(f"storage {str(path)!r} is a folder; give the path of a file in it")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab"):
-            pass
-        if not os.access(path.parent, os.W_OK):
-            raise PermissionError(0, "its folder cannot be written, where the lock file goes")
-        _drop_torn_line(path)
-        return JournalStorage(JournalFileBackend(str(path)))
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError):
-            reason = error.strerror or _first_line(error)
-            raise InputError(
-                f"cannot write storage {str(path)!r} ({reason}); give a path that can be written"
-            ) from error
-        raise _no_journal(path) from error
-    # A journal of other JSON fails deep inside Optuna, with whatever its lines happen to lack.
-    except Exception as error:
-        raise _no_journal(path) from error
-
-
-def _no_journal(path: Path) -> InputError:
-    return InputError(
-        f"storage {str(path)!r} is no journal of a study, or is damaged; "
-        "remove it or give another path"
-    )
-
-
-def _drop_torn_line(path: Path) -> None:
-    """Cut off the half line that a killed process may have left, before more is appended to it."""
-    from optuna.storages.journal import JournalFileSymlinkLock
-
-    def is_torn() -> bool:
-        with path.open("rb") as file:
-            if file.seek(0, os.SEEK_END) == 0:
-                return False
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) != b"\n"
-
-    if not is_torn():
-        return
-    lock = JournalFileSymlinkLock(str(path))
-    lock.acquire()
-    try:
-        if is_torn():
-            content = path.read_bytes()
-            whole = content[: content.rfind(b"\n") + 1]
-            # Never cut a file that is no journal: somebody's text may end without a line break.
-            if not (whole or content).startswith(b'{"op_code"'[: len(content)]):
-                raise ValueError("not a journal")
-            for line in whole.splitlines():
-                json.loads(line)
-            os.truncate(path, len(whole))
-    finally:
-        lock.release()
+    return open_journal(Path(storage).expanduser(), heartbeat)
 
 
 def open_study(
@@ -185,21 +113,10 @@ def open_study(
 
 
 def fail_abandoned(study: Study) -> None:
-    """Free what trials hold whose process was killed; waits for those that may yet be alive."""
-    from optuna.trial import TrialState
+    """Fail what processes left that are gone, and queue it again; before any trial of this one."""
+    from nasplug.heartbeats import fail_lost
 
-    while True:
-        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        ages = [
-            (datetime.now() - trial.datetime_start).total_seconds() if trial.datetime_start else 0.0
-            for trial in running
-        ]
-        for trial, age in zip(running, ages, strict=True):
-            if age >= ABANDONED_SECONDS:
-                study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-        if all(age >= ABANDONED_SECONDS for age in ages):
-            return
-        time.sleep(0.2)
+    fail_lost(study)
 
 
 def _first_line(error: BaseException) -> str:

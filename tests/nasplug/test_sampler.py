@@ -197,8 +197,8 @@ def test_a_claim_made_in_the_same_moment_gives_way(make: Callable[..., Any]) -> 
     rival = study._storage.create_new_trial(study._study_id)
     claim = sampler._claim
 
-    def late_rival(study: Any, trial: Any, chosen: int) -> None:
-        claim(study, trial, chosen)
+    def late_rival(study: Any, trial: Any, chosen: int, expected: Any) -> None:
+        claim(study, trial, chosen, expected)
         study._storage.set_trial_user_attr(rival, "nasplug", sampler.candidates.summary(cell))
 
     sampler._claim = late_rival

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from table_predictors import TablePredictor
 
-from nasplug import _search, studies
+from nasplug import _search
 from nasplug._search import SearchResult, search
 from nasplug._zoo import load_predictor
 from nasplug.acquisition import pareto_mask
@@ -280,10 +280,7 @@ def test_damaged_journal(find: Callable[..., SearchResult], tmp_path: Path) -> N
 
 
 @pytest.mark.filterwarnings("ignore:.*:UserWarning")
-def test_journal_cut_anywhere_goes_on(
-    find: Callable[..., SearchResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(studies, "ABANDONED_SECONDS", 0.0)
+def test_journal_cut_anywhere_goes_on(find: Callable[..., SearchResult], tmp_path: Path) -> None:
     whole = find(n_trials=4)
     content = (tmp_path / "s.journal").read_bytes()
     for size in np.linspace(0, len(content), 10, dtype=int):
