@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nasplug import datasets
+    from nasplug import datasets, plots
     from nasplug._calibrate import CalibratedDevice, calibrate
     from nasplug._hardware import hardware
     from nasplug._predict import NetworkPrediction, predict
     from nasplug._search import SearchResult, search
     from nasplug._suggestions import suggest_measurements
+    from nasplug._worker import worker
     from nasplug._zoo import create_predictor, load_predictor
+    from nasplug.evaluation_command import Command
     from nasplug.measuring import MeasurementSet, measure
     from nasplug.predictors.hardware import Hardware
     from nasplug.sampler import PredictorSampler
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CalibratedDevice",
+    "Command",
     "Hardware",
     "InputError",
     "MeasurementSet",
@@ -39,10 +42,12 @@ __all__ = [
     "hardware",
     "load_predictor",
     "measure",
+    "plots",
     "predict",
     "search",
     "space",
     "suggest_measurements",
+    "worker",
 ]
 
 # Imported from a checkout without being installed, two subpackages lie beside this folder.
@@ -52,6 +57,7 @@ if (_checkout / "setup.cfg").is_file() and (_checkout / "search_spaces").is_dir(
 
 _HOME = {
     "CalibratedDevice": "nasplug._calibrate",
+    "Command": "nasplug.evaluation_command",
     "Hardware": "nasplug.predictors.hardware",
     "InputError": "nasplug.search_spaces.errors",
     "MeasurementSet": "nasplug.measuring",
@@ -67,6 +73,7 @@ _HOME = {
     "search": "nasplug._search",
     "space": "nasplug.search_spaces.space",
     "suggest_measurements": "nasplug._suggestions",
+    "worker": "nasplug._worker",
 }
 
 
@@ -75,8 +82,8 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("nasplug")
-    if name == "datasets":
-        return import_module("nasplug.datasets")
+    if name in ("datasets", "plots"):
+        return import_module(f"nasplug.{name}")
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -229,9 +229,8 @@ def predict(
     if runtime is not None:
         predictor = predictor.with_runtime(runtime)
     said = predictor.predict([graph], device, batch_size)
-    times, rest = model.explain(graph, device, batch_size, runtime)
     mean, lower, upper = (float(getattr(said, end)[0, 0]) for end in ("mean", "lower", "upper"))
-    scale = mean / (float(times.sum()) + rest)
+    times, rest = model.explain(graph, device, batch_size, runtime, mean)
     column = model.setting(device, batch_size, runtime)
     return NetworkPrediction(
         mean,
@@ -244,8 +243,8 @@ def predict(
         column.runtime or RUNTIMES[0],
         model.measured_in(column.runtime or RUNTIMES[0]),
         graph,
-        _operators(graph, times * scale, mean, device, batch_size),
-        rest * scale,
+        _operators(graph, times, mean, device, batch_size),
+        rest,
     )
 
 

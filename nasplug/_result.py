@@ -162,6 +162,14 @@ class SearchResult:
                 f"not all of the space: {len(self.candidates):,} networks were scored, "
                 "random ones and then children of the best; there may be better ones"
             )
+        notes += self.candidates.notes()
+        strangers = sum(not row.get("familiar", True) for row in self.pareto)
+        if strangers:
+            notes.append(
+                f"{strangers} of the {len(self.pareto)} architectures are unlike those that the "
+                "accuracy was learned from; their accuracy is an extrapolation, and its interval "
+                "wider for it"
+            )
         if self.hardware is None:
             against = " against ".join(_said(objective.name) for objective in self.objectives)
             notes.append(f"no hardware given: {against}, no latency")

@@ -10,47 +10,42 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import optuna
-from optuna.exceptions import StorageInternalError
-from optuna.storages import InMemoryStorage
-from optuna.trial import TrialState
+from optuna.exceptions import ExperimentalWarning
 
 from nasplug import __version__
-from nasplug._checks import (
-    checked_count,
-    checked_dataset,
-    checked_hardware,
-    checked_probability,
-    checked_seed,
-    checked_space,
-)
-from nasplug._measured import measured
+from nasplug._checks import checked_count
+from nasplug._observed import ObservedObjective, opened, said_of
+from nasplug._observed_result import observed_result
+from nasplug._plan import Plan, checked_plan, keep_plan
+from nasplug._predicted import predicted_result
 from nasplug._result import SearchResult
-from nasplug._zoo import ArchitecturePredictor, in_runtime, load_predictor, predictors_for
+from nasplug._trials import run_trials
+from nasplug._zoo import ArchitecturePredictor, in_runtime, predictors_for
 from nasplug._zoo import names as zoo_names
-from nasplug.acquisition import pareto_mask
 from nasplug.candidates import Candidates
-from nasplug.constraints import Constraint, parse_constraints
+from nasplug.constraints import Constraint
+from nasplug.evaluation import Evaluation
+from nasplug.evaluation_table import Table
 from nasplug.objectives import PredictedObjective
 from nasplug.pool import POOL_SIZE, is_listed
 from nasplug.predictors.hardware import Hardware
 from nasplug.sampler import PredictorSampler
 from nasplug.scoring import PROXIES, Objective
-from nasplug.search_spaces import InputError, SearchSpace
-from nasplug.studies import default_journal, fail_abandoned, open_storage, open_study
+from nasplug.search_spaces import Architecture, InputError, SearchSpace
+from nasplug.studies import default_journal, open_storage, open_study
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.study import Study
+    from optuna.trial import Trial
 
-__all__ = ["SearchResult", "search"]
+__all__ = ["Prepared", "SearchResult", "prepare", "quiet_optuna", "search"]
 
-# Digits after the point in results: enough for any use, and the same on every machine.
-_DIGITS = 6
 # What stands for quality where no accuracy is known, if nothing else is said.
 _PROXY = "flops"
 
@@ -72,13 +67,22 @@ def search(
     proxy: str | None = None,
     pool_size: int = POOL_SIZE,
     runtime: str | None = None,
+    evaluate: str | Evaluation | Callable[[Architecture], Mapping[str, Any]] = "predicted",
+    objectives: str | Sequence[str] = (),
+    n_jobs: int = 1,
 ) -> SearchResult:
     """Search a space for architectures that are accurate, and fast on a device.
 
-    Each trial is evaluated by prediction. The study is kept: the same call again goes on where it
-    stopped, and a finished one gives the same result (but for the seconds) at once.
+    Each trial is evaluated by prediction, unless `evaluate` says otherwise. The study is kept: the
+    same call again goes on where it stopped, and a finished one gives the same result (but for the
+    seconds) at once.
 
     Where no accuracy is known of a space its place is taken by a proxy, and the result says so.
+
+    With `evaluate` a trial's values are observed: looked up in a benchmark's table, printed by your
+    own program, or returned by your own function. The sampler learns from them (see
+    `PredictorSampler`), and the front is one of observed values. A trial that fails is kept with
+    the reason, and does not count; ten failures in succession end the search.
 
     Args:
         space: A space, or its name.
@@ -100,105 +104,212 @@ def search(
         proxy: `"flops"` or `"params"`: what to maximise where no accuracy is known; FLOPs if None.
         pool_size: Architectures to score of a space that cannot be listed.
         runtime: How whole networks are run whose latency counts, as in `predict`.
+        evaluate: `"predicted"`; `"table"` for what a benchmark measured (validation accuracy, and
+            latency on a measured device); a `Command`; or a function that takes an `Architecture`
+            and returns a dictionary of metrics such as `{"accuracy": 93.1, "latency_ms": 4.2}`,
+            and under `"constraints"` numbers that are to be ≤ 0.
+        objectives: Metrics to optimise when trials are evaluated, such as `"accuracy:max"`; left
+            out, `"accuracy:max"`, and with hardware also `"latency_ms:min"`. A latency that a
+            program does not give is predicted; `flops` and `params` are counted.
+        n_jobs: Trials to evaluate at once, each in a thread.
 
     Returns:
         The front, the study, and ways to show them.
 
     Raises:
         InputError: If an argument names nothing known or is out of range, if no architecture meets
-            the constraints, or if the storage cannot be used.
+            the constraints, if the storage cannot be used, or if ten trials in succession fail.
         KeyboardInterrupt: On Ctrl-C, with a sentence on how to go on.
     """
     started = time.perf_counter()
-    found = checked_space(space)
-    limits = parse_constraints(constraints, checked_probability(probability))
-    checked_count(n_trials, "number of trials")
-    checked_count(batch_size, "batch size")
-    checked_count(pool_size, "pool size")
-    checked_seed(seed)
-    data = checked_dataset(found, dataset)
-    device = checked_hardware(hardware, limits)
-    own = [p if isinstance(p, ArchitecturePredictor) else load_predictor(p) for p in predictors]
-    has_accuracy = f"{found.name}-accuracy" in zoo_names() or any(p.kind == "accuracy" for p in own)
-    words = _objectives(found, device, has_accuracy, proxy, limits)
+    plan = checked_plan(
+        space,
+        hardware,
+        constraints,
+        n_trials=n_trials,
+        batch_size=batch_size,
+        dataset=dataset,
+        seed=seed,
+        probability=probability,
+        predictors=predictors,
+        proxy=proxy,
+        pool_size=pool_size,
+        runtime=runtime,
+        evaluate=evaluate,
+        objectives=objectives,
+    )
+    checked_count(n_jobs, "number of jobs")
     # Scoring takes longest, so it comes after everything else that may be wrong.
-    opened = None if storage is None else open_storage(storage)
+    where = None if storage is None else open_storage(storage)
+    ready = prepare(plan)
+    predicted = time.perf_counter()
+    with quiet_optuna():
+        study = _open(where, study_name, ready)
+        keep_plan(study, plan)
+        name_metrics(study, ready.goals)
+        study.sampler = ready.sampler
+        run_trials(
+            study,
+            ready.objective,
+            lambda: min(n_trials, ready.most),
+            jobs=n_jobs,
+            stop=ready.stop,
+            progress=progress,
+        )
+    ended = time.perf_counter()
+    seconds = {
+        "total": round(ended - started, 3),
+        "predict": round(predicted - started, 3),
+        "sample": round(ended - predicted, 3),
+    }
+    result = predicted_result if plan.is_predicted else observed_result
+    return result(plan, ready, study, seconds)
 
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prepared:
+    """What the trials of a plan need.
+
+    Attributes:
+        sampler: Proposes architectures; its candidates are scored.
+        goals: What is optimised.
+        objective: Evaluates a trial.
+        stop: Ends what the objective is doing in other threads.
+        most: Distinct architectures that can be tried.
+        settings: What decides the result; kept in the study, and compared.
+        label: What else tells its default name from others.
+        identity: `"name"` and `"sha256"` of the predictors.
+        runtime: How networks are run, for the latency.
+        measured_so: Devices that were measured in this runtime.
+        observed_in: What trials are evaluated by, in words; None for predictions.
+    """
+
+    sampler: PredictorSampler
+    goals: tuple[Objective, ...]
+    objective: Callable[[Trial], tuple[float, ...]]
+    stop: Callable[[], None]
+    most: int
+    settings: dict[str, Any]
+    label: str
+    identity: dict[str, str | None]
+    runtime: str | None
+    measured_so: tuple[str, ...]
+    observed_in: str | None
+
+
+def prepare(plan: Plan) -> Prepared:
+    """Load the predictors of a plan and score what can be scored, which takes seconds.
+
+    Raises:
+        InputError: If a predictor is missing or does not fit, or no architecture meets the limits.
+    """
+    space, device = plan.space, plan.device
+    evaluation: Evaluation | None = None
+    if not plan.is_predicted:
+        evaluation, space = opened(
+            plan.evaluation,
+            space,
+            plan.dataset,
+            device,
+            plan.batch_size,
+            plan.objectives,
+            plan.limits,
+        )
+    kinds = [predictor.kind for predictor in plan.predictors]
+    has_accuracy = f"{space.name}-accuracy" in zoo_names() or "accuracy" in kinds
+    words = None
+    if evaluation is None:
+        words = _objectives(space, device, has_accuracy, plan.proxy, plan.limits)
     # Without a device and an accuracy, counts are all that is needed.
     chosen: dict[str, ArchitecturePredictor] = {}
-    if device is not None or has_accuracy or own:
-        chosen = predictors_for(found, device is not None, own, all_needed=False)
+    if device is not None or plan.predictors or (has_accuracy and evaluation is None):
+        chosen = predictors_for(space, device is not None, plan.predictors, all_needed=False)
+    if evaluation is not None:
+        # What is observed is learned from trials alone.
+        chosen.pop("accuracy", None)
+    runtime = plan.runtime
     if runtime is not None:
         in_runtime(chosen, runtime)
     elif device is not None and isinstance(chosen.get("latency"), ArchitecturePredictor):
         runtime = chosen["latency"].runtime_on(device)
+    # Cells of equal function may differ in what a table measured of them.
+    apart = isinstance(evaluation, Table) and "latency_ms" in evaluation.columns
     sampler = PredictorSampler(
-        found,
+        space,
         device,
-        limits,
+        plan.predicted_limits,
         objectives=words,
-        batch_size=batch_size,
-        dataset=data,
-        seed=seed,
+        batch_size=plan.batch_size,
+        dataset=plan.dataset,
+        probability=plan.probability,
+        seed=plan.seed,
         predictors=chosen,
+        equivalents="apart" if apart else "once",
         warn_independent_sampling=False,
-        pool_size=pool_size,
+        pool_size=plan.pool_size,
     )
-    goals, names = sampler.goals, sampler.objectives
     candidates = sampler.candidates
-    predicted = time.perf_counter()
     candidates.check_reachable(device)
-
     identity = {
         "name": "+".join(p.name for p in chosen.values()) or None,
         "sha256": "+".join(str(p.sha256) for p in chosen.values()) or None,
     }
     settings = {
-        "space": found.name,
+        "space": space.name,
         "hardware": _content(device),
-        "batch_size": batch_size,
-        "dataset": data,
-        "constraints": [f"{c} @ {c.probability!r}" for c in limits],
-        "seed": seed,
+        "batch_size": plan.batch_size,
+        "dataset": plan.dataset,
+        "constraints": [f"{c} @ {c.probability!r}" for c in plan.limits],
+        "seed": plan.seed,
         "predictor": identity["sha256"],
         "version": __version__,
     }
-    if not is_listed(found):
-        settings |= {"objectives": list(words), "pool_size": pool_size}
+    if not is_listed(space):
+        settings |= {"pool_size": plan.pool_size}
+        settings |= {"objectives": list(words)} if words else {}
+    elif words and words[0] != "accuracy":
+        # Proxies have equal directions, but are studies of their own.
+        settings |= {"objectives": list(words)}
     if runtime is not None:
         settings["runtime"] = runtime
-    with _quiet_optuna():
-        study = _open(opened, study_name, goals, settings)
-        study.sampler = sampler
-        _run(study, candidates, names, n_trials, progress)
-    trials = _cells(study, candidates)[:n_trials]
-    front = _front(candidates, trials, goals)
-    # Devices in tables were measured in their usual runtime.
-    truths = measured(candidates, front, data, None if runtime else device, batch_size)
-    pareto = [_entry(candidates, k, truth, goals) for k, truth in zip(front, truths, strict=True)]
-    ended = time.perf_counter()
-    return SearchResult(
-        space=found.name,
-        hardware=device,
-        dataset=data,
-        batch_size=batch_size,
-        seed=seed,
-        n_trials=len(trials),
-        objectives=goals,
-        constraints=limits,
-        predictor=identity,
-        pareto=pareto,
-        trials=tuple(trials),
-        seconds={
-            "total": round(ended - started, 3),
-            "predict": round(predicted - started, 3),
-            "sample": round(ended - predicted, 3),
-        },
-        study=study,
-        candidates=candidates,
+    goals = sampler.goals
+    objective: Callable[[Trial], tuple[float, ...]] = PredictedObjective(
+        candidates, sampler.objectives
+    )
+    if evaluation is not None:
+        goals = plan.objectives
+        settings |= {
+            "evaluate": evaluation.name,
+            "objectives": [f"{goal.name}:{goal.direction}" for goal in goals],
+        }
+        about = {
+            "space": space.name,
+            "dataset": plan.dataset,
+            "hardware": device.name if device else None,
+            "batch_size": plan.batch_size,
+            "seed": plan.seed,
+        }
+        objective = ObservedObjective(candidates, evaluation, goals, plan.limits, about)
+    return Prepared(
+        sampler=sampler,
+        goals=goals,
+        objective=objective,
+        stop=(lambda: None) if evaluation is None else evaluation.stop,
+        most=_most(candidates, apart, evaluation is None),
+        settings=settings,
+        label="" if evaluation is None else evaluation.identity,
+        identity=identity,
         runtime=runtime,
         measured_so=chosen["latency"].model.measured_in(runtime) if runtime else (),
+        observed_in=None if evaluation is None else said_of(evaluation),
     )
+
+
+def _most(candidates: Candidates, apart: bool, predicted: bool) -> int:
+    """Distinct architectures that trials may have."""
+    if not candidates.whole and not predicted:
+        return sys.maxsize
+    return len(candidates.cells) if apart else len(candidates.ids)
 
 
 def _objectives(
@@ -244,7 +355,7 @@ def _digest(settings: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _quiet_optuna() -> Iterator[None]:
+def quiet_optuna() -> Iterator[None]:
     """Only Optuna's warnings, and those on stderr."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(before, logging.WARNING))
@@ -259,114 +370,22 @@ def _quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def _finished(study: Study) -> list[Any]:
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return sorted(trials, key=lambda trial: trial.number)
+def name_metrics(study: Study, goals: Sequence[Objective]) -> None:
+    """Say in the study what its values are, for dashboards and plots."""
+    names = [goal.name for goal in goals]
+    if study.metric_names != names:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names(names)
 
 
-def _open(
-    storage: BaseStorage | None,
-    study_name: str | None,
-    goals: Sequence[Objective],
-    settings: dict[str, Any],
-) -> Study:
+def _open(storage: BaseStorage | None, study_name: str | None, ready: Prepared) -> Study:
+    settings = ready.settings
+    digest = _digest({**settings, "label": ready.label} if ready.label else settings)
     # A colon, as in nnlqp:resnet, cannot be in the name of a file everywhere.
-    name = study_name or f"{settings['space'].replace(':', '-')}-{_digest(settings)}"
+    name = study_name or f"{settings['space'].replace(':', '-')}-{digest}"
     if storage is None:
         path = default_journal(name)
         storage = open_storage(path)
         print(f"nasplug: the study is kept in {path}", file=sys.stderr)
-    return open_study(storage, name, [goal.direction for goal in goals], settings)
-
-
-def _run(
-    study: Study,
-    candidates: Candidates,
-    names: Sequence[str],
-    n_trials: int,
-    progress: bool | None,
-) -> None:
-    """Evaluate trials until `n_trials` are complete, or every distinct candidate is tried."""
-    total = min(n_trials, len(candidates.ids))
-    if len(_finished(study)) >= total:
-        return
-    fail_abandoned(study)
-    try:
-        _optimize(study, PredictedObjective(candidates, names), total, progress)
-    except KeyboardInterrupt:
-        kept = "is kept; the same command goes on from there"
-        if isinstance(study._storage, InMemoryStorage):
-            kept = "is lost, as storage is memory"
-        raise KeyboardInterrupt(
-            f"stopped after {len(_finished(study))} of {total} trials; the study {kept}"
-        ) from None
-    except (OSError, StorageInternalError) as error:
-        raise InputError(f"cannot write study {study.study_name!r} ({error})") from error
-
-
-def _optimize(study: Study, objective: Any, total: int, progress: bool | None) -> None:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    shown = console.is_terminal if progress is None else progress
-    with Progress(console=console, transient=True, disable=not shown) as bar:
-        task = bar.add_task("trials", total=total)
-        before = -1
-        # Others may work on the same study: count what is finished, not what was done here.
-        while (done := len(_finished(study))) < total:
-            if done == before:
-                raise RuntimeError(f"no trial of study {study.study_name!r} ends; see the log")
-            bar.update(task, completed=(before := done))
-            study.optimize(
-                objective, n_trials=total - done, callbacks=[lambda *_: bar.advance(task)]
-            )
-
-
-def _cells(study: Study, candidates: Candidates) -> list[int]:
-    space = candidates.space
-    return candidates.positions([space.from_params(trial.params) for trial in _finished(study)])
-
-
-def _front(candidates: Candidates, trials: Sequence[int], goals: Sequence[Objective]) -> list[int]:
-    """The non-dominated feasible cells, one of each id, cheapest first."""
-    names = [goal.name for goal in goals]
-    sign = np.array([goal.sign for goal in goals])
-    cells = [k for k in dict.fromkeys(trials) if candidates.feasible[k]]
-    if not cells:
-        return []
-    # As it will be shown: equal functions may differ in digits that are noise.
-    shown = np.round(candidates.means(names)[cells], _DIGITS)
-    front = np.array(cells)[pareto_mask(shown * sign)]
-    # The second objective is what it costs; the official order decides between equals.
-    order = np.lexsort((front, candidates.means(names)[front, 1]))
-    unique = {int(candidates.group[k]): int(k) for k in front[order][::-1]}
-    return list(unique.values())[::-1]
-
-
-def _entry(
-    candidates: Candidates,
-    cell: int,
-    truth: dict[str, float | None],
-    goals: Sequence[Objective],
-) -> dict[str, Any]:
-    def predicted(name: str) -> dict[str, float] | None:
-        quantity = candidates.quantities.get(name)
-        if quantity is None:
-            return None
-        return {
-            end: round(float(getattr(quantity, end)[cell]), _DIGITS)
-            for end in ("mean", "lower", "upper")
-        }
-
-    arch = candidates.cells[cell]
-    # Where no accuracy is predicted a count is the quality, and belongs to the result.
-    names = () if goals[0].name == "accuracy" else ("flops",)
-    counts = {name: int(candidates.quantities[name].mean[cell]) for name in ("params", *names)}
-    return {
-        "arch": arch.text,
-        "arch_id": arch.arch_id,
-        **counts,
-        "predicted": {"accuracy": predicted("accuracy"), "latency_ms": predicted("latency")},
-        "measured": truth,
-    }
+    return open_study(storage, name, [goal.direction for goal in ready.goals], settings)

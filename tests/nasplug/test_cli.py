@@ -13,7 +13,7 @@ import pytest
 from table_predictors import TablePredictor
 from typer.testing import CliRunner
 
-from nasplug import _search, _zoo
+from nasplug import _predicted, _zoo
 from nasplug.cli import app
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
@@ -76,6 +76,15 @@ def test_wrong_usage(run: Run, words: list[str], said: str) -> None:
         (["search", "--hw", "3090", "--constraint", "latency<5ms"], "use <= or >="),
         (["search", "--constraint", "latency<=5ms"], "needs hardware"),
         (["search", "--n-trials", "0"], "number of trials 0"),
+        (["search", "--evaluate", "tabel"], "there are predicted, table, command"),
+        (["search", "--evaluate", "command"], 'command line --evaluate command "python train.py'),
+        (["search", "--evaluate", "command", "no-such {arch}"], "there is no program 'no-such'"),
+        (["search", "python train.py"], "a program goes with --evaluate command"),
+        (["search", "--evaluate", "table", "--timeout", "3"], "a timeout is for the program"),
+        (["search", "--objective", "accuracy"], "objectives are for trials that are evaluated"),
+        (["search", "--evaluate", "table", "--objective", "loss"], "has no direction"),
+        (["worker", "--storage", "no.journal"], "there is no storage 'no.journal'"),
+        (["worker", "--storage", "memory"], "memory is not shared"),
         (["predict", "conv"], "is no NAS-Bench-201 string"),
         (["predict", CELL, "--space", "nb202"], "unknown search space"),
         (["hardware", "show", "nothing like it"], "is not in the catalogue"),
@@ -112,7 +121,7 @@ def test_other_errors_exit_1(tabled: Run, monkeypatch: pytest.MonkeyPatch) -> No
     def broken(*_: Any) -> None:
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr(_search, "_front", broken)
+    monkeypatch.setattr(_predicted, "_front", broken)
     result = tabled("search", "--hw", "GTX 1080 Ti", "--n-trials", "1", "--storage", "memory")
     assert result.exit_code == 1
     assert result.stderr == "nasplug: RuntimeError: two lines; --debug shows where\n"

@@ -59,6 +59,19 @@ def test_a_module_and_its_graph_are_predicted_alike():
     assert said.hardware.name == HARDWARE
 
 
+def test_a_network_is_scored_once(monkeypatch):
+    from nasplug.predictors.network_latency import NetworkLatency
+
+    calls, predict = [], NetworkLatency.predict
+    monkeypatch.setattr(
+        NetworkLatency,
+        "predict",
+        lambda *given, **named: calls.append(given) or predict(*given, **named),
+    )
+    assert nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE).mean > 0
+    assert len(calls) == 1
+
+
 def test_the_parts_of_a_latency_are_told_the_longest_first():
     said = nasplug.predict(Toy(), EXAMPLE, hardware="Raspberry Pi 4")
     times = [operator.latency_ms for operator in said.operators]

@@ -1,0 +1,136 @@
+"""What all commands share: their options, how they end, and how they print."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = [
+    "Batch",
+    "Debug",
+    "Device",
+    "Json",
+    "OwnPredictor",
+    "Runtime",
+    "SpaceName",
+    "cell",
+    "command",
+    "complain",
+    "console",
+    "print_json",
+    "print_rows",
+    "print_table",
+]
+
+# Nothing heavy is imported above: `nasplug --help` must answer at once.
+_PIPE_WIDTH = 200
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+SpaceName = Annotated[str, typer.Option("--space", help="Search space; see nasplug spaces.")]
+Device = Annotated[
+    str | None,
+    typer.Option("--hw", help="Device by name (see nasplug hardware), or the path of a .toml."),
+]
+Batch = Annotated[int, typer.Option("--batch-size", help="Images a forward pass.")]
+
+Runtime = Annotated[
+    str | None,
+    typer.Option(
+        "--runtime",
+        help="How whole networks are run: float32, amp, amp nhwc, compiled, onnxruntime, "
+        "tensorrt, tflite.",
+    ),
+]
+OwnPredictor = Annotated[
+    list[str] | None,
+    typer.Option("--predictor", help="Checkpoint to use instead of the package's own; repeatable."),
+]
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Tell errors in one line, and end with the exit code of their kind."""
+
+    @functools.wraps(function)
+    def guarded(*args: Any, debug: bool = False, **kwargs: Any) -> None:
+        try:
+            function(*args, debug=debug, **kwargs)
+        except KeyboardInterrupt as error:
+            complain(str(error) or "stopped")
+            raise typer.Exit(130) from None
+        except (typer.Exit, BrokenPipeError):
+            raise
+        except Exception as error:
+            if debug:
+                traceback.print_exc()
+            from nasplug.search_spaces.errors import InputError
+
+            if isinstance(error, InputError):
+                complain(str(error))
+                raise typer.Exit(2) from None
+            text = " ".join(str(error).split()) or "no message"
+            hint = "" if debug else "; --debug shows where"
+            complain(f"{type(error).__name__}: {text}{hint}")
+            raise typer.Exit(1) from None
+
+    return guarded
+
+
+def complain(sentence: str) -> None:
+    """Say a sentence on stderr."""
+    print(f"nasplug: {sentence}", file=sys.stderr)
+
+
+def console() -> Console:
+    """A console on stdout."""
+    from rich.console import Console
+
+    found = Console()
+    # A pipe has no width of its own, and 80 columns would fold every architecture.
+    return found if found.is_terminal else Console(width=_PIPE_WIDTH)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Print rows as JSON or as a table."""
+    if as_json:
+        print_json(rows)
+    else:
+        print_table([{key: cell(value) for key, value in row.items()} for row in rows])
+
+
+def print_table(rows: list[dict[str, str]]) -> None:
+    """Print rows of texts as a table."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    for name in rows[0] if rows else ():
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(value) for value in row.values()))
+    console().print(table)
+
+
+def cell(value: Any) -> str:
+    """A value as it stands in a table."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {cell(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(cell, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
