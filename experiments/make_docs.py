@@ -16,10 +16,14 @@ from typing import Any
 
 import calibration_tables
 import device_tables
+import nb101_search_tables
+import nb101_tables
 import network_accuracy_tables
 import network_tables
 import predictor_tables
 import search_quality_tables
+import search_workers_tables
+import study_tables
 import timm_tables
 from predictor_tables import table
 
@@ -297,7 +301,10 @@ SECTIONS = {
     },
     "docs/hardware.md": calibration_tables.SECTIONS,
     "docs/spaces.md": network_accuracy_tables.SECTIONS,
+    "docs/nb101.md": nb101_tables.SECTIONS | nb101_search_tables.SECTIONS,
+    "docs/plots.md": study_tables.SECTIONS,
     "docs/sampler.md": search_quality_tables.SECTIONS,
+    "docs/cluster.md": search_workers_tables.SECTIONS,
 }
 
 

@@ -1,7 +1,8 @@
-"""The report of a search: two pictures of the front and the result as JSON."""
+"""The report of a search: pictures of the front and of the way to it, and the result as JSON."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug._study_report import write_plots
 from nasplug.predictors.files import atomic_path, write_text
 from nasplug.search_spaces import InputError
 
@@ -60,16 +62,17 @@ class _Points:
 
 
 def write_report(result: SearchResult, folder: str | os.PathLike[str]) -> list[Path]:
-    """Write `pareto.png`, `pareto.html` (which needs no network) and `result.json`.
+    """Write `pareto.png`, `pareto.html` (which needs no network), `result.json` and `progress.png`.
 
-    Each file is whole or absent: it is written under another name and renamed.
+    The last is the hypervolume after each trial; without a feasible trial it is left out. Each file
+    is whole or absent: it is written under another name and renamed.
 
     Args:
         result: The search to show.
         folder: Where to; made if it is missing.
 
     Returns:
-        The paths of the three files.
+        The paths of the files.
 
     Raises:
         InputError: If the folder cannot be made or written.
@@ -89,6 +92,9 @@ def write_report(result: SearchResult, folder: str | os.PathLike[str]) -> list[P
         raise InputError(
             f"cannot write the report to {str(target)!r} ({reason}); give a folder to write in"
         ) from error
+    # Trials that are evaluated by prediction leave nothing to compare predictions with.
+    with contextlib.suppress(InputError):
+        paths += write_plots(result.study, target).files
     return paths
 
 

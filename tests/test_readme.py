@@ -26,6 +26,7 @@ def test_guide_example(tmp_path, monkeypatch):
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "pareto.html",
         "pareto.png",
+        "progress.png",
         "result.json",
     ]
     assert names["latency"].zero_shot  # type: ignore[attr-defined]

@@ -19,9 +19,11 @@ def test_a_changed_figure_is_found(tmp_path):
     copy = tmp_path / "checkout"
     scripts = ("make_docs.py", "device_tables.py", "predictor_tables.py", "published.py")
     scripts += ("calibration_tables.py", "network_accuracy_tables.py", "network_tables.py")
-    scripts += ("search_quality_tables.py", "timm_tables.py")
+    scripts += ("nb101_tables.py", "search_quality_tables.py", "study_tables.py", "timm_tables.py")
+    scripts += ("nb101_search_tables.py", "search_workers_tables.py")
     pages = ("README.md", "docs/results.md", "docs/few-labels.md", "docs/latency.md")
-    pages += ("docs/hardware.md", "docs/sampler.md", "docs/spaces.md")
+    pages += ("docs/hardware.md", "docs/nb101.md", "docs/sampler.md", "docs/spaces.md")
+    pages += ("docs/cluster.md", "docs/plots.md")
     for name in (*(f"experiments/{script}" for script in scripts), *pages):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")

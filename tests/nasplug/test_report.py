@@ -31,8 +31,9 @@ def result(nb201_cache: Path) -> SearchResult:
 def folder(result: SearchResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("report") / "new" / "folder"
     paths = result.report(where)
-    assert [p.name for p in paths] == ["pareto.png", "pareto.html", "result.json"]
-    assert sorted(p.name for p in where.iterdir()) == ["pareto.html", "pareto.png", "result.json"]
+    names = ["pareto.png", "pareto.html", "result.json", "progress.png"]
+    assert [p.name for p in paths] == names
+    assert sorted(p.name for p in where.iterdir()) == sorted(names)
     return where
 
 
