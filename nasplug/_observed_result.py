@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nasplug._measured import measured
 from nasplug._observed import METRICS, front, observed
 from nasplug._plan import Plan, kind_of
-from nasplug._result import SearchResult
+from nasplug._result import DIGITS, SearchResult, predicted_ends
 from nasplug._trials import FAILURE, SURPLUS, finished
 from nasplug.scoring import COSTS
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ObservedResult", "observed_result"]
 
-# Digits after the point in results.
-_DIGITS = 6
 # Evidence of a latency -> what the search knew of it before its first trial.
 _BEGINS = {
     "measured": "the search begins with predicted latencies, by a predictor that learned from "
@@ -235,15 +233,6 @@ def _entry(
 ) -> dict[str, Any]:
     candidates = ready.sampler.candidates
 
-    def predicted(name: str) -> dict[str, float] | None:
-        quantity = candidates.quantities.get(name)
-        if quantity is None:
-            return None
-        return {
-            end: round(float(getattr(quantity, end)[cell]), _DIGITS)
-            for end in ("mean", "lower", "upper")
-        }
-
     arch = candidates.cells[cell]
     return {
         # What was tried: equal functions share a cell in a pool, and it may be spelled otherwise.
@@ -251,8 +240,11 @@ def _entry(
         "arch_id": arch.arch_id,
         **{name: int(candidates.quantities[name].mean[cell]) for name in ("params", "flops")},
         "trial": trial.number,
-        "observed": {name: round(value, _DIGITS) for name, value in observed(trial).items()},
-        "predicted": {METRICS[name]: predicted(name) for name in ("accuracy", "latency")},
+        "observed": {name: round(value, DIGITS) for name, value in observed(trial).items()},
+        "predicted": {
+            METRICS[name]: predicted_ends(candidates, name, cell)
+            for name in ("accuracy", "latency")
+        },
         "measured": truth,
     }
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from nasplug._measured import measured
 from nasplug._plan import Plan
-from nasplug._result import SearchResult
+from nasplug._result import DIGITS, SearchResult, predicted_ends
 from nasplug._trials import finished
 from nasplug.acquisition import pareto_mask
 from nasplug.candidates import Candidates
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from nasplug._search import Prepared
 
 __all__ = ["predicted_result"]
-
-# Digits after the point in results: enough for any use, and the same on every machine.
-_DIGITS = 6
 
 
 def predicted_result(
@@ -77,7 +74,7 @@ def _front(candidates: Candidates, trials: Sequence[int], goals: Sequence[Object
     if not cells:
         return []
     # As it will be shown: equal functions may differ in digits that are noise.
-    shown = np.round(candidates.means(names)[cells], _DIGITS)
+    shown = np.round(candidates.means(names)[cells], DIGITS)
     front = np.array(cells)[pareto_mask(shown * sign)]
     # The second objective is what it costs; the official order decides between equals.
     order = np.lexsort((front, candidates.means(names)[front, 1]))
@@ -91,15 +88,6 @@ def _entry(
     truth: dict[str, float | None],
     goals: Sequence[Objective],
 ) -> dict[str, Any]:
-    def predicted(name: str) -> dict[str, float] | None:
-        quantity = candidates.quantities.get(name)
-        if quantity is None:
-            return None
-        return {
-            end: round(float(getattr(quantity, end)[cell]), _DIGITS)
-            for end in ("mean", "lower", "upper")
-        }
-
     arch = candidates.cells[cell]
     familiar = candidates.familiar([cell])
     # Where no accuracy is predicted a count is the quality, and belongs to the result.
@@ -109,7 +97,10 @@ def _entry(
         "arch": arch.text,
         "arch_id": arch.arch_id,
         **counts,
-        "predicted": {"accuracy": predicted("accuracy"), "latency_ms": predicted("latency")},
+        "predicted": {
+            "accuracy": predicted_ends(candidates, "accuracy", cell),
+            "latency_ms": predicted_ends(candidates, "latency", cell),
+        },
         "measured": truth,
         **({} if familiar is None else {"familiar": bool(familiar[0])}),
     }

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["SearchResult"]
+__all__ = ["DIGITS", "SearchResult", "predicted_ends"]
 
+# Digits after the point in results: enough for any use, and the same on every machine.
+DIGITS = 6
 # Evidence of a latency -> what it means, for a device and a batch size.
 _EVIDENCE = {
     "measured": "measured: the predictor learned from measurements of {0} at batch {1}; the "
@@ -289,3 +291,14 @@ def _said(name: str) -> str:
 def _interval(predicted: Mapping[str, float], digits: int) -> str:
     ends = f"({predicted['lower']:.{digits}f}–{predicted['upper']:.{digits}f})"
     return f"{predicted['mean']:.{digits}f} {ends}"
+
+
+def predicted_ends(candidates: Candidates, name: str, cell: int) -> dict[str, float] | None:
+    """Mean and bounds of a predicted quantity of one candidate; None if it is not predicted."""
+    quantity = candidates.quantities.get(name)
+    if quantity is None:
+        return None
+    return {
+        end: round(float(getattr(quantity, end)[cell]), DIGITS)
+        for end in ("mean", "lower", "upper")
+    }

@@ -30,6 +30,7 @@ from nasplug.predictors.normal_scores import (
     quantile_grid,
     values_at,
 )
+from nasplug.predictors.options import check_options
 from nasplug.predictors.prediction import NotFittedError, Prediction
 from nasplug.predictors.sibling_transformer import SiblingTransformer
 from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult
@@ -293,9 +294,7 @@ def transformer_ensemble(
         raise InputError(f"this predictor is one of accuracy, not of {kind}")
     recipe = [f.name for f in fields(TrainingConfig)]
     own = [f.name for f in fields(AccuracyConfig) if f.name not in ("targets", "training")]
-    for name in options:
-        if name not in (*own, *recipe):
-            raise InputError(f"unknown option {name!r}; there are {', '.join((*own, *recipe))}")
+    check_options(options, [*own, *recipe])
     training = TrainingConfig(**{k: v for k, v in options.items() if k in recipe})
     rest = {k: v for k, v in options.items() if k not in recipe}
     return AccuracyPredictor(AccuracyConfig(tuple(targets), training=training, **rest), backend)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from nasplug.predictors.gaussian_process import GaussianProcess, Term
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.normal_scores import finite_columns
 from nasplug.predictors.operator_features import COSTS, OperatorFeatures
+from nasplug.predictors.options import check_accuracy
 from nasplug.predictors.prediction import NotFittedError, Prediction
 from nasplug.search_spaces import Graph, InputError
 
@@ -271,10 +272,5 @@ def accuracy_gp(
     Raises:
         InputError: If the kind or an option is unknown.
     """
-    if kind != "accuracy":
-        raise InputError(f"this predictor is one of accuracy, not of {kind}")
-    known = [f.name for f in fields(AccuracyGPConfig) if f.name != "targets"]
-    for name in options:
-        if name not in known:
-            raise InputError(f"unknown option {name!r}; there are {', '.join(known)}")
+    check_accuracy(kind, AccuracyGPConfig, options)
     return AccuracyGP(AccuracyGPConfig(tuple(targets), **options))

@@ -8,7 +8,7 @@ has one kernel, and tells a variance from a part of what it learned.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from nasplug.predictors.normal_scores import (
     quantile_grid,
     values_at,
 )
+from nasplug.predictors.options import check_accuracy
 from nasplug.predictors.prediction import NotFittedError, Prediction
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.cell_arrays import CellArrays
@@ -389,10 +390,5 @@ def cell_gp(
     Raises:
         InputError: If the kind or an option is unknown.
     """
-    if kind != "accuracy":
-        raise InputError(f"this predictor is one of accuracy, not of {kind}")
-    known = [f.name for f in fields(CellGPConfig) if f.name != "targets"]
-    for name in options:
-        if name not in known:
-            raise InputError(f"unknown option {name!r}; there are {', '.join(known)}")
+    check_accuracy(kind, CellGPConfig, options)
     return CellGP(CellGPConfig(tuple(targets), **options))

@@ -18,6 +18,7 @@ from nasplug.predictors.graph_arrays import pack, unpack
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency import DeviceBatch, description
 from nasplug.predictors.operator_features import OperatorFeatures
+from nasplug.predictors.options import check_options
 from nasplug.predictors.prediction import NotFittedError, Prediction
 from nasplug.search_spaces import Graph, InputError
 
@@ -236,8 +237,5 @@ def latency_gp(
     """
     if kind != "latency" or tuple(targets) != ("latency",):
         raise InputError(f"this predictor is one of latency, not of {kind} {', '.join(targets)}")
-    known = [f.name for f in fields(LatencyGPConfig)]
-    for name in options:
-        if name not in known:
-            raise InputError(f"unknown option {name!r}; there are {', '.join(known)}")
+    check_options(options, [f.name for f in fields(LatencyGPConfig)])
     return LatencyGP(LatencyGPConfig(**options))

@@ -10,7 +10,7 @@ are fine-tuned on them too, and the prediction is the mean of both.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from nasplug.predictors.normal_scores import (
     quantile_grid,
     values_at,
 )
+from nasplug.predictors.options import check_accuracy
 from nasplug.predictors.paths import count_matrix, path_counts, summaries
 from nasplug.predictors.prediction import NotFittedError, Prediction
 from nasplug.predictors.pretraining import Encoder
@@ -435,12 +436,7 @@ def transformer_gp(
     Raises:
         InputError: If the kind or an option is unknown, or the encoder cannot be read.
     """
-    if kind != "accuracy":
-        raise InputError(f"this predictor is one of accuracy, not of {kind}")
-    known = [f.name for f in fields(TransformerGPConfig) if f.name != "targets"]
-    for name in options:
-        if name not in known:
-            raise InputError(f"unknown option {name!r}; there are {', '.join(known)}")
+    check_accuracy(kind, TransformerGPConfig, options)
     if isinstance(encoder, (str, Path)):
         encoder = Encoder.load(encoder, backend)
     config = TransformerGPConfig(tuple(targets), **options)

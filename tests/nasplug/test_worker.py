@@ -18,7 +18,7 @@ import pytest
 from optuna.trial import TrialState
 
 from nasplug import Command, search, worker
-from nasplug._plan import RECORD
+from nasplug._plan import RECORD, kept_total
 from nasplug._trials import FAILURE
 from nasplug.search_spaces import InputError
 from nasplug.studies import open_storage
@@ -81,12 +81,19 @@ def test_two_workers_share_what_a_search_began(start: Start) -> None:
     words = (*SPACE, *EVALUATE, *STUDY, "--study-name", "mine", "--seed", "3")
     ended(start("search", *words, "--n-trials", "1"))
     # The total is raised by who gives the search again; workers join with nothing but the program.
+    hold = Path("hold")
+    hold.touch()
     search_again = start("search", *words, "--n-trials", "13", "--json")
+    # A worker that came before would find nothing to do.
+    waited(lambda: kept_total(load()) == 13)
     join = ("worker", *STUDY, "--study", "mine", *EVALUATE)
     workers = [start(*join, "--json"), start(*join, "--n-trials", "2")]
+    # Each of the three has a trial under way.
+    waited(lambda: len(list(Path().glob("run-*"))) == 4)
+    hold.unlink()
     told = json.loads(ended(workers[0])[0])
     out, _ = ended(workers[1])
-    assert "trials completed here; study mine has" in out
+    assert "completed here; study mine has" in out
     result = json.loads(ended(search_again)[0])
     assert (result["n_trials"], result["failed"], result["seed"]) == (13, 0, 3)
     assert (told["n_trials"], told["total"]) == (13, 13)
