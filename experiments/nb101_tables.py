@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from predictor_tables import spread, table
+from predictor_tables import table, taus
 
 RESULTS = Path(__file__).parent / "results"
 SMALL = "NB-101 small-cell subset (n=1,713)"
@@ -48,20 +48,8 @@ def ranking(source: str) -> Callable[[], str]:
     """Two tables of a source, one row a model: against validation and against test accuracies."""
 
     def make() -> str:
-        by_cell: dict[tuple[str, int], list[Row]] = defaultdict(list)
-        for row in runs():
-            if row["source"] == source:
-                by_cell[row["model"], row["train_size"]].append(row)
-        parts = []
-        for key, against in (("tau_val", "validation"), ("tau_test", "test")):
-            body = [
-                [title, *(spread([r[key] or 0.0 for r in by_cell[model, n]]) for n in SIZES)]
-                for model, title in MODELS.items()
-                if any(by_cell[model, n] for n in SIZES)
-            ]
-            head = [f"{source}: tau, {against} accuracy", *(f"{n} cells" for n in SIZES)]
-            parts.append(table(head, body))
-        return "\n\n".join(parts)
+        rows = [row for row in runs() if row["source"] == source]
+        return taus(rows, MODELS, SIZES, f"{source}: ")
 
     return make
 

@@ -55,22 +55,26 @@ def ranking(dataset: str) -> Callable[[], str]:
     """Two tables of an image set: against validation and against test accuracies."""
 
     def make() -> str:
-        rows = [row for row in runs() if row["dataset"] == dataset]
-        parts = []
-        for key, against in (("tau_val", "validation"), ("tau_test", "test")):
-            by_cell: dict[tuple[str, int], list[float]] = defaultdict(list)
-            for row in rows:
-                by_cell[row["model"], row["train_size"]].append(row[key] or 0.0)
-            body = [
-                [title, *(spread(by_cell[model, size]) for size in SIZES)]
-                for model, title in MODELS.items()
-                if any(by_cell[model, size] for size in SIZES)
-            ]
-            head = [f"tau, {against} accuracy", *(f"{size} cells" for size in SIZES)]
-            parts.append(table(head, body))
-        return "\n\n".join(parts)
+        return taus([row for row in runs() if row["dataset"] == dataset], MODELS, SIZES)
 
     return make
+
+
+def taus(rows: list[Row], models: dict[str, str], sizes: Sequence[int], of: str = "") -> str:
+    """A table against validation and one against test accuracies: rows models, columns sizes."""
+    parts = []
+    for key, against in (("tau_val", "validation"), ("tau_test", "test")):
+        by_cell: dict[tuple[str, int], list[float]] = defaultdict(list)
+        for row in rows:
+            by_cell[row["model"], row["train_size"]].append(row[key] or 0.0)
+        body = [
+            [title, *(spread(by_cell[model, size]) for size in sizes)]
+            for model, title in models.items()
+            if any(by_cell[model, size] for size in sizes)
+        ]
+        head = [f"{of}tau, {against} accuracy", *(f"{size} cells" for size in sizes)]
+        parts.append(table(head, body))
+    return "\n\n".join(parts)
 
 
 def costs() -> str:

@@ -31,10 +31,10 @@ from postgres_server import postgres_server
 from search_tasks import Task, task
 
 from nasplug import PredictorSampler
-from nasplug.heartbeats import WORKER, retries
+from nasplug.heartbeats import WORKER, fail_lost, retries
 from nasplug.objectives import suggest
 from nasplug.predictors.files import write_text
-from nasplug.studies import fail_abandoned, open_storage
+from nasplug.studies import open_storage
 
 RESULT = RESULTS / "search_workers.json"
 STUDY = "workers"
@@ -43,7 +43,7 @@ CHECKPOINTS = (10, 20, 50, 100, 200, 300, 400)
 KILLED_WITHIN = (0.1, 0.7)
 # Seconds; the lock of a journal whose holder was killed is broken after thirty.
 HEARTBEAT = 60
-PAUSE = 0.2
+PAUSE = 0.02
 
 Row = dict[str, Any]
 
@@ -134,7 +134,8 @@ def run(one: Task, kind: str, workers: int, trials: int, kill: int, seed: int) -
             done = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
             if moments and done >= moments[0]:
                 moments.pop(0)
-                time.sleep(rng.uniform(0, 2 * PAUSE))
+                # At any point of a trial, but before the others have done them all.
+                time.sleep(rng.uniform(0, (time.perf_counter() - began) / max(done, 1)))
                 alive = [process for process in running if process.is_alive()]
                 victim = alive[int(rng.integers(len(alive)))]
                 victim.kill()
@@ -142,7 +143,7 @@ def run(one: Task, kind: str, workers: int, trials: int, kill: int, seed: int) -
             time.sleep(PAUSE)
         seconds = time.perf_counter() - began
         # What was left by one that died last, if all others ended before they saw it.
-        fail_abandoned(study)
+        fail_lost(study)
         found = study.get_trials(deepcopy=False)
     codes = [process.exitcode for process in running if process.pid not in killed]
     return summary(one, found, trials, killed) | {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nasplug._study_report import write_plots
+from nasplug._study_report import write_plots, writing_to
 from nasplug._trials import finished
 from nasplug.predictors.files import atomic_path, write_text
 from nasplug.report import FRONT, LIMIT, TRIALS
@@ -42,16 +42,11 @@ def write_report(result: ObservedResult, folder: str | os.PathLike[str]) -> list
     """
     target = Path(folder)
     paths = [target / PICTURE, target / RESULT]
-    try:
+    with writing_to(target):
         target.mkdir(parents=True, exist_ok=True)
         with atomic_path(paths[0]) as partial:
             _draw(result, partial)
         write_text(paths[1], json.dumps(result.to_json(), indent=2) + "\n")
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(
-            f"cannot write the report to {str(target)!r} ({reason}); give a folder to write in"
-        ) from error
     # What there is too little for is left out.
     with contextlib.suppress(InputError):
         paths[1:1] = write_plots(result.study, target).files

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,7 @@ from nasplug.studies import open_storage
 if TYPE_CHECKING:
     from optuna.study import Study
 
-__all__ = ["StudyReport", "find_study", "write_plots"]
+__all__ = ["StudyReport", "find_study", "write_plots", "writing_to"]
 
 # Name of a picture -> what draws it.
 PICTURES = {
@@ -79,6 +81,22 @@ def find_study(storage: str | os.PathLike[str], name: str | None = None) -> Stud
     )
 
 
+@contextlib.contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Write files of a report.
+
+    Raises:
+        InputError: If that fails; it names the folder.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"cannot write the report to {str(folder)!r} ({reason}); give a folder to write in"
+        ) from error
+
+
 def write_plots(study: Study, folder: str | os.PathLike[str]) -> StudyReport:
     """Write `progress.png`, `predicted_observed.png` and `calibration.png`, each whole or not.
 
@@ -99,15 +117,10 @@ def write_plots(study: Study, folder: str | os.PathLike[str]) -> StudyReport:
         except InputError as error:
             left_out[name] = str(error)
             continue
-        try:
+        with writing_to(target):
             target.mkdir(parents=True, exist_ok=True)
             with atomic_path(target / name) as temporary:
                 figure.savefig(temporary, format="png")
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise InputError(
-                f"cannot write the report to {str(target)!r} ({reason}); give a folder to write in"
-            ) from error
         files.append(target / name)
     if not files:
         raise InputError(next(iter(left_out.values())))

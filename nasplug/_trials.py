@@ -6,22 +6,17 @@ import contextlib
 import signal
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from optuna.exceptions import (
-    ExperimentalWarning,
-    StorageInternalError,
-    UpdateFinishedTrialError,
-)
-from optuna.storages import InMemoryStorage, fail_stale_trials
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from nasplug.evaluation import TrialFailure
+from nasplug.heartbeats import fail_lost, fail_stale
 from nasplug.search_spaces import InputError
-from nasplug.studies import fail_abandoned
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -87,7 +82,7 @@ def run_trials(
         KeyboardInterrupt: On Ctrl-C or SIGTERM, with a sentence on how to go on.
     """
     loop = _Loop(study, objective, total, most)
-    fail_abandoned(study)
+    fail_lost(study)
     with _terminable(), _bar(study, total, progress) as advance:
         loop.advance = advance
         try:
@@ -137,7 +132,7 @@ class _Loop:
             if not room:
                 # What others have under way may fail, or its process may die.
                 self.stopping.wait(WAIT_SECONDS)
-                _fail_stale(self.study)
+                fail_stale(self.study)
                 continue
             self._one()
 
@@ -231,13 +226,6 @@ def _in_threads(loop: _Loop, jobs: int, stop: Callable[[], None]) -> None:
 
 def _was_given_up(study: Study, trial_id: int) -> bool:
     return bool(study._storage.get_trial(trial_id).state == TrialState.FAIL)
-
-
-def _fail_stale(study: Study) -> None:
-    """Fail the trials of others that give no signs of life any more."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        fail_stale_trials(study)
 
 
 def _counts(study: Study) -> tuple[int, int]:

@@ -7,7 +7,7 @@ in which `learned_choice` decides with all that it knows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from nasplug.beyond import beyond, smallest
 from nasplug.candidates import Candidates
 from nasplug.coded_candidates import CodedCandidates
-from nasplug.learned_choice import Generators, LearnedChoice, Tried
+from nasplug.learned_choice import LearnedChoice, Tried
 from nasplug.learning import Learner, normal_scores
 from nasplug.scoring import Scoring
-from nasplug.search_spaces import Architecture, CodedSpace, SearchSpace
+from nasplug.search_spaces import CodedSpace, SearchSpace
 from nasplug.surrogate import Kernel, Surrogate, median_distance
 
 __all__ = ["CodedChoice", "choice_of", "coded_candidates"]
@@ -126,17 +126,8 @@ def _features_of(space: SearchSpace) -> _Features:
 class CodedChoice(LearnedChoice):
     """`LearnedChoice` for all members of a `CodedSpace`; see there."""
 
-    def __init__(
-        self,
-        candidates: Candidates,
-        task: str,
-        generators: Generators,
-        identity: Callable[[Architecture], str],
-        probability: float,
-        prior: bool,
-    ) -> None:
-        self._candidates, self._generators, self._identity = candidates, generators, identity
-        self._probability, self._prior = probability, prior
+    def _prepare(self, task: str) -> None:
+        candidates = self._candidates
         self._made = _features_of(candidates.space)
         swept = self._made.swept
         if "accuracy" in candidates.quantities:
@@ -146,7 +137,7 @@ class CodedChoice(LearnedChoice):
         # What the sweep may choose from, by what was asked last.
         self._asked: tuple[Collection[str], Mask | None] = (), None
         count = len(candidates)
-        spread = generators(_STREAM).choice(count, min(SPREAD, count), replace=False)
+        spread = self._generators(_STREAM).choice(count, min(SPREAD, count), replace=False)
         self._spread: Indices = np.sort(spread).astype(np.intp)
 
     def __call__(
@@ -182,13 +173,7 @@ class CodedChoice(LearnedChoice):
             rows = np.flatnonzero(allowed)
             spread = rows[:: max(1, len(rows) // SPREAD)]
         pool = np.unique(np.concatenate([spread, promising, np.array(known, np.intp)]))
-        quantities = self._candidates.quantities
-        priors = {
-            name: quantities[name].mean[pool]
-            for name in ("accuracy", "latency")
-            if name in quantities
-        }
-        return pool, Learner(self._made.blocks(pool), priors)
+        return pool, Learner(self._made.blocks(pool), self._priors(pool))
 
     def _promising(
         self, tried: Sequence[Tried], known: Sequence[int], objectives: int, step: int
@@ -206,7 +191,7 @@ class CodedChoice(LearnedChoice):
             return free
         at = np.array([known[k] for k in done], np.intp)
         losses = np.array([tried[k].losses for k in done], np.float64)
-        missed = np.array([sum(max(v, 0.0) for v in tried[k].violations.values()) for k in done])
+        missed = np.array([tried[k].missed for k in done])
         scores = np.stack([normal_scores(column) for column in losses.T], axis=1)
         if objectives > 2:
             weighted = scores * self._generators(_STREAM, step).dirichlet(np.ones(objectives))

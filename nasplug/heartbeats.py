@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from optuna.storages.journal import BaseJournalBackend
     from optuna.study import Study
 
-__all__ = ["RetryLost", "WatchedDatabase", "WatchedJournal", "fail_lost", "retries"]
+__all__ = ["RetryLost", "WatchedDatabase", "WatchedJournal", "fail_lost", "fail_stale", "retries"]
 
 # The system attribute that says which process runs a trial.
 WORKER = "nasplug:worker"
@@ -151,6 +151,11 @@ def fail_lost(study: Study) -> None:
             with contextlib.suppress(UpdateFinishedTrialError):
                 storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
                 RetryLost()(study, storage.get_trial(trial._trial_id))
+    fail_stale(study)
+
+
+def fail_stale(study: Study) -> None:
+    """Fail the trials of others that give no signs of life any more."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         fail_stale_trials(study)

@@ -62,6 +62,11 @@ class Tried:
     violations: Mapping[str, float]
     runs: bool
 
+    @property
+    def missed(self) -> float:
+        """By how much all limits together are missed."""
+        return sum(max(value, 0.0) for value in self.violations.values())
+
 
 def learned_candidates(scoring: Scoring, generators: Generators, size: int) -> Candidates:
     """The candidates of a space of which nothing is predicted that could guide a pool.
@@ -117,6 +122,11 @@ class LearnedChoice:
     ) -> None:
         self._candidates, self._generators, self._identity = candidates, generators, identity
         self._probability, self._prior = probability, prior
+        self._prepare(task)
+
+    def _prepare(self, task: str) -> None:
+        """What is made once, of the candidates as they are at first."""
+        candidates = self._candidates
         self._base = len(candidates)
         if candidates.whole:
             self._features = _listed_features(candidates.space, task)
@@ -227,13 +237,14 @@ class LearnedChoice:
         return pool, self._learner_of(pool)
 
     def _learner_of(self, pool: Indices) -> Learner:
+        blocks = {name: rows[pool] for name, rows in self._blocks.items()}
+        return Learner(blocks, self._priors(pool))
+
+    def _priors(self, pool: Indices) -> dict[str, Array]:
+        """What was predicted of the candidates of a pool."""
         quantities = self._candidates.quantities
-        priors = {
-            name: quantities[name].mean[pool]
-            for name in ("accuracy", "latency")
-            if name in quantities
-        }
-        return Learner({name: rows[pool] for name, rows in self._blocks.items()}, priors)
+        names = (name for name in ("accuracy", "latency") if name in quantities)
+        return {name: quantities[name].mean[pool] for name in names}
 
     def _children(self, tried: Sequence[Tried], step: int) -> list[Architecture]:
         """Mutations of the best trials so far; a function of the trials and the seed alone."""
@@ -242,7 +253,7 @@ class LearnedChoice:
         if not known:
             return []
         losses = np.array([one.losses for one in known])
-        missed = np.array([sum(max(v, 0.0) for v in one.violations.values()) for one in known])
+        missed = np.array([one.missed for one in known])
         scores = np.stack([normal_scores(column) for column in losses.T], axis=1)
         order: list[int] = []
         rest = np.flatnonzero(missed <= 0)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug._study_report import write_plots
+from nasplug._study_report import write_plots, writing_to
 from nasplug.predictors.files import atomic_path, write_text
 from nasplug.search_spaces import InputError
 
@@ -82,16 +82,11 @@ def write_report(result: SearchResult, folder: str | os.PathLike[str]) -> list[P
     trials = _points(result, list(result.trials), axes)
     front = _points(result, _cells(result), axes)
     paths = [target / name for name in ("pareto.png", "pareto.html", "result.json")]
-    try:
+    with writing_to(target):
         with atomic_path(paths[0]) as temporary:
             _draw(result, axes, trials, front, temporary)
         write_text(paths[1], _page(result, axes, trials, front))
         write_text(paths[2], json.dumps(result.to_json(), indent=2) + "\n")
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(
-            f"cannot write the report to {str(target)!r} ({reason}); give a folder to write in"
-        ) from error
     # Trials that are evaluated by prediction leave nothing to compare predictions with.
     with contextlib.suppress(InputError):
         paths += write_plots(result.study, target).files

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.study import Study
 
-__all__ = ["default_journal", "fail_abandoned", "open_storage", "open_study"]
+__all__ = ["default_journal", "open_storage", "open_study"]
 
 Direction = Literal["maximize", "minimize"]
 
@@ -110,13 +110,6 @@ def open_study(
             "choose another study name or storage"
         )
     return study
-
-
-def fail_abandoned(study: Study) -> None:
-    """Fail what processes left that are gone, and queue it again; before any trial of this one."""
-    from nasplug.heartbeats import fail_lost
-
-    fail_lost(study)
 
 
 def _first_line(error: BaseException) -> str:

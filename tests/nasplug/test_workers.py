@@ -17,7 +17,8 @@ from optuna.trial import TrialState
 from study_worker import HEARTBEAT, NB201, join, objective
 
 from nasplug import heartbeats
-from nasplug.studies import fail_abandoned, open_storage
+from nasplug.heartbeats import fail_lost
+from nasplug.studies import open_storage
 
 SCRIPT = Path(__file__).with_name("study_worker.py")
 
@@ -87,7 +88,7 @@ def test_what_was_lost_twice_is_left(tmp_path: Path) -> None:
 def test_a_search_frees_what_its_own_process_forgot(tmp_path: Path) -> None:
     study = join(str(tmp_path / "own.journal"), "own", 0)
     study._storage.create_new_trial(study._study_id)
-    fail_abandoned(study)
+    fail_lost(study)
     (trial,) = study.trials
     # It had chosen nothing, so that there is nothing to try again.
     assert trial.state == TrialState.FAIL
@@ -107,7 +108,7 @@ def test_a_search_leaves_what_another_thread_runs(shared_storage: str) -> None:
     begun.wait(60)
     # More than one heartbeat, which come from a thread of their own.
     time.sleep(2.5)
-    fail_abandoned(study)
+    fail_lost(study)
     checked.set()
     thread.join()
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE]
@@ -133,7 +134,7 @@ def test_a_retry_gives_way_to_whoever_took_the_architecture(tmp_path: Path) -> N
     (done,) = study.trials
     lost = study._storage.create_new_trial(study._study_id)
     study._storage.set_trial_user_attr(lost, "nasplug", done.user_attrs["nasplug"])
-    fail_abandoned(study)
+    fail_lost(study)
     assert [t.state for t in study.trials[1:]] == [TrialState.FAIL, TrialState.WAITING]
     study.optimize(objective, n_trials=1)
     assert len(set(ids(study))) == 2
@@ -151,7 +152,7 @@ def test_other_parameters_are_tried_again_too(tmp_path: Path) -> None:
 
     with pytest.raises(SystemExit):
         study.optimize(train, n_trials=1)
-    fail_abandoned(study)
+    fail_lost(study)
     study.optimize(train, n_trials=1)
     lost, again = study.trials
     assert again.params == lost.params
