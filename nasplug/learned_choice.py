@@ -13,14 +13,8 @@ from numpy.typing import NDArray
 from nasplug.acquisition import pareto_mask
 from nasplug.candidate_features import CandidateFeatures
 from nasplug.candidates import Candidates
-from nasplug.learning import (
-    Evidence,
-    Learner,
-    Outlook,
-    normal_scores,
-    spread_design,
-    value_scores,
-)
+from nasplug.expectations import expectation
+from nasplug.learning import Evidence, Learner, normal_scores, spread_design
 from nasplug.pool import first_members, is_listed
 from nasplug.scoring import OBJECTIVES, Scoring
 from nasplug.search_spaces import Architecture, CodedSpace, SearchSpace
@@ -55,12 +49,15 @@ class Tried:
         losses: The trial's values as losses; None while it runs, or if it has none.
         violations: Name of a constraint to how far the trial misses it.
         runs: Whether it is under way.
+        outside: Of each loss whether it lay outside of the interval announced before the trial;
+            None if none was.
     """
 
     arch: Architecture
     losses: tuple[float, ...] | None
     violations: Mapping[str, float]
     runs: bool
+    outside: tuple[bool, ...] | None = None
 
     @property
     def missed(self) -> float:
@@ -184,7 +181,7 @@ class LearnedChoice:
                 {},
             )
         row, outlook = learner.choose(evidence, feasible, self._probability, self._generators(step))
-        return int(pool[row]), True, _expected(outlook, row, evidence)
+        return int(pool[row]), True, expectation(outlook, row, evidence, tried)
 
     def _within_limits(self, tried: Sequence[Tried]) -> Mask:
         """Which candidates are predicted to meet the limits, `(cells,)`.
@@ -318,21 +315,6 @@ class LearnedChoice:
         return next(
             (row for row in planned if row in left), int(self._generators(step).choice(feasible))
         )
-
-
-def _expected(outlook: Outlook, row: int, evidence: Evidence) -> dict[str, Any]:
-    """Mean and 90 % interval of each loss, read off the trials so far, and the probability."""
-    found: dict[str, Any] = {"losses": []}
-    if outlook.mean.shape[1] == evidence.losses.shape[1]:
-        for k, losses in enumerate(evidence.losses.T):
-            scores = value_scores(losses)
-            order = np.argsort(scores, kind="stable")
-            mean, reach = outlook.mean[row, k], 1.645 * outlook.std[row, k]
-            values = np.interp([mean, mean - reach, mean + reach], scores[order], losses[order])
-            found["losses"].append([round(float(value), 6) for value in values])
-    if evidence.violations:
-        found["feasible"] = round(float(outlook.chance[row]), 4)
-    return found
 
 
 def held_twice(failed: Collection[str]) -> set[str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna.trial import TrialState
 
+from nasplug.expectations import is_outside
 from nasplug.learned_choice import Tried, held_twice
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 
@@ -111,15 +112,13 @@ class StudyTrials:
             arch = self.arch(trial)
             if arch is None or trial.state not in (TrialState.COMPLETE, TrialState.RUNNING):
                 continue
-            done = trial.state == TrialState.COMPLETE and not np.isnan(trial.values).any()
-            tried.append(
-                Tried(
-                    arch,
-                    tuple(s * v for s, v in zip(sign, trial.values, strict=True)) if done else None,
-                    {n: v for n, v in trial.constraints.items() if n not in own} if done else {},
-                    trial.state == TrialState.RUNNING,
-                )
-            )
+            if trial.state != TrialState.COMPLETE or np.isnan(trial.values).any():
+                tried.append(Tried(arch, None, {}, trial.state == TrialState.RUNNING))
+                continue
+            losses = tuple(s * v for s, v in zip(sign, trial.values, strict=True))
+            violations = {n: v for n, v in trial.constraints.items() if n not in own}
+            said = _expected_losses(trial)
+            tried.append(Tried(arch, losses, violations, False, is_outside(said, losses)))
         return tried
 
     def claim(self, study: Study, trial: FrozenTrial, summary: Mapping[str, Any]) -> None:
@@ -153,3 +152,10 @@ class StudyTrials:
         """Whether a rival is going to see this trial's claim, and then to choose anew."""
         is_open = rival.state == TrialState.RUNNING and self._names.isdisjoint(rival.params)
         return is_open and rival.number > trial.number and not self.fixed(rival)
+
+
+def _expected_losses(trial: FrozenTrial) -> Any:
+    """What was announced of a trial's losses; None if nothing was."""
+    note = trial.user_attrs.get(ATTRIBUTE)
+    expected = note.get("expected") if isinstance(note, dict) else None
+    return expected.get("losses") if isinstance(expected, dict) else None
