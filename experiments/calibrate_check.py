@@ -24,8 +24,8 @@ from scipy.stats import spearmanr
 from train_latency import left_out_file
 
 from nasplug import load_predictor
-from nasplug._few_shot import POOL, SMALLEST_MS, is_connected
 from nasplug.datasets.help_protocol import PROTOCOLS
+from nasplug.devices.few_shot import POOL, SMALLEST_MS, is_connected
 from nasplug.predictors.device_transfer import DeviceTransfer
 from nasplug.search_spaces import Graph
 

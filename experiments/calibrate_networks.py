@@ -22,10 +22,10 @@ from common import RESULTS, Array, provenance, write_result
 from scipy.stats import spearmanr
 
 from nasplug import hardware
-from nasplug._few_shot import FOREIGN, familiar, known_devices
-from nasplug._measurements import read_latencies
-from nasplug._zoo import ArchitecturePredictor
+from nasplug.devices.few_shot import FOREIGN, familiar, known_devices
+from nasplug.devices.measurements import read_latencies
 from nasplug.measuring.choice import family_of
+from nasplug.predicting.shipped import ArchitecturePredictor
 from nasplug.predictors.device_transfer import DeviceTransfer
 from nasplug.predictors.latency import DeviceBatch
 from nasplug.predictors.roofline import roofline_parts

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from nasplug import datasets
-from nasplug._hardware import hardware
+from nasplug.devices.hardware import hardware
 from nasplug.predictors.files import write_text
 from nasplug.predictors.latency import DeviceBatch
 from nasplug.search_spaces import Architecture, Graph, space

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nasplug._hardware import catalogue
+from nasplug.devices.hardware import catalogue
 from nasplug.predictors.files import write_bytes
 from nasplug.predictors.hardware import PRECISIONS
 from nasplug.predictors.language import (

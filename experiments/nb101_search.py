@@ -26,12 +26,12 @@ import optuna
 from common import RESULTS, provenance, write_result
 
 import nasplug
-from nasplug.acquisition import pareto_mask
-from nasplug.coded_candidates import CodedCandidates
-from nasplug.objectives import suggest
-from nasplug.pool import candidates_of
-from nasplug.scoring import OBJECTIVES, Scoring
+from nasplug.candidates.coded import CodedCandidates
+from nasplug.candidates.pool import candidates_of
+from nasplug.candidates.scoring import OBJECTIVES, Scoring
+from nasplug.sampling.acquisition import pareto_mask
 from nasplug.search_spaces.nb101 import NB101
+from nasplug.searching.objectives import suggest
 
 GOALS = (OBJECTIVES["accuracy"], OBJECTIVES["latency"])
 TRIALS = 60

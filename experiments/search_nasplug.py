@@ -18,7 +18,7 @@ from search_rivals import Sampler, Trials, in_study
 from search_tasks import Task
 
 from nasplug import PredictorSampler, datasets
-from nasplug._few_shot import POOL, SMALLEST_MS
+from nasplug.devices.few_shot import POOL, SMALLEST_MS
 from nasplug.predictors.device_transfer import DeviceTransfer
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.prediction import Prediction

@@ -19,14 +19,14 @@ from scipy.special import ndtr
 from scipy.stats import norm, rankdata
 from search_tasks import Measured, Task, architectures
 
-from nasplug.acquisition import (
+from nasplug.predictors.cell_features import Paths
+from nasplug.sampling.acquisition import (
     expected_hypervolume_improvement,
     expected_improvement,
     pareto_mask,
 )
-from nasplug.objectives import suggest
-from nasplug.predictors.cell_features import Paths
 from nasplug.search_spaces import FiniteSpace
+from nasplug.searching.objectives import suggest
 
 Array = NDArray[np.float64]
 Trials = Iterator[int]

@@ -31,10 +31,10 @@ from postgres_server import postgres_server
 from search_tasks import Task, task
 
 from nasplug import PredictorSampler
-from nasplug.heartbeats import WORKER, fail_lost, retries
-from nasplug.objectives import suggest
 from nasplug.predictors.files import write_text
-from nasplug.studies import open_storage
+from nasplug.searching.objectives import suggest
+from nasplug.studies.heartbeats import WORKER, fail_lost, retries
+from nasplug.studies.storages import open_storage
 
 RESULT = RESULTS / "search_workers.json"
 STUDY = "workers"

@@ -19,11 +19,11 @@ import optuna
 from common import RUNS, provenance, write_result
 
 from nasplug import PredictorSampler, datasets, plots, space
-from nasplug.acquisition import pareto_mask
-from nasplug.objectives import suggest
 from nasplug.predictors.files import atomic_path
-from nasplug.studies import open_storage
-from nasplug.study_values import INTERVAL, study_values
+from nasplug.sampling.acquisition import pareto_mask
+from nasplug.searching.objectives import suggest
+from nasplug.studies.storages import open_storage
+from nasplug.studies.values import INTERVAL, study_values
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 METRICS = ["accuracy (%)", "latency (ms)"]

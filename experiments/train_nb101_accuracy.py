@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from predictor_accuracy import tau
 
 from nasplug import load_predictor
-from nasplug._zoo import ArchitecturePredictor
+from nasplug.predicting.shipped import ArchitecturePredictor
 from nasplug.predictors.cell_gp import CellGP, cell_gp
 from nasplug.search_spaces import space
 from nasplug.search_spaces.nb101 import NB101

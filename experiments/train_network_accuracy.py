@@ -27,7 +27,7 @@ from scipy.stats import kendalltau, spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from nasplug import datasets
-from nasplug._zoo import ArchitecturePredictor
+from nasplug.predicting.shipped import ArchitecturePredictor
 from nasplug.predictors.accuracy_gp import KERNELS, AccuracyGP, AccuracyGPConfig
 from nasplug.search_spaces import Architecture, Graph, space
 

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nasplug import datasets, plots
-    from nasplug._calibrate import CalibratedDevice, calibrate
-    from nasplug._hardware import hardware
-    from nasplug._predict import NetworkPrediction, predict
-    from nasplug._search import SearchResult, search
-    from nasplug._suggestions import suggest_measurements
-    from nasplug._worker import worker
-    from nasplug._zoo import create_predictor, load_predictor
-    from nasplug.evaluation_command import Command
+    from nasplug.devices.calibrate import CalibratedDevice, calibrate
+    from nasplug.devices.hardware import hardware
+    from nasplug.devices.suggestions import suggest_measurements
     from nasplug.measuring import MeasurementSet, measure
+    from nasplug.predicting.predict import NetworkPrediction, predict
+    from nasplug.predicting.shipped import create_predictor, load_predictor
     from nasplug.predictors.hardware import Hardware
-    from nasplug.sampler import PredictorSampler
+    from nasplug.sampling.sampler import PredictorSampler
     from nasplug.search_spaces import InputError, space
+    from nasplug.searching.search import SearchResult, search
+    from nasplug.searching.worker import worker
+    from nasplug.studies.evaluation_command import Command
 
     __version__: str
 
@@ -56,24 +56,24 @@ if (_checkout / "setup.cfg").is_file() and (_checkout / "search_spaces").is_dir(
     __path__.append(str(_checkout))
 
 _HOME = {
-    "CalibratedDevice": "nasplug._calibrate",
-    "Command": "nasplug.evaluation_command",
+    "CalibratedDevice": "nasplug.devices.calibrate",
+    "Command": "nasplug.studies.evaluation_command",
     "Hardware": "nasplug.predictors.hardware",
     "InputError": "nasplug.search_spaces.errors",
     "MeasurementSet": "nasplug.measuring",
-    "NetworkPrediction": "nasplug._predict",
-    "PredictorSampler": "nasplug.sampler",
-    "SearchResult": "nasplug._result",
-    "calibrate": "nasplug._calibrate",
-    "create_predictor": "nasplug._zoo",
-    "hardware": "nasplug._hardware",
-    "load_predictor": "nasplug._zoo",
+    "NetworkPrediction": "nasplug.predicting.predict",
+    "PredictorSampler": "nasplug.sampling.sampler",
+    "SearchResult": "nasplug.searching.result",
+    "calibrate": "nasplug.devices.calibrate",
+    "create_predictor": "nasplug.predicting.shipped",
+    "hardware": "nasplug.devices.hardware",
+    "load_predictor": "nasplug.predicting.shipped",
     "measure": "nasplug.measuring",
-    "predict": "nasplug._predict",
-    "search": "nasplug._search",
+    "predict": "nasplug.predicting.predict",
+    "search": "nasplug.searching.search",
     "space": "nasplug.search_spaces.space",
-    "suggest_measurements": "nasplug._suggestions",
-    "worker": "nasplug._worker",
+    "suggest_measurements": "nasplug.devices.suggestions",
+    "worker": "nasplug.searching.worker",
 }
 
 

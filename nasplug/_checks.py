@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from nasplug._hardware import hardware as find_hardware
-from nasplug.constraints import Constraint
+from nasplug.candidates.constraints import Constraint
+from nasplug.candidates.scoring import OBJECTIVES, PROXIES, Objective
+from nasplug.devices.hardware import hardware as find_hardware
 from nasplug.predictors.hardware import Hardware
-from nasplug.scoring import OBJECTIVES, PROXIES, Objective
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.search_spaces import space as find_space
 from nasplug.search_spaces.errors import closest

@@ -7,10 +7,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from nasplug import _cli_lists as lists
-from nasplug import _cli_predictors as predictors
-from nasplug import _cli_report as reports
-from nasplug import _cli_search as searches
+from nasplug.commands import lists, predictors
+from nasplug.commands import report as reports
+from nasplug.commands import search as searches
 
 __all__ = ["app", "main"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nasplug._drawing import (
+from nasplug.reports.drawing import (
     BLUE,
     GREY,
     LINES,
@@ -26,9 +26,9 @@ from nasplug._drawing import (
     rug,
     steps,
 )
-from nasplug.progress import best_so_far, hypervolume_so_far, reference_of
+from nasplug.reports.progress import best_so_far, hypervolume_so_far, reference_of
 from nasplug.search_spaces import InputError
-from nasplug.study_values import INTERVAL, StudyValues, study_values
+from nasplug.studies.values import INTERVAL, StudyValues, study_values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

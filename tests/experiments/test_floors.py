@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from nasplug._hardware import hardware
+from nasplug.devices.hardware import hardware
 from nasplug.predictors.latency import DeviceBatch
 from nasplug.search_spaces.nb201 import NB201
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import optuna
 
+from nasplug.sampling.study_trials import StudyTrials
 from nasplug.search_spaces import space
-from nasplug.studies import open_storage
-from nasplug.study_trials import StudyTrials
+from nasplug.studies.storages import open_storage
 
 NB201 = space("nb201")
 

@@ -11,12 +11,12 @@ from counting_predictors import LEVELS, QUANTILES
 from numpy.typing import NDArray
 
 from nasplug import hardware
-from nasplug.acquisition import pareto_mask
-from nasplug.coded_candidates import CodedCandidates
-from nasplug.constraints import parse_constraints
-from nasplug.pool import candidates_of
+from nasplug.candidates.coded import CodedCandidates
+from nasplug.candidates.constraints import parse_constraints
+from nasplug.candidates.pool import candidates_of
+from nasplug.candidates.scoring import OBJECTIVES, PROXIES, Scoring
 from nasplug.predictors.prediction import Prediction
-from nasplug.scoring import OBJECTIVES, PROXIES, Scoring
+from nasplug.sampling.acquisition import pareto_mask
 from nasplug.search_spaces import Architecture, space
 
 NB = space("nb101")

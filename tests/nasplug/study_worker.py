@@ -16,10 +16,10 @@ from itertools import islice
 import optuna
 
 from nasplug import PredictorSampler
-from nasplug.objectives import suggest
 from nasplug.search_spaces import Architecture
 from nasplug.search_spaces.nb201 import NB201 as AllCells
-from nasplug.studies import open_storage
+from nasplug.searching.objectives import suggest
+from nasplug.studies.storages import open_storage
 
 
 class SomeCells(AllCells):

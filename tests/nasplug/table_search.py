@@ -7,10 +7,11 @@ import sys
 
 from table_predictors import TablePredictor
 
-from nasplug import _search, cli
-from nasplug.objectives import PredictedObjective
+from nasplug import cli
+from nasplug.searching import search as search_module
+from nasplug.searching.objectives import PredictedObjective
 
-_search.predictors_for = lambda space, latency, given, **_: {  # type: ignore[assignment]
+search_module.predictors_for = lambda space, latency, given, **_: {  # type: ignore[assignment]
     q: TablePredictor(q) for q in (("accuracy", "latency") if latency else ("accuracy",))
 }
 

@@ -13,8 +13,9 @@ import pytest
 from table_predictors import TablePredictor
 from typer.testing import CliRunner
 
-from nasplug import _predicted, _zoo
 from nasplug.cli import app
+from nasplug.predicting import shipped
+from nasplug.searching import predicted as predicted_module
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
 runner = CliRunner()
@@ -32,7 +33,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 def tabled(run: Run, nb201_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command line with measured tables for predictors."""
     tables = {q: TablePredictor(q) for q in ("accuracy", "latency")}
-    monkeypatch.setattr(_zoo, "load_predictor", lambda name: tables[name.partition("-")[2]])
+    monkeypatch.setattr(shipped, "load_predictor", lambda name: tables[name.partition("-")[2]])
     return run
 
 
@@ -121,7 +122,7 @@ def test_other_errors_exit_1(tabled: Run, monkeypatch: pytest.MonkeyPatch) -> No
     def broken(*_: Any) -> None:
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr(_predicted, "_front", broken)
+    monkeypatch.setattr(predicted_module, "_front", broken)
     result = tabled("search", "--hw", "GTX 1080 Ti", "--n-trials", "1", "--storage", "memory")
     assert result.exit_code == 1
     assert result.stderr == "nasplug: RuntimeError: two lines; --debug shows where\n"
@@ -131,7 +132,7 @@ def test_interrupt_exits_130(tabled: Run, monkeypatch: pytest.MonkeyPatch) -> No
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nasplug.objectives.PredictedObjective.__call__", stop)
+    monkeypatch.setattr("nasplug.searching.objectives.PredictedObjective.__call__", stop)
     result = tabled("search", "--hw", "GTX 1080 Ti", "--n-trials", "5")
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == (

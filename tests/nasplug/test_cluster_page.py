@@ -13,7 +13,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from nasplug.studies import open_storage
+from nasplug.studies.storages import open_storage
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cluster.md"
 

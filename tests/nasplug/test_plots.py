@@ -11,9 +11,9 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from nasplug import InputError, PredictorSampler, plots, space
-from nasplug.objectives import suggest
-from nasplug.progress import best_so_far, hypervolume_so_far, reference_of
-from nasplug.study_values import StudyValues, study_values
+from nasplug.reports.progress import best_so_far, hypervolume_so_far, reference_of
+from nasplug.searching.objectives import suggest
+from nasplug.studies.values import StudyValues, study_values
 
 NB201: Any = space("nb201")
 LIMIT = 3.0

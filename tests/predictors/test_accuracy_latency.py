@@ -8,7 +8,7 @@ import torch
 from scipy.stats import kendalltau, spearmanr
 
 from nasplug import datasets
-from nasplug._hardware import hardware
+from nasplug.devices.hardware import hardware
 from nasplug.predictors.accuracy import AccuracyConfig, AccuracyPredictor
 from nasplug.predictors.calibration import LEVELS
 from nasplug.predictors.checkpoint import load_checkpoint

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from nasplug._hardware import catalogue, hardware
+from nasplug.devices.hardware import catalogue, hardware
 from nasplug.predictors import language
 from nasplug.predictors.language import (
     MODELS,

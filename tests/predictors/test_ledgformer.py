@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasplug import datasets
-from nasplug._hardware import hardware
+from nasplug.devices.hardware import hardware
 from nasplug.predictors import language
 from nasplug.predictors.accuracy import AccuracyConfig, AccuracyPredictor
 from nasplug.predictors.checkpoint import load_checkpoint

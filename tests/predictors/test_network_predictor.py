@@ -9,7 +9,7 @@ import torch
 from scipy.stats import kendalltau
 
 from nasplug import datasets
-from nasplug._hardware import hardware
+from nasplug.devices.hardware import hardware
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.latency import DeviceBatch
 from nasplug.predictors.network_predictor import NetworkPredictor, NetworkPredictorConfig

@@ -1,0 +1,67 @@
+"""What benchmarks measured of candidates, where their tables are at hand without a download."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from nasplug.candidates.scored import Candidates
+from nasplug.predictors.hardware import Hardware
+
+__all__ = ["measured"]
+
+# Digits after the point in results.
+_DIGITS = 6
+_ARCH = "arch"
+
+
+def measured(
+    candidates: Candidates,
+    cells: Sequence[int],
+    dataset: str,
+    hardware: Hardware | None,
+    batch_size: int,
+) -> list[dict[str, float | None]]:
+    """`"accuracy"` and `"latency_ms"` of some candidates, None where they are not known.
+
+    Args:
+        candidates: The candidates.
+        cells: Positions of those that are asked for.
+        dataset: The image set of the accuracy.
+        hardware: The device of the latency, or None.
+        batch_size: Images a forward pass, for the latency.
+    """
+    columns: dict[str, tuple[str, ...]] = {"accuracy": (f"{dataset}_test", f"{dataset}_val")}
+    if hardware is not None:
+        columns["latency"] = (f"{hardware.name}@{batch_size}",)
+    found = {quantity: _values(candidates, quantity, names) for quantity, names in columns.items()}
+
+    def value(quantity: str, cell: int) -> float | None:
+        known = found.get(quantity) or {}
+        number = float(known.get(candidates.cells[cell].text, np.nan))
+        return round(number, _DIGITS) if np.isfinite(number) else None
+
+    return [{"accuracy": value("accuracy", k), "latency_ms": value("latency", k)} for k in cells]
+
+
+def _values(candidates: Candidates, quantity: str, columns: Sequence[str]) -> dict[str, Any]:
+    """Text of an architecture to the first of these columns that a table of the space has."""
+    from nasplug import datasets
+
+    space = candidates.space.name
+    for name in (f"{space}-{quantity}", space):
+        if name not in datasets.names() or not datasets.available(name):
+            continue
+        table = datasets.load(name)
+        for column in columns:
+            if column not in table.columns:
+                continue
+            values = table[column].to_numpy(np.float64)
+            if _ARCH in table.columns:
+                return dict(zip(table[_ARCH], values, strict=True))
+            # A table without texts has the order of its space, and so have its candidates.
+            if candidates.whole and len(table) == len(candidates):
+                return {candidates.cells[k].text: value for k, value in enumerate(values)}
+    return {}

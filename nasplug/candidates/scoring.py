@@ -1,0 +1,335 @@
+"""What is known of architectures before a trial: predictions, costs, and what the limits say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.candidates.constraints import Constraint
+from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.prediction import EVIDENCE, Prediction
+from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
+from nasplug.search_spaces.simplify import simplify
+
+__all__ = ["COSTS", "OBJECTIVES", "PROXIES", "Objective", "Quantity", "Scorer", "Scores", "Scoring"]
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+# A prediction, its column, and the row of each architecture in it.
+Predicted = tuple[Prediction, str, Indices]
+
+
+class Scorer(Protocol):
+    """What predicts a quantity of architectures; the predictors of the zoo do."""
+
+    def predict(
+        self,
+        architectures: Sequence[Architecture],
+        hardware: Hardware | None = None,
+        batch_size: int = 1,
+    ) -> Prediction:
+        """Predict architectures, a row each."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A quantity to optimise: its name, `"maximize"` or `"minimize"`, and its unit."""
+
+    name: str
+    direction: Literal["maximize", "minimize"]
+    unit: str
+
+    @property
+    def sign(self) -> float:
+        """The factor that turns it into something to minimise."""
+        return -1.0 if self.direction == "maximize" else 1.0
+
+
+OBJECTIVES = {
+    "accuracy": Objective("accuracy", "maximize", "%"),
+    "latency": Objective("latency", "minimize", "ms"),
+    "flops": Objective("flops", "minimize", "count"),
+    "params": Objective("params", "minimize", "count"),
+}
+# Where no accuracy is known: within the limits, more of it tends to be better. Both are among the
+# zero-cost measures of NAS-Bench-Suite-Zero (Krishnakumar et al., NeurIPS 2022).
+PROXIES = {name: Objective(name, "maximize", "count") for name in ("flops", "params")}
+COSTS = ("flops", "params")
+
+
+@dataclass(frozen=True, eq=False)
+class Quantity:
+    """A quantity of architectures, in its unit; arrays of shape `(n,)`.
+
+    A quantity that is counted, not predicted, has no spread and equal ends of its interval.
+    """
+
+    mean: Array
+    std: Array
+    lower: Array
+    upper: Array
+
+    def joined(self, other: Quantity) -> Quantity:
+        """This one's values, then the other's."""
+        pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return Quantity(*map(np.concatenate, pairs))
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """All that is known of n architectures, c limits among it.
+
+    Attributes:
+        quantities: Name such as `"latency"` to its values.
+        reachable: The bound that an architecture meets with the constraint's probability, in the
+            constraint's unit; shape `(c, n)`.
+        met: Whether it meets the constraint, shape `(c, n)`.
+        connected: Whether its output depends on its input, shape `(n,)`; a network of which it
+            does not is nothing to build, however fast.
+        cost: What makes one architecture cheaper than an equivalent one, shape `(n,)`.
+        evidence: What the latency is predicted from (see `Prediction`); None without a latency.
+        interval: Probability that the intervals of the predictions are meant to cover.
+    """
+
+    quantities: Mapping[str, Quantity]
+    reachable: Array
+    met: Mask
+    connected: Mask
+    cost: Array
+    evidence: str | None
+    interval: float
+
+    def joined(self, other: Scores) -> Scores:
+        """The scores of this one's architectures, then of the other's."""
+        return Scores(
+            {name: own.joined(other.quantities[name]) for name, own in self.quantities.items()},
+            np.concatenate([self.reachable, other.reachable], axis=1),
+            np.concatenate([self.met, other.met], axis=1),
+            np.concatenate([self.connected, other.connected]),
+            np.concatenate([self.cost, other.cost]),
+            # What holds for some of them only is not said of all.
+            max(self.evidence, other.evidence, key=EVIDENCE.index) if self.evidence else None,
+            self.interval,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Scoring:
+    """How architectures of a space are scored.
+
+    Attributes:
+        space: The space.
+        wanted: Quantities that are needed beside those of the constraints.
+        hardware: The device; with it the latency is always predicted.
+        constraints: The limits.
+        batch_size: Images a forward pass, for the latency.
+        dataset: The image set of the accuracy and of the costs.
+        predictors: Predictors of `"accuracy"` and `"latency"`; those of the zoo if left out.
+    """
+
+    space: SearchSpace
+    wanted: tuple[str, ...]
+    hardware: Hardware | None
+    constraints: tuple[Constraint, ...]
+    batch_size: int
+    dataset: str
+    predictors: Mapping[str, Scorer]
+
+    def __call__(self, archs: Sequence[Architecture]) -> Scores:
+        """Score architectures, at least one.
+
+        Raises:
+            InputError: If there is no predictor of a quantity, or it has other targets or units.
+        """
+        group = _groups(archs)
+        first, graphs = self.space.tasks[0], self.space.to_graphs(archs, self.dataset)
+        counts = {name: np.array([graph.total(name) for graph in graphs]) for name in COSTS}
+        predicted: dict[str, Predicted] = {}
+        cost = counts["flops"]
+        read = {self.dataset: graphs}
+        if first not in read:
+            read[first] = self.space.to_graphs(archs)
+        if "latency" in self.predicted:
+            prediction = self._predict("latency", archs, self._timed(archs, read))
+            predicted["latency"] = (prediction, "latency", np.arange(len(archs)))
+            cost = prediction.mean[:, prediction.column("latency")]
+        if "accuracy" in self.predicted:
+            # Equivalent cells compute the same function: the one that would be chosen is enough.
+            chosen = cheapest(group, cost)
+            prediction = self._predict(
+                "accuracy", [archs[k] for k in chosen], [read[first][k] for k in chosen]
+            )
+            predicted["accuracy"] = (prediction, self.dataset, group)
+        connected = np.array([len(simplify(graph).edges) > 0 for graph in graphs])
+        return self.joined(counts, predicted, connected)
+
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """The quantities that are predicted, in the order of prediction."""
+        names = {*self.wanted, *(c.name for c in self.constraints)}
+        if self.hardware is not None:
+            names.add("latency")
+        return tuple(name for name in ("latency", "accuracy") if name in names)
+
+    def joined(
+        self, counts: Mapping[str, Array], predicted: Mapping[str, Predicted], connected: Mask
+    ) -> Scores:
+        """The scores of architectures whose costs are counted and whose rest is predicted.
+
+        Args:
+            counts: The values of `COSTS`, `(n,)` each.
+            predicted: Each of `predicted` with its column, and the row of each architecture.
+            connected: Shape `(n,)`.
+
+        Raises:
+            InputError: If a predictor has other targets or units.
+        """
+        quantities = {name: _counted(counts[name]) for name in COSTS}
+        for name, (prediction, target, rows) in predicted.items():
+            quantities[name] = _predicted(name, prediction, target, rows)
+        cost = quantities["latency" if "latency" in predicted else "flops"].mean
+        reachable, met = self._limits(quantities, predicted)
+        evidence = predicted["latency"][0].evidence if "latency" in predicted else None
+        interval = next((prediction.interval for prediction, _, _ in predicted.values()), 0.9)
+        return Scores(quantities, reachable, met, connected, cost, evidence, interval)
+
+    def predict(self, quantity: str, archs: Sequence[Architecture]) -> tuple[Prediction, str]:
+        """What the predictor of a quantity says of architectures, and the name of its column."""
+        if quantity == "latency":
+            read = {task: self.space.to_graphs(archs, task) for task in {self.latency_dataset}}
+            return self._predict(quantity, archs, self._timed(archs, read)), "latency"
+        return self._predict(quantity, archs, self.space.to_graphs(archs)), self.dataset
+
+    def predict_codes(self, quantity: str, codes: NDArray[np.uint32]) -> Prediction | None:
+        """What the predictor of a quantity says of members of a `CodedSpace`, by arrays alone.
+
+        None if it reads one graph at a time.
+        """
+        scorer = self._scorer(quantity)
+        for one in (scorer, getattr(scorer, "model", None)):
+            given = getattr(one, "predict_codes", None)
+            if given is not None:
+                rest = () if quantity == "accuracy" else (self.hardware, self.batch_size)
+                found: Prediction = given(codes, *rest)
+                return found
+        return None
+
+    def _timed(
+        self, archs: Sequence[Architecture], read: Mapping[str, Sequence[Graph]]
+    ) -> Sequence[Graph]:
+        """The graphs whose latency is predicted: cells are expanded for what reads networks."""
+        task = self.latency_dataset
+        model = getattr(self._scorer("latency"), "model", None)
+        if getattr(model, "whole_networks", False) and not self.space.whole_networks:
+            return [self.space.to_network(arch, task) for arch in archs]
+        return read[task]
+
+    @property
+    def latency_dataset(self) -> str:
+        """The image set of the networks whose latency is predicted.
+
+        A predictor of any network reads that of `dataset`; one of this space the first one, on
+        which devices were measured.
+        """
+        model = getattr(self._scorer("latency"), "model", None)
+        return self.dataset if getattr(model, "whole_networks", False) else self.space.tasks[0]
+
+    def familiar(self, archs: Sequence[Architecture]) -> Mask | None:
+        """Whether architectures are like those that their accuracy was learned from, `(n,)`.
+
+        None if no accuracy is wanted, or its predictor does not tell.
+        """
+        if "accuracy" not in {*self.wanted, *(c.name for c in self.constraints)}:
+            return None
+        tell = getattr(self._scorer("accuracy"), "familiar", None)
+        found: Mask | None = None if tell is None else tell(archs)
+        return found
+
+    def _scorer(self, quantity: str) -> Any:
+        return self.predictors.get(quantity) or _from_zoo(self.space, quantity)
+
+    def _predict(
+        self, quantity: str, archs: Sequence[Architecture], graphs: Sequence[Graph]
+    ) -> Prediction:
+        from nasplug.predicting.shipped import ArchitecturePredictor
+
+        scorer = self._scorer(quantity)
+        # Whatever is made of graphs need not make them again.
+        given = graphs if isinstance(scorer, ArchitecturePredictor) else archs
+        if quantity == "accuracy":
+            result: Prediction = scorer.predict(given)
+        else:
+            result = scorer.predict(given, self.hardware, self.batch_size)
+        return result
+
+    def _limits(
+        self,
+        quantities: Mapping[str, Quantity],
+        predicted: Mapping[str, Predicted],
+    ) -> tuple[Array, Mask]:
+        count = len(next(iter(quantities.values())).mean)
+        reachable = np.empty((len(self.constraints), count))
+        met = np.empty((len(self.constraints), count), np.bool_)
+        for row, c in enumerate(self.constraints):
+            if c.name in COSTS:
+                reachable[row] = quantities[c.name].mean
+                met[row] = reachable[row] <= c.bound if c.is_upper else reachable[row] >= c.bound
+                continue
+            prediction, target, rows = predicted[c.name]
+            below = prediction.probability_at_most(c.bound, target)
+            level = c.probability if c.is_upper else 1 - c.probability
+            reachable[row] = prediction.quantile(level)[:, prediction.column(target)][rows]
+            met[row] = ((below if c.is_upper else 1 - below) >= c.probability)[rows]
+        return reachable, met
+
+
+def cheapest(group: Indices, cost: Array, mask: Mask | None = None) -> Indices:
+    """For each group that occurs, ascending, the one member of smallest cost, the first of equals.
+
+    Args:
+        group: Group of each architecture, shape `(n,)`.
+        cost: Shape `(n,)`.
+        mask: The architectures to choose from, shape `(n,)`.
+    """
+    among = np.arange(len(cost)) if mask is None else np.flatnonzero(mask)
+    order = among[np.lexsort((among, cost[among]))]
+    _, first = np.unique(group[order], return_index=True)
+    return np.asarray(order[first])
+
+
+def _groups(archs: Sequence[Architecture]) -> Indices:
+    place: dict[str, int] = {}
+    return np.array([place.setdefault(arch.arch_id, len(place)) for arch in archs], np.intp)
+
+
+def _counted(counts: Array) -> Quantity:
+    return Quantity(counts, np.zeros_like(counts), counts, counts)
+
+
+def _predicted(name: str, prediction: Prediction, target: str, rows: Indices) -> Quantity:
+    k = prediction.column(target)
+    if prediction.units[k] != OBJECTIVES[name].unit:
+        raise InputError(
+            f"the predictor of {name} answers in {prediction.units[k]!r}; "
+            f"it must answer in {OBJECTIVES[name].unit!r}"
+        )
+    parts = (prediction.mean, prediction.std, prediction.lower, prediction.upper)
+    return Quantity(*(part[:, k][rows] for part in parts))
+
+
+def _from_zoo(space: SearchSpace, quantity: str) -> Scorer:
+    from nasplug.predicting import shipped
+
+    name = shipped._zoo_name(space, quantity)
+    if quantity == "accuracy" and name not in shipped.names():
+        raise InputError(
+            f"no accuracy is known for space {space.name}; give a predictor of your own, or take "
+            f"a proxy for it such as {' or '.join(f'more {proxy}' for proxy in PROXIES)}"
+        )
+    scorer: Scorer = shipped.load_predictor(name).for_space(space)
+    return scorer

@@ -1,0 +1,256 @@
+"""What the commands beside `search` print: plain rows, equal for JSON and for tables."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nasplug.search_spaces import FiniteSpace, InputError
+from nasplug.search_spaces import names as space_names
+from nasplug.search_spaces import space as find_space
+
+__all__ = [
+    "datasets",
+    "devices",
+    "importing",
+    "predictions",
+    "spaces",
+    "specification",
+    "verification",
+]
+
+Row = dict[str, Any]
+_DIGITS = 6
+
+
+def predictions(
+    architectures: Sequence[str],
+    space: str = "nb201",
+    hardware: str | os.PathLike[str] | None = None,
+    batch_size: int = 1,
+    predictors: Sequence[str | os.PathLike[str]] = (),
+    runtime: str | None = None,
+) -> list[Row]:
+    """Predicted accuracy on every data set, in %, and with hardware the latency, in ms.
+
+    Args:
+        architectures: Texts that the space parses.
+        space: Name of the space.
+        hardware: Name of a device, or the path of a .toml file.
+        batch_size: Images a forward pass.
+        predictors: Checkpoints to use instead of the package's own of the same kind.
+        runtime: How whole networks are run whose latency is predicted, as in `nasplug.predict`.
+
+    Returns:
+        A row an architecture: `arch`, `arch_id`, `accuracy` (data set to mean, lower, upper; none
+        of a space whose accuracies no predictor knows), `familiar` (whether it is like those that
+        the accuracy was learned from; None if the predictor does not tell), `latency_ms` (mean,
+        lower, upper, or None), and what the latency rests on: `zero_shot`, and `evidence` as in
+        `Prediction`.
+
+    Raises:
+        InputError: If an architecture, the space or the hardware is unknown.
+    """
+    from nasplug._checks import checked_count
+    from nasplug.devices.hardware import hardware as find_hardware
+    from nasplug.predicting.shipped import in_runtime, predictors_for
+
+    found = find_space(space)
+    checked_count(batch_size, "batch size")
+    archs = [found.parse(text) for text in architectures]
+    device = None if hardware is None else find_hardware(hardware)
+    chosen = predictors_for(found, device is not None, predictors, all_needed=False)
+    accuracy = latency = familiar = None
+    if "accuracy" in chosen:
+        accuracy = chosen["accuracy"].predict(archs)
+        familiar = chosen["accuracy"].familiar(archs)
+    if runtime is not None:
+        in_runtime(chosen, runtime)
+    if "latency" in chosen:
+        latency = chosen["latency"].predict(archs, device, batch_size)
+
+    def interval(prediction: Any, row: int, target: str) -> Row:
+        k = prediction.column(target)
+        return {
+            end: round(float(getattr(prediction, end)[row, k]), _DIGITS)
+            for end in ("mean", "lower", "upper")
+        }
+
+    return [
+        {
+            "arch": arch.text,
+            "arch_id": arch.arch_id,
+            "accuracy": {}
+            if accuracy is None
+            else {t: interval(accuracy, row, t) for t in accuracy.targets},
+            "familiar": None if familiar is None else bool(familiar[row]),
+            "latency_ms": None if latency is None else interval(latency, row, "latency"),
+            "zero_shot": None if latency is None else bool(latency.zero_shot),
+            "evidence": None if latency is None else latency.evidence,
+        }
+        for row, arch in enumerate(archs)
+    ]
+
+
+def spaces() -> list[Row]:
+    """The installed search spaces: name, number of architectures, parameters and data sets.
+
+    And what a search does with each: whether it scores all of it or a pool, and what quality is.
+    """
+    from nasplug.candidates.pool import is_listed
+    from nasplug.predicting.shipped import names as predictors
+
+    known = predictors()
+    rows = []
+    for whole in space_names():
+        found = find_space(whole)
+        parts = {f"{whole}:{part}": own for part, own in getattr(found, "spaces", {}).items()}
+        for name, space in {whole: found, **parts}.items():
+            rows.append(
+                {
+                    "name": name,
+                    "architectures": len(space) if isinstance(space, FiniteSpace) else None,
+                    "parameters": len(space.distributions()),
+                    "datasets": list(space.tasks),
+                    "search": "all of it" if is_listed(space) else "a pool",
+                    "quality": "accuracy" if f"{name}-accuracy" in known else "a proxy",
+                }
+            )
+    return rows
+
+
+def devices(word: str | None = None) -> tuple[list[Row], list[str]]:
+    """The user's calibrated devices and the catalogue, or what in them contains a word.
+
+    Args:
+        word: Looked for in names, aliases, vendors, kinds and microarchitectures, without regard to
+            case and spaces; `calibrated` finds the user's own.
+
+    Returns:
+        A row a device, `calibrated` with what its profile holds, or None for the catalogue's; and a
+        sentence for each profile that is damaged.
+
+    Raises:
+        InputError: If no device contains the word.
+    """
+    from nasplug.devices import profiles
+    from nasplug.devices.hardware import catalogue
+
+    own, damaged = profiles.every()
+    held = {
+        p.name: f"{len(p.measured.archs)} networks of {p.space} at batch {p.batch_size}"
+        for p in own
+    }
+
+    def plain(text: str) -> str:
+        return "".join(text.lower().split())
+
+    rows = [
+        {
+            "name": d.name,
+            "vendor": d.vendor,
+            "kind": d.kind,
+            "microarchitecture": d.microarchitecture,
+            "year": d.year,
+            "fp32_tflops": d.peak_tflops["fp32"],
+            "memory_bandwidth_gbs": d.memory_bandwidth_gbs,
+            "memory_gb": d.memory_gb,
+            "power_w": d.power_w,
+            "calibrated": held.get(d.name),
+        }
+        for d in (*own, *catalogue())
+        if word is None
+        or any(
+            plain(word) in plain(text)
+            for text in (d.name, *d.aliases, d.vendor, d.kind, d.microarchitecture)
+            + (("calibrated",) if d.name in held else ())
+        )
+    ]
+    if not rows:
+        raise InputError(
+            f"no hardware in the catalogue contains {str(word)[:80]!r}; "
+            "nasplug hardware lists all of it"
+        )
+    return rows, damaged
+
+
+def specification(name: str) -> Row:
+    """All fields of one device.
+
+    Raises:
+        InputError: If there is no such device.
+    """
+    from nasplug.devices.hardware import hardware
+
+    device = hardware(name)
+    row = {field.name: getattr(device, field.name) for field in dataclasses.fields(device)}
+    return {**row, "peak_tflops": dict(device.peak_tflops), "aliases": list(device.aliases)}
+
+
+def datasets() -> list[Row]:
+    """The known data sets, and whether they can be loaded without the network."""
+    from nasplug import datasets as known
+
+    rows = []
+    for name in known.names():
+        entry = known.info(name)
+        rows.append(
+            {
+                "name": name,
+                "space": entry.space,
+                "description": entry.description,
+                "licence": entry.licence,
+                "megabytes": round(entry.size / 1e6, 1),
+                "available": known.available(name),
+            }
+        )
+    return rows
+
+
+def verification(name: str) -> list[Row]:
+    """The status of each cached file of a data set."""
+    from nasplug import datasets as known
+
+    return [{"file": file, "status": status} for file, status in known.verify(name)]
+
+
+def importing(name: str, path: str | os.PathLike[str], progress: bool | None = None) -> Row:
+    """Read and check the file of a data set that is downloaded by hand, and keep its table.
+
+    Args:
+        name: `"nb101-official"`.
+        path: The file.
+        progress: Whether to draw a progress bar on stderr; None draws it on a terminal only.
+
+    Returns:
+        What it holds: `file`, `cells`, `runs`, and the `epochs` of its trainings.
+
+    Raises:
+        InputError: If this data set is not read from a file, or the file is not of it, or damaged;
+            the sentence names the file, and the record. Nothing is kept then.
+    """
+    from nasplug import datasets as known
+    from nasplug.datasets.nasbench_table import NasbenchTable, cached_table
+
+    entry = known.info(name)
+    if name != "nb101-official":
+        way = entry.manual or f"nasplug data fetch {name} gets it"
+        raise InputError(f"{name} is not read by this command, but nb101-official is; {way}")
+
+    def check(table: NasbenchTable) -> None:
+        if "final_energy" in table.runs:
+            raise InputError(
+                f"{path} is a file of EC-NAS ({len(table):,} cells, with energies), not one of "
+                "NAS-Bench-101's own; nasplug data fetch ecnas-5v gets those"
+            )
+
+    table = cached_table(Path(path), progress, check)
+    return {
+        "file": str(path),
+        "cells": len(table),
+        "runs": int(table.starts[-1]),
+        "epochs": table.epochs.tolist(),
+    }

@@ -1,0 +1,229 @@
+"""The commands that search: search and worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nasplug.commands.common import (
+    Batch,
+    Debug,
+    Device,
+    Json,
+    OwnPredictor,
+    Runtime,
+    SpaceName,
+    command,
+    complain,
+    console,
+    print_json,
+)
+
+__all__ = ["search", "worker"]
+
+Evaluate = Annotated[
+    str,
+    typer.Option(
+        "--evaluate",
+        help="How a trial gets its values: predicted; table, what a benchmark measured; or "
+        'command "PROGRAM", what your program prints.',
+    ),
+]
+Program = Annotated[
+    str | None,
+    typer.Argument(
+        help='With --evaluate command: the program and its arguments, as in "python train.py '
+        '{arch}". {arch} stands for the architecture, {json} for a file that describes it, {onnx} '
+        "for its network with random weights; the description is on standard input too. The last "
+        'line of its output that is a JSON object counts: {"accuracy": 93.1, "latency_ms": 4.2}, '
+        'and "constraints" with numbers that are to be <= 0. See docs/cluster.md.',
+        show_default=False,
+    ),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option("--timeout", help="Seconds that the program may run for one trial."),
+]
+Jobs = Annotated[int, typer.Option("--jobs", help="Trials to evaluate at once.")]
+
+
+@command
+def search(
+    space: SpaceName = "nb201",
+    hw: Device = None,
+    constraint: Annotated[
+        list[str] | None,
+        typer.Option("--constraint", help='A limit such as "latency<=5ms"; may be repeated.'),
+    ] = None,
+    probability: Annotated[
+        float, typer.Option("--probability", help="Probability with which limits are to hold.")
+    ] = 0.9,
+    batch_size: Batch = 1,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Image set whose accuracy counts.")
+    ] = None,
+    n_trials: Annotated[
+        int, typer.Option("--n-trials", help="Trials in total, earlier ones included.")
+    ] = 100,
+    seed: Annotated[int, typer.Option("--seed", help="Equal seeds give equal results.")] = 0,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            "--storage", help="Journal file, database URL, or memory; default: the state folder."
+        ),
+    ] = None,
+    study_name: Annotated[
+        str | None, typer.Option("--study-name", help="Default: a hash of all settings.")
+    ] = None,
+    predictor: OwnPredictor = None,
+    runtime: Runtime = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            "--proxy",
+            help="flops or params: what to maximise where no accuracy is known; default: flops.",
+        ),
+    ] = None,
+    pool_size: Annotated[
+        int | None,
+        typer.Option(
+            "--pool-size", help="Networks to score of a space that cannot be listed; default: 4000."
+        ),
+    ] = None,
+    as_json: Json = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Folder for pictures and result.json.")
+    ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", help="Folder for the networks found, as ONNX, random weights."),
+    ] = None,
+    evaluate: Evaluate = "predicted",
+    program: Program = None,
+    objective: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--objective",
+            help="Metric to optimise with --evaluate table or command, such as accuracy:max or "
+            "latency_ms:min; repeatable. Default: accuracy:max, and with --hw latency_ms:min, "
+            "which is predicted where the program does not print it.",
+        ),
+    ] = None,
+    timeout: Timeout = None,
+    jobs: Jobs = 1,
+    debug: Debug = False,
+) -> None:
+    """Search a space for accurate architectures that are fast on a device."""
+    from nasplug.candidates.pool import POOL_SIZE
+    from nasplug.search_spaces import space as find_space
+    from nasplug.searching.export import check_export
+    from nasplug.searching.search import search as run
+
+    if export is not None:
+        check_export(find_space(space), export)
+    evaluation = _evaluation(evaluate, program, timeout)
+    result = run(
+        space,
+        hw,
+        constraint or (),
+        n_trials=n_trials,
+        batch_size=batch_size,
+        dataset=dataset,
+        seed=seed,
+        storage=storage,
+        probability=probability,
+        study_name=study_name,
+        predictors=predictor or (),
+        proxy=proxy,
+        pool_size=POOL_SIZE if pool_size is None else pool_size,
+        runtime=runtime,
+        evaluate=evaluation,
+        objectives=objective or (),
+        n_jobs=jobs,
+    )
+    if report is not None:
+        complain(f"wrote {', '.join(map(str, result.report(report)))}")
+    if export is not None:
+        *networks, _ = result.export(export)
+        size = sum(path.stat().st_size for path in networks) / 1e6
+        complain(
+            f"wrote {len(networks)} networks with random weights ({size:,.0f} MB), and an index, "
+            f"to {export}"
+        )
+    if as_json:
+        # The JSON has a fixed form; what a reader must know of its numbers goes beside it.
+        for note in result.notes():
+            complain(note)
+        print_json(result.to_json())
+    else:
+        result.show(console())
+
+
+@command
+def worker(
+    storage: Annotated[
+        str, typer.Option("--storage", help="Journal file or database URL of the search.")
+    ],
+    study: Annotated[
+        str | None,
+        typer.Option("--study", help="Its name in there; needed if there are several."),
+    ] = None,
+    n_trials: Annotated[
+        int | None,
+        typer.Option(
+            "--n-trials", help="Trials to do here; default: until the study has all of them."
+        ),
+    ] = None,
+    evaluate: Annotated[
+        str | None,
+        typer.Option(
+            "--evaluate",
+            help='command "PROGRAM", if that is how the search evaluates: no program is run that '
+            "is found in a storage. Else it is known from the study.",
+        ),
+    ] = None,
+    program: Program = None,
+    timeout: Timeout = None,
+    jobs: Jobs = 1,
+    predictor: OwnPredictor = None,
+    wait: Annotated[
+        float, typer.Option("--wait", help="Seconds to wait for a study that is not there yet.")
+    ] = 0.0,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Join a study that a search has made, and evaluate trials of it beside others."""
+    from nasplug.searching.worker import worker as run
+
+    done = run(
+        storage,
+        study,
+        n_trials=n_trials,
+        evaluate=None if evaluate is None else _evaluation(evaluate, program, timeout),
+        predictors=predictor or (),
+        n_jobs=jobs,
+        wait=wait,
+    )
+    if as_json:
+        print_json(done.to_json())
+    else:
+        print(done)
+
+
+def _evaluation(evaluate: str, program: str | None, timeout: float | None) -> Any:
+    """What `search` takes: a word, or the program."""
+    from nasplug.search_spaces.errors import InputError
+
+    if evaluate == "command" and program is not None:
+        from nasplug.studies.evaluation_command import Command
+
+        return Command(program, timeout)
+    if program is not None:
+        raise InputError(
+            f"{program!r} is not expected here; a program goes with --evaluate command"
+        )
+    if timeout is not None:
+        raise InputError("a timeout is for the program of --evaluate command")
+    return evaluate

@@ -1,0 +1,1 @@
+"""Devices by name, and the profiles of a user's own."""

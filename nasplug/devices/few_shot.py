@@ -1,0 +1,250 @@
+"""A calibrated device beside the latency predictors of the package: what is known, what follows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nasplug.devices.hardware import catalogue
+from nasplug.measuring.choice import family_of
+from nasplug.predicting.shipped import ArchitecturePredictor, _zoo_name, load_predictor, names
+from nasplug.predictors.device_transfer import DeviceTransfer
+from nasplug.predictors.familiarity import Familiarity
+from nasplug.predictors.known_latencies import PredictedDevices
+from nasplug.predictors.latency import DeviceBatch
+from nasplug.predictors.operator_features import operator_kinds
+from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
+from nasplug.search_spaces import space as find_space
+from nasplug.search_spaces.simplify import simplify
+
+if TYPE_CHECKING:
+    from nasplug.predictors.device_profile import DeviceProfile
+    from nasplug.predictors.hardware import Hardware
+    from nasplug.predictors.prediction import Prediction
+
+__all__ = [
+    "FOREIGN",
+    "SMALLEST_MS",
+    "draw",
+    "familiar",
+    "is_connected",
+    "known_devices",
+    "latency_predictor",
+    "predict_few_shot",
+    "transfer_of",
+]
+
+# Below it no network runs; what was measured there is no network.
+SMALLEST_MS = 0.01
+# Networks that set the scales, and devices that are known; more of either say nothing new.
+POOL, SCORED = 300, 120
+MOST_COLUMNS, MOST_DEVICES = 24, 12
+# Whole networks unlike those of the measured space get intervals so much wider, since else too few
+# would be covered (experiments/calibrate_networks.py).
+FOREIGN = 2.0
+# A space from which so many draws a network give nothing new has no more.
+_MOST_DRAWS = 20
+
+
+def latency_predictor(
+    space: SearchSpace, given: str | os.PathLike[str] | ArchitecturePredictor | None = None
+) -> ArchitecturePredictor:
+    """The latency predictor that a calibration in a space builds on.
+
+    Args:
+        space: The space.
+        given: One to use instead of the package's own.
+
+    Raises:
+        InputError: If the package has none, or the given one does not know several devices.
+    """
+    if given is None:
+        name = _zoo_name(space, "latency")
+        if name not in names():
+            having = [n.removesuffix("-latency") for n in names() if n.endswith("-latency")]
+            raise InputError(
+                f"the package has no latency predictor for space {space.name}, which a calibration "
+                f"builds on; there is one for {', '.join(having)}"
+            )
+        return load_predictor(name).for_space(space)
+    found = given if isinstance(given, ArchitecturePredictor) else load_predictor(given)
+    found = found.for_space(space)
+    _columns(found, 1)
+    return found
+
+
+def _columns(predictor: ArchitecturePredictor, batch_size: int) -> list[DeviceBatch]:
+    """Devices of the catalogue that a predictor was trained on, those of a near batch first.
+
+    Raises:
+        InputError: If it is none of latencies on several devices.
+    """
+    model = predictor.model
+    by_name = {device.name: device for device in catalogue()}
+    columns: list[DeviceBatch] = []
+    for key in getattr(model, "devices", ()) if hasattr(model, "log_latency") else ():
+        name, _, setting = key.rpartition("@")
+        size, _, runtime = setting.partition(" ")
+        # Another runtime is another question.
+        if name in by_name and size.isdecimal() and not runtime:
+            columns.append(DeviceBatch(by_name[name], int(size)))
+    if len(columns) < 2:
+        raise InputError(
+            f"predictor {predictor.name!r} does not know the latencies of several devices of the "
+            "catalogue, which a calibration builds on; leave it out"
+        )
+    columns.sort(key=lambda column: abs(np.log(column.batch_size / batch_size)))
+    if not getattr(model, "whole_networks", False):
+        return columns[:MOST_COLUMNS]
+    # Each column takes its time there, and batch sizes of one device are much alike.
+    nearest: dict[str, DeviceBatch] = {}
+    for column in columns:
+        nearest.setdefault(column.hardware.name, column)
+    devices = list(nearest.values())
+    chosen = np.linspace(0, len(devices) - 1, min(MOST_DEVICES, len(devices))).round()
+    return [devices[int(k)] for k in chosen]
+
+
+def is_connected(graph: Graph) -> bool:
+    """Whether a network's output depends on its input; else its latency says nothing of others."""
+    return len(simplify(graph).edges) > 0
+
+
+@lru_cache(maxsize=8)
+def draw(
+    space: SearchSpace, count: int = POOL, expand: bool = False
+) -> tuple[tuple[Architecture, ...], list[Graph]]:
+    """Different connected networks of a space, always the same, and their graphs.
+
+    Args:
+        space: The space.
+        count: How many; a small space gives as many as it has.
+        expand: Whether cells are expanded to whole networks.
+    """
+    make = space.to_network if expand else space.to_graph
+    rng = np.random.default_rng(0)
+    seen: set[str] = set()
+    archs: list[Architecture] = []
+    graphs: list[Graph] = []
+    for _ in range(_MOST_DRAWS * count):
+        if len(archs) == count:
+            break
+        arch = space.sample(rng)
+        if arch.text in seen:
+            continue
+        seen.add(arch.text)
+        graph = make(arch)
+        if is_connected(graph):
+            archs.append(arch)
+            graphs.append(graph)
+    return tuple(archs), graphs
+
+
+def expands(predictor: ArchitecturePredictor, space: SearchSpace) -> bool:
+    """Whether a predictor reads the whole networks of a space whose graphs are cells."""
+    return getattr(predictor.model, "whole_networks", False) and not space.whole_networks
+
+
+def drawn(predictor: ArchitecturePredictor, space: SearchSpace) -> list[Graph]:
+    """The graphs of `draw`, as a predictor reads them."""
+    return draw(space, expand=True)[1] if expands(predictor, space) else draw(space)[1]
+
+
+def known_devices(
+    predictor: ArchitecturePredictor,
+    hardware: Hardware | None,
+    batch_size: int,
+    spaces: Sequence[SearchSpace],
+) -> PredictedDevices:
+    """What a predictor says of the devices it was trained on, and of the described one.
+
+    Args:
+        predictor: Of latencies on several devices.
+        hardware: The new device, if it is described.
+        batch_size: Of its measurements.
+        spaces: Spaces of what was and what will be predicted.
+
+    Raises:
+        InputError: If the predictor knows no devices, or the batch size is out of range.
+    """
+    # What scores whole networks takes its time.
+    count = SCORED if getattr(predictor.model, "whole_networks", False) else POOL
+    graphs = [g for space in dict.fromkeys(spaces) for g in drawn(predictor, space)[:count]]
+    return PredictedDevices(
+        predictor.model,
+        _columns(predictor, batch_size),
+        None if hardware is None else DeviceBatch(hardware, batch_size),
+        graphs,
+        SMALLEST_MS,
+    )
+
+
+def transfer_of(predictor: ArchitecturePredictor, profile: DeviceProfile) -> DeviceTransfer:
+    """The device of a profile, learned from its measurements.
+
+    Raises:
+        InputError: If the profile's networks are none that the predictor reads.
+    """
+    space = find_space(profile.space)
+    if space.name != predictor.space.name:
+        whole = getattr(predictor.model, "whole_networks", False) and space.whole_networks
+        if not whole:
+            raise InputError(
+                f"device {profile.name} was calibrated on networks of space {space.name}, which "
+                f"say too little of {predictor.space.name}; calibrate it there under another name"
+            )
+    known = known_devices(predictor, profile, profile.batch_size, [space, predictor.space])
+    transfer = DeviceTransfer(known)
+    transfer.fit(profile.measured.graphs, profile.measured.latencies)
+    return transfer
+
+
+def predict_few_shot(
+    predictor: ArchitecturePredictor,
+    profile: DeviceProfile,
+    graphs: Sequence[Graph],
+    batch_size: int,
+    cache: dict[str, Any],
+) -> Prediction:
+    """Predict latencies on a calibrated device.
+
+    Args:
+        predictor: Of latencies on several devices.
+        profile: The device.
+        graphs: Any number of graphs.
+        batch_size: Images a forward pass.
+        cache: Where learned devices are kept, by the digest of their profile.
+
+    Raises:
+        InputError: If the profile is of another batch size, or of other networks.
+    """
+    if batch_size != profile.batch_size:
+        raise InputError(
+            f"device {profile.name} was calibrated at batch size {profile.batch_size}, not "
+            f"{batch_size}; ask for that batch size, or calibrate the device again under another "
+            "name"
+        )
+    if profile.sha256 not in cache:
+        cache[profile.sha256] = transfer_of(predictor, profile)
+    transfer: DeviceTransfer = cache[profile.sha256]
+    said = transfer.predict(graphs)
+    space = find_space(profile.space)
+    if not space.whole_networks:
+        return said
+    foreign = np.array([not name for name in familiar(space)(graphs)], dtype=bool)
+    return replace(said, spread=np.where(foreign[:, None], FOREIGN, 1.0) * said.spread)
+
+
+@lru_cache(maxsize=8)
+def familiar(space: SearchSpace) -> Callable[[Sequence[Graph]], list[str]]:
+    """For each of some whole networks the family of a space that it is like, or `""`."""
+    archs, graphs = draw(space)
+    families = [family_of(space, arch) for arch in archs]
+    kinds = sorted({kind for graph in graphs for kind in operator_kinds(graph)})
+    learned = Familiarity.of(graphs, families, kinds)
+    return lambda asked: learned(asked, learned.names)

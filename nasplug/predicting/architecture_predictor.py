@@ -1,0 +1,269 @@
+"""A predictor of graphs as a predictor of one space's architectures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nasplug.devices.hardware import hardware as find_hardware
+from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from nasplug.predictors import Hardware, Prediction
+
+__all__ = ["NETWORK_LATENCY", "ArchitecturePredictor"]
+
+# Reads the networks of every space of whole networks.
+NETWORK_LATENCY = "network-latency"
+# Members of a space of numbers whose arrays are made at once.
+CODES = 32_768
+
+
+class ArchitecturePredictor:
+    """A predictor that takes architectures of one space.
+
+    Attributes:
+        name: Name in the zoo, or of the file it came from.
+        space: The space whose architectures it reads.
+        card: What the trainer wrote about data, training and quality; empty for a new predictor.
+        runtime: How networks are run whose latency is predicted, if that was chosen.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        space: SearchSpace,
+        model: Any,
+        card: dict[str, Any] | None = None,
+        runtime: str | None = None,
+    ) -> None:
+        self.name = name
+        self.space = space
+        self.card = card or {}
+        self.runtime = runtime
+        self._model = model
+        # Devices that were learned from their profiles.
+        self._calibrated: dict[str, Any] = {}
+
+    def for_space(self, space: SearchSpace) -> ArchitecturePredictor:
+        """This predictor for architectures of a space.
+
+        A predictor of whole networks reads any space of whole networks; any other one its own.
+
+        Raises:
+            InputError: If it cannot read them.
+        """
+        if space.name == self.space.name:
+            return self
+        if getattr(self._model, "whole_networks", False) and space.has_networks:
+            return ArchitecturePredictor(self.name, space, self._model, self.card, self.runtime)
+        raise InputError(
+            f"predictor {self.name!r} is for space {self.space.name}, not for {space.name}"
+        )
+
+    def with_runtime(self, runtime: str) -> ArchitecturePredictor:
+        """This latency predictor for networks that are run in one of `settings.RUNTIMES`.
+
+        Raises:
+            InputError: If the runtime is unknown, or the predictor knows one way of running only.
+        """
+        if not getattr(self._model, "whole_networks", False) or self.kind != "latency":
+            raise InputError(
+                f"predictor {self.name!r} knows one way of running networks; "
+                f"{NETWORK_LATENCY!r}, which reads whole networks, lets you choose a runtime"
+            )
+        from nasplug.predictors.settings import parse_runtime
+
+        parse_runtime(runtime)
+        return ArchitecturePredictor(self.name, self.space, self._model, self.card, runtime)
+
+    def runtime_on(self, hardware: Hardware) -> str | None:
+        """How networks are run on a device, if that is chosen or follows from the space.
+
+        Networks of a space of ONNX files are run by TensorRT on a GPU of NVIDIA's.
+        """
+        from nasplug.predictors.device_profile import DeviceProfile
+        from nasplug.predictors.settings import inference_runtime
+
+        # A calibrated device speaks for the runtime that it was measured in.
+        if self.runtime is not None or isinstance(hardware, DeviceProfile):
+            return self.runtime
+        knows_runtimes = hasattr(self._model, "setting")
+        return inference_runtime(hardware) if self.space.deployed and knows_runtimes else None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the predicted columns."""
+        targets: tuple[str, ...] = self._model.targets
+        return targets
+
+    @property
+    def kind(self) -> str:
+        """What is predicted: `"accuracy"` or `"latency"`."""
+        is_latency = getattr(self._model, "kind", None) == "latency" or self.targets == ("latency",)
+        return "latency" if is_latency else "accuracy"
+
+    @property
+    def sha256(self) -> str | None:
+        """SHA-256 of the weights, or None for a predictor that was not loaded."""
+        return self.card.get("sha256")
+
+    @property
+    def model(self) -> Any:
+        """The predictor of graphs behind this one (see `nasplug.predictors`)."""
+        return self._model
+
+    def graphs(self, architectures: Sequence[Architecture | Graph | str]) -> list[Graph]:
+        """The graphs of architectures; texts are parsed, graphs are passed on.
+
+        Raises:
+            InputError: If a text is malformed, or a graph is that of a cell, not of its network.
+        """
+        whole = getattr(self._model, "whole_networks", False)
+        make = self.space.to_network if whole else self.space.to_graph
+        found = []
+        for item in architectures:
+            if isinstance(item, Graph):
+                # The sum over a cell's nodes would look like a latency.
+                if whole and not self.space.whole_networks and item.ops[-1:] != ("Output",):
+                    raise InputError(
+                        f"predictor {self.name!r} reads whole networks, and a graph is a cell of "
+                        f"{self.space.name}; give the architecture, or its to_network"
+                    )
+                found.append(item)
+            else:
+                arch = self.space.parse(item) if isinstance(item, str) else item
+                found.append(make(arch))
+        return found
+
+    def fit(
+        self,
+        architectures: Sequence[Architecture | Graph | str],
+        targets: NDArray[np.float64],
+        hardware: Sequence[Any] | None = None,
+        **options: Any,
+    ) -> None:
+        """Learn from measured architectures, in random order, forgetting what was learned before.
+
+        Args:
+            architectures: Of this predictor's space, at least 40.
+            targets: Their values in units, shape `(n,)` or `(n, targets)`; for a latency
+                `(n, devices)` in ms.
+            hardware: For a latency the devices of the columns, as `DeviceBatch`.
+            **options: See `AccuracyPredictor.fit` and `LatencyPredictor.fit`.
+
+        Raises:
+            InputError: If shapes do not fit or there are too few architectures.
+        """
+        self._model.fit(self.graphs(architectures), targets, hardware, **options)
+        self.card = {}
+
+    def predict(
+        self,
+        architectures: Sequence[Architecture | Graph | str],
+        hardware: str | PathLike[str] | Hardware | None = None,
+        batch_size: int = 1,
+    ) -> Prediction:
+        """Predict architectures.
+
+        Args:
+            architectures: Of this predictor's space: architectures, their texts, or graphs.
+            hardware: A device, its name or the path of its file, if a latency is predicted. One
+                that was calibrated is predicted from its own measurements.
+            batch_size: Images a forward pass, for a latency.
+
+        Returns:
+            A row an architecture, a column a target.
+
+        Raises:
+            InputError: If a text is malformed, or the device is missing or unknown, or was
+                calibrated at another batch size or on other networks.
+        """
+        from nasplug.predictors.device_profile import DeviceProfile
+
+        device = None if hardware is None else find_hardware(hardware)
+        graphs = self.graphs(architectures)
+        if isinstance(device, DeviceProfile) and self.kind == "latency":
+            from nasplug.devices.few_shot import predict_few_shot
+
+            if self.runtime is not None:
+                raise InputError(
+                    f"{device.name} is known by its own measurements, in the runtime that they "
+                    "were taken in; leave the runtime out"
+                )
+            return predict_few_shot(self, device, graphs, batch_size, self._calibrated)
+        runtime = None if device is None else self.runtime_on(device)
+        chosen = {} if runtime is None else {"runtime": runtime}
+        result: Prediction = self._model.predict(graphs, device, batch_size, **chosen)
+        return result
+
+    def predict_codes(
+        self,
+        codes: NDArray[np.uint32],
+        hardware: Hardware | None = None,
+        batch_size: int = 1,
+    ) -> Prediction | None:
+        """Predict members of a space whose members are numbers, by arrays alone.
+
+        Tens of thousands a second, where `predict` makes a graph of each.
+
+        Args:
+            codes: Of members, such as `space("nb101").codes`; shape `(n,)`.
+            hardware: Not used; nothing that reads arrays predicts a latency.
+            batch_size: Not used either.
+
+        Returns:
+            A row a code, as `predict` gives it; None if this predictor reads one graph at a time.
+        """
+        import numpy as np
+
+        if not self._reads_arrays:
+            return None
+        said = [self._model.predict_arrays(self._arrays(part)) for part in _parts(codes)]
+        center = np.concatenate([one.center for one in said])
+        return replace(said[0], center=center, spread=np.concatenate([one.spread for one in said]))
+
+    def familiar(
+        self, architectures: Sequence[Architecture | Graph | str]
+    ) -> NDArray[np.bool_] | None:
+        """Whether architectures are like those that were learned, shape `(n,)`.
+
+        None for a predictor that does not tell.
+
+        Raises:
+            InputError: If a text is malformed.
+        """
+        tell = getattr(self._model, "familiar", None)
+        return None if tell is None else tell(self.graphs(architectures))
+
+    def familiar_codes(self, codes: NDArray[np.uint32]) -> NDArray[np.bool_] | None:
+        """`familiar` for members of a space of numbers; None as `predict_codes`."""
+        import numpy as np
+
+        if not self._reads_arrays:
+            return None
+        found = [self._model.familiar_arrays(self._arrays(part)) for part in _parts(codes)]
+        result: NDArray[np.bool_] = np.concatenate(found)
+        return result
+
+    @property
+    def _reads_arrays(self) -> bool:
+        return hasattr(self.space, "arrays") and hasattr(self._model, "predict_arrays")
+
+    def _arrays(self, codes: NDArray[np.uint32]) -> Any:
+        return self.space.arrays(codes)  # type: ignore[attr-defined]
+
+    def save(self, path: str | Path, **about: Any) -> None:
+        """Write `<path>.safetensors` and `<path>.json`; `load_predictor(path)` reads them."""
+        self._model.save(path, {"name": Path(path).name, "space": self.space.name, **about})
+
+
+def _parts(codes: NDArray[np.uint32]) -> list[NDArray[np.uint32]]:
+    """Some codes at a time, so that their arrays stay small; at least one part."""
+    return [codes[start : start + CODES] for start in range(0, max(len(codes), 1), CODES)]

@@ -1,0 +1,364 @@
+"""Latency of a user's own network, an ONNX file or a PyTorch module, on a device."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nasplug.search_spaces import Graph, InputError
+
+if TYPE_CHECKING:
+    import onnx
+    import torch
+
+    from nasplug.predicting.shipped import ArchitecturePredictor
+    from nasplug.predictors.hardware import Hardware
+
+__all__ = [
+    "EXPLAINED",
+    "NetworkPrediction",
+    "OperatorTime",
+    "is_file",
+    "parse_shapes",
+    "predict",
+    "predict_file",
+    "read_network",
+]
+
+# Operators that are shown.
+EXPLAINED = 12
+_DIGITS = 6
+
+
+@dataclass(frozen=True)
+class OperatorTime:
+    """One operator's part of a predicted latency.
+
+    Attributes:
+        node: Its position in the graph.
+        operator: Its kind, such as `"Conv depthwise"`.
+        output: Channels × height × width of its output.
+        kernel: Side of its window in pixels, 0 without one.
+        latency_ms: Its part of the latency.
+        share: The same as a share of the whole.
+        bound: What the roofline says limits it: `"compute"`, `"memory"`, or `"launch"` where the
+            time is mostly that of starting it.
+        mflops: Its multiply-accumulates for one image, in millions.
+    """
+
+    node: int
+    operator: str
+    output: str
+    kernel: int
+    latency_ms: float
+    share: float
+    bound: str
+    mflops: float
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkPrediction:
+    """Predicted latency of one network, in ms a forward pass of the batch.
+
+    Attributes:
+        mean: Central prediction (the median).
+        lower: Lower end of the 90 % interval.
+        upper: Its upper end.
+        hardware: The device.
+        batch_size: Images a forward pass.
+        evidence: `"measured"`, `"few-shot"` or `"zero-shot"`: what is known of the device.
+        familiar: Whether the network is like those that were measured.
+        setting: How the network is taken to be run.
+        measured_so: Devices that were measured in this setting, at whatever batch size.
+        graph: The network as it was read.
+        operators: Parts of the latency, the longest first.
+        rest_ms: Time that belongs to no operator.
+    """
+
+    mean: float
+    lower: float
+    upper: float
+    hardware: Hardware
+    batch_size: int
+    evidence: str
+    familiar: bool
+    setting: str
+    measured_so: tuple[str, ...]
+    graph: Graph = field(repr=False)
+    operators: tuple[OperatorTime, ...] = field(repr=False)
+    rest_ms: float
+
+    def notes(self) -> list[str]:
+        """What a reader must know of the numbers, a sentence each."""
+        device = f"{self.hardware.name} at batch {self.batch_size}"
+        known = {
+            "measured": f"{device} was measured ({self.setting})",
+            "few-shot": f"{device} is known by your own measurements",
+            "zero-shot": f"zero-shot: {device} was not measured; latency is predicted from its "
+            f"specification ({self.setting}), and the interval is as wide as leaving devices out "
+            "showed",
+        }
+        notes = [known[self.evidence]]
+        if self.evidence == "zero-shot" and self.setting != "float32":
+            notes.append(measured_so(self.setting, self.measured_so))
+        if not self.familiar:
+            notes.append(
+                "this network is unlike those that were measured; the interval is as wide as "
+                "leaving out a kind of networks showed"
+            )
+        return notes
+
+    def table(self) -> list[dict[str, str]]:
+        """The prediction for a table."""
+        name = f"latency on {self.hardware.name}, batch {self.batch_size}, ms"
+        ends = {end: f"{getattr(self, end):.4g}" for end in ("mean", "lower", "upper")}
+        costs = {
+            "MFLOPs": f"{self.graph.total('flops') / 1e6:,.1f}",
+            "params": f"{self.graph.total('params') / 1e6:.2f}M",
+            "operators": str(len(self.graph)),
+        }
+        return [{"predicted": name, **ends, **costs}]
+
+    def operator_rows(self, count: int = EXPLAINED) -> list[dict[str, Any]]:
+        """The operators that take longest, and the rest, for a table; equal ones share a row."""
+        alike: dict[tuple[str, str, int, str], list[OperatorTime]] = {}
+        for one in self.operators:
+            alike.setdefault((one.operator, one.output, one.kernel, one.bound), []).append(one)
+        groups = sorted(alike.values(), key=lambda own: -sum(one.latency_ms for one in own))
+        rows = []
+        for own in groups[:count]:
+            time = sum(one.latency_ms for one in own)
+            rows.append(
+                {
+                    "operator": own[0].operator,
+                    "times": str(len(own)),
+                    "kernel": str(own[0].kernel or ""),
+                    "output": own[0].output,
+                    "MFLOPs": f"{sum(one.mflops for one in own):.1f}",
+                    "ms": f"{time:.4g}",
+                    "share": f"{time / self.mean:.1%}",
+                    "limited by": own[0].bound,
+                }
+            )
+        others = [one for own in groups[count:] for one in own]
+        time = sum(one.latency_ms for one in others) + self.rest_ms
+        rest = dict.fromkeys(rows[0] if rows else (), "")
+        rest |= {"operator": f"{len(others)} others", "ms": f"{time:.4g}"}
+        return [*rows, {**rest, "share": f"{time / self.mean:.1%}"}]
+
+    def to_json(self, explain: int = 0) -> dict[str, Any]:
+        """The prediction as a dictionary for `json.dumps`, with so many operators."""
+        shown: dict[str, Any] = {
+            "latency_ms": {
+                name: round(getattr(self, name), _DIGITS) for name in ("mean", "lower", "upper")
+            },
+            "hardware": self.hardware.name,
+            "batch_size": self.batch_size,
+            "evidence": self.evidence,
+            "familiar": self.familiar,
+            "setting": self.setting,
+            "mflops": round(self.graph.total("flops") / 1e6, 3),
+            "params": int(self.graph.total("params")),
+            "operators": len(self.graph),
+            "notes": self.notes(),
+        }
+        if explain:
+            rows = [vars(operator) for operator in self.operators[:explain]]
+            for row in rows:
+                shown.setdefault("explain", []).append(
+                    {k: round(v, _DIGITS) if isinstance(v, float) else v for k, v in row.items()}
+                )
+            shown["rest_ms"] = round(self.rest_ms, _DIGITS)
+        return shown
+
+
+def predict(
+    network: str | os.PathLike[str] | onnx.ModelProto | torch.nn.Module | Graph,
+    example: torch.Tensor | tuple[torch.Tensor, ...] | None = None,
+    *,
+    hardware: str | os.PathLike[str] | Hardware,
+    batch_size: int = 1,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    predictor: str | os.PathLike[str] | ArchitecturePredictor | None = None,
+    runtime: str | None = None,
+) -> NetworkPrediction:
+    """Predict how long a forward pass of a network takes on a device.
+
+    Nothing is run: the network is read as a graph of operators.
+
+    Args:
+        network: Path of an ONNX file, an ONNX model, a PyTorch module, or a graph.
+        example: Input of a PyTorch module, `(images, …)`, or inputs.
+        hardware: Device: a name, the path of a .toml file, or a `Hardware`.
+        batch_size: Images a forward pass.
+        input_shapes: Shapes of an ONNX model's inputs, for those that the file leaves open.
+        predictor: A latency predictor to use instead of the package's own.
+        runtime: How the network is run: `"float32"` (by a framework, operator after operator),
+            `"amp"`, `"amp nhwc"`, `"compiled"`, `"onnxruntime"`, `"tensorrt"`, `"tflite"`; if left
+            out TensorRT for an ONNX file on a GPU of NVIDIA's, else the one that the device was
+            measured in at this batch size, else the first.
+
+    Raises:
+        InputError: If the network cannot be read, the hardware or the runtime is unknown, or the
+            batch size is no whole number of at least 1.
+    """
+    from nasplug._checks import checked_count
+    from nasplug.devices.hardware import hardware as find_hardware
+    from nasplug.predicting.shipped import NETWORK_LATENCY, ArchitecturePredictor, load_predictor
+    from nasplug.predictors.device_profile import DeviceProfile
+    from nasplug.predictors.settings import RUNTIMES, inference_runtime
+
+    checked_count(batch_size, "batch size")
+    device = find_hardware(hardware)
+    graph = read_network(network, example, input_shapes)
+    if not isinstance(predictor, ArchitecturePredictor):
+        # One graph: to import a library for large batches would take longest.
+        predictor = load_predictor(predictor or NETWORK_LATENCY, "torch")
+    model = predictor.model
+    if not hasattr(model, "explain"):
+        raise InputError(
+            f"predictor {predictor.name!r} does not read whole networks; {NETWORK_LATENCY} does"
+        )
+    if runtime is None and not isinstance(device, DeviceProfile):
+        runtime = inference_runtime(device) if _is_onnx(network) else None
+        runtime = runtime or model.setting(device, batch_size).runtime or RUNTIMES[0]
+    if runtime is not None:
+        predictor = predictor.with_runtime(runtime)
+    said = predictor.predict([graph], device, batch_size)
+    mean, lower, upper = (float(getattr(said, end)[0, 0]) for end in ("mean", "lower", "upper"))
+    times, rest = model.explain(graph, device, batch_size, runtime, mean)
+    column = model.setting(device, batch_size, runtime)
+    return NetworkPrediction(
+        mean,
+        lower,
+        upper,
+        device,
+        batch_size,
+        said.evidence,
+        bool(model.groups([graph], column)[0]),
+        column.runtime or RUNTIMES[0],
+        model.measured_in(column.runtime or RUNTIMES[0]),
+        graph,
+        _operators(graph, times, mean, device, batch_size),
+        rest,
+    )
+
+
+def measured_so(runtime: str, devices: Sequence[str]) -> str:
+    """A sentence on how much is known of a runtime."""
+    return f"of {runtime} there are measurements on {', '.join(devices) or 'no device'} alone"
+
+
+def is_file(text: str) -> bool:
+    """Whether an argument means an ONNX file, not an architecture."""
+    return text.lower().endswith(".onnx")
+
+
+def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Shapes by name, of texts such as `"x=1x3x224x224"`.
+
+    Raises:
+        InputError: If a text has another form.
+    """
+    shapes = {}
+    for text in texts:
+        name, _, sizes = text.rpartition("=")
+        parts = sizes.lower().split("x")
+        if not name or not all(part.isdecimal() for part in parts):
+            raise InputError(f"{text!r} is no shape; write name=1x3x224x224")
+        shapes[name] = tuple(map(int, parts))
+    return shapes
+
+
+def predict_file(
+    files: Sequence[str],
+    hardware: str | None,
+    batch_size: int,
+    predictors: Sequence[str],
+    input_shapes: Mapping[str, Sequence[int]],
+    runtime: str | None = None,
+) -> NetworkPrediction:
+    """What `nasplug predict FILE.onnx` predicts.
+
+    Raises:
+        InputError: As `predict`, or if there is more than one file or predictor, or no hardware.
+    """
+    if len(files) != 1 or len(predictors) > 1:
+        raise InputError("give one .onnx file, and one predictor at most")
+    if hardware is None:
+        raise InputError(f"the latency of {files[0]} needs a device; name one with --hw")
+    return predict(
+        files[0],
+        hardware=hardware,
+        batch_size=batch_size,
+        input_shapes=input_shapes,
+        predictor=predictors[0] if predictors else None,
+        runtime=runtime,
+    )
+
+
+def read_network(
+    network: Any,
+    example: Any = None,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Graph:
+    """A user's network as a graph; arguments as those of `predict`.
+
+    Raises:
+        InputError: If it is nothing that can be read.
+    """
+    if isinstance(network, Graph):
+        return network
+    if _is_onnx(network):
+        from nasplug.search_spaces.onnx_graph import onnx_graph
+
+        return onnx_graph(network, input_shapes=input_shapes)
+    if type(network).__module__.split(".")[0] == "builtins":
+        raise InputError(
+            f"a {type(network).__name__} is no network; give the path of an ONNX file, an ONNX "
+            "model or a torch.nn.Module"
+        )
+    if example is None:
+        raise InputError("a PyTorch module needs an example, such as torch.zeros(1, 3, 224, 224)")
+    from nasplug.search_spaces.torch_graph import torch_graph
+
+    return torch_graph(network, example)
+
+
+def _is_onnx(network: Any) -> bool:
+    """Whether it is the path of an ONNX file, or an ONNX model (asked without loading onnx)."""
+    return isinstance(network, (str, os.PathLike)) or type(network).__name__ == "ModelProto"
+
+
+def _operators(
+    graph: Graph, times: Any, total: float, device: Hardware, batch_size: int
+) -> tuple[OperatorTime, ...]:
+    """The operators, the longest first."""
+    from nasplug.predictors.operator_features import operator_kinds
+    from nasplug.predictors.roofline import roofline_parts
+
+    kinds = operator_kinds(graph)
+    compute, memory = roofline_parts(graph, device, batch_size)
+    found = []
+    for k in np.argsort(-times, kind="stable").tolist():
+        size = [int(graph.attribute(name)[k]) for name in ("out_channels", "height", "width")]
+        ideal = max(compute[k], memory[k])
+        bound = "compute" if compute[k] >= memory[k] else "memory"
+        found.append(
+            OperatorTime(
+                k,
+                kinds[k],
+                "×".join(map(str, size)),
+                int(graph.attribute("kernel")[k]),
+                float(times[k]),
+                float(times[k]) / total,
+                # A launch dominates where even a tenth of the promised rate would be faster.
+                bound if 10 * ideal >= times[k] else "launch",
+                float(graph.attribute("flops")[k]) / 1e6,
+            )
+        )
+    return tuple(found)

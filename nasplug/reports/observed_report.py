@@ -1,0 +1,91 @@
+"""The report of a search with evaluated trials: a picture of its values, and the result as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nasplug.predictors.files import atomic_path, write_text
+from nasplug.reports.search_report import FRONT, LIMIT, TRIALS
+from nasplug.reports.study_report import write_plots, writing_to
+from nasplug.search_spaces import InputError
+from nasplug.studies.trials import finished
+
+if TYPE_CHECKING:
+    from nasplug.searching.observed_result import ObservedResult
+
+__all__ = ["write_report"]
+
+PICTURE, RESULT = "trials.png", "result.json"
+
+
+def write_report(result: ObservedResult, folder: str | os.PathLike[str]) -> list[Path]:
+    """Write `trials.png`, `result.json` and the pictures of the study, each whole or not at all.
+
+    The first picture shows all trials by their first two objectives and the front; with one
+    objective its value over the trials, and the best so far.
+
+    Args:
+        result: The search to show.
+        folder: Where to; made if it is missing.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        InputError: If the folder cannot be made or written.
+    """
+    target = Path(folder)
+    paths = [target / PICTURE, target / RESULT]
+    with writing_to(target):
+        target.mkdir(parents=True, exist_ok=True)
+        with atomic_path(paths[0]) as partial:
+            _draw(result, partial)
+        write_text(paths[1], json.dumps(result.to_json(), indent=2) + "\n")
+    # What there is too little for is left out.
+    with contextlib.suppress(InputError):
+        paths[1:1] = write_plots(result.study, target).files
+    return paths
+
+
+def _draw(result: ObservedResult, path: Path) -> None:
+    # The Figure class alone: pyplot would choose a window system and keep global state.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    trials = finished(result.study)[: result.n_trials]
+    values = np.array([trial.values for trial in trials], np.float64)
+    met = np.array([all(v <= 0 for v in trial.constraints.values()) for trial in trials], bool)
+    chosen = {row["trial"] for row in result.pareto}
+    best = np.array([trial.number in chosen for trial in trials], bool)
+    goals = result.objectives
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    plot = figure.add_subplot()
+    if len(goals) == 1:
+        x, y = np.arange(1.0, len(trials) + 1), values[:, 0]
+        sign = goals[0].sign
+        so_far = np.minimum.accumulate(np.where(met, y * sign, np.inf)) * sign
+        plot.step(x, so_far, where="post", color=FRONT, label="best so far")
+        labels = "trial", goals[0].name
+    else:
+        x, y = values[:, 1], values[:, 0]
+        order = np.flatnonzero(best)[np.argsort(x[best])]
+        plot.scatter(x[order], y[order], s=48, color=FRONT, label="front", zorder=3)
+        labels = goals[1].name, goals[0].name
+    plot.scatter(x[met], y[met], s=16, color=TRIALS, label=f"{len(trials)} trials", zorder=1)
+    if not met.all():
+        plot.scatter(
+            x[~met], y[~met], s=16, marker="x", color=LIMIT, label="misses a limit", zorder=1
+        )
+    plot.set_xlabel(labels[0], fontsize=12)
+    plot.set_ylabel(labels[1], fontsize=12)
+    plot.set_title(result.heading(), fontsize=10, wrap=True)
+    plot.grid(alpha=0.3)
+    plot.legend(fontsize=10)
+    figure.savefig(path, dpi=150, format="png")

@@ -1,0 +1,297 @@
+"""The report of a search: pictures of the front and of the way to it, and the result as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.predictors.files import atomic_path, write_text
+from nasplug.reports.study_report import write_plots, writing_to
+from nasplug.search_spaces import InputError
+
+if TYPE_CHECKING:
+    from nasplug.searching.result import SearchResult
+
+__all__ = ["write_report"]
+
+Array = NDArray[np.float64]
+
+# Okabe and Ito's palette: distinct for colour-blind readers, and in print.
+FRONT, LIMIT, MEASURED, TRIALS = "#0072B2", "#D55E00", "#009E73", "#9A9A9A"
+
+# Accuracies that may be marked on the axis, in %.
+_MARKS = np.array([0, 10, 20, 30, 40, 50, 60, 65, 70, 75, 80, 85, 88, 90, 91, 92, 93, 94, 95, 96])
+_MARKS = np.concatenate([_MARKS, [97, 98, 99, 100]])
+# A counted quantity as an axis: its label, and the factor to the shown unit.
+_COUNTED = {
+    "flops": ("multiply-accumulates (millions)", 1e-6),
+    "params": ("parameters (millions)", 1e-6),
+}
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One objective as an axis: its name, label, the factor to the shown unit, and its limits."""
+
+    name: str
+    label: str
+    factor: float
+    limits: tuple[tuple[float, str], ...]  # value in the shown unit, text
+
+    def height(self, values: Array) -> Array:
+        """Where values stand on the axis: the best accuracies are spread out."""
+        return _stretch(values) if self.name == "accuracy" else np.asarray(values, np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """Shown values of some cells: mean and interval on both axes, shape `(n,)` each."""
+
+    x: Array
+    y: Array
+    x_bars: Array  # (2, n): below, above
+    y_bars: Array
+    archs: list[str]
+
+
+def write_report(result: SearchResult, folder: str | os.PathLike[str]) -> list[Path]:
+    """Write `pareto.png`, `pareto.html` (which needs no network), `result.json` and `progress.png`.
+
+    The last is the hypervolume after each trial; without a feasible trial it is left out. Each file
+    is whole or absent: it is written under another name and renamed.
+
+    Args:
+        result: The search to show.
+        folder: Where to; made if it is missing.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        InputError: If the folder cannot be made or written.
+    """
+    target = Path(folder)
+    axes = _axes(result)
+    trials = _points(result, list(result.trials), axes)
+    front = _points(result, _cells(result), axes)
+    paths = [target / name for name in ("pareto.png", "pareto.html", "result.json")]
+    with writing_to(target):
+        with atomic_path(paths[0]) as temporary:
+            _draw(result, axes, trials, front, temporary)
+        write_text(paths[1], _page(result, axes, trials, front))
+        write_text(paths[2], json.dumps(result.to_json(), indent=2) + "\n")
+    # Trials that are evaluated by prediction leave nothing to compare predictions with.
+    with contextlib.suppress(InputError):
+        paths += write_plots(result.study, target).files
+    return paths
+
+
+def _axes(result: SearchResult) -> tuple[_Axis, _Axis]:
+    def limits(name: str, factor: float) -> tuple[tuple[float, str], ...]:
+        return tuple((c.bound * factor, str(c)) for c in result.constraints if c.name == name)
+
+    def axis(name: str) -> _Axis:
+        if name in _COUNTED:
+            label, factor = _COUNTED[name]
+            proxy = ", a proxy for quality" if name == result.proxy else ""
+            return _Axis(name, label + proxy, factor, limits(name, factor))
+        label = f"predicted {result.dataset} accuracy (%)"
+        if name == "latency" and result.hardware is not None:
+            label = f"predicted latency on {result.hardware.name}, batch {result.batch_size} (ms)"
+        return _Axis(name, label, 1.0, limits(name, 1.0))
+
+    quality, cost = (objective.name for objective in result.objectives)
+    return axis(cost), axis(quality)
+
+
+def _cells(result: SearchResult) -> list[int]:
+    space = result.candidates.space
+    return result.candidates.positions([space.parse(row["arch"]) for row in result.pareto])
+
+
+def _points(result: SearchResult, cells: list[int], axes: tuple[_Axis, _Axis]) -> _Points:
+    shown: list[Array] = []
+    for axis in axes:
+        quantity = result.candidates.quantities[axis.name]
+        mean = quantity.mean[cells] * axis.factor
+        below = mean - quantity.lower[cells] * axis.factor
+        above = quantity.upper[cells] * axis.factor - mean
+        # A calibrated interval need not hold the central prediction; a bar cannot be negative.
+        shown += [mean, np.maximum([below, above], 0.0)]
+    archs = [result.candidates.cells[k].text for k in cells]
+    return _Points(shown[0], shown[2], shown[1], shown[3], archs)
+
+
+def _measured(result: SearchResult) -> tuple[list[float], list[float]]:
+    """Measured latency and accuracy of the front, where the benchmark has both."""
+    rows = [row["measured"] for row in result.pareto]
+    both = [r for r in rows if r["accuracy"] is not None and r["latency_ms"] is not None]
+    return [r["latency_ms"] for r in both], [r["accuracy"] for r in both]
+
+
+def _front_label(result: SearchResult) -> str:
+    return f"predicted front, {result.candidates.scores.interval:.0%} intervals"
+
+
+def _title(result: SearchResult) -> list[str]:
+    """The heading, and what it does not say yet."""
+    said = result.quality
+    notes = [note for note in result.notes() if said is None or not note.startswith(said)]
+    return [result.heading(), *notes]
+
+
+def _stretch(accuracy: Array) -> Array:
+    """Height of an accuracy in %: the logarithm of the error spreads out the best ones."""
+    return -np.log(np.maximum(101.0 - np.asarray(accuracy, np.float64), 1e-3))
+
+
+def _unstretch(height: Array) -> Array:
+    """The accuracy at a height."""
+    return np.asarray(101.0 - np.exp(-np.asarray(height, np.float64)))
+
+
+def _marks(low: float, high: float) -> list[float]:
+    """Accuracies to mark between two, not too close to each other, the best ones first."""
+    inside = _MARKS[(low <= _MARKS) & (high >= _MARKS)]
+    least = 0.04 * float(_stretch(np.array(high)) - _stretch(np.array(low)))
+    chosen: list[float] = []
+    for mark in map(float, inside[::-1]):
+        if not chosen or _stretch(np.array(chosen[-1])) - _stretch(np.array(mark)) >= least:
+            chosen.append(mark)
+    return chosen[::-1]
+
+
+def _draw(
+    result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, front: _Points, path: Path
+) -> None:
+    # The Figure class alone: pyplot would choose a window system and keep global state.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    plot = figure.add_subplot()
+    plot.scatter(
+        trials.x, trials.y, s=16, color=TRIALS, label=f"all {len(trials.x)} trials", zorder=1
+    )
+    plot.step(front.x, front.y, where="post", color=FRONT, linewidth=1, alpha=0.6, zorder=2)
+    plot.errorbar(
+        front.x,
+        front.y,
+        xerr=front.x_bars,
+        yerr=front.y_bars,
+        fmt="o",
+        markersize=6,
+        color=FRONT,
+        elinewidth=1.2,
+        capsize=3,
+        label=_front_label(result),
+        zorder=3,
+    )
+    measured = _measured(result)
+    if measured[0]:
+        plot.scatter(
+            *measured,
+            s=48,
+            marker="D",
+            facecolors="none",
+            edgecolors=MEASURED,
+            linewidths=1.5,
+            label="the front, measured",
+            zorder=4,
+        )
+    for k, axis in enumerate(axes):
+        for limit, text in axis.limits:
+            line = plot.axvline if k == 0 else plot.axhline
+            line(limit, color=LIMIT, linestyle="--", linewidth=1.6, label=text)
+    if axes[1].name == "accuracy":
+        plot.set_yscale("function", functions=(_stretch, _unstretch))
+        plot.set_yticks(_marks(*plot.get_ylim()))
+    plot.set_xlabel(axes[0].label, fontsize=12)
+    plot.set_ylabel(axes[1].label, fontsize=12)
+    plot.set_title("\n".join(_title(result)), fontsize=10, wrap=True)
+    plot.grid(alpha=0.3)
+    plot.legend(fontsize=10)
+    figure.savefig(path, dpi=150, format="png")
+
+
+def _page(result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, front: _Points) -> str:
+    import plotly.graph_objects as go
+
+    height = axes[1].height
+    unit = " %" if axes[1].name == "accuracy" else ""
+    shown = f"%{{x:.4g}}, %{{customdata:.2f}}{unit}<extra></extra>"
+    hover = f"%{{text}}<br>{shown}"
+    middle, bars = height(front.y), front.y_bars
+    stretched = np.array([middle - height(front.y - bars[0]), height(front.y + bars[1]) - middle])
+    figure = go.Figure()
+    figure.add_scatter(
+        x=trials.x.tolist(),
+        y=height(trials.y).tolist(),
+        customdata=trials.y.tolist(),
+        mode="markers",
+        name=f"all {len(trials.x)} trials",
+        text=trials.archs,
+        hovertemplate=hover,
+        marker={"color": TRIALS, "size": 7},
+    )
+    figure.add_scatter(
+        x=front.x.tolist(),
+        y=middle.tolist(),
+        customdata=front.y.tolist(),
+        mode="lines+markers",
+        name=_front_label(result),
+        text=front.archs,
+        hovertemplate=hover,
+        line={"color": FRONT, "shape": "hv", "width": 1},
+        marker={"color": FRONT, "size": 10},
+        error_x=_bars(front.x_bars),
+        error_y=_bars(stretched),
+    )
+    measured = _measured(result)
+    if measured[0]:
+        figure.add_scatter(
+            x=measured[0],
+            y=height(np.array(measured[1])).tolist(),
+            customdata=measured[1],
+            hovertemplate=f"measured<br>{shown}",
+            mode="markers",
+            name="the front, measured",
+            marker={"color": MEASURED, "size": 11, "symbol": "diamond-open", "line": {"width": 2}},
+        )
+    for k, axis in enumerate(axes):
+        for limit, text in axis.limits:
+            line = figure.add_vline if k == 0 else figure.add_hline
+            line(
+                limit if k == 0 else float(height(np.array(limit))),
+                line={"color": LIMIT, "dash": "dash"},
+                annotation={"text": text},
+            )
+    marks = {}
+    if axes[1].name == "accuracy":
+        chosen = _marks(float(np.min(np.append(front.y - bars[0], trials.y))), 100.0)
+        marks = {
+            "tickvals": _stretch(np.array(chosen)).tolist(),
+            "ticktext": [f"{mark:g}" for mark in chosen],
+        }
+    figure.update_layout(
+        title={"text": "<br>".join(_title(result)), "font": {"size": 15}},
+        xaxis_title=axes[0].label,
+        yaxis={"title": axes[1].label, **marks},
+        template="plotly_white",
+    )
+    # A fixed id makes equal results equal files.
+    page: str = figure.to_html(include_plotlyjs=True, full_html=True, div_id="pareto")
+    return page
+
+
+def _bars(bars: Array) -> dict[str, Any]:
+    below, above = bars.tolist()
+    return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "width": 4}

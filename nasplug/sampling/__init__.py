@@ -1,0 +1,1 @@
+"""The Optuna sampler: what trials teach, and which architecture is next."""

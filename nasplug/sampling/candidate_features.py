@@ -1,0 +1,113 @@
+"""What a surrogate reads of architectures before any trial: structure, and counts of operations."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.predictors.cell_features import Paths
+from nasplug.predictors.operator_features import CELL, OperatorFeatures
+from nasplug.sampling.surrogate import median_distance
+from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+__all__ = ["BLOCKS", "CandidateFeatures"]
+
+Array = NDArray[np.float64]
+
+# Structure tells what a network learns, counts tell what it costs; most quantities are of both.
+BLOCKS = ("structure", "counts", "both")
+
+
+class CandidateFeatures:
+    """Features of a space's architectures, the same for all quantities.
+
+    Of a cell, `structure` is the operation of each edge, how often each sequence of operations lies
+    on a live path, and summaries of the paths (`predictors.cell_features`); `counts` is how often
+    each operation occurs, live or not. Of a whole network, they are the choices it was made by, and
+    what each kind of operator totals to (`predictors.operator_features`). `both` is one beside the
+    other.
+
+    Each block is in units of its median distance among the architectures it is made of.
+
+    Args:
+        space: The space.
+        archs: Architectures like those to come, at least one; all of a finite space.
+        task: Image set of the networks.
+
+    Attributes:
+        first: The rows of `archs`.
+    """
+
+    def __init__(self, space: SearchSpace, archs: Sequence[Architecture], task: str) -> None:
+        self._space, self._task = space, task
+        self._distributions = space.distributions()
+        graphs = space.to_graphs(archs, task)
+        self._paths: Paths | None = None
+        self._operators: OperatorFeatures | None = None
+        self._kinds: tuple[str, ...] = ()
+        if len({len(graph) for graph in graphs}) == 1 and len(graphs[0]) <= CELL:
+            try:
+                self._paths = Paths.of(graphs)
+                self._kinds = tuple(sorted({op for graph in graphs for op in graph.ops}))
+            except InputError:
+                self._paths = None
+        if self._paths is None:
+            self._operators = OperatorFeatures.of(graphs)
+        self._spread: dict[str, Array] = {}
+        self._units: dict[str, float] = {}
+        raw = self._raw(archs, graphs)
+        for name, rows in raw.items():
+            spread = rows.std(0)
+            # One-hot columns and counts of paths are of one size; totals are not.
+            even = np.ones(rows.shape[1]) if name == "structure" else spread
+            self._spread[name] = np.where(spread > 1e-9, even, np.inf)
+            self._units[name] = median_distance(rows / self._spread[name])
+        self.first = self._scaled(raw)
+
+    def __call__(self, archs: Sequence[Architecture]) -> dict[str, Array]:
+        """Name of each of `BLOCKS` to the rows of architectures, `(n, d)`."""
+        return self._scaled(self._raw(archs, self._space.to_graphs(archs, self._task)))
+
+    def _scaled(self, raw: Mapping[str, Array]) -> dict[str, Array]:
+        found = {name: rows / self._spread[name] / self._units[name] for name, rows in raw.items()}
+        found["both"] = np.concatenate([found["structure"], found["counts"]], axis=1) / np.sqrt(2)
+        return found
+
+    def _raw(self, archs: Sequence[Architecture], graphs: Sequence[Graph]) -> dict[str, Array]:
+        if self._paths is not None:
+            counts = [Counter(graph.ops) for graph in graphs]
+            rows = [[float(found[kind]) for kind in self._kinds] for found in counts]
+            return {"structure": self._paths(graphs), "counts": np.array(rows)}
+        assert self._operators is not None
+        params = [self._space.to_params(arch) for arch in archs]
+        return {
+            "structure": _choices(params, self._distributions),
+            "counts": self._operators(graphs)["totals"],
+        }
+
+
+def _choices(
+    params: Sequence[Mapping[str, Any]], distributions: Mapping[str, BaseDistribution]
+) -> Array:
+    """Choices one-hot, numbers from 0 to 1; what a network does not have is 0."""
+    from optuna.distributions import CategoricalDistribution
+
+    columns = []
+    for name, distribution in distributions.items():
+        values = [row.get(name) for row in params]
+        if isinstance(distribution, CategoricalDistribution):
+            columns += [
+                [float(value == choice) for value in values] for choice in distribution.choices
+            ]
+            continue
+        low, high = float(distribution.low), float(distribution.high)  # type: ignore[attr-defined]
+        scale = high - low or 1.0
+        columns.append([0.0 if v is None else (float(v) - low) / scale for v in values])
+    return np.array(columns).T

@@ -1,0 +1,397 @@
+"""The Optuna sampler that is driven by predicted accuracy and latency."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.trial import TrialState
+
+from nasplug._checks import (
+    checked_count,
+    checked_dataset,
+    checked_hardware,
+    checked_objectives,
+    checked_probability,
+    checked_space,
+)
+from nasplug.candidates.coded import CodedCandidates
+from nasplug.candidates.constraints import Constraint, parse_constraints
+from nasplug.candidates.pool import POOL_SIZE, best, candidates_of
+from nasplug.candidates.scored import Candidates
+from nasplug.candidates.scoring import Scorer, Scoring
+from nasplug.predictors.hardware import Hardware
+from nasplug.sampling.coded_choice import choice_of
+from nasplug.sampling.learned_choice import LearnedChoice, learned_candidates
+from nasplug.sampling.predicted_choice import PredictedChoice, mismatch
+from nasplug.sampling.study_trials import ATTRIBUTE, RETRY, StudyTrials
+from nasplug.sampling.trial_notes import write_notes
+from nasplug.search_spaces import Architecture, InputError, SearchSpace
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial
+
+__all__ = ["ATTRIBUTE", "PredictorSampler"]
+
+Mask = NDArray[np.bool_]
+
+EQUIVALENTS = ("once", "apart")
+# What a study says of a prior is kept under this.
+PRIOR = "nasplug:prior"
+# Members of a pool that are tried with parameters that the user has fixed.
+_ADAPTED = 256
+
+_logger = logging.getLogger(__name__)
+
+
+class PredictorSampler(BaseSampler):
+    """Sampler that finds the best architectures of a space in few trials.
+
+    It learns from the study's trials: a Gaussian process for each of their values, and for each
+    constraint that they set, over what the architectures are made of (see `learning`). Next comes
+    the architecture of the largest expected improvement, of the dominated hypervolume if there are
+    several values, times the probability of feasibility; all architectures of the space compete, or
+    where they cannot be listed a pool that evolves with the trials. Values may be anything: the
+    directions are the study's. With `hardware` the predicted latency is known from the first trial,
+    with `prior="zoo"` the predicted accuracy is too; both are starting points that trials correct.
+
+    With `objectives` the study's values are quantities that predictors know, and the largest
+    expected improvement is by their predictions, brought to the scale of the trials by a line.
+
+    In both cases what is predicted to miss a limit of `constraints` is not proposed while others
+    are left, and no architecture is proposed twice: what a trial of the study holds already (under
+    any equivalent spelling) is out, unless that trial failed. Everything but the predictions is
+    read from the study's storage, so a study can be resumed, and shared by several processes. An
+    objective may leave out parameters that do not count, such as those of a block that the network
+    does not have.
+
+    Parameters that are not the space's own are sampled at random. With `n_jobs > 1` or several
+    processes the order of trials, and with it a seeded run, is not reproducible.
+
+    Example:
+        A study of `nb201` that trains each proposal::
+
+            sampler = nasplug.PredictorSampler(
+                "nb201", hardware="RTX 3090", constraints=["latency<=5ms"], seed=0
+            )
+            study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+            study.optimize(train_and_time, n_trials=50)  # returns accuracy in %, latency in ms
+
+    Args:
+        space: A search space, or its name.
+        hardware: Device to predict the latency for: a name, the path of a .toml file, a `Hardware`,
+            or None if no latency is to be predicted.
+        constraints: Limits such as `"latency<=5ms"`, on predicted quantities. Those that trials
+            set by `trial.set_constraint` are learned, and need not be given.
+        objectives: None to learn whatever the study's values are. Else what they are, in its
+            order: one or two of `"accuracy"` (maximised), `"latency"`, `"flops"` and `"params"`
+            (minimised), `"more flops"` and `"more params"` (maximised, as proxies where no accuracy
+            is known), each taken from its predictor.
+        batch_size: Images a forward pass, for the latency.
+        dataset: Image set whose accuracy is meant, such as `"cifar10"`; the space's first if None.
+        probability: Probability with which a constraint is to hold: one given as text, by
+            prediction; one that trials set, by what they taught.
+        seed: Seed for the pool, the first trials, ties, and parameters that are sampled at random.
+        predictors: Predictors to use for `"accuracy"` and `"latency"` instead of the package's own.
+            With one of accuracy, the objectives are those two if they are left out.
+        prior: `"zoo"` to start from the accuracies that the zoo predicts, which the study's user
+            attributes then say; None to start from nothing.
+        equivalents: `"once"` to propose one of all architectures of equal function; `"apart"` to
+            count them as different, as they are where each was trained or timed by itself.
+        warn_independent_sampling: Whether to warn, once, when a parameter is sampled at random.
+        pool_size: Architectures to score of a space that cannot be listed.
+
+    Raises:
+        InputError: If one of the arguments names nothing known, or a latency is asked for without
+            hardware.
+    """
+
+    def __init__(
+        self,
+        space: str | SearchSpace,
+        hardware: str | os.PathLike[str] | Hardware | None = None,
+        constraints: str | Constraint | Iterable[str | Constraint] | None = None,
+        *,
+        objectives: str | Sequence[str] | None = None,
+        batch_size: int = 1,
+        dataset: str | None = None,
+        probability: float = 0.9,
+        seed: int | None = None,
+        predictors: Mapping[str, Scorer] | None = None,
+        prior: str | None = None,
+        equivalents: str = "once",
+        warn_independent_sampling: bool = True,
+        pool_size: int = POOL_SIZE,
+    ) -> None:
+        self.space = checked_space(space)
+        self.constraints = parse_constraints(constraints, probability)
+        self.hardware = checked_hardware(hardware, self.constraints)
+        self.probability = checked_probability(probability)
+        if objectives is None and predictors is not None and "accuracy" in predictors:
+            objectives = ("accuracy", "latency")
+        if prior not in (None, "zoo"):
+            raise InputError(f"unknown prior {prior!r}; there is 'zoo', or None")
+        if prior is not None and objectives is not None:
+            raise InputError(
+                "a prior is for a sampler that learns; leave objectives and predictors out"
+            )
+        if equivalents not in EQUIVALENTS:
+            raise InputError(f"unknown equivalents {equivalents!r}; there are once and apart")
+        self.prior, self.equivalents = prior, equivalents
+        self.goals = () if objectives is None else checked_objectives(objectives)
+        self.objectives = tuple(goal.name for goal in self.goals)
+        self.batch_size = checked_count(batch_size, "batch size")
+        self.dataset = checked_dataset(self.space, dataset)
+        self.pool_size = checked_count(pool_size, "pool size")
+        self._predictors = dict(predictors or {})
+        self._distributions = self.space.distributions()
+        self._candidates: Candidates | None = None
+        self._learned: LearnedChoice | None = None
+        self._predicted: PredictedChoice | None = None
+        # The last fixed parameters, and which candidates have them.
+        self._fitting: tuple[dict[str, Any], Mask] = {}, np.empty(0, np.bool_)
+        self._trials = StudyTrials(self.space, equivalents, self.learns)
+        self._lock = threading.RLock()
+        self._entropy = seed
+        self._random = RandomSampler(seed)
+        self._warn = warn_independent_sampling
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.RLock())
+
+    @property
+    def learns(self) -> bool:
+        """Whether the study's values are learned from its trials."""
+        return not self.goals
+
+    @property
+    def candidates(self) -> Candidates:
+        """Architectures with their predictions; scored on first use, which takes seconds."""
+        with self._lock:
+            if self._candidates is None:
+                wanted = self.objectives
+                if self.learns and self.prior:
+                    wanted = ("accuracy",)
+                scoring = Scoring(
+                    self.space,
+                    wanted,
+                    self.hardware,
+                    self.constraints,
+                    self.batch_size,
+                    self.dataset,
+                    self._predictors,
+                )
+                if self.learns:
+                    self._candidates = learned_candidates(scoring, self._generator, self.pool_size)
+                else:
+                    self._candidates = candidates_of(
+                        scoring, self.goals, seed=self._seed(), size=self.pool_size
+                    )
+            return self._candidates
+
+    def reseed_rng(self) -> None:
+        """Forget the seed, as Optuna asks of a sampler that is shared by several jobs."""
+        self._entropy = None
+        self._random.reseed_rng()
+
+    def _seed(self) -> int:
+        # Entropy is drawn on first use, so that copies of an unseeded sampler do not agree.
+        if self._entropy is None:
+            self._entropy = int(np.random.SeedSequence().generate_state(1)[0])
+        return self._entropy
+
+    def _generator(self, *step: int) -> np.random.Generator:
+        """The generator of a step: a function of seed and step, so that a resumed study agrees."""
+        return np.random.default_rng([self._seed(), *step])
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """The space's own parameters, from the first trial on."""
+        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if completed and not any(n in t.params for t in completed for n in self._distributions):
+            return {}
+        seen: dict[str, BaseDistribution] = {}
+        for one in completed:
+            seen.update(one.distributions)
+        return {
+            name: distribution
+            for name, distribution in self._distributions.items()
+            if not distribution.single() and seen.get(name, distribution) == distribution
+        }
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The parameters of the next architecture; others of `search_space` at random."""
+        own = {n for n, d in search_space.items() if self._distributions.get(n) == d}
+        params: dict[str, Any] = {}
+        # With a mismatch the parameters are left open: sample_independent explains it if they are
+        # ever asked for, and a study that has none of them goes on.
+        if own and self._mismatch(study) is None:
+            proposal = self.space.to_params(self.candidates.cells[self._propose(study, trial)])
+            params = {name: value for name, value in proposal.items() if name in own}
+        for name, distribution in search_space.items():
+            if name not in own:
+                params[name] = self._random.sample_independent(study, trial, name, distribution)
+        return params
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """A random value, for a parameter that the predictor knows nothing of.
+
+        Raises:
+            InputError: If the parameter is the space's own and the study has other objectives.
+        """
+        if self._distributions.get(param_name) == param_distribution:
+            reason = self._mismatch(study)
+            if reason is not None:
+                raise InputError(reason)
+        before = trial.system_attrs.get(RETRY, {})
+        if param_name in before:
+            with contextlib.suppress(ValueError):
+                value = before[param_name]
+                if param_distribution._contains(param_distribution.to_internal_repr(value)):
+                    return value
+        if self._warn and not param_distribution.single():
+            self._warn = False
+            _logger.warning(
+                "Parameter %r of trial %d is sampled at random, because space %s has no such "
+                "parameter; pass warn_independent_sampling=False to silence this warning.",
+                param_name,
+                trial.number,
+                self.space.name,
+            )
+        return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        """Keep the architecture that was tried, which fixed parameters may have changed."""
+        if self._candidates is None or self._mismatch(study) is not None:
+            return
+        arch = self._trials.arch(trial)
+        if arch is not None:
+            (cell,) = self.candidates.positions([arch])
+            claim = trial.user_attrs.get(ATTRIBUTE)
+            if not isinstance(claim, dict) or claim.get("arch") != self.candidates.cells[cell].text:
+                self._claim(study, trial, cell)
+                claim = self.candidates.summary(cell)
+            write_notes(study, trial, {**claim, "arch": arch.text})
+
+    def _mismatch(self, study: Study) -> str | None:
+        """Why the study's values cannot be this sampler's objectives, in one sentence."""
+        if self.learns:
+            return None
+        return mismatch(study, self.goals, self.hardware is not None)
+
+    def _claim(
+        self, study: Study, trial: FrozenTrial, cell: int, expected: Mapping[str, Any] | None = None
+    ) -> None:
+        summary = self.candidates.summary(cell)
+        if expected:
+            summary["expected"] = expected
+        self._trials.claim(study, trial, summary)
+
+    def _propose(self, study: Study, trial: FrozenTrial) -> int:
+        """Choose a cell and claim it, so that no other thread or process takes it too."""
+        candidates = self.candidates
+        fixed = self._trials.fixed(trial)
+        with self._lock:
+            allowed = self._allowed(fixed) if fixed else None
+            others, held = self._trials.held(study, trial)
+            # A trial that is tried again comes with the claim of the one that was lost.
+            arch = None if fixed else self._trials.claimed(trial)
+            cell: int | None = None
+            is_free, expected = True, None
+            if arch is not None and self._trials.identity(arch) not in held:
+                (cell,) = candidates.positions([arch])
+            while True:
+                if cell is None:
+                    cell, is_free, expected = self._choice(study, others, held, allowed)
+                self._claim(study, trial, cell, expected)
+                identity = self._trials.identity(candidates.cells[cell])
+                others, held = self._trials.held_after_claim(study, trial, identity)
+                if not is_free or identity not in held:
+                    return cell
+                cell = None
+
+    def _allowed(self, fixed: dict[str, Any]) -> Mask | None:
+        """Which candidates have the fixed parameters; a pool gets some that have them."""
+        candidates, space = self.candidates, self.space
+
+        def adapted(arch: Architecture) -> Architecture:
+            return space.from_params({**space.to_params(arch), **fixed})
+
+        with contextlib.suppress(InputError):
+            # Nothing is left open, as in a trial that was enqueued whole.
+            (only,) = candidates.positions([space.from_params(fixed)])
+            return np.asarray(np.arange(len(candidates)) == only)
+        try:
+            if isinstance(candidates, CodedCandidates):
+                if self._fitting[0] != fixed:
+                    self._fitting = fixed, candidates.having(adapted, _ADAPTED)
+                return self._fitting[1]
+            if self._fitting[0] != fixed:
+                self._fitting = fixed, np.empty(0, np.bool_)
+                if not candidates.whole:
+                    chosen = (
+                        np.arange(min(len(candidates), _ADAPTED))
+                        if self.learns
+                        else best(candidates, self.goals, _ADAPTED)
+                    )
+                    candidates.add([adapted(candidates.cells[k]) for k in chosen])
+            # A fixed parameter that does not count changes nothing.
+            known = self._fitting[1]
+            rest = [adapted(arch).text == arch.text for arch in candidates.cells[len(known) :]]
+            self._fitting = fixed, np.concatenate([known, np.array(rest, np.bool_)])
+            return self._fitting[1]
+        except InputError:
+            return None  # no value of the space's own
+
+    def _choice(
+        self, study: Study, others: Sequence[FrozenTrial], held: set[str], allowed: Mask | None
+    ) -> tuple[int, bool, dict[str, Any]]:
+        """The next cell, whether it is free, and what is expected of it."""
+        if not self.learns:
+            if self._predicted is None:
+                self._predicted = PredictedChoice(
+                    self.candidates, self.goals, self._generator, self._trials
+                )
+            return *self._predicted(others, held, allowed), {}
+        if self._learned is None:
+            self._learned = choice_of(self.candidates)(
+                self.candidates,
+                self.dataset,
+                self._generator,
+                self._trials.identity,
+                self.probability,
+                self.prior is not None,
+            )
+            if self.prior and PRIOR not in study.user_attrs:
+                study.set_user_attr(PRIOR, {"accuracy": self._prior_name()})
+        own = {str(constraint) for constraint in self.constraints}
+        tried = self._trials.tried(study, others, own)
+        return self._learned(tried, len(study.directions), held, allowed)
+
+    def _prior_name(self) -> str:
+        from nasplug.predicting.shipped import _zoo_name
+
+        return _zoo_name(self.space, "accuracy")

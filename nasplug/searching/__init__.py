@@ -1,0 +1,1 @@
+"""A search from its plan to its result."""

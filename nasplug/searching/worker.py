@@ -1,0 +1,182 @@
+"""A worker: joins a study that `nasplug search` made, and evaluates trials of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nasplug._checks import checked_count
+from nasplug.predicting.shipped import ArchitecturePredictor
+from nasplug.search_spaces import Architecture, InputError
+from nasplug.search_spaces.errors import closest
+from nasplug.searching.plan import kept_total, plan_of
+from nasplug.searching.search import prepare, quiet_optuna
+from nasplug.studies.evaluation import Evaluation
+from nasplug.studies.storages import SETTINGS, open_storage
+from nasplug.studies.trials import finished, run_trials
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+    from optuna.study import Study
+
+__all__ = ["WorkerResult", "worker"]
+
+# Between two looks for a study that is not there yet.
+LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class WorkerResult:
+    """What a worker did.
+
+    Attributes:
+        study: Name of the study.
+        completed: Trials that it completed.
+        failed: Trials that failed here.
+        n_trials: Trials that the study has complete now, those of all workers.
+        total: Trials that it is to have.
+    """
+
+    study: str
+    completed: int
+    failed: int
+    n_trials: int
+    total: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As a dictionary for `json.dumps`."""
+        return dict(vars(self))
+
+    def __str__(self) -> str:
+        failed = f", {self.failed} failed" if self.failed else ""
+        return (
+            f"{self.completed} trials completed here{failed}; study {self.study} has "
+            f"{self.n_trials} of {self.total}"
+        )
+
+
+def worker(
+    storage: str | os.PathLike[str],
+    study_name: str | None = None,
+    *,
+    n_trials: int | None = None,
+    evaluate: Evaluation | Callable[[Architecture], Mapping[str, Any]] | None = None,
+    predictors: Sequence[str | os.PathLike[str] | ArchitecturePredictor] = (),
+    n_jobs: int = 1,
+    wait: float = 0.0,
+    progress: bool | None = None,
+) -> WorkerResult:
+    """Evaluate trials of a study, beside others, until it has all of them.
+
+    Space, device, limits, seed and total are read from the study, as `search` keeps them there. A
+    command or a function is not: no worker runs what it finds in a storage.
+
+    Args:
+        storage: The path of a journal file that all workers can reach, or the URL of a database.
+        study_name: The study's name in there; may be left out if there is only one.
+        n_trials: Trials to begin here, at most; no limit if None.
+        evaluate: The `Command` or function of a study that is evaluated by one.
+        predictors: To use instead of those that the study names by their paths.
+        n_jobs: Trials to evaluate at once, each in a thread.
+        wait: Seconds to wait for a study that is not there yet.
+        progress: Whether to draw a progress bar on stderr; by default on a terminal only.
+
+    Returns:
+        What was done here, and how far the study is.
+
+    Raises:
+        InputError: If there is no such study, it needs something that is not here, the storage
+            cannot be used, or ten trials in succession fail here.
+        KeyboardInterrupt: On Ctrl-C or SIGTERM; the trial that was under way is marked failed.
+    """
+    if n_trials is not None:
+        checked_count(n_trials, "number of trials")
+    checked_count(n_jobs, "number of jobs")
+    with quiet_optuna():
+        study = _joined(storage, study_name, wait)
+        plan = plan_of(study, evaluate, predictors)
+        ready = prepare(plan)
+        _check_same(study, ready.settings)
+        study.sampler = ready.sampler
+
+        def total() -> int:
+            # Who gives the search command again may ask for more trials meanwhile.
+            return min(kept_total(study), ready.most)
+
+        done = run_trials(
+            study,
+            ready.objective,
+            total,
+            most=n_trials,
+            jobs=n_jobs,
+            stop=ready.stop,
+            progress=progress,
+        )
+        return WorkerResult(
+            study.study_name, done.completed, done.failed, len(finished(study)), total()
+        )
+
+
+def _joined(storage: str | os.PathLike[str], name: str | None, wait: float) -> Study:
+    """A study of this name, or the only one, as soon as there is one."""
+    import optuna
+
+    if storage == "memory":
+        raise InputError("memory is not shared; give the journal file or database of the study")
+    until = time.monotonic() + wait
+    opened: BaseStorage | None = None
+    while True:
+        is_url = isinstance(storage, str) and "://" in storage
+        # Opening would make it, and hide a mistyped path.
+        if opened is None and (is_url or Path(storage).expanduser().is_file()):
+            opened = open_storage(storage)
+        known = [] if opened is None else optuna.study.get_all_study_names(opened)
+        if name is None and len(known) > 1:
+            raise InputError(f"the storage has the studies {', '.join(known[:8])}; name one")
+        wanted = known[0] if name is None and known else name
+        study = None if opened is None or wanted is None else _study(opened, wanted)
+        if study is not None:
+            return study
+        if time.monotonic() >= until:
+            break
+        time.sleep(min(LOOK_SECONDS, max(0.0, until - time.monotonic())))
+    if opened is None:
+        raise InputError(
+            f"there is no storage {str(storage)!r}; give the one that nasplug search --storage has"
+        )
+    if name is None or not known:
+        raise InputError(f"there is no study in the storage {str(storage)!r} yet")
+    there = closest(name, known)
+    raise InputError(f"there is no study {name!r} in the storage; it has {there}")
+
+
+def _study(storage: BaseStorage, name: str) -> Study | None:
+    """The study of a name, once it says what it is about."""
+    import optuna
+
+    try:
+        study = optuna.load_study(
+            study_name=name, storage=storage, sampler=optuna.samplers.RandomSampler()
+        )
+    except KeyError:
+        return None
+    from nasplug.searching.plan import RECORD
+
+    is_made = RECORD in study.user_attrs or bool(study.get_trials(deepcopy=False))
+    return study if is_made else None
+
+
+def _check_same(study: Study, settings: Mapping[str, Any]) -> None:
+    """Check that what decides the trials is the same here: predictors, tables and version."""
+    known = study.user_attrs.get(SETTINGS)
+    known = known if isinstance(known, dict) else {}
+    other = next((key for key in settings if known.get(key) != settings[key]), None)
+    if other is not None:
+        raise InputError(
+            f"study {study.study_name!r} was made with another {other} than this machine has; "
+            "install the same nasplug and data here"
+        )

@@ -1,0 +1,275 @@
+"""Evaluation by the user's own program: an architecture goes in, metrics come out as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from nasplug.search_spaces import InputError
+from nasplug.studies.evaluation import Request, TrialFailure
+
+__all__ = ["Command"]
+
+# What stands for something in the words of a command.
+ARCH, JSON, ONNX = "{arch}", "{json}", "{onnx}"
+# Output that is kept: the metrics come last, and so does what explains a failure.
+KEPT_BYTES = 1_000_000
+# Output of a program that prints without end.
+MOST_BYTES = 64_000_000
+# Time to end in after a polite request, and to close its output after it has ended.
+GRACE_SECONDS, CLOSE_SECONDS = 5.0, 1.0
+# Lines of the error output that are kept with a failed trial, and letters of each.
+_LINES, _LETTERS = 5, 200
+_POLL_SECONDS = 0.1
+
+NetworkWriter = Callable[[Request, Path], None]
+
+
+class Command:
+    """Runs a program for each trial.
+
+    The command is split into words as a shell does, but no shell runs it. In its words `{arch}`
+    stands for the architecture's text, `{json}` for the path of a file with the architecture as
+    JSON, and `{onnx}` for the path of its network as an ONNX file with random weights. The JSON is
+    on standard input too. The last line of standard output that is a JSON object is the answer:
+    `{"accuracy": 93.1, "latency_ms": 4.2}`, and `"constraints"` if there are any.
+
+    The program runs in the folder and the environment of its parent, in a process group of its
+    own. What exits with another code than 0, runs for longer than the timeout, prints more than 64
+    MB or no such line is a failed trial.
+
+    Args:
+        command: The program and its arguments, as one text or as a list of words.
+        timeout: Seconds that one run may take; None for no limit.
+
+    Raises:
+        InputError: If the text cannot be split, there is no such program, or the timeout is not a
+            positive number.
+    """
+
+    name = "command"
+
+    def __init__(self, command: str | Sequence[str], timeout: float | None = None) -> None:
+        try:
+            words = shlex.split(command) if isinstance(command, str) else [*map(str, command)]
+        except ValueError as error:
+            raise InputError(f"command {command!r} cannot be split ({error})") from None
+        if not words:
+            raise InputError('the command is empty; write it like "python train.py {arch}"')
+        if timeout is not None and not 0 < timeout < float("inf"):
+            raise InputError(f"timeout {timeout!r} is not a positive number of seconds")
+        self.words = (_program(words[0]), *words[1:])
+        self.timeout = timeout
+        # The place of a program differs between machines.
+        self.identity = json.dumps([os.path.basename(words[0]), *words[1:]])
+        self.write_network: NetworkWriter | None = None
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def renewed(self) -> Command:
+        """The same command, for a search of its own: what is stopped stays so."""
+        return Command(self.words, self.timeout)
+
+    @property
+    def wants_network(self) -> bool:
+        """Whether the program reads an ONNX file."""
+        return any(ONNX in word for word in self.words)
+
+    def __call__(self, request: Request) -> Mapping[str, Any]:
+        """The metrics that the program prints.
+
+        Raises:
+            TrialFailure: If it fails, with the reason and the end of its error output.
+            KeyboardInterrupt: If `stop` was called meanwhile.
+        """
+        try:
+            with tempfile.TemporaryDirectory(
+                prefix="nasplug-", ignore_cleanup_errors=True
+            ) as folder:
+                return self._answer(request, Path(folder))
+        except OSError as error:
+            raise TrialFailure(f"{self.words[0]}: {error.strerror or error}") from error
+
+    def _answer(self, request: Request, folder: Path) -> Mapping[str, Any]:
+        asked = folder / "architecture.json"
+        asked.write_text(json.dumps(request.to_json(), indent=2) + "\n", encoding="utf-8")
+        network = folder / "network.onnx"
+        if self.wants_network and self.write_network is not None:
+            self.write_network(request, network)
+        places = {ARCH: request.arch.text, JSON: str(asked), ONNX: str(network)}
+        words = [_filled(word, places) for word in self.words]
+        with asked.open("rb") as stdin, self._process(words, stdin) as process:
+            out, err = _Tail(process.stdout), _Tail(process.stderr)
+            why = self._wait(process, out)
+            out.close()
+            err.close()
+        if self._stopped:
+            raise KeyboardInterrupt
+        if why is None and process.returncode != 0:
+            why = _ending(process.returncode)
+        if why is not None:
+            raise TrialFailure(_explained(why, err.text()))
+        return _last_object(out.text(), err.text())
+
+    @contextlib.contextmanager
+    def _process(self, words: Sequence[str], stdin: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+        with self._lock:
+            if self._stopped:
+                raise KeyboardInterrupt
+            process = subprocess.Popen(
+                words,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                # Its children end with it, and Ctrl-C reaches it through us alone.
+                start_new_session=True,
+            )
+            self._running.add(process)
+        try:
+            yield process
+        except BaseException:
+            _end(process)
+            raise
+        finally:
+            with self._lock:
+                self._running.discard(process)
+
+    def _wait(self, process: subprocess.Popen[bytes], out: _Tail) -> str | None:
+        """Wait for the end of a program; why it was ended, if it was."""
+        until = None if self.timeout is None else time.monotonic() + self.timeout
+        pause = 0.005
+        while process.poll() is None:
+            left = _POLL_SECONDS if until is None else until - time.monotonic()
+            if left <= 0:
+                _end(process)
+                return f"timeout: still running after {self.timeout:g} s"
+            if out.total > MOST_BYTES:
+                _end(process)
+                return f"it printed more than {MOST_BYTES // 1_000_000} MB"
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(min(pause, left))
+            pause = min(2 * pause, _POLL_SECONDS)
+        return None
+
+    def stop(self) -> None:
+        """End all programs that run, and start none any more."""
+        with self._lock:
+            self._stopped = True
+            running = list(self._running)
+        for process in running:
+            _end(process)
+
+
+class _Tail:
+    """The end of a stream, read by a thread so that its writer never waits."""
+
+    def __init__(self, stream: IO[bytes] | None) -> None:
+        assert stream is not None
+        self.total = 0
+        self._stream = stream
+        self._kept = bytearray()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with self._stream, contextlib.suppress(OSError, ValueError):
+            while block := os.read(self._stream.fileno(), 65_536):
+                self.total += len(block)
+                self._kept += block
+                if len(self._kept) > 2 * KEPT_BYTES:
+                    del self._kept[:-KEPT_BYTES]
+
+    def close(self) -> None:
+        """Take what has come; a process that was left behind may hold the stream open."""
+        self._thread.join(CLOSE_SECONDS)
+
+    def text(self) -> str:
+        """What was kept, as text."""
+        return bytes(self._kept[-KEPT_BYTES:]).decode("utf-8", "replace")
+
+
+def _program(name: str) -> str:
+    """The path of a program: on the search path, or else beside us.
+
+    Raises:
+        InputError: If there is none, or it cannot be run.
+    """
+    found = shutil.which(name)
+    if found is not None:
+        return name if os.path.dirname(name) else found
+    # Written as "train.sh" for a script of this folder, which a shell would not find.
+    here = os.path.abspath(os.path.expanduser(name))
+    if os.path.isfile(here):
+        if os.access(here, os.X_OK):
+            return here
+        raise InputError(
+            f"program {name!r} may not be run; make it so with chmod +x, or name what runs it, "
+            f'as in "python {name}"'
+        )
+    raise InputError(f"there is no program {name!r}, neither on the search path nor in this folder")
+
+
+def _filled(word: str, places: Mapping[str, str]) -> str:
+    """A word with its places filled, in one pass: an architecture may hold braces itself."""
+    for place, text in places.items():
+        before, found, after = word.partition(place)
+        if found:
+            return _filled(before, places) + text + _filled(after, places)
+    return word
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a program and its children: politely first, then for good."""
+    try:
+        _signal(process, signal.SIGTERM)
+        process.wait(GRACE_SECONDS)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        # A child may live on where its parent has ended, and Ctrl-C may come twice.
+        _signal(process, signal.SIGKILL)
+        process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def _ending(code: int) -> str:
+    if code > 0:
+        return f"exit code {code}"
+    try:
+        return f"ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"ended by signal {-code}"
+
+
+def _explained(why: str, errors: str) -> str:
+    lines = [line.rstrip()[:_LETTERS] for line in errors.splitlines() if line.strip()]
+    return "\n".join([why, *lines[-_LINES:]])
+
+
+def _last_object(text: str, errors: str) -> Mapping[str, Any]:
+    """The last line that is a JSON object, or all of the text if it is one."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for candidate in (*reversed(lines), text):
+        if candidate.lstrip().startswith("{"):
+            with contextlib.suppress(ValueError, RecursionError):
+                found = json.loads(candidate)
+                if isinstance(found, dict):
+                    return found
+    last = f"the last line is {lines[-1][:_LETTERS]!r}" if lines else "it printed nothing"
+    raise TrialFailure(_explained(f"no JSON object on standard output; {last}", errors))

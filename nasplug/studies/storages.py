@@ -1,0 +1,116 @@
+"""Where a study is kept: a journal file, memory, or a database; and what may go wrong there."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from nasplug.search_spaces import InputError
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
+    from optuna.study import Study
+
+__all__ = ["default_journal", "open_storage", "open_study"]
+
+Direction = Literal["maximize", "minimize"]
+
+# What the settings of a search are kept under in the study.
+SETTINGS = "nasplug"
+# Between two signs of life of a trial; three may be missed before it counts as lost.
+HEARTBEAT_SECONDS = 60
+
+
+def default_journal(study_name: str) -> Path:
+    """The journal file of a study in the user's state folder, `$XDG_STATE_HOME/nasplug/studies`.
+
+    Raises:
+        InputError: If the name cannot be the name of a file.
+    """
+    if not re.fullmatch(r"[\w.+@-][\w .+@-]{0,150}", study_name):
+        raise InputError(
+            f"study name {study_name[:200]!r} cannot name a file; use letters, digits, - and _, "
+            "or give a storage of your own"
+        )
+    state = os.environ.get("XDG_STATE_HOME", "")
+    # The XDG specification says that a relative path there is to be ignored.
+    folder = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
+    return folder / "nasplug" / "studies" / f"{study_name}.journal"
+
+
+def open_storage(
+    storage: str | os.PathLike[str], heartbeat: int | None = HEARTBEAT_SECONDS
+) -> BaseStorage:
+    """Open a storage, making it if it is new.
+
+    While `Study.optimize` runs a trial its process says now and then that it is alive. Trials whose
+    process died are marked as failed by the other workers, and tried again once (`heartbeats`).
+
+    Args:
+        storage: `"memory"`, the path of a journal file, or the URL of a database such as
+            `"sqlite:///study.db"` or `"postgresql://user@host/db"`.
+        heartbeat: Seconds between two signs of life; None for none, as for `Study.ask` and `tell`,
+            where a trial may be under way in no process at all.
+
+    Raises:
+        InputError: If it cannot be read and written, or is something else.
+    """
+    if storage == "memory":
+        from optuna.storages import InMemoryStorage
+
+        return InMemoryStorage()
+    if isinstance(storage, str) and "://" in storage:
+        from nasplug.studies.databases import open_database
+
+        return open_database(storage, heartbeat)
+    from nasplug.studies.journals import open_journal
+
+    return open_journal(Path(storage).expanduser(), heartbeat)
+
+
+def open_study(
+    storage: BaseStorage, study_name: str, directions: Sequence[Direction], settings: dict[str, Any]
+) -> Study:
+    """Open a study by name, or make it.
+
+    Args:
+        storage: Where it is kept.
+        study_name: Its name in there.
+        directions: `"maximize"` or `"minimize"` for each objective.
+        settings: What decides the result; kept in the study, and compared if it exists.
+
+    Raises:
+        InputError: If a study of this name was made with other settings, or cannot be written.
+    """
+    import optuna
+    from optuna.study import StudyDirection
+
+    try:
+        study = optuna.create_study(
+            storage=storage,
+            study_name=study_name,
+            directions=list[Direction | StudyDirection](directions),
+            load_if_exists=True,
+            sampler=optuna.samplers.RandomSampler(),
+        )
+        known = study.user_attrs.get(SETTINGS)
+        if known is None and not study.get_trials(deepcopy=False):
+            study.set_user_attr(SETTINGS, settings)
+            known = settings
+    except (OSError, optuna.exceptions.StorageInternalError) as error:
+        raise InputError(f"cannot write the storage ({_first_line(error)})") from error
+    if known != settings:
+        known = known if isinstance(known, dict) else {}
+        other = next((key for key in settings if known.get(key) != settings[key]), "tool")
+        raise InputError(
+            f"study {study_name!r} exists and was made with another {other}; "
+            "choose another study name or storage"
+        )
+    return study
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

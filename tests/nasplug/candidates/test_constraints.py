@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nasplug.candidates.constraints import UNITS, Constraint, parse_constraint, parse_constraints
+from nasplug.search_spaces import InputError
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("latency<=5ms", ("latency", 5.0, "ms", "<=")),
+        ("latency <= 0.005 s", ("latency", 5.0, "ms", "<=")),
+        ("latency<=700us", ("latency", 0.7, "ms", "<=")),
+        ("latency<=700 µs", ("latency", 0.7, "ms", "<=")),
+        ("latency<=700μs", ("latency", 0.7, "ms", "<=")),
+        ("params<=1.2M", ("params", 1.2e6, "count", "<=")),
+        ("params <= 300000", ("params", 3e5, "count", "<=")),
+        ("flops<=100M", ("flops", 1e8, "count", "<=")),
+        ("flops>=1e6", ("flops", 1e6, "count", ">=")),
+        (" accuracy>=92% ", ("accuracy", 92.0, "%", ">=")),
+    ],
+)
+def test_reads_units(text: str, expected: tuple[str, float, str, str]) -> None:
+    c = parse_constraint(text, 0.8)
+    assert (c.name, c.bound, c.unit, c.sense) == expected
+    assert c.probability == 0.8
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("latency<=5", "has no unit; use ms, us, µs, s"),
+        ("latency<=5kg", "unknown unit 'kg'"),
+        ("latency<=5 MS", "unknown unit 'MS'"),
+        ("accuracy>=0.92", "has no unit; use %"),
+        ("params<=5ms", "unknown unit 'ms'"),
+        ("latency<5ms", "has <; use <= or >="),
+        ("latency>5ms", "has >; use <= or >="),
+        ("latency=5ms", "has =; use <= or >="),
+        ("latency=<5ms", "has =<; use <= or >="),
+        ("latency", "has no <= or >="),
+        ("<=5ms", "names no quantity"),
+        ("", "has no <= or >="),
+        ("latecy<=5ms", "known: latency"),
+        ("latency<=five ms", "is not a number"),
+        ("latency<=nanms", "is not a number"),
+        ("latency<=infms", "is not a number"),
+        ("latency<=1e999ms", "is not a positive finite number"),
+        ("latency<=0ms", "is not a positive finite number"),
+        ("latency<=-5ms", "is not a positive finite number"),
+        ("latency<=1e-400s", "is not a positive finite number"),
+        ("latency<=1e" + "9" * 5000 + "ms", "is not a positive finite number"),
+        ("accuracy>=920%", "above 100 %"),
+    ],
+)
+def test_bad_text_is_told_in_one_sentence(text: str, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        parse_constraint(text)
+    message = str(caught.value)
+    assert said in message
+    assert "\n" not in message
+    assert len(message) < 300
+
+
+@given(st.text() | st.from_regex(r"(latency|flops|accuracy)[<>=]{1,2}.{0,20}", fullmatch=True))
+def test_any_text_parses_or_is_refused(text: str) -> None:
+    try:
+        c = parse_constraint(text)
+    except InputError:
+        return
+    assert parse_constraint(str(c)) == c
+
+
+@given(
+    st.sampled_from(sorted(UNITS)),
+    st.floats(min_value=0, max_value=100, exclude_min=True),
+    st.sampled_from(["<=", ">="]),
+    st.floats(min_value=0.01, max_value=0.99),
+)
+def test_print_and_parse_round_trip(
+    name: str, bound: float, sense: str, probability: float
+) -> None:
+    unit = next(iter(UNITS[name])) or "count"
+    c = Constraint(name, bound, unit, sense, probability)
+    assert parse_constraint(str(c), probability) == c
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("energy", 5.0, "J", "<="),
+        ("latency", 5.0, "s", "<="),
+        ("latency", 5.0, "ms", "<"),
+        ("latency", float("nan"), "ms", "<="),
+        ("latency", 5.0, "ms", "<=", 1.0),
+        ("latency", 5.0, "ms", "<=", 0.0),
+    ],
+)
+def test_fields_are_checked(fields: tuple[str, float, str, str]) -> None:
+    with pytest.raises(InputError):
+        Constraint(*fields)
+
+
+def test_many() -> None:
+    assert parse_constraints(None) == ()
+    assert parse_constraints("latency<=5ms") == (parse_constraint("latency<=5ms"),)
+    both = parse_constraints(["flops>=1M", "flops<=2M"], 0.8)
+    assert [c.probability for c in both] == [0.8, 0.8]
+    with pytest.raises(InputError, match="bounded twice"):
+        parse_constraints(["latency<=5ms", "latency<=6ms"])

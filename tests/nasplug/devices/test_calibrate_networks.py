@@ -1,0 +1,131 @@
+"""Calibrating on whole networks: one profile serves every space of them, and no space of cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import spearmanr
+
+from nasplug import InputError, datasets, hardware, load_predictor
+from nasplug.devices.calibrate import calibrate
+from nasplug.devices.few_shot import FOREIGN, draw, transfer_of
+from nasplug.devices.suggestions import next_step, suggest_measurements
+from nasplug.predicting.shipped import ArchitecturePredictor
+from nasplug.predictors import Hardware
+from nasplug.predictors.device_profile import DeviceProfile, MeasuredNetworks
+from nasplug.predictors.latency import DeviceBatch
+from nasplug.search_spaces import Graph, space
+
+FBNET, MACRO, RESNET = (space(name) for name in ("fbnet", "macro", "nnlqp:resnet"))
+
+
+class Roofline:
+    """A latency predictor of whole networks that needs no training."""
+
+    kind, targets, whole_networks = "latency", ("latency",), True
+    devices = (
+        *("GTX 1080 Ti@1", "GTX 1080 Ti@64", "Xeon Gold 6226@1", "Pixel 3@1", "Eyeriss@1"),
+        *("T4@1 amp", "No Such Device@1", "nonsense"),
+    )
+
+    def __init__(self) -> None:
+        self.asked: set[str] = set()
+
+    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> np.ndarray:
+        self.asked |= {column.key for column in columns}
+        times = np.empty((len(graphs), len(columns)))
+        for k, column in enumerate(columns):
+            peak = column.hardware.peak_tflops["fp32"] * 1e9 / column.batch_size
+            moved = column.hardware.memory_bandwidth_gbs * 1e6 / column.batch_size
+            for row, graph in zip(times, graphs, strict=True):
+                parts = [2 * graph.attribute("flops") / peak, graph.attribute("bytes") / moved]
+                row[k] = 3 * np.maximum(*parts).sum() + 0.01 * len(graph)
+        return np.log(times)
+
+
+@pytest.fixture
+def predictor() -> ArchitecturePredictor:
+    return ArchitecturePredictor("roofline", FBNET, Roofline())
+
+
+@pytest.fixture(scope="module")
+def board(mirror: Path) -> pd.DataFrame:
+    """Real latencies of 300 FBNet networks on a board."""
+    table = datasets.load("fbnet-latency").iloc[np.random.default_rng(4).permutation(5000)[:300]]
+    frame = pd.DataFrame({"arch": table["arch"], "latency_ms": table["Raspberry Pi 4@1"]})
+    return frame.reset_index(drop=True)
+
+
+def own(name: str = "mine") -> Hardware:
+    return Hardware(**{**vars(hardware("Raspberry Pi 4")), "name": name, "aliases": ()})
+
+
+def test_ten_real_networks(
+    board: pd.DataFrame, predictor: ArchitecturePredictor, tmp_path: Path
+) -> None:
+    done = calibrate(own(), board[:10], FBNET, predictor=predictor, out=tmp_path / "mine.json")
+    assert done.profile.space == "fbnet"
+    # Devices of the catalogue in the usual runtime, each at the nearest batch size.
+    known = {"GTX 1080 Ti@1", "Xeon Gold 6226@1", "Pixel 3@1", "Eyeriss@1"}
+    assert predictor.model.asked == {*known, "mine@1"}
+    rest = board[10:]
+    said = predictor.predict(list(rest.arch), tmp_path / "mine.json")
+    assert said.evidence == "few-shot"
+    assert spearmanr(said.mean[:, 0], rest.latency_ms)[0] > 0.85
+    inside = (said.lower[:, 0] <= rest.latency_ms) & (rest.latency_ms <= said.upper[:, 0])
+    assert inside.mean() > 0.85
+    # The data sheet alone is farther off.
+    assert done.data_sheet_mape_percent > 2 * done.mape_percent
+
+
+def test_one_profile_serves_all_whole_networks(
+    board: pd.DataFrame, predictor: ArchitecturePredictor, tmp_path: Path
+) -> None:
+    profile = calibrate(
+        own(), board[:10], FBNET, predictor=predictor, out=tmp_path / "m.json"
+    ).profile
+    rng = np.random.default_rng(0)
+    for where in (MACRO, RESNET):
+        archs = [where.sample(rng) for _ in range(5)]
+        said = predictor.for_space(where).predict(archs, profile)
+        assert said.evidence == "few-shot"
+        assert np.isfinite(said.upper).all()
+        # Intervals of networks unlike the measured ones are wider than the fit alone tells.
+        alone = transfer_of(predictor.for_space(where), profile).predict(where.to_graphs(archs))
+        np.testing.assert_allclose(said.mean, alone.mean)
+        np.testing.assert_allclose(said.spread, FOREIGN * alone.spread)
+    like = [FBNET.sample(rng) for _ in range(5)]
+    alone = transfer_of(predictor, profile).predict(FBNET.to_graphs(like))
+    np.testing.assert_allclose(predictor.predict(like, profile).spread, alone.spread)
+    with pytest.raises(InputError, match="calibrated on networks of space fbnet, which say too"):
+        load_predictor("nb201-latency").predict([space("nb201")[0]], profile)  # type: ignore[index]
+
+
+def test_cells_say_nothing_of_whole_networks(predictor: ArchitecturePredictor) -> None:
+    cells = space("nb201")
+    archs = [cells[k] for k in range(3)]  # type: ignore[index]
+    measured = MeasuredNetworks(
+        tuple(a.text for a in archs), np.ones(3), tuple(cells.to_graphs(archs))
+    )
+    profile = DeviceProfile(own(), "nb201", 1, measured)
+    with pytest.raises(InputError, match="calibrated on networks of space nb201, which say too"):
+        predictor.predict([FBNET.sample(np.random.default_rng(0))], profile)
+
+
+def test_networks_are_suggested_that_can_be_measured(predictor: ArchitecturePredictor) -> None:
+    chosen = suggest_measurements("fbnet", 5, predictor=predictor)
+    assert len({FBNET.parse(arch.text).text for arch in chosen}) == 5
+    assert chosen == suggest_measurements(FBNET, 5, predictor=predictor)
+    # They differ more in size than the first ones that come along.
+    sizes = [
+        [np.log(FBNET.to_graph(a).total("flops")) for a in some]
+        for some in (chosen, draw(FBNET)[0])
+    ]
+    assert np.ptp(sizes[0]) > np.ptp(sizes[1][:5])
+    assert next_step("fbnet", "todo.txt").endswith(
+        "nasplug measure --space fbnet --archs todo.txt --out measured.csv"
+    )

@@ -1,0 +1,324 @@
+"""The hardware catalogue, how names are matched, and users' own files."""
+
+import pickle
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nasplug.devices.hardware import MAX_FILE_BYTES, catalogue, check_unique, hardware, parse
+from nasplug.predictors.hardware import KINDS, PRECISIONS, Hardware
+from nasplug.search_spaces.errors import InputError
+
+MEASURED_ON_NB201 = [
+    *("GTX 1080 Ti", "RTX 2080 Ti", "Titan RTX", "Titan X", "Xeon Gold 6226", "Xeon Gold 6240"),
+    *("Xeon Silver 4114", "Xeon Silver 4210R", "Galaxy A50", "Galaxy S7", "Essential PH-1"),
+    *("Pixel 2", "Pixel 3", "Raspberry Pi 4", "Eyeriss", "ZC706"),
+]
+OTHER_BENCHMARKS = [
+    *("V100", "RTX 3090", "RTX 4090", "Core i9-10940X", "A100 40GB", "A100 80GB", "ZCU102"),
+    *("VCK190", "TPU v2", "TPU v3", "GTX 1660", "T4", "P4", "Xeon Gold 6246", "Hi3559A"),
+    *("Hi3519A", "Atlas 300", "MLU270", "Quadro RTX 6000", "RTX 3060"),
+]
+OWN = """
+name = "My board"
+vendor = "Acme"
+kind = "edge"
+microarchitecture = "Cortex-A55"
+peak_tflops = { fp32 = 0.0576, fp16 = 0.1152 }
+memory_bandwidth_gbs = 10.6
+on_chip_memory_mb = 1
+power_w = 5
+clock_ghz = 1.8
+units = 4
+"""
+
+
+def one_sentence(error: pytest.ExceptionInfo[InputError]) -> str:
+    text = str(error.value)
+    assert text
+    assert "\n" not in text
+    assert len(text) < 500
+    return text
+
+
+# names
+
+
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [
+        *[(text, "RTX 3090") for text in ("rtx3090", "GeForce RTX 3090", "3090", " Rtx-3090 ")],
+        ("nvidia geforce rtx 3090", "RTX 3090"),
+        ("NVIDIA GeForce RTX 3080", "RTX 3080"),
+        ("3080", "RTX 3080"),
+        ("3080 Ti", "RTX 3080 Ti"),
+        ("4070 ti super", "RTX 4070 Ti Super"),
+        ("GTX1080Ti", "GTX 1080 Ti"),
+        ("1080 ti", "GTX 1080 Ti"),
+        ("1080", "GTX 1080"),
+        ("gtx 1060", "GTX 1060 6GB"),
+        ("NVIDIA TITAN X", "Titan X"),
+        ("Titan X Pascal", "Titan X"),
+        ("A100", "A100 80GB"),
+        ("NVIDIA A100-SXM4-40GB", "A100 40GB"),
+        ("Tesla V100-SXM2-16GB", "V100"),
+        ("NVIDIA H100 80GB HBM3", "H100"),
+        ("NVIDIA RTX 6000 Ada Generation", "RTX 6000 Ada"),
+        ("Intel(R) Xeon(R) Gold 6226 CPU @ 2.70GHz", "Xeon Gold 6226"),
+        ("12th Gen Intel(R) Core(TM) i7-12700K", "Core i7-12700K"),
+        ("AMD EPYC 7742 64-Core Processor", "EPYC 7742"),
+        ("10940x", "Core i9-10940X"),
+        ("i9 10940X", "Core i9-10940X"),
+        ("gold_6240", "Xeon Gold 6240"),
+        ("samsung_a50", "Galaxy A50"),
+        ("essential_ph_1", "Essential PH-1"),
+        ("raspi4", "Raspberry Pi 4"),
+        ("fpga", "ZC706"),
+        ("ＲＴＸ　３０９０", "RTX 3090"),
+    ],
+)
+def test_spellings(spelling: str, name: str) -> None:
+    assert hardware(spelling).name == name
+
+
+@pytest.mark.parametrize(
+    ("spelling", "suggestion"),
+    [
+        ("RTX 3099", "RTX 3090"),
+        ("GTX 3090", "RTX 3090"),
+        ("GeForce RTX 3070 Super", "RTX 3070"),
+        ("RTX 6000", "Quadro RTX 6000"),
+        ("6000", "ambiguous"),
+        ("jetson", "Jetson Nano"),
+        ("80gb", "A100 80GB"),
+        ("Pixel 33", "Pixel 3"),
+        ("4", "such as"),
+        ("", "such as"),
+        ("nvidia", "such as"),
+        ("x" * 100_000, "such as"),
+    ],
+)
+def test_a_similar_device_is_named_and_never_taken(spelling: str, suggestion: str) -> None:
+    with pytest.raises(InputError) as error:
+        hardware(spelling)
+    text = one_sentence(error)
+    assert suggestion in text
+    assert spelling[:20] in text
+
+
+@pytest.mark.parametrize("bad", [None, 3090, b"RTX 3090", ["RTX 3090"]])
+def test_what_is_no_name_is_refused(bad: object) -> None:
+    with pytest.raises(InputError, match=type(bad).__name__):
+        hardware(bad)  # type: ignore[arg-type]
+
+
+def test_a_hardware_comes_back_unchanged() -> None:
+    device = hardware("T4")
+    assert hardware(device) is device
+
+
+@given(st.text())
+def test_any_text_resolves_or_is_refused(text: str) -> None:
+    with suppress(InputError):
+        assert isinstance(hardware(text), Hardware)
+
+
+@given(st.data())
+def test_case_spaces_and_dashes_do_not_matter(data: st.DataObject) -> None:
+    device = data.draw(st.sampled_from(catalogue()))
+    spelling = "".join(
+        data.draw(st.sampled_from(["", " ", "-", "_"]))
+        + (c.upper() if data.draw(st.booleans()) else c.lower())
+        for c in device.name
+    )
+    assert hardware(spelling) is device
+
+
+# the catalogue
+
+
+@pytest.mark.parametrize("name", MEASURED_ON_NB201 + OTHER_BENCHMARKS)
+def test_benchmark_devices_have_exactly_these_names(name: str) -> None:
+    assert hardware(name).name == name
+
+
+def test_it_is_large_and_stable() -> None:
+    names = [device.name for device in catalogue()]
+    assert len(names) >= 110
+    assert len(set(names)) == len(names)
+    assert catalogue() is catalogue()
+
+
+def test_every_name_and_alias_finds_its_own_device() -> None:
+    for device in catalogue():
+        for spelling in (device.name, *device.aliases):
+            assert hardware(spelling) is device
+
+
+@pytest.mark.parametrize("device", catalogue(), ids=lambda device: device.name)
+def test_figures_are_plausible(device: Hardware) -> None:
+    assert device.kind in KINDS
+    assert device.source.strip()
+    assert 2000 <= device.year <= 2030
+    assert set(device.peak_tflops) <= set(PRECISIONS)
+    assert 0.001 <= device.peak_tflops["fp32"] <= 1000
+    assert all(0.001 <= peak <= 10_000 for peak in device.peak_tflops.values())
+    assert 0.1 <= device.memory_bandwidth_gbs <= 10_000
+    assert 0 <= device.memory_gb <= 300
+    assert 0.05 <= device.on_chip_memory_mb <= 500
+    assert 0.1 <= device.power_w <= 1500
+    assert 0.1 <= device.clock_ghz <= 6
+    assert device.units >= 1
+    assert pickle.loads(pickle.dumps(device)) == device
+
+
+@pytest.mark.parametrize("device", catalogue(), ids=lambda device: device.name)
+def test_fp32_follows_from_units_and_clock(device: Hardware) -> None:
+    per_unit_and_cycle = device.peak_tflops["fp32"] * 1000 / (device.units * device.clock_ghz)
+    expected = {"gpu": (100, 525), "cpu": (15, 65), "phone": (7.9, 33), "edge": (7.9, 257)}
+    low, high = expected.get(device.kind, (0, float("inf")))
+    assert low <= per_unit_and_cycle <= high
+
+
+def test_two_devices_cannot_share_a_spelling() -> None:
+    device, other = catalogue()[:2]
+    clash = Hardware(**{**vars(other), "aliases": (device.name.lower(),)})
+    with pytest.raises(InputError, match="twice"):
+        check_unique([device, clash])
+    check_unique(list(catalogue()))
+
+
+def test_looking_up_a_device_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; import nasplug.predictors.hardware, nasplug.search_spaces.errors;"
+        "before = set(sys.modules);"
+        "from nasplug.devices.hardware import hardware; hardware('3090');"
+        "heavy = {'torch', 'numpy', 'pandas', 'dgl'} & (set(sys.modules) - before);"
+        "sys.exit(', '.join(heavy) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# a user's own file
+
+
+def written(folder: Path, content: str | bytes) -> Path:
+    path = folder / "board.toml"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+@pytest.mark.parametrize("content", [OWN, "[device]" + OWN, "\ufeff" + OWN])
+@pytest.mark.parametrize("kind", [Path, str])
+def test_own_file(tmp_path: Path, content: str, kind: type) -> None:
+    device = hardware(kind(written(tmp_path, content)))
+    assert device.name == "My board"
+    assert device.peak_tflops == {"fp32": 0.0576, "fp16": 0.1152}
+    assert device.power_w == 5.0
+    assert isinstance(device.power_w, float)
+    assert (device.year, device.memory_gb, device.aliases, device.note) == (0, 0.0, (), "")
+
+
+def test_own_file_with_everything(tmp_path: Path) -> None:
+    more = 'year = 2024\nmemory_gb = 4\naliases = ["board"]\nsource = "data sheet"\nnote = "n"\n'
+    device = hardware(written(tmp_path, OWN + more))
+    assert (device.year, device.memory_gb, device.aliases) == (2024, 4.0, ("board",))
+
+
+@pytest.mark.parametrize("field", [line.split(" = ")[0] for line in OWN.split("\n") if line])
+def test_a_missing_field_is_named(tmp_path: Path, field: str) -> None:
+    content = "\n".join(line for line in OWN.split("\n") if not line.startswith(field))
+    with pytest.raises(InputError) as error:
+        hardware(written(tmp_path, content))
+    text = one_sentence(error)
+    assert "board.toml" in text
+    assert f"{field} is missing" in text
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("name", '""', "name must be a text"),
+        ("name", "3", "name must be a text"),
+        ("kind", '"toaster"', "one of gpu, cpu, phone"),
+        ("kind", "[]", "not a list"),
+        ("power_w", "0", "power_w must be a positive number in W, not 0"),
+        ("power_w", "-5", "not -5"),
+        ("power_w", "nan", "not nan"),
+        ("clock_ghz", "inf", "not inf"),
+        ("clock_ghz", "true", "not True"),
+        ("clock_ghz", '"1.8"', "not '1.8'"),
+        ("clock_ghz", "0x" + "f" * 9000, "clock_ghz must be"),
+        ("clock_ghz", "1979-05-27", "clock_ghz must be"),
+        ("memory_bandwidth_gbs", "{}", "not a table"),
+        ("on_chip_memory_mb", "-1", "in MB"),
+        ("units", "0", "at least 1"),
+        ("units", "1.5", "whole number"),
+        ("peak_tflops", "3", "a table such as"),
+        ("peak_tflops", "{}", "peak_tflops.fp32 is missing"),
+        ("peak_tflops", "{ fp16 = 1 }", "peak_tflops.fp32 is missing"),
+        ("peak_tflops", "{ fp32 = 1, fp99 = 1 }", "'fp99'"),
+        ("peak_tflops", "{ fp32 = 1, fp16 = 0 }", "peak_tflops.fp16 must be a positive"),
+        ("peak_tflops", '{ fp32 = "1" }', "peak_tflops.fp32 must be a positive"),
+        ("year", "1200", "1970 to 2100"),
+        ("memory_gb", "-1", "0 if it varies"),
+        ("aliases", '"board"', "list of texts"),
+        ("aliases", "[1]", "list of texts"),
+        ("source", "1", "source must be a text"),
+        ("memory_bandwith", "10", "memory_bandwidth_gbs"),
+    ],
+)
+def test_a_bad_field_is_named(tmp_path: Path, field: str, value: str, expected: str) -> None:
+    kept = [line for line in OWN.split("\n") if not line.startswith(f"{field} = ")]
+    with pytest.raises(InputError) as error:
+        hardware(written(tmp_path, "\n".join([*kept, f"{field} = {value}"])))
+    text = one_sentence(error)
+    assert "board.toml" in text
+    assert field in text
+    assert expected in text
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("name = ", "not valid TOML"),
+        (b"\xff\xfe", "not valid TOML"),
+        ("x = " + "[" * 50_000, "not valid TOML"),
+        ("x = " + "9" * 5000, "not valid TOML"),
+        ("#" * (MAX_FILE_BYTES + 1), "larger than 1 MB"),
+        ("", "name is missing"),
+        ("device = 3", "one table"),
+        ("[[device]]" + OWN, "one table"),
+        ("stray = 1\n[device]" + OWN, "'stray' must stand under"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path: Path, content: str | bytes, expected: str) -> None:
+    with pytest.raises(InputError) as error:
+        hardware(written(tmp_path, content))
+    text = one_sentence(error)
+    assert "board.toml" in text
+    assert expected in text
+
+
+@pytest.mark.parametrize("name", ["absent.toml", "folder.toml", "null\0.toml"])
+def test_an_unreadable_file_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.toml").mkdir()
+    with pytest.raises(InputError) as error:
+        hardware(str(tmp_path / name))
+    assert name[:4] in one_sentence(error)
+
+
+numbers = st.one_of(st.integers(), st.floats(), st.booleans(), st.none(), st.text(max_size=5))
+
+
+@given(st.sampled_from(["power_w", "clock_ghz", "memory_gb", "on_chip_memory_mb"]), numbers)
+def test_a_figure_is_usable_or_refused(field: str, value: object) -> None:
+    fields = {**vars(hardware("T4")), "aliases": [], field: value}
+    with suppress(InputError):
+        assert 0 <= getattr(parse(fields, "here"), field) < float("inf")

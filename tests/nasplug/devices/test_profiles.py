@@ -1,0 +1,149 @@
+"""Device profiles in files: by name, by path, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nasplug import InputError, hardware
+from nasplug.devices import profiles
+from nasplug.predictors import Hardware
+from nasplug.predictors.device_profile import DeviceProfile, MeasuredNetworks
+from nasplug.search_spaces import space
+
+NB = space("nb201")
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    return tmp_path / "data" / "nasplug" / "devices"
+
+
+def profile(name: str = "My Board", **fields: Any) -> DeviceProfile:
+    archs = [NB[k] for k in (0, 1, 6111)]  # type: ignore[index]
+    measured = MeasuredNetworks(
+        tuple(arch.text for arch in archs), np.array([1.0, 2.0, 3.0]), tuple(NB.to_graphs(archs))
+    )
+    described = {**vars(hardware("T4")), "name": name, "aliases": (), **fields}
+    return DeviceProfile(Hardware(**described), "nb201", 4, measured)
+
+
+def keep(own: DeviceProfile) -> Path:
+    path = profiles.path_of(own.name)
+    assert path is not None
+    profiles.write(own, path, {"date": "today"})
+    return path
+
+
+def test_a_profile_is_found_by_any_spelling_of_its_name(own_folder: Path) -> None:
+    before = profile()
+    path = keep(before)
+    assert path == own_folder / "myboard.json"
+    for spelling in ("My Board", "my-board", " MYBOARD ", str(path), path):
+        found = hardware(spelling)
+        assert isinstance(found, DeviceProfile)
+        assert found == before
+        assert found.sha256 == before.sha256
+    assert not isinstance(hardware("T4"), DeviceProfile)
+
+
+def test_a_year_that_is_not_known_survives() -> None:
+    keep(profile(year=0))
+    assert hardware("my board").year == 0
+
+
+def test_profiles_stand_beside_the_catalogue_in_what_is_suggested(own_folder: Path) -> None:
+    with pytest.raises(InputError, match="not in the catalogue, which has names such as"):
+        hardware("myboart")
+    keep(profile())
+    assert profiles.names() == ["My Board"]
+    with pytest.raises(
+        InputError, match="nor have you calibrated it; there are names such as My B"
+    ):
+        hardware("myboart")
+    (own_folder / "bad.json").write_text("{")
+    whole, damaged = profiles.every()
+    assert [own.name for own in whole] == ["My Board"]
+    assert len(damaged) == 1
+    assert "bad.json" in damaged[0]
+    assert hardware("T4").name == "T4"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("RTX 3090", 'means the catalogue\'s RTX 3090; .* such as "my RTX 3090"'),
+        ("3090", "means the catalogue's RTX 3090"),
+        ("nvidia-geforce rtx3090", "means the catalogue's RTX 3090"),
+        ("Nvidia", "cannot name a device"),
+        ("", "cannot name a device"),
+        ("плата", "cannot name a device"),
+        ("a" * 101, "cannot name a device"),
+        ("a\nb", "cannot name a device"),
+        ("mine.toml", "would be read as a path"),
+        ("mine.JSON", "would be read as a path"),
+    ],
+)
+def test_a_name_that_would_not_be_found_again_is_refused(name: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        profiles.check_name(name)
+
+
+def test_suggested_names_are_free() -> None:
+    for name in ("my RTX 3090", "mine", "our lab's Raspberry Pi 4"):
+        profiles.check_name(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": "nasplug-device-profile-9"}, "no device profile of this version"),
+        ({"hardware": None}, "damaged .hardware must be a table"),
+        ({"hardware": {"name": "x"}}, "damaged .its description: the field vendor is missing"),
+        ({"space": 3}, "space must be the name"),
+        ({"batch_size": 0}, "batch_size must be a whole number"),
+        ({"batch_size": True}, "batch_size must be a whole number"),
+        ({"measured": None}, "damaged"),
+        ({"measured": {}}, "the measured networks lack 'arch'"),
+    ],
+)
+def test_a_damaged_profile_is_named(change: dict[str, Any], said: str) -> None:
+    path = keep(profile())
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    for name in ("my board", path):
+        with pytest.raises(InputError, match=said) as error:
+            hardware(name)
+        assert "myboard.json" in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"[" * 100_000, b'{"format": NaN}', b"3"])
+def test_what_is_no_profile_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(InputError, match="x.json: no device profile"):
+        hardware(tmp_path / "x.json")
+
+
+def test_no_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="absent.json: cannot be read"):
+        hardware("absent.json")
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(InputError, match="folder.json: not a file; give a device profile"):
+        hardware(tmp_path / "folder.json")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write .*give a file that can be written"):
+        profiles.write(profile(), tmp_path / "file" / "x.json", {})
+
+
+def test_a_home_that_cannot_be_read_is_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+    assert hardware("T4").name == "T4"
+    assert profiles.every() == ([], [])

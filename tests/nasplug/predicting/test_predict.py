@@ -1,0 +1,215 @@
+"""Latency of a user's own network: ONNX files and PyTorch modules."""
+
+import json
+import math
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+import nasplug
+from nasplug import InputError
+from nasplug.cli import app
+from nasplug.predicting.predict import parse_shapes
+from nasplug.search_spaces import Graph
+
+HARDWARE = "Titan RTX"
+
+
+class Toy(nn.Module):
+    """A user's toy network."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2), nn.ReLU()
+        )
+        self.head = nn.Linear(32, 10)
+
+    def forward(self, x):
+        return self.head(self.body(x).mean((2, 3)))
+
+
+EXAMPLE = torch.zeros(1, 3, 64, 64)
+
+
+@pytest.fixture(scope="module")
+def squeezenet(tmp_path_factory):
+    space = nasplug.space("nnlqp:squeezenet")
+    path = tmp_path_factory.mktemp("networks") / "squeezenet.onnx"
+    onnx.save(space.to_onnx(space.standard, 0, 1), str(path))
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["predict", *map(str, arguments)])
+
+
+def test_a_module_and_its_graph_are_predicted_alike():
+    from nasplug.search_spaces.torch_graph import torch_graph
+
+    said = nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE)
+    again = nasplug.predict(torch_graph(Toy(), EXAMPLE), hardware=HARDWARE)
+    assert 0 < said.lower < said.mean < said.upper
+    assert said.to_json() == again.to_json()
+    assert said.evidence == "measured"
+    assert said.hardware.name == HARDWARE
+
+
+def test_a_network_is_scored_once(monkeypatch):
+    from nasplug.predictors.network_latency import NetworkLatency
+
+    calls, predict = [], NetworkLatency.predict
+    monkeypatch.setattr(
+        NetworkLatency,
+        "predict",
+        lambda *given, **named: calls.append(given) or predict(*given, **named),
+    )
+    assert nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE).mean > 0
+    assert len(calls) == 1
+
+
+def test_the_parts_of_a_latency_are_told_the_longest_first():
+    said = nasplug.predict(Toy(), EXAMPLE, hardware="Raspberry Pi 4")
+    times = [operator.latency_ms for operator in said.operators]
+    assert times == sorted(times, reverse=True)
+    assert len(times) == len(said.graph)
+    assert math.isclose(sum(times) + said.rest_ms, said.mean, rel_tol=1e-6)
+    assert math.isclose(
+        sum(operator.share for operator in said.operators) + said.rest_ms / said.mean, 1
+    )
+    assert said.operators[0].operator == "Conv"
+    rows = said.operator_rows(2)
+    assert len(rows) == 3
+    assert rows[-1]["operator"] == f"{len(times) - 2} others"
+
+
+def test_equal_operators_share_a_row(squeezenet):
+    said = nasplug.predict(str(squeezenet), hardware=HARDWARE)
+    rows = said.operator_rows(1000)
+    assert sum(int(row["times"]) for row in rows[:-1]) == len(said.operators)
+    assert len(rows) < len(said.operators)
+    kinds = [(row["operator"], row["output"], row["kernel"], row["limited by"]) for row in rows]
+    assert len(set(kinds)) == len(kinds)
+    times = [float(row["ms"]) for row in rows]
+    assert times[:-1] == sorted(times[:-1], reverse=True)
+    assert math.isclose(sum(times), said.mean, rel_tol=1e-2)
+
+
+def test_a_runtime_is_chosen_by_name(squeezenet):
+    said = {
+        runtime: nasplug.predict(str(squeezenet), hardware="RTX 3090", runtime=runtime)
+        for runtime in ("float32", "tensorrt", None)
+    }
+    compiled = said["tensorrt"]
+    assert compiled.mean < said["float32"].mean
+    assert math.isclose(
+        sum(operator.latency_ms for operator in compiled.operators) + compiled.rest_ms,
+        compiled.mean,
+        rel_tol=1e-6,
+    )
+    # An inference runtime runs ONNX files, a framework its own modules.
+    assert said[None].to_json() == compiled.to_json()
+    assert nasplug.predict(Toy(), EXAMPLE, hardware="RTX 3090").setting == "float32"
+    assert "of tensorrt there are measurements on GTX 1660 alone" in compiled.notes()
+    printed = run(squeezenet, "--hw", "RTX 3090", "--runtime", "float32", "--json")
+    assert printed.exit_code == 0
+    mean = json.loads(printed.stdout)["latency_ms"]["mean"]
+    assert mean == pytest.approx(said["float32"].mean, rel=1e-5)
+
+
+CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--hw", "RTX 3090", "--runtime", "amp"), "knows one way of running networks"),
+        (("--runtime", "amp"), "name a device"),
+        (("--space", "nnlqp:nasbench201", "--hw", "T4", "--runtime", "x"), "unknown runtime 'x'"),
+    ],
+)
+def test_a_runtime_that_is_not_there_is_refused(arguments, sentence):
+    failed = run(CELL, *arguments)
+    assert failed.exit_code == 2
+    assert sentence in failed.stderr
+
+
+def test_a_larger_batch_takes_longer():
+    small, large = (
+        nasplug.predict(Toy(), EXAMPLE, hardware="RTX 2080 Ti", batch_size=n).mean for n in (1, 256)
+    )
+    assert large > small
+
+
+def test_a_file_is_predicted_on_the_command_line(squeezenet):
+    result = run(squeezenet, "--hw", HARDWARE, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    said = nasplug.predict(squeezenet, hardware=HARDWARE)
+    assert told == said.to_json()
+    assert told["params"] == 1_248_424
+    assert "explain" not in told
+    shown = run(squeezenet, "--hw", HARDWARE, "--explain")
+    assert shown.exit_code == 0
+    for text in ("limited by", "Conv", "others", said.notes()[0][:30]):
+        assert text in shown.stdout
+    explained = json.loads(run(squeezenet, "--hw", HARDWARE, "--explain", "--json").stdout)
+    assert len(explained["explain"]) == 12
+
+
+def test_the_kind_of_knowledge_is_told(squeezenet):
+    zero = nasplug.predict(squeezenet, hardware="RTX 3090")
+    assert zero.evidence == "zero-shot"
+    assert zero.notes()[0].startswith("zero-shot: RTX 3090")
+    # A single convolution is unlike any network that was measured.
+    rows = np.zeros((3, 10))
+    rows[1] = [3, 1, 1, 8, 8, 4, 4, 9216, 584, 3360]
+    odd = nasplug.predict(
+        Graph(("Input", "Conv", "Output"), ((0, 1), (1, 2)), rows), hardware=HARDWARE
+    )
+    assert not odd.familiar
+    assert "unlike" in odd.notes()[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["net.onnx"], "needs a device; name one with --hw"),
+        (["no-such.onnx", "--hw", HARDWARE], "no-such.onnx"),
+        (["a.onnx", "b.onnx", "--hw", HARDWARE], "give one .onnx file"),
+        (["net.onnx", "--hw", HARDWARE, "--input-shape", "x=1xtwo"], "write name=1x3x224x224"),
+        (["|skip~0|", "--hw", HARDWARE, "--explain"], "are for an .onnx file"),
+        (["net.onnx", "--hw", HARDWARE, "--batch-size", "0"], "batch size 0"),
+        (["net.onnx", "--hw", HARDWARE, "--predictor", "nb201-latency"], "does not read whole"),
+    ],
+)
+def test_bad_input_is_one_sentence(squeezenet, monkeypatch, arguments, words):
+    monkeypatch.chdir(squeezenet.parent)
+    (squeezenet.parent / "net.onnx").write_bytes(squeezenet.read_bytes())
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_garbage_is_refused(tmp_path):
+    path = tmp_path / "bad.onnx"
+    path.write_bytes(bytes(range(256)) * 8)
+    result = run(path, "--hw", HARDWARE)
+    assert result.exit_code == 2
+    assert "bad.onnx" in result.stderr
+    with pytest.raises(InputError, match="needs an example"):
+        nasplug.predict(Toy(), hardware=HARDWARE)
+    with pytest.raises(InputError, match="a int is no network"):
+        nasplug.predict(3, hardware=HARDWARE)
+
+
+def test_shapes_are_read_by_name():
+    assert parse_shapes(["x=1x3x8x8", "a=b=2"]) == {"x": (1, 3, 8, 8), "a=b": (2,)}
+    for text in ("1x3", "=1x3", "x=", "x=1x-3"):
+        with pytest.raises(InputError, match="is no shape"):
+            parse_shapes([text])

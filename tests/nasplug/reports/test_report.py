@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from table_predictors import TablePredictor
+
+from nasplug.search_spaces import InputError
+from nasplug.searching import search as search_module
+from nasplug.searching.search import SearchResult, search
+
+
+@pytest.fixture(scope="module")
+def result(nb201_cache: Path) -> SearchResult:
+    tables = {q: TablePredictor(q) for q in ("accuracy", "latency")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search_module, "predictors_for", lambda space, latency, given, **_: tables)
+        return search(
+            hardware="GTX 1080 Ti",
+            constraints=["latency<=8ms", "accuracy>=60%"],
+            n_trials=20,
+            storage="memory",
+        )
+
+
+@pytest.fixture(scope="module")
+def folder(result: SearchResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    where = tmp_path_factory.mktemp("report") / "new" / "folder"
+    paths = result.report(where)
+    names = ["pareto.png", "pareto.html", "result.json", "progress.png"]
+    assert [p.name for p in paths] == names
+    assert sorted(p.name for p in where.iterdir()) == sorted(names)
+    return where
+
+
+def test_json_is_the_result(result: SearchResult, folder: Path) -> None:
+    assert json.loads((folder / "result.json").read_text()) == result.to_json()
+
+
+def test_picture_is_a_png_of_sensible_size(folder: Path) -> None:
+    content = (folder / "pareto.png").read_bytes()
+    assert content.startswith(b"\x89PNG")
+    width, height = (int.from_bytes(content[k : k + 4], "big") for k in (16, 20))
+    assert width > height > 600
+
+
+def test_page_shows_architectures_and_needs_no_network(result: SearchResult, folder: Path) -> None:
+    page = (folder / "pareto.html").read_text(encoding="utf-8")
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=", page)
+    for row in result.pareto:
+        # Plotly's JSON may escape what HTML could misread.
+        assert row["arch"] in page
+    assert "latency\\u003c=8ms" in page or "latency<=8ms" in page
+
+
+def test_equal_results_make_equal_pages(result: SearchResult, folder: Path, tmp_path: Path) -> None:
+    result.report(tmp_path)
+    for name in ("pareto.html", "result.json"):
+        assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_failure_leaves_the_old_file(
+    result: SearchResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pareto.png").write_bytes(b"old")
+
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nasplug.reports.search_report._draw", fail)
+    with pytest.raises(InputError, match="No space left on device"):
+        result.report(tmp_path)
+    assert (tmp_path / "pareto.png").read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["pareto.png"]
+
+
+def test_folder_that_is_a_file(result: SearchResult, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot write the report to .*give a folder"):
+        result.report(tmp_path / "file")
+
+
+def test_report_without_hardware(nb201_cache: Path, tmp_path: Path) -> None:
+    scorer: Callable[..., Any] = lambda *_, **__: {"accuracy": TablePredictor("accuracy")}  # noqa: E731
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(search_module, "predictors_for", scorer)
+        found = search(n_trials=5, storage="memory", constraints="flops<=50M")
+    found.report(tmp_path)
+    assert "multiply-accumulates" in (tmp_path / "pareto.html").read_text(encoding="utf-8")

@@ -1,0 +1,184 @@
+"""A search of whole networks: a pool, a proxy for quality, studies that come and go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from counting_predictors import sum_latency
+
+from nasplug.sampling.acquisition import pareto_mask
+from nasplug.sampling.sampler import PredictorSampler
+from nasplug.search_spaces import InputError, SearchSpace, space
+from nasplug.searching import search as search_module
+from nasplug.searching.search import SearchResult, search
+
+NETS = space("nnlqp:mobilenetv2")
+POOL = 80
+SAID = "quality is a proxy: FLOPs (no accuracy is known for this space)"
+Find = Callable[..., SearchResult]
+
+
+@pytest.fixture
+def find(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Find:
+    """`search` with a latency that is a sum, and its own state folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+    def known(of: SearchSpace, latency: bool, *_: Any, **__: Any) -> dict[str, Any]:
+        return {"latency": sum_latency(of, evidence[0])} if latency else {}
+
+    evidence = ["measured"]
+    monkeypatch.setattr(search_module, "predictors_for", known)
+
+    def found(**options: Any) -> SearchResult:
+        evidence[0] = options.pop("evidence", "measured")
+        given = {"space": NETS.name, "hardware": "RTX 3090", "n_trials": 6, "pool_size": POOL}
+        return search(**{**given, "storage": tmp_path / "s.journal", **options})
+
+    return found
+
+
+def without_seconds(result: SearchResult) -> str:
+    return json.dumps({**result.to_json(), "seconds": None})
+
+
+def test_the_front_is_feasible_and_its_quality_is_said_to_be_a_proxy(find: Find) -> None:
+    result = find(constraints="latency<=2.5ms", n_trials=12)
+    told = json.loads(json.dumps(result.to_json()))
+    assert told["quality"] == SAID
+    assert told["objectives"] == [
+        {"name": "flops", "direction": "maximize", "unit": "count"},
+        {"name": "latency", "direction": "minimize", "unit": "ms"},
+    ]
+    assert told["pareto"]
+    for row in told["pareto"]:
+        arch = NETS.parse(row["arch"])
+        assert row["arch_id"] == arch.arch_id
+        assert row["predicted"]["accuracy"] is None
+        assert row["measured"] == {"accuracy": None, "latency_ms": None}
+        assert row["predicted"]["latency_ms"]["mean"] < 2.5
+        assert row["flops"] == NETS.to_graph(arch).total("flops")
+    values = [[-r["flops"], r["predicted"]["latency_ms"]["mean"]] for r in told["pareto"]]
+    assert pareto_mask(np.array(values)).all()
+    text = result.to_text()
+    assert SAID in text.splitlines()[0]
+    assert "MFLOPs (proxy)" in text
+    assert any(line.startswith(SAID) for line in text.splitlines()[1:])
+    assert f"{POOL} networks were scored" in text
+
+
+@pytest.mark.parametrize("evidence", ["measured", "few-shot", "zero-shot"])
+def test_each_kind_of_evidence_has_a_sentence(find: Find, evidence: str) -> None:
+    result = find(evidence=evidence, n_trials=2, storage="memory")
+    assert result.evidence == evidence
+    assert result.zero_shot == (evidence == "zero-shot")
+    kinds = [note.partition(":")[0] for note in result.notes()]
+    assert kinds.count(evidence) == 1
+    assert not {"measured", "few-shot", "zero-shot"} - {evidence} & set(kinds)
+
+
+def test_more_parameters_as_a_proxy(find: Find) -> None:
+    result = find(proxy="params", n_trials=3)
+    assert [o.name for o in result.objectives] == ["params", "latency"]
+    assert "params (proxy)" in result.to_text()
+    assert "quality is a proxy: parameters" in result.heading()
+
+
+def test_without_hardware_flops_stand_against_parameters(find: Find, tmp_path: Path) -> None:
+    result = find(hardware=None, constraints="params<=3M", n_trials=8)
+    told = result.to_json()
+    assert [(o["name"], o["direction"]) for o in told["objectives"]] == [
+        ("flops", "maximize"),
+        ("params", "minimize"),
+    ]
+    assert told["predictor"] == {"name": None, "sha256": None}
+    assert all(row["params"] <= 3_000_000 for row in told["pareto"])
+    assert "no hardware given: FLOPs against parameters" in result.to_text()
+    assert result.evidence is None
+    result.report(tmp_path / "report")
+    page = (tmp_path / "report" / "pareto.html").read_text(encoding="utf-8")
+    assert "a proxy for quality" in page
+
+
+def test_a_report_shows_the_proxy(find: Find, tmp_path: Path) -> None:
+    find(constraints="flops<=400M").report(tmp_path)
+    page = (tmp_path / "pareto.html").read_text(encoding="utf-8")
+    assert "multiply-accumulates (millions), a proxy for quality" in page
+    assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_study_goes_on_and_its_name_is_that_of_a_file(find: Find, tmp_path: Path) -> None:
+    short = find(n_trials=3)
+    whole = find(n_trials=6)
+    fresh = find(n_trials=6, storage="memory")
+    assert without_seconds(whole) == without_seconds(fresh)
+    assert without_seconds(find(n_trials=3)) == without_seconds(short)
+    assert len(whole.study.trials) == 6
+    kept = find(n_trials=1, storage=None)
+    path = tmp_path / "state" / "nasplug" / "studies" / f"{kept.study.study_name}.journal"
+    assert path.is_file()
+    assert kept.study.study_name.startswith("nnlqp-mobilenetv2-")
+    names = {
+        find(n_trials=1, storage="memory", **change).study.study_name
+        for change in ({}, {"pool_size": 60}, {"proxy": "params"}, {"seed": 1})
+    }
+    assert len(names) == 4
+
+
+def test_only_parameters_that_count_are_kept(find: Find) -> None:
+    result = find()
+    for trial in result.study.trials:
+        depths = {n: v for n, v in trial.params.items() if n.startswith("d_")}
+        assert depths
+        arch = NETS.from_params(trial.params)
+        for name in trial.params:
+            assert f"{name}=" in arch.text
+        assert trial.user_attrs["nasplug"]["arch_id"] == arch.arch_id
+    assert any(set(t.params) < set(NETS.distributions()) for t in result.study.trials)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"proxy": "depth"}, "unknown proxy 'depth'; there are flops, params"),
+        ({"pool_size": 0}, "pool size 0"),
+        ({"constraints": "accuracy>=70%"}, "no accuracy is known for space nnlqp:mobilenetv2, so"),
+        ({"constraints": "latency<=1us"}, "none of 80 nnlqp:mobilenetv2 architectures"),
+        ({"dataset": "cifar10"}, "unknown data set 'cifar10'"),
+    ],
+)
+def test_bad_input(find: Find, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        find(**options)
+    assert said in str(caught.value)
+
+
+def test_a_proxy_is_not_for_a_space_with_accuracies() -> None:
+    with pytest.raises(InputError, match="the accuracy of nb201 is predicted"):
+        search("nb201", proxy="flops", storage="memory")
+    with pytest.raises(InputError, match="no accuracy is known for space nnlqp:mobilenetv2"):
+        _ = PredictorSampler(NETS, objectives="accuracy", pool_size=3).candidates
+
+
+def test_a_runtime_is_searched_for_and_said(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"n_trials": 2, "pool_size": 24, "storage": "memory"}
+    framework, compiled, usual = (
+        search("nnlqp:squeezenet", "RTX 3090", runtime=runtime, **given)
+        for runtime in ("float32", "tensorrt", None)
+    )
+    fastest = [min(r.candidates.means(("latency",))[:, 0]) for r in (framework, compiled)]
+    assert fastest[1] < fastest[0]
+    # The networks of the space are ONNX files, which an inference runtime runs.
+    assert without_seconds(usual) == without_seconds(compiled) != without_seconds(framework)
+    assert compiled.heading().startswith(
+        "nnlqp:squeezenet, imagenet on RTX 3090, batch 1, tensorrt:"
+    )
+    notes = compiled.notes()
+    assert any("RTX 3090 has no measurements at batch 1 (tensorrt)" in note for note in notes)
+    assert "of tensorrt there are measurements on GTX 1660 alone" in notes
+    with pytest.raises(InputError, match="name a device"):
+        search("nnlqp:squeezenet", runtime="tensorrt", **given)
