@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -36,32 +35,31 @@ def measured(
     columns: dict[str, tuple[str, ...]] = {"accuracy": (f"{dataset}_test", f"{dataset}_val")}
     if hardware is not None:
         columns["latency"] = (f"{hardware.name}@{batch_size}",)
-    found = {quantity: _values(candidates, quantity, names) for quantity, names in columns.items()}
+    known = {quantity: _known(candidates, quantity, names) for quantity, names in columns.items()}
 
     def value(quantity: str, cell: int) -> float | None:
-        known = found.get(quantity) or {}
-        number = float(known.get(candidates.cells[cell].text, np.nan))
+        number = known[quantity](cell) if quantity in known else np.nan
         return round(number, _DIGITS) if np.isfinite(number) else None
 
     return [{"accuracy": value("accuracy", k), "latency_ms": value("latency", k)} for k in cells]
 
 
-def _values(candidates: Candidates, quantity: str, columns: Sequence[str]) -> dict[str, Any]:
-    """Text of an architecture to the first of these columns that a table of the space has."""
+def _known(candidates: Candidates, quantity: str, columns: Sequence[str]) -> Callable[[int], float]:
+    """Looks a cell up in the first of these columns that a table of the space has."""
     from nasplug import datasets
 
-    space = candidates.space.name
-    for name in (f"{space}-{quantity}", space):
-        if name not in datasets.names() or not datasets.available(name):
+    for name in datasets.tables_of(candidates.space.name, quantity):
+        if not datasets.available(name):
             continue
-        table = datasets.load(name)
+        table = datasets.longest_trained(datasets.load(name))
         for column in columns:
             if column not in table.columns:
                 continue
             values = table[column].to_numpy(np.float64)
             if _ARCH in table.columns:
-                return dict(zip(table[_ARCH], values, strict=True))
+                of_text = dict(zip(table[_ARCH], values.tolist(), strict=True))
+                return lambda cell: of_text.get(candidates.cells[cell].text, np.nan)
             # A table without texts has the order of its space, and so have its candidates.
             if candidates.whole and len(table) == len(candidates):
-                return {candidates.cells[k].text: value for k, value in enumerate(values)}
-    return {}
+                return lambda cell: float(values[cell])
+    return lambda cell: np.nan

@@ -91,7 +91,7 @@ def _from_dataset(name: str, columns: Sequence[str], space: SearchSpace) -> Labe
         raise InputError(f"data set {name} does not say which architecture a row is about")
     return Labels(
         name,
-        {file.key: file.sha256 for file in info.files},
+        datasets.sources(name),
         archs,
         tuple(columns),
         values[rows],

@@ -233,19 +233,22 @@ def importing(name: str, path: str | os.PathLike[str], progress: bool | None = N
             the sentence names the file, and the record. Nothing is kept then.
     """
     from nasplug import datasets as known
+    from nasplug.datasets.nasbench_official import means
     from nasplug.datasets.nasbench_table import NasbenchTable, cached_table
+    from nasplug.datasets.store import keep
 
     entry = known.info(name)
     if name != "nb101-official":
         way = entry.manual or f"nasplug data fetch {name} gets it"
         raise InputError(f"{name} is not read by this command, but nb101-official is; {way}")
 
-    def check(table: NasbenchTable) -> None:
+    def check(table: NasbenchTable, digest: str) -> None:
         if "final_energy" in table.runs:
             raise InputError(
                 f"{path} is a file of EC-NAS ({len(table):,} cells, with energies), not one of "
                 "NAS-Bench-101's own; nasplug data fetch ecnas-5v gets those"
             )
+        keep(name, means(table, {Path(path).name: digest}))
 
     table = cached_table(Path(path), progress, check)
     return {

@@ -10,7 +10,15 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from nasplug.datasets.registry import DataFile, DatasetInfo, info, names
-from nasplug.datasets.store import available, fetch, load, verify
+from nasplug.datasets.store import (
+    available,
+    fetch,
+    load,
+    longest_trained,
+    sources,
+    tables_of,
+    verify,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -36,9 +44,12 @@ __all__ = [
     "info",
     "load",
     "load_official",
+    "longest_trained",
     "names",
     "nnlqp_graphs",
     "read_nnlqp",
+    "sources",
+    "tables_of",
     "timm_families",
     "timm_graphs",
     "verify",

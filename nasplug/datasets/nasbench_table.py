@@ -96,7 +96,7 @@ class NasbenchTable:
 def cached_table(
     path: Path,
     progress: bool | None = None,
-    check: Callable[[NasbenchTable], None] | None = None,
+    check: Callable[[NasbenchTable, str], None] | None = None,
 ) -> NasbenchTable:
     """The table of a file: from the cache, or else read and kept there.
 
@@ -105,7 +105,8 @@ def cached_table(
     Args:
         path: A file of the family.
         progress: Whether to draw a progress bar on stderr; None draws it on a terminal only.
-        check: Called with the table; what it refuses by an error is not kept.
+        check: Called with the table and the file's SHA-256; what it refuses by an error is not
+            kept.
 
     Raises:
         InputError: As `read_file`.
@@ -119,7 +120,7 @@ def cached_table(
     kept = _read_copy(copy, digest)
     table = read_file(path, progress) if kept is None else kept
     if check is not None:
-        check(table)
+        check(table, digest)
     if kept is not None:
         return kept
     try:

@@ -12,7 +12,7 @@ from nasplug.datasets.download import (
     file_status,
     local_mirror,
 )
-from nasplug.datasets.registry import DatasetInfo, info
+from nasplug.datasets.registry import DatasetInfo, info, names
 from nasplug.search_spaces.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +20,20 @@ if TYPE_CHECKING:
 
     from nasplug.datasets.tables import Table
 
-__all__ = ["available", "fetch", "load", "verify"]
+__all__ = [
+    "available",
+    "fetch",
+    "keep",
+    "load",
+    "longest_trained",
+    "sources",
+    "tables_of",
+    "verify",
+]
+
+# Tables that are not named for their space.
+_FURTHER = {"nb101": ("nb101-official", "nb101-small")}
+_EPOCHS = "epochs"
 
 
 def _table_path(entry: DatasetInfo) -> Path:
@@ -53,7 +66,6 @@ def _build(entry: DatasetInfo, progress: bool | None) -> Table:
         macro,
         nb201,
         nnlqp_published,
-        tables,
         timm_results,
     )
 
@@ -75,13 +87,37 @@ def _build(entry: DatasetInfo, progress: bool | None) -> Table:
     }
     paths = fetch_files(entry.files, entry.name, progress)
     table = importers[entry.name]({path.name: path for path in paths}, _sources(entry))
+    keep(entry.name, table)
+    return table
+
+
+def keep(name: str, table: Table) -> None:
+    """Keep the table of a data set in the cache.
+
+    Raises:
+        InputError: If the cache cannot be written.
+    """
+    from nasplug.datasets.tables import write_table
+
+    path = _table_path(info(name))
     try:
-        tables.write_table(_table_path(entry), table)
+        write_table(path, table)
     except OSError as error:
         raise InputError(
-            f"cannot write {_table_path(entry)} ({error}); "
-            "set NASPLUG_CACHE to a folder that can be written"
+            f"cannot write {path} ({error}); set NASPLUG_CACHE to a folder that can be written"
         ) from error
+
+
+def _imported(entry: DatasetInfo) -> Table:
+    """The table of a data set whose file was downloaded by hand."""
+    from nasplug.datasets.tables import FORMAT_VERSION, read_table
+
+    path = _table_path(entry)
+    if not path.is_file():
+        raise InputError(f"{entry.name} cannot be fetched: {entry.manual}")
+    table = read_table(path)
+    if table.version != FORMAT_VERSION:
+        raise InputError(f"{path} is of another version of nasplug; {entry.manual}")
     return table
 
 
@@ -104,6 +140,8 @@ def _load(entry: DatasetInfo) -> Table:
 def load(name: str) -> pd.DataFrame:
     """Read a data set, fetching and importing it first if that was not done yet.
 
+    A file that has to be downloaded by hand must have been imported before.
+
     Args:
         name: One of `names()`; `info(name).description` says what it holds, with units.
 
@@ -116,7 +154,38 @@ def load(name: str) -> pd.DataFrame:
     Raises:
         InputError: If the name is unknown, or a file cannot be had or read.
     """
-    return _load(_with_files(name)).to_frame()
+    entry = info(name)
+    return (_load(entry) if entry.files else _imported(entry)).to_frame()
+
+
+def tables_of(space: str, quantity: str) -> list[str]:
+    """Names of the data sets that may hold a quantity of a space, the best one first.
+
+    What has to be downloaded by hand is among them once it was imported.
+
+    Args:
+        space: Name of the space.
+        quantity: Such as `"accuracy"`.
+    """
+    wanted = (f"{space}-{quantity}", space, *_FURTHER.get(space, ()))
+    return [name for name in wanted if name in names() and (info(name).files or available(name))]
+
+
+def longest_trained(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the longest training, where a table tells how long it was."""
+    if _EPOCHS in table.columns:
+        return table[table[_EPOCHS] == table[_EPOCHS].max()]
+    return table
+
+
+def sources(name: str) -> dict[str, str]:
+    """SHA-256 of each file that a data set is read from, by its path in a mirror or its name.
+
+    Raises:
+        InputError: If the name is unknown, or its file has to be imported first and was not.
+    """
+    entry = info(name)
+    return _sources(entry) if entry.files else dict(_imported(entry).sources)
 
 
 def fetch(name: str, progress: bool | None = None) -> list[Path]:
@@ -150,7 +219,11 @@ def available(name: str) -> bool:
     """
     entry = info(name)
     if not entry.files:
-        return False
+        try:
+            _imported(entry)
+        except InputError:
+            return False
+        return True
     if _table_status(entry) == "ok":
         return True
     mirror = local_mirror()

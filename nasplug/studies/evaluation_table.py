@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Members", "Table", "open_table"]
 
-_ARCH, _EPOCHS = "arch", "epochs"
-# Tables that are not named for their space.
-_FURTHER = {"nb101": ("nb101-small",)}
+_ARCH = "arch"
 _SAID = {ACCURACY: "accuracy", LATENCY: "latency", THROUGHPUT: "throughput"}
 
 
@@ -118,10 +116,9 @@ def _column(
     from nasplug import datasets
 
     what = _SAID[metric]
-    names = [f"{space.name}-{what}", space.name, *_FURTHER.get(space.name, ())]
     missing = ""
-    for name in (name for name in names if name in datasets.names()):
-        table = _rows(datasets.load(name))
+    for name in datasets.tables_of(space.name, what):
+        table = datasets.longest_trained(datasets.load(name))
         for column in wanted:
             if column in table.columns:
                 return f"{name} {column}", _values(space, table, column)
@@ -159,28 +156,18 @@ def _with_tables(what: str) -> list[str]:
     return [str(datasets.info(name).space) for name in known[what]]
 
 
-def _rows(table: pd.DataFrame) -> pd.DataFrame:
-    """One row an architecture: that of the longest training."""
-    if _EPOCHS in table.columns:
-        return table[table[_EPOCHS] == table[_EPOCHS].max()]
-    return table
-
-
 def _values(space: SearchSpace, table: pd.DataFrame, column: str) -> dict[str, float]:
     numbers = table[column].to_numpy(np.float64)
     if _ARCH in table.columns:
-        texts = list(table[_ARCH])
+        texts = [space.parse(text).text for text in table[_ARCH]]
     else:
         # A table without texts has the order of its space.
         whole = space.space if isinstance(space, Members) else space
         assert isinstance(whole, FiniteSpace)
         assert len(whole) == len(table)
         texts = [arch.text for arch in whole]
-    return {
-        space.parse(text).text: float(value)
-        for text, value in zip(texts, numbers, strict=True)
-        if np.isfinite(value)
-    }
+    known = np.isfinite(numbers)
+    return {text: float(numbers[k]) for k, text in enumerate(texts) if known[k]}
 
 
 class Members(FiniteSpace):

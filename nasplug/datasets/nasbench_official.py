@@ -1,0 +1,80 @@
+"""The official NAS-Bench-101 file as a table, a row a cell, for `load("nb101-official")`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.datasets.nasbench_table import NasbenchTable
+from nasplug.datasets.tables import Table
+from nasplug.search_spaces.errors import InputError
+from nasplug.search_spaces.nb101 import NB101
+from nasplug.search_spaces.nb101_cells import Cell
+from nasplug.search_spaces.nb101_enumeration import CELLS, cell_table
+
+__all__ = ["means"]
+
+_RUNS = {
+    "cifar10_train": ("final_train_accuracy", 100.0),
+    "cifar10_val": ("final_validation_accuracy", 100.0),
+    "cifar10_test": ("final_test_accuracy", 100.0),
+    "train_time_s": ("final_training_time", 1.0),
+}
+# Of so many cells each is spelled by itself; all of them are looked up by their hashes.
+_FEW = 10_000
+
+
+def means(table: NasbenchTable, sources: Mapping[str, str]) -> Table:
+    """Means of the repeats at the longest budget: a row a cell, in the order of the space.
+
+    Args:
+        table: The runs of a file.
+        sources: SHA-256 of the file, by its name.
+
+    Returns:
+        `epochs`, `params`, accuracies in percent, seconds of training. A file of all cells names no
+        architectures: its rows are in the order of space nb101.
+    """
+    places = _places(table)
+    order = np.argsort(places, kind="stable")
+    at = order * len(table.epochs) + len(table.epochs) - 1
+    first, last = table.starts[at], table.starts[at + 1]
+    columns = [
+        np.full(len(order), float(table.epochs[-1])),
+        table.params[order].astype(np.float64),
+    ]
+    for name, factor in _RUNS.values():
+        sums = np.concatenate([[0.0], np.cumsum(table.runs[name], dtype=np.float64)])
+        with np.errstate(invalid="ignore"):
+            mean = factor * (sums[last] - sums[first]) / (last - first)
+        # A sum of a million numbers has noise in its last digits.
+        columns.append(np.round(mean, 8))
+    whole = len(order) == CELLS
+    space = NB101()
+    return Table(
+        index=places[order].astype(np.int64),
+        columns=("epochs", "params", *_RUNS),
+        values=np.stack(columns, axis=1),
+        archs=None if whole else tuple(space[int(place)].text for place in places[order]),
+        sources=sources,
+        dtypes={"epochs": "int64", "params": "int64"},
+    )
+
+
+def _places(table: NasbenchTable) -> NDArray[np.intp]:
+    """Position of each cell in the order of space nb101, `(cells,)`."""
+    if len(table) <= _FEW:
+        space = NB101()
+        archs = (space.architecture(Cell.from_code(code)) for code in table.codes.tolist())
+        return np.array([space.index(arch) for arch in archs], np.intp)
+    known = table.places
+    every = cell_table().hashes
+    found = np.array([known.get(row.tobytes(), -1) for row in every], np.intp)
+    places = np.full(len(table), -1, np.intp)
+    places[found[found >= 0]] = np.flatnonzero(found >= 0)
+    if (places < 0).any():
+        foreign = table.hashes[int(np.argmin(places))].tobytes().hex()
+        raise InputError(f"the cell with the hash {foreign} is none of NAS-Bench-101's")
+    return places
