@@ -10,6 +10,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from published import PUBLISHED, SIZES
+from recipes import recipe
 
 RESULTS = Path(__file__).parent / "results"
 MODELS = {
@@ -32,11 +33,13 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 
 
 def runs() -> list[Row]:
-    """The latest row of each run, whatever its options were before."""
+    """The latest row of each run that was called with the options of `recipes`."""
     found: dict[tuple[Any, ...], Row] = {}
     text = (RESULTS / "predictor_accuracy.jsonl").read_text(encoding="utf-8")
     for line in text.splitlines():
         row = json.loads(line)
+        if row["options"] != recipe(row["model"], row["train_size"]):
+            continue
         found[row["model"], row["dataset"], row["train_size"], row["seed"]] = row
     return list(found.values())
 

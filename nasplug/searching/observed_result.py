@@ -12,6 +12,7 @@ from nasplug.candidates.measured import measured
 from nasplug.candidates.scoring import COSTS
 from nasplug.searching.observed import METRICS, front, observed
 from nasplug.searching.plan import Plan, kind_of
+from nasplug.searching.predicted import what_was_searched
 from nasplug.searching.result import DIGITS, SearchResult, predicted_ends
 from nasplug.studies.trials import FAILURE, SURPLUS, finished
 
@@ -198,25 +199,13 @@ def observed_result(
     )
     failed = [t for t in study.get_trials(deepcopy=False) if _counts_as_failed(t)]
     return ObservedResult(
-        space=plan.space.name,
-        hardware=plan.device,
-        dataset=plan.dataset,
-        batch_size=plan.batch_size,
-        seed=plan.seed,
+        **what_was_searched(plan, ready, study, seconds),
         n_trials=len(trials),
-        objectives=ready.goals,
-        constraints=plan.limits,
-        predictor=ready.identity,
         pareto=[
             _entry(ready, trial, place[trial.number], truth)
             for trial, truth in zip(best, truths, strict=True)
         ],
         trials=tuple(cells),
-        seconds=seconds,
-        study=study,
-        candidates=candidates,
-        runtime=ready.runtime,
-        measured_so=ready.measured_so,
         evaluate=kind_of(plan),
         observed_in=str(ready.observed_in),
         failed=len(failed),

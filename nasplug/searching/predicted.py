@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from nasplug.searching.search import Prepared
 
-__all__ = ["predicted_result"]
+__all__ = ["predicted_result", "what_was_searched"]
 
 
 def predicted_result(
@@ -42,23 +42,32 @@ def predicted_result(
     truths = measured(candidates, front, plan.dataset, device, plan.batch_size)
     pareto = [_entry(candidates, k, truth, goals) for k, truth in zip(front, truths, strict=True)]
     return SearchResult(
-        space=plan.space.name,
-        hardware=plan.device,
-        dataset=plan.dataset,
-        batch_size=plan.batch_size,
-        seed=plan.seed,
+        **what_was_searched(plan, ready, study, seconds),
         n_trials=len(trials),
-        objectives=goals,
-        constraints=plan.limits,
-        predictor=ready.identity,
         pareto=pareto,
         trials=tuple(trials),
-        seconds=seconds,
-        study=study,
-        candidates=candidates,
-        runtime=ready.runtime,
-        measured_so=ready.measured_so,
     )
+
+
+def what_was_searched(
+    plan: Plan, ready: Prepared, study: Study, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """The fields of a `SearchResult` that do not depend on how its trials were evaluated."""
+    return {
+        "space": plan.space.name,
+        "hardware": plan.device,
+        "dataset": plan.dataset,
+        "batch_size": plan.batch_size,
+        "seed": plan.seed,
+        "objectives": ready.goals,
+        "constraints": plan.limits,
+        "predictor": ready.identity,
+        "seconds": seconds,
+        "study": study,
+        "candidates": ready.sampler.candidates,
+        "runtime": ready.runtime,
+        "measured_so": ready.measured_so,
+    }
 
 
 def _cells(study: Study, candidates: Candidates) -> list[int]:
