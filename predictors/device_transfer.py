@@ -5,14 +5,16 @@ Gaussian process over operators learns all of them at once, which also takes the
 measurements; or a trained predictor of many devices is asked. The new device is then a mixture of
 simple hypotheses, each a Bayesian linear model with a process around it: it behaves like one of
 the known devices, like their mean, like a price list of operations, or as its own description
-promises. The evidence that the few measurements give for each hypothesis, at several levels of
-noise, weighs them.
+promises; and it departs from that a little, by prices of FLOPs and bytes (`operator_prices`) not
+at all, a little or much. The evidence that the few measurements give for each hypothesis, at
+several levels of noise, weighs them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from scipy.special import ndtri
 from nasplug.predictors.calibration import LEVELS
 from nasplug.predictors.known_latencies import KnownLatencies
 from nasplug.predictors.operator_features import operator_kinds
+from nasplug.predictors.operator_prices import OperatorPrices
 from nasplug.predictors.prediction import NotFittedError, Prediction
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.simplify import prune, simplify
@@ -39,7 +42,9 @@ FOLDS = 10
 # after the other.
 BASE, OFFSET = 5.0, 1.0
 DEPARTURES = (0.02, 0.1, 1.0)
-NOISES = (0.003, 0.01, 0.03, 0.1, 0.3)
+NOISES = (0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 1.0)
+# Variance of what prices add, and how likely it is.
+PRICES = ((0.0, 0.5), (0.1, 0.25), (0.5, 0.25))
 USUAL_NOISE = 0.1
 COMPONENTS = 6
 COUNTS = ("counts", "pruned", "simplified")
@@ -62,6 +67,7 @@ class _Hypothesis:
 
     base: int
     departure: float
+    prices: float
     weights: Array
     factor: Array
     noise: float
@@ -88,6 +94,7 @@ class DeviceTransfer:
 
     def __init__(self, known: KnownLatencies) -> None:
         self.known = known
+        self._prices = OperatorPrices.of(known.graphs)
         self._kinds = sorted({kind for graph in known.graphs for kind in operator_kinds(graph)})
         raw = self._raw(known.graphs)
         self._centers = {name: block.mean(0) for name, block in raw.items()}
@@ -163,23 +170,28 @@ class DeviceTransfer:
     def _learn(self, blocks: dict[str, Array], logs: Array) -> _Learned:
         shift, scale = float(logs.mean()), self._scale_of(blocks, logs)
         target = (logs - shift) / scale
-        around = _around(blocks, blocks)
+        around, prices = _around(blocks, blocks), blocks["prices"] @ blocks["prices"].T
         hypotheses = []
         bases = self._bases(blocks)
         for k, (base, chance) in enumerate(zip(bases, self._prior_of_bases(), strict=True)):
             linear = BASE * base @ base.T + OFFSET
-            pairs = [(departure, noise) for departure in DEPARTURES for noise in NOISES]
+            settings = list(product(DEPARTURES, PRICES, NOISES))
             covariances = np.stack(
-                [linear + d * around + n * np.eye(len(target)) for d, n in pairs]
+                [
+                    linear + d * around + p * prices + n * np.eye(len(target))
+                    for d, (p, _), n in settings
+                ]
             )
             factors = np.linalg.cholesky(covariances)
             solved = np.linalg.solve(covariances, target[:, None])[..., 0]
-            for (departure, noise), factor, weights in zip(pairs, factors, solved, strict=True):
+            for (departure, (price, likely), noise), factor, weights in zip(
+                settings, factors, solved, strict=True
+            ):
                 evidence = -0.5 * target @ weights - np.log(np.diag(factor)).sum()
                 # A device may be noisy or exact, but a tenth of the variance is usual.
                 unusual = 0.5 * np.log(noise / USUAL_NOISE) ** 2
-                told = float(evidence + np.log(chance) - unusual)
-                hypotheses.append(_Hypothesis(k, departure, weights, factor, noise, told))
+                told = float(evidence + np.log(chance * likely) - unusual)
+                hypotheses.append(_Hypothesis(k, departure, price, weights, factor, noise, told))
         evidences = np.array([hypothesis.evidence for hypothesis in hypotheses])
         chances = np.exp(evidences - evidences.max())
         return _Learned(shift, scale, blocks, hypotheses, chances / chances.sum())
@@ -207,17 +219,19 @@ class DeviceTransfer:
     def _answer(self, learned: _Learned, blocks: dict[str, Array]) -> tuple[Array, Array]:
         around = _around(blocks, learned.blocks)
         own = _around_itself(blocks)
+        prices = blocks["prices"] @ learned.blocks["prices"].T
+        priced = (blocks["prices"] ** 2).sum(1)
         bases, measured = self._bases(blocks), self._bases(learned.blocks)
         mean, square = np.zeros(len(own)), np.zeros(len(own))
         for hypothesis, chance in zip(learned.hypotheses, learned.chances, strict=True):
             if chance < 1e-4:
                 continue
             base = bases[hypothesis.base]
-            cross = (
-                BASE * base @ measured[hypothesis.base].T + hypothesis.departure * around + OFFSET
-            )
+            cross = BASE * base @ measured[hypothesis.base].T + OFFSET
+            cross += hypothesis.departure * around + hypothesis.prices * prices
             center = cross @ hypothesis.weights
-            prior = BASE * (base**2).sum(1) + hypothesis.departure * own + OFFSET
+            prior = BASE * (base**2).sum(1) + OFFSET
+            prior += hypothesis.departure * own + hypothesis.prices * priced
             explained = (cross * cho_solve((hypothesis.factor, True), cross.T).T).sum(1)
             spread = np.maximum(prior - explained, 0) + hypothesis.noise
             mean += chance * center
@@ -329,6 +343,7 @@ class DeviceTransfer:
 
     def _features(self, graphs: Sequence[Graph]) -> dict[str, Array]:
         blocks = self._standard(self._raw(graphs))
+        blocks["prices"] = self._prices(graphs)
         mean = blocks["each"].mean(1, keepdims=True)
         blocks["mean"] = mean
         blocks["devices"] = (blocks["each"] - mean) @ self._axes
