@@ -20,7 +20,7 @@ def test_a_changed_figure_is_found(tmp_path):
     scripts = ("make_docs.py", "device_tables.py", "predictor_tables.py", "published.py")
     scripts += ("calibration_tables.py", "network_accuracy_tables.py", "network_tables.py")
     scripts += ("nb101_tables.py", "search_quality_tables.py", "study_tables.py", "timm_tables.py")
-    scripts += ("nb101_search_tables.py", "search_workers_tables.py")
+    scripts += ("nb101_search_tables.py", "search_workers_tables.py", "recipes.py")
     pages = ("README.md", "docs/results.md", "docs/few-labels.md", "docs/latency.md")
     pages += ("docs/hardware.md", "docs/nb101.md", "docs/sampler.md", "docs/spaces.md")
     pages += ("docs/cluster.md", "docs/plots.md")
