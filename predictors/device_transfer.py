@@ -46,6 +46,8 @@ NOISES = (0.003, 0.01, 0.03, 0.1, 0.3, 0.6, 1.0)
 # Variance of what prices add, and how likely it is.
 PRICES = ((0.0, 0.5), (0.1, 0.25), (0.5, 0.25))
 USUAL_NOISE = 0.1
+# A hypothesis of so small a chance is left out; one so far below the best has a smaller one.
+NEGLIGIBLE, HOPELESS = 1e-4, 12.0
 COMPONENTS = 6
 COUNTS = ("counts", "pruned", "simplified")
 # Of what departs from the base: block -> variance of its linear part; and a smooth part.
@@ -171,7 +173,8 @@ class DeviceTransfer:
         shift, scale = float(logs.mean()), self._scale_of(blocks, logs)
         target = (logs - shift) / scale
         around, prices = _around(blocks, blocks), blocks["prices"] @ blocks["prices"].T
-        hypotheses = []
+        hypotheses: list[_Hypothesis] = []
+        best = -np.inf
         bases = self._bases(blocks)
         for k, (base, chance) in enumerate(zip(bases, self._prior_of_bases(), strict=True)):
             linear = BASE * base @ base.T + OFFSET
@@ -191,7 +194,14 @@ class DeviceTransfer:
                 # A device may be noisy or exact, but a tenth of the variance is usual.
                 unusual = 0.5 * np.log(noise / USUAL_NOISE) ** 2
                 told = float(evidence + np.log(chance * likely) - unusual)
-                hypotheses.append(_Hypothesis(k, departure, price, weights, factor, noise, told))
+                if told < best - HOPELESS:
+                    continue
+                best = max(best, told)
+                # A copy, as a part of the stack would keep all of it.
+                hypotheses.append(
+                    _Hypothesis(k, departure, price, weights, factor.copy(), noise, told)
+                )
+        hypotheses = [one for one in hypotheses if one.evidence >= best - HOPELESS]
         evidences = np.array([hypothesis.evidence for hypothesis in hypotheses])
         chances = np.exp(evidences - evidences.max())
         return _Learned(shift, scale, blocks, hypotheses, chances / chances.sum())
@@ -224,7 +234,7 @@ class DeviceTransfer:
         bases, measured = self._bases(blocks), self._bases(learned.blocks)
         mean, square = np.zeros(len(own)), np.zeros(len(own))
         for hypothesis, chance in zip(learned.hypotheses, learned.chances, strict=True):
-            if chance < 1e-4:
+            if chance < NEGLIGIBLE:
                 continue
             base = bases[hypothesis.base]
             cross = BASE * base @ measured[hypothesis.base].T + OFFSET
