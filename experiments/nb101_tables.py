@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from predictor_tables import MODELS as NB201_MODELS
 from predictor_tables import table, taus
 
 RESULTS = Path(__file__).parent / "results"
@@ -18,13 +19,7 @@ SIZES = (100, 172, 424)
 MODELS = {
     "nasplug": "nasplug",
     "cell-gp": "nasplug, by arrays (`cell-gp`)",
-    "transformer-ensemble": "transformer ensemble, labels only",
-    "ledgformer": "LeDG-Former (reconstruction)",
-    "nnformer": "NN-Former",
-    "narformer-v2": "NAR-Former V2",
-    "nnlp": "NNLP (GraphSAGE)",
-    "path-gp": "Gaussian process over path features",
-    "gradient-boosting": "gradient boosting over path features",
+    **NB201_MODELS,
     "random-forest": "random forest, operations and adjacency matrix",
     "params": "parameters alone",
     "flops": "FLOPs alone",

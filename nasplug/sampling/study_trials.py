@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 from nasplug.sampling.expectations import is_outside
 from nasplug.sampling.learned_choice import Tried, held_twice
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
+from nasplug.studies.values import ATTRIBUTE, note_of
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ATTRIBUTE", "RETRY", "StudyTrials"]
 
-# The one user attribute of a trial: a small object with the architecture and its predictions.
-ATTRIBUTE = "nasplug"
 # A failed trial frees its architecture; every other one holds it.
 _HOLDING = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING, TrialState.PRUNED)
 # What a trial that is tried again had for parameters is kept under this.
@@ -117,7 +116,7 @@ class StudyTrials:
                 continue
             losses = tuple(s * v for s, v in zip(sign, trial.values, strict=True))
             violations = {n: v for n, v in trial.constraints.items() if n not in own}
-            said = _expected_losses(trial)
+            said = note_of(trial, "expected").get("losses")
             tried.append(Tried(arch, losses, violations, False, is_outside(said, losses)))
         return tried
 
@@ -152,10 +151,3 @@ class StudyTrials:
         """Whether a rival is going to see this trial's claim, and then to choose anew."""
         is_open = rival.state == TrialState.RUNNING and self._names.isdisjoint(rival.params)
         return is_open and rival.number > trial.number and not self.fixed(rival)
-
-
-def _expected_losses(trial: FrozenTrial) -> Any:
-    """What was announced of a trial's losses; None if nothing was."""
-    note = trial.user_attrs.get(ATTRIBUTE)
-    expected = note.get("expected") if isinstance(note, dict) else None
-    return expected.get("losses") if isinstance(expected, dict) else None

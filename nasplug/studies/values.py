@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 __all__ = [
+    "ATTRIBUTE",
     "INTERVAL",
     "StudyValues",
     "metrics_of",
+    "note_of",
     "study_signs",
     "study_values",
     "values_expected",
@@ -30,7 +32,8 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-# Where the sampler keeps what it expects of a trial, and the probability of its intervals.
+# The one user attribute of a trial, a small object with the architecture, its predictions and what
+# is expected of it; and the probability of the intervals.
 ATTRIBUTE = "nasplug"
 INTERVAL = 0.9
 # Predicted quantities that may be a study's values, and which way they are optimised.
@@ -97,7 +100,7 @@ def study_values(study: Study) -> StudyValues:
     ended = [t.number for t in trials if t.state.is_finished() and t.number not in numbers]
     directions = [direction.name.lower() for direction in study.directions]
     metrics, sign = metrics_of(study), study_signs(study)
-    expected = [values_expected(_note(trial, "expected").get("losses"), sign) for trial in done]
+    expected = [values_expected(note_of(trial, "expected").get("losses"), sign) for trial in done]
     learns = any(np.isfinite(row).any() for row in expected)
     if not learns:
         # A sampler that is given its objectives by name predicts them and learns nothing.
@@ -141,7 +144,8 @@ def _quantities(metrics: tuple[str, ...], directions: list[str]) -> list[str | N
     return found
 
 
-def _note(trial: FrozenTrial, key: str) -> Mapping[str, Any]:
+def note_of(trial: FrozenTrial, key: str) -> Mapping[str, Any]:
+    """A part of what the sampler keeps of a trial; empty if there is none of that form."""
     note = trial.user_attrs.get(ATTRIBUTE)
     part = note.get(key) if isinstance(note, dict) else None
     return part if isinstance(part, dict) else {}
@@ -166,7 +170,7 @@ def values_expected(said: Any, sign: Array) -> Array:
 
 def _predicted(trial: FrozenTrial, quantities: list[str | None]) -> Array:
     rows = np.full((len(quantities), 3), np.nan)
-    predicted = _note(trial, "predicted")
+    predicted = note_of(trial, "predicted")
     for k, name in enumerate(quantities):
         said = predicted.get(name) if name is not None else None
         if isinstance(said, dict):
@@ -175,7 +179,7 @@ def _predicted(trial: FrozenTrial, quantities: list[str | None]) -> Array:
 
 
 def _chance(trial: FrozenTrial) -> float:
-    return _number(_note(trial, "expected").get("feasible"))
+    return _number(note_of(trial, "expected").get("feasible"))
 
 
 def _number(value: Any) -> float:
