@@ -1,8 +1,11 @@
-"""How well latencies are predicted: unseen cells of measured devices, and left-out devices.
+"""How well latencies are predicted: cells that were not learned, and devices that were left out.
 
     python experiments/latency_quality.py
 
-Needs the left-out predictions of `train_latency.py`. Writes results/latency_quality.json.
+Needs the left-out predictions of `train_latency.py`. `measured`: other cells on measured devices.
+`left_out`: each device left out, on other cells. `unseen`: HELP's six unseen devices over all
+cells, where HELP's known devices are known, with and without the RTX 2080 Ti. Writes
+results/latency_quality.json.
 """
 
 from __future__ import annotations
@@ -11,13 +14,22 @@ import sys
 from typing import Any
 
 import numpy as np
-from common import Array, cells, latencies, provenance, split, write_result
+from common import Array, cells, provenance, split, write_result
 from floors import roofline
 from scipy.stats import spearmanr
-from train_latency import SMALLEST_MS, left_out_file, left_out_residuals
+from train_latency import (
+    HELP,
+    SMALLEST_MS,
+    known_widths,
+    left_out_file,
+    left_out_residuals,
+    table,
+)
 
 from nasplug import load_predictor
-from nasplug.predictors.calibration import LEVELS, left_out_quantiles
+from nasplug.predictors.calibration import LEVELS
+from nasplug.predictors.latency import DeviceBatch
+from nasplug.predictors.settings import runtime_of
 
 
 def errors(predicted: Array, truth: Array) -> dict[str, float]:
@@ -38,9 +50,29 @@ def inside(truth: Array, log_predicted: Array, quantiles: Array) -> float:
     return float(((residual >= low) & (residual <= high)).mean())
 
 
+def unseen() -> list[dict[str, Any]]:
+    """HELP's unseen devices, known by their specification alone, over all cells."""
+    truth, columns = table()
+    rows = []
+    for name, also_known in HELP.items():
+        with np.load(left_out_file(name)) as stored:
+            predicted, own = stored["predicted"], stored["columns"]
+        for place, k in enumerate(own):
+            column = columns[k]
+            rows.append(
+                {
+                    "column": DeviceBatch(column.hardware, column.batch_size).key,
+                    "runtime": runtime_of(column),
+                    "also_known": also_known,
+                    **errors(np.exp(predicted[:, place]), truth[:, k]),
+                }
+            )
+    return rows
+
+
 def main() -> None:
     _, graphs = cells()
-    truth, columns = latencies()
+    truth, columns = table()
     train, held_out = split()
     predictor = load_predictor("nb201-latency")
     measured: list[dict[str, Any]] = []
@@ -74,9 +106,8 @@ def main() -> None:
             column, actual = columns[k], truth[held_out, k]
             others = [j for j, c in enumerate(columns) if c.hardware.name != name]
             # The interval of a left-out device may only know the other left-out devices.
-            group = residuals[name][0]
-            alike = [r for other, (g, r) in residuals.items() if g == group and other != name]
-            quantiles = left_out_quantiles(alike)
+            others_known = {other: r for other, r in residuals.items() if other != name}
+            quantiles = known_widths(others_known)[residuals[name][0]]
             mean_others = np.exp(logs[held_out][:, others].mean(1))
             low, high = np.interp([0.05, 0.95], LEVELS, quantiles)
             left_out.append(
@@ -139,6 +170,7 @@ def main() -> None:
             "summary": summary,
             "measured": measured,
             "left_out": left_out,
+            "unseen": unseen(),
             "provenance": provenance("nb201-latency"),
         },
     )

@@ -28,7 +28,7 @@ from train_network_latency import (
 from nasplug import datasets, load_predictor
 from nasplug.datasets.help_protocol import PROTOCOLS
 from nasplug.predictors.calibration import LEVELS, left_out_quantiles
-from nasplug.predictors.latency import device_group
+from nasplug.predictors.latency_intervals import device_group
 
 SMALLEST_MS = 0.1
 

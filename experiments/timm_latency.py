@@ -6,8 +6,10 @@ Needs the graphs that experiments/timm_graphs.py builds. One network a model, th
 in the device's table which has a graph; rows without a measurement are left out. The target is
 milliseconds an image. Two splits: at random (10 %, 200 and 500 networks learned, all others
 judged), and by family: each module of timm with at least ten networks is judged by what all other
-families taught. The floors are those of network_latency.py, the roofline at the precision of the
-table and with each network's batch; launch_costs.py and roofline_gp.py explain themselves.
+families taught. There NNLP and NAR-Former V2 can be had, too (`--methods`), trained as in
+out_of_domain.py; they code 32 types of operators, so that the rarer ones count as one. The floors
+are those of network_latency.py, the roofline at the precision of the table and with each network's
+batch; launch_costs.py and roofline_gp.py explain themselves.
 Writes results/timm_latency.json; runs that are there already are not repeated.
 """
 
@@ -29,14 +31,17 @@ from launch_costs import LaunchCosts
 from network_latency import METHODS as USUAL_METHODS
 from network_latency import plain_features
 from numpy.typing import NDArray
+from out_of_domain import RECIPES, strangers
 from roofline_gp import RooflineGP
 from scipy.stats import spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from nasplug import datasets, hardware
 from nasplug.datasets.timm_networks import networks_path, read_networks
+from nasplug.predictors import create
 from nasplug.predictors.latency import DeviceBatch
 from nasplug.predictors.latency_gp import LatencyGP, LatencyGPConfig
+from nasplug.predictors.node_codes import MOST_OPS
 from nasplug.predictors.roofline import roofline_ms
 from nasplug.search_spaces import Graph
 
@@ -48,6 +53,7 @@ TABLES = (
 )
 SIZES = (0.1, 200, 500)
 METHODS = (*USUAL_METHODS, "launch costs", "roofline-gp")
+PUBLISHED = ("nnlp", "narformer-v2")
 FEWEST_OF_A_FAMILY = 10
 # A split that leaves fewer to be judged says too little.
 FEWEST_TO_JUDGE = 100
@@ -135,11 +141,34 @@ def predict(method: str, table: Measured, train: Rows, test: Rows) -> tuple[Arra
         images, asked = (np.array([table.batches[k] for k in rows]) for rows in (train, test))
         costs.fit(learn, truth[train] * images, [table.families[k] for k in train], images.tolist())
         return costs.predict(judge, asked.tolist()) / asked, None
+    if method in PUBLISHED:
+        learn, judge = with_common_operators(learn, judge)
+        network = create(method, kind="latency", **RECIPES[method])
+        extra = strangers(learn, judge)
+        # They learn milliseconds as they are, and those of one image are too small for them.
+        images, asked = (np.array([table.batches[k] for k in rows]) for rows in (train, test))
+        times = np.concatenate([truth[train] * images, np.full(len(extra), np.nan)])
+        network.fit([*learn, *extra], times, [DeviceBatch(hardware(table.device), 1)])
+        return network.predict(judge).mean[:, 0] / asked, None
     predictor = LatencyGP(LatencyGPConfig(smallest_ms=0.001))
     predictor.fit(learn, truth[train], [DeviceBatch(hardware(table.device), 1)])
     said = predictor.predict(judge)
     inside = (truth[test] >= said.lower[:, 0]) & (truth[test] <= said.upper[:, 0])
     return said.mean[:, 0], float(inside.mean())
+
+
+def with_common_operators(
+    learn: list[Graph], judge: list[Graph]
+) -> tuple[list[Graph], list[Graph]]:
+    """The same networks, whose operators that few of the learned ones have go by one name."""
+    counts = Counter(op for graph in learn for op in set(graph.ops))
+    names = {op for op, _ in counts.most_common(MOST_OPS - 1)}
+
+    def renamed(graph: Graph) -> Graph:
+        ops = tuple(op if op in names else "Other" for op in graph.ops)
+        return Graph(ops, graph.edges, graph.attributes)
+
+    return [renamed(graph) for graph in learn], [renamed(graph) for graph in judge]
 
 
 def splits(table: Measured, seeds: Sequence[int]) -> Iterator[tuple[Any, Rows, Rows]]:

@@ -14,7 +14,10 @@ from predictor_tables import table
 NAMED = 12
 DEVICES = ("RTX 3090", "RTX 4090", "Core i9-10940X")
 # Floors first.
-METHODS = ("roofline, scaled", "gradient boosting", "launch costs", "latency-gp", "roofline-gp")
+METHODS = (
+    *("roofline, scaled", "gradient boosting", "launch costs", "nnlp", "narformer-v2"),
+    *("latency-gp", "roofline-gp"),
+)
 
 
 def one_device() -> str:
@@ -77,7 +80,8 @@ def each_family() -> str:
     by_family = grouped(rows, "size")
     for (family,), own in sorted(by_family.items(), key=lambda item: -item[1][0]["test"]):
         errors = {row["method"]: row["mape_percent"] for row in own}
-        body.append([family, str(own[0]["test"]), *(f"{errors[method]:.1f}" for method in methods)])
+        cells = (f"{errors[method]:.1f}" if method in errors else "–" for method in methods)
+        body.append([family, str(own[0]["test"]), *cells])
     return table(["family", "networks", *methods], body)
 
 

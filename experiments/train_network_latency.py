@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.calibration import left_out_quantiles
 from nasplug.predictors.files import atomic_path
-from nasplug.predictors.latency import DeviceBatch, device_group
+from nasplug.predictors.latency import DeviceBatch
+from nasplug.predictors.latency_intervals import device_group
 from nasplug.predictors.network_latency import NetworkLatency, NetworkLatencyConfig
 from nasplug.predictors.training import TrainingResult
 from nasplug.search_spaces import InputError

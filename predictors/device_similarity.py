@@ -8,14 +8,15 @@ like a large GPU at batch 64), if they are of one class of processors, and run n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.hardware_features import COMPUTE_CLASSES, HARDWARE_FEATURES
 
-__all__ = ["similar_devices"]
+__all__ = ["Similar", "mix_similar", "similar_devices"]
 
 Array = NDArray[np.float64]
 
@@ -30,23 +31,43 @@ COMPILED_LAUNCH = {**LAUNCH, "gpu": 2e-3}
 # worth a third. A compiled network is another network: it has fewer operators, which wait less.
 WIDTH, OTHER = 0.4, 1 / 3
 RUNTIME_WEIGHTS = np.array([OTHER, 0.02, OTHER])
+# Of the largest weight.
+SMALLEST_WEIGHT = 0.02
 # Of the three words of a runtime: half precision, compiled, channels last.
 COMPILED = 1
 
 
-def similar_devices(column: Array, known: Sequence[Array]) -> tuple[Array, Array]:
-    """Weights of known columns for an unknown one, and how much slower than each it is.
+class Similar(NamedTuple):
+    """What is measured that is like an unknown column.
+
+    Attributes:
+        weights: Of the measured columns; they sum to one and are 0 for those that hardly count,
+            because each takes its time. `(columns,)`.
+        shifts: Logarithms of how much longer a usual network takes than on each, `(columns,)`.
+        share: Of what these say in a prediction, between 0 and 1.
+    """
+
+    weights: Array
+    shifts: Array
+    share: float
+
+
+def similar_devices(
+    column: NDArray[np.floating],
+    known: Sequence[NDArray[np.floating]] | NDArray[np.floating],
+    share: float,
+) -> Similar:
+    """The measured columns that an unknown one is like.
 
     Args:
         column: As `settings.describe` describes it.
         known: The measured columns, at least one.
-
-    Returns:
-        Weights, which sum to one, and logarithms of the ratio of a usual network's times,
-        `(columns,)` each.
+        share: What similar columns count, beside what a network says of the description. If none of
+            its class of processors was measured, they count all: a network that never saw a class
+            errs without bounds on it.
     """
     work, usual, kind, flags = _read(column)
-    weights, shifts = [], []
+    weights, shifts, kinds = [], [], set()
     for other in known:
         own_work, own_usual, own_kind, own_flags = _read(other)
         weight = np.exp(-0.5 * (np.log10(work / own_work) / WIDTH) ** 2) + 1e-6
@@ -54,11 +75,34 @@ def similar_devices(column: Array, known: Sequence[Array]) -> tuple[Array, Array
         weight *= RUNTIME_WEIGHTS[flags != own_flags].prod()
         weights.append(weight)
         shifts.append(np.log(usual / own_usual))
+        kinds.add(own_kind)
     total = np.array(weights)
-    return total / total.sum(), np.array(shifts)
+    total[total < SMALLEST_WEIGHT * total.max()] = 0
+    share = share if kind in kinds else 1.0
+    return Similar(total / total.sum(), np.array(shifts), share)
 
 
-def _read(column: Array) -> tuple[float, float, str, Array]:
+def mix_similar(
+    said: Array,
+    similar: Mapping[int, Similar],
+    measured: Array,
+    places: Sequence[int],
+) -> None:
+    """Move predictions of unknown columns towards those of the columns that they are like.
+
+    Args:
+        said: Logarithms of latencies, `(graphs, columns)`; changed in place.
+        similar: Column of `said` -> what is like it.
+        measured: Logarithms of latencies on measured columns, `(graphs, places)`.
+        places: Which measured columns these are, in ascending order; those with a weight at least.
+    """
+    for k, (weights, shifts, share) in similar.items():
+        used = np.flatnonzero(weights)
+        mixed = measured[:, np.searchsorted(places, used)] + shifts[used]
+        said[:, k] += share * (mixed @ weights[used] - said[:, k])
+
+
+def _read(column: NDArray[np.floating]) -> tuple[float, float, str, NDArray[np.floating]]:
     """Time of a usual network by the roofline, with launches, in ms; class; how it is run."""
     operations, moved, images, width = (float(value) for value in column[:4])
     traffic = (ACTIVATIONS * images + PARAMETERS) * width / 4

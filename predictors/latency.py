@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.calibration import LEVELS, Calibration
 from nasplug.predictors.checkpoint import Checkpoint, save_checkpoint
+from nasplug.predictors.device_similarity import mix_similar, similar_devices
 from nasplug.predictors.ensemble import (
     NETWORKS,
     calibration_count,
@@ -27,37 +28,20 @@ from nasplug.predictors.hardware_features import compute_class, hardware_feature
 from nasplug.predictors.language import hardware_text
 from nasplug.predictors.ledgformer import LeDGFormer, LeDGFormerConfig, platform_features
 from nasplug.predictors.prediction import NotFittedError, Prediction
+from nasplug.predictors.settings import DeviceBatch, Setting, describe, parse_runtime, runtime_of
 from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
 from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult
 from nasplug.search_spaces import Graph, InputError
 
-__all__ = ["DeviceBatch", "LatencyConfig", "LatencyPredictor", "description", "device_group"]
+__all__ = ["DeviceBatch", "LatencyConfig", "LatencyPredictor", "description"]
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class DeviceBatch:
-    """A device at a batch size: what one latency column is measured on."""
-
-    hardware: Hardware
-    batch_size: int = 1
-
-    @property
-    def key(self) -> str:
-        """`name@batch`, such as `"GTX 1080 Ti@256"`."""
-        return f"{self.hardware.name}@{self.batch_size}"
 
 
 def description(column: DeviceBatch) -> dict[str, str]:
     """A device at a batch size as text: its key and its features."""
     values = hardware_features(column.hardware, column.batch_size)
     return {"key": column.key, "features": " ".join(f"{value:.4f}" for value in values)}
-
-
-def device_group(hardware: Hardware) -> str:
-    """The group whose left-out devices tell how wrong a never-measured one may be."""
-    return "gpu" if compute_class(hardware) == "gpu" else "other"
 
 
 @dataclass(frozen=True)
@@ -74,6 +58,7 @@ class LatencyConfig:
         calibration_share: Share of the graphs kept for calibration.
         validation_share: Share of the rest that chooses each member's epoch.
         training: How each member is trained.
+        similar: Share of the measured columns that an unknown one is like in what is said of it.
         network: One of `ensemble.NETWORKS`.
         options: Further fields of that network's configuration, such as `{"dynamic": "gate"}` for
             `"ledg"`.
@@ -87,6 +72,7 @@ class LatencyConfig:
     smallest_ms: float = 0.1
     calibration_share: float = 0.15
     validation_share: float = 0.08
+    similar: float = 0.75
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(epochs=80, rank_weight=0.0, weight_decay=0.01)
     )
@@ -97,9 +83,10 @@ class LatencyConfig:
 class LatencyPredictor:
     """Log-latency of a graph on a device, from the graph with its costs and the data sheet.
 
-    A device that was in the training data also has a learned vector and residuals of its own; any
-    other is predicted from its description alone and gets the residuals of the left-out devices of
-    its group (`set_zero_shot`).
+    A device that was in the training data also has a learned vector and residuals of its own. Any
+    other is predicted from its description and from what is predicted of the measured ones that it
+    is like (`device_similarity`), and gets the residuals of the left-out devices of its class
+    (`set_zero_shot`).
     """
 
     kind = "latency"
@@ -117,6 +104,11 @@ class LatencyPredictor:
         self._calibration: Calibration | None = None
         self._groups: dict[str, Array] = {}
         self._measured: dict[str, str] = {}
+        # The measured columns: how they run networks, what `settings.describe` says of them, and
+        # what the network reads of them.
+        self._runtimes: tuple[str, ...] = ()
+        self._settings = np.empty((0, 0))
+        self._described = torch.empty(0, 0)
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -138,7 +130,7 @@ class LatencyPredictor:
         Args:
             graphs: Training graphs in random order; part of them validates, part calibrates.
             targets: Latencies in ms, shape `(graphs, devices)`; NaN where unknown.
-            hardware: Device and batch size of each column.
+            hardware: Device and batch size of each column; a `Setting` says its runtime, too.
             folder: Where members keep their training state to be resumed.
             progress: Whether to show progress bars.
             report: Called with each member's training result.
@@ -167,7 +159,7 @@ class LatencyPredictor:
             dropout=self.config.dropout,
             simplified=False,
             hardware=True,
-            devices=tuple(column.key for column in columns),
+            devices=tuple(_key(column) for column in columns),
             **self.config.options,
         )
         described = _described(columns, config)
@@ -197,17 +189,35 @@ class LatencyPredictor:
             report=report,
         )
         self._models = models
-        self._measured = {column.key: _fingerprint(column, config) for column in columns}
+        self._measured = {_key(column): _fingerprint(column, config) for column in columns}
+        self._runtimes = tuple(runtime_of(column) for column in columns)
+        self._settings = np.stack([describe(column, False) for column in columns])
+        self._described = described
         center = self._log_latency(graphs[learn:], columns)
         residuals = logs[learn:] - center
         self._calibration = Calibration.identity([r[np.isfinite(r)] for r in residuals.T])
+
+    def measured_in(self, runtime: str) -> tuple[str, ...]:
+        """Names of the devices that were measured in a runtime, one of `settings.RUNTIMES`.
+
+        Raises:
+            InputError: If the runtime is unknown.
+        """
+        wanted = parse_runtime(runtime)
+        found = [
+            key.rpartition("@")[0]
+            for key, own in zip(self.devices, self._runtimes, strict=True)
+            if own == wanted
+        ]
+        return tuple(dict.fromkeys(found))
 
     def set_zero_shot(self, residuals: Mapping[str, Array]) -> None:
         """Tell how wrong predictions for never-measured devices are.
 
         Args:
-            residuals: Group (`device_group`) to residuals log(truth) − log(prediction) of devices
-                that were left out of training, at `calibration.LEVELS` as quantiles.
+            residuals: Class of processors (`compute_class`) to residuals log(truth) −
+                log(prediction) of devices that were left out of training, at `calibration.LEVELS`
+                as quantiles.
         """
         self._groups = {group: np.asarray(r, np.float64) for group, r in residuals.items()}
 
@@ -222,18 +232,41 @@ class LatencyPredictor:
         return self._log_latency(graphs, columns)
 
     def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
-        index = [self.devices.index(c.key) if self._is_measured(c) else -1 for c in columns]
+        places = [self._place(column) for column in columns]
+        similar = {
+            k: similar_devices(describe(columns[k], False), self._settings, self.config.similar)
+            for k, place in enumerate(places)
+            if place < 0 and self.config.similar
+        }
+        # Columns that an unknown one is like come once, after those that are asked for.
+        alike = [np.flatnonzero(weights).tolist() for weights, _, _ in similar.values()]
+        needed = sorted(set().union(*alike))
         described = _described(columns, self._models[0].config)
-        raw = ensemble_scores(self._models, graphs, described, torch.tensor(index))
-        result: Array = raw.mean(0) * self._scale + self._shift
+        if needed:
+            described = torch.cat([described, self._described[needed]])
+        raw = ensemble_scores(self._models, graphs, described, torch.tensor(places + needed))
+        said = raw.mean(0) * self._scale + self._shift
+        result, measured = said[:, : len(columns)].copy(), said[:, len(columns) :]
+        mix_similar(result, similar, measured, needed)
         return result
 
-    def _is_measured(self, column: DeviceBatch) -> bool:
+    def _place(self, column: DeviceBatch) -> int:
+        """Which measured column this is; -1 for one that was not measured."""
         # A user's own entry under a known name is another device.
-        return self._measured.get(column.key) == _fingerprint(column, self._models[0].config)
+        key = _key(column)
+        if self._measured.get(key) != _fingerprint(column, self._models[0].config):
+            return -1
+        place = self.devices.index(key)
+        # Without a runtime the one that it was measured in is meant.
+        same = not isinstance(column, Setting) or column.runtime == self._runtimes[place]
+        return place if same else -1
 
     def predict(
-        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
+        self,
+        graphs: Sequence[Graph],
+        hardware: Hardware | None = None,
+        batch_size: int = 1,
+        runtime: str | None = None,
     ) -> Prediction:
         """Predict latency in ms.
 
@@ -241,26 +274,30 @@ class LatencyPredictor:
             graphs: Any number of graphs.
             hardware: The device; required.
             batch_size: Images a forward pass.
+            runtime: One of `settings.RUNTIMES`; by default the one that the device was measured in,
+                or a framework's for a device that was not.
 
         Returns:
             One column; its evidence is `"zero-shot"` if this device at this batch size was not
-            measured.
+            measured in this runtime.
 
         Raises:
-            InputError: If no device is given, or the batch size is out of range.
+            InputError: If no device is given, the batch size is out of range, or the runtime is
+                unknown.
             NotFittedError: If nothing was learned or loaded.
         """
         if hardware is None:
             raise InputError("a latency needs a device; name one as hardware")
         column = DeviceBatch(hardware, batch_size)
+        if runtime is not None:
+            column = Setting(hardware, batch_size, parse_runtime(runtime))
         center = self.log_latency(graphs, [column])
         assert self._calibration is not None
-        known = self._is_measured(column)
-        if known:
-            place = self.devices.index(column.key)
+        place = self._place(column)
+        if place >= 0:
             center, spread, residuals = self._calibration.apply(center, [place])
         else:
-            group = device_group(hardware)
+            group = compute_class(hardware)
             if group not in self._groups:
                 raise InputError(
                     f"{hardware.name} at batch size {batch_size} was not measured, and this "
@@ -276,7 +313,7 @@ class LatencyPredictor:
             LEVELS,
             residuals,
             (True,),
-            evidence="measured" if known else "zero-shot",
+            evidence="measured" if place >= 0 else "zero-shot",
         )
 
     def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
@@ -285,6 +322,7 @@ class LatencyPredictor:
             raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
         tensors = {f"calibration.{k}": v for k, v in self._calibration.tensors().items()}
         tensors |= {f"zero-shot.{group}": value for group, value in self._groups.items()}
+        tensors |= {"known.settings": self._settings, "known.described": self._described.numpy()}
         tensors |= member_tensors(self._models)
         card = {
             "predictor": self.kind,
@@ -292,6 +330,7 @@ class LatencyPredictor:
             "model": asdict(self._models[0].config),
             "scaling": {"shift": self._shift, "scale": self._scale},
             "measured": self._measured,
+            "runtimes": self._runtimes,
             **(about or {}),
         }
         save_checkpoint(path, tensors, card)
@@ -314,12 +353,21 @@ class LatencyPredictor:
             predictor._scale = float(card["scaling"]["scale"])
             predictor._measured = dict(card["measured"])
             predictor._calibration = Calibration(**checkpoint.section("calibration"))
+            predictor._runtimes = tuple(card["runtimes"])
+            known = checkpoint.section("known")
+            predictor._settings = known["settings"]
+            predictor._described = torch.from_numpy(known["described"])
         except InputError:
             raise
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the card does not describe a latency predictor: {error}") from None
         predictor._groups = checkpoint.section("zero-shot")
         return predictor
+
+
+def _key(column: DeviceBatch) -> str:
+    """`name@batch`, whatever the runtime."""
+    return DeviceBatch(column.hardware, column.batch_size).key
 
 
 def _described(

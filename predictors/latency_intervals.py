@@ -10,14 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.calibration import LEVELS, conformal_quantiles
-from nasplug.predictors.latency import DeviceBatch, device_group
+from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.hardware_features import compute_class
+from nasplug.predictors.settings import DeviceBatch
 from nasplug.search_spaces import InputError
 
-__all__ = ["LatencyIntervals"]
+__all__ = ["LatencyIntervals", "device_group"]
 
 Array = NDArray[np.float64]
 
 SMALLEST_WIDTH = 1e-6
+
+
+def device_group(hardware: Hardware) -> str:
+    """The group whose left-out devices tell how wrong a never-measured one may be."""
+    return "gpu" if compute_class(hardware) == "gpu" else "other"
 
 
 @dataclass(eq=False)

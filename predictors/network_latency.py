@@ -15,7 +15,7 @@ from nasplug.predictors.calibration import LEVELS
 from nasplug.predictors.checkpoint import Checkpoint, config_fields, load_weights, save_checkpoint
 from nasplug.predictors.column_corrections import ColumnCorrections
 from nasplug.predictors.column_heads import ColumnHeads
-from nasplug.predictors.device_similarity import similar_devices
+from nasplug.predictors.device_similarity import mix_similar, similar_devices
 from nasplug.predictors.ensemble import member_tensors
 from nasplug.predictors.familiarity import Familiarity
 from nasplug.predictors.hardware import Hardware
@@ -47,8 +47,6 @@ Array = NDArray[np.float64]
 
 # The first numbers of a column's description: operations and bytes a ms, images, bytes a number.
 RATES = 4
-# Columns of less weight than this share of the largest do not count for an unknown one.
-SMALLEST_WEIGHT = 0.02
 
 
 class NetworkLatency:
@@ -234,12 +232,12 @@ class NetworkLatency:
         self._fitted()
         places = self._places(columns).tolist()
         similar = {
-            k: self._similar(columns[k])
+            k: similar_devices(describe(columns[k], False), self._known, self.config.similar)
             for k, place in enumerate(places)
             if place < 0 and self.config.similar
         }
         # Measured columns that are asked for, and those that an unknown one is like, come once.
-        alike = [np.flatnonzero(weights).tolist() for weights, _ in similar.values()]
+        alike = [np.flatnonzero(weights).tolist() for weights, _, _ in similar.values()]
         needed = sorted({place for place in places if place >= 0}.union(*alike))
         asked = [k for k, place in enumerate(places) if place < 0]
         described = [describe(columns[k], self.config.text) for k in asked]
@@ -260,22 +258,8 @@ class NetworkLatency:
         for k, place in enumerate(places):
             if place >= 0:
                 result[:, k] = measured[:, needed.index(place)]
-        for k, (weights, shifts) in similar.items():
-            used = np.flatnonzero(weights)
-            mixed = measured[:, np.searchsorted(needed, used)] + shifts[used]
-            result[:, k] += self.config.similar * (mixed @ weights[used] - result[:, k])
+        mix_similar(result, similar, measured, needed)
         return result
-
-    def _similar(self, column: DeviceBatch) -> tuple[Array, Array]:
-        """Weights of the measured columns for an unknown one, and their shifts (`similar_devices`).
-
-        Columns that hardly count have no weight: each takes its time.
-        """
-        described = describe(column, False).astype(np.float64)
-        known = self._known[:, : len(described)].astype(np.float64)
-        weights, shifts = similar_devices(described, list(known))
-        weights = np.where(weights >= SMALLEST_WEIGHT * weights.max(), weights, 0.0)
-        return weights / weights.sum(), shifts
 
     def setting(
         self, hardware: Hardware, batch_size: int = 1, runtime: str | None = None

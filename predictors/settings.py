@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.hardware_features import HARDWARE_FEATURES, hardware_features
 from nasplug.predictors.language import embed_texts, hardware_text
-from nasplug.predictors.latency import DeviceBatch
 from nasplug.predictors.roofline import peak_rates
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.costs import FLOAT_BYTES
@@ -19,6 +18,7 @@ __all__ = [
     "NUMBERS",
     "RUNTIMES",
     "TEXT",
+    "DeviceBatch",
     "Setting",
     "describe",
     "fingerprint",
@@ -36,6 +36,19 @@ NUMBERS = HARDWARE_FEATURES + 3
 RUNTIMES = ("float32", "amp", "amp nhwc", "compiled", "onnxruntime", "tensorrt", "tflite")
 TEXT_MODEL = "wordllama"
 TEXT = 256
+
+
+@dataclass(frozen=True)
+class DeviceBatch:
+    """A device at a batch size: what one latency column is measured on."""
+
+    hardware: Hardware
+    batch_size: int = 1
+
+    @property
+    def key(self) -> str:
+        """`name@batch`, such as `"GTX 1080 Ti@256"`."""
+        return f"{self.hardware.name}@{self.batch_size}"
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ Runtime = Annotated[
     str | None,
     typer.Option(
         "--runtime",
-        help="How whole networks are run: float32, amp, amp nhwc, compiled, onnxruntime, "
+        help="How networks are run, for a latency: float32, amp, amp nhwc, compiled, onnxruntime, "
         "tensorrt, tflite.",
     ),
 ]

@@ -42,7 +42,7 @@ def predictions(
         hardware: Name of a device, or the path of a .toml file.
         batch_size: Images a forward pass.
         predictors: Checkpoints to use instead of the package's own of the same kind.
-        runtime: How whole networks are run whose latency is predicted, as in `nasplug.predict`.
+        runtime: How networks are run, for a latency, as in `nasplug.predict`.
 
     Returns:
         A row an architecture: `arch`, `arch_id`, `accuracy` (data set to mean, lower, upper; none

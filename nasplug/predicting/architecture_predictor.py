@@ -73,7 +73,7 @@ class ArchitecturePredictor:
         Raises:
             InputError: If the runtime is unknown, or the predictor knows one way of running only.
         """
-        if not getattr(self._model, "whole_networks", False) or self.kind != "latency":
+        if not hasattr(self._model, "measured_in"):
             raise InputError(
                 f"predictor {self.name!r} knows one way of running networks; "
                 f"{NETWORK_LATENCY!r}, which reads whole networks, lets you choose a runtime"

@@ -103,7 +103,7 @@ def search(
         progress: Whether to draw a progress bar on stderr; by default on a terminal only.
         proxy: `"flops"` or `"params"`: what to maximise where no accuracy is known; FLOPs if None.
         pool_size: Architectures to score of a space that cannot be listed.
-        runtime: How whole networks are run whose latency counts, as in `predict`.
+        runtime: How networks are run, for a latency, as in `predict`.
         evaluate: `"predicted"`; `"table"` for what a benchmark measured (validation accuracy, and
             latency on a measured device); a `Command`; or a function that takes an `Architecture`
             and returns a dictionary of metrics such as `{"accuracy": 93.1, "latency_ms": 4.2}`,

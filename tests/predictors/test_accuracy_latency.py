@@ -14,6 +14,7 @@ from nasplug.predictors.calibration import LEVELS
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.latency import DeviceBatch, LatencyConfig, LatencyPredictor
 from nasplug.predictors.prediction import NotFittedError, Predictor
+from nasplug.predictors.settings import Setting
 from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
 from nasplug.predictors.training import Examples, TrainingConfig, train
 from nasplug.search_spaces import InputError
@@ -26,7 +27,7 @@ QUICK = TrainingConfig(epochs=14, batch_size=64, learning_rate=3e-3)
 DEVICES = [
     DeviceBatch(hardware("GTX 1080 Ti"), 1),
     DeviceBatch(hardware("GTX 1080 Ti"), 256),
-    DeviceBatch(hardware("Raspberry Pi 4"), 1),
+    Setting(hardware("Raspberry Pi 4"), 1, "tflite"),
 ]
 
 
@@ -47,7 +48,7 @@ def fitted_accuracy(accuracy):
 @pytest.fixture(scope="module")
 def latency(nb201_cache):
     table = datasets.load("nb201-latency").iloc[CELLS]
-    return table[[d.key for d in DEVICES]].to_numpy()
+    return table[[f"{d.hardware.name}@{d.batch_size}" for d in DEVICES]].to_numpy()
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +115,35 @@ def test_a_users_device_under_a_known_name_is_not_the_measured_one(fitted_latenc
     known = hardware("GTX 1080 Ti")
     assert fitted_latency.predict(GRAPHS[:1], replace(known, power_w=known.power_w * 2)).zero_shot
     assert not fitted_latency.predict(GRAPHS[:1], replace(known, note="mine")).zero_shot
+
+
+def test_an_unknown_device_is_predicted_like_the_measured_ones_that_it_is_like(fitted_latency):
+    known = DEVICES[1]
+    twin = replace(known.hardware, name="Twin")
+    own = fitted_latency.predict(GRAPHS, known.hardware, known.batch_size).mean[:, 0]
+    said = fitted_latency.predict(GRAPHS, twin, known.batch_size).mean[:, 0]
+    alone = LatencyPredictor(replace(fitted_latency.config, similar=0.0))
+    alone.__dict__ |= {k: v for k, v in vars(fitted_latency).items() if k != "config"}
+    without = alone.predict(GRAPHS, twin, known.batch_size).mean[:, 0]
+    assert np.abs(np.log(said / own)).mean() < 0.5 * np.abs(np.log(without / own)).mean()
+    # Two at once are each predicted as alone.
+    columns = [DeviceBatch(twin, 256), known, DeviceBatch(hardware("Pixel 6"))]
+    both = fitted_latency.log_latency(GRAPHS[:5], columns)
+    one = [fitted_latency.log_latency(GRAPHS[:5], [column]) for column in columns]
+    np.testing.assert_allclose(both, np.concatenate(one, axis=1), atol=1e-5)
+
+
+def test_a_measured_device_in_another_runtime_is_not_measured(fitted_latency):
+    device = DEVICES[0].hardware
+    usual = fitted_latency.predict(GRAPHS[:3], device)
+    said = fitted_latency.predict(GRAPHS[:3], device, 1, "float32")
+    assert not said.zero_shot
+    np.testing.assert_array_equal(said.mean, usual.mean)
+    assert fitted_latency.predict(GRAPHS[:3], device, 1, "compiled").zero_shot
+    assert fitted_latency.measured_in("float32") == ("GTX 1080 Ti",)
+    assert fitted_latency.measured_in("tflite") == ("Raspberry Pi 4",)
+    with pytest.raises(InputError, match="unknown runtime 'fast'"):
+        fitted_latency.predict(GRAPHS[:3], device, 1, "fast")
 
 
 def test_unknown_group_says_what_is_measured(fitted_latency):

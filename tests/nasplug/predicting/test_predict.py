@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 import nasplug
 from nasplug import InputError
 from nasplug.cli import app
+from nasplug.predicting.architecture_predictor import ArchitecturePredictor
 from nasplug.predicting.predict import parse_shapes
+from nasplug.predictors import create
 from nasplug.search_spaces import Graph
 
 HARDWARE = "Titan RTX"
@@ -127,7 +129,7 @@ CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--hw", "RTX 3090", "--runtime", "amp"), "knows one way of running networks"),
+        (("--hw", "RTX 3090", "--runtime", "fast"), "unknown runtime 'fast'"),
         (("--runtime", "amp"), "name a device"),
         (("--space", "nnlqp:nasbench201", "--hw", "T4", "--runtime", "x"), "unknown runtime 'x'"),
     ],
@@ -136,6 +138,19 @@ def test_a_runtime_that_is_not_there_is_refused(arguments, sentence):
     failed = run(CELL, *arguments)
     assert failed.exit_code == 2
     assert sentence in failed.stderr
+
+
+def test_a_predictor_that_knows_one_way_of_running_takes_no_runtime():
+    gp = ArchitecturePredictor("mine", nasplug.space("nb201"), create("latency-gp"))
+    with pytest.raises(InputError, match="'mine' knows one way of running networks"):
+        gp.with_runtime("amp")
+
+
+def test_cells_on_a_device_of_ones_own_may_be_run_by_a_runtime():
+    usual = json.loads(run(CELL, "--hw", "Pixel 6", "--json").stdout)
+    exported = json.loads(run(CELL, "--hw", "Pixel 6", "--runtime", "tflite", "--json").stdout)
+    # What was measured in TensorFlow Lite tells, and that was faster.
+    assert usual != exported
 
 
 def test_a_larger_batch_takes_longer():
