@@ -357,6 +357,10 @@ class LatencyPredictor:
             known = checkpoint.section("known")
             predictor._settings = known["settings"]
             predictor._described = torch.from_numpy(known["described"])
+            columns = len(predictor.devices)
+            parts = predictor._runtimes, predictor._settings, predictor._described
+            if any(len(part) != columns for part in parts):
+                raise InputError(f"what is known of its {columns} measured devices is incomplete")
         except InputError:
             raise
         except (KeyError, TypeError, ValueError) as error:

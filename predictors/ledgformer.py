@@ -334,6 +334,9 @@ def ledgformer(
         given["targets"] = ("accuracy",) if targets is None else tuple(targets)
     elif targets is not None and tuple(targets) != ("latency",):
         raise InputError(f"a latency predictor has the one target latency, not {tuple(targets)}")
+    else:
+        # An unknown device is known by its description alone.
+        given.setdefault("similar", 0.0)
     config: Any = form(
         **given, network="ledg", options={k: v for k, v in options.items() if k in network}
     )

@@ -179,6 +179,15 @@ def test_a_checkpoint_of_another_kind_is_refused(fitted_accuracy, tmp_path):
         LatencyPredictor.from_checkpoint(load_checkpoint(tmp_path / "a"))
 
 
+def test_a_checkpoint_without_its_devices_is_refused(fitted_latency, tmp_path):
+    fitted_latency.save(tmp_path / "b")
+    whole = load_checkpoint(tmp_path / "b")
+    for part in ("known.settings", "known.described"):
+        tensors = {**whole.tensors, part: whole.tensors[part][:-1]}
+        with pytest.raises(InputError, match="its 3 measured devices is incomplete"):
+            LatencyPredictor.from_checkpoint(replace(whole, tensors=tensors))
+
+
 def test_empty_and_unfitted(fitted_accuracy, fitted_latency):
     assert fitted_accuracy.predict([]).mean.shape == (0, 2)
     assert fitted_latency.predict([], hardware("GTX 1080 Ti")).mean.shape == (0, 1)
