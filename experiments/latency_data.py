@@ -80,6 +80,13 @@ def _setting(column: str) -> DeviceBatch:
     return Setting(hardware(name), int(batch))
 
 
+def as_measured(columns: Sequence[DeviceBatch]) -> list[DeviceBatch]:
+    """The columns of a table, with the runtime of those that were not measured in a framework."""
+    return [
+        Setting(c.hardware, c.batch_size, "tflite") if c.key in EXPORTED else c for c in columns
+    ]
+
+
 @cache
 def source(name: str, count: int | None = None, seed: int = 0) -> Source:
     """A source: `"nb201"`, `"nb201-exported"`, `"fbnet"`, `"ofa"`, `"accel"`, `"nnlqp"`, `"cpu"` or
@@ -126,9 +133,7 @@ def source(name: str, count: int | None = None, seed: int = 0) -> Source:
         values = [rows[c].to_numpy(np.float64) for c in names]
         if name == "nnlqp":
             columns = [Setting(c.hardware, c.batch_size, "tensorrt") for c in columns]
-        columns = [
-            Setting(c.hardware, c.batch_size, "tflite") if c.key in EXPORTED else c for c in columns
-        ]
+        columns = as_measured(columns)
     latencies = np.stack(values, axis=1)
     # Equal architectures, which two benchmarks list twice, come once.
     order = np.random.default_rng(seed).permutation(len(archs))[:count]

@@ -20,16 +20,15 @@ from scipy.stats import spearmanr
 from train_latency import (
     HELP,
     SMALLEST_MS,
-    known_widths,
     left_out_file,
     left_out_residuals,
     table,
+    zero_shot_width,
 )
 
 from nasplug import load_predictor
 from nasplug.predictors.calibration import LEVELS
-from nasplug.predictors.latency import DeviceBatch
-from nasplug.predictors.settings import runtime_of
+from nasplug.predictors.settings import plain_key, runtime_of
 
 
 def errors(predicted: Array, truth: Array) -> dict[str, float]:
@@ -61,7 +60,7 @@ def unseen() -> list[dict[str, Any]]:
             column = columns[k]
             rows.append(
                 {
-                    "column": DeviceBatch(column.hardware, column.batch_size).key,
+                    "column": plain_key(column),
                     "runtime": runtime_of(column),
                     "also_known": also_known,
                     **errors(np.exp(predicted[:, place]), truth[:, k]),
@@ -107,7 +106,7 @@ def main() -> None:
             others = [j for j, c in enumerate(columns) if c.hardware.name != name]
             # The interval of a left-out device may only know the other left-out devices.
             others_known = {other: r for other, r in residuals.items() if other != name}
-            quantiles = known_widths(others_known)[residuals[name][0]]
+            quantiles = zero_shot_width(residuals[name][0], others_known)
             mean_others = np.exp(logs[held_out][:, others].mean(1))
             low, high = np.interp([0.05, 0.95], LEVELS, quantiles)
             left_out.append(

@@ -17,8 +17,6 @@ ORDER = (
     *("latency-gp", "roofline-gp", "network-latency, no launch costs", "network-latency"),
     *("joined", "network-latency, all devices"),
 )
-
-
 # What one of the predictors of cells knows beside HELP's known devices.
 ALSO_KNOWN = "RTX 2080 Ti"
 

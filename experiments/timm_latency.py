@@ -136,9 +136,9 @@ def predict(method: str, table: Measured, train: Rows, test: Rows) -> tuple[Arra
         process.fit(learn, truth[train], [table.batches[k] for k in train])
         center, low, high = process.predict(judge, [table.batches[k] for k in test])
         return center, float(((truth[test] >= low) & (truth[test] <= high)).mean())
+    images, asked = (np.array([table.batches[k] for k in rows]) for rows in (train, test))
     if method == "launch costs":
         costs = LaunchCosts(DeviceBatch(hardware(table.device), 1), table.half)
-        images, asked = (np.array([table.batches[k] for k in rows]) for rows in (train, test))
         costs.fit(learn, truth[train] * images, [table.families[k] for k in train], images.tolist())
         return costs.predict(judge, asked.tolist()) / asked, None
     if method in PUBLISHED:
@@ -146,7 +146,6 @@ def predict(method: str, table: Measured, train: Rows, test: Rows) -> tuple[Arra
         network = create(method, kind="latency", **RECIPES[method])
         extra = strangers(learn, judge)
         # They learn milliseconds as they are, and those of one image are too small for them.
-        images, asked = (np.array([table.batches[k] for k in rows]) for rows in (train, test))
         times = np.concatenate([truth[train] * images, np.full(len(extra), np.nan)])
         network.fit([*learn, *extra], times, [DeviceBatch(hardware(table.device), 1)])
         return network.predict(judge).mean[:, 0] / asked, None

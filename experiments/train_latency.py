@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from common import RUNS, SPLIT_SEED, ZOO, Array, cells, latencies, provenance, split
-from latency_data import EXPORTED
+from latency_data import as_measured
 from numpy.typing import NDArray
 
 from nasplug.datasets.help_protocol import PROTOCOLS
@@ -24,7 +24,7 @@ from nasplug.predictors.calibration import left_out_quantiles
 from nasplug.predictors.files import atomic_path
 from nasplug.predictors.hardware_features import compute_class
 from nasplug.predictors.latency import DeviceBatch, LatencyConfig, LatencyPredictor
-from nasplug.predictors.settings import Setting
+from nasplug.predictors.settings import plain_key
 from nasplug.predictors.training import TrainingConfig, TrainingResult
 
 CALIBRATION_SHARE = 0.15
@@ -59,9 +59,7 @@ def left_out_file(device: str) -> Path:
 def table() -> tuple[Array, list[DeviceBatch]]:
     """Latencies of all cells, and what they were measured on."""
     truth, columns = latencies()
-    return truth, [
-        Setting(c.hardware, c.batch_size, "tflite") if c.key in EXPORTED else c for c in columns
-    ]
+    return truth, as_measured(columns)
 
 
 def leave_out(device: str, epochs: int, members: int = 1) -> None:
@@ -72,7 +70,7 @@ def leave_out(device: str, epochs: int, members: int = 1) -> None:
     _, graphs = cells()
     truth, columns = table()
     train, _ = split()
-    keys = [DeviceBatch(c.hardware, c.batch_size).key for c in columns]
+    keys = [plain_key(column) for column in columns]
     if device in HELP:
         protocol = PROTOCOLS["nb201"]
         others = [keys.index(key) for key in (*protocol.meta_train, *protocol.meta_validation)]
@@ -107,21 +105,17 @@ def left_out_residuals(
     return compute_class(columns[own[0]].hardware), np.concatenate(errors)
 
 
-def known_widths(residuals: dict[str, tuple[str, Array]]) -> dict[str, Array]:
-    """How wrong zero-shot predictions are on devices of each class.
+def zero_shot_width(group: str, residuals: dict[str, tuple[str, Array]]) -> Array:
+    """How wrong zero-shot predictions are on devices of a class, as quantiles.
+
+    Accelerators are too few to tell of themselves: theirs are those of CPUs and accelerators.
 
     Args:
+        group: The class.
         residuals: Device -> its class and its residuals (`left_out_residuals`).
-
-    Returns:
-        Class -> quantiles of the residuals. Accelerators are too few to tell of themselves: theirs
-        are those of CPUs and accelerators together.
     """
-    found = {}
-    for group in sorted({group for group, _ in residuals.values()}):
-        alike = {"accelerator": ("accelerator", "cpu")}.get(group, (group,))
-        found[group] = left_out_quantiles([r for g, r in residuals.values() if g in alike])
-    return found
+    alike = ("accelerator", "cpu") if group == "accelerator" else (group,)
+    return left_out_quantiles([own for other, own in residuals.values() if other in alike])
 
 
 def main() -> None:
@@ -159,9 +153,9 @@ def main() -> None:
         folder=RUNS / f"nb201-latency-{options.epochs}",
         report=report,
     )
-    predictor.set_zero_shot(
-        known_widths({name: left_out_residuals(name, truth, columns, train) for name in devices})
-    )
+    residuals = {name: left_out_residuals(name, truth, columns, train) for name in devices}
+    classes = {group for group, _ in residuals.values()}
+    predictor.set_zero_shot({group: zero_shot_width(group, residuals) for group in classes})
     predictor.save(
         options.out,
         {

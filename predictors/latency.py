@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.calibration import LEVELS, Calibration
 from nasplug.predictors.checkpoint import Checkpoint, save_checkpoint
-from nasplug.predictors.device_similarity import mix_similar, similar_devices
+from nasplug.predictors.device_similarity import mix_similar, similar_columns
 from nasplug.predictors.ensemble import (
     NETWORKS,
     calibration_count,
@@ -28,7 +28,14 @@ from nasplug.predictors.hardware_features import compute_class, hardware_feature
 from nasplug.predictors.language import hardware_text
 from nasplug.predictors.ledgformer import LeDGFormer, LeDGFormerConfig, platform_features
 from nasplug.predictors.prediction import NotFittedError, Prediction
-from nasplug.predictors.settings import DeviceBatch, Setting, describe, parse_runtime, runtime_of
+from nasplug.predictors.settings import (
+    DeviceBatch,
+    Setting,
+    describe,
+    parse_runtime,
+    plain_key,
+    runtime_of,
+)
 from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
 from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult
 from nasplug.search_spaces import Graph, InputError
@@ -159,7 +166,7 @@ class LatencyPredictor:
             dropout=self.config.dropout,
             simplified=False,
             hardware=True,
-            devices=tuple(_key(column) for column in columns),
+            devices=tuple(plain_key(column) for column in columns),
             **self.config.options,
         )
         described = _described(columns, config)
@@ -189,7 +196,7 @@ class LatencyPredictor:
             report=report,
         )
         self._models = models
-        self._measured = {_key(column): _fingerprint(column, config) for column in columns}
+        self._measured = {plain_key(column): _fingerprint(column, config) for column in columns}
         self._runtimes = tuple(runtime_of(column) for column in columns)
         self._settings = np.stack([describe(column, False) for column in columns])
         self._described = described
@@ -233,14 +240,10 @@ class LatencyPredictor:
 
     def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
         places = [self._place(column) for column in columns]
-        similar = {
-            k: similar_devices(describe(columns[k], False), self._settings, self.config.similar)
-            for k, place in enumerate(places)
-            if place < 0 and self.config.similar
-        }
+        unknown = {k: describe(columns[k], False) for k, place in enumerate(places) if place < 0}
+        similar, alike = similar_columns(unknown, self._settings, self.config.similar)
         # Columns that an unknown one is like come once, after those that are asked for.
-        alike = [np.flatnonzero(weights).tolist() for weights, _, _ in similar.values()]
-        needed = sorted(set().union(*alike))
+        needed = sorted(alike)
         described = _described(columns, self._models[0].config)
         if needed:
             described = torch.cat([described, self._described[needed]])
@@ -253,7 +256,7 @@ class LatencyPredictor:
     def _place(self, column: DeviceBatch) -> int:
         """Which measured column this is; -1 for one that was not measured."""
         # A user's own entry under a known name is another device.
-        key = _key(column)
+        key = plain_key(column)
         if self._measured.get(key) != _fingerprint(column, self._models[0].config):
             return -1
         place = self.devices.index(key)
@@ -367,11 +370,6 @@ class LatencyPredictor:
             raise InputError(f"the card does not describe a latency predictor: {error}") from None
         predictor._groups = checkpoint.section("zero-shot")
         return predictor
-
-
-def _key(column: DeviceBatch) -> str:
-    """`name@batch`, whatever the runtime."""
-    return DeviceBatch(column.hardware, column.batch_size).key
 
 
 def _described(

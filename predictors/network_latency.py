@@ -15,7 +15,7 @@ from nasplug.predictors.calibration import LEVELS
 from nasplug.predictors.checkpoint import Checkpoint, config_fields, load_weights, save_checkpoint
 from nasplug.predictors.column_corrections import ColumnCorrections
 from nasplug.predictors.column_heads import ColumnHeads
-from nasplug.predictors.device_similarity import mix_similar, similar_devices
+from nasplug.predictors.device_similarity import mix_similar, similar_columns
 from nasplug.predictors.ensemble import member_tensors
 from nasplug.predictors.familiarity import Familiarity
 from nasplug.predictors.hardware import Hardware
@@ -231,14 +231,10 @@ class NetworkLatency:
         """
         self._fitted()
         places = self._places(columns).tolist()
-        similar = {
-            k: similar_devices(describe(columns[k], False), self._known, self.config.similar)
-            for k, place in enumerate(places)
-            if place < 0 and self.config.similar
-        }
+        unknown = {k: describe(columns[k], False) for k, place in enumerate(places) if place < 0}
+        similar, alike = similar_columns(unknown, self._known, self.config.similar)
         # Measured columns that are asked for, and those that an unknown one is like, come once.
-        alike = [np.flatnonzero(weights).tolist() for weights, _, _ in similar.values()]
-        needed = sorted({place for place in places if place >= 0}.union(*alike))
+        needed = sorted({place for place in places if place >= 0} | alike)
         asked = [k for k, place in enumerate(places) if place < 0]
         described = [describe(columns[k], self.config.text) for k in asked]
         described += [self._known[place] for place in needed]

@@ -24,6 +24,7 @@ __all__ = [
     "fingerprint",
     "inference_runtime",
     "parse_runtime",
+    "plain_key",
     "runtime_of",
 ]
 
@@ -48,7 +49,7 @@ class DeviceBatch:
     @property
     def key(self) -> str:
         """`name@batch`, such as `"GTX 1080 Ti@256"`."""
-        return f"{self.hardware.name}@{self.batch_size}"
+        return plain_key(self)
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,12 @@ class Setting(DeviceBatch):
     @property
     def key(self) -> str:
         """`name@batch`, and the runtime after a space if there is one."""
-        return f"{self.hardware.name}@{self.batch_size} {self.runtime}".strip()
+        return f"{plain_key(self)} {self.runtime}".strip()
+
+
+def plain_key(column: DeviceBatch) -> str:
+    """`name@batch` of a column, whatever its runtime, as tables name it."""
+    return f"{column.hardware.name}@{column.batch_size}"
 
 
 def runtime_of(column: DeviceBatch) -> str:

@@ -14,7 +14,7 @@ from nasplug.predictors.calibration import LEVELS
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.latency import DeviceBatch, LatencyConfig, LatencyPredictor
 from nasplug.predictors.prediction import NotFittedError, Predictor
-from nasplug.predictors.settings import Setting
+from nasplug.predictors.settings import Setting, plain_key
 from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
 from nasplug.predictors.training import Examples, TrainingConfig, train
 from nasplug.search_spaces import InputError
@@ -48,7 +48,7 @@ def fitted_accuracy(accuracy):
 @pytest.fixture(scope="module")
 def latency(nb201_cache):
     table = datasets.load("nb201-latency").iloc[CELLS]
-    return table[[f"{d.hardware.name}@{d.batch_size}" for d in DEVICES]].to_numpy()
+    return table[[plain_key(d) for d in DEVICES]].to_numpy()
 
 
 @pytest.fixture(scope="module")

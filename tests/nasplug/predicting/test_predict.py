@@ -149,7 +149,7 @@ def test_a_predictor_that_knows_one_way_of_running_takes_no_runtime():
 def test_cells_on_a_device_of_ones_own_may_be_run_by_a_runtime():
     usual = json.loads(run(CELL, "--hw", "Pixel 6", "--json").stdout)
     exported = json.loads(run(CELL, "--hw", "Pixel 6", "--runtime", "tflite", "--json").stdout)
-    # What was measured in TensorFlow Lite tells, and that was faster.
+    # What was measured in TensorFlow Lite tells.
     assert usual != exported
 
 
