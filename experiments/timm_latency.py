@@ -5,11 +5,12 @@
 Needs the graphs that experiments/timm_graphs.py builds. One network a model, that of the first row
 in the device's table which has a graph; rows without a measurement are left out. The target is
 milliseconds an image. Two splits: at random (10 %, 200 and 500 networks learned, all others
-judged), and by family: each module of timm with at least ten networks is judged by what all other
-families taught. There NNLP and NAR-Former V2 can be had, too (`--methods`), trained as in
-out_of_domain.py; they code 32 types of operators, so that the rarer ones count as one. The floors
-are those of network_latency.py, the roofline at the precision of the table and with each network's
-batch; launch_costs.py and roofline_gp.py explain themselves.
+judged), and by family: the modules of timm with at least ten networks are dealt into five folds,
+and each family is judged by what the other folds and all small families taught. There the networks
+that train for long can be had, too (`--methods`), as in out_of_domain.py: network-latency on this
+table alone, NNLP and NAR-Former V2. The latter two code 32 types of operators, so that the rarer
+ones count as one. The floors are those of network_latency.py, the roofline at the precision of the
+table and with each network's batch; launch_costs.py and roofline_gp.py explain themselves.
 Writes results/timm_latency.json; runs that are there already are not repeated.
 """
 
@@ -19,19 +20,19 @@ import argparse
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from common import RESULTS, Array, provenance, write_result
+from latency_data import TIMM
 from launch_costs import LaunchCosts
-from network_latency import METHODS as USUAL_METHODS
 from network_latency import plain_features
 from numpy.typing import NDArray
-from out_of_domain import RECIPES, strangers
+from out_of_domain import ALONE, CONFIG, RECIPES, strangers
 from roofline_gp import RooflineGP
 from scipy.stats import spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
@@ -41,24 +42,24 @@ from nasplug.datasets.timm_networks import networks_path, read_networks
 from nasplug.predictors import create
 from nasplug.predictors.latency import DeviceBatch
 from nasplug.predictors.latency_gp import LatencyGP, LatencyGPConfig
+from nasplug.predictors.network_latency import NetworkLatency
 from nasplug.predictors.node_codes import MOST_OPS
 from nasplug.predictors.roofline import roofline_ms
+from nasplug.predictors.settings import Setting
 from nasplug.search_spaces import Graph
 
 # Device and mode of the tables.
-TABLES = (
-    ("RTX 3090", "amp nhwc pt240 cu124"),
-    ("RTX 4090", "amp nhwc pt240 cu124"),
-    ("Core i9-10940X", "fp32 nchw pt240 dynamo"),
-)
+TABLES = tuple((device, mode) for device, mode, _ in TIMM)
+RUNTIMES = {device: runtime for device, _, runtime in TIMM}
 SIZES = (0.1, 200, 500)
-METHODS = (*USUAL_METHODS, "launch costs", "roofline-gp")
-PUBLISHED = ("nnlp", "narformer-v2")
 FEWEST_OF_A_FAMILY = 10
+FOLDS = 5
 # A split that leaves fewer to be judged says too little.
 FEWEST_TO_JUDGE = 100
 
 Rows = NDArray[np.int64]
+# Predicted ms an image of the networks asked for, and which 90 % intervals hold if there are any.
+Found = tuple[Array, NDArray[np.bool_] | None]
 
 
 @cache
@@ -86,7 +87,7 @@ class Measured:
     half: bool
     graphs: list[Graph]
     ms: Array
-    batches: list[int]
+    batches: Rows
     families: list[str]
 
 
@@ -105,7 +106,7 @@ def measured(device: str, mode: str) -> Measured:
         "amp" in mode.split(),
         [graph for _, graph, _ in first.values()],
         np.array([1000 / row["img/s"] for row in kept]),
-        [int(row["batch_size"]) for row in kept],
+        np.array([row["batch_size"] for row in kept], dtype=np.int64),
         [family for _, _, family in first.values()],
     )
 
@@ -120,40 +121,76 @@ def roofline(table: Measured, rows: Rows) -> Array:
     return np.array(sums)
 
 
-def predict(method: str, table: Measured, train: Rows, test: Rows) -> tuple[Array, float | None]:
-    """Predicted ms of the test networks, and coverage of 90 % intervals where there are any."""
-    truth = table.ms
+def scaled_roofline(table: Measured, train: Rows, test: Rows) -> Found:
+    factor = np.median(table.ms[train] / roofline(table, train))
+    return factor * roofline(table, test), None
+
+
+def boosting(table: Measured, train: Rows, test: Rows) -> Found:
+    model = HistGradientBoostingRegressor(random_state=0)
+    model.fit(plain_features([table.graphs[k] for k in train]), np.log(table.ms[train]))
+    return np.exp(model.predict(plain_features([table.graphs[k] for k in test]))), None
+
+
+def launch_costs(table: Measured, train: Rows, test: Rows) -> Found:
+    costs = LaunchCosts(DeviceBatch(hardware(table.device), 1), table.half)
+    images = table.batches[train]
+    families = [table.families[k] for k in train]
+    graphs = [table.graphs[k] for k in train]
+    costs.fit(graphs, table.ms[train] * images, families, images.tolist())
+    asked = table.batches[test]
+    return costs.predict([table.graphs[k] for k in test], asked.tolist()) / asked, None
+
+
+def roofline_process(table: Measured, train: Rows, test: Rows) -> Found:
+    process = RooflineGP(hardware(table.device), table.half)
     learn, judge = [table.graphs[k] for k in train], [table.graphs[k] for k in test]
-    if method == "roofline, scaled":
-        factor = np.median(truth[train] / roofline(table, train))
-        return factor * roofline(table, test), None
-    if method == "gradient boosting":
-        model = HistGradientBoostingRegressor(random_state=0)
-        model.fit(plain_features(learn), np.log(truth[train]))
-        return np.exp(model.predict(plain_features(judge))), None
-    if method == "roofline-gp":
-        process = RooflineGP(hardware(table.device), table.half)
-        process.fit(learn, truth[train], [table.batches[k] for k in train])
-        center, low, high = process.predict(judge, [table.batches[k] for k in test])
-        return center, float(((truth[test] >= low) & (truth[test] <= high)).mean())
-    images, asked = (np.array([table.batches[k] for k in rows]) for rows in (train, test))
-    if method == "launch costs":
-        costs = LaunchCosts(DeviceBatch(hardware(table.device), 1), table.half)
-        costs.fit(learn, truth[train] * images, [table.families[k] for k in train], images.tolist())
-        return costs.predict(judge, asked.tolist()) / asked, None
-    if method in PUBLISHED:
-        learn, judge = with_common_operators(learn, judge)
-        network = create(method, kind="latency", **RECIPES[method])
+    process.fit(learn, table.ms[train], table.batches[train].tolist())
+    center, low, high = process.predict(judge, table.batches[test].tolist())
+    return center, (table.ms[test] >= low) & (table.ms[test] <= high)
+
+
+def latency_process(table: Measured, train: Rows, test: Rows) -> Found:
+    predictor = LatencyGP(LatencyGPConfig(smallest_ms=0.001))
+    device = DeviceBatch(hardware(table.device), 1)
+    predictor.fit([table.graphs[k] for k in train], table.ms[train], [device])
+    said = predictor.predict([table.graphs[k] for k in test])
+    low, high = said.lower[:, 0], said.upper[:, 0]
+    return said.mean[:, 0], (table.ms[test] >= low) & (table.ms[test] <= high)
+
+
+def published(name: str) -> Callable[[Measured, Rows, Rows], Found]:
+    def predict(table: Measured, train: Rows, test: Rows) -> Found:
+        learn, judge = with_common_operators(
+            [table.graphs[k] for k in train], [table.graphs[k] for k in test]
+        )
+        network = create(name, kind="latency", **RECIPES[name])
         extra = strangers(learn, judge)
         # They learn milliseconds as they are, and those of one image are too small for them.
-        times = np.concatenate([truth[train] * images, np.full(len(extra), np.nan)])
+        times = np.concatenate(
+            [table.ms[train] * table.batches[train], np.full(len(extra), np.nan)]
+        )
         network.fit([*learn, *extra], times, [DeviceBatch(hardware(table.device), 1)])
-        return network.predict(judge).mean[:, 0] / asked, None
-    predictor = LatencyGP(LatencyGPConfig(smallest_ms=0.001))
-    predictor.fit(learn, truth[train], [DeviceBatch(hardware(table.device), 1)])
-    said = predictor.predict(judge)
-    inside = (truth[test] >= said.lower[:, 0]) & (truth[test] <= said.upper[:, 0])
-    return said.mean[:, 0], float(inside.mean())
+        return network.predict(judge).mean[:, 0] / table.batches[test], None
+
+    return predict
+
+
+def transformer(table: Measured, train: Rows, test: Rows) -> Found:
+    """network-latency, which learns these networks alone, with a column a batch size."""
+    sizes = sorted(set(table.batches.tolist()))
+    columns = [Setting(hardware(table.device), size, RUNTIMES[table.device]) for size in sizes]
+    # Most networks were measured at one batch size only.
+    own = table.batches[train, None] == np.array(sizes)
+    latencies = np.where(own, (table.ms * table.batches)[train, None], np.nan)
+    training = replace(CONFIG.training, **RECIPES[ALONE])
+    network = NetworkLatency(replace(CONFIG, costs=True, training=training))
+    taught = own.any(axis=0)
+    learned = [column for column, there in zip(columns, taught, strict=True) if there]
+    network.fit([table.graphs[k] for k in train], latencies[:, taught], learned)
+    said = np.exp(network.log_latency([table.graphs[k] for k in test], columns))
+    place = np.searchsorted(sizes, table.batches[test])
+    return said[np.arange(len(test)), place] / table.batches[test], None
 
 
 def with_common_operators(
@@ -170,8 +207,21 @@ def with_common_operators(
     return [renamed(graph) for graph in learn], [renamed(graph) for graph in judge]
 
 
+ALL: dict[str, Callable[[Measured, Rows, Rows], Found]] = {
+    "roofline, scaled": scaled_roofline,
+    "gradient boosting": boosting,
+    "launch costs": launch_costs,
+    "latency-gp": latency_process,
+    "roofline-gp": roofline_process,
+    "network-latency": transformer,
+    **{name: published(name) for name in ("nnlp", "narformer-v2")},
+}
+# Those that take no hour.
+QUICK = ("roofline, scaled", "gradient boosting", "launch costs", "latency-gp", "roofline-gp")
+
+
 def splits(table: Measured, seeds: Sequence[int]) -> Iterator[tuple[Any, Rows, Rows]]:
-    """(name of the split, size or family, seed), rows to learn from, rows to be judged by."""
+    """(name of the split, size or fold, seed), rows to learn from, rows to be judged by."""
     truth, families = table.ms, table.families
     for size in SIZES:
         for seed in seeds:
@@ -180,12 +230,17 @@ def splits(table: Measured, seeds: Sequence[int]) -> Iterator[tuple[Any, Rows, R
             if len(truth) - count < FEWEST_TO_JUDGE:
                 continue
             yield ("random", size, seed), order[:count], order[count:]
-    for family, count in sorted(Counter(families).items()):
+    # The largest first, each into the fold that has the fewest networks so far.
+    folds: list[list[str]] = [[] for _ in range(FOLDS)]
+    counts = Counter(families)
+    for family, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         if count >= FEWEST_OF_A_FAMILY:
-            left_out = np.array([name == family for name in families])
-            # In random order, as a predictor may take hyperparameters from the first rows.
-            rest = np.random.default_rng(0).permutation(np.flatnonzero(~left_out))
-            yield ("family", family, 0), rest, np.flatnonzero(left_out)
+            min(folds, key=lambda fold: sum(counts[name] for name in fold)).append(family)
+    for k, fold in enumerate(folds):
+        left_out = np.isin(families, fold)
+        # In random order, as a predictor may take hyperparameters from the first rows.
+        rest = np.random.default_rng(0).permutation(np.flatnonzero(~left_out))
+        yield ("family", k, 0), rest, np.flatnonzero(left_out)
 
 
 def judged(predicted: Array, truth: Array) -> dict[str, float]:
@@ -204,7 +259,7 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--methods", default=";".join(METHODS), help="separated by ;")
+    parser.add_argument("--methods", default=";".join(QUICK), help="separated by ;")
     parser.add_argument("--devices", default="", help="those that start with this")
     parser.add_argument("--splits", default="random,family")
     options = parser.parse_args()
@@ -227,32 +282,39 @@ def main() -> None:
         for which, train, test in splits(table, [int(seed) for seed in options.seeds.split(",")]):
             if which[0] not in options.splits.split(","):
                 continue
+            # Rows of the test networks that are judged together.
+            parts: dict[Any, Rows] = {which[1]: np.arange(len(test))}
+            if which[0] == "family":
+                names = np.array([table.families[k] for k in test])
+                parts = {str(name): np.flatnonzero(names == name) for name in np.unique(names)}
             for method in options.methods.split(";"):
-                key = (device, mode, *which, method)
-                if key in done:
+                found = {name: (device, mode, which[0], name, which[2], method) for name in parts}
+                if done.issuperset(found.values()):
                     continue
                 started = time.perf_counter()
-                predicted, coverage = predict(method, table, train, test)
-                rows.append(
+                predicted, inside = ALL[method](table, train, test)
+                seconds = round(time.perf_counter() - started, 2)
+                for name, own in parts.items():
+                    rows.append(
+                        {
+                            **dict(zip(keys, found[name], strict=True)),
+                            "train": len(train),
+                            "test": len(own),
+                            **judged(predicted[own], table.ms[test[own]]),
+                            "coverage": None if inside is None else float(inside[own].mean()),
+                            "seconds": seconds,
+                        }
+                    )
+                    print(json.dumps(rows[-1]), flush=True)
+                write_result(
+                    "timm_latency",
                     {
-                        **dict(zip(keys, key, strict=True)),
-                        "train": len(train),
-                        "test": len(test),
-                        **judged(predicted, table.ms[test]),
-                        "coverage": coverage,
-                        "seconds": round(time.perf_counter() - started, 2),
-                    }
+                        "graphs": len(networks()),
+                        "runs": rows,
+                        "graphs_sha256": graphs_sha256,
+                        "provenance": provenance("timm-latency"),
+                    },
                 )
-                print(json.dumps(rows[-1]), flush=True)
-            write_result(
-                "timm_latency",
-                {
-                    "graphs": len(networks()),
-                    "runs": rows,
-                    "graphs_sha256": graphs_sha256,
-                    "provenance": provenance("timm-latency"),
-                },
-            )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ DEVICES = ("RTX 3090", "RTX 4090", "Core i9-10940X")
 # Floors first.
 METHODS = (
     *("roofline, scaled", "gradient boosting", "launch costs", "nnlp", "narformer-v2"),
-    *("latency-gp", "roofline-gp"),
+    *("latency-gp", "roofline-gp", "network-latency"),
 )
 
 
