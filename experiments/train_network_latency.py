@@ -1,6 +1,6 @@
 """Train the shipped latency predictor of whole networks, and those that judge it.
 
-    python experiments/train_network_latency.py [--threads 1] [--epochs 30] [--part zoo]
+    python experiments/train_network_latency.py [--threads 1] [--epochs 45] [--part zoo]
 
 Parts, each kept in runs/ and not repeated: `devices-K` leaves a fold of devices out of training (of
 all sources and at all batch sizes), `sources-NAME` a source of networks; `zoo` trains on everything
@@ -182,8 +182,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=14)
-    parser.add_argument("--left-out-epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=45)
+    parser.add_argument("--left-out-epochs", type=int, default=16)
     parser.add_argument("--part")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
