@@ -87,7 +87,8 @@ def _plan(
         if not alive[node]:
             continue
         sources = [place[source] for source in sums[node]]
-        for source, times in sums[node].items():
+        # In the order of nodes, so that to simplify once more changes nothing.
+        for source, times in sorted(sums[node].items()):
             for _ in range(times - 1):
                 rewired.append((place[source], len(rows)))
                 sources.append(len(rows))

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nasplug.search_spaces import ATTRIBUTES, Graph, InputError
@@ -120,7 +120,15 @@ def test_simplified_graph_computes_the_same(graph):
     assert output_of(prune(graph)) == output_of(graph)
 
 
+# The output holds two terms twice, and the later term comes first.
+TWO_COPIES = Graph(
+    ("input", "a", "skip_connect", "skip_connect", "output"),
+    ((0, 1), (0, 2), (0, 3), (1, 3), (1, 4), (2, 4), (3, 4)),
+)
+
+
 @given(graphs())
+@example(TWO_COPIES)
 def test_simplify_leaves_nothing_to_simplify(graph):
     once = simplify(graph)
     assert "none" not in once.ops
