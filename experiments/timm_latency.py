@@ -90,6 +90,15 @@ class Measured:
     batches: Rows
     families: list[str]
 
+    def at(self, rows: Rows) -> list[Graph]:
+        """Some of the networks."""
+        return [self.graphs[k] for k in rows]
+
+    def inside(self, rows: Rows, low: Array, high: Array) -> NDArray[np.bool_]:
+        """Which of some networks' latencies lie within bounds."""
+        result: NDArray[np.bool_] = (self.ms[rows] >= low) & (self.ms[rows] <= high)
+        return result
+
 
 @cache
 def measured(device: str, mode: str) -> Measured:
@@ -128,42 +137,38 @@ def scaled_roofline(table: Measured, train: Rows, test: Rows) -> Found:
 
 def boosting(table: Measured, train: Rows, test: Rows) -> Found:
     model = HistGradientBoostingRegressor(random_state=0)
-    model.fit(plain_features([table.graphs[k] for k in train]), np.log(table.ms[train]))
-    return np.exp(model.predict(plain_features([table.graphs[k] for k in test]))), None
+    model.fit(plain_features(table.at(train)), np.log(table.ms[train]))
+    return np.exp(model.predict(plain_features(table.at(test)))), None
 
 
 def launch_costs(table: Measured, train: Rows, test: Rows) -> Found:
     costs = LaunchCosts(DeviceBatch(hardware(table.device), 1), table.half)
     images = table.batches[train]
     families = [table.families[k] for k in train]
-    graphs = [table.graphs[k] for k in train]
-    costs.fit(graphs, table.ms[train] * images, families, images.tolist())
+    costs.fit(table.at(train), table.ms[train] * images, families, images.tolist())
     asked = table.batches[test]
-    return costs.predict([table.graphs[k] for k in test], asked.tolist()) / asked, None
+    return costs.predict(table.at(test), asked.tolist()) / asked, None
 
 
 def roofline_process(table: Measured, train: Rows, test: Rows) -> Found:
     process = RooflineGP(hardware(table.device), table.half)
-    learn, judge = [table.graphs[k] for k in train], [table.graphs[k] for k in test]
-    process.fit(learn, table.ms[train], table.batches[train].tolist())
-    center, low, high = process.predict(judge, table.batches[test].tolist())
-    return center, (table.ms[test] >= low) & (table.ms[test] <= high)
+    process.fit(table.at(train), table.ms[train], table.batches[train].tolist())
+    center, low, high = process.predict(table.at(test), table.batches[test].tolist())
+    return center, table.inside(test, low, high)
 
 
 def latency_process(table: Measured, train: Rows, test: Rows) -> Found:
     predictor = LatencyGP(LatencyGPConfig(smallest_ms=0.001))
     device = DeviceBatch(hardware(table.device), 1)
-    predictor.fit([table.graphs[k] for k in train], table.ms[train], [device])
-    said = predictor.predict([table.graphs[k] for k in test])
+    predictor.fit(table.at(train), table.ms[train], [device])
+    said = predictor.predict(table.at(test))
     low, high = said.lower[:, 0], said.upper[:, 0]
-    return said.mean[:, 0], (table.ms[test] >= low) & (table.ms[test] <= high)
+    return said.mean[:, 0], table.inside(test, low, high)
 
 
 def published(name: str) -> Callable[[Measured, Rows, Rows], Found]:
     def predict(table: Measured, train: Rows, test: Rows) -> Found:
-        learn, judge = with_common_operators(
-            [table.graphs[k] for k in train], [table.graphs[k] for k in test]
-        )
+        learn, judge = with_common_operators(table.at(train), table.at(test))
         network = create(name, kind="latency", **RECIPES[name])
         extra = strangers(learn, judge)
         # They learn milliseconds as they are, and those of one image are too small for them.
@@ -187,8 +192,8 @@ def transformer(table: Measured, train: Rows, test: Rows) -> Found:
     network = NetworkLatency(replace(CONFIG, costs=True, training=training))
     taught = own.any(axis=0)
     learned = [column for column, there in zip(columns, taught, strict=True) if there]
-    network.fit([table.graphs[k] for k in train], latencies[:, taught], learned)
-    said = np.exp(network.log_latency([table.graphs[k] for k in test], columns))
+    network.fit(table.at(train), latencies[:, taught], learned)
+    said = np.exp(network.log_latency(table.at(test), columns))
     place = np.searchsorted(sizes, table.batches[test])
     return said[np.arange(len(test)), place] / table.batches[test], None
 
