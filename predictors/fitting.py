@@ -31,7 +31,7 @@ __all__ = ["run_training"]
 # Sets of at most this many nodes are collated once; a batch is then cut out of the whole.
 MOST_COLLATED = 1 << 18
 CHECKED_AT_ONCE = 1024
-# Without a validation split the state is written about this often in a training.
+# The state is written about this often in a training.
 SAVES = 20
 WARM_UP = 0.1
 COSINE_FLOOR = 0.1
@@ -75,6 +75,30 @@ class _Batches(torch.utils.data.Sampler[list[int]]):
             mixed = torch.randperm(len(batches), generator=generator).tolist()
             batches = [batches[k] for k in mixed]
         yield from batches
+
+
+class _Best(ModelCheckpoint):
+    """The state of the best epoch, in `<folder>/best.ckpt`."""
+
+    def __init__(self, folder: str | None) -> None:
+        super().__init__(
+            folder, monitor="validation_loss", filename="best", enable_version_counter=False
+        )
+
+    @property
+    def path(self) -> Path:
+        return Path(str(self.dirpath), "best.ckpt")
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up a state, whose folder may have been moved since."""
+        path, scores = str(self.path), state_dict["best_k_models"].values()
+        moved = {
+            "dirpath": self.dirpath,
+            "best_model_path": path,
+            "kth_best_model_path": path,
+            "best_k_models": dict(zip([path], scores, strict=False)),
+        }
+        super().load_state_dict({**state_dict, **moved})
 
 
 class _Fit(L.LightningModule):
@@ -208,24 +232,26 @@ def run_training(
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     batches = _Batches(examples, config.batch_size, config.seed)
     fit = _Fit(model, config, examples.hardware, config.epochs * len(batches))
-    checks, callbacks, best = None, [], None
+    checks, best = None, None
+    callbacks: list[L.Callback] = []
     if config.selection == "best":
         assert validation is not None
         # Groups are for large graphs, of which few fit into a batch.
         at_once = CHECKED_AT_ONCE if validation.groups is None else 2 * config.batch_size
         held = _Batches(validation, at_once, config.seed, shuffle=False)
         checks = _loader(model, validation, held)
-        best = ModelCheckpoint(folder, monitor="validation_loss", save_last=True, filename="best")
+        best = _Best(folder)
         callbacks = [best, EarlyStopping("validation_loss", patience=config.patience)]
-    elif folder is not None:
-        callbacks = [
+    if folder is not None:
+        # After the best epoch's, as the state tells which that is.
+        callbacks.append(
             ModelCheckpoint(
                 folder,
                 filename="last",
                 every_n_epochs=math.ceil(config.epochs / SAVES),
                 enable_version_counter=False,
             )
-        ]
+        )
     show = sys.stderr.isatty() if progress is None else progress
     bar = [TQDMProgressBar(leave=False)] if show else []
     with warnings.catch_warnings(), torch.random.fork_rng():
@@ -255,7 +281,7 @@ def run_training(
     if best is not None:
         if not best.best_model_path:
             raise RuntimeError("training diverged: the validation loss was never finite")
-        state = torch.load(best.best_model_path, weights_only=True, map_location="cpu")
+        state = torch.load(best.path, weights_only=True, map_location="cpu")
         fit.load_state_dict(state["state_dict"])
         epoch, loss = int(state["epoch"]), float(best.best_model_score or 0.0)
     weights = fit.weights()

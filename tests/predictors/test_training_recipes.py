@@ -263,6 +263,48 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, changes):
     assert torch.equal(weights(whole), weights(resumed))
 
 
+def test_a_run_resumed_again_and_again_loses_no_epochs_even_if_its_folder_moves(tmp_path):
+    # Steps so large that the first epochs stay the best: the state is not theirs alone.
+    recipe = replace(RECIPE, epochs=12, patience=12, selection="best", learning_rate=1.0)
+    whole, resumed = small(), small()
+    expected = train(whole, examples(), examples(20), recipe)
+    assert expected.best_epoch < 3
+
+    class Stop(RuntimeError):
+        pass
+
+    training_step = fitting._Fit.training_step
+    epochs = []
+
+    def until(last):
+        def step(self, *arguments):
+            epochs.append(self.current_epoch)
+            if epochs[-1] > last:
+                raise Stop
+            return training_step(self, *arguments)
+
+        return step
+
+    for sitting, last in enumerate((5, 8)):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(fitting._Fit, "training_step", until(last))
+            with pytest.raises(Stop):
+                train(small(), examples(), examples(20), recipe, folder=tmp_path / str(sitting))
+        (tmp_path / str(sitting)).rename(tmp_path / str(sitting + 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting._Fit, "training_step", until(12))
+        result = train(resumed, examples(), examples(20), recipe, folder=tmp_path / "2")
+    # Three steps an epoch, and the one at which a sitting stopped.
+    sittings = (*range(6), *range(6, 9), *range(9, 12))
+    assert sorted(epochs) == sorted([*sittings * 3, 6, 9])
+    assert result.epochs == 12
+    assert (result.best_epoch, result.validation_loss) == (
+        expected.best_epoch,
+        pytest.approx(expected.validation_loss),
+    )
+    assert torch.equal(weights(whole), weights(resumed))
+
+
 def test_divergence_is_told():
     broken = examples()
     broken.targets[3] = math.inf
