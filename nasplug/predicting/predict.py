@@ -124,14 +124,18 @@ class NetworkPrediction:
         return [{"predicted": name, **ends, **costs}]
 
     def operator_rows(self, count: int = EXPLAINED) -> list[dict[str, Any]]:
-        """The operators that take longest, and the rest, for a table; equal ones share a row."""
+        """The operators that take longest, and the rest, for a table; equal ones share a row.
+
+        Operators that take no time, such as a reshape, are among the others.
+        """
         alike: dict[tuple[str, str, int, str], list[OperatorTime]] = {}
         for one in self.operators:
             alike.setdefault((one.operator, one.output, one.kernel, one.bound), []).append(one)
-        groups = sorted(alike.values(), key=lambda own: -sum(one.latency_ms for one in own))
+        times = {key: sum(one.latency_ms for one in own) for key, own in alike.items()}
+        longest = sorted((key for key in alike if times[key]), key=lambda key: -times[key])[:count]
         rows = []
-        for own in groups[:count]:
-            time = sum(one.latency_ms for one in own)
+        for key in longest:
+            own, time = alike.pop(key), times[key]
             rows.append(
                 {
                     "operator": own[0].operator,
@@ -144,11 +148,13 @@ class NetworkPrediction:
                     "limited by": own[0].bound,
                 }
             )
-        others = [one for own in groups[count:] for one in own]
-        time = sum(one.latency_ms for one in others) + self.rest_ms
-        rest = dict.fromkeys(rows[0] if rows else (), "")
-        rest |= {"operator": f"{len(others)} others", "ms": f"{time:.4g}"}
-        return [*rows, {**rest, "share": f"{time / self.mean:.1%}"}]
+        others = sum(len(own) for own in alike.values())
+        rest = {f"{others} others": sum(times[key] for key in alike), "no operator": self.rest_ms}
+        empty = dict.fromkeys(rows[0] if rows else (), "")
+        for name, time in rest.items():
+            rows.append({**empty, "operator": name, "ms": f"{time:.4g}"})
+            rows[-1]["share"] = f"{time / self.mean:.1%}"
+        return rows
 
     def to_json(self, explain: int = 0) -> dict[str, Any]:
         """The prediction as a dictionary for `json.dumps`, with so many operators."""
