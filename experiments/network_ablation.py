@@ -44,7 +44,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "two layers": ({}, {"num_layers": 2}),
     "dynamic graph": ({}, {"dynamic": "bias"}),
     "no text of the device": ({"text": False}, {}),
-    "with launch costs": ({"costs": True}, {}),
+    "with launch costs": ({"costs": NetworkLatencyConfig().costs}, {}),
     "no heads of columns": ({"heads": False}, {}),
     "no similar devices": ({"similar": 0.0}, {}),
     "similar devices alone": ({"similar": 1.0}, {}),
@@ -66,7 +66,7 @@ def mean_error(predictor: NetworkLatency, parts: list[Source]) -> float | None:
 
 def fitted(parts: list[Source], variant: str, seed: int) -> NetworkLatency:
     own, options = VARIANTS[variant]
-    given = {"costs": False, **own}
+    given = {"costs": 0.0, **own}
     usual = NetworkLatencyConfig(options=options, calibration_share=0.02, **given)
     training = replace(usual.training, epochs=EPOCHS, patience=EPOCHS, seed=seed)
     predictor = NetworkLatency(replace(usual, training=training))

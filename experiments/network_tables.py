@@ -47,8 +47,10 @@ def measured() -> str:
 
 
 def _left_out(rows: list[Row], *keys: str) -> str:
+    """A row for each combination, and for each kind of device in all sources."""
     body = []
-    for found, own in grouped(rows, *keys).items():
+    every = grouped([{**row, "source": "all"} for row in rows], *keys)
+    for found, own in {**grouped(rows, *keys), **every}.items():
         body.append(
             [
                 *map(str, found),
@@ -94,6 +96,23 @@ def unseen() -> str:
     head = ["device", "nb201-latency", f"{ALSO_KNOWN} known", "network-latency"]
     head += ["mean of the known devices", "roofline"]
     return table([*head, "nb201-latency, MAPE %", "network-latency, MAPE %"], body)
+
+
+def launch_share() -> str:
+    """A row a source that was left out, and kind of device; a column a share of launch costs."""
+    rows = [{**row, "without": ", ".join(row["without"])} for row in runs("launch_share")]
+    shares = sorted({row["share"] for row in rows})
+    body = []
+    for (without,), part in grouped(rows, "without").items():
+        start = "also without " + without if without else "all others"
+        for (source, kind), own in grouped(part, "source", "kind").items():
+            each = [spread([r["mape_percent"] for r in own if r["share"] == s], 0) for s in shares]
+            seeds = {row["seed"] for row in own}
+            body.append([start, source, kind, str(own[0]["columns"]), *each, str(len(seeds))])
+        means = [mean(r["log_error"] for r in part if r["share"] == share) for share in shares]
+        body.append([start, "mean log error", "", "", *(f"{value:.3f}" for value in means), ""])
+    heads = [f"{share:g}" for share in shares]
+    return table(["learned", "left out", "devices", "device × batch", *heads, "seeds"], body)
 
 
 def ablation() -> str:
@@ -189,6 +208,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "network-zero-shot": zero_shot,
     "network-unseen": unseen,
     "network-unfamiliar": unfamiliar,
+    "launch-share": launch_share,
     "network-ablation": ablation,
     "out-of-domain-gpu": out_of_domain("RTX 2080 Ti"),
     "out-of-domain-titan": out_of_domain("Titan RTX"),

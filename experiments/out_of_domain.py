@@ -35,7 +35,7 @@ from network_latency import plain_features
 from roofline_gp import RooflineGP
 from scipy.stats import spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
-from train_network_latency import FEWER, SELDOM, SOURCES, left_out_file
+from train_network_latency import FEWER, SOURCES, left_out_file
 from train_network_latency import sources as all_sources
 
 from nasplug.predictors import create
@@ -82,7 +82,7 @@ ON_THE_CPU = {
     "narformer-v2": {"epochs": 20, "batch_size": 4},
     ALONE: {"epochs": 30, "batch_size": 8},
 }
-CONFIG = NetworkLatencyConfig(text=False, calibration_share=0.02, costs=False)
+CONFIG = NetworkLatencyConfig(text=False, calibration_share=0.02, costs=0.0)
 # Networks of each source that are learned.
 LEARNED = 200
 # Learned networks that are predicted, too.
@@ -93,7 +93,7 @@ SMALLEST_MS = 0.1
 def cases() -> dict[str, tuple[list[Source], Source, DeviceBatch]]:
     """Name -> what is learned, what is judged, the device."""
     found = {}
-    others = (*SELDOM, "accel", "nnlqp", "nb201-exported", "cpu")
+    others = ("timm", "accel", "nnlqp", "nb201-exported", "cpu")
     learned = {part.name: part for part in all_sources(without=others)}
     judged = {part.name: part for part in all_sources(judged=True, without=others)}
     for key in GPUS:
@@ -199,7 +199,8 @@ def with_costs(
     )
     alone = np.log(np.load(path))
     other = np.log(costs(judged, device.key, rates))
-    return np.asarray(np.exp(np.where(foreign, (alone + other) / 2, alone)))
+    share = NetworkLatencyConfig().costs
+    return np.asarray(np.exp(np.where(foreign, alone + share * (other - alone), alone)))
 
 
 def strangers(learned: list[Graph], judged: list[Graph]) -> list[Graph]:
@@ -230,7 +231,7 @@ def jointly(judged: Source, device: DeviceBatch) -> Array | None:
     path = left_out_file(f"sources-{judged.name}")
     if judged.name not in SOURCES or not path.exists():
         return None
-    every = [part for part in all_sources(judged=True, without=SELDOM)]
+    every = all_sources(judged=True)
     whole = next(part for part in every if part.name == judged.name)
     others = [part for part in every if part.name not in SOURCES[judged.name]]
     known = {c.key for other in others for c in other.columns}

@@ -19,9 +19,9 @@ RECIPES: dict[str, dict[int, dict[str, Any]]] = {
     },
     "narformer-v2": {
         156: {"epochs": 200, "batch_size": 16, "learning_rate": 1e-3},
-        469: {"epochs": 67, "batch_size": 16, "learning_rate": 1e-3},
-        781: {"epochs": 40, "batch_size": 16, "learning_rate": 1e-3},
-        1563: {"epochs": 20, "batch_size": 16, "learning_rate": 1e-3},
+        469: {"epochs": 200, "batch_size": 16, "learning_rate": 1e-3},
+        781: {"epochs": 120, "batch_size": 16, "learning_rate": 1e-3},
+        1563: {"epochs": 60, "batch_size": 16, "learning_rate": 1e-3},
     },
     "nnlp": {
         156: {"epochs": 300, "batch_size": 16},

@@ -44,8 +44,6 @@ COUNTS = {
 JUDGED = 400
 # At most so many are learned, by the shipped predictor and where something is left out.
 MOST, FEWER = 800, 300
-# What is left out is judged without networks that cannot be had everywhere.
-SELDOM = ("timm",)
 # Sources whose networks are few, so that a share of them is judged.
 SMALL = ("cpu", "timm")
 LEARNED_SHARE = 0.85
@@ -56,8 +54,11 @@ FOLDS: tuple[tuple[str, ...], ...] = (
         # Not among HELP's known devices.
         "RTX 2080 Ti",
     ),
-    ("GTX 1080 Ti", "Xeon Silver 4114", "Galaxy A50", "VCK190", "TPU v2", "A100 40GB", "GTX 1660"),
-    ("RTX 2080 Ti", "Xeon Gold 6240", "Pixel 3", "ZCU102", "TPU v3"),
+    (
+        *("GTX 1080 Ti", "Xeon Silver 4114", "Galaxy A50", "VCK190", "TPU v2", "A100 40GB"),
+        *("GTX 1660", "RTX 4090"),
+    ),
+    ("RTX 2080 Ti", "Xeon Gold 6240", "Pixel 3", "ZCU102", "TPU v3", "Core i9-10940X"),
     ("Titan X", "Xeon Silver 4210R", "Galaxy S7", "Essential PH-1", "V100", "RTX 3090"),
 )
 # Source -> the sources that go with it: networks of the same kind, on whatever device. The devices
@@ -114,7 +115,7 @@ def left_out_file(part: str) -> Path:
 
 def leave_out(part: str, epochs: int) -> None:
     """Train without a fold of devices or a source, and keep what is predicted of it."""
-    learned, judged = sources(most=FEWER, without=SELDOM), sources(True, without=SELDOM)
+    learned, judged = sources(most=FEWER), sources(True)
     kind, _, which = part.partition("-")
     if kind == "devices":
         names = FOLDS[int(which)]
@@ -148,7 +149,7 @@ def residuals(part: str) -> dict[tuple[str, str], tuple[DeviceBatch, Array]]:
     kind, _, which = part.partition("-")
     found = {}
     with np.load(left_out_file(part)) as stored:
-        for p in sources(True, without=SELDOM):
+        for p in sources(True):
             if p.name not in stored:
                 continue
             names = FOLDS[int(which)] if kind == "devices" else ()
@@ -156,7 +157,7 @@ def residuals(part: str) -> dict[tuple[str, str], tuple[DeviceBatch, Array]]:
             if kind == "devices":
                 own = p.only([c.key for c in p.columns if c.hardware.name in names])
             else:
-                others = [p for p in sources(without=SELDOM) if p.name not in SOURCES[which]]
+                others = [p for p in sources() if p.name not in SOURCES[which]]
                 known = {c.key for other in others for c in other.columns}
                 own = p.only([c.key for c in p.columns if c.key in known])
             errors = np.log(np.where(own.latencies >= 0.1, own.latencies, np.nan)) - stored[p.name]

@@ -23,17 +23,19 @@ Array = NDArray[np.float64]
 class ColumnCorrections:
     """Corrections of the logarithm of latencies on measured columns.
 
-    A network like those measured on a column has the column's head for its kind. For any other the
+    A network like those measured on a column has the column's head for its kind. For any other a
     geometric mean with the column's `LaunchCosts` is taken: a few factors go wrong less far than a
     network that has seen nothing alike.
 
     Attributes:
         heads: A correction for each pair of a kind of networks and a column.
         costs: Factors of each column; None to do without.
+        share: Weight of the costs in that mean, from 0 to 1.
     """
 
     heads: ColumnHeads
     costs: LaunchCosts | None
+    share: float
 
     def __call__(
         self,
@@ -65,7 +67,7 @@ class ColumnCorrections:
                     ms = self.costs([graphs[row] for row in rows], key, rates)
                     # Factors may all be zero for what this network has.
                     own = np.where(ms > 0, np.log(np.where(ms > 0, ms, 1.0)), said[rows, k])
-                    said[rows, k] = (said[rows, k] + own) / 2
+                    said[rows, k] += self.share * (own - said[rows, k])
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Arrays to store; pairs, keys and kinds belong to the card (`described`)."""
@@ -87,10 +89,12 @@ class ColumnCorrections:
         heads: Mapping[str, NDArray[Any]],
         costs: Mapping[str, NDArray[Any]],
         card: Mapping[str, Any],
+        share: float,
     ) -> ColumnCorrections:
-        """What `tensors` and `described` stored."""
+        """What `tensors` and `described` stored, with a share of the costs."""
         said = card.get("costs")
         return cls(
             ColumnHeads.restored(heads, card["groups"], card["heads"]),
             LaunchCosts.restored(costs, said["keys"], said["kinds"]) if said else None,
+            share,
         )

@@ -183,7 +183,7 @@ class NetworkLatency:
             rates = self._known[:, :RATES]
             kinds = models[0].config.vocabulary
             costs = LaunchCosts.of(graphs, latencies, groups, self.devices, rates, kinds)
-        return ColumnCorrections(heads, costs)
+        return ColumnCorrections(heads, costs, self.config.costs)
 
     def set_widths(self, residuals: Mapping[str, Array]) -> None:
         """Tell how wrong predictions are where nothing was measured.
@@ -425,7 +425,10 @@ class NetworkLatency:
             )
             if card.get("heads"):
                 predictor._corrections = ColumnCorrections.restored(
-                    checkpoint.section("heads"), checkpoint.section("costs"), card
+                    checkpoint.section("heads"),
+                    checkpoint.section("costs"),
+                    card,
+                    predictor.config.costs,
                 )
         except InputError:
             raise

@@ -24,7 +24,8 @@ class NetworkLatencyConfig:
         members: Networks in the ensemble.
         text: Whether the description of a device is read as text, too.
         heads: Whether measured columns have `ColumnCorrections`.
-        costs: Whether these have `LaunchCosts`, too.
+        costs: Share of `LaunchCosts` in what is said of a network unlike those measured on a
+            column; 0 to do without.
         similar: Share of the measured columns that an unknown one is like in what is said of it.
         smallest_ms: Latencies below are degenerate measurements and are left out, in ms.
         calibration_share: Share of each group's graphs kept for calibration.
@@ -36,7 +37,7 @@ class NetworkLatencyConfig:
     members: int = 1
     text: bool = True
     heads: bool = True
-    costs: bool = True
+    costs: float = 0.5
     similar: float = 0.75
     smallest_ms: float = 0.1
     calibration_share: float = 0.15

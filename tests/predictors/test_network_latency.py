@@ -154,11 +154,13 @@ def test_what_is_particular_to_a_measured_column_is_corrected(fitted, networks):
     error, before = (np.abs(logs[:-1] - truth).mean(0) for logs in (said, plain))
     assert error.mean() < before.mean()
     assert error[0] < 0.8 * before[0]
-    # A network of another kind is the geometric mean with a sum of few parts.
+    # A network of another kind is a geometric mean with a sum of few parts.
     costs = fitted._corrections.costs
     rates = [describe(column)[:4] for column in (TITAN, PI)]
     parts = [costs([foreign], c.key, r)[0] for c, r in zip((TITAN, PI), rates, strict=True)]
-    np.testing.assert_allclose(said[-1], (plain[-1] + np.log(parts)) / 2, rtol=1e-5)
+    share = fitted.config.costs
+    assert 0 < share < 1
+    np.testing.assert_allclose(said[-1], share * np.log(parts) + (1 - share) * plain[-1], rtol=1e-5)
 
 
 def test_a_runtime_may_be_chosen(fitted, networks):
