@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from common import RESULTS, provenance, write_result
 from latency_data import joined
-from train_network_latency import FEWER, SOURCES, config, sources
+from train_network_latency import FEWER, SOURCES, TABLES, config, sources
 
 from nasplug.predictors.latency_intervals import device_group
 from nasplug.predictors.network_latency import NetworkLatency
@@ -95,13 +95,7 @@ def main() -> None:
                     "epochs": options.epochs,
                     "smallest_ms": SMALLEST_MS,
                     "runs": rows,
-                    "provenance": provenance(
-                        "nb201-latency",
-                        "fbnet-latency",
-                        "ofa-latency",
-                        "accel",
-                        "nnlqp-nasbench201",
-                    ),
+                    "provenance": provenance(*TABLES),
                 },
             )
 

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from common import RESULTS, provenance, write_result
 from latency_data import Source, joined
-from train_network_latency import FOLDS, sources, without_devices
+from train_network_latency import FOLDS, TABLES, sources, without_devices
 
 from nasplug.predictors.network_latency import NetworkLatency, NetworkLatencyConfig
 
@@ -133,13 +133,7 @@ def main() -> None:
                     "devices": list(FOLD),
                     "source": SOURCE,
                     "runs": rows,
-                    "provenance": provenance(
-                        "nb201-latency",
-                        "fbnet-latency",
-                        "ofa-latency",
-                        "accel",
-                        "nnlqp-nasbench201",
-                    ),
+                    "provenance": provenance(*TABLES),
                 },
             )
 

@@ -20,6 +20,7 @@ from scipy.stats import spearmanr
 from train_network_latency import (
     FOLDS,
     SOURCES,
+    TABLES,
     left_out_file,
     residuals,
     sources,
@@ -155,9 +156,7 @@ def main() -> None:
             "zero_shot": left_out(devices),
             "unseen": unseen(),
             "unfamiliar": left_out(others),
-            "provenance": provenance(
-                "nb201-latency", "fbnet-latency", "ofa-latency", "accel", "nnlqp-nasbench201"
-            ),
+            "provenance": provenance(*TABLES),
         },
     )
 

@@ -30,6 +30,11 @@ from nasplug.predictors.network_latency import NetworkLatency, NetworkLatencyCon
 from nasplug.predictors.training import TrainingResult
 from nasplug.search_spaces import InputError
 
+# The data sets that the sources are made of, beside what was measured on a CPU here.
+TABLES = (
+    *("nb201-latency", "fbnet-latency", "ofa-latency", "accel", "nnlqp-nasbench201"),
+    "timm-latency",
+)
 # Networks of each source that may be learned from; the following ones are judged by.
 COUNTS = {
     "nb201": 1000,
@@ -207,9 +212,7 @@ def main() -> None:
                 "columns": list(predictor.devices),
                 "epochs": options.epochs,
             },
-            "provenance": provenance(
-                "nb201-latency", "fbnet-latency", "ofa-latency", "accel", "nnlqp-nasbench201"
-            ),
+            "provenance": provenance(*TABLES),
         },
     )
 
