@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 import torch
 from common import IMAGE_SETS, RESULTS, RUNS, ZOO, accuracies, cells
-from recipes import recipe
+from recipes import LONGER, recipe
 from scipy.stats import kendalltau
 
 from nasplug import InputError, __version__, create_predictor
@@ -224,6 +224,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--train-sizes", default="156", help="cells, joined by commas")
     parser.add_argument("--seeds", default="0", help="numbers, joined by commas")
     parser.add_argument("--dataset", default="cifar10", choices=[*IMAGE_SETS, "all"])
+    parser.add_argument("--longer", action="store_true", help="more steps, for those in LONGER")
     parser.add_argument("--json", action="store_true", help="lines of JSON, as without it")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--results", type=Path, default=RESULTS / "predictor_accuracy.jsonl")
@@ -233,6 +234,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     for model in options.models:
         if model not in names():
             parser.error(f"unknown model {model!r}; there are {', '.join(names())}")
+        if options.longer and model not in LONGER:
+            parser.error(f"--longer is for {', '.join(LONGER)}, not for {model}")
     try:
         options.train_sizes = [int(size) for size in options.train_sizes.split(",")]
         options.seeds = [int(seed) for seed in options.seeds.split(",")]
@@ -260,7 +263,7 @@ def main(arguments: list[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     datasets = IMAGE_SETS if options.dataset == "all" else (options.dataset,)
     waiting = [
-        Run(model, dataset, size, seed, recipe(model, size), encoder_of(model))
+        Run(model, dataset, size, seed, recipe(model, size, options.longer), encoder_of(model))
         for size, seed, dataset, model in product(
             options.train_sizes, options.seeds, datasets, options.models
         )

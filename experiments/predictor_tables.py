@@ -10,7 +10,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from published import PUBLISHED, SIZES
-from recipes import recipe
+from recipes import LONGER, recipe
 
 RESULTS = Path(__file__).parent / "results"
 MODELS = {
@@ -19,6 +19,7 @@ MODELS = {
     "ledgformer": "LeDG-Former (reconstruction)",
     "nnformer": "NN-Former",
     "narformer-v2": "NAR-Former V2",
+    "narformer-v2, longer": "NAR-Former V2, three times the steps",
     "nnlp": "NNLP (GraphSAGE)",
     "path-gp": "Gaussian process over path features",
     "gradient-boosting": "gradient boosting over path features",
@@ -38,8 +39,11 @@ def runs() -> list[Row]:
     text = (RESULTS / "predictor_accuracy.jsonl").read_text(encoding="utf-8")
     for line in text.splitlines():
         row = json.loads(line)
-        if row["options"] != recipe(row["model"], row["train_size"]):
-            continue
+        model, size = row["model"], row["train_size"]
+        if row["options"] != recipe(model, size):
+            if model not in LONGER or row["options"] != recipe(model, size, longer=True):
+                continue
+            row["model"] = f"{model}, longer"
         found[row["model"], row["dataset"], row["train_size"], row["seed"]] = row
     return list(found.values())
 

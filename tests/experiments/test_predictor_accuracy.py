@@ -101,6 +101,8 @@ def test_recipes(protocol):
     few, many, most = (protocol.recipe("nnformer", n) for n in (40, 781, 9_999))
     assert few["epochs"] > many["epochs"] >= most["epochs"]
     assert few["calibration_share"] == 0.0
+    usual, longer = (protocol.recipe("narformer-v2", 781, longer) for longer in (False, True))
+    assert longer["epochs"] == 3 * usual["epochs"]
     for model in ("nnformer", "narformer-v2", "nnlp", "ledgformer"):
         made = protocol.build(protocol.Run(model, "cifar100", 156, 0, protocol.recipe(model, 156)))
         assert made.targets == ("cifar100",)
