@@ -91,7 +91,8 @@ class _Best(ModelCheckpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up a state, whose folder may have been moved since."""
-        path, scores = str(self.path), state_dict["best_k_models"].values()
+        path = str(self.path) if state_dict["best_model_path"] else ""
+        scores = state_dict["best_k_models"].values()
         moved = {
             "dirpath": self.dirpath,
             "best_model_path": path,
