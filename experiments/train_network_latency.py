@@ -5,7 +5,8 @@
 Parts, each kept in runs/ and not repeated: `devices-K` leaves a fold of devices out of training (of
 all sources and at all batch sizes), `sources-NAME` a source of networks; `zoo` trains on everything
 and takes from the others the widths of its intervals for devices and networks that were not
-measured. Without `--part` all of them in that order.
+measured. Each has the roofline of the GPUs that it may know (gpu_roofline.py). Without `--part` all
+of them in that order.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 from common import RUNS, ZOO, Array, provenance
+from gpu_roofline import fitted
+from gpu_tables import gpu_table
 from latency_data import Source, joined, source
 from numpy.typing import NDArray
 
@@ -127,6 +130,7 @@ def leave_out(part: str, epochs: int) -> None:
         predictor = trained(
             without_devices(learned, names), epochs, RUNS / "network-latency" / part
         )
+        predictor.set_gpu_roofline(fitted(gpu_table().without(names)))
         wanted = [p.only([c.key for c in p.columns if c.hardware.name in names]) for p in judged]
     else:
         others = [p for p in learned if p.name not in SOURCES[which]]
@@ -200,6 +204,7 @@ def main() -> None:
     if options.part not in (None, "zoo"):
         return
     predictor = trained(sources(most=MOST), options.epochs, RUNS / "network-latency" / "zoo")
+    predictor.set_gpu_roofline(fitted(gpu_table()))
     predictor.set_widths(widths([part for part in parts if left_out_file(part).exists()]))
     predictor.save(
         ZOO / "network-latency",

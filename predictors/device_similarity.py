@@ -3,7 +3,8 @@
 A network's time on a device is shaped by what limits it: a device on which launches take longest
 ranks networks by their number of operators, one on which arithmetic does by their FLOPs. Two
 columns are alike if a usual network takes similar time by the roofline (a small board at batch 1 is
-like a large GPU at batch 64), if they are of one class of processors, and run networks alike.
+like a large GPU at batch 64), if they are of one class of processors and of one microarchitecture,
+and run networks alike. A GPU is like GPUs alone.
 """
 
 from __future__ import annotations
@@ -28,9 +29,12 @@ LAUNCH = {"gpu": 8e-3, "cpu": 2e-3, "accelerator": 5e-4}
 # A compiled network has fewer operators, and a GPU is handed them together.
 COMPILED_LAUNCH = {**LAUNCH, "gpu": 2e-3}
 # Weights fall to 60 % over a factor of 2.5 in time; another class, another precision or layout is
-# worth a third. A compiled network is another network: it has fewer operators, which wait less.
+# worth a third, and so is another microarchitecture of GPUs. A compiled network is another network:
+# it has fewer operators, which wait less.
 WIDTH, OTHER = 0.4, 1 / 3
 RUNTIME_WEIGHTS = np.array([OTHER, 0.02, OTHER])
+# Weight of other processors for a GPU: none beside any GPU.
+FOREIGN = 1e-12
 # Of the largest weight.
 SMALLEST_WEIGHT = 0.02
 # Of the three words of a runtime: half precision, compiled, channels last.
@@ -56,22 +60,28 @@ def similar_devices(
     column: NDArray[np.floating],
     known: Sequence[NDArray[np.floating]] | NDArray[np.floating],
     share: float,
+    related: Sequence[bool] = (),
 ) -> Similar:
     """The measured columns that an unknown one is like.
 
     Args:
         column: As `settings.describe` describes it.
         known: The measured columns, at least one.
+        related: Whether each is of the unknown one's microarchitecture; none is if left out.
         share: What similar columns count, beside what a network says of the description. If none of
             its class of processors was measured, they count all: a network that never saw a class
             errs without bounds on it.
     """
     work, usual, kind, flags = _read(column)
     weights, shifts, kinds = [], [], set()
-    for other in known:
+    for other, is_related in zip(known, related or [False] * len(known), strict=True):
         own_work, own_usual, own_kind, own_flags = _read(other)
         weight = np.exp(-0.5 * (np.log10(work / own_work) / WIDTH) ** 2) + 1e-6
-        weight *= 1 if kind == own_kind else OTHER
+        if kind == own_kind == "gpu":
+            weight *= 1 if is_related else OTHER
+        elif kind != own_kind:
+            # What limits a GPU limits no other processor; it counts where no GPU was measured.
+            weight *= FOREIGN if kind == "gpu" else OTHER
         weight *= RUNTIME_WEIGHTS[flags != own_flags].prod()
         weights.append(weight)
         shifts.append(np.log(usual / own_usual))
@@ -86,16 +96,20 @@ def similar_columns(
     unknown: Mapping[int, NDArray[np.floating]],
     known: Sequence[NDArray[np.floating]] | NDArray[np.floating],
     share: float,
+    related: Mapping[int, Sequence[bool]],
 ) -> tuple[dict[int, Similar], set[int]]:
     """What is like each of several unknown columns, and which measured ones have a weight.
 
     Args:
         unknown: Place of a column -> its description.
         known, share: As for `similar_devices`; at a share of 0 nothing is like anything.
+        related: Place of a column -> as for `similar_devices`.
     """
     if not share:
         return {}, set()
-    similar = {k: similar_devices(column, known, share) for k, column in unknown.items()}
+    similar = {
+        k: similar_devices(column, known, share, related[k]) for k, column in unknown.items()
+    }
     return similar, {int(j) for one in similar.values() for j in np.flatnonzero(one.weights)}
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nasplug.predictors.batch_growth import never_falling
 from nasplug.predictors.calibration import LEVELS, Calibration
 from nasplug.predictors.checkpoint import Checkpoint, save_checkpoint
 from nasplug.predictors.device_similarity import mix_similar, similar_columns
@@ -35,6 +36,7 @@ from nasplug.predictors.settings import (
     parse_runtime,
     plain_key,
     runtime_of,
+    usual_runtime,
 )
 from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
 from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult
@@ -114,6 +116,7 @@ class LatencyPredictor:
         # The measured columns: how they run networks, what `settings.describe` says of them, and
         # what the network reads of them.
         self._runtimes: tuple[str, ...] = ()
+        self._architectures: tuple[str, ...] = ()
         self._settings = np.empty((0, 0))
         self._described = torch.empty(0, 0)
 
@@ -198,6 +201,7 @@ class LatencyPredictor:
         self._models = models
         self._measured = {plain_key(column): _fingerprint(column, config) for column in columns}
         self._runtimes = tuple(runtime_of(column) for column in columns)
+        self._architectures = tuple(column.hardware.microarchitecture for column in columns)
         self._settings = np.stack([describe(column, False) for column in columns])
         self._described = described
         center = self._log_latency(graphs[learn:], columns)
@@ -239,9 +243,24 @@ class LatencyPredictor:
         return self._log_latency(graphs, columns)
 
     def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
+        return never_falling(
+            [self._settled(column) for column in columns],
+            lambda column: [
+                batch
+                for batch, runtime in self._measured_settings(column.hardware)
+                if runtime == runtime_of(column)
+            ],
+            lambda asked: self._raw_log_latency(graphs, asked),
+        )
+
+    def _raw_log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
         places = [self._place(column) for column in columns]
         unknown = {k: describe(columns[k], False) for k, place in enumerate(places) if place < 0}
-        similar, alike = similar_columns(unknown, self._settings, self.config.similar)
+        related = {
+            k: [name == columns[k].hardware.microarchitecture for name in self._architectures]
+            for k in unknown
+        }
+        similar, alike = similar_columns(unknown, self._settings, self.config.similar, related)
         # Columns that an unknown one is like come once, after those that are asked for.
         needed = sorted(alike)
         described = _described(columns, self._models[0].config)
@@ -253,6 +272,24 @@ class LatencyPredictor:
         mix_similar(result, similar, measured, needed)
         return result
 
+    def _settled(self, column: DeviceBatch) -> Setting:
+        """A column with the runtime that is meant where it names none."""
+        if isinstance(column, Setting):
+            return column
+        known = [runtime for _, runtime in self._measured_settings(column.hardware)]
+        runtime = usual_runtime(column.hardware, known)
+        return Setting(column.hardware, column.batch_size, runtime)
+
+    def _measured_settings(self, hardware: Hardware) -> list[tuple[int, str]]:
+        """Batch sizes and runtimes that a device was measured in."""
+        found = []
+        for key, runtime in zip(self.devices, self._runtimes, strict=True):
+            column = DeviceBatch(hardware, int(key.rpartition("@")[2]))
+            same = self._measured[key] == _fingerprint(column, self._models[0].config)
+            if same and key == plain_key(column):
+                found.append((column.batch_size, runtime))
+        return found
+
     def _place(self, column: DeviceBatch) -> int:
         """Which measured column this is; -1 for one that was not measured."""
         # A user's own entry under a known name is another device.
@@ -260,9 +297,7 @@ class LatencyPredictor:
         if self._measured.get(key) != _fingerprint(column, self._models[0].config):
             return -1
         place = self.devices.index(key)
-        # Without a runtime the one that it was measured in is meant.
-        same = not isinstance(column, Setting) or column.runtime == self._runtimes[place]
-        return place if same else -1
+        return place if runtime_of(column) == self._runtimes[place] else -1
 
     def predict(
         self,
@@ -277,8 +312,8 @@ class LatencyPredictor:
             graphs: Any number of graphs.
             hardware: The device; required.
             batch_size: Images a forward pass.
-            runtime: One of `settings.RUNTIMES`; by default the one that the device was measured in,
-                or a framework's for a device that was not.
+            runtime: One of `settings.RUNTIMES`; by default the device's usual one
+                (`settings.usual_runtime`).
 
         Returns:
             One column; its evidence is `"zero-shot"` if this device at this batch size was not
@@ -291,7 +326,7 @@ class LatencyPredictor:
         """
         if hardware is None:
             raise InputError("a latency needs a device; name one as hardware")
-        column = DeviceBatch(hardware, batch_size)
+        column = self._settled(DeviceBatch(hardware, batch_size))
         if runtime is not None:
             column = Setting(hardware, batch_size, parse_runtime(runtime))
         center = self.log_latency(graphs, [column])
@@ -334,6 +369,7 @@ class LatencyPredictor:
             "scaling": {"shift": self._shift, "scale": self._scale},
             "measured": self._measured,
             "runtimes": self._runtimes,
+            "architectures": self._architectures,
             **(about or {}),
         }
         save_checkpoint(path, tensors, card)
@@ -357,11 +393,17 @@ class LatencyPredictor:
             predictor._measured = dict(card["measured"])
             predictor._calibration = Calibration(**checkpoint.section("calibration"))
             predictor._runtimes = tuple(card["runtimes"])
+            # Checkpoints of earlier versions do not say.
+            architectures = card.get("architectures", [""] * len(predictor._runtimes))
+            predictor._architectures = tuple(map(str, architectures))
             known = checkpoint.section("known")
             predictor._settings = known["settings"]
             predictor._described = torch.from_numpy(known["described"])
             columns = len(predictor.devices)
-            parts = predictor._runtimes, predictor._settings, predictor._described
+            parts = (
+                *(predictor._runtimes, predictor._architectures),
+                *(predictor._settings, predictor._described),
+            )
             if any(len(part) != columns for part in parts):
                 raise InputError(f"what is known of its {columns} measured devices is incomplete")
         except InputError:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nasplug.predictors.batch_growth import never_falling
 from nasplug.predictors.calibration import LEVELS
 from nasplug.predictors.checkpoint import Checkpoint, config_fields, load_weights, save_checkpoint
 from nasplug.predictors.column_corrections import ColumnCorrections
@@ -18,7 +19,9 @@ from nasplug.predictors.column_heads import ColumnHeads
 from nasplug.predictors.device_similarity import mix_similar, similar_columns
 from nasplug.predictors.ensemble import member_tensors
 from nasplug.predictors.familiarity import Familiarity
+from nasplug.predictors.gpu_roofline import GpuRoofline, gpu_setting
 from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.hardware_features import compute_class
 from nasplug.predictors.latency import DeviceBatch
 from nasplug.predictors.latency_intervals import LatencyIntervals
 from nasplug.predictors.launch_costs import LaunchCosts
@@ -36,7 +39,10 @@ from nasplug.predictors.settings import (
     Setting,
     describe,
     fingerprint,
+    is_half,
     parse_runtime,
+    runtime_of,
+    usual_runtime,
 )
 from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult, train
 from nasplug.search_spaces import Graph, InputError
@@ -69,8 +75,10 @@ class NetworkLatency:
         self._columns: tuple[tuple[str, str], ...] = ()
         # The columns as the network reads them.
         self._known = np.zeros((0, 0), dtype=np.float32)
+        self._architectures: tuple[str, ...] = ()
         self._familiar: Familiarity | None = None
         self._corrections: ColumnCorrections | None = None
+        self._gpus: GpuRoofline | None = None
         self._intervals = LatencyIntervals()
 
     @property
@@ -130,6 +138,7 @@ class NetworkLatency:
         described = self._described(columns)
         order = {name: k for k, name in enumerate(dict.fromkeys(names))}
         self._columns = tuple((c.key, fingerprint(c)) for c in columns)
+        self._architectures = tuple(column.hardware.microarchitecture for column in columns)
         self._known = described.numpy()
         models = []
         for member in range(self.config.members):
@@ -195,6 +204,14 @@ class NetworkLatency:
         """
         self._intervals.widths = {n: np.asarray(r, np.float64) for n, r in residuals.items()}
 
+    def set_gpu_roofline(self, gpus: GpuRoofline | None) -> None:
+        """Tell what has a share in predictions for GPUs and settings that were not measured.
+
+        Args:
+            gpus: Learned from measurements of GPUs, with any number of networks each.
+        """
+        self._gpus = gpus
+
     def _fitted(self) -> list[RooflineTransformer]:
         if not self._models:
             raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
@@ -223,16 +240,27 @@ class NetworkLatency:
     def log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
         """Natural logarithm of the latency in ms, shape `(graphs, columns)`, without intervals.
 
-        A column that was not measured is what the network says of its description, averaged with
-        what the measured columns that are like it say (`device_similarity`).
+        It does not fall as the batch grows (`never_falling`). A column that was not measured is
+        what the network says of its description, averaged with what the measured columns that are
+        like it say (`device_similarity`). On a GPU that is so for networks whose kind was measured
+        on such columns; others are what `GpuRoofline` says.
 
         Raises:
             NotFittedError: If nothing was learned or loaded.
         """
         self._fitted()
+        return never_falling(
+            columns, self._measured_batches, lambda asked: self._log_latency(graphs, asked)
+        )
+
+    def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
         places = self._places(columns).tolist()
         unknown = {k: describe(columns[k], False) for k, place in enumerate(places) if place < 0}
-        similar, alike = similar_columns(unknown, self._known, self.config.similar)
+        related = {
+            k: [name == columns[k].hardware.microarchitecture for name in self._architectures]
+            for k in unknown
+        }
+        similar, alike = similar_columns(unknown, self._known, self.config.similar, related)
         # Measured columns that are asked for, and those that an unknown one is like, come once.
         needed = sorted({place for place in places if place >= 0} | alike)
         asked = [k for k, place in enumerate(places) if place < 0]
@@ -255,38 +283,83 @@ class NetworkLatency:
             if place >= 0:
                 result[:, k] = measured[:, needed.index(place)]
         mix_similar(result, similar, measured, needed)
+        gpus = [k for k in asked if compute_class(columns[k].hardware) == "gpu"]
+        if self._gpus is not None and gpus:
+            said = self._gpus.log_latency(graphs, [columns[k] for k in gpus])
+            weights = [similar[k].weights if k in similar else np.zeros(0) for k in gpus]
+            share = [
+                self._known_elsewhere(graphs, columns[k], own)
+                for k, own in zip(gpus, weights, strict=True)
+            ]
+            result[:, gpus] = said + np.stack(share, axis=1) * (result[:, gpus] - said)
         return result
+
+    def _known_elsewhere(
+        self, graphs: Sequence[Graph], column: DeviceBatch, weights: Array
+    ) -> Array:
+        """How much measurements of similar GPUs say of networks on one that was not measured.
+
+        Args:
+            graphs: The networks.
+            column: The GPU, and how they are run.
+            weights: Of the measured columns, summing to one.
+
+        Returns:
+            The weight of those on which networks of each one's kind were run in the same way, other
+            than the kinds that `GpuRoofline` has learned; shape `(graphs,)`.
+        """
+        assert self._gpus is not None
+        assert self._familiar is not None
+        way = is_half(column), gpu_setting(column)
+        kinds: list[tuple[float, set[str]]] = []
+        for place in np.flatnonzero(weights):
+            key = self._columns[place][0]
+            other = Setting(column.hardware, 1, key.partition("@")[2].partition(" ")[2])
+            if (is_half(other), gpu_setting(other)) == way:
+                own = set(self._intervals.groups_on(key)) - set(self._gpus.groups)
+                kinds.append((float(weights[place]), own))
+        among = sorted(set().union(*(own for _, own in kinds)))
+        names = self._familiar(graphs, among)
+        return np.array([sum(weight for weight, own in kinds if name in own) for name in names])
+
+    def _measured_batches(self, column: DeviceBatch) -> list[int]:
+        """Batch sizes at which a column's device was measured in its runtime."""
+        settings = self._measured_settings(column.hardware)
+        return [batch for batch, runtime in settings if runtime == runtime_of(column)]
+
+    def _measured_settings(self, hardware: Hardware) -> list[tuple[int, str]]:
+        """Batch sizes and runtimes that a device was measured in."""
+        device = fingerprint(DeviceBatch(hardware)).split("|")[0]
+        found = []
+        for key, text in self._columns:
+            own, _, setting = text.partition("|")
+            batch, _, runtime = setting.partition(" ")
+            if own == device and key.startswith(f"{hardware.name}@"):
+                found.append((int(batch), runtime))
+        return found
 
     def setting(
         self, hardware: Hardware, batch_size: int = 1, runtime: str | None = None
     ) -> Setting:
         """The setting that is meant by a device, a batch size, and one of `RUNTIMES`.
 
-        Without one the usual runtime, unless the device was measured at this batch size in another
-        one only.
+        Without one the device's usual runtime (`usual_runtime`), the same at all batch sizes.
 
         Raises:
             InputError: If the runtime is unknown.
         """
         if runtime is not None:
             return Setting(hardware, batch_size, parse_runtime(runtime))
-        usual = Setting(hardware, batch_size)
-        if usual.key in self.devices:
-            return usual
-        for key, text in self._columns:
-            start, _, runtime = key.partition(f"{usual.key} ")
-            other = Setting(hardware, batch_size, runtime)
-            if not start and runtime and text == fingerprint(other):
-                return other
-        return usual
+        known = [name for _, name in self._measured_settings(hardware)]
+        return Setting(hardware, batch_size, usual_runtime(hardware, known))
 
     def measured_in(self, runtime: str) -> tuple[str, ...]:
         """Names of the devices that were measured in one of `RUNTIMES`, at whatever batch size."""
         wanted = parse_runtime(runtime)
         keys = [key.partition("@") for key, _ in self._columns]
-        return tuple(
-            dict.fromkeys(name for name, _, rest in keys if rest.partition(" ")[2] == wanted)
-        )
+        names = [name for name, _, rest in keys if rest.partition(" ")[2] == wanted]
+        gpus = () if self._gpus is None else self._gpus.devices.get(wanted, ())
+        return tuple(dict.fromkeys([*names, *gpus]))
 
     def predict(
         self,
@@ -315,14 +388,28 @@ class NetworkLatency:
         if hardware is None:
             raise InputError("a latency needs a device; name one as hardware")
         column = self.setting(hardware, batch_size, runtime)
-        center = self.log_latency(graphs, [column])[:, 0]
-        groups = self.groups(graphs, column)
+        self._fitted()
+        spreads: dict[str, tuple[Array, Array, Array]] = {}
+
+        def spread(one: DeviceBatch) -> tuple[Array, Array, Array]:
+            # Batch sizes that were not measured have the same.
+            key = one.key if self._measured(one) else ""
+            if key not in spreads:
+                groups = self.groups(graphs, one)
+                spreads[key] = self._intervals.spread(groups, one, bool(key))
+            return spreads[key]
+
+        def medians(asked: Sequence[DeviceBatch]) -> Array:
+            middles = np.stack([spread(one)[1] for one in asked], axis=1)
+            return self._log_latency(graphs, asked) + middles
+
         known = self._measured(column)
-        shape, middle, width = self._intervals.spread(groups, column, known)
+        shape, _, width = spread(column)
+        center = never_falling([column], self._measured_batches, medians)
         return Prediction(
             self.targets,
             ("ms",),
-            (center + middle)[:, None],
+            center,
             width[:, None],
             LEVELS,
             shape[:, None],
@@ -385,15 +472,19 @@ class NetworkLatency:
         tensors |= self._intervals.tensors()
         if self._corrections is not None:
             tensors |= self._corrections.tensors()
+        if self._gpus is not None:
+            tensors |= {f"gpus.{name}": value for name, value in self._gpus.tensors().items()}
         tensors["known"] = self._known
         card = {
             "predictor": "network-latency",
             "config": asdict(self.config),
             "model": asdict(models[0].config),
             "columns": [list(column) for column in self._columns],
+            "architectures": list(self._architectures),
             "residuals": [list(pair) for pair in self._intervals.residuals],
             "groups": self._familiar.names,
             **({} if self._corrections is None else self._corrections.described()),
+            **({} if self._gpus is None else {"gpus": self._gpus.described()}),
             **(about or {}),
         }
         save_checkpoint(path, tensors, card)
@@ -416,6 +507,9 @@ class NetworkLatency:
                 load_weights(model, checkpoint.section(f"model-{member}"))
                 predictor._models.append(model)
             predictor._columns = tuple((str(a), str(b)) for a, b in card["columns"])
+            # Checkpoints of earlier versions do not say.
+            architectures = card.get("architectures", [""] * len(predictor._columns))
+            predictor._architectures = tuple(map(str, architectures))
             predictor._known = checkpoint.tensors["known"]
             predictor._intervals = LatencyIntervals.restored(
                 checkpoint.tensors["residuals"], card["residuals"], checkpoint.section("widths")
@@ -423,6 +517,8 @@ class NetworkLatency:
             predictor._familiar = Familiarity.restored(
                 checkpoint.section("familiar"), card["groups"], config.vocabulary
             )
+            if "gpus" in card:
+                predictor._gpus = GpuRoofline.restored(checkpoint.section("gpus"), **card["gpus"])
             if card.get("heads"):
                 predictor._corrections = ColumnCorrections.restored(
                     checkpoint.section("heads"),

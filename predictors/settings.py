@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.hardware_features import HARDWARE_FEATURES, hardware_features
+from nasplug.predictors.hardware_features import HARDWARE_FEATURES, compute_class, hardware_features
 from nasplug.predictors.language import embed_texts, hardware_text
 from nasplug.predictors.roofline import peak_rates
 from nasplug.search_spaces import InputError
@@ -23,9 +24,11 @@ __all__ = [
     "describe",
     "fingerprint",
     "inference_runtime",
+    "is_half",
     "parse_runtime",
     "plain_key",
     "runtime_of",
+    "usual_runtime",
 ]
 
 # Words of a runtime that say how it computes.
@@ -34,7 +37,10 @@ _COMPILED = frozenset({"compiled", "dynamo", "onnxruntime", "tensorrt", "tflite"
 _CHANNELS_LAST = frozenset({"nhwc"})
 NUMBERS = HARDWARE_FEATURES + 3
 # What a user may ask for; the first is a framework's usual way, operator after operator.
-RUNTIMES = ("float32", "amp", "amp nhwc", "compiled", "onnxruntime", "tensorrt", "tflite")
+RUNTIMES = (
+    *("float32", "amp", "amp nhwc", "compiled", "amp compiled"),
+    *("onnxruntime", "tensorrt", "amp tensorrt", "tflite"),
+)
 TEXT_MODEL = "wordllama"
 TEXT = 256
 
@@ -78,6 +84,11 @@ def runtime_of(column: DeviceBatch) -> str:
     return column.runtime if isinstance(column, Setting) else ""
 
 
+def is_half(column: DeviceBatch) -> bool:
+    """Whether networks are run in half precision."""
+    return bool(set(runtime_of(column).split()) & _HALF)
+
+
 def parse_runtime(text: str) -> str:
     """The runtime of a `Setting` that one of `RUNTIMES` means.
 
@@ -98,6 +109,21 @@ def inference_runtime(hardware: Hardware) -> str | None:
     return "tensorrt" if hardware.kind == "gpu" and hardware.vendor == "NVIDIA" else None
 
 
+def usual_runtime(hardware: Hardware, measured: Sequence[str]) -> str:
+    """The runtime of a `Setting` that is meant where none is named, whatever the batch size.
+
+    Args:
+        hardware: The device.
+        measured: The runtimes that it was measured in.
+
+    Returns:
+        `""`, a framework's usual way; the first of `measured` for a processor other than a GPU that
+        was never measured so.
+    """
+    usual = compute_class(hardware) == "gpu" or "" in measured or not measured
+    return "" if usual else measured[0]
+
+
 def describe(column: DeviceBatch, text: bool = True) -> NDArray[np.float32]:
     """A column as the network reads it: rates, numbers, and the text of the description.
 
@@ -109,8 +135,7 @@ def describe(column: DeviceBatch, text: bool = True) -> NDArray[np.float32]:
         Operations a ms, bytes a ms, images, bytes a number; then `hardware_features`, and whether
         half precision, a compiler and channels-last are used; then the vector.
     """
-    words = set(runtime_of(column).split())
-    half = bool(words & _HALF)
+    words, half = set(runtime_of(column).split()), is_half(column)
     rates = (*peak_rates(column.hardware, half), column.batch_size, FLOAT_BYTES / (1 + half))
     flags = [float(bool(words & kind)) for kind in (_HALF, _COMPILED, _CHANNELS_LAST)]
     parts = [rates, hardware_features(column.hardware, column.batch_size), flags]

@@ -199,7 +199,7 @@ def test_bad_columns_are_refused(networks):
         predictor.fit(graphs[:10], latencies[:10], [TITAN, TITAN])
 
 
-def test_a_setting_of_another_runtime_is_found_by_device_and_batch(networks):
+def test_the_usual_runtime_of_a_gpu_is_the_same_at_every_batch_size(networks):
     graphs, latencies = networks
     amp = Setting(hardware("RTX 3090"), 128, "amp nhwc")
     predictor = NetworkLatency(NetworkLatencyConfig(
@@ -207,9 +207,22 @@ def test_a_setting_of_another_runtime_is_found_by_device_and_batch(networks):
     ))  # fmt: skip
     predictor.fit(graphs[:60], latencies[:60, :1], [amp])
     assert amp.key == "RTX 3090@128 amp nhwc"
-    assert predictor.setting(amp.hardware, 128) == amp
-    assert predictor.setting(amp.hardware, 1) == Setting(amp.hardware, 1)
-    assert predictor.predict(graphs[-1:], amp.hardware, 128).evidence == "measured"
+    for batch in (1, 128):
+        assert predictor.setting(amp.hardware, batch) == Setting(amp.hardware, batch)
+    assert predictor.setting(amp.hardware, 128, "amp nhwc") == amp
+    said = predictor.predict(graphs[-1:], amp.hardware, 128, "amp nhwc")
+    assert said.evidence == "measured"
+
+
+def test_a_processor_that_was_measured_in_one_runtime_is_meant_in_it_at_every_batch_size(networks):
+    graphs, latencies = networks
+    predictor = NetworkLatency(NetworkLatencyConfig(
+        training=TrainingConfig(epochs=1, rank_weight=0.0), options={"dim": 8, "num_layers": 0}
+    ))  # fmt: skip
+    predictor.fit(graphs[:60], latencies[:60, :1], [Setting(PI.hardware, 1, "tflite")])
+    for batch in (1, 8):
+        assert predictor.setting(PI.hardware, batch).runtime == "tflite"
+    assert predictor.setting(hardware("Pixel 3"), 1).runtime == ""
 
 
 def test_a_description_has_the_rates_first():

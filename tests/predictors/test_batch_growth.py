@@ -1,0 +1,70 @@
+"""Predictions that do not fall as the batch grows."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nasplug import hardware
+from nasplug.predictors.batch_growth import GRID, never_falling
+from nasplug.predictors.settings import Setting
+
+DEVICE = hardware("RTX 3090")
+
+
+def predicted(values, measured, batches):
+    """Values at batch sizes, where the raw ones are `values(batch)`."""
+    columns = [Setting(DEVICE, batch) for batch in batches]
+    return never_falling(
+        columns,
+        lambda column: measured,
+        lambda asked: np.array([[values(column.batch_size) for column in asked]]),
+    )[0]
+
+
+@given(
+    st.dictionaries(st.integers(1, 2000), st.floats(-5, 5), max_size=5),
+    st.integers(0, 2**32 - 1),
+)
+def test_no_doubling_is_faster(anchors, seed):
+    noise = np.random.default_rng(seed)
+    raw = {}
+
+    def values(batch):
+        return anchors.get(batch, raw.setdefault(batch, noise.normal()))
+
+    batches = [2**k for k in range(12)]
+    assert (np.diff(predicted(values, list(anchors), batches)) >= -1e-12).all()
+    # One call a batch size says the same as one call for all.
+    alone = [predicted(values, list(anchors), [batch])[0] for batch in batches]
+    assert (np.diff(alone) >= -1e-12).all()
+
+
+def test_what_grows_is_left_alone():
+    batches = [1, 2, 3, 64, 100, 5000]
+    assert predicted(float, [], batches).tolist() == batches
+
+
+def test_measured_batches_that_grow_are_left_alone_and_bound_the_others():
+    found = predicted({1: 1.0, 32: 2.0}.get, [1, 32], [1, 32])
+    assert found.tolist() == [1, 2]
+    # What was not measured is wild, and stays between.
+    wild = predicted(lambda b: {1: 1.0, 32: 2.0}.get(b, 100.0 * (-1) ** b), [1, 32], [4, 7, 16])
+    assert ((wild >= 1) & (wild <= 2)).all()
+
+
+def test_measured_batches_that_fall_meet_halfway():
+    assert predicted({1: 2.0, 32: 1.0}.get, [1, 32], [1, 32]).tolist() == [1.5, 1.5]
+
+
+@pytest.mark.parametrize("batch", [1, 5, GRID[-1], 3000])
+def test_each_column_is_asked_for_once(batch):
+    asked = []
+
+    def predict(columns):
+        asked.extend(column.batch_size for column in columns)
+        return np.zeros((2, len(columns)))
+
+    columns = [Setting(DEVICE, batch), Setting(DEVICE, batch)]
+    assert never_falling(columns, lambda column: [2], predict).shape == (2, 2)
+    assert len(set(asked)) == len(asked)
