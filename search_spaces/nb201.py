@@ -231,7 +231,6 @@ class NB201(FiniteSpace):
             _node_costs(task or "cifar10")[[len(OPS), *digits, len(OPS) + 1]],
         )
 
-
     def normal_form(self, graph: Graph) -> Graph:
         """The graph of the cell of equal function that has the smallest official index."""
         if graph.edges != NODE_EDGES or not set(graph.ops[1:-1]) <= _DIGITS.keys():

@@ -12,8 +12,6 @@ not reach counts as zero, as in the benchmark, although a trained norm would giv
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -79,11 +77,7 @@ def _passed(ops: NDArray[np.int64], words: Words) -> Words:
     return made.astype(np.uint64)
 
 
-def first_equal(
-    digits: NDArray[np.int64], edges: tuple[tuple[int, int], ...]
-) -> NDArray[np.intp]:
+def first_equal(digits: NDArray[np.int64], edges: tuple[tuple[int, int], ...]) -> NDArray[np.intp]:
     """For each cell the position of the first one that is equal as a function, `(cells,)`."""
-    _, first, which = np.unique(
-        fingerprints(digits, edges), return_index=True, return_inverse=True
-    )
+    _, first, which = np.unique(fingerprints(digits, edges), return_index=True, return_inverse=True)
     return np.asarray(first[which])
