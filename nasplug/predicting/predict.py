@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nasplug.predicting.intervals import is_usable, magnitude, narrowing
+from nasplug.predicting.intervals import shown as shown_ends
 from nasplug.search_spaces import Graph, InputError
 
 if TYPE_CHECKING:
@@ -92,6 +94,11 @@ class NetworkPrediction:
     operators: tuple[OperatorTime, ...] = field(repr=False)
     rest_ms: float
 
+    @property
+    def usable(self) -> bool:
+        """Whether the interval is narrow enough for the numbers to say something."""
+        return is_usable(self.lower, self.upper)
+
     def notes(self) -> list[str]:
         """What a reader must know of the numbers, a sentence each."""
         device = f"{self.hardware.name} at batch {self.batch_size}"
@@ -110,12 +117,14 @@ class NetworkPrediction:
                 "this network is unlike those that were measured; the interval is as wide as "
                 "leaving out a kind of networks showed"
             )
+        if not self.usable:
+            notes.append(narrowing(self.evidence, self.hardware.name, "this network"))
         return notes
 
     def table(self) -> list[dict[str, str]]:
         """The prediction for a table."""
         name = f"latency on {self.hardware.name}, batch {self.batch_size}, ms"
-        ends = {end: f"{getattr(self, end):.4g}" for end in ("mean", "lower", "upper")}
+        ends = shown_ends({**vars(self), "usable": self.usable}, ".4g")
         costs = {
             "MFLOPs": f"{self.graph.total('flops') / 1e6:,.1f}",
             "params": f"{self.graph.total('params') / 1e6:.2f}M",
@@ -143,7 +152,7 @@ class NetworkPrediction:
                     "kernel": str(own[0].kernel or ""),
                     "output": own[0].output,
                     "MFLOPs": f"{sum(one.mflops for one in own):.1f}",
-                    "ms": f"{time:.4g}",
+                    "ms": self._time(time),
                     "share": f"{time / self.mean:.1%}",
                     "limited by": own[0].bound,
                 }
@@ -152,15 +161,20 @@ class NetworkPrediction:
         rest = {f"{others} others": sum(times[key] for key in alike), "no operator": self.rest_ms}
         empty = dict.fromkeys(rows[0] if rows else (), "")
         for name, time in rest.items():
-            rows.append({**empty, "operator": name, "ms": f"{time:.4g}"})
+            rows.append({**empty, "operator": name, "ms": self._time(time)})
             rows[-1]["share"] = f"{time / self.mean:.1%}"
         return rows
+
+    def _time(self, time: float) -> str:
+        """A part of the latency, as exact as the whole."""
+        return f"{time:.4g}" if self.usable or not time else magnitude(time)
 
     def to_json(self, explain: int = 0) -> dict[str, Any]:
         """The prediction as a dictionary for `json.dumps`, with so many operators."""
         shown: dict[str, Any] = {
             "latency_ms": {
-                name: round(getattr(self, name), _DIGITS) for name in ("mean", "lower", "upper")
+                **{end: round(getattr(self, end), _DIGITS) for end in ("mean", "lower", "upper")},
+                "usable": self.usable,
             },
             "hardware": self.hardware.name,
             "batch_size": self.batch_size,

@@ -75,7 +75,7 @@ def test_a_network_is_scored_once(monkeypatch):
 
 
 def test_the_parts_of_a_latency_are_told_the_longest_first():
-    said = nasplug.predict(Toy(), EXAMPLE, hardware="Raspberry Pi 4")
+    said = nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE)
     times = [operator.latency_ms for operator in said.operators]
     assert times == sorted(times, reverse=True)
     assert len(times) == len(said.graph)
