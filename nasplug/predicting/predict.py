@@ -79,6 +79,7 @@ class NetworkPrediction:
         graph: The network as it was read.
         operators: Parts of the latency, the longest first.
         rest_ms: Time that belongs to no operator.
+        example_images: Images in each tensor of the example; empty if there was none.
     """
 
     mean: float
@@ -93,6 +94,7 @@ class NetworkPrediction:
     graph: Graph = field(repr=False)
     operators: tuple[OperatorTime, ...] = field(repr=False)
     rest_ms: float
+    example_images: tuple[int, ...] = ()
 
     @property
     def usable(self) -> bool:
@@ -117,9 +119,26 @@ class NetworkPrediction:
                 "this network is unlike those that were measured; the interval is as wide as "
                 "leaving out a kind of networks showed"
             )
+        notes += self._about_example()
         if not self.usable:
             notes.append(narrowing(self.evidence, self.hardware.name, "this network"))
         return notes
+
+    def _about_example(self) -> list[str]:
+        """What the answer has to do with the batch of the example, where that is not plain."""
+        sizes = self.example_images
+        if len(set(sizes)) > 1:
+            return [
+                f"the tensors of the example have first axes of {', '.join(map(str, sizes))}: the "
+                f"first entry of each was read, as one image, and the answer is for a batch of "
+                f"{self.batch_size}"
+            ]
+        if max(sizes, default=1) > 1 and self.batch_size != sizes[0]:
+            return [
+                f"the example holds {sizes[0]} images, and the answer is for a batch of "
+                f"{self.batch_size}, as asked"
+            ]
+        return []
 
     def table(self) -> list[dict[str, str]]:
         """The prediction for a table."""
@@ -201,7 +220,7 @@ def predict(
     example: torch.Tensor | tuple[torch.Tensor, ...] | None = None,
     *,
     hardware: str | os.PathLike[str] | Hardware,
-    batch_size: int = 1,
+    batch_size: int | None = None,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     predictor: str | os.PathLike[str] | ArchitecturePredictor | None = None,
     runtime: str | None = None,
@@ -212,9 +231,10 @@ def predict(
 
     Args:
         network: Path of an ONNX file, an ONNX model, a PyTorch module, or a graph.
-        example: Input of a PyTorch module, `(images, …)`, or inputs.
+        example: Input of a PyTorch module, `(images, …)`, or inputs. One image of it is read.
         hardware: Device: a name, the path of a .toml file, or a `Hardware`.
-        batch_size: Images a forward pass.
+        batch_size: Images a forward pass; if left out as many as the example holds, and one for
+            an ONNX model or a graph, or where the example's tensors differ in their first axis.
         input_shapes: Shapes of an ONNX model's inputs, for those that the file leaves open.
         predictor: A latency predictor to use instead of the package's own.
         runtime: How the network is run: `"float32"` (by a framework, operator after operator),
@@ -232,6 +252,9 @@ def predict(
     from nasplug.predictors.device_profile import DeviceProfile
     from nasplug.predictors.settings import RUNTIMES, inference_runtime
 
+    images = _images(network, example)
+    if batch_size is None:
+        batch_size = max(images[0], 1) if len(set(images)) == 1 else 1
     checked_count(batch_size, "batch size")
     device = find_hardware(hardware)
     graph = read_network(network, example, input_shapes)
@@ -265,6 +288,7 @@ def predict(
         graph,
         _operators(graph, times, mean, device, batch_size),
         rest,
+        images,
     )
 
 
@@ -347,6 +371,15 @@ def read_network(
     from nasplug.search_spaces.torch_graph import torch_graph
 
     return torch_graph(network, example)
+
+
+def _images(network: Any, example: Any) -> tuple[int, ...]:
+    """Images in each tensor of the example of a PyTorch module."""
+    if _is_onnx(network) or isinstance(network, Graph):
+        return ()
+    from nasplug.search_spaces.torch_graph import images_in
+
+    return images_in(example)
 
 
 def _is_onnx(network: Any) -> bool:
