@@ -10,8 +10,8 @@ __all__ = ["WIDEST", "is_usable", "magnitude", "narrowing", "shown"]
 # An interval whose ends lie further apart than this factor tells the order of magnitude alone.
 WIDEST = 20.0
 # By the power of ten, from a thousandth on.
-_ORDERS = ("thousandths", "hundredths", "tenths", "ones", "tens", "hundreds", "thousands")
-_ORDERS += ("ten thousands", "hundred thousands", "millions")
+_ORDERS = ["thousandths", "hundredths", "tenths", "ones", "tens", "hundreds", "thousands"]
+_ORDERS += ["ten thousands", "hundred thousands", "millions"]
 _SMALLEST = -3
 # Evidence of a latency -> what an interval is too wide for.
 _CAUSES = {
