@@ -285,6 +285,45 @@ def search_tables() -> str:
     )
 
 
+def equal_cells() -> str:
+    result = load("equal_cells")
+    rows = [
+        [
+            read["read"],
+            held["dataset"],
+            f"{read['largest_difference'][held['dataset']]:.2f}",
+            f"{held['tau_test']:.4f}",
+            f"{held['mean_absolute_error']:.3f}",
+            f"{changed['mean_absolute_error']:.3f}",
+        ]
+        for read in result["rows"]
+        for held, changed in zip(read["held_out"], read["held_out_changed"], strict=True)
+    ]
+    head = ["what is read", "image set", "largest difference of equal cells, points", "tau, test"]
+    head += ["mean absolute error", "of the cells that differ"]
+    few, taus = result["few_labels"], []
+    for size in sorted({row["train_size"] for row in few}):
+        told = []
+        for read in result["rows"]:
+            own = [r for r in few if (r["train_size"], r["read"]) == (size, read["read"])]
+            told.append(f"{sum(r['tau_val'] for r in own) / len(own):.3f}")
+        taus.append(f"{told[0]} and {told[1]} on {size} labels")
+    seeds, nb101 = len({row["seed"] for row in few}), result["nb101"]
+    return (
+        f"The {result['cells']:,} cells of NAS-Bench-201 are {result['functions']:,} functions "
+        f"({result['simplified_graphs']:,} simplified graphs, {result['ids']:,} `arch_id`s). "
+        f"Reading one graph a function changes the prediction of {result['changed_cells']:,} "
+        f"cells. The {nb101['cells']:,} cells of NAS-Bench-101 are {nb101['functions']:,} "
+        f"functions; {nb101['cells_with_another_normal_form']:,} cells are predicted as another, "
+        f"which as drawn would differ by {nb101['median_difference_as_drawn']:.2f} points in the "
+        f"median, at most by {nb101['largest_difference_as_drawn']:.2f}.\n\n"
+        + table(head, rows)
+        + f"\n\nOn the {result['held_out_cells']:,} held-out cells. A new predictor of "
+        f"CIFAR-10's validation accuracies that reads cells as drawn, and one graph a function, "
+        f"has a tau over all cells of {', '.join(taus)} (means of {seeds} seeds)."
+    )
+
+
 SECTIONS = {
     "README.md": {"main-job": main_job, "quality": quality},
     "docs/results.md": {
@@ -294,6 +333,7 @@ SECTIONS = {
         "search": search_tables,
     },
     "docs/few-labels.md": predictor_tables.SECTIONS,
+    "docs/predictors.md": {"equal-cells": equal_cells},
     "docs/latency.md": {
         **network_tables.SECTIONS,
         **device_tables.SECTIONS,

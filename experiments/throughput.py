@@ -46,14 +46,14 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    archs, graphs = cells()
+    archs, _ = cells()
     a, b = torch.rand(MATRIX, MATRIX), torch.rand(MATRIX, MATRIX)
     backends = ["torch"] + (["dgl"] if importlib.util.find_spec("dgl") else [])
     rows = []
     for backend in backends:
         predictor = load_predictor("nb201-accuracy", backend=backend)
         models = [predictor.model.encoder.model, *predictor.model._networks]
-        distinct, _ = unique_graphs(models[0].prepare(graphs))
+        distinct, _ = unique_graphs(models[0].prepare(predictor.graphs(archs)))
         ordered = sorted(distinct, key=len)
         batches: list[GraphBatch] = [
             models[0].collate(ordered[start : start + CHUNK])

@@ -82,8 +82,8 @@ class AccuracyPredictor:
 
     Each target is turned into normal scores of its rank before training, so a crowd of good
     architectures is told apart as well as a few bad ones. A score is turned back by the quantiles
-    of the training targets, which end where they end, and then calibrated. Equal functions (see
-    `search_spaces.simplify`) are averaged and scored alike.
+    of the training targets, which end where they end, and then calibrated. Graphs that `simplify`
+    makes isomorphic are averaged and scored alike, up to rounding.
     """
 
     kind = "accuracy"
@@ -164,6 +164,11 @@ class AccuracyPredictor:
             self._calibration = Calibration.fit(values_at(raw, self._quantiles), goal[learn:])
         else:
             self._calibration = Calibration.identity([np.array([np.nan])] * len(self.targets))
+
+    @property
+    def reads_functions(self) -> bool:
+        """Whether graphs of equal function count as one."""
+        return bool(self.config.options.get("simplified", True))
 
     @property
     def parameters(self) -> int:

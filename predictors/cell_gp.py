@@ -89,6 +89,8 @@ class CellGP:
 
     kind = "accuracy"
     name = "cell-gp"
+    # Whether graphs of equal function count as one.
+    reads_functions = True
 
     def __init__(self, config: CellGPConfig | None = None) -> None:
         self.config = config or CellGPConfig()

@@ -59,7 +59,7 @@ SMALLEST_SPREAD = 1e-9
 class TransformerGP:
     """Ranks graphs by normal scores that a Gaussian process expects, and maps them to units.
 
-    Equal functions are averaged and predicted alike; the order of nodes makes no difference.
+    Graphs that `simplify` makes isomorphic are averaged and predicted alike, up to rounding.
     Intervals are made from leave-one-out predictions of the process for the training graphs; where
     networks were fine-tuned they keep that width, though the mean of both errs a little less.
 
@@ -108,6 +108,11 @@ class TransformerGP:
     def targets(self) -> tuple[str, ...]:
         """Names of the predicted columns."""
         return self.config.targets
+
+    @property
+    def reads_functions(self) -> bool:
+        """Whether graphs of equal function count as one."""
+        return self.config.simplified
 
     @property
     def parameters(self) -> int:

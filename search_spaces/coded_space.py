@@ -40,6 +40,10 @@ class CodedSpace(FiniteSpace):
             Arrays of shape `(n,)`.
         """
 
+    def normal_codes(self, codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """Codes of the members whose graphs `normal_form` gives for those of members, `(n,)`."""
+        return codes
+
     @abstractmethod
     def counts(self, codes: NDArray[np.uint32] | None = None) -> NDArray[np.uint8]:
         """How often each small piece occurs in each member, in columns that are always the same.

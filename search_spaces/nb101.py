@@ -34,6 +34,7 @@ from nasplug.search_spaces.nb101_cells import (
 from nasplug.search_spaces.nb101_costs import node_rows, total_costs
 from nasplug.search_spaces.nb101_counts import piece_counts
 from nasplug.search_spaces.nb101_enumeration import CELLS, cell_codes, cell_table
+from nasplug.search_spaces.nb101_functions import normal_cell, normal_codes
 from nasplug.search_spaces.nb101_moves import move, moves
 from nasplug.search_spaces.space import Architecture
 
@@ -259,6 +260,21 @@ class NB101(CodedSpace):
 
         _check(task)
         return onnx_model(self.cell(arch), seed, batch_size, arch.arch_id)
+
+    def normal_form(self, graph: Graph) -> Graph:
+        """The graph of the cell that computes equal max-pools once; see `nb101_functions`."""
+        known = {op: label for label, op in enumerate(OPS)}
+        labels = [known.get(op) for op in graph.ops[1:-1]]
+        ends = (graph.ops[0], graph.ops[-1])
+        if None in labels or ends != (INPUT, OUTPUT) or len(graph) > MAX_VERTICES:
+            return graph
+        cell = Cell.of(graph.edges, labels)  # type: ignore[arg-type]
+        normal = normal_cell(cell)
+        return graph if normal is cell else _graph(normal)
+
+    def normal_codes(self, codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """`normal_form` for many cells; all others keep their codes."""
+        return normal_codes(codes)
 
     def totals(self, codes: NDArray[np.uint32] | None = None) -> dict[str, NDArray[np.float64]]:
         """FLOPs, parameters and bytes of many cells at once; of all 423,624 by default."""

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nasplug.search_spaces.costs import Cost, conv, elementwise, linear, norm, pool
 from nasplug.search_spaces.errors import InputError, closest
 from nasplug.search_spaces.graph import ATTRIBUTES, Graph
+from nasplug.search_spaces.nb201_functions import first_equal
 from nasplug.search_spaces.space import Architecture, FiniteSpace
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __all__ = ["CELL_EDGES", "NB201", "OPS", "TASKS"]
 
 # In the benchmark's own order, on which the index order depends.
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+_DIGITS = {op: k for k, op in enumerate(OPS)}
 # (from, to) of the six edges, in the order of the architecture string.
 CELL_EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 # Image set -> (side of the input in pixels, classes).
@@ -74,7 +76,9 @@ class NB201(FiniteSpace):
 
     `arch_id` is a hash of the benchmark's canonical expression (skip connections contracted, zero
     terms kept as such, sums unordered): 6,466 distinct ids, the count that the benchmark publishes
-    for cells that differ after removing isomorphic ones.
+    for cells that differ after removing isomorphic ones. It is not the function: it tells x from
+    x + 0, and joins a convolution that counts twice with two convolutions. As functions of their
+    weights there are 5,044 (see `nb201_functions`); `normal_form` gives one graph for each.
     """
 
     name = "nb201"
@@ -105,6 +109,11 @@ class NB201(FiniteSpace):
     def _architecture(self, digits: Sequence[int]) -> Architecture:
         digest = hashlib.sha256(_expression(digits).encode()).hexdigest()
         return Architecture(self.name, _text(digits), f"nb201-{digest[:12]}", tuple(digits))
+
+    @cached_property
+    def _first(self) -> NDArray[np.intp]:
+        """Index of the first cell of equal function, `(15625,)`."""
+        return first_equal(np.array([arch.key for arch in self._all]), CELL_EDGES)
 
     def __len__(self) -> int:
         return len(OPS) ** len(CELL_EDGES)
@@ -221,6 +230,17 @@ class NB201(FiniteSpace):
             NODE_EDGES,
             _node_costs(task or "cifar10")[[len(OPS), *digits, len(OPS) + 1]],
         )
+
+    def normal_form(self, graph: Graph) -> Graph:
+        """The graph of the cell of equal function that has the smallest official index."""
+        if graph.edges != NODE_EDGES or not set(graph.ops[1:-1]) <= _DIGITS.keys():
+            return graph
+        place = self._by_key[tuple(_DIGITS[op] for op in graph.ops[1:-1])]
+        first = int(self._first[place])
+        for task in TASKS if first != place else ():
+            if np.array_equal(graph.attributes, self.to_graph(self._all[place], task).attributes):
+                return self.to_graph(self._all[first], task)
+        return graph
 
 
 @cache

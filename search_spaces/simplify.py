@@ -39,8 +39,9 @@ def simplify(graph: Graph) -> Graph:
     an edge is there already the sum holds that term twice: one identity node a further copy stays,
     so that the graph still says how often.
 
-    Two cells of the same function up to the order of sums become isomorphic graphs; their nodes may
-    come in another order.
+    Two cells of the same operations on the same sums, up to their order, become isomorphic graphs;
+    their nodes may come in another order. Equal operations without weights are kept as often as
+    they are computed: what a space knows of these is in `SearchSpace.normal_form`.
 
     Args:
         graph: A graph with sums at its nodes, input first and output last.

@@ -108,6 +108,17 @@ class SearchSpace(ABC):
             task: One of `tasks`; the first if it is left out.
         """
 
+    def normal_form(self, graph: Graph) -> Graph:
+        """The graph of the member that stands for all that are equal as functions of their weights.
+
+        Predictors of what is a property of the function, such as accuracy, read it, so that equal
+        functions get equal predictions. A space that does not tell gives the graph itself.
+
+        Args:
+            graph: As `to_graph` gives it; any other comes back as it is.
+        """
+        return graph
+
     @property
     def has_networks(self) -> bool:
         """Whether `to_network` gives the complete network of an architecture."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
 
-__all__ = ["torch_graph"]
+__all__ = ["images_in", "torch_graph"]
 
 
 def torch_graph(module: torch.nn.Module, example: torch.Tensor | tuple[torch.Tensor, ...]) -> Graph:
@@ -49,6 +49,13 @@ def torch_graph(module: torch.nn.Module, example: torch.Tensor | tuple[torch.Ten
     name = f"the module {type(module).__name__}"
     one = tuple(tensor[:1] if tensor.dim() else tensor for tensor in given)
     return _Reader(_exported(module, one, name), name).graph()
+
+
+def images_in(example: Any) -> tuple[int, ...]:
+    """Sizes of the first axis of an example's tensors, which `torch_graph` takes for the images."""
+    given = example if isinstance(example, (tuple, list)) else (example,)
+    shapes = [tuple(getattr(tensor, "shape", ())) for tensor in given]
+    return tuple(int(shape[0]) for shape in shapes if shape)
 
 
 @contextmanager

@@ -48,14 +48,15 @@ def predictions(
         A row an architecture: `arch`, `arch_id`, `accuracy` (data set to mean, lower, upper; none
         of a space whose accuracies no predictor knows), `familiar` (whether it is like those that
         the accuracy was learned from; None if the predictor does not tell), `latency_ms` (mean,
-        lower, upper, or None), and what the latency rests on: `zero_shot`, and `evidence` as in
-        `Prediction`.
+        lower, upper and whether these are `usable`, or None), and what the latency rests on:
+        `zero_shot`, and `evidence` as in `Prediction`.
 
     Raises:
         InputError: If an architecture, the space or the hardware is unknown.
     """
     from nasplug._checks import checked_count
     from nasplug.devices.hardware import hardware as find_hardware
+    from nasplug.predicting.intervals import is_usable
     from nasplug.predicting.shipped import in_runtime, predictors_for
 
     found = find_space(space)
@@ -74,10 +75,11 @@ def predictions(
 
     def interval(prediction: Any, row: int, target: str) -> Row:
         k = prediction.column(target)
-        return {
-            end: round(float(getattr(prediction, end)[row, k]), _DIGITS)
-            for end in ("mean", "lower", "upper")
-        }
+        ends = {end: float(getattr(prediction, end)[row, k]) for end in ("mean", "lower", "upper")}
+        told = {end: round(number, _DIGITS) for end, number in ends.items()}
+        if target == "latency":
+            told["usable"] = is_usable(ends["lower"], ends["upper"])
+        return told
 
     return [
         {

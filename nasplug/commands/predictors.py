@@ -68,6 +68,7 @@ def predict(
 
         raise InputError("--explain and --input-shape are for an .onnx file; name one")
     from nasplug.commands.listings import predictions
+    from nasplug.predicting.intervals import narrowing, shown
 
     rows = predictions(architectures, space, hw, batch_size, predictor or (), runtime)
     if as_json:
@@ -75,15 +76,13 @@ def predict(
         return
     for row in rows:
         print(row["arch"])
-        cells = {f"{task} accuracy, %": value for task, value in row["accuracy"].items()}
+        cells = {
+            f"{task} accuracy, %": {end: f"{number:.3f}" for end, number in value.items()}
+            for task, value in row["accuracy"].items()
+        }
         if row["latency_ms"] is not None:
-            cells["latency, ms"] = row["latency_ms"]
-        print_table(
-            [
-                {"predicted": name, **{end: f"{number:.3f}" for end, number in value.items()}}
-                for name, value in cells.items()
-            ]
-        )
+            cells["latency, ms"] = shown(row["latency_ms"], ".3f")
+        print_table([{"predicted": name, **value} for name, value in cells.items()])
         if row["familiar"] is False:
             print(
                 "this architecture is unlike those that the accuracy was learned from; it is an "
@@ -95,6 +94,8 @@ def predict(
         )
     elif rows[0]["evidence"] == "few-shot":
         print("few-shot: latency is predicted from the few measurements of your calibration")
+    if any(row["latency_ms"] and not row["latency_ms"]["usable"] for row in rows):
+        print(narrowing(rows[0]["evidence"], str(hw), "this network", space))
 
 
 @command

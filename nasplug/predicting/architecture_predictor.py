@@ -120,7 +120,10 @@ class ArchitecturePredictor:
         return self._model
 
     def graphs(self, architectures: Sequence[Architecture | Graph | str]) -> list[Graph]:
-        """The graphs of architectures; texts are parsed, graphs are passed on.
+        """The graphs of architectures, as the predictor reads them; texts are parsed.
+
+        One that predicts what is a property of the function reads the same graph for all
+        architectures that the space knows to be equal (`SearchSpace.normal_form`).
 
         Raises:
             InputError: If a text is malformed, or a graph is that of a cell, not of its network.
@@ -140,7 +143,12 @@ class ArchitecturePredictor:
             else:
                 arch = self.space.parse(item) if isinstance(item, str) else item
                 found.append(make(arch))
-        return found
+        return [self.space.normal_form(graph) for graph in found] if self._of_functions else found
+
+    @property
+    def _of_functions(self) -> bool:
+        """Whether equal functions are predicted alike, whatever they cost to run."""
+        return self.kind == "accuracy" and getattr(self._model, "reads_functions", False)
 
     def fit(
         self,
@@ -257,7 +265,8 @@ class ArchitecturePredictor:
         return hasattr(self.space, "arrays") and hasattr(self._model, "predict_arrays")
 
     def _arrays(self, codes: NDArray[np.uint32]) -> Any:
-        return self.space.arrays(codes)  # type: ignore[attr-defined]
+        space: Any = self.space
+        return space.arrays(space.normal_codes(codes) if self._of_functions else codes)
 
     def save(self, path: str | Path, **about: Any) -> None:
         """Write `<path>.safetensors` and `<path>.json`; `load_predictor(path)` reads them."""

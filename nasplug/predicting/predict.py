@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nasplug.predicting.intervals import is_usable, magnitude, narrowing
+from nasplug.predicting.intervals import shown as shown_ends
 from nasplug.search_spaces import Graph, InputError
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ class NetworkPrediction:
         graph: The network as it was read.
         operators: Parts of the latency, the longest first.
         rest_ms: Time that belongs to no operator.
+        example_images: Images in each tensor of the example; empty if there was none.
     """
 
     mean: float
@@ -91,6 +94,12 @@ class NetworkPrediction:
     graph: Graph = field(repr=False)
     operators: tuple[OperatorTime, ...] = field(repr=False)
     rest_ms: float
+    example_images: tuple[int, ...] = ()
+
+    @property
+    def usable(self) -> bool:
+        """Whether the interval is narrow enough for the numbers to say something."""
+        return is_usable(self.lower, self.upper)
 
     def notes(self) -> list[str]:
         """What a reader must know of the numbers, a sentence each."""
@@ -110,12 +119,31 @@ class NetworkPrediction:
                 "this network is unlike those that were measured; the interval is as wide as "
                 "leaving out a kind of networks showed"
             )
+        notes += self._about_example()
+        if not self.usable:
+            notes.append(narrowing(self.evidence, self.hardware.name, "this network"))
         return notes
+
+    def _about_example(self) -> list[str]:
+        """What the answer has to do with the batch of the example, where that is not plain."""
+        sizes = self.example_images
+        if len(set(sizes)) > 1:
+            return [
+                f"the tensors of the example have first axes of {', '.join(map(str, sizes))}: the "
+                f"first entry of each was read, as one image, and the answer is for a batch of "
+                f"{self.batch_size}"
+            ]
+        if max(sizes, default=1) > 1 and self.batch_size != sizes[0]:
+            return [
+                f"the example holds {sizes[0]} images, and the answer is for a batch of "
+                f"{self.batch_size}, as asked"
+            ]
+        return []
 
     def table(self) -> list[dict[str, str]]:
         """The prediction for a table."""
         name = f"latency on {self.hardware.name}, batch {self.batch_size}, ms"
-        ends = {end: f"{getattr(self, end):.4g}" for end in ("mean", "lower", "upper")}
+        ends = shown_ends({**vars(self), "usable": self.usable}, ".4g")
         costs = {
             "MFLOPs": f"{self.graph.total('flops') / 1e6:,.1f}",
             "params": f"{self.graph.total('params') / 1e6:.2f}M",
@@ -143,7 +171,7 @@ class NetworkPrediction:
                     "kernel": str(own[0].kernel or ""),
                     "output": own[0].output,
                     "MFLOPs": f"{sum(one.mflops for one in own):.1f}",
-                    "ms": f"{time:.4g}",
+                    "ms": self._time(time),
                     "share": f"{time / self.mean:.1%}",
                     "limited by": own[0].bound,
                 }
@@ -152,15 +180,20 @@ class NetworkPrediction:
         rest = {f"{others} others": sum(times[key] for key in alike), "no operator": self.rest_ms}
         empty = dict.fromkeys(rows[0] if rows else (), "")
         for name, time in rest.items():
-            rows.append({**empty, "operator": name, "ms": f"{time:.4g}"})
+            rows.append({**empty, "operator": name, "ms": self._time(time)})
             rows[-1]["share"] = f"{time / self.mean:.1%}"
         return rows
+
+    def _time(self, time: float) -> str:
+        """A part of the latency, as exact as the whole."""
+        return f"{time:.4g}" if self.usable or not time else magnitude(time)
 
     def to_json(self, explain: int = 0) -> dict[str, Any]:
         """The prediction as a dictionary for `json.dumps`, with so many operators."""
         shown: dict[str, Any] = {
             "latency_ms": {
-                name: round(getattr(self, name), _DIGITS) for name in ("mean", "lower", "upper")
+                **{end: round(getattr(self, end), _DIGITS) for end in ("mean", "lower", "upper")},
+                "usable": self.usable,
             },
             "hardware": self.hardware.name,
             "batch_size": self.batch_size,
@@ -187,7 +220,7 @@ def predict(
     example: torch.Tensor | tuple[torch.Tensor, ...] | None = None,
     *,
     hardware: str | os.PathLike[str] | Hardware,
-    batch_size: int = 1,
+    batch_size: int | None = None,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     predictor: str | os.PathLike[str] | ArchitecturePredictor | None = None,
     runtime: str | None = None,
@@ -198,9 +231,10 @@ def predict(
 
     Args:
         network: Path of an ONNX file, an ONNX model, a PyTorch module, or a graph.
-        example: Input of a PyTorch module, `(images, …)`, or inputs.
+        example: Input of a PyTorch module, `(images, …)`, or inputs. One image of it is read.
         hardware: Device: a name, the path of a .toml file, or a `Hardware`.
-        batch_size: Images a forward pass.
+        batch_size: Images a forward pass; if left out as many as the example holds, and one for
+            an ONNX model or a graph, or where the example's tensors differ in their first axis.
         input_shapes: Shapes of an ONNX model's inputs, for those that the file leaves open.
         predictor: A latency predictor to use instead of the package's own.
         runtime: How the network is run: `"float32"` (by a framework, operator after operator),
@@ -218,6 +252,9 @@ def predict(
     from nasplug.predictors.device_profile import DeviceProfile
     from nasplug.predictors.settings import RUNTIMES, inference_runtime
 
+    images = _images(network, example)
+    if batch_size is None:
+        batch_size = max(images[0], 1) if len(set(images)) == 1 else 1
     checked_count(batch_size, "batch size")
     device = find_hardware(hardware)
     graph = read_network(network, example, input_shapes)
@@ -251,6 +288,7 @@ def predict(
         graph,
         _operators(graph, times, mean, device, batch_size),
         rest,
+        images,
     )
 
 
@@ -333,6 +371,15 @@ def read_network(
     from nasplug.search_spaces.torch_graph import torch_graph
 
     return torch_graph(network, example)
+
+
+def _images(network: Any, example: Any) -> tuple[int, ...]:
+    """Images in each tensor of the example of a PyTorch module."""
+    if _is_onnx(network) or isinstance(network, Graph):
+        return ()
+    from nasplug.search_spaces.torch_graph import images_in
+
+    return images_in(example)
 
 
 def _is_onnx(network: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.predicting.intervals import is_usable, magnitude
 from nasplug.predictors.files import atomic_path, write_text
 from nasplug.reports.study_report import write_plots, writing_to
 from nasplug.search_spaces import InputError
@@ -59,6 +60,7 @@ class _Points:
     x_bars: Array  # (2, n): below, above
     y_bars: Array
     archs: list[str]
+    x_texts: list[str]
 
 
 def write_report(result: SearchResult, folder: str | os.PathLike[str]) -> list[Path]:
@@ -126,7 +128,14 @@ def _points(result: SearchResult, cells: list[int], axes: tuple[_Axis, _Axis]) -
         # A calibrated interval need not hold the central prediction; a bar cannot be negative.
         shown += [mean, np.maximum([below, above], 0.0)]
     archs = [result.candidates.cells[k].text for k in cells]
-    return _Points(shown[0], shown[2], shown[1], shown[3], archs)
+    x, bars = shown[0], shown[1]
+    texts = [f"{value:.4g}" for value in x]
+    if axes[0].name == "latency":
+        latency = result.candidates.quantities["latency"]
+        for k, cell in enumerate(cells):
+            if not is_usable(latency.lower[cell], latency.upper[cell]):
+                texts[k] = f"{magnitude(x[k])} of ms"
+    return _Points(x, shown[2], bars, shown[3], archs, texts)
 
 
 def _measured(result: SearchResult) -> tuple[list[float], list[float]]:
@@ -138,6 +147,12 @@ def _measured(result: SearchResult) -> tuple[list[float], list[float]]:
 
 def _front_label(result: SearchResult) -> str:
     return f"predicted front, {result.candidates.scores.interval:.0%} intervals"
+
+
+def _label(axis: _Axis, points: _Points) -> str:
+    """The label of the first axis, with what its numbers are worth."""
+    wide = any(text.endswith(" of ms") for text in points.x_texts)
+    return f"{axis.label}: only its order of magnitude is known" if wide else axis.label
 
 
 def _title(result: SearchResult) -> list[str]:
@@ -214,7 +229,7 @@ def _draw(
     if axes[1].name == "accuracy":
         plot.set_yscale("function", functions=(_stretch, _unstretch))
         plot.set_yticks(_marks(*plot.get_ylim()))
-    plot.set_xlabel(axes[0].label, fontsize=12)
+    plot.set_xlabel(_label(axes[0], front), fontsize=12)
     plot.set_ylabel(axes[1].label, fontsize=12)
     plot.set_title("\n".join(_title(result)), fontsize=10, wrap=True)
     plot.grid(alpha=0.3)
@@ -227,8 +242,8 @@ def _page(result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, fron
 
     height = axes[1].height
     unit = " %" if axes[1].name == "accuracy" else ""
-    shown = f"%{{x:.4g}}, %{{customdata:.2f}}{unit}<extra></extra>"
-    hover = f"%{{text}}<br>{shown}"
+    shown = f", %{{customdata:.2f}}{unit}<extra></extra>"
+    hover = f"%{{text}}{shown}"
     middle, bars = height(front.y), front.y_bars
     stretched = np.array([middle - height(front.y - bars[0]), height(front.y + bars[1]) - middle])
     figure = go.Figure()
@@ -238,7 +253,7 @@ def _page(result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, fron
         customdata=trials.y.tolist(),
         mode="markers",
         name=f"all {len(trials.x)} trials",
-        text=trials.archs,
+        text=_hover_texts(trials),
         hovertemplate=hover,
         marker={"color": TRIALS, "size": 7},
     )
@@ -248,7 +263,7 @@ def _page(result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, fron
         customdata=front.y.tolist(),
         mode="lines+markers",
         name=_front_label(result),
-        text=front.archs,
+        text=_hover_texts(front),
         hovertemplate=hover,
         line={"color": FRONT, "shape": "hv", "width": 1},
         marker={"color": FRONT, "size": 10},
@@ -261,7 +276,7 @@ def _page(result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, fron
             x=measured[0],
             y=height(np.array(measured[1])).tolist(),
             customdata=measured[1],
-            hovertemplate=f"measured<br>{shown}",
+            hovertemplate=f"measured<br>%{{x:.4g}}{shown}",
             mode="markers",
             name="the front, measured",
             marker={"color": MEASURED, "size": 11, "symbol": "diamond-open", "line": {"width": 2}},
@@ -283,13 +298,17 @@ def _page(result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, fron
         }
     figure.update_layout(
         title={"text": "<br>".join(_title(result)), "font": {"size": 15}},
-        xaxis_title=axes[0].label,
+        xaxis_title=_label(axes[0], front),
         yaxis={"title": axes[1].label, **marks},
         template="plotly_white",
     )
     # A fixed id makes equal results equal files.
     page: str = figure.to_html(include_plotlyjs=True, full_html=True, div_id="pareto")
     return page
+
+
+def _hover_texts(points: _Points) -> list[str]:
+    return [f"{arch}<br>{x}" for arch, x in zip(points.archs, points.x_texts, strict=True)]
 
 
 def _bars(bars: Array) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from nasplug.candidates.scoring import COSTS, Objective
 from nasplug.sampling.acquisition import pareto_mask
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.searching.objectives import Asked
+from nasplug.searching.result import predicted_ends
 from nasplug.studies.evaluation import (
     ACCURACY,
     LATENCY,
@@ -188,7 +189,7 @@ class ObservedObjective:
         candidates = self._candidates
         arch = candidates.space.from_params(Asked(trial, self._distributions))
         (cell,) = candidates.positions([arch])
-        known = {name: _interval(candidates, name, cell) for name in METRICS}
+        known = {name: predicted_ends(candidates, name, cell) for name in METRICS}
         request = Request(
             arch,
             trial.number,
@@ -228,14 +229,6 @@ class ObservedObjective:
                 trial.set_constraint(str(limit), float(missed[row, cell]))
         for name, value in metrics.constraints.items():
             trial.set_constraint(name, value)
-
-
-def _interval(candidates: Candidates, name: str, cell: int) -> dict[str, float] | None:
-    quantity = candidates.quantities.get(name)
-    if quantity is None:
-        return None
-    ends = ("mean", "lower", "upper")
-    return {end: round(float(getattr(quantity, end)[cell]), 6) for end in ends}
 
 
 def _foreseen(candidates: Candidates, metric: str, cell: int) -> float | None:

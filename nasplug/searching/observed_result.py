@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasplug.candidates.measured import measured
 from nasplug.candidates.scoring import COSTS
+from nasplug.predicting.intervals import magnitude
 from nasplug.searching.observed import METRICS, front, observed
 from nasplug.searching.plan import Plan, kind_of
 from nasplug.searching.predicted import what_was_searched
@@ -95,6 +96,8 @@ class ObservedResult(SearchResult):
             )
         if self.hardware is not None and self.evidence is not None:
             notes.append(_BEGINS[self.evidence].format(self.hardware.name))
+        if foreseen:
+            notes += self._wide()
         notes += self.candidates.notes()
         if self.infeasible:
             notes.append(
@@ -250,4 +253,7 @@ def _shown(row: Mapping[str, Any], metric: str) -> str:
     if metric in COSTS:
         return f"{row[metric] * 1e-6:.2f}M"
     foreseen = row["predicted"].get(metric)
-    return "" if foreseen is None else f"~{foreseen['mean']:.{_SHOWN}g}"
+    if foreseen is None:
+        return ""
+    usable = foreseen.get("usable", True)
+    return f"~{foreseen['mean']:.{_SHOWN}g}" if usable else f"~{magnitude(foreseen['mean'])}"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nasplug.candidates.constraints import Constraint
 from nasplug.candidates.scored import Candidates
 from nasplug.candidates.scoring import Objective
+from nasplug.predicting.intervals import is_usable, narrowing, shown
 from nasplug.predicting.predict import measured_so
 from nasplug.predictors.hardware import Hardware
 
@@ -180,12 +181,22 @@ class SearchResult:
             notes.append(_EVIDENCE[self.evidence].format(self.hardware.name, setting))
         if self.runtime is not None and self.zero_shot:
             notes.append(measured_so(self.runtime, self.measured_so))
+        notes += self._wide()
         if self.hardware is not None and self.input_side != self.latency_side:
             notes.append(
                 f"latency is that of the network with {self.latency_side} pixel input, on which "
                 f"devices were measured; {self.dataset} has {self.input_side} pixel input"
             )
         return notes
+
+    def _wide(self) -> list[str]:
+        """A sentence on latencies whose numbers say nothing, if there are any."""
+        told = [row["predicted"]["latency_ms"] for row in self.pareto]
+        if self.hardware is None or all(ends is None or ends["usable"] for ends in told):
+            return []
+        assert self.evidence is not None
+        sentence = narrowing(self.evidence, self.hardware.name, "these networks", self.space)
+        return [f"{sentence}; which network is faster is known far better than how fast it is"]
 
     def table(self) -> Table:
         """The numbers of the front as a table for rich, a numbered row an architecture."""
@@ -211,7 +222,7 @@ class SearchResult:
             counts = [value * factor for value in self._counts(name)]
             return [(f"{heading}{proxy}", [f"{value:.{digits}f}{unit}" for value in counts])]
         key, heading, digits = _PREDICTED[name]
-        shown = [_interval(row["predicted"][key], digits) for row in self.pareto]
+        shown = [_interval(row["predicted"][key], digits, name == "latency") for row in self.pareto]
         columns = [(heading, shown)]
         truths = [row["measured"][key] for row in self.pareto]
         # Without the benchmark's tables, or for a device not in them, a column would be empty.
@@ -288,17 +299,24 @@ def _said(name: str) -> str:
     return _COUNTED[name][0] if name in _COUNTED else name
 
 
-def _interval(predicted: Mapping[str, float], digits: int) -> str:
-    ends = f"({predicted['lower']:.{digits}f}–{predicted['upper']:.{digits}f})"
-    return f"{predicted['mean']:.{digits}f} {ends}"
+def _interval(predicted: Mapping[str, float], digits: int, is_latency: bool) -> str:
+    form = f".{digits}f"
+    ends = (
+        shown(predicted, form) if is_latency else {k: f"{v:{form}}" for k, v in predicted.items()}
+    )
+    return f"{ends['mean']} ({ends['lower']}–{ends['upper']})"
 
 
 def predicted_ends(candidates: Candidates, name: str, cell: int) -> dict[str, float] | None:
-    """Mean and bounds of a predicted quantity of one candidate; None if it is not predicted."""
+    """Mean and bounds of a predicted quantity of one candidate; None if it is not predicted.
+
+    Of a latency also whether they are usable.
+    """
     quantity = candidates.quantities.get(name)
     if quantity is None:
         return None
-    return {
-        end: round(float(getattr(quantity, end)[cell]), DIGITS)
-        for end in ("mean", "lower", "upper")
-    }
+    ends = {end: float(getattr(quantity, end)[cell]) for end in ("mean", "lower", "upper")}
+    told = {end: round(number, DIGITS) for end, number in ends.items()}
+    if name == "latency":
+        told["usable"] = is_usable(ends["lower"], ends["upper"])
+    return told

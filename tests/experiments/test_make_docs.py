@@ -23,7 +23,7 @@ def test_a_changed_figure_is_found(tmp_path):
     scripts += ("nb101_search_tables.py", "search_workers_tables.py", "recipes.py")
     pages = ("README.md", "docs/results.md", "docs/few-labels.md", "docs/latency.md")
     pages += ("docs/hardware.md", "docs/nb101.md", "docs/sampler.md", "docs/spaces.md")
-    pages += ("docs/cluster.md", "docs/plots.md")
+    pages += ("docs/cluster.md", "docs/plots.md", "docs/predictors.md")
     for name in (*(f"experiments/{script}" for script in scripts), *pages):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")

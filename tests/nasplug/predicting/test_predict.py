@@ -61,6 +61,50 @@ def test_a_module_and_its_graph_are_predicted_alike():
     assert said.hardware.name == HARDWARE
 
 
+def test_the_answer_is_for_the_batch_of_the_example():
+    one = nasplug.predict(Toy(), EXAMPLE, hardware="RTX 2080 Ti")
+    eight = nasplug.predict(Toy(), EXAMPLE.expand(8, -1, -1, -1), hardware="RTX 2080 Ti")
+    asked = nasplug.predict(Toy(), EXAMPLE, hardware="RTX 2080 Ti", batch_size=8)
+    assert (one.batch_size, eight.batch_size) == (1, 8)
+    assert eight.to_json() == asked.to_json()
+    assert eight.mean != one.mean
+    # FLOPs are those of one image, whatever the batch.
+    assert eight.graph.total("flops") == one.graph.total("flops")
+
+
+def test_a_batch_that_is_named_wins_over_the_example_and_both_are_said():
+    said = nasplug.predict(Toy(), EXAMPLE.expand(8, -1, -1, -1), hardware=HARDWARE, batch_size=2)
+    assert said.batch_size == 2
+    assert said.mean == nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE, batch_size=2).mean
+    assert (
+        "the example holds 8 images, and the answer is for a batch of 2, as asked" in said.notes()
+    )
+    plain = nasplug.predict(Toy(), EXAMPLE.expand(2, -1, -1, -1), hardware=HARDWARE)
+    assert not any("example" in note for note in plain.notes())
+
+
+class TwoInputs(nn.Module):
+    """A user's network of two tensors."""
+
+    def forward(self, x, y):
+        return x.mean() * y
+
+
+@pytest.mark.parametrize(("sizes", "batch"), [((4, 4), 4), ((4, 3), 1)])
+def test_tensors_that_differ_in_their_first_axis_are_no_batch(sizes, batch):
+    example = tuple(torch.zeros(size, 16) for size in sizes)
+    said = nasplug.predict(TwoInputs(), example, hardware=HARDWARE)
+    assert said.batch_size == batch
+    told = [note for note in said.notes() if "first axes of 4, 3" in note]
+    assert len(told) == (sizes[0] != sizes[1])
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 1.5, True])
+def test_a_batch_that_is_no_count_is_refused(batch_size):
+    with pytest.raises(InputError, match="batch size"):
+        nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE, batch_size=batch_size)
+
+
 def test_a_network_is_scored_once(monkeypatch):
     from nasplug.predictors.network_latency import NetworkLatency
 
@@ -75,7 +119,7 @@ def test_a_network_is_scored_once(monkeypatch):
 
 
 def test_the_parts_of_a_latency_are_told_the_longest_first():
-    said = nasplug.predict(Toy(), EXAMPLE, hardware="Raspberry Pi 4")
+    said = nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE)
     times = [operator.latency_ms for operator in said.operators]
     assert times == sorted(times, reverse=True)
     assert len(times) == len(said.graph)

@@ -1,0 +1,144 @@
+"""Latencies that are too uncertain to be numbers are told as orders of magnitude."""
+
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from typer.testing import CliRunner
+
+import nasplug
+from nasplug.cli import app
+from nasplug.predicting.architecture_predictor import ArchitecturePredictor
+from nasplug.predicting.intervals import is_usable, magnitude, narrowing, shown
+
+DEVICE = "RTX 3090"
+SENTENCE = "only the order of magnitude is told"
+NETWORK = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU())
+EXAMPLE = torch.zeros(1, 3, 64, 64)
+
+
+@pytest.fixture
+def wide(monkeypatch):
+    """Latencies whose 90 % interval spans a factor of 400."""
+    predict = ArchitecturePredictor.predict
+
+    def widened(self, *arguments, **named):
+        said = predict(self, *arguments, **named)
+        if self.kind != "latency":
+            return said
+        span = np.log(said.upper / said.lower)
+        return dataclasses.replace(said, spread=said.spread * np.log(400) / span)
+
+    monkeypatch.setattr(ArchitecturePredictor, "predict", widened)
+
+
+def run(*words):
+    done = CliRunner().invoke(app, list(map(str, words)))
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def rows_of(text):
+    """Lines of a table that hold a latency."""
+    return [line for line in text.splitlines() if "latency" in line and "ms" in line]
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "usable"),
+    [(1.0, 20.0, True), (1.0, 20.1, False), (0.0, 1.0, False), (np.nan, np.nan, True)],
+)
+def test_a_factor_of_twenty_is_the_limit(lower, upper, usable):
+    assert is_usable(lower, upper) is usable
+
+
+def test_orders_of_magnitude_have_words():
+    words = [magnitude(number) for number in (0.0021, 0.3, 1, 9.99, 55.7, 627, 10_227)]
+    assert words == ["thousandths", "tenths", "ones", "ones", "tens", "hundreds", "ten thousands"]
+    assert magnitude(3e-9) == magnitude(0) == "below thousandths"
+    assert magnitude(1e30) == magnitude(np.inf) == "beyond millions"
+
+
+def test_a_usable_interval_keeps_its_digits():
+    assert shown({"mean": 14.42, "lower": 9.89, "upper": 21.24}, ".4g") == {
+        "mean": "14.42",
+        "lower": "9.89",
+        "upper": "21.24",
+    }
+    wide = shown({"mean": 55.728, "lower": 4.252, "upper": 627.298}, ".3f")
+    assert wide == {"mean": "tens", "lower": "ones", "upper": "hundreds"}
+
+
+@pytest.mark.parametrize(
+    ("evidence", "words"),
+    [
+        ("zero-shot", "Board was not measured"),
+        ("measured", "what was measured on Board is unlike this network"),
+        ("few-shot", "your measurements of Board"),
+    ],
+)
+def test_what_would_narrow_it_depends_on_the_cause(evidence, words):
+    sentence = narrowing(evidence, "Board", "this network", "fbnet")
+    assert words in sentence
+    assert "nasplug calibrate --space fbnet --suggest 10" in sentence
+
+
+@pytest.mark.parametrize("space", ["nb201", "nnlqp"])
+def test_predict_prints_no_number_that_says_nothing(wide, space):
+    words = ("predict", "resnet18" if space == "nnlqp" else nasplug.space("nb201")[0].text)
+    words += ("--space", space, "--hw", DEVICE)
+    text = run(*words)
+    (row,) = rows_of(text.replace(SENTENCE, ""))[:1]
+    assert not re.search(r"\d", row)
+    assert SENTENCE in text
+    (told,) = json.loads(run(*words, "--json"))
+    assert told["latency_ms"]["usable"] is False
+    assert told["latency_ms"]["upper"] > 399 * told["latency_ms"]["lower"] > 0
+    assert all("usable" not in ends for ends in told["accuracy"].values())
+
+
+def test_predict_prints_numbers_that_say_something():
+    words = ("predict", "resnet18", "--space", "nnlqp", "--hw", DEVICE)
+    text = run(*words)
+    assert SENTENCE not in text
+    assert re.search(r"\d\.\d{3}", rows_of(text)[0])
+    assert json.loads(run(*words, "--json"))[0]["latency_ms"]["usable"] is True
+
+
+def test_a_module_is_told_alike(wide):
+    said = nasplug.predict(NETWORK, EXAMPLE, hardware=DEVICE)
+    assert not said.usable
+    assert said.to_json()["latency_ms"]["usable"] is False
+    (row,) = said.table()
+    assert not re.search(r"\d", row["mean"] + row["lower"] + row["upper"])
+    assert any(SENTENCE in note for note in said.notes())
+    for part in said.operator_rows():
+        assert part["ms"] == "0" or not re.search(r"\d", part["ms"])
+
+
+def test_a_search_ranks_and_says_so(wide, tmp_path):
+    found = nasplug.search("nb201", DEVICE, n_trials=20, seed=0, storage="memory")
+    text = found.to_text(200)
+    table = [line for line in text.splitlines() if re.match(r" *\d+ +\d", line)]
+    assert len(table) == len(found.pareto) > 1
+    assert all(re.search(r"(ones|tenths|tens) \(", line) for line in table)
+    assert SENTENCE in text
+    means = [row["predicted"]["latency_ms"]["mean"] for row in found.pareto]
+    assert means == sorted(means)
+    assert all(row["predicted"]["latency_ms"]["usable"] is False for row in found.pareto)
+    found.report(tmp_path)
+    page = (tmp_path / "pareto.html").read_text(encoding="utf-8")
+    assert "only its order of magnitude is known" in page
+    assert " of ms" in page
+    stored = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
+    assert stored["pareto"][0]["predicted"]["latency_ms"]["usable"] is False
+
+
+def test_a_search_on_a_known_device_keeps_its_numbers():
+    found = nasplug.search("nb201", DEVICE, n_trials=20, seed=0, storage="memory")
+    assert SENTENCE not in found.to_text(200)
+    assert all(row["predicted"]["latency_ms"]["usable"] for row in found.pareto)
+    assert not any("usable" in row["predicted"]["accuracy"] for row in found.pareto)
