@@ -17,6 +17,8 @@ ORDER = (
     *("latency-gp", "roofline-gp", "network-latency, no launch costs", "network-latency"),
     *("joined", "network-latency, all devices"),
 )
+# Tables of small networks, from which neither the roofline of GPUs nor its floor learned.
+SMALL = ("nb201", "fbnet", "ofa", "accel", "nnlqp")
 # What one of the predictors of cells knows beside HELP's known devices.
 ALSO_KNOWN = "RTX 2080 Ti"
 
@@ -96,6 +98,20 @@ def unseen() -> str:
     head = ["device", "nb201-latency", f"{ALSO_KNOWN} known", "network-latency"]
     head += ["mean of the known devices", "roofline"]
     return table([*head, "nb201-latency, MAPE %", "network-latency, MAPE %"], body)
+
+
+def gpus() -> str:
+    """A row a table of a GPU that was left out."""
+    body = []
+    for row in result("gpu_roofline")["left_out"]:
+        where, device, runtime = row["form"].split("|")
+        errors = [
+            f"{row[f'{name}_mape_percent']:.0f} / {row[f'{name}_median_percent']:.0f}"
+            for name in ("model", "ridge")
+        ]
+        body.append([device, runtime or "float32", where, str(row["networks"]), *errors])
+    body.sort(key=lambda row: (row[2] in SMALL, row[0]))
+    return table(["left out", "runtime", "table", "networks", "GPU roofline", "ridge"], body)
 
 
 def launch_share() -> str:
@@ -206,6 +222,7 @@ def cpu() -> str:
 SECTIONS: dict[str, Callable[[], str]] = {
     "network-measured": measured,
     "network-zero-shot": zero_shot,
+    "gpu-roofline": gpus,
     "network-unseen": unseen,
     "network-unfamiliar": unfamiliar,
     "launch-share": launch_share,

@@ -11,8 +11,11 @@ network that is run in setting s:
 
 Few outputs do not fill the units, small transfers do not reach the bandwidth, a compiler fuses what
 works element by element, and a host that hands over one operator after the other may be what takes
-longest. All numbers are positive. Latency grows with the batch. The efficiencies are those of the
-roofline model (Williams et al., CACM 2009) with overheads.
+longest. What is learned of a setting is a factor on what holds for another, so that one of which
+little is known is like that one: channels last is like a framework's usual way, and a compiler
+moves data as channels last does, and starts operators as TensorRT does. All numbers are positive,
+and latency grows with the batch. The efficiencies are those of the roofline model (Williams et al.,
+CACM 2009) with overheads.
 """
 
 from __future__ import annotations
@@ -42,6 +45,12 @@ Array = NDArray[np.float64]
 KINDS = ("convolution", "depthwise", "grouped", "product", "pointwise", "other")
 # How a network is run, as far as measurements of several GPUs tell it apart.
 GPU_SETTINGS = ("framework", "channels last", "compiled", "tensorrt")
+# Number -> the one that it is a factor on; PyTorch's compiler gives convolutions channels last.
+_FACTOR_ON = {
+    **{f"{name}.channels last": f"{name}.framework" for name in ("bandwidth", "launch", "host")},
+    "bandwidth.compiled": "bandwidth.channels last",
+    **{f"{name}.compiled": f"{name}.tensorrt" for name in ("launch", "host")},
+}
 _FUSING = GPU_SETTINGS[2:]
 _PRODUCTS = frozenset({"Gemm", "MatMul"})
 _POINTWISE = frozenset(
@@ -60,11 +69,12 @@ START: dict[str, float] = {
     **{f"efficiency.{p}.{k}": 0.6 for p in ("float", "half") for k in ("convolution", "product")},
     "efficiency.winograd": 1.2,
     **{f"fill.{k}": 1000.0 for k in KINDS},
-    **{f"bandwidth.{s}": 0.8 for s in GPU_SETTINGS},
     "transfer": 2e5,
     "cache": 0.3,
-    **dict(zip((f"launch.{s}" for s in GPU_SETTINGS), (3e-3, 3e-3, 2e-3, 1e-3), strict=True)),
-    **dict(zip((f"host.{s}" for s in GPU_SETTINGS), (8e-3, 8e-3, 2e-3, 1e-3), strict=True)),
+    **{"bandwidth.framework": 0.8, "bandwidth.tensorrt": 0.8},
+    **{"launch.framework": 3e-3, "launch.tensorrt": 1e-3},
+    **{"host.framework": 8e-3, "host.tensorrt": 1e-3},
+    **dict.fromkeys(_FACTOR_ON, 1.0),
     **{f"fused.{s}": 0.5 for s in _FUSING},
     "overlap.operator": 2.0,
     "overlap.host": 3.0,
@@ -317,8 +327,12 @@ class _Terms:
     def log_ms(self, numbers: Mapping[str, Tensor], hosts: Tensor) -> Tensor:
         """Logarithm of ms of each network, `(networks,)`, at a factor of each one's host."""
 
+        def number(name: str) -> Tensor:
+            base = _FACTOR_ON.get(name)
+            return numbers[name] if base is None else numbers[name] * number(base)
+
         def of(name: str, values: Sequence[str], place: Tensor) -> Tensor:
-            return torch.stack([numbers[f"{name}.{value}"] for value in values])[place]
+            return torch.stack([number(f"{name}.{value}") for value in values])[place]
 
         kinds = [f"{p}.{k}" for p in ("float", "half") for k in KINDS]
         efficiency = of("efficiency", kinds, self.precision * len(KINDS) + self.kind)
@@ -334,8 +348,8 @@ class _Terms:
         operator = (arithmetic**q + traffic**q) ** (1 / q)
         operator = operator + of("launch", GPU_SETTINGS, self.own_setting)
         one = torch.ones((), dtype=torch.float64)
-        fused = torch.stack([one, one, *(numbers[f"fused.{s}"] for s in _FUSING)])
-        share = torch.where(self.pointwise, fused[self.own_setting], one)
+        fused = of("fused", _FUSING, (self.own_setting - 2).clamp(min=0))
+        share = torch.where(self.pointwise & (self.own_setting >= 2), fused, one)
         empty = torch.zeros(self.networks, dtype=torch.float64)
         time = empty.index_add(0, self.owner, operator * share)
         count = empty.index_add(0, self.owner, share)

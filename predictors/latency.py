@@ -32,11 +32,13 @@ from nasplug.predictors.prediction import NotFittedError, Prediction
 from nasplug.predictors.settings import (
     DeviceBatch,
     Setting,
+    alike_runtimes,
     describe,
     parse_runtime,
     plain_key,
     runtime_of,
     usual_runtime,
+    way_of_running,
 )
 from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
 from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult
@@ -221,6 +223,11 @@ class LatencyPredictor:
             if own == wanted
         ]
         return tuple(dict.fromkeys(found))
+
+    def alike(self, hardware: Hardware, batch_size: int, runtime: str) -> tuple[str, ...]:
+        """Other `RUNTIMES` that get the same prediction (`settings.alike_runtimes`)."""
+        column = Setting(hardware, batch_size, parse_runtime(runtime))
+        return alike_runtimes(column, lambda one: self._place(one) >= 0, way_of_running)
 
     def set_zero_shot(self, residuals: Mapping[str, Array]) -> None:
         """Tell how wrong predictions for never-measured devices are.

@@ -37,12 +37,14 @@ from nasplug.predictors.settings import (
     NUMBERS,
     TEXT,
     Setting,
+    alike_runtimes,
     describe,
     fingerprint,
     is_half,
     parse_runtime,
     runtime_of,
     usual_runtime,
+    way_of_running,
 )
 from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult, train
 from nasplug.search_spaces import Graph, InputError
@@ -360,6 +362,15 @@ class NetworkLatency:
         names = [name for name, _, rest in keys if rest.partition(" ")[2] == wanted]
         gpus = () if self._gpus is None else self._gpus.devices.get(wanted, ())
         return tuple(dict.fromkeys([*names, *gpus]))
+
+    def alike(self, hardware: Hardware, batch_size: int, runtime: str) -> tuple[str, ...]:
+        """Other `RUNTIMES` that get the same prediction (`settings.alike_runtimes`)."""
+
+        def way(column: DeviceBatch) -> tuple[object, ...]:
+            chip = self._gpus is not None and compute_class(column.hardware) == "gpu"
+            return way_of_running(column), gpu_setting(column) if chip else None
+
+        return alike_runtimes(self.setting(hardware, batch_size, runtime), self._measured, way)
 
     def predict(
         self,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ __all__ = [
     "TEXT",
     "DeviceBatch",
     "Setting",
+    "alike_runtimes",
     "describe",
     "fingerprint",
     "inference_runtime",
@@ -29,6 +31,7 @@ __all__ = [
     "plain_key",
     "runtime_of",
     "usual_runtime",
+    "way_of_running",
 ]
 
 # Words of a runtime that say how it computes.
@@ -89,6 +92,35 @@ def is_half(column: DeviceBatch) -> bool:
     return bool(set(runtime_of(column).split()) & _HALF)
 
 
+def way_of_running(column: DeviceBatch) -> tuple[bool, bool, bool]:
+    """Whether half precision, a compiler and channels-last are used."""
+    words = set(runtime_of(column).split())
+    return bool(words & _HALF), bool(words & _COMPILED), bool(words & _CHANNELS_LAST)
+
+
+def alike_runtimes(
+    column: DeviceBatch,
+    measured: Callable[[DeviceBatch], bool],
+    way: Callable[[DeviceBatch], Any],
+) -> tuple[str, ...]:
+    """Other `RUNTIMES` that get the same prediction, as no measurement tells them apart.
+
+    Args:
+        column: A device at a batch size, in a runtime.
+        measured: Whether a column was measured.
+        way: What a prediction reads of a runtime.
+    """
+    others = [Setting(column.hardware, column.batch_size, parse_runtime(name)) for name in RUNTIMES]
+    return tuple(
+        name
+        for name, other in zip(RUNTIMES, others, strict=True)
+        if other.runtime != runtime_of(column)
+        and way(other) == way(column)
+        and not measured(other)
+        and not measured(column)
+    )
+
+
 def parse_runtime(text: str) -> str:
     """The runtime of a `Setting` that one of `RUNTIMES` means.
 
@@ -135,9 +167,9 @@ def describe(column: DeviceBatch, text: bool = True) -> NDArray[np.float32]:
         Operations a ms, bytes a ms, images, bytes a number; then `hardware_features`, and whether
         half precision, a compiler and channels-last are used; then the vector.
     """
-    words, half = set(runtime_of(column).split()), is_half(column)
+    half = is_half(column)
     rates = (*peak_rates(column.hardware, half), column.batch_size, FLOAT_BYTES / (1 + half))
-    flags = [float(bool(words & kind)) for kind in (_HALF, _COMPILED, _CHANNELS_LAST)]
+    flags = [float(flag) for flag in way_of_running(column)]
     parts = [rates, hardware_features(column.hardware, column.batch_size), flags]
     if text:
         said = hardware_text(column.hardware, "FP16" if half else "FP32")

@@ -47,8 +47,8 @@ Runtime = Annotated[
     str | None,
     typer.Option(
         "--runtime",
-        help="How networks are run, for a latency: float32, amp, amp nhwc, compiled, onnxruntime, "
-        "tensorrt, tflite.",
+        help="How networks are run, for a latency: float32, amp, amp nhwc, compiled, amp compiled, "
+        "onnxruntime, tensorrt, amp tensorrt, tflite.",
     ),
 ]
 OwnPredictor = Annotated[

@@ -76,6 +76,7 @@ class NetworkPrediction:
         familiar: Whether the network is like those that were measured.
         setting: How the network is taken to be run.
         measured_so: Devices that were measured in this setting, at whatever batch size.
+        alike: Other settings that get the same prediction, as no measurement tells them apart.
         graph: The network as it was read.
         operators: Parts of the latency, the longest first.
         rest_ms: Time that belongs to no operator.
@@ -91,6 +92,7 @@ class NetworkPrediction:
     familiar: bool
     setting: str
     measured_so: tuple[str, ...]
+    alike: tuple[str, ...]
     graph: Graph = field(repr=False)
     operators: tuple[OperatorTime, ...] = field(repr=False)
     rest_ms: float
@@ -113,7 +115,7 @@ class NetworkPrediction:
         }
         notes = [known[self.evidence]]
         if self.evidence == "zero-shot" and self.setting != "float32":
-            notes.append(measured_so(self.setting, self.measured_so))
+            notes.append(measured_so(self.setting, self.measured_so, self.alike))
         if not self.familiar:
             notes.append(
                 "this network is unlike those that were measured; the interval is as wide as "
@@ -238,9 +240,9 @@ def predict(
         input_shapes: Shapes of an ONNX model's inputs, for those that the file leaves open.
         predictor: A latency predictor to use instead of the package's own.
         runtime: How the network is run: `"float32"` (by a framework, operator after operator),
-            `"amp"`, `"amp nhwc"`, `"compiled"`, `"onnxruntime"`, `"tensorrt"`, `"tflite"`; if left
-            out TensorRT for an ONNX file on a GPU of NVIDIA's, else the one that the device was
-            measured in at this batch size, else the first.
+            `"amp"`, `"amp nhwc"`, `"compiled"`, `"amp compiled"`, `"onnxruntime"`, `"tensorrt"`,
+            `"amp tensorrt"`, `"tflite"`; if left out TensorRT for an ONNX file on a GPU of
+            NVIDIA's, else the device's usual one, which is the same at every batch size.
 
     Raises:
         InputError: If the network cannot be read, the hardware or the runtime is unknown, or the
@@ -285,6 +287,7 @@ def predict(
         bool(model.groups([graph], column)[0]),
         column.runtime or RUNTIMES[0],
         model.measured_in(column.runtime or RUNTIMES[0]),
+        model.alike(device, batch_size, column.runtime or RUNTIMES[0]),
         graph,
         _operators(graph, times, mean, device, batch_size),
         rest,
@@ -292,9 +295,17 @@ def predict(
     )
 
 
-def measured_so(runtime: str, devices: Sequence[str]) -> str:
-    """A sentence on how much is known of a runtime."""
-    return f"of {runtime} there are measurements on {', '.join(devices) or 'no device'} alone"
+def measured_so(runtime: str, devices: Sequence[str], alike: Sequence[str] = ()) -> str:
+    """A sentence on how much is known of a runtime.
+
+    Args:
+        runtime: One of `settings.RUNTIMES`.
+        devices: Names of the devices that were measured in it.
+        alike: Other runtimes that get the same prediction.
+    """
+    known = f"of {runtime} there are measurements on {', '.join(devices) or 'no device'} alone"
+    same = f"; no measurement tells it apart from {', '.join(alike)}, and predictions are the same"
+    return known + (same if alike else "")
 
 
 def is_file(text: str) -> bool:

@@ -67,6 +67,7 @@ def what_was_searched(
         "candidates": ready.sampler.candidates,
         "runtime": ready.runtime,
         "measured_so": ready.measured_so,
+        "alike": ready.alike,
     }
 
 

@@ -68,6 +68,7 @@ class SearchResult:
         candidates: What was scored before the trials.
         runtime: How networks are run, for the latency; None for the predictor's usual way.
         measured_so: Devices that were measured in this runtime.
+        alike: Other runtimes that get the same predictions.
     """
 
     space: str
@@ -86,6 +87,7 @@ class SearchResult:
     candidates: Candidates = field(repr=False)
     runtime: str | None = None
     measured_so: tuple[str, ...] = ()
+    alike: tuple[str, ...] = ()
 
     @property
     def evidence(self) -> str | None:
@@ -180,7 +182,7 @@ class SearchResult:
             setting = f"{self.batch_size} ({self.runtime})" if self.runtime else self.batch_size
             notes.append(_EVIDENCE[self.evidence].format(self.hardware.name, setting))
         if self.runtime is not None and self.zero_shot:
-            notes.append(measured_so(self.runtime, self.measured_so))
+            notes.append(measured_so(self.runtime, self.measured_so, self.alike))
         notes += self._wide()
         if self.hardware is not None and self.input_side != self.latency_side:
             notes.append(

@@ -181,6 +181,7 @@ class Prepared:
         identity: `"name"` and `"sha256"` of the predictors.
         runtime: How networks are run, for the latency.
         measured_so: Devices that were measured in this runtime.
+        alike: Other runtimes that get the same predictions.
         observed_in: What trials are evaluated by, in words; None for predictions.
     """
 
@@ -194,6 +195,7 @@ class Prepared:
     identity: dict[str, str | None]
     runtime: str | None
     measured_so: tuple[str, ...]
+    alike: tuple[str, ...]
     observed_in: str | None
 
 
@@ -301,6 +303,7 @@ def prepare(plan: Plan) -> Prepared:
         identity=identity,
         runtime=runtime,
         measured_so=chosen["latency"].model.measured_in(runtime) if runtime else (),
+        alike=chosen["latency"].model.alike(device, plan.batch_size, runtime) if runtime else (),
         observed_in=None if evaluation is None else said_of(evaluation),
     )
 
