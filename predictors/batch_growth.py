@@ -14,8 +14,8 @@ __all__ = ["never_falling"]
 
 Array = NDArray[np.float64]
 
-# Batch sizes at which a latency is looked at to tell how it grows. Beyond, doublings up to the one
-# that is asked for: no batch size has a say in those that are far smaller.
+# Batch sizes at which a latency is looked at to tell how it grows; beyond, doublings up to the one
+# that is asked for.
 GRID = (1, 4, 16, 64, 256, 1024)
 
 
@@ -27,7 +27,7 @@ def never_falling(
     """Predictions that do not fall as the batch grows, shape `(graphs, columns)`.
 
     Measured batch sizes come first: where predictions for these fall, they meet halfway. Any other
-    lies between the measured ones around it, and falls nowhere on a grid of batch sizes.
+    lies between the measured ones around it, and is at least what smaller ones of a grid are.
 
     Args:
         columns: Devices at batch sizes, and their runtimes.
@@ -56,10 +56,7 @@ def never_falling(
     said = predict(list(needed.values()))
     result = np.empty((len(said), len(columns)))
     for k, (own, nodes, at) in enumerate(plans):
-        usual = sum(size <= max(GRID[-1], *own, 0) for size in nodes)
-        curve = _curve(said[:, at[:usual]], np.isin(nodes[:usual], own))
-        beyond = np.concatenate([curve[:, -1:], said[:, at[usual:-1]]], axis=1)
-        curve = np.concatenate([curve[:, :-1], np.maximum.accumulate(beyond, axis=1)], axis=1)
+        curve = _curve(said[:, at[:-1]], np.isin(nodes, own))
         result[:, k] = _between(curve, nodes, said[:, at[-1]], columns[k].batch_size)
     return result
 
@@ -82,7 +79,9 @@ def _curve(said: Array, measured: NDArray[np.bool_]) -> Array:
     low[:, measured] = high[:, measured] = anchors
     low = np.maximum.accumulate(low, axis=1)
     high = np.minimum.accumulate(high[:, ::-1], axis=1)[:, ::-1]
-    return _meeting(np.clip(said, low, high))
+    # Most was measured at small batch sizes, so these have the say.
+    result: Array = np.maximum.accumulate(np.clip(said, low, high), axis=1)
+    return result
 
 
 def _meeting(values: Array) -> Array:

@@ -73,12 +73,15 @@ def similar_devices(
             errs without bounds on it.
     """
     work, usual, kind, flags = _read(column)
+    # Where launches take the time it is the host that counts, whatever the microarchitecture.
+    launches = 1 - work / REACHED / usual
+    unrelated = OTHER + (1 - OTHER) * launches
     weights, shifts, kinds = [], [], set()
     for other, is_related in zip(known, related or [False] * len(known), strict=True):
         own_work, own_usual, own_kind, own_flags = _read(other)
         weight = np.exp(-0.5 * (np.log10(work / own_work) / WIDTH) ** 2) + 1e-6
         if kind == own_kind == "gpu":
-            weight *= 1 if is_related else OTHER
+            weight *= 1 if is_related else unrelated
         elif kind != own_kind:
             # What limits a GPU limits no other processor; it counts where no GPU was measured.
             weight *= FOREIGN if kind == "gpu" else OTHER

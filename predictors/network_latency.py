@@ -307,8 +307,8 @@ class NetworkLatency:
             weights: Of the measured columns, summing to one.
 
         Returns:
-            The weight of those on which networks of each one's kind were run in the same way, other
-            than the kinds that `GpuRoofline` has learned; shape `(graphs,)`.
+            Twice the weight, at most 1, of those on which networks of each one's kind were run in
+            the same way, other than the kinds that `GpuRoofline` has learned; shape `(graphs,)`.
         """
         assert self._gpus is not None
         assert self._familiar is not None
@@ -322,7 +322,8 @@ class NetworkLatency:
                 kinds.append((float(weights[place]), own))
         among = sorted(set().union(*(own for _, own in kinds)))
         names = self._familiar(graphs, among)
-        return np.array([sum(weight for weight, own in kinds if name in own) for name in names])
+        found = [sum(weight for weight, own in kinds if name in own) for name in names]
+        return np.minimum(2 * np.array(found), 1.0)
 
     def _measured_batches(self, column: DeviceBatch) -> list[int]:
         """Batch sizes at which a column's device was measured in its runtime."""

@@ -41,6 +41,26 @@ def test_another_class_of_processors_counts_less_and_another_runtime_least():
     assert weights[0] == pytest.approx(3 * weights[1])
 
 
+def test_a_gpu_borrows_from_gpus_alone():
+    # A phone and a TPU whose usual network takes as long as the GPU's.
+    gpu = column("RTX 3090", 64, "compiled")
+    others = [gpu.copy(), gpu.copy(), column("GTX 1080 Ti")]
+    others[0][4:-3], others[1][4:-3] = column("Pixel 3")[4:-3], column("TPU v3")[4:-3]
+    assert similar_devices(gpu, others, 0.75).weights.tolist() == [0, 0, 1]
+    # Where no GPU was measured the others have to do.
+    assert similar_devices(gpu, others[:2], 0.75).weights.sum() == pytest.approx(1)
+
+
+def test_a_gpu_borrows_from_its_own_microarchitecture_first():
+    gpu = column("RTX 3080", 256)
+    weights = similar_devices(gpu, [gpu, gpu], 0.75, [True, False]).weights
+    assert weights[0] > 2 * weights[1]
+    # At batch 1 it is the host that counts.
+    gpu = column("RTX 3080", 1)
+    weights = similar_devices(gpu, [gpu, gpu], 0.75, [True, False]).weights
+    assert weights[1] < weights[0] < 1.5 * weights[1]
+
+
 def test_a_class_of_processors_that_was_never_measured_is_left_to_the_similar():
     assert similar_devices(column("Eyeriss"), [column("Titan X", 256)], 0.75).share == 1
 

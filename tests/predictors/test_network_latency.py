@@ -15,6 +15,7 @@ from nasplug.predictors import NotFittedError, Predictor
 from nasplug.predictors.calibration import LEVELS
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.familiarity import Familiarity
+from nasplug.predictors.gpu_roofline import START, GpuRoofline
 from nasplug.predictors.network_latency import NetworkLatency, NetworkLatencyConfig
 from nasplug.predictors.registry import restore
 from nasplug.predictors.relabeling import relabeled
@@ -102,6 +103,41 @@ def test_a_device_or_batch_that_was_not_measured_is_zero_shot(fitted, networks):
         said = fitted.predict(graphs, device, batch)
         assert said.evidence == "zero-shot"
         np.testing.assert_allclose(said.upper / said.lower, np.exp(2.0), rtol=1e-6)
+
+
+def test_a_gpu_that_was_not_measured_is_known_by_the_roofline_of_gpus(fitted, networks, tmp_path):
+    graphs = [networks[0][-1], space("nnlqp:vgg").to_graph(space("nnlqp:vgg").standard)]
+    other = Setting(hardware("RTX 2080 Ti"), 64)
+    before = fitted.log_latency(graphs, [other, PI])
+    roofline = GpuRoofline(START, {"amp": ["T4"]})
+    fitted.save(tmp_path / "mine", {"space": "fbnet"})
+    told = restore(load_checkpoint(tmp_path / "mine"))
+    told.set_gpu_roofline(roofline)
+    told.save(tmp_path / "told", {"space": "fbnet"})
+    again = restore(load_checkpoint(tmp_path / "told"))
+    assert again.measured_in("amp") == ("T4",)
+    said = again.log_latency(graphs, [other, PI])
+    # Networks of a kind that was measured on a GPU like it are what they were, others are not.
+    np.testing.assert_allclose(said[0], before[0], atol=1e-5)
+    assert math.isclose(said[1, 0], roofline.log_latency(graphs, [other])[1, 0], rel_tol=1e-6)
+    assert math.isclose(said[1, 1], before[1, 1], rel_tol=1e-5)
+    # Nothing was run compiled: all of it is the roofline's.
+    compiled = Setting(other.hardware, 64, "tensorrt")
+    alone = roofline.log_latency(graphs, [compiled])
+    np.testing.assert_allclose(again.log_latency(graphs, [compiled]), alone, rtol=1e-6)
+    # Kinds that the roofline has learned itself are its own, too.
+    again.set_gpu_roofline(GpuRoofline(START, {}, again._familiar.names))
+    np.testing.assert_allclose(
+        again.log_latency(graphs, [other]), roofline.log_latency(graphs, [other]), rtol=1e-6
+    )
+
+
+def test_runtimes_that_no_measurement_tells_apart_are_named(fitted):
+    compiled = ("amp compiled", "amp tensorrt")
+    assert fitted.alike(PI.hardware, 1, "float32") == ()
+    assert fitted.alike(PI.hardware, 1, "compiled") == ("onnxruntime", "tensorrt", "tflite")
+    assert fitted.alike(TITAN.hardware, 64, "float32") == ()
+    assert compiled[1:] == fitted.alike(TITAN.hardware, 64, compiled[0])
 
 
 def test_a_network_unlike_the_measured_has_a_wide_interval(fitted, networks):
