@@ -99,6 +99,8 @@ class DeviceTransfer:
         self._prices = OperatorPrices.of(known.graphs)
         self._kinds = sorted({kind for graph in known.graphs for kind in operator_kinds(graph)})
         raw = self._raw(known.graphs)
+        # Of an operator that is rare among these graphs, many would be infinitely unlikely.
+        self._ranges = {name: (raw[name].min(0), raw[name].max(0)) for name in COUNTS}
         self._centers = {name: block.mean(0) for name, block in raw.items()}
         self._scales = {
             name: np.where(block.std(0) > 1e-9, block.std(0), np.inf) for name, block in raw.items()
@@ -352,7 +354,10 @@ class DeviceTransfer:
         }
 
     def _features(self, graphs: Sequence[Graph]) -> dict[str, Array]:
-        blocks = self._standard(self._raw(graphs))
+        raw = self._raw(graphs)
+        for name, (least, most) in self._ranges.items():
+            raw[name] = np.clip(raw[name], least, most)
+        blocks = self._standard(raw)
         blocks["prices"] = self._prices(graphs)
         mean = blocks["each"].mean(1, keepdims=True)
         blocks["mean"] = mean
