@@ -44,6 +44,8 @@ PRIOR = 2.0
 SMALLEST = 1e-6
 # Standard deviations of a normal distribution to the end of its central 90 % interval.
 END = float(np.interp(0.95, LEVELS, ndtri(LEVELS)))
+# Standard deviations from which on a measurement is far off.
+FAR = 3.0
 # Of a median absolute deviation to a standard deviation.
 ROBUST = 1.4826
 
@@ -89,8 +91,10 @@ class _Anchor:
     def of(cls, ratios: Array, halves: Array) -> _Anchor:
         """Of log(measured) − log(promised), and half-widths of the promises' intervals."""
         shift = float(np.median(ratios))
-        # A measurement that went wrong counts as one at the end of the interval.
-        rest = np.clip(ratios - shift, -halves, halves)
+        rest = ratios - shift
+        # A measurement that went wrong counts for no more than one that is far off.
+        far = np.maximum(halves, FAR * ROBUST * np.median(np.abs(rest)))
+        rest = np.clip(rest, -far, far)
         prior = PRIOR * float(np.median(halves) / END) ** 2
         return cls(shift, float(np.sqrt((prior + rest @ rest) / (PRIOR + len(ratios) - 1))))
 
@@ -232,7 +236,7 @@ class MeasuredDevice:
             limit[like] = self._farthest
         apart = np.clip(apart, -limit, limit)
         # Of a network unlike those measured, their scatter around the anchor tells little.
-        around = np.where(like, np.minimum(anchor.std, widest), widest) ** 2
+        around = np.where(like, anchor.std, np.maximum(anchor.std, widest)) ** 2
         own = (np.where(like, 1.0, FOREIGN) * said[1]) ** 2
         weight = 1 / (1 + (own / around) ** 2) / np.maximum(distance, 1.0)
         square = weight * own + (1 - weight) * around + weight * (1 - weight) * apart**2
