@@ -36,7 +36,8 @@ def compute_class(hardware: Hardware) -> str:
 
     A phone or a board computes on its CPU, but for NVIDIA's boards, which have a GPU.
     """
-    if hardware.kind == "gpu" or (hardware.kind == "edge" and hardware.vendor == "NVIDIA"):
+    boards = hardware.kind == "edge" and hardware.vendor.strip().lower() == "nvidia"
+    if hardware.kind == "gpu" or boards:
         return "gpu"
     return "accelerator" if hardware.kind in ("fpga", "asic") else "cpu"
 

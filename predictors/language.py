@@ -10,7 +10,8 @@ average of word vectors 16 and 61 are the same.
 WordLlama, the default language model, averages a fixed vector of each token, and no token spans two
 words. So the package ships the sums over the words that occur in its operators and devices and over
 the characters of numbers, and composes from them what the model would give; the model itself is
-needed only for other words.
+needed only for other words of operators. Other words of devices are left out: a device is what its
+numbers say, on every machine.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODELS",
+    "embed_hardware",
     "embed_texts",
     "hardware_text",
     "operator_text",
@@ -49,7 +51,7 @@ VECTORS_FILE = "language_vectors.npz"
 # Entry for what the tokeniser puts before the first character of a number.
 NUMBER_START = "▁"
 
-_VENDORS = {"NVIDIA": "Nv"}
+_VENDORS = {"nvidia": "Nv"}
 _LEARNABLE = frozenset({"conv", "gemm", "linear", "norm", "normalization", "lstm", "gru"})
 _ENDS = frozenset({"input", "output"})
 # Spellings of one word in different spaces, in lower case.
@@ -116,7 +118,7 @@ def hardware_text(hardware: Hardware, precision: str = "FP32") -> str:
     peak = hardware.peak_tflops[name]
     kind = hardware.kind.upper() if hardware.kind not in ("phone", "edge") else hardware.kind
     words = (
-        _VENDORS.get(hardware.vendor, hardware.vendor),
+        _VENDORS.get(hardware.vendor.strip().lower(), hardware.vendor),
         kind[0].upper() + kind[1:],
         precision.upper(),
         _number(round(peak, 1) if peak >= 1 else peak, 4 if peak >= 1 else 2),
@@ -162,6 +164,27 @@ def embed_texts(texts: Sequence[str], model: str = "wordllama") -> Vectors:
     return result
 
 
+def embed_hardware(
+    hardware: Hardware, precision: str = "FP32", model: str = "wordllama"
+) -> Vectors:
+    """The vector of a device's text, shape `(MODELS[model],)`, whatever the text is.
+
+    Args:
+        hardware: The device.
+        precision: As in `hardware_text`; FP32 stands in for one that the device has no figure for.
+        model: One of `MODELS`. With `"wordllama"` words that are not shipped are left out, whether
+            or not its package is installed.
+
+    Raises:
+        InputError: If the model is unknown or its package is missing.
+    """
+    own = precision if precision.lower() in hardware.peak_tflops else "FP32"
+    text = hardware_text(hardware, own)
+    if model == "wordllama":
+        text = " ".join(word for word in map(_shipped_word, text.split()) if word)
+    return embed_texts([text], model)[0]
+
+
 def shipped_texts(kind: str) -> tuple[str, ...]:
     """The texts whose words are shipped, of usual operators or of the hardware catalogue.
 
@@ -177,6 +200,19 @@ def text_words(text: str) -> list[str]:
     for word in text.split():
         entries.extend([NUMBER_START, *word] if _NUMBER.fullmatch(word) else [word])
     return entries
+
+
+def _shipped_word(word: str) -> str:
+    """A word in the case in which its vector is shipped; empty if there is none."""
+    table = _shipped()[0]
+    if all(entry in table for entry in text_words(word)):
+        return word
+    return _shipped_cases().get(word.casefold(), "")
+
+
+@cache
+def _shipped_cases() -> dict[str, str]:
+    return {entry.casefold(): entry for entry in _shipped()[0] if len(entry) > 1}
 
 
 @cache

@@ -32,8 +32,8 @@ from nasplug.predictors.hardware_features import (
 )
 from nasplug.predictors.language import (
     MODELS,
+    embed_hardware,
     embed_texts,
-    hardware_text,
     operator_texts,
     shipped_texts,
 )
@@ -359,13 +359,13 @@ def platform_features(
     Args:
         hardware: The device.
         batch_size: Images a forward pass.
-        precision: What the text says; see `hardware_text`.
+        precision: What the text says; see `embed_hardware`.
         model: One of `language.MODELS`.
 
     Raises:
-        InputError: As `hardware_features`, `hardware_text` and `embed_texts` do.
+        InputError: As `hardware_features` and `embed_hardware` do.
     """
-    vector = embed_texts([hardware_text(hardware, precision)], model)[0]
+    vector = embed_hardware(hardware, precision, model)
     return np.concatenate([hardware_features(hardware, batch_size), vector])
 
 

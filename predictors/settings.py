@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.hardware_features import HARDWARE_FEATURES, compute_class, hardware_features
-from nasplug.predictors.language import embed_texts, hardware_text
+from nasplug.predictors.language import embed_hardware, hardware_text
 from nasplug.predictors.roofline import peak_rates
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.costs import FLOAT_BYTES
@@ -161,7 +161,7 @@ def describe(column: DeviceBatch, text: bool = True) -> NDArray[np.float32]:
 
     Args:
         column: A device at a batch size, or a `Setting`.
-        text: Whether the language model's vector of `language.hardware_text` follows.
+        text: Whether the language model's vector of the device's text follows.
 
     Returns:
         Operations a ms, bytes a ms, images, bytes a number; then `hardware_features`, and whether
@@ -172,8 +172,7 @@ def describe(column: DeviceBatch, text: bool = True) -> NDArray[np.float32]:
     flags = [float(flag) for flag in way_of_running(column)]
     parts = [rates, hardware_features(column.hardware, column.batch_size), flags]
     if text:
-        said = hardware_text(column.hardware, "FP16" if half else "FP32")
-        parts.append(embed_texts([said], TEXT_MODEL)[0])
+        parts.append(embed_hardware(column.hardware, "FP16" if half else "FP32", TEXT_MODEL))
     return np.concatenate([np.asarray(part, dtype=np.float32) for part in parts])
 
 

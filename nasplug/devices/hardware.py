@@ -23,17 +23,22 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["catalogue", "catalogue_names", "hardware", "name_key"]
+__all__ = ["catalogue", "catalogue_names", "hardware", "is_line", "name_key"]
 
 MAX_FILE_BYTES = 1_000_000
 _BRANDS = (
     *("nvidia", "geforce", "tesla", "intel", "amd", "radeon", "instinct", "google", "samsung"),
     *("apple", "qualcomm", "broadcom", "xilinx", "hisilicon", "huawei", "cambricon"),
 )
-# what operating systems wrap around a name: "Intel(R) Xeon(R) Gold 6226 CPU @ 2.70GHz"
+# what operating systems wrap around a name: "Intel(R) Xeon(R) Gold 6226 CPU @ 2.70GHz",
+# "Raspberry Pi 4 Model B Rev 1.4"
 _WRAPPING = re.compile(
     r"\((r|tm|c)\)|@.*|\b\d+th gen\b|\b\d+-core\b|\b(cpu|gpu|processor|graphics)\b"
+    r"|\brev \d+\.\d+\b"
 )
+_MARKS = dict.fromkeys(map(ord, "®™©"), " ")
+# what cannot stand in one line of text: control characters, line breaks, halves of characters
+_BREAKING = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def hardware(name_or_path: str | os.PathLike[str] | Hardware) -> Hardware:
@@ -152,8 +157,13 @@ def _peaks(table: Mapping[str, Any], where: str) -> dict[str, float]:
     return {precision: float(value) for precision, value in table.items()}
 
 
+def is_line(value: object) -> bool:
+    """Whether a value is text in one line, in any script, perhaps empty."""
+    return isinstance(value, str) and not any(unicodedata.category(c) in _BREAKING for c in value)
+
+
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and value.isprintable()
+    return isinstance(value, str) and bool(value.strip()) and is_line(value)
 
 
 def _is_number(value: object) -> bool:
@@ -175,9 +185,9 @@ _DEFAULTS = {"year": 0, "memory_gb": 0.0, "aliases": (), "source": "", "note": "
 # a field -> what tells a good value, and what to say of a bad one
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (_is_text, 'a text such as "RTX 3090"'),
-    "vendor": (_is_text, 'a text such as "NVIDIA"'),
+    "vendor": (is_line, 'a text such as "NVIDIA"'),
     "kind": (lambda v: isinstance(v, str) and v in KINDS, f"one of {', '.join(KINDS)}"),
-    "microarchitecture": (_is_text, 'a text such as "Ampere"'),
+    "microarchitecture": (is_line, 'a text such as "Ampere"'),
     "year": (lambda v: _is_integer(v, 1970, 2100), "a whole number from 1970 to 2100"),
     "peak_tflops": (lambda v: isinstance(v, dict), "a table such as { fp32 = 35.6 }"),
     "memory_bandwidth_gbs": (_is_positive, "a positive number in GB/s"),
@@ -278,8 +288,8 @@ def _model_numbers(spelling: str) -> list[str]:
 
 
 def _words(text: str) -> list[str]:
-    plain = _WRAPPING.sub(" ", unicodedata.normalize("NFKC", text).lower())
-    return [w for w in re.findall(r"[a-z0-9]+", plain) if w not in _BRANDS]
+    plain = unicodedata.normalize("NFKC", text.translate(_MARKS)).lower()
+    return [w for w in re.findall(r"[^\W_]+", _WRAPPING.sub(" ", plain)) if w not in _BRANDS]
 
 
 def name_key(text: str) -> str:

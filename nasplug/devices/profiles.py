@@ -6,6 +6,7 @@ under the spelling of its name that is compared, so that a name finds its file.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from nasplug._reading import read_whole, shown_path
-from nasplug.devices.hardware import catalogue_names, name_key, parse
+from nasplug.devices.hardware import catalogue_names, is_line, name_key, parse
 from nasplug.search_spaces.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ __all__ = ["check_name", "every", "find", "folder", "names", "path_of", "read", 
 
 FORMAT = "nasplug-device-profile-1"
 MAX_FILE_BYTES = 100_000_000
-# Longer keys could not be the names of files everywhere.
+# Longer names could not be those of files everywhere.
 _LONGEST_KEY = 100
 
 
@@ -37,8 +38,13 @@ def folder() -> Path:
 
 def path_of(name: str) -> Path | None:
     """The file of a name, whether or not it is there; None if a name can have none."""
-    key = name_key(name)
-    return folder() / f"{key}.json" if 0 < len(key) <= _LONGEST_KEY else None
+    if not name.strip() or not is_line(name):
+        return None
+    # A name of symbols alone, or of a brand, is itself what is compared.
+    key = name_key(name) or name.strip().casefold()
+    if not (key.isascii() and key.isalnum() and len(key) <= _LONGEST_KEY):
+        key = "name-" + hashlib.sha256(key.encode()).hexdigest()[:16]
+    return folder() / f"{key}.json"
 
 
 def check_name(name: str) -> None:
@@ -47,11 +53,8 @@ def check_name(name: str) -> None:
     Raises:
         InputError: If it is none, reads like a path, or means a device of the catalogue.
     """
-    if not name.isprintable() or path_of(name) is None:
-        raise InputError(
-            f"{name[:100]!r} cannot name a device; use up to {_LONGEST_KEY} letters a to z and "
-            "digits, more than a brand alone"
-        )
+    if path_of(name) is None:
+        raise InputError(f"{name[:100]!r} cannot name a device; use letters or digits, in one line")
     if name.strip().lower().endswith((".toml", ".json")):
         raise InputError(f"name {name!r} would be read as a path; leave its ending out")
     known = catalogue_names(name)
@@ -90,7 +93,15 @@ def find(name: str) -> DeviceProfile | None:
     """
     path = path_of(name)
     # os.path says no where a folder may not be looked into.
-    return read(path) if path is not None and os.path.isfile(path) else None
+    if path is not None and os.path.isfile(path):
+        return read(path)
+    # Letters of other scripts were once left out of the names of files.
+    key = name_key(name)
+    older = folder() / f"{''.join(c for c in key if c.isascii())}.json"
+    if key.isascii() or len(older.stem) > _LONGEST_KEY or not os.path.isfile(older):
+        return None
+    found = read(older)
+    return found if name_key(found.name) == key else None
 
 
 def read(path: Path) -> DeviceProfile:

@@ -6,11 +6,16 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nasplug.devices.hardware import catalogue, hardware
-from nasplug.predictors import language
+from nasplug.predictors import Hardware, language
+from nasplug.predictors.hardware import KINDS, PRECISIONS
+from nasplug.predictors.hardware_features import compute_class
 from nasplug.predictors.language import (
     MODELS,
+    embed_hardware,
     embed_texts,
     hardware_text,
     load_wordllama,
@@ -109,6 +114,44 @@ def test_shipped_vectors_cover_nb201_and_the_catalogue(no_wordllama):
     assert {hardware_text(device) for device in catalogue()} <= set(shipped_texts("platform"))
 
 
+words = st.one_of(
+    st.sampled_from(["", " ", "Cortex-A55", "开发板", "плата", "🚀", "▁", "٣", "１２", "5W", "W"]),
+    st.text(max_size=20),
+    # Words that are known, beside one that is not.
+    st.sampled_from(["Zen 6", "Ampere Altra", "turing", "NVIDIA Corporation", "3x3 Conv"]),
+)
+
+
+@pytest.mark.parametrize("model", ["", "installed"])
+@given(words, words, st.sampled_from(KINDS), st.sampled_from(PRECISIONS))
+def test_no_text_refuses_a_device(model, vendor, microarchitecture, kind, precision):
+    fields = {"vendor": vendor, "microarchitecture": microarchitecture, "kind": kind}
+    device = Hardware(**{**vars(hardware("T4")), **fields})
+    with pytest.MonkeyPatch.context() as patch:
+        # Whatever else is installed, a device means the same.
+        patch.setattr(language, "load_wordllama", lambda: pytest.fail("asked") if model else None)
+        vector = embed_hardware(device, precision)
+    assert vector.shape == (MODELS["wordllama"],)
+    assert np.isfinite(vector).all()
+    assert np.abs(vector).sum() > 0
+
+
+def test_catalogue_devices_keep_their_vectors():
+    for device in catalogue():
+        for precision in device.peak_tflops:
+            expected = embed_texts([hardware_text(device, precision)])[0]
+            np.testing.assert_array_equal(embed_hardware(device, precision), expected)
+
+
+def test_words_of_a_device_that_are_not_known_say_nothing():
+    t4 = hardware("T4")
+    other = Hardware(**{**vars(t4), "vendor": "Nvidia", "microarchitecture": "Wobble turing"})
+    np.testing.assert_array_equal(embed_hardware(t4), embed_hardware(other))
+    # A precision without a figure is no reason to refuse either.
+    pi = hardware("Raspberry Pi 4")
+    np.testing.assert_array_equal(embed_hardware(pi, "FP16"), embed_hardware(pi))
+
+
 def test_any_number_is_covered(no_wordllama):
     assert embed_texts(["ParamL Conv 11 stride 13", "Nv GPU FP32 987.65 Hopper 4321W"]).std() > 0
 
@@ -189,3 +232,10 @@ def test_import_loads_no_language_model(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", guarded)
     embed_texts(["ParamL Conv 3"])
+
+
+def test_a_vendor_means_the_same_in_any_case():
+    board = hardware("Jetson Nano")
+    other = Hardware(**{**vars(board), "vendor": " nvidia "})
+    assert compute_class(other) == compute_class(board) == "gpu"
+    np.testing.assert_array_equal(embed_hardware(other), embed_hardware(board))

@@ -80,6 +80,32 @@ def one_sentence(error: pytest.ExceptionInfo[InputError]) -> str:
         ("raspi4", "Raspberry Pi 4"),
         ("fpga", "ZC706"),
         ("ＲＴＸ　３０９０", "RTX 3090"),
+        # as nvidia-smi, /proc/device-tree/model, lscpu and data sheets print them
+        ("Tesla V100-SXM2-32GB", "V100"),
+        ("Tesla V100-PCIE-32GB", "V100 PCIe"),
+        ("NVIDIA A100-PCIE-40GB", "A100 40GB"),
+        ("NVIDIA A100 80GB PCIe", "A100 80GB PCIe"),
+        ("NVIDIA H100 PCIe", "H100 PCIe"),
+        ("NVIDIA GeForce RTX 5060 Ti", "RTX 5060 Ti"),
+        ("Intel(R) Arc(TM) A770 Graphics", "Arc A770"),
+        ("AMD Instinct MI210", "MI210"),
+        ("Jetson AGX Orin 64GB", "Jetson AGX Orin"),
+        ("NVIDIA Jetson AGX Orin Developer Kit", "Jetson AGX Orin"),
+        ("NVIDIA Jetson Xavier NX Developer Kit", "Jetson Xavier NX"),
+        ("NVIDIA Jetson Nano Developer Kit", "Jetson Nano"),
+        ("NVIDIA Orin Nano Developer Kit", "Jetson Orin Nano"),
+        (
+            "NVIDIA Jetson Orin Nano Engineering Reference Developer Kit Super",
+            "Jetson Orin Nano Super",
+        ),
+        ("Raspberry Pi 3 Model B Rev 1.2", "Raspberry Pi 3"),
+        ("Raspberry Pi 4 Model B Rev 1.4", "Raspberry Pi 4"),
+        ("Raspberry Pi 5 Model B Rev 1.0", "Raspberry Pi 5"),
+        ("Intel(R) Xeon(R) CPU E5-2690 v4 @ 2.60GHz", "Xeon E5-2690 v4"),
+        ("Intel® Core™ i7-7700K CPU @ 4.20GHz", "Core i7-7700K"),
+        ("13th Gen Intel(R) Core(TM) i5-13600K", "Core i5-13600K"),
+        ("AMD Ryzen Threadripper 3970X 32-Core Processor", "Threadripper 3970X"),
+        ("AMD Ryzen 9 5950X 16-Core Processor", "Ryzen 9 5950X"),
     ],
 )
 def test_spellings(spelling: str, name: str) -> None:
@@ -109,6 +135,27 @@ def test_a_similar_device_is_named_and_never_taken(spelling: str, suggestion: st
     text = one_sentence(error)
     assert suggestion in text
     assert spelling[:20] in text
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        # other cards of the same chip, parts of one, and chips of several boards
+        *("Tesla P100-SXM2-16GB", "Tesla P100-PCIE-12GB", "Tesla V100S-PCIE-32GB"),
+        *("Tesla V100-SXM3-32GB", "NVIDIA A100-SXM4-40GB MIG 1g.5gb", "NVIDIA A10G"),
+        *("NVIDIA H100 NVL", "NVIDIA H200 NVL", "NVIDIA GeForce RTX 3060 Laptop GPU"),
+        *("Quadro RTX 6000 with Max-Q Design", "NVIDIA GeForce GTX 1060 3GB"),
+        *("GeForce GTX TITAN X", "AMD Instinct MI250X/MI250", "Jetson AGX Orin 32GB"),
+        *("NVIDIA Jetson Nano 2GB Developer Kit", "Jetson Orin Nano 4GB", "Jetson Orin NX 8GB"),
+        *("Orin", "Xavier", "Jetson-AGX", "NVIDIA Tegra X1", "Raspberry Pi 400 Rev 1.0"),
+        *("Raspberry Pi 3 Model B Plus Rev 1.3", "Raspberry Pi Compute Module 4 Rev 1.0"),
+        *("Cortex-A72", "Neoverse-N1", "ARMv7 Processor rev 4 (v7l)", "плата 3090", "3090 版"),
+        *("AMD Ryzen 7 5800X3D 8-Core Processor", "Intel(R) Xeon(R) Processor @ 2.60GHz"),
+    ],
+)
+def test_what_a_system_prints_of_another_device_is_not_taken(printed: str) -> None:
+    with pytest.raises(InputError, match="not in the catalogue"):
+        hardware(printed)
 
 
 @pytest.mark.parametrize("bad", [None, 3090, b"RTX 3090", ["RTX 3090"]])
@@ -246,6 +293,8 @@ def test_a_missing_field_is_named(tmp_path: Path, field: str) -> None:
     [
         ("name", '""', "name must be a text"),
         ("name", "3", "name must be a text"),
+        ("name", '"a\\u001bb"', "name must be a text"),
+        ("vendor", '"a\\nb"', "vendor must be a text"),
         ("kind", '"toaster"', "one of gpu, cpu, phone"),
         ("kind", "[]", "not a list"),
         ("power_w", "0", "power_w must be a positive number in W, not 0"),
