@@ -1,7 +1,7 @@
 """What the paths of a graph say: operation sequences, summaries, neighbourhoods, as numbers.
 
-All of it is read from the simplified graph (`search_spaces.simplify`), so what is dead or idle makes
-no difference, and none of it depends on the order of the nodes.
+All of it is read from the simplified graph (`search_spaces.simplify`), so that what is dead or idle
+makes no difference, and none of it depends on the order of the nodes.
 """
 
 from __future__ import annotations
