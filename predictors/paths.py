@@ -1,6 +1,6 @@
 """What the paths of a graph say: operation sequences, summaries, neighbourhoods, as numbers.
 
-All of it is read from the simplified graph (`search_spaces.simplify`), so what is dead or idle
+All of it is read from the simplified graph (`search_spaces.simplify`), so that what is dead or idle
 makes no difference, and none of it depends on the order of the nodes.
 """
 
