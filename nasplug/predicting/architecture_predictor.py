@@ -23,6 +23,8 @@ __all__ = ["NETWORK_LATENCY", "ArchitecturePredictor"]
 NETWORK_LATENCY = "network-latency"
 # Members of a space of numbers whose arrays are made at once.
 CODES = 32_768
+# What a card tells beside what its predictor is made of.
+_TOLD = ("description", "training", "quality", "provenance")
 
 
 class ArchitecturePredictor:
@@ -260,8 +262,15 @@ class ArchitecturePredictor:
         return self.space.arrays(codes)  # type: ignore[attr-defined]
 
     def save(self, path: str | Path, **about: Any) -> None:
-        """Write `<path>.safetensors` and `<path>.json`; `load_predictor(path)` reads them."""
-        self._model.save(path, {"name": Path(path).name, "space": self.space.name, **about})
+        """Write `<path>.safetensors`, which `load_predictor(path)` reads.
+
+        What an earlier file told of its data, training and quality is kept.
+        """
+        from nasplug.predictors.checkpoint import base_path
+
+        base = base_path(path)
+        kept = {key: self.card[key] for key in _TOLD if key in self.card}
+        self._model.save(base, {"name": base.name, "space": self.space.name, **kept, **about})
 
 
 def _parts(codes: NDArray[np.uint32]) -> list[NDArray[np.uint32]]:
