@@ -1,12 +1,19 @@
-"""Read a user's file whole, whatever lies under its name."""
+"""Read a file whole, whatever lies under its name, and tell whether it is what was written."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from nasplug.search_spaces.errors import InputError
 
-__all__ = ["read_whole", "shown_path"]
+__all__ = ["CHECKSUM", "checksum_of", "read_whole", "shown_path"]
+
+# The key of a JSON table that holds the checksum of all else.
+CHECKSUM = "checksum"
 
 
 def shown_path(path: Path) -> str:
@@ -39,5 +46,12 @@ def read_whole(path: Path, limit: int, wanted: str, too_large: str) -> bytes:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{where}: cannot be read ({reason})") from error
     if len(content) > limit:
-        raise InputError(f"{where}: larger than {limit // 1_000_000} MB, which no {too_large} is")
+        shown = f"{limit // 1_000_000} MB" if limit >= 1_000_000 else f"{limit // 1_000} kB"
+        raise InputError(f"{where}: larger than {shown}, which no {too_large} is")
     return content
+
+
+def checksum_of(table: Mapping[str, Any]) -> str:
+    """SHA-256 of all that a JSON table holds but its own checksum."""
+    told = {key: value for key, value in table.items() if key != CHECKSUM}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

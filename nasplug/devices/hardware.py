@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import sys
@@ -25,7 +24,10 @@ else:
 
 __all__ = ["catalogue", "catalogue_names", "hardware", "name_key"]
 
-MAX_FILE_BYTES = 1_000_000
+# Reading a key takes time that grows with the square of its parts.
+MAX_FILE_BYTES, MAX_LINE = 64_000, 2_000
+# Of any real number, in the unit of its field; beyond it ratios overflow or vanish.
+LEAST, MOST = 1e-6, 1e9
 _BRANDS = (
     *("nvidia", "geforce", "tesla", "intel", "amd", "radeon", "instinct", "google", "samsung"),
     *("apple", "qualcomm", "broadcom", "xilinx", "hisilicon", "huawei", "cambricon"),
@@ -142,7 +144,7 @@ def _peaks(table: Mapping[str, Any], where: str) -> dict[str, float]:
                 f"{where}: peak_tflops has the unknown precision {_shown(precision)}; "
                 f"it must be one of {', '.join(PRECISIONS)}"
             )
-        wanted = "a positive number in 1e12 operations a second"
+        wanted = f"a number {_RANGE} in 1e12 operations a second"
         if precision not in table:
             raise InputError(f"{where}: peak_tflops.{precision} is missing; it must be {wanted}")
         if not _is_positive(table[precision]):
@@ -156,20 +158,16 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip()) and value.isprintable()
 
 
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return abs(value) <= sys.float_info.max and math.isfinite(value)
-
-
 def _is_positive(value: Any) -> bool:
-    return _is_number(value) and value > 0
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and LEAST <= value <= MOST
 
 
 def _is_integer(value: object, least: int, most: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
+_RANGE = f"from {LEAST:g} to {MOST:g}"
 _REAL_FIELDS = ("memory_bandwidth_gbs", "memory_gb", "on_chip_memory_mb", "power_w", "clock_ghz")
 _DEFAULTS = {"year": 0, "memory_gb": 0.0, "aliases": (), "source": "", "note": ""}
 # a field -> what tells a good value, and what to say of a bad one
@@ -180,12 +178,15 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "microarchitecture": (_is_text, 'a text such as "Ampere"'),
     "year": (lambda v: _is_integer(v, 1970, 2100), "a whole number from 1970 to 2100"),
     "peak_tflops": (lambda v: isinstance(v, dict), "a table such as { fp32 = 35.6 }"),
-    "memory_bandwidth_gbs": (_is_positive, "a positive number in GB/s"),
-    "memory_gb": (lambda v: _is_number(v) and v >= 0, "a number in GB, 0 if it varies"),
-    "on_chip_memory_mb": (_is_positive, "a positive number in MB"),
-    "power_w": (_is_positive, "a positive number in W"),
-    "clock_ghz": (_is_positive, "a positive number in GHz"),
-    "units": (lambda v: _is_integer(v, 1, 10**9), "a whole number of at least 1"),
+    "memory_bandwidth_gbs": (_is_positive, f"a number {_RANGE} in GB/s"),
+    "memory_gb": (
+        lambda v: _is_positive(v) or (v == 0 and not isinstance(v, bool)),
+        f"a number {_RANGE} in GB, or 0 if it varies",
+    ),
+    "on_chip_memory_mb": (_is_positive, f"a number {_RANGE} in MB"),
+    "power_w": (_is_positive, f"a number {_RANGE} in W"),
+    "clock_ghz": (_is_positive, f"a number {_RANGE} in GHz"),
+    "units": (lambda v: _is_integer(v, 1, 10**9), "a whole number from 1 to 1e9"),
     "aliases": (lambda v: isinstance(v, list) and all(map(_is_text, v)), "a list of texts"),
     "source": (lambda v: isinstance(v, str), "a text"),
     "note": (lambda v: isinstance(v, str), "a text"),
@@ -206,7 +207,10 @@ def _from_file(path: Path) -> Hardware:
         path, MAX_FILE_BYTES, "a TOML file that describes a device", "description of a device"
     )
     try:
-        table = tomllib.loads(content.decode("utf-8-sig"))
+        text = content.decode("utf-8-sig")
+        if max(map(len, text.split("\n"))) > MAX_LINE:
+            raise ValueError(f"a line of more than {MAX_LINE} characters")
+        table = tomllib.loads(text)
     # ValueError: also bad UTF-8 and integers too long to read; RecursionError: nesting
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not valid TOML ({str(error)[:200]})") from error
