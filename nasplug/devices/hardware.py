@@ -28,6 +28,7 @@ __all__ = ["catalogue", "catalogue_names", "hardware", "name_key"]
 MAX_FILE_BYTES, MAX_LINE = 64_000, 2_000
 # Of any real number, in the unit of its field; beyond it ratios overflow or vanish.
 LEAST, MOST = 1e-6, 1e9
+MAX_NAME = 200
 _BRANDS = (
     *("nvidia", "geforce", "tesla", "intel", "amd", "radeon", "instinct", "google", "samsung"),
     *("apple", "qualcomm", "broadcom", "xilinx", "hisilicon", "huawei", "cambricon"),
@@ -155,7 +156,9 @@ def _peaks(table: Mapping[str, Any], where: str) -> dict[str, float]:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and value.isprintable()
+    if not isinstance(value, str):
+        return False
+    return bool(value.strip()) and value.isprintable() and len(value) <= MAX_NAME
 
 
 def _is_positive(value: Any) -> bool:
@@ -172,10 +175,10 @@ _REAL_FIELDS = ("memory_bandwidth_gbs", "memory_gb", "on_chip_memory_mb", "power
 _DEFAULTS = {"year": 0, "memory_gb": 0.0, "aliases": (), "source": "", "note": ""}
 # a field -> what tells a good value, and what to say of a bad one
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "name": (_is_text, 'a text such as "RTX 3090"'),
-    "vendor": (_is_text, 'a text such as "NVIDIA"'),
+    "name": (_is_text, f'a text of at most {MAX_NAME} characters such as "RTX 3090"'),
+    "vendor": (_is_text, f'a text of at most {MAX_NAME} characters such as "NVIDIA"'),
     "kind": (lambda v: isinstance(v, str) and v in KINDS, f"one of {', '.join(KINDS)}"),
-    "microarchitecture": (_is_text, 'a text such as "Ampere"'),
+    "microarchitecture": (_is_text, f'a text of at most {MAX_NAME} characters such as "Ampere"'),
     "year": (lambda v: _is_integer(v, 1970, 2100), "a whole number from 1970 to 2100"),
     "peak_tflops": (lambda v: isinstance(v, dict), "a table such as { fp32 = 35.6 }"),
     "memory_bandwidth_gbs": (_is_positive, f"a number {_RANGE} in GB/s"),
