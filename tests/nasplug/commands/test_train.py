@@ -224,6 +224,8 @@ def test_nothing_to_keep(run: Run, table: Path) -> None:
         (f"arch,acc\n{CELL},1\n{CELL}\n".encode(), "line 3 has 1 fields; the first line has 2"),
         (f"arch,acc\n{CELL},1\n\nconv,2\n".encode(), "line 4: 'conv' is no NAS-Bench-201 string"),
         (f"arch,acc\n{CELL},nan\n".encode(), "line 2: acc is nan, not a finite number"),
+        (f"arch,acc\n{CELL},1e200\n".encode(), "line 2: acc: 1e+200 is no value in % or ms: its"),
+        (f"arch,acc\n{CELL},-1e-200\n".encode(), "line 2: acc: 1e-200 is no value in % or ms: its"),
         (f"arch,acc\n{CELL},\n".encode(), "line 2: acc is '', not a number"),
         (f'arch,acc\n"{CELL}"x,1\n'.encode(), "line 2 is no row of a CSV"),
     ],
