@@ -138,15 +138,16 @@ def config_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def restoring(what: str) -> Iterator[None]:
-    """Tell every error of making something from a card in one sentence.
+def restoring(what: str, source: str = "card") -> Iterator[None]:
+    """Tell every error of making something from a card, or from options, in one sentence.
 
     Args:
-        what: What the card should describe, such as `"a cell-gp"`.
+        what: What should be described, such as `"a cell-gp"`.
+        source: What describes it.
 
     Raises:
-        InputError: If the card or the arrays do not fit: a field that is absurd can raise nearly
-            anything in what it configures.
+        InputError: If card or arrays do not fit: a field that is absurd can raise nearly anything
+            in what it configures.
         MemoryError: If memory is short, which is not the card's fault.
     """
     try:
@@ -156,9 +157,9 @@ def restoring(what: str) -> Iterator[None]:
     except Exception as error:
         # torch has no type of its own for it on a CPU.
         if isinstance(error, MemoryError) or "allocate memory" in str(error):
-            raise MemoryError(f"not enough memory to load {what}; free some") from None
+            raise MemoryError(f"not enough memory for {what}; free some") from None
         told = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"the card does not describe {what}: {told}") from error
+        raise InputError(f"the {source} does not describe {what}: {told}") from error
 
 
 def load_model(build: Callable[[], Model], weights: Mapping[str, NDArray[Any]]) -> Model:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nasplug.predictors.checkpoint import Checkpoint, config_fields, load_model
+from nasplug.predictors.checkpoint import Checkpoint, config_fields, load_model, restoring
 from nasplug.predictors.ledgformer import LeDGFormer, LeDGFormerConfig
 from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
 from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult, train
@@ -82,7 +82,7 @@ def train_members(
     network = next(kind for known, kind in NETWORKS.values() if isinstance(config, known))
     for member in range(count):
         own = replace(training, seed=training.seed + member)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), restoring("a network", "configuration"):
             torch.manual_seed(own.seed)
             model = network(config, backend)
         examples, validation = split(model, own.seed)

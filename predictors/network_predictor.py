@@ -162,7 +162,7 @@ class NetworkPredictor:
         models = []
         for member in range(self.config.members):
             recipe = replace(self.config.recipe, seed=self.config.recipe.seed + member)
-            with torch.random.fork_rng():
+            with torch.random.fork_rng(), restoring("a network", "configuration"):
                 torch.manual_seed(recipe.seed)
                 model = self._form.network(config, self.backend)
             parts = self._split(model, graphs[:learn], (values[:learn] - shift) * scale, recipe)

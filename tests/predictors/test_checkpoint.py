@@ -187,7 +187,7 @@ def test_damaged_files_never_raise_anything_else(tmp_path, as_pair, data):
 )
 def test_short_memory_is_not_blamed_on_the_card(short):
     with (
-        pytest.raises(MemoryError, match="not enough memory to load a cell-gp"),
+        pytest.raises(MemoryError, match="not enough memory for a cell-gp"),
         restoring("a cell-gp"),
     ):
         raise short
