@@ -33,4 +33,4 @@ def test_a_number_out_of_range_is_named(field, value):
 def test_a_network_that_cannot_be_is_told_of(dim):
     predictor = create("nnlp", targets=("a",), dim=dim, epochs=1)
     with pytest.raises(InputError, match="the configuration does not describe a network: "):
-        predictor.fit(GRAPHS, [float(k) for k in range(60)])
+        predictor.fit(GRAPHS, [float(k) for k in range(1, 61)])
