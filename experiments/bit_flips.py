@@ -36,7 +36,7 @@ from nasplug.devices import profiles
 from nasplug.devices.hardware import hardware
 from nasplug.devices.measurements import read_latencies
 from nasplug.measuring.record import Measurement, Record
-from nasplug.predictors import Hardware
+from nasplug.predictors import Hardware, language
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.device_profile import DeviceProfile, MeasuredNetworks
 from nasplug.predictors.training_state import StateFiles, read_state
@@ -193,12 +193,24 @@ def cached() -> Any:
     return cached_path(file).read_bytes()
 
 
+def vectors(path: Path) -> Any:
+    """What is shipped to describe operators and devices by, read as the package reads it."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            return arrays_of({name: stored[name] for name in stored.files})
+    # Damaged bytes can raise nearly anything in zipfile, zlib and numpy's header parser.
+    except Exception as error:
+        raise InputError(str(error)) from None
+
+
 def file_types(folder: Path) -> dict[str, FileType]:
     """One of each; what is described by another file lies beside it."""
     whole = folder / "mine.safetensors"
     shutil.copyfile(ZOO / "macro-accuracy.safetensors", whole)
     pair, (own, old) = make_pair(folder), make_profiles(folder)
     record, npz, last = make_record(folder), make_table(folder), make_state(folder)
+    texts = folder / "language_vectors.npz"
+    shutil.copyfile(Path(language.__file__).with_name(texts.name), texts)
     content = "SHA-256 over all that it holds"
     row = "a checksum a row, over its cells and the names of the columns"
     return {
@@ -221,6 +233,7 @@ def file_types(folder: Path) -> dict[str, FileType]:
         "measurements, to calibrate": FileType(record, lambda: as_latencies(record), row),
         "measurements, to train": FileType(record, lambda: as_labels(record), row),
         "imported table": FileType(npz, lambda: table(npz), content),
+        "shipped text vectors": FileType(texts, lambda: vectors(texts), "zip's CRC-32 a part"),
         "published data file": FileType(data_file(), cached, "the published SHA-256"),
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -69,7 +70,7 @@ class Checkpoint:
         }
 
 
-def base_path(path: str | Path) -> Path:
+def base_path(path: str | os.PathLike[str]) -> Path:
     """The path of a checkpoint without its suffix."""
     base = Path(path)
     return base.with_suffix("") if base.suffix in (".safetensors", ".json") else base
@@ -122,9 +123,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if text is None:
         return _load_pair(file, content, base.with_name(base.name + ".json"))
     card = _checked_card(text, f"the card in {file}", FORMAT)
-    told = card.get("checksum")
-    is_digest = isinstance(told, str) and len(told) == len(_UNKNOWN)
-    if not is_digest or hashlib.sha256(_with_checksum(content, told, _UNKNOWN)).hexdigest() != told:
+    told = str(card.get("checksum"))
+    unsealed = _with_checksum(content, told, _UNKNOWN)
+    if hashlib.sha256(unsealed).hexdigest() != told:
         raise InputError(
             f"{file} is damaged: its content is not what its checksum says; restore it from its "
             "source, or train anew"
@@ -189,8 +190,10 @@ def load_model(build: Callable[[], Model], weights: Mapping[str, NDArray[Any]]) 
 
 def _with_checksum(content: bytes, old: str, new: str) -> bytes:
     """The file with another checksum in its card; unchanged where the old one is not in it."""
-    before, found, after = content.partition(f'\\"checksum\\": \\"{old}\\"'.encode())
-    return before + found.replace(old.encode(), new.encode()) + after
+    before, found, after = content.partition(
+        f'\\"checksum\\": \\"{old}\\"'.encode(errors="replace")
+    )
+    return before + (found and found.replace(old.encode(), new.encode())) + after
 
 
 def _card_text(content: bytes) -> str | None:

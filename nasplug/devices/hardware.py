@@ -56,9 +56,11 @@ def hardware(name_or_path: str | os.PathLike[str] | Hardware) -> Hardware:
         `DeviceProfile`.
 
     Raises:
-        InputError: The name is unknown or ambiguous, or the file cannot be read or has a bad field.
+        InputError: The name is unknown or ambiguous, or the file cannot be read or has a bad field,
+            or a number of a `Hardware` is out of range.
     """
     if isinstance(name_or_path, Hardware):
+        _check_figures(name_or_path)
         return name_or_path
     if isinstance(name_or_path, os.PathLike):
         return _from_path(Path(os.fsdecode(name_or_path)))
@@ -153,6 +155,16 @@ def _peaks(table: Mapping[str, Any], where: str) -> dict[str, float]:
                 f"{where}: peak_tflops.{precision} must be {wanted}, not {_shown(table[precision])}"
             )
     return {precision: float(value) for precision, value in table.items()}
+
+
+def _check_figures(device: Hardware) -> None:
+    """See that a device that was made in Python has numbers as a file must have them."""
+    _peaks(device.peak_tflops, _shown(device.name))
+    for field in (*_REAL_FIELDS, "units"):
+        check, wanted = _CHECKS[field]
+        value = getattr(device, field)
+        if not check(value):
+            raise InputError(f"{_shown(device.name)}: {field} must be {wanted}, not {value!r}")
 
 
 def _is_text(value: object) -> bool:

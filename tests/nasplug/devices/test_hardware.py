@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -317,6 +318,16 @@ def test_an_unreadable_file_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError) as error:
         hardware(str(tmp_path / name))
     assert name[:4] in one_sentence(error)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("clock_ghz", 1e-300), ("memory_gb", -1.0), ("units", 0), ("peak_tflops", {"fp32": 1e300})],
+)
+def test_a_device_made_in_python_has_usable_numbers(field: str, value: object) -> None:
+    own = replace(hardware("T4"), **{field: value})
+    with pytest.raises(InputError, match=f"'T4': {field}.* must be a .*number from"):
+        hardware(own)
 
 
 numbers = st.one_of(st.integers(), st.floats(), st.booleans(), st.none(), st.text(max_size=5))
