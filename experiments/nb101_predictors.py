@@ -35,6 +35,7 @@ from recipes import WITHOUT_CALIBRATION, recipe
 
 from nasplug import InputError, __version__, create_predictor
 from nasplug.predictors import create, names
+from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.nb101_cells import MAX_VERTICES
 
@@ -97,7 +98,7 @@ def encoder_of(model: str) -> str | None:
     file = ZOO / "nb101-encoder.safetensors"
     if model != "nasplug" or not file.exists():
         return None
-    return nb101_labels.sha256(file.read_bytes())
+    return str(load_checkpoint(file).card["sha256"])
 
 
 def build(run: CellRun) -> Any:

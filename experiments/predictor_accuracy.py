@@ -38,6 +38,7 @@ from scipy.stats import kendalltau
 
 from nasplug import InputError, __version__, create_predictor
 from nasplug.predictors import Predictor, create, names
+from nasplug.predictors.checkpoint import load_checkpoint
 
 KEYS = (
     *("model", "dataset", "train_size", "seed", "tau_val", "tau_test"),
@@ -74,7 +75,7 @@ def encoder_of(model: str) -> str | None:
     file = ZOO / "nb201-encoder.safetensors"
     if model != "nasplug" or not file.exists():
         return None
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return str(load_checkpoint(file).card["sha256"])
 
 
 def build(run: Run) -> Predictor:

@@ -1,12 +1,19 @@
-"""Read a user's file whole, whatever lies under its name."""
+"""Read a file whole, whatever lies under its name, and tell whether it is what was written."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from nasplug.search_spaces.errors import InputError
 
-__all__ = ["read_whole", "shown_path"]
+__all__ = ["CHECKSUM", "check_row", "checksum_of", "read_whole", "row_checksum", "shown_path"]
+
+# The key of a JSON table, and the column of a CSV, that holds the checksum of all else.
+CHECKSUM = "checksum"
 
 
 def shown_path(path: Path) -> str:
@@ -39,5 +46,37 @@ def read_whole(path: Path, limit: int, wanted: str, too_large: str) -> bytes:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{where}: cannot be read ({reason})") from error
     if len(content) > limit:
-        raise InputError(f"{where}: larger than {limit // 1_000_000} MB, which no {too_large} is")
+        shown = f"{limit // 1_000_000} MB" if limit >= 1_000_000 else f"{limit // 1_000} kB"
+        raise InputError(f"{where}: larger than {shown}, which no {too_large} is")
     return content
+
+
+def checksum_of(table: Mapping[str, Any]) -> str:
+    """SHA-256 of all that a JSON table holds but its own checksum."""
+    told = {key: value for key, value in table.items() if key != CHECKSUM}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def row_checksum(header: Sequence[str], cells: Sequence[str]) -> str:
+    """Checksum of a row of a CSV and the names of its columns, but that of the checksum itself."""
+    told = [
+        (name.strip(), cell.strip())
+        for name, cell in zip(header, cells, strict=True)
+        if name != CHECKSUM
+    ]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+def check_row(header: Sequence[str], cells: Sequence[str], where: str) -> None:
+    """See that a row is as it was written, if it has a checksum.
+
+    Raises:
+        InputError: If it is not.
+    """
+    if CHECKSUM not in header:
+        return
+    if cells[list(header).index(CHECKSUM)].strip() != row_checksum(header, cells):
+        raise InputError(
+            f"{where} was altered after nasplug measure wrote it; remove the line, or, if that is "
+            f"meant, the column {CHECKSUM}"
+        )

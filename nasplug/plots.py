@@ -18,6 +18,7 @@ from nasplug.reports.drawing import (
     GREY,
     LINES,
     RED,
+    as_written,
     beyond,
     crosses,
     figure_of,
@@ -105,7 +106,8 @@ def predicted_observed(study: Study) -> Figure:
     for k, plot in enumerate(plots):
         _scatter(plot, values, k)
     shown = int(values.foreseen.sum())
-    figure.suptitle(f"{values.name}: {_trials(shown)} of which something was expected", fontsize=10)
+    told = f"{values.name}: {_trials(shown)} of which something was expected"
+    as_written(figure.suptitle(told, fontsize=10))
     return figure
 
 

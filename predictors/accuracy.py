@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from nasplug.predictors.calibration import LEVELS, Calibration
-from nasplug.predictors.checkpoint import Checkpoint, save_checkpoint
+from nasplug.predictors.checkpoint import Checkpoint, restoring, save_checkpoint
 from nasplug.predictors.ensemble import (
     NETWORKS,
     calibration_count,
@@ -263,7 +263,7 @@ class AccuracyPredictor:
         Raises:
             InputError: If the card or the weights do not fit this class.
         """
-        try:
+        with restoring("an accuracy predictor"):
             stored = dict(checkpoint.card["config"])
             training = TrainingConfig(**stored.pop("training"))
             stored["targets"] = tuple(stored["targets"])
@@ -272,8 +272,6 @@ class AccuracyPredictor:
             predictor._models = load_members(checkpoint, config.members, backend, config.network)
             calibration = Calibration(**checkpoint.section("calibration"))
             quantiles = checkpoint.tensors["training.quantiles"]
-        except (KeyError, TypeError) as error:
-            raise InputError(f"the card does not describe an accuracy predictor: {error}") from None
         predictor._quantiles, predictor._calibration = quantiles, calibration
         return predictor
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.calibration import LEVELS, Calibration
-from nasplug.predictors.checkpoint import Checkpoint, config_fields, save_checkpoint
+from nasplug.predictors.checkpoint import Checkpoint, config_fields, restoring, save_checkpoint
 from nasplug.predictors.gaussian_process import GaussianProcess, Term
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.normal_scores import finite_columns
@@ -205,7 +205,7 @@ class AccuracyGP:
             InputError: If the card or the arrays do not fit this class.
         """
         card = checkpoint.card
-        try:
+        with restoring("an accuracy-gp"):
             predictor = cls(AccuracyGPConfig(**config_fields(card["config"])))
             labels, process = checkpoint.section("labels"), checkpoint.section("process")
             predictor._scores = labels["scores"]
@@ -230,10 +230,6 @@ class AccuracyGP:
                 process["hyperparameters"],
                 dict(zip(predictor._process.names, process["units"].tolist(), strict=True)),
             )
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"the card does not describe an accuracy-gp: {error}") from None
         return predictor
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nasplug.predictors.calibration import LEVELS, conformal_quantiles
 from nasplug.predictors.cell_blocks import BLOCKS, cell_blocks
 from nasplug.predictors.cell_process import CellProcess
-from nasplug.predictors.checkpoint import Checkpoint, config_fields, save_checkpoint
+from nasplug.predictors.checkpoint import Checkpoint, config_fields, restoring, save_checkpoint
 from nasplug.predictors.features import vocabulary_of
 from nasplug.predictors.gaussian_process import GaussianProcess, Term
 from nasplug.predictors.hardware import Hardware
@@ -318,7 +318,7 @@ class CellGP:
             InputError: If the card or the arrays do not fit this class.
         """
         card, state = checkpoint.card, checkpoint.tensors
-        try:
+        with restoring("a cell-gp"):
             predictor = cls(CellGPConfig(**config_fields(card["config"])))
             predictor._types = tuple(card["types"])
             predictor._state = dict(state)
@@ -341,10 +341,6 @@ class CellGP:
             if width != len(state["scale"]):
                 raise ValueError(f"{len(state['scale'])} features are not the {width} of its types")
             predictor._process = predictor._conditioned(np.arange(n))
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"the card does not describe a cell-gp: {error}") from None
         return predictor
 
 

@@ -1,39 +1,50 @@
-"""Checkpoints: tensors in safetensors, everything else in a JSON card beside them.
+"""Checkpoints: one safetensors file whose metadata hold everything else, as a JSON card.
 
-Nothing in either file is executed when it is read.
+Nothing in the file is executed when it is read. Earlier versions kept the card in a second file,
+`<path>.json`; such pairs are read, too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.predictors.files import write_bytes, write_text
+from nasplug.predictors.files import write_bytes
 from nasplug.search_spaces import InputError
 
 if TYPE_CHECKING:
     import torch
 
+    Model = TypeVar("Model", bound=torch.nn.Module)
+
 __all__ = [
     "FORMAT",
     "Checkpoint",
+    "base_path",
     "config_fields",
     "load_checkpoint",
-    "load_weights",
+    "load_model",
+    "restoring",
     "save_checkpoint",
 ]
 
-FORMAT = "nasplug-predictor-1"
+FORMAT = "nasplug-predictor-2"
+PAIR_FORMAT = "nasplug-predictor-1"
 MAX_CARD_BYTES = 1 << 20
 MAX_TENSOR_BYTES = 1 << 30
 CARD_KEYS = ("format", "predictor", "config", "sha256")
+# In place of the checksum while it is made and checked; it covers every other byte of the file.
+_UNKNOWN = "0" * 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +53,9 @@ class Checkpoint:
 
     Attributes:
         tensors: Arrays by name.
-        card: The JSON card: `format`, `predictor`, `config`, `sha256` of the tensor file, and what
-            the trainer wrote about data, training and quality.
+        card: The JSON card: `format`, `predictor`, `config`, `sha256` of the tensors alone, which
+            is the identity of a predictor, and what the trainer wrote about data, training and
+            quality.
     """
 
     tensors: dict[str, NDArray[Any]]
@@ -58,70 +70,67 @@ class Checkpoint:
         }
 
 
+def base_path(path: str | os.PathLike[str]) -> Path:
+    """The path of a checkpoint without its suffix."""
+    base = Path(path)
+    return base.with_suffix("") if base.suffix in (".safetensors", ".json") else base
+
+
 def save_checkpoint(
     path: str | Path, tensors: Mapping[str, NDArray[Any]], card: Mapping[str, Any]
 ) -> None:
-    """Write `<path>.safetensors` and `<path>.json`, each whole or not at all.
+    """Write `<path>.safetensors`, whole or not at all.
+
+    The card that an earlier version wrote beside it is removed.
 
     Args:
-        path: Path without a suffix.
+        path: Path, with or without the suffix.
         tensors: Arrays by name.
-        card: Must have `predictor` and `config`; `format` and `sha256` are added.
+        card: Must have `predictor` and `config`; `format`, `sha256` and `checksum` are added.
     """
     from safetensors.numpy import save
 
-    content = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+    arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     full = {
-        "format": FORMAT,
         **card,
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "format": FORMAT,
+        "sha256": hashlib.sha256(save(arrays)).hexdigest(),
+        "checksum": _UNKNOWN,
     }
-    write_bytes(f"{path}.safetensors", content)
-    write_text(f"{path}.json", json.dumps(full, indent=1) + "\n")
+    content = save(arrays, {"card": json.dumps(full)})
+    checksum = hashlib.sha256(content).hexdigest()
+    base = base_path(path)
+    write_bytes(f"{base}.safetensors", _with_checksum(content, _UNKNOWN, checksum))
+    beside = Path(f"{base}.json")
+    # The new file is read without it, also if the process ends here.
+    if _is_card_of_a_pair(beside):
+        beside.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint and check that its two files belong together.
+    """Read a checkpoint and check every byte of it.
 
     Args:
-        path: Path without a suffix, or of either file.
+        path: Path without a suffix, or with that of the file, or of the card of a pair.
 
     Raises:
         InputError: If a file is missing, too large, damaged, or not one of ours.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    base = Path(path)
-    if base.suffix in (".safetensors", ".json"):
-        base = base.with_suffix("")
-    card_file = base.with_name(base.name + ".json")
-    tensor_file = base.with_name(base.name + ".safetensors")
-    try:
-        text = _read(card_file, MAX_CARD_BYTES).decode("utf-8")
-        card = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{card_file} is no JSON card of a nasplug predictor") from None
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        found = card.get("format") if isinstance(card, dict) else type(card).__name__
-        raise InputError(f"{card_file} has format {found!r}; this version reads {FORMAT!r}")
-    for key in CARD_KEYS:
-        if key not in card:
-            raise InputError(f"{card_file} lacks the key {key!r} of a nasplug predictor's card")
-    content = _read(tensor_file, MAX_TENSOR_BYTES)
-    found = hashlib.sha256(content).hexdigest()
-    if found != card["sha256"]:
+    base = base_path(path)
+    file = base.with_name(base.name + ".safetensors")
+    content = _read(file, MAX_TENSOR_BYTES)
+    text = _card_text(content)
+    if text is None:
+        return _load_pair(file, content, base.with_name(base.name + ".json"))
+    card = _checked_card(text, f"the card in {file}", FORMAT)
+    told = str(card.get("checksum"))
+    unsealed = _with_checksum(content, told, _UNKNOWN)
+    if hashlib.sha256(unsealed).hexdigest() != told:
         raise InputError(
-            f"{tensor_file} is damaged or belongs to another card: its SHA-256 is {found[:12]}…, "
-            f"the card says {str(card['sha256'])[:12]}…; restore both files from their source"
+            f"{file} is damaged: its content is not what its checksum says; restore it from its "
+            "source, or train anew"
         )
-    try:
-        tensors = load(content)
-    except (SafetensorError, ValueError) as error:
-        raise InputError(f"{tensor_file} is no safetensors file ({error})") from None
-    return Checkpoint(dict(tensors), card)
+    return Checkpoint(_tensors(content, file), card)
 
 
 def config_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,20 +138,137 @@ def config_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
 
 
-def load_weights(model: torch.nn.Module, weights: Mapping[str, NDArray[Any]]) -> None:
-    """Put stored weights into a model.
+@contextmanager
+def restoring(what: str, source: str = "card") -> Iterator[None]:
+    """Tell every error of making something from a card, or from options, in one sentence.
+
+    Args:
+        what: What should be described, such as `"a cell-gp"`.
+        source: What describes it.
+
+    Raises:
+        InputError: If card or arrays do not fit: a field that is absurd can raise nearly anything
+            in what it configures.
+        MemoryError: If memory is short, which is not the card's fault.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        # torch has no type of its own for it on a CPU.
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            raise MemoryError(f"not enough memory for {what}; free some") from None
+        told = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"the {source} does not describe {what}: {told}") from error
+
+
+def load_model(build: Callable[[], Model], weights: Mapping[str, NDArray[Any]]) -> Model:
+    """A model with stored weights.
 
     Raises:
         InputError: If names or shapes are not the model's.
     """
     import torch
 
-    try:
-        model.load_state_dict({name: torch.from_numpy(v.copy()) for name, v in weights.items()})
-    except RuntimeError as error:
-        first = str(error).splitlines()[-1].strip()
-        raise InputError(f"the stored weights do not fit the model of the card: {first}") from None
+    # First without memory, so that a card cannot ask for more than what is stored.
+    with torch.device("meta"):
+        wanted = {name: tuple(value.shape) for name, value in build().state_dict().items()}
+    stored = {name: value.shape for name, value in weights.items()}
+    wrong = next((n for n in {**wanted, **stored} if wanted.get(n) != stored.get(n)), None)
+    if wrong is not None:
+        raise InputError(
+            "the stored weights do not fit the model of the card: "
+            f"{wrong} is {stored.get(wrong, 'missing')}, not {wanted.get(wrong, 'there')}"
+        )
+    with torch.random.fork_rng(devices=[]):
+        model = build()
+    model.load_state_dict({name: torch.from_numpy(v.copy()) for name, v in weights.items()})
     model.eval()
+    return model
+
+
+def _with_checksum(content: bytes, old: str, new: str) -> bytes:
+    """The file with another checksum in its card; unchanged where the old one is not in it."""
+    before, found, after = content.partition(
+        f'\\"checksum\\": \\"{old}\\"'.encode(errors="replace")
+    )
+    return before + (found and found.replace(old.encode(), new.encode())) + after
+
+
+def _card_text(content: bytes) -> str | None:
+    """The card in the header of a file; None if there is none, whatever the file is."""
+    size = int.from_bytes(content[:8], "little")
+    try:
+        header = json.loads(content[8 : 8 + min(size, len(content))])
+        text = header["__metadata__"]["card"]
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return None
+    return text if isinstance(text, str) else None
+
+
+def _load_pair(file: Path, content: bytes, card_file: Path) -> Checkpoint:
+    """A checkpoint of an earlier version, whose card lies beside it."""
+    if not card_file.is_file():
+        raise InputError(
+            f"{file} holds no card, nor is {card_file.name} beside it: it is damaged, or no "
+            "predictor of nasplug"
+        )
+    try:
+        text = _read(card_file, MAX_CARD_BYTES).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{card_file} is no JSON card of a nasplug predictor") from None
+    card = _checked_card(text, str(card_file), PAIR_FORMAT)
+    found = hashlib.sha256(content).hexdigest()
+    if found != card["sha256"]:
+        raise InputError(
+            f"{file} is damaged or belongs to another card: its SHA-256 is {found[:12]}…, "
+            f"the card says {str(card['sha256'])[:12]}…; restore both files from their source"
+        )
+    tensors = _tensors(content, file)
+    warnings.warn(
+        f"{card_file} was written by an earlier version, without a checksum: damage to it would "
+        "not be noticed; load_predictor(path).save(path) in Python makes one file of the two, "
+        "with a checksum",
+        stacklevel=3,
+    )
+    return Checkpoint(tensors, card)
+
+
+def _checked_card(text: str, where: str, wanted: str) -> dict[str, Any]:
+    try:
+        if len(text) > MAX_CARD_BYTES:
+            raise ValueError
+        card = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InputError(f"{where} is no JSON card of a nasplug predictor") from None
+    found = card.get("format") if isinstance(card, dict) else type(card).__name__
+    if found != wanted:
+        raise InputError(f"{where} has format {str(found)[:50]!r}; this version reads {wanted!r}")
+    for key in CARD_KEYS:
+        if key not in card:
+            raise InputError(f"{where} lacks the key {key!r} of a nasplug predictor's card")
+    checked: dict[str, Any] = card
+    return checked
+
+
+def _tensors(content: bytes, file: Path) -> dict[str, NDArray[Any]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return dict(load(content))
+    # A type that numpy does not have is a KeyError.
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise InputError(f"{file} is no safetensors file ({error})") from None
+
+
+def _is_card_of_a_pair(path: Path) -> bool:
+    try:
+        text = _read(path, MAX_CARD_BYTES).decode("utf-8")
+        return bool(json.loads(text)["format"] == PAIR_FORMAT)
+    except (InputError, ValueError, RecursionError, KeyError, TypeError):
+        return False
 
 
 def _read(path: Path, limit: int) -> bytes:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nasplug.predictors.checkpoint import Checkpoint, config_fields, load_weights
+from nasplug.predictors.checkpoint import Checkpoint, config_fields, load_model, restoring
 from nasplug.predictors.ledgformer import LeDGFormer, LeDGFormerConfig
 from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
 from nasplug.predictors.training import Examples, TrainingConfig, TrainingResult, train
@@ -82,7 +82,7 @@ def train_members(
     network = next(kind for known, kind in NETWORKS.values() if isinstance(config, known))
     for member in range(count):
         own = replace(training, seed=training.seed + member)
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), restoring("a network", "configuration"):
             torch.manual_seed(own.seed)
             model = network(config, backend)
         examples, validation = split(model, own.seed)
@@ -120,12 +120,10 @@ def load_members(
     """
     kind, build = NETWORKS[network]
     config = kind(**config_fields(checkpoint.card["model"]))
-    models = []
-    for member in range(count):
-        model = build(config, backend)
-        load_weights(model, checkpoint.section(f"model-{member}"))
-        models.append(model)
-    return models
+    return [
+        load_model(lambda: build(config, backend), checkpoint.section(f"model-{member}"))
+        for member in range(count)
+    ]
 
 
 def unique_graphs(graphs: Sequence[Graph]) -> tuple[list[Graph], NDArray[np.int64]]:

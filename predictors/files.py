@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from nasplug.search_spaces.files import atomic_path, write_bytes, write_text
+from nasplug.search_spaces.files import atomic_path, sweep, write_bytes, write_text
 
-__all__ = ["atomic_path", "write_bytes", "write_text"]
+__all__ = ["atomic_path", "sweep", "write_bytes", "write_text"]

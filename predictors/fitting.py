@@ -19,6 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from nasplug.predictors.losses import disagreement, point_loss, ranking_loss
 from nasplug.predictors.relabeling import relabeled
+from nasplug.predictors.training_state import StateFiles, read_state
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -269,6 +270,7 @@ def run_training(
             enable_model_summary=False,
             enable_progress_bar=show,
             num_sanity_val_steps=0,
+            plugins=[StateFiles()],
         )
         last = None if folder is None else Path(folder, "last.ckpt")
         trainer.fit(
@@ -282,7 +284,7 @@ def run_training(
     if best is not None:
         if not best.best_model_path:
             raise RuntimeError("training diverged: the validation loss was never finite")
-        state = torch.load(best.path, weights_only=True, map_location="cpu")
+        state = read_state(best.path)
         fit.load_state_dict(state["state_dict"])
         epoch, loss = int(state["epoch"]), float(best.best_model_score or 0.0)
     weights = fit.weights()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.batch_growth import never_falling
 from nasplug.predictors.calibration import LEVELS, Calibration
-from nasplug.predictors.checkpoint import Checkpoint, save_checkpoint
+from nasplug.predictors.checkpoint import Checkpoint, restoring, save_checkpoint
 from nasplug.predictors.device_similarity import mix_similar, similar_columns
 from nasplug.predictors.ensemble import (
     NETWORKS,
@@ -389,7 +389,7 @@ class LatencyPredictor:
             InputError: If the card or the weights do not fit this class.
         """
         card = checkpoint.card
-        try:
+        with restoring("a latency predictor"):
             stored = dict(card["config"])
             training = TrainingConfig(**stored.pop("training"))
             config = LatencyConfig(**stored, training=training)
@@ -413,10 +413,6 @@ class LatencyPredictor:
             )
             if any(len(part) != columns for part in parts):
                 raise InputError(f"what is known of its {columns} measured devices is incomplete")
-        except InputError:
-            raise
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"the card does not describe a latency predictor: {error}") from None
         predictor._groups = checkpoint.section("zero-shot")
         return predictor
 

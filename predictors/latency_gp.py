@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.calibration import LEVELS, Calibration
-from nasplug.predictors.checkpoint import Checkpoint, config_fields, save_checkpoint
+from nasplug.predictors.checkpoint import Checkpoint, config_fields, restoring, save_checkpoint
 from nasplug.predictors.features import vocabulary_of
 from nasplug.predictors.gaussian_process import GaussianProcess, Term
 from nasplug.predictors.graph_arrays import pack, unpack
@@ -200,7 +200,7 @@ class LatencyGP:
             InputError: If the card or the arrays do not fit this class.
         """
         card = checkpoint.card
-        try:
+        with restoring("a latency-gp"):
             predictor = cls(LatencyGPConfig(**config_fields(card["config"])))
             predictor._device = dict(card["device"])
             predictor._graphs = unpack(checkpoint.section("graphs"), tuple(card["vocabulary"]))
@@ -215,10 +215,6 @@ class LatencyGP:
                 process["hyperparameters"],
                 dict(zip(predictor._process.names, process["units"].tolist(), strict=True)),
             )
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"the card does not describe a latency-gp: {error}") from None
         return predictor
 
 

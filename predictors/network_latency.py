@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,13 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.batch_growth import never_falling
 from nasplug.predictors.calibration import LEVELS
-from nasplug.predictors.checkpoint import Checkpoint, config_fields, load_weights, save_checkpoint
+from nasplug.predictors.checkpoint import (
+    Checkpoint,
+    config_fields,
+    load_model,
+    restoring,
+    save_checkpoint,
+)
 from nasplug.predictors.column_corrections import ColumnCorrections
 from nasplug.predictors.column_heads import ColumnHeads
 from nasplug.predictors.device_similarity import mix_similar, similar_columns
@@ -509,15 +516,15 @@ class NetworkLatency:
             InputError: If the card or the weights do not fit this class.
         """
         card = checkpoint.card
-        try:
+        with restoring("a latency predictor"):
             stored = dict(card["config"])
             training = TrainingConfig(**stored.pop("training"))
             predictor = cls(NetworkLatencyConfig(**stored, training=training), backend)
             config = RooflineTransformerConfig(**config_fields(card["model"]))
             for member in range(predictor.config.members):
-                model = RooflineTransformer(config, backend)
-                load_weights(model, checkpoint.section(f"model-{member}"))
-                predictor._models.append(model)
+                weights = checkpoint.section(f"model-{member}")
+                build = partial(RooflineTransformer, config, backend)
+                predictor._models.append(load_model(build, weights))
             predictor._columns = tuple((str(a), str(b)) for a, b in card["columns"])
             # Checkpoints of earlier versions do not say.
             architectures = card.get("architectures", [""] * len(predictor._columns))
@@ -538,8 +545,4 @@ class NetworkLatency:
                     card,
                     predictor.config.costs,
                 )
-        except InputError:
-            raise
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"the card does not describe a latency predictor: {error}") from None
         return predictor

@@ -12,7 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from nasplug.predictors.calibration import LEVELS, Calibration
-from nasplug.predictors.checkpoint import Checkpoint, config_fields, load_weights, save_checkpoint
+from nasplug.predictors.checkpoint import (
+    Checkpoint,
+    config_fields,
+    load_model,
+    restoring,
+    save_checkpoint,
+)
 from nasplug.predictors.ensemble import calibration_count, ensemble_scores, member_tensors
 from nasplug.predictors.features import vocabulary_of
 from nasplug.predictors.hardware import Hardware
@@ -156,7 +162,7 @@ class NetworkPredictor:
         models = []
         for member in range(self.config.members):
             recipe = replace(self.config.recipe, seed=self.config.recipe.seed + member)
-            with torch.random.fork_rng():
+            with torch.random.fork_rng(), restoring("a network", "configuration"):
                 torch.manual_seed(recipe.seed)
                 model = self._form.network(config, self.backend)
             parts = self._split(model, graphs[:learn], (values[:learn] - shift) * scale, recipe)
@@ -300,28 +306,25 @@ class NetworkPredictor:
         Raises:
             InputError: If the card or the weights do not fit this class.
         """
-        try:
+        with restoring("a network predictor"):
             stored = dict(checkpoint.card["config"])
             recipe = TrainingConfig(**stored.pop("recipe"))
             stored["targets"] = tuple(stored["targets"])
             predictor = cls(NetworkPredictorConfig(**stored, recipe=recipe), backend)
             config = predictor._form.config(**config_fields(checkpoint.card["model"]))
-            models = [
-                predictor._form.network(config, backend) for _ in range(predictor.config.members)
+            predictor._models = [
+                load_model(
+                    lambda: predictor._form.network(config, backend),
+                    checkpoint.section(f"model-{member}"),
+                )
+                for member in range(predictor.config.members)
             ]
-            for member, model in enumerate(models):
-                load_weights(model, checkpoint.section(f"model-{member}"))
             predictor._described = dict(checkpoint.card["device"])
             scaling = checkpoint.card["scaling"]
             predictor._shift = np.array(scaling["shift"], dtype=np.float64)
             predictor._scale = np.array(scaling["scale"], dtype=np.float64)
             if predictor.config.calibration_share:
                 predictor._calibration = Calibration(**checkpoint.section("calibration"))
-        except InputError:
-            raise
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"the card does not describe a network predictor: {error}") from None
-        predictor._models = models
         return predictor
 
 

@@ -8,7 +8,10 @@ from typing import Any
 
 from nasplug.search_spaces import InputError
 
-__all__ = ["check_accuracy", "check_options"]
+__all__ = ["check_accuracy", "check_numbers", "check_options"]
+
+# Of any number that an option has.
+MOST = 10**10
 
 
 def check_options(options: Iterable[str], known: Sequence[str]) -> None:
@@ -20,6 +23,28 @@ def check_options(options: Iterable[str], known: Sequence[str]) -> None:
     for name in options:
         if name not in known:
             raise InputError(f"unknown option {name!r}; there are {', '.join(known)}")
+
+
+def check_numbers(config: Any) -> None:
+    """Refuse numbers of a configuration that are out of range, or no numbers.
+
+    Args:
+        config: A dataclass; fields of type `int` and `float` are checked, and `None` passes where
+            the type says so.
+
+    Raises:
+        InputError: If a field is not such a number from 0 to 1e10.
+    """
+    for field in fields(config):
+        kinds = str(field.type).split(" | ")
+        value = getattr(config, field.name)
+        if not {"int", "float"} & set(kinds) or (value is None and "None" in kinds):
+            continue
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        is_number = is_whole or (isinstance(value, float) and "float" in kinds)
+        if not is_number or not 0 <= value <= MOST:
+            kind = "number" if "float" in kinds else "whole number"
+            raise InputError(f"{field.name} is {str(value)[:50]}; give a {kind} from 0 to 1e10")
 
 
 def check_accuracy(kind: str, config: Any, options: Iterable[str]) -> None:

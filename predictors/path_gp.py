@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.cell_features import Matrix, OneHot, Paths
-from nasplug.predictors.checkpoint import Checkpoint, save_checkpoint
+from nasplug.predictors.checkpoint import Checkpoint, restoring, save_checkpoint
 from nasplug.predictors.classical import ClassicalPredictor, Held, sklearn
 from nasplug.predictors.prediction import NotFittedError
-from nasplug.search_spaces import InputError
 
 __all__ = ["PathGP"]
 
@@ -111,7 +110,7 @@ class PathGP(ClassicalPredictor):
             InputError: If the card or the arrays do not fit this class.
         """
         card, tensors = checkpoint.card, checkpoint.tensors
-        try:
+        with restoring("a path-gp predictor"):
             predictor = cls(**card["config"])
             one_hot = OneHot(tuple(card["vocabulary"]), int(card["nodes"]))
             predictor._encode = Matrix(one_hot) if predictor.features == "matrix" else one_hot
@@ -126,10 +125,6 @@ class PathGP(ClassicalPredictor):
                 )
                 for theta, scores in zip(tensors["theta"], tensors["scores"], strict=True)
             ]
-        except InputError:
-            raise
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"the card does not describe a path-gp predictor: {error}") from None
         return predictor
 
 

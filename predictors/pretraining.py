@@ -20,7 +20,8 @@ from nasplug.predictors.checkpoint import (
     Checkpoint,
     config_fields,
     load_checkpoint,
-    load_weights,
+    load_model,
+    restoring,
     save_checkpoint,
 )
 from nasplug.predictors.ensemble import unique_graphs
@@ -146,17 +147,12 @@ class Encoder:
         Raises:
             InputError: If they do not fit each other or this class.
         """
-        try:
+        with restoring("an encoder"):
             stored = config_fields(card["config"])
             training = TrainingConfig(**stored.pop("training"))
-            model = SiblingTransformer(
-                SiblingTransformerConfig(**config_fields(card["model"])), backend
-            )
+            model = SiblingTransformerConfig(**config_fields(card["model"]))
             config = PretrainingConfig(**stored, training=training)
-        except (KeyError, TypeError) as error:
-            raise InputError(f"the card does not describe an encoder: {error}") from None
-        load_weights(model, tensors)
-        return cls(model, config)
+            return cls(load_model(lambda: SiblingTransformer(model, backend), tensors), config)
 
     def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
         """Write `<path>.safetensors` and its card; `about` is added to the card."""

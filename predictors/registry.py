@@ -105,7 +105,10 @@ def restore(checkpoint: Checkpoint, backend: str = "auto") -> Predictor:
         )
     if not hasattr(home, "from_checkpoint"):
         raise InputError(f"predictor {kind!r} cannot be loaded: it has no from_checkpoint")
-    made = home.from_checkpoint(checkpoint, backend)
+    from nasplug.predictors.checkpoint import restoring
+
+    with restoring(f"a {kind} predictor"):
+        made = home.from_checkpoint(checkpoint, backend)
     if not isinstance(made, Predictor):
         raise InputError(
             f"predictor {kind!r} was loaded as a {type(made).__name__}, which is no Predictor"

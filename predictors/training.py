@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from nasplug.predictors.losses import LOSSES
+from nasplug.predictors.options import check_numbers
 from nasplug.search_spaces import InputError
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ class TrainingConfig:
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise InputError(f"{name} is {getattr(self, name)!r}, not one of {allowed}")
+        check_numbers(self)
         for name in ("epochs", "batch_size", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be above 0")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,13 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.calibration import LEVELS, Calibration
 from nasplug.predictors.cell_blocks import cell_blocks
-from nasplug.predictors.checkpoint import Checkpoint, config_fields, load_weights, save_checkpoint
+from nasplug.predictors.checkpoint import (
+    Checkpoint,
+    config_fields,
+    load_model,
+    restoring,
+    save_checkpoint,
+)
 from nasplug.predictors.ensemble import ensemble_scores, member_tensors, unique_graphs
 from nasplug.predictors.features import vocabulary_of
 from nasplug.predictors.finetuning import finetune, untrained_copy
@@ -331,7 +338,7 @@ class TransformerGP:
         """
         card = checkpoint.card
         encoder = source = None
-        try:
+        with restoring("a transformer-gp"):
             if "encoder" in card:
                 encoder = Encoder.restore(card["encoder"], checkpoint.section("encoder"), backend)
             if "source" in card:
@@ -350,10 +357,13 @@ class TransformerGP:
             predictor._calibration = Calibration(**checkpoint.section("calibration"))
             if encoder is not None:
                 weights = Checkpoint(checkpoint.section("networks"), card)
-                for member in range(int(card["networks"])):
-                    network = untrained_copy(encoder, predictor.targets)
-                    load_weights(network, weights.section(f"model-{member}"))
-                    predictor._networks.append(network)
+                predictor._networks = [
+                    load_model(
+                        partial(untrained_copy, encoder, predictor.targets),
+                        weights.section(f"model-{member}"),
+                    )
+                    for member in range(int(card["networks"]))
+                ]
             process = checkpoint.section("process")
             predictor._learn_columns()
             blocks = predictor._blocks(predictor._graphs)
@@ -364,10 +374,6 @@ class TransformerGP:
                 process["hyperparameters"],
                 dict(zip(predictor._process.names, process["units"].tolist(), strict=True)),
             )
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"the card does not describe a transformer-gp: {error}") from None
         return predictor
 
     def _prepare(self, graphs: Sequence[Graph]) -> list[Graph]:

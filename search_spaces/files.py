@@ -1,14 +1,31 @@
-"""Files that are whole or absent (temporary name, fsync, rename), and where the cache lies."""
+"""Files that are whole or absent (temporary name, fsync, rename), and where the cache lies.
+
+Each temporary file is locked by its writer, so that those of killed processes are told from those
+that are being written; they are removed when a process first uses the folder.
+"""
 
 from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import ModuleType
 
-__all__ = ["atomic_path", "cache_dir", "write_bytes", "write_text"]
+fcntl: ModuleType | None
+try:
+    import fcntl
+except ImportError:  # no such locks on Windows
+    fcntl = None
+
+__all__ = ["atomic_path", "cache_dir", "sweep", "write_bytes", "write_text"]
+
+_PREFIX = ".nasplug-tmp-"
+# Seconds without a change after which a temporary file that cannot be locked has no writer.
+_OLD = 86_400.0
+_swept: set[tuple[int, Path]] = set()
 
 
 def cache_dir() -> Path:
@@ -26,7 +43,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` if the block ends well.
 
     The temporary file is fsynced before the rename and removed when the block raises, so a reader
-    never sees half a file.
+    never sees half a file. What a killed process left in the folder is removed before.
 
     Args:
         path: Where the finished file shall be; its folder is made if it is missing.
@@ -36,11 +53,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-        dir=target.parent, prefix=f".{target.stem[:32]}.", suffix=target.suffix
-    )
-    os.close(handle)
-    temporary = Path(name)
+    sweep(target.parent)
+    lock, temporary = _locked_file(target)
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -52,6 +66,67 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files of processes that ended, once a folder in this process.
+
+    Their names begin with a dot, as those of earlier versions do; no reader of a folder may take
+    such a file for a whole one.
+    """
+    if (os.getpid(), folder) in _swept:
+        return
+    _swept.add((os.getpid(), folder))
+    try:
+        with os.scandir(folder) as entries:
+            found = [e.path for e in entries if e.name.startswith(_PREFIX) and e.is_file()]
+    except OSError:
+        return
+    for path in found:
+        with suppress(OSError):
+            _remove_if_left(path)
+
+
+def _locked_file(target: Path) -> tuple[int | None, Path]:
+    """A new file beside `target`, locked for as long as its writer lives."""
+    while True:
+        handle, name = tempfile.mkstemp(
+            dir=target.parent, prefix=f"{_PREFIX}{os.getpid()}-", suffix=target.suffix
+        )
+        if fcntl is None:
+            os.close(handle)
+            return None, Path(name)
+        # A file system without locks is swept by age.
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        # Another process may have swept it before it was locked.
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _remove_if_left(path: str) -> None:
+    left = time.time() - os.stat(path).st_mtime > _OLD
+    if fcntl is None:
+        if left:
+            os.unlink(path)
+        return
+    handle = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        left = True
+    except BlockingIOError:
+        left = False
+    except OSError:
+        pass  # a file system without locks
+    try:
+        # While it is locked, so that no new writer can have it.
+        if left:
+            os.unlink(path)
+    finally:
+        os.close(handle)
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,27 @@ def cache(tmp_path: Path, mirror: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.setenv("NASPLUG_CACHE", str(folder))
     monkeypatch.setenv("NASPLUG_MIRROR", str(mirror))
     return folder
+
+
+@pytest.fixture
+def as_pair() -> Callable[[Path], Path]:
+    """Makes of a checkpoint the two files that earlier versions wrote, and gives the card's."""
+    from safetensors.numpy import save
+
+    from nasplug.predictors.checkpoint import load_checkpoint
+
+    def split(file: Path) -> Path:
+        found = load_checkpoint(file)
+        content = save(found.tensors)
+        card = {**found.card, "format": "nasplug-predictor-1"}
+        card["sha256"] = hashlib.sha256(content).hexdigest()
+        del card["checksum"]
+        beside = file.with_suffix(".json")
+        beside.write_text(json.dumps(card, indent=1) + "\n")
+        file.with_suffix(".safetensors").write_bytes(content)
+        return beside
+
+    return split
 
 
 @pytest.fixture(scope="session")

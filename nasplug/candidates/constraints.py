@@ -19,6 +19,8 @@ UNITS: dict[str, dict[str, float]] = {
     "flops": {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12},
     "accuracy": {"%": 1.0},
 }
+# Of a bound, in the canonical unit.
+LEAST, MOST = 1e-9, 1e18
 _EXAMPLES = {
     "latency": "latency<=5ms",
     "params": "params<=1.2M",
@@ -37,7 +39,7 @@ class Constraint:
 
     Attributes:
         name: The quantity: `"latency"`, `"params"`, `"flops"` or `"accuracy"`.
-        bound: The limit, in `unit`; positive and finite.
+        bound: The limit, in `unit`; from `LEAST` to `MOST`.
         unit: The canonical unit: `"ms"`, `"%"` or `"count"`.
         sense: `"<="` or `">="`.
         probability: Probability with which the limit is to hold, strictly between 0 and 1.
@@ -60,9 +62,10 @@ class Constraint:
             )
         if self.sense not in ("<=", ">="):
             raise InputError(f"a constraint has <= or >=, not {self.sense!r}")
-        if not (math.isfinite(self.bound) and self.bound > 0):
+        if not LEAST <= self.bound <= MOST:
             raise InputError(
-                f"the bound {self.bound:g} on {self.name} is not a positive finite number"
+                f"the bound {self.bound:g} on {self.name} is not a number from {LEAST:g} to "
+                f"{MOST:g}"
             )
         if not 0 < self.probability < 1:
             raise InputError(
@@ -94,7 +97,7 @@ def parse_constraint(text: str, probability: float = 0.9) -> Constraint:
 
     Raises:
         InputError: If the text has another form, an unknown quantity or a wrong unit, or if the
-            bound is not a positive finite number.
+            bound is out of range.
     """
     quoted = repr(text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…")
     form = _FORM.fullmatch(text)
@@ -123,10 +126,11 @@ def parse_constraint(text: str, probability: float = 0.9) -> Constraint:
         raise InputError(f"the bound in constraint {quoted} {what}; use {shown}, like {example}")
     # Decimal scaling keeps "0.005 s" at exactly 5 ms where a float product would not.
     bound = _scaled(digits, units[unit])
-    if not (math.isfinite(bound) and bound > 0):
+    if not LEAST <= bound <= MOST:
         raise InputError(
-            f"the bound in constraint {quoted} is not a positive finite number; "
-            f"write it like {example}"
+            f"the bound in constraint {quoted} is not a number from {LEAST:g} to {MOST:g}"
+            f"{'' if _canonical(name) == 'count' else f' {_canonical(name)}'}; write it like "
+            f"{example}"
         )
     if name == "accuracy" and bound > 100:
         raise InputError(

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 
 from nasplug import datasets
+from nasplug._reading import check_row
+from nasplug.predicting.architecture_predictor import check_labels
 from nasplug.search_spaces import Architecture, FiniteSpace, InputError, SearchSpace
 from nasplug.search_spaces.errors import closest
 
@@ -126,6 +128,7 @@ def _from_file(path: Path, columns: Sequence[str], space: SearchSpace) -> Labels
         where = f"{path}, line {line}"
         if len(row) != len(header):
             raise InputError(f"{where} has {len(row)} fields; the first line has {len(header)}")
+        check_row(header, row, where)
         named = dict(zip(header, row, strict=True))
         try:
             archs.append(space.parse(named[ARCH].strip()))
@@ -156,6 +159,10 @@ def _number(text: str, column: str, where: str) -> float:
         raise InputError(f"{where}: {column} is {text[:50]!r}, not a number") from None
     if not math.isfinite(value):
         raise InputError(f"{where}: {column} is {text}, not a finite number; leave such rows out")
+    try:
+        check_labels(np.array(value))
+    except InputError as error:
+        raise InputError(f"{where}: {column}: {error}") from None
     return value
 
 

@@ -120,9 +120,7 @@ def train(
         list[str] | None,
         typer.Option("--option", help="Setting of the predictor such as epochs=100; repeatable."),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Write OUT.safetensors and OUT.json.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write OUT.safetensors.")] = None,
     test: Annotated[
         bool, typer.Option("--test", help="Compare with the rows that were not trained on.")
     ] = False,

@@ -22,7 +22,8 @@ from nasplug._checks import checked_count, checked_seed
 from nasplug.commands.labels import Labels, read_labels
 from nasplug.devices.hardware import hardware as find_hardware
 from nasplug.predicting.shipped import KINDS, ArchitecturePredictor, create_predictor
-from nasplug.predictors.files import write_text
+from nasplug.predictors.checkpoint import base_path
+from nasplug.predictors.files import sweep, write_text
 from nasplug.predictors.latency import DeviceBatch, LatencyConfig
 from nasplug.predictors.networks import NETWORKS
 from nasplug.predictors.registry import accepts, create
@@ -93,7 +94,7 @@ def train(
         train_size: Rows to train on, chosen by the seed; all if None.
         seed: Chooses the rows and seeds the training.
         options: What the predictor is called with.
-        out: Path of the two files without a suffix.
+        out: Path of the checkpoint, with or without its suffix.
         test: Whether to compare predictions with the rows that were not trained on.
         resume_folder: Where the training keeps its state to go on from, if the predictor does so.
         progress: Whether to draw progress bars; by default on a terminal only.
@@ -149,7 +150,7 @@ def train(
     told["test"] = _test(predictor, labels, rest, device) if test else None
     if base is not None:
         predictor.save(base, training=told)
-    told["files"] = [] if base is None else [f"{base}.safetensors", f"{base}.json"]
+    told["files"] = [] if base is None else [f"{base}.safetensors"]
     return told
 
 
@@ -231,15 +232,15 @@ def _writable(out: str | os.PathLike[str], model: str, predictor: ArchitecturePr
     inner = predictor.model
     if not getattr(inner, "storable", hasattr(inner, "save")):
         raise InputError(f"predictor {model!r} cannot be saved; leave --out out and give --test")
-    path = Path(out)
-    if path.suffix in (".json", ".safetensors"):
-        path = path.with_suffix("")
+    path = base_path(out)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
     if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise InputError(f"cannot write {path}.json; give the path of a file in a folder of yours")
+        raise InputError(f"cannot write {path}; give the path of a file in a folder of yours")
+    # Now, not when the training ends with writing there.
+    sweep(path.parent)
     return path
 
 

@@ -12,7 +12,7 @@ import pickle
 import pickletools
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,14 @@ _REFUSED = {
     "EXT2": "an extension code",
     "EXT4": "an extension code",
     "NEXT_BUFFER": "an out-of-band buffer",
+    "EMPTY_SET": "a set",
+    "FROZENSET": "a set",
 }
+# Unequal integers of this size may have one hash; a dictionary of such keys takes hours to fill.
+_MAX_KEY = 1 << 60
+# What lies in a place of the stack; such an integer, or a tuple, can be no key.
+_KEY, _NO_KEY, _MARK = "key", "no key", "mark"
+_MEMO_GETS = {"GET", "BINGET", "LONG_BINGET"}
 
 
 def _stand_ins() -> dict[str, Callable[..., Any]]:
@@ -60,7 +67,7 @@ def _stand_ins() -> dict[str, Callable[..., Any]]:
 
     def scalar(kind: PlainDtype, content: bytes) -> Any:
         dtype = np.dtype(kind.code)
-        if dtype.kind not in "biuf" or len(content) != dtype.itemsize:
+        if dtype.kind not in "biuf" or not len(content) == dtype.itemsize <= 8:
             raise pickle.UnpicklingError("a numpy value that is no plain number")
         return np.frombuffer(content, dtype)[0]
 
@@ -69,8 +76,12 @@ def _stand_ins() -> dict[str, Callable[..., Any]]:
             raise pickle.UnpicklingError("text in an unexpected encoding")
         return text.encode("latin1")
 
+    def ordered() -> OrderedDict[Any, Any]:
+        # Its keys come as those of other dictionaries do, and are checked there.
+        return OrderedDict()
+
     return {
-        "collections.OrderedDict": OrderedDict,
+        "collections.OrderedDict": ordered,
         "numpy.dtype": PlainDtype,
         "numpy.core.multiarray.scalar": scalar,
         "numpy._core.multiarray.scalar": scalar,
@@ -116,8 +127,8 @@ def _read_member(path: Path, max_bytes: int) -> bytes:
             return stream.read(max_bytes)
 
 
-def _scan(content: bytes, path: Path) -> None:
-    """Refuse, before any of it runs, what data never needs or what would eat the memory."""
+def _scan(content: bytes, path: Path) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
+    """The instructions; refuses, before any runs, what data never needs or would eat the memory."""
     for count, (opcode, argument, _position) in enumerate(pickletools.genops(content)):
         if opcode.name in _REFUSED:
             raise InputError(
@@ -127,6 +138,53 @@ def _scan(content: bytes, path: Path) -> None:
         # The unpickler allocates its memo up to the largest index: a few bytes could ask for 64 GB.
         if opcode.name in _MEMO_PUTS and (not isinstance(argument, int) or argument > count):
             raise InputError(f"{path} holds a damaged pickle (a memo index out of order)")
+        yield opcode, argument
+
+
+def _check_keys(code: Iterable[tuple[pickletools.OpcodeInfo, Any]], path: Path) -> None:
+    """Refuse keys of dictionaries that could be chosen to collide, by following the stack."""
+    stack: list[str] = []
+    memo: list[str] = []
+    for opcode, argument in code:
+        name = opcode.name
+        if name in _MEMO_GETS:
+            stack.append(memo[int(argument)])
+            continue
+        if name in _MEMO_PUTS or name == "MEMOIZE":
+            place = len(memo) if argument is None else int(argument)
+            # `_scan` bounds the index.
+            memo += [_KEY] * (place + 1 - len(memo))
+            memo[place] = stack[-1]
+            continue
+        taken: list[str] = []
+        if pickletools.markobject in opcode.stack_before:
+            while stack[-1] != _MARK:
+                taken.append(stack.pop())
+            stack.pop()
+            taken.reverse()
+            fixed = opcode.stack_before.index(pickletools.markobject)
+        else:
+            fixed = len(opcode.stack_before)
+        below = [stack.pop() for _ in range(fixed)][::-1]
+        keys = {"SETITEMS": taken[::2], "DICT": taken[::2], "SETITEM": below[1:2]}.get(name, [])
+        if _NO_KEY in keys:
+            raise InputError(
+                f"{path} holds a dictionary whose keys are neither texts nor numbers below "
+                "2 to the power of 60; use the published file"
+            )
+        for made in opcode.stack_after:
+            if made is pickletools.markobject:
+                stack.append(_MARK)
+            elif name == "DUP":
+                stack.append(below[0])
+            else:
+                stack.append(_KEY if _is_key(made, argument) else _NO_KEY)
+
+
+def _is_key(made: pickletools.StackObject, argument: Any) -> bool:
+    if isinstance(argument, int) and not isinstance(argument, bool):
+        return abs(argument) < _MAX_KEY
+    return made not in (pickletools.pytuple, pickletools.pyset, pickletools.pyfrozenset)
 
 
 def load_pickle_zip(
@@ -159,9 +217,9 @@ def load_pickle_zip(
         if is_lfs_pointer(path):
             raise InputError(f"{path} is a git-LFS pointer, not the data; run `git lfs pull` there")
         content = _read_member(path, max_bytes)
-        _scan(content, path)
+        _check_keys(_scan(content, path), path)
         return _Unpickler(content, path, allowed).load()
-    except InputError:
+    except (InputError, MemoryError):
         raise
     # Damaged bytes can raise nearly anything in zipfile and pickle; nothing of it is a bug of ours.
     except Exception as error:

@@ -112,7 +112,7 @@ def read_table(path: Path) -> Table:
             },
             dtypes=dict(arrays["dtypes"].tolist()) if "dtypes" in arrays else {},
         )
-    except InputError:
+    except (InputError, MemoryError):
         raise
     # Damaged bytes can raise nearly anything in zipfile, zlib and numpy's header parser.
     except Exception as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import sys
@@ -25,7 +24,11 @@ else:
 
 __all__ = ["catalogue", "catalogue_names", "hardware", "is_line", "name_key"]
 
-MAX_FILE_BYTES = 1_000_000
+# Reading a key takes time that grows with the square of its parts.
+MAX_FILE_BYTES, MAX_LINE = 64_000, 2_000
+# Of any real number, in the unit of its field; beyond it ratios overflow or vanish.
+LEAST, MOST = 1e-6, 1e9
+MAX_NAME = 200
 _BRANDS = (
     *("nvidia", "geforce", "tesla", "intel", "amd", "radeon", "instinct", "google", "samsung"),
     *("apple", "qualcomm", "broadcom", "xilinx", "hisilicon", "huawei", "cambricon"),
@@ -58,9 +61,11 @@ def hardware(name_or_path: str | os.PathLike[str] | Hardware) -> Hardware:
         `DeviceProfile`.
 
     Raises:
-        InputError: The name is unknown or ambiguous, or the file cannot be read or has a bad field.
+        InputError: The name is unknown or ambiguous, or the file cannot be read or has a bad field,
+            or a number of a `Hardware` is out of range.
     """
     if isinstance(name_or_path, Hardware):
+        _check_figures(name_or_path)
         return name_or_path
     if isinstance(name_or_path, os.PathLike):
         return _from_path(Path(os.fsdecode(name_or_path)))
@@ -147,7 +152,7 @@ def _peaks(table: Mapping[str, Any], where: str) -> dict[str, float]:
                 f"{where}: peak_tflops has the unknown precision {_shown(precision)}; "
                 f"it must be one of {', '.join(PRECISIONS)}"
             )
-        wanted = "a positive number in 1e12 operations a second"
+        wanted = f"a number {_RANGE} in 1e12 operations a second"
         if precision not in table:
             raise InputError(f"{where}: peak_tflops.{precision} is missing; it must be {wanted}")
         if not _is_positive(table[precision]):
@@ -158,44 +163,55 @@ def _peaks(table: Mapping[str, Any], where: str) -> dict[str, float]:
 
 
 def is_line(value: object) -> bool:
-    """Whether a value is text in one line, in any script, perhaps empty."""
-    return isinstance(value, str) and not any(unicodedata.category(c) in _BREAKING for c in value)
+    """Whether a value is text in one line, of at most `MAX_NAME` characters, perhaps empty."""
+    if not isinstance(value, str) or len(value) > MAX_NAME:
+        return False
+    return not any(unicodedata.category(character) in _BREAKING for character in value)
 
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip()) and is_line(value)
 
 
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return abs(value) <= sys.float_info.max and math.isfinite(value)
+def _check_figures(device: Hardware) -> None:
+    """See that a device that was made in Python has numbers as a file must have them."""
+    _peaks(device.peak_tflops, _shown(device.name))
+    for field in (*_REAL_FIELDS, "units"):
+        check, wanted = _CHECKS[field]
+        value = getattr(device, field)
+        if not check(value):
+            raise InputError(f"{_shown(device.name)}: {field} must be {wanted}, not {value!r}")
 
 
 def _is_positive(value: Any) -> bool:
-    return _is_number(value) and value > 0
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and LEAST <= value <= MOST
 
 
 def _is_integer(value: object, least: int, most: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
+_RANGE = f"from {LEAST:g} to {MOST:g}"
 _REAL_FIELDS = ("memory_bandwidth_gbs", "memory_gb", "on_chip_memory_mb", "power_w", "clock_ghz")
 _DEFAULTS = {"year": 0, "memory_gb": 0.0, "aliases": (), "source": "", "note": ""}
 # a field -> what tells a good value, and what to say of a bad one
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "name": (_is_text, 'a text such as "RTX 3090"'),
-    "vendor": (is_line, 'a text such as "NVIDIA"'),
+    "name": (_is_text, f'a text of at most {MAX_NAME} characters such as "RTX 3090"'),
+    "vendor": (is_line, f'a text of at most {MAX_NAME} characters such as "NVIDIA"'),
     "kind": (lambda v: isinstance(v, str) and v in KINDS, f"one of {', '.join(KINDS)}"),
-    "microarchitecture": (is_line, 'a text such as "Ampere"'),
+    "microarchitecture": (is_line, f'a text of at most {MAX_NAME} characters such as "Ampere"'),
     "year": (lambda v: _is_integer(v, 1970, 2100), "a whole number from 1970 to 2100"),
     "peak_tflops": (lambda v: isinstance(v, dict), "a table such as { fp32 = 35.6 }"),
-    "memory_bandwidth_gbs": (_is_positive, "a positive number in GB/s"),
-    "memory_gb": (lambda v: _is_number(v) and v >= 0, "a number in GB, 0 if it varies"),
-    "on_chip_memory_mb": (_is_positive, "a positive number in MB"),
-    "power_w": (_is_positive, "a positive number in W"),
-    "clock_ghz": (_is_positive, "a positive number in GHz"),
-    "units": (lambda v: _is_integer(v, 1, 10**9), "a whole number of at least 1"),
+    "memory_bandwidth_gbs": (_is_positive, f"a number {_RANGE} in GB/s"),
+    "memory_gb": (
+        lambda v: _is_positive(v) or (v == 0 and not isinstance(v, bool)),
+        f"a number {_RANGE} in GB, or 0 if it varies",
+    ),
+    "on_chip_memory_mb": (_is_positive, f"a number {_RANGE} in MB"),
+    "power_w": (_is_positive, f"a number {_RANGE} in W"),
+    "clock_ghz": (_is_positive, f"a number {_RANGE} in GHz"),
+    "units": (lambda v: _is_integer(v, 1, 10**9), "a whole number from 1 to 1e9"),
     "aliases": (lambda v: isinstance(v, list) and all(map(_is_text, v)), "a list of texts"),
     "source": (lambda v: isinstance(v, str), "a text"),
     "note": (lambda v: isinstance(v, str), "a text"),
@@ -216,7 +232,10 @@ def _from_file(path: Path) -> Hardware:
         path, MAX_FILE_BYTES, "a TOML file that describes a device", "description of a device"
     )
     try:
-        table = tomllib.loads(content.decode("utf-8-sig"))
+        text = content.decode("utf-8-sig")
+        if max(map(len, text.split("\n"))) > MAX_LINE:
+            raise ValueError(f"a line of more than {MAX_LINE} characters")
+        table = tomllib.loads(text)
     # ValueError: also bad UTF-8 and integers too long to read; RecursionError: nesting
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not valid TOML ({str(error)[:200]})") from error

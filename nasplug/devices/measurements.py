@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug._reading import read_whole, shown_path
+from nasplug._reading import check_row, read_whole, shown_path
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no"
 # What float() takes beyond it, such as 1_000 or digits of other scripts, is more likely a mistake.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _MOST_SHOWN = 50
+# Of a latency as it is written; beyond it ratios overflow or vanish.
+LEAST, MOST = 1e-9, 1e9
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +95,7 @@ def read_latencies(
         line = f"{where}, line {number}"
         if len(cells) != len(header):
             raise InputError(f"{line} has {len(cells)} cells; the first line has {len(header)}")
+        check_row(header, cells, line)
         named = dict(zip(header, cells, strict=True))
         if named.get(ERROR):
             left_out["failed"] = left_out.get("failed", 0) + 1
@@ -193,8 +195,10 @@ def _positive(text: str, where: str) -> float:
     if not _NUMBER.fullmatch(text):
         raise InputError(f"{where} is {_shown(text)}, not a number of ms")
     value = float(text)
-    if not 0 < value < math.inf:
-        raise InputError(f"{where} is {_shown(text)}; a latency is a positive number of ms")
+    if not LEAST <= value <= MOST:
+        raise InputError(
+            f"{where} is {_shown(text)}; a latency is a number of ms from {LEAST:g} to {MOST:g}"
+        )
     return value
 
 

@@ -9,20 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from nasplug._reading import read_whole, shown_path
+from nasplug._reading import CHECKSUM, checksum_of, read_whole, shown_path
 from nasplug.devices.hardware import catalogue_names, is_line, name_key, parse
+from nasplug.search_spaces import names as space_names
 from nasplug.search_spaces.errors import InputError
+from nasplug.search_spaces.files import sweep, write_text
 
 if TYPE_CHECKING:
     from nasplug.predictors.device_profile import DeviceProfile
 
 __all__ = ["check_name", "every", "find", "folder", "names", "path_of", "read", "write"]
 
-FORMAT = "nasplug-device-profile-1"
+FORMAT = "nasplug-device-profile-2"
+# As above, without a checksum.
+_OLD_FORMAT = "nasplug-device-profile-1"
 MAX_FILE_BYTES = 100_000_000
 # Longer names could not be those of files everywhere.
 _LONGEST_KEY = 100
@@ -73,8 +78,10 @@ def names() -> list[str]:
 def every() -> tuple[list[DeviceProfile], list[str]]:
     """The user's profiles, sorted by name, and a sentence for each file that is damaged."""
     profiles, damaged = [], []
+    sweep(folder())
     try:
-        files = sorted(folder().glob("*.json"))
+        # A temporary file, which begins with a dot, is none.
+        files = sorted(file for file in folder().glob("*.json") if file.name[0] != ".")
     except OSError:
         files = []
     for file in files:
@@ -124,10 +131,15 @@ def read(path: Path) -> DeviceProfile:
             "device is a .toml file"
         ) from None
     found = table.get("format") if isinstance(table, dict) else type(table).__name__
-    if found != FORMAT:
+    if found not in (FORMAT, _OLD_FORMAT):
         raise InputError(
             f"{where}: no device profile of this version, which has format {FORMAT!r}, not "
             f"{str(found)[:50]!r}; nasplug calibrate writes one"
+        )
+    if found == FORMAT and table.get(CHECKSUM) != checksum_of(table):
+        raise InputError(
+            f"{where}: damaged (its content is not what its checksum says); calibrate the device "
+            "again"
         )
     try:
         if not isinstance(table.get("hardware"), dict):
@@ -136,11 +148,20 @@ def read(path: Path) -> DeviceProfile:
         space, batch_size = table.get("space"), table.get("batch_size")
         if not isinstance(space, str) or not space.isprintable():
             raise InputError("space must be the name of a search space")
+        # What has a checksum may be of a space that is made in Python.
+        if found == _OLD_FORMAT and space.partition(":")[0] not in space_names():
+            raise InputError(f"space must be one of {', '.join(space_names())}")
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
             raise InputError("batch_size must be a whole number of at least 1")
         measured = MeasuredNetworks.from_json(table.get("measured"))
     except InputError as error:
         raise InputError(f"{where}: damaged ({error}); calibrate the device again") from None
+    if found == _OLD_FORMAT:
+        warnings.warn(
+            f"{where} was written by an earlier version, without a checksum: damage to it, such as "
+            "a wrong latency, would not be noticed; calibrate the device again to protect it",
+            stacklevel=2,
+        )
     return DeviceProfile(hardware, space, batch_size, measured)
 
 
@@ -155,9 +176,8 @@ def write(profile: DeviceProfile, path: Path, about: Mapping[str, Any]) -> None:
     Raises:
         InputError: If the file cannot be written.
     """
-    from nasplug.predictors.files import write_text
-
     table = {"format": FORMAT, **profile.to_json(), "about": dict(about)}
+    table[CHECKSUM] = checksum_of(table)
     try:
         write_text(path, json.dumps(table, allow_nan=False) + "\n")
     except OSError as error:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nasplug._checks import checked_count
+from nasplug._reading import check_row
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.search_spaces import names as space_names
 from nasplug.search_spaces import space as find_space
@@ -88,10 +89,15 @@ def read_archs(path: str | os.PathLike[str]) -> list[str]:
     except UnicodeDecodeError:
         raise InputError(f"{file} is no text in UTF-8; write one architecture a line") from None
     if file.suffix == ".csv":
-        reader = csv.DictReader(lines)
-        if "arch" not in (reader.fieldnames or ()):
+        rows = list(csv.reader(lines))
+        header = rows[0] if rows else []
+        if "arch" not in header:
             raise InputError(f"{file} has no column arch in its first line")
-        lines = [row["arch"] or "" for row in reader]
+        for number, row in enumerate(rows[1:], 2):
+            if len(row) == len(header):
+                check_row(header, row, f"{file}, row {number}")
+        place = header.index("arch")
+        lines = [row[place] for row in rows[1:] if len(row) > place]
     texts = [line.strip() for line in lines if line.strip()]
     if not texts:
         raise InputError(f"{file} holds no architecture; write one a line")

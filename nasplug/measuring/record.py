@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from nasplug._reading import CHECKSUM, check_row, checksum_of, row_checksum
 from nasplug.measuring.timing import is_disturbed
 from nasplug.predictors.files import write_text
 from nasplug.search_spaces import InputError
@@ -75,6 +77,8 @@ class Measurement:
 
 
 COLUMNS = tuple(field.name for field in fields(Measurement))
+# As the file has them.
+_HEADER = (*COLUMNS, CHECKSUM)
 
 
 def now() -> str:
@@ -133,18 +137,26 @@ class Record:
     def _continue(self, path: Path, content: bytes, whole: bytes) -> None:
         """Take up the rows and the description that are there."""
         beside = path.with_suffix(".json")
-        rows = _parsed(path, whole.decode("utf-8"))
+        rows, protected = _parsed(path, whole.decode("utf-8"))
         try:
             known = json.loads(beside.read_text(encoding="utf-8"))
             if known["format"] != FORMAT or not isinstance(known["reference"]["timings"], list):
                 raise ValueError
+            told = known.pop(CHECKSUM, None)
+            if told is not None and told != checksum_of(known):
+                raise InputError(
+                    f"{beside} is damaged: its content is not what its checksum says; give another "
+                    "file"
+                )
             differing = _differences(known, self.description)
         except FileNotFoundError:
             raise InputError(
                 f"{path} has no {beside.name} beside it, which tells the machine it is of; "
                 "give another file"
             ) from None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, InputError):
+                raise
             raise InputError(
                 f"{beside} is no description of measurements; give another file"
             ) from None
@@ -154,9 +166,16 @@ class Record:
                 "same machine and settings"
             )
         self.rows, self.description = rows, known
-        if len(whole) < len(content):
-            # The last line was not finished when the process was killed.
-            self.repaired = True
+        # The last line was not finished when the process was killed.
+        self.repaired = len(whole) < len(content)
+        protected = protected and told is not None
+        if not protected:
+            warnings.warn(
+                f"{path} was written by an earlier version, without checksums: damage to it until "
+                "now would not be noticed; from now on it has them",
+                stacklevel=2,
+            )
+        if self.repaired or not protected:
             self._write()
 
     def add(self, row: Measurement) -> None:
@@ -213,9 +232,10 @@ class Record:
         if self.path is None:
             return
         # First the description: rows refer to its timings.
-        text = json.dumps(self.description, indent=1, allow_nan=False)
+        told = {**self.description, CHECKSUM: checksum_of(self.description)}
+        text = json.dumps(told, indent=1, allow_nan=False)
         write_text(self.path.with_suffix(".json"), text + "\n")
-        write_text(self.path, ",".join(COLUMNS) + "\n" + _lines(list(self.rows.values())))
+        write_text(self.path, ",".join(_HEADER) + "\n" + _lines(list(self.rows.values())))
 
 
 def _differences(known: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
@@ -236,7 +256,8 @@ def _lines(rows: Sequence[Measurement]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     for row in rows:
-        writer.writerow([_written(getattr(row, name)) for name in COLUMNS])
+        cells = [_written(getattr(row, name)) for name in COLUMNS]
+        writer.writerow([*cells, row_checksum(COLUMNS, cells)])
     return buffer.getvalue()
 
 
@@ -246,21 +267,29 @@ def _written(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _parsed(path: Path, text: str) -> dict[str, Measurement]:
+def _parsed(path: Path, text: str) -> tuple[dict[str, Measurement], bool]:
+    """The rows of a file, and whether they have checksums, as those of earlier versions do not."""
     lines = csv.reader(io.StringIO(text))
-    if tuple(next(lines)) != COLUMNS:
-        raise InputError(f"{path} holds no measurements of this program; give another file")
     rows = {}
-    for cells in lines:
-        try:
-            row = _measurement(cells)
-        except ValueError:
-            raise InputError(
-                f"{path}, line {lines.line_num} is no measurement; remove the line, and its "
-                "network is timed again"
-            ) from None
-        rows[row.arch_id] = row
-    return rows
+    header: tuple[str, ...] = ()
+    try:
+        header = tuple(next(lines))
+        if header not in (COLUMNS, _HEADER):
+            raise InputError(f"{path} holds no measurements of this program; give another file")
+        for cells in lines:
+            row = _measurement(cells[: len(COLUMNS)])
+            if len(cells) != len(header):
+                raise ValueError
+            check_row(header, cells, f"{path}, line {lines.line_num}")
+            rows[row.arch_id] = row
+    except (ValueError, csv.Error) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path}, line {lines.line_num} is no measurement; remove the line, and its network is "
+            "timed again"
+        ) from None
+    return rows, header == _HEADER
 
 
 def _measurement(cells: Sequence[str]) -> Measurement:

@@ -13,17 +13,21 @@ from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 
 if TYPE_CHECKING:
     import numpy as np
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from nasplug.predictors import Hardware, Prediction
     from nasplug.predictors.measured_device import MeasuredDevice
 
-__all__ = ["NETWORK_LATENCY", "ArchitecturePredictor"]
+__all__ = ["NETWORK_LATENCY", "ArchitecturePredictor", "check_labels"]
 
 # Reads the networks of every space of whole networks.
 NETWORK_LATENCY = "network-latency"
 # Members of a space of numbers whose arrays are made at once.
 CODES = 32_768
+# Sizes of labels; beyond them squares overflow or vanish in the numbers of a network.
+LEAST, MOST = 1e-9, 1e9
+# What a card tells beside what its predictor is made of.
+_TOLD = ("description", "training", "quality", "provenance")
 
 
 class ArchitecturePredictor:
@@ -168,8 +172,10 @@ class ArchitecturePredictor:
             **options: See `AccuracyPredictor.fit` and `LatencyPredictor.fit`.
 
         Raises:
-            InputError: If shapes do not fit or there are too few architectures.
+            InputError: If shapes do not fit, a target is out of range, or there are too few
+                architectures.
         """
+        check_labels(targets)
         self._model.fit(self.graphs(architectures), targets, hardware, **options)
         self.card = {}
 
@@ -270,8 +276,32 @@ class ArchitecturePredictor:
         return space.arrays(space.normal_codes(codes) if self._of_functions else codes)
 
     def save(self, path: str | Path, **about: Any) -> None:
-        """Write `<path>.safetensors` and `<path>.json`; `load_predictor(path)` reads them."""
-        self._model.save(path, {"name": Path(path).name, "space": self.space.name, **about})
+        """Write `<path>.safetensors`, which `load_predictor(path)` reads.
+
+        What an earlier file told of its data, training and quality is kept.
+        """
+        from nasplug.predictors.checkpoint import base_path
+
+        base = base_path(path)
+        kept = {key: self.card[key] for key in _TOLD if key in self.card}
+        self._model.save(base, {"name": base.name, "space": self.space.name, **kept, **about})
+
+
+def check_labels(values: ArrayLike) -> None:
+    """Check that measured values are of a size that can be learned.
+
+    Raises:
+        InputError: If one is not; unknown ones may be NaN.
+    """
+    import numpy as np
+
+    sizes = np.abs(np.asarray(values, dtype=np.float64))
+    wrong = sizes[(sizes > MOST) | ((sizes < LEAST) & (sizes > 0))]
+    if len(wrong):
+        raise InputError(
+            f"{wrong[0]:g} is no value in % or ms: its size must be 0, or from {LEAST:g} to "
+            f"{MOST:g}"
+        )
 
 
 def _parts(codes: NDArray[np.uint32]) -> list[NDArray[np.uint32]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import as_file, files
@@ -21,6 +22,7 @@ __all__ = [
     "NETWORK_LATENCY",
     "ArchitecturePredictor",
     "create_predictor",
+    "is_path",
     "load_predictor",
     "names",
     "predictors_for",
@@ -29,30 +31,40 @@ __all__ = [
 KINDS = ("accuracy", "latency")
 # An encoder's name is its space's with this; it predicts nothing by itself.
 _ENCODER = "-encoder"
+_SUFFIX = ".safetensors"
 
 
 def names() -> list[str]:
     """Names of the trained predictors in the package."""
-    return sorted(
-        file.name.removesuffix(".json")
-        for file in files("nasplug.zoo").iterdir()
-        if file.name.endswith(".json") and not file.name.endswith(f"{_ENCODER}.json")
-    )
+    found = (file.name for file in files("nasplug.zoo").iterdir())
+    stems = (n.removesuffix(_SUFFIX) for n in found if n.endswith(_SUFFIX) and n[0] != ".")
+    return sorted(stem for stem in stems if not stem.endswith(_ENCODER))
+
+
+def is_path(name: str) -> bool:
+    """Whether the name of a predictor means a file, not one of the zoo.
+
+    It does with a slash or a suffix, or if no predictor of the zoo but a checkpoint in the working
+    folder has this name.
+    """
+    if "/" in name or name.endswith((_SUFFIX, ".json")):
+        return True
+    return name not in names() and os.path.isfile(name + _SUFFIX)
 
 
 def load_predictor(name: str | PathLike[str], backend: str = "auto") -> ArchitecturePredictor:
     """Load a trained predictor.
 
     Args:
-        name: A name of the zoo, such as `"nb201-accuracy"`, or the path of a checkpoint (with a
-            slash or the suffix `.safetensors` or `.json`).
+        name: A name of the zoo, such as `"nb201-accuracy"`, or the path of a checkpoint, with or
+            without its suffix.
         backend: `"torch"`, `"dgl"`, or `"auto"` for the faster one that is installed.
 
     Raises:
         InputError: If there is no such predictor, or the file is damaged or not one of ours.
     """
     text = str(name)
-    if "/" in text or text.endswith((".safetensors", ".json")):
+    if is_path(text):
         return _open(Path(text), backend)
     if text not in names():
         raise InputError(
@@ -64,13 +76,8 @@ def load_predictor(name: str | PathLike[str], backend: str = "auto") -> Architec
 
 @cache
 def _load_from_zoo(name: str, backend: str) -> ArchitecturePredictor:
-    folder = files("nasplug.zoo")
-    with (
-        as_file(folder / f"{name}.json") as card,
-        # Both files have to be on disk at once if the package is inside an archive.
-        as_file(folder / f"{name}.safetensors"),
-    ):
-        return _open(card, backend)
+    with as_file(files("nasplug.zoo") / (name + _SUFFIX)) as file:
+        return _open(file, backend)
 
 
 def _open(path: Path, backend: str) -> ArchitecturePredictor:
@@ -200,8 +207,8 @@ def _encoder_of(space: str, backend: str) -> Encoder | None:
     from nasplug.predictors.pretraining import Encoder
 
     name = f"{space}{_ENCODER}"
-    folder = files("nasplug.zoo")
-    if not (folder / f"{name}.json").is_file():
+    place = files("nasplug.zoo") / (name + _SUFFIX)
+    if not place.is_file():
         return None
-    with as_file(folder / f"{name}.json") as card, as_file(folder / f"{name}.safetensors"):
-        return Encoder.load(card, backend)
+    with as_file(place) as file:
+        return Encoder.load(file, backend)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 __all__ = [
     "BLUE",
@@ -18,6 +19,7 @@ __all__ = [
     "GREY",
     "LINES",
     "RED",
+    "as_written",
     "beyond",
     "crosses",
     "figure_of",
@@ -34,6 +36,8 @@ BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#9A9A9A"
 LINES = (BLUE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 # Of the range that nine tenths of the values lie in, how much more an axis shows.
 MARGIN = 0.5
+# Characters of a label, and of a heading, which is wrapped.
+LONGEST, LONGEST_HEADING = 120, 600
 
 
 def figure_of(panels: int = 1, *, square: bool = False) -> tuple[Figure, list[Axes]]:
@@ -52,11 +56,22 @@ def figure_of(panels: int = 1, *, square: bool = False) -> tuple[Figure, list[Ax
 
 
 def finish(plot: Axes, *, above: bool = False) -> None:
-    """Add grid and legend, the latter above the panel if so said."""
+    """Add grid and legend, the latter above the panel if so said, and show texts as they are."""
     plot.grid(alpha=0.3)
     # Where bars reach into every corner the legend stands outside.
     place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3}
-    plot.legend(fontsize=10, **(place if above else {}))
+    legend = plot.legend(fontsize=10, **(place if above else {}))
+    as_written(plot.title, LONGEST_HEADING)
+    for text in (plot.xaxis.label, plot.yaxis.label, *legend.get_texts()):
+        as_written(text)
+
+
+def as_written(text: Text, longest: int = LONGEST) -> None:
+    """Draw a text as it is, whatever a name in it means to matplotlib, up to some length."""
+    told = text.get_text()
+    shown = told if len(told) <= longest else told[: longest - 1] + "…"
+    # Its own switch for mathematics is not asked where lines are wrapped.
+    text.set_text(shown.replace("$", r"\$"))
 
 
 def steps(plot: Axes, x: Array, y: Array, color: str, label: str) -> None:

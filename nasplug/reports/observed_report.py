@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nasplug.predictors.files import atomic_path, write_text
+from nasplug.predictors.files import write_text
+from nasplug.reports.drawing import finish
 from nasplug.reports.search_report import FRONT, LIMIT, TRIALS
-from nasplug.reports.study_report import write_plots, writing_to
+from nasplug.reports.study_report import write_pictures, write_plots, writing_to
 from nasplug.search_spaces import InputError
 from nasplug.studies.trials import finished
 
@@ -41,16 +43,14 @@ def write_report(result: ObservedResult, folder: str | os.PathLike[str]) -> list
         InputError: If the folder cannot be made or written.
     """
     target = Path(folder)
-    paths = [target / PICTURE, target / RESULT]
+    # Before the pictures, which a library may fail to draw.
     with writing_to(target):
-        target.mkdir(parents=True, exist_ok=True)
-        with atomic_path(paths[0]) as partial:
-            _draw(result, partial)
-        write_text(paths[1], json.dumps(result.to_json(), indent=2) + "\n")
+        write_text(target / RESULT, json.dumps(result.to_json(), indent=2) + "\n")
+    paths = write_pictures({target / PICTURE: partial(_draw, result)})
     # What there is too little for is left out.
     with contextlib.suppress(InputError):
-        paths[1:1] = write_plots(result.study, target).files
-    return paths
+        paths += write_plots(result.study, target).files
+    return [*paths, target / RESULT]
 
 
 def _draw(result: ObservedResult, path: Path) -> None:
@@ -86,6 +86,5 @@ def _draw(result: ObservedResult, path: Path) -> None:
     plot.set_xlabel(labels[0], fontsize=12)
     plot.set_ylabel(labels[1], fontsize=12)
     plot.set_title(result.heading(), fontsize=10, wrap=True)
-    plot.grid(alpha=0.3)
-    plot.legend(fontsize=10)
+    finish(plot)
     figure.savefig(path, dpi=150, format="png")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import json
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predicting.intervals import is_usable, magnitude
-from nasplug.predictors.files import atomic_path, write_text
-from nasplug.reports.study_report import write_plots, writing_to
+from nasplug.predictors.files import write_text
+from nasplug.reports.drawing import finish
+from nasplug.reports.study_report import write_pictures, write_plots, writing_to
 from nasplug.search_spaces import InputError
 
 if TYPE_CHECKING:
@@ -83,12 +86,17 @@ def write_report(result: SearchResult, folder: str | os.PathLike[str]) -> list[P
     axes = _axes(result)
     trials = _points(result, list(result.trials), axes)
     front = _points(result, _cells(result), axes)
-    paths = [target / name for name in ("pareto.png", "pareto.html", "result.json")]
+    kept = target / "result.json"
+    # Before the pictures, which a library may fail to draw.
     with writing_to(target):
-        with atomic_path(paths[0]) as temporary:
-            _draw(result, axes, trials, front, temporary)
-        write_text(paths[1], _page(result, axes, trials, front))
-        write_text(paths[2], json.dumps(result.to_json(), indent=2) + "\n")
+        write_text(kept, json.dumps(result.to_json(), indent=2) + "\n")
+    paths = write_pictures(
+        {
+            target / "pareto.png": partial(_draw, result, axes, trials, front),
+            target / "pareto.html": partial(_draw_page, result, axes, trials, front),
+        }
+    )
+    paths.append(kept)
     # Trials that are evaluated by prediction leave nothing to compare predictions with.
     with contextlib.suppress(InputError):
         paths += write_plots(result.study, target).files
@@ -232,12 +240,13 @@ def _draw(
     plot.set_xlabel(_label(axes[0], front), fontsize=12)
     plot.set_ylabel(axes[1].label, fontsize=12)
     plot.set_title("\n".join(_title(result)), fontsize=10, wrap=True)
-    plot.grid(alpha=0.3)
-    plot.legend(fontsize=10)
+    finish(plot)
     figure.savefig(path, dpi=150, format="png")
 
 
-def _page(result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, front: _Points) -> str:
+def _draw_page(
+    result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, front: _Points, path: Path
+) -> None:
     import plotly.graph_objects as go
 
     height = axes[1].height
@@ -287,7 +296,7 @@ def _page(result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, fron
             line(
                 limit if k == 0 else float(height(np.array(limit))),
                 line={"color": LIMIT, "dash": "dash"},
-                annotation={"text": text},
+                annotation={"text": html.escape(text, quote=False)},
             )
     marks = {}
     if axes[1].name == "accuracy":
@@ -297,18 +306,24 @@ def _page(result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, fron
             "ticktext": [f"{mark:g}" for mark in chosen],
         }
     figure.update_layout(
-        title={"text": "<br>".join(_title(result)), "font": {"size": 15}},
-        xaxis_title=_label(axes[0], front),
-        yaxis={"title": axes[1].label, **marks},
+        title={"text": "<br>".join(_as_written(_title(result))), "font": {"size": 15}},
+        xaxis_title=html.escape(_label(axes[0], front), quote=False),
+        yaxis={"title": html.escape(axes[1].label, quote=False), **marks},
         template="plotly_white",
     )
     # A fixed id makes equal results equal files.
     page: str = figure.to_html(include_plotlyjs=True, full_html=True, div_id="pareto")
-    return page
+    path.write_text(page, encoding="utf-8")
+
+
+def _as_written(texts: list[str]) -> list[str]:
+    """Texts for plotly, which takes what looks like HTML for markup."""
+    return [html.escape(text, quote=False) for text in texts]
 
 
 def _hover_texts(points: _Points) -> list[str]:
-    return [f"{arch}<br>{x}" for arch, x in zip(points.archs, points.x_texts, strict=True)]
+    texts = zip(_as_written(points.archs), points.x_texts, strict=True)
+    return [f"{arch}<br>{x}" for arch, x in texts]
 
 
 def _bars(bars: Array) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +18,10 @@ from nasplug.search_spaces.errors import closest
 from nasplug.studies.storages import open_storage
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from optuna.study import Study
 
-__all__ = ["StudyReport", "find_study", "write_plots", "writing_to"]
+__all__ = ["StudyReport", "find_study", "write_pictures", "write_plots", "writing_to"]
 
 # Name of a picture -> what draws it.
 PICTURES = {
@@ -97,6 +100,54 @@ def writing_to(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def _write_picture(path: Path, draw: Callable[[Path], object]) -> str | None:
+    """Draw a file of a report, whole or not at all; whatever that raises loses no other file.
+
+    Args:
+        path: The file.
+        draw: Writes it to the path that it is given.
+
+    Returns:
+        Why it could not be drawn, in a sentence; None if it was.
+
+    Raises:
+        InputError: If the folder cannot be made or written.
+    """
+    with writing_to(path.parent):
+        try:
+            with atomic_path(path) as temporary:
+                draw(temporary)
+        except InputError as error:
+            return str(error)
+        except (OSError, MemoryError):
+            raise
+        # What a library cannot draw can raise anything.
+        except Exception as error:
+            told = " ".join(str(error).split())[:200] or "no message"
+            return f"{path.name} could not be drawn ({type(error).__name__}: {told})"
+    return None
+
+
+def _draw(draw: Callable[[Study], Figure], study: Study, path: Path) -> None:
+    draw(study).savefig(path, format="png")
+
+
+def write_pictures(pictures: Mapping[Path, Callable[[Path], object]]) -> list[Path]:
+    """Draw what can be drawn of pictures that go with a result; warn of the others.
+
+    Raises:
+        InputError: If the folder cannot be made or written.
+    """
+    drawn = []
+    for path, draw in pictures.items():
+        failed = _write_picture(path, draw)
+        if failed is None:
+            drawn.append(path)
+        else:
+            warnings.warn(f"{failed}; the result is not lost", stacklevel=3)
+    return drawn
+
+
 def write_plots(study: Study, folder: str | os.PathLike[str]) -> StudyReport:
     """Write `progress.png`, `predicted_observed.png` and `calibration.png`, each whole or not.
 
@@ -112,16 +163,11 @@ def write_plots(study: Study, folder: str | os.PathLike[str]) -> StudyReport:
     target = Path(folder)
     files, left_out = [], {}
     for name, draw in PICTURES.items():
-        try:
-            figure = draw(study)
-        except InputError as error:
-            left_out[name] = str(error)
-            continue
-        with writing_to(target):
-            target.mkdir(parents=True, exist_ok=True)
-            with atomic_path(target / name) as temporary:
-                figure.savefig(temporary, format="png")
-        files.append(target / name)
+        failed = _write_picture(target / name, partial(_draw, draw, study))
+        if failed is None:
+            files.append(target / name)
+        else:
+            left_out[name] = failed
     if not files:
         raise InputError(next(iter(left_out.values())))
     return StudyReport(study.study_name, tuple(files), left_out)

@@ -23,7 +23,7 @@ from nasplug.candidates.constraints import Constraint, parse_constraint, parse_c
 from nasplug.candidates.scoring import Objective
 from nasplug.devices.hardware import hardware as find_hardware
 from nasplug.devices.hardware import parse as parse_hardware
-from nasplug.predicting.shipped import ArchitecturePredictor, load_predictor
+from nasplug.predicting.shipped import ArchitecturePredictor, is_path, load_predictor
 from nasplug.predictors.device_profile import DeviceProfile
 from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces import InputError, SearchSpace
@@ -179,8 +179,7 @@ def _check_observed(own: Sequence[ArchitecturePredictor], proxy: str | None) -> 
 def _place(predictor: str | os.PathLike[str] | ArchitecturePredictor) -> str:
     """A predictor as another process finds it: a name of the zoo, or a whole path."""
     text = str(predictor)
-    is_file = "/" in text or text.endswith((".safetensors", ".json"))
-    return os.path.abspath(text) if is_file else text
+    return os.path.abspath(text) if is_path(text) else text
 
 
 def kind_of(plan: Plan) -> str:

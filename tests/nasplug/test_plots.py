@@ -358,6 +358,13 @@ def test_figures_can_be_written(two: optuna.Study, one: optuna.Study, tmp_path: 
         assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("name", [r"$\frac{x}$", "$_^", "<b>", "x" * 2_000])
+def test_names_are_drawn_as_they_are(two: optuna.Study, tmp_path: Any, name: str) -> None:
+    figure = plots.hypervolume({name: two, "other": two})
+    figure.savefig(tmp_path / "x.png")
+    assert any(text.replace(r"\$", "$").startswith(name[:100]) for text in labels(figure))
+
+
 def test_predictions_are_not_compared_with_themselves() -> None:
     said = {"predicted": {"accuracy": {"mean": 90.0, "lower": 89.0, "upper": 91.0}}}
     for draw in (plots.predicted_observed, plots.calibration):

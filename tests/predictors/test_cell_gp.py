@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 from scipy.stats import kendalltau
@@ -8,7 +6,7 @@ from nasplug import InputError
 from nasplug.predictors import NotFittedError, create
 from nasplug.predictors.cell_blocks import cell_blocks
 from nasplug.predictors.cell_gp import CellGP, cell_gp
-from nasplug.predictors.checkpoint import load_checkpoint
+from nasplug.predictors.checkpoint import load_checkpoint, save_checkpoint
 from nasplug.predictors.paths import operation_pairs, summaries
 from nasplug.predictors.registry import restore
 from nasplug.search_spaces import Graph, space
@@ -180,8 +178,8 @@ def test_a_stored_one_says_the_same(fitted, tmp_path):
 )
 def test_a_card_that_does_not_fit_is_refused(fitted, tmp_path, change, words):
     fitted.save(tmp_path / "own")
-    card = json.loads((tmp_path / "own.json").read_text())
-    (tmp_path / "own.json").write_text(json.dumps(card | change))
+    own = load_checkpoint(tmp_path / "own")
+    save_checkpoint(tmp_path / "own", own.tensors, own.card | change)
     with pytest.raises(InputError, match=f"does not describe a cell-gp.*{words}"):
         CellGP.from_checkpoint(load_checkpoint(tmp_path / "own"))
 

@@ -52,7 +52,7 @@ def test_what_is_installed():
         ("nnformr", {}, "unknown predictor 'nnformr'; known: nnformer"),
         ("random-forest", {"tree": 3}, "'random-forest' has no option 'tree'; it takes .*trees"),
         ("nnlp", {"epoch": 3}, "unknown option 'epoch'; nnlp has"),
-        ("nnlp", {"epochs": "many"}, "predictor 'nnlp' cannot be made: '>' not supported"),
+        ("nnlp", {"epochs": "many"}, "epochs is many; give a whole number from 0 to 1e10"),
     ],
 )
 def test_bad_requests(name, options, words):

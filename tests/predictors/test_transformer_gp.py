@@ -1,7 +1,5 @@
 """nasplug's own accuracy predictor and its pretraining, small, on real cells and labels."""
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from nasplug import datasets
-from nasplug.predictors.checkpoint import load_checkpoint
+from nasplug.predictors.checkpoint import load_checkpoint, save_checkpoint
 from nasplug.predictors.graph_arrays import pack, unpack
 from nasplug.predictors.prediction import NotFittedError, Predictor
 from nasplug.predictors.pretraining import Encoder, PretrainingConfig, pretrain
@@ -138,12 +136,11 @@ def test_without_an_encoder_it_reads_cells_and_an_older_checkpoint_paths(labels,
     older = transformer_gp(kernel="paths")
     older.fit(GRAPHS[:60], labels[:60, 0])
     older.save(tmp_path / "old")
-    file = tmp_path / "old.json"
-    card = json.loads(file.read_text())
+    card = load_checkpoint(tmp_path / "old").card
     # As it was written while there was no other kernel without an encoder.
     del card["kernel"]
     card["config"]["kernel"] = "auto"
-    file.write_text(json.dumps(card))
+    save_checkpoint(tmp_path / "old", load_checkpoint(tmp_path / "old").tensors, card)
     loaded = TransformerGP.from_checkpoint(load_checkpoint(tmp_path / "old"))
     assert loaded._process.names == ("paths", "summaries")
     one, two = (p.predict(GRAPHS[60:120]).mean for p in (older, loaded))

@@ -39,10 +39,11 @@ class Call:
 
 
 def test_reads_plain_data(tmp_path: Path) -> None:
-    data = {"a": [1, 2.5, None, True, -(2**70)], ("b", 3): {"c": b"bytes"}, "text": "é" * 300}
+    data: dict[Any, Any] = {"a": [1, 2.5, None, True, -(2**70), ("b", 3)], "text": "é" * 300}
+    data |= {3: {"c": b"bytes"}, 2.5: (), None: "", True: [{}], -(2**59): {"d": {}}}
     for protocol in (2, 3, 4, 5):
         if protocol == 2:
-            data = {**data, ("b", 3): {}}  # bytes need a global in protocol 2
+            data = {**data, 3: {}}  # bytes need a global in protocol 2
         path = pack(tmp_path / f"{protocol}.pt", pickle.dumps(data, protocol=protocol))
         assert load_pickle_zip(path) == data
 
@@ -114,6 +115,59 @@ def test_persistent_ids_and_extensions_are_refused(tmp_path: Path, code: bytes) 
 def test_memo_index_cannot_eat_the_memory(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="memo index"):
         load_pickle_zip(pack(tmp_path / "x.pt", b"\x80\x02]r\xff\xff\xff\xff."))
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 4])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [k * (2**61 - 1) for k in range(1, 4)],
+        [(1, 2), (3,)],
+        [((),)],
+        [1, 2**60],
+        [frozenset([1])],
+    ],
+)
+def test_keys_that_could_be_made_to_collide_are_refused(
+    tmp_path: Path, protocol: int, keys: list[Any]
+) -> None:
+    for data in (dict.fromkeys(keys, 0), [{"a": {"b": dict.fromkeys(keys, "x")}}, keys]):
+        path = pack(tmp_path / "x.pt", pickle.dumps(data, protocol=protocol))
+        with pytest.raises(InputError, match=r"keys are neither|a set|frozenset"):
+            load_pickle_zip(path)
+
+
+def test_colliding_keys_are_refused_at_once(tmp_path: Path) -> None:
+    # Of one hash: filling the dictionary would take minutes.
+    data = b"".join(pickle.dumps(k * (2**61 - 1), 2)[2:-1] + b"K\0" for k in range(1, 30_000))
+    path = pack(tmp_path / "x.pt", b"\x80\x02}(" + data + b"u.")
+    with pytest.raises(InputError, match="neither texts nor numbers below"):
+        load_pickle_zip(path)
+
+
+def test_a_key_cannot_come_by_another_way(tmp_path: Path) -> None:
+    big = pickle.dumps(2**61 - 1, 2)[2:-1]
+    for code in (
+        b"\x80\x02" + big + b"q\x000}h\x00K\0s.",  # from the memo
+        b"\x80\x02(" + big + b"K\0d.",  # DICT
+        b"\x80\x02}" + big + b"2s.",  # DUP
+    ):
+        with pytest.raises(InputError, match="neither texts nor numbers below"):
+            load_pickle_zip(pack(tmp_path / "x.pt", code))
+    pairs = Call(collections.OrderedDict, [(2**61 - 1, 0)])
+    with pytest.raises(InputError, match=r"no readable torch\.save zip"):
+        load_pickle_zip(pack(tmp_path / "x.pt", pickle.dumps(pairs)), ORDERED_DICT)
+
+
+def test_short_memory_is_not_blamed_on_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("nasplug.datasets.safe_pickle._scan", short)
+    with pytest.raises(MemoryError):
+        load_pickle_zip(pack(tmp_path / "x.pt", pickle.dumps({})))
 
 
 def test_zip_bomb(tmp_path: Path) -> None:

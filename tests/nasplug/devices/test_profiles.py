@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from nasplug import InputError, hardware
+from nasplug._reading import checksum_of
 from nasplug.devices import profiles
 from nasplug.predictors import Hardware
 from nasplug.predictors.device_profile import DeviceProfile, MeasuredNetworks
-from nasplug.search_spaces import space
+from nasplug.search_spaces import files, space
 
 NB = space("nb201")
 
@@ -122,7 +123,10 @@ def test_a_name_is_found_in_a_file_of_an_older_version(own_folder: Path) -> None
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format": "nasplug-device-profile-9"}, "no device profile of this version"),
+        (
+            {"format": "nasplug-device-profile-9", "space": "nb201"},
+            "no device profile of this version",
+        ),
         ({"hardware": None}, "damaged .hardware must be a table"),
         ({"hardware": {"name": "x"}}, "damaged .its description: the field vendor is missing"),
         ({"space": 3}, "space must be the name"),
@@ -134,12 +138,66 @@ def test_a_name_is_found_in_a_file_of_an_older_version(own_folder: Path) -> None
 )
 def test_a_damaged_profile_is_named(change: dict[str, Any], said: str) -> None:
     path = keep(profile())
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    changed = {**json.loads(path.read_text()), **change}
+    path.write_text(json.dumps({**changed, "checksum": checksum_of(changed)}))
     for name in ("my board", path):
         with pytest.raises(InputError, match=said) as error:
             hardware(name)
         assert "myboard.json" in str(error.value)
         assert "\n" not in str(error.value)
+
+
+def test_every_flipped_bit_is_said_or_without_effect() -> None:
+    before = profile()
+    path = keep(before)
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    said = 0
+    for place in rng.choice(8 * len(content), 300, replace=False).tolist():
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            found = profiles.read(path)
+        except InputError:
+            said += 1
+        else:
+            assert (found, found.sha256) == (before, before.sha256)
+    assert said > 250
+
+
+def test_a_profile_without_a_checksum_is_read_with_a_warning(tmp_path: Path) -> None:
+    before = profile()
+    old = {"format": "nasplug-device-profile-1", **before.to_json(), "about": {}}
+    path = tmp_path / "old.json"
+    path.write_text(json.dumps(old))
+    with pytest.warns(UserWarning, match="old.json was written by an earlier version, without a"):
+        assert hardware(path) == before
+    path.write_text(json.dumps({**old, "space": "nb301"}))
+    with pytest.raises(InputError, match="damaged .space must be one of"):
+        hardware(path)
+    # A format that needs a checksum, and none.
+    path.write_text(json.dumps({**old, "format": profiles.FORMAT}))
+    with pytest.raises(InputError, match="its content is not what its checksum says"):
+        hardware(path)
+
+
+@pytest.mark.parametrize("name", [".myboard.abcdefgh.json", ".nasplug-tmp-1-abcdefgh.json"])
+def test_a_temporary_file_is_no_profile(own_folder: Path, name: str) -> None:
+    keep(profile())
+    left = own_folder / name
+    left.write_bytes((own_folder / "myboard.json").read_bytes())
+    assert [own.name for own in profiles.every()[0]] == ["My Board"]
+
+
+def test_listing_profiles_sweeps_what_a_killed_process_left(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_swept", set())
+    own_folder.mkdir(parents=True)
+    (own_folder / ".nasplug-tmp-1-abcdefgh.json").write_text("half")
+    assert profiles.every() == ([], [])
+    assert list(own_folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[]", b"[" * 100_000, b'{"format": NaN}', b"3"])

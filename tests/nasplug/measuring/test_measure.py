@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import json
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,7 +21,10 @@ from typer.testing import CliRunner
 
 import nasplug
 from nasplug import InputError, measure, space
+from nasplug._reading import checksum_of
 from nasplug.cli import app
+from nasplug.commands.labels import read_labels
+from nasplug.devices.measurements import read_latencies
 from nasplug.measuring import campaign, choice, machine, record, runtimes
 from nasplug.measuring.choice import read_archs
 from nasplug.measuring.record import COLUMNS, Measurement, Record
@@ -169,7 +173,8 @@ def test_measures_networks(tmp_path, capsys):
     out = tmp_path / "new" / "latency.csv"
     measured = tiny(out, batch_size=2)
     table, read = measured.table, pd.read_csv(out)
-    assert tuple(table.columns) == tuple(read.columns) == COLUMNS
+    assert tuple(table.columns) == COLUMNS
+    assert tuple(read.columns) == (*COLUMNS, "checksum")
     assert table["arch_id"].tolist() == ids(TINY)
     assert read["arch"].tolist() == TINY
     numbers = list(COLUMNS[3:14])
@@ -184,6 +189,7 @@ def test_measures_networks(tmp_path, capsys):
     assert table["params"][1] == graph.attributes[:, 8].sum()
     assert table["flops"][1] == graph.attributes[:, 7].sum()
     told = json.loads(out.with_suffix(".json").read_text())
+    assert told.pop("checksum") == checksum_of(told)
     assert told == measured.description
     assert told["runtime"]["version"] == onnxruntime.__version__
     assert told["runtime"]["threads"] == 1
@@ -278,6 +284,68 @@ def test_other_machine_or_settings_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(campaign, "machine", lambda: {**here, "kernel": "newer"})
     tiny(out, TINY[:1])
     assert out.read_bytes() == before
+
+
+def test_every_flipped_bit_of_a_record_is_said(tmp_path, scripted):
+    scripted(references(5.0))
+    out = tmp_path / "latency.csv"
+    tiny(out, TINY[:2])
+    rng = np.random.default_rng(0)
+    whole = {path: path.read_bytes() for path in (out, out.with_suffix(".json"))}
+    before = tiny(out, TINY[:2])
+    for path, content in whole.items():
+        for place in rng.choice(8 * len(content), 100, replace=False).tolist():
+            damaged = bytearray(content)
+            damaged[place // 8] ^= 1 << place % 8
+            path.write_bytes(damaged)
+            with warnings.catch_warnings():
+                # The key of the checksum is hit, and nothing else.
+                warnings.simplefilter("ignore", UserWarning)
+                try:
+                    record = Record(out, json.loads(json.dumps(before.description)))
+                except InputError:
+                    pass
+                else:
+                    kept = [row for row in before.rows if row.arch_id in record.rows]
+                    assert list(record.rows.values()) == kept
+                    assert record.repaired or kept == list(before.rows)
+                    assert record.timings == before.description["reference"]["timings"]
+            for again, first in whole.items():
+                again.write_bytes(first)
+
+
+def test_a_record_without_checksums_gets_them(tmp_path, scripted):
+    scripted(references(5.0))
+    out = tmp_path / "latency.csv"
+    before = tiny(out, TINY[:2])
+    pd.read_csv(out, dtype=str, keep_default_na=False).drop(columns="checksum").to_csv(
+        out, index=False
+    )
+    beside = out.with_suffix(".json")
+    told = json.loads(beside.read_text())
+    del told["checksum"]
+    beside.write_text(json.dumps(told))
+    with pytest.warns(UserWarning, match="without checksums"):
+        assert tiny(out, TINY[:2]).table.equals(before.table)
+    assert tiny(out, TINY[:2]).table.equals(before.table)
+
+
+def test_whoever_reads_an_altered_measurement_is_told(tmp_path, scripted):
+    scripted(references(5.0))
+    out = tmp_path / "latency.csv"
+    row = tiny(out, TINY[:1]).rows[0]
+    cells = space(CELLS)
+    assert read_latencies(out, cells).batch_size == 1
+    content = out.read_text()
+    for then, now in ((f",{row.latency_ms:.6g},", ",0.43,"), ("batch_size", "batch_sjze")):
+        out.write_text(content.replace(then, now, 1))
+        with pytest.raises(InputError, match="line 2 was altered after nasplug measure wrote it"):
+            read_latencies(out, cells)
+        with pytest.raises(InputError, match="line 2 was altered after nasplug measure wrote it"):
+            read_labels(str(out), ["p10_ms"], cells)
+    out.write_text(content.replace("avg_pool_3x3", "nor_conv_1x1", 1))
+    with pytest.raises(InputError, match="row 2 was altered"):
+        read_archs(out)
 
 
 def test_files_that_are_no_measurements(tmp_path, scripted):

@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 from nasplug import InputError, create_predictor, load_predictor, space
 from nasplug.datasets import NB201_DEVICES
 from nasplug.predicting.shipped import names
+from nasplug.predictors.checkpoint import load_checkpoint, save_checkpoint
 
 NB = space("nb201")
 ARCHS = [NB[k] for k in range(0, 15_625, 700)]  # type: ignore[index]
@@ -81,7 +81,7 @@ def test_backends_of_the_zoo_agree():
     ("name", "words"),
     [
         ("nb201-acuracy", "unknown predictor 'nb201-acuracy'; the package has nb201-accuracy"),
-        ("./nowhere", "cannot read nowhere.json"),
+        ("./nowhere", "cannot read nowhere.safetensors"),
     ],
 )
 def test_unknown_predictors_are_named(name, words):
@@ -91,8 +91,9 @@ def test_unknown_predictors_are_named(name, words):
 
 def test_foreign_cards_are_refused(tmp_path):
     load_predictor("nb201-accuracy").save(tmp_path / "mine")
-    file = tmp_path / "mine.json"
-    card = json.loads(file.read_text())
+    file = tmp_path / "mine.safetensors"
+    own = load_checkpoint(file)
+    card = own.card
     encoder = card["encoder"]
     wide = {**encoder, "model": {**encoder["model"], "dim": 32}}
     for change, words in (
@@ -103,7 +104,7 @@ def test_foreign_cards_are_refused(tmp_path):
         ({"vocabulary": ["a"]}, "the stored graphs are damaged"),
         ({"encoder": wide}, "do not fit the model of the card"),
     ):
-        file.write_text(json.dumps(card | change))
+        save_checkpoint(file, own.tensors, card | change)
         with pytest.raises(InputError, match=words):
             load_predictor(file)
 

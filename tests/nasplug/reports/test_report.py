@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +56,7 @@ def test_page_shows_architectures_and_needs_no_network(result: SearchResult, fol
     for row in result.pareto:
         # Plotly's JSON may escape what HTML could misread.
         assert row["arch"] in page
-    assert "latency\\u003c=8ms" in page or "latency<=8ms" in page
+    assert "latency&lt;=8ms" in page
 
 
 def test_equal_results_make_equal_pages(result: SearchResult, folder: Path, tmp_path: Path) -> None:
@@ -75,7 +77,31 @@ def test_failure_leaves_the_old_file(
     with pytest.raises(InputError, match="No space left on device"):
         result.report(tmp_path)
     assert (tmp_path / "pareto.png").read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["pareto.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["pareto.png", "result.json"]
+
+
+def test_a_picture_that_fails_loses_nothing_else(
+    result: SearchResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ValueError("ParseException: unknown\nsymbol")
+
+    monkeypatch.setattr("nasplug.reports.search_report._draw", fail)
+    with pytest.warns(UserWarning, match="pareto.png could not be drawn .ValueError: .* symbol"):
+        paths = result.report(tmp_path)
+    assert [p.name for p in paths] == ["pareto.html", "result.json", "progress.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in paths)
+
+
+@pytest.mark.parametrize("name", [r"a$\frac{x}$b", "<b>bold</b> & %{x}", "_$^" * 2_000])
+def test_a_name_is_drawn_as_it_is(result: SearchResult, tmp_path: Path, name: str) -> None:
+    assert result.hardware is not None
+    own = replace(result, hardware=replace(result.hardware, name=name))
+    assert len(own.report(tmp_path)) == 4
+    assert json.loads((tmp_path / "result.json").read_text())["hardware"] == name
+    page = (tmp_path / "pareto.html").read_text(encoding="utf-8")
+    shown = json.dumps(html.escape(name, quote=False))[1:-1].replace("/", "\\u002f")
+    assert shown in page
 
 
 def test_folder_that_is_a_file(result: SearchResult, tmp_path: Path) -> None:
