@@ -175,7 +175,7 @@ class Candidates:
     def positions(self, archs: Sequence[Architecture]) -> list[int]:
         """Positions of architectures; those that are not there yet are scored and added."""
         with self._lock:
-            places = [self.find(arch) for arch in archs]
+            places = [self._by_text.get(arch.text) for arch in archs]
             if None in places:
                 self.add(archs)
                 places = [self.find(arch) for arch in archs]

@@ -50,7 +50,7 @@ FAR = 4.0
 MOST_SPENT = 0.65
 # Of more trials than the first number the second is learned from, and those that came since: time
 # and memory of a trial stay what they are then. So large a share of these are the best.
-MOST, KEPT, BEST = 400, 300, 0.5
+MOST, KEPT, BEST = 320, 240, 0.5
 # Designs to choose the most spread one from.
 DESIGNS = 50
 

@@ -43,6 +43,7 @@ class _Finished:
     trial: FrozenTrial
     arch: Architecture | None
     identity: str | None
+    has_failed: bool
     tried: Tried | None = None
 
 
@@ -87,7 +88,9 @@ class StudyTrials:
                 self._finished.clear()
             arch = self._arch(trial)
             identity = None if arch is None else self.identity(arch)
-            known = self._finished[id(trial)] = _Finished(trial, arch, identity)
+            known = self._finished[id(trial)] = _Finished(
+                trial, arch, identity, trial.state == TrialState.FAIL
+            )
         return known
 
     def _arch(self, trial: FrozenTrial) -> Architecture | None:
@@ -117,18 +120,26 @@ class StudyTrials:
         A failed trial frees its architecture; every other one holds it.
         """
         others: list[FrozenTrial] = []
-        held: set[str] = set()
-        failed: list[str] = []
+        names: list[str | None] = []
+        failed: list[str | None] = []
+        known_of = self._finished.get
         for one in study.get_trials(deepcopy=False):
-            known = self._finished.get(id(one))
-            name = self._identity(one) if known is None else known.identity
-            if one.state == TrialState.FAIL:
-                failed += [] if name is None else [name]
-            elif one.number != trial.number:
+            known = known_of(id(one))
+            if known is None and one.state.is_finished():
+                known = self._of_finished(one)
+            if known is None:
+                if one.number != trial.number:
+                    others.append(one)
+                    names.append(self._identity(one))
+            elif known.has_failed:
+                failed.append(known.identity)
+            else:
                 others.append(one)
-                if name is not None:
-                    held.add(name)
-        return others, held | held_twice(failed) if self._learns else held
+                names.append(known.identity)
+        held = {name for name in names if name is not None}
+        if self._learns:
+            held |= held_twice([name for name in failed if name is not None])
+        return others, held
 
     def tried(
         self, study: Study, others: Sequence[FrozenTrial], own: Collection[str]
@@ -143,6 +154,10 @@ class StudyTrials:
         sign = [1.0 if d.name == "MINIMIZE" else -1.0 for d in study.directions]
         found = []
         for trial in others:
+            known = self._finished.get(id(trial))
+            if known is not None and known.tried is not None:
+                found.append(known.tried)
+                continue
             if trial.state == TrialState.COMPLETE:
                 known = self._of_finished(trial)
                 if known.tried is None and known.arch is not None:
