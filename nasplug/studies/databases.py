@@ -122,7 +122,7 @@ def _file_of(url: str) -> Path | None:
 
 def _read_only(url: str, file: Path) -> str:
     """The URL for reading a SQLite file that may be written, or may not."""
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise InputError(f"there is no storage {url!r}; give the file of a database that exists")
     if os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
         # What a writer left half done is undone by whoever reads next.
