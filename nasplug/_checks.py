@@ -21,12 +21,21 @@ __all__ = [
     "checked_probability",
     "checked_seed",
     "checked_space",
+    "is_registered",
 ]
 
 
 def checked_space(space: str | SearchSpace) -> SearchSpace:
     """A space, by name or as it is."""
     return find_space(space) if isinstance(space, str) else space
+
+
+def is_registered(space: SearchSpace) -> bool:
+    """Whether the name of a space means this very one."""
+    try:
+        return find_space(space.name) is space
+    except InputError:
+        return False
 
 
 def checked_hardware(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -161,11 +162,23 @@ class Candidates:
                 # What readers go by comes last, so that they never see a half.
                 self._scores = self._scores.joined(self._append(list(new.values())))
 
+    def extended(self, archs: Iterable[Architecture]) -> Candidates:
+        """A copy that has some more architectures behind its own; this one stays as it is."""
+        with self._lock:
+            other = copy.copy(self)
+            other._listed = list(self._listed)
+            other._by_text, other._by_id = dict(self._by_text), dict(self._by_id)
+        other.cells = other._listed
+        other.add(archs)
+        return other
+
     def positions(self, archs: Sequence[Architecture]) -> list[int]:
         """Positions of architectures; those that are not there yet are scored and added."""
         with self._lock:
-            self.add(archs)
-            places = [self.find(arch) for arch in archs]
+            places = [self._by_text.get(arch.text) for arch in archs]
+            if None in places:
+                self.add(archs)
+                places = [self.find(arch) for arch in archs]
         assert None not in places
         return [place for place in places if place is not None]
 

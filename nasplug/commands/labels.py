@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,7 @@ def read_labels(data: str, columns: Sequence[str], space: SearchSpace) -> Labels
     """
     if data in datasets.names():
         return _from_dataset(data, columns, space)
-    if "/" in data or data.endswith(".csv") or Path(data).is_file():
+    if "/" in data or data.endswith(".csv") or os.path.isfile(data):
         return _from_file(Path(data), columns, space)
     raise InputError(
         f"unknown data set {data!r}; known: {closest(data, datasets.names())}; "

@@ -237,7 +237,7 @@ def _writable(out: str | os.PathLike[str], model: str, predictor: ArchitecturePr
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}") from None
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
+    if os.path.isdir(path) or not os.access(path.parent, os.W_OK):
         raise InputError(f"cannot write {path}; give the path of a file in a folder of yours")
     # Now, not when the training ends with writing there.
     sweep(path.parent)

@@ -15,6 +15,7 @@ from nasplug import plots
 from nasplug.predictors.files import atomic_path
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.errors import closest
+from nasplug.studies.checksums import check_trials
 from nasplug.studies.storages import open_storage
 
 if TYPE_CHECKING:
@@ -66,11 +67,11 @@ def find_study(storage: str | os.PathLike[str], name: str | None = None) -> Stud
         raise InputError("memory holds no study of another process; give a journal file or a URL")
     is_url = isinstance(storage, str) and "://" in storage
     # Opening would make it, and hide a mistyped path.
-    if not is_url and not Path(storage).expanduser().is_file():
+    if not is_url and not os.path.isfile(Path(storage).expanduser()):
         raise InputError(
             f"there is no storage {str(storage)!r}; give a journal file or the URL of a database"
         )
-    opened = open_storage(storage, heartbeat=None)
+    opened = open_storage(storage, heartbeat=None, read_only=True)
     names = sorted(optuna.study.get_all_study_names(opened))
     if name is None and len(names) != 1:
         said = f"the storage has {', '.join(names[:8])}" if names else "the storage has no study"
@@ -79,9 +80,11 @@ def find_study(storage: str | os.PathLike[str], name: str | None = None) -> Stud
     if chosen not in names:
         there = f"it has {closest(chosen, names)}" if names else "it has none"
         raise InputError(f"there is no study {chosen!r} in the storage; {there}")
-    return optuna.load_study(
+    study = optuna.load_study(
         study_name=chosen, storage=opened, sampler=optuna.samplers.RandomSampler()
     )
+    check_trials(study)
+    return study
 
 
 @contextlib.contextmanager

@@ -60,11 +60,15 @@ class CandidateFeatures:
                 self._paths = None
         if self._paths is None:
             self._operators = OperatorFeatures.of(graphs)
+        self._middle: dict[str, Array | float] = {}
         self._spread: dict[str, Array] = {}
         self._units: dict[str, float] = {}
         raw = self._raw(archs, graphs)
         for name, rows in raw.items():
             spread = rows.std(0)
+            # Far from zero the distances of totals would drown in the rounding of their squares.
+            is_far = self._operators is not None and name == "counts"
+            self._middle[name] = rows.mean(0) if is_far else 0.0
             # One-hot columns and counts of paths are of one size; totals are not.
             even = np.ones(rows.shape[1]) if name == "structure" else spread
             self._spread[name] = np.where(spread > 1e-9, even, np.inf)
@@ -76,7 +80,10 @@ class CandidateFeatures:
         return self._scaled(self._raw(archs, self._space.to_graphs(archs, self._task)))
 
     def _scaled(self, raw: Mapping[str, Array]) -> dict[str, Array]:
-        found = {name: rows / self._spread[name] / self._units[name] for name, rows in raw.items()}
+        found = {
+            name: (rows - self._middle[name]) / self._spread[name] / self._units[name]
+            for name, rows in raw.items()
+        }
         found["both"] = np.concatenate([found["structure"], found["counts"]], axis=1) / np.sqrt(2)
         return found
 

@@ -158,6 +158,9 @@ class CodedChoice(LearnedChoice):
                 break
         return row, is_free, expected
 
+    def _update(self) -> None:
+        """Nothing: all members are there from the first."""
+
     def _taken(self, held: Collection[str]) -> Mask:
         candidates = self._candidates
         return ~candidates.free(np.arange(len(candidates)), held, self._identity)

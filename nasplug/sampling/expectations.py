@@ -75,11 +75,15 @@ def widths(tried: Sequence[Tried], count: int) -> Array:
 
 
 def _width(outside: Sequence[bool]) -> float:
-    level = 0.0
+    level, least, most = 0.0, math.log(NARROWEST), math.log(WIDEST)
+    wider, narrower = RATE * INTERVAL, -RATE * (1 - INTERVAL)
     for missed in outside:
         # Clipped at each step, so that a long run of hits is forgotten as soon as misses come.
-        step = RATE * (missed - (1 - INTERVAL))
-        level = min(max(level + step, math.log(NARROWEST)), math.log(WIDEST))
+        level += wider if missed else narrower
+        if level < least:
+            level = least
+        elif level > most:
+            level = most
     return math.exp(level)
 
 

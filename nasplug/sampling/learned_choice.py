@@ -16,7 +16,13 @@ from nasplug.candidates.scoring import OBJECTIVES, Scoring
 from nasplug.sampling.acquisition import pareto_mask
 from nasplug.sampling.candidate_features import CandidateFeatures
 from nasplug.sampling.expectations import expectation
-from nasplug.sampling.learning import Evidence, Learner, normal_scores, spread_design
+from nasplug.sampling.learning import (
+    Evidence,
+    Learner,
+    in_layers,
+    normal_scores,
+    spread_design,
+)
 from nasplug.search_spaces import Architecture, CodedSpace, SearchSpace
 
 __all__ = ["LearnedChoice", "Tried", "learned_candidates"]
@@ -124,7 +130,8 @@ class LearnedChoice:
     def _prepare(self, task: str) -> None:
         """What is made once, of the candidates as they are at first."""
         candidates = self._candidates
-        self._base = len(candidates)
+        # What the pool began with, and what is in it that is not for one trial alone.
+        self._base = self._lasting = len(candidates)
         if candidates.whole:
             self._features = _listed_features(candidates.space, task)
         else:
@@ -150,8 +157,45 @@ class LearnedChoice:
             held: Identities that trials hold.
             allowed: Candidates to choose from, `(cells,)`; all if left out.
         """
+        lasting = self._candidates
+        if lasting.whole:
+            return self._chosen(tried, objectives, held, allowed)
+        lasting.positions([one.arch for one in tried])
+        self._update()
+        before = self._blocks, self._numbers, dict(self._places)
+        self._lasting = len(lasting)
+        # Children are for this trial alone: thousands of trials would leave hundreds of thousands.
+        self._candidates = lasting.extended(self._children(tried, len(held)))
+        try:
+            cell, is_free, expected = self._chosen(tried, objectives, held, allowed)
+            (cell,) = lasting.positions([self._candidates.cells[cell]])
+        finally:
+            self._candidates = lasting
+            self._blocks, self._numbers, self._places = before
+        return cell, is_free, expected
+
+    def _update(self) -> None:
+        """Learn features and identities of the candidates that have come since the last time."""
+        new = self._candidates.cells[len(self._numbers) :]
+        numbers = [self._places.setdefault(self._identity(a), len(self._places)) for a in new]
+        self._numbers = np.concatenate([self._numbers, np.array(numbers, np.intp)])
+        start = len(self._blocks["structure"])
+        if start < len(self._candidates):
+            more = self._features(self._candidates.cells[start:])
+            self._blocks = {
+                name: np.concatenate([rows, more[name]]) for name, rows in self._blocks.items()
+            }
+
+    def _chosen(
+        self,
+        tried: Sequence[Tried],
+        objectives: int,
+        held: Collection[str],
+        allowed: Mask | None,
+    ) -> tuple[int, bool, dict[str, Any]]:
         step = len(held)
         candidates = self._candidates
+        self._update()
         narrow = objectives == 1 and not any(one.violations for one in tried)
         pool, learner = self._learner(narrow, tried, objectives, step)
         mask = np.zeros(len(candidates), np.bool_)
@@ -201,12 +245,6 @@ class LearnedChoice:
 
     def _taken(self, held: Collection[str]) -> Mask:
         """Which candidates trials hold, `(cells,)`."""
-        new = [
-            self._places.setdefault(self._identity(arch), len(self._places))
-            for arch in self._candidates.cells[len(self._numbers) :]
-        ]
-        if new:
-            self._numbers = np.concatenate([self._numbers, np.array(new, np.intp)])
         taken = np.zeros(len(self._places), np.bool_)
         taken[[self._places[name] for name in held if name in self._places]] = True
         return np.asarray(taken[self._numbers])
@@ -221,16 +259,11 @@ class LearnedChoice:
                 pool = candidates.cheapest() if narrow else np.arange(len(candidates))
                 self._learners[narrow] = pool, self._learner_of(pool)
             return self._learners[narrow]
-        before = np.arange(self._base)
-        children = candidates.positions(self._children(tried, step))
         known = candidates.positions([one.arch for one in tried])
-        pool = np.unique(np.concatenate([before, np.array([*children, *known], np.intp)]))
-        start = len(self._blocks["structure"])
-        if start < len(candidates):
-            more = self._features(candidates.cells[start:])
-            self._blocks = {
-                name: np.concatenate([rows, more[name]]) for name, rows in self._blocks.items()
-            }
+        children = np.arange(self._lasting, len(candidates))
+        pool = np.unique(
+            np.concatenate([np.arange(self._base), children, np.array(known, np.intp)])
+        )
         return pool, self._learner_of(pool)
 
     def _learner_of(self, pool: Indices) -> Learner:
@@ -252,19 +285,9 @@ class LearnedChoice:
         losses = np.array([one.losses for one in known])
         missed = np.array([one.missed for one in known])
         scores = np.stack([normal_scores(column) for column in losses.T], axis=1)
-        order: list[int] = []
         rest = np.flatnonzero(missed <= 0)
         rest = rest if len(rest) else np.argsort(missed, kind="stable")[:PARENTS]
-        while len(rest) and len(order) < PARENTS:
-            inside = (
-                pareto_mask(scores[rest])
-                if scores.shape[1] < 3
-                else np.arange(len(rest)) == np.argmin(scores[rest].sum(axis=1))
-            )
-            if not inside.any():
-                break
-            order += rest[inside].tolist()
-            rest = rest[~inside]
+        order = rest[in_layers(scores[rest], PARENTS)]
         children: dict[str, Architecture] = {}
         for _ in range(min(CHILDREN, max(10, self._base // 5))):
             child = known[order[int(rng.integers(len(order)))]].arch

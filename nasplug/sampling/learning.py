@@ -48,6 +48,9 @@ SCALED = 8
 FAR = 4.0
 # So much of the misses that the probability allows is spent on that, at most.
 MOST_SPENT = 0.65
+# Of more trials than the first number the second is learned from, and those that came since: time
+# and memory of a trial stay what they are then. So large a share of these are the best.
+MOST, KEPT, BEST = 320, 240, 0.5
 # Designs to choose the most spread one from.
 DESIGNS = 50
 
@@ -114,6 +117,8 @@ class Learner:
                 for length in PRIOR_LENGTHS
             )
         self._surrogates: dict[str, Surrogate] = {}
+        # The trials that were chosen to learn from, and what they were chosen by.
+        self._recalled: tuple[Array, Mask, Indices] | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self._blocks.values())))
@@ -122,10 +127,17 @@ class Learner:
         """Features of all candidates, `(n, d)`."""
         return self._blocks[name]
 
-    def outlook(self, evidence: Evidence) -> Outlook:
-        """What the trials make one expect; at least one must be known."""
+    def outlook(self, evidence: Evidence, recalled: Indices | None = None) -> Outlook:
+        """What the trials make one expect; at least one must be known.
+
+        Args:
+            evidence: The trials.
+            recalled: Those to learn from, ascending; as `recalled` chooses if left out.
+        """
+        kept = self.recalled(evidence) if recalled is None else recalled
+        rows = evidence.rows[kept]
         columns = [
-            self._posterior(f"value {k}", evidence.rows, value_scores(losses), evidence.pending)
+            self._posterior(f"value {k}", rows, value_scores(losses)[kept], evidence.pending)
             for k, losses in enumerate(evidence.losses.T)
         ]
         chance = np.ones(len(self))
@@ -135,9 +147,10 @@ class Learner:
             # With one outcome alone nothing is known of the border.
             if len(missed) < 2 or np.ptp(missed) == 0:
                 continue
-            scores, border = _in_units(missed)
+            scores, border = _in_units(values)
+            own = kept[told[kept]]
             mean, std = self._posterior(
-                f"constraint {name}", evidence.rows[told], scores, evidence.pending
+                f"constraint {name}", evidence.rows[own], scores[own], evidence.pending
             )
             # It is not the function that has to keep the limit, but one value around it.
             spread = np.sqrt(std**2 + self._surrogates[f"constraint {name}"].noise)
@@ -147,6 +160,27 @@ class Learner:
             np.stack([std for _, std in columns], axis=1),
             chance,
         )
+
+    def recalled(self, evidence: Evidence) -> Indices:
+        """The trials to learn from, ascending: all, or as many as keep a trial's cost in bounds.
+
+        Of more than `MOST` they are `KEPT` of the earlier ones, the best and an even share of the
+        others, and all since. They are chosen anew when there are `MOST` of them again, by what the
+        trials say alone, so that a resumed study chooses the same.
+        """
+        count = len(evidence.rows)
+        if count <= MOST:
+            return np.arange(count)
+        past = count - 1 - (count - 1 - MOST) % (MOST - KEPT)
+        losses, feasible = evidence.losses[:past], evidence.feasible[:past]
+        known = self._recalled
+        if (
+            known is None
+            or not np.array_equal(known[0], losses)
+            or not np.array_equal(known[1], feasible)
+        ):
+            known = self._recalled = losses, feasible, _most_telling(losses, feasible)
+        return np.concatenate([known[2], np.arange(past, count)])
 
     def _posterior(
         self, name: str, rows: Indices, targets: Array, pending: Indices
@@ -180,6 +214,7 @@ class Learner:
             probability: With which learned constraints are to hold.
             generator: Draws the weighting.
         """
+        recalled = self.recalled(evidence)
         if evidence.losses.shape[1] > 2:
             scores = np.stack([value_scores(column) for column in evidence.losses.T], axis=1)
             weighted = scores * generator.dirichlet(np.ones(scores.shape[1]))
@@ -187,7 +222,7 @@ class Learner:
             evidence = Evidence(
                 evidence.rows, whole[:, None], evidence.violations, evidence.pending
             )
-        outlook = self.outlook(evidence)
+        outlook = self.outlook(evidence, recalled)
         chance = outlook.chance[allowed]
         # While far fewer trials missed a constraint than may, the border is worth a look.
         spent = (1 - probability) * min(probability, MOST_SPENT)
@@ -237,16 +272,50 @@ def value_scores(losses: Array) -> Array:
     return np.asarray((scores + (near - near.mean()) / unit) / 2)
 
 
-def _in_units(missed: Array) -> tuple[Array, float]:
+def in_layers(scores: Array, count: int) -> Indices:
+    """Rows of whole layers of the Pareto order, the best first, until there are `count`.
+
+    Args:
+        scores: Points to be minimised, `(n, m)`; of more than two columns the sum counts.
+        count: How many, at least, if there are so many.
+    """
+    if scores.shape[1] > 2:
+        return np.argsort(scores.sum(axis=1), kind="stable")[:count]
+    found: list[Indices] = []
+    rest = np.arange(len(scores))
+    while len(rest) and sum(map(len, found)) < count:
+        inside = pareto_mask(scores[rest])
+        if not inside.any():
+            break
+        found.append(rest[inside])
+        rest = rest[~inside]
+    return np.concatenate([np.empty(0, np.intp), *found])
+
+
+def _most_telling(losses: Array, feasible: Mask) -> Indices:
+    """`KEPT` trials, ascending: the best feasible ones, and others in an even share."""
+    scores = np.stack([normal_scores(column) for column in losses.T], axis=1)
+    feasible_rows = np.flatnonzero(feasible)
+    most = round(BEST * KEPT)
+    best = feasible_rows[in_layers(scores[feasible_rows], most)[:most]]
+    others = np.setdiff1d(np.arange(len(losses)), best)
+    even = np.linspace(0, len(others) - 1, KEPT - len(best)).astype(np.intp)
+    return np.sort(np.concatenate([best, others[even]]))
+
+
+def _in_units(values: Array) -> tuple[Array, float]:
     """How far a limit is missed, centred and in units of the spread, and meeting it exactly.
 
     Not the order counts here: trials crowd at the limit, and to rank them there is to rank noise.
-    What lies far from the limit is brought closer, so that no one trial sets the unit.
+    What lies far from the limit is brought closer, so that no one trial sets the unit. NaN, of a
+    trial that did not tell, stays.
     """
+    missed = values[np.isfinite(values)]
     far = FAR * float(np.quantile(np.abs(missed), 0.75))
-    near = np.clip(missed, -far, far) if far > 0 else missed
+    reach = far if far > 0 else np.inf
+    near = np.clip(missed, -reach, reach)
     center, unit = float(near.mean()), float(near.std()) or 1.0
-    return (near - center) / unit, -center / unit
+    return (np.clip(values, -reach, reach) - center) / unit, -center / unit
 
 
 def spread_design(

@@ -21,6 +21,7 @@ from nasplug._checks import (
     checked_objectives,
     checked_probability,
     checked_space,
+    is_registered,
 )
 from nasplug.candidates.coded import CodedCandidates
 from nasplug.candidates.constraints import Constraint, parse_constraints
@@ -115,6 +116,11 @@ class PredictorSampler(BaseSampler):
             hardware.
     """
 
+    _candidates: Candidates | None
+    _learned: LearnedChoice | None
+    _predicted: PredictedChoice | None
+    _fitting: tuple[dict[str, Any], Mask]
+
     def __init__(
         self,
         space: str | SearchSpace,
@@ -154,11 +160,7 @@ class PredictorSampler(BaseSampler):
         self.pool_size = checked_count(pool_size, "pool size")
         self._predictors = dict(predictors or {})
         self._distributions = self.space.distributions()
-        self._candidates: Candidates | None = None
-        self._learned: LearnedChoice | None = None
-        self._predicted: PredictedChoice | None = None
-        # The last fixed parameters, and which candidates have them.
-        self._fitting: tuple[dict[str, Any], Mask] = {}, np.empty(0, np.bool_)
+        self.__dict__.update(self._nothing_made())
         self._trials = StudyTrials(self.space, equivalents, self.learns)
         self._lock = threading.RLock()
         self._entropy = seed
@@ -166,10 +168,28 @@ class PredictorSampler(BaseSampler):
         self._warn = warn_independent_sampling
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+        # What the storage and the predictors tell again is left out.
+        made = {"_lock", "_trials", *self._nothing_made()}
+        state = {name: value for name, value in self.__dict__.items() if name not in made}
+        if is_registered(self.space):
+            state["space"] = self.space.name
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _lock=threading.RLock())
+        self.__dict__.update(state, **self._nothing_made(), _lock=threading.RLock())
+        self.space = checked_space(self.space)
+        self._trials = StudyTrials(self.space, self.equivalents, self.learns)
+
+    @staticmethod
+    def _nothing_made() -> dict[str, Any]:
+        """What is made on first use, as it is before."""
+        return {
+            "_candidates": None,
+            "_learned": None,
+            "_predicted": None,
+            # The last fixed parameters, and which candidates have them.
+            "_fitting": ({}, np.empty(0, np.bool_)),
+        }
 
     @property
     def learns(self) -> bool:
@@ -224,8 +244,11 @@ class PredictorSampler(BaseSampler):
         if completed and not any(n in t.params for t in completed for n in self._distributions):
             return {}
         seen: dict[str, BaseDistribution] = {}
-        for one in completed:
-            seen.update(one.distributions)
+        for one in reversed(completed):
+            if len(seen) == len(self._distributions):
+                break
+            given = one.distributions
+            seen |= {n: given[n] for n in self._distributions if n in given and n not in seen}
         return {
             name: distribution
             for name, distribution in self._distributions.items()

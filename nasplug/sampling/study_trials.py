@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,14 +28,23 @@ if TYPE_CHECKING:
 
 __all__ = ["ATTRIBUTE", "RETRY", "StudyTrials"]
 
-# A failed trial frees its architecture; every other one holds it.
-_HOLDING = (TrialState.COMPLETE, TrialState.RUNNING, TrialState.WAITING, TrialState.PRUNED)
 # What a trial that is tried again had for parameters is kept under this.
 RETRY = "nasplug:retry"
-# Parameters whose architectures are kept.
+# Finished trials whose architectures are kept.
 _REMEMBERED = 10_000
 # Seconds to wait for a later trial to give way, and between two looks; then one gives way oneself.
 _PATIENCE, _PAUSE = 5.0, 0.02
+
+
+@dataclass(eq=False)
+class _Finished:
+    """A finished trial, with what was made of it."""
+
+    trial: FrozenTrial
+    arch: Architecture | None
+    identity: str | None
+    has_failed: bool
+    tried: Tried | None = None
 
 
 class StudyTrials:
@@ -50,7 +60,10 @@ class StudyTrials:
         self._space, self._equivalents, self._learns = space, equivalents, learns
         self._names = frozenset(space.distributions())
         # Each trial is asked for its architecture in every later one.
-        self._archs: dict[tuple[tuple[str, Any], ...], Architecture] = {}
+        self._finished: dict[int, _Finished] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_finished": {}}
 
     def identity(self, arch: Architecture) -> str:
         """What no two trials are to have in common."""
@@ -63,18 +76,35 @@ class StudyTrials:
 
     def arch(self, trial: FrozenTrial) -> Architecture | None:
         """What a trial's parameters make up, or what a trial that is not finished has claimed."""
+        if not trial.state.is_finished():
+            return self._arch(trial) or self.claimed(trial)
+        return self._of_finished(trial).arch
+
+    def _of_finished(self, trial: FrozenTrial) -> _Finished:
+        # A storage hands out the same object of a finished trial every time; it never changes.
+        known = self._finished.get(id(trial))
+        if known is None:
+            if len(self._finished) >= _REMEMBERED:
+                self._finished.clear()
+            arch = self._arch(trial)
+            identity = None if arch is None else self.identity(arch)
+            known = self._finished[id(trial)] = _Finished(
+                trial, arch, identity, trial.state == TrialState.FAIL
+            )
+        return known
+
+    def _arch(self, trial: FrozenTrial) -> Architecture | None:
         params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-        key = tuple(params.items())
-        arch = self._archs.get(key)
         # One that has parameters of these names, but not of this space, has no architecture.
         with contextlib.suppress(InputError):
-            arch = arch or self._space.from_params(params)
-        if arch is not None:
-            if len(self._archs) >= _REMEMBERED:
-                self._archs.clear()
-            self._archs[key] = arch
-            return arch
-        return None if trial.state.is_finished() else self.claimed(trial)
+            return self._space.from_params(params)
+        return None
+
+    def _identity(self, trial: FrozenTrial) -> str | None:
+        if trial.state.is_finished():
+            return self._of_finished(trial).identity
+        arch = self.arch(trial)
+        return None if arch is None else self.identity(arch)
 
     def claimed(self, trial: FrozenTrial) -> Architecture | None:
         """What a trial says that it tries."""
@@ -85,14 +115,30 @@ class StudyTrials:
         return None
 
     def held(self, study: Study, trial: FrozenTrial) -> tuple[list[FrozenTrial], set[str]]:
-        """The other trials that hold an architecture, and the identities that they hold."""
-        trials = study.get_trials(deepcopy=False, states=_HOLDING)
-        others = [other for other in trials if other.number != trial.number]
-        held = {self.identity(arch) for one in others if (arch := self.arch(one)) is not None}
+        """The other trials that hold an architecture, and the identities that they hold.
+
+        A failed trial frees its architecture; every other one holds it.
+        """
+        others: list[FrozenTrial] = []
+        names: list[str | None] = []
+        failed: list[str | None] = []
+        known_of = self._finished.get
+        for one in study.get_trials(deepcopy=False):
+            known = known_of(id(one))
+            if known is None and one.state.is_finished():
+                known = self._of_finished(one)
+            if known is None:
+                if one.number != trial.number:
+                    others.append(one)
+                    names.append(self._identity(one))
+            elif known.has_failed:
+                failed.append(known.identity)
+            else:
+                others.append(one)
+                names.append(known.identity)
+        held = {name for name in names if name is not None}
         if self._learns:
-            failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-            archs = [self.arch(one) for one in failed]
-            held |= held_twice([self.identity(arch) for arch in archs if arch is not None])
+            held |= held_twice([name for name in failed if name is not None])
         return others, held
 
     def tried(
@@ -106,19 +152,25 @@ class StudyTrials:
             own: Names of constraints that are predicted, and not to be learned.
         """
         sign = [1.0 if d.name == "MINIMIZE" else -1.0 for d in study.directions]
-        tried = []
+        found = []
         for trial in others:
-            arch = self.arch(trial)
-            if arch is None or trial.state not in (TrialState.COMPLETE, TrialState.RUNNING):
+            known = self._finished.get(id(trial))
+            if known is not None and known.tried is not None:
+                found.append(known.tried)
                 continue
-            if trial.state != TrialState.COMPLETE or np.isnan(trial.values).any():
-                tried.append(Tried(arch, None, {}, trial.state == TrialState.RUNNING))
-                continue
-            losses = tuple(s * v for s, v in zip(sign, trial.values, strict=True))
-            violations = {n: v for n, v in trial.constraints.items() if n not in own}
-            said = note_of(trial, "expected").get("losses")
-            tried.append(Tried(arch, losses, violations, False, is_outside(said, losses)))
-        return tried
+            if trial.state == TrialState.COMPLETE:
+                known = self._of_finished(trial)
+                if known.tried is None and known.arch is not None:
+                    known.tried = _tried(trial, known.arch, sign, own)
+                tried = known.tried
+            elif trial.state == TrialState.RUNNING:
+                arch = self.arch(trial)
+                tried = None if arch is None else Tried(arch, None, {}, True)
+            else:
+                tried = None
+            if tried is not None:
+                found.append(tried)
+        return found
 
     def claim(self, study: Study, trial: FrozenTrial, summary: Mapping[str, Any]) -> None:
         """Say in the storage what a trial is going to try."""
@@ -136,18 +188,28 @@ class StudyTrials:
         deadline = time.monotonic() + _PATIENCE
         while True:
             others, held = self.held(study, trial)
-            rivals = [one for one in others if self._holds(one, identity)]
+            if identity not in held:
+                return others, held
+            rivals = [one for one in others if self._identity(one) == identity]
             if not rivals or not all(self._gives_way(one, trial) for one in rivals):
                 return others, held
             if time.monotonic() > deadline:
                 return others, held
             time.sleep(_PAUSE)
 
-    def _holds(self, trial: FrozenTrial, identity: str) -> bool:
-        arch = self.arch(trial)
-        return arch is not None and self.identity(arch) == identity
-
     def _gives_way(self, rival: FrozenTrial, trial: FrozenTrial) -> bool:
         """Whether a rival is going to see this trial's claim, and then to choose anew."""
         is_open = rival.state == TrialState.RUNNING and self._names.isdisjoint(rival.params)
         return is_open and rival.number > trial.number and not self.fixed(rival)
+
+
+def _tried(
+    trial: FrozenTrial, arch: Architecture, sign: Sequence[float], own: Collection[str]
+) -> Tried:
+    """What a complete trial teaches."""
+    if np.isnan(trial.values).any():
+        return Tried(arch, None, {}, False)
+    losses = tuple(s * v for s, v in zip(sign, trial.values, strict=True))
+    violations = {n: v for n, v in trial.constraints.items() if n not in own}
+    said = note_of(trial, "expected").get("losses")
+    return Tried(arch, losses, violations, False, is_outside(said, losses))

@@ -31,8 +31,11 @@ Kernel = tuple[tuple[float, str, float], ...]
 JITTER = 1e-6
 # Members of the average with less weight than this are left out.
 LEAST_WEIGHT = 0.05
-# With this many rows, members that weigh less than that by them are left out for good.
-DECIDED = 60
+# With this many rows, members that weigh less than that by them are left out for good; with more,
+# all but the one of the largest weight.
+DECIDED, SETTLED = 60, 200
+# What is known of all candidates is kept in parts of so many rows.
+_PART = 64
 
 
 @dataclass(eq=False)
@@ -73,10 +76,10 @@ class _Member:
 
     def extend(self, kernel: Single) -> None:
         """Bring all candidates up to date, given the kernel `(new, n)` of rows not yet solved."""
-        start, end = self.solved, len(self.factor)
+        start, end = self.solved, self.solved + len(kernel)
         if len(self.reach) < end:
             # Room for more, so that not every trial copies all.
-            grown = np.empty((max(2 * end, 64), kernel.shape[1]), np.float32)
+            grown = np.empty((-(-end // _PART) * _PART, kernel.shape[1]), np.float32)
             if start:
                 grown[:start] = self.reach[:start]
             self.reach = grown
@@ -84,8 +87,8 @@ class _Member:
             self.explained = np.zeros(kernel.shape[1])
         rest = kernel
         if start:
-            rest = kernel - self.factor[start:, :start].astype(np.float32) @ self.reach[:start]
-        low = self.factor[start:, start:].astype(np.float32)
+            rest = kernel - self.factor[start:end, :start].astype(np.float32) @ self.reach[:start]
+        low = self.factor[start:end, start:end].astype(np.float32)
         part = solve_triangular(low, rest, lower=True, check_finite=False)
         self.explained += np.einsum("ij,ij->j", part, part)
         self.reach[start:end] = part
@@ -112,13 +115,14 @@ class Surrogate:
         noises: Sequence[float],
     ) -> None:
         used = {name for kernel in kernels for _, name, _ in kernel}
-        self._blocks = {name: blocks[name].astype(np.float32) for name in sorted(used)}
+        self._blocks = {name: blocks[name].astype(np.float32, copy=False) for name in sorted(used)}
         self._squares = {
             name: np.einsum("ij,ij->i", rows, rows) for name, rows in self._blocks.items()
         }
         self._pairs = [(kernel, noise) for kernel in kernels for noise in noises]
         self._members = self._every()
-        self._is_decided = False
+        # The first rows by which members were left out.
+        self._decided = 0
         self._rows: Indices = np.empty(0, np.intp)
         self.noise = 0.0
 
@@ -136,51 +140,65 @@ class Surrogate:
                 known in the last call is not learned again, as far as the rows begin alike.
             targets: Their values, about standard normal, `(k,)`.
         """
-        self._learn(rows)
+        self._learn(rows, targets)
         weights, shares = self._weights(targets)
-        if len(self._members) > 1 and len(rows) >= DECIDED and not self._is_decided:
-            self._decide(targets)
-            weights, shares = self._weights(targets)
         self.noise = float(shares @ [member.noise for member in self._members])
+        self._solve([m for m, share in zip(self._members, shares, strict=True) if share])
         mean, square = np.zeros(len(self)), np.zeros(len(self))
-        # Members at one stage share distances and kernels.
-        kept: dict[int, _Kernels] = {}
         for member, share, weight in zip(self._members, shares, weights, strict=True):
             if not share:
                 continue
-            if member.solved < len(rows):
-                start = member.solved
-                if start not in kept:
-                    kept[start] = _Kernels(self._blocks, self._squares, rows[start:], slice(None))
-                member.extend(kept[start](member.kernel))
             own = (weight.astype(np.float32) @ member.reach[: len(rows)]).astype(np.float64)
             mean += share * own
             square += share * (np.maximum(member.variance - member.explained, 1e-9) + own * own)
         return mean, np.sqrt(np.maximum(square - mean * mean, 1e-9))
 
-    def _decide(self, targets: Array) -> None:
-        """Leave members out by what the first rows say, whatever came after them."""
-        first = ndtri((rankdata(targets[:DECIDED]) - 0.5) / DECIDED)
-        shares = self._weights(first)[1]
-        self._members = [m for m, share in zip(self._members, shares, strict=True) if share]
-        self._is_decided = True
+    def _solve(self, members: Sequence[_Member]) -> None:
+        """Bring some members up to date for all candidates, a part of the rows after the other."""
+        rows = self._rows
+        while behind := [member for member in members if member.solved < len(rows)]:
+            # Members at one stage share distances and kernels.
+            start = min(member.solved for member in behind)
+            part = rows[start : start + _PART]
+            kernels = _Kernels(self._blocks, self._squares, part, slice(None))
+            for member in behind:
+                if member.solved == start:
+                    member.extend(kernels(member.kernel))
 
-    def _learn(self, rows: Indices) -> None:
+    def _learn(self, rows: Indices, targets: Array) -> None:
         shared = min(len(rows), len(self._rows))
         differ = np.flatnonzero(self._rows[:shared] != rows[:shared])
         known = int(differ[0]) if len(differ) else shared
-        if known < DECIDED and self._is_decided:
-            known, self._members, self._is_decided = 0, self._every(), False
+        if known < self._decided:
+            known, self._members, self._decided = 0, self._every(), 0
         elif known < len(self._rows):
             for member in self._members:
                 member.forget(known)
         self._rows = np.array(rows)
-        if known == len(rows):
-            return
-        kernels = _Kernels(self._blocks, self._squares, rows, rows[known:])
+        # Members that are left out need not learn what comes after.
+        for stage in (DECIDED, SETTLED):
+            known = self._append(known, min(stage, len(rows)))
+            if self._decided < stage <= len(rows) and len(self._pairs) > 1:
+                self._decide(targets, stage)
+        self._append(known, len(rows))
+
+    def _append(self, known: int, end: int) -> int:
+        """Learn rows up to an end; how many are known then."""
+        if known >= end:
+            return known
+        kernels = _Kernels(self._blocks, self._squares, self._rows[:end], self._rows[known:end])
         for member in self._members:
             gram = kernels(member.kernel).astype(np.float64)
             member.append(gram[:known], gram[known:])
+        return end
+
+    def _decide(self, targets: Array, stage: int) -> None:
+        """Leave members out by what the first rows say, whatever came after them."""
+        first = ndtri((rankdata(targets[:stage]) - 0.5) / stage)
+        shares = self._weights(first)[1]
+        kept = shares > 0 if stage == DECIDED else shares == shares.max()
+        self._members = [m for m, keep in zip(self._members, kept, strict=True) if keep]
+        self._decided = stage
 
     def _weights(self, targets: Array) -> tuple[list[Array], Array]:
         """Each member's whitened targets, and its share of the average."""

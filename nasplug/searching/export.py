@@ -37,7 +37,7 @@ def check_export(space: SearchSpace, folder: str | os.PathLike[str]) -> None:
     _writer(space)
     target = Path(folder)
     # Nothing is made yet: the search may find nothing.
-    there = next(path for path in (target, *target.absolute().parents) if path.exists())
+    there = next(path for path in (target, *target.absolute().parents) if os.path.exists(path))
     if not there.is_dir():
         raise _unwritable(target, OSError(0, f"{there} is a file"))
     if not os.access(there, os.W_OK | os.X_OK):

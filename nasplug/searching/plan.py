@@ -18,6 +18,7 @@ from nasplug._checks import (
     checked_probability,
     checked_seed,
     checked_space,
+    is_registered,
 )
 from nasplug.candidates.constraints import Constraint, parse_constraint, parse_constraints
 from nasplug.candidates.scoring import Objective
@@ -27,7 +28,6 @@ from nasplug.predicting.shipped import ArchitecturePredictor, is_path, load_pred
 from nasplug.predictors.device_profile import DeviceProfile
 from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces import InputError, SearchSpace
-from nasplug.search_spaces import space as find_space
 from nasplug.searching.observed import checked_evaluation, default_objectives, predicted_limits
 from nasplug.studies.evaluation import Evaluation
 
@@ -190,7 +190,7 @@ def kind_of(plan: Plan) -> str:
 def keep_plan(study: Study, plan: Plan) -> None:
     """Keep a plan in a study; the total of trials is the one that was said last."""
     record = {
-        "space": plan.space.name if _is_known(plan.space) else None,
+        "space": plan.space.name if is_registered(plan.space) else None,
         "hardware": None if plan.device is None else _described(plan.device),
         "constraints": [[str(limit), limit.probability] for limit in plan.limits],
         "probability": plan.probability,
@@ -207,14 +207,6 @@ def keep_plan(study: Study, plan: Plan) -> None:
     }
     if study.user_attrs.get(RECORD) != record:
         study.set_user_attr(RECORD, record)
-
-
-def _is_known(space: SearchSpace) -> bool:
-    """Whether the name of a space means this very one."""
-    try:
-        return find_space(space.name) is space
-    except InputError:
-        return False
 
 
 def _described(device: Hardware) -> dict[str, Any]:

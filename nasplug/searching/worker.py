@@ -15,6 +15,7 @@ from nasplug.search_spaces import Architecture, InputError
 from nasplug.search_spaces.errors import closest
 from nasplug.searching.plan import kept_total, plan_of
 from nasplug.searching.search import prepare, quiet_optuna
+from nasplug.studies.checksums import check_trials
 from nasplug.studies.evaluation import Evaluation
 from nasplug.studies.storages import SETTINGS, open_storage
 from nasplug.studies.trials import finished, run_trials
@@ -132,7 +133,7 @@ def _joined(storage: str | os.PathLike[str], name: str | None, wait: float) -> S
     while True:
         is_url = isinstance(storage, str) and "://" in storage
         # Opening would make it, and hide a mistyped path.
-        if opened is None and (is_url or Path(storage).expanduser().is_file()):
+        if opened is None and (is_url or os.path.isfile(Path(storage).expanduser())):
             opened = open_storage(storage)
         known = [] if opened is None else optuna.study.get_all_study_names(opened)
         if name is None and len(known) > 1:
@@ -166,6 +167,7 @@ def _study(storage: BaseStorage, name: str) -> Study | None:
         return None
     from nasplug.searching.plan import RECORD
 
+    check_trials(study)
     is_made = RECORD in study.user_attrs or bool(study.get_trials(deepcopy=False))
     return study if is_made else None
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
 import re
 import time
 import warnings
+from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from nasplug.search_spaces import InputError
+from nasplug.studies.locks import folder_lock
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -21,8 +26,16 @@ __all__ = ["open_database", "without_password"]
 _POSTGRESQL = {"psycopg": "psycopg", "psycopg2": "psycopg2"}
 # Seconds to wait for a server, and after which a connection is made anew.
 _TIMEOUT, _RECYCLE = 10, 1800
-# Times to make the tables.
+# Times to make the tables, and what it says that others make them.
 _ATTEMPTS = 10
+_TOGETHER = (
+    r"already exists|UniqueViolation|duplicate key|Duplicate entry|UNIQUE constraint failed"
+    r"|database is locked|no such table"
+)
+# Seconds to wait for another process: for its write, and until it has made the tables.
+_BUSY, _LOCKED = 60, 60
+# Our lock among those of a PostgreSQL database.
+_ADVISORY = 0x6E6173706C7567
 
 # What a server or driver says, and what to do about it.
 _REASONS = (
@@ -53,7 +66,7 @@ def without_password(text: str) -> str:
     return re.sub(r"://[^\s'\"]*@", "://…@", text)
 
 
-def open_database(url: str, heartbeat: int | None) -> BaseStorage:
+def open_database(url: str, heartbeat: int | None, read_only: bool = False) -> BaseStorage:
     """Open a database by URL, making the tables if they are not there.
 
     Connections are tested before they are used, so that a study outlives a server that drops them.
@@ -61,6 +74,7 @@ def open_database(url: str, heartbeat: int | None) -> BaseStorage:
     Args:
         url: Such as `"postgresql://user:password@host:5432/studies"` or `"sqlite:///study.db"`.
         heartbeat: Seconds between two heartbeats of a trial; None for none.
+        read_only: Whether nothing is to be made or written.
 
     Raises:
         InputError: If it cannot be opened; the password is never in the message.
@@ -70,13 +84,24 @@ def open_database(url: str, heartbeat: int | None) -> BaseStorage:
     shown = without_password(url)
     scheme, _, rest = url.partition("://")
     options: dict[str, Any] = {"pool_pre_ping": True}
-    if scheme.partition("+")[0] in ("postgresql", "postgres"):
+    kind = scheme.partition("+")[0]
+    if kind in ("postgresql", "postgres"):
         options |= {"pool_recycle": _RECYCLE, "connect_args": {"connect_timeout": _TIMEOUT}}
         url = f"postgresql+{_driver(scheme, shown)}://{rest}"
     try:
+        file = _file_of(url) if kind == "sqlite" else None
+        if kind == "sqlite":
+            options |= {"connect_args": {"timeout": _BUSY}}
+        if file is not None and read_only:
+            url = _read_only(url, file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return _opened(url, options, heartbeat)
+            if read_only:
+                return _opened(url, options, heartbeat, skip_table_creation=True)
+            with _alone(url, file):
+                return _opened(url, options, heartbeat)
+    except InputError:
+        raise
     except ImportError as error:
         module = error.name or getattr(error.__cause__, "name", None) or "of its scheme"
         raise InputError(
@@ -87,7 +112,62 @@ def open_database(url: str, heartbeat: int | None) -> BaseStorage:
         raise InputError(f"cannot open storage {shown!r} ({_reason(error, url)})") from None
 
 
-def _opened(url: str, options: dict[str, Any], heartbeat: int | None) -> BaseStorage:
+def _file_of(url: str) -> Path | None:
+    """The file of a SQLite database; None if it is in memory, or said in a way of SQLite's own."""
+    from sqlalchemy.engine import make_url
+
+    name = make_url(url).database
+    return None if not name or name == ":memory:" or name.startswith("file:") else Path(name)
+
+
+def _read_only(url: str, file: Path) -> str:
+    """The URL for reading a SQLite file that may be written, or may not."""
+    if not os.path.isfile(file):
+        raise InputError(f"there is no storage {url!r}; give the file of a database that exists")
+    if os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
+        # What a writer left half done is undone by whoever reads next.
+        return url
+    return f"sqlite:///file:{quote(str(file.absolute()))}?mode=ro&uri=true"
+
+
+@contextlib.contextmanager
+def _alone(url: str, file: Path | None) -> Iterator[None]:
+    """Let no other process of ours make the tables of a database meanwhile.
+
+    The lock goes with the process that has it, however it ends. Where there is none, as on some
+    network file systems, `_opened` tries again.
+    """
+    if file is not None:
+        with folder_lock(file.absolute().parent):
+            yield
+    elif url.startswith("postgresql"):
+        with _advisory_lock(url):
+            yield
+    else:
+        yield
+
+
+@contextlib.contextmanager
+def _advisory_lock(url: str) -> Iterator[None]:
+    """Hold a lock of a PostgreSQL database."""
+    import sqlalchemy
+    from sqlalchemy.exc import DBAPIError
+
+    options = {"connect_args": {"connect_timeout": _TIMEOUT}, "poolclass": sqlalchemy.NullPool}
+    engine = sqlalchemy.create_engine(url, **options)  # type: ignore[arg-type]
+    with engine.connect() as connection:
+        # Of the transaction, not of the session: poolers hand a session on to others.
+        with contextlib.suppress(DBAPIError):
+            connection.execute(sqlalchemy.text(f"SET LOCAL lock_timeout = '{_LOCKED}s'"))
+            connection.execute(sqlalchemy.text(f"SELECT pg_advisory_xact_lock({_ADVISORY})"))
+        yield
+        with contextlib.suppress(DBAPIError):
+            connection.rollback()
+
+
+def _opened(
+    url: str, options: dict[str, Any], heartbeat: int | None, skip_table_creation: bool = False
+) -> BaseStorage:
     from nasplug.studies.heartbeats import GRACE, RetryLost, WatchedDatabase
 
     grace = None if heartbeat is None else GRACE * heartbeat
@@ -99,12 +179,11 @@ def _opened(url: str, options: dict[str, Any], heartbeat: int | None) -> BaseSto
                 heartbeat_interval=heartbeat,
                 grace_period=grace,
                 heartbeat_stale_trial_callback=RetryLost(),
+                skip_table_creation=skip_table_creation,
             )
         except Exception as error:
-            # Workers that start together make the tables together.
-            if not left or not re.search(
-                r"already exists|UniqueViolation|duplicate key", str(error)
-            ):
+            # Programs of others make the tables at the same time, and some databases have no lock.
+            if not left or not re.search(_TOGETHER, str(error)):
                 raise
             time.sleep(random.uniform(0.1, 0.5))
     raise AssertionError

@@ -25,6 +25,7 @@ from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nasplug.sampling.study_trials import ATTRIBUTE, RETRY
+from nasplug.studies.checksums import checksum_of_trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -259,7 +260,13 @@ class WatchedDatabase(RDBStorage):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """Set state and values; a trial that is taken from the queue says by whom."""
+        """Set state and values, with a checksum if that is the end of the trial.
+
+        A trial that is taken from the queue says by whom.
+        """
+        if state.is_finished():
+            name, text = checksum_of_trial(self.get_trial(trial_id), state, values)
+            self.set_trial_system_attr(trial_id, name, text)
         done = super().set_trial_state_values(trial_id, state, values)
         if done and state == TrialState.RUNNING and self.heartbeat_interval is not None:
             self.set_trial_system_attr(trial_id, WORKER, _this_worker())

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
+from optuna.storages.journal import JournalFileBackend
 
 from nasplug.search_spaces import InputError
+from nasplug.studies.checksums import is_whole, record_line
 from nasplug.studies.heartbeats import WatchedJournal
+from nasplug.studies.locks import JournalLock
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -37,23 +41,36 @@ class _Journal(JournalFileBackend):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._guard = JournalFileSymlinkLock(str(path))
+        self._guard = JournalLock(path)
         super().__init__(str(path), self._guard)
 
-    def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        lines = [json.dumps(log, separators=(",", ":")) + "\n" for log in logs]
-        self._guard.acquire()
+    def read_logs(self, log_number_from: int) -> Generator[dict[str, Any], None, None]:
+        """Read the records from a number on.
+
+        Raises:
+            InputError: If one is damaged; the sentence has the number of its line.
+        """
         try:
+            for line, record in enumerate(super().read_logs(log_number_from), log_number_from + 1):
+                if not is_whole(record):
+                    raise _damaged(self._path, line)
+                yield record
+        except InputError:
+            raise
+        except ValueError as error:
+            raise _damaged(self._path, bad_line(self._path)) from error
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        lines = [record_line(log) for log in logs]
+        with self._held():
             _cut_torn_record(self._path)
             with self._path.open("ab") as file:
                 file.write("".join(lines).encode())
                 file.flush()
                 os.fsync(file.fileno())
-        finally:
-            self._guard.release()
 
-    def mend(self) -> None:
-        """Cut off half a record before anything is read.
+    def mend(self, read_only: bool = False) -> None:
+        """Cut off half a record before anything is read, unless nothing is to be written.
 
         Raises:
             ValueError: If the file is no journal, or its last line is no record, which Optuna
@@ -64,13 +81,19 @@ class _Journal(JournalFileBackend):
             if last and not _is_record(last):
                 raise ValueError("not a record")
             return
-        self._guard.acquire()
-        try:
+        with contextlib.nullcontext() if read_only else self._held():
             # Never cut a file that is no journal: somebody's text may end without a line break.
             first = self._path.read_bytes()[: len(_START)]
             if not _START.startswith(first) or bad_line(self._path) is not None:
                 raise ValueError("not a journal")
-            _cut_torn_record(self._path)
+            if not read_only:
+                _cut_torn_record(self._path)
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[None]:
+        self._guard.acquire()
+        try:
+            yield
         finally:
             self._guard.release()
 
@@ -122,49 +145,65 @@ def _is_record(line: bytes) -> bool:
         record = json.loads(line)
     except ValueError:
         return False
-    return isinstance(record, dict) and {"op_code", "worker_id"} <= record.keys()
+    if not isinstance(record, dict) or not {"op_code", "worker_id"} <= record.keys():
+        return False
+    return is_whole(record)
 
 
 def bad_line(path: Path) -> int | None:
     """The number of the first line that is no record, from 1; the half line at the end is none."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            if line.endswith(b"\n") and not _is_record(line):
+            # Half a record is never a whole one with something else than a line break behind.
+            if not _is_record(line) if line.endswith(b"\n") else _is_record(line[:-1]):
                 return number
     return None
 
 
-def open_journal(path: Path, heartbeat: int | None) -> BaseStorage:
+def _damaged(path: Path, line: int | None) -> InputError:
+    where = "" if line is None else f" (line {line} is no record, or not as it was written)"
+    return InputError(
+        f"storage {str(path)!r} is no journal of a study, or is damaged{where}; "
+        "mend it, remove it or give another path"
+    )
+
+
+def open_journal(path: Path, heartbeat: int | None, read_only: bool = False) -> BaseStorage:
     """Open a journal file, making it if it is new.
 
     Args:
         path: The file.
         heartbeat: Seconds between two heartbeats of a trial; None for none.
+        read_only: Whether nothing is to be made or written.
 
     Raises:
         InputError: If it cannot be read and written, or is something else, or is damaged.
     """
-    if path.is_dir():
+    # Unlike those of a Path, these questions may be asked of a name that no file can have.
+    if os.path.isdir(path):
         raise InputError(f"storage {str(path)!r} is a folder; give the path of a file in it")
+    verb = "read" if read_only else "write"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab"):
-            pass
-        if not os.access(path.parent, os.W_OK):
-            raise PermissionError(0, "its folder cannot be written, where the lock file goes")
+        if not read_only:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab"):
+                pass
+            if not os.access(path.parent, os.W_OK):
+                raise PermissionError(0, "its folder cannot be written, where the lock file goes")
+        elif not os.path.isfile(path):
+            # Optuna would make it.
+            raise FileNotFoundError(0, "there is no such file")
         journal = _Journal(path)
-        journal.mend()
+        journal.mend(read_only)
         return WatchedJournal(journal, heartbeat)
+    except InputError:
+        raise
     except OSError as error:
         reason = error.strerror or str(error) or type(error).__name__
         raise InputError(
-            f"cannot write storage {str(path)!r} ({reason}); give a path that can be written"
+            f"cannot {verb} storage {str(path)!r} ({reason}); give a path that can be "
+            f"{'read' if read_only else 'written'}"
         ) from error
     # A journal of other JSON fails deep inside Optuna, with whatever its lines happen to lack.
     except Exception as error:
-        line = bad_line(path)
-        where = "" if line is None else f" (line {line} is no record)"
-        raise InputError(
-            f"storage {str(path)!r} is no journal of a study, or is damaged{where}; "
-            "mend it, remove it or give another path"
-        ) from error
+        raise _damaged(path, bad_line(path)) from error

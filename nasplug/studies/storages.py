@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nasplug.search_spaces import InputError
+from nasplug.studies.checksums import check_trials
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -42,7 +43,10 @@ def default_journal(study_name: str) -> Path:
 
 
 def open_storage(
-    storage: str | os.PathLike[str], heartbeat: int | None = HEARTBEAT_SECONDS
+    storage: str | os.PathLike[str],
+    heartbeat: int | None = HEARTBEAT_SECONDS,
+    *,
+    read_only: bool = False,
 ) -> BaseStorage:
     """Open a storage, making it if it is new.
 
@@ -54,6 +58,8 @@ def open_storage(
             `"sqlite:///study.db"` or `"postgresql://user@host/db"`.
         heartbeat: Seconds between two signs of life; None for none, as for `Study.ask` and `tell`,
             where a trial may be under way in no process at all.
+        read_only: Whether nothing is to be made or written: neither file nor folder need be
+            writable then.
 
     Raises:
         InputError: If it cannot be read and written, or is something else.
@@ -65,10 +71,10 @@ def open_storage(
     if isinstance(storage, str) and "://" in storage:
         from nasplug.studies.databases import open_database
 
-        return open_database(storage, heartbeat)
+        return open_database(storage, heartbeat, read_only)
     from nasplug.studies.journals import open_journal
 
-    return open_journal(Path(storage).expanduser(), heartbeat)
+    return open_journal(Path(storage).expanduser(), heartbeat, read_only)
 
 
 def open_study(
@@ -96,10 +102,13 @@ def open_study(
             load_if_exists=True,
             sampler=optuna.samplers.RandomSampler(),
         )
+        # Asked first: whoever begins a trial has said the settings before.
+        is_new = not study.get_trials(deepcopy=False)
         known = study.user_attrs.get(SETTINGS)
-        if known is None and not study.get_trials(deepcopy=False):
+        if known is None and is_new:
             study.set_user_attr(SETTINGS, settings)
             known = settings
+        check_trials(study)
     except (OSError, optuna.exceptions.StorageInternalError) as error:
         raise InputError(f"cannot write the storage ({_first_line(error)})") from error
     if known != settings:

@@ -9,6 +9,7 @@ import optuna
 from counting_predictors import sum_latency
 from optuna.trial import TrialState
 
+from nasplug.sampling.candidate_features import CandidateFeatures
 from nasplug.sampling.sampler import PredictorSampler
 from nasplug.search_spaces import SearchSpace, space
 from nasplug.searching.objectives import Asked, PredictedObjective, suggest
@@ -114,3 +115,28 @@ def test_parameters_are_asked_for_when_they_are_read() -> None:
     value = asked["k_0"]
     assert asked["k_0"] == value
     assert trial.params == {"k_0": value}
+
+
+def test_a_pool_keeps_what_was_tried_alone() -> None:
+    one = PredictorSampler(NETS, seed=0, pool_size=POOL, warn_independent_sampling=False)
+    study = study_of(one)
+    study.optimize(measured, n_trials=14)
+    tried = {NETS.from_params(trial.params).arch_id for trial in study.trials}
+    first = one.pool_size // 4
+    assert len(one.candidates) <= first + len(tried)
+    assert tried - {arch.arch_id for arch in one.candidates.cells[:first]}
+    # What the process has seen before does not matter.
+    again = PredictorSampler(NETS, seed=0, pool_size=POOL, warn_independent_sampling=False)
+    resumed = study_of(again)
+    resumed.add_trials(study.trials[:10])
+    resumed.optimize(measured, n_trials=4)
+    assert [t.params for t in resumed.trials] == [t.params for t in study.trials]
+
+
+def test_totals_of_networks_lie_around_zero() -> None:
+    rng = np.random.default_rng(0)
+    archs = [NETS.sample(rng) for _ in range(30)]
+    features = CandidateFeatures(NETS, archs, "imagenet")
+    # Of squares far from zero the distances would be rounding errors.
+    np.testing.assert_allclose(features.first["counts"].mean(axis=0), 0.0, atol=1e-9)
+    np.testing.assert_array_equal(features(archs)["both"], features.first["both"])

@@ -164,6 +164,26 @@ def test_state_is_read_from_the_study(make: Callable[..., PredictorSampler]) -> 
     assert [t.params for t in study.trials] == [t.params for t in whole.trials]
 
 
+def test_a_pickled_sampler_is_small() -> None:
+    one = PredictorSampler("nb201", seed=0, warn_independent_sampling=False)
+    study = optuna.create_study(sampler=one)
+    cells = space("nb201")
+
+    def params(trial: optuna.Trial) -> float:
+        arch = cells.from_params(suggest(trial, cells.distributions()))
+        return cells.to_graph(arch).total("params")
+
+    study.optimize(params, n_trials=12)
+    content = pickle.dumps(one)
+    assert len(content) < 100_000
+    other = pickle.loads(content)
+    study.optimize(params, n_trials=2)
+    copy = optuna.create_study(sampler=other)
+    copy.add_trials(study.trials[:12])
+    copy.optimize(params, n_trials=2)
+    assert [t.params for t in copy.trials] == [t.params for t in study.trials]
+
+
 def test_same_in_another_process(make: Callable[..., PredictorSampler]) -> None:
     script = (
         "from table_predictors import TablePredictor; from nasplug.sampling.sampler import *;"

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nasplug.sampling import learning
 from nasplug.sampling.learning import Evidence, Learner, normal_scores, spread_design, value_scores
-from nasplug.sampling.surrogate import DECIDED, Surrogate, median_distance
+from nasplug.sampling.surrogate import DECIDED, SETTLED, Surrogate, median_distance
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(300, 3))
@@ -57,6 +58,19 @@ def test_the_kernel_that_explains_the_values_counts() -> None:
     both = Surrogate(blocks, [KERNEL, ((1.0, "noise", 2.0),)], [0.02]).posterior(rows, Y[rows])
     alone = Surrogate(blocks, [KERNEL], [0.02]).posterior(rows, Y[rows])
     np.testing.assert_allclose(both[0], alone[0], atol=0.02)
+
+
+def test_many_rows_leave_one_kernel_and_no_more_room_than_they_need() -> None:
+    kernels = [((1.0, "x", length),) for length in (1.0, 2.0, 4.0)]
+    whole, steps = (Surrogate({"x": X}, kernels, [0.05, 0.1]) for _ in range(2))
+    rows = np.arange(SETTLED + 5)
+    for count in (DECIDED - 1, DECIDED + 1, SETTLED - 1, SETTLED + 5):
+        found = steps.posterior(rows[:count], Y[:count])
+    for got, wanted in zip(found, whole.posterior(rows, Y[rows]), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=2e-3)
+    for one in (whole, steps):
+        (member,) = one._members
+        assert member.reach.shape[0] < len(rows) + 64
 
 
 def test_median_distance() -> None:
@@ -145,3 +159,51 @@ def test_a_design_is_spread() -> None:
     chosen = spread_design(rows.astype(np.float32), np.arange(100), 3, np.random.default_rng(0))
     assert len({tuple(rows[k]) for k in chosen}) == 3
     assert spread_design(rows.astype(np.float32), np.array([4]), 3, RNG) == [4]
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of more than forty trials thirty are learned from, and those that came since."""
+    monkeypatch.setattr(learning, "MOST", 40)
+    monkeypatch.setattr(learning, "KEPT", 30)
+
+
+@pytest.mark.usefixtures("few")
+@pytest.mark.parametrize("objectives", [1, 2, 3])
+def test_of_many_trials_the_best_and_some_others_are_learned_from(objectives: int) -> None:
+    losses = np.random.default_rng(4).normal(size=(300, objectives))
+    one, before = learner(), np.empty(0, np.intp)
+    for count in range(1, 300):
+        given = evidence(np.arange(count), losses=losses[:count])
+        kept = one.recalled(given)
+        assert len(kept) == min(count, 31 + (count - 41) % 10 if count > 40 else count)
+        assert (np.diff(kept) > 0).all()
+        assert kept[-1] == count - 1
+        # What is known is not learned again before ten more have come.
+        if count > 41 and (count - 41) % 10:
+            np.testing.assert_array_equal(kept[:-1], before)
+            assert len(set(kept) & set(range(20))) > 0
+        before = kept
+        # By the trials alone, whatever was asked before.
+        np.testing.assert_array_equal(kept, learner().recalled(given))
+    if objectives == 1:
+        assert set(np.argsort(losses[:290, 0])[:15]) <= set(kept)
+
+
+@pytest.mark.usefixtures("few")
+def test_what_kept_its_limits_is_learned_from_first() -> None:
+    losses = np.arange(200.0)[:, None]
+    missed = np.where(np.arange(200) < 180, 1.0, -1.0)
+    kept = learner().recalled(evidence(np.arange(200), losses=losses, violations={"limit": missed}))
+    assert set(range(180, 195)) <= set(kept)
+
+
+@pytest.mark.usefixtures("few")
+def test_a_long_search_still_finds_the_smallest_loss() -> None:
+    one, rows = learner(), [0, 1, 2]
+    for step in range(90):
+        left = np.setdiff1d(np.arange(len(X)), rows)
+        rows.append(one.choose(evidence(np.array(rows)), left, 0.5, np.random.default_rng(step))[0])
+    assert set(np.argsort(Y)[:10]) <= set(rows)
+    surrogate = one._surrogates["value 0"]
+    assert len(surrogate._rows) <= 40

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sqlite3
+import subprocess
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Any
@@ -13,10 +18,12 @@ from optuna.storages._heartbeat import is_heartbeat_enabled
 from optuna.trial import TrialState
 
 from nasplug import cli
+from nasplug.reports.study_report import find_study
 from nasplug.search_spaces import InputError
 from nasplug.studies import databases
 from nasplug.studies.databases import without_password
-from nasplug.studies.storages import open_storage
+from nasplug.studies.locks import folder_lock
+from nasplug.studies.storages import open_storage, open_study
 
 SECRET = "s3cr:et@x"
 
@@ -134,3 +141,148 @@ def test_the_command_line_ends_with_two(
 )
 def test_passwords_are_left_out(text: str, shown: str) -> None:
     assert without_password(text) == shown
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database without tables."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'new.db'}"
+    server = request.getfixturevalue("postgres")
+    name = f"n{abs(hash(request.node.nodeid)) % 10**9}"
+    server.run(f"CREATE DATABASE {name} OWNER tester")
+    url: str = server.url(name)
+    return url
+
+
+def test_one_process_at_a_time_makes_the_tables(
+    new_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, both = databases._opened, threading.Barrier(2)
+    together: list[bool] = []
+
+    def opened(*given: Any, **options: Any) -> Any:
+        # Passed only if another is here too.
+        try:
+            both.wait(0.5)
+            together.append(True)
+        except threading.BrokenBarrierError:
+            together.append(False)
+        return real(*given, **options)
+
+    monkeypatch.setattr(databases, "_opened", opened)
+    threads = [threading.Thread(target=open_storage, args=(new_database,)) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert together == [False, False]
+
+
+def test_a_killed_process_lets_a_folder_go(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from nasplug.studies.locks import *\n"
+        "with folder_lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait(60)
+        got = threading.Event()
+
+        def take() -> None:
+            with folder_lock(tmp_path):
+                got.set()
+
+        threading.Thread(target=take, daemon=True).start()
+        # Long before the minute after which a folder is taken without its lock.
+        assert got.wait(40)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_without_locks_is_used_without(tmp_path: Path) -> None:
+    with folder_lock(tmp_path / "missing"):
+        pass
+
+
+SETTINGS = {"seed": 0}
+
+
+def finished_study(url: str) -> optuna.Study:
+    study = open_study(open_storage(url), "s", ["minimize"], SETTINGS)
+
+    def told(trial: optuna.trial.Trial) -> float:
+        trial.set_user_attr("note", {"b": [1, 2.5, None], "a": "ü"})
+        trial.set_constraint("limit", -1.0)
+        trial.suggest_categorical("op", ("a", None, 3))
+        trial.suggest_int("n", 1, 8, log=True)
+        return objective(trial) if trial.number else 0.1 + 0.2
+
+    study.optimize(told, n_trials=3)
+    study.optimize(lambda trial: 1 / 0, n_trials=1, catch=(ZeroDivisionError,))
+    return study
+
+
+def test_whole_studies_pass(new_database: str) -> None:
+    wanted = finished_study(new_database).trials
+    again = open_study(open_storage(new_database), "s", ["minimize"], SETTINGS)
+    assert again.trials == wanted
+    assert find_study(new_database, "s").trials == wanted
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE trial_values SET value = 0.001 WHERE trial_id = 2",
+        "UPDATE trial_params SET param_value = 1 WHERE trial_id = 2 AND param_name = 'op'",
+        "UPDATE trial_params SET distribution_json = replace(distribution_json, '8', '9') "
+        "WHERE trial_id = 2",
+        "UPDATE trial_user_attributes SET value_json = replace(value_json, '2.5', '2.6') "
+        "WHERE trial_id = 2",
+        "UPDATE trial_system_attributes SET value_json = replace(value_json, '-1.0', '1.0') "
+        "WHERE trial_id = 2",
+        "UPDATE trials SET state = 'FAIL' WHERE trial_id = 2",
+        "UPDATE trials SET state = 'RUNNING' WHERE trial_id = 2",
+        "DELETE FROM trial_values WHERE trial_id = 2",
+    ],
+)
+def test_a_trial_that_was_changed_is_named(tmp_path: Path, change: str) -> None:
+    path = tmp_path / "s.db"
+    url = f"sqlite:///{path}"
+    finished_study(url)
+    with sqlite3.connect(path) as connection:
+        assert connection.execute(change).rowcount >= 1
+    connection.close()
+    for read in (
+        lambda: find_study(url, "s"),
+        lambda: open_study(open_storage(url), "s", ["minimize"], SETTINGS),
+    ):
+        with pytest.raises(InputError, match=r"trial 1 of study 's' is damaged"):
+            read()
+
+
+def test_reading_alone_leaves_a_database_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "with space%.db"
+    url = f"sqlite:///{path}"
+    wanted = finished_study(url).trials
+    path.chmod(0o400)
+    tmp_path.chmod(0o500)
+    before = path.read_bytes(), tmp_path.stat().st_mtime_ns
+    try:
+        assert find_study(url).trials == wanted
+    finally:
+        tmp_path.chmod(0o700)
+    assert (path.read_bytes(), tmp_path.stat().st_mtime_ns) == before
+
+
+def test_reading_makes_no_database(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no storage"):
+        find_study(f"sqlite:///{tmp_path}/missing.db")
+    empty = tmp_path / "empty.db"
+    empty.touch()
+    with pytest.raises(InputError, match="cannot open storage"):
+        find_study(f"sqlite:///{empty}")
+    assert [path.name for path in tmp_path.iterdir()] == ["empty.db"]
+    assert empty.read_bytes() == b""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import random
+import threading
 from pathlib import Path
 
 import optuna
@@ -14,6 +16,7 @@ from optuna.trial import TrialState
 
 from nasplug.search_spaces import InputError
 from nasplug.studies.journals import TORN, bad_line
+from nasplug.studies.locks import JournalLock
 from nasplug.studies.storages import open_storage
 
 # What plain Optuna writes and what nasplug does: the file is the same.
@@ -136,3 +139,99 @@ def test_other_files_are_refused_or_empty(
         assert path.read_bytes() == b""
         kept = path.with_name(path.name + TORN)
         assert content == (kept.read_bytes()[:-1] if kept.exists() else b"")
+
+
+def said_of(path: Path) -> list[object]:
+    study = optuna.load_study(study_name="s", storage=open_storage(path, None, read_only=True))
+    return [(t.state, t.values, t.params, t.distributions, t.user_attrs) for t in study.trials]
+
+
+def test_a_flipped_bit_is_told_with_its_line_or_changes_nothing(tmp_path: Path) -> None:
+    content = journal(tmp_path / "s.journal")
+    wanted, path = said_of(tmp_path / "s.journal"), tmp_path / "flipped.journal"
+    rng, silent = random.Random(0), 0
+    places = [rng.randrange(len(content)) for _ in range(120)]
+    # The last line break too: a whole record with something else behind it is not half a record.
+    for place in [*places, len(content) - 1]:
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(bytes(damaged))
+        line = content[:place].count(b"\n") + 1
+        try:
+            assert said_of(path) == wanted
+            silent += 1
+        except InputError as error:
+            assert f"(line {line} is no record, or not as it was written)" in str(error)
+        assert path.read_bytes() == damaged
+    assert silent < 10
+
+
+def test_a_worker_that_runs_tells_a_damaged_line(tmp_path: Path) -> None:
+    path = tmp_path / "s.journal"
+    journal(path)
+    study = optuna.load_study(study_name="s", storage=open_storage(path, None))
+    line = json.dumps({"op_code": 2, "worker_id": "x", "study_id": 0, "user_attr": {"a": 1}})
+    with path.open("a") as file:
+        file.write(line.replace("}}", '},"crc32":"00000000"}') + "\n")
+    number = len(path.read_bytes().splitlines())
+    with pytest.raises(InputError, match=f"line {number} is no record"):
+        study.optimize(objective, n_trials=1)
+
+
+def test_records_without_a_checksum_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "s.journal"
+    backend = optuna.storages.journal.JournalFileBackend(str(path))
+    study = optuna.create_study(study_name="s", storage=optuna.storages.JournalStorage(backend))
+    study.optimize(objective, n_trials=1)
+    assert b"crc32" not in path.read_bytes()
+    assert states(path) == [TrialState.COMPLETE]
+
+
+def test_reading_alone_leaves_file_and_folder_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "s.journal"
+    content = journal(path) + b'{"op_code":'
+    path.write_bytes(content)
+    path.chmod(0o400)
+    tmp_path.chmod(0o500)
+    before = path.stat().st_mtime_ns, tmp_path.stat().st_mtime_ns
+    try:
+        assert len(said_of(path)) == 2
+        with pytest.raises(InputError, match="cannot read storage"):
+            open_storage(tmp_path / "other.journal", read_only=True)
+    finally:
+        tmp_path.chmod(0o700)
+    assert path.read_bytes() == content
+    assert (path.stat().st_mtime_ns, tmp_path.stat().st_mtime_ns) == before
+
+
+@pytest.mark.parametrize("length", [200, 207, 208, 240, 255])
+def test_long_names(tmp_path: Path, length: int) -> None:
+    path = tmp_path / ("ü" + "j" * (length - 2))
+    journal(path, trials=1)
+    other = optuna.load_study(study_name="s", storage=open_storage(path))
+    other.optimize(objective, n_trials=1)
+    assert states(path) == [TrialState.COMPLETE] * 2
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_name_that_no_file_can_have_is_said(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="File name too long"):
+        open_storage(tmp_path / ("j" * 256))
+
+
+def test_the_lock_of_a_dead_process_is_broken_in_any_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("folder", "s.journal")
+    path.parent.mkdir()
+    path.touch()
+    # Whoever has it never lets it go.
+    JournalLock(path).acquire()
+    lock = JournalLock(path)
+    lock.grace_period = 0
+    waiting = threading.Thread(target=lock.acquire, daemon=True)
+    waiting.start()
+    waiting.join(60)
+    assert not waiting.is_alive()
+    lock.release()

@@ -1,0 +1,102 @@
+"""Checksums of what a study's storage holds, so that damage is told and never taken for a result.
+
+Each record of a journal carries one of its own; in a database each finished trial does. What
+another program wrote has none, and is taken as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nasplug.search_spaces import InputError
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from optuna.trial import FrozenTrial, TrialState
+
+__all__ = ["check_trials", "checksum_of_trial", "is_whole", "record_line"]
+
+# What a record of a journal says it under.
+_RECORD = "crc32"
+# What a finished trial says it under, with its state behind: of two processes that end a trial in
+# different ways, one after the other, only the first counts.
+_TRIAL = "nasplug:crc32:"
+# Looks at a trial before it counts as damaged, and seconds between them.
+_LOOKS, _PAUSE = 4, 0.1
+
+
+def _crc32(content: Any) -> str:
+    text = json.dumps(content, separators=(",", ":"), sort_keys=True)
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def record_line(record: Mapping[str, Any]) -> str:
+    """A record with its checksum, as a line of a journal; plain Optuna reads it too."""
+    # As it is read back: keys are texts then.
+    record = json.loads(json.dumps(record))
+    return json.dumps({**record, _RECORD: _crc32(record)}, separators=(",", ":")) + "\n"
+
+
+def is_whole(record: Mapping[str, Any]) -> bool:
+    """Whether a record says what was written, as far as it has a checksum."""
+    said = record.get(_RECORD)
+    return said is None or said == _crc32({k: v for k, v in record.items() if k != _RECORD})
+
+
+def checksum_of_trial(
+    trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+) -> tuple[str, str]:
+    """Name and text of the system attribute with the checksum of a trial: of all but its times.
+
+    Args:
+        trial: The trial, as its storage gives it.
+        state: How it ends.
+        values: Its values.
+    """
+    from optuna.distributions import distribution_to_json
+
+    content = {
+        "state": state.name,
+        "values": None if values is None else [float(value) for value in values],
+        "params": trial.params,
+        "distributions": {n: distribution_to_json(d) for n, d in trial.distributions.items()},
+        "user_attrs": trial.user_attrs,
+        "system_attrs": {n: v for n, v in trial.system_attrs.items() if not n.startswith(_TRIAL)},
+        "reported": {str(step): value for step, value in trial.intermediate_values.items()},
+    }
+    return f"{_TRIAL}{state.name}", _crc32(content)
+
+
+def check_trials(study: Study) -> None:
+    """Check the trials of a study by their checksums.
+
+    Raises:
+        InputError: If one is not as it was written; the sentence has its number.
+    """
+    for trial in study.get_trials(deepcopy=False):
+        found = trial
+        for _ in range(_LOOKS):
+            if _is_right(found):
+                break
+            # A database is read in several steps, between which the trial may have ended.
+            time.sleep(_PAUSE)
+            found = study._storage.get_trial(trial._trial_id)
+        else:
+            raise InputError(
+                f"trial {trial.number} of study {study.study_name!r} is damaged: it differs from "
+                "its checksum; restore the storage from a copy, or delete that trial"
+            )
+
+
+def _is_right(trial: FrozenTrial) -> bool:
+    said = {n: v for n, v in trial.system_attrs.items() if n.startswith(_TRIAL)}
+    # Values come with the end of a trial: one that has them and runs was changed.
+    has_ended = trial.state.is_finished() or trial.values is not None
+    if not said or not has_ended:
+        return True
+    name, text = checksum_of_trial(trial, trial.state, trial.values)
+    return bool(said.get(name) == text)
