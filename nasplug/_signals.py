@@ -7,6 +7,7 @@ Which signal came is therefore kept here, and decides how a block and the proces
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
-__all__ = ["STOPPED", "exit_code", "held", "released", "run", "stoppable"]
+__all__ = ["STOPPED", "Interruption", "held", "released", "run", "stoppable"]
 
 STOPPED = "stopped"
 _SIGNALS = [
@@ -55,21 +56,35 @@ class _State:
 _state = _State()
 
 
-def exit_code() -> int:
-    """The exit code of a process that was interrupted: 128 and the number of the signal."""
+class Interruption(KeyboardInterrupt):
+    """What `stoppable` raises: the sentence, and the exit code of the signal that came.
+
+    Attributes:
+        exit_code: 128 and the number of the signal.
+    """
+
+    def __init__(self, sentence: str = STOPPED) -> None:
+        super().__init__(sentence)
+        self.exit_code = _exit_code()
+
+
+def _exit_code() -> int:
     return 128 + int(_state.received or signal.SIGINT)
 
 
 def run(program: Callable[[], None]) -> NoReturn:
     """Run a program to the end of the process, whose exit code is that of the first signal, if any.
 
-    A signal that comes before the program has begun, or after it, ends the process at once.
+    A signal that comes before the program has begun, or after it, ends the process at once; when
+    the interpreter takes itself down none counts any more.
 
     Raises:
         SystemExit: With the program's own code.
     """
     _state.is_ours = True
     _install()
+    # What is registered first comes last.
+    atexit.register(_ignore)
     code: Any = 0
     try:
         program()
@@ -84,7 +99,7 @@ def run(program: Callable[[], None]) -> NoReturn:
         with contextlib.suppress(BaseException):
             sys.stdout.flush()
         # What ended with the right code has said so.
-        _leave("" if code == exit_code() else STOPPED)
+        _leave("" if code == _exit_code() else STOPPED)
     if code == 0:
         _state.sentence = "stopped when all was done"
     sys.exit(code)
@@ -92,14 +107,14 @@ def run(program: Callable[[], None]) -> NoReturn:
 
 @contextlib.contextmanager
 def stoppable(said: Callable[[], str] = lambda: STOPPED, keeps: bool = True) -> Iterator[None]:
-    """Let the signals end a block by a `KeyboardInterrupt`, whatever the block makes of it.
+    """Let the signals end a block by an `Interruption`, whatever the block makes of them.
 
     Args:
         said: The sentence on what was kept and how to go on; that of an inner block counts.
         keeps: Whether there is anything to keep, so that the block is not left within an import.
 
     Raises:
-        KeyboardInterrupt: If a signal came, or it was raised in the block, with the sentence.
+        Interruption: If a signal came, or `KeyboardInterrupt` was raised in the block.
     """
     with _installed():
         _state.blocks += 1
@@ -118,7 +133,7 @@ def stoppable(said: Callable[[], str] = lambda: STOPPED, keeps: bool = True) -> 
         finally:
             _state.blocks -= 1
             _state.keeping -= keeps
-        raise KeyboardInterrupt(within or _said(said))
+        raise Interruption(within or _said(said))
 
 
 @contextlib.contextmanager
@@ -255,12 +270,16 @@ def _again(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def _leave(sentence: str) -> NoReturn:
-    """End the process at once: nothing that runs at an interpreter's end may change the code."""
+def _ignore() -> None:
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def _leave(sentence: str) -> NoReturn:
+    """End the process at once: nothing that runs at an interpreter's end may change the code."""
+    _ignore()
     if sentence:
         # Not by `print`, which may be what was interrupted.
         with contextlib.suppress(OSError):
             os.write(2, f"nasplug: {sentence}\n".encode())
-    os._exit(exit_code())
+    os._exit(_exit_code())

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 __all__ = ["InputError", "closest", "hidden_cause"]
 
 # A full disk or quota, a disk that fails or is read-only, and a network file system that is gone.
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE}
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
 # What every driver of a database calls the failures that are not its user's.
 _DATABASE = {"OperationalError", "InterfaceError"}
 

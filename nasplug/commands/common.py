@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nasplug._signals import STOPPED, exit_code, stoppable
+from nasplug._signals import STOPPED, stoppable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -71,7 +71,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
                 sys.stdout.flush()
         except KeyboardInterrupt as error:
             complain(str(error) or STOPPED)
-            raise typer.Exit(exit_code()) from None
+            raise typer.Exit(getattr(error, "exit_code", 130)) from None
         except (typer.Exit, BrokenPipeError):
             raise
         except (Exception, SystemExit) as error:

@@ -222,22 +222,25 @@ def _in_threads(loop: _Loop, jobs: int, stop: Callable[[], None]) -> None:
         except BaseException as error:
             loop.error = loop.error or error
             loop.stopping.set()
+        finally:
+            ended.release()
 
+    ended = threading.Semaphore(0)
     threads = [threading.Thread(target=work) for _ in range(jobs)]
     for thread in threads:
         thread.start()
     try:
-        # The threads are held by nothing, and end by themselves.
+        # Not by `join`, which takes a thread for ended when it is interrupted.
         with released():
-            while any(thread.is_alive() for thread in threads):
-                for thread in threads:
-                    thread.join(0.1)
+            for _ in threads:
+                ended.acquire()
     except KeyboardInterrupt:
         loop.stopping.set()
         stop()
+        raise
+    finally:
         for thread in threads:
             thread.join()
-        raise
     if loop.error is not None:
         raise loop.error
 
