@@ -35,7 +35,7 @@ _IMPORTS = "<frozen importlib._bootstrap"
 
 
 class _State:
-    """What is known of the signals of this process; only the main thread writes it."""
+    """What is known of the signals of this process."""
 
     def __init__(self) -> None:
         self.is_installed = False
@@ -49,6 +49,8 @@ class _State:
         self.blocks = 0
         # Blocks that have something to keep, so that even an import is awaited.
         self.keeping = 0
+        # Imports that the first block is part of itself.
+        self.imports = 0
         self.held = 0
         self.is_pending = False
 
@@ -117,6 +119,8 @@ def stoppable(said: Callable[[], str] = lambda: STOPPED, keeps: bool = True) -> 
         Interruption: If a signal came, or `KeyboardInterrupt` was raised in the block.
     """
     with _installed():
+        if not _state.blocks:
+            _state.imports = _imports(sys._getframe())
         _state.blocks += 1
         _state.keeping += keeps
         within = ""
@@ -246,7 +250,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     if _state.held and not is_late:
         _state.is_pending = True
         _again(_LATER_SECONDS)
-    elif _is_importing(frame):
+    elif _imports(frame) > _state.imports:
         # Extensions turn exceptions into others there, or crash, and libraries do without them.
         if _state.is_ours and not _state.keeping:
             _leave(STOPPED)
@@ -257,12 +261,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
 
-def _is_importing(frame: FrameType | None) -> bool:
+def _imports(frame: FrameType | None) -> int:
+    """How many frames of imports one is within."""
+    count = 0
     while frame is not None:
-        if frame.f_code.co_filename.startswith(_IMPORTS):
-            return True
+        count += frame.f_code.co_filename.startswith(_IMPORTS)
         frame = frame.f_back
-    return False
+    return count
 
 
 def _again(seconds: float) -> None:

@@ -221,6 +221,23 @@ def test_an_import_is_left_at_once_or_done(tmp_path: Path, keeps: bool, lines: l
     assert (code, out.splitlines(), errors) == (143, lines, "nasplug: stopped\n")
 
 
+def test_a_script_that_is_imported_is_no_import_to_wait_for(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(
+        "from __main__ import send, stoppable, wait\n"
+        "with stoppable(lambda: 'stopped; as it should'):\n    send()\n    wait()\n"
+    )
+    body = """
+    def program():
+        sys.path.insert(0, "")
+        try:
+            import script
+        except KeyboardInterrupt as error:
+            print(error)
+            raise
+    """
+    assert ended(body, folder=tmp_path)[:2] == (143, "stopped; as it should\n")
+
+
 def test_what_a_destructor_cannot_pass_on_comes_again() -> None:
     body = """
     class Held:
