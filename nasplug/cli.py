@@ -1,76 +1,30 @@
-"""The command line: one thin function a command; data on stdout, the rest on stderr."""
+"""The program `nasplug`: it takes the signals first, and then loads everything else."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-from typer.core import TyperGroup
+from nasplug._signals import run
 
-from nasplug.commands import lists, predictors
-from nasplug.commands import report as reports
-from nasplug.commands import search as searches
+if TYPE_CHECKING:
+    import typer
+
+    app: typer.Typer
 
 __all__ = ["app", "main"]
 
 
-class _ListByDefault(TyperGroup):
-    """A group that lists when no command of its own is named: `nasplug hardware nvidia`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args or (args[0] not in self.commands and args[0] != "--help"):
-            args = ["list", *args]
-        return super().parse_args(ctx, args)
-
-
-_OPTIONS: dict[str, Any] = {
-    "rich_markup_mode": None,
-    "pretty_exceptions_enable": False,
-    "add_completion": False,
-}
-app = typer.Typer(name="nasplug", no_args_is_help=True, **_OPTIONS)
-hardware_app = typer.Typer(cls=_ListByDefault, **_OPTIONS)
-data_app = typer.Typer(cls=_ListByDefault, **_OPTIONS)
-app.add_typer(hardware_app, name="hardware", help="The hardware catalogue: list, show NAME.")
-app.add_typer(data_app, name="data", help="Public data sets: list, fetch, import, verify.")
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from nasplug import __version__
-
-        print(f"nasplug {__version__}")
-        raise typer.Exit()
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    """Architecture search that is guided by predicted accuracy and latency."""
-
-
-for _function in (
-    searches.search,
-    searches.worker,
-    reports.report,
-    predictors.predict,
-    predictors.train,
-    predictors.measure,
-    predictors.calibrate,
-    lists.spaces,
-):
-    app.command()(_function)
-hardware_app.command("list")(lists.hardware_list)
-hardware_app.command("show")(lists.hardware_show)
-data_app.command("list")(lists.data_list)
-data_app.command("fetch")(lists.data_fetch)
-data_app.command("import")(lists.data_import)
-data_app.command("verify")(lists.data_verify)
-
-
 def main() -> None:
-    """Run the command line; exit code 0 done, 2 wrong usage or bad input, 130 Ctrl-C, 1 other."""
-    app(prog_name="nasplug")
+    """Run the command line.
+
+    Exit code 0 done, 2 wrong usage or bad input, 130 SIGINT, 143 SIGTERM, 129 SIGHUP, 1 other.
+    """
+    run(lambda: __getattr__("app")(prog_name="nasplug"))
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":
+        from nasplug.commands.app import app
+
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from nasplug._signals import STOPPED, stoppable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -63,26 +65,39 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def guarded(*args: Any, debug: bool = False, **kwargs: Any) -> None:
         try:
-            function(*args, debug=debug, **kwargs)
+            with stoppable(keeps=False):
+                function(*args, debug=debug, **kwargs)
+                # A full disk shows here, not when the interpreter has ended.
+                sys.stdout.flush()
         except KeyboardInterrupt as error:
-            complain(str(error) or "stopped")
-            raise typer.Exit(130) from None
+            complain(str(error) or STOPPED)
+            raise typer.Exit(getattr(error, "exit_code", 130)) from None
         except (typer.Exit, BrokenPipeError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if debug:
                 traceback.print_exc()
-            from nasplug.search_spaces.errors import InputError
-
-            if isinstance(error, InputError):
-                complain(str(error))
-                raise typer.Exit(2) from None
-            text = " ".join(str(error).split()) or "no message"
-            hint = "" if debug else "; --debug shows where"
-            complain(f"{type(error).__name__}: {text}{hint}")
-            raise typer.Exit(1) from None
+            sentence, code = _told(error)
+            complain(sentence if code == 2 or debug else f"{sentence}; --debug shows where")
+            raise typer.Exit(code) from None
 
     return guarded
+
+
+def _told(error: BaseException) -> tuple[str, int]:
+    """An error in one sentence, and its exit code: 2 for what the user can mend, else 1."""
+    from nasplug.search_spaces.errors import InputError, hidden_cause
+
+    if isinstance(error, InputError):
+        return str(error), 2
+    cause = hidden_cause(error)
+    if cause is not None:
+        return f"cannot read or write ({cause}); make room or mend it, and try again", 2
+    if isinstance(error, SystemExit):
+        # Whatever code it has: nothing that we print came of it.
+        return f"a library wanted to end the program, by SystemExit {error.code}", 1
+    text = " ".join(str(error).split()) or "no message"
+    return f"{type(error).__name__}: {text}", 1
 
 
 def complain(sentence: str) -> None:

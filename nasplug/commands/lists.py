@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from nasplug._signals import STOPPED, stoppable
 from nasplug.commands.common import (
     Debug,
     Json,
@@ -85,7 +86,8 @@ def data_fetch(
     """Download a data set, check it and import it."""
     from nasplug import datasets
 
-    paths = datasets.fetch(name)
+    with stoppable(lambda: f"{STOPPED}; whole files are kept, the same command gets the others"):
+        paths = datasets.fetch(name)
     print_rows([{"file": str(path)} for path in paths], as_json)
 
 
@@ -99,7 +101,9 @@ def data_import(
     """Read and check a file that was downloaded by hand, such as NAS-Bench-101's, and keep it."""
     from nasplug.commands.listings import importing
 
-    print_rows([importing(name, path)], as_json)
+    with stoppable(lambda: f"{STOPPED}; the same command reads the file anew"):
+        row = importing(name, path)
+    print_rows([row], as_json)
 
 
 @command

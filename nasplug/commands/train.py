@@ -5,12 +5,9 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug._checks import checked_count, checked_seed
+from nasplug._signals import held, stoppable
 from nasplug.commands.labels import Labels, read_labels
 from nasplug.devices.hardware import hardware as find_hardware
 from nasplug.predicting.shipped import KINDS, ArchitecturePredictor, create_predictor
@@ -105,7 +103,7 @@ def train(
 
     Raises:
         InputError: If an argument names nothing known, does not fit, or a row cannot be read.
-        KeyboardInterrupt: On Ctrl-C, with a sentence on what remains.
+        KeyboardInterrupt: On Ctrl-C, SIGTERM or SIGHUP, with a sentence on what remains.
     """
     where = find_space(space) if isinstance(space, str) else space
     checked_seed(seed)
@@ -139,18 +137,21 @@ def train(
     extra = {name: value for name, value in extra.items() if name in known}
     print(f"nasplug: training {model} on {len(rows)} rows of {labels.source}", file=sys.stderr)
     started = time.perf_counter()
-    with _stoppable(resume_folder):
+    files: list[str] = []
+    with stoppable(lambda: _stopped(resume_folder, files)):
         predictor.fit(
             [labels.archs[k] for k in rows],
             labels.values[rows],
             None if device is None else [device],
             **extra,
         )
-    told["seconds"] = round(time.perf_counter() - started, 3)
-    told["test"] = _test(predictor, labels, rest, device) if test else None
-    if base is not None:
-        predictor.save(base, training=told)
-    told["files"] = [] if base is None else [f"{base}.safetensors"]
+        told["seconds"] = round(time.perf_counter() - started, 3)
+        told["test"] = _test(predictor, labels, rest, device) if test else None
+        if base is not None:
+            with held():
+                predictor.save(base, training=told)
+                files.append(f"{base}.safetensors")
+    told["files"] = files
     return told
 
 
@@ -274,25 +275,14 @@ def _resumable(folder: Path, predictor: ArchitecturePredictor, told: dict[str, A
     return folder
 
 
-@contextmanager
-def _stoppable(resume_folder: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Turn every way in which Ctrl-C ends a training into a `KeyboardInterrupt` with a sentence."""
-    in_main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit) as error:
-        # Lightning ends the process with status 1.
-        if isinstance(error, SystemExit) and error.code != 1:
-            raise
-        rest = "with --resume-folder a training can go on"
-        if resume_folder is not None:
-            rest = "the same command goes on from its last state"
-        raise KeyboardInterrupt(f"stopped; no predictor was written; {rest}") from None
-    finally:
-        if in_main:
-            # Lightning makes the process deaf to further Ctrl-C.
-            signal.signal(signal.SIGINT, before)
+def _stopped(resume_folder: str | os.PathLike[str] | None, files: Sequence[str]) -> str:
+    """What to say on an interruption."""
+    if files:
+        return f"stopped when the predictor was written to {files[0]}"
+    rest = "with --resume-folder a training can go on"
+    if resume_folder is not None:
+        rest = "the same command goes on from its last state"
+    return f"stopped; no predictor was written; {rest}"
 
 
 def _test(

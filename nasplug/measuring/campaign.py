@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasplug._checks import checked_count, checked_seed
+from nasplug._signals import held, stoppable
 from nasplug.measuring.choice import family_of, networks, onnx_space
 from nasplug.measuring.machine import OtherWork, available_cores, machine, physical_cores
 from nasplug.measuring.record import COLUMNS, Measurement, Record
@@ -146,7 +147,7 @@ def measure(
     Raises:
         InputError: If an argument names nothing known or does not fit, or `out` holds measurements
             of another machine or of other settings.
-        KeyboardInterrupt: On Ctrl-C, with a sentence on how to go on.
+        KeyboardInterrupt: On Ctrl-C, SIGTERM or SIGHUP, with a sentence on how to go on.
     """
     found = onnx_space(space)
     checked_seed(seed)
@@ -178,10 +179,8 @@ def measure(
         },
     )
     campaign = _Campaign(found, runtime, effort, record, seed, batch_size, progress)
-    try:
+    with stoppable(lambda: campaign.stopped(wanted)):
         campaign.run(wanted, retry_disturbed)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(campaign.stopped(wanted)) from None
     campaign.conclude()
     return MeasurementSet(tuple(record.rows.values()), record.description, record.path)
 
@@ -262,7 +261,9 @@ class _Campaign:
         if archs:
             self._time_reference()
         for k, arch in enumerate(tqdm(archs, title, unit="", disable=not self.progress), start=1):
-            self.record.add(self._time(arch))
+            row = self._time(arch)
+            with held():
+                self.record.add(row)
             since += 1
             if since >= most or time.monotonic() - began >= seconds or k == len(archs):
                 self._time_reference()
@@ -272,7 +273,8 @@ class _Campaign:
         space: Any = find_space(REFERENCE[0])
         model = space.to_onnx(space.parse(REFERENCE[1]), 0, 1)
         timing = time_network(self.runtime.load(model), self.effort)
-        self.record.add_reference(timing.latency_ms, self.others.cores())
+        with held():
+            self.record.add_reference(timing.latency_ms, self.others.cores())
 
     def _time(self, arch: Architecture) -> Measurement:
         began = time.perf_counter()

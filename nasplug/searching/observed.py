@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug._signals import released
 from nasplug.candidates.constraints import Constraint
 from nasplug.candidates.scored import Candidates
 from nasplug.candidates.scoring import COSTS, Objective
@@ -198,7 +199,8 @@ class ObservedObjective:
             {METRICS[name]: interval for name, interval in known.items()},
             {name: int(candidates.quantities[name].mean[cell]) for name in COSTS},
         )
-        answer = self._evaluation(request)
+        with released():
+            answer = self._evaluation(request)
         metrics = read_metrics(answer)
         lacking = [
             name

@@ -36,6 +36,14 @@ KNOWN = {
     THROUGHPUT: Objective(THROUGHPUT, "maximize", "img/s"),
     **{name: OBJECTIVES[name] for name in COSTS},
 }
+# What can be true of a metric: the least and the most, in its unit; all of them are finite.
+_RANGES = {
+    ACCURACY: (0.0, 100.0),
+    LATENCY: (1e-9, 1e9),
+    THROUGHPUT: (1e-9, 1e12),
+    **{name: (0.0, 1e18) for name in COSTS},
+}
+_ANY_RANGE = (-1e30, 1e30)
 _DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "max": "maximize",
     "maximize": "maximize",
@@ -161,7 +169,7 @@ def read_metrics(answer: Any) -> Metrics:
     Values that are no numbers are left out: a program may print the name of its checkpoint beside.
 
     Raises:
-        TrialFailure: If it is no mapping, holds too much, or a number in it is not finite.
+        TrialFailure: If it is no mapping, holds too much, or a number in it cannot be true.
     """
     if not isinstance(answer, Mapping):
         raise TrialFailure(f"the answer is {_quoted(answer)}, not an object of metrics")
@@ -194,6 +202,12 @@ def _number(name: str, value: Any) -> float | None:
         raise TrialFailure(f"{name} is {_quoted(value)}, not a number") from None
     if not math.isfinite(number):
         raise TrialFailure(f"{name} is {number}, not a finite number")
+    least, most = _RANGES.get(name, _ANY_RANGE)
+    if not least <= number <= most:
+        unit = f" {KNOWN[name].unit}" if name in KNOWN and KNOWN[name].unit else ""
+        raise TrialFailure(
+            f"{name} is {number:g}{unit}, which cannot be true; it is from {least:g} to {most:g}"
+        )
     return number
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from nasplug._signals import held
 from nasplug.search_spaces import InputError
 from nasplug.studies.evaluation import Request, TrialFailure
 
@@ -74,7 +75,7 @@ class Command:
         # The place of a program differs between machines.
         self.identity = json.dumps([os.path.basename(words[0]), *words[1:]])
         self.write_network: NetworkWriter | None = None
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._running: set[subprocess.Popen[bytes] | None] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
@@ -125,22 +126,25 @@ class Command:
 
     @contextlib.contextmanager
     def _process(self, words: Sequence[str], stdin: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
-        with self._lock:
-            if self._stopped:
-                raise KeyboardInterrupt
-            process = subprocess.Popen(
-                words,
-                stdin=stdin,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                # Its children end with it, and Ctrl-C reaches it through us alone.
-                start_new_session=True,
-            )
-            self._running.add(process)
+        process: subprocess.Popen[bytes] | None = None
         try:
+            # What was started is known from then on, whatever comes.
+            with held(), self._lock:
+                if self._stopped:
+                    raise KeyboardInterrupt
+                process = subprocess.Popen(
+                    words,
+                    stdin=stdin,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    # Its children end with it, and Ctrl-C reaches it through us alone.
+                    start_new_session=True,
+                )
+                self._running.add(process)
             yield process
         except BaseException:
-            _end(process)
+            if process is not None:
+                _end(process)
             raise
         finally:
             with self._lock:
@@ -169,7 +173,8 @@ class Command:
             self._stopped = True
             running = list(self._running)
         for process in running:
-            _end(process)
+            if process is not None:
+                _end(process)
 
 
 class _Tail:

@@ -19,7 +19,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.exceptions import (
+    ExperimentalWarning,
+    StorageInternalError,
+    UpdateFinishedTrialError,
+)
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, fail_stale_trials
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -205,8 +209,8 @@ class WatchedJournal(JournalStorage, BaseHeartbeat):
         beat = self._beat()
         if before.get("pid") == beat["pid"]:
             beat["thread"] = before.get("thread")
-        # Another worker may have given up a trial of this one; its end tells.
-        with contextlib.suppress(UpdateFinishedTrialError):
+        # Another worker may have given up a trial of this one, and a disk be full; its end tells.
+        with contextlib.suppress(UpdateFinishedTrialError, OSError):
             self.set_trial_system_attr(trial_id, WORKER, beat)
 
     @staticmethod
@@ -272,6 +276,13 @@ class WatchedDatabase(RDBStorage):
             self.set_trial_system_attr(trial_id, WORKER, _this_worker())
             self.record_heartbeat(trial_id)
         return done
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Say that this process still runs a trial; if that fails its end tells why."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        with contextlib.suppress(StorageInternalError, SQLAlchemyError):
+            super().record_heartbeat(trial_id)
 
     def _get_stale_trial_ids(self, study_id: int) -> list[int]:
         late = super()._get_stale_trial_ids(study_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +13,10 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
+from nasplug._signals import held, released, stoppable
 from nasplug.search_spaces import InputError
+from nasplug.search_spaces.errors import hidden_cause
+from nasplug.studies.databases import without_password
 from nasplug.studies.evaluation import TrialFailure
 from nasplug.studies.heartbeats import fail_lost, fail_stale
 
@@ -79,23 +81,34 @@ def run_trials(
 
     Raises:
         InputError: If ten trials in succession fail here, or the storage cannot be written.
-        KeyboardInterrupt: On Ctrl-C or SIGTERM, with a sentence on how to go on.
+        KeyboardInterrupt: On Ctrl-C, SIGTERM or SIGHUP, with a sentence on how to go on.
     """
+
+    def stopped() -> str:
+        kept = "is kept; the same command goes on from there"
+        if isinstance(study._storage, InMemoryStorage):
+            kept = "is lost, as storage is memory"
+        return f"stopped after {len(finished(study))} of {total()} trials; the study {kept}"
+
     loop = _Loop(study, objective, total, most)
-    fail_lost(study)
-    with _terminable(), _bar(study, total, progress) as advance:
-        loop.advance = advance
+    # The bookkeeping is never broken off: only what an objective releases is, and waiting.
+    with stoppable(stopped), held():
         try:
-            loop.run() if jobs == 1 else _in_threads(loop, jobs, stop)
-        except KeyboardInterrupt:
-            kept = "is kept; the same command goes on from there"
-            if isinstance(study._storage, InMemoryStorage):
-                kept = "is lost, as storage is memory"
-            raise KeyboardInterrupt(
-                f"stopped after {len(finished(study))} of {total()} trials; the study {kept}"
-            ) from None
-        except (OSError, StorageInternalError) as error:
-            raise InputError(f"cannot write study {study.study_name!r} ({error})") from error
+            fail_lost(study)
+            with _bar(study, total, progress) as advance:
+                loop.advance = advance
+                loop.run() if jobs == 1 else _in_threads(loop, jobs, stop)
+        except InputError:
+            raise
+        except Exception as error:
+            cause = hidden_cause(error)
+            if cause is None and not isinstance(error, (OSError, StorageInternalError)):
+                raise
+            said = without_password(cause or str(error))
+            raise InputError(
+                f"cannot write study {study.study_name!r} ({said}); finished trials are kept: "
+                "make room or mend it, and the same command goes on from there"
+            ) from error
     return loop.done
 
 
@@ -119,6 +132,8 @@ class _Loop:
     def run(self) -> None:
         """Evaluate trials until there is nothing left to do."""
         while not self.stopping.is_set():
+            with released():
+                pass  # what came meanwhile is raised here
             complete, under_way = _counts(self.study)
             if complete >= self.total():
                 return
@@ -131,7 +146,8 @@ class _Loop:
                 self._asking += room
             if not room:
                 # What others have under way may fail, or its process may die.
-                self.stopping.wait(WAIT_SECONDS)
+                with released():
+                    self.stopping.wait(WAIT_SECONDS)
                 fail_stale(self.study)
                 continue
             self._one()
@@ -146,7 +162,7 @@ class _Loop:
                 self._evaluate, n_trials=1, catch=(TrialFailure,), callbacks=[self._after]
             )
         except KeyboardInterrupt:
-            if mine.trial is not None:
+            if mine.trial is not None and _was_given_up(self.study, mine.trial):
                 # It is not the architecture's fault: whoever goes on tries it first.
                 trial = self.study._storage.get_trial(mine.trial)
                 self.study.enqueue_trial(trial.params)
@@ -206,20 +222,25 @@ def _in_threads(loop: _Loop, jobs: int, stop: Callable[[], None]) -> None:
         except BaseException as error:
             loop.error = loop.error or error
             loop.stopping.set()
+        finally:
+            ended.release()
 
+    ended = threading.Semaphore(0)
     threads = [threading.Thread(target=work) for _ in range(jobs)]
     for thread in threads:
         thread.start()
     try:
-        while any(thread.is_alive() for thread in threads):
-            for thread in threads:
-                thread.join(0.1)
+        # Not by `join`, which takes a thread for ended when it is interrupted.
+        with released():
+            for _ in threads:
+                ended.acquire()
     except KeyboardInterrupt:
         loop.stopping.set()
         stop()
+        raise
+    finally:
         for thread in threads:
             thread.join()
-        raise
     if loop.error is not None:
         raise loop.error
 
@@ -245,23 +266,6 @@ def _one_line(reason: str) -> str:
     """The first line of a reason, and the last one, which of an error's text tells most."""
     lines = reason.splitlines() or [""]
     return lines[0] if len(lines) == 1 else f"{lines[0]}; {lines[-1]}"
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM, which schedulers send, end things as Ctrl-C does."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt) or signal.SIG_DFL
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typer.testing import CliRunner
 
 from nasplug import datasets, load_predictor, space
 from nasplug.cli import app
+from nasplug.predictors import fitting
 from nasplug.predictors.path_gp import PathGP
 
 NB = space("nb201")
@@ -142,12 +146,11 @@ def test_what_cannot_be_saved_can_be_tested(run: Run, table: Path) -> None:
     assert_refused(run(*train, "--out", "x"), "'random-forest' cannot be saved")
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit(1)])
 def test_ctrl_c_leaves_nothing_behind(
-    run: Run, table: Path, monkeypatch: pytest.MonkeyPatch, stop: Any
+    run: Run, table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
-        raise stop
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(PathGP, "fit", interrupted)
     result = run(
@@ -156,6 +159,66 @@ def test_ctrl_c_leaves_nothing_behind(
     assert result.exit_code == 130
     assert "stopped; no predictor was written" in result.stderr
     assert not list(Path().glob("x*"))
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_within_lightnings_loop(
+    run: Run, table: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    # Lightning ends the process itself, and after SIGTERM as if all were well.
+    step = fitting._Fit.training_step
+    steps: list[int] = []
+
+    def interrupted(self: Any, item: Any, index: int) -> Any:
+        steps.append(index)
+        if len(steps) == 8:
+            os.kill(os.getpid(), number)
+        return step(self, item, index)
+
+    monkeypatch.setattr(fitting._Fit, "training_step", interrupted)
+    before = [signal.getsignal(known) for known in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    train = ("train", "--model", "nnlp", "--data", "table.csv", "--target", "acc", "--out", "x")
+    words = (*train, "--resume-folder", "state", "--json", *options("dim=16", "epochs=4", "batch_size=16"))
+    result = run(*words)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.splitlines()[1:] == [
+        "nasplug: stopped; no predictor was written; the same command goes on from its last state"
+    ]
+    assert not list(Path().glob("x*"))
+    assert len(steps) == 8
+    again = [signal.getsignal(known) for known in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    assert again == before
+    assert run(*words).exit_code == 0
+    assert load_predictor("./x").targets == ("acc",)
+
+
+def test_a_library_that_ends_the_program_is_no_success(
+    run: Run, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ends(*_: Any, **__: Any) -> None:
+        raise SystemExit(0)
+
+    monkeypatch.setattr(PathGP, "fit", ends)
+    train = ("train", "--model", "path-gp", "--data", "table.csv", "--target", "acc", "--out", "x")
+    result = run(*train)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == (
+        "nasplug: a library wanted to end the program, by SystemExit 0; --debug shows where"
+    )
+
+
+def test_a_full_disk_is_named(run: Run, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        try:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x.safetensors")
+        finally:
+            raise RuntimeError("the clean-up failed too")
+
+    monkeypatch.setattr(PathGP, "fit", full)
+    train = ("train", "--model", "path-gp", "--data", "table.csv", "--target", "acc", "--out", "x")
+    assert_refused(run(*train), "cannot read or write (No space left on device: x.safetensors)")
 
 
 def test_a_state_is_for_the_same_training_only(run: Run, table: Path) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import math
+import os
+import signal
+import sqlite3
 import sys
 import threading
 import time
@@ -14,14 +19,17 @@ import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy.engine.default import DefaultDialect
 
 from nasplug import Command, search
 from nasplug.candidates.scored import Candidates
 from nasplug.search_spaces import Architecture, FiniteSpace, InputError, space
 from nasplug.searching.observed_result import ObservedResult
 from nasplug.searching.plan import RECORD
+from nasplug.studies import journals
 from nasplug.studies import trials as trials_module
 from nasplug.studies.evaluation_table import Members, open_table
+from nasplug.studies.storages import open_storage
 from nasplug.studies.trials import FAILURE
 
 NB201 = space("nb201")
@@ -31,7 +39,7 @@ Find = Callable[..., ObservedResult]
 
 
 def quality(arch: Architecture) -> float:
-    return float(arch.text.count("nor_conv_3x3") - 2 * arch.text.count("none"))
+    return float(50 + arch.text.count("nor_conv_3x3") - 2 * arch.text.count("none"))
 
 
 def give(arch: Architecture) -> dict[str, Any]:
@@ -265,6 +273,86 @@ def test_an_interrupted_trial_is_tried_again_first(find: Find) -> None:
     states = [trial.state for trial in result.study.trials]
     assert states.count(TrialState.FAIL) == 2
     assert result.study.trials[3].user_attrs[FAILURE] == "stopped"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_all_programs_and_marks_their_trials(
+    find: Find, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    program = "import os, time; open(str(os.getpid()), 'w').close(); time.sleep(600)"
+    monkeypatch.chdir(tmp_path)
+
+    def send() -> None:
+        until = time.monotonic() + 60
+        while len(list(tmp_path.glob("[0-9]*"))) < 2 and time.monotonic() < until:
+            time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt, match="stopped after 0 of 12 trials; the study is kept"):
+        find(Command([sys.executable, "-c", program]), n_jobs=2, study_name="s")
+    thread.join()
+    pids = [int(path.name) for path in tmp_path.glob("[0-9]*")]
+    assert len(pids) == 2
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    study = optuna.load_study(study_name="s", storage=open_storage(tmp_path / "s.journal"))
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.FAIL] * 2 + [TrialState.WAITING] * 2
+    assert not (tmp_path / "s.journal.lock").exists()
+
+
+def test_a_full_disk_is_named_where_optunas_clean_up_hides_it(
+    find: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The end of the second trial cannot be written, nor anything that follows.
+    append, full = journals._Journal.append_logs, []
+
+    def written(self: Any, logs: list[dict[str, Any]]) -> None:
+        full.extend(log for log in logs if log.get("state") == 1)
+        if len(full) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        append(self, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journals._Journal, "append_logs", written)
+        with pytest.raises(InputError, match=r"study 's' \(No space left on device\); finished"):
+            find(study_name="s")
+    assert find(study_name="s").n_trials == 12
+
+
+def test_a_lost_database_is_named(
+    find: Find, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, lost = DefaultDialect.do_commit, []
+
+    def committed(self: Any, connection: Any) -> None:
+        if len(lost) > 60:
+            raise sqlite3.OperationalError("database or disk is full")
+        lost.append(connection)
+        commit(self, connection)
+
+    storage = f"sqlite:///{tmp_path}/s.db"
+    with monkeypatch.context() as patch:
+        patch.setattr(DefaultDialect, "do_commit", committed)
+        with pytest.raises(InputError, match=r"study 's' \(database or disk is full\); finished"):
+            find(study_name="s", storage=storage, n_trials=40)
+    again = find(study_name="s", storage=storage, n_trials=40)
+    assert again.n_trials == 40
+
+
+def test_metrics_that_cannot_be_true_fail_their_trial_alone(find: Find) -> None:
+    told = iter([{"accuracy": 931.0}, {"accuracy": 93.0, "latency_ms": -1}, {"accuracy": math.nan}])
+    result = find(lambda arch: next(told, give(arch)), n_trials=5)
+    assert (result.n_trials, result.failed) == (5, 3)
+    reasons = [t.user_attrs[FAILURE] for t in result.study.trials if t.state == TrialState.FAIL]
+    assert reasons == [
+        "accuracy is 931 %, which cannot be true; it is from 0 to 100",
+        "latency_ms is -1 ms, which cannot be true; it is from 1e-09 to 1e+09",
+        "accuracy is nan, not a finite number",
+    ]
 
 
 def test_pruned_trials_do_not_count(find: Find) -> None:

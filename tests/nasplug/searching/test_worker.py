@@ -128,14 +128,21 @@ def test_ctrl_c_ends_the_program_and_leaves_the_trial_to_others(
     second = start(*join)
     waited((tmp_path / "run-1").exists)
     second.send_signal(signal.SIGTERM)
-    assert "stopped after 0 of 2 trials" in ended(second, 130)[1]
+    assert "stopped after 0 of 2 trials" in ended(second, 143)[1]
+    # So does one whose terminal is closed.
+    third = start(*join)
+    waited(lambda: (tmp_path / "run-2").exists() and (tmp_path / "run-2").read_text() != "")
+    third.send_signal(signal.SIGHUP)
+    assert "stopped after 0 of 2 trials" in ended(third, 129)[1]
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "run-2").read_text()), 0)
     (tmp_path / "hold").unlink()
     out, _ = ended(start(*join))
     assert out == "2 trials completed here; study mine has 2 of 2\n"
-    lost, again, retried, _ = load().trials
-    assert [t.state for t in (lost, again)] == [TrialState.FAIL] * 2
-    assert lost.user_attrs[FAILURE] == "stopped"
-    assert lost.params == again.params == retried.params
+    *stopped, retried, _ = load().trials
+    assert [t.state for t in stopped] == [TrialState.FAIL] * 3
+    assert [t.user_attrs[FAILURE] for t in stopped] == ["stopped"] * 3
+    assert all(t.params == retried.params for t in stopped)
 
 
 def test_a_killed_worker_loses_nothing(start: Start, tmp_path: Path) -> None:
