@@ -21,6 +21,7 @@ import nb101_tables
 import network_accuracy_tables
 import network_tables
 import predictor_tables
+import reliability_tables
 import search_quality_tables
 import search_workers_tables
 import study_tables
@@ -345,6 +346,7 @@ SECTIONS = {
     "docs/plots.md": study_tables.SECTIONS,
     "docs/sampler.md": search_quality_tables.SECTIONS,
     "docs/cluster.md": search_workers_tables.SECTIONS,
+    "docs/reliability.md": reliability_tables.SECTIONS,
 }
 
 
