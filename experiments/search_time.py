@@ -1,6 +1,6 @@
 """What a trial of nasplug's sampler costs, and how that grows with the trials of the study.
 
-    python experiments/search_time.py [--trials 1000]
+    python experiments/search_time.py [--trials 2000]
 
 Processor time of one thread for one trial, its median over the twenty before each checkpoint,
 with the study in memory. Writes results/search_time.json.
@@ -19,13 +19,13 @@ from search_nasplug import OURS
 from search_tasks import task
 
 TASKS = ("nb201-cifar10", "nb201-cifar10-gtx1080ti")
-CHECKPOINTS = (20, 50, 100, 200, 500, 1000)
+CHECKPOINTS = (20, 50, 100, 200, 500, 1000, 2000)
 BEFORE = 20
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--trials", type=int, default=2000)
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     rows: list[dict[str, Any]] = []

@@ -154,7 +154,7 @@ def _advisory_lock(url: str) -> Iterator[None]:
     from sqlalchemy.exc import DBAPIError
 
     options = {"connect_args": {"connect_timeout": _TIMEOUT}, "poolclass": sqlalchemy.NullPool}
-    engine = sqlalchemy.create_engine(url, **options)  # type: ignore[arg-type]
+    engine = sqlalchemy.create_engine(url, **options)
     with engine.connect() as connection:
         # Of the transaction, not of the session: poolers hand a session on to others.
         with contextlib.suppress(DBAPIError):
