@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from nasplug._reading import CHECKSUM, checksum_of, read_whole, shown_path
-from nasplug.devices.hardware import catalogue_names, is_line, name_key, parse
+from nasplug.devices.hardware import MAX_NAME, catalogue_names, is_line, name_key, parse
 from nasplug.search_spaces import names as space_names
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.files import sweep, write_text
@@ -59,7 +59,10 @@ def check_name(name: str) -> None:
         InputError: If it is none, reads like a path, or means a device of the catalogue.
     """
     if path_of(name) is None:
-        raise InputError(f"{name[:100]!r} cannot name a device; use letters or digits, in one line")
+        raise InputError(
+            f"{name[:100]!r} cannot name a device; use letters or digits, "
+            f"in one line of at most {MAX_NAME} characters"
+        )
     if name.strip().lower().endswith((".toml", ".json")):
         raise InputError(f"name {name!r} would be read as a path; leave its ending out")
     known = catalogue_names(name)

@@ -164,6 +164,7 @@ def write_plots(study: Study, folder: str | os.PathLike[str]) -> StudyReport:
         InputError: If nothing can be drawn, or the folder cannot be made or written.
     """
     target = Path(folder)
+    was_there = target.exists()
     files, left_out = [], {}
     for name, draw in PICTURES.items():
         failed = _write_picture(target / name, partial(_draw, draw, study))
@@ -172,5 +173,7 @@ def write_plots(study: Study, folder: str | os.PathLike[str]) -> StudyReport:
         else:
             left_out[name] = failed
     if not files:
+        if not was_there:
+            target.rmdir()
         raise InputError(next(iter(left_out.values())))
     return StudyReport(study.study_name, tuple(files), left_out)

@@ -21,9 +21,10 @@ def test_a_changed_figure_is_found(tmp_path):
     scripts += ("calibration_tables.py", "network_accuracy_tables.py", "network_tables.py")
     scripts += ("nb101_tables.py", "search_quality_tables.py", "study_tables.py", "timm_tables.py")
     scripts += ("nb101_search_tables.py", "search_workers_tables.py", "recipes.py")
+    scripts += ("reliability_tables.py",)
     pages = ("README.md", "docs/results.md", "docs/few-labels.md", "docs/latency.md")
     pages += ("docs/hardware.md", "docs/nb101.md", "docs/sampler.md", "docs/spaces.md")
-    pages += ("docs/cluster.md", "docs/plots.md", "docs/predictors.md")
+    pages += ("docs/cluster.md", "docs/plots.md", "docs/predictors.md", "docs/reliability.md")
     for name in (*(f"experiments/{script}" for script in scripts), *pages):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
