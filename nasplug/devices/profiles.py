@@ -43,10 +43,11 @@ def folder() -> Path:
 
 def path_of(name: str) -> Path | None:
     """The file of a name, whether or not it is there; None if a name can have none."""
-    if not name.strip() or not is_line(name):
+    name = name.strip()
+    if not name or not is_line(name):
         return None
     # A name of symbols alone, or of a brand, is itself what is compared.
-    key = name_key(name) or name.strip().casefold()
+    key = name_key(name) or name.casefold()
     if not (key.isascii() and key.isalnum() and len(key) <= _LONGEST_KEY):
         key = "name-" + hashlib.sha256(key.encode()).hexdigest()[:16]
     return folder() / f"{key}.json"
