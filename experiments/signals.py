@@ -5,7 +5,8 @@ when it has taken the signals, to the end of its usual duration. Each attempt go
 one before has left. Afterwards each command runs to its end.
 
     python experiments/signals.py                  # 200 signals; writes results/signals.json
-    python experiments/signals.py --count 12 --only search-command --out /tmp/some.json
+    python experiments/signals.py --count 12 --only worker predict --out some.json 2>> some.log
+    python experiments/signals.py --merge some.log others.log
 
 An attempt is right if the exit code is 130, 143 or 129, by the signal, stderr ends with one
 sentence, without a traceback, and all that was finished before is still there.
@@ -149,11 +150,6 @@ def unfetched() -> None:
         cached_path(file).unlink(missing_ok=True)
 
 
-def unsuggested() -> None:
-    """Remove what is not to be overwritten."""
-    Path("suggested.csv").unlink(missing_ok=True)
-
-
 def enlarged() -> None:
     """Let a study have more trials than there is time for."""
     import optuna
@@ -208,8 +204,7 @@ def cases() -> list[Case]:
         Case("measure", (*measure, "--n", "40"), (), rows, {"40": "3"}),
         Case("calibrate", ("calibrate", "--hw", "RTX 3090", "--measurements", "own.csv", "--name",
              "mine-profile", "--out", "mine-profile.json"), (), profile),
-        Case("calibrate --suggest", ("calibrate", "--suggest", "5", "--out", "suggested.csv"),
-             before=unsuggested),
+        Case("calibrate --suggest", ("calibrate", "--suggest", "5")),
         Case("data fetch", ("data", "fetch", "accel"), (), fetched, before=unfetched),
         Case("data import", ("data", "import", "nb101-official", "cells.tfrecord")),
         Case("data verify", ("data", "verify", "accel"), (("data", "fetch", "accel"),)),
@@ -344,13 +339,16 @@ def tried(case: Case, count: int, rng: random.Random, first: int) -> list[dict[s
         print(json.dumps(told), file=sys.stderr)
     kept = case.kept()
     case.before()
-    words = [case.last.get(word, word) for word in case.words]
-    if case.kept is not nothing:
-        words = [str(max(kept + 1, int(w))) if w in case.last.values() else w for w in words]
+    # One more than there are, so that there is something to do.
+    words = [
+        str(max(kept + 1, int(case.last[word]))) if word in case.last else word
+        for word in case.words
+    ]
     done = subprocess.run([*PROGRAM, *words], capture_output=True, text=True, check=False)
-    if done.returncode != 0 or case.kept() < kept:
-        found[-1]["damaged"] += f"; the run to the end: {done.stderr[-500:]}"
-    return found
+    is_whole = done.returncode == 0 and case.kept() >= kept
+    end = {"case": case.name, "goes_on_to_the_end": is_whole, "stderr": done.stderr[-500:]}
+    print(json.dumps(end), file=sys.stderr)
+    return [*found, end]
 
 
 def early(count: int) -> dict[str, int]:
@@ -371,28 +369,36 @@ def early(count: int) -> dict[str, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=200, help="signals in all")
-    parser.add_argument("--only", help="cases whose name contains this")
+    parser.add_argument("--only", nargs="+", help="cases by name")
+    parser.add_argument("--merge", nargs="+", help="only count what earlier runs said on stderr")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", help="a file to write instead of results/signals.json")
     options = parser.parse_args()
     for number in SIGNALS:
         # A shell's background and nohup ignore some, and the commands would inherit that.
         signal.signal(number, signal.SIG_DFL)
-    result = experiment(options.count, options.seed, options.only)
+    if options.merge:
+        result = counts(said(options.merge))
+    else:
+        result = counts(experiment(options.count, options.seed, options.only))
     if options.out:
         write_text(options.out, json.dumps(result, indent=1) + "\n")
     else:
         write_result("signals", result)
 
 
-def experiment(count: int, seed: int = 0, only: str | None = None) -> dict[str, Any]:
+def said(files: Sequence[str]) -> list[dict[str, Any]]:
+    """What runs of this script said, line by line."""
+    lines = [line for file in files for line in Path(file).read_text("utf-8").splitlines()]
+    return [json.loads(line) for line in lines if line.startswith('{"case"')]
+
+
+def experiment(count: int, seed: int, only: Sequence[str] | None) -> list[dict[str, Any]]:
     """Try all commands, or some, in a folder of their own."""
-    about = provenance("nb201-accuracy", "nb201-latency", "accel")
-    chosen = [case for case in cases() if only is None or only in case.name]
+    chosen = [case for case in cases() if only is None or case.name in only]
     share = [count // len(chosen) + (k < count % len(chosen)) for k in range(len(chosen))]
     rng = random.Random(seed)
     found: list[dict[str, Any]] = []
-    began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {
             "XDG_STATE_HOME": f"{folder}/state",
@@ -409,14 +415,19 @@ def experiment(count: int, seed: int = 0, only: str | None = None) -> dict[str, 
             for name in ("train.py", "own.csv", "cells.tfrecord"):
                 place.joinpath(name).symlink_to(Path(folder, name))
             found += tried(case, signals, rng, len(found))
-        before = early(30)
+        early_ones = {"case": "before it has taken the signals", "codes": early(30)}
+        print(json.dumps(early_ones), file=sys.stderr)
         os.chdir("/")
-    return {**summary(found), "before_taken": before, "seed": seed,
-            "seconds": round(time.monotonic() - began), **about, "attempts": found}  # fmt: skip
+    return [*found, early_ones]
 
 
-def summary(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The counts that matter."""
+def counts(told: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The counts that matter, and what they count."""
+    found = [one for one in told if "signal" in one]
+    last = [one["goes_on_to_the_end"] for one in told if "goes_on_to_the_end" in one]
+    before: Counter[str] = Counter()
+    for one in told:
+        before.update(one.get("codes", {}))
     ends = sorted(one["seconds_to_end"] for one in found)
     return {
         "tried": len(found),
@@ -426,9 +437,15 @@ def summary(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "lost": sum(one["lost"] for one in found),
         "damaged": sum(bool(one["damaged"]) for one in found),
         "programs_left": sum(one["left_alive"] for one in found),
+        "commands": len({one["case"] for one in found}),
+        "go_on_to_the_end": sum(last),
+        "do_not_go_on": len(last) - sum(last),
         "median_seconds_to_end": ends[len(ends) // 2],
         "most_seconds_to_end": ends[-1],
         "codes": dict(sorted(Counter(f"{o['signal']} {o['code']}" for o in found).items())),
+        "codes_before_it_has_taken_the_signals": dict(sorted(before.items())),
+        **provenance("nb201-accuracy", "nb201-latency", "accel"),
+        "attempts": list(told),
     }
 
 
