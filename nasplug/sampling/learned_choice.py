@@ -234,8 +234,10 @@ class LearnedChoice:
         of the quantity such as `latency_ms`, they decide near it.
         """
         scores = self._candidates.scores
-        told = [name for one in tried if one.losses is not None for name in one.violations]
         within = np.array(scores.connected)
+        if not self._candidates.constraints:
+            return within
+        told = [name for one in tried if one.losses is not None for name in one.violations]
         for k, limit in enumerate(self._candidates.constraints):
             if sum(name.startswith(limit.name) for name in told) < TOLD:
                 within &= scores.met[k]
@@ -257,7 +259,8 @@ class LearnedChoice:
             if narrow not in self._learners:
                 # One value of a function needs one architecture of each function.
                 pool = candidates.cheapest() if narrow else np.arange(len(candidates))
-                self._learners[narrow] = pool, self._learner_of(pool)
+                # Once a trial has told of a limit, all of them compete.
+                self._learners = {narrow: (pool, self._learner_of(pool))}
             return self._learners[narrow]
         known = candidates.positions([one.arch for one in tried])
         children = np.arange(self._lasting, len(candidates))

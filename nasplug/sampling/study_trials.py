@@ -181,21 +181,29 @@ class StudyTrials:
     def held_after_claim(
         self, study: Study, trial: FrozenTrial, identity: str
     ) -> tuple[list[FrozenTrial], set[str]]:
-        """What `held` gives once it is clear who keeps an identity that this trial has claimed.
+        """What `held` gives once it is clear that another trial keeps what this one has claimed.
 
-        It is this trial's if it is not among those held, or else it has to give way.
+        Nothing if it is this trial's; else it has to give way.
         """
         deadline = time.monotonic() + _PATIENCE
-        while True:
-            others, held = self.held(study, trial)
-            if identity not in held:
-                return others, held
-            rivals = [one for one in others if self._identity(one) == identity]
-            if not rivals or not all(self._gives_way(one, trial) for one in rivals):
-                return others, held
-            if time.monotonic() > deadline:
-                return others, held
+        while rivals := self._rivals(study, trial, identity):
+            waits = all(self._gives_way(one, trial) for one in rivals)
+            if not waits or time.monotonic() > deadline:
+                return self.held(study, trial)
             time.sleep(_PAUSE)
+        return [], set()
+
+    def _rivals(self, study: Study, trial: FrozenTrial, identity: str) -> list[FrozenTrial]:
+        """The other trials that hold an identity."""
+        rivals = []
+        known_of = self._finished.get
+        for one in study.get_trials(deepcopy=False):
+            known = known_of(id(one))
+            name = self._identity(one) if known is None else known.identity
+            is_held = name == identity and one.state != TrialState.FAIL
+            if is_held and one.number != trial.number:
+                rivals.append(one)
+        return rivals
 
     def _gives_way(self, rival: FrozenTrial, trial: FrozenTrial) -> bool:
         """Whether a rival is going to see this trial's claim, and then to choose anew."""
