@@ -31,7 +31,7 @@ from safetensors.numpy import save
 from nasplug import InputError, space
 from nasplug.commands.labels import read_labels
 from nasplug.datasets import registry, tables
-from nasplug.datasets.download import cached_path, file_status
+from nasplug.datasets.download import cached_path, file_status, local_mirror
 from nasplug.devices import profiles
 from nasplug.devices.hardware import hardware
 from nasplug.devices.measurements import read_latencies
@@ -182,7 +182,7 @@ def data_file() -> Path:
     file = min(registry.info(DATA).files, key=lambda one: one.size)
     path = cached_path(file)
     path.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(Path(os.environ["NASPLUG_MIRROR"], file.key), path)
+    shutil.copyfile(str(local_mirror()) + "/" + file.key, path)
     return path
 
 
@@ -273,6 +273,8 @@ def main() -> None:
     parser.add_argument("--flips", type=int, default=250)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if local_mirror() is None:
+        parser.error("set NASPLUG_MIRROR to a folder with the upstream files")
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         os.environ["NASPLUG_CACHE"] = str(Path(name, "cache"))

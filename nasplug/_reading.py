@@ -45,6 +45,8 @@ def read_whole(path: Path, limit: int, wanted: str, too_large: str) -> bytes:
             raise
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"{where}: cannot be read ({reason})") from error
+    except MemoryError:
+        raise MemoryError(f"not enough memory to read {where}; free some") from None
     if len(content) > limit:
         shown = f"{limit // 1_000_000} MB" if limit >= 1_000_000 else f"{limit // 1_000} kB"
         raise InputError(f"{where}: larger than {shown}, which no {too_large} is")

@@ -278,3 +278,5 @@ def _read(path: Path, limit: int) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
+    except MemoryError:
+        raise MemoryError(f"not enough memory to read {path}; free some") from None

@@ -197,7 +197,8 @@ def _positive(text: str, where: str) -> float:
     value = float(text)
     if not LEAST <= value <= MOST:
         raise InputError(
-            f"{where} is {_shown(text)}; a latency is a number of ms from {LEAST:g} to {MOST:g}"
+            f"{where} is {_shown(text)}; a latency is a positive number of ms, from {LEAST:g} to "
+            f"{MOST:g}"
         )
     return value
 

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,28 @@ def test_foreign_cards_are_refused(tmp_path):
         save_checkpoint(file, own.tensors, card | change)
         with pytest.raises(InputError, match=words):
             load_predictor(file)
+
+
+def test_an_earlier_pair_becomes_one_file_and_is_found_by_each_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_pair: Callable[[Path], Path]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = load_predictor("nb201-latency")
+    first.save("mine")
+    pair = as_pair(tmp_path / "mine.safetensors")
+    with pytest.warns(UserWarning, match="without a checksum"):
+        again = load_predictor(pair)
+    again.save(pair)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.safetensors"]
+    for name in ("mine", "./mine", "mine.json", "mine.safetensors", tmp_path / "mine"):
+        found = load_predictor(name)
+        assert found.name == "mine"
+        # Studies know a predictor by this.
+        assert found.sha256 == first.sha256
+        for told in ("description", "training", "provenance"):
+            assert found.card[told] == first.card[told]
+    with pytest.raises(InputError, match="unknown predictor 'yours'"):
+        load_predictor("yours")
 
 
 def test_a_predictor_of_ones_own(tmp_path: Path, nb201_cache: Path):
