@@ -17,6 +17,8 @@ Array = NDArray[np.float64]
 # Batch sizes at which a latency is looked at to tell how it grows; beyond, doublings up to the one
 # that is asked for.
 GRID = (1, 4, 16, 64, 256, 1024)
+# How far a logarithm may fall between measured batch sizes: so much falls in measured tables.
+NOISE = 0.05
 
 
 def never_falling(
@@ -26,8 +28,9 @@ def never_falling(
 ) -> Array:
     """Predictions that do not fall as the batch grows, shape `(graphs, columns)`.
 
-    Measured batch sizes come first: where predictions for these fall, they meet halfway. Any other
-    lies between the measured ones around it, and is at least what smaller ones of a grid are.
+    Measured batch sizes come first: where predictions for these fall by more than `NOISE`, they
+    meet halfway. Any other lies between the measured ones around it, and is at least what smaller
+    ones of a grid are.
 
     Args:
         columns: Devices at batch sizes, and their runtimes.
@@ -72,16 +75,22 @@ def _doublings(batch_size: int) -> list[int]:
 
 
 def _curve(said: Array, measured: NDArray[np.bool_]) -> Array:
-    """Values at increasing batch sizes that do not fall, `(graphs, batches)`."""
-    low = np.full_like(said, -np.inf)
-    high = np.full_like(said, np.inf)
-    anchors = _meeting(said[:, measured])
-    low[:, measured] = high[:, measured] = anchors
-    low = np.maximum.accumulate(low, axis=1)
-    high = np.minimum.accumulate(high[:, ::-1], axis=1)[:, ::-1]
-    # Most was measured at small batch sizes, so these have the say.
-    result: Array = np.maximum.accumulate(np.clip(said, low, high), axis=1)
-    return result
+    """Values at increasing batch sizes that do not fall, `(graphs, batches)`.
+
+    From one measured batch size to any later one they may fall by `NOISE`.
+    """
+    meeting = _meeting(said[:, measured])
+    anchors = np.clip(said[:, measured], meeting - NOISE / 2, meeting + NOISE / 2)
+    curve = said.copy()
+    curve[:, measured] = anchors
+    ahead = np.full_like(said, np.inf)
+    ahead[:, measured] = anchors
+    ahead = np.minimum.accumulate(ahead[:, ::-1], axis=1)[:, ::-1]
+    for k in np.flatnonzero(~measured):
+        # Most was measured at small batch sizes, so these have the say.
+        before = curve[:, k - 1] if k else -np.inf
+        curve[:, k] = np.maximum(before, np.minimum(said[:, k], ahead[:, k]))
+    return curve
 
 
 def _meeting(values: Array) -> Array:
@@ -98,6 +107,6 @@ def _between(curve: Array, batches: Sequence[int], said: Array, batch_size: int)
     if place < len(batches) and batches[place] == batch_size:
         found: Array = curve[:, place]
         return found
-    low = curve[:, place - 1] if place else -np.inf
-    high = curve[:, place] if place < len(batches) else np.inf
+    low = curve[:, place - 1] if place else np.full(len(said), -np.inf)
+    high = np.maximum(low, curve[:, place]) if place < len(batches) else np.inf
     return np.clip(said, low, high)
