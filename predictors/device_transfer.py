@@ -53,6 +53,8 @@ COUNTS = ("counts", "pruned", "simplified")
 # Of what departs from the base: block -> variance of its linear part; and a smooth part.
 LINEAR = {"devices": 0.001, "counts": 0.02, "pruned": 0.01, "simplified": 0.03}
 SMOOTH, SMOOTH_SCALE = 0.05, 2.0
+# Standard deviations that a count may be off the mean, or as many as it is among known graphs.
+MOST_USUAL = 6.0
 # Measured graphs that are this much more alike than the others say little of how those spread: the
 # scale of the device is then taken from what the known devices make of the difference.
 ALIKE = 0.35
@@ -105,7 +107,10 @@ class DeviceTransfer:
         }
         varying = self._scales["each"][np.isfinite(self._scales["each"])]
         self._usual_scale = float(np.median(varying)) if len(varying) else 1.0
-        each = self._standard(raw)["each"]
+        standard = self._standard(raw)
+        # Of an operator that is rare among these graphs, many would count without bound.
+        self._most = {n: np.maximum(np.abs(standard[n]).max(0), MOST_USUAL) for n in COUNTS}
+        each = standard["each"]
         self._spread = max(float(each.mean(1).std()), 1e-9)
         apart = each - each.mean(1, keepdims=True)
         _, sizes, axes = np.linalg.svd(apart, full_matrices=False)
@@ -353,6 +358,8 @@ class DeviceTransfer:
 
     def _features(self, graphs: Sequence[Graph]) -> dict[str, Array]:
         blocks = self._standard(self._raw(graphs))
+        for name in COUNTS:
+            blocks[name] = np.clip(blocks[name], -self._most[name], self._most[name])
         blocks["prices"] = self._prices(graphs)
         mean = blocks["each"].mean(1, keepdims=True)
         blocks["mean"] = mean

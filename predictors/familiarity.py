@@ -94,6 +94,18 @@ class Familiarity:
             for k, is_like in zip(best, reached, strict=True)
         ]
 
+    def distance(self, graphs: Sequence[Graph], among: Sequence[str] | None = None) -> Array:
+        """Distance to the nearest of some groups (of all, if left out), shape `(graphs,)`.
+
+        Up to 1 a graph is like them; it is infinite if there are none.
+        """
+        chosen = self.names if among is None else among
+        places = [k for k, owner in enumerate(self.owners) if self.names[owner] in chosen]
+        if not places or not graphs:
+            return np.full(len(graphs), np.inf)
+        result: Array = self._far(_features(graphs, self.kinds))[:, places].min(1)
+        return result
+
     def _far(self, rows: Array) -> Array:
         """Distances over reaches, shape `(graphs, clusters)`."""
         clusters = zip(self.centers, self.spreads, self.reaches, strict=True)

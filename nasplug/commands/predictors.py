@@ -259,6 +259,10 @@ def calibrate(
         Path | None,
         typer.Option("--out", help="Where to write, instead of the data folder or stdout."),
     ] = None,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Save a profile that predicts worse than the data sheet."),
+    ] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -299,6 +303,7 @@ def calibrate(
         unit=unit,
         predictor=predictor,
         out=out,
+        force=force,
     )
     if as_json:
         print_json(done.to_json())

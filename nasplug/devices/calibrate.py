@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
 from pathlib import Path
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,15 +22,16 @@ from nasplug.devices.few_shot import (
     drawn,
     is_connected,
     latency_predictor,
-    transfer_of,
+    measured_device,
+    promise,
 )
 from nasplug.devices.hardware import hardware as find_hardware
 from nasplug.devices.measurements import LatencyTable, read_latencies
 from nasplug.predicting.shipped import ArchitecturePredictor
 from nasplug.predictors.device_profile import DeviceProfile, MeasuredNetworks
-from nasplug.predictors.device_transfer import FEWEST, MOST_ALONE, DeviceTransfer
+from nasplug.predictors.device_transfer import FEWEST, MOST_ALONE
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.latency import DeviceBatch
+from nasplug.predictors.measured_device import END, LeftOut, MeasuredDevice
 from nasplug.search_spaces import Graph, InputError, SearchSpace
 from nasplug.search_spaces import space as find_space
 
@@ -54,8 +54,6 @@ REMARKABLE = 10.0
 # More would make every use of the profile slow; they are enough to train a predictor with.
 MOST = 100
 BEYOND = f"beyond {MOST} that were drawn"
-# Of a central 90 % interval, in standard deviations.
-HALF_WIDTH = NormalDist().inv_cdf(0.95)
 _DIGITS = 6
 
 
@@ -78,6 +76,8 @@ class CalibratedDevice:
             multiplied by this, with probability 0.9.
         data_sheet_ratio: Median of measured latency over what the data sheet alone predicts.
         data_sheet_mape_percent: Error of those predictions.
+        factors: Typical factor between left-out measurements and their predictions, and between
+            measurements and what the data sheet alone predicts; both are at least 1.
     """
 
     profile: DeviceProfile
@@ -93,6 +93,7 @@ class CalibratedDevice:
     interval_factor: float
     data_sheet_ratio: float
     data_sheet_mape_percent: float
+    factors: tuple[float, float]
 
     @property
     def used(self) -> int:
@@ -114,11 +115,13 @@ class CalibratedDevice:
                 "mape_percent": _rounded(self.mape_percent),
                 "spearman": None if self.spearman is None else _rounded(self.spearman),
                 "covered": self.covered,
+                "typical_factor": _rounded(self.factors[0]),
             },
             "interval_factor": _rounded(self.interval_factor),
             "data_sheet": {
                 "median_ratio": _rounded(self.data_sheet_ratio),
                 "mape_percent": _rounded(self.data_sheet_mape_percent),
+                "typical_factor": _rounded(self.factors[1]),
             },
             "replaced": self.replaced,
             "file": str(self.path),
@@ -136,11 +139,13 @@ class CalibratedDevice:
             "used": f"{self.used} networks of {self.rows} rows",
             "left out": ", ".join(reasons),
             "repeated": f"{self.repeated} rows; the median counts" if self.repeated else "",
-            f"error, {self.folds} left out": f"MAPE {self.mape_percent:.1f} %{order}; "
-            f"{self.covered} of {self.used} in their 90 % interval",
+            f"error, {self.folds} left out": f"a factor of {self.factors[0]:.2f}, MAPE "
+            f"{self.mape_percent:.1f} %{order}; {self.covered} of {self.used} in their 90 % "
+            "interval",
             "90 % interval": f"typically ÷ {factor} to × {factor}",
-            "data sheet alone": f"MAPE {self.data_sheet_mape_percent:.1f} %; measured are "
-            f"{self.data_sheet_ratio:.2f} times its predictions",
+            "data sheet alone": f"a factor of {self.factors[1]:.2f}, MAPE "
+            f"{self.data_sheet_mape_percent:.1f} %; measured are {self.data_sheet_ratio:.2f} times "
+            "its predictions",
             "saved in": shown_path(self.path) + (", in place of an older one" * self.replaced),
             "use it as": self._option(),
         }
@@ -185,6 +190,7 @@ def calibrate(
     unit: str | None = None,
     predictor: str | os.PathLike[str] | ArchitecturePredictor | None = None,
     out: str | os.PathLike[str] | None = None,
+    force: bool = False,
 ) -> CalibratedDevice:
     """Learn a device from a few measured networks, and keep it as a device profile.
 
@@ -202,11 +208,13 @@ def calibrate(
             the latencies do not look like seconds or microseconds.
         predictor: A latency predictor to build on instead of the package's own.
         out: A .json file to save the profile in, instead of the user's data folder.
+        force: Whether a profile is saved that predicts left-out measurements worse than the data
+            sheet alone does.
 
     Raises:
         InputError: If the device, the space or a row of the table cannot be read, fewer than three
-            usable networks remain, the unit looks wrong, the name is taken by the catalogue, or the
-            profile cannot be written.
+            usable networks remain, the unit looks wrong, the name is taken by the catalogue, the
+            measurements make predictions worse, or the profile cannot be written.
     """
     where = find_space(space) if isinstance(space, str) else space
     described = find_hardware(hardware)
@@ -218,9 +226,10 @@ def calibrate(
     path = _target(own.name, out)
     found = latency_predictor(where, predictor)
     table = read_latencies(measurements, where, batch_size, UNITS[unit or "ms"])
-    column = DeviceBatch(own, table.batch_size)
     graphs = found.graphs(table.archs)
-    promised = np.exp(found.model.log_latency(graphs, [column])[:, 0]) if graphs else np.empty(0)
+    promised = np.empty(0)
+    if graphs:
+        promised = np.exp(promise(found.model, own, table.batch_size, graphs)[0])
     if unit is None:
         _check_unit(table, promised)
     kept, left_out = _usable(table, graphs)
@@ -230,8 +239,10 @@ def calibrate(
         tuple(graphs[k] for k in kept),
     )
     profile = DeviceProfile(own, where.name, table.batch_size, measured)
-    transfer = transfer_of(found, profile)
-    logs, mean, std = transfer.left_out(measured.graphs, measured.latencies)
+    device = measured_device(found, profile)
+    left = device.left_out()
+    if not force:
+        _check_worth(left, table.source)
     replaced = path.exists()
     result = CalibratedDevice(
         profile,
@@ -240,13 +251,14 @@ def calibrate(
         table.rows,
         left_out,
         table.repeated,
-        _mape(np.exp(mean), measured.latencies),
-        _spearman(mean, logs),
-        int((np.abs(logs - mean) <= HALF_WIDTH * std).sum()),
+        _mape(np.exp(left.mean), measured.latencies),
+        _spearman(left.mean, left.logs),
+        int((np.abs(left.logs - left.mean) <= END * left.std).sum()),
         "each alone" if len(kept) <= MOST_ALONE else "a tenth at a time",
-        _interval_factor(transfer, drawn(found, where)),
+        _interval_factor(device, drawn(found, where)),
         float(np.median(measured.latencies / promised[kept])),
         _mape(promised[kept], measured.latencies),
+        left.factors,
     )
     about = {
         "date": date.today().isoformat(),
@@ -307,6 +319,18 @@ def _check_unit(table: LatencyTable, promised: Array) -> None:
             )
 
 
+def _check_worth(left: LeftOut, source: str) -> None:
+    """Refuse measurements that make predictions worse than the data sheet alone."""
+    own, sheet = left.factors
+    if own > sheet:
+        raise InputError(
+            f"{source}: left out one after the other, these measurements are predicted worse by "
+            f"the others (off by a factor of {own:.3g} on average) than by the data sheet alone "
+            f"({sheet:.3g}); measure again on an idle machine or other networks, or save the "
+            "profile all the same with --force"
+        )
+
+
 def _usable(table: LatencyTable, graphs: list[Graph]) -> tuple[NDArray[np.intp], dict[str, int]]:
     """Positions of the networks that are learned from, and why rows were left out."""
     left_out = dict(table.left_out)
@@ -341,9 +365,9 @@ def _spearman(predicted: Array, measured: Array) -> float | None:
     return float(spearmanr(predicted, measured)[0])
 
 
-def _interval_factor(transfer: DeviceTransfer, graphs: Sequence[Graph]) -> float:
+def _interval_factor(device: MeasuredDevice, graphs: Sequence[Graph]) -> float:
     """Factor between prediction and either end of the interval, the median over networks."""
-    prediction = transfer.predict(graphs[:100])
+    prediction = device.predict(graphs[:100])
     return float(np.median(np.sqrt(prediction.upper / prediction.lower)))
 
 

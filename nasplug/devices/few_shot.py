@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,26 +16,31 @@ from nasplug.predictors.device_transfer import DeviceTransfer
 from nasplug.predictors.familiarity import Familiarity
 from nasplug.predictors.known_latencies import PredictedDevices
 from nasplug.predictors.latency import DeviceBatch
+from nasplug.predictors.measured_device import Likeness, MeasuredDevice, all_alike
 from nasplug.predictors.operator_features import operator_kinds
 from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 from nasplug.search_spaces import space as find_space
 from nasplug.search_spaces.simplify import simplify
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from nasplug.predictors.device_profile import DeviceProfile
     from nasplug.predictors.hardware import Hardware
     from nasplug.predictors.prediction import Prediction
 
 __all__ = [
-    "FOREIGN",
     "SMALLEST_MS",
+    "calibrated",
     "draw",
     "familiar",
     "is_connected",
     "known_devices",
     "latency_predictor",
+    "likeness",
+    "measured_device",
     "predict_few_shot",
-    "transfer_of",
+    "promise",
 ]
 
 # Below it no network runs; what was measured there is no network.
@@ -44,9 +48,9 @@ SMALLEST_MS = 0.01
 # Networks that set the scales, and devices that are known; more of either say nothing new.
 POOL, SCORED = 300, 120
 MOST_COLUMNS, MOST_DEVICES = 24, 12
-# Whole networks unlike those of the measured space get intervals so much wider, since else too few
-# would be covered (experiments/calibrate_networks.py).
-FOREIGN = 2.0
+# Half-width of the 90 % interval around a promise of a predictor that was not told how wrong it is
+# on unknown devices: a factor of ten.
+UNTOLD = float(np.log(10.0))
 # A space from which so many draws a network give nothing new has no more.
 _MOST_DRAWS = 20
 
@@ -184,7 +188,20 @@ def known_devices(
     )
 
 
-def transfer_of(predictor: ArchitecturePredictor, profile: DeviceProfile) -> DeviceTransfer:
+def promise(
+    model: Any, hardware: Hardware, batch_size: int, graphs: Sequence[Graph]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What a predictor makes of a data sheet: log-latencies in log ms, and half-widths of their
+    90 % intervals, `(graphs,)` each."""
+    try:
+        said = model.predict(graphs, hardware, batch_size)
+    except InputError:
+        center = model.log_latency(graphs, [DeviceBatch(hardware, batch_size)])[:, 0]
+        return center, np.full(len(graphs), UNTOLD)
+    return np.log(said.mean[:, 0]), np.log(said.upper[:, 0] / said.lower[:, 0]) / 2
+
+
+def measured_device(predictor: ArchitecturePredictor, profile: DeviceProfile) -> MeasuredDevice:
     """The device of a profile, learned from its measurements.
 
     Raises:
@@ -199,9 +216,13 @@ def transfer_of(predictor: ArchitecturePredictor, profile: DeviceProfile) -> Dev
                 f"say too little of {predictor.space.name}; calibrate it there under another name"
             )
     known = known_devices(predictor, profile, profile.batch_size, [space, predictor.space])
-    transfer = DeviceTransfer(known)
-    transfer.fit(profile.measured.graphs, profile.measured.latencies)
-    return transfer
+    device = MeasuredDevice(
+        DeviceTransfer(known),
+        lambda graphs: promise(predictor.model, profile, profile.batch_size, graphs),
+        likeness(space, profile.measured.archs, predictor.space),
+    )
+    device.fit(profile.measured.graphs, profile.measured.latencies)
+    return device
 
 
 def predict_few_shot(
@@ -209,7 +230,6 @@ def predict_few_shot(
     profile: DeviceProfile,
     graphs: Sequence[Graph],
     batch_size: int,
-    cache: dict[str, Any],
 ) -> Prediction:
     """Predict latencies on a calibrated device.
 
@@ -218,7 +238,6 @@ def predict_few_shot(
         profile: The device.
         graphs: Any number of graphs.
         batch_size: Images a forward pass.
-        cache: Where learned devices are kept, by the digest of their profile.
 
     Raises:
         InputError: If the profile is of another batch size, or of other networks.
@@ -229,22 +248,40 @@ def predict_few_shot(
             f"{batch_size}; ask for that batch size, or calibrate the device again under another "
             "name"
         )
-    if profile.sha256 not in cache:
-        cache[profile.sha256] = transfer_of(predictor, profile)
-    transfer: DeviceTransfer = cache[profile.sha256]
-    said = transfer.predict(graphs)
-    space = find_space(profile.space)
-    if not space.whole_networks:
-        return said
-    foreign = np.array([not name for name in familiar(space)(graphs)], dtype=bool)
-    return replace(said, spread=np.where(foreign[:, None], FOREIGN, 1.0) * said.spread)
+    return calibrated(predictor, profile).predict(graphs)
+
+
+def calibrated(predictor: ArchitecturePredictor, profile: DeviceProfile) -> MeasuredDevice:
+    """`measured_device`, learned once; errors as there."""
+    if profile.sha256 not in predictor.calibrated:
+        predictor.calibrated[profile.sha256] = measured_device(predictor, profile)
+    return predictor.calibrated[profile.sha256]
 
 
 @lru_cache(maxsize=8)
-def familiar(space: SearchSpace) -> Callable[[Sequence[Graph]], list[str]]:
-    """For each of some whole networks the family of a space that it is like, or `""`."""
+def familiar(space: SearchSpace) -> Familiarity:
+    """Tells whole networks that are like those of a space's families."""
     archs, graphs = draw(space)
     families = [family_of(space, arch) for arch in archs]
     kinds = sorted({kind for graph in graphs for kind in operator_kinds(graph)})
-    learned = Familiarity.of(graphs, families, kinds)
-    return lambda asked: learned(asked, learned.names)
+    return Familiarity.of(graphs, families, kinds)
+
+
+def likeness(space: SearchSpace, archs: Sequence[str], asked: SearchSpace) -> Likeness:
+    """Which graphs are like the measured networks of a space.
+
+    Args:
+        space: Of the measured networks.
+        archs: Their texts.
+        asked: Of the networks that will be predicted, which are known as well.
+    """
+    if not space.whole_networks:
+        return all_alike
+    families = list(dict.fromkeys(family_of(space, space.parse(text)) for text in archs))
+    known = [familiar(one) for one in dict.fromkeys((space, asked)) if one.whole_networks]
+
+    def tell(graphs: Sequence[Graph]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        near = np.min([one.distance(graphs) for one in known], axis=0)
+        return familiar(space).distance(graphs, families) <= 1, near
+
+    return tell

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from nasplug.predictors import Hardware, Prediction
+    from nasplug.predictors.measured_device import MeasuredDevice
 
 __all__ = ["NETWORK_LATENCY", "ArchitecturePredictor"]
 
@@ -33,6 +34,7 @@ class ArchitecturePredictor:
         space: The space whose architectures it reads.
         card: What the trainer wrote about data, training and quality; empty for a new predictor.
         runtime: How networks are run whose latency is predicted, if that was chosen.
+        calibrated: Devices that were learned from their profiles, by the digest of these.
     """
 
     def __init__(
@@ -48,8 +50,7 @@ class ArchitecturePredictor:
         self.card = card or {}
         self.runtime = runtime
         self._model = model
-        # Devices that were learned from their profiles.
-        self._calibrated: dict[str, Any] = {}
+        self.calibrated: dict[str, MeasuredDevice] = {}
 
     def for_space(self, space: SearchSpace) -> ArchitecturePredictor:
         """This predictor for architectures of a space.
@@ -197,7 +198,7 @@ class ArchitecturePredictor:
                     f"{device.name} is known by its own measurements, in the runtime that they "
                     "were taken in; leave the runtime out"
                 )
-            return predict_few_shot(self, device, graphs, batch_size, self._calibrated)
+            return predict_few_shot(self, device, graphs, batch_size)
         runtime = None if device is None else self.runtime_on(device)
         chosen = {} if runtime is None else {"runtime": runtime}
         result: Prediction = self._model.predict(graphs, device, batch_size, **chosen)

@@ -71,7 +71,8 @@ class NetworkPrediction:
         hardware: The device.
         batch_size: Images a forward pass.
         evidence: `"measured"`, `"few-shot"` or `"zero-shot"`: what is known of the device.
-        familiar: Whether the network is like those that were measured.
+        familiar: Whether the network is like those that were measured, on a calibrated device like
+            those of its profile.
         setting: How the network is taken to be run.
         measured_so: Devices that were measured in this setting, at whatever batch size.
         graph: The network as it was read.
@@ -105,7 +106,12 @@ class NetworkPrediction:
         notes = [known[self.evidence]]
         if self.evidence == "zero-shot" and self.setting != "float32":
             notes.append(measured_so(self.setting, self.measured_so))
-        if not self.familiar:
+        if not self.familiar and self.evidence == "few-shot":
+            notes.append(
+                "this network is unlike those that you measured; what is predicted is mostly what "
+                "the data sheet says, at the scale of your measurements"
+            )
+        elif not self.familiar:
             notes.append(
                 "this network is unlike those that were measured; the interval is as wide as "
                 "leaving out a kind of networks showed"
@@ -213,6 +219,7 @@ def predict(
             batch size is no whole number of at least 1.
     """
     from nasplug._checks import checked_count
+    from nasplug.devices.few_shot import calibrated
     from nasplug.devices.hardware import hardware as find_hardware
     from nasplug.predicting.shipped import NETWORK_LATENCY, ArchitecturePredictor, load_predictor
     from nasplug.predictors.device_profile import DeviceProfile
@@ -238,6 +245,10 @@ def predict(
     mean, lower, upper = (float(getattr(said, end)[0, 0]) for end in ("mean", "lower", "upper"))
     times, rest = model.explain(graph, device, batch_size, runtime, mean)
     column = model.setting(device, batch_size, runtime)
+    if isinstance(device, DeviceProfile):
+        familiar = bool(calibrated(predictor, device).like([graph])[0])
+    else:
+        familiar = bool(model.groups([graph], column)[0])
     return NetworkPrediction(
         mean,
         lower,
@@ -245,7 +256,7 @@ def predict(
         device,
         batch_size,
         said.evidence,
-        bool(model.groups([graph], column)[0]),
+        familiar,
         column.runtime or RUNTIMES[0],
         model.measured_in(column.runtime or RUNTIMES[0]),
         graph,
