@@ -108,9 +108,7 @@ class MeasuredDevice:
         likeness: Which graphs are like those measured.
     """
 
-    def __init__(
-        self, transfer: DeviceTransfer, data_sheet: DataSheet, likeness: Likeness
-    ) -> None:
+    def __init__(self, transfer: DeviceTransfer, data_sheet: DataSheet, likeness: Likeness) -> None:
         self.transfer = transfer
         self._data_sheet = data_sheet
         self._likeness = likeness

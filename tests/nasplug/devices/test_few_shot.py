@@ -1,4 +1,4 @@
-"""Calibrated devices and networks unlike those measured: every family, timm-like ones, any table."""
+"""Calibrated devices, and networks unlike those measured: every family, and some like timm's."""
 
 from __future__ import annotations
 
@@ -70,9 +70,7 @@ def convnext(depth: int, width: int, side: int = 224) -> Graph:
         if stage:
             x = net.conv(net.batch_norm(x), 2 * net.channels(x), 2, 2, padding=0)
         for _ in range(depth):
-            inner = net.silu(
-                net.conv(net.batch_norm(net.depthwise(x, 7)), 4 * net.channels(x))
-            )
+            inner = net.silu(net.conv(net.batch_norm(net.depthwise(x, 7)), 4 * net.channels(x)))
             x = net.add(x, net.conv(inner, net.channels(x)))
     return net.graph(net.linear(net.flatten(net.global_pool(x)), 1000))
 
@@ -119,7 +117,9 @@ class Measurable:
         table = MeasuredNetworks(tuple(self.texts), np.ones(40), tuple(self.graphs))
         self.transfer = measured_device(predictor(), DeviceProfile(own(), name, 1, table)).transfer
         every = [*self.graphs, *judged()]
-        self.promised = dict(zip(map(id, every), promise(Roofline(), own(), 1, every)[0]))
+        self.promised = dict(
+            zip(map(id, every), promise(Roofline(), own(), 1, every)[0], strict=True)
+        )
 
     def sheet(self, graphs: Sequence[Graph]) -> tuple[np.ndarray, np.ndarray]:
         center = np.array([self.promised[id(graph)] for graph in graphs])
@@ -242,7 +242,7 @@ def test_measurements_that_make_it_worse_are_not_saved(tmp_path: Path) -> None:
     def run(force: bool) -> nasplug.CalibratedDevice:
         return calibrate(own(), table, NNLQP, predictor=predictor(), out=file, force=force)
 
-    with pytest.raises(InputError, match=r"noise.csv: left out.*a factor of .* data sheet.*--force"):
+    with pytest.raises(InputError, match=r"noise.csv: left out.*factor of .*sheet.*--force"):
         run(force=False)
     assert not file.exists()
     saved = run(force=True)
