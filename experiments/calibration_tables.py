@@ -57,32 +57,57 @@ def devices() -> str:
     return table([*head, "90 % cover"], body)
 
 
-def networks() -> str:
-    """A row a family of which ten networks were measured, and which networks are judged."""
+def _judged(predictor: str, *keys: str) -> list[list[str]]:
+    """A row a measured and a judged kind of networks."""
     body = []
-    found = grouped(runs("calibrate_networks"), "learned", "judged")
-    for (learned, judged), rows in found.items():
-        spearman, error, unlike, cover, wide = _means(
-            rows, "spearman", "mape_percent", "unlike", "coverage", "coverage_widened"
+    rows = [row for row in runs("calibrate_networks") if row["predictor"] == predictor]
+    for names, own in grouped(rows, *keys).items():
+        unlike, spearman, error, cover = _means(
+            own, "unlike", "spearman", "mape_percent", "coverage"
         )
+        factors = [mean(row["factor"][kind] for row in own) for kind in FACTORS]
+        widths = [
+            median(row[name] for row in own)
+            for name in ("data_sheet_interval_factor", "interval_factor")
+        ]
         body.append(
             [
-                "all ten families" if learned == "all" else learned,
-                "the same" if judged == "same" else judged,
+                *(NAMES.get(name, name) for name in names),
                 f"{unlike:.0%}",
+                *(f"×{factor:.2f}" for factor in factors),
                 f"{spearman:.3f}",
                 f"{error:.1f}",
                 f"{cover:.1%}",
-                f"{wide:.1%}",
-                f"×{median(row['interval_factor'] for row in rows):.2f}",
+                *(f"×{width:.2f}" for width in widths),
             ]
         )
-    head = ["ten measured of", "judged", "called unlike", "Spearman", "MAPE %", "90 % cover"]
-    return table([*head, "as the command widens them", "interval, median"], body)
+    return body
+
+
+FACTORS = ("data_sheet", "scaled", "calibrated")
+NAMES = {"all": "all ten families", "same": "the same"}
+JUDGED = [
+    *("called unlike", "data sheet off by", "at the scale", "calibrated", "Spearman", "MAPE %"),
+    *("90 % cover", "interval of the data sheet", "calibrated"),
+]
+
+
+def networks() -> str:
+    """A row a family of which ten networks were measured, and which networks are judged."""
+    return table(["ten measured of", "judged", *JUDGED], _judged("rooflines", "learned", "judged"))
+
+
+def elsewhere() -> str:
+    """A row a device, and which networks are judged."""
+    return table(
+        ["device", "ten measured of", "judged", *JUDGED],
+        _judged("network-latency", "column", "learned", "judged"),
+    )
 
 
 SECTIONS: dict[str, Callable[[], str]] = {
     "calibrate-check": check,
     "calibrate-devices": devices,
     "calibrate-networks": networks,
+    "calibrate-elsewhere": elsewhere,
 }
