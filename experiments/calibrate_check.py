@@ -1,19 +1,25 @@
 """What `nasplug calibrate` is worth, on every device of NAS-Bench-201 as if it were a user's own.
 
-    python experiments/calibrate_check.py [--seeds 5] [--devices help]
+    python experiments/calibrate_check.py [--seeds 5] [--devices help] [--promise shipped]
 
 The shipped predictor tells what the other devices do; the device itself, at all batch sizes, is
 none of them. What its description promises is the prediction of a network that was trained without
 it (`train_latency.py` leaves them in runs/left-out). Random cells are measured, 3 to 20 of them;
-3,000 others judge. Beside it the same without the promise, and the promise alone.
+3,000 others judge. Beside it what the measurements say before they are weighed against the promise
+(`alone`), with and without it, and the promise alone.
 The shipped predictor was trained on all devices, so that what it says of the others may have
 learned a little from the device. Writes results/calibrate_check.json.
+
+With `--promise shipped` the promise is that of the shipped predictor for the device under another
+name, which is better than it would be of a device that nobody measured. That needs no training, and
+tells what the weighing costs; it writes results/calibrate_check_shipped.json.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -25,8 +31,10 @@ from train_latency import left_out_file
 
 from nasplug import load_predictor
 from nasplug.datasets.help_protocol import PROTOCOLS
-from nasplug.devices.few_shot import POOL, SMALLEST_MS, is_connected
+from nasplug.devices.few_shot import POOL, SMALLEST_MS, is_connected, promise
+from nasplug.predictors import Hardware
 from nasplug.predictors.device_transfer import DeviceTransfer
+from nasplug.predictors.measured_device import MeasuredDevice, all_alike
 from nasplug.search_spaces import Graph
 
 COUNTS = (3, 5, 10, 20)
@@ -61,29 +69,51 @@ def score(mean: Array, std: Array, truth: Array) -> dict[str, float]:
 
 
 def check(
-    column: str, graphs: list[Graph], truth: Array, others: Array, promise: Array, seeds: int
+    column: str,
+    graphs: list[Graph],
+    truth: Array,
+    others: Array,
+    promised: tuple[Array, Array],
+    seeds: int,
 ) -> list[dict[str, Any]]:
     """All numbers of measurements and seeds on one device."""
+    center = promised[0]
+    place = {id(graph): k for k, graph in enumerate(graphs)}
+
+    def sheet(asked: Sequence[Graph]) -> tuple[Array, Array]:
+        rows = [place[id(graph)] for graph in asked]
+        return promised[0][rows], promised[1][rows]
+
     rows = []
     alone = {
-        "spearman": float(spearmanr(promise[POOL:], truth[POOL:])[0]),
-        "mape_percent": float(100 * np.mean(np.abs(np.exp(promise) / truth - 1)[POOL:])),
+        "spearman": float(spearmanr(center[POOL:], truth[POOL:])[0]),
+        "mape_percent": float(100 * np.mean(np.abs(np.exp(center) / truth - 1)[POOL:])),
     }
     rows.append({"column": column, "method": "data sheet alone", "measured": 0, "seed": 0, **alone})
-    for method, given in (("nasplug", promise), ("without the data sheet", None)):
+    for method, given in (("alone", center), ("without the data sheet", None)):
         transfer = DeviceTransfer(Told(graphs, others, given))
+        device = MeasuredDevice(transfer, sheet, all_alike)
         for seed in range(seeds):
             order = POOL + np.random.default_rng(seed).permutation(len(graphs) - POOL)
             judged: NDArray[np.int64] = order[max(COUNTS) :]
             for count in COUNTS:
-                learn = order[:count]
-                transfer.fit([graphs[k] for k in learn], truth[learn])
-                mean, std = transfer.log_latency([graphs[k] for k in judged])
-                told = score(mean, std, truth[judged])
-                rows.append(
-                    {"column": column, "method": method, "measured": count, "seed": seed, **told}
-                )
+                learn, asked = order[:count], [graphs[k] for k in judged]
+                device.fit([graphs[k] for k in learn], truth[learn])
+                about = {"column": column, "measured": count, "seed": seed}
+                told = score(*transfer.log_latency(asked), truth[judged])
+                rows.append({**about, "method": method, **told})
+                if given is not None:
+                    said = device.predict(asked)
+                    told = score(said.center[:, 0], said.spread[:, 0], truth[judged])
+                    worse = bool(np.greater(*device.left_out().factors))
+                    rows.append({**about, "method": "nasplug", **told, "refused": worse})
     return rows
+
+
+def renamed(device: Hardware) -> Hardware:
+    """The device under a name that no predictor knows."""
+    content = {field.name: getattr(device, field.name) for field in fields(Hardware)}
+    return Hardware(**{**content, "name": "mine", "aliases": ()})
 
 
 def main() -> None:
@@ -92,26 +122,32 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--devices", choices=("help", "all"), default="all")
+    parser.add_argument("--promise", choices=("left-out", "shipped"), default="left-out")
+    parser.add_argument("--judged", type=int, default=JUDGED)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     _, every = cells()
     truth, columns = latencies()
     order = np.random.default_rng(0).permutation(len(every))
-    chosen = [int(k) for k in order if is_connected(every[k])][: POOL + max(COUNTS) + JUDGED]
+    chosen = [int(k) for k in order if is_connected(every[k])]
+    chosen = chosen[: POOL + max(COUNTS) + options.judged]
     graphs = [every[k] for k in chosen]
-    said = load_predictor("nb201-latency").model.log_latency(graphs, columns)
+    model = load_predictor("nb201-latency").model
+    said = model.log_latency(graphs, columns)
     rows: list[dict[str, Any]] = []
     for place, column in enumerate(columns):
         if options.devices == "help" and column.key not in PROTOCOLS["nb201"].meta_test:
             continue
-        with np.load(left_out_file(column.hardware.name)) as stored:
-            own = stored["columns"].tolist().index(place)
-            promise = stored["predicted"][chosen, own]
+        promised = promise(model, renamed(column.hardware), column.batch_size, graphs)
+        if options.promise == "left-out":
+            with np.load(left_out_file(column.hardware.name)) as stored:
+                own = stored["columns"].tolist().index(place)
+                promised = stored["predicted"][chosen, own], promised[1]
         others = [k for k, c in enumerate(columns) if c.hardware.name != column.hardware.name]
         # Whole milliseconds and cost models may be as low as zero.
         values = np.maximum(truth[chosen, place], SMALLEST_MS)
-        rows += check(column.key, graphs, values, said[:, others], promise, options.seeds)
+        rows += check(column.key, graphs, values, said[:, others], promised, options.seeds)
         for method in dict.fromkeys(row["method"] for row in rows):
             for count in (0, *COUNTS):
                 found = [
@@ -126,7 +162,8 @@ def main() -> None:
                         if k in found[0]
                     }
                     print(column.key, method, count, means, flush=True)
-    write_result("calibrate_check", {"runs": rows, "provenance": provenance("nb201-latency")})
+    name = "calibrate_check" + "_shipped" * (options.promise == "shipped")
+    write_result(name, {"runs": rows, "provenance": provenance("nb201-latency")})
 
 
 if __name__ == "__main__":

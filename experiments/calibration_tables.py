@@ -43,6 +43,39 @@ def check() -> str:
     return table([*head, "90 % cover", "interval, median"], body)
 
 
+def shipped() -> str:
+    """A row a number of measurements, with and without the weighing against the data sheet."""
+    body = []
+    found = grouped(runs("calibrate_check_shipped"), "measured", "method")
+    for (measured, method), rows in sorted(found.items(), key=lambda item: item[0][0]):
+        if method == "without the data sheet":
+            continue
+        spearman, error = _means(rows, "spearman", "mape_percent")
+        cover, interval, refused = "–", "–", "–"
+        if measured:
+            cover = f"{mean(row['coverage'] for row in rows):.1%}"
+            interval = f"×{median(row['interval_factor'] for row in rows):.2f}"
+        if method == "nasplug":
+            refused = f"{mean(row['refused'] for row in rows):.0%}"
+        body.append(
+            [
+                WEIGHED.get(method, method),
+                str(measured),
+                f"{spearman:.3f}",
+                f"{error:.1f}",
+                f"{median(row['mape_percent'] for row in rows):.1f}",
+                cover,
+                interval,
+                refused,
+            ]
+        )
+    head = ["what speaks", "measured", "mean Spearman", "mean MAPE %", "median MAPE %"]
+    return table([*head, "90 % cover", "interval, median", "refused"], body)
+
+
+WEIGHED = {"alone": "the measurements", "nasplug": "both, as in a profile"}
+
+
 def devices() -> str:
     """A row a device with ten measurements, beside its data sheet alone."""
     body = []
@@ -108,6 +141,7 @@ def elsewhere() -> str:
 SECTIONS: dict[str, Callable[[], str]] = {
     "calibrate-check": check,
     "calibrate-devices": devices,
+    "calibrate-shipped": shipped,
     "calibrate-networks": networks,
     "calibrate-elsewhere": elsewhere,
 }

@@ -38,6 +38,8 @@ FOREIGN = 2.0
 BEYOND = np.log(3.0)
 # Measurements whose left-out error is at most this share of the anchor's know more than its scale.
 SKILLED = 0.5
+# How fast the weight of measurements falls where they are less sure than the anchor.
+SHARPNESS = 3
 # How many measurements the data sheet's own uncertainty counts for, beside those that there are.
 PRIOR = 2.0
 # Of an interval.
@@ -233,10 +235,9 @@ class MeasuredDevice:
         if (np.abs(apart[like]) > limit[like]).any():
             limit[like] = self._farthest
         apart = np.clip(apart, -limit, limit)
-        # Of a network unlike those measured, their scatter around the anchor tells little.
-        around = np.where(like, anchor.std, np.maximum(anchor.std, widest)) ** 2
+        around = np.maximum(anchor.std, widest) ** 2
         own = (np.where(like, 1.0, FOREIGN) * said[1]) ** 2
-        weight = 1 / (1 + (own / around) ** 2) / np.maximum(distance, 1.0)
+        weight = 1 / (1 + (own / around) ** SHARPNESS) / np.maximum(distance, 1.0)
         square = weight * own + (1 - weight) * around + weight * (1 - weight) * apart**2
         return center + weight * apart, np.minimum(np.sqrt(square), widest)
 
