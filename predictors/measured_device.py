@@ -200,13 +200,13 @@ class MeasuredDevice:
     def _farthest(self) -> float:
         """How far the mean for a network like those measured may be from the anchor.
 
-        As far as that of any other, and by what the measurements scatter around it, if those that
+        As far as that of any other, and by as much as the farthest measurement is, if those that
         were left out tell that this is no noise.
         """
         logs, mean, _ = self._left_out
         apart = np.abs(self._ratios - self._anchor.shift)
         skilled = np.abs(logs - mean).mean() <= SKILLED * apart.mean()
-        return float(np.log(LARGEST_FACTOR) + skilled * ROBUST * np.median(apart))
+        return float(np.log(LARGEST_FACTOR) + skilled * apart.max())
 
     def _alike(self, graphs: Sequence[Graph], promised: Array) -> tuple[Mask, Array]:
         like, distance = self._likeness(graphs)

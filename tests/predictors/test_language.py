@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nasplug.devices.hardware import catalogue, hardware
 from nasplug.predictors import Hardware, language
 from nasplug.predictors.hardware import KINDS, PRECISIONS
+from nasplug.predictors.hardware_features import compute_class
 from nasplug.predictors.language import (
     MODELS,
     embed_hardware,
@@ -231,3 +232,10 @@ def test_import_loads_no_language_model(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", guarded)
     embed_texts(["ParamL Conv 3"])
+
+
+def test_a_vendor_means_the_same_in_any_case():
+    board = hardware("Jetson Nano")
+    other = Hardware(**{**vars(board), "vendor": " nvidia "})
+    assert compute_class(other) == compute_class(board) == "gpu"
+    np.testing.assert_array_equal(embed_hardware(other), embed_hardware(board))
