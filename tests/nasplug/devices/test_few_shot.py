@@ -199,8 +199,8 @@ def test_few_measurements_of_cells_are_bounded_too(nb201_cache: Path) -> None:
     archs = [cells.sample(rng) for _ in range(60)]
     graphs = cells.to_graphs(archs)
     center, half = promise(zoo.model, own(), 1, graphs)
-    for table in TABLES.values():
-        logs = np.maximum(table(center[:6], rng), np.log(0.01) + 1e-9)
+    for table in ("five orders of noise", "one outlier"):
+        logs = np.maximum(TABLES[table](center[:6], rng), np.log(0.01) + 1e-9)
         texts = tuple(arch.text for arch in archs[:6])
         measured = MeasuredNetworks(texts, np.exp(logs), tuple(graphs[:6]))
         said = zoo.predict(graphs, DeviceProfile(own(), "nb201", 1, measured))
