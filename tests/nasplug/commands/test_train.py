@@ -180,7 +180,13 @@ def test_a_signal_within_lightnings_loop(
     monkeypatch.setattr(fitting._Fit, "training_step", interrupted)
     before = [signal.getsignal(known) for known in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     train = ("train", "--model", "nnlp", "--data", "table.csv", "--target", "acc", "--out", "x")
-    words = (*train, "--resume-folder", "state", "--json", *options("dim=16", "epochs=4", "batch_size=16"))
+    words = (
+        *train,
+        "--resume-folder",
+        "state",
+        "--json",
+        *options("dim=16", "epochs=4", "batch_size=16"),
+    )
     result = run(*words)
     assert (result.exit_code, result.stdout) == (code, "")
     assert result.stderr.splitlines()[1:] == [
