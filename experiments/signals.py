@@ -433,6 +433,7 @@ def counts(told: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "tried": len(found),
         "right_codes": sum(one["is_right_code"] for one in found),
         "wrong_codes": sum(not one["is_right_code"] for one in found),
+        "came_when_all_was_done": sum(one["code"] == 0 for one in found),
         "one_sentence": sum(one["is_one_sentence"] for one in found),
         "lost": sum(one["lost"] for one in found),
         "damaged": sum(bool(one["damaged"]) for one in found),
