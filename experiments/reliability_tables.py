@@ -11,7 +11,7 @@ from predictor_tables import table
 
 def signals() -> str:
     """A row a command: signals that were sent, and how it ended."""
-    told = result("signals")["attempts"]
+    told = [row for row in result("signals")["attempts"] if "code" in row]
     rows = []
     for command in dict.fromkeys(row["case"] for row in told):
         own = [row for row in told if row["case"] == command]
