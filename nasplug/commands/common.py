@@ -6,6 +6,7 @@ import functools
 import json
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,7 +66,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def guarded(*args: Any, debug: bool = False, **kwargs: Any) -> None:
         try:
-            with stoppable(keeps=False):
+            with stoppable(keeps=False), warnings.catch_warnings():
+                warnings.showwarning = _show_warning
                 function(*args, debug=debug, **kwargs)
                 # A full disk shows here, not when the interpreter has ended.
                 sys.stdout.flush()
@@ -98,6 +100,11 @@ def _told(error: BaseException) -> tuple[str, int]:
         return f"a library wanted to end the program, by SystemExit {error.code}", 1
     text = " ".join(str(error).split()) or "no message"
     return f"{type(error).__name__}: {text}", 1
+
+
+def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
+    """Say a warning as any other sentence, without the line of code that it came from."""
+    complain(str(message))
 
 
 def complain(sentence: str) -> None:

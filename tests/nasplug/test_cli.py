@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -14,6 +15,7 @@ from table_predictors import TablePredictor
 from typer.testing import CliRunner
 
 from nasplug.cli import app
+from nasplug.commands.common import command
 from nasplug.predicting import shipped
 from nasplug.searching import predicted as predicted_module
 
@@ -238,3 +240,16 @@ def test_json_of_an_unmeasured_device_says_so_on_stderr(run: Run) -> None:
     result = run(*words)
     assert json.loads(result.stdout)["hardware"] == "RTX 3090"
     assert "zero-shot: RTX 3090" in result.stderr
+
+
+def test_a_warning_is_a_sentence_without_its_line_of_code(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @command
+    def old(debug: bool = False) -> None:
+        warnings.warn("the file is old", stacklevel=1)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        old()
+    assert capsys.readouterr().err == "nasplug: the file is old\n"
