@@ -15,7 +15,7 @@ from table_predictors import TablePredictor
 from typer.testing import CliRunner
 
 from nasplug.cli import app
-from nasplug.commands.common import command
+from nasplug.commands import common
 from nasplug.predicting import shipped
 from nasplug.searching import predicted as predicted_module
 
