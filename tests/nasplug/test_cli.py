@@ -242,10 +242,8 @@ def test_json_of_an_unmeasured_device_says_so_on_stderr(run: Run) -> None:
     assert "zero-shot: RTX 3090" in result.stderr
 
 
-def test_a_warning_is_a_sentence_without_its_line_of_code(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    @command
+def test_a_warning_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    @common.command
     def old(debug: bool = False) -> None:
         warnings.warn("the file is old", stacklevel=1)
 
