@@ -94,12 +94,11 @@ def open_database(url: str, heartbeat: int | None, read_only: bool = False) -> B
             options |= {"connect_args": {"timeout": _BUSY}}
         if file is not None and read_only:
             url = _read_only(url, file)
-        with warnings.catch_warnings():
+        alone = contextlib.nullcontext() if read_only else _alone(url, file)
+        # Filters of warnings come last, as they belong to all threads of a process.
+        with alone, warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            if read_only:
-                return _opened(url, options, heartbeat, skip_table_creation=True)
-            with _alone(url, file):
-                return _opened(url, options, heartbeat)
+            return _opened(url, options, heartbeat, skip_table_creation=read_only)
     except InputError:
         raise
     except ImportError as error:
