@@ -225,8 +225,9 @@ class _Operators(NamedTuple):
 
 def _operators(graphs: Sequence[Graph]) -> _Operators:
     # Measurements on many GPUs are of the same few networks.
-    known: dict[int, Array] = {}
-    rows = [known.setdefault(id(graph), _rows(graph)) for graph in graphs]
+    distinct = {id(graph): graph for graph in graphs}
+    priced = {key: _rows(graph) for key, graph in distinct.items()}
+    rows = [priced[id(graph)] for graph in graphs]
     owner = np.repeat(np.arange(len(rows)), [len(own) for own in rows])
     columns = torch.from_numpy(np.concatenate([*rows, np.zeros((0, 5))])).unbind(1)
     return _Operators(torch.from_numpy(owner), columns[0].long(), *columns[1:])
