@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,16 @@ def _find_mirror() -> Path | None:
     if _MIRROR_GIVEN:
         return Path(_MIRROR_GIVEN.removeprefix("file://"))
     return _MIRROR_BESIDE_REPO if _MIRROR_BESIDE_REPO.is_dir() else None
+
+
+def pytest_configure() -> None:
+    """Take signals as a program on a terminal does, also where nohup or a shell ignores them."""
+    usual: dict[str, Any] = {"SIGINT": signal.default_int_handler}
+    usual |= dict.fromkeys(("SIGTERM", "SIGHUP"), signal.SIG_DFL)
+    for name, handler in usual.items():
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
