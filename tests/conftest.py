@@ -8,7 +8,6 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -23,14 +22,13 @@ def _find_mirror() -> Path | None:
     return _MIRROR_BESIDE_REPO if _MIRROR_BESIDE_REPO.is_dir() else None
 
 
-def pytest_configure() -> None:
-    """Take signals as a program on a terminal does, also where nohup or a shell ignores them."""
-    usual: dict[str, Any] = {"SIGINT": signal.default_int_handler}
-    usual |= dict.fromkeys(("SIGTERM", "SIGHUP"), signal.SIG_DFL)
-    for name, handler in usual.items():
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_IGN:
-            signal.signal(number, handler)
+@pytest.fixture(autouse=True)
+def signals_as_on_a_terminal() -> None:
+    """Signals end a program, also where nohup ignores them or a script's main has taken them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
