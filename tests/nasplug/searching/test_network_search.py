@@ -179,6 +179,6 @@ def test_a_runtime_is_searched_for_and_said(tmp_path: Path) -> None:
     )
     notes = compiled.notes()
     assert any("RTX 3090 has no measurements at batch 1 (tensorrt)" in note for note in notes)
-    assert "of tensorrt there are measurements on GTX 1660 alone" in notes
+    assert "of tensorrt there are measurements on GTX 1660, V100, T4 alone" in notes
     with pytest.raises(InputError, match="name a device"):
         search("nnlqp:squeezenet", runtime="tensorrt", **given)
