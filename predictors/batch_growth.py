@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.predictors.hardware_features import MAX_BATCH
 from nasplug.predictors.settings import DeviceBatch, fingerprint
 
 __all__ = ["never_falling"]
@@ -68,7 +69,7 @@ def _doublings(batch_size: int) -> list[int]:
     """Those beyond the grid."""
     sizes = []
     size = 2 * GRID[-1]
-    while size <= batch_size:
+    while size <= min(batch_size, MAX_BATCH):
         sizes.append(size)
         size *= 2
     return sizes

@@ -90,7 +90,9 @@ def predict(
             )
     if rows[0]["zero_shot"]:
         print(
-            "zero-shot: this device has no measurements; latency is predicted from its data sheet"
+            f"zero-shot: {hw} has no measurements at batch {batch_size}"
+            f"{f' ({runtime})' if runtime else ''}; latency is predicted from its data sheet and "
+            "from what was measured on others"
         )
     elif rows[0]["evidence"] == "few-shot":
         print("few-shot: latency is predicted from the few measurements of your calibration")

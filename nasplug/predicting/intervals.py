@@ -60,8 +60,12 @@ def narrowing(evidence: str, device: str, network: str, space: str = "nnlqp") ->
         space: The space of the networks, or one whose networks are like it.
     """
     cause = _CAUSES[evidence].format(device, network)
+    way = f"or calibrate the device with ten networks, which nasplug calibrate --space {space} "
+    way += "--suggest 10 names"
+    if evidence == "few-shot":
+        # It is calibrated already.
+        way = "and calibrate the device with it, too"
     return (
         f"only the order of magnitude is told, since the ends of the interval lie more than a "
-        f"factor of {WIDEST:g} apart: {cause}; measure {network} there, or calibrate the device "
-        f"with ten networks, which nasplug calibrate --space {space} --suggest 10 names"
+        f"factor of {WIDEST:g} apart: {cause}; measure {network} there, {way}"
     )

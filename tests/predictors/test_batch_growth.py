@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from nasplug import hardware
 from nasplug.predictors.batch_growth import GRID, NOISE, never_falling
-from nasplug.predictors.settings import Setting
+from nasplug.predictors.settings import Setting, describe
+from nasplug.search_spaces import InputError
 
 DEVICE = hardware("RTX 3090")
 
@@ -73,3 +74,11 @@ def test_each_column_is_asked_for_once(batch):
     columns = [Setting(DEVICE, batch), Setting(DEVICE, batch)]
     assert never_falling(columns, lambda column: [2], predict).shape == (2, 2)
     assert len(set(asked)) == len(asked)
+
+
+def test_a_batch_out_of_range_is_named_as_it_was_asked_for():
+    def predict(columns):
+        return np.array([[describe(column, False)[0] for column in columns]])
+
+    with pytest.raises(InputError, match="batch size 100000 is not between 1 and 65536"):
+        never_falling([Setting(DEVICE, 100_000)], lambda column: [], predict)
