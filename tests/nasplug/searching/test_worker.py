@@ -199,7 +199,7 @@ def test_no_program_is_run_that_is_found_in_a_storage(made: Path, tmp_path: Path
         ({"proxy": ["flops"]}, r"is damaged \(proxy\)"),
         ({"hardware": {"name": "x"}}, "the field vendor is missing"),
         ({"hardware": {"calibrated": "0", "name": "my board"}}, "calibrated device 'my board'"),
-        ({"predictors": ["../../etc/passwd.json"]}, "passwd.json"),
+        ({"predictors": ["../../etc/passwd.json"]}, "passwd.safetensors"),
         ({"predictors": None}, "a predictor that is in no file"),
         ({"objectives": ["loss"]}, "has no direction"),
         ({"evaluate": "predicted"}, "are evaluated by prediction, not by a command"),
