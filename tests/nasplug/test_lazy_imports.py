@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -37,21 +36,6 @@ def loaded_after(code: str) -> list[str]:
 )
 def test_nothing_heavy_is_loaded(code: str) -> None:
     assert loaded_after(code) == []
-
-
-def test_help_answers_within_a_second() -> None:
-    def seconds() -> float:
-        started = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-c", "from nasplug.cli import main; import sys;"
-             "sys.argv = ['nasplug', '--help']; main()"],
-            check=True,
-            capture_output=True,
-        )  # fmt: skip
-        return time.perf_counter() - started
-
-    # The best of three: other work on the machine is not ours.
-    assert min(seconds() for _ in range(3)) < 1
 
 
 @pytest.mark.parametrize("name", nasplug.__all__)
