@@ -6,11 +6,14 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nasplug.search_spaces import FiniteSpace, InputError
 from nasplug.search_spaces import names as space_names
 from nasplug.search_spaces import space as find_space
+
+if TYPE_CHECKING:
+    from nasplug.predictors.hardware import Hardware
 
 __all__ = [
     "datasets",
@@ -139,7 +142,7 @@ def devices(word: str | None = None) -> tuple[list[Row], list[str]]:
         InputError: If no device contains the word.
     """
     from nasplug.devices import profiles
-    from nasplug.devices.hardware import catalogue
+    from nasplug.devices.hardware import catalogue, catalogue_names
 
     own, damaged = profiles.every()
     held = {
@@ -150,6 +153,20 @@ def devices(word: str | None = None) -> tuple[list[Row], list[str]]:
     def plain(text: str) -> str:
         return "".join(text.lower().split())
 
+    def contains(d: Hardware, part: str) -> bool:
+        texts = (d.name, *d.aliases, d.vendor, d.kind, d.microarchitecture)
+        texts += ("calibrated",) if d.name in held else ()
+        return any(plain(part) in plain(text) for text in texts)
+
+    found = [d for d in (*own, *catalogue()) if word is None or contains(d, word)]
+    if not found and word is not None:
+        # A name as systems print it, which --hw takes, is part of none.
+        found = [d for d in catalogue() if d.name in catalogue_names(word)]
+    if not found:
+        raise InputError(
+            f"no hardware in the catalogue contains {str(word)[:80]!r}; "
+            "nasplug hardware lists all of it"
+        )
     rows = [
         {
             "name": d.name,
@@ -163,19 +180,8 @@ def devices(word: str | None = None) -> tuple[list[Row], list[str]]:
             "power_w": d.power_w,
             "calibrated": held.get(d.name),
         }
-        for d in (*own, *catalogue())
-        if word is None
-        or any(
-            plain(word) in plain(text)
-            for text in (d.name, *d.aliases, d.vendor, d.kind, d.microarchitecture)
-            + (("calibrated",) if d.name in held else ())
-        )
+        for d in found
     ]
-    if not rows:
-        raise InputError(
-            f"no hardware in the catalogue contains {str(word)[:80]!r}; "
-            "nasplug hardware lists all of it"
-        )
     return rows, damaged
 
 

@@ -242,6 +242,18 @@ def test_json_of_an_unmeasured_device_says_so_on_stderr(run: Run) -> None:
     assert "zero-shot: RTX 3090" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("printed", "name"),
+    [
+        ("Raspberry Pi 4 Model B Rev 1.4", "Raspberry Pi 4"),
+        ("NVIDIA A100-PCIE-40GB", "A100 40GB"),
+    ],
+)
+def test_hardware_is_found_by_the_names_that_hw_takes(run: Run, printed: str, name: str) -> None:
+    rows = json.loads(run("hardware", printed, "--json").stdout)
+    assert [row["name"] for row in rows] == [name]
+
+
 def test_a_warning_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     @common.command
     def old(debug: bool = False) -> None:
