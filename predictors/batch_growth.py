@@ -26,6 +26,7 @@ def never_falling(
     columns: Sequence[DeviceBatch],
     measured: Callable[[DeviceBatch], Sequence[int]],
     predict: Callable[[Sequence[DeviceBatch]], Array],
+    least: Callable[[Sequence[DeviceBatch]], Array] | None = None,
 ) -> Array:
     """Predictions that do not fall as the batch grows, shape `(graphs, columns)`.
 
@@ -36,7 +37,9 @@ def never_falling(
     Args:
         columns: Devices at batch sizes, and their runtimes.
         measured: The batch sizes at which a column's device was measured in its runtime.
-        predict: Predicted values of columns, `(graphs, columns)`; each column is asked for once.
+        predict: Predicted logarithms of columns, `(graphs, columns)`; each is asked for once.
+        least: Logarithms of what data sheets allow, in the same form. A batch size that was not
+            measured comes no closer to it than the smallest one does, and not beneath it.
     """
     needed: dict[tuple[str, str], DeviceBatch] = {}
 
@@ -58,10 +61,16 @@ def never_falling(
             nodes = sorted({*own, *GRID, *_doublings(column.batch_size)})
         plans.append((own, nodes, places(column, [*nodes, column.batch_size])))
     said = predict(list(needed.values()))
+    lows = None if least is None else least(list(needed.values()))
     result = np.empty((len(said), len(columns)))
     for k, (own, nodes, at) in enumerate(plans):
-        curve = _curve(said[:, at[:-1]], np.isin(nodes, own))
-        result[:, k] = _between(curve, nodes, said[:, at[-1]], columns[k].batch_size)
+        values = said[:, at]
+        was_measured = np.isin([*nodes, columns[k].batch_size], own)
+        if lows is not None:
+            low = lows[:, at] + np.minimum(0, values[:, :1] - lows[:, at[:1]])
+            values = np.where(was_measured, values, np.maximum(values, low))
+        curve = _curve(values[:, :-1], was_measured[:-1])
+        result[:, k] = _between(curve, nodes, values[:, -1], columns[k].batch_size)
     return result
 
 

@@ -39,7 +39,12 @@ from nasplug.predictors.network_latency_config import (
 )
 from nasplug.predictors.network_scores import network_scores
 from nasplug.predictors.prediction import NotFittedError, Prediction
-from nasplug.predictors.roofline_transformer import RooflineTransformer, RooflineTransformerConfig
+from nasplug.predictors.roofline import roofline_ms
+from nasplug.predictors.roofline_transformer import (
+    SMALLEST_MS,
+    RooflineTransformer,
+    RooflineTransformerConfig,
+)
 from nasplug.predictors.settings import (
     NUMBERS,
     TEXT,
@@ -259,7 +264,10 @@ class NetworkLatency:
         """
         self._fitted()
         return never_falling(
-            columns, self._measured_batches, lambda asked: self._log_latency(graphs, asked)
+            columns,
+            self._measured_batches,
+            lambda asked: self._log_latency(graphs, asked),
+            lambda asked: _least(graphs, asked),
         )
 
     def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
@@ -424,7 +432,9 @@ class NetworkLatency:
 
         known = self._measured(column)
         shape, _, width = spread(column)
-        center = never_falling([column], self._measured_batches, medians)
+        center = never_falling(
+            [column], self._measured_batches, medians, lambda asked: _least(graphs, asked)
+        )
         return Prediction(
             self.targets,
             ("ms",),
@@ -546,3 +556,14 @@ class NetworkLatency:
                     predictor.config.costs,
                 )
         return predictor
+
+
+def _least(graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
+    """Logarithm of ms by the roofline, `(graphs, columns)`; none on GPUs, whose engines fuse."""
+    result = np.full((len(graphs), len(columns)), -np.inf)
+    for k, column in enumerate(columns):
+        if compute_class(column.hardware) != "gpu":
+            rates = column.hardware, column.batch_size, is_half(column)
+            sums = [roofline_ms(graph, *rates).sum() for graph in graphs]
+            result[:, k] = np.log(np.maximum(sums, SMALLEST_MS))
+    return result

@@ -82,3 +82,22 @@ def test_a_batch_out_of_range_is_named_as_it_was_asked_for():
 
     with pytest.raises(InputError, match="batch size 100000 is not between 1 and 65536"):
         never_falling([Setting(DEVICE, 100_000)], lambda column: [], predict)
+
+
+def test_no_batch_that_was_not_measured_is_faster_than_its_data_sheet():
+    columns = [Setting(DEVICE, batch) for batch in (1, 4, 64)]
+
+    def flat(columns):
+        return np.zeros((1, len(columns)))
+
+    def sheet(columns):
+        return np.log([[0.1 * column.batch_size for column in columns]])
+
+    found = never_falling(columns, lambda column: [], flat, sheet)
+    np.testing.assert_allclose(found, [[0, 0, np.log(6.4)]])
+    # What beats its data sheet with one image may beat it as much with more.
+    found = never_falling(columns, lambda column: [], flat, lambda c: sheet(c) + np.log(20))
+    np.testing.assert_allclose(found, [[0, np.log(4), np.log(64)]])
+    # Measurements are believed.
+    found = never_falling(columns[2:], lambda column: [64], flat, sheet)
+    assert found.tolist() == [[0]]
