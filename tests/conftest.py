@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from nasplug import _signals
+
 _MIRROR_BESIDE_REPO = Path(__file__).resolve().parents[2] / "shared" / "data" / "upstream"
 # Read at import: the fixtures below change the environment.
 _MIRROR_GIVEN = os.environ.get("NASPLUG_MIRROR")
@@ -29,6 +31,8 @@ def signals_as_on_a_terminal() -> None:
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
+    # Whatever an earlier test did in this process, no signal has come yet, and none is taken.
+    vars(_signals._state).update(vars(_signals._State()))
 
 
 @pytest.fixture(scope="session", autouse=True)
