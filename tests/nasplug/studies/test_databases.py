@@ -16,8 +16,9 @@ import optuna
 import pytest
 from optuna.storages._heartbeat import is_heartbeat_enabled
 from optuna.trial import TrialState
+from typer.testing import CliRunner
 
-from nasplug import cli
+from nasplug.cli import app
 from nasplug.reports.study_report import find_study
 from nasplug.search_spaces import InputError
 from nasplug.studies import databases
@@ -113,20 +114,14 @@ def test_either_driver_will_do(postgres: Any, monkeypatch: pytest.MonkeyPatch) -
         assert open_storage(named).engine.driver == name  # type: ignore[attr-defined]
 
 
-def test_the_command_line_ends_with_two(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_line_ends_with_two() -> None:
     url = "postgresql://me:s3cr%3Aet%40x@127.0.0.1:1/d"
-    words = ["nasplug", "search", "--space", "macro", "--storage", url]
-    monkeypatch.setattr(sys, "argv", words)
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    told = capsys.readouterr()
-    assert ended.value.code == 2
-    assert told.out == ""
-    assert "no server answers there" in told.err
-    assert "s3cr" not in told.err
-    assert len(told.err.strip().splitlines()) == 1
+    told = CliRunner().invoke(app, ["search", "--space", "macro", "--storage", url])
+    assert told.exit_code == 2
+    assert told.stdout == ""
+    assert "no server answers there" in told.stderr
+    assert "s3cr" not in told.stderr
+    assert len(told.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
