@@ -1,4 +1,4 @@
-"""What one flipped bit does to each file that nasplug reads back.
+"""Flip one bit at a time in each file that nasplug reads back, and see what it does.
 
     python experiments/bit_flips.py [--flips 250] [--seed 0]
 
@@ -106,7 +106,7 @@ def profile(path: Path) -> Any:
 
 
 def described() -> dict[str, Any]:
-    """What a campaign of measurements would say of itself."""
+    """Describe measurements as a campaign does."""
     return {
         "machine": {"processor": "a processor", "logical_cores": 8},
         "runtime": {"name": "onnxruntime", "threads": 1},
@@ -194,7 +194,7 @@ def cached() -> Any:
 
 
 def vectors(path: Path) -> Any:
-    """What is shipped to describe operators and devices by, read as the package reads it."""
+    """Read the shipped vectors of words as the package does."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return arrays_of({name: stored[name] for name in stored.files})
@@ -239,7 +239,7 @@ def file_types(folder: Path) -> dict[str, FileType]:
 
 
 def flip(file: FileType, flips: int, rng: np.random.Generator) -> dict[str, int]:
-    """How often a flipped bit was said, had no effect, or was silently wrong."""
+    """Count flipped bits that were said, had no effect, or were silently wrong."""
     content = file.path.read_bytes()
     beside = {p: p.read_bytes() for p in file.path.parent.iterdir() if p.is_file()}
     with warnings.catch_warnings():

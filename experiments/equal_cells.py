@@ -68,7 +68,7 @@ def few_labels(graphs: list[Graph]) -> list[dict[str, Any]]:
 
 
 def nb101() -> dict[str, Any]:
-    """How many cells have another normal form, and how differently both are predicted."""
+    """Count cells with another normal form, and compare predictions of both."""
     where = space("nb101")
     assert isinstance(where, NB101)
     normal = where.normal_codes(where.codes)

@@ -39,7 +39,7 @@ def never_falling(
         measured: The batch sizes at which a column's device was measured in its runtime.
         predict: Predicted logarithms of columns, `(graphs, columns)`; each is asked for once.
         least: Logarithms of what data sheets allow, in the same form. A batch size that was not
-            measured comes no closer to it than the smallest one does, and not beneath it.
+            measured is not beneath it, or by no more than the smallest one is.
     """
     needed: dict[tuple[str, str], DeviceBatch] = {}
 

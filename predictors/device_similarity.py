@@ -99,19 +99,22 @@ def similar_columns(
     unknown: Mapping[int, NDArray[np.floating]],
     known: Sequence[NDArray[np.floating]] | NDArray[np.floating],
     share: float,
-    related: Mapping[int, Sequence[bool]],
+    own: Mapping[int, str],
+    architectures: Sequence[str],
 ) -> tuple[dict[int, Similar], set[int]]:
     """What is like each of several unknown columns, and which measured ones have a weight.
 
     Args:
         unknown: Place of a column -> its description.
         known, share: As for `similar_devices`; at a share of 0 nothing is like anything.
-        related: Place of a column -> as for `similar_devices`.
+        own: Place of an unknown column -> its microarchitecture.
+        architectures: Those of the measured columns.
     """
     if not share:
         return {}, set()
     similar = {
-        k: similar_devices(column, known, share, related[k]) for k, column in unknown.items()
+        k: similar_devices(column, known, share, [name == own[k] for name in architectures])
+        for k, column in unknown.items()
     }
     return similar, {int(j) for one in similar.values() for j in np.flatnonzero(one.weights)}
 

@@ -29,7 +29,7 @@ from nasplug.predictors.prediction import NotFittedError, Prediction
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.simplify import prune, simplify
 
-__all__ = ["FEWEST", "MOST_ALONE", "DeviceTransfer"]
+__all__ = ["FEWEST", "MOST_ALONE", "DeviceTransfer", "few_shot_prediction"]
 
 Array = NDArray[np.float64]
 
@@ -264,16 +264,7 @@ class DeviceTransfer:
             NotFittedError: If nothing was learned.
         """
         mean, std = self.log_latency(graphs) if graphs else (np.empty(0), np.empty(0))
-        return Prediction(
-            ("latency",),
-            ("ms",),
-            mean[:, None],
-            std[:, None],
-            LEVELS,
-            ndtri(LEVELS)[:, None],
-            (True,),
-            evidence="few-shot",
-        )
+        return few_shot_prediction(mean, std)
 
     def suggest(self, graphs: Sequence[Graph], count: int = 10) -> list[int]:
         """Positions of graphs to measure on a new device.
@@ -371,6 +362,25 @@ class DeviceTransfer:
             [blocks[name] for name in ("mean", "devices", "pruned", "simplified")], axis=1
         )
         return blocks
+
+
+def few_shot_prediction(mean: Array, std: Array) -> Prediction:
+    """Make a prediction of latencies whose logarithms are normal.
+
+    Args:
+        mean: Means of the logarithms of ms, shape `(graphs,)`.
+        std: Their standard deviations, the same shape.
+    """
+    return Prediction(
+        ("latency",),
+        ("ms",),
+        mean[:, None],
+        std[:, None],
+        LEVELS,
+        ndtri(LEVELS)[:, None],
+        (True,),
+        evidence="few-shot",
+    )
 
 
 def _around(a: dict[str, Array], b: dict[str, Array]) -> Array:

@@ -263,11 +263,10 @@ class LatencyPredictor:
     def _raw_log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
         places = [self._place(column) for column in columns]
         unknown = {k: describe(columns[k], False) for k, place in enumerate(places) if place < 0}
-        related = {
-            k: [name == columns[k].hardware.microarchitecture for name in self._architectures]
-            for k in unknown
-        }
-        similar, alike = similar_columns(unknown, self._settings, self.config.similar, related)
+        own_architectures = {k: columns[k].hardware.microarchitecture for k in unknown}
+        similar, alike = similar_columns(
+            unknown, self._settings, self.config.similar, own_architectures, self._architectures
+        )
         # Columns that an unknown one is like come once, after those that are asked for.
         needed = sorted(alike)
         described = _described(columns, self._models[0].config)

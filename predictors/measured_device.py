@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from nasplug.predictors.calibration import LEVELS
-from nasplug.predictors.device_transfer import DeviceTransfer
+from nasplug.predictors.device_transfer import DeviceTransfer, few_shot_prediction
 from nasplug.predictors.prediction import NotFittedError, Prediction
 from nasplug.search_spaces import Graph
 
@@ -149,16 +149,7 @@ class MeasuredDevice:
             alike = self._alike(graphs, promised[0])
             said = self.transfer.log_latency(graphs)
             mean, std = self._weighed(self._anchor, promised, said, alike)
-        return Prediction(
-            ("latency",),
-            ("ms",),
-            mean[:, None],
-            std[:, None],
-            LEVELS,
-            ndtri(LEVELS)[:, None],
-            (True,),
-            evidence="few-shot",
-        )
+        return few_shot_prediction(mean, std)
 
     def left_out(self) -> LeftOut:
         """What is predicted of each measurement by a device that was learned without it.

@@ -273,11 +273,10 @@ class NetworkLatency:
     def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
         places = self._places(columns).tolist()
         unknown = {k: describe(columns[k], False) for k, place in enumerate(places) if place < 0}
-        related = {
-            k: [name == columns[k].hardware.microarchitecture for name in self._architectures]
-            for k in unknown
-        }
-        similar, alike = similar_columns(unknown, self._known, self.config.similar, related)
+        own_architectures = {k: columns[k].hardware.microarchitecture for k in unknown}
+        similar, alike = similar_columns(
+            unknown, self._known, self.config.similar, own_architectures, self._architectures
+        )
         # Measured columns that are asked for, and those that an unknown one is like, come once.
         needed = sorted({place for place in places if place >= 0} | alike)
         asked = [k for k, place in enumerate(places) if place < 0]
