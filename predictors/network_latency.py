@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -302,21 +302,28 @@ class NetworkLatency:
         gpus = [k for k in asked if compute_class(columns[k].hardware) == "gpu"]
         if self._gpus is not None and gpus:
             said = self._gpus.log_latency(graphs, [columns[k] for k in gpus])
+            familiar = self._familiar
+            assert familiar is not None
+            # Batch sizes of one device mostly ask among the same kinds.
+            told = cache(lambda among: familiar(graphs, among))
             weights = [similar[k].weights if k in similar else np.zeros(0) for k in gpus]
             share = [
-                self._known_elsewhere(graphs, columns[k], own)
+                self._known_elsewhere(told, columns[k], own)
                 for k, own in zip(gpus, weights, strict=True)
             ]
             result[:, gpus] = said + np.stack(share, axis=1) * (result[:, gpus] - said)
         return result
 
     def _known_elsewhere(
-        self, graphs: Sequence[Graph], column: DeviceBatch, weights: Array
+        self,
+        familiar: Callable[[tuple[str, ...]], list[str]],
+        column: DeviceBatch,
+        weights: Array,
     ) -> Array:
-        """How much measurements of similar GPUs say of networks on one that was not measured.
+        """Tell how much similar GPUs say of networks on one that was not measured.
 
         Args:
-            graphs: The networks.
+            familiar: Names the kind of each network among some kinds.
             column: The GPU, and how they are run.
             weights: Of the measured columns, summing to one.
 
@@ -325,7 +332,6 @@ class NetworkLatency:
             the same way, other than the kinds that `GpuRoofline` has learned; shape `(graphs,)`.
         """
         assert self._gpus is not None
-        assert self._familiar is not None
         way = is_half(column), gpu_setting(column)
         kinds: list[tuple[float, set[str]]] = []
         for place in np.flatnonzero(weights):
@@ -334,8 +340,7 @@ class NetworkLatency:
             if (is_half(other), gpu_setting(other)) == way:
                 own = set(self._intervals.groups_on(key)) - set(self._gpus.groups)
                 kinds.append((float(weights[place]), own))
-        among = sorted(set().union(*(own for _, own in kinds)))
-        names = self._familiar(graphs, among)
+        names = familiar(tuple(sorted(set().union(*(own for _, own in kinds)))))
         found = [sum(weight for weight, own in kinds if name in own) for name in names]
         return np.minimum(2 * np.array(found), 1.0)
 
