@@ -203,12 +203,14 @@ class _Loop:
             self.done.completed += trial.state == TrialState.COMPLETE
             self.done.failed += failed
             self._in_row = self._in_row + 1 if failed else 0
-            in_row = self._in_row
+            # Of the jobs that fail at once, one has the last failure, and it alone ends the search.
+            is_enough = failed and self._in_row == FAILURES
+            if is_enough:
+                self.stopping.set()
         self.advance(f"trial {trial.number} failed: {_one_line(reason)}" if failed else None)
-        if in_row >= FAILURES and not self.stopping.is_set():
-            self.stopping.set()
+        if is_enough:
             raise InputError(
-                f"{in_row} trials in succession failed, the last one by {_one_line(reason)}; the "
+                f"{FAILURES} trials in succession failed, the last one by {_one_line(reason)}; the "
                 "study is kept: mend what fails, and the same command goes on from there"
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import math
 import os
@@ -250,7 +251,21 @@ def test_several_at_once(find: Find) -> None:
     complete = [t for t in result.study.trials if t.state == TrialState.COMPLETE]
     assert len(complete) == 9
     assert len({t.user_attrs["nasplug"]["arch_id"] for t in complete}) == 9
-    with pytest.raises(InputError, match="10 trials in succession"):
+
+
+def test_ten_failures_end_a_search_whoever_has_the_last_one(
+    find: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SlowAtTheTenth(io.StringIO):
+        n_failures = 0
+
+        def write(self, text: str) -> int:
+            self.n_failures += "failed" in text
+            time.sleep(0.5 if self.n_failures == 10 else 0)
+            return super().write(text)
+
+    monkeypatch.setattr(sys, "stderr", SlowAtTheTenth())
+    with pytest.raises(InputError, match="^10 trials in succession"):
         find(lambda arch: {}, n_jobs=3)
 
 
