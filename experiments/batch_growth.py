@@ -18,7 +18,7 @@ import torch
 from common import provenance, write_result
 
 from nasplug import hardware, load_predictor, space
-from nasplug.predictors.hardware_features import compute_class
+from nasplug.predictors.features.devices import compute_class
 
 DEVICES = (
     *("GTX 1080 Ti", "Titan X", "RTX 2080 Ti", "Titan RTX", "V100", "T4", "RTX 3060", "RTX 3090"),

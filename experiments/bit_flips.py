@@ -29,17 +29,18 @@ from common import ZOO, provenance, write_result
 from safetensors.numpy import save
 
 from nasplug import InputError, space
+from nasplug.calibrating.measurements import read_latencies
 from nasplug.commands.labels import read_labels
 from nasplug.datasets import registry, tables
 from nasplug.datasets.download import cached_path, file_status, local_mirror
 from nasplug.devices import profiles
 from nasplug.devices.hardware import hardware
-from nasplug.devices.measurements import read_latencies
 from nasplug.measuring.record import Measurement, Record
-from nasplug.predictors import Hardware, language
+from nasplug.predictors import Hardware
 from nasplug.predictors.checkpoint import load_checkpoint
-from nasplug.predictors.device_profile import DeviceProfile, MeasuredNetworks
-from nasplug.predictors.training_state import StateFiles, read_state
+from nasplug.predictors.features import language
+from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNetworks
+from nasplug.predictors.training.state import StateFiles, read_state
 
 NB = space("nb201")
 ARCHS = [NB[k] for k in range(0, 15_625, 1_563)]  # type: ignore[index]

@@ -31,10 +31,10 @@ from train_latency import left_out_file
 
 from nasplug import load_predictor
 from nasplug.datasets.help_protocol import PROTOCOLS
-from nasplug.devices.few_shot import POOL, SMALLEST_MS, is_connected, promise
+from nasplug.predicting.few_shot import POOL, SMALLEST_MS, is_connected, promise
 from nasplug.predictors import Hardware
-from nasplug.predictors.device_transfer import DeviceTransfer
-from nasplug.predictors.measured_device import MeasuredDevice, all_alike
+from nasplug.predictors.latency.few_shot import DeviceTransfer
+from nasplug.predictors.latency.measured_device import MeasuredDevice, all_alike
 from nasplug.search_spaces import Graph
 
 COUNTS = (3, 5, 10, 20)

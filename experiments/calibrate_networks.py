@@ -33,17 +33,16 @@ from latency_data import Source, source
 from scipy.stats import spearmanr
 
 from nasplug import datasets, hardware, load_predictor
+from nasplug.calibrating.measurements import read_latencies
 from nasplug.datasets.timm_networks import networks_path, read_networks
-from nasplug.devices import few_shot
-from nasplug.devices.few_shot import known_devices, likeness, promise
-from nasplug.devices.measurements import read_latencies
-from nasplug.measuring.choice import family_of
-from nasplug.predicting.shipped import ArchitecturePredictor
+from nasplug.predicting import few_shot
+from nasplug.predicting.few_shot import known_devices, likeness, promise
+from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.predictors import Hardware, Prediction
-from nasplug.predictors.device_transfer import DeviceTransfer
-from nasplug.predictors.latency import DeviceBatch
-from nasplug.predictors.measured_device import MeasuredDevice
-from nasplug.predictors.roofline import roofline_parts
+from nasplug.predictors.features.roofline import roofline_parts
+from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.latency.few_shot import DeviceTransfer
+from nasplug.predictors.latency.measured_device import MeasuredDevice
 from nasplug.search_spaces import Graph, InputError, SearchSpace, space
 
 TABLE, DEVICE = RESULTS / "cpu_latency.csv", RESULTS / "cpu_device.toml"
@@ -143,7 +142,7 @@ def families(seeds: int) -> list[dict[str, Any]]:
     union = space("nnlqp")
     table = read_latencies(TABLE, union)
     graphs, texts = union.to_graphs(table.archs), [arch.text for arch in table.archs]
-    names = np.array([family_of(union, arch) for arch in table.archs])
+    names = np.array([union.family_of(arch) for arch in table.archs])
     predictor = ArchitecturePredictor("rooflines", union, Rooflines())
     rows: list[dict[str, Any]] = []
     for learned in ("all", *dict.fromkeys(names.tolist())):

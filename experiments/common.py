@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from nasplug import datasets
 from nasplug.devices.hardware import hardware
-from nasplug.predictors.files import write_text
-from nasplug.predictors.latency import DeviceBatch
+from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.search_spaces import Architecture, Graph, space
+from nasplug.search_spaces.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 RUNS = Path(__file__).parent / "runs"

@@ -22,7 +22,7 @@ from scipy.stats import spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from nasplug import load_predictor
-from nasplug.predictors.latency_gp import LatencyGP
+from nasplug.predictors.latency.one_device import LatencyGP
 from nasplug.search_spaces import space
 
 PICTURE = Path(__file__).parent.parent / "docs" / "images" / "cpu.png"

@@ -18,7 +18,7 @@ from scipy.stats import kendalltau
 
 from nasplug import create_predictor, load_predictor
 from nasplug.search_spaces import Graph, space
-from nasplug.search_spaces.nb101 import NB101
+from nasplug.search_spaces.nb101.space import NB101
 from nasplug.search_spaces.simplify import simplify
 
 DRAWN, NORMAL = "graphs as drawn", "one graph a function"

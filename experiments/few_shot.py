@@ -24,8 +24,8 @@ from sklearn.linear_model import Ridge
 
 from nasplug import datasets
 from nasplug.datasets.help_protocol import PROTOCOLS, query_indices, sample_indices
-from nasplug.predictors.device_transfer import DeviceTransfer
-from nasplug.predictors.known_latencies import KnownDevices
+from nasplug.predictors.latency.few_shot import DeviceTransfer
+from nasplug.predictors.latency.known_devices import KnownDevices
 from nasplug.search_spaces import Graph, space
 
 KNOWN_CELLS = 2000

@@ -9,7 +9,7 @@ import numpy as np
 from common import Array
 from scipy.stats import norm, rankdata
 
-from nasplug.predictors.latency import DeviceBatch
+from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.search_spaces import Graph
 
 # Paths of a cell from its input to its output, as positions of edge operations in the string.

@@ -29,7 +29,7 @@ from common import provenance, write_result
 from onnx import TensorProto, helper
 
 from nasplug.search_spaces import Graph, InputError
-from nasplug.search_spaces.onnx_graph import onnx_graph
+from nasplug.search_spaces.importers.onnx_graph import onnx_graph
 
 try:
     import resource

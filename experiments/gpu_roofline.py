@@ -21,9 +21,9 @@ import torch
 from common import RESULTS, Array, provenance, write_result
 from gpu_tables import GpuTable, gpu_table, source_table
 
-from nasplug.predictors.gpu_roofline import GPU_SETTINGS, GpuRoofline, gpu_setting
-from nasplug.predictors.roofline import peak_rates
-from nasplug.predictors.settings import is_half
+from nasplug.predictors.features.roofline import peak_rates
+from nasplug.predictors.features.settings import is_half
+from nasplug.predictors.latency.gpu_roofline import GPU_SETTINGS, GpuRoofline, gpu_setting
 from nasplug.search_spaces.costs import FLOAT_BYTES
 
 TABLES = ("nb201-latency", "fbnet-latency", "ofa-latency", "accel", "nnlqp-nasbench201")

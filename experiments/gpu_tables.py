@@ -20,7 +20,7 @@ from latency_data import source
 
 from nasplug import datasets, hardware
 from nasplug.datasets.timm_networks import networks_path, read_networks
-from nasplug.predictors.settings import DeviceBatch, Setting, runtime_of
+from nasplug.predictors.features.settings import DeviceBatch, Setting, runtime_of
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["CHIPS", "GpuTable", "gpu_table", "source_table"]

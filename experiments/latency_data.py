@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from nasplug import datasets, hardware
 from nasplug.datasets.timm_networks import networks_path, read_networks
-from nasplug.predictors.latency import DeviceBatch
-from nasplug.predictors.settings import Setting
+from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.search_spaces import Graph, space
 from nasplug.search_spaces.networks.nasbench201 import network_as_written
 

@@ -27,8 +27,8 @@ from train_latency import (
 )
 
 from nasplug import load_predictor
-from nasplug.predictors.calibration import LEVELS
-from nasplug.predictors.settings import plain_key, runtime_of
+from nasplug.predictors.features.settings import plain_key, runtime_of
+from nasplug.predictors.statistics.calibration import LEVELS
 
 
 def errors(predicted: Array, truth: Array) -> dict[str, float]:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from common import Array
 
-from nasplug.predictors.latency import DeviceBatch
-from nasplug.predictors.launch_costs import fit_factors, launch_rows
-from nasplug.predictors.operator_features import operator_kinds
-from nasplug.predictors.roofline import peak_rates
+from nasplug.predictors.features.operators import operator_kinds
+from nasplug.predictors.features.roofline import peak_rates
+from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.latency.launch_costs import fit_factors, launch_rows
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.costs import FLOAT_BYTES
 

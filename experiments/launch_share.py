@@ -22,8 +22,8 @@ from common import RESULTS, provenance, write_result
 from latency_data import joined
 from train_network_latency import FEWER, SOURCES, TABLES, config, sources
 
-from nasplug.predictors.latency_intervals import device_group
-from nasplug.predictors.network_latency import NetworkLatency
+from nasplug.predictors.latency.intervals import device_group
+from nasplug.predictors.latency.network_latency import NetworkLatency
 
 # Weights of launch costs in the geometric mean with the network.
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)

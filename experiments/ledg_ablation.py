@@ -22,12 +22,12 @@ from common import RUNS, Array, accuracies, cells, provenance, write_result
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, norm, rankdata
 
-from nasplug.predictors.dynamic import DYNAMIC_MODES
-from nasplug.predictors.ensemble import unique_graphs
-from nasplug.predictors.features import vocabulary_of
-from nasplug.predictors.files import write_text
-from nasplug.predictors.ledgformer import LanguageBatch, LeDGFormer, LeDGFormerConfig
+from nasplug.predictors.features.nodes import vocabulary_of
+from nasplug.predictors.layers.dynamic import DYNAMIC_MODES
+from nasplug.predictors.models.ledgformer import LanguageBatch, LeDGFormer, LeDGFormerConfig
+from nasplug.predictors.training.ensemble import unique_graphs
 from nasplug.search_spaces import Graph
+from nasplug.search_spaces.files import write_text
 
 EPOCHS = {156: 200, 781: 60}
 BATCH_SIZE = 64

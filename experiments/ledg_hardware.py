@@ -20,10 +20,10 @@ import torch
 from common import RUNS, Array, cells, latencies, provenance, split, write_result
 from scipy.stats import spearmanr
 
-from nasplug.predictors.files import write_text
-from nasplug.predictors.latency import DeviceBatch, LatencyConfig, LatencyPredictor
-from nasplug.predictors.training import TrainingConfig
+from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig, LatencyPredictor
+from nasplug.predictors.training.config import TrainingConfig
 from nasplug.search_spaces import Graph
+from nasplug.search_spaces.files import write_text
 
 TRAINING_CELLS = TEST_CELLS = 2_000
 TRAINING = TrainingConfig(

@@ -28,7 +28,7 @@ import study_tables
 import timm_tables
 from predictor_tables import table
 
-from nasplug.predictors.files import write_text
+from nasplug.search_spaces.files import write_text
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"

@@ -16,10 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nasplug.devices.hardware import catalogue
-from nasplug.predictors.files import write_bytes
-from nasplug.predictors.hardware import PRECISIONS
-from nasplug.predictors.language import (
+from nasplug.devices.catalogue import catalogue
+from nasplug.predictors.features.language import (
     NUMBER_START,
     VECTORS_FILE,
     hardware_text,
@@ -27,7 +25,9 @@ from nasplug.predictors.language import (
     operator_text,
     text_words,
 )
+from nasplug.predictors.hardware import PRECISIONS
 from nasplug.search_spaces import ATTRIBUTES, Graph, space
+from nasplug.search_spaces.files import write_bytes
 
 FOLDER = Path(__file__).resolve().parent.parent / "predictors"
 NB101 = ("input", "conv1x1-bn-relu", "conv3x3-bn-relu", "maxpool3x3", "output")

@@ -26,7 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 from nasplug import measure, space
 from nasplug.measuring.machine import physical_cores
 from nasplug.measuring.runtimes import OnnxRuntime
-from nasplug.predictors.files import write_text
+from nasplug.search_spaces.files import write_text
 
 SEED = 0
 MATRIX = 2048

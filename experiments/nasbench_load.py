@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 
 from nasplug.datasets.tfrecord import frame
-from nasplug.predictors.files import write_text
-from nasplug.search_spaces.nb101 import NB101
-from nasplug.search_spaces.nb101_enumeration import cell_table
+from nasplug.search_spaces.files import write_text
+from nasplug.search_spaces.nb101.enumeration import cell_table
+from nasplug.search_spaces.nb101.space import NB101
 
 RESULTS = Path(__file__).parent / "results" / "nasbench_load.json"
 REPEATS = 3

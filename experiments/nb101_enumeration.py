@@ -20,7 +20,7 @@ from common import provenance, write_result
 MAKE = """
 import hashlib, json, resource, time
 start = time.perf_counter()
-from nasplug.search_spaces.nb101_enumeration import cell_table
+from nasplug.search_spaces.nb101.enumeration import cell_table
 table = cell_table(progress=False)
 seconds, processor = time.perf_counter() - start, time.process_time()
 hashes = sorted({table.arch_id(k) for k in range(len(table.codes))})

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from nasplug import InputError, datasets
 from nasplug.datasets.nasbench_table import NasbenchTable, cached_table
 from nasplug.search_spaces import Architecture, Graph
-from nasplug.search_spaces.nb101 import NB101
-from nasplug.search_spaces.nb101_cells import Cell
-from nasplug.search_spaces.nb101_enumeration import CELLS
+from nasplug.search_spaces.nb101.cells import Cell
+from nasplug.search_spaces.nb101.enumeration import CELLS
+from nasplug.search_spaces.nb101.space import NB101
 
 __all__ = [
     "LABELS",

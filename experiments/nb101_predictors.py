@@ -37,7 +37,7 @@ from nasplug import InputError, __version__, create_predictor
 from nasplug.predictors import create, names
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.search_spaces import Graph
-from nasplug.search_spaces.nb101_cells import MAX_VERTICES
+from nasplug.search_spaces.nb101.cells import MAX_VERTICES
 
 Array = NDArray[np.float64]
 

@@ -28,9 +28,10 @@ from common import RESULTS, provenance, write_result
 import nasplug
 from nasplug.candidates.coded import CodedCandidates
 from nasplug.candidates.pool import candidates_of
-from nasplug.candidates.scoring import OBJECTIVES, Scoring
-from nasplug.sampling.acquisition import pareto_mask
-from nasplug.search_spaces.nb101 import NB101
+from nasplug.candidates.scoring import Scoring
+from nasplug.objectives import OBJECTIVES
+from nasplug.pareto import pareto_mask
+from nasplug.search_spaces.nb101.space import NB101
 from nasplug.searching.objectives import suggest
 
 GOALS = (OBJECTIVES["accuracy"], OBJECTIVES["latency"])

@@ -25,7 +25,7 @@ from common import RESULTS, provenance, write_result
 from latency_data import Source, joined
 from train_network_latency import FOLDS, TABLES, sources, without_devices
 
-from nasplug.predictors.network_latency import NetworkLatency, NetworkLatencyConfig
+from nasplug.predictors.latency.network_latency import NetworkLatency, NetworkLatencyConfig
 
 LEARNED, JUDGED, EPOCHS = 120, 120, 10
 SMALLEST_MS = 0.1

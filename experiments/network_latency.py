@@ -26,9 +26,9 @@ from scipy.stats import spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from nasplug import datasets, hardware
-from nasplug.predictors.latency import DeviceBatch
-from nasplug.predictors.latency_gp import LatencyGP
-from nasplug.predictors.operator_features import longest_path
+from nasplug.predictors.features.operators import longest_path
+from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.latency.one_device import LatencyGP
 from nasplug.search_spaces import Graph, space
 
 SMALLEST_MS = 0.1

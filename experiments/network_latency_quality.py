@@ -28,8 +28,8 @@ from train_network_latency import (
 
 from nasplug import datasets, load_predictor
 from nasplug.datasets.help_protocol import PROTOCOLS
-from nasplug.predictors.calibration import LEVELS, left_out_quantiles
-from nasplug.predictors.latency_intervals import device_group
+from nasplug.predictors.latency.intervals import device_group
+from nasplug.predictors.statistics.calibration import LEVELS, left_out_quantiles
 
 SMALLEST_MS = 0.1
 
@@ -138,7 +138,7 @@ def unseen() -> list[dict[str, Any]]:
 def rooflines(graphs: list[Any], key: str) -> Array:
     """The sum of the nodes' rooflines, in ms."""
     from nasplug import hardware
-    from nasplug.predictors.roofline import roofline_ms
+    from nasplug.predictors.features.roofline import roofline_ms
 
     name, _, batch = key.rpartition("@")
     device = hardware(name)

@@ -39,19 +39,19 @@ from train_network_latency import FEWER, SOURCES, left_out_file
 from train_network_latency import sources as all_sources
 
 from nasplug.predictors import create
-from nasplug.predictors.familiarity import Familiarity
-from nasplug.predictors.files import atomic_path
-from nasplug.predictors.latency import DeviceBatch
-from nasplug.predictors.latency_gp import LatencyGP
-from nasplug.predictors.launch_costs import LaunchCosts as LaunchFactors
-from nasplug.predictors.network_latency import RATES, NetworkLatency
-from nasplug.predictors.network_latency_config import (
+from nasplug.predictors.features.settings import describe
+from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.latency.launch_costs import LaunchCosts as LaunchFactors
+from nasplug.predictors.latency.network_latency import RATES, NetworkLatency
+from nasplug.predictors.latency.network_latency_config import (
     NetworkLatencyConfig,
     common_kinds,
     split_groups,
 )
-from nasplug.predictors.settings import describe
+from nasplug.predictors.latency.one_device import LatencyGP
+from nasplug.predictors.statistics.familiarity import Familiarity
 from nasplug.search_spaces import Graph
+from nasplug.search_spaces.files import atomic_path
 
 GPUS = ("RTX 2080 Ti@1", "Titan RTX@1")
 NETWORKS = ("nb201", "fbnet", "ofa")

@@ -24,14 +24,14 @@ from common import RUNS, Array, accuracies, cells, provenance, write_result
 from pretrain_encoder import distinct_cells, measured_responses
 from scipy.stats import kendalltau
 
-from nasplug.predictors.ensemble import ensemble_scores
-from nasplug.predictors.files import write_text
-from nasplug.predictors.pretraining import Encoder, PretrainingConfig, pretrain
-from nasplug.predictors.random_network import RESPONSES
-from nasplug.predictors.relations import RELATIONS
-from nasplug.predictors.transformer_gp import TransformerGP
-from nasplug.predictors.transformer_gp_config import KERNELS, TransformerGPConfig
+from nasplug.predictors.accuracy.pretraining import Encoder, PretrainingConfig, pretrain
+from nasplug.predictors.accuracy.transformer_gp import TransformerGP
+from nasplug.predictors.accuracy.transformer_gp_config import KERNELS, TransformerGPConfig
+from nasplug.predictors.features.zero_cost import RESPONSES
+from nasplug.predictors.layers.relations import RELATIONS
+from nasplug.predictors.training.ensemble import ensemble_scores
 from nasplug.search_spaces import Graph
+from nasplug.search_spaces.files import write_text
 from nasplug.search_spaces.simplify import simplify
 
 SIZES = (156, 781)

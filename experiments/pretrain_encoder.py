@@ -17,10 +17,10 @@ from dataclasses import replace
 import numpy as np
 from common import RUNS, ZOO, Array, cells, provenance
 
-from nasplug.predictors.files import write_bytes
-from nasplug.predictors.pretraining import PretrainingConfig, pretrain
-from nasplug.predictors.random_network import responses
+from nasplug.predictors.accuracy.pretraining import PretrainingConfig, pretrain
+from nasplug.predictors.features.zero_cost import responses
 from nasplug.search_spaces import Graph
+from nasplug.search_spaces.files import write_bytes
 from nasplug.search_spaces.simplify import simplify
 
 

@@ -13,10 +13,10 @@ import numpy as np
 from common import Array
 from scipy.stats import norm
 
-from nasplug.predictors.gaussian_process import GaussianProcess, Term
+from nasplug.predictors.features.operators import operator_kinds
+from nasplug.predictors.features.roofline import roofline_parts
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.operator_features import operator_kinds
-from nasplug.predictors.roofline import roofline_parts
+from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
 from nasplug.search_spaces import Graph
 
 TERMS: tuple[Term, ...] = (

@@ -18,9 +18,9 @@ from search_rivals import Sampler, Trials, in_study
 from search_tasks import Task
 
 from nasplug import PredictorSampler, datasets
-from nasplug.devices.few_shot import POOL, SMALLEST_MS
-from nasplug.predictors.device_transfer import DeviceTransfer
+from nasplug.predicting.few_shot import POOL, SMALLEST_MS
 from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.latency.few_shot import DeviceTransfer
 from nasplug.predictors.prediction import Prediction
 from nasplug.search_spaces import Architecture, Graph, space
 

@@ -19,12 +19,9 @@ from scipy.special import ndtr
 from scipy.stats import norm, rankdata
 from search_tasks import Measured, Task, architectures
 
-from nasplug.predictors.cell_features import Paths
-from nasplug.sampling.acquisition import (
-    expected_hypervolume_improvement,
-    expected_improvement,
-    pareto_mask,
-)
+from nasplug.pareto import pareto_mask
+from nasplug.predictors.features.cells import Paths
+from nasplug.sampling.acquisition import expected_hypervolume_improvement, expected_improvement
 from nasplug.search_spaces import FiniteSpace
 from nasplug.searching.objectives import suggest
 

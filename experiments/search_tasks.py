@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug import datasets
-from nasplug.sampling.acquisition import hypervolume, pareto_mask
+from nasplug.pareto import hypervolume, pareto_mask
 from nasplug.search_spaces import Architecture, FiniteSpace, Graph, InputError, SearchSpace, space
 
 if TYPE_CHECKING:

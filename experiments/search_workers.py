@@ -31,7 +31,7 @@ from postgres_server import postgres_server
 from search_tasks import Task, task
 
 from nasplug import PredictorSampler
-from nasplug.predictors.files import write_text
+from nasplug.search_spaces.files import write_text
 from nasplug.searching.objectives import suggest
 from nasplug.studies.heartbeats import WORKER, fail_lost, retries
 from nasplug.studies.storages import open_storage

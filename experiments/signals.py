@@ -32,7 +32,7 @@ from typing import Any
 from common import provenance, write_result
 from nasbench_load import write_file
 
-from nasplug.predictors.files import write_text
+from nasplug.search_spaces.files import write_text
 
 PROGRAM = [str(Path(sys.executable).with_name("nasplug"))]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -19,8 +19,8 @@ import optuna
 from common import RUNS, provenance, write_result
 
 from nasplug import PredictorSampler, datasets, plots, space
-from nasplug.predictors.files import atomic_path
-from nasplug.sampling.acquisition import pareto_mask
+from nasplug.pareto import pareto_mask
+from nasplug.search_spaces.files import atomic_path
 from nasplug.searching.objectives import suggest
 from nasplug.studies.storages import open_storage
 from nasplug.studies.values import INTERVAL, study_values

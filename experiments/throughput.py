@@ -19,8 +19,8 @@ from common import cells, provenance, write_result
 from torch.utils.flop_counter import FlopCounterMode
 
 from nasplug import load_predictor
-from nasplug.predictors.batch import GraphBatch
-from nasplug.predictors.ensemble import CHUNK, unique_graphs
+from nasplug.predictors.layers.batch import GraphBatch
+from nasplug.predictors.training.ensemble import CHUNK, unique_graphs
 
 MATRIX = 1536
 

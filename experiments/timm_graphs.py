@@ -4,7 +4,7 @@
 
 Needs timm, and torchvision of torch's own build, which timm imports. Each network of the two tables
 below is made with random weights at the image size of its row and read by
-`nasplug.search_spaces.torch_graph`. One file a network goes into the folder timm-graphs of the
+`search_spaces.importers.torch_graph`. One file a network goes into the folder timm-graphs of the
 cache (`NASPLUG_CACHE`), so that the work can be stopped and taken up again; a network that fails
 leaves its reason there instead, and is not tried again unless --again is given. The order is such
 that whatever is done first is a balanced sample over families. At the end, or with --pack alone,
@@ -41,9 +41,9 @@ from nasplug.datasets.timm_networks import (
     read_networks,
     write_networks,
 )
-from nasplug.predictors.files import write_text
 from nasplug.search_spaces import Graph, InputError
-from nasplug.search_spaces.torch_graph import torch_graph
+from nasplug.search_spaces.files import write_text
+from nasplug.search_spaces.importers.torch_graph import torch_graph
 
 # Device and mode of the tables whose networks are wanted; the first one decides the image size.
 TABLES = (

@@ -40,12 +40,12 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from nasplug import datasets, hardware
 from nasplug.datasets.timm_networks import networks_path, read_networks
 from nasplug.predictors import create
-from nasplug.predictors.latency import DeviceBatch
-from nasplug.predictors.latency_gp import LatencyGP, LatencyGPConfig
-from nasplug.predictors.network_latency import NetworkLatency
-from nasplug.predictors.node_codes import MOST_OPS
-from nasplug.predictors.roofline import roofline_ms
-from nasplug.predictors.settings import Setting
+from nasplug.predictors.features.published_codes import MOST_OPS
+from nasplug.predictors.features.roofline import roofline_ms
+from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.latency.network_latency import NetworkLatency
+from nasplug.predictors.latency.one_device import LatencyGP, LatencyGPConfig
 from nasplug.search_spaces import Graph
 
 # Device and mode of the tables.

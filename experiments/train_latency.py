@@ -20,12 +20,12 @@ from latency_data import as_measured
 from numpy.typing import NDArray
 
 from nasplug.datasets.help_protocol import PROTOCOLS
-from nasplug.predictors.calibration import left_out_quantiles
-from nasplug.predictors.files import atomic_path
-from nasplug.predictors.hardware_features import compute_class
-from nasplug.predictors.latency import DeviceBatch, LatencyConfig, LatencyPredictor
-from nasplug.predictors.settings import plain_key
-from nasplug.predictors.training import TrainingConfig, TrainingResult
+from nasplug.predictors.features.devices import compute_class
+from nasplug.predictors.features.settings import plain_key
+from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig, LatencyPredictor
+from nasplug.predictors.statistics.calibration import left_out_quantiles
+from nasplug.predictors.training.config import TrainingConfig, TrainingResult
+from nasplug.search_spaces.files import atomic_path
 
 CALIBRATION_SHARE = 0.15
 SMALLEST_MS = LatencyConfig().smallest_ms

@@ -26,11 +26,11 @@ from numpy.typing import NDArray
 from predictor_accuracy import tau
 
 from nasplug import load_predictor
-from nasplug.predicting.shipped import ArchitecturePredictor
-from nasplug.predictors.cell_gp import CellGP, cell_gp
+from nasplug.predicting.zoo import ArchitecturePredictor
+from nasplug.predictors.accuracy.array_gp import CellGP, cell_gp
 from nasplug.search_spaces import space
-from nasplug.search_spaces.nb101 import NB101
-from nasplug.search_spaces.nb101_cells import MAX_VERTICES
+from nasplug.search_spaces.nb101.cells import MAX_VERTICES
+from nasplug.search_spaces.nb101.space import NB101
 
 Rows = NDArray[np.int64]
 

@@ -27,8 +27,8 @@ from scipy.stats import kendalltau, spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from nasplug import datasets
-from nasplug.predicting.shipped import ArchitecturePredictor
-from nasplug.predictors.accuracy_gp import KERNELS, AccuracyGP, AccuracyGPConfig
+from nasplug.predicting.zoo import ArchitecturePredictor
+from nasplug.predictors.accuracy.operator_gp import KERNELS, AccuracyGP, AccuracyGPConfig
 from nasplug.search_spaces import Architecture, Graph, space
 
 # Space -> column of its table, image set, what is predicted.

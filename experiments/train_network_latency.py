@@ -25,13 +25,13 @@ from gpu_tables import gpu_table
 from latency_data import Source, joined, source
 from numpy.typing import NDArray
 
-from nasplug.predictors.calibration import left_out_quantiles
-from nasplug.predictors.files import atomic_path
-from nasplug.predictors.latency import DeviceBatch
-from nasplug.predictors.latency_intervals import device_group
-from nasplug.predictors.network_latency import NetworkLatency, NetworkLatencyConfig
-from nasplug.predictors.training import TrainingResult
+from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.latency.intervals import device_group
+from nasplug.predictors.latency.network_latency import NetworkLatency, NetworkLatencyConfig
+from nasplug.predictors.statistics.calibration import left_out_quantiles
+from nasplug.predictors.training.config import TrainingResult
 from nasplug.search_spaces import InputError
+from nasplug.search_spaces.files import atomic_path
 
 # The data sets that the sources are made of, beside what was measured on a CPU here.
 TABLES = (

@@ -22,7 +22,7 @@ from common import IMAGE_SETS, RESULTS, accuracies, cells, provenance, write_res
 from scipy.stats import kendalltau
 
 from nasplug import create_predictor
-from nasplug.predictors.transformer_gp import TransformerGP
+from nasplug.predictors.accuracy.transformer_gp import TransformerGP
 
 TARGET = "cifar10"
 SOURCES = ("cifar100", "imagenet16-120")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nasplug import datasets, plots
-    from nasplug.devices.calibrate import CalibratedDevice, calibrate
+    from nasplug.calibrating.calibrate import CalibratedDevice, calibrate
+    from nasplug.calibrating.suggestions import suggest_measurements
     from nasplug.devices.hardware import hardware
-    from nasplug.devices.suggestions import suggest_measurements
     from nasplug.measuring import MeasurementSet, measure
     from nasplug.predicting.predict import NetworkPrediction, predict
-    from nasplug.predicting.shipped import create_predictor, load_predictor
+    from nasplug.predicting.zoo import create_predictor, load_predictor
     from nasplug.predictors.hardware import Hardware
     from nasplug.sampling.sampler import PredictorSampler
     from nasplug.search_spaces import InputError, space
@@ -56,23 +56,23 @@ if (_checkout / "setup.cfg").is_file() and (_checkout / "search_spaces").is_dir(
     __path__.append(str(_checkout))
 
 _HOME = {
-    "CalibratedDevice": "nasplug.devices.calibrate",
+    "CalibratedDevice": "nasplug.calibrating.calibrate",
     "Command": "nasplug.studies.evaluation_command",
     "Hardware": "nasplug.predictors.hardware",
     "InputError": "nasplug.search_spaces.errors",
     "MeasurementSet": "nasplug.measuring",
     "NetworkPrediction": "nasplug.predicting.predict",
     "PredictorSampler": "nasplug.sampling.sampler",
-    "SearchResult": "nasplug.searching.result",
-    "calibrate": "nasplug.devices.calibrate",
-    "create_predictor": "nasplug.predicting.shipped",
+    "SearchResult": "nasplug.results.result",
+    "calibrate": "nasplug.calibrating.calibrate",
+    "create_predictor": "nasplug.predicting.zoo",
     "hardware": "nasplug.devices.hardware",
-    "load_predictor": "nasplug.predicting.shipped",
+    "load_predictor": "nasplug.predicting.zoo",
     "measure": "nasplug.measuring",
     "predict": "nasplug.predicting.predict",
     "search": "nasplug.searching.search",
     "space": "nasplug.search_spaces.space",
-    "suggest_measurements": "nasplug.devices.suggestions",
+    "suggest_measurements": "nasplug.calibrating.suggestions",
     "worker": "nasplug.searching.worker",
 }
 

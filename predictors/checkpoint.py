@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.predictors.files import write_bytes
 from nasplug.search_spaces import InputError
+from nasplug.search_spaces.files import write_bytes
 
 if TYPE_CHECKING:
     import torch

@@ -19,14 +19,14 @@ __all__ = ["accepts", "create", "names", "restore"]
 GROUP = "nasplug.predictors"
 # Kind in a checkpoint's card -> module and class that reads it; the other kinds are names.
 _KINDS = {
-    "accuracy": "nasplug.predictors.accuracy:AccuracyPredictor",
-    "accuracy-gp": "nasplug.predictors.accuracy_gp:AccuracyGP",
-    "cell-gp": "nasplug.predictors.cell_gp:CellGP",
-    "latency": "nasplug.predictors.latency:LatencyPredictor",
-    "latency-gp": "nasplug.predictors.latency_gp:LatencyGP",
-    "network-latency": "nasplug.predictors.network_latency:NetworkLatency",
-    "network": "nasplug.predictors.network_predictor:NetworkPredictor",
-    "transformer-gp": "nasplug.predictors.transformer_gp:TransformerGP",
+    "accuracy": "nasplug.predictors.accuracy.transformer_ensemble:AccuracyPredictor",
+    "accuracy-gp": "nasplug.predictors.accuracy.operator_gp:AccuracyGP",
+    "cell-gp": "nasplug.predictors.accuracy.array_gp:CellGP",
+    "latency": "nasplug.predictors.latency.cell_latency:LatencyPredictor",
+    "latency-gp": "nasplug.predictors.latency.one_device:LatencyGP",
+    "network-latency": "nasplug.predictors.latency.network_latency:NetworkLatency",
+    "network": "nasplug.predictors.published.predictor:NetworkPredictor",
+    "transformer-gp": "nasplug.predictors.accuracy.transformer_gp:TransformerGP",
 }
 
 

@@ -7,6 +7,8 @@ from abc import abstractmethod
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.search_spaces.cell_arrays import CellArrays
+from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.space import Architecture, FiniteSpace
 
 __all__ = ["CodedSpace"]
@@ -18,7 +20,12 @@ class CodedSpace(FiniteSpace):
     Every member has one code and an `arch_id` of its own, and its output depends on its input. A
     search scores all members of such a space by arrays, and makes an `Architecture` of those alone
     that it tries or shows.
+
+    Attributes:
+        has_arrays: Whether `arrays` gives the cells of members.
     """
+
+    has_arrays: bool = False
 
     @property
     @abstractmethod
@@ -43,6 +50,17 @@ class CodedSpace(FiniteSpace):
     def normal_codes(self, codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
         """Codes of the members whose graphs `normal_form` gives for those of members, `(n,)`."""
         return codes
+
+    def arrays(self, codes: NDArray[np.uint32] | None = None) -> CellArrays:
+        """Cells of members as arrays, which fast predictors read.
+
+        Args:
+            codes: As in `totals`.
+
+        Raises:
+            InputError: If the space has none (`has_arrays`).
+        """
+        raise InputError(f"space {self.name} does not give its cells as arrays")
 
     @abstractmethod
     def counts(self, codes: NDArray[np.uint32] | None = None) -> NDArray[np.uint8]:

@@ -25,7 +25,14 @@ from nasplug.search_spaces.space import Architecture, FiniteSpace
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-__all__ = ["CELL_EDGES", "NB201", "OPS", "TASKS"]
+__all__ = [
+    "CELLS_A_STAGE",
+    "CELL_EDGES",
+    "CHANNELS",
+    "NB201",
+    "OPS",
+    "TASKS",
+]
 
 # In the benchmark's own order, on which the index order depends.
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")

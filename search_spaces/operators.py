@@ -19,7 +19,7 @@ from nasplug.search_spaces.costs import FLOAT_BYTES
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import ATTRIBUTES, Graph
 
-__all__ = ["KNOWN_OPS", "Operator", "canonical", "network_graph"]
+__all__ = ["KNOWN_OPS", "Operator", "Window", "canonical", "network_graph"]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -420,3 +420,11 @@ def _needed(
         if inputs != operator.inputs:
             kept[k] = replace(operator, inputs=inputs)
     return kept, [new[output] for output in outputs]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What `Operator` does not keep of a window: the padding on every side, and the rounding."""
+
+    padding: int = 0
+    ceil: bool = False

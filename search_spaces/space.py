@@ -16,6 +16,7 @@ from nasplug.search_spaces.errors import InputError, closest
 from nasplug.search_spaces.graph import Graph
 
 if TYPE_CHECKING:
+    import onnx
     from optuna.distributions import BaseDistribution
 
 __all__ = ["Architecture", "FiniteSpace", "SearchSpace", "names", "space"]
@@ -49,11 +50,32 @@ class SearchSpace(ABC):
         whole_networks: Whether graphs are complete networks of ONNX operators (see `operators`), as
             predictors of whole networks read them.
         deployed: Whether its networks are files for an inference runtime, not code of a framework.
+        writes_onnx: Whether `to_onnx` gives a network that can be run.
     """
 
     name: str
     whole_networks: bool = False
     deployed: bool = False
+    writes_onnx: bool = False
+
+    @property
+    def parts(self) -> Mapping[str, SearchSpace]:
+        """The spaces that this one joins, by the names of their families; none for most."""
+        return {}
+
+    @property
+    def standards(self) -> Mapping[str, Architecture]:
+        """The published architectures of this space, by name."""
+        return {}
+
+    @property
+    def standard(self) -> Architecture | None:
+        """The architecture of the default choices, if there is one."""
+        return None
+
+    def family_of(self, arch: Architecture) -> str:
+        """The family that a network belongs to, in a space of families; else the space's name."""
+        return self.name
 
     @abstractmethod
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -137,6 +159,23 @@ class SearchSpace(ABC):
         if not self.whole_networks:
             raise InputError(f"space {self.name} has cells and does not expand them to networks")
         return self.to_graph(arch, task)
+
+    def to_onnx(
+        self, arch: Architecture, seed: int = 0, batch_size: int = 1, task: str | None = None
+    ) -> onnx.ModelProto:
+        """The network with random weights, to be run and timed.
+
+        Args:
+            arch: A member of this space.
+            seed: Seed of the weights.
+            batch_size: Images a forward pass.
+            task: One of `tasks`; the first if it is left out.
+
+        Raises:
+            InputError: If the space does not write its networks, or the weights exceed ONNX's limit
+                of 2 GB.
+        """
+        raise InputError(f"space {self.name} does not write its networks as ONNX models")
 
     @property
     @abstractmethod

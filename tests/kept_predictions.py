@@ -24,12 +24,12 @@ import torch
 from numpy.typing import NDArray
 
 from nasplug import hardware, load_predictor, search
-from nasplug.predicting.shipped import create_predictor, names
+from nasplug.predicting.zoo import create_predictor, names
 from nasplug.predictors import registry
-from nasplug.predictors.latency import DeviceBatch
-from nasplug.predictors.network_latency import NetworkLatency, NetworkLatencyConfig
-from nasplug.predictors.settings import Setting
-from nasplug.predictors.training import TrainingConfig
+from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.latency.network_latency import NetworkLatency, NetworkLatencyConfig
+from nasplug.predictors.training.config import TrainingConfig
 from nasplug.search_spaces import Architecture, space
 
 KEPT = Path(__file__).parent / "data" / "kept_predictions.npz"
@@ -66,9 +66,7 @@ def predictions() -> Iterator[tuple[str, Numbers]]:
                 archs = sampled(chosen, 10)
                 for device in DEVICES:
                     for batch in (1, 32):
-                        predicted = predictor.for_space(space(chosen)).predict(
-                            archs, device, batch
-                        )
+                        predicted = predictor.for_space(space(chosen)).predict(archs, device, batch)
                         yield f"{name}/{chosen}/{device}/{batch}", flat(predicted)
             continue
         archs = sampled(predictor.space.name, ARCHITECTURES)

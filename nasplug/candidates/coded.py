@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from nasplug.candidates.piece_model import PieceModel
 from nasplug.candidates.scored import Candidates
-from nasplug.candidates.scoring import COSTS, Objective, Quantity, Scores, Scoring
+from nasplug.candidates.scoring import Quantity, Scores, Scoring
+from nasplug.objectives import COSTS, Objective
+from nasplug.pareto import improving_points, smallest
 from nasplug.predictors.prediction import Prediction
-from nasplug.sampling.beyond import beyond, smallest
 from nasplug.search_spaces import Architecture, CodedSpace
 
 __all__ = ["CodedCandidates"]
@@ -237,7 +238,7 @@ class CodedCandidates(Candidates):
             rest = np.flatnonzero(~exact)
             return np.asarray(rest[smallest(total[rest], count)])
         rest = np.flatnonzero(~exact & met)
-        return np.asarray(rest[beyond(known, values[rest], count)])
+        return np.asarray(rest[improving_points(known, values[rest], count)])
 
     def _sign(self, name: str, objectives: Sequence[Objective]) -> float:
         """+1 if less of a quantity is better, or helps to meet a limit."""

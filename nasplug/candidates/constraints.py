@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from nasplug.devices.hardware import hardware as find_hardware
+from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.errors import closest
 
-__all__ = ["Constraint", "parse_constraint", "parse_constraints"]
+__all__ = ["Constraint", "checked_hardware", "parse_constraint", "parse_constraints"]
 
 # Factors to the canonical unit, which is the first one of each quantity.
 UNITS: dict[str, dict[str, float]] = {
@@ -174,3 +177,12 @@ def parse_constraints(
             )
         seen.add((constraint.name, constraint.sense))
     return read
+
+
+def checked_hardware(
+    hardware: str | os.PathLike[str] | Hardware | None, constraints: Sequence[Constraint]
+) -> Hardware | None:
+    """The device, by name, path or as it is; it must be there if a latency is bounded."""
+    if hardware is None and any(c.name == "latency" for c in constraints):
+        raise InputError("a latency constraint needs hardware; name a device, such as RTX 3090")
+    return None if hardware is None else find_hardware(hardware)

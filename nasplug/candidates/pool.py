@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from nasplug.candidates.coded import CodedCandidates
 from nasplug.candidates.scored import Candidates
-from nasplug.candidates.scoring import Objective, Scoring
-from nasplug.sampling.acquisition import pareto_mask
+from nasplug.candidates.scoring import Scoring
+from nasplug.objectives import Objective
+from nasplug.pareto import pareto_mask
 from nasplug.search_spaces import Architecture, CodedSpace, FiniteSpace, SearchSpace
 
 __all__ = ["POOL_SIZE", "best", "candidates_of", "first_members", "is_listed"]
@@ -101,16 +102,13 @@ def first_members(
 
 def published(space: SearchSpace) -> list[Architecture]:
     """The networks of a space that are known by name, and its default one; none if it has none."""
-    parts = getattr(space, "spaces", None)
-    if parts:
+    if space.parts:
         return [
             space.parse(f"{name}:{arch.text.removeprefix(f'{name}:')}")
-            for name, part in parts.items()
+            for name, part in space.parts.items()
             for arch in published(part)
         ]
-    known = dict(getattr(space, "standards", {}))
-    default = getattr(space, "standard", None)
-    return [*known.values(), *([] if default is None else [default])]
+    return [*space.standards.values(), *([] if space.standard is None else [space.standard])]
 
 
 def best(candidates: Candidates, objectives: Sequence[Objective], count: int) -> Indices:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.candidates.constraints import Constraint
-from nasplug.candidates.scoring import COSTS, Quantity, Scores, Scoring, cheapest
+from nasplug.candidates.scoring import Quantity, Scores, Scoring, cheapest
+from nasplug.objectives import COSTS
 from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 

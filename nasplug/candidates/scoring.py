@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.candidates.constraints import Constraint
+from nasplug.objectives import COSTS, OBJECTIVES, PROXIES
+from nasplug.predictors.capabilities import ReadsCodes, TellsFamiliar, reads_networks
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.prediction import EVIDENCE, Prediction
 from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 from nasplug.search_spaces.simplify import simplify
 
-__all__ = ["COSTS", "OBJECTIVES", "PROXIES", "Objective", "Quantity", "Scorer", "Scores", "Scoring"]
+__all__ = ["Quantity", "Scorer", "Scores", "Scoring"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -36,30 +38,15 @@ class Scorer(Protocol):
         """Predict architectures, a row each."""
 
 
-@dataclass(frozen=True)
-class Objective:
-    """A quantity to optimise: its name, `"maximize"` or `"minimize"`, and its unit."""
-
-    name: str
-    direction: Literal["maximize", "minimize"]
-    unit: str
-
+@runtime_checkable
+class _HasModel(Protocol):
     @property
-    def sign(self) -> float:
-        """The factor that turns it into something to minimise."""
-        return -1.0 if self.direction == "maximize" else 1.0
+    def model(self) -> Any: ...
 
 
-OBJECTIVES = {
-    "accuracy": Objective("accuracy", "maximize", "%"),
-    "latency": Objective("latency", "minimize", "ms"),
-    "flops": Objective("flops", "minimize", "count"),
-    "params": Objective("params", "minimize", "count"),
-}
-# Where no accuracy is known: within the limits, more of it tends to be better. Both are among the
-# zero-cost measures of NAS-Bench-Suite-Zero (Krishnakumar et al., NeurIPS 2022).
-PROXIES = {name: Objective(name, "maximize", "count") for name in ("flops", "params")}
-COSTS = ("flops", "params")
+def model_of(scorer: object) -> Any:
+    """The predictor of graphs behind a scorer, or None for one that has none."""
+    return scorer.model if isinstance(scorer, _HasModel) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,12 +198,10 @@ class Scoring:
         None if it reads one graph at a time.
         """
         scorer = self._scorer(quantity)
-        for one in (scorer, getattr(scorer, "model", None)):
-            given = getattr(one, "predict_codes", None)
-            if given is not None:
+        for one in (scorer, model_of(scorer)):
+            if isinstance(one, ReadsCodes):
                 rest = () if quantity == "accuracy" else (self.hardware, self.batch_size)
-                found: Prediction = given(codes, *rest)
-                return found
+                return one.predict_codes(codes, *rest)
         return None
 
     def _timed(
@@ -224,8 +209,7 @@ class Scoring:
     ) -> Sequence[Graph]:
         """The graphs whose latency is predicted: cells are expanded for what reads networks."""
         task = self.latency_dataset
-        model = getattr(self._scorer("latency"), "model", None)
-        if getattr(model, "whole_networks", False) and not self.space.whole_networks:
+        if reads_networks(model_of(self._scorer("latency"))) and not self.space.whole_networks:
             return [self.space.to_network(arch, task) for arch in archs]
         return read[task]
 
@@ -236,8 +220,8 @@ class Scoring:
         A predictor of any network reads that of `dataset`; one of this space the first one, on
         which devices were measured.
         """
-        model = getattr(self._scorer("latency"), "model", None)
-        return self.dataset if getattr(model, "whole_networks", False) else self.space.tasks[0]
+        is_any = reads_networks(model_of(self._scorer("latency")))
+        return self.dataset if is_any else self.space.tasks[0]
 
     def familiar(self, archs: Sequence[Architecture]) -> Mask | None:
         """Whether architectures are like those that their accuracy was learned from, `(n,)`.
@@ -246,9 +230,8 @@ class Scoring:
         """
         if "accuracy" not in {*self.wanted, *(c.name for c in self.constraints)}:
             return None
-        tell = getattr(self._scorer("accuracy"), "familiar", None)
-        found: Mask | None = None if tell is None else tell(archs)
-        return found
+        scorer = self._scorer("accuracy")
+        return scorer.familiar(archs) if isinstance(scorer, TellsFamiliar) else None
 
     def _scorer(self, quantity: str) -> Any:
         return self.predictors.get(quantity) or _from_zoo(self.space, quantity)
@@ -256,7 +239,7 @@ class Scoring:
     def _predict(
         self, quantity: str, archs: Sequence[Architecture], graphs: Sequence[Graph]
     ) -> Prediction:
-        from nasplug.predicting.shipped import ArchitecturePredictor
+        from nasplug.predicting.zoo import ArchitecturePredictor
 
         scorer = self._scorer(quantity)
         # Whatever is made of graphs need not make them again.
@@ -323,9 +306,9 @@ def _predicted(name: str, prediction: Prediction, target: str, rows: Indices) ->
 
 
 def _from_zoo(space: SearchSpace, quantity: str) -> Scorer:
-    from nasplug.predicting import shipped
+    from nasplug.predicting import zoo as shipped
 
-    name = shipped._zoo_name(space, quantity)
+    name = shipped.zoo_name(space, quantity)
     if quantity == "accuracy" and name not in shipped.names():
         raise InputError(
             f"no accuracy is known for space {space.name}; give a predictor of your own, or take "

@@ -37,9 +37,9 @@ app.add_typer(data_app, name="data", help="Public data sets: list, fetch, import
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from nasplug import __version__
+        from importlib.metadata import version
 
-        print(f"nasplug {__version__}")
+        print(f"nasplug {version('nasplug')}")
         raise typer.Exit()
 
 

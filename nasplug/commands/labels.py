@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype
 
 from nasplug import datasets
-from nasplug._reading import check_row
 from nasplug.predicting.architecture_predictor import check_labels
 from nasplug.search_spaces import Architecture, FiniteSpace, InputError, SearchSpace
 from nasplug.search_spaces.errors import closest
+from nasplug.text import check_row
 
 __all__ = ["Labels", "read_labels"]
 

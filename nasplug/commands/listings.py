@@ -57,10 +57,10 @@ def predictions(
     Raises:
         InputError: If an architecture, the space or the hardware is unknown.
     """
-    from nasplug._checks import checked_count
+    from nasplug.arguments import checked_count
     from nasplug.devices.hardware import hardware as find_hardware
     from nasplug.predicting.intervals import is_usable
-    from nasplug.predicting.shipped import in_runtime, predictors_for
+    from nasplug.predicting.zoo import in_runtime, predictors_for
 
     found = find_space(space)
     checked_count(batch_size, "batch size")
@@ -106,13 +106,13 @@ def spaces() -> list[Row]:
     And what a search does with each: whether it scores all of it or a pool, and what quality is.
     """
     from nasplug.candidates.pool import is_listed
-    from nasplug.predicting.shipped import names as predictors
+    from nasplug.predicting.zoo import names as predictors
 
     known = predictors()
     rows = []
     for whole in space_names():
         found = find_space(whole)
-        parts = {f"{whole}:{part}": own for part, own in getattr(found, "spaces", {}).items()}
+        parts = {f"{whole}:{part}": own for part, own in found.parts.items()}
         for name, space in {whole: found, **parts}.items():
             rows.append(
                 {
@@ -142,7 +142,7 @@ def devices(word: str | None = None) -> tuple[list[Row], list[str]]:
         InputError: If no device contains the word.
     """
     from nasplug.devices import profiles
-    from nasplug.devices.hardware import catalogue, catalogue_names
+    from nasplug.devices.catalogue import catalogue, catalogue_names
 
     own, damaged = profiles.every()
     held = {

@@ -271,7 +271,11 @@ def calibrate(
     from nasplug.search_spaces.errors import InputError
 
     if suggest is not None:
-        from nasplug.devices.suggestions import next_step, suggest_measurements, write_suggestions
+        from nasplug.calibrating.suggestions import (
+            next_step,
+            suggest_measurements,
+            write_suggestions,
+        )
 
         if measurements is not None or name is not None or unit is not None:
             raise InputError("--suggest comes before measuring: it takes no table, name or unit")
@@ -293,7 +297,7 @@ def calibrate(
             "give your device with --hw and its latencies with --measurements; --suggest 10 says "
             "which networks are worth measuring"
         )
-    from nasplug.devices.calibrate import calibrate as run
+    from nasplug.calibrating.calibrate import calibrate as run
 
     done = run(
         hw,

@@ -117,8 +117,8 @@ def search(
 ) -> None:
     """Search a space for accurate architectures that are fast on a device."""
     from nasplug.candidates.pool import POOL_SIZE
+    from nasplug.results.export import check_export
     from nasplug.search_spaces import space as find_space
-    from nasplug.searching.export import check_export
     from nasplug.searching.search import search as run
 
     if export is not None:

@@ -15,18 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug._checks import checked_count, checked_seed
 from nasplug._signals import held, stoppable
+from nasplug.arguments import checked_count, checked_seed
 from nasplug.commands.labels import Labels, read_labels
 from nasplug.devices.hardware import hardware as find_hardware
-from nasplug.predicting.shipped import KINDS, ArchitecturePredictor, create_predictor
+from nasplug.predicting.zoo import KINDS, ArchitecturePredictor, create_predictor
+from nasplug.predictors.capabilities import is_storable
 from nasplug.predictors.checkpoint import base_path
-from nasplug.predictors.files import sweep, write_text
-from nasplug.predictors.latency import DeviceBatch, LatencyConfig
-from nasplug.predictors.networks import NETWORKS
+from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig
+from nasplug.predictors.published.recipes import NETWORKS
 from nasplug.predictors.registry import accepts, create
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.search_spaces import space as find_space
+from nasplug.search_spaces.files import sweep, write_text
 
 __all__ = ["parse_options", "train"]
 
@@ -231,7 +232,7 @@ def _latency_options(options: dict[str, Any], seed: int) -> dict[str, Any]:
 def _writable(out: str | os.PathLike[str], model: str, predictor: ArchitecturePredictor) -> Path:
     """Check before the training what `save` would only find after it."""
     inner = predictor.model
-    if not getattr(inner, "storable", hasattr(inner, "save")):
+    if not is_storable(inner):
         raise InputError(f"predictor {model!r} cannot be saved; leave --out out and give --test")
     path = base_path(out)
     try:

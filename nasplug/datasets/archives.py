@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.predictors.files import write_bytes
+from nasplug.search_spaces.files import write_bytes
 
 __all__ = ["digest_of", "read_arrays", "write_arrays"]
 

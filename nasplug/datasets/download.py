@@ -12,9 +12,8 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from nasplug.datasets.registry import UPSTREAM, DataFile
-from nasplug.predictors.files import atomic_path
 from nasplug.search_spaces.errors import InputError
-from nasplug.search_spaces.files import cache_dir
+from nasplug.search_spaces.files import atomic_path, cache_dir
 
 __all__ = [
     "cache_dir",

@@ -13,8 +13,8 @@ import numpy as np
 from nasplug.datasets.layout import foreign
 from nasplug.datasets.nasbench_table import NasbenchTable, read_file
 from nasplug.datasets.tables import Table
-from nasplug.search_spaces.nb101 import NB101
-from nasplug.search_spaces.nb101_cells import Cell
+from nasplug.search_spaces.nb101.cells import Cell
+from nasplug.search_spaces.nb101.space import NB101
 
 __all__ = ["DEVICES", "import_hardware", "import_means", "import_runs"]
 

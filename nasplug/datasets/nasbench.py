@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from nasplug.datasets.nasbench_table import ENERGY, METRICS, NasbenchTable, cached_table
 from nasplug.search_spaces.errors import InputError
-from nasplug.search_spaces.nb101_cells import (
+from nasplug.search_spaces.nb101.cells import (
     INPUT,
     MAX_EDGES,
     MAX_VERTICES,

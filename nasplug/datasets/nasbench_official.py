@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from nasplug.datasets.nasbench_table import NasbenchTable
 from nasplug.datasets.tables import Table
 from nasplug.search_spaces.errors import InputError
-from nasplug.search_spaces.nb101 import NB101
-from nasplug.search_spaces.nb101_cells import Cell
-from nasplug.search_spaces.nb101_enumeration import CELLS, cell_table
+from nasplug.search_spaces.nb101.cells import Cell
+from nasplug.search_spaces.nb101.enumeration import CELLS, cell_table
+from nasplug.search_spaces.nb101.space import NB101
 
 __all__ = ["means"]
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.datasets.layout import shown
-from nasplug.search_spaces.nb101_cells import (
+from nasplug.search_spaces.nb101.cells import (
     INPUT,
     MAX_EDGES,
     MAX_VERTICES,

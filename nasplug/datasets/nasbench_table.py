@@ -30,7 +30,7 @@ from nasplug.datasets.nasbench_records import (
 from nasplug.datasets.tfrecord import read_records
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.files import atomic_path
-from nasplug.search_spaces.nb101_cells import Cell, module_hash
+from nasplug.search_spaces.nb101.cells import Cell, module_hash
 
 __all__ = ["ENERGY", "METRICS", "NasbenchTable", "cached_table", "read_file"]
 

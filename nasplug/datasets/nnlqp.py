@@ -239,7 +239,7 @@ def nnlqp_graphs(
     Args:
         folder: The folder that `read_nnlqp` was given.
         onnx_paths: The column `onnx_path` of its table, or some of it.
-        convert: Reads one ONNX file; the default is `nasplug.search_spaces.onnx_graph.onnx_graph`.
+        convert: Reads one ONNX file; the default is `importers.onnx_graph`.
 
     Returns:
         The graph of each path, for one image; a path that comes again shares its graph.
@@ -248,7 +248,7 @@ def nnlqp_graphs(
         InputError: If a file is missing, lies outside the folder, or cannot be converted.
     """
     if convert is None:
-        from nasplug.search_spaces.onnx_graph import onnx_graph
+        from nasplug.search_spaces.importers.onnx_graph import onnx_graph
 
         convert = onnx_graph
     folder = Path(folder)

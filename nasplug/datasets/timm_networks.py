@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from nasplug.datasets.archives import read_arrays, write_arrays
 from nasplug.datasets.download import cache_dir
-from nasplug.predictors.features import vocabulary_of
-from nasplug.predictors.graph_arrays import pack, unpack
+from nasplug.predictors.features.graph_arrays import pack, unpack
+from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import Graph
 
@@ -37,7 +37,7 @@ class TimmNetworks:
         image_sizes: Side of the one image that the graph is for, in pixels.
         families: Name of the module of timm that defines the model, such as `"resnet"`.
         parameters: Trainable parameters of the module, before anything is folded.
-        graphs: As `nasplug.search_spaces.torch_graph` reads them.
+        graphs: As `nasplug.search_spaces.importers.torch_graph` reads them.
         made_with: Versions of timm and torch.
     """
 

@@ -14,14 +14,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from nasplug._reading import CHECKSUM, checksum_of, read_whole, shown_path
-from nasplug.devices.hardware import MAX_NAME, catalogue_names, is_line, name_key, parse
+from nasplug.devices.catalogue import MAX_NAME, catalogue_names, is_line, name_key, parse
 from nasplug.search_spaces import names as space_names
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.files import sweep, write_text
+from nasplug.text import CHECKSUM, checksum_of, read_whole, shown_path
 
 if TYPE_CHECKING:
-    from nasplug.predictors.device_profile import DeviceProfile
+    from nasplug.predictors.latency.device_profile import DeviceProfile
 
 __all__ = ["check_name", "every", "find", "folder", "names", "path_of", "read", "write"]
 
@@ -121,7 +121,7 @@ def read(path: Path) -> DeviceProfile:
     Raises:
         InputError: If the file cannot be read, or is no profile or a damaged one.
     """
-    from nasplug.predictors.device_profile import DeviceProfile, MeasuredNetworks
+    from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNetworks
 
     where = shown_path(path)
     content = read_whole(

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasplug._checks import checked_count, checked_seed
 from nasplug._signals import held, stoppable
-from nasplug.measuring.choice import family_of, networks, onnx_space
+from nasplug.arguments import checked_count, checked_seed
+from nasplug.measuring.choice import networks, onnx_space
 from nasplug.measuring.machine import OtherWork, available_cores, machine, physical_cores
 from nasplug.measuring.record import COLUMNS, Measurement, Record
 from nasplug.measuring.runtimes import Runtime, open_runtime
@@ -278,14 +278,14 @@ class _Campaign:
 
     def _time(self, arch: Architecture) -> Measurement:
         began = time.perf_counter()
-        row = Measurement(arch.text, arch.arch_id, family_of(self.space, arch), self.batch_size)
+        row = Measurement(arch.text, arch.arch_id, self.space.family_of(arch), self.batch_size)
         try:
             graph = self.space.to_graph(arch)
             row.params = int(graph.attributes[:, ATTRIBUTES.index("params")].sum())
             row.flops = int(graph.attributes[:, ATTRIBUTES.index("flops")].sum())
             self._check_memory(graph)
             # Not every space writes models, so the base class does not know of it.
-            model = self.space.to_onnx(arch, self.seed, self.batch_size)  # type: ignore[attr-defined]
+            model = self.space.to_onnx(arch, self.seed, self.batch_size)
             timing = time_network(self.runtime.load(model), self.effort)
             for name, value in asdict(timing).items():
                 # As the file keeps it: a table is the same before and after it is read.

@@ -6,17 +6,16 @@ import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from nasplug._checks import checked_count
-from nasplug._reading import check_row
+from nasplug.arguments import checked_count
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.search_spaces import names as space_names
 from nasplug.search_spaces import space as find_space
+from nasplug.text import check_row
 
-__all__ = ["family_of", "networks", "onnx_space", "read_archs"]
+__all__ = ["networks", "onnx_space", "read_archs"]
 
 # A space from which so many draws in succession give nothing new is as good as empty.
 _MOST_REPEATS = 10_000
@@ -29,8 +28,8 @@ def onnx_space(space: str | SearchSpace) -> SearchSpace:
         InputError: If there is no such space, or it does not.
     """
     found = find_space(space) if isinstance(space, str) else space
-    if not hasattr(found, "to_onnx"):
-        able = [name for name in space_names() if hasattr(find_space(name), "to_onnx")]
+    if not found.writes_onnx:
+        able = [name for name in space_names() if find_space(name).writes_onnx]
         raise InputError(
             f"space {found.name!r} does not write its networks as ONNX models, so they cannot be "
             f"run; those that do are {', '.join(able)}"
@@ -102,10 +101,3 @@ def read_archs(path: str | os.PathLike[str]) -> list[str]:
     if not texts:
         raise InputError(f"{file} holds no architecture; write one a line")
     return texts
-
-
-def family_of(space: Any, arch: Architecture) -> str:
-    """The family that a network of a space of families belongs to, else the space's name."""
-    if hasattr(space, "unwrap"):
-        space = space.unwrap(arch)[0]
-    return str(space.family.name if hasattr(space, "family") else space.name)

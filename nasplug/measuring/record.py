@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from nasplug._reading import CHECKSUM, check_row, checksum_of, row_checksum
 from nasplug.measuring.timing import is_disturbed
-from nasplug.predictors.files import write_text
 from nasplug.search_spaces import InputError
+from nasplug.search_spaces.files import write_text
+from nasplug.text import CHECKSUM, check_row, checksum_of, row_checksum
 
 __all__ = ["COLUMNS", "FORMAT", "Measurement", "Record", "now"]
 

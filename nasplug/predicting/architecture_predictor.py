@@ -9,14 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasplug.devices.hardware import hardware as find_hardware
-from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
+from nasplug.predictors.capabilities import (
+    Explains,
+    KnowsRuntimes,
+    ReadsArrays,
+    TellsFamiliar,
+    predicts_latency,
+    reads_functions,
+    reads_networks,
+)
+from nasplug.search_spaces import Architecture, CodedSpace, Graph, InputError, SearchSpace
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from nasplug.predictors import Hardware, Prediction
-    from nasplug.predictors.measured_device import MeasuredDevice
+    from nasplug.predictors.latency.measured_device import MeasuredDevice
 
 __all__ = ["NETWORK_LATENCY", "ArchitecturePredictor", "check_labels"]
 
@@ -66,7 +75,7 @@ class ArchitecturePredictor:
         """
         if space.name == self.space.name:
             return self
-        if getattr(self._model, "whole_networks", False) and space.has_networks:
+        if reads_networks(self._model) and space.has_networks:
             return ArchitecturePredictor(self.name, space, self._model, self.card, self.runtime)
         raise InputError(
             f"predictor {self.name!r} is for space {self.space.name}, not for {space.name}"
@@ -78,12 +87,12 @@ class ArchitecturePredictor:
         Raises:
             InputError: If the runtime is unknown, or the predictor knows one way of running only.
         """
-        if not hasattr(self._model, "measured_in"):
+        if not isinstance(self._model, KnowsRuntimes):
             raise InputError(
                 f"predictor {self.name!r} knows one way of running networks; "
                 f"{NETWORK_LATENCY!r}, which reads whole networks, lets you choose a runtime"
             )
-        from nasplug.predictors.settings import parse_runtime
+        from nasplug.predictors.features.settings import parse_runtime
 
         parse_runtime(runtime)
         return ArchitecturePredictor(self.name, self.space, self._model, self.card, runtime)
@@ -93,13 +102,13 @@ class ArchitecturePredictor:
 
         Networks of a space of ONNX files are run by TensorRT on a GPU of NVIDIA's.
         """
-        from nasplug.predictors.device_profile import DeviceProfile
-        from nasplug.predictors.settings import inference_runtime
+        from nasplug.predictors.features.settings import inference_runtime
+        from nasplug.predictors.latency.device_profile import DeviceProfile
 
         # A calibrated device speaks for the runtime that it was measured in.
         if self.runtime is not None or isinstance(hardware, DeviceProfile):
             return self.runtime
-        knows_runtimes = hasattr(self._model, "setting")
+        knows_runtimes = isinstance(self._model, Explains)
         return inference_runtime(hardware) if self.space.deployed and knows_runtimes else None
 
     @property
@@ -111,8 +120,7 @@ class ArchitecturePredictor:
     @property
     def kind(self) -> str:
         """What is predicted: `"accuracy"` or `"latency"`."""
-        is_latency = getattr(self._model, "kind", None) == "latency" or self.targets == ("latency",)
-        return "latency" if is_latency else "accuracy"
+        return "latency" if predicts_latency(self._model) else "accuracy"
 
     @property
     def sha256(self) -> str | None:
@@ -133,7 +141,7 @@ class ArchitecturePredictor:
         Raises:
             InputError: If a text is malformed, or a graph is that of a cell, not of its network.
         """
-        whole = getattr(self._model, "whole_networks", False)
+        whole = reads_networks(self._model)
         make = self.space.to_network if whole else self.space.to_graph
         found = []
         for item in architectures:
@@ -153,7 +161,7 @@ class ArchitecturePredictor:
     @property
     def _of_functions(self) -> bool:
         """Whether equal functions are predicted alike, whatever they cost to run."""
-        return self.kind == "accuracy" and getattr(self._model, "reads_functions", False)
+        return self.kind == "accuracy" and reads_functions(self._model)
 
     def fit(
         self,
@@ -200,12 +208,12 @@ class ArchitecturePredictor:
             InputError: If a text is malformed, or the device is missing or unknown, or was
                 calibrated at another batch size or on other networks.
         """
-        from nasplug.predictors.device_profile import DeviceProfile
+        from nasplug.predictors.latency.device_profile import DeviceProfile
 
         device = None if hardware is None else find_hardware(hardware)
         graphs = self.graphs(architectures)
         if isinstance(device, DeviceProfile) and self.kind == "latency":
-            from nasplug.devices.few_shot import predict_few_shot
+            from nasplug.predicting.few_shot import predict_few_shot
 
             if self.runtime is not None:
                 raise InputError(
@@ -254,8 +262,9 @@ class ArchitecturePredictor:
         Raises:
             InputError: If a text is malformed.
         """
-        tell = getattr(self._model, "familiar", None)
-        return None if tell is None else tell(self.graphs(architectures))
+        if not isinstance(self._model, TellsFamiliar):
+            return None
+        return self._model.familiar(self.graphs(architectures))
 
     def familiar_codes(self, codes: NDArray[np.uint32]) -> NDArray[np.bool_] | None:
         """`familiar` for members of a space of numbers; None as `predict_codes`."""
@@ -269,7 +278,8 @@ class ArchitecturePredictor:
 
     @property
     def _reads_arrays(self) -> bool:
-        return hasattr(self.space, "arrays") and hasattr(self._model, "predict_arrays")
+        is_coded = isinstance(self.space, CodedSpace) and self.space.has_arrays
+        return is_coded and isinstance(self._model, ReadsArrays)
 
     def _arrays(self, codes: NDArray[np.uint32]) -> Any:
         space: Any = self.space

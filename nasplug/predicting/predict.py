@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-    from nasplug.predicting.shipped import ArchitecturePredictor
+    from nasplug.predicting.zoo import ArchitecturePredictor
     from nasplug.predictors.hardware import Hardware
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "NetworkPrediction",
     "OperatorTime",
     "is_file",
+    "measured_so",
     "parse_shapes",
     "predict",
     "predict_file",
@@ -254,12 +255,13 @@ def predict(
         InputError: If the network cannot be read, the hardware or the runtime is unknown, or the
             batch size is no whole number of at least 1.
     """
-    from nasplug._checks import checked_count
-    from nasplug.devices.few_shot import calibrated
+    from nasplug.arguments import checked_count
     from nasplug.devices.hardware import hardware as find_hardware
-    from nasplug.predicting.shipped import NETWORK_LATENCY, ArchitecturePredictor, load_predictor
-    from nasplug.predictors.device_profile import DeviceProfile
-    from nasplug.predictors.settings import RUNTIMES, inference_runtime
+    from nasplug.predicting.few_shot import calibrated
+    from nasplug.predicting.zoo import NETWORK_LATENCY, ArchitecturePredictor, load_predictor
+    from nasplug.predictors.capabilities import Explains
+    from nasplug.predictors.features.settings import RUNTIMES, inference_runtime
+    from nasplug.predictors.latency.device_profile import DeviceProfile
 
     images = _images(network, example)
     if batch_size is None:
@@ -271,7 +273,7 @@ def predict(
         # One graph: to import a library for large batches would take longest.
         predictor = load_predictor(predictor or NETWORK_LATENCY, "torch")
     model = predictor.model
-    if not hasattr(model, "explain"):
+    if not isinstance(model, Explains):
         raise InputError(
             f"predictor {predictor.name!r} does not read whole networks; {NETWORK_LATENCY} does"
         )
@@ -380,7 +382,7 @@ def read_network(
     if isinstance(network, Graph):
         return network
     if _is_onnx(network):
-        from nasplug.search_spaces.onnx_graph import onnx_graph
+        from nasplug.search_spaces.importers.onnx_graph import onnx_graph
 
         return onnx_graph(network, input_shapes=input_shapes)
     if type(network).__module__.split(".")[0] == "builtins":
@@ -390,7 +392,7 @@ def read_network(
         )
     if example is None:
         raise InputError("a PyTorch module needs an example, such as torch.zeros(1, 3, 224, 224)")
-    from nasplug.search_spaces.torch_graph import torch_graph
+    from nasplug.search_spaces.importers.torch_graph import torch_graph
 
     return torch_graph(network, example)
 
@@ -399,7 +401,7 @@ def _images(network: Any, example: Any) -> tuple[int, ...]:
     """Images in each tensor of the example of a PyTorch module."""
     if _is_onnx(network) or isinstance(network, Graph):
         return ()
-    from nasplug.search_spaces.torch_graph import images_in
+    from nasplug.search_spaces.importers.torch_graph import images_in
 
     return images_in(example)
 
@@ -413,8 +415,8 @@ def _operators(
     graph: Graph, times: Any, total: float, device: Hardware, batch_size: int
 ) -> tuple[OperatorTime, ...]:
     """The operators, the longest first."""
-    from nasplug.predictors.operator_features import operator_kinds
-    from nasplug.predictors.roofline import roofline_parts
+    from nasplug.predictors.features.operators import operator_kinds
+    from nasplug.predictors.features.roofline import roofline_parts
 
     kinds = operator_kinds(graph)
     compute, memory = roofline_parts(graph, device, batch_size)

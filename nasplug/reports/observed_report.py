@@ -7,26 +7,22 @@ import json
 import os
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nasplug.predictors.files import write_text
-from nasplug.reports.drawing import finish
-from nasplug.reports.search_report import FRONT, LIMIT, TRIALS
+from nasplug.plots.drawing import finish
+from nasplug.reports.search_report import FRONT, LIMIT, TRIALS, ReportedSearch
 from nasplug.reports.study_report import write_pictures, write_plots, writing_to
 from nasplug.search_spaces import InputError
+from nasplug.search_spaces.files import write_text
 from nasplug.studies.trials import finished
-
-if TYPE_CHECKING:
-    from nasplug.searching.observed_result import ObservedResult
 
 __all__ = ["write_report"]
 
 PICTURE, RESULT = "trials.png", "result.json"
 
 
-def write_report(result: ObservedResult, folder: str | os.PathLike[str]) -> list[Path]:
+def write_report(result: ReportedSearch, folder: str | os.PathLike[str]) -> list[Path]:
     """Write `trials.png`, `result.json` and the pictures of the study, each whole or not at all.
 
     The first picture shows all trials by their first two objectives and the front; with one
@@ -53,7 +49,7 @@ def write_report(result: ObservedResult, folder: str | os.PathLike[str]) -> list
     return [*paths, target / RESULT]
 
 
-def _draw(result: ObservedResult, path: Path) -> None:
+def _draw(result: ReportedSearch, path: Path) -> None:
     # The Figure class alone: pyplot would choose a window system and keep global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -9,21 +9,26 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.objectives import Objective
+from nasplug.plots.drawing import finish
 from nasplug.predicting.intervals import is_usable, magnitude
-from nasplug.predictors.files import write_text
-from nasplug.reports.drawing import finish
 from nasplug.reports.study_report import write_pictures, write_plots, writing_to
 from nasplug.search_spaces import InputError
+from nasplug.search_spaces.files import write_text
 
 if TYPE_CHECKING:
-    from nasplug.searching.result import SearchResult
+    from optuna.study import Study
 
-__all__ = ["write_report"]
+    from nasplug.candidates.constraints import Constraint
+    from nasplug.candidates.scored import Candidates
+    from nasplug.predictors.hardware import Hardware
+
+__all__ = ["FRONT", "LIMIT", "TRIALS", "ReportedSearch", "write_report"]
 
 Array = NDArray[np.float64]
 
@@ -38,6 +43,39 @@ _COUNTED = {
     "flops": ("multiply-accumulates (millions)", 1e-6),
     "params": ("parameters (millions)", 1e-6),
 }
+
+
+class ReportedSearch(Protocol):
+    """The parts of a search's result that reports show; see `nasplug.SearchResult`."""
+
+    def heading(self) -> str: ...  # noqa: D102
+    def notes(self) -> list[str]: ...  # noqa: D102
+    def to_json(self) -> dict[str, Any]: ...  # noqa: D102
+
+    @property
+    def hardware(self) -> Hardware | None: ...  # noqa: D102
+    @property
+    def dataset(self) -> str: ...  # noqa: D102
+    @property
+    def batch_size(self) -> int: ...  # noqa: D102
+    @property
+    def n_trials(self) -> int: ...  # noqa: D102
+    @property
+    def objectives(self) -> tuple[Objective, ...]: ...  # noqa: D102
+    @property
+    def constraints(self) -> tuple[Constraint, ...]: ...  # noqa: D102
+    @property
+    def pareto(self) -> list[dict[str, Any]]: ...  # noqa: D102
+    @property
+    def trials(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def study(self) -> Study: ...  # noqa: D102
+    @property
+    def candidates(self) -> Candidates: ...  # noqa: D102
+    @property
+    def proxy(self) -> str | None: ...  # noqa: D102
+    @property
+    def quality(self) -> str | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -66,7 +104,7 @@ class _Points:
     x_texts: list[str]
 
 
-def write_report(result: SearchResult, folder: str | os.PathLike[str]) -> list[Path]:
+def write_report(result: ReportedSearch, folder: str | os.PathLike[str]) -> list[Path]:
     """Write `pareto.png`, `pareto.html` (which needs no network), `result.json` and `progress.png`.
 
     The last is the hypervolume after each trial; without a feasible trial it is left out. Each file
@@ -103,7 +141,7 @@ def write_report(result: SearchResult, folder: str | os.PathLike[str]) -> list[P
     return paths
 
 
-def _axes(result: SearchResult) -> tuple[_Axis, _Axis]:
+def _axes(result: ReportedSearch) -> tuple[_Axis, _Axis]:
     def limits(name: str, factor: float) -> tuple[tuple[float, str], ...]:
         return tuple((c.bound * factor, str(c)) for c in result.constraints if c.name == name)
 
@@ -121,12 +159,12 @@ def _axes(result: SearchResult) -> tuple[_Axis, _Axis]:
     return axis(cost), axis(quality)
 
 
-def _cells(result: SearchResult) -> list[int]:
+def _cells(result: ReportedSearch) -> list[int]:
     space = result.candidates.space
     return result.candidates.positions([space.parse(row["arch"]) for row in result.pareto])
 
 
-def _points(result: SearchResult, cells: list[int], axes: tuple[_Axis, _Axis]) -> _Points:
+def _points(result: ReportedSearch, cells: list[int], axes: tuple[_Axis, _Axis]) -> _Points:
     shown: list[Array] = []
     for axis in axes:
         quantity = result.candidates.quantities[axis.name]
@@ -146,14 +184,14 @@ def _points(result: SearchResult, cells: list[int], axes: tuple[_Axis, _Axis]) -
     return _Points(x, shown[2], bars, shown[3], archs, texts)
 
 
-def _measured(result: SearchResult) -> tuple[list[float], list[float]]:
+def _measured(result: ReportedSearch) -> tuple[list[float], list[float]]:
     """Measured latency and accuracy of the front, where the benchmark has both."""
     rows = [row["measured"] for row in result.pareto]
     both = [r for r in rows if r["accuracy"] is not None and r["latency_ms"] is not None]
     return [r["latency_ms"] for r in both], [r["accuracy"] for r in both]
 
 
-def _front_label(result: SearchResult) -> str:
+def _front_label(result: ReportedSearch) -> str:
     return f"predicted front, {result.candidates.scores.interval:.0%} intervals"
 
 
@@ -163,7 +201,7 @@ def _label(axis: _Axis, points: _Points) -> str:
     return f"{axis.label}: only its order of magnitude is known" if wide else axis.label
 
 
-def _title(result: SearchResult) -> list[str]:
+def _title(result: ReportedSearch) -> list[str]:
     """The heading, and what it does not say yet."""
     said = result.quality
     notes = [note for note in result.notes() if said is None or not note.startswith(said)]
@@ -192,7 +230,7 @@ def _marks(low: float, high: float) -> list[float]:
 
 
 def _draw(
-    result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, front: _Points, path: Path
+    result: ReportedSearch, axes: tuple[_Axis, _Axis], trials: _Points, front: _Points, path: Path
 ) -> None:
     # The Figure class alone: pyplot would choose a window system and keep global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -245,7 +283,7 @@ def _draw(
 
 
 def _draw_page(
-    result: SearchResult, axes: tuple[_Axis, _Axis], trials: _Points, front: _Points, path: Path
+    result: ReportedSearch, axes: tuple[_Axis, _Axis], trials: _Points, front: _Points, path: Path
 ) -> None:
     import plotly.graph_objects as go
 

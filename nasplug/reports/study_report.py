@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasplug import plots
-from nasplug.predictors.files import atomic_path
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.errors import closest
+from nasplug.search_spaces.files import atomic_path
 from nasplug.studies.checksums import check_trials
 from nasplug.studies.storages import open_storage
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.predictors.cell_features import Paths
-from nasplug.predictors.operator_features import CELL, OperatorFeatures
+from nasplug.predictors.features.cells import Paths
+from nasplug.predictors.features.operators import CELL, OperatorFeatures
 from nasplug.sampling.surrogate import median_distance
 from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 

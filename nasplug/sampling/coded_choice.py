@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 
 from nasplug.candidates.coded import CodedCandidates
 from nasplug.candidates.scored import Candidates
-from nasplug.candidates.scoring import Scoring
-from nasplug.sampling.beyond import beyond, smallest
-from nasplug.sampling.learned_choice import LearnedChoice, Tried
+from nasplug.pareto import improving_points, smallest
+from nasplug.sampling.learned_choice import LearnedChoice, Step
 from nasplug.sampling.learning import Learner, normal_scores
 from nasplug.sampling.surrogate import Kernel, Surrogate, median_distance
 from nasplug.search_spaces import CodedSpace, SearchSpace
 
-__all__ = ["CodedChoice", "choice_of", "coded_candidates"]
+__all__ = ["CodedChoice", "choice_of"]
 
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
@@ -44,18 +43,6 @@ PRIOR = 1.0
 # Choices in succession that the fast model believes within the limits, and the predictor does not.
 _LOOKS = 20
 _STREAM = 0x73776570
-
-
-def coded_candidates(scoring: Scoring) -> Candidates:
-    """All members of a `CodedSpace` as candidates; shared where nothing is predicted of them."""
-    if scoring.predicted:
-        return CodedCandidates(scoring)
-    return _plain(scoring.space, scoring.dataset)
-
-
-@lru_cache(maxsize=2)
-def _plain(space: SearchSpace, dataset: str) -> Candidates:
-    return CodedCandidates(Scoring(space, (), None, (), 1, dataset, {}))
 
 
 def choice_of(candidates: Candidates) -> type[LearnedChoice]:
@@ -134,27 +121,18 @@ class CodedChoice(LearnedChoice):
             predicted = normal_scores(candidates.quantities["accuracy"].mean)[:, None]
             swept = np.concatenate([swept, PRIOR * predicted], axis=1, dtype=np.float32)
         self._sweep = Surrogate({"all": swept}, [KERNEL], [NOISE])
-        # What the sweep may choose from, by what was asked last.
-        self._asked: tuple[Collection[str], Mask | None] = (), None
         count = len(candidates)
         spread = self._generators(_STREAM).choice(count, min(SPREAD, count), replace=False)
         self._spread: Indices = np.sort(spread).astype(np.intp)
 
-    def __call__(
-        self,
-        tried: Sequence[Tried],
-        objectives: int,
-        held: Collection[str],
-        allowed: Mask | None,
-    ) -> tuple[int, bool, dict[str, Any]]:
+    def _next(self, step: Step) -> tuple[int, bool, dict[str, Any]]:
         """See `LearnedChoice`. The predictors themselves say of what is chosen what limits say."""
-        self._asked = held, allowed
         candidates = self._candidates
         assert isinstance(candidates, CodedCandidates)
         for _ in range(_LOOKS):
-            row, is_free, expected = super().__call__(tried, objectives, held, allowed)
+            row, is_free, expected = self._chosen(step)
             candidates.settle(np.array([row]))
-            if not is_free or self._within_limits(tried)[row]:
+            if not is_free or self._within_limits(step.tried)[row]:
                 break
         return row, is_free, expected
 
@@ -165,30 +143,26 @@ class CodedChoice(LearnedChoice):
         candidates = self._candidates
         return ~candidates.free(np.arange(len(candidates)), held, self._identity)
 
-    def _learner(
-        self, narrow: bool, tried: Sequence[Tried], objectives: int, step: int
-    ) -> tuple[Indices, Learner]:
-        known = self._candidates.positions([one.arch for one in tried])
-        promising = self._promising(tried, known, objectives, step)
-        spread, allowed = self._spread, self._asked[1]
-        if allowed is not None and allowed.any():
+    def _learner(self, narrow: bool, step: Step) -> tuple[Indices, Learner]:
+        known = self._candidates.positions([one.arch for one in step.tried])
+        promising = self._promising(step, known)
+        spread, allowed = self._spread, step.allowed
+        if allowed is not None:
             # Few members have what is fixed: the whole of them is the pool, or a part.
             rows = np.flatnonzero(allowed)
             spread = rows[:: max(1, len(rows) // SPREAD)]
         pool = np.unique(np.concatenate([spread, promising, np.array(known, np.intp)]))
         return pool, Learner(self._made.blocks(pool), self._priors(pool))
 
-    def _promising(
-        self, tried: Sequence[Tried], known: Sequence[int], objectives: int, step: int
-    ) -> Indices:
+    def _promising(self, step: Step, known: Sequence[int]) -> Indices:
         """Members that may be better than all that was tried, by the process over all of them."""
+        tried, objectives = step.tried, step.objectives
         done = [k for k, one in enumerate(tried) if one.losses is not None]
         if len(done) < 2:
             return np.empty(0, np.intp)
-        held, allowed = self._asked
-        eligible = self._within_limits(tried) & ~self._taken(held)
-        if allowed is not None and allowed.any():
-            eligible &= allowed
+        eligible = self._within_limits(tried) & ~self._taken(step.held)
+        if step.allowed is not None:
+            eligible &= step.allowed
         free = np.flatnonzero(eligible)
         if not len(free):
             return free
@@ -197,7 +171,9 @@ class CodedChoice(LearnedChoice):
         missed = np.array([tried[k].missed for k in done])
         scores = np.stack([normal_scores(column) for column in losses.T], axis=1)
         if objectives > 2:
-            weighted = scores * self._generators(_STREAM, step).dirichlet(np.ones(objectives))
+            weighted = scores * self._generators(_STREAM, step.number).dirichlet(
+                np.ones(objectives)
+            )
             scores = (weighted.max(axis=1) + 0.05 * weighted.sum(axis=1))[:, None]
         said = [self._sweep.posterior(at, column) for column in scores.T]
         mean = np.stack([m for m, _ in said], axis=1)[free]
@@ -210,7 +186,7 @@ class CodedChoice(LearnedChoice):
         found = []
         for hope in HOPES:
             hoped = mean - hope * std
-            rows = beyond(feasible, hoped, PROMISING)
+            rows = improving_points(feasible, hoped, PROMISING)
             if len(rows) < PROMISING:
                 more = smallest(hoped.sum(axis=1), PROMISING - len(rows))
                 rows = np.concatenate([rows, more])

@@ -22,7 +22,7 @@ from nasplug.sampling.learning import Evidence, Outlook, value_scores
 from nasplug.studies.values import INTERVAL
 
 if TYPE_CHECKING:
-    from nasplug.sampling.learned_choice import Tried
+    from nasplug.sampling.tried import Tried
 
 __all__ = ["expectation", "is_outside", "widths"]
 

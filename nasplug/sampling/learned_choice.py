@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.candidates.pool import first_members, is_listed
 from nasplug.candidates.scored import Candidates
-from nasplug.candidates.scoring import OBJECTIVES, Scoring
-from nasplug.sampling.acquisition import pareto_mask
+from nasplug.objectives import OBJECTIVES
+from nasplug.pareto import pareto_mask
 from nasplug.sampling.candidate_features import CandidateFeatures
 from nasplug.sampling.expectations import expectation
 from nasplug.sampling.learning import (
@@ -23,9 +22,10 @@ from nasplug.sampling.learning import (
     normal_scores,
     spread_design,
 )
-from nasplug.search_spaces import Architecture, CodedSpace, SearchSpace
+from nasplug.sampling.tried import Tried
+from nasplug.search_spaces import Architecture, SearchSpace
 
-__all__ = ["LearnedChoice", "Tried", "learned_candidates"]
+__all__ = ["LearnedChoice"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -40,66 +40,35 @@ TOLD, SLACK = 10, 0.1
 # Children of the best trials so far that join the pool of a space that cannot be listed.
 CHILDREN = 150
 PARENTS = 10
-# Share of the pool's size that is drawn at random.
-DRAWN = 0.25
-# Tell the generators of the pool and of the design from those of the trials.
-POOL, FIRST, CHILD = 0x706F6F6C, 0x66697273, 0x6368696C
-
-
-@dataclass(frozen=True, eq=False)
-class Tried:
-    """A trial of an architecture.
-
-    Attributes:
-        arch: The architecture.
-        losses: The trial's values as losses; None while it runs, or if it has none.
-        violations: Name of a constraint to how far the trial misses it.
-        runs: Whether it is under way.
-        outside: Of each loss whether it lay outside of the interval announced before the trial;
-            None if none was.
-    """
-
-    arch: Architecture
-    losses: tuple[float, ...] | None
-    violations: Mapping[str, float]
-    runs: bool
-    outside: tuple[bool, ...] | None = None
-
-    @property
-    def missed(self) -> float:
-        """By how much all limits together are missed."""
-        return sum(max(value, 0.0) for value in self.violations.values())
-
-
-def learned_candidates(scoring: Scoring, generators: Generators, size: int) -> Candidates:
-    """The candidates of a space of which nothing is predicted that could guide a pool.
-
-    All of a space that can be listed; else its published networks, and random ones up to a quarter
-    of `size`. Children of what was tried join them later.
-    """
-    space = scoring.space
-    if isinstance(space, CodedSpace):
-        from nasplug.sampling.coded_choice import coded_candidates
-
-        return coded_candidates(scoring)
-    if is_listed(space):
-        if not (scoring.wanted or scoring.hardware or scoring.constraints):
-            # Nothing but counts is known of them, and that is the same for all samplers.
-            return _listed_candidates(space, scoring.dataset)
-        return Candidates(scoring, list(space), whole=True)  # type: ignore[call-overload]
-    first = first_members(space, generators(POOL), size, DRAWN)
-    return Candidates(scoring, first, whole=False)
-
-
-@lru_cache(maxsize=4)
-def _listed_candidates(space: SearchSpace, dataset: str) -> Candidates:
-    scoring = Scoring(space, (), None, (), 1, dataset, {})
-    return Candidates(scoring, list(space), whole=True)  # type: ignore[call-overload]
+# Tell the generators of the design and of children from those of the trials.
+FIRST, CHILD = 0x66697273, 0x6368696C
 
 
 @lru_cache(maxsize=4)
 def _listed_features(space: SearchSpace, task: str) -> CandidateFeatures:
     return CandidateFeatures(space, list(space), task)  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The state of a study in which the next candidate is chosen.
+
+    Attributes:
+        tried: The other trials, in their order.
+        objectives: How many values a trial has.
+        held: Identities that trials hold.
+        allowed: Candidates to choose from, `(cells,)`; None for all.
+    """
+
+    tried: Sequence[Tried]
+    objectives: int
+    held: Collection[str]
+    allowed: Mask | None
+
+    @property
+    def number(self) -> int:
+        """Number of the step; a resumed study has the same steps."""
+        return len(self.held)
 
 
 class LearnedChoice:
@@ -157,17 +126,22 @@ class LearnedChoice:
             held: Identities that trials hold.
             allowed: Candidates to choose from, `(cells,)`; all if left out.
         """
+        if allowed is not None and not allowed.any():
+            allowed = None
+        return self._next(Step(tried, objectives, held, allowed))
+
+    def _next(self, step: Step) -> tuple[int, bool, dict[str, Any]]:
         lasting = self._candidates
         if lasting.whole:
-            return self._chosen(tried, objectives, held, allowed)
-        lasting.positions([one.arch for one in tried])
+            return self._chosen(step)
+        lasting.positions([one.arch for one in step.tried])
         self._update()
         before = self._blocks, self._numbers, dict(self._places)
         self._lasting = len(lasting)
         # Children are for this trial alone: thousands of trials would leave hundreds of thousands.
-        self._candidates = lasting.extended(self._children(tried, len(held)))
+        self._candidates = lasting.extended(self._children(step))
         try:
-            cell, is_free, expected = self._chosen(tried, objectives, held, allowed)
+            cell, is_free, expected = self._chosen(step)
             (cell,) = lasting.positions([self._candidates.cells[cell]])
         finally:
             self._candidates = lasting
@@ -186,21 +160,15 @@ class LearnedChoice:
                 name: np.concatenate([rows, more[name]]) for name, rows in self._blocks.items()
             }
 
-    def _chosen(
-        self,
-        tried: Sequence[Tried],
-        objectives: int,
-        held: Collection[str],
-        allowed: Mask | None,
-    ) -> tuple[int, bool, dict[str, Any]]:
-        step = len(held)
+    def _chosen(self, step: Step) -> tuple[int, bool, dict[str, Any]]:
+        tried, objectives, allowed = step.tried, step.objectives, step.allowed
         candidates = self._candidates
         self._update()
         narrow = objectives == 1 and not any(one.violations for one in tried)
-        pool, learner = self._learner(narrow, tried, objectives, step)
+        pool, learner = self._learner(narrow, step)
         mask = np.zeros(len(candidates), np.bool_)
         mask[pool] = True
-        if allowed is not None and allowed.any():
+        if allowed is not None:
             # What is fixed may leave none of the pool.
             inside = mask[: len(allowed)] & allowed
             if not inside.any():
@@ -208,9 +176,9 @@ class LearnedChoice:
             mask[: len(allowed)] = inside
             mask[len(allowed) :] = False
         within = np.flatnonzero(mask[pool])
-        free = within[~self._taken(held)[pool[within]]]
+        free = within[~self._taken(step.held)[pool[within]]]
         if not len(free):
-            return int(pool[self._generators(step).choice(within)]), False, {}
+            return int(pool[self._generators(step.number).choice(within)]), False, {}
         feasible = free[self._within_limits(tried)[pool[free]]]
         if not len(feasible):
             missed = np.maximum(candidates.violations()[:, pool[free]], 0.0).sum(axis=0)
@@ -219,12 +187,9 @@ class LearnedChoice:
         evidence = self._evidence(tried, pool, objectives)
         design = DESIGN[2] if self._prior else DESIGN[min(objectives, 2) - 1]
         if len(evidence.rows) < design:
-            return (
-                int(pool[self._first(learner, pool, feasible, design, objectives, step)]),
-                True,
-                {},
-            )
-        row, outlook = learner.choose(evidence, feasible, self._probability, self._generators(step))
+            return int(pool[self._first(learner, pool, feasible, design, step)]), True, {}
+        rng = self._generators(step.number)
+        row, outlook = learner.choose(evidence, feasible, self._probability, rng)
         return int(pool[row]), True, expectation(outlook, row, evidence, tried)
 
     def _within_limits(self, tried: Sequence[Tried]) -> Mask:
@@ -251,9 +216,7 @@ class LearnedChoice:
         taken[[self._places[name] for name in held if name in self._places]] = True
         return np.asarray(taken[self._numbers])
 
-    def _learner(
-        self, narrow: bool, tried: Sequence[Tried], objectives: int, step: int
-    ) -> tuple[Indices, Learner]:
+    def _learner(self, narrow: bool, step: Step) -> tuple[Indices, Learner]:
         candidates = self._candidates
         if candidates.whole:
             if narrow not in self._learners:
@@ -262,7 +225,7 @@ class LearnedChoice:
                 # Once a trial has told of a limit, all of them compete.
                 self._learners = {narrow: (pool, self._learner_of(pool))}
             return self._learners[narrow]
-        known = candidates.positions([one.arch for one in tried])
+        known = candidates.positions([one.arch for one in step.tried])
         children = np.arange(self._lasting, len(candidates))
         pool = np.unique(
             np.concatenate([np.arange(self._base), children, np.array(known, np.intp)])
@@ -279,10 +242,10 @@ class LearnedChoice:
         names = (name for name in ("accuracy", "latency") if name in quantities)
         return {name: quantities[name].mean[pool] for name in names}
 
-    def _children(self, tried: Sequence[Tried], step: int) -> list[Architecture]:
+    def _children(self, step: Step) -> list[Architecture]:
         """Mutations of the best trials so far; a function of the trials and the seed alone."""
-        space, rng = self._candidates.space, self._generators(CHILD, step)
-        known = [one for one in tried if one.losses is not None]
+        space, rng = self._candidates.space, self._generators(CHILD, step.number)
+        known = [one for one in step.tried if one.losses is not None]
         if not known:
             return []
         losses = np.array([one.losses for one in known])
@@ -325,28 +288,19 @@ class LearnedChoice:
         pool: Indices,
         feasible: Indices,
         design: int,
-        objectives: int,
-        step: int,
+        step: Step,
     ) -> int:
         """A candidate before anything is learned: of the best predicted, or of a spread design."""
         quantities = self._candidates.quantities
         if self._prior:
-            names = [n for n in ("accuracy", "latency")[:objectives] if n in quantities]
+            names = [n for n in ("accuracy", "latency")[: step.objectives] if n in quantities]
             sign = np.array([OBJECTIVES[name].sign for name in names])
             means = self._candidates.means(names)[pool[feasible]] * sign
-            return int(self._generators(step).choice(feasible[pareto_mask(means)]))
+            return int(self._generators(step.number).choice(feasible[pareto_mask(means)]))
         every = np.flatnonzero(self._candidates.feasible[pool])
         planned = spread_design(learner.block("structure"), every, design, self._generators(FIRST))
         left = set(feasible.tolist())
         return next(
-            (row for row in planned if row in left), int(self._generators(step).choice(feasible))
+            (row for row in planned if row in left),
+            int(self._generators(step.number).choice(feasible)),
         )
-
-
-def held_twice(failed: Collection[str]) -> set[str]:
-    """What failed more than once, and is not tried again."""
-    seen: set[str] = set()
-    twice: set[str] = set()
-    for one in failed:
-        (twice if one in seen else seen).add(one)
-    return twice

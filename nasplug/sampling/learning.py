@@ -16,11 +16,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 
-from nasplug.sampling.acquisition import (
-    expected_improvement,
-    pareto_mask,
-    screened_hypervolume_improvement,
-)
+from nasplug.pareto import pareto_mask
+from nasplug.sampling.acquisition import expected_improvement, screened_hypervolume_improvement
 from nasplug.sampling.surrogate import Kernel, Surrogate
 
 __all__ = ["Evidence", "Learner", "Outlook", "normal_scores", "spread_design", "value_scores"]

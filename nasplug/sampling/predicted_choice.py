@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from nasplug.candidates.scored import Candidates
-from nasplug.candidates.scoring import Objective
+from nasplug.objectives import Objective
 from nasplug.sampling.ranking import best_candidate, relate
 from nasplug.sampling.study_trials import StudyTrials
 

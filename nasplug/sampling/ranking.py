@@ -5,12 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.sampling.acquisition import (
-    contributions,
-    expected_hypervolume_improvement,
-    expected_improvement,
-    pareto_mask,
-)
+from nasplug.pareto import contributions, pareto_mask
+from nasplug.sampling.acquisition import expected_hypervolume_improvement, expected_improvement
 
 __all__ = ["MIN_PAIRS", "best_candidate", "relate"]
 

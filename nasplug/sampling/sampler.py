@@ -14,27 +14,28 @@ from numpy.typing import NDArray
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
 
-from nasplug._checks import (
+from nasplug.arguments import (
     checked_count,
     checked_dataset,
-    checked_hardware,
-    checked_objectives,
     checked_probability,
     checked_space,
     is_registered,
 )
 from nasplug.candidates.coded import CodedCandidates
-from nasplug.candidates.constraints import Constraint, parse_constraints
+from nasplug.candidates.constraints import Constraint, checked_hardware, parse_constraints
 from nasplug.candidates.pool import POOL_SIZE, best, candidates_of
 from nasplug.candidates.scored import Candidates
 from nasplug.candidates.scoring import Scorer, Scoring
+from nasplug.objectives import checked_objectives
 from nasplug.predictors.hardware import Hardware
 from nasplug.sampling.coded_choice import choice_of
-from nasplug.sampling.learned_choice import LearnedChoice, learned_candidates
+from nasplug.sampling.learned_candidates import learned_candidates
+from nasplug.sampling.learned_choice import LearnedChoice
 from nasplug.sampling.predicted_choice import PredictedChoice, mismatch
-from nasplug.sampling.study_trials import ATTRIBUTE, RETRY, StudyTrials
+from nasplug.sampling.study_trials import StudyTrials
 from nasplug.sampling.trial_notes import write_notes
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
+from nasplug.studies.values import ATTRIBUTE, RETRY
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -415,6 +416,6 @@ class PredictorSampler(BaseSampler):
         return self._learned(tried, len(study.directions), held, allowed)
 
     def _prior_name(self) -> str:
-        from nasplug.predicting.shipped import _zoo_name
+        from nasplug.predicting.zoo import zoo_name
 
-        return _zoo_name(self.space, "accuracy")
+        return zoo_name(self.space, "accuracy")

@@ -18,7 +18,7 @@ import numpy as np
 from optuna.trial import TrialState
 
 from nasplug.sampling.expectations import is_outside
-from nasplug.sampling.learned_choice import Tried, held_twice
+from nasplug.sampling.tried import Tried, held_twice
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.studies.values import ATTRIBUTE, note_of
 
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-__all__ = ["ATTRIBUTE", "RETRY", "StudyTrials"]
+__all__ = ["StudyTrials"]
 
-# What a trial that is tried again had for parameters is kept under this.
-RETRY = "nasplug:retry"
 # Finished trials whose architectures are kept.
 _REMEMBERED = 10_000
 # Seconds to wait for a later trial to give way, and between two looks; then one gives way oneself.

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 from nasplug._signals import released
 from nasplug.candidates.constraints import Constraint
 from nasplug.candidates.scored import Candidates
-from nasplug.candidates.scoring import COSTS, Objective
-from nasplug.sampling.acquisition import pareto_mask
+from nasplug.objectives import COSTS, Objective
+from nasplug.pareto import pareto_mask
+from nasplug.results.result import predicted_ends
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.searching.objectives import Asked
-from nasplug.searching.result import predicted_ends
 from nasplug.studies.evaluation import (
     ACCURACY,
     LATENCY,
+    METRICS,
     Evaluation,
     Function,
     Metrics,
@@ -53,8 +54,6 @@ Array = NDArray[np.float64]
 KINDS = ("predicted", "table", "command")
 # The metrics that a trial gave, kept with it.
 OBSERVED = "nasplug:observed"
-# Name of a limit's quantity -> name of the metric.
-METRICS = {"latency": LATENCY, "accuracy": ACCURACY}
 _QUANTITIES = {metric: name for name, metric in METRICS.items()}
 
 
@@ -123,10 +122,10 @@ def opened(
     if isinstance(evaluation, Command):
         evaluation = evaluation.renewed()
     if isinstance(evaluation, Command) and evaluation.wants_network:
-        from nasplug.predictors.files import write_bytes
-        from nasplug.searching.export import _writer
+        from nasplug.results.export import onnx_writer
+        from nasplug.search_spaces.files import write_bytes
 
-        write = _writer(space)
+        write = onnx_writer(space)
         evaluation.write_network = lambda request, path: write_bytes(
             path, write(request.arch, 0, batch_size, dataset).SerializeToString()
         )
@@ -272,12 +271,5 @@ def front(trials: Sequence[FrozenTrial], goals: Sequence[Objective]) -> list[Fro
         return []
     sign = np.array([goal.sign for goal in goals])
     losses = np.array([trial.values for trial in met], np.float64) * sign
-    kept = np.flatnonzero(_non_dominated(losses))
+    kept = np.flatnonzero(pareto_mask(losses))
     return [met[k] for k in kept[np.lexsort((kept, losses[kept, -1]))]]
-
-
-def _non_dominated(losses: Array) -> NDArray[np.bool_]:
-    if losses.shape[1] <= 2:
-        return pareto_mask(losses)
-    better = (losses[:, None] <= losses[None]).all(axis=2) & (losses[:, None] < losses[None]).any(2)
-    return np.asarray(~better.any(axis=0))

@@ -11,22 +11,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from nasplug._checks import (
+from nasplug.arguments import (
     checked_count,
     checked_dataset,
-    checked_hardware,
     checked_probability,
     checked_seed,
     checked_space,
     is_registered,
 )
-from nasplug.candidates.constraints import Constraint, parse_constraint, parse_constraints
-from nasplug.candidates.scoring import Objective
+from nasplug.candidates.constraints import (
+    Constraint,
+    checked_hardware,
+    parse_constraint,
+    parse_constraints,
+)
+from nasplug.devices.catalogue import parse as parse_hardware
 from nasplug.devices.hardware import hardware as find_hardware
-from nasplug.devices.hardware import parse as parse_hardware
-from nasplug.predicting.shipped import ArchitecturePredictor, is_path, load_predictor
-from nasplug.predictors.device_profile import DeviceProfile
+from nasplug.objectives import Objective
+from nasplug.predicting.zoo import ArchitecturePredictor, is_path, load_predictor
 from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.latency.device_profile import DeviceProfile
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.searching.observed import checked_evaluation, default_objectives, predicted_limits
 from nasplug.studies.evaluation import Evaluation

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import logging
@@ -17,37 +16,27 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.exceptions import ExperimentalWarning
 
-from nasplug import __version__
-from nasplug._checks import checked_count
+from nasplug.arguments import checked_count
 from nasplug.candidates.constraints import Constraint
-from nasplug.candidates.pool import POOL_SIZE, is_listed
-from nasplug.candidates.scored import Candidates
-from nasplug.candidates.scoring import PROXIES, Objective
-from nasplug.predicting.shipped import ArchitecturePredictor, in_runtime, predictors_for
-from nasplug.predicting.shipped import names as zoo_names
+from nasplug.candidates.pool import POOL_SIZE
+from nasplug.objectives import Objective
+from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.predictors.hardware import Hardware
-from nasplug.sampling.sampler import PredictorSampler
-from nasplug.search_spaces import Architecture, InputError, SearchSpace
-from nasplug.searching.objectives import PredictedObjective
-from nasplug.searching.observed import ObservedObjective, opened, said_of
-from nasplug.searching.observed_result import observed_result
-from nasplug.searching.plan import Plan, checked_plan, keep_plan
-from nasplug.searching.predicted import predicted_result
-from nasplug.searching.result import SearchResult
+from nasplug.results.result import SearchResult
+from nasplug.search_spaces import Architecture, SearchSpace
+from nasplug.searching.observed_outcome import observed_result
+from nasplug.searching.plan import checked_plan, keep_plan
+from nasplug.searching.predicted_outcome import predicted_result
+from nasplug.searching.prepare import Prepared, prepare
 from nasplug.studies.evaluation import Evaluation
-from nasplug.studies.evaluation_table import Table
 from nasplug.studies.storages import default_journal, open_storage, open_study
 from nasplug.studies.trials import run_trials
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.study import Study
-    from optuna.trial import Trial
 
-__all__ = ["Prepared", "SearchResult", "prepare", "quiet_optuna", "search"]
-
-# What stands for quality where no accuracy is known, if nothing else is said.
-_PROXY = "flops"
+__all__ = ["SearchResult", "quiet_optuna", "search"]
 
 
 def search(
@@ -164,192 +153,6 @@ def search(
     }
     result = predicted_result if plan.is_predicted else observed_result
     return result(plan, ready, study, seconds)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Prepared:
-    """What the trials of a plan need.
-
-    Attributes:
-        sampler: Proposes architectures; its candidates are scored.
-        goals: What is optimised.
-        objective: Evaluates a trial.
-        stop: Ends what the objective is doing in other threads.
-        most: Distinct architectures that can be tried.
-        settings: What decides the result; kept in the study, and compared.
-        label: What else tells its default name from others.
-        identity: `"name"` and `"sha256"` of the predictors.
-        runtime: How networks are run, for the latency.
-        measured_so: Devices that were measured in this runtime.
-        alike: Other runtimes that get the same predictions.
-        observed_in: What trials are evaluated by, in words; None for predictions.
-    """
-
-    sampler: PredictorSampler
-    goals: tuple[Objective, ...]
-    objective: Callable[[Trial], tuple[float, ...]]
-    stop: Callable[[], None]
-    most: int
-    settings: dict[str, Any]
-    label: str
-    identity: dict[str, str | None]
-    runtime: str | None
-    measured_so: tuple[str, ...]
-    alike: tuple[str, ...]
-    observed_in: str | None
-
-
-def prepare(plan: Plan) -> Prepared:
-    """Load the predictors of a plan and score what can be scored, which takes seconds.
-
-    Raises:
-        InputError: If a predictor is missing or does not fit, or no architecture meets the limits.
-    """
-    space, device = plan.space, plan.device
-    evaluation: Evaluation | None = None
-    if not plan.is_predicted:
-        evaluation, space = opened(
-            plan.evaluation,
-            space,
-            plan.dataset,
-            device,
-            plan.batch_size,
-            plan.objectives,
-            plan.limits,
-        )
-    kinds = [predictor.kind for predictor in plan.predictors]
-    has_accuracy = f"{space.name}-accuracy" in zoo_names() or "accuracy" in kinds
-    words = None
-    if evaluation is None:
-        words = _objectives(space, device, has_accuracy, plan.proxy, plan.limits)
-    # Without a device and an accuracy, counts are all that is needed.
-    chosen: dict[str, ArchitecturePredictor] = {}
-    if device is not None or plan.predictors or (has_accuracy and evaluation is None):
-        chosen = predictors_for(space, device is not None, plan.predictors, all_needed=False)
-    if evaluation is not None:
-        # What is observed is learned from trials alone.
-        chosen.pop("accuracy", None)
-    runtime = plan.runtime
-    if runtime is not None:
-        in_runtime(chosen, runtime)
-    elif device is not None and isinstance(chosen.get("latency"), ArchitecturePredictor):
-        runtime = chosen["latency"].runtime_on(device)
-    # Cells of equal function may differ in what a table measured of them.
-    apart = isinstance(evaluation, Table) and "latency_ms" in evaluation.columns
-    sampler = PredictorSampler(
-        space,
-        device,
-        plan.predicted_limits,
-        objectives=words,
-        batch_size=plan.batch_size,
-        dataset=plan.dataset,
-        probability=plan.probability,
-        seed=plan.seed,
-        predictors=chosen,
-        equivalents="apart" if apart else "once",
-        warn_independent_sampling=False,
-        pool_size=plan.pool_size,
-    )
-    candidates = sampler.candidates
-    candidates.check_reachable(device)
-    identity = {
-        "name": "+".join(p.name for p in chosen.values()) or None,
-        "sha256": "+".join(str(p.sha256) for p in chosen.values()) or None,
-    }
-    settings = {
-        "space": space.name,
-        "hardware": _content(device),
-        "batch_size": plan.batch_size,
-        "dataset": plan.dataset,
-        "constraints": [f"{c} @ {c.probability!r}" for c in plan.limits],
-        "seed": plan.seed,
-        "predictor": identity["sha256"],
-        "version": __version__,
-    }
-    if not is_listed(space):
-        settings |= {"pool_size": plan.pool_size}
-        settings |= {"objectives": list(words)} if words else {}
-    elif words and words[0] != "accuracy":
-        # Proxies have equal directions, but are studies of their own.
-        settings |= {"objectives": list(words)}
-    if runtime is not None:
-        settings["runtime"] = runtime
-    goals = sampler.goals
-    objective: Callable[[Trial], tuple[float, ...]] = PredictedObjective(
-        candidates, sampler.objectives
-    )
-    if evaluation is not None:
-        goals = plan.objectives
-        settings |= {
-            "evaluate": evaluation.name,
-            "objectives": [f"{goal.name}:{goal.direction}" for goal in goals],
-        }
-        about = {
-            "space": space.name,
-            "dataset": plan.dataset,
-            "hardware": device.name if device else None,
-            "batch_size": plan.batch_size,
-            "seed": plan.seed,
-        }
-        objective = ObservedObjective(candidates, evaluation, goals, plan.limits, about)
-    return Prepared(
-        sampler=sampler,
-        goals=goals,
-        objective=objective,
-        stop=(lambda: None) if evaluation is None else evaluation.stop,
-        most=_most(candidates, apart, evaluation is None),
-        settings=settings,
-        label="" if evaluation is None else evaluation.identity,
-        identity=identity,
-        runtime=runtime,
-        measured_so=chosen["latency"].model.measured_in(runtime) if runtime else (),
-        alike=chosen["latency"].model.alike(device, plan.batch_size, runtime) if runtime else (),
-        observed_in=None if evaluation is None else said_of(evaluation),
-    )
-
-
-def _most(candidates: Candidates, apart: bool, predicted: bool) -> int:
-    """Distinct architectures that trials may have."""
-    if not candidates.whole and not predicted:
-        return sys.maxsize
-    return len(candidates.cells) if apart else len(candidates.ids)
-
-
-def _objectives(
-    space: SearchSpace,
-    device: Hardware | None,
-    has_accuracy: bool,
-    proxy: str | None,
-    limits: Sequence[Constraint],
-) -> tuple[str, str]:
-    """Quality and cost, in the words that the sampler takes."""
-    if proxy is not None and proxy not in PROXIES:
-        raise InputError(f"unknown proxy {proxy!r}; there are {', '.join(PROXIES)}")
-    if has_accuracy:
-        if proxy is not None:
-            raise InputError(
-                f"the accuracy of {space.name} is predicted; a proxy is for spaces where it is not"
-            )
-        return "accuracy", "flops" if device is None else "latency"
-    bounded = next((c for c in limits if c.name == "accuracy"), None)
-    if bounded is not None:
-        raise InputError(
-            f"no accuracy is known for space {space.name}, so {bounded} cannot be kept; give a "
-            "predictor of accuracy, or leave the limit out"
-        )
-    quality = proxy or _PROXY
-    other = next(name for name in PROXIES if name != quality)
-    return f"more {quality}", other if device is None else "latency"
-
-
-def _content(hardware: Hardware | None) -> dict[str, Any] | None:
-    """All that a prediction may depend on; aliases, source and note do not count."""
-    if hardware is None:
-        return None
-    content = {f.name: getattr(hardware, f.name) for f in dataclasses.fields(hardware)}
-    for name in ("aliases", "source", "note"):
-        del content[name]
-    return {**content, "peak_tflops": dict(sorted(hardware.peak_tflops.items()))}
 
 
 def _digest(settings: dict[str, Any]) -> str:

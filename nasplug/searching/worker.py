@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasplug._checks import checked_count
-from nasplug.predicting.shipped import ArchitecturePredictor
+from nasplug.arguments import checked_count
+from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.search_spaces import Architecture, InputError
 from nasplug.search_spaces.errors import closest
 from nasplug.searching.plan import kept_total, plan_of
-from nasplug.searching.search import prepare, quiet_optuna
+from nasplug.searching.prepare import prepare
+from nasplug.searching.search import quiet_optuna
 from nasplug.studies.checksums import check_trials
 from nasplug.studies.evaluation import Evaluation
 from nasplug.studies.storages import SETTINGS, open_storage

@@ -13,20 +13,26 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from nasplug.candidates.scoring import COSTS, OBJECTIVES, Objective
+from nasplug.objectives import COSTS, OBJECTIVES, Objective
 from nasplug.search_spaces import Architecture, InputError
 
 __all__ = [
+    "ACCURACY",
+    "LATENCY",
+    "METRICS",
     "Evaluation",
     "Function",
     "Metrics",
     "Request",
     "TrialFailure",
+    "missing",
     "parse_objectives",
     "read_metrics",
 ]
 
 ACCURACY, LATENCY, THROUGHPUT = "accuracy", "latency_ms", "throughput"
+# Name of a limit's quantity -> name of the metric.
+METRICS = {"latency": LATENCY, "accuracy": ACCURACY}
 # What an answer may hold beside metrics: how far each limit of the user's own is missed.
 CONSTRAINTS = "constraints"
 # Directions and units that need not be said.
@@ -254,3 +260,6 @@ def _quoted(value: Any) -> str:
     except ValueError:  # a whole number of thousands of digits
         text = "a huge number"
     return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
+
+
+# Name of a limit's quantity -> name of the metric.

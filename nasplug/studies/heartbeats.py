@@ -28,8 +28,8 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage, fail_stale_
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from nasplug.sampling.study_trials import ATTRIBUTE, RETRY
 from nasplug.studies.checksums import checksum_of_trial
+from nasplug.studies.values import ATTRIBUTE, RETRY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

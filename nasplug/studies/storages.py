@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from optuna.storages import BaseStorage
     from optuna.study import Study
 
-__all__ = ["default_journal", "open_storage", "open_study"]
+__all__ = [
+    "SETTINGS",
+    "default_journal",
+    "open_storage",
+    "open_study",
+]
 
 Direction = Literal["maximize", "minimize"]
 

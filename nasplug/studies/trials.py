@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial, Trial
 
-__all__ = ["FAILURE", "SURPLUS", "Done", "Surplus", "finished", "run_trials"]
+__all__ = ["FAILURE", "SURPLUS", "Done", "Surplus", "counts_as_failed", "finished", "run_trials"]
 
 # Why a trial failed, kept with it.
 FAILURE = "nasplug:failure"
@@ -292,3 +292,9 @@ def _bar(
             bar.update(task, total=total(), completed=len(finished(study)))
 
         yield advance
+
+
+def counts_as_failed(trial: FrozenTrial) -> bool:
+    """Whether a trial failed by itself, and was not merely one too many."""
+    reason = trial.user_attrs.get(FAILURE, SURPLUS)
+    return trial.state.name == "FAIL" and reason != SURPLUS

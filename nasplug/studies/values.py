@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ATTRIBUTE",
     "INTERVAL",
+    "RETRY",
     "StudyValues",
     "metrics_of",
     "note_of",
@@ -35,6 +36,8 @@ Array = NDArray[np.float64]
 # The one user attribute of a trial, a small object with the architecture, its predictions and what
 # is expected of it; and the probability of the intervals.
 ATTRIBUTE = "nasplug"
+# The system attribute of a trial that takes the place of one whose process was lost.
+RETRY = "nasplug:retry"
 INTERVAL = 0.9
 # Predicted quantities that may be a study's values, and which way they are optimised.
 _QUANTITIES = {"accuracy": "maximize", "latency": "minimize"}

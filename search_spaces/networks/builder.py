@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import Graph
-from nasplug.search_spaces.operators import Operator, network_graph
+from nasplug.search_spaces.operators import Operator, Window, network_graph
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["NetworkBuilder", "Window", "make_divisible"]
+__all__ = ["NetworkBuilder", "make_divisible"]
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
@@ -24,14 +23,6 @@ def make_divisible(value: float, divisor: int = 8) -> int:
     """
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What `Operator` does not keep of a window: the padding on every side, and the rounding."""
-
-    padding: int = 0
-    ceil: bool = False
 
 
 class NetworkBuilder:

@@ -41,6 +41,7 @@ class NetworkSpace(SearchSpace):
     """
 
     whole_networks = True
+    writes_onnx = True
 
     def __init__(self, family: Family, name: str | None = None) -> None:
         self.family = family
@@ -82,6 +83,10 @@ class NetworkSpace(SearchSpace):
     def standard(self) -> Architecture:
         """The network of the default choices."""
         return self.from_params(self.family.defaults())
+
+    def family_of(self, arch: Architecture) -> str:
+        """The name of this space's family."""
+        return self.family.name
 
     def _active(self, digits: Sequence[int]) -> list[bool]:
         """Which decisions count; `digits` are indices into their choices."""
@@ -264,17 +269,7 @@ class NetworkSpace(SearchSpace):
     def to_onnx(
         self, arch: Architecture, seed: int = 0, batch_size: int = 1, task: str | None = None
     ) -> onnx.ModelProto:
-        """The network with random weights, to be run and timed.
-
-        Args:
-            arch: A member of this space.
-            seed: Seed of the weights.
-            batch_size: Images a forward pass.
-            task: One of `tasks`; the first if it is left out.
-
-        Raises:
-            InputError: If the weights exceed ONNX's limit of 2 GB.
-        """
+        """The network with random weights; see `SearchSpace.to_onnx`."""
         builder, output = self._built(arch, task)
         return builder.onnx_model(output, seed, batch_size, arch.arch_id)
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from nasplug.search_spaces.costs import FLOAT_BYTES
 from nasplug.search_spaces.errors import InputError
-from nasplug.search_spaces.networks.builder import Window
-from nasplug.search_spaces.operators import Operator
+from nasplug.search_spaces.operators import Operator, Window
 
 if TYPE_CHECKING:
     import onnx

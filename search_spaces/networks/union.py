@@ -35,6 +35,7 @@ class NetworkUnion(SearchSpace):
     """
 
     whole_networks = True
+    writes_onnx = True
 
     def __init__(self, name: str, spaces: Sequence[NetworkSpace]) -> None:
         self.name = name
@@ -44,6 +45,15 @@ class NetworkUnion(SearchSpace):
     def tasks(self) -> tuple[str, ...]:
         """One: every family's own first image set."""
         return ("default",)
+
+    @property
+    def parts(self) -> dict[str, NetworkSpace]:
+        """The families' spaces, by the families' names."""
+        return self.spaces
+
+    def family_of(self, arch: Architecture) -> str:
+        """The name of the family of a network."""
+        return self.unwrap(arch)[0].family.name
 
     def _wrap(self, inner: Architecture) -> Architecture:
         family = inner.arch_id.rpartition("-")[0]
@@ -147,7 +157,7 @@ class NetworkUnion(SearchSpace):
     def to_onnx(
         self, arch: Architecture, seed: int = 0, batch_size: int = 1, task: str | None = None
     ) -> onnx.ModelProto:
-        """The network with random weights; see `NetworkSpace.to_onnx`."""
+        """The network with random weights; see `SearchSpace.to_onnx`."""
         one, inner = self.unwrap(arch)
         self._check_task(task)
         return one.to_onnx(inner, seed, batch_size)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from nasplug.devices.hardware import hardware
-from nasplug.predictors.latency import DeviceBatch
+from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.search_spaces.nb201 import NB201
 
 NB = NB201()

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from nasplug import hardware
-from nasplug.predictors.latency import DeviceBatch
-from nasplug.predictors.roofline import roofline_ms
+from nasplug.predictors.features.roofline import roofline_ms
+from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.search_spaces import space
 
 COLUMN = DeviceBatch(hardware("GTX 1660"), 4)

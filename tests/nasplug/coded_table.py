@@ -14,9 +14,10 @@ from nasplug import hardware
 from nasplug.candidates.coded import CodedCandidates
 from nasplug.candidates.constraints import parse_constraints
 from nasplug.candidates.pool import candidates_of
-from nasplug.candidates.scoring import OBJECTIVES, PROXIES, Scoring
+from nasplug.candidates.scoring import Scoring
+from nasplug.objectives import OBJECTIVES, PROXIES
+from nasplug.pareto import pareto_mask
 from nasplug.predictors.prediction import Prediction
-from nasplug.sampling.acquisition import pareto_mask
 from nasplug.search_spaces import Architecture, space
 
 NB = space("nb101")

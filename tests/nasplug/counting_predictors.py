@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from table_predictors import LEVELS, QUANTILES
 
-from nasplug.predicting.shipped import ArchitecturePredictor
+from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.predictors import Hardware, Prediction
 from nasplug.search_spaces import Graph, SearchSpace
 

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from nasplug.predictors import Hardware, Prediction
-from nasplug.predictors.calibration import LEVELS
-from nasplug.predictors.latency import DeviceBatch
+from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.statistics.calibration import LEVELS
 from nasplug.search_spaces import Graph
 
 

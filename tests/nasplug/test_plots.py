@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 
 from nasplug import InputError, PredictorSampler, plots, space
-from nasplug.reports.progress import best_so_far, hypervolume_so_far, reference_of
+from nasplug.plots.progress import best_so_far, hypervolume_so_far, reference_of
 from nasplug.searching.objectives import suggest
 from nasplug.studies.values import StudyValues, study_values
 

@@ -8,7 +8,7 @@ from scipy.stats import kendalltau
 
 from nasplug import InputError, datasets
 from nasplug.predictors import NotFittedError, Predictor
-from nasplug.predictors.accuracy_gp import AccuracyGP, AccuracyGPConfig, accuracy_gp
+from nasplug.predictors.accuracy.operator_gp import AccuracyGP, AccuracyGPConfig, accuracy_gp
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.registry import restore
 from nasplug.search_spaces import space

@@ -9,14 +9,18 @@ from scipy.stats import kendalltau, spearmanr
 
 from nasplug import datasets
 from nasplug.devices.hardware import hardware
-from nasplug.predictors.accuracy import AccuracyConfig, AccuracyPredictor
-from nasplug.predictors.calibration import LEVELS
+from nasplug.predictors.accuracy.transformer_ensemble import AccuracyConfig, AccuracyPredictor
 from nasplug.predictors.checkpoint import load_checkpoint
-from nasplug.predictors.latency import DeviceBatch, LatencyConfig, LatencyPredictor
+from nasplug.predictors.features.settings import Setting, plain_key
+from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig, LatencyPredictor
+from nasplug.predictors.models.sibling_transformer import (
+    SiblingTransformer,
+    SiblingTransformerConfig,
+)
 from nasplug.predictors.prediction import NotFittedError, Predictor
-from nasplug.predictors.settings import Setting, plain_key
-from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
-from nasplug.predictors.training import Examples, TrainingConfig, train
+from nasplug.predictors.statistics.calibration import LEVELS
+from nasplug.predictors.training.config import Examples, TrainingConfig
+from nasplug.predictors.training.loop import train
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.nb201 import NB201
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasplug import hardware
-from nasplug.predictors.batch_growth import GRID, NOISE, never_falling
-from nasplug.predictors.settings import Setting, describe
+from nasplug.predictors.features.settings import Setting, describe
+from nasplug.predictors.latency.batch_growth import GRID, NOISE, never_falling
 from nasplug.search_spaces import InputError
 
 DEVICE = hardware("RTX 3090")

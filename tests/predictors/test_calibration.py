@@ -3,13 +3,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasplug.predictors.calibration import (
+from nasplug.predictors.prediction import Prediction
+from nasplug.predictors.statistics.calibration import (
     LEVELS,
     Calibration,
     conformal_quantiles,
     left_out_quantiles,
 )
-from nasplug.predictors.prediction import Prediction
 from nasplug.search_spaces import InputError
 
 

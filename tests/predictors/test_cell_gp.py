@@ -4,10 +4,10 @@ from scipy.stats import kendalltau
 
 from nasplug import InputError
 from nasplug.predictors import NotFittedError, create
-from nasplug.predictors.cell_blocks import cell_blocks
-from nasplug.predictors.cell_gp import CellGP, cell_gp
+from nasplug.predictors.accuracy.array_gp import CellGP, cell_gp
 from nasplug.predictors.checkpoint import load_checkpoint, save_checkpoint
-from nasplug.predictors.paths import operation_pairs, summaries
+from nasplug.predictors.features.cell_arrays import cell_blocks
+from nasplug.predictors.features.paths import operation_pairs, summaries
 from nasplug.predictors.registry import restore
 from nasplug.search_spaces import Graph, space
 from nasplug.search_spaces.cell_arrays import CellArrays

@@ -9,11 +9,11 @@ from scipy.stats import kendalltau
 
 from nasplug import InputError, datasets, load_predictor
 from nasplug.predictors import NotFittedError, Predictor
-from nasplug.predictors.cell_features import Matrix, OneHot, Paths
+from nasplug.predictors.accuracy.classical import GradientBoosting, RandomForest
+from nasplug.predictors.accuracy.path_gp import PathGP
 from nasplug.predictors.checkpoint import load_checkpoint, save_checkpoint
-from nasplug.predictors.classical import GradientBoosting, RandomForest
-from nasplug.predictors.normal_scores import normal_scores
-from nasplug.predictors.path_gp import PathGP
+from nasplug.predictors.features.cells import Matrix, OneHot, Paths
+from nasplug.predictors.statistics.normal_scores import normal_scores
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.nb201 import NB201
 from nasplug.search_spaces.simplify import prune

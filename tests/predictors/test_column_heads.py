@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from nasplug.predictors.column_heads import FEWEST, FURTHEST, ColumnHeads
+from nasplug.predictors.latency.column_heads import FEWEST, FURTHEST, ColumnHeads
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(200, 6)) * [1, 10, 0.1, 1, 1, 0] + 3

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nasplug import InputError, hardware
 from nasplug.predictors import Hardware
-from nasplug.predictors.device_profile import DeviceProfile, MeasuredNetworks
+from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNetworks
 from nasplug.search_spaces import Graph, space
 
 NB = space("nb201")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from nasplug import hardware
-from nasplug.predictors.device_similarity import Similar, mix_similar, similar_devices
-from nasplug.predictors.settings import Setting, describe
+from nasplug.predictors.features.settings import Setting, describe
+from nasplug.predictors.latency.device_similarity import Similar, mix_similar, similar_devices
 
 
 def column(name, batch_size=1, runtime=""):

@@ -6,9 +6,9 @@ from scipy.stats import spearmanr
 
 from nasplug import InputError, datasets, hardware
 from nasplug.predictors import NotFittedError
-from nasplug.predictors.device_transfer import DeviceTransfer
-from nasplug.predictors.known_latencies import KnownDevices, PredictedDevices
-from nasplug.predictors.latency import DeviceBatch
+from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.latency.few_shot import DeviceTransfer
+from nasplug.predictors.latency.known_devices import KnownDevices, PredictedDevices
 from nasplug.search_spaces import space
 
 KNOWN = ["GTX 1080 Ti@1", "GTX 1080 Ti@256", "Xeon Silver 4114@1", "Galaxy A50@1", "Pixel 3@1"]

@@ -5,11 +5,11 @@ import importlib.util
 import pytest
 import torch
 
-from nasplug.predictors.attention import layout
-from nasplug.predictors.batch import GraphBatch
-from nasplug.predictors.dynamic import DYNAMIC_MODES, DynamicAttention, DynamicBlock
-from nasplug.predictors.features import vocabulary_of
-from nasplug.predictors.relations import RELATIONS
+from nasplug.predictors.features.nodes import vocabulary_of
+from nasplug.predictors.layers.backends import layout
+from nasplug.predictors.layers.batch import GraphBatch
+from nasplug.predictors.layers.dynamic import DYNAMIC_MODES, DynamicAttention, DynamicBlock
+from nasplug.predictors.layers.relations import RELATIONS
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.nb201 import NB201
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nasplug.predictors.gaussian_process import JITTER, GaussianProcess
+from nasplug.predictors.statistics.gaussian_process import JITTER, GaussianProcess
 
 TERMS = ((("a", "rbf"),), (("a", "matern52"), ("b", "rbf")))
 

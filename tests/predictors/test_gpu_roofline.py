@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasplug import hardware, space
-from nasplug.predictors import gpu_roofline
-from nasplug.predictors.gpu_roofline import START, GpuRoofline, gpu_setting
-from nasplug.predictors.settings import RUNTIMES, Setting, parse_runtime
+from nasplug.predictors.features.settings import RUNTIMES, Setting, parse_runtime
+from nasplug.predictors.latency import gpu_roofline
+from nasplug.predictors.latency.gpu_roofline import START, GpuRoofline, gpu_setting
 
 NAMES = ("Titan X", "V100", "RTX 3090", "RTX 4090", "T4", "A100 40GB")
 USUAL = GpuRoofline(START)

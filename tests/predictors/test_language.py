@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasplug.devices.hardware import catalogue, hardware
-from nasplug.predictors import Hardware, language
-from nasplug.predictors.hardware import KINDS, PRECISIONS
-from nasplug.predictors.hardware_features import compute_class
-from nasplug.predictors.language import (
+from nasplug.devices.catalogue import catalogue
+from nasplug.devices.hardware import hardware
+from nasplug.predictors import Hardware
+from nasplug.predictors.features import language
+from nasplug.predictors.features.devices import compute_class
+from nasplug.predictors.features.language import (
     MODELS,
     embed_hardware,
     embed_texts,
@@ -24,6 +25,7 @@ from nasplug.predictors.language import (
     shipped_texts,
     text_words,
 )
+from nasplug.predictors.hardware import KINDS, PRECISIONS
 from nasplug.search_spaces import ATTRIBUTES, Graph, InputError
 from nasplug.search_spaces.nb201 import NB201, OPS
 

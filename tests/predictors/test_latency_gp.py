@@ -9,9 +9,9 @@ from scipy.stats import spearmanr
 from nasplug import InputError, datasets, hardware
 from nasplug.predictors import NotFittedError, Predictor, create
 from nasplug.predictors.checkpoint import load_checkpoint
-from nasplug.predictors.latency import DeviceBatch
-from nasplug.predictors.latency_gp import LatencyGP
-from nasplug.predictors.operator_features import OperatorFeatures, operator_kinds
+from nasplug.predictors.features.operators import OperatorFeatures, operator_kinds
+from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.latency.one_device import LatencyGP
 from nasplug.predictors.registry import restore
 from nasplug.search_spaces import Graph, space
 

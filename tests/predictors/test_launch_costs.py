@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from nasplug import datasets, hardware
-from nasplug.predictors.latency import DeviceBatch
-from nasplug.predictors.launch_costs import COMMON, LaunchCosts, fit_factors, launch_rows
-from nasplug.predictors.operator_features import operator_kinds
-from nasplug.predictors.roofline import peak_rates, roofline_parts
+from nasplug.predictors.features.operators import operator_kinds
+from nasplug.predictors.features.roofline import peak_rates, roofline_parts
+from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.latency.launch_costs import COMMON, LaunchCosts, fit_factors, launch_rows
 from nasplug.search_spaces import space
 from nasplug.search_spaces.costs import FLOAT_BYTES
 

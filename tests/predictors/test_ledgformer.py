@@ -11,19 +11,19 @@ from hypothesis import strategies as st
 
 from nasplug import datasets
 from nasplug.devices.hardware import hardware
-from nasplug.predictors import language
-from nasplug.predictors.accuracy import AccuracyConfig, AccuracyPredictor
+from nasplug.predictors.accuracy.transformer_ensemble import AccuracyConfig, AccuracyPredictor
 from nasplug.predictors.checkpoint import load_checkpoint
-from nasplug.predictors.dynamic import DYNAMIC_MODES
-from nasplug.predictors.hardware_features import HARDWARE_FEATURES, hardware_features
-from nasplug.predictors.latency import DeviceBatch, LatencyConfig, LatencyPredictor
-from nasplug.predictors.ledgformer import (
+from nasplug.predictors.features import language
+from nasplug.predictors.features.devices import HARDWARE_FEATURES, hardware_features
+from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig, LatencyPredictor
+from nasplug.predictors.layers.dynamic import DYNAMIC_MODES
+from nasplug.predictors.models.ledgformer import (
     LeDGFormer,
     LeDGFormerConfig,
-    ledgformer,
     platform_features,
 )
-from nasplug.predictors.training import TrainingConfig
+from nasplug.predictors.published.factories import ledgformer
+from nasplug.predictors.training.config import TrainingConfig
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.nb201 import NB201
 

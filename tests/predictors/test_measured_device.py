@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasplug.predictors import NotFittedError
-from nasplug.predictors.device_transfer import DeviceTransfer
-from nasplug.predictors.measured_device import LARGEST_FACTOR, MeasuredDevice, all_alike
+from nasplug.predictors.latency.few_shot import DeviceTransfer
+from nasplug.predictors.latency.measured_device import LARGEST_FACTOR, MeasuredDevice, all_alike
 from nasplug.search_spaces import Graph
 
 NETWORKS = [Graph(("Conv",), ()) for _ in range(8)]

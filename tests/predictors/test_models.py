@@ -9,12 +9,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasplug.predictors.attention import BACKENDS, choose_backend, layout
-from nasplug.predictors.batch import GraphBatch
-from nasplug.predictors.features import vocabulary_of
-from nasplug.predictors.hardware_features import HARDWARE_FEATURES
-from nasplug.predictors.nnformer import NNFormer, NNFormerConfig
-from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
+from nasplug.predictors.features.devices import HARDWARE_FEATURES
+from nasplug.predictors.features.nodes import vocabulary_of
+from nasplug.predictors.layers.backends import BACKENDS, choose_backend, layout
+from nasplug.predictors.layers.batch import GraphBatch
+from nasplug.predictors.models.nnformer import NNFormer, NNFormerConfig
+from nasplug.predictors.models.sibling_transformer import (
+    SiblingTransformer,
+    SiblingTransformerConfig,
+)
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.nb201 import NB201
 

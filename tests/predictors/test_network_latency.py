@@ -12,17 +12,17 @@ from scipy.stats import spearmanr
 
 from nasplug import InputError, datasets, hardware
 from nasplug.predictors import NotFittedError, Predictor
-from nasplug.predictors.calibration import LEVELS
 from nasplug.predictors.checkpoint import load_checkpoint
-from nasplug.predictors.familiarity import Familiarity
-from nasplug.predictors.gpu_roofline import START, GpuRoofline
-from nasplug.predictors.network_latency import NetworkLatency, NetworkLatencyConfig
+from nasplug.predictors.features.roofline import roofline_ms, roofline_parts
+from nasplug.predictors.features.settings import RUNTIMES, Setting, describe, parse_runtime
+from nasplug.predictors.latency.gpu_roofline import START, GpuRoofline
+from nasplug.predictors.latency.network_latency import NetworkLatency, NetworkLatencyConfig
+from nasplug.predictors.models.roofline_transformer import VIEWS
 from nasplug.predictors.registry import restore
-from nasplug.predictors.relabeling import relabeled
-from nasplug.predictors.roofline import roofline_ms, roofline_parts
-from nasplug.predictors.roofline_transformer import VIEWS
-from nasplug.predictors.settings import RUNTIMES, Setting, describe, parse_runtime
-from nasplug.predictors.training import TrainingConfig
+from nasplug.predictors.statistics.calibration import LEVELS
+from nasplug.predictors.statistics.familiarity import Familiarity
+from nasplug.predictors.training.config import TrainingConfig
+from nasplug.predictors.training.relabeling import relabeled
 from nasplug.search_spaces import Graph, space
 
 TITAN = Setting(hardware("Titan RTX"), 64)
@@ -333,8 +333,8 @@ def test_a_group_of_several_kinds_does_not_make_everything_familiar():
 
 
 def test_batches_of_groups_hold_one_group_each():
-    from nasplug.predictors.fitting import _Batches
-    from nasplug.predictors.training import Examples
+    from nasplug.predictors.training.config import Examples
+    from nasplug.predictors.training.loop import _Batches
 
     groups = torch.tensor([0, 1, 0, 1, 1, 0, 1])
     examples = Examples([conv] * 7, torch.zeros(7, 1), torch.ones(7), None, groups)

@@ -11,13 +11,16 @@ from scipy.stats import kendalltau
 from nasplug import datasets
 from nasplug.devices.hardware import hardware
 from nasplug.predictors.checkpoint import load_checkpoint
-from nasplug.predictors.latency import DeviceBatch
-from nasplug.predictors.network_predictor import NetworkPredictor, NetworkPredictorConfig
-from nasplug.predictors.networks import NETWORKS, Form
+from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.models.sibling_transformer import (
+    SiblingTransformer,
+    SiblingTransformerConfig,
+)
 from nasplug.predictors.prediction import NotFittedError, Predictor
-from nasplug.predictors.published import build, narformer_v2, nnformer, nnlp
-from nasplug.predictors.sibling_transformer import SiblingTransformer, SiblingTransformerConfig
-from nasplug.predictors.training import TrainingConfig
+from nasplug.predictors.published.factories import build, narformer_v2, nnformer, nnlp
+from nasplug.predictors.published.predictor import NetworkPredictor, NetworkPredictorConfig
+from nasplug.predictors.published.recipes import NETWORKS, Form
+from nasplug.predictors.training.config import TrainingConfig
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.nb201 import NB201
 

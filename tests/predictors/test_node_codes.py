@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nasplug.predictors.node_codes import (
+from nasplug.predictors.features.published_codes import (
     ATTRIBUTE_WIDTH,
     MOST_OPS,
     NNLP_WIDTH,
@@ -14,7 +14,7 @@ from nasplug.predictors.node_codes import (
     static_values,
     wave_frequencies,
 )
-from nasplug.predictors.relabeling import relabeled
+from nasplug.predictors.training.relabeling import relabeled
 from nasplug.search_spaces import ATTRIBUTES, Graph
 from nasplug.search_spaces.nb201 import NB201
 

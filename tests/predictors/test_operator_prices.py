@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nasplug.predictors.operator_features import operator_kinds
-from nasplug.predictors.operator_prices import ALL_WINDOWS, COSTS, SHARED, OperatorPrices
+from nasplug.predictors.features.operator_prices import ALL_WINDOWS, COSTS, SHARED, OperatorPrices
+from nasplug.predictors.features.operators import operator_kinds
 from nasplug.search_spaces import Graph, space
 
 FBNET = space("fbnet")

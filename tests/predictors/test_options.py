@@ -3,7 +3,7 @@
 import pytest
 
 from nasplug.predictors import create
-from nasplug.predictors.training import TrainingConfig
+from nasplug.predictors.training.config import TrainingConfig
 from nasplug.search_spaces import Graph, InputError
 
 GRAPHS = [Graph.build(("input", "conv", "output"), [(0, 1), (1, 2)])] * 60

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasplug.predictors.paths import (
+from nasplug.predictors.features.paths import (
     MAX_PATHS,
     count_matrix,
     neighbourhoods,
@@ -16,7 +16,7 @@ from nasplug.predictors.paths import (
     path_counts,
     summaries,
 )
-from nasplug.predictors.relabeling import relabeled
+from nasplug.predictors.training.relabeling import relabeled
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.nb201 import NB201
 from nasplug.search_spaces.simplify import simplify

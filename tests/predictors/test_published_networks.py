@@ -7,17 +7,17 @@ import pytest
 import torch
 from torch.nn.functional import layer_norm, normalize
 
-from nasplug.predictors.features import vocabulary_of
-from nasplug.predictors.narformer_v2 import (
+from nasplug.predictors.features.nodes import vocabulary_of
+from nasplug.predictors.models.narformer_v2 import (
     NARFormerV2,
     NARFormerV2Config,
     NARFormerV2Latency,
     NARFormerV2LatencyConfig,
 )
-from nasplug.predictors.nnformer import NNFormer, NNFormerConfig
-from nasplug.predictors.nnformer_latency import NNFormerLatency, NNFormerLatencyConfig
-from nasplug.predictors.nnlp import NNLP, NNLPConfig
-from nasplug.predictors.relabeling import relabeled
+from nasplug.predictors.models.nnformer import NNFormer, NNFormerConfig
+from nasplug.predictors.models.nnformer_latency import NNFormerLatency, NNFormerLatencyConfig
+from nasplug.predictors.models.nnlp import NNLP, NNLPConfig
+from nasplug.predictors.training.relabeling import relabeled
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.nb201 import NB201
 from nasplug.search_spaces.simplify import prune

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nasplug.predictors.random_network import RESPONSES, responses
+from nasplug.predictors.features.zero_cost import RESPONSES, responses
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.nb201 import NB201
 from nasplug.search_spaces.simplify import simplify

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasplug.predictors.relations import RELATIONS, relation_edges
+from nasplug.predictors.layers.relations import RELATIONS, relation_edges
 from nasplug.search_spaces import InputError
 
 # 0 -> 1, 0 -> 2, 1 -> 3, 2 -> 3

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from nasplug.predictors import fitting
-from nasplug.predictors.batch import CodedBatch, GraphBatch
-from nasplug.predictors.features import vocabulary_of
-from nasplug.predictors.losses import disagreement, point_loss, ranking_loss
-from nasplug.predictors.nnformer import NNFormer, NNFormerConfig
-from nasplug.predictors.nnlp import NNLP, NNLPConfig
-from nasplug.predictors.training import Examples, TrainingConfig, train
+from nasplug.predictors.features.nodes import vocabulary_of
+from nasplug.predictors.layers.batch import CodedBatch, GraphBatch
+from nasplug.predictors.models.nnformer import NNFormer, NNFormerConfig
+from nasplug.predictors.models.nnlp import NNLP, NNLPConfig
+from nasplug.predictors.training import loop as fitting
+from nasplug.predictors.training.config import Examples, TrainingConfig
+from nasplug.predictors.training.loop import train
+from nasplug.predictors.training.losses import disagreement, point_loss, ranking_loss
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.nb201 import NB201
 

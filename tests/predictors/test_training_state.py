@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from nasplug.predictors.training_state import StateFiles, read_state
+from nasplug.predictors.training.state import StateFiles, read_state
 from nasplug.search_spaces import InputError
 
 STATE = {"epoch": 3, "state_dict": {"weight": torch.arange(50.0)}, "name": "a"}

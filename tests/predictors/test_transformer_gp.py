@@ -7,14 +7,18 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 from nasplug import datasets
+from nasplug.predictors.accuracy.pretraining import Encoder, PretrainingConfig, pretrain
+from nasplug.predictors.accuracy.transformer_gp import (
+    TransformerGP,
+    TransformerGPConfig,
+    transformer_gp,
+)
 from nasplug.predictors.checkpoint import load_checkpoint, save_checkpoint
-from nasplug.predictors.graph_arrays import pack, unpack
+from nasplug.predictors.features.graph_arrays import pack, unpack
+from nasplug.predictors.features.zero_cost import RESPONSES, responses
 from nasplug.predictors.prediction import NotFittedError, Predictor
-from nasplug.predictors.pretraining import Encoder, PretrainingConfig, pretrain
-from nasplug.predictors.random_network import RESPONSES, responses
-from nasplug.predictors.relabeling import relabeled
-from nasplug.predictors.training import TrainingConfig
-from nasplug.predictors.transformer_gp import TransformerGP, TransformerGPConfig, transformer_gp
+from nasplug.predictors.training.config import TrainingConfig
+from nasplug.predictors.training.relabeling import relabeled
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.nb201 import NB201
 

@@ -4,7 +4,7 @@ import pytest
 from nasplug import InputError
 from nasplug.search_spaces import Graph, space
 from nasplug.search_spaces.cell_arrays import CELL_ATTRIBUTES, CellArrays
-from nasplug.search_spaces.nb101_arrays import cell_arrays
+from nasplug.search_spaces.nb101.arrays import cell_arrays
 
 NB = space("nb101")
 TYPES = ("conv1x1-bn-relu", "conv3x3-bn-relu", "maxpool3x3")

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasplug.search_spaces import Architecture, FiniteSpace, InputError, names, space
-from nasplug.search_spaces.nb101 import NB101, repaired
-from nasplug.search_spaces.nb101_cells import MAX_EDGES, OPS, Cell, module_hash, prune
-from nasplug.search_spaces.nb101_costs import node_rows, vertex_channels
+from nasplug.search_spaces.nb101.cells import MAX_EDGES, OPS, Cell, module_hash, prune
+from nasplug.search_spaces.nb101.costs import node_rows, vertex_channels
+from nasplug.search_spaces.nb101.space import NB101, repaired
 
 NB = NB101()
 indices = st.integers(0, 423_623)
@@ -99,17 +99,17 @@ def test_malformed_text_says_what_is_right(
     text: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = type("Few", (), {"hashes": np.zeros((1, 16), np.uint8)})
-    monkeypatch.setattr("nasplug.search_spaces.nb101.cell_table", few)
+    monkeypatch.setattr("nasplug.search_spaces.nb101.space.cell_table", few)
     with pytest.raises(InputError, match=words) as caught:
         NB.parse(text)
     assert "\n" not in str(caught.value)
 
 
 def test_hash_is_read_as_its_cell(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nasplug.search_spaces.nb101_enumeration import CellTable, cell_hashes
+    from nasplug.search_spaces.nb101.enumeration import CellTable, cell_hashes
 
     table = CellTable(NB.codes[:91], cell_hashes(NB.codes[:91]))
-    monkeypatch.setattr("nasplug.search_spaces.nb101.cell_table", lambda: table)
+    monkeypatch.setattr("nasplug.search_spaces.nb101.space.cell_table", lambda: table)
     assert NB.parse("5529e1779433733d1145e20de5d8604e").text == RESNET_LIKE
     assert [arch.arch_id for arch in NB] == [NB[k].arch_id for k in range(91)]
     assert list(NB) == [NB[k] for k in range(91)]
@@ -333,7 +333,7 @@ def test_network_does_what_the_cell_says(index: int) -> None:
 def test_network_runs_and_reads_back_as_the_same_graph() -> None:
     import onnxruntime
 
-    from nasplug.search_spaces.onnx_graph import onnx_graph
+    from nasplug.search_spaces.importers.onnx_graph import onnx_graph
 
     # Three vertices share 128 channels and one feeds another, so that one channel is cut.
     matrix = [[0, 1, 1, 0, 0], [0, 0, 0, 1, 1], [0, 0, 0, 0, 1], [0, 0, 0, 0, 1], [0] * 5]

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasplug.search_spaces import nb101_enumeration as enumeration
-from nasplug.search_spaces.nb101_cells import (
+from nasplug.search_spaces.nb101 import enumeration
+from nasplug.search_spaces.nb101.cells import (
     LABELLINGS,
     OPS,
     Cell,
@@ -22,8 +22,8 @@ from nasplug.search_spaces.nb101_cells import (
     module_hash,
     prune,
 )
-from nasplug.search_spaces.nb101_costs import total_costs
-from nasplug.search_spaces.nb101_enumeration import CELLS, cell_codes
+from nasplug.search_spaces.nb101.costs import total_costs
+from nasplug.search_spaces.nb101.enumeration import CELLS, cell_codes
 
 # SHA-256 of all hashes, sorted, one a line.
 ALL_HASHES = "a7f10bf770c1b5b8a221e37824e42b3b1a237a5d21ccf545bbe8e23abd933403"

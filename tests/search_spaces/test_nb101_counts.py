@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from nasplug.search_spaces import CodedSpace
-from nasplug.search_spaces.nb101 import NB101
-from nasplug.search_spaces.nb101_cells import OPS
-from nasplug.search_spaces.nb101_counts import PIECES, _column, piece_counts
+from nasplug.search_spaces.nb101.cells import OPS
+from nasplug.search_spaces.nb101.pieces import PIECES, _column, piece_counts
+from nasplug.search_spaces.nb101.space import NB101
 
 SPACE = NB101()
 ROWS = np.random.default_rng(0).choice(len(SPACE), 300, replace=False)

@@ -261,7 +261,7 @@ def test_onnx_model_has_the_shapes_of_the_network_and_runs(text):
 
 @pytest.mark.parametrize("text", RUNNABLE)
 def test_onnx_model_reads_back_as_the_same_graph(text):
-    from nasplug.search_spaces.onnx_graph import onnx_graph
+    from nasplug.search_spaces.importers.onnx_graph import onnx_graph
 
     union = nnlqp()
     arch = union.parse(text)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from nasplug.search_spaces import ATTRIBUTES, InputError
-from nasplug.search_spaces.onnx_graph import onnx_graph
+from nasplug.search_spaces.importers.onnx_graph import onnx_graph
 
 N = helper.make_node
 

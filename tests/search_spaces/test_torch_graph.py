@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from nasplug.search_spaces import InputError
-from nasplug.search_spaces.onnx_graph import onnx_graph
-from nasplug.search_spaces.torch_graph import torch_graph
+from nasplug.search_spaces.importers.onnx_graph import onnx_graph
+from nasplug.search_spaces.importers.torch_graph import torch_graph
 
 IMAGE = torch.zeros(1, 3, 32, 32)
 

@@ -16,7 +16,7 @@ try:
 except ModuleNotFoundError as error:
     message = "benchmarks/nb201_hw needs nasplug; run `pip install nasplug`"
     raise ModuleNotFoundError(message) from error
-from nasplug.sampling.acquisition import hypervolume, pareto_mask
+from nasplug.pareto import hypervolume, pareto_mask
 from nasplug.search_spaces import InputError
 
 Array = NDArray[np.float64]

@@ -11,7 +11,7 @@ from counting_predictors import LEVELS, QUANTILES
 
 from nasplug.candidates.coded import CodedCandidates
 from nasplug.candidates.pool import is_listed
-from nasplug.sampling.beyond import beyond, smallest
+from nasplug.pareto import improving_points, smallest
 from nasplug.search_spaces import Architecture, InputError
 
 
@@ -124,10 +124,10 @@ def test_points_beyond_a_front() -> None:
     known = np.array([[0.0, 4.0], [2.0, 2.0], [4.0, 0.0], [3.0, 3.0]])
     values = np.array([[1.0, 3.0], [2.5, 1.0], [2.5, 1.5], [5.0, 5.0], [-1.0, 9.0], [1.5, 3.9]])
     # One of each step first, the farthest beyond it first; what is dominated never.
-    assert beyond(known, values, 9).tolist() == [4, 0, 1, 2, 5]
-    assert beyond(known, values, 3).tolist() == [4, 0, 1]
+    assert improving_points(known, values, 9).tolist() == [4, 0, 1, 2, 5]
+    assert improving_points(known, values, 3).tolist() == [4, 0, 1]
     one = np.array([[3.0], [1.0]])
-    assert beyond(one, np.array([[0.5], [2.0], [-1.0]]), 9).tolist() == [2, 0]
+    assert improving_points(one, np.array([[0.5], [2.0], [-1.0]]), 9).tolist() == [2, 0]
 
 
 def test_smallest_takes_the_first_of_equals() -> None:

@@ -16,8 +16,9 @@ from nasplug import hardware
 from nasplug.candidates.constraints import parse_constraints
 from nasplug.candidates.pool import LARGEST_LIST, best, candidates_of, is_listed, published
 from nasplug.candidates.scored import Candidates
-from nasplug.candidates.scoring import OBJECTIVES, PROXIES, Scoring
-from nasplug.sampling.acquisition import hypervolume, pareto_mask
+from nasplug.candidates.scoring import Scoring
+from nasplug.objectives import OBJECTIVES, PROXIES
+from nasplug.pareto import hypervolume, pareto_mask
 from nasplug.search_spaces import FiniteSpace, InputError, SearchSpace, space
 from nasplug.search_spaces.networks.builder import NetworkBuilder
 from nasplug.search_spaces.networks.family import Choices, Decision, Family, at_least

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from nasplug import datasets, load_predictor, space
 from nasplug.cli import app
-from nasplug.predictors import fitting
-from nasplug.predictors.path_gp import PathGP
+from nasplug.predictors.accuracy.path_gp import PathGP
+from nasplug.predictors.training import loop as fitting
 
 NB = space("nb201")
 ROWS = np.random.default_rng(11).permutation(15_625)[:120]

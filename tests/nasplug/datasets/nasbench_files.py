@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nasplug.datasets.tfrecord import frame
 from nasplug.search_spaces import Architecture
-from nasplug.search_spaces.nb101 import NB101
+from nasplug.search_spaces.nb101.space import NB101
 
 SPACE = NB101()
 EPOCHS = (4, 12, 36, 108)

@@ -17,7 +17,7 @@ from nasplug.cli import app
 from nasplug.datasets import nasbench_official
 from nasplug.datasets.nasbench_table import NasbenchTable
 from nasplug.datasets.tfrecord import frame
-from nasplug.search_spaces.nb101_enumeration import CellTable, cell_codes, cell_hashes
+from nasplug.search_spaces.nb101.enumeration import CellTable, cell_codes, cell_hashes
 
 runner = CliRunner()
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nasplug import datasets
 from nasplug.datasets import ModelSpec, NASBench, OutOfDomainError, UnknownCellError
 from nasplug.search_spaces.errors import InputError
-from nasplug.search_spaces.nb101_cells import OPS
+from nasplug.search_spaces.nb101.cells import OPS
 
 CONV3, CONV1, POOL = OPS
 INPUT, OUTPUT = "input", "output"

@@ -278,7 +278,7 @@ def test_read_frame_matches_the_published_table(session_cache: Path, mirror: Pat
 
 
 def test_graphs_by_default_come_from_onnx(tmp_path: Path) -> None:
-    pytest.importorskip("nasplug.search_spaces.onnx_graph")
+    pytest.importorskip("nasplug.search_spaces.importers.onnx_graph")
     onnx = pytest.importorskip("onnx")
     shape = (1, 3, 8, 8)
     ends = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, shape) for n in "xy"]

@@ -16,17 +16,17 @@ from typer.testing import CliRunner
 
 import nasplug
 from nasplug import InputError, datasets
+from nasplug.calibrating.calibrate import calibrate
 from nasplug.cli import app
-from nasplug.devices import few_shot
-from nasplug.devices.calibrate import calibrate
-from nasplug.predicting import shipped
-from nasplug.predicting.shipped import ArchitecturePredictor
-from nasplug.predictors.device_profile import DeviceProfile
-from nasplug.predictors.device_transfer import DeviceTransfer
-from nasplug.predictors.known_latencies import KnownDevices
-from nasplug.predictors.measured_device import MeasuredDevice, all_alike
+from nasplug.predicting import few_shot
+from nasplug.predicting import zoo as shipped
+from nasplug.predicting.zoo import ArchitecturePredictor
+from nasplug.predictors.latency.device_profile import DeviceProfile
+from nasplug.predictors.latency.few_shot import DeviceTransfer
+from nasplug.predictors.latency.known_devices import KnownDevices
+from nasplug.predictors.latency.measured_device import MeasuredDevice, all_alike
 from nasplug.search_spaces import space
-from nasplug.searching.search import _content
+from nasplug.searching.prepare import _content
 
 NB = space("nb201")
 CELLS = [int(k) for k in np.random.default_rng(3).permutation(15_625)[:12]]

@@ -11,12 +11,12 @@ from roofline_predictor import Roofline
 from scipy.stats import spearmanr
 
 from nasplug import InputError, datasets, hardware, load_predictor
-from nasplug.devices.calibrate import calibrate
-from nasplug.devices.few_shot import calibrated, draw, promise
-from nasplug.devices.suggestions import next_step, suggest_measurements
-from nasplug.predicting.shipped import ArchitecturePredictor
+from nasplug.calibrating.calibrate import calibrate
+from nasplug.calibrating.suggestions import next_step, suggest_measurements
+from nasplug.predicting.few_shot import calibrated, draw, promise
+from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.predictors import Hardware
-from nasplug.predictors.device_profile import DeviceProfile, MeasuredNetworks
+from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNetworks
 from nasplug.search_spaces import space
 
 FBNET, MACRO, RESNET = (space(name) for name in ("fbnet", "macro", "nnlqp:resnet"))

@@ -15,12 +15,12 @@ from roofline_predictor import Roofline
 
 import nasplug
 from nasplug import InputError, hardware
-from nasplug.devices.calibrate import calibrate
-from nasplug.devices.few_shot import draw, likeness, measured_device, promise
-from nasplug.predicting.shipped import ArchitecturePredictor
+from nasplug.calibrating.calibrate import calibrate
+from nasplug.predicting.few_shot import draw, likeness, measured_device, promise
+from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.predictors import Hardware
-from nasplug.predictors.device_profile import DeviceProfile, MeasuredNetworks
-from nasplug.predictors.measured_device import LARGEST_FACTOR, MeasuredDevice
+from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNetworks
+from nasplug.predictors.latency.measured_device import LARGEST_FACTOR, MeasuredDevice
 from nasplug.search_spaces import Graph, space
 from nasplug.search_spaces.networks.builder import NetworkBuilder
 from nasplug.search_spaces.operators import Operator

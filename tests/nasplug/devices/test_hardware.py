@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasplug.devices.hardware import MAX_FILE_BYTES, catalogue, check_unique, hardware, parse
+from nasplug.devices.catalogue import catalogue, check_unique, parse
+from nasplug.devices.hardware import MAX_FILE_BYTES, hardware
 from nasplug.predictors.hardware import KINDS, PRECISIONS, Hardware
 from nasplug.search_spaces.errors import InputError
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from nasplug.devices.measurements import MAX_FILE_BYTES, read_latencies
+from nasplug.calibrating.measurements import MAX_FILE_BYTES, read_latencies
 from nasplug.search_spaces import InputError, space
 
 NB = space("nb201")

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from nasplug import InputError, hardware
-from nasplug._reading import checksum_of
 from nasplug.devices import profiles
 from nasplug.predictors import Hardware
-from nasplug.predictors.device_profile import DeviceProfile, MeasuredNetworks
+from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNetworks
 from nasplug.search_spaces import files, space
+from nasplug.text import checksum_of
 
 NB = space("nb201")
 

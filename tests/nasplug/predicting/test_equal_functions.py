@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import nasplug
-from nasplug.search_spaces.nb101_cells import OPS as NB101_OPS
-from nasplug.search_spaces.nb101_cells import Cell
+from nasplug.search_spaces.nb101.cells import OPS as NB101_OPS
+from nasplug.search_spaces.nb101.cells import Cell
 from nasplug.search_spaces.nb201 import CELL_EDGES, OPS
 
 NB201, NB101 = nasplug.space("nb201"), nasplug.space("nb101")

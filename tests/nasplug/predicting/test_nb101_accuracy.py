@@ -9,10 +9,11 @@ from typer.testing import CliRunner
 
 from nasplug import create_predictor, datasets, load_predictor, space
 from nasplug.candidates.scored import Candidates
-from nasplug.candidates.scoring import OBJECTIVES, Scoring
-from nasplug.predictors.cell_gp import cell_gp
-from nasplug.searching.predicted import _entry
-from nasplug.searching.result import SearchResult
+from nasplug.candidates.scoring import Scoring
+from nasplug.objectives import OBJECTIVES
+from nasplug.predictors.accuracy.array_gp import cell_gp
+from nasplug.results.result import SearchResult
+from nasplug.searching.predicted_outcome import _entry
 
 NB = space("nb101")
 SMALL = "0110001100010000:input,conv3x3-bn-relu,conv1x1-bn-relu,output"

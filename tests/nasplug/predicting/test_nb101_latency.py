@@ -7,8 +7,8 @@ import pytest
 from counting_predictors import SumLatency, sum_latency
 
 from nasplug import hardware, load_predictor
-from nasplug.devices.few_shot import drawn, expands
-from nasplug.predicting.shipped import ArchitecturePredictor, predictors_for
+from nasplug.predicting.few_shot import drawn, expands
+from nasplug.predicting.zoo import ArchitecturePredictor, predictors_for
 from nasplug.search_spaces import InputError, space
 from nasplug.searching.search import search
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import kendalltau
 
 from nasplug import datasets, load_predictor, search, space
-from nasplug.predicting.shipped import names
+from nasplug.predicting.zoo import names
 
 # Space -> column of its table, image set, least Kendall's tau on networks never learned from.
 SPACES = {"accel": ("imagenet_val", "imagenet", 0.88), "macro": ("cifar10_test", "cifar10", 0.9)}

@@ -51,7 +51,7 @@ def run(*arguments):
 
 
 def test_a_module_and_its_graph_are_predicted_alike():
-    from nasplug.search_spaces.torch_graph import torch_graph
+    from nasplug.search_spaces.importers.torch_graph import torch_graph
 
     said = nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE)
     again = nasplug.predict(torch_graph(Toy(), EXAMPLE), hardware=HARDWARE)
@@ -106,7 +106,7 @@ def test_a_batch_that_is_no_count_is_refused(batch_size):
 
 
 def test_a_network_is_scored_once(monkeypatch):
-    from nasplug.predictors.network_latency import NetworkLatency
+    from nasplug.predictors.latency.network_latency import NetworkLatency
 
     calls, predict = [], NetworkLatency.predict
     monkeypatch.setattr(

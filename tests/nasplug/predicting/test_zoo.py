@@ -8,7 +8,7 @@ import pytest
 
 from nasplug import InputError, create_predictor, load_predictor, space
 from nasplug.datasets import NB201_DEVICES
-from nasplug.predicting.shipped import names
+from nasplug.predicting.zoo import names
 from nasplug.predictors.checkpoint import load_checkpoint, save_checkpoint
 
 NB = space("nb201")

@@ -5,13 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasplug.sampling.acquisition import (
-    contributions,
-    expected_hypervolume_improvement,
-    expected_improvement,
-    hypervolume,
-    pareto_mask,
-)
+from nasplug.pareto import contributions, hypervolume, pareto_mask
+from nasplug.sampling.acquisition import expected_hypervolume_improvement, expected_improvement
 
 REFERENCE = np.array([4.0, 4.0])
 FRONT = np.array([[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]])

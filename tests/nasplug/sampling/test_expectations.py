@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from nasplug import space
 from nasplug.sampling.expectations import NARROWEST, RATE, WIDEST, expectation, is_outside, widths
-from nasplug.sampling.learned_choice import Tried
 from nasplug.sampling.learning import Evidence, Outlook, value_scores
+from nasplug.sampling.tried import Tried
 from nasplug.studies.values import INTERVAL
 
 ARCH = space("nb201").sample(np.random.default_rng(0))

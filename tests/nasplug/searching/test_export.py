@@ -75,7 +75,7 @@ def test_too_little_room_is_said_before_anything_is_written(
 ) -> None:
     result = find(n_trials=2)
     room = type("Usage", (), {"free": 1000})()
-    monkeypatch.setattr("nasplug.searching.export.shutil.disk_usage", lambda _: room)
+    monkeypatch.setattr("nasplug.results.export.shutil.disk_usage", lambda _: room)
     with pytest.raises(InputError, match="give a folder with more room"):
         result.export(tmp_path / "nets")
     assert list((tmp_path / "nets").iterdir()) == []

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from counting_predictors import sum_latency
 
-from nasplug.sampling.acquisition import pareto_mask
+from nasplug.pareto import pareto_mask
 from nasplug.sampling.sampler import PredictorSampler
 from nasplug.search_spaces import InputError, SearchSpace, space
 from nasplug.searching import search as search_module

@@ -24,8 +24,8 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from nasplug import Command, search
 from nasplug.candidates.scored import Candidates
+from nasplug.results.observed_result import ObservedResult
 from nasplug.search_spaces import Architecture, FiniteSpace, InputError, space
-from nasplug.searching.observed_result import ObservedResult
 from nasplug.searching.plan import RECORD
 from nasplug.studies import journals
 from nasplug.studies import trials as trials_module

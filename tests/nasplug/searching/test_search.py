@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from table_predictors import TablePredictor
 
-from nasplug.predicting.shipped import load_predictor
-from nasplug.sampling.acquisition import pareto_mask
+from nasplug.pareto import pareto_mask
+from nasplug.predicting.zoo import load_predictor
 from nasplug.search_spaces import InputError, space
 from nasplug.searching import search as search_module
 from nasplug.searching.search import SearchResult, search

@@ -1,0 +1,60 @@
+"""Checks of arguments that several commands share; each raises `InputError`."""
+
+from __future__ import annotations
+
+from nasplug.search_spaces import InputError, SearchSpace
+from nasplug.search_spaces import space as find_space
+
+__all__ = [
+    "checked_count",
+    "checked_dataset",
+    "checked_probability",
+    "checked_seed",
+    "checked_space",
+    "is_registered",
+]
+
+
+def checked_space(space: str | SearchSpace) -> SearchSpace:
+    """A space, by name or as it is."""
+    return find_space(space) if isinstance(space, str) else space
+
+
+def is_registered(space: SearchSpace) -> bool:
+    """Whether the name of a space means this very one."""
+    try:
+        return find_space(space.name) is space
+    except InputError:
+        return False
+
+
+def checked_count(value: int, what: str) -> int:
+    """A whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InputError(f"{what} {value!r} is not a whole number of at least 1")
+    return value
+
+
+def checked_probability(probability: float) -> float:
+    """A number strictly between 0 and 1."""
+    if not 0 < probability < 1:
+        raise InputError(f"probability {probability!r} is not strictly between 0 and 1")
+    return probability
+
+
+def checked_seed(seed: int) -> int:
+    """A whole number that every generator takes."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise InputError(f"seed {seed!r} is not a whole number from 0 to 4294967295")
+    return seed
+
+
+def checked_dataset(space: SearchSpace, dataset: str | None) -> str:
+    """An image set that the space knows; its first one for None."""
+    if dataset is None:
+        return space.tasks[0]
+    if dataset not in space.tasks:
+        raise InputError(
+            f"unknown data set {dataset!r}; space {space.name} has {', '.join(space.tasks)}"
+        )
+    return dataset

@@ -1,0 +1,369 @@
+"""Calibrate a device of one's own with a few measurements: what `nasplug calibrate` does."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.arguments import checked_count
+from nasplug.calibrating.latency_predictor import latency_predictor
+from nasplug.calibrating.measurements import LatencyTable, read_latencies
+from nasplug.devices import profiles
+from nasplug.devices.hardware import hardware as find_hardware
+from nasplug.predicting.few_shot import SMALLEST_MS, drawn, is_connected, measured_device, promise
+from nasplug.predicting.zoo import ArchitecturePredictor
+from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNetworks
+from nasplug.predictors.latency.few_shot import FEWEST, MOST_ALONE
+from nasplug.predictors.latency.measured_device import END, LeftOut, MeasuredDevice
+from nasplug.search_spaces import Graph, InputError, SearchSpace
+from nasplug.search_spaces import space as find_space
+from nasplug.text import shown_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from nasplug.measuring import MeasurementSet
+
+__all__ = ["CalibratedDevice", "calibrate"]
+
+Array = NDArray[np.float64]
+
+UNITS = {"ms": 1.0, "s": 1000.0, "us": 0.001}
+# A column in another unit is a thousand times off, while the description of a device predicts
+# latencies within a factor of ten. What is a hundred times off and within ten of the other unit is
+# told; an honest device that far from its data sheet is for the user to vouch for.
+SUSPICIOUS, PLAUSIBLE = 100.0, 10.0
+# From here on it is worth a remark.
+REMARKABLE = 10.0
+# More would make every use of the profile slow; they are enough to train a predictor with.
+MOST = 100
+BEYOND = f"beyond {MOST} that were drawn"
+_DIGITS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class CalibratedDevice:
+    """What came of calibrating a device.
+
+    Attributes:
+        profile: The device as it was saved; every `hardware=` takes it.
+        path: The file it was saved in.
+        replaced: Whether there was a profile before, which is gone.
+        rows: Rows of the table.
+        left_out: Why rows were left out -> how many.
+        repeated: Rows of a network beyond its first; the median counts.
+        mape_percent: Mean error of measurements that were left out of the fit, relative to them.
+        spearman: Their rank correlation with the predictions; None for fewer than five.
+        covered: How many of them lay in their 90 % interval.
+        folds: How they were left out: `"each alone"` or `"a tenth at a time"`.
+        interval_factor: A network of the space typically takes between the prediction divided and
+            multiplied by this, with probability 0.9.
+        data_sheet_ratio: Median of measured latency over what the data sheet alone predicts.
+        data_sheet_mape_percent: Error of those predictions.
+        factors: Typical factor between left-out measurements and their predictions, and between
+            measurements and what the data sheet alone predicts; both are at least 1.
+    """
+
+    profile: DeviceProfile
+    path: Path
+    replaced: bool
+    rows: int
+    left_out: Mapping[str, int]
+    repeated: int
+    mape_percent: float
+    spearman: float | None
+    covered: int
+    folds: str
+    interval_factor: float
+    data_sheet_ratio: float
+    data_sheet_mape_percent: float
+    factors: tuple[float, float]
+
+    @property
+    def used(self) -> int:
+        """Networks that the profile holds."""
+        return len(self.profile.measured.archs)
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as a dictionary for `json.dumps`."""
+        return {
+            "device": self.profile.name,
+            "space": self.profile.space,
+            "batch_size": self.profile.batch_size,
+            "rows": self.rows,
+            "used": self.used,
+            "left_out": dict(self.left_out),
+            "repeated": self.repeated,
+            "left_out_of_the_fit": {
+                "how": self.folds,
+                "mape_percent": _rounded(self.mape_percent),
+                "spearman": None if self.spearman is None else _rounded(self.spearman),
+                "covered": self.covered,
+                "typical_factor": _rounded(self.factors[0]),
+            },
+            "interval_factor": _rounded(self.interval_factor),
+            "data_sheet": {
+                "median_ratio": _rounded(self.data_sheet_ratio),
+                "mape_percent": _rounded(self.data_sheet_mape_percent),
+                "typical_factor": _rounded(self.factors[1]),
+            },
+            "replaced": self.replaced,
+            "file": str(self.path),
+            "sha256": self.profile.sha256,
+        }
+
+    def table(self) -> list[dict[str, str]]:
+        """The result in words, a row a field."""
+        reasons = [f"{count} {reason}" for reason, count in self.left_out.items()]
+        order = "" if self.spearman is None else f", Spearman {self.spearman:.3f}"
+        factor = f"{self.interval_factor:.2f}"
+        told = {
+            "device": f"{self.profile.name}, batch size {self.profile.batch_size}",
+            "space": self.profile.space,
+            "used": f"{self.used} networks of {self.rows} rows",
+            "left out": ", ".join(reasons),
+            "repeated": f"{self.repeated} rows; the median counts" if self.repeated else "",
+            f"error, {self.folds} left out": f"a factor of {self.factors[0]:.2f}, MAPE "
+            f"{self.mape_percent:.1f} %{order}; {self.covered} of {self.used} in their 90 % "
+            "interval",
+            "90 % interval": f"typically ÷ {factor} to × {factor}",
+            "data sheet alone": f"a factor of {self.factors[1]:.2f}, MAPE "
+            f"{self.data_sheet_mape_percent:.1f} %; measured are {self.data_sheet_ratio:.2f} times "
+            "its predictions",
+            "saved in": shown_path(self.path) + (", in place of an older one" * self.replaced),
+            "use it as": self._option(),
+        }
+        return [{"field": field, "value": value} for field, value in told.items() if value]
+
+    def _option(self) -> str:
+        """The words that mean this device on the command line."""
+        kept_by_name = self.path == profiles.path_of(self.profile.name)
+        words = f"--hw {shlex.quote(self.profile.name if kept_by_name else str(self.path))}"
+        batch = self.profile.batch_size
+        return words if batch == 1 else f"{words} --batch-size {batch}"
+
+    def notes(self) -> list[str]:
+        """What a reader should know or do, a sentence each."""
+        notes = []
+        ratio = self.data_sheet_ratio
+        if not 1 / REMARKABLE <= ratio <= REMARKABLE:
+            notes.append(
+                f"the measured latencies are {ratio:.2g} times what the data sheet predicts; check "
+                "that the column is in ms and the description of the device is right"
+            )
+        if self.used < 10:
+            notes.append(
+                f"{self.used} networks are few; nasplug calibrate --suggest 10 says which are "
+                "worth measuring"
+            )
+        if BEYOND in self.left_out:
+            notes.append(
+                "so many measurements can teach a predictor of their own: nasplug train "
+                "--model latency-gp --kind latency"
+            )
+        return notes
+
+
+def calibrate(
+    hardware: str | os.PathLike[str] | Hardware,
+    measurements: str | os.PathLike[str] | pd.DataFrame | MeasurementSet,
+    space: str | SearchSpace = "nb201",
+    *,
+    name: str | None = None,
+    batch_size: int | None = None,
+    unit: str | None = None,
+    predictor: str | os.PathLike[str] | ArchitecturePredictor | None = None,
+    out: str | os.PathLike[str] | None = None,
+    force: bool = False,
+) -> CalibratedDevice:
+    """Learn a device from a few measured networks, and keep it as a device profile.
+
+    The profile is saved in the user's data folder, and its name is hardware from then on.
+
+    Args:
+        hardware: The description: the path of a .toml file, a `Hardware`, a device of the catalogue
+            that the user has measured anew, or an earlier profile.
+        measurements: A CSV file with columns `arch` and `latency_ms`, such as `nasplug measure`
+            writes; a pandas frame; or what `nasplug.measure` returned.
+        space: The space of its architectures, or its name.
+        name: What the device is to be called; as in its description if None.
+        batch_size: Images a forward pass; needed if the table has several batch sizes.
+        unit: `"ms"`, `"s"` or `"us"`, the unit of the column; None for ms, and it is checked that
+            the latencies do not look like seconds or microseconds.
+        predictor: A latency predictor to build on instead of the package's own.
+        out: A .json file to save the profile in, instead of the user's data folder.
+        force: Whether a profile is saved that predicts left-out measurements worse than the data
+            sheet alone does.
+
+    Raises:
+        InputError: If the device, the space or a row of the table cannot be read, fewer than three
+            usable networks remain, the unit looks wrong, the name is taken by the catalogue, the
+            measurements make predictions worse, or the profile cannot be written.
+    """
+    where = find_space(space) if isinstance(space, str) else space
+    described = find_hardware(hardware)
+    if unit is not None and unit not in UNITS:
+        raise InputError(f"unknown unit {unit!r}; there are {', '.join(UNITS)}")
+    if batch_size is not None:
+        checked_count(batch_size, "batch size")
+    own = _renamed(described, name)
+    path = _target(own.name, out)
+    found = latency_predictor(where, predictor)
+    table = read_latencies(measurements, where, batch_size, UNITS[unit or "ms"])
+    graphs = found.graphs(table.archs)
+    promised = np.empty(0)
+    if graphs:
+        promised = np.exp(promise(found.model, own, table.batch_size, graphs)[0])
+    if unit is None:
+        _check_unit(table, promised)
+    kept, left_out = _usable(table, graphs)
+    measured = MeasuredNetworks(
+        tuple(table.archs[k].text for k in kept),
+        table.latencies[kept],
+        tuple(graphs[k] for k in kept),
+    )
+    profile = DeviceProfile(own, where.name, table.batch_size, measured)
+    device = measured_device(found, profile)
+    left = device.left_out()
+    if not force:
+        _check_worth(left, table.source)
+    replaced = path.exists()
+    result = CalibratedDevice(
+        profile,
+        path,
+        replaced,
+        table.rows,
+        left_out,
+        table.repeated,
+        _mape(np.exp(left.mean), measured.latencies),
+        _spearman(left.mean, left.logs),
+        int((np.abs(left.logs - left.mean) <= END * left.std).sum()),
+        "each alone" if len(kept) <= MOST_ALONE else "a tenth at a time",
+        _interval_factor(device, drawn(found, where)),
+        float(np.median(measured.latencies / promised[kept])),
+        _mape(promised[kept], measured.latencies),
+        left.factors,
+    )
+    about = {
+        "date": date.today().isoformat(),
+        "nasplug": version("nasplug"),
+        "predictor": {"name": found.name, "sha256": found.sha256},
+        "measurements": {"source": table.source, "sha256": table.sha256},
+        "calibration": {
+            k: v for k, v in result.to_json().items() if k not in ("file", "replaced", "sha256")
+        },
+    }
+    profiles.write(profile, path, about)
+    return result
+
+
+def _renamed(hardware: Hardware, name: str | None) -> Hardware:
+    """The description under the name that the profile gets."""
+    own = hardware.name if name is None else name.strip()
+    profiles.check_name(own)
+    content = {field.name: getattr(hardware, field.name) for field in fields(Hardware)}
+    # Aliases are names in a catalogue; a profile has one name.
+    return Hardware(**{**content, "name": own, "aliases": ()})
+
+
+def _target(name: str, out: str | os.PathLike[str] | None) -> Path:
+    """Where the profile goes; nothing but an older profile is overwritten there."""
+    if out is None:
+        path = profiles.path_of(name)
+        assert path is not None
+        return path
+    path = Path(out)
+    where = shown_path(path)
+    if path.suffix != ".json":
+        raise InputError(f"{where} is no name of a device profile; give one that ends in .json")
+    if os.path.lexists(path):
+        try:
+            profiles.read(path)
+        except InputError:
+            raise InputError(
+                f"{where} exists and is no device profile; give another file"
+            ) from None
+    return path
+
+
+def _check_unit(table: LatencyTable, promised: Array) -> None:
+    """Refuse latencies that are far from any in ms and near ones in another unit."""
+    if not len(promised):
+        return
+    ratio = float(np.median(table.latencies / promised))
+    for unit, word in (("s", "seconds"), ("us", "microseconds")):
+        in_unit = ratio * UNITS[unit]
+        off = ratio if UNITS[unit] < 1 else 1 / ratio
+        if off > SUSPICIOUS and 1 / PLAUSIBLE <= in_unit <= PLAUSIBLE:
+            raise InputError(
+                f"{table.source}: latency_ms must be in ms, and these look like {word}: the "
+                f"median is {np.median(table.latencies):.3g}, where the description of the device "
+                f"promises {np.median(promised):.3g} ms; give --unit {unit} if they are {word}, "
+                "or --unit ms if they are right"
+            )
+
+
+def _check_worth(left: LeftOut, source: str) -> None:
+    """Refuse measurements that make predictions worse than the data sheet alone."""
+    own, sheet = left.factors
+    if own > sheet:
+        raise InputError(
+            f"{source}: left out one after the other, these measurements are predicted worse by "
+            f"the others (off by a factor of {own:.3g} on average) than by the data sheet alone "
+            f"({sheet:.3g}); measure again on an idle machine or other networks, or save the "
+            "profile all the same with --force"
+        )
+
+
+def _usable(table: LatencyTable, graphs: list[Graph]) -> tuple[NDArray[np.intp], dict[str, int]]:
+    """Positions of the networks that are learned from, and why rows were left out."""
+    left_out = dict(table.left_out)
+    usual = (table.latencies >= SMALLEST_MS) & np.array([is_connected(g) for g in graphs], bool)
+    kept = np.flatnonzero(usual)
+    if len(kept) < len(graphs):
+        left_out["degenerate"] = len(graphs) - len(kept)
+    if len(kept) < FEWEST:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        meaning = f", which is below {SMALLEST_MS} ms or not connected"
+        raise InputError(
+            f"{table.source} has {len(kept)} usable networks of {table.rows} rows"
+            f"{f' ({reasons})' if reasons else ''}{meaning * ('degenerate' in left_out)}; "
+            f"measure {FEWEST} at least, or better ten"
+        )
+    if len(kept) > MOST:
+        left_out[BEYOND] = len(kept) - MOST
+        kept = np.sort(np.random.default_rng(0).permutation(kept)[:MOST])
+    return kept, left_out
+
+
+def _mape(predicted: Array, measured: Array) -> float:
+    return float(100 * np.mean(np.abs(predicted / measured - 1)))
+
+
+def _spearman(predicted: Array, measured: Array) -> float | None:
+    """Rank correlation; None where it would say nothing."""
+    from scipy.stats import spearmanr
+
+    if len(measured) < 5 or np.ptp(measured) == 0 or np.ptp(predicted) == 0:
+        return None
+    return float(spearmanr(predicted, measured)[0])
+
+
+def _interval_factor(device: MeasuredDevice, graphs: Sequence[Graph]) -> float:
+    """Factor between prediction and either end of the interval, the median over networks."""
+    prediction = device.predict(graphs[:100])
+    return float(np.median(np.sqrt(prediction.upper / prediction.lower)))
+
+
+def _rounded(value: float) -> float:
+    return round(value, _DIGITS)

@@ -1,0 +1,38 @@
+"""The latency predictor that a calibration builds on."""
+
+from __future__ import annotations
+
+import os
+
+from nasplug.predicting.few_shot import device_columns
+from nasplug.predicting.zoo import ArchitecturePredictor, load_predictor, names, zoo_name
+from nasplug.search_spaces import InputError, SearchSpace
+
+__all__ = ["latency_predictor"]
+
+
+def latency_predictor(
+    space: SearchSpace, given: str | os.PathLike[str] | ArchitecturePredictor | None = None
+) -> ArchitecturePredictor:
+    """The latency predictor that a calibration in a space builds on.
+
+    Args:
+        space: The space.
+        given: One to use instead of the package's own.
+
+    Raises:
+        InputError: If the package has none, or the given one does not know several devices.
+    """
+    if given is None:
+        name = zoo_name(space, "latency")
+        if name not in names():
+            having = [n.removesuffix("-latency") for n in names() if n.endswith("-latency")]
+            raise InputError(
+                f"the package has no latency predictor for space {space.name}, which a calibration "
+                f"builds on; there is one for {', '.join(having)}"
+            )
+        return load_predictor(name).for_space(space)
+    found = given if isinstance(given, ArchitecturePredictor) else load_predictor(given)
+    found = found.for_space(space)
+    device_columns(found, 1)
+    return found

@@ -1,0 +1,248 @@
+"""The catalogue of devices, and the check of a device's description."""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from nasplug.predictors.hardware import KINDS, PRECISIONS, Hardware
+from nasplug.search_spaces.errors import InputError, closest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+__all__ = [
+    "catalogue",
+    "catalogue_names",
+    "check_figures",
+    "check_unique",
+    "devices_named",
+    "is_line",
+    "name_key",
+    "parse",
+    "shown",
+    "words",
+]
+
+# Of any real number, in the unit of its field; beyond it ratios overflow or vanish.
+LEAST, MOST = 1e-6, 1e9
+MAX_NAME = 200
+_BRANDS = (
+    *("nvidia", "geforce", "tesla", "intel", "amd", "radeon", "instinct", "google", "samsung"),
+    *("apple", "qualcomm", "broadcom", "xilinx", "hisilicon", "huawei", "cambricon"),
+)
+# what operating systems wrap around a name: "Intel(R) Xeon(R) Gold 6226 CPU @ 2.70GHz",
+# "Raspberry Pi 4 Model B Rev 1.4"
+_WRAPPING = re.compile(
+    r"\((r|tm|c)\)|@.*|\b\d+th gen\b|\b\d+-core\b|\b(cpu|gpu|processor|graphics)\b"
+    r"|\brev \d+\.\d+\b"
+)
+_MARKS = dict.fromkeys(map(ord, "®™©"), " ")
+# what cannot stand in one line of text: control characters, line breaks, halves of characters
+_BREAKING = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+@cache
+def catalogue() -> tuple[Hardware, ...]:
+    """Every device of the catalogue, file after file (sorted by name), in the order of the file.
+
+    Raises:
+        InputError: An entry is bad, or two entries share a name or an alias.
+    """
+    everything = files("nasplug.hardware_catalogue").iterdir()
+    found = []
+    for file in sorted(everything, key=lambda f: f.name):
+        if not file.name.endswith(".toml"):
+            continue
+        entries = tomllib.loads(file.read_text(encoding="utf-8"))["device"]
+        found += [parse(entry, f"{file.name}, entry {i}") for i, entry in enumerate(entries, 1)]
+    check_unique(found)
+    return tuple(found)
+
+
+def check_unique(devices: list[Hardware]) -> None:
+    """See that no two devices answer to the same spelling.
+
+    Raises:
+        InputError: Two do.
+    """
+    owner: dict[str, Hardware] = {}
+    for device in devices:
+        for spelling in (device.name, *device.aliases):
+            other = owner.setdefault(name_key(spelling), device)
+            if other is not device:
+                raise InputError(
+                    f"the catalogue has {spelling!r} twice, for {other.name} and {device.name}"
+                )
+
+
+def parse(table: Mapping[str, Any], where: str) -> Hardware:
+    """The device that a TOML table describes; the one check of catalogue and user entries alike.
+
+    Args:
+        table: The fields of `Hardware`; only those in `_DEFAULTS` may be missing.
+        where: The file, for the message.
+
+    Raises:
+        InputError: A field is missing, unknown, or not what it must be; the sentence says which.
+    """
+    unknown = [key for key in table if key not in _CHECKS]
+    if unknown:
+        raise InputError(
+            f"{where}: unknown field {shown(unknown[0])}; did you mean one of "
+            f"{closest(unknown[0][:50], _CHECKS)}?"
+        )
+    fields: dict[str, Any] = {}
+    for field, (check, wanted) in _CHECKS.items():
+        if field not in table:
+            if field not in _DEFAULTS:
+                raise InputError(f"{where}: the field {field} is missing; it must be {wanted}")
+            fields[field] = _DEFAULTS[field]
+            continue
+        value = table[field]
+        if not check(value):
+            raise InputError(f"{where}: {field} must be {wanted}, not {shown(value)}")
+        fields[field] = tuple(value) if field == "aliases" else value
+    fields["peak_tflops"] = _peaks(fields["peak_tflops"], where)
+    for field in _REAL_FIELDS:
+        fields[field] = float(fields[field])
+    return Hardware(**fields)
+
+
+def _peaks(table: Mapping[str, Any], where: str) -> dict[str, float]:
+    for precision in ("fp32", *table):
+        if precision not in PRECISIONS:
+            raise InputError(
+                f"{where}: peak_tflops has the unknown precision {shown(precision)}; "
+                f"it must be one of {', '.join(PRECISIONS)}"
+            )
+        wanted = f"a number {_RANGE} in 1e12 operations a second"
+        if precision not in table:
+            raise InputError(f"{where}: peak_tflops.{precision} is missing; it must be {wanted}")
+        if not _is_positive(table[precision]):
+            raise InputError(
+                f"{where}: peak_tflops.{precision} must be {wanted}, not {shown(table[precision])}"
+            )
+    return {precision: float(value) for precision, value in table.items()}
+
+
+def is_line(value: object) -> bool:
+    """Whether a value is text in one line, of at most `MAX_NAME` characters, perhaps empty."""
+    if not isinstance(value, str) or len(value) > MAX_NAME:
+        return False
+    return not any(unicodedata.category(character) in _BREAKING for character in value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and is_line(value)
+
+
+def check_figures(device: Hardware) -> None:
+    """See that a device that was made in Python has numbers as a file must have them."""
+    _peaks(device.peak_tflops, shown(device.name))
+    for field in (*_REAL_FIELDS, "units"):
+        check, wanted = _CHECKS[field]
+        value = getattr(device, field)
+        if not check(value):
+            raise InputError(f"{shown(device.name)}: {field} must be {wanted}, not {value!r}")
+
+
+def _is_positive(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and LEAST <= value <= MOST
+
+
+def _is_integer(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+_RANGE = f"from {LEAST:g} to {MOST:g}"
+_REAL_FIELDS = ("memory_bandwidth_gbs", "memory_gb", "on_chip_memory_mb", "power_w", "clock_ghz")
+_DEFAULTS = {"year": 0, "memory_gb": 0.0, "aliases": (), "source": "", "note": ""}
+# a field -> what tells a good value, and what to say of a bad one
+_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (_is_text, f'a text of at most {MAX_NAME} characters such as "RTX 3090"'),
+    "vendor": (is_line, f'a text of at most {MAX_NAME} characters such as "NVIDIA"'),
+    "kind": (lambda v: isinstance(v, str) and v in KINDS, f"one of {', '.join(KINDS)}"),
+    "microarchitecture": (is_line, f'a text of at most {MAX_NAME} characters such as "Ampere"'),
+    "year": (lambda v: _is_integer(v, 1970, 2100), "a whole number from 1970 to 2100"),
+    "peak_tflops": (lambda v: isinstance(v, dict), "a table such as { fp32 = 35.6 }"),
+    "memory_bandwidth_gbs": (_is_positive, f"a number {_RANGE} in GB/s"),
+    "memory_gb": (
+        lambda v: _is_positive(v) or (v == 0 and not isinstance(v, bool)),
+        f"a number {_RANGE} in GB, or 0 if it varies",
+    ),
+    "on_chip_memory_mb": (_is_positive, f"a number {_RANGE} in MB"),
+    "power_w": (_is_positive, f"a number {_RANGE} in W"),
+    "clock_ghz": (_is_positive, f"a number {_RANGE} in GHz"),
+    "units": (lambda v: _is_integer(v, 1, 10**9), "a whole number from 1 to 1e9"),
+    "aliases": (lambda v: isinstance(v, list) and all(map(_is_text, v)), "a list of texts"),
+    "source": (lambda v: isinstance(v, str), "a text"),
+    "note": (lambda v: isinstance(v, str), "a text"),
+}
+
+
+def devices_named(name: str) -> list[Hardware]:
+    """Devices of the catalogue that a name may mean; more than one if it is ambiguous."""
+    by_key, by_model_number = _index()
+    key = name_key(name)
+    return [by_key[key]] if key in by_key else by_model_number.get(key, [])
+
+
+def catalogue_names(name: str) -> list[str]:
+    """Names of the devices that `devices_named` gives."""
+    return [device.name for device in devices_named(name)]
+
+
+@cache
+def _index() -> tuple[dict[str, Hardware], dict[str, list[Hardware]]]:
+    by_key: dict[str, Hardware] = {}
+    by_model_number: dict[str, list[Hardware]] = defaultdict(list)
+    for device in catalogue():
+        for spelling in (device.name, *device.aliases):
+            by_key[name_key(spelling)] = device
+            for number in _model_numbers(spelling):
+                if device not in by_model_number[number]:
+                    by_model_number[number].append(device)
+    return by_key, dict(by_model_number)
+
+
+def _model_numbers(spelling: str) -> list[str]:
+    """The ends of a name that may stand for it, such as "3080ti" or "10940x"."""
+    parts = words(spelling)
+    ends = [parts[i:] for i in range(1, len(parts)) if re.search(r"\d", parts[i])]
+    # three digits: the 4 of "Pixel 4" or the 6gb of "GTX 1060 6GB" says too little
+    return [end for end in map("".join, ends) if re.search(r"\d{3}", end)]
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words of a name, without brands and what systems wrap around it."""
+    plain = unicodedata.normalize("NFKC", text.translate(_MARKS)).lower()
+    return [w for w in re.findall(r"[^\W_]+", _WRAPPING.sub(" ", plain)) if w not in _BRANDS]
+
+
+def name_key(text: str) -> str:
+    """The spelling of a name that is compared: lower-case letters and digits without brands."""
+    key = "".join(words(text))
+    while brand := next((b for b in _BRANDS if key.startswith(b)), ""):
+        key = key[len(brand) :]
+    return key
+
+
+def shown(value: object) -> str:
+    """A value of a description as it stands in a sentence, at most 80 characters."""
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return "that number"
+    return text if len(text) <= 80 else f"{text[:77]}..."

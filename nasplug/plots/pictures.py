@@ -1,0 +1,404 @@
+"""Pictures of an Optuna study: how far it has come, and how well its sampler foresaw it.
+
+They work for any study; what was foreseen is known of trials that `PredictorSampler` proposed. Each
+function returns a matplotlib figure: `figure.savefig("hypervolume.png")`, or show it in a notebook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nasplug.plots.drawing import (
+    BLUE,
+    GREY,
+    LINES,
+    RED,
+    as_written,
+    beyond,
+    crosses,
+    figure_of,
+    finish,
+    limit,
+    rug,
+    steps,
+)
+from nasplug.plots.progress import best_so_far, hypervolume_so_far, reference_of
+from nasplug.search_spaces import InputError
+from nasplug.studies.values import INTERVAL, StudyValues, study_values
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from optuna.study import Study
+
+__all__ = ["calibration", "hypervolume", "predicted_observed"]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+# Trials that are needed before shares of them are worth a picture.
+FEWEST = 5
+# Trials in a group of equal expected probability of feasibility.
+GROUP = 10
+
+
+def hypervolume(
+    study: Study | Mapping[str, Study],
+    *,
+    front: ArrayLike | None = None,
+    reference: Sequence[float] | None = None,
+) -> Figure:
+    """How far a study has come after each trial.
+
+    With several objectives that is the hypervolume that its feasible trials dominate: as a share of
+    that of the true front if it is given, else of the largest that is shown. With one objective it
+    is the best feasible value so far, and every trial's.
+
+    Args:
+        study: A study; or several of equal directions, by the names that the picture is to show.
+        front: The true front, values of shape `(k, m)` in any order; one number for one objective.
+        reference: The values at which the hypervolume ends, length m. Without them it ends a tenth
+            of the front's extent beyond its worst values: the true front's, or else that of all
+            trials shown.
+
+    Raises:
+        InputError: If a study has no trial with finite values, studies differ in what they
+            optimise, or front and reference do not fit them.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    named = study if isinstance(study, Mapping) else {"": study}
+    if not named:
+        raise InputError("no study is given; give one, or several by name")
+    shown = {name: study_values(one) for name, one in named.items()}
+    first = next(iter(shown.values()))
+    if any(one.sign.tolist() != first.sign.tolist() for one in shown.values()):
+        raise InputError("the studies differ in their directions; give studies of one problem")
+    true = _checked_front(front, first)
+    figure, (plot,) = figure_of()
+    if len(first.metrics) == 1:
+        _best_values(plot, shown, true)
+    else:
+        ends = _checked_reference(reference, first)
+        _hypervolumes(plot, shown, true, ends)
+    plot.set_xlabel("trial", fontsize=12)
+    plot.xaxis.set_major_locator(MaxNLocator(integer=True))
+    finish(plot, above=len(shown) == len(first.metrics) == 1)
+    return figure
+
+
+def predicted_observed(study: Study) -> Figure:
+    """What was expected of each trial against what came, with 90 % intervals.
+
+    A panel for each objective; what was expected is of the moment when the trial was proposed.
+
+    Raises:
+        InputError: If nothing was expected of any trial.
+    """
+    values = _foreseen(study)
+    count = len(values.metrics)
+    figure, plots = figure_of(count)
+    for k, plot in enumerate(plots):
+        _scatter(plot, values, k)
+    shown = int(values.foreseen.sum())
+    told = f"{values.name}: {_trials(shown)} of which something was expected"
+    as_written(figure.suptitle(told, fontsize=10))
+    return figure
+
+
+def calibration(study: Study) -> Figure:
+    """How often values lay in the intervals that the sampler announced.
+
+    A line for each objective: the share of trials whose value lay in the central interval of each
+    probability. The sampler announces that of 90 %, which is marked; the others are read off it as
+    of a normal distribution, on each side by itself. Where the probability of feasibility was
+    announced, a second panel has the share of feasible trials against it, in groups of ten.
+
+    Raises:
+        InputError: If something was expected of fewer than five trials.
+    """
+    values = _foreseen(study)
+    shown = int(values.foreseen.sum())
+    if shown < FEWEST:
+        raise InputError(
+            f"study {values.name!r} has {_trials(shown)} of which something was expected; "
+            f"calibration takes {FEWEST}"
+        )
+    told = np.isfinite(values.chance)
+    figure, plots = figure_of(2 if told.sum() >= FEWEST else 1, square=True)
+    _coverage(plots[0], values)
+    if len(plots) > 1:
+        _feasibility(plots[1], values.chance[told], values.feasible[told])
+    return figure
+
+
+def _trials(count: int) -> str:
+    return f"{count} trial{'' if count == 1 else 's'}"
+
+
+def _checked_front(front: ArrayLike | None, values: StudyValues) -> Array | None:
+    if front is None:
+        return None
+    count = len(values.metrics)
+    try:
+        points = np.atleast_1d(np.asarray(front, np.float64))
+        points = points.reshape(-1, 1) if count == 1 else points
+    except (TypeError, ValueError):
+        points = np.empty(0)
+    if points.ndim != 2 or points.shape[1] != count or not len(points):
+        raise InputError(
+            f"the front has shape {np.shape(front)}; give values of shape (k, {count}), "
+            f"{', '.join(values.metrics)} of each"
+        )
+    if not np.isfinite(points).all():
+        raise InputError("the front has values that are not finite; leave these points out")
+    return points
+
+
+def _checked_reference(reference: Sequence[float] | None, values: StudyValues) -> Array | None:
+    if reference is None:
+        return None
+    try:
+        ends = np.asarray(reference, np.float64)
+    except (TypeError, ValueError):
+        ends = np.empty(0)
+    if ends.shape != values.sign.shape or not np.isfinite(ends).all():
+        raise InputError(
+            f"the reference is {reference!r}; give a finite number for each of "
+            f"{', '.join(values.metrics)}"
+        )
+    return ends
+
+
+def _best_values(plot: Axes, shown: Mapping[str, StudyValues], front: Array | None) -> None:
+    alone = len(shown) == 1
+    for (name, one), color in zip(shown.items(), cycle(LINES), strict=False):
+        label = "best so far" if alone else name
+        best = best_so_far(one)
+        steps(plot, *_to_the_end(one, best), color, label)
+        if alone:
+            ok = one.feasible
+            plot.scatter(
+                one.numbers[ok], one.values[ok, 0], s=16, color=GREY, label="a trial", zorder=1
+            )
+            crosses(plot, one.numbers[~ok], one.values[~ok, 0])
+            rug(plot, {"failed": (one.lost, GREY)})
+    if front is not None:
+        sign = next(iter(shown.values())).sign[0]
+        optimum = float((front * sign).min() * sign)
+        plot.axhline(optimum, color=RED, linestyle="--", linewidth=1.6, label="the optimum")
+    if alone:
+        every = np.concatenate([one.values[:, 0] for one in shown.values()])
+        limit(plot.set_ylim, every, front)
+        beyond(plot, every[None], plot.get_ylim())
+    plot.set_ylabel(_axis(next(iter(shown.values())), 0), fontsize=12)
+
+
+def _hypervolumes(
+    plot: Axes, shown: Mapping[str, StudyValues], front: Array | None, ends: Array | None
+) -> None:
+    first = next(iter(shown.values()))
+    if ends is None:
+        ends = reference_of([front] if front is not None else list(shown.values()), first.sign)
+    curves = {name: hypervolume_so_far(one, ends) for name, one in shown.items()}
+    if front is not None:
+        whole = hypervolume_so_far(_as_study(first, front), ends)[-1]
+    else:
+        whole = max(float(curve[-1]) for curve in curves.values())
+    if whole <= 0:
+        what = "trial" if front is None else "point of the front"
+        raise InputError(
+            f"no feasible {what} is better than the reference {_point(ends)} in everything; give "
+            "one that is worse"
+        )
+    alone = len(shown) == 1
+    for (name, one), color in zip(shown.items(), cycle(LINES), strict=False):
+        x, y = _to_the_end(one, curves[name] / whole)
+        last = f"{y[-1]:.1%} after {_trials(len(one.numbers) + len(one.lost))}"
+        # Alone and without a true front, the last is all there is by definition.
+        label = "" if alone and front is None else f"{name}: {last}" if name else last
+        label = label or _trials(len(one.numbers) + len(one.lost))
+        steps(plot, x, y, color, label)
+        if alone:
+            rug(
+                plot,
+                {
+                    "misses a limit": (one.numbers[~one.feasible], RED),
+                    "failed": (one.lost, GREY),
+                },
+            )
+    plot.set_ylim(0, 1.05)
+    of = "of the true front's" if front is not None else "of the last"
+    plot.set_ylabel(f"dominated hypervolume, share {of}", fontsize=12)
+    worst = ", ".join(f"{_axis(first, k)} = {end:.4g}" for k, end in enumerate(ends))
+    plot.set_title(f"hypervolume up to {worst}", fontsize=10)
+
+
+def _as_study(like: StudyValues, values: Array) -> StudyValues:
+    """Points as if they were all trials of a study."""
+    from dataclasses import replace
+
+    count = len(values)
+    return replace(
+        like,
+        numbers=np.arange(count),
+        values=values,
+        feasible=np.ones(count, np.bool_),
+        lost=np.empty(0, np.intp),
+    )
+
+
+def _point(ends: Array) -> str:
+    return f"({', '.join(f'{end:.4g}' for end in ends)})"
+
+
+def _to_the_end(one: StudyValues, curve: Array) -> tuple[Array, Array]:
+    """A curve over trial numbers, drawn on to the last trial also if that failed."""
+    last = max([int(one.numbers[-1]), *one.lost.tolist()])
+    return np.append(one.numbers, last).astype(np.float64), np.append(curve, curve[-1])
+
+
+def _axis(values: StudyValues, k: int) -> str:
+    return values.metrics[k].replace("_", " ")
+
+
+def _foreseen(study: Study) -> StudyValues:
+    values = study_values(study)
+    if not values.foreseen.any():
+        raise InputError(
+            f"no trial of study {values.name!r} says what was expected of it; the first few trials "
+            "of PredictorSampler do not, and those of other samplers never"
+        )
+    means = values.expected[values.foreseen, :, 0]
+    if not values.learned and (means == values.values[values.foreseen]).all():
+        raise InputError(
+            f"the values of study {values.name!r} are the predictions themselves; give one whose "
+            "trials are evaluated by a table, a command or a training run"
+        )
+    return values
+
+
+def _inside(values: StudyValues) -> Mask:
+    """Whether each value lay in its interval, `(n, m)`."""
+    lower, upper = values.expected[..., 1], values.expected[..., 2]
+    return np.asarray((lower <= values.values) & (values.values <= upper))
+
+
+def _scatter(plot: Axes, values: StudyValues, k: int) -> None:
+    told = values.foreseen
+    seen, mean = values.values[told, k], values.expected[told, k, 0]
+    lower, upper = values.expected[told, k, 1], values.expected[told, k, 2]
+    inside, ok = _inside(values)[told, k], values.feasible[told]
+    # A calibrated interval need not hold the central prediction; a bar cannot be negative.
+    bars = np.maximum([mean - lower, upper - mean], 0.0)
+    groups = {
+        f"in its 90 % interval: {inside.sum()}": (inside, BLUE),
+        f"outside: {(~inside).sum()}": (~inside, RED),
+    }
+    for label, (mask, color) in groups.items():
+        if mask.any():
+            plot.errorbar(
+                seen[mask],
+                mean[mask],
+                yerr=bars[:, mask],
+                fmt="none",
+                ecolor=color,
+                elinewidth=0.9,
+                alpha=0.5,
+                zorder=2,
+            )
+            plot.scatter(seen[mask], mean[mask], s=20, color=color, label=label, zorder=3)
+    if not ok.all():
+        plot.scatter(
+            seen[~ok],
+            mean[~ok],
+            s=70,
+            facecolors="none",
+            edgecolors="black",
+            linewidths=1.0,
+            label=f"misses a limit: {(~ok).sum()}",
+            zorder=4,
+        )
+    both = np.concatenate([seen, mean])
+    # The same limits on both axes, so that the diagonal is one.
+    limit(plot.set_xlim, both)
+    limit(plot.set_ylim, both)
+    beyond(plot, both.reshape(2, -1), plot.get_xlim())
+    plot.axline((0.0, 0.0), slope=1.0, color="black", linewidth=1, alpha=0.6, zorder=1)
+    plot.set_xlabel(f"{_axis(values, k)}, observed", fontsize=12)
+    plot.set_ylabel(f"{_axis(values, k)}, expected", fontsize=12)
+    finish(plot, above=True)
+
+
+def _coverage(plot: Axes, values: StudyValues) -> None:
+    told = values.foreseen
+    count = int(told.sum())
+    levels = np.linspace(0.0, 1.0, 201)
+    low, high = _binomial(levels, count)
+    plot.fill_between(
+        levels, low, high, color=GREY, alpha=0.25, linewidth=0, label=f"chance, {_trials(count)}"
+    )
+    plot.plot([0, 1], [0, 1], color="black", linewidth=1, alpha=0.6, label="calibrated")
+    announced = _inside(values)[told].mean(axis=0)
+    for k, (share, color) in enumerate(zip(announced, LINES * len(announced), strict=False)):
+        reached = _level(values.values[told, k], values.expected[told, k])
+        shares = (reached[None, :] <= levels[:, None]).mean(axis=1)
+        label = f"{_axis(values, k)}: {share:.0%} in 90 % intervals"
+        plot.plot(levels, shares, color=color, linewidth=1.8, label=label)
+        plot.plot([INTERVAL], [share], "o", color=color, markersize=7)
+    plot.set_xlabel("probability of the interval", fontsize=12)
+    plot.set_ylabel("share of trials in it", fontsize=12)
+    plot.set_title(f"{values.name}: intervals of values", fontsize=10)
+    _unit_square(plot)
+
+
+def _level(seen: Array, expected: Array) -> Array:
+    """Probability of the narrowest central interval that holds each value, `(n,)`."""
+    from scipy.special import ndtr, ndtri
+
+    mean, lower, upper = expected.T
+    above = seen > mean
+    reach = np.where(above, upper - mean, mean - lower) / ndtri(0.5 + INTERVAL / 2)
+    gap = np.abs(seen - mean)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = np.where(gap > 0, np.where(reach > 0, gap / reach, np.inf), 0.0)
+    return np.asarray(2 * ndtr(scaled) - 1)
+
+
+def _feasibility(plot: Axes, chance: Array, feasible: Mask) -> None:
+    order = np.argsort(chance, kind="stable")
+    groups = np.array_split(order, max(len(order) // GROUP, 1))
+    middles = np.array([chance[rows].mean() for rows in groups])
+    shares = np.array([feasible[rows].mean() for rows in groups])
+    bounds = np.array(
+        [_binomial(np.array(m), len(rows)) for m, rows in zip(middles, groups, strict=True)]
+    )
+    # What chance would leave around the announced probability.
+    plot.vlines(middles, *bounds.T, color=GREY, alpha=0.5, linewidth=6, label="chance")
+    plot.plot([0, 1], [0, 1], color="black", linewidth=1, alpha=0.6, label="calibrated")
+    label = f"all trials: expected {chance.mean():.0%}, came {feasible.mean():.0%}"
+    plot.plot(middles, shares, "o-", color=BLUE, markersize=7, label=label)
+    plot.set_xlabel("expected probability of feasibility", fontsize=12)
+    plot.set_ylabel("share of trials that were feasible", fontsize=12)
+    plot.set_title("constraints", fontsize=10)
+    _unit_square(plot)
+
+
+def _unit_square(plot: Axes) -> None:
+    plot.set_xlim(-0.02, 1.02)
+    plot.set_ylim(-0.02, 1.02)
+    plot.set_aspect("equal")
+    finish(plot)
+
+
+def _binomial(probability: Array, count: int) -> tuple[Array, Array]:
+    """Shares that lie in nine of ten draws of `count`, at each probability."""
+    from scipy.stats import binom
+
+    low, high = (binom.ppf(tail, count, probability) / count for tail in (0.05, 0.95))
+    return np.asarray(low), np.asarray(high)

@@ -1,0 +1,99 @@
+"""How far a study has come after each trial: its best value, or the hypervolume it dominates."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.pareto import hypervolume, pareto_mask
+from nasplug.search_spaces import InputError
+from nasplug.studies.values import StudyValues
+
+__all__ = ["best_so_far", "hypervolume_so_far", "reference_of"]
+
+Array = NDArray[np.float64]
+
+# How far beyond the worst values of a front its hypervolume ends, of the front's extent.
+BEYOND = 0.1
+
+
+def best_so_far(values: StudyValues) -> Array:
+    """The best feasible value after each trial of a study of one objective, `(n,)`.
+
+    NaN before the first feasible trial.
+    """
+    losses = np.where(values.feasible, values.losses[:, 0], np.inf)
+    best = np.minimum.accumulate(losses)
+    return np.where(np.isfinite(best), best * values.sign[0], np.nan)
+
+
+def hypervolume_so_far(values: StudyValues, reference: Array) -> Array:
+    """The hypervolume that the feasible trials dominate after each trial, `(n,)`.
+
+    Args:
+        values: Of a study of several objectives.
+        reference: Where it ends, `(m,)`; in the values' own directions.
+    """
+    if values.losses.shape[1] > 2:
+        return _of_many(values, reference)
+    end = reference * values.sign
+    volumes, last, front = [], 0.0, np.empty((0, 2))
+    for loss, feasible in zip(values.losses, values.feasible, strict=True):
+        # Of most trials nothing changes.
+        if feasible and not (front <= loss).all(axis=1).any():
+            front = np.vstack([front, loss])
+            front = front[pareto_mask(front)]
+            last = hypervolume(front, end)
+        volumes.append(last)
+    return np.array(volumes)
+
+
+def _of_many(values: StudyValues, reference: Array) -> Array:
+    """The same of three objectives or more, by Optuna."""
+    import optuna
+    from optuna.study import StudyDirection
+    from optuna.trial import create_trial
+
+    directions = [StudyDirection.MINIMIZE] * len(values.sign)
+    sampler, storage = optuna.samplers.RandomSampler(), optuna.storages.InMemoryStorage()
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        study = optuna.create_study(directions=directions, sampler=sampler, storage=storage)
+        for loss, feasible in zip(values.losses, values.feasible, strict=True):
+            missed = {"missed": 0.0 if feasible else 1.0}
+            study.add_trial(create_trial(values=loss.tolist(), constraints=missed))
+        with warnings.catch_warnings():
+            # It says that it may change.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            drawn: Any = optuna.visualization.plot_hypervolume_history(
+                study, (reference * values.sign).tolist()
+            )
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    return np.asarray(drawn.data[0].y, np.float64)
+
+
+def reference_of(sets: Sequence[StudyValues | Array], sign: Array) -> Array:
+    """A reference point a little beyond the worst values of the front of all these points, `(m,)`.
+
+    Args:
+        sets: Studies, of which the feasible trials count; or points of shape `(k, m)`.
+        sign: Factors that turn values into losses, `(m,)`.
+
+    Raises:
+        InputError: If no trial is feasible.
+    """
+    parts = [s.values[s.feasible] if isinstance(s, StudyValues) else s for s in sets]
+    losses = np.concatenate(parts) * sign
+    if not len(losses):
+        raise InputError("no trial meets all constraints, so nothing is dominated yet")
+    front = losses[pareto_mask(losses)]
+    worst, extent = front.max(axis=0), np.ptp(front, axis=0)
+    # A front of one point has no extent.
+    extent = np.where(extent > 0, extent, np.maximum(np.abs(worst), 1e-9))
+    return np.asarray((worst + BEYOND * extent) * sign)

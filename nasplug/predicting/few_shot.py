@@ -1,0 +1,272 @@
+"""A calibrated device beside the latency predictors of the package: what is known, what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from nasplug.devices.catalogue import catalogue
+from nasplug.predictors.capabilities import KnowsDevices, reads_networks
+from nasplug.predictors.features.operators import operator_kinds
+from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.latency.few_shot import DeviceTransfer
+from nasplug.predictors.latency.known_devices import PredictedDevices
+from nasplug.predictors.latency.measured_device import Likeness, MeasuredDevice, all_alike
+from nasplug.predictors.statistics.familiarity import Familiarity
+from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
+from nasplug.search_spaces import space as find_space
+from nasplug.search_spaces.simplify import simplify
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from nasplug.predictors.hardware import Hardware
+    from nasplug.predictors.latency.device_profile import DeviceProfile
+    from nasplug.predictors.prediction import Prediction
+
+__all__ = [
+    "SMALLEST_MS",
+    "calibrated",
+    "device_columns",
+    "draw",
+    "drawn",
+    "expands",
+    "familiar",
+    "is_connected",
+    "known_devices",
+    "likeness",
+    "measured_device",
+    "predict_few_shot",
+    "promise",
+]
+
+# Below it no network runs; what was measured there is no network.
+SMALLEST_MS = 0.01
+# Networks that set the scales, and devices that are known; more of either say nothing new.
+POOL, SCORED = 300, 120
+MOST_COLUMNS, MOST_DEVICES = 24, 12
+# Half-width of the 90 % interval around a promise of a predictor that was not told how wrong it is
+# on unknown devices: a factor of ten.
+UNTOLD = float(np.log(10.0))
+# A space from which so many draws a network give nothing new has no more.
+_MOST_DRAWS = 20
+
+
+class SpacePredictor(Protocol):
+    """The parts of an `ArchitecturePredictor` that a calibrated device needs; see there."""
+
+    name: str
+    space: SearchSpace
+    calibrated: dict[str, MeasuredDevice]
+
+    @property
+    def model(self) -> Any:
+        """The predictor of graphs."""
+
+
+def device_columns(predictor: SpacePredictor, batch_size: int) -> list[DeviceBatch]:
+    """Devices of the catalogue that a predictor was trained on, those of a near batch first.
+
+    Raises:
+        InputError: If it is none of latencies on several devices.
+    """
+    model = predictor.model
+    by_name = {device.name: device for device in catalogue()}
+    columns: list[DeviceBatch] = []
+    for key in model.devices if isinstance(model, KnowsDevices) else ():
+        name, _, setting = key.rpartition("@")
+        size, _, runtime = setting.partition(" ")
+        # Another runtime is another question.
+        if name in by_name and size.isdecimal() and not runtime:
+            columns.append(DeviceBatch(by_name[name], int(size)))
+    if len(columns) < 2:
+        raise InputError(
+            f"predictor {predictor.name!r} does not know the latencies of several devices of the "
+            "catalogue, which a calibration builds on; leave it out"
+        )
+    columns.sort(key=lambda column: abs(np.log(column.batch_size / batch_size)))
+    if not reads_networks(model):
+        return columns[:MOST_COLUMNS]
+    # Each column takes its time there, and batch sizes of one device are much alike.
+    nearest: dict[str, DeviceBatch] = {}
+    for column in columns:
+        nearest.setdefault(column.hardware.name, column)
+    devices = list(nearest.values())
+    chosen = np.linspace(0, len(devices) - 1, min(MOST_DEVICES, len(devices))).round()
+    return [devices[int(k)] for k in chosen]
+
+
+def is_connected(graph: Graph) -> bool:
+    """Whether a network's output depends on its input; else its latency says nothing of others."""
+    return len(simplify(graph).edges) > 0
+
+
+@lru_cache(maxsize=8)
+def draw(
+    space: SearchSpace, count: int = POOL, expand: bool = False
+) -> tuple[tuple[Architecture, ...], list[Graph]]:
+    """Different connected networks of a space, always the same, and their graphs.
+
+    Args:
+        space: The space.
+        count: How many; a small space gives as many as it has.
+        expand: Whether cells are expanded to whole networks.
+    """
+    make = space.to_network if expand else space.to_graph
+    rng = np.random.default_rng(0)
+    seen: set[str] = set()
+    archs: list[Architecture] = []
+    graphs: list[Graph] = []
+    for _ in range(_MOST_DRAWS * count):
+        if len(archs) == count:
+            break
+        arch = space.sample(rng)
+        if arch.text in seen:
+            continue
+        seen.add(arch.text)
+        graph = make(arch)
+        if is_connected(graph):
+            archs.append(arch)
+            graphs.append(graph)
+    return tuple(archs), graphs
+
+
+def expands(predictor: SpacePredictor, space: SearchSpace) -> bool:
+    """Whether a predictor reads the whole networks of a space whose graphs are cells."""
+    return reads_networks(predictor.model) and not space.whole_networks
+
+
+def drawn(predictor: SpacePredictor, space: SearchSpace) -> list[Graph]:
+    """The graphs of `draw`, as a predictor reads them."""
+    return draw(space, expand=True)[1] if expands(predictor, space) else draw(space)[1]
+
+
+def known_devices(
+    predictor: SpacePredictor,
+    hardware: Hardware | None,
+    batch_size: int,
+    spaces: Sequence[SearchSpace],
+) -> PredictedDevices:
+    """What a predictor says of the devices it was trained on, and of the described one.
+
+    Args:
+        predictor: Of latencies on several devices.
+        hardware: The new device, if it is described.
+        batch_size: Of its measurements.
+        spaces: Spaces of what was and what will be predicted.
+
+    Raises:
+        InputError: If the predictor knows no devices, or the batch size is out of range.
+    """
+    # What scores whole networks takes its time.
+    count = SCORED if reads_networks(predictor.model) else POOL
+    graphs = [g for space in dict.fromkeys(spaces) for g in drawn(predictor, space)[:count]]
+    return PredictedDevices(
+        predictor.model,
+        device_columns(predictor, batch_size),
+        None if hardware is None else DeviceBatch(hardware, batch_size),
+        graphs,
+        SMALLEST_MS,
+    )
+
+
+def promise(
+    model: Any, hardware: Hardware, batch_size: int, graphs: Sequence[Graph]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What a predictor makes of a data sheet: log-latencies in log ms, and half-widths of their
+    90 % intervals, `(graphs,)` each."""
+    try:
+        said = model.predict(graphs, hardware, batch_size)
+    except InputError:
+        center = model.log_latency(graphs, [DeviceBatch(hardware, batch_size)])[:, 0]
+        return center, np.full(len(graphs), UNTOLD)
+    return np.log(said.mean[:, 0]), np.log(said.upper[:, 0] / said.lower[:, 0]) / 2
+
+
+def measured_device(predictor: SpacePredictor, profile: DeviceProfile) -> MeasuredDevice:
+    """The device of a profile, learned from its measurements.
+
+    Raises:
+        InputError: If the profile's networks are none that the predictor reads.
+    """
+    space = find_space(profile.space)
+    if space.name != predictor.space.name:
+        whole = reads_networks(predictor.model) and space.whole_networks
+        if not whole:
+            raise InputError(
+                f"device {profile.name} was calibrated on networks of space {space.name}, which "
+                f"say too little of {predictor.space.name}; calibrate it there under another name"
+            )
+    known = known_devices(predictor, profile, profile.batch_size, [space, predictor.space])
+    device = MeasuredDevice(
+        DeviceTransfer(known),
+        lambda graphs: promise(predictor.model, profile, profile.batch_size, graphs),
+        likeness(space, profile.measured.archs, predictor.space),
+    )
+    device.fit(profile.measured.graphs, profile.measured.latencies)
+    return device
+
+
+def predict_few_shot(
+    predictor: SpacePredictor,
+    profile: DeviceProfile,
+    graphs: Sequence[Graph],
+    batch_size: int,
+) -> Prediction:
+    """Predict latencies on a calibrated device.
+
+    Args:
+        predictor: Of latencies on several devices.
+        profile: The device.
+        graphs: Any number of graphs.
+        batch_size: Images a forward pass.
+
+    Raises:
+        InputError: If the profile is of another batch size, or of other networks.
+    """
+    if batch_size != profile.batch_size:
+        raise InputError(
+            f"device {profile.name} was calibrated at batch size {profile.batch_size}, not "
+            f"{batch_size}; ask for that batch size, or calibrate the device again under another "
+            "name"
+        )
+    return calibrated(predictor, profile).predict(graphs)
+
+
+def calibrated(predictor: SpacePredictor, profile: DeviceProfile) -> MeasuredDevice:
+    """`measured_device`, learned once; errors as there."""
+    if profile.sha256 not in predictor.calibrated:
+        predictor.calibrated[profile.sha256] = measured_device(predictor, profile)
+    return predictor.calibrated[profile.sha256]
+
+
+@lru_cache(maxsize=8)
+def familiar(space: SearchSpace) -> Familiarity:
+    """Tells whole networks that are like those of a space's families."""
+    archs, graphs = draw(space)
+    families = [space.family_of(arch) for arch in archs]
+    kinds = sorted({kind for graph in graphs for kind in operator_kinds(graph)})
+    return Familiarity.of(graphs, families, kinds)
+
+
+def likeness(space: SearchSpace, archs: Sequence[str], asked: SearchSpace) -> Likeness:
+    """Which graphs are like the measured networks of a space.
+
+    Args:
+        space: Of the measured networks.
+        archs: Their texts.
+        asked: Of the networks that will be predicted, which are known as well.
+    """
+    if not space.whole_networks:
+        return all_alike
+    families = list(dict.fromkeys(space.family_of(space.parse(text)) for text in archs))
+    known = [familiar(one) for one in dict.fromkeys((space, asked)) if one.whole_networks]
+
+    def tell(graphs: Sequence[Graph]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        near = np.min([one.distance(graphs) for one in known], axis=0)
+        return familiar(space).distance(graphs, families) <= 1, near
+
+    return tell

@@ -1,0 +1,126 @@
+"""The networks of a front as ONNX files with random weights, and an index of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from nasplug.search_spaces import Architecture, InputError, SearchSpace
+from nasplug.search_spaces import names as space_names
+from nasplug.search_spaces import space as find_space
+from nasplug.search_spaces.costs import FLOAT_BYTES
+from nasplug.search_spaces.files import write_bytes, write_text
+
+__all__ = ["INDEX", "check_export", "export", "onnx_writer"]
+
+INDEX = "index.json"
+# A space of cells -> the space of the whole networks that the benchmark made of them.
+_NETWORKS = {"nb201": "nnlqp:nasbench201"}
+
+
+def check_export(space: SearchSpace, folder: str | os.PathLike[str]) -> None:
+    """Check that the networks of a space can be written to a folder, before they are looked for.
+
+    Raises:
+        InputError: If the space does not write networks, or the folder cannot be made or written.
+    """
+    onnx_writer(space)
+    target = Path(folder)
+    # Nothing is made yet: the search may find nothing.
+    there = next(path for path in (target, *target.absolute().parents) if os.path.exists(path))
+    if not there.is_dir():
+        raise _unwritable(target, OSError(0, f"{there} is a file"))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise _unwritable(target, OSError(0, f"{there} cannot be written"))
+
+
+def export(
+    space: SearchSpace,
+    rows: Sequence[Mapping[str, Any]],
+    about: Mapping[str, Any],
+    folder: str | os.PathLike[str],
+    seed: int = 0,
+) -> list[Path]:
+    """Write networks, each whole or not at all, then the index.
+
+    Args:
+        space: Their space.
+        rows: The networks, as `SearchResult.pareto` has them.
+        about: `"space"`, `"dataset"`, `"hardware"` and `"batch_size"` of the search.
+        folder: Where to; made if it is missing.
+        seed: Seed of the weights.
+
+    Returns:
+        The paths, the index last.
+
+    Raises:
+        InputError: If the space does not write networks, one is too large for an ONNX file, or the
+            folder cannot be written or has too little room.
+    """
+    target = Path(folder)
+    check_export(space, target)
+    write = onnx_writer(space)
+    _written(target, lambda: target.mkdir(parents=True, exist_ok=True))
+    needed = FLOAT_BYTES * sum(row["params"] for row in rows)
+    free = shutil.disk_usage(target).free
+    if needed > free:
+        raise InputError(
+            f"the {len(rows)} networks take {needed / 1e9:.1f} GB and {str(target)!r} has "
+            f"{free / 1e9:.1f} GB left; give a folder with more room"
+        )
+    networks: list[dict[str, Any]] = []
+    paths = []
+    for rank, row in enumerate(rows, start=1):
+        arch = space.parse(row["arch"])
+        # An id of another package's space may hold anything.
+        path = target / f"{rank}-{re.sub(r'[^A-Za-z0-9._-]', '_', arch.arch_id)}.onnx"
+        content = write(arch, seed, about["batch_size"], about["dataset"]).SerializeToString()
+        _written(target, partial(write_bytes, path, content))
+        digest = hashlib.sha256(content).hexdigest()
+        networks.append({"rank": rank, "file": path.name, "sha256": digest, **row})
+        paths.append(path)
+    index = {
+        **about,
+        "weights": f"random, seed {seed}",
+        "networks": networks,
+    }
+    _written(target, lambda: write_text(target / INDEX, json.dumps(index, indent=2) + "\n"))
+    return [*paths, target / INDEX]
+
+
+def onnx_writer(space: SearchSpace) -> Callable[..., Any]:
+    """What makes an ONNX model of an architecture, seed, batch size and image set."""
+    found = find_space(_NETWORKS[space.name]) if space.name in _NETWORKS else space
+    if not found.writes_onnx:
+        able = [name for name in space_names() if find_space(name).writes_onnx]
+        raise InputError(
+            f"space {space.name!r} does not write its networks as ONNX models; those that do are "
+            f"{', '.join([*_NETWORKS, *able])}"
+        )
+
+    def write(arch: Architecture, seed: int, batch_size: int, dataset: str) -> Any:
+        known = arch if found is space else found.parse(arch.text)
+        return found.to_onnx(known, seed, batch_size, dataset)
+
+    return write
+
+
+def _written(folder: Path, write: Callable[[], None]) -> None:
+    try:
+        write()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    reason = error.strerror or str(error)
+    return InputError(
+        f"cannot write networks to {str(folder)!r} ({reason}); give a folder to write in"
+    )

@@ -1,0 +1,190 @@
+"""The result of a search whose trials were evaluated by a table, a program or a function."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nasplug.objectives import COSTS
+from nasplug.predicting.intervals import magnitude
+from nasplug.results.result import SearchResult
+from nasplug.studies.evaluation import METRICS
+from nasplug.studies.trials import FAILURE, counts_as_failed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+__all__ = ["ObservedResult"]
+
+# Evidence of a latency -> what the search knew of it before its first trial.
+_BEGINS = {
+    "measured": "the search begins with predicted latencies, by a predictor that learned from "
+    "measurements of {0}",
+    "few-shot": "the search begins with predicted latencies, from a few measurements of {0}",
+    "zero-shot": "the search begins with predicted latencies, from the specification of {0} alone",
+}
+# Significant digits of a metric in the table.
+_SHOWN = 5
+
+
+@dataclass(frozen=True, eq=False)
+class ObservedResult(SearchResult):
+    """The result of `search` with `evaluate`.
+
+    As `SearchResult`, but `pareto` holds the trials that meet every limit and that no other such
+    trial dominates, by the values of the study, in order of the last objective. Each row has beside
+    `predicted` also `trial`, its number, and `observed`, the metrics that it gave.
+
+    Attributes:
+        evaluate: `"table"`, `"command"` or `"function"`.
+        observed_in: Where values come from, in words.
+        failed: Trials that failed.
+        infeasible: Trials that miss a limit.
+    """
+
+    evaluate: str = "table"
+    observed_in: str = ""
+    failed: int = 0
+    infeasible: int = 0
+
+    @property
+    def proxy(self) -> str | None:
+        """None: nothing stands in for what is observed."""
+        return None
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as a dictionary for `json.dumps`; equal runs differ in `seconds` alone."""
+        told = super().to_json()
+        said = {"evaluate": self.evaluate, "observed_in": self.observed_in, "failed": self.failed}
+        keys = list(told)
+        place = keys.index("objectives")
+        return {
+            **{key: told[key] for key in keys[:place]},
+            **said,
+            **{key: told[key] for key in keys[place:]},
+        }
+
+    def heading(self) -> str:
+        """One line that says what was searched."""
+        failed = f", {self.failed} more failed" if self.failed else ""
+        heading = super().heading()
+        if self.evaluate != "table":
+            # What images a program trains on is its own affair.
+            heading = heading.replace(f"{self.space}, {self.dataset}", self.space, 1)
+        return f"{heading}{failed}; values are {self.observed_in}"
+
+    def notes(self) -> list[str]:
+        """What a reader must know of the numbers, a sentence each."""
+        goals = " and ".join(f"{g.name} ({g.direction})" for g in self.objectives)
+        notes = [f"objectives: {goals}"]
+        foreseen = [g.name for g in self.objectives if g.name not in COSTS]
+        foreseen = [n for n in foreseen if any(n not in row["observed"] for row in self.pareto)]
+        if foreseen:
+            notes.append(
+                f"with ~: predicted, not observed; the trial gave no {', '.join(foreseen)}"
+            )
+        if self.hardware is not None and self.evidence is not None:
+            notes.append(_BEGINS[self.evidence].format(self.hardware.name))
+        if foreseen:
+            notes += self._wide()
+        notes += self.candidates.notes()
+        if self.infeasible:
+            notes.append(
+                f"{self.infeasible} of {self.n_trials} trials miss a limit, and are left out"
+            )
+        if not self.pareto:
+            notes.append("no trial meets every limit; give more trials, or looser limits")
+        if not self.candidates.whole:
+            notes.append("not all of the space can be listed: there may be better networks")
+        elif len(self.candidates) < self._size():
+            notes.append(
+                f"searched are the {len(self.candidates):,} architectures of {self.space} that "
+                "the table has"
+            )
+        if self.failed:
+            notes.append(
+                f"why a trial failed is kept with it, as the user attribute {FAILURE!r}; the last "
+                f"one: {self._last_failure()}"
+            )
+        return notes
+
+    def _size(self) -> int:
+        from nasplug.search_spaces import FiniteSpace, space
+
+        whole = space(self.space)
+        return len(whole) if isinstance(whole, FiniteSpace) else 1 << 62
+
+    def _last_failure(self) -> str:
+        failed = [trial for trial in self.study.trials if counts_as_failed(trial)]
+        reasons = [trial.user_attrs[FAILURE] for trial in failed]
+        return " / ".join(str(reasons[-1]).splitlines()) if reasons else "no reason"
+
+    def table(self) -> Table:
+        """The front as a table for rich, a numbered row a trial, the objectives first."""
+        from rich import box
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
+        columns = [
+            ("#", [str(number) for number, _ in enumerate(self.pareto, start=1)]),
+            ("trial", [str(row["trial"]) for row in self.pareto]),
+        ]
+        names = [goal.name for goal in self.objectives]
+        columns += [(_heading(name), [_shown(row, name) for row in self.pareto]) for name in names]
+        for limit in self.constraints:
+            metric = METRICS.get(limit.name, limit.name)
+            if metric not in names:
+                names.append(metric)
+                columns.append((_heading(metric), [_shown(row, metric) for row in self.pareto]))
+        if "params" not in names:
+            columns.append(("params", [f"{row['params'] * 1e-6:.2f}M" for row in self.pareto]))
+        tests = [row["measured"]["accuracy"] for row in self.pareto]
+        seen = [row["observed"].get("accuracy") for row in self.pareto]
+        # Where there is one, and it is not what was observed.
+        if self.evaluate == "table" and any(tests) and tests != seen:
+            columns.append(("test accuracy", ["" if t is None else f"{t:.2f}" for t in tests]))
+        for heading, _ in columns:
+            table.add_column(heading, justify="right", no_wrap=True)
+        for row in zip(*(cells for _, cells in columns), strict=True):
+            table.add_row(*row)
+        return table
+
+    def show(self, console: Console) -> None:
+        """Print heading, table, architectures and notes to a rich console."""
+        console.print(self.heading(), soft_wrap=True, markup=False, highlight=False)
+        console.print(self.table())
+        lines = [f"{number:>3}  {row['arch']}" for number, row in enumerate(self.pareto, start=1)]
+        for line in (*lines, "", *self.notes()):
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+    def report(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write `trials.png`, `result.json`, and the pictures of `nasplug report` into a folder.
+
+        Raises:
+            InputError: If the folder cannot be made or written.
+        """
+        from nasplug.reports.observed_report import write_report
+
+        return write_report(self, folder)
+
+
+def _heading(metric: str) -> str:
+    return {"accuracy": "accuracy %", "latency_ms": "latency ms"}.get(metric, metric)
+
+
+def _shown(row: Mapping[str, Any], metric: str) -> str:
+    """A metric as it was observed, or else, marked, as it is predicted."""
+    if metric in row["observed"]:
+        return f"{row['observed'][metric]:.{_SHOWN}g}"
+    if metric in COSTS:
+        return f"{row[metric] * 1e-6:.2f}M"
+    foreseen = row["predicted"].get(metric)
+    if foreseen is None:
+        return ""
+    usable = foreseen.get("usable", True)
+    return f"~{foreseen['mean']:.{_SHOWN}g}" if usable else f"~{magnitude(foreseen['mean'])}"

@@ -1,0 +1,330 @@
+"""What a search found: as an object, as JSON, as a table, as a report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nasplug.candidates.constraints import Constraint
+from nasplug.candidates.scored import Candidates
+from nasplug.objectives import Objective
+from nasplug.predicting.intervals import is_usable, narrowing, shown
+from nasplug.predicting.predict import measured_so
+from nasplug.predictors.hardware import Hardware
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = ["DIGITS", "SearchResult", "predicted_ends"]
+
+# Digits after the point in results: enough for any use, and the same on every machine.
+DIGITS = 6
+# Evidence of a latency -> what it means, for a device and a batch size.
+_EVIDENCE = {
+    "measured": "measured: the predictor learned from measurements of {0} at batch {1}; the "
+    "intervals are as wide as networks that were left out showed",
+    "few-shot": "few-shot: a few measurements of {0} at batch {1} are known; the intervals are as "
+    "wide as these leave open",
+    "zero-shot": "zero-shot: {0} has no measurements at batch {1}; latency is predicted from its "
+    "specification and the intervals are as wide as leaving one device out showed",
+}
+# Name of a predicted quantity -> its key in the JSON, the heading of its column, and digits.
+_PREDICTED = {
+    "accuracy": ("accuracy", "accuracy %", 2),
+    "latency": ("latency_ms", "latency ms", 3),
+}
+# Name of a counted quantity -> what it is called, the heading of its column, a factor, and digits.
+_COUNTED = {
+    "flops": ("FLOPs", "MFLOPs", 1e-6, 1),
+    "params": ("parameters", "params", 1e-6, 2),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """The result of `search`.
+
+    Attributes:
+        space: Name of the space.
+        hardware: The device, or None.
+        dataset: The image set of the accuracy.
+        batch_size: Images a forward pass, for the latency.
+        seed: The seed.
+        n_trials: Trials that count.
+        objectives: What was optimised.
+        constraints: The limits.
+        predictor: `"name"` and `"sha256"` of the predictors, joined by `+` if there are two; None
+            without any.
+        pareto: The non-dominated feasible architectures by predicted mean, one a canonical id, the
+            fastest first; dictionaries of the JSON form.
+        trials: What all trials that count tried, in order; indices into `candidates.cells`.
+        seconds: `"total"`, `"predict"` and `"sample"`.
+        study: The Optuna study.
+        candidates: What was scored before the trials.
+        runtime: How networks are run, for the latency; None for the predictor's usual way.
+        measured_so: Devices that were measured in this runtime.
+        alike: Other runtimes that get the same predictions.
+    """
+
+    space: str
+    hardware: Hardware | None
+    dataset: str
+    batch_size: int
+    seed: int | None
+    n_trials: int
+    objectives: tuple[Objective, ...]
+    constraints: tuple[Constraint, ...]
+    predictor: Mapping[str, str | None]
+    pareto: list[dict[str, Any]]
+    trials: tuple[int, ...] = field(repr=False)
+    seconds: Mapping[str, float]
+    study: Study = field(repr=False)
+    candidates: Candidates = field(repr=False)
+    runtime: str | None = None
+    measured_so: tuple[str, ...] = ()
+    alike: tuple[str, ...] = ()
+
+    @property
+    def evidence(self) -> str | None:
+        """What the latency is predicted from: see `Prediction`; None without hardware."""
+        return self.candidates.scores.evidence
+
+    @property
+    def zero_shot(self) -> bool:
+        """Whether the device has no measurements: its specification alone speaks for it."""
+        return self.evidence == "zero-shot"
+
+    @property
+    def proxy(self) -> str | None:
+        """The count that stands for quality where no accuracy is known, `"flops"` or `"params"`."""
+        name = self.objectives[0].name
+        return None if name == "accuracy" else name
+
+    @property
+    def quality(self) -> str | None:
+        """A sentence on the proxy, if there is one."""
+        if self.proxy is None:
+            return None
+        word = _COUNTED[self.proxy][0]
+        return f"quality is a proxy: {word} (no accuracy is known for this space)"
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as a dictionary for `json.dumps`; equal runs differ in `seconds` alone."""
+        said = {} if self.quality is None else {"quality": self.quality}
+        return {
+            "space": self.space,
+            "hardware": self.hardware.name if self.hardware else None,
+            "seed": self.seed,
+            "n_trials": self.n_trials,
+            "objectives": [
+                {"name": o.name, "direction": o.direction, "unit": o.unit} for o in self.objectives
+            ],
+            "constraints": [
+                {"name": c.name, "bound": c.bound, "unit": c.unit, "probability": c.probability}
+                for c in self.constraints
+            ],
+            "predictor": dict(self.predictor),
+            **said,
+            "pareto": self.pareto,
+            "seconds": dict(self.seconds),
+        }
+
+    def heading(self) -> str:
+        """One line that says what was searched."""
+        device = f" on {self.hardware.name}, batch {self.batch_size}" if self.hardware else ""
+        device += f", {self.runtime}" if self.runtime else ""
+        limits = "".join(f", {c} (probability {c.probability:g})" for c in self.constraints)
+        quality = "" if self.quality is None else f"; {self.quality}"
+        return f"{self.space}, {self.dataset}{device}{limits}: {self.n_trials} trials{quality}"
+
+    @property
+    def input_side(self) -> int:
+        """Side of the input images of the data set, in pixels."""
+        return self._side(self.dataset)
+
+    @property
+    def latency_side(self) -> int:
+        """Side of the input images of the network that the latency is predicted for, in pixels."""
+        return self._side(self.candidates.latency_dataset)
+
+    def _side(self, dataset: str) -> int:
+        space = self.candidates.space
+        graph = space.to_graph(self.candidates.cells[0], dataset)
+        return int(graph.attribute("height")[0])
+
+    def notes(self) -> list[str]:
+        """What a reader must know of the numbers, a sentence each."""
+        notes = []
+        if self.quality is not None:
+            notes.append(f"{self.quality}; within the limits more of it counts as better")
+        if not self.candidates.whole:
+            notes.append(
+                f"not all of the space: {len(self.candidates):,} networks were scored, "
+                "random ones and then children of the best; there may be better ones"
+            )
+        notes += self.candidates.notes()
+        strangers = sum(not row.get("familiar", True) for row in self.pareto)
+        if strangers:
+            notes.append(
+                f"{strangers} of the {len(self.pareto)} architectures are unlike those that the "
+                "accuracy was learned from; their accuracy is an extrapolation, and its interval "
+                "wider for it"
+            )
+        if self.hardware is None:
+            against = " against ".join(_said(objective.name) for objective in self.objectives)
+            notes.append(f"no hardware given: {against}, no latency")
+        elif self.evidence is not None:
+            setting = f"{self.batch_size} ({self.runtime})" if self.runtime else self.batch_size
+            notes.append(_EVIDENCE[self.evidence].format(self.hardware.name, setting))
+        if self.runtime is not None and self.zero_shot:
+            notes.append(measured_so(self.runtime, self.measured_so, self.alike))
+        notes += self._wide()
+        if self.hardware is not None and self.input_side != self.latency_side:
+            notes.append(
+                f"latency is that of the network with {self.latency_side} pixel input, on which "
+                f"devices were measured; {self.dataset} has {self.input_side} pixel input"
+            )
+        return notes
+
+    def _wide(self) -> list[str]:
+        """A sentence on latencies whose numbers say nothing, if there are any."""
+        told = [row["predicted"]["latency_ms"] for row in self.pareto]
+        if self.hardware is None or all(ends is None or ends["usable"] for ends in told):
+            return []
+        assert self.evidence is not None
+        sentence = narrowing(self.evidence, self.hardware.name, "these networks", self.space)
+        return [f"{sentence}; which network is faster is known far better than how fast it is"]
+
+    def table(self) -> Table:
+        """The numbers of the front as a table for rich, a numbered row an architecture."""
+        from rich import box
+        from rich.table import Table
+
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
+        columns = [("#", [str(number) for number, _ in enumerate(self.pareto, start=1)])]
+        for name in dict.fromkeys([*(objective.name for objective in self.objectives), "params"]):
+            columns += self._columns(name)
+        for heading, _ in columns:
+            table.add_column(heading, justify="right", no_wrap=True)
+        for row in zip(*(cells for _, cells in columns), strict=True):
+            table.add_row(*row)
+        return table
+
+    def _columns(self, name: str) -> list[tuple[str, list[str]]]:
+        """Heading and cells of a quantity, and of its measured values where there are any."""
+        if name in _COUNTED:
+            _, heading, factor, digits = _COUNTED[name]
+            unit = "M" if name == "params" else ""
+            proxy = " (proxy)" if name == self.proxy else ""
+            counts = [value * factor for value in self._counts(name)]
+            return [(f"{heading}{proxy}", [f"{value:.{digits}f}{unit}" for value in counts])]
+        key, heading, digits = _PREDICTED[name]
+        shown = [_interval(row["predicted"][key], digits, name == "latency") for row in self.pareto]
+        columns = [(heading, shown)]
+        truths = [row["measured"][key] for row in self.pareto]
+        # Without the benchmark's tables, or for a device not in them, a column would be empty.
+        if any(truth is not None for truth in truths):
+            cells = ["" if truth is None else f"{truth:.{digits}f}" for truth in truths]
+            columns.append(("measured", cells))
+        return columns
+
+    def _counts(self, name: str) -> list[float]:
+        space, mean = self.candidates.space, self.candidates.quantities[name].mean
+        cells = self.candidates.positions([space.parse(row["arch"]) for row in self.pareto])
+        return [float(mean[k]) for k in cells]
+
+    def to_text(self, width: int = 120) -> str:
+        """The table as plain text.
+
+        Args:
+            width: Columns to fold at.
+        """
+        from io import StringIO
+
+        from rich.console import Console
+
+        stream = StringIO()
+        self.show(Console(file=stream, width=width, color_system=None, legacy_windows=False))
+        return stream.getvalue()
+
+    def show(self, console: Console) -> None:
+        """Print heading, table, architectures and notes to a rich console."""
+        console.print(self.heading(), soft_wrap=True, markup=False, highlight=False)
+        console.print(self.table())
+        # An architecture is as long as a terminal is wide: on its own line it can be copied.
+        lines = [f"{number:>3}  {row['arch']}" for number, row in enumerate(self.pareto, start=1)]
+        notes = self.notes()
+        if set(_PREDICTED) & {objective.name for objective in self.objectives}:
+            notes.insert(0, f"in brackets: {self.candidates.scores.interval:.0%} intervals")
+        for line in (*lines, "", *notes):
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+    def report(self, folder: str | os.PathLike[str]) -> list[Path]:
+        """Write `pareto.png`, `pareto.html` and `result.json` into a folder.
+
+        Raises:
+            InputError: If the folder cannot be made or written.
+        """
+        from nasplug.reports.search_report import write_report
+
+        return write_report(self, folder)
+
+    def export(self, folder: str | os.PathLike[str], seed: int = 0) -> list[Path]:
+        """Write each network of the front as an ONNX file with random weights, and `index.json`.
+
+        The files are `<rank>-<arch_id>.onnx`, for the image set and the batch size of the search.
+        The index has for each its architecture, predictions, and SHA-256. A NAS-Bench-201 cell is
+        written as the benchmark's network of fifteen cells.
+
+        Args:
+            folder: Where to; made if it is missing.
+            seed: Seed of the weights.
+
+        Returns:
+            The paths, the index last.
+
+        Raises:
+            InputError: If the space does not write networks, or the folder cannot be written or
+                has too little room.
+        """
+        from nasplug.results.export import export
+
+        about = {
+            "space": self.space,
+            "dataset": self.dataset,
+            "hardware": self.hardware.name if self.hardware else None,
+            "batch_size": self.batch_size,
+        }
+        return export(self.candidates.space, self.pareto, about, folder, seed)
+
+
+def _said(name: str) -> str:
+    return _COUNTED[name][0] if name in _COUNTED else name
+
+
+def _interval(predicted: Mapping[str, float], digits: int, is_latency: bool) -> str:
+    form = f".{digits}f"
+    ends = (
+        shown(predicted, form) if is_latency else {k: f"{v:{form}}" for k, v in predicted.items()}
+    )
+    return f"{ends['mean']} ({ends['lower']}–{ends['upper']})"
+
+
+def predicted_ends(candidates: Candidates, name: str, cell: int) -> dict[str, float] | None:
+    """Mean and bounds of a predicted quantity of one candidate; None if it is not predicted.
+
+    Of a latency also whether they are usable.
+    """
+    quantity = candidates.quantities.get(name)
+    if quantity is None:
+        return None
+    ends = {end: float(getattr(quantity, end)[cell]) for end in ("mean", "lower", "upper")}
+    told = {end: round(number, DIGITS) for end, number in ends.items()}
+    if name == "latency":
+        told["usable"] = is_usable(ends["lower"], ends["upper"])
+    return told

@@ -1,0 +1,116 @@
+"""The result of a search whose trials were evaluated by prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nasplug.candidates.measured import measured
+from nasplug.candidates.scored import Candidates
+from nasplug.objectives import Objective
+from nasplug.pareto import pareto_mask
+from nasplug.results.result import DIGITS, SearchResult, predicted_ends
+from nasplug.searching.plan import Plan
+from nasplug.studies.trials import finished
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+
+    from nasplug.searching.prepare import Prepared
+
+__all__ = ["predicted_result", "what_was_searched"]
+
+
+def predicted_result(
+    plan: Plan, ready: Prepared, study: Study, seconds: Mapping[str, float]
+) -> SearchResult:
+    """The result of a study whose trials were evaluated by prediction.
+
+    Args:
+        plan: The search.
+        ready: What was prepared for it.
+        study: The study.
+        seconds: What it took.
+    """
+    candidates, goals = ready.sampler.candidates, ready.goals
+    trials = _cells(study, candidates)[: plan.n_trials]
+    front = _front(candidates, trials, goals)
+    # Devices in tables were measured in their usual runtime.
+    device = None if ready.runtime else plan.device
+    truths = measured(candidates, front, plan.dataset, device, plan.batch_size)
+    pareto = [_entry(candidates, k, truth, goals) for k, truth in zip(front, truths, strict=True)]
+    return SearchResult(
+        **what_was_searched(plan, ready, study, seconds),
+        n_trials=len(trials),
+        pareto=pareto,
+        trials=tuple(trials),
+    )
+
+
+def what_was_searched(
+    plan: Plan, ready: Prepared, study: Study, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """The fields of a `SearchResult` that do not depend on how its trials were evaluated."""
+    return {
+        "space": plan.space.name,
+        "hardware": plan.device,
+        "dataset": plan.dataset,
+        "batch_size": plan.batch_size,
+        "seed": plan.seed,
+        "objectives": ready.goals,
+        "constraints": plan.limits,
+        "predictor": ready.identity,
+        "seconds": seconds,
+        "study": study,
+        "candidates": ready.sampler.candidates,
+        "runtime": ready.runtime,
+        "measured_so": ready.measured_so,
+        "alike": ready.alike,
+    }
+
+
+def _cells(study: Study, candidates: Candidates) -> list[int]:
+    space = candidates.space
+    return candidates.positions([space.from_params(trial.params) for trial in finished(study)])
+
+
+def _front(candidates: Candidates, trials: Sequence[int], goals: Sequence[Objective]) -> list[int]:
+    """The non-dominated feasible cells, one of each id, cheapest first."""
+    names = [goal.name for goal in goals]
+    sign = np.array([goal.sign for goal in goals])
+    cells = [k for k in dict.fromkeys(trials) if candidates.feasible[k]]
+    if not cells:
+        return []
+    # As it will be shown: equal functions may differ in digits that are noise.
+    shown = np.round(candidates.means(names)[cells], DIGITS)
+    front = np.array(cells)[pareto_mask(shown * sign)]
+    # The second objective is what it costs; the official order decides between equals.
+    order = np.lexsort((front, candidates.means(names)[front, 1]))
+    unique = {int(candidates.group[k]): int(k) for k in front[order][::-1]}
+    return list(unique.values())[::-1]
+
+
+def _entry(
+    candidates: Candidates,
+    cell: int,
+    truth: dict[str, float | None],
+    goals: Sequence[Objective],
+) -> dict[str, Any]:
+    arch = candidates.cells[cell]
+    familiar = candidates.familiar([cell])
+    # Where no accuracy is predicted a count is the quality, and belongs to the result.
+    names = () if goals[0].name == "accuracy" else ("flops",)
+    counts = {name: int(candidates.quantities[name].mean[cell]) for name in ("params", *names)}
+    return {
+        "arch": arch.text,
+        "arch_id": arch.arch_id,
+        **counts,
+        "predicted": {
+            "accuracy": predicted_ends(candidates, "accuracy", cell),
+            "latency_ms": predicted_ends(candidates, "latency", cell),
+        },
+        "measured": truth,
+        **({} if familiar is None else {"familiar": bool(familiar[0])}),
+    }

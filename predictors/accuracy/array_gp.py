@@ -1,0 +1,392 @@
+"""Accuracy of cells at a rate of tens of thousands a second: a Gaussian process over arrays.
+
+Where a search scores every cell of a large space, no graph of each can be made, let alone be read
+by a network. This process reads features that are computed for all cells at once (`cell_blocks`),
+has one kernel, and tells a variance from a part of what it learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.predictors.checkpoint import Checkpoint, config_fields, restoring, save_checkpoint
+from nasplug.predictors.features.cell_arrays import BLOCKS, cell_blocks
+from nasplug.predictors.features.nodes import vocabulary_of
+from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.options import check_accuracy
+from nasplug.predictors.prediction import NotFittedError, Prediction
+from nasplug.predictors.statistics.calibration import LEVELS, conformal_quantiles
+from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
+from nasplug.predictors.statistics.normal_scores import (
+    finite_columns,
+    normal_scores,
+    quantile_grid,
+    values_at,
+)
+from nasplug.predictors.statistics.sparse_process import CellProcess
+from nasplug.search_spaces import Graph, InputError
+from nasplug.search_spaces.cell_arrays import CellArrays
+
+__all__ = ["CellGP", "CellGPConfig", "cell_gp"]
+
+Array = NDArray[np.float64]
+
+FEWEST = 40
+FOLDS = 10
+KERNEL: tuple[Term, ...] = (tuple((block, "rbf") for block in BLOCKS),)
+QUADRATURE = 15
+# Where all labels are equal, in units.
+SMALLEST_SPREAD = 1e-9
+# Cells whose features are made at once.
+CHUNK = 16_384
+# A cell is far if fewer than this share of those that were learned are as large as it is,
+RARE = 0.15
+# or if it is less certain than all but this share of them are when they are left out.
+QUANTILE = 0.99
+# Groups of cells by size that are left out to learn how wrong far predictions are. Among cells that
+# are predicted best, ranks are too close to tell how wrong they are: the best tenth sets a floor.
+SMALLEST_GROUP, BEST, SMALLEST_BEST = 40, 0.1, 20
+INTERVAL = 0.9
+
+
+@dataclass(frozen=True)
+class CellGPConfig:
+    """What a `CellGP` predicts and how.
+
+    Attributes:
+        targets: Names of the columns, such as image sets.
+        units: Unit of all columns.
+        places: Nodes of the largest graph that is asked for.
+        inducing: Training cells that variances are computed from.
+        hyperparameter_rows: At most as many cells decide the kernel's hyperparameters.
+        seed: Decides which, and the folds.
+    """
+
+    targets: tuple[str, ...] = ("accuracy",)
+    units: str = "%"
+    places: int = 7
+    inducing: int = 400
+    hyperparameter_rows: int = 800
+    seed: int = 0
+
+
+class CellGP:
+    """Ranks cells by normal scores that a Gaussian process expects, and maps them to units.
+
+    Intervals come from cells that were left out at random, and none is narrower than the tenth of
+    these needs that is predicted best. Those of cells that are far from what was learned are also
+    at least as wide as leaving out all large cells showed.
+
+    Args:
+        config: What to predict and how.
+    """
+
+    kind = "accuracy"
+    name = "cell-gp"
+    # Whether graphs of equal function count as one.
+    reads_functions = True
+
+    def __init__(self, config: CellGPConfig | None = None) -> None:
+        self.config = config or CellGPConfig()
+        self._types: tuple[str, ...] = ()
+        self._state: dict[str, Array] = {}
+        self._process: CellProcess | None = None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the predicted columns."""
+        return self.config.targets
+
+    @property
+    def parameters(self) -> int:
+        """Hyperparameters of the kernel, and the weight of each training cell."""
+        return len(BLOCKS) + 2 + self._state.get("scores", np.empty(0)).size
+
+    def fit(
+        self,
+        graphs: Sequence[Graph],
+        targets: Array,
+        hardware: Sequence[Hardware] | None = None,
+        *,
+        calibration_targets: Array | None = None,
+    ) -> None:
+        """Learn from graphs with known targets.
+
+        Args:
+            graphs: Training cells, at least 40; all nodes on a path from the first to the last.
+            targets: Values in units, shape `(graphs, targets)` or `(graphs,)`, finite.
+            hardware: Not used; accuracy does not depend on it.
+            calibration_targets: Values that predictions are mapped to, if they are another
+                measurement of the same targets; the same shape. The ranking never sees them.
+
+        Raises:
+            InputError: If shapes do not fit or values are not finite, or there are too few graphs.
+        """
+        values = finite_columns(targets, len(graphs), self.targets)
+        goal = values
+        if calibration_targets is not None:
+            goal = finite_columns(calibration_targets, len(graphs), self.targets)
+        if len(graphs) < FEWEST:
+            raise InputError(f"{len(graphs)} graphs are too few to learn from; give {FEWEST}")
+        order = np.random.default_rng(self.config.seed).permutation(len(graphs))
+        values, goal, chosen = values[order], goal[order], [graphs[k] for k in order]
+        ends = {op for graph in chosen for op in (graph.ops[0], graph.ops[-1])}
+        self._types = tuple(op for op in vocabulary_of(chosen) if op not in ends)
+        cells = self._arrays(chosen)
+        blocks = cell_blocks(cells)
+        spreads = {name: rows.std(0) for name, rows in blocks.items()}
+        # What no training cell varies tells nothing of how far others are.
+        spreads = {name: np.where(s > 1e-9, s, 1.0) for name, s in spreads.items()}
+        scaled = {name: rows / spreads[name] for name, rows in blocks.items()}
+        scores = normal_scores(values)
+        process = GaussianProcess(KERNEL, self.config.hyperparameter_rows)
+        process.fit(scaled, scores, np.ones(len(chosen)))
+        found = process.state()
+        lengths = np.exp(found["hyperparameters"][1:-1])
+        units = dict(zip(process.names, found["units"].tolist(), strict=True))
+        scale = [
+            spreads[name] * units[name] * length
+            for (name, _), length in zip(KERNEL[0], lengths, strict=True)
+        ]
+        self._state = {
+            # Single precision is what is stored, so that a loaded predictor says the same.
+            "rows": np.concatenate([blocks[name] for name in BLOCKS], axis=1).astype(np.float32),
+            "scale": np.concatenate(scale),
+            "scores": scores,
+            "kernel": np.array([np.exp(found["hyperparameters"][0]), process.noise]),
+            "quantiles": quantile_grid(goal),
+        }
+        self._process = self._conditioned(np.arange(len(chosen)))
+        self._learn_errors(goal, cells.nodes)
+
+    def _conditioned(self, rows: NDArray[np.int64]) -> CellProcess:
+        """The process that knows some of the training cells."""
+        state = self._state
+        variance, noise = state["kernel"].tolist()
+        scaled = state["rows"][rows].astype(np.float64) / state["scale"]
+        return CellProcess.of(scaled, state["scores"][rows], variance, noise, self.config.inducing)
+
+    def _learn_errors(self, goal: Array, nodes: NDArray[np.int64]) -> None:
+        """Quantiles of errors, what is far, and how much wider an interval has to be there."""
+        scaled = self._state["rows"].astype(np.float64) / self._state["scale"]
+        every = np.arange(len(goal))
+
+        def asked_of(known: NDArray[np.int64], asked: NDArray[np.int64]) -> tuple[Array, ...]:
+            mean, variance = self._conditioned(known)(scaled[asked])
+            center, spread = self._in_units(mean, variance)
+            return center, spread, goal[asked] - center, variance
+
+        folds = [every % FOLDS == f for f in range(FOLDS)]
+        parts = [asked_of(every[~fold], every[fold]) for fold in folds]
+        residuals = np.concatenate([errors / spread for _, spread, errors, _ in parts])
+        quantiles = np.stack([conformal_quantiles(column) for column in residuals.T])
+        centers, _, wrong, variances = (np.concatenate(part) for part in zip(*parts, strict=True))
+        near = _of_best(centers, _needed(wrong, quantiles))
+        factor, far = 1.0, near
+        for size in sorted(set(nodes.tolist())):
+            small, large = np.flatnonzero(nodes < size), np.flatnonzero(nodes >= size)
+            if min(len(small), len(large)) < SMALLEST_GROUP:
+                continue
+            center, spread, errors, _ = asked_of(small, large)
+            needed = _needed(errors, quantiles)
+            factor = max(factor, float(np.quantile(needed / spread, INTERVAL, axis=0).max()))
+            far = np.maximum(far, _of_best(center, needed))
+        sizes = [size for size in set(nodes.tolist()) if (nodes >= size).mean() >= RARE]
+        self._state |= {
+            "residuals": quantiles,
+            "far": np.array([max(sizes), np.quantile(variances, QUANTILE), factor]),
+            "floors": np.stack([near, far]),
+        }
+
+    def _in_units(self, mean: Array, variance: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of a label, from those of its normal score."""
+        reach = np.sqrt(variance + self._state["kernel"][1])[:, None]
+        nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE)
+        center, second = np.zeros(mean.shape), np.zeros(mean.shape)
+        middle = self._state["quantiles"].mean(1)
+        for node, weight in zip(nodes, weights / weights.sum(), strict=True):
+            # Around the middle, so that no digit is lost in the difference of squares.
+            value = values_at(mean + node * reach, self._state["quantiles"]) - middle
+            center += weight * value
+            second += weight * value**2
+        spread = np.sqrt(np.maximum(second - center**2, SMALLEST_SPREAD**2))
+        return center + middle, spread
+
+    def _arrays(self, graphs: Sequence[Graph]) -> CellArrays:
+        return CellArrays.of(graphs, self._types, self.config.places)
+
+    def scores(self, graphs: Sequence[Graph]) -> Array:
+        """Expected normal scores, `(1, graphs, targets)`.
+
+        Raises:
+            NotFittedError: If nothing was learned or loaded.
+        """
+        return self._posterior(self._arrays(graphs))[0][None]
+
+    def predict(
+        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
+    ) -> Prediction:
+        """Predict all targets of graphs; device and batch size make no difference.
+
+        Raises:
+            NotFittedError: If nothing was learned or loaded.
+            InputError: If a graph has fewer than two nodes.
+        """
+        return self.predict_arrays(self._arrays(graphs))
+
+    def predict_arrays(self, cells: CellArrays) -> Prediction:
+        """Predict all targets of cells without a graph of each.
+
+        Raises:
+            NotFittedError: If nothing was learned or loaded.
+        """
+        mean, variance = self._posterior(cells)
+        center, spread = self._in_units(mean, variance)
+        far = self._far(cells, variance)
+        spread[far] *= self._state["far"][2]
+        spread = np.maximum(spread, self._state["floors"][far.astype(np.intp)])
+        columns = len(self.targets)
+        return Prediction(
+            self.targets,
+            (self.config.units,) * columns,
+            center,
+            spread,
+            LEVELS,
+            self._state["residuals"].T,
+            (False,) * columns,
+        )
+
+    def familiar(self, graphs: Sequence[Graph]) -> NDArray[np.bool_]:
+        """Whether cells are like those that were learned, shape `(graphs,)`.
+
+        A cell is not if few learned ones are as large, or if the process is less certain of it than
+        of nearly all of them.
+
+        Raises:
+            NotFittedError: If nothing was learned or loaded.
+        """
+        return self.familiar_arrays(self._arrays(graphs))
+
+    def familiar_arrays(self, cells: CellArrays) -> NDArray[np.bool_]:
+        """`familiar` without a graph of each cell, shape `(n,)`."""
+        _, variance = self._posterior(cells)
+        return ~self._far(cells, variance)
+
+    def _far(self, cells: CellArrays, variance: Array) -> NDArray[np.bool_]:
+        size, uncertain, _ = self._state["far"].tolist()
+        result: NDArray[np.bool_] = (cells.nodes > size) | (variance > uncertain)
+        return result
+
+    def _posterior(self, cells: CellArrays) -> tuple[Array, Array]:
+        if self._process is None:
+            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
+        means = [np.empty((0, len(self.targets)))]
+        variances = [np.empty(0)]
+        for part in _parts(cells):
+            blocks = cell_blocks(part)
+            rows = np.concatenate([blocks[name] for name in BLOCKS], axis=1)
+            # As the stored rows: a cell that was learned has to be found again.
+            rows = rows.astype(np.float32).astype(np.float64) / self._state["scale"]
+            mean, variance = self._process(rows)
+            means.append(mean)
+            variances.append(variance)
+        return np.concatenate(means), np.concatenate(variances)
+
+    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
+        """Write `<path>.safetensors` and its card; `about` is added to the card."""
+        if self._process is None:
+            raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
+        card = {
+            "predictor": self.name,
+            "config": asdict(self.config),
+            "types": self._types,
+            **(about or {}),
+        }
+        save_checkpoint(path, self._state, card)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> CellGP:
+        """The predictor that a checkpoint holds.
+
+        Raises:
+            InputError: If the card or the arrays do not fit this class.
+        """
+        card, state = checkpoint.card, checkpoint.tensors
+        with restoring("a cell-gp"):
+            predictor = cls(CellGPConfig(**config_fields(card["config"])))
+            predictor._types = tuple(card["types"])
+            predictor._state = dict(state)
+            n, columns = state["scores"].shape
+            wanted = {
+                "rows": (n, len(state["scale"])),
+                "kernel": (2,),
+                "far": (3,),
+                "floors": (2, columns),
+                "residuals": (columns, len(LEVELS)),
+            }
+            shapes = {name: state[name].shape for name in wanted}
+            if (
+                shapes != wanted
+                or columns != len(predictor.targets)
+                or len(state["quantiles"]) != columns
+            ):
+                raise ValueError(f"its arrays have shapes {shapes}, not {wanted}")
+            width = sum(rows.shape[1] for rows in cell_blocks(predictor._arrays(_ONE)).values())
+            if width != len(state["scale"]):
+                raise ValueError(f"{len(state['scale'])} features are not the {width} of its types")
+            predictor._process = predictor._conditioned(np.arange(n))
+        return predictor
+
+
+_ONE = [Graph(("input", "output"), ((0, 1),))]
+
+
+def _parts(cells: CellArrays) -> Iterator[CellArrays]:
+    for start in range(0, len(cells), CHUNK):
+        rows = slice(start, start + CHUNK)
+        yield CellArrays(
+            cells.types,
+            cells.ops[rows],
+            cells.nodes[rows],
+            cells.edges[rows],
+            {name: values[rows] for name, values in cells.attributes.items()},
+        )
+
+
+def _needed(errors: Array, quantiles: Array) -> Array:
+    """The spread from which on the central interval holds each error, `(n, targets)`."""
+    ends = [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2]
+    reach = np.array([np.interp(ends, LEVELS, levels) for levels in quantiles])
+    low, high = np.minimum(reach[:, 0], -1e-12), np.maximum(reach[:, 1], 1e-12)
+    result: Array = np.where(errors < 0, errors / low, errors / high)
+    return result
+
+
+def _of_best(center: Array, needed: Array) -> Array:
+    """The spread that holds most errors of the tenth that is predicted best, `(targets,)`."""
+    best = np.argsort(-center, axis=0)[: max(round(BEST * len(center)), SMALLEST_BEST)]
+    result: Array = np.quantile(np.take_along_axis(needed, best, axis=0), INTERVAL, axis=0)
+    return result
+
+
+def cell_gp(
+    kind: str = "accuracy", targets: Sequence[str] = ("accuracy",), **options: Any
+) -> CellGP:
+    """The process for cells as arrays.
+
+    Args:
+        kind: `"accuracy"`.
+        targets: Names of the columns.
+        **options: Fields of `CellGPConfig`.
+
+    Raises:
+        InputError: If the kind or an option is unknown.
+    """
+    check_accuracy(kind, CellGPConfig, options)
+    return CellGP(CellGPConfig(tuple(targets), **options))

@@ -1,0 +1,81 @@
+"""Fine-tuning: copies of a pretrained encoder that go on learning from labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nasplug.predictors.accuracy.pretraining import Encoder
+from nasplug.predictors.models.sibling_transformer import SiblingTransformer
+from nasplug.predictors.training.config import Examples, TrainingConfig
+from nasplug.predictors.training.ensemble import train_members
+from nasplug.search_spaces import Graph
+
+__all__ = ["FINETUNING", "finetune", "untrained_copy"]
+
+Array = NDArray[np.float64]
+
+FINETUNING = TrainingConfig(epochs=40, batch_size=64, learning_rate=5e-4, selection="last")
+DROPOUT = 0.1
+
+
+def untrained_copy(encoder: Encoder, targets: Sequence[str]) -> SiblingTransformer:
+    """A network like the encoder's with new outputs, its weights not yet the encoder's."""
+    config = replace(encoder.model.config, targets=tuple(targets), dropout=DROPOUT)
+    return SiblingTransformer(config, encoder.model.backend)
+
+
+def finetune(
+    encoder: Encoder,
+    graphs: Sequence[Graph],
+    scores: Array,
+    counts: Array,
+    targets: Sequence[str],
+    members: int,
+    *,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    progress: bool | None = None,
+) -> list[SiblingTransformer]:
+    """Train networks that start from the encoder's weights, with new outputs.
+
+    Args:
+        encoder: Where they start; it stays as it is.
+        graphs: Simplified graphs of different functions.
+        scores: Normal scores to learn, `(graphs, targets)`.
+        counts: Labels behind each row, `(graphs,)`.
+        targets: Names of the columns.
+        members: Networks; they differ in outputs, order and dropout.
+        seed: Of the first member; the others follow.
+        folder: Where members keep their training state to be resumed.
+        progress: Whether to show progress bars.
+    """
+    # The mean of n labels is worth more than one, but their noise is not all that errs.
+    weights = np.sqrt(counts)
+    examples = Examples(
+        graphs,
+        torch.tensor(scores, dtype=torch.float32),
+        torch.tensor(weights / weights.mean(), dtype=torch.float32),
+    )
+
+    def build() -> SiblingTransformer:
+        network = untrained_copy(encoder, targets)
+        untrained = network.state_dict()
+        pretrained = encoder.model.state_dict()
+        same = {k: v for k, v in pretrained.items() if untrained[k].shape == v.shape}
+        network.load_state_dict({**untrained, **same})
+        return network
+
+    return train_members(
+        members,
+        build,
+        lambda _, __: (examples, None),
+        replace(FINETUNING, seed=seed),
+        folder=folder,
+        progress=progress,
+    )

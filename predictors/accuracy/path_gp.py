@@ -1,0 +1,146 @@
+"""Gaussian process over path features, the strongest of the cheap methods on cells."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.predictors.accuracy.classical import ClassicalPredictor, Held, sklearn
+from nasplug.predictors.checkpoint import Checkpoint, restoring, save_checkpoint
+from nasplug.predictors.features.cells import Matrix, OneHot, Paths
+from nasplug.predictors.prediction import NotFittedError
+
+__all__ = ["PathGP"]
+
+Array = NDArray[np.float64]
+
+# Cells that the hyperparameters are fitted on; the process itself learns from all.
+SUBSET = 1000
+
+
+class PathGP(ClassicalPredictor):
+    """Gaussian process over path features; its residuals are leave-one-out, in closed form.
+
+    Two squared-exponential kernels and noise, their hyperparameters by maximum likelihood on at
+    most 1,000 cells.
+
+    Args:
+        **options: See `ClassicalPredictor`.
+    """
+
+    name = "path-gp"
+    storable = True
+
+    def __init__(
+        self,
+        kind: str = "accuracy",
+        targets: Sequence[str] = ("accuracy",),
+        features: str = "paths",
+        seed: int = 0,
+        nodes: int = 0,
+    ) -> None:
+        super().__init__(kind, targets, features, seed, nodes)
+
+    @property
+    def parameters(self) -> int | None:
+        """Hyperparameters, and the weight of each training example, of all targets."""
+        return sum(len(gp.kernel_.theta) + gp.alpha_.size for gp in self._models)
+
+    def _learn(self, x: Array, scores: Array) -> tuple[Any, Held]:
+        subset = np.random.default_rng(self.seed).permutation(len(x))[:SUBSET]
+        errors = sklearn("exceptions")
+        with warnings.catch_warnings():
+            # A hyperparameter at its bound is no fault: the data may be without noise.
+            warnings.simplefilter("ignore", errors.ConvergenceWarning)
+            first = _process(_kernel(), "fmin_l_bfgs_b", self.seed).fit(x[subset], scores[subset])
+        model = _process(first.kernel_, None, self.seed).fit(x, scores)
+        inverse = _inverse(model.L_)
+        variance = 1 / np.diag(inverse)
+        scale = float(model._y_train_std)
+        return model, Held(
+            scores - scale * model.alpha_.ravel() * variance, scale * np.sqrt(variance)
+        )
+
+    def _say(self, model: Any, x: Array) -> tuple[Array, Array]:
+        mean, std = model.predict(x, return_std=True)
+        return mean, std
+
+    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
+        """Write `<path>.safetensors` and its card; `about` is added to the card."""
+        if self._encode is None:
+            raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
+        paths = self._encode if isinstance(self._encode, Paths) else None
+        one_hot = self._encode if isinstance(self._encode, OneHot) else self._encode.one_hot
+        tensors = {
+            "x": self._models[0].X_train_,
+            "scores": np.stack(
+                [m.y_train_ * m._y_train_std + m._y_train_mean for m in self._models]
+            ),
+            "theta": np.stack([model.kernel_.theta for model in self._models]),
+            "quantiles": self._quantiles,
+            "floor": self._floor,
+            "residuals": self._residuals,
+        }
+        card = {
+            "predictor": self.name,
+            "config": {
+                "targets": self.targets,
+                "features": self.features,
+                "seed": self.seed,
+                "nodes": self.nodes,
+            },
+            "vocabulary": one_hot.vocabulary,
+            "nodes": one_hot.nodes,
+            "sequences": paths.sequences if paths else [],
+            "scale": paths.scale if paths else [],
+            **(about or {}),
+        }
+        save_checkpoint(path, tensors, card)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> PathGP:
+        """The predictor that a checkpoint holds.
+
+        Raises:
+            InputError: If the card or the arrays do not fit this class.
+        """
+        card, tensors = checkpoint.card, checkpoint.tensors
+        with restoring("a path-gp predictor"):
+            predictor = cls(**card["config"])
+            one_hot = OneHot(tuple(card["vocabulary"]), int(card["nodes"]))
+            predictor._encode = Matrix(one_hot) if predictor.features == "matrix" else one_hot
+            if predictor.features == "paths":
+                sequences = tuple(tuple(sequence) for sequence in card["sequences"])
+                predictor._encode = Paths(one_hot, sequences, tuple(card["scale"]))
+            predictor._quantiles, predictor._floor = tensors["quantiles"], tensors["floor"]
+            predictor._residuals = tensors["residuals"]
+            predictor._models = [
+                _process(_kernel().clone_with_theta(theta), None, predictor.seed).fit(
+                    tensors["x"], scores
+                )
+                for theta, scores in zip(tensors["theta"], tensors["scores"], strict=True)
+            ]
+        return predictor
+
+
+def _kernel() -> Any:
+    kernels = sklearn("gaussian_process.kernels")
+    constant, rbf = kernels.ConstantKernel, kernels.RBF
+    return constant(1.0) * rbf(3.0) + constant(1.0) * rbf(10.0) + kernels.WhiteKernel(0.05)
+
+
+def _process(kernel: Any, optimizer: str | None, seed: int) -> Any:
+    regressor = sklearn("gaussian_process").GaussianProcessRegressor
+    return regressor(kernel, optimizer=optimizer, normalize_y=True, random_state=seed)
+
+
+def _inverse(lower: Array) -> Array:
+    from scipy.linalg import cho_solve
+
+    result: Array = cho_solve((lower, True), np.eye(len(lower)))
+    return result

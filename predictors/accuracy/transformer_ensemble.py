@@ -1,0 +1,303 @@
+"""Predicts accuracies of graphs: an ensemble of sibling transformers with calibrated intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nasplug.predictors.checkpoint import Checkpoint, restoring, save_checkpoint
+from nasplug.predictors.features.nodes import vocabulary_of
+from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.models.ledgformer import LeDGFormer
+from nasplug.predictors.models.sibling_transformer import SiblingTransformer
+from nasplug.predictors.options import check_options
+from nasplug.predictors.prediction import NotFittedError, Prediction
+from nasplug.predictors.statistics.calibration import LEVELS, Calibration
+from nasplug.predictors.statistics.normal_scores import (
+    finite_columns,
+    normal_scores,
+    quantile_grid,
+    values_at,
+)
+from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
+from nasplug.predictors.training.ensemble import (
+    NETWORKS,
+    calibration_count,
+    ensemble_scores,
+    load_members,
+    member_tensors,
+    train_members,
+)
+from nasplug.search_spaces import Graph, InputError
+
+__all__ = ["AccuracyConfig", "AccuracyPredictor", "transformer_ensemble"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AccuracyConfig:
+    """Sizes and training of an `AccuracyPredictor`.
+
+    Attributes:
+        targets: Names of the columns, such as image sets.
+        units: Unit of all columns.
+        members: Models in the ensemble.
+        dim: Model width.
+        num_layers: Blocks.
+        ffn_ratio: Feed-forward ratio.
+        dropout: Dropout.
+        calibration_share: Share of the examples kept for calibration; with 0 all are learned from
+            and predictions have no interval (NaN).
+        validation_share: Share of the rest that chooses each member's epoch; a different share for
+            each member.
+        training: How each member is trained.
+        network: One of `ensemble.NETWORKS`.
+        options: Further fields of that network's configuration, such as `{"dynamic": "gate"}` for
+            `"ledg"`.
+    """
+
+    targets: tuple[str, ...] = ("accuracy",)
+    units: str = "%"
+    members: int = 4
+    dim: int = 64
+    num_layers: int = 3
+    ffn_ratio: float = 2.0
+    dropout: float = 0.1
+    calibration_share: float = 0.15
+    validation_share: float = 0.1
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    network: str = "sibling"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class AccuracyPredictor:
+    """Ranks graphs by learned normal scores and maps them to units by calibration.
+
+    Each target is turned into normal scores of its rank before training, so a crowd of good
+    architectures is told apart as well as a few bad ones. A score is turned back by the quantiles
+    of the training targets, which end where they end, and then calibrated. Graphs that `simplify`
+    makes isomorphic are averaged and scored alike, up to rounding.
+    """
+
+    kind = "accuracy"
+
+    def __init__(self, config: AccuracyConfig | None = None, backend: str = "auto") -> None:
+        self.config = config or AccuracyConfig()
+        self.backend = backend
+        if self.config.network not in NETWORKS:
+            raise InputError(
+                f"unknown network {self.config.network!r}; there are {', '.join(NETWORKS)}"
+            )
+        self._models: list[SiblingTransformer | LeDGFormer] = []
+        self._quantiles: Array = np.empty((0, 0))
+        self._calibration: Calibration | None = None
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the predicted columns."""
+        return self.config.targets
+
+    def fit(
+        self,
+        graphs: Sequence[Graph],
+        targets: Array,
+        hardware: Sequence[Hardware] | None = None,
+        *,
+        calibration_targets: Array | None = None,
+        folder: str | Path | None = None,
+        progress: bool | None = None,
+        report: Callable[[TrainingResult], None] | None = None,
+    ) -> None:
+        """Learn from graphs with known targets.
+
+        Args:
+            graphs: Training graphs in random order; part of them validates, part calibrates.
+            targets: Values in units, shape `(graphs, targets)` or `(graphs,)`, finite.
+            hardware: Not used; accuracy does not depend on it.
+            calibration_targets: Values that the calibration maps scores to, if they are another
+                measurement of the same targets (a test accuracy while `targets` are validation
+                accuracies); the same shape. The ranking never sees them.
+            folder: Where members keep their training state to be resumed.
+            progress: Whether to show progress bars.
+            report: Called with each member's training result.
+
+        Raises:
+            InputError: If shapes do not fit or values are not finite, or there are too few graphs.
+        """
+        values = finite_columns(targets, len(graphs), self.targets)
+        goal = values
+        if calibration_targets is not None:
+            goal = finite_columns(calibration_targets, len(graphs), self.targets)
+        vocabulary = vocabulary_of(graphs)
+        configure, network = NETWORKS[self.config.network]
+        config = configure(
+            vocabulary,
+            self.config.targets,
+            dim=self.config.dim,
+            num_layers=self.config.num_layers,
+            ffn_ratio=self.config.ffn_ratio,
+            dropout=self.config.dropout,
+            **self.config.options,
+        )
+        learn = len(graphs) - calibration_count(len(graphs), self.config.calibration_share)
+        scores = normal_scores(values[:learn])
+        models = train_members(
+            self.config.members,
+            lambda: network(config, self.backend),
+            lambda model, seed: self._examples(model, graphs[:learn], scores, seed),
+            self.config.training,
+            folder=folder,
+            progress=progress,
+            report=report,
+        )
+        self._models = models
+        self._quantiles = quantile_grid(values[:learn])
+        if learn < len(graphs):
+            raw = ensemble_scores(models, graphs[learn:]).mean(0)
+            self._calibration = Calibration.fit(values_at(raw, self._quantiles), goal[learn:])
+        else:
+            self._calibration = Calibration.identity([np.array([np.nan])] * len(self.targets))
+
+    @property
+    def reads_functions(self) -> bool:
+        """Whether graphs of equal function count as one."""
+        return bool(self.config.options.get("simplified", True))
+
+    @property
+    def parameters(self) -> int:
+        """Weights of all members.
+
+        Raises:
+            NotFittedError: If nothing was learned or loaded; the count depends on the graphs.
+        """
+        if not self._models:
+            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
+        return sum(p.numel() for model in self._models for p in model.parameters())
+
+    def _examples(
+        self,
+        model: SiblingTransformer | LeDGFormer,
+        graphs: Sequence[Graph],
+        scores: Array,
+        seed: int,
+    ) -> tuple[Examples, Examples]:
+        """Training and validation examples, equal functions averaged and on one side."""
+        groups: dict[str, list[int]] = {}
+        prepared = model.prepare(graphs)
+        for k, graph in enumerate(prepared):
+            groups.setdefault(graph.canonical_hash, []).append(k)
+        members = list(groups.values())
+        order = np.random.default_rng(seed).permutation(len(members))
+        count = max(1, round(self.config.validation_share * len(members)))
+
+        def take(which: NDArray[np.int64]) -> Examples:
+            rows = [members[k] for k in which]
+            mean = np.array([scores[row].mean(0) for row in rows])
+            # The mean of n labels is worth more than one, but their noise is not all that errs.
+            weight = np.sqrt([len(row) for row in rows])
+            return Examples(
+                [prepared[row[0]] for row in rows],
+                torch.tensor(mean, dtype=torch.float32),
+                torch.tensor(weight / weight.mean(), dtype=torch.float32),
+            )
+
+        return take(order[count:]), take(order[:count])
+
+    def scores(self, graphs: Sequence[Graph]) -> Array:
+        """Raw ranking scores, `(members, graphs, targets)`.
+
+        Raises:
+            NotFittedError: If nothing was learned or loaded.
+        """
+        if not self._models:
+            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
+        return ensemble_scores(self._models, graphs)
+
+    def predict(
+        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
+    ) -> Prediction:
+        """Predict all targets of graphs; device and batch size make no difference.
+
+        Raises:
+            NotFittedError: If nothing was learned or loaded.
+            InputError: If a graph has an operation that was not in the training graphs.
+        """
+        raw = self.scores(graphs).mean(0)
+        assert self._calibration is not None
+        columns = range(len(self.targets))
+        values = values_at(raw, self._quantiles)
+        center, spread, residuals = self._calibration.apply(values, columns)
+        return Prediction(
+            self.targets,
+            (self.config.units,) * len(self.targets),
+            center,
+            spread,
+            LEVELS,
+            residuals,
+            (False,) * len(self.targets),
+        )
+
+    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
+        """Write `<path>.safetensors` and its card; `about` is added to the card."""
+        if self._calibration is None:
+            raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
+        tensors = {f"calibration.{k}": v for k, v in self._calibration.tensors().items()}
+        tensors["training.quantiles"] = self._quantiles
+        tensors |= member_tensors(self._models)
+        config = asdict(self.config)
+        model_config = asdict(self._models[0].config)
+        card = {"predictor": self.kind, "config": config, "model": model_config, **(about or {})}
+        save_checkpoint(path, tensors, card)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> AccuracyPredictor:
+        """The predictor that a checkpoint holds.
+
+        Raises:
+            InputError: If the card or the weights do not fit this class.
+        """
+        with restoring("an accuracy predictor"):
+            stored = dict(checkpoint.card["config"])
+            training = TrainingConfig(**stored.pop("training"))
+            stored["targets"] = tuple(stored["targets"])
+            config = AccuracyConfig(**stored, training=training)
+            predictor = cls(config, backend)
+            predictor._models = load_members(checkpoint, config.members, backend, config.network)
+            calibration = Calibration(**checkpoint.section("calibration"))
+            quantiles = checkpoint.tensors["training.quantiles"]
+        predictor._quantiles, predictor._calibration = quantiles, calibration
+        return predictor
+
+
+def transformer_ensemble(
+    kind: str = "accuracy",
+    targets: Sequence[str] = ("accuracy",),
+    backend: str = "auto",
+    **options: Any,
+) -> AccuracyPredictor:
+    """An ensemble of sibling transformers that is trained on labels alone.
+
+    Args:
+        kind: `"accuracy"`; latencies have `latency.LatencyPredictor`.
+        targets: Names of the columns.
+        backend: Of the network's layers.
+        **options: Fields of `AccuracyConfig` and of its `TrainingConfig`.
+
+    Raises:
+        InputError: If the kind or an option is unknown.
+    """
+    if kind != "accuracy":
+        raise InputError(f"this predictor is one of accuracy, not of {kind}")
+    recipe = [f.name for f in fields(TrainingConfig)]
+    own = [f.name for f in fields(AccuracyConfig) if f.name not in ("targets", "training")]
+    check_options(options, [*own, *recipe])
+    training = TrainingConfig(**{k: v for k, v in options.items() if k in recipe})
+    rest = {k: v for k, v in options.items() if k not in recipe}
+    return AccuracyPredictor(AccuracyConfig(tuple(targets), training=training, **rest), backend)

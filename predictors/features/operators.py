@@ -1,0 +1,150 @@
+"""What the operators of a graph say together: how many of each there are, and their total costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.predictors.features.cells import OneHot
+from nasplug.predictors.features.paths import count_matrix
+from nasplug.search_spaces import Graph
+
+__all__ = [
+    "CELL",
+    "COSTS",
+    "OperatorFeatures",
+    "longest_path",
+    "operator_kinds",
+]
+
+Array = NDArray[np.float64]
+
+COSTS = ("flops", "params", "bytes")
+# A graph with at most so many nodes is a cell, whose nodes have places of their own.
+CELL = 32
+
+
+def operator_kinds(graph: Graph) -> list[str]:
+    """Type of each node; convolutions are told apart by what makes them fast or slow."""
+    kernel, groups = graph.attribute("kernel"), graph.attribute("groups")
+    channels, params = graph.attribute("in_channels"), graph.attribute("params")
+    kinds = []
+    for k, op in enumerate(graph.ops):
+        shape = ""
+        if kernel[k] and params[k]:
+            if groups[k] > 1:
+                shape = " depthwise" if groups[k] == channels[k] else " grouped"
+            elif kernel[k] == 1:
+                shape = " pointwise"
+        kinds.append(op + shape)
+    return kinds
+
+
+@dataclass(frozen=True)
+class OperatorFeatures:
+    """Blocks of features of graphs like those it was made of, each column of unit variance there.
+
+    - `totals`: for each kind of operator the number of nodes and logarithms of their total FLOPs,
+      parameters and bytes; the same for the whole graph, and its longest path.
+    - `operators`: how often each distinct operator (type and all attributes) occurs.
+    - `neighbours`: how often a kind of operator occurs at a resolution between such kinds, which
+      says what may be fused or run side by side.
+    - `places`: operation by position, one-hot, where all graphs are cells of one size.
+
+    Attributes:
+        kinds: Kinds with totals of their own.
+        operators: Distinct operator -> column.
+        neighbours: Distinct operator with what is around it -> column.
+        one_hot: The code of places, if there is one.
+        scales: Block -> divisor of each column.
+    """
+
+    kinds: tuple[str, ...]
+    operators: dict[Hashable, int]
+    neighbours: dict[Hashable, int]
+    one_hot: OneHot | None
+    scales: dict[str, Array] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, graphs: Sequence[Graph]) -> OperatorFeatures:
+        """The features of graphs like these."""
+        kinds = sorted({kind for graph in graphs for kind in operator_kinds(graph)})
+        sizes = {len(graph) for graph in graphs}
+        is_cell = len(sizes) == 1 and max(sizes) <= CELL
+        one_hot = OneHot.of(graphs) if is_cell else None
+        raw = cls(
+            tuple(kinds),
+            _columns([_operators(graph) for graph in graphs]),
+            _columns([_neighbours(graph) for graph in graphs]),
+            one_hot,
+        )
+        spreads = {name: block.std(0) for name, block in raw(graphs).items()}
+        # What never varied among these graphs says nothing of others.
+        scales = {n: np.where(spread > 1e-9, spread, np.inf) for n, spread in spreads.items()}
+        return replace(raw, scales=scales)
+
+    def __call__(self, graphs: Sequence[Graph]) -> dict[str, Array]:
+        """Name -> rows of the graphs.
+
+        Raises:
+            InputError: If a cell is of another size or has an unknown operation.
+        """
+        blocks = {
+            "totals": self._totals(graphs),
+            "operators": count_matrix([_operators(graph) for graph in graphs], self.operators),
+            "neighbours": count_matrix([_neighbours(graph) for graph in graphs], self.neighbours),
+        }
+        if self.one_hot is not None:
+            blocks["places"] = self.one_hot(graphs)
+        return {
+            n: block / self.scales[n] if n in self.scales else block for n, block in blocks.items()
+        }
+
+    def _totals(self, graphs: Sequence[Graph]) -> Array:
+        place = {kind: k for k, kind in enumerate(self.kinds)}
+        rows = np.zeros((len(graphs), len(self.kinds) + 1, 1 + len(COSTS)))
+        longest = np.zeros((len(graphs), 1))
+        for row, graph in enumerate(graphs):
+            costs = np.stack([np.ones(len(graph)), *(graph.attribute(c) for c in COSTS)], axis=1)
+            for k, kind in enumerate(operator_kinds(graph)):
+                if kind in place:
+                    rows[row, place[kind]] += costs[k]
+            rows[row, -1] = costs.sum(0)
+            longest[row] = longest_path(graph)
+        rows[..., 1:] = np.log1p(rows[..., 1:])
+        return np.concatenate([rows.reshape(len(graphs), -1), longest], axis=1)
+
+
+def _operators(graph: Graph) -> Counter[Hashable]:
+    return Counter((op, *row) for op, row in zip(graph.ops, graph.attributes.tolist(), strict=True))
+
+
+def _neighbours(graph: Graph) -> Counter[Hashable]:
+    kinds, height = operator_kinds(graph), graph.attribute("height").tolist()
+    before: list[list[str]] = [[] for _ in kinds]
+    after: list[list[str]] = [[] for _ in kinds]
+    for a, b in graph.edges:
+        before[b].append(kinds[a])
+        after[a].append(kinds[b])
+    return Counter(
+        (kind, height[k], tuple(sorted(before[k])), tuple(sorted(after[k])))
+        for k, kind in enumerate(kinds)
+    )
+
+
+def _columns(counts: Sequence[Counter[Hashable]]) -> dict[Hashable, int]:
+    keys = sorted({key for counter in counts for key in counter}, key=repr)
+    return {key: k for k, key in enumerate(keys)}
+
+
+def longest_path(graph: Graph) -> int:
+    """Edges on the longest path."""
+    depth = [0] * len(graph)
+    for a, b in graph.edges:
+        # Edges are sorted by their source and point forward, so that of the source is final.
+        depth[b] = max(depth[b], depth[a] + 1)
+    return max(depth, default=0)

@@ -1,0 +1,45 @@
+"""Predictors of latency, for cells and whole networks, on measured and on unmeasured devices.
+
+The room knows features, layers, models, statistics and training. `cell_latency` reads cells of
+NAS-Bench-201, `network_latency` any network, `one_device` learns a single device, and
+`few_shot` a new device from a few measurements.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nasplug.search_spaces.lazy import loader
+
+if TYPE_CHECKING:
+    from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig, LatencyPredictor
+    from nasplug.predictors.latency.device_profile import DeviceProfile
+    from nasplug.predictors.latency.few_shot import DeviceTransfer
+    from nasplug.predictors.latency.network_latency import NetworkLatency
+    from nasplug.predictors.latency.network_latency_config import NetworkLatencyConfig
+    from nasplug.predictors.latency.one_device import LatencyGP
+
+__all__ = [
+    "DeviceBatch",
+    "DeviceProfile",
+    "DeviceTransfer",
+    "LatencyConfig",
+    "LatencyGP",
+    "LatencyPredictor",
+    "NetworkLatency",
+    "NetworkLatencyConfig",
+]
+
+__getattr__ = loader(
+    __name__,
+    {
+        "DeviceBatch": "nasplug.predictors.latency.cell_latency",
+        "DeviceProfile": "nasplug.predictors.latency.device_profile",
+        "DeviceTransfer": "nasplug.predictors.latency.few_shot",
+        "LatencyConfig": "nasplug.predictors.latency.cell_latency",
+        "LatencyGP": "nasplug.predictors.latency.one_device",
+        "LatencyPredictor": "nasplug.predictors.latency.cell_latency",
+        "NetworkLatency": "nasplug.predictors.latency.network_latency",
+        "NetworkLatencyConfig": "nasplug.predictors.latency.network_latency_config",
+    },
+)

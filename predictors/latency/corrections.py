@@ -1,0 +1,100 @@
+"""What is known of single measured columns beside the network that serves them all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.predictors.latency.column_heads import ColumnHeads
+from nasplug.predictors.latency.launch_costs import LaunchCosts
+from nasplug.predictors.statistics.familiarity import Familiarity
+from nasplug.search_spaces import Graph
+
+__all__ = ["ColumnCorrections"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnCorrections:
+    """Corrections of the logarithm of latencies on measured columns.
+
+    A network like those measured on a column has the column's head for its kind. For any other a
+    geometric mean with the column's `LaunchCosts` is taken: a few factors go wrong less far than a
+    network that has seen nothing alike.
+
+    Attributes:
+        heads: A correction for each pair of a kind of networks and a column.
+        costs: Factors of each column; None to do without.
+        share: Weight of the costs in that mean, from 0 to 1.
+    """
+
+    heads: ColumnHeads
+    costs: LaunchCosts | None
+    share: float
+
+    def __call__(
+        self,
+        graphs: Sequence[Graph],
+        states: Array,
+        said: Array,
+        columns: Sequence[tuple[str, NDArray[Any]]],
+        familiar: Familiarity,
+    ) -> None:
+        """Correct `said` in place.
+
+        Args:
+            graphs: Whole networks.
+            states: Their pooled states, shape `(graphs, features)`.
+            said: Logarithms of ms, shape `(graphs, columns)`.
+            columns: Key, and rates as `LaunchCosts` takes them, of each.
+            familiar: Tells which kind of networks a graph is like.
+        """
+        like: dict[tuple[str, ...], list[str]] = {}
+        for k, (key, rates) in enumerate(columns):
+            among = tuple(name for name, other in self.heads.pairs if other == key)
+            if among not in like:
+                like[among] = familiar(graphs, among)
+            for name in dict.fromkeys(like[among]):
+                rows = [row for row, other in enumerate(like[among]) if other == name]
+                if name:
+                    said[rows, k] += self.heads(states[rows], name, key)
+                elif self.costs is not None and key in self.costs.keys:
+                    ms = self.costs([graphs[row] for row in rows], key, rates)
+                    # Factors may all be zero for what this network has.
+                    own = np.where(ms > 0, np.log(np.where(ms > 0, ms, 1.0)), said[rows, k])
+                    said[rows, k] += self.share * (own - said[rows, k])
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Arrays to store; pairs, keys and kinds belong to the card (`described`)."""
+        own = {f"heads.{name}": value for name, value in self.heads.tensors().items()}
+        if self.costs is not None:
+            own |= {f"costs.{name}": value for name, value in self.costs.tensors().items()}
+        return own
+
+    def described(self) -> dict[str, Any]:
+        """What the card says of them."""
+        costs = None
+        if self.costs is not None:
+            costs = {"keys": self.costs.keys, "kinds": list(self.costs.kinds)}
+        return {"heads": [list(pair) for pair in self.heads.pairs], "costs": costs}
+
+    @classmethod
+    def restored(
+        cls,
+        heads: Mapping[str, NDArray[Any]],
+        costs: Mapping[str, NDArray[Any]],
+        card: Mapping[str, Any],
+        share: float,
+    ) -> ColumnCorrections:
+        """What `tensors` and `described` stored, with a share of the costs."""
+        said = card.get("costs")
+        return cls(
+            ColumnHeads.restored(heads, card["groups"], card["heads"]),
+            LaunchCosts.restored(costs, said["keys"], said["kinds"]) if said else None,
+            share,
+        )

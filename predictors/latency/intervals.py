@@ -1,0 +1,135 @@
+"""How wrong latencies of whole networks are: by device, and by kind of network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.predictors.features.devices import compute_class
+from nasplug.predictors.features.settings import DeviceBatch
+from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.statistics.calibration import LEVELS, conformal_quantiles
+from nasplug.search_spaces import InputError
+
+__all__ = ["LatencyIntervals", "device_group"]
+
+Array = NDArray[np.float64]
+
+SMALLEST_WIDTH = 1e-6
+
+
+def device_group(hardware: Hardware) -> str:
+    """The group whose left-out devices tell how wrong a never-measured one may be."""
+    return "gpu" if compute_class(hardware) == "gpu" else "other"
+
+
+@dataclass(eq=False)
+class LatencyIntervals:
+    """Quantiles of log(truth) − log(prediction) at `calibration.LEVELS`.
+
+    Attributes:
+        residuals: (group of networks, column key) -> those of networks held out there.
+        widths: `"zero-shot <device group>"` -> those of devices that were left out of training;
+            `"unfamiliar <device group>"` -> those of groups of networks that were left out.
+    """
+
+    residuals: dict[tuple[str, str], Array] = field(default_factory=dict)
+    widths: dict[str, Array] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, errors: Array, groups: Sequence[str], keys: Sequence[str]) -> LatencyIntervals:
+        """From held-out networks.
+
+        Args:
+            errors: log(truth) − log(prediction), shape `(n, columns)`; NaN where unknown.
+            groups: Group of each network.
+            keys: Key of each column.
+        """
+        found = {}
+        for name in dict.fromkeys(groups):
+            rows = errors[[k for k, other in enumerate(groups) if other == name]]
+            for k, key in enumerate(keys):
+                known = rows[:, k][np.isfinite(rows[:, k])]
+                if len(known):
+                    found[name, key] = conformal_quantiles(known)
+        return cls(found)
+
+    def groups_on(self, key: str) -> list[str]:
+        """Groups of networks that were measured on a column."""
+        return [name for name, other in self.residuals if other == key]
+
+    def quantiles(self, group: str, column: DeviceBatch, measured: bool) -> Array:
+        """Those for networks of a group (`""`: of none) on a column that was `measured` or not.
+
+        Raises:
+            InputError: If nothing is known of such cases.
+        """
+        if measured and group:
+            return self.residuals[group, column.key]
+        kind = device_group(column.hardware)
+        wanted = [] if measured else [f"zero-shot {kind}"]
+        wanted += [] if group else [f"unfamiliar {kind}"]
+        found = [self.widths[name] for name in wanted if name in self.widths]
+        if len(found) < len(wanted):
+            what = (
+                f"a network is unlike those measured on {column.key}"
+                if measured
+                else f"{column.key} was not measured"
+            )
+            keys = dict.fromkeys(key for _, key in self.residuals)
+            raise InputError(
+                f"{what}, and this predictor has not learned how wrong it is then; "
+                f"measured are {', '.join(keys)}"
+            )
+        return max(found, key=lambda quantiles: float(np.ptp(quantiles)))
+
+    def spread(
+        self, groups: Sequence[str], column: DeviceBatch, measured: bool
+    ) -> tuple[Array, Array, Array]:
+        """One shape for all networks, and what each makes of it.
+
+        Args:
+            groups: Group of each network, `""` if it is of none.
+            column: What they run on.
+            measured: Whether it was measured.
+
+        Returns:
+            Quantiles of median 0 whose central 90 % interval has half-width 1, shape `(levels,)`;
+            median and half-width of each network's, `(n,)` each.
+        """
+        names = list(dict.fromkeys(groups))
+        if not names:
+            return np.linspace(-1.0, 1.0, len(LEVELS)), np.zeros(0), np.zeros(0)
+        found = [self.quantiles(name, column, measured) for name in names]
+        low, middle, high = (
+            np.array([np.interp(level, LEVELS, q) for q in found]) for level in (0.05, 0.5, 0.95)
+        )
+        width = np.maximum((high - low) / 2, SMALLEST_WIDTH)
+        normal = [(q - m) / w for q, m, w in zip(found, middle, width, strict=True)]
+        rows = np.array([names.index(name) for name in groups], dtype=np.intp)
+        return np.mean(normal, axis=0), middle[rows], width[rows]
+
+    def tensors(self) -> dict[str, Array]:
+        """Arrays to store; the keys of `residuals` belong to the card."""
+        widths = {f"widths.{name}": value for name, value in self.widths.items()}
+        return {"residuals": np.stack(list(self.residuals.values())), **widths}
+
+    @classmethod
+    def restored(
+        cls,
+        residuals: NDArray[Any],
+        pairs: Sequence[Sequence[str]],
+        widths: Mapping[str, NDArray[Any]],
+    ) -> LatencyIntervals:
+        """What `tensors` stored."""
+        return cls(
+            {
+                (str(a), str(b)): np.asarray(row, np.float64)
+                for (a, b), row in zip(pairs, residuals, strict=True)
+            },
+            {name: np.asarray(row, np.float64) for name, row in widths.items()},
+        )

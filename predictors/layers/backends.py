@@ -1,0 +1,352 @@
+"""Attention and neighbour sums over relations: DGL and plain torch behind one signature.
+
+A layout holds a batch in the form that its backend computes on. Node states enter it once and stay
+in that form through all layers; only attention, neighbour sums and readout differ by backend.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from nasplug.predictors.layers.relations import RELATIONS
+from nasplug.search_spaces import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nasplug.predictors.layers.batch import GraphBatch
+
+__all__ = ["BACKENDS", "Layout", "choose_backend", "layout"]
+
+BACKENDS = ("auto", "torch", "dgl")
+# Below this mean size padded dense attention is at least as fast as message passing, and needs no
+# import of dgl; experiments/throughput.py measures both.
+SMALL_GRAPH = 64
+
+
+class Layout(Protocol):
+    """A batch in the form of one backend; `...` are that form's node axes."""
+
+    def enter(self, x: Tensor) -> Tensor:
+        """Node states `(nodes, dim)` -> this layout's `(..., dim)`."""
+
+    def leave(self, x: Tensor) -> Tensor:
+        """This layout's `(..., dim)` -> `(nodes, dim)`."""
+
+    def attend(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        head_relation: tuple[int, ...],
+        dropout: float = 0.0,
+    ) -> Tensor:
+        """Masked scaled dot-product attention, one relation a head.
+
+        Args:
+            q: Queries `(..., heads, width)`; `k`, `v` likewise.
+            k: Keys.
+            v: Values.
+            head_relation: Index into `RELATIONS` for each head.
+            dropout: Probability with which an attention weight is dropped.
+
+        Returns:
+            `(..., heads, width)`.
+        """
+
+    def mix_neighbors(self, s: Tensor, x: Tensor, epsilon: float) -> Tensor:
+        """Weighted mean over parents and children: `Σ_j t_ij x_j / (Σ_j t_ij + epsilon)`.
+
+        Args:
+            s: Positive `(..., width)`; the weight is `t_ij = s_i·s_j / sqrt(width)`.
+            x: What is averaged, `(..., dim)`.
+            epsilon: Keeps a node without neighbours finite; it gets 0.
+
+        Returns:
+            `(..., dim)`.
+        """
+
+    def pair_relations(self) -> Tensor:
+        """Whether each relation holds between two nodes of one graph, `(pairs, RELATIONS)`.
+
+        Here and below `pairs` are the axes that this layout has for all (attending, attended) pairs
+        of nodes of the same graph; padding counts as no relation.
+        """
+
+    def pair_scores(self, q: Tensor, k: Tensor) -> Tensor:
+        """Scaled dot products of all pairs: `(..., heads, width)` twice -> `(pairs, heads)`."""
+
+    def pair_softmax(self, scores: Tensor, where: Tensor | None = None) -> Tensor:
+        """Softmax over the attended nodes of each node, `(pairs, heads)`; 0 where `where` is not.
+
+        `where` has the shape of `scores` and at least one true entry for each node and head.
+        """
+
+    def pair_mix(self, weights: Tensor, v: Tensor) -> Tensor:
+        """Weighted sums of the attended nodes' values, `(..., heads, width)`."""
+
+    def from_successors(self, x: Tensor) -> Tensor:
+        """Sum over the children of each node (`A x`), `(..., dim)`."""
+
+    def from_predecessors(self, x: Tensor) -> Tensor:
+        """Sum over the parents of each node (`Aᵀ x`), `(..., dim)`."""
+
+    def total(self, x: Tensor) -> Tensor:
+        """Sum over the nodes of each graph, `(graphs, dim)`."""
+
+    def first(self, x: Tensor) -> Tensor:
+        """State of the first node of each graph, `(graphs, dim)`."""
+
+    def last(self, x: Tensor) -> Tensor:
+        """State of the last node of each graph, `(graphs, dim)`."""
+
+
+def choose_backend(backend: str, mean_size: float = 0.0) -> str:
+    """Resolve `"auto"` to the backend that is there and faster for graphs of this size.
+
+    Args:
+        backend: One of `BACKENDS`.
+        mean_size: Mean number of nodes of the graphs.
+
+    Raises:
+        InputError: If the backend is unknown, or is DGL and DGL is not installed.
+    """
+    if backend not in BACKENDS:
+        raise InputError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
+    installed = importlib.util.find_spec("dgl") is not None
+    if backend == "dgl" and not installed:
+        version = ".".join(map(str, sys.version_info[:2]))
+        wheel = (
+            "pip install dgl==1.1.3"
+            if sys.version_info < (3, 12)
+            else f"no wheel fits Python {version}; dgl 1.1.3 has wheels for Python 3.10 and 3.11"
+        )
+        raise InputError(f"the DGL backend needs dgl, which is not installed ({wheel})")
+    if backend == "auto":
+        return "dgl" if installed and mean_size >= SMALL_GRAPH else "torch"
+    return backend
+
+
+def layout(batch: GraphBatch, backend: str) -> Layout:
+    """The layout of a batch for a backend (`"auto"` chooses)."""
+    mean_size = len(batch.graph_of) / max(len(batch), 1)
+    if choose_backend(backend, mean_size) == "dgl":
+        return _DGLLayout(batch)
+    return _PaddedLayout(batch)
+
+
+class _PaddedLayout:
+    """Plain torch: states `(graphs, longest, dim)`, one boolean mask a relation."""
+
+    def __init__(self, batch: GraphBatch) -> None:
+        graphs, longest = len(batch), int(batch.sizes.max())
+        device = batch.ops.device
+        starts = torch.cumsum(batch.sizes, 0) - batch.sizes
+        place = torch.arange(len(batch.graph_of), device=device) - starts[batch.graph_of]
+        self._where = (batch.graph_of, place)
+        self._shape = (graphs, longest)
+        self._last = batch.sizes - 1
+        self._real = torch.zeros(graphs, longest, 1, dtype=torch.bool, device=device)
+        self._real[self._where] = True
+        masks = torch.zeros(
+            graphs, len(RELATIONS), longest, longest, dtype=torch.bool, device=device
+        )
+        for r, (key, query) in enumerate(batch.relations):
+            masks[batch.graph_of[query], r, place[query], place[key]] = True
+        # A padding row must see something, or its softmax is NaN.
+        masks |= torch.eye(longest, dtype=torch.bool, device=device)
+        self._masks = masks
+        source, target = batch.edges
+        self._adjacency = torch.zeros(graphs, longest, longest, device=device)
+        self._adjacency[batch.graph_of[source], place[source], place[target]] = 1.0
+
+    def enter(self, x: Tensor) -> Tensor:
+        padded = x.new_zeros(*self._shape, x.shape[-1])
+        padded[self._where] = x
+        return padded
+
+    def leave(self, x: Tensor) -> Tensor:
+        return x[self._where]
+
+    def attend(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        head_relation: tuple[int, ...],
+        dropout: float = 0.0,
+    ) -> Tensor:
+        scores = torch.einsum("gqhd,gkhd->ghqk", q, k) * q.shape[-1] ** -0.5
+        if head_relation == tuple(range(len(RELATIONS))):
+            masks = self._masks
+        else:
+            masks = self._masks[:, list(head_relation)]
+        scores = scores.masked_fill(~masks, torch.finfo(scores.dtype).min)
+        weights = scores.softmax(-1)
+        if dropout:
+            weights = torch.nn.functional.dropout(weights, dropout)
+        return torch.einsum("ghqk,gkhd->gqhd", weights, v)
+
+    def pair_relations(self) -> Tensor:
+        return self._masks.permute(0, 2, 3, 1)
+
+    def pair_scores(self, q: Tensor, k: Tensor) -> Tensor:
+        return torch.einsum("gqhd,gkhd->gqkh", q, k) * q.shape[-1] ** -0.5
+
+    def pair_softmax(self, scores: Tensor, where: Tensor | None = None) -> Tensor:
+        allowed = self._real[:, None] if where is None else self._real[:, None] & where
+        return scores.masked_fill(~allowed, torch.finfo(scores.dtype).min).softmax(2)
+
+    def pair_mix(self, weights: Tensor, v: Tensor) -> Tensor:
+        return torch.einsum("gqkh,gkhd->gqhd", weights, v)
+
+    def mix_neighbors(self, s: Tensor, x: Tensor, epsilon: float) -> Tensor:
+        around = (self._adjacency + self._adjacency.transpose(1, 2)).to(x.dtype)
+        weights = s @ s.transpose(1, 2) * s.shape[-1] ** -0.5 * around
+        return weights / (weights.sum(-1, keepdim=True) + epsilon) @ x
+
+    def from_successors(self, x: Tensor) -> Tensor:
+        return self._adjacency.to(x.dtype) @ x
+
+    def from_predecessors(self, x: Tensor) -> Tensor:
+        return self._adjacency.to(x.dtype).transpose(1, 2) @ x
+
+    def total(self, x: Tensor) -> Tensor:
+        return (x * self._real).sum(1)
+
+    def first(self, x: Tensor) -> Tensor:
+        return x[:, 0]
+
+    def last(self, x: Tensor) -> Tensor:
+        return x[torch.arange(len(x), device=x.device), self._last]
+
+
+class _DGLLayout:
+    """DGL message passing on block-diagonal graphs: states `(nodes, dim)`."""
+
+    def __init__(self, batch: GraphBatch) -> None:
+        dgl = _import_dgl()
+        self._dgl = dgl
+        nodes = len(batch.graph_of)
+        self._relations = [
+            dgl.graph((key, query), num_nodes=nodes) for key, query in batch.relations
+        ]
+        source, target = batch.edges
+        self._forward = dgl.graph((source, target), num_nodes=nodes)
+        self._backward = dgl.graph((target, source), num_nodes=nodes)
+        self._both_ways = torch.cat([source, target]), torch.cat([target, source])
+        self._nodes = nodes
+        self._graph_of, self._graphs = batch.graph_of, len(batch)
+        ends = torch.cumsum(batch.sizes, 0)
+        self._first, self._last = ends - batch.sizes, ends - 1
+        self._sizes = batch.sizes
+
+    @cached_property
+    def _around(self) -> Any:
+        """Each edge in both directions."""
+        return self._dgl.graph(self._both_ways, num_nodes=self._nodes)
+
+    def enter(self, x: Tensor) -> Tensor:
+        return x
+
+    def leave(self, x: Tensor) -> Tensor:
+        return x
+
+    def attend(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        head_relation: tuple[int, ...],
+        dropout: float = 0.0,
+    ) -> Tensor:
+        heads: list[Tensor | None] = [None] * len(head_relation)
+        for r in sorted(set(head_relation)):
+            chosen = [h for h, relation in enumerate(head_relation) if relation == r]
+            graph = self._relations[r]
+            scores = self._dgl.ops.u_dot_v(
+                graph, k[:, chosen].contiguous(), q[:, chosen].contiguous()
+            )
+            weights = self._dgl.nn.functional.edge_softmax(graph, scores * q.shape[-1] ** -0.5)
+            if dropout:
+                weights = torch.nn.functional.dropout(weights, dropout)
+            mixed = self._dgl.ops.u_mul_e_sum(graph, v[:, chosen].contiguous(), weights)
+            for place, h in enumerate(chosen):
+                heads[h] = mixed[:, place]
+        return torch.stack([head for head in heads if head is not None], dim=1)
+
+    @cached_property
+    def _pairs(self) -> tuple[Any, Tensor]:
+        """The graph of all pairs, and `pair_relations`."""
+        device = self._sizes.device
+        counts = self._sizes**2
+        ends = torch.cumsum(counts, 0)
+        graph = torch.repeat_interleave(torch.arange(self._graphs, device=device), counts)
+        inside = torch.arange(len(graph), device=device) - (ends - counts)[graph]
+        size, first = self._sizes[graph], self._first[graph]
+        pairs = self._dgl.graph((first + inside % size, first + inside // size))
+        related = torch.zeros(len(graph), len(RELATIONS), dtype=torch.bool, device=device)
+        for r, relation in enumerate(self._relations):
+            key, query = relation.edges(order="eid")
+            of = self._graph_of[query]
+            start = self._first[of]
+            related[(ends - counts)[of] + (query - start) * self._sizes[of] + key - start, r] = True
+        return pairs, related
+
+    def pair_relations(self) -> Tensor:
+        return self._pairs[1]
+
+    def pair_scores(self, q: Tensor, k: Tensor) -> Tensor:
+        scores: Tensor = self._dgl.ops.u_dot_v(self._pairs[0], k.contiguous(), q.contiguous())
+        return scores.squeeze(-1) * q.shape[-1] ** -0.5
+
+    def pair_softmax(self, scores: Tensor, where: Tensor | None = None) -> Tensor:
+        if where is not None:
+            scores = scores.masked_fill(~where, torch.finfo(scores.dtype).min)
+        result: Tensor = self._dgl.nn.functional.edge_softmax(self._pairs[0], scores)
+        return result
+
+    def pair_mix(self, weights: Tensor, v: Tensor) -> Tensor:
+        result: Tensor = self._dgl.ops.u_mul_e_sum(
+            self._pairs[0], v.contiguous(), weights.unsqueeze(-1).contiguous()
+        )
+        return result
+
+    def mix_neighbors(self, s: Tensor, x: Tensor, epsilon: float) -> Tensor:
+        graph = self._around
+        weights = self._dgl.ops.u_dot_v(graph, s, s) * s.shape[-1] ** -0.5
+        sums = self._dgl.ops.copy_e_sum(graph, weights)
+        mixed: Tensor = self._dgl.ops.u_mul_e_sum(graph, x, weights)
+        return mixed / (sums + epsilon)
+
+    def from_successors(self, x: Tensor) -> Tensor:
+        result: Tensor = self._dgl.ops.copy_u_sum(self._backward, x)
+        return result
+
+    def from_predecessors(self, x: Tensor) -> Tensor:
+        result: Tensor = self._dgl.ops.copy_u_sum(self._forward, x)
+        return result
+
+    def total(self, x: Tensor) -> Tensor:
+        return x.new_zeros(self._graphs, x.shape[-1]).index_add(0, self._graph_of, x)
+
+    def first(self, x: Tensor) -> Tensor:
+        return x[self._first]
+
+    def last(self, x: Tensor) -> Tensor:
+        return x[self._last]
+
+
+def _import_dgl() -> Any:
+    """DGL, without its first-import prompt and file in the home folder."""
+    os.environ.setdefault("DGLBACKEND", "pytorch")
+    import dgl
+    import dgl.nn.functional
+
+    return dgl

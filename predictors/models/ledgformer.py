@@ -1,0 +1,313 @@
+"""LeDG-Former-style predictor: operators and devices as language, relations from the node states.
+
+A labelled reconstruction. Known from the paper (Jing et al., "LeDG-Former", arXiv 2506.07735, and
+its public reviews): the text templates of operators and platforms, that a pre-trained language
+model turns them into the node and platform vectors, that attention recomputes the graph instead of
+masking by the static one, and that platforms never measured are reached through their text. Not
+public, so ours: the formula of the dynamic graph (`dynamic`), depth and width, the readout, the
+small language model (the paper's is a BERT), how the platform enters (feature-wise affine
+modulation of the graph's embedding), and that the numbers of nodes and devices also enter as
+numbers, because text carries little of their size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+from nasplug.predictors.features.devices import (
+    COMPUTE_CLASSES,
+    HARDWARE_FEATURES,
+    hardware_features,
+)
+from nasplug.predictors.features.language import (
+    MODELS,
+    embed_hardware,
+    embed_texts,
+    operator_texts,
+    shipped_texts,
+)
+from nasplug.predictors.features.nodes import NODE_FEATURES, vocabulary_of
+from nasplug.predictors.layers.backends import layout
+from nasplug.predictors.layers.batch import GraphBatch
+from nasplug.predictors.layers.blocks import init_weights
+from nasplug.predictors.layers.dynamic import DynamicBlock
+from nasplug.predictors.layers.relations import RELATIONS
+from nasplug.predictors.models.sibling_transformer import HardwareHead
+from nasplug.search_spaces import InputError
+from nasplug.search_spaces.simplify import simplify
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from nasplug.predictors.hardware import Hardware
+    from nasplug.search_spaces import Graph
+
+__all__ = [
+    "LanguageBatch",
+    "LeDGFormer",
+    "LeDGFormerConfig",
+    "platform_features",
+]
+
+# The batch size is a setting of a run, not of a platform, so it enters as a number in any case.
+BATCH_SIZE = HARDWARE_FEATURES - len(COMPUTE_CLASSES) - 1
+
+
+@dataclass(frozen=True)
+class LeDGFormerConfig:
+    """Sizes and parts of a `LeDGFormer`.
+
+    Attributes:
+        vocabulary: Operation types with a learned vector; used only if `learned`.
+        targets: Names of the outputs; a hardware-conditioned model has the single one `"latency"`.
+        dim: Model width.
+        num_heads: Attention heads.
+        num_layers: Blocks.
+        ffn_ratio: Hidden width of the feed-forward over `dim`.
+        dropout: Dropout in the blocks and the head.
+        dynamic: One of `dynamic.DYNAMIC_MODES`.
+        sibling_heads: Whether heads take turns over siblings too; see `DynamicAttention`.
+        text: Whether nodes carry the vector of their operator's text.
+        numbers: Whether nodes carry their log-scaled attributes.
+        learned: Whether nodes carry a learned vector of their operation type.
+        language_model: One of `language.MODELS`.
+        simplified: Whether graphs are simplified before they are read.
+        hardware: Whether the output depends on a device.
+        platform_text: Whether a device is described by the vector of its text.
+        platform_numbers: Whether a device is described by its `hardware_features`.
+        devices: Keys of the measured devices, each with a learned vector of its own beside its
+            description; an unknown device has a zero vector.
+    """
+
+    vocabulary: tuple[str, ...]
+    targets: tuple[str, ...]
+    dim: int = 64
+    num_heads: int = 4
+    num_layers: int = 3
+    ffn_ratio: float = 2.0
+    dropout: float = 0.0
+    dynamic: str = "bias"
+    sibling_heads: bool = True
+    text: bool = True
+    numbers: bool = True
+    learned: bool = False
+    language_model: str = "wordllama"
+    simplified: bool = True
+    hardware: bool = False
+    platform_text: bool = True
+    platform_numbers: bool = True
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageBatch(GraphBatch):
+    """A batch with the texts of its operators.
+
+    Attributes:
+        text_of: Position of each node's text, shape `(nodes,)`.
+        text_vectors: Vectors of the distinct texts, shape `(texts, width)`.
+    """
+
+    text_of: Tensor = field(kw_only=True)
+    text_vectors: Tensor = field(kw_only=True)
+
+    def to(self, device: torch.device | str) -> LanguageBatch:
+        """The same batch on another device."""
+        moved = super().to(device)
+        return _with_texts(moved, self.text_of.to(device), self.text_vectors.to(device))
+
+    def select(self, indices: Sequence[int]) -> LanguageBatch:
+        """The batch of these graphs; see `GraphBatch.select`."""
+        chosen = torch.as_tensor(indices, dtype=torch.long, device=self.sizes.device)
+        text_of = self.text_of[self.nodes_of(chosen)]
+        return _with_texts(super().select(indices), text_of, self.text_vectors)
+
+
+class LeDGFormer(nn.Module):
+    """Predicts standardised targets of graphs."""
+
+    def __init__(self, config: LeDGFormerConfig, backend: str = "auto") -> None:
+        super().__init__()
+        if config.language_model not in MODELS:
+            raise InputError(
+                f"unknown language model {config.language_model!r}; there are {', '.join(MODELS)}"
+            )
+        if not (config.text or config.numbers or config.learned):
+            raise InputError("nodes have no content; switch on text, numbers or learned")
+        self.config = config
+        self.backend = backend
+        dim = config.dim
+        if config.text:
+            self.read_text = Standardised("operator", config.language_model)
+            self.embed_text = nn.Linear(MODELS[config.language_model], dim)
+        if config.numbers:
+            self.embed_costs = nn.Linear(NODE_FEATURES, dim)
+        self.blocks = nn.ModuleList(
+            DynamicBlock(
+                dim,
+                config.num_heads,
+                config.dynamic,
+                RELATIONS if config.sibling_heads else RELATIONS[:2],
+                config.ffn_ratio,
+                config.dropout,
+            )
+            for _ in range(config.num_layers)
+        )
+        self.norm = nn.LayerNorm(dim)
+        if config.hardware:
+            head = HardwareHead(2 * dim, len(config.devices), config.dropout)
+            head.describe = nn.Sequential(PlatformDescription(config, 2 * dim))
+            self.head: nn.Module = head
+        else:
+            self.head = nn.Sequential(
+                nn.Linear(2 * dim, 2 * dim),
+                nn.SiLU(),
+                nn.Dropout(config.dropout),
+                nn.Linear(2 * dim, len(config.targets)),
+            )
+        if config.learned:
+            self.embed_op = nn.Embedding(len(config.vocabulary), dim)
+        for part in (*self.blocks, *([self.embed_costs] if config.numbers else [])):
+            part.apply(init_weights)
+        if not config.hardware:
+            self.head.apply(init_weights)
+        if config.text:
+            nn.init.normal_(self.embed_text.weight, std=0.5 * self.embed_text.in_features**-0.5)
+            nn.init.zeros_(self.embed_text.bias)
+        if config.learned:
+            nn.init.normal_(self.embed_op.weight, std=0.5)
+
+    def prepare(self, graphs: Sequence[Graph]) -> list[Graph]:
+        """The graphs as this model reads them: simplified, or as they are."""
+        return [simplify(graph) for graph in graphs] if self.config.simplified else list(graphs)
+
+    def collate(self, prepared: Sequence[Graph]) -> LanguageBatch:
+        """Batch of prepared graphs with the vectors of their operators' texts.
+
+        Raises:
+            InputError: If a text needs a language model that is not installed, or with `learned` if
+                an operation is not in the vocabulary.
+        """
+        known = self.config.vocabulary if self.config.learned else vocabulary_of(prepared)
+        batch = GraphBatch.collate(prepared, known)
+        width = MODELS[self.config.language_model]
+        if not self.config.text:
+            return _with_texts(batch, torch.zeros_like(batch.ops), torch.zeros(1, width))
+        texts, text_of = operator_texts(prepared)
+        vectors = embed_texts(texts, self.config.language_model)
+        return _with_texts(batch, torch.from_numpy(text_of), torch.from_numpy(vectors))
+
+    def encode(self, batch: LanguageBatch) -> Tensor:
+        """Embedding of each graph, shape `(graphs, 2 * dim)`."""
+        form = layout(batch, self.backend)
+        dtype = self.norm.weight.dtype
+        x = torch.zeros(len(batch.ops), self.config.dim, dtype=dtype, device=batch.ops.device)
+        if self.config.text:
+            x = x + self.embed_text(self.read_text(batch.text_vectors.to(dtype)))[batch.text_of]
+        if self.config.learned:
+            x = x + self.embed_op(batch.ops)
+        if self.config.numbers:
+            x = x + self.embed_costs(batch.features.to(dtype))
+        x = form.enter(x)
+        for block in self.blocks:
+            x = block(x, form)
+        x = self.norm(x)
+        return torch.cat([form.total(x) * 0.2, form.last(x)], dim=-1)
+
+    def forward(
+        self,
+        batch: LanguageBatch,
+        hardware: Tensor | None = None,
+        device_index: Tensor | None = None,
+    ) -> Tensor:
+        """Standardised targets.
+
+        Args:
+            batch: What `collate` made.
+            hardware: `platform_features` of devices, shape `(devices, features)`, if the model
+                needs them.
+            device_index: Position in `config.devices` for each, -1 for an unknown one.
+
+        Returns:
+            Shape `(graphs, targets)`, or `(graphs, devices)` for a hardware-conditioned model.
+        """
+        embedding = self.encode(batch)
+        if hardware is None:
+            result: Tensor = self.head(embedding)
+        else:
+            result = self.head(embedding, hardware, device_index)
+        return result
+
+
+class Standardised(nn.Module):
+    """Text vectors less the mean of the shipped texts of their kind, over their deviation.
+
+    Texts of one template share words and hence most of their vectors; what differs is what tells.
+    """
+
+    def __init__(self, kind: str, model: str) -> None:
+        super().__init__()
+        vectors = embed_texts(shipped_texts(kind), model)
+        self.mean: Tensor
+        self.scale: Tensor
+        self.register_buffer("mean", torch.from_numpy(vectors.mean(0)))
+        self.register_buffer("scale", torch.from_numpy(vectors.std(0)))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Vectors `(texts, width)` -> `(texts, width)`."""
+        return (vectors - self.mean) / self.scale
+
+
+class PlatformDescription(nn.Module):
+    """`platform_features` -> the vector that modulates, from the parts that the model may see."""
+
+    def __init__(self, config: LeDGFormerConfig, dim: int) -> None:
+        super().__init__()
+        self.config = config
+        # Maps of their own, so that a dozen numbers start with as much weight as hundreds.
+        self.embed_numbers = nn.Linear(HARDWARE_FEATURES, dim)
+        if config.platform_text:
+            self.read_text = Standardised("platform", config.language_model)
+            self.embed_text = nn.Linear(MODELS[config.language_model], dim)
+
+    def forward(self, hardware: Tensor) -> Tensor:
+        """Devices `(devices, features)` -> `(devices, dim)`."""
+        numbers = hardware[:, :HARDWARE_FEATURES]
+        if not self.config.platform_numbers:
+            seen = torch.zeros_like(numbers)
+            seen[:, BATCH_SIZE] = numbers[:, BATCH_SIZE]
+            numbers = seen
+        hidden = self.embed_numbers(numbers)
+        if self.config.platform_text:
+            hidden = hidden + self.embed_text(self.read_text(hardware[:, HARDWARE_FEATURES:]))
+        return nn.functional.silu(hidden)
+
+
+def platform_features(
+    hardware: Hardware, batch_size: int, precision: str = "FP32", model: str = "wordllama"
+) -> NDArray[np.float32]:
+    """A device at a batch size as numbers and text: `hardware_features`, then the text's vector.
+
+    Args:
+        hardware: The device.
+        batch_size: Images a forward pass.
+        precision: What the text says; see `embed_hardware`.
+        model: One of `language.MODELS`.
+
+    Raises:
+        InputError: As `hardware_features` and `embed_hardware` do.
+    """
+    vector = embed_hardware(hardware, precision, model)
+    return np.concatenate([hardware_features(hardware, batch_size), vector])
+
+
+def _with_texts(batch: GraphBatch, text_of: Tensor, text_vectors: Tensor) -> LanguageBatch:
+    parts = {part.name: getattr(batch, part.name) for part in fields(GraphBatch)}
+    return LanguageBatch(**parts, text_of=text_of, text_vectors=text_vectors)

@@ -1,0 +1,340 @@
+"""Any network of `networks` as a predictor: trained, calibrated, saved through one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nasplug.predictors.checkpoint import (
+    Checkpoint,
+    config_fields,
+    load_model,
+    restoring,
+    save_checkpoint,
+)
+from nasplug.predictors.features.nodes import vocabulary_of
+from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.latency.cell_latency import DeviceBatch, description
+from nasplug.predictors.prediction import NotFittedError, Prediction
+from nasplug.predictors.published.recipes import form_of
+from nasplug.predictors.statistics.calibration import LEVELS, Calibration
+from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
+from nasplug.predictors.training.ensemble import (
+    calibration_count,
+    ensemble_scores,
+    member_tensors,
+    random_split,
+    train_members,
+)
+from nasplug.search_spaces import Graph, InputError
+
+__all__ = ["OWN_FIELDS", "NetworkPredictor", "NetworkPredictorConfig"]
+
+Array = NDArray[np.float64]
+
+# Where a softplus has underflowed, in ms.
+SMALLEST_LATENCY = 1e-6
+UNITS = {"accuracy": "%", "latency": "ms"}
+# Fields of a network's config that the predictor sets, never a caller.
+OWN_FIELDS = ("vocabulary", "targets", "images")
+
+
+@dataclass(frozen=True)
+class NetworkPredictorConfig:
+    """What a `NetworkPredictor` is made of.
+
+    Attributes:
+        network: A key of `networks.NETWORKS`.
+        kind: `"accuracy"` (percent) or `"latency"` (ms).
+        targets: Names of the columns; a latency predictor has one.
+        recipe: How each member is trained; member k has `seed + k`.
+        options: Fields of the network's config that differ from the published ones.
+        members: Networks that answer together, by the mean of their predictions.
+        calibration_share: Share of the examples, the last ones, kept for calibration; 0 to train on
+            all and give no intervals.
+        validation_share: Share of the rest that chooses the epoch, if the recipe asks for it.
+        smallest_ms: Latencies below are degenerate measurements and are left out, in ms.
+    """
+
+    network: str
+    kind: str = "accuracy"
+    targets: tuple[str, ...] = ("accuracy",)
+    recipe: TrainingConfig = field(default_factory=TrainingConfig)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    members: int = 1
+    calibration_share: float = 0.0
+    validation_share: float = 0.1
+    smallest_ms: float = 0.1
+
+
+class NetworkPredictor:
+    """Trains a network on targets in units and predicts in units.
+
+    An accuracy predictor is calibrated like `AccuracyPredictor`, a latency predictor by the
+    residuals of its log-latency, if there is a calibration share. Without one it keeps nothing
+    aside, so nothing tells how wrong it is on graphs that it has not seen: `std`, `lower`, `upper`
+    and the probabilities of its predictions are NaN.
+
+    Args:
+        config: What it is made of.
+        backend: Of the network's layers.
+
+    Raises:
+        InputError: If the network, the kind or an option is unknown, or a number is out of range.
+    """
+
+    def __init__(self, config: NetworkPredictorConfig, backend: str = "auto") -> None:
+        self._form = form_of(config.network, config.kind)
+        allowed = [f.name for f in fields(self._form.config) if f.name not in OWN_FIELDS]
+        unknown = [name for name in config.options if name not in allowed]
+        if unknown:
+            raise InputError(f"{config.network} has no {unknown[0]!r}; it has {', '.join(allowed)}")
+        if not config.targets or (config.kind == "latency" and len(config.targets) > 1):
+            raise InputError(f"{len(config.targets)} targets; a latency predictor has exactly one")
+        if config.members < 1:
+            raise InputError(f"members is {config.members}; there must be at least one")
+        if not 0 <= config.calibration_share < 1 or not 0 < config.validation_share < 1:
+            raise InputError("calibration_share and validation_share must lie between 0 and 1")
+        self.config = config
+        self.kind = config.kind
+        self.backend = backend
+        self._models: list[Any] = []
+        self._calibration: Calibration | None = None
+        self._shift, self._scale = np.zeros(1), np.ones(1)
+        self._described: dict[str, Any] = {}
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the predicted columns."""
+        return self.config.targets
+
+    @property
+    def parameters(self) -> int:
+        """Trainable parameters of one member.
+
+        Raises:
+            NotFittedError: If nothing was learned or loaded; the count depends on the graphs.
+        """
+        return sum(p.numel() for p in self._fitted()[0].parameters())
+
+    def fit(
+        self,
+        graphs: Sequence[Graph],
+        targets: Array,
+        hardware: Sequence[DeviceBatch] | None = None,
+        *,
+        calibration_targets: Array | None = None,
+        folder: str | Path | None = None,
+        progress: bool | None = None,
+        report: Callable[[TrainingResult], None] | None = None,
+    ) -> None:
+        """Learn from graphs with known targets.
+
+        Args:
+            graphs: Training graphs in random order.
+            targets: Values in units, shape `(graphs, targets)` or `(graphs,)`; NaN where unknown.
+            hardware: The device and batch size of a latency, as the one item; not used otherwise.
+            calibration_targets: Values that the calibration maps to, if they are another
+                measurement of the same targets; the same shape.
+            folder: Where members keep their training state to be resumed.
+            progress: Whether to show progress bars.
+            report: Called with each member's training result.
+
+        Raises:
+            InputError: If shapes do not fit, a value is infinite, a column is unknown throughout,
+                there are too few graphs, or a latency comes without its device.
+        """
+        columns = list(hardware or ()) if self.kind == "latency" else []
+        if self.kind == "latency" and len(columns) != 1:
+            raise InputError(f"{len(columns)} devices are given; this predictor learns exactly one")
+        values = self._checked(targets, len(graphs))
+        goal = self._checked(
+            values if calibration_targets is None else calibration_targets, len(graphs)
+        )
+        share = self.config.calibration_share
+        learn = len(graphs) - (calibration_count(len(graphs), share) if share else 0)
+        if np.isnan(values[:learn]).all(0).any():
+            raise InputError("a target is unknown for all training graphs; leave its column out")
+        if self.kind == "accuracy" and np.isnan(goal[learn:]).any():
+            raise InputError("calibration needs targets that are all known; leave others out")
+        config = self._network_config(vocabulary_of(graphs), columns)
+        shift, scale = _scaling(values[:learn], self._form.scale)
+        self._models = train_members(
+            self.config.members,
+            lambda: self._form.network(config, self.backend),
+            lambda model, seed: self._split(
+                model, graphs[:learn], (values[:learn] - shift) * scale, seed
+            ),
+            self.config.recipe,
+            folder=folder,
+            progress=progress,
+            report=report,
+        )
+        self._shift, self._scale = shift, scale
+        self._described = description(columns[0]) if self.kind == "latency" else {}
+        self._calibration = None
+        if share:
+            self._calibrate(self.scores(graphs[learn:]).mean(0), goal[learn:])
+
+    def _split(
+        self, model: Any, graphs: Sequence[Graph], values: Array, seed: int
+    ) -> tuple[Examples, Examples | None]:
+        everything = Examples(
+            model.prepare(graphs),
+            torch.tensor(values, dtype=torch.float32),
+            torch.ones(len(graphs)),
+        )
+        if self.config.recipe.selection == "last":
+            return everything, None
+        return random_split(everything, self.config.validation_share, seed)
+
+    def _calibrate(self, center: Array, goal: Array) -> None:
+        if self.kind == "latency":
+            residuals = np.log(goal) - np.log(np.maximum(center, SMALLEST_LATENCY))
+            known = [column[np.isfinite(column)] for column in residuals.T]
+            if not all(map(len, known)):
+                raise InputError("no graph of the calibration share has a known latency")
+            self._calibration = Calibration.identity(known)
+        else:
+            self._calibration = Calibration.fit(center, goal)
+
+    def _network_config(self, vocabulary: tuple[str, ...], columns: list[DeviceBatch]) -> Any:
+        options = dict(self.config.options)
+        if columns and "images" in {f.name for f in fields(self._form.config)}:
+            options["images"] = columns[0].batch_size
+        return self._form.config(vocabulary=vocabulary, targets=self.targets, **options)
+
+    def _checked(self, targets: Array, graphs: int) -> Array:
+        values = np.asarray(targets, dtype=np.float64)
+        if values.ndim == 1:
+            values = values[:, None]
+        if values.shape != (graphs, len(self.targets)):
+            raise InputError(
+                f"targets have shape {values.shape}, expected ({graphs}, {len(self.targets)}): "
+                f"a row a graph, a column for each of {', '.join(self.targets)}"
+            )
+        if np.isinf(values).any():
+            raise InputError(
+                f"the target of graph {int(np.isinf(values).any(1).argmax())} is infinite"
+            )
+        if self.kind == "latency":
+            values = np.where(values >= self.config.smallest_ms, values, np.nan)
+        elif self.config.recipe.loss == "relative" and (values <= 0).any():
+            row = int((values <= 0).any(1).argmax())
+            raise InputError(f"the target of graph {row} is not above 0, as a relative loss needs")
+        return values
+
+    def _fitted(self) -> list[Any]:
+        if not self._models:
+            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
+        return self._models
+
+    def scores(self, graphs: Sequence[Graph]) -> Array:
+        """What each member predicts, in units and before calibration: `(members, graphs, targets)`.
+
+        Raises:
+            NotFittedError: If nothing was learned or loaded.
+            InputError: If a graph has an operation that was not in the training graphs.
+        """
+        return ensemble_scores(self._fitted(), graphs) / self._scale + self._shift
+
+    def predict(
+        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
+    ) -> Prediction:
+        """Predict all targets of graphs.
+
+        Args:
+            graphs: Any number of graphs.
+            hardware: The device of a latency; the one that was learned if it is left out. Not used
+                for an accuracy.
+            batch_size: Images a forward pass on that device.
+
+        Raises:
+            NotFittedError: If nothing was learned or loaded.
+            InputError: If the device or the batch size is not the one that was learned, or a graph
+                has an operation that was not in the training graphs.
+        """
+        center = self.scores(graphs).mean(0)
+        if self.kind == "latency":
+            self._check_device(hardware, batch_size)
+            center = np.log(np.maximum(center, SMALLEST_LATENCY))
+        spread, residuals = np.full_like(center, np.nan), np.zeros((len(LEVELS), len(self.targets)))
+        if self._calibration is not None:
+            columns = range(len(self.targets))
+            center, spread, residuals = self._calibration.apply(center, columns)
+        return Prediction(
+            self.targets,
+            (UNITS[self.kind],) * len(self.targets),
+            center,
+            spread,
+            LEVELS,
+            residuals,
+            (self.kind == "latency",) * len(self.targets),
+        )
+
+    def _check_device(self, hardware: Hardware | None, batch_size: int) -> None:
+        if hardware is None:
+            return
+        if description(DeviceBatch(hardware, batch_size)) != self._described:
+            raise InputError(
+                f"{hardware.name} at batch size {batch_size} was not learned; this predictor knows "
+                f"{self._described['key']} only"
+            )
+
+    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
+        """Write `<path>.safetensors` and its card; `about` is added to the card."""
+        tensors = member_tensors(self._fitted())
+        if self._calibration is not None:
+            tensors |= {f"calibration.{k}": v for k, v in self._calibration.tensors().items()}
+        card = {
+            "predictor": "network",
+            "config": asdict(self.config),
+            "model": asdict(self._models[0].config),
+            "scaling": {"shift": self._shift.tolist(), "scale": self._scale.tolist()},
+            "device": self._described,
+            **(about or {}),
+        }
+        save_checkpoint(path, tensors, card)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> NetworkPredictor:
+        """The predictor that a checkpoint holds.
+
+        Raises:
+            InputError: If the card or the weights do not fit this class.
+        """
+        with restoring("a network predictor"):
+            stored = dict(checkpoint.card["config"])
+            recipe = TrainingConfig(**stored.pop("recipe"))
+            stored["targets"] = tuple(stored["targets"])
+            predictor = cls(NetworkPredictorConfig(**stored, recipe=recipe), backend)
+            config = predictor._form.config(**config_fields(checkpoint.card["model"]))
+            predictor._models = [
+                load_model(
+                    lambda: predictor._form.network(config, backend),
+                    checkpoint.section(f"model-{member}"),
+                )
+                for member in range(predictor.config.members)
+            ]
+            predictor._described = dict(checkpoint.card["device"])
+            scaling = checkpoint.card["scaling"]
+            predictor._shift = np.array(scaling["shift"], dtype=np.float64)
+            predictor._scale = np.array(scaling["scale"], dtype=np.float64)
+            if predictor.config.calibration_share:
+                predictor._calibration = Calibration(**checkpoint.section("calibration"))
+        return predictor
+
+
+def _scaling(values: Array, scale: float | None) -> tuple[Array, Array]:
+    """Shift and factor, `(targets,)` each, that turn values in units into the network's targets."""
+    columns = values.shape[1]
+    if scale is not None:
+        return np.zeros(columns), np.full(columns, scale)
+    spread = np.nanstd(values, axis=0)
+    return np.nanmean(values, axis=0), 1 / np.where(spread > 0, spread, 1.0)

@@ -1,0 +1,145 @@
+"""A network on its way in: the steps of a user's model, before they are a `Graph`.
+
+Both readers, of ONNX files and of PyTorch modules, name what they find as a list of `Step`s. A step
+is an `Operator` whose shape is still the framework's own and that remembers the few numbers by
+which a decomposed operator is recognised (nasplug.search_spaces.importers.patterns).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from nasplug.search_spaces.errors import InputError
+from nasplug.search_spaces.graph import Graph
+from nasplug.search_spaces.importers.steps import MAX_ELEMENTS, Step
+from nasplug.search_spaces.operators import Operator, network_graph
+
+__all__ = ["ImportedNetwork"]
+
+MAX_NODES = 5_000
+
+_WINDOWS = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"})
+
+
+class ImportedNetwork:
+    """The steps of one model, in an order in which each reads only earlier ones."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.steps: list[Step] = []
+
+    def add(self, op: str, inputs: Sequence[int], shape: Sequence[int], **fields: Any) -> int:
+        """Append a step and give its position.
+
+        Raises:
+            InputError: If the shape holds a size below 1 or more elements than any device.
+        """
+        sizes = tuple(int(size) for size in shape)
+        if any(size < 1 for size in sizes) or math.prod(sizes) > MAX_ELEMENTS:
+            raise InputError(
+                f"{self.name}: the output of a {op} has shape {list(sizes)}; expected positive "
+                "sizes and a tensor that fits a device"
+            )
+        self.steps.append(Step(op, tuple(inputs), sizes, **fields))
+        return len(self.steps) - 1
+
+    def shape(self, step: int) -> tuple[int, ...]:
+        """Output shape of a step."""
+        return self.steps[step].shape
+
+    def add_transpose(self, source: int, perm: Sequence[int]) -> int:
+        """Append a Transpose; `perm` gives the input axis of each output axis.
+
+        Raises:
+            InputError: If `perm` is no permutation of the axes.
+        """
+        given = self.shape(source)
+        if sorted(perm) != list(range(len(given))):
+            raise InputError(
+                f"{self.name}: a Transpose by {list(perm)} of a tensor of shape {list(given)}; "
+                "expected each axis once"
+            )
+        long = [axis for axis, size in enumerate(given) if size > 1]
+        order = tuple(long.index(axis) for axis in perm if given[axis] > 1)
+        return self.add("Transpose", (source,), [given[axis] for axis in perm], order=order)
+
+    def add_attention(
+        self, query: int, key: int, value: int, mask: int | None = None, mask_params: int = 0
+    ) -> int:
+        """Append softmax(q·kᵀ + mask)·v as MatMul, Add, Softmax, MatMul, without the scale.
+
+        Args:
+            query: Step of shape `(…, heads, L, D)`.
+            key: Step of shape `(…, heads, S, D)`.
+            value: Step of shape `(…, heads, S, E)`.
+            mask: Step of a mask that is computed.
+            mask_params: Elements of a constant mask; 0 without one.
+        """
+        rank = len(self.shape(key))
+        turned = self.add_transpose(key, [*range(rank - 2), rank - 1, rank - 2])
+        shape = (*self.shape(query)[:-1], self.shape(key)[-2])
+        scores = self.add("MatMul", (query, turned), shape)
+        if mask is not None or mask_params:
+            masked = (scores,) if mask is None else (scores, mask)
+            scores = self.add("Add", masked, shape, other_params=mask_params)
+        weights = self.add("Softmax", (scores,), shape)
+        return self.add("MatMul", (weights, value), (*shape[:-1], self.shape(value)[-1]))
+
+    def graph(self, outputs: Sequence[int]) -> Graph:
+        """The graph in canonical form.
+
+        Raises:
+            InputError: If it has more than `MAX_NODES` nodes, or no output.
+        """
+        from nasplug.search_spaces.importers.patterns import recognised
+
+        steps, ends = recognised(self.steps, outputs)
+        if len(steps) > MAX_NODES:
+            raise InputError(
+                f"{self.name} has {len(steps):,} operators after simplification; at most "
+                f"{MAX_NODES:,} are read"
+            )
+        return network_graph([_operator(step) for step in steps], ends)
+
+
+def _operator(step: Step) -> Operator:
+    return Operator(
+        step.op,
+        step.inputs,
+        _one_image(step.op, step.shape),
+        step.weights,
+        step.bias,
+        _sides(step.kernel, 0),
+        _sides(step.stride, 1),
+        step.groups,
+        step.other_params,
+    )
+
+
+def _sides(sizes: tuple[int, ...], default: int) -> tuple[int, int]:
+    """Two sides of a window over one, two or three axes."""
+    if not sizes:
+        return (default, default)
+    return (sizes[0], max(sizes[1:], default=1))
+
+
+def _one_image(op: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape with first axis 1; a first axis that is no batch counts as further rows.
+
+    Tokens `(L, C)`, sequence-first `(L, 1, C)` and windows of attention `(windows, L, C)` are all a
+    sequence `(1, rows, C)`.
+    """
+    if not shape:
+        return (1,)
+    first = shape[0]
+    if first == 1:
+        return shape
+    if len(shape) <= 2:
+        return (1, *shape)
+    if len(shape) == 3 and op in _WINDOWS:
+        return (1, shape[1], first * shape[2])
+    if len(shape) == 3:
+        return (1, first * shape[1], shape[2])
+    return (1, shape[1], first * shape[2], *shape[3:])

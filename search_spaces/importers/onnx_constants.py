@@ -1,0 +1,154 @@
+"""Constants of an ONNX graph: read from the file, or computed from other constants."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nasplug.search_spaces.errors import InputError
+from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape
+from nasplug.search_spaces.importers.steps import MAX_ELEMENTS
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["constant", "constant_node", "folded", "shape_value", "sparse_constant"]
+
+# Constants up to this size are kept by value: they may be shapes, axes or scales.
+MAX_VALUES = 4_096
+# What exporters compute target shapes with; all cheap on a few numbers.
+_SHAPE_ARITHMETIC = (
+    "Abs Add And Cast CastLike Ceil Concat ConstantOfShape Div Equal Expand Flatten Floor Gather "
+    "Greater GreaterOrEqual Identity Less LessOrEqual Max Min Mod Mul Neg Not Or Pow Range "
+    "ReduceMax ReduceMin ReduceProd ReduceSum Reshape ScatterND Slice Split Sqrt Squeeze Sub Tile "
+    "Transpose Unsqueeze Where"
+)
+
+
+def constant(tensor: onnx.TensorProto, model: str) -> Constant:
+    """A tensor of the file, by value if it is small and inside the file.
+
+    Raises:
+        InputError: If its shape is that of no tensor.
+    """
+    from onnx import TensorProto, numpy_helper
+
+    shape = _checked(tensor.dims, model)
+    value = None
+    # Another file is never opened, whatever the model says of it.
+    outside = tensor.data_location == TensorProto.EXTERNAL or len(tensor.external_data) > 0
+    if not outside and math.prod(shape) <= MAX_VALUES:
+        try:
+            value = numpy_helper.to_array(tensor)
+        except (ValueError, TypeError, RuntimeError, KeyError, OverflowError):
+            value = None
+    if value is not None and value.dtype.kind not in "biuf":
+        value = None
+    return Constant(shape, tensor.data_type, value)
+
+
+def sparse_constant(sparse: onnx.SparseTensorProto, model: str) -> Constant:
+    """A sparse tensor of the file, by shape.
+
+    Raises:
+        InputError: If its shape is that of no tensor.
+    """
+    return Constant(_checked(sparse.dims, model), sparse.values.data_type)
+
+
+def _checked(dims: Sequence[int], model: str) -> Shape:
+    shape = tuple(dims)
+    if any(size < 0 for size in shape) or math.prod(shape) > MAX_ELEMENTS:
+        raise InputError(
+            f"{model} has a constant of shape {list(shape)[:10]}; expected sizes of a tensor that "
+            "fits a device"
+        )
+    return shape
+
+
+def constant_node(view: NodeView) -> Constant:
+    """What a Constant node holds.
+
+    Raises:
+        InputError: If it holds nothing.
+    """
+    from onnx import SparseTensorProto, TensorProto
+
+    for key, value in view.attributes.items():
+        if key == "value" and isinstance(value, TensorProto):
+            return constant(value, view.model)
+        if key == "sparse_value" and isinstance(value, SparseTensorProto):
+            return sparse_constant(value, view.model)
+        if key in ("value_int", "value_ints", "value_float", "value_floats"):
+            integral = key.startswith("value_int")
+            try:
+                array = np.asarray(value, np.int64 if integral else np.float32)
+            except (ValueError, TypeError, OverflowError):
+                raise view.wrong(key, value, "numbers") from None
+            elem_type = TensorProto.INT64 if integral else TensorProto.FLOAT
+            return Constant(array.shape, elem_type, array if array.size <= MAX_VALUES else None)
+        if key in ("value_string", "value_strings"):
+            return Constant((), TensorProto.STRING)
+    raise InputError(f"{view.model} has a Constant without a value")
+
+
+def shape_value(view: NodeView) -> Constant | None:
+    """What a Shape or Size gives for an input of known shape; else None."""
+    from onnx import TensorProto
+
+    shape = view.input_shapes[0]
+    if shape is None:
+        return None
+    if view.op == "Size":
+        return Constant((), TensorProto.INT64, np.asarray(math.prod(shape), np.int64))
+    start, end = view.whole("start", 0), view.whole("end", len(shape))
+    sizes = np.asarray(shape[slice(start, end)], np.int64)
+    return Constant(sizes.shape, TensorProto.INT64, sizes)
+
+
+def folded(view: NodeView, opset: int) -> list[Constant]:
+    """What a node makes of constants, by value where it is arithmetic on a few numbers."""
+    constants = [source for source in view.inputs if isinstance(source, Constant)]
+    values: list[Any] | None = None
+    small = all(
+        tensor.shape is not None and math.prod(tensor.shape) <= MAX_VALUES
+        for tensor in view.outputs
+    )
+    foldable = view.own and view.op in _SHAPE_ARITHMETIC.split() and small
+    if foldable and constants and all(source.value is not None for source in constants):
+        values = _evaluated(view, opset)
+    return [
+        Constant(tensor.shape, tensor.elem_type, value)
+        for tensor, value in zip(view.outputs, values or [None] * len(view.outputs), strict=True)
+    ]
+
+
+def _evaluated(view: NodeView, opset: int) -> list[Any] | None:
+    from onnx import helper
+    from onnx.reference import ReferenceEvaluator
+
+    feeds = {
+        f"x{k}": source.value
+        for k, source in enumerate(view.inputs)
+        if isinstance(source, Constant)
+    }
+    names = [f"x{k}" if source is not None else "" for k, source in enumerate(view.inputs)]
+    outputs = [f"y{k}" for k in range(len(view.outputs))]
+    try:
+        node = helper.make_node(view.op, names, outputs, **view.attributes)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = ReferenceEvaluator(node, opsets={"": opset}).run(None, feeds)
+    except Exception:
+        # Then the value counts as unknown, which an error says where it is needed.
+        return None
+    kept: list[Any] = []
+    for value, tensor in zip(found, view.outputs, strict=True):
+        array = np.asarray(value)
+        fits = array.shape == tensor.shape and array.dtype.kind in "biuf"
+        kept.append(array if fits else None)
+    return kept

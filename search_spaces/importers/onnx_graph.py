@@ -1,0 +1,367 @@
+"""A user's ONNX file as a `Graph`."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from nasplug.search_spaces.errors import InputError
+from nasplug.search_spaces.graph import Graph
+from nasplug.search_spaces.importers.network import ImportedNetwork
+from nasplug.search_spaces.importers.onnx_constants import (
+    constant,
+    constant_node,
+    folded,
+    shape_value,
+    sparse_constant,
+)
+from nasplug.search_spaces.importers.onnx_inputs import read_inputs
+from nasplug.search_spaces.importers.onnx_loading import (
+    SAME_AS_DEFAULT,
+    first_line,
+    load_model,
+    sorted_nodes,
+)
+from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape, Tensor
+from nasplug.search_spaces.importers.onnx_operators import HANDLED, add_steps
+from nasplug.search_spaces.importers.steps import MAX_ELEMENTS
+from nasplug.search_spaces.operators import KNOWN_OPS
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["onnx_graph"]
+
+# Without a shape there is no saying what these cost, and they are most of a network's cost.
+_NEEDS_SHAPE = frozenset(
+    {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "QLinearConv", "Einsum"}
+)
+
+
+def onnx_graph(
+    path_or_model: str | os.PathLike[str] | onnx.ModelProto,
+    *,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+) -> Graph:
+    """Read a network from an ONNX file, in the canonical form of `operators.canonical`.
+
+    The batch, axis 0 of each input, is set to one image, and shapes are those that
+    `onnx.shape_inference` gives. Weights are never read: files with their weights removed or in
+    other files (external data, which is not opened) will do, as long as the constants that fix
+    shapes are there. A constant operand of one number is no parameter, a larger one is.
+
+    Operators of unknown types keep their name and are priced by the data they move, with
+    one warning that names them; where such an operator says no output shape, it is taken to be
+    that of its first input.
+
+    Args:
+        path_or_model: Path of an ONNX file, or a model in memory.
+        input_shapes: Shapes of inputs by name, for those that the file leaves open.
+
+    Raises:
+        InputError: If it is no ONNX model, is damaged or too large, has control flow, or has an
+            axis other than the batch whose size is nowhere given.
+    """
+    model, name = load_model(path_or_model)
+    return _Reader(model, name, input_shapes or {}).graph()
+
+
+class _Reader:
+    """Walks the nodes once, in order, and keeps what is known of each name."""
+
+    def __init__(
+        self, model: onnx.ModelProto, name: str, input_shapes: Mapping[str, Sequence[int]]
+    ) -> None:
+        self.model = model
+        self.name = name
+        self.network = ImportedNetwork(name)
+        self.constants: dict[str, Constant] = {}
+        self.tensors: dict[str, Tensor] = {}
+        self.steps: dict[str, int] = {}
+        self.opsets: dict[str, int] = {}
+        for opset in model.opset_import:
+            domain = "" if opset.domain in SAME_AS_DEFAULT else opset.domain
+            self.opsets[domain] = max(opset.version, self.opsets.get(domain, 1))
+        self.unknown: dict[str, None] = {}
+        self.shapeless: dict[str, None] = {}
+        # Size of axis 0 that the file fixed for its inputs, where it is not 1.
+        self.old_batch = 1
+        self._read_constants()
+        self._read_inputs(input_shapes)
+        self.declared = self._declared_shapes()
+
+    def graph(self) -> Graph:
+        def known(tensor: str) -> bool:
+            return tensor in self.constants or tensor in self.steps
+
+        for node in sorted_nodes(self.model, known, self.name):
+            self._read_node(node)
+        ends = []
+        for output in self.model.graph.output:
+            if output.name in self.steps:
+                ends.append(self.steps[output.name])
+            elif output.name not in self.constants:
+                raise InputError(
+                    f"{self.name} has an output {output.name[:80]!r} that no node writes"
+                )
+        if not ends:
+            raise InputError(f"{self.name} has no output that depends on an input")
+        self._warn()
+        return self.network.graph(ends)
+
+    def _warn(self) -> None:
+        parts = []
+        if self.unknown:
+            names = ", ".join(sorted(self.unknown)[:20])
+            parts.append(f"operators of unknown cost, priced by the data they move: {names}")
+        if self.shapeless:
+            names = ", ".join(sorted(self.shapeless)[:20])
+            parts.append(
+                "operators whose output sizes are not known before it runs, priced as nothing: "
+                f"{names}"
+            )
+        if parts:
+            warnings.warn(f"{self.name} has {'; '.join(parts)}", stacklevel=4)
+
+    # ------------------------------------------------------------------- inputs and constants
+
+    def _read_constants(self) -> None:
+        for tensor in self.model.graph.initializer:
+            self.constants[tensor.name] = constant(tensor, self.name)
+        for sparse in self.model.graph.sparse_initializer:
+            self.constants[sparse.values.name] = sparse_constant(sparse, self.name)
+
+    def _read_inputs(self, input_shapes: Mapping[str, Sequence[int]]) -> None:
+        read = read_inputs(self.model.graph, self.constants, input_shapes, self.name)
+        self.old_batch = read.old_batch
+        for tensor, weight in read.weights.items():
+            self.constants[tensor] = weight
+        for tensor, given in read.data.items():
+            self.tensors[tensor] = given
+            self.steps[tensor] = self.network.add("Input", (), given.shape or ())
+
+    def _declared_shapes(self) -> dict[str, Shape]:
+        """Shapes that the file states for computed tensors, for one image."""
+        found = {}
+        for value in (*self.model.graph.value_info, *self.model.graph.output):
+            dims = value.type.tensor_type.shape.dim
+            shape = [dim.dim_value for dim in dims]
+            if shape and (shape[0] == self.old_batch or dims[0].dim_param):
+                shape[0] = 1
+            if shape and min(shape) > 0 and math.prod(shape) <= MAX_ELEMENTS:
+                found[value.name] = tuple(shape)
+        return found
+
+    # ---------------------------------------------------------------------------------- nodes
+
+    def _read_node(self, node: onnx.NodeProto) -> None:
+        domain = "" if node.domain in SAME_AS_DEFAULT else node.domain
+        view = self._view(node, domain)
+        constants = self._constants_of(node, view)
+        if constants is not None:
+            for output, known in zip(node.output, constants, strict=True):
+                if output:
+                    self.constants[output] = known
+            return
+        for output, tensor in zip(node.output, view.outputs, strict=True):
+            if output:
+                self.tensors[output] = tensor
+        if view.label not in KNOWN_OPS and not (view.own and view.op in HANDLED):
+            self.unknown[view.label] = None
+        if view.outputs and view.outputs[0].shape is None:
+            if view.label in _NEEDS_SHAPE:
+                raise InputError(
+                    f"{self.name}: the shape of {node.output[0][:80]!r}, which a {view.label} "
+                    "writes, does not follow from the shapes of the inputs"
+                )
+            self.shapeless[view.label] = None
+        places = add_steps(self.network, view)
+        for k, output in enumerate(node.output):
+            if output:
+                self.steps[output] = places[min(k, len(places) - 1)]
+
+    def _constants_of(self, node: onnx.NodeProto, view: NodeView) -> list[Constant] | None:
+        """The outputs of a node that does not depend on the inputs; None if it does."""
+        if view.own and view.op == "Constant":
+            return [constant_node(view)]
+        if view.own and view.op in ("Shape", "Size") and view.input_shapes:
+            known = shape_value(view)
+            if known is not None:
+                return [known]
+        if all(source in self.constants for source in node.input if source):
+            return folded(view, self.opsets[""])
+        return None
+
+    def _view(self, node: onnx.NodeProto, domain: str) -> NodeView:
+        from onnx import helper
+
+        attributes: dict[str, Any] = {}
+        for attribute in node.attribute:
+            try:
+                attributes[attribute.name] = helper.get_attribute_value(attribute)
+            except (ValueError, TypeError):
+                raise InputError(
+                    f"{self.name}: attribute {attribute.name[:80]!r} of a {node.op_type[:80]} has "
+                    "no readable value"
+                ) from None
+        inputs: list[Constant | int | None] = []
+        input_shapes: list[Shape | None] = []
+        input_types: list[int] = []
+        for source in node.input:
+            constant = self.constants.get(source) if source else None
+            tensor = self.tensors.get(source) if source else None
+            inputs.append(constant if constant is not None else self.steps.get(source))
+            if constant is not None:
+                input_shapes.append(constant.shape)
+                input_types.append(constant.elem_type)
+            else:
+                input_shapes.append(tensor.shape if tensor else None)
+                input_types.append(tensor.elem_type if tensor else 0)
+        schema = _schema(node.op_type, self.opsets.get(domain, 1), domain)
+        own = domain == "" and schema is not None
+        view = NodeView(
+            self.name, node.op_type, domain, own, attributes, inputs, input_shapes, input_types
+        )
+        if schema is not None:
+            self._check_counts(node, view, schema)
+        # A Constant may be a large weight, and needs no inference.
+        if not (own and node.op_type == "Constant"):
+            view.outputs = self._inferred(node, view, schema)
+        return view
+
+    def _inferred(self, node: onnx.NodeProto, view: NodeView, schema: Any) -> list[Tensor]:
+        """Types of the outputs, from ONNX's shape inference, the file, or the first input."""
+        from onnx import shape_inference
+
+        found: dict[str, onnx.TypeProto] = {}
+        if schema is not None:
+            view.check_axes()
+            types, data = self._inference_inputs(node, view)
+            try:
+                found = shape_inference.infer_node_outputs(
+                    schema,
+                    node,
+                    types,
+                    data,
+                    opset_imports=list(self.model.opset_import),
+                    ir_version=self.model.ir_version,
+                )
+            except Exception as error:
+                raise InputError(
+                    f"{self.name}: a {view.label} that writes "
+                    f"{(node.output[0] if node.output else '')[:80]!r} does not fit its inputs "
+                    f"of shapes {view.shapes_text()}: {first_line(error)}"
+                ) from None
+        outputs = []
+        for output in node.output:
+            tensor = _tensor(found.get(output), view)
+            if tensor.shape is None and output:
+                tensor = Tensor(tensor.elem_type, self._other_shape(output, view, schema is None))
+            if tensor.shape is not None and math.prod(tensor.shape) > MAX_ELEMENTS:
+                raise InputError(
+                    f"{self.name}: the output of a {view.label} has shape {list(tensor.shape)}; "
+                    "expected a tensor that fits a device"
+                )
+            outputs.append(tensor)
+        return outputs
+
+    def _check_counts(self, node: onnx.NodeProto, view: NodeView, schema: Any) -> None:
+        """Refuse numbers of inputs and outputs that onnx's shape inference may crash on."""
+        inputs, outputs = len(node.input), len(node.output)
+        most = schema.max_output
+        if view.op == "Split":
+            most = view.whole("num_outputs", len(view.sizes("split", ())) or outputs)
+        few = inputs < schema.min_input or outputs < schema.min_output
+        if few or inputs > schema.max_input or outputs > most:
+            raise InputError(
+                f"{self.name}: a {view.label} with {inputs} inputs and {outputs} outputs; "
+                f"it takes at least {schema.min_input} and gives at most {most}"
+            )
+
+    def _inference_inputs(
+        self, node: onnx.NodeProto, view: NodeView
+    ) -> tuple[dict[str, onnx.TypeProto], dict[str, onnx.TensorProto]]:
+        from onnx import TypeProto, helper, numpy_helper
+
+        types: dict[str, onnx.TypeProto] = {}
+        data: dict[str, onnx.TensorProto] = {}
+        for k, source in enumerate(node.input):
+            if not source:
+                continue
+            elem_type = view.input_types[k] or 1
+            shape = view.input_shapes[k]
+            if shape is not None or source in self.constants:
+                types[source] = helper.make_tensor_type_proto(elem_type, shape)
+            else:
+                open_type = TypeProto()
+                open_type.tensor_type.elem_type = elem_type
+                types[source] = open_type
+            constant = view.inputs[k]
+            if isinstance(constant, Constant) and constant.value is not None:
+                value = constant.value
+                if node.op_type == "Reshape" and k == 1:
+                    value = self._for_one_image(value, view)
+                data[source] = numpy_helper.from_array(value, source)
+        return types, data
+
+    def _for_one_image(self, target: NDArray[Any], view: NodeView) -> NDArray[Any]:
+        """The target of a Reshape that an export for a larger batch wrote down."""
+        given = view.input_shapes[0]
+        fixed = self.old_batch > 1 and target.size > 1 and target.flat[0] == self.old_batch
+        if not fixed or given is None or given[:1] != (1,):
+            return target
+        target = target.copy()
+        target.flat[0] = 1
+        return target
+
+    def _other_shape(self, output: str, view: NodeView, custom: bool) -> Shape | None:
+        """A shape that inference does not give."""
+        if output in self.declared:
+            return self.declared[output]
+        if custom:
+            return next((shape for shape in view.input_shapes if shape is not None), None)
+        missing = [
+            k
+            for k, source in enumerate(view.inputs)
+            if k > 0 and isinstance(source, Constant) and source.value is None and source.whole
+        ]
+        given = view.input_shapes[0] if view.input_shapes else None
+        if not missing or given is None:
+            return None
+        target = view.input_shapes[missing[0]]
+        if view.op == "Reshape" and target == (2,):
+            # A target of two sizes flattens each image.
+            return (given[0], math.prod(given[1:])) if given else None
+        raise InputError(
+            f"{self.name}: the constant input {missing[0]} of the {view.op} that writes "
+            f"{output[:80]!r} fixes a shape, and its value is not in the file; "
+            "keep the constants of shapes when the weights are removed"
+        )
+
+
+def _tensor(found: onnx.TypeProto | None, view: NodeView) -> Tensor:
+    if found is None or not found.HasField("tensor_type"):
+        return Tensor(next(iter(view.input_types), 0), None)
+    tensor = found.tensor_type
+    known = tensor.HasField("shape") and all(
+        dim.HasField("dim_value") and dim.dim_value >= 0 for dim in tensor.shape.dim
+    )
+    shape = tuple(dim.dim_value for dim in tensor.shape.dim) if known else None
+    return Tensor(tensor.elem_type, shape)
+
+
+def _schema(op: str, version: int, domain: str) -> Any:
+    from onnx import defs
+
+    # Some tools write an operator that is newer than the version that they state.
+    for candidate in (version, max(version, defs.onnx_opset_version())):
+        try:
+            return defs.get_schema(op, candidate, domain)
+        except defs.SchemaError:
+            continue
+    return None

@@ -1,0 +1,326 @@
+"""The steps of one ONNX node: which operator it is, what it reads, and what it weighs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from nasplug.search_spaces.errors import InputError
+from nasplug.search_spaces.importers.einsum import add_einsum
+from nasplug.search_spaces.importers.network import ImportedNetwork
+from nasplug.search_spaces.importers.onnx_node import FLOATS, Constant, NodeView, Shape
+
+__all__ = ["HANDLED", "add_steps"]
+
+# A handler appends the steps of a node and gives the place of each output, or of all of them.
+Handler = Callable[[ImportedNetwork, NodeView], "int | list[int]"]
+
+
+def add_steps(network: ImportedNetwork, view: NodeView) -> list[int]:
+    """Append the steps of a node.
+
+    Returns:
+        The place of each output; the last one stands for further outputs.
+
+    Raises:
+        InputError: If the node does not fit its inputs.
+    """
+    handler = _HANDLERS.get(view.op, _plain) if view.own else _plain
+    places = handler(network, view)
+    return [places] if isinstance(places, int) else places
+
+
+# ------------------------------------------------------------------------------------- handlers
+
+_ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Pow"})
+
+
+def _plain(network: ImportedNetwork, view: NodeView) -> int:
+    """An operator under its own name, with its constant operands as parameters."""
+    number: tuple[float, ...] = ()
+    first = False
+    if view.own and view.op in _ARITHMETIC and len(view.inputs) == 2:
+        for k, source in enumerate(view.inputs):
+            if isinstance(source, Constant) and source.size == 1:
+                number, first = (source.number,), k == 0
+    return network.add(
+        view.label,
+        view.data,
+        view.shape,
+        other_params=view.params(),
+        number=number,
+        number_first=first,
+    )
+
+
+def _named(op: str) -> Handler:
+    """The first input alone under another name; further inputs say how, and are no data."""
+
+    def handler(network: ImportedNetwork, view: NodeView) -> int:
+        return network.add(op, view.data[:1], view.shape)
+
+    return handler
+
+
+def _own_name(network: ImportedNetwork, view: NodeView) -> int:
+    return network.add(view.op, view.data[:1], view.shape)
+
+
+def _conv(network: ImportedNetwork, view: NodeView, weight: int = 1, bias: int = 2) -> int:
+    """A convolution; its window is that of its weight."""
+    shape = view.input_shapes[weight] if weight < len(view.inputs) else None
+    x = view.step(0)
+    if shape is None or len(shape) < 3 or x is None:
+        raise InputError(
+            f"{view.model}: a {view.op} of shapes {view.shapes_text()} has no weight for a "
+            "computed image"
+        )
+    groups = view.whole("group", 1)
+    transposed = view.op == "ConvTranspose"
+    channels = shape[0] if transposed else shape[1] * groups
+    if groups < 1 or min(shape) < 1 or channels != network.shape(x)[1]:
+        raise InputError(
+            f"{view.model}: a {view.op} of {groups} groups with a weight of shape {list(shape)} "
+            f"reads an image of shape {list(network.shape(x))}; the channels do not match"
+        )
+    window = shape[2:]
+    dynamic = view.step(weight)
+    biased = bias < len(view.inputs) and view.inputs[bias] is not None
+    return network.add(
+        "ConvTranspose" if transposed else "Conv",
+        (x,) if dynamic is None else (x, dynamic),
+        view.shape,
+        weights=shape,
+        bias=biased,
+        kernel=window,
+        stride=view.sizes("strides", [1] * len(window)),
+        groups=groups,
+        # A computed weight is no parameter, though it is what the work is counted by.
+        other_params=0 if dynamic is None else -math.prod(shape),
+    )
+
+
+def _conv_quantised(network: ImportedNetwork, view: NodeView) -> int:
+    return _conv(network, view, weight=3, bias=8)
+
+
+def _conv_integer(network: ImportedNetwork, view: NodeView) -> int:
+    return _conv(network, view, weight=1, bias=len(view.inputs))
+
+
+def add_matrix(
+    network: ImportedNetwork, source: int, matrix: Shape, shape: Shape, bias: bool = False
+) -> int:
+    """Append a Gemm: the product with a constant matrix `(…, out, in)`."""
+    return network.add(
+        "Gemm", (source,), shape, weights=(math.prod(matrix[:-1]), matrix[-1]), bias=bias
+    )
+
+
+def _matmul(network: ImportedNetwork, view: NodeView, left: int = 0, right: int = 1) -> int:
+    a, b = view.step(left), view.step(right)
+    if a is not None and b is not None:
+        return network.add("MatMul", (a, b), view.shape)
+    matrix = view.input_shapes[right if a is not None else left]
+    source = a if a is not None else b
+    if matrix is None or source is None or not matrix:
+        raise InputError(f"{view.model}: a {view.op} has operands of shapes {view.shapes_text()}")
+    if a is not None and len(matrix) > 1:
+        matrix = (*matrix[:-2], matrix[-1], matrix[-2])
+    return add_matrix(network, source, matrix, view.shape)
+
+
+def _matmul_quantised(network: ImportedNetwork, view: NodeView) -> int:
+    return _matmul(network, view, 0, 3)
+
+
+def _gemm(network: ImportedNetwork, view: NodeView) -> int:
+    a, b = view.step(0), view.step(1)
+    left, right = (*view.input_shapes[:2], None, None)[:2]
+    turned_a, turned_b = view.whole("transA", 0) != 0, view.whole("transB", 0) != 0
+    fits = left is not None and right is not None and len(left) == len(right) == 2
+    if left is None or right is None or not fits or left[1 - turned_a] != right[turned_b]:
+        raise InputError(
+            f"{view.model}: a Gemm has operands of shapes {view.shapes_text()}; expected two "
+            "matrices that fit"
+        )
+    if a is not None and turned_a:
+        a = network.add_transpose(a, (1, 0))
+    if b is not None and turned_b:
+        b = network.add_transpose(b, (1, 0))
+    added = view.inputs[2] if len(view.inputs) > 2 else None
+    constant = added if isinstance(added, Constant) else None
+    bias = constant is not None and constant.size in (1, view.shape[-1])
+    if a is not None and b is not None:
+        place = network.add("MatMul", (a, b), view.shape)
+        bias = False
+    else:
+        # The constant as (outputs, inputs).
+        matrix = left if a is None else right
+        if turned_a if a is None else not turned_b:
+            matrix = matrix[::-1]
+        source = a if a is not None else b
+        assert source is not None
+        place = add_matrix(network, source, matrix, view.shape, bias)
+    if isinstance(added, int):
+        place = network.add("Add", (place, added), view.shape)
+    elif constant is not None and not bias:
+        place = network.add("Add", (place,), view.shape, other_params=constant.params)
+    return place
+
+
+def _batch_norm(network: ImportedNetwork, view: NodeView) -> int:
+    if len(view.shape) < 2:
+        raise InputError(f"{view.model}: a BatchNormalization of shapes {view.shapes_text()}")
+    return network.add("BatchNormalization", view.data[:1], view.shape)
+
+
+def _norm(network: ImportedNetwork, view: NodeView) -> int:
+    # Scale and shift count even where they are one number.
+    params = sum(s.size for s in view.inputs[1:] if isinstance(s, Constant))
+    return network.add(view.op, view.data, view.shape, other_params=params)
+
+
+def _clip(network: ImportedNetwork, view: NodeView) -> int:
+    bounds = []
+    for k, name in ((1, "min"), (2, "max")):
+        source = view.constant(k)
+        given = view.attributes.get(name)
+        value = float(given) if isinstance(given, (int, float)) else math.nan
+        bounds.append(value if source is None else source.number)
+    return network.add("Clip", view.data[:1], view.shape, number=tuple(bounds))
+
+
+def _pool(network: ImportedNetwork, view: NodeView) -> int:
+    window = view.sizes("kernel_shape", ())
+    stride = view.sizes("strides", [1] * len(window))
+    if not window or min(window) < 1 or not stride:
+        raise view.wrong("kernel_shape", list(window), "a window of positive sizes")
+    return network.add(view.op, view.data[:1], view.shape, kernel=window, stride=stride)
+
+
+def _transpose(network: ImportedNetwork, view: NodeView) -> int:
+    source = view.data[0]
+    rank = len(network.shape(source))
+    return network.add_transpose(source, view.sizes("perm", list(range(rank))[::-1]))
+
+
+def _slice(network: ImportedNetwork, view: NodeView) -> int:
+    steps = view.constant(4)
+    backwards = steps is not None and steps.value is not None and bool(np.any(steps.value < 0))
+    return network.add("Slice", view.data[:1], view.shape, number=(-1.0,) if backwards else ())
+
+
+def _gather(network: ImportedNetwork, view: NodeView) -> int:
+    source, index = view.step(0), view.constant(1)
+    if source is None:
+        # Rows of a constant table, as of an embedding.
+        return network.add("Gather", view.data, view.shape, other_params=view.params())
+    given = list(network.shape(source))
+    axis = view.whole("axis", 0)
+    if index is not None and index.size == 1 and given and -len(given) <= axis < len(given):
+        given[axis] = 1
+        part = network.add("Slice", (source,), given)
+        return network.add("Reshape", (part,), view.shape)
+    value = None if index is None or index.value is None else index.value.ravel()
+    if value is not None and given == [value.size] and np.array_equal(value, range(value.size)):
+        # All elements in their order: how an exporter writes a new view of a tensor.
+        return network.add("Reshape", (source,), view.shape)
+    return network.add("Gather", view.data, view.shape)
+
+
+def _split(network: ImportedNetwork, view: NodeView) -> list[int]:
+    """A Slice for each part: exporters write either."""
+    return [
+        network.add("Slice", view.data[:1], view.output_shape(k)) for k in range(len(view.outputs))
+    ]
+
+
+def _cast(network: ImportedNetwork, view: NodeView) -> int:
+    between_floats = view.input_types[0] in FLOATS and view.outputs[0].elem_type in FLOATS
+    return network.add("Identity" if between_floats else "Cast", view.data[:1], view.shape)
+
+
+def _sum(network: ImportedNetwork, view: NodeView) -> int:
+    op = {1: "Identity", 2: "Add"}.get(len(view.inputs), "Sum")
+    return network.add(op, view.data, view.shape, other_params=view.params())
+
+
+def _einsum(network: ImportedNetwork, view: NodeView) -> int:
+    equation = view.attributes.get("equation", b"")
+    if not isinstance(equation, bytes) or not equation.isascii():
+        raise view.wrong("equation", equation, "an Einstein sum such as 'ij,jk->ik'")
+    steps = [view.step(k) for k in range(len(view.inputs))]
+    shapes = [shape or () for shape in view.input_shapes]
+    place = add_einsum(network, equation.decode(), steps, shapes, view.shape)
+    return _plain(network, view) if place is None else place
+
+
+def _attention(network: ImportedNetwork, view: NodeView) -> int:
+    """ONNX's Attention: heads on an axis of their own, or side by side in the features."""
+    steps = [view.step(k) for k in range(3)]
+    heads = (view.whole("q_num_heads", 0), *[view.whole("kv_num_heads", 0)] * 2)
+    parts: list[int] = []
+    for step, count in zip(steps, heads, strict=True):
+        if step is None:
+            return _plain(network, view)
+        shape = network.shape(step)
+        place = step
+        if len(shape) == 3 and count > 0 and shape[2] % count == 0:
+            split = network.add("Reshape", (step,), (*shape[:2], count, shape[2] // count))
+            place = network.add_transpose(split, (0, 2, 1, 3))
+        elif len(shape) != 4:
+            return _plain(network, view)
+        parts.append(place)
+    mask = view.constant(3)
+    query, key, value = parts
+    params = 0 if mask is None else mask.size
+    place = network.add_attention(query, key, value, view.step(3), params)
+    if len(view.shape) == 3:
+        together = network.add_transpose(place, (0, 2, 1, 3))
+        place = network.add("Reshape", (together,), view.shape)
+    return place
+
+
+_HANDLERS: dict[str, Handler] = {
+    "Conv": _conv,
+    "ConvTranspose": _conv,
+    "QLinearConv": _conv_quantised,
+    "ConvInteger": _conv_integer,
+    "MatMul": _matmul,
+    "MatMulInteger": _matmul,
+    "QLinearMatMul": _matmul_quantised,
+    "Gemm": _gemm,
+    "BatchNormalization": _batch_norm,
+    **dict.fromkeys(
+        ("InstanceNormalization", "GroupNormalization", "LayerNormalization", "PRelu"), _norm
+    ),
+    "RMSNormalization": _norm,
+    "Clip": _clip,
+    **dict.fromkeys(("MaxPool", "AveragePool", "LpPool"), _pool),
+    **dict.fromkeys(
+        (
+            *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Tile", "Pad"),
+            *("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceProd"),
+            *("TopK", "CumSum", "Identity", "Dropout"),
+        ),
+        _own_name,
+    ),
+    "Resize": _own_name,
+    "Upsample": _named("Resize"),
+    "Swish": _named("Silu"),
+    "Transpose": _transpose,
+    "Slice": _slice,
+    "Gather": _gather,
+    "Split": _split,
+    "Cast": _cast,
+    "CastLike": _cast,
+    "Sum": _sum,
+    "Attention": _attention,
+    "Einsum": _einsum,
+}
+
+# ONNX operators that are read by a rule of their own.
+HANDLED = frozenset(_HANDLERS)

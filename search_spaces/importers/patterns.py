@@ -1,0 +1,404 @@
+"""Recognise in an imported network what exporters take apart.
+
+An exporter writes an operator that its target version lacks as several smaller ones, and
+two exporters do it differently. These rules put them together again, on the steps of both readers,
+so that the graph does not depend on the way a model came in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from nasplug.search_spaces.importers.steps import Step
+
+__all__ = ["recognised"]
+
+_RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
+_SCALINGS = frozenset({"Mul", "Div"})
+_NORMS = frozenset({"LayerNormalization", "RMSNormalization", "GroupNormalization"})
+# How many steps a decomposed activation has at most, with room for other spellings.
+_DEPTH = 6
+
+# A rule reads the steps so far and one more: the position of the step that it equals, a step to
+# put in its place, or None.
+Rule = Callable[[list[Step], Step], "int | Step | None"]
+
+
+def recognised(steps: Sequence[Step], outputs: Sequence[int]) -> tuple[list[Step], list[int]]:
+    """Rewrite the steps until decomposed operators are whole.
+
+    - GELU (by erf or tanh), HardSigmoid, HardSwish, Mish, 1/x, layer, group and root-mean-square
+      normalisation become one step;
+    - the constant scale of attention scores is dropped: an engine folds it into the product;
+    - Transposes and Slices in a row are one, and none if they change nothing; a Transpose that
+      moves axes of length 1 alone is a Reshape;
+    - maxima over both spatial axes are a GlobalMaxPool.
+
+    Args:
+        steps: Each reads only earlier ones.
+        outputs: Positions of the network's results.
+
+    Returns:
+        The steps that the outputs need, in order, and the positions of the outputs among them.
+    """
+    now, ends = _rewrite(steps, outputs)
+    # Without the scales between them, further Transposes may meet.
+    return _rewrite(_without_attention_scales(now, ends), ends)
+
+
+def _rewrite(steps: Sequence[Step], outputs: Sequence[int]) -> tuple[list[Step], list[int]]:
+    after: list[Step] = []
+    place: list[int] = []
+    for step in steps:
+        current = replace(step, inputs=tuple(place[source] for source in step.inputs))
+        place.append(_settle(after, current))
+    return _needed(after, [place[output] for output in outputs])
+
+
+def _settle(after: list[Step], step: Step) -> int:
+    """Apply rules until none changes the step, then append it."""
+    for rule in _RULES.get(step.op, ()):
+        found = rule(after, step)
+        if isinstance(found, int):
+            return found
+        if found is not None and found != step:
+            return _settle(after, found)
+    after.append(step)
+    return len(after) - 1
+
+
+def _needed(steps: Sequence[Step], outputs: Sequence[int]) -> tuple[list[Step], list[int]]:
+    alive = set(outputs)
+    for k in range(len(steps) - 1, -1, -1):
+        if k in alive:
+            alive.update(steps[k].inputs)
+    place = {k: row for row, k in enumerate(sorted(alive))}
+    kept = [
+        replace(steps[k], inputs=tuple(place[source] for source in steps[k].inputs)) for k in place
+    ]
+    return kept, [place[output] for output in outputs]
+
+
+# ---------------------------------------------------------------------------------- moving data
+
+
+def _solid(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape without axes of length 1."""
+    return tuple(size for size in shape if size != 1)
+
+
+def _reshape(after: list[Step], step: Step) -> int | Step | None:
+    source = step.inputs[0]
+    given = after[source]
+    if given.op in _RESHAPES:
+        return replace(step, op="Reshape", inputs=given.inputs)
+    if given.shape == step.shape:
+        return source
+    if given.op == "Transpose" and _solid(given.shape) == _solid(step.shape):
+        return replace(given, shape=step.shape)
+    if given.op == "InstanceNormalization" and after[given.inputs[0]].op in _RESHAPES:
+        # Groups of channels normalised as single channels of a longer tensor.
+        before = after[given.inputs[0]].inputs[0]
+        if after[before].shape != step.shape:
+            before = _settle(after, Step("Reshape", (before,), step.shape))
+        return Step("GroupNormalization", (before,), step.shape)
+    return replace(step, op="Reshape")
+
+
+def _transpose(after: list[Step], step: Step) -> int | Step | None:
+    source, order = step.inputs[0], step.order
+    while after[source].op in _RESHAPES:
+        before = after[source].inputs[0]
+        if _solid(after[source].shape) != _solid(after[before].shape):
+            break
+        source = before
+    given = after[source]
+    if given.op == "Transpose":
+        source, order = given.inputs[0], tuple(given.order[axis] for axis in order)
+    if order == tuple(range(len(order))):
+        return Step("Reshape", (source,), step.shape)
+    return replace(step, inputs=(source,), order=order)
+
+
+def _slice(after: list[Step], step: Step) -> int | Step | None:
+    given = after[step.inputs[0]]
+    # A negative number marks a slice that goes backwards.
+    if given.shape == step.shape and not step.number:
+        return step.inputs[0]
+    if given.op == "Slice" and len(given.shape) == len(step.shape):
+        return replace(step, inputs=given.inputs, number=step.number + given.number)
+    return None
+
+
+def _unchanged(after: list[Step], step: Step) -> int | None:
+    same = len(step.inputs) == 1 and after[step.inputs[0]].shape == step.shape
+    return step.inputs[0] if same else None
+
+
+def _concat(after: list[Step], step: Step) -> int | None:
+    return _unchanged(after, step) if not step.other_params else None
+
+
+def _global_max(after: list[Step], step: Step) -> Step | None:
+    given = after[step.inputs[0]].shape
+    whole = step.op == "ReduceMax" or step.kernel == given[2:]
+    if len(given) == 4 and step.shape == (*given[:2], 1, 1) and whole:
+        return Step("GlobalMaxPool", step.inputs, step.shape)
+    return None
+
+
+def _global_average(after: list[Step], step: Step) -> Step | None:
+    if len(after[step.inputs[0]].shape) == 4:
+        return None
+    return replace(step, op="ReduceMean")
+
+
+# -------------------------------------------------------------------------------- activations
+
+
+def _close(number: tuple[float, ...], value: float) -> bool:
+    # A number that is not in the file may be the right one.
+    return len(number) == 1 and (math.isnan(number[0]) or abs(number[0] - value) < 1e-3)
+
+
+def _factors(
+    after: list[Step],
+    step: Step,
+    stop: frozenset[int] | set[int] = frozenset(),
+    depth: int = _DEPTH,
+) -> tuple[list[int], float]:
+    """The computed factors of a product, and the product of its numbers."""
+    if step.op == "Div" and (step.number_first or not step.number):
+        return [], math.nan
+    factor = 1.0
+    if step.number:
+        factor = step.number[0] if step.op == "Mul" else 1 / (step.number[0] or math.nan)
+    leaves: list[int] = []
+    for source in step.inputs:
+        inner = after[source]
+        splits = inner.op == "Mul" or (inner.op == "Div" and bool(inner.number))
+        plain = not inner.other_params and not (inner.op == "Div" and inner.number_first)
+        if source in stop or not splits or not plain or depth == 0:
+            leaves.append(source)
+        else:
+            more, number = _factors(after, inner, stop, depth - 1)
+            leaves.extend(more)
+            factor *= number
+    return leaves, factor
+
+
+def _grows_from(after: list[Step], root: int, ops: frozenset[str]) -> list[int]:
+    """Every step that the tree of some operators over `root` reads, nearest first."""
+    found: list[int] = []
+    waiting = [(root, 0)]
+    while waiting and len(found) < 32:
+        k, depth = waiting.pop(0)
+        if k in found:
+            continue
+        found.append(k)
+        if after[k].op in ops and not after[k].other_params and depth < _DEPTH:
+            waiting.extend((source, depth + 1) for source in after[k].inputs)
+    return found
+
+
+def _closed_over(after: list[Step], root: int, x: int, ops: frozenset[str], depth: int = 8) -> bool:
+    """Whether `root` is made from `x` and numbers by some operators alone."""
+    if root == x:
+        return True
+    step = after[root]
+    if step.op not in ops or step.other_params or depth == 0 or not step.inputs:
+        return False
+    return all(_closed_over(after, source, x, ops, depth - 1) for source in step.inputs)
+
+
+# The inner function of each form of GELU, and what makes its argument.
+_GELU = {"Erf": frozenset({"Mul", "Div"}), "Tanh": frozenset({"Mul", "Add", "Pow"})}
+
+
+def _gelu(after: list[Step], step: Step) -> Step | None:
+    """0.5·x·(1 + erf(x/√2)), or with tanh (Hendrycks & Gimpel, 2016)."""
+    for gate in _factors(after, step)[0]:
+        if after[gate].op != "Add" or not _close(after[gate].number, 1.0):
+            continue
+        inner = after[after[gate].inputs[0]]
+        ops = _GELU.get(inner.op)
+        if ops is None:
+            continue
+        argument = inner.inputs[0]
+        for x in _grows_from(after, argument, ops):
+            leaves, number = _factors(after, step, {x})
+            halved = sorted(leaves) == sorted([x, gate]) and _close((number,), 0.5)
+            if halved and _closed_over(after, argument, x, ops):
+                return Step("Gelu", (x,), step.shape)
+    return None
+
+
+def _hard_gates(after: list[Step], step: Step) -> Step | None:
+    """clip(x + 3, 0, 6)/6, alone or times x (Howard et al., 2019)."""
+    leaves, number = _factors(after, step)
+    if not _close((number,), 1 / 6):
+        return None
+    for gate in leaves:
+        clip = after[gate]
+        shift = after[clip.inputs[0]] if clip.op == "Clip" else None
+        if shift is None or clip.number != (0.0, 6.0) or shift.op != "Add":
+            continue
+        if not _close(shift.number, 3.0) or len(shift.inputs) != 1:
+            continue
+        if leaves == [gate]:
+            return Step("HardSigmoid", shift.inputs, step.shape)
+        if sorted(leaves) == sorted([gate, shift.inputs[0]]):
+            return Step("HardSwish", shift.inputs, step.shape)
+    return None
+
+
+def _mish(after: list[Step], step: Step) -> Step | None:
+    """x·tanh(softplus(x)) (Misra, 2019)."""
+    if len(step.inputs) != 2:
+        return None
+    for gate, x in (step.inputs, step.inputs[::-1]):
+        tanh = after[gate]
+        soft = after[tanh.inputs[0]] if tanh.op == "Tanh" else None
+        if soft is not None and soft.op == "Softplus" and soft.inputs == (x,):
+            return Step("Mish", (x,), step.shape)
+    return None
+
+
+def _reciprocal(after: list[Step], step: Step) -> Step | None:
+    if step.number_first and _close(step.number, 1.0) and len(step.inputs) == 1:
+        return Step("Reciprocal", step.inputs, step.shape)
+    return None
+
+
+# ------------------------------------------------------------------------------ normalisation
+
+
+def _root_mean_square(after: list[Step], root: int) -> Step | None:
+    """The x of √(mean(x²) + ε)."""
+    sqrt = after[root]
+    if sqrt.op != "Sqrt":
+        return None
+    mean = after[sqrt.inputs[0]]
+    if mean.op == "Add" and mean.number and len(mean.inputs) == 1:
+        mean = after[mean.inputs[0]]
+    if mean.op != "ReduceMean":
+        return None
+    square = after[mean.inputs[0]]
+    by_power = square.op == "Pow" and _close(square.number, 2.0)
+    by_product = square.op == "Mul" and len(square.inputs) == 2 and len(set(square.inputs)) == 1
+    return after[square.inputs[0]] if by_power or by_product else None
+
+
+def _norm(after: list[Step], step: Step) -> Step | None:
+    """(x − mean(x))/√(mean((x − mean(x))²) + ε) and, without the means of x, x/√(mean(x²) + ε)."""
+    if len(step.inputs) != 2:
+        return None
+    pairs = (step.inputs, step.inputs[::-1]) if step.op == "Mul" else (step.inputs,)
+    for above, below in pairs:
+        root = below
+        if step.op == "Mul":
+            if after[below].op != "Reciprocal":
+                continue
+            root = after[below].inputs[0]
+        # Exporters may write x − mean(x) twice, so equal steps count as one.
+        if _root_mean_square(after, root) != after[above]:
+            continue
+        centred = after[above]
+        if centred.op == "Sub" and len(centred.inputs) == 2:
+            x, mean = centred.inputs
+            if after[mean].op == "ReduceMean" and after[mean].inputs == (x,):
+                return Step("LayerNormalization", (x,), step.shape)
+        return Step("RMSNormalization", (above,), step.shape)
+    return None
+
+
+def _affine(after: list[Step], step: Step) -> Step | None:
+    """Scale and shift of a norm that was written without them."""
+    if len(step.inputs) != 1 or step.number or not step.other_params:
+        return None
+    norm = after[step.inputs[0]]
+    expected = 0 if step.op == "Mul" else step.other_params
+    if norm.op not in _NORMS or norm.other_params != expected or norm.shape != step.shape:
+        return None
+    return replace(norm, other_params=norm.other_params + step.other_params)
+
+
+# ---------------------------------------------------------------------------------- attention
+
+
+def _without_attention_scales(steps: list[Step], outputs: Sequence[int]) -> list[Step]:
+    """Turn the constant factors of attention scores into identities."""
+    readers = [0] * len(steps)
+    for step in steps:
+        for source in step.inputs:
+            readers[source] += 1
+    for output in outputs:
+        readers[output] += 1
+    dropped: set[int] = set()
+
+    def is_scale(k: int) -> bool:
+        step = steps[k]
+        one = len(step.inputs) == 1 and len(step.number) == 1 and readers[k] == 1
+        return one and step.op in _SCALINGS and not step.number_first
+
+    for softmax in steps:
+        if softmax.op != "Softmax":
+            continue
+        product, passed = _scores(steps, softmax.inputs[0], is_scale)
+        if product is None:
+            continue
+        dropped.update(passed)
+        for factor in steps[product].inputs:
+            k = factor
+            while steps[k].op in ("Transpose", "Reshape") and readers[k] == 1:
+                k = steps[k].inputs[0]
+            if is_scale(k):
+                dropped.add(k)
+    return [
+        replace(step, op="Identity", number=()) if k in dropped else step
+        for k, step in enumerate(steps)
+    ]
+
+
+def _scores(
+    steps: list[Step], start: int, is_scale: Callable[[int], bool]
+) -> tuple[int | None, list[int]]:
+    """The MatMul of two computed tensors below a mask and scales, and those scales."""
+    waiting: list[tuple[int, list[int]]] = [(start, [])]
+    for _ in range(16):
+        if not waiting:
+            break
+        k, passed = waiting.pop(0)
+        step = steps[k]
+        if step.op == "MatMul" and len(step.inputs) == 2:
+            return k, passed
+        if is_scale(k):
+            waiting.append((step.inputs[0], [*passed, k]))
+        elif step.op in ("Add", "Where", "Reshape"):
+            waiting.extend((source, passed) for source in step.inputs)
+    return None, []
+
+
+def _identity(after: list[Step], step: Step) -> int:
+    return step.inputs[0]
+
+
+_RULES: dict[str, tuple[Rule, ...]] = {
+    **{op: (_reshape,) for op in _RESHAPES},
+    "Identity": (_identity,),
+    "Dropout": (_identity,),
+    "Transpose": (_transpose,),
+    "Slice": (_slice,),
+    "Expand": (_unchanged,),
+    "Tile": (_unchanged,),
+    "Pad": (_unchanged,),
+    "Concat": (_concat,),
+    "MaxPool": (_global_max,),
+    "ReduceMax": (_global_max,),
+    "GlobalAveragePool": (_global_average,),
+    "Mul": (_affine, _gelu, _hard_gates, _mish, _norm),
+    "Div": (_reciprocal, _norm, _gelu, _hard_gates),
+    "Add": (_affine,),
+}

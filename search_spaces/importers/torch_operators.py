@@ -1,0 +1,420 @@
+"""The steps of one call in an exported PyTorch program.
+
+Calls are known by their ATen names, so that this file needs no torch. In-place forms never come
+here: the program is functional.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from nasplug.search_spaces.importers.network import ImportedNetwork
+from nasplug.search_spaces.importers.torch_call import Call, Place, Weight
+from nasplug.search_spaces.importers.torch_products import (
+    added_matmul,
+    attention,
+    conv,
+    conv_transpose,
+    einsum,
+    general_convolution,
+    linear,
+    matmul,
+    sides,
+    unknown,
+)
+
+__all__ = ["MAPPED", "add_call"]
+
+Handler = Callable[[ImportedNetwork, Call], "int | list[int]"]
+
+
+def add_call(network: ImportedNetwork, call: Call) -> list[int]:
+    """Append the steps of a call.
+
+    Returns:
+        The place of each output; the last one stands for further outputs.
+
+    Raises:
+        InputError: If the call does not fit its arguments.
+    """
+    places = _HANDLERS.get(call.name, unknown)(network, call)
+    return [places] if isinstance(places, int) else places
+
+
+def _on_first(op: str) -> Handler:
+    """An operator on its first argument; the others say how, and are no data."""
+
+    def handler(network: ImportedNetwork, call: Call) -> int:
+        return network.add(op, (call.source(),), call.shape)
+
+    return handler
+
+
+def _on_all(op: str) -> Handler:
+    """An operator on every tensor among its arguments."""
+
+    def handler(network: ImportedNetwork, call: Call) -> int:
+        return network.add(op, call.data, call.shape, other_params=call.params())
+
+    return handler
+
+
+def _arithmetic(op: str, turned: bool = False) -> Handler:
+    """An operator on two operands, either of them a tensor or a number."""
+
+    def handler(network: ImportedNetwork, call: Call) -> int:
+        number: tuple[float, ...] = ()
+        first = False
+        for k, value in enumerate(call.arguments[:2]):
+            if isinstance(value, (int, float)):
+                number, first = (float(value),), k == 0
+            elif isinstance(value, Weight) and value.size == 1:
+                number, first = (math.nan,), k == 0
+        place = network.add(
+            op,
+            call.data,
+            call.shape,
+            other_params=call.params(),
+            number=number,
+            number_first=first != turned if number else False,
+        )
+        rounding = op == "Div" and len(call.arguments) > 2 and call.arguments[2] is not None
+        return network.add("Floor", (place,), call.shape) if rounding else place
+
+    return handler
+
+
+def _square(exponent: float) -> Handler:
+    def handler(network: ImportedNetwork, call: Call) -> int:
+        return network.add("Pow", (call.source(),), call.shape, number=(exponent,))
+
+    return handler
+
+
+def _batch_norm(network: ImportedNetwork, call: Call) -> int:
+    return network.add("BatchNormalization", (call.source(),), call.shape)
+
+
+def _norm(op: str, scale: int, shift: int | None) -> Handler:
+    def handler(network: ImportedNetwork, call: Call) -> int:
+        weights = [call.weight(scale), None if shift is None else call.weight(shift)]
+        params = sum(weight.size for weight in weights if weight is not None)
+        return network.add(op, (call.source(),), call.shape, other_params=params)
+
+    return handler
+
+
+def _instance_norm(network: ImportedNetwork, call: Call) -> int:
+    # ONNX has no form without scale and shift: exporters write ones and zeros.
+    params = 2 * call.shape[1]
+    return network.add("InstanceNormalization", (call.source(),), call.shape, other_params=params)
+
+
+def _prelu(network: ImportedNetwork, call: Call) -> int:
+    slope = call.weight(1)
+    params = 0 if slope is None else slope.size
+    return network.add("PRelu", call.data, call.shape, other_params=params)
+
+
+def _clip(low: float | None, high: float | None) -> Handler:
+    """A Clip with bounds, or with those of arguments 1 and 2."""
+
+    def handler(network: ImportedNetwork, call: Call) -> int:
+        bounds = [
+            call.argument(k, math.nan) if bound is None else bound
+            for k, bound in ((1, low), (2, high))
+        ]
+        numbers = tuple(float(b) if isinstance(b, (int, float)) else math.nan for b in bounds)
+        return network.add("Clip", (call.source(),), call.shape, number=numbers)
+
+    return handler
+
+
+def _gelu(network: ImportedNetwork, call: Call) -> int:
+    return network.add("Gelu", (call.source(),), call.shape)
+
+
+def _pool(op: str) -> Handler:
+    def handler(network: ImportedNetwork, call: Call) -> int:
+        rank = len(call.shape) - 2
+        window = sides(call.argument(1), rank)
+        stride = sides(call.argument(2) or window, rank)
+        return network.add(op, (call.source(),), call.shape, kernel=window, stride=stride)
+
+    return handler
+
+
+def _adaptive_pool(op: str, to_one: str) -> Handler:
+    """Pooling to a given size: equal windows, as exporters write it."""
+
+    def handler(network: ImportedNetwork, call: Call) -> int:
+        source = call.source()
+        axes = len(call.argument(1)) if isinstance(call.argument(1), (list, tuple)) else 1
+        before, after = network.shape(source)[-axes:], call.shape[-axes:]
+        if set(after) == {1}:
+            return network.add(to_one, (source,), call.shape)
+        window = tuple(math.ceil(b / a) for b, a in zip(before, after, strict=True))
+        if set(window) == {1}:
+            return source
+        stride = tuple(max(1, b // a) for b, a in zip(before, after, strict=True))
+        return network.add(op, (source,), call.shape, kernel=window, stride=stride)
+
+    return handler
+
+
+def _permute(network: ImportedNetwork, call: Call) -> int:
+    rank = len(call.shape)
+    return network.add_transpose(call.source(), [axis % rank for axis in call.argument(1)])
+
+
+def _transpose(network: ImportedNetwork, call: Call) -> int:
+    perm = list(range(len(call.shape)))
+    # `t` has no axes: it swaps the only two.
+    a, b = (call.argument(1), call.argument(2)) if len(call.arguments) > 1 else (0, -1)
+    if perm:
+        perm[a], perm[b] = perm[b], perm[a]
+    return network.add_transpose(call.source(), perm)
+
+
+def _select(network: ImportedNetwork, call: Call) -> int:
+    given = list(network.shape(call.source()))
+    given[call.argument(1)] = 1
+    part = network.add("Slice", (call.source(),), given)
+    return network.add("Reshape", (part,), call.shape)
+
+
+def _split(network: ImportedNetwork, call: Call) -> list[int]:
+    """A Slice for each part: exporters write either."""
+    return [network.add("Slice", (call.source(),), shape) for shape in call.outputs]
+
+
+def _unbind(network: ImportedNetwork, call: Call) -> list[int]:
+    given = list(network.shape(call.source()))
+    given[call.argument(1, 0)] = 1
+    parts = [network.add("Slice", (call.source(),), given) for _ in call.outputs]
+    return [
+        network.add("Reshape", (part,), shape)
+        for part, shape in zip(parts, call.outputs, strict=True)
+    ]
+
+
+def _roll(network: ImportedNetwork, call: Call) -> int:
+    """Cut each axis in two and join the parts the other way round, as exporters write it."""
+    place, axes = call.source(), call.argument(2, ())
+    if not axes:
+        return unknown(network, call)
+    for shift, axis in zip(sides(call.argument(1), 1), sides(axes, 1), strict=True):
+        shape = list(network.shape(place))
+        tail = shift % shape[axis]
+        if tail:
+            parts = []
+            for size in (shape[axis] - tail, tail):
+                shape[axis] = size
+                parts.append(network.add("Slice", (place,), shape))
+            place = network.add("Concat", parts, call.shape)
+    return place
+
+
+def _flip(network: ImportedNetwork, call: Call) -> int:
+    # A negative number marks a slice that goes backwards.
+    return network.add("Slice", (call.source(),), call.shape, number=(-1.0,))
+
+
+def _stack(network: ImportedNetwork, call: Call) -> int:
+    """Each part gets a new axis, on which they are joined."""
+    axis = call.argument(1, 0) % len(call.shape)
+    part = (*call.shape[:axis], 1, *call.shape[axis + 1 :])
+    joined = [network.add("Reshape", (source,), part) for source in call.data]
+    return network.add("Concat", joined, call.shape, other_params=call.params())
+
+
+def _cast(network: ImportedNetwork, call: Call) -> int:
+    op = "Identity" if call.floating[0] == call.floating[1] else "Cast"
+    return network.add(op, (call.source(),), call.shape)
+
+
+def _gather(network: ImportedNetwork, call: Call) -> int:
+    return network.add("Gather", call.data, call.shape, other_params=call.params())
+
+
+def _index_select(network: ImportedNetwork, call: Call) -> int:
+    index = call.weight(2)
+    if index is not None and index.size == 1:
+        return network.add("Slice", (call.source(),), call.shape)
+    return _gather(network, call)
+
+
+def _added_product(network: ImportedNetwork, call: Call) -> int:
+    """One tensor, and the product of two others added."""
+    added, *factors = call.arguments[:3]
+    shapes = [
+        network.shape(factor.step) if isinstance(factor, Place) else factor.shape
+        for factor in factors
+    ]
+    shape = np.broadcast_shapes(*shapes)
+    steps = [factor.step for factor in factors if isinstance(factor, Place)]
+    params = sum(factor.params for factor in factors if isinstance(factor, Weight))
+    inputs = [added.step] if isinstance(added, Place) else []
+    constant = added.params if isinstance(added, Weight) else 0
+    if steps:
+        inputs.append(network.add("Mul", steps, shape, other_params=params))
+    else:
+        constant += math.prod(shape)
+    return network.add("Add", inputs, call.shape, other_params=constant)
+
+
+def _vector_norm(network: ImportedNetwork, call: Call) -> int:
+    op = {1: "ReduceL1", 2: "ReduceL2"}.get(call.argument(1, 2))
+    return unknown(network, call) if op is None else network.add(op, (call.source(),), call.shape)
+
+
+def _variance_and_mean(network: ImportedNetwork, call: Call) -> list[int]:
+    """Mean of the squares of what is left when the mean is taken off, and the mean."""
+    source, axes = call.source(), call.argument(1)
+    given = network.shape(source)
+    # Without axes the argument after the tensor is whether to correct for the sample.
+    whole = axes is None or axes == [] or isinstance(axes, bool)
+    reduced = {axis % len(given) for axis in (range(len(given)) if whole else sides(axes, 1))}
+    one = [1 if axis in reduced else size for axis, size in enumerate(given)]
+    mean = network.add("ReduceMean", (source,), one)
+    centred = network.add("Sub", (source, mean), given)
+    square = network.add("Mul", (centred, centred), given)
+    variance = network.add("ReduceMean", (square,), call.shape)
+    return [variance, network.add("Reshape", (mean,), call.shape)]
+
+
+def _variance(network: ImportedNetwork, call: Call) -> int:
+    return _variance_and_mean(network, call)[0]
+
+
+def _deviation(network: ImportedNetwork, call: Call) -> int:
+    return network.add("Sqrt", (_variance(network, call),), call.shape)
+
+
+def _gated(network: ImportedNetwork, call: Call) -> int:
+    """One half times the sigmoid of the other."""
+    halves = [network.add("Slice", (call.source(),), call.shape) for _ in range(2)]
+    gate = network.add("Sigmoid", halves[1:], call.shape)
+    return network.add("Mul", (halves[0], gate), call.shape)
+
+
+def _rsqrt(network: ImportedNetwork, call: Call) -> int:
+    root = network.add("Sqrt", (call.source(),), call.shape)
+    return network.add("Reciprocal", (root,), call.shape)
+
+
+def _reduction(op: str) -> Handler:
+    def handler(network: ImportedNetwork, call: Call) -> int:
+        return network.add(op, (call.source(),), call.shape)
+
+    return handler
+
+
+def _names(handler: Handler, names: str) -> dict[str, Handler]:
+    return dict.fromkeys(names.split(), handler)
+
+
+# ATen name and ONNX type of operators on one tensor.
+_UNARY = (
+    "relu:Relu leaky_relu:LeakyRelu elu:Elu celu:Celu selu:Selu silu:Silu mish:Mish "
+    "hardswish:HardSwish hardsigmoid:HardSigmoid sigmoid:Sigmoid tanh:Tanh softplus:Softplus "
+    "softsign:Softsign erf:Erf sqrt:Sqrt exp:Exp log:Log neg:Neg abs:Abs "
+    "reciprocal:Reciprocal floor:Floor ceil:Ceil round:Round sin:Sin cos:Cos softmax:Softmax "
+    "_softmax:Softmax log_softmax:LogSoftmax _log_softmax:LogSoftmax "
+    "pixel_shuffle:DepthToSpace pixel_unshuffle:SpaceToDepth constant_pad_nd:Pad pad:Pad "
+    "expand:Expand expand_as:Expand repeat:Tile repeat_interleave:Tile slice:Slice "
+    "narrow:Slice topk:TopK argmax:ArgMax argmin:ArgMin cumsum:CumSum"
+)
+_HANDLERS: dict[str, Handler] = {
+    **_names(conv, "conv1d conv2d conv3d"),
+    **_names(conv_transpose, "conv_transpose1d conv_transpose2d conv_transpose3d"),
+    "convolution": general_convolution,
+    **_names(matmul, "matmul mm bmm"),
+    **_names(added_matmul, "addmm baddbmm"),
+    "linear": linear,
+    **_names(_batch_norm, "batch_norm _native_batch_norm_legit_no_training"),
+    "layer_norm": _norm("LayerNormalization", 2, 3),
+    "native_layer_norm": _norm("LayerNormalization", 2, 3),
+    "rms_norm": _norm("RMSNormalization", 2, None),
+    "group_norm": _norm("GroupNormalization", 2, 3),
+    "instance_norm": _instance_norm,
+    "prelu": _prelu,
+    "_prelu_kernel": _prelu,
+    "relu6": _clip(0.0, 6.0),
+    "clamp": _clip(None, None),
+    "hardtanh": _clip(None, None),
+    "clamp_min": _clip(None, math.nan),
+    "clamp_max": _clip(math.nan, None),
+    "gelu": _gelu,
+    "add": _arithmetic("Add"),
+    "sub": _arithmetic("Sub"),
+    "rsub": _arithmetic("Sub", turned=True),
+    "mul": _arithmetic("Mul"),
+    "div": _arithmetic("Div"),
+    "pow": _arithmetic("Pow"),
+    "square": _square(2.0),
+    "addcmul": _added_product,
+    **_names(_vector_norm, "linalg_vector_norm norm"),
+    "var": _variance,
+    "std": _deviation,
+    "var_mean": _variance_and_mean,
+    "glu": _gated,
+    "rsqrt": _rsqrt,
+    **{
+        name: _on_all(op)
+        for name, op in (
+            ("maximum", "Max"),
+            ("minimum", "Min"),
+            ("where", "Where"),
+            ("masked_fill", "Where"),
+            ("eq", "Equal"),
+            ("gt", "Greater"),
+            ("lt", "Less"),
+            ("cat", "Concat"),
+        )
+    },
+    **{name: _on_first(op) for name, op in (pair.split(":") for pair in _UNARY.split())},
+    **_names(
+        _on_first("Resize"),
+        "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d "
+        "upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d _upsample_nearest_exact1d "
+        "_upsample_nearest_exact2d _upsample_bilinear2d_aa",
+    ),
+    **_names(_on_first("Identity"), "dropout clone contiguous alias detach lift_fresh_copy"),
+    **_names(_on_first("Identity"), "feature_dropout alpha_dropout native_dropout"),
+    **_names(
+        _on_first("Reshape"),
+        "view reshape _unsafe_view flatten unflatten squeeze unsqueeze view_as reshape_as",
+    ),
+    **_names(_reduction("ReduceMean"), "mean"),
+    **_names(_reduction("ReduceSum"), "sum"),
+    **_names(_reduction("ReduceMax"), "amax max"),
+    **_names(_reduction("ReduceMin"), "amin min"),
+    **_names(_reduction("ReduceProd"), "prod"),
+    **_names(_pool("MaxPool"), "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices"),
+    **_names(_pool("AveragePool"), "avg_pool1d avg_pool2d avg_pool3d"),
+    **_names(
+        _adaptive_pool("AveragePool", "GlobalAveragePool"),
+        "adaptive_avg_pool1d adaptive_avg_pool2d _adaptive_avg_pool2d adaptive_avg_pool3d",
+    ),
+    **_names(_adaptive_pool("MaxPool", "GlobalMaxPool"), "adaptive_max_pool2d adaptive_max_pool1d"),
+    "permute": _permute,
+    **_names(_transpose, "transpose t swapaxes"),
+    "select": _select,
+    **_names(_split, "split split_with_sizes chunk tensor_split"),
+    "unbind": _unbind,
+    "stack": _stack,
+    "roll": _roll,
+    "flip": _flip,
+    **_names(_cast, "to _to_copy type_as float"),
+    **_names(_gather, "embedding gather index"),
+    "index_select": _index_select,
+    "einsum": einsum,
+    "scaled_dot_product_attention": attention,
+}
+
+# Calls that are kept whole when a program is taken apart.
+MAPPED = frozenset(_HANDLERS)

@@ -1,0 +1,204 @@
+"""Widths and costs of NAS-Bench-101 cells in the benchmark's CIFAR-10 network.
+
+A stem of 128 channels, three stacks of three cells with 128, 256 and 512 channels, a pooling of
+stride 2 between the stacks, then a global mean and a linear layer. An inner vertex adds its inputs;
+the output vertex joins them, so that they share its channels. What comes from the cell's input
+passes a 1×1 convolution first. All as in the benchmark's own code.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.search_spaces.costs import FLOAT_BYTES, Cost, conv, elementwise, linear, norm, pool
+from nasplug.search_spaces.graph import ATTRIBUTES
+from nasplug.search_spaces.nb101.cells import LABELLINGS, OPS, Cell
+
+__all__ = [
+    "CELLS_A_STACK",
+    "CLASSES",
+    "IMAGE_CHANNELS",
+    "KERNELS",
+    "SIDE",
+    "STACKS",
+    "STEM",
+    "node_rows",
+    "stacks",
+    "total_costs",
+    "vertex_channels",
+]
+
+Array = NDArray[np.float64]
+
+SIDE, IMAGE_CHANNELS, CLASSES = 32, 3, 10
+STEM, STACKS, CELLS_A_STACK = 128, 3, 3
+# Side of each operation's window, in pixels.
+KERNELS = dict(zip(OPS, (3, 1, 3), strict=True))
+
+
+def vertex_channels(cell: Cell, channels_in: int, channels_out: int) -> list[int]:
+    """Channels of each vertex.
+
+    The vertices that the output joins share its channels, the first ones get one more where they do
+    not divide; every other one has as many as the widest that it feeds.
+    """
+    last = cell.vertices - 1
+    widths = [channels_in] + [0] * (last - 1) + [channels_out]
+    joined = [v for v in range(1, last) if cell.has(v, last)]
+    for k, v in enumerate(joined):
+        widths[v] = channels_out // len(joined) + (k < channels_out % len(joined))
+    for v in range(last - 2, 0, -1):
+        if v not in joined:
+            widths[v] = max(widths[b] for b in range(v + 1, last) if cell.has(v, b))
+    return widths
+
+
+def stacks() -> Iterator[tuple[int, int, int]]:
+    """Channels in, channels out and side in pixels of each of the nine cells, in order."""
+    channels_in, channels = STEM, STEM
+    for stack in range(STACKS):
+        if stack:
+            channels *= 2
+        for _ in range(CELLS_A_STACK):
+            yield channels_in, channels, SIDE >> stack
+            channels_in = channels
+
+
+@lru_cache(maxsize=16_384)
+def node_rows(bits: int, vertices: int) -> Array:
+    """Rows of `Graph.attributes` for each vertex of a cell and each operation that it may carry.
+
+    Costs are sums over the nine cells of the network, other columns those of the first cell. The
+    stem is charged to the input; the pooling between stacks and the classifier to the output, so
+    that a graph's total is the whole network's.
+
+    Args:
+        bits: The cell's edges (see `Cell`).
+        vertices: The cell's number of vertices.
+
+    Returns:
+        Shape `(vertices, operations, attributes)`; equal for all operations at both ends.
+    """
+    cell = Cell(bits, (0,) * (vertices - 2))
+    last = vertices - 1
+    costs = [[Cost()] * len(OPS) for _ in range(vertices)]
+    for (channels_in, channels_out, side), times in Counter(stacks()).items():
+        widths = vertex_channels(cell, channels_in, channels_out)
+        for v in range(1, vertices):
+            fed = [a for a in range(1, v) if cell.has(a, v)]
+            cut = 0 if v == last else sum(widths[a] != widths[v] for a in fed)
+            charged = _vertex_costs(
+                channels_in, widths[v], side, times, len(fed), cut, cell.has(0, v), v == last
+            )
+            for k, cost in enumerate(charged):
+                costs[v][k] += cost
+    stem, tail = _ends()
+    costs[0] = [stem] * len(OPS)
+    costs[last] = [cost + tail for cost in costs[last]]
+    first = vertex_channels(cell, STEM, STEM)
+    rows = np.zeros((vertices, len(OPS), len(ATTRIBUTES)))
+    for v in range(vertices):
+        for k, op in enumerate(OPS):
+            kernel = 0 if v in (0, last) else KERNELS[op]
+            rows[v, k] = (
+                kernel,
+                1,
+                1,
+                first[v] if v else IMAGE_CHANNELS,
+                first[v],
+                SIDE,
+                SIDE,
+                costs[v][k].flops,
+                costs[v][k].params,
+                costs[v][k].bytes,
+            )
+    rows.setflags(write=False)
+    return rows
+
+
+@cache
+def _conv_norm_relu(channels_in: int, channels_out: int, kernel: int, side: int) -> Cost:
+    work = conv(channels_in, channels_out, kernel, side)
+    return work + norm(channels_out, side) + elementwise(channels_out, side)
+
+
+@cache
+def _operation(op: str, channels: int, side: int) -> Cost:
+    if op.startswith("maxpool"):
+        return pool(channels, side)
+    return _conv_norm_relu(channels, channels, KERNELS[op], side)
+
+
+@cache
+def _vertex_costs(
+    channels_in: int,
+    channels: int,
+    side: int,
+    times: int,
+    sources: int,
+    cut: int,
+    reads_input: bool,
+    is_output: bool,
+) -> tuple[Cost, ...]:
+    """Costs of a vertex that occurs some times, with each operation.
+
+    To its operation comes what brings its inputs together: projection, cutting, adding or joining.
+    """
+    joining = Cost()
+    if reads_input:
+        joining += _conv_norm_relu(channels_in, channels, 1, side)
+    if is_output:
+        if sources > 1:
+            joining += elementwise(channels, side)
+        adds = int(reads_input and sources > 0)
+    else:
+        joining += elementwise(channels, side) * cut
+        adds = sources + reads_input - 1
+    joining += elementwise(channels, side, inputs=2) * adds
+    own = [Cost() if is_output else _operation(op, channels, side) for op in OPS]
+    return tuple([(joining + cost) * times for cost in own])
+
+
+def _ends() -> tuple[Cost, Cost]:
+    """The stem, and what follows a cell outside of it."""
+    stem = _conv_norm_relu(IMAGE_CHANNELS, STEM, 3, SIDE)
+    tail = Cost()
+    for stack in range(1, STACKS):
+        tail += pool(STEM << (stack - 1), SIDE >> stack, stride=2)
+    features, side = STEM << (STACKS - 1), SIDE >> (STACKS - 1)
+    tail += Cost(bytes=FLOAT_BYTES * (features * side**2 + features))
+    return stem, tail + linear(features, CLASSES)
+
+
+def total_costs(codes: NDArray[np.uint32]) -> dict[str, Array]:
+    """FLOPs, parameters and bytes of many cells at once, without a graph of each.
+
+    Args:
+        codes: `Cell.code` of each cell, shape `(cells,)`.
+
+    Returns:
+        `"flops"`, `"params"` and `"bytes"`, each of shape `(cells,)`: what `Graph.total` gives.
+    """
+    names = ("flops", "params", "bytes")
+    columns = [ATTRIBUTES.index(name) for name in names]
+    totals = np.zeros((len(codes), len(names)))
+    bits, numbers = np.divmod(codes.astype(np.int64), LABELLINGS)
+    graphs, graph_of = np.unique(bits, return_inverse=True)
+    order = np.argsort(graph_of, kind="stable")
+    ends = np.searchsorted(graph_of[order], np.arange(len(graphs) + 1))
+    for k, graph in enumerate(graphs.tolist()):
+        own = order[ends[k] : ends[k + 1]]
+        vertices = Cell.from_code(graph * LABELLINGS).vertices
+        rows = node_rows(graph, vertices)[:, :, columns]
+        total = np.tile(rows[0, 0] + rows[-1, 0], (len(own), 1))
+        rest = numbers[own]
+        for v in range(vertices - 2, 0, -1):
+            rest, label = np.divmod(rest, len(OPS))
+            total += rows[v, label]
+        totals[own] = total
+    return {name: totals[:, k].copy() for k, name in enumerate(names)}

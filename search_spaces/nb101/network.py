@@ -1,0 +1,76 @@
+"""The whole network of a NAS-Bench-101 cell (Ying et al., ICML 2019), as its own code builds it.
+
+A stem of 128 channels and nine cells for CIFAR-10; see `nb101_costs` for widths. A convolution is
+followed by a batch normalisation, which is folded into it, and a ReLU.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nasplug.search_spaces.graph import Graph
+from nasplug.search_spaces.nb101.cells import OPS, Cell
+from nasplug.search_spaces.nb101.costs import (
+    CLASSES,
+    IMAGE_CHANNELS,
+    KERNELS,
+    SIDE,
+    STEM,
+    stacks,
+    vertex_channels,
+)
+from nasplug.search_spaces.networks.builder import NetworkBuilder
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["network", "onnx_model"]
+
+
+def network(cell: Cell) -> Graph:
+    """The network of a cell for one image, one node an operator."""
+    net, output = _build(cell)
+    return net.graph(output)
+
+
+def onnx_model(
+    cell: Cell, seed: int = 0, batch_size: int = 1, name: str = "nb101"
+) -> onnx.ModelProto:
+    """The network of a cell with random weights; see `builder.NetworkBuilder.onnx_model`."""
+    net, output = _build(cell)
+    return net.onnx_model(output, seed, batch_size, name)
+
+
+def _build(cell: Cell) -> tuple[NetworkBuilder, int]:
+    net = NetworkBuilder(SIDE, IMAGE_CHANNELS)
+    x = _conv(net, net.input, STEM, 3)
+    for channels_in, channels_out, side in stacks():
+        if side < net.side(x):
+            x = net.max_pool(x, 2, 2)
+        x = _cell(net, x, cell, vertex_channels(cell, channels_in, channels_out))
+    return net, net.linear(net.flatten(net.global_pool(x)), CLASSES)
+
+
+def _conv(net: NetworkBuilder, x: int, channels: int, kernel: int) -> int:
+    return net.relu(net.conv(x, channels, kernel))
+
+
+def _cell(net: NetworkBuilder, x: int, cell: Cell, widths: list[int]) -> int:
+    made = [x]
+    last = cell.vertices - 1
+    for v, label in enumerate(cell.labels, start=1):
+        terms = [net.first_channels(made[a], widths[v]) for a in range(1, v) if cell.has(a, v)]
+        if cell.has(0, v):
+            terms.append(_conv(net, x, widths[v], 1))
+        total = net.add(*terms)
+        op = OPS[label]
+        made.append(
+            net.max_pool(total, 3, 1, padding=1)
+            if op.startswith("maxpool")
+            else _conv(net, total, widths[v], KERNELS[op])
+        )
+    joined = [made[v] for v in range(1, last) if cell.has(v, last)]
+    parts = [net.concat(joined) if len(joined) > 1 else joined[0]] if joined else []
+    if cell.has(0, last):
+        parts.append(_conv(net, x, widths[last], 1))
+    return net.add(*parts)
