@@ -30,7 +30,6 @@ from safetensors.numpy import save
 
 from nasplug import InputError, space
 from nasplug.calibrating.measurements import read_latencies
-from nasplug.commands.labels import read_labels
 from nasplug.datasets import registry, tables
 from nasplug.datasets.download import cached_path, file_status, local_mirror
 from nasplug.devices import profiles
@@ -41,6 +40,7 @@ from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.features import language
 from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNetworks
 from nasplug.predictors.training.state import StateFiles, read_state
+from nasplug.training.labels import read_labels
 
 NB = space("nb201")
 ARCHS = [NB[k] for k in range(0, 15_625, 1_563)]  # type: ignore[index]

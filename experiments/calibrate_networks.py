@@ -34,7 +34,7 @@ from scipy.stats import spearmanr
 
 from nasplug import datasets, hardware, load_predictor
 from nasplug.calibrating.measurements import read_latencies
-from nasplug.datasets.timm_networks import networks_path, read_networks
+from nasplug.datasets.importers.timm_networks import networks_path, read_networks
 from nasplug.predicting import few_shot
 from nasplug.predicting.few_shot import known_devices, likeness, promise
 from nasplug.predicting.zoo import ArchitecturePredictor

@@ -19,7 +19,7 @@ from common import Array
 from latency_data import source
 
 from nasplug import datasets, hardware
-from nasplug.datasets.timm_networks import networks_path, read_networks
+from nasplug.datasets.importers.timm_networks import networks_path, read_networks
 from nasplug.predictors.features.settings import DeviceBatch, Setting, runtime_of
 from nasplug.search_spaces import Graph, InputError
 

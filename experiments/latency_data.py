@@ -12,7 +12,7 @@ from common import RESULTS, Array
 from numpy.typing import NDArray
 
 from nasplug import datasets, hardware
-from nasplug.datasets.timm_networks import networks_path, read_networks
+from nasplug.datasets.importers.timm_networks import networks_path, read_networks
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.search_spaces import Graph, space

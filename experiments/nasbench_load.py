@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from nasplug.datasets.tfrecord import frame
+from nasplug.datasets.nasbench.tfrecord import frame
 from nasplug.search_spaces.files import write_text
 from nasplug.search_spaces.nb101.enumeration import cell_table
 from nasplug.search_spaces.nb101.space import NB101

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nasplug import InputError, datasets
-from nasplug.datasets.nasbench_table import NasbenchTable, cached_table
+from nasplug.datasets.nasbench.table import NasbenchTable, cached_table
 from nasplug.search_spaces import Architecture, Graph
 from nasplug.search_spaces.nb101.cells import Cell
 from nasplug.search_spaces.nb101.enumeration import CELLS

@@ -31,9 +31,9 @@ from common import provenance, write_result
 from safetensors.numpy import save
 
 from nasplug import InputError, space
-from nasplug.commands.train import train
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.search_spaces import files
+from nasplug.training.train import train
 
 CALLS = "openat,creat,mkdir,write,pwrite64,ftruncate,fsync,fdatasync,fchmod,chmod,rename,unlink"
 ROWS = 60

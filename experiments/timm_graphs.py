@@ -35,7 +35,7 @@ from common import Array, provenance, write_result
 
 from nasplug import datasets
 from nasplug.datasets.download import cache_dir
-from nasplug.datasets.timm_networks import (
+from nasplug.datasets.importers.timm_networks import (
     TimmNetworks,
     networks_path,
     read_networks,

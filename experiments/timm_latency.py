@@ -38,7 +38,7 @@ from scipy.stats import spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from nasplug import datasets, hardware
-from nasplug.datasets.timm_networks import networks_path, read_networks
+from nasplug.datasets.importers.timm_networks import networks_path, read_networks
 from nasplug.predictors import create
 from nasplug.predictors.features.published_codes import MOST_OPS
 from nasplug.predictors.features.roofline import roofline_ms

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nasplug.searching.search import SearchResult, search
     from nasplug.searching.worker import worker
     from nasplug.studies.evaluation_command import Command
+    from nasplug.training.train import train
 
     __version__: str
 
@@ -47,6 +48,7 @@ __all__ = [
     "search",
     "space",
     "suggest_measurements",
+    "train",
     "worker",
 ]
 
@@ -73,6 +75,7 @@ _HOME = {
     "search": "nasplug.searching.search",
     "space": "nasplug.search_spaces.space",
     "suggest_measurements": "nasplug.calibrating.suggestions",
+    "train": "nasplug.training.train",
     "worker": "nasplug.searching.worker",
 }
 

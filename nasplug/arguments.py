@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nasplug.search_spaces import InputError, SearchSpace
-from nasplug.search_spaces import space as find_space
+from nasplug.search_spaces import space as space_named
 
 __all__ = [
     "checked_count",
@@ -17,13 +17,13 @@ __all__ = [
 
 def checked_space(space: str | SearchSpace) -> SearchSpace:
     """A space, by name or as it is."""
-    return find_space(space) if isinstance(space, str) else space
+    return space_named(space) if isinstance(space, str) else space
 
 
 def is_registered(space: SearchSpace) -> bool:
     """Whether the name of a space means this very one."""
     try:
-        return find_space(space.name) is space
+        return space_named(space.name) is space
     except InputError:
         return False
 

@@ -49,6 +49,16 @@ ROOMS: dict[str, tuple[str, ...]] = {
     # calibration, capabilities, pretraining, registry and the names of the package itself
     "predictors": ("predictors",),
     "ground": ("objectives", "pareto", "arguments", "text", "_signals"),
+    "datasets: ground": (
+        "datasets.archives",
+        "datasets.registry",
+        "datasets.download",
+        "datasets.layout",
+        "datasets.safe_pickle",
+        "datasets.tables",
+    ),
+    "datasets: nasbench": ("datasets.nasbench",),
+    "datasets: importers": ("datasets.importers",),
     "datasets": ("datasets",),
     "devices": ("devices", "hardware_catalogue"),
     "measuring": ("measuring",),
@@ -61,9 +71,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "reports": ("reports",),
     "results": ("results",),
     "searching": ("searching",),
+    "training": ("training",),
+    "public names": ("",),
     "commands": ("commands",),
-    # the public names, and the command line
-    "nasplug": ("", "cli", "__main__"),
+    "command line": ("cli", "__main__"),
 }
 ORDER = tuple(ROOMS)
 HEAVY_IN_SPACES = {"torch", "dgl", "lightning", "pandas", "scipy", "sklearn"}

@@ -18,7 +18,7 @@ from nasplug.arguments import checked_count
 from nasplug.calibrating.latency_predictor import latency_predictor
 from nasplug.calibrating.measurements import LatencyTable, read_latencies
 from nasplug.devices import profiles
-from nasplug.devices.hardware import hardware as find_hardware
+from nasplug.devices.hardware import hardware as device_named
 from nasplug.predicting.few_shot import SMALLEST_MS, drawn, is_connected, measured_device, promise
 from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.predictors.hardware import Hardware
@@ -26,7 +26,7 @@ from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNet
 from nasplug.predictors.latency.few_shot import FEWEST, MOST_ALONE
 from nasplug.predictors.latency.measured_device import END, LeftOut, MeasuredDevice
 from nasplug.search_spaces import Graph, InputError, SearchSpace
-from nasplug.search_spaces import space as find_space
+from nasplug.search_spaces import space as space_named
 from nasplug.text import shown_path
 
 if TYPE_CHECKING:
@@ -210,8 +210,8 @@ def calibrate(
             usable networks remain, the unit looks wrong, the name is taken by the catalogue, the
             measurements make predictions worse, or the profile cannot be written.
     """
-    where = find_space(space) if isinstance(space, str) else space
-    described = find_hardware(hardware)
+    where = space_named(space) if isinstance(space, str) else space
+    described = device_named(hardware)
     if unit is not None and unit not in UNITS:
         raise InputError(f"unknown unit {unit!r}; there are {', '.join(UNITS)}")
     if batch_size is not None:

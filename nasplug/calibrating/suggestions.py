@@ -10,13 +10,13 @@ from pathlib import Path
 
 from nasplug.arguments import checked_count
 from nasplug.calibrating.latency_predictor import latency_predictor
-from nasplug.devices.hardware import hardware as find_hardware
+from nasplug.devices.hardware import hardware as device_named
 from nasplug.predicting.few_shot import draw, expands, known_devices
 from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.few_shot import DeviceTransfer
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
-from nasplug.search_spaces import space as find_space
+from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.files import write_text
 from nasplug.text import shown_path
 
@@ -50,10 +50,10 @@ def suggest_measurements(
         InputError: If the space or the hardware is unknown, there is no latency predictor for the
             space, or the space has fewer networks.
     """
-    where = find_space(space) if isinstance(space, str) else space
+    where = space_named(space) if isinstance(space, str) else space
     checked_count(count, "number of networks")
     checked_count(batch_size, "batch size")
-    device = None if hardware is None else find_hardware(hardware)
+    device = None if hardware is None else device_named(hardware)
     found = latency_predictor(where, predictor)
     archs, graphs = draw(where, CANDIDATES, expands(found, where))
     transfer = DeviceTransfer(known_devices(found, device, batch_size, [where]))
@@ -90,7 +90,7 @@ def write_suggestions(texts: Sequence[str], out: str | os.PathLike[str]) -> None
 
 def next_step(space: str, out: str | os.PathLike[str] | None) -> str:
     """How the suggested networks can be measured, in a sentence."""
-    if find_space(space).writes_onnx:
+    if space_named(space).writes_onnx:
         file = "FILE" if out is None else shown_path(Path(out))
         return (
             f"time them on the device with: nasplug measure --space {space} --archs {file} "

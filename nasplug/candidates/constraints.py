@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nasplug.devices.hardware import hardware as find_hardware
+from nasplug.devices.hardware import hardware as device_named
 from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.errors import closest
@@ -185,4 +185,4 @@ def checked_hardware(
     """The device, by name, path or as it is; it must be there if a latency is bounded."""
     if hardware is None and any(c.name == "latency" for c in constraints):
         raise InputError("a latency constraint needs hardware; name a device, such as RTX 3090")
-    return None if hardware is None else find_hardware(hardware)
+    return None if hardware is None else device_named(hardware)

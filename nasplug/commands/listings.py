@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasplug.search_spaces import FiniteSpace, InputError
 from nasplug.search_spaces import names as space_names
-from nasplug.search_spaces import space as find_space
+from nasplug.search_spaces import space as space_named
 
 if TYPE_CHECKING:
     from nasplug.predictors.hardware import Hardware
@@ -58,14 +58,14 @@ def predictions(
         InputError: If an architecture, the space or the hardware is unknown.
     """
     from nasplug.arguments import checked_count
-    from nasplug.devices.hardware import hardware as find_hardware
+    from nasplug.devices.hardware import hardware as device_named
     from nasplug.predicting.intervals import is_usable
     from nasplug.predicting.zoo import in_runtime, predictors_for
 
-    found = find_space(space)
+    found = space_named(space)
     checked_count(batch_size, "batch size")
     archs = [found.parse(text) for text in architectures]
-    device = None if hardware is None else find_hardware(hardware)
+    device = None if hardware is None else device_named(hardware)
     chosen = predictors_for(found, device is not None, predictors, all_needed=False)
     accuracy = latency = familiar = None
     if "accuracy" in chosen:
@@ -111,7 +111,7 @@ def spaces() -> list[Row]:
     known = predictors()
     rows = []
     for whole in space_names():
-        found = find_space(whole)
+        found = space_named(whole)
         parts = {f"{whole}:{part}": own for part, own in found.parts.items()}
         for name, space in {whole: found, **parts}.items():
             rows.append(
@@ -241,8 +241,8 @@ def importing(name: str, path: str | os.PathLike[str], progress: bool | None = N
             the sentence names the file, and the record. Nothing is kept then.
     """
     from nasplug import datasets as known
-    from nasplug.datasets.nasbench_official import means
-    from nasplug.datasets.nasbench_table import NasbenchTable, cached_table
+    from nasplug.datasets.nasbench.official import means
+    from nasplug.datasets.nasbench.table import NasbenchTable, cached_table
     from nasplug.datasets.store import keep
 
     entry = known.info(name)

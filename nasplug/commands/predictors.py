@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +24,7 @@ from nasplug.commands.common import (
     print_rows,
     print_table,
 )
+from nasplug.search_spaces.errors import InputError
 
 __all__ = ["calibrate", "measure", "predict", "train"]
 
@@ -100,6 +103,32 @@ def predict(
         print(narrowing(rows[0]["evidence"], str(hw), "this network", space))
 
 
+# Said in words of their own on the command line.
+RESERVED = {"kind": "--kind", "targets": "--target", "seed": "--seed"}
+
+
+def _parsed(words: Sequence[str]) -> dict[str, Any]:
+    """Options of a predictor from words such as `epochs=100`, `dynamic=gate`, `ema_decay=null`.
+
+    Raises:
+        InputError: If a word has no `=`, comes twice, or is an option with a name of its own.
+    """
+    options: dict[str, Any] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or not name:
+            raise InputError(f"option {word!r} has no value; write it as epochs=100")
+        if name in RESERVED:
+            raise InputError(f"option {name!r} is given as {RESERVED[name]}")
+        if name in options:
+            raise InputError(f"option {name!r} is given twice")
+        try:
+            options[name] = json.loads(text)
+        except ValueError:
+            options[name] = text
+    return options
+
+
 @command
 def train(
     data: Annotated[
@@ -133,10 +162,9 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train a predictor on measured architectures."""
-    from nasplug.commands.train import parse_options
-    from nasplug.commands.train import train as run
+    import nasplug
 
-    told = run(
+    told = nasplug.train(
         model,
         data,
         space,
@@ -146,7 +174,7 @@ def train(
         batch_size=batch_size,
         train_size=train_size,
         seed=seed,
-        options=parse_options(option or ()),
+        options=_parsed(option or ()),
         out=out,
         test=test,
         resume_folder=resume_folder,
@@ -201,11 +229,11 @@ def measure(
     debug: Debug = False,
 ) -> None:
     """Time networks on this machine and keep the times in a .csv."""
-    from nasplug.measuring import measure as run
+    import nasplug
     from nasplug.measuring.choice import read_archs
 
     given = [*(arch or ()), *(read_archs(archs) if archs is not None else ())]
-    measured = run(
+    measured = nasplug.measure(
         space,
         n,
         hw,
@@ -297,9 +325,9 @@ def calibrate(
             "give your device with --hw and its latencies with --measurements; --suggest 10 says "
             "which networks are worth measuring"
         )
-    from nasplug.calibrating.calibrate import calibrate as run
+    import nasplug
 
-    done = run(
+    done = nasplug.calibrate(
         hw,
         measurements,
         space,

@@ -116,15 +116,15 @@ def search(
     debug: Debug = False,
 ) -> None:
     """Search a space for accurate architectures that are fast on a device."""
+    import nasplug
     from nasplug.candidates.pool import POOL_SIZE
     from nasplug.results.export import check_export
-    from nasplug.search_spaces import space as find_space
-    from nasplug.searching.search import search as run
+    from nasplug.search_spaces import space as space_named
 
     if export is not None:
-        check_export(find_space(space), export)
+        check_export(space_named(space), export)
     evaluation = _evaluation(evaluate, program, timeout)
-    result = run(
+    result = nasplug.search(
         space,
         hw,
         constraint or (),
@@ -195,9 +195,9 @@ def worker(
     debug: Debug = False,
 ) -> None:
     """Join a study that a search has made, and evaluate trials of it beside others."""
-    from nasplug.searching.worker import worker as run
+    import nasplug
 
-    done = run(
+    done = nasplug.worker(
         storage,
         study,
         n_trials=n_trials,

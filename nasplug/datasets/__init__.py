@@ -6,8 +6,7 @@ nor torch.
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nasplug.datasets.registry import DataFile, DatasetInfo, info, names
 from nasplug.datasets.store import (
@@ -19,15 +18,13 @@ from nasplug.datasets.store import (
     tables_of,
     verify,
 )
+from nasplug.search_spaces.lazy import loader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from pathlib import Path
-
-    import pandas as pd
-
+    from nasplug.datasets.importers.nb201 import NB201_DEVICES
+    from nasplug.datasets.importers.nb201_official import import_official, load_official
+    from nasplug.datasets.importers.nnlqp import nnlqp_graphs, read_nnlqp
     from nasplug.datasets.nasbench import ModelSpec, NASBench, OutOfDomainError, UnknownCellError
-    from nasplug.datasets.nb201 import NB201_DEVICES
     from nasplug.search_spaces.graph import Graph
 
 __all__ = [
@@ -55,45 +52,6 @@ __all__ = [
     "verify",
 ]
 
-_NASBENCH = ("ModelSpec", "NASBench", "OutOfDomainError", "UnknownCellError")
-
-
-def import_official(
-    path: str | os.PathLike[str],
-    trust_sha256: str | None = None,
-    *,
-    output: str | os.PathLike[str] | None = None,
-) -> pd.DataFrame:
-    """Import the official NAS-Bench-201 `.pth`; see `nasplug.datasets.nb201_official`."""
-    from nasplug.datasets import nb201_official
-
-    return nb201_official.import_official(path, trust_sha256, output=output)
-
-
-def load_official(path: str | os.PathLike[str]) -> pd.DataFrame:
-    """Read the table that `import_official` wrote to its `output`."""
-    from nasplug.datasets import nb201_official
-
-    return nb201_official.load_official(path)
-
-
-def read_nnlqp(folder: str | os.PathLike[str], labels: str | None = None) -> pd.DataFrame:
-    """Read a data set in NNLQP's own format; see `nasplug.datasets.nnlqp`."""
-    from nasplug.datasets import nnlqp
-
-    return nnlqp.read_nnlqp(folder, labels)
-
-
-def nnlqp_graphs(
-    folder: str | os.PathLike[str],
-    onnx_paths: Iterable[str],
-    convert: Callable[[Path], Graph] | None = None,
-) -> list[Graph]:
-    """The graphs of networks in NNLQP's own format; see `nasplug.datasets.nnlqp`."""
-    from nasplug.datasets import nnlqp
-
-    return nnlqp.nnlqp_graphs(folder, onnx_paths, convert)
-
 
 def timm_graphs() -> dict[tuple[str, int], Graph]:
     """Graphs of timm's networks: (model, image size in pixels) as in `timm-latency` -> graph.
@@ -101,7 +59,7 @@ def timm_graphs() -> dict[tuple[str, int], Graph]:
     Raises:
         InputError: If they were not built yet, or the file is damaged.
     """
-    from nasplug.datasets.timm_networks import networks_path, read_networks
+    from nasplug.datasets.importers.timm_networks import networks_path, read_networks
 
     found = read_networks(networks_path())
     keys = zip(found.models, found.image_sizes, strict=True)
@@ -114,20 +72,25 @@ def timm_families() -> dict[str, str]:
     Raises:
         InputError: As `timm_graphs`.
     """
-    from nasplug.datasets.timm_networks import networks_path, read_networks
+    from nasplug.datasets.importers.timm_networks import networks_path, read_networks
 
     found = read_networks(networks_path())
     return dict(zip(found.models, found.families, strict=True))
 
 
-def __getattr__(name: str) -> Any:
-    # These load numpy: only when they are asked for.
-    if name == "NB201_DEVICES":
-        from nasplug.datasets.nb201 import NB201_DEVICES
-
-        return NB201_DEVICES
-    if name in _NASBENCH:
-        from nasplug.datasets import nasbench
-
-        return getattr(nasbench, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+_IMPORTERS = "nasplug.datasets.importers"
+# These load numpy or pandas: only when they are asked for.
+__getattr__ = loader(
+    __name__,
+    {
+        "ModelSpec": "nasplug.datasets.nasbench.api",
+        "NASBench": "nasplug.datasets.nasbench.api",
+        "NB201_DEVICES": f"{_IMPORTERS}.nb201",
+        "OutOfDomainError": "nasplug.datasets.nasbench.api",
+        "UnknownCellError": "nasplug.datasets.nasbench.api",
+        "import_official": f"{_IMPORTERS}.nb201_official",
+        "load_official": f"{_IMPORTERS}.nb201_official",
+        "nnlqp_graphs": f"{_IMPORTERS}.nnlqp",
+        "read_nnlqp": f"{_IMPORTERS}.nnlqp",
+    },
+)

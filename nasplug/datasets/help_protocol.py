@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nasplug.datasets.help_networks import FBNET_DEVICES
-from nasplug.datasets.nb201 import NB201_DEVICES
+from nasplug.datasets.importers.help_networks import FBNET_DEVICES
+from nasplug.datasets.importers.nb201 import NB201_DEVICES
 from nasplug.search_spaces.errors import InputError, closest
 
 __all__ = [

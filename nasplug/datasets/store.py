@@ -59,7 +59,7 @@ def _is_current(entry: DatasetInfo, table: Table) -> bool:
 
 def _build(entry: DatasetInfo, progress: bool | None) -> Table:
     """Import the upstream files, fetching those that are missing, and keep the table."""
-    from nasplug.datasets import (
+    from nasplug.datasets.importers import (
         accel,
         ecnas,
         help_networks,

@@ -24,7 +24,7 @@ from nasplug.measuring.record import COLUMNS, Measurement, Record
 from nasplug.measuring.runtimes import Runtime, open_runtime
 from nasplug.measuring.timing import DISTURBED, Effort, time_network
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
-from nasplug.search_spaces import space as find_space
+from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.costs import FLOAT_BYTES
 from nasplug.search_spaces.graph import ATTRIBUTES, Graph
 
@@ -270,7 +270,7 @@ class _Campaign:
                 since, began = 0, time.monotonic()
 
     def _time_reference(self) -> None:
-        space: Any = find_space(REFERENCE[0])
+        space: Any = space_named(REFERENCE[0])
         model = space.to_onnx(space.parse(REFERENCE[1]), 0, 1)
         timing = time_network(self.runtime.load(model), self.effort)
         with held():

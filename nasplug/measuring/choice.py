@@ -12,7 +12,7 @@ import numpy as np
 from nasplug.arguments import checked_count
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.search_spaces import names as space_names
-from nasplug.search_spaces import space as find_space
+from nasplug.search_spaces import space as space_named
 from nasplug.text import check_row
 
 __all__ = ["networks", "onnx_space", "read_archs"]
@@ -27,9 +27,9 @@ def onnx_space(space: str | SearchSpace) -> SearchSpace:
     Raises:
         InputError: If there is no such space, or it does not.
     """
-    found = find_space(space) if isinstance(space, str) else space
+    found = space_named(space) if isinstance(space, str) else space
     if not found.writes_onnx:
-        able = [name for name in space_names() if find_space(name).writes_onnx]
+        able = [name for name in space_names() if space_named(name).writes_onnx]
         raise InputError(
             f"space {found.name!r} does not write its networks as ONNX models, so they cannot be "
             f"run; those that do are {', '.join(able)}"

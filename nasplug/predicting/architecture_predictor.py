@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nasplug.devices.hardware import hardware as find_hardware
+from nasplug.devices.hardware import hardware as device_named
 from nasplug.predictors.capabilities import (
     Explains,
     KnowsRuntimes,
@@ -210,7 +210,7 @@ class ArchitecturePredictor:
         """
         from nasplug.predictors.latency.device_profile import DeviceProfile
 
-        device = None if hardware is None else find_hardware(hardware)
+        device = None if hardware is None else device_named(hardware)
         graphs = self.graphs(architectures)
         if isinstance(device, DeviceProfile) and self.kind == "latency":
             from nasplug.predicting.few_shot import predict_few_shot

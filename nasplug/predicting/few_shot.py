@@ -17,7 +17,7 @@ from nasplug.predictors.latency.known_devices import PredictedDevices
 from nasplug.predictors.latency.measured_device import Likeness, MeasuredDevice, all_alike
 from nasplug.predictors.statistics.familiarity import Familiarity
 from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
-from nasplug.search_spaces import space as find_space
+from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.simplify import simplify
 
 if TYPE_CHECKING:
@@ -192,7 +192,7 @@ def measured_device(predictor: SpacePredictor, profile: DeviceProfile) -> Measur
     Raises:
         InputError: If the profile's networks are none that the predictor reads.
     """
-    space = find_space(profile.space)
+    space = space_named(profile.space)
     if space.name != predictor.space.name:
         whole = reads_networks(predictor.model) and space.whole_networks
         if not whole:

@@ -256,7 +256,7 @@ def predict(
             batch size is no whole number of at least 1.
     """
     from nasplug.arguments import checked_count
-    from nasplug.devices.hardware import hardware as find_hardware
+    from nasplug.devices.hardware import hardware as device_named
     from nasplug.predicting.few_shot import calibrated
     from nasplug.predicting.zoo import NETWORK_LATENCY, ArchitecturePredictor, load_predictor
     from nasplug.predictors.capabilities import Explains
@@ -267,7 +267,7 @@ def predict(
     if batch_size is None:
         batch_size = max(images[0], 1) if len(set(images)) == 1 else 1
     checked_count(batch_size, "batch size")
-    device = find_hardware(hardware)
+    device = device_named(hardware)
     graph = read_network(network, example, input_shapes)
     if not isinstance(predictor, ArchitecturePredictor):
         # One graph: to import a library for large batches would take longest.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasplug.predicting.architecture_predictor import NETWORK_LATENCY, ArchitecturePredictor
 from nasplug.search_spaces import InputError, SearchSpace
-from nasplug.search_spaces import space as find_space
+from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.errors import closest
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _open(path: Path, backend: str) -> ArchitecturePredictor:
     card = checkpoint.card
     if not isinstance(card.get("space"), str):
         raise InputError(f"the card of {path} does not say which search space it is for")
-    space = find_space(card["space"])
+    space = space_named(card["space"])
     model = restore(checkpoint, backend)
     return ArchitecturePredictor(str(card.get("name", path.stem)), space, model, card)
 
@@ -186,7 +186,7 @@ def create_predictor(
     """
     if kind not in KINDS:
         raise InputError(f"unknown kind of predictor {kind!r}; there are {', '.join(KINDS)}")
-    where = find_space(space) if isinstance(space, str) else space
+    where = space_named(space) if isinstance(space, str) else space
     model: Any
     if kind == "accuracy":
         from nasplug.predictors.accuracy.transformer_gp import transformer_gp

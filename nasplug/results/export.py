@@ -14,7 +14,7 @@ from typing import Any
 
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.search_spaces import names as space_names
-from nasplug.search_spaces import space as find_space
+from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.costs import FLOAT_BYTES
 from nasplug.search_spaces.files import write_bytes, write_text
 
@@ -97,9 +97,9 @@ def export(
 
 def onnx_writer(space: SearchSpace) -> Callable[..., Any]:
     """What makes an ONNX model of an architecture, seed, batch size and image set."""
-    found = find_space(_NETWORKS[space.name]) if space.name in _NETWORKS else space
+    found = space_named(_NETWORKS[space.name]) if space.name in _NETWORKS else space
     if not found.writes_onnx:
-        able = [name for name in space_names() if find_space(name).writes_onnx]
+        able = [name for name in space_names() if space_named(name).writes_onnx]
         raise InputError(
             f"space {space.name!r} does not write its networks as ONNX models; those that do are "
             f"{', '.join([*_NETWORKS, *able])}"

@@ -26,7 +26,7 @@ from nasplug.candidates.constraints import (
     parse_constraints,
 )
 from nasplug.devices.catalogue import parse as parse_hardware
-from nasplug.devices.hardware import hardware as find_hardware
+from nasplug.devices.hardware import hardware as device_named
 from nasplug.objectives import Objective
 from nasplug.predicting.zoo import ArchitecturePredictor, is_path, load_predictor
 from nasplug.predictors.hardware import Hardware
@@ -131,7 +131,7 @@ def checked_plan(
     checked_seed(seed)
     data = checked_dataset(found, dataset)
     evaluation = checked_evaluation(evaluate)
-    known = find_hardware(hardware) if hardware is not None else None
+    known = device_named(hardware) if hardware is not None else None
     foreseen = limits
     if evaluation != "predicted":
         foreseen = predicted_limits(limits, evaluation, known)
@@ -323,7 +323,7 @@ def _device(described: Any, study: str) -> Hardware | None:
         return parse_hardware(described, f"study {study!r}")
     name = str(described.get("name"))
     try:
-        device = find_hardware(name)
+        device = device_named(name)
     except InputError:
         device = None
     if not isinstance(device, DeviceProfile) or device.sha256 != described["calibrated"]:

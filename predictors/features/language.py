@@ -276,7 +276,7 @@ def _cache(model: str) -> dict[str, Vectors]:
 @cache
 def _shipped() -> tuple[dict[str, tuple[Vectors, int]], dict[str, tuple[str, ...]]]:
     """Entry -> (sum of its token vectors, tokens), and the texts that are covered, by kind."""
-    source = files("nasplug.predictors") / VECTORS_FILE
+    source = files("nasplug.predictors.features") / VECTORS_FILE
     with source.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
         content: dict[str, NDArray[Any]] = {name: stored[name] for name in stored.files}
     sums = content["sums"].astype(np.float32)

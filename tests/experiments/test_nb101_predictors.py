@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nasplug import InputError, datasets
-from nasplug.datasets.nasbench_table import read_file
+from nasplug.datasets.nasbench.table import read_file
 from nasplug.search_spaces import space
 
 KEYS = "model dataset train_size seed tau_val tau_test fit_seconds cells_per_second parameters"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nasplug import datasets
-from nasplug.datasets.timm_networks import (
+from nasplug.datasets.importers.timm_networks import (
     TimmNetworks,
     networks_path,
     read_networks,

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from nasplug.cli import app
 from nasplug.commands import common
 from nasplug.predicting import zoo as shipped
-from nasplug.searching import predicted as predicted_module
+from nasplug.searching import predicted_outcome as predicted_module
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
 runner = CliRunner()

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
-from nasplug.datasets.tfrecord import frame
+from nasplug.datasets.nasbench.tfrecord import frame
 from nasplug.search_spaces import Architecture
 from nasplug.search_spaces.nb101.space import NB101
 

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nasplug import datasets
-from nasplug.datasets import accel
-from nasplug.datasets.accel import ACCEL_THROUGHPUT, import_accel
+from nasplug.datasets.importers import accel
+from nasplug.datasets.importers.accel import ACCEL_THROUGHPUT, import_accel
 from nasplug.search_spaces.errors import InputError
 
 NAME = "anb_dataset_jsons.tar.gz"

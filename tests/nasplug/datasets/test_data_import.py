@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 import nasplug
 from nasplug import InputError, datasets
 from nasplug.cli import app
-from nasplug.datasets import nasbench_official
-from nasplug.datasets.nasbench_table import NasbenchTable
-from nasplug.datasets.tfrecord import frame
+from nasplug.datasets.nasbench import official as nasbench_official
+from nasplug.datasets.nasbench.table import NasbenchTable
+from nasplug.datasets.nasbench.tfrecord import frame
 from nasplug.search_spaces.nb101.enumeration import CellTable, cell_codes, cell_hashes
 
 runner = CliRunner()

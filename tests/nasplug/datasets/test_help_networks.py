@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from nasplug import datasets
-from nasplug.datasets import help_networks
-from nasplug.datasets.help_networks import (
+from nasplug.datasets.importers import help_networks
+from nasplug.datasets.importers.help_networks import (
     FBNET_DEVICES,
     FBNET_OPS,
     OFA_DEVICES,
     import_fbnet,
     import_ofa,
 )
-from nasplug.datasets.nb201 import NB201_DEVICES
+from nasplug.datasets.importers.nb201 import NB201_DEVICES
 from nasplug.datasets.safe_pickle import NUMPY_SCALARS, load_pickle_zip
 from nasplug.search_spaces.errors import InputError
 

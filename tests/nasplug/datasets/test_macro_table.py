@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from nasplug import datasets
-from nasplug.datasets.macro import MACRO_COLUMNS, import_macro
+from nasplug.datasets.importers.macro import MACRO_COLUMNS, import_macro
 from nasplug.search_spaces.errors import InputError
 
 NAME = "nas-bench-macro_cifar10.json"

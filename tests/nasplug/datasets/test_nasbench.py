@@ -476,7 +476,7 @@ def test_training_on_three_devices(cache: Path) -> None:
 
 
 def test_other_content_under_a_known_name_is_refused(tmp_path: Path) -> None:
-    from nasplug.datasets.ecnas import import_means
+    from nasplug.datasets.importers.ecnas import import_means
 
     path = files.official(tmp_path / "energy_4V9E_estimate.tfrecord")
     with pytest.raises(InputError, match="7 cells with energies instead of 91"):

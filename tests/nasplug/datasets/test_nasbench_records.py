@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasplug.datasets import NASBench
-from nasplug.datasets.nasbench_records import PLAIN_SIZE, plain_runs
-from nasplug.datasets.nasbench_table import METRICS, _Reading, cached_table, read_file
-from nasplug.datasets.tfrecord import frame, read_records
+from nasplug.datasets.nasbench.records import PLAIN_SIZE, plain_runs
+from nasplug.datasets.nasbench.table import METRICS, _Reading, cached_table, read_file
+from nasplug.datasets.nasbench.tfrecord import frame, read_records
 from nasplug.search_spaces.errors import InputError
 
 Edit = Callable[[list[Any]], object]
@@ -251,7 +251,7 @@ def test_second_time_comes_from_the_copy(
     (copy,) = kept.rglob("*.npz")
     moved = path.rename(tmp_path / "elsewhere.tfrecord")
     with monkeypatch.context() as patch:
-        patch.setattr("nasplug.datasets.nasbench_table.read_file", None)
+        patch.setattr("nasplug.datasets.nasbench.table.read_file", None)
         same(cached_table(moved), first)
     for damage in (copy.read_bytes()[:-100], b"", copy.read_bytes()[:900] + bytes(64)):
         copy.write_bytes(damage)
@@ -358,7 +358,7 @@ def test_many_runs_are_packed_piece_by_piece(
 ) -> None:
     path = files.official(tmp_path / "x.tfrecord")
     whole = read_file(path)
-    monkeypatch.setattr("nasplug.datasets.nasbench_table._CHUNK", 10)
+    monkeypatch.setattr("nasplug.datasets.nasbench.table._CHUNK", 10)
     same(read_file(path), whole)
 
 

@@ -15,7 +15,7 @@ from nas_201_api import ArchResults, ResultsCount
 
 from nasplug import datasets
 from nasplug.datasets import import_official
-from nasplug.datasets.nb201 import ACCURACY_COLUMNS
+from nasplug.datasets.importers.nb201 import ACCURACY_COLUMNS
 from nasplug.search_spaces.errors import InputError
 
 OPS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")

@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nasplug import datasets
-from nasplug.datasets import nb201, store
-from nasplug.datasets.nb201 import NB201_DEVICES, import_accuracy, import_latency, is_arch
+from nasplug.datasets import store
+from nasplug.datasets.importers import nb201
+from nasplug.datasets.importers.nb201 import NB201_DEVICES, import_accuracy, import_latency, is_arch
 from nasplug.datasets.tables import Table, read_table, write_table
 from nasplug.search_spaces.errors import InputError
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasplug import datasets
-from nasplug.datasets.nnlqp import STAGES, nnlqp_graphs, parse_labels, read_nnlqp
+from nasplug.datasets.importers.nnlqp import STAGES, nnlqp_graphs, parse_labels, read_nnlqp
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import Graph
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasplug import datasets
-from nasplug.datasets.nb201 import is_arch
-from nasplug.datasets.nnlqp_published import (
+from nasplug.datasets.importers.nb201 import is_arch
+from nasplug.datasets.importers.nnlqp_published import (
     CODE_OPS,
     cell_of_code,
     import_labels,

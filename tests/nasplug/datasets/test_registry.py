@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from nasplug import datasets, hardware
-from nasplug.datasets.accel import ACCEL_LATENCY, ACCEL_THROUGHPUT
-from nasplug.datasets.help_networks import FBNET_DEVICES, OFA_DEVICES
-from nasplug.datasets.nb201 import NB201_DEVICES
-from nasplug.datasets.nnlqp import PLATFORMS
-from nasplug.datasets.timm_results import TIMM_FILES
+from nasplug.datasets.importers.accel import ACCEL_LATENCY, ACCEL_THROUGHPUT
+from nasplug.datasets.importers.help_networks import FBNET_DEVICES, OFA_DEVICES
+from nasplug.datasets.importers.nb201 import NB201_DEVICES
+from nasplug.datasets.importers.nnlqp import PLATFORMS
+from nasplug.datasets.importers.timm_results import TIMM_FILES
 from nasplug.search_spaces.errors import InputError
 
 

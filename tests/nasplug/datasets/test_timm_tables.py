@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nasplug import datasets
-from nasplug.datasets import timm_results
-from nasplug.datasets.timm_results import TIMM_FILES, import_accuracy, import_latency
+from nasplug.datasets.importers import timm_results
+from nasplug.datasets.importers.timm_results import TIMM_FILES, import_accuracy, import_latency
 from nasplug.search_spaces.errors import InputError
 
 STEM = "benchmark-infer-amp-nhwc-pt240-cu124-rtx3090"

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import nasplug
 from nasplug import InputError, datasets
+from nasplug.calibrating import latency_predictor
 from nasplug.calibrating.calibrate import calibrate
 from nasplug.cli import app
 from nasplug.predicting import few_shot
@@ -330,7 +331,7 @@ def test_bad_input_is_one_sentence_and_nothing_is_saved(
 
 
 def test_a_space_without_a_predictor_is_named(ten: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(few_shot, "names", lambda: ["nb201-accuracy", "nb201-latency"])
+    monkeypatch.setattr(latency_predictor, "names", lambda: ["nb201-accuracy", "nb201-latency"])
     with pytest.raises(InputError, match="no latency predictor for space fbnet.*one for nb201"):
         calibrate("mine.toml", ten, "fbnet")
 

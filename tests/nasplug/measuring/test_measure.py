@@ -23,7 +23,6 @@ import nasplug
 from nasplug import InputError, measure, space
 from nasplug.calibrating.measurements import read_latencies
 from nasplug.cli import app
-from nasplug.commands.labels import read_labels
 from nasplug.measuring import campaign, choice, machine, record, runtimes
 from nasplug.measuring.choice import read_archs
 from nasplug.measuring.record import COLUMNS, Measurement, Record
@@ -31,6 +30,7 @@ from nasplug.measuring.runtimes import input_of
 from nasplug.measuring.timing import Effort, is_disturbed, time_network
 from nasplug.measuring.torch_network import TorchNetwork
 from nasplug.text import checksum_of
+from nasplug.training.labels import read_labels
 
 # The smallest networks there are: cells without convolutions.
 CELLS = "nnlqp:nasbench201"

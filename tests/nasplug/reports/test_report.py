@@ -12,7 +12,7 @@ import pytest
 from table_predictors import TablePredictor
 
 from nasplug.search_spaces import InputError
-from nasplug.searching import search as search_module
+from nasplug.searching import prepare as search_module
 from nasplug.searching.search import SearchResult, search
 
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from nasplug import search_spaces
 from nasplug.cli import app
 from nasplug.search_spaces import InputError, SearchSpace, space
-from nasplug.searching import search as search_module
+from nasplug.searching import prepare as search_module
 from nasplug.searching.search import SearchResult, search
 
 NETS = space("nnlqp:mobilenetv2")

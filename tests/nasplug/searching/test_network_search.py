@@ -14,7 +14,7 @@ from counting_predictors import sum_latency
 from nasplug.pareto import pareto_mask
 from nasplug.sampling.sampler import PredictorSampler
 from nasplug.search_spaces import InputError, SearchSpace, space
-from nasplug.searching import search as search_module
+from nasplug.searching import prepare as search_module
 from nasplug.searching.search import SearchResult, search
 
 NETS = space("nnlqp:mobilenetv2")

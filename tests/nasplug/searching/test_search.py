@@ -15,7 +15,7 @@ from table_predictors import TablePredictor
 from nasplug.pareto import pareto_mask
 from nasplug.predicting.zoo import load_predictor
 from nasplug.search_spaces import InputError, space
-from nasplug.searching import search as search_module
+from nasplug.searching import prepare as search_module
 from nasplug.searching.search import SearchResult, search
 
 SCRIPT = Path(__file__).parents[1] / "table_search.py"

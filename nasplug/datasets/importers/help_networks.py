@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from nasplug.datasets.importers.nb201 import NB201_DEVICES
 from nasplug.datasets.layout import foreign, numbers, shown
-from nasplug.datasets.nb201 import NB201_DEVICES
 from nasplug.datasets.safe_pickle import NUMPY_SCALARS, load_pickle_zip
 from nasplug.datasets.tables import Table
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from nasplug.datasets.archives import digest_of, read_arrays
 from nasplug.datasets.download import cache_dir, is_lfs_pointer, sha256_of
 from nasplug.datasets.layout import shown
-from nasplug.datasets.nasbench_metrics import metrics_class
-from nasplug.datasets.nasbench_records import (
+from nasplug.datasets.nasbench.metrics import metrics_class
+from nasplug.datasets.nasbench.records import (
     PLAIN_SIZE,
     bits_of,
     labels_of,
@@ -27,7 +27,7 @@ from nasplug.datasets.nasbench_records import (
     split_record,
     what_is_wrong,
 )
-from nasplug.datasets.tfrecord import read_records
+from nasplug.datasets.nasbench.tfrecord import read_records
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.files import atomic_path
 from nasplug.search_spaces.nb101.cells import Cell, module_hash

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nasplug.datasets.nasbench_table import ENERGY, METRICS, NasbenchTable, cached_table
+from nasplug.datasets.nasbench.table import ENERGY, METRICS, NasbenchTable, cached_table
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.nb101.cells import (
     INPUT,

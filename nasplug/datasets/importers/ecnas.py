@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from nasplug.datasets.layout import foreign
-from nasplug.datasets.nasbench_table import NasbenchTable, read_file
+from nasplug.datasets.nasbench.table import NasbenchTable, read_file
 from nasplug.datasets.tables import Table
 from nasplug.search_spaces.nb101.cells import Cell
 from nasplug.search_spaces.nb101.space import NB101

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from nasplug.datasets.importers.nb201 import N_ARCHS as N_CELLS
+from nasplug.datasets.importers.nb201 import read_index
+from nasplug.datasets.importers.nnlqp import Label, label_table, parse_labels
 from nasplug.datasets.layout import foreign, read_text
-from nasplug.datasets.nb201 import N_ARCHS as N_CELLS
-from nasplug.datasets.nb201 import read_index
-from nasplug.datasets.nnlqp import Label, label_table, parse_labels
 from nasplug.datasets.tables import Table
 
 __all__ = ["CODE_OPS", "cell_of_code", "import_labels", "import_nasbench201"]
@@ -73,7 +73,7 @@ def import_labels(files: Mapping[str, Path], sources: Mapping[str, str]) -> Tabl
         sources: SHA-256 of the file, to be kept in the table.
 
     Returns:
-        20,000 rows, as `nasplug.datasets.nnlqp.label_table` lays them out.
+        20,000 rows, as `nasplug.datasets.importers.nnlqp.label_table` lays them out.
 
     Raises:
         InputError: If the file cannot be read or has another layout.

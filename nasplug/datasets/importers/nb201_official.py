@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from nasplug.datasets.download import is_lfs_pointer, sha256_of
-from nasplug.datasets.nb201 import ACCURACY_COLUMNS, is_arch
+from nasplug.datasets.importers.nb201 import ACCURACY_COLUMNS, is_arch
 from nasplug.datasets.tables import Table, read_table, write_table
 from nasplug.search_spaces.errors import InputError
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.datasets.nasbench_table import NasbenchTable
+from nasplug.datasets.nasbench.table import NasbenchTable
 from nasplug.datasets.tables import Table
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.nb101.cells import Cell

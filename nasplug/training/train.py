@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from nasplug._signals import held, stoppable
 from nasplug.arguments import checked_count, checked_seed
-from nasplug.commands.labels import Labels, read_labels
-from nasplug.devices.hardware import hardware as find_hardware
+from nasplug.devices.hardware import hardware as device_named
 from nasplug.predicting.zoo import KINDS, ArchitecturePredictor, create_predictor
 from nasplug.predictors.capabilities import is_storable
 from nasplug.predictors.checkpoint import base_path
@@ -26,39 +25,16 @@ from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig
 from nasplug.predictors.published.recipes import NETWORKS
 from nasplug.predictors.registry import accepts, create
 from nasplug.search_spaces import InputError, SearchSpace
-from nasplug.search_spaces import space as find_space
+from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.files import sweep, write_text
+from nasplug.training.labels import Labels, read_labels
 
-__all__ = ["parse_options", "train"]
+__all__ = ["train"]
 
 Array = NDArray[np.float64]
 
 # The predictors that are published without one; what a search uses needs intervals.
 CALIBRATION_SHARE = 0.15
-# Said in words of their own on the command line.
-RESERVED = {"kind": "--kind", "targets": "--target", "seed": "--seed"}
-
-
-def parse_options(words: Sequence[str]) -> dict[str, Any]:
-    """Options of a predictor from words such as `epochs=100`, `dynamic=gate`, `ema_decay=null`.
-
-    Raises:
-        InputError: If a word has no `=`, comes twice, or is an option with a name of its own.
-    """
-    options: dict[str, Any] = {}
-    for word in words:
-        name, equals, text = word.partition("=")
-        if not equals or not name:
-            raise InputError(f"option {word!r} has no value; write it as epochs=100")
-        if name in RESERVED:
-            raise InputError(f"option {name!r} is given as {RESERVED[name]}")
-        if name in options:
-            raise InputError(f"option {name!r} is given twice")
-        try:
-            options[name] = json.loads(text)
-        except ValueError:
-            options[name] = text
-    return options
 
 
 def train(
@@ -106,7 +82,7 @@ def train(
         InputError: If an argument names nothing known, does not fit, or a row cannot be read.
         KeyboardInterrupt: On Ctrl-C, SIGTERM or SIGHUP, with a sentence on what remains.
     """
-    where = find_space(space) if isinstance(space, str) else space
+    where = space_named(space) if isinstance(space, str) else space
     checked_seed(seed)
     if kind not in KINDS:
         raise InputError(f"unknown kind of predictor {kind!r}; there are {', '.join(KINDS)}")
@@ -165,7 +141,7 @@ def _device(
         return None
     if hardware is None:
         raise InputError("a latency is that of a device; name it with --hw")
-    return DeviceBatch(find_hardware(hardware), checked_count(batch_size, "batch size"))
+    return DeviceBatch(device_named(hardware), checked_count(batch_size, "batch size"))
 
 
 def _columns(
