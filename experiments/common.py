@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from experiments import RESULTS, ROOT
 from nasplug import datasets
 from nasplug.devices.hardware import hardware
 from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.search_spaces import Architecture, Graph, space
 from nasplug.search_spaces.files import write_text
 
-RESULTS = Path(__file__).parent / "results"
-RUNS = Path(__file__).parent / "runs"
-ZOO = Path(__file__).parent.parent / "nasplug" / "zoo"
+RUNS = ROOT / "experiments" / "runs"
+ZOO = ROOT / "nasplug" / "zoo"
 IMAGE_SETS = ("cifar10", "cifar100", "imagenet16-120")
 SPLIT_SEED = 201
 PACKAGES = ("nasplug", "torch", "numpy", "scipy", "pandas", "lightning", "optuna")

@@ -1,6 +1,6 @@
 """Write the figures of README.md and docs/ from the JSON files in results/.
 
-    python experiments/make_docs.py [--check]
+    python -m experiments.make_docs [--check]
 
 With --check nothing is written, and the exit code is 1 if a page is not what it would write.
 """
@@ -11,27 +11,17 @@ import argparse
 import json
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
-import calibration_tables
-import device_tables
-import nb101_search_tables
-import nb101_tables
-import network_accuracy_tables
-import network_tables
-import predictor_tables
-import reliability_tables
-import search_quality_tables
-import search_workers_tables
-import study_tables
-import timm_tables
-from predictor_tables import table
-
+from experiments import RESULTS, ROOT
+from experiments.accuracy import calibration_tables, network_accuracy_tables, predictor_tables
+from experiments.accuracy.predictor_tables import table
+from experiments.latency import device_tables, network_tables
+from experiments.nb101 import nb101_search_tables, nb101_tables
+from experiments.reliability import reliability_tables
+from experiments.search import search_quality_tables, search_workers_tables, study_tables
+from experiments.timm import timm_tables
 from nasplug.search_spaces.files import write_text
-
-ROOT = Path(__file__).parent.parent
-RESULTS = Path(__file__).parent / "results"
 
 
 def load(name: str) -> dict[str, Any]:
@@ -374,7 +364,7 @@ def main() -> None:
             if not options.check:
                 write_text(path, page)
     if options.check and stale:
-        sys.exit(f"not up to date: {', '.join(stale)}; run python experiments/make_docs.py")
+        sys.exit(f"not up to date: {', '.join(stale)}; run python -m experiments.make_docs")
 
 
 if __name__ == "__main__":

@@ -6,12 +6,16 @@ import hashlib
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from nasplug import _signals
+
+# Last, so that the installed package is what is tested.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 _MIRROR_BESIDE_REPO = Path(__file__).resolve().parents[2] / "shared" / "data" / "upstream"
 # Read at import: the fixtures below change the environment.

@@ -39,7 +39,7 @@ Mask = NDArray[np.bool_]
 # The mean for a network unlike those measured stays within this factor of the anchor.
 LARGEST_FACTOR = 3.0
 # Whole networks unlike those measured get intervals so much wider, since else too few would be
-# covered (experiments/calibrate_networks.py).
+# covered (experiments/devices/calibrate_networks.py).
 FOREIGN = 2.0
 # A network that the data sheet promises to be so much faster or slower than all that were measured
 # is unlike them.

@@ -26,7 +26,7 @@ __all__ = ["BACKENDS", "Layout", "choose_backend", "layout"]
 
 BACKENDS = ("auto", "torch", "dgl")
 # Below this mean size padded dense attention is at least as fast as message passing, and needs no
-# import of dgl; experiments/throughput.py measures both.
+# import of dgl; experiments/checks/throughput.py measures both.
 SMALL_GRAPH = 64
 
 

@@ -1,8 +1,6 @@
-import sys
-from pathlib import Path
-
 import pytest
 
+from experiments.accuracy import floors
 from nasplug.devices.hardware import hardware
 from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.search_spaces.nb201 import NB201
@@ -10,19 +8,7 @@ from nasplug.search_spaces.nb201 import NB201
 NB = NB201()
 
 
-@pytest.fixture(scope="module")
-def floors():
-    folder = str(Path(__file__).resolve().parents[2] / "experiments")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        import floors
-
-        yield floors
-    for name in ("floors", "common"):
-        sys.modules.pop(name, None)
-
-
-def test_path_features_count_sequences(floors):
+def test_path_features_count_sequences():
     cells = [
         "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|skip_connect~0|nor_conv_1x1~1|none~2|",
         "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|",
@@ -36,7 +22,7 @@ def test_path_features_count_sequences(floors):
     assert features[:, -1].tolist() == [2.0, 0.0]
 
 
-def test_roofline_follows_the_slower_of_arithmetic_and_memory(floors):
+def test_roofline_follows_the_slower_of_arithmetic_and_memory():
     graphs = [NB.to_graph(NB[1462])]
     column = DeviceBatch(hardware("RTX 3090"), 1)
     once = floors.roofline(graphs, column)[0]

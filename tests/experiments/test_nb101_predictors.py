@@ -1,41 +1,26 @@
 import json
 import re
 import signal
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from experiments.nb101 import nb101_labels, nb101_predictors, nb101_tables
 from nasplug import InputError, datasets
 from nasplug.datasets.nasbench.table import read_file
 from nasplug.search_spaces import space
 
 KEYS = "model dataset train_size seed tau_val tau_test fit_seconds cells_per_second parameters"
-MODULES = ("nb101_predictors", "nb101_labels", "nb101_tables", "predictor_tables")
-MODULES += ("predictor_accuracy", "recipes", "common", "published")
 COMPLETE = "EC-NAS 2,532 cells, 4 epochs"
 
 
 @pytest.fixture(scope="module")
 def protocol(session_cache, mirror):
-    folder = str(Path(__file__).resolve().parents[2] / "experiments")
     threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        import nb101_predictors
-
-        yield nb101_predictors
+    yield nb101_predictors
     torch.set_num_threads(threads)
     signal.signal(signal.SIGTERM, handler)
-    for name in MODULES:
-        sys.modules.pop(name, None)
-
-
-@pytest.fixture
-def labels(protocol):
-    return sys.modules["nb101_labels"]
 
 
 @pytest.fixture
@@ -67,8 +52,8 @@ def test_a_run_ranks_what_it_has_not_learned_and_is_kept(run, tmp_path):
     assert run("--models", "params,random-forest", "--seeds", "3") == (rows, "")
 
 
-def test_training_cells_are_not_ranked(protocol, labels, tmp_path, monkeypatch):
-    complete = labels.labels_of("ecnas-5v", None, None)
+def test_training_cells_are_not_ranked(protocol, tmp_path, monkeypatch):
+    complete = nb101_labels.labels_of("ecnas-5v", None, None)
     asked = []
     known = protocol.Count.scores
     monkeypatch.setattr(
@@ -107,9 +92,9 @@ def test_a_count_chooses_its_sign_from_the_training_cells(protocol):
         ).all()
 
 
-def test_means_over_runs_of_108_epochs(labels, mirror):
+def test_means_over_runs_of_108_epochs(mirror):
     file = datasets.fetch("ecnas-4v")[0]
-    found = labels.from_table(read_file(file, progress=False), "some cells")
+    found = nb101_labels.from_table(read_file(file, progress=False), "some cells")
     table = datasets.load("ecnas-4v")
     longest = table[table["epochs"] == 108].groupby("hash")["cifar10_test"].mean()
     archs = found.architectures(range(len(found)))
@@ -121,9 +106,9 @@ def test_means_over_runs_of_108_epochs(labels, mirror):
     assert found.test.max() == pytest.approx(93.349, abs=1e-3)
 
 
-def test_the_small_subset(labels):
+def test_the_small_subset():
     try:
-        small = labels.small_subset()
+        small = nb101_labels.small_subset()
     except InputError as error:
         pytest.skip(str(error))
     assert small.name == "NB-101 small-cell subset (n=1,713)"
@@ -157,17 +142,16 @@ def test_bad_input(run, capsys, words, said):
     assert re.search(said, f"{end.value.code} {capsys.readouterr().err}")
 
 
-def test_other_files_are_refused(labels, mirror, tmp_path):
+def test_other_files_are_refused(mirror, tmp_path):
     other = tmp_path / "nb101_real_subset.csv.gz"
     other.write_bytes(b"no table")
     with pytest.raises(InputError, match="is not the table nb101_real_subset"):
-        labels.small_subset(other)
+        nb101_labels.small_subset(other)
     with pytest.raises(InputError, match="has 91 cells; NAS-Bench-101's own file has 423,624"):
-        labels.official(datasets.fetch("ecnas-4v")[0])
+        nb101_labels.official(datasets.fetch("ecnas-4v")[0])
 
 
 def test_tables(protocol, monkeypatch, tmp_path):
-    import nb101_tables
 
     rows = [
         {"source": nb101_tables.SMALL, "model": model, "train_size": 100, "seed": seed}

@@ -1,30 +1,13 @@
-import sys
-from pathlib import Path
-
 import numpy as np
-import pytest
 
+from experiments.latency.launch_costs import LaunchCosts
+from experiments.latency.roofline_gp import RooflineGP
 from nasplug import hardware
 from nasplug.predictors.features.roofline import roofline_ms
 from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.search_spaces import space
 
 COLUMN = DeviceBatch(hardware("GTX 1660"), 4)
-
-
-@pytest.fixture(scope="module")
-def floors():
-    folder = str(Path(__file__).resolve().parents[2] / "experiments")
-    before = set(sys.modules)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        from launch_costs import LaunchCosts
-        from roofline_gp import RooflineGP
-
-        yield LaunchCosts, RooflineGP
-    for name in ("common", "launch_costs", "roofline_gp"):
-        if name not in before:
-            sys.modules.pop(name, None)
 
 
 def networks(family, count):
@@ -43,31 +26,31 @@ def launched(graphs):
     return 1.5 * roofline(graphs) + np.array([0.02 * len(graph) for graph in graphs])
 
 
-def test_a_device_with_equal_launches_is_known_on_another_family(floors):
+def test_a_device_with_equal_launches_is_known_on_another_family():
     learned = {name: networks(name, 15) for name in ("mobilenetv2", "resnet", "googlenet")}
     graphs = [graph for own in learned.values() for graph in own]
     groups = [name for name, own in learned.items() for _ in own]
-    costs = floors[0](COLUMN)
+    costs = LaunchCosts(COLUMN)
     costs.fit(graphs, launched(graphs), groups)
     other = networks("mnasnet", 10)
     np.testing.assert_allclose(costs.predict(other), launched(other), rtol=0.05)
 
 
-def test_launch_costs_take_the_batch_of_each_network(floors):
+def test_launch_costs_take_the_batch_of_each_network():
     graphs = networks("resnet", 20)
     batches = [1, 8] * 10
     ms = np.array(
         [roofline_ms(g, COLUMN.hardware, b).sum() for g, b in zip(graphs, batches, strict=True)]
     )
-    costs = floors[0](COLUMN)
+    costs = LaunchCosts(COLUMN)
     costs.fit(graphs, ms, ["a", "a", "b", "b"] * 5, batches)
     np.testing.assert_allclose(costs.predict(graphs, batches), ms, rtol=0.02)
     assert costs.predict(graphs[:1], [8])[0] > 2 * costs.predict(graphs[:1], [1])[0]
 
 
-def test_the_process_learns_how_far_a_device_is_from_its_roofline(floors):
+def test_the_process_learns_how_far_a_device_is_from_its_roofline():
     graphs, other = networks("mobilenetv2", 40), networks("mnasnet", 10)
-    process = floors[1](COLUMN.hardware, False)
+    process = RooflineGP(COLUMN.hardware, False)
     process.fit(graphs, 3 * roofline(graphs) * np.exp(0.01 * np.sin(np.arange(40))), [4] * 40)
     center, low, high = process.predict(other, [4] * 10)
     np.testing.assert_allclose(center, 3 * roofline(other), rtol=0.05)

@@ -1,29 +1,22 @@
 import dataclasses
 import json
 import signal
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+from experiments.accuracy import predictor_accuracy
 
 KEYS = "model dataset train_size seed tau_val tau_test fit_seconds cells_per_second parameters"
 
 
 @pytest.fixture(scope="module")
 def protocol(nb201_cache):
-    folder = str(Path(__file__).resolve().parents[2] / "experiments")
     threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        import predictor_accuracy
-
-        yield predictor_accuracy
+    yield predictor_accuracy
     torch.set_num_threads(threads)
     signal.signal(signal.SIGTERM, handler)
-    for name in ("predictor_accuracy", "recipes", "common"):
-        sys.modules.pop(name, None)
 
 
 @pytest.fixture

@@ -1,34 +1,19 @@
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
 
+from experiments.search import search_rivals
 from nasplug.search_spaces import InputError, space
 
 
 @pytest.fixture(scope="module")
-def rivals() -> Iterator[ModuleType]:
-    folder = str(Path(__file__).resolve().parents[2] / "experiments")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        import search_rivals
-
-        yield search_rivals
-    for name in ("search_rivals", "search_tasks"):
-        sys.modules.pop(name, None)
-
-
-@pytest.fixture(scope="module")
-def measured(rivals: ModuleType) -> Any:
+def measured() -> Any:
     rng, accel = np.random.default_rng(0), space("accel")
-    return rivals.Measured(accel, [accel.sample(rng) for _ in range(30)])
+    return search_rivals.Measured(accel, [accel.sample(rng) for _ in range(30)])
 
 
 def test_a_member_is_its_own_nearest(measured: Any) -> None:
@@ -60,10 +45,10 @@ def test_a_mutation_is_another_member(measured: Any) -> None:
     [optuna.samplers.TPESampler(seed=0, n_startup_trials=3), optuna.samplers.RandomSampler(seed=0)],
 )
 def test_a_sampler_of_parameters_tries_no_member_twice(
-    rivals: ModuleType, measured: Any, sampler: optuna.samplers.BaseSampler
+    measured: Any, sampler: optuna.samplers.BaseSampler
 ) -> None:
     values = np.arange(30.0)[:, None]
     missed = values[:, 0] - 20
-    task = rivals.Task("some", measured, values, ("maximize",), violation=missed, limit=20.0)
-    rows = list(rivals.in_study(task, sampler, 30))
+    task = search_rivals.Task("some", measured, values, ("maximize",), violation=missed, limit=20.0)
+    rows = list(search_rivals.in_study(task, sampler, 30))
     assert sorted(rows) == list(range(30))

@@ -3,28 +3,33 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from experiments.search import search_workers_tables as tables
 
-EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
-
-
-@pytest.fixture(scope="module")
-def tables():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(EXPERIMENTS))
-        import search_workers_tables
-
-        yield search_workers_tables
-    for name in ("search_workers_tables", "predictor_tables", "published"):
-        sys.modules.pop(name, None)
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_worker_is_killed_and_the_study_completes(nb201_cache, tmp_path):
     result = tmp_path / "workers.json"
-    command = [sys.executable, str(EXPERIMENTS / "search_workers.py"), "--result", str(result)]
-    command += ["--storages", "journal", "--workers", "2", "--trials", "12", "--kill", "1"]
+    command = [sys.executable, "-m", "experiments.search.search_workers"]
+    command += [
+        "--result",
+        str(result),
+        "--storages",
+        "journal",
+        "--workers",
+        "2",
+        "--trials",
+        "12",
+        "--kill",
+        "1",
+    ]
     done = subprocess.run(
-        [*command, "--alone", "0"], capture_output=True, text=True, check=False, timeout=300
+        [*command, "--alone", "0"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(result.read_text())["rows"]
@@ -38,7 +43,7 @@ def test_a_worker_is_killed_and_the_study_completes(nb201_cache, tmp_path):
     assert 0.5 < row["curve"]["10"] < 1
 
 
-def test_the_table_sets_workers_against_one(tables, tmp_path, monkeypatch):
+def test_the_table_sets_workers_against_one(tmp_path, monkeypatch):
     alone = {"workers": 1, "task": "t", "curve": {"50": 0.5, "100": 0.8}}
     eight = {
         "task": "t",

@@ -9,13 +9,25 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "experiments" / "signals.py"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
 def test_signals_at_random_moments_of_all_commands(mirror: Path, tmp_path: Path) -> None:
     out = tmp_path / "signals.json"
-    subprocess.run([sys.executable, str(SCRIPT), "--count", "40", "--out", str(out)], check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "experiments.reliability.signals",
+            "--count",
+            "40",
+            "--out",
+            str(out),
+        ],
+        cwd=ROOT,
+        check=True,
+    )
     told = json.loads(out.read_text())
     counted = ("tried", "wrong_codes", "one_sentence", "lost", "damaged", "programs_left")
     assert [told[name] for name in counted] == [40, 0, 40, 0, 0, 0]

@@ -1,11 +1,10 @@
 import json
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 
+from experiments.timm import timm_graphs
 from nasplug import datasets
 from nasplug.datasets.importers.timm_networks import (
     TimmNetworks,
@@ -18,25 +17,13 @@ from nasplug.search_spaces import ATTRIBUTES, Graph, InputError
 GRAPH = Graph(("Input", "Output"), ((0, 1),), np.ones((2, len(ATTRIBUTES))))
 
 
-@pytest.fixture(scope="module")
-def timm_graphs():
-    folder = str(Path(__file__).resolve().parents[2] / "experiments")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        import timm_graphs
-
-        yield timm_graphs
-    for name in ("timm_graphs", "common"):
-        sys.modules.pop(name, None)
-
-
 @pytest.fixture
 def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("NASPLUG_CACHE", str(tmp_path))
     return tmp_path
 
 
-def test_any_start_of_the_order_is_balanced(timm_graphs):
+def test_any_start_of_the_order_is_balanced():
     families = {f"a{k}": "a" for k in range(60)} | {f"b{k}": "b" for k in range(30)}
     families |= {f"c{k}": "c" for k in range(10)}
     keys = [(model, 224) for model in families]
@@ -47,7 +34,7 @@ def test_any_start_of_the_order_is_balanced(timm_graphs):
         assert np.allclose(counts, [0.6 * start, 0.3 * start, 0.1 * start], atol=1)
 
 
-def test_one_size_a_model_below_the_giants(timm_graphs, session_cache, mirror):
+def test_one_size_a_model_below_the_giants(session_cache, mirror):
     one, every = timm_graphs.wanted("one"), timm_graphs.wanted("all")
     models = [model for model, _ in one]
     assert len(set(models)) == len(models)
@@ -59,7 +46,7 @@ def test_one_size_a_model_below_the_giants(timm_graphs, session_cache, mirror):
     assert not set(zip(giants["model"], giants["image_size"], strict=True)) & set(every)
 
 
-def test_what_fails_and_what_takes_too_long_is_noted(timm_graphs, empty_cache, monkeypatch, capsys):
+def test_what_fails_and_what_takes_too_long_is_noted(empty_cache, monkeypatch, capsys):
     end = time.process_time() + 60
 
     def build(model, size, device):
@@ -69,8 +56,8 @@ def test_what_fails_and_what_takes_too_long_is_noted(timm_graphs, empty_cache, m
             raise ValueError("no such thing")
         return GRAPH, 7
 
-    monkeypatch.setattr(timm_graphs, "build", build)
-    monkeypatch.setattr(timm_graphs, "version", lambda name: "1.0")
+    monkeypatch.setattr("build", build)
+    monkeypatch.setattr("version", lambda name: "1.0")
     keys = [("slow", 32), ("bad", 32), ("good", 32)]
     timm_graphs.build_all(keys, dict.fromkeys(("slow", "bad", "good"), "x"), seconds=0.2)
     assert len(capsys.readouterr().out.splitlines()) == 3
@@ -83,18 +70,18 @@ def test_what_fails_and_what_takes_too_long_is_noted(timm_graphs, empty_cache, m
     assert datasets.timm_families() == {"good": "x"}
 
 
-def test_nothing_to_pack(timm_graphs, empty_cache):
+def test_nothing_to_pack(empty_cache):
     with pytest.raises(InputError, match="holds no graph"):
         timm_graphs.pack_all({})
 
 
-def test_rounding_of_the_table_is_no_disagreement(timm_graphs):
+def test_rounding_of_the_table_is_no_disagreement():
     off = timm_graphs._beyond_rounding(np.array([0.104, 0.2, 1.1]), np.array([0.1, 0.1, 1.0]))
     assert np.allclose(off, [0, 0.95, 0.095])
     assert json.dumps(timm_graphs._summary(off))
 
 
-def test_a_network_that_is_not_the_measured_one_is_left_out(timm_graphs, empty_cache):
+def test_a_network_that_is_not_the_measured_one_is_left_out(empty_cache):
     networks = {"same": 11_690_000, "another": 15_410_000, "unknown": 7}
     for model, parameters in networks.items():
         one = TimmNetworks((model,), (224,), ("x",), (parameters,), (GRAPH,), "timm 1.0")

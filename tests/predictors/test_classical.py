@@ -44,7 +44,7 @@ def floors():
     folder = str(Path(__file__).resolve().parents[2] / "experiments")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
-        import floors
+        from experiments.accuracy import floors
 
         yield floors
     for name in ("floors", "common"):

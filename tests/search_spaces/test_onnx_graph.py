@@ -420,7 +420,7 @@ class TestRefused:
 
 
 class TestFoundByFuzzing:
-    """Inputs that once ended the process, or in another error; experiments/fuzz_onnx.py."""
+    """Inputs that once ended the process, or in another error; experiments/checks/fuzz_onnx.py."""
 
     def test_an_axis_beyond_the_tensor(self):
         # onnx 1.23's shape inference ends the process with a segmentation fault here.

@@ -1,7 +1,7 @@
 """Graphs of the networks that timm's result tables name, in one file of the cache.
 
 The tables say how fast a network is, by its name; what it is made of only timm knows, so that these
-graphs are built once where timm is installed (experiments/timm_graphs.py) and read from then on.
+graphs are built once where timm is installed (experiments, timm_graphs) and read from then on.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["TimmNetworks", "networks_path", "read_networks", "write_networks"]
 FORMAT_VERSION = 1
 """Raised when the layout changes; older files are refused."""
 
-HOW_TO_BUILD = "install timm and run python experiments/timm_graphs.py of the repository"
+HOW_TO_BUILD = "install timm and run python -m experiments.timm.timm_graphs of the repository"
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ def test_it_predicts_networks_that_it_never_learned_from(name, mirror):
     where, table = space(name), datasets.load(name)
     archs = {a.arch_id: a for a in (where.parse(str(text)) for text in table["arch"])}
     truths = dict(zip(map(str, table["arch"]), table[column], strict=True))
-    # The split of experiments/train_network_accuracy.py.
+    # The split of experiments/zoo/train_network_accuracy.py.
     order = np.random.default_rng(201).permutation(len(archs))
     judged = [list(archs.values())[k] for k in order[len(order) // 2 :][:500]]
     truth = np.array([truths[arch.text] for arch in judged])

@@ -1,0 +1,1 @@
+"""Predictors of accuracy beside floors and published networks: ranks, intervals, transfer."""

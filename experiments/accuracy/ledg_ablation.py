@@ -1,0 +1,196 @@
+"""Which parts of the LeDG-Former-style predictor help on NAS-Bench-201, CIFAR-10.
+
+    python -m experiments.accuracy.ledg_ablation [--threads 1] [--seeds 3]
+
+A small model learns from n random cells (validation accuracies turned into normal scores) for a
+fixed number of epochs, and ranks all 15,625 cells, the training cells among them. Nothing is chosen
+on a test label. A finished run is kept and not repeated. Writes results/ledg_ablation.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import kendalltau, norm, rankdata
+
+from experiments.common import RUNS, Array, accuracies, cells, provenance, write_result
+from nasplug.predictors.features.nodes import vocabulary_of
+from nasplug.predictors.layers.dynamic import DYNAMIC_MODES
+from nasplug.predictors.models.ledgformer import LanguageBatch, LeDGFormer, LeDGFormerConfig
+from nasplug.predictors.training.ensemble import unique_graphs
+from nasplug.search_spaces import Graph
+from nasplug.search_spaces.files import write_text
+
+EPOCHS = {156: 200, 781: 60}
+BATCH_SIZE = 64
+LEARNING_RATE, WEIGHT_DECAY, RANK_WEIGHT = 2e-3, 0.05, 0.2
+SIZES: dict[str, Any] = {"dim": 64, "num_layers": 3, "dropout": 0.1}
+
+# Name -> what differs from text and numbers with the dynamic mode `bias`.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "static": {"dynamic": "static"},
+    "gate": {"dynamic": "gate"},
+    "mixture": {"dynamic": "mixture"},
+    "bias": {"dynamic": "bias"},
+    "sparse": {"dynamic": "sparse"},
+    "text": {"numbers": False},
+    "learned": {"text": False, "learned": True, "numbers": False},
+    "text + learned": {"learned": True, "numbers": False},
+    "numbers": {"text": False},
+    "learned + numbers": {"text": False, "learned": True},
+    "static, no sibling heads": {"dynamic": "static", "sibling_heads": False},
+}
+
+
+def run_file(variant: str, n: int, seed: int) -> Path:
+    """Where the result of a run is kept."""
+    name = variant.replace(" + ", "-").replace(", ", "-").replace(" ", "-")
+    return RUNS / "ledg-ablation" / f"{name}-{n}-{seed}.json"
+
+
+def fit(
+    model: LeDGFormer, batch: LanguageBatch, rows: NDArray[np.int64], target: Array, n: int
+) -> None:
+    """Squared error and pairwise rank term, AdamW with a one-cycle schedule."""
+    goal = torch.tensor(norm.ppf((rankdata(target) - 0.5) / n), dtype=torch.float32)
+    steps = -(-n // BATCH_SIZE)
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": matrices, "weight_decay": WEIGHT_DECAY},
+            {"params": others, "weight_decay": 0.0},
+        ],
+        lr=LEARNING_RATE,
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, LEARNING_RATE, total_steps=EPOCHS[n] * steps, pct_start=0.1
+    )
+    model.train()
+    for _ in range(EPOCHS[n]):
+        for part in torch.randperm(n).tensor_split(steps):
+            wanted = goal[part]
+            predicted = model(batch.select(rows[part.numpy()].tolist()))[:, 0]
+            other = torch.randperm(len(part))
+            gap = (predicted - predicted[other]) - (wanted - wanted[other])
+            loss = (predicted - wanted).square().mean() + RANK_WEIGHT * gap.abs().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+    model.eval()
+
+
+def run(
+    variant: str,
+    n: int,
+    seed: int,
+    distinct: list[Graph],
+    place: NDArray[np.int64],
+    truth: tuple[Array, Array],
+) -> dict[str, Any]:
+    """Train one model and rank all cells."""
+    chosen = np.random.default_rng(seed).permutation(len(place))[:n]
+    torch.manual_seed(seed)
+    vocabulary = vocabulary_of(distinct)
+    config = LeDGFormerConfig(vocabulary, ("cifar10",), **SIZES, **VARIANTS[variant])
+    model = LeDGFormer(config, "torch")
+    batch = model.collate(distinct)
+    validation, test = truth
+    started = time.perf_counter()
+    fit(model, batch, place[chosen], validation[chosen], n)
+    seconds = time.perf_counter() - started
+    with torch.inference_mode():
+        parts = torch.arange(len(distinct)).split(1024)
+        scores = torch.cat([model(batch.select(part.tolist()))[:, 0] for part in parts])
+    score = scores.numpy()[place]
+    return {
+        "variant": variant,
+        "n": n,
+        "seed": seed,
+        "tau_validation": float(kendalltau(score, validation)[0]),
+        "tau_test": float(kendalltau(score, test)[0]),
+        "training_seconds": seconds,
+    }
+
+
+def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and standard deviation over the seeds of each variant and number of cells."""
+    rows = []
+    for n in EPOCHS:
+        for variant in VARIANTS:
+            own = [r for r in runs if (r["variant"], r["n"]) == (variant, n)]
+            if not own:
+                continue
+            row: dict[str, Any] = {"variant": variant, "n": n, "seeds": len(own)}
+            for key in ("tau_validation", "tau_test", "training_seconds"):
+                values = [r[key] for r in own]
+                spread = float(np.std(values, ddof=1)) if len(own) > 1 else None
+                row[key] = {"mean": float(np.mean(values)), "sd": spread}
+            rows.append(row)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    _, graphs = cells()
+    validation, test = (table[:, 0] for table in accuracies())
+    # All variants read simplified graphs.
+    simplified = LeDGFormer(LeDGFormerConfig((), ("cifar10",))).prepare(graphs)
+    distinct, place = unique_graphs(simplified)
+    modes = [v for v in VARIANTS if v in DYNAMIC_MODES]
+    contents = [v for v in VARIANTS if v not in DYNAMIC_MODES]
+    runs = []
+    # What a broken-off run leaves is complete in its first parts.
+    for sizes, variants in ((list(EPOCHS), modes), ([156], contents), ([781], contents)):
+        for seed in range(options.seeds):
+            for n in sizes:
+                for variant in variants:
+                    path = run_file(variant, n, seed)
+                    if not path.exists():
+                        result = run(variant, n, seed, distinct, place, (validation, test))
+                        write_text(path, json.dumps(result) + "\n")
+                        print(result, file=sys.stderr, flush=True)
+                    runs.append(json.loads(path.read_text()))
+        write(runs, len(graphs))
+
+
+def write(runs: list[dict[str, Any]], ranked: int) -> None:
+    """Write what is known so far."""
+    write_result(
+        "ledg_ablation",
+        {
+            "space": "nb201",
+            "ranked_cells": ranked,
+            "cells": "numpy default_rng(seed).permutation(15625)[:n]",
+            "training": {
+                "epochs": EPOCHS,
+                "batch_size": BATCH_SIZE,
+                "learning_rate": LEARNING_RATE,
+                "weight_decay": WEIGHT_DECAY,
+                "rank_weight": RANK_WEIGHT,
+            },
+            "model": SIZES,
+            "variants": VARIANTS,
+            "summary": summary(runs),
+            "runs": runs,
+            "provenance": provenance("nb201-accuracy"),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

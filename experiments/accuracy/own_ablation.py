@@ -1,0 +1,230 @@
+"""What each part of nasplug's own predictor is worth on NAS-Bench-201, CIFAR-10.
+
+    python -m experiments.accuracy.own_ablation [--threads 1] [--seeds 0,1,2,3,4] [--epochs 20]
+
+Each variant has an encoder of its own, pretrained on the same responses for a third of the epochs
+of the shipped one, and learns from n random cells as in predictor_accuracy.py. An encoder is
+trained once, so variants that differ by less than the rows with another seed of pretraining are not
+told apart. Finished runs are kept and not repeated. Writes results/own_ablation.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import kendalltau
+
+from experiments.common import RUNS, Array, accuracies, cells, provenance, write_result
+from experiments.zoo.pretrain_encoder import distinct_cells, measured_responses
+from nasplug.predictors.accuracy.pretraining import Encoder, PretrainingConfig, pretrain
+from nasplug.predictors.accuracy.transformer_gp import TransformerGP
+from nasplug.predictors.accuracy.transformer_gp_config import KERNELS, TransformerGPConfig
+from nasplug.predictors.features.zero_cost import RESPONSES
+from nasplug.predictors.layers.relations import RELATIONS
+from nasplug.predictors.training.ensemble import ensemble_scores
+from nasplug.search_spaces import Graph
+from nasplug.search_spaces.files import write_text
+from nasplug.search_spaces.simplify import simplify
+
+SIZES = (156, 781)
+
+# Kernels that only this comparison needs.
+KERNELS["without paths"] = (
+    (("embedding", "matern52"),),
+    (("responses", "rbf"),),
+    (("embedding", "rbf"), ("responses", "rbf")),
+)
+KERNELS["without responses"] = (
+    (("summaries", "rbf"),),
+    (("embedding", "matern52"),),
+    (("embedding", "rbf"), ("summaries", "rbf")),
+)
+
+
+def without(*names: str) -> dict[str, Any]:
+    return {"relations": tuple(name for name in RELATIONS if name not in names)}
+
+
+# Part -> variant -> what differs: in pretraining, in the predictor, and what of it answers.
+VARIANTS: dict[str, dict[str, tuple[dict[str, Any], dict[str, Any], str]]] = {
+    "all": {
+        "all parts": ({}, {}, "process"),
+        "all parts, pretraining seed 1": ({"seed": 1}, {}, "process"),
+        "all parts, pretraining seed 2": ({"seed": 2}, {}, "process"),
+    },
+    "relations": {
+        **{f"without {name}": (without(name), {}, "process") for name in RELATIONS},
+        "without both sibling relations": (without(*RELATIONS[2:]), {}, "process"),
+    },
+    "feed-forward": {
+        "successors only": ({"direction": "successors"}, {}, "process"),
+        "predecessors only": ({"direction": "predecessors"}, {}, "process"),
+        "no neighbours": ({"direction": "neither"}, {}, "process"),
+    },
+    "dynamic graph": {"static relations": ({"dynamic": "static"}, {}, "process")},
+    "canonical graph": {
+        "graphs as drawn": ({"simplified": False}, {"simplified": False}, "process")
+    },
+    "path features": {
+        "without path features": ({}, {"kernel": "without paths"}, "process"),
+        "without responses": ({}, {"kernel": "without responses"}, "process"),
+        "embedding alone": ({}, {"kernel": "embedding"}, "process"),
+        "paths alone, no encoder": ({}, {"kernel": "paths"}, "process"),
+    },
+    "pretraining": {
+        "structure alone, no random networks": (
+            {"random_networks": 0},
+            {"kernel": "without responses"},
+            "process",
+        ),
+        "untrained encoder": ({"epochs": 0}, {}, "process"),
+        "untrained encoder, embedding alone": ({"epochs": 0}, {"kernel": "embedding"}, "process"),
+    },
+    "head": {
+        "mean of process and fine-tuned networks": ({}, {"finetune_from": 0}, "mean"),
+        "fine-tuned networks alone": ({}, {"finetune_from": 0}, "networks"),
+    },
+}
+
+
+@cache
+def unlabeled(simplified: bool) -> tuple[list[Graph], list[Array]]:
+    """Graphs to pretrain on and the responses of each."""
+    distinct = distinct_cells()
+    measured = [measured_responses(distinct, seed) for seed in range(2)]
+    if simplified:
+        return distinct, measured
+    place = {graph.canonical_hash: k for k, graph in enumerate(distinct)}
+    _, graphs = cells()
+    rows = [place[simplify(graph).canonical_hash] for graph in graphs]
+    return graphs, [table[rows] for table in measured]
+
+
+@cache
+def encoder(changes: str, epochs: int) -> Encoder:
+    """The encoder with these changes (as JSON), from runs/ if it was trained before."""
+    known = json.loads(changes)
+    path = RUNS / "own-ablation" / f"encoder-{slug(changes) or 'all'}-{epochs}"
+    if path.with_suffix(".safetensors").exists():
+        return Encoder.load(path)
+    base = PretrainingConfig()
+    seed, epochs = known.pop("seed", 0), known.pop("epochs", epochs)
+    training = replace(base.training, epochs=max(epochs, 1), seed=seed)
+    if not epochs:
+        # One epoch of steps that are too small to change a weight.
+        training = replace(training, learning_rate=1e-12)
+    if "relations" in known:
+        known["relations"] = tuple(known["relations"])
+    config = replace(base, **known, training=training)
+    graphs, measured = unlabeled(config.simplified)
+    print(f"pretraining: {changes}", file=sys.stderr, flush=True)
+    made = pretrain(
+        graphs,
+        config,
+        measured=measured[: config.random_networks],
+        folder=path.with_name(f"{path.name}-state"),
+        progress=False,
+    )
+    made.save(path)
+    return made
+
+
+def slug(text: str) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in text).split())
+
+
+def run(part: str, variant: str, n: int, seed: int, epochs: int) -> dict[str, Any]:
+    """Fit one variant on n cells and rank all cells."""
+    changes, options, answer = VARIANTS[part][variant]
+    _, graphs = cells()
+    validation, test = (table[:, 0] for table in accuracies())
+    chosen = np.random.default_rng(seed).permutation(len(graphs))[:n]
+    settings: dict[str, Any] = {"targets": ("cifar10",), "seed": seed, **options}
+    predictor = TransformerGP(
+        TransformerGPConfig(**settings),
+        None if settings.get("kernel") == "paths" else encoder(json.dumps(changes), epochs),
+    )
+    predictor.fit([graphs[k] for k in chosen], validation[chosen], progress=False)
+    if answer == "networks":
+        score = ensemble_scores(predictor._networks, graphs).mean(0)[:, 0]
+    else:
+        score = predictor.scores(graphs)[0, :, 0]
+    return {
+        "part": part,
+        "variant": variant,
+        "n": n,
+        "seed": seed,
+        "tau_validation": float(kendalltau(score, validation)[0]),
+        "tau_test": float(kendalltau(score, test)[0]),
+    }
+
+
+def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and standard deviation over the seeds of each variant and number of cells."""
+    rows = []
+    for part, variants in VARIANTS.items():
+        for variant, n in ((v, n) for v in variants for n in SIZES):
+            own = [r for r in runs if (r["variant"], r["n"]) == (variant, n)]
+            if own:
+                row = {"part": part, "variant": variant, "n": n, "seeds": len(own)}
+                for key in ("tau_validation", "tau_test"):
+                    values = [r[key] for r in own]
+                    row[key] = {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
+                rows.append(row)
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seeds", default="0,1,2,3,4")
+    parser.add_argument("--epochs", type=int, default=20, help="of pretraining")
+    parser.add_argument("--parts", default=",".join(VARIANTS))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    seeds = [int(seed) for seed in options.seeds.split(",")]
+    runs = []
+    for part, variants in VARIANTS.items():
+        for variant in variants:
+            for n in SIZES:
+                for seed in seeds:
+                    path = run_file(part, variant, n, seed, options.epochs)
+                    if not path.exists() and part in options.parts.split(","):
+                        result = run(part, variant, n, seed, options.epochs)
+                        path.parent.mkdir(parents=True, exist_ok=True)
+                        write_text(path, json.dumps(result) + "\n")
+                        print(json.dumps(result), file=sys.stderr, flush=True)
+                    if path.exists():
+                        runs.append(json.loads(path.read_text(encoding="utf-8")))
+    write_result(
+        "own_ablation",
+        {
+            "space": "nb201",
+            "cells": "numpy default_rng(seed).permutation(15625)[:n]",
+            "pretraining_epochs": options.epochs,
+            "responses": len(RESPONSES),
+            "variants": VARIANTS,
+            "summary": summary(runs),
+            "runs": runs,
+            "provenance": provenance("nb201-accuracy"),
+        },
+    )
+
+
+def run_file(part: str, variant: str, n: int, seed: int, epochs: int) -> Path:
+    """Where the result of a run is kept."""
+    return RUNS / "own-ablation" / f"{slug(part)}-{slug(variant)}-{n}-{seed}-{epochs}.json"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Whether predictors know how wrong they are: coverage and likelihood on cells they have not seen.
+
+    python -m experiments.accuracy.predictor_calibration [--seeds 0,1,2] [--train-sizes 156,781]
+
+Each model learns validation accuracies of random cells, as in predictor_accuracy.py, and keeps from
+that budget what it needs for its intervals. Writes results/predictor_calibration.json; runs that
+are there already are not repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+import numpy as np
+import torch
+
+from experiments.common import RESULTS, accuracies, cells, provenance, write_result
+from nasplug import create_predictor
+from nasplug.predictors import create
+
+LEVELS = (0.5, 0.8, 0.9)
+MODELS: dict[str, dict[str, Any]] = {
+    "nasplug": {},
+    "path-gp": {},
+    # A deep ensemble: its intervals come from cells that are kept aside.
+    "transformer-ensemble": {"members": 3, "epochs": 150, "batch_size": 32, "patience": 150},
+}
+
+
+def measure(model: str, size: int, seed: int) -> dict[str, Any]:
+    _, graphs = cells()
+    truth = accuracies()[0][:, 0]
+    order = np.random.default_rng(seed).permutation(len(graphs))
+    train, rest = order[:size], order[size:]
+    options = {"targets": ("cifar10",), **MODELS[model]}
+    predictor: Any
+    if model == "nasplug":
+        predictor = create_predictor("accuracy", "nb201", seed=seed, **options).model
+    else:
+        predictor = create(model, seed=seed, **options)
+    predictor.fit([graphs[i] for i in train], truth[train, None])
+    said = predictor.predict([graphs[i] for i in rest])
+    seen = truth[rest]
+    mean, std = said.mean[:, 0], said.std[:, 0]
+    row: dict[str, Any] = {"model": model, "train_size": size, "seed": seed}
+    for level in LEVELS:
+        low, high = said.quantile((1 - level) / 2)[:, 0], said.quantile((1 + level) / 2)[:, 0]
+        row[f"coverage_{level:.0%}"] = float(((seen >= low) & (seen <= high)).mean())
+        row[f"median_width_{level:.0%}"] = float(np.median(high - low))
+    loss = 0.5 * ((seen - mean) / std) ** 2 + np.log(std) + 0.5 * np.log(2 * np.pi)
+    row["nll_mean"], row["nll_median"] = float(loss.mean()), float(np.median(loss))
+    row["nll_mean_without_worst_percent"] = float(np.sort(loss)[: int(0.99 * len(loss))].mean())
+    return row
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--train-sizes", default="156,781")
+    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    path = RESULTS / "predictor_calibration.json"
+    rows: list[dict[str, Any]] = []
+    if path.exists():
+        rows = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    done = {(row["model"], row["train_size"], row["seed"]) for row in rows}
+    for size in map(int, options.train_sizes.split(",")):
+        for seed in map(int, options.seeds.split(",")):
+            for model in options.models.split(","):
+                if (model, size, seed) in done:
+                    continue
+                rows.append(measure(model, size, seed))
+                print(json.dumps(rows[-1]), flush=True)
+                result = {
+                    "dataset": "cifar10, validation accuracy, percent",
+                    "likelihood": "of a normal distribution with the predicted mean and std",
+                    "models": MODELS,
+                    "runs": rows,
+                    "provenance": provenance("nb201-accuracy"),
+                }
+                write_result("predictor_calibration", result)
+
+
+if __name__ == "__main__":
+    main()

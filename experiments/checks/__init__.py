@@ -1,0 +1,1 @@
+"""Checks of single promises: any ONNX file, throughput, the main job."""

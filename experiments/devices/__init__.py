@@ -1,0 +1,1 @@
+"""Devices that are known by a few measurements."""

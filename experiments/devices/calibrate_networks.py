@@ -1,0 +1,240 @@
+"""What a device calibrated on whole networks says of others, like and unlike the measured ones.
+
+    python -m experiments.devices.calibrate_networks [--seeds 4]
+
+Three predictions are compared: the data sheet's, that at the scale of the measurements (times the
+median of measured over predicted), and the calibrated device's; ten networks are measured.
+
+`rooflines`: the processor of results/cpu_latency.csv, with its networks of the ten NNLQP families.
+Ten of all families are measured, or ten of one family; the rest are judged. No predictor was
+trained here: what is known of other devices are rooflines of their data sheets, and the device's
+own is its promise.
+
+`network-latency`: the shipped predictor, and devices that it was trained on, but described under
+another name and left out of the known ones, so that what it promises of them is better than it
+would be of a device that nobody measured. Ten networks of FBNet or Accel-NASBench are measured;
+others of these are judged, and those of NAS-Bench-201 (FBNet's devices) or of timm (the RTX 3090,
+if timm's graphs are in the cache; see timm_graphs.py). Writes results/calibrate_networks.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+from experiments.common import RESULTS, Array, provenance, write_result
+from experiments.latency.latency_data import Source, source
+from nasplug import datasets, hardware, load_predictor
+from nasplug.calibrating.measurements import read_latencies
+from nasplug.datasets.importers.timm_networks import networks_path, read_networks
+from nasplug.predicting import few_shot
+from nasplug.predicting.few_shot import known_devices, likeness, promise
+from nasplug.predicting.zoo import ArchitecturePredictor
+from nasplug.predictors import Hardware, Prediction
+from nasplug.predictors.features.roofline import roofline_parts
+from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.latency.few_shot import DeviceTransfer
+from nasplug.predictors.latency.measured_device import MeasuredDevice
+from nasplug.search_spaces import Graph, InputError, SearchSpace, space
+
+TABLE, DEVICE = RESULTS / "cpu_latency.csv", RESULTS / "cpu_device.toml"
+MEASURED = 10
+# One column of FBNet's for each kind of device.
+COLUMNS = ("GTX 1080 Ti@1", "Xeon Gold 6226@1", "Galaxy A50@1", "Eyeriss@1")
+ACCEL, TIMM_MODE = "RTX 3090@128 amp nhwc", "amp nhwc pt240 cu124"
+MOST, DRAWS = 100, 2
+
+
+class Rooflines:
+    """The interface of a latency predictor, without any training."""
+
+    kind, targets, whole_networks = "latency", ("latency",), True
+    devices = tuple(
+        f"{name}@1"
+        for name in (
+            *("GTX 1080 Ti", "RTX 2080 Ti", "Titan RTX", "V100", "Xeon Gold 6226"),
+            *("Xeon Silver 4114", "Pixel 3", "Galaxy S7", "Raspberry Pi 4", "Eyeriss"),
+        )
+    )
+
+    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
+        """Logarithms of rooflines in ms, `(graphs, columns)`."""
+        times = [
+            [np.maximum(*roofline_parts(g, c.hardware, c.batch_size)).sum() for c in columns]
+            for g in graphs
+        ]
+        return np.log(times)
+
+    def predict(self, graphs: Sequence[Graph], hardware: Hardware, batch_size: int) -> Prediction:
+        """Nothing: rooflines do not know how wrong they are."""
+        raise InputError("a roofline has no interval")
+
+
+class Case:
+    """A device to be calibrated on a space, which nobody knows.
+
+    Args:
+        predictor: What is known of other devices.
+        device: Its description; the catalogue's device of this name is not among the known ones.
+        batch_size: Of all latencies.
+        measured: Space of the measured networks.
+    """
+
+    def __init__(
+        self,
+        predictor: ArchitecturePredictor,
+        device: Hardware,
+        batch_size: int,
+        measured: SearchSpace,
+    ) -> None:
+        content = {f.name: getattr(device, f.name) for f in fields(Hardware)}
+        self.device = Hardware(**{**content, "name": "mine", "aliases": ()})
+        self.predictor, self.batch_size, self.space = predictor, batch_size, measured
+        columns = few_shot._columns
+
+        def others(*given: Any) -> list[DeviceBatch]:
+            return [c for c in columns(*given) if c.hardware.name != device.name]
+
+        with patch.object(few_shot, "_columns", others):
+            both = [measured, predictor.space]
+            self.transfer = DeviceTransfer(known_devices(predictor, self.device, batch_size, both))
+
+    def learn(self, archs: Sequence[str], graphs: Sequence[Graph], latencies: Array) -> None:
+        """Learn the device from measured networks."""
+        self.own = MeasuredDevice(
+            self.transfer, self._promise, likeness(self.space, archs, self.predictor.space)
+        )
+        self.own.fit(graphs, latencies)
+        self.shift = float(np.median(np.log(latencies) - self._promise(graphs)[0]))
+
+    def _promise(self, graphs: Sequence[Graph]) -> tuple[Array, Array]:
+        return promise(self.predictor.model, self.device, self.batch_size, graphs)
+
+    def judge(self, graphs: Sequence[Graph], latencies: Array) -> dict[str, Any]:
+        """Errors on networks, and intervals."""
+        truth, (sheet, half) = np.log(latencies), self._promise(graphs)
+        said = self.own.predict(graphs)
+        mean = np.log(said.mean[:, 0])
+        low, high = np.log(said.lower[:, 0]), np.log(said.upper[:, 0])
+        errors = {"data_sheet": sheet, "scaled": sheet + self.shift, "calibrated": mean}
+        return {
+            "networks": len(graphs),
+            "unlike": float(1 - self.own.like(graphs).mean()),
+            "factor": {k: float(np.exp(np.abs(truth - e).mean())) for k, e in errors.items()},
+            "spearman": float(spearmanr(mean, truth)[0]),
+            "mape_percent": float(100 * np.mean(np.abs(np.exp(mean - truth) - 1))),
+            "coverage": float(np.mean((low <= truth) & (truth <= high))),
+            "interval_factor": float(np.exp(np.median((high - low) / 2))),
+            "data_sheet_interval_factor": float(np.exp(np.median(half))),
+        }
+
+
+def families(seeds: int) -> list[dict[str, Any]]:
+    """Ten networks of all families, or of one, on a processor, by rooflines."""
+    union = space("nnlqp")
+    table = read_latencies(TABLE, union)
+    graphs, texts = union.to_graphs(table.archs), [arch.text for arch in table.archs]
+    names = np.array([union.family_of(arch) for arch in table.archs])
+    predictor = ArchitecturePredictor("rooflines", union, Rooflines())
+    rows: list[dict[str, Any]] = []
+    for learned in ("all", *dict.fromkeys(names.tolist())):
+        own = union if learned == "all" else space(f"nnlqp:{learned}")
+        case = Case(predictor, hardware(DEVICE), 1, own)
+        inside = np.flatnonzero((names == learned) | (learned == "all"))
+        outside = np.setdiff1d(np.arange(len(graphs)), inside)
+        for seed in range(seeds):
+            order = np.random.default_rng(seed).permutation(inside)
+            learn = order[:MEASURED]
+            told = [texts[k] for k in learn] if learned == "all" else one_text(own)
+            case.learn(told, [graphs[k] for k in learn], table.latencies[learn])
+            for judged, places in (("same", order[MEASURED:]), ("others", outside)):
+                if len(places) < MEASURED:
+                    continue
+                about = {"predictor": "rooflines", "learned": learned, "judged": judged}
+                judgement = case.judge([graphs[k] for k in places], table.latencies[places])
+                rows.append({**about, "seed": seed, **judgement})
+                print(rows[-1], flush=True)
+    return rows
+
+
+def one_text(family: SearchSpace) -> list[str]:
+    """An architecture of a space of one family, which names the family."""
+    return [family.sample(np.random.default_rng(0)).text]
+
+
+def elsewhere() -> list[dict[str, Any]]:
+    """Ten networks of one benchmark, and those of another on the same device."""
+    rows: list[dict[str, Any]] = []
+    predictor = load_predictor("network-latency").for_space(space("nnlqp"))
+
+    def compare(name: str, key: str, table: Source, others: dict[str, tuple[Any, Array]]) -> None:
+        own, column = space(name), next(c for c in table.columns if c.key == key)
+        case = Case(predictor, column.hardware, column.batch_size, own)
+        latencies = table.latencies[:, table.columns.index(column)]
+        for seed in range(DRAWS):
+            order = np.random.default_rng(seed).permutation(len(table.graphs))
+            learn, rest = order[:MEASURED], order[MEASURED : MEASURED + MOST]
+            case.learn(one_text(own), [table.graphs[k] for k in learn], latencies[learn])
+            same = {"same": ([table.graphs[k] for k in rest], latencies[rest])}
+            for judged, (graphs, truth) in {**same, **others}.items():
+                about = {"predictor": "network-latency", "learned": name, "judged": judged}
+                told = case.judge(graphs, truth)
+                rows.append({**about, "column": key, "seed": seed, **told})
+                print(rows[-1], flush=True)
+
+    cells = source("nb201", MOST)
+    keys = [column.key for column in cells.columns]
+    for key in COLUMNS:
+        truth = cells.latencies[:, keys.index(key)]
+        usual = np.flatnonzero(truth >= few_shot.SMALLEST_MS)
+        judged = {"nb201": ([cells.graphs[k] for k in usual], truth[usual])}
+        compare("fbnet", key, source("fbnet", MEASURED + MOST), judged)
+    if networks_path().is_file():
+        compare("accel", ACCEL, source("accel", MEASURED + MOST), {"timm": timm()})
+    return rows
+
+
+def timm() -> tuple[list[Graph], Array]:
+    """Networks of timm on the RTX 3090, in ms for as many images as Accel-NASBench's."""
+    networks, table = read_networks(networks_path()), datasets.load("timm-latency")
+    table = table[(table["device"] == "RTX 3090") & (table["mode"] == TIMM_MODE)]
+    speeds = dict(
+        zip(zip(table["model"], table["image_size"], strict=True), table["img/s"], strict=True)
+    )
+    known = [
+        (graph, 1000 * 128 / speeds[key])
+        for graph, key in zip(
+            networks.graphs, zip(networks.models, networks.image_sizes, strict=True), strict=True
+        )
+        if key in speeds
+    ][:MOST]
+    return [graph for graph, _ in known], np.array([latency for _, latency in known])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    rows = families(options.seeds) + elsewhere()
+    digest = hashlib.sha256(TABLE.read_bytes()).hexdigest()
+    sources = provenance("fbnet-latency", "nb201-latency", "accel", "timm-latency")
+    write_result(
+        "calibrate_networks",
+        {"runs": rows, "table": {TABLE.name: digest}, "provenance": sources},
+    )
+
+
+if __name__ == "__main__":
+    main()

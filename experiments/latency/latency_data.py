@@ -1,0 +1,221 @@
+"""Measured latencies of whole networks from all sources, as one table for `NetworkLatency`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from experiments.common import RESULTS, Array
+from nasplug import datasets, hardware
+from nasplug.datasets.importers.timm_networks import networks_path, read_networks
+from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.search_spaces import Graph, space
+from nasplug.search_spaces.networks.nasbench201 import network_as_written
+
+__all__ = ["Source", "joined", "source"]
+
+CPU_CSV = RESULTS / "cpu_latency.csv"
+CPU_DEVICE = RESULTS / "cpu_device.toml"
+# HW-NAS-Bench measured these by TensorFlow Lite, which takes exported networks.
+EXPORTED = ("Pixel 3@1", "Raspberry Pi 4@1")
+# Accel-NASBench's authors state this batch for GPUs and TPUs.
+ACCEL_BATCH = 128
+ACCEL = {
+    "RTX 3090 img/s": ("RTX 3090", ACCEL_BATCH, "amp nhwc"),
+    "A100 40GB img/s": ("A100 40GB", ACCEL_BATCH, "amp nhwc"),
+    "TPU v2 img/s": ("TPU v2", ACCEL_BATCH, "compiled"),
+    "TPU v3 img/s": ("TPU v3", ACCEL_BATCH, "compiled"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Networks with their latencies on some columns.
+
+    Attributes:
+        name: Of the source.
+        graphs: Whole networks.
+        columns: Of the table.
+        latencies: In ms, shape `(graphs, columns)`; NaN where unknown.
+        families: Family of each network.
+    """
+
+    name: str
+    graphs: list[Graph]
+    columns: list[DeviceBatch]
+    latencies: Array
+    families: list[str]
+
+    def rows(self, chosen: Sequence[int] | NDArray[np.int64]) -> Source:
+        """Some of the networks."""
+        places = [int(k) for k in chosen]
+        return Source(
+            self.name,
+            [self.graphs[k] for k in places],
+            self.columns,
+            self.latencies[places],
+            [self.families[k] for k in places],
+        )
+
+    def only(self, wanted: Sequence[str]) -> Source:
+        """Some of the columns, by key."""
+        places = [k for k, column in enumerate(self.columns) if column.key in wanted]
+        return Source(
+            self.name,
+            self.graphs,
+            [self.columns[k] for k in places],
+            self.latencies[:, places],
+            self.families,
+        )
+
+
+def _setting(column: str) -> DeviceBatch:
+    name, _, batch = column.rpartition("@")
+    return Setting(hardware(name), int(batch))
+
+
+def as_measured(columns: Sequence[DeviceBatch]) -> list[DeviceBatch]:
+    """The columns of a table, with the runtime of those that were not measured in a framework."""
+    return [
+        Setting(c.hardware, c.batch_size, "tflite") if c.key in EXPORTED else c for c in columns
+    ]
+
+
+@cache
+def source(name: str, count: int | None = None, seed: int = 0) -> Source:
+    """A source: `"nb201"`, `"nb201-exported"`, `"fbnet"`, `"ofa"`, `"accel"`, `"nnlqp"`, `"cpu"` or
+    `"timm"`.
+
+    The networks of NAS-Bench-201 are those that the benchmark's own code runs; of two devices
+    they were exported first, which drops what has no influence.
+
+    Args:
+        name: One of those.
+        count: At most so many networks, drawn at random; all if left out.
+        seed: Of the draw, which also decides the order.
+    """
+    if name in ("cpu", "timm"):
+        return _cpu(seed) if name == "cpu" else _timm(seed)
+    table = {
+        "nb201": "nb201-latency",
+        "nb201-exported": "nb201-latency",
+        "fbnet": "fbnet-latency",
+        "ofa": "ofa-latency",
+        "accel": "accel",
+        "nnlqp": "nnlqp-nasbench201",
+    }[name]
+    rows = datasets.load(table)
+    where = space({"nnlqp": "nnlqp:nasbench201", "nb201-exported": "nb201"}.get(name, name))
+    archs = (
+        [str(arch) for arch in where]  # type: ignore[attr-defined]
+        if name.startswith("nb201")
+        else rows["arch"].astype(str).tolist()
+    )
+    if name == "accel":
+        columns: list[DeviceBatch] = [
+            Setting(hardware(device), batch, runtime) for device, batch, runtime in ACCEL.values()
+        ]
+        values = [1000 * ACCEL_BATCH / rows[column].to_numpy(np.float64) for column in ACCEL]
+        boards = [c for c in rows.columns if "@" in c]
+        columns += [_setting(c) for c in boards]
+        values += [rows[c].to_numpy(np.float64) for c in boards]
+    else:
+        names = [c for c in rows.columns if "@" in c]
+        if name.startswith("nb201"):
+            names = [c for c in names if (c in EXPORTED) == (name == "nb201-exported")]
+        columns = [_setting(c) for c in names]
+        values = [rows[c].to_numpy(np.float64) for c in names]
+        if name == "nnlqp":
+            columns = [Setting(c.hardware, c.batch_size, "tensorrt") for c in columns]
+        columns = as_measured(columns)
+    latencies = np.stack(values, axis=1)
+    # Equal architectures, which two benchmarks list twice, come once.
+    order = np.random.default_rng(seed).permutation(len(archs))[:count]
+    if name == "nb201":
+        graphs = [network_as_written(where.parse(archs[k])) for k in order]
+    elif name == "nb201-exported":
+        exported = space("nnlqp:nasbench201")
+        graphs = [exported.to_graph(exported.parse(archs[k])) for k in order]
+    else:
+        graphs = [where.to_graph(where.parse(archs[k])) for k in order]
+    return Source(name, graphs, columns, latencies[order], [name] * len(order))
+
+
+def _cpu(seed: int) -> Source:
+    rows = pd.read_csv(CPU_CSV)
+    rows = rows[rows["error"].isna()]
+    rows = rows.sample(frac=1, random_state=seed)
+    nnlqp = space("nnlqp")
+    graphs = [nnlqp.to_graph(nnlqp.parse(arch)) for arch in rows["arch"]]
+    column = Setting(hardware(CPU_DEVICE), 1, "onnxruntime")
+    values = rows["latency_ms"].to_numpy(np.float64)[:, None]
+    return Source("cpu", graphs, [column], values, rows["family"].tolist())
+
+
+# Tables of timm, and batch sizes that enough of their networks have; the others are left out.
+TIMM = (
+    ("RTX 3090", "amp nhwc pt240 cu124", "amp nhwc"),
+    ("RTX 4090", "amp nhwc pt240 cu124", "amp nhwc"),
+    ("Core i9-10940X", "fp32 nchw pt240 dynamo", "compiled"),
+)
+FEWEST = 30
+
+
+def _timm(seed: int) -> Source:
+    networks = read_networks(networks_path())
+    rows = datasets.load("timm-latency")
+    place = {
+        key: k for k, key in enumerate(zip(networks.models, networks.image_sizes, strict=True))
+    }
+    columns: list[DeviceBatch] = []
+    values = []
+    for device, mode, runtime in TIMM:
+        table = rows[(rows["device"] == device) & (rows["mode"] == mode)]
+        known = table[
+            [key in place for key in zip(table["model"], table["image_size"], strict=True)]
+        ]
+        for batch, own in known.groupby("batch_size"):
+            if len(own) < FEWEST:
+                continue
+            columns.append(Setting(hardware(device), int(batch), runtime))
+            values.append(np.full(len(place), np.nan))
+            for model, size, latency in own[["model", "image_size", "latency_ms"]].itertuples(
+                index=False
+            ):
+                values[-1][place[model, size]] = latency
+    order = np.random.default_rng(seed).permutation(len(place))
+    graphs = [networks.graphs[k] for k in order]
+    families = [networks.families[k] for k in order]
+    return Source("timm", graphs, columns, np.stack(values, axis=1)[order], families)
+
+
+def joined(
+    sources: Sequence[Source], seed: int = 0
+) -> tuple[list[Graph], Array, list[DeviceBatch], list[str]]:
+    """Graphs in random order, latencies on the union of columns, columns, groups."""
+    columns: dict[str, DeviceBatch] = {}
+    for part in sources:
+        for column in part.columns:
+            columns.setdefault(column.key, column)
+    keys = list(columns)
+    graphs, blocks, groups = [], [], []
+    for part in sources:
+        block = np.full((len(part.graphs), len(keys)), np.nan)
+        for k, column in enumerate(part.columns):
+            block[:, keys.index(column.key)] = part.latencies[:, k]
+        graphs += part.graphs
+        blocks.append(block)
+        groups += [part.name] * len(part.graphs)
+    order = np.random.default_rng(seed).permutation(len(graphs)).tolist()
+    return (
+        [graphs[k] for k in order],
+        np.concatenate(blocks)[order],
+        list(columns.values()),
+        [groups[k] for k in order],
+    )

@@ -1,0 +1,105 @@
+"""What share launch costs should have in what is said of networks that are like none measured.
+
+    python -m experiments.latency.launch_share [--threads 1] [--seeds 0,1,2]
+        [--epochs 16] [--without timm]
+
+A source of networks is left out, as in train_network_latency.py, and predicted on the devices that
+were measured on others; `--without timm` leaves timm's networks out as well, which are of many
+kinds. Errors are means over the columns of a kind of device. Finished runs are kept. Writes
+results/launch_share.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from experiments.common import RESULTS, provenance, write_result
+from experiments.latency.latency_data import joined
+from experiments.zoo.train_network_latency import FEWER, SOURCES, TABLES, config, sources
+from nasplug.predictors.latency.intervals import device_group
+from nasplug.predictors.latency.network_latency import NetworkLatency
+
+# Weights of launch costs in the geometric mean with the network.
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+SMALLEST_MS = 0.1
+
+
+def measure(left: str, without: tuple[str, ...], seed: int, epochs: int) -> list[dict[str, Any]]:
+    """A row a kind of device and share."""
+    started = time.perf_counter()
+    learned = sources(most=FEWER, without=(*SOURCES[left], *without))
+    graphs, latencies, columns, groups = joined(learned)
+    usual = config(epochs)
+    predictor = NetworkLatency(replace(usual, training=replace(usual.training, seed=seed)))
+    predictor.fit(graphs, latencies, columns, groups=groups)
+    known = set(predictor.devices)
+    (judged,) = (part for part in sources(True) if part.name == left)
+    judged = judged.only([column.key for column in judged.columns if column.key in known])
+    truth = np.log(np.where(judged.latencies >= SMALLEST_MS, judged.latencies, np.nan))
+    kinds = np.array([device_group(column.hardware) for column in judged.columns])
+    assert predictor._corrections is not None
+    rows = []
+    for share in SHARES:
+        predictor._corrections = replace(predictor._corrections, share=share)
+        wrong = predictor.log_latency(judged.graphs, judged.columns) - truth
+        relative = np.nanmean(np.abs(np.expm1(wrong)), axis=0)
+        logs = np.nanmean(np.abs(wrong), axis=0)
+        for kind in dict.fromkeys(kinds.tolist()):
+            own = kinds == kind
+            rows.append(
+                {
+                    "source": left,
+                    "without": list(without),
+                    "kind": kind,
+                    "seed": seed,
+                    "share": share,
+                    "columns": int(own.sum()),
+                    "networks": len(judged.graphs),
+                    "mape_percent": float(100 * relative[own].mean()),
+                    "log_error": float(logs[own].mean()),
+                }
+            )
+    seconds = round(time.perf_counter() - started, 1)
+    return [{**row, "seconds": seconds} for row in rows]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--without", default="", help="sources, separated by commas")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    without = tuple(name for name in options.without.split(",") if name)
+    path = RESULTS / "launch_share.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
+    for seed in map(int, options.seeds.split(",")):
+        for left in SOURCES:
+            known = {(row["source"], tuple(row["without"]), row["seed"]) for row in rows}
+            if (left, without, seed) in known:
+                continue
+            rows += measure(left, without, seed, options.epochs)
+            print(json.dumps(rows[-1]), flush=True)
+            write_result(
+                "launch_share",
+                {
+                    "epochs": options.epochs,
+                    "smallest_ms": SMALLEST_MS,
+                    "runs": rows,
+                    "provenance": provenance(*TABLES),
+                },
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Latency on devices that were never measured, from their text, from their numbers, or from both.
+
+    python -m experiments.latency.ledg_hardware [--threads 1]
+
+Each of `DEVICES` is left out of the NAS-Bench-201 latency table at all batch sizes. A short
+training on 2,000 cells sees the others, and its predictions for 2,000 other cells are compared with
+what was measured. A finished run is kept and not repeated. Writes results/ledg_hardware.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+from experiments.common import RUNS, Array, cells, latencies, provenance, split, write_result
+from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig, LatencyPredictor
+from nasplug.predictors.training.config import TrainingConfig
+from nasplug.search_spaces import Graph
+from nasplug.search_spaces.files import write_text
+
+TRAINING_CELLS = TEST_CELLS = 2_000
+TRAINING = TrainingConfig(
+    epochs=20, batch_size=128, learning_rate=2e-3, weight_decay=0.01, rank_weight=0.0, patience=20
+)
+# All four GPU models, and of the other devices one in three.
+DEVICES = (
+    *("GTX 1080 Ti", "RTX 2080 Ti", "Titan RTX", "Titan X"),
+    *("Xeon Gold 6226", "Xeon Silver 4210R", "Pixel 3", "Raspberry Pi 4"),
+)
+# Name -> options of the network.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "text": {"platform_numbers": False},
+    "numbers": {"platform_text": False},
+    "both": {},
+}
+BASELINE = "mean of the other devices"
+
+
+def errors(log_predicted: Array, truth: Array, smallest: float) -> dict[str, float]:
+    """Spearman over all cells; MAPE over those without degenerate measurements."""
+    known = truth >= smallest
+    relative = np.abs(np.exp(log_predicted[known]) / truth[known] - 1)
+    return {
+        "spearman": float(spearmanr(log_predicted, truth)[0]),
+        "mape_percent": float(100 * relative.mean()),
+    }
+
+
+def leave_out(
+    variant: str, device: str, graphs: list[Graph], truth: Array, columns: list[DeviceBatch]
+) -> list[dict[str, Any]]:
+    """Train on the other devices and compare at each batch size of this one."""
+    train, held_out = (part[:count] for part, count in zip(split(), _counts(), strict=True))
+    own = [k for k, column in enumerate(columns) if column.hardware.name == device]
+    others = [k for k in range(len(columns)) if k not in own]
+    smallest = LatencyConfig.smallest_ms
+    if variant == BASELINE:
+        logs = np.log(np.maximum(truth[held_out][:, others], smallest)).mean(1)
+        predicted = np.repeat(logs[:, None], len(own), axis=1)
+    else:
+        options = VARIANTS[variant]
+        # What the description says, without the devices that are like it.
+        config = LatencyConfig(
+            members=1, training=TRAINING, network="ledg", options=options, similar=0.0
+        )
+        predictor = LatencyPredictor(config)
+        learned_from = [columns[k] for k in others]
+        predictor.fit([graphs[i] for i in train], truth[train][:, others], learned_from)
+        predicted = predictor.log_latency([graphs[i] for i in held_out], [columns[k] for k in own])
+    return [
+        {
+            "variant": variant,
+            "device": device,
+            "batch_size": columns[k].batch_size,
+            "kind": columns[k].hardware.kind,
+            **errors(predicted[:, place], truth[held_out, k], smallest),
+        }
+        for place, k in enumerate(own)
+    ]
+
+
+def _counts() -> tuple[int, int]:
+    return TRAINING_CELLS, TEST_CELLS
+
+
+def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and standard deviation over the left-out columns, of GPUs and of other devices."""
+    result = []
+    for variant in (*VARIANTS, BASELINE):
+        for group, gpu in (("gpu", True), ("other", False)):
+            own = [r for r in rows if r["variant"] == variant and (r["kind"] == "gpu") == gpu]
+            row: dict[str, Any] = {"variant": variant, "group": group, "columns": len(own)}
+            for key in ("spearman", "mape_percent"):
+                values = [r[key] for r in own]
+                row[key] = {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
+            result.append(row)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    _, graphs = cells()
+    truth, columns = latencies()
+    rows: list[dict[str, Any]] = []
+    for device in DEVICES:
+        for variant in (*VARIANTS, BASELINE):
+            name = f"{variant}-{device}".replace(", ", "-").replace(" ", "-")
+            path = RUNS / "ledg-hardware" / f"{name}.json"
+            if not path.exists():
+                found = leave_out(variant, device, graphs, truth, columns)
+                write_text(path, json.dumps(found) + "\n")
+                print(found, file=sys.stderr, flush=True)
+            rows.extend(json.loads(path.read_text()))
+    write_result(
+        "ledg_hardware",
+        {
+            "space": "nb201",
+            "training_cells": TRAINING_CELLS,
+            "test_cells": TEST_CELLS,
+            "training": asdict(TRAINING),
+            "variants": VARIANTS,
+            "summary": summary(rows),
+            "left_out": rows,
+            "provenance": provenance("nb201-latency"),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

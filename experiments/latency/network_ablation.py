@@ -1,0 +1,142 @@
+"""Which parts of the latency predictor of whole networks help, at a small scale.
+
+    python -m experiments.latency.network_ablation [--threads 1] [--seeds 0,1] [--variants …]
+
+Each variant learns 120 networks of each source for ten epochs, without the devices of one fold
+(devices that all sources have, and one that only Accel-NASBench has) and without Once-for-All. It
+is judged three ways, by mean absolute percentage error averaged over columns, then sources:
+`measured`, other networks on measured devices; `device`, the devices that were left out; `source`,
+Once-for-All on devices that were measured on other networks. What is varied is the network: launch
+costs are left out, but in `with launch costs`. `one source at a time` learns each source by itself.
+A finished run is kept. Writes results/network_ablation.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from experiments.common import RESULTS, provenance, write_result
+from experiments.latency.latency_data import Source, joined
+from experiments.zoo.train_network_latency import FOLDS, TABLES, sources, without_devices
+from nasplug.predictors.latency.network_latency import NetworkLatency, NetworkLatencyConfig
+
+LEARNED, JUDGED, EPOCHS = 120, 120, 10
+SMALLEST_MS = 0.1
+FOLD, SOURCE = FOLDS[3], "ofa"
+# Not every machine has timm's graphs, and the CPU's networks are too few to share.
+WITHOUT = ("timm", "cpu")
+ALONE = "one source at a time"
+# Name -> what differs from the shipped predictor: of its configuration, of its network.
+VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "nasplug": ({}, {}),
+    "no roofline as prior": ({}, {"prior": "none"}),
+    "no roofline as feature": ({}, {"rooflines": False}),
+    "no roofline at all": ({}, {"prior": "none", "rooflines": False}),
+    "no attention": ({}, {"relations": ()}),
+    "operators without context": ({}, {"num_layers": 0}),
+    "two layers": ({}, {"num_layers": 2}),
+    "dynamic graph": ({}, {"dynamic": "bias"}),
+    "no text of the device": ({"text": False}, {}),
+    "with launch costs": ({"costs": NetworkLatencyConfig().costs}, {}),
+    "no heads of columns": ({"heads": False}, {}),
+    "no similar devices": ({"similar": 0.0}, {}),
+    "similar devices alone": ({"similar": 1.0}, {}),
+    ALONE: ({}, {}),
+}
+
+
+def error(predictor: NetworkLatency, part: Source) -> float:
+    """Mean absolute percentage error, the mean over columns."""
+    said = np.exp(predictor.log_latency(part.graphs, part.columns))
+    truth = np.where(part.latencies >= SMALLEST_MS, part.latencies, np.nan)
+    return float(100 * np.nanmean(np.abs(said / truth - 1), axis=0).mean())
+
+
+def mean_error(predictor: NetworkLatency, parts: list[Source]) -> float | None:
+    """The mean over sources."""
+    return float(np.mean([error(predictor, part) for part in parts])) if parts else None
+
+
+def fitted(parts: list[Source], variant: str, seed: int) -> NetworkLatency:
+    own, options = VARIANTS[variant]
+    given = {"costs": 0.0, **own}
+    usual = NetworkLatencyConfig(options=options, calibration_share=0.02, **given)
+    training = replace(usual.training, epochs=EPOCHS, patience=EPOCHS, seed=seed)
+    predictor = NetworkLatency(replace(usual, training=training))
+    graphs, latencies, columns, groups = joined(parts, seed)
+    predictor.fit(graphs, latencies, columns, groups=groups)
+    return predictor
+
+
+def measure(variant: str, seed: int) -> dict[str, Any]:
+    """One run."""
+    started = time.perf_counter()
+    every = sources(most=LEARNED, without=WITHOUT)
+    learned = without_devices([part for part in every if part.name != SOURCE], FOLD)
+    judged = [part.rows(range(JUDGED)) for part in sources(True, without=WITHOUT)]
+    known = {column.key for part in learned for column in part.columns}
+    others = without_devices([part for part in judged if part.name != SOURCE], FOLD)
+    unseen = [
+        part.only([c.key for c in part.columns if c.hardware.name in FOLD])
+        for part in judged
+        if part.name != SOURCE
+    ]
+    (foreign,) = (part for part in judged if part.name == SOURCE)
+    foreign = foreign.only([c.key for c in foreign.columns if c.key in known])
+    row: dict[str, Any] = {"variant": variant, "seed": seed}
+    if variant == ALONE:
+        found = []
+        for part in learned:
+            predictor = fitted([part], variant, seed)
+            found.append(error(predictor, next(p for p in others if p.name == part.name)))
+        row |= {"measured": float(np.mean(found)), "device": None, "source": None}
+    else:
+        predictor = fitted(learned, variant, seed)
+        row |= {
+            "measured": mean_error(predictor, others),
+            "device": mean_error(predictor, [part for part in unseen if part.columns]),
+            "source": error(predictor, foreign),
+        }
+    return {**row, "seconds": round(time.perf_counter() - started, 1)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--variants", default=";".join(VARIANTS), help="separated by ;")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    path = RESULTS / "network_ablation.json"
+    rows = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
+    for seed in map(int, options.seeds.split(",")):
+        for variant in options.variants.split(";"):
+            if (variant, seed) in {(row["variant"], row["seed"]) for row in rows}:
+                continue
+            rows.append(measure(variant, seed))
+            print(json.dumps(rows[-1]), flush=True)
+            write_result(
+                "network_ablation",
+                {
+                    "learned": LEARNED,
+                    "judged": JUDGED,
+                    "epochs": EPOCHS,
+                    "devices": list(FOLD),
+                    "source": SOURCE,
+                    "runs": rows,
+                    "provenance": provenance(*TABLES),
+                },
+            )
+
+
+if __name__ == "__main__":
+    main()

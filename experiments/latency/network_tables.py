@@ -1,0 +1,235 @@
+"""The tables of docs/latency.md on the predictor of whole networks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from statistics import mean, median
+from typing import Any
+
+from experiments.accuracy.predictor_tables import table
+from experiments.latency.device_tables import RESULTS, Row, grouped, runs, spread
+
+QUALITY = "network_latency_quality"
+# Columns of the tables on one device, floors first, then published predictors.
+ORDER = (
+    *("roofline, scaled", "gradient boosting", "launch costs", "nnlp", "narformer-v2"),
+    *("latency-gp", "roofline-gp", "network-latency, no launch costs", "network-latency"),
+    *("joined", "network-latency, all devices"),
+)
+# Tables of small networks, from which neither the roofline of GPUs nor its floor learned.
+SMALL = ("nb201", "fbnet", "ofa", "accel", "nnlqp")
+# What one of the predictors of cells knows beside HELP's known devices.
+ALSO_KNOWN = "RTX 2080 Ti"
+
+
+def result(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return content
+
+
+def measured() -> str:
+    """A row a source: networks that were not learned, on measured devices."""
+    body = []
+    for (source,), rows in grouped(result(QUALITY)["measured"], "source").items():
+        body.append(
+            [
+                source,
+                str(len(rows)),
+                f"{mean(row['networks'] for row in rows):,.0f}",
+                f"{mean(row['mape_percent'] for row in rows):.1f}",
+                f"{median(row['mape_percent'] for row in rows):.1f}",
+                f"{mean(row['acc10_percent'] for row in rows):.0f}",
+                f"{mean(row['spearman'] for row in rows):.3f}",
+                f"{mean(row['coverage'] for row in rows):.1%}",
+            ]
+        )
+    head = ["networks of", "device × batch", "judged, each", "mean MAPE %", "median MAPE %"]
+    return table([*head, "within 10 %", "Spearman", "90 % cover"], body)
+
+
+def _left_out(rows: list[Row], *keys: str) -> str:
+    """A row for each combination, and for each kind of device in all sources."""
+    body = []
+    every = grouped([{**row, "source": "all"} for row in rows], *keys)
+    for found, own in {**grouped(rows, *keys), **every}.items():
+        body.append(
+            [
+                *map(str, found),
+                str(len(own)),
+                f"{mean(row['mape_percent'] for row in own):.0f}",
+                f"{median(row['mape_percent'] for row in own):.0f}",
+                f"{mean(row['acc10_percent'] for row in own):.0f}",
+                f"{mean(row['coverage'] for row in own):.1%}",
+            ]
+        )
+    head = [{"source": "networks of", "kind": "devices"}[key] for key in keys]
+    return table(
+        [*head, "device × batch", "mean MAPE %", "median MAPE %", "within 10 %", "90 % cover"], body
+    )
+
+
+def zero_shot() -> str:
+    """A row a source and kind of device: devices that were left out."""
+    return _left_out(result(QUALITY)["zero_shot"], "source", "kind")
+
+
+def unfamiliar() -> str:
+    """A row a source that was left out, and kind of device."""
+    return _left_out(result(QUALITY)["unfamiliar"], "source", "kind")
+
+
+def unseen() -> str:
+    """A row one of HELP's unseen devices, over all cells."""
+    cells = {(row["column"], row["also_known"]): row for row in result("latency_quality")["unseen"]}
+    rows = result(QUALITY)["unseen"]
+    ranks, errors = [], []
+    for row in rows:
+        own, more = (cells[row["column"], known] for known in (None, ALSO_KNOWN))
+        floors = row["spearman_mean_of_known"], row["spearman_roofline"]
+        ranks.append([own["spearman"], more["spearman"], row["spearman"], *floors])
+        errors.append([own["mape_percent"], row["mape_percent"]])
+    body = [
+        [row["column"], *(f"{value:.3f}" for value in own), *(f"{value:.0f}" for value in wrong)]
+        for row, own, wrong in zip(rows, ranks, errors, strict=True)
+    ]
+    means = [f"{mean(values):.4f}" for values in zip(*ranks, strict=True)]
+    body.append(["mean", *means, *(f"{mean(v):.0f}" for v in zip(*errors, strict=True))])
+    head = ["device", "nb201-latency", f"{ALSO_KNOWN} known", "network-latency"]
+    head += ["mean of the known devices", "roofline"]
+    return table([*head, "nb201-latency, MAPE %", "network-latency, MAPE %"], body)
+
+
+def gpus() -> str:
+    """A row a table of a GPU that was left out."""
+    body = []
+    for row in result("gpu_roofline")["left_out"]:
+        where, device, runtime = row["form"].split("|")
+        errors = [
+            f"{row[f'{name}_mape_percent']:.0f} / {row[f'{name}_median_percent']:.0f}"
+            for name in ("model", "ridge")
+        ]
+        body.append([device, runtime or "float32", where, str(row["networks"]), *errors])
+    body.sort(key=lambda row: (row[2] in SMALL, row[0]))
+    return table(["left out", "runtime", "table", "networks", "GPU roofline", "ridge"], body)
+
+
+def launch_share() -> str:
+    """A row a source that was left out, and kind of device; a column a share of launch costs."""
+    rows = [{**row, "without": ", ".join(row["without"])} for row in runs("launch_share")]
+    shares = sorted({row["share"] for row in rows})
+    body = []
+    for (without,), part in grouped(rows, "without").items():
+        start = "also without " + without if without else "all others"
+        for (source, kind), own in grouped(part, "source", "kind").items():
+            each = [spread([r["mape_percent"] for r in own if r["share"] == s], 0) for s in shares]
+            seeds = {row["seed"] for row in own}
+            body.append([start, source, kind, str(own[0]["columns"]), *each, str(len(seeds))])
+        means = [mean(r["log_error"] for r in part if r["share"] == share) for share in shares]
+        body.append([start, "mean log error", "", "", *(f"{value:.3f}" for value in means), ""])
+    heads = [f"{share:g}" for share in shares]
+    return table(["learned", "left out", "devices", "device × batch", *heads, "seeds"], body)
+
+
+def ablation() -> str:
+    """A row a variant: errors on other networks, on left-out devices, on a left-out source."""
+    body = []
+    for (variant,), rows in grouped(runs("network_ablation"), "variant").items():
+        cells = []
+        for kind in ("measured", "device", "source"):
+            found = [row[kind] for row in rows if row[kind] is not None]
+            cells.append(spread(found, 1) if found else "–")
+        body.append([variant, *cells, str(len(rows))])
+    return table(
+        ["variant", "other networks", "devices left out", "Once-for-All left out", "seeds"], body
+    )
+
+
+def out_of_domain(start: str) -> Callable[[], str]:
+    """A row a case, a column a method: MAPE, and within 10 %."""
+
+    def make() -> str:
+        rows = [row for row in runs("out_of_domain") if row["case"].startswith(start)]
+        there = {row["method"] for row in rows}
+        methods = [method for method in ORDER if method in there]
+        cases = grouped(rows, "case")
+        body: list[list[str]] = []
+        every: dict[str, list[tuple[float, float]]] = {}
+        for (case,), own in cases.items():
+            cells = []
+            for method in methods:
+                found = [row for row in own if row["method"] == method]
+                if not found:
+                    cells.append("–")
+                    continue
+                error = [row["mape_percent"] for row in found]
+                near = mean(row["acc10_percent"] for row in found)
+                every.setdefault(method, []).append((mean(error), near))
+                cells.append(f"{spread(error, 1)} / {near:.0f}")
+            body.append([case.partition(": ")[2].removesuffix(" left out"), *cells])
+        # A mean over some of the cases would not compare with the others.
+        means = [
+            f"{mean(e for e, _ in every[m]):.1f} / {mean(a for _, a in every[m]):.0f}"
+            if len(every[m]) == len(cases)
+            else "–"
+            for m in methods
+        ]
+        return table(["left out", *methods], [*body, ["mean", *means]])
+
+    return make
+
+
+def recipes() -> str:
+    """A row a trained network and kind of device: how it was trained, and what it has learned."""
+    body = []
+    trained = [row for row in runs("out_of_domain") if row["recipe"]]
+    for kind in ("GPU", "CPU"):
+        own = [row for row in trained if row["case"].startswith("CPU") == (kind == "CPU")]
+        for (method,), rows in grouped(own, "method").items():
+            # Of some runs it was not kept.
+            errors = [row["mape_percent_learned"] for row in rows]
+            known = [error for error in errors if error is not None]
+            body.append(
+                [
+                    method,
+                    kind,
+                    str(len(rows)),
+                    *(str(rows[0]["recipe"][name]) for name in ("epochs", "batch_size")),
+                    f"{min(known):.1f} to {max(known):.1f}" if known else "–",
+                ]
+            )
+    head = ["network", "device", "runs", "epochs", "batch size", "MAPE % on what was learned"]
+    return table(head, body)
+
+
+def cpu() -> str:
+    """A row a method: fresh networks on the CPU that was measured."""
+    body = []
+    for method, row in result("cpu_check")["methods"].items():
+        cover = row.get("coverage")
+        body.append(
+            [
+                method,
+                f"{row['mape_percent']:.1f}",
+                f"{row['acc10_percent']:.0f}",
+                f"{row['spearman']:.3f}",
+                f"{cover:.0%}" if cover is not None else "–",
+            ]
+        )
+    return table(["method", "MAPE %", "within 10 %", "Spearman", "90 % cover"], body)
+
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "network-measured": measured,
+    "network-zero-shot": zero_shot,
+    "gpu-roofline": gpus,
+    "network-unseen": unseen,
+    "network-unfamiliar": unfamiliar,
+    "launch-share": launch_share,
+    "network-ablation": ablation,
+    "out-of-domain-gpu": out_of_domain("RTX 2080 Ti"),
+    "out-of-domain-titan": out_of_domain("Titan RTX"),
+    "out-of-domain-cpu": out_of_domain("CPU"),
+    "out-of-domain-recipes": recipes,
+    "cpu-check": cpu,
+}

@@ -1,0 +1,146 @@
+"""The tables of docs/nb101.md on predictors, from the results of their experiments."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from statistics import mean
+from typing import Any
+
+from experiments import RESULTS
+from experiments.accuracy.predictor_tables import MODELS as NB201_MODELS
+from experiments.accuracy.predictor_tables import table, taus
+
+SMALL = "NB-101 small-cell subset (n=1,713)"
+COMPLETE = "EC-NAS 2,532 cells, 4 epochs"
+SIZES = (100, 172, 424)
+MODELS = {
+    "nasplug": "nasplug",
+    "cell-gp": "nasplug, by arrays (`cell-gp`)",
+    **NB201_MODELS,
+    "random-forest": "random forest, operations and adjacency matrix",
+    "params": "parameters alone",
+    "flops": "FLOPs alone",
+}
+# Both are of this package; the second one is made for speed.
+OWN = ("nasplug", "cell-gp")
+Row = dict[str, Any]
+
+
+def runs() -> list[Row]:
+    """The latest row of each run, whatever its options were before."""
+    found: dict[tuple[Any, ...], Row] = {}
+    path = RESULTS / "nb101_predictors.jsonl"
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        found[row["source"], row["model"], row["train_size"], row["seed"]] = row
+    return list(found.values())
+
+
+def ranking(source: str) -> Callable[[], str]:
+    """Two tables of a source, one row a model: against validation and against test accuracies."""
+
+    def make() -> str:
+        rows = [row for row in runs() if row["source"] == source]
+        return taus(rows, MODELS, SIZES, f"{source}: ")
+
+    return make
+
+
+def first_places() -> str:
+    """Where nasplug's own predictor is not first, or that it is everywhere.
+
+    Each model is compared on the draws of labels that both have learned from.
+    """
+    found: dict[tuple[str, int, str], dict[int, Row]] = defaultdict(dict)
+    for row in runs():
+        found[row["source"], row["train_size"], row["model"]][row["seed"]] = row
+    behind = []
+    for (source, size, model), rows in sorted(found.items()):
+        own = found.get((source, size, "nasplug"), {})
+        seeds = [seed for seed in rows if seed in own]
+        if model in OWN or not seeds:
+            continue
+        for key, against in (("tau_val", "validation"), ("tau_test", "test")):
+            other, mine = (mean(r[s][key] or 0.0 for s in seeds) for r in (rows, own))
+            if other > mine:
+                behind.append(
+                    f"{source}, {size} cells, {against}: {MODELS[model]} {other:.3f}, "
+                    f"nasplug {mine:.3f} (draws: {len(seeds)})"
+                )
+    if not behind:
+        return (
+            "At every size and source, `nasplug` is before every model measured that is not "
+            "nasplug's own, on the same draws, against validation and against test accuracies."
+        )
+    return "`nasplug` is not first here, on the same draws:\n\n" + "\n".join(
+        f"- {line}" for line in behind
+    )
+
+
+def shipped() -> str:
+    """How well the shipped predictor tells cells that were left out."""
+    result = json.loads((RESULTS / "nb101_accuracy.json").read_text(encoding="utf-8"))
+    random = result["at_random"]
+    groups = [(f"a fifth at random ({len(random)} draws)", random)]
+    groups += [(f"all of {row['vertices']} and more vertices", [row]) for row in result["large"]]
+    body = []
+    for title, rows in groups:
+
+        def average(key: str, digits: int = 3, rows: list[Row] = rows) -> str:
+            return f"{mean(row[key] for row in rows):.{digits}f}"
+
+        def share(key: str, rows: list[Row] = rows) -> str:
+            return f"{mean(row[key] for row in rows):.1%}"
+
+        body.append(
+            [
+                title,
+                f"{rows[0]['known']:,}",
+                f"{rows[0]['asked']:,}",
+                average("tau_test"),
+                average("mean_absolute_error", 2),
+                f"{share('coverage_fixed')} ({average('width_fixed', 2)})",
+                f"{share('coverage')} ({average('median_width', 2)})",
+                f"{share('coverage_best')} ({average('median_width_best', 2)})",
+                share("familiar"),
+            ]
+        )
+    head = ["left out", "learned from", "asked", "tau, test", "mean absolute error"]
+    head += ["one width for all covers (width)", "the predictor's own 90 % cover (median width)"]
+    head += ["of the tenth predicted best (median width)"]
+    return table([*head, "taken as familiar"], body)
+
+
+def whole_space() -> str:
+    """What the shipped predictor says of all cells, by size."""
+    result = json.loads((RESULTS / "nb101_accuracy.json").read_text(encoding="utf-8"))
+    everything = result["all_cells"]
+    body = [
+        [
+            str(row["vertices"]),
+            f"{row['cells']:,}",
+            f"{row['mean']:.2f}",
+            f"{row['best']:.2f}",
+            f"{row['median_width']:.2f}",
+            f"{row['familiar']:.1%}",
+        ]
+        for row in everything["by_vertices"]
+    ]
+    head = ["vertices", "cells", "mean predicted", "best predicted", "median width of 90 %"]
+    return (
+        table([*head, "taken as familiar"], body)
+        + f"\n\nAll {everything['cells']:,} cells took {everything['processor_seconds']:.0f} s of "
+        f"processor time, {everything['cells'] / everything['processor_seconds']:,.0f} a second "
+        "and core."
+    )
+
+
+SECTIONS: dict[str, Callable[[], str]] = {
+    "nb101-small": ranking(SMALL),
+    "nb101-complete": ranking(COMPLETE),
+    "nb101-first": first_places,
+    "nb101-shipped": shipped,
+    "nb101-all-cells": whole_space,
+}

@@ -1,0 +1,1 @@
+"""What survives: signals, kills, flipped bits, many processes, long studies."""

@@ -1,0 +1,128 @@
+"""nasplug's sampler as search_quality.py runs it: no label of the task is known beforehand.
+
+`nasplug` learns everything from the trials. `nasplug-10` has had ten random cells timed on the
+device before the first trial, and keeps a limit with probability 0.9. `nasplug-once` proposes one
+cell of each function also where a latency is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.search.search_rivals import Sampler, Trials, in_study
+from experiments.search.search_tasks import Task
+from nasplug import PredictorSampler, datasets
+from nasplug.predicting.few_shot import POOL, SMALLEST_MS
+from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.latency.few_shot import DeviceTransfer
+from nasplug.predictors.prediction import Prediction
+from nasplug.search_spaces import Architecture, Graph, space
+
+Array = NDArray[np.float64]
+
+MEASURED = 10
+# With which a limit is to hold: learned from trials alone, and known by ten measurements.
+LEARNED, KNOWN = 0.5, 0.9
+LEVELS = np.array([0.001, 0.01, 0.05, 0.1, 0.158655, 0.5, 0.841345, 0.9, 0.95, 0.99, 0.999])
+# Tells the draw of the measured cells from everything else of that seed.
+STREAM = 10
+
+
+class OtherDevices:
+    """Log-latencies of all cells on the devices of the benchmark but one, as measured."""
+
+    smallest_ms = SMALLEST_MS
+    describes = False
+
+    def __init__(self, device: str) -> None:
+        table = datasets.load("nb201-latency")
+        name = device.rpartition("@")[0]
+        kept = [key for key in table.columns if key.rpartition("@")[0] != name]
+        self._logs = np.log(np.maximum(table[kept].to_numpy(np.float64), SMALLEST_MS))
+        every = _graphs()
+        self._place = {id(graph): k for k, graph in enumerate(every)}
+        self.graphs: Sequence[Graph] = every[:POOL]
+
+    def log_latency(self, graphs: Sequence[Graph]) -> Array:
+        """Rows of these graphs."""
+        return self._logs[[self._place[id(graph)] for graph in graphs]]
+
+
+@cache
+def _graphs() -> list[Graph]:
+    nb201 = space("nb201")
+    return nb201.to_graphs(list(nb201))  # type: ignore[call-overload]
+
+
+@cache
+def _ten_shot(device: str, seed: int) -> tuple[Array, Array]:
+    """Mean and spread of the log-latency of all cells, `(15625,)` each."""
+    truth = datasets.load("nb201-latency")[device].to_numpy(np.float64)
+    rows = np.random.default_rng([seed, STREAM]).choice(len(truth), MEASURED, replace=False)
+    transfer = DeviceTransfer(OtherDevices(device))
+    graphs = _graphs()
+    transfer.fit([graphs[k] for k in rows], truth[rows])
+    return transfer.log_latency(graphs)
+
+
+class TenShot:
+    """A predictor of one device's latency by ten measurements."""
+
+    def __init__(self, device: str, seed: int) -> None:
+        self._device, self._seed = device, seed
+
+    def predict(
+        self,
+        architectures: Sequence[Architecture],
+        hardware: Hardware | None = None,
+        batch_size: int = 1,
+    ) -> Prediction:
+        """Predict latencies in ms."""
+        nb201: Any = space("nb201")
+        rows = [nb201.index(arch) for arch in architectures]
+        mean, std = _ten_shot(self._device, self._seed)
+        quantiles = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
+        return Prediction(
+            ("latency",),
+            ("ms",),
+            mean[rows, None],
+            std[rows, None],
+            LEVELS,
+            quantiles[:, None],
+            (True,),
+        )
+
+
+def _ours(*, knows_device: bool = False, **options: Any) -> Sampler:
+    def sampler(task: Task, seed: int, trials: int) -> Trials:
+        # Where latencies are measured, cells of equal function are not equal.
+        given: dict[str, Any] = {
+            "equivalents": "apart" if task.apart else "once",
+            "probability": LEARNED,
+            "warn_independent_sampling": False,
+        }
+        if knows_device:
+            if task.device is None:
+                raise SystemExit(f"task {task.name} has no device to be measured on")
+            given["hardware"] = task.device.rpartition("@")[0]
+            given["predictors"] = {"latency": TenShot(task.device, seed)}
+            given["probability"] = KNOWN
+            if task.limit is not None:
+                given["constraints"] = f"latency<={task.limit}ms"
+        made = PredictorSampler(task.space, seed=seed, **{**given, **options})
+        return in_study(task, made, trials)
+
+    return sampler
+
+
+OURS: dict[str, Sampler] = {
+    "nasplug": _ours(),
+    "nasplug-once": _ours(equivalents="once"),
+    "nasplug-10": _ours(knows_device=True),
+}

@@ -1,0 +1,255 @@
+"""The samplers that nasplug is compared with in search_quality.py; none of them is nasplug's.
+
+A sampler takes a task, a seed, a number of trials, and a stopwatch to be pressed after each trial,
+and gives the positions of the architectures it tried. The protocols of those outside Optuna: see
+docs/sampler.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+from scipy.special import ndtr
+from scipy.stats import norm, rankdata
+
+from experiments.search.search_tasks import Measured, Task, architectures
+from nasplug.pareto import pareto_mask
+from nasplug.predictors.features.cells import Paths
+from nasplug.sampling.acquisition import expected_hypervolume_improvement, expected_improvement
+from nasplug.search_spaces import FiniteSpace
+from nasplug.searching.objectives import suggest
+
+Array = NDArray[np.float64]
+Trials = Iterator[int]
+Sampler = Callable[[Task, int, int], Trials]
+
+RANDOM_CELLS = 10
+POPULATION, TOURNAMENT = 30, 10
+# Lengths and noises that the process over path features chooses from.
+LENGTHS, NOISES = (2.0, 3.5, 6.0), (0.02, 0.1)
+
+
+def in_study(task: Task, sampler: optuna.samplers.BaseSampler, trials: int) -> Trials:
+    """The trials of an Optuna study."""
+    study = optuna.create_study(directions=list(task.directions), sampler=sampler)
+    distributions = task.space.distributions()
+    tried: set[int] = set()
+    for _ in range(trials):
+        trial = study.ask()
+        params = suggest(trial, distributions)
+        arch = task.space.from_params(params)
+        if isinstance(task.space, Measured):
+            arch = task.space.nearest(params, tried)
+            # The study is to know what was measured.
+            for name, value in task.space.to_params(arch).items():
+                given = distributions[name]
+                study._storage.set_trial_param(
+                    trial._trial_id, name, given.to_internal_repr(value), given
+                )
+        row = task.space.index(arch)
+        tried.add(row)
+        if task.violation is not None:
+            trial.set_constraint(task.limited, float(task.violation[row]))
+        study.tell(trial, task.values[row].tolist())
+        yield row
+
+
+def _optuna(make: Callable[[int], optuna.samplers.BaseSampler]) -> Sampler:
+    return lambda task, seed, trials: in_study(task, make(seed), trials)
+
+
+def regularized_evolution(task: Task, seed: int, trials: int) -> Trials:
+    """Population 30, tournaments of 10, one edge changed, the oldest dies.
+
+    Under a limit a feasible one wins, then the better one, then the one that misses by less.
+    """
+    rng = np.random.default_rng(seed)
+    archs, place = task.archs(), _places(task.space)
+    losses = task.losses[:, 0]
+    missed = np.zeros(len(archs)) if task.violation is None else np.maximum(task.violation, 0)
+    alive: list[int] = []
+    for _ in range(trials):
+        if len(alive) < POPULATION:
+            row = int(rng.integers(len(archs)))
+        else:
+            drawn = rng.choice(len(alive), TOURNAMENT, replace=False)
+            parent = min((alive[k] for k in drawn), key=lambda k: (missed[k], losses[k]))
+            row = place[task.space.mutate(archs[parent], rng).text]
+            alive.pop(0)
+        alive.append(row)
+        yield row
+
+
+@cache
+def _places(own: FiniteSpace) -> dict[str, int]:
+    return {arch.text: k for k, arch in enumerate(architectures(own))}
+
+
+@cache
+def _one_hot(own: FiniteSpace) -> Array:
+    rows = [own.to_params(arch) for arch in architectures(own)]
+    choices = {name: sorted({row[name] for row in rows}) for name in own.distributions()}
+    return np.array([[float(row[n] == c) for n in choices for c in choices[n]] for row in rows])
+
+
+@cache
+def _path_features(own: FiniteSpace) -> Array:
+    if own.name != "nb201":
+        # The paths are those of cells; other networks are what their choices are.
+        return _one_hot(own) * 0.7
+    graphs = own.to_graphs(architectures(own))
+    return Paths.of(graphs)(graphs)
+
+
+def random_forest(task: Task, seed: int, trials: int) -> Trials:
+    """One forest an objective on one-hot features, whose best unseen predictions come next.
+
+    One objective: 10 random cells, then the five best. Two: 20 random cells, then the predicted
+    fronts are peeled, each shuffled, until ten are taken. Under a limit the latency has a forest
+    too, and what it expects to miss the limit is left out.
+    """
+    from sklearn.ensemble import RandomForestRegressor
+
+    rng = np.random.default_rng(seed)
+    x, losses = _one_hot(task.space), task.losses
+    is_multi = losses.shape[1] > 1
+    rows = list(rng.choice(len(x), 20 if is_multi else RANDOM_CELLS, replace=False))[:trials]
+    yield from map(int, rows)
+    while len(rows) < trials:
+        columns = [*losses.T, *([] if task.violation is None else [task.violation])]
+        predicted = np.stack(
+            [
+                RandomForestRegressor(100, random_state=seed).fit(x[rows], c[rows]).predict(x)
+                for c in columns
+            ],
+            axis=1,
+        )
+        left = np.setdiff1d(np.arange(len(x)), rows)
+        if task.violation is not None:
+            within = left[predicted[left, 1] <= 0]
+            left = within if len(within) else left
+        chosen: list[int] = []
+        if not is_multi:
+            chosen = left[np.argsort(predicted[left, 0], kind="stable")][:5].tolist()
+        while is_multi and len(chosen) < 10:
+            inside = pareto_mask(predicted[left])
+            chosen += rng.permutation(left[inside]).tolist()
+            left = left[~inside]
+        chosen = chosen[: 10 if is_multi else 5][: trials - len(rows)]
+        rows += chosen
+        yield from chosen
+
+
+def path_process(task: Task, seed: int, trials: int) -> Trials:
+    """A Gaussian process over path features, with expected improvement over all cells.
+
+    Unit variance, one length and one noise by marginal likelihood; normal scores of accuracies,
+    logarithms of latencies. Two objectives: analytic expected hypervolume improvement. Under a
+    limit: times the probability of meeting it, cells below one half last.
+    """
+    rng = np.random.default_rng(seed)
+    x = _path_features(task.space)
+    # All of the same rows: their distances are not worth sharing.
+    value_processes = [_Process(x) for _ in task.directions]
+    limit_process = _Process(x)
+    rows = list(rng.choice(len(x), RANDOM_CELLS, replace=False))[:trials]
+    yield from map(int, rows)
+    while len(rows) < trials:
+        done = np.array(rows)
+        losses = task.losses[done]
+        mean, std, seen = [], [], []
+        for k, direction in enumerate(task.directions):
+            y = (
+                _standard(np.log(losses[:, k]))
+                if direction == "minimize"
+                else _scores(losses[:, k])
+            )
+            m, v = value_processes[k](done, y)
+            mean.append(m)
+            std.append(np.sqrt(v))
+            seen.append(y)
+        if len(mean) == 1:
+            ok = task.feasible[done]
+            best = float(seen[0][ok].min()) if ok.any() else None
+            gain = np.ones(len(x)) if best is None else expected_improvement(mean[0], std[0], best)
+        else:
+            front = np.stack(seen, axis=1)
+            reference = front.max(0) + 0.1 * np.ptp(front, axis=0)
+            gain = expected_hypervolume_improvement(
+                np.stack(mean, axis=1), np.stack(std, axis=1), front, reference
+            )
+        if task.violation is not None:
+            assert task.limit is not None
+            logs = np.log(task.violation[done] + task.limit)
+            center, scale = logs.mean(), logs.std() or 1.0
+            m, v = limit_process(done, (logs - center) / scale)
+            chance = ndtr(((np.log(task.limit) - center) / scale - m) / np.sqrt(v))
+            gain = gain * chance - np.where(chance < 0.5, 1e6 * (1 - chance), 0.0)
+        gain[done] = -np.inf
+        rows.append(int(gain.argmax()))
+        yield rows[-1]
+
+
+def _scores(values: Array) -> Array:
+    return np.asarray(norm.ppf((rankdata(values) - 0.5) / len(values)))
+
+
+def _standard(values: Array) -> Array:
+    return np.asarray((values - values.mean()) / (values.std() or 1.0))
+
+
+class _Process:
+    """A zero-mean process of unit variance over all cells, which learns rows one after another."""
+
+    def __init__(self, x: Array) -> None:
+        self._x, self._squares = x, (x * x).sum(1)
+        self._rows: list[int] = []
+        # Squared distances of the rows to all cells, and what each pair has solved by now.
+        self._distances = np.empty((0, len(x)))
+        self._solved: dict[tuple[float, float], Array] = {}
+
+    def __call__(self, rows: NDArray[np.intp], y: Array) -> tuple[Array, Array]:
+        """Mean and variance of all cells, by the pair of the largest marginal likelihood."""
+        self._learn(rows)
+        best: Any = None
+        for length in LENGTHS:
+            kernel = np.exp(-0.5 * self._distances[:, rows] / length**2)
+            for noise in NOISES:
+                low = cholesky(kernel + (noise + 1e-8) * np.eye(len(rows)), lower=True)
+                weights = solve_triangular(low, y, lower=True)
+                evidence = -0.5 * weights @ weights - np.log(np.diag(low)).sum()
+                if best is None or evidence > best[0]:
+                    best = evidence, (length, noise), low, weights
+        _, pair, low, weights = best
+        solved = self._solved.get(pair, np.empty((0, len(self._x))))
+        start = len(solved)
+        if start < len(rows):
+            across = np.exp(-0.5 * self._distances[start:] / pair[0] ** 2)
+            across -= low[start:, :start] @ solved
+            part = solve_triangular(low[start:, start:], across, lower=True)
+            self._solved[pair] = solved = np.concatenate([solved, part])
+        return weights @ solved, np.maximum(1 - np.einsum("ij,ij->j", solved, solved), 1e-12)
+
+    def _learn(self, rows: NDArray[np.intp]) -> None:
+        new = rows[len(self._rows) :]
+        assert self._rows == rows[: len(self._rows)].tolist()
+        found = self._squares[new][:, None] + self._squares - 2 * self._x[new] @ self._x.T
+        self._distances = np.concatenate([self._distances, found])
+        self._rows = rows.tolist()
+
+
+RIVALS: dict[str, Sampler] = {
+    "random": _optuna(lambda seed: optuna.samplers.RandomSampler(seed=seed)),
+    "evolution": regularized_evolution,
+    "tpe": _optuna(lambda seed: optuna.samplers.TPESampler(seed=seed)),
+    "nsga2": _optuna(lambda seed: optuna.samplers.NSGAIISampler(population_size=20, seed=seed)),
+    "gp": _optuna(lambda seed: optuna.samplers.GPSampler(seed=seed)),
+    "forest": random_forest,
+    "path-gp": path_process,
+}

@@ -1,0 +1,1 @@
+"""The trainings that make the weights of the package."""

@@ -1,0 +1,248 @@
+"""How well accuracies of whole networks are predicted, and the predictors that the package has.
+
+    python -m experiments.zoo.train_network_accuracy [--threads 1] [--seeds 0,1,2]
+    python -m experiments.zoo.train_network_accuracy --ship
+
+Half of the networks of a space are judged by and never learned from. The kernel is chosen on a part
+of the other half, as the choice of networks to learn from is made there for each seed. What a count
+is worth in place of an accuracy is told under limits of measured latency: how far the network with
+most of it among those within the limit falls short of the best of them. Writes
+results/network_accuracy.json; runs that are there already are not repeated. With --ship the
+predictors of the zoo are fitted, by the same recipe, to networks of the learned half.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import kendalltau, spearmanr
+from sklearn.ensemble import HistGradientBoostingRegressor
+
+from experiments.common import RESULTS, SPLIT_SEED, ZOO, Array, provenance, write_result
+from nasplug import datasets
+from nasplug.predicting.zoo import ArchitecturePredictor
+from nasplug.predictors.accuracy.operator_gp import KERNELS, AccuracyGP, AccuracyGPConfig
+from nasplug.search_spaces import Architecture, Graph, space
+
+# Space -> column of its table, image set, what is predicted.
+DATA = {
+    "accel": (
+        "imagenet_val",
+        "imagenet",
+        "ImageNet top-1 (%) of Accel-NASBench networks after its short training",
+    ),
+    "macro": ("cifar10_test", "cifar10", "CIFAR-10 test accuracy (%) of NAS-Bench-Macro networks"),
+}
+SIZES = (200, 500, 1500)
+SHIPPED_SIZE = 1500
+COUNTS = ("FLOPs alone", "parameters alone")
+PLAIN = "gradient boosting on FLOPs and parameters"
+ONE_HOT = "gradient boosting on decisions"
+OWN = "accuracy-gp"
+METHODS = (*COUNTS, PLAIN, ONE_HOT, OWN)
+VALIDATED = 0.2
+# Devices whose latency, or throughput, was measured for the networks of accel.
+LIMITED = ("RTX 3090 img/s", "A100 40GB img/s", "TPU v2 img/s", "ZCU102@1", "VCK190@6")
+# Limits, as shares of the networks that meet them, and the networks that are taken for each.
+SHARES = np.linspace(0.05, 1.0, 20)
+TAKEN = 5
+
+
+@cache
+def networks(name: str) -> tuple[list[Architecture], list[Graph], Array]:
+    """Different networks of a space, their graphs, and the means of their accuracies."""
+    table, where = datasets.load(name), space(name)
+    values: dict[str, list[float]] = {}
+    first: dict[str, Architecture] = {}
+    for text, value in zip(table["arch"], table[DATA[name][0]], strict=True):
+        arch = where.parse(str(text))
+        first.setdefault(arch.arch_id, arch)
+        values.setdefault(arch.arch_id, []).append(float(value))
+    archs = list(first.values())
+    accuracies = np.array([np.mean(values[arch.arch_id]) for arch in archs])
+    return archs, where.to_graphs(archs), accuracies
+
+
+def halves(name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of the networks that may be learned from, and of those that are judged by."""
+    count = len(networks(name)[0])
+    order = np.random.default_rng(SPLIT_SEED).permutation(count)
+    return order[: count // 2], order[count // 2 :]
+
+
+def chosen(name: str, size: int, seed: int) -> NDArray[np.int64]:
+    """Networks to learn from."""
+    return np.random.default_rng(seed).permutation(halves(name)[0])[:size]
+
+
+def counts(graphs: list[Graph]) -> Array:
+    """FLOPs and parameters."""
+    return np.array([[graph.total(what) for what in ("flops", "params")] for graph in graphs])
+
+
+def decisions(name: str) -> Array:
+    """The choice of each decision, one-hot."""
+    rows = [space(name).to_params(arch) for arch in networks(name)[0]]
+    choices = [(key, value) for key in rows[0] for value in {row[key]: 0 for row in rows}]
+    return np.array([[float(row[key] == value) for key, value in choices] for row in rows])
+
+
+def own(name: str, rows: NDArray[np.int64], kernel: str = "full") -> AccuracyGP:
+    _, graphs, truth = networks(name)
+    predictor = AccuracyGP(AccuracyGPConfig((DATA[name][1],), kernel=kernel))
+    predictor.fit([graphs[k] for k in rows], truth[rows])
+    return predictor
+
+
+def predict(
+    name: str, method: str, train: NDArray[np.int64], test: NDArray[np.int64]
+) -> tuple[Array, float | None]:
+    """Predicted accuracies, and coverage of 90 % intervals where there are any."""
+    _, graphs, truth = networks(name)
+    if method in COUNTS:
+        return counts([graphs[k] for k in test])[:, COUNTS.index(method)], None
+    if method in (PLAIN, ONE_HOT):
+        features = counts(graphs) if method == PLAIN else decisions(name)
+        model = HistGradientBoostingRegressor(random_state=0).fit(features[train], truth[train])
+        return model.predict(features[test]), None
+    said = own(name, train).predict([graphs[k] for k in test])
+    inside = (truth[test] >= said.lower[:, 0]) & (truth[test] <= said.upper[:, 0])
+    return said.mean[:, 0], float(inside.mean())
+
+
+def measure(name: str, size: int, seed: int, method: str) -> dict[str, Any]:
+    train, test, truth = chosen(name, size, seed), halves(name)[1], networks(name)[2]
+    started = time.perf_counter()
+    predicted, coverage = predict(name, method, train, test)
+    error = None if method in COUNTS else float(np.abs(predicted - truth[test]).mean())
+    return {
+        "space": name,
+        "size": size,
+        "seed": seed,
+        "method": method,
+        "train": 0 if method in COUNTS else len(train),
+        "test": len(test),
+        "kendall_tau": float(kendalltau(predicted, truth[test])[0]),
+        "spearman": float(spearmanr(predicted, truth[test])[0]),
+        "mean_absolute_error": error,
+        "coverage": coverage,
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+
+
+def choose(name: str) -> list[dict[str, Any]]:
+    """The kernels on a part of the networks that may be learned from."""
+    rows = chosen(name, SHIPPED_SIZE, 0)
+    held = round(VALIDATED * len(rows))
+    _, graphs, truth = networks(name)
+    found = []
+    for kernel in KERNELS:
+        said = own(name, rows[held:], kernel).predict([graphs[k] for k in rows[:held]])
+        tau = kendalltau(said.mean[:, 0], truth[rows[:held]])[0]
+        found.append({"space": name, "kernel": kernel, "kendall_tau": float(tau)})
+        print(json.dumps(found[-1]), flush=True)
+    return found
+
+
+def shortfalls() -> list[dict[str, Any]]:
+    """What the networks with most of a count fall short of the best within a limit, in points."""
+    archs, graphs, truth = networks("accel")
+    test = halves("accel")[1]
+    said = own("accel", chosen("accel", SHIPPED_SIZE, 0)).predict([graphs[k] for k in test])
+    counted = counts([graphs[k] for k in test])
+    scores = {**dict(zip(COUNTS, counted.T, strict=True)), OWN: said.mean[:, 0]}
+    table = datasets.load("accel").drop_duplicates("arch").set_index("arch")
+    rows = []
+    for column in LIMITED:
+        measured = table[column].loc[[archs[k].text for k in test]].to_numpy(np.float64)
+        cost = 1 / measured if column.endswith("img/s") else measured
+        found: dict[str, list[float]] = {}
+        for limit in np.nanquantile(cost, SHARES):
+            inside = np.flatnonzero(cost <= limit)
+            reached = truth[test][inside]
+            for method, score in scores.items():
+                taken = reached[np.argsort(-score[inside], kind="stable")[:TAKEN]]
+                found.setdefault(method, []).append(reached.max() - taken.mean())
+            found.setdefault("any network", []).append(reached.max() - reached.mean())
+        rows += [
+            {"column": column, "method": method, "points": float(np.mean(values))}
+            for method, values in found.items()
+        ]
+    return rows
+
+
+def ship(name: str) -> None:
+    """Fit a predictor, and write it with its card."""
+    column, image_set, description = DATA[name]
+    train, test = chosen(name, SHIPPED_SIZE, 0), halves(name)[1]
+    started = time.perf_counter()
+    predictor = own(name, train)
+    seconds = round(time.perf_counter() - started)
+    _, graphs, truth = networks(name)
+    said = predictor.predict([graphs[k] for k in test])
+    inside = (truth[test] >= said.lower[:, 0]) & (truth[test] <= said.upper[:, 0])
+    ArchitecturePredictor(f"{name}-accuracy", space(name), predictor).save(
+        ZOO / f"{name}-accuracy",
+        name=f"{name}-accuracy",
+        description=description,
+        training={
+            "networks": len(train),
+            "split": f"half of the different networks by numpy default_rng({SPLIT_SEED}), of them "
+            f"{SHIPPED_SIZE} by default_rng(0)",
+            "labels": f"{column}, image set {image_set}",
+            "seconds": seconds,
+        },
+        quality={
+            "held_out_networks": len(test),
+            "kendall_tau": round(float(kendalltau(said.mean[:, 0], truth[test])[0]), 4),
+            "mean_absolute_error": round(float(np.abs(said.mean[:, 0] - truth[test]).mean()), 4),
+            "coverage": round(float(inside.mean()), 4),
+        },
+        provenance=provenance(name),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seeds", default="0,1,2")
+    parser.add_argument("--ship", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.ship:
+        for name in DATA:
+            ship(name)
+        return
+    path = RESULTS / "network_accuracy.json"
+    result: dict[str, Any] = {"kernels": [], "runs": []}
+    if path.exists():
+        result = json.loads(path.read_text(encoding="utf-8"))
+    keys = ("space", "size", "seed", "method")
+    done = {tuple(row[key] for key in keys) for row in result["runs"]}
+    for name in DATA:
+        if name not in {row["space"] for row in result["kernels"]}:
+            result["kernels"] += choose(name)
+        for size in SIZES:
+            for seed in map(int, options.seeds.split(",")):
+                for method in METHODS:
+                    if (name, size, seed, method) not in done:
+                        result["runs"].append(measure(name, size, seed, method))
+                        print(json.dumps(result["runs"][-1]), flush=True)
+        result["provenance"] = provenance(*DATA)
+        write_result("network_accuracy", result)
+    if "shortfalls" not in result:
+        result["shortfalls"] = shortfalls()
+        write_result("network_accuracy", result)
+
+
+if __name__ == "__main__":
+    main()
