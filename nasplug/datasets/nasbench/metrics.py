@@ -1,8 +1,9 @@
-"""The protobuf message of a NAS-Bench-101 record, declared without TensorFlow.
+"""Protobuf message of a NAS-Bench-101 record, declared without TensorFlow.
 
-One declaration reads two kinds of files: the benchmark's own, and those of EC-NAS, which adds
-energies. Field 6 of an evaluation is a text in the one (the path of a checkpoint, never needed) and
-a number in the other; protobuf skips a field of another type than declared.
+One declaration reads two kinds of files: the benchmark's own, and those of EC-NAS, which add
+energies. Field 6 of an evaluation is a text in the benchmark's files (the path of a checkpoint,
+never needed) and a number in those of EC-NAS; protobuf skips a field whose type is not the declared
+one.
 """
 
 from __future__ import annotations
