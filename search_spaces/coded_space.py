@@ -38,13 +38,13 @@ class CodedSpace(FiniteSpace):
 
     @abstractmethod
     def totals(self, codes: NDArray[np.uint32] | None = None) -> dict[str, NDArray[np.float64]]:
-        """`"flops"`, `"params"` and `"bytes"`, as `Graph.total` gives them.
+        """FLOPs, parameters and bytes of members, by `"flops"`, `"params"` and `"bytes"`.
 
         Args:
             codes: Codes of members, shape `(n,)`; the codes of all members if left out.
 
         Returns:
-            Arrays of shape `(n,)`.
+            Arrays of shape `(n,)`, equal to `Graph.total` of the members' graphs.
         """
 
     def normal_codes(self, codes: NDArray[np.uint32]) -> NDArray[np.uint32]:

@@ -57,7 +57,7 @@ def elementwise(channels: int, side: int, inputs: int = 1) -> Cost:
 
 
 def pool(channels: int, side: int, stride: int = 1) -> Cost:
-    """A pooling; `side` is the output's."""
+    """A pooling; `side` is the output's height and width in pixels."""
     return Cost(0.0, 0.0, FLOAT_BYTES * channels * ((side * stride) ** 2 + side**2))
 
 

@@ -15,7 +15,7 @@ _DATABASE = {"OperationalError", "InterfaceError"}
 
 
 class InputError(ValueError):
-    """Bad input, told in one sentence that names it and says what would be right.
+    """Error for bad input: one sentence that names the input and what would be right.
 
     The command line prints the sentence and ends with exit code 2; a library user catches it as a
     `ValueError`.

@@ -13,9 +13,9 @@ from nasplug.search_spaces.graph import Graph
 
 __all__ = ["DEAD_OPS", "IDLE_OPS", "prune", "simplify"]
 
-# Their output is zero, so they contribute nothing to a sum.
+# Operations whose output is zero, so that they add nothing to a sum.
 DEAD_OPS = frozenset({"none"})
-# Their output is their input, so they can be contracted.
+# Operations whose output is their input, so that they can be contracted.
 IDLE_OPS = frozenset({"skip_connect"})
 # The identity that stands for a further copy of an edge.
 _COPY = "skip_connect"

@@ -24,7 +24,7 @@ __all__ = ["Architecture", "FiniteSpace", "SearchSpace", "names", "space"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """An immutable point of a space.
+    """Immutable member of a space.
 
     Attributes:
         space: Name of its space, such as `"nb201"`.

@@ -118,7 +118,7 @@ def folded(view: NodeView, opset: int) -> list[Constant]:
         tensor.shape is not None and math.prod(tensor.shape) <= MAX_VALUES
         for tensor in view.outputs
     )
-    foldable = view.own and view.op in _SHAPE_ARITHMETIC.split() and small
+    foldable = view.is_standard and view.op in _SHAPE_ARITHMETIC.split() and small
     if foldable and constants and all(source.value is not None for source in constants):
         values = _evaluated(view, opset)
     return [

@@ -171,7 +171,7 @@ class _Reader:
         for output, tensor in zip(node.output, view.outputs, strict=True):
             if output:
                 self.tensors[output] = tensor
-        if view.label not in KNOWN_OPS and not (view.own and view.op in HANDLED):
+        if view.label not in KNOWN_OPS and not (view.is_standard and view.op in HANDLED):
             self.unknown[view.label] = None
         if view.outputs and view.outputs[0].shape is None:
             if view.label in _NEEDS_SHAPE:
@@ -187,9 +187,9 @@ class _Reader:
 
     def _constants_of(self, node: onnx.NodeProto, view: NodeView) -> list[Constant] | None:
         """The outputs of a node that does not depend on the inputs; None if it does."""
-        if view.own and view.op == "Constant":
+        if view.is_standard and view.op == "Constant":
             return [constant_node(view)]
-        if view.own and view.op in ("Shape", "Size") and view.input_shapes:
+        if view.is_standard and view.op in ("Shape", "Size") and view.input_shapes:
             shape = shape_value(view)
             if shape is not None:
                 return [shape]
@@ -223,14 +223,21 @@ class _Reader:
                 input_shapes.append(tensor.shape if tensor else None)
                 input_types.append(tensor.elem_type if tensor else 0)
         schema = _schema(node.op_type, self.opsets.get(domain, 1), domain)
-        own = domain == "" and schema is not None
+        is_standard = domain == "" and schema is not None
         view = NodeView(
-            self.name, node.op_type, domain, own, attributes, inputs, input_shapes, input_types
+            self.name,
+            node.op_type,
+            domain,
+            is_standard,
+            attributes,
+            inputs,
+            input_shapes,
+            input_types,
         )
         if schema is not None:
             self._check_counts(node, view, schema)
         # A Constant may be a large weight, and needs no inference.
-        if not (own and node.op_type == "Constant"):
+        if not (is_standard and node.op_type == "Constant"):
             view.outputs = self._inferred(node, view, schema)
         return view
 

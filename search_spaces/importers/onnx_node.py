@@ -72,7 +72,7 @@ class NodeView:
         model: Name of the model in error messages.
         op: Operator type.
         domain: Domain of the operator; empty for ONNX's own.
-        own: Whether the operator is one of ONNX's own that this version of onnx knows.
+        is_standard: Whether the operator is one of ONNX's own that this version of onnx knows.
         attributes: Attribute values by name.
         inputs: For each input a constant, the position of the step that writes it, or None if it is
             left out.
@@ -84,7 +84,7 @@ class NodeView:
     model: str
     op: str
     domain: str
-    own: bool
+    is_standard: bool
     attributes: dict[str, Any]
     inputs: list[Constant | int | None]
     input_shapes: list[Shape | None]
@@ -96,7 +96,7 @@ class NodeView:
         """Type of the node in a graph, with its domain if it only shares a name with ONNX's
         operator.
         """
-        clear = self.own or self.op not in KNOWN_OPS
+        clear = self.is_standard or self.op not in KNOWN_OPS
         return self.op if clear else f"{self.domain or 'ai.onnx'}.{self.op}"
 
     @property

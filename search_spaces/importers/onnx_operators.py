@@ -27,7 +27,7 @@ def add_steps(network: ImportedNetwork, view: NodeView) -> list[int]:
     Raises:
         InputError: If the node does not fit its inputs.
     """
-    handler = _HANDLERS.get(view.op, _plain) if view.own else _plain
+    handler = _HANDLERS.get(view.op, _plain) if view.is_standard else _plain
     positions = handler(network, view)
     return [positions] if isinstance(positions, int) else positions
 
@@ -41,7 +41,7 @@ def _plain(network: ImportedNetwork, view: NodeView) -> int:
     """Append an operator under its own name, with its constant operands as parameters."""
     number: tuple[float, ...] = ()
     first = False
-    if view.own and view.op in _ARITHMETIC and len(view.inputs) == 2:
+    if view.is_standard and view.op in _ARITHMETIC and len(view.inputs) == 2:
         for k, source in enumerate(view.inputs):
             if isinstance(source, Constant) and source.size == 1:
                 number, first = (source.number,), k == 0
@@ -64,7 +64,7 @@ def _named(op: str) -> Handler:
     return handler
 
 
-def _own_name(network: ImportedNetwork, view: NodeView) -> int:
+def _same_type(network: ImportedNetwork, view: NodeView) -> int:
     return network.add(view.op, view.data[:1], view.shape)
 
 
@@ -306,9 +306,9 @@ _HANDLERS: dict[str, Handler] = {
             *("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceProd"),
             *("TopK", "CumSum", "Identity", "Dropout"),
         ),
-        _own_name,
+        _same_type,
     ),
-    "Resize": _own_name,
+    "Resize": _same_type,
     "Upsample": _named("Resize"),
     "Swish": _named("Silu"),
     "Transpose": _transpose,

@@ -160,7 +160,7 @@ def _vertex_costs(
         side: Height and width in pixels.
         times: Copies of the cell that have these sizes.
         sources: Inner vertices that feed the vertex.
-        cut: Those of them with more channels, the surplus of which is cut off.
+        cut: Inner vertices that feed it and have more channels, whose surplus is cut off.
         reads_input: Whether the cell's input feeds the vertex.
         is_output: Whether the vertex is the cell's output.
     """

@@ -65,7 +65,7 @@ def _vertices(cell: Cell) -> Iterator[Cell]:
     new = cell.vertices
     for a, b in sorted(edges) if cell.vertices < MAX_VERTICES else ():
         for label in range(len(OPS)):
-            # The new vertex has the highest number but for the output, which stays the last.
+            # The new vertex gets the number before the output's, which stays the highest.
             relabelled = {(_up(s, new), _up(t, new)) for s, t in edges - {(a, b)}}
             split = {(_up(a, new), new - 1), (new - 1, _up(b, new))}
             yield from _made((*cell.labels, label), relabelled | split)

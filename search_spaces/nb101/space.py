@@ -65,7 +65,7 @@ class NB101(CodedSpace):
 
     @property
     def has_networks(self) -> bool:
-        """True: `to_network` expands a cell."""
+        """Always true: `to_network` expands a cell."""
         return True
 
     @property
@@ -82,7 +82,7 @@ class NB101(CodedSpace):
         return CELLS
 
     def __iter__(self) -> Iterator[Architecture]:
-        """All cells; their hashes take a minute or two the first time, and are then kept."""
+        """Yield all cells; their hashes take a minute or two the first time, then are cached."""
         table = cell_table()
         for index, code in enumerate(table.codes.tolist()):
             yield _named(code, table.arch_id(index))

@@ -73,7 +73,7 @@ def inverted_residual(
 
 @dataclass(frozen=True)
 class Stage:
-    """A run of equal blocks in a standard network; the first has the stride."""
+    """Run of equal blocks in a standard network; the first block has the stride."""
 
     channels: int
     depth: int

@@ -82,9 +82,9 @@ _ALL_BLOCKS = [(s, b) for s in range(1, len(_STAGES) + 1) for b in range(1, _BLO
 
 
 def _write(chosen: Choices) -> str:
-    def text(what: str) -> str:
+    def text(letter: str) -> str:
         exists = ((s, b, b <= chosen[f"d_{s}"]) for s, b in _ALL_BLOCKS)
-        return ",".join(str(chosen[f"{what}_{s}_{b}"] if on else 0) for s, b, on in exists)
+        return ",".join(str(chosen[f"{letter}_{s}_{b}"] if on else 0) for s, b, on in exists)
 
     depths = ",".join(str(chosen[f"d_{s}"]) for s in range(1, len(_STAGES) + 1))
     return f"r={chosen['r']};d={depths};ks={text('k')};e={text('e')}"
