@@ -370,7 +370,7 @@ _RULES = (
 
 
 def _may_change(operators: Sequence[Operator], operator: Operator) -> bool:
-    """Whether a rule for its type may do anything to an operator: a quick look."""
+    """Whether a rule may change an operator; a quick check that errs on the side of true."""
     if operator.op in ("BatchNormalization", "Add"):
         return len(operator.inputs) == 1
     if operator.op == "Mul":

@@ -72,7 +72,7 @@ class SearchSpace(ABC):
 
     @property
     def parts(self) -> Mapping[str, SearchSpace]:
-        """The spaces that this one joins, by the names of their families; none for most."""
+        """The spaces that this space joins, by the names of their families; empty for most spaces."""
         return {}
 
     @property

@@ -24,7 +24,7 @@ _WINDOWS = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool
 
 
 class ImportedNetwork:
-    """The steps of one model, in an order in which each reads only earlier ones."""
+    """Steps of one model, in an order in which each step reads only earlier ones."""
 
     def __init__(self, name: str) -> None:
         self.name = name

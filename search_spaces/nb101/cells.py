@@ -41,7 +41,7 @@ _ENDS = (-1, -2)
 
 
 class Cell(NamedTuple):
-    """A cell in one spelling.
+    """Cell in one spelling, which fixes the order of its vertices.
 
     Attributes:
         bits: The edges, as the benchmark's generator counts them.
@@ -127,8 +127,8 @@ def prune(vertices: int, edges: Iterable[tuple[int, int]]) -> list[int] | None:
 def canonical(cell: Cell) -> Cell:
     """The spelling of a cell that the benchmark's generator meets first.
 
-    It is the one whose bits, and then labels, are smallest of all orders of the vertices. Widths of
-    channels, and with them parameters, belong to this spelling.
+    Its bits, and then its labels, are the smallest of all orders of the vertices. The benchmark's
+    widths of channels, and with them its parameters, belong to this spelling.
 
     Args:
         cell: Every vertex on a path from input to output, at most seven of them.

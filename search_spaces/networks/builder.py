@@ -1,4 +1,4 @@
-"""Build a network operator by operator, with shapes inferred on the way."""
+"""Builder of networks, operator by operator, with shapes inferred on the way."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["NetworkBuilder", "make_divisible"]
 def make_divisible(value: float, divisor: int = 8) -> int:
     """Round a number of channels to a multiple, never down by more than a tenth.
 
-    The rule of the MobileNets' reference code.
+    This is the rule of the MobileNets' reference code.
     """
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded
@@ -100,31 +100,31 @@ class NetworkBuilder:
         return self._add(Operator(op, (x,), self.operators[x].shape))
 
     def relu(self, x: int) -> int:
-        """max(x, 0)."""
+        """Append max(x, 0)."""
         return self._elementwise("Relu", x)
 
     def relu6(self, x: int) -> int:
-        """min(max(x, 0), 6)."""
+        """Append min(max(x, 0), 6)."""
         return self._elementwise("Clip", x)
 
     def sigmoid(self, x: int) -> int:
-        """1 / (1 + exp(-x))."""
+        """Append 1 / (1 + exp(-x))."""
         return self._elementwise("Sigmoid", x)
 
     def hard_sigmoid(self, x: int) -> int:
-        """relu6(x + 3) / 6."""
+        """Append relu6(x + 3) / 6."""
         return self._elementwise("HardSigmoid", x)
 
     def silu(self, x: int) -> int:
-        """x · sigmoid(x)."""
+        """Append x · sigmoid(x)."""
         return self._elementwise("Silu", x)
 
     def hard_swish(self, x: int) -> int:
-        """x · hard_sigmoid(x)."""
+        """Append x · hard_sigmoid(x)."""
         return self._elementwise("HardSwish", x)
 
     def zero(self, x: int) -> int:
-        """x · 0."""
+        """Append x · 0."""
         return self._elementwise("Mul", x)
 
     def batch_norm(self, x: int) -> int:
@@ -159,11 +159,11 @@ class NetworkBuilder:
     def max_pool(
         self, x: int, kernel: int, stride: int, padding: int = 0, ceil: bool = False
     ) -> int:
-        """Maximum over a window; `ceil` keeps a last window that is not full."""
+        """Append the maximum over a window; `ceil` keeps a last window that is not full."""
         return self._pool("MaxPool", x, kernel, stride, Window(padding, ceil))
 
     def avg_pool(self, x: int, kernel: int, stride: int, padding: int = 0) -> int:
-        """Mean over the part of a window that lies in the image."""
+        """Append the mean over the part of a window that lies in the image."""
         return self._pool("AveragePool", x, kernel, stride, Window(padding))
 
     def _pool(self, op: str, x: int, kernel: int, stride: int, window: Window) -> int:
@@ -175,7 +175,7 @@ class NetworkBuilder:
         )
 
     def global_pool(self, x: int) -> int:
-        """Mean over all pixels."""
+        """Append the mean over all pixels."""
         return self._add(Operator("GlobalAveragePool", (x,), (1, self.channels(x), 1, 1)))
 
     def flatten(self, x: int) -> int:

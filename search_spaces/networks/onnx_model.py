@@ -106,7 +106,7 @@ def _param_count(operator: Operator) -> int:
 
 
 class _Emitter:
-    """Nodes and initialisers of one model."""
+    """Collector of the nodes and initialisers of one model."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -114,7 +114,7 @@ class _Emitter:
         self.initializers: list[onnx.TensorProto] = []
 
     def emit(self, operator: Operator, window: Window, sources: list[str], target: str) -> None:
-        """Write one operator."""
+        """Append the nodes and initialisers of one operator."""
         op = operator.op
         if op == "Silu":
             # ONNX has no SiLU before opset 24.

@@ -61,10 +61,10 @@ class NetworkUnion(SearchSpace):
         return Architecture(self.name, f"{family}:{bare}", inner.arch_id, (family, inner))
 
     def unwrap(self, arch: Architecture) -> tuple[NetworkSpace, Architecture]:
-        """The family's space of an architecture, and the architecture as that space knows it.
+        """Split a union's architecture: the family's space, and the architecture of that space.
 
         Raises:
-            InputError: If it does not belong to this space.
+            InputError: If the architecture does not belong to this space.
         """
         key = arch.key
         if (

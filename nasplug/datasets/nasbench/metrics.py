@@ -25,11 +25,11 @@ _NUMBERS = (
 
 @cache
 def metrics_class() -> Any:
-    """The class of the message `ModelMetrics`.
+    """Make the class of the message `ModelMetrics`.
 
-    `evaluation_data` (before training, half-way, at the end), each with the numbers of an
-    evaluation: epoch, seconds, three accuracies from 0 to 1, and for EC-NAS kilowatt-hours;
-    `trainable_parameters` and `total_time`.
+    Its fields are `evaluation_data` (before training, half-way, at the end), `trainable_parameters`
+    and `total_time`. An evaluation holds epoch, seconds, three accuracies from 0 to 1, and for
+    EC-NAS kilowatt-hours.
     """
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 

@@ -194,7 +194,7 @@ class _Reading:
         self.chunks: list[list[NDArray[np.floating[Any]]]] = []
 
     def add(self, payload: bytes) -> None:
-        """Take in one record."""
+        """Add one record."""
         # Most records differ from an earlier record of their cell in epochs and metrics alone.
         start = payload.rfind(b'"', 0, -2) + 1
         comma = payload.find(b",", 36)
@@ -216,7 +216,7 @@ class _Reading:
             self._pack()
 
     def _add_other(self, payload: bytes, number: bytes, between: int) -> None:
-        """Take in a record of a new cell, or of another form."""
+        """Add a record of a new cell, or of another form."""
         try:
             module, epochs, adjacency, operations, text = split_record(payload)
             position = self.place.get(_key(module))
