@@ -72,7 +72,7 @@ class SearchSpace(ABC):
 
     @property
     def parts(self) -> Mapping[str, SearchSpace]:
-        """The spaces that this space joins, by the names of their families; empty for most spaces."""
+        """The spaces that this space joins, by the names of their families; empty for most."""
         return {}
 
     @property
