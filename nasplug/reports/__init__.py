@@ -1,1 +1,1 @@
-"""Pictures of searches and studies."""
+"""Reports of searches and studies: pictures and JSON files in a folder."""
