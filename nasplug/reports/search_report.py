@@ -95,7 +95,7 @@ class _Axis:
 
 @dataclass(frozen=True, eq=False)
 class _Points:
-    """Shown values of n architectures: mean and interval on both axes, shape `(n,)` each."""
+    """Shown values of some candidates: mean and interval on both axes, shape `(n,)` each."""
 
     x: Array
     y: Array
@@ -125,17 +125,17 @@ def write_report(result: ReportedSearch, folder: str | os.PathLike[str]) -> list
     axes = _axes(result)
     trials = _points(result, list(result.trials), axes)
     front = _points(result, _cells(result), axes)
-    json_file = target / "result.json"
-    # Written before the pictures, which a library may fail to draw.
+    kept = target / "result.json"
+    # Before the pictures, which a library may fail to draw.
     with writing_to(target):
-        write_text(json_file, json.dumps(result.to_json(), indent=2) + "\n")
+        write_text(kept, json.dumps(result.to_json(), indent=2) + "\n")
     paths = write_pictures(
         {
             target / "pareto.png": partial(_draw, result, axes, trials, front),
             target / "pareto.html": partial(_draw_page, result, axes, trials, front),
         }
     )
-    paths.append(json_file)
+    paths.append(kept)
     # Without a feasible trial no picture of the study can be drawn.
     with contextlib.suppress(InputError):
         paths += write_plots(result.study, target).files
@@ -168,7 +168,6 @@ def _cells(result: ReportedSearch) -> list[int]:
 
 
 def _points(result: ReportedSearch, cells: list[int], axes: tuple[_Axis, _Axis]) -> _Points:
-    """Values and texts of candidates, by their positions."""
     shown: list[Array] = []
     for axis in axes:
         quantity = result.candidates.quantities[axis.name]

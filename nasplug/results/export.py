@@ -52,8 +52,8 @@ def export(
     """Write networks, each whole or not at all, then the index.
 
     Args:
-        space: Space of the networks.
-        rows: Networks as in `SearchResult.pareto`.
+        space: Their space.
+        rows: The networks, as `SearchResult.pareto` has them.
         about: `"space"`, `"dataset"`, `"hardware"` and `"batch_size"` of the search.
         folder: Folder for the files; created if it is missing.
         seed: Seed of the weights.
@@ -80,7 +80,7 @@ def export(
     paths = []
     for rank, row in enumerate(rows, start=1):
         arch = space.parse(row["arch"])
-        # The ids of spaces of other packages may hold any characters.
+        # An id of another package's space may hold anything.
         path = target / f"{rank}-{re.sub(r'[^A-Za-z0-9._-]', '_', arch.arch_id)}.onnx"
         content = write(arch, seed, about["batch_size"], about["dataset"]).SerializeToString()
         _write(target, partial(write_bytes, path, content))

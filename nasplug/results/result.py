@@ -60,9 +60,9 @@ class SearchResult:
         constraints: Limits on quantities.
         predictor: `"name"` and `"sha256"` of the predictors, joined by `+` if there are two; None
             without any.
-        pareto: Feasible architectures that are not dominated by predicted means, one for each
-            canonical id, the fastest first; dictionaries of the JSON form.
-        trials: Architectures of all trials that count, in order; indices into `candidates.cells`.
+        pareto: The non-dominated feasible architectures by predicted mean, one a canonical id, the
+            fastest first; dictionaries of the JSON form.
+        trials: What all trials that count tried, in order; indices into `candidates.cells`.
         seconds: `"total"`, `"predict"` and `"sample"`.
         study: The Optuna study.
         candidates: Architectures that were scored before the trials.
@@ -324,7 +324,7 @@ def predicted_ends(candidates: Candidates, name: str, cell: int) -> dict[str, fl
     if quantity is None:
         return None
     ends = {end: float(getattr(quantity, end)[cell]) for end in ("mean", "lower", "upper")}
-    rounded = {end: round(number, DIGITS) for end, number in ends.items()}
+    told = {end: round(number, DIGITS) for end, number in ends.items()}
     if name == "latency":
-        rounded["usable"] = is_usable(ends["lower"], ends["upper"])
-    return rounded
+        told["usable"] = is_usable(ends["lower"], ends["upper"])
+    return told
