@@ -14,6 +14,7 @@ from nasplug.search_spaces import space as space_named
 
 if TYPE_CHECKING:
     from nasplug.predictors.hardware import Hardware
+    from nasplug.predictors.prediction import Prediction
 
 __all__ = [
     "datasets",
@@ -59,7 +60,6 @@ def predictions(
     """
     from nasplug.arguments import checked_count
     from nasplug.devices.hardware import hardware as device_named
-    from nasplug.predicting.intervals import is_usable
     from nasplug.predicting.zoo import in_runtime, predictors_for
 
     named_space = space_named(space)
@@ -76,28 +76,32 @@ def predictions(
     if "latency" in chosen:
         latency = chosen["latency"].predict(archs, device, batch_size)
 
-    def interval(prediction: Any, row: int, target: str) -> Row:
-        k = prediction.column(target)
-        ends = {end: float(getattr(prediction, end)[row, k]) for end in ("mean", "lower", "upper")}
-        rounded: Row = {end: round(number, _DIGITS) for end, number in ends.items()}
-        if target == "latency":
-            rounded["usable"] = is_usable(ends["lower"], ends["upper"])
-        return rounded
-
     return [
         {
             "arch": arch.text,
             "arch_id": arch.arch_id,
             "accuracy": {}
             if accuracy is None
-            else {t: interval(accuracy, row, t) for t in accuracy.targets},
+            else {t: _interval(accuracy, row, t) for t in accuracy.targets},
             "familiar": None if familiar is None else bool(familiar[row]),
-            "latency_ms": None if latency is None else interval(latency, row, "latency"),
+            "latency_ms": None if latency is None else _interval(latency, row, "latency"),
             "zero_shot": None if latency is None else bool(latency.zero_shot),
             "evidence": None if latency is None else latency.evidence,
         }
         for row, arch in enumerate(archs)
     ]
+
+
+def _interval(prediction: Prediction, row: int, target: str) -> Row:
+    """Mean and ends of a predicted target; for a latency also whether these are usable."""
+    from nasplug.predicting.intervals import is_usable
+
+    k = prediction.column(target)
+    ends = {end: float(getattr(prediction, end)[row, k]) for end in ("mean", "lower", "upper")}
+    rounded: Row = {end: round(number, _DIGITS) for end, number in ends.items()}
+    if target == "latency":
+        rounded["usable"] = is_usable(ends["lower"], ends["upper"])
+    return rounded
 
 
 def spaces() -> list[Row]:

@@ -1,4 +1,7 @@
-"""Progress of a study after each trial: its best value, or the hypervolume it dominates."""
+"""Progress of a study after each trial: its best value, or the hypervolume it dominates.
+
+Shapes: `n` trials with finite values, in order of their numbers; `m` objectives.
+"""
 
 from __future__ import annotations
 
