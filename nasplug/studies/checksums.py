@@ -22,9 +22,9 @@ __all__ = ["check_trials", "checksum_of_trial", "is_whole", "record_line"]
 
 # Key of the checksum in a record of a journal.
 _RECORD = "crc32"
-# Beginning of the system attribute with a finished trial's checksum; the trial's state follows. Two
-# processes that end a trial in different ways so write two attributes, and that of the state that
-# the storage kept is right.
+# Beginning of the system attribute with a finished trial's checksum; the trial's state follows. If
+# two processes end a trial in different ways, both attributes exist, and the one of the state that
+# the storage has counts.
 _TRIAL = "nasplug:crc32:"
 # Times that a trial is read before it counts as damaged, and seconds between them.
 _LOOKS, _PAUSE = 4, 0.1

@@ -72,7 +72,7 @@ class Command:
             raise InputError(f"timeout {timeout!r} is not a positive number of seconds")
         self.words = (_program(words[0]), *words[1:])
         self.timeout = timeout
-        # The folder of a program differs between machines.
+        # Machines may have the program in different folders.
         self.identity = json.dumps([os.path.basename(words[0]), *words[1:]])
         self.write_network: NetworkWriter | None = None
         self._running: set[subprocess.Popen[bytes] | None] = set()
