@@ -111,12 +111,6 @@ COVERED: dict[str, tuple[str, ...]] = {
     ),
     "nasplug/predicting/test_zoo.py": ("nasplug/predicting/architecture_predictor.py",),
     "nasplug/calibrating/test_calibrate.py": ("nasplug/calibrating/latency_predictor.py",),
-    # Storages and locks are tested with several processes.
-    "nasplug/studies/test_databases.py": ("nasplug/studies/locks.py",),
-    "nasplug/studies/test_journals.py": (
-        "nasplug/studies/checksums.py",
-        "nasplug/studies/storages.py",
-    ),
     # Candidates are scored, listed and enlarged through one protocol.
     "nasplug/candidates/test_coded_space.py": (
         "nasplug/candidates/coded.py",

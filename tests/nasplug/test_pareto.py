@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasplug.pareto import contributions, hypervolume, pareto_mask
@@ -39,6 +39,7 @@ def test_pareto_equals_definition(values: np.ndarray) -> None:
     assert pareto_mask(values).tolist() == brute_force_mask(values)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=12))
 def test_pareto_of_three_equals_definition(rows: list[tuple[int, int, int]]) -> None:
     values = np.array(rows, np.float64)
