@@ -1,1 +1,1 @@
-"""Commands of the command line: words in, one public call, and its result printed."""
+"""The commands of the command line, and what they print."""

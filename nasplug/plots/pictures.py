@@ -99,7 +99,7 @@ def predicted_observed(study: Study) -> Figure:
     Each objective has a panel. Expected values are those of the moment when the trial was proposed.
 
     Raises:
-        InputError: If no trial has expected values.
+        InputError: If nothing was expected of any trial.
     """
     values = _foreseen(study)
     count = len(values.metrics)
@@ -121,7 +121,7 @@ def calibration(study: Study) -> Figure:
     announced, a second panel shows the share of feasible trials against it, in groups of ten.
 
     Raises:
-        InputError: If fewer than five trials have expected values.
+        InputError: If something was expected of fewer than five trials.
     """
     values = _foreseen(study)
     shown = int(values.foreseen.sum())

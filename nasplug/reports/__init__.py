@@ -1,1 +1,1 @@
-"""Reports of searches and studies: pictures and JSON files in a folder."""
+"""Pictures of searches and studies."""

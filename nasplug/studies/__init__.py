@@ -1,1 +1,1 @@
-"""Studies that several processes share: their storages, their trials, and evaluations of trials."""
+"""Studies that several processes share: where they are kept, and how their trials are run."""
