@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gc
 import json
 import math
 import warnings
@@ -14,9 +13,6 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from torch.nn import functional as F
 from typer.testing import CliRunner
 
 import nasplug
@@ -26,9 +22,6 @@ from nasplug.cli import app
 from nasplug.measuring import campaign, choice, machine, record, runtimes
 from nasplug.measuring.choice import read_archs
 from nasplug.measuring.record import COLUMNS, Measurement, Record
-from nasplug.measuring.runtimes import input_of
-from nasplug.measuring.timing import Effort, is_disturbed, time_network
-from nasplug.measuring.torch_network import TorchNetwork
 from nasplug.text import checksum_of
 from nasplug.training.labels import read_labels
 
@@ -101,69 +94,6 @@ def references(*times: float, other: float = 1.0) -> Callable[[str], float]:
 
 
 # Timing
-
-
-def test_warm_up_goes_on_until_times_are_stable():
-    times = iter([10.0 - 0.3 * k for k in range(30)] + [1.0] * 1000)
-    timing = time_network(lambda: next(times), Effort(20, 10, 0.0, 3.0))
-    assert (timing.latency_ms, timing.p10_ms, timing.p90_ms, timing.std_ms) == (1, 1, 1, 0)
-
-
-def test_warm_up_of_a_slow_network_is_short():
-    runs = []
-    time_network(lambda: float(runs.append(1) or 1500), Effort(20, 10, 0.0, 3.0))
-    assert len(runs) == 1 + 3
-
-
-def test_no_warm_up():
-    times = iter([7.0, 1.0, 1.0])
-    timing = time_network(lambda: next(times), Effort(3, 0, 0.0, 1.0))
-    assert (timing.runs, timing.latency_ms, timing.mean_ms) == (3, 1.0, 3.0)
-
-
-@given(
-    st.floats(0.1, 5000),
-    st.integers(1, 50),
-    st.floats(0, 0.5),
-    st.floats(0.5, 3),
-)
-def test_number_of_runs(ms, runs, least, most):
-    timing = time_network(lambda: ms, Effort(runs, 0, least, most))
-    total, before = timing.runs * ms / 1000, (timing.runs - 1) * ms / 1000
-    enough = timing.runs >= runs and total >= least * (1 - 1e-9)
-    cut_off = timing.runs >= 3 and total >= most * (1 - 1e-9)
-    assert enough or cut_off
-    assert timing.runs <= max(runs, 3) or before < least * (1 + 1e-9)
-
-
-def test_percentiles_and_collector():
-    times = iter(float(k) for k in range(1, 102))
-
-    def stopwatch() -> float:
-        assert not gc.isenabled()
-        return next(times)
-
-    timing = time_network(stopwatch, Effort(101, 0, 0.0, 10.0))
-    assert (timing.p10_ms, timing.latency_ms, timing.p90_ms) == (11, 51, 91)
-    assert timing.std_ms == pytest.approx(np.std(range(101), ddof=1))
-    assert gc.isenabled()
-    with pytest.raises(StopIteration):
-        time_network(stopwatch, Effort(1, 0, 0.0, 1.0))
-    assert gc.isenabled()
-
-
-@pytest.mark.parametrize(
-    ("around", "disturbed"),
-    [
-        ((10.0, 10.9), False),
-        ((9.1, 10.0), False),
-        ((10.0, 11.1), True),
-        ((8.9, 10.0), True),
-        ((10.0, math.nan), True),
-    ],
-)
-def test_is_disturbed(around, disturbed):
-    assert is_disturbed(around, 10.0) is disturbed
 
 
 # A campaign with ONNX Runtime
@@ -479,27 +409,6 @@ def test_rows_of_a_broken_off_session_are_not_trusted(tmp_path, scripted):
     assert not tiny(out, retry_disturbed=True).table["disturbed"].any()
 
 
-def test_record_alone():
-    kept = Record(None, {"machine": {}, "runtime": {}, "settings": {}, "reference": {}})
-    kept.add_reference(10.0, 0.5)
-    kept.add(Measurement("a", "a", "f", 1, latency_ms=1.0))
-    assert kept.rows["a"].disturbed
-    kept.add_reference(10.0, 0.0)
-    assert not kept.rows["a"].disturbed
-    assert kept.description["networks"] == {"measured": 1, "disturbed": 0, "failed": 0}
-    assert [t["other_cores"] for t in kept.timings] == [0.5, 0.0]
-
-
-def test_a_network_never_has_two_rows(tmp_path):
-    out = tmp_path / "latency.csv"
-    kept = Record(out, {"machine": {}, "runtime": {}, "settings": {}, "reference": {}})
-    kept.add_reference(10.0, 0.0)
-    for arch, ms in (("a", 1.0), ("b", 2.0), ("a", 3.0)):
-        kept.add(Measurement(arch, arch, "f", 1, latency_ms=ms))
-        assert pd.read_csv(out)["arch_id"].is_unique
-    assert pd.read_csv(out)["latency_ms"].tolist() == [3.0, 2.0]
-
-
 def test_other_work_is_told(scripted, monkeypatch, capsys):
     scripted(references(10.0))
     monkeypatch.setattr(machine.OtherWork, "cores", lambda _: 1.5)
@@ -508,13 +417,6 @@ def test_other_work_is_told(scripted, monkeypatch, capsys):
     monkeypatch.setattr(machine.OtherWork, "cores", lambda _: 0.1)
     tiny(archs=TINY[:1])
     assert "other processes" not in capsys.readouterr().err
-
-
-def test_own_work_is_not_others():
-    others = machine.OtherWork()
-    others._before = tuple(value - 1.0 for value in others._before)  # type: ignore[assignment]
-    # One second passed, one core was busy for it, by this process.
-    assert others.cores() == pytest.approx(0, abs=0.2)
 
 
 # What is asked for
@@ -588,55 +490,6 @@ def test_families_of_a_union():
 
 
 # PyTorch
-
-
-@pytest.mark.parametrize(
-    "name",
-    ["nasbench201", "squeezenet", "googlenet", "mobilenetv2", "mobilenetv3", "efficientnet"],
-)
-def test_torch_runs_the_same_network(name):
-    one: Any = space(f"nnlqp:{name}")
-    assert_same_output(one.to_onnx(one.sample(np.random.default_rng(1)), 3, 2))
-
-
-def test_torch_runs_shuffled_channels():
-    fbnet: Any = space("fbnet")
-    model = fbnet.to_onnx(fbnet.sample(np.random.default_rng(0)), 0, 2)
-    assert {"Transpose", "Reshape"} <= {node.op_type for node in model.graph.node}
-    assert_same_output(model)
-
-
-def assert_same_output(model: Any) -> None:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    name, image = input_of(model)
-    (expected,) = session.run(None, {name: image})
-    with torch.inference_mode():
-        found = TorchNetwork(model)(torch.from_numpy(image)).numpy()
-    assert expected.std() > 0
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
-
-
-def test_torch_joins_silu():
-    efficient: Any = space("nnlqp:efficientnet")
-    model = efficient.to_onnx(efficient.standard)
-    steps = [step for step, _, _, _ in TorchNetwork(model)._steps]
-    assert F.silu in steps
-    # The gates of squeeze-and-excitation multiply another tensor.
-    gates = sum(node.op_type == "Sigmoid" for node in model.graph.node)
-    assert steps.count(F.silu) + steps.count(torch.sigmoid) == gates
-    assert torch.sigmoid in steps
-
-
-def test_torch_refuses_what_it_does_not_know():
-    cells: Any = space(CELLS)
-    model = cells.to_onnx(cells.parse(TINY[0]))
-    model.graph.node[1].op_type = "Einsum"
-    with pytest.raises(InputError, match="'Einsum' is not known to the backend torch"):
-        TorchNetwork(model)
 
 
 def test_torch_backend(tmp_path):

@@ -10,14 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from nasplug import datasets
-from nasplug.datasets import store
 from nasplug.datasets.importers import nb201
 from nasplug.datasets.importers.nb201 import NB201_DEVICES, import_accuracy, import_latency, is_arch
-from nasplug.datasets.tables import Table, read_table, write_table
 from nasplug.search_spaces.errors import InputError
 
 NAME = "nb201-accuracy"
@@ -31,16 +27,6 @@ def accuracy(nb201_cache: Path) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def latency(nb201_cache: Path) -> pd.DataFrame:
     return datasets.load("nb201-latency")
-
-
-@pytest.fixture
-def own(cache: Path, nb201_cache: Path) -> Path:
-    """A cache of the test's own that holds copies of both tables and no sources."""
-    for path in (nb201_cache / "tables").iterdir():
-        target = cache / "tables" / path.name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(path.read_bytes())
-    return cache
 
 
 # --- the published facts ------------------------------------------------------------------------
@@ -201,160 +187,6 @@ def test_pairs_printed_by_help(
     # 0.051 and not 0.05: HELP rounds 17.7740 up to 17.8 and 9.0523 to 9.1.
     assert latency[column][index] == pytest.approx(milliseconds, abs=0.051)
     assert accuracy["cifar100_test"][index] == pytest.approx(percent, abs=0.051)
-
-
-# --- the tables on disk -------------------------------------------------------------------------
-
-
-def count_builds(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    built: list[str] = []
-    real = store._build
-
-    def build(entry: Any, progress: bool | None) -> Table:
-        built.append(entry.name)
-        return real(entry, progress)
-
-    monkeypatch.setattr(store, "_build", build)
-    return built
-
-
-def test_table_is_imported_once(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    built = count_builds(monkeypatch)
-    monkeypatch.setenv("NASPLUG_MIRROR", "http://127.0.0.1:9")
-    assert len(datasets.load(NAME)) == len(datasets.load(NAME)) == 15_625
-    assert built == []
-
-
-def truncated(content: bytes) -> bytes:
-    return content[: len(content) // 2]
-
-
-def flipped(content: bytes) -> bytes:
-    return content[:5000] + bytes([content[5000] ^ 1]) + content[5001:]
-
-
-@pytest.mark.parametrize("damage", [truncated, flipped, lambda content: b""])
-def test_damaged_table_is_rebuilt(
-    own: Path,
-    accuracy: pd.DataFrame,
-    damage: Callable[[bytes], bytes],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    built = count_builds(monkeypatch)
-    path = own / "tables" / f"{NAME}.npz"
-    whole = path.read_bytes()
-    path.write_bytes(damage(whole))
-    assert datasets.verify(NAME)[-1] == (f"tables/{NAME}.npz", "damaged")
-    pd.testing.assert_frame_equal(datasets.load(NAME), accuracy)
-    assert built == [NAME]
-    assert path.read_bytes() == whole
-
-
-def test_damaged_table_that_cannot_be_rebuilt(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = own / "tables" / f"{NAME}.npz"
-    path.write_bytes(truncated(path.read_bytes()))
-    monkeypatch.setenv("NASPLUG_MIRROR", str(own))
-    with pytest.raises(InputError, match=r"nb201-accuracy\.npz cannot be read.*json is missing"):
-        datasets.load(NAME)
-
-
-def test_altered_number_behind_a_good_zip_is_found(own: Path) -> None:
-    path = own / "tables" / f"{NAME}.npz"
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = dict(archive)
-    arrays["values"][0, 0] += 1
-    np.savez_compressed(path, **arrays)
-    with pytest.raises(InputError, match="was altered"):
-        read_table(path)
-
-
-def test_stale_table_is_rebuilt(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = own / "tables" / f"{NAME}.npz"
-    table = read_table(path)
-    for changed in (
-        {"version": table.version - 1},
-        {"sources": {**table.sources, "a": "b"}},
-        {"sources": {}},
-    ):
-        built = count_builds(monkeypatch)
-        write_table(path, Table(**{**vars(table), "values": table.values * 0, **changed}))
-        assert datasets.verify(NAME)[-1][1] == "stale"
-        assert datasets.load(NAME)["cifar10_test"].max() == pytest.approx(94.37333)
-        assert built[-1] == NAME
-
-
-def test_table_with_gaps_keeps_its_index(tmp_path: Path) -> None:
-    path = tmp_path / "folder" / "t.npz"
-    values = np.array([[1.0], [np.nan]])
-    write_table(path, Table(np.array([3, 7]), ("x",), values, None, {}))
-    frame = read_table(path).to_frame()
-    assert list(frame.index) == [3, 7]
-    assert frame.index.name == "index"
-    np.testing.assert_array_equal(frame["x"], values[:, 0])
-
-
-def test_table_keeps_texts_and_kinds_of_numbers(tmp_path: Path) -> None:
-    path = tmp_path / "t.npz"
-    values = np.array([[1.0, 7.0, 0.5], [0.0, -8.0, np.nan]])
-    texts = {"model": ("ä.b", ""), "mode": ("x", "a longer one")}
-    dtypes = {"flag": "bool", "count": "int64"}
-    table = Table(
-        np.arange(2), ("flag", "count", "x"), values, ("A", "B"), {}, texts=texts, dtypes=dtypes
-    )
-    write_table(path, table)
-    frame = read_table(path).to_frame()
-    assert list(frame.columns) == ["arch", "model", "mode", "flag", "count", "x"]
-    assert [frame[c].dtype.name for c in ("flag", "count", "x")] == ["bool", "int64", "float64"]
-    assert frame["model"].tolist() == ["ä.b", ""]
-    assert frame["mode"].tolist() == ["x", "a longer one"]
-    assert frame["arch"].tolist() == ["A", "B"]
-    assert frame["flag"].tolist() == [True, False]
-    assert frame["count"].tolist() == [7, -8]
-
-
-def test_pickles_in_a_table_are_not_loaded(tmp_path: Path) -> None:
-    path = tmp_path / "t.npz"
-    np.savez_compressed(path, values=np.array([{}], dtype=object), checksum=np.zeros(32))
-    with pytest.raises(InputError, match="allow_pickle=False"):
-        read_table(path)
-    with pytest.raises(InputError, match="is missing"):
-        read_table(tmp_path / "none.npz")
-
-
-@settings(
-    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(data=st.data())
-def test_damage_in_a_table_never_passes(tmp_path: Path, data: st.DataObject) -> None:
-    path = tmp_path / "t.npz"
-    write_table(
-        path,
-        Table(
-            np.arange(3),
-            ("x", "y"),
-            np.eye(3)[:, :2],
-            ("a", "b", "c"),
-            {"f": "0"},
-            texts={"t": ("p", "q", "r")},
-            dtypes={"x": "bool"},
-        ),
-    )
-    content = bytearray(path.read_bytes())
-    whole = read_table(path)
-    if data.draw(st.booleans()):
-        del content[data.draw(st.integers(0, len(content) - 1)) :]
-    else:
-        content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
-    path.write_bytes(content)
-    try:
-        found = read_table(path)
-    except InputError:
-        return
-    # Some bytes of a zip file mean nothing (dates, flags): then the content must be the same.
-    assert found.columns == whole.columns
-    assert found.archs == whole.archs
-    assert (found.texts, found.dtypes) == (whole.texts, whole.dtypes)
-    np.testing.assert_array_equal(found.values, whole.values)
 
 
 # --- foreign layouts ----------------------------------------------------------------------------

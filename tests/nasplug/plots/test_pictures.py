@@ -2,47 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import optuna
 import pytest
-from optuna.trial import TrialState, create_trial
+from counted_studies import learned, told
 
-from nasplug import InputError, PredictorSampler, plots, space
-from nasplug.plots.progress import best_so_far, hypervolume_so_far, reference_of
-from nasplug.searching.objectives import suggest
-from nasplug.studies.values import StudyValues, study_values
-
-NB201: Any = space("nb201")
-LIMIT = 3.0
-
-
-def counted(params: dict[str, Any]) -> tuple[float, float]:
-    """Something to maximise and something to minimise, of the operations of a cell."""
-    ops = list(params.values())
-    return 10.0 * ops.count("nor_conv_3x3") + ops.count("nor_conv_1x1"), float(
-        5 * ops.count("nor_conv_3x3") + 2 * ops.count("avg_pool_3x3")
-    )
-
-
-def learned(objectives: int, trials: int, limited: bool = False) -> optuna.Study:
-    sampler = PredictorSampler("nb201", seed=0, probability=0.5, equivalents="apart")
-    study = optuna.create_study(
-        directions=["maximize", "minimize"][:objectives], sampler=sampler, study_name="mine"
-    )
-
-    def objective(trial: optuna.Trial) -> Any:
-        params = suggest(trial, NB201.distributions())
-        if trial.number == 3:
-            raise RuntimeError("diverged")
-        if limited:
-            trial.set_constraint("convs", list(params.values()).count("nor_conv_3x3") - LIMIT)
-        return counted(params)[:objectives]
-
-    study.optimize(objective, n_trials=trials, catch=(RuntimeError,))
-    return study
+from nasplug import InputError, plots
+from nasplug.plots.progress import hypervolume_so_far
+from nasplug.studies.values import study_values
 
 
 @pytest.fixture(scope="module")
@@ -53,26 +22,6 @@ def two() -> optuna.Study:
 @pytest.fixture(scope="module")
 def one() -> optuna.Study:
     return learned(1, 24, limited=True)
-
-
-def told(
-    rows: list[tuple[float, ...]],
-    directions: tuple[str, ...] = ("maximize", "minimize"),
-    **more: Any,
-) -> optuna.Study:
-    """A study of given values; `notes`, `missed`: of each trial."""
-    study = optuna.create_study(directions=list(directions), study_name="told")
-    for k, row in enumerate(rows):
-        note = more.get("notes", [None] * len(rows))[k]
-        missed = more.get("missed", [None] * len(rows))[k]
-        study.add_trial(
-            create_trial(
-                values=list(row),
-                user_attrs={} if note is None else {"nasplug": note},
-                constraints=None if missed is None else {"c": missed},
-            )
-        )
-    return study
 
 
 def labels(figure: Any, panel: int = 0) -> list[str]:
@@ -90,87 +39,11 @@ def dots(panel: Any) -> list[Any]:
     return [found for found in panel.collections if isinstance(found, PathCollection)]
 
 
-def test_values_of_a_study(one: optuna.Study) -> None:
-    values = study_values(one)
-    assert values.metrics == ("value",)
-    assert values.lost.tolist() == [3]
-    assert values.numbers.tolist() == [k for k in range(24) if k != 3]
-    assert values.values[:, 0].tolist() == [t.value for t in one.trials if t.number != 3]
-    missed = [t.constraints["convs"] > 0 for t in one.trials if t.number != 3]
-    assert (~values.feasible).tolist() == missed
-    assert any(missed)
-    assert not values.foreseen[0]
-    assert values.foreseen[10:].all()
-    # What is expected is kept as losses, and shown as values.
-    mean, lower, upper = values.expected[-1, 0]
-    assert lower <= mean <= upper
-    assert 0 <= lower <= 60
-    assert 0 <= values.chance[-1] <= 1
-
-
-def test_attributes_that_are_not_the_samplers_are_left_out() -> None:
-    notes: list[Any] = [
-        "text",
-        {"expected": []},
-        {"expected": {"losses": [["a", 1, 2], [1, 2, 3]]}},
-        {"expected": {"losses": [[1, 0, 2]]}},
-        {"expected": {"losses": None, "feasible": "yes"}},
-        {"expected": {"losses": [[-5, -6, -4], [1, 0, 2]], "feasible": 0.5}},
-    ]
-    values = study_values(told([(float(k), 0.0) for k in range(6)], notes=notes))
-    assert values.foreseen.tolist() == [False] * 5 + [True]
-    assert values.expected[-1].tolist() == [[5, 4, 6], [1, 0, 2]]
-    assert np.isnan(values.chance[:5]).all()
-
-
-def test_predictions_stand_for_what_is_expected() -> None:
-    note = {
-        "predicted": {
-            "latency": {"mean": 4.0, "lower": 3.0, "upper": 5.0},
-            "accuracy": {"mean": 90.0, "lower": 89.0, "upper": 91.0},
-        }
-    }
-    study = told([(90.5, 6.0)], notes=[note])
-    assert study_values(study).expected[0].tolist() == [[90, 89, 91], [4, 3, 5]]
-    study = told([(6.0, 90.5)], ("minimize", "maximize"), notes=[note])
-    assert study_values(study).expected[0].tolist() == [[4, 3, 5], [90, 89, 91]]
-    # Two values of one direction: which of them is the latency, only a name can tell.
-    study = told([(6.0, 1.0)], ("minimize", "minimize"), notes=[note])
-    assert not study_values(study).foreseen.any()
-    with pytest.warns(optuna.exceptions.ExperimentalWarning):
-        study.set_metric_names(["energy", "latency_ms"])
-    assert study_values(study).expected[0, 1].tolist() == [4, 3, 5]
-
-
-def test_trials_without_finite_values_are_lost() -> None:
-    study = told([(1.0, 2.0), (float("inf"), 2.0)])
-    study.add_trial(create_trial(state=TrialState.PRUNED))
-    study.add_trial(create_trial(state=TrialState.RUNNING))
-    values = study_values(study)
-    assert values.numbers.tolist() == [0]
-    assert values.lost.tolist() == [1, 2]
-
-
 def test_a_study_without_values_is_told_of() -> None:
     study = optuna.create_study(study_name="empty")
     for draw in (plots.hypervolume, plots.predicted_observed, plots.calibration):
         with pytest.raises(InputError, match="study 'empty' has no trial that ended with finite"):
             draw(study)
-
-
-def staircase(
-    rows: list[tuple[float, float]], **more: Any
-) -> tuple[StudyValues, Callable[..., list[float]]]:
-    values = study_values(told(rows, **more))
-    return values, lambda *ends: hypervolume_so_far(values, np.array(ends)).tolist()
-
-
-def test_hypervolume_after_each_trial() -> None:
-    # Maximise the first, minimise the second; by hand, to (0, 10).
-    _, to = staircase([(2, 8), (1, 9), (4, 9), (5, 1)], missed=[0.0, -1.0, 0.0, 0.1])
-    assert to(0, 10) == [4, 4, 6, 6]
-    _, to = staircase([(2, 8), (1, 9), (4, 9), (5, 1)])
-    assert to(0, 10) == [4, 4, 6, 45]
 
 
 def test_three_objectives_are_counted_too() -> None:
@@ -183,20 +56,6 @@ def test_three_objectives_are_counted_too() -> None:
     figure = plots.hypervolume(told(rows, ways), reference=[0.0, 3.0, 3.0])
     # The last point alone dominates 3·3·3, and all others.
     assert line(figure, "4 trials")[1] == pytest.approx([4 / 27, 5 / 27, 5 / 27, 1, 1])
-
-
-def test_best_so_far_is_of_feasible_trials() -> None:
-    missed = [1.0, 0.0, 0.0, 2.0]
-    values = study_values(told([(9.0,), (3.0,), (5.0,), (8.0,)], ("maximize",), missed=missed))
-    assert np.isnan(best_so_far(values)[0])
-    assert best_so_far(values)[1:].tolist() == [3, 5, 5]
-
-
-def test_reference_lies_beyond_the_front_and_not_beyond_outliers() -> None:
-    values = study_values(told([(10, 5), (20, 9), (0, 100)]))
-    assert reference_of([values], values.sign).tolist() == pytest.approx([9.0, 9.4])
-    only = study_values(told([(10, 5)]))
-    assert reference_of([only], only.sign).tolist() == pytest.approx([9.0, 5.5])
 
 
 def test_picture_of_the_hypervolume(two: optuna.Study) -> None:

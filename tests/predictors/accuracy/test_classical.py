@@ -1,7 +1,6 @@
 """The cheap methods as predictors, on real measurements."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -41,14 +40,9 @@ def fitted(accuracy):
 
 @pytest.fixture(scope="module")
 def floors():
-    folder = str(Path(__file__).resolve().parents[2] / "experiments")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
-        from experiments.accuracy import floors
+    from experiments.accuracy import floors
 
-        yield floors
-    for name in ("floors", "common"):
-        sys.modules.pop(name, None)
+    return floors
 
 
 @pytest.mark.parametrize("kind", QUICK)

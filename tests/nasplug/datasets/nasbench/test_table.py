@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,21 +11,14 @@ from typing import Any
 import nasbench_files as files
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasplug.datasets import NASBench
-from nasplug.datasets.nasbench.records import PLAIN_SIZE, plain_runs
-from nasplug.datasets.nasbench.table import METRICS, _Reading, cached_table, read_file
-from nasplug.datasets.nasbench.tfrecord import frame, read_records
+from nasplug.datasets.nasbench.table import METRICS, cached_table, read_file
+from nasplug.datasets.nasbench.tfrecord import frame
 from nasplug.search_spaces.errors import InputError
 
 Edit = Callable[[list[Any]], object]
-
-REAL = (
-    "PedramBakh/EC-NAS-Bench/ec1741b903555dd11201c326d036ebe5867e3d1d/ecnas/ecnas/utils/data/"
-    "tabular_benchmarks/energy_4V9E_estimate.tfrecord"
-)
 
 
 @pytest.fixture
@@ -46,79 +38,6 @@ def refusal(path: Path, kept: Path) -> str:
     assert str(path) in message
     assert not list(kept.rglob("*"))
     return message
-
-
-# --- framing -----------------------------------------------------------------------------------
-
-
-def test_frame_of_a_known_record() -> None:
-    assert frame(b"abc")[:8] == struct.pack("<Q", 3)
-    assert frame(b"abc")[12:15] == b"abc"
-    # CRC-32C of "123456789" is 0xE3069283 (RFC 3720); the mask rotates by 15 and adds a constant.
-    crc = 0xE3069283
-    masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-    assert frame(b"123456789")[-4:] == struct.pack("<I", masked)
-
-
-def test_real_file_is_its_records_framed(mirror: Path) -> None:
-    path = mirror / REAL
-    assert b"".join(map(frame, read_records(path))) == path.read_bytes()
-
-
-@settings(deadline=None)
-@given(st.lists(st.binary(max_size=300), max_size=8))
-def test_records_come_back(tmp_path_factory: pytest.TempPathFactory, payloads: list[bytes]) -> None:
-    path = files.write(tmp_path_factory.mktemp("records") / "x.tfrecord", payloads)
-    assert list(read_records(path)) == payloads
-
-
-@settings(deadline=None, max_examples=100)
-@given(st.data())
-def test_any_flipped_bit_is_found(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
-    payloads = data.draw(st.lists(st.binary(max_size=40), min_size=1, max_size=4))
-    path = files.write(tmp_path_factory.mktemp("records") / "x.tfrecord", payloads)
-    content = bytearray(path.read_bytes())
-    bit = data.draw(st.integers(0, 8 * len(content) - 1))
-    content[bit // 8] ^= 1 << bit % 8
-    path.write_bytes(content)
-    found = []
-    with pytest.raises(InputError, match=r"record \d"):
-        found.extend(read_records(path))
-    assert found == payloads[: len(found)]
-
-
-@settings(deadline=None)
-@given(st.data())
-def test_any_cut_is_found(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    payloads = data.draw(st.lists(st.binary(max_size=40), min_size=1, max_size=4))
-    path = files.write(tmp_path_factory.mktemp("records") / "x.tfrecord", payloads)
-    content = path.read_bytes()
-    size = data.draw(st.integers(0, len(content) - 1))
-    path.write_bytes(content[:size])
-    ends = np.cumsum([0, *(len(frame(p)) for p in payloads)]).tolist()
-    if size in ends:  # nothing tells that more was to come
-        assert list(read_records(path)) == payloads[: ends.index(size)]
-    else:
-        number = sum(end < size for end in ends)
-        with pytest.raises(InputError, match=rf"ends in the middle of record {number}"):
-            list(read_records(path))
-
-
-def test_absurd_length_reads_nothing(tmp_path: Path) -> None:
-    # A right checksum of a length that no file has.
-    path = tmp_path / "long.tfrecord"
-    path.write_bytes(frame(b"x") + _head(1 << 60) + b"tail")
-    with pytest.raises(InputError, match="ends in the middle of record 2"):
-        list(read_records(path))
-
-
-def _head(length: int) -> bytes:
-    import google_crc32c
-
-    crc = google_crc32c.value(length.to_bytes(8, "little"))
-    return struct.pack("<QI", length, ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 # --- refused files -----------------------------------------------------------------------------
@@ -302,44 +221,6 @@ def test_shortcut_and_protobuf_read_the_same(tmp_path: Path, kept: Path) -> None
 
 
 numbers = st.floats(0, 5000)
-
-
-@settings(deadline=None)
-@given(st.lists(st.lists(numbers, min_size=5, max_size=5), min_size=3, max_size=3), st.data())
-def test_shortcut_reads_nothing_else(rows: list[list[float]], data: st.DataObject) -> None:
-    reading = _Reading(Path("x"))
-    raw = b"".join(files.evaluation(row, None) for row in rows) + b"\x10\x07\x19" + bytes(8)
-    found, is_plain = plain_runs([written(raw)])
-    assert is_plain.tolist() == [True]
-    assert (*found[0], 0, 0) == reading._decoded(raw) == (*rows[1][1:], *rows[2][1:], 0, 0)
-    # Another bit is a number's, or leaves the message to protobuf; its neighbours stay as they are.
-    changed = bytearray(raw)
-    place = data.draw(st.integers(0, 140))
-    changed[place] ^= 1 << data.draw(st.integers(0, 7))
-    found, is_plain = plain_runs([written(raw), written(bytes(changed)), written(raw)])
-    assert is_plain[[0, 2]].all()
-    assert np.array_equal(found[0], found[2])
-    if is_plain[1]:
-        numbers_again = np.array(reading._decoded(bytes(changed)))[:8]
-        assert np.array_equal(found[1], numbers_again, equal_nan=True)
-
-
-def written(raw: bytes) -> bytes:
-    """The start of a message as it stands in a record."""
-    import base64
-
-    return base64.encodebytes(raw).replace(b"\n", b"\\n")[:PLAIN_SIZE]
-
-
-@pytest.mark.parametrize("place", [0, 5, 75, 76, 77, 78, 153, 154, 155, 156, 190])
-def test_what_is_no_base64_is_left_to_protobuf(place: int) -> None:
-    rows = [[0.5, 10.0 + k, 0.25, 0.5, 0.75] for k in range(3)]
-    raw = b"".join(files.evaluation(row, None) for row in rows) + b"\x10\x07\x19" + bytes(8)
-    text = bytearray(written(raw))
-    text[place] = ord("=")
-    found, is_plain = plain_runs([written(raw), bytes(text), written(raw)])
-    assert is_plain.tolist() == [True, False, True]
-    assert np.array_equal(found[0], found[2])
 
 
 def test_other_json_of_the_same_content(tmp_path: Path, kept: Path) -> None:

@@ -29,7 +29,7 @@ from nasplug.search_spaces import Architecture, FiniteSpace, InputError, space
 from nasplug.searching.plan import RECORD
 from nasplug.studies import journals
 from nasplug.studies import trials as trials_module
-from nasplug.studies.evaluation_table import Members, open_table
+from nasplug.studies.evaluation_table import Members
 from nasplug.studies.storages import open_storage
 from nasplug.studies.trials import FAILURE
 
@@ -428,23 +428,6 @@ def test_a_report(find: Find, tmp_path: Path) -> None:
         two.report(tmp_path / "file")
 
 
-def test_tables_of_nb201(nb201_cache: Path) -> None:
-    from nasplug import hardware
-
-    device = hardware("GTX 1080 Ti")
-    table, members = open_table(NB201, "cifar100", device, 32, ["accuracy", "latency_ms"])
-    assert members is NB201
-    assert table.identity == "nb201-accuracy cifar100_val, nb201-latency GTX 1080 Ti@32"
-    with pytest.raises(InputError, match="no table has the latency of nb201 on RTX 3090 at batch"):
-        open_table(NB201, "cifar10", hardware("RTX 3090"), 1, ["latency_ms"])
-    with pytest.raises(InputError, match="measured latency needs hardware"):
-        open_table(NB201, "cifar10", None, 1, ["latency_ms"])
-    with pytest.raises(InputError, match="there is no table of loss"):
-        open_table(NB201, "cifar10", None, 1, ["loss"])
-    with pytest.raises(InputError, match="accuracy of fbnet; tables of it: accel, macro, nb101"):
-        open_table(space("fbnet"), "imagenet", None, 1, ["accuracy"])
-
-
 def test_a_limit_on_a_device_of_no_table_is_predicted(nb201_cache: Path, find: Find) -> None:
     limit = "latency<=9ms"
     result = find(
@@ -456,19 +439,6 @@ def test_a_limit_on_a_device_of_no_table_is_predicted(nb201_cache: Path, find: F
         "table", hardware="GTX 1080 Ti", constraints=limit, objectives="accuracy", n_trials=3
     )
     assert all("latency_ms<=9" in trial.constraints for trial in measured.study.trials)
-
-
-def test_throughput_of_a_part_of_a_space(mirror: Path) -> None:
-    from nasplug import hardware
-
-    accel = space("accel")
-    wanted = ["accuracy", "throughput"]
-    table, members = open_table(accel, "imagenet", hardware("RTX 3090"), 1, wanted)
-    assert table.identity == "accel imagenet_val, accel RTX 3090 img/s"
-    assert isinstance(members, Members)
-    assert len(members) == 5122
-    with pytest.raises(InputError, match="no table has the throughput of accel on Pixel 3;"):
-        open_table(accel, "imagenet", hardware("Pixel 3"), 1, wanted)
 
 
 def test_a_search_of_a_table(nb201_cache: Path, find: Find) -> None:
@@ -493,16 +463,3 @@ def test_a_table_of_some_architectures(mirror: Path, find: Find) -> None:
     assert result.n_trials == 6
     assert "searched are the 91 architectures of nb101 that the table has" in result.to_text()
     assert len(result.candidates) == 91
-
-
-def test_members() -> None:
-    rng = np.random.default_rng(0)
-    assert len(SOME) == len(list(SOME))
-    arch = SOME.sample(rng)
-    assert SOME.index(arch) == list(SOME).index(arch)
-    assert SOME.from_params(SOME.to_params(arch)) == arch
-    SOME.validate(SOME.mutate(arch, rng))
-    assert all(SOME.index(near) >= 0 for near in SOME.neighbors(arch))
-    stranger = next(a for a in NB201 if a.text not in {m.text for m in SOME})  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match=r"is none of \d+ architectures of nb201"):
-        SOME.validate(stranger)

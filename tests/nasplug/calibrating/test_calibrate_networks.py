@@ -12,8 +12,7 @@ from scipy.stats import spearmanr
 
 from nasplug import InputError, datasets, hardware, load_predictor
 from nasplug.calibrating.calibrate import calibrate
-from nasplug.calibrating.suggestions import next_step, suggest_measurements
-from nasplug.predicting.few_shot import calibrated, draw, promise
+from nasplug.predicting.few_shot import calibrated, promise
 from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.predictors import Hardware
 from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNetworks
@@ -95,18 +94,3 @@ def test_cells_say_nothing_of_whole_networks(predictor: ArchitecturePredictor) -
     profile = DeviceProfile(own(), "nb201", 1, measured)
     with pytest.raises(InputError, match="calibrated on networks of space nb201, which say too"):
         predictor.predict([FBNET.sample(np.random.default_rng(0))], profile)
-
-
-def test_networks_are_suggested_that_can_be_measured(predictor: ArchitecturePredictor) -> None:
-    chosen = suggest_measurements("fbnet", 5, predictor=predictor)
-    assert len({FBNET.parse(arch.text).text for arch in chosen}) == 5
-    assert chosen == suggest_measurements(FBNET, 5, predictor=predictor)
-    # They differ more in size than the first ones that come along.
-    sizes = [
-        [np.log(FBNET.to_graph(a).total("flops")) for a in some]
-        for some in (chosen, draw(FBNET)[0])
-    ]
-    assert np.ptp(sizes[0]) > np.ptp(sizes[1][:5])
-    assert next_step("fbnet", "todo.txt").endswith(
-        "nasplug measure --space fbnet --archs todo.txt --out measured.csv"
-    )
