@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from typing import Any
 
-from experiments import RESULTS
-from experiments.accuracy.predictor_tables import table
+from experiments.tables import load, table
 
-RESULT = RESULTS / "study_plots.json"
 KINDS = ("two objectives", "one objective under a limit")
 
 
 def intervals() -> str:
-    result: dict[str, Any] = json.loads(RESULT.read_text(encoding="utf-8"))
+    result = load("study_plots")
     rows = []
     for kind in KINDS:
         found = result[kind]

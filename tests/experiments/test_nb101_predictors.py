@@ -151,8 +151,7 @@ def test_other_files_are_refused(mirror, tmp_path):
         nb101_labels.official(datasets.fetch("ecnas-4v")[0])
 
 
-def test_tables(protocol, monkeypatch, tmp_path):
-
+def test_tables(monkeypatch, tmp_path):
     rows = [
         {"source": nb101_tables.SMALL, "model": model, "train_size": 100, "seed": seed}
         | {"tau_val": tau, "tau_test": tau / 2}
@@ -160,7 +159,7 @@ def test_tables(protocol, monkeypatch, tmp_path):
         for seed in range(5)
     ]
     (tmp_path / "nb101_predictors.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    monkeypatch.setattr(nb101_tables, "RESULTS", tmp_path)
+    monkeypatch.setattr("experiments.tables.RESULTS", tmp_path)
     shown = nb101_tables.ranking(nb101_tables.SMALL)()
     assert "NB-101 small-cell subset (n=1,713): tau, test accuracy" in shown
     assert "| nasplug | 0.500 ± 0.000 | – | – |" in shown
