@@ -25,6 +25,8 @@ RUNS = ROOT / "experiments" / "runs"
 ZOO = ROOT / "nasplug" / "zoo"
 IMAGE_SETS = ("cifar10", "cifar100", "imagenet16-120")
 SPLIT_SEED = 201
+# Cells of NAS-Bench-201.
+CELLS = 15_625
 PACKAGES = ("nasplug", "torch", "numpy", "scipy", "pandas", "lightning", "optuna")
 
 Array = NDArray[np.float64]
@@ -32,7 +34,7 @@ Array = NDArray[np.float64]
 
 def split() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Official indices of the half of NAS-Bench-201 that is trained on, and of the other half."""
-    order = np.random.default_rng(SPLIT_SEED).permutation(15_625)
+    order = np.random.default_rng(SPLIT_SEED).permutation(CELLS)
     return order[:7_812], order[7_812:]
 
 
@@ -89,9 +91,9 @@ def _processor() -> str:
     return platform.processor()
 
 
-def write_result(name: str, result: dict[str, Any]) -> Path:
-    """Write `results/<name>.json` and say so."""
-    path = RESULTS / f"{name}.json"
+def write_result(name: str | Path, result: dict[str, Any]) -> Path:
+    """Write `results/<name>.json`, or the path that is given, and say so."""
+    path = name if isinstance(name, Path) else RESULTS / f"{name}.json"
     write_text(path, json.dumps(result, indent=1) + "\n")
     print(f"wrote {path}", file=sys.stderr)
     return path
