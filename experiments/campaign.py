@@ -98,11 +98,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def once(path: Path, run: Callable[[], T]) -> T:
-    """Read what a run left in a JSON file; do the run if there is none."""
+def once(path: Path, run: Callable[..., T], *arguments: Any) -> T:
+    """Read what a run left in a JSON file; do the run with these arguments if there is none."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(run())
+        text = json.dumps(run(*arguments))
         write_text(path, text + "\n")
         print(text, file=sys.stderr, flush=True)
     result: T = json.loads(path.read_text(encoding="utf-8"))
@@ -134,7 +134,8 @@ class Campaign:
         **about: Any,
     ) -> None:
         self.path = name if isinstance(name, Path) else RESULTS / f"{name}.json"
-        self._keys, self._data, self._rows, self._same = keys, data, rows, same
+        self.keys = keys
+        self._data, self._rows, self._same = data, rows, same
         self._about = about
 
     @property
@@ -151,7 +152,7 @@ class Campaign:
         return rows
 
     def _run(self, row: Row) -> str:
-        return json.dumps([row[key] for key in self._keys])
+        return json.dumps([row[key] for key in self.keys])
 
     def has(self, *values: Any) -> bool:
         """Whether there is a run with these values of the keys."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import kendalltau
 
 from experiments import RESULTS, ROOT
 from nasplug import datasets
@@ -62,6 +63,22 @@ def latencies() -> tuple[Array, list[DeviceBatch]]:
         name, batch = key.split("@")
         columns.append(DeviceBatch(hardware(name), int(batch)))
     return table.to_numpy(), columns
+
+
+def ranks(score: Array, image_set: int = 0) -> dict[str, float]:
+    """Kendall's taus of scores of all cells against both accuracies on an image set."""
+    tables = zip(("tau_validation", "tau_test"), accuracies(), strict=True)
+    return {name: float(kendalltau(score, table[:, image_set])[0]) for name, table in tables}
+
+
+def mean_sd(rows: list[dict[str, Any]], *keys: str) -> dict[str, dict[str, float | None]]:
+    """Mean of some fields over rows and, if there are several, their standard deviation."""
+    result = {}
+    for key in keys:
+        values = [row[key] for row in rows]
+        sd = float(np.std(values, ddof=1)) if len(rows) > 1 else None
+        result[key] = {"mean": float(np.mean(values)), "sd": sd}
+    return result
 
 
 def provenance(*names: str) -> dict[str, Any]:

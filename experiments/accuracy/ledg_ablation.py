@@ -9,9 +9,6 @@ on a test label. A finished run is kept and not repeated. Writes results/ledg_ab
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,15 +16,24 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import kendalltau, norm, rankdata
+from scipy.stats import norm, rankdata
 
-from experiments.common import RUNS, Array, accuracies, cells, provenance, write_result
+from experiments.campaign import Options, once
+from experiments.common import (
+    RUNS,
+    Array,
+    accuracies,
+    cells,
+    mean_sd,
+    provenance,
+    ranks,
+    write_result,
+)
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.layers.dynamic import DYNAMIC_MODES
 from nasplug.predictors.models.ledgformer import LanguageBatch, LeDGFormer, LeDGFormerConfig
 from nasplug.predictors.training.ensemble import unique_graphs
 from nasplug.search_spaces import Graph
-from nasplug.search_spaces.files import write_text
 
 EPOCHS = {156: 200, 781: 60}
 BATCH_SIZE = 64
@@ -96,7 +102,7 @@ def run(
     seed: int,
     distinct: list[Graph],
     place: NDArray[np.int64],
-    truth: tuple[Array, Array],
+    truth: Array,
 ) -> dict[str, Any]:
     """Train one model and rank all cells."""
     chosen = np.random.default_rng(seed).permutation(len(place))[:n]
@@ -105,9 +111,8 @@ def run(
     config = LeDGFormerConfig(vocabulary, ("cifar10",), **SIZES, **VARIANTS[variant])
     model = LeDGFormer(config, "torch")
     batch = model.collate(distinct)
-    validation, test = truth
     started = time.perf_counter()
-    fit(model, batch, place[chosen], validation[chosen], n)
+    fit(model, batch, place[chosen], truth[chosen], n)
     seconds = time.perf_counter() - started
     with torch.inference_mode():
         parts = torch.arange(len(distinct)).split(1024)
@@ -117,8 +122,7 @@ def run(
         "variant": variant,
         "n": n,
         "seed": seed,
-        "tau_validation": float(kendalltau(score, validation)[0]),
-        "tau_test": float(kendalltau(score, test)[0]),
+        **ranks(score),
         "training_seconds": seconds,
     }
 
@@ -131,23 +135,17 @@ def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
             own = [r for r in runs if (r["variant"], r["n"]) == (variant, n)]
             if not own:
                 continue
-            row: dict[str, Any] = {"variant": variant, "n": n, "seeds": len(own)}
-            for key in ("tau_validation", "tau_test", "training_seconds"):
-                values = [r[key] for r in own]
-                spread = float(np.std(values, ddof=1)) if len(own) > 1 else None
-                row[key] = {"mean": float(np.mean(values)), "sd": spread}
-            rows.append(row)
+            spreads = mean_sd(own, "tau_validation", "tau_test", "training_seconds")
+            rows.append({"variant": variant, "n": n, "seeds": len(own), **spreads})
     return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = Options(__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     _, graphs = cells()
-    validation, test = (table[:, 0] for table in accuracies())
+    truth = accuracies()[0][:, 0]
     # All variants read simplified graphs.
     simplified = LeDGFormer(LeDGFormerConfig((), ("cifar10",))).prepare(graphs)
     distinct, place = unique_graphs(simplified)
@@ -159,12 +157,8 @@ def main() -> None:
         for seed in range(options.seeds):
             for n in sizes:
                 for variant in variants:
-                    path = run_file(variant, n, seed)
-                    if not path.exists():
-                        result = run(variant, n, seed, distinct, place, (validation, test))
-                        write_text(path, json.dumps(result) + "\n")
-                        print(result, file=sys.stderr, flush=True)
-                    runs.append(json.loads(path.read_text()))
+                    about = (variant, n, seed)
+                    runs.append(once(run_file(*about), run, *about, distinct, place, truth))
         write(runs, len(graphs))
 
 

@@ -10,19 +10,27 @@ told apart. Finished runs are kept and not repeated. Writes results/own_ablation
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from scipy.stats import kendalltau
 
-from experiments.common import RUNS, Array, accuracies, cells, provenance, write_result
+from experiments.campaign import Options, once
+from experiments.common import (
+    RUNS,
+    Array,
+    accuracies,
+    cells,
+    mean_sd,
+    provenance,
+    ranks,
+    write_result,
+)
 from experiments.zoo.pretrain_encoder import distinct_cells, measured_responses
 from nasplug.predictors.accuracy.pretraining import Encoder, PretrainingConfig, pretrain
 from nasplug.predictors.accuracy.transformer_gp import TransformerGP
@@ -31,7 +39,6 @@ from nasplug.predictors.features.zero_cost import RESPONSES
 from nasplug.predictors.layers.relations import RELATIONS
 from nasplug.predictors.training.ensemble import ensemble_scores
 from nasplug.search_spaces import Graph
-from nasplug.search_spaces.files import write_text
 from nasplug.search_spaces.simplify import simplify
 
 SIZES = (156, 781)
@@ -145,7 +152,7 @@ def run(part: str, variant: str, n: int, seed: int, epochs: int) -> dict[str, An
     """Fit one variant on n cells and rank all cells."""
     changes, options, answer = VARIANTS[part][variant]
     _, graphs = cells()
-    validation, test = (table[:, 0] for table in accuracies())
+    validation = accuracies()[0][:, 0]
     chosen = np.random.default_rng(seed).permutation(len(graphs))[:n]
     settings: dict[str, Any] = {"targets": ("cifar10",), "seed": seed, **options}
     predictor = TransformerGP(
@@ -162,8 +169,7 @@ def run(part: str, variant: str, n: int, seed: int, epochs: int) -> dict[str, An
         "variant": variant,
         "n": n,
         "seed": seed,
-        "tau_validation": float(kendalltau(score, validation)[0]),
-        "tau_test": float(kendalltau(score, test)[0]),
+        **ranks(score),
     }
 
 
@@ -174,38 +180,22 @@ def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for variant, n in ((v, n) for v in variants for n in SIZES):
             own = [r for r in runs if (r["variant"], r["n"]) == (variant, n)]
             if own:
-                row = {"part": part, "variant": variant, "n": n, "seeds": len(own)}
-                for key in ("tau_validation", "tau_test"):
-                    values = [r[key] for r in own]
-                    row[key] = {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
-                rows.append(row)
+                about = {"part": part, "variant": variant, "n": n, "seeds": len(own)}
+                rows.append(about | mean_sd(own, "tau_validation", "tau_test"))
     return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seeds", default="0,1,2,3,4")
+    parser = Options(__doc__, seeds="0,1,2,3,4")
     parser.add_argument("--epochs", type=int, default=20, help="of pretraining")
     parser.add_argument("--parts", default=",".join(VARIANTS))
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    seeds = [int(seed) for seed in options.seeds.split(",")]
     runs = []
     for part, variants in VARIANTS.items():
-        for variant in variants:
-            for n in SIZES:
-                for seed in seeds:
-                    path = run_file(part, variant, n, seed, options.epochs)
-                    if not path.exists() and part in options.parts.split(","):
-                        result = run(part, variant, n, seed, options.epochs)
-                        path.parent.mkdir(parents=True, exist_ok=True)
-                        write_text(path, json.dumps(result) + "\n")
-                        print(json.dumps(result), file=sys.stderr, flush=True)
-                    if path.exists():
-                        runs.append(json.loads(path.read_text(encoding="utf-8")))
+        for about in product([part], variants, SIZES, options.seeds, [options.epochs]):
+            path = run_file(*about)
+            if path.exists() or part in options.parts.split(","):
+                runs.append(once(path, run, *about))
     write_result(
         "own_ablation",
         {

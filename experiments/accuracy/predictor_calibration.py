@@ -9,14 +9,13 @@ are there already are not repeated.
 
 from __future__ import annotations
 
-import argparse
-import json
+from itertools import product
 from typing import Any
 
 import numpy as np
-import torch
 
-from experiments.common import RESULTS, accuracies, cells, provenance, write_result
+from experiments.campaign import Campaign, Options, numbers
+from experiments.common import accuracies, cells
 from nasplug import create_predictor
 from nasplug.predictors import create
 
@@ -56,33 +55,22 @@ def measure(model: str, size: int, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--train-sizes", default="156,781")
+    parser = Options(__doc__, seeds="0,1,2")
+    parser.add_argument("--train-sizes", type=numbers, default="156,781")
     parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    path = RESULTS / "predictor_calibration.json"
-    rows: list[dict[str, Any]] = []
-    if path.exists():
-        rows = json.loads(path.read_text(encoding="utf-8"))["runs"]
-    done = {(row["model"], row["train_size"], row["seed"]) for row in rows}
-    for size in map(int, options.train_sizes.split(",")):
-        for seed in map(int, options.seeds.split(",")):
-            for model in options.models.split(","):
-                if (model, size, seed) in done:
-                    continue
-                rows.append(measure(model, size, seed))
-                print(json.dumps(rows[-1]), flush=True)
-                result = {
-                    "dataset": "cifar10, validation accuracy, percent",
-                    "likelihood": "of a normal distribution with the predicted mean and std",
-                    "models": MODELS,
-                    "runs": rows,
-                    "provenance": provenance("nb201-accuracy"),
-                }
-                write_result("predictor_calibration", result)
+    campaign = Campaign(
+        "predictor_calibration",
+        ("model", "train_size", "seed"),
+        ["nb201-accuracy"],
+        dataset="cifar10, validation accuracy, percent",
+        likelihood="of a normal distribution with the predicted mean and std",
+        models=MODELS,
+    )
+    for size, seed in product(options.train_sizes, options.seeds):
+        for model in options.models.split(","):
+            if not campaign.has(model, size, seed):
+                campaign.add(measure(model, size, seed))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ kept under `--keep`.
 
 from __future__ import annotations
 
-import argparse
 import faulthandler
 import json
 import multiprocessing
@@ -27,6 +26,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
+from experiments.campaign import Options
 from experiments.common import provenance, write_result
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.importers.onnx_graph import onnx_graph
@@ -448,7 +448,7 @@ def watch(seed: int, path: Path, trace: Path, slow: float) -> tuple[Any, int, in
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--slow", type=float, default=20.0, help="seconds one input may take")

@@ -7,7 +7,6 @@ Writes results/throughput.json. All timings of one run are taken in turn in one 
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import statistics
 import time
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from experiments.campaign import Options
 from experiments.common import cells, provenance, write_result
 from nasplug import load_predictor
 from nasplug.predictors.layers.batch import GraphBatch
@@ -41,11 +41,9 @@ def summary(times: list[float]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = Options(__doc__, threads=2)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     archs, _ = cells()
     a, b = torch.rand(MATRIX, MATRIX), torch.rand(MATRIX, MATRIX)
     backends = ["torch"] + (["dgl"] if importlib.util.find_spec("dgl") else [])

@@ -17,16 +17,15 @@ tells what the weighing costs; it writes results/calibrate_check_shipped.json.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from experiments.campaign import Options
 from experiments.common import Array, cells, latencies, provenance, write_result
 from experiments.zoo.train_latency import left_out_file
 from nasplug import load_predictor
@@ -117,16 +116,12 @@ def renamed(device: Hardware) -> Hardware:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Options(__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--devices", choices=("help", "all"), default="all")
     parser.add_argument("--promise", choices=("left-out", "shipped"), default="left-out")
     parser.add_argument("--judged", type=int, default=JUDGED)
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     _, every = cells()
     truth, columns = latencies()
     order = np.random.default_rng(0).permutation(len(every))

@@ -19,7 +19,6 @@ if timm's graphs are in the cache; see timm_graphs.py). Writes results/calibrate
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from collections.abc import Sequence
 from dataclasses import fields
@@ -27,9 +26,9 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import torch
 from scipy.stats import spearmanr
 
+from experiments.campaign import Options
 from experiments.common import RESULTS, Array, provenance, write_result
 from experiments.latency.latency_data import Source, source
 from nasplug import datasets, hardware, load_predictor
@@ -220,13 +219,9 @@ def timm() -> tuple[list[Graph], Array]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Options(__doc__)
     parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     rows = families(options.seeds) + elsewhere()
     digest = hashlib.sha256(TABLE.read_bytes()).hexdigest()
     sources = provenance("fbnet-latency", "nb201-latency", "accel", "timm-latency")

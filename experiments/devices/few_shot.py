@@ -11,16 +11,15 @@ Ranks are compared with Spearman's coefficient. Writes results/few_shot.json.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.linear_model import Ridge
 
+from experiments.campaign import Options
 from experiments.common import Array, provenance, write_result
 from nasplug import datasets
 from nasplug.datasets.help_protocol import PROTOCOLS, query_indices, sample_indices
@@ -149,13 +148,9 @@ def print_summary(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Options(__doc__)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     rows = []
     for name in PROTOCOLS:
         data = Cells(name)

@@ -10,12 +10,11 @@ results/batch_growth.json.
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import numpy as np
-import torch
 
+from experiments.campaign import Options
 from experiments.common import provenance, write_result
 from nasplug import hardware, load_predictor, space
 from nasplug.predictors.features.devices import compute_class
@@ -49,13 +48,9 @@ def falls(predictor: Any, networks: list[Any], name: str, runtime: str | None) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, default=1)
+    parser = Options(__doc__)
     parser.add_argument("--networks", type=int, default=30)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     rng = np.random.default_rng(0)
     nnlqp, nb201 = space("nnlqp"), space("nb201")
     networks = [nnlqp.to_graph(nnlqp.sample(rng)) for _ in range(options.networks)]

@@ -14,10 +14,10 @@ import sys
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from experiments.accuracy.floors import roofline
 from experiments.common import Array, cells, provenance, split, write_result
+from experiments.latency.methods import errors
 from experiments.zoo.train_latency import (
     HELP,
     SMALLEST_MS,
@@ -29,16 +29,6 @@ from experiments.zoo.train_latency import (
 from nasplug import load_predictor
 from nasplug.predictors.features.settings import plain_key, runtime_of
 from nasplug.predictors.statistics.calibration import LEVELS
-
-
-def errors(predicted: Array, truth: Array) -> dict[str, float]:
-    """Spearman over all cells; MAPE over those without degenerate measurements."""
-    known = truth >= SMALLEST_MS
-    relative = np.abs(predicted[known] - truth[known]) / truth[known]
-    return {
-        "spearman": float(spearmanr(predicted, truth)[0]),
-        "mape_percent": float(100 * relative.mean()),
-    }
 
 
 def inside(truth: Array, log_predicted: Array, quantiles: Array) -> float:
@@ -63,7 +53,7 @@ def unseen() -> list[dict[str, Any]]:
                     "column": plain_key(column),
                     "runtime": runtime_of(column),
                     "also_known": also_known,
-                    **errors(np.exp(predicted[:, place]), truth[:, k]),
+                    **errors(np.exp(predicted[:, place]), truth[:, k], SMALLEST_MS),
                 }
             )
     return rows
@@ -88,7 +78,7 @@ def main() -> None:
                 "device": column.hardware.name,
                 "batch_size": column.batch_size,
                 "kind": column.hardware.kind,
-                **errors(prediction.mean[:, 0], actual),
+                **errors(prediction.mean[:, 0], actual, SMALLEST_MS),
                 "coverage": float(covered[known].mean()),
             }
         )
@@ -114,11 +104,13 @@ def main() -> None:
                     "device": name,
                     "batch_size": column.batch_size,
                     "kind": column.hardware.kind,
-                    **errors(np.exp(predicted[held_out, place]), actual),
+                    **errors(np.exp(predicted[held_out, place]), actual, SMALLEST_MS),
                     "coverage": inside(actual, predicted[held_out, place], quantiles),
                     "interval_factor": [float(np.exp(low)), float(np.exp(high))],
-                    "roofline": errors(roofline([graphs[i] for i in held_out], column), actual),
-                    "mean_of_other_devices": errors(mean_others, actual),
+                    "roofline": errors(
+                        roofline([graphs[i] for i in held_out], column), actual, SMALLEST_MS
+                    ),
+                    "mean_of_other_devices": errors(mean_others, actual, SMALLEST_MS),
                 }
             )
             print(left_out[-1], file=sys.stderr, flush=True)

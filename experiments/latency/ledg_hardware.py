@@ -9,21 +9,26 @@ what was measured. A finished run is kept and not repeated. Writes results/ledg_
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
-from scipy.stats import spearmanr
 
-from experiments.common import RUNS, Array, cells, latencies, provenance, split, write_result
+from experiments.campaign import Options, once
+from experiments.common import (
+    RUNS,
+    Array,
+    cells,
+    latencies,
+    mean_sd,
+    provenance,
+    split,
+    write_result,
+)
+from experiments.latency.methods import errors
 from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig, LatencyPredictor
 from nasplug.predictors.training.config import TrainingConfig
 from nasplug.search_spaces import Graph
-from nasplug.search_spaces.files import write_text
 
 TRAINING_CELLS = TEST_CELLS = 2_000
 TRAINING = TrainingConfig(
@@ -41,16 +46,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "both": {},
 }
 BASELINE = "mean of the other devices"
-
-
-def errors(log_predicted: Array, truth: Array, smallest: float) -> dict[str, float]:
-    """Spearman over all cells; MAPE over those without degenerate measurements."""
-    known = truth >= smallest
-    relative = np.abs(np.exp(log_predicted[known]) / truth[known] - 1)
-    return {
-        "spearman": float(spearmanr(log_predicted, truth)[0]),
-        "mape_percent": float(100 * relative.mean()),
-    }
 
 
 def leave_out(
@@ -80,7 +75,7 @@ def leave_out(
             "device": device,
             "batch_size": columns[k].batch_size,
             "kind": columns[k].hardware.kind,
-            **errors(predicted[:, place], truth[held_out, k], smallest),
+            **errors(np.exp(predicted[:, place]), truth[held_out, k], smallest),
         }
         for place, k in enumerate(own)
     ]
@@ -96,19 +91,13 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for variant in (*VARIANTS, BASELINE):
         for group, gpu in (("gpu", True), ("other", False)):
             own = [r for r in rows if r["variant"] == variant and (r["kind"] == "gpu") == gpu]
-            row: dict[str, Any] = {"variant": variant, "group": group, "columns": len(own)}
-            for key in ("spearman", "mape_percent"):
-                values = [r[key] for r in own]
-                row[key] = {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
-            result.append(row)
+            about = {"variant": variant, "group": group, "columns": len(own)}
+            result.append(about | mean_sd(own, "spearman", "mape_percent"))
     return result
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    Options(__doc__).parse_args()
     _, graphs = cells()
     truth, columns = latencies()
     rows: list[dict[str, Any]] = []
@@ -116,11 +105,7 @@ def main() -> None:
         for variant in (*VARIANTS, BASELINE):
             name = f"{variant}-{device}".replace(", ", "-").replace(" ", "-")
             path = RUNS / "ledg-hardware" / f"{name}.json"
-            if not path.exists():
-                found = leave_out(variant, device, graphs, truth, columns)
-                write_text(path, json.dumps(found) + "\n")
-                print(found, file=sys.stderr, flush=True)
-            rows.extend(json.loads(path.read_text()))
+            rows += once(path, leave_out, variant, device, graphs, truth, columns)
     write_result(
         "ledg_hardware",
         {

@@ -10,7 +10,6 @@ should be idle; the description says what others used of it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import time
@@ -22,6 +21,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from experiments.campaign import Options
 from experiments.common import RESULTS
 from nasplug import measure, space
 from nasplug.measuring.machine import physical_cores
@@ -95,7 +95,7 @@ def rates(threads: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--per-family", type=int, default=50)
     parser.add_argument("--threads", type=int, default=physical_cores())
     parser.add_argument("--retry-disturbed", action="store_true")

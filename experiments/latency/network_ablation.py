@@ -13,16 +13,13 @@ A finished run is kept. Writes results/network_ablation.json.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 
-from experiments.common import RESULTS, provenance, write_result
+from experiments.campaign import Campaign, Options
 from experiments.latency.latency_data import Source, joined
 from experiments.zoo.train_network_latency import FOLDS, TABLES, sources, without_devices
 from nasplug.predictors.latency.network_latency import NetworkLatency, NetworkLatencyConfig
@@ -108,34 +105,23 @@ def measure(variant: str, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seeds", default="0,1")
+    parser = Options(__doc__, seeds="0,1")
     parser.add_argument("--variants", default=";".join(VARIANTS), help="separated by ;")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    path = RESULTS / "network_ablation.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
-    for seed in map(int, options.seeds.split(",")):
+    campaign = Campaign(
+        "network_ablation",
+        ("variant", "seed"),
+        TABLES,
+        learned=LEARNED,
+        judged=JUDGED,
+        epochs=EPOCHS,
+        devices=list(FOLD),
+        source=SOURCE,
+    )
+    for seed in options.seeds:
         for variant in options.variants.split(";"):
-            if (variant, seed) in {(row["variant"], row["seed"]) for row in rows}:
-                continue
-            rows.append(measure(variant, seed))
-            print(json.dumps(rows[-1]), flush=True)
-            write_result(
-                "network_ablation",
-                {
-                    "learned": LEARNED,
-                    "judged": JUDGED,
-                    "epochs": EPOCHS,
-                    "devices": list(FOLD),
-                    "source": SOURCE,
-                    "runs": rows,
-                    "provenance": provenance(*TABLES),
-                },
-            )
+            if not campaign.has(variant, seed):
+                campaign.add(measure(variant, seed))
 
 
 if __name__ == "__main__":

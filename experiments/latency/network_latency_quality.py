@@ -18,6 +18,7 @@ from scipy.stats import spearmanr
 
 from experiments.common import Array, provenance, write_result
 from experiments.latency.latency_data import source
+from experiments.latency.methods import errors, relative_errors
 from experiments.zoo.train_network_latency import (
     FOLDS,
     SOURCES,
@@ -32,17 +33,6 @@ from nasplug.predictors.latency.intervals import device_group
 from nasplug.predictors.statistics.calibration import LEVELS, left_out_quantiles
 
 SMALLEST_MS = 0.1
-
-
-def errors(predicted: Array, truth: Array) -> dict[str, float]:
-    """Spearman, MAPE and Acc(10 %) over the networks without degenerate measurements."""
-    usual = np.isfinite(truth) & (truth >= SMALLEST_MS)
-    relative = np.abs(predicted[usual] / truth[usual] - 1)
-    return {
-        "spearman": float(spearmanr(predicted[usual], truth[usual])[0]),
-        "mape_percent": float(100 * relative.mean()),
-        "acc10_percent": float(100 * (relative <= 0.1).mean()),
-    }
 
 
 def measured() -> list[dict[str, Any]]:
@@ -97,8 +87,7 @@ def left_out(parts: list[str]) -> list[dict[str, Any]]:
                 "column": key,
                 "kind": kind,
                 "networks": len(own),
-                "mape_percent": float(100 * np.abs(np.exp(-own) - 1).mean()),
-                "acc10_percent": float(100 * (np.abs(np.exp(-own) - 1) <= 0.1).mean()),
+                **relative_errors(np.exp(-own), np.ones(len(own))),
                 "coverage": float(((own >= low) & (own <= high)).mean()),
             }
         )
@@ -123,11 +112,12 @@ def unseen() -> list[dict[str, Any]]:
     for column in protocol.meta_test:
         truth = table[column].to_numpy(np.float64)[place]
         name, logs = predicted[column]
+        usual = truth >= SMALLEST_MS
         roofline = rooflines(source(name).graphs, column)
         rows.append(
             {
                 "column": column,
-                **errors(np.exp(logs), truth),
+                **errors(np.exp(logs)[usual], truth[usual]),
                 "spearman_mean_of_known": float(spearmanr(mean[place], truth)[0]),
                 "spearman_roofline": float(spearmanr(roofline, truth)[0]),
             }

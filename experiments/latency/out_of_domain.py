@@ -17,8 +17,6 @@ repeated.
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
 import time
 from dataclasses import replace
@@ -26,16 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from scipy.stats import spearmanr
-from sklearn.ensemble import HistGradientBoostingRegressor
 
-from experiments.accuracy.floors import roofline
-from experiments.common import RESULTS, RUNS, Array, provenance, write_result
+from experiments.campaign import Campaign, Options
+from experiments.common import RUNS, Array
 from experiments.latency.latency_data import Source, source
-from experiments.latency.launch_costs import LaunchCosts
-from experiments.latency.network_latency import plain_features
-from experiments.latency.roofline_gp import RooflineGP
+from experiments.latency.methods import CHEAP, Networks, boosting, errors
 from experiments.zoo.train_network_latency import FEWER, SOURCES, left_out_file
 from experiments.zoo.train_network_latency import sources as all_sources
 from nasplug.predictors import create
@@ -48,7 +41,6 @@ from nasplug.predictors.latency.network_latency_config import (
     common_kinds,
     split_groups,
 )
-from nasplug.predictors.latency.one_device import LatencyGP
 from nasplug.predictors.statistics.familiarity import Familiarity
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.files import atomic_path
@@ -133,25 +125,12 @@ def predict(
     """Predicted ms of the networks that were left out, and the error in percent on the learned."""
     graphs, truth, groups = drawn(parts, seed)
     asked = [*judged, *graphs[:ASKED_AGAIN]]
-    if method == "roofline, scaled":
-        factor = np.median(truth / rooflines(graphs, device))
-        said = factor * rooflines(asked, device)
-    elif method == "gradient boosting":
-        model = HistGradientBoostingRegressor(random_state=seed)
-        model.fit(plain_features(graphs), np.log(truth))
-        said = np.exp(model.predict(plain_features(asked)))
-    elif method == "launch costs":
-        costs = LaunchCosts(device)
-        costs.fit(graphs, truth, groups)
-        said = costs.predict(asked)
-    elif method == "roofline-gp":
-        residual = RooflineGP(device.hardware, False)
-        residual.fit(graphs, truth, [device.batch_size] * len(graphs))
-        said = residual.predict(asked, [device.batch_size] * len(asked))[0]
-    elif method == "latency-gp":
-        process = LatencyGP()
-        process.fit(graphs, truth, [device])
-        said = process.predict(asked).mean[:, 0]
+    learn = Networks(device, graphs, truth, groups)
+    judge = Networks(device, asked, np.full(len(asked), np.nan), [""] * len(asked))
+    if method == "gradient boosting":
+        said, _ = boosting(learn, judge, seed)
+    elif method in CHEAP:
+        said, _ = CHEAP[method](learn, judge)
     elif method == ALONE:
         training = replace(CONFIG.training, **(recipe(method, parts) or {}), seed=seed)
         network = NetworkLatency(replace(CONFIG, training=training))
@@ -222,10 +201,6 @@ def recipe(method: str, parts: list[Source]) -> dict[str, int] | None:
     return (RECIPES if len(parts) > 1 else {**RECIPES, **ON_THE_CPU}).get(method)
 
 
-def rooflines(graphs: list[Graph], device: DeviceBatch) -> Array:
-    return np.concatenate([roofline([graph], device) for graph in graphs])
-
-
 def jointly(judged: Source, device: DeviceBatch) -> Array | None:
     """What the predictor of all devices without these networks says, if it was trained."""
     path = left_out_file(f"sources-{judged.name}")
@@ -273,15 +248,14 @@ def measure(
     elif method.endswith("all devices"):
         predicted, learned = jointly(judged, device), FEWER * len(parts)
     else:
-        predicted, errors = predict(method, parts, judged.graphs, device, seed)
-        still = float(errors.mean())
+        predicted, off = predict(method, parts, judged.graphs, device, seed)
+        still = float(off.mean())
         with atomic_path(kept(case, method, seed)) as temporary, open(temporary, "wb") as file:
             np.save(file, predicted)
     if predicted is None:
         return None
     truth = judged.latencies[:, 0]
     usual = truth >= SMALLEST_MS
-    error = np.abs(predicted / truth - 1)[usual]
     return {
         "case": case,
         "method": method,
@@ -289,53 +263,33 @@ def measure(
         "learned": learned,
         "judged": int(usual.sum()),
         "recipe": recipe(method, parts),
-        "mape_percent": float(100 * error.mean()),
-        "acc10_percent": float(100 * (error <= 0.1).mean()),
-        "spearman": float(spearmanr(predicted[usual], truth[usual])[0]),
+        **errors(predicted[usual], truth[usual]),
         "mape_percent_learned": still,
         "seconds": round(time.perf_counter() - started, 1),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seeds", default="0")
+    parser = Options(__doc__, seeds="0")
     parser.add_argument("--methods", default=";".join(METHODS), help="separated by ;")
     parser.add_argument("--cases", default="", help="those that start with this")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    path = RESULTS / "out_of_domain.json"
-    every = cases()
+    campaign = Campaign(
+        "out_of_domain",
+        ("case", "method", "seed"),
+        ["nb201-latency", "fbnet-latency", "ofa-latency"],
+        smallest_ms=SMALLEST_MS,
+        joined=JOINED,
+    )
+    every = {case: of for case, of in cases().items() if case.startswith(options.cases)}
     for method in options.methods.split(";"):
         for case, (parts, judged, device) in every.items():
-            if not case.startswith(options.cases):
-                continue
-            for seed in map(int, options.seeds.split(",")):
-                # Read anew each time: another process may write other rows.
-                rows: list[dict[str, Any]] = []
-                if path.exists():
-                    rows = json.loads(path.read_text(encoding="utf-8"))["runs"]
-                if (case, method, seed) in {(r["case"], r["method"], r["seed"]) for r in rows}:
+            for seed in options.seeds:
+                if campaign.has(case, method, seed):
                     continue
                 row = measure(case, parts, judged, device, method, seed)
-                if row is None:
-                    continue
-                print(json.dumps(row), flush=True)
-                if path.exists():
-                    rows = json.loads(path.read_text(encoding="utf-8"))["runs"]
-                rows.append(row)
-                write_result(
-                    "out_of_domain",
-                    {
-                        "smallest_ms": SMALLEST_MS,
-                        "joined": JOINED,
-                        "runs": rows,
-                        "provenance": provenance("nb201-latency", "fbnet-latency", "ofa-latency"),
-                    },
-                )
+                if row is not None:
+                    campaign.add(row)
 
 
 if __name__ == "__main__":

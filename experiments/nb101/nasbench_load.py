@@ -10,7 +10,6 @@ measurements. It is then opened twice by a process of its own: read, and from it
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 import os
@@ -26,12 +25,13 @@ from typing import Any
 import numpy as np
 
 from experiments import RESULTS
+from experiments.campaign import Options, read_json
 from nasplug.datasets.nasbench.tfrecord import frame
 from nasplug.search_spaces.files import write_text
 from nasplug.search_spaces.nb101.enumeration import cell_table
 from nasplug.search_spaces.nb101.space import NB101
 
-RESULTS = RESULTS / "nasbench_load.json"
+RESULT = RESULTS / "nasbench_load.json"
 REPEATS = 3
 
 OPEN = """
@@ -106,7 +106,7 @@ def measured(path: Path, cache: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--full", action="store_true", help="all four budgets")
     full = parser.parse_args().full
     with tempfile.TemporaryDirectory() as folder:
@@ -121,9 +121,8 @@ def main() -> None:
             "again": measured(path, Path(folder, "cache")),
             "copy_bytes": sum(f.stat().st_size for f in Path(folder, "cache").rglob("*.npz")),
         }
-    kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    kept["full" if full else "only108"] = result
-    write_text(RESULTS, json.dumps(kept, indent=1) + "\n")
+    name = "full" if full else "only108"
+    write_text(RESULT, json.dumps(read_json(RESULT) | {name: result}, indent=1) + "\n")
     print(json.dumps(result))
 
 

@@ -11,7 +11,6 @@ Writes results/nb101_search.json.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -25,6 +24,7 @@ import numpy as np
 import optuna
 
 import nasplug
+from experiments.campaign import Options, read_json
 from experiments.common import RESULTS, provenance, write_result
 from nasplug.candidates.coded import CodedCandidates
 from nasplug.candidates.pool import candidates_of
@@ -146,13 +146,12 @@ def studies(device: str) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--hw", default="RTX 3090")
     parser.add_argument("--sample", type=int, default=3_000)
     parser.add_argument("--parts", default="search,latency,studies", help="measure these again")
     options = parser.parse_args()
-    path = RESULTS / "nb101_search.json"
-    result = json.loads(path.read_text()) if path.is_file() else {}
+    result = read_json(RESULTS / "nb101_search.json")
     parts = {
         "search": lambda: command(options.hw),
         "latency": lambda: truth(options.hw, options.sample),

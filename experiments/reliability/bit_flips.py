@@ -10,7 +10,6 @@ results/bit_flips.json.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -27,6 +26,7 @@ import numpy as np
 import torch
 from safetensors.numpy import save
 
+from experiments.campaign import Options
 from experiments.common import ZOO, provenance, write_result
 from nasplug import InputError, space
 from nasplug.calibrating.measurements import read_latencies
@@ -270,7 +270,7 @@ def flip(file: FileType, flips: int, rng: np.random.Generator) -> dict[str, int]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--flips", type=int, default=250)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

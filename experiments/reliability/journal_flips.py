@@ -10,7 +10,6 @@ a word, and different. Written to results/journal_flips.json.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 import optuna
 
 import nasplug
+from experiments.campaign import Options
 from experiments.common import provenance, write_result
 from nasplug.reports.study_report import find_study
 from nasplug.search_spaces import InputError
@@ -86,7 +86,7 @@ def flips(content_of: bytes, folder: Path, count: int, seed: int) -> dict[str, A
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--flips", type=int, default=250)
     parser.add_argument("--seed", type=int, default=0)

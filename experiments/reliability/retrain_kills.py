@@ -10,7 +10,6 @@ are left must be gone after the next start. Needs strace. Writes results/retrain
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
 import json
@@ -29,6 +28,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
+from experiments.campaign import Options
 from experiments.common import provenance, write_result
 from nasplug import InputError, space
 from nasplug.predictors.checkpoint import load_checkpoint
@@ -156,7 +156,7 @@ def tried(name: str, before: Path, folder: Path, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--seed", type=int, default=0)
     seed = parser.parse_args().seed
     result = {}

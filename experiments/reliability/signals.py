@@ -15,7 +15,6 @@ sentence, without a traceback, and all that was finished before is still there.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -30,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from experiments.campaign import Options
 from experiments.common import provenance, write_result
 from experiments.nb101.nasbench_load import write_file
 from nasplug.search_spaces.files import write_text
@@ -367,7 +367,7 @@ def early(count: int) -> dict[str, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--count", type=int, default=200, help="signals in all")
     parser.add_argument("--only", nargs="+", help="cases by name")
     parser.add_argument("--merge", nargs="+", help="only count what earlier runs said on stderr")

@@ -10,7 +10,6 @@ has all of them. A process fails if it ends by any error. Written to results/stu
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import tempfile
 import time
@@ -24,6 +23,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from experiments.campaign import Options
 from experiments.common import provenance, write_result
 from experiments.search.postgres_server import NoServer, postgres_server
 from nasplug.studies.storages import open_storage, open_study
@@ -119,7 +119,7 @@ def run(kind: str, processes: int, starts: int, trials: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--storages", default="sqlite,journal,postgresql")
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--starts", type=int, default=20)

@@ -9,16 +9,17 @@ With --json the runs that were asked for are printed, one line each.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 
+from experiments.campaign import Options, append_line, read_lines
 from experiments.common import RESULTS
 from experiments.search.search_nasplug import OURS
 from experiments.search.search_rivals import RIVALS
@@ -75,36 +76,19 @@ def run(one: Task, sampler: str, seed: int, trials: int) -> dict[str, Any]:
     }
 
 
+def _run(row: dict[str, Any]) -> tuple[Any, ...]:
+    """The fields that tell runs apart."""
+    return tuple(row[key] for key in ("task", "sampler", "seed", "trials"))
+
+
 def _number(value: float) -> float | None:
     return round(value, 6) if np.isfinite(value) else None
 
 
-def known(path: Path) -> dict[tuple[str, str, int, int], dict[str, Any]]:
-    """The runs that a file holds, the last of equal ones; a torn last line is left out."""
-    found = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        found[row["task"], row["sampler"], row["seed"], row["trials"]] = row
-    return found
-
-
-def numbers(text: str) -> list[int]:
-    """`0,3-5` as a list."""
-    found: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        found += range(int(first), int(last or first) + 1)
-    return found
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None, seeds="0-9")
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--samplers", default=",".join(SAMPLERS))
-    parser.add_argument("--seeds", default="0-9")
     parser.add_argument("--trials", type=int, default=150)
     parser.add_argument("--json", action="store_true", help="print one line a run")
     parser.add_argument("--again", action="store_true", help="repeat runs that are there")
@@ -115,23 +99,18 @@ def main() -> None:
         if name not in SAMPLERS:
             raise SystemExit(f"unknown sampler {name!r}; there are {', '.join(SAMPLERS)}")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    before = {} if options.again else known(options.result)
-    if options.result.exists() and not options.result.read_bytes().endswith(b"\n"):
-        with options.result.open("a", encoding="utf-8") as file:
-            file.write("\n")
-    for name in options.tasks.split(","):
-        for sampler in samplers:
-            for seed in numbers(options.seeds):
-                row = before.get((name, sampler, seed, options.trials))
-                if row is None:
-                    row = run(task(name), sampler, seed, options.trials)
-                    with options.result.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(row) + "\n")
-                shown = {key: row[key] for key in KEYS}
-                if options.json:
-                    print(json.dumps(shown), flush=True)
-                else:
-                    print(*shown.values(), file=sys.stderr, flush=True)
+    before = {} if options.again else {_run(row): row for row in read_lines(options.result)}
+    runs = product(options.tasks.split(","), samplers, options.seeds, [options.trials])
+    for name, sampler, seed, trials in runs:
+        row = before.get((name, sampler, seed, trials))
+        if row is None:
+            row = run(task(name), sampler, seed, trials)
+            append_line(options.result, row)
+        shown = {key: row[key] for key in KEYS}
+        if options.json:
+            print(json.dumps(shown), flush=True)
+        else:
+            print(*shown.values(), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ with the study in memory. Writes results/search_time.json.
 
 from __future__ import annotations
 
-import argparse
 import time
 from typing import Any
 
 import numpy as np
 import optuna
 
+from experiments.campaign import Options
 from experiments.common import provenance, write_result
 from experiments.search.search_nasplug import OURS
 from experiments.search.search_tasks import task
@@ -25,7 +25,7 @@ BEFORE = 20
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--trials", type=int, default=2000)
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -10,11 +10,8 @@ not replaced. Each run is kept in results/search_workers.json; one that is there
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import multiprocessing
-import sys
 import tempfile
 import time
 import warnings
@@ -27,11 +24,11 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.common import RESULTS, provenance
+from experiments.campaign import Campaign, Options
+from experiments.common import RESULTS
 from experiments.search.postgres_server import postgres_server
 from experiments.search.search_tasks import Task, task
 from nasplug import PredictorSampler
-from nasplug.search_spaces.files import write_text
 from nasplug.searching.objectives import suggest
 from nasplug.studies.heartbeats import WORKER, fail_lost, retries
 from nasplug.studies.storages import open_storage
@@ -176,21 +173,8 @@ def summary(one: Task, found: list[FrozenTrial], trials: int, killed: list[int])
     }
 
 
-def known(path: Path) -> dict[str, Any]:
-    """What a result file holds."""
-    if not path.exists():
-        return {"rows": []}
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
-
-
-def key(row: Row) -> tuple[Any, ...]:
-    """What tells runs apart."""
-    return tuple(row[k] for k in ("task", "storage", "workers", "killed", "asked", "seed"))
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--storages", default="journal,postgresql")
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--trials", type=int, default=400)
@@ -207,16 +191,12 @@ def main() -> None:
     runs = [("journal", 1, 0)] if options.alone else []
     for kill in map(int, options.kill.split(",")):
         runs += [(kind, options.workers, kill) for kind in options.storages.split(",")]
-    content = known(options.result)
+    keys = ("task", "storage", "workers", "killed", "asked", "seed")
+    campaign = Campaign(options.result, keys, ("nb201-accuracy", "nb201-latency"), rows="rows")
     for kind, workers, kill in runs:
-        wanted = (one.name, kind, workers, kill, options.trials, options.seed)
-        if not options.again and any(key(row) == wanted for row in content["rows"]):
-            continue
-        row = run(one, kind, workers, options.trials, kill, options.seed)
-        content["rows"] = [r for r in content["rows"] if key(r) != wanted] + [row]
-        content["provenance"] = provenance("nb201-accuracy", "nb201-latency")
-        write_text(options.result, json.dumps(content, indent=1) + "\n")
-        print(json.dumps(row), file=sys.stderr, flush=True)
+        done = campaign.has(one.name, kind, workers, kill, options.trials, options.seed)
+        if options.again or not done:
+            campaign.add(run(one, kind, workers, options.trials, kill, options.seed))
 
 
 if __name__ == "__main__":

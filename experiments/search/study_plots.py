@@ -9,7 +9,6 @@ and results/study_plots.json.
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from typing import Any
 
@@ -17,6 +16,7 @@ import numpy as np
 import optuna
 
 from experiments import ROOT
+from experiments.campaign import Options
 from experiments.common import RUNS, provenance, write_result
 from nasplug import PredictorSampler, datasets, plots, space
 from nasplug.pareto import pareto_mask
@@ -99,7 +99,7 @@ def held(studies: list[optuna.Study]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--trials", type=int, default=80)
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()

@@ -15,7 +15,6 @@ graphs and tables agree into results/timm_graphs.json.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import logging
 import re
@@ -33,6 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from experiments.campaign import Options
 from experiments.common import Array, provenance, write_result
 from nasplug import datasets
 from nasplug.datasets.download import cache_dir
@@ -279,9 +279,7 @@ def _summary(off: Array) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Options(__doc__)
     parser.add_argument("--sizes", choices=("one", "all"), default="one")
     parser.add_argument(
         "--seconds", type=float, default=120, help="of the processor, for one network"
@@ -290,9 +288,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="regular expression on the model's name")
     parser.add_argument("--again", action="store_true", help="try those that failed once more")
     parser.add_argument("--pack", action="store_true", help="build nothing")
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     # A trace makes many small objects, and what was imported never goes.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)

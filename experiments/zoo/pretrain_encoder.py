@@ -8,7 +8,6 @@ run goes on. Writes nasplug/zoo/nb201-encoder.{safetensors,json}.
 
 from __future__ import annotations
 
-import argparse
 import io
 import sys
 import time
@@ -16,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from experiments.campaign import Options
 from experiments.common import RUNS, ZOO, Array, cells, provenance
 from nasplug.predictors.accuracy.pretraining import PretrainingConfig, pretrain
 from nasplug.predictors.features.zero_cost import responses
@@ -49,7 +49,7 @@ def measured_responses(graphs: list[Graph], seed: int) -> Array:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--num-layers", type=int, default=3)

@@ -10,13 +10,12 @@ devices, one of which also knows the RTX 2080 Ti. What is done is not trained ag
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from experiments.campaign import Options
 from experiments.common import RUNS, SPLIT_SEED, ZOO, Array, cells, latencies, provenance, split
 from experiments.latency.latency_data import as_measured
 from nasplug.datasets.help_protocol import PROTOCOLS
@@ -119,14 +118,12 @@ def zero_shot_width(group: str, residuals: dict[str, tuple[str, Array]]) -> Arra
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = Options(__doc__, threads=2)
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--left-out-epochs", type=int, default=40)
     parser.add_argument("--members", type=int, default=2)
     parser.add_argument("--out", default=str(ZOO / "nb201-latency"))
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     _, graphs = cells()
     truth, columns = table()
     train, _ = split()

@@ -11,17 +11,15 @@ are told that are left out at random, or because they are large.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from experiments.accuracy.predictor_accuracy import tau
+from experiments.campaign import Options, read_json
 from experiments.common import RESULTS, ZOO, provenance, write_result
 from experiments.nb101 import nb101_labels
 from experiments.nb101.nb101_labels import Labels
@@ -130,21 +128,17 @@ def whole_space(predictor: ArchitecturePredictor, threads: int) -> dict[str, Any
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = Options(__doc__, threads=2)
     parser.add_argument("--subset", type=Path)
     parser.add_argument("--out", default=str(ZOO / "nb101-accuracy"))
     parser.add_argument(
         "--only-all-cells", action="store_true", help="score them with what is there"
     )
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     if options.only_all_cells:
         shipped = load_predictor(f"{options.out}.json")
         path = RESULTS / "nb101_accuracy.json"
-        found = json.loads(path.read_text(encoding="utf-8"))
-        found["all_cells"] = whole_space(shipped, options.threads)
-        write_result(path.stem, found)
+        write_result(path, read_json(path) | {"all_cells": whole_space(shipped, options.threads)})
         return
     labels = nb101_labels.small_subset(options.subset)
     every = np.arange(len(labels))

@@ -13,19 +13,19 @@ predictors of the zoo are fitted, by the same recipe, to networks of the learned
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from experiments.common import RESULTS, SPLIT_SEED, ZOO, Array, provenance, write_result
+from experiments.campaign import Campaign, Options
+from experiments.common import SPLIT_SEED, ZOO, Array, provenance
 from nasplug import datasets
 from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.predictors.accuracy.operator_gp import KERNELS, AccuracyGP, AccuracyGPConfig
@@ -210,38 +210,23 @@ def ship(name: str) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seeds", default="0,1,2")
+    parser = Options(__doc__, seeds="0,1,2")
     parser.add_argument("--ship", action="store_true")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     if options.ship:
         for name in DATA:
             ship(name)
         return
-    path = RESULTS / "network_accuracy.json"
-    result: dict[str, Any] = {"kernels": [], "runs": []}
-    if path.exists():
-        result = json.loads(path.read_text(encoding="utf-8"))
-    keys = ("space", "size", "seed", "method")
-    done = {tuple(row[key] for key in keys) for row in result["runs"]}
+    campaign = Campaign("network_accuracy", ("space", "size", "seed", "method"), DATA)
     for name in DATA:
-        if name not in {row["space"] for row in result["kernels"]}:
-            result["kernels"] += choose(name)
-        for size in SIZES:
-            for seed in map(int, options.seeds.split(",")):
-                for method in METHODS:
-                    if (name, size, seed, method) not in done:
-                        result["runs"].append(measure(name, size, seed, method))
-                        print(json.dumps(result["runs"][-1]), flush=True)
-        result["provenance"] = provenance(*DATA)
-        write_result("network_accuracy", result)
-    if "shortfalls" not in result:
-        result["shortfalls"] = shortfalls()
-        write_result("network_accuracy", result)
+        kernels = campaign.content.get("kernels", [])
+        if name not in {row["space"] for row in kernels}:
+            campaign.add(kernels=kernels + choose(name))
+        for run in product([name], SIZES, options.seeds, METHODS):
+            if not campaign.has(*run):
+                campaign.add(measure(*run))
+    if "shortfalls" not in campaign.content:
+        campaign.add(shortfalls=shortfalls())
 
 
 if __name__ == "__main__":

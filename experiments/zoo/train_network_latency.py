@@ -11,16 +11,15 @@ of them in that order.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from experiments.campaign import Options
 from experiments.common import RUNS, ZOO, Array, provenance
 from experiments.latency.gpu_roofline import fitted
 from experiments.latency.gpu_tables import gpu_table
@@ -188,15 +187,11 @@ def widths(parts: list[str]) -> dict[str, Array]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, default=1)
+    parser = Options(__doc__)
     parser.add_argument("--epochs", type=int, default=45)
     parser.add_argument("--left-out-epochs", type=int, default=16)
     parser.add_argument("--part")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     parts = [f"devices-{k}" for k in range(len(FOLDS))] + [f"sources-{name}" for name in SOURCES]
     for part in parts if options.part is None else [options.part]:
         if part != "zoo" and not left_out_file(part).exists():
