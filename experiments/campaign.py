@@ -20,7 +20,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from experiments import RESULTS
-from experiments.common import provenance, write_result
+from experiments.common import write_result
 from nasplug import InputError
 from nasplug.search_spaces.files import write_text
 
@@ -171,7 +171,8 @@ class Campaign:
         content, new = self.content, {self._run(row) for row in rows}
         others = [row for row in content.get(self._rows, []) if self._run(row) not in new]
         content |= {**self._about, **fields, self._rows: [*others, *rows]}
-        write_result(self.path, content | {"provenance": provenance(*self._data)})
+        content.pop("provenance", None)
+        write_result(self.path, *self._data, **content)
 
 
 # ------------------------------------------------------------------- runs that processes share

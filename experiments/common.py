@@ -18,6 +18,7 @@ from scipy.stats import kendalltau
 from experiments import RESULTS, ROOT
 from nasplug import datasets
 from nasplug.devices.hardware import hardware
+from nasplug.predictors import Prediction
 from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.search_spaces import Architecture, Graph, space
 from nasplug.search_spaces.files import write_text
@@ -65,6 +66,14 @@ def latencies() -> tuple[Array, list[DeviceBatch]]:
     return table.to_numpy(), columns
 
 
+def covered(predicted: Prediction, truth: Array, column: int = 0) -> NDArray[np.bool_]:
+    """Whether each truth of a target is inside its 90 % interval."""
+    inside: NDArray[np.bool_] = (predicted.lower[:, column] <= truth) & (
+        truth <= predicted.upper[:, column]
+    )
+    return inside
+
+
 def ranks(score: Array, image_set: int = 0) -> dict[str, float]:
     """Kendall's taus of scores of all cells against both accuracies on an image set."""
     tables = zip(("tau_validation", "tau_test"), accuracies(), strict=True)
@@ -108,9 +117,16 @@ def _processor() -> str:
     return platform.processor()
 
 
-def write_result(name: str | Path, result: dict[str, Any]) -> Path:
-    """Write `results/<name>.json`, or the path that is given, and say so."""
+def write_result(name: str | Path, /, *data: str, **fields: Any) -> Path:
+    """Write `results/<name>.json`, or the path that is given, and say so.
+
+    Args:
+        name: The result.
+        data: Data sets, for the provenance.
+        fields: The content; the provenance is added unless it is among them.
+    """
     path = name if isinstance(name, Path) else RESULTS / f"{name}.json"
-    write_text(path, json.dumps(result, indent=1) + "\n")
+    fields.setdefault("provenance", provenance(*data))
+    write_text(path, json.dumps(fields, indent=1) + "\n")
     print(f"wrote {path}", file=sys.stderr)
     return path

@@ -25,7 +25,6 @@ from experiments.common import (
     accuracies,
     cells,
     mean_sd,
-    provenance,
     ranks,
     write_result,
 )
@@ -166,23 +165,21 @@ def write(runs: list[dict[str, Any]], ranked: int) -> None:
     """Write what is known so far."""
     write_result(
         "ledg_ablation",
-        {
-            "space": "nb201",
-            "ranked_cells": ranked,
-            "cells": "numpy default_rng(seed).permutation(15625)[:n]",
-            "training": {
-                "epochs": EPOCHS,
-                "batch_size": BATCH_SIZE,
-                "learning_rate": LEARNING_RATE,
-                "weight_decay": WEIGHT_DECAY,
-                "rank_weight": RANK_WEIGHT,
-            },
-            "model": SIZES,
-            "variants": VARIANTS,
-            "summary": summary(runs),
-            "runs": runs,
-            "provenance": provenance("nb201-accuracy"),
+        "nb201-accuracy",
+        space="nb201",
+        ranked_cells=ranked,
+        cells="numpy default_rng(seed).permutation(15625)[:n]",
+        training={
+            "epochs": EPOCHS,
+            "batch_size": BATCH_SIZE,
+            "learning_rate": LEARNING_RATE,
+            "weight_decay": WEIGHT_DECAY,
+            "rank_weight": RANK_WEIGHT,
         },
+        model=SIZES,
+        variants=VARIANTS,
+        summary=summary(runs),
+        runs=runs,
     )
 
 

@@ -27,7 +27,6 @@ from experiments.common import (
     accuracies,
     cells,
     mean_sd,
-    provenance,
     ranks,
     write_result,
 )
@@ -198,16 +197,14 @@ def main() -> None:
                 runs.append(once(path, run, *about))
     write_result(
         "own_ablation",
-        {
-            "space": "nb201",
-            "cells": "numpy default_rng(seed).permutation(15625)[:n]",
-            "pretraining_epochs": options.epochs,
-            "responses": len(RESPONSES),
-            "variants": VARIANTS,
-            "summary": summary(runs),
-            "runs": runs,
-            "provenance": provenance("nb201-accuracy"),
-        },
+        "nb201-accuracy",
+        space="nb201",
+        cells="numpy default_rng(seed).permutation(15625)[:n]",
+        pretraining_epochs=options.epochs,
+        responses=len(RESPONSES),
+        variants=VARIANTS,
+        summary=summary(runs),
+        runs=runs,
     )
 
 

@@ -27,7 +27,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from experiments.campaign import Options
-from experiments.common import provenance, write_result
+from experiments.common import write_result
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.importers.onnx_graph import onnx_graph
 
@@ -483,7 +483,6 @@ def main() -> None:
             for kind, text, data in received[1]:
                 keep(kind, text, data)
     result = {
-        **provenance(),
         "onnx": onnx.__version__,
         "seed": arguments.seed,
         "minutes": round((time.monotonic() - start) / 60, 1),
@@ -493,7 +492,7 @@ def main() -> None:
         "memory_limit_gb": MEMORY_BYTES / 2**30,
         "findings": findings,
     }
-    write_result("fuzz_onnx", result)
+    write_result("fuzz_onnx", **result)
     print(json.dumps(result["outcomes"]))
 
 

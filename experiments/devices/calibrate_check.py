@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from experiments.campaign import Options
-from experiments.common import Array, cells, latencies, provenance, write_result
+from experiments.common import Array, cells, latencies, write_result
 from experiments.zoo.train_latency import left_out_file
 from nasplug import load_predictor
 from nasplug.datasets.help_protocol import PROTOCOLS
@@ -158,7 +158,7 @@ def main() -> None:
                     }
                     print(column.key, method, count, means, flush=True)
     name = "calibrate_check" + "_shipped" * (options.promise == "shipped")
-    write_result(name, {"runs": rows, "provenance": provenance("nb201-latency")})
+    write_result(name, "nb201-latency", runs=rows)
 
 
 if __name__ == "__main__":

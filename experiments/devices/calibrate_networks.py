@@ -29,7 +29,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from experiments.campaign import Options
-from experiments.common import RESULTS, Array, provenance, write_result
+from experiments.common import RESULTS, Array, write_result
 from experiments.latency.latency_data import Source, source
 from nasplug import datasets, hardware, load_predictor
 from nasplug.calibrating.measurements import read_latencies
@@ -224,11 +224,8 @@ def main() -> None:
     options = parser.parse_args()
     rows = families(options.seeds) + elsewhere()
     digest = hashlib.sha256(TABLE.read_bytes()).hexdigest()
-    sources = provenance("fbnet-latency", "nb201-latency", "accel", "timm-latency")
-    write_result(
-        "calibrate_networks",
-        {"runs": rows, "table": {TABLE.name: digest}, "provenance": sources},
-    )
+    sources = ("fbnet-latency", "nb201-latency", "accel", "timm-latency")
+    write_result("calibrate_networks", *sources, runs=rows, table={TABLE.name: digest})
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from scipy.stats import spearmanr
 from sklearn.linear_model import Ridge
 
 from experiments.campaign import Options
-from experiments.common import Array, provenance, write_result
+from experiments.common import Array, write_result
 from nasplug import datasets
 from nasplug.datasets.help_protocol import PROTOCOLS, query_indices, sample_indices
 from nasplug.predictors.latency.few_shot import DeviceTransfer
@@ -159,9 +159,7 @@ def main() -> None:
                 for seed in range(options.seeds):
                     rows += measure(data, protocol, column, seed)
             print_summary([r for r in rows if (r["space"], r["protocol"]) == (name, protocol)])
-    write_result(
-        "few_shot", {"runs": rows, "provenance": provenance("nb201-latency", "fbnet-latency")}
-    )
+    write_result("few_shot", "nb201-latency", "fbnet-latency", runs=rows)
 
 
 if __name__ == "__main__":

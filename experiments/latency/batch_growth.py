@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from experiments.campaign import Options
-from experiments.common import provenance, write_result
+from experiments.common import write_result
 from nasplug import hardware, load_predictor, space
 from nasplug.predictors.features.devices import compute_class
 
@@ -65,14 +65,11 @@ def main() -> None:
         print(rows[-2:], flush=True)
     write_result(
         "batch_growth",
-        {
-            "networks": options.networks,
-            "devices": len(DEVICES),
-            "batches": list(BATCHES),
-            "noise": NOISE,
-            "rows": rows,
-            "provenance": provenance(),
-        },
+        networks=options.networks,
+        devices=len(DEVICES),
+        batches=list(BATCHES),
+        noise=NOISE,
+        rows=rows,
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from experiments import ROOT
-from experiments.common import RESULTS, Array, provenance, write_result
+from experiments.common import RESULTS, Array, write_result
 from experiments.latency.latency_data import source
 from experiments.latency.methods import CHEAP, Networks, errors
 from nasplug import load_predictor
@@ -79,13 +79,10 @@ def main() -> None:
     methods["network-latency"]["coverage"] = float(((truth >= low) & (truth <= high)).mean())
     write_result(
         "cpu_check",
-        {
-            "device": device.hardware.name,
-            "learned": len(known.graphs),
-            "fresh": len(fresh),
-            "methods": methods,
-            "provenance": provenance(),
-        },
+        device=device.hardware.name,
+        learned=len(known.graphs),
+        fresh=len(fresh),
+        methods=methods,
     )
 
 

@@ -21,7 +21,6 @@ from experiments.common import (
     cells,
     latencies,
     mean_sd,
-    provenance,
     split,
     write_result,
 )
@@ -108,16 +107,14 @@ def main() -> None:
             rows += once(path, leave_out, variant, device, graphs, truth, columns)
     write_result(
         "ledg_hardware",
-        {
-            "space": "nb201",
-            "training_cells": TRAINING_CELLS,
-            "test_cells": TEST_CELLS,
-            "training": asdict(TRAINING),
-            "variants": VARIANTS,
-            "summary": summary(rows),
-            "left_out": rows,
-            "provenance": provenance("nb201-latency"),
-        },
+        "nb201-latency",
+        space="nb201",
+        training_cells=TRAINING_CELLS,
+        test_cells=TEST_CELLS,
+        training=asdict(TRAINING),
+        variants=VARIANTS,
+        summary=summary(rows),
+        left_out=rows,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from experiments.common import Array, provenance, write_result
+from experiments.common import Array, write_result
 from experiments.latency.latency_data import source
 from experiments.latency.methods import errors, relative_errors
 from experiments.zoo.train_network_latency import (
@@ -140,14 +140,12 @@ def main() -> None:
     others = [f"sources-{name}" for name in SOURCES if left_out_file(f"sources-{name}").exists()]
     write_result(
         "network_latency_quality",
-        {
-            "smallest_ms": SMALLEST_MS,
-            "measured": measured(),
-            "zero_shot": left_out(devices),
-            "unseen": unseen(),
-            "unfamiliar": left_out(others),
-            "provenance": provenance(*TABLES),
-        },
+        *TABLES,
+        smallest_ms=SMALLEST_MS,
+        measured=measured(),
+        zero_shot=left_out(devices),
+        unseen=unseen(),
+        unfamiliar=left_out(others),
     )
 
 

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from typing import Any
 
-from experiments.common import provenance, write_result
+from experiments.common import write_result
 
 MAKE = """
 import hashlib, json, resource, time
@@ -57,7 +57,7 @@ def run(code: str, cache: str) -> dict[str, Any]:
 def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         result = {"scratch": run(MAKE, cache), "cache": run(MAKE, cache), "list": run(LIST, cache)}
-    write_result("nb101_enumeration", {**result, "provenance": provenance()})
+    write_result("nb101_enumeration", **result)
 
 
 if __name__ == "__main__":

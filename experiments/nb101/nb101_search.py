@@ -160,7 +160,8 @@ def main() -> None:
     for name in options.parts.split(","):
         result[name] = parts[name]()
         print(name, result[name], flush=True)
-    write_result("nb101_search", {**result, "hardware": options.hw, "provenance": provenance()})
+    result |= {"hardware": options.hw, "provenance": provenance()}
+    write_result("nb101_search", **result)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import torch
 from safetensors.numpy import save
 
 from experiments.campaign import Options
-from experiments.common import ZOO, provenance, write_result
+from experiments.common import ZOO, write_result
 from nasplug import InputError, space
 from nasplug.calibrating.measurements import read_latencies
 from nasplug.datasets import registry, tables
@@ -285,9 +285,7 @@ def main() -> None:
             found[kind] = {"bytes": file.path.stat().st_size, **counts}
             found[kind]["protected by"] = file.protected_by
             print(kind, counts, flush=True)
-    write_result(
-        "bit_flips", {"seed": options.seed, "files": found, "provenance": provenance(DATA)}
-    )
+    write_result("bit_flips", DATA, seed=options.seed, files=found)
 
 
 if __name__ == "__main__":

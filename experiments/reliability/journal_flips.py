@@ -20,7 +20,7 @@ import optuna
 
 import nasplug
 from experiments.campaign import Options
-from experiments.common import provenance, write_result
+from experiments.common import write_result
 from nasplug.reports.study_report import find_study
 from nasplug.search_spaces import InputError
 
@@ -96,10 +96,7 @@ def main() -> None:
         folder = Path(name)
         row = flips(written(folder, options.trials), folder, options.flips, options.seed)
     print(row)
-    write_result(
-        "journal_flips",
-        {"trials": options.trials, **row, "provenance": provenance("nb201-accuracy")},
-    )
+    write_result("journal_flips", "nb201-accuracy", trials=options.trials, **row)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from experiments.campaign import Options
-from experiments.common import provenance, write_result
+from experiments.common import write_result
 from nasplug import InputError, space
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.search_spaces import files
@@ -170,7 +170,7 @@ def main() -> None:
         for kind, before in (("over a checkpoint", single), ("over an earlier pair", pair)):
             result[kind] = tried(kind, before, root / "work", seed + 1)
             print(kind, result[kind], flush=True)
-    write_result("retrain_kills", {"seed": seed, **result, "provenance": provenance()})
+    write_result("retrain_kills", seed=seed, **result)
 
 
 if __name__ == "__main__":

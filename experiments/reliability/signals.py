@@ -30,9 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from experiments.campaign import Options
-from experiments.common import provenance, write_result
+from experiments.common import write_result
 from experiments.nb101.nasbench_load import write_file
-from nasplug.search_spaces.files import write_text
 
 PROGRAM = [str(Path(sys.executable).with_name("nasplug"))]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -381,10 +380,8 @@ def main() -> None:
         result = counts(said(options.merge))
     else:
         result = counts(experiment(options.count, options.seed, options.only))
-    if options.out:
-        write_text(options.out, json.dumps(result, indent=1) + "\n")
-    else:
-        write_result("signals", result)
+    data = ("nb201-accuracy", "nb201-latency", "accel")
+    write_result(Path(options.out) if options.out else "signals", *data, **result)
 
 
 def said(files: Sequence[str]) -> list[dict[str, Any]]:
@@ -445,7 +442,6 @@ def counts(told: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "most_seconds_to_end": ends[-1],
         "codes": dict(sorted(Counter(f"{o['signal']} {o['code']}" for o in found).items())),
         "codes_before_it_has_taken_the_signals": dict(sorted(before.items())),
-        **provenance("nb201-accuracy", "nb201-latency", "accel"),
         "attempts": list(told),
     }
 

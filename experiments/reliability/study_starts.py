@@ -24,7 +24,7 @@ import optuna
 from optuna.trial import TrialState
 
 from experiments.campaign import Options
-from experiments.common import provenance, write_result
+from experiments.common import write_result
 from experiments.search.postgres_server import NoServer, postgres_server
 from nasplug.studies.storages import open_storage, open_study
 from nasplug.studies.trials import run_trials
@@ -133,7 +133,7 @@ def main() -> None:
         except NoServer as error:
             rows.append({"storage": kind, "tried": 0, "why": str(error)})
         print(rows[-1], flush=True)
-    write_result("study_starts", {"rows": rows, "provenance": provenance()})
+    write_result("study_starts", rows=rows)
 
 
 if __name__ == "__main__":

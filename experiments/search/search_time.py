@@ -15,7 +15,7 @@ import numpy as np
 import optuna
 
 from experiments.campaign import Options
-from experiments.common import provenance, write_result
+from experiments.common import write_result
 from experiments.search.search_nasplug import OURS
 from experiments.search.search_tasks import task
 
@@ -48,7 +48,7 @@ def main() -> None:
             }
         )
         print(rows[-1], flush=True)
-        write_result("search_time", {"rows": rows, "provenance": provenance("nb201-accuracy")})
+        write_result("search_time", "nb201-accuracy", rows=rows)
 
 
 if __name__ == "__main__":

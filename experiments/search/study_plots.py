@@ -17,7 +17,7 @@ import optuna
 
 from experiments import ROOT
 from experiments.campaign import Options
-from experiments.common import RUNS, provenance, write_result
+from experiments.common import RUNS, write_result
 from nasplug import PredictorSampler, datasets, plots, space
 from nasplug.pareto import pareto_mask
 from nasplug.search_spaces.files import atomic_path
@@ -135,14 +135,12 @@ def main() -> None:
             figure.savefig(path, format="png", dpi=100)
     write_result(
         "study_plots",
-        {
-            "interval": INTERVAL,
-            "trials_a_study": trials,
-            "limit_ms": LIMIT_MS,
-            "two objectives": held(both),
-            "one objective under a limit": held(limited),
-            "provenance": provenance("nb201-accuracy", "nb201-latency"),
-        },
+        "nb201-accuracy",
+        "nb201-latency",
+        interval=INTERVAL,
+        trials_a_study=trials,
+        limit_ms=LIMIT_MS,
+        **{"two objectives": held(both), "one objective under a limit": held(limited)},
     )
 
 

@@ -33,7 +33,7 @@ import numpy as np
 import torch
 
 from experiments.campaign import Options
-from experiments.common import Array, provenance, write_result
+from experiments.common import Array, write_result
 from nasplug import datasets
 from nasplug.datasets.download import cache_dir
 from nasplug.datasets.importers.timm_networks import (
@@ -320,18 +320,16 @@ def main() -> None:
             failed[f"{key[0]}@{key[1]}"] = bad.read_text(encoding="utf-8")[:300]
     write_result(
         "timm_graphs",
-        {
-            "made_with": networks.made_with,
-            "tables": [list(table) for table in TABLES],
-            "largest_gmacs": LARGEST_GMACS,
-            "nodes": np.quantile(
-                [len(graph) for graph in networks.graphs], [0, 0.25, 0.5, 0.75, 1]
-            ).tolist(),
-            "agreement": agreement(networks, known),
-            "not_what_was_measured": others,
-            "failed": failed,
-            "provenance": provenance("timm-latency"),
-        },
+        "timm-latency",
+        made_with=networks.made_with,
+        tables=[list(table) for table in TABLES],
+        largest_gmacs=LARGEST_GMACS,
+        nodes=np.quantile(
+            [len(graph) for graph in networks.graphs], [0, 0.25, 0.5, 0.75, 1]
+        ).tolist(),
+        agreement=agreement(networks, known),
+        not_what_was_measured=others,
+        failed=failed,
     )
 
 

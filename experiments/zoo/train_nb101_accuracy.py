@@ -138,7 +138,8 @@ def main() -> None:
     if options.only_all_cells:
         shipped = load_predictor(f"{options.out}.json")
         path = RESULTS / "nb101_accuracy.json"
-        write_result(path, read_json(path) | {"all_cells": whole_space(shipped, options.threads)})
+        scored = {"all_cells": whole_space(shipped, options.threads)}
+        write_result(path, **(read_json(path) | scored))
         return
     labels = nb101_labels.small_subset(options.subset)
     every = np.arange(len(labels))
@@ -185,13 +186,11 @@ def main() -> None:
     )
     write_result(
         "nb101_accuracy",
-        {
-            "source": labels.name,
-            "at_random": at_random,
-            "large": large,
-            "all_cells": whole_space(load_predictor(f"{options.out}.json"), options.threads),
-            "provenance": sources,
-        },
+        source=labels.name,
+        at_random=at_random,
+        large=large,
+        all_cells=whole_space(load_predictor(f"{options.out}.json"), options.threads),
+        provenance=sources,
     )
 
 
