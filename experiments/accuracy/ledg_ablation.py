@@ -24,8 +24,8 @@ from experiments.common import (
     Array,
     accuracies,
     cells,
-    mean_sd,
     ranks,
+    summaries,
     write_result,
 )
 from nasplug.predictors.features.nodes import vocabulary_of
@@ -37,6 +37,7 @@ from nasplug.search_spaces import Graph
 EPOCHS = {156: 200, 781: 60}
 BATCH_SIZE = 64
 LEARNING_RATE, WEIGHT_DECAY, RANK_WEIGHT = 2e-3, 0.05, 0.2
+TAUS = ("tau_validation", "tau_test", "training_seconds")
 SIZES: dict[str, Any] = {"dim": 64, "num_layers": 3, "dropout": 0.1}
 
 # Name -> what differs from text and numbers with the dynamic mode `bias`.
@@ -126,19 +127,6 @@ def run(
     }
 
 
-def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and standard deviation over the seeds of each variant and number of cells."""
-    rows = []
-    for n in EPOCHS:
-        for variant in VARIANTS:
-            own = [r for r in runs if (r["variant"], r["n"]) == (variant, n)]
-            if not own:
-                continue
-            spreads = mean_sd(own, "tau_validation", "tau_test", "training_seconds")
-            rows.append({"variant": variant, "n": n, "seeds": len(own), **spreads})
-    return rows
-
-
 def main() -> None:
     parser = Options(__doc__)
     parser.add_argument("--seeds", type=int, default=3)
@@ -163,6 +151,7 @@ def main() -> None:
 
 def write(runs: list[dict[str, Any]], ranked: int) -> None:
     """Write what is known so far."""
+    ordered = sorted(runs, key=lambda run: (run["n"], list(VARIANTS).index(run["variant"])))
     write_result(
         "ledg_ablation",
         "nb201-accuracy",
@@ -178,7 +167,7 @@ def write(runs: list[dict[str, Any]], ranked: int) -> None:
         },
         model=SIZES,
         variants=VARIANTS,
-        summary=summary(runs),
+        summary=summaries(ordered, ("variant", "n"), TAUS),
         runs=runs,
     )
 

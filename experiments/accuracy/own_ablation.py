@@ -26,8 +26,8 @@ from experiments.common import (
     Array,
     accuracies,
     cells,
-    mean_sd,
     ranks,
+    summaries,
     write_result,
 )
 from experiments.zoo.pretrain_encoder import distinct_cells, measured_responses
@@ -172,18 +172,6 @@ def run(part: str, variant: str, n: int, seed: int, epochs: int) -> dict[str, An
     }
 
 
-def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and standard deviation over the seeds of each variant and number of cells."""
-    rows = []
-    for part, variants in VARIANTS.items():
-        for variant, n in ((v, n) for v in variants for n in SIZES):
-            own = [r for r in runs if (r["variant"], r["n"]) == (variant, n)]
-            if own:
-                about = {"part": part, "variant": variant, "n": n, "seeds": len(own)}
-                rows.append(about | mean_sd(own, "tau_validation", "tau_test"))
-    return rows
-
-
 def main() -> None:
     parser = Options(__doc__, seeds="0,1,2,3,4")
     parser.add_argument("--epochs", type=int, default=20, help="of pretraining")
@@ -203,7 +191,7 @@ def main() -> None:
         pretraining_epochs=options.epochs,
         responses=len(RESPONSES),
         variants=VARIANTS,
-        summary=summary(runs),
+        summary=summaries(runs, ("part", "variant", "n"), ("tau_validation", "tau_test")),
         runs=runs,
     )
 

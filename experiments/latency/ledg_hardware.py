@@ -20,8 +20,8 @@ from experiments.common import (
     Array,
     cells,
     latencies,
-    mean_sd,
     split,
+    summaries,
     write_result,
 )
 from experiments.latency.methods import errors
@@ -84,17 +84,6 @@ def _counts() -> tuple[int, int]:
     return TRAINING_CELLS, TEST_CELLS
 
 
-def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and standard deviation over the left-out columns, of GPUs and of other devices."""
-    result = []
-    for variant in (*VARIANTS, BASELINE):
-        for group, gpu in (("gpu", True), ("other", False)):
-            own = [r for r in rows if r["variant"] == variant and (r["kind"] == "gpu") == gpu]
-            about = {"variant": variant, "group": group, "columns": len(own)}
-            result.append(about | mean_sd(own, "spearman", "mape_percent"))
-    return result
-
-
 def main() -> None:
     Options(__doc__).parse_args()
     _, graphs = cells()
@@ -105,6 +94,10 @@ def main() -> None:
             name = f"{variant}-{device}".replace(", ", "-").replace(" ", "-")
             path = RUNS / "ledg-hardware" / f"{name}.json"
             rows += once(path, leave_out, variant, device, graphs, truth, columns)
+    groups = [row | {"group": "gpu" if row["kind"] == "gpu" else "other"} for row in rows]
+    order = [*VARIANTS, BASELINE]
+    # Of each variant the GPUs come first, as among `DEVICES`.
+    ordered = sorted(groups, key=lambda row: order.index(row["variant"]))
     write_result(
         "ledg_hardware",
         "nb201-latency",
@@ -113,7 +106,7 @@ def main() -> None:
         test_cells=TEST_CELLS,
         training=asdict(TRAINING),
         variants=VARIANTS,
-        summary=summary(rows),
+        summary=summaries(ordered, ("variant", "group"), ("spearman", "mape_percent"), "columns"),
         left_out=rows,
     )
 

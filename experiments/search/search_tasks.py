@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -217,45 +217,41 @@ def _table(name: str) -> Any:
     return datasets.load(name)
 
 
+def _single(name: str, own: FiniteSpace, accuracy: Array) -> Task:
+    return Task(name, own, accuracy[:, None], ("maximize",))
+
+
+def _two(
+    name: str, own: FiniteSpace, accuracy: Array, cost: Array, device: str | None = None
+) -> Task:
+    values = np.stack([accuracy, cost], axis=1)
+    reference = np.array([-REFERENCE_ACCURACY[own.name], cost.max()])
+    return Task(name, own, values, ("maximize", "minimize"), reference=reference, device=device)
+
+
+def _limited(
+    task: Task, cost: Array, limit: float, limited: str = "latency_ms", device: str | None = None
+) -> Task:
+    return replace(task, violation=cost - limit, limit=limit, limited=limited, device=device)
+
+
 def _nb201(name: str) -> Task | None:
-    parts = name.removeprefix("nb201-").rsplit("-", 1)
-    sets = ("cifar10", "cifar100", "imagenet16-120")
     own = space("nb201")
     assert isinstance(own, FiniteSpace)
     accuracy = _table("nb201-accuracy")
-    whole = name.removeprefix("nb201-")
-    for suffix in ("val", "test"):
-        image_set = whole.removesuffix("-test") if suffix == "test" else whole
-        if image_set in sets and (suffix == "val" or whole.endswith("-test")):
-            values = accuracy[f"{image_set}_{suffix}"].to_numpy(np.float64)[:, None]
-            return Task(name, own, values, ("maximize",))
-    if len(parts) != 2 or parts[0].split("-", 1)[0] not in ("cifar10", "cifar100"):
+    form = re.fullmatch(r"nb201-(cifar10|cifar100|imagenet16-120)(-test)?", name)
+    if form is not None:
+        column = f"{form[1]}_test" if form[2] else f"{form[1]}_val"
+        return _single(name, own, accuracy[column].to_numpy(np.float64))
+    form = re.fullmatch(r"nb201-(cifar10|cifar100)-([a-z0-9]+)(?:-([\d.]+)ms)?", name)
+    if form is None or form[2] not in DEVICES:
         return None
-    image_set, what = whole.split("-", 1)
-    values = accuracy[f"{image_set}_val"].to_numpy(np.float64)
-    device, _, limit = what.partition("-")
-    if device not in DEVICES:
-        return None
-    latency = _table("nb201-latency")[DEVICES[device]].to_numpy(np.float64)
-    if limit:
-        bound = float(limit.removesuffix("ms"))
-        return Task(
-            name,
-            own,
-            values[:, None],
-            ("maximize",),
-            violation=latency - bound,
-            device=DEVICES[device],
-            limit=bound,
-        )
-    return Task(
-        name,
-        own,
-        np.stack([values, latency], axis=1),
-        ("maximize", "minimize"),
-        reference=np.array([-REFERENCE_ACCURACY["nb201"], latency.max()]),
-        device=DEVICES[device],
-    )
+    device = DEVICES[form[2]]
+    values = accuracy[f"{form[1]}_val"].to_numpy(np.float64)
+    latency = _table("nb201-latency")[device].to_numpy(np.float64)
+    if form[3]:
+        return _limited(_single(name, own, values), latency, float(form[3]), device=device)
+    return _two(name, own, values, latency, device)
 
 
 def _macro(name: str) -> Task | None:
@@ -263,29 +259,14 @@ def _macro(name: str) -> Task | None:
     assert isinstance(own, FiniteSpace)
     table = _table("macro")
     accuracy = table["cifar10_test"].to_numpy(np.float64)
-    flops = table["flops"].to_numpy(np.float64) / 1e6
+    mflops = table["flops"].to_numpy(np.float64) / 1e6
+    single = _single(name, own, accuracy)
     if name == "macro-cifar10":
-        return Task(name, own, accuracy[:, None], ("maximize",))
+        return single
     if name == "macro-cifar10-flops":
-        return Task(
-            name,
-            own,
-            np.stack([accuracy, flops], axis=1),
-            ("maximize", "minimize"),
-            reference=np.array([-REFERENCE_ACCURACY["macro"], flops.max()]),
-        )
+        return _two(name, own, accuracy, mflops)
     form = re.fullmatch(r"macro-cifar10-flops-([\d.]+)M", name)
-    if form is None:
-        return None
-    return Task(
-        name,
-        own,
-        accuracy[:, None],
-        ("maximize",),
-        violation=flops - float(form[1]),
-        limit=float(form[1]),
-        limited="mflops",
-    )
+    return _limited(single, mflops, float(form[1]), "mflops") if form else None
 
 
 @cache
@@ -303,30 +284,17 @@ def _accel_space() -> tuple[Measured, Array]:
 
 def _accel(name: str) -> Task | None:
     own, values = _accel_space()
+    single = _single(name, own, values[:, 0])
     if name == "accel-top1":
-        return Task(name, own, values[:, :1], ("maximize",))
+        return single
     if name == "accel-rtx3090":
-        return Task(
-            name,
-            own,
-            values,
-            ("maximize", "maximize"),
-            reference=np.array([-REFERENCE_ACCURACY["accel"], -values[:, 1].min()]),
-        )
+        reference = np.array([-REFERENCE_ACCURACY["accel"], -values[:, 1].min()])
+        return Task(name, own, values, ("maximize", "maximize"), reference=reference)
     form = re.fullmatch(r"accel-rtx3090-(\d+)ips", name)
     if form is None:
         return None
     # Time of an image in ms: what is to be small, as the other limits have it.
-    limit = 1e3 / float(form[1])
-    return Task(
-        name,
-        own,
-        values[:, :1],
-        ("maximize",),
-        violation=1e3 / values[:, 1] - limit,
-        limit=limit,
-        limited="image_ms",
-    )
+    return _limited(single, 1e3 / values[:, 1], 1e3 / float(form[1]), "image_ms")
 
 
 # The reported tasks; others that the names describe are found too, such as nb201-cifar10-test. The
