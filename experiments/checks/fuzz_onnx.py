@@ -41,6 +41,7 @@ MEMORY_BYTES = 4 * 2**30
 STRANGE_SIZES = (-1, 0, 1, 2, 3, 7, 255, 2**16, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1, -(2**63))
 STRANGE_TEXT = ("", "x", "Conv", "Loop", "ai.onnx.ml", "\x00", "é", "a" * 5_000)
 Damage = Callable[[random.Random, onnx.ModelProto], None]
+n = helper.make_node
 
 
 # -------------------------------------------------------------------------------------- seeds
@@ -71,8 +72,11 @@ def _model(
 
 def seeds() -> list[onnx.ModelProto]:
     """Small valid models that reach each part of the reader."""
-    n = helper.make_node
-    conv = _model(
+    return [_convolutions(), _shapes(), _attention(), _functions()]
+
+
+def _convolutions() -> onnx.ModelProto:
+    return _model(
         [
             n("Conv", ["x", "w", "b"], ["c"], kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2]),
             n("BatchNormalization", ["c", "s", "b", "b", "s"], ["d"]),
@@ -87,7 +91,10 @@ def seeds() -> list[onnx.ModelProto]:
         ],
         [_tensor("w", [4, 3, 3, 3]), _tensor("b", [4]), _tensor("s", [4]), _tensor("m", [4, 4])],
     )
-    shapes = _model(
+
+
+def _shapes() -> onnx.ModelProto:
+    return _model(
         [
             n("Shape", ["x"], ["s"]),
             n("Gather", ["s", "zero"], ["batch"], axis=0),
@@ -110,6 +117,9 @@ def seeds() -> list[onnx.ModelProto]:
             _tensor("pads", [4], [0, 1, 0, 1]),
         ],
     )
+
+
+def _attention() -> onnx.ModelProto:
     numbers = (("scale", 0.35), ("two", 2.0), ("root", 2**0.5), ("one", 1.0), ("half", 0.5))
     attention = _model(
         [
@@ -148,6 +158,10 @@ def seeds() -> list[onnx.ModelProto]:
     )
     attention.graph.node.pop()
     attention.graph.node[-1].output[0] = "y"
+    return attention
+
+
+def _functions() -> onnx.ModelProto:
     function = helper.make_function(
         "own", "twice", ["a"], ["b"], [n("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 17)]
     )
@@ -166,7 +180,7 @@ def seeds() -> list[onnx.ModelProto]:
     )
     custom.functions.append(function)
     custom.opset_import.append(helper.make_opsetid("own", 1))
-    return [conv, shapes, attention, custom]
+    return custom
 
 
 # ------------------------------------------------------------------------------------- damage

@@ -18,7 +18,6 @@ tells what the weighing costs; it writes results/calibrate_check_shipped.json.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -27,33 +26,17 @@ from scipy.stats import spearmanr
 
 from experiments.campaign import Options
 from experiments.common import Array, cells, latencies, write_result
+from experiments.devices.known import KnownLatencies, renamed
 from experiments.zoo.train_latency import left_out_file
 from nasplug import load_predictor
 from nasplug.datasets.help_protocol import PROTOCOLS
 from nasplug.predicting.few_shot import POOL, SMALLEST_MS, is_connected, promise
-from nasplug.predictors import Hardware
 from nasplug.predictors.latency.few_shot import DeviceTransfer
 from nasplug.predictors.latency.measured_device import MeasuredDevice, all_alike
 from nasplug.search_spaces import Graph
 
 COUNTS = (3, 5, 10, 20)
 JUDGED = 3000
-
-
-class Told:
-    """Log-latencies of a fixed list of graphs on other devices, and perhaps a promise."""
-
-    smallest_ms = SMALLEST_MS
-
-    def __init__(self, graphs: Sequence[Graph], others: Array, promise: Array | None) -> None:
-        self.describes = promise is not None
-        self.graphs = graphs[:POOL]
-        self._logs = others if promise is None else np.column_stack([others, promise])
-        self._place = {id(graph): k for k, graph in enumerate(graphs)}
-
-    def log_latency(self, graphs: Sequence[Graph]) -> Array:
-        """Rows of these graphs."""
-        return self._logs[[self._place[id(graph)] for graph in graphs]]
 
 
 def score(mean: Array, std: Array, truth: Array) -> dict[str, float]:
@@ -90,7 +73,8 @@ def check(
     }
     rows.append({"column": column, "method": "data sheet alone", "measured": 0, "seed": 0, **alone})
     for method, given in (("alone", center), ("without the data sheet", None)):
-        transfer = DeviceTransfer(Told(graphs, others, given))
+        logs = others if given is None else np.column_stack([others, given])
+        transfer = DeviceTransfer(KnownLatencies(graphs, logs, describes=given is not None))
         device = MeasuredDevice(transfer, sheet, all_alike)
         for seed in range(seeds):
             order = POOL + np.random.default_rng(seed).permutation(len(graphs) - POOL)
@@ -107,12 +91,6 @@ def check(
                     worse = bool(np.greater(*device.left_out().factors))
                     rows.append({**about, "method": "nasplug", **told, "refused": worse})
     return rows
-
-
-def renamed(device: Hardware) -> Hardware:
-    """The device under a name that no predictor knows."""
-    content = {field.name: getattr(device, field.name) for field in fields(Hardware)}
-    return Hardware(**{**content, "name": "mine", "aliases": ()})
 
 
 def main() -> None:

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 from unittest.mock import patch
 
@@ -30,10 +29,11 @@ from scipy.stats import spearmanr
 
 from experiments.campaign import Options
 from experiments.common import RESULTS, Array, write_result
-from experiments.latency.latency_data import Source, source
+from experiments.devices.known import renamed
+from experiments.latency.latency_data import Source, source, timm_graphs
 from nasplug import datasets, hardware, load_predictor
 from nasplug.calibrating.measurements import read_latencies
-from nasplug.datasets.importers.timm_networks import networks_path, read_networks
+from nasplug.datasets.importers.timm_networks import networks_path
 from nasplug.predicting import few_shot
 from nasplug.predicting.few_shot import known_devices, likeness, promise
 from nasplug.predicting.zoo import ArchitecturePredictor
@@ -94,8 +94,7 @@ class Case:
         batch_size: int,
         measured: SearchSpace,
     ) -> None:
-        content = {f.name: getattr(device, f.name) for f in fields(Hardware)}
-        self.device = Hardware(**{**content, "name": "mine", "aliases": ()})
+        self.device = renamed(device)
         self.predictor, self.batch_size, self.space = predictor, batch_size, measured
         columns = few_shot._columns
 
@@ -203,19 +202,13 @@ def elsewhere() -> list[dict[str, Any]]:
 
 def timm() -> tuple[list[Graph], Array]:
     """Networks of timm on the RTX 3090, in ms for as many images as Accel-NASBench's."""
-    networks, table = read_networks(networks_path()), datasets.load("timm-latency")
+    table = datasets.load("timm-latency")
     table = table[(table["device"] == "RTX 3090") & (table["mode"] == TIMM_MODE)]
-    speeds = dict(
-        zip(zip(table["model"], table["image_size"], strict=True), table["img/s"], strict=True)
-    )
-    known = [
-        (graph, 1000 * 128 / speeds[key])
-        for graph, key in zip(
-            networks.graphs, zip(networks.models, networks.image_sizes, strict=True), strict=True
-        )
-        if key in speeds
-    ][:MOST]
-    return [graph for graph, _ in known], np.array([latency for _, latency in known])
+    keys = zip(table["model"], table["image_size"], strict=True)
+    speeds = dict(zip(keys, table["img/s"], strict=True))
+    known = [key for key in timm_graphs() if key in speeds][:MOST]
+    graphs = [timm_graphs()[key][0] for key in known]
+    return graphs, np.array([1000 * 128 / speeds[key] for key in known])
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.search_spaces import Graph, space
 from nasplug.search_spaces.networks.nasbench201 import network_as_written
 
-__all__ = ["Source", "joined", "source"]
+__all__ = ["Source", "joined", "source", "timm_graphs"]
 
 CPU_CSV = RESULTS / "cpu_latency.csv"
 CPU_DEVICE = RESULTS / "cpu_device.toml"
@@ -167,12 +167,23 @@ TIMM = (
 FEWEST = 30
 
 
-def _timm(seed: int) -> Source:
+@cache
+def timm_graphs() -> dict[tuple[str, int], tuple[Graph, str]]:
+    """(Model, image size) -> graph and family of the networks of timm that have graphs.
+
+    Raises:
+        InputError: If the file with the graphs is not there.
+    """
     networks = read_networks(networks_path())
+    keys = zip(networks.models, networks.image_sizes, strict=True)
+    rows = zip(networks.graphs, networks.families, strict=True)
+    return dict(zip(keys, rows, strict=True))
+
+
+def _timm(seed: int) -> Source:
+    networks = timm_graphs()
     rows = datasets.load("timm-latency")
-    place = {
-        key: k for k, key in enumerate(zip(networks.models, networks.image_sizes, strict=True))
-    }
+    place = {key: k for k, key in enumerate(networks)}
     columns: list[DeviceBatch] = []
     values = []
     for device, mode, runtime in TIMM:
@@ -190,9 +201,9 @@ def _timm(seed: int) -> Source:
             ):
                 values[-1][place[model, size]] = latency
     order = np.random.default_rng(seed).permutation(len(place))
-    graphs = [networks.graphs[k] for k in order]
-    families = [networks.families[k] for k in order]
-    return Source("timm", graphs, columns, np.stack(values, axis=1)[order], families)
+    graphs, families = zip(*(list(networks.values())[k] for k in order), strict=True)
+    latencies = np.stack(values, axis=1)[order]
+    return Source("timm", list(graphs), columns, latencies, list(families))
 
 
 def joined(

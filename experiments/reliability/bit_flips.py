@@ -10,7 +10,6 @@ results/bit_flips.json.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -24,10 +23,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import save
 
 from experiments.campaign import Options
 from experiments.common import ZOO, write_result
+from experiments.reliability.retrain_kills import write_pair
 from nasplug import InputError, space
 from nasplug.calibrating.measurements import read_latencies
 from nasplug.datasets import registry, tables
@@ -76,14 +75,7 @@ def checkpoint(path: Path) -> Any:
 
 def make_pair(folder: Path) -> Path:
     """The two files that earlier versions wrote, of the smallest predictor of the package."""
-    found = load_checkpoint(ZOO / "macro-accuracy.safetensors")
-    content = save(found.tensors)
-    card = {**found.card, "format": "nasplug-predictor-1"}
-    del card["checksum"]
-    card["sha256"] = hashlib.sha256(content).hexdigest()
-    (folder / "pair.safetensors").write_bytes(content)
-    (folder / "pair.json").write_text(json.dumps(card, indent=1) + "\n")
-    return folder / "pair.json"
+    return write_pair(ZOO / "macro-accuracy.safetensors", folder / "pair.json")
 
 
 def make_profiles(folder: Path) -> tuple[Path, Path]:

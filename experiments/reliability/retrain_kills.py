@@ -55,15 +55,21 @@ def retrain(folder: Path, seed: int) -> None:
     train("path-gp", labels, targets=["cifar10=acc"], seed=seed, out=folder / "mine")
 
 
-def as_pair(file: Path) -> None:
-    """Make of a checkpoint the two files that earlier versions wrote."""
-    found = load_checkpoint(file)
-    content = save(found.tensors)
-    card = {**found.card, "format": "nasplug-predictor-1"}
+def write_pair(file: Path, card_file: Path) -> Path:
+    """Write the content of a checkpoint as the two files that earlier versions wrote.
+
+    Args:
+        file: The checkpoint; its content may be replaced.
+        card_file: The JSON file; the other one goes beside it.
+    """
+    checkpoint = load_checkpoint(file)
+    content = save(checkpoint.tensors)
+    card = {**checkpoint.card, "format": "nasplug-predictor-1"}
     del card["checksum"]
     card["sha256"] = hashlib.sha256(content).hexdigest()
-    file.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
-    file.write_bytes(content)
+    card_file.with_suffix(".safetensors").write_bytes(content)
+    card_file.write_text(json.dumps(card, indent=1) + "\n")
+    return card_file
 
 
 def killed(folder: Path, seed: int, log: Path, call: str | None = None, when: int = 0) -> int:
@@ -166,7 +172,7 @@ def main() -> None:
         single, pair = root / "single", root / "pair"
         retrain(single, seed)
         shutil.copytree(single, pair)
-        as_pair(pair / "mine.safetensors")
+        write_pair(pair / "mine.safetensors", pair / "mine.json")
         for kind, before in (("over a checkpoint", single), ("over an earlier pair", pair)):
             result[kind] = tried(kind, before, root / "work", seed + 1)
             print(kind, result[kind], flush=True)

@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 
 from experiments.campaign import Campaign, Options
-from experiments.latency.latency_data import TIMM
+from experiments.latency.latency_data import TIMM, timm_graphs
 from experiments.latency.methods import CHEAP, Networks, Predicted, Rows, errors, latency_process
 from experiments.latency.out_of_domain import ALONE, CONFIG, RECIPES, strangers
 from nasplug import datasets, hardware
-from nasplug.datasets.importers.timm_networks import networks_path, read_networks
+from nasplug.datasets.importers.timm_networks import networks_path
 from nasplug.predictors import create
 from nasplug.predictors.features.published_codes import MOST_OPS
 from nasplug.predictors.features.settings import Setting
@@ -49,21 +49,13 @@ Method = Callable[[Networks, Networks], Predicted]
 
 
 @cache
-def networks() -> dict[tuple[str, int], tuple[Graph, str]]:
-    """(Model, image size) -> graph and family."""
-    found = read_networks(networks_path())
-    rows = zip(found.graphs, found.families, strict=True)
-    return dict(zip(zip(found.models, found.image_sizes, strict=True), rows, strict=True))
-
-
-@cache
 def measured(device: str, mode: str) -> Networks:
     """The networks of one table, with milliseconds an image."""
     table = datasets.load("timm-latency")
     rows = table[(table["device"] == device) & (table["mode"] == mode) & table["img/s"].notna()]
     first: dict[str, tuple[dict[str, Any], Graph, str]] = {}
     for row in rows.to_dict("records"):
-        network = networks().get((row["model"], row["image_size"]))
+        network = timm_graphs().get((row["model"], row["image_size"]))
         if network is not None:
             first.setdefault(row["model"], (row, *network))
     used = [row for row, _, _ in first.values()]
@@ -188,7 +180,7 @@ def main() -> None:
         ["timm-latency"],
         # Runs on other graphs say nothing beside these.
         same=["graphs_sha256"],
-        graphs=len(networks()),
+        graphs=len(timm_graphs()),
         graphs_sha256=graphs_sha256,
     )
     for device, mode, runtime in TIMM:

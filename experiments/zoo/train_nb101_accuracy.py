@@ -92,6 +92,21 @@ def quality(labels: Labels, known: Rows, asked: Rows) -> dict[str, Any]:
     }
 
 
+def left_out(labels: Labels) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The worth of predictors for cells left out at random, and for large cells left out."""
+    at_random = []
+    for seed in SEEDS:
+        order = np.random.default_rng(seed).permutation(len(labels))
+        cut = round(len(order) * SHARE)
+        at_random.append({"seed": seed, **quality(labels, order[cut:], order[:cut])})
+    large = []
+    for size in LARGE:
+        small = labels.vertices < size
+        rows = np.flatnonzero(small), np.flatnonzero(~small)
+        large.append({"vertices": size, **quality(labels, *rows)})
+    return at_random, large
+
+
 def whole_space(predictor: ArchitecturePredictor, threads: int) -> dict[str, Any]:
     """What is said of all cells, by their number of vertices, and how fast."""
     nb101 = space("nb101")
@@ -147,17 +162,7 @@ def main() -> None:
         **provenance("ecnas-5v"),
         "labels": {nb101_labels.SUBSET_FILE: nb101_labels.SUBSET_SHA256},
     }
-    at_random = []
-    for seed in SEEDS:
-        order = np.random.default_rng(seed).permutation(every)
-        cut = round(len(order) * SHARE)
-        at_random.append({"seed": seed, **quality(labels, order[cut:], order[:cut])})
-    large = []
-    for size in LARGE:
-        small = labels.vertices < size
-        large.append(
-            {"vertices": size, **quality(labels, np.flatnonzero(small), np.flatnonzero(~small))}
-        )
+    at_random, large = left_out(labels)
     started = time.perf_counter()
     predictor = learned(labels, every)
     seconds = time.perf_counter() - started
