@@ -240,7 +240,7 @@ class SharedRun(Protocol):
 
     @property
     def title(self) -> str:
-        """Its name, some words joined by commas."""
+        """Name of the run, some words joined by commas."""
 
 
 class SharedCampaign:

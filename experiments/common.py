@@ -1,4 +1,4 @@
-"""What every experiment shares: the split, the tables, and results with their provenance."""
+"""The split, the tables and the results with their provenance that all experiments share."""
 
 from __future__ import annotations
 

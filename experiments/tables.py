@@ -80,7 +80,7 @@ class _Values(tuple[float, ...]):
 
 
 def merged(rows: Sequence[Row]) -> Row:
-    """One row of several for a template: their numbers, the first one's text, their `count`."""
+    """Merge rows into one for a template: their numbers, the first one's text, their `count`."""
     result: Row = {"count": len(rows)}
     for key, first in rows[0].items():
         values = [row[key] for row in rows if row.get(key) is not None]

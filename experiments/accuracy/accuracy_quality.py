@@ -1,4 +1,4 @@
-"""How well the shipped accuracy predictor does on cells it was not trained on, beside two floors.
+"""Judge the shipped accuracy predictor by cells it was not trained on, beside two floors.
 
     python -m experiments.accuracy.accuracy_quality
 

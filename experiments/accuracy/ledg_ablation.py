@@ -1,4 +1,4 @@
-"""Which parts of the LeDG-Former-style predictor help on NAS-Bench-201, CIFAR-10.
+"""Compare variants of the LeDG-Former-style predictor on NAS-Bench-201, CIFAR-10.
 
     python -m experiments.accuracy.ledg_ablation [--threads 1] [--seeds 3]
 
@@ -57,7 +57,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def run_file(variant: str, n: int, seed: int) -> Path:
-    """Where the result of a run is kept."""
+    """File of the result of a run."""
     name = variant.replace(" + ", "-").replace(", ", "-").replace(" ", "-")
     return RUNS / "ledg-ablation" / f"{name}-{n}-{seed}.json"
 

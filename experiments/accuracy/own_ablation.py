@@ -1,4 +1,4 @@
-"""What each part of nasplug's own predictor is worth on NAS-Bench-201, CIFAR-10.
+"""Take parts of nasplug's own predictor away, one at a time, on NAS-Bench-201, CIFAR-10.
 
     python -m experiments.accuracy.own_ablation [--threads 1] [--seeds 0,1,2,3,4] [--epochs 20]
 
@@ -197,7 +197,7 @@ def main() -> None:
 
 
 def run_file(part: str, variant: str, n: int, seed: int, epochs: int) -> Path:
-    """Where the result of a run is kept."""
+    """File of the result of a run."""
     return RUNS / "own-ablation" / f"{slug(part)}-{slug(variant)}-{n}-{seed}-{epochs}.json"
 
 

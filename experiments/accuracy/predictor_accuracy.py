@@ -1,4 +1,4 @@
-"""How well predictors rank NAS-Bench-201 after learning from few cells.
+"""Rank NAS-Bench-201 by predictors that learn from few cells.
 
     python -m experiments.accuracy.predictor_accuracy --models nasplug,nnformer \
         --train-sizes 156,781 --seeds 0,1,2 --dataset cifar10 --json
@@ -44,7 +44,7 @@ KEYS = (
 
 @dataclass(frozen=True)
 class Run:
-    """One model, trained once; `encoder` is the SHA-256 of what it was pretrained to, if it was."""
+    """A model, trained once; `encoder` is the SHA-256 of its pretrained weights, if it has any."""
 
     model: str
     dataset: str
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def title(self) -> str:
-        """Its name for messages and folders."""
+        """Name of the run for messages and folders."""
         return f"{self.model}, {self.dataset}, {self.train_size} cells, seed {self.seed}"
 
 

@@ -1,4 +1,4 @@
-"""Whether predictors know how wrong they are: coverage and likelihood on cells they have not seen.
+"""Coverage and likelihood of predictors on cells that they have not seen.
 
     python -m experiments.accuracy.predictor_calibration [--seeds 0,1,2] [--train-sizes 156,781]
 

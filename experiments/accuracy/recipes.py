@@ -1,4 +1,4 @@
-"""What each model is called with in the protocol of `predictor_accuracy.py`, by training cells.
+"""Options of each model in the protocol of `predictor_accuracy.py`, by training cells.
 
 The networks of the literature are trained for as many steps as a processor core affords in some
 minutes, in small batches: their published schedules run for hours or days on a GPU. Everything that

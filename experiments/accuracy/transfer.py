@@ -1,4 +1,4 @@
-"""What a predictor of one image set is worth for another one of which few labels are known.
+"""Use a predictor of one image set for another one of which few labels are known.
 
     python -m experiments.accuracy.transfer [--threads 1] [--seeds 0,1,2,3,4]
 

@@ -338,7 +338,7 @@ DAMAGES: tuple[Damage, ...] = (
 
 
 def any_operator(rng: random.Random) -> onnx.ModelProto:
-    """One operator of ONNX with as many inputs as it takes, and constants of any kind."""
+    """Make a model of one operator with as many inputs as it takes, and constants of any kind."""
     schemas = [schema for schema in onnx.defs.get_all_schemas() if schema.domain == ""]
     schema = rng.choice(schemas)
     constants = []
@@ -372,7 +372,7 @@ def any_operator(rng: random.Random) -> onnx.ModelProto:
 
 
 def damaged(rng: random.Random, models: list[onnx.ModelProto]) -> bytes:
-    """One damaged file."""
+    """Make a damaged file."""
     if rng.random() < 0.2:
         return any_operator(rng).SerializeToString()
     model = onnx.ModelProto()

@@ -1,4 +1,4 @@
-"""How fast all 15,625 cells are scored, on both backends, beside this machine's matrix product.
+"""Time the scoring of all 15,625 cells on both backends, beside this machine's matrix product.
 
     python -m experiments.checks.throughput [--threads 2] [--repeats 5]
 

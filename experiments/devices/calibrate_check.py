@@ -1,4 +1,4 @@
-"""What `nasplug calibrate` is worth, on every device of NAS-Bench-201 as if it were a user's own.
+"""Try `nasplug calibrate` on every device of NAS-Bench-201 as if it were a user's own.
 
     python -m experiments.devices.calibrate_check [--seeds 5] [--devices help] [--promise shipped]
 

@@ -1,4 +1,4 @@
-"""What a device calibrated on whole networks says of others, like and unlike the measured ones.
+"""Calibrate devices on whole networks; judge by others, like and unlike the measured ones.
 
     python -m experiments.devices.calibrate_networks [--seeds 4]
 

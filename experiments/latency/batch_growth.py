@@ -1,4 +1,4 @@
-"""Whether a predicted latency falls anywhere as the batch grows.
+"""Count falls of the predicted latency as the batch grows.
 
     python -m experiments.latency.batch_growth [--threads 1] [--networks 30]
 

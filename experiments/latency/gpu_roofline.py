@@ -1,4 +1,4 @@
-"""How well the roofline of GPUs does on GPUs that were left out, beside a ridge regression.
+"""Judge the roofline of GPUs by GPUs that were left out, beside a ridge regression.
 
     python -m experiments.latency.gpu_roofline [--threads 1] [--count 120]
 

@@ -76,7 +76,7 @@ class GpuTable:
 
     @property
     def chips(self) -> list[str]:
-        """What each is left out with."""
+        """Chip of each measurement: GPUs that are left out together."""
         names = [column.hardware.name for column in self.columns]
         return [CHIPS.get(name, name) for name in names]
 

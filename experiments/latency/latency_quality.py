@@ -1,4 +1,4 @@
-"""How well latencies are predicted: cells that were not learned, and devices that were left out.
+"""Judge predicted latencies by cells that were not learned and devices that were left out.
 
     python -m experiments.latency.latency_quality
 

@@ -1,4 +1,4 @@
-"""What share launch costs should have in what is said of networks that are like none measured.
+"""Vary the share of launch costs in predictions for networks that are like none measured.
 
     python -m experiments.latency.launch_share [--threads 1] [--seeds 0,1,2]
         [--epochs 16] [--without timm]

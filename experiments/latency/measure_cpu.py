@@ -36,7 +36,7 @@ REPEATS = 20
 
 
 def balanced(per_family: int) -> list[str]:
-    """So many different networks of each family, in the order drawn."""
+    """Draw so many different networks of each family."""
     nnlqp: Any = space("nnlqp")
     rng = np.random.default_rng(SEED)
     taken = dict.fromkeys(nnlqp.spaces, 0)
@@ -65,7 +65,7 @@ def matrix_product() -> onnx.ModelProto:
 
 
 def rates(threads: int) -> dict[str, Any]:
-    """What the machine reaches: 10⁹ operations a second, and 10⁹ bytes a second read and written.
+    """Measure the machine: 10⁹ operations a second, and 10⁹ bytes a second read and written.
 
     Of 20 repeats the median and the best.
     """

@@ -1,4 +1,4 @@
-"""Which parts of the latency predictor of whole networks help, at a small scale.
+"""Vary parts of the latency predictor of whole networks, at a small scale.
 
     python -m experiments.latency.network_ablation [--threads 1] [--seeds 0,1] [--variants …]
 
@@ -73,7 +73,7 @@ def fitted(parts: list[Source], variant: str, seed: int) -> NetworkLatency:
 
 
 def measure(variant: str, seed: int) -> dict[str, Any]:
-    """One run."""
+    """Do a run; its row."""
     started = time.perf_counter()
     every = sources(most=LEARNED, without=WITHOUT)
     learned = without_devices([part for part in every if part.name != SOURCE], FOLD)

@@ -1,4 +1,4 @@
-"""How well latency on one measured device is predicted for networks that were not measured.
+"""Predict latency on one measured device for networks that were not measured.
 
     python -m experiments.latency.network_latency [--threads 1] [--seeds 0,1,2]
 

@@ -1,4 +1,4 @@
-"""How well the shipped latency predictor of whole networks does, and its like without some devices.
+"""Judge the shipped latency predictor of whole networks, and its like without some devices.
 
     python -m experiments.latency.network_latency_quality
 

@@ -1,4 +1,4 @@
-"""How well latency is predicted of a kind of networks that was left out, on one device.
+"""Predict the latency of a kind of networks that was left out, on one device.
 
     python -m experiments.latency.out_of_domain [--threads 1] [--seeds 0] [--methods …] [--cases …]
 
@@ -102,7 +102,7 @@ def cases() -> dict[str, tuple[list[Source], Source, DeviceBatch]]:
 
 
 def drawn(parts: list[Source], seed: int) -> tuple[list[Graph], Array, list[str]]:
-    """What is learned, in random order: networks, ms, groups."""
+    """Draw the learned networks, in random order: networks, ms, groups."""
     rng = np.random.default_rng(seed)
     graphs: list[Graph] = []
     groups: list[str] = []
@@ -149,14 +149,14 @@ def predict(
 
 
 def kinds_of(parts: list[Source], groups: list[str]) -> list[str]:
-    """What network-latency counts as kinds: the sources, not the families of the CPU's networks."""
+    """Kinds for network-latency: the sources, not the families of the CPU's networks."""
     return groups if len(parts) > 1 else ["all"] * len(groups)
 
 
 def with_costs(
     case: str, parts: list[Source], judged: list[Graph], device: DeviceBatch, seed: int
 ) -> Array | None:
-    """What network-latency says of the networks that were left out: see `ColumnCorrections`."""
+    """Predict networks that were left out as network-latency does: see `ColumnCorrections`."""
     path = kept(case, ALONE, seed)
     if not path.exists():
         return None
@@ -202,7 +202,7 @@ def recipe(method: str, parts: list[Source]) -> dict[str, int] | None:
 
 
 def jointly(judged: Source, device: DeviceBatch) -> Array | None:
-    """What the predictor of all devices without these networks says, if it was trained."""
+    """Predictions of the predictor of all devices without these networks, if it was trained."""
     path = left_out_file(f"sources-{judged.name}")
     if judged.name not in SOURCES or not path.exists():
         return None
@@ -216,7 +216,7 @@ def jointly(judged: Source, device: DeviceBatch) -> Array | None:
 
 
 def kept(case: str, method: str, seed: int) -> Path:
-    """Where the predictions of a run are kept."""
+    """File of the predictions of a run."""
     name = re.sub(r"[^a-z0-9]+", "-", f"{case} {method}".lower())
     return RUNS / "out-of-domain" / f"{name}-{seed}.npy"
 
@@ -237,7 +237,7 @@ def measure(
     method: str,
     seed: int,
 ) -> dict[str, Any] | None:
-    """One run."""
+    """Do a run; None if predictions that it is made of are not there."""
     started = time.perf_counter()
     learned = sum(min(len(p.graphs), LEARNED if len(parts) > 1 else 10**6) for p in parts)
     still: float | None = None

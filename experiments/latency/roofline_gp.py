@@ -1,4 +1,4 @@
-"""What the roofline of a device's data sheet misses, learned from measured networks of any kind.
+"""A Gaussian process on what the roofline of a data sheet misses, for networks of any kind.
 
 A network is described by where the roofline sees its time go: the share of each kind of operator,
 bound by arithmetic or by memory. A Gaussian process over these shares learns the logarithm of

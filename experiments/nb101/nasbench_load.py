@@ -1,4 +1,4 @@
-"""How long, and in how much memory, a NAS-Bench-101 file of the official size is read.
+"""Time and memory to read a NAS-Bench-101 file of the official size.
 
 The official files cannot be fetched from a stable address, so one of their size and layout is made
 in a temporary folder: all 423,624 cells with their hashes, three runs at each budget, random
@@ -93,7 +93,7 @@ def _varint(value: int) -> bytes:
 
 
 def measured(path: Path, cache: Path) -> dict[str, Any]:
-    """What opening the file takes, in a process of its own."""
+    """Open the file in a process of its own: time and memory."""
     done = subprocess.run(
         [sys.executable, "-c", OPEN, str(path)],
         env={**os.environ, "NASPLUG_CACHE": str(cache)},

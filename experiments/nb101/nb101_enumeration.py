@@ -1,4 +1,4 @@
-"""How long NAS-Bench-101 takes to be enumerated from scratch, and to be read from the cache.
+"""Time the enumeration of NAS-Bench-101 from scratch, and its reading from the cache.
 
     python -m experiments.nb101.nb101_enumeration
 

@@ -132,7 +132,7 @@ def subset(path: Path | None = None) -> pd.DataFrame:
 
 
 def sha256(content: bytes) -> str:
-    """As hexadecimal digits."""
+    """SHA-256 of bytes, as hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 

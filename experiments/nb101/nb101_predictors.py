@@ -1,4 +1,4 @@
-"""How well predictors rank NAS-Bench-101 cells after learning from few of them.
+"""Rank NAS-Bench-101 cells by predictors that learn from few of them.
 
     python -m experiments.nb101.nb101_predictors --source small --models nasplug,path-gp,flops \
         --train-sizes 100,172,424 --seeds 0,1,2,3,4
@@ -56,7 +56,7 @@ STEPS_OF = 156
 
 @dataclass(frozen=True)
 class CellRun(Run):
-    """One model, trained once on cells of a source, by what its rows are called."""
+    """A model, trained once on cells of a source of labels."""
 
     source: str = ""
 
@@ -83,7 +83,7 @@ class Count:
 
 
 def options_of(model: str, train_size: int) -> dict[str, Any]:
-    """What a model is called with: as on NAS-Bench-201, in as many steps of training."""
+    """Options of a model: as on NAS-Bench-201, for as many steps of training."""
     if model in CLASSICAL:
         # Training cells may all be smaller than others.
         options: dict[str, Any] = {"nodes": MAX_VERTICES}

@@ -1,4 +1,4 @@
-"""What a search over all 423,624 NAS-Bench-101 cells takes, and how good its fast latencies are.
+"""Time a search over all 423,624 NAS-Bench-101 cells, and check its fast latencies.
 
     python -m experiments.nb101.nb101_search [--hw "RTX 3090"] [--sample 3000] [--parts search]
 

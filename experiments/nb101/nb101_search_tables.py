@@ -13,7 +13,7 @@ FILES = {
 
 
 def search() -> str:
-    """What the command takes, and how far off its fast latencies are."""
+    """Time and memory of the command, and the errors of its fast latencies."""
     result = load("nb101_search")
     run, latency = result["search"], result["latency"]
     return (

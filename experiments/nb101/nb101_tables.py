@@ -45,7 +45,7 @@ def ranking(source: str) -> Callable[[], str]:
 
 
 def first_places() -> str:
-    """Where nasplug's own predictor is not first, or that it is everywhere.
+    """List where nasplug's own predictor is not first, or say that it is everywhere.
 
     Each model is compared on the draws of labels that both have learned from.
     """
@@ -76,7 +76,7 @@ def first_places() -> str:
 
 
 def shipped() -> str:
-    """How well the shipped predictor tells cells that were left out."""
+    """A row a group of cells that were left out: the shipped predictor's errors and intervals."""
     result = load("nb101_accuracy")
     random = result["at_random"]
     groups = [merged(random) | {"title": f"a fifth at random ({len(random)} draws)"}]

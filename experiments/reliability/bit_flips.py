@@ -197,7 +197,7 @@ def vectors(path: Path) -> Any:
 
 
 def file_types(folder: Path) -> dict[str, FileType]:
-    """One of each; what is described by another file lies beside it."""
+    """Make a file of each type; a file that describes another one lies beside it."""
     whole = folder / "mine.safetensors"
     shutil.copyfile(ZOO / "macro-accuracy.safetensors", whole)
     pair, (own, old) = make_pair(folder), make_profiles(folder)

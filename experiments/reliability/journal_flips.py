@@ -37,7 +37,7 @@ def written(folder: Path, trials: int) -> bytes:
 
 
 def content(path: Path) -> list[Any]:
-    """All that a study says."""
+    """Read everything that a study holds."""
     study = find_study(path, STUDY)
     trials = study.get_trials(deepcopy=False)
     whole = [(t.number, t.state, t.values, t.params, t.distributions) for t in trials]
@@ -47,7 +47,7 @@ def content(path: Path) -> list[Any]:
 
 
 def flips(content_of: bytes, folder: Path, count: int, seed: int) -> dict[str, Any]:
-    """What became of so many flips of one bit each, at random positions.
+    """Count the outcomes of so many flips of one bit each, at random positions.
 
     Args:
         content_of: The bytes of a whole journal.

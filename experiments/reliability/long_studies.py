@@ -80,7 +80,7 @@ class Watch:
         return 1e3 * (self.seconds[end - 1] - self.seconds[end - 1 - OVER]) / OVER
 
     def row(self) -> dict[str, Any]:
-        """What was seen."""
+        """Memory that was added after the first trial, and the time of a trial early and late."""
         first, count = self.memory[0], len(self.memory)
         return {
             "trials": count,
@@ -92,7 +92,7 @@ class Watch:
 
 
 def run(case: str, trials: int, seed: int) -> dict[str, Any]:
-    """One case in this process."""
+    """Run a case in this process."""
     watch = Watch()
     if case == "search":
         # The trials of a search are told to its callback by the study alone.
@@ -118,7 +118,7 @@ def run(case: str, trials: int, seed: int) -> dict[str, Any]:
 
 
 def alone(case: str, trials: int, seed: int) -> dict[str, Any]:
-    """One case in a process of its own."""
+    """Run a case in a process of its own."""
     words = ["-m", __spec__.name, "--one", case, "--trials", str(trials), "--seeds", str(seed)]
     done = subprocess.run(
         [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""Whether every signal at every moment of every command ends as is promised.
+"""Send signals at random moments of every command, and check how the command ends.
 
 Sends SIGINT, SIGTERM and SIGHUP in turn at random moments of each command's run: from the moment
 when it has taken the signals, to the end of its usual duration. Each attempt goes on from what the
@@ -53,7 +53,7 @@ CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|
 
 
 def nothing() -> int:
-    """What a command keeps that keeps nothing."""
+    """Count for a command that keeps nothing."""
     return 0
 
 
@@ -385,7 +385,7 @@ def main() -> None:
 
 
 def said(files: Sequence[str]) -> list[dict[str, Any]]:
-    """What runs of this script said, line by line."""
+    """Read the lines of JSON that runs of this script wrote to stderr."""
     lines = [line for file in files for line in Path(file).read_text("utf-8").splitlines()]
     return [json.loads(line) for line in lines if line.startswith('{"case"')]
 

@@ -39,7 +39,7 @@ def objective(trial: optuna.Trial) -> float:
 
 
 def start(storage: str, trials: int, barrier: Any, failures: Any) -> None:
-    """One process: begin with the others, and say what went wrong."""
+    """Run one of the processes: begin with the others, and report what went wrong."""
     try:
         barrier.wait(STUCK)
         study = open_study(open_storage(storage), STUDY, ["minimize"], SETTINGS)
@@ -74,7 +74,7 @@ def new_storages(kind: str) -> Iterator[Callable[[], str]]:
 
 
 def started(storage: str, processes: int, trials: int) -> dict[str, Any]:
-    """How many processes failed that began together, why, and whether the study is whole."""
+    """Start processes together: how many failed, why, and whether the study is whole."""
     # Forked, so that they begin within a moment; each opens the storage itself.
     context = multiprocessing.get_context("fork")
     barrier, failures = context.Barrier(processes), context.SimpleQueue()

@@ -1,4 +1,4 @@
-"""What a search returns, held against the measured tables.
+"""Compare what a search returns with the measured tables.
 
     python -m experiments.search.search_check
 
@@ -46,7 +46,7 @@ def best_found() -> list[dict[str, Any]]:
 
 
 def within(column: DeviceBatch, bound: float, bound_is: str) -> dict[str, Any]:
-    """How many of the architectures that are returned for a limit in ms truly meet it."""
+    """Search under a limit in ms, and count the returned architectures that truly meet it."""
     result = search(
         "nb201",
         column.hardware,

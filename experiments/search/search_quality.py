@@ -1,4 +1,4 @@
-"""How few trials nasplug's sampler needs, against others, on measured tables.
+"""Count the trials that nasplug's sampler needs, against others, on measured tables.
 
     python -m experiments.search.search_quality [--tasks nb201-cifar10,…] [--samplers nasplug,tpe,…]
         [--seeds 0,1,… | 0-19] [--trials 150] [--json] [--again]
@@ -47,7 +47,7 @@ TIMED, AROUND = 20, 100
 
 
 def run(one: Task, sampler: str, seed: int, trials: int) -> dict[str, Any]:
-    """One run, with all that is kept of it."""
+    """Do a run; its row."""
     rows, ticks = [], [time.perf_counter()]
     for row in SAMPLERS[sampler](one, seed, trials):
         rows.append(row)

@@ -52,7 +52,7 @@ def runs(task: str, sampler: str) -> list[Row]:
 
 
 def found_within(own: list[Row]) -> tuple[str, str]:
-    """How many runs found the optimum within `WITHIN` trials, and after how many in the median."""
+    """Number of runs that found the optimum within `WITHIN` trials, and their median trial."""
     hits = [r["trials_to_optimum"] or WITHIN + 1 for r in own]
     middle = median(hits)
     count = sum(hit <= WITHIN for hit in hits)

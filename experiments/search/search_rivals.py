@@ -108,7 +108,7 @@ def _path_features(own: FiniteSpace) -> Array:
 
 
 def random_forest(task: Task, seed: int, trials: int) -> Trials:
-    """One forest an objective on one-hot features, whose best unseen predictions come next.
+    """A forest for each objective on one-hot features, whose best unseen predictions come next.
 
     One objective: 10 random cells, then the five best. Two: 20 random cells, then the predicted
     fronts are peeled, each shuffled, until ten are taken. Under a limit the latency has a forest

@@ -149,7 +149,7 @@ class Measured(FiniteSpace):
         return self._place[arch.text]
 
     def distributions(self) -> dict[str, BaseDistribution]:
-        """Those of the larger space."""
+        """Distributions of the larger space."""
         return self._whole.distributions()
 
     def from_params(self, params: Mapping[str, Any]) -> Architecture:
@@ -168,7 +168,7 @@ class Measured(FiniteSpace):
         return np.argsort((self._digits != digits).sum(axis=1), kind="stable")
 
     def to_params(self, arch: Architecture) -> dict[str, Any]:
-        """Its choices."""
+        """The choices of a member."""
         return self._params[self.index(arch)]
 
     def sample(self, rng: np.random.Generator) -> Architecture:
@@ -176,7 +176,7 @@ class Measured(FiniteSpace):
         return self._archs[int(rng.integers(len(self._archs)))]
 
     def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
-        """One of the ten nearest other members."""
+        """A random one of the ten nearest other members."""
         return self.neighbors(arch)[int(rng.integers(10))]
 
     def neighbors(self, arch: Architecture) -> list[Architecture]:
@@ -197,12 +197,12 @@ class Measured(FiniteSpace):
         return arch
 
     def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:
-        """The larger space's."""
+        """Graph of a member."""
         return self._whole.to_graph(arch, task)
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Those of the larger space."""
+        """Tasks of the larger space."""
         return self._whole.tasks
 
 
@@ -271,7 +271,7 @@ def _macro(name: str) -> Task | None:
 
 @cache
 def _accel_space() -> tuple[Measured, Array]:
-    """What was measured without noise on the RTX 3090: accuracy and images a second, `(n, 2)`."""
+    """Networks measured without noise on the RTX 3090: accuracy and images a second, `(n, 2)`."""
     table = _table("accel")
     speed = table[THROUGHPUT].to_numpy(np.float64)
     is_first = table["first_index"].to_numpy() == np.arange(len(table))

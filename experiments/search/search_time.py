@@ -1,4 +1,4 @@
-"""What a trial of nasplug's sampler costs, and how that grows with the trials of the study.
+"""Time a trial of nasplug's sampler, at several numbers of trials in the study.
 
     python -m experiments.search.search_time [--trials 2000]
 

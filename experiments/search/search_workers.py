@@ -112,7 +112,7 @@ def new_storage(kind: str) -> Iterator[str]:
 
 
 def run(one: Task, kind: str, workers: int, trials: int, kill: int, seed: int) -> Row:
-    """One study of so many workers, some of which are killed."""
+    """Run one study of so many workers, some of which are killed."""
     rng = np.random.default_rng([seed, workers, kill])
     moments = sorted(rng.uniform(*KILLED_WITHIN, kill) * trials)
     learn_space(one, seed)
@@ -156,7 +156,7 @@ def run(one: Task, kind: str, workers: int, trials: int, kill: int, seed: int) -
 
 
 def summary(one: Task, found: list[FrozenTrial], trials: int, killed: list[int]) -> Row:
-    """What became of the trials; duplicates are counted over all that are complete."""
+    """Count the outcomes of the trials; duplicates are counted over all that are complete."""
     rows = rows_of(one, found)
     states = Counter(trial.state.name.lower() for trial in found)
     lost = [t for t in found if t.system_attrs.get(WORKER, {}).get("pid") in killed]

@@ -68,7 +68,7 @@ def study(storage: Any, name: str, sampler: Any, trials: int, limited: bool) -> 
 
 
 def ours(seed: int) -> PredictorSampler:
-    """As in search_quality.py: nothing is known beforehand."""
+    """nasplug's sampler as in search_quality.py: nothing is known beforehand."""
     return PredictorSampler(
         "nb201", equivalents="apart", probability=0.5, seed=seed, warn_independent_sampling=False
     )

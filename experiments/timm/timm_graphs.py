@@ -132,7 +132,7 @@ def build(model: str, size: int, device: str) -> tuple[Graph, int]:
 
 
 def build_anyhow(model: str, size: int) -> tuple[Graph, int]:
-    """As `build`, without memory for weights if the network does not need their values."""
+    """Build a network, without memory for weights if it does not need their values."""
     try:
         return build(model, size, "meta")
     except Exception:
@@ -179,7 +179,7 @@ def build_all(keys: Sequence[Key], families: dict[str, str], seconds: float) -> 
 
 
 def stated() -> dict[Key, tuple[float, float]]:
-    """Of each network in the tables: 10⁹ multiply-accumulates, or NaN, and 10⁶ parameters."""
+    """10⁹ multiply-accumulates, or NaN, and 10⁶ parameters of each network in the tables."""
     table = datasets.load("timm-latency")
     table = table[[pair in TABLES for pair in zip(table["device"], table["mode"], strict=True)]]
     keys = zip(table["model"], table["image_size"], strict=True)
@@ -224,7 +224,7 @@ def pack_all(known: Mapping[Key, tuple[float, float]]) -> tuple[TimmNetworks, li
 
 
 def agreement(networks: TimmNetworks, known: Mapping[Key, tuple[float, float]]) -> dict[str, Any]:
-    """How far costs of the graphs are those that the tables state."""
+    """Compare the costs of the graphs with those that the tables state."""
     keys = list(zip(networks.models, networks.image_sizes, strict=True))
     rows = [k for k, key in enumerate(keys) if np.isfinite(known.get(key, (np.nan,))[0])]
     macs = np.array([networks.graphs[k].total("flops") / 1e9 for k in rows])

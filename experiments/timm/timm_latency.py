@@ -1,4 +1,4 @@
-"""How well the latency of timm's networks on a device that measured others is predicted.
+"""Predict the latency of timm's networks on a device that measured others of them.
 
     python -m experiments.timm.timm_latency [--threads 1] [--seeds 0,1,2] [--methods …] [--splits …]
 

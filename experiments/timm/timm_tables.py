@@ -67,7 +67,7 @@ def each_family() -> str:
 
 
 def agreement() -> str:
-    """How far the graphs' costs are those of the tables."""
+    """The costs of the graphs against those of the tables."""
     result = load("timm_graphs")
     found = result["agreement"]
     names = {

@@ -25,7 +25,7 @@ from nasplug.search_spaces.simplify import simplify
 
 
 def distinct_cells() -> list[Graph]:
-    """One simplified graph for each function of the space."""
+    """A simplified graph for each function of the space."""
     _, graphs = cells()
     found: dict[str, Graph] = {}
     for graph in graphs:

@@ -51,7 +51,7 @@ def config(epochs: int, members: int) -> LatencyConfig:
 
 
 def left_out_file(device: str) -> Path:
-    """Where predictions for a left-out device are kept."""
+    """File of the predictions for a left-out device."""
     return RUNS / "left-out" / f"{device.replace(',', '').replace(' ', '-')}.npz"
 
 
@@ -105,7 +105,7 @@ def left_out_residuals(
 
 
 def zero_shot_width(group: str, residuals: dict[str, tuple[str, Array]]) -> Array:
-    """How wrong zero-shot predictions are on devices of a class, as quantiles.
+    """Quantiles of the errors of zero-shot predictions on devices of a class.
 
     Accelerators are too few to tell of themselves: theirs are those of CPUs and accelerators.
 

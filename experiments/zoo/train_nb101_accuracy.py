@@ -60,7 +60,7 @@ def learned(labels: Labels, rows: Rows) -> CellGP:
 
 
 def quality(labels: Labels, known: Rows, asked: Rows) -> dict[str, Any]:
-    """What a predictor of some cells is worth for others.
+    """Judge a predictor of some cells by others.
 
     `fixed` are intervals of one width, that of errors at cells left out at random (split
     conformal); the others are the predictor's own, wider where it knows less.
@@ -108,7 +108,7 @@ def left_out(labels: Labels) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
 
 
 def whole_space(predictor: ArchitecturePredictor, threads: int) -> dict[str, Any]:
-    """What is said of all cells, by their number of vertices, and how fast."""
+    """Predict all cells: means by their number of vertices, and the time."""
     nb101 = space("nb101")
     assert isinstance(nb101, NB101)
     codes = nb101.codes

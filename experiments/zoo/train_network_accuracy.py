@@ -1,4 +1,4 @@
-"""How well accuracies of whole networks are predicted, and the predictors that the package has.
+"""Predict accuracies of whole networks, and fit the predictors that the package has.
 
     python -m experiments.zoo.train_network_accuracy [--threads 1] [--seeds 0,1,2]
     python -m experiments.zoo.train_network_accuracy --ship
@@ -152,7 +152,7 @@ def choose(name: str) -> list[dict[str, Any]]:
 
 
 def shortfalls() -> list[dict[str, Any]]:
-    """What the networks with most of a count fall short of the best within a limit, in points."""
+    """Points by which the networks with most of a count fall short of the best within a limit."""
     archs, graphs, truth = networks("accel")
     test = halves("accel")[1]
     said = own("accel", chosen("accel", SHIPPED_SIZE, 0)).predict([graphs[k] for k in test])

@@ -74,7 +74,7 @@ SOURCES = {"nb201": ("nb201", "nb201-exported", "nnlqp"), "fbnet": ("fbnet",), "
 
 
 def sources(judged: bool = False, most: int = 10**6, without: Sequence[str] = ()) -> list[Source]:
-    """What is learned from, at most so many networks each; or other networks to judge by."""
+    """Sources to learn from, at most so many networks each; or other networks to judge by."""
     found = []
     for name, count in COUNTS.items():
         if name in without:
@@ -116,7 +116,7 @@ def trained(parts: list[Source], epochs: int, folder: Path) -> NetworkLatency:
 
 
 def left_out_file(part: str) -> Path:
-    """Where the predictions of what was left out are kept."""
+    """File of the predictions of what was left out."""
     return RUNS / "network-latency" / f"{part}.npz"
 
 
