@@ -135,7 +135,7 @@ def main() -> None:
     truth = accuracies()[0][:, 0]
     # All variants read simplified graphs.
     simplified = LeDGFormer(LeDGFormerConfig((), ("cifar10",))).prepare(graphs)
-    distinct, place = unique_graphs(simplified)
+    distinct, rows = unique_graphs(simplified)
     modes = [v for v in VARIANTS if v in DYNAMIC_MODES]
     contents = [v for v in VARIANTS if v not in DYNAMIC_MODES]
     runs = []
@@ -145,7 +145,7 @@ def main() -> None:
             for n in sizes:
                 for variant in variants:
                     about = (variant, n, seed)
-                    runs.append(once(run_file(*about), run, *about, distinct, place, truth))
+                    runs.append(once(run_file(*about), run, *about, distinct, rows, truth))
         write(runs, len(graphs))
 
 

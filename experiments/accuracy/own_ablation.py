@@ -108,28 +108,28 @@ def unlabeled(simplified: bool) -> tuple[list[Graph], list[Array]]:
     measured = [measured_responses(distinct, seed) for seed in range(2)]
     if simplified:
         return distinct, measured
-    place = {graph.canonical_hash: k for k, graph in enumerate(distinct)}
+    row_of = {graph.canonical_hash: k for k, graph in enumerate(distinct)}
     _, graphs = cells()
-    rows = [place[simplify(graph).canonical_hash] for graph in graphs]
+    rows = [row_of[simplify(graph).canonical_hash] for graph in graphs]
     return graphs, [table[rows] for table in measured]
 
 
 @cache
 def encoder(changes: str, epochs: int) -> Encoder:
     """The encoder with these changes (as JSON), from runs/ if it was trained before."""
-    known = json.loads(changes)
+    options = json.loads(changes)
     path = RUNS / "own-ablation" / f"encoder-{slug(changes) or 'all'}-{epochs}"
     if path.with_suffix(".safetensors").exists():
         return Encoder.load(path)
     base = PretrainingConfig()
-    seed, epochs = known.pop("seed", 0), known.pop("epochs", epochs)
+    seed, epochs = options.pop("seed", 0), options.pop("epochs", epochs)
     training = replace(base.training, epochs=max(epochs, 1), seed=seed)
     if not epochs:
         # One epoch of steps that are too small to change a weight.
         training = replace(training, learning_rate=1e-12)
-    if "relations" in known:
-        known["relations"] = tuple(known["relations"])
-    config = replace(base, **known, training=training)
+    if "relations" in options:
+        options["relations"] = tuple(options["relations"])
+    config = replace(base, **options, training=training)
     graphs, measured = unlabeled(config.simplified)
     print(f"pretraining: {changes}", file=sys.stderr, flush=True)
     made = pretrain(

@@ -32,7 +32,7 @@ def measure(model: str, size: int, seed: int) -> dict[str, Any]:
     _, graphs = cells()
     truth = accuracies()[0][:, 0]
     order = np.random.default_rng(seed).permutation(len(graphs))
-    train, rest = order[:size], order[size:]
+    train, others = order[:size], order[size:]
     options = {"targets": ("cifar10",), **MODELS[model]}
     predictor: Any
     if model == "nasplug":
@@ -40,12 +40,15 @@ def measure(model: str, size: int, seed: int) -> dict[str, Any]:
     else:
         predictor = create(model, seed=seed, **options)
     predictor.fit([graphs[i] for i in train], truth[train, None])
-    said = predictor.predict([graphs[i] for i in rest])
-    seen = truth[rest]
-    mean, std = said.mean[:, 0], said.std[:, 0]
+    predicted = predictor.predict([graphs[i] for i in others])
+    seen = truth[others]
+    mean, std = predicted.mean[:, 0], predicted.std[:, 0]
     row: dict[str, Any] = {"model": model, "train_size": size, "seed": seed}
     for level in LEVELS:
-        low, high = said.quantile((1 - level) / 2)[:, 0], said.quantile((1 + level) / 2)[:, 0]
+        low, high = (
+            predicted.quantile((1 - level) / 2)[:, 0],
+            predicted.quantile((1 + level) / 2)[:, 0],
+        )
         row[f"coverage_{level:.0%}"] = float(((seen >= low) & (seen <= high)).mean())
         row[f"median_width_{level:.0%}"] = float(np.median(high - low))
     loss = 0.5 * ((seen - mean) / std) ** 2 + np.log(std) + 0.5 * np.log(2 * np.pi)

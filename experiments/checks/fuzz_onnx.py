@@ -191,10 +191,10 @@ def _pick(rng: random.Random, many: Any) -> Any:
 
 
 def _names(model: onnx.ModelProto) -> list[str]:
-    found = [value.name for value in model.graph.input]
-    found += [tensor.name for tensor in model.graph.initializer]
-    found += [output for node in model.graph.node for output in node.output]
-    return found or ["x"]
+    names = [value.name for value in model.graph.input]
+    names += [tensor.name for tensor in model.graph.initializer]
+    names += [output for node in model.graph.node for output in node.output]
+    return names or ["x"]
 
 
 def _rewire(rng: random.Random, model: onnx.ModelProto) -> None:
@@ -226,9 +226,9 @@ def _other_attribute(rng: random.Random, model: onnx.ModelProto) -> None:
         return
     names = ["axis", "perm", "kernel_shape", "strides", "pads", "group", "to", "axes", "equation"]
     name = rng.choice([*names, *(attribute.name for attribute in node.attribute)])
-    kept = [attribute for attribute in node.attribute if attribute.name != name]
+    others = [attribute for attribute in node.attribute if attribute.name != name]
     del node.attribute[:]
-    node.attribute.extend(kept)
+    node.attribute.extend(others)
     sizes = [rng.choice(STRANGE_SIZES) for _ in range(rng.randrange(6))]
     value = rng.choice([sizes, rng.choice(STRANGE_SIZES), 1.5, float("nan"), "text", [0.5], None])
     if value is None:

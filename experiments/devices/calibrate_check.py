@@ -60,10 +60,10 @@ def check(
 ) -> list[dict[str, Any]]:
     """All numbers of measurements and seeds on one device."""
     center = promised[0]
-    place = {id(graph): k for k, graph in enumerate(graphs)}
+    row_of = {id(graph): k for k, graph in enumerate(graphs)}
 
     def sheet(asked: Sequence[Graph]) -> tuple[Array, Array]:
-        rows = [place[id(graph)] for graph in asked]
+        rows = [row_of[id(graph)] for graph in asked]
         return promised[0][rows], promised[1][rows]
 
     rows = []
@@ -83,13 +83,13 @@ def check(
                 learn, asked = order[:count], [graphs[k] for k in judged]
                 device.fit([graphs[k] for k in learn], truth[learn])
                 about = {"column": column, "measured": count, "seed": seed}
-                told = score(*transfer.log_latency(asked), truth[judged])
-                rows.append({**about, "method": method, **told})
+                quality = score(*transfer.log_latency(asked), truth[judged])
+                rows.append({**about, "method": method, **quality})
                 if given is not None:
-                    said = device.predict(asked)
-                    told = score(said.center[:, 0], said.spread[:, 0], truth[judged])
+                    predicted = device.predict(asked)
+                    quality = score(predicted.center[:, 0], predicted.spread[:, 0], truth[judged])
                     worse = bool(np.greater(*device.left_out().factors))
-                    rows.append({**about, "method": "nasplug", **told, "refused": worse})
+                    rows.append({**about, "method": "nasplug", **quality, "refused": worse})
     return rows
 
 
@@ -107,7 +107,7 @@ def main() -> None:
     chosen = chosen[: POOL + max(COUNTS) + options.judged]
     graphs = [every[k] for k in chosen]
     model = load_predictor("nb201-latency").model
-    said = model.log_latency(graphs, columns)
+    logs = model.log_latency(graphs, columns)
     rows: list[dict[str, Any]] = []
     for place, column in enumerate(columns):
         if options.devices == "help" and column.key not in PROTOCOLS["nb201"].meta_test:
@@ -115,24 +115,24 @@ def main() -> None:
         promised = promise(model, renamed(column.hardware), column.batch_size, graphs)
         if options.promise == "left-out":
             with np.load(left_out_file(column.hardware.name)) as stored:
-                own = stored["columns"].tolist().index(place)
-                promised = stored["predicted"][chosen, own], promised[1]
+                at = stored["columns"].tolist().index(place)
+                promised = stored["predicted"][chosen, at], promised[1]
         others = [k for k, c in enumerate(columns) if c.hardware.name != column.hardware.name]
         # Whole milliseconds and cost models may be as low as zero.
         values = np.maximum(truth[chosen, place], SMALLEST_MS)
-        rows += check(column.key, graphs, values, said[:, others], promised, options.seeds)
+        rows += check(column.key, graphs, values, logs[:, others], promised, options.seeds)
         for method in dict.fromkeys(row["method"] for row in rows):
             for count in (0, *COUNTS):
-                found = [
+                drawn = [
                     r
                     for r in rows
                     if (r["column"], r["method"], r["measured"]) == (column.key, method, count)
                 ]
-                if found:
+                if drawn:
                     means = {
-                        k: round(float(np.mean([r[k] for r in found])), 3)
+                        k: round(float(np.mean([r[k] for r in drawn])), 3)
                         for k in ("spearman", "mape_percent", "coverage", "interval_factor")
-                        if k in found[0]
+                        if k in drawn[0]
                     }
                     print(column.key, method, count, means, flush=True)
     name = "calibrate_check" + "_shipped" * (options.promise == "shipped")

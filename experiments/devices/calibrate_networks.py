@@ -119,9 +119,9 @@ class Case:
     def judge(self, graphs: Sequence[Graph], latencies: Array) -> dict[str, Any]:
         """Errors on networks, and intervals."""
         truth, (sheet, half) = np.log(latencies), self._promise(graphs)
-        said = self.own.predict(graphs)
-        mean = np.log(said.mean[:, 0])
-        low, high = np.log(said.lower[:, 0]), np.log(said.upper[:, 0])
+        predicted = self.own.predict(graphs)
+        mean = np.log(predicted.mean[:, 0])
+        low, high = np.log(predicted.lower[:, 0]), np.log(predicted.upper[:, 0])
         errors = {"data_sheet": sheet, "scaled": sheet + self.shift, "calibrated": mean}
         return {
             "networks": len(graphs),
@@ -144,15 +144,15 @@ def families(seeds: int) -> list[dict[str, Any]]:
     predictor = ArchitecturePredictor("rooflines", union, Rooflines())
     rows: list[dict[str, Any]] = []
     for learned in ("all", *dict.fromkeys(names.tolist())):
-        own = union if learned == "all" else space(f"nnlqp:{learned}")
-        case = Case(predictor, hardware(DEVICE), 1, own)
+        measured = union if learned == "all" else space(f"nnlqp:{learned}")
+        case = Case(predictor, hardware(DEVICE), 1, measured)
         inside = np.flatnonzero((names == learned) | (learned == "all"))
         outside = np.setdiff1d(np.arange(len(graphs)), inside)
         for seed in range(seeds):
             order = np.random.default_rng(seed).permutation(inside)
             learn = order[:MEASURED]
-            told = [texts[k] for k in learn] if learned == "all" else one_text(own)
-            case.learn(told, [graphs[k] for k in learn], table.latencies[learn])
+            archs = [texts[k] for k in learn] if learned == "all" else one_text(measured)
+            case.learn(archs, [graphs[k] for k in learn], table.latencies[learn])
             for judged, places in (("same", order[MEASURED:]), ("others", outside)):
                 if len(places) < MEASURED:
                     continue
@@ -179,13 +179,15 @@ def elsewhere() -> list[dict[str, Any]]:
         latencies = table.latencies[:, table.columns.index(column)]
         for seed in range(DRAWS):
             order = np.random.default_rng(seed).permutation(len(table.graphs))
-            learn, rest = order[:MEASURED], order[MEASURED : MEASURED + MOST]
+            learn, others_of_space = order[:MEASURED], order[MEASURED : MEASURED + MOST]
             case.learn(one_text(own), [table.graphs[k] for k in learn], latencies[learn])
-            same = {"same": ([table.graphs[k] for k in rest], latencies[rest])}
+            same = {
+                "same": ([table.graphs[k] for k in others_of_space], latencies[others_of_space])
+            }
             for judged, (graphs, truth) in {**same, **others}.items():
                 about = {"predictor": "network-latency", "learned": name, "judged": judged}
-                told = case.judge(graphs, truth)
-                rows.append({**about, "column": key, "seed": seed, **told})
+                judgement = case.judge(graphs, truth)
+                rows.append({**about, "column": key, "seed": seed, **judgement})
                 print(rows[-1], flush=True)
 
     cells = source("nb201", MOST)

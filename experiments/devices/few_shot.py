@@ -104,14 +104,14 @@ def measure(data: Cells, protocol: str, column: str, seed: int) -> list[dict[str
         pool = rng.permutation(every)[:POOL]
         chosen = pool[transfer.suggest([data.graphs[k] for k in pool])]
         transfer.fit([data.graphs[k] for k in chosen], truth[chosen])
-        rest = np.setdiff1d(every, chosen)
+        others = np.setdiff1d(every, chosen)
         predictions["nasplug, suggested cells"] = (
             chosen,
-            transfer.log_latency([data.graphs[k] for k in rest])[0],
+            transfer.log_latency([data.graphs[k] for k in others])[0],
         )
     for method, (measured, predicted) in predictions.items():
         # float32 as HELP's code, which makes equal what differs by rounding.
-        known = truth.astype(np.float32)
+        rounded = truth.astype(np.float32)
         against = (
             judge
             if len(predicted) == len(judge) and measured is learn
@@ -127,7 +127,7 @@ def measure(data: Cells, protocol: str, column: str, seed: int) -> list[dict[str
                 "seed": seed,
                 "method": method,
                 "measured": len(measured),
-                "spearman": float(spearmanr(predicted, known[against])[0]),
+                "spearman": float(spearmanr(predicted, rounded[against])[0]),
                 "mape_percent": None if "mean" in method else float(100 * error.mean()),
                 "coverage": float(inside.mean()) if method == "nasplug" else None,
             }
@@ -138,13 +138,15 @@ def measure(data: Cells, protocol: str, column: str, seed: int) -> list[dict[str
 def print_summary(rows: list[dict[str, Any]]) -> None:
     """Mean Spearman of each method, over all devices and on each."""
     for method in dict.fromkeys(row["method"] for row in rows):
-        own = [row for row in rows if row["method"] == method]
+        of_method = [row for row in rows if row["method"] == method]
         by_column = {
-            column: round(float(np.mean([r["spearman"] for r in own if r["column"] == column])), 3)
-            for column in dict.fromkeys(row["column"] for row in own)
+            column: round(
+                float(np.mean([r["spearman"] for r in of_method if r["column"] == column])), 3
+            )
+            for column in dict.fromkeys(row["column"] for row in of_method)
         }
-        mean = round(float(np.mean([row["spearman"] for row in own])), 4)
-        print(own[0]["space"], own[0]["protocol"], method, mean, by_column, flush=True)
+        mean = round(float(np.mean([row["spearman"] for row in of_method])), 4)
+        print(of_method[0]["space"], of_method[0]["protocol"], method, mean, by_column, flush=True)
 
 
 def main() -> None:

@@ -33,8 +33,8 @@ def falls(predictor: Any, networks: list[Any], name: str, runtime: str | None) -
     """A row a device and runtime."""
     device = hardware(name)
     chosen = predictor if runtime is None else predictor.with_runtime(runtime)
-    said = [chosen.predict(networks, device, batch).mean[:, 0] for batch in BATCHES]
-    steps = np.log(np.stack(said[1:])) - np.log(np.stack(said[:-1]))
+    times = [chosen.predict(networks, device, batch).mean[:, 0] for batch in BATCHES]
+    steps = np.log(np.stack(times[1:])) - np.log(np.stack(times[:-1]))
     settings = {chosen.model.setting(device, b).runtime for b in BATCHES} if not runtime else {""}
     return {
         "predictor": predictor.name,

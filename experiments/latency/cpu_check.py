@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from experiments import ROOT
-from experiments.common import RESULTS, Array, write_result
+from experiments.common import RESULTS, Array, covered, write_result
 from experiments.latency.latency_data import source
 from experiments.latency.methods import CHEAP, Networks, errors
 from nasplug import load_predictor
@@ -35,10 +35,12 @@ def draw(truth: Array, predicted: Array, lower: Array, upper: Array, families: l
     low, high = 0.8 * truth.min(), 1.25 * truth.max()
     axes.plot([low, high], [low, high], color="0.6", linewidth=1, zorder=1)
     for k, family in enumerate(sorted(set(families))):
-        own = np.array([name == family for name in families])
-        bars = np.stack([predicted[own] - lower[own], upper[own] - predicted[own]])
+        of_family = np.array([name == family for name in families])
+        bars = np.stack(
+            [predicted[of_family] - lower[of_family], upper[of_family] - predicted[of_family]]
+        )
         axes.errorbar(
-            truth[own], predicted[own], np.maximum(bars, 0), fmt="o", markersize=4,
+            truth[of_family], predicted[of_family], np.maximum(bars, 0), fmt="o", markersize=4,
             elinewidth=0.8, color=plt.colormaps["tab10"](k), label=family,
         )  # fmt: skip
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
@@ -76,7 +78,7 @@ def main() -> None:
     mean, low, high = (values[:, 0] for values in (shipped.mean, shipped.lower, shipped.upper))
     draw(truth, mean, low, high, families)
     methods["network-latency"] = errors(mean, truth)
-    methods["network-latency"]["coverage"] = float(((truth >= low) & (truth <= high)).mean())
+    methods["network-latency"]["coverage"] = float(covered(shipped, truth).mean())
     write_result(
         "cpu_check",
         device=device.hardware.name,

@@ -79,13 +79,13 @@ def left_out(chip: str, count: int) -> list[dict[str, Any]]:
     }
     rows = []
     for form in dict.fromkeys(judged.forms):
-        own = np.array([other == form for other in judged.forms])
-        row: dict[str, Any] = {"chip": chip, "form": form, "networks": int(own.sum())}
+        of_form = np.array([other == form for other in judged.forms])
+        row: dict[str, Any] = {"chip": chip, "form": form, "networks": int(of_form.sum())}
         for name, error in errors.items():
-            off = 100 * np.abs(np.expm1(error[own]))
+            off = 100 * np.abs(np.expm1(error[of_form]))
             row[f"{name}_mape_percent"] = float(off.mean())
             row[f"{name}_median_percent"] = float(np.median(off))
-        row["bias"] = float(np.median(errors["model"][own]))
+        row["bias"] = float(np.median(errors["model"][of_form]))
         rows.append(row)
     return rows
 

@@ -183,24 +183,24 @@ def timm_graphs() -> dict[tuple[str, int], tuple[Graph, str]]:
 def _timm(seed: int) -> Source:
     networks = timm_graphs()
     rows = datasets.load("timm-latency")
-    place = {key: k for k, key in enumerate(networks)}
+    position = {key: k for k, key in enumerate(networks)}
     columns: list[DeviceBatch] = []
     values = []
     for device, mode, runtime in TIMM:
         table = rows[(rows["device"] == device) & (rows["mode"] == mode)]
-        known = table[
-            [key in place for key in zip(table["model"], table["image_size"], strict=True)]
+        rows_with_graphs = table[
+            [key in position for key in zip(table["model"], table["image_size"], strict=True)]
         ]
-        for batch, own in known.groupby("batch_size"):
+        for batch, own in rows_with_graphs.groupby("batch_size"):
             if len(own) < FEWEST:
                 continue
             columns.append(Setting(hardware(device), int(batch), runtime))
-            values.append(np.full(len(place), np.nan))
+            values.append(np.full(len(position), np.nan))
             for model, size, latency in own[["model", "image_size", "latency_ms"]].itertuples(
                 index=False
             ):
-                values[-1][place[model, size]] = latency
-    order = np.random.default_rng(seed).permutation(len(place))
+                values[-1][position[model, size]] = latency
+    order = np.random.default_rng(seed).permutation(len(position))
     graphs, families = zip(*(list(networks.values())[k] for k in order), strict=True)
     latencies = np.stack(values, axis=1)[order]
     return Source("timm", list(graphs), columns, latencies, list(families))

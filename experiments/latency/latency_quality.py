@@ -35,8 +35,8 @@ from nasplug.search_spaces import Graph
 
 def inside(truth: Array, log_predicted: Array, quantiles: Array) -> float:
     """Share of the truths inside the central 90 % interval."""
-    known = truth >= SMALLEST_MS
-    residual = np.log(truth[known]) - log_predicted[known]
+    usual = truth >= SMALLEST_MS
+    residual = np.log(truth[usual]) - log_predicted[usual]
     low, high = np.interp([0.05, 0.95], LEVELS, quantiles)
     return float(((residual >= low) & (residual <= high)).mean())
 
@@ -47,8 +47,8 @@ def unseen() -> list[dict[str, Any]]:
     rows = []
     for name, also_known in HELP.items():
         with np.load(left_out_file(name)) as stored:
-            predicted, own = stored["predicted"], stored["columns"]
-        for place, k in enumerate(own):
+            predicted, unseen_columns = stored["predicted"], stored["columns"]
+        for place, k in enumerate(unseen_columns):
             column = columns[k]
             rows.append(
                 {

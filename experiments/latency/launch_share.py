@@ -49,7 +49,7 @@ def measure(left: str, without: tuple[str, ...], seed: int, epochs: int) -> list
         relative = np.nanmean(np.abs(np.expm1(wrong)), axis=0)
         logs = np.nanmean(np.abs(wrong), axis=0)
         for kind in dict.fromkeys(kinds.tolist()):
-            own = kinds == kind
+            of_kind = kinds == kind
             rows.append(
                 {
                     "source": left,
@@ -57,10 +57,10 @@ def measure(left: str, without: tuple[str, ...], seed: int, epochs: int) -> list
                     "kind": kind,
                     "seed": seed,
                     "share": share,
-                    "columns": int(own.sum()),
+                    "columns": int(of_kind.sum()),
                     "networks": len(judged.graphs),
-                    "mape_percent": float(100 * relative[own].mean()),
-                    "log_error": float(logs[own].mean()),
+                    "mape_percent": float(100 * relative[of_kind].mean()),
+                    "log_error": float(logs[of_kind].mean()),
                 }
             )
     seconds = round(time.perf_counter() - started, 1)

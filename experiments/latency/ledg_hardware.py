@@ -52,12 +52,12 @@ def leave_out(
 ) -> list[dict[str, Any]]:
     """Train on the other devices and compare at each batch size of this one."""
     train, held_out = (part[:count] for part, count in zip(split(), _counts(), strict=True))
-    own = [k for k, column in enumerate(columns) if column.hardware.name == device]
-    others = [k for k in range(len(columns)) if k not in own]
+    left_out = [k for k, column in enumerate(columns) if column.hardware.name == device]
+    others = [k for k in range(len(columns)) if k not in left_out]
     smallest = LatencyConfig.smallest_ms
     if variant == BASELINE:
         logs = np.log(np.maximum(truth[held_out][:, others], smallest)).mean(1)
-        predicted = np.repeat(logs[:, None], len(own), axis=1)
+        predicted = np.repeat(logs[:, None], len(left_out), axis=1)
     else:
         options = VARIANTS[variant]
         # What the description says, without the devices that are like it.
@@ -67,7 +67,9 @@ def leave_out(
         predictor = LatencyPredictor(config)
         learned_from = [columns[k] for k in others]
         predictor.fit([graphs[i] for i in train], truth[train][:, others], learned_from)
-        predicted = predictor.log_latency([graphs[i] for i in held_out], [columns[k] for k in own])
+        predicted = predictor.log_latency(
+            [graphs[i] for i in held_out], [columns[k] for k in left_out]
+        )
     return [
         {
             "variant": variant,
@@ -76,7 +78,7 @@ def leave_out(
             "kind": columns[k].hardware.kind,
             **errors(np.exp(predicted[:, place]), truth[held_out, k], smallest),
         }
-        for place, k in enumerate(own)
+        for place, k in enumerate(left_out)
     ]
 
 

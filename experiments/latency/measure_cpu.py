@@ -110,8 +110,8 @@ def main() -> None:
         out=options.out,
         retry_disturbed=options.retry_disturbed,
     )
-    told = {**measured.description, "rates": [before, rates(options.threads)]}
-    write_text(options.out.with_suffix(".json"), json.dumps(told, indent=1) + "\n")
+    description = {**measured.description, "rates": [before, rates(options.threads)]}
+    write_text(options.out.with_suffix(".json"), json.dumps(description, indent=1) + "\n")
     for row in measured.summary():
         print(row)
 

@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from experiments.accuracy.floors import roofline
-from experiments.common import Array
+from experiments.common import Array, covered
 from experiments.latency.launch_costs import LaunchCosts
 from experiments.latency.roofline_gp import RooflineGP
 from nasplug.predictors.features.operators import longest_path
@@ -133,8 +133,7 @@ def latency_process(
     process = LatencyGP(config)
     process.fit(learn.graphs, learn.ms, [learn.column])
     predicted = process.predict(judge.graphs)
-    inside = (judge.ms >= predicted.lower[:, 0]) & (judge.ms <= predicted.upper[:, 0])
-    return predicted.mean[:, 0], inside
+    return predicted.mean[:, 0], covered(predicted, judge.ms)
 
 
 CHEAP: dict[str, Callable[[Networks, Networks], Predicted]] = {

@@ -51,9 +51,9 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 def error(predictor: NetworkLatency, part: Source) -> float:
     """Mean absolute percentage error, the mean over columns."""
-    said = np.exp(predictor.log_latency(part.graphs, part.columns))
+    predicted = np.exp(predictor.log_latency(part.graphs, part.columns))
     truth = np.where(part.latencies >= SMALLEST_MS, part.latencies, np.nan)
-    return float(100 * np.nanmean(np.abs(said / truth - 1), axis=0).mean())
+    return float(100 * np.nanmean(np.abs(predicted / truth - 1), axis=0).mean())
 
 
 def mean_error(predictor: NetworkLatency, parts: list[Source]) -> float | None:
@@ -63,8 +63,8 @@ def mean_error(predictor: NetworkLatency, parts: list[Source]) -> float | None:
 
 def fitted(parts: list[Source], variant: str, seed: int) -> NetworkLatency:
     own, options = VARIANTS[variant]
-    given = {"costs": 0.0, **own}
-    usual = NetworkLatencyConfig(options=options, calibration_share=0.02, **given)
+    settings = {"costs": 0.0, **own}
+    usual = NetworkLatencyConfig(options=options, calibration_share=0.02, **settings)
     training = replace(usual.training, epochs=EPOCHS, patience=EPOCHS, seed=seed)
     predictor = NetworkLatency(replace(usual, training=training))
     graphs, latencies, columns, groups = joined(parts, seed)
@@ -89,11 +89,11 @@ def measure(variant: str, seed: int) -> dict[str, Any]:
     foreign = foreign.only([c.key for c in foreign.columns if c.key in known])
     row: dict[str, Any] = {"variant": variant, "seed": seed}
     if variant == ALONE:
-        found = []
+        own_errors = []
         for part in learned:
             predictor = fitted([part], variant, seed)
-            found.append(error(predictor, next(p for p in others if p.name == part.name)))
-        row |= {"measured": float(np.mean(found)), "device": None, "source": None}
+            own_errors.append(error(predictor, next(p for p in others if p.name == part.name)))
+        row |= {"measured": float(np.mean(own_errors)), "device": None, "source": None}
     else:
         predictor = fitted(learned, variant, seed)
         row |= {

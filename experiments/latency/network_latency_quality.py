@@ -100,7 +100,7 @@ def unseen() -> list[dict[str, Any]]:
     table = datasets.load("nb201-latency")
     known = [*protocol.meta_train, *protocol.meta_validation]
     mean = np.log(np.maximum(table[known].to_numpy(), SMALLEST_MS)).mean(1)
-    place = np.random.default_rng(0).permutation(len(table))
+    order = np.random.default_rng(0).permutation(len(table))
     rows = []
     with np.load(left_out_file("devices-0")) as stored:
         predicted = {
@@ -110,7 +110,7 @@ def unseen() -> list[dict[str, Any]]:
             for k, key in enumerate(stored[f"columns of all {name}"].tolist())
         }
     for column in protocol.meta_test:
-        truth = table[column].to_numpy(np.float64)[place]
+        truth = table[column].to_numpy(np.float64)[order]
         name, logs = predicted[column]
         usual = truth >= SMALLEST_MS
         roofline = rooflines(source(name).graphs, column)
@@ -118,7 +118,7 @@ def unseen() -> list[dict[str, Any]]:
             {
                 "column": column,
                 **errors(np.exp(logs)[usual], truth[usual]),
-                "spearman_mean_of_known": float(spearmanr(mean[place], truth)[0]),
+                "spearman_mean_of_known": float(spearmanr(mean[order], truth)[0]),
                 "spearman_roofline": float(spearmanr(roofline, truth)[0]),
             }
         )

@@ -140,12 +140,12 @@ def out_of_domain(start: str) -> Callable[[], str]:
         for (case,), own in cases.items():
             texts = []
             for method in methods:
-                found = [row for row in own if row["method"] == method]
-                if not found:
+                of_method = [row for row in own if row["method"] == method]
+                if not of_method:
                     texts.append(MISSING)
                     continue
-                error = [row["mape_percent"] for row in found]
-                near = mean(row["acc10_percent"] for row in found)
+                error = [row["mape_percent"] for row in of_method]
+                near = mean(row["acc10_percent"] for row in of_method)
                 every.setdefault(method, []).append((mean(error), near))
                 texts.append(f"{spread(error, '.1f')} / {near:.0f}")
             body.append([case.partition(": ")[2].removesuffix(" left out"), *texts])

@@ -84,21 +84,21 @@ SMALLEST_MS = 0.1
 
 def cases() -> dict[str, tuple[list[Source], Source, DeviceBatch]]:
     """Name -> what is learned, what is judged, the device."""
-    found = {}
+    by_name = {}
     others = ("timm", "accel", "nnlqp", "nb201-exported", "cpu")
     learned = {part.name: part for part in all_sources(without=others)}
     judged = {part.name: part for part in all_sources(judged=True, without=others)}
     for key in GPUS:
         for left in NETWORKS:
             parts = [learned[name].only([key]) for name in NETWORKS if name != left]
-            one = judged[left].only([key])
-            found[f"{key}: {left} left out"] = (parts, one, one.columns[0])
+            networks = judged[left].only([key])
+            by_name[f"{key}: {left} left out"] = (parts, networks, networks.columns[0])
     cpu = source("cpu")
     for family in sorted(set(cpu.families)):
-        own = [k for k, name in enumerate(cpu.families) if name == family]
-        rest = [k for k, name in enumerate(cpu.families) if name != family]
-        found[f"CPU: {family} left out"] = ([cpu.rows(rest)], cpu.rows(own), cpu.columns[0])
-    return found
+        inside = [k for k, name in enumerate(cpu.families) if name == family]
+        outside = [k for k, name in enumerate(cpu.families) if name != family]
+        by_name[f"CPU: {family} left out"] = ([cpu.rows(outside)], cpu.rows(inside), cpu.columns[0])
+    return by_name
 
 
 def drawn(parts: list[Source], seed: int) -> tuple[list[Graph], Array, list[str]]:
@@ -128,24 +128,24 @@ def predict(
     learn = Networks(device, graphs, truth, groups)
     judge = Networks(device, asked, np.full(len(asked), np.nan), [""] * len(asked))
     if method == "gradient boosting":
-        said, _ = boosting(learn, judge, seed)
+        predicted, _ = boosting(learn, judge, seed)
     elif method in CHEAP:
-        said, _ = CHEAP[method](learn, judge)
+        predicted, _ = CHEAP[method](learn, judge)
     elif method == ALONE:
         training = replace(CONFIG.training, **(recipe(method, parts) or {}), seed=seed)
         network = NetworkLatency(replace(CONFIG, training=training))
         network.fit(graphs, truth[:, None], [device], groups=kinds_of(parts, groups))
-        said = np.exp(network.log_latency(asked, [device])[:, 0])
+        predicted = np.exp(network.log_latency(asked, [device])[:, 0])
     else:
         how = recipe(method, parts) or {}
         published = create(method, kind="latency", **how, seed=seed)
         extra = strangers(graphs, judged)
         unknown = np.full(len(extra), np.nan)
         published.fit([*graphs, *extra], np.concatenate([truth, unknown]), [device])
-        said = published.predict(asked).mean[:, 0]
-    said = np.asarray(said, dtype=np.float64)
-    learned = 100 * np.abs(said[len(judged) :] / truth[:ASKED_AGAIN] - 1)
-    return said[: len(judged)], learned
+        predicted = published.predict(asked).mean[:, 0]
+    predicted = np.asarray(predicted, dtype=np.float64)
+    learned = 100 * np.abs(predicted[len(judged) :] / truth[:ASKED_AGAIN] - 1)
+    return predicted[: len(judged)], learned
 
 
 def kinds_of(parts: list[Source], groups: list[str]) -> list[str]:
@@ -189,11 +189,11 @@ def strangers(learned: list[Graph], judged: list[Graph]) -> list[Graph]:
     latencies.
     """
     known = {op for graph in learned for op in graph.ops}
-    found: dict[str, Graph] = {}
+    by_operator: dict[str, Graph] = {}
     for graph in judged:
         for op in set(graph.ops) - known:
-            found.setdefault(op, graph)
-    return list({id(graph): graph for graph in found.values()}.values())
+            by_operator.setdefault(op, graph)
+    return list({id(graph): graph for graph in by_operator.values()}.values())
 
 
 def recipe(method: str, parts: list[Source]) -> dict[str, int] | None:

@@ -71,10 +71,10 @@ class RooflineGP:
     def _times(self, graph: Graph, batch: int) -> dict[tuple[str, bool], float]:
         """Roofline time an image of each kind of operator, and whether memory binds it."""
         compute, memory = roofline_parts(graph, self.hardware, batch, self.half)
-        found: dict[tuple[str, bool], float] = {}
+        times: dict[tuple[str, bool], float] = {}
         for kind, a, b in zip(operator_kinds(graph), compute, memory, strict=True):
-            found[kind, bool(b > a)] = found.get((kind, bool(b > a)), 0.0) + max(a, b) / batch
-        return found
+            times[kind, bool(b > a)] = times.get((kind, bool(b > a)), 0.0) + max(a, b) / batch
+        return times
 
     def _blocks(
         self, times: Sequence[dict[tuple[str, bool], float]], graphs: Sequence[Graph]

@@ -85,11 +85,11 @@ def write_file(path: Path, budgets: tuple[int, ...], cells: int | None = None) -
 
 
 def _varint(value: int) -> bytes:
-    found = bytearray()
+    content = bytearray()
     while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
+        content.append(value & 0x7F | 0x80)
         value >>= 7
-    return bytes([*found, value])
+    return bytes([*content, value])
 
 
 def measured(path: Path, cache: Path) -> dict[str, Any]:
@@ -101,8 +101,8 @@ def measured(path: Path, cache: Path) -> dict[str, Any]:
         capture_output=True,
         text=True,
     )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 def main() -> None:

@@ -50,8 +50,8 @@ def run(code: str, cache: str) -> dict[str, Any]:
         capture_output=True,
         text=True,
     )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return {**found, "load_average": round(os.getloadavg()[0], 1)}
+    result: dict[str, Any] = json.loads(done.stdout)
+    return {**result, "load_average": round(os.getloadavg()[0], 1)}
 
 
 def main() -> None:

@@ -141,9 +141,11 @@ def small_subset(path: Path | None = None) -> Labels:
     table = subset(path)
     table = table[table["val_acc_108"].notna() & table["test_acc_108"].notna()]
     texts = [f"{a}:{o}" for a, o in zip(table["adjacency"], table["ops"], strict=True)]
-    found = _labels(LABELS["small"], texts, 100 * table["val_acc_108"], 100 * table["test_acc_108"])
-    assert len(found) == _SUBSET_CELLS
-    return found
+    labels = _labels(
+        LABELS["small"], texts, 100 * table["val_acc_108"], 100 * table["test_acc_108"]
+    )
+    assert len(labels) == _SUBSET_CELLS
+    return labels
 
 
 def official(path: Path) -> Labels:

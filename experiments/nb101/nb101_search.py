@@ -51,11 +51,11 @@ def command(device: str) -> dict[str, Any]:
             text=True,
         )
         assert process.stderr is not None
-        said = process.stderr.read()
+        errors = process.stderr.read()
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
         if status:
-            raise SystemExit(said)
+            raise SystemExit(errors)
         out.seek(0)
         result = json.loads(out.read())
     return {
@@ -66,7 +66,7 @@ def command(device: str) -> dict[str, Any]:
         "load_average": round(os.getloadavg()[0], 1),
         "trials": result["n_trials"],
         "front": len(result["pareto"]),
-        "notes": [line for line in said.splitlines() if "scored" in line],
+        "notes": [line for line in errors.splitlines() if "scored" in line],
     }
 
 
@@ -85,18 +85,18 @@ def truth(device: str, count: int) -> dict[str, Any]:
     candidates = candidates_of(scoring, GOALS, seed=0)
     assert isinstance(candidates, CodedCandidates)
     rng = np.random.default_rng(1)
-    rest = np.setdiff1d(np.arange(len(space)), candidates.competing)
-    rows = rng.choice(rest, count, replace=False)
+    others = np.setdiff1d(np.arange(len(space)), candidates.competing)
+    rows = rng.choice(others, count, replace=False)
     exact = scorer.for_space(space).predict([space[int(k)] for k in rows], device).mean[:, 0]
     values = candidates.means(["accuracy", "latency"]) * [-1, 1]
     off = np.abs(values[rows, 1] / exact - 1)
-    known = values[candidates.competing]
-    front = known[pareto_mask(known)]
-    own = np.stack([values[rows, 0], exact], axis=1)
+    scored = values[candidates.competing]
+    front = scored[pareto_mask(scored)]
+    asked = np.stack([values[rows, 0], exact], axis=1)
     # By how much a cell is faster than the fastest known one that is as accurate.
-    best = np.array([front[front[:, 0] <= a, 1].min(initial=np.inf) for a in own[:, 0]])
-    beyond = own[:, 1] < best
-    gain = np.where(np.isfinite(best), best / own[:, 1] - 1, 0.0)[beyond]
+    best = np.array([front[front[:, 0] <= a, 1].min(initial=np.inf) for a in asked[:, 0]])
+    beyond = asked[:, 1] < best
+    gain = np.where(np.isfinite(best), best / asked[:, 1] - 1, 0.0)[beyond]
     return {
         "cells": len(space),
         "predicted_exactly": len(candidates.competing),

@@ -49,17 +49,17 @@ def first_places() -> str:
 
     Each model is compared on the draws of labels that both have learned from.
     """
-    found: dict[tuple[str, int, str], dict[int, Row]] = defaultdict(dict)
+    by_model: dict[tuple[str, int, str], dict[int, Row]] = defaultdict(dict)
     for row in runs():
-        found[row["source"], row["train_size"], row["model"]][row["seed"]] = row
+        by_model[row["source"], row["train_size"], row["model"]][row["seed"]] = row
     behind = []
-    for (source, size, model), rows in sorted(found.items()):
-        own = found.get((source, size, "nasplug"), {})
-        seeds = [seed for seed in rows if seed in own]
+    for (source, size, model), rows in sorted(by_model.items()):
+        nasplug_rows = by_model.get((source, size, "nasplug"), {})
+        seeds = [seed for seed in rows if seed in nasplug_rows]
         if model in OWN or not seeds:
             continue
         for key, against in (("tau_val", "validation"), ("tau_test", "test")):
-            other, mine = (mean(r[s][key] or 0.0 for s in seeds) for r in (rows, own))
+            other, mine = (mean(r[s][key] or 0.0 for s in seeds) for r in (rows, nasplug_rows))
             if other > mine:
                 behind.append(
                     f"{source}, {size} cells, {against}: {MODELS[model]} {other:.3f}, "

@@ -40,10 +40,12 @@ def content(path: Path) -> list[Any]:
     """Read everything that a study holds."""
     study = find_study(path, STUDY)
     trials = study.get_trials(deepcopy=False)
-    whole = [(t.number, t.state, t.values, t.params, t.distributions) for t in trials]
-    told = [(t.user_attrs, t.system_attrs, t.constraints, t.intermediate_values) for t in trials]
+    values = [(t.number, t.state, t.values, t.params, t.distributions) for t in trials]
+    attributes = [
+        (t.user_attrs, t.system_attrs, t.constraints, t.intermediate_values) for t in trials
+    ]
     times = [(t.datetime_start, t.datetime_complete) for t in trials]
-    return [study.directions, study.user_attrs, study.metric_names, whole, told, times]
+    return [study.directions, study.user_attrs, study.metric_names, values, attributes, times]
 
 
 def flips(content_of: bytes, folder: Path, count: int, seed: int) -> dict[str, Any]:

@@ -38,16 +38,16 @@ Objective = Callable[[optuna.Trial], Any]
 
 def of_table(name: str) -> tuple[Any, list[str], Objective]:
     """Space, directions and objective of a search task."""
-    one = task(name)
-    distributions = one.space.distributions()
+    search = task(name)
+    distributions = search.space.distributions()
 
     def objective(trial: optuna.Trial) -> Any:
-        row = one.space.index(one.space.from_params(suggest(trial, distributions)))
-        if one.violation is not None:
-            trial.set_constraint("limit", float(one.violation[row]))
-        return one.values[row].tolist()
+        row = search.space.index(search.space.from_params(suggest(trial, distributions)))
+        if search.violation is not None:
+            trial.set_constraint("limit", float(search.violation[row]))
+        return search.values[row].tolist()
 
-    return one.space, list(one.directions), objective
+    return search.space, list(search.directions), objective
 
 
 def of_counts(name: str) -> tuple[Any, list[str], Objective]:

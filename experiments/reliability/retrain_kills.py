@@ -99,10 +99,10 @@ def kill_points(log: Path) -> list[tuple[str, int]]:
     seen: Counter[str] = Counter()
     points = []
     for line in log.read_text().splitlines():
-        found = ROW.match(line)
-        if found is None:
+        match = ROW.match(line)
+        if match is None:
             continue
-        call, arguments = found.groups()
+        call, arguments = match.groups()
         seen[call] += 1
         changes = call != "openat" or "O_CREAT" in arguments or "O_TRUNC" in arguments
         to_terminal = call == "write" and arguments.startswith(("1,", "2,"))
@@ -115,10 +115,10 @@ def outcome(folder: Path, old: str, new: str) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            found = load_checkpoint(folder / "mine").card["sha256"]
+            digest = load_checkpoint(folder / "mine").card["sha256"]
         except InputError:
             return "lost"
-    return {old: "old", new: "new"}.get(found, "another")
+    return {old: "old", new: "new"}.get(digest, "another")
 
 
 def tried(name: str, before: Path, folder: Path, seed: int) -> dict[str, Any]:

@@ -89,15 +89,15 @@ def started(storage: str, processes: int, trials: int) -> dict[str, Any]:
     for process in running:
         process.kill()
         process.join()
-    said = []
+    errors = []
     while not failures.empty():
-        said.append(failures.get())
-    found = optuna.load_study(study_name=STUDY, storage=open_storage(storage)).get_trials()
-    complete = sum(trial.state == TrialState.COMPLETE for trial in found)
+        errors.append(failures.get())
+    stored = optuna.load_study(study_name=STUDY, storage=open_storage(storage)).get_trials()
+    complete = sum(trial.state == TrialState.COMPLETE for trial in stored)
     return {
         "failed": sum(process.exitcode != 0 for process in running),
-        "said": said,
-        "whole": complete == trials and [t.number for t in found] == list(range(len(found))),
+        "said": errors,
+        "whole": complete == trials and [t.number for t in stored] == list(range(len(stored))),
     }
 
 

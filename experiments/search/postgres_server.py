@@ -60,9 +60,9 @@ class Server:
 
 
 def _binary(name: str) -> str:
-    found = shutil.which(name)
-    if found:
-        return found
+    path = shutil.which(name)
+    if path:
+        return path
     places = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     if not places:
         raise NoServer(

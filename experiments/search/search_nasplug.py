@@ -92,7 +92,7 @@ class TenShot:
 def _ours(*, knows_device: bool = False, **options: Any) -> Sampler:
     def sampler(task: Task, seed: int, trials: int) -> Trials:
         # Where latencies are measured, cells of equal function are not equal.
-        given: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "equivalents": "apart" if task.apart else "once",
             "probability": LEARNED,
             "warn_independent_sampling": False,
@@ -100,12 +100,12 @@ def _ours(*, knows_device: bool = False, **options: Any) -> Sampler:
         if knows_device:
             if task.device is None:
                 raise SystemExit(f"task {task.name} has no device to be measured on")
-            given["hardware"] = task.device.rpartition("@")[0]
-            given["predictors"] = {"latency": TenShot(task.device, seed)}
-            given["probability"] = KNOWN
+            settings["hardware"] = task.device.rpartition("@")[0]
+            settings["predictors"] = {"latency": TenShot(task.device, seed)}
+            settings["probability"] = KNOWN
             if task.limit is not None:
-                given["constraints"] = f"latency<={task.limit}ms"
-        made = PredictorSampler(task.space, seed=seed, **{**given, **options})
+                settings["constraints"] = f"latency<={task.limit}ms"
+        made = PredictorSampler(task.space, seed=seed, **{**settings, **options})
         return in_study(task, made, trials)
 
     return sampler

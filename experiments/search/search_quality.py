@@ -54,10 +54,10 @@ def run(one: Task, sampler: str, seed: int, trials: int) -> dict[str, Any]:
         ticks.append(time.perf_counter())
     done = np.array(rows[:trials], np.intp)
     curve = one.curve(done)
-    found = None
+    first_hit = None
     if one.optimum is not None:
         hit = np.flatnonzero(np.isclose(curve, one.optimum, rtol=0, atol=1e-9))
-        found = int(hit[0]) + 1 if len(hit) else None
+        first_hit = int(hit[0]) + 1 if len(hit) else None
     first = min(AROUND, trials) - TIMED // 2
     spent = np.diff(ticks)[max(first, 0) : first + TIMED]
     best = float(curve[-1]) if one.reference is None else float(one.values[done, 0].max())
@@ -66,7 +66,7 @@ def run(one: Task, sampler: str, seed: int, trials: int) -> dict[str, Any]:
         "sampler": sampler,
         "seed": seed,
         "trials": trials,
-        "trials_to_optimum": found,
+        "trials_to_optimum": first_hit,
         "best": _number(best),
         "hypervolume_share": None if one.reference is None else _number(float(curve[-1])),
         "infeasible_share": _number(float(1 - one.feasible[done].mean())),

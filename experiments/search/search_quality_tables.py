@@ -82,9 +82,9 @@ def compared(tasks: Mapping[str, str]) -> Iterator[tuple[str, str, list[Row]]]:
     """Title of a task, name of a sampler, and its runs, if there are any."""
     for task, title in tasks.items():
         for sampler, name in NAMES.items():
-            own = runs(task, sampler)
-            if own:
-                yield title, name, own
+            rows = runs(task, sampler)
+            if rows:
+                yield title, name, rows
 
 
 def single() -> str:

@@ -48,9 +48,9 @@ def in_study(task: Task, sampler: optuna.samplers.BaseSampler, trials: int) -> T
             arch = task.space.nearest(params, tried)
             # The study is to know what was measured.
             for name, value in task.space.to_params(arch).items():
-                given = distributions[name]
+                distribution = distributions[name]
                 study._storage.set_trial_param(
-                    trial._trial_id, name, given.to_internal_repr(value), given
+                    trial._trial_id, name, distribution.to_internal_repr(value), distribution
                 )
         row = task.space.index(arch)
         tried.add(row)
@@ -70,7 +70,7 @@ def regularized_evolution(task: Task, seed: int, trials: int) -> Trials:
     Under a limit a feasible one wins, then the better one, then the one that misses by less.
     """
     rng = np.random.default_rng(seed)
-    archs, place = task.archs(), _places(task.space)
+    archs, positions = task.archs(), _places(task.space)
     losses = task.losses[:, 0]
     missed = np.zeros(len(archs)) if task.violation is None else np.maximum(task.violation, 0)
     alive: list[int] = []
@@ -80,7 +80,7 @@ def regularized_evolution(task: Task, seed: int, trials: int) -> Trials:
         else:
             drawn = rng.choice(len(alive), TOURNAMENT, replace=False)
             parent = min((alive[k] for k in drawn), key=lambda k: (missed[k], losses[k]))
-            row = place[task.space.mutate(archs[parent], rng).text]
+            row = positions[task.space.mutate(archs[parent], rng).text]
             alive.pop(0)
         alive.append(row)
         yield row
@@ -239,8 +239,8 @@ class _Process:
     def _learn(self, rows: NDArray[np.intp]) -> None:
         new = rows[len(self._rows) :]
         assert self._rows == rows[: len(self._rows)].tolist()
-        found = self._squares[new][:, None] + self._squares - 2 * self._x[new] @ self._x.T
-        self._distances = np.concatenate([self._distances, found])
+        distances = self._squares[new][:, None] + self._squares - 2 * self._x[new] @ self._x.T
+        self._distances = np.concatenate([self._distances, distances])
         self._rows = rows.tolist()
 
 

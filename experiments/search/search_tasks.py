@@ -181,9 +181,9 @@ class Measured(FiniteSpace):
 
     def neighbors(self, arch: Architecture) -> list[Architecture]:
         """The ten nearest other members."""
-        own = self.index(arch)
-        order = self._order(self._digits[own])[:11]
-        return [self._archs[k] for k in order if k != own][:10]
+        position = self.index(arch)
+        order = self._order(self._digits[position])[:11]
+        return [self._archs[k] for k in order if k != position][:10]
 
     def validate(self, arch: Architecture) -> None:
         """Check that it is a member."""
@@ -275,11 +275,11 @@ def _accel_space() -> tuple[Measured, Array]:
     table = _table("accel")
     speed = table[THROUGHPUT].to_numpy(np.float64)
     is_first = table["first_index"].to_numpy() == np.arange(len(table))
-    kept = np.flatnonzero(is_first & np.isfinite(speed) & ~table["noisy_rtx3090"].to_numpy(bool))
+    rows = np.flatnonzero(is_first & np.isfinite(speed) & ~table["noisy_rtx3090"].to_numpy(bool))
     whole = space("accel")
-    archs = [whole.parse(text) for text in table["arch"].iloc[kept]]
+    archs = [whole.parse(text) for text in table["arch"].iloc[rows]]
     top1 = table["imagenet_val"].to_numpy(np.float64)
-    return Measured(whole, archs), np.stack([top1, speed], axis=1)[kept]
+    return Measured(whole, archs), np.stack([top1, speed], axis=1)[rows]
 
 
 def _accel(name: str) -> Task | None:
@@ -325,9 +325,9 @@ def task(name: str) -> Task:
     Raises:
         SystemExit: If there is none of that name.
     """
-    found = _nb201(name) if name.startswith("nb201-") else None
-    found = _macro(name) if name.startswith("macro-") else found
-    found = _accel(name) if name.startswith("accel-") else found
-    if found is None:
+    search = _nb201(name) if name.startswith("nb201-") else None
+    search = _macro(name) if name.startswith("macro-") else search
+    search = _accel(name) if name.startswith("accel-") else search
+    if search is None:
         raise SystemExit(f"unknown task {name!r}; there are {', '.join(TASKS)}")
-    return found
+    return search

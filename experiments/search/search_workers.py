@@ -141,9 +141,9 @@ def run(one: Task, kind: str, workers: int, trials: int, kill: int, seed: int) -
         seconds = time.perf_counter() - began
         # What was left by one that died last, if all others ended before they saw it.
         fail_lost(study)
-        found = study.get_trials(deepcopy=False)
+        stored = study.get_trials(deepcopy=False)
     codes = [process.exitcode for process in running if process.pid not in killed]
-    return summary(one, found, trials, killed) | {
+    return summary(one, stored, trials, killed) | {
         "task": one.name,
         "storage": kind,
         "workers": workers,

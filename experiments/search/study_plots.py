@@ -85,16 +85,16 @@ def held(studies: list[optuna.Study]) -> dict[str, Any]:
             & (one.values[:, k] <= one.expected[:, k, 2])
             for one in read
         ]
-        told = [one.foreseen for one in read]
+        foreseen = [one.foreseen for one in read]
         shares[metric] = float(
-            np.concatenate([i[t] for i, t in zip(inside, told, strict=True)]).mean()
+            np.concatenate([i[t] for i, t in zip(inside, foreseen, strict=True)]).mean()
         )
     chance = np.concatenate([one.chance for one in read])
     feasible = np.concatenate([one.feasible for one in read])
-    known = np.isfinite(chance)
-    if known.any():
-        shares["expected_feasible"] = float(chance[known].mean())
-        shares["feasible"] = float(feasible[known].mean())
+    has_chance = np.isfinite(chance)
+    if has_chance.any():
+        shares["expected_feasible"] = float(chance[has_chance].mean())
+        shares["feasible"] = float(feasible[has_chance].mean())
     return shares
 
 

@@ -89,9 +89,9 @@ def balanced(keys: Sequence[Key], families: dict[str, str]) -> list[Key]:
         members[families[key[0]]].append(key)
     places = []
     for family in sorted(members, key=lambda name: (-len(members[name]), name)):
-        own = members[family]
-        for k, which in enumerate(rng.permutation(len(own))):
-            places.append(((k + 0.5) / len(own), len(places), own[which]))
+        models = members[family]
+        for k, which in enumerate(rng.permutation(len(models))):
+            places.append(((k + 0.5) / len(models), len(places), models[which]))
     return [key for *_, key in sorted(places)]
 
 
@@ -158,22 +158,22 @@ def build_all(keys: Sequence[Key], families: dict[str, str], seconds: float) -> 
             with _at_most(seconds):
                 graph, parameters = build_anyhow(*key)
         except _TooLongError:
-            said = f"takes more than {seconds:g} s of processor time"
-            write_text(bad, said)
+            outcome = f"takes more than {seconds:g} s of processor time"
+            write_text(bad, outcome)
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"
-            write_text(bad, said)
+            outcome = f"{type(error).__name__}: {error}"
+            write_text(bad, outcome)
         else:
-            one = TimmNetworks(
+            network = TimmNetworks(
                 (key[0],), (key[1],), (families[key[0]],), (parameters,), (graph,), made_with
             )
-            write_networks(good, one)
+            write_networks(good, network)
             bad.unlink(missing_ok=True)
-            said = f"{len(graph)} nodes"
+            outcome = f"{len(graph)} nodes"
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(
             f"{time.strftime('%H:%M:%S')} {k + 1}/{len(keys)} {key[0]}@{key[1]} "
-            f"{time.perf_counter() - started:.1f} s, {memory:.1f} GB: {said[:300]}",
+            f"{time.perf_counter() - started:.1f} s, {memory:.1f} GB: {outcome[:300]}",
             flush=True,
         )
 
@@ -312,8 +312,8 @@ def main() -> None:
             if key[0] not in families:
                 write_text(paths(key)[1], "this timm has no such model")
         build_all(left[: options.most], families, options.seconds)
-    known = stated()
-    networks, others = pack_all(known)
+    stated_costs = stated()
+    networks, others = pack_all(stated_costs)
     for key in wanted("all"):
         bad = paths(key)[1]
         if bad.exists():
@@ -327,7 +327,7 @@ def main() -> None:
         nodes=np.quantile(
             [len(graph) for graph in networks.graphs], [0, 0.25, 0.5, 0.75, 1]
         ).tolist(),
-        agreement=agreement(networks, known),
+        agreement=agreement(networks, stated_costs),
         not_what_was_measured=others,
         failed=failed,
     )

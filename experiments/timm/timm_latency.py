@@ -154,8 +154,8 @@ def splits(table: Networks, seeds: Sequence[int]) -> Iterator[tuple[Any, Rows, R
     for k, fold in enumerate(folds):
         left_out = np.isin(families, fold)
         # In random order, as a predictor may take hyperparameters from the first rows.
-        rest = np.random.default_rng(0).permutation(np.flatnonzero(~left_out))
-        yield ("family", k, 0), rest, np.flatnonzero(left_out)
+        others = np.random.default_rng(0).permutation(np.flatnonzero(~left_out))
+        yield ("family", k, 0), others, np.flatnonzero(left_out)
 
 
 def parts_of(split: str, size: Any, families: list[str]) -> dict[Any, Rows]:

@@ -69,20 +69,20 @@ def each_family() -> str:
 def agreement() -> str:
     """The costs of the graphs against those of the tables."""
     result = load("timm_graphs")
-    found = result["agreement"]
+    costs = result["agreement"]
     names = {
         "macs": "multiply-accumulates",
         "module_parameters": "parameters of the module",
         "graph_parameters": "parameters of the graph, norms folded",
     }
     agreements = table_of(
-        f"against the table | within {found['agrees_up_to']:.0%} | median difference | "
+        f"against the table | within {costs['agrees_up_to']:.0%} | median difference | "
         "95 % of the networks differ by at most",
         "{name} | {agree_percent:.1f} % | {median_percent:+.2f} % | {p95_absolute_percent:.1f} %",
-        [found[key] | {"name": name} for key, name in names.items()],
+        [costs[key] | {"name": name} for key, name in names.items()],
     )
     apart = sorted(
-        ((name, row) for name, row in found["families"].items() if row["disagree"]),
+        ((name, row) for name, row in costs["families"].items() if row["disagree"]),
         key=lambda item: -item[1]["disagree"],
     )
     named = ", ".join(
@@ -91,7 +91,7 @@ def agreement() -> str:
     )
     rest = len(apart) - NAMED
     return (
-        f"{found['compared']:,} graphs, of {result['nodes'][0]:.0f} to {result['nodes'][-1]:.0f} "
+        f"{costs['compared']:,} graphs, of {result['nodes'][0]:.0f} to {result['nodes'][-1]:.0f} "
         f"nodes (median {result['nodes'][2]:.0f}). Left out, because this timm makes another "
         f"network by the name: {', '.join(result['not_what_was_measured']) or 'none'}. Made with "
         f"{result['made_with']}.\n\n{agreements}\n\n"

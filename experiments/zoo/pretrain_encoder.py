@@ -27,11 +27,11 @@ from nasplug.search_spaces.simplify import simplify
 def distinct_cells() -> list[Graph]:
     """A simplified graph for each function of the space."""
     _, graphs = cells()
-    found: dict[str, Graph] = {}
+    distinct: dict[str, Graph] = {}
     for graph in graphs:
         small = simplify(graph)
-        found.setdefault(small.canonical_hash, small)
-    return list(found.values())
+        distinct.setdefault(small.canonical_hash, small)
+    return list(distinct.values())
 
 
 def measured_responses(graphs: list[Graph], seed: int) -> Array:
@@ -44,8 +44,8 @@ def measured_responses(graphs: list[Graph], seed: int) -> Array:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, buffer.getvalue())
         print(f"random network {seed}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
-    found: Array = np.load(path, allow_pickle=False)
-    return found
+    table: Array = np.load(path, allow_pickle=False)
+    return table
 
 
 def main() -> None:

@@ -74,10 +74,10 @@ def leave_out(device: str, epochs: int, members: int = 1) -> None:
         protocol = PROTOCOLS["nb201"]
         others = [keys.index(key) for key in (*protocol.meta_train, *protocol.meta_validation)]
         others += [k for k, column in enumerate(columns) if column.hardware.name == HELP[device]]
-        own = [keys.index(key) for key in protocol.meta_test]
+        left_out = [keys.index(key) for key in protocol.meta_test]
     else:
         others = [k for k, column in enumerate(columns) if column.hardware.name != device]
-        own = [k for k, column in enumerate(columns) if column.hardware.name == device]
+        left_out = [k for k, column in enumerate(columns) if column.hardware.name == device]
     predictor = LatencyPredictor(config(epochs, members))
     predictor.fit(
         [graphs[i] for i in train],
@@ -85,9 +85,9 @@ def leave_out(device: str, epochs: int, members: int = 1) -> None:
         [columns[k] for k in others],
         folder=left_out_file(device).with_suffix(""),
     )
-    predicted = predictor.log_latency(graphs, [columns[k] for k in own])
+    predicted = predictor.log_latency(graphs, [columns[k] for k in left_out])
     with atomic_path(left_out_file(device)) as temporary:
-        np.savez(temporary, predicted=predicted, columns=own)
+        np.savez(temporary, predicted=predicted, columns=left_out)
     print(f"left out {device}", flush=True)
 
 
@@ -96,12 +96,12 @@ def left_out_residuals(
 ) -> tuple[str, Array]:
     """A left-out device's class, and log(truth) − log(prediction) of `cells` at all batch sizes."""
     with np.load(left_out_file(device)) as stored:
-        predicted, own = stored["predicted"], stored["columns"]
+        predicted, left_out = stored["predicted"], stored["columns"]
     errors = []
-    for place, column in enumerate(own):
-        known = truth[cells, column] >= SMALLEST_MS
-        errors.append((np.log(truth[cells, column]) - predicted[cells, place])[known])
-    return compute_class(columns[own[0]].hardware), np.concatenate(errors)
+    for place, column in enumerate(left_out):
+        usual = truth[cells, column] >= SMALLEST_MS
+        errors.append((np.log(truth[cells, column]) - predicted[cells, place])[usual])
+    return compute_class(columns[left_out[0]].hardware), np.concatenate(errors)
 
 
 def zero_shot_width(group: str, residuals: dict[str, tuple[str, Array]]) -> Array:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from experiments.accuracy.predictor_accuracy import tau
 from experiments.campaign import Options, read_json
-from experiments.common import RESULTS, ZOO, provenance, write_result
+from experiments.common import RESULTS, ZOO, covered, provenance, write_result
 from experiments.nb101 import nb101_labels
 from experiments.nb101.nb101_labels import Labels
 from nasplug import load_predictor
@@ -67,13 +67,14 @@ def quality(labels: Labels, known: Rows, asked: Rows) -> dict[str, Any]:
     """
     predictor = learned(labels, known)
     graphs, truth = labels.graphs(asked), labels.test[asked]
-    said = predictor.predict(graphs)
+    predicted = predictor.predict(graphs)
     order = np.random.default_rng(0).permutation(known)
-    kept, rest = order[: len(order) * 4 // 5], order[len(order) * 4 // 5 :]
-    inner = learned(labels, kept).predict(labels.graphs(rest)).mean[:, 0]
-    reach = float(np.quantile(np.abs(labels.test[rest] - inner), 0.9))
-    mean = said.mean[:, 0]
-    covered = (said.lower[:, 0] <= truth) & (truth <= said.upper[:, 0])
+    inner_known, inner_asked = order[: len(order) * 4 // 5], order[len(order) * 4 // 5 :]
+    inner = learned(labels, inner_known).predict(labels.graphs(inner_asked)).mean[:, 0]
+    reach = float(np.quantile(np.abs(labels.test[inner_asked] - inner), 0.9))
+    mean = predicted.mean[:, 0]
+    inside = covered(predicted, truth)
+    width = predicted.upper - predicted.lower
     best = np.argsort(-mean)[: max(20, len(mean) // 10)]
     return {
         "known": len(known),
@@ -83,11 +84,11 @@ def quality(labels: Labels, known: Rows, asked: Rows) -> dict[str, Any]:
         "mean_absolute_error": round(float(np.abs(mean - truth).mean()), 4),
         "coverage_fixed": round(float((np.abs(mean - truth) <= reach).mean()), 4),
         "width_fixed": round(2 * reach, 4),
-        "coverage": round(float(covered.mean()), 4),
-        "median_width": round(float(np.median(said.upper - said.lower)), 4),
+        "coverage": round(float(inside.mean()), 4),
+        "median_width": round(float(np.median(width)), 4),
         "coverage_fixed_best": round(float((np.abs(mean - truth) <= reach)[best].mean()), 4),
-        "coverage_best": round(float(covered[best].mean()), 4),
-        "median_width_best": round(float(np.median((said.upper - said.lower)[best])), 4),
+        "coverage_best": round(float(inside[best].mean()), 4),
+        "median_width_best": round(float(np.median(width[best])), 4),
         "familiar": round(float(predictor.familiar(graphs).mean()), 4),
     }
 
@@ -114,22 +115,22 @@ def whole_space(predictor: ArchitecturePredictor, threads: int) -> dict[str, Any
     codes = nb101.codes
     # Other work slows a shared machine, so that the processor's own time is kept too.
     started, busy = time.perf_counter(), time.process_time()
-    said = predictor.predict_codes(codes)
+    predicted = predictor.predict_codes(codes)
     seconds, busy = time.perf_counter() - started, time.process_time() - busy
     familiar, nodes = predictor.familiar_codes(codes), nb101.arrays(codes).nodes
-    assert said is not None
+    assert predicted is not None
     assert familiar is not None
-    rows = []
+    rows, width = [], predicted.upper - predicted.lower
     for size in range(2, MAX_VERTICES + 1):
-        own = nodes == size
+        is_size = nodes == size
         rows.append(
             {
                 "vertices": size,
-                "cells": int(own.sum()),
-                "mean": round(float(said.mean[own].mean()), 3),
-                "best": round(float(said.mean[own].max()), 3),
-                "median_width": round(float(np.median((said.upper - said.lower)[own])), 3),
-                "familiar": round(float(familiar[own].mean()), 4),
+                "cells": int(is_size.sum()),
+                "mean": round(float(predicted.mean[is_size].mean()), 3),
+                "best": round(float(predicted.mean[is_size].max()), 3),
+                "median_width": round(float(np.median(width[is_size])), 3),
+                "familiar": round(float(familiar[is_size].mean()), 4),
             }
         )
     return {
@@ -137,7 +138,7 @@ def whole_space(predictor: ArchitecturePredictor, threads: int) -> dict[str, Any
         "seconds": round(seconds, 2),
         "processor_seconds": round(busy, 2),
         "threads": threads,
-        "mean": round(float(said.mean.mean()), 3),
+        "mean": round(float(predicted.mean.mean()), 3),
         "by_vertices": rows,
     }
 

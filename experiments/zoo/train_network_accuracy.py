@@ -25,7 +25,7 @@ from scipy.stats import kendalltau, spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from experiments.campaign import Campaign, Options
-from experiments.common import SPLIT_SEED, ZOO, Array, provenance
+from experiments.common import SPLIT_SEED, ZOO, Array, covered, provenance
 from nasplug import datasets
 from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.predictors.accuracy.operator_gp import KERNELS, AccuracyGP, AccuracyGPConfig
@@ -112,9 +112,8 @@ def predict(
         features = counts(graphs) if method == PLAIN else decisions(name)
         model = HistGradientBoostingRegressor(random_state=0).fit(features[train], truth[train])
         return model.predict(features[test]), None
-    said = own(name, train).predict([graphs[k] for k in test])
-    inside = (truth[test] >= said.lower[:, 0]) & (truth[test] <= said.upper[:, 0])
-    return said.mean[:, 0], float(inside.mean())
+    predicted = own(name, train).predict([graphs[k] for k in test])
+    return predicted.mean[:, 0], float(covered(predicted, truth[test]).mean())
 
 
 def measure(name: str, size: int, seed: int, method: str) -> dict[str, Any]:
@@ -142,38 +141,38 @@ def choose(name: str) -> list[dict[str, Any]]:
     rows = chosen(name, SHIPPED_SIZE, 0)
     held = round(VALIDATED * len(rows))
     _, graphs, truth = networks(name)
-    found = []
+    kernels = []
     for kernel in KERNELS:
-        said = own(name, rows[held:], kernel).predict([graphs[k] for k in rows[:held]])
-        tau = kendalltau(said.mean[:, 0], truth[rows[:held]])[0]
-        found.append({"space": name, "kernel": kernel, "kendall_tau": float(tau)})
-        print(json.dumps(found[-1]), flush=True)
-    return found
+        predicted = own(name, rows[held:], kernel).predict([graphs[k] for k in rows[:held]])
+        tau = kendalltau(predicted.mean[:, 0], truth[rows[:held]])[0]
+        kernels.append({"space": name, "kernel": kernel, "kendall_tau": float(tau)})
+        print(json.dumps(kernels[-1]), flush=True)
+    return kernels
 
 
 def shortfalls() -> list[dict[str, Any]]:
     """Points by which the networks with most of a count fall short of the best within a limit."""
     archs, graphs, truth = networks("accel")
     test = halves("accel")[1]
-    said = own("accel", chosen("accel", SHIPPED_SIZE, 0)).predict([graphs[k] for k in test])
+    predicted = own("accel", chosen("accel", SHIPPED_SIZE, 0)).predict([graphs[k] for k in test])
     counted = counts([graphs[k] for k in test])
-    scores = {**dict(zip(COUNTS, counted.T, strict=True)), OWN: said.mean[:, 0]}
+    scores = {**dict(zip(COUNTS, counted.T, strict=True)), OWN: predicted.mean[:, 0]}
     table = datasets.load("accel").drop_duplicates("arch").set_index("arch")
     rows = []
     for column in LIMITED:
         measured = table[column].loc[[archs[k].text for k in test]].to_numpy(np.float64)
         cost = 1 / measured if column.endswith("img/s") else measured
-        found: dict[str, list[float]] = {}
+        points: dict[str, list[float]] = {}
         for limit in np.nanquantile(cost, SHARES):
             inside = np.flatnonzero(cost <= limit)
             reached = truth[test][inside]
             for method, score in scores.items():
                 taken = reached[np.argsort(-score[inside], kind="stable")[:TAKEN]]
-                found.setdefault(method, []).append(reached.max() - taken.mean())
-            found.setdefault("any network", []).append(reached.max() - reached.mean())
+                points.setdefault(method, []).append(reached.max() - taken.mean())
+            points.setdefault("any network", []).append(reached.max() - reached.mean())
         rows += [
             {"column": column, "method": method, "points": float(np.mean(values))}
-            for method, values in found.items()
+            for method, values in points.items()
         ]
     return rows
 
@@ -186,8 +185,7 @@ def ship(name: str) -> None:
     predictor = own(name, train)
     seconds = round(time.perf_counter() - started)
     _, graphs, truth = networks(name)
-    said = predictor.predict([graphs[k] for k in test])
-    inside = (truth[test] >= said.lower[:, 0]) & (truth[test] <= said.upper[:, 0])
+    predicted = predictor.predict([graphs[k] for k in test])
     ArchitecturePredictor(f"{name}-accuracy", space(name), predictor).save(
         ZOO / f"{name}-accuracy",
         name=f"{name}-accuracy",
@@ -201,9 +199,11 @@ def ship(name: str) -> None:
         },
         quality={
             "held_out_networks": len(test),
-            "kendall_tau": round(float(kendalltau(said.mean[:, 0], truth[test])[0]), 4),
-            "mean_absolute_error": round(float(np.abs(said.mean[:, 0] - truth[test]).mean()), 4),
-            "coverage": round(float(inside.mean()), 4),
+            "kendall_tau": round(float(kendalltau(predicted.mean[:, 0], truth[test])[0]), 4),
+            "mean_absolute_error": round(
+                float(np.abs(predicted.mean[:, 0] - truth[test]).mean()), 4
+            ),
+            "coverage": round(float(covered(predicted, truth[test]).mean()), 4),
         },
         provenance=provenance(name),
     )

@@ -75,7 +75,7 @@ SOURCES = {"nb201": ("nb201", "nb201-exported", "nnlqp"), "fbnet": ("fbnet",), "
 
 def sources(judged: bool = False, most: int = 10**6, without: Sequence[str] = ()) -> list[Source]:
     """Sources to learn from, at most so many networks each; or other networks to judge by."""
-    found = []
+    parts = []
     for name, count in COUNTS.items():
         if name in without:
             continue
@@ -87,8 +87,8 @@ def sources(judged: bool = False, most: int = 10**6, without: Sequence[str] = ()
             continue
         learned = round(LEARNED_SHARE * len(every.graphs)) if name in SMALL else count
         rows = range(learned, len(every.graphs)) if judged else range(min(learned, most))
-        found.append(every.rows(list(rows)))
-    return found
+        parts.append(every.rows(list(rows)))
+    return parts
 
 
 def config(epochs: int) -> NetworkLatencyConfig:
@@ -99,10 +99,10 @@ def config(epochs: int) -> NetworkLatencyConfig:
 
 def without_devices(parts: list[Source], names: tuple[str, ...]) -> list[Source]:
     """The sources without the columns of some devices; a source of none of the others goes."""
-    kept = [
+    remaining = [
         part.only([c.key for c in part.columns if c.hardware.name not in names]) for part in parts
     ]
-    return [part for part in kept if part.columns]
+    return [part for part in remaining if part.columns]
 
 
 def trained(parts: list[Source], epochs: int, folder: Path) -> NetworkLatency:
@@ -145,9 +145,9 @@ def leave_out(part: str, epochs: int) -> None:
     if part == "devices-0":
         for name in ("nb201", "nb201-exported"):
             every = source(name)
-            own = [c for c in every.columns if c.hardware.name in FOLDS[0]]
-            tensors[f"all {name}"] = predictor.log_latency(every.graphs, own)
-            tensors[f"columns of all {name}"] = np.array([c.key for c in own])
+            columns = [c for c in every.columns if c.hardware.name in FOLDS[0]]
+            tensors[f"all {name}"] = predictor.log_latency(every.graphs, columns)
+            tensors[f"columns of all {name}"] = np.array([c.key for c in columns])
     with atomic_path(left_out_file(part)) as temporary:
         np.savez(temporary, **tensors)
 
@@ -155,7 +155,7 @@ def leave_out(part: str, epochs: int) -> None:
 def residuals(part: str) -> dict[tuple[str, str], tuple[DeviceBatch, Array]]:
     """(source, column key) -> the column, and log(truth) − log(prediction) of what was left out."""
     kind, _, which = part.partition("-")
-    found = {}
+    by_column = {}
     with np.load(left_out_file(part)) as stored:
         for p in sources(True):
             if p.name not in stored:
@@ -163,15 +163,18 @@ def residuals(part: str) -> dict[tuple[str, str], tuple[DeviceBatch, Array]]:
             names = FOLDS[int(which)] if kind == "devices" else ()
             # The columns that were predicted, in their order.
             if kind == "devices":
-                own = p.only([c.key for c in p.columns if c.hardware.name in names])
+                predicted = p.only([c.key for c in p.columns if c.hardware.name in names])
             else:
                 others = [p for p in sources() if p.name not in SOURCES[which]]
                 known = {c.key for other in others for c in other.columns}
-                own = p.only([c.key for c in p.columns if c.key in known])
-            errors = np.log(np.where(own.latencies >= 0.1, own.latencies, np.nan)) - stored[p.name]
-            for k, column in enumerate(own.columns):
-                found[p.name, column.key] = (column, errors[:, k][np.isfinite(errors[:, k])])
-    return found
+                predicted = p.only([c.key for c in p.columns if c.key in known])
+            errors = (
+                np.log(np.where(predicted.latencies >= 0.1, predicted.latencies, np.nan))
+                - stored[p.name]
+            )
+            for k, column in enumerate(predicted.columns):
+                by_column[p.name, column.key] = (column, errors[:, k][np.isfinite(errors[:, k])])
+    return by_column
 
 
 def widths(parts: list[str]) -> dict[str, Array]:
