@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
+import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -129,6 +131,19 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor()
+
+
+def run_alone(code: str, *arguments: str, cache: str) -> dict[str, Any]:
+    """The JSON that a program prints, in a process of its own with a folder for its cache."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "NASPLUG_CACHE": cache},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
 
 
 def write_result(name: str | Path, /, *data: str, **fields: Any) -> Path:

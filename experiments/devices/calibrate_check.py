@@ -25,8 +25,10 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from experiments.campaign import Options
-from experiments.common import Array, cells, latencies, write_result
+from experiments.common import Array, latencies, write_result
+from experiments.common import cells as all_cells
 from experiments.devices.known import KnownLatencies, renamed
+from experiments.tables import cells, grouped, merged
 from experiments.zoo.train_latency import left_out_file
 from nasplug import load_predictor
 from nasplug.datasets.help_protocol import PROTOCOLS
@@ -100,7 +102,7 @@ def main() -> None:
     parser.add_argument("--promise", choices=("left-out", "shipped"), default="left-out")
     parser.add_argument("--judged", type=int, default=JUDGED)
     options = parser.parse_args()
-    _, every = cells()
+    _, every = all_cells()
     truth, columns = latencies()
     order = np.random.default_rng(0).permutation(len(every))
     chosen = [int(k) for k in order if is_connected(every[k])]
@@ -121,20 +123,11 @@ def main() -> None:
         # Whole milliseconds and cost models may be as low as zero.
         values = np.maximum(truth[chosen, place], SMALLEST_MS)
         rows += check(column.key, graphs, values, logs[:, others], promised, options.seeds)
-        for method in dict.fromkeys(row["method"] for row in rows):
-            for count in (0, *COUNTS):
-                drawn = [
-                    r
-                    for r in rows
-                    if (r["column"], r["method"], r["measured"]) == (column.key, method, count)
-                ]
-                if drawn:
-                    means = {
-                        k: round(float(np.mean([r[k] for r in drawn])), 3)
-                        for k in ("spearman", "mape_percent", "coverage", "interval_factor")
-                        if k in drawn[0]
-                    }
-                    print(column.key, method, count, means, flush=True)
+        on_device = [row for row in rows if row["column"] == column.key]
+        for about, group in grouped(on_device, "column", "method", "measured").items():
+            means = "{spearman:.3f} | {mape_percent:.1f} | {coverage:.3f} | {interval_factor:.3f}"
+            missing = {"coverage": None, "interval_factor": None}
+            print(*about, *cells(means, missing | merged(group)), flush=True)
     name = "calibrate_check" + "_shipped" * (options.promise == "shipped")
     write_result(name, "nb201-latency", runs=rows)
 

@@ -6,23 +6,25 @@ the former, with the networks whose latency is inside its 90 % interval, if it h
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
+from scipy.stats import norm, spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from experiments.accuracy.floors import roofline
 from experiments.common import Array, covered
-from experiments.latency.launch_costs import LaunchCosts
-from experiments.latency.roofline_gp import RooflineGP
-from nasplug.predictors.features.operators import longest_path
-from nasplug.predictors.features.roofline import roofline_ms
+from nasplug.predictors.features.operators import longest_path, operator_kinds
+from nasplug.predictors.features.roofline import peak_rates, roofline_ms, roofline_parts
 from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.latency.launch_costs import fit_factors, launch_rows
 from nasplug.predictors.latency.one_device import LatencyGP, LatencyGPConfig
+from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
 from nasplug.search_spaces import Graph
+from nasplug.search_spaces.costs import FLOAT_BYTES
 
 __all__ = [
     "CHEAP",
@@ -32,9 +34,16 @@ __all__ = [
     "boosting",
     "errors",
     "latency_process",
+    "launch_costs",
     "relative_errors",
+    "roofline_bounds",
 ]
 
+TERMS: tuple[Term, ...] = (
+    (("shares", "rbf"),),
+    (("size", "rbf"),),
+    (("shares", "rbf"), ("size", "rbf")),
+)
 Rows = NDArray[np.int64]
 Predicted = tuple[Array, NDArray[np.bool_] | None]
 
@@ -115,16 +124,70 @@ def boosting(learn: Networks, judge: Networks, seed: int = 0) -> Predicted:
 
 
 def launch_costs(learn: Networks, judge: Networks) -> Predicted:
-    costs = LaunchCosts(learn.column, learn.half)
-    costs.fit(learn.graphs, learn.ms * learn.shares, learn.families, learn.images)
-    return costs.predict(judge.graphs, judge.images) / judge.shares, None
+    """A sum of a stretched roofline and the launches of operators: see `fit_factors`."""
+    kinds = sorted({kind for graph in learn.graphs for kind in operator_kinds(graph)})
+
+    def rows(networks: Networks) -> Array:
+        peaks = peak_rates(networks.column.hardware, networks.half)
+        number_bytes = FLOAT_BYTES / (1 + networks.half)
+        rates = [(*peaks, float(images), number_bytes) for images in networks.images]
+        return launch_rows(networks.graphs, np.array(rates), kinds)
+
+    factors = fit_factors(rows(learn), learn.ms * learn.shares, learn.families)
+    return rows(judge) @ factors / judge.shares, None
+
+
+def roofline_times(networks: Networks) -> list[dict[tuple[str, bool], float]]:
+    """Roofline time an image of each kind of operator, and whether memory binds it."""
+    result = []
+    for graph, images in zip(networks.graphs, networks.images, strict=True):
+        times: dict[tuple[str, bool], float] = defaultdict(float)
+        parts = roofline_parts(graph, networks.column.hardware, images, networks.half)
+        for kind, compute, memory in zip(operator_kinds(graph), *parts, strict=True):
+            times[kind, bool(memory > compute)] += max(compute, memory) / images
+        result.append(times)
+    return result
+
+
+def roofline_bounds(learn: Networks, judge: Networks) -> tuple[Array, Array, Array]:
+    """Milliseconds and the bounds of 90 % intervals, by a process on what the roofline misses.
+
+    A network is described by where the roofline sees its time go: the share of each kind of
+    operator, bound by arithmetic or by memory. A Gaussian process over these shares learns the
+    logarithm of measured over roofline time; the networks to learn from are in random order.
+    """
+    learned_times = roofline_times(learn)
+    kinds = sorted({kind for times in learned_times for kind in times})
+
+    def blocks_of(
+        times: list[dict[tuple[str, bool], float]], graphs: list[Graph]
+    ) -> tuple[dict[str, Array], Array]:
+        totals = np.array([sum(of_graph.values()) for of_graph in times])
+        shares = np.array([[of_graph.get(kind, 0.0) for kind in kinds] for of_graph in times])
+        size = np.log(np.stack([totals, [len(graph) for graph in graphs]], axis=1))
+        return {"shares": np.sqrt(shares / totals[:, None]), "size": size}, totals
+
+    blocks, learned_rooflines = blocks_of(learned_times, learn.graphs)
+    logs = np.log(learn.ms / learned_rooflines)
+    center, scale = float(np.median(logs)), float(logs.std())
+    targets = ((logs - center) / scale)[:, None]
+    process = GaussianProcess(TERMS)
+    process.fit(blocks, targets, np.ones(len(logs)))
+    mean, variance = process.leave_one_out(np.arange(len(logs)), targets)
+    off = np.abs(targets - mean)[:, 0] / np.sqrt(variance + process.noise)
+    # Leave-one-out errors say how many standard deviations hold 90 % of them.
+    level = min(0.9 * (1 + 1 / len(off)), 1)
+    wider = max(float(np.quantile(off, level)), 0.5 * float(norm.ppf(0.95)))
+    blocks, totals = blocks_of(roofline_times(judge), judge.graphs)
+    mean, variance = process.predict(blocks)
+    logs = np.log(totals) + center + scale * mean[:, 0]
+    reach = wider * scale * np.sqrt(variance + process.noise)
+    return np.exp(logs), np.exp(logs - reach), np.exp(logs + reach)
 
 
 def roofline_process(learn: Networks, judge: Networks) -> Predicted:
-    process = RooflineGP(learn.column.hardware, learn.half)
-    process.fit(learn.graphs, learn.ms, learn.images)
-    center, low, high = process.predict(judge.graphs, judge.images)
-    return center, (judge.ms >= low) & (judge.ms <= high)
+    predicted, low, high = roofline_bounds(learn, judge)
+    return predicted, (judge.ms >= low) & (judge.ms <= high)
 
 
 def latency_process(

@@ -72,11 +72,11 @@ def left_out(parts: list[str]) -> list[dict[str, Any]]:
             continue
         kind = device_group(column.hardware)
         others = [
-            r
-            for (_, _, _), (other, r) in every.items()
-            if device_group(other.hardware) == kind
-            and len(r)
-            and (other.hardware.name != column.hardware.name)
+            residual
+            for other, residual in every.values()
+            if len(residual)
+            and device_group(other.hardware) == kind
+            and other.hardware.name != column.hardware.name
         ]
         quantiles = left_out_quantiles(others)
         low, high = np.interp([0.05, 0.95], LEVELS, quantiles)

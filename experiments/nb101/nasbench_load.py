@@ -12,10 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import struct
-import subprocess
-import sys
 import tempfile
 import time
 from itertools import islice
@@ -26,6 +23,7 @@ import numpy as np
 
 from experiments import RESULTS
 from experiments.campaign import Options, read_json
+from experiments.common import run_alone
 from nasplug.datasets.nasbench.tfrecord import frame
 from nasplug.search_spaces.files import write_text
 from nasplug.search_spaces.nb101.enumeration import cell_table
@@ -94,15 +92,7 @@ def _varint(value: int) -> bytes:
 
 def measured(path: Path, cache: Path) -> dict[str, Any]:
     """Open the file in a process of its own: time and memory."""
-    done = subprocess.run(
-        [sys.executable, "-c", OPEN, str(path)],
-        env={**os.environ, "NASPLUG_CACHE": str(cache)},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    result: dict[str, Any] = json.loads(done.stdout)
-    return result
+    return run_alone(OPEN, str(path), cache=str(cache))
 
 
 def main() -> None:

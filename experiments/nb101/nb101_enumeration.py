@@ -8,14 +8,11 @@ hashes, whose digest is checked. Writes results/nb101_enumeration.json.
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
 from typing import Any
 
-from experiments.common import write_result
+from experiments.common import run_alone, write_result
 
 MAKE = """
 import hashlib, json, resource, time
@@ -43,15 +40,7 @@ print(json.dumps({"seconds": round(time.perf_counter() - start, 2), "cells": cou
 
 
 def run(code: str, cache: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "NASPLUG_CACHE": cache},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    result: dict[str, Any] = json.loads(done.stdout)
-    return {**result, "load_average": round(os.getloadavg()[0], 1)}
+    return run_alone(code, cache=cache) | {"load_average": round(os.getloadavg()[0], 1)}
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ judged), and by family: the modules of timm with at least ten networks are dealt
 and each family is judged by what the other folds and all small families taught. There the networks
 that train for long can be had, too (`--methods`), as in out_of_domain.py: network-latency on this
 table alone, NNLP and NAR-Former V2. The latter two code 32 types of operators, so that the rarer
-ones count as one. The floors are those of methods.py, the roofline at the precision of the
-table and with each network's batch; launch_costs.py and roofline_gp.py explain themselves. Writes
+ones count as one. The cheap methods are those of methods.py, at the precision of the table and
+with each network's batch. Writes
 results/timm_latency.json; runs that are there already are not repeated.
 """
 
