@@ -45,10 +45,8 @@ def measure(model: str, size: int, seed: int) -> dict[str, Any]:
     mean, std = predicted.mean[:, 0], predicted.std[:, 0]
     row: dict[str, Any] = {"model": model, "train_size": size, "seed": seed}
     for level in LEVELS:
-        low, high = (
-            predicted.quantile((1 - level) / 2)[:, 0],
-            predicted.quantile((1 + level) / 2)[:, 0],
-        )
+        bounds = (1 - level) / 2, (1 + level) / 2
+        low, high = (predicted.quantile(bound)[:, 0] for bound in bounds)
         row[f"coverage_{level:.0%}"] = float(((seen >= low) & (seen <= high)).mean())
         row[f"median_width_{level:.0%}"] = float(np.median(high - low))
     loss = 0.5 * ((seen - mean) / std) ** 2 + np.log(std) + 0.5 * np.log(2 * np.pi)

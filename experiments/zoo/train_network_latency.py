@@ -54,6 +54,7 @@ MOST, FEWER = 800, 300
 # Sources whose networks are few, so that a share of them is judged.
 SMALL = ("cpu", "timm")
 LEARNED_SHARE = 0.85
+SMALLEST_MS = 0.1
 # HELP's unseen devices are one fold; the others are spread so that each fold has all kinds.
 FOLDS: tuple[tuple[str, ...], ...] = (
     (
@@ -120,28 +121,36 @@ def left_out_file(part: str) -> Path:
     return RUNS / "network-latency" / f"{part}.npz"
 
 
+def judged_by(part: str) -> list[Source]:
+    """Networks and columns that judge a part: devices or a source that it left out.
+
+    A source that was left out is judged on the devices that are known by other sources.
+    """
+    kind, _, which = part.partition("-")
+    judged = sources(judged=True)
+    if kind == "devices":
+        names = FOLDS[int(which)]
+        judged = [p.only([c.key for c in p.columns if c.hardware.name in names]) for p in judged]
+    else:
+        known = {c.key for p in sources() if p.name not in SOURCES[which] for c in p.columns}
+        judged = [p.only(sorted(known)) for p in judged if p.name == which]
+    return [p for p in judged if p.columns]
+
+
 def leave_out(part: str, epochs: int) -> None:
     """Train without a fold of devices or a source, and keep what is predicted of it."""
-    learned, judged = sources(most=FEWER), sources(True)
+    learned, folder = sources(most=FEWER), RUNS / "network-latency" / part
     kind, _, which = part.partition("-")
     if kind == "devices":
         names = FOLDS[int(which)]
-        predictor = trained(
-            without_devices(learned, names), epochs, RUNS / "network-latency" / part
-        )
+        predictor = trained(without_devices(learned, names), epochs, folder)
         predictor.set_gpu_roofline(fitted(gpu_table().without(names)))
-        wanted = [p.only([c.key for c in p.columns if c.hardware.name in names]) for p in judged]
     else:
         others = [p for p in learned if p.name not in SOURCES[which]]
-        predictor = trained(others, epochs, RUNS / "network-latency" / part)
-        known = set(predictor.devices)
-        wanted = [
-            p.only([c.key for c in p.columns if c.key in known]) for p in judged if p.name == which
-        ]
-    tensors: dict[str, NDArray[Any]] = {}
-    for p in wanted:
-        if p.columns:
-            tensors[p.name] = predictor.log_latency(p.graphs, p.columns)
+        predictor = trained(others, epochs, folder)
+    tensors: dict[str, NDArray[Any]] = {
+        p.name: predictor.log_latency(p.graphs, p.columns) for p in judged_by(part)
+    }
     if part == "devices-0":
         for name in ("nb201", "nb201-exported"):
             every = source(name)
@@ -154,26 +163,14 @@ def leave_out(part: str, epochs: int) -> None:
 
 def residuals(part: str) -> dict[tuple[str, str], tuple[DeviceBatch, Array]]:
     """(source, column key) -> the column, and log(truth) − log(prediction) of what was left out."""
-    kind, _, which = part.partition("-")
     by_column = {}
     with np.load(left_out_file(part)) as stored:
-        for p in sources(True):
+        for p in judged_by(part):
             if p.name not in stored:
                 continue
-            names = FOLDS[int(which)] if kind == "devices" else ()
-            # The columns that were predicted, in their order.
-            if kind == "devices":
-                predicted = p.only([c.key for c in p.columns if c.hardware.name in names])
-            else:
-                others = [p for p in sources() if p.name not in SOURCES[which]]
-                known = {c.key for other in others for c in other.columns}
-                predicted = p.only([c.key for c in p.columns if c.key in known])
-            errors = (
-                np.log(np.where(predicted.latencies >= 0.1, predicted.latencies, np.nan))
-                - stored[p.name]
-            )
-            for k, column in enumerate(predicted.columns):
-                by_column[p.name, column.key] = (column, errors[:, k][np.isfinite(errors[:, k])])
+            truth = np.log(np.where(p.latencies >= SMALLEST_MS, p.latencies, np.nan))
+            for column, errors in zip(p.columns, (truth - stored[p.name]).T, strict=True):
+                by_column[p.name, column.key] = (column, errors[np.isfinite(errors)])
     return by_column
 
 
