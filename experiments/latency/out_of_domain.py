@@ -29,12 +29,12 @@ from experiments.campaign import Campaign, Options
 from experiments.common import RUNS, Array
 from experiments.latency.latency_data import Source, source
 from experiments.latency.methods import CHEAP, Networks, boosting, errors
-from experiments.zoo.train_network_latency import FEWER, SOURCES, left_out_file
+from experiments.zoo.train_network_latency import FEWER, SOURCES, judged_by, left_out_file
 from experiments.zoo.train_network_latency import sources as all_sources
 from nasplug.predictors import create
 from nasplug.predictors.features.settings import describe
 from nasplug.predictors.latency.cell_latency import DeviceBatch
-from nasplug.predictors.latency.launch_costs import LaunchCosts as LaunchFactors
+from nasplug.predictors.latency.launch_costs import LaunchCosts
 from nasplug.predictors.latency.network_latency import RATES, NetworkLatency
 from nasplug.predictors.latency.network_latency_config import (
     NetworkLatencyConfig,
@@ -101,50 +101,50 @@ def cases() -> dict[str, tuple[list[Source], Source, DeviceBatch]]:
     return by_name
 
 
-def drawn(parts: list[Source], seed: int) -> tuple[list[Graph], Array, list[str]]:
-    """Draw the learned networks, in random order: networks, ms, groups."""
+def drawn(parts: list[Source], device: DeviceBatch, seed: int) -> Networks:
+    """Draw the learned networks, in random order."""
     rng = np.random.default_rng(seed)
-    graphs: list[Graph] = []
-    groups: list[str] = []
-    times: list[float] = []
+    rows: list[tuple[Source, int]] = []
     for part in parts:
         usual = np.flatnonzero(part.latencies[:, 0] >= SMALLEST_MS)
         # The CPU's networks are of many families, and few.
         count = LEARNED if len(parts) > 1 else len(usual)
-        for k in rng.permutation(usual)[:count]:
-            graphs.append(part.graphs[k])
-            groups.append(part.families[k])
-            times.append(float(part.latencies[k, 0]))
-    order = rng.permutation(len(graphs))
-    return [graphs[k] for k in order], np.array(times)[order], [groups[k] for k in order]
+        rows += [(part, int(k)) for k in rng.permutation(usual)[:count]]
+    rows = [rows[k] for k in rng.permutation(len(rows))]
+    return Networks(
+        device,
+        [part.graphs[k] for part, k in rows],
+        np.array([part.latencies[k, 0] for part, k in rows]),
+        [part.families[k] for part, k in rows],
+    )
 
 
 def predict(
     method: str, parts: list[Source], judged: list[Graph], device: DeviceBatch, seed: int
 ) -> tuple[Array, Array]:
     """Predicted ms of the networks that were left out, and the error in percent on the learned."""
-    graphs, truth, groups = drawn(parts, seed)
-    asked = [*judged, *graphs[:ASKED_AGAIN]]
-    learn = Networks(device, graphs, truth, groups)
+    learn = drawn(parts, device, seed)
+    asked = [*judged, *learn.graphs[:ASKED_AGAIN]]
     judge = Networks(device, asked, np.full(len(asked), np.nan), [""] * len(asked))
+    options = recipe(method, parts) or {}
     if method == "gradient boosting":
         predicted, _ = boosting(learn, judge, seed)
     elif method in CHEAP:
         predicted, _ = CHEAP[method](learn, judge)
     elif method == ALONE:
-        training = replace(CONFIG.training, **(recipe(method, parts) or {}), seed=seed)
+        training = replace(CONFIG.training, **options, seed=seed)
         network = NetworkLatency(replace(CONFIG, training=training))
-        network.fit(graphs, truth[:, None], [device], groups=kinds_of(parts, groups))
+        groups = kinds_of(parts, learn.families)
+        network.fit(learn.graphs, learn.ms[:, None], [device], groups=groups)
         predicted = np.exp(network.log_latency(asked, [device])[:, 0])
     else:
-        how = recipe(method, parts) or {}
-        published = create(method, kind="latency", **how, seed=seed)
-        extra = strangers(graphs, judged)
-        unknown = np.full(len(extra), np.nan)
-        published.fit([*graphs, *extra], np.concatenate([truth, unknown]), [device])
+        published = create(method, kind="latency", **options, seed=seed)
+        extra = strangers(learn.graphs, judged)
+        times = np.concatenate([learn.ms, np.full(len(extra), np.nan)])
+        published.fit([*learn.graphs, *extra], times, [device])
         predicted = published.predict(asked).mean[:, 0]
     predicted = np.asarray(predicted, dtype=np.float64)
-    learned = 100 * np.abs(predicted[len(judged) :] / truth[:ASKED_AGAIN] - 1)
+    learned = 100 * np.abs(predicted[len(judged) :] / learn.ms[:ASKED_AGAIN] - 1)
     return predicted[: len(judged)], learned
 
 
@@ -160,21 +160,17 @@ def with_costs(
     path = kept(case, ALONE, seed)
     if not path.exists():
         return None
-    graphs, truth, groups = drawn(parts, seed)
-    names = kinds_of(parts, groups)
+    networks = drawn(parts, device, seed)
+    names = kinds_of(parts, networks.families)
+    networks = replace(networks, families=names)
     learn, check, _ = split_groups(names, CONFIG)
-    kinds = common_kinds([graphs[k] for k in learn])
-    learned = [graphs[k] for k in learn], [names[k] for k in learn]
-    foreign = np.array([not name for name in Familiarity.of(*learned, kinds)(judged, names)])
-    rows = learn + check
+    learned, used = networks.rows(np.array(learn)), networks.rows(np.array(learn + check))
+    kinds = common_kinds(learned.graphs)
+    familiarity = Familiarity.of(learned.graphs, learned.families, kinds)
+    foreign = np.array([not name for name in familiarity(judged, names)])
     rates = np.asarray(describe(device, text=False)[:RATES], np.float64)
-    costs = LaunchFactors.of(
-        [graphs[k] for k in rows],
-        truth[rows, None],
-        [names[k] for k in rows],
-        [device.key],
-        rates[None],
-        kinds,
+    costs = LaunchCosts.of(
+        used.graphs, used.ms[:, None], used.families, [device.key], rates[None], kinds
     )
     alone = np.log(np.load(path))
     other = np.log(costs(judged, device.key, rates))
@@ -206,11 +202,8 @@ def jointly(judged: Source, device: DeviceBatch) -> Array | None:
     path = left_out_file(f"sources-{judged.name}")
     if judged.name not in SOURCES or not path.exists():
         return None
-    every = all_sources(judged=True)
-    whole = next(part for part in every if part.name == judged.name)
-    others = [part for part in every if part.name not in SOURCES[judged.name]]
-    known = {c.key for other in others for c in other.columns}
-    keys = [c.key for c in whole.columns if c.key in known]
+    (whole,) = judged_by(f"sources-{judged.name}")
+    keys = [column.key for column in whole.columns]
     with np.load(path) as stored:
         return np.asarray(np.exp(stored[judged.name][:, keys.index(device.key)]))
 
