@@ -12,9 +12,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -28,6 +28,7 @@ __all__ = [
     "Campaign",
     "Options",
     "SharedCampaign",
+    "SharedRun",
     "append_line",
     "claim",
     "limit_threads",
@@ -232,15 +233,20 @@ def stopwatch(file: Path) -> Iterator[list[float]]:
         file.write_text(str(sum(seconds)))
 
 
-class SharedRun(Protocol):
-    """A run whose fields, those of a dataclass, are among the fields of its row."""
+@dataclass(frozen=True)
+class SharedRun:
+    """A run whose fields are among those of its row.
 
-    __dataclass_fields__: Any
+    Attributes:
+        model: What is run.
+    """
+
     model: str
 
     @property
     def title(self) -> str:
         """Name of the run, some words joined by commas."""
+        return self.model
 
 
 class SharedCampaign:

@@ -18,7 +18,7 @@ from experiments.latency import device_tables, network_tables
 from experiments.nb101 import nb101_search_tables, nb101_tables
 from experiments.reliability import reliability_tables
 from experiments.search import search_quality_tables, search_workers_tables, study_tables
-from experiments.tables import load, table, table_of
+from experiments.tables import cells, grouped, load, merged, table, table_of
 from experiments.timm import timm_tables
 from nasplug.search_spaces.files import write_text
 
@@ -196,12 +196,11 @@ def equal_cells() -> str:
         [row | {"difference": row["largest"][row["dataset"]]} for row in rows],
     )
     few, taus = result["few_labels"], []
+    by_read = grouped(few, "train_size", "read")
     for size in sorted({row["train_size"] for row in few}):
-        means = []
-        for read in result["rows"]:
-            own = [r for r in few if (r["train_size"], r["read"]) == (size, read["read"])]
-            means.append(f"{sum(r['tau_val'] for r in own) / len(own):.3f}")
-        taus.append(f"{means[0]} and {means[1]} on {size} labels")
+        groups = [by_read[size, read["read"]] for read in result["rows"]]
+        first, second = (cells("{tau_val:.3f}", merged(group))[0] for group in groups)
+        taus.append(f"{first} and {second} on {size} labels")
     seeds, nb101 = len({row["seed"] for row in few}), result["nb101"]
     return (
         f"The {result['cells']:,} cells of NAS-Bench-201 are {result['functions']:,} functions "

@@ -29,7 +29,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from experiments.accuracy.recipes import LONGER, recipe
-from experiments.campaign import Options, SharedCampaign, numbers, stopwatch
+from experiments.campaign import Options, SharedCampaign, SharedRun, numbers, stopwatch
 from experiments.common import CELLS, IMAGE_SETS, RESULTS, RUNS, ZOO, Array, accuracies, cells
 from nasplug import __version__, create_predictor
 from nasplug.predictors import Predictor, create, names
@@ -43,10 +43,9 @@ KEYS = (
 
 
 @dataclass(frozen=True)
-class Run:
+class Run(SharedRun):
     """A model, trained once; `encoder` is the SHA-256 of its pretrained weights, if it has any."""
 
-    model: str
     dataset: str
     train_size: int
     seed: int

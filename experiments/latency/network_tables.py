@@ -132,30 +132,27 @@ def out_of_domain(start: str) -> Callable[[], str]:
 
     def make() -> str:
         rows = [row for row in runs("out_of_domain") if row["case"].startswith(start)]
-        there = {row["method"] for row in rows}
-        methods = [method for method in ORDER if method in there]
-        cases = grouped(rows, "case")
-        body: list[list[str]] = []
-        every: dict[str, list[tuple[float, float]]] = {}
-        for (case,), own in cases.items():
+        methods = [method for method in ORDER if any(row["method"] == method for row in rows)]
+        by_run = grouped(rows, "case", "method")
+        cases = list(dict.fromkeys(case for case, _ in by_run))
+        body, means = [], []
+        for case in cases:
             texts = []
             for method in methods:
-                of_method = [row for row in own if row["method"] == method]
-                if not of_method:
-                    texts.append(MISSING)
-                    continue
-                error = [row["mape_percent"] for row in of_method]
-                near = mean(row["acc10_percent"] for row in of_method)
-                every.setdefault(method, []).append((mean(error), near))
-                texts.append(f"{spread(error, '.1f')} / {near:.0f}")
+                group = by_run.get((case, method))
+                form = "{mape_percent:±.1f} / {acc10_percent:.0f}"
+                texts += cells(form, merged(group)) if group else [MISSING]
             body.append([case.partition(": ")[2].removesuffix(" left out"), *texts])
-        # A mean over some of the cases would not compare with the others.
-        means = [
-            f"{mean(e for e, _ in every[m]):.1f} / {mean(a for _, a in every[m]):.0f}"
-            if len(every[m]) == len(cases)
-            else MISSING
-            for m in methods
-        ]
+        for method in methods:
+            groups = [by_run.get((case, method)) for case in cases]
+            # A mean over some of the cases would not compare with the others.
+            whole = [
+                [mean(row[key] for row in group) for key in ("mape_percent", "acc10_percent")]
+                for group in groups
+                if group
+            ]
+            error, near = map(mean, zip(*whole, strict=True))
+            means.append(f"{error:.1f} / {near:.0f}" if all(groups) else MISSING)
         return table(["left out", *methods], [*body, ["mean", *means]])
 
     return make

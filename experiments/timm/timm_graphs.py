@@ -212,11 +212,10 @@ def pack_all(known: Mapping[Key, tuple[float, float]]) -> tuple[TimmNetworks, li
         raise InputError(f"{folder()} holds no graph; build some first")
     parts.sort(key=lambda part: (part.models, part.image_sizes))
     whole = TimmNetworks(
-        models=tuple(part.models[0] for part in parts),
-        image_sizes=tuple(part.image_sizes[0] for part in parts),
-        families=tuple(part.families[0] for part in parts),
-        parameters=tuple(part.parameters[0] for part in parts),
-        graphs=tuple(part.graphs[0] for part in parts),
+        **{
+            name: tuple(getattr(part, name)[0] for part in parts)
+            for name in ("models", "image_sizes", "families", "parameters", "graphs")
+        },
         made_with="; ".join(sorted({part.made_with for part in parts})),
     )
     write_networks(networks_path(), whole)
