@@ -74,7 +74,7 @@ def left_out(chip: str, count: int) -> list[dict[str, Any]]:
     )
     model = fitted(learned, count)
     errors = {
-        "model": _said(model, judged) - np.log(judged.ms),
+        "model": _log_predictions(model, judged) - np.log(judged.ms),
         "ridge": ridge(learned.at_most(count), judged) - np.log(judged.ms),
     }
     rows = []
@@ -90,7 +90,7 @@ def left_out(chip: str, count: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _said(model: GpuRoofline, table: GpuTable) -> Array:
+def _log_predictions(model: GpuRoofline, table: GpuTable) -> Array:
     result = np.empty(len(table.ms))
     places: dict[str, list[int]] = {}
     for k, column in enumerate(table.columns):

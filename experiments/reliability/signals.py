@@ -377,14 +377,14 @@ def main() -> None:
         # A shell's background and nohup ignore some, and the commands would inherit that.
         signal.signal(number, signal.SIG_DFL)
     if options.merge:
-        result = counts(said(options.merge))
+        result = counts(read_lines(options.merge))
     else:
         result = counts(experiment(options.count, options.seed, options.only))
     data = ("nb201-accuracy", "nb201-latency", "accel")
     write_result(Path(options.out) if options.out else "signals", *data, **result)
 
 
-def said(files: Sequence[str]) -> list[dict[str, Any]]:
+def read_lines(files: Sequence[str]) -> list[dict[str, Any]]:
     """Read the lines of JSON that runs of this script wrote to stderr."""
     lines = [line for file in files for line in Path(file).read_text("utf-8").splitlines()]
     return [json.loads(line) for line in lines if line.startswith('{"case"')]
@@ -418,31 +418,31 @@ def experiment(count: int, seed: int, only: Sequence[str] | None) -> list[dict[s
     return [*rows, early_ones]
 
 
-def counts(told: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def counts(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The counts that matter, and what they count."""
-    attempts = [one for one in told if "signal" in one]
-    last = [one["goes_on_to_the_end"] for one in told if "goes_on_to_the_end" in one]
+    attempts = [row for row in lines if "signal" in row]
+    last = [row["goes_on_to_the_end"] for row in lines if "goes_on_to_the_end" in row]
     before: Counter[str] = Counter()
-    for one in told:
-        before.update(one.get("codes", {}))
-    ends = sorted(one["seconds_to_end"] for one in attempts)
+    for row in lines:
+        before.update(row.get("codes", {}))
+    ends = sorted(row["seconds_to_end"] for row in attempts)
     return {
         "tried": len(attempts),
-        "right_codes": sum(one["is_right_code"] for one in attempts),
-        "wrong_codes": sum(not one["is_right_code"] for one in attempts),
-        "came_when_all_was_done": sum(one["code"] == 0 for one in attempts),
-        "one_sentence": sum(one["is_one_sentence"] for one in attempts),
-        "lost": sum(one["lost"] for one in attempts),
-        "damaged": sum(bool(one["damaged"]) for one in attempts),
-        "programs_left": sum(one["left_alive"] for one in attempts),
-        "commands": len({one["case"] for one in attempts}),
+        "right_codes": sum(row["is_right_code"] for row in attempts),
+        "wrong_codes": sum(not row["is_right_code"] for row in attempts),
+        "came_when_all_was_done": sum(row["code"] == 0 for row in attempts),
+        "one_sentence": sum(row["is_one_sentence"] for row in attempts),
+        "lost": sum(row["lost"] for row in attempts),
+        "damaged": sum(bool(row["damaged"]) for row in attempts),
+        "programs_left": sum(row["left_alive"] for row in attempts),
+        "commands": len({row["case"] for row in attempts}),
         "go_on_to_the_end": sum(last),
         "do_not_go_on": len(last) - sum(last),
         "median_seconds_to_end": ends[len(ends) // 2],
         "most_seconds_to_end": ends[-1],
         "codes": dict(sorted(Counter(f"{o['signal']} {o['code']}" for o in attempts).items())),
         "codes_before_it_has_taken_the_signals": dict(sorted(before.items())),
-        "attempts": list(told),
+        "attempts": list(lines),
     }
 
 

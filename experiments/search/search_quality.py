@@ -46,31 +46,31 @@ CHECKPOINTS = (10, 20, 30, 50, 75, 100, 150, 200, 250, 300, 400, 500, 1000)
 TIMED, AROUND = 20, 100
 
 
-def run(one: Task, sampler: str, seed: int, trials: int) -> dict[str, Any]:
+def run(search: Task, sampler: str, seed: int, trials: int) -> dict[str, Any]:
     """Do a run; its row."""
     rows, ticks = [], [time.perf_counter()]
-    for row in SAMPLERS[sampler](one, seed, trials):
+    for row in SAMPLERS[sampler](search, seed, trials):
         rows.append(row)
         ticks.append(time.perf_counter())
     done = np.array(rows[:trials], np.intp)
-    curve = one.curve(done)
+    curve = search.curve(done)
     first_hit = None
-    if one.optimum is not None:
-        hit = np.flatnonzero(np.isclose(curve, one.optimum, rtol=0, atol=1e-9))
+    if search.optimum is not None:
+        hit = np.flatnonzero(np.isclose(curve, search.optimum, rtol=0, atol=1e-9))
         first_hit = int(hit[0]) + 1 if len(hit) else None
     first = min(AROUND, trials) - TIMED // 2
     spent = np.diff(ticks)[max(first, 0) : first + TIMED]
-    best = float(curve[-1]) if one.reference is None else float(one.values[done, 0].max())
+    best = float(curve[-1]) if search.reference is None else float(search.values[done, 0].max())
     return {
-        "task": one.name,
+        "task": search.name,
         "sampler": sampler,
         "seed": seed,
         "trials": trials,
         "trials_to_optimum": first_hit,
         "best": _number(best),
-        "hypervolume_share": None if one.reference is None else _number(float(curve[-1])),
-        "infeasible_share": _number(float(1 - one.feasible[done].mean())),
-        "duplicates": int(len(done) - len(np.unique(one.identity[done]))),
+        "hypervolume_share": None if search.reference is None else _number(float(curve[-1])),
+        "infeasible_share": _number(float(1 - search.feasible[done].mean())),
+        "duplicates": int(len(done) - len(np.unique(search.identity[done]))),
         "seconds_per_trial": round(float(np.mean(spent)), 5),
         "curve": {str(n): _number(float(curve[n - 1])) for n in CHECKPOINTS if n <= trials},
     }

@@ -87,23 +87,23 @@ def regularized_evolution(task: Task, seed: int, trials: int) -> Trials:
 
 
 @cache
-def _places(own: FiniteSpace) -> dict[str, int]:
-    return {arch.text: k for k, arch in enumerate(architectures(own))}
+def _places(searched: FiniteSpace) -> dict[str, int]:
+    return {arch.text: k for k, arch in enumerate(architectures(searched))}
 
 
 @cache
-def _one_hot(own: FiniteSpace) -> Array:
-    rows = [own.to_params(arch) for arch in architectures(own)]
-    choices = {name: sorted({row[name] for row in rows}) for name in own.distributions()}
+def _one_hot(searched: FiniteSpace) -> Array:
+    rows = [searched.to_params(arch) for arch in architectures(searched)]
+    choices = {name: sorted({row[name] for row in rows}) for name in searched.distributions()}
     return np.array([[float(row[n] == c) for n in choices for c in choices[n]] for row in rows])
 
 
 @cache
-def _path_features(own: FiniteSpace) -> Array:
-    if own.name != "nb201":
+def _path_features(searched: FiniteSpace) -> Array:
+    if searched.name != "nb201":
         # The paths are those of cells; other networks are what their choices are.
-        return _one_hot(own) * 0.7
-    graphs = own.to_graphs(architectures(own))
+        return _one_hot(searched) * 0.7
+    graphs = searched.to_graphs(architectures(searched))
     return Paths.of(graphs)(graphs)
 
 

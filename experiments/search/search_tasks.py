@@ -207,9 +207,9 @@ class Measured(FiniteSpace):
 
 
 @cache
-def architectures(own: FiniteSpace) -> list[Architecture]:
+def architectures(searched: FiniteSpace) -> list[Architecture]:
     """All members of a space, in its order."""
-    return list(own)
+    return list(searched)
 
 
 @cache
@@ -217,16 +217,18 @@ def _table(name: str) -> Any:
     return datasets.load(name)
 
 
-def _single(name: str, own: FiniteSpace, accuracy: Array) -> Task:
-    return Task(name, own, accuracy[:, None], ("maximize",))
+def _single(name: str, searched: FiniteSpace, accuracy: Array) -> Task:
+    return Task(name, searched, accuracy[:, None], ("maximize",))
 
 
 def _two(
-    name: str, own: FiniteSpace, accuracy: Array, cost: Array, device: str | None = None
+    name: str, searched: FiniteSpace, accuracy: Array, cost: Array, device: str | None = None
 ) -> Task:
     values = np.stack([accuracy, cost], axis=1)
-    reference = np.array([-REFERENCE_ACCURACY[own.name], cost.max()])
-    return Task(name, own, values, ("maximize", "minimize"), reference=reference, device=device)
+    reference = np.array([-REFERENCE_ACCURACY[searched.name], cost.max()])
+    return Task(
+        name, searched, values, ("maximize", "minimize"), reference=reference, device=device
+    )
 
 
 def _limited(
@@ -236,13 +238,13 @@ def _limited(
 
 
 def _nb201(name: str) -> Task | None:
-    own = space("nb201")
-    assert isinstance(own, FiniteSpace)
+    searched = space("nb201")
+    assert isinstance(searched, FiniteSpace)
     accuracy = _table("nb201-accuracy")
     form = re.fullmatch(r"nb201-(cifar10|cifar100|imagenet16-120)(-test)?", name)
     if form is not None:
         column = f"{form[1]}_test" if form[2] else f"{form[1]}_val"
-        return _single(name, own, accuracy[column].to_numpy(np.float64))
+        return _single(name, searched, accuracy[column].to_numpy(np.float64))
     form = re.fullmatch(r"nb201-(cifar10|cifar100)-([a-z0-9]+)(?:-([\d.]+)ms)?", name)
     if form is None or form[2] not in DEVICES:
         return None
@@ -250,21 +252,21 @@ def _nb201(name: str) -> Task | None:
     values = accuracy[f"{form[1]}_val"].to_numpy(np.float64)
     latency = _table("nb201-latency")[device].to_numpy(np.float64)
     if form[3]:
-        return _limited(_single(name, own, values), latency, float(form[3]), device=device)
-    return _two(name, own, values, latency, device)
+        return _limited(_single(name, searched, values), latency, float(form[3]), device=device)
+    return _two(name, searched, values, latency, device)
 
 
 def _macro(name: str) -> Task | None:
-    own = space("macro")
-    assert isinstance(own, FiniteSpace)
+    searched = space("macro")
+    assert isinstance(searched, FiniteSpace)
     table = _table("macro")
     accuracy = table["cifar10_test"].to_numpy(np.float64)
     mflops = table["flops"].to_numpy(np.float64) / 1e6
-    single = _single(name, own, accuracy)
+    single = _single(name, searched, accuracy)
     if name == "macro-cifar10":
         return single
     if name == "macro-cifar10-flops":
-        return _two(name, own, accuracy, mflops)
+        return _two(name, searched, accuracy, mflops)
     form = re.fullmatch(r"macro-cifar10-flops-([\d.]+)M", name)
     return _limited(single, mflops, float(form[1]), "mflops") if form else None
 
@@ -283,13 +285,13 @@ def _accel_space() -> tuple[Measured, Array]:
 
 
 def _accel(name: str) -> Task | None:
-    own, values = _accel_space()
-    single = _single(name, own, values[:, 0])
+    searched, values = _accel_space()
+    single = _single(name, searched, values[:, 0])
     if name == "accel-top1":
         return single
     if name == "accel-rtx3090":
         reference = np.array([-REFERENCE_ACCURACY["accel"], -values[:, 1].min()])
-        return Task(name, own, values, ("maximize", "maximize"), reference=reference)
+        return Task(name, searched, values, ("maximize", "maximize"), reference=reference)
     form = re.fullmatch(r"accel-rtx3090-(\d+)ips", name)
     if form is None:
         return None

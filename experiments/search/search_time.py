@@ -31,14 +31,14 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     rows: list[dict[str, Any]] = []
     for name in TASKS:
-        one, ticks = task(name), [time.process_time()]
-        for _ in OURS["nasplug"](one, 0, options.trials):
+        search, ticks = task(name), [time.process_time()]
+        for _ in OURS["nasplug"](search, 0, options.trials):
             ticks.append(time.process_time())
         spent = np.diff(ticks)
         rows.append(
             {
                 "task": name,
-                "values": len(one.directions),
+                "values": len(search.directions),
                 "first_seconds": round(float(spent[0]), 3),
                 "milliseconds": {
                     str(n): round(float(1e3 * np.median(spent[n - BEFORE : n])), 1)

@@ -94,7 +94,7 @@ def decisions(name: str) -> Array:
     return np.array([[float(row[key] == value) for key, value in choices] for row in rows])
 
 
-def own(name: str, rows: NDArray[np.int64], kernel: str = "full") -> AccuracyGP:
+def fitted(name: str, rows: NDArray[np.int64], kernel: str = "full") -> AccuracyGP:
     _, graphs, truth = networks(name)
     predictor = AccuracyGP(AccuracyGPConfig((DATA[name][1],), kernel=kernel))
     predictor.fit([graphs[k] for k in rows], truth[rows])
@@ -112,7 +112,7 @@ def predict(
         features = counts(graphs) if method == PLAIN else decisions(name)
         model = HistGradientBoostingRegressor(random_state=0).fit(features[train], truth[train])
         return model.predict(features[test]), None
-    predicted = own(name, train).predict([graphs[k] for k in test])
+    predicted = fitted(name, train).predict([graphs[k] for k in test])
     return predicted.mean[:, 0], float(covered(predicted, truth[test]).mean())
 
 
@@ -143,7 +143,7 @@ def choose(name: str) -> list[dict[str, Any]]:
     _, graphs, truth = networks(name)
     kernels = []
     for kernel in KERNELS:
-        predicted = own(name, rows[held:], kernel).predict([graphs[k] for k in rows[:held]])
+        predicted = fitted(name, rows[held:], kernel).predict([graphs[k] for k in rows[:held]])
         tau = kendalltau(predicted.mean[:, 0], truth[rows[:held]])[0]
         kernels.append({"space": name, "kernel": kernel, "kendall_tau": float(tau)})
         print(json.dumps(kernels[-1]), flush=True)
@@ -154,7 +154,7 @@ def shortfalls() -> list[dict[str, Any]]:
     """Points by which the networks with most of a count fall short of the best within a limit."""
     archs, graphs, truth = networks("accel")
     test = halves("accel")[1]
-    predicted = own("accel", chosen("accel", SHIPPED_SIZE, 0)).predict([graphs[k] for k in test])
+    predicted = fitted("accel", chosen("accel", SHIPPED_SIZE, 0)).predict([graphs[k] for k in test])
     counted = counts([graphs[k] for k in test])
     scores = {**dict(zip(COUNTS, counted.T, strict=True)), OWN: predicted.mean[:, 0]}
     table = datasets.load("accel").drop_duplicates("arch").set_index("arch")
@@ -182,7 +182,7 @@ def ship(name: str) -> None:
     column, image_set, description = DATA[name]
     train, test = chosen(name, SHIPPED_SIZE, 0), halves(name)[1]
     started = time.perf_counter()
-    predictor = own(name, train)
+    predictor = fitted(name, train)
     seconds = round(time.perf_counter() - started)
     _, graphs, truth = networks(name)
     predicted = predictor.predict([graphs[k] for k in test])
