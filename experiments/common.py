@@ -116,10 +116,7 @@ def provenance(*names: str) -> dict[str, Any]:
         "split_seed": SPLIT_SEED,
         "packages": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
-        "machine": {
-            "processor": _processor(),
-            "threads": torch.get_num_threads(),
-        },
+        "machine": {"processor": _processor(), "threads": torch.get_num_threads()},
     }
 
 

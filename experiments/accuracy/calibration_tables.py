@@ -7,10 +7,7 @@ from statistics import mean
 
 from experiments.tables import Row, cells, grouped, merged, runs, table, table_of
 
-METHODS = {
-    "nasplug": "calibrated",
-    "without the data sheet": "calibrated, without the data sheet",
-}
+METHODS = {"nasplug": "calibrated", "without the data sheet": "calibrated, without the data sheet"}
 WEIGHED = {"alone": "the measurements", "nasplug": "both, as in a profile"}
 QUALITY = "mean Spearman | mean MAPE % | median MAPE % | 90 % cover | interval, median"
 

@@ -19,15 +19,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
 from experiments.campaign import Options, once
-from experiments.common import (
-    RUNS,
-    Array,
-    accuracies,
-    cells,
-    ranks,
-    summaries,
-    write_result,
-)
+from experiments.common import RUNS, Array, accuracies, cells, ranks, summaries, write_result
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.layers.dynamic import DYNAMIC_MODES
 from nasplug.predictors.models.ledgformer import LanguageBatch, LeDGFormer, LeDGFormerConfig
@@ -97,12 +89,7 @@ def fit(
 
 
 def run(
-    variant: str,
-    n: int,
-    seed: int,
-    distinct: list[Graph],
-    place: NDArray[np.int64],
-    truth: Array,
+    variant: str, n: int, seed: int, distinct: list[Graph], place: NDArray[np.int64], truth: Array
 ) -> dict[str, Any]:
     """Train one model and rank all cells."""
     chosen = np.random.default_rng(seed).permutation(len(place))[:n]
@@ -118,13 +105,7 @@ def run(
         parts = torch.arange(len(distinct)).split(1024)
         scores = torch.cat([model(batch.select(part.tolist()))[:, 0] for part in parts])
     score = scores.numpy()[place]
-    return {
-        "variant": variant,
-        "n": n,
-        "seed": seed,
-        **ranks(score),
-        "training_seconds": seconds,
-    }
+    return {"variant": variant, "n": n, "seed": seed, **ranks(score), "training_seconds": seconds}
 
 
 def main() -> None:

@@ -33,7 +33,4 @@ def shortfalls() -> str:
     return table(["limit on", *methods], body)
 
 
-SECTIONS: dict[str, Callable[[], str]] = {
-    "network-accuracy": accuracies,
-    "proxies": shortfalls,
-}
+SECTIONS: dict[str, Callable[[], str]] = {"network-accuracy": accuracies, "proxies": shortfalls}

@@ -21,15 +21,7 @@ from typing import Any
 import numpy as np
 
 from experiments.campaign import Options, once
-from experiments.common import (
-    RUNS,
-    Array,
-    accuracies,
-    cells,
-    ranks,
-    summaries,
-    write_result,
-)
+from experiments.common import RUNS, Array, accuracies, cells, ranks, summaries, write_result
 from experiments.zoo.pretrain_encoder import distinct_cells, measured_responses
 from nasplug.predictors.accuracy.pretraining import Encoder, PretrainingConfig, pretrain
 from nasplug.predictors.accuracy.transformer_gp import TransformerGP
@@ -163,13 +155,7 @@ def run(part: str, variant: str, n: int, seed: int, epochs: int) -> dict[str, An
         score = ensemble_scores(predictor._networks, graphs).mean(0)[:, 0]
     else:
         score = predictor.scores(graphs)[0, :, 0]
-    return {
-        "part": part,
-        "variant": variant,
-        "n": n,
-        "seed": seed,
-        **ranks(score),
-    }
+    return {"part": part, "variant": variant, "n": n, "seed": seed, **ranks(score)}
 
 
 def main() -> None:

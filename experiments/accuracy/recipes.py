@@ -31,9 +31,7 @@ RECIPES: dict[str, Recipes] = {
     "transformer-ensemble": _ensemble(3),
 }
 # Three times the steps, for a network that is far from done after the others.
-LONGER: dict[str, Recipes] = {
-    "narformer-v2": _steps({469: 200, 781: 120, 1563: 60}, **NARFORMER),
-}
+LONGER: dict[str, Recipes] = {"narformer-v2": _steps({469: 200, 781: 120, 1563: 60}, **NARFORMER)}
 # Networks that would otherwise keep a part of the budget for their intervals.
 WITHOUT_CALIBRATION = ("nnformer", "narformer-v2", "nnlp", "ledgformer", "transformer-ensemble")
 

@@ -15,15 +15,7 @@ from typing import Any
 import numpy as np
 
 from experiments.campaign import Options, once
-from experiments.common import (
-    RUNS,
-    Array,
-    cells,
-    latencies,
-    split,
-    summaries,
-    write_result,
-)
+from experiments.common import RUNS, Array, cells, latencies, split, summaries, write_result
 from experiments.latency.methods import errors
 from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig, LatencyPredictor
 from nasplug.predictors.training.config import TrainingConfig

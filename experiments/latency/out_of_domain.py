@@ -223,12 +223,7 @@ def joined(case: str, seed: int) -> Array | None:
 
 
 def measure(
-    case: str,
-    parts: list[Source],
-    judged: Source,
-    device: DeviceBatch,
-    method: str,
-    seed: int,
+    case: str, parts: list[Source], judged: Source, device: DeviceBatch, method: str, seed: int
 ) -> dict[str, Any] | None:
     """Do a run; None if predictions that it is made of are not there."""
     started = time.perf_counter()

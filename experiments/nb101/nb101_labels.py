@@ -175,8 +175,5 @@ def _labels(name: str, texts: Sequence[str], validation: pd.Series, test: pd.Ser
     space = NB101()
     codes = [space.parse(text).key for text in texts]
     return Labels(
-        name,
-        np.array(codes, np.uint32),
-        validation.to_numpy(np.float64),
-        test.to_numpy(np.float64),
+        name, np.array(codes, np.uint32), validation.to_numpy(np.float64), test.to_numpy(np.float64)
     )

@@ -6,10 +6,7 @@ from collections.abc import Callable
 
 from experiments.tables import load, table_of
 
-FILES = {
-    "only108": "as nasbench_only108.tfrecord",
-    "full": "as nasbench_full.tfrecord",
-}
+FILES = {"only108": "as nasbench_only108.tfrecord", "full": "as nasbench_full.tfrecord"}
 
 
 def search() -> str:

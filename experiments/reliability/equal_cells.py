@@ -94,10 +94,7 @@ def main() -> None:
     predictor = load_predictor("nb201-accuracy")
     normal = predictor.graphs(archs)
     classes = np.unique([" ".join(graph.ops) for graph in normal], return_inverse=True)[1]
-    mean = {
-        DRAWN: predictor.model.predict(graphs).mean,
-        NORMAL: predictor.predict(archs).mean,
-    }
+    mean = {DRAWN: predictor.model.predict(graphs).mean, NORMAL: predictor.predict(archs).mean}
     changed = (np.abs(mean[DRAWN] - mean[NORMAL]) > ROUNDING).any(1)
     rows = []
     for name, values in mean.items():

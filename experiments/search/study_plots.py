@@ -110,10 +110,7 @@ def main() -> None:
     seeds, trials = range(options.seeds), options.trials
     both = [study(storage, f"nasplug {s}", ours(s), trials, False) for s in seeds]
     limited = [study(storage, f"limit {s}", ours(s), trials, True) for s in seeds]
-    rivals = {
-        "TPE": optuna.samplers.TPESampler(seed=0),
-        "random": optuna.samplers.RandomSampler(0),
-    }
+    rivals = {"TPE": optuna.samplers.TPESampler(seed=0), "random": optuna.samplers.RandomSampler(0)}
     others = {
         name: study(storage, f"{name} 0", sampler, trials, False)
         for name, sampler in rivals.items()

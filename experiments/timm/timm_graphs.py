@@ -47,10 +47,7 @@ from nasplug.search_spaces.files import write_text
 from nasplug.search_spaces.importers.torch_graph import torch_graph
 
 # Device and mode of the tables whose networks are wanted; the first one decides the image size.
-TABLES = (
-    ("RTX 3090", "amp nhwc pt240 cu124"),
-    ("Core i9-10940X", "fp32 nchw pt240 dynamo"),
-)
+TABLES = (("RTX 3090", "amp nhwc pt240 cu124"), ("Core i9-10940X", "fp32 nchw pt240 dynamo"))
 # Networks beyond are giants that no search here would propose.
 LARGEST_GMACS = 50
 # Relative difference up to which a graph agrees with the table: timm counts norms, and rounds.

@@ -41,11 +41,7 @@ def config(epochs: int, members: int) -> LatencyConfig:
         members=members,
         calibration_share=CALIBRATION_SHARE,
         training=TrainingConfig(
-            epochs=epochs,
-            batch_size=256,
-            learning_rate=2e-3,
-            weight_decay=0.01,
-            rank_weight=0.0,
+            epochs=epochs, batch_size=256, learning_rate=2e-3, weight_decay=0.01, rank_weight=0.0
         ),
     )
 
