@@ -17,7 +17,7 @@ from nasplug.pareto import pareto_mask
 from nasplug.results.result import predicted_ends
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.searching.config import SearchConfig
-from nasplug.searching.objectives import Asked
+from nasplug.searching.objectives import suggest_architecture
 from nasplug.studies.evaluation import (
     ACCURACY,
     LATENCY,
@@ -124,7 +124,7 @@ class ObservedObjective:
             TrialFailure: If there are no usable metrics.
         """
         candidates = self._candidates
-        arch = candidates.space.from_params(Asked(trial, self._distributions))
+        arch = suggest_architecture(trial, candidates.space, self._distributions)
         (cell,) = candidates.positions([arch])
         predicted = {name: predicted_ends(candidates, name, cell) for name in METRICS}
         request = Request(
