@@ -24,8 +24,8 @@ from nasplug.search_spaces.files import write_text
 if TYPE_CHECKING:
     from optuna.study import Study
 
+    from nasplug.candidates.candidates import Candidates
     from nasplug.candidates.constraints import Constraint
-    from nasplug.candidates.scored import Candidates
     from nasplug.predictors.hardware import Hardware
 
 __all__ = ["FRONT", "LIMIT", "TRIALS", "ReportedSearch", "write_report"]
@@ -173,7 +173,7 @@ def _points(result: ReportedSearch, cells: list[int], axes: tuple[_Axis, _Axis])
         above = quantity.upper[cells] * axis.factor - mean
         # A calibrated interval need not hold the central prediction; a bar cannot be negative.
         shown += [mean, np.maximum([below, above], 0.0)]
-    archs = [result.candidates.cells[k].text for k in cells]
+    archs = [result.candidates.architectures[k].text for k in cells]
     x, bars = shown[0], shown[1]
     texts = [f"{value:.4g}" for value in x]
     if axes[0].name == "latency":

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint
-from nasplug.candidates.scored import Candidates
 from nasplug.objectives import Objective
 from nasplug.predicting.intervals import is_usable, narrowing, shown
 from nasplug.predicting.predict import measured_so
@@ -62,7 +62,7 @@ class SearchResult:
             without any.
         pareto: The non-dominated feasible architectures by predicted mean, one a canonical id, the
             fastest first; dictionaries of the JSON form.
-        trials: What all trials that count tried, in order; indices into `candidates.cells`.
+        trials: What all trials that count tried, in order; indices into `candidates.architectures`.
         seconds: `"total"`, `"predict"` and `"sample"`.
         study: The Optuna study.
         candidates: What was scored before the trials.
@@ -154,7 +154,7 @@ class SearchResult:
 
     def _side(self, dataset: str) -> int:
         space = self.candidates.space
-        graph = space.to_graph(self.candidates.cells[0], dataset)
+        graph = space.to_graph(self.candidates.architectures[0], dataset)
         return int(graph.attribute("height")[0])
 
     def notes(self) -> list[str]:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.candidates.coded import CodedCandidates
-from nasplug.candidates.scored import Candidates
+from nasplug.candidates.candidates import Candidates
+from nasplug.candidates.enumerated import EnumeratedCandidates
 from nasplug.pareto import improving_points, smallest
 from nasplug.sampling.learned_choice import LearnedChoice, Step
 from nasplug.sampling.learning import Learner, normal_scores
@@ -47,7 +47,7 @@ _STREAM = 0x73776570
 
 def choice_of(candidates: Candidates) -> type[LearnedChoice]:
     """How the next of these candidates is chosen by what trials taught."""
-    return CodedChoice if isinstance(candidates, CodedCandidates) else LearnedChoice
+    return CodedChoice if isinstance(candidates, EnumeratedCandidates) else LearnedChoice
 
 
 class _Features:
@@ -128,7 +128,7 @@ class CodedChoice(LearnedChoice):
     def _next(self, step: Step) -> tuple[int, bool, dict[str, Any]]:
         """See `LearnedChoice`. The predictors themselves say of what is chosen what limits say."""
         candidates = self._candidates
-        assert isinstance(candidates, CodedCandidates)
+        assert isinstance(candidates, EnumeratedCandidates)
         for _ in range(_LOOKS):
             row, is_free, expected = self._chosen(step)
             candidates.settle(np.array([row]))

@@ -7,9 +7,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from nasplug.candidates.coded import CodedCandidates
+from nasplug.candidates.candidates import Candidates
+from nasplug.candidates.enumerated import EnumeratedCandidates
+from nasplug.candidates.listed import ListedCandidates
 from nasplug.candidates.pool import first_members, is_listed
-from nasplug.candidates.scored import Candidates
 from nasplug.candidates.scoring import Scoring
 from nasplug.search_spaces import CodedSpace, SearchSpace
 
@@ -35,24 +36,24 @@ def learned_candidates(scoring: Scoring, generators: Generators, size: int) -> C
         if not (scoring.wanted or scoring.hardware or scoring.constraints):
             # Nothing but counts is known of them, and that is the same for all samplers.
             return _listed_candidates(space, scoring.dataset)
-        return Candidates(scoring, list(space), whole=True)  # type: ignore[call-overload]
+        return ListedCandidates(scoring, list(space), whole=True)  # type: ignore[call-overload]
     first = first_members(space, generators(POOL), size, DRAWN)
-    return Candidates(scoring, first, whole=False)
+    return ListedCandidates(scoring, first, whole=False)
 
 
 @lru_cache(maxsize=4)
 def _listed_candidates(space: SearchSpace, dataset: str) -> Candidates:
     scoring = Scoring(space, (), None, (), 1, dataset, {})
-    return Candidates(scoring, list(space), whole=True)  # type: ignore[call-overload]
+    return ListedCandidates(scoring, list(space), whole=True)  # type: ignore[call-overload]
 
 
 def coded_candidates(scoring: Scoring) -> Candidates:
     """All members of a `CodedSpace` as candidates; shared where nothing is predicted of them."""
     if scoring.predicted:
-        return CodedCandidates(scoring)
+        return EnumeratedCandidates(scoring)
     return _plain(scoring.space, scoring.dataset)
 
 
 @lru_cache(maxsize=2)
 def _plain(space: SearchSpace, dataset: str) -> Candidates:
-    return CodedCandidates(Scoring(space, (), None, (), 1, dataset, {}))
+    return EnumeratedCandidates(Scoring(space, (), None, (), 1, dataset, {}))

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.candidates.scored import Candidates
+from nasplug.candidates.candidates import Candidates
+from nasplug.candidates.listed import ListedCandidates
 from nasplug.objectives import OBJECTIVES
 from nasplug.pareto import pareto_mask
 from nasplug.sampling.candidate_features import CandidateFeatures
@@ -104,7 +105,7 @@ class LearnedChoice:
         if candidates.whole:
             self._features = _listed_features(candidates.space, task)
         else:
-            self._features = CandidateFeatures(candidates.space, candidates.cells, task)
+            self._features = CandidateFeatures(candidates.space, candidates.architectures, task)
         self._blocks = self._features.first
         # A number of each identity, and that of each candidate.
         self._places: dict[str, int] = {}
@@ -134,6 +135,7 @@ class LearnedChoice:
         lasting = self._candidates
         if lasting.whole:
             return self._chosen(step)
+        assert isinstance(lasting, ListedCandidates)
         lasting.positions([one.arch for one in step.tried])
         self._update()
         before = self._blocks, self._numbers, dict(self._places)
@@ -142,7 +144,7 @@ class LearnedChoice:
         self._candidates = lasting.extended(self._children(step))
         try:
             cell, is_free, expected = self._chosen(step)
-            (cell,) = lasting.positions([self._candidates.cells[cell]])
+            (cell,) = lasting.positions([self._candidates.architectures[cell]])
         finally:
             self._candidates = lasting
             self._blocks, self._numbers, self._places = before
@@ -150,12 +152,12 @@ class LearnedChoice:
 
     def _update(self) -> None:
         """Learn features and identities of the candidates that have come since the last time."""
-        new = self._candidates.cells[len(self._numbers) :]
+        new = self._candidates.architectures[len(self._numbers) :]
         numbers = [self._places.setdefault(self._identity(a), len(self._places)) for a in new]
         self._numbers = np.concatenate([self._numbers, np.array(numbers, np.intp)])
         start = len(self._blocks["structure"])
         if start < len(self._candidates):
-            more = self._features(self._candidates.cells[start:])
+            more = self._features(self._candidates.architectures[start:])
             self._blocks = {
                 name: np.concatenate([rows, more[name]]) for name, rows in self._blocks.items()
             }

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
-from nasplug.candidates.scored import Candidates
+from nasplug.candidates.candidates import Candidates
 from nasplug.objectives import Objective
 from nasplug.sampling.ranking import best_candidate, relate
 from nasplug.sampling.study_trials import StudyTrials

@@ -21,10 +21,11 @@ from nasplug.arguments import (
     checked_space,
     is_registered,
 )
-from nasplug.candidates.coded import CodedCandidates
+from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint, checked_hardware, parse_constraints
+from nasplug.candidates.enumerated import EnumeratedCandidates
+from nasplug.candidates.listed import ListedCandidates
 from nasplug.candidates.pool import POOL_SIZE, best, candidates_of
-from nasplug.candidates.scored import Candidates
 from nasplug.candidates.scoring import Scorer, Scoring
 from nasplug.objectives import checked_objectives
 from nasplug.predictors.hardware import Hardware
@@ -265,7 +266,9 @@ class PredictorSampler(BaseSampler):
         # With a mismatch the parameters are left open: sample_independent explains it if they are
         # ever asked for, and a study that has none of them goes on.
         if own and self._mismatch(study) is None:
-            proposal = self.space.to_params(self.candidates.cells[self._propose(study, trial)])
+            proposal = self.space.to_params(
+                self.candidates.architectures[self._propose(study, trial)]
+            )
             params = {name: value for name, value in proposal.items() if name in own}
         for name, distribution in search_space.items():
             if name not in own:
@@ -315,7 +318,10 @@ class PredictorSampler(BaseSampler):
         if arch is not None:
             (cell,) = self.candidates.positions([arch])
             claim = trial.user_attrs.get(ATTRIBUTE)
-            if not isinstance(claim, dict) or claim.get("arch") != self.candidates.cells[cell].text:
+            if (
+                not isinstance(claim, dict)
+                or claim.get("arch") != self.candidates.architectures[cell].text
+            ):
                 self._claim(study, trial, cell)
                 claim = self.candidates.summary(cell)
             write_notes(study, trial, {**claim, "arch": arch.text})
@@ -351,7 +357,7 @@ class PredictorSampler(BaseSampler):
                 if cell is None:
                     cell, is_free, expected = self._choice(study, others, held, allowed)
                 self._claim(study, trial, cell, expected)
-                identity = self._trials.identity(candidates.cells[cell])
+                identity = self._trials.identity(candidates.architectures[cell])
                 others, held = self._trials.held_after_claim(study, trial, identity)
                 if not is_free or identity not in held:
                     return cell
@@ -369,22 +375,24 @@ class PredictorSampler(BaseSampler):
             (only,) = candidates.positions([space.from_params(fixed)])
             return np.asarray(np.arange(len(candidates)) == only)
         try:
-            if isinstance(candidates, CodedCandidates):
+            if isinstance(candidates, EnumeratedCandidates):
                 if self._fitting[0] != fixed:
                     self._fitting = fixed, candidates.having(adapted, _ADAPTED)
                 return self._fitting[1]
             if self._fitting[0] != fixed:
                 self._fitting = fixed, np.empty(0, np.bool_)
-                if not candidates.whole:
+                if isinstance(candidates, ListedCandidates) and not candidates.whole:
                     chosen = (
                         np.arange(min(len(candidates), _ADAPTED))
                         if self.learns
                         else best(candidates, self.goals, _ADAPTED)
                     )
-                    candidates.add([adapted(candidates.cells[k]) for k in chosen])
+                    candidates.add([adapted(candidates.architectures[k]) for k in chosen])
             # A fixed parameter that does not count changes nothing.
             known = self._fitting[1]
-            rest = [adapted(arch).text == arch.text for arch in candidates.cells[len(known) :]]
+            rest = [
+                adapted(arch).text == arch.text for arch in candidates.architectures[len(known) :]
+            ]
             self._fitting = fixed, np.concatenate([known, np.array(rest, np.bool_)])
             return self._fitting[1]
         except InputError:

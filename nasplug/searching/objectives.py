@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nasplug.candidates.scored import Candidates
+from nasplug.candidates.candidates import Candidates
 from nasplug.search_spaces import Architecture, SearchSpace
 
 if TYPE_CHECKING:

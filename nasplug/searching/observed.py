@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug._signals import released
+from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint
-from nasplug.candidates.scored import Candidates
 from nasplug.objectives import COSTS, Objective
 from nasplug.pareto import pareto_mask
 from nasplug.results.result import predicted_ends

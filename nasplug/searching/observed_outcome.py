@@ -64,7 +64,7 @@ def _entry(
     prepared: Prepared, trial: FrozenTrial, cell: int, truth: dict[str, float | None]
 ) -> dict[str, Any]:
     candidates = prepared.sampler.candidates
-    arch = candidates.cells[cell]
+    arch = candidates.architectures[cell]
     return {
         # What was tried: equal functions share a cell in a pool, and it may be spelled otherwise.
         "arch": candidates.space.from_params(trial.params).text,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.measured import measured
-from nasplug.candidates.scored import Candidates
 from nasplug.objectives import Objective
 from nasplug.pareto import pareto_mask
 from nasplug.results.result import DIGITS, SearchResult, predicted_ends
@@ -102,7 +102,7 @@ def _entry(
     truth: dict[str, float | None],
     objectives: Sequence[Objective],
 ) -> dict[str, Any]:
-    arch = candidates.cells[cell]
+    arch = candidates.architectures[cell]
     familiar = candidates.familiar([cell])
     # Where no accuracy is predicted a count is the quality, and belongs to the result.
     names = () if objectives[0].name == "accuracy" else ("flops",)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.pool import is_listed
-from nasplug.candidates.scored import Candidates
 from nasplug.objectives import PROXIES, Objective
 from nasplug.predicting.zoo import ArchitecturePredictor, in_runtime, predictors_for
 from nasplug.predicting.zoo import names as zoo_names
@@ -233,4 +233,4 @@ def _most_trials(candidates: Candidates, apart: bool, is_predicted: bool) -> int
     """The number of distinct architectures that trials may have."""
     if not candidates.whole and not is_predicted:
         return sys.maxsize
-    return len(candidates.cells) if apart else len(candidates.ids)
+    return len(candidates.architectures) if apart else len(candidates.ids)

@@ -124,7 +124,7 @@ def test_a_pool_keeps_what_was_tried_alone() -> None:
     tried = {NETS.from_params(trial.params).arch_id for trial in study.trials}
     first = one.pool_size // 4
     assert len(one.candidates) <= first + len(tried)
-    assert tried - {arch.arch_id for arch in one.candidates.cells[:first]}
+    assert tried - {arch.arch_id for arch in one.candidates.architectures[:first]}
     # What the process has seen before does not matter.
     again = PredictorSampler(NETS, seed=0, pool_size=POOL, warn_independent_sampling=False)
     resumed = study_of(again)

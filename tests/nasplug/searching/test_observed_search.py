@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 from sqlalchemy.engine.default import DefaultDialect
 
 from nasplug import Command, search
-from nasplug.candidates.scored import Candidates
+from nasplug.candidates.candidates import Candidates
 from nasplug.results.observed_result import ObservedResult
 from nasplug.search_spaces import Architecture, FiniteSpace, InputError, space
 from nasplug.searching.config import RECORD

@@ -1,7 +1,7 @@
-"""A quantity of all members of a `CodedSpace`, learned from a predictor's answers for some of them.
+"""A fast model of a slow predictor, for all members of a `CodedSpace`.
 
 Ridge regression on how often each small piece occurs in a member, and on the logarithms of its
-FLOPs, parameters and bytes with their squares: what a network costs is nearly a sum over its
+FLOPs, parameters and bytes with their squares: the cost of a network is nearly a sum over its
 pieces, and a fit takes milliseconds where the predictor takes hours.
 """
 
@@ -14,19 +14,19 @@ from numpy.typing import NDArray
 
 from nasplug.search_spaces import CodedSpace
 
-__all__ = ["PieceModel"]
+__all__ = ["CountRidge"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-# Of the sum of squares; enough to hold columns still that the sample hardly varies.
+# Weight of the sum of squares; it keeps columns near zero that hardly vary in the sample.
 PENALTY = 1e-2
-# Members that are worked on at once.
+# Members whose values are computed at once.
 CHUNK = 50_000
 
 
-class PieceModel:
-    """Fits values of some members and tells those of all.
+class CountRidge:
+    """Ridge regression from counts of pieces: fitted to some members, it gives values of all.
 
     Args:
         space: The space.
@@ -46,34 +46,35 @@ class PieceModel:
         )
 
     def _design(self, rows: Indices | slice) -> NDArray[np.float32]:
+        """Columns of the regression: one, counts, logarithms and their squares."""
         logs = self._logs[rows]
         ones = np.ones((len(logs), 1), np.float32)
         return np.concatenate(
             [ones, self._counts[rows], logs, logs * logs], axis=1, dtype=np.float32
         )
 
-    def __call__(self, known: Indices, values: Array) -> Array:
-        """Values of all members, shape `(members, columns)`.
+    def predict_all(self, train_rows: Indices, values: Array) -> Array:
+        """Values of all members by a fit to some, shape `(members, columns)`.
 
         Args:
-            known: Members whose values are known, `(k,)`.
-            values: Theirs, shape `(k, columns)`.
+            train_rows: Members to fit to, `(k,)`.
+            values: Their values, shape `(k, columns)`.
         """
-        middle = values.mean(axis=0)
-        weights = self._weights(known, values - middle)
-        found = np.empty((len(self._counts), values.shape[1]))
-        for start in range(0, len(found), CHUNK):
+        mean = values.mean(axis=0)
+        weights = self._weights(train_rows, values - mean)
+        result = np.empty((len(self._counts), values.shape[1]))
+        for start in range(0, len(result), CHUNK):
             part = slice(start, start + CHUNK)
-            found[part] = self._design(part) @ weights + middle
-        return found
+            result[part] = self._design(part) @ weights + mean
+        return result
 
-    def at(self, known: Indices, values: Array, rows: Indices) -> Array:
-        """As calling it, for some members alone: shape `(rows, columns)`."""
-        middle = values.mean(axis=0)
-        return np.asarray(self._design(rows) @ self._weights(known, values - middle) + middle)
+    def predict(self, train_rows: Indices, values: Array, rows: Indices) -> Array:
+        """Values of the members `rows` alone by the same fit, shape `(rows, columns)`."""
+        mean = values.mean(axis=0)
+        return np.asarray(self._design(rows) @ self._weights(train_rows, values - mean) + mean)
 
-    def _weights(self, known: Indices, values: Array) -> NDArray[np.float32]:
-        design = self._design(known).astype(np.float64)
+    def _weights(self, train_rows: Indices, values: Array) -> NDArray[np.float32]:
+        design = self._design(train_rows).astype(np.float64)
         gram = design.T @ design
         gram[np.diag_indices_from(gram)] += PENALTY
         weights: NDArray[Any] = np.linalg.solve(gram, design.T @ values)
