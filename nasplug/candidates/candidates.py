@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,15 +84,13 @@ class Candidates(ABC):
         """
 
     @abstractmethod
-    def free(
-        self, indices: Indices, held: Collection[str], identity: Callable[[Architecture], str]
-    ) -> Mask:
+    def free(self, indices: Indices, held: Collection[str], by_id: bool) -> Mask:
         """Mask of the candidates at `indices` that no trial holds, in their shape.
 
         Args:
             indices: The candidates.
             held: Identities that trials hold.
-            identity: Gives the identity of an architecture: its `arch_id`, or its text.
+            by_id: Whether these are `arch_id`s, and not texts.
         """
 
     @property

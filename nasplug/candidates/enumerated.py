@@ -273,12 +273,10 @@ class EnumeratedCandidates(Candidates):
             self._index[arch.text] = self._index[arch.arch_id] = index
         return index
 
-    def free(
-        self, indices: Indices, held: Collection[str], identity: Callable[[Architecture], str]
-    ) -> Mask:
+    def free(self, indices: Indices, held: Collection[str], by_id: bool) -> Mask:
         """Mask of the members at `indices` that no trial holds, see `Candidates.free`.
 
-        Ids and texts of `held` are both known, as no two members have one id.
+        No two members have one id, so that ids and texts name the same.
         """
         taken = []
         for name in held:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ class ListedCandidates(Candidates):
         self.group = np.empty(0, np.intp)
         self._by_text: dict[str, int] = {}
         self._by_id: dict[str, int] = {}
+        self._id_index: dict[str, int] = {}
         self._scores = self._append(architectures)
 
     def find(self, arch: Architecture) -> int | None:
@@ -59,11 +60,11 @@ class ListedCandidates(Candidates):
         cost = self._scores.cost
         return cheapest(self.group[: len(cost)], cost, mask)
 
-    def free(
-        self, indices: Indices, held: Collection[str], identity: Callable[[Architecture], str]
-    ) -> Mask:
+    def free(self, indices: Indices, held: Collection[str], by_id: bool) -> Mask:
         """Mask of the candidates at `indices` that no trial holds, see `Candidates.free`."""
-        return np.array([identity(self.architectures[k]) not in held for k in indices], np.bool_)
+        known, keys = (self._id_index, self.group[indices]) if by_id else (self._by_text, indices)
+        taken = [known[name] for name in held if name in known]
+        return np.asarray(~np.isin(keys, np.array(taken, np.intp)))
 
     def add(self, archs: Iterable[Architecture]) -> None:
         """Score those architectures that are not there yet, and append one of each `arch_id`."""
@@ -82,6 +83,7 @@ class ListedCandidates(Candidates):
             other = copy.copy(self)
             other._listed = list(self._listed)
             other._by_text, other._by_id = dict(self._by_text), dict(self._by_id)
+            other._id_index = dict(self._id_index)
         other.architectures = other._listed
         other.add(archs)
         return other
@@ -89,12 +91,12 @@ class ListedCandidates(Candidates):
     def _append(self, archs: Sequence[Architecture]) -> Scores:
         """Append architectures and return their scores, which the caller joins."""
         scores = self._scoring(archs)
-        id_index = {arch_id: k for k, arch_id in enumerate(self.ids)}
-        groups = [id_index.setdefault(arch.arch_id, len(id_index)) for arch in archs]
+        ids = self._id_index
+        groups = [ids.setdefault(arch.arch_id, len(ids)) for arch in archs]
         for index, arch in enumerate(archs, start=len(self._listed)):
             self._by_id.setdefault(arch.arch_id, index)
             self._by_text[arch.text] = index
         self._listed.extend(archs)
-        self.ids = list(id_index)
+        self.ids = list(ids)
         self.group = np.concatenate([self.group, np.array(groups, np.intp)])
         return scores

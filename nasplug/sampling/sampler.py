@@ -29,9 +29,10 @@ from nasplug.candidates.pool import POOL_SIZE, best, candidates_of
 from nasplug.candidates.scoring import Scorer, Scoring
 from nasplug.objectives import checked_objectives
 from nasplug.predictors.hardware import Hardware
-from nasplug.sampling.coded_choice import choice_of
+from nasplug.sampling.enumerated_choice import EnumeratedChoice
 from nasplug.sampling.learned_candidates import learned_candidates
-from nasplug.sampling.learned_choice import LearnedChoice
+from nasplug.sampling.learned_choice import Choice, LearnedChoice
+from nasplug.sampling.listed_choice import ListedChoice
 from nasplug.sampling.predicted_choice import PredictedChoice, mismatch
 from nasplug.sampling.study_trials import StudyTrials
 from nasplug.sampling.trial_notes import write_notes
@@ -48,9 +49,9 @@ __all__ = ["ATTRIBUTE", "PredictorSampler"]
 Mask = NDArray[np.bool_]
 
 EQUIVALENTS = ("once", "apart")
-# What a study says of a prior is kept under this.
+# User attribute of a study with the predictors whose values were a prior.
 PRIOR = "nasplug:prior"
-# Members of a pool that are tried with parameters that the user has fixed.
+# Members that are given the parameters that the user has fixed, at most.
 _ADAPTED = 256
 
 _logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class PredictorSampler(BaseSampler):
     """Sampler that finds the best architectures of a space in few trials.
 
     It learns from the study's trials: a Gaussian process for each of their values, and for each
-    constraint that they set, over what the architectures are made of (see `learning`). Next comes
+    constraint that they set, over features of the architectures (see `trial_model`). Next comes
     the architecture of the largest expected improvement, of the dominated hypervolume if there are
     several values, times the probability of feasibility; all architectures of the space compete, or
     where they cannot be listed a pool that evolves with the trials. Values may be anything: the
@@ -70,10 +71,10 @@ class PredictorSampler(BaseSampler):
     With `objectives` the study's values are quantities that predictors know, and the largest
     expected improvement is by their predictions, brought to the scale of the trials by a line.
 
-    In both cases what is predicted to miss a limit of `constraints` is not proposed while others
-    are left, and no architecture is proposed twice: what a trial of the study holds already (under
-    any equivalent spelling) is out, unless that trial failed. Everything but the predictions is
-    read from the study's storage, so a study can be resumed, and shared by several processes. An
+    In both cases an architecture that is predicted to miss one of `constraints` is not proposed
+    while others are left, and none is proposed twice: one that a trial of the study holds already,
+    under any equivalent spelling, is out, unless that trial failed. Everything but the predictions
+    is read from the study's storage, so a study can be resumed, and shared by several processes. An
     objective may leave out parameters that do not count, such as those of a block that the network
     does not have.
 
@@ -119,9 +120,9 @@ class PredictorSampler(BaseSampler):
     """
 
     _candidates: Candidates | None
-    _learned: LearnedChoice | None
-    _predicted: PredictedChoice | None
-    _fitting: tuple[dict[str, Any], Mask]
+    _learned_choice: LearnedChoice | None
+    _predicted_choice: PredictedChoice | None
+    _having_fixed: tuple[dict[str, Any], Mask]
 
     def __init__(
         self,
@@ -155,8 +156,8 @@ class PredictorSampler(BaseSampler):
         if equivalents not in EQUIVALENTS:
             raise InputError(f"unknown equivalents {equivalents!r}; there are once and apart")
         self.prior, self.equivalents = prior, equivalents
-        self.goals = () if objectives is None else checked_objectives(objectives)
-        self.objectives = tuple(goal.name for goal in self.goals)
+        self._objectives = () if objectives is None else checked_objectives(objectives)
+        self.objectives = tuple(objective.name for objective in self._objectives)
         self.batch_size = checked_count(batch_size, "batch size")
         self.dataset = checked_dataset(self.space, dataset)
         self.pool_size = checked_count(pool_size, "pool size")
@@ -170,9 +171,9 @@ class PredictorSampler(BaseSampler):
         self._warn = warn_independent_sampling
 
     def __getstate__(self) -> dict[str, Any]:
-        # What the storage and the predictors tell again is left out.
-        made = {"_lock", "_trials", *self._nothing_made()}
-        state = {name: value for name, value in self.__dict__.items() if name not in made}
+        # All that follows from the storage and the predictors is left out.
+        derived = {"_lock", "_trials", *self._nothing_made()}
+        state = {name: value for name, value in self.__dict__.items() if name not in derived}
         if is_registered(self.space):
             state["space"] = self.space.name
         return state
@@ -184,19 +185,19 @@ class PredictorSampler(BaseSampler):
 
     @staticmethod
     def _nothing_made() -> dict[str, Any]:
-        """What is made on first use, as it is before."""
+        """The attributes that are made on first use, as they are before."""
         return {
             "_candidates": None,
-            "_learned": None,
-            "_predicted": None,
-            # The last fixed parameters, and which candidates have them.
-            "_fitting": ({}, np.empty(0, np.bool_)),
+            "_learned_choice": None,
+            "_predicted_choice": None,
+            # The last fixed parameters, and a mask of the candidates that have them.
+            "_having_fixed": ({}, np.empty(0, np.bool_)),
         }
 
     @property
     def learns(self) -> bool:
         """Whether the study's values are learned from its trials."""
-        return not self.goals
+        return not self._objectives
 
     @property
     def candidates(self) -> Candidates:
@@ -219,7 +220,7 @@ class PredictorSampler(BaseSampler):
                     self._candidates = learned_candidates(scoring, self._generator, self.pool_size)
                 else:
                     self._candidates = candidates_of(
-                        scoring, self.goals, seed=self._seed(), size=self.pool_size
+                        scoring, self._objectives, seed=self._seed(), size=self.pool_size
                     )
             return self._candidates
 
@@ -246,11 +247,11 @@ class PredictorSampler(BaseSampler):
         if completed and not any(n in t.params for t in completed for n in self._distributions):
             return {}
         seen: dict[str, BaseDistribution] = {}
-        for one in reversed(completed):
+        for other in reversed(completed):
             if len(seen) == len(self._distributions):
                 break
-            given = one.distributions
-            seen |= {n: given[n] for n in self._distributions if n in given and n not in seen}
+            used = other.distributions
+            seen |= {n: used[n] for n in self._distributions if n in used and n not in seen}
         return {
             name: distribution
             for name, distribution in self._distributions.items()
@@ -261,17 +262,16 @@ class PredictorSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The parameters of the next architecture; others of `search_space` at random."""
-        own = {n for n, d in search_space.items() if self._distributions.get(n) == d}
+        of_space = {n for n, d in search_space.items() if self._distributions.get(n) == d}
         params: dict[str, Any] = {}
         # With a mismatch the parameters are left open: sample_independent explains it if they are
         # ever asked for, and a study that has none of them goes on.
-        if own and self._mismatch(study) is None:
-            proposal = self.space.to_params(
-                self.candidates.architectures[self._propose(study, trial)]
-            )
-            params = {name: value for name, value in proposal.items() if name in own}
+        if of_space and self._mismatch(study) is None:
+            arch = self.candidates.architectures[self._propose(study, trial)]
+            proposal = self.space.to_params(arch)
+            params = {name: value for name, value in proposal.items() if name in of_space}
         for name, distribution in search_space.items():
-            if name not in own:
+            if name not in of_space:
                 params[name] = self._random.sample_independent(study, trial, name, distribution)
         return params
 
@@ -282,7 +282,7 @@ class PredictorSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """A random value, for a parameter that the predictor knows nothing of.
+        """A random value, for a parameter that is not the space's own.
 
         Raises:
             InputError: If the parameter is the space's own and the study has other objectives.
@@ -291,10 +291,10 @@ class PredictorSampler(BaseSampler):
             reason = self._mismatch(study)
             if reason is not None:
                 raise InputError(reason)
-        before = trial.system_attrs.get(RETRY, {})
-        if param_name in before:
+        retried = trial.system_attrs.get(RETRY, {})
+        if param_name in retried:
             with contextlib.suppress(ValueError):
-                value = before[param_name]
+                value = retried[param_name]
                 if param_distribution._contains(param_distribution.to_internal_repr(value)):
                     return value
         if self._warn and not param_distribution.single():
@@ -316,32 +316,35 @@ class PredictorSampler(BaseSampler):
             return
         arch = self._trials.arch(trial)
         if arch is not None:
-            (cell,) = self.candidates.positions([arch])
+            (index,) = self.candidates.positions([arch])
             claim = trial.user_attrs.get(ATTRIBUTE)
-            if (
-                not isinstance(claim, dict)
-                or claim.get("arch") != self.candidates.architectures[cell].text
-            ):
-                self._claim(study, trial, cell)
-                claim = self.candidates.summary(cell)
+            text = self.candidates.architectures[index].text
+            if not isinstance(claim, dict) or claim.get("arch") != text:
+                self._claim(study, trial, index)
+                claim = self.candidates.summary(index)
             write_notes(study, trial, {**claim, "arch": arch.text})
 
     def _mismatch(self, study: Study) -> str | None:
         """Why the study's values cannot be this sampler's objectives, in one sentence."""
         if self.learns:
             return None
-        return mismatch(study, self.goals, self.hardware is not None)
+        return mismatch(study, self._objectives, self.hardware is not None)
 
     def _claim(
-        self, study: Study, trial: FrozenTrial, cell: int, expected: Mapping[str, Any] | None = None
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        index: int,
+        announced: Mapping[str, Any] | None = None,
     ) -> None:
-        summary = self.candidates.summary(cell)
-        if expected:
-            summary["expected"] = expected
+        """Write a candidate, and the values announced for it, into its trial."""
+        summary = self.candidates.summary(index)
+        if announced:
+            summary["expected"] = announced
         self._trials.claim(study, trial, summary)
 
     def _propose(self, study: Study, trial: FrozenTrial) -> int:
-        """Choose a cell and claim it, so that no other thread or process takes it too."""
+        """Choose a candidate and claim it, so that no other thread or process takes it too."""
         candidates = self.candidates
         fixed = self._trials.fixed(trial)
         with self._lock:
@@ -349,79 +352,86 @@ class PredictorSampler(BaseSampler):
             others, held = self._trials.held(study, trial)
             # A trial that is tried again comes with the claim of the one that was lost.
             arch = None if fixed else self._trials.claimed(trial)
-            cell: int | None = None
-            is_free, expected = True, None
+            index: int | None = None
+            is_free, announced = True, None
             if arch is not None and self._trials.identity(arch) not in held:
-                (cell,) = candidates.positions([arch])
+                (index,) = candidates.positions([arch])
             while True:
-                if cell is None:
-                    cell, is_free, expected = self._choice(study, others, held, allowed)
-                self._claim(study, trial, cell, expected)
-                identity = self._trials.identity(candidates.architectures[cell])
+                if index is None:
+                    index, is_free, announced = self._choose(study, others, held, allowed)
+                self._claim(study, trial, index, announced)
+                identity = self._trials.identity(candidates.architectures[index])
                 others, held = self._trials.held_after_claim(study, trial, identity)
                 if not is_free or identity not in held:
-                    return cell
-                cell = None
+                    return index
+                index = None
 
     def _allowed(self, fixed: dict[str, Any]) -> Mask | None:
-        """Which candidates have the fixed parameters; a pool gets some that have them."""
+        """Mask of the candidates that have the fixed parameters; None if no value is possible."""
         candidates, space = self.candidates, self.space
-
-        def adapted(arch: Architecture) -> Architecture:
-            return space.from_params({**space.to_params(arch), **fixed})
-
         with contextlib.suppress(InputError):
             # Nothing is left open, as in a trial that was enqueued whole.
             (only,) = candidates.positions([space.from_params(fixed)])
             return np.asarray(np.arange(len(candidates)) == only)
         try:
-            if isinstance(candidates, EnumeratedCandidates):
-                if self._fitting[0] != fixed:
-                    self._fitting = fixed, candidates.having(adapted, _ADAPTED)
-                return self._fitting[1]
-            if self._fitting[0] != fixed:
-                self._fitting = fixed, np.empty(0, np.bool_)
-                if isinstance(candidates, ListedCandidates) and not candidates.whole:
-                    chosen = (
-                        np.arange(min(len(candidates), _ADAPTED))
-                        if self.learns
-                        else best(candidates, self.goals, _ADAPTED)
-                    )
-                    candidates.add([adapted(candidates.architectures[k]) for k in chosen])
-            # A fixed parameter that does not count changes nothing.
-            known = self._fitting[1]
-            rest = [
-                adapted(arch).text == arch.text for arch in candidates.architectures[len(known) :]
-            ]
-            self._fitting = fixed, np.concatenate([known, np.array(rest, np.bool_)])
-            return self._fitting[1]
+            return self._having(fixed)
         except InputError:
             return None  # no value of the space's own
 
-    def _choice(
-        self, study: Study, others: Sequence[FrozenTrial], held: set[str], allowed: Mask | None
-    ) -> tuple[int, bool, dict[str, Any]]:
-        """The next cell, whether it is free, and what is expected of it."""
-        if not self.learns:
-            if self._predicted is None:
-                self._predicted = PredictedChoice(
-                    self.candidates, self.goals, self._generator, self._trials
+    def _having(self, fixed: dict[str, Any]) -> Mask:
+        """Mask of the candidates that have the fixed parameters; a pool gets some that do."""
+        candidates, space = self.candidates, self.space
+
+        def adapted(arch: Architecture) -> Architecture:
+            return space.from_params({**space.to_params(arch), **fixed})
+
+        is_new = self._having_fixed[0] != fixed
+        if isinstance(candidates, EnumeratedCandidates):
+            if is_new:
+                self._having_fixed = fixed, candidates.having(adapted, _ADAPTED)
+            return self._having_fixed[1]
+        if is_new:
+            self._having_fixed = fixed, np.empty(0, np.bool_)
+            if isinstance(candidates, ListedCandidates) and not candidates.whole:
+                chosen = (
+                    np.arange(min(len(candidates), _ADAPTED))
+                    if self.learns
+                    else best(candidates, self._objectives, _ADAPTED)
                 )
-            return *self._predicted(others, held, allowed), {}
-        if self._learned is None:
-            self._learned = choice_of(self.candidates)(
+                candidates.add([adapted(candidates.architectures[k]) for k in chosen])
+        # A fixed parameter that does not count changes nothing.
+        mask = self._having_fixed[1]
+        new = candidates.architectures[len(mask) :]
+        have = np.array([adapted(arch).text == arch.text for arch in new], np.bool_)
+        self._having_fixed = fixed, np.concatenate([mask, have])
+        return self._having_fixed[1]
+
+    def _choose(
+        self, study: Study, others: Sequence[FrozenTrial], held: set[str], allowed: Mask | None
+    ) -> Choice:
+        """Choose the next candidate, by predictions or by what trials taught."""
+        if not self.learns:
+            if self._predicted_choice is None:
+                self._predicted_choice = PredictedChoice(
+                    self.candidates, self._objectives, self._generator, self._trials
+                )
+            index, is_free = self._predicted_choice(others, held, allowed)
+            return index, is_free, {}
+        if self._learned_choice is None:
+            is_enumerated = isinstance(self.candidates, EnumeratedCandidates)
+            self._learned_choice = (EnumeratedChoice if is_enumerated else ListedChoice)(
                 self.candidates,
                 self.dataset,
                 self._generator,
-                self._trials.identity,
+                self._trials.by_id,
                 self.probability,
                 self.prior is not None,
             )
             if self.prior and PRIOR not in study.user_attrs:
                 study.set_user_attr(PRIOR, {"accuracy": self._prior_name()})
-        own = {str(constraint) for constraint in self.constraints}
-        tried = self._trials.tried(study, others, own)
-        return self._learned(tried, len(study.directions), held, allowed)
+        predicted = {str(constraint) for constraint in self.constraints}
+        tried = self._trials.tried(study, others, predicted)
+        return self._learned_choice(tried, len(study.directions), held, allowed)
 
     def _prior_name(self) -> str:
         from nasplug.predicting.zoo import zoo_name

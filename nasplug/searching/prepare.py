@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.pool import is_listed
-from nasplug.objectives import PROXIES, Objective
+from nasplug.objectives import PROXIES, Objective, checked_objectives
 from nasplug.predicting.zoo import ArchitecturePredictor, in_runtime, predictors_for
 from nasplug.predicting.zoo import names as zoo_names
 from nasplug.predictors.hardware import Hardware
@@ -101,7 +101,7 @@ def prepare(config: SearchConfig) -> Prepared:
     model = predictors["latency"].model if runtime else None
     return Prepared(
         sampler=sampler,
-        objectives=sampler.goals if evaluation is None else config.objectives,
+        objectives=config.objectives or checked_objectives(objective_names or ()),
         objective=_objective(config, sampler, evaluation),
         stop=(lambda: None) if evaluation is None else evaluation.stop,
         most_trials=_most_trials(candidates, apart, evaluation is None),
