@@ -69,6 +69,8 @@ class ReportedSearch(Protocol):
     @property
     def trials(self) -> tuple[int, ...]: ...  # noqa: D102
     @property
+    def front(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
     def study(self) -> Study: ...  # noqa: D102
     @property
     def candidates(self) -> Candidates: ...  # noqa: D102
@@ -94,7 +96,7 @@ class _Axis:
 
 @dataclass(frozen=True, eq=False)
 class _Points:
-    """Shown values of some cells: mean and interval on both axes, shape `(n,)` each."""
+    """Shown values of some candidates: mean and interval on both axes, shape `(n,)` each."""
 
     x: Array
     y: Array
@@ -123,7 +125,7 @@ def write_report(result: ReportedSearch, folder: str | os.PathLike[str]) -> list
     target = Path(folder)
     axes = _axes(result)
     trials = _points(result, list(result.trials), axes)
-    front = _points(result, _cells(result), axes)
+    front = _points(result, list(result.front), axes)
     kept = target / "result.json"
     # Before the pictures, which a library may fail to draw.
     with writing_to(target):
@@ -159,27 +161,22 @@ def _axes(result: ReportedSearch) -> tuple[_Axis, _Axis]:
     return axis(cost), axis(quality)
 
 
-def _cells(result: ReportedSearch) -> list[int]:
-    space = result.candidates.space
-    return result.candidates.positions([space.parse(row["arch"]) for row in result.pareto])
-
-
-def _points(result: ReportedSearch, cells: list[int], axes: tuple[_Axis, _Axis]) -> _Points:
+def _points(result: ReportedSearch, indices: list[int], axes: tuple[_Axis, _Axis]) -> _Points:
     shown: list[Array] = []
     for axis in axes:
         quantity = result.candidates.quantities[axis.name]
-        mean = quantity.mean[cells] * axis.factor
-        below = mean - quantity.lower[cells] * axis.factor
-        above = quantity.upper[cells] * axis.factor - mean
+        mean = quantity.mean[indices] * axis.factor
+        below = mean - quantity.lower[indices] * axis.factor
+        above = quantity.upper[indices] * axis.factor - mean
         # A calibrated interval need not hold the central prediction; a bar cannot be negative.
         shown += [mean, np.maximum([below, above], 0.0)]
-    archs = [result.candidates.architectures[k].text for k in cells]
+    archs = [result.candidates.architectures[k].text for k in indices]
     x, bars = shown[0], shown[1]
     texts = [f"{value:.4g}" for value in x]
     if axes[0].name == "latency":
         latency = result.candidates.quantities["latency"]
-        for k, cell in enumerate(cells):
-            if not is_usable(latency.lower[cell], latency.upper[cell]):
+        for k, index in enumerate(indices):
+            if not is_usable(latency.lower[index], latency.upper[index]):
                 texts[k] = f"{magnitude(x[k])} of ms"
     return _Points(x, shown[2], bars, shown[3], archs, texts)
 

@@ -125,15 +125,15 @@ class ObservedObjective:
         """
         candidates = self._candidates
         arch = suggest_architecture(trial, candidates.space, self._distributions)
-        (cell,) = candidates.positions([arch])
-        predicted = {name: predicted_ends(candidates, name, cell) for name in METRICS}
+        (index,) = candidates.positions([arch])
+        predicted = {name: predicted_ends(candidates, name, index) for name in METRICS}
         request = Request(
             arch,
             trial.number,
             trial.params,
             self._about,
             {METRICS[name]: interval for name, interval in predicted.items()},
-            {name: int(candidates.quantities[name].mean[cell]) for name in COSTS},
+            {name: int(candidates.quantities[name].mean[index]) for name in COSTS},
         )
         with released():
             answer = self._evaluation(request)
@@ -141,17 +141,17 @@ class ObservedObjective:
         needed = [objective.name for objective in self._objectives]
         needed += [METRICS.get(c.name, c.name) for c in self._constraints]
         values = {
-            name: metrics.values.get(name, _predicted_value(candidates, name, cell))
+            name: metrics.values.get(name, _predicted_value(candidates, name, index))
             for name in needed
         }
         lacking = [name for name, value in values.items() if value is None]
         if lacking:
             raise missing(lacking, answer)
         trial.set_user_attr(OBSERVED, dict(metrics.values))
-        self._set_constraints(trial, metrics, cell)
+        self._set_constraints(trial, metrics, index)
         return tuple(float(values[o.name]) for o in self._objectives)  # type: ignore[arg-type]
 
-    def _set_constraints(self, trial: Trial, metrics: Metrics, cell: int) -> None:
+    def _set_constraints(self, trial: Trial, metrics: Metrics, index: int) -> None:
         """Tell the trial how far each constraint is missed, relative to its bound."""
         candidates = self._candidates
         predicted = [str(constraint) for constraint in candidates.constraints]
@@ -165,17 +165,17 @@ class ObservedObjective:
                 trial.set_constraint(f"{metric}{constraint.sense}{bound:g}", distance)
             else:
                 row = predicted.index(str(constraint))
-                trial.set_constraint(str(constraint), float(violations[row, cell]))
+                trial.set_constraint(str(constraint), float(violations[row, index]))
         for name, value in metrics.constraints.items():
             trial.set_constraint(name, value)
 
 
-def _predicted_value(candidates: Candidates, metric: str, cell: int) -> float | None:
+def _predicted_value(candidates: Candidates, metric: str, index: int) -> float | None:
     """A metric as it is predicted or counted; None for an accuracy, and for what is neither."""
     quantity = candidates.quantities.get(_QUANTITIES.get(metric, metric))
     if quantity is None or metric == ACCURACY:
         return None
-    return float(quantity.mean[cell])
+    return float(quantity.mean[index])
 
 
 def source_of_values(evaluation: Evaluation) -> str:

@@ -36,23 +36,23 @@ def observed_result(
     candidates = prepared.sampler.candidates
     trials = finished(study)[: config.n_trials]
     space = candidates.space
-    cells = candidates.positions([space.from_params(trial.params) for trial in trials])
-    place = {trial.number: cell for trial, cell in zip(trials, cells, strict=True)}
+    indices = candidates.positions([space.from_params(trial.params) for trial in trials])
+    index_of = {trial.number: index for trial, index in zip(trials, indices, strict=True)}
     best = front(trials, prepared.objectives)
+    best_indices = [index_of[trial.number] for trial in best]
     # Devices in tables were measured in their usual runtime.
     hardware = None if prepared.runtime else config.hardware
-    truths = measured(
-        candidates, [place[t.number] for t in best], config.dataset, hardware, config.batch_size
-    )
+    truths = measured(candidates, best_indices, config.dataset, hardware, config.batch_size)
     failed = [t for t in study.get_trials(deepcopy=False) if counts_as_failed(t)]
     return ObservedResult(
         **shared_fields(config, prepared, study, seconds),
         n_trials=len(trials),
         pareto=[
-            _entry(prepared, trial, place[trial.number], truth)
-            for trial, truth in zip(best, truths, strict=True)
+            _entry(prepared, trial, index, truth)
+            for trial, index, truth in zip(best, best_indices, truths, strict=True)
         ],
-        trials=tuple(cells),
+        trials=tuple(indices),
+        front=tuple(best_indices),
         evaluate=config.evaluation_kind,
         observed_in=str(prepared.observed_in),
         failed=len(failed),
@@ -61,19 +61,19 @@ def observed_result(
 
 
 def _entry(
-    prepared: Prepared, trial: FrozenTrial, cell: int, truth: dict[str, float | None]
+    prepared: Prepared, trial: FrozenTrial, index: int, truth: dict[str, float | None]
 ) -> dict[str, Any]:
     candidates = prepared.sampler.candidates
-    arch = candidates.architectures[cell]
+    arch = candidates.architectures[index]
     return {
-        # What was tried: equal functions share a cell in a pool, and it may be spelled otherwise.
+        # As it was tried: equal functions share an index in a pool, which may be spelled otherwise.
         "arch": candidates.space.from_params(trial.params).text,
         "arch_id": arch.arch_id,
-        **{name: int(candidates.quantities[name].mean[cell]) for name in ("params", "flops")},
+        **{name: int(candidates.quantities[name].mean[index]) for name in ("params", "flops")},
         "trial": trial.number,
         "observed": {name: round(value, DIGITS) for name, value in observed(trial).items()},
         "predicted": {
-            METRICS[name]: predicted_ends(candidates, name, cell)
+            METRICS[name]: predicted_ends(candidates, name, index)
             for name in ("accuracy", "latency")
         },
         "measured": truth,

@@ -35,7 +35,9 @@ def predicted_result(
         seconds: Seconds that its parts took.
     """
     candidates, objectives = prepared.sampler.candidates, prepared.objectives
-    trials = _cells(study, candidates)[: config.n_trials]
+    space = candidates.space
+    architectures = [space.from_params(trial.params) for trial in finished(study)]
+    trials = candidates.positions(architectures)[: config.n_trials]
     front = _front(candidates, trials, objectives)
     # Devices in tables were measured in their usual runtime.
     hardware = None if prepared.runtime else config.hardware
@@ -48,6 +50,7 @@ def predicted_result(
         n_trials=len(trials),
         pareto=pareto,
         trials=tuple(trials),
+        front=tuple(front),
     )
 
 
@@ -73,24 +76,19 @@ def shared_fields(
     }
 
 
-def _cells(study: Study, candidates: Candidates) -> list[int]:
-    space = candidates.space
-    return candidates.positions([space.from_params(trial.params) for trial in finished(study)])
-
-
 def _front(
     candidates: Candidates, trials: Sequence[int], objectives: Sequence[Objective]
 ) -> list[int]:
-    """The non-dominated feasible cells, one of each id, cheapest first."""
+    """Indices of the non-dominated feasible architectures, one of each id, cheapest first."""
     names = [objective.name for objective in objectives]
     sign = np.array([objective.sign for objective in objectives])
-    cells = [k for k in dict.fromkeys(trials) if candidates.feasible[k]]
-    if not cells:
+    feasible = [k for k in dict.fromkeys(trials) if candidates.feasible[k]]
+    if not feasible:
         return []
     # As it will be shown: equal functions may differ in digits that are noise.
-    shown = np.round(candidates.means(names)[cells], DIGITS)
-    front = np.array(cells)[pareto_mask(shown * sign)]
-    # The second objective is what it costs; the official order decides between equals.
+    shown = np.round(candidates.means(names)[feasible], DIGITS)
+    front = np.array(feasible)[pareto_mask(shown * sign)]
+    # The second objective is the cost; between equals the order of the candidates decides.
     order = np.lexsort((front, candidates.means(names)[front, 1]))
     unique = {int(candidates.group[k]): int(k) for k in front[order][::-1]}
     return list(unique.values())[::-1]
@@ -98,22 +96,22 @@ def _front(
 
 def _entry(
     candidates: Candidates,
-    cell: int,
+    index: int,
     truth: dict[str, float | None],
     objectives: Sequence[Objective],
 ) -> dict[str, Any]:
-    arch = candidates.architectures[cell]
-    familiar = candidates.familiar([cell])
+    arch = candidates.architectures[index]
+    familiar = candidates.familiar([index])
     # Where no accuracy is predicted a count is the quality, and belongs to the result.
     names = () if objectives[0].name == "accuracy" else ("flops",)
-    counts = {name: int(candidates.quantities[name].mean[cell]) for name in ("params", *names)}
+    counts = {name: int(candidates.quantities[name].mean[index]) for name in ("params", *names)}
     return {
         "arch": arch.text,
         "arch_id": arch.arch_id,
         **counts,
         "predicted": {
-            "accuracy": predicted_ends(candidates, "accuracy", cell),
-            "latency_ms": predicted_ends(candidates, "latency", cell),
+            "accuracy": predicted_ends(candidates, "accuracy", index),
+            "latency_ms": predicted_ends(candidates, "latency", index),
         },
         "measured": truth,
         **({} if familiar is None else {"familiar": bool(familiar[0])}),
