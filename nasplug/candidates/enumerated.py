@@ -34,7 +34,7 @@ Mask = NDArray[np.bool_]
 
 # Members that the fast model learns from first, and random ones that measure its error.
 LEARNED, HELD_OUT = 600, 200
-# Members of one round that are predicted exactly because they may be the best, and of all rounds.
+# Members that are predicted exactly because they may be the best: of one round, and of all.
 ROUND, DOUBTED = 200, 1_000
 # Standard errors by which the fast model is allowed to be wrong about them.
 DOUBT = 2.0
@@ -75,7 +75,7 @@ class _Members:
         center, spread = self.prediction.center[:, 0], self.prediction.spread[:, 0]
         values = np.stack([center[exact], np.log(spread[exact])], axis=1)
         guess = model.predict_all(exact, values)
-        # A straight line leads nowhere beyond what was ever seen.
+        # A linear model must not extrapolate beyond the values it was fitted to.
         guess = np.clip(guess, values.min(axis=0) - self.error, values.max(axis=0) + self.error)
         center[others] = guess[others, 0]
         # Its own error comes on top of the predictor's.
@@ -159,7 +159,7 @@ class EnumeratedCandidates(Candidates):
         return members
 
     def _predict_exactly(self, rows: Indices) -> None:
-        """Have the predictors give what they have not given yet of some members."""
+        """Have the predictors themselves predict some members, as far as they have not yet."""
         for name, members in self._predicted.items():
             new = np.unique(rows[~members.exact[rows]])
             if len(new):

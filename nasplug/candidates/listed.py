@@ -62,8 +62,10 @@ class ListedCandidates(Candidates):
 
     def free(self, indices: Indices, held: Collection[str], by_id: bool) -> Mask:
         """Mask of the candidates at `indices` that no trial holds, see `Candidates.free`."""
-        known, keys = (self._id_index, self.group[indices]) if by_id else (self._by_text, indices)
-        taken = [known[name] for name in held if name in known]
+        index_of, keys = (self._by_text, indices)
+        if by_id:
+            index_of, keys = self._id_index, self.group[indices]
+        taken = [index_of[name] for name in held if name in index_of]
         return np.asarray(~np.isin(keys, np.array(taken, np.intp)))
 
     def add(self, archs: Iterable[Architecture]) -> None:

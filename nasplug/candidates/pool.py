@@ -20,7 +20,7 @@ __all__ = ["POOL_SIZE", "best", "candidates_of", "first_members", "is_listed"]
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-# A space of up to so many members is scored whole, and one that is worked on as arrays always.
+# Largest space that is scored whole; a `CodedSpace` always is.
 LARGEST_LIST = 50_000
 # Networks that a pool scores by default.
 POOL_SIZE = 4_000

@@ -141,7 +141,7 @@ class EnumeratedChoice(LearnedChoice):
         promising = self._promising(step, tried)
         spread = self._spread
         if step.allowed is not None:
-            # Few members have what is fixed: the whole of them is the pool, or a part.
+            # Few members have the fixed parameters: all of them are the pool, or a part.
             rows = np.flatnonzero(step.allowed)
             spread = rows[:: max(1, len(rows) // SPREAD)]
         return np.unique(np.concatenate([spread, promising, np.array(tried, np.intp)]))

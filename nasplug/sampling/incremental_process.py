@@ -176,39 +176,39 @@ class IncrementalProcess:
                     member.extend(kernels(member.kernel))
 
     def _learn(self, rows: Indices, targets: Array) -> None:
-        """Factorise all rows, from the first one on that is another than in the last call."""
+        """Factorise all rows, from the first one on that differs from the last call."""
         shared = min(len(rows), len(self._rows))
         differ = np.flatnonzero(self._rows[:shared] != rows[:shared])
-        known = int(differ[0]) if len(differ) else shared
-        if known < self._decided:
-            known, self._members, self._decided = 0, self._every(), 0
-        elif known < len(self._rows):
+        start = int(differ[0]) if len(differ) else shared
+        if start < self._decided:
+            start, self._members, self._decided = 0, self._every(), 0
+        elif start < len(self._rows):
             for member in self._members:
-                member.forget(known)
+                member.forget(start)
         self._rows = np.array(rows)
         # Members that are left out need not learn what comes after.
         for stage in (DECIDED, SETTLED):
-            known = self._append(known, min(stage, len(rows)))
+            start = self._append(start, min(stage, len(rows)))
             if self._decided < stage <= len(rows) and len(self._pairs) > 1:
                 self._decide(targets, stage)
-        self._append(known, len(rows))
+        self._append(start, len(rows))
 
-    def _append(self, known: int, end: int) -> int:
-        """Learn the rows up to an end, and return how many are known then."""
-        if known >= end:
-            return known
-        kernels = _Kernels(self._blocks, self._squares, self._rows[:end], self._rows[known:end])
+    def _append(self, start: int, end: int) -> int:
+        """Learn the rows from `start` to `end`, and return the number of learned ones."""
+        if start >= end:
+            return start
+        kernels = _Kernels(self._blocks, self._squares, self._rows[:end], self._rows[start:end])
         for member in self._members:
             gram = kernels(member.kernel).astype(np.float64)
-            member.append(gram[:known], gram[known:])
+            member.append(gram[:start], gram[start:])
         return end
 
     def _decide(self, targets: Array, stage: int) -> None:
         """Leave members out by the first rows alone, whatever came after them."""
         first = ndtri((rankdata(targets[:stage]) - 0.5) / stage)
         shares = self._weights(first)[1]
-        kept = shares > 0 if stage == DECIDED else shares == shares.max()
-        self._members = [m for m, keep in zip(self._members, kept, strict=True) if keep]
+        stay = shares > 0 if stage == DECIDED else shares == shares.max()
+        self._members = [m for m, stays in zip(self._members, stay, strict=True) if stays]
         self._decided = stage
 
     def _weights(self, targets: Array) -> tuple[list[Array], Array]:

@@ -169,9 +169,9 @@ class LearnedChoice(ABC):
         within = np.array(scores.connected)
         if not candidates.constraints:
             return within
-        told = [name for trial in tried if trial.losses is not None for name in trial.violations]
+        names = [name for trial in tried if trial.losses is not None for name in trial.violations]
         for k, constraint in enumerate(candidates.constraints):
-            if sum(name.startswith(constraint.name) for name in told) < TOLD:
+            if sum(name.startswith(constraint.name) for name in names) < TOLD:
                 within &= scores.met[k]
             else:
                 within &= candidates.violations()[k] <= SLACK
@@ -185,7 +185,7 @@ class LearnedChoice(ABC):
         return {name: quantities[name].mean[pool] for name in names}
 
     def _observations(self, candidates: Candidates, step: Step, pool: Indices) -> Observations:
-        """The trials by rows of a pool; one that lies outside by the row of an equal function."""
+        """The trials by rows of a pool; one outside of it gets the row of an equal function."""
         tried = step.tried
         row_of = np.full(len(candidates), -1)
         row_of[pool] = np.arange(len(pool))

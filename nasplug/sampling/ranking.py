@@ -74,9 +74,9 @@ def best_candidate(
 ) -> int:
     """Index of the candidate to try next; every objective is to be minimised.
 
-    Without observed values it is any of the predicted front. Then it is the one of the largest
+    Without observed values it is any candidate of the predicted front. Else it has the largest
     expected improvement, of the dominated hypervolume if there are two objectives; where none is
-    expected to improve, the one of the non-dominated layer that alone dominates most.
+    expected to improve, it is the non-dominated candidate that alone dominates most.
 
     Args:
         mean: Means of the candidates on the observed scale, shape `(n, m)` with n ≥ 1, m = 1 or 2.

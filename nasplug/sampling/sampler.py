@@ -94,7 +94,7 @@ class PredictorSampler(BaseSampler):
         space: A search space, or its name.
         hardware: Device to predict the latency for: a name, the path of a .toml file, a `Hardware`,
             or None if no latency is to be predicted.
-        constraints: Limits such as `"latency<=5ms"`, on predicted quantities. Those that trials
+        constraints: Constraints such as `"latency<=5ms"` on predicted quantities. Those that trials
             set by `trial.set_constraint` are learned, and need not be given.
         objectives: None to learn whatever the study's values are. Else what they are, in its
             order: one or two of `"accuracy"` (maximised), `"latency"`, `"flops"` and `"params"`

@@ -138,18 +138,18 @@ def checked_config(**arguments: Any) -> SearchConfig:
     if hardware is not None:
         hardware = device_named(hardware)
     checked_hardware(hardware, _predicted_constraints(constraints, evaluate, hardware))
-    given = arguments["predictors"]
+    names = arguments["predictors"]
     predictors = tuple(
-        p if isinstance(p, ArchitecturePredictor) else load_predictor(p) for p in given
+        p if isinstance(p, ArchitecturePredictor) else load_predictor(p) for p in names
     )
-    is_named = not any(isinstance(p, ArchitecturePredictor) for p in given)
+    is_named = not any(isinstance(p, ArchitecturePredictor) for p in names)
     resolved = {
         "space": space,
         "hardware": hardware,
         "constraints": constraints,
         "dataset": dataset,
         "predictors": predictors,
-        "predictor_names": tuple(_lasting_name(p) for p in given) if is_named else None,
+        "predictor_names": tuple(_lasting_name(p) for p in names) if is_named else None,
         "evaluate": evaluate,
         "objectives": _objectives(arguments["objectives"], evaluate, hardware),
     }
@@ -323,20 +323,22 @@ def kept_config(
         ) from error
 
 
-def _checked_way(kept: Any, evaluate: Any, study_name: str) -> str | Evaluation:
+def _checked_way(kept_kind: Any, evaluate: Any, study_name: str) -> str | Evaluation:
     """The evaluation of a worker's trials, which must be of the kind that the study keeps."""
-    if kept in ("command", "function") and evaluate is None:
+    if kept_kind in ("command", "function") and evaluate is None:
         option = (
-            '--evaluate command "..."' if kept == "command" else "evaluate=, with the same function"
+            '--evaluate command "..."'
+            if kept_kind == "command"
+            else "evaluate=, with the same function"
         )
         raise InputError(
-            f"the trials of study {study_name!r} are evaluated by a {kept}, and a worker runs "
+            f"the trials of study {study_name!r} are evaluated by a {kept_kind}, and a worker runs "
             f"nothing that it finds in a storage; say it here too: {option}"
         )
-    evaluation = _checked_evaluation(kept if evaluate is None else evaluate)
+    evaluation = _checked_evaluation(kept_kind if evaluate is None else evaluate)
     kind = evaluation if isinstance(evaluation, str) else evaluation.name
-    if kind != kept:
-        kept_way = _EVALUATED_BY.get(str(kept), "nothing known")
+    if kind != kept_kind:
+        kept_way = _EVALUATED_BY.get(str(kept_kind), "nothing known")
         raise InputError(
             f"the trials of study {study_name!r} are evaluated by {kept_way}, not by "
             f"{_EVALUATED_BY[kind]}"

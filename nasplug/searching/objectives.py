@@ -1,4 +1,4 @@
-"""How a trial gets its architecture, and how one is evaluated by prediction."""
+"""The architecture that a sampler suggests for a trial, and its evaluation by prediction."""
 
 from __future__ import annotations
 
