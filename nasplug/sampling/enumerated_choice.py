@@ -72,10 +72,8 @@ class _Features:
     def blocks(self, rows: Indices) -> dict[str, Array]:
         """The blocks that a `TrialModel` reads, of some members; `(rows, d)` each."""
         blocks = {name: self._raw(name, rows) / self.units[name] for name in _RAW}
-        blocks["both"] = np.concatenate([blocks["structure"], blocks["counts"]], axis=1) / np.sqrt(
-            2
-        )
-        return blocks
+        both = [blocks["structure"], blocks["counts"]]
+        return blocks | {"both": np.concatenate(both, axis=1) / np.sqrt(2)}
 
     def _principal_components(self) -> Single:
         wide = self.counts.shape[1]

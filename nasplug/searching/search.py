@@ -24,7 +24,7 @@ from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.predictors.hardware import Hardware
 from nasplug.results.result import SearchResult
 from nasplug.search_spaces import Architecture, SearchSpace
-from nasplug.searching.config import checked_config, keep_config
+from nasplug.searching.config import SearchConfig, checked_config, keep_config
 from nasplug.searching.observed_outcome import observed_result
 from nasplug.searching.predicted_outcome import predicted_result
 from nasplug.searching.prepare import Prepared, prepare
@@ -135,16 +135,7 @@ def search(
     with quiet_optuna():
         study = _open(opened, study_name, prepared)
         keep_config(study, config)
-        name_metrics(study, prepared.objectives)
-        study.sampler = prepared.sampler
-        run_trials(
-            study,
-            prepared.objective,
-            lambda: min(n_trials, prepared.most_trials),
-            jobs=n_jobs,
-            stop=prepared.stop,
-            progress=progress,
-        )
+        _run(study, config, prepared, n_jobs, progress)
     ended = time.perf_counter()
     seconds = {
         "total": round(ended - started, 3),
@@ -153,6 +144,22 @@ def search(
     }
     result = predicted_result if config.is_predicted else observed_result
     return result(config, prepared, study, seconds)
+
+
+def _run(
+    study: Study, config: SearchConfig, prepared: Prepared, n_jobs: int, progress: bool | None
+) -> None:
+    """Run the trials that the study lacks."""
+    name_metrics(study, prepared.objectives)
+    study.sampler = prepared.sampler
+    run_trials(
+        study,
+        prepared.objective,
+        lambda: min(config.n_trials, prepared.most_trials),
+        jobs=n_jobs,
+        stop=prepared.stop,
+        progress=progress,
+    )
 
 
 def _digest(settings: dict[str, Any]) -> str:
