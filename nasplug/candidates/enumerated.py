@@ -6,24 +6,23 @@ thousands. Some hundred members that cover the space are predicted by it, a fast
 far as the model can be wrong, are predicted by the predictor in turn, round after round. The
 values of a trial are always the predictor's own.
 
-Notation: `rows` are indices of members, `(k,)`; `values` hold center and logarithm of the spread
-of a prediction, `(k, 2)`; a row is exact if the predictor itself gave it.
+Notation: `rows` are indices of members, `(k,)`; a row is exact if the predictor itself gave it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.fast_model import CountRidge
+from nasplug.candidates.member_predictions import MemberPredictions, one_column, values_of
 from nasplug.candidates.scoring import Quantity, Scores, Scoring
 from nasplug.objectives import COSTS, Objective
 from nasplug.pareto import improving_points, smallest
-from nasplug.predictors.prediction import Prediction
 from nasplug.search_spaces import Architecture, CodedSpace
 
 __all__ = ["EnumeratedCandidates"]
@@ -36,62 +35,7 @@ Mask = NDArray[np.bool_]
 LEARNED, HELD_OUT = 600, 200
 # Members that are predicted exactly because they may be the best: of one round, and of all.
 ROUND, DOUBTED = 200, 1_000
-# Standard errors by which the fast model is allowed to be wrong about them.
-DOUBT = 2.0
 _STREAM = 0x636F6465
-
-
-@dataclass(eq=False)
-class _Members:
-    """A predicted quantity of all members, in the scale of its prediction.
-
-    Attributes:
-        target: Its column in the predictor's answers.
-        prediction: A row for each member.
-        exact: Mask of the rows that the predictor itself gave, `(members,)`.
-        errors: Errors of the fast model on members that it had not seen, `(k,)`; empty if the
-            predictor gave every row.
-    """
-
-    target: str
-    prediction: Prediction
-    exact: Mask
-    errors: Array
-
-    @property
-    def error(self) -> float:
-        """Root mean square of `errors`."""
-        return float(np.sqrt(np.mean(self.errors**2))) if len(self.errors) else 0.0
-
-    def set_exact(self, rows: Indices, values: Array) -> None:
-        """Put the predictor's own values of some members into the arrays."""
-        self.prediction.center[rows, 0] = values[:, 0]
-        self.prediction.spread[rows, 0] = np.exp(values[:, 1])
-        self.exact[rows] = True
-
-    def refit(self, model: CountRidge) -> None:
-        """Fit the fast model to all exact rows, and set the others by it."""
-        exact, others = np.flatnonzero(self.exact), ~self.exact
-        center, spread = self.prediction.center[:, 0], self.prediction.spread[:, 0]
-        values = np.stack([center[exact], np.log(spread[exact])], axis=1)
-        guess = model.predict_all(exact, values)
-        # A linear model must not extrapolate beyond the values it was fitted to.
-        guess = np.clip(guess, values.min(axis=0) - self.error, values.max(axis=0) + self.error)
-        center[others] = guess[others, 0]
-        # Its own error comes on top of the predictor's.
-        variance = np.exp(2 * guess[others, 1]) + (self.error / _unit(self.prediction)) ** 2
-        spread[others] = np.sqrt(variance)
-
-    def hoped(self, sign: float) -> _Members:
-        """The best that can be hoped for, as far as the fast model may be wrong.
-
-        Args:
-            sign: +1 if less of the quantity is better, -1 if more is.
-        """
-        if self.exact.all():
-            return self
-        center = self.prediction.center - sign * DOUBT * self.error * ~self.exact[:, None]
-        return replace(self, prediction=replace(self.prediction, center=center))
 
 
 class EnumeratedCandidates(Candidates):
@@ -114,7 +58,7 @@ class EnumeratedCandidates(Candidates):
         # Indices by text and id, as a trial's architecture is looked up in every later trial.
         self._index: dict[str, int] = {}
         self._totals = space.totals()
-        self._predicted: dict[str, _Members] = {}
+        self._predicted: dict[str, MemberPredictions] = {}
         model: CountRidge | None = None
         for name in scoring.predicted:
             members = self._by_codes(name)
@@ -131,29 +75,30 @@ class EnumeratedCandidates(Candidates):
 
     # --- predictions of members ---
 
-    def _by_codes(self, name: str) -> _Members | None:
+    def _by_codes(self, name: str) -> MemberPredictions | None:
         """A quantity of all members from a predictor of arrays; None if it reads graphs alone."""
         prediction = self._scoring.predict_codes(name, self._members.codes)
         if prediction is None:
             return None
         target = "latency" if name == "latency" else self._scoring.dataset
-        return _Members(target, prediction, np.ones(len(self), np.bool_), np.empty(0))
+        return MemberPredictions(target, prediction, np.ones(len(self), np.bool_), np.empty(0))
 
-    def _by_sample(self, name: str, model: CountRidge) -> _Members:
+    def _by_sample(self, name: str, model: CountRidge) -> MemberPredictions:
         """A quantity of all members: of a sample by the predictor, of others by the fast model."""
         space = self._members
         sample, held_out = _sample(self._totals["flops"])
         rows = np.concatenate([sample, held_out])
         prediction, target = self._scoring.predict(name, [space[int(k)] for k in rows])
-        values = _values(prediction, target)
+        values = values_of(prediction, target)
         exact = np.zeros(len(space), np.bool_)
         if len(rows) == len(space):
             order = np.argsort(rows)
-            return _Members(target, _column(prediction, target, values[order]), ~exact, np.empty(0))
+            whole = one_column(prediction, target, values[order])
+            return MemberPredictions(target, whole, ~exact, np.empty(0))
         guess = model.predict(sample, values[: len(sample)], held_out)
         errors = guess[:, 0] - values[len(sample) :, 0]
-        empty = _column(prediction, target, np.zeros((len(space), 2)))
-        members = _Members(target, empty, exact, errors)
+        empty = one_column(prediction, target, np.zeros((len(space), 2)))
+        members = MemberPredictions(target, empty, exact, errors)
         members.set_exact(rows, values)
         members.refit(model)
         return members
@@ -165,15 +110,14 @@ class EnumeratedCandidates(Candidates):
             if len(new):
                 archs = [self._members[int(k)] for k in new]
                 prediction, target = self._scoring.predict(name, archs)
-                members.set_exact(new, _values(prediction, target))
+                members.set_exact(new, values_of(prediction, target))
 
-    def _scored(self, rows: Indices, predicted: Mapping[str, _Members]) -> Scores:
+    def _scored(self, rows: Indices, predicted: Mapping[str, MemberPredictions]) -> Scores:
         """Scores of some members by given predictions of all."""
         counts = {name: self._totals[name][rows] for name in COSTS}
         order = np.arange(len(rows))
         predictions = {
-            name: (_rows(members.prediction, rows), members.target, order)
-            for name, members in predicted.items()
+            name: (members.at(rows), members.target, order) for name, members in predicted.items()
         }
         return self._scoring.joined(counts, predictions, np.ones(len(rows), np.bool_))
 
@@ -387,33 +331,3 @@ def _sample(flops: Array) -> tuple[Indices, Indices]:
     sample = np.unique(np.concatenate([by_size[half], shifted]))
     others = np.setdiff1d(np.arange(count), sample)
     return sample, np.sort(rng.choice(others, min(HELD_OUT, len(others)), replace=False))
-
-
-def _values(prediction: Prediction, target: str) -> Array:
-    """Center, and logarithm of the spread, of one column; shape `(n, 2)`."""
-    k = prediction.column(target)
-    return np.stack([prediction.center[:, k], np.log(prediction.spread[:, k])], axis=1)
-
-
-def _column(prediction: Prediction, target: str, values: Array) -> Prediction:
-    """A prediction of one column with other centers and spreads, as in `_values`."""
-    k = prediction.column(target)
-    return replace(
-        prediction,
-        targets=(target,),
-        units=(prediction.units[k],),
-        center=values[:, :1].copy(),
-        spread=np.exp(values[:, 1:]),
-        residuals=prediction.residuals[:, k : k + 1],
-        log_scale=(prediction.log_scale[k],),
-    )
-
-
-def _rows(prediction: Prediction, rows: Indices) -> Prediction:
-    return replace(prediction, center=prediction.center[rows], spread=prediction.spread[rows])
-
-
-def _unit(prediction: Prediction) -> float:
-    """Standard deviation of the normalised residuals of a prediction."""
-    levels = np.linspace(0.01, 0.99, 99)
-    return float(np.std(np.interp(levels, prediction.levels, prediction.residuals[:, 0])))

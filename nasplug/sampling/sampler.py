@@ -24,19 +24,19 @@ from nasplug.arguments import (
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint, checked_hardware, parse_constraints
 from nasplug.candidates.enumerated import EnumeratedCandidates
-from nasplug.candidates.listed import ListedCandidates
-from nasplug.candidates.pool import POOL_SIZE, best, candidates_of
+from nasplug.candidates.pool import POOL_SIZE, candidates_of
 from nasplug.candidates.scoring import Scorer, Scoring
 from nasplug.objectives import checked_objectives
 from nasplug.predictors.hardware import Hardware
 from nasplug.sampling.enumerated_choice import EnumeratedChoice
+from nasplug.sampling.fixed_params import FixedParams
 from nasplug.sampling.learned_candidates import learned_candidates
 from nasplug.sampling.learned_choice import Choice, LearnedChoice
 from nasplug.sampling.listed_choice import ListedChoice
 from nasplug.sampling.predicted_choice import PredictedChoice, mismatch
 from nasplug.sampling.study_trials import StudyTrials
 from nasplug.sampling.trial_notes import write_notes
-from nasplug.search_spaces import Architecture, InputError, SearchSpace
+from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.studies.values import ATTRIBUTE, RETRY
 
 if TYPE_CHECKING:
@@ -51,8 +51,6 @@ Mask = NDArray[np.bool_]
 EQUIVALENTS = ("once", "apart")
 # User attribute of a study with the predictors whose values were a prior.
 PRIOR = "nasplug:prior"
-# Members that are given the parameters that the user has fixed, at most.
-_ADAPTED = 256
 
 _logger = logging.getLogger(__name__)
 
@@ -122,7 +120,7 @@ class PredictorSampler(BaseSampler):
     _candidates: Candidates | None
     _learned_choice: LearnedChoice | None
     _predicted_choice: PredictedChoice | None
-    _having_fixed: tuple[dict[str, Any], Mask]
+    _fixed_params: FixedParams | None
 
     def __init__(
         self,
@@ -190,8 +188,7 @@ class PredictorSampler(BaseSampler):
             "_candidates": None,
             "_learned_choice": None,
             "_predicted_choice": None,
-            # The last fixed parameters, and a mask of the candidates that have them.
-            "_having_fixed": ({}, np.empty(0, np.bool_)),
+            "_fixed_params": None,
         }
 
     @property
@@ -348,7 +345,7 @@ class PredictorSampler(BaseSampler):
         candidates = self.candidates
         fixed = self._trials.fixed(trial)
         with self._lock:
-            allowed = self._allowed(fixed) if fixed else None
+            allowed = self._with_fixed(fixed) if fixed else None
             others, held = self._trials.held(study, trial)
             # A trial that is tried again comes with the claim of the one that was lost.
             arch = None if fixed else self._trials.claimed(trial)
@@ -366,45 +363,11 @@ class PredictorSampler(BaseSampler):
                     return index
                 index = None
 
-    def _allowed(self, fixed: dict[str, Any]) -> Mask | None:
-        """Mask of the candidates that have the fixed parameters; None if no value is possible."""
-        candidates, space = self.candidates, self.space
-        with contextlib.suppress(InputError):
-            # Nothing is left open, as in a trial that was enqueued whole.
-            (only,) = candidates.positions([space.from_params(fixed)])
-            return np.asarray(np.arange(len(candidates)) == only)
-        try:
-            return self._having(fixed)
-        except InputError:
-            return None  # no value of the space's own
-
-    def _having(self, fixed: dict[str, Any]) -> Mask:
-        """Mask of the candidates that have the fixed parameters; a pool gets some that do."""
-        candidates, space = self.candidates, self.space
-
-        def adapted(arch: Architecture) -> Architecture:
-            return space.from_params({**space.to_params(arch), **fixed})
-
-        is_new = self._having_fixed[0] != fixed
-        if isinstance(candidates, EnumeratedCandidates):
-            if is_new:
-                self._having_fixed = fixed, candidates.having(adapted, _ADAPTED)
-            return self._having_fixed[1]
-        if is_new:
-            self._having_fixed = fixed, np.empty(0, np.bool_)
-            if isinstance(candidates, ListedCandidates) and not candidates.whole:
-                chosen = (
-                    np.arange(min(len(candidates), _ADAPTED))
-                    if self.learns
-                    else best(candidates, self._objectives, _ADAPTED)
-                )
-                candidates.add([adapted(candidates.architectures[k]) for k in chosen])
-        # A fixed parameter that does not count changes nothing.
-        mask = self._having_fixed[1]
-        new = candidates.architectures[len(mask) :]
-        have = np.array([adapted(arch).text == arch.text for arch in new], np.bool_)
-        self._having_fixed = fixed, np.concatenate([mask, have])
-        return self._having_fixed[1]
+    def _with_fixed(self, fixed: dict[str, Any]) -> Mask | None:
+        """Mask of the candidates that have fixed parameters; None if no value is possible."""
+        if self._fixed_params is None:
+            self._fixed_params = FixedParams(self.candidates, self._objectives)
+        return self._fixed_params(fixed)
 
     def _choose(
         self, study: Study, others: Sequence[FrozenTrial], held: set[str], allowed: Mask | None
