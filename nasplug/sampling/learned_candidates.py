@@ -45,8 +45,8 @@ def _counted_list(space: SearchSpace, dataset: str) -> Candidates:
 
 
 def _enumerated_candidates(scoring: Scoring) -> Candidates:
-    """All members of a `CodedSpace` as candidates; shared where nothing is predicted of them."""
-    if scoring.predicted:
+    """All members of a `CodedSpace` as candidates; shared where nothing but counts is known."""
+    if scoring.predicted or scoring.constraints:
         return EnumeratedCandidates(scoring)
     return _counted_enumeration(scoring.space, scoring.dataset)
 
