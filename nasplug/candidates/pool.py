@@ -50,13 +50,11 @@ def is_listed(space: SearchSpace) -> bool:
 def candidates_of(
     scoring: Scoring, objectives: Sequence[Objective], *, seed: int, size: int = POOL_SIZE
 ) -> Candidates:
-    """The scored candidates of a space.
+    """The scored candidates of a search by prediction.
 
     A space that can be listed is scored whole (see `EnumeratedCandidates` for one of hundreds of
-    thousands of members). Of any other space a pool evolves, by prediction alone: its published
-    networks and random ones first, then generations of children of those that are best by then (see
-    `best`), until `size` are scored or nothing new is found. Equal arguments give equal pools, as
-    far as the predictors give equal numbers.
+    thousands of members); of any other space a pool evolves. Equal arguments give equal candidates,
+    as far as the predictors give equal numbers.
 
     Args:
         scoring: Scores architectures.
@@ -69,7 +67,18 @@ def candidates_of(
         return EnumeratedCandidates(scoring, objectives)
     if isinstance(space, FiniteSpace) and is_listed(space):
         return ListedCandidates(scoring, list(space), whole=True)
-    rng = np.random.default_rng([seed, _STREAM])
+    return _evolved(scoring, objectives, np.random.default_rng([seed, _STREAM]), size)
+
+
+def _evolved(
+    scoring: Scoring, objectives: Sequence[Objective], rng: np.random.Generator, size: int
+) -> ListedCandidates:
+    """A pool that evolves by prediction alone.
+
+    It begins with the published networks of the space and random ones. Generations of children of
+    the best so far (see `best`) follow, until `size` are scored or no new one is found.
+    """
+    space = scoring.space
     candidates = ListedCandidates(scoring, first_members(space, rng, size, DRAWN), whole=False)
     while len(candidates) < size:
         parents = [candidates.architectures[k] for k in best(candidates, objectives, PARENTS)]
