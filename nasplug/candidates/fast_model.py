@@ -7,6 +7,7 @@ pieces, and a fit takes milliseconds where the predictor takes hours.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from nasplug.search_spaces import CodedSpace
 
-__all__ = ["CountRidge"]
+__all__ = ["CountRidge", "standardised_logs"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -39,11 +40,7 @@ class CountRidge:
     ) -> None:
         self._space = space
         self._counts = counts[:, counts.any(axis=0)]
-        logs = np.stack([np.log(np.maximum(totals[name], 1.0)) for name in sorted(totals)], axis=1)
-        spread = logs.std(axis=0)
-        self._logs = ((logs - logs.mean(axis=0)) / np.where(spread > 0, spread, 1.0)).astype(
-            np.float32
-        )
+        self._logs = standardised_logs(totals).astype(np.float32)
 
     def _design(self, rows: Indices | slice) -> NDArray[np.float32]:
         """Columns of the regression: one, counts, logarithms and their squares."""
@@ -79,3 +76,10 @@ class CountRidge:
         gram[np.diag_indices_from(gram)] += PENALTY
         weights: NDArray[Any] = np.linalg.solve(gram, design.T @ values)
         return weights.astype(np.float32)
+
+
+def standardised_logs(totals: Mapping[str, Array]) -> Array:
+    """Logarithms of the totals of members, a column each, with mean 0 and deviation 1."""
+    logs = np.stack([np.log(np.maximum(totals[name], 1.0)) for name in sorted(totals)], axis=1)
+    spread = logs.std(axis=0)
+    return np.asarray((logs - logs.mean(axis=0)) / np.where(spread > 0, spread, 1.0))

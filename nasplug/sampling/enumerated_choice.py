@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.candidates.enumerated import EnumeratedCandidates
+from nasplug.candidates.fast_model import standardised_logs
 from nasplug.pareto import improving_points, smallest
 from nasplug.sampling.incremental_process import IncrementalProcess, Kernel, median_distance
 from nasplug.sampling.learned_choice import Choice, LearnedChoice, Step
-from nasplug.sampling.trial_model import TrialModel, normal_scores
+from nasplug.sampling.trial_model import TrialModel, normal_scores, random_weighting
 from nasplug.search_spaces import CodedSpace, SearchSpace
 
 __all__ = ["EnumeratedChoice"]
@@ -56,10 +57,7 @@ class _Features:
     def __init__(self, space: CodedSpace) -> None:
         counts = space.counts()
         self.counts = counts[:, counts.any(axis=0)]
-        totals = space.totals()
-        logs = np.stack([np.log(np.maximum(totals[name], 1.0)) for name in sorted(totals)], axis=1)
-        spread = logs.std(axis=0)
-        self.costs = (logs - logs.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+        self.costs = standardised_logs(space.totals())
         every = slice(None, None, max(1, len(counts) // 2_000))
         self.units = {name: median_distance(self._raw(name, every)) for name in _RAW}
         self.components = self._principal_components()
@@ -193,6 +191,4 @@ class EnumeratedChoice(LearnedChoice):
         scores = np.stack([normal_scores(column) for column in losses.T], axis=1)
         if step.objectives <= 2:
             return scores
-        weights = self._generators(_STREAM, step.number).dirichlet(np.ones(step.objectives))
-        weighted = scores * weights
-        return np.asarray((weighted.max(axis=1) + 0.05 * weighted.sum(axis=1))[:, None])
+        return random_weighting(scores, self._generators(_STREAM, step.number))[:, None]

@@ -51,6 +51,8 @@ Mask = NDArray[np.bool_]
 EQUIVALENTS = ("once", "apart")
 # User attribute of a study with the predictors whose values were a prior.
 PRIOR = "nasplug:prior"
+# Attributes of a sampler that are None until they are needed.
+_MADE_ON_USE = ("_candidates", "_learned_choice", "_predicted_choice", "_fixed_params")
 
 _logger = logging.getLogger(__name__)
 
@@ -161,7 +163,7 @@ class PredictorSampler(BaseSampler):
         self.pool_size = checked_count(pool_size, "pool size")
         self._predictors = dict(predictors or {})
         self._distributions = self.space.distributions()
-        self.__dict__.update(self._nothing_made())
+        self.__dict__.update(dict.fromkeys(_MADE_ON_USE))
         self._trials = StudyTrials(self.space, equivalents, self.learns)
         self._lock = threading.RLock()
         self._entropy = seed
@@ -170,26 +172,16 @@ class PredictorSampler(BaseSampler):
 
     def __getstate__(self) -> dict[str, Any]:
         # All that follows from the storage and the predictors is left out.
-        derived = {"_lock", "_trials", *self._nothing_made()}
+        derived = {"_lock", "_trials", *_MADE_ON_USE}
         state = {name: value for name, value in self.__dict__.items() if name not in derived}
         if is_registered(self.space):
             state["space"] = self.space.name
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, **self._nothing_made(), _lock=threading.RLock())
+        self.__dict__.update(state, **dict.fromkeys(_MADE_ON_USE), _lock=threading.RLock())
         self.space = checked_space(self.space)
         self._trials = StudyTrials(self.space, self.equivalents, self.learns)
-
-    @staticmethod
-    def _nothing_made() -> dict[str, Any]:
-        """The attributes that are made on first use, as they are before."""
-        return {
-            "_candidates": None,
-            "_learned_choice": None,
-            "_predicted_choice": None,
-            "_fixed_params": None,
-        }
 
     @property
     def learns(self) -> bool:
@@ -201,17 +193,14 @@ class PredictorSampler(BaseSampler):
         """Architectures with their predictions; scored on first use, which takes seconds."""
         with self._lock:
             if self._candidates is None:
-                wanted = self.objectives
-                if self.learns and self.prior:
-                    wanted = ("accuracy",)
                 scoring = Scoring(
-                    self.space,
-                    wanted,
-                    self.hardware,
-                    self.constraints,
-                    self.batch_size,
-                    self.dataset,
-                    self._predictors,
+                    space=self.space,
+                    wanted=("accuracy",) if self.learns and self.prior else self.objectives,
+                    hardware=self.hardware,
+                    constraints=self.constraints,
+                    batch_size=self.batch_size,
+                    dataset=self.dataset,
+                    predictors=self._predictors,
                 )
                 if self.learns:
                     self._candidates = learned_candidates(scoring, self._generator, self.pool_size)
@@ -382,7 +371,8 @@ class PredictorSampler(BaseSampler):
             return index, is_free, {}
         if self._learned_choice is None:
             is_enumerated = isinstance(self.candidates, EnumeratedCandidates)
-            self._learned_choice = (EnumeratedChoice if is_enumerated else ListedChoice)(
+            kind = EnumeratedChoice if is_enumerated else ListedChoice
+            self._learned_choice = kind(
                 self.candidates,
                 self.dataset,
                 self._generator,

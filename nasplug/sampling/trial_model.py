@@ -28,6 +28,7 @@ __all__ = [
     "TrialModel",
     "in_layers",
     "normal_scores",
+    "random_weighting",
     "spread_design",
     "value_scores",
 ]
@@ -245,9 +246,7 @@ class TrialModel:
 def _weighted(observations: Observations, generator: np.random.Generator) -> Observations:
     """The same trials with one loss, a random weighting of the scores of theirs."""
     scores = np.stack([value_scores(column) for column in observations.losses.T], axis=1)
-    weighted = scores * generator.dirichlet(np.ones(scores.shape[1]))
-    loss = weighted.max(axis=1) + 0.05 * weighted.sum(axis=1)
-    return replace(observations, losses=loss[:, None])
+    return replace(observations, losses=random_weighting(scores, generator)[:, None])
 
 
 def _gain(observations: Observations, posterior: Posterior, rows: Indices) -> Array:
@@ -266,6 +265,12 @@ def _gain(observations: Observations, posterior: Posterior, rows: Indices) -> Ar
         reference = np.maximum(scores.max(axis=0), front.max(axis=0) + 0.1)
         gain = screened_hypervolume_improvement(mean, std, front, reference)
     return np.asarray(gain * posterior.feasibility[rows])
+
+
+def random_weighting(scores: Array, generator: np.random.Generator) -> Array:
+    """A random augmented Chebyshev norm of each row of `(k, m)` scores, `(k,)` (ParEGO)."""
+    weighted = scores * generator.dirichlet(np.ones(scores.shape[1]))
+    return np.asarray(weighted.max(axis=1) + 0.05 * weighted.sum(axis=1))
 
 
 def normal_scores(values: Array) -> Array:
