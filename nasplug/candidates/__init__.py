@@ -1,1 +1,1 @@
-"""The architectures that a search chooses from, and the scores that predictors give them."""
+"""The architectures that a search may choose from, and what is predicted of them."""

@@ -31,7 +31,7 @@ class Candidates(ABC):
 
     A search makes its candidates once (`candidates_of`, `learned_candidates`) and asks
     `check_reachable`. For each trial the sampler reads `scores` and what follows from them, chooses
-    among those that are `free`, and keeps the `summary` of its choice. `positions` gives the index
+    among those that are `free`, and keeps the `summary` of its choice. `indices` gives the index
     of what a trial tried, and scores it first if that is needed; arrays that were read before stay
     as they are. Threads may share one object.
 
@@ -72,7 +72,7 @@ class Candidates(ABC):
         """Index of an architecture, or of one with its `arch_id`; None if it is not there."""
 
     @abstractmethod
-    def positions(self, archs: Sequence[Architecture]) -> list[int]:
+    def indices(self, archs: Sequence[Architecture]) -> list[int]:
         """Indices of architectures, which the predictors themselves have scored from then on."""
 
     @abstractmethod

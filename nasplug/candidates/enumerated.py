@@ -229,7 +229,7 @@ class EnumeratedCandidates(Candidates):
             taken.append(self._index[name])
         return np.asarray(~np.isin(indices, np.array(taken, np.intp)))
 
-    def positions(self, archs: Sequence[Architecture]) -> list[int]:
+    def indices(self, archs: Sequence[Architecture]) -> list[int]:
         """Indices of architectures, which the predictors themselves have scored from then on."""
         indices = [self.find(arch) for arch in archs]
         self.settle(np.array(indices, np.intp))

@@ -45,7 +45,7 @@ class ListedCandidates(Candidates):
         index = self._by_text.get(arch.text)
         return self._by_id.get(arch.arch_id) if index is None else index
 
-    def positions(self, archs: Sequence[Architecture]) -> list[int]:
+    def indices(self, archs: Sequence[Architecture]) -> list[int]:
         """Indices of architectures; those that are not there yet are scored and added."""
         with self._lock:
             indices = [self._by_text.get(arch.text) for arch in archs]

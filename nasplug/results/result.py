@@ -63,6 +63,7 @@ class SearchResult:
             without any.
         pareto: The non-dominated feasible architectures by predicted mean, one a canonical id, the
             fastest first; dictionaries of the JSON form.
+        front: Indices into `candidates.architectures` of `pareto`, in its order.
         trials: Indices into `candidates.architectures` of all trials that count, in order.
         seconds: `"total"`, `"predict"` and `"sample"`.
         study: The Optuna study.
@@ -70,7 +71,6 @@ class SearchResult:
         runtime: How networks are run, for the latency; None for the predictor's usual way.
         measured_so: Devices that were measured in this runtime.
         alike: Other runtimes that get the same predictions.
-        front: Indices into `candidates.architectures` of `pareto`, in its order.
     """
 
     space: str

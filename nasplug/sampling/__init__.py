@@ -1,1 +1,1 @@
-"""The Optuna sampler: models of the trials, and the choice of the next architecture."""
+"""The Optuna sampler: what trials teach, and which architecture is next."""

@@ -133,7 +133,7 @@ class EnumeratedChoice(LearnedChoice):
 
     def _pool(self, step: Step) -> Indices:
         """Members that are promising, spread over the space, or tried; ascending."""
-        tried = self._candidates.positions([trial.arch for trial in step.tried])
+        tried = self._candidates.indices([trial.arch for trial in step.tried])
         promising = self._promising(step, tried)
         spread = self._spread
         if step.allowed is not None:

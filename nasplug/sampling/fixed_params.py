@@ -45,7 +45,7 @@ class FixedParams:
         candidates = self._candidates
         with contextlib.suppress(InputError):
             # Nothing is left open, as in a trial that was enqueued whole.
-            (only,) = candidates.positions([candidates.space.from_params(fixed)])
+            (only,) = candidates.indices([candidates.space.from_params(fixed)])
             return np.asarray(np.arange(len(candidates)) == only)
         with contextlib.suppress(InputError):
             return self._having(fixed)

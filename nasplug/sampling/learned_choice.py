@@ -191,7 +191,7 @@ class LearnedChoice(ABC):
         row_of[pool] = np.arange(len(pool))
         row_of_group = np.full(len(candidates.ids), -1)
         row_of_group[candidates.group[pool]] = np.arange(len(pool))
-        indices = candidates.positions([trial.arch for trial in tried])
+        indices = candidates.indices([trial.arch for trial in tried])
         rows = [
             int(row_of[k]) if row_of[k] >= 0 else int(row_of_group[candidates.group[k]])
             for k in indices

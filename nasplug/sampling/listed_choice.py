@@ -50,7 +50,7 @@ class ListedChoice(LearnedChoice):
         if candidates.whole:
             return self._choose(candidates, step, *self._whole_pool(step.is_narrow))
         assert isinstance(candidates, ListedCandidates)
-        tried = candidates.positions([trial.arch for trial in step.tried])
+        tried = candidates.indices([trial.arch for trial in step.tried])
         self._blocks = self._extended_blocks(candidates.architectures)
         # Children are for this trial alone: thousands of trials would leave hundreds of thousands.
         extended = candidates.extended(self._children(step))
@@ -60,7 +60,7 @@ class ListedChoice(LearnedChoice):
         pool = np.unique(np.concatenate([first, children, np.array(tried, np.intp)]))
         model = TrialModel(_rows(blocks, pool), self._priors(extended, pool))
         index, is_free, announced = self._choose(extended, step, pool, model)
-        (index,) = candidates.positions([extended.architectures[index]])
+        (index,) = candidates.indices([extended.architectures[index]])
         return index, is_free, announced
 
     def _whole_pool(self, is_narrow: bool) -> tuple[Indices, TrialModel]:

@@ -78,7 +78,7 @@ class PredictedChoice:
         chosen = candidates.cheapest(allowed if allowed is not None and allowed.any() else None)
         generator = self._generators(len(held))
         # A trial may have an architecture that no pool of this seed holds.
-        candidates.positions([arch for trial in others if (arch := self._trials.arch(trial))])
+        candidates.indices([arch for trial in others if (arch := self._trials.arch(trial))])
         free = candidates.free(chosen, held, self._trials.by_id)
         feasible = candidates.feasible[chosen]
         competing = np.isin(chosen, candidates.competing)
@@ -99,7 +99,7 @@ class PredictedChoice:
         """Predictions of all candidates, and the trials so far, as values to be minimised."""
         candidates, names = self._candidates, [o.name for o in self._objectives]
         archs = [self._trials.arch(trial) for trial in others]
-        remaining = iter(candidates.positions([arch for arch in archs if arch is not None]))
+        remaining = iter(candidates.indices([arch for arch in archs if arch is not None]))
         indices = [None if arch is None else next(remaining) for arch in archs]
         mean, std = candidates.means(names), candidates.stds(names)
         predicted, paired, front, pending = [], [], [], []

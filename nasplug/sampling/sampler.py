@@ -302,7 +302,7 @@ class PredictorSampler(BaseSampler):
             return
         arch = self._trials.arch(trial)
         if arch is not None:
-            (index,) = self.candidates.positions([arch])
+            (index,) = self.candidates.indices([arch])
             claim = trial.user_attrs.get(ATTRIBUTE)
             text = self.candidates.architectures[index].text
             if not isinstance(claim, dict) or claim.get("arch") != text:
@@ -341,7 +341,7 @@ class PredictorSampler(BaseSampler):
             index: int | None = None
             is_free, announced = True, None
             if arch is not None and self._trials.identity(arch) not in held:
-                (index,) = candidates.positions([arch])
+                (index,) = candidates.indices([arch])
             while True:
                 if index is None:
                     index, is_free, announced = self._choose(study, others, held, allowed)

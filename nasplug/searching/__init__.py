@@ -1,1 +1,1 @@
-"""A search from its arguments to its result."""
+"""A search from its plan to its result."""

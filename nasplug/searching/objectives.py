@@ -104,7 +104,7 @@ class PredictedObjective:
         """Evaluate a trial; the values are in the units of the objectives."""
         candidates = self._candidates
         arch = suggest_architecture(trial, candidates.space, self._distributions)
-        (index,) = candidates.positions([arch])
+        (index,) = candidates.indices([arch])
         for constraint, row in zip(candidates.constraints, candidates.violations(), strict=True):
             trial.set_constraint(str(constraint), float(row[index]))
         return tuple(float(candidates.quantities[name].mean[index]) for name in self._names)

@@ -125,7 +125,7 @@ class ObservedObjective:
         """
         candidates = self._candidates
         arch = suggest_architecture(trial, candidates.space, self._distributions)
-        (index,) = candidates.positions([arch])
+        (index,) = candidates.indices([arch])
         predicted = {name: predicted_ends(candidates, name, index) for name in METRICS}
         request = Request(
             arch,

@@ -36,7 +36,7 @@ def observed_result(
     candidates = prepared.sampler.candidates
     trials = finished(study)[: config.n_trials]
     space = candidates.space
-    indices = candidates.positions([space.from_params(trial.params) for trial in trials])
+    indices = candidates.indices([space.from_params(trial.params) for trial in trials])
     index_of = {trial.number: index for trial, index in zip(trials, indices, strict=True)}
     best = front(trials, prepared.objectives)
     best_indices = [index_of[trial.number] for trial in best]

@@ -37,7 +37,7 @@ def predicted_result(
     candidates, objectives = prepared.sampler.candidates, prepared.objectives
     space = candidates.space
     architectures = [space.from_params(trial.params) for trial in finished(study)]
-    trials = candidates.positions(architectures)[: config.n_trials]
+    trials = candidates.indices(architectures)[: config.n_trials]
     front = _front(candidates, trials, objectives)
     # Devices in tables were measured in their usual runtime.
     hardware = None if prepared.runtime else config.hardware

@@ -65,7 +65,7 @@ def test_what_is_tried_is_asked_for(scored: EnumeratedCandidates) -> None:
     row = int(np.setdiff1d(np.arange(len(made)), made.competing)[1234])
     before = made.quantities["latency"].mean.copy()
     assert before[row] != pytest.approx(truth()[row], rel=1e-9)
-    assert made.positions([made.architectures[row]]) == [row]
+    assert made.indices([made.architectures[row]]) == [row]
     after = made.quantities["latency"]
     assert after.mean[row] == pytest.approx(truth()[row], rel=1e-9)
     assert np.array_equal(np.delete(after.mean, row), np.delete(before, row))
@@ -97,7 +97,7 @@ def test_limits_are_those_of_the_predictor() -> None:
 
 def test_held_ones_are_known_by_id_and_by_text(scored: EnumeratedCandidates) -> None:
     one, other = scored.architectures[5], scored.architectures[70_000]
-    assert scored.positions([one]) == [5]
+    assert scored.indices([one]) == [5]
     held = {one.arch_id, other.text}
     rows = np.array([4, 5, 6, 70_000])
     assert scored.free(rows, held, True).tolist() == [True, False, True, False]

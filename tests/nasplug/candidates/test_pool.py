@@ -169,7 +169,7 @@ def test_others_are_scored_and_added_at_the_end() -> None:
     rng = np.random.default_rng(9)
     others = [NETS.sample(rng) for _ in range(4)]
     assert [made.find(arch) for arch in others] == [None] * 4
-    places = made.positions([others[0], cells[7], others[1], others[0]])
+    places = made.indices([others[0], cells[7], others[1], others[0]])
     assert places == [60, 7, 61, 60]
     assert made.architectures[:60] == cells
     np.testing.assert_array_equal(values(made)[:60], before)
@@ -189,14 +189,14 @@ def test_another_spelling_is_the_same_candidate() -> None:
     assert one.text != other.text
     assert one.arch_id == other.arch_id
     made = ListedCandidates(scoring(fbnet), [one], whole=False)
-    assert made.positions([other, one]) == [0, 0]
+    assert made.indices([other, one]) == [0, 0]
 
 
 def test_a_copy_goes_on_by_itself() -> None:
     made = pool(size=40)
     copy = pickle.loads(pickle.dumps(made))
     other = NETS.sample(np.random.default_rng(5))
-    assert copy.positions([other]) == [40]
+    assert copy.indices([other]) == [40]
     assert made.find(other) is None
 
 
@@ -205,7 +205,7 @@ def test_threads_add_each_network_once() -> None:
     rng = np.random.default_rng(6)
     others = [NETS.sample(rng) for _ in range(12)]
     with ThreadPoolExecutor(4) as threads:
-        places = list(threads.map(lambda k: made.positions(others[k:] + others[:k]), range(8)))
+        places = list(threads.map(lambda k: made.indices(others[k:] + others[:k]), range(8)))
     assert len(made) == 52
     for k, found in enumerate(places):
         assert [made.architectures[place] for place in found] == others[k:] + others[:k]
