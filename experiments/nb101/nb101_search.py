@@ -26,7 +26,7 @@ import optuna
 import nasplug
 from experiments.campaign import Options, read_json
 from experiments.common import RESULTS, provenance, write_result
-from nasplug.candidates.coded import CodedCandidates
+from nasplug.candidates.enumerated import EnumeratedCandidates
 from nasplug.candidates.pool import candidates_of
 from nasplug.candidates.scoring import Scoring
 from nasplug.objectives import OBJECTIVES
@@ -83,7 +83,7 @@ def truth(device: str, count: int) -> dict[str, Any]:
         predictors={},
     )
     candidates = candidates_of(scoring, GOALS, seed=0)
-    assert isinstance(candidates, CodedCandidates)
+    assert isinstance(candidates, EnumeratedCandidates)
     rng = np.random.default_rng(1)
     others = np.setdiff1d(np.arange(len(space)), candidates.competing)
     rows = rng.choice(others, count, replace=False)
@@ -103,7 +103,7 @@ def truth(device: str, count: int) -> dict[str, Any]:
         "sample": count,
         "mean_error": round(float(off.mean()), 5),
         "error_95": round(float(np.quantile(off, 0.95)), 5),
-        "said_rms": round(float(np.sqrt(np.mean(candidates.surrogate_errors("latency") ** 2))), 5),
+        "said_rms": round(float(np.sqrt(np.mean(candidates.fast_model_errors("latency") ** 2))), 5),
         "rms": round(float(np.sqrt(np.mean(np.log(values[rows, 1] / exact) ** 2))), 5),
         "beyond_the_front": int(beyond.sum()),
         "largest_gain": round(float(gain.max(initial=0.0)), 5),

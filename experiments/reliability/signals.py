@@ -153,7 +153,7 @@ def enlarged() -> None:
     """Let a study have more trials than there is time for."""
     import optuna
 
-    from nasplug.searching.plan import RECORD
+    from nasplug.searching.config import RECORD
     from nasplug.studies.storages import open_storage
 
     study = optuna.load_study(study_name="s", storage=open_storage("s.journal"))

@@ -52,7 +52,7 @@ Jobs = Annotated[int, typer.Option("--jobs", help="Trials to evaluate at once.")
 @command
 def search(
     space: SpaceName = "nb201",
-    hw: Device = None,
+    hardware: Device = None,
     constraint: Annotated[
         list[str] | None,
         typer.Option("--constraint", help='A limit such as "latency<=5ms"; may be repeated.'),
@@ -126,7 +126,7 @@ def search(
     evaluation = _evaluation(evaluate, program, timeout)
     result = nasplug.search(
         space,
-        hw,
+        hardware,
         constraint or (),
         n_trials=n_trials,
         batch_size=batch_size,

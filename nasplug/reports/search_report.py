@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from optuna.study import Study
     from plotly.graph_objects import Figure
 
+    from nasplug.candidates.candidates import Candidates
     from nasplug.candidates.constraints import Constraint
-    from nasplug.candidates.scored import Candidates
     from nasplug.predictors.hardware import Hardware
 
 __all__ = ["FRONT", "LIMIT", "TRIALS", "ReportedSearch", "write_report"]
@@ -69,6 +69,8 @@ class ReportedSearch(Protocol):
     def pareto(self) -> list[dict[str, Any]]: ...  # noqa: D102
     @property
     def trials(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def front(self) -> tuple[int, ...]: ...  # noqa: D102
     @property
     def study(self) -> Study: ...  # noqa: D102
     @property
@@ -124,7 +126,7 @@ def write_report(result: ReportedSearch, folder: str | os.PathLike[str]) -> list
     target = Path(folder)
     axes = _axes(result)
     trials = _points(result, list(result.trials), axes)
-    front = _points(result, _cells(result), axes)
+    front = _points(result, list(result.front), axes)
     kept = target / "result.json"
     # Before the pictures, which a library may fail to draw.
     with writing_to(target):
@@ -162,27 +164,22 @@ def _axes(result: ReportedSearch) -> tuple[_Axis, _Axis]:
     return axis(cost), axis(quality)
 
 
-def _cells(result: ReportedSearch) -> list[int]:
-    space = result.candidates.space
-    return result.candidates.positions([space.parse(row["arch"]) for row in result.pareto])
-
-
-def _points(result: ReportedSearch, cells: list[int], axes: tuple[_Axis, _Axis]) -> _Points:
+def _points(result: ReportedSearch, indices: list[int], axes: tuple[_Axis, _Axis]) -> _Points:
     shown: list[Array] = []
     for axis in axes:
         quantity = result.candidates.quantities[axis.name]
-        mean = quantity.mean[cells] * axis.factor
-        below = mean - quantity.lower[cells] * axis.factor
-        above = quantity.upper[cells] * axis.factor - mean
+        mean = quantity.mean[indices] * axis.factor
+        below = mean - quantity.lower[indices] * axis.factor
+        above = quantity.upper[indices] * axis.factor - mean
         # A calibrated interval need not hold the central prediction; a bar cannot be negative.
         shown += [mean, np.maximum([below, above], 0.0)]
-    archs = [result.candidates.cells[k].text for k in cells]
+    archs = [result.candidates.architectures[k].text for k in indices]
     x, bars = shown[0], shown[1]
     texts = [f"{value:.4g}" for value in x]
     if axes[0].name == "latency":
         latency = result.candidates.quantities["latency"]
-        for k, cell in enumerate(cells):
-            if not is_usable(latency.lower[cell], latency.upper[cell]):
+        for k, index in enumerate(indices):
+            if not is_usable(latency.lower[index], latency.upper[index]):
                 texts[k] = f"{magnitude(x[k])} of ms"
     return _Points(x, shown[2], bars, shown[3], archs, texts)
 

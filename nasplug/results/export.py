@@ -44,6 +44,7 @@ def check_export(space: SearchSpace, folder: str | os.PathLike[str]) -> None:
 
 def export(
     space: SearchSpace,
+    archs: Sequence[Architecture],
     rows: Sequence[Mapping[str, Any]],
     about: Mapping[str, Any],
     folder: str | os.PathLike[str],
@@ -53,7 +54,8 @@ def export(
 
     Args:
         space: Their space.
-        rows: The networks, as `SearchResult.pareto` has them.
+        archs: The networks.
+        rows: Their descriptions, as `SearchResult.pareto` has them.
         about: `"space"`, `"dataset"`, `"hardware"` and `"batch_size"` of the search.
         folder: Folder for the files; created if it is missing.
         seed: Seed of the weights.
@@ -78,8 +80,7 @@ def export(
         )
     networks: list[dict[str, Any]] = []
     paths = []
-    for rank, row in enumerate(rows, start=1):
-        arch = space.parse(row["arch"])
+    for rank, (arch, row) in enumerate(zip(archs, rows, strict=True), start=1):
         # An id of another package's space may hold anything.
         path = target / f"{rank}-{re.sub(r'[^A-Za-z0-9._-]', '_', arch.arch_id)}.onnx"
         content = write(arch, seed, about["batch_size"], about["dataset"]).SerializeToString()

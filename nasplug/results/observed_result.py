@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nasplug.objectives import COSTS
 from nasplug.predicting.intervals import magnitude
 from nasplug.results.result import SearchResult
+from nasplug.search_spaces import Architecture
 from nasplug.studies.evaluation import METRICS
 from nasplug.studies.trials import FAILURE, counts_as_failed
 
@@ -116,6 +117,11 @@ class ObservedResult(SearchResult):
                 f"one: {self._last_failure()}"
             )
         return notes
+
+    def _front_architectures(self) -> list[Architecture]:
+        """The architectures of the front as they were tried: equal functions may share an index."""
+        params = {t.number: t.params for t in self.study.get_trials(deepcopy=False)}
+        return [self.candidates.space.from_params(params[row["trial"]]) for row in self.pareto]
 
     def _size(self) -> int:
         """Number of architectures of the space; a huge number if it cannot be listed."""

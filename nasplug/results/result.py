@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint
-from nasplug.candidates.scored import Candidates
 from nasplug.objectives import Objective
 from nasplug.predicting.intervals import is_usable, narrowing, shown
 from nasplug.predicting.predict import measured_so
 from nasplug.predictors.hardware import Hardware
+from nasplug.search_spaces import Architecture
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -62,7 +63,8 @@ class SearchResult:
             without any.
         pareto: The non-dominated feasible architectures by predicted mean, one a canonical id, the
             fastest first; dictionaries of the JSON form.
-        trials: What all trials that count tried, in order; indices into `candidates.cells`.
+        front: Indices into `candidates.architectures` of `pareto`, in its order.
+        trials: Indices into `candidates.architectures` of all trials that count, in order.
         seconds: `"total"`, `"predict"` and `"sample"`.
         study: The Optuna study.
         candidates: Architectures that were scored before the trials.
@@ -88,6 +90,7 @@ class SearchResult:
     runtime: str | None = None
     measured_so: tuple[str, ...] = ()
     alike: tuple[str, ...] = ()
+    front: tuple[int, ...] = field(default=(), repr=False)
 
     @property
     def evidence(self) -> str | None:
@@ -154,7 +157,7 @@ class SearchResult:
 
     def _side(self, dataset: str) -> int:
         space = self.candidates.space
-        graph = space.to_graph(self.candidates.cells[0], dataset)
+        graph = space.to_graph(self.candidates.architectures[0], dataset)
         return int(graph.attribute("height")[0])
 
     def notes(self) -> list[str]:
@@ -234,9 +237,12 @@ class SearchResult:
         return columns
 
     def _counts(self, name: str) -> list[float]:
-        space, mean = self.candidates.space, self.candidates.quantities[name].mean
-        cells = self.candidates.positions([space.parse(row["arch"]) for row in self.pareto])
-        return [float(mean[k]) for k in cells]
+        mean = self.candidates.quantities[name].mean
+        return [float(mean[k]) for k in self.front]
+
+    def _front_architectures(self) -> list[Architecture]:
+        """The architectures of the front, in the order of `pareto`."""
+        return [self.candidates.architectures[k] for k in self.front]
 
     def to_text(self, width: int = 120) -> str:
         """The table as plain text.
@@ -300,7 +306,8 @@ class SearchResult:
             "hardware": self.hardware.name if self.hardware else None,
             "batch_size": self.batch_size,
         }
-        return export(self.candidates.space, self.pareto, about, folder, seed)
+        archs = self._front_architectures()
+        return export(self.candidates.space, archs, self.pareto, about, folder, seed)
 
 
 def _in_words(name: str) -> str:
@@ -315,7 +322,7 @@ def _interval(predicted: Mapping[str, float], digits: int, is_latency: bool) -> 
     return f"{ends['mean']} ({ends['lower']}–{ends['upper']})"
 
 
-def predicted_ends(candidates: Candidates, name: str, cell: int) -> dict[str, float] | None:
+def predicted_ends(candidates: Candidates, name: str, index: int) -> dict[str, float] | None:
     """Mean and bounds of a predicted quantity of one candidate; None if it is not predicted.
 
     A latency also has `usable`: whether its interval is narrow enough for its numbers to matter.
@@ -323,7 +330,7 @@ def predicted_ends(candidates: Candidates, name: str, cell: int) -> dict[str, fl
     quantity = candidates.quantities.get(name)
     if quantity is None:
         return None
-    ends = {end: float(getattr(quantity, end)[cell]) for end in ("mean", "lower", "upper")}
+    ends = {end: float(getattr(quantity, end)[index]) for end in ("mean", "lower", "upper")}
     told = {end: round(number, DIGITS) for end, number in ends.items()}
     if name == "latency":
         told["usable"] = is_usable(ends["lower"], ends["upper"])

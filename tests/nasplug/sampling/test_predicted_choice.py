@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 from nasplug.sampling.candidate_features import CandidateFeatures
 from nasplug.sampling.sampler import PredictorSampler
 from nasplug.search_spaces import SearchSpace, space
-from nasplug.searching.objectives import Asked, PredictedObjective, suggest
+from nasplug.searching.objectives import PredictedObjective, SuggestedParams, suggest
 
 NETS = space("nnlqp:mobilenetv2")
 POOL = 80
@@ -104,16 +104,16 @@ def test_a_union_asks_for_one_family_alone() -> None:
         assert all(name == "family" or name.startswith(f"{family}.") for name in trial.params)
 
 
-def test_parameters_are_asked_for_when_they_are_read() -> None:
+def test_parameters_are_suggested_when_they_are_read() -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(0))
     trial = study.ask()
-    asked = Asked(trial, NETS.distributions())
-    assert "k_0" in asked
-    assert "nothing" not in asked
-    assert len(asked) == len(NETS.distributions())
+    params = SuggestedParams(trial, NETS.distributions())
+    assert "k_0" in params
+    assert "nothing" not in params
+    assert len(params) == len(NETS.distributions())
     assert trial.params == {}
-    value = asked["k_0"]
-    assert asked["k_0"] == value
+    value = params["k_0"]
+    assert params["k_0"] == value
     assert trial.params == {"k_0": value}
 
 
@@ -124,7 +124,7 @@ def test_a_pool_keeps_what_was_tried_alone() -> None:
     tried = {NETS.from_params(trial.params).arch_id for trial in study.trials}
     first = one.pool_size // 4
     assert len(one.candidates) <= first + len(tried)
-    assert tried - {arch.arch_id for arch in one.candidates.cells[:first]}
+    assert tried - {arch.arch_id for arch in one.candidates.architectures[:first]}
     # What the process has seen before does not matter.
     again = PredictorSampler(NETS, seed=0, pool_size=POOL, warn_independent_sampling=False)
     resumed = study_of(again)

@@ -23,10 +23,10 @@ from optuna.trial import TrialState
 from sqlalchemy.engine.default import DefaultDialect
 
 from nasplug import Command, search
-from nasplug.candidates.scored import Candidates
+from nasplug.candidates.candidates import Candidates
 from nasplug.results.observed_result import ObservedResult
 from nasplug.search_spaces import Architecture, FiniteSpace, InputError, space
-from nasplug.searching.plan import RECORD
+from nasplug.searching.config import RECORD
 from nasplug.studies import journals
 from nasplug.studies import trials as trials_module
 from nasplug.studies.evaluation_table import Members

@@ -8,7 +8,7 @@ from scipy.stats import kendalltau
 from typer.testing import CliRunner
 
 from nasplug import create_predictor, datasets, load_predictor, space
-from nasplug.candidates.scored import Candidates
+from nasplug.candidates.listed import ListedCandidates
 from nasplug.candidates.scoring import Scoring
 from nasplug.objectives import OBJECTIVES
 from nasplug.predictors.accuracy.array_gp import cell_gp
@@ -140,7 +140,7 @@ def test_commands_say_that_a_large_cell_is_an_extrapolation(codes):
 def test_a_search_says_how_many_of_its_architectures_are_extrapolations():
     archs = [NB.parse(SMALL), NB[len(NB) - 1], NB[len(NB) - 9]]
     scoring = Scoring(NB, ("accuracy", "flops"), None, (), 1, "cifar10", {})
-    candidates = Candidates(scoring, archs, whole=True)
+    candidates = ListedCandidates(scoring, archs, whole=True)
     assert candidates.familiar([2, 0]).tolist() == [False, True]
     goals = (OBJECTIVES["accuracy"], OBJECTIVES["flops"])
     pareto = [
@@ -166,4 +166,4 @@ def test_a_search_says_how_many_of_its_architectures_are_extrapolations():
     assert any(note.startswith("2 of the 3 architectures are unlike") for note in result.notes())
     # Nothing is said where no accuracy is predicted.
     counted = Scoring(NB, ("flops", "params"), None, (), 1, "cifar10", {})
-    assert Candidates(counted, archs, whole=True).familiar([0]) is None
+    assert ListedCandidates(counted, archs, whole=True).familiar([0]) is None

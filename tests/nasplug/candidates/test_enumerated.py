@@ -9,28 +9,28 @@ import pytest
 from coded_table import DEVICE, NB, SPREAD, Arrays, Table, candidates, shortfall, truth
 from counting_predictors import LEVELS, QUANTILES
 
-from nasplug.candidates.coded import CodedCandidates
+from nasplug.candidates.enumerated import EnumeratedCandidates
 from nasplug.candidates.pool import is_listed
 from nasplug.pareto import improving_points, smallest
 from nasplug.search_spaces import Architecture, InputError
 
 
 @pytest.fixture(scope="module")
-def scored() -> CodedCandidates:
+def scored() -> EnumeratedCandidates:
     return candidates(Table())
 
 
-def test_all_are_scored_and_few_are_asked_for(scored: CodedCandidates) -> None:
+def test_all_are_scored_and_few_are_asked_for(scored: EnumeratedCandidates) -> None:
     assert is_listed(NB)
     assert scored.whole
-    assert len(scored) == len(scored.cells) == len(scored.ids) == 423_624
+    assert len(scored) == len(scored.architectures) == len(scored.ids) == 423_624
     asked = scored._scoring.predictors["latency"].asked  # type: ignore[attr-defined]
     assert len(asked) == len(set(asked)) <= 1_800
     assert sorted(asked) == scored.competing.tolist()
 
 
 def test_what_was_asked_for_is_as_good_as_the_front_of_the_whole_space(
-    scored: CodedCandidates,
+    scored: EnumeratedCandidates,
 ) -> None:
     short = shortfall(scored.competing, np.arange(len(scored)))
     # Three percent are unknowable without asking; the first sample alone is twice as far off.
@@ -41,13 +41,13 @@ def test_what_was_asked_for_is_as_good_as_the_front_of_the_whole_space(
 
 
 def test_what_was_asked_for_is_exact_and_the_rest_as_far_off_as_it_says(
-    scored: CodedCandidates,
+    scored: EnumeratedCandidates,
 ) -> None:
     latency, asked = scored.quantities["latency"], scored.competing
     assert latency.mean[asked] == pytest.approx(truth()[asked], rel=1e-9)
     rest = np.setdiff1d(np.arange(len(scored)), asked)
     off = np.log(latency.mean[rest] / truth()[rest])
-    said = scored.surrogate_errors("latency")
+    said = scored.fast_model_errors("latency")
     assert len(said) == 200
     assert np.sqrt(np.mean(off**2)) == pytest.approx(np.sqrt(np.mean(said**2)), rel=0.25)
     # The interval of the others has the fast model's error on top.
@@ -60,12 +60,12 @@ def test_what_was_asked_for_is_exact_and_the_rest_as_far_off_as_it_says(
     assert "by a fast model of it (off by 1." in note
 
 
-def test_what_is_tried_is_asked_for(scored: CodedCandidates) -> None:
+def test_what_is_tried_is_asked_for(scored: EnumeratedCandidates) -> None:
     made = pickle.loads(pickle.dumps(scored))
     row = int(np.setdiff1d(np.arange(len(made)), made.competing)[1234])
     before = made.quantities["latency"].mean.copy()
     assert before[row] != pytest.approx(truth()[row], rel=1e-9)
-    assert made.positions([made.cells[row]]) == [row]
+    assert made.indices([made.architectures[row]]) == [row]
     after = made.quantities["latency"]
     assert after.mean[row] == pytest.approx(truth()[row], rel=1e-9)
     assert np.array_equal(np.delete(after.mean, row), np.delete(before, row))
@@ -95,17 +95,17 @@ def test_limits_are_those_of_the_predictor() -> None:
         candidates(Arrays(), ["latency<=0.01ms"]).check_reachable(DEVICE)
 
 
-def test_held_ones_are_known_by_id_and_by_text(scored: CodedCandidates) -> None:
-    one, other = scored.cells[5], scored.cells[70_000]
-    assert scored.positions([one]) == [5]
+def test_held_ones_are_known_by_id_and_by_text(scored: EnumeratedCandidates) -> None:
+    one, other = scored.architectures[5], scored.architectures[70_000]
+    assert scored.indices([one]) == [5]
     held = {one.arch_id, other.text}
     rows = np.array([4, 5, 6, 70_000])
-    assert scored.free(rows, held, lambda arch: arch.arch_id).tolist() == [True, False, True, False]
+    assert scored.free(rows, held, True).tolist() == [True, False, True, False]
     assert scored.ids[5] == one.arch_id
     assert scored.find(other) == 70_000
 
 
-def test_members_with_fixed_parameters(scored: CodedCandidates) -> None:
+def test_members_with_fixed_parameters(scored: EnumeratedCandidates) -> None:
     fixed = {"edge_0_6": 1, "op_1": "maxpool3x3"}
 
     def adapted(arch: Architecture) -> Architecture:
@@ -115,7 +115,7 @@ def test_members_with_fixed_parameters(scored: CodedCandidates) -> None:
     rows = np.flatnonzero(mask)
     assert len(rows) > 5
     for row in rows:
-        arch = scored.cells[int(row)]
+        arch = scored.architectures[int(row)]
         assert adapted(arch).text == arch.text
     assert set(rows.tolist()) <= set(scored.competing.tolist())
 

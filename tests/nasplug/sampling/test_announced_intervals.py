@@ -8,8 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasplug import space
-from nasplug.sampling.expectations import NARROWEST, RATE, WIDEST, expectation, is_outside, widths
-from nasplug.sampling.learning import Evidence, Outlook, value_scores
+from nasplug.sampling.announced_intervals import (
+    NARROWEST,
+    RATE,
+    WIDEST,
+    announced_values,
+    is_outside,
+    widths,
+)
+from nasplug.sampling.trial_model import Observations, Posterior, value_scores
 from nasplug.sampling.tried import Tried
 from nasplug.studies.values import INTERVAL
 
@@ -21,48 +28,52 @@ def trials(outside: list[Any]) -> list[Tried]:
     return [Tried(ARCH, (0.0,), {}, False, one) for one in outside]
 
 
-def evidence(*columns: Any, **violations: Any) -> Evidence:
+def observations(*columns: Any, **violations: Any) -> Observations:
     losses = np.stack([np.array(column, np.float64) for column in columns], axis=1)
     rows = np.arange(len(losses))
     told = {name: np.array(values, np.float64) for name, values in violations.items()}
-    return Evidence(rows, losses, told, np.empty(0, np.intp))
+    return Observations(rows, losses, told, np.empty(0, np.intp))
 
 
-def outlook(mean: list[float], std: list[float]) -> Outlook:
-    return Outlook(np.array([mean]), np.array([std]), np.array([0.25]))
+def posterior(mean: list[float], std: list[float]) -> Posterior:
+    return Posterior(np.array([mean]), np.array([std]), np.array([0.25]))
 
 
 def test_a_mean_is_read_off_the_losses_so_far() -> None:
-    known = evidence(LOSSES)
+    known = observations(LOSSES)
     for loss, score in zip(LOSSES, value_scores(LOSSES), strict=True):
-        said = expectation(outlook([score], [0.0]), 0, known, [])
+        said = announced_values(posterior([score], [0.0]), 0, known, [])
         assert said == {"losses": [pytest.approx([loss] * 3)]}
 
 
 def test_intervals_reach_beyond_the_best_and_the_worst() -> None:
     scores = value_scores(LOSSES)
-    (best,) = expectation(outlook([scores.min()], [0.5]), 0, evidence(LOSSES), [])["losses"]
-    (worst,) = expectation(outlook([scores.max()], [0.5]), 0, evidence(LOSSES), [])["losses"]
+    (best,) = announced_values(posterior([scores.min()], [0.5]), 0, observations(LOSSES), [])[
+        "losses"
+    ]
+    (worst,) = announced_values(posterior([scores.max()], [0.5]), 0, observations(LOSSES), [])[
+        "losses"
+    ]
     assert best[1] < 1.0 == best[0] < best[2]
     assert worst[1] < 10.0 == worst[0] < worst[2]
 
 
 def test_probability_of_feasibility_is_told_where_there_are_constraints() -> None:
-    known = evidence(LOSSES, latency=LOSSES - 5)
-    assert expectation(outlook([0.0], [1.0]), 0, known, [])["feasible"] == 0.25
+    known = observations(LOSSES, latency=LOSSES - 5)
+    assert announced_values(posterior([0.0], [1.0]), 0, known, [])["feasible"] == 0.25
 
 
 def test_infinite_losses_are_left_out_and_nothing_is_said_of_them_alone() -> None:
     some = np.array([np.inf, *LOSSES])
-    (said,) = expectation(outlook([0.0], [1.0]), 0, evidence(some), [])["losses"]
+    (said,) = announced_values(posterior([0.0], [1.0]), 0, observations(some), [])["losses"]
     assert np.isfinite(said).all()
-    alone = evidence(np.full(3, np.inf))
-    assert expectation(outlook([0.0], [1.0]), 0, alone, []) == {"losses": []}
+    alone = observations(np.full(3, np.inf))
+    assert announced_values(posterior([0.0], [1.0]), 0, alone, []) == {"losses": []}
 
 
 def test_nothing_is_said_of_a_weighting() -> None:
-    known = evidence(LOSSES, LOSSES[::-1], LOSSES)
-    assert expectation(outlook([0.0], [1.0]), 0, known, []) == {"losses": []}
+    known = observations(LOSSES, LOSSES[::-1], LOSSES)
+    assert announced_values(posterior([0.0], [1.0]), 0, known, []) == {"losses": []}
 
 
 def test_misses_widen_and_hits_narrow() -> None:

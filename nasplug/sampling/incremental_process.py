@@ -2,9 +2,12 @@
 
 Exact inference in closed form (Rasmussen and Williams, "Gaussian Processes for Machine Learning",
 2006). The kernel's length and the noise are not fitted but averaged over: a few of each, weighted
-by the marginal likelihood of what was observed. What is known of every candidate is kept, so one
-more trial costs one row of the kernel; and as nothing is optimised, equal trials give equal numbers
-in whichever process.
+by the marginal likelihood of the observations. The solved kernel rows of all candidates are kept,
+so that one more trial costs one row; and as nothing is optimised, equal trials give equal numbers
+in whichever process of the computer.
+
+Notation: n candidates, k observed ones in the order of their trials (`rows`, with repetitions),
+their values `targets`; a member is one kernel with one noise, and the posterior averages members.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.special import logsumexp, ndtri
 from scipy.stats import rankdata
 
-__all__ = ["Kernel", "Surrogate", "median_distance"]
+__all__ = ["IncrementalProcess", "Kernel", "median_distance"]
 
 Array = NDArray[np.float64]
 Single = NDArray[np.float32]
@@ -34,18 +37,18 @@ LEAST_WEIGHT = 0.05
 # With this many rows, members that weigh less than that by them are left out for good; with more,
 # all but the one of the largest weight.
 DECIDED, SETTLED = 60, 200
-# What is known of all candidates is kept in parts of so many rows.
+# Solved rows of all candidates are kept in parts of this size.
 _PART = 64
 
 
 @dataclass(eq=False)
 class _Member:
-    """One kernel with one noise, and what it makes of the rows that are known."""
+    """One kernel with one noise, factorised for the observed rows."""
 
     kernel: Kernel
     noise: float
     factor: Array = field(default_factory=lambda: np.empty((0, 0)))
-    # The rows of the inverse factor times the kernel of all candidates, the first `solved` of them.
+    # The inverse factor times the kernel of rows and candidates, `(k, n)`; `solved` rows are done.
     reach: Single = field(default_factory=lambda: np.empty((0, 0), np.float32))
     explained: Array = field(default_factory=lambda: np.empty(0))
     solved: int = 0
@@ -55,23 +58,28 @@ class _Member:
         return sum(weight for weight, _, _ in self.kernel)
 
     def forget(self, count: int) -> None:
-        """Keep the first rows alone."""
+        """Forget all rows but the first ones."""
         self.factor = self.factor[:count, :count]
         if self.solved > count:
             gone = self.reach[count : self.solved]
             self.explained -= np.einsum("ij,ij->j", gone, gone)
             self.solved = count
 
-    def append(self, across: Array, own: Array) -> None:
-        """Learn rows, given their kernel with the known ones `(known, new)` and with each other."""
-        known, new = across.shape
-        own = own + (self.noise + JITTER) * np.eye(new)
-        factor = np.zeros((known + new, known + new))
-        if known:
+    def append(self, across: Array, among: Array) -> None:
+        """Extend the Cholesky factor by new rows.
+
+        Args:
+            across: Kernel between the rows so far and the new ones, `(old, new)`.
+            among: Kernel among the new rows, `(new, new)`.
+        """
+        old, new = across.shape
+        among = among + (self.noise + JITTER) * np.eye(new)
+        factor = np.zeros((old + new, old + new))
+        if old:
             corner = solve_triangular(self.factor, across, lower=True)
-            factor[:known, :known], factor[known:, :known] = self.factor, corner.T
-            own = own - corner.T @ corner
-        factor[known:, known:] = cholesky(own, lower=True)
+            factor[:old, :old], factor[old:, :old] = self.factor, corner.T
+            among = among - corner.T @ corner
+        factor[old:, old:] = cholesky(among, lower=True)
         self.factor = factor
 
     def extend(self, kernel: Single) -> None:
@@ -85,27 +93,28 @@ class _Member:
             self.reach = grown
         if not len(self.explained):
             self.explained = np.zeros(kernel.shape[1])
-        rest = kernel
+        unsolved = kernel
         if start:
-            rest = kernel - self.factor[start:end, :start].astype(np.float32) @ self.reach[:start]
+            across = self.factor[start:end, :start].astype(np.float32)
+            unsolved = kernel - across @ self.reach[:start]
         low = self.factor[start:end, start:end].astype(np.float32)
-        part = solve_triangular(low, rest, lower=True, check_finite=False)
+        part = solve_triangular(low, unsolved, lower=True, check_finite=False)
         self.explained += np.einsum("ij,ij->j", part, part)
         self.reach[start:end] = part
         self.solved = end
 
 
-class Surrogate:
+class IncrementalProcess:
     """A zero-mean process of unit variance over features of candidates.
 
     Args:
         blocks: Features of all candidates by name, `(n, d)` each; each kernel measures distances
             in units of the block (see `median_distance`).
-        kernels: Those to average over.
+        kernels: Kernels to average over.
         noises: Variances of one value around the function, to average over.
 
     Attributes:
-        noise: Their average by what was observed last.
+        noise: Their average, weighted as in the last posterior.
     """
 
     def __init__(
@@ -136,8 +145,8 @@ class Surrogate:
         """Mean and standard deviation of the function at all candidates, shape `(n,)` each.
 
         Args:
-            rows: Candidates whose values are known, `(k,)`, k ≥ 1; one may occur again. What was
-                known in the last call is not learned again, as far as the rows begin alike.
+            rows: Candidates whose values are known, `(k,)`, k ≥ 1; one may occur again. As far as
+                they begin as in the last call, they are not learned again.
             targets: Their values, about standard normal, `(k,)`.
         """
         self._learn(rows, targets)
@@ -148,9 +157,10 @@ class Surrogate:
         for member, share, weight in zip(self._members, shares, weights, strict=True):
             if not share:
                 continue
-            own = (weight.astype(np.float32) @ member.reach[: len(rows)]).astype(np.float64)
-            mean += share * own
-            square += share * (np.maximum(member.variance - member.explained, 1e-9) + own * own)
+            center = (weight.astype(np.float32) @ member.reach[: len(rows)]).astype(np.float64)
+            mean += share * center
+            variance = np.maximum(member.variance - member.explained, 1e-9)
+            square += share * (variance + center * center)
         return mean, np.sqrt(np.maximum(square - mean * mean, 1e-9))
 
     def _solve(self, members: Sequence[_Member]) -> None:
@@ -166,49 +176,50 @@ class Surrogate:
                     member.extend(kernels(member.kernel))
 
     def _learn(self, rows: Indices, targets: Array) -> None:
+        """Factorise all rows, from the first one on that differs from the last call."""
         shared = min(len(rows), len(self._rows))
         differ = np.flatnonzero(self._rows[:shared] != rows[:shared])
-        known = int(differ[0]) if len(differ) else shared
-        if known < self._decided:
-            known, self._members, self._decided = 0, self._every(), 0
-        elif known < len(self._rows):
+        start = int(differ[0]) if len(differ) else shared
+        if start < self._decided:
+            start, self._members, self._decided = 0, self._every(), 0
+        elif start < len(self._rows):
             for member in self._members:
-                member.forget(known)
+                member.forget(start)
         self._rows = np.array(rows)
         # Members that are left out need not learn what comes after.
         for stage in (DECIDED, SETTLED):
-            known = self._append(known, min(stage, len(rows)))
+            start = self._append(start, min(stage, len(rows)))
             if self._decided < stage <= len(rows) and len(self._pairs) > 1:
                 self._decide(targets, stage)
-        self._append(known, len(rows))
+        self._append(start, len(rows))
 
-    def _append(self, known: int, end: int) -> int:
-        """Learn rows up to an end; how many are known then."""
-        if known >= end:
-            return known
-        kernels = _Kernels(self._blocks, self._squares, self._rows[:end], self._rows[known:end])
+    def _append(self, start: int, end: int) -> int:
+        """Learn the rows from `start` to `end`, and return the number of learned ones."""
+        if start >= end:
+            return start
+        kernels = _Kernels(self._blocks, self._squares, self._rows[:end], self._rows[start:end])
         for member in self._members:
             gram = kernels(member.kernel).astype(np.float64)
-            member.append(gram[:known], gram[known:])
+            member.append(gram[:start], gram[start:])
         return end
 
     def _decide(self, targets: Array, stage: int) -> None:
-        """Leave members out by what the first rows say, whatever came after them."""
+        """Leave members out by the first rows alone, whatever came after them."""
         first = ndtri((rankdata(targets[:stage]) - 0.5) / stage)
         shares = self._weights(first)[1]
-        kept = shares > 0 if stage == DECIDED else shares == shares.max()
-        self._members = [m for m, keep in zip(self._members, kept, strict=True) if keep]
+        stay = shares > 0 if stage == DECIDED else shares == shares.max()
+        self._members = [m for m, stays in zip(self._members, stay, strict=True) if stays]
         self._decided = stage
 
     def _weights(self, targets: Array) -> tuple[list[Array], Array]:
         """Each member's whitened targets, and its share of the average."""
-        weights, evidence = [], []
+        weights, likelihoods = [], []
         for member in self._members:
             factor = member.factor[: len(targets), : len(targets)]
             weight = solve_triangular(factor, targets, lower=True, check_finite=False)
             weights.append(weight)
-            evidence.append(-0.5 * weight @ weight - np.log(np.diag(factor)).sum())
-        shares = np.exp(np.array(evidence) - logsumexp(evidence))
+            likelihoods.append(-0.5 * weight @ weight - np.log(np.diag(factor)).sum())
+        shares = np.exp(np.array(likelihoods) - logsumexp(likelihoods))
         shares[shares < min(LEAST_WEIGHT, shares.max())] = 0.0
         return weights, shares / shares.sum()
 
@@ -223,7 +234,7 @@ class _Kernels:
         a: Indices,
         b: Indices | slice,
     ) -> None:
-        self._blocks, self._lengths, self._a, self._b = blocks, squares, a, b
+        self._blocks, self._squares, self._a, self._b = blocks, squares, a, b
         self._distances: dict[str, Single] = {}
         self._parts: dict[tuple[str, float], Single] = {}
 
@@ -239,12 +250,12 @@ class _Kernels:
     def _part(self, name: str, length: float) -> Single:
         if (name, length) not in self._parts:
             if name not in self._distances:
-                block, squares = self._blocks[name], self._lengths[name]
-                found: Single = block[self._a] @ block[self._b].T
-                found *= -2
-                found += squares[self._a][:, None]
-                found += squares[self._b]
-                self._distances[name] = np.sqrt(np.maximum(found, 0.0, out=found), out=found)
+                block, squares = self._blocks[name], self._squares[name]
+                square: Single = block[self._a] @ block[self._b].T
+                square *= -2
+                square += squares[self._a][:, None]
+                square += squares[self._b]
+                self._distances[name] = np.sqrt(np.maximum(square, 0.0, out=square), out=square)
             reach = self._distances[name] * np.float32(5**0.5 / length)
             self._parts[name, length] = (1 + reach + reach * reach / 3) * np.exp(-reach)
         return self._parts[name, length]
