@@ -112,34 +112,30 @@ COVERED: dict[str, tuple[str, ...]] = {
     "nasplug/predicting/test_zoo.py": ("nasplug/predicting/architecture_predictor.py",),
     "nasplug/calibrating/test_calibrate.py": ("nasplug/calibrating/latency_predictor.py",),
     # Candidates are scored, listed and enlarged through one protocol.
-    "nasplug/candidates/test_coded_space.py": (
-        "nasplug/candidates/coded.py",
-        "nasplug/candidates/piece_model.py",
+    "nasplug/candidates/test_enumerated.py": (
+        "nasplug/candidates/fast_model.py",
+        "nasplug/candidates/member_predictions.py",
     ),
     "nasplug/candidates/test_pool.py": (
-        "nasplug/candidates/scored.py",
+        "nasplug/candidates/candidates.py",
         "nasplug/candidates/scoring.py",
     ),
     # A sampler is tested by the trials that it proposes.
-    "nasplug/sampling/test_coded_sampler.py": ("nasplug/sampling/coded_choice.py",),
     "nasplug/sampling/test_predicted_choice.py": (
         "nasplug/sampling/candidate_features.py",
         "nasplug/searching/objectives.py",
     ),
-    "nasplug/sampling/test_expectations.py": (
-        "nasplug/sampling/learning.py",
-        "nasplug/sampling/tried.py",
-    ),
+    "nasplug/sampling/test_announced_intervals.py": ("nasplug/sampling/tried.py",),
     "nasplug/sampling/test_sampler.py": (
-        "nasplug/sampling/learned_candidates.py",
         "nasplug/sampling/learned_choice.py",
+        "nasplug/sampling/listed_choice.py",
         "nasplug/sampling/trial_notes.py",
     ),
     "nasplug/plots/test_pictures.py": ("nasplug/plots/drawing.py",),
     # A search is tested from its arguments to its result.
     "nasplug/searching/test_search.py": (
         "nasplug/candidates/measured.py",
-        "nasplug/searching/plan.py",
+        "nasplug/searching/config.py",
         "nasplug/searching/predicted_outcome.py",
         "nasplug/searching/prepare.py",
     ),

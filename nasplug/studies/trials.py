@@ -155,7 +155,7 @@ class _Loop:
     def _run_trial(self) -> None:
         """Begin and end one trial."""
         thread = self._thread
-        thread.trial = None
+        thread.trial = thread.raised = None
         try:
             # One trial a call, as trials of others count too. Optuna's loop records heartbeats.
             self.study.optimize(
@@ -169,7 +169,8 @@ class _Loop:
             raise
         except (ValueError, UpdateFinishedTrialError) as error:
             is_lost = thread.trial is not None and _has_failed(self.study, thread.trial)
-            if isinstance(error, InputError) or not is_lost:
+            # Optuna fails a trial whose objective raises, so that its state alone tells nothing.
+            if isinstance(error, InputError) or error is thread.raised or not is_lost:
                 raise
             self.done.failed += 1
             self.advance("a trial gave no sign of life in time, and others count it as lost")
@@ -190,6 +191,9 @@ class _Loop:
             raise
         except KeyboardInterrupt:
             trial.set_user_attr(FAILURE, "stopped")
+            raise
+        except ValueError as error:
+            self._thread.raised = error
             raise
 
     def _after(self, study: Study, trial: FrozenTrial) -> None:

@@ -13,6 +13,7 @@ import pytest
 from optuna.trial import TrialState
 
 from nasplug.studies.storages import open_storage
+from nasplug.studies.trials import run_trials
 
 
 @pytest.fixture
@@ -66,3 +67,15 @@ def test_a_full_disk_is_said_and_the_search_goes_on(
     assert 0 < kept < 60
     assert ended().returncode == 0
     assert complete() == 60
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_error_in_the_program_is_no_lost_trial(jobs: int) -> None:
+    study = optuna.create_study()
+
+    def broken(trial: optuna.Trial) -> float:
+        raise ValueError(f"no such choice: {trial.suggest_int('x', 0, 3)}")
+
+    with pytest.raises(ValueError, match="no such choice"):
+        run_trials(study, broken, lambda: 5, jobs=jobs, progress=False)
+    assert len(study.trials) <= jobs
