@@ -31,6 +31,12 @@ class Architecture:
         text: The form that `SearchSpace.parse` reads; for a benchmark its own string.
         arch_id: Canonical id: equal for architectures that the space counts as one.
         key: The space's own encoding.
+
+    Example:
+        >>> import nasplug
+        >>> arch = nasplug.space("macro").parse("02012100")
+        >>> arch.space, arch.text
+        ('macro', '02012100')
     """
 
     space: str
@@ -51,6 +57,16 @@ class SearchSpace(ABC):
             predictors of whole networks read them.
         deployed: Whether its networks are files for an inference runtime, not code of a framework.
         writes_onnx: Whether `to_onnx` gives a network that can be run.
+
+    Example:
+        >>> import numpy as np
+        >>> import nasplug
+        >>> space = nasplug.space("fbnet")
+        >>> arch = space.sample(np.random.default_rng(0))
+        >>> space.from_params(space.to_params(arch)) == space.parse(arch.text) == arch
+        True
+        >>> space.mutate(arch, np.random.default_rng(0)) in space.neighbors(arch)
+        True
     """
 
     name: str
@@ -188,7 +204,14 @@ class SearchSpace(ABC):
 
 
 class FiniteSpace(SearchSpace):
-    """A space that can be listed, in a fixed order."""
+    """A space that can be listed, in a fixed order.
+
+    Example:
+        >>> import nasplug
+        >>> space = nasplug.space("macro")
+        >>> len(space), next(iter(space)).text, space.index(space.parse("00000002"))
+        (6561, '00000000', 2)
+    """
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -202,7 +225,13 @@ class FiniteSpace(SearchSpace):
 
 
 def names() -> list[str]:
-    """Names of the spaces that are installed, plug-ins included."""
+    """Names of the spaces that are installed, plug-ins included.
+
+    Example:
+        >>> from nasplug import search_spaces
+        >>> "nb201" in search_spaces.names()
+        True
+    """
     return sorted({entry.name for entry in entry_points(group="nasplug.spaces")})
 
 
@@ -219,6 +248,13 @@ def space(name: str) -> SearchSpace:
 
     Raises:
         InputError: If no installed package has a space of that name, or it has no such part.
+
+    Example:
+        >>> import nasplug
+        >>> nasplug.space("nb201").tasks
+        ('cifar10', 'cifar100', 'imagenet16-120')
+        >>> nasplug.space("nnlqp:resnet").family_of(nasplug.space("nnlqp:resnet").standard)
+        'resnet'
     """
     whole, colon, part = name.partition(":")
     found = [entry for entry in entry_points(group="nasplug.spaces") if entry.name == whole]

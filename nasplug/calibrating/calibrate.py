@@ -72,6 +72,17 @@ class CalibratedDevice:
         data_sheet_mape_percent: Error of those predictions.
         factors: Typical factor between left-out measurements and their predictions, and between
             measurements and what the data sheet alone predicts; both are at least 1.
+
+    Example:
+        >>> import pandas as pd
+        >>> import nasplug
+        >>> space = nasplug.space("nb201")
+        >>> archs = [space[k] for k in range(0, 15625, 1500)]
+        >>> known = nasplug.load_predictor("nb201-latency").predict(archs, "GTX 1080 Ti").mean[:, 0]
+        >>> table = pd.DataFrame({"arch": map(str, archs), "latency_ms": 1.5 * known})
+        >>> device = nasplug.calibrate("RTX 3090", table, space, name="My GPU", out="mine.json")
+        >>> device.covered <= device.rows, device.interval_factor > 1
+        (True, True)
     """
 
     profile: DeviceProfile
@@ -209,6 +220,17 @@ def calibrate(
         InputError: If the device, the space or a row of the table cannot be read, fewer than three
             usable networks remain, the unit looks wrong, the name is taken by the catalogue, the
             measurements make predictions worse, or the profile cannot be written.
+
+    Example:
+        >>> import pandas as pd
+        >>> import nasplug
+        >>> space = nasplug.space("nb201")
+        >>> archs = [space[k] for k in range(0, 15625, 1500)]
+        >>> known = nasplug.load_predictor("nb201-latency").predict(archs, "GTX 1080 Ti").mean[:, 0]
+        >>> table = pd.DataFrame({"arch": map(str, archs), "latency_ms": 1.5 * known})
+        >>> device = nasplug.calibrate("RTX 3090", table, space, name="My GPU", out="mine.json")
+        >>> device.profile.name, device.rows
+        ('My GPU', 11)
     """
     where = space_named(space) if isinstance(space, str) else space
     described = device_named(hardware)

@@ -28,6 +28,12 @@ class DataFile:
         url: Its address at the source.
         sha256: SHA-256 of its content, as 64 hex digits.
         size: Its size in bytes.
+
+    Example:
+        >>> from nasplug import datasets
+        >>> file = datasets.info("macro").files[0]
+        >>> file.name, file.size
+        ('nas-bench-macro_cifar10.json', 1178821)
     """
 
     url: str
@@ -57,6 +63,12 @@ class DatasetInfo:
         citation: Who to cite, one work a line.
         files: The upstream files; empty if the user must get the data by hand.
         manual: What to do by hand, if there are no files.
+
+    Example:
+        >>> from nasplug import datasets
+        >>> entry = datasets.info("macro")
+        >>> entry.space, len(entry.files)
+        ('macro', 1)
     """
 
     name: str
@@ -84,7 +96,13 @@ def _registry() -> dict[str, DatasetInfo]:
 
 
 def names() -> list[str]:
-    """The names of all data sets, in the order of the registry."""
+    """The names of all data sets, in the order of the registry.
+
+    Example:
+        >>> from nasplug import datasets
+        >>> datasets.names()[:2]
+        ['nb201-accuracy', 'nb201-latency']
+    """
     return list(_registry())
 
 
@@ -99,6 +117,11 @@ def info(name: str) -> DatasetInfo:
 
     Raises:
         InputError: If there is no such data set.
+
+    Example:
+        >>> from nasplug import datasets
+        >>> datasets.info("nb201-accuracy").space
+        'nb201'
     """
     entries = _registry()
     if name not in entries:

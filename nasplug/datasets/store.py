@@ -153,6 +153,14 @@ def load(name: str) -> pd.DataFrame:
 
     Raises:
         InputError: If the name is unknown, or a file cannot be had or read.
+
+    Example:
+        >>> from nasplug import InputError, datasets
+        >>> try:
+        ...     datasets.load("nb201-acuracy")
+        ... except InputError as error:
+        ...     print(error)
+        no data set is named 'nb201-acuracy'; the closest: nb201-accuracy, ...
     """
     entry = info(name)
     return (_load(entry) if entry.files else _imported(entry)).to_frame()
@@ -166,13 +174,26 @@ def tables_of(space: str, quantity: str) -> list[str]:
     Args:
         space: Name of the space.
         quantity: Such as `"accuracy"`.
+
+    Example:
+        >>> from nasplug import datasets
+        >>> datasets.tables_of("nb201", "accuracy")
+        ['nb201-accuracy']
     """
     wanted = (f"{space}-{quantity}", space, *_FURTHER.get(space, ()))
     return [name for name in wanted if name in names() and (info(name).files or available(name))]
 
 
 def longest_trained(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the longest training, where a table tells how long it was."""
+    """The rows of the longest training, where a table tells how long it was.
+
+    Example:
+        >>> import pandas as pd
+        >>> from nasplug import datasets
+        >>> table = pd.DataFrame({"arch": ["a", "a"], "epochs": [12, 200]})
+        >>> datasets.longest_trained(table)["epochs"].tolist()
+        [200]
+    """
     if _EPOCHS in table.columns:
         return table[table[_EPOCHS] == table[_EPOCHS].max()]
     return table
@@ -183,6 +204,11 @@ def sources(name: str) -> dict[str, str]:
 
     Raises:
         InputError: If the name is unknown, or its file has to be imported first and was not.
+
+    Example:
+        >>> from nasplug import datasets
+        >>> [len(sha256) for sha256 in datasets.sources("macro").values()]
+        [64]
     """
     entry = info(name)
     return _sources(entry) if entry.files else dict(_imported(entry).sources)
@@ -200,6 +226,14 @@ def fetch(name: str, progress: bool | None = None) -> list[Path]:
 
     Raises:
         InputError: If the name is unknown, or a file cannot be had or read.
+
+    Example:
+        >>> from nasplug import InputError, datasets
+        >>> try:
+        ...     datasets.fetch("nb101")
+        ... except InputError as error:
+        ...     print(error)
+        no data set is named 'nb101'; the closest: nb101-small, nb101-official, nb201-latency
     """
     entry = _with_files(name)
     paths = fetch_files(entry.files, entry.name, progress)
@@ -216,6 +250,11 @@ def available(name: str) -> bool:
 
     Raises:
         InputError: If the name is unknown, or `NASPLUG_MIRROR` is no folder and no URL.
+
+    Example:
+        >>> from nasplug import datasets
+        >>> datasets.available("macro")  # nothing was fetched yet
+        False
     """
     entry = info(name)
     if not entry.files:
@@ -259,6 +298,11 @@ def verify(name: str) -> list[tuple[str, str]]:
 
     Raises:
         InputError: If the name is unknown, or the data set has no files to check.
+
+    Example:
+        >>> from nasplug import datasets
+        >>> datasets.verify("macro")[-1]  # nothing was fetched yet
+        ('tables/macro.npz', 'missing')
     """
     entry = _with_files(name)
     statuses = [(file.key, file_status(file)) for file in entry.files]

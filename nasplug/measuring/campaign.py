@@ -55,6 +55,13 @@ class MeasurementSet:
         rows: One a network, in the order of measuring; all that the CSV holds.
         description: Machine, runtime, settings, versions, and all timings of the reference.
         path: The CSV that holds the rows, None if none was asked for.
+
+    Example:
+        >>> import nasplug
+        >>> effort = {"runs": 2, "warmup": 1, "min_seconds": 0.01, "max_seconds": 0.1}
+        >>> measured = nasplug.measure("macro", archs=["00000000"], **effort)
+        >>> bool(measured.table["latency_ms"][0] > 0)
+        True
     """
 
     rows: tuple[Measurement, ...]
@@ -148,6 +155,13 @@ def measure(
         InputError: If an argument names nothing known or does not fit, or `out` holds measurements
             of another machine or of other settings.
         KeyboardInterrupt: On Ctrl-C, SIGTERM or SIGHUP, with a sentence on how to go on.
+
+    Example:
+        >>> import nasplug
+        >>> effort = {"runs": 2, "warmup": 1, "min_seconds": 0.01, "max_seconds": 0.1}
+        >>> measured = nasplug.measure("macro", archs=["00000000"], **effort)
+        >>> len(measured.rows), measured.rows[0].arch
+        (1, '00000000')
     """
     found = onnx_space(space)
     checked_seed(seed)

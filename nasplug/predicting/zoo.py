@@ -65,6 +65,14 @@ def load_predictor(name: str | PathLike[str], backend: str = "auto") -> Architec
 
     Raises:
         InputError: If there is no such predictor, or the file is damaged or not one of ours.
+
+    Example:
+        >>> import nasplug
+        >>> predictor = nasplug.load_predictor("nb201-latency")
+        >>> fast, slow = nasplug.space("nb201")[0], nasplug.space("nb201")[11000]
+        >>> latencies = predictor.predict([fast, slow], "RTX 3090").mean
+        >>> latencies.shape, bool((latencies > 0).all())
+        ((2, 1), True)
     """
     text = str(name)
     if is_path(text):
@@ -183,6 +191,17 @@ def create_predictor(
 
     Raises:
         InputError: If the kind, the space or a field is unknown.
+
+    Example:
+        >>> import numpy as np
+        >>> import nasplug
+        >>> space, generator = nasplug.space("nb201"), np.random.default_rng(0)
+        >>> archs = [space.sample(generator) for _ in range(40)]
+        >>> measured = np.linspace(80, 94, 40)  # stands for your own measurements
+        >>> predictor = nasplug.create_predictor("accuracy", space)
+        >>> predictor.fit(archs, measured)
+        >>> predictor.predict(archs[:3]).mean.shape
+        (3, 1)
     """
     if kind not in KINDS:
         raise InputError(f"unknown kind of predictor {kind!r}; there are {', '.join(KINDS)}")

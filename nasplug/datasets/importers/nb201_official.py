@@ -177,6 +177,14 @@ def import_official(
     Raises:
         InputError: If the file cannot be read or has another layout, if it needs your trust, or if
             `trust_sha256` is not its hash.
+
+    Example:
+        >>> from nasplug import InputError, datasets
+        >>> try:
+        ...     datasets.import_official("nowhere.pth")
+        ... except InputError as error:
+        ...     print(error)
+        nowhere.pth is not a file; name the NAS-Bench-201 .pth that you downloaded
     """
     path = Path(path)
     if not path.is_file():
@@ -220,5 +228,13 @@ def load_official(path: str | os.PathLike[str]) -> pd.DataFrame:
 
     Raises:
         InputError: If the file is missing, truncated or altered, or was never such a table.
+
+    Example:
+        >>> from nasplug import InputError, datasets
+        >>> try:
+        ...     datasets.load_official("nowhere.npz")
+        ... except InputError as error:
+        ...     print(error)
+        the table nowhere.npz is missing; name a table that was imported
     """
     return read_table(Path(path)).to_frame()

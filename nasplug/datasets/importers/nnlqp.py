@@ -208,6 +208,14 @@ def read_nnlqp(folder: str | os.PathLike[str], labels: str | None = None) -> pd.
 
     Warns:
         UserWarning: If networks are missing; it counts them and names the first line.
+
+    Example:
+        >>> from nasplug import InputError, datasets
+        >>> try:
+        ...     datasets.read_nnlqp("nowhere")
+        ... except InputError as error:
+        ...     print(error)
+        nowhere is no folder; name the one that holds gt.txt and onnx/
     """
     folder = Path(folder)
     path = _label_file(folder, labels)
@@ -246,6 +254,14 @@ def nnlqp_graphs(
 
     Raises:
         InputError: If a file is missing, lies outside the folder, or cannot be converted.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from nasplug.datasets import nnlqp_graphs
+        >>> from nasplug.search_spaces import Graph
+        >>> Path("network.onnx").touch()
+        >>> nnlqp_graphs(".", ["network.onnx"], convert=lambda path: Graph((path.stem,), ()))
+        [Graph(ops=('network',), edges=())]
     """
     if convert is None:
         from nasplug.search_spaces.importers.onnx_graph import onnx_graph
