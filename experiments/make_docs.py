@@ -19,6 +19,7 @@ from experiments.accuracy.predictor_tables import table
 from experiments.latency import device_tables, network_tables
 from experiments.nb101 import nb101_search_tables, nb101_tables
 from experiments.reliability import reliability_tables
+from experiments.room_pictures import rooms
 from experiments.search import search_quality_tables, search_workers_tables, study_tables
 from experiments.timm import timm_tables
 from nasplug.search_spaces.files import write_text
@@ -317,6 +318,7 @@ def equal_cells() -> str:
 
 SECTIONS = {
     "README.md": {"main-job": main_job, "quality": quality},
+    "docs/architecture.md": {"rooms": rooms},
     "docs/results.md": {
         "accuracy": accuracy_table,
         "latency": latency_tables,

@@ -1,8 +1,9 @@
 """The rooms of the code, in order: `test_structure` holds it, `docs/architecture.md` draws it."""
 
+import ast
 from pathlib import Path
 
-__all__ = ["FOLDERS", "ROOMS", "ROOT", "modules", "room"]
+__all__ = ["FOLDERS", "GROUNDS", "MODULES", "ROOMS", "ROOT", "imported_names", "imports", "room"]
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {
@@ -75,6 +76,13 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "commands": ("commands",),
     "command line": ("cli", "__main__"),
 }
+# The rooms that no docstring describes, because they are some files of a folder.
+GROUNDS = {
+    "search_spaces: ground": "Graphs, operators and their costs, `SearchSpace`, and files.",
+    "predictors: ground": "`Predictor`, predictions, descriptions of devices, and checkpoints.",
+    "ground": "Objectives, Pareto fronts, checks of arguments, texts, and signals.",
+    "datasets: ground": "The registry of data sets, downloads, files of tables, and safe reading.",
+}
 
 
 def modules() -> dict[str, Path]:
@@ -87,9 +95,35 @@ def modules() -> dict[str, Path]:
     return found
 
 
+MODULES = modules()
+
+
 def room(module: str) -> str:
     """The room of a module: that whose entry is the longest beginning of its name."""
     name = module.removeprefix("nasplug").removeprefix(".")
     entries = {entry: title for title, entries in ROOMS.items() for entry in entries}
     fitting = [entry for entry in entries if name == entry or name.startswith(f"{entry}.")]
     return entries[max(fitting, key=len)]
+
+
+def imported_names(file: Path) -> set[tuple[str, str]]:
+    """Module and name of every import of a file, also inside functions and for type checkers.
+
+    The name is empty where a module is imported as a whole.
+    """
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {(alias.name, "") for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file} has a relative import"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                is_module = whole in MODULES
+                found.add((whole, "") if is_module else (str(node.module), alias.name))
+    return found
+
+
+def imports(file: Path) -> set[str]:
+    """Every module that a file imports."""
+    return {module for module, _ in imported_names(file)}

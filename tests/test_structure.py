@@ -6,36 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.rooms import FOLDERS, ROOMS, ROOT, modules, room
+from tests.rooms import FOLDERS, MODULES, ROOMS, ROOT, imported_names, imports, room
 
 ORDER = tuple(ROOMS)
 HEAVY_IN_SPACES = {"torch", "dgl", "lightning", "pandas", "scipy", "sklearn"}
-
-
-MODULES = modules()
-
-
-def imported_names(file: Path) -> set[tuple[str, str]]:
-    """Module and name of every import of a file, also inside functions and for type checkers.
-
-    The name is empty where a module is imported as a whole.
-    """
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {(alias.name, "") for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file} has a relative import"
-            for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                is_module = whole in MODULES
-                found.add((whole, "") if is_module else (str(node.module), alias.name))
-    return found
-
-
-def imports(file: Path) -> set[str]:
-    """Every module that a file imports."""
-    return {module for module, _ in imported_names(file)}
 
 
 def listed(module: str) -> set[str]:
