@@ -137,6 +137,19 @@ class Prediction:
 class Predictor(Protocol):
     """Learns targets of graphs and predicts them for others.
 
+    Methods are called in this order:
+
+    1. The class or function of the entry point, with options as keywords; nothing is learned yet,
+       and `targets` is known.
+    2. `fit`, once or again: each call forgets what was learned before. The graphs come in random
+       order, so that the last ones may be kept to calibrate intervals on.
+    3. `predict`, any number of times, with graphs of the space that was learned. A prediction of a
+       graph does not depend on the other graphs.
+    4. `save`, if there is one; later `from_checkpoint` of the class instead of 1 and 2.
+
+    What else a predictor may do is a protocol of `capabilities`; `nasplug.testing.check_predictor`
+    checks a predictor of your own.
+
     Example:
         >>> import numpy as np
         >>> import nasplug
@@ -164,7 +177,8 @@ class Predictor(Protocol):
         Args:
             graphs: Training graphs.
             targets: Measured values in units, shape `(graphs, targets)`; NaN where unknown.
-            hardware: Device of each graph, for a predictor that depends on it.
+            hardware: For a latency the device and batch size of each column, as `DeviceBatch`; None
+                for an accuracy.
         """
 
     def predict(

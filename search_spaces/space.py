@@ -51,6 +51,21 @@ class Architecture:
 class SearchSpace(ABC):
     """A stateless set of architectures. A random generator is always an argument.
 
+    A search calls the methods in this order:
+
+    1. `tasks`, to check the image set, and `distributions`, for the parameters of the study.
+    2. `sample`, and with what it has found `neighbors` or `mutate`, for candidates of a space that
+       cannot be listed; `FiniteSpace.__iter__` (or the arrays of a `CodedSpace`) for others.
+    3. `to_graphs` and `normal_form`, for what a predictor of cells reads; `to_network` for one of
+       whole networks. Graphs are made of members alone.
+    4. `to_params`, for each proposed candidate: the parameters of a trial.
+    5. `from_params`, for each trial, with values of `distributions`. It should read the values of
+       those parameters alone that count: a trial fixes a parameter when it is first read.
+    6. `parse`, for texts of users and of stored results; `to_onnx` when networks are exported.
+
+    Methods may be called from several threads. Those that take an architecture refuse one that is
+    no member, as `validate` does. `nasplug.testing.check_space` checks a space of your own.
+
     Attributes:
         name: Name of the space.
         whole_networks: Whether graphs are complete networks of ONNX operators (see `operators`), as

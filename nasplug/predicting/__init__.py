@@ -4,3 +4,26 @@
 `predict` reads one network, `few_shot` a device of which a few measurements are known. The room
 knows predictors, spaces and devices, and no study.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nasplug.search_spaces.lazy import loader
+
+if TYPE_CHECKING:
+    from nasplug.predicting.architecture_predictor import ArchitecturePredictor
+    from nasplug.predicting.predict import NetworkPrediction
+    from nasplug.predicting.zoo import create_predictor, load_predictor
+
+__all__ = ["ArchitecturePredictor", "NetworkPrediction", "create_predictor", "load_predictor"]
+
+__getattr__ = loader(
+    __name__,
+    {
+        "ArchitecturePredictor": "nasplug.predicting.architecture_predictor",
+        "NetworkPrediction": "nasplug.predicting.predict",
+        "create_predictor": "nasplug.predicting.zoo",
+        "load_predictor": "nasplug.predicting.zoo",
+    },
+)

@@ -4,3 +4,21 @@
 trials stand behind it. The room knows candidates and the trials of a study, and not how these are
 evaluated.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nasplug.search_spaces.lazy import loader
+
+if TYPE_CHECKING:
+    from nasplug.sampling.sampler import PredictorSampler
+
+__all__ = ["PredictorSampler"]
+
+__getattr__ = loader(
+    __name__,
+    {
+        "PredictorSampler": "nasplug.sampling.sampler",
+    },
+)

@@ -100,7 +100,13 @@ class Request:
 
 
 class Evaluation(Protocol):
-    """What gives the metrics of architectures.
+    """The interface of what gives the metrics of architectures.
+
+    A search reads `identity` first, for the name of its study. Then it calls the evaluation once a
+    trial, with an architecture that is a member of the space; with several jobs these calls overlap
+    and come from several threads. `stop` is called, from another thread, if the search is
+    interrupted while calls are under way; they should then end soon. An evaluation need not check
+    its answer: `read_metrics` does.
 
     Attributes:
         name: `"table"`, `"command"` or `"function"`.
