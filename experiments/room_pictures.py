@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 
 from experiments.accuracy.predictor_tables import table
-from tests.rooms import GROUNDS, MODULES, ROOMS, imports, room
+from experiments.rooms import GROUNDS, MODULES, ROOMS, imports, room
 
 __all__ = ["rooms"]
 

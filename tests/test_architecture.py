@@ -13,9 +13,9 @@ import typer
 from typer.testing import CliRunner
 
 import nasplug
+from experiments import ROOT
 from nasplug.datasets.tables import read_table, write_table
 from nasplug.search_spaces import InputError
-from tests.rooms import ROOT
 
 PAGE = ROOT / "docs" / "architecture.md"
 EXAMPLES = ROOT / "docs" / "examples"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rooms import FOLDERS, MODULES, ROOMS, ROOT, imported_names, imports, room
+from experiments import ROOT
+from experiments.rooms import FOLDERS, MODULES, ROOMS, imported_names, imports, room
 
 ORDER = tuple(ROOMS)
 HEAVY_IN_SPACES = {"torch", "dgl", "lightning", "pandas", "scipy", "sklearn"}

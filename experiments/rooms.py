@@ -3,9 +3,10 @@
 import ast
 from pathlib import Path
 
-__all__ = ["FOLDERS", "GROUNDS", "MODULES", "ROOMS", "ROOT", "imported_names", "imports", "room"]
+from experiments import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
+__all__ = ["FOLDERS", "GROUNDS", "MODULES", "ROOMS", "imported_names", "imports", "room"]
+
 FOLDERS = {
     "nasplug": ROOT / "nasplug",
     "nasplug.search_spaces": ROOT / "search_spaces",
