@@ -33,6 +33,18 @@ def test_listed_packages_are_the_folders():
     assert sorted(packages) == sorted(folders)
 
 
+ROOM_FOLDERS = [name for name, file in MODULES.items() if file.name == "__init__.py"]
+
+
+@pytest.mark.parametrize("name", ROOM_FOLDERS)
+def test_rooms_say_what_they_are(name):
+    docstring = ast.get_docstring(ast.parse(MODULES[name].read_text(encoding="utf-8"))) or ""
+    first, *rest = docstring.split("\n\n")
+    assert first.endswith("."), f"{name} does not begin with a sentence"
+    # What it may know, in a few lines more; folders of data have no code that could know.
+    assert rest or "no code" in first, f"{name} says in one line alone what it is"
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_run_one_way(module):
     own = ORDER.index(room(module))

@@ -79,7 +79,7 @@ class CalibratedDevice:
         >>> space = nasplug.space("nb201")
         >>> archs = [space[k] for k in range(0, 15625, 1500)]
         >>> known = nasplug.load_predictor("nb201-latency").predict(archs, "GTX 1080 Ti").mean[:, 0]
-        >>> table = pd.DataFrame({"arch": map(str, archs), "latency_ms": 1.5 * known})
+        >>> table = pd.DataFrame({"arch": map(str, archs), "latency_ms": 1.5 * known})  # or yours
         >>> device = nasplug.calibrate("RTX 3090", table, space, name="My GPU", out="mine.json")
         >>> device.covered <= device.rows, device.interval_factor > 1
         (True, True)
@@ -227,7 +227,7 @@ def calibrate(
         >>> space = nasplug.space("nb201")
         >>> archs = [space[k] for k in range(0, 15625, 1500)]
         >>> known = nasplug.load_predictor("nb201-latency").predict(archs, "GTX 1080 Ti").mean[:, 0]
-        >>> table = pd.DataFrame({"arch": map(str, archs), "latency_ms": 1.5 * known})
+        >>> table = pd.DataFrame({"arch": map(str, archs), "latency_ms": 1.5 * known})  # or yours
         >>> device = nasplug.calibrate("RTX 3090", table, space, name="My GPU", out="mine.json")
         >>> device.profile.name, device.rows
         ('My GPU', 11)

@@ -27,7 +27,7 @@ TINY = {"epochs": 1, "dim": 16}
 PREDICTORS: dict[str, tuple[str, dict[str, Any]]] = {
     "accuracy-gp": ("macro", {}),
     "cell-gp": ("nb101", {}),
-    "gradient-boosting": ("nb201", {"rounds": 5}),
+    "gradient-boosting": ("nb201", {"rounds": 2}),
     "latency-gp": ("macro", {}),
     "ledgformer": ("nb201", {"members": 1, **TINY}),
     "narformer-v2": ("nb201", {"num_layers": 1, "calibration_share": 0.3, **TINY}),
