@@ -17,6 +17,7 @@ from experiments.accuracy import calibration_tables, network_accuracy_tables, pr
 from experiments.latency import device_tables, network_tables
 from experiments.nb101 import nb101_search_tables, nb101_tables
 from experiments.reliability import reliability_tables
+from experiments.room_pictures import rooms
 from experiments.search import search_quality_tables, search_workers_tables, study_tables
 from experiments.tables import cells, grouped, load, merged, table, table_of
 from experiments.timm import timm_tables
@@ -219,6 +220,7 @@ def equal_cells() -> str:
 
 SECTIONS = {
     "README.md": {"main-job": main_job, "quality": quality},
+    "docs/architecture.md": {"rooms": rooms},
     "docs/results.md": {
         "accuracy": accuracy_table,
         "latency": latency_tables,

@@ -1,4 +1,4 @@
-"""What scores an architecture: features, layers, models, training, calibration, checkpoints.
+"""Predictors, from features and layers to training, calibrated intervals and checkpoints.
 
 This package reads graphs and never asks which space they come from.
 """

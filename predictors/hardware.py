@@ -35,6 +35,12 @@ class Hardware:
         aliases: Other spellings that mean this device.
         source: Where the figures come from (URL or document).
         note: What a reader should know, such as which figure is an estimate.
+
+    Example:
+        >>> import nasplug
+        >>> device = nasplug.hardware("RTX 3090")
+        >>> device.kind, device.memory_gb
+        ('gpu', 24.0)
     """
 
     name: str

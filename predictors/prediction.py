@@ -22,7 +22,16 @@ EVIDENCE = ("measured", "few-shot", "zero-shot")
 
 
 class NotFittedError(InputError):
-    """A predictor was asked before `fit` was called or weights were loaded."""
+    """A predictor was asked before `fit` was called or weights were loaded.
+
+    Example:
+        >>> from nasplug import predictors
+        >>> try:
+        ...     predictors.create("accuracy-gp").predict([])
+        ... except predictors.NotFittedError as error:
+        ...     print(error)
+        this predictor has learned nothing yet; call fit or load one
+    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +51,18 @@ class Prediction:
         log_scale: Whether each column's scale is the natural logarithm.
         interval: Probability that `lower`..`upper` is meant to cover.
         evidence: What the latency of a device rests on, one of `EVIDENCE`.
+
+    Example:
+        >>> import nasplug
+        >>> space = nasplug.space("nb201")
+        >>> predictor = nasplug.load_predictor("nb201-accuracy")
+        >>> prediction = predictor.predict([space[0], space[1]])
+        >>> prediction.targets, prediction.mean.shape
+        (('cifar10', 'cifar100', 'imagenet16-120'), (2, 3))
+        >>> bool((prediction.lower < prediction.upper).all())
+        True
+        >>> bool((prediction.probability_at_most(100.0, "cifar10") > 0.99).all())
+        True
     """
 
     targets: tuple[str, ...]
@@ -114,7 +135,35 @@ class Prediction:
 
 @runtime_checkable
 class Predictor(Protocol):
-    """Learns targets of graphs and predicts them for others."""
+    """Learns targets of graphs and predicts them for others.
+
+    Methods are called in this order:
+
+    1. The class or function of the entry point, with options as keywords; nothing is learned yet,
+       and `targets` is known.
+    2. `fit`, once or again: each call forgets what was learned before. The graphs come in random
+       order, so that the last ones may be kept to calibrate intervals on.
+    3. `predict`, any number of times, with graphs of the space that was learned. A prediction of a
+       graph does not depend on the other graphs.
+    4. `save`, if there is one; later `from_checkpoint` of the class instead of 1 and 2.
+
+    What else a predictor may do is a protocol of `capabilities`; `nasplug.testing.check_predictor`
+    checks a predictor of your own.
+
+    Example:
+        >>> import numpy as np
+        >>> import nasplug
+        >>> from nasplug import predictors
+        >>> space, generator = nasplug.space("macro"), np.random.default_rng(0)
+        >>> graphs = space.to_graphs([space.sample(generator) for _ in range(30)])
+        >>> accuracies = np.array([60 + graph.total("flops") / 1e7 for graph in graphs])
+        >>> predictor = predictors.create("accuracy-gp")
+        >>> isinstance(predictor, predictors.Predictor)
+        True
+        >>> predictor.fit(graphs[:25], accuracies[:25])
+        >>> predictor.predict(graphs[25:]).mean.shape
+        (5, 1)
+    """
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -128,7 +177,8 @@ class Predictor(Protocol):
         Args:
             graphs: Training graphs.
             targets: Measured values in units, shape `(graphs, targets)`; NaN where unknown.
-            hardware: Device of each graph, for a predictor that depends on it.
+            hardware: For a latency the device and batch size of each column, as `DeviceBatch`; None
+                for an accuracy.
         """
 
     def predict(

@@ -31,7 +31,13 @@ _KINDS = {
 
 
 def names() -> list[str]:
-    """Names of the predictors that are installed, plug-ins included."""
+    """Names of the predictors that are installed, plug-ins included.
+
+    Example:
+        >>> from nasplug import predictors
+        >>> "latency-gp" in predictors.names()
+        True
+    """
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
@@ -48,6 +54,11 @@ def create(name: str, **options: Any) -> Predictor:
     Raises:
         InputError: If no installed package has a predictor of that name, it cannot be imported, it
             does not take an option or lacks one, or what it returns is no `Predictor`.
+
+    Example:
+        >>> from nasplug import predictors
+        >>> predictors.create("nnformer", targets=("cifar10",), epochs=20).targets
+        ('cifar10',)
     """
     factory = _load(name)
     for option in options:

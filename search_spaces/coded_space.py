@@ -23,6 +23,14 @@ class CodedSpace(FiniteSpace):
 
     Attributes:
         has_arrays: Whether `arrays` gives the cells of members.
+
+    Example:
+        >>> import nasplug
+        >>> space = nasplug.space("nb101")
+        >>> len(space.codes), space.index(space[1000])
+        (423624, 1000)
+        >>> space.totals(space.codes[:3])["flops"].shape
+        (3,)
     """
 
     has_arrays: bool = False

@@ -19,6 +19,14 @@ class InputError(ValueError):
 
     The command line prints the sentence and ends with exit code 2; a library user catches it as a
     `ValueError`.
+
+    Example:
+        >>> import nasplug
+        >>> try:
+        ...     nasplug.space("nb202")
+        ... except nasplug.InputError as error:
+        ...     print(error)
+        unknown search space 'nb202'; known: nb201, nb101
     """
 
 

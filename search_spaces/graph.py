@@ -46,6 +46,12 @@ class Graph:
     Raises:
         InputError: If an edge is out of range, points backwards or occurs twice, or if the
             attributes have another shape or are not finite.
+
+    Example:
+        >>> from nasplug.search_spaces import Graph
+        >>> graph = Graph.build(["output", "conv", "input"], [(2, 1), (1, 0)])
+        >>> graph.ops, graph.edges
+        (('input', 'conv', 'output'), ((0, 1), (1, 2)))
     """
 
     ops: tuple[str, ...]

@@ -31,6 +31,12 @@ class Architecture:
         text: The form that `SearchSpace.parse` reads; for a benchmark its own string.
         arch_id: Canonical id: equal for architectures that the space counts as one.
         key: The space's own encoding.
+
+    Example:
+        >>> import nasplug
+        >>> arch = nasplug.space("macro").parse("02012100")
+        >>> arch.space, arch.text
+        ('macro', '02012100')
     """
 
     space: str
@@ -57,12 +63,37 @@ class SearchSpace(ABC):
     processes, and gives equal results for equal arguments (`sample` and `mutate` for equal states
     of the generator too).
 
+    A search calls the methods in this order:
+
+    1. `tasks`, to check the image set, and `distributions`, for the parameters of the study.
+    2. `sample`, and with what it has found `neighbors` or `mutate`, for candidates of a space that
+       cannot be listed; `FiniteSpace.__iter__` (or the arrays of a `CodedSpace`) for others.
+    3. `to_graphs` and `normal_form`, for what a predictor of cells reads; `to_network` for one of
+       whole networks. Graphs are made of members alone.
+    4. `to_params`, for each proposed candidate: the parameters of a trial.
+    5. `from_params`, for each trial, with values of `distributions`. It should read the values of
+       those parameters alone that count: a trial fixes a parameter when it is first read.
+    6. `parse`, for texts of users and of stored results; `to_onnx` when networks are exported.
+
+    Methods may be called from several threads. Those that take an architecture refuse one that is
+    no member, as `validate` does. `nasplug.testing.check_space` checks a space of your own.
+
     Attributes:
         name: Name of the space.
         whole_networks: Whether graphs are complete networks of ONNX operators (see `operators`), as
             predictors of whole networks read them.
         deployed: Whether its networks are files for an inference runtime, not code of a framework.
         writes_onnx: Whether `to_onnx` gives a network that can be run.
+
+    Example:
+        >>> import numpy as np
+        >>> import nasplug
+        >>> space = nasplug.space("fbnet")
+        >>> arch = space.sample(np.random.default_rng(0))
+        >>> space.from_params(space.to_params(arch)) == space.parse(arch.text) == arch
+        True
+        >>> space.mutate(arch, np.random.default_rng(0)) in space.neighbors(arch)
+        True
     """
 
     name: str
@@ -200,7 +231,14 @@ class SearchSpace(ABC):
 
 
 class FiniteSpace(SearchSpace):
-    """A space that can be listed, in a fixed order."""
+    """A space that can be listed, in a fixed order.
+
+    Example:
+        >>> import nasplug
+        >>> space = nasplug.space("macro")
+        >>> len(space), next(iter(space)).text, space.index(space.parse("00000002"))
+        (6561, '00000000', 2)
+    """
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -214,7 +252,13 @@ class FiniteSpace(SearchSpace):
 
 
 def names() -> list[str]:
-    """Names of the spaces that are installed, plug-ins included."""
+    """Names of the spaces that are installed, plug-ins included.
+
+    Example:
+        >>> from nasplug import search_spaces
+        >>> "nb201" in search_spaces.names()
+        True
+    """
     return sorted({entry.name for entry in entry_points(group="nasplug.spaces")})
 
 
@@ -231,6 +275,13 @@ def space(name: str) -> SearchSpace:
 
     Raises:
         InputError: If no installed package has a space of that name, or it has no such part.
+
+    Example:
+        >>> import nasplug
+        >>> nasplug.space("nb201").tasks
+        ('cifar10', 'cifar100', 'imagenet16-120')
+        >>> nasplug.space("nnlqp:resnet").family_of(nasplug.space("nnlqp:resnet").standard)
+        'resnet'
     """
     whole, colon, part = name.partition(":")
     entries = [entry for entry in entry_points(group="nasplug.spaces") if entry.name == whole]

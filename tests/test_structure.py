@@ -6,122 +6,11 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = {
-    "nasplug": ROOT / "nasplug",
-    "nasplug.search_spaces": ROOT / "search_spaces",
-    "nasplug.predictors": ROOT / "predictors",
-}
-# Who may import whom: a room knows itself and those above it in this list, whatever the place of
-# the import. A room is a folder, or some files that lie beside the folders of a package.
-ROOMS: dict[str, tuple[str, ...]] = {
-    "search_spaces: ground": (
-        "search_spaces.errors",
-        "search_spaces.files",
-        "search_spaces.lazy",
-        "search_spaces.graph",
-        "search_spaces.operators",
-        "search_spaces.costs",
-        "search_spaces.simplify",
-        "search_spaces.cell_arrays",
-        "search_spaces.space",
-        "search_spaces.coded_space",
-    ),
-    "search_spaces: nb201": ("search_spaces.nb201", "search_spaces.nb201_functions"),
-    "search_spaces: networks": ("search_spaces.networks",),
-    "search_spaces: nb101": ("search_spaces.nb101",),
-    "search_spaces: importers": ("search_spaces.importers",),
-    "search_spaces": ("search_spaces",),
-    "predictors: ground": (
-        "predictors.hardware",
-        "predictors.prediction",
-        "predictors.options",
-        "predictors.checkpoint",
-    ),
-    "predictors: features": ("predictors.features",),
-    "predictors: statistics": ("predictors.statistics",),
-    "predictors: layers": ("predictors.layers",),
-    "predictors: models": ("predictors.models",),
-    "predictors: training": ("predictors.training",),
-    "predictors: accuracy": ("predictors.accuracy",),
-    "predictors: latency": ("predictors.latency",),
-    "predictors: published": ("predictors.published",),
-    # calibration, capabilities, pretraining, registry and the names of the package itself
-    "predictors": ("predictors",),
-    "ground": ("objectives", "pareto", "arguments", "text", "_signals"),
-    "datasets: ground": (
-        "datasets.archives",
-        "datasets.registry",
-        "datasets.download",
-        "datasets.layout",
-        "datasets.safe_pickle",
-        "datasets.tables",
-    ),
-    "datasets: nasbench": ("datasets.nasbench",),
-    "datasets: importers": ("datasets.importers",),
-    "datasets": ("datasets",),
-    "devices": ("devices", "hardware_catalogue"),
-    "measuring": ("measuring",),
-    "predicting": ("predicting", "zoo"),
-    "calibrating": ("calibrating",),
-    "studies": ("studies",),
-    "candidates": ("candidates",),
-    "sampling": ("sampling",),
-    "plots": ("plots",),
-    "reports": ("reports",),
-    "results": ("results",),
-    "searching": ("searching",),
-    "training": ("training",),
-    "public names": ("",),
-    "commands": ("commands",),
-    "command line": ("cli", "__main__"),
-}
+from experiments import ROOT
+from experiments.rooms import FOLDERS, MODULES, ROOMS, imported_names, imports, room
+
 ORDER = tuple(ROOMS)
 HEAVY_IN_SPACES = {"torch", "dgl", "lightning", "pandas", "scipy", "sklearn"}
-
-
-def modules() -> dict[str, Path]:
-    """Dotted name -> file of every module of the project."""
-    found = {}
-    for package, folder in FOLDERS.items():
-        for file in sorted(folder.rglob("*.py")):
-            parts = [package, *file.relative_to(folder).with_suffix("").parts]
-            found[".".join(parts).removesuffix(".__init__")] = file
-    return found
-
-
-MODULES = modules()
-
-
-def room(module: str) -> str:
-    """The room of a module: that whose entry is the longest beginning of its name."""
-    name = module.removeprefix("nasplug").removeprefix(".")
-    entries = {entry: title for title, entries in ROOMS.items() for entry in entries}
-    fitting = [entry for entry in entries if name == entry or name.startswith(f"{entry}.")]
-    return entries[max(fitting, key=len)]
-
-
-def imported_names(file: Path) -> set[tuple[str, str]]:
-    """Module and name of every import of a file, also inside functions and for type checkers.
-
-    The name is empty where a module is imported as a whole.
-    """
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {(alias.name, "") for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file} has a relative import"
-            for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                is_module = whole in MODULES
-                found.add((whole, "") if is_module else (str(node.module), alias.name))
-    return found
-
-
-def imports(file: Path) -> set[str]:
-    """Every module that a file imports."""
-    return {module for module, _ in imported_names(file)}
 
 
 def listed(module: str) -> set[str]:
@@ -142,6 +31,18 @@ def test_listed_packages_are_the_folders():
             parts = file.parent.relative_to(folder).parts
             folders.append(".".join([package, *parts]))
     assert sorted(packages) == sorted(folders)
+
+
+ROOM_FOLDERS = [name for name, file in MODULES.items() if file.name == "__init__.py"]
+
+
+@pytest.mark.parametrize("name", ROOM_FOLDERS)
+def test_rooms_say_what_they_are(name):
+    docstring = ast.get_docstring(ast.parse(MODULES[name].read_text(encoding="utf-8"))) or ""
+    first, *rest = docstring.split("\n\n")
+    assert first.endswith("."), f"{name} does not begin with a sentence"
+    # What it may know, in a few lines more; folders of data have no code that could know.
+    assert rest or "no code" in first, f"{name} says in one line alone what it is"
 
 
 @pytest.mark.parametrize("module", MODULES)

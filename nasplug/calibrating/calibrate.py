@@ -213,6 +213,17 @@ def calibrate(
         InputError: If the device, the space or a row of the table cannot be read, fewer than three
             usable networks remain, the unit looks wrong, the name is taken by the catalogue, the
             measurements make predictions worse, or the profile cannot be written.
+
+    Example:
+        >>> import pandas as pd
+        >>> import nasplug
+        >>> space = nasplug.space("nb201")
+        >>> archs = [space[k] for k in range(0, 15625, 1500)]
+        >>> known = nasplug.load_predictor("nb201-latency").predict(archs, "GTX 1080 Ti").mean[:, 0]
+        >>> table = pd.DataFrame({"arch": map(str, archs), "latency_ms": 1.5 * known})  # or yours
+        >>> device = nasplug.calibrate("RTX 3090", table, space, name="My GPU", out="mine.json")
+        >>> device.profile.name, device.rows
+        ('My GPU', 11)
     """
     opened = checked_space(space)
     described = device_named(hardware)

@@ -49,6 +49,12 @@ def suggest_measurements(
     Raises:
         InputError: If the space or the hardware is unknown, there is no latency predictor for the
             space, or the space has fewer networks.
+
+    Example:
+        >>> import nasplug
+        >>> archs = nasplug.suggest_measurements("nb201", 3)
+        >>> len(archs), archs == nasplug.suggest_measurements("nb201", 3)
+        (3, True)
     """
     opened = checked_space(space)
     checked_count(count, "number of networks")

@@ -84,7 +84,13 @@ def _registry() -> dict[str, DatasetInfo]:
 
 
 def names() -> list[str]:
-    """The names of all data sets, in the order of the registry."""
+    """The names of all data sets, in the order of the registry.
+
+    Example:
+        >>> from nasplug import datasets
+        >>> datasets.names()[:2]
+        ['nb201-accuracy', 'nb201-latency']
+    """
     return list(_registry())
 
 

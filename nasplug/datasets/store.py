@@ -218,6 +218,11 @@ def available(name: str) -> bool:
 
     Raises:
         InputError: If the name is unknown, or `NASPLUG_MIRROR` is no folder and no URL.
+
+    Example:
+        >>> from nasplug import datasets
+        >>> datasets.available("macro")  # nothing was fetched yet
+        False
     """
     entry = info(name)
     if not entry.files:
@@ -261,6 +266,11 @@ def verify(name: str) -> list[tuple[str, str]]:
 
     Raises:
         InputError: If the name is unknown, or the data set has no files to check.
+
+    Example:
+        >>> from nasplug import datasets
+        >>> datasets.verify("macro")[-1]  # nothing was fetched yet
+        ('tables/macro.npz', 'missing')
     """
     entry = _with_files(name)
     statuses = [(file.key, file_status(file)) for file in entry.files]

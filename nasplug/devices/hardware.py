@@ -49,6 +49,11 @@ def hardware(name_or_path: str | os.PathLike[str] | Hardware) -> Hardware:
     Raises:
         InputError: If the name is unknown or ambiguous, the file cannot be read or has a bad field,
             or a number of a `Hardware` is out of range.
+
+    Example:
+        >>> import nasplug
+        >>> nasplug.hardware("rtx3090").name
+        'RTX 3090'
     """
     if isinstance(name_or_path, Hardware):
         check_figures(name_or_path)

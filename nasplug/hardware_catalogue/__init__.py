@@ -1,1 +1,1 @@
-"""The devices that `nasplug.hardware` knows by name, as TOML files."""
+"""The devices that `nasplug.hardware` knows by name, as TOML files; no code."""

@@ -149,6 +149,13 @@ def measure(
         InputError: If an argument is unknown or does not fit, or `out` holds measurements of
             another machine or of other settings.
         KeyboardInterrupt: On Ctrl-C, SIGTERM or SIGHUP, with a sentence on how to go on.
+
+    Example:
+        >>> import nasplug
+        >>> effort = {"runs": 2, "warmup": 1, "min_seconds": 0.01, "max_seconds": 0.1}
+        >>> measured = nasplug.measure("macro", archs=["00000000"], **effort)
+        >>> len(measured.rows), measured.rows[0].arch
+        (1, '00000000')
     """
     opened = onnx_space(space)
     checked_seed(seed)

@@ -70,6 +70,14 @@ def hypervolume(
     Raises:
         InputError: If a study has no trial with finite values, studies differ in what they
             optimise, or front and reference do not fit them.
+
+    Example:
+        >>> import optuna
+        >>> from nasplug import plots
+        >>> study = optuna.create_study(study_name="mine")
+        >>> study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, n_trials=3)
+        >>> plots.hypervolume(study).axes[0].get_xlabel()
+        'trial'
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -100,6 +108,17 @@ def predicted_observed(study: Study) -> Figure:
 
     Raises:
         InputError: If nothing was expected of any trial.
+
+    Example:
+        >>> import optuna
+        >>> from nasplug import InputError, plots
+        >>> study = optuna.create_study(study_name="mine")
+        >>> study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, n_trials=3)
+        >>> try:  # only nasplug's sampler tells what it expects
+        ...     plots.predicted_observed(study)
+        ... except InputError as error:
+        ...     print(error)
+        no trial of study 'mine' says what was expected of it; ...
     """
     values = _foreseen(study)
     count = len(values.metrics)
@@ -122,6 +141,17 @@ def calibration(study: Study) -> Figure:
 
     Raises:
         InputError: If something was expected of fewer than five trials.
+
+    Example:
+        >>> import optuna
+        >>> from nasplug import InputError, plots
+        >>> study = optuna.create_study(study_name="mine")
+        >>> study.optimize(lambda trial: trial.suggest_float("x", -1, 1) ** 2, n_trials=3)
+        >>> try:  # only nasplug's sampler tells what it expects
+        ...     plots.calibration(study)
+        ... except InputError as error:
+        ...     print(error)
+        no trial of study 'mine' says what was expected of it; ...
     """
     values = _foreseen(study)
     shown = int(values.foreseen.sum())

@@ -83,6 +83,14 @@ class NetworkPrediction:
         operators: Parts of the latency, the longest first.
         rest_ms: Time that belongs to no operator.
         example_images: Images in each tensor of the example; empty if there was none.
+
+    Example:
+        >>> import nasplug
+        >>> space = nasplug.space("macro")
+        >>> network = space.to_network(space.parse("22222222"))
+        >>> latency = nasplug.predict(network, hardware="RTX 3090")
+        >>> len(latency.operators) <= len(network), latency.evidence
+        (True, 'zero-shot')
     """
 
     mean: float
@@ -259,6 +267,14 @@ def predict(
     Raises:
         InputError: If the network cannot be read, the hardware or the runtime is unknown, or the
             batch size is no whole number of at least 1.
+
+    Example:
+        >>> import nasplug
+        >>> space = nasplug.space("macro")
+        >>> network = space.to_network(space.parse("22222222"))  # or a file "model.onnx"
+        >>> latency = nasplug.predict(network, hardware="RTX 3090", batch_size=8)
+        >>> latency.lower < latency.mean < latency.upper
+        True
     """
     from nasplug.arguments import checked_count
     from nasplug.devices.hardware import hardware as device_named

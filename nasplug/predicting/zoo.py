@@ -187,6 +187,17 @@ def create_predictor(
 
     Raises:
         InputError: If the kind, the space or a field is unknown.
+
+    Example:
+        >>> import numpy as np
+        >>> import nasplug
+        >>> space, generator = nasplug.space("nb201"), np.random.default_rng(0)
+        >>> archs = [space.sample(generator) for _ in range(40)]
+        >>> measured = np.linspace(80, 94, 40)  # stands for your own measurements
+        >>> predictor = nasplug.create_predictor("accuracy", space)
+        >>> predictor.fit(archs, measured)
+        >>> predictor.predict(archs[:3]).mean.shape
+        (3, 1)
     """
     if kind not in KINDS:
         raise InputError(f"unknown kind of predictor {kind!r}; there are {', '.join(KINDS)}")

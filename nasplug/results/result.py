@@ -71,6 +71,14 @@ class SearchResult:
         runtime: Runtime of the networks, for the latency; None for the predictor's usual one.
         measured_so: Devices that were measured in this runtime.
         alike: Other runtimes that get the same predictions.
+
+    Example:
+        >>> import nasplug
+        >>> found = nasplug.search("nb201", n_trials=5, storage="memory")
+        >>> [objective.name for objective in found.objectives]
+        ['accuracy', 'flops']
+        >>> len(found.pareto) <= 5
+        True
     """
 
     space: str

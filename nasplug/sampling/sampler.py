@@ -82,13 +82,14 @@ class PredictorSampler(BaseSampler):
     processes the order of trials, and with it a seeded run, is not reproducible.
 
     Example:
-        A study of `nb201` that trains each proposal::
-
-            sampler = nasplug.PredictorSampler(
-                "nb201", hardware="RTX 3090", constraints=["latency<=5ms"], seed=0
-            )
-            study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
-            study.optimize(train_and_time, n_trials=50)  # returns accuracy in %, latency in ms
+        >>> import optuna
+        >>> import nasplug
+        >>> sampler = nasplug.PredictorSampler("nb201", "RTX 3090", ["latency<=5ms"], seed=0)
+        >>> study = optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)
+        >>> trial = study.ask(nasplug.space("nb201").distributions())
+        >>> arch = nasplug.space("nb201").from_params(trial.params)  # to be trained and timed
+        >>> study.tell(trial, [91.5, 4.2]).values  # accuracy in percent, latency in ms
+        [91.5, 4.2]
 
     Args:
         space: A search space, or its name.

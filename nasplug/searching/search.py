@@ -109,6 +109,12 @@ def search(
         InputError: If an argument names nothing known or is out of range, if no architecture meets
             the constraints, if the storage cannot be used, or if ten trials in succession fail.
         KeyboardInterrupt: On Ctrl-C, with a sentence on how to go on.
+
+    Example:
+        >>> import nasplug
+        >>> found = nasplug.search("nb201", "RTX 3090", n_trials=5, storage="memory")
+        >>> found.n_trials
+        5
     """
     started = time.perf_counter()
     config = checked_config(

@@ -94,6 +94,15 @@ def worker(
         InputError: If there is no such study, it needs something that is not here, the storage
             cannot be used, or ten trials in succession fail here.
         KeyboardInterrupt: On Ctrl-C or SIGTERM; the trial that was under way is marked failed.
+
+    Example:
+        >>> import nasplug
+        >>> def train(arch):
+        ...     return {"accuracy": 90.0}  # stands for a training run
+        >>> found = nasplug.search("nb201", n_trials=2, evaluate=train, storage="shared.journal")
+        >>> done = nasplug.worker("shared.journal", evaluate=train)  # of another process, meanwhile
+        >>> done.n_trials, done.total
+        (2, 2)
     """
     if n_trials is not None:
         checked_count(n_trials, "number of trials")

@@ -57,6 +57,12 @@ class Command:
     Raises:
         InputError: If the text cannot be split, there is no such program, or the timeout is not a
             positive number.
+
+    Example:
+        >>> import nasplug
+        >>> evaluate = nasplug.Command("python train.py --arch {arch}", timeout=3600)
+        >>> evaluate.words[1:]
+        ('train.py', '--arch', '{arch}')
     """
 
     name = "command"

@@ -83,6 +83,18 @@ def train(
     Raises:
         InputError: If an argument names nothing known, does not fit, or a row cannot be read.
         KeyboardInterrupt: On Ctrl-C, SIGTERM or SIGHUP, with a sentence on what remains.
+
+    Example:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> import nasplug
+        >>> space, generator = nasplug.space("nb201"), np.random.default_rng(0)
+        >>> archs = [space.sample(generator).text for _ in range(60)]
+        >>> table = pd.DataFrame({"arch": archs, "accuracy": np.linspace(80, 94, 60)})
+        >>> table.to_csv("mine.csv")  # stands for your own measurements
+        >>> told = nasplug.train("path-gp", "mine.csv", targets=["accuracy"], out="mine")
+        >>> told["train_size"], told["files"]
+        (60, ['mine.safetensors'])
     """
     opened = space_named(space) if isinstance(space, str) else space
     checked_seed(seed)

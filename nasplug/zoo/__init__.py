@@ -1,1 +1,1 @@
-"""Trained weights, in safetensors, each with a JSON card that says what they saw."""
+"""Trained weights, in safetensors, each with a JSON card that says what they saw; no code."""

@@ -110,7 +110,8 @@ def _pairs(cells: CellArrays, own: Array) -> Array:
     targets = np.concatenate([own, ends[:, :, 1:]], axis=2).astype(np.float32)
     # What feeds each place, then by the type of that place: two small products a cell.
     fed = np.matmul(sources.transpose(0, 2, 1), cells.edges.astype(np.float32))
-    return np.matmul(fed, targets).reshape(n, -1).astype(np.float64)
+    pairs = np.matmul(fed, targets).astype(np.float64)
+    return pairs.reshape(n, pairs.shape[1] * pairs.shape[2])
 
 
 def _ends(cells: CellArrays, own: Array) -> Array:

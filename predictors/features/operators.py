@@ -116,7 +116,8 @@ class OperatorFeatures:
             rows[row, -1] = costs.sum(0)
             longest[row] = longest_path(graph)
         rows[..., 1:] = np.log1p(rows[..., 1:])
-        return np.concatenate([rows.reshape(len(graphs), -1), longest], axis=1)
+        flat = rows.reshape(len(graphs), rows.shape[1] * rows.shape[2])
+        return np.concatenate([flat, longest], axis=1)
 
 
 def _operators(graph: Graph) -> Counter[Hashable]:

@@ -101,7 +101,8 @@ class LatencyGP:
         columns = list(hardware or ())
         if len(columns) != 1:
             raise InputError(f"{len(columns)} devices are given; this predictor learns exactly one")
-        values = np.asarray(targets, dtype=np.float64).reshape(len(targets), -1)
+        values = np.asarray(targets, dtype=np.float64)
+        values = values[:, None] if values.ndim == 1 else values
         if values.shape != (len(graphs), 1):
             raise InputError(
                 f"latencies have shape {np.shape(targets)}; expected one for each of the "

@@ -22,10 +22,12 @@ def test_a_changed_figure_is_found(tmp_path):
     pages = ("README.md", "docs/results.md", "docs/few-labels.md", "docs/latency.md")
     pages += ("docs/hardware.md", "docs/nb101.md", "docs/sampler.md", "docs/spaces.md")
     pages += ("docs/cluster.md", "docs/plots.md", "docs/predictors.md", "docs/reliability.md")
+    pages += ("docs/architecture.md",)
     for name in (*scripts, *pages):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
-    (copy / "experiments" / "results").symlink_to(ROOT / "experiments" / "results")
+    for name in ("experiments/results", "nasplug", "predictors", "search_spaces", "setup.cfg"):
+        (copy / name).symlink_to(ROOT / name)
     page = copy / "README.md"
     page.write_text(page.read_text(encoding="utf-8").replace("Kendall tau 0.", "Kendall tau 1."))
     script = [sys.executable, "-m", "experiments.make_docs"]

@@ -91,7 +91,7 @@ def test_a_plugin_that_cannot_be_loaded(install):
 def test_the_documented_plugin(install, tmp_path, nb201_cache):
     page = PAGE.read_text(encoding="utf-8")
     section = page[page.index("## Your own predictor") :]
-    code = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
+    code = (PAGE.parent / "examples" / "my_predictor.py").read_text(encoding="utf-8")
     entry = re.search(r'entry-points\."nasplug.predictors"\]\n(.*?)```', section, re.DOTALL)[1]
     install("my_predictor", code, entry.replace('"', ""))
     accuracy = datasets.load("nb201-accuracy")["cifar10_val"].to_numpy()[CELLS]

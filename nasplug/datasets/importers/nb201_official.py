@@ -177,6 +177,14 @@ def import_official(
     Raises:
         InputError: If the file cannot be read or has another layout, if it needs your trust, or if
             `trust_sha256` is not its hash.
+
+    Example:
+        >>> from nasplug import InputError, datasets
+        >>> try:
+        ...     datasets.import_official("nowhere.pth")
+        ... except InputError as error:
+        ...     print(error)
+        nowhere.pth is not a file; name the NAS-Bench-201 .pth that you downloaded
     """
     path = Path(path)
     if not path.is_file():

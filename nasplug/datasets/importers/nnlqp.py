@@ -246,6 +246,14 @@ def nnlqp_graphs(
 
     Raises:
         InputError: If a file is missing, lies outside the folder, or cannot be converted.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from nasplug.datasets import nnlqp_graphs
+        >>> from nasplug.search_spaces import Graph
+        >>> Path("network.onnx").touch()
+        >>> nnlqp_graphs(".", ["network.onnx"], convert=lambda path: Graph((path.stem,), ()))
+        [Graph(ops=('network',), edges=())]
     """
     if convert is None:
         from nasplug.search_spaces.importers.onnx_graph import onnx_graph

@@ -64,6 +64,13 @@ class ModelSpec:
     Raises:
         InputError: If the matrix is not square or not upper triangular, or there are not as many
             operations as vertices.
+
+    Example:
+        >>> from nasplug.datasets import ModelSpec
+        >>> matrix = [[0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0]]
+        >>> spec = ModelSpec(matrix, ["input", "conv3x3-bn-relu", "maxpool3x3", "output"])
+        >>> spec.ops  # nothing feeds the pool
+        ['input', 'conv3x3-bn-relu', 'output']
     """
 
     def __init__(
@@ -126,6 +133,15 @@ class NASBench:
             nasbench = nasplug.datasets.NASBench("nasbench_only108.tfrecord", seed=0)
             spec = nasplug.datasets.ModelSpec(matrix, ["input", "conv3x3-bn-relu", "output"])
             nasbench.query(spec)["validation_accuracy"]
+
+        A file that is not there is named:
+
+        >>> from nasplug import InputError, datasets
+        >>> try:
+        ...     datasets.NASBench("nowhere.tfrecord")
+        ... except InputError as error:
+        ...     print(error)
+        nowhere.tfrecord is not a file; name the .tfrecord that you downloaded
 
     Attributes:
         config: The space, with the keys of the official API's configuration.

@@ -1,0 +1,282 @@
+"""The contract of a search space, tried on a few of its members."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from nasplug.search_spaces import (
+    Architecture,
+    CodedSpace,
+    FiniteSpace,
+    Graph,
+    SearchSpace,
+)
+from nasplug.testing.expectations import expect, expect_refusal
+
+__all__ = ["check_space"]
+
+# Texts that no space may take for a member, nor fail on in another way than by refusing them.
+FOREIGN_TEXTS = ("", "no such architecture", "{", "[1, 2", "a=b", "x:y", "[" * 5000, "é")
+
+
+def check_space(space: SearchSpace, count: int = 3, seed: int = 0) -> None:
+    """Check that a space keeps the promises of `SearchSpace`.
+
+    What the space also is or can do is checked too: `FiniteSpace`, `CodedSpace`, complete networks,
+    ONNX models, parts and standards.
+
+    Args:
+        space: The space.
+        count: Members that are drawn and tried.
+        seed: Seed of the draws.
+
+    Raises:
+        AssertionError: If a promise is broken; the text says which.
+
+    Example:
+        >>> import nasplug
+        >>> from nasplug.testing import check_space
+        >>> check_space(nasplug.space("nb201"))
+    """
+    _check_names(space)
+    archs = _check_sampling(space, count, seed)
+    for arch in archs:
+        _check_round_trips(space, arch)
+        _check_neighbors(space, arch, seed)
+        _check_graphs(space, arch)
+    _check_suggestions(space, seed)
+    _check_refusals(space, archs[0])
+    _check_networks(space, archs[0])
+    _check_parts(space, archs[0])
+    if isinstance(space, FiniteSpace):
+        _check_order(space, archs)
+    if isinstance(space, CodedSpace):
+        _check_codes(space, archs)
+
+
+def _check_names(space: SearchSpace) -> None:
+    expect(isinstance(space, SearchSpace), f"{space!r} is not a SearchSpace")
+    expect(isinstance(space.name, str) and space.name, "name is not a text")
+    tasks = space.tasks
+    expect(isinstance(tasks, tuple) and tasks, "tasks is not a tuple of at least one name")
+    expect(len(set(tasks)) == len(tasks), f"tasks names one image set twice: {tasks}")
+
+
+def _check_sampling(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
+    """Members drawn, distinct where the space lets them be."""
+    before = random.getstate(), repr(np.random.get_state())  # noqa: NPY002 - that it is left alone
+    draws = [
+        [space.sample(generator) for _ in range(max(count, 8))]
+        for generator in (np.random.default_rng(seed), np.random.default_rng(seed))
+    ]
+    after = random.getstate(), repr(np.random.get_state())  # noqa: NPY002
+    expect(before == after, "sample uses a global random generator; use the one that is handed in")
+    expect(draws[0] == draws[1], "sample gives other architectures for an equal generator")
+    is_single = all(d.single() for d in space.distributions().values())
+    is_varied = len({arch.text for arch in draws[0]}) > 1
+    expect(is_varied or is_single, "sample gives one architecture alone; use the generator")
+    return list(dict.fromkeys(draws[0]))[:count]
+
+
+class _ReadOnly(Mapping[str, Any]):
+    """Parameters that may be read by name alone, as a trial gives them."""
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self._params = params
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> Any:
+        self.read.add(name)
+        return self._params[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._params
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._params)
+
+    def __len__(self) -> int:
+        return len(self._params)
+
+
+def _check_round_trips(space: SearchSpace, arch: Architecture) -> None:
+    space.validate(arch)
+    expect(arch.space == space.name, f"an architecture says it is of {arch.space}, not its space")
+    for name, value in (("text", arch.text), ("arch_id", arch.arch_id)):
+        expect(isinstance(value, str) and value, f"{name} of an architecture is not a text")
+    expect("\n" not in arch.text, "text of an architecture has more than one line")
+    expect(hash(arch) == hash(replace(arch)), "key of an architecture has no stable hash")
+    params, distributions = space.to_params(arch), space.distributions()
+    expect(params.keys() == distributions.keys(), "to_params names others than distributions")
+    for name, value in params.items():
+        distribution = distributions[name]
+        is_in = distribution._contains(distribution.to_internal_repr(value))
+        expect(is_in, f"to_params gives {name} = {value!r}, which {distribution} has not")
+    expect(
+        space.from_params(MappingProxyType(params)) == arch, "from_params does not undo to_params"
+    )
+    asked = _ReadOnly(params)
+    expect(space.from_params(asked) == arch, "from_params gives another for another mapping")
+    expect(asked.read <= params.keys(), "from_params reads what distributions does not name")
+    expect(space.parse(arch.text) == arch, f"parse reads {arch.text!r} as another architecture")
+
+
+def _check_neighbors(space: SearchSpace, arch: Architecture, seed: int) -> None:
+    neighbors = space.neighbors(arch)
+    expect(neighbors == space.neighbors(arch), "neighbors come in another order each time")
+    expect(arch not in neighbors, "an architecture is its own neighbor")
+    expect(len({n.text for n in neighbors}) == len(neighbors), "a neighbor is listed twice")
+    for neighbor in neighbors[:5]:
+        space.validate(neighbor)
+    if not neighbors:
+        return
+    mutants = [space.mutate(arch, np.random.default_rng(seed)) for _ in range(2)]
+    expect(mutants[0] == mutants[1], "mutate gives another copy for an equal generator")
+    expect(mutants[0] != arch, "mutate gives the architecture itself")
+    expect(mutants[0] in neighbors, f"mutate gives {mutants[0]}, which is not among neighbors")
+
+
+def _equal(first: Graph, second: Graph) -> bool:
+    return (first.ops, first.edges) == (second.ops, second.edges) and np.array_equal(
+        first.attributes, second.attributes
+    )
+
+
+def _check_graphs(space: SearchSpace, arch: Architecture) -> None:
+    for task in space.tasks:
+        graph = space.to_graph(arch, task)
+        expect(isinstance(graph, Graph), f"to_graph gives a {type(graph).__name__}, not a Graph")
+        expect(len(graph), "to_graph gives a graph without a node")
+        expect(np.isfinite(graph.attributes).all(), "an attribute of a graph is not finite")
+        expect((graph.attributes >= 0).all(), "an attribute of a graph is negative")
+        expect(_equal(graph, space.to_graph(arch, task)), "to_graph gives another graph each time")
+        normal = space.normal_form(graph)
+        expect(isinstance(normal, Graph), "normal_form does not give a Graph")
+        expect(_equal(space.normal_form(normal), normal), "normal_form changes what it has made")
+    first = space.to_graph(arch, space.tasks[0])
+    expect(_equal(space.to_graph(arch), first), "to_graph without a task is not for the first one")
+    expect(_equal(space.to_graphs([arch])[0], first), "to_graphs gives others than to_graph")
+    expect(space.to_graphs([]) == [], "to_graphs of no architecture is not empty")
+    expect_refusal(lambda: space.to_graph(arch, "no-such-task"), "an unknown task in to_graph")
+
+
+def _check_suggestions(space: SearchSpace, seed: int) -> None:
+    """Any values of the parameters, not only those that `sample` draws, make a member."""
+    import optuna
+
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+        for _ in range(5):
+            params = study.ask(space.distributions()).params
+            arch = space.from_params(params)
+            space.validate(arch)
+            again = space.from_params(space.to_params(arch))
+            expect(again == arch, f"the parameters {params} do not come back as one architecture")
+    finally:
+        optuna.logging.set_verbosity(level)
+
+
+def _check_refusals(space: SearchSpace, arch: Architecture) -> None:
+    strangers = (
+        replace(arch, space="another-space"),
+        Architecture(space.name, "x", "x", "x"),
+        Architecture(space.name, "", "", ()),
+    )
+    for method in (space.validate, space.to_params, space.neighbors, space.to_graph):
+        for stranger in strangers:
+            expect_refusal(
+                lambda m=method, s=stranger: m(s),  # type: ignore[misc]
+                f"a foreign architecture in {method.__name__}",
+            )
+    for text in FOREIGN_TEXTS:
+        expect_refusal(lambda t=text: space.parse(t), f"the text {text[:30]!r} in parse")  # type: ignore[misc]
+    params = space.to_params(arch)
+    first = next(iter(params))
+    expect_refusal(lambda: space.from_params({}), "a trial without parameters in from_params")
+    expect_refusal(
+        lambda: space.from_params({**params, first: "no such value"}),
+        f"an unknown value of {first} in from_params",
+    )
+
+
+def _check_networks(space: SearchSpace, arch: Architecture) -> None:
+    if space.has_networks:
+        network = space.to_network(arch)
+        expect(
+            (network.ops[0], network.ops[-1]) == ("Input", "Output"),
+            "to_network does not begin with Input and end with Output",
+        )
+        fed, used = {b for _, b in network.edges}, {a for a, _ in network.edges}
+        expect(fed == set(range(1, len(network))), "an operator of to_network is fed by nothing")
+        expect(used == set(range(len(network) - 1)), "an operator of to_network feeds nothing")
+    else:
+        expect_refusal(lambda: space.to_network(arch), "to_network of a space without networks")
+    if not space.writes_onnx:
+        expect_refusal(lambda: space.to_onnx(arch), "to_onnx of a space that writes no models")
+        return
+    import onnx
+
+    model = space.to_onnx(arch, seed=1, batch_size=2)
+    onnx.checker.check_model(model)
+    images = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    expect(images == 2, f"to_onnx takes {images} images at once, not the batch_size 2")
+    same = space.to_onnx(arch, seed=1, batch_size=2).SerializeToString()
+    expect(same == model.SerializeToString(), "to_onnx gives other weights for an equal seed")
+
+
+def _check_parts(space: SearchSpace, arch: Architecture) -> None:
+    family = space.family_of(arch)
+    expect(isinstance(family, str) and family, "family_of does not give a name")
+    is_known = family in space.parts or not space.parts
+    expect(is_known, f"family_of gives {family!r}, which is no part of the space")
+    for part in space.parts.values():
+        expect(isinstance(part, SearchSpace), f"the part {part!r} is not a SearchSpace")
+    standards = [*space.standards.values(), *filter(None, [space.standard])]
+    for standard in standards:
+        space.validate(standard)
+
+
+def _check_order(space: FiniteSpace, archs: list[Architecture]) -> None:
+    expect(len(space) > 0, "the space has no member")
+    # The members of a space of codes are made one by one; its iteration may prepare all of them.
+    listed = [space[k] for k in range(3)] if isinstance(space, CodedSpace) else islice(space, 3)
+    listed = list(listed)
+    expect([space.index(a) for a in listed] == list(range(len(listed))), "index is not the order")
+    positions = [space.index(arch) for arch in archs]
+    expect(
+        all(0 <= k < len(space) for k in positions), f"index gives a position beyond {positions}"
+    )
+    expect(len(set(positions)) == len(archs), "index gives two members one position")
+
+
+def _check_codes(space: CodedSpace, archs: list[Architecture]) -> None:
+    codes = space.codes
+    expect(codes.shape == (len(space),), "codes has another length than the space")
+    expect((codes[1:] > codes[:-1]).all(), "codes do not ascend")
+    positions = np.array([space.index(arch) for arch in archs])
+    expect([space[int(k)] for k in positions] == archs, "the member at index(arch) is another")
+    some, graphs = codes[positions], space.to_graphs(archs)
+    for name, values in space.totals(some).items():
+        expected = [graph.total(name) for graph in graphs]
+        expect(np.allclose(values, expected), f"totals gives other {name} than the graphs")
+    counts = space.counts(some)
+    expect(counts.ndim == 2 and len(counts) == len(archs), "counts has not one row a member")
+    normal = space.normal_codes(some)
+    expect(np.isin(normal, codes).all(), "normal_codes gives a code of no member")
+    for graph, code in zip(graphs, normal, strict=True):
+        member = space[int(np.searchsorted(codes, code))]
+        same = _equal(space.normal_form(graph), space.normal_form(space.to_graph(member)))
+        expect(same, "normal_codes and normal_form disagree")
+    if space.has_arrays:
+        space.arrays(some)
+    else:
+        expect_refusal(lambda: space.arrays(some), "arrays of a space without them")

@@ -1,0 +1,229 @@
+"""The contract tests: kept by nasplug's own spaces and predictors, and failed by broken ones."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nasplug import predictors, space
+from nasplug.predictors import Prediction
+from nasplug.search_spaces import Architecture, Graph
+from nasplug.search_spaces import names as space_names
+from nasplug.testing import check_predictor, check_space
+from nasplug.testing.expectations import expect_refusal
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+sys.path.append(str(EXAMPLES))
+
+from my_predictor import Ridge  # noqa: E402
+from my_space import CHOICES, MySpace  # noqa: E402
+
+TINY = {"epochs": 1, "dim": 16}
+# Name -> its space and the options that make a fit short.
+PREDICTORS: dict[str, tuple[str, dict[str, Any]]] = {
+    "accuracy-gp": ("macro", {}),
+    "cell-gp": ("nb101", {}),
+    "gradient-boosting": ("nb201", {"rounds": 2}),
+    "latency-gp": ("macro", {}),
+    "ledgformer": ("nb201", {"members": 1, **TINY}),
+    "narformer-v2": ("nb201", {"num_layers": 1, "calibration_share": 0.3, **TINY}),
+    "nasplug": ("nb201", {}),
+    "nnformer": ("nb201", {"num_layers": 1, "calibration_share": 0.3, **TINY}),
+    "nnlp": ("nb201", {"kind": "latency", "calibration_share": 0.3, **TINY}),
+    "path-gp": ("nb201", {}),
+    "random-forest": ("nb201", {"trees": 50}),
+    "transformer-ensemble": ("nb201", {"members": 1, "targets": ("a", "b"), **TINY}),
+}
+
+
+@pytest.mark.parametrize("name", space_names())
+def test_own_spaces_keep_the_contract(name: str) -> None:
+    check_space(space(name), count=2)
+
+
+def test_every_registered_predictor_is_checked() -> None:
+    assert sorted(PREDICTORS) == predictors.names()
+
+
+@pytest.mark.parametrize("name", PREDICTORS)
+def test_own_predictors_keep_the_contract(name: str) -> None:
+    where, options = PREDICTORS[name]
+    check_predictor(lambda: predictors.create(name, **options), space=where, count=40)
+
+
+def test_the_documented_ones_keep_the_contract() -> None:
+    check_space(MySpace())
+    check_predictor(Ridge)
+
+
+# --- broken spaces -----------------------------------------------------------------------------
+
+
+class IgnoresGenerator(MySpace):
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        return super().sample(np.random.default_rng())
+
+
+class GlobalGenerator(MySpace):
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        np.random.rand()  # noqa: NPY002
+        return super().sample(rng)
+
+
+class OneArchitecture(MySpace):
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        return self.parse("skip|skip|conv1x1")
+
+
+class ForgetsAParameter(MySpace):
+    def to_params(self, arch: Architecture) -> dict[str, Any]:
+        return {name: v for name, v in super().to_params(arch).items() if name != "stage3"}
+
+
+class ReadsAnotherArchitecture(MySpace):
+    def from_params(self, params: Any) -> Architecture:
+        return super().from_params({**params, "stage1": "skip"})
+
+
+class MutatesFar(MySpace):
+    def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
+        turned = [CHOICES[(CHOICES.index(choice) + 1) % 3] for choice in arch.key]
+        return self.parse("|".join(turned))
+
+
+class NamesNoTask(MySpace):
+    tasks = ()
+
+
+class TakesAnyTask(MySpace):
+    def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:
+        return super().to_graph(arch)
+
+
+class TakesStrangers(MySpace):
+    def validate(self, arch: Architecture) -> None:
+        pass
+
+
+class FailsOnStrangers(MySpace):
+    def parse(self, text: str) -> Architecture:
+        if not text:
+            raise KeyError(text)
+        return super().parse(text)
+
+
+class NoFiniteCosts(MySpace):
+    def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:
+        graph = super().to_graph(arch, task)
+        return Graph(graph.ops, graph.edges, graph.attributes + np.inf)
+
+
+class PromisesNetworks(MySpace):
+    whole_networks = True
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (IgnoresGenerator, "sample gives other architectures for an equal generator"),
+        (GlobalGenerator, "sample uses a global random generator"),
+        (OneArchitecture, "sample gives one architecture alone"),
+        (ForgetsAParameter, "to_params names others than distributions"),
+        (ReadsAnotherArchitecture, "from_params does not undo to_params"),
+        (MutatesFar, "which is not among neighbors"),
+        (NamesNoTask, "tasks is not a tuple of at least one name"),
+        (TakesAnyTask, "an unknown task in to_graph is accepted"),
+        (TakesStrangers, "a foreign architecture in validate is accepted"),
+        (FailsOnStrangers, "raises KeyError, not an InputError"),
+        (NoFiniteCosts, "an attribute of a graph is not finite"),
+        (PromisesNetworks, "to_network does not begin with Input"),
+    ],
+)
+def test_broken_spaces_fail(broken: type[MySpace], words: str) -> None:
+    with pytest.raises(AssertionError, match=words):
+        check_space(broken())
+
+
+# --- broken predictors -------------------------------------------------------------------------
+
+
+class NoTargets(Ridge):
+    targets = property(lambda self: (), lambda self, value: None)
+
+
+class NeedsNoFit(Ridge):
+    def predict(self, graphs: Any, hardware: Any = None, batch_size: int = 1) -> Prediction:
+        if self.ops is None:
+            raise RuntimeError("not fitted")
+        return super().predict(graphs)
+
+
+class TakesTooFewTargets(Ridge):
+    def fit(self, graphs: Any, targets: Any, hardware: Any = None) -> None:
+        super().fit(graphs[: len(targets)], targets)
+
+
+class Random(Ridge):
+    def fit(self, graphs: Any, targets: Any, hardware: Any = None) -> None:
+        super().fit(graphs, targets)
+        self.weights = self.weights * np.random.default_rng().uniform(1, 2)
+
+
+class ReadsTheBatch(Ridge):
+    def counts(self, graphs: Any) -> Any:
+        counts = super().counts(graphs)
+        return counts - counts[:1]
+
+
+class NoSpread(Ridge):
+    def predict(self, graphs: Any, hardware: Any = None, batch_size: int = 1) -> Prediction:
+        made = super().predict(graphs)
+        return Prediction(
+            made.targets,
+            made.units,
+            made.center,
+            0 * made.spread,
+            made.levels,
+            made.residuals,
+            made.log_scale,
+        )
+
+
+class ForgetsWeights(Ridge):
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Any, backend: str = "auto") -> Any:
+        made = super().from_checkpoint(checkpoint, backend)
+        made.weights = 0 * made.weights
+        return made
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (dict, "lacks targets, fit or predict"),
+        (NoTargets, "targets is not a tuple"),
+        (NeedsNoFit, "predict before anything was learned raises RuntimeError"),
+        (TakesTooFewTargets, "a graph without a target in fit is accepted"),
+        (Random, "two fits on the same graphs predict differently"),
+        (ReadsTheBatch, "depends on the order of the graphs"),
+        (NoSpread, "spread is not positive"),
+        (ForgetsWeights, "saved and loaded predicts differently"),
+    ],
+)
+def test_broken_predictors_fail(broken: Any, words: str) -> None:
+    with pytest.raises(AssertionError, match=words):
+        check_predictor(broken)
+
+
+def test_a_refusal_is_one_sentence() -> None:
+    from nasplug import InputError
+
+    def refuse() -> None:
+        raise InputError("first line\nsecond line")
+
+    with pytest.raises(AssertionError, match="x is refused without one sentence"):
+        expect_refusal(refuse, "x")
