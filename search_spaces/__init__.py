@@ -1,4 +1,4 @@
-"""Search spaces, and the graphs of their architectures that predictors read.
+"""Search spaces: the architectures that can be built, as graphs that predictors read.
 
 This package needs numpy alone; it knows nothing of torch, of DGL or of studies.
 """

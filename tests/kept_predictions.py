@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
@@ -172,12 +173,7 @@ def differences(kept: dict[str, Numbers], new: dict[str, Numbers]) -> dict[str, 
     return result
 
 
-def main() -> None:
-    """Write the predictions, or compare them with those that are kept."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true")
-    parser.add_argument("--tolerance", type=float, default=1e-6)
-    options = parser.parse_args()
+def _everything() -> dict[str, Numbers]:
     new = {}
     started = time.perf_counter()
     for part in (fits, predictions, searches):
@@ -185,6 +181,20 @@ def main() -> None:
             new[name] = values
             seconds = time.perf_counter() - started
             print(f"{seconds:6.1f} s {name}", file=sys.stderr, flush=True)
+    return new
+
+
+def main() -> None:
+    """Write the predictions, or compare them with those that are kept."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--tolerance", type=float, default=1e-6)
+    options = parser.parse_args()
+    # Measured values, where there are any, would stand beside the predicted ones.
+    os.environ.pop("NASPLUG_MIRROR", None)
+    with tempfile.TemporaryDirectory() as empty:
+        os.environ["NASPLUG_CACHE"] = empty
+        new = _everything()
     if options.write:
         np.savez_compressed(KEPT, **new)
         return

@@ -131,6 +131,8 @@ COVERED: dict[str, tuple[str, ...]] = {
         "nasplug/sampling/listed_choice.py",
         "nasplug/sampling/trial_notes.py",
     ),
+    # A contract is tested on spaces and predictors that keep it, and on ones that break it.
+    "nasplug/test_testing.py": ("nasplug/testing/*.py",),
     "nasplug/plots/test_pictures.py": ("nasplug/plots/drawing.py",),
     # A search is tested from its arguments to its result.
     "nasplug/searching/test_search.py": (

@@ -74,6 +74,17 @@ class CalibratedDevice:
         data_sheet_mape_percent: Mean relative error of the data sheet's predictions.
         factors: Typical factor between left-out measurements and their predictions, and between
             measurements and the data sheet's predictions; both are at least 1.
+
+    Example:
+        >>> import pandas as pd
+        >>> import nasplug
+        >>> space = nasplug.space("nb201")
+        >>> archs = [space[k] for k in range(0, 15625, 1500)]
+        >>> known = nasplug.load_predictor("nb201-latency").predict(archs, "GTX 1080 Ti").mean[:, 0]
+        >>> table = pd.DataFrame({"arch": map(str, archs), "latency_ms": 1.5 * known})  # or yours
+        >>> device = nasplug.calibrate("RTX 3090", table, space, name="My GPU", out="mine.json")
+        >>> device.covered <= device.rows, device.interval_factor > 1
+        (True, True)
     """
 
     profile: DeviceProfile

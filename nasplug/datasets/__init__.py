@@ -2,6 +2,11 @@
 
 Most callers need `load("nb201-accuracy")` alone. Importing this package loads neither pandas nor
 torch.
+
+Example:
+    >>> from nasplug import datasets
+    >>> datasets.info("nb201-latency").space
+    'nb201'
 """
 
 from __future__ import annotations
@@ -58,6 +63,14 @@ def timm_graphs() -> dict[tuple[str, int], Graph]:
 
     Raises:
         InputError: If the graphs were not built yet, or the file is damaged.
+
+    Example:
+        >>> from nasplug import InputError, datasets
+        >>> try:
+        ...     datasets.timm_graphs()
+        ... except InputError as error:
+        ...     print(error)
+        the graphs of timm's networks are not in ...timm-graphs.npz; install timm and run ...
     """
     from nasplug.datasets.importers.timm_networks import networks_path, read_networks
 
@@ -71,6 +84,14 @@ def timm_families() -> dict[str, str]:
 
     Raises:
         InputError: If the graphs were not built yet, or the file is damaged.
+
+    Example:
+        >>> from nasplug import InputError, datasets
+        >>> try:
+        ...     datasets.timm_families()
+        ... except InputError as error:
+        ...     print(error)
+        the graphs of timm's networks are not in ...timm-graphs.npz; install timm and run ...
     """
     from nasplug.datasets.importers.timm_networks import networks_path, read_networks
 

@@ -28,6 +28,12 @@ class DataFile:
         url: Address of the file at the source.
         sha256: SHA-256 of the content, as 64 hex digits.
         size: Size in bytes.
+
+    Example:
+        >>> from nasplug import datasets
+        >>> file = datasets.info("macro").files[0]
+        >>> file.name, file.size
+        ('nas-bench-macro_cifar10.json', 1178821)
     """
 
     url: str
@@ -57,6 +63,12 @@ class DatasetInfo:
         citation: The works to cite, one a line.
         files: The upstream files; empty if the user must download the data by hand.
         manual: Instructions for the download by hand, if there are no files.
+
+    Example:
+        >>> from nasplug import datasets
+        >>> entry = datasets.info("macro")
+        >>> entry.space, len(entry.files)
+        ('macro', 1)
     """
 
     name: str
@@ -105,6 +117,11 @@ def info(name: str) -> DatasetInfo:
 
     Raises:
         InputError: If no data set has that name.
+
+    Example:
+        >>> from nasplug import datasets
+        >>> datasets.info("nb201-accuracy").space
+        'nb201'
     """
     entries = _registry()
     if name not in entries:

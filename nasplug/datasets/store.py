@@ -153,6 +153,14 @@ def load(name: str) -> pd.DataFrame:
 
     Raises:
         InputError: If the name is unknown, or a file cannot be fetched or read.
+
+    Example:
+        >>> from nasplug import InputError, datasets
+        >>> try:
+        ...     datasets.load("nb201-acuracy")
+        ... except InputError as error:
+        ...     print(error)
+        no data set is named 'nb201-acuracy'; the closest: nb201-accuracy, ...
     """
     entry = info(name)
     return (_load(entry) if entry.files else _imported(entry)).to_frame()
@@ -166,6 +174,11 @@ def tables_of(space: str, quantity: str) -> list[str]:
     Args:
         space: Name of the space.
         quantity: Name of the quantity, such as `"accuracy"`.
+
+    Example:
+        >>> from nasplug import datasets
+        >>> datasets.tables_of("nb201", "accuracy")
+        ['nb201-accuracy']
     """
     candidates = (f"{space}-{quantity}", space, *_FURTHER.get(space, ()))
     return [
@@ -174,7 +187,15 @@ def tables_of(space: str, quantity: str) -> list[str]:
 
 
 def longest_trained(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the longest training, where a table has the column `epochs`; else the whole table."""
+    """Rows of the longest training, where a table has the column `epochs`; else the whole table.
+
+    Example:
+        >>> import pandas as pd
+        >>> from nasplug import datasets
+        >>> table = pd.DataFrame({"arch": ["a", "a"], "epochs": [12, 200]})
+        >>> datasets.longest_trained(table)["epochs"].tolist()
+        [200]
+    """
     if _EPOCHS in table.columns:
         return table[table[_EPOCHS] == table[_EPOCHS].max()]
     return table
@@ -185,6 +206,11 @@ def sources(name: str) -> dict[str, str]:
 
     Raises:
         InputError: If the name is unknown, or the data set must be imported by hand and was not.
+
+    Example:
+        >>> from nasplug import datasets
+        >>> [len(sha256) for sha256 in datasets.sources("macro").values()]
+        [64]
     """
     entry = info(name)
     return _sources(entry) if entry.files else dict(_imported(entry).sources)
@@ -202,6 +228,14 @@ def fetch(name: str, progress: bool | None = None) -> list[Path]:
 
     Raises:
         InputError: If the name is unknown, or a file cannot be fetched or read.
+
+    Example:
+        >>> from nasplug import InputError, datasets
+        >>> try:
+        ...     datasets.fetch("nb101")
+        ... except InputError as error:
+        ...     print(error)
+        no data set is named 'nb101'; the closest: nb101-small, nb101-official, nb201-latency
     """
     entry = _with_files(name)
     paths = fetch_files(entry.files, entry.name, progress)

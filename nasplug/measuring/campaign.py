@@ -55,6 +55,13 @@ class MeasurementSet:
         rows: One row a network, in the order of measuring; all rows of the CSV.
         description: Machine, runtime, settings, versions, and all timings of the reference.
         path: The CSV that holds the rows, or None if no file was asked for.
+
+    Example:
+        >>> import nasplug
+        >>> effort = {"runs": 2, "warmup": 1, "min_seconds": 0.01, "max_seconds": 0.1}
+        >>> measured = nasplug.measure("macro", archs=["00000000"], **effort)
+        >>> bool(measured.table["latency_ms"][0] > 0)
+        True
     """
 
     rows: tuple[Measurement, ...]

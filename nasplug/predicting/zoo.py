@@ -66,6 +66,14 @@ def load_predictor(name: str | PathLike[str], backend: str = "auto") -> Architec
 
     Raises:
         InputError: If there is no such predictor, or the file is damaged or no checkpoint.
+
+    Example:
+        >>> import nasplug
+        >>> predictor = nasplug.load_predictor("nb201-latency")
+        >>> fast, slow = nasplug.space("nb201")[0], nasplug.space("nb201")[11000]
+        >>> latencies = predictor.predict([fast, slow], "RTX 3090").mean
+        >>> latencies.shape, bool((latencies > 0).all())
+        ((2, 1), True)
     """
     text = str(name)
     if is_path(text):

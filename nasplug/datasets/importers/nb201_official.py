@@ -228,5 +228,13 @@ def load_official(path: str | os.PathLike[str]) -> pd.DataFrame:
 
     Raises:
         InputError: If the file is missing, truncated or altered, or is no such table.
+
+    Example:
+        >>> from nasplug import InputError, datasets
+        >>> try:
+        ...     datasets.load_official("nowhere.npz")
+        ... except InputError as error:
+        ...     print(error)
+        the table nowhere.npz is missing; name a table that was imported
     """
     return read_table(Path(path)).to_frame()

@@ -208,6 +208,14 @@ def read_nnlqp(folder: str | os.PathLike[str], labels: str | None = None) -> pd.
 
     Warns:
         UserWarning: If networks are missing; the warning counts them and names the first line.
+
+    Example:
+        >>> from nasplug import InputError, datasets
+        >>> try:
+        ...     datasets.read_nnlqp("nowhere")
+        ... except InputError as error:
+        ...     print(error)
+        nowhere is no folder; name the one that holds gt.txt and onnx/
     """
     folder = Path(folder)
     path = _label_file(folder, labels)

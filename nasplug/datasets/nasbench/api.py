@@ -36,11 +36,23 @@ _MEASURED = ("training_time", "train_accuracy", "validation_accuracy", "test_acc
 
 
 class OutOfDomainError(InputError):
-    """Error for a cell, or a number of epochs, that the benchmark does not have."""
+    """Error for a cell, or a number of epochs, that the benchmark does not have.
+
+    Example:
+        >>> from nasplug import InputError, datasets
+        >>> issubclass(datasets.OutOfDomainError, InputError)
+        True
+    """
 
 
 class UnknownCellError(InputError, KeyError):
-    """Error for a hash that is not in the file; the official API raises a `KeyError`."""
+    """Error for a hash that is not in the file; the official API raises a `KeyError`.
+
+    Example:
+        >>> from nasplug import datasets
+        >>> issubclass(datasets.UnknownCellError, KeyError)
+        True
+    """
 
     # KeyError would quote the sentence.
     __str__ = Exception.__str__
