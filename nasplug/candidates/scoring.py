@@ -68,7 +68,7 @@ class Quantity:
     upper: Array
 
     def joined(self, other: Quantity) -> Quantity:
-        """This one's values, then the other's."""
+        """Join the values of both quantities, those of this one first."""
         pairs = ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
         return Quantity(*map(np.concatenate, pairs))
 

@@ -26,7 +26,7 @@ Mask = NDArray[np.bool_]
 
 
 def mismatch(study: Study, objectives: Sequence[Objective], has_hardware: bool) -> str | None:
-    """Why a study's values cannot be these objectives, in one sentence; None if they can."""
+    """Sentence on why a study's values cannot be these objectives; None if they can."""
     names = [objective.name for objective in objectives]
     if not has_hardware and "latency" in names:
         return (

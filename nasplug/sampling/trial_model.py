@@ -244,7 +244,7 @@ class TrialModel:
 
 
 def _weighted(observations: Observations, generator: np.random.Generator) -> Observations:
-    """The same trials with one loss, a random weighting of the scores of theirs."""
+    """Observations of the same trials with one loss, a random weighting of their scores."""
     scores = np.stack([value_scores(column) for column in observations.losses.T], axis=1)
     return replace(observations, losses=random_weighting(scores, generator)[:, None])
 

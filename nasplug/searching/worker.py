@@ -50,7 +50,7 @@ class WorkerResult:
     total: int
 
     def to_json(self) -> dict[str, Any]:
-        """As a dictionary for `json.dumps`."""
+        """Result as a dictionary for `json.dumps`."""
         return dict(vars(self))
 
     def __str__(self) -> str:
