@@ -40,6 +40,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "predictors: features": ("predictors.features",),
     "predictors: statistics": ("predictors.statistics",),
+    "predictors: fitted": ("predictors.fitted", "predictors.process_predictor"),
     "predictors: layers": ("predictors.layers",),
     "predictors: models": ("predictors.models",),
     "predictors: training": ("predictors.training",),

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nasplug.predictors.checkpoint import Checkpoint, restoring, save_checkpoint
+from nasplug.predictors.checkpoint import Checkpoint, joined, read_config
 from nasplug.predictors.features.devices import compute_class, hardware_features
 from nasplug.predictors.features.language import hardware_text
 from nasplug.predictors.features.nodes import vocabulary_of
@@ -34,18 +34,17 @@ from nasplug.predictors.models.sibling_transformer import (
     SiblingTransformer,
     SiblingTransformerConfig,
 )
-from nasplug.predictors.prediction import NotFittedError, Prediction
-from nasplug.predictors.statistics.calibration import LEVELS, Calibration
+from nasplug.predictors.prediction import Prediction
+from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
 from nasplug.predictors.training.ensemble import (
-    NETWORKS,
     calibration_count,
     ensemble_scores,
-    load_members,
-    member_tensors,
+    network_named,
     random_split,
     train_members,
 )
+from nasplug.predictors.training.ensemble_predictor import EnsemblePredictor
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["DeviceBatch", "LatencyConfig", "LatencyPredictor", "description"]
@@ -95,7 +94,7 @@ class LatencyConfig:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-class LatencyPredictor:
+class LatencyPredictor(EnsemblePredictor):
     """Log-latency of a graph on a device, from the graph with its costs and the data sheet.
 
     A device that was in the training data also has a learned vector and residuals of its own. Any
@@ -105,18 +104,14 @@ class LatencyPredictor:
     """
 
     kind = "latency"
+    name = "latency"
+    noun = "a latency predictor"
     targets = ("latency",)
 
     def __init__(self, config: LatencyConfig | None = None, backend: str = "auto") -> None:
-        self.config = config or LatencyConfig()
-        self.backend = backend
-        if self.config.network not in NETWORKS:
-            raise InputError(
-                f"unknown network {self.config.network!r}; there are {', '.join(NETWORKS)}"
-            )
-        self._models: list[SiblingTransformer | LeDGFormer] = []
+        super().__init__(config or LatencyConfig(), backend)
+        self._configure, self._network = network_named(self.config.network)
         self._shift, self._scale = 0.0, 1.0
-        self._calibration: Calibration | None = None
         self._groups: dict[str, Array] = {}
         self._measured: dict[str, str] = {}
         # The measured columns: how they run networks, what `settings.describe` says of them, and
@@ -166,8 +161,7 @@ class LatencyPredictor:
             logs = np.where(values >= self.config.smallest_ms, np.log(values), np.nan)
         self._shift, self._scale = float(np.nanmean(logs)), float(np.nanstd(logs)) or 1.0
         standard = (logs[:learn] - self._shift) / self._scale
-        configure, network = NETWORKS[self.config.network]
-        config = configure(
+        config = self._configure(
             vocabulary_of(graphs),
             self.targets,
             dim=self.config.dim,
@@ -192,7 +186,7 @@ class LatencyPredictor:
 
         models = train_members(
             self.config.members,
-            lambda: network(config, self.backend),
+            lambda: self._network(config, self.backend),
             split,
             self.config.training,
             folder=folder,
@@ -244,8 +238,7 @@ class LatencyPredictor:
         Raises:
             NotFittedError: If nothing was learned or loaded.
         """
-        if not self._models:
-            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
+        self._check_fitted()
         return self._log_latency(graphs, columns)
 
     def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
@@ -348,69 +341,46 @@ class LatencyPredictor:
                     f"measured are {', '.join(self.devices)}"
                 )
             spread, residuals = np.ones_like(center), self._groups[group][:, None]
-        return Prediction(
-            self.targets,
-            ("ms",),
-            center,
-            spread,
-            LEVELS,
-            residuals,
-            (True,),
-            evidence="measured" if place >= 0 else "zero-shot",
-        )
+        evidence = "measured" if place >= 0 else "zero-shot"
+        return self._prediction(center, spread, residuals, evidence)
 
-    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
-        """Write `<path>.safetensors` and its card; `about` is added to the card."""
-        if self._calibration is None:
-            raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
-        tensors = {f"calibration.{k}": v for k, v in self._calibration.tensors().items()}
-        tensors |= {f"zero-shot.{group}": value for group, value in self._groups.items()}
-        tensors |= {"known.settings": self._settings, "known.described": self._described.numpy()}
-        tensors |= member_tensors(self._models)
-        card = {
-            "predictor": self.kind,
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        known = {"settings": self._settings, "described": self._described.numpy()}
+        return {**super()._arrays(), **joined({"zero-shot": self._groups, "known": known})}
+
+    def _card(self) -> dict[str, Any]:
+        return {
             "config": asdict(self.config),
             "model": asdict(self._models[0].config),
             "scaling": {"shift": self._shift, "scale": self._scale},
             "measured": self._measured,
             "runtimes": self._runtimes,
             "architectures": self._architectures,
-            **(about or {}),
         }
-        save_checkpoint(path, tensors, card)
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> LatencyPredictor:
-        """The predictor that a checkpoint holds.
-
-        Raises:
-            InputError: If the card or the weights do not fit this class.
-        """
+    def _restored(cls, checkpoint: Checkpoint, backend: str) -> LatencyPredictor:
         card = checkpoint.card
-        with restoring("a latency predictor"):
-            stored = dict(card["config"])
-            training = TrainingConfig(**stored.pop("training"))
-            config = LatencyConfig(**stored, training=training)
-            predictor = cls(config, backend)
-            predictor._models = load_members(checkpoint, config.members, backend, config.network)
-            predictor._shift = float(card["scaling"]["shift"])
-            predictor._scale = float(card["scaling"]["scale"])
-            predictor._measured = dict(card["measured"])
-            predictor._calibration = Calibration(**checkpoint.section("calibration"))
-            predictor._runtimes = tuple(card["runtimes"])
-            # Checkpoints of earlier versions do not say.
-            architectures = card.get("architectures", [""] * len(predictor._runtimes))
-            predictor._architectures = tuple(map(str, architectures))
-            known = checkpoint.section("known")
-            predictor._settings = known["settings"]
-            predictor._described = torch.from_numpy(known["described"])
-            columns = len(predictor.devices)
-            parts = (
-                *(predictor._runtimes, predictor._architectures),
-                *(predictor._settings, predictor._described),
-            )
-            if any(len(part) != columns for part in parts):
-                raise InputError(f"what is known of its {columns} measured devices is incomplete")
+        predictor = cls(read_config(LatencyConfig, card["config"]), backend)
+        config = read_config(predictor._configure, card["model"])
+        predictor._load(checkpoint, lambda: predictor._network(config, backend))
+        predictor._shift = float(card["scaling"]["shift"])
+        predictor._scale = float(card["scaling"]["scale"])
+        predictor._measured = dict(card["measured"])
+        predictor._runtimes = tuple(card["runtimes"])
+        # Checkpoints of earlier versions do not say.
+        architectures = card.get("architectures", [""] * len(predictor._runtimes))
+        predictor._architectures = tuple(map(str, architectures))
+        known = checkpoint.section("known")
+        predictor._settings = known["settings"]
+        predictor._described = torch.from_numpy(known["described"])
+        columns = len(predictor.devices)
+        parts = (
+            *(predictor._runtimes, predictor._architectures),
+            *(predictor._settings, predictor._described),
+        )
+        if any(len(part) != columns for part in parts):
+            raise InputError(f"what is known of its {columns} measured devices is incomplete")
         predictor._groups = checkpoint.section("zero-shot")
         return predictor
 

@@ -12,13 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nasplug.predictors.checkpoint import (
-    Checkpoint,
-    config_fields,
-    load_model,
-    restoring,
-    save_checkpoint,
-)
+from nasplug.predictors.checkpoint import Checkpoint, joined, read_config
 from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.roofline import roofline_ms
 from nasplug.predictors.features.settings import (
@@ -54,11 +48,11 @@ from nasplug.predictors.models.roofline_transformer import (
     RooflineTransformer,
     RooflineTransformerConfig,
 )
-from nasplug.predictors.prediction import NotFittedError, Prediction
-from nasplug.predictors.statistics.calibration import LEVELS
+from nasplug.predictors.prediction import Prediction
 from nasplug.predictors.statistics.familiarity import Familiarity
-from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
+from nasplug.predictors.training.config import Examples, TrainingResult
 from nasplug.predictors.training.ensemble import member_tensors, train_members
+from nasplug.predictors.training.ensemble_predictor import EnsemblePredictor
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["NetworkLatency", "NetworkLatencyConfig"]
@@ -69,7 +63,7 @@ Array = NDArray[np.float64]
 RATES = 4
 
 
-class NetworkLatency:
+class NetworkLatency(EnsemblePredictor):
     """Latency of whole networks on devices: a sum over operators (see `RooflineTransformer`).
 
     A prediction for a device and batch size that was measured, and a network like those measured
@@ -78,14 +72,14 @@ class NetworkLatency:
     """
 
     kind = "latency"
+    name = "network-latency"
+    noun = "a latency predictor"
     targets = ("latency",)
     # Any network of ONNX operators, of whatever space.
     whole_networks = True
 
     def __init__(self, config: NetworkLatencyConfig | None = None, backend: str = "auto") -> None:
-        self.config = config or NetworkLatencyConfig()
-        self.backend = backend
-        self._models: list[RooflineTransformer] = []
+        super().__init__(config or NetworkLatencyConfig(), backend)
         self._columns: tuple[tuple[str, str], ...] = ()
         # The columns as the network reads them.
         self._known = np.zeros((0, 0), dtype=np.float32)
@@ -190,7 +184,7 @@ class NetworkLatency:
         self, graphs: Sequence[Graph], latencies: Array, groups: Sequence[str]
     ) -> ColumnCorrections:
         """The corrections that networks that were learned call for."""
-        models = self._fitted()
+        models = self._models
         states, said = network_scores(
             models, graphs, torch.from_numpy(self._known), torch.arange(len(self._known))
         )
@@ -220,11 +214,6 @@ class NetworkLatency:
         """
         self._gpus = gpus
 
-    def _fitted(self) -> list[RooflineTransformer]:
-        if not self._models:
-            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
-        return self._models
-
     def _described(self, columns: Sequence[DeviceBatch]) -> torch.Tensor:
         return torch.from_numpy(np.stack([describe(c, self.config.text) for c in columns]))
 
@@ -232,7 +221,7 @@ class NetworkLatency:
         """Where the network finds its learned vectors of columns."""
         known = {column: k for k, column in enumerate(self._columns)}
         devices = {text.split("|")[0] for _, text in self._columns}
-        model = self._fitted()[0]
+        model = self._models[0]
         places = []
         for column in columns:
             own = column.key, fingerprint(column)
@@ -256,7 +245,7 @@ class NetworkLatency:
         Raises:
             NotFittedError: If nothing was learned or loaded.
         """
-        self._fitted()
+        self._check_fitted()
         return never_falling(
             columns,
             self._measured_batches,
@@ -413,7 +402,7 @@ class NetworkLatency:
         if hardware is None:
             raise InputError("a latency needs a device; name one as hardware")
         column = self.setting(hardware, batch_size, runtime)
-        self._fitted()
+        self._check_fitted()
         spreads: dict[str, tuple[Array, Array, Array]] = {}
 
         def spread(one: DeviceBatch) -> tuple[Array, Array, Array]:
@@ -433,16 +422,8 @@ class NetworkLatency:
         center = never_falling(
             [column], self._measured_batches, medians, lambda asked: _least(graphs, asked)
         )
-        return Prediction(
-            self.targets,
-            ("ms",),
-            center,
-            width[:, None],
-            LEVELS,
-            shape[:, None],
-            (True,),
-            evidence="measured" if known else "zero-shot",
-        )
+        evidence = "measured" if known else "zero-shot"
+        return self._prediction(center, width[:, None], shape[:, None], evidence)
 
     def groups(self, graphs: Sequence[Graph], column: DeviceBatch) -> list[str]:
         """For each graph the group of networks measured on a column that it is like, or `""`."""
@@ -478,7 +459,8 @@ class NetworkLatency:
             Time of each node in ms, shape `(nodes,)`, and the time of no node; together they are
             the predicted mean.
         """
-        models = self._fitted()
+        self._check_fitted()
+        models = self._models
         column = self.setting(hardware, batch_size, runtime)
         batch = models[0].collate(models[0].prepare([graph]))
         described, places = self._described([column]), self._places([column])
@@ -490,69 +472,57 @@ class NetworkLatency:
         scale = mean / (nodes.sum() + rest)
         return nodes * scale, rest * scale
 
-    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
-        """Write `<path>.safetensors` and its card; `about` is added to the card."""
-        models = self._fitted()
+    def _arrays(self) -> dict[str, NDArray[Any]]:
         assert self._familiar is not None
-        tensors: dict[str, NDArray[Any]] = member_tensors(models)
-        tensors |= {f"familiar.{name}": value for name, value in self._familiar.tensors().items()}
-        tensors |= self._intervals.tensors()
-        if self._corrections is not None:
-            tensors |= self._corrections.tensors()
-        if self._gpus is not None:
-            tensors |= {f"gpus.{name}": value for name, value in self._gpus.tensors().items()}
-        tensors["known"] = self._known
-        card = {
-            "predictor": "network-latency",
+        gpus = {} if self._gpus is None else self._gpus.tensors()
+        return {
+            **member_tensors(self._models),
+            **joined({"familiar": self._familiar.tensors(), "gpus": gpus}),
+            **self._intervals.tensors(),
+            **({} if self._corrections is None else self._corrections.tensors()),
+            "known": self._known,
+        }
+
+    def _card(self) -> dict[str, Any]:
+        assert self._familiar is not None
+        return {
             "config": asdict(self.config),
-            "model": asdict(models[0].config),
+            "model": asdict(self._models[0].config),
             "columns": [list(column) for column in self._columns],
             "architectures": list(self._architectures),
             "residuals": [list(pair) for pair in self._intervals.residuals],
             "groups": self._familiar.names,
             **({} if self._corrections is None else self._corrections.described()),
             **({} if self._gpus is None else {"gpus": self._gpus.described()}),
-            **(about or {}),
         }
-        save_checkpoint(path, tensors, card)
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> NetworkLatency:
-        """The predictor that a checkpoint holds.
-
-        Raises:
-            InputError: If the card or the weights do not fit this class.
-        """
+    def _restored(cls, checkpoint: Checkpoint, backend: str) -> NetworkLatency:
         card = checkpoint.card
-        with restoring("a latency predictor"):
-            stored = dict(card["config"])
-            training = TrainingConfig(**stored.pop("training"))
-            predictor = cls(NetworkLatencyConfig(**stored, training=training), backend)
-            config = RooflineTransformerConfig(**config_fields(card["model"]))
-            for member in range(predictor.config.members):
-                weights = checkpoint.section(f"model-{member}")
-                build = partial(RooflineTransformer, config, backend)
-                predictor._models.append(load_model(build, weights))
-            predictor._columns = tuple((str(a), str(b)) for a, b in card["columns"])
-            # Checkpoints of earlier versions do not say.
-            architectures = card.get("architectures", [""] * len(predictor._columns))
-            predictor._architectures = tuple(map(str, architectures))
-            predictor._known = checkpoint.tensors["known"]
-            predictor._intervals = LatencyIntervals.restored(
-                checkpoint.tensors["residuals"], card["residuals"], checkpoint.section("widths")
+        predictor = cls(read_config(NetworkLatencyConfig, card["config"]), backend)
+        config = read_config(RooflineTransformerConfig, card["model"])
+        build = partial(RooflineTransformer, config, backend)
+        predictor._load(checkpoint, build, calibrated=False)
+        predictor._columns = tuple((str(a), str(b)) for a, b in card["columns"])
+        # Checkpoints of earlier versions do not say.
+        architectures = card.get("architectures", [""] * len(predictor._columns))
+        predictor._architectures = tuple(map(str, architectures))
+        predictor._known = checkpoint.tensors["known"]
+        predictor._intervals = LatencyIntervals.restored(
+            checkpoint.tensors["residuals"], card["residuals"], checkpoint.section("widths")
+        )
+        predictor._familiar = Familiarity.restored(
+            checkpoint.section("familiar"), card["groups"], config.vocabulary
+        )
+        if "gpus" in card:
+            predictor._gpus = GpuRoofline.restored(checkpoint.section("gpus"), **card["gpus"])
+        if card.get("heads"):
+            predictor._corrections = ColumnCorrections.restored(
+                checkpoint.section("heads"),
+                checkpoint.section("costs"),
+                card,
+                predictor.config.costs,
             )
-            predictor._familiar = Familiarity.restored(
-                checkpoint.section("familiar"), card["groups"], config.vocabulary
-            )
-            if "gpus" in card:
-                predictor._gpus = GpuRoofline.restored(checkpoint.section("gpus"), **card["gpus"])
-            if card.get("heads"):
-                predictor._corrections = ColumnCorrections.restored(
-                    checkpoint.section("heads"),
-                    checkpoint.section("costs"),
-                    card,
-                    predictor.config.costs,
-                )
         return predictor
 
 
