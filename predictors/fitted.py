@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self
 
@@ -11,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import Checkpoint, restoring, save_checkpoint
+from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.prediction import NotFittedError, Prediction
 from nasplug.predictors.statistics.calibration import LEVELS
 from nasplug.predictors.statistics.normal_scores import finite_columns
-from nasplug.search_spaces import InputError
+from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["FittedPredictor"]
 
@@ -24,9 +26,9 @@ Array = NDArray[np.float64]
 class FittedPredictor(ABC):
     """Checks, predictions and checkpoints that predictors have in common.
 
-    A subclass writes `fit` and `predict`, both with the methods below. For checkpoints it gives its
-    entries of the card (`_card`) and its arrays (`_arrays`), which `save` asks for once it is
-    fitted, and makes a predictor of them again (`_restored`).
+    A subclass writes `fit`, with `_labels`, and `_distribution`, which `predict` asks for. For
+    checkpoints it gives its entries of the card (`_card`) and its arrays (`_arrays`), which `save`
+    asks for once it is fitted, and makes a predictor of them again (`_restored`).
 
     Attributes:
         kind: `"accuracy"` or `"latency"`.
@@ -79,6 +81,34 @@ class FittedPredictor(ABC):
             raise InputError(f"{graphs} graphs are too few to learn from; give {self.fewest}")
         return values, goal
 
+    def predict(
+        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
+    ) -> Prediction:
+        """Predict all targets of graphs.
+
+        Args:
+            graphs: Any number of graphs.
+            hardware: Device of a latency; the one that was learned if it is left out. Accuracies do
+                not depend on it.
+            batch_size: Images a forward pass on that device.
+
+        Raises:
+            NotFittedError: If nothing was learned or loaded.
+            InputError: If a latency was learned on another device or at another batch size, or a
+                graph cannot be read, such as for an operation that was not in the training graphs.
+        """
+        self._check_fitted()
+        if hardware is not None and self.kind == "latency":
+            self._check_device(hardware, batch_size)
+        return self._prediction(*self._distribution(graphs))
+
+    def _check_device(self, hardware: Hardware, batch_size: int) -> None:  # noqa: B027
+        """Refuse a device that the latencies were not measured on."""
+
+    def _distribution(self, graphs: Sequence[Graph]) -> tuple[Array, Array, Array]:
+        """Center, spread and residuals of a `Prediction`, for a `predict` that is the one above."""
+        raise NotImplementedError
+
     def _prediction(
         self, center: Array, spread: Array, residuals: Array, evidence: str = "measured"
     ) -> Prediction:
@@ -95,8 +125,13 @@ class FittedPredictor(ABC):
             self._refuse_storage()
         if not self._is_fitted:
             raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
-        card = {"predictor": self.name, **self._card(), **(about or {})}
-        save_checkpoint(path, self._arrays(), card)
+        save_checkpoint(path, self._arrays(), {**self._whole_card(), **(about or {})})
+
+    def _whole_card(self) -> dict[str, Any]:
+        return {"predictor": self.name, "config": self._stored_config(), **self._card()}
+
+    def _stored_config(self) -> dict[str, Any]:
+        return asdict(self.config)
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> Self:
@@ -113,7 +148,7 @@ class FittedPredictor(ABC):
             return cls._restored(checkpoint, backend)
 
     def _card(self) -> dict[str, Any]:
-        """Entries of the card: the configuration, and what is no array."""
+        """Entries of the card beside the configuration: what is no array."""
         self._refuse_storage()
 
     def _arrays(self) -> dict[str, NDArray[Any]]:

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import Checkpoint, joined
 from nasplug.predictors.fitted import FittedPredictor
-from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.prediction import Prediction
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess
 from nasplug.predictors.statistics.units import by_quadrature
@@ -78,25 +76,9 @@ class ProcessPredictor(FittedPredictor):
         """Keep the quantiles of the errors of left-out labels, `(n, targets)` each, in units."""
         self._calibration = Calibration.identity(list(((goal - center) / spread).T))
 
-    def predict(
-        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
-    ) -> Prediction:
-        """Predict all targets of graphs.
-
-        Args:
-            graphs: Any number of graphs.
-            hardware: The device of a latency, or None for the one that was learned; an accuracy
-                does not depend on it.
-            batch_size: Images a forward pass on that device.
-
-        Raises:
-            NotFittedError: If nothing was learned or loaded.
-            InputError: If a graph cannot be read, or a latency was learned on another device.
-        """
-        self._check_fitted()
+    def _distribution(self, graphs: Sequence[Graph]) -> tuple[Array, Array, Array]:
         assert self._calibration is not None
-        center, spread = self._in_units(*self._posterior(graphs))
-        return self._prediction(center, spread, self._calibration.residuals.T)
+        return *self._in_units(*self._posterior(graphs)), self._calibration.residuals.T
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         assert self._calibration is not None

@@ -8,7 +8,7 @@ has one kernel, and tells a variance from a part of what it learned.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -208,16 +208,8 @@ class CellGP(ProcessPredictor):
         """
         return self._posterior(graphs)[0][None]
 
-    def predict(
-        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
-    ) -> Prediction:
-        """Predict all targets of graphs; device and batch size make no difference.
-
-        Raises:
-            NotFittedError: If nothing was learned or loaded.
-            InputError: If a graph has fewer than two nodes.
-        """
-        return self.predict_arrays(self._read(graphs))
+    def _distribution(self, graphs: Sequence[Graph]) -> tuple[Array, Array, Array]:
+        return self._distribution_of(self._read(graphs))
 
     def predict_arrays(self, cells: CellArrays) -> Prediction:
         """Predict all targets of cells without a graph of each.
@@ -225,12 +217,15 @@ class CellGP(ProcessPredictor):
         Raises:
             NotFittedError: If nothing was learned or loaded.
         """
+        return self._prediction(*self._distribution_of(cells))
+
+    def _distribution_of(self, cells: CellArrays) -> tuple[Array, Array, Array]:
         mean, variance = self._posterior_of(cells)
         center, spread = self._in_units(mean, variance)
         far = self._far(cells, variance)
         spread[far] *= self._state["far"][2]
         spread = np.maximum(spread, self._state["floors"][far.astype(np.intp)])
-        return self._prediction(center, spread, self._state["residuals"].T)
+        return center, spread, self._state["residuals"].T
 
     def familiar(self, graphs: Sequence[Graph]) -> NDArray[np.bool_]:
         """Whether cells are like those that were learned, shape `(graphs,)`.
@@ -275,7 +270,7 @@ class CellGP(ProcessPredictor):
         return self._state
 
     def _card(self) -> dict[str, Any]:
-        return {"config": asdict(self.config), "types": self._types}
+        return {"types": self._types}
 
     @classmethod
     def _restored(cls, checkpoint: Checkpoint, backend: str) -> CellGP:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from nasplug.predictors.features.cells import FEATURES, Features
 from nasplug.predictors.fitted import FittedPredictor
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.prediction import Prediction
 from nasplug.predictors.statistics.calibration import conformal_quantiles
 from nasplug.predictors.statistics.normal_scores import normal_scores, quantile_grid, values_at
 from nasplug.predictors.statistics.units import by_slope
@@ -173,17 +172,8 @@ class ClassicalPredictor(FittedPredictor):
         """
         return self._answers(graphs)[0][None]
 
-    def predict(
-        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
-    ) -> Prediction:
-        """Predict all targets of graphs; device and batch size make no difference.
-
-        Raises:
-            NotFittedError: If nothing was learned or loaded.
-            InputError: If a graph has an operation that was not in the training graphs.
-        """
-        center, spread = by_slope(self._values, *self._answers(graphs), self._floor)
-        return self._prediction(center, spread, self._residuals)
+    def _distribution(self, graphs: Sequence[Graph]) -> tuple[Array, Array, Array]:
+        return *by_slope(self._values, *self._answers(graphs), self._floor), self._residuals
 
     @classmethod
     def _refuse_storage(cls) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -149,7 +149,6 @@ class AccuracyGP(ProcessPredictor):
     def _card(self) -> dict[str, Any]:
         assert self._features is not None
         return {
-            "config": asdict(self.config),
             "kinds": self._features.kinds,
             **{name: list(getattr(self._features, name)) for name in COUNTS},
         }

@@ -81,17 +81,15 @@ class PathGP(ClassicalPredictor):
             "residuals": self._residuals,
         }
 
+    def _stored_config(self) -> dict[str, Any]:
+        names = ("targets", "features", "seed", "nodes")
+        return {name: getattr(self, name) for name in names}
+
     def _card(self) -> dict[str, Any]:
         encode: Any = self._encode
         paths = encode if isinstance(encode, Paths) else None
         one_hot = encode if isinstance(encode, OneHot) else encode.one_hot
         return {
-            "config": {
-                "targets": self.targets,
-                "features": self.features,
-                "seed": self.seed,
-                "nodes": self.nodes,
-            },
             "vocabulary": one_hot.vocabulary,
             "nodes": one_hot.nodes,
             "sequences": paths.sequences if paths else [],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.models.ledgformer import LeDGFormer
 from nasplug.predictors.models.sibling_transformer import SiblingTransformer
 from nasplug.predictors.options import check_options
-from nasplug.predictors.prediction import Prediction
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.statistics.normal_scores import normal_scores, quantile_grid, values_at
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
@@ -187,25 +186,13 @@ class AccuracyPredictor(EnsemblePredictor):
         self._check_fitted()
         return ensemble_scores(self._models, graphs)
 
-    def predict(
-        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
-    ) -> Prediction:
-        """Predict all targets of graphs; device and batch size make no difference.
-
-        Raises:
-            NotFittedError: If nothing was learned or loaded.
-            InputError: If a graph has an operation that was not in the training graphs.
-        """
-        raw = self.scores(graphs).mean(0)
+    def _distribution(self, graphs: Sequence[Graph]) -> tuple[Array, Array, Array]:
         assert self._calibration is not None
-        values = values_at(raw, self._quantiles)
-        return self._prediction(*self._calibration.apply(values, range(len(self.targets))))
+        values = values_at(self.scores(graphs).mean(0), self._quantiles)
+        return self._calibration.apply(values, range(len(self.targets)))
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return {**super()._arrays(), "training.quantiles": self._quantiles}
-
-    def _card(self) -> dict[str, Any]:
-        return {"config": asdict(self.config), "model": asdict(self._models[0].config)}
 
     @classmethod
     def _restored(cls, checkpoint: Checkpoint, backend: str) -> AccuracyPredictor:

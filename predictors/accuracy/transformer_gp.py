@@ -10,7 +10,7 @@ are fine-tuned on them too, and the prediction is the mean of both.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from nasplug.predictors.features.graph_arrays import pack, unpack
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.models.sibling_transformer import SiblingTransformer
 from nasplug.predictors.options import check_accuracy
-from nasplug.predictors.prediction import Prediction
 from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess
@@ -242,21 +241,12 @@ class TransformerGP(ProcessPredictor):
     def _posterior(self, graphs: Sequence[Graph]) -> tuple[Array, Array]:
         return self.posterior(graphs)
 
-    def predict(
-        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
-    ) -> Prediction:
-        """Predict all targets of graphs; device and batch size make no difference.
-
-        Raises:
-            NotFittedError: If nothing was learned or loaded.
-            InputError: If the encoder does not know an operation.
-        """
+    def _distribution(self, graphs: Sequence[Graph]) -> tuple[Array, Array, Array]:
         if not self._mapped:
-            return super().predict(graphs)
+            return super()._distribution(graphs)
         mean, _ = self.posterior(graphs, variance=False)
         assert self._calibration is not None
-        values = self._values(mean)
-        return self._prediction(*self._calibration.apply(values, range(len(self.targets))))
+        return self._calibration.apply(self._values(mean), range(len(self.targets)))
 
     def _parts(self) -> dict[str, Mapping[str, NDArray[Any]]]:
         assert self._reader is not None
@@ -276,8 +266,6 @@ class TransformerGP(ProcessPredictor):
     def _card(self) -> dict[str, Any]:
         assert self._reader is not None
         card: dict[str, Any] = {
-            "predictor": self.name,
-            "config": asdict(self.config),
             "vocabulary": self._reader.vocabulary,
             "mapped": self._mapped,
             "kernel": self.config.kernel,
@@ -286,7 +274,7 @@ class TransformerGP(ProcessPredictor):
         if self.encoder is not None:
             card["encoder"] = self.encoder.card()
         if self.source is not None:
-            card["source"] = self.source._card()
+            card["source"] = self.source._whole_card()
         return card
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -350,8 +350,7 @@ class LatencyPredictor(EnsemblePredictor):
 
     def _card(self) -> dict[str, Any]:
         return {
-            "config": asdict(self.config),
-            "model": asdict(self._models[0].config),
+            **super()._card(),
             "scaling": {"shift": self._shift, "scale": self._scale},
             "measured": self._measured,
             "runtimes": self._runtimes,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -486,8 +485,7 @@ class NetworkLatency(EnsemblePredictor):
     def _card(self) -> dict[str, Any]:
         assert self._familiar is not None
         return {
-            "config": asdict(self.config),
-            "model": asdict(self._models[0].config),
+            **super()._card(),
             "columns": [list(column) for column in self._columns],
             "architectures": list(self._architectures),
             "residuals": [list(pair) for pair in self._intervals.residuals],

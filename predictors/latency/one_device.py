@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from nasplug.predictors.features.operators import OperatorFeatures
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.cell_latency import DeviceBatch, description
 from nasplug.predictors.options import check_options
-from nasplug.predictors.prediction import Prediction
 from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
 from nasplug.search_spaces import Graph, InputError
@@ -143,39 +142,19 @@ class LatencyGP(ProcessPredictor):
         assert self._features is not None
         return self._process.predict(self._features(graphs))
 
-    def predict(
-        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
-    ) -> Prediction:
-        """Predict latency in ms.
-
-        Args:
-            graphs: Any number of graphs.
-            hardware: The device that was learned, or None for it.
-            batch_size: Its batch size, with `hardware`.
-
-        Raises:
-            NotFittedError: If nothing was learned or loaded.
-            InputError: If it is another device or batch size.
-        """
-        self._check_fitted()
-        if hardware is not None:
-            asked = DeviceBatch(hardware, batch_size)
-            if description(asked) != self._device:
-                raise InputError(
-                    f"{asked.key} was not learned; this predictor knows {self._device['key']} only"
-                )
-        return super().predict(graphs)
+    def _check_device(self, hardware: Hardware, batch_size: int) -> None:
+        asked = DeviceBatch(hardware, batch_size)
+        if description(asked) != self._device:
+            raise InputError(
+                f"{asked.key} was not learned; this predictor knows {self._device['key']} only"
+            )
 
     def _parts(self) -> dict[str, Mapping[str, NDArray[Any]]]:
         graphs = pack(self._graphs, vocabulary_of(self._graphs))
         return {"graphs": graphs, "rows": {"logs": self._logs}}
 
     def _card(self) -> dict[str, Any]:
-        return {
-            "config": asdict(self.config),
-            "vocabulary": vocabulary_of(self._graphs),
-            "device": self._device,
-        }
+        return {"vocabulary": vocabulary_of(self._graphs), "device": self._device}
 
     @classmethod
     def _restored(cls, checkpoint: Checkpoint, backend: str) -> LatencyGP:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.cell_latency import DeviceBatch, description
-from nasplug.predictors.prediction import Prediction
 from nasplug.predictors.published.recipes import form_of
 from nasplug.predictors.statistics.calibration import LEVELS, Calibration
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
@@ -228,35 +227,15 @@ class NetworkPredictor(EnsemblePredictor):
         self._check_fitted()
         return ensemble_scores(self._models, graphs) / self._scale + self._shift
 
-    def predict(
-        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
-    ) -> Prediction:
-        """Predict all targets of graphs.
-
-        Args:
-            graphs: Any number of graphs.
-            hardware: The device of a latency; the one that was learned if it is left out. Not used
-                for an accuracy.
-            batch_size: Images a forward pass on that device.
-
-        Raises:
-            NotFittedError: If nothing was learned or loaded.
-            InputError: If the device or the batch size is not the one that was learned, or a graph
-                has an operation that was not in the training graphs.
-        """
+    def _distribution(self, graphs: Sequence[Graph]) -> tuple[Array, Array, Array]:
         center = self.scores(graphs).mean(0)
         if self.kind == "latency":
-            self._check_device(hardware, batch_size)
             center = np.log(np.maximum(center, SMALLEST_LATENCY))
-        spread, residuals = np.full_like(center, np.nan), np.zeros((len(LEVELS), len(self.targets)))
-        if self._calibration is not None:
-            columns = range(len(self.targets))
-            center, spread, residuals = self._calibration.apply(center, columns)
-        return self._prediction(center, spread, residuals)
+        if self._calibration is None:
+            return center, np.full_like(center, np.nan), np.zeros((len(LEVELS), center.shape[1]))
+        return self._calibration.apply(center, range(len(self.targets)))
 
-    def _check_device(self, hardware: Hardware | None, batch_size: int) -> None:
-        if hardware is None:
-            return
+    def _check_device(self, hardware: Hardware, batch_size: int) -> None:
         if description(DeviceBatch(hardware, batch_size)) != self._described:
             raise InputError(
                 f"{hardware.name} at batch size {batch_size} was not learned; this predictor knows "
@@ -265,8 +244,7 @@ class NetworkPredictor(EnsemblePredictor):
 
     def _card(self) -> dict[str, Any]:
         return {
-            "config": asdict(self.config),
-            "model": asdict(self._models[0].config),
+            **super()._card(),
             "scaling": {"shift": self._shift.tolist(), "scale": self._scale.tolist()},
             "device": self._described,
         }

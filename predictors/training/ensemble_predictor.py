@@ -9,6 +9,7 @@ One line runs from graphs to intervals, and a predictor chooses its parts:
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from numpy.typing import NDArray
@@ -55,6 +56,9 @@ class EnsemblePredictor(FittedPredictor):
     def _arrays(self) -> dict[str, NDArray[Any]]:
         calibration = {} if self._calibration is None else self._calibration.tensors()
         return {**joined({"calibration": calibration}), **member_tensors(self._models)}
+
+    def _card(self) -> dict[str, Any]:
+        return {"model": asdict(self._models[0].config)}
 
     def _load(
         self, checkpoint: Checkpoint, build: Callable[[], Any], *, calibrated: bool = True
