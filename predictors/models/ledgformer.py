@@ -33,14 +33,16 @@ from nasplug.predictors.features.language import (
     shipped_texts,
 )
 from nasplug.predictors.features.nodes import NODE_FEATURES, vocabulary_of
-from nasplug.predictors.layers.backends import layout
 from nasplug.predictors.layers.batch import GraphBatch
 from nasplug.predictors.layers.blocks import init_weights
 from nasplug.predictors.layers.dynamic import DynamicBlock
 from nasplug.predictors.layers.relations import RELATIONS
-from nasplug.predictors.models.sibling_transformer import HardwareHead
+from nasplug.predictors.models.graph_transformer import (
+    GraphTransformer,
+    HardwareHead,
+    target_head,
+)
 from nasplug.search_spaces import InputError
-from nasplug.search_spaces.simplify import simplify
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -130,19 +132,19 @@ class LanguageBatch(GraphBatch):
         return _with_texts(super().select(indices), text_of, self.text_vectors)
 
 
-class LeDGFormer(nn.Module):
+class LeDGFormer(GraphTransformer):
     """Predicts standardised targets of graphs."""
 
+    config: LeDGFormerConfig
+
     def __init__(self, config: LeDGFormerConfig, backend: str = "auto") -> None:
-        super().__init__()
+        super().__init__(config, backend)
         if config.language_model not in MODELS:
             raise InputError(
                 f"unknown language model {config.language_model!r}; there are {', '.join(MODELS)}"
             )
         if not (config.text or config.numbers or config.learned):
             raise InputError("nodes have no content; switch on text, numbers or learned")
-        self.config = config
-        self.backend = backend
         dim = config.dim
         if config.text:
             self.read_text = Standardised("operator", config.language_model)
@@ -164,14 +166,9 @@ class LeDGFormer(nn.Module):
         if config.hardware:
             head = HardwareHead(2 * dim, len(config.devices), config.dropout)
             head.describe = nn.Sequential(PlatformDescription(config, 2 * dim))
-            self.head: nn.Module = head
+            self.head = head
         else:
-            self.head = nn.Sequential(
-                nn.Linear(2 * dim, 2 * dim),
-                nn.SiLU(),
-                nn.Dropout(config.dropout),
-                nn.Linear(2 * dim, len(config.targets)),
-            )
+            self.head = target_head(2 * dim, len(config.targets), config.dropout)
         if config.learned:
             self.embed_op = nn.Embedding(len(config.vocabulary), dim)
         for part in (*self.blocks, *([self.embed_costs] if config.numbers else [])):
@@ -183,10 +180,6 @@ class LeDGFormer(nn.Module):
             nn.init.zeros_(self.embed_text.bias)
         if config.learned:
             nn.init.normal_(self.embed_op.weight, std=0.5)
-
-    def prepare(self, graphs: Sequence[Graph]) -> list[Graph]:
-        """The graphs as this model reads them: simplified, or as they are."""
-        return [simplify(graph) for graph in graphs] if self.config.simplified else list(graphs)
 
     def collate(self, prepared: Sequence[Graph]) -> LanguageBatch:
         """Batch of prepared graphs with the vectors of their operators' texts.
@@ -204,9 +197,8 @@ class LeDGFormer(nn.Module):
         vectors = embed_texts(texts, self.config.language_model)
         return _with_texts(batch, torch.from_numpy(text_of), torch.from_numpy(vectors))
 
-    def encode(self, batch: LanguageBatch) -> Tensor:
-        """Embedding of each graph, shape `(graphs, 2 * dim)`."""
-        form = layout(batch, self.backend)
+    def read_nodes(self, batch: LanguageBatch) -> Tensor:
+        """Sums of the vectors of texts, operations and costs that are read, `(nodes, dim)`."""
         dtype = self.norm.weight.dtype
         x = torch.zeros(len(batch.ops), self.config.dim, dtype=dtype, device=batch.ops.device)
         if self.config.text:
@@ -215,35 +207,7 @@ class LeDGFormer(nn.Module):
             x = x + self.embed_op(batch.ops)
         if self.config.numbers:
             x = x + self.embed_costs(batch.features.to(dtype))
-        x = form.enter(x)
-        for block in self.blocks:
-            x = block(x, form)
-        x = self.norm(x)
-        return torch.cat([form.total(x) * 0.2, form.last(x)], dim=-1)
-
-    def forward(
-        self,
-        batch: LanguageBatch,
-        hardware: Tensor | None = None,
-        device_index: Tensor | None = None,
-    ) -> Tensor:
-        """Standardised targets.
-
-        Args:
-            batch: What `collate` made.
-            hardware: `platform_features` of devices, shape `(devices, features)`, if the model
-                needs them.
-            device_index: Position in `config.devices` for each, -1 for an unknown one.
-
-        Returns:
-            Shape `(graphs, targets)`, or `(graphs, devices)` for a hardware-conditioned model.
-        """
-        embedding = self.encode(batch)
-        if hardware is None:
-            result: Tensor = self.head(embedding)
-        else:
-            result = self.head(embedding, hardware, device_index)
-        return result
+        return x
 
 
 class Standardised(nn.Module):
