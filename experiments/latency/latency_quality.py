@@ -27,7 +27,6 @@ from experiments.zoo.train_latency import (
     zero_shot_width,
 )
 from nasplug import load_predictor
-from nasplug.predictors.features.settings import plain_key, runtime_of
 from nasplug.predictors.statistics.calibration import LEVELS
 
 
@@ -60,8 +59,8 @@ def unseen() -> list[dict[str, Any]]:
             column = columns[k]
             rows.append(
                 {
-                    "column": plain_key(column),
-                    "runtime": runtime_of(column),
+                    "column": column.plain_key,
+                    "runtime": column.runtime,
                     "also_known": also_known,
                     **errors(np.exp(predicted[:, place]), truth[:, k]),
                 }

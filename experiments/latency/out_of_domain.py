@@ -39,7 +39,6 @@ from experiments.latency.roofline_gp import RooflineGP
 from experiments.zoo.train_network_latency import FEWER, SOURCES, left_out_file
 from experiments.zoo.train_network_latency import sources as all_sources
 from nasplug.predictors import create
-from nasplug.predictors.features.settings import describe
 from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.predictors.latency.launch_costs import LaunchCosts as LaunchFactors
 from nasplug.predictors.latency.network_latency import RATES, NetworkLatency
@@ -188,7 +187,7 @@ def with_costs(
     learned = [graphs[k] for k in learn], [names[k] for k in learn]
     foreign = np.array([not name for name in Familiarity.of(*learned, kinds)(judged, names)])
     rows = learn + check
-    rates = np.asarray(describe(device, text=False)[:RATES], np.float64)
+    rates = np.asarray(device.features(text=False)[:RATES], np.float64)
     costs = LaunchFactors.of(
         [graphs[k] for k in rows],
         truth[rows, None],

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from nasplug.search_spaces.lazy import loader
 
 if TYPE_CHECKING:
-    from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig, LatencyPredictor
+    from nasplug.predictors.features.settings import DeviceBatch
+    from nasplug.predictors.latency.cell_latency import LatencyConfig, LatencyPredictor
     from nasplug.predictors.latency.device_profile import DeviceProfile
     from nasplug.predictors.latency.few_shot import DeviceTransfer
     from nasplug.predictors.latency.network_latency import NetworkLatency
@@ -33,7 +34,7 @@ __all__ = [
 __getattr__ = loader(
     __name__,
     {
-        "DeviceBatch": "nasplug.predictors.latency.cell_latency",
+        "DeviceBatch": "nasplug.predictors.features.settings",
         "DeviceProfile": "nasplug.predictors.latency.device_profile",
         "DeviceTransfer": "nasplug.predictors.latency.few_shot",
         "LatencyConfig": "nasplug.predictors.latency.cell_latency",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +12,20 @@ import torch
 from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import Checkpoint, joined, read_config
-from nasplug.predictors.features.devices import compute_class, hardware_features
-from nasplug.predictors.features.language import hardware_text
+from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.features.settings import (
     DeviceBatch,
     Setting,
     alike_runtimes,
-    describe,
     parse_runtime,
-    plain_key,
-    runtime_of,
     usual_runtime,
-    way_of_running,
 )
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.batch_growth import never_falling
 from nasplug.predictors.latency.device_similarity import mix_similar, similar_columns
-from nasplug.predictors.models.ledgformer import LeDGFormer, LeDGFormerConfig, platform_features
-from nasplug.predictors.models.sibling_transformer import (
-    SiblingTransformer,
-    SiblingTransformerConfig,
-)
+from nasplug.predictors.models.ledgformer import LeDGFormer
+from nasplug.predictors.models.sibling_transformer import SiblingTransformer
 from nasplug.predictors.prediction import Prediction
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
@@ -47,15 +39,9 @@ from nasplug.predictors.training.ensemble import (
 from nasplug.predictors.training.ensemble_predictor import EnsemblePredictor
 from nasplug.search_spaces import Graph, InputError
 
-__all__ = ["DeviceBatch", "LatencyConfig", "LatencyPredictor", "description"]
+__all__ = ["DeviceBatch", "LatencyConfig", "LatencyPredictor"]
 
 Array = NDArray[np.float64]
-
-
-def description(column: DeviceBatch) -> dict[str, str]:
-    """A device at a batch size as text: its key and its features."""
-    values = hardware_features(column.hardware, column.batch_size)
-    return {"key": column.key, "features": " ".join(f"{value:.4f}" for value in values)}
 
 
 @dataclass(frozen=True)
@@ -114,7 +100,7 @@ class LatencyPredictor(EnsemblePredictor):
         self._shift, self._scale = 0.0, 1.0
         self._groups: dict[str, Array] = {}
         self._measured: dict[str, str] = {}
-        # The measured columns: how they run networks, what `settings.describe` says of them, and
+        # The measured columns: how they run networks, what `Setting.features` says of them, and
         # what the network reads of them.
         self._runtimes: tuple[str, ...] = ()
         self._architectures: tuple[str, ...] = ()
@@ -130,7 +116,7 @@ class LatencyPredictor(EnsemblePredictor):
         self,
         graphs: Sequence[Graph],
         targets: Array,
-        hardware: Sequence[DeviceBatch] | None = None,
+        hardware: Sequence[Setting] | None = None,
         *,
         folder: str | Path | None = None,
         progress: bool | None = None,
@@ -141,7 +127,7 @@ class LatencyPredictor(EnsemblePredictor):
         Args:
             graphs: Training graphs in random order; part of them validates, part calibrates.
             targets: Latencies in ms, shape `(graphs, devices)`; NaN where unknown.
-            hardware: Device and batch size of each column; a `Setting` says its runtime, too.
+            hardware: Device, batch size and runtime of each column.
             folder: Where members keep their training state to be resumed.
             progress: Whether to show progress bars.
             report: Called with each member's training result.
@@ -170,10 +156,10 @@ class LatencyPredictor(EnsemblePredictor):
             dropout=self.config.dropout,
             simplified=False,
             hardware=True,
-            devices=tuple(plain_key(column) for column in columns),
+            devices=tuple(column.plain_key for column in columns),
             **self.config.options,
         )
-        described = _described(columns, config)
+        described = torch.from_numpy(np.stack([config.read_device(c) for c in columns]))
 
         def split(model: SiblingTransformer | LeDGFormer, seed: int) -> tuple[Examples, Examples]:
             everything = Examples(
@@ -194,10 +180,10 @@ class LatencyPredictor(EnsemblePredictor):
             report=report,
         )
         self._models = models
-        self._measured = {plain_key(column): _fingerprint(column, config) for column in columns}
-        self._runtimes = tuple(runtime_of(column) for column in columns)
+        self._measured = {column.plain_key: config.device_text(column) for column in columns}
+        self._runtimes = tuple(column.runtime for column in columns)
         self._architectures = tuple(column.hardware.microarchitecture for column in columns)
-        self._settings = np.stack([describe(column, False) for column in columns])
+        self._settings = np.stack([column.features(False) for column in columns])
         self._described = described
         center = self._log_latency(graphs[learn:], columns)
         residuals = logs[learn:] - center
@@ -220,7 +206,7 @@ class LatencyPredictor(EnsemblePredictor):
     def alike(self, hardware: Hardware, batch_size: int, runtime: str) -> tuple[str, ...]:
         """Other `RUNTIMES` that get the same prediction (`settings.alike_runtimes`)."""
         column = Setting(hardware, batch_size, parse_runtime(runtime))
-        return alike_runtimes(column, lambda one: self._place(one) >= 0, way_of_running)
+        return alike_runtimes(column, lambda one: self._place(one) >= 0, lambda one: one.way)
 
     def set_zero_shot(self, residuals: Mapping[str, Array]) -> None:
         """Tell how wrong predictions for never-measured devices are.
@@ -232,36 +218,39 @@ class LatencyPredictor(EnsemblePredictor):
         """
         self._groups = {group: np.asarray(r, np.float64) for group, r in residuals.items()}
 
-    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
+    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
         """Natural logarithm of the latency in ms, shape `(graphs, columns)`, without intervals.
+
+        A column without a runtime is in the usual one of its device (`settings.usual_runtime`).
 
         Raises:
             NotFittedError: If nothing was learned or loaded.
         """
         self._check_fitted()
-        return self._log_latency(graphs, columns)
+        return self._log_latency(graphs, [self._usual(column) for column in columns])
 
-    def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
+    def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
         return never_falling(
-            [self._settled(column) for column in columns],
+            columns,
             lambda column: [
                 batch
                 for batch, runtime in self._measured_settings(column.hardware)
-                if runtime == runtime_of(column)
+                if runtime == column.runtime
             ],
             lambda asked: self._raw_log_latency(graphs, asked),
         )
 
-    def _raw_log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
+    def _raw_log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
         places = [self._place(column) for column in columns]
-        unknown = {k: describe(columns[k], False) for k, place in enumerate(places) if place < 0}
+        unknown = {k: columns[k].features(False) for k, place in enumerate(places) if place < 0}
         own_architectures = {k: columns[k].hardware.microarchitecture for k in unknown}
         similar, alike = similar_columns(
             unknown, self._settings, self.config.similar, own_architectures, self._architectures
         )
         # Columns that an unknown one is like come once, after those that are asked for.
         needed = sorted(alike)
-        described = _described(columns, self._models[0].config)
+        config = self._models[0].config
+        described = torch.from_numpy(np.stack([config.read_device(c) for c in columns]))
         if needed:
             described = torch.cat([described, self._described[needed]])
         raw = ensemble_scores(self._models, graphs, described, torch.tensor(places + needed))
@@ -270,32 +259,31 @@ class LatencyPredictor(EnsemblePredictor):
         mix_similar(result, similar, measured, needed)
         return result
 
-    def _settled(self, column: DeviceBatch) -> Setting:
-        """A column with the runtime that is meant where it names none."""
-        if isinstance(column, Setting):
+    def _usual(self, column: Setting) -> Setting:
+        """A column in its device's usual runtime, if it names none."""
+        if column.runtime:
             return column
         known = [runtime for _, runtime in self._measured_settings(column.hardware)]
-        runtime = usual_runtime(column.hardware, known)
-        return Setting(column.hardware, column.batch_size, runtime)
+        return replace(column, runtime=usual_runtime(column.hardware, known))
 
     def _measured_settings(self, hardware: Hardware) -> list[tuple[int, str]]:
         """Batch sizes and runtimes that a device was measured in."""
         found = []
         for key, runtime in zip(self.devices, self._runtimes, strict=True):
-            column = DeviceBatch(hardware, int(key.rpartition("@")[2]))
-            same = self._measured[key] == _fingerprint(column, self._models[0].config)
-            if same and key == plain_key(column):
+            column = Setting(hardware, int(key.rpartition("@")[2]))
+            same = self._measured[key] == self._models[0].config.device_text(column)
+            if same and key == column.plain_key:
                 found.append((column.batch_size, runtime))
         return found
 
-    def _place(self, column: DeviceBatch) -> int:
+    def _place(self, column: Setting) -> int:
         """Which measured column this is; -1 for one that was not measured."""
         # A user's own entry under a known name is another device.
-        key = plain_key(column)
-        if self._measured.get(key) != _fingerprint(column, self._models[0].config):
+        key = column.plain_key
+        if self._measured.get(key) != self._models[0].config.device_text(column):
             return -1
         place = self.devices.index(key)
-        return place if runtime_of(column) == self._runtimes[place] else -1
+        return place if column.runtime == self._runtimes[place] else -1
 
     def predict(
         self,
@@ -324,10 +312,12 @@ class LatencyPredictor(EnsemblePredictor):
         """
         if hardware is None:
             raise InputError("a latency needs a device; name one as hardware")
-        column = self._settled(DeviceBatch(hardware, batch_size))
-        if runtime is not None:
+        self._check_fitted()
+        if runtime is None:
+            column = self._usual(Setting(hardware, batch_size))
+        else:
             column = Setting(hardware, batch_size, parse_runtime(runtime))
-        center = self.log_latency(graphs, [column])
+        center = self._log_latency(graphs, [column])
         assert self._calibration is not None
         place = self._place(column)
         if place >= 0:
@@ -382,26 +372,3 @@ class LatencyPredictor(EnsemblePredictor):
             raise InputError(f"what is known of its {columns} measured devices is incomplete")
         predictor._groups = checkpoint.section("zero-shot")
         return predictor
-
-
-def _described(
-    columns: Sequence[DeviceBatch], config: SiblingTransformerConfig | LeDGFormerConfig
-) -> torch.Tensor:
-    """What the network reads of each device, shape `(columns, features)`."""
-    rows = []
-    for column in columns:
-        device = column.hardware, column.batch_size
-        if isinstance(config, LeDGFormerConfig):
-            rows.append(platform_features(*device, model=config.language_model))
-        else:
-            rows.append(hardware_features(*device))
-    return torch.from_numpy(np.stack(rows))
-
-
-def _fingerprint(column: DeviceBatch, config: SiblingTransformerConfig | LeDGFormerConfig) -> str:
-    """The description as the model reads it, as text."""
-    values = hardware_features(column.hardware, column.batch_size)
-    numbers = " ".join(f"{value:.4f}" for value in values)
-    if isinstance(config, LeDGFormerConfig):
-        return f"{numbers} {hardware_text(column.hardware)}"
-    return numbers

@@ -65,7 +65,7 @@ def similar_devices(
     """The measured columns that an unknown one is like.
 
     Args:
-        column: As `settings.describe` describes it.
+        column: The numbers of `Setting.features`.
         known: The measured columns, at least one.
         related: Whether each is of the unknown one's microarchitecture; none is if left out.
         share: What similar columns count, beside what a network says of the description. If none of

@@ -19,17 +19,11 @@ from nasplug.predictors.features.settings import (
     TEXT,
     Setting,
     alike_runtimes,
-    describe,
-    fingerprint,
-    is_half,
     parse_runtime,
-    runtime_of,
     usual_runtime,
-    way_of_running,
 )
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.batch_growth import never_falling
-from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.predictors.latency.column_heads import ColumnHeads
 from nasplug.predictors.latency.corrections import ColumnCorrections
 from nasplug.predictors.latency.device_similarity import mix_similar, similar_columns
@@ -97,7 +91,7 @@ class NetworkLatency(EnsemblePredictor):
         self,
         graphs: Sequence[Graph],
         targets: Array,
-        hardware: Sequence[DeviceBatch] | None = None,
+        hardware: Sequence[Setting] | None = None,
         *,
         groups: Sequence[str] | None = None,
         folder: str | Path | None = None,
@@ -144,7 +138,7 @@ class NetworkLatency(EnsemblePredictor):
         )
         described = self._described(columns)
         order = {name: k for k, name in enumerate(dict.fromkeys(names))}
-        self._columns = tuple((c.key, fingerprint(c)) for c in columns)
+        self._columns = tuple((c.key, c.fingerprint) for c in columns)
         self._architectures = tuple(column.hardware.microarchitecture for column in columns)
         self._known = described.numpy()
 
@@ -213,17 +207,17 @@ class NetworkLatency(EnsemblePredictor):
         """
         self._gpus = gpus
 
-    def _described(self, columns: Sequence[DeviceBatch]) -> torch.Tensor:
-        return torch.from_numpy(np.stack([describe(c, self.config.text) for c in columns]))
+    def _described(self, columns: Sequence[Setting]) -> torch.Tensor:
+        return torch.from_numpy(np.stack([c.features(self.config.text) for c in columns]))
 
-    def _places(self, columns: Sequence[DeviceBatch]) -> torch.Tensor:
+    def _places(self, columns: Sequence[Setting]) -> torch.Tensor:
         """Where the network finds its learned vectors of columns."""
         known = {column: k for k, column in enumerate(self._columns)}
         devices = {text.split("|")[0] for _, text in self._columns}
         model = self._models[0]
         places = []
         for column in columns:
-            own = column.key, fingerprint(column)
+            own = column.key, column.fingerprint
             if own in known:
                 places.append(known[own])
             elif own[1].split("|")[0] in devices:
@@ -233,7 +227,7 @@ class NetworkLatency(EnsemblePredictor):
                 places.append(-1)
         return torch.tensor(places, dtype=torch.long)
 
-    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
+    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
         """Natural logarithm of the latency in ms, shape `(graphs, columns)`, without intervals.
 
         It does not fall as the batch grows (`never_falling`). A column that was not measured is
@@ -252,9 +246,9 @@ class NetworkLatency(EnsemblePredictor):
             lambda asked: _least(graphs, asked),
         )
 
-    def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
+    def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
         places = self._places(columns).tolist()
-        unknown = {k: describe(columns[k], False) for k, place in enumerate(places) if place < 0}
+        unknown = {k: columns[k].features(False) for k, place in enumerate(places) if place < 0}
         own_architectures = {k: columns[k].hardware.microarchitecture for k in unknown}
         similar, alike = similar_columns(
             unknown, self._known, self.config.similar, own_architectures, self._architectures
@@ -262,7 +256,7 @@ class NetworkLatency(EnsemblePredictor):
         # Measured columns that are asked for, and those that an unknown one is like, come once.
         needed = sorted({place for place in places if place >= 0} | alike)
         asked = [k for k, place in enumerate(places) if place < 0]
-        described = [describe(columns[k], self.config.text) for k in asked]
+        described = [columns[k].features(self.config.text) for k in asked]
         described += [self._known[place] for place in needed]
         states, said = network_scores(
             self._models,
@@ -299,7 +293,7 @@ class NetworkLatency(EnsemblePredictor):
     def _known_elsewhere(
         self,
         familiar: Callable[[tuple[str, ...]], list[str]],
-        column: DeviceBatch,
+        column: Setting,
         weights: Array,
     ) -> Array:
         """Tell how much similar GPUs say of networks on one that was not measured.
@@ -314,26 +308,26 @@ class NetworkLatency(EnsemblePredictor):
             the same way, other than the kinds that `GpuRoofline` has learned; shape `(graphs,)`.
         """
         assert self._gpus is not None
-        way = is_half(column), gpu_setting(column)
+        way = column.is_half, gpu_setting(column)
         kinds: list[tuple[float, set[str]]] = []
         for place in np.flatnonzero(weights):
             key = self._columns[place][0]
             other = Setting(column.hardware, 1, key.partition("@")[2].partition(" ")[2])
-            if (is_half(other), gpu_setting(other)) == way:
+            if (other.is_half, gpu_setting(other)) == way:
                 own = set(self._intervals.groups_on(key)) - set(self._gpus.groups)
                 kinds.append((float(weights[place]), own))
         names = familiar(tuple(sorted(set().union(*(own for _, own in kinds)))))
         found = [sum(weight for weight, own in kinds if name in own) for name in names]
         return np.minimum(2 * np.array(found), 1.0)
 
-    def _measured_batches(self, column: DeviceBatch) -> list[int]:
+    def _measured_batches(self, column: Setting) -> list[int]:
         """Batch sizes at which a column's device was measured in its runtime."""
         settings = self._measured_settings(column.hardware)
-        return [batch for batch, runtime in settings if runtime == runtime_of(column)]
+        return [batch for batch, runtime in settings if runtime == column.runtime]
 
     def _measured_settings(self, hardware: Hardware) -> list[tuple[int, str]]:
         """Batch sizes and runtimes that a device was measured in."""
-        device = fingerprint(DeviceBatch(hardware)).split("|")[0]
+        device = Setting(hardware).fingerprint.split("|")[0]
         found = []
         for key, text in self._columns:
             own, _, setting = text.partition("|")
@@ -368,9 +362,9 @@ class NetworkLatency(EnsemblePredictor):
     def alike(self, hardware: Hardware, batch_size: int, runtime: str) -> tuple[str, ...]:
         """Other `RUNTIMES` that get the same prediction (`settings.alike_runtimes`)."""
 
-        def way(column: DeviceBatch) -> tuple[object, ...]:
+        def way(column: Setting) -> tuple[object, ...]:
             chip = self._gpus is not None and compute_class(column.hardware) == "gpu"
-            return way_of_running(column), gpu_setting(column) if chip else None
+            return column.way, gpu_setting(column) if chip else None
 
         return alike_runtimes(self.setting(hardware, batch_size, runtime), self._measured, way)
 
@@ -404,7 +398,7 @@ class NetworkLatency(EnsemblePredictor):
         self._check_fitted()
         spreads: dict[str, tuple[Array, Array, Array]] = {}
 
-        def spread(one: DeviceBatch) -> tuple[Array, Array, Array]:
+        def spread(one: Setting) -> tuple[Array, Array, Array]:
             # Batch sizes that were not measured have the same.
             key = one.key if self._measured(one) else ""
             if key not in spreads:
@@ -412,7 +406,7 @@ class NetworkLatency(EnsemblePredictor):
                 spreads[key] = self._intervals.spread(groups, one, bool(key))
             return spreads[key]
 
-        def medians(asked: Sequence[DeviceBatch]) -> Array:
+        def medians(asked: Sequence[Setting]) -> Array:
             middles = np.stack([spread(one)[1] for one in asked], axis=1)
             return self._log_latency(graphs, asked) + middles
 
@@ -424,7 +418,7 @@ class NetworkLatency(EnsemblePredictor):
         evidence = "measured" if known else "zero-shot"
         return self._prediction(center, width[:, None], shape[:, None], evidence)
 
-    def groups(self, graphs: Sequence[Graph], column: DeviceBatch) -> list[str]:
+    def groups(self, graphs: Sequence[Graph], column: Setting) -> list[str]:
         """For each graph the group of networks measured on a column that it is like, or `""`."""
         assert self._familiar is not None
         measured = self._intervals.groups_on(column.key)
@@ -433,8 +427,8 @@ class NetworkLatency(EnsemblePredictor):
             measured = self._familiar.names
         return self._familiar(graphs, measured)
 
-    def _measured(self, column: DeviceBatch) -> bool:
-        return (column.key, fingerprint(column)) in self._columns
+    def _measured(self, column: Setting) -> bool:
+        return (column.key, column.fingerprint) in self._columns
 
     @torch.inference_mode()
     def explain(
@@ -524,12 +518,12 @@ class NetworkLatency(EnsemblePredictor):
         return predictor
 
 
-def _least(graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
+def _least(graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
     """Logarithm of ms by the roofline, `(graphs, columns)`; none on GPUs, whose engines fuse."""
     result = np.full((len(graphs), len(columns)), -np.inf)
     for k, column in enumerate(columns):
         if compute_class(column.hardware) != "gpu":
-            rates = column.hardware, column.batch_size, is_half(column)
+            rates = column.hardware, column.batch_size, column.is_half
             sums = [roofline_ms(graph, *rates).sum() for graph in graphs]
             result[:, k] = np.log(np.maximum(sums, SMALLEST_MS))
     return result

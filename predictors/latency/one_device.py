@@ -13,8 +13,8 @@ from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.graph_arrays import pack, unpack
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.features.operators import OperatorFeatures
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.latency.cell_latency import DeviceBatch, description
 from nasplug.predictors.options import check_options
 from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
@@ -84,7 +84,7 @@ class LatencyGP(ProcessPredictor):
         self,
         graphs: Sequence[Graph],
         targets: Array,
-        hardware: Sequence[DeviceBatch] | None = None,
+        hardware: Sequence[Setting] | None = None,
     ) -> None:
         """Learn from measured latencies.
 
@@ -111,7 +111,7 @@ class LatencyGP(ProcessPredictor):
                 f"{len(known)} measured graphs are too few to learn from; give {self.fewest}"
             )
         order = np.random.default_rng(self.config.seed).permutation(known)
-        self._device = description(columns[0])
+        self._device = columns[0].description
         self._graphs = [graphs[k] for k in order]
         self._logs = np.log(values[order, 0])
         blocks = self._learn_features()
@@ -143,8 +143,8 @@ class LatencyGP(ProcessPredictor):
         return self._process.predict(self._features(graphs))
 
     def _check_device(self, hardware: Hardware, batch_size: int) -> None:
-        asked = DeviceBatch(hardware, batch_size)
-        if description(asked) != self._device:
+        asked = Setting(hardware, batch_size)
+        if asked.description != self._device:
             raise InputError(
                 f"{asked.key} was not learned; this predictor knows {self._device['key']} only"
             )

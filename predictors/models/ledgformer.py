@@ -23,12 +23,14 @@ from torch import nn
 from nasplug.predictors.features.devices import (
     COMPUTE_CLASSES,
     HARDWARE_FEATURES,
+    features_text,
     hardware_features,
 )
 from nasplug.predictors.features.language import (
     MODELS,
     embed_hardware,
     embed_texts,
+    hardware_text,
     operator_texts,
     shipped_texts,
 )
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from nasplug.predictors.features.settings import Setting
     from nasplug.predictors.hardware import Hardware
     from nasplug.search_spaces import Graph
 
@@ -106,6 +109,16 @@ class LeDGFormerConfig:
     platform_text: bool = True
     platform_numbers: bool = True
     devices: tuple[str, ...] = ()
+
+    def read_device(self, setting: Setting) -> NDArray[np.float32]:
+        """Description of a device at a batch size, as the network reads it, shape `(features,)`."""
+        model = self.language_model
+        return platform_features(setting.hardware, setting.batch_size, model=model)
+
+    def device_text(self, setting: Setting) -> str:
+        """All that the network reads of a device, as text to store and compare."""
+        numbers = features_text(setting.hardware, setting.batch_size)
+        return f"{numbers} {hardware_text(setting.hardware)}"
 
 
 @dataclass(frozen=True, eq=False)

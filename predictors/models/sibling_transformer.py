@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from nasplug.predictors.features.devices import features_text, hardware_features
 from nasplug.predictors.features.nodes import NODE_FEATURES
 from nasplug.predictors.layers.batch import GraphBatch
 from nasplug.predictors.layers.blocks import init_weights
@@ -26,8 +27,11 @@ from nasplug.predictors.models.graph_transformer import (
 )
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
+    from nasplug.predictors.features.settings import Setting
     from nasplug.search_spaces import Graph
 
 __all__ = ["SiblingTransformer", "SiblingTransformerConfig"]
@@ -67,6 +71,14 @@ class SiblingTransformerConfig:
     direction: str = "both"
     hardware: bool = False
     devices: tuple[str, ...] = ()
+
+    def read_device(self, setting: Setting) -> NDArray[np.float32]:
+        """Description of a device at a batch size, as the network reads it, shape `(features,)`."""
+        return hardware_features(setting.hardware, setting.batch_size)
+
+    def device_text(self, setting: Setting) -> str:
+        """All that the network reads of a device, as text to store and compare."""
+        return features_text(setting.hardware, setting.batch_size)
 
 
 class SiblingTransformer(GraphTransformer):

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.nodes import vocabulary_of
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.latency.cell_latency import DeviceBatch, description
 from nasplug.predictors.published.recipes import form_of
 from nasplug.predictors.statistics.calibration import LEVELS, Calibration
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
@@ -114,7 +114,7 @@ class NetworkPredictor(EnsemblePredictor):
         self,
         graphs: Sequence[Graph],
         targets: Array,
-        hardware: Sequence[DeviceBatch] | None = None,
+        hardware: Sequence[Setting] | None = None,
         *,
         calibration_targets: Array | None = None,
         folder: str | Path | None = None,
@@ -164,7 +164,7 @@ class NetworkPredictor(EnsemblePredictor):
             report=report,
         )
         self._shift, self._scale = shift, scale
-        self._described = description(columns[0]) if self.kind == "latency" else {}
+        self._described = columns[0].description if self.kind == "latency" else {}
         self._calibration = None
         if share:
             self._calibrate(self.scores(graphs[learn:]).mean(0), goal[learn:])
@@ -191,7 +191,7 @@ class NetworkPredictor(EnsemblePredictor):
         else:
             self._calibration = Calibration.fit(center, goal)
 
-    def _network_config(self, vocabulary: tuple[str, ...], columns: list[DeviceBatch]) -> Any:
+    def _network_config(self, vocabulary: tuple[str, ...], columns: list[Setting]) -> Any:
         options = dict(self.config.options)
         if columns and "images" in {f.name for f in fields(self._form.config)}:
             options["images"] = columns[0].batch_size
@@ -236,7 +236,7 @@ class NetworkPredictor(EnsemblePredictor):
         return self._calibration.apply(center, range(len(self.targets)))
 
     def _check_device(self, hardware: Hardware, batch_size: int) -> None:
-        if description(DeviceBatch(hardware, batch_size)) != self._described:
+        if Setting(hardware, batch_size).description != self._described:
             raise InputError(
                 f"{hardware.name} at batch size {batch_size} was not learned; this predictor knows "
                 f"{self._described['key']} only"
