@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from nasplug.predictors.features.settings import (
     Setting,
     alike_runtimes,
     parse_runtime,
-    usual_runtime,
 )
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.batch_growth import never_falling
-from nasplug.predictors.latency.device_similarity import mix_similar, similar_columns
+from nasplug.predictors.latency.device_similarity import mix_similar
+from nasplug.predictors.latency.measured_columns import MeasuredColumns, log_latencies, runtime_of
 from nasplug.predictors.models.ledgformer import LeDGFormer
 from nasplug.predictors.models.sibling_transformer import SiblingTransformer
 from nasplug.predictors.prediction import Prediction
@@ -99,12 +99,8 @@ class LatencyPredictor(EnsemblePredictor):
         self._configure, self._network = network_named(self.config.network)
         self._shift, self._scale = 0.0, 1.0
         self._groups: dict[str, Array] = {}
-        self._measured: dict[str, str] = {}
-        # The measured columns: how they run networks, what `Setting.features` says of them, and
-        # what the network reads of them.
-        self._runtimes: tuple[str, ...] = ()
-        self._architectures: tuple[str, ...] = ()
-        self._settings = np.empty((0, 0))
+        self._columns = MeasuredColumns()
+        # The measured columns as the network reads them.
         self._described = torch.empty(0, 0)
 
     @property
@@ -136,15 +132,8 @@ class LatencyPredictor(EnsemblePredictor):
             InputError: If the columns do not match the devices, or there are too few graphs.
         """
         columns = list(hardware or ())
-        values = np.asarray(targets, dtype=np.float64)
-        if not columns or values.shape != (len(graphs), len(columns)):
-            raise InputError(
-                f"latencies have shape {values.shape}, expected ({len(graphs)}, {len(columns)}): "
-                "a row a graph and a column a device"
-            )
+        logs = log_latencies(targets, len(graphs), columns, self.config.smallest_ms)
         learn = len(graphs) - calibration_count(len(graphs), self.config.calibration_share)
-        with np.errstate(invalid="ignore"):
-            logs = np.where(values >= self.config.smallest_ms, np.log(values), np.nan)
         self._shift, self._scale = float(np.nanmean(logs)), float(np.nanstd(logs)) or 1.0
         standard = (logs[:learn] - self._shift) / self._scale
         config = self._configure(
@@ -180,10 +169,7 @@ class LatencyPredictor(EnsemblePredictor):
             report=report,
         )
         self._models = models
-        self._measured = {column.plain_key: config.device_text(column) for column in columns}
-        self._runtimes = tuple(column.runtime for column in columns)
-        self._architectures = tuple(column.hardware.microarchitecture for column in columns)
-        self._settings = np.stack([column.features(False) for column in columns])
+        self._columns = MeasuredColumns.of(columns, config.device_text, with_text=False)
         self._described = described
         center = self._log_latency(graphs[learn:], columns)
         residuals = logs[learn:] - center
@@ -195,18 +181,14 @@ class LatencyPredictor(EnsemblePredictor):
         Raises:
             InputError: If the runtime is unknown.
         """
-        wanted = parse_runtime(runtime)
-        found = [
-            key.rpartition("@")[0]
-            for key, own in zip(self.devices, self._runtimes, strict=True)
-            if own == wanted
-        ]
-        return tuple(dict.fromkeys(found))
+        return tuple(self._columns.measured_in(runtime))
 
     def alike(self, hardware: Hardware, batch_size: int, runtime: str) -> tuple[str, ...]:
         """Other `RUNTIMES` that get the same prediction (`settings.alike_runtimes`)."""
         column = Setting(hardware, batch_size, parse_runtime(runtime))
-        return alike_runtimes(column, lambda one: self._place(one) >= 0, lambda one: one.way)
+        return alike_runtimes(
+            column, lambda one: self._columns.place(one) >= 0, lambda one: one.way
+        )
 
     def set_zero_shot(self, residuals: Mapping[str, Array]) -> None:
         """Tell how wrong predictions for never-measured devices are.
@@ -227,26 +209,20 @@ class LatencyPredictor(EnsemblePredictor):
             NotFittedError: If nothing was learned or loaded.
         """
         self._check_fitted()
-        return self._log_latency(graphs, [self._usual(column) for column in columns])
+        usual = self._columns.setting
+        return self._log_latency(
+            graphs, [c if c.runtime else usual(c.hardware, c.batch_size, None) for c in columns]
+        )
 
     def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
         return never_falling(
-            columns,
-            lambda column: [
-                batch
-                for batch, runtime in self._measured_settings(column.hardware)
-                if runtime == column.runtime
-            ],
-            lambda asked: self._raw_log_latency(graphs, asked),
+            columns, self._columns.batches, lambda asked: self._raw_log_latency(graphs, asked)
         )
 
     def _raw_log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
-        places = [self._place(column) for column in columns]
-        unknown = {k: columns[k].features(False) for k, place in enumerate(places) if place < 0}
-        own_architectures = {k: columns[k].hardware.microarchitecture for k in unknown}
-        similar, alike = similar_columns(
-            unknown, self._settings, self.config.similar, own_architectures, self._architectures
-        )
+        places = [self._columns.place(column) for column in columns]
+        unknown = {k: columns[k] for k, place in enumerate(places) if place < 0}
+        similar, alike = self._columns.similar(unknown, self.config.similar)
         # Columns that an unknown one is like come once, after those that are asked for.
         needed = sorted(alike)
         config = self._models[0].config
@@ -254,36 +230,10 @@ class LatencyPredictor(EnsemblePredictor):
         if needed:
             described = torch.cat([described, self._described[needed]])
         raw = ensemble_scores(self._models, graphs, described, torch.tensor(places + needed))
-        said = raw.mean(0) * self._scale + self._shift
-        result, measured = said[:, : len(columns)].copy(), said[:, len(columns) :]
+        logs = raw.mean(0) * self._scale + self._shift
+        result, measured = logs[:, : len(columns)].copy(), logs[:, len(columns) :]
         mix_similar(result, similar, measured, needed)
         return result
-
-    def _usual(self, column: Setting) -> Setting:
-        """A column in its device's usual runtime, if it names none."""
-        if column.runtime:
-            return column
-        known = [runtime for _, runtime in self._measured_settings(column.hardware)]
-        return replace(column, runtime=usual_runtime(column.hardware, known))
-
-    def _measured_settings(self, hardware: Hardware) -> list[tuple[int, str]]:
-        """Batch sizes and runtimes that a device was measured in."""
-        found = []
-        for key, runtime in zip(self.devices, self._runtimes, strict=True):
-            column = Setting(hardware, int(key.rpartition("@")[2]))
-            same = self._measured[key] == self._models[0].config.device_text(column)
-            if same and key == column.plain_key:
-                found.append((column.batch_size, runtime))
-        return found
-
-    def _place(self, column: Setting) -> int:
-        """Which measured column this is; -1 for one that was not measured."""
-        # A user's own entry under a known name is another device.
-        key = column.plain_key
-        if self._measured.get(key) != self._models[0].config.device_text(column):
-            return -1
-        place = self.devices.index(key)
-        return place if column.runtime == self._runtimes[place] else -1
 
     def predict(
         self,
@@ -313,13 +263,10 @@ class LatencyPredictor(EnsemblePredictor):
         if hardware is None:
             raise InputError("a latency needs a device; name one as hardware")
         self._check_fitted()
-        if runtime is None:
-            column = self._usual(Setting(hardware, batch_size))
-        else:
-            column = Setting(hardware, batch_size, parse_runtime(runtime))
+        column = self._columns.setting(hardware, batch_size, runtime)
         center = self._log_latency(graphs, [column])
         assert self._calibration is not None
-        place = self._place(column)
+        place = self._columns.place(column)
         if place >= 0:
             center, spread, residuals = self._calibration.apply(center, [place])
         else:
@@ -335,16 +282,16 @@ class LatencyPredictor(EnsemblePredictor):
         return self._prediction(center, spread, residuals, evidence)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        known = {"settings": self._settings, "described": self._described.numpy()}
+        known = {"settings": self._columns.numbers, "described": self._described.numpy()}
         return {**super()._arrays(), **joined({"zero-shot": self._groups, "known": known})}
 
     def _card(self) -> dict[str, Any]:
         return {
             **super()._card(),
             "scaling": {"shift": self._shift, "scale": self._scale},
-            "measured": self._measured,
-            "runtimes": self._runtimes,
-            "architectures": self._architectures,
+            "measured": dict(zip(self.devices, self._columns.texts, strict=True)),
+            "runtimes": [runtime_of(key) for key in self._columns.keys],
+            "architectures": self._columns.architectures,
         }
 
     @classmethod
@@ -355,20 +302,21 @@ class LatencyPredictor(EnsemblePredictor):
         predictor._load(checkpoint, lambda: predictor._network(config, backend))
         predictor._shift = float(card["scaling"]["shift"])
         predictor._scale = float(card["scaling"]["scale"])
-        predictor._measured = dict(card["measured"])
-        predictor._runtimes = tuple(card["runtimes"])
+        runtimes = tuple(card["runtimes"])
         # Checkpoints of earlier versions do not say.
-        architectures = card.get("architectures", [""] * len(predictor._runtimes))
-        predictor._architectures = tuple(map(str, architectures))
+        architectures = card.get("architectures", [""] * len(runtimes))
         known = checkpoint.section("known")
-        predictor._settings = known["settings"]
-        predictor._described = torch.from_numpy(known["described"])
-        columns = len(predictor.devices)
-        parts = (
-            *(predictor._runtimes, predictor._architectures),
-            *(predictor._settings, predictor._described),
+        devices, described = predictor.devices, torch.from_numpy(known["described"])
+        parts = (runtimes, architectures, known["settings"], described)
+        if any(len(part) != len(devices) for part in parts):
+            raise InputError(f"what is known of its {len(devices)} measured devices is incomplete")
+        predictor._described = described
+        predictor._columns = MeasuredColumns(
+            tuple(f"{k} {runtime}".strip() for k, runtime in zip(devices, runtimes, strict=True)),
+            tuple(card["measured"][key] for key in devices),
+            tuple(map(str, architectures)),
+            known["settings"],
+            config.device_text,
         )
-        if any(len(part) != columns for part in parts):
-            raise InputError(f"what is known of its {columns} measured devices is incomplete")
         predictor._groups = checkpoint.section("zero-shot")
         return predictor

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +13,27 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import Checkpoint, joined, read_config
 from nasplug.predictors.features.devices import compute_class
-from nasplug.predictors.features.roofline import roofline_ms
 from nasplug.predictors.features.settings import (
     NUMBERS,
     TEXT,
     Setting,
     alike_runtimes,
     parse_runtime,
-    usual_runtime,
 )
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.latency.batch_growth import never_falling
 from nasplug.predictors.latency.column_heads import ColumnHeads
 from nasplug.predictors.latency.corrections import ColumnCorrections
-from nasplug.predictors.latency.device_similarity import mix_similar, similar_columns
 from nasplug.predictors.latency.gpu_roofline import GpuRoofline, gpu_setting
 from nasplug.predictors.latency.intervals import LatencyIntervals
 from nasplug.predictors.latency.launch_costs import LaunchCosts
+from nasplug.predictors.latency.measured_columns import MeasuredColumns, log_latencies
+from nasplug.predictors.latency.network_columns import RATES, NetworkColumns, network_scores
 from nasplug.predictors.latency.network_latency_config import (
     NetworkLatencyConfig,
     common_kinds,
     split_groups,
 )
-from nasplug.predictors.latency.network_scores import network_scores
 from nasplug.predictors.models.roofline_transformer import (
-    SMALLEST_MS,
     RooflineTransformer,
     RooflineTransformerConfig,
 )
@@ -51,9 +47,6 @@ from nasplug.search_spaces import Graph, InputError
 __all__ = ["NetworkLatency", "NetworkLatencyConfig"]
 
 Array = NDArray[np.float64]
-
-# The first numbers of a column's description: operations and bytes a ms, images, bytes a number.
-RATES = 4
 
 
 class NetworkLatency(EnsemblePredictor):
@@ -73,10 +66,7 @@ class NetworkLatency(EnsemblePredictor):
 
     def __init__(self, config: NetworkLatencyConfig | None = None, backend: str = "auto") -> None:
         super().__init__(config or NetworkLatencyConfig(), backend)
-        self._columns: tuple[tuple[str, str], ...] = ()
-        # The columns as the network reads them.
-        self._known = np.zeros((0, 0), dtype=np.float32)
-        self._architectures: tuple[str, ...] = ()
+        self._columns = MeasuredColumns()
         self._familiar: Familiarity | None = None
         self._corrections: ColumnCorrections | None = None
         self._gpus: GpuRoofline | None = None
@@ -85,7 +75,7 @@ class NetworkLatency(EnsemblePredictor):
     @property
     def devices(self) -> tuple[str, ...]:
         """Keys of the measured columns, `name@batch` or `name@batch runtime`."""
-        return tuple(key for key, _ in self._columns)
+        return self._columns.keys
 
     def fit(
         self,
@@ -114,18 +104,11 @@ class NetworkLatency(EnsemblePredictor):
             InputError: If shapes do not fit, two columns have one key, or there are too few graphs.
         """
         columns = list(hardware or ())
-        values = np.asarray(targets, dtype=np.float64)
-        if not columns or values.shape != (len(graphs), len(columns)):
-            raise InputError(
-                f"latencies have shape {values.shape}, expected ({len(graphs)}, {len(columns)}): "
-                "a row a graph and a column a device"
-            )
+        logs = log_latencies(targets, len(graphs), columns, self.config.smallest_ms)
         keys = [column.key for column in columns]
         if len(set(keys)) < len(keys):
             raise InputError(f"two columns are {max(keys, key=keys.count)}; join them")
         names = list(groups) if groups is not None else ["all"] * len(graphs)
-        with np.errstate(invalid="ignore"):
-            logs = np.where(values >= self.config.smallest_ms, np.log(values), np.nan)
         learn, check, hold = split_groups(names, self.config)
         if min(len(learn), len(check), len(hold)) == 0:
             raise InputError(f"{len(graphs)} graphs are too few to train and calibrate on")
@@ -136,11 +119,9 @@ class NetworkLatency(EnsemblePredictor):
             numbers=NUMBERS,
             **self.config.options,
         )
-        described = self._described(columns)
+        self._columns = MeasuredColumns.of(columns, _fingerprint, with_text=self.config.text)
+        described = torch.from_numpy(self._columns.numbers)
         order = {name: k for k, name in enumerate(dict.fromkeys(names))}
-        self._columns = tuple((c.key, c.fingerprint) for c in columns)
-        self._architectures = tuple(column.hardware.microarchitecture for column in columns)
-        self._known = described.numpy()
 
         def split(model: RooflineTransformer, _: int) -> tuple[Examples, Examples]:
             every = Examples(
@@ -178,13 +159,14 @@ class NetworkLatency(EnsemblePredictor):
     ) -> ColumnCorrections:
         """The corrections that networks that were learned call for."""
         models = self._models
+        numbers = self._columns.numbers
         states, said = network_scores(
-            models, graphs, torch.from_numpy(self._known), torch.arange(len(self._known))
+            models, graphs, torch.from_numpy(numbers), torch.arange(len(numbers))
         )
         heads = ColumnHeads.of(states, np.log(latencies) - said, groups, self.devices)
         costs = None
         if self.config.costs:
-            rates = self._known[:, :RATES]
+            rates = numbers[:, :RATES]
             kinds = models[0].config.vocabulary
             costs = LaunchCosts.of(graphs, latencies, groups, self.devices, rates, kinds)
         return ColumnCorrections(heads, costs, self.config.costs)
@@ -207,134 +189,31 @@ class NetworkLatency(EnsemblePredictor):
         """
         self._gpus = gpus
 
-    def _described(self, columns: Sequence[Setting]) -> torch.Tensor:
-        return torch.from_numpy(np.stack([c.features(self.config.text) for c in columns]))
-
-    def _places(self, columns: Sequence[Setting]) -> torch.Tensor:
-        """Where the network finds its learned vectors of columns."""
-        known = {column: k for k, column in enumerate(self._columns)}
-        devices = {text.split("|")[0] for _, text in self._columns}
-        model = self._models[0]
-        places = []
-        for column in columns:
-            own = column.key, column.fingerprint
-            if own in known:
-                places.append(known[own])
-            elif own[1].split("|")[0] in devices:
-                places.append(model.device_place(column.hardware.name))
-            else:
-                # A user's own entry under a known name is another device.
-                places.append(-1)
-        return torch.tensor(places, dtype=torch.long)
+    @property
+    def _latencies(self) -> NetworkColumns:
+        """Log-latencies with all that is known by now."""
+        return NetworkColumns(
+            self._models,
+            self._columns,
+            self._familiar,
+            self._intervals,
+            self._corrections,
+            self._gpus,
+            self.config.text,
+            self.config.similar,
+        )
 
     def log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
         """Natural logarithm of the latency in ms, shape `(graphs, columns)`, without intervals.
 
-        It does not fall as the batch grows (`never_falling`). A column that was not measured is
-        what the network says of its description, averaged with what the measured columns that are
-        like it say (`device_similarity`). On a GPU that is so for networks whose kind was measured
-        on such columns; others are what `GpuRoofline` says.
+        It does not fall as the batch grows (`never_falling`); see `NetworkColumns`.
 
         Raises:
             NotFittedError: If nothing was learned or loaded.
         """
         self._check_fitted()
-        return never_falling(
-            columns,
-            self._measured_batches,
-            lambda asked: self._log_latency(graphs, asked),
-            lambda asked: _least(graphs, asked),
-        )
-
-    def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
-        places = self._places(columns).tolist()
-        unknown = {k: columns[k].features(False) for k, place in enumerate(places) if place < 0}
-        own_architectures = {k: columns[k].hardware.microarchitecture for k in unknown}
-        similar, alike = similar_columns(
-            unknown, self._known, self.config.similar, own_architectures, self._architectures
-        )
-        # Measured columns that are asked for, and those that an unknown one is like, come once.
-        needed = sorted({place for place in places if place >= 0} | alike)
-        asked = [k for k, place in enumerate(places) if place < 0]
-        described = [columns[k].features(self.config.text) for k in asked]
-        described += [self._known[place] for place in needed]
-        states, said = network_scores(
-            self._models,
-            graphs,
-            torch.from_numpy(np.stack(described)),
-            torch.tensor([places[k] for k in asked] + needed, dtype=torch.long),
-        )
-        measured = said[:, len(asked) :]
-        if self._corrections is not None:
-            assert self._familiar is not None
-            own = [(self._columns[place][0], self._known[place, :RATES]) for place in needed]
-            self._corrections(graphs, states, measured, own, self._familiar)
-        result = np.empty((len(graphs), len(columns)))
-        result[:, asked] = said[:, : len(asked)]
-        for k, place in enumerate(places):
-            if place >= 0:
-                result[:, k] = measured[:, needed.index(place)]
-        mix_similar(result, similar, measured, needed)
-        gpus = [k for k in asked if compute_class(columns[k].hardware) == "gpu"]
-        if self._gpus is not None and gpus:
-            said = self._gpus.log_latency(graphs, [columns[k] for k in gpus])
-            familiar = self._familiar
-            assert familiar is not None
-            # Batch sizes of one device mostly ask among the same kinds.
-            told = cache(lambda among: familiar(graphs, among))
-            weights = [similar[k].weights if k in similar else np.zeros(0) for k in gpus]
-            share = [
-                self._known_elsewhere(told, columns[k], own)
-                for k, own in zip(gpus, weights, strict=True)
-            ]
-            result[:, gpus] = said + np.stack(share, axis=1) * (result[:, gpus] - said)
-        return result
-
-    def _known_elsewhere(
-        self,
-        familiar: Callable[[tuple[str, ...]], list[str]],
-        column: Setting,
-        weights: Array,
-    ) -> Array:
-        """Tell how much similar GPUs say of networks on one that was not measured.
-
-        Args:
-            familiar: Names the kind of each network among some kinds.
-            column: The GPU, and how they are run.
-            weights: Of the measured columns, summing to one.
-
-        Returns:
-            Twice the weight, at most 1, of those on which networks of each one's kind were run in
-            the same way, other than the kinds that `GpuRoofline` has learned; shape `(graphs,)`.
-        """
-        assert self._gpus is not None
-        way = column.is_half, gpu_setting(column)
-        kinds: list[tuple[float, set[str]]] = []
-        for place in np.flatnonzero(weights):
-            key = self._columns[place][0]
-            other = Setting(column.hardware, 1, key.partition("@")[2].partition(" ")[2])
-            if (other.is_half, gpu_setting(other)) == way:
-                own = set(self._intervals.groups_on(key)) - set(self._gpus.groups)
-                kinds.append((float(weights[place]), own))
-        names = familiar(tuple(sorted(set().union(*(own for _, own in kinds)))))
-        found = [sum(weight for weight, own in kinds if name in own) for name in names]
-        return np.minimum(2 * np.array(found), 1.0)
-
-    def _measured_batches(self, column: Setting) -> list[int]:
-        """Batch sizes at which a column's device was measured in its runtime."""
-        settings = self._measured_settings(column.hardware)
-        return [batch for batch, runtime in settings if runtime == column.runtime]
-
-    def _measured_settings(self, hardware: Hardware) -> list[tuple[int, str]]:
-        """Batch sizes and runtimes that a device was measured in."""
-        device = Setting(hardware).fingerprint.split("|")[0]
-        found = []
-        for key, text in self._columns:
-            own, _, setting = text.partition("|")
-            batch, _, runtime = setting.partition(" ")
-            if own == device and key.startswith(f"{hardware.name}@"):
-                found.append((int(batch), runtime))
-        return found
+        latencies = self._latencies
+        return latencies.never_falling(graphs, columns, lambda asked: latencies(graphs, asked))
 
     def setting(
         self, hardware: Hardware, batch_size: int = 1, runtime: str | None = None
@@ -346,18 +225,13 @@ class NetworkLatency(EnsemblePredictor):
         Raises:
             InputError: If the runtime is unknown.
         """
-        if runtime is not None:
-            return Setting(hardware, batch_size, parse_runtime(runtime))
-        known = [name for _, name in self._measured_settings(hardware)]
-        return Setting(hardware, batch_size, usual_runtime(hardware, known))
+        return self._columns.setting(hardware, batch_size, runtime)
 
     def measured_in(self, runtime: str) -> tuple[str, ...]:
         """Names of the devices that were measured in one of `RUNTIMES`, at whatever batch size."""
-        wanted = parse_runtime(runtime)
-        keys = [key.partition("@") for key, _ in self._columns]
-        names = [name for name, _, rest in keys if rest.partition(" ")[2] == wanted]
-        gpus = () if self._gpus is None else self._gpus.devices.get(wanted, ())
-        return tuple(dict.fromkeys([*names, *gpus]))
+        names = self._columns.measured_in(runtime)
+        gpus = {} if self._gpus is None else self._gpus.devices
+        return tuple(dict.fromkeys([*names, *gpus.get(parse_runtime(runtime), ())]))
 
     def alike(self, hardware: Hardware, batch_size: int, runtime: str) -> tuple[str, ...]:
         """Other `RUNTIMES` that get the same prediction (`settings.alike_runtimes`)."""
@@ -396,6 +270,7 @@ class NetworkLatency(EnsemblePredictor):
             raise InputError("a latency needs a device; name one as hardware")
         column = self.setting(hardware, batch_size, runtime)
         self._check_fitted()
+        latencies = self._latencies
         spreads: dict[str, tuple[Array, Array, Array]] = {}
 
         def spread(one: Setting) -> tuple[Array, Array, Array]:
@@ -408,13 +283,11 @@ class NetworkLatency(EnsemblePredictor):
 
         def medians(asked: Sequence[Setting]) -> Array:
             middles = np.stack([spread(one)[1] for one in asked], axis=1)
-            return self._log_latency(graphs, asked) + middles
+            return latencies(graphs, asked) + middles
 
         known = self._measured(column)
         shape, _, width = spread(column)
-        center = never_falling(
-            [column], self._measured_batches, medians, lambda asked: _least(graphs, asked)
-        )
+        center = latencies.never_falling(graphs, [column], medians)
         evidence = "measured" if known else "zero-shot"
         return self._prediction(center, width[:, None], shape[:, None], evidence)
 
@@ -428,7 +301,7 @@ class NetworkLatency(EnsemblePredictor):
         return self._familiar(graphs, measured)
 
     def _measured(self, column: Setting) -> bool:
-        return (column.key, column.fingerprint) in self._columns
+        return self._columns.place(column) >= 0
 
     @torch.inference_mode()
     def explain(
@@ -456,7 +329,8 @@ class NetworkLatency(EnsemblePredictor):
         models = self._models
         column = self.setting(hardware, batch_size, runtime)
         batch = models[0].collate(models[0].prepare([graph]))
-        described, places = self._described([column]), self._places([column])
+        described = torch.from_numpy(column.features(self.config.text)[None])
+        places = self._latencies.places([column])
         times = [model.node_times(batch, described, places) for model in models]
         nodes = torch.stack([t for t, _ in times]).mean(0)[:, 0].double().numpy()
         rest = float(torch.stack([o for _, o in times]).mean())
@@ -473,15 +347,15 @@ class NetworkLatency(EnsemblePredictor):
             **joined({"familiar": self._familiar.tensors(), "gpus": gpus}),
             **self._intervals.tensors(),
             **({} if self._corrections is None else self._corrections.tensors()),
-            "known": self._known,
+            "known": self._columns.numbers,
         }
 
     def _card(self) -> dict[str, Any]:
         assert self._familiar is not None
         return {
             **super()._card(),
-            "columns": [list(column) for column in self._columns],
-            "architectures": list(self._architectures),
+            "columns": [list(p) for p in zip(self._columns.keys, self._columns.texts, strict=True)],
+            "architectures": list(self._columns.architectures),
             "residuals": [list(pair) for pair in self._intervals.residuals],
             "groups": self._familiar.names,
             **({} if self._corrections is None else self._corrections.described()),
@@ -495,11 +369,15 @@ class NetworkLatency(EnsemblePredictor):
         config = read_config(RooflineTransformerConfig, card["model"])
         build = partial(RooflineTransformer, config, backend)
         predictor._load(checkpoint, build, calibrated=False)
-        predictor._columns = tuple((str(a), str(b)) for a, b in card["columns"])
-        # Checkpoints of earlier versions do not say.
-        architectures = card.get("architectures", [""] * len(predictor._columns))
-        predictor._architectures = tuple(map(str, architectures))
-        predictor._known = checkpoint.tensors["known"]
+        pairs = [(str(key), str(text)) for key, text in card["columns"]]
+        predictor._columns = MeasuredColumns(
+            tuple(key for key, _ in pairs),
+            tuple(text for _, text in pairs),
+            # Checkpoints of earlier versions do not say.
+            tuple(map(str, card.get("architectures", [""] * len(pairs)))),
+            checkpoint.tensors["known"],
+            _fingerprint,
+        )
         predictor._intervals = LatencyIntervals.restored(
             checkpoint.tensors["residuals"], card["residuals"], checkpoint.section("widths")
         )
@@ -518,12 +396,5 @@ class NetworkLatency(EnsemblePredictor):
         return predictor
 
 
-def _least(graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
-    """Logarithm of ms by the roofline, `(graphs, columns)`; none on GPUs, whose engines fuse."""
-    result = np.full((len(graphs), len(columns)), -np.inf)
-    for k, column in enumerate(columns):
-        if compute_class(column.hardware) != "gpu":
-            rates = column.hardware, column.batch_size, column.is_half
-            sums = [roofline_ms(graph, *rates).sum() for graph in graphs]
-            result[:, k] = np.log(np.maximum(sums, SMALLEST_MS))
-    return result
+def _fingerprint(setting: Setting) -> str:
+    return setting.fingerprint
