@@ -13,7 +13,7 @@ numbers, because text carries little of their size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,7 +35,7 @@ from nasplug.predictors.features.language import (
     shipped_texts,
 )
 from nasplug.predictors.features.nodes import NODE_FEATURES, vocabulary_of
-from nasplug.predictors.layers.batch import GraphBatch
+from nasplug.predictors.layers.batch import NODES, SHARED, GraphBatch
 from nasplug.predictors.layers.blocks import init_weights
 from nasplug.predictors.layers.dynamic import DynamicBlock
 from nasplug.predictors.layers.relations import RELATIONS
@@ -130,19 +130,8 @@ class LanguageBatch(GraphBatch):
         text_vectors: Vectors of the distinct texts, shape `(texts, width)`.
     """
 
-    text_of: Tensor = field(kw_only=True)
-    text_vectors: Tensor = field(kw_only=True)
-
-    def to(self, device: torch.device | str) -> LanguageBatch:
-        """The same batch on another device."""
-        moved = super().to(device)
-        return _with_texts(moved, self.text_of.to(device), self.text_vectors.to(device))
-
-    def select(self, indices: Sequence[int]) -> LanguageBatch:
-        """The batch of these graphs; see `GraphBatch.select`."""
-        chosen = torch.as_tensor(indices, dtype=torch.long, device=self.sizes.device)
-        text_of = self.text_of[self.nodes_of(chosen)]
-        return _with_texts(super().select(indices), text_of, self.text_vectors)
+    text_of: Tensor = field(metadata=NODES)
+    text_vectors: Tensor = field(metadata=SHARED)
 
 
 class LeDGFormer(GraphTransformer):
@@ -205,10 +194,10 @@ class LeDGFormer(GraphTransformer):
         batch = GraphBatch.collate(prepared, known)
         width = MODELS[self.config.language_model]
         if not self.config.text:
-            return _with_texts(batch, torch.zeros_like(batch.ops), torch.zeros(1, width))
+            return LanguageBatch.of(batch, torch.zeros_like(batch.ops), torch.zeros(1, width))
         texts, text_of = operator_texts(prepared)
         vectors = embed_texts(texts, self.config.language_model)
-        return _with_texts(batch, torch.from_numpy(text_of), torch.from_numpy(vectors))
+        return LanguageBatch.of(batch, torch.from_numpy(text_of), torch.from_numpy(vectors))
 
     def read_nodes(self, batch: LanguageBatch) -> Tensor:
         """Sums of the vectors of texts, operations and costs that are read, `(nodes, dim)`."""
@@ -283,8 +272,3 @@ def platform_features(
     """
     vector = embed_hardware(hardware, precision, model)
     return np.concatenate([hardware_features(hardware, batch_size), vector])
-
-
-def _with_texts(batch: GraphBatch, text_of: Tensor, text_vectors: Tensor) -> LanguageBatch:
-    parts = {part.name: getattr(batch, part.name) for part in fields(GraphBatch)}
-    return LanguageBatch(**parts, text_of=text_of, text_vectors=text_vectors)
