@@ -17,16 +17,13 @@ from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.features.settings import (
     DeviceBatch,
     Setting,
-    alike_runtimes,
-    parse_runtime,
 )
-from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.batch_growth import never_falling
 from nasplug.predictors.latency.device_similarity import mix_similar
+from nasplug.predictors.latency.many_devices import ManyDevices
 from nasplug.predictors.latency.measured_columns import MeasuredColumns, log_latencies, runtime_of
 from nasplug.predictors.models.ledgformer import LeDGFormer
 from nasplug.predictors.models.sibling_transformer import SiblingTransformer
-from nasplug.predictors.prediction import Prediction
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
 from nasplug.predictors.training.ensemble import (
@@ -36,7 +33,6 @@ from nasplug.predictors.training.ensemble import (
     random_split,
     train_members,
 )
-from nasplug.predictors.training.ensemble_predictor import EnsemblePredictor
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["DeviceBatch", "LatencyConfig", "LatencyPredictor"]
@@ -80,7 +76,7 @@ class LatencyConfig:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-class LatencyPredictor(EnsemblePredictor):
+class LatencyPredictor(ManyDevices):
     """Log-latency of a graph on a device, from the graph with its costs and the data sheet.
 
     A device that was in the training data also has a learned vector and residuals of its own. Any
@@ -89,17 +85,13 @@ class LatencyPredictor(EnsemblePredictor):
     (`set_zero_shot`).
     """
 
-    kind = "latency"
     name = "latency"
-    noun = "a latency predictor"
-    targets = ("latency",)
 
     def __init__(self, config: LatencyConfig | None = None, backend: str = "auto") -> None:
         super().__init__(config or LatencyConfig(), backend)
         self._configure, self._network = network_named(self.config.network)
         self._shift, self._scale = 0.0, 1.0
         self._groups: dict[str, Array] = {}
-        self._columns = MeasuredColumns()
         # The measured columns as the network reads them.
         self._described = torch.empty(0, 0)
 
@@ -175,21 +167,6 @@ class LatencyPredictor(EnsemblePredictor):
         residuals = logs[learn:] - center
         self._calibration = Calibration.identity([r[np.isfinite(r)] for r in residuals.T])
 
-    def measured_in(self, runtime: str) -> tuple[str, ...]:
-        """Names of the devices that were measured in a runtime, one of `settings.RUNTIMES`.
-
-        Raises:
-            InputError: If the runtime is unknown.
-        """
-        return tuple(self._columns.measured_in(runtime))
-
-    def alike(self, hardware: Hardware, batch_size: int, runtime: str) -> tuple[str, ...]:
-        """Other `RUNTIMES` that get the same prediction (`settings.alike_runtimes`)."""
-        column = Setting(hardware, batch_size, parse_runtime(runtime))
-        return alike_runtimes(
-            column, lambda one: self._columns.place(one) >= 0, lambda one: one.way
-        )
-
     def set_zero_shot(self, residuals: Mapping[str, Array]) -> None:
         """Tell how wrong predictions for never-measured devices are.
 
@@ -209,10 +186,8 @@ class LatencyPredictor(EnsemblePredictor):
             NotFittedError: If nothing was learned or loaded.
         """
         self._check_fitted()
-        usual = self._columns.setting
-        return self._log_latency(
-            graphs, [c if c.runtime else usual(c.hardware, c.batch_size, None) for c in columns]
-        )
+        settings = [c if c.runtime else self.setting(c.hardware, c.batch_size) for c in columns]
+        return self._log_latency(graphs, settings)
 
     def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
         return never_falling(
@@ -235,51 +210,22 @@ class LatencyPredictor(EnsemblePredictor):
         mix_similar(result, similar, measured, needed)
         return result
 
-    def predict(
-        self,
-        graphs: Sequence[Graph],
-        hardware: Hardware | None = None,
-        batch_size: int = 1,
-        runtime: str | None = None,
-    ) -> Prediction:
-        """Predict latency in ms.
-
-        Args:
-            graphs: Any number of graphs.
-            hardware: The device; required.
-            batch_size: Images a forward pass.
-            runtime: One of `settings.RUNTIMES`; by default the device's usual one
-                (`settings.usual_runtime`).
-
-        Returns:
-            One column; its evidence is `"zero-shot"` if this device at this batch size was not
-            measured in this runtime.
-
-        Raises:
-            InputError: If no device is given, the batch size is out of range, or the runtime is
-                unknown.
-            NotFittedError: If nothing was learned or loaded.
-        """
-        if hardware is None:
-            raise InputError("a latency needs a device; name one as hardware")
-        self._check_fitted()
-        column = self._columns.setting(hardware, batch_size, runtime)
+    def _distribution_on(
+        self, graphs: Sequence[Graph], column: Setting
+    ) -> tuple[Array, Array, Array]:
         center = self._log_latency(graphs, [column])
         assert self._calibration is not None
         place = self._columns.place(column)
         if place >= 0:
-            center, spread, residuals = self._calibration.apply(center, [place])
-        else:
-            group = compute_class(hardware)
-            if group not in self._groups:
-                raise InputError(
-                    f"{hardware.name} at batch size {batch_size} was not measured, and this "
-                    "predictor has not learned how wrong it is on unknown devices; "
-                    f"measured are {', '.join(self.devices)}"
-                )
-            spread, residuals = np.ones_like(center), self._groups[group][:, None]
-        evidence = "measured" if place >= 0 else "zero-shot"
-        return self._prediction(center, spread, residuals, evidence)
+            return self._calibration.apply(center, [place])
+        group = compute_class(column.hardware)
+        if group not in self._groups:
+            raise InputError(
+                f"{column.hardware.name} at batch size {column.batch_size} was not measured, and "
+                "this predictor has not learned how wrong it is on unknown devices; "
+                f"measured are {', '.join(self.devices)}"
+            )
+        return center, np.ones_like(center), self._groups[group][:, None]
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         known = {"settings": self._columns.numbers, "described": self._described.numpy()}

@@ -17,7 +17,6 @@ from nasplug.predictors.features.settings import (
     NUMBERS,
     TEXT,
     Setting,
-    alike_runtimes,
     parse_runtime,
 )
 from nasplug.predictors.hardware import Hardware
@@ -26,6 +25,7 @@ from nasplug.predictors.latency.corrections import ColumnCorrections
 from nasplug.predictors.latency.gpu_roofline import GpuRoofline, gpu_setting
 from nasplug.predictors.latency.intervals import LatencyIntervals
 from nasplug.predictors.latency.launch_costs import LaunchCosts
+from nasplug.predictors.latency.many_devices import ManyDevices
 from nasplug.predictors.latency.measured_columns import MeasuredColumns, log_latencies
 from nasplug.predictors.latency.network_columns import RATES, NetworkColumns, network_scores
 from nasplug.predictors.latency.network_latency_config import (
@@ -37,11 +37,9 @@ from nasplug.predictors.models.roofline_transformer import (
     RooflineTransformer,
     RooflineTransformerConfig,
 )
-from nasplug.predictors.prediction import Prediction
 from nasplug.predictors.statistics.familiarity import Familiarity
 from nasplug.predictors.training.config import Examples, TrainingResult
 from nasplug.predictors.training.ensemble import member_tensors, train_members
-from nasplug.predictors.training.ensemble_predictor import EnsemblePredictor
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["NetworkLatency", "NetworkLatencyConfig"]
@@ -49,7 +47,7 @@ __all__ = ["NetworkLatency", "NetworkLatencyConfig"]
 Array = NDArray[np.float64]
 
 
-class NetworkLatency(EnsemblePredictor):
+class NetworkLatency(ManyDevices):
     """Latency of whole networks on devices: a sum over operators (see `RooflineTransformer`).
 
     A prediction for a device and batch size that was measured, and a network like those measured
@@ -57,16 +55,12 @@ class NetworkLatency(EnsemblePredictor):
     not measured, there are the residuals of left-out groups and devices (`set_widths`).
     """
 
-    kind = "latency"
     name = "network-latency"
-    noun = "a latency predictor"
-    targets = ("latency",)
     # Any network of ONNX operators, of whatever space.
     whole_networks = True
 
     def __init__(self, config: NetworkLatencyConfig | None = None, backend: str = "auto") -> None:
         super().__init__(config or NetworkLatencyConfig(), backend)
-        self._columns = MeasuredColumns()
         self._familiar: Familiarity | None = None
         self._corrections: ColumnCorrections | None = None
         self._gpus: GpuRoofline | None = None
@@ -215,61 +209,19 @@ class NetworkLatency(EnsemblePredictor):
         latencies = self._latencies
         return latencies.never_falling(graphs, columns, lambda asked: latencies(graphs, asked))
 
-    def setting(
-        self, hardware: Hardware, batch_size: int = 1, runtime: str | None = None
-    ) -> Setting:
-        """The setting that is meant by a device, a batch size, and one of `RUNTIMES`.
-
-        Without one the device's usual runtime (`usual_runtime`), the same at all batch sizes.
-
-        Raises:
-            InputError: If the runtime is unknown.
-        """
-        return self._columns.setting(hardware, batch_size, runtime)
-
     def measured_in(self, runtime: str) -> tuple[str, ...]:
         """Names of the devices that were measured in one of `RUNTIMES`, at whatever batch size."""
-        names = self._columns.measured_in(runtime)
         gpus = {} if self._gpus is None else self._gpus.devices
-        return tuple(dict.fromkeys([*names, *gpus.get(parse_runtime(runtime), ())]))
+        names = [*super().measured_in(runtime), *gpus.get(parse_runtime(runtime), ())]
+        return tuple(dict.fromkeys(names))
 
-    def alike(self, hardware: Hardware, batch_size: int, runtime: str) -> tuple[str, ...]:
-        """Other `RUNTIMES` that get the same prediction (`settings.alike_runtimes`)."""
+    def _way(self, column: Setting) -> tuple[object, ...]:
+        chip = self._gpus is not None and compute_class(column.hardware) == "gpu"
+        return column.way, gpu_setting(column) if chip else None
 
-        def way(column: Setting) -> tuple[object, ...]:
-            chip = self._gpus is not None and compute_class(column.hardware) == "gpu"
-            return column.way, gpu_setting(column) if chip else None
-
-        return alike_runtimes(self.setting(hardware, batch_size, runtime), self._measured, way)
-
-    def predict(
-        self,
-        graphs: Sequence[Graph],
-        hardware: Hardware | None = None,
-        batch_size: int = 1,
-        runtime: str | None = None,
-    ) -> Prediction:
-        """Predict latency in ms.
-
-        Args:
-            graphs: Any number of whole networks.
-            hardware: The device; required.
-            batch_size: Images a forward pass.
-            runtime: How the networks are run, see `setting`.
-
-        Returns:
-            One column; its evidence is `"measured"` if the device was measured at this batch size,
-            else `"zero-shot"`. Networks unlike those measured have wider intervals.
-
-        Raises:
-            InputError: If no device is given, the batch size is out of range, or the runtime is
-                unknown.
-            NotFittedError: If nothing was learned or loaded.
-        """
-        if hardware is None:
-            raise InputError("a latency needs a device; name one as hardware")
-        column = self.setting(hardware, batch_size, runtime)
-        self._check_fitted()
+    def _distribution_on(
+        self, graphs: Sequence[Graph], column: Setting
+    ) -> tuple[Array, Array, Array]:
         latencies = self._latencies
         spreads: dict[str, tuple[Array, Array, Array]] = {}
 
@@ -285,11 +237,9 @@ class NetworkLatency(EnsemblePredictor):
             middles = np.stack([spread(one)[1] for one in asked], axis=1)
             return latencies(graphs, asked) + middles
 
-        known = self._measured(column)
         shape, _, width = spread(column)
         center = latencies.never_falling(graphs, [column], medians)
-        evidence = "measured" if known else "zero-shot"
-        return self._prediction(center, width[:, None], shape[:, None], evidence)
+        return center, width[:, None], shape[:, None]
 
     def groups(self, graphs: Sequence[Graph], column: Setting) -> list[str]:
         """For each graph the group of networks measured on a column that it is like, or `""`."""
@@ -299,9 +249,6 @@ class NetworkLatency(EnsemblePredictor):
             # The device is unknown: what counts is whether such networks are known at all.
             measured = self._familiar.names
         return self._familiar(graphs, measured)
-
-    def _measured(self, column: Setting) -> bool:
-        return self._columns.place(column) >= 0
 
     @torch.inference_mode()
     def explain(
