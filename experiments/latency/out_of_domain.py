@@ -41,8 +41,9 @@ from experiments.zoo.train_network_latency import sources as all_sources
 from nasplug.predictors import create
 from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.predictors.latency.launch_costs import LaunchCosts as LaunchFactors
-from nasplug.predictors.latency.network_latency import RATES, NetworkLatency
-from nasplug.predictors.latency.network_latency_config import (
+from nasplug.predictors.latency.network_latency import (
+    RATES,
+    NetworkLatency,
     NetworkLatencyConfig,
     common_kinds,
     split_groups,

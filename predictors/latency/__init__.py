@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from nasplug.predictors.latency.cell_latency import LatencyConfig, LatencyPredictor
     from nasplug.predictors.latency.device_profile import DeviceProfile
     from nasplug.predictors.latency.few_shot import DeviceTransfer
-    from nasplug.predictors.latency.network_latency import NetworkLatency
-    from nasplug.predictors.latency.network_latency_config import NetworkLatencyConfig
+    from nasplug.predictors.latency.network_latency import NetworkLatency, NetworkLatencyConfig
     from nasplug.predictors.latency.one_device import LatencyGP
 
 __all__ = [
@@ -41,6 +40,6 @@ __getattr__ = loader(
         "LatencyGP": "nasplug.predictors.latency.one_device",
         "LatencyPredictor": "nasplug.predictors.latency.cell_latency",
         "NetworkLatency": "nasplug.predictors.latency.network_latency",
-        "NetworkLatencyConfig": "nasplug.predictors.latency.network_latency_config",
+        "NetworkLatencyConfig": "nasplug.predictors.latency.network_latency",
     },
 )

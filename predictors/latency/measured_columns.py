@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from nasplug.search_spaces import InputError
 __all__ = ["MeasuredColumns", "log_latencies", "runtime_of"]
 
 Array = NDArray[np.float64]
+FINGERPRINT: Callable[[Setting], str] = attrgetter("fingerprint")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +38,13 @@ class MeasuredColumns:
     texts: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()
     numbers: NDArray[np.float32] | Array = field(default_factory=lambda: np.zeros((0, 0)))
-    text_of: Callable[[Setting], str] = lambda setting: setting.fingerprint
+    text_of: Callable[[Setting], str] = FINGERPRINT
 
     @classmethod
     def of(
         cls,
         settings: Sequence[Setting],
-        text_of: Callable[[Setting], str],
+        text_of: Callable[[Setting], str] = FINGERPRINT,
         *,
         with_text: bool,
     ) -> MeasuredColumns:
