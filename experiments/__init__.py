@@ -1,7 +1,8 @@
 """Scripts behind every figure of the documentation, by theme; each writes JSON into `results`.
 
 Run them from the checkout, as `python -m experiments.<theme>.<script>`; `make_docs` writes the
-tables of the pages from the results.
+tables of the pages from the results. `common` has the data and the provenance, `campaign` what a
+run needs that can be stopped and taken up again, `tables` the templates of the pages' tables.
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
-"""What every experiment shares: the split, the tables, and results with their provenance."""
+"""The split, the tables and the results with their provenance that all experiments share."""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
+import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -13,10 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import kendalltau
 
 from experiments import RESULTS, ROOT
+from experiments.tables import grouped
 from nasplug import datasets
 from nasplug.devices.hardware import hardware
+from nasplug.predictors import Prediction
 from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.search_spaces import Architecture, Graph, space
 from nasplug.search_spaces.files import write_text
@@ -25,6 +31,8 @@ RUNS = ROOT / "experiments" / "runs"
 ZOO = ROOT / "nasplug" / "zoo"
 IMAGE_SETS = ("cifar10", "cifar100", "imagenet16-120")
 SPLIT_SEED = 201
+# Cells of NAS-Bench-201.
+CELLS = 15_625
 PACKAGES = ("nasplug", "torch", "numpy", "scipy", "pandas", "lightning", "optuna")
 
 Array = NDArray[np.float64]
@@ -32,7 +40,7 @@ Array = NDArray[np.float64]
 
 def split() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Official indices of the half of NAS-Bench-201 that is trained on, and of the other half."""
-    order = np.random.default_rng(SPLIT_SEED).permutation(15_625)
+    order = np.random.default_rng(SPLIT_SEED).permutation(CELLS)
     return order[:7_812], order[7_812:]
 
 
@@ -62,6 +70,42 @@ def latencies() -> tuple[Array, list[DeviceBatch]]:
     return table.to_numpy(), columns
 
 
+def covered(predicted: Prediction, truth: Array, column: int = 0) -> NDArray[np.bool_]:
+    """Whether each truth of a target is inside its 90 % interval."""
+    inside: NDArray[np.bool_] = (predicted.lower[:, column] <= truth) & (
+        truth <= predicted.upper[:, column]
+    )
+    return inside
+
+
+def ranks(score: Array, image_set: int = 0) -> dict[str, float]:
+    """Kendall's taus of scores of all cells against both accuracies on an image set."""
+    tables = zip(("tau_validation", "tau_test"), accuracies(), strict=True)
+    return {name: float(kendalltau(score, table[:, image_set])[0]) for name, table in tables}
+
+
+def summaries(
+    runs: Iterable[dict[str, Any]], by: Sequence[str], of: Sequence[str], count: str = "seeds"
+) -> list[dict[str, Any]]:
+    """A row for each combination of some fields, in the order of the runs.
+
+    Args:
+        runs: The runs.
+        by: Fields that tell the rows apart.
+        of: Fields of which each row has the mean and the standard deviation.
+        count: Field for the number of runs.
+    """
+    rows = []
+    for values, group in grouped(runs, *by).items():
+        row: dict[str, Any] = dict(zip(by, values, strict=True)) | {count: len(group)}
+        for key in of:
+            numbers = [run[key] for run in group]
+            sd = float(np.std(numbers, ddof=1)) if len(group) > 1 else None
+            row[key] = {"mean": float(np.mean(numbers)), "sd": sd}
+        rows.append(row)
+    return rows
+
+
 def provenance(*names: str) -> dict[str, Any]:
     """Data hashes, package versions and the machine, to write beside a result."""
     return {
@@ -72,10 +116,7 @@ def provenance(*names: str) -> dict[str, Any]:
         "split_seed": SPLIT_SEED,
         "packages": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
-        "machine": {
-            "processor": _processor(),
-            "threads": torch.get_num_threads(),
-        },
+        "machine": {"processor": _processor(), "threads": torch.get_num_threads()},
     }
 
 
@@ -89,9 +130,29 @@ def _processor() -> str:
     return platform.processor()
 
 
-def write_result(name: str, result: dict[str, Any]) -> Path:
-    """Write `results/<name>.json` and say so."""
-    path = RESULTS / f"{name}.json"
-    write_text(path, json.dumps(result, indent=1) + "\n")
+def run_alone(code: str, *arguments: str, cache: str) -> dict[str, Any]:
+    """The JSON that a program prints, in a process of its own with a folder for its cache."""
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "NASPLUG_CACHE": cache},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    result: dict[str, Any] = json.loads(done.stdout)
+    return result
+
+
+def write_result(name: str | Path, /, *data: str, **fields: Any) -> Path:
+    """Write `results/<name>.json`, or the path that is given, and say so.
+
+    Args:
+        name: The result.
+        data: Data sets, for the provenance.
+        fields: The content; the provenance is added unless it is among them.
+    """
+    path = name if isinstance(name, Path) else RESULTS / f"{name}.json"
+    fields.setdefault("provenance", provenance(*data))
+    write_text(path, json.dumps(fields, indent=1) + "\n")
     print(f"wrote {path}", file=sys.stderr)
     return path

@@ -8,25 +8,19 @@ With --check nothing is written, and the exit code is 1 if a page is not what it
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from typing import Any
 
-from experiments import RESULTS, ROOT
+from experiments import ROOT
 from experiments.accuracy import calibration_tables, network_accuracy_tables, predictor_tables
-from experiments.accuracy.predictor_tables import table
 from experiments.latency import device_tables, network_tables
 from experiments.nb101 import nb101_search_tables, nb101_tables
 from experiments.reliability import reliability_tables
 from experiments.search import search_quality_tables, search_workers_tables, study_tables
+from experiments.tables import cells, grouped, load, merged, table, table_of
 from experiments.timm import timm_tables
 from nasplug.search_spaces.files import write_text
-
-
-def load(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return content
 
 
 def main_job() -> str:
@@ -52,44 +46,28 @@ def quality() -> str:
             for r in accuracy["ranking"]
             if r["dataset"] == cover["dataset"] and "shipped" in r["model"]
         )
-        lines.append(
-            [
-                f"{cover['dataset']} test accuracy",
-                f"Kendall tau {row['tau_test']:.3f}",
-                f"{cover['coverage']:.1%}",
-            ]
-        )
-    s = latency["summary"]
-    m, g = s["measured_devices"], s["left_out_gpus"]
+        name = f"{cover['dataset']} test accuracy"
+        lines.append([name, f"Kendall tau {row['tau_test']:.3f}", f"{cover['coverage']:.1%}"])
+    summary = latency["summary"]
+    measured = summary["measured_devices"]
+    ranks = f"Spearman {measured['mean_spearman']:.3f}"
     lines.append(
         [
-            f"latency, measured devices ({m['columns']} device × batch)",
-            f"Spearman {m['mean_spearman']:.3f}, MAPE on GPUs {m['gpu_mean_mape_percent']:.1f} %",
-            f"{m['mean_coverage']:.1%}",
+            f"latency, measured devices ({measured['columns']} device × batch)",
+            f"{ranks}, MAPE on GPUs {measured['gpu_mean_mape_percent']:.1f} %",
+            f"{measured['mean_coverage']:.1%}",
         ]
     )
-    o = s["left_out_other_devices"]
-    lines.append(
-        [
-            "latency, a GPU model left out",
-            f"Spearman {g['nasplug']['mean_spearman']:.3f}, "
-            f"MAPE {g['nasplug']['mean_mape_percent']:.0f} %",
-            f"{g['mean_coverage']:.1%}",
-        ]
-    )
-    lines.append(
-        [
-            "latency, another device left out",
-            f"Spearman {o['nasplug']['mean_spearman']:.3f}, "
-            f"MAPE {o['nasplug']['mean_mape_percent']:.0f} %",
-            f"{o['mean_coverage']:.1%}",
-        ]
-    )
-    torch_row = speed["rows"][0]
-    total = torch_row["seconds_from_architectures"]["median"]
+    for name, group in (("a GPU model", "gpus"), ("another device", "other_devices")):
+        left_out = summary[f"left_out_{group}"]
+        means = left_out["nasplug"]
+        ranks = f"Spearman {means['mean_spearman']:.3f}"
+        text = f"{ranks}, MAPE {means['mean_mape_percent']:.0f} %"
+        lines.append([f"latency, {name} left out", text, f"{left_out['mean_coverage']:.1%}"])
+    total = speed["rows"][0]["seconds_from_architectures"]["median"]
     met = check["summary"]
     return (
-        table(["on held-out cells", "quality", "90 % intervals cover"], lines)
+        table("on held-out cells | quality | 90 % intervals cover", lines)
         + f"\n\nAll 15,625 cells are scored for accuracy in {total:.1f} s on "
         f"{speed['threads']} cores. Of {met['returned']} architectures that "
         f"{met['searches_with_a_limit']} searches with a latency limit on measured devices "
@@ -99,137 +77,80 @@ def quality() -> str:
 
 def accuracy_table() -> str:
     result = load("accuracy_quality")
-    rows = [
-        [
-            r["dataset"],
-            r["model"],
-            f"{r['tau_test']:.4f}",
-            f"{r['tau_val']:.4f}",
-            f"{r['tau_test_new_functions']:.4f}",
-        ]
-        for r in result["ranking"]
-    ]
-    head = ["image set", "model", "tau, test", "tau, validation", "tau, test, new functions"]
-    cover = [
-        [
-            c["dataset"],
-            f"{c['coverage']:.1%}",
-            f"{c['median_width']:.2f}",
-            f"{c['coverage_best_500']:.1%}",
-            f"{c['median_width_best_500']:.2f}",
-            f"{c['coverage_best_50']:.0%}",
-            f"{c['mean_absolute_error']:.2f}",
-        ]
-        for c in result["coverage"]
-    ]
+    ranks = table_of(
+        "image set | model | tau, test | tau, validation | tau, test, new functions",
+        "{dataset} | {model} | {tau_test:.4f} | {tau_val:.4f} | {tau_test_new_functions:.4f}",
+        result["ranking"],
+    )
+    intervals = table_of(
+        "image set | 90 % intervals cover | median width, points | best 500 covered | "
+        "their median width | best 50 covered | mean absolute error",
+        "{dataset} | {coverage:.1%} | {median_width:.2f} | {coverage_best_500:.1%} | "
+        "{median_width_best_500:.2f} | {coverage_best_50:.0%} | {mean_absolute_error:.2f}",
+        result["coverage"],
+    )
     return (
-        table(head, rows)
-        + f"\n\n{result['held_out_cells']:,} held-out cells; *new functions* are the "
+        f"{ranks}\n\n{result['held_out_cells']:,} held-out cells; *new functions* are the "
         f"{result['held_out_new_functions']:,} of them of which no cell of equal function was "
-        "trained on.\n\n"
-        + table(
-            [
-                "image set",
-                "90 % intervals cover",
-                "median width, points",
-                "best 500 covered",
-                "their median width",
-                "best 50 covered",
-                "mean absolute error",
-            ],
-            cover,
-        )
-        + "\n\nThe intervals hold on average over cells. Among the few that are predicted best "
+        f"trained on.\n\n{intervals}\n\n"
+        "The intervals hold on average over cells. Among the few that are predicted best "
         "they can hold less often, because an error upwards is what brings a cell there."
     )
 
 
 def latency_tables() -> str:
     result = load("latency_quality")
-    measured = [
+    summary = result["summary"]
+    mean = summary["measured_devices"]
+    floors = "Spearman | MAPE % | roofline: Spearman | MAPE % | mean of others: Spearman | MAPE %"
+    measured = table_of(
+        "device | batch | Spearman | MAPE % | 90 % intervals cover",
+        "{device} | {batch_size} | {spearman:.3f} | {mape_percent:.1f} | {coverage:.1%}",
+        result["measured"],
+    )
+    means = table_of(
+        f"mean over | {floors} | 90 % intervals cover",
+        "{name} | "
+        + "".join(
+            f"{{{method}[mean_spearman]:.3f}} | {{{method}[mean_mape_percent]:.0f}} | "
+            for method in ("nasplug", "roofline", "mean_of_other_devices")
+        )
+        + "{mean_coverage:.1%}",
         [
-            r["device"],
-            str(r["batch_size"]),
-            f"{r['spearman']:.3f}",
-            f"{r['mape_percent']:.1f}",
-            f"{r['coverage']:.1%}",
-        ]
-        for r in result["measured"]
-    ]
-    left_out = [
-        [
-            r["device"],
-            str(r["batch_size"]),
-            *(
-                text
-                for part in (r, r["roofline"], r["mean_of_other_devices"])
-                for text in (f"{part['spearman']:.3f}", f"{part['mape_percent']:.0f}")
-            ),
-            f"{r['coverage']:.1%}",
-            f"×{r['interval_factor'][0]:.2f} to ×{r['interval_factor'][1]:.2f}",
-        ]
-        for r in result["left_out"]
-    ]
-    s = result["summary"]
-    means = [
-        [
-            group.replace("left_out_", "").replace("_", " "),
-            *(
-                text
-                for method in ("nasplug", "roofline", "mean_of_other_devices")
-                for text in (
-                    f"{s[group][method]['mean_spearman']:.3f}",
-                    f"{s[group][method]['mean_mape_percent']:.0f}",
-                )
-            ),
-            f"{s[group]['mean_coverage']:.1%}",
-        ]
-        for group in ("left_out_gpus", "left_out_other_devices")
-    ]
-    floors = ["Spearman", "MAPE %", "roofline: Spearman", "MAPE %", "mean of others: Spearman"]
-    m = s["measured_devices"]
+            summary[f"left_out_{group}"] | {"name": group.replace("_", " ")}
+            for group in ("gpus", "other_devices")
+        ],
+    )
+    left_out = table_of(
+        f"device | batch | {floors} | 90 % intervals cover | interval",
+        "{device} | {batch_size} | {spearman:.3f} | {mape_percent:.0f} | {roofline[spearman]:.3f} "
+        "| {roofline[mape_percent]:.0f} | {mean_of_other_devices[spearman]:.3f} | "
+        "{mean_of_other_devices[mape_percent]:.0f} | {coverage:.1%} | "
+        "×{interval_factor[0]:.2f} to ×{interval_factor[1]:.2f}",
+        result["left_out"],
+    )
     return (
         "### Measured devices, unseen cells\n\n"
-        f"Mean Spearman {m['mean_spearman']:.3f}; mean MAPE on the GPUs "
-        f"{m['gpu_mean_mape_percent']:.1f} %, at most {m['gpu_largest_mape_percent']:.1f} %; "
-        f"on the other devices {m['other_mean_mape_percent']:.1f} %; mean coverage "
-        f"{m['mean_coverage']:.1%}.\n\n"
-        + table(["device", "batch", "Spearman", "MAPE %", "90 % intervals cover"], measured)
-        + "\n\n### Left-out devices, unseen cells\n\n"
-        + table(["mean over", *floors, "MAPE %", "90 % intervals cover"], means)
-        + "\n\n"
-        + table(
-            ["device", "batch", *floors, "MAPE %", "90 % intervals cover", "interval"], left_out
-        )
+        f"Mean Spearman {mean['mean_spearman']:.3f}; mean MAPE on the GPUs "
+        f"{mean['gpu_mean_mape_percent']:.1f} %, at most {mean['gpu_largest_mape_percent']:.1f} %; "
+        f"on the other devices {mean['other_mean_mape_percent']:.1f} %; mean coverage "
+        f"{mean['mean_coverage']:.1%}.\n\n{measured}\n\n"
+        f"### Left-out devices, unseen cells\n\n{means}\n\n{left_out}"
     )
 
 
 def throughput_table() -> str:
     result = load("throughput")
-    rows = [
-        [
-            r["backend"],
-            f"{r['seconds_from_architectures']['median']:.2f}",
-            f"{r['cells_per_second']:,.0f}",
-            f"{r['graphs_per_second_one_model']:,.0f}",
-            f"{r['gflops_a_second']:.1f}",
-            f"{r['matrix_product_gflops_a_second']:.0f}",
-            f"{r['share_of_matrix_product']:.1%}",
-        ]
-        for r in result["rows"]
-    ]
-    head = [
-        "backend",
-        "all cells, s",
-        "cells/s",
-        "graphs/s, network alone, one model",
-        "GFLOP/s",
-        "matrix product, GFLOP/s",
-        "share",
-    ]
+    speeds = table_of(
+        "backend | all cells, s | cells/s | graphs/s, network alone, one model | GFLOP/s | "
+        "matrix product, GFLOP/s | share",
+        "{backend} | {seconds_from_architectures[median]:.2f} | {cells_per_second:,.0f} | "
+        "{graphs_per_second_one_model:,.0f} | {gflops_a_second:.1f} | "
+        "{matrix_product_gflops_a_second:.0f} | {share_of_matrix_product:.1%}",
+        result["rows"],
+    )
     return (
-        table(head, rows)
-        + f"\n\nMedian of {result['repeats']} runs on {result['threads']} threads "
+        f"{speeds}\n\nMedian of {result['repeats']} runs on {result['threads']} threads "
         f"({machine(result)}). The 15,625 cells are {result['distinct_graphs']:,} distinct "
         f"simplified graphs; each goes through {result['models_in_ensemble']} models of "
         f"{result['flops_a_graph'] / 1e6:.2f} MFLOPs (a multiply-add counts two)."
@@ -238,67 +159,48 @@ def throughput_table() -> str:
 
 def search_tables() -> str:
     result = load("search_check")
-    best = [
-        [
-            r["device"],
-            r["dataset"],
-            str(r["pareto"]),
-            f"{r['best_measured_test_accuracy']:.2f}",
-            f"{r['best_of_the_table']:.2f}",
-        ]
-        for r in result["best"]
-    ]
-    limits = [
-        [
-            r["device"],
-            str(r["batch_size"]),
-            f"{r['bound_ms']:.2f}",
-            r["bound_is"],
-            f"{r['truly_met']} of {r['returned']}",
-            f"{r['best_measured_test_accuracy']:.2f}",
-        ]
-        for r in result["limits"]
-    ]
-    s = result["summary"]
+    summary = result["summary"]
+    best = table_of(
+        "device | image set | returned | best measured | best of all cells",
+        "{device} | {dataset} | {pareto} | {best_measured_test_accuracy:.2f} | "
+        "{best_of_the_table:.2f}",
+        result["best"],
+    )
+    limits = table_of(
+        "device | batch | limit, ms | which is | truly met | best measured C10 test",
+        "{device} | {batch_size} | {bound_ms:.2f} | {bound_is} | {truly_met} of {returned} | "
+        "{best_measured_test_accuracy:.2f}",
+        result["limits"],
+    )
     return (
-        table(
-            ["device", "image set", "returned", "best measured", "best of all cells"],
-            best,
-        )
-        + "\n\n### Limits\n\n"
-        + f"{s['share_truly_met']:.1%} of {s['returned']} returned architectures truly meet the "
-        f"limit (asked for: 90 %); in {s['searches_below_90_percent']} of "
-        f"{s['searches_with_a_limit']} searches fewer than 90 % of the returned ones do.\n\n"
-        + table(
-            ["device", "batch", "limit, ms", "which is", "truly met", "best measured C10 test"],
-            limits,
-        )
+        f"{best}\n\n### Limits\n\n"
+        f"{summary['share_truly_met']:.1%} of {summary['returned']} returned architectures truly "
+        f"meet the limit (asked for: 90 %); in {summary['searches_below_90_percent']} of "
+        f"{summary['searches_with_a_limit']} searches fewer than 90 % of the returned ones do.\n\n"
+        f"{limits}"
     )
 
 
 def equal_cells() -> str:
     result = load("equal_cells")
     rows = [
-        [
-            read["read"],
-            held["dataset"],
-            f"{read['largest_difference'][held['dataset']]:.2f}",
-            f"{held['tau_test']:.4f}",
-            f"{held['mean_absolute_error']:.3f}",
-            f"{changed['mean_absolute_error']:.3f}",
-        ]
+        {**held, "read": read["read"], "changed": changed, "largest": read["largest_difference"]}
         for read in result["rows"]
         for held, changed in zip(read["held_out"], read["held_out_changed"], strict=True)
     ]
-    head = ["what is read", "image set", "largest difference of equal cells, points", "tau, test"]
-    head += ["mean absolute error", "of the cells that differ"]
+    differences = table_of(
+        "what is read | image set | largest difference of equal cells, points | tau, test | "
+        "mean absolute error | of the cells that differ",
+        "{read} | {dataset} | {difference:.2f} | {tau_test:.4f} | {mean_absolute_error:.3f} | "
+        "{changed[mean_absolute_error]:.3f}",
+        [row | {"difference": row["largest"][row["dataset"]]} for row in rows],
+    )
     few, taus = result["few_labels"], []
+    by_read = grouped(few, "train_size", "read")
     for size in sorted({row["train_size"] for row in few}):
-        told = []
-        for read in result["rows"]:
-            own = [r for r in few if (r["train_size"], r["read"]) == (size, read["read"])]
-            told.append(f"{sum(r['tau_val'] for r in own) / len(own):.3f}")
-        taus.append(f"{told[0]} and {told[1]} on {size} labels")
+        groups = [by_read[size, read["read"]] for read in result["rows"]]
+        first, second = (cells("{tau_val:.3f}", merged(group))[0] for group in groups)
+        taus.append(f"{first} and {second} on {size} labels")
     seeds, nb101 = len({row["seed"] for row in few}), result["nb101"]
     return (
         f"The {result['cells']:,} cells of NAS-Bench-201 are {result['functions']:,} functions "
@@ -308,8 +210,8 @@ def equal_cells() -> str:
         f"functions; {nb101['cells_with_another_normal_form']:,} cells are predicted as another, "
         f"which as drawn would differ by {nb101['median_difference_as_drawn']:.2f} points in the "
         f"median, at most by {nb101['largest_difference_as_drawn']:.2f}.\n\n"
-        + table(head, rows)
-        + f"\n\nOn the {result['held_out_cells']:,} held-out cells. A new predictor of "
+        f"{differences}\n\n"
+        f"On the {result['held_out_cells']:,} held-out cells. A new predictor of "
         f"CIFAR-10's validation accuracies that reads cells as drawn, and one graph a function, "
         f"has a tau over all cells of {', '.join(taus)} (means of {seeds} seeds)."
     )

@@ -1,8 +1,9 @@
 """Signals that end a process: SIGINT, SIGTERM and SIGHUP end what is under way as Ctrl-C does.
 
-The first one raises `KeyboardInterrupt` in the main thread, where that does no harm. Libraries make
-other things of it: SystemExit, ImportError, an error in a clean-up that it broke off, or nothing.
-Which signal came is therefore kept here, and decides how a block and the process end.
+The first signal raises `KeyboardInterrupt` in the main thread, at a moment when that does no harm.
+Libraries turn the exception into others (SystemExit, ImportError, an error in a clean-up that it
+broke off) or drop it. Therefore the signal is kept here, and decides how a block and the process
+end.
 """
 
 from __future__ import annotations
@@ -29,27 +30,27 @@ _SIGNALS = [
 _ALARM = getattr(signal, "SIGALRM", None)
 # A second Ctrl-C counts from here on: terminals and wrappers send one twice.
 _IMPATIENT_SECONDS = 1.0
-# Until a signal is raised again: soon where it could not be, and in case it was lost.
+# Delay until a signal is raised again: short if it could not be raised, long in case it was lost.
 _SOON_SECONDS, _LATER_SECONDS = 0.05, 10.0
 _IMPORTS = "<frozen importlib._bootstrap"
 
 
 class _State:
-    """What is known of the signals of this process."""
+    """State of the signals of this process."""
 
     def __init__(self) -> None:
         self.is_installed = False
-        # Whether the process is ours to end, and how that is said.
+        # Whether the process is ours to end, and the sentence on it.
         self.is_ours = False
         self.sentence = STOPPED
-        # The first signal that came, and when.
+        # The first signal that came, and its time.
         self.received: int | None = None
         self.since = 0.0
-        # Blocks that may be ended by an exception; without one our process ends at once.
+        # Number of blocks that may be ended by an exception; without any, our process ends at once.
         self.blocks = 0
-        # Blocks that have something to keep, so that even an import is awaited.
+        # Number of blocks that have something to keep, for which the end of an import is awaited.
         self.keeping = 0
-        # Imports that the first block is part of itself.
+        # Number of imports around the first block.
         self.imports = 0
         self.held = 0
         self.is_pending = False
@@ -59,10 +60,10 @@ _state = _State()
 
 
 class Interruption(KeyboardInterrupt):
-    """What `stoppable` raises: the sentence, and the exit code of the signal that came.
+    """Exception that `stoppable` raises: a sentence, and the exit code of the signal that came.
 
     Attributes:
-        exit_code: 128 and the number of the signal.
+        exit_code: 128 plus the number of the signal.
     """
 
     def __init__(self, sentence: str = STOPPED) -> None:
@@ -77,15 +78,15 @@ def _exit_code() -> int:
 def run(program: Callable[[], None]) -> NoReturn:
     """Run a program to the end of the process, whose exit code is that of the first signal, if any.
 
-    A signal that comes before the program has begun, or after it, ends the process at once; when
-    the interpreter takes itself down none counts any more.
+    A signal before the program has begun, or after it has ended, ends the process at once; signals
+    during the interpreter's own shutdown are ignored.
 
     Raises:
         SystemExit: With the program's own code.
     """
     _state.is_ours = True
     _install()
-    # What is registered first comes last.
+    # The function that is registered first is called last.
     atexit.register(_ignore)
     code: Any = 0
     try:
@@ -100,7 +101,7 @@ def run(program: Callable[[], None]) -> NoReturn:
     if _state.received is not None:
         with contextlib.suppress(BaseException):
             sys.stdout.flush()
-        # What ended with the right code has said so.
+        # A program that ended with the right code has printed its sentence.
         _leave("" if code == _exit_code() else STOPPED)
     if code == 0:
         _state.sentence = "stopped when all was done"
@@ -109,11 +110,11 @@ def run(program: Callable[[], None]) -> NoReturn:
 
 @contextlib.contextmanager
 def stoppable(said: Callable[[], str] = lambda: STOPPED, keeps: bool = True) -> Iterator[None]:
-    """Let the signals end a block by an `Interruption`, whatever the block makes of them.
+    """Let signals end a block by an `Interruption`, even if the block turns them into other errors.
 
     Args:
-        said: The sentence on what was kept and how to go on; that of an inner block counts.
-        keeps: Whether there is anything to keep, so that the block is not left within an import.
+        said: Makes the sentence on what was kept and how to go on; an inner block's sentence wins.
+        keeps: Whether the block has anything to keep, and is therefore not left within an import.
 
     Raises:
         Interruption: If a signal came, or `KeyboardInterrupt` was raised in the block.
@@ -123,11 +124,11 @@ def stoppable(said: Callable[[], str] = lambda: STOPPED, keeps: bool = True) -> 
             _state.imports = _imports(sys._getframe())
         _state.blocks += 1
         _state.keeping += keeps
-        within = ""
+        inner_sentence = ""
         try:
             yield
         except KeyboardInterrupt as error:
-            within = str(error)
+            inner_sentence = str(error)
         except BaseException:
             if not _was_interrupted():
                 raise
@@ -137,14 +138,14 @@ def stoppable(said: Callable[[], str] = lambda: STOPPED, keeps: bool = True) -> 
         finally:
             _state.blocks -= 1
             _state.keeping -= keeps
-        raise Interruption(within or _said(said))
+        raise Interruption(inner_sentence or _sentence(said))
 
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Put an interruption off to the end of a block, or to the next `released` one in it.
+    """Put an interruption off to the end of a block, or to the next `released` block in it.
 
-    For what must not be broken off half-way; an impatient second Ctrl-C breaks it off.
+    Serves work that must not be broken off half-way; an impatient second Ctrl-C breaks it off.
     """
     if not _in_main_thread():
         yield
@@ -186,8 +187,8 @@ def _raise_pending() -> None:
         raise KeyboardInterrupt
 
 
-def _said(said: Callable[[], str]) -> str:
-    # What was interrupted may be in no state to tell.
+def _sentence(said: Callable[[], str]) -> str:
+    # The interrupted work may be in a state in which the sentence cannot be made.
     with contextlib.suppress(BaseException):
         return said()
     return STOPPED
@@ -195,7 +196,7 @@ def _said(said: Callable[[], str]) -> str:
 
 @contextlib.contextmanager
 def _installed() -> Iterator[None]:
-    """Take the signals, for a block of a program that is not ours."""
+    """Handle the signals during a block of a program that is not ours."""
     if _state.is_installed or not _in_main_thread():
         yield
         return
@@ -212,9 +213,9 @@ def _installed() -> Iterator[None]:
 
 
 def _install() -> dict[int, Any]:
-    """Take the signals that would end the process, and return what was there before.
+    """Handle the signals that would end the process, and return the earlier handlers.
 
-    Those that are ignored, as nohup and shells in the background have it, stay so.
+    Signals that are ignored, as under nohup or in a background job, stay ignored.
     """
     _state.is_installed = True
     before: dict[int, Any] = {}
@@ -224,7 +225,7 @@ def _install() -> dict[int, Any]:
     hook = sys.unraisablehook
 
     def again_if_lost(lost: Any) -> None:
-        # Raised in a destructor or a callback, which cannot pass it on.
+        # The exception was raised in a destructor or a callback, which cannot pass it on.
         if _state.received is not None and issubclass(lost.exc_type, KeyboardInterrupt):
             _again(_SOON_SECONDS)
         else:
@@ -235,12 +236,12 @@ def _install() -> dict[int, Any]:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Raise `KeyboardInterrupt`, now or when it does no harm; the handler of all signals."""
+    """Handle a signal: raise `KeyboardInterrupt`, now or once it does no harm."""
     now = time.monotonic()
     if _state.received is None:
         _state.received, _state.since = number, now
     elif number not in (_ALARM, signal.SIGINT):
-        return  # it is ending already
+        return  # the process is ending already
     waited = now - _state.since
     if number == signal.SIGINT and 0 < waited < _IMPATIENT_SECONDS:
         return
@@ -251,7 +252,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
         _state.is_pending = True
         _again(_LATER_SECONDS)
     elif _imports(frame) > _state.imports:
-        # Extensions turn exceptions into others there, or crash, and libraries do without them.
+        # Extensions turn exceptions in an import into others, or crash; libraries swallow them.
         if _state.is_ours and not _state.keeping:
             _leave(STOPPED)
         _again(_SOON_SECONDS)
@@ -262,7 +263,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _imports(frame: FrameType | None) -> int:
-    """How many frames of imports one is within."""
+    """Count the frames of imports around a frame."""
     count = 0
     while frame is not None:
         count += frame.f_code.co_filename.startswith(_IMPORTS)
@@ -284,7 +285,7 @@ def _leave(sentence: str) -> NoReturn:
     """End the process at once: nothing that runs at an interpreter's end may change the code."""
     _ignore()
     if sentence:
-        # Not by `print`, which may be what was interrupted.
+        # Not by `print`, which may be the interrupted call itself.
         with contextlib.suppress(OSError):
             os.write(2, f"nasplug: {sentence}\n".encode())
     os._exit(_exit_code())

@@ -1,4 +1,4 @@
-"""The program `nasplug`: it takes the signals first, and then loads everything else."""
+"""Entry point of the program `nasplug`: it handles signals before it loads anything heavy."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Objective:
 
     @property
     def sign(self) -> float:
-        """The factor that turns it into something to minimise."""
+        """Factor that turns the quantity into one to minimise: −1 or 1."""
         return -1.0 if self.direction == "maximize" else 1.0
 
 
@@ -33,24 +33,31 @@ OBJECTIVES = {
     "params": Objective("params", "minimize", "count"),
 }
 
-# Where no accuracy is known: within the limits, more of it tends to be better. Both are among the
-# zero-cost measures of NAS-Bench-Suite-Zero (Krishnakumar et al., NeurIPS 2022).
+# Stand-ins for an unknown accuracy: within the limits, more of them tends to be better. Both are
+# among the zero-cost measures of NAS-Bench-Suite-Zero (Krishnakumar et al., NeurIPS 2022).
 PROXIES = {name: Objective(name, "maximize", "count") for name in ("flops", "params")}
 
 COSTS = ("flops", "params")
 
 
 def checked_objectives(objectives: str | Sequence[str]) -> tuple[Objective, ...]:
-    """One or two different quantities: names of `OBJECTIVES`, or `more` and one of `PROXIES`."""
+    """Look up one or two different quantities by name.
+
+    Args:
+        objectives: Names of `OBJECTIVES`, or `more` and a name of `PROXIES`.
+
+    Raises:
+        InputError: If a name is unknown, or there are not one or two different quantities.
+    """
     words = (objectives,) if isinstance(objectives, str) else tuple(objectives)
-    known = {**OBJECTIVES, **{f"more {name}": proxy for name, proxy in PROXIES.items()}}
+    by_name = {**OBJECTIVES, **{f"more {name}": proxy for name, proxy in PROXIES.items()}}
     for word in words:
-        if word not in known:
-            raise InputError(f"unknown objective {word!r}; known: {closest(str(word), known)}")
-    found = tuple(known[word] for word in words)
-    if len(found) not in (1, 2) or len({o.name for o in found}) != len(found):
+        if word not in by_name:
+            raise InputError(f"unknown objective {word!r}; known: {closest(str(word), by_name)}")
+    chosen = tuple(by_name[word] for word in words)
+    if len(chosen) not in (1, 2) or len({o.name for o in chosen}) != len(chosen):
         raise InputError(
             f"objectives {', '.join(words) or '()'}: give one, or two different ones, of "
-            f"{', '.join(known)}"
+            f"{', '.join(by_name)}"
         )
-    return found
+    return chosen

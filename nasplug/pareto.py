@@ -1,7 +1,11 @@
 """Pareto fronts of points to be minimised: dominance, hypervolume, points that extend a front.
 
-All functions minimise: negate an objective that is to be maximised. Points are rows, `(n, m)`; the
-area of a front is that of two objectives.
+All functions minimise: negate an objective that is to be maximised.
+
+Notation: n points of m objectives are rows, `(n, m)`. A front is the set of points that no other
+point dominates. Areas are those of two objectives, below a reference point r: a staircase is the
+front sorted by its first objective, so that step i covers the rectangle from its point (x_i, y_i)
+up to (x_{i+1} or r_0, y_{i−1} or r_1).
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ Indices = NDArray[np.intp]
 
 
 def pareto_mask(values: Array) -> Mask:
-    """Which points no other point dominates.
+    """Mask of the points that no other point dominates.
 
     A point dominates another if it is nowhere larger and somewhere smaller. Equal points do not
     dominate each other, so duplicates of a non-dominated point are all kept. A point with a NaN is
@@ -45,22 +49,22 @@ def pareto_mask(values: Array) -> Mask:
     mask: Mask = np.asarray(~np.isnan(values).any(axis=1))
     if not mask.any():
         return mask
-    points, place = np.unique(values[mask], axis=0, return_inverse=True)
+    points, row_of_point = np.unique(values[mask], axis=0, return_inverse=True)
     if points.shape[1] == 1:
-        kept = np.arange(len(points)) == 0
+        non_dominated = np.arange(len(points)) == 0
     elif points.shape[1] > 2:
         # Distinct points: another one that is nowhere larger dominates.
-        kept = np.array([(points <= point).all(axis=1).sum() == 1 for point in points])
+        non_dominated = np.array([(points <= point).all(axis=1).sum() == 1 for point in points])
     else:
         # Distinct points in lexicographic order: an earlier one dominates iff its y is not larger.
-        before = np.minimum.accumulate(points[:, 1])[:-1]
-        kept = np.concatenate([[True], points[1:, 1] < before])
-    mask[mask] = kept[place.reshape(-1)]
+        lowest = np.minimum.accumulate(points[:, 1])[:-1]
+        non_dominated = np.concatenate([[True], points[1:, 1] < lowest])
+    mask[mask] = non_dominated[row_of_point.reshape(-1)]
     return mask
 
 
 def staircase(front: Array, reference: Array) -> Array:
-    """The distinct non-dominated points strictly below the reference, first objective ascending."""
+    """Sort the distinct non-dominated points strictly below the reference, first objective up."""
     front = np.asarray(front, np.float64).reshape(-1, 2)
     front = front[(front < reference).all(axis=1)]
     return np.unique(front[pareto_mask(front)], axis=0)
@@ -70,7 +74,7 @@ def hypervolume(points: Array, reference: Array) -> float:
     """Area that the points dominate, up to the reference point.
 
     Args:
-        points: Shape `(n, 2)`; those that do not lie strictly below the reference count nothing.
+        points: Shape `(n, 2)`; points that do not lie strictly below the reference add nothing.
         reference: Shape `(2,)`.
     """
     steps = staircase(points, np.asarray(reference, np.float64))
@@ -95,16 +99,16 @@ def contributions(points: Array, reference: Array) -> Array:
     area = (right - steps[:, 0]) * (above - steps[:, 1])
     result = np.zeros(len(points))
     for step, value in zip(steps, area, strict=True):
-        same = np.flatnonzero((points == step).all(axis=1))
-        if len(same) == 1:
-            result[same] = value
+        equal = np.flatnonzero((points == step).all(axis=1))
+        if len(equal) == 1:
+            result[equal] = value
     return result
 
 
 def smallest(values: Array, count: int) -> Indices:
-    """Positions of the smallest values, ascending, the first of equals first; at most `count`."""
+    """Positions of the `count` smallest values, ascending; equal values keep their order."""
     if count < len(values):
-        # Sorting all would take longest of all that a trial does.
+        # Sorting all values would be the slowest part of a trial.
         rows = np.flatnonzero(values <= np.partition(values, count)[count])
     else:
         rows = np.arange(len(values))
@@ -114,34 +118,33 @@ def smallest(values: Array, count: int) -> Indices:
 def improving_points(known: Array, values: Array, count: int) -> Indices:
     """Select the points most likely to extend a front, without sorting all candidates.
 
-    No known point dominates them; those that lie farthest beyond the known ones come first.
-
-    With two objectives each step of the known front has its best before any has its second, so that
-    the front is looked at along all of its length.
+    No known point dominates a selected one; points farthest beyond the known front come first. With
+    two objectives, the best point of every step of the known front comes before the second best of
+    any step, so that the selection covers the whole front.
 
     Args:
         known: Points to be minimised, `(k, m)` with k ≥ 1 and m = 1 or 2.
-        values: Others, `(n, m)`.
-        count: How many, at most.
+        values: Candidates, `(n, m)`.
+        count: Largest number of points to select.
 
     Returns:
-        Their positions.
+        Positions of the selected candidates.
     """
     front = np.unique(known[pareto_mask(known)], axis=0)
     if values.shape[1] == 1:
         rows = smallest(values[:, 0], count)
         return rows[values[rows, 0] < front[0, 0]]
-    # The step of the front that a point would lie below, and how far, in units of the front.
+    # The step of the front that a point lies below, and its distance in units of the front's range.
     step = np.searchsorted(front[:, 0], values[:, 0], side="right") - 1
     height = np.where(step >= 0, front[step, 1], np.inf)
     better = np.flatnonzero(height > values[:, 1])
-    reach = float(np.ptp(front[:, 1])) or 1.0
-    gain, step = np.minimum((height - values[:, 1])[better] / reach, 1.0), step[better]
-    chosen, turns = [np.empty(0, np.intp)], [np.empty(0, np.intp)]
+    height_range = float(np.ptp(front[:, 1])) or 1.0
+    gain, step = np.minimum((height - values[:, 1])[better] / height_range, 1.0), step[better]
+    rows_by_step, ranks = [np.empty(0, np.intp)], [np.empty(0, np.intp)]
     for k in np.unique(step):
-        own = np.flatnonzero(step == k)
-        chosen.append(own[smallest(-gain[own], count)])
-        turns.append(np.arange(len(chosen[-1])))
-    rows = np.concatenate(chosen)
-    order = np.lexsort((-gain[rows], np.concatenate(turns)))[:count]
+        of_step = np.flatnonzero(step == k)
+        rows_by_step.append(of_step[smallest(-gain[of_step], count)])
+        ranks.append(np.arange(len(rows_by_step[-1])))
+    rows = np.concatenate(rows_by_step)
+    order = np.lexsort((-gain[rows], np.concatenate(ranks)))[:count]
     return np.asarray(better[rows[order]])

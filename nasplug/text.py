@@ -1,37 +1,59 @@
-"""Read a file whole, whatever lies under its name, and tell whether it is what was written."""
+"""Text for messages, and files of text: read whole, with checksums of their content."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from nasplug.search_spaces.errors import InputError
 
-__all__ = ["CHECKSUM", "check_row", "checksum_of", "read_whole", "row_checksum", "shown_path"]
+__all__ = [
+    "CHECKSUM",
+    "check_row",
+    "checksum_of",
+    "is_number",
+    "read_whole",
+    "row_checksum",
+    "shortened",
+    "shown_path",
+]
 
-# The key of a JSON table, and the column of a CSV, that holds the checksum of all else.
+# Key of a JSON table, and column of a CSV, that holds the checksum of everything else.
 CHECKSUM = "checksum"
+# float() takes more, such as 1_000, nan or digits of other scripts, which is likely a mistake.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
+
+def shortened(text: str, most: int) -> str:
+    """Cut a text to `most` characters for a message; a longer text ends in three dots."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def is_number(text: str) -> bool:
+    """Whether a text spells a number in plain ASCII digits, of whatever size."""
+    return _NUMBER.fullmatch(text) is not None
 
 
 def shown_path(path: Path) -> str:
-    """A path as it stands in a sentence."""
+    """Write a path for a sentence: quoted if it holds characters that cannot be printed."""
     return str(path) if str(path).isprintable() else repr(str(path))
 
 
 def read_whole(path: Path, limit: int, wanted: str, too_large: str) -> bytes:
-    """The content of a regular file.
+    """Read the whole content of a regular file.
 
     Args:
         path: The file.
-        limit: Bytes that it may have.
-        wanted: What the file should be, for the message.
-        too_large: What no larger file is, for the message.
+        limit: Largest size in bytes.
+        wanted: The right kind of file, for the message.
+        too_large: The kind of file that is never larger, for the message.
 
     Raises:
-        InputError: If it is not there, no file, cannot be read, or is larger.
+        InputError: If the file is missing, is no regular file, cannot be read, or is larger.
     """
     where = shown_path(path)
     try:
@@ -48,32 +70,32 @@ def read_whole(path: Path, limit: int, wanted: str, too_large: str) -> bytes:
     except MemoryError:
         raise MemoryError(f"not enough memory to read {where}; free some") from None
     if len(content) > limit:
-        shown = f"{limit // 1_000_000} MB" if limit >= 1_000_000 else f"{limit // 1_000} kB"
-        raise InputError(f"{where}: larger than {shown}, which no {too_large} is")
+        limit_text = f"{limit // 1_000_000} MB" if limit >= 1_000_000 else f"{limit // 1_000} kB"
+        raise InputError(f"{where}: larger than {limit_text}, which no {too_large} is")
     return content
 
 
 def checksum_of(table: Mapping[str, Any]) -> str:
-    """SHA-256 of all that a JSON table holds but its own checksum."""
-    told = {key: value for key, value in table.items() if key != CHECKSUM}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    """SHA-256 of a JSON table's content, without its own checksum."""
+    content = {key: value for key, value in table.items() if key != CHECKSUM}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def row_checksum(header: Sequence[str], cells: Sequence[str]) -> str:
-    """Checksum of a row of a CSV and the names of its columns, but that of the checksum itself."""
-    told = [
+    """Checksum of a CSV row and its column names, without the column of the checksum itself."""
+    named_cells = [
         (name.strip(), cell.strip())
         for name, cell in zip(header, cells, strict=True)
         if name != CHECKSUM
     ]
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(named_cells).encode()).hexdigest()[:16]
 
 
 def check_row(header: Sequence[str], cells: Sequence[str], where: str) -> None:
-    """See that a row is as it was written, if it has a checksum.
+    """Check a row against its checksum, if it has one.
 
     Raises:
-        InputError: If it is not.
+        InputError: If the row differs from its checksum.
     """
     if CHECKSUM not in header:
         return

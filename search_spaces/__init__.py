@@ -1,4 +1,4 @@
-"""What can be built: search spaces, and the graphs that predictors read.
+"""Search spaces, and the graphs of their architectures that predictors read.
 
 This package needs numpy alone; it knows nothing of torch, of DGL or of studies.
 """

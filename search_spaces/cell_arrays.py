@@ -1,4 +1,4 @@
-"""Many small graphs as arrays, so that all of them can be worked on at once."""
+"""Arrays that hold many small graphs, so that all of them can be computed on at once."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from nasplug.search_spaces.graph import ATTRIBUTES, Graph
 
 __all__ = ["CELL_ATTRIBUTES", "CellArrays"]
 
-# Columns of `Graph.attributes` that are kept.
+# Columns of `Graph.attributes` that the arrays hold.
 CELL_ATTRIBUTES = ("out_channels", "flops", "params", "bytes")
 _COLUMNS = [ATTRIBUTES.index(name) for name in CELL_ATTRIBUTES]
 
 
 @dataclass(frozen=True, eq=False)
 class CellArrays:
-    """n graphs of at most v nodes: the first node has place 0, the last one place v − 1.
+    """Arrays of n graphs of at most v nodes: the first node has place 0, the last place v − 1.
 
-    The others have the places after the first one; places between that no node has are empty.
+    The other nodes follow the first one; the places between them and the last node are empty.
 
     Attributes:
         types: Types of operation, sorted.
-        ops: Index into `types` of the node at each place, −1 at both ends and where there is none
-            or its type is not among `types`; shape `(n, v)`.
+        ops: Index into `types` of the node at each place; −1 at both ends, at an empty place and
+            for a type that is not among `types`; shape `(n, v)`.
         nodes: Nodes of each graph, shape `(n,)`.
         edges: `edges[k, a, b]` is true if place a feeds place b, a < b; shape `(n, v, v)`.
-        attributes: Name of `CELL_ATTRIBUTES` to a value a place, 0 at an empty one; `(n, v)` each.
+        attributes: Name of `CELL_ATTRIBUTES` to one value a place, 0 at an empty place; arrays of
+            shape `(n, v)`.
     """
 
     types: tuple[str, ...]
@@ -44,12 +45,12 @@ class CellArrays:
 
     @classmethod
     def of(cls, graphs: Sequence[Graph], types: Sequence[str], places: int = 0) -> CellArrays:
-        """Graphs as arrays.
+        """Convert graphs to arrays.
 
         Args:
-            graphs: Of at least two nodes each.
-            types: The types of operation that are told apart.
-            places: At least so many places.
+            graphs: Graphs of at least two nodes each.
+            types: The types of operation to tell apart.
+            places: Smallest number of places; the largest graph may need more.
 
         Raises:
             InputError: If a graph has fewer than two nodes.

@@ -1,4 +1,4 @@
-"""Finite spaces whose members are numbers: hundreds of thousands are worked on as arrays."""
+"""Finite spaces whose members are integers, so that hundreds of thousands are handled as arrays."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["CodedSpace"]
 
 
 class CodedSpace(FiniteSpace):
-    """A finite space that tells of all its members at once, without an object of each.
+    """A finite space that describes all its members by arrays, without an object of each.
 
     Every member has one code and an `arch_id` of its own, and its output depends on its input. A
-    search scores all members of such a space by arrays, and makes an `Architecture` of those alone
+    search scores all members of such a space by arrays, and makes an `Architecture` only of members
     that it tries or shows.
 
     Attributes:
@@ -38,40 +38,39 @@ class CodedSpace(FiniteSpace):
 
     @abstractmethod
     def totals(self, codes: NDArray[np.uint32] | None = None) -> dict[str, NDArray[np.float64]]:
-        """`"flops"`, `"params"` and `"bytes"`, as `Graph.total` gives them.
+        """FLOPs, parameters and bytes of members, by `"flops"`, `"params"` and `"bytes"`.
 
         Args:
-            codes: Of members, shape `(n,)`; those of all members if left out.
+            codes: Codes of members, shape `(n,)`; the codes of all members if left out.
 
         Returns:
-            Arrays of shape `(n,)`.
+            Arrays of shape `(n,)`, equal to `Graph.total` of the members' graphs.
         """
 
     def normal_codes(self, codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """Codes of the members whose graphs `normal_form` gives for those of members, `(n,)`."""
+        """Code of the member whose graph is the `normal_form` of each member's, shape `(n,)`."""
         return codes
 
     def arrays(self, codes: NDArray[np.uint32] | None = None) -> CellArrays:
         """Cells of members as arrays, which fast predictors read.
 
         Args:
-            codes: As in `totals`.
+            codes: Codes of members, shape `(n,)`; the codes of all members if left out.
 
         Raises:
-            InputError: If the space has none (`has_arrays`).
+            InputError: If the space gives no arrays (`has_arrays`).
         """
         raise InputError(f"space {self.name} does not give its cells as arrays")
 
     @abstractmethod
     def counts(self, codes: NDArray[np.uint32] | None = None) -> NDArray[np.uint8]:
-        """How often each small piece occurs in each member, in columns that are always the same.
+        """Counts of small pieces in each member, one column a kind of piece, in a fixed order.
 
-        What a network costs, and how it is built, is nearly a sum over such pieces: fast models
-        read these columns.
+        A network's costs are nearly sums over such pieces, so fast models read these columns.
 
         Args:
-            codes: As in `totals`.
+            codes: Codes of members, shape `(n,)`; the codes of all members if left out.
 
         Returns:
-            Shape `(n, pieces)`.
+            Counts of shape `(n, pieces)`.
         """

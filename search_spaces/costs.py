@@ -1,7 +1,12 @@
-"""Sizes of single operations: multiply-accumulates, parameters, bytes moved.
+"""Costs of single operations: multiply-accumulates, parameters, bytes moved.
 
-Counted as NAS-Bench-201 counts its published "FLOPs": one multiply-accumulate is one FLOP, one
-image, convolutions and linear layers only. A roofline multiplies by two.
+FLOPs follow NAS-Bench-201's published "FLOPs": one multiply-accumulate is one FLOP, for one image,
+of convolutions and linear layers only. A roofline multiplies them by two.
+
+Notation: c_in and c_out are channels, k the side of a square window, s the side of the output in
+pixels (its input has s · stride). A convolution with g groups has p = c_out · c_in / g · k²
+parameters and p · s² FLOPs. Bytes are those of float32 values read and written, parameters
+included.
 """
 
 from __future__ import annotations
@@ -52,7 +57,7 @@ def elementwise(channels: int, side: int, inputs: int = 1) -> Cost:
 
 
 def pool(channels: int, side: int, stride: int = 1) -> Cost:
-    """A pooling; `side` is the output's."""
+    """A pooling; `side` is the output's height and width in pixels."""
     return Cost(0.0, 0.0, FLOAT_BYTES * channels * ((side * stride) ** 2 + side**2))
 
 

@@ -1,7 +1,7 @@
 """Files that are whole or absent (temporary name, fsync, rename), and where the cache lies.
 
-Each temporary file is locked by its writer, so that those of killed processes are told from those
-that are being written; they are removed when a process first uses the folder.
+Each temporary file is locked by its writer, so that a file that a killed process left can be told
+from a file that is being written. Left files are removed when a process first uses the folder.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _swept: set[tuple[int, Path]] = set()
 
 def cache_dir() -> Path:
     """The cache folder: `NASPLUG_CACHE`, or else `nasplug` in the user's cache folder."""
-    chosen = os.environ.get("NASPLUG_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
+    folder = os.environ.get("NASPLUG_CACHE")
+    if folder:
+        return Path(folder).expanduser()
     import pooch
 
     return Path(pooch.os_cache("nasplug"))
@@ -43,10 +43,11 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` if the block ends well.
 
     The temporary file is fsynced before the rename and removed when the block raises, so a reader
-    never sees half a file. What a killed process left in the folder is removed before.
+    never sees half a file. Temporary files that killed processes left in the folder are removed
+    first.
 
     Args:
-        path: Where the finished file shall be; its folder is made if it is missing.
+        path: Path of the finished file; its folder is made if it is missing.
 
     Raises:
         OSError: If the folder cannot be made or written.
@@ -59,7 +60,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
-        # mkstemp makes files private; what we publish follows the user's umask like any other file.
+        # mkstemp makes files private; a finished file follows the user's umask like any other file.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -71,26 +72,28 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files of processes that ended, once a folder in this process.
+    """Remove the temporary files of processes that ended; each process does so once a folder.
 
-    Their names begin with a dot, as those of earlier versions do; no reader of a folder may take
-    such a file for a whole one.
+    Names of temporary files begin with a dot, in earlier versions too; no reader of a folder may
+    take such a file for a whole one.
     """
     if (os.getpid(), folder) in _swept:
         return
     _swept.add((os.getpid(), folder))
     try:
         with os.scandir(folder) as entries:
-            found = [e.path for e in entries if e.name.startswith(_PREFIX) and e.is_file()]
+            temporary_paths = [
+                e.path for e in entries if e.name.startswith(_PREFIX) and e.is_file()
+            ]
     except OSError:
         return
-    for path in found:
+    for path in temporary_paths:
         with suppress(OSError):
             _remove_if_left(path)
 
 
 def _locked_file(target: Path) -> tuple[int | None, Path]:
-    """A new file beside `target`, locked for as long as its writer lives."""
+    """Make a temporary file beside `target`, locked for as long as its writer lives."""
     while True:
         handle, name = tempfile.mkstemp(
             dir=target.parent, prefix=f"{_PREFIX}{os.getpid()}-", suffix=target.suffix
@@ -108,22 +111,22 @@ def _locked_file(target: Path) -> tuple[int | None, Path]:
 
 
 def _remove_if_left(path: str) -> None:
-    left = time.time() - os.stat(path).st_mtime > _OLD
+    is_left = time.time() - os.stat(path).st_mtime > _OLD
     if fcntl is None:
-        if left:
+        if is_left:
             os.unlink(path)
         return
     handle = os.open(path, os.O_RDWR)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        left = True
+        is_left = True
     except BlockingIOError:
-        left = False
+        is_left = False
     except OSError:
         pass  # a file system without locks
     try:
-        # While it is locked, so that no new writer can have it.
-        if left:
+        # Removed while it is locked, so that no new writer can have it.
+        if is_left:
             os.unlink(path)
     finally:
         os.close(handle)

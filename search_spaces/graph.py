@@ -40,8 +40,8 @@ class Graph:
     Attributes:
         ops: Type of each node, such as `"nor_conv_3x3"`; shape `(nodes,)`.
         edges: Pairs `(source, target)` with `source < target`, sorted and distinct.
-        attributes: Float array of shape `(nodes, len(ATTRIBUTES))`; zero where the space does not
-            know. All zeros if it is left out.
+        attributes: Float array of shape `(nodes, len(ATTRIBUTES))`, with 0 for a value that the
+            space does not know; all zeros if it is left out.
 
     Raises:
         InputError: If an edge is out of range, points backwards or occurs twice, or if the
@@ -106,10 +106,10 @@ class Graph:
                         ready.append(b)
         if len(order) < len(ops):
             raise InputError("the graph has a cycle; an architecture must be acyclic")
-        place = {node: k for k, node in enumerate(order)}
+        new_index = {node: k for k, node in enumerate(order)}
         return cls(
             tuple(ops[i] for i in order),
-            tuple(sorted((place[a], place[b]) for a, b in pairs)),
+            tuple(sorted((new_index[a], new_index[b]) for a, b in pairs)),
             _UNKNOWN if attributes is None else np.asarray(attributes, np.float64)[order],
         )
 
@@ -117,7 +117,7 @@ class Graph:
         return len(self.ops)
 
     def attribute(self, name: str) -> NDArray[np.float64]:
-        """One column of the attributes, shape `(nodes,)`."""
+        """Column of the attributes by its name, shape `(nodes,)`."""
         column: NDArray[np.float64] = self.attributes[:, ATTRIBUTES.index(name)]
         return column
 
@@ -134,7 +134,7 @@ class Graph:
         return matrix
 
     def relabel(self, order: Sequence[int]) -> Graph:
-        """The same graph with its nodes in another topological order.
+        """Reorder the nodes into another topological order.
 
         Args:
             order: Node `order[k]` of this graph becomes node `k` of the new one.
@@ -144,10 +144,10 @@ class Graph:
         """
         if sorted(order) != list(range(len(self))):
             raise InputError(f"{list(order)} is no permutation of the {len(self)} nodes")
-        place = {node: k for k, node in enumerate(order)}
+        new_index = {node: k for k, node in enumerate(order)}
         return Graph(
             tuple(self.ops[i] for i in order),
-            tuple(sorted((place[a], place[b]) for a, b in self.edges)),
+            tuple(sorted((new_index[a], new_index[b]) for a, b in self.edges)),
             self.attributes[list(order)],
         )
 

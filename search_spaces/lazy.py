@@ -10,7 +10,7 @@ __all__ = ["loader"]
 
 
 def loader(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """A `__getattr__` for a package (PEP 562) that imports the module of a name on first use.
+    """Make a `__getattr__` for a package (PEP 562) that imports the module of a name on first use.
 
     Args:
         package: The package's `__name__`.

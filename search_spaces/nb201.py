@@ -83,9 +83,10 @@ class NB201(FiniteSpace):
 
     `arch_id` is a hash of the benchmark's canonical expression (skip connections contracted, zero
     terms kept as such, sums unordered): 6,466 distinct ids, the count that the benchmark publishes
-    for cells that differ after removing isomorphic ones. It is not the function: it tells x from
-    x + 0, and joins a convolution that counts twice with two convolutions. As functions of their
-    weights there are 5,044 (see `nb201_functions`); `normal_form` gives one graph for each.
+    for cells that differ after removing isomorphic ones. An id does not name a function: cells that
+    compute x and x + 0 have two ids, and a convolution that counts twice has the id of two
+    convolutions. There are 5,044 functions of weights (see `nb201_functions`); `normal_form` gives
+    one graph for each.
     """
 
     name = "nb201"
@@ -166,11 +167,11 @@ class NB201(FiniteSpace):
         return {f"op_{a}_{b}": OPS[d] for (a, b), d in zip(CELL_EDGES, digits, strict=True)}
 
     def sample(self, rng: np.random.Generator) -> Architecture:
-        """One of the 15,625 cells, uniformly."""
+        """Draw one of the 15,625 cells, uniformly."""
         return self._all[int(rng.integers(len(self)))]
 
     def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
-        """Another operation on one edge."""
+        """Put another operation on one edge."""
         digits = list(self._digits(arch))
         edge = int(rng.integers(len(digits)))
         digits[edge] = (digits[edge] + int(rng.integers(1, len(OPS)))) % len(OPS)
@@ -224,7 +225,7 @@ class NB201(FiniteSpace):
         return tuple(arch.key)  # type: ignore[arg-type]
 
     def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:
-        """Eight nodes: input, the six operations in string order, output.
+        """The cell's graph of eight nodes: input, the six operations in string order, output.
 
         An operation's costs are the sum over its 15 copies in the network (five a stage), its
         channels and side those of the first stage. The stem is charged to the input node, the
@@ -242,10 +243,10 @@ class NB201(FiniteSpace):
         """The graph of the cell of equal function that has the smallest official index."""
         if graph.edges != NODE_EDGES or not set(graph.ops[1:-1]) <= _DIGITS.keys():
             return graph
-        place = self._by_key[tuple(_DIGITS[op] for op in graph.ops[1:-1])]
-        first = int(self._first[place])
-        for task in TASKS if first != place else ():
-            if np.array_equal(graph.attributes, self.to_graph(self._all[place], task).attributes):
+        index = self._by_key[tuple(_DIGITS[op] for op in graph.ops[1:-1])]
+        first = int(self._first[index])
+        for task in TASKS if first != index else ():
+            if np.array_equal(graph.attributes, self.to_graph(self._all[index], task).attributes):
                 return self.to_graph(self._all[first], task)
         return graph
 
@@ -274,15 +275,19 @@ def _cell_cost(op: str, side: int) -> Cost:
     """Cost of one edge's operation, summed over its copies in the three stages."""
     total = Cost()
     for stage, channels in enumerate(CHANNELS):
-        s = side >> stage
+        stage_side = side >> stage
         if op.startswith("nor_conv"):
             kernel = int(op[-1])
-            one = elementwise(channels, s) + conv(channels, channels, kernel, s) + norm(channels, s)
+            edge_cost = (
+                elementwise(channels, stage_side)
+                + conv(channels, channels, kernel, stage_side)
+                + norm(channels, stage_side)
+            )
         elif op == "avg_pool_3x3":
-            one = pool(channels, s)
+            edge_cost = pool(channels, stage_side)
         else:
-            one = Cost()
-        total += one * CELLS_A_STAGE
+            edge_cost = Cost()
+        total += edge_cost * CELLS_A_STAGE
     return total
 
 

@@ -31,7 +31,7 @@ _WINDOWS = _CONVS | {"MaxPool", "AveragePool", "LpPool"}
 _RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 _IDLE = frozenset({"Identity", "Dropout"})
 _GATES = {"Sigmoid": "Silu", "HardSigmoid": "HardSwish"}
-# These keep features on the last axis, whatever the rank.
+# Operators that keep features on the last axis, whatever the rank.
 _FEATURES_LAST = frozenset({"Gemm", "LayerNormalization"})
 _ELEMENTWISE = _words(
     "Relu LeakyRelu PRelu Elu Celu Selu Silu Mish HardSwish HardSigmoid Sigmoid Tanh Softplus "
@@ -62,7 +62,7 @@ class Operator:
     Attributes:
         op: ONNX type, in the canonical form `"Conv"`, `"Gemm"`, `"Silu"`, …; `"Input"` for an
             input of the network.
-        inputs: Positions, in the list of operators, of those whose outputs it reads. Constants are
+        inputs: Positions in the list of operators whose outputs this operator reads. Constants are
             no operators.
         shape: Shape of its output for one image, first axis 1.
         weights: Shape of its main weight: Conv `(out, in/groups, *window)`, ConvTranspose
@@ -116,7 +116,7 @@ def canonical(operators: Sequence[Operator]) -> list[Operator]:
 def network_graph(operators: Sequence[Operator], outputs: Sequence[int]) -> Graph:
     """The graph of a network in canonical form, one node an operator and a last node `"Output"`.
 
-    What no output needs is dropped. Costs follow `Graph.attributes`: FLOPs are
+    Operators that no output needs are dropped. Costs follow `Graph.attributes`: FLOPs are
     multiply-accumulates of Conv, ConvTranspose, Gemm and MatMul; an operator of an unknown type
     costs the data it moves; a Reshape moves none.
 
@@ -125,7 +125,7 @@ def network_graph(operators: Sequence[Operator], outputs: Sequence[int]) -> Grap
         outputs: Positions of the operators whose results the network returns, at least one.
 
     Raises:
-        InputError: As `canonical`, or if `outputs` is empty or names no operator.
+        InputError: For the reasons of `canonical`, or if `outputs` is empty or names no operator.
     """
     if not outputs:
         raise InputError("the network has no output; name at least one operator as its output")
@@ -166,7 +166,7 @@ def network_graph(operators: Sequence[Operator], outputs: Sequence[int]) -> Grap
 def _channels_height_width(
     op: str, shape: tuple[int, ...], features_last: bool
 ) -> tuple[int, int, int]:
-    """How a shape for one image, of any rank, is read as an image of channels.
+    """Read a shape for one image, of any rank, as channels, height and width.
 
     A vector `(1, C)` is one pixel, a sequence `(1, L, C)` a column of L pixels; from rank four on
     axis 1 holds the channels (an attention's heads too), unless features are known to be last.
@@ -198,9 +198,9 @@ def _row(
     inputs: tuple[tuple[int, ...], ...],
     features_last: bool,
 ) -> NDArray[np.float64]:
-    """One row of `Graph.attributes`; `inputs` are the shapes that are read."""
+    """Row of `Graph.attributes` for an operator; `inputs` are the shapes that it reads."""
     channels, height, width = _channels_height_width(op, shape, features_last)
-    sizes = [math.prod(given) for given in inputs]
+    sizes = [math.prod(input_shape) for input_shape in inputs]
     params = (math.prod(weights) if weights else 0) + other_params + (channels if bias else 0)
     flops = 0
     in_channels = channels
@@ -236,12 +236,20 @@ def _row(
 
 
 class _Rewriting:
-    """One pass over a network: operators are added one by one, or stand for one already added."""
+    """Rewriting of a network's operators by one rule.
+
+    Attributes:
+        before: The operators before the pass.
+        after: The operators after it, as far as it has come.
+        position: For each operator before, the position in `after` of the one that stands for it.
+        outputs: Positions of the network's outputs: in `before`, and in `after` once `run` is done.
+        readers: For each operator before, how many operators and outputs read it.
+    """
 
     def __init__(self, operators: Sequence[Operator], outputs: Sequence[int]) -> None:
         self.before = operators
         self.after: list[Operator] = []
-        self.place: list[int] = []
+        self.position: list[int] = []
         self.outputs = list(outputs)
         self.readers = [0] * len(operators)
         for operator in operators:
@@ -257,70 +265,74 @@ class _Rewriting:
 
     def source(self, operator: Operator, which: int = 0) -> Operator:
         """The new operator that an old one reads."""
-        return self.after[self.place[operator.inputs[which]]]
+        return self.after[self.position[operator.inputs[which]]]
 
     def only_reader(self, operator: Operator, which: int = 0) -> bool:
-        """Whether nobody else reads that input."""
+        """Whether no other operator and no output reads an input of `operator`."""
         return self.readers[operator.inputs[which]] == 1
 
     def run(self, rule: Callable[[_Rewriting, Operator], int | None]) -> None:
-        """Apply a rule, which gives the new place of an operator, or None to keep it."""
+        """Apply a rule, which gives the new position of an operator, or None to keep it."""
         for operator in self.before:
-            place = rule(self, operator)
-            if place is None:
-                inputs = tuple([self.place[source] for source in operator.inputs])
-                place = self.add(
+            position = rule(self, operator)
+            if position is None:
+                inputs = tuple([self.position[source] for source in operator.inputs])
+                position = self.add(
                     operator if inputs == operator.inputs else replace(operator, inputs=inputs)
                 )
-            self.place.append(place)
-        self.outputs = [self.place[output] for output in self.outputs]
+            self.position.append(position)
+        self.outputs = [self.position[output] for output in self.outputs]
 
 
 def _drop_idle(net: _Rewriting, operator: Operator) -> int | None:
     if operator.op not in _IDLE or not operator.inputs:
         return None
-    return net.place[operator.inputs[0]]
+    return net.position[operator.inputs[0]]
 
 
 def _name_matrix_product(net: _Rewriting, operator: Operator) -> int | None:
     if operator.op != "MatMul" or not operator.weights:
         return None
-    return net.add(replace(operator, op="Gemm", inputs=(net.place[operator.inputs[0]],)))
+    return net.add(replace(operator, op="Gemm", inputs=(net.position[operator.inputs[0]],)))
 
 
 def _name_global_pool(net: _Rewriting, operator: Operator) -> int | None:
     if operator.op not in ("ReduceMean", "AveragePool") or len(operator.inputs) != 1:
         return None
-    given = net.source(operator).shape
-    pooled = (*given[:2], 1, 1)
-    if len(given) != 4 or operator.shape not in (pooled, given[:2]):
+    input_shape = net.source(operator).shape
+    pooled = (*input_shape[:2], 1, 1)
+    if len(input_shape) != 4 or operator.shape not in (pooled, input_shape[:2]):
         return None
-    if operator.op == "AveragePool" and operator.kernel != given[2:]:
+    if operator.op == "AveragePool" and operator.kernel != input_shape[2:]:
         return None
-    place = net.add(Operator("GlobalAveragePool", (net.place[operator.inputs[0]],), pooled))
-    return place if operator.shape == pooled else net.add(Operator("Reshape", (place,), given[:2]))
+    position = net.add(Operator("GlobalAveragePool", (net.position[operator.inputs[0]],), pooled))
+    return (
+        position
+        if operator.shape == pooled
+        else net.add(Operator("Reshape", (position,), input_shape[:2]))
+    )
 
 
 def _fold(net: _Rewriting, operator: Operator) -> int | None:
     if operator.op not in ("BatchNormalization", "Add") or len(operator.inputs) != 1:
         return None
-    place = net.place[operator.inputs[0]]
-    before = net.after[place]
+    position = net.position[operator.inputs[0]]
+    source = net.after[position]
     if operator.op == "BatchNormalization":
-        foldable = before.op in _CONVS or (before.op == "Gemm" and len(before.shape) == 2)
+        foldable = source.op in _CONVS or (source.op == "Gemm" and len(source.shape) == 2)
     else:
-        last = before.shape[1 if before.op in _CONVS else -1]
+        last = source.shape[1 if source.op in _CONVS else -1]
         foldable = (
-            before.op in _CONVS | {"Gemm"}
+            source.op in _CONVS | {"Gemm"}
             and operator.other_params == last
-            and operator.shape == before.shape
+            and operator.shape == source.shape
         )
     if foldable and net.only_reader(operator):
-        net.after[place] = replace(before, bias=True)
-        return place
+        net.after[position] = replace(source, bias=True)
+        return position
     if operator.op == "BatchNormalization":
         scales = 2 * operator.shape[1]
-        return net.add(replace(operator, inputs=(place,), other_params=scales))
+        return net.add(replace(operator, inputs=(position,), other_params=scales))
     return None
 
 
@@ -329,7 +341,7 @@ def _name_activation(net: _Rewriting, operator: Operator) -> int | None:
         return None
     for gate, data in ((0, 1), (1, 0)):
         source = net.source(operator, gate)
-        read = net.place[operator.inputs[data]]
+        read = net.position[operator.inputs[data]]
         if source.op in _GATES and source.inputs == (read,) and net.only_reader(operator, gate):
             return net.add(Operator(_GATES[source.op], (read,), operator.shape))
     return None
@@ -338,12 +350,12 @@ def _name_activation(net: _Rewriting, operator: Operator) -> int | None:
 def _merge_reshapes(net: _Rewriting, operator: Operator) -> int | None:
     if operator.op not in _RESHAPES or not operator.inputs:
         return None
-    place = net.place[operator.inputs[0]]
-    if net.after[place].op == "Reshape":
-        place = net.after[place].inputs[0]
-    if net.after[place].shape == operator.shape:
-        return place
-    return net.add(Operator("Reshape", (place,), operator.shape))
+    position = net.position[operator.inputs[0]]
+    if net.after[position].op == "Reshape":
+        position = net.after[position].inputs[0]
+    if net.after[position].shape == operator.shape:
+        return position
+    return net.add(Operator("Reshape", (position,), operator.shape))
 
 
 # Rules in their order, each with the operator types that it rewrites.
@@ -358,7 +370,7 @@ _RULES = (
 
 
 def _may_change(operators: Sequence[Operator], operator: Operator) -> bool:
-    """Whether a rule for its type may do anything to an operator: a quick look."""
+    """Whether a rule may change an operator; a quick check that errs on the side of true."""
     if operator.op in ("BatchNormalization", "Add"):
         return len(operator.inputs) == 1
     if operator.op == "Mul":
@@ -373,7 +385,7 @@ def _may_change(operators: Sequence[Operator], operator: Operator) -> bool:
 def _canonical(
     operators: Sequence[Operator], outputs: Sequence[int]
 ) -> tuple[list[Operator], list[int]]:
-    """The rewritten operators and the places of the outputs among them."""
+    """The rewritten operators, and the positions of the outputs among them."""
     for k, operator in enumerate(operators):
         inputs, shape = operator.inputs, operator.shape
         if inputs and not 0 <= min(inputs) <= max(inputs) < k:
@@ -398,33 +410,33 @@ def _canonical(
 def _needed(
     operators: Sequence[Operator], outputs: Sequence[int]
 ) -> tuple[list[Operator], list[int]]:
-    """What the outputs need, depth first, an operator's first input first."""
-    place: list[int | None] = [None] * len(operators)
-    kept: list[Operator] = []
+    """Operators that the outputs need, depth first, an operator's first input first."""
+    position: list[int | None] = [None] * len(operators)
+    needed: list[Operator] = []
     stack = list(reversed(outputs))
     while stack:
         k = stack[-1]
-        if place[k] is None:
+        if position[k] is None:
             for source in operators[k].inputs:
-                if place[source] is None:
+                if position[source] is None:
                     stack.append(source)
                     break
             else:
-                place[k] = len(kept)
-                kept.append(operators[k])
+                position[k] = len(needed)
+                needed.append(operators[k])
         else:
             stack.pop()
-    new = [-1 if at is None else at for at in place]
-    for k, operator in enumerate(kept):
-        inputs = tuple([new[source] for source in operator.inputs])
+    new_position = [-1 if index is None else index for index in position]
+    for k, operator in enumerate(needed):
+        inputs = tuple([new_position[source] for source in operator.inputs])
         if inputs != operator.inputs:
-            kept[k] = replace(operator, inputs=inputs)
-    return kept, [new[output] for output in outputs]
+            needed[k] = replace(operator, inputs=inputs)
+    return needed, [new_position[output] for output in outputs]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What `Operator` does not keep of a window: the padding on every side, and the rounding."""
+    """Padding on every side of an operator's window, and whether its output's side rounds up."""
 
     padding: int = 0
     ceil: bool = False

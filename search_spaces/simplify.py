@@ -1,4 +1,9 @@
-"""Rewrite a graph to an equal one without dead and idle nodes."""
+"""Rewrite a graph to an equal one without dead and idle nodes.
+
+Notation: a graph has n nodes, 0 the input and n − 1 the output. `sums[b][a]` is the number of times
+that the sum at node b's input holds the output of node a. `rows[k]` is the old node that the new
+node k stands for, or −1 for an added identity.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +13,9 @@ from nasplug.search_spaces.graph import Graph
 
 __all__ = ["DEAD_OPS", "IDLE_OPS", "prune", "simplify"]
 
-# Their output is zero, so they contribute nothing to a sum.
+# Operations whose output is zero, so that they add nothing to a sum.
 DEAD_OPS = frozenset({"none"})
-# Their output is their input, so they can be contracted.
+# Operations whose output is their input, so that they can be contracted.
 IDLE_OPS = frozenset({"skip_connect"})
 # The identity that stands for a further copy of an edge.
 _COPY = "skip_connect"
@@ -18,7 +23,7 @@ _COPY_ROW = -1
 
 
 def prune(graph: Graph) -> Graph:
-    """Drop what cannot influence the output.
+    """Drop the nodes that cannot influence the output.
 
     Nodes of `DEAD_OPS` go, then every node that the first node does not reach or that does not
     reach the last one. First and last node always stay.
@@ -74,27 +79,29 @@ def _plan(
     dead_nodes: tuple[int, ...],
     idle_nodes: tuple[int, ...],
 ) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:
-    """Which node each new node is (`_COPY_ROW` for an added identity), and the new edges."""
+    """Plan a rewriting: the old node of each new node (`_COPY_ROW` for an added identity), and
+    edges.
+    """
     sums = _sums(nodes, edges, set(dead_nodes), set(idle_nodes) - {0})
     alive = [node in (0, nodes - 1) for node in range(nodes)]
     for node in range(nodes - 1, 0, -1):
         if alive[node]:
             for source in sums[node]:
                 alive[source] = True
-    place: dict[int, int] = {}
+    new_index: dict[int, int] = {}
     rows: list[int] = []
     rewired: list[tuple[int, int]] = []
     for node in range(nodes):
         if not alive[node]:
             continue
-        sources = [place[source] for source in sums[node]]
-        # In the order of nodes, so that to simplify once more changes nothing.
+        sources = [new_index[source] for source in sums[node]]
+        # In the order of nodes, so that simplifying once more changes nothing.
         for source, times in sorted(sums[node].items()):
             for _ in range(times - 1):
-                rewired.append((place[source], len(rows)))
+                rewired.append((new_index[source], len(rows)))
                 sources.append(len(rows))
                 rows.append(_COPY_ROW)
-        place[node] = len(rows)
+        new_index[node] = len(rows)
         rewired.extend((source, len(rows)) for source in sources)
         rows.append(node)
     return tuple(rows), tuple(sorted(rewired))
@@ -103,7 +110,7 @@ def _plan(
 def _sums(
     nodes: int, edges: tuple[tuple[int, int], ...], dead: set[int], idle: set[int]
 ) -> list[dict[int, int]]:
-    """For each node, how often the sum at its input holds the output of each other node."""
+    """Count, for each node, how often the sum at its input holds the output of each other node."""
     sums: list[dict[int, int]] = [{} for _ in range(nodes)]
     for a, b in edges:
         if a not in dead and b not in dead:
@@ -112,7 +119,7 @@ def _sums(
         # The nodes before are final, so one pass contracts chains of identities.
         terms: dict[int, int] = {}
         for source, times in sums[node].items():
-            # What has no input of its own is zero, but for the input itself.
+            # A node without inputs gives zero, except for the graph's input.
             if source == 0 or sums[source]:
                 origins = sums[source].items() if source in idle else ((source, 1),)
                 for origin, inner in origins:

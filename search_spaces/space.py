@@ -24,7 +24,7 @@ __all__ = ["Architecture", "FiniteSpace", "SearchSpace", "names", "space"]
 
 @dataclass(frozen=True)
 class Architecture:
-    """An immutable point of a space.
+    """Immutable member of a space.
 
     Attributes:
         space: Name of its space, such as `"nb201"`.
@@ -43,7 +43,19 @@ class Architecture:
 
 
 class SearchSpace(ABC):
-    """A stateless set of architectures. A random generator is always an argument.
+    """A set of architectures, without state: a random generator is always an argument.
+
+    A search uses a space in this order. `distributions` describes the parameters to Optuna, once a
+    study. For each trial `from_params` makes an `Architecture` of sampled parameters; `to_params`
+    is its inverse for architectures that `sample`, `mutate`, `neighbors` or `parse` made.
+    `to_graph` and `to_graphs` give the graphs that predictors of cells read, `to_network` those
+    that predictors of whole networks read (if `has_networks`), `to_onnx` a network to measure (if
+    `writes_onnx`).
+
+    A method that takes an architecture may assume no more than its type: it checks by `validate`
+    that the architecture belongs to the space. Every method may be called at any time, from several
+    processes, and gives equal results for equal arguments (`sample` and `mutate` for equal states
+    of the generator too).
 
     Attributes:
         name: Name of the space.
@@ -60,7 +72,7 @@ class SearchSpace(ABC):
 
     @property
     def parts(self) -> Mapping[str, SearchSpace]:
-        """The spaces that this one joins, by the names of their families; none for most."""
+        """The spaces that this space joins, by the names of their families; empty for most."""
         return {}
 
     @property
@@ -91,11 +103,11 @@ class SearchSpace(ABC):
 
     @abstractmethod
     def to_params(self, arch: Architecture) -> dict[str, Any]:
-        """The parameters of an architecture; `from_params` is its inverse."""
+        """The parameters of an architecture; the inverse of `from_params`."""
 
     @abstractmethod
     def sample(self, rng: np.random.Generator) -> Architecture:
-        """An architecture drawn uniformly over the parameters."""
+        """Draw an architecture uniformly over the parameters."""
 
     @abstractmethod
     def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
@@ -133,11 +145,11 @@ class SearchSpace(ABC):
     def normal_form(self, graph: Graph) -> Graph:
         """The graph of the member that stands for all that are equal as functions of their weights.
 
-        Predictors of what is a property of the function, such as accuracy, read it, so that equal
-        functions get equal predictions. A space that does not tell gives the graph itself.
+        Predictors of properties of the function, such as accuracy, read this graph, so that equal
+        functions get equal predictions. A space that does not know equal functions returns `graph`.
 
         Args:
-            graph: As `to_graph` gives it; any other comes back as it is.
+            graph: A graph that `to_graph` made; any other graph is returned unchanged.
         """
         return graph
 
@@ -151,7 +163,7 @@ class SearchSpace(ABC):
 
         Args:
             arch: A member of this space.
-            task: As in `to_graph`.
+            task: One of `tasks`; the first if it is left out.
 
         Raises:
             InputError: If the space has graphs of cells alone.
@@ -163,7 +175,7 @@ class SearchSpace(ABC):
     def to_onnx(
         self, arch: Architecture, seed: int = 0, batch_size: int = 1, task: str | None = None
     ) -> onnx.ModelProto:
-        """The network with random weights, to be run and timed.
+        """Write the network with random weights, to be run and timed.
 
         Args:
             arch: A member of this space.
@@ -183,7 +195,7 @@ class SearchSpace(ABC):
         """The data sets whose networks the space knows, such as `("cifar10", "cifar100")`."""
 
     def to_graphs(self, archs: Sequence[Architecture], task: str | None = None) -> list[Graph]:
-        """`to_graph` of many."""
+        """Graphs of several architectures, in their order; see `to_graph`."""
         return [self.to_graph(arch, task) for arch in archs]
 
 
@@ -211,8 +223,8 @@ def space(name: str) -> SearchSpace:
     """Open a search space by name.
 
     A package adds its own space by an entry point of the group `nasplug.spaces` that names a class
-    (or a function) that returns a `SearchSpace`. One that takes an argument is a space of parts: it
-    is called with the part's name, or without any for the whole.
+    (or a function) that returns a `SearchSpace`. A class or function with an argument stands for a
+    space of parts: it is called with the part's name, or without a name for the whole space.
 
     Args:
         name: One of `names()`, or `name:part` such as `"nnlqp:mobilenetv2"`.
@@ -221,11 +233,11 @@ def space(name: str) -> SearchSpace:
         InputError: If no installed package has a space of that name, or it has no such part.
     """
     whole, colon, part = name.partition(":")
-    found = [entry for entry in entry_points(group="nasplug.spaces") if entry.name == whole]
-    if not found:
+    entries = [entry for entry in entry_points(group="nasplug.spaces") if entry.name == whole]
+    if not entries:
         raise InputError(f"unknown search space {name!r}; known: {closest(whole, names())}")
-    factory = found[0].load()
+    factory = entries[0].load()
     if colon and not signature(factory).parameters:
         raise InputError(f"search space {whole!r} has no parts; leave out {colon + part!r}")
-    made: SearchSpace = factory(part) if colon else factory()
-    return made
+    opened: SearchSpace = factory(part) if colon else factory()
+    return opened

@@ -3,139 +3,96 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import mean, median
+from statistics import mean
 
-from experiments.accuracy.predictor_tables import table
-from experiments.latency.device_tables import Row, grouped, runs
+from experiments.tables import Row, cells, grouped, merged, runs, table, table_of
 
-METHODS = {
-    "nasplug": "calibrated",
-    "without the data sheet": "calibrated, without the data sheet",
-}
+METHODS = {"nasplug": "calibrated", "without the data sheet": "calibrated, without the data sheet"}
+WEIGHED = {"alone": "the measurements", "nasplug": "both, as in a profile"}
+QUALITY = "mean Spearman | mean MAPE % | median MAPE % | 90 % cover | interval, median"
 
 
-def _means(rows: list[Row], *names: str) -> list[float]:
-    return [mean(row[name] for row in rows) for name in names]
+def _quality(rows: list[Row]) -> list[str]:
+    """The cells of `QUALITY`; without measurements there are no intervals."""
+    row = merged([{"coverage": None, "interval_factor": None, **row} for row in rows])
+    return cells(
+        "{spearman:.3f} | {mape_percent:.1f} | {mape_percent:~.1f} | {coverage:.1%} | "
+        "×{interval_factor:~.2f}",
+        row,
+    )
 
 
 def check() -> str:
     """A row a number of measurements: means over all devices of NAS-Bench-201."""
-    body = []
-    for (method, measured), rows in grouped(runs("calibrate_check"), "method", "measured").items():
-        spearman, error = _means(rows, "spearman", "mape_percent")
-        interval = "–"
-        cover = "–"
-        if measured:
-            cover = f"{mean(row['coverage'] for row in rows):.1%}"
-            interval = f"×{median(row['interval_factor'] for row in rows):.2f}"
-        body.append(
-            [
-                METHODS.get(method, method),
-                str(measured),
-                f"{spearman:.3f}",
-                f"{error:.1f}",
-                f"{median(row['mape_percent'] for row in rows):.1f}",
-                cover,
-                interval,
-            ]
-        )
-    head = ["known of the device", "measured", "mean Spearman", "mean MAPE %", "median MAPE %"]
-    return table([*head, "90 % cover", "interval, median"], body)
+    body = [
+        [METHODS.get(method, method), str(measured), *_quality(rows)]
+        for (method, measured), rows in grouped(
+            runs("calibrate_check"), "method", "measured"
+        ).items()
+    ]
+    return table(f"known of the device | measured | {QUALITY}", body)
 
 
 def shipped() -> str:
     """A row a number of measurements, with and without the weighing against the data sheet."""
     body = []
-    found = grouped(runs("calibrate_check_shipped"), "measured", "method")
-    for (measured, method), rows in sorted(found.items(), key=lambda item: item[0][0]):
+    by_count = grouped(runs("calibrate_check_shipped"), "measured", "method")
+    for (measured, method), rows in sorted(by_count.items(), key=lambda item: item[0][0]):
         if method == "without the data sheet":
             continue
-        spearman, error = _means(rows, "spearman", "mape_percent")
-        cover, interval, refused = "–", "–", "–"
-        if measured:
-            cover = f"{mean(row['coverage'] for row in rows):.1%}"
-            interval = f"×{median(row['interval_factor'] for row in rows):.2f}"
+        refused = "–"
         if method == "nasplug":
             refused = f"{mean(row['refused'] for row in rows):.0%}"
-        body.append(
-            [
-                WEIGHED.get(method, method),
-                str(measured),
-                f"{spearman:.3f}",
-                f"{error:.1f}",
-                f"{median(row['mape_percent'] for row in rows):.1f}",
-                cover,
-                interval,
-                refused,
-            ]
-        )
-    head = ["what speaks", "measured", "mean Spearman", "mean MAPE %", "median MAPE %"]
-    return table([*head, "90 % cover", "interval, median", "refused"], body)
-
-
-WEIGHED = {"alone": "the measurements", "nasplug": "both, as in a profile"}
+        body.append([WEIGHED.get(method, method), str(measured), *_quality(rows), refused])
+    return table(f"what speaks | measured | {QUALITY} | refused", body)
 
 
 def devices() -> str:
     """A row a device with ten measurements, beside its data sheet alone."""
+    rows = grouped(runs("calibrate_check"), "column", "method", "measured")
     body = []
-    for (column,), rows in grouped(runs("calibrate_check"), "column").items():
-        cells = []
-        for method, measured in (("data sheet alone", 0), ("nasplug", 10)):
-            own = [r for r in rows if (r["method"], r["measured"]) == (method, measured)]
-            spearman, error = _means(own, "spearman", "mape_percent")
-            cells += [f"{spearman:.3f}", f"{error:.1f}"]
-        body.append([column, *cells, f"{mean(r['coverage'] for r in own):.1%}"])
-    head = ["device", "data sheet alone: Spearman", "MAPE %", "ten measured: Spearman", "MAPE %"]
-    return table([*head, "90 % cover"], body)
+    for column in dict.fromkeys(column for column, _, _ in rows):
+        sheet = merged(rows[column, "data sheet alone", 0])
+        measured = merged(rows[column, "nasplug", 10])
+        quality = "{spearman:.3f} | {mape_percent:.1f}"
+        more = cells(f"{quality} | {{coverage:.1%}}", measured)
+        body.append([column, *cells(quality, sheet), *more])
+    head = "device | data sheet alone: Spearman | MAPE % | ten measured: Spearman | MAPE %"
+    return table(f"{head} | 90 % cover", body)
 
 
-def _judged(predictor: str, *keys: str) -> list[list[str]]:
-    """A row a measured and a judged kind of networks."""
-    body = []
-    rows = [row for row in runs("calibrate_networks") if row["predictor"] == predictor]
-    for names, own in grouped(rows, *keys).items():
-        unlike, spearman, error, cover = _means(
-            own, "unlike", "spearman", "mape_percent", "coverage"
-        )
-        factors = [mean(row["factor"][kind] for row in own) for kind in FACTORS]
-        widths = [
-            median(row[name] for row in own)
-            for name in ("data_sheet_interval_factor", "interval_factor")
-        ]
-        body.append(
-            [
-                *(NAMES.get(name, name) for name in names),
-                f"{unlike:.0%}",
-                *(f"×{factor:.2f}" for factor in factors),
-                f"{spearman:.3f}",
-                f"{error:.1f}",
-                f"{cover:.1%}",
-                *(f"×{width:.2f}" for width in widths),
-            ]
-        )
-    return body
-
-
-FACTORS = ("data_sheet", "scaled", "calibrated")
+JUDGED = (
+    "called unlike | data sheet off by | at the scale | calibrated | Spearman | MAPE % | "
+    "90 % cover | interval of the data sheet | calibrated"
+)
 NAMES = {"all": "all ten families", "same": "the same"}
-JUDGED = [
-    *("called unlike", "data sheet off by", "at the scale", "calibrated", "Spearman", "MAPE %"),
-    *("90 % cover", "interval of the data sheet", "calibrated"),
-]
+
+
+def _judged(head: str, predictor: str, *keys: str) -> str:
+    """A row a measured and a judged kind of networks."""
+    rows = [row for row in runs("calibrate_networks") if row["predictor"] == predictor]
+    return table_of(
+        f"{head} | {JUDGED}",
+        " | ".join(f"{{{key}}}" for key in keys)
+        + " | {unlike:.0%} | ×{factor[data_sheet]:.2f} | ×{factor[scaled]:.2f} | "
+        "×{factor[calibrated]:.2f} | {spearman:.3f} | {mape_percent:.1f} | {coverage:.1%} | "
+        "×{data_sheet_interval_factor:~.2f} | ×{interval_factor:~.2f}",
+        [
+            merged(group) | {key: NAMES.get(group[0][key], group[0][key]) for key in keys}
+            for group in grouped(rows, *keys).values()
+        ],
+    )
 
 
 def networks() -> str:
     """A row a family of which ten networks were measured, and which networks are judged."""
-    return table(["ten measured of", "judged", *JUDGED], _judged("rooflines", "learned", "judged"))
+    return _judged("ten measured of | judged", "rooflines", "learned", "judged")
 
 
 def elsewhere() -> str:
     """A row a device, and which networks are judged."""
-    return table(
-        ["device", "ten measured of", "judged", *JUDGED],
-        _judged("network-latency", "column", "learned", "judged"),
-    )
+    head = "device | ten measured of | judged"
+    return _judged(head, "network-latency", "column", "learned", "judged")
 
 
 SECTIONS: dict[str, Callable[[], str]] = {

@@ -48,8 +48,8 @@ def path_features(graphs: Sequence[Graph]) -> Array:
                 len(edges),
             ]
         )
-    known = sorted({s for counts in sequences for s in counts})
-    counted = np.array([[counts[s] for s in known] for counts in sequences], dtype=float)
+    columns = sorted({s for counts in sequences for s in counts})
+    counted = np.array([[counts[s] for s in columns] for counts in sequences], dtype=float)
     summary = np.array(summaries, dtype=float)
     summary /= np.maximum(summary.std(0), 1e-9)
     return 0.7 * np.concatenate([one_hot(graphs), counted, summary], axis=1)

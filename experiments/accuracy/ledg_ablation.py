@@ -1,4 +1,4 @@
-"""Which parts of the LeDG-Former-style predictor help on NAS-Bench-201, CIFAR-10.
+"""Compare variants of the LeDG-Former-style predictor on NAS-Bench-201, CIFAR-10.
 
     python -m experiments.accuracy.ledg_ablation [--threads 1] [--seeds 3]
 
@@ -9,9 +9,6 @@ on a test label. A finished run is kept and not repeated. Writes results/ledg_ab
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,19 +16,20 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import kendalltau, norm, rankdata
+from scipy.stats import norm, rankdata
 
-from experiments.common import RUNS, Array, accuracies, cells, provenance, write_result
+from experiments.campaign import Options, once
+from experiments.common import RUNS, Array, accuracies, cells, ranks, summaries, write_result
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.layers.dynamic import DYNAMIC_MODES
 from nasplug.predictors.models.ledgformer import LanguageBatch, LeDGFormer, LeDGFormerConfig
 from nasplug.predictors.training.ensemble import unique_graphs
 from nasplug.search_spaces import Graph
-from nasplug.search_spaces.files import write_text
 
 EPOCHS = {156: 200, 781: 60}
 BATCH_SIZE = 64
 LEARNING_RATE, WEIGHT_DECAY, RANK_WEIGHT = 2e-3, 0.05, 0.2
+TAUS = ("tau_validation", "tau_test", "training_seconds")
 SIZES: dict[str, Any] = {"dim": 64, "num_layers": 3, "dropout": 0.1}
 
 # Name -> what differs from text and numbers with the dynamic mode `bias`.
@@ -51,7 +49,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def run_file(variant: str, n: int, seed: int) -> Path:
-    """Where the result of a run is kept."""
+    """File of the result of a run."""
     name = variant.replace(" + ", "-").replace(", ", "-").replace(" ", "-")
     return RUNS / "ledg-ablation" / f"{name}-{n}-{seed}.json"
 
@@ -91,12 +89,7 @@ def fit(
 
 
 def run(
-    variant: str,
-    n: int,
-    seed: int,
-    distinct: list[Graph],
-    place: NDArray[np.int64],
-    truth: tuple[Array, Array],
+    variant: str, n: int, seed: int, distinct: list[Graph], place: NDArray[np.int64], truth: Array
 ) -> dict[str, Any]:
     """Train one model and rank all cells."""
     chosen = np.random.default_rng(seed).permutation(len(place))[:n]
@@ -105,52 +98,25 @@ def run(
     config = LeDGFormerConfig(vocabulary, ("cifar10",), **SIZES, **VARIANTS[variant])
     model = LeDGFormer(config, "torch")
     batch = model.collate(distinct)
-    validation, test = truth
     started = time.perf_counter()
-    fit(model, batch, place[chosen], validation[chosen], n)
+    fit(model, batch, place[chosen], truth[chosen], n)
     seconds = time.perf_counter() - started
     with torch.inference_mode():
         parts = torch.arange(len(distinct)).split(1024)
         scores = torch.cat([model(batch.select(part.tolist()))[:, 0] for part in parts])
     score = scores.numpy()[place]
-    return {
-        "variant": variant,
-        "n": n,
-        "seed": seed,
-        "tau_validation": float(kendalltau(score, validation)[0]),
-        "tau_test": float(kendalltau(score, test)[0]),
-        "training_seconds": seconds,
-    }
-
-
-def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and standard deviation over the seeds of each variant and number of cells."""
-    rows = []
-    for n in EPOCHS:
-        for variant in VARIANTS:
-            own = [r for r in runs if (r["variant"], r["n"]) == (variant, n)]
-            if not own:
-                continue
-            row: dict[str, Any] = {"variant": variant, "n": n, "seeds": len(own)}
-            for key in ("tau_validation", "tau_test", "training_seconds"):
-                values = [r[key] for r in own]
-                spread = float(np.std(values, ddof=1)) if len(own) > 1 else None
-                row[key] = {"mean": float(np.mean(values)), "sd": spread}
-            rows.append(row)
-    return rows
+    return {"variant": variant, "n": n, "seed": seed, **ranks(score), "training_seconds": seconds}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = Options(__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     _, graphs = cells()
-    validation, test = (table[:, 0] for table in accuracies())
+    truth = accuracies()[0][:, 0]
     # All variants read simplified graphs.
     simplified = LeDGFormer(LeDGFormerConfig((), ("cifar10",))).prepare(graphs)
-    distinct, place = unique_graphs(simplified)
+    distinct, rows = unique_graphs(simplified)
     modes = [v for v in VARIANTS if v in DYNAMIC_MODES]
     contents = [v for v in VARIANTS if v not in DYNAMIC_MODES]
     runs = []
@@ -159,36 +125,31 @@ def main() -> None:
         for seed in range(options.seeds):
             for n in sizes:
                 for variant in variants:
-                    path = run_file(variant, n, seed)
-                    if not path.exists():
-                        result = run(variant, n, seed, distinct, place, (validation, test))
-                        write_text(path, json.dumps(result) + "\n")
-                        print(result, file=sys.stderr, flush=True)
-                    runs.append(json.loads(path.read_text()))
+                    about = (variant, n, seed)
+                    runs.append(once(run_file(*about), run, *about, distinct, rows, truth))
         write(runs, len(graphs))
 
 
 def write(runs: list[dict[str, Any]], ranked: int) -> None:
     """Write what is known so far."""
+    ordered = sorted(runs, key=lambda run: (run["n"], list(VARIANTS).index(run["variant"])))
     write_result(
         "ledg_ablation",
-        {
-            "space": "nb201",
-            "ranked_cells": ranked,
-            "cells": "numpy default_rng(seed).permutation(15625)[:n]",
-            "training": {
-                "epochs": EPOCHS,
-                "batch_size": BATCH_SIZE,
-                "learning_rate": LEARNING_RATE,
-                "weight_decay": WEIGHT_DECAY,
-                "rank_weight": RANK_WEIGHT,
-            },
-            "model": SIZES,
-            "variants": VARIANTS,
-            "summary": summary(runs),
-            "runs": runs,
-            "provenance": provenance("nb201-accuracy"),
+        "nb201-accuracy",
+        space="nb201",
+        ranked_cells=ranked,
+        cells="numpy default_rng(seed).permutation(15625)[:n]",
+        training={
+            "epochs": EPOCHS,
+            "batch_size": BATCH_SIZE,
+            "learning_rate": LEARNING_RATE,
+            "weight_decay": WEIGHT_DECAY,
+            "rank_weight": RANK_WEIGHT,
         },
+        model=SIZES,
+        variants=VARIANTS,
+        summary=summaries(ordered, ("variant", "n"), TAUS),
+        runs=runs,
     )
 
 

@@ -1,4 +1,4 @@
-"""What each part of nasplug's own predictor is worth on NAS-Bench-201, CIFAR-10.
+"""Take parts of nasplug's own predictor away, one at a time, on NAS-Bench-201, CIFAR-10.
 
     python -m experiments.accuracy.own_ablation [--threads 1] [--seeds 0,1,2,3,4] [--epochs 20]
 
@@ -10,19 +10,18 @@ told apart. Finished runs are kept and not repeated. Writes results/own_ablation
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from scipy.stats import kendalltau
 
-from experiments.common import RUNS, Array, accuracies, cells, provenance, write_result
+from experiments.campaign import Options, once
+from experiments.common import RUNS, Array, accuracies, cells, ranks, summaries, write_result
 from experiments.zoo.pretrain_encoder import distinct_cells, measured_responses
 from nasplug.predictors.accuracy.cell_reader import KERNELS
 from nasplug.predictors.accuracy.pretraining import Encoder, PretrainingConfig, pretrain
@@ -31,7 +30,6 @@ from nasplug.predictors.features.zero_cost import RESPONSES
 from nasplug.predictors.layers.relations import RELATIONS
 from nasplug.predictors.training.ensemble import ensemble_scores
 from nasplug.search_spaces import Graph
-from nasplug.search_spaces.files import write_text
 from nasplug.search_spaces.simplify import simplify
 
 SIZES = (156, 781)
@@ -102,28 +100,28 @@ def unlabeled(simplified: bool) -> tuple[list[Graph], list[Array]]:
     measured = [measured_responses(distinct, seed) for seed in range(2)]
     if simplified:
         return distinct, measured
-    place = {graph.canonical_hash: k for k, graph in enumerate(distinct)}
+    row_of = {graph.canonical_hash: k for k, graph in enumerate(distinct)}
     _, graphs = cells()
-    rows = [place[simplify(graph).canonical_hash] for graph in graphs]
+    rows = [row_of[simplify(graph).canonical_hash] for graph in graphs]
     return graphs, [table[rows] for table in measured]
 
 
 @cache
 def encoder(changes: str, epochs: int) -> Encoder:
     """The encoder with these changes (as JSON), from runs/ if it was trained before."""
-    known = json.loads(changes)
+    options = json.loads(changes)
     path = RUNS / "own-ablation" / f"encoder-{slug(changes) or 'all'}-{epochs}"
     if path.with_suffix(".safetensors").exists():
         return Encoder.load(path)
     base = PretrainingConfig()
-    seed, epochs = known.pop("seed", 0), known.pop("epochs", epochs)
+    seed, epochs = options.pop("seed", 0), options.pop("epochs", epochs)
     training = replace(base.training, epochs=max(epochs, 1), seed=seed)
     if not epochs:
         # One epoch of steps that are too small to change a weight.
         training = replace(training, learning_rate=1e-12)
-    if "relations" in known:
-        known["relations"] = tuple(known["relations"])
-    config = replace(base, **known, training=training)
+    if "relations" in options:
+        options["relations"] = tuple(options["relations"])
+    config = replace(base, **options, training=training)
     graphs, measured = unlabeled(config.simplified)
     print(f"pretraining: {changes}", file=sys.stderr, flush=True)
     made = pretrain(
@@ -145,7 +143,7 @@ def run(part: str, variant: str, n: int, seed: int, epochs: int) -> dict[str, An
     """Fit one variant on n cells and rank all cells."""
     changes, options, answer = VARIANTS[part][variant]
     _, graphs = cells()
-    validation, test = (table[:, 0] for table in accuracies())
+    validation = accuracies()[0][:, 0]
     chosen = np.random.default_rng(seed).permutation(len(graphs))[:n]
     settings: dict[str, Any] = {"targets": ("cifar10",), "seed": seed, **options}
     predictor = TransformerGP(
@@ -157,72 +155,35 @@ def run(part: str, variant: str, n: int, seed: int, epochs: int) -> dict[str, An
         score = ensemble_scores(predictor._networks, graphs).mean(0)[:, 0]
     else:
         score = predictor.scores(graphs)[0, :, 0]
-    return {
-        "part": part,
-        "variant": variant,
-        "n": n,
-        "seed": seed,
-        "tau_validation": float(kendalltau(score, validation)[0]),
-        "tau_test": float(kendalltau(score, test)[0]),
-    }
-
-
-def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and standard deviation over the seeds of each variant and number of cells."""
-    rows = []
-    for part, variants in VARIANTS.items():
-        for variant, n in ((v, n) for v in variants for n in SIZES):
-            own = [r for r in runs if (r["variant"], r["n"]) == (variant, n)]
-            if own:
-                row = {"part": part, "variant": variant, "n": n, "seeds": len(own)}
-                for key in ("tau_validation", "tau_test"):
-                    values = [r[key] for r in own]
-                    row[key] = {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
-                rows.append(row)
-    return rows
+    return {"part": part, "variant": variant, "n": n, "seed": seed, **ranks(score)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seeds", default="0,1,2,3,4")
+    parser = Options(__doc__, seeds="0,1,2,3,4")
     parser.add_argument("--epochs", type=int, default=20, help="of pretraining")
     parser.add_argument("--parts", default=",".join(VARIANTS))
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    seeds = [int(seed) for seed in options.seeds.split(",")]
     runs = []
     for part, variants in VARIANTS.items():
-        for variant in variants:
-            for n in SIZES:
-                for seed in seeds:
-                    path = run_file(part, variant, n, seed, options.epochs)
-                    if not path.exists() and part in options.parts.split(","):
-                        result = run(part, variant, n, seed, options.epochs)
-                        path.parent.mkdir(parents=True, exist_ok=True)
-                        write_text(path, json.dumps(result) + "\n")
-                        print(json.dumps(result), file=sys.stderr, flush=True)
-                    if path.exists():
-                        runs.append(json.loads(path.read_text(encoding="utf-8")))
+        for about in product([part], variants, SIZES, options.seeds, [options.epochs]):
+            path = run_file(*about)
+            if path.exists() or part in options.parts.split(","):
+                runs.append(once(path, run, *about))
     write_result(
         "own_ablation",
-        {
-            "space": "nb201",
-            "cells": "numpy default_rng(seed).permutation(15625)[:n]",
-            "pretraining_epochs": options.epochs,
-            "responses": len(RESPONSES),
-            "variants": VARIANTS,
-            "summary": summary(runs),
-            "runs": runs,
-            "provenance": provenance("nb201-accuracy"),
-        },
+        "nb201-accuracy",
+        space="nb201",
+        cells="numpy default_rng(seed).permutation(15625)[:n]",
+        pretraining_epochs=options.epochs,
+        responses=len(RESPONSES),
+        variants=VARIANTS,
+        summary=summaries(runs, ("part", "variant", "n"), ("tau_validation", "tau_test")),
+        runs=runs,
     )
 
 
 def run_file(part: str, variant: str, n: int, seed: int, epochs: int) -> Path:
-    """Where the result of a run is kept."""
+    """File of the result of a run."""
     return RUNS / "own-ablation" / f"{slug(part)}-{slug(variant)}-{n}-{seed}-{epochs}.json"
 
 

@@ -1,4 +1,4 @@
-"""Whether predictors know how wrong they are: coverage and likelihood on cells they have not seen.
+"""Coverage and likelihood of predictors on cells that they have not seen.
 
     python -m experiments.accuracy.predictor_calibration [--seeds 0,1,2] [--train-sizes 156,781]
 
@@ -9,14 +9,13 @@ are there already are not repeated.
 
 from __future__ import annotations
 
-import argparse
-import json
+from itertools import product
 from typing import Any
 
 import numpy as np
-import torch
 
-from experiments.common import RESULTS, accuracies, cells, provenance, write_result
+from experiments.campaign import Campaign, Options, numbers
+from experiments.common import accuracies, cells
 from nasplug import create_predictor
 from nasplug.predictors import create
 
@@ -33,7 +32,7 @@ def measure(model: str, size: int, seed: int) -> dict[str, Any]:
     _, graphs = cells()
     truth = accuracies()[0][:, 0]
     order = np.random.default_rng(seed).permutation(len(graphs))
-    train, rest = order[:size], order[size:]
+    train, others = order[:size], order[size:]
     options = {"targets": ("cifar10",), **MODELS[model]}
     predictor: Any
     if model == "nasplug":
@@ -41,12 +40,13 @@ def measure(model: str, size: int, seed: int) -> dict[str, Any]:
     else:
         predictor = create(model, seed=seed, **options)
     predictor.fit([graphs[i] for i in train], truth[train, None])
-    said = predictor.predict([graphs[i] for i in rest])
-    seen = truth[rest]
-    mean, std = said.mean[:, 0], said.std[:, 0]
+    predicted = predictor.predict([graphs[i] for i in others])
+    seen = truth[others]
+    mean, std = predicted.mean[:, 0], predicted.std[:, 0]
     row: dict[str, Any] = {"model": model, "train_size": size, "seed": seed}
     for level in LEVELS:
-        low, high = said.quantile((1 - level) / 2)[:, 0], said.quantile((1 + level) / 2)[:, 0]
+        bounds = (1 - level) / 2, (1 + level) / 2
+        low, high = (predicted.quantile(bound)[:, 0] for bound in bounds)
         row[f"coverage_{level:.0%}"] = float(((seen >= low) & (seen <= high)).mean())
         row[f"median_width_{level:.0%}"] = float(np.median(high - low))
     loss = 0.5 * ((seen - mean) / std) ** 2 + np.log(std) + 0.5 * np.log(2 * np.pi)
@@ -56,33 +56,22 @@ def measure(model: str, size: int, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--train-sizes", default="156,781")
+    parser = Options(__doc__, seeds="0,1,2")
+    parser.add_argument("--train-sizes", type=numbers, default="156,781")
     parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    path = RESULTS / "predictor_calibration.json"
-    rows: list[dict[str, Any]] = []
-    if path.exists():
-        rows = json.loads(path.read_text(encoding="utf-8"))["runs"]
-    done = {(row["model"], row["train_size"], row["seed"]) for row in rows}
-    for size in map(int, options.train_sizes.split(",")):
-        for seed in map(int, options.seeds.split(",")):
-            for model in options.models.split(","):
-                if (model, size, seed) in done:
-                    continue
-                rows.append(measure(model, size, seed))
-                print(json.dumps(rows[-1]), flush=True)
-                result = {
-                    "dataset": "cifar10, validation accuracy, percent",
-                    "likelihood": "of a normal distribution with the predicted mean and std",
-                    "models": MODELS,
-                    "runs": rows,
-                    "provenance": provenance("nb201-accuracy"),
-                }
-                write_result("predictor_calibration", result)
+    campaign = Campaign(
+        "predictor_calibration",
+        ("model", "train_size", "seed"),
+        ["nb201-accuracy"],
+        dataset="cifar10, validation accuracy, percent",
+        likelihood="of a normal distribution with the predicted mean and std",
+        models=MODELS,
+    )
+    for size, seed in product(options.train_sizes, options.seeds):
+        for model in options.models.split(","):
+            if not campaign.has(model, size, seed):
+                campaign.add(measure(model, size, seed))
 
 
 if __name__ == "__main__":

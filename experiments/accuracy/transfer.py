@@ -1,4 +1,4 @@
-"""What a predictor of one image set is worth for another one of which few labels are known.
+"""Use a predictor of one image set for another one of which few labels are known.
 
     python -m experiments.accuracy.transfer [--threads 1] [--seeds 0,1,2,3,4]
 
@@ -11,16 +11,13 @@ runs that are there already are not repeated.
 
 from __future__ import annotations
 
-import argparse
-import json
 from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
-from scipy.stats import kendalltau
 
-from experiments.common import IMAGE_SETS, RESULTS, accuracies, cells, provenance, write_result
+from experiments.campaign import Campaign, Options
+from experiments.common import CELLS, IMAGE_SETS, accuracies, cells, ranks
 from nasplug import create_predictor
 from nasplug.predictors.accuracy.transformer_gp import TransformerGP
 
@@ -48,7 +45,7 @@ def source_predictor(name: str, size: int, seed: int) -> TransformerGP:
 def measure(source: str | None, source_cells: int, target_cells: int, seed: int) -> dict[str, Any]:
     """Learn from the source, then from the target's few labels, and rank all cells."""
     _, graphs = cells()
-    validation, test = (table[:, IMAGE_SETS.index(TARGET)] for table in accuracies())
+    validation = accuracies()[0][:, IMAGE_SETS.index(TARGET)]
     predictor = None if source is None else source_predictor(source, source_cells, seed)
     if target_cells:
         chosen = np.random.default_rng(seed).permutation(len(graphs))[:target_cells]
@@ -63,42 +60,27 @@ def measure(source: str | None, source_cells: int, target_cells: int, seed: int)
         "source_cells": source_cells,
         "target_cells": target_cells,
         "seed": seed,
-        "tau_validation": float(kendalltau(score, validation)[0]),
-        "tau_test": float(kendalltau(score, test)[0]),
+        **ranks(score, IMAGE_SETS.index(TARGET)),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seeds", default="0,1,2,3,4")
+    parser = Options(__doc__, seeds="0,1,2,3,4")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    keys = ("source", "source_cells", "target_cells", "seed")
-    path = RESULTS / "transfer.json"
-    rows: list[dict[str, Any]] = []
-    if path.exists():
-        rows = json.loads(path.read_text(encoding="utf-8"))["runs"]
-    done = {tuple(row[key] for key in keys) for row in rows}
+    campaign = Campaign(
+        "transfer",
+        ("source", "source_cells", "target_cells", "seed"),
+        ["nb201-accuracy"],
+        target=f"{TARGET}, validation accuracy",
+        ranked_cells=CELLS,
+    )
     sources = [(None, 0), *((name, size) for size in SOURCE_CELLS for name in SOURCES)]
     for source, size in sources:
-        for seed in map(int, options.seeds.split(",")):
+        for seed in options.seeds:
             for n in TARGET_CELLS:
-                if (source, size, n, seed) in done or (source is None and not n):
-                    continue
-                rows.append(measure(source, size, n, seed))
-                print(json.dumps(rows[-1]), flush=True)
-            write_result(
-                "transfer",
-                {
-                    "target": f"{TARGET}, validation accuracy",
-                    "ranked_cells": len(cells()[1]),
-                    "runs": rows,
-                    "provenance": provenance("nb201-accuracy"),
-                },
-            )
+                is_empty = source is None and not n
+                if not is_empty and not campaign.has(source, size, n, seed):
+                    campaign.add(measure(source, size, n, seed))
 
 
 if __name__ == "__main__":

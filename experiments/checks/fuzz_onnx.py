@@ -8,7 +8,6 @@ kept under `--keep`.
 
 from __future__ import annotations
 
-import argparse
 import faulthandler
 import json
 import multiprocessing
@@ -27,7 +26,8 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
-from experiments.common import provenance, write_result
+from experiments.campaign import Options
+from experiments.common import write_result
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.importers.onnx_graph import onnx_graph
 
@@ -41,6 +41,7 @@ MEMORY_BYTES = 4 * 2**30
 STRANGE_SIZES = (-1, 0, 1, 2, 3, 7, 255, 2**16, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1, -(2**63))
 STRANGE_TEXT = ("", "x", "Conv", "Loop", "ai.onnx.ml", "\x00", "é", "a" * 5_000)
 Damage = Callable[[random.Random, onnx.ModelProto], None]
+n = helper.make_node
 
 
 # -------------------------------------------------------------------------------------- seeds
@@ -71,8 +72,11 @@ def _model(
 
 def seeds() -> list[onnx.ModelProto]:
     """Small valid models that reach each part of the reader."""
-    n = helper.make_node
-    conv = _model(
+    return [_convolutions(), _shapes(), _attention(), _functions()]
+
+
+def _convolutions() -> onnx.ModelProto:
+    return _model(
         [
             n("Conv", ["x", "w", "b"], ["c"], kernel_shape=[3, 3], pads=[1] * 4, strides=[2, 2]),
             n("BatchNormalization", ["c", "s", "b", "b", "s"], ["d"]),
@@ -87,7 +91,10 @@ def seeds() -> list[onnx.ModelProto]:
         ],
         [_tensor("w", [4, 3, 3, 3]), _tensor("b", [4]), _tensor("s", [4]), _tensor("m", [4, 4])],
     )
-    shapes = _model(
+
+
+def _shapes() -> onnx.ModelProto:
+    return _model(
         [
             n("Shape", ["x"], ["s"]),
             n("Gather", ["s", "zero"], ["batch"], axis=0),
@@ -110,6 +117,9 @@ def seeds() -> list[onnx.ModelProto]:
             _tensor("pads", [4], [0, 1, 0, 1]),
         ],
     )
+
+
+def _attention() -> onnx.ModelProto:
     numbers = (("scale", 0.35), ("two", 2.0), ("root", 2**0.5), ("one", 1.0), ("half", 0.5))
     attention = _model(
         [
@@ -148,6 +158,10 @@ def seeds() -> list[onnx.ModelProto]:
     )
     attention.graph.node.pop()
     attention.graph.node[-1].output[0] = "y"
+    return attention
+
+
+def _functions() -> onnx.ModelProto:
     function = helper.make_function(
         "own", "twice", ["a"], ["b"], [n("Add", ["a", "a"], ["b"])], [helper.make_opsetid("", 17)]
     )
@@ -166,7 +180,7 @@ def seeds() -> list[onnx.ModelProto]:
     )
     custom.functions.append(function)
     custom.opset_import.append(helper.make_opsetid("own", 1))
-    return [conv, shapes, attention, custom]
+    return custom
 
 
 # ------------------------------------------------------------------------------------- damage
@@ -177,10 +191,10 @@ def _pick(rng: random.Random, many: Any) -> Any:
 
 
 def _names(model: onnx.ModelProto) -> list[str]:
-    found = [value.name for value in model.graph.input]
-    found += [tensor.name for tensor in model.graph.initializer]
-    found += [output for node in model.graph.node for output in node.output]
-    return found or ["x"]
+    names = [value.name for value in model.graph.input]
+    names += [tensor.name for tensor in model.graph.initializer]
+    names += [output for node in model.graph.node for output in node.output]
+    return names or ["x"]
 
 
 def _rewire(rng: random.Random, model: onnx.ModelProto) -> None:
@@ -212,9 +226,9 @@ def _other_attribute(rng: random.Random, model: onnx.ModelProto) -> None:
         return
     names = ["axis", "perm", "kernel_shape", "strides", "pads", "group", "to", "axes", "equation"]
     name = rng.choice([*names, *(attribute.name for attribute in node.attribute)])
-    kept = [attribute for attribute in node.attribute if attribute.name != name]
+    others = [attribute for attribute in node.attribute if attribute.name != name]
     del node.attribute[:]
-    node.attribute.extend(kept)
+    node.attribute.extend(others)
     sizes = [rng.choice(STRANGE_SIZES) for _ in range(rng.randrange(6))]
     value = rng.choice([sizes, rng.choice(STRANGE_SIZES), 1.5, float("nan"), "text", [0.5], None])
     if value is None:
@@ -324,7 +338,7 @@ DAMAGES: tuple[Damage, ...] = (
 
 
 def any_operator(rng: random.Random) -> onnx.ModelProto:
-    """One operator of ONNX with as many inputs as it takes, and constants of any kind."""
+    """Make a model of one operator with as many inputs as it takes, and constants of any kind."""
     schemas = [schema for schema in onnx.defs.get_all_schemas() if schema.domain == ""]
     schema = rng.choice(schemas)
     constants = []
@@ -358,7 +372,7 @@ def any_operator(rng: random.Random) -> onnx.ModelProto:
 
 
 def damaged(rng: random.Random, models: list[onnx.ModelProto]) -> bytes:
-    """One damaged file."""
+    """Make a damaged file."""
     if rng.random() < 0.2:
         return any_operator(rng).SerializeToString()
     model = onnx.ModelProto()
@@ -448,7 +462,7 @@ def watch(seed: int, path: Path, trace: Path, slow: float) -> tuple[Any, int, in
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--slow", type=float, default=20.0, help="seconds one input may take")
@@ -483,7 +497,6 @@ def main() -> None:
             for kind, text, data in received[1]:
                 keep(kind, text, data)
     result = {
-        **provenance(),
         "onnx": onnx.__version__,
         "seed": arguments.seed,
         "minutes": round((time.monotonic() - start) / 60, 1),
@@ -493,7 +506,7 @@ def main() -> None:
         "memory_limit_gb": MEMORY_BYTES / 2**30,
         "findings": findings,
     }
-    write_result("fuzz_onnx", result)
+    write_result("fuzz_onnx", **result)
     print(json.dumps(result["outcomes"]))
 
 

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from experiments import ROOT
-from experiments.common import provenance, write_result
+from experiments.common import write_result
 
 COMMAND = ("search", "--space", "nb201", "--hw", "RTX 3090")
 IMAGES = ROOT / "docs" / "images"
@@ -54,14 +54,11 @@ def main() -> None:
     subprocess.run([str(program), "--help"], capture_output=True, check=True)
     write_result(
         "main_job",
-        {
-            "command": "nasplug " + " ".join(f'"{w}"' if " " in w else w for w in COMMAND),
-            "stdout": first.stdout,
-            "seconds": seconds,
-            "seconds_of_finished_study": seconds_again,
-            "seconds_of_help": time.perf_counter() - start,
-            "provenance": provenance(),
-        },
+        command="nasplug " + " ".join(f'"{w}"' if " " in w else w for w in COMMAND),
+        stdout=first.stdout,
+        seconds=seconds,
+        seconds_of_finished_study=seconds_again,
+        seconds_of_help=time.perf_counter() - start,
     )
 
 

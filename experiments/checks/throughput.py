@@ -1,4 +1,4 @@
-"""How fast all 15,625 cells are scored, on both backends, beside this machine's matrix product.
+"""Time the scoring of all 15,625 cells on both backends, beside this machine's matrix product.
 
     python -m experiments.checks.throughput [--threads 2] [--repeats 5]
 
@@ -7,7 +7,6 @@ Writes results/throughput.json. All timings of one run are taken in turn in one 
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import statistics
 import time
@@ -17,10 +16,11 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from experiments.common import cells, provenance, write_result
+from experiments.campaign import Options
+from experiments.common import cells, write_result
 from nasplug import load_predictor
-from nasplug.predictors.layers.batch import GraphBatch
 from nasplug.predictors.training.ensemble import CHUNK, unique_graphs
+from nasplug.search_spaces import Architecture
 
 MATRIX = 1536
 
@@ -40,70 +40,79 @@ def summary(times: list[float]) -> dict[str, float]:
     return {"median": statistics.median(times), "min": min(times), "max": max(times)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    archs, _ = cells()
-    a, b = torch.rand(MATRIX, MATRIX), torch.rand(MATRIX, MATRIX)
-    backends = ["torch"] + (["dgl"] if importlib.util.find_spec("dgl") else [])
-    rows = []
-    for backend in backends:
-        predictor = load_predictor("nb201-accuracy", backend=backend)
-        models = [predictor.model.encoder.model, *predictor.model._networks]
-        distinct, _ = unique_graphs(models[0].prepare(predictor.graphs(archs)))
-        ordered = sorted(distinct, key=len)
-        batches: list[GraphBatch] = [
-            models[0].collate(ordered[start : start + CHUNK])
-            for start in range(0, len(ordered), CHUNK)
-        ]
+def flops_of(model: Any, graphs: list[Any]) -> float:
+    """Floating-point operations a graph of one model."""
+    # One graph at a time has no padding: the arithmetic that the graphs themselves need.
+    sample = [model.collate([graph]) for graph in graphs[::50]]
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        for batch in sample:
+            model(batch)
+    return counter.get_total_flops() / len(sample)
 
-        @torch.inference_mode()
-        def network() -> None:
-            for batch in batches:  # noqa: B023
-                for model in models:  # noqa: B023
-                    model(batch)
 
-        whole = seconds(lambda: predictor.predict(archs), options.repeats)  # noqa: B023
-        only_network = seconds(network, options.repeats)
+class Backend:
+    """The shipped predictor on a backend, with its networks and the graphs that it reads."""
+
+    def __init__(self, name: str, archs: list[Architecture]) -> None:
+        self.name, self._archs = name, archs
+        self._predictor = load_predictor("nb201-accuracy", backend=name)
+        model = self._predictor.model
+        self.models = [model.encoder.model, *model._networks]
+        first = self.models[0]
+        self.graphs, _ = unique_graphs(first.prepare(self._predictor.graphs(archs)))
+        ordered = sorted(self.graphs, key=len)
+        starts = range(0, len(ordered), CHUNK)
+        self._batches = [first.collate(ordered[start : start + CHUNK]) for start in starts]
+
+    @torch.inference_mode()
+    def _networks(self) -> None:
+        for batch in self._batches:
+            for model in self.models:
+                model(batch)
+
+    def row(self, repeats: int, flops_a_graph: float) -> dict[str, Any]:
+        """Times of everything and of the networks alone, beside a matrix product."""
+        a, b = torch.rand(MATRIX, MATRIX), torch.rand(MATRIX, MATRIX)
+        whole = seconds(lambda: self._predictor.predict(self._archs), repeats)
+        only_network = seconds(self._networks, repeats)
         product = seconds(lambda: a @ b, 10)
         peak = 2 * MATRIX**3 / min(product) / 1e9
-        if backend == "torch":
-            # One graph at a time has no padding: the arithmetic that the graphs themselves need.
-            sample = [models[0].collate([graph]) for graph in distinct[::50]]
-            with FlopCounterMode(display=False) as counter, torch.inference_mode():
-                for batch in sample:
-                    models[0](batch)
-            flops_a_graph = counter.get_total_flops() / len(sample)
-        scored = len(distinct) * len(models)
-        rate = scored / statistics.median(only_network)
-        rows.append(
-            {
-                "backend": backend,
-                "seconds_from_architectures": summary(whole),
-                "cells_per_second": len(archs) / statistics.median(whole),
-                "seconds_network_only": summary(only_network),
-                "graphs_per_second_one_model": rate,
-                "gflops_a_second": rate * flops_a_graph / 1e9,
-                "matrix_product_gflops_a_second": peak,
-                "share_of_matrix_product": rate * flops_a_graph / 1e9 / peak,
-            }
-        )
+        rate = len(self.graphs) * len(self.models) / statistics.median(only_network)
+        return {
+            "backend": self.name,
+            "seconds_from_architectures": summary(whole),
+            "cells_per_second": len(self._archs) / statistics.median(whole),
+            "seconds_network_only": summary(only_network),
+            "graphs_per_second_one_model": rate,
+            "gflops_a_second": rate * flops_a_graph / 1e9,
+            "matrix_product_gflops_a_second": peak,
+            "share_of_matrix_product": rate * flops_a_graph / 1e9 / peak,
+        }
+
+
+def main() -> None:
+    parser = Options(__doc__, threads=2)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    archs, _ = cells()
+    torch_backend = Backend("torch", archs)
+    flops_a_graph = flops_of(torch_backend.models[0], torch_backend.graphs)
+    backends = [torch_backend]
+    if importlib.util.find_spec("dgl"):
+        backends.append(Backend("dgl", archs))
+    rows = []
+    for backend in backends:
+        rows.append(backend.row(options.repeats, flops_a_graph))
         print(rows[-1], flush=True)
     write_result(
         "throughput",
-        {
-            "cells": len(archs),
-            "distinct_graphs": len(distinct),
-            "models_in_ensemble": len(models),
-            "flops_a_graph": flops_a_graph,
-            "threads": options.threads,
-            "repeats": options.repeats,
-            "rows": rows,
-            "provenance": provenance(),
-        },
+        cells=len(archs),
+        distinct_graphs=len(torch_backend.graphs),
+        models_in_ensemble=len(torch_backend.models),
+        flops_a_graph=flops_a_graph,
+        threads=options.threads,
+        repeats=options.repeats,
+        rows=rows,
     )
 
 

@@ -1,4 +1,4 @@
-"""What `nasplug calibrate` is worth, on every device of NAS-Bench-201 as if it were a user's own.
+"""Try `nasplug calibrate` on every device of NAS-Bench-201 as if it were a user's own.
 
     python -m experiments.devices.calibrate_check [--seeds 5] [--devices help] [--promise shipped]
 
@@ -17,44 +17,28 @@ tells what the weighing costs; it writes results/calibrate_check_shipped.json.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from experiments.common import Array, cells, latencies, provenance, write_result
+from experiments.campaign import Options
+from experiments.common import Array, latencies, write_result
+from experiments.common import cells as all_cells
+from experiments.devices.known import KnownLatencies, renamed
+from experiments.tables import cells, grouped, merged
 from experiments.zoo.train_latency import left_out_file
 from nasplug import load_predictor
 from nasplug.datasets.help_protocol import PROTOCOLS
 from nasplug.predicting.few_shot import POOL, SMALLEST_MS, is_connected, promise
-from nasplug.predictors import Hardware
 from nasplug.predictors.latency.few_shot import DeviceTransfer
 from nasplug.predictors.latency.measured_device import MeasuredDevice, all_alike
 from nasplug.search_spaces import Graph
 
 COUNTS = (3, 5, 10, 20)
 JUDGED = 3000
-
-
-class Told:
-    """Log-latencies of a fixed list of graphs on other devices, and perhaps a promise."""
-
-    smallest_ms = SMALLEST_MS
-
-    def __init__(self, graphs: Sequence[Graph], others: Array, promise: Array | None) -> None:
-        self.describes = promise is not None
-        self.graphs = graphs[:POOL]
-        self._logs = others if promise is None else np.column_stack([others, promise])
-        self._place = {id(graph): k for k, graph in enumerate(graphs)}
-
-    def log_latency(self, graphs: Sequence[Graph]) -> Array:
-        """Rows of these graphs."""
-        return self._logs[[self._place[id(graph)] for graph in graphs]]
 
 
 def score(mean: Array, std: Array, truth: Array) -> dict[str, float]:
@@ -78,10 +62,10 @@ def check(
 ) -> list[dict[str, Any]]:
     """All numbers of measurements and seeds on one device."""
     center = promised[0]
-    place = {id(graph): k for k, graph in enumerate(graphs)}
+    row_of = {id(graph): k for k, graph in enumerate(graphs)}
 
     def sheet(asked: Sequence[Graph]) -> tuple[Array, Array]:
-        rows = [place[id(graph)] for graph in asked]
+        rows = [row_of[id(graph)] for graph in asked]
         return promised[0][rows], promised[1][rows]
 
     rows = []
@@ -91,7 +75,8 @@ def check(
     }
     rows.append({"column": column, "method": "data sheet alone", "measured": 0, "seed": 0, **alone})
     for method, given in (("alone", center), ("without the data sheet", None)):
-        transfer = DeviceTransfer(Told(graphs, others, given))
+        logs = others if given is None else np.column_stack([others, given])
+        transfer = DeviceTransfer(KnownLatencies(graphs, logs, describes=given is not None))
         device = MeasuredDevice(transfer, sheet, all_alike)
         for seed in range(seeds):
             order = POOL + np.random.default_rng(seed).permutation(len(graphs) - POOL)
@@ -100,41 +85,31 @@ def check(
                 learn, asked = order[:count], [graphs[k] for k in judged]
                 device.fit([graphs[k] for k in learn], truth[learn])
                 about = {"column": column, "measured": count, "seed": seed}
-                told = score(*transfer.log_latency(asked), truth[judged])
-                rows.append({**about, "method": method, **told})
+                quality = score(*transfer.log_latency(asked), truth[judged])
+                rows.append({**about, "method": method, **quality})
                 if given is not None:
-                    said = device.predict(asked)
-                    told = score(said.center[:, 0], said.spread[:, 0], truth[judged])
+                    predicted = device.predict(asked)
+                    quality = score(predicted.center[:, 0], predicted.spread[:, 0], truth[judged])
                     worse = bool(np.greater(*device.left_out().factors))
-                    rows.append({**about, "method": "nasplug", **told, "refused": worse})
+                    rows.append({**about, "method": "nasplug", **quality, "refused": worse})
     return rows
 
 
-def renamed(device: Hardware) -> Hardware:
-    """The device under a name that no predictor knows."""
-    content = {field.name: getattr(device, field.name) for field in fields(Hardware)}
-    return Hardware(**{**content, "name": "mine", "aliases": ()})
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Options(__doc__)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--devices", choices=("help", "all"), default="all")
     parser.add_argument("--promise", choices=("left-out", "shipped"), default="left-out")
     parser.add_argument("--judged", type=int, default=JUDGED)
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    _, every = cells()
+    _, every = all_cells()
     truth, columns = latencies()
     order = np.random.default_rng(0).permutation(len(every))
     chosen = [int(k) for k in order if is_connected(every[k])]
     chosen = chosen[: POOL + max(COUNTS) + options.judged]
     graphs = [every[k] for k in chosen]
     model = load_predictor("nb201-latency").model
-    said = model.log_latency(graphs, columns)
+    logs = model.log_latency(graphs, columns)
     rows: list[dict[str, Any]] = []
     for place, column in enumerate(columns):
         if options.devices == "help" and column.key not in PROTOCOLS["nb201"].meta_test:
@@ -142,28 +117,19 @@ def main() -> None:
         promised = promise(model, renamed(column.hardware), column.batch_size, graphs)
         if options.promise == "left-out":
             with np.load(left_out_file(column.hardware.name)) as stored:
-                own = stored["columns"].tolist().index(place)
-                promised = stored["predicted"][chosen, own], promised[1]
+                at = stored["columns"].tolist().index(place)
+                promised = stored["predicted"][chosen, at], promised[1]
         others = [k for k, c in enumerate(columns) if c.hardware.name != column.hardware.name]
         # Whole milliseconds and cost models may be as low as zero.
         values = np.maximum(truth[chosen, place], SMALLEST_MS)
-        rows += check(column.key, graphs, values, said[:, others], promised, options.seeds)
-        for method in dict.fromkeys(row["method"] for row in rows):
-            for count in (0, *COUNTS):
-                found = [
-                    r
-                    for r in rows
-                    if (r["column"], r["method"], r["measured"]) == (column.key, method, count)
-                ]
-                if found:
-                    means = {
-                        k: round(float(np.mean([r[k] for r in found])), 3)
-                        for k in ("spearman", "mape_percent", "coverage", "interval_factor")
-                        if k in found[0]
-                    }
-                    print(column.key, method, count, means, flush=True)
+        rows += check(column.key, graphs, values, logs[:, others], promised, options.seeds)
+        on_device = [row for row in rows if row["column"] == column.key]
+        for about, group in grouped(on_device, "column", "method", "measured").items():
+            means = "{spearman:.3f} | {mape_percent:.1f} | {coverage:.3f} | {interval_factor:.3f}"
+            missing = {"coverage": None, "interval_factor": None}
+            print(*about, *cells(means, missing | merged(group)), flush=True)
     name = "calibrate_check" + "_shipped" * (options.promise == "shipped")
-    write_result(name, {"runs": rows, "provenance": provenance("nb201-latency")})
+    write_result(name, "nb201-latency", runs=rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a device calibrated on whole networks says of others, like and unlike the measured ones.
+"""Calibrate devices on whole networks; judge by others, like and unlike the measured ones.
 
     python -m experiments.devices.calibrate_networks [--seeds 4]
 
@@ -19,22 +19,21 @@ if timm's graphs are in the cache; see timm_graphs.py). Writes results/calibrate
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import torch
 from scipy.stats import spearmanr
 
-from experiments.common import RESULTS, Array, provenance, write_result
-from experiments.latency.latency_data import Source, source
+from experiments.campaign import Options
+from experiments.common import RESULTS, Array, write_result
+from experiments.devices.known import renamed
+from experiments.latency.latency_data import Source, source, timm_graphs
 from nasplug import datasets, hardware, load_predictor
 from nasplug.calibrating.measurements import read_latencies
-from nasplug.datasets.importers.timm_networks import networks_path, read_networks
+from nasplug.datasets.importers.timm_networks import networks_path
 from nasplug.predicting import few_shot
 from nasplug.predicting.few_shot import known_devices, likeness, promise
 from nasplug.predicting.zoo import ArchitecturePredictor
@@ -95,8 +94,7 @@ class Case:
         batch_size: int,
         measured: SearchSpace,
     ) -> None:
-        content = {f.name: getattr(device, f.name) for f in fields(Hardware)}
-        self.device = Hardware(**{**content, "name": "mine", "aliases": ()})
+        self.device = renamed(device)
         self.predictor, self.batch_size, self.space = predictor, batch_size, measured
         columns = few_shot._columns
 
@@ -121,9 +119,9 @@ class Case:
     def judge(self, graphs: Sequence[Graph], latencies: Array) -> dict[str, Any]:
         """Errors on networks, and intervals."""
         truth, (sheet, half) = np.log(latencies), self._promise(graphs)
-        said = self.own.predict(graphs)
-        mean = np.log(said.mean[:, 0])
-        low, high = np.log(said.lower[:, 0]), np.log(said.upper[:, 0])
+        predicted = self.own.predict(graphs)
+        mean = np.log(predicted.mean[:, 0])
+        low, high = np.log(predicted.lower[:, 0]), np.log(predicted.upper[:, 0])
         errors = {"data_sheet": sheet, "scaled": sheet + self.shift, "calibrated": mean}
         return {
             "networks": len(graphs),
@@ -146,15 +144,15 @@ def families(seeds: int) -> list[dict[str, Any]]:
     predictor = ArchitecturePredictor("rooflines", union, Rooflines())
     rows: list[dict[str, Any]] = []
     for learned in ("all", *dict.fromkeys(names.tolist())):
-        own = union if learned == "all" else space(f"nnlqp:{learned}")
-        case = Case(predictor, hardware(DEVICE), 1, own)
+        measured = union if learned == "all" else space(f"nnlqp:{learned}")
+        case = Case(predictor, hardware(DEVICE), 1, measured)
         inside = np.flatnonzero((names == learned) | (learned == "all"))
         outside = np.setdiff1d(np.arange(len(graphs)), inside)
         for seed in range(seeds):
             order = np.random.default_rng(seed).permutation(inside)
             learn = order[:MEASURED]
-            told = [texts[k] for k in learn] if learned == "all" else one_text(own)
-            case.learn(told, [graphs[k] for k in learn], table.latencies[learn])
+            archs = [texts[k] for k in learn] if learned == "all" else one_text(measured)
+            case.learn(archs, [graphs[k] for k in learn], table.latencies[learn])
             for judged, places in (("same", order[MEASURED:]), ("others", outside)):
                 if len(places) < MEASURED:
                     continue
@@ -181,13 +179,15 @@ def elsewhere() -> list[dict[str, Any]]:
         latencies = table.latencies[:, table.columns.index(column)]
         for seed in range(DRAWS):
             order = np.random.default_rng(seed).permutation(len(table.graphs))
-            learn, rest = order[:MEASURED], order[MEASURED : MEASURED + MOST]
+            learn, others_of_space = order[:MEASURED], order[MEASURED : MEASURED + MOST]
             case.learn(one_text(own), [table.graphs[k] for k in learn], latencies[learn])
-            same = {"same": ([table.graphs[k] for k in rest], latencies[rest])}
+            same = {
+                "same": ([table.graphs[k] for k in others_of_space], latencies[others_of_space])
+            }
             for judged, (graphs, truth) in {**same, **others}.items():
                 about = {"predictor": "network-latency", "learned": name, "judged": judged}
-                told = case.judge(graphs, truth)
-                rows.append({**about, "column": key, "seed": seed, **told})
+                judgement = case.judge(graphs, truth)
+                rows.append({**about, "column": key, "seed": seed, **judgement})
                 print(rows[-1], flush=True)
 
     cells = source("nb201", MOST)
@@ -204,36 +204,23 @@ def elsewhere() -> list[dict[str, Any]]:
 
 def timm() -> tuple[list[Graph], Array]:
     """Networks of timm on the RTX 3090, in ms for as many images as Accel-NASBench's."""
-    networks, table = read_networks(networks_path()), datasets.load("timm-latency")
+    table = datasets.load("timm-latency")
     table = table[(table["device"] == "RTX 3090") & (table["mode"] == TIMM_MODE)]
-    speeds = dict(
-        zip(zip(table["model"], table["image_size"], strict=True), table["img/s"], strict=True)
-    )
-    known = [
-        (graph, 1000 * 128 / speeds[key])
-        for graph, key in zip(
-            networks.graphs, zip(networks.models, networks.image_sizes, strict=True), strict=True
-        )
-        if key in speeds
-    ][:MOST]
-    return [graph for graph, _ in known], np.array([latency for _, latency in known])
+    keys = zip(table["model"], table["image_size"], strict=True)
+    speeds = dict(zip(keys, table["img/s"], strict=True))
+    known = [key for key in timm_graphs() if key in speeds][:MOST]
+    graphs = [timm_graphs()[key][0] for key in known]
+    return graphs, np.array([1000 * 128 / speeds[key] for key in known])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Options(__doc__)
     parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     rows = families(options.seeds) + elsewhere()
     digest = hashlib.sha256(TABLE.read_bytes()).hexdigest()
-    sources = provenance("fbnet-latency", "nb201-latency", "accel", "timm-latency")
-    write_result(
-        "calibrate_networks",
-        {"runs": rows, "table": {TABLE.name: digest}, "provenance": sources},
-    )
+    sources = ("fbnet-latency", "nb201-latency", "accel", "timm-latency")
+    write_result("calibrate_networks", *sources, runs=rows, table={TABLE.name: digest})
 
 
 if __name__ == "__main__":

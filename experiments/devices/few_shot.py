@@ -11,17 +11,18 @@ Ranks are compared with Spearman's coefficient. Writes results/few_shot.json.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.linear_model import Ridge
 
-from experiments.common import Array, provenance, write_result
+from experiments.campaign import Options
+from experiments.common import Array, write_result
+from experiments.latency.methods import relative_errors
+from experiments.tables import cells, grouped, merged
 from nasplug import datasets
 from nasplug.datasets.help_protocol import PROTOCOLS, query_indices, sample_indices
 from nasplug.predictors.latency.few_shot import DeviceTransfer
@@ -91,35 +92,29 @@ def measure(data: Cells, protocol: str, column: str, seed: int) -> list[dict[str
     else:
         learn = rng.permutation(every)[:10]
         judge = np.setdiff1d(every, learn)
-    rows = []
-    predictions = {
-        "mean of the known devices": (learn, data.known_logs[judge].mean(1)),
-        "ridge on the known devices": (learn, ridge(data, column, learn, judge)),
-    }
     transfer = data.transfer
     transfer.fit([data.graphs[k] for k in learn], truth[learn])
     mean, std = transfer.log_latency([data.graphs[k] for k in judge])
-    predictions["nasplug"] = (learn, mean)
     inside = np.abs(np.log(np.maximum(truth[judge], SMALLEST_MS)) - mean) <= 1.645 * std
+    # Method -> cells that were measured, cells that judge, predicted log-latencies of these.
+    predictions = {
+        "mean of the known devices": (learn, judge, data.known_logs[judge].mean(1)),
+        "ridge on the known devices": (learn, judge, ridge(data, column, learn, judge)),
+        "nasplug": (learn, judge, mean),
+    }
     if protocol != "help":
         pool = rng.permutation(every)[:POOL]
         chosen = pool[transfer.suggest([data.graphs[k] for k in pool])]
         transfer.fit([data.graphs[k] for k in chosen], truth[chosen])
-        rest = np.setdiff1d(every, chosen)
-        predictions["nasplug, suggested cells"] = (
-            chosen,
-            transfer.log_latency([data.graphs[k] for k in rest])[0],
-        )
-    for method, (measured, predicted) in predictions.items():
-        # float32 as HELP's code, which makes equal what differs by rounding.
-        known = truth.astype(np.float32)
-        against = (
-            judge
-            if len(predicted) == len(judge) and measured is learn
-            else (np.setdiff1d(every, measured))
-        )
+        others = np.setdiff1d(every, chosen)
+        suggested = transfer.log_latency([data.graphs[k] for k in others])[0]
+        predictions["nasplug, suggested cells"] = (chosen, others, suggested)
+    # float32 as HELP's code, which makes equal what differs by rounding.
+    rounded = truth.astype(np.float32)
+    rows = []
+    for method, (measured, against, predicted) in predictions.items():
         usual = truth[against] >= SMALLEST_MS
-        error = np.abs(np.exp(predicted) / truth[against] - 1)[usual]
+        error = relative_errors(np.exp(predicted)[usual], truth[against][usual])["mape_percent"]
         rows.append(
             {
                 "space": data.protocol.space,
@@ -128,8 +123,8 @@ def measure(data: Cells, protocol: str, column: str, seed: int) -> list[dict[str
                 "seed": seed,
                 "method": method,
                 "measured": len(measured),
-                "spearman": float(spearmanr(predicted, known[against])[0]),
-                "mape_percent": None if "mean" in method else float(100 * error.mean()),
+                "spearman": float(spearmanr(predicted, rounded[against])[0]),
+                "mape_percent": None if "mean" in method else error,
                 "coverage": float(inside.mean()) if method == "nasplug" else None,
             }
         )
@@ -138,24 +133,15 @@ def measure(data: Cells, protocol: str, column: str, seed: int) -> list[dict[str
 
 def print_summary(rows: list[dict[str, Any]]) -> None:
     """Mean Spearman of each method, over all devices and on each."""
-    for method in dict.fromkeys(row["method"] for row in rows):
-        own = [row for row in rows if row["method"] == method]
-        by_column = {
-            column: round(float(np.mean([r["spearman"] for r in own if r["column"] == column])), 3)
-            for column in dict.fromkeys(row["column"] for row in own)
-        }
-        mean = round(float(np.mean([row["spearman"] for row in own])), 4)
-        print(own[0]["space"], own[0]["protocol"], method, mean, by_column, flush=True)
+    for keys in (("space", "protocol", "method"), ("space", "protocol", "method", "column")):
+        for values, group in grouped(rows, *keys).items():
+            print(*values, *cells("{spearman:.3f}", merged(group)), flush=True)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Options(__doc__)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     rows = []
     for name in PROTOCOLS:
         data = Cells(name)
@@ -164,9 +150,7 @@ def main() -> None:
                 for seed in range(options.seeds):
                     rows += measure(data, protocol, column, seed)
             print_summary([r for r in rows if (r["space"], r["protocol"]) == (name, protocol)])
-    write_result(
-        "few_shot", {"runs": rows, "provenance": provenance("nb201-latency", "fbnet-latency")}
-    )
+    write_result("few_shot", "nb201-latency", "fbnet-latency", runs=rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whether a predicted latency falls anywhere as the batch grows.
+"""Count falls of the predicted latency as the batch grows.
 
     python -m experiments.latency.batch_growth [--threads 1] [--networks 30]
 
@@ -10,13 +10,12 @@ results/batch_growth.json.
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import numpy as np
-import torch
 
-from experiments.common import provenance, write_result
+from experiments.campaign import Options
+from experiments.common import write_result
 from nasplug import hardware, load_predictor, space
 from nasplug.predictors.features.devices import compute_class
 
@@ -34,8 +33,8 @@ def falls(predictor: Any, networks: list[Any], name: str, runtime: str | None) -
     """A row a device and runtime."""
     device = hardware(name)
     chosen = predictor if runtime is None else predictor.with_runtime(runtime)
-    said = [chosen.predict(networks, device, batch).mean[:, 0] for batch in BATCHES]
-    steps = np.log(np.stack(said[1:])) - np.log(np.stack(said[:-1]))
+    times = [chosen.predict(networks, device, batch).mean[:, 0] for batch in BATCHES]
+    steps = np.log(np.stack(times[1:])) - np.log(np.stack(times[:-1]))
     settings = {chosen.model.setting(device, b).runtime for b in BATCHES} if not runtime else {""}
     return {
         "predictor": predictor.name,
@@ -49,13 +48,9 @@ def falls(predictor: Any, networks: list[Any], name: str, runtime: str | None) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, default=1)
+    parser = Options(__doc__)
     parser.add_argument("--networks", type=int, default=30)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     rng = np.random.default_rng(0)
     nnlqp, nb201 = space("nnlqp"), space("nb201")
     networks = [nnlqp.to_graph(nnlqp.sample(rng)) for _ in range(options.networks)]
@@ -70,14 +65,11 @@ def main() -> None:
         print(rows[-2:], flush=True)
     write_result(
         "batch_growth",
-        {
-            "networks": options.networks,
-            "devices": len(DEVICES),
-            "batches": list(BATCHES),
-            "noise": NOISE,
-            "rows": rows,
-            "provenance": provenance(),
-        },
+        networks=options.networks,
+        devices=len(DEVICES),
+        batches=list(BATCHES),
+        noise=NOISE,
+        rows=rows,
     )
 
 

@@ -13,29 +13,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import spearmanr
-from sklearn.ensemble import HistGradientBoostingRegressor
 
 from experiments import ROOT
-from experiments.accuracy.floors import roofline
-from experiments.common import RESULTS, Array, provenance, write_result
+from experiments.common import RESULTS, Array, covered, write_result
 from experiments.latency.latency_data import source
-from experiments.latency.network_latency import plain_features
+from experiments.latency.methods import CHEAP, Networks, errors
 from nasplug import load_predictor
-from nasplug.predictors.latency.one_device import LatencyGP
 from nasplug.search_spaces import space
 
 PICTURE = ROOT / "docs" / "images" / "cpu.png"
 FRESH = RESULTS / "cpu_fresh.csv"
-
-
-def errors(predicted: Array, truth: Array) -> dict[str, float]:
-    relative = np.abs(predicted / truth - 1)
-    return {
-        "spearman": float(spearmanr(predicted, truth)[0]),
-        "mape_percent": float(100 * relative.mean()),
-        "acc10_percent": float(100 * (relative <= 0.1).mean()),
-    }
 
 
 def draw(truth: Array, predicted: Array, lower: Array, upper: Array, families: list[str]) -> None:
@@ -48,10 +35,12 @@ def draw(truth: Array, predicted: Array, lower: Array, upper: Array, families: l
     low, high = 0.8 * truth.min(), 1.25 * truth.max()
     axes.plot([low, high], [low, high], color="0.6", linewidth=1, zorder=1)
     for k, family in enumerate(sorted(set(families))):
-        own = np.array([name == family for name in families])
-        bars = np.stack([predicted[own] - lower[own], upper[own] - predicted[own]])
+        of_family = np.array([name == family for name in families])
+        bars = np.stack(
+            [predicted[of_family] - lower[of_family], upper[of_family] - predicted[of_family]]
+        )
         axes.errorbar(
-            truth[own], predicted[own], np.maximum(bars, 0), fmt="o", markersize=4,
+            truth[of_family], predicted[of_family], np.maximum(bars, 0), fmt="o", markersize=4,
             elinewidth=0.8, color=plt.colormaps["tab10"](k), label=family,
         )  # fmt: skip
     axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high))
@@ -66,7 +55,6 @@ def draw(truth: Array, predicted: Array, lower: Array, upper: Array, families: l
 def main() -> None:
     known = source("cpu")
     device = known.columns[0]
-    truth_known = known.latencies[:, 0]
     rows = pd.read_csv(FRESH)
     rows = rows[rows["error"].isna()]
     nnlqp = space("nnlqp")
@@ -77,36 +65,26 @@ def main() -> None:
     truth = rows["latency_ms"].to_numpy(np.float64)[fresh]
     families = [rows["family"].tolist()[k] for k in fresh]
 
-    def rooflines(of: list[Any]) -> Array:
-        return np.concatenate([roofline([graph], device) for graph in of])
-
+    learn = Networks(device, known.graphs, known.latencies[:, 0], known.families)
+    judge = Networks(device, graphs, truth, families)
     methods: dict[str, dict[str, Any]] = {}
-    factor = np.median(truth_known / rooflines(known.graphs))
-    methods["roofline, scaled"] = errors(factor * rooflines(graphs), truth)
-    boosting = HistGradientBoostingRegressor(random_state=0)
-    boosting.fit(plain_features(known.graphs), np.log(truth_known))
-    methods["gradient boosting"] = errors(np.exp(boosting.predict(plain_features(graphs))), truth)
-    process = LatencyGP()
-    process.fit(known.graphs, truth_known, [device])
-    said = process.predict(graphs)
-    low, high = said.lower[:, 0], said.upper[:, 0]
-    methods["latency-gp"] = errors(said.mean[:, 0], truth)
-    methods["latency-gp"]["coverage"] = float(((truth >= low) & (truth <= high)).mean())
+    for method in ("roofline, scaled", "gradient boosting", "latency-gp"):
+        predicted, inside = CHEAP[method](learn, judge)
+        methods[method] = errors(predicted, truth)
+        if inside is not None:
+            methods[method]["coverage"] = float(inside.mean())
     model = load_predictor("network-latency").model
-    told = model.predict(graphs, device.hardware, device.batch_size)
-    low, high = told.lower[:, 0], told.upper[:, 0]
-    draw(truth, told.mean[:, 0], low, high, families)
-    methods["network-latency"] = errors(told.mean[:, 0], truth)
-    methods["network-latency"]["coverage"] = float(((truth >= low) & (truth <= high)).mean())
+    shipped = model.predict(graphs, device.hardware, device.batch_size)
+    mean, low, high = (values[:, 0] for values in (shipped.mean, shipped.lower, shipped.upper))
+    draw(truth, mean, low, high, families)
+    methods["network-latency"] = errors(mean, truth)
+    methods["network-latency"]["coverage"] = float(covered(shipped, truth).mean())
     write_result(
         "cpu_check",
-        {
-            "device": device.hardware.name,
-            "learned": len(known.graphs),
-            "fresh": len(fresh),
-            "methods": methods,
-            "provenance": provenance(),
-        },
+        device=device.hardware.name,
+        learned=len(known.graphs),
+        fresh=len(fresh),
+        methods=methods,
     )
 
 

@@ -1,4 +1,4 @@
-"""How well the roofline of GPUs does on GPUs that were left out, beside a ridge regression.
+"""Judge the roofline of GPUs by GPUs that were left out, beside a ridge regression.
 
     python -m experiments.latency.gpu_roofline [--threads 1] [--count 120]
 
@@ -11,15 +11,13 @@ not repeated.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections import Counter
 from typing import Any
 
 import numpy as np
-import torch
 
-from experiments.common import RESULTS, Array, provenance, write_result
+from experiments.campaign import Campaign, Options
+from experiments.common import Array
 from experiments.latency.gpu_tables import GpuTable, gpu_table, source_table
 from nasplug.predictors.features.roofline import peak_rates
 from nasplug.predictors.latency.gpu_roofline import GPU_SETTINGS, GpuRoofline, gpu_setting
@@ -75,23 +73,23 @@ def left_out(chip: str, count: int) -> list[dict[str, Any]]:
     )
     model = fitted(learned, count)
     errors = {
-        "model": _said(model, judged) - np.log(judged.ms),
+        "model": _log_predictions(model, judged) - np.log(judged.ms),
         "ridge": ridge(learned.at_most(count), judged) - np.log(judged.ms),
     }
     rows = []
     for form in dict.fromkeys(judged.forms):
-        own = np.array([other == form for other in judged.forms])
-        row: dict[str, Any] = {"chip": chip, "form": form, "networks": int(own.sum())}
+        of_form = np.array([other == form for other in judged.forms])
+        row: dict[str, Any] = {"chip": chip, "form": form, "networks": int(of_form.sum())}
         for name, error in errors.items():
-            off = 100 * np.abs(np.expm1(error[own]))
+            off = 100 * np.abs(np.expm1(error[of_form]))
             row[f"{name}_mape_percent"] = float(off.mean())
             row[f"{name}_median_percent"] = float(np.median(off))
-        row["bias"] = float(np.median(errors["model"][own]))
+        row["bias"] = float(np.median(errors["model"][of_form]))
         rows.append(row)
     return rows
 
 
-def _said(model: GpuRoofline, table: GpuTable) -> Array:
+def _log_predictions(model: GpuRoofline, table: GpuTable) -> Array:
     result = np.empty(len(table.ms))
     places: dict[str, list[int]] = {}
     for k, column in enumerate(table.columns):
@@ -103,29 +101,20 @@ def _said(model: GpuRoofline, table: GpuTable) -> Array:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, default=1)
+    parser = Options(__doc__)
     parser.add_argument("--count", type=int, default=COUNT)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    path = RESULTS / "gpu_roofline.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["left_out"] if path.exists() else []
+    campaign = Campaign(
+        "gpu_roofline",
+        ("chip",),
+        [*TABLES, "timm-latency"],
+        rows="left_out",
+        learned_of_each_form=options.count,
+        judged_of_each_form=JUDGED,
+    )
     for chip in dict.fromkeys([*gpu_table().chips, *source_table().chips]):
-        if any(row["chip"] == chip for row in rows):
-            continue
-        rows += left_out(chip, options.count)
-        print(json.dumps(rows[-1]), flush=True)
-        write_result(
-            "gpu_roofline",
-            {
-                "learned_of_each_form": options.count,
-                "judged_of_each_form": JUDGED,
-                "left_out": rows,
-                "provenance": provenance(*TABLES, "timm-latency"),
-            },
-        )
+        if not campaign.has(chip):
+            campaign.add(*left_out(chip, options.count))
 
 
 if __name__ == "__main__":

@@ -17,9 +17,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.common import Array
-from experiments.latency.latency_data import source
+from experiments.latency.latency_data import source, timm_graphs
 from nasplug import datasets, hardware
-from nasplug.datasets.importers.timm_networks import networks_path, read_networks
 from nasplug.predictors.features.settings import DeviceBatch, Setting
 from nasplug.search_spaces import Graph, InputError
 
@@ -77,7 +76,7 @@ class GpuTable:
 
     @property
     def chips(self) -> list[str]:
-        """What each is left out with."""
+        """Chip of each measurement: GPUs that are left out together."""
         names = [column.hardware.name for column in self.columns]
         return [CHIPS.get(name, name) for name in names]
 
@@ -124,10 +123,7 @@ def gpu_table() -> GpuTable:
     Raises:
         InputError: If timm's graphs are not there.
     """
-    networks = read_networks(networks_path())
-    known = dict(
-        zip(zip(networks.models, networks.image_sizes, strict=True), networks.graphs, strict=True)
-    )
+    known = {key: graph for key, (graph, _) in timm_graphs().items()}
     return _joined([*_timm(known), *_others(known)])
 
 

@@ -18,7 +18,7 @@ from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.search_spaces import Graph, space
 from nasplug.search_spaces.networks.nasbench201 import network_as_written
 
-__all__ = ["Source", "joined", "source"]
+__all__ = ["Source", "joined", "source", "timm_graphs"]
 
 CPU_CSV = RESULTS / "cpu_latency.csv"
 CPU_DEVICE = RESULTS / "cpu_device.toml"
@@ -31,6 +31,15 @@ ACCEL = {
     "A100 40GB img/s": ("A100 40GB", ACCEL_BATCH, "amp nhwc"),
     "TPU v2 img/s": ("TPU v2", ACCEL_BATCH, "compiled"),
     "TPU v3 img/s": ("TPU v3", ACCEL_BATCH, "compiled"),
+}
+# Source -> its data set, and the space of its architectures.
+TABLES = {
+    "nb201": ("nb201-latency", "nb201"),
+    "nb201-exported": ("nb201-latency", "nb201"),
+    "fbnet": ("fbnet-latency", "fbnet"),
+    "ofa": ("ofa-latency", "ofa"),
+    "accel": ("accel", "accel"),
+    "nnlqp": ("nnlqp-nasbench201", "nnlqp:nasbench201"),
 }
 
 
@@ -75,11 +84,6 @@ class Source:
         )
 
 
-def _setting(column: str) -> DeviceBatch:
-    name, _, batch = column.rpartition("@")
-    return Setting(hardware(name), int(batch))
-
-
 def as_measured(columns: Sequence[DeviceBatch]) -> list[DeviceBatch]:
     """The columns of a table, with the runtime of those that were not measured in a framework."""
     return [
@@ -102,49 +106,32 @@ def source(name: str, count: int | None = None, seed: int = 0) -> Source:
     """
     if name in ("cpu", "timm"):
         return _cpu(seed) if name == "cpu" else _timm(seed)
-    table = {
-        "nb201": "nb201-latency",
-        "nb201-exported": "nb201-latency",
-        "fbnet": "fbnet-latency",
-        "ofa": "ofa-latency",
-        "accel": "accel",
-        "nnlqp": "nnlqp-nasbench201",
-    }[name]
-    rows = datasets.load(table)
-    where = space({"nnlqp": "nnlqp:nasbench201", "nb201-exported": "nb201"}.get(name, name))
-    archs = (
-        [str(arch) for arch in where]  # type: ignore[attr-defined]
-        if name.startswith("nb201")
-        else rows["arch"].astype(str).tolist()
-    )
-    if name == "accel":
-        columns: list[DeviceBatch] = [
-            Setting(hardware(device), batch, runtime) for device, batch, runtime in ACCEL.values()
-        ]
-        values = [1000 * ACCEL_BATCH / rows[column].to_numpy(np.float64) for column in ACCEL]
-        boards = [c for c in rows.columns if "@" in c]
-        columns += [_setting(c) for c in boards]
-        values += [rows[c].to_numpy(np.float64) for c in boards]
-    else:
-        names = [c for c in rows.columns if "@" in c]
-        if name.startswith("nb201"):
-            names = [c for c in names if (c in EXPORTED) == (name == "nb201-exported")]
-        columns = [_setting(c) for c in names]
-        values = [rows[c].to_numpy(np.float64) for c in names]
-        if name == "nnlqp":
-            columns = [Setting(c.hardware, c.batch_size, "tensorrt") for c in columns]
-        columns = as_measured(columns)
-    latencies = np.stack(values, axis=1)
+    table, of = TABLES[name]
+    rows, where = datasets.load(table), space(of)
+    is_cell = name.startswith("nb201")
+    archs = list(map(str, where) if is_cell else rows["arch"].astype(str))  # type: ignore[call-overload]
+    columns: list[DeviceBatch] = []
+    values = []
+    for column, setting in ACCEL.items() if name == "accel" else ():
+        columns.append(Setting(hardware(setting[0]), *setting[1:]))
+        values.append(1000 * ACCEL_BATCH / rows[column].to_numpy(np.float64))
+    for column in rows.columns:
+        if "@" in column and not (is_cell and (column in EXPORTED) != (name == "nb201-exported")):
+            usual = "tflite" if column in EXPORTED else ""
+            device, _, batch = column.rpartition("@")
+            runtime = "tensorrt" if name == "nnlqp" else usual
+            columns.append(Setting(hardware(device), int(batch), runtime))
+            values.append(rows[column].to_numpy(np.float64))
     # Equal architectures, which two benchmarks list twice, come once.
     order = np.random.default_rng(seed).permutation(len(archs))[:count]
     if name == "nb201":
         graphs = [network_as_written(where.parse(archs[k])) for k in order]
-    elif name == "nb201-exported":
-        exported = space("nnlqp:nasbench201")
-        graphs = [exported.to_graph(exported.parse(archs[k])) for k in order]
     else:
-        graphs = [where.to_graph(where.parse(archs[k])) for k in order]
-    return Source(name, graphs, columns, latencies[order], [name] * len(order))
+        # Cells that were exported are read as networks of NNLQP's family.
+        reader = space("nnlqp:nasbench201") if is_cell else where
+        graphs = [reader.to_graph(reader.parse(archs[k])) for k in order]
+    latencies = np.stack(values, axis=1)[order]
+    return Source(name, graphs, columns, latencies, [name] * len(order))
 
 
 def _cpu(seed: int) -> Source:
@@ -167,32 +154,43 @@ TIMM = (
 FEWEST = 30
 
 
-def _timm(seed: int) -> Source:
+@cache
+def timm_graphs() -> dict[tuple[str, int], tuple[Graph, str]]:
+    """(Model, image size) -> graph and family of the networks of timm that have graphs.
+
+    Raises:
+        InputError: If the file with the graphs is not there.
+    """
     networks = read_networks(networks_path())
+    keys = zip(networks.models, networks.image_sizes, strict=True)
+    rows = zip(networks.graphs, networks.families, strict=True)
+    return dict(zip(keys, rows, strict=True))
+
+
+def _timm(seed: int) -> Source:
+    networks = timm_graphs()
     rows = datasets.load("timm-latency")
-    place = {
-        key: k for k, key in enumerate(zip(networks.models, networks.image_sizes, strict=True))
-    }
+    position = {key: k for k, key in enumerate(networks)}
     columns: list[DeviceBatch] = []
     values = []
     for device, mode, runtime in TIMM:
         table = rows[(rows["device"] == device) & (rows["mode"] == mode)]
-        known = table[
-            [key in place for key in zip(table["model"], table["image_size"], strict=True)]
+        rows_with_graphs = table[
+            [key in position for key in zip(table["model"], table["image_size"], strict=True)]
         ]
-        for batch, own in known.groupby("batch_size"):
+        for batch, own in rows_with_graphs.groupby("batch_size"):
             if len(own) < FEWEST:
                 continue
             columns.append(Setting(hardware(device), int(batch), runtime))
-            values.append(np.full(len(place), np.nan))
+            values.append(np.full(len(position), np.nan))
             for model, size, latency in own[["model", "image_size", "latency_ms"]].itertuples(
                 index=False
             ):
-                values[-1][place[model, size]] = latency
-    order = np.random.default_rng(seed).permutation(len(place))
-    graphs = [networks.graphs[k] for k in order]
-    families = [networks.families[k] for k in order]
-    return Source("timm", graphs, columns, np.stack(values, axis=1)[order], families)
+                values[-1][position[model, size]] = latency
+    order = np.random.default_rng(seed).permutation(len(position))
+    graphs, families = zip(*(list(networks.values())[k] for k in order), strict=True)
+    latencies = np.stack(values, axis=1)[order]
+    return Source("timm", list(graphs), columns, latencies, list(families))
 
 
 def joined(

@@ -1,4 +1,4 @@
-"""How well latencies are predicted: cells that were not learned, and devices that were left out.
+"""Judge predicted latencies by cells that were not learned and devices that were left out.
 
     python -m experiments.latency.latency_quality
 
@@ -14,10 +14,10 @@ import sys
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from experiments.accuracy.floors import roofline
-from experiments.common import Array, cells, provenance, split, write_result
+from experiments.common import Array, cells, covered, split, write_result
+from experiments.latency.methods import errors
 from experiments.zoo.train_latency import (
     HELP,
     SMALLEST_MS,
@@ -27,23 +27,15 @@ from experiments.zoo.train_latency import (
     zero_shot_width,
 )
 from nasplug import load_predictor
+from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.predictors.statistics.calibration import LEVELS
-
-
-def errors(predicted: Array, truth: Array) -> dict[str, float]:
-    """Spearman over all cells; MAPE over those without degenerate measurements."""
-    known = truth >= SMALLEST_MS
-    relative = np.abs(predicted[known] - truth[known]) / truth[known]
-    return {
-        "spearman": float(spearmanr(predicted, truth)[0]),
-        "mape_percent": float(100 * relative.mean()),
-    }
+from nasplug.search_spaces import Graph
 
 
 def inside(truth: Array, log_predicted: Array, quantiles: Array) -> float:
     """Share of the truths inside the central 90 % interval."""
-    known = truth >= SMALLEST_MS
-    residual = np.log(truth[known]) - log_predicted[known]
+    usual = truth >= SMALLEST_MS
+    residual = np.log(truth[usual]) - log_predicted[usual]
     low, high = np.interp([0.05, 0.95], LEVELS, quantiles)
     return float(((residual >= low) & (residual <= high)).mean())
 
@@ -54,123 +46,123 @@ def unseen() -> list[dict[str, Any]]:
     rows = []
     for name, also_known in HELP.items():
         with np.load(left_out_file(name)) as stored:
-            predicted, own = stored["predicted"], stored["columns"]
-        for place, k in enumerate(own):
+            predicted, unseen_columns = stored["predicted"], stored["columns"]
+        for place, k in enumerate(unseen_columns):
             column = columns[k]
             rows.append(
                 {
                     "column": column.plain_key,
                     "runtime": column.runtime,
                     "also_known": also_known,
-                    **errors(np.exp(predicted[:, place]), truth[:, k]),
+                    **errors(np.exp(predicted[:, place]), truth[:, k], SMALLEST_MS),
                 }
             )
     return rows
 
 
-def main() -> None:
-    _, graphs = cells()
+def measured(graphs: list[Graph], predictor: ArchitecturePredictor) -> list[dict[str, Any]]:
+    """Cells that were not learned, on measured devices."""
     truth, columns = table()
-    train, held_out = split()
-    predictor = load_predictor("nb201-latency")
-    measured: list[dict[str, Any]] = []
+    _, held_out = split()
+    chosen = [graphs[i] for i in held_out]
+    rows: list[dict[str, Any]] = []
     for k, column in enumerate(columns):
-        prediction = predictor.model.predict(
-            [graphs[i] for i in held_out], column.hardware, column.batch_size
-        )
+        prediction = predictor.model.predict(chosen, column.hardware, column.batch_size)
         actual = truth[held_out, k]
-        known = actual >= SMALLEST_MS
-        lower, upper = prediction.lower[:, 0], prediction.upper[:, 0]
-        covered = (actual >= lower) & (actual <= upper)
-        measured.append(
+        usual = actual >= SMALLEST_MS
+        rows.append(
             {
                 "device": column.hardware.name,
                 "batch_size": column.batch_size,
                 "kind": column.hardware.kind,
-                **errors(prediction.mean[:, 0], actual),
-                "coverage": float(covered[known].mean()),
+                **errors(prediction.mean[:, 0], actual, SMALLEST_MS),
+                "coverage": float(covered(prediction, actual)[usual].mean()),
             }
         )
-        print(measured[-1], file=sys.stderr, flush=True)
+        print(rows[-1], file=sys.stderr, flush=True)
+    return rows
 
+
+def left_out(graphs: list[Graph]) -> list[dict[str, Any]]:
+    """Devices that were left out, on other cells, beside two floors."""
+    truth, columns = table()
+    train, held_out = split()
     names = list(dict.fromkeys(column.hardware.name for column in columns))
     logs = np.log(np.maximum(truth, SMALLEST_MS))
-    left_out = []
+    chosen = [graphs[i] for i in held_out]
     residuals = {name: left_out_residuals(name, truth, columns, train) for name in names}
+    rows: list[dict[str, Any]] = []
     for name in names:
         with np.load(left_out_file(name)) as stored:
-            predicted, own = stored["predicted"], stored["columns"]
-        for place, k in enumerate(own):
+            predicted, on_device = stored["predicted"][held_out], stored["columns"]
+        others = [j for j, c in enumerate(columns) if c.hardware.name != name]
+        mean_others = np.exp(logs[held_out][:, others].mean(1))
+        # The interval of a left-out device may only know the other left-out devices.
+        others_known = {other: r for other, r in residuals.items() if other != name}
+        quantiles = zero_shot_width(residuals[name][0], others_known)
+        low, high = np.interp([0.05, 0.95], LEVELS, quantiles)
+        for log_predicted, k in zip(predicted.T, on_device, strict=True):
             column, actual = columns[k], truth[held_out, k]
-            others = [j for j, c in enumerate(columns) if c.hardware.name != name]
-            # The interval of a left-out device may only know the other left-out devices.
-            others_known = {other: r for other, r in residuals.items() if other != name}
-            quantiles = zero_shot_width(residuals[name][0], others_known)
-            mean_others = np.exp(logs[held_out][:, others].mean(1))
-            low, high = np.interp([0.05, 0.95], LEVELS, quantiles)
-            left_out.append(
+            rows.append(
                 {
                     "device": name,
                     "batch_size": column.batch_size,
                     "kind": column.hardware.kind,
-                    **errors(np.exp(predicted[held_out, place]), actual),
-                    "coverage": inside(actual, predicted[held_out, place], quantiles),
+                    **errors(np.exp(log_predicted), actual, SMALLEST_MS),
+                    "coverage": inside(actual, log_predicted, quantiles),
                     "interval_factor": [float(np.exp(low)), float(np.exp(high))],
-                    "roofline": errors(roofline([graphs[i] for i in held_out], column), actual),
-                    "mean_of_other_devices": errors(mean_others, actual),
+                    "roofline": errors(roofline(chosen, column), actual, SMALLEST_MS),
+                    "mean_of_other_devices": errors(mean_others, actual, SMALLEST_MS),
                 }
             )
-            print(left_out[-1], file=sys.stderr, flush=True)
+            print(rows[-1], file=sys.stderr, flush=True)
+    return rows
 
-    def mean(rows: list[dict[str, Any]], *keys: str, gpu: bool | None = None) -> float:
-        values = []
-        for row in rows:
-            if gpu is None or gpu == (row["kind"] == "gpu"):
-                value: Any = row
-                for key in keys:
-                    value = value[key]
-                values.append(value)
-        return float(np.mean(values))
 
-    summary = {
+def mean(rows: list[dict[str, Any]], key: str) -> float:
+    return float(np.mean([row[key] for row in rows]))
+
+
+def summary(known: list[dict[str, Any]], unknown: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over measured and over left-out columns, of GPUs and of other devices."""
+    gpus, others = ([r for r in known if (r["kind"] == "gpu") == gpu] for gpu in (True, False))
+    means: dict[str, Any] = {
         "measured_devices": {
-            "columns": len(measured),
-            "mean_spearman": mean(measured, "spearman"),
-            "gpu_mean_mape_percent": mean(measured, "mape_percent", gpu=True),
-            "gpu_largest_mape_percent": max(
-                r["mape_percent"] for r in measured if r["kind"] == "gpu"
-            ),
-            "other_mean_mape_percent": mean(measured, "mape_percent", gpu=False),
-            "mean_coverage": mean(measured, "coverage"),
-        },
-        **{
-            f"left_out_{name}": {
-                method: {
-                    "mean_spearman": mean(left_out, *path, "spearman", gpu=gpu),
-                    "mean_mape_percent": mean(left_out, *path, "mape_percent", gpu=gpu),
-                }
-                for method, path in (
-                    ("nasplug", ()),
-                    ("roofline", ("roofline",)),
-                    ("mean_of_other_devices", ("mean_of_other_devices",)),
-                )
-            }
-            | {"mean_coverage": mean(left_out, "coverage", gpu=gpu)}
-            for name, gpu in (("gpus", True), ("other_devices", False))
-        },
+            "columns": len(known),
+            "mean_spearman": mean(known, "spearman"),
+            "gpu_mean_mape_percent": mean(gpus, "mape_percent"),
+            "gpu_largest_mape_percent": max(row["mape_percent"] for row in gpus),
+            "other_mean_mape_percent": mean(others, "mape_percent"),
+            "mean_coverage": mean(known, "coverage"),
+        }
     }
-    print(summary)
+    for name, gpu in (("gpus", True), ("other_devices", False)):
+        rows = [row for row in unknown if (row["kind"] == "gpu") == gpu]
+        by_method = {"nasplug": rows}
+        for method in ("roofline", "mean_of_other_devices"):
+            by_method[method] = [row[method] for row in rows]
+        means[f"left_out_{name}"] = {
+            method: {f"mean_{key}": mean(part, key) for key in ("spearman", "mape_percent")}
+            for method, part in by_method.items()
+        } | {"mean_coverage": mean(rows, "coverage")}
+    return means
+
+
+def main() -> None:
+    _, graphs = cells()
+    predictor = load_predictor("nb201-latency")
+    known, unknown = measured(graphs, predictor), left_out(graphs)
+    means = summary(known, unknown)
+    print(means)
     write_result(
         "latency_quality",
-        {
-            "predictor": {"name": predictor.name, "sha256": predictor.sha256},
-            "held_out_cells": len(held_out),
-            "summary": summary,
-            "measured": measured,
-            "left_out": left_out,
-            "unseen": unseen(),
-            "provenance": provenance("nb201-latency"),
-        },
+        "nb201-latency",
+        predictor={"name": predictor.name, "sha256": predictor.sha256},
+        held_out_cells=len(split()[1]),
+        summary=means,
+        measured=known,
+        left_out=unknown,
+        unseen=unseen(),
     )
 
 

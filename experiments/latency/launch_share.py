@@ -1,4 +1,4 @@
-"""What share launch costs should have in what is said of networks that are like none measured.
+"""Vary the share of launch costs in predictions for networks that are like none measured.
 
     python -m experiments.latency.launch_share [--threads 1] [--seeds 0,1,2]
         [--epochs 16] [--without timm]
@@ -11,16 +11,13 @@ results/launch_share.json.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 
-from experiments.common import RESULTS, provenance, write_result
+from experiments.campaign import Campaign, Options
 from experiments.latency.latency_data import joined
 from experiments.zoo.train_network_latency import FEWER, SOURCES, TABLES, config, sources
 from nasplug.predictors.latency.intervals import device_group
@@ -52,7 +49,7 @@ def measure(left: str, without: tuple[str, ...], seed: int, epochs: int) -> list
         relative = np.nanmean(np.abs(np.expm1(wrong)), axis=0)
         logs = np.nanmean(np.abs(wrong), axis=0)
         for kind in dict.fromkeys(kinds.tolist()):
-            own = kinds == kind
+            of_kind = kinds == kind
             rows.append(
                 {
                     "source": left,
@@ -60,10 +57,10 @@ def measure(left: str, without: tuple[str, ...], seed: int, epochs: int) -> list
                     "kind": kind,
                     "seed": seed,
                     "share": share,
-                    "columns": int(own.sum()),
+                    "columns": int(of_kind.sum()),
                     "networks": len(judged.graphs),
-                    "mape_percent": float(100 * relative[own].mean()),
-                    "log_error": float(logs[own].mean()),
+                    "mape_percent": float(100 * relative[of_kind].mean()),
+                    "log_error": float(logs[of_kind].mean()),
                 }
             )
     seconds = round(time.perf_counter() - started, 1)
@@ -71,34 +68,22 @@ def measure(left: str, without: tuple[str, ...], seed: int, epochs: int) -> list
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seeds", default="0,1,2")
+    parser = Options(__doc__, seeds="0,1,2")
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--without", default="", help="sources, separated by commas")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     without = tuple(name for name in options.without.split(",") if name)
-    path = RESULTS / "launch_share.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
-    for seed in map(int, options.seeds.split(",")):
+    campaign = Campaign(
+        "launch_share",
+        ("source", "without", "seed"),
+        TABLES,
+        epochs=options.epochs,
+        smallest_ms=SMALLEST_MS,
+    )
+    for seed in options.seeds:
         for left in SOURCES:
-            known = {(row["source"], tuple(row["without"]), row["seed"]) for row in rows}
-            if (left, without, seed) in known:
-                continue
-            rows += measure(left, without, seed, options.epochs)
-            print(json.dumps(rows[-1]), flush=True)
-            write_result(
-                "launch_share",
-                {
-                    "epochs": options.epochs,
-                    "smallest_ms": SMALLEST_MS,
-                    "runs": rows,
-                    "provenance": provenance(*TABLES),
-                },
-            )
+            if not campaign.has(left, without, seed):
+                campaign.add(*measure(left, without, seed, options.epochs))
 
 
 if __name__ == "__main__":

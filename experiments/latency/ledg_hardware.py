@@ -9,21 +9,17 @@ what was measured. A finished run is kept and not repeated. Writes results/ledg_
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
-from scipy.stats import spearmanr
 
-from experiments.common import RUNS, Array, cells, latencies, provenance, split, write_result
+from experiments.campaign import Options, once
+from experiments.common import RUNS, Array, cells, latencies, split, summaries, write_result
+from experiments.latency.methods import errors
 from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig, LatencyPredictor
 from nasplug.predictors.training.config import TrainingConfig
 from nasplug.search_spaces import Graph
-from nasplug.search_spaces.files import write_text
 
 TRAINING_CELLS = TEST_CELLS = 2_000
 TRAINING = TrainingConfig(
@@ -43,27 +39,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
 BASELINE = "mean of the other devices"
 
 
-def errors(log_predicted: Array, truth: Array, smallest: float) -> dict[str, float]:
-    """Spearman over all cells; MAPE over those without degenerate measurements."""
-    known = truth >= smallest
-    relative = np.abs(np.exp(log_predicted[known]) / truth[known] - 1)
-    return {
-        "spearman": float(spearmanr(log_predicted, truth)[0]),
-        "mape_percent": float(100 * relative.mean()),
-    }
-
-
 def leave_out(
     variant: str, device: str, graphs: list[Graph], truth: Array, columns: list[DeviceBatch]
 ) -> list[dict[str, Any]]:
     """Train on the other devices and compare at each batch size of this one."""
     train, held_out = (part[:count] for part, count in zip(split(), _counts(), strict=True))
-    own = [k for k, column in enumerate(columns) if column.hardware.name == device]
-    others = [k for k in range(len(columns)) if k not in own]
+    left_out = [k for k, column in enumerate(columns) if column.hardware.name == device]
+    others = [k for k in range(len(columns)) if k not in left_out]
     smallest = LatencyConfig.smallest_ms
     if variant == BASELINE:
         logs = np.log(np.maximum(truth[held_out][:, others], smallest)).mean(1)
-        predicted = np.repeat(logs[:, None], len(own), axis=1)
+        predicted = np.repeat(logs[:, None], len(left_out), axis=1)
     else:
         options = VARIANTS[variant]
         # What the description says, without the devices that are like it.
@@ -73,16 +59,18 @@ def leave_out(
         predictor = LatencyPredictor(config)
         learned_from = [columns[k] for k in others]
         predictor.fit([graphs[i] for i in train], truth[train][:, others], learned_from)
-        predicted = predictor.log_latency([graphs[i] for i in held_out], [columns[k] for k in own])
+        predicted = predictor.log_latency(
+            [graphs[i] for i in held_out], [columns[k] for k in left_out]
+        )
     return [
         {
             "variant": variant,
             "device": device,
             "batch_size": columns[k].batch_size,
             "kind": columns[k].hardware.kind,
-            **errors(predicted[:, place], truth[held_out, k], smallest),
+            **errors(np.exp(predicted[:, place]), truth[held_out, k], smallest),
         }
-        for place, k in enumerate(own)
+        for place, k in enumerate(left_out)
     ]
 
 
@@ -90,25 +78,8 @@ def _counts() -> tuple[int, int]:
     return TRAINING_CELLS, TEST_CELLS
 
 
-def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and standard deviation over the left-out columns, of GPUs and of other devices."""
-    result = []
-    for variant in (*VARIANTS, BASELINE):
-        for group, gpu in (("gpu", True), ("other", False)):
-            own = [r for r in rows if r["variant"] == variant and (r["kind"] == "gpu") == gpu]
-            row: dict[str, Any] = {"variant": variant, "group": group, "columns": len(own)}
-            for key in ("spearman", "mape_percent"):
-                values = [r[key] for r in own]
-                row[key] = {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1))}
-            result.append(row)
-    return result
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    Options(__doc__).parse_args()
     _, graphs = cells()
     truth, columns = latencies()
     rows: list[dict[str, Any]] = []
@@ -116,23 +87,21 @@ def main() -> None:
         for variant in (*VARIANTS, BASELINE):
             name = f"{variant}-{device}".replace(", ", "-").replace(" ", "-")
             path = RUNS / "ledg-hardware" / f"{name}.json"
-            if not path.exists():
-                found = leave_out(variant, device, graphs, truth, columns)
-                write_text(path, json.dumps(found) + "\n")
-                print(found, file=sys.stderr, flush=True)
-            rows.extend(json.loads(path.read_text()))
+            rows += once(path, leave_out, variant, device, graphs, truth, columns)
+    groups = [row | {"group": "gpu" if row["kind"] == "gpu" else "other"} for row in rows]
+    order = [*VARIANTS, BASELINE]
+    # Of each variant the GPUs come first, as among `DEVICES`.
+    ordered = sorted(groups, key=lambda row: order.index(row["variant"]))
     write_result(
         "ledg_hardware",
-        {
-            "space": "nb201",
-            "training_cells": TRAINING_CELLS,
-            "test_cells": TEST_CELLS,
-            "training": asdict(TRAINING),
-            "variants": VARIANTS,
-            "summary": summary(rows),
-            "left_out": rows,
-            "provenance": provenance("nb201-latency"),
-        },
+        "nb201-latency",
+        space="nb201",
+        training_cells=TRAINING_CELLS,
+        test_cells=TEST_CELLS,
+        training=asdict(TRAINING),
+        variants=VARIANTS,
+        summary=summaries(ordered, ("variant", "group"), ("spearman", "mape_percent"), "columns"),
+        left_out=rows,
     )
 
 

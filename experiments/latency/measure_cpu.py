@@ -10,7 +10,6 @@ should be idle; the description says what others used of it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import time
@@ -22,6 +21,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from experiments.campaign import Options
 from experiments.common import RESULTS
 from nasplug import measure, space
 from nasplug.measuring.machine import physical_cores
@@ -36,7 +36,7 @@ REPEATS = 20
 
 
 def balanced(per_family: int) -> list[str]:
-    """So many different networks of each family, in the order drawn."""
+    """Draw so many different networks of each family."""
     nnlqp: Any = space("nnlqp")
     rng = np.random.default_rng(SEED)
     taken = dict.fromkeys(nnlqp.spaces, 0)
@@ -65,7 +65,7 @@ def matrix_product() -> onnx.ModelProto:
 
 
 def rates(threads: int) -> dict[str, Any]:
-    """What the machine reaches: 10⁹ operations a second, and 10⁹ bytes a second read and written.
+    """Measure the machine: 10⁹ operations a second, and 10⁹ bytes a second read and written.
 
     Of 20 repeats the median and the best.
     """
@@ -95,7 +95,7 @@ def rates(threads: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--per-family", type=int, default=50)
     parser.add_argument("--threads", type=int, default=physical_cores())
     parser.add_argument("--retry-disturbed", action="store_true")
@@ -110,8 +110,8 @@ def main() -> None:
         out=options.out,
         retry_disturbed=options.retry_disturbed,
     )
-    told = {**measured.description, "rates": [before, rates(options.threads)]}
-    write_text(options.out.with_suffix(".json"), json.dumps(told, indent=1) + "\n")
+    description = {**measured.description, "rates": [before, rates(options.threads)]}
+    write_text(options.out.with_suffix(".json"), json.dumps(description, indent=1) + "\n")
     for row in measured.summary():
         print(row)
 

@@ -1,4 +1,4 @@
-"""Which parts of the latency predictor of whole networks help, at a small scale.
+"""Vary parts of the latency predictor of whole networks, at a small scale.
 
     python -m experiments.latency.network_ablation [--threads 1] [--seeds 0,1] [--variants …]
 
@@ -13,16 +13,13 @@ A finished run is kept. Writes results/network_ablation.json.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 
-from experiments.common import RESULTS, provenance, write_result
+from experiments.campaign import Campaign, Options
 from experiments.latency.latency_data import Source, joined
 from experiments.zoo.train_network_latency import FOLDS, TABLES, sources, without_devices
 from nasplug.predictors.latency.network_latency import NetworkLatency, NetworkLatencyConfig
@@ -54,9 +51,9 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 def error(predictor: NetworkLatency, part: Source) -> float:
     """Mean absolute percentage error, the mean over columns."""
-    said = np.exp(predictor.log_latency(part.graphs, part.columns))
+    predicted = np.exp(predictor.log_latency(part.graphs, part.columns))
     truth = np.where(part.latencies >= SMALLEST_MS, part.latencies, np.nan)
-    return float(100 * np.nanmean(np.abs(said / truth - 1), axis=0).mean())
+    return float(100 * np.nanmean(np.abs(predicted / truth - 1), axis=0).mean())
 
 
 def mean_error(predictor: NetworkLatency, parts: list[Source]) -> float | None:
@@ -66,8 +63,8 @@ def mean_error(predictor: NetworkLatency, parts: list[Source]) -> float | None:
 
 def fitted(parts: list[Source], variant: str, seed: int) -> NetworkLatency:
     own, options = VARIANTS[variant]
-    given = {"costs": 0.0, **own}
-    usual = NetworkLatencyConfig(options=options, calibration_share=0.02, **given)
+    settings = {"costs": 0.0, **own}
+    usual = NetworkLatencyConfig(options=options, calibration_share=0.02, **settings)
     training = replace(usual.training, epochs=EPOCHS, patience=EPOCHS, seed=seed)
     predictor = NetworkLatency(replace(usual, training=training))
     graphs, latencies, columns, groups = joined(parts, seed)
@@ -76,7 +73,7 @@ def fitted(parts: list[Source], variant: str, seed: int) -> NetworkLatency:
 
 
 def measure(variant: str, seed: int) -> dict[str, Any]:
-    """One run."""
+    """Do a run; its row."""
     started = time.perf_counter()
     every = sources(most=LEARNED, without=WITHOUT)
     learned = without_devices([part for part in every if part.name != SOURCE], FOLD)
@@ -92,11 +89,11 @@ def measure(variant: str, seed: int) -> dict[str, Any]:
     foreign = foreign.only([c.key for c in foreign.columns if c.key in known])
     row: dict[str, Any] = {"variant": variant, "seed": seed}
     if variant == ALONE:
-        found = []
+        own_errors = []
         for part in learned:
             predictor = fitted([part], variant, seed)
-            found.append(error(predictor, next(p for p in others if p.name == part.name)))
-        row |= {"measured": float(np.mean(found)), "device": None, "source": None}
+            own_errors.append(error(predictor, next(p for p in others if p.name == part.name)))
+        row |= {"measured": float(np.mean(own_errors)), "device": None, "source": None}
     else:
         predictor = fitted(learned, variant, seed)
         row |= {
@@ -108,34 +105,23 @@ def measure(variant: str, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seeds", default="0,1")
+    parser = Options(__doc__, seeds="0,1")
     parser.add_argument("--variants", default=";".join(VARIANTS), help="separated by ;")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    path = RESULTS / "network_ablation.json"
-    rows = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.exists() else []
-    for seed in map(int, options.seeds.split(",")):
+    campaign = Campaign(
+        "network_ablation",
+        ("variant", "seed"),
+        TABLES,
+        learned=LEARNED,
+        judged=JUDGED,
+        epochs=EPOCHS,
+        devices=list(FOLD),
+        source=SOURCE,
+    )
+    for seed in options.seeds:
         for variant in options.variants.split(";"):
-            if (variant, seed) in {(row["variant"], row["seed"]) for row in rows}:
-                continue
-            rows.append(measure(variant, seed))
-            print(json.dumps(rows[-1]), flush=True)
-            write_result(
-                "network_ablation",
-                {
-                    "learned": LEARNED,
-                    "judged": JUDGED,
-                    "epochs": EPOCHS,
-                    "devices": list(FOLD),
-                    "source": SOURCE,
-                    "runs": rows,
-                    "provenance": provenance(*TABLES),
-                },
-            )
+            if not campaign.has(variant, seed):
+                campaign.add(measure(variant, seed))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How well latency on one measured device is predicted for networks that were not measured.
+"""Predict latency on one measured device for networks that were not measured.
 
     python -m experiments.latency.network_latency [--threads 1] [--seeds 0,1,2]
 
@@ -11,24 +11,19 @@ are there already are not repeated.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
-from sklearn.ensemble import HistGradientBoostingRegressor
 
-from experiments.accuracy.floors import roofline
-from experiments.common import RESULTS, Array, provenance, write_result
+from experiments.campaign import Campaign, Options
+from experiments.common import Array
+from experiments.latency.methods import CHEAP, Networks, errors
 from nasplug import datasets, hardware
-from nasplug.predictors.features.operators import longest_path
 from nasplug.predictors.latency.cell_latency import DeviceBatch
-from nasplug.predictors.latency.one_device import LatencyGP
 from nasplug.search_spaces import Graph, space
 
 SMALLEST_MS = 0.1
@@ -83,47 +78,15 @@ def split(data: str, known: NDArray[np.int64], size: float, seed: int) -> tuple[
     return order[:count], order[count:]
 
 
-def plain_features(graphs: list[Graph]) -> Array:
-    """FLOPs, parameters, bytes, nodes, depth."""
-    return np.array(
-        [
-            [*(g.total(c) for c in ("flops", "params", "bytes")), len(g), longest_path(g)]
-            for g in graphs
-        ]
-    )
-
-
-def predict(
-    method: str, graphs: list[Graph], train: Any, test: Any, truth: Array, device: DeviceBatch
-) -> tuple[Array, float | None]:
-    """Predicted ms of the test networks, and coverage of 90 % intervals where there are any."""
-    learn, judge = [graphs[k] for k in train], [graphs[k] for k in test]
-    if method == "roofline, scaled":
-        factor = np.median(truth[train] / floor_of(learn, device))
-        return factor * floor_of(judge, device), None
-    if method == "gradient boosting":
-        model = HistGradientBoostingRegressor(random_state=0)
-        model.fit(plain_features(learn), np.log(truth[train]))
-        return np.exp(model.predict(plain_features(judge))), None
-    predictor = LatencyGP()
-    predictor.fit(learn, truth[train], [device])
-    said = predictor.predict(judge)
-    inside = (truth[test] >= said.lower[:, 0]) & (truth[test] <= said.upper[:, 0])
-    return said.mean[:, 0], float(inside.mean())
-
-
-def floor_of(graphs: list[Graph], device: DeviceBatch) -> Array:
-    return np.concatenate([roofline([graph], device) for graph in graphs])
-
-
 def measure(data: str, column: str, size: float, seed: int, method: str) -> dict[str, Any]:
     truth, device = target(data, column)
     smallest = 0 if column.endswith(" img/s") else SMALLEST_MS
     known = np.flatnonzero(np.isfinite(truth) & (truth >= smallest))
     train, test = split(data, known, size, seed)
     started = time.perf_counter()
-    predicted, coverage = predict(method, graphs_of(data), train, test, truth, device)
-    error = np.abs(predicted - truth[test]) / truth[test]
+    # Methods that need kinds of networks are not among these.
+    networks = Networks(device, graphs_of(data), truth, [data] * len(truth))
+    predicted, inside = CHEAP[method](networks.rows(train), networks.rows(test))
     return {
         "data": data,
         "column": column,
@@ -132,41 +95,22 @@ def measure(data: str, column: str, size: float, seed: int, method: str) -> dict
         "method": method,
         "train": len(train),
         "test": len(test),
-        "mape_percent": float(100 * error.mean()),
-        "acc10_percent": float(100 * (error <= 0.1).mean()),
-        "spearman": float(spearmanr(predicted, truth[test])[0]),
-        "coverage": coverage,
+        **errors(predicted, truth[test]),
+        "coverage": None if inside is None else float(inside.mean()),
         "seconds": round(time.perf_counter() - started, 2),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seeds", default="0,1,2")
+    parser = Options(__doc__, seeds="0,1,2")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    path = RESULTS / "network_latency.json"
-    rows: list[dict[str, Any]] = []
-    if path.exists():
-        rows = json.loads(path.read_text(encoding="utf-8"))["runs"]
     keys = ("data", "column", "size", "seed", "method")
-    done = {tuple(row[key] for key in keys) for row in rows}
+    campaign = Campaign("network_latency", keys, DATA, smallest_ms=SMALLEST_MS)
     for data, (_, columns) in DATA.items():
-        for column in columns:
-            for size in SIZES.get(data, USUAL_SIZES):
-                for seed in map(int, options.seeds.split(",")):
-                    for method in METHODS:
-                        if (data, column, size, seed, method) in done:
-                            continue
-                        rows.append(measure(data, column, size, seed, method))
-                        print(json.dumps(rows[-1]), flush=True)
-            write_result(
-                "network_latency",
-                {"smallest_ms": SMALLEST_MS, "runs": rows, "provenance": provenance(*DATA)},
-            )
+        sizes = SIZES.get(data, USUAL_SIZES)
+        for run in product([data], columns, sizes, options.seeds, METHODS):
+            if not campaign.has(*run):
+                campaign.add(measure(*run))
 
 
 if __name__ == "__main__":

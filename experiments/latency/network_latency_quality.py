@@ -1,4 +1,4 @@
-"""How well the shipped latency predictor of whole networks does, and its like without some devices.
+"""Judge the shipped latency predictor of whole networks, and its like without some devices.
 
     python -m experiments.latency.network_latency_quality
 
@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from experiments.common import Array, provenance, write_result
+from experiments.common import Array, write_result
 from experiments.latency.latency_data import source
+from experiments.latency.methods import errors, relative_errors
 from experiments.zoo.train_network_latency import (
     FOLDS,
     SOURCES,
@@ -32,17 +33,6 @@ from nasplug.predictors.latency.intervals import device_group
 from nasplug.predictors.statistics.calibration import LEVELS, left_out_quantiles
 
 SMALLEST_MS = 0.1
-
-
-def errors(predicted: Array, truth: Array) -> dict[str, float]:
-    """Spearman, MAPE and Acc(10 %) over the networks without degenerate measurements."""
-    usual = np.isfinite(truth) & (truth >= SMALLEST_MS)
-    relative = np.abs(predicted[usual] / truth[usual] - 1)
-    return {
-        "spearman": float(spearmanr(predicted[usual], truth[usual])[0]),
-        "mape_percent": float(100 * relative.mean()),
-        "acc10_percent": float(100 * (relative <= 0.1).mean()),
-    }
 
 
 def measured() -> list[dict[str, Any]]:
@@ -82,11 +72,11 @@ def left_out(parts: list[str]) -> list[dict[str, Any]]:
             continue
         kind = device_group(column.hardware)
         others = [
-            r
-            for (_, _, _), (other, r) in every.items()
-            if device_group(other.hardware) == kind
-            and len(r)
-            and (other.hardware.name != column.hardware.name)
+            residual
+            for other, residual in every.values()
+            if len(residual)
+            and device_group(other.hardware) == kind
+            and other.hardware.name != column.hardware.name
         ]
         quantiles = left_out_quantiles(others)
         low, high = np.interp([0.05, 0.95], LEVELS, quantiles)
@@ -97,8 +87,7 @@ def left_out(parts: list[str]) -> list[dict[str, Any]]:
                 "column": key,
                 "kind": kind,
                 "networks": len(own),
-                "mape_percent": float(100 * np.abs(np.exp(-own) - 1).mean()),
-                "acc10_percent": float(100 * (np.abs(np.exp(-own) - 1) <= 0.1).mean()),
+                **relative_errors(np.exp(-own), np.ones(len(own))),
                 "coverage": float(((own >= low) & (own <= high)).mean()),
             }
         )
@@ -111,7 +100,7 @@ def unseen() -> list[dict[str, Any]]:
     table = datasets.load("nb201-latency")
     known = [*protocol.meta_train, *protocol.meta_validation]
     mean = np.log(np.maximum(table[known].to_numpy(), SMALLEST_MS)).mean(1)
-    place = np.random.default_rng(0).permutation(len(table))
+    order = np.random.default_rng(0).permutation(len(table))
     rows = []
     with np.load(left_out_file("devices-0")) as stored:
         predicted = {
@@ -121,14 +110,15 @@ def unseen() -> list[dict[str, Any]]:
             for k, key in enumerate(stored[f"columns of all {name}"].tolist())
         }
     for column in protocol.meta_test:
-        truth = table[column].to_numpy(np.float64)[place]
+        truth = table[column].to_numpy(np.float64)[order]
         name, logs = predicted[column]
+        usual = truth >= SMALLEST_MS
         roofline = rooflines(source(name).graphs, column)
         rows.append(
             {
                 "column": column,
-                **errors(np.exp(logs), truth),
-                "spearman_mean_of_known": float(spearmanr(mean[place], truth)[0]),
+                **errors(np.exp(logs)[usual], truth[usual]),
+                "spearman_mean_of_known": float(spearmanr(mean[order], truth)[0]),
                 "spearman_roofline": float(spearmanr(roofline, truth)[0]),
             }
         )
@@ -150,14 +140,12 @@ def main() -> None:
     others = [f"sources-{name}" for name in SOURCES if left_out_file(f"sources-{name}").exists()]
     write_result(
         "network_latency_quality",
-        {
-            "smallest_ms": SMALLEST_MS,
-            "measured": measured(),
-            "zero_shot": left_out(devices),
-            "unseen": unseen(),
-            "unfamiliar": left_out(others),
-            "provenance": provenance(*TABLES),
-        },
+        *TABLES,
+        smallest_ms=SMALLEST_MS,
+        measured=measured(),
+        zero_shot=left_out(devices),
+        unseen=unseen(),
+        unfamiliar=left_out(others),
     )
 
 

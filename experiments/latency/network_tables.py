@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from statistics import mean, median
-from typing import Any
+from statistics import mean
 
-from experiments.accuracy.predictor_tables import table
-from experiments.latency.device_tables import RESULTS, Row, grouped, runs, spread
+from experiments.tables import (
+    MISSING,
+    Row,
+    cells,
+    grouped,
+    load,
+    merged,
+    runs,
+    spread,
+    table,
+    table_of,
+)
 
 QUALITY = "network_latency_quality"
 # Columns of the tables on one device, floors first, then published predictors.
@@ -23,66 +31,43 @@ SMALL = ("nb201", "fbnet", "ofa", "accel", "nnlqp")
 ALSO_KNOWN = "RTX 2080 Ti"
 
 
-def result(name: str) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return content
-
-
 def measured() -> str:
     """A row a source: networks that were not learned, on measured devices."""
-    body = []
-    for (source,), rows in grouped(result(QUALITY)["measured"], "source").items():
-        body.append(
-            [
-                source,
-                str(len(rows)),
-                f"{mean(row['networks'] for row in rows):,.0f}",
-                f"{mean(row['mape_percent'] for row in rows):.1f}",
-                f"{median(row['mape_percent'] for row in rows):.1f}",
-                f"{mean(row['acc10_percent'] for row in rows):.0f}",
-                f"{mean(row['spearman'] for row in rows):.3f}",
-                f"{mean(row['coverage'] for row in rows):.1%}",
-            ]
-        )
-    head = ["networks of", "device × batch", "judged, each", "mean MAPE %", "median MAPE %"]
-    return table([*head, "within 10 %", "Spearman", "90 % cover"], body)
+    return table_of(
+        "networks of | device × batch | judged, each | mean MAPE % | median MAPE % | within 10 % | "
+        "Spearman | 90 % cover",
+        "{source} | {count} | {networks:,.0f} | {mape_percent:.1f} | {mape_percent:~.1f} | "
+        "{acc10_percent:.0f} | {spearman:.3f} | {coverage:.1%}",
+        map(merged, grouped(load(QUALITY)["measured"], "source").values()),
+    )
 
 
-def _left_out(rows: list[Row], *keys: str) -> str:
-    """A row for each combination, and for each kind of device in all sources."""
-    body = []
-    every = grouped([{**row, "source": "all"} for row in rows], *keys)
-    for found, own in {**grouped(rows, *keys), **every}.items():
-        body.append(
-            [
-                *map(str, found),
-                str(len(own)),
-                f"{mean(row['mape_percent'] for row in own):.0f}",
-                f"{median(row['mape_percent'] for row in own):.0f}",
-                f"{mean(row['acc10_percent'] for row in own):.0f}",
-                f"{mean(row['coverage'] for row in own):.1%}",
-            ]
-        )
-    head = [{"source": "networks of", "kind": "devices"}[key] for key in keys]
-    return table(
-        [*head, "device × batch", "mean MAPE %", "median MAPE %", "within 10 %", "90 % cover"], body
+def _left_out(rows: list[Row]) -> str:
+    """A row a source and kind of device, and one for each kind of device in all sources."""
+    whole = [{**row, "source": "all"} for row in rows]
+    return table_of(
+        "networks of | devices | device × batch | mean MAPE % | median MAPE % | within 10 % | "
+        "90 % cover",
+        "{source} | {kind} | {count} | {mape_percent:.0f} | {mape_percent:~.0f} | "
+        "{acc10_percent:.0f} | {coverage:.1%}",
+        map(merged, grouped([*rows, *whole], "source", "kind").values()),
     )
 
 
 def zero_shot() -> str:
     """A row a source and kind of device: devices that were left out."""
-    return _left_out(result(QUALITY)["zero_shot"], "source", "kind")
+    return _left_out(load(QUALITY)["zero_shot"])
 
 
 def unfamiliar() -> str:
     """A row a source that was left out, and kind of device."""
-    return _left_out(result(QUALITY)["unfamiliar"], "source", "kind")
+    return _left_out(load(QUALITY)["unfamiliar"])
 
 
 def unseen() -> str:
     """A row one of HELP's unseen devices, over all cells."""
-    cells = {(row["column"], row["also_known"]): row for row in result("latency_quality")["unseen"]}
-    rows = result(QUALITY)["unseen"]
+    cells = {(row["column"], row["also_known"]): row for row in load("latency_quality")["unseen"]}
+    rows = load(QUALITY)["unseen"]
     ranks, errors = [], []
     for row in rows:
         own, more = (cells[row["column"], known] for known in (None, ALSO_KNOWN))
@@ -103,7 +88,7 @@ def unseen() -> str:
 def gpus() -> str:
     """A row a table of a GPU that was left out."""
     body = []
-    for row in result("gpu_roofline")["left_out"]:
+    for row in load("gpu_roofline")["left_out"]:
         where, device, runtime = row["form"].split("|")
         errors = [
             f"{row[f'{name}_mape_percent']:.0f} / {row[f'{name}_median_percent']:.0f}"
@@ -122,7 +107,9 @@ def launch_share() -> str:
     for (without,), part in grouped(rows, "without").items():
         start = "also without " + without if without else "all others"
         for (source, kind), own in grouped(part, "source", "kind").items():
-            each = [spread([r["mape_percent"] for r in own if r["share"] == s], 0) for s in shares]
+            each = [
+                spread([r["mape_percent"] for r in own if r["share"] == s], ".0f") for s in shares
+            ]
             seeds = {row["seed"] for row in own}
             body.append([start, source, kind, str(own[0]["columns"]), *each, str(len(seeds))])
         means = [mean(r["log_error"] for r in part if r["share"] == share) for share in shares]
@@ -133,15 +120,10 @@ def launch_share() -> str:
 
 def ablation() -> str:
     """A row a variant: errors on other networks, on left-out devices, on a left-out source."""
-    body = []
-    for (variant,), rows in grouped(runs("network_ablation"), "variant").items():
-        cells = []
-        for kind in ("measured", "device", "source"):
-            found = [row[kind] for row in rows if row[kind] is not None]
-            cells.append(spread(found, 1) if found else "–")
-        body.append([variant, *cells, str(len(rows))])
-    return table(
-        ["variant", "other networks", "devices left out", "Once-for-All left out", "seeds"], body
+    return table_of(
+        "variant | other networks | devices left out | Once-for-All left out | seeds",
+        "{variant} | {measured:±.1f} | {device:±.1f} | {source:±.1f} | {count}",
+        map(merged, grouped(runs("network_ablation"), "variant").values()),
     )
 
 
@@ -150,30 +132,27 @@ def out_of_domain(start: str) -> Callable[[], str]:
 
     def make() -> str:
         rows = [row for row in runs("out_of_domain") if row["case"].startswith(start)]
-        there = {row["method"] for row in rows}
-        methods = [method for method in ORDER if method in there]
-        cases = grouped(rows, "case")
-        body: list[list[str]] = []
-        every: dict[str, list[tuple[float, float]]] = {}
-        for (case,), own in cases.items():
-            cells = []
+        methods = [method for method in ORDER if any(row["method"] == method for row in rows)]
+        by_run = grouped(rows, "case", "method")
+        cases = list(dict.fromkeys(case for case, _ in by_run))
+        body, means = [], []
+        for case in cases:
+            texts = []
             for method in methods:
-                found = [row for row in own if row["method"] == method]
-                if not found:
-                    cells.append("–")
-                    continue
-                error = [row["mape_percent"] for row in found]
-                near = mean(row["acc10_percent"] for row in found)
-                every.setdefault(method, []).append((mean(error), near))
-                cells.append(f"{spread(error, 1)} / {near:.0f}")
-            body.append([case.partition(": ")[2].removesuffix(" left out"), *cells])
-        # A mean over some of the cases would not compare with the others.
-        means = [
-            f"{mean(e for e, _ in every[m]):.1f} / {mean(a for _, a in every[m]):.0f}"
-            if len(every[m]) == len(cases)
-            else "–"
-            for m in methods
-        ]
+                group = by_run.get((case, method))
+                form = "{mape_percent:±.1f} / {acc10_percent:.0f}"
+                texts += cells(form, merged(group)) if group else [MISSING]
+            body.append([case.partition(": ")[2].removesuffix(" left out"), *texts])
+        for method in methods:
+            groups = [by_run.get((case, method)) for case in cases]
+            # A mean over some of the cases would not compare with the others.
+            whole = [
+                [mean(row[key] for row in group) for key in ("mape_percent", "acc10_percent")]
+                for group in groups
+                if group
+            ]
+            error, near = map(mean, zip(*whole, strict=True))
+            means.append(f"{error:.1f} / {near:.0f}" if all(groups) else MISSING)
         return table(["left out", *methods], [*body, ["mean", *means]])
 
     return make
@@ -189,34 +168,23 @@ def recipes() -> str:
             # Of some runs it was not kept.
             errors = [row["mape_percent_learned"] for row in rows]
             known = [error for error in errors if error is not None]
-            body.append(
-                [
-                    method,
-                    kind,
-                    str(len(rows)),
-                    *(str(rows[0]["recipe"][name]) for name in ("epochs", "batch_size")),
-                    f"{min(known):.1f} to {max(known):.1f}" if known else "–",
-                ]
-            )
-    head = ["network", "device", "runs", "epochs", "batch size", "MAPE % on what was learned"]
+            reach = f"{min(known):.1f} to {max(known):.1f}" if known else MISSING
+            recipe = cells("{epochs} | {batch_size}", rows[0]["recipe"])
+            body.append([method, kind, str(len(rows)), *recipe, reach])
+    head = "network | device | runs | epochs | batch size | MAPE % on what was learned"
     return table(head, body)
 
 
 def cpu() -> str:
     """A row a method: fresh networks on the CPU that was measured."""
-    body = []
-    for method, row in result("cpu_check")["methods"].items():
-        cover = row.get("coverage")
-        body.append(
-            [
-                method,
-                f"{row['mape_percent']:.1f}",
-                f"{row['acc10_percent']:.0f}",
-                f"{row['spearman']:.3f}",
-                f"{cover:.0%}" if cover is not None else "–",
-            ]
-        )
-    return table(["method", "MAPE %", "within 10 %", "Spearman", "90 % cover"], body)
+    return table_of(
+        "method | MAPE % | within 10 % | Spearman | 90 % cover",
+        "{method} | {mape_percent:.1f} | {acc10_percent:.0f} | {spearman:.3f} | {coverage:.0%}",
+        [
+            {"coverage": None, **row, "method": method}
+            for method, row in load("cpu_check")["methods"].items()
+        ],
+    )
 
 
 SECTIONS: dict[str, Callable[[], str]] = {

@@ -1,4 +1,4 @@
-"""How well latency is predicted of a kind of networks that was left out, on one device.
+"""Predict the latency of a kind of networks that was left out, on one device.
 
     python -m experiments.latency.out_of_domain [--threads 1] [--seeds 0] [--methods …] [--cases …]
 
@@ -17,8 +17,6 @@ repeated.
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
 import time
 from dataclasses import replace
@@ -26,29 +24,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from scipy.stats import spearmanr
-from sklearn.ensemble import HistGradientBoostingRegressor
 
-from experiments.accuracy.floors import roofline
-from experiments.common import RESULTS, RUNS, Array, provenance, write_result
+from experiments.campaign import Campaign, Options
+from experiments.common import RUNS, Array
 from experiments.latency.latency_data import Source, source
-from experiments.latency.launch_costs import LaunchCosts
-from experiments.latency.network_latency import plain_features
-from experiments.latency.roofline_gp import RooflineGP
-from experiments.zoo.train_network_latency import FEWER, SOURCES, left_out_file
+from experiments.latency.methods import CHEAP, Networks, boosting, errors
+from experiments.zoo.train_network_latency import FEWER, SOURCES, judged_by, left_out_file
 from experiments.zoo.train_network_latency import sources as all_sources
 from nasplug.predictors import create
 from nasplug.predictors.latency.cell_latency import DeviceBatch
-from nasplug.predictors.latency.launch_costs import LaunchCosts as LaunchFactors
+from nasplug.predictors.latency.launch_costs import LaunchCosts
+from nasplug.predictors.latency.network_columns import RATES
 from nasplug.predictors.latency.network_latency import (
-    RATES,
     NetworkLatency,
     NetworkLatencyConfig,
     common_kinds,
     split_groups,
 )
-from nasplug.predictors.latency.one_device import LatencyGP
 from nasplug.predictors.statistics.familiarity import Familiarity
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.files import atomic_path
@@ -92,110 +84,93 @@ SMALLEST_MS = 0.1
 
 def cases() -> dict[str, tuple[list[Source], Source, DeviceBatch]]:
     """Name -> what is learned, what is judged, the device."""
-    found = {}
+    by_name = {}
     others = ("timm", "accel", "nnlqp", "nb201-exported", "cpu")
     learned = {part.name: part for part in all_sources(without=others)}
     judged = {part.name: part for part in all_sources(judged=True, without=others)}
     for key in GPUS:
         for left in NETWORKS:
             parts = [learned[name].only([key]) for name in NETWORKS if name != left]
-            one = judged[left].only([key])
-            found[f"{key}: {left} left out"] = (parts, one, one.columns[0])
+            networks = judged[left].only([key])
+            by_name[f"{key}: {left} left out"] = (parts, networks, networks.columns[0])
     cpu = source("cpu")
     for family in sorted(set(cpu.families)):
-        own = [k for k, name in enumerate(cpu.families) if name == family]
-        rest = [k for k, name in enumerate(cpu.families) if name != family]
-        found[f"CPU: {family} left out"] = ([cpu.rows(rest)], cpu.rows(own), cpu.columns[0])
-    return found
+        inside = [k for k, name in enumerate(cpu.families) if name == family]
+        outside = [k for k, name in enumerate(cpu.families) if name != family]
+        by_name[f"CPU: {family} left out"] = ([cpu.rows(outside)], cpu.rows(inside), cpu.columns[0])
+    return by_name
 
 
-def drawn(parts: list[Source], seed: int) -> tuple[list[Graph], Array, list[str]]:
-    """What is learned, in random order: networks, ms, groups."""
+def drawn(parts: list[Source], device: DeviceBatch, seed: int) -> Networks:
+    """Draw the learned networks, in random order."""
     rng = np.random.default_rng(seed)
-    graphs: list[Graph] = []
-    groups: list[str] = []
-    times: list[float] = []
+    rows: list[tuple[Source, int]] = []
     for part in parts:
         usual = np.flatnonzero(part.latencies[:, 0] >= SMALLEST_MS)
         # The CPU's networks are of many families, and few.
         count = LEARNED if len(parts) > 1 else len(usual)
-        for k in rng.permutation(usual)[:count]:
-            graphs.append(part.graphs[k])
-            groups.append(part.families[k])
-            times.append(float(part.latencies[k, 0]))
-    order = rng.permutation(len(graphs))
-    return [graphs[k] for k in order], np.array(times)[order], [groups[k] for k in order]
+        rows += [(part, int(k)) for k in rng.permutation(usual)[:count]]
+    rows = [rows[k] for k in rng.permutation(len(rows))]
+    return Networks(
+        device,
+        [part.graphs[k] for part, k in rows],
+        np.array([part.latencies[k, 0] for part, k in rows]),
+        [part.families[k] for part, k in rows],
+    )
 
 
 def predict(
     method: str, parts: list[Source], judged: list[Graph], device: DeviceBatch, seed: int
 ) -> tuple[Array, Array]:
     """Predicted ms of the networks that were left out, and the error in percent on the learned."""
-    graphs, truth, groups = drawn(parts, seed)
-    asked = [*judged, *graphs[:ASKED_AGAIN]]
-    if method == "roofline, scaled":
-        factor = np.median(truth / rooflines(graphs, device))
-        said = factor * rooflines(asked, device)
-    elif method == "gradient boosting":
-        model = HistGradientBoostingRegressor(random_state=seed)
-        model.fit(plain_features(graphs), np.log(truth))
-        said = np.exp(model.predict(plain_features(asked)))
-    elif method == "launch costs":
-        costs = LaunchCosts(device)
-        costs.fit(graphs, truth, groups)
-        said = costs.predict(asked)
-    elif method == "roofline-gp":
-        residual = RooflineGP(device.hardware, False)
-        residual.fit(graphs, truth, [device.batch_size] * len(graphs))
-        said = residual.predict(asked, [device.batch_size] * len(asked))[0]
-    elif method == "latency-gp":
-        process = LatencyGP()
-        process.fit(graphs, truth, [device])
-        said = process.predict(asked).mean[:, 0]
+    learn = drawn(parts, device, seed)
+    asked = [*judged, *learn.graphs[:ASKED_AGAIN]]
+    judge = Networks(device, asked, np.full(len(asked), np.nan), [""] * len(asked))
+    options = recipe(method, parts) or {}
+    if method == "gradient boosting":
+        predicted, _ = boosting(learn, judge, seed)
+    elif method in CHEAP:
+        predicted, _ = CHEAP[method](learn, judge)
     elif method == ALONE:
-        training = replace(CONFIG.training, **(recipe(method, parts) or {}), seed=seed)
+        training = replace(CONFIG.training, **options, seed=seed)
         network = NetworkLatency(replace(CONFIG, training=training))
-        network.fit(graphs, truth[:, None], [device], groups=kinds_of(parts, groups))
-        said = np.exp(network.log_latency(asked, [device])[:, 0])
+        groups = kinds_of(parts, learn.families)
+        network.fit(learn.graphs, learn.ms[:, None], [device], groups=groups)
+        predicted = np.exp(network.log_latency(asked, [device])[:, 0])
     else:
-        how = recipe(method, parts) or {}
-        published = create(method, kind="latency", **how, seed=seed)
-        extra = strangers(graphs, judged)
-        unknown = np.full(len(extra), np.nan)
-        published.fit([*graphs, *extra], np.concatenate([truth, unknown]), [device])
-        said = published.predict(asked).mean[:, 0]
-    said = np.asarray(said, dtype=np.float64)
-    learned = 100 * np.abs(said[len(judged) :] / truth[:ASKED_AGAIN] - 1)
-    return said[: len(judged)], learned
+        published = create(method, kind="latency", **options, seed=seed)
+        extra = strangers(learn.graphs, judged)
+        times = np.concatenate([learn.ms, np.full(len(extra), np.nan)])
+        published.fit([*learn.graphs, *extra], times, [device])
+        predicted = published.predict(asked).mean[:, 0]
+    predicted = np.asarray(predicted, dtype=np.float64)
+    learned = 100 * np.abs(predicted[len(judged) :] / learn.ms[:ASKED_AGAIN] - 1)
+    return predicted[: len(judged)], learned
 
 
 def kinds_of(parts: list[Source], groups: list[str]) -> list[str]:
-    """What network-latency counts as kinds: the sources, not the families of the CPU's networks."""
+    """Kinds for network-latency: the sources, not the families of the CPU's networks."""
     return groups if len(parts) > 1 else ["all"] * len(groups)
 
 
 def with_costs(
     case: str, parts: list[Source], judged: list[Graph], device: DeviceBatch, seed: int
 ) -> Array | None:
-    """What network-latency says of the networks that were left out: see `ColumnCorrections`."""
+    """Predict networks that were left out as network-latency does: see `ColumnCorrections`."""
     path = kept(case, ALONE, seed)
     if not path.exists():
         return None
-    graphs, truth, groups = drawn(parts, seed)
-    names = kinds_of(parts, groups)
+    networks = drawn(parts, device, seed)
+    names = kinds_of(parts, networks.families)
+    networks = replace(networks, families=names)
     learn, check, _ = split_groups(names, CONFIG)
-    kinds = common_kinds([graphs[k] for k in learn])
-    learned = [graphs[k] for k in learn], [names[k] for k in learn]
-    foreign = np.array([not name for name in Familiarity.of(*learned, kinds)(judged, names)])
-    rows = learn + check
+    learned, used = networks.rows(np.array(learn)), networks.rows(np.array(learn + check))
+    kinds = common_kinds(learned.graphs)
+    familiarity = Familiarity.of(learned.graphs, learned.families, kinds)
+    foreign = np.array([not name for name in familiarity(judged, names)])
     rates = np.asarray(device.features(text=False)[:RATES], np.float64)
-    costs = LaunchFactors.of(
-        [graphs[k] for k in rows],
-        truth[rows, None],
-        [names[k] for k in rows],
-        [device.key],
-        rates[None],
-        kinds,
+    costs = LaunchCosts.of(
+        used.graphs, used.ms[:, None], used.families, [device.key], rates[None], kinds
     )
     alone = np.log(np.load(path))
     other = np.log(costs(judged, device.key, rates))
@@ -210,11 +185,11 @@ def strangers(learned: list[Graph], judged: list[Graph]) -> list[Graph]:
     latencies.
     """
     known = {op for graph in learned for op in graph.ops}
-    found: dict[str, Graph] = {}
+    by_operator: dict[str, Graph] = {}
     for graph in judged:
         for op in set(graph.ops) - known:
-            found.setdefault(op, graph)
-    return list({id(graph): graph for graph in found.values()}.values())
+            by_operator.setdefault(op, graph)
+    return list({id(graph): graph for graph in by_operator.values()}.values())
 
 
 def recipe(method: str, parts: list[Source]) -> dict[str, int] | None:
@@ -222,26 +197,19 @@ def recipe(method: str, parts: list[Source]) -> dict[str, int] | None:
     return (RECIPES if len(parts) > 1 else {**RECIPES, **ON_THE_CPU}).get(method)
 
 
-def rooflines(graphs: list[Graph], device: DeviceBatch) -> Array:
-    return np.concatenate([roofline([graph], device) for graph in graphs])
-
-
 def jointly(judged: Source, device: DeviceBatch) -> Array | None:
-    """What the predictor of all devices without these networks says, if it was trained."""
+    """Predictions of the predictor of all devices without these networks, if it was trained."""
     path = left_out_file(f"sources-{judged.name}")
     if judged.name not in SOURCES or not path.exists():
         return None
-    every = all_sources(judged=True)
-    whole = next(part for part in every if part.name == judged.name)
-    others = [part for part in every if part.name not in SOURCES[judged.name]]
-    known = {c.key for other in others for c in other.columns}
-    keys = [c.key for c in whole.columns if c.key in known]
+    (whole,) = judged_by(f"sources-{judged.name}")
+    keys = [column.key for column in whole.columns]
     with np.load(path) as stored:
         return np.asarray(np.exp(stored[judged.name][:, keys.index(device.key)]))
 
 
 def kept(case: str, method: str, seed: int) -> Path:
-    """Where the predictions of a run are kept."""
+    """File of the predictions of a run."""
     name = re.sub(r"[^a-z0-9]+", "-", f"{case} {method}".lower())
     return RUNS / "out-of-domain" / f"{name}-{seed}.npy"
 
@@ -255,14 +223,9 @@ def joined(case: str, seed: int) -> Array | None:
 
 
 def measure(
-    case: str,
-    parts: list[Source],
-    judged: Source,
-    device: DeviceBatch,
-    method: str,
-    seed: int,
+    case: str, parts: list[Source], judged: Source, device: DeviceBatch, method: str, seed: int
 ) -> dict[str, Any] | None:
-    """One run."""
+    """Do a run; None if predictions that it is made of are not there."""
     started = time.perf_counter()
     learned = sum(min(len(p.graphs), LEARNED if len(parts) > 1 else 10**6) for p in parts)
     still: float | None = None
@@ -273,15 +236,14 @@ def measure(
     elif method.endswith("all devices"):
         predicted, learned = jointly(judged, device), FEWER * len(parts)
     else:
-        predicted, errors = predict(method, parts, judged.graphs, device, seed)
-        still = float(errors.mean())
+        predicted, off = predict(method, parts, judged.graphs, device, seed)
+        still = float(off.mean())
         with atomic_path(kept(case, method, seed)) as temporary, open(temporary, "wb") as file:
             np.save(file, predicted)
     if predicted is None:
         return None
     truth = judged.latencies[:, 0]
     usual = truth >= SMALLEST_MS
-    error = np.abs(predicted / truth - 1)[usual]
     return {
         "case": case,
         "method": method,
@@ -289,53 +251,33 @@ def measure(
         "learned": learned,
         "judged": int(usual.sum()),
         "recipe": recipe(method, parts),
-        "mape_percent": float(100 * error.mean()),
-        "acc10_percent": float(100 * (error <= 0.1).mean()),
-        "spearman": float(spearmanr(predicted[usual], truth[usual])[0]),
+        **errors(predicted[usual], truth[usual]),
         "mape_percent_learned": still,
         "seconds": round(time.perf_counter() - started, 1),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seeds", default="0")
+    parser = Options(__doc__, seeds="0")
     parser.add_argument("--methods", default=";".join(METHODS), help="separated by ;")
     parser.add_argument("--cases", default="", help="those that start with this")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    path = RESULTS / "out_of_domain.json"
-    every = cases()
+    campaign = Campaign(
+        "out_of_domain",
+        ("case", "method", "seed"),
+        ["nb201-latency", "fbnet-latency", "ofa-latency"],
+        smallest_ms=SMALLEST_MS,
+        joined=JOINED,
+    )
+    every = {case: of for case, of in cases().items() if case.startswith(options.cases)}
     for method in options.methods.split(";"):
         for case, (parts, judged, device) in every.items():
-            if not case.startswith(options.cases):
-                continue
-            for seed in map(int, options.seeds.split(",")):
-                # Read anew each time: another process may write other rows.
-                rows: list[dict[str, Any]] = []
-                if path.exists():
-                    rows = json.loads(path.read_text(encoding="utf-8"))["runs"]
-                if (case, method, seed) in {(r["case"], r["method"], r["seed"]) for r in rows}:
+            for seed in options.seeds:
+                if campaign.has(case, method, seed):
                     continue
                 row = measure(case, parts, judged, device, method, seed)
-                if row is None:
-                    continue
-                print(json.dumps(row), flush=True)
-                if path.exists():
-                    rows = json.loads(path.read_text(encoding="utf-8"))["runs"]
-                rows.append(row)
-                write_result(
-                    "out_of_domain",
-                    {
-                        "smallest_ms": SMALLEST_MS,
-                        "joined": JOINED,
-                        "runs": rows,
-                        "provenance": provenance("nb201-latency", "fbnet-latency", "ofa-latency"),
-                    },
-                )
+                if row is not None:
+                    campaign.add(row)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long, and in how much memory, a NAS-Bench-101 file of the official size is read.
+"""Time and memory to read a NAS-Bench-101 file of the official size.
 
 The official files cannot be fetched from a stable address, so one of their size and layout is made
 in a temporary folder: all 423,624 cells with their hashes, three runs at each budget, random
@@ -10,13 +10,9 @@ measurements. It is then opened twice by a process of its own: read, and from it
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
-import os
 import struct
-import subprocess
-import sys
 import tempfile
 import time
 from itertools import islice
@@ -26,12 +22,14 @@ from typing import Any
 import numpy as np
 
 from experiments import RESULTS
+from experiments.campaign import Options, read_json
+from experiments.common import run_alone
 from nasplug.datasets.nasbench.tfrecord import frame
 from nasplug.search_spaces.files import write_text
 from nasplug.search_spaces.nb101.enumeration import cell_table
 from nasplug.search_spaces.nb101.space import NB101
 
-RESULTS = RESULTS / "nasbench_load.json"
+RESULT = RESULTS / "nasbench_load.json"
 REPEATS = 3
 
 OPEN = """
@@ -85,28 +83,20 @@ def write_file(path: Path, budgets: tuple[int, ...], cells: int | None = None) -
 
 
 def _varint(value: int) -> bytes:
-    found = bytearray()
+    content = bytearray()
     while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
+        content.append(value & 0x7F | 0x80)
         value >>= 7
-    return bytes([*found, value])
+    return bytes([*content, value])
 
 
 def measured(path: Path, cache: Path) -> dict[str, Any]:
-    """What opening the file takes, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", OPEN, str(path)],
-        env={**os.environ, "NASPLUG_CACHE": str(cache)},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    """Open the file in a process of its own: time and memory."""
+    return run_alone(OPEN, str(path), cache=str(cache))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--full", action="store_true", help="all four budgets")
     full = parser.parse_args().full
     with tempfile.TemporaryDirectory() as folder:
@@ -121,9 +111,8 @@ def main() -> None:
             "again": measured(path, Path(folder, "cache")),
             "copy_bytes": sum(f.stat().st_size for f in Path(folder, "cache").rglob("*.npz")),
         }
-    kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
-    kept["full" if full else "only108"] = result
-    write_text(RESULTS, json.dumps(kept, indent=1) + "\n")
+    name = "full" if full else "only108"
+    write_text(RESULT, json.dumps(read_json(RESULT) | {name: result}, indent=1) + "\n")
     print(json.dumps(result))
 
 

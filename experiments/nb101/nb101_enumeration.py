@@ -1,4 +1,4 @@
-"""How long NAS-Bench-101 takes to be enumerated from scratch, and to be read from the cache.
+"""Time the enumeration of NAS-Bench-101 from scratch, and its reading from the cache.
 
     python -m experiments.nb101.nb101_enumeration
 
@@ -8,14 +8,11 @@ hashes, whose digest is checked. Writes results/nb101_enumeration.json.
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
 from typing import Any
 
-from experiments.common import provenance, write_result
+from experiments.common import run_alone, write_result
 
 MAKE = """
 import hashlib, json, resource, time
@@ -43,21 +40,13 @@ print(json.dumps({"seconds": round(time.perf_counter() - start, 2), "cells": cou
 
 
 def run(code: str, cache: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, "NASPLUG_CACHE": cache},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return {**found, "load_average": round(os.getloadavg()[0], 1)}
+    return run_alone(code, cache=cache) | {"load_average": round(os.getloadavg()[0], 1)}
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         result = {"scratch": run(MAKE, cache), "cache": run(MAKE, cache), "list": run(LIST, cache)}
-    write_result("nb101_enumeration", {**result, "provenance": provenance()})
+    write_result("nb101_enumeration", **result)
 
 
 if __name__ == "__main__":

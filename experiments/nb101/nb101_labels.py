@@ -132,7 +132,7 @@ def subset(path: Path | None = None) -> pd.DataFrame:
 
 
 def sha256(content: bytes) -> str:
-    """As hexadecimal digits."""
+    """SHA-256 of bytes, as hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 
@@ -141,9 +141,11 @@ def small_subset(path: Path | None = None) -> Labels:
     table = subset(path)
     table = table[table["val_acc_108"].notna() & table["test_acc_108"].notna()]
     texts = [f"{a}:{o}" for a, o in zip(table["adjacency"], table["ops"], strict=True)]
-    found = _labels(LABELS["small"], texts, 100 * table["val_acc_108"], 100 * table["test_acc_108"])
-    assert len(found) == _SUBSET_CELLS
-    return found
+    labels = _labels(
+        LABELS["small"], texts, 100 * table["val_acc_108"], 100 * table["test_acc_108"]
+    )
+    assert len(labels) == _SUBSET_CELLS
+    return labels
 
 
 def official(path: Path) -> Labels:
@@ -173,8 +175,5 @@ def _labels(name: str, texts: Sequence[str], validation: pd.Series, test: pd.Ser
     space = NB101()
     codes = [space.parse(text).key for text in texts]
     return Labels(
-        name,
-        np.array(codes, np.uint32),
-        validation.to_numpy(np.float64),
-        test.to_numpy(np.float64),
+        name, np.array(codes, np.uint32), validation.to_numpy(np.float64), test.to_numpy(np.float64)
     )

@@ -1,4 +1,4 @@
-"""What a search over all 423,624 NAS-Bench-101 cells takes, and how good its fast latencies are.
+"""Time a search over all 423,624 NAS-Bench-101 cells, and check its fast latencies.
 
     python -m experiments.nb101.nb101_search [--hw "RTX 3090"] [--sample 3000] [--parts search]
 
@@ -11,7 +11,6 @@ Writes results/nb101_search.json.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -25,8 +24,9 @@ import numpy as np
 import optuna
 
 import nasplug
+from experiments.campaign import Options, read_json
 from experiments.common import RESULTS, provenance, write_result
-from nasplug.candidates.coded import CodedCandidates
+from nasplug.candidates.enumerated import EnumeratedCandidates
 from nasplug.candidates.pool import candidates_of
 from nasplug.candidates.scoring import Scoring
 from nasplug.objectives import OBJECTIVES
@@ -51,11 +51,11 @@ def command(device: str) -> dict[str, Any]:
             text=True,
         )
         assert process.stderr is not None
-        said = process.stderr.read()
+        errors = process.stderr.read()
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
         if status:
-            raise SystemExit(said)
+            raise SystemExit(errors)
         out.seek(0)
         result = json.loads(out.read())
     return {
@@ -66,7 +66,7 @@ def command(device: str) -> dict[str, Any]:
         "load_average": round(os.getloadavg()[0], 1),
         "trials": result["n_trials"],
         "front": len(result["pareto"]),
-        "notes": [line for line in said.splitlines() if "scored" in line],
+        "notes": [line for line in errors.splitlines() if "scored" in line],
     }
 
 
@@ -83,27 +83,27 @@ def truth(device: str, count: int) -> dict[str, Any]:
         predictors={},
     )
     candidates = candidates_of(scoring, GOALS, seed=0)
-    assert isinstance(candidates, CodedCandidates)
+    assert isinstance(candidates, EnumeratedCandidates)
     rng = np.random.default_rng(1)
-    rest = np.setdiff1d(np.arange(len(space)), candidates.competing)
-    rows = rng.choice(rest, count, replace=False)
+    others = np.setdiff1d(np.arange(len(space)), candidates.competing)
+    rows = rng.choice(others, count, replace=False)
     exact = scorer.for_space(space).predict([space[int(k)] for k in rows], device).mean[:, 0]
     values = candidates.means(["accuracy", "latency"]) * [-1, 1]
     off = np.abs(values[rows, 1] / exact - 1)
-    known = values[candidates.competing]
-    front = known[pareto_mask(known)]
-    own = np.stack([values[rows, 0], exact], axis=1)
+    scored = values[candidates.competing]
+    front = scored[pareto_mask(scored)]
+    asked = np.stack([values[rows, 0], exact], axis=1)
     # By how much a cell is faster than the fastest known one that is as accurate.
-    best = np.array([front[front[:, 0] <= a, 1].min(initial=np.inf) for a in own[:, 0]])
-    beyond = own[:, 1] < best
-    gain = np.where(np.isfinite(best), best / own[:, 1] - 1, 0.0)[beyond]
+    best = np.array([front[front[:, 0] <= a, 1].min(initial=np.inf) for a in asked[:, 0]])
+    beyond = asked[:, 1] < best
+    gain = np.where(np.isfinite(best), best / asked[:, 1] - 1, 0.0)[beyond]
     return {
         "cells": len(space),
         "predicted_exactly": len(candidates.competing),
         "sample": count,
         "mean_error": round(float(off.mean()), 5),
         "error_95": round(float(np.quantile(off, 0.95)), 5),
-        "said_rms": round(float(np.sqrt(np.mean(candidates.surrogate_errors("latency") ** 2))), 5),
+        "said_rms": round(float(np.sqrt(np.mean(candidates.fast_model_errors("latency") ** 2))), 5),
         "rms": round(float(np.sqrt(np.mean(np.log(values[rows, 1] / exact) ** 2))), 5),
         "beyond_the_front": int(beyond.sum()),
         "largest_gain": round(float(gain.max(initial=0.0)), 5),
@@ -146,13 +146,12 @@ def studies(device: str) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--hw", default="RTX 3090")
     parser.add_argument("--sample", type=int, default=3_000)
     parser.add_argument("--parts", default="search,latency,studies", help="measure these again")
     options = parser.parse_args()
-    path = RESULTS / "nb101_search.json"
-    result = json.loads(path.read_text()) if path.is_file() else {}
+    result = read_json(RESULTS / "nb101_search.json")
     parts = {
         "search": lambda: command(options.hw),
         "latency": lambda: truth(options.hw, options.sample),
@@ -161,7 +160,8 @@ def main() -> None:
     for name in options.parts.split(","):
         result[name] = parts[name]()
         print(name, result[name], flush=True)
-    write_result("nb101_search", {**result, "hardware": options.hw, "provenance": provenance()})
+    result |= {"hardware": options.hw, "provenance": provenance()}
+    write_result("nb101_search", **result)
 
 
 if __name__ == "__main__":

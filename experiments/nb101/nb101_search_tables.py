@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from typing import Any
 
-from experiments import RESULTS
-from experiments.accuracy.predictor_tables import table
+from experiments.tables import load, table_of
 
-FILES = {
-    "only108": "as nasbench_only108.tfrecord",
-    "full": "as nasbench_full.tfrecord",
-}
-
-
-def load(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    return found
+FILES = {"only108": "as nasbench_only108.tfrecord", "full": "as nasbench_full.tfrecord"}
 
 
 def search() -> str:
-    """What the command takes, and how far off its fast latencies are."""
+    """Time and memory of the command, and the errors of its fast latencies."""
     result = load("nb101_search")
     run, latency = result["search"], result["latency"]
     return (
@@ -45,18 +34,12 @@ def search() -> str:
 
 def studies() -> str:
     """A row a kind of study: the first trial, and a later one."""
-    body = [
-        [
-            str(row["values"]),
-            row["hardware"] or "–",
-            f"{row['first_seconds']:.1f} s",
-            f"{row['milliseconds']} ms",
-            f"{row['distinct']} of {row['trials']}",
-        ]
-        for row in load("nb101_search")["studies"]
-    ]
-    head = ["values of a trial", "hardware", "first trial", "a later trial", "different cells"]
-    return table(head, body)
+    return table_of(
+        "values of a trial | hardware | first trial | a later trial | different cells",
+        "{values} | {hardware} | {first_seconds:.1f} s | {milliseconds} ms | "
+        "{distinct} of {trials}",
+        load("nb101_search")["studies"],
+    )
 
 
 def enumeration() -> str:
@@ -67,36 +50,31 @@ def enumeration() -> str:
         "the same from the cache, checked": result["cache"],
         "`list(space)` with the cache": result["list"],
     }
-    body = [
-        [name, f"{row['seconds']:.1f} s", f"{row['processor_seconds']:.1f} s"]
-        for name, row in rows.items()
-    ]
+    times = table_of(
+        " | clock | processor",
+        "{name} | {seconds:.1f} s | {processor_seconds:.1f} s",
+        [row | {"name": name} for name, row in rows.items()],
+    )
     loads = " and ".join(f"{result[key]['load_average']:.0f}" for key in ("scratch", "list"))
     return (
-        table(["", "clock", "processor"], body)
-        + f"\n\n{result['scratch']['distinct']:,} different hashes, on a machine of two cores with "
-        f"a load of {loads}."
+        f"{times}\n\n{result['scratch']['distinct']:,} different hashes, on a machine of two cores "
+        f"with a load of {loads}."
     )
 
 
 def official() -> str:
     """A row a file of the official size."""
-    body = []
-    for name, title in FILES.items():
-        row = load("nasbench_load").get(name)
-        if row is not None:
-            body.append(
-                [
-                    title,
-                    f"{row['records']:,}",
-                    f"{row['bytes'] / 1e9:.2f} GB",
-                    f"{row['first']['processor_seconds']:.0f} s",
-                    f"{row['first']['peak_mib']} MiB",
-                    f"{row['again']['processor_seconds']:.1f} s",
-                ]
-            )
-    head = ["file", "records", "size", "first time, processor", "memory"]
-    return table([*head, "from the copy, processor"], body)
+    result = load("nasbench_load")
+    return table_of(
+        "file | records | size | first time, processor | memory | from the copy, processor",
+        "{title} | {records:,} | {gigabytes:.2f} GB | {first[processor_seconds]:.0f} s | "
+        "{first[peak_mib]} MiB | {again[processor_seconds]:.1f} s",
+        [
+            result[name] | {"title": title, "gigabytes": result[name]["bytes"] / 1e9}
+            for name, title in FILES.items()
+            if name in result
+        ],
+    )
 
 
 SECTIONS: dict[str, Callable[[], str]] = {

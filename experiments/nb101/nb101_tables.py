@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable
 from statistics import mean
 from typing import Any
 
-from experiments import RESULTS
 from experiments.accuracy.predictor_tables import MODELS as NB201_MODELS
-from experiments.accuracy.predictor_tables import table, taus
+from experiments.accuracy.predictor_tables import taus
+from experiments.tables import Row, load, load_lines, merged, table_of
 
 SMALL = "NB-101 small-cell subset (n=1,713)"
 COMPLETE = "EC-NAS 2,532 cells, 4 epochs"
@@ -25,17 +24,14 @@ MODELS = {
 }
 # Both are of this package; the second one is made for speed.
 OWN = ("nasplug", "cell-gp")
-Row = dict[str, Any]
 
 
 def runs() -> list[Row]:
     """The latest row of each run, whatever its options were before."""
-    found: dict[tuple[Any, ...], Row] = {}
-    path = RESULTS / "nb101_predictors.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        found[row["source"], row["model"], row["train_size"], row["seed"]] = row
-    return list(found.values())
+    latest: dict[tuple[Any, ...], Row] = {}
+    for row in load_lines("nb101_predictors"):
+        latest[row["source"], row["model"], row["train_size"], row["seed"]] = row
+    return list(latest.values())
 
 
 def ranking(source: str) -> Callable[[], str]:
@@ -49,21 +45,21 @@ def ranking(source: str) -> Callable[[], str]:
 
 
 def first_places() -> str:
-    """Where nasplug's own predictor is not first, or that it is everywhere.
+    """List where nasplug's own predictor is not first, or say that it is everywhere.
 
     Each model is compared on the draws of labels that both have learned from.
     """
-    found: dict[tuple[str, int, str], dict[int, Row]] = defaultdict(dict)
+    by_model: dict[tuple[str, int, str], dict[int, Row]] = defaultdict(dict)
     for row in runs():
-        found[row["source"], row["train_size"], row["model"]][row["seed"]] = row
+        by_model[row["source"], row["train_size"], row["model"]][row["seed"]] = row
     behind = []
-    for (source, size, model), rows in sorted(found.items()):
-        own = found.get((source, size, "nasplug"), {})
-        seeds = [seed for seed in rows if seed in own]
+    for (source, size, model), rows in sorted(by_model.items()):
+        nasplug_rows = by_model.get((source, size, "nasplug"), {})
+        seeds = [seed for seed in rows if seed in nasplug_rows]
         if model in OWN or not seeds:
             continue
         for key, against in (("tau_val", "validation"), ("tau_test", "test")):
-            other, mine = (mean(r[s][key] or 0.0 for s in seeds) for r in (rows, own))
+            other, mine = (mean(r[s][key] or 0.0 for s in seeds) for r in (rows, nasplug_rows))
             if other > mine:
                 behind.append(
                     f"{source}, {size} cells, {against}: {MODELS[model]} {other:.3f}, "
@@ -80,58 +76,35 @@ def first_places() -> str:
 
 
 def shipped() -> str:
-    """How well the shipped predictor tells cells that were left out."""
-    result = json.loads((RESULTS / "nb101_accuracy.json").read_text(encoding="utf-8"))
+    """A row a group of cells that were left out: the shipped predictor's errors and intervals."""
+    result = load("nb101_accuracy")
     random = result["at_random"]
-    groups = [(f"a fifth at random ({len(random)} draws)", random)]
-    groups += [(f"all of {row['vertices']} and more vertices", [row]) for row in result["large"]]
-    body = []
-    for title, rows in groups:
-
-        def average(key: str, digits: int = 3, rows: list[Row] = rows) -> str:
-            return f"{mean(row[key] for row in rows):.{digits}f}"
-
-        def share(key: str, rows: list[Row] = rows) -> str:
-            return f"{mean(row[key] for row in rows):.1%}"
-
-        body.append(
-            [
-                title,
-                f"{rows[0]['known']:,}",
-                f"{rows[0]['asked']:,}",
-                average("tau_test"),
-                average("mean_absolute_error", 2),
-                f"{share('coverage_fixed')} ({average('width_fixed', 2)})",
-                f"{share('coverage')} ({average('median_width', 2)})",
-                f"{share('coverage_best')} ({average('median_width_best', 2)})",
-                share("familiar"),
-            ]
-        )
-    head = ["left out", "learned from", "asked", "tau, test", "mean absolute error"]
-    head += ["one width for all covers (width)", "the predictor's own 90 % cover (median width)"]
-    head += ["of the tenth predicted best (median width)"]
-    return table([*head, "taken as familiar"], body)
+    groups = [merged(random) | {"title": f"a fifth at random ({len(random)} draws)"}]
+    for row in result["large"]:
+        groups.append(row | {"title": f"all of {row['vertices']} and more vertices"})
+    return table_of(
+        "left out | learned from | asked | tau, test | mean absolute error | "
+        "one width for all covers (width) | the predictor's own 90 % cover (median width) | "
+        "of the tenth predicted best (median width) | taken as familiar",
+        "{title} | {known:,} | {asked:,} | {tau_test:.3f} | {mean_absolute_error:.2f} | "
+        "{coverage_fixed:.1%} ({width_fixed:.2f}) | {coverage:.1%} ({median_width:.2f}) | "
+        "{coverage_best:.1%} ({median_width_best:.2f}) | {familiar:.1%}",
+        groups,
+    )
 
 
 def whole_space() -> str:
-    """What the shipped predictor says of all cells, by size."""
-    result = json.loads((RESULTS / "nb101_accuracy.json").read_text(encoding="utf-8"))
-    everything = result["all_cells"]
-    body = [
-        [
-            str(row["vertices"]),
-            f"{row['cells']:,}",
-            f"{row['mean']:.2f}",
-            f"{row['best']:.2f}",
-            f"{row['median_width']:.2f}",
-            f"{row['familiar']:.1%}",
-        ]
-        for row in everything["by_vertices"]
-    ]
-    head = ["vertices", "cells", "mean predicted", "best predicted", "median width of 90 %"]
+    """Predictions of the shipped predictor for all cells, by size."""
+    everything = load("nb101_accuracy")["all_cells"]
+    sizes = table_of(
+        "vertices | cells | mean predicted | best predicted | median width of 90 % | "
+        "taken as familiar",
+        "{vertices} | {cells:,} | {mean:.2f} | {best:.2f} | {median_width:.2f} | {familiar:.1%}",
+        everything["by_vertices"],
+    )
     return (
-        table([*head, "taken as familiar"], body)
-        + f"\n\nAll {everything['cells']:,} cells took {everything['processor_seconds']:.0f} s of "
+        f"{sizes}\n\nAll {everything['cells']:,} cells took "
+        f"{everything['processor_seconds']:.0f} s of "
         f"processor time, {everything['cells'] / everything['processor_seconds']:,.0f} a second "
         "and core."
     )

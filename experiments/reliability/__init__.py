@@ -1,1 +1,1 @@
-"""What survives: signals, kills, flipped bits, many processes, long studies."""
+"""Tests of endurance: signals, kills, flipped bits, many processes, long studies."""

@@ -10,8 +10,6 @@ results/bit_flips.json.
 
 from __future__ import annotations
 
-import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -25,9 +23,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.numpy import save
 
-from experiments.common import ZOO, provenance, write_result
+from experiments.campaign import Options
+from experiments.common import ZOO, write_result
+from experiments.reliability.retrain_kills import write_pair
 from nasplug import InputError, space
 from nasplug.calibrating.measurements import read_latencies
 from nasplug.datasets import registry, tables
@@ -69,21 +68,14 @@ def arrays_of(tensors: dict[str, Any]) -> dict[str, Any]:
 
 
 def checkpoint(path: Path) -> Any:
-    found = load_checkpoint(path)
-    card = {k: v for k, v in found.card.items() if k != "checksum"}
-    return arrays_of(found.tensors), card
+    predictor = load_checkpoint(path)
+    card = {k: v for k, v in predictor.card.items() if k != "checksum"}
+    return arrays_of(predictor.tensors), card
 
 
 def make_pair(folder: Path) -> Path:
     """The two files that earlier versions wrote, of the smallest predictor of the package."""
-    found = load_checkpoint(ZOO / "macro-accuracy.safetensors")
-    content = save(found.tensors)
-    card = {**found.card, "format": "nasplug-predictor-1"}
-    del card["checksum"]
-    card["sha256"] = hashlib.sha256(content).hexdigest()
-    (folder / "pair.safetensors").write_bytes(content)
-    (folder / "pair.json").write_text(json.dumps(card, indent=1) + "\n")
-    return folder / "pair.json"
+    return write_pair(ZOO / "macro-accuracy.safetensors", folder / "pair.json")
 
 
 def make_profiles(folder: Path) -> tuple[Path, Path]:
@@ -102,8 +94,8 @@ def make_profiles(folder: Path) -> tuple[Path, Path]:
 
 
 def profile(path: Path) -> Any:
-    found = profiles.read(path)
-    return found.sha256, found.name, found.aliases
+    stored = profiles.read(path)
+    return stored.sha256, stored.name, stored.aliases
 
 
 def described() -> dict[str, Any]:
@@ -135,18 +127,18 @@ def measurements(path: Path) -> Any:
     if record.repaired:
         # Said by the command, which times the last network again.
         raise InputError("the last line was broken off")
-    told = {k: v for k, v in record.description.items() if k != "checksum"}
-    return [asdict(row) for row in record.rows.values()], told
+    description = {k: v for k, v in record.description.items() if k != "checksum"}
+    return [asdict(row) for row in record.rows.values()], description
 
 
 def as_latencies(path: Path) -> Any:
-    found = read_latencies(path, NB)
-    return [a.text for a in found.archs], found.latencies.tolist(), found.batch_size
+    measured = read_latencies(path, NB)
+    return [a.text for a in measured.archs], measured.latencies.tolist(), measured.batch_size
 
 
 def as_labels(path: Path) -> Any:
-    found = read_labels(str(path), ["latency_ms"], NB)
-    return [a.text for a in found.archs], found.values.tolist()
+    labels = read_labels(str(path), ["latency_ms"], NB)
+    return [a.text for a in labels.archs], labels.values.tolist()
 
 
 def make_table(folder: Path) -> Path:
@@ -162,8 +154,8 @@ def make_table(folder: Path) -> Path:
 
 
 def table(path: Path) -> Any:
-    found = tables.read_table(path)
-    return found.columns, found.archs, found.values.tobytes(), found.sources, found.version
+    stored = tables.read_table(path)
+    return stored.columns, stored.archs, stored.values.tobytes(), stored.sources, stored.version
 
 
 def make_state(folder: Path) -> Path:
@@ -174,8 +166,8 @@ def make_state(folder: Path) -> Path:
 
 
 def state(path: Path) -> Any:
-    found = read_state(path)
-    return found["epoch"], found["state_dict"]["w"].numpy().tobytes()
+    stored = read_state(path)
+    return stored["epoch"], stored["state_dict"]["w"].numpy().tobytes()
 
 
 def data_file() -> Path:
@@ -205,7 +197,7 @@ def vectors(path: Path) -> Any:
 
 
 def file_types(folder: Path) -> dict[str, FileType]:
-    """One of each; what is described by another file lies beside it."""
+    """Make a file of each type; a file that describes another one lies beside it."""
     whole = folder / "mine.safetensors"
     shutil.copyfile(ZOO / "macro-accuracy.safetensors", whole)
     pair, (own, old) = make_pair(folder), make_profiles(folder)
@@ -254,15 +246,15 @@ def flip(file: FileType, flips: int, rng: np.random.Generator) -> dict[str, int]
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             try:
-                found = file.read()
+                content_read = file.read()
             except InputError:
                 counts["error"] += 1
             else:
-                if found == right:
+                if content_read == right:
                     counts["equal"] += 1
                 else:
-                    told = any("without" in str(w.message) for w in warned)
-                    counts["warning" if told else "silently wrong"] += 1
+                    has_warned = any("without" in str(w.message) for w in warned)
+                    counts["warning" if has_warned else "silently wrong"] += 1
         for path, before in beside.items():
             path.write_bytes(before)
     names = ("error", "warning", "equal", "silently wrong")
@@ -270,24 +262,22 @@ def flip(file: FileType, flips: int, rng: np.random.Generator) -> dict[str, int]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--flips", type=int, default=250)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     if local_mirror() is None:
         parser.error("set NASPLUG_MIRROR to a folder with the upstream files")
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         os.environ["NASPLUG_CACHE"] = str(Path(name, "cache"))
         rng = np.random.default_rng(options.seed)
         for kind, file in file_types(Path(name)).items():
             counts = flip(file, options.flips, rng)
-            found[kind] = {"bytes": file.path.stat().st_size, **counts}
-            found[kind]["protected by"] = file.protected_by
+            results[kind] = {"bytes": file.path.stat().st_size, **counts}
+            results[kind]["protected by"] = file.protected_by
             print(kind, counts, flush=True)
-    write_result(
-        "bit_flips", {"seed": options.seed, "files": found, "provenance": provenance(DATA)}
-    )
+    write_result("bit_flips", DATA, seed=options.seed, files=results)
 
 
 if __name__ == "__main__":

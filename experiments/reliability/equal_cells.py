@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
-from experiments.common import IMAGE_SETS, Array, accuracies, cells, provenance, split, write_result
+from experiments.common import IMAGE_SETS, Array, accuracies, cells, split, write_result
 from nasplug import create_predictor, load_predictor
 from nasplug.search_spaces import Graph, space
 from nasplug.search_spaces.nb101.space import NB101
@@ -94,10 +94,7 @@ def main() -> None:
     predictor = load_predictor("nb201-accuracy")
     normal = predictor.graphs(archs)
     classes = np.unique([" ".join(graph.ops) for graph in normal], return_inverse=True)[1]
-    mean = {
-        DRAWN: predictor.model.predict(graphs).mean,
-        NORMAL: predictor.predict(archs).mean,
-    }
+    mean = {DRAWN: predictor.model.predict(graphs).mean, NORMAL: predictor.predict(archs).mean}
     changed = (np.abs(mean[DRAWN] - mean[NORMAL]) > ROUNDING).any(1)
     rows = []
     for name, values in mean.items():
@@ -114,21 +111,19 @@ def main() -> None:
         print(rows[-1], flush=True)
     write_result(
         "equal_cells",
-        {
-            "predictor": {"name": predictor.name, "sha256": predictor.sha256},
-            "cells": len(archs),
-            "ids": len({arch.arch_id for arch in archs}),
-            "simplified_graphs": len({simplify(graph).canonical_hash for graph in graphs}),
-            "functions": int(classes.max() + 1),
-            "trained_cells": len(train),
-            "held_out_cells": len(held_out),
-            "changed_cells": int(changed.sum()),
-            "rounding": ROUNDING,
-            "rows": rows,
-            "few_labels": few_labels(graphs),
-            "nb101": nb101(),
-            "provenance": provenance("nb201-accuracy"),
-        },
+        "nb201-accuracy",
+        predictor={"name": predictor.name, "sha256": predictor.sha256},
+        cells=len(archs),
+        ids=len({arch.arch_id for arch in archs}),
+        simplified_graphs=len({simplify(graph).canonical_hash for graph in graphs}),
+        functions=int(classes.max() + 1),
+        trained_cells=len(train),
+        held_out_cells=len(held_out),
+        changed_cells=int(changed.sum()),
+        rounding=ROUNDING,
+        rows=rows,
+        few_labels=few_labels(graphs),
+        nb101=nb101(),
     )
 
 

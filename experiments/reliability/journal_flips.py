@@ -10,7 +10,6 @@ a word, and different. Written to results/journal_flips.json.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -20,7 +19,8 @@ import numpy as np
 import optuna
 
 import nasplug
-from experiments.common import provenance, write_result
+from experiments.campaign import Options
+from experiments.common import write_result
 from nasplug.reports.study_report import find_study
 from nasplug.search_spaces import InputError
 
@@ -37,17 +37,19 @@ def written(folder: Path, trials: int) -> bytes:
 
 
 def content(path: Path) -> list[Any]:
-    """All that a study says."""
+    """Read everything that a study holds."""
     study = find_study(path, STUDY)
     trials = study.get_trials(deepcopy=False)
-    whole = [(t.number, t.state, t.values, t.params, t.distributions) for t in trials]
-    told = [(t.user_attrs, t.system_attrs, t.constraints, t.intermediate_values) for t in trials]
+    values = [(t.number, t.state, t.values, t.params, t.distributions) for t in trials]
+    attributes = [
+        (t.user_attrs, t.system_attrs, t.constraints, t.intermediate_values) for t in trials
+    ]
     times = [(t.datetime_start, t.datetime_complete) for t in trials]
-    return [study.directions, study.user_attrs, study.metric_names, whole, told, times]
+    return [study.directions, study.user_attrs, study.metric_names, values, attributes, times]
 
 
 def flips(content_of: bytes, folder: Path, count: int, seed: int) -> dict[str, Any]:
-    """What became of so many flips of one bit each, at random positions.
+    """Count the outcomes of so many flips of one bit each, at random positions.
 
     Args:
         content_of: The bytes of a whole journal.
@@ -86,7 +88,7 @@ def flips(content_of: bytes, folder: Path, count: int, seed: int) -> dict[str, A
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--flips", type=int, default=250)
     parser.add_argument("--seed", type=int, default=0)
@@ -96,10 +98,7 @@ def main() -> None:
         folder = Path(name)
         row = flips(written(folder, options.trials), folder, options.flips, options.seed)
     print(row)
-    write_result(
-        "journal_flips",
-        {"trials": options.trials, **row, "provenance": provenance("nb201-accuracy")},
-    )
+    write_result("journal_flips", "nb201-accuracy", trials=options.trials, **row)
 
 
 if __name__ == "__main__":

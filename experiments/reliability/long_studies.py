@@ -13,14 +13,12 @@ trials before 400 and before the end. Each row is kept in results/long_studies.j
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -28,7 +26,7 @@ import psutil
 
 import nasplug
 from experiments import ROOT
-from experiments.common import RESULTS, provenance, write_result
+from experiments.campaign import Campaign, Options
 from experiments.search.search_tasks import task
 from nasplug.searching.objectives import suggest
 
@@ -40,16 +38,16 @@ Objective = Callable[[optuna.Trial], Any]
 
 def of_table(name: str) -> tuple[Any, list[str], Objective]:
     """Space, directions and objective of a search task."""
-    one = task(name)
-    distributions = one.space.distributions()
+    search = task(name)
+    distributions = search.space.distributions()
 
     def objective(trial: optuna.Trial) -> Any:
-        row = one.space.index(one.space.from_params(suggest(trial, distributions)))
-        if one.violation is not None:
-            trial.set_constraint("limit", float(one.violation[row]))
-        return one.values[row].tolist()
+        row = search.space.index(search.space.from_params(suggest(trial, distributions)))
+        if search.violation is not None:
+            trial.set_constraint("limit", float(search.violation[row]))
+        return search.values[row].tolist()
 
-    return one.space, list(one.directions), objective
+    return search.space, list(search.directions), objective
 
 
 def of_counts(name: str) -> tuple[Any, list[str], Objective]:
@@ -82,7 +80,7 @@ class Watch:
         return 1e3 * (self.seconds[end - 1] - self.seconds[end - 1 - OVER]) / OVER
 
     def row(self) -> dict[str, Any]:
-        """What was seen."""
+        """Memory that was added after the first trial, and the time of a trial early and late."""
         first, count = self.memory[0], len(self.memory)
         return {
             "trials": count,
@@ -94,7 +92,7 @@ class Watch:
 
 
 def run(case: str, trials: int, seed: int) -> dict[str, Any]:
-    """One case in this process."""
+    """Run a case in this process."""
     watch = Watch()
     if case == "search":
         # The trials of a search are told to its callback by the study alone.
@@ -120,19 +118,10 @@ def run(case: str, trials: int, seed: int) -> dict[str, Any]:
 
 
 def alone(case: str, trials: int, seed: int) -> dict[str, Any]:
-    """One case in a process of its own."""
-    command = [
-        sys.executable,
-        "-m",
-        __spec__.name,
-        "--one",
-        case,
-        "--trials",
-        str(trials),
-        "--seeds",
-    ]
+    """Run a case in a process of its own."""
+    words = ["-m", __spec__.name, "--one", case, "--trials", str(trials), "--seeds", str(seed)]
     done = subprocess.run(
-        [*command, str(seed)], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=True
     )
     row: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     row["times"] = round(row["ms_at_end"] / row["ms_at_400"], 2)
@@ -140,29 +129,21 @@ def alone(case: str, trials: int, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None, seeds="0,1")
     parser.add_argument("--cases", default="nb201,nb201-limits,search")
     parser.add_argument("--trials", type=int, default=2000)
-    parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--one", help="a case to run in this process")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     if options.one:
-        print(json.dumps(run(options.one, options.trials, int(options.seeds))))
+        print(json.dumps(run(options.one, options.trials, options.seeds[0])))
         return
-    path = Path(RESULTS / "long_studies.json")
-    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    data = ("nb201-accuracy", "nb201-latency")
+    campaign = Campaign("long_studies", ("case", "seed", "trials"), data, rows="rows")
     for case in options.cases.split(","):
-        for seed in map(int, options.seeds.split(",")):
-            row = alone(case, options.trials, seed)
-            same = ("case", "seed", "trials")
-            rows = [r for r in rows if any(r[key] != row[key] for key in same)] + [row]
-            print(row, flush=True)
-            write_result(
-                "long_studies",
-                {"rows": rows, "provenance": provenance("nb201-accuracy", "nb201-latency")},
-            )
+        for seed in options.seeds:
+            campaign.add(alone(case, options.trials, seed))
 
 
 if __name__ == "__main__":

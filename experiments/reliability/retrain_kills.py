@@ -10,7 +10,6 @@ are left must be gone after the next start. Needs strace. Writes results/retrain
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
 import json
@@ -29,7 +28,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from experiments.common import provenance, write_result
+from experiments.campaign import Options
+from experiments.common import write_result
 from nasplug import InputError, space
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.search_spaces import files
@@ -55,15 +55,21 @@ def retrain(folder: Path, seed: int) -> None:
     train("path-gp", labels, targets=["cifar10=acc"], seed=seed, out=folder / "mine")
 
 
-def as_pair(file: Path) -> None:
-    """Make of a checkpoint the two files that earlier versions wrote."""
-    found = load_checkpoint(file)
-    content = save(found.tensors)
-    card = {**found.card, "format": "nasplug-predictor-1"}
+def write_pair(file: Path, card_file: Path) -> Path:
+    """Write the content of a checkpoint as the two files that earlier versions wrote.
+
+    Args:
+        file: The checkpoint; its content may be replaced.
+        card_file: The JSON file; the other one goes beside it.
+    """
+    checkpoint = load_checkpoint(file)
+    content = save(checkpoint.tensors)
+    card = {**checkpoint.card, "format": "nasplug-predictor-1"}
     del card["checksum"]
     card["sha256"] = hashlib.sha256(content).hexdigest()
-    file.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n")
-    file.write_bytes(content)
+    card_file.with_suffix(".safetensors").write_bytes(content)
+    card_file.write_text(json.dumps(card, indent=1) + "\n")
+    return card_file
 
 
 def killed(folder: Path, seed: int, log: Path, call: str | None = None, when: int = 0) -> int:
@@ -93,10 +99,10 @@ def kill_points(log: Path) -> list[tuple[str, int]]:
     seen: Counter[str] = Counter()
     points = []
     for line in log.read_text().splitlines():
-        found = ROW.match(line)
-        if found is None:
+        match = ROW.match(line)
+        if match is None:
             continue
-        call, arguments = found.groups()
+        call, arguments = match.groups()
         seen[call] += 1
         changes = call != "openat" or "O_CREAT" in arguments or "O_TRUNC" in arguments
         to_terminal = call == "write" and arguments.startswith(("1,", "2,"))
@@ -109,10 +115,10 @@ def outcome(folder: Path, old: str, new: str) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            found = load_checkpoint(folder / "mine").card["sha256"]
+            digest = load_checkpoint(folder / "mine").card["sha256"]
         except InputError:
             return "lost"
-    return {old: "old", new: "new"}.get(found, "another")
+    return {old: "old", new: "new"}.get(digest, "another")
 
 
 def tried(name: str, before: Path, folder: Path, seed: int) -> dict[str, Any]:
@@ -156,7 +162,7 @@ def tried(name: str, before: Path, folder: Path, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--seed", type=int, default=0)
     seed = parser.parse_args().seed
     result = {}
@@ -166,11 +172,11 @@ def main() -> None:
         single, pair = root / "single", root / "pair"
         retrain(single, seed)
         shutil.copytree(single, pair)
-        as_pair(pair / "mine.safetensors")
+        write_pair(pair / "mine.safetensors", pair / "mine.json")
         for kind, before in (("over a checkpoint", single), ("over an earlier pair", pair)):
             result[kind] = tried(kind, before, root / "work", seed + 1)
             print(kind, result[kind], flush=True)
-    write_result("retrain_kills", {"seed": seed, **result, "provenance": provenance()})
+    write_result("retrain_kills", seed=seed, **result)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whether every signal at every moment of every command ends as is promised.
+"""Send signals at random moments of every command, and check how the command ends.
 
 Sends SIGINT, SIGTERM and SIGHUP in turn at random moments of each command's run: from the moment
 when it has taken the signals, to the end of its usual duration. Each attempt goes on from what the
@@ -15,7 +15,6 @@ sentence, without a traceback, and all that was finished before is still there.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -30,9 +29,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.common import provenance, write_result
+from experiments.campaign import Options
+from experiments.common import write_result
 from experiments.nb101.nasbench_load import write_file
-from nasplug.search_spaces.files import write_text
 
 PROGRAM = [str(Path(sys.executable).with_name("nasplug"))]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -54,7 +53,7 @@ CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|
 
 
 def nothing() -> int:
-    """What a command keeps that keeps nothing."""
+    """Count for a command that keeps nothing."""
     return 0
 
 
@@ -154,7 +153,7 @@ def enlarged() -> None:
     """Let a study have more trials than there is time for."""
     import optuna
 
-    from nasplug.searching.plan import RECORD
+    from nasplug.searching.config import RECORD
     from nasplug.studies.storages import open_storage
 
     study = optuna.load_study(study_name="s", storage=open_storage("s.journal"))
@@ -242,7 +241,7 @@ def has_taken(pid: int) -> bool:
 
 def left_alive() -> list[int]:
     """Processes of the user's program that still run, which are ended here."""
-    found = []
+    alive = []
     file = Path("pids")
     for pid in map(int, file.read_text(encoding="ascii").split() if file.exists() else ()):
         try:
@@ -250,10 +249,10 @@ def left_alive() -> list[int]:
         except OSError:
             continue
         if b"train.py" in name or b"sleep" in name:
-            found.append(pid)
+            alive.append(pid)
             os.kill(pid, signal.SIGKILL)
     file.unlink(missing_ok=True)
-    return found
+    return alive
 
 
 def attempt(case: Case, number: signal.Signals, moment: float) -> dict[str, Any]:
@@ -274,10 +273,10 @@ def attempt(case: Case, number: signal.Signals, moment: float) -> dict[str, Any]
         process.kill()
         out, errors = process.communicate()
     seconds = time.monotonic() - sent
-    said = errors.splitlines()[-1] if errors else ""
+    last_line = errors.splitlines()[-1] if errors else ""
     # The interpreter was taking itself down when it came, after all was printed and written.
     was_done = process.returncode == 0 and bool(out)
-    found: dict[str, Any] = {
+    row: dict[str, Any] = {
         "case": case.name,
         "signal": number.name,
         "moment": round(moment, 3),
@@ -285,19 +284,19 @@ def attempt(case: Case, number: signal.Signals, moment: float) -> dict[str, Any]
         "code": process.returncode,
         "is_over": was_over,
         "is_right_code": was_done or process.returncode == 128 + number,
-        "is_one_sentence": (was_done or said.startswith("nasplug: stopped"))
+        "is_one_sentence": (was_done or last_line.startswith("nasplug: stopped"))
         and "Traceback" not in errors and "Exception ignored" not in errors,
         "left_alive": len(left_alive()),
         "lost": 0,
         "damaged": "",
     }  # fmt: skip
     try:
-        found["lost"] = max(0, before - case.kept())
+        row["lost"] = max(0, before - case.kept())
     except Exception as error:
-        found["damaged"] = f"{type(error).__name__}: {error}"
-    if not (found["is_right_code"] and found["is_one_sentence"]):
-        found["stderr"] = errors[-2000:]
-    return found
+        row["damaged"] = f"{type(error).__name__}: {error}"
+    if not (row["is_right_code"] and row["is_one_sentence"]):
+        row["stderr"] = errors[-2000:]
+    return row
 
 
 def duration(case: Case) -> float:
@@ -326,29 +325,29 @@ def tried(case: Case, count: int, rng: random.Random, first: int) -> list[dict[s
     for words in case.first:
         subprocess.run([*PROGRAM, *words], check=True, capture_output=True)
     seconds = duration(case)
-    found: list[dict[str, Any]] = []
+    attempts: list[dict[str, Any]] = []
     over = 0
-    while len(found) < count and over < 10 * count:
-        which = SIGNALS[(first + len(found)) % len(SIGNALS)]
-        told = attempt(case, which, rng.uniform(0.0, seconds))
-        over += told["is_over"]
-        if told["is_over"]:
+    while len(attempts) < count and over < 10 * count:
+        which = SIGNALS[(first + len(attempts)) % len(SIGNALS)]
+        row = attempt(case, which, rng.uniform(0.0, seconds))
+        over += row["is_over"]
+        if row["is_over"]:
             # It was faster than usual; a signal to what has ended shows nothing.
             continue
-        found.append(told)
-        print(json.dumps(told), file=sys.stderr)
-    kept = case.kept()
+        attempts.append(row)
+        print(json.dumps(row), file=sys.stderr)
+    count_before = case.kept()
     case.before()
     # One more than there are, so that there is something to do.
     words = [
-        str(max(kept + 1, int(case.last[word]))) if word in case.last else word
+        str(max(count_before + 1, int(case.last[word]))) if word in case.last else word
         for word in case.words
     ]
     done = subprocess.run([*PROGRAM, *words], capture_output=True, text=True, check=False)
-    is_whole = done.returncode == 0 and case.kept() >= kept
+    is_whole = done.returncode == 0 and case.kept() >= count_before
     end = {"case": case.name, "goes_on_to_the_end": is_whole, "stderr": done.stderr[-500:]}
     print(json.dumps(end), file=sys.stderr)
-    return [*found, end]
+    return [*attempts, end]
 
 
 def early(count: int) -> dict[str, int]:
@@ -367,7 +366,7 @@ def early(count: int) -> dict[str, int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--count", type=int, default=200, help="signals in all")
     parser.add_argument("--only", nargs="+", help="cases by name")
     parser.add_argument("--merge", nargs="+", help="only count what earlier runs said on stderr")
@@ -378,17 +377,15 @@ def main() -> None:
         # A shell's background and nohup ignore some, and the commands would inherit that.
         signal.signal(number, signal.SIG_DFL)
     if options.merge:
-        result = counts(said(options.merge))
+        result = counts(read_lines(options.merge))
     else:
         result = counts(experiment(options.count, options.seed, options.only))
-    if options.out:
-        write_text(options.out, json.dumps(result, indent=1) + "\n")
-    else:
-        write_result("signals", result)
+    data = ("nb201-accuracy", "nb201-latency", "accel")
+    write_result(Path(options.out) if options.out else "signals", *data, **result)
 
 
-def said(files: Sequence[str]) -> list[dict[str, Any]]:
-    """What runs of this script said, line by line."""
+def read_lines(files: Sequence[str]) -> list[dict[str, Any]]:
+    """Read the lines of JSON that runs of this script wrote to stderr."""
     lines = [line for file in files for line in Path(file).read_text("utf-8").splitlines()]
     return [json.loads(line) for line in lines if line.startswith('{"case"')]
 
@@ -398,7 +395,7 @@ def experiment(count: int, seed: int, only: Sequence[str] | None) -> list[dict[s
     chosen = [case for case in cases() if only is None or case.name in only]
     share = [count // len(chosen) + (k < count % len(chosen)) for k in range(len(chosen))]
     rng = random.Random(seed)
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         os.environ |= {
             "XDG_STATE_HOME": f"{folder}/state",
@@ -409,44 +406,43 @@ def experiment(count: int, seed: int, only: Sequence[str] | None) -> list[dict[s
         os.chdir(folder)
         prepare([case.name for case in chosen])
         for case, signals in zip(chosen, share, strict=True):
-            place = Path(folder, case.name.replace(" ", "-"))
-            place.mkdir()
-            os.chdir(place)
+            case_folder = Path(folder, case.name.replace(" ", "-"))
+            case_folder.mkdir()
+            os.chdir(case_folder)
             for name in ("train.py", "own.csv", "cells.tfrecord"):
-                place.joinpath(name).symlink_to(Path(folder, name))
-            found += tried(case, signals, rng, len(found))
+                case_folder.joinpath(name).symlink_to(Path(folder, name))
+            rows += tried(case, signals, rng, len(rows))
         early_ones = {"case": "before it has taken the signals", "codes": early(30)}
         print(json.dumps(early_ones), file=sys.stderr)
         os.chdir("/")
-    return [*found, early_ones]
+    return [*rows, early_ones]
 
 
-def counts(told: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def counts(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The counts that matter, and what they count."""
-    found = [one for one in told if "signal" in one]
-    last = [one["goes_on_to_the_end"] for one in told if "goes_on_to_the_end" in one]
+    attempts = [row for row in lines if "signal" in row]
+    last = [row["goes_on_to_the_end"] for row in lines if "goes_on_to_the_end" in row]
     before: Counter[str] = Counter()
-    for one in told:
-        before.update(one.get("codes", {}))
-    ends = sorted(one["seconds_to_end"] for one in found)
+    for row in lines:
+        before.update(row.get("codes", {}))
+    ends = sorted(row["seconds_to_end"] for row in attempts)
     return {
-        "tried": len(found),
-        "right_codes": sum(one["is_right_code"] for one in found),
-        "wrong_codes": sum(not one["is_right_code"] for one in found),
-        "came_when_all_was_done": sum(one["code"] == 0 for one in found),
-        "one_sentence": sum(one["is_one_sentence"] for one in found),
-        "lost": sum(one["lost"] for one in found),
-        "damaged": sum(bool(one["damaged"]) for one in found),
-        "programs_left": sum(one["left_alive"] for one in found),
-        "commands": len({one["case"] for one in found}),
+        "tried": len(attempts),
+        "right_codes": sum(row["is_right_code"] for row in attempts),
+        "wrong_codes": sum(not row["is_right_code"] for row in attempts),
+        "came_when_all_was_done": sum(row["code"] == 0 for row in attempts),
+        "one_sentence": sum(row["is_one_sentence"] for row in attempts),
+        "lost": sum(row["lost"] for row in attempts),
+        "damaged": sum(bool(row["damaged"]) for row in attempts),
+        "programs_left": sum(row["left_alive"] for row in attempts),
+        "commands": len({row["case"] for row in attempts}),
         "go_on_to_the_end": sum(last),
         "do_not_go_on": len(last) - sum(last),
         "median_seconds_to_end": ends[len(ends) // 2],
         "most_seconds_to_end": ends[-1],
-        "codes": dict(sorted(Counter(f"{o['signal']} {o['code']}" for o in found).items())),
+        "codes": dict(sorted(Counter(f"{o['signal']} {o['code']}" for o in attempts).items())),
         "codes_before_it_has_taken_the_signals": dict(sorted(before.items())),
-        **provenance("nb201-accuracy", "nb201-latency", "accel"),
-        "attempts": list(told),
+        "attempts": list(lines),
     }
 
 

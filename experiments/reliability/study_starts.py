@@ -10,7 +10,6 @@ has all of them. A process fails if it ends by any error. Written to results/stu
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import tempfile
 import time
@@ -24,7 +23,8 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from experiments.common import provenance, write_result
+from experiments.campaign import Options
+from experiments.common import write_result
 from experiments.search.postgres_server import NoServer, postgres_server
 from nasplug.studies.storages import open_storage, open_study
 from nasplug.studies.trials import run_trials
@@ -39,7 +39,7 @@ def objective(trial: optuna.Trial) -> float:
 
 
 def start(storage: str, trials: int, barrier: Any, failures: Any) -> None:
-    """One process: begin with the others, and say what went wrong."""
+    """Run one of the processes: begin with the others, and report what went wrong."""
     try:
         barrier.wait(STUCK)
         study = open_study(open_storage(storage), STUDY, ["minimize"], SETTINGS)
@@ -74,7 +74,7 @@ def new_storages(kind: str) -> Iterator[Callable[[], str]]:
 
 
 def started(storage: str, processes: int, trials: int) -> dict[str, Any]:
-    """How many processes failed that began together, why, and whether the study is whole."""
+    """Start processes together: how many failed, why, and whether the study is whole."""
     # Forked, so that they begin within a moment; each opens the storage itself.
     context = multiprocessing.get_context("fork")
     barrier, failures = context.Barrier(processes), context.SimpleQueue()
@@ -89,15 +89,15 @@ def started(storage: str, processes: int, trials: int) -> dict[str, Any]:
     for process in running:
         process.kill()
         process.join()
-    said = []
+    errors = []
     while not failures.empty():
-        said.append(failures.get())
-    found = optuna.load_study(study_name=STUDY, storage=open_storage(storage)).get_trials()
-    complete = sum(trial.state == TrialState.COMPLETE for trial in found)
+        errors.append(failures.get())
+    stored = optuna.load_study(study_name=STUDY, storage=open_storage(storage)).get_trials()
+    complete = sum(trial.state == TrialState.COMPLETE for trial in stored)
     return {
         "failed": sum(process.exitcode != 0 for process in running),
-        "said": said,
-        "whole": complete == trials and [t.number for t in found] == list(range(len(found))),
+        "said": errors,
+        "whole": complete == trials and [t.number for t in stored] == list(range(len(stored))),
     }
 
 
@@ -119,7 +119,7 @@ def run(kind: str, processes: int, starts: int, trials: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--storages", default="sqlite,journal,postgresql")
     parser.add_argument("--processes", type=int, default=8)
     parser.add_argument("--starts", type=int, default=20)
@@ -133,7 +133,7 @@ def main() -> None:
         except NoServer as error:
             rows.append({"storage": kind, "tried": 0, "why": str(error)})
         print(rows[-1], flush=True)
-    write_result("study_starts", {"rows": rows, "provenance": provenance()})
+    write_result("study_starts", rows=rows)
 
 
 if __name__ == "__main__":

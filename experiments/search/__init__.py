@@ -1,1 +1,1 @@
-"""How few trials a search needs, beside other samplers, alone and with workers."""
+"""Trials that a search needs, beside other samplers, alone and with workers."""

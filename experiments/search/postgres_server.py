@@ -60,9 +60,9 @@ class Server:
 
 
 def _binary(name: str) -> str:
-    found = shutil.which(name)
-    if found:
-        return found
+    path = shutil.which(name)
+    if path:
+        return path
     places = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     if not places:
         raise NoServer(
@@ -107,33 +107,23 @@ def postgres_server() -> Iterator[Server]:
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
         data = folder / "data"
-        as_user: dict[str, Any] = {}
+        process_options: dict[str, Any] = {"cwd": folder}
         if user is not None:
-            as_user = {"user": user, "group": 0, "extra_groups": []}
+            process_options |= {"user": user, "group": 0, "extra_groups": []}
         command = [initdb, "-D", str(data), "-U", "owner", "--auth-host=scram-sha-256"]
         command += ["--auth-local=trust", f"--pwfile={secret}", "--no-sync", "-E", "UTF8"]
+        command += ["--locale=C"]
         made = subprocess.run(
-            [*command, "--locale=C"],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=folder,
-            **as_user,
+            command, capture_output=True, text=True, check=False, **process_options
         )
         if made.returncode:
             raise NoServer(f"initdb failed: {made.stderr.strip()[-300:]}")
         port = _free_port()
         options = ["-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-F"]
         options += ["-c", "full_page_writes=off", "-c", "max_connections=200"]
-        log = (folder / "log").open("w")
-        process = subprocess.Popen(
-            [postgres, "-D", str(data), *options],
-            stdout=log,
-            stderr=log,
-            cwd=folder,
-            **as_user,
-        )
-        log.close()
+        command = [postgres, "-D", str(data), *options]
+        with (folder / "log").open("w") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, **process_options)
         server = Server(port, process.pid, folder)
         _wait(server, process)
         quoted = PASSWORD.replace("'", "''")

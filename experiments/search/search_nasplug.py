@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.devices.known import KnownLatencies
 from experiments.search.search_rivals import Sampler, Trials, in_study
 from experiments.search.search_tasks import Task
 from nasplug import PredictorSampler, datasets
-from nasplug.predicting.few_shot import POOL, SMALLEST_MS
+from nasplug.predicting.few_shot import SMALLEST_MS
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.few_shot import DeviceTransfer
 from nasplug.predictors.prediction import Prediction
@@ -34,24 +35,13 @@ LEVELS = np.array([0.001, 0.01, 0.05, 0.1, 0.158655, 0.5, 0.841345, 0.9, 0.95, 0
 STREAM = 10
 
 
-class OtherDevices:
-    """Log-latencies of all cells on the devices of the benchmark but one, as measured."""
-
-    smallest_ms = SMALLEST_MS
-    describes = False
-
-    def __init__(self, device: str) -> None:
-        table = datasets.load("nb201-latency")
-        name = device.rpartition("@")[0]
-        kept = [key for key in table.columns if key.rpartition("@")[0] != name]
-        self._logs = np.log(np.maximum(table[kept].to_numpy(np.float64), SMALLEST_MS))
-        every = _graphs()
-        self._place = {id(graph): k for k, graph in enumerate(every)}
-        self.graphs: Sequence[Graph] = every[:POOL]
-
-    def log_latency(self, graphs: Sequence[Graph]) -> Array:
-        """Rows of these graphs."""
-        return self._logs[[self._place[id(graph)] for graph in graphs]]
+def _other_devices(device: str) -> KnownLatencies:
+    """Latencies of all cells on the devices of the benchmark but one, as measured."""
+    table = datasets.load("nb201-latency")
+    name = device.rpartition("@")[0]
+    others = [key for key in table.columns if key.rpartition("@")[0] != name]
+    logs = np.log(np.maximum(table[others].to_numpy(np.float64), SMALLEST_MS))
+    return KnownLatencies(_graphs(), logs)
 
 
 @cache
@@ -65,7 +55,7 @@ def _ten_shot(device: str, seed: int) -> tuple[Array, Array]:
     """Mean and spread of the log-latency of all cells, `(15625,)` each."""
     truth = datasets.load("nb201-latency")[device].to_numpy(np.float64)
     rows = np.random.default_rng([seed, STREAM]).choice(len(truth), MEASURED, replace=False)
-    transfer = DeviceTransfer(OtherDevices(device))
+    transfer = DeviceTransfer(_other_devices(device))
     graphs = _graphs()
     transfer.fit([graphs[k] for k in rows], truth[rows])
     return transfer.log_latency(graphs)
@@ -102,7 +92,7 @@ class TenShot:
 def _ours(*, knows_device: bool = False, **options: Any) -> Sampler:
     def sampler(task: Task, seed: int, trials: int) -> Trials:
         # Where latencies are measured, cells of equal function are not equal.
-        given: dict[str, Any] = {
+        settings: dict[str, Any] = {
             "equivalents": "apart" if task.apart else "once",
             "probability": LEARNED,
             "warn_independent_sampling": False,
@@ -110,12 +100,12 @@ def _ours(*, knows_device: bool = False, **options: Any) -> Sampler:
         if knows_device:
             if task.device is None:
                 raise SystemExit(f"task {task.name} has no device to be measured on")
-            given["hardware"] = task.device.rpartition("@")[0]
-            given["predictors"] = {"latency": TenShot(task.device, seed)}
-            given["probability"] = KNOWN
+            settings["hardware"] = task.device.rpartition("@")[0]
+            settings["predictors"] = {"latency": TenShot(task.device, seed)}
+            settings["probability"] = KNOWN
             if task.limit is not None:
-                given["constraints"] = f"latency<={task.limit}ms"
-        made = PredictorSampler(task.space, seed=seed, **{**given, **options})
+                settings["constraints"] = f"latency<={task.limit}ms"
+        made = PredictorSampler(task.space, seed=seed, **{**settings, **options})
         return in_study(task, made, trials)
 
     return sampler

@@ -1,4 +1,4 @@
-"""How few trials nasplug's sampler needs, against others, on measured tables.
+"""Count the trials that nasplug's sampler needs, against others, on measured tables.
 
     python -m experiments.search.search_quality [--tasks nb201-cifar10,…] [--samplers nasplug,tpe,…]
         [--seeds 0,1,… | 0-19] [--trials 150] [--json] [--again]
@@ -9,16 +9,17 @@ With --json the runs that were asked for are printed, one line each.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optuna
 
+from experiments.campaign import Options, append_line, read_lines
 from experiments.common import RESULTS
 from experiments.search.search_nasplug import OURS
 from experiments.search.search_rivals import RIVALS
@@ -45,66 +46,49 @@ CHECKPOINTS = (10, 20, 30, 50, 75, 100, 150, 200, 250, 300, 400, 500, 1000)
 TIMED, AROUND = 20, 100
 
 
-def run(one: Task, sampler: str, seed: int, trials: int) -> dict[str, Any]:
-    """One run, with all that is kept of it."""
+def run(search: Task, sampler: str, seed: int, trials: int) -> dict[str, Any]:
+    """Do a run; its row."""
     rows, ticks = [], [time.perf_counter()]
-    for row in SAMPLERS[sampler](one, seed, trials):
+    for row in SAMPLERS[sampler](search, seed, trials):
         rows.append(row)
         ticks.append(time.perf_counter())
     done = np.array(rows[:trials], np.intp)
-    curve = one.curve(done)
-    found = None
-    if one.optimum is not None:
-        hit = np.flatnonzero(np.isclose(curve, one.optimum, rtol=0, atol=1e-9))
-        found = int(hit[0]) + 1 if len(hit) else None
+    curve = search.curve(done)
+    first_hit = None
+    if search.optimum is not None:
+        hit = np.flatnonzero(np.isclose(curve, search.optimum, rtol=0, atol=1e-9))
+        first_hit = int(hit[0]) + 1 if len(hit) else None
     first = min(AROUND, trials) - TIMED // 2
     spent = np.diff(ticks)[max(first, 0) : first + TIMED]
-    best = float(curve[-1]) if one.reference is None else float(one.values[done, 0].max())
+    best = float(curve[-1]) if search.reference is None else float(search.values[done, 0].max())
     return {
-        "task": one.name,
+        "task": search.name,
         "sampler": sampler,
         "seed": seed,
         "trials": trials,
-        "trials_to_optimum": found,
+        "trials_to_optimum": first_hit,
         "best": _number(best),
-        "hypervolume_share": None if one.reference is None else _number(float(curve[-1])),
-        "infeasible_share": _number(float(1 - one.feasible[done].mean())),
-        "duplicates": int(len(done) - len(np.unique(one.identity[done]))),
+        "hypervolume_share": None if search.reference is None else _number(float(curve[-1])),
+        "infeasible_share": _number(float(1 - search.feasible[done].mean())),
+        "duplicates": int(len(done) - len(np.unique(search.identity[done]))),
         "seconds_per_trial": round(float(np.mean(spent)), 5),
         "curve": {str(n): _number(float(curve[n - 1])) for n in CHECKPOINTS if n <= trials},
     }
+
+
+def _run(row: dict[str, Any]) -> tuple[Any, ...]:
+    """The fields that tell runs apart."""
+    return tuple(row[key] for key in ("task", "sampler", "seed", "trials"))
 
 
 def _number(value: float) -> float | None:
     return round(value, 6) if np.isfinite(value) else None
 
 
-def known(path: Path) -> dict[tuple[str, str, int, int], dict[str, Any]]:
-    """The runs that a file holds, the last of equal ones; a torn last line is left out."""
-    found = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        found[row["task"], row["sampler"], row["seed"], row["trials"]] = row
-    return found
-
-
-def numbers(text: str) -> list[int]:
-    """`0,3-5` as a list."""
-    found: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        found += range(int(first), int(last or first) + 1)
-    return found
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None, seeds="0-9")
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--samplers", default=",".join(SAMPLERS))
-    parser.add_argument("--seeds", default="0-9")
     parser.add_argument("--trials", type=int, default=150)
     parser.add_argument("--json", action="store_true", help="print one line a run")
     parser.add_argument("--again", action="store_true", help="repeat runs that are there")
@@ -115,23 +99,18 @@ def main() -> None:
         if name not in SAMPLERS:
             raise SystemExit(f"unknown sampler {name!r}; there are {', '.join(SAMPLERS)}")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    before = {} if options.again else known(options.result)
-    if options.result.exists() and not options.result.read_bytes().endswith(b"\n"):
-        with options.result.open("a", encoding="utf-8") as file:
-            file.write("\n")
-    for name in options.tasks.split(","):
-        for sampler in samplers:
-            for seed in numbers(options.seeds):
-                row = before.get((name, sampler, seed, options.trials))
-                if row is None:
-                    row = run(task(name), sampler, seed, options.trials)
-                    with options.result.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(row) + "\n")
-                shown = {key: row[key] for key in KEYS}
-                if options.json:
-                    print(json.dumps(shown), flush=True)
-                else:
-                    print(*shown.values(), file=sys.stderr, flush=True)
+    before = {} if options.again else {_run(row): row for row in read_lines(options.result)}
+    runs = product(options.tasks.split(","), samplers, options.seeds, [options.trials])
+    for name, sampler, seed, trials in runs:
+        row = before.get((name, sampler, seed, trials))
+        if row is None:
+            row = run(task(name), sampler, seed, trials)
+            append_line(options.result, row)
+        shown = {key: row[key] for key in KEYS}
+        if options.json:
+            print(json.dumps(shown), flush=True)
+        else:
+            print(*shown.values(), file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

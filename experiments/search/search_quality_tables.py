@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from statistics import mean, median
-from typing import Any
 
-from experiments import RESULTS
-from experiments.accuracy.predictor_tables import table
+from experiments.tables import MISSING, Row, load, load_lines, table
 
-RESULT = RESULTS / "search_quality.jsonl"
 # All samplers are compared within this many trials, but for hypervolumes and best values so far.
 WITHIN = 150
 NAMES = {
@@ -44,33 +40,51 @@ MORE_LIMITS = {
     "accel-rtx3090-8200ips": "Accel ≥ 8,200 images/s",
 }
 
-Run = dict[str, Any]
 
-
-def runs(task: str, sampler: str) -> list[Run]:
+def runs(task: str, sampler: str) -> list[Row]:
     """The runs of a sampler on a task, the longest of each seed."""
-    found: dict[int, Run] = {}
-    for line in RESULT.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+    longest: dict[int, Row] = {}
+    for row in load_lines("search_quality"):
         is_asked = (row["task"], row["sampler"]) == (task, sampler)
-        if is_asked and row["trials"] >= found.get(row["seed"], row)["trials"]:
-            found[row["seed"]] = row
-    return list(found.values())
+        if is_asked and row["trials"] >= longest.get(row["seed"], row)["trials"]:
+            longest[row["seed"]] = row
+    return list(longest.values())
 
 
-def found_within(own: list[Run]) -> tuple[str, str]:
-    """How many runs found the optimum within `WITHIN` trials, and after how many in the median."""
+def found_within(own: list[Row]) -> tuple[str, str]:
+    """Number of runs that found the optimum within `WITHIN` trials, and their median trial."""
     hits = [r["trials_to_optimum"] or WITHIN + 1 for r in own]
     middle = median(hits)
     count = sum(hit <= WITHIN for hit in hits)
-    return f"{count} of {len(own)}", "–" if middle > WITHIN else f"{middle:g}"
+    return f"{count} of {len(own)}", MISSING if middle > WITHIN else f"{middle:g}"
 
 
-def at(own: list[Run], trials: int, digits: int) -> str:
-    """Mean over seeds of what was reached by then; – if a run is shorter or found nothing."""
-    values = [r["curve"].get(str(trials)) for r in own]
-    known = [value for value in values if value is not None]
-    return f"{mean(known):.{digits}f}" if len(known) == len(own) else "–"
+def reached(own: list[Row], digits: int, *checkpoints: int) -> list[str]:
+    """Means over seeds of what was reached after so many trials; – if a run has no such value."""
+    texts = []
+    for trials in checkpoints:
+        values = [r["curve"].get(str(trials)) for r in own]
+        texts.append(MISSING if None in values else f"{mean(values):.{digits}f}")
+    return texts
+
+
+def repeated(own: list[Row]) -> str:
+    """Share of the trials whose architecture had been tried."""
+    return f"{mean(r['duplicates'] / r['trials'] for r in own):.0%}"
+
+
+def missed(own: list[Row]) -> str:
+    """Share of the trials that missed the limit."""
+    return f"{mean(r['infeasible_share'] for r in own):.0%}"
+
+
+def compared(tasks: Mapping[str, str]) -> Iterator[tuple[str, str, list[Row]]]:
+    """Title of a task, name of a sampler, and its runs, if there are any."""
+    for task, title in tasks.items():
+        for sampler, name in NAMES.items():
+            rows = runs(task, sampler)
+            if rows:
+                yield title, name, rows
 
 
 def single() -> str:
@@ -80,100 +94,71 @@ def single() -> str:
         by_task = [runs(task, sampler) for task in SINGLE]
         if not any(by_task):
             continue
-        known = [r for own in by_task for r in own]
-        repeated = mean(r["duplicates"] / r["trials"] for r in known)
-        cells = [t for own in by_task for t in (found_within(own) if own else ("–", "–"))]
-        body.append([name, *cells, f"{repeated:.0%}"])
+        every = [r for own in by_task for r in own]
+        hits = [found_within(own) if own else (MISSING, MISSING) for own in by_task]
+        body.append([name, *(text for pair in hits for text in pair), repeated(every)])
     head = [text for name in SINGLE.values() for text in (f"{name}: found", "median trials")]
     return table(["sampler", *head, "repeated"], body)
 
 
-def two(task: str) -> Callable[[], str]:
+def shares(tasks: Mapping[str, str], *checkpoints: int) -> list[list[str]]:
+    """A row a task and sampler: the share of the table's hypervolume after so many trials."""
+    return [
+        [title, name, str(len(own)), *reached(own, 3, *checkpoints), repeated(own)]
+        for title, name, own in compared(tasks)
+        # Regularized evolution knows one objective.
+        if name != NAMES["evolution"]
+    ]
+
+
+def two() -> str:
     """A row a sampler: the share of the table's hypervolume."""
-
-    def make() -> str:
-        body = []
-        for sampler, name in NAMES.items():
-            own = runs(task, sampler)
-            # Regularized evolution knows one objective.
-            if not own or sampler == "evolution":
-                continue
-            shares = [at(own, trials, 3) for trials in (30, 50, 100, 200)]
-            repeated = mean(r["duplicates"] / r["trials"] for r in own)
-            body.append([name, str(len(own)), *shares, f"{repeated:.0%}"])
-        return table(["sampler", "seeds", "30 trials", "50", "100", "200", "repeated"], body)
-
-    return make
+    rows = shares({"nb201-cifar10-gtx1080ti": ""}, 30, 50, 100, 200)
+    head = "sampler | seeds | 30 trials | 50 | 100 | 200 | repeated"
+    return table(head, [row[1:] for row in rows])
 
 
 def more_single() -> str:
     """A row a sampler of each benchmark."""
-    body = []
-    for task, title in MORE_SINGLE.items():
-        for sampler, name in NAMES.items():
-            own = runs(task, sampler)
-            if not own:
-                continue
-            best = [at(own, trials, 2) for trials in (20, 50, 100, 150)]
-            repeated = mean(r["duplicates"] / r["trials"] for r in own)
-            body.append([title, name, *found_within(own), *best, f"{repeated:.0%}"])
-    head = ["benchmark", "sampler", f"found in {WITHIN}", "median trials", "best at 20", "50"]
-    return table([*head, "100", "150", "repeated"], body)
+    body = [
+        [title, name, *found_within(own), *reached(own, 2, 20, 50, 100, 150), repeated(own)]
+        for title, name, own in compared(MORE_SINGLE)
+    ]
+    head = f"benchmark | sampler | found in {WITHIN} | median trials | best at 20 | 50 | 100 | 150"
+    return table(f"{head} | repeated", body)
 
 
 def more_two() -> str:
     """A row a sampler of each benchmark: the share of the table's hypervolume."""
-    body = []
-    for task, title in MORE_TWO.items():
-        for sampler, name in NAMES.items():
-            own = runs(task, sampler)
-            # Regularized evolution knows one objective.
-            if not own or sampler == "evolution":
-                continue
-            shares = [at(own, trials, 3) for trials in (30, 50, 100, 150)]
-            repeated = mean(r["duplicates"] / r["trials"] for r in own)
-            body.append([title, name, str(len(own)), *shares, f"{repeated:.0%}"])
-    head = ["benchmark", "sampler", "seeds", "30 trials", "50", "100", "150", "repeated"]
-    return table(head, body)
+    head = "benchmark | sampler | seeds | 30 trials | 50 | 100 | 150 | repeated"
+    return table(head, shares(MORE_TWO, 30, 50, 100, 150))
+
+
+LIMIT = f"limit | sampler | found in {WITHIN} | median trials | best at 50 | 100 | 150"
 
 
 def more_limits() -> str:
     """A row a sampler of each limit."""
-    body = []
-    for task, title in MORE_LIMITS.items():
-        for sampler, name in NAMES.items():
-            own = runs(task, sampler)
-            if not own:
-                continue
-            best = [at(own, trials, 2) for trials in (50, 100, 150)]
-            missed = mean(r["infeasible_share"] for r in own)
-            body.append([title, name, *found_within(own), *best, f"{missed:.0%}"])
-    head = ["limit", "sampler", f"found in {WITHIN}", "median trials", "best at 50", "100", "150"]
-    return table([*head, "misses the limit"], body)
+    body = [
+        [title, name, *found_within(own), *reached(own, 2, 50, 100, 150), missed(own)]
+        for title, name, own in compared(MORE_LIMITS)
+    ]
+    return table(f"{LIMIT} | misses the limit", body)
 
 
 def limits() -> str:
     """A row a limit and sampler."""
+    tasks = {f"nb201-cifar10-gtx1080ti-{limit}ms": f"{limit} ms" for limit in LIMITS}
     body = []
-    for limit in LIMITS:
-        for sampler, name in NAMES.items():
-            own = runs(f"nb201-cifar10-gtx1080ti-{limit}ms", sampler)
-            if not own:
-                continue
-            best = [at(own, trials, 2) for trials in (50, 100, 150, 200)]
-            missed = mean(r["infeasible_share"] for r in own)
-            repeated = mean(r["duplicates"] / r["trials"] for r in own)
-            body.append(
-                [f"{limit} ms", name, *found_within(own), *best, f"{missed:.0%}", f"{repeated:.0%}"]
-            )
-    head = ["limit", "sampler", f"found in {WITHIN}", "median trials", "best at 50", "100", "150"]
-    return table([*head, "200", "misses the limit", "repeated"], body)
+    for title, name, own in compared(tasks):
+        best = reached(own, 2, 50, 100, 150, 200)
+        body.append([title, name, *found_within(own), *best, missed(own), repeated(own)])
+    return table(f"{LIMIT} | 200 | misses the limit | repeated", body)
 
 
 def times() -> str:
     """A row a number of values: milliseconds of a trial after so many."""
-    result = json.loads((RESULT.parent / "search_time.json").read_text(encoding="utf-8"))
-    rows = result["rows"]
+    rows = load("search_time")["rows"]
     counts = list(rows[0]["milliseconds"])
     body = [
         [str(row["values"]), *(f"{row['milliseconds'].get(n, float('nan')):.0f}" for n in counts)]
@@ -182,10 +167,10 @@ def times() -> str:
     return table(["values", *(f"{n} trials" for n in counts)], body)
 
 
-SECTIONS = {
+SECTIONS: dict[str, Callable[[], str]] = {
     "search-time": times,
     "search-single": single,
-    "search-two": two("nb201-cifar10-gtx1080ti"),
+    "search-two": two,
     "search-limits": limits,
     "search-more-single": more_single,
     "search-more-two": more_two,

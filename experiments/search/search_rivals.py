@@ -48,9 +48,9 @@ def in_study(task: Task, sampler: optuna.samplers.BaseSampler, trials: int) -> T
             arch = task.space.nearest(params, tried)
             # The study is to know what was measured.
             for name, value in task.space.to_params(arch).items():
-                given = distributions[name]
+                distribution = distributions[name]
                 study._storage.set_trial_param(
-                    trial._trial_id, name, given.to_internal_repr(value), given
+                    trial._trial_id, name, distribution.to_internal_repr(value), distribution
                 )
         row = task.space.index(arch)
         tried.add(row)
@@ -70,7 +70,7 @@ def regularized_evolution(task: Task, seed: int, trials: int) -> Trials:
     Under a limit a feasible one wins, then the better one, then the one that misses by less.
     """
     rng = np.random.default_rng(seed)
-    archs, place = task.archs(), _places(task.space)
+    archs, positions = task.archs(), _places(task.space)
     losses = task.losses[:, 0]
     missed = np.zeros(len(archs)) if task.violation is None else np.maximum(task.violation, 0)
     alive: list[int] = []
@@ -80,35 +80,35 @@ def regularized_evolution(task: Task, seed: int, trials: int) -> Trials:
         else:
             drawn = rng.choice(len(alive), TOURNAMENT, replace=False)
             parent = min((alive[k] for k in drawn), key=lambda k: (missed[k], losses[k]))
-            row = place[task.space.mutate(archs[parent], rng).text]
+            row = positions[task.space.mutate(archs[parent], rng).text]
             alive.pop(0)
         alive.append(row)
         yield row
 
 
 @cache
-def _places(own: FiniteSpace) -> dict[str, int]:
-    return {arch.text: k for k, arch in enumerate(architectures(own))}
+def _places(searched: FiniteSpace) -> dict[str, int]:
+    return {arch.text: k for k, arch in enumerate(architectures(searched))}
 
 
 @cache
-def _one_hot(own: FiniteSpace) -> Array:
-    rows = [own.to_params(arch) for arch in architectures(own)]
-    choices = {name: sorted({row[name] for row in rows}) for name in own.distributions()}
+def _one_hot(searched: FiniteSpace) -> Array:
+    rows = [searched.to_params(arch) for arch in architectures(searched)]
+    choices = {name: sorted({row[name] for row in rows}) for name in searched.distributions()}
     return np.array([[float(row[n] == c) for n in choices for c in choices[n]] for row in rows])
 
 
 @cache
-def _path_features(own: FiniteSpace) -> Array:
-    if own.name != "nb201":
+def _path_features(searched: FiniteSpace) -> Array:
+    if searched.name != "nb201":
         # The paths are those of cells; other networks are what their choices are.
-        return _one_hot(own) * 0.7
-    graphs = own.to_graphs(architectures(own))
+        return _one_hot(searched) * 0.7
+    graphs = searched.to_graphs(architectures(searched))
     return Paths.of(graphs)(graphs)
 
 
 def random_forest(task: Task, seed: int, trials: int) -> Trials:
-    """One forest an objective on one-hot features, whose best unseen predictions come next.
+    """A forest for each objective on one-hot features, whose best unseen predictions come next.
 
     One objective: 10 random cells, then the five best. Two: 20 random cells, then the predicted
     fronts are peeled, each shuffled, until ten are taken. Under a limit the latency has a forest
@@ -239,8 +239,8 @@ class _Process:
     def _learn(self, rows: NDArray[np.intp]) -> None:
         new = rows[len(self._rows) :]
         assert self._rows == rows[: len(self._rows)].tolist()
-        found = self._squares[new][:, None] + self._squares - 2 * self._x[new] @ self._x.T
-        self._distances = np.concatenate([self._distances, found])
+        distances = self._squares[new][:, None] + self._squares - 2 * self._x[new] @ self._x.T
+        self._distances = np.concatenate([self._distances, distances])
         self._rows = rows.tolist()
 
 

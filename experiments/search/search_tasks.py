@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -149,7 +149,7 @@ class Measured(FiniteSpace):
         return self._place[arch.text]
 
     def distributions(self) -> dict[str, BaseDistribution]:
-        """Those of the larger space."""
+        """Distributions of the larger space."""
         return self._whole.distributions()
 
     def from_params(self, params: Mapping[str, Any]) -> Architecture:
@@ -168,7 +168,7 @@ class Measured(FiniteSpace):
         return np.argsort((self._digits != digits).sum(axis=1), kind="stable")
 
     def to_params(self, arch: Architecture) -> dict[str, Any]:
-        """Its choices."""
+        """The choices of a member."""
         return self._params[self.index(arch)]
 
     def sample(self, rng: np.random.Generator) -> Architecture:
@@ -176,14 +176,14 @@ class Measured(FiniteSpace):
         return self._archs[int(rng.integers(len(self._archs)))]
 
     def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
-        """One of the ten nearest other members."""
+        """A random one of the ten nearest other members."""
         return self.neighbors(arch)[int(rng.integers(10))]
 
     def neighbors(self, arch: Architecture) -> list[Architecture]:
         """The ten nearest other members."""
-        own = self.index(arch)
-        order = self._order(self._digits[own])[:11]
-        return [self._archs[k] for k in order if k != own][:10]
+        position = self.index(arch)
+        order = self._order(self._digits[position])[:11]
+        return [self._archs[k] for k in order if k != position][:10]
 
     def validate(self, arch: Architecture) -> None:
         """Check that it is a member."""
@@ -197,19 +197,19 @@ class Measured(FiniteSpace):
         return arch
 
     def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:
-        """The larger space's."""
+        """Graph of a member."""
         return self._whole.to_graph(arch, task)
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Those of the larger space."""
+        """Tasks of the larger space."""
         return self._whole.tasks
 
 
 @cache
-def architectures(own: FiniteSpace) -> list[Architecture]:
+def architectures(searched: FiniteSpace) -> list[Architecture]:
     """All members of a space, in its order."""
-    return list(own)
+    return list(searched)
 
 
 @cache
@@ -217,116 +217,86 @@ def _table(name: str) -> Any:
     return datasets.load(name)
 
 
-def _nb201(name: str) -> Task | None:
-    parts = name.removeprefix("nb201-").rsplit("-", 1)
-    sets = ("cifar10", "cifar100", "imagenet16-120")
-    own = space("nb201")
-    assert isinstance(own, FiniteSpace)
-    accuracy = _table("nb201-accuracy")
-    whole = name.removeprefix("nb201-")
-    for suffix in ("val", "test"):
-        image_set = whole.removesuffix("-test") if suffix == "test" else whole
-        if image_set in sets and (suffix == "val" or whole.endswith("-test")):
-            values = accuracy[f"{image_set}_{suffix}"].to_numpy(np.float64)[:, None]
-            return Task(name, own, values, ("maximize",))
-    if len(parts) != 2 or parts[0].split("-", 1)[0] not in ("cifar10", "cifar100"):
-        return None
-    image_set, what = whole.split("-", 1)
-    values = accuracy[f"{image_set}_val"].to_numpy(np.float64)
-    device, _, limit = what.partition("-")
-    if device not in DEVICES:
-        return None
-    latency = _table("nb201-latency")[DEVICES[device]].to_numpy(np.float64)
-    if limit:
-        bound = float(limit.removesuffix("ms"))
-        return Task(
-            name,
-            own,
-            values[:, None],
-            ("maximize",),
-            violation=latency - bound,
-            device=DEVICES[device],
-            limit=bound,
-        )
+def _single(name: str, searched: FiniteSpace, accuracy: Array) -> Task:
+    return Task(name, searched, accuracy[:, None], ("maximize",))
+
+
+def _two(
+    name: str, searched: FiniteSpace, accuracy: Array, cost: Array, device: str | None = None
+) -> Task:
+    values = np.stack([accuracy, cost], axis=1)
+    reference = np.array([-REFERENCE_ACCURACY[searched.name], cost.max()])
     return Task(
-        name,
-        own,
-        np.stack([values, latency], axis=1),
-        ("maximize", "minimize"),
-        reference=np.array([-REFERENCE_ACCURACY["nb201"], latency.max()]),
-        device=DEVICES[device],
+        name, searched, values, ("maximize", "minimize"), reference=reference, device=device
     )
+
+
+def _limited(
+    task: Task, cost: Array, limit: float, limited: str = "latency_ms", device: str | None = None
+) -> Task:
+    return replace(task, violation=cost - limit, limit=limit, limited=limited, device=device)
+
+
+def _nb201(name: str) -> Task | None:
+    searched = space("nb201")
+    assert isinstance(searched, FiniteSpace)
+    accuracy = _table("nb201-accuracy")
+    form = re.fullmatch(r"nb201-(cifar10|cifar100|imagenet16-120)(-test)?", name)
+    if form is not None:
+        column = f"{form[1]}_test" if form[2] else f"{form[1]}_val"
+        return _single(name, searched, accuracy[column].to_numpy(np.float64))
+    form = re.fullmatch(r"nb201-(cifar10|cifar100)-([a-z0-9]+)(?:-([\d.]+)ms)?", name)
+    if form is None or form[2] not in DEVICES:
+        return None
+    device = DEVICES[form[2]]
+    values = accuracy[f"{form[1]}_val"].to_numpy(np.float64)
+    latency = _table("nb201-latency")[device].to_numpy(np.float64)
+    if form[3]:
+        return _limited(_single(name, searched, values), latency, float(form[3]), device=device)
+    return _two(name, searched, values, latency, device)
 
 
 def _macro(name: str) -> Task | None:
-    own = space("macro")
-    assert isinstance(own, FiniteSpace)
+    searched = space("macro")
+    assert isinstance(searched, FiniteSpace)
     table = _table("macro")
     accuracy = table["cifar10_test"].to_numpy(np.float64)
-    flops = table["flops"].to_numpy(np.float64) / 1e6
+    mflops = table["flops"].to_numpy(np.float64) / 1e6
+    single = _single(name, searched, accuracy)
     if name == "macro-cifar10":
-        return Task(name, own, accuracy[:, None], ("maximize",))
+        return single
     if name == "macro-cifar10-flops":
-        return Task(
-            name,
-            own,
-            np.stack([accuracy, flops], axis=1),
-            ("maximize", "minimize"),
-            reference=np.array([-REFERENCE_ACCURACY["macro"], flops.max()]),
-        )
+        return _two(name, searched, accuracy, mflops)
     form = re.fullmatch(r"macro-cifar10-flops-([\d.]+)M", name)
-    if form is None:
-        return None
-    return Task(
-        name,
-        own,
-        accuracy[:, None],
-        ("maximize",),
-        violation=flops - float(form[1]),
-        limit=float(form[1]),
-        limited="mflops",
-    )
+    return _limited(single, mflops, float(form[1]), "mflops") if form else None
 
 
 @cache
 def _accel_space() -> tuple[Measured, Array]:
-    """What was measured without noise on the RTX 3090: accuracy and images a second, `(n, 2)`."""
+    """Networks measured without noise on the RTX 3090: accuracy and images a second, `(n, 2)`."""
     table = _table("accel")
     speed = table[THROUGHPUT].to_numpy(np.float64)
     is_first = table["first_index"].to_numpy() == np.arange(len(table))
-    kept = np.flatnonzero(is_first & np.isfinite(speed) & ~table["noisy_rtx3090"].to_numpy(bool))
+    rows = np.flatnonzero(is_first & np.isfinite(speed) & ~table["noisy_rtx3090"].to_numpy(bool))
     whole = space("accel")
-    archs = [whole.parse(text) for text in table["arch"].iloc[kept]]
+    archs = [whole.parse(text) for text in table["arch"].iloc[rows]]
     top1 = table["imagenet_val"].to_numpy(np.float64)
-    return Measured(whole, archs), np.stack([top1, speed], axis=1)[kept]
+    return Measured(whole, archs), np.stack([top1, speed], axis=1)[rows]
 
 
 def _accel(name: str) -> Task | None:
-    own, values = _accel_space()
+    searched, values = _accel_space()
+    single = _single(name, searched, values[:, 0])
     if name == "accel-top1":
-        return Task(name, own, values[:, :1], ("maximize",))
+        return single
     if name == "accel-rtx3090":
-        return Task(
-            name,
-            own,
-            values,
-            ("maximize", "maximize"),
-            reference=np.array([-REFERENCE_ACCURACY["accel"], -values[:, 1].min()]),
-        )
+        reference = np.array([-REFERENCE_ACCURACY["accel"], -values[:, 1].min()])
+        return Task(name, searched, values, ("maximize", "maximize"), reference=reference)
     form = re.fullmatch(r"accel-rtx3090-(\d+)ips", name)
     if form is None:
         return None
     # Time of an image in ms: what is to be small, as the other limits have it.
-    limit = 1e3 / float(form[1])
-    return Task(
-        name,
-        own,
-        values[:, :1],
-        ("maximize",),
-        violation=1e3 / values[:, 1] - limit,
-        limit=limit,
-        limited="image_ms",
-    )
+    return _limited(single, 1e3 / values[:, 1], 1e3 / float(form[1]), "image_ms")
 
 
 # The reported tasks; others that the names describe are found too, such as nb201-cifar10-test. The
@@ -357,9 +327,9 @@ def task(name: str) -> Task:
     Raises:
         SystemExit: If there is none of that name.
     """
-    found = _nb201(name) if name.startswith("nb201-") else None
-    found = _macro(name) if name.startswith("macro-") else found
-    found = _accel(name) if name.startswith("accel-") else found
-    if found is None:
+    search = _nb201(name) if name.startswith("nb201-") else None
+    search = _macro(name) if name.startswith("macro-") else search
+    search = _accel(name) if name.startswith("accel-") else search
+    if search is None:
         raise SystemExit(f"unknown task {name!r}; there are {', '.join(TASKS)}")
-    return found
+    return search

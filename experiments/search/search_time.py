@@ -1,4 +1,4 @@
-"""What a trial of nasplug's sampler costs, and how that grows with the trials of the study.
+"""Time a trial of nasplug's sampler, at several numbers of trials in the study.
 
     python -m experiments.search.search_time [--trials 2000]
 
@@ -8,14 +8,14 @@ with the study in memory. Writes results/search_time.json.
 
 from __future__ import annotations
 
-import argparse
 import time
 from typing import Any
 
 import numpy as np
 import optuna
 
-from experiments.common import provenance, write_result
+from experiments.campaign import Options
+from experiments.common import write_result
 from experiments.search.search_nasplug import OURS
 from experiments.search.search_tasks import task
 
@@ -25,20 +25,20 @@ BEFORE = 20
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--trials", type=int, default=2000)
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     rows: list[dict[str, Any]] = []
     for name in TASKS:
-        one, ticks = task(name), [time.process_time()]
-        for _ in OURS["nasplug"](one, 0, options.trials):
+        search, ticks = task(name), [time.process_time()]
+        for _ in OURS["nasplug"](search, 0, options.trials):
             ticks.append(time.process_time())
         spent = np.diff(ticks)
         rows.append(
             {
                 "task": name,
-                "values": len(one.directions),
+                "values": len(search.directions),
                 "first_seconds": round(float(spent[0]), 3),
                 "milliseconds": {
                     str(n): round(float(1e3 * np.median(spent[n - BEFORE : n])), 1)
@@ -48,7 +48,7 @@ def main() -> None:
             }
         )
         print(rows[-1], flush=True)
-        write_result("search_time", {"rows": rows, "provenance": provenance("nb201-accuracy")})
+        write_result("search_time", "nb201-accuracy", rows=rows)
 
 
 if __name__ == "__main__":

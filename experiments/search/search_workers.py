@@ -10,11 +10,8 @@ not replaced. Each run is kept in results/search_workers.json; one that is there
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import multiprocessing
-import sys
 import tempfile
 import time
 import warnings
@@ -27,11 +24,11 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from experiments.common import RESULTS, provenance
+from experiments.campaign import Campaign, Options
+from experiments.common import RESULTS
 from experiments.search.postgres_server import postgres_server
 from experiments.search.search_tasks import Task, task
 from nasplug import PredictorSampler
-from nasplug.search_spaces.files import write_text
 from nasplug.searching.objectives import suggest
 from nasplug.studies.heartbeats import WORKER, fail_lost, retries
 from nasplug.studies.storages import open_storage
@@ -48,31 +45,31 @@ PAUSE = 0.02
 Row = dict[str, Any]
 
 
-def open_study(storage: str, one: Task, seed: int) -> optuna.Study:
+def open_study(storage: str, search: Task, seed: int) -> optuna.Study:
     """The study of all workers, made by whoever comes first."""
     sampler = PredictorSampler(
-        one.space,
+        search.space,
         seed=seed,
-        equivalents="once" if one.device is None else "apart",
+        equivalents="once" if search.device is None else "apart",
         warn_independent_sampling=False,
     )
     return optuna.create_study(
         storage=open_storage(storage, HEARTBEAT),
         study_name=STUDY,
-        directions=list(one.directions),
+        directions=list(search.directions),
         sampler=sampler,
         load_if_exists=True,
     )
 
 
-def work(storage: str, one: Task, trials: int, seed: int) -> None:
+def work(storage: str, search: Task, trials: int, seed: int) -> None:
     """Try architectures until so many trials of the study are complete."""
-    study = open_study(storage, one, seed)
-    distributions = one.space.distributions()
+    study = open_study(storage, search, seed)
+    distributions = search.space.distributions()
 
     def objective(trial: optuna.Trial) -> list[float]:
-        row = one.space.index(one.space.from_params(suggest(trial, distributions)))
-        values: list[float] = one.values[row].tolist()
+        row = search.space.index(search.space.from_params(suggest(trial, distributions)))
+        values: list[float] = search.values[row].tolist()
         return values
 
     def done() -> int:
@@ -82,22 +79,24 @@ def work(storage: str, one: Task, trials: int, seed: int) -> None:
         study.optimize(objective, n_trials=1)
 
 
-def learn_space(one: Task, seed: int) -> None:
+def learn_space(search: Task, seed: int) -> None:
     """Have this process keep what is the same for all samplers of the space."""
-    study = open_study("memory", one, seed)
-    suggest(study.ask(), one.space.distributions())
+    study = open_study("memory", search, seed)
+    suggest(study.ask(), search.space.distributions())
 
 
-def rows_of(one: Task, trials: list[FrozenTrial]) -> np.ndarray[Any, np.dtype[np.intp]]:
+def rows_of(search: Task, trials: list[FrozenTrial]) -> np.ndarray[Any, np.dtype[np.intp]]:
     """Positions of the architectures of complete trials, in the order in which they ended."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     complete.sort(key=lambda trial: (trial.datetime_complete, trial.number))
-    return np.array([one.space.index(one.space.from_params(t.params)) for t in complete], np.intp)
+    return np.array(
+        [search.space.index(search.space.from_params(t.params)) for t in complete], np.intp
+    )
 
 
-def curve(one: Task, rows: np.ndarray[Any, np.dtype[np.intp]]) -> dict[str, float]:
+def curve(search: Task, rows: np.ndarray[Any, np.dtype[np.intp]]) -> dict[str, float]:
     """Share of the hypervolume after so many trials."""
-    reached = one.curve(rows)
+    reached = search.curve(rows)
     return {str(n): round(float(reached[n - 1]), 6) for n in CHECKPOINTS if n <= len(reached)}
 
 
@@ -114,21 +113,22 @@ def new_storage(kind: str) -> Iterator[str]:
         raise SystemExit(f"unknown storage {kind!r}; there are journal and postgresql")
 
 
-def run(one: Task, kind: str, workers: int, trials: int, kill: int, seed: int) -> Row:
-    """One study of so many workers, some of which are killed."""
+def run(search: Task, kind: str, workers: int, trials: int, kill: int, seed: int) -> Row:
+    """Run one study of so many workers, some of which are killed."""
     rng = np.random.default_rng([seed, workers, kill])
     moments = sorted(rng.uniform(*KILLED_WITHIN, kill) * trials)
-    learn_space(one, seed)
+    learn_space(search, seed)
     with new_storage(kind) as storage:
         # Forked, so that all have the features of the space at once; each opens the storage itself.
         context = multiprocessing.get_context("fork")
         running = [
-            context.Process(target=work, args=(storage, one, trials, seed)) for _ in range(workers)
+            context.Process(target=work, args=(storage, search, trials, seed))
+            for _ in range(workers)
         ]
         began = time.perf_counter()
         for process in running:
             process.start()
-        study = open_study(storage, one, seed)
+        study = open_study(storage, search, seed)
         killed: list[int] = []
         while any(process.is_alive() for process in running):
             done = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
@@ -144,10 +144,10 @@ def run(one: Task, kind: str, workers: int, trials: int, kill: int, seed: int) -
         seconds = time.perf_counter() - began
         # What was left by one that died last, if all others ended before they saw it.
         fail_lost(study)
-        found = study.get_trials(deepcopy=False)
+        stored = study.get_trials(deepcopy=False)
     codes = [process.exitcode for process in running if process.pid not in killed]
-    return summary(one, found, trials, killed) | {
-        "task": one.name,
+    return summary(search, stored, trials, killed) | {
+        "task": search.name,
         "storage": kind,
         "workers": workers,
         "killed": len(killed),
@@ -158,9 +158,9 @@ def run(one: Task, kind: str, workers: int, trials: int, kill: int, seed: int) -
     }
 
 
-def summary(one: Task, found: list[FrozenTrial], trials: int, killed: list[int]) -> Row:
-    """What became of the trials; duplicates are counted over all that are complete."""
-    rows = rows_of(one, found)
+def summary(search: Task, found: list[FrozenTrial], trials: int, killed: list[int]) -> Row:
+    """Count the outcomes of the trials; duplicates are counted over all that are complete."""
+    rows = rows_of(search, found)
     states = Counter(trial.state.name.lower() for trial in found)
     lost = [t for t in found if t.system_attrs.get(WORKER, {}).get("pid") in killed]
     lost = [t for t in lost if t.state != TrialState.COMPLETE]
@@ -169,28 +169,15 @@ def summary(one: Task, found: list[FrozenTrial], trials: int, killed: list[int])
         "trials": len(found),
         "states": dict(sorted(states.items())),
         "numbers_are_whole": [t.number for t in found] == list(range(len(found))),
-        "duplicates": int(len(rows) - len(np.unique(one.identity[rows]))),
+        "duplicates": int(len(rows) - len(np.unique(search.identity[rows]))),
         "lost": len(lost),
         "lost_and_tried_again": sum(t.number in again for t in lost),
-        "curve": curve(one, rows[:trials]),
+        "curve": curve(search, rows[:trials]),
     }
 
 
-def known(path: Path) -> dict[str, Any]:
-    """What a result file holds."""
-    if not path.exists():
-        return {"rows": []}
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return content
-
-
-def key(row: Row) -> tuple[Any, ...]:
-    """What tells runs apart."""
-    return tuple(row[k] for k in ("task", "storage", "workers", "killed", "asked", "seed"))
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--storages", default="journal,postgresql")
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--trials", type=int, default=400)
@@ -203,20 +190,16 @@ def main() -> None:
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    one = task(options.task)
+    search = task(options.task)
     runs = [("journal", 1, 0)] if options.alone else []
     for kill in map(int, options.kill.split(",")):
         runs += [(kind, options.workers, kill) for kind in options.storages.split(",")]
-    content = known(options.result)
+    keys = ("task", "storage", "workers", "killed", "asked", "seed")
+    campaign = Campaign(options.result, keys, ("nb201-accuracy", "nb201-latency"), rows="rows")
     for kind, workers, kill in runs:
-        wanted = (one.name, kind, workers, kill, options.trials, options.seed)
-        if not options.again and any(key(row) == wanted for row in content["rows"]):
-            continue
-        row = run(one, kind, workers, options.trials, kill, options.seed)
-        content["rows"] = [r for r in content["rows"] if key(r) != wanted] + [row]
-        content["provenance"] = provenance("nb201-accuracy", "nb201-latency")
-        write_text(options.result, json.dumps(content, indent=1) + "\n")
-        print(json.dumps(row), file=sys.stderr, flush=True)
+        done = campaign.has(search.name, kind, workers, kill, options.trials, options.seed)
+        if options.again or not done:
+            campaign.add(run(search, kind, workers, options.trials, kill, options.seed))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ and results/study_plots.json.
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from typing import Any
 
@@ -17,7 +16,8 @@ import numpy as np
 import optuna
 
 from experiments import ROOT
-from experiments.common import RUNS, provenance, write_result
+from experiments.campaign import Options
+from experiments.common import RUNS, write_result
 from nasplug import PredictorSampler, datasets, plots, space
 from nasplug.pareto import pareto_mask
 from nasplug.search_spaces.files import atomic_path
@@ -68,7 +68,7 @@ def study(storage: Any, name: str, sampler: Any, trials: int, limited: bool) -> 
 
 
 def ours(seed: int) -> PredictorSampler:
-    """As in search_quality.py: nothing is known beforehand."""
+    """nasplug's sampler as in search_quality.py: nothing is known beforehand."""
     return PredictorSampler(
         "nb201", equivalents="apart", probability=0.5, seed=seed, warn_independent_sampling=False
     )
@@ -85,21 +85,21 @@ def held(studies: list[optuna.Study]) -> dict[str, Any]:
             & (one.values[:, k] <= one.expected[:, k, 2])
             for one in read
         ]
-        told = [one.foreseen for one in read]
+        foreseen = [one.foreseen for one in read]
         shares[metric] = float(
-            np.concatenate([i[t] for i, t in zip(inside, told, strict=True)]).mean()
+            np.concatenate([i[t] for i, t in zip(inside, foreseen, strict=True)]).mean()
         )
     chance = np.concatenate([one.chance for one in read])
     feasible = np.concatenate([one.feasible for one in read])
-    known = np.isfinite(chance)
-    if known.any():
-        shares["expected_feasible"] = float(chance[known].mean())
-        shares["feasible"] = float(feasible[known].mean())
+    has_chance = np.isfinite(chance)
+    if has_chance.any():
+        shares["expected_feasible"] = float(chance[has_chance].mean())
+        shares["feasible"] = float(feasible[has_chance].mean())
     return shares
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--trials", type=int, default=80)
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
@@ -110,10 +110,7 @@ def main() -> None:
     seeds, trials = range(options.seeds), options.trials
     both = [study(storage, f"nasplug {s}", ours(s), trials, False) for s in seeds]
     limited = [study(storage, f"limit {s}", ours(s), trials, True) for s in seeds]
-    rivals = {
-        "TPE": optuna.samplers.TPESampler(seed=0),
-        "random": optuna.samplers.RandomSampler(0),
-    }
+    rivals = {"TPE": optuna.samplers.TPESampler(seed=0), "random": optuna.samplers.RandomSampler(0)}
     others = {
         name: study(storage, f"{name} 0", sampler, trials, False)
         for name, sampler in rivals.items()
@@ -135,14 +132,12 @@ def main() -> None:
             figure.savefig(path, format="png", dpi=100)
     write_result(
         "study_plots",
-        {
-            "interval": INTERVAL,
-            "trials_a_study": trials,
-            "limit_ms": LIMIT_MS,
-            "two objectives": held(both),
-            "one objective under a limit": held(limited),
-            "provenance": provenance("nb201-accuracy", "nb201-latency"),
-        },
+        "nb201-accuracy",
+        "nb201-latency",
+        interval=INTERVAL,
+        trials_a_study=trials,
+        limit_ms=LIMIT_MS,
+        **{"two objectives": held(both), "one objective under a limit": held(limited)},
     )
 
 

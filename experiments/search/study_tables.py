@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from typing import Any
 
-from experiments import RESULTS
-from experiments.accuracy.predictor_tables import table
+from experiments.tables import load, table
 
-RESULT = RESULTS / "study_plots.json"
 KINDS = ("two objectives", "one objective under a limit")
 
 
 def intervals() -> str:
-    result: dict[str, Any] = json.loads(RESULT.read_text(encoding="utf-8"))
+    result = load("study_plots")
     rows = []
     for kind in KINDS:
-        found = result[kind]
+        shares = result[kind]
         for metric in ("accuracy (%)", "latency (ms)"):
-            if metric in found:
-                rows.append([kind, f"{metric} in its interval", "90%", f"{found[metric]:.0%}"])
-        if "feasible" in found:
-            expected, came = found["expected_feasible"], found["feasible"]
+            if metric in shares:
+                rows.append([kind, f"{metric} in its interval", "90%", f"{shares[metric]:.0%}"])
+        if "feasible" in shares:
+            expected, came = shares["expected_feasible"], shares["feasible"]
             rows.append([kind, "trial is feasible", f"{expected:.0%}", f"{came:.0%}"])
-    said = ", ".join(f"{kind}: {result[kind]['trials']}" for kind in KINDS)
+    counts = ", ".join(f"{kind}: {result[kind]['trials']}" for kind in KINDS)
     seeds = f"{result[KINDS[0]]['studies']} seeds of {result['trials_a_study']} trials each"
     return (
         table(["study", "what", "expected", "came"], rows)
-        + f"\n\n{seeds}; trials of which something was expected, {said}."
+        + f"\n\n{seeds}; trials of which something was expected, {counts}."
     )
 
 

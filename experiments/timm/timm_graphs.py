@@ -15,7 +15,6 @@ graphs and tables agree into results/timm_graphs.json.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import logging
 import re
@@ -33,7 +32,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.common import Array, provenance, write_result
+from experiments.campaign import Options
+from experiments.common import Array, write_result
 from nasplug import datasets
 from nasplug.datasets.download import cache_dir
 from nasplug.datasets.importers.timm_networks import (
@@ -47,10 +47,7 @@ from nasplug.search_spaces.files import write_text
 from nasplug.search_spaces.importers.torch_graph import torch_graph
 
 # Device and mode of the tables whose networks are wanted; the first one decides the image size.
-TABLES = (
-    ("RTX 3090", "amp nhwc pt240 cu124"),
-    ("Core i9-10940X", "fp32 nchw pt240 dynamo"),
-)
+TABLES = (("RTX 3090", "amp nhwc pt240 cu124"), ("Core i9-10940X", "fp32 nchw pt240 dynamo"))
 # Networks beyond are giants that no search here would propose.
 LARGEST_GMACS = 50
 # Relative difference up to which a graph agrees with the table: timm counts norms, and rounds.
@@ -89,9 +86,9 @@ def balanced(keys: Sequence[Key], families: dict[str, str]) -> list[Key]:
         members[families[key[0]]].append(key)
     places = []
     for family in sorted(members, key=lambda name: (-len(members[name]), name)):
-        own = members[family]
-        for k, which in enumerate(rng.permutation(len(own))):
-            places.append(((k + 0.5) / len(own), len(places), own[which]))
+        models = members[family]
+        for k, which in enumerate(rng.permutation(len(models))):
+            places.append(((k + 0.5) / len(models), len(places), models[which]))
     return [key for *_, key in sorted(places)]
 
 
@@ -132,7 +129,7 @@ def build(model: str, size: int, device: str) -> tuple[Graph, int]:
 
 
 def build_anyhow(model: str, size: int) -> tuple[Graph, int]:
-    """As `build`, without memory for weights if the network does not need their values."""
+    """Build a network, without memory for weights if it does not need their values."""
     try:
         return build(model, size, "meta")
     except Exception:
@@ -158,28 +155,28 @@ def build_all(keys: Sequence[Key], families: dict[str, str], seconds: float) -> 
             with _at_most(seconds):
                 graph, parameters = build_anyhow(*key)
         except _TooLongError:
-            said = f"takes more than {seconds:g} s of processor time"
-            write_text(bad, said)
+            outcome = f"takes more than {seconds:g} s of processor time"
+            write_text(bad, outcome)
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"
-            write_text(bad, said)
+            outcome = f"{type(error).__name__}: {error}"
+            write_text(bad, outcome)
         else:
-            one = TimmNetworks(
+            network = TimmNetworks(
                 (key[0],), (key[1],), (families[key[0]],), (parameters,), (graph,), made_with
             )
-            write_networks(good, one)
+            write_networks(good, network)
             bad.unlink(missing_ok=True)
-            said = f"{len(graph)} nodes"
+            outcome = f"{len(graph)} nodes"
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(
             f"{time.strftime('%H:%M:%S')} {k + 1}/{len(keys)} {key[0]}@{key[1]} "
-            f"{time.perf_counter() - started:.1f} s, {memory:.1f} GB: {said[:300]}",
+            f"{time.perf_counter() - started:.1f} s, {memory:.1f} GB: {outcome[:300]}",
             flush=True,
         )
 
 
 def stated() -> dict[Key, tuple[float, float]]:
-    """Of each network in the tables: 10⁹ multiply-accumulates, or NaN, and 10⁶ parameters."""
+    """10⁹ multiply-accumulates, or NaN, and 10⁶ parameters of each network in the tables."""
     table = datasets.load("timm-latency")
     table = table[[pair in TABLES for pair in zip(table["device"], table["mode"], strict=True)]]
     keys = zip(table["model"], table["image_size"], strict=True)
@@ -212,11 +209,10 @@ def pack_all(known: Mapping[Key, tuple[float, float]]) -> tuple[TimmNetworks, li
         raise InputError(f"{folder()} holds no graph; build some first")
     parts.sort(key=lambda part: (part.models, part.image_sizes))
     whole = TimmNetworks(
-        models=tuple(part.models[0] for part in parts),
-        image_sizes=tuple(part.image_sizes[0] for part in parts),
-        families=tuple(part.families[0] for part in parts),
-        parameters=tuple(part.parameters[0] for part in parts),
-        graphs=tuple(part.graphs[0] for part in parts),
+        **{
+            name: tuple(getattr(part, name)[0] for part in parts)
+            for name in ("models", "image_sizes", "families", "parameters", "graphs")
+        },
         made_with="; ".join(sorted({part.made_with for part in parts})),
     )
     write_networks(networks_path(), whole)
@@ -224,7 +220,7 @@ def pack_all(known: Mapping[Key, tuple[float, float]]) -> tuple[TimmNetworks, li
 
 
 def agreement(networks: TimmNetworks, known: Mapping[Key, tuple[float, float]]) -> dict[str, Any]:
-    """How far costs of the graphs are those that the tables state."""
+    """Compare the costs of the graphs with those that the tables state."""
     keys = list(zip(networks.models, networks.image_sizes, strict=True))
     rows = [k for k, key in enumerate(keys) if np.isfinite(known.get(key, (np.nan,))[0])]
     macs = np.array([networks.graphs[k].total("flops") / 1e9 for k in rows])
@@ -279,9 +275,7 @@ def _summary(off: Array) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Options(__doc__)
     parser.add_argument("--sizes", choices=("one", "all"), default="one")
     parser.add_argument(
         "--seconds", type=float, default=120, help="of the processor, for one network"
@@ -290,9 +284,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="regular expression on the model's name")
     parser.add_argument("--again", action="store_true", help="try those that failed once more")
     parser.add_argument("--pack", action="store_true", help="build nothing")
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     # A trace makes many small objects, and what was imported never goes.
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
@@ -316,26 +308,24 @@ def main() -> None:
             if key[0] not in families:
                 write_text(paths(key)[1], "this timm has no such model")
         build_all(left[: options.most], families, options.seconds)
-    known = stated()
-    networks, others = pack_all(known)
+    stated_costs = stated()
+    networks, others = pack_all(stated_costs)
     for key in wanted("all"):
         bad = paths(key)[1]
         if bad.exists():
             failed[f"{key[0]}@{key[1]}"] = bad.read_text(encoding="utf-8")[:300]
     write_result(
         "timm_graphs",
-        {
-            "made_with": networks.made_with,
-            "tables": [list(table) for table in TABLES],
-            "largest_gmacs": LARGEST_GMACS,
-            "nodes": np.quantile(
-                [len(graph) for graph in networks.graphs], [0, 0.25, 0.5, 0.75, 1]
-            ).tolist(),
-            "agreement": agreement(networks, known),
-            "not_what_was_measured": others,
-            "failed": failed,
-            "provenance": provenance("timm-latency"),
-        },
+        "timm-latency",
+        made_with=networks.made_with,
+        tables=[list(table) for table in TABLES],
+        largest_gmacs=LARGEST_GMACS,
+        nodes=np.quantile(
+            [len(graph) for graph in networks.graphs], [0, 0.25, 0.5, 0.75, 1]
+        ).tolist(),
+        agreement=agreement(networks, stated_costs),
+        not_what_was_measured=others,
+        failed=failed,
     )
 
 

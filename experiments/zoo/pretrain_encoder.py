@@ -8,7 +8,6 @@ run goes on. Writes nasplug/zoo/nb201-encoder.{safetensors,json}.
 
 from __future__ import annotations
 
-import argparse
 import io
 import sys
 import time
@@ -16,6 +15,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from experiments.campaign import Options
 from experiments.common import RUNS, ZOO, Array, cells, provenance
 from nasplug.predictors.accuracy.pretraining import PretrainingConfig, pretrain
 from nasplug.predictors.features.zero_cost import responses
@@ -25,13 +25,13 @@ from nasplug.search_spaces.simplify import simplify
 
 
 def distinct_cells() -> list[Graph]:
-    """One simplified graph for each function of the space."""
+    """A simplified graph for each function of the space."""
     _, graphs = cells()
-    found: dict[str, Graph] = {}
+    distinct: dict[str, Graph] = {}
     for graph in graphs:
         small = simplify(graph)
-        found.setdefault(small.canonical_hash, small)
-    return list(found.values())
+        distinct.setdefault(small.canonical_hash, small)
+    return list(distinct.values())
 
 
 def measured_responses(graphs: list[Graph], seed: int) -> Array:
@@ -44,12 +44,12 @@ def measured_responses(graphs: list[Graph], seed: int) -> Array:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, buffer.getvalue())
         print(f"random network {seed}: {time.perf_counter() - started:.0f} s", file=sys.stderr)
-    found: Array = np.load(path, allow_pickle=False)
-    return found
+    table: Array = np.load(path, allow_pickle=False)
+    return table
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Options(__doc__, threads=None)
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--num-layers", type=int, default=3)

@@ -8,21 +8,17 @@ maps its leave-one-out predictions to the test accuracies of the same half.
 
 from __future__ import annotations
 
-import argparse
 import time
 
-import torch
-
+from experiments.campaign import Options
 from experiments.common import IMAGE_SETS, SPLIT_SEED, ZOO, accuracies, cells, provenance, split
 from nasplug import create_predictor
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = Options(__doc__, threads=2)
     parser.add_argument("--out", default=str(ZOO / "nb201-accuracy"))
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     train, _ = split()
     _, graphs = cells()
     validation, test = accuracies()

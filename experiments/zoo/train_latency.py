@@ -10,13 +10,12 @@ devices, one of which also knows the RTX 2080 Ti. What is done is not trained ag
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from experiments.campaign import Options
 from experiments.common import RUNS, SPLIT_SEED, ZOO, Array, cells, latencies, provenance, split
 from experiments.latency.latency_data import as_measured
 from nasplug.datasets.help_protocol import PROTOCOLS
@@ -41,17 +40,13 @@ def config(epochs: int, members: int) -> LatencyConfig:
         members=members,
         calibration_share=CALIBRATION_SHARE,
         training=TrainingConfig(
-            epochs=epochs,
-            batch_size=256,
-            learning_rate=2e-3,
-            weight_decay=0.01,
-            rank_weight=0.0,
+            epochs=epochs, batch_size=256, learning_rate=2e-3, weight_decay=0.01, rank_weight=0.0
         ),
     )
 
 
 def left_out_file(device: str) -> Path:
-    """Where predictions for a left-out device are kept."""
+    """File of the predictions for a left-out device."""
     return RUNS / "left-out" / f"{device.replace(',', '').replace(' ', '-')}.npz"
 
 
@@ -74,10 +69,10 @@ def leave_out(device: str, epochs: int, members: int = 1) -> None:
         protocol = PROTOCOLS["nb201"]
         others = [keys.index(key) for key in (*protocol.meta_train, *protocol.meta_validation)]
         others += [k for k, column in enumerate(columns) if column.hardware.name == HELP[device]]
-        own = [keys.index(key) for key in protocol.meta_test]
+        left_out = [keys.index(key) for key in protocol.meta_test]
     else:
         others = [k for k, column in enumerate(columns) if column.hardware.name != device]
-        own = [k for k, column in enumerate(columns) if column.hardware.name == device]
+        left_out = [k for k, column in enumerate(columns) if column.hardware.name == device]
     predictor = LatencyPredictor(config(epochs, members))
     predictor.fit(
         [graphs[i] for i in train],
@@ -85,9 +80,9 @@ def leave_out(device: str, epochs: int, members: int = 1) -> None:
         [columns[k] for k in others],
         folder=left_out_file(device).with_suffix(""),
     )
-    predicted = predictor.log_latency(graphs, [columns[k] for k in own])
+    predicted = predictor.log_latency(graphs, [columns[k] for k in left_out])
     with atomic_path(left_out_file(device)) as temporary:
-        np.savez(temporary, predicted=predicted, columns=own)
+        np.savez(temporary, predicted=predicted, columns=left_out)
     print(f"left out {device}", flush=True)
 
 
@@ -96,16 +91,16 @@ def left_out_residuals(
 ) -> tuple[str, Array]:
     """A left-out device's class, and log(truth) − log(prediction) of `cells` at all batch sizes."""
     with np.load(left_out_file(device)) as stored:
-        predicted, own = stored["predicted"], stored["columns"]
+        predicted, left_out = stored["predicted"], stored["columns"]
     errors = []
-    for place, column in enumerate(own):
-        known = truth[cells, column] >= SMALLEST_MS
-        errors.append((np.log(truth[cells, column]) - predicted[cells, place])[known])
-    return compute_class(columns[own[0]].hardware), np.concatenate(errors)
+    for place, column in enumerate(left_out):
+        usual = truth[cells, column] >= SMALLEST_MS
+        errors.append((np.log(truth[cells, column]) - predicted[cells, place])[usual])
+    return compute_class(columns[left_out[0]].hardware), np.concatenate(errors)
 
 
 def zero_shot_width(group: str, residuals: dict[str, tuple[str, Array]]) -> Array:
-    """How wrong zero-shot predictions are on devices of a class, as quantiles.
+    """Quantiles of the errors of zero-shot predictions on devices of a class.
 
     Accelerators are too few to tell of themselves: theirs are those of CPUs and accelerators.
 
@@ -118,14 +113,12 @@ def zero_shot_width(group: str, residuals: dict[str, tuple[str, Array]]) -> Arra
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = Options(__doc__, threads=2)
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--left-out-epochs", type=int, default=40)
     parser.add_argument("--members", type=int, default=2)
     parser.add_argument("--out", default=str(ZOO / "nb201-latency"))
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     _, graphs = cells()
     truth, columns = table()
     train, _ = split()

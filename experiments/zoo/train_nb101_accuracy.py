@@ -11,18 +11,16 @@ are told that are left out at random, or because they are large.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from experiments.accuracy.predictor_accuracy import tau
-from experiments.common import RESULTS, ZOO, provenance, write_result
+from experiments.campaign import Options, read_json
+from experiments.common import RESULTS, ZOO, covered, provenance, write_result
 from experiments.nb101 import nb101_labels
 from experiments.nb101.nb101_labels import Labels
 from nasplug import load_predictor
@@ -62,20 +60,21 @@ def learned(labels: Labels, rows: Rows) -> CellGP:
 
 
 def quality(labels: Labels, known: Rows, asked: Rows) -> dict[str, Any]:
-    """What a predictor of some cells is worth for others.
+    """Judge a predictor of some cells by others.
 
     `fixed` are intervals of one width, that of errors at cells left out at random (split
     conformal); the others are the predictor's own, wider where it knows less.
     """
     predictor = learned(labels, known)
     graphs, truth = labels.graphs(asked), labels.test[asked]
-    said = predictor.predict(graphs)
+    predicted = predictor.predict(graphs)
     order = np.random.default_rng(0).permutation(known)
-    kept, rest = order[: len(order) * 4 // 5], order[len(order) * 4 // 5 :]
-    inner = learned(labels, kept).predict(labels.graphs(rest)).mean[:, 0]
-    reach = float(np.quantile(np.abs(labels.test[rest] - inner), 0.9))
-    mean = said.mean[:, 0]
-    covered = (said.lower[:, 0] <= truth) & (truth <= said.upper[:, 0])
+    inner_known, inner_asked = order[: len(order) * 4 // 5], order[len(order) * 4 // 5 :]
+    inner = learned(labels, inner_known).predict(labels.graphs(inner_asked)).mean[:, 0]
+    reach = float(np.quantile(np.abs(labels.test[inner_asked] - inner), 0.9))
+    mean = predicted.mean[:, 0]
+    inside = covered(predicted, truth)
+    width = predicted.upper - predicted.lower
     best = np.argsort(-mean)[: max(20, len(mean) // 10)]
     return {
         "known": len(known),
@@ -85,38 +84,53 @@ def quality(labels: Labels, known: Rows, asked: Rows) -> dict[str, Any]:
         "mean_absolute_error": round(float(np.abs(mean - truth).mean()), 4),
         "coverage_fixed": round(float((np.abs(mean - truth) <= reach).mean()), 4),
         "width_fixed": round(2 * reach, 4),
-        "coverage": round(float(covered.mean()), 4),
-        "median_width": round(float(np.median(said.upper - said.lower)), 4),
+        "coverage": round(float(inside.mean()), 4),
+        "median_width": round(float(np.median(width)), 4),
         "coverage_fixed_best": round(float((np.abs(mean - truth) <= reach)[best].mean()), 4),
-        "coverage_best": round(float(covered[best].mean()), 4),
-        "median_width_best": round(float(np.median((said.upper - said.lower)[best])), 4),
+        "coverage_best": round(float(inside[best].mean()), 4),
+        "median_width_best": round(float(np.median(width[best])), 4),
         "familiar": round(float(predictor.familiar(graphs).mean()), 4),
     }
 
 
+def left_out(labels: Labels) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The worth of predictors for cells left out at random, and for large cells left out."""
+    at_random = []
+    for seed in SEEDS:
+        order = np.random.default_rng(seed).permutation(len(labels))
+        cut = round(len(order) * SHARE)
+        at_random.append({"seed": seed, **quality(labels, order[cut:], order[:cut])})
+    large = []
+    for size in LARGE:
+        small = labels.vertices < size
+        rows = np.flatnonzero(small), np.flatnonzero(~small)
+        large.append({"vertices": size, **quality(labels, *rows)})
+    return at_random, large
+
+
 def whole_space(predictor: ArchitecturePredictor, threads: int) -> dict[str, Any]:
-    """What is said of all cells, by their number of vertices, and how fast."""
+    """Predict all cells: means by their number of vertices, and the time."""
     nb101 = space("nb101")
     assert isinstance(nb101, NB101)
     codes = nb101.codes
     # Other work slows a shared machine, so that the processor's own time is kept too.
     started, busy = time.perf_counter(), time.process_time()
-    said = predictor.predict_codes(codes)
+    predicted = predictor.predict_codes(codes)
     seconds, busy = time.perf_counter() - started, time.process_time() - busy
     familiar, nodes = predictor.familiar_codes(codes), nb101.arrays(codes).nodes
-    assert said is not None
+    assert predicted is not None
     assert familiar is not None
-    rows = []
+    rows, width = [], predicted.upper - predicted.lower
     for size in range(2, MAX_VERTICES + 1):
-        own = nodes == size
+        is_size = nodes == size
         rows.append(
             {
                 "vertices": size,
-                "cells": int(own.sum()),
-                "mean": round(float(said.mean[own].mean()), 3),
-                "best": round(float(said.mean[own].max()), 3),
-                "median_width": round(float(np.median((said.upper - said.lower)[own])), 3),
-                "familiar": round(float(familiar[own].mean()), 4),
+                "cells": int(is_size.sum()),
+                "mean": round(float(predicted.mean[is_size].mean()), 3),
+                "best": round(float(predicted.mean[is_size].max()), 3),
+                "median_width": round(float(np.median(width[is_size])), 3),
+                "familiar": round(float(familiar[is_size].mean()), 4),
             }
         )
     return {
@@ -124,27 +138,24 @@ def whole_space(predictor: ArchitecturePredictor, threads: int) -> dict[str, Any
         "seconds": round(seconds, 2),
         "processor_seconds": round(busy, 2),
         "threads": threads,
-        "mean": round(float(said.mean.mean()), 3),
+        "mean": round(float(predicted.mean.mean()), 3),
         "by_vertices": rows,
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = Options(__doc__, threads=2)
     parser.add_argument("--subset", type=Path)
     parser.add_argument("--out", default=str(ZOO / "nb101-accuracy"))
     parser.add_argument(
         "--only-all-cells", action="store_true", help="score them with what is there"
     )
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     if options.only_all_cells:
         shipped = load_predictor(f"{options.out}.json")
         path = RESULTS / "nb101_accuracy.json"
-        found = json.loads(path.read_text(encoding="utf-8"))
-        found["all_cells"] = whole_space(shipped, options.threads)
-        write_result(path.stem, found)
+        scored = {"all_cells": whole_space(shipped, options.threads)}
+        write_result(path, **(read_json(path) | scored))
         return
     labels = nb101_labels.small_subset(options.subset)
     every = np.arange(len(labels))
@@ -152,17 +163,7 @@ def main() -> None:
         **provenance("ecnas-5v"),
         "labels": {nb101_labels.SUBSET_FILE: nb101_labels.SUBSET_SHA256},
     }
-    at_random = []
-    for seed in SEEDS:
-        order = np.random.default_rng(seed).permutation(every)
-        cut = round(len(order) * SHARE)
-        at_random.append({"seed": seed, **quality(labels, order[cut:], order[:cut])})
-    large = []
-    for size in LARGE:
-        small = labels.vertices < size
-        large.append(
-            {"vertices": size, **quality(labels, np.flatnonzero(small), np.flatnonzero(~small))}
-        )
+    at_random, large = left_out(labels)
     started = time.perf_counter()
     predictor = learned(labels, every)
     seconds = time.perf_counter() - started
@@ -191,13 +192,11 @@ def main() -> None:
     )
     write_result(
         "nb101_accuracy",
-        {
-            "source": labels.name,
-            "at_random": at_random,
-            "large": large,
-            "all_cells": whole_space(load_predictor(f"{options.out}.json"), options.threads),
-            "provenance": sources,
-        },
+        source=labels.name,
+        at_random=at_random,
+        large=large,
+        all_cells=whole_space(load_predictor(f"{options.out}.json"), options.threads),
+        provenance=sources,
     )
 
 

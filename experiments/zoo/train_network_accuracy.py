@@ -1,4 +1,4 @@
-"""How well accuracies of whole networks are predicted, and the predictors that the package has.
+"""Predict accuracies of whole networks, and fit the predictors that the package has.
 
     python -m experiments.zoo.train_network_accuracy [--threads 1] [--seeds 0,1,2]
     python -m experiments.zoo.train_network_accuracy --ship
@@ -13,19 +13,19 @@ predictors of the zoo are fitted, by the same recipe, to networks of the learned
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.stats import kendalltau, spearmanr
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from experiments.common import RESULTS, SPLIT_SEED, ZOO, Array, provenance, write_result
+from experiments.campaign import Campaign, Options
+from experiments.common import SPLIT_SEED, ZOO, Array, covered, provenance
 from nasplug import datasets
 from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.predictors.accuracy.operator_gp import KERNELS, AccuracyGP, AccuracyGPConfig
@@ -94,7 +94,7 @@ def decisions(name: str) -> Array:
     return np.array([[float(row[key] == value) for key, value in choices] for row in rows])
 
 
-def own(name: str, rows: NDArray[np.int64], kernel: str = "full") -> AccuracyGP:
+def fitted(name: str, rows: NDArray[np.int64], kernel: str = "full") -> AccuracyGP:
     _, graphs, truth = networks(name)
     predictor = AccuracyGP(AccuracyGPConfig((DATA[name][1],), kernel=kernel))
     predictor.fit([graphs[k] for k in rows], truth[rows])
@@ -112,9 +112,8 @@ def predict(
         features = counts(graphs) if method == PLAIN else decisions(name)
         model = HistGradientBoostingRegressor(random_state=0).fit(features[train], truth[train])
         return model.predict(features[test]), None
-    said = own(name, train).predict([graphs[k] for k in test])
-    inside = (truth[test] >= said.lower[:, 0]) & (truth[test] <= said.upper[:, 0])
-    return said.mean[:, 0], float(inside.mean())
+    predicted = fitted(name, train).predict([graphs[k] for k in test])
+    return predicted.mean[:, 0], float(covered(predicted, truth[test]).mean())
 
 
 def measure(name: str, size: int, seed: int, method: str) -> dict[str, Any]:
@@ -142,38 +141,38 @@ def choose(name: str) -> list[dict[str, Any]]:
     rows = chosen(name, SHIPPED_SIZE, 0)
     held = round(VALIDATED * len(rows))
     _, graphs, truth = networks(name)
-    found = []
+    kernels = []
     for kernel in KERNELS:
-        said = own(name, rows[held:], kernel).predict([graphs[k] for k in rows[:held]])
-        tau = kendalltau(said.mean[:, 0], truth[rows[:held]])[0]
-        found.append({"space": name, "kernel": kernel, "kendall_tau": float(tau)})
-        print(json.dumps(found[-1]), flush=True)
-    return found
+        predicted = fitted(name, rows[held:], kernel).predict([graphs[k] for k in rows[:held]])
+        tau = kendalltau(predicted.mean[:, 0], truth[rows[:held]])[0]
+        kernels.append({"space": name, "kernel": kernel, "kendall_tau": float(tau)})
+        print(json.dumps(kernels[-1]), flush=True)
+    return kernels
 
 
 def shortfalls() -> list[dict[str, Any]]:
-    """What the networks with most of a count fall short of the best within a limit, in points."""
+    """Points by which the networks with most of a count fall short of the best within a limit."""
     archs, graphs, truth = networks("accel")
     test = halves("accel")[1]
-    said = own("accel", chosen("accel", SHIPPED_SIZE, 0)).predict([graphs[k] for k in test])
+    predicted = fitted("accel", chosen("accel", SHIPPED_SIZE, 0)).predict([graphs[k] for k in test])
     counted = counts([graphs[k] for k in test])
-    scores = {**dict(zip(COUNTS, counted.T, strict=True)), OWN: said.mean[:, 0]}
+    scores = {**dict(zip(COUNTS, counted.T, strict=True)), OWN: predicted.mean[:, 0]}
     table = datasets.load("accel").drop_duplicates("arch").set_index("arch")
     rows = []
     for column in LIMITED:
         measured = table[column].loc[[archs[k].text for k in test]].to_numpy(np.float64)
         cost = 1 / measured if column.endswith("img/s") else measured
-        found: dict[str, list[float]] = {}
+        points: dict[str, list[float]] = {}
         for limit in np.nanquantile(cost, SHARES):
             inside = np.flatnonzero(cost <= limit)
             reached = truth[test][inside]
             for method, score in scores.items():
                 taken = reached[np.argsort(-score[inside], kind="stable")[:TAKEN]]
-                found.setdefault(method, []).append(reached.max() - taken.mean())
-            found.setdefault("any network", []).append(reached.max() - reached.mean())
+                points.setdefault(method, []).append(reached.max() - taken.mean())
+            points.setdefault("any network", []).append(reached.max() - reached.mean())
         rows += [
             {"column": column, "method": method, "points": float(np.mean(values))}
-            for method, values in found.items()
+            for method, values in points.items()
         ]
     return rows
 
@@ -183,11 +182,10 @@ def ship(name: str) -> None:
     column, image_set, description = DATA[name]
     train, test = chosen(name, SHIPPED_SIZE, 0), halves(name)[1]
     started = time.perf_counter()
-    predictor = own(name, train)
+    predictor = fitted(name, train)
     seconds = round(time.perf_counter() - started)
     _, graphs, truth = networks(name)
-    said = predictor.predict([graphs[k] for k in test])
-    inside = (truth[test] >= said.lower[:, 0]) & (truth[test] <= said.upper[:, 0])
+    predicted = predictor.predict([graphs[k] for k in test])
     ArchitecturePredictor(f"{name}-accuracy", space(name), predictor).save(
         ZOO / f"{name}-accuracy",
         name=f"{name}-accuracy",
@@ -201,47 +199,34 @@ def ship(name: str) -> None:
         },
         quality={
             "held_out_networks": len(test),
-            "kendall_tau": round(float(kendalltau(said.mean[:, 0], truth[test])[0]), 4),
-            "mean_absolute_error": round(float(np.abs(said.mean[:, 0] - truth[test]).mean()), 4),
-            "coverage": round(float(inside.mean()), 4),
+            "kendall_tau": round(float(kendalltau(predicted.mean[:, 0], truth[test])[0]), 4),
+            "mean_absolute_error": round(
+                float(np.abs(predicted.mean[:, 0] - truth[test]).mean()), 4
+            ),
+            "coverage": round(float(covered(predicted, truth[test]).mean()), 4),
         },
         provenance=provenance(name),
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seeds", default="0,1,2")
+    parser = Options(__doc__, seeds="0,1,2")
     parser.add_argument("--ship", action="store_true")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     if options.ship:
         for name in DATA:
             ship(name)
         return
-    path = RESULTS / "network_accuracy.json"
-    result: dict[str, Any] = {"kernels": [], "runs": []}
-    if path.exists():
-        result = json.loads(path.read_text(encoding="utf-8"))
-    keys = ("space", "size", "seed", "method")
-    done = {tuple(row[key] for key in keys) for row in result["runs"]}
+    campaign = Campaign("network_accuracy", ("space", "size", "seed", "method"), DATA)
     for name in DATA:
-        if name not in {row["space"] for row in result["kernels"]}:
-            result["kernels"] += choose(name)
-        for size in SIZES:
-            for seed in map(int, options.seeds.split(",")):
-                for method in METHODS:
-                    if (name, size, seed, method) not in done:
-                        result["runs"].append(measure(name, size, seed, method))
-                        print(json.dumps(result["runs"][-1]), flush=True)
-        result["provenance"] = provenance(*DATA)
-        write_result("network_accuracy", result)
-    if "shortfalls" not in result:
-        result["shortfalls"] = shortfalls()
-        write_result("network_accuracy", result)
+        kernels = campaign.content.get("kernels", [])
+        if name not in {row["space"] for row in kernels}:
+            campaign.add(kernels=kernels + choose(name))
+        for run in product([name], SIZES, options.seeds, METHODS):
+            if not campaign.has(*run):
+                campaign.add(measure(*run))
+    if "shortfalls" not in campaign.content:
+        campaign.add(shortfalls=shortfalls())
 
 
 if __name__ == "__main__":

@@ -11,16 +11,15 @@ of them in that order.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from experiments.campaign import Options
 from experiments.common import RUNS, ZOO, Array, provenance
 from experiments.latency.gpu_roofline import fitted
 from experiments.latency.gpu_tables import gpu_table
@@ -55,6 +54,7 @@ MOST, FEWER = 800, 300
 # Sources whose networks are few, so that a share of them is judged.
 SMALL = ("cpu", "timm")
 LEARNED_SHARE = 0.85
+SMALLEST_MS = 0.1
 # HELP's unseen devices are one fold; the others are spread so that each fold has all kinds.
 FOLDS: tuple[tuple[str, ...], ...] = (
     (
@@ -75,8 +75,8 @@ SOURCES = {"nb201": ("nb201", "nb201-exported", "nnlqp"), "fbnet": ("fbnet",), "
 
 
 def sources(judged: bool = False, most: int = 10**6, without: Sequence[str] = ()) -> list[Source]:
-    """What is learned from, at most so many networks each; or other networks to judge by."""
-    found = []
+    """Sources to learn from, at most so many networks each; or other networks to judge by."""
+    parts = []
     for name, count in COUNTS.items():
         if name in without:
             continue
@@ -88,8 +88,8 @@ def sources(judged: bool = False, most: int = 10**6, without: Sequence[str] = ()
             continue
         learned = round(LEARNED_SHARE * len(every.graphs)) if name in SMALL else count
         rows = range(learned, len(every.graphs)) if judged else range(min(learned, most))
-        found.append(every.rows(list(rows)))
-    return found
+        parts.append(every.rows(list(rows)))
+    return parts
 
 
 def config(epochs: int) -> NetworkLatencyConfig:
@@ -100,10 +100,10 @@ def config(epochs: int) -> NetworkLatencyConfig:
 
 def without_devices(parts: list[Source], names: tuple[str, ...]) -> list[Source]:
     """The sources without the columns of some devices; a source of none of the others goes."""
-    kept = [
+    remaining = [
         part.only([c.key for c in part.columns if c.hardware.name not in names]) for part in parts
     ]
-    return [part for part in kept if part.columns]
+    return [part for part in remaining if part.columns]
 
 
 def trained(parts: list[Source], epochs: int, folder: Path) -> NetworkLatency:
@@ -117,62 +117,61 @@ def trained(parts: list[Source], epochs: int, folder: Path) -> NetworkLatency:
 
 
 def left_out_file(part: str) -> Path:
-    """Where the predictions of what was left out are kept."""
+    """File of the predictions of what was left out."""
     return RUNS / "network-latency" / f"{part}.npz"
+
+
+def judged_by(part: str) -> list[Source]:
+    """Networks and columns that judge a part: devices or a source that it left out.
+
+    A source that was left out is judged on the devices that are known by other sources.
+    """
+    kind, _, which = part.partition("-")
+    judged = sources(judged=True)
+    if kind == "devices":
+        names = FOLDS[int(which)]
+        judged = [p.only([c.key for c in p.columns if c.hardware.name in names]) for p in judged]
+    else:
+        known = {c.key for p in sources() if p.name not in SOURCES[which] for c in p.columns}
+        judged = [p.only(sorted(known)) for p in judged if p.name == which]
+    return [p for p in judged if p.columns]
 
 
 def leave_out(part: str, epochs: int) -> None:
     """Train without a fold of devices or a source, and keep what is predicted of it."""
-    learned, judged = sources(most=FEWER), sources(True)
+    learned, folder = sources(most=FEWER), RUNS / "network-latency" / part
     kind, _, which = part.partition("-")
     if kind == "devices":
         names = FOLDS[int(which)]
-        predictor = trained(
-            without_devices(learned, names), epochs, RUNS / "network-latency" / part
-        )
+        predictor = trained(without_devices(learned, names), epochs, folder)
         predictor.set_gpu_roofline(fitted(gpu_table().without(names)))
-        wanted = [p.only([c.key for c in p.columns if c.hardware.name in names]) for p in judged]
     else:
         others = [p for p in learned if p.name not in SOURCES[which]]
-        predictor = trained(others, epochs, RUNS / "network-latency" / part)
-        known = set(predictor.devices)
-        wanted = [
-            p.only([c.key for c in p.columns if c.key in known]) for p in judged if p.name == which
-        ]
-    tensors: dict[str, NDArray[Any]] = {}
-    for p in wanted:
-        if p.columns:
-            tensors[p.name] = predictor.log_latency(p.graphs, p.columns)
+        predictor = trained(others, epochs, folder)
+    tensors: dict[str, NDArray[Any]] = {
+        p.name: predictor.log_latency(p.graphs, p.columns) for p in judged_by(part)
+    }
     if part == "devices-0":
         for name in ("nb201", "nb201-exported"):
             every = source(name)
-            own = [c for c in every.columns if c.hardware.name in FOLDS[0]]
-            tensors[f"all {name}"] = predictor.log_latency(every.graphs, own)
-            tensors[f"columns of all {name}"] = np.array([c.key for c in own])
+            columns = [c for c in every.columns if c.hardware.name in FOLDS[0]]
+            tensors[f"all {name}"] = predictor.log_latency(every.graphs, columns)
+            tensors[f"columns of all {name}"] = np.array([c.key for c in columns])
     with atomic_path(left_out_file(part)) as temporary:
         np.savez(temporary, **tensors)
 
 
 def residuals(part: str) -> dict[tuple[str, str], tuple[DeviceBatch, Array]]:
     """(source, column key) -> the column, and log(truth) − log(prediction) of what was left out."""
-    kind, _, which = part.partition("-")
-    found = {}
+    by_column = {}
     with np.load(left_out_file(part)) as stored:
-        for p in sources(True):
+        for p in judged_by(part):
             if p.name not in stored:
                 continue
-            names = FOLDS[int(which)] if kind == "devices" else ()
-            # The columns that were predicted, in their order.
-            if kind == "devices":
-                own = p.only([c.key for c in p.columns if c.hardware.name in names])
-            else:
-                others = [p for p in sources() if p.name not in SOURCES[which]]
-                known = {c.key for other in others for c in other.columns}
-                own = p.only([c.key for c in p.columns if c.key in known])
-            errors = np.log(np.where(own.latencies >= 0.1, own.latencies, np.nan)) - stored[p.name]
-            for k, column in enumerate(own.columns):
-                found[p.name, column.key] = (column, errors[:, k][np.isfinite(errors[:, k])])
-    return found
+            truth = np.log(np.where(p.latencies >= SMALLEST_MS, p.latencies, np.nan))
+            for column, errors in zip(p.columns, (truth - stored[p.name]).T, strict=True):
+                by_column[p.name, column.key] = (column, errors[np.isfinite(errors)])
+    return by_column
 
 
 def widths(parts: list[str]) -> dict[str, Array]:
@@ -188,15 +187,11 @@ def widths(parts: list[str]) -> dict[str, Array]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--threads", type=int, default=1)
+    parser = Options(__doc__)
     parser.add_argument("--epochs", type=int, default=45)
     parser.add_argument("--left-out-epochs", type=int, default=16)
     parser.add_argument("--part")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
     parts = [f"devices-{k}" for k in range(len(FOLDS))] + [f"sources-{name}" for name in SOURCES]
     for part in parts if options.part is None else [options.part]:
         if part != "zoo" and not left_out_file(part).exists():

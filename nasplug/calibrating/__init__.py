@@ -1,4 +1,4 @@
-"""Calibration: a device profile from a few measurements, and which networks to measure.
+"""Calibration: device profiles from a few measurements, and the choice of networks to measure.
 
 The room knows devices, measurements and latency predictors, and no search.
 """

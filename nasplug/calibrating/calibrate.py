@@ -1,4 +1,4 @@
-"""Calibrate a device of one's own with a few measurements: what `nasplug calibrate` does."""
+"""Calibration of a user's own device by a few measurements, as `nasplug calibrate` does it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.arguments import checked_count
+from nasplug.arguments import checked_count, checked_space
 from nasplug.calibrating.latency_predictor import latency_predictor
 from nasplug.calibrating.measurements import LatencyTable, read_latencies
 from nasplug.devices import profiles
@@ -26,7 +26,6 @@ from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNet
 from nasplug.predictors.latency.few_shot import FEWEST, MOST_ALONE
 from nasplug.predictors.latency.measured_device import END, LeftOut, MeasuredDevice
 from nasplug.search_spaces import Graph, InputError, SearchSpace
-from nasplug.search_spaces import space as space_named
 from nasplug.text import shown_path
 
 if TYPE_CHECKING:
@@ -40,12 +39,14 @@ Array = NDArray[np.float64]
 
 UNITS = {"ms": 1.0, "s": 1000.0, "us": 0.001}
 # A column in another unit is a thousand times off, while the description of a device predicts
-# latencies within a factor of ten. What is a hundred times off and within ten of the other unit is
-# told; an honest device that far from its data sheet is for the user to vouch for.
+# latencies within a factor of ten. Latencies that are a hundred times off, and within a factor of
+# ten in another unit, are refused; for an honest device so far from its data sheet the user states
+# the unit.
 SUSPICIOUS, PLAUSIBLE = 100.0, 10.0
-# From here on it is worth a remark.
+# Factor between measurements and data sheet from which a note is printed.
 REMARKABLE = 10.0
-# More would make every use of the profile slow; they are enough to train a predictor with.
+# Largest number of networks in a profile: more would make every use of the profile slow, and are
+# enough to train a predictor.
 MOST = 100
 BEYOND = f"beyond {MOST} that were drawn"
 _DIGITS = 6
@@ -53,25 +54,26 @@ _DIGITS = 6
 
 @dataclass(frozen=True, eq=False)
 class CalibratedDevice:
-    """What came of calibrating a device.
+    """Result of calibrating a device.
 
     Attributes:
-        profile: The device as it was saved; every `hardware=` takes it.
-        path: The file it was saved in.
-        replaced: Whether there was a profile before, which is gone.
-        rows: Rows of the table.
-        left_out: Why rows were left out -> how many.
-        repeated: Rows of a network beyond its first; the median counts.
-        mape_percent: Mean error of measurements that were left out of the fit, relative to them.
-        spearman: Their rank correlation with the predictions; None for fewer than five.
-        covered: How many of them lay in their 90 % interval.
-        folds: How they were left out: `"each alone"` or `"a tenth at a time"`.
+        profile: The saved device; every `hardware=` takes it.
+        path: File of the profile.
+        replaced: Whether an earlier profile was overwritten.
+        rows: Number of rows of the table.
+        left_out: Reason for leaving rows out -> number of rows.
+        repeated: Number of rows of a network beyond its first; the median counts.
+        mape_percent: Mean relative error of predictions for measurements left out of the fit.
+        spearman: Rank correlation of these measurements with their predictions; None for fewer than
+            five.
+        covered: Number of these measurements inside their 90 % interval.
+        folds: Way of leaving them out: `"each alone"` or `"a tenth at a time"`.
         interval_factor: A network of the space typically takes between the prediction divided and
             multiplied by this, with probability 0.9.
-        data_sheet_ratio: Median of measured latency over what the data sheet alone predicts.
-        data_sheet_mape_percent: Error of those predictions.
+        data_sheet_ratio: Median of the measured latency over the data sheet's prediction.
+        data_sheet_mape_percent: Mean relative error of the data sheet's predictions.
         factors: Typical factor between left-out measurements and their predictions, and between
-            measurements and what the data sheet alone predicts; both are at least 1.
+            measurements and the data sheet's predictions; both are at least 1.
     """
 
     profile: DeviceProfile
@@ -123,11 +125,11 @@ class CalibratedDevice:
         }
 
     def table(self) -> list[dict[str, str]]:
-        """The result in words, a row a field."""
+        """Rows of the result in words, one a field."""
         reasons = [f"{count} {reason}" for reason, count in self.left_out.items()]
         order = "" if self.spearman is None else f", Spearman {self.spearman:.3f}"
         factor = f"{self.interval_factor:.2f}"
-        told = {
+        fields_in_words = {
             "device": f"{self.profile.name}, batch size {self.profile.batch_size}",
             "space": self.profile.space,
             "used": f"{self.used} networks of {self.rows} rows",
@@ -143,17 +145,19 @@ class CalibratedDevice:
             "saved in": shown_path(self.path) + (", in place of an older one" * self.replaced),
             "use it as": self._option(),
         }
-        return [{"field": field, "value": value} for field, value in told.items() if value]
+        return [
+            {"field": field, "value": value} for field, value in fields_in_words.items() if value
+        ]
 
     def _option(self) -> str:
-        """The words that mean this device on the command line."""
-        kept_by_name = self.path == profiles.path_of(self.profile.name)
-        words = f"--hw {shlex.quote(self.profile.name if kept_by_name else str(self.path))}"
+        """Options that name the device on the command line."""
+        has_default_path = self.path == profiles.path_of(self.profile.name)
+        words = f"--hw {shlex.quote(self.profile.name if has_default_path else str(self.path))}"
         batch = self.profile.batch_size
         return words if batch == 1 else f"{words} --batch-size {batch}"
 
     def notes(self) -> list[str]:
-        """What a reader should know or do, a sentence each."""
+        """Sentences on doubts about the result, and on next steps."""
         notes = []
         ratio = self.data_sheet_ratio
         if not 1 / REMARKABLE <= ratio <= REMARKABLE:
@@ -186,98 +190,127 @@ def calibrate(
     out: str | os.PathLike[str] | None = None,
     force: bool = False,
 ) -> CalibratedDevice:
-    """Learn a device from a few measured networks, and keep it as a device profile.
+    """Learn a device from a few measured networks, and save it as a device profile.
 
-    The profile is saved in the user's data folder, and its name is hardware from then on.
+    The profile is saved in the user's data folder; every `hardware=` takes its name from then on.
 
     Args:
-        hardware: The description: the path of a .toml file, a `Hardware`, a device of the catalogue
-            that the user has measured anew, or an earlier profile.
+        hardware: Description of the device: the path of a .toml file, a `Hardware`, a device of the
+            catalogue that the user has measured anew, or an earlier profile.
         measurements: A CSV file with columns `arch` and `latency_ms`, such as `nasplug measure`
-            writes; a pandas frame; or what `nasplug.measure` returned.
-        space: The space of its architectures, or its name.
-        name: What the device is to be called; as in its description if None.
+            writes; a pandas frame; or the result of `nasplug.measure`.
+        space: The space of the architectures, or its name.
+        name: Name of the profile; the description's name if None.
         batch_size: Images a forward pass; needed if the table has several batch sizes.
-        unit: `"ms"`, `"s"` or `"us"`, the unit of the column; None for ms, and it is checked that
-            the latencies do not look like seconds or microseconds.
+        unit: `"ms"`, `"s"` or `"us"`, the unit of the column; None for ms with a check that the
+            latencies do not look like seconds or microseconds.
         predictor: A latency predictor to build on instead of the package's own.
         out: A .json file to save the profile in, instead of the user's data folder.
-        force: Whether a profile is saved that predicts left-out measurements worse than the data
-            sheet alone does.
+        force: Whether to save a profile even if it predicts left-out measurements worse than the
+            data sheet alone.
 
     Raises:
         InputError: If the device, the space or a row of the table cannot be read, fewer than three
             usable networks remain, the unit looks wrong, the name is taken by the catalogue, the
             measurements make predictions worse, or the profile cannot be written.
     """
-    where = space_named(space) if isinstance(space, str) else space
+    opened = checked_space(space)
     described = device_named(hardware)
+    _check_options(unit, batch_size)
+    device = _renamed(described, name)
+    path = _target(device.name, out)
+    base = latency_predictor(opened, predictor)
+    table = read_latencies(measurements, opened, batch_size, UNITS[unit or "ms"])
+    graphs = base.graphs(table.archs)
+    promised = np.empty(0)
+    if graphs:
+        promised = np.exp(promise(base.model, device, table.batch_size, graphs)[0])
+    if unit is None:
+        _check_unit(table, promised)
+    usable, left_out = _usable(table, graphs)
+    measured = MeasuredNetworks(
+        tuple(table.archs[k].text for k in usable),
+        table.latencies[usable],
+        tuple(graphs[k] for k in usable),
+    )
+    profile = DeviceProfile(device, opened.name, table.batch_size, measured)
+    result = _assessed(profile, path, base, opened, table, left_out, promised[usable], force)
+    profiles.write(profile, path, _origin(result, base, table))
+    return result
+
+
+def _check_options(unit: str | None, batch_size: int | None) -> None:
     if unit is not None and unit not in UNITS:
         raise InputError(f"unknown unit {unit!r}; there are {', '.join(UNITS)}")
     if batch_size is not None:
         checked_count(batch_size, "batch size")
-    own = _renamed(described, name)
-    path = _target(own.name, out)
-    found = latency_predictor(where, predictor)
-    table = read_latencies(measurements, where, batch_size, UNITS[unit or "ms"])
-    graphs = found.graphs(table.archs)
-    promised = np.empty(0)
-    if graphs:
-        promised = np.exp(promise(found.model, own, table.batch_size, graphs)[0])
-    if unit is None:
-        _check_unit(table, promised)
-    kept, left_out = _usable(table, graphs)
-    measured = MeasuredNetworks(
-        tuple(table.archs[k].text for k in kept),
-        table.latencies[kept],
-        tuple(graphs[k] for k in kept),
-    )
-    profile = DeviceProfile(own, where.name, table.batch_size, measured)
-    device = measured_device(found, profile)
-    left = device.left_out()
+
+
+def _assessed(
+    profile: DeviceProfile,
+    path: Path,
+    predictor: ArchitecturePredictor,
+    space: SearchSpace,
+    table: LatencyTable,
+    left_out: Mapping[str, int],
+    promised: Array,
+    force: bool,
+) -> CalibratedDevice:
+    """Assess a profile by leaving measurements out, beside the data sheet's predictions in ms.
+
+    Raises:
+        InputError: If the profile predicts worse than the data sheet, unless `force` is set.
+    """
+    measured = profile.measured
+    device = measured_device(predictor, profile)
+    held_out = device.left_out()
     if not force:
-        _check_worth(left, table.source)
-    replaced = path.exists()
-    result = CalibratedDevice(
+        _check_worth(held_out, table.source)
+    return CalibratedDevice(
         profile,
         path,
-        replaced,
+        path.exists(),
         table.rows,
         left_out,
         table.repeated,
-        _mape(np.exp(left.mean), measured.latencies),
-        _spearman(left.mean, left.logs),
-        int((np.abs(left.logs - left.mean) <= END * left.std).sum()),
-        "each alone" if len(kept) <= MOST_ALONE else "a tenth at a time",
-        _interval_factor(device, drawn(found, where)),
-        float(np.median(measured.latencies / promised[kept])),
-        _mape(promised[kept], measured.latencies),
-        left.factors,
+        _mape(np.exp(held_out.mean), measured.latencies),
+        _spearman(held_out.mean, held_out.logs),
+        int((np.abs(held_out.logs - held_out.mean) <= END * held_out.std).sum()),
+        "each alone" if len(measured.archs) <= MOST_ALONE else "a tenth at a time",
+        _interval_factor(device, drawn(predictor, space)),
+        float(np.median(measured.latencies / promised)),
+        _mape(promised, measured.latencies),
+        held_out.factors,
     )
-    about = {
+
+
+def _origin(
+    result: CalibratedDevice, predictor: ArchitecturePredictor, table: LatencyTable
+) -> dict[str, Any]:
+    """Describe for the profile's file how it was made."""
+    calibration = result.to_json()
+    for key in ("file", "replaced", "sha256"):
+        del calibration[key]
+    return {
         "date": date.today().isoformat(),
         "nasplug": version("nasplug"),
-        "predictor": {"name": found.name, "sha256": found.sha256},
+        "predictor": {"name": predictor.name, "sha256": predictor.sha256},
         "measurements": {"source": table.source, "sha256": table.sha256},
-        "calibration": {
-            k: v for k, v in result.to_json().items() if k not in ("file", "replaced", "sha256")
-        },
+        "calibration": calibration,
     }
-    profiles.write(profile, path, about)
-    return result
 
 
 def _renamed(hardware: Hardware, name: str | None) -> Hardware:
-    """The description under the name that the profile gets."""
-    own = hardware.name if name is None else name.strip()
-    profiles.check_name(own)
+    """Rename a description to the name of the profile."""
+    new_name = hardware.name if name is None else name.strip()
+    profiles.check_name(new_name)
     content = {field.name: getattr(hardware, field.name) for field in fields(Hardware)}
     # Aliases are names in a catalogue; a profile has one name.
-    return Hardware(**{**content, "name": own, "aliases": ()})
+    return Hardware(**{**content, "name": new_name, "aliases": ()})
 
 
 def _target(name: str, out: str | os.PathLike[str] | None) -> Path:
-    """Where the profile goes; nothing but an older profile is overwritten there."""
+    """Path to save the profile at; only an older profile may be overwritten."""
     if out is None:
         path = profiles.path_of(name)
         assert path is not None
@@ -297,14 +330,14 @@ def _target(name: str, out: str | os.PathLike[str] | None) -> Path:
 
 
 def _check_unit(table: LatencyTable, promised: Array) -> None:
-    """Refuse latencies that are far from any in ms and near ones in another unit."""
+    """Refuse latencies that are implausible in ms and plausible in another unit."""
     if not len(promised):
         return
     ratio = float(np.median(table.latencies / promised))
     for unit, word in (("s", "seconds"), ("us", "microseconds")):
         in_unit = ratio * UNITS[unit]
-        off = ratio if UNITS[unit] < 1 else 1 / ratio
-        if off > SUSPICIOUS and 1 / PLAUSIBLE <= in_unit <= PLAUSIBLE:
+        deviation = ratio if UNITS[unit] < 1 else 1 / ratio
+        if deviation > SUSPICIOUS and 1 / PLAUSIBLE <= in_unit <= PLAUSIBLE:
             raise InputError(
                 f"{table.source}: latency_ms must be in ms, and these look like {word}: the "
                 f"median is {np.median(table.latencies):.3g}, where the description of the device "
@@ -313,37 +346,37 @@ def _check_unit(table: LatencyTable, promised: Array) -> None:
             )
 
 
-def _check_worth(left: LeftOut, source: str) -> None:
+def _check_worth(held_out: LeftOut, source: str) -> None:
     """Refuse measurements that make predictions worse than the data sheet alone."""
-    own, sheet = left.factors
-    if own > sheet:
+    by_profile, by_sheet = held_out.factors
+    if by_profile > by_sheet:
         raise InputError(
             f"{source}: left out one after the other, these measurements are predicted worse by "
-            f"the others (off by a factor of {own:.3g} on average) than by the data sheet alone "
-            f"({sheet:.3g}); measure again on an idle machine or other networks, or save the "
-            "profile all the same with --force"
+            f"the others (off by a factor of {by_profile:.3g} on average) than by the data sheet "
+            f"alone ({by_sheet:.3g}); measure again on an idle machine or other networks, or save "
+            "the profile all the same with --force"
         )
 
 
 def _usable(table: LatencyTable, graphs: list[Graph]) -> tuple[NDArray[np.intp], dict[str, int]]:
-    """Positions of the networks that are learned from, and why rows were left out."""
+    """Positions of the networks to learn from, and the reasons for leaving rows out."""
     left_out = dict(table.left_out)
-    usual = (table.latencies >= SMALLEST_MS) & np.array([is_connected(g) for g in graphs], bool)
-    kept = np.flatnonzero(usual)
-    if len(kept) < len(graphs):
-        left_out["degenerate"] = len(graphs) - len(kept)
-    if len(kept) < FEWEST:
+    is_usual = (table.latencies >= SMALLEST_MS) & np.array([is_connected(g) for g in graphs], bool)
+    usable = np.flatnonzero(is_usual)
+    if len(usable) < len(graphs):
+        left_out["degenerate"] = len(graphs) - len(usable)
+    if len(usable) < FEWEST:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         meaning = f", which is below {SMALLEST_MS} ms or not connected"
         raise InputError(
-            f"{table.source} has {len(kept)} usable networks of {table.rows} rows"
+            f"{table.source} has {len(usable)} usable networks of {table.rows} rows"
             f"{f' ({reasons})' if reasons else ''}{meaning * ('degenerate' in left_out)}; "
             f"measure {FEWEST} at least, or better ten"
         )
-    if len(kept) > MOST:
-        left_out[BEYOND] = len(kept) - MOST
-        kept = np.sort(np.random.default_rng(0).permutation(kept)[:MOST])
-    return kept, left_out
+    if len(usable) > MOST:
+        left_out[BEYOND] = len(usable) - MOST
+        usable = np.sort(np.random.default_rng(0).permutation(usable)[:MOST])
+    return usable, left_out
 
 
 def _mape(predicted: Array, measured: Array) -> float:
@@ -351,7 +384,7 @@ def _mape(predicted: Array, measured: Array) -> float:
 
 
 def _spearman(predicted: Array, measured: Array) -> float | None:
-    """Rank correlation; None where it would say nothing."""
+    """Rank correlation; None where it would mean nothing."""
     from scipy.stats import spearmanr
 
     if len(measured) < 5 or np.ptp(measured) == 0 or np.ptp(predicted) == 0:
@@ -360,7 +393,7 @@ def _spearman(predicted: Array, measured: Array) -> float | None:
 
 
 def _interval_factor(device: MeasuredDevice, graphs: Sequence[Graph]) -> float:
-    """Factor between prediction and either end of the interval, the median over networks."""
+    """Factor between a prediction and either end of its interval, the median over networks."""
     prediction = device.predict(graphs[:100])
     return float(np.median(np.sqrt(prediction.upper / prediction.lower)))
 

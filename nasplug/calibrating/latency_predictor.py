@@ -1,4 +1,4 @@
-"""The latency predictor that a calibration builds on."""
+"""Choice of the latency predictor that a calibration builds on."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ __all__ = ["latency_predictor"]
 def latency_predictor(
     space: SearchSpace, given: str | os.PathLike[str] | ArchitecturePredictor | None = None
 ) -> ArchitecturePredictor:
-    """The latency predictor that a calibration in a space builds on.
+    """Choose the latency predictor that a calibration in a space builds on.
 
     Args:
         space: The space.
-        given: One to use instead of the package's own.
+        given: A predictor to use instead of the package's own.
 
     Raises:
-        InputError: If the package has none, or the given one does not know several devices.
+        InputError: If the package has no such predictor, or the given one does not know several
+            devices.
     """
     if given is None:
         name = zoo_name(space, "latency")
         if name not in names():
-            having = [n.removesuffix("-latency") for n in names() if n.endswith("-latency")]
+            spaces = [n.removesuffix("-latency") for n in names() if n.endswith("-latency")]
             raise InputError(
                 f"the package has no latency predictor for space {space.name}, which a calibration "
-                f"builds on; there is one for {', '.join(having)}"
+                f"builds on; there is one for {', '.join(spaces)}"
             )
         return load_predictor(name).for_space(space)
-    found = given if isinstance(given, ArchitecturePredictor) else load_predictor(given)
-    found = found.for_space(space)
-    device_columns(found, 1)
-    return found
+    predictor = given if isinstance(given, ArchitecturePredictor) else load_predictor(given)
+    predictor = predictor.for_space(space)
+    device_columns(predictor, 1)
+    return predictor

@@ -1,4 +1,4 @@
-"""A user's table of measured latencies, as `nasplug measure` writes it or with two columns."""
+"""Reader of a user's table of measured latencies: that of `nasplug measure`, or two columns."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
-from nasplug.text import check_row, read_whole, shown_path
+from nasplug.text import check_row, is_number, read_whole, shortened, shown_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,26 +29,25 @@ ARCH, LATENCY = "arch", "latency_ms"
 BATCH, DISTURBED, ERROR = "batch_size", "disturbed", "error"
 MAX_FILE_BYTES = 20_000_000
 _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
-# What float() takes beyond it, such as 1_000 or digits of other scripts, is more likely a mistake.
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _MOST_SHOWN = 50
-# Of a latency as it is written; beyond it ratios overflow or vanish.
+_MOST_HEADER_SHOWN = 200
+# Range of a latency as it is written; outside of it ratios overflow or vanish.
 LEAST, MOST = 1e-9, 1e9
 
 
 @dataclass(frozen=True, eq=False)
 class LatencyTable:
-    """Usable rows of a table.
+    """Usable rows of a table of latencies.
 
     Attributes:
-        source: The file, or `"the table"`.
-        sha256: Of its text.
-        rows: Rows below the first line.
-        archs: Different architectures, length n.
-        latencies: In ms, shape `(n,)`; the median of those that come more than once.
+        source: Name of the file, or `"the table"`.
+        sha256: SHA-256 of the table's text.
+        rows: Number of rows below the first line.
+        archs: The n different architectures.
+        latencies: Latencies in ms, shape `(n,)`; medians for architectures with several rows.
         batch_size: Images a forward pass.
-        left_out: Why rows were left out -> how many.
-        repeated: Usable rows beyond the first of each architecture.
+        left_out: Reason for leaving rows out -> number of rows.
+        repeated: Number of usable rows beyond the first of each architecture.
     """
 
     source: str
@@ -69,15 +68,15 @@ def read_latencies(
 ) -> LatencyTable:
     """Read measured latencies.
 
-    Columns are `arch` and `latency_ms`. Where they are there, `batch_size`, `disturbed` and `error`
-    are read too: rows that failed, were disturbed, or have another batch size are left out.
+    Columns are `arch` and `latency_ms`. The columns `batch_size`, `disturbed` and `error` are read
+    where they exist: rows that failed, were disturbed, or have another batch size are left out.
 
     Args:
-        source: Path of a CSV file, a pandas frame, or what `nasplug.measure` returned.
+        source: Path of a CSV file, a pandas frame, or the result of `nasplug.measure`.
         space: The space of the architectures.
-        batch_size: Rows of this batch size are meant; None if the table has one only. A table
-            without that column has the one that is given, or 1.
-        factor: Latencies are multiplied by it.
+        batch_size: Batch size of the rows to use; None if the table has a single one. Rows of a
+            table without that column have the given batch size, or 1.
+        factor: Factor that turns the table's latencies into ms.
 
     Raises:
         InputError: If the file cannot be read, is no CSV, lacks a column, mixes batch sizes, or has
@@ -92,54 +91,69 @@ def read_latencies(
     rows = 0
     for number, cells in lines:
         rows += 1
-        line = f"{where}, line {number}"
-        if len(cells) != len(header):
-            raise InputError(f"{line} has {len(cells)} cells; the first line has {len(header)}")
-        check_row(header, cells, line)
-        named = dict(zip(header, cells, strict=True))
-        if named.get(ERROR):
-            left_out["failed"] = left_out.get("failed", 0) + 1
-            continue
-        try:
-            arch = space.parse(named[ARCH])
-        except InputError as error:
-            raise InputError(f"{line}: {ARCH}: {error}") from None
-        latency = factor * _positive(named[LATENCY], f"{line}: {LATENCY}")
-        disturbed = _WORDS.get(named.get(DISTURBED, "").lower())
-        if disturbed is None:
-            raise InputError(
-                f"{line}: {DISTURBED} is {_shown(named[DISTURBED])}; write True or False"
-            )
-        own = _batch(named, f"{line}: {BATCH}", batch_size)
-        if disturbed:
-            left_out["disturbed"] = left_out.get("disturbed", 0) + 1
+        row = _row(header, cells, space, batch_size, f"{where}, line {number}")
+        if isinstance(row, str):
+            left_out[row] = left_out.get(row, 0) + 1
         else:
-            by_batch.setdefault(own, []).append((arch, latency))
+            by_batch.setdefault(row.batch_size, []).append((row.arch, factor * row.latency))
     if not rows:
         raise InputError(f"{where} has no rows below its first line")
-    wanted = _the_batch(where, by_batch, batch_size)
-    others = sum(len(found) for size, found in by_batch.items() if size != wanted)
+    chosen_size = _chosen_batch(where, by_batch, batch_size)
+    others = sum(len(of_size) for size, of_size in by_batch.items() if size != chosen_size)
     if others:
         left_out["of another batch size"] = others
-    kept = by_batch.get(wanted, [])
-    archs = {arch.text: arch for arch, _ in kept}
-    times: dict[str, list[float]] = {text: [] for text in archs}
-    for arch, latency in kept:
-        times[arch.text].append(latency)
+    usable = by_batch.get(chosen_size, [])
+    archs = {arch.text: arch for arch, _ in usable}
+    latencies: dict[str, list[float]] = {text: [] for text in archs}
+    for arch, latency in usable:
+        latencies[arch.text].append(latency)
     return LatencyTable(
         where,
         hashlib.sha256(text.encode()).hexdigest(),
         rows,
         list(archs.values()),
-        np.array([np.median(found) for found in times.values()]),
-        wanted,
+        np.array([np.median(repeats) for repeats in latencies.values()]),
+        chosen_size,
         left_out,
-        len(kept) - len(archs),
+        len(usable) - len(archs),
     )
 
 
+class _Row(NamedTuple):
+    arch: Architecture
+    latency: float
+    batch_size: int
+
+
+def _row(
+    header: Sequence[str],
+    cells: Sequence[str],
+    space: SearchSpace,
+    batch_size: int | None,
+    line: str,
+) -> _Row | str:
+    """Read a row, or give the reason to leave it out; the latency is in the table's own unit."""
+    if len(cells) != len(header):
+        raise InputError(f"{line} has {len(cells)} cells; the first line has {len(header)}")
+    check_row(header, cells, line)
+    named = dict(zip(header, cells, strict=True))
+    if named.get(ERROR):
+        return "failed"
+    try:
+        arch = space.parse(named[ARCH])
+    except InputError as error:
+        raise InputError(f"{line}: {ARCH}: {error}") from None
+    latency = _positive(named[LATENCY], f"{line}: {LATENCY}")
+    disturbed = _WORDS.get(named.get(DISTURBED, "").lower())
+    if disturbed is None:
+        shown = shortened(repr(named[DISTURBED]), _MOST_SHOWN)
+        raise InputError(f"{line}: {DISTURBED} is {shown}; write True or False")
+    row = _Row(arch, latency, _batch(named, f"{line}: {BATCH}", batch_size))
+    return "disturbed" if disturbed else row
+
+
 def _text_of(source: Any) -> tuple[str, str]:
-    """What the source is called, and its CSV text."""
+    """Name of a source, and its CSV text."""
     table = getattr(source, "table", source)
     if hasattr(table, "to_csv"):
         return "the table", str(table.to_csv(index=False))
@@ -163,7 +177,7 @@ def _text_of(source: Any) -> tuple[str, str]:
 
 
 def _rows(where: str, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Number of its last line and cells of each row; empty lines are passed over."""
+    """Yield the number of the last line, and the cells, of each row; empty lines are skipped."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         for row in reader:
@@ -178,9 +192,9 @@ def _check_header(where: str, header: Sequence[str]) -> None:
         if header.count(column) > 1:
             raise InputError(f"{where} has two columns {column}; leave one")
         if column not in header:
-            shown = _shown(", ".join(header), 200)
-            other = next((mark for mark in ";\t" if any(mark in cell for cell in header)), "")
-            hint = "; put commas between the cells" if other else ""
+            shown = shortened(repr(", ".join(header)), _MOST_HEADER_SHOWN)
+            separator = next((mark for mark in ";\t" if any(mark in cell for cell in header)), "")
+            hint = "; put commas between the cells" if separator else ""
             raise InputError(
                 f"{where} has no column {column} in its first line, which is {shown}; the columns "
                 f"must be {ARCH} and {LATENCY}{hint}"
@@ -192,41 +206,37 @@ def _positive(text: str, where: str) -> float:
         raise InputError(f"{where} is empty; write a number of ms, or remove the line")
     if text.lower().strip("+-") in ("nan", "inf", "infinity"):
         raise InputError(f"{where} is {text}; remove such lines, or write why in a column {ERROR}")
-    if not _NUMBER.fullmatch(text):
-        raise InputError(f"{where} is {_shown(text)}, not a number of ms")
+    shown = shortened(repr(text), _MOST_SHOWN)
+    if not is_number(text):
+        raise InputError(f"{where} is {shown}, not a number of ms")
     value = float(text)
     if not LEAST <= value <= MOST:
         raise InputError(
-            f"{where} is {_shown(text)}; a latency is a positive number of ms, from {LEAST:g} to "
-            f"{MOST:g}"
+            f"{where} is {shown}; a latency is a positive number of ms, from {LEAST:g} to {MOST:g}"
         )
     return value
 
 
-def _batch(named: Mapping[str, str], where: str, given: int | None) -> int:
-    """Batch size of a row; of a table that does not say it, the one that is given, or 1."""
+def _batch(named: Mapping[str, str], where: str, batch_size: int | None) -> int:
+    """Batch size of a row; in a table without that column, the given batch size, or 1."""
     if BATCH not in named:
-        return given or 1
+        return batch_size or 1
     text = named[BATCH]
-    # As much as `hardware_features` takes, in digits.
+    # At most six digits, as much as `hardware_features` takes.
     if not re.fullmatch(r"[0-9]{1,6}", text) or int(text) < 1:
-        raise InputError(f"{where} is {_shown(text)}, not a whole number of at least 1")
+        shown = shortened(repr(text), _MOST_SHOWN)
+        raise InputError(f"{where} is {shown}, not a whole number of at least 1")
     return int(text)
 
 
-def _the_batch(where: str, by_batch: Mapping[int, Sequence[Any]], given: int | None) -> int:
+def _chosen_batch(where: str, by_batch: Mapping[int, Sequence[Any]], batch_size: int | None) -> int:
     sizes = ", ".join(map(str, sorted(by_batch)))
-    if given is None:
+    if batch_size is None:
         if len(by_batch) > 1:
             raise InputError(
                 f"{where} has rows of batch sizes {sizes}; say with --batch-size which are meant"
             )
         return next(iter(by_batch), 1)
-    if by_batch and given not in by_batch:
-        raise InputError(f"{where} has no row of batch size {given}, only of {sizes}")
-    return given
-
-
-def _shown(text: str, most: int = _MOST_SHOWN) -> str:
-    shown = repr(text)
-    return shown if len(shown) <= most else f"{shown[: most - 3]}..."
+    if by_batch and batch_size not in by_batch:
+        raise InputError(f"{where} has no row of batch size {batch_size}, only of {sizes}")
+    return batch_size

@@ -1,4 +1,4 @@
-"""Which networks are worth measuring on a new device, before it is calibrated."""
+"""Suggestions of networks that are worth measuring on a new device, before it is calibrated."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from nasplug.arguments import checked_count
+from nasplug.arguments import checked_count, checked_space
 from nasplug.calibrating.latency_predictor import latency_predictor
 from nasplug.devices.hardware import hardware as device_named
 from nasplug.predicting.few_shot import draw, expands, known_devices
@@ -22,7 +22,7 @@ from nasplug.text import shown_path
 
 __all__ = ["next_step", "suggest_measurements", "write_suggestions"]
 
-# Networks that are chosen from.
+# Number of networks to choose from.
 CANDIDATES = 600
 
 
@@ -34,45 +34,45 @@ def suggest_measurements(
     batch_size: int = 1,
     predictor: str | os.PathLike[str] | ArchitecturePredictor | None = None,
 ) -> list[Architecture]:
-    """The networks of a space that say most of a device when they are measured on it.
+    """Suggest the networks of a space whose latencies tell most about a device.
 
     Args:
         space: The space, or its name.
-        count: How many networks.
+        count: Number of networks.
         hardware: The device, if it is described already.
         batch_size: Images a forward pass, in the measurements.
         predictor: A latency predictor to build on instead of the package's own.
 
     Returns:
-        Different architectures, the most telling first; always the same.
+        Different architectures, the most informative first; equal for equal arguments.
 
     Raises:
         InputError: If the space or the hardware is unknown, there is no latency predictor for the
             space, or the space has fewer networks.
     """
-    where = space_named(space) if isinstance(space, str) else space
+    opened = checked_space(space)
     checked_count(count, "number of networks")
     checked_count(batch_size, "batch size")
     device = None if hardware is None else device_named(hardware)
-    found = latency_predictor(where, predictor)
-    archs, graphs = draw(where, CANDIDATES, expands(found, where))
-    transfer = DeviceTransfer(known_devices(found, device, batch_size, [where]))
+    base = latency_predictor(opened, predictor)
+    archs, graphs = draw(opened, CANDIDATES, expands(base, opened))
+    transfer = DeviceTransfer(known_devices(base, device, batch_size, [opened]))
     return [archs[k] for k in transfer.suggest(graphs, count)]
 
 
 def write_suggestions(texts: Sequence[str], out: str | os.PathLike[str]) -> None:
-    """Write architectures as `nasplug measure --archs` reads them.
+    """Write architectures to a file that `nasplug measure --archs` reads.
 
     Args:
         texts: The architectures.
-        out: The file: a line an architecture; or, if it ends in .csv, a table with the column
-            `arch` and an empty column `latency_ms` to be filled in.
+        out: Path of the file, with one architecture a line; if it ends in .csv, a table with the
+            column `arch` and an empty column `latency_ms` to be filled in.
 
     Raises:
-        InputError: If the file is there already, or cannot be written.
+        InputError: If the file exists already, or cannot be written.
     """
     path = Path(out)
-    # It may hold measurements by now.
+    # An existing file may hold measurements.
     if os.path.lexists(path):
         raise InputError(f"{shown_path(path)} exists; give a new file")
     buffer = io.StringIO()
@@ -89,7 +89,7 @@ def write_suggestions(texts: Sequence[str], out: str | os.PathLike[str]) -> None
 
 
 def next_step(space: str, out: str | os.PathLike[str] | None) -> str:
-    """How the suggested networks can be measured, in a sentence."""
+    """Say in a sentence how to measure the suggested networks."""
     if space_named(space).writes_onnx:
         file = "FILE" if out is None else shown_path(Path(out))
         return (

@@ -1,4 +1,4 @@
-"""Limits in physical units, such as `latency<=5ms`, read from text."""
+"""Constraints in physical units, such as `latency<=5ms`, read from text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNITS: dict[str, dict[str, float]] = {
     "flops": {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12},
     "accuracy": {"%": 1.0},
 }
-# Of a bound, in the canonical unit.
+# Range of a bound, in the canonical unit.
 LEAST, MOST = 1e-9, 1e18
 _EXAMPLES = {
     "latency": "latency<=5ms",

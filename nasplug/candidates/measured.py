@@ -1,4 +1,4 @@
-"""What benchmarks measured of candidates, where their tables are at hand without a download."""
+"""Values of candidates that benchmarks measured, where their tables need no download."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from nasplug.candidates.scored import Candidates
+from nasplug.candidates.candidates import Candidates
 from nasplug.predictors.hardware import Hardware
 
 __all__ = ["measured"]
@@ -18,7 +18,7 @@ _ARCH = "arch"
 
 def measured(
     candidates: Candidates,
-    cells: Sequence[int],
+    indices: Sequence[int],
     dataset: str,
     hardware: Hardware | None,
     batch_size: int,
@@ -27,7 +27,7 @@ def measured(
 
     Args:
         candidates: The candidates.
-        cells: Positions of those that are asked for.
+        indices: Candidates whose values are wanted.
         dataset: The image set of the accuracy.
         hardware: The device of the latency, or None.
         batch_size: Images a forward pass, for the latency.
@@ -35,17 +35,19 @@ def measured(
     columns: dict[str, tuple[str, ...]] = {"accuracy": (f"{dataset}_test", f"{dataset}_val")}
     if hardware is not None:
         columns["latency"] = (f"{hardware.name}@{batch_size}",)
-    known = {quantity: _known(candidates, quantity, names) for quantity, names in columns.items()}
+    look_up = {name: _column(candidates, name, names) for name, names in columns.items()}
 
-    def value(quantity: str, cell: int) -> float | None:
-        number = known[quantity](cell) if quantity in known else np.nan
+    def value(quantity: str, index: int) -> float | None:
+        number = look_up[quantity](index) if quantity in look_up else np.nan
         return round(number, _DIGITS) if np.isfinite(number) else None
 
-    return [{"accuracy": value("accuracy", k), "latency_ms": value("latency", k)} for k in cells]
+    return [{"accuracy": value("accuracy", k), "latency_ms": value("latency", k)} for k in indices]
 
 
-def _known(candidates: Candidates, quantity: str, columns: Sequence[str]) -> Callable[[int], float]:
-    """Looks a cell up in the first of these columns that a table of the space has."""
+def _column(
+    candidates: Candidates, quantity: str, columns: Sequence[str]
+) -> Callable[[int], float]:
+    """Look-up of a candidate in the first of these columns that a table of the space has."""
     from nasplug import datasets
 
     for name in datasets.tables_of(candidates.space.name, quantity):
@@ -58,8 +60,8 @@ def _known(candidates: Candidates, quantity: str, columns: Sequence[str]) -> Cal
             values = table[column].to_numpy(np.float64)
             if _ARCH in table.columns:
                 of_text = dict(zip(table[_ARCH], values.tolist(), strict=True))
-                return lambda cell: of_text.get(candidates.cells[cell].text, np.nan)
+                return lambda index: of_text.get(candidates.architectures[index].text, np.nan)
             # A table without texts has the order of its space, and so have its candidates.
             if candidates.whole and len(table) == len(candidates):
-                return lambda cell: float(values[cell])
-    return lambda cell: np.nan
+                return lambda index: float(values[index])
+    return lambda _: np.nan

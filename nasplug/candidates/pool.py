@@ -1,4 +1,4 @@
-"""Candidates of a space: all of its members, or an evolving pool where they cannot be listed."""
+"""The candidates of a search by prediction: a whole space, or an evolving pool of its members."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.candidates.coded import CodedCandidates
-from nasplug.candidates.scored import Candidates
+from nasplug.candidates.candidates import Candidates
+from nasplug.candidates.enumerated import EnumeratedCandidates
+from nasplug.candidates.listed import ListedCandidates
 from nasplug.candidates.scoring import Scoring
 from nasplug.objectives import Objective
 from nasplug.pareto import pareto_mask
@@ -19,11 +20,11 @@ __all__ = ["POOL_SIZE", "best", "candidates_of", "first_members", "is_listed"]
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
-# A space of up to so many members is scored whole, and one that is worked on as arrays always.
+# Largest space that is scored whole; a `CodedSpace` always is.
 LARGEST_LIST = 50_000
-# Networks that a pool scores, if nothing else is said.
+# Networks that a pool scores by default.
 POOL_SIZE = 4_000
-# The share of them that is drawn at random, and the sizes of a generation. Many small generations
+# Share of the pool that is drawn at random, and the sizes of a generation. Many small generations
 # come further than few large ones.
 DRAWN = 0.15
 PARENTS = 60
@@ -31,7 +32,7 @@ CHILDREN = 60
 # Share of children with two parents; such a child has one mutation less.
 CROSSED = 0.8
 MUTATIONS = (1, 2)
-# Draws in succession that bring nothing new, after which a space counts as exhausted.
+# Draws in succession without a new network, after which a space counts as exhausted.
 FRUITLESS = 1_000
 # Further digits of a prediction may differ between machines, and must not decide.
 DIGITS = 6
@@ -49,29 +50,38 @@ def is_listed(space: SearchSpace) -> bool:
 def candidates_of(
     scoring: Scoring, objectives: Sequence[Objective], *, seed: int, size: int = POOL_SIZE
 ) -> Candidates:
-    """The scored candidates of a space.
+    """The scored candidates of a search by prediction.
 
-    A space that can be listed is scored whole (see `coded_candidates` for one of hundreds of
-    thousands of members). Of any other a pool is, by prediction alone: its
-    published networks and random ones first, then generations of children of those that are best by
-    then (see `best`), until `size` are scored or nothing new is found. Equal arguments give equal
-    pools, as far as the predictors give equal numbers.
+    A space that can be listed is scored whole (see `EnumeratedCandidates` for one of hundreds of
+    thousands of members); of any other space a pool evolves. Equal arguments give equal candidates,
+    as far as the predictors give equal numbers.
 
     Args:
-        scoring: How architectures are scored.
-        objectives: What is to be optimised, one or two.
+        scoring: Scores architectures.
+        objectives: Objectives of the search, one or two.
         seed: Seed of the pool.
         size: Architectures in the pool.
     """
     space = scoring.space
     if isinstance(space, CodedSpace):
-        return CodedCandidates(scoring, objectives)
+        return EnumeratedCandidates(scoring, objectives)
     if isinstance(space, FiniteSpace) and is_listed(space):
-        return Candidates(scoring, list(space), whole=True)
-    rng = np.random.default_rng([seed, _STREAM])
-    candidates = Candidates(scoring, first_members(space, rng, size, DRAWN), whole=False)
+        return ListedCandidates(scoring, list(space), whole=True)
+    return _evolved(scoring, objectives, np.random.default_rng([seed, _STREAM]), size)
+
+
+def _evolved(
+    scoring: Scoring, objectives: Sequence[Objective], rng: np.random.Generator, size: int
+) -> ListedCandidates:
+    """A pool that evolves by prediction alone.
+
+    It begins with the published networks of the space and random ones. Generations of children of
+    the best so far (see `best`) follow, until `size` are scored or no new one is found.
+    """
+    space = scoring.space
+    candidates = ListedCandidates(scoring, first_members(space, rng, size, DRAWN), whole=False)
     while len(candidates) < size:
-        parents = [candidates.cells[k] for k in best(candidates, objectives, PARENTS)]
+        parents = [candidates.architectures[k] for k in best(candidates, objectives, PARENTS)]
         children: dict[str, Architecture] = {}
         misses = 0
         for child in _children(space, parents, rng):
@@ -112,11 +122,12 @@ def published(space: SearchSpace) -> list[Architecture]:
 
 
 def best(candidates: Candidates, objectives: Sequence[Objective], count: int) -> Indices:
-    """The candidates to go on from.
+    """The candidates to breed from.
 
-    Those that meet every limit with its probability come before others. Among them whole layers of
-    the Pareto order count, the least crowded ones of the last layer; the others are ordered by how
-    far they miss the limits (constrained domination: Deb et al., "NSGA-II", 2002).
+    Those that meet every constraint with its probability come before others. Among them whole
+    layers of the Pareto order count, the least crowded ones of the last layer; the others are
+    ordered by how far they miss the constraints (constrained domination: Deb et al., "NSGA-II",
+    2002).
 
     Args:
         candidates: Scored architectures.
@@ -124,23 +135,23 @@ def best(candidates: Candidates, objectives: Sequence[Objective], count: int) ->
         count: How many, at most.
 
     Returns:
-        Positions, `(k,)` with k ≤ count.
+        Indices, `(k,)` with k ≤ count.
     """
     names = [objective.name for objective in objectives]
     sign = np.array([objective.sign for objective in objectives])
     values = _rounded(candidates.means(names)) * sign
     chosen: list[int] = []
-    rest = np.flatnonzero(candidates.feasible)
-    while len(rest) and len(chosen) < count:
-        inside = pareto_mask(values[rest])
-        layer = rest[inside]
+    left = np.flatnonzero(candidates.feasible)
+    while len(left) and len(chosen) < count:
+        inside = pareto_mask(values[left])
+        layer = left[inside]
         if not len(layer):
             break
         room = count - len(chosen)
         if len(layer) > room:
             layer = layer[np.argsort(-_distances(values[layer]), kind="stable")[:room]]
         chosen.extend(layer.tolist())
-        rest = rest[~inside]
+        left = left[~inside]
     if len(chosen) < count:
         missed = np.maximum(candidates.violations(), 0.0).sum(axis=0)
         missed = np.where(candidates.scores.connected, missed, np.inf)
@@ -158,15 +169,15 @@ def _children(
         parents = [space.sample(rng)]
     params = [space.to_params(parent) for parent in parents]
     while True:
-        one, other = (int(k) for k in rng.integers(len(parents), size=2))
-        child = parents[one]
+        first, second = (int(k) for k in rng.integers(len(parents), size=2))
+        child = parents[first]
         mutations = int(rng.choice(MUTATIONS))
         if rng.random() < CROSSED:
             child = space.from_params(
                 {
-                    name: params[one if keep else other][name]
+                    name: params[first if keep else second][name]
                     for name, keep in zip(
-                        params[one], rng.random(len(params[one])) < 0.5, strict=True
+                        params[first], rng.random(len(params[first])) < 0.5, strict=True
                     )
                 }
             )

@@ -1,4 +1,10 @@
-"""What is known of architectures before a trial: predictions, costs, and what the limits say."""
+"""Scores of architectures before a trial: predictions, costs, and how they meet constraints.
+
+A `Scorer` predicts one quantity; `Scoring` asks the scorers and makes `Scores`, which hold a
+`Quantity` for each of them.
+
+Notation: n architectures, c constraints; a prediction may have a row for several architectures.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +33,7 @@ Predicted = tuple[Prediction, str, Indices]
 
 
 class Scorer(Protocol):
-    """What predicts a quantity of architectures; the predictors of the zoo do."""
+    """A predictor of one quantity of architectures, as those of the zoo are."""
 
     def predict(
         self,
@@ -51,7 +57,7 @@ def model_of(scorer: object) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Quantity:
-    """A quantity of architectures, in its unit; arrays of shape `(n,)`.
+    """Values of a quantity, in its unit, with the ends of their intervals; shape `(n,)` each.
 
     A quantity that is counted, not predicted, has no spread and equal ends of its interval.
     """
@@ -69,17 +75,17 @@ class Quantity:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """All that is known of n architectures, c limits among it.
+    """Scores of n architectures under c constraints.
 
     Attributes:
         quantities: Name such as `"latency"` to its values.
         reachable: The bound that an architecture meets with the constraint's probability, in the
             constraint's unit; shape `(c, n)`.
-        met: Whether it meets the constraint, shape `(c, n)`.
-        connected: Whether its output depends on its input, shape `(n,)`; a network of which it
-            does not is nothing to build, however fast.
-        cost: What makes one architecture cheaper than an equivalent one, shape `(n,)`.
-        evidence: What the latency is predicted from (see `Prediction`); None without a latency.
+        met: Whether an architecture meets a constraint, shape `(c, n)`.
+        connected: Whether the output depends on the input, shape `(n,)`; a network where it does
+            not is useless, however fast.
+        cost: Latency, or FLOPs without one, to choose among equivalent architectures; `(n,)`.
+        evidence: The kind of data behind the latency (see `Prediction`); None without a latency.
         interval: Probability that the intervals of the predictions are meant to cover.
     """
 
@@ -94,12 +100,12 @@ class Scores:
     def joined(self, other: Scores) -> Scores:
         """The scores of this one's architectures, then of the other's."""
         return Scores(
-            {name: own.joined(other.quantities[name]) for name, own in self.quantities.items()},
+            {name: q.joined(other.quantities[name]) for name, q in self.quantities.items()},
             np.concatenate([self.reachable, other.reachable], axis=1),
             np.concatenate([self.met, other.met], axis=1),
             np.concatenate([self.connected, other.connected]),
             np.concatenate([self.cost, other.cost]),
-            # What holds for some of them only is not said of all.
+            # The weakest evidence is that of all.
             max(self.evidence, other.evidence, key=EVIDENCE.index) if self.evidence else None,
             self.interval,
         )
@@ -107,13 +113,13 @@ class Scores:
 
 @dataclass(frozen=True, eq=False)
 class Scoring:
-    """How architectures of a space are scored.
+    """Scores architectures of a space.
 
     Attributes:
         space: The space.
         wanted: Quantities that are needed beside those of the constraints.
         hardware: The device; with it the latency is always predicted.
-        constraints: The limits.
+        constraints: Constraints on predicted and counted quantities.
         batch_size: Images a forward pass, for the latency.
         dataset: The image set of the accuracy and of the costs.
         predictors: Predictors of `"accuracy"` and `"latency"`; those of the zoo if left out.
@@ -146,7 +152,7 @@ class Scoring:
             predicted["latency"] = (prediction, "latency", np.arange(len(archs)))
             cost = prediction.mean[:, prediction.column("latency")]
         if "accuracy" in self.predicted:
-            # Equivalent cells compute the same function: the one that would be chosen is enough.
+            # Equivalent cells compute the same function: the cheapest of them is enough.
             chosen = cheapest(group, cost)
             prediction = self._predict(
                 "accuracy", [archs[k] for k in chosen], [read[first][k] for k in chosen]
@@ -166,7 +172,7 @@ class Scoring:
     def joined(
         self, counts: Mapping[str, Array], predicted: Mapping[str, Predicted], connected: Mask
     ) -> Scores:
-        """The scores of architectures whose costs are counted and whose rest is predicted.
+        """The scores of architectures from counted costs and predicted quantities.
 
         Args:
             counts: The values of `COSTS`, `(n,)` each.
@@ -180,34 +186,34 @@ class Scoring:
         for name, (prediction, target, rows) in predicted.items():
             quantities[name] = _predicted(name, prediction, target, rows)
         cost = quantities["latency" if "latency" in predicted else "flops"].mean
-        reachable, met = self._limits(quantities, predicted)
+        reachable, met = self._constrained(quantities, predicted)
         evidence = predicted["latency"][0].evidence if "latency" in predicted else None
         interval = next((prediction.interval for prediction, _, _ in predicted.values()), 0.9)
         return Scores(quantities, reachable, met, connected, cost, evidence, interval)
 
     def predict(self, quantity: str, archs: Sequence[Architecture]) -> tuple[Prediction, str]:
-        """What the predictor of a quantity says of architectures, and the name of its column."""
+        """The prediction of a quantity of architectures, and the name of its column in it."""
         if quantity == "latency":
             read = {task: self.space.to_graphs(archs, task) for task in {self.latency_dataset}}
             return self._predict(quantity, archs, self._timed(archs, read)), "latency"
         return self._predict(quantity, archs, self.space.to_graphs(archs)), self.dataset
 
     def predict_codes(self, quantity: str, codes: NDArray[np.uint32]) -> Prediction | None:
-        """What the predictor of a quantity says of members of a `CodedSpace`, by arrays alone.
+        """The prediction of a quantity of members of a `CodedSpace`, by arrays alone.
 
-        None if it reads one graph at a time.
+        None if the predictor reads one graph at a time.
         """
         scorer = self._scorer(quantity)
-        for one in (scorer, model_of(scorer)):
-            if isinstance(one, ReadsCodes):
-                rest = () if quantity == "accuracy" else (self.hardware, self.batch_size)
-                return one.predict_codes(codes, *rest)
+        for predictor in (scorer, model_of(scorer)):
+            if isinstance(predictor, ReadsCodes):
+                setting = () if quantity == "accuracy" else (self.hardware, self.batch_size)
+                return predictor.predict_codes(codes, *setting)
         return None
 
     def _timed(
         self, archs: Sequence[Architecture], read: Mapping[str, Sequence[Graph]]
     ) -> Sequence[Graph]:
-        """The graphs whose latency is predicted: cells are expanded for what reads networks."""
+        """The graphs whose latency is predicted; cells are expanded for a predictor of networks."""
         task = self.latency_dataset
         if reads_networks(model_of(self._scorer("latency"))) and not self.space.whole_networks:
             return [self.space.to_network(arch, task) for arch in archs]
@@ -224,9 +230,9 @@ class Scoring:
         return self.dataset if is_any else self.space.tasks[0]
 
     def familiar(self, archs: Sequence[Architecture]) -> Mask | None:
-        """Whether architectures are like those that their accuracy was learned from, `(n,)`.
+        """Whether architectures resemble those that the accuracy was learned from, `(n,)`.
 
-        None if no accuracy is wanted, or its predictor does not tell.
+        None if no accuracy is wanted, or its predictor cannot tell.
         """
         if "accuracy" not in {*self.wanted, *(c.name for c in self.constraints)}:
             return None
@@ -242,19 +248,20 @@ class Scoring:
         from nasplug.predicting.zoo import ArchitecturePredictor
 
         scorer = self._scorer(quantity)
-        # Whatever is made of graphs need not make them again.
-        given = graphs if isinstance(scorer, ArchitecturePredictor) else archs
+        # A predictor that reads graphs need not make them again.
+        inputs = graphs if isinstance(scorer, ArchitecturePredictor) else archs
         if quantity == "accuracy":
-            result: Prediction = scorer.predict(given)
+            result: Prediction = scorer.predict(inputs)
         else:
-            result = scorer.predict(given, self.hardware, self.batch_size)
+            result = scorer.predict(inputs, self.hardware, self.batch_size)
         return result
 
-    def _limits(
+    def _constrained(
         self,
         quantities: Mapping[str, Quantity],
         predicted: Mapping[str, Predicted],
     ) -> tuple[Array, Mask]:
+        """The bounds that architectures meet, and whether they meet the constraints; `(c, n)`."""
         count = len(next(iter(quantities.values())).mean)
         reachable = np.empty((len(self.constraints), count))
         met = np.empty((len(self.constraints), count), np.bool_)
@@ -272,7 +279,7 @@ class Scoring:
 
 
 def cheapest(group: Indices, cost: Array, mask: Mask | None = None) -> Indices:
-    """For each group that occurs, ascending, the one member of smallest cost, the first of equals.
+    """Index of the cheapest member of each group that occurs, ascending; the first of equals.
 
     Args:
         group: Group of each architecture, shape `(n,)`.
@@ -286,8 +293,8 @@ def cheapest(group: Indices, cost: Array, mask: Mask | None = None) -> Indices:
 
 
 def _groups(archs: Sequence[Architecture]) -> Indices:
-    place: dict[str, int] = {}
-    return np.array([place.setdefault(arch.arch_id, len(place)) for arch in archs], np.intp)
+    index: dict[str, int] = {}
+    return np.array([index.setdefault(arch.arch_id, len(index)) for arch in archs], np.intp)
 
 
 def _counted(counts: Array) -> Quantity:

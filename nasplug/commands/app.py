@@ -1,4 +1,4 @@
-"""The command line: one thin function a command; data on stdout, the rest on stderr."""
+"""Assembly of the command line: the commands, their groups, and `--version`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["app"]
 
 
 class _ListByDefault(TyperGroup):
-    """A group that lists when no command of its own is named: `nasplug hardware nvidia`."""
+    """Group of commands that runs `list` if none is named, as in `nasplug hardware nvidia`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not args or (args[0] not in self.commands and args[0] != "--help"):

@@ -1,4 +1,4 @@
-"""What all commands share: their options, how they end, and how they print."""
+"""Options of several commands, their exit codes, and printing: data on stdout, notes on stderr."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ OwnPredictor = Annotated[
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Tell errors in one line, and end with the exit code of their kind."""
+    """Wrap a command: print an error as one line, and exit with the code of its kind."""
 
     @functools.wraps(function)
     def guarded(*args: Any, debug: bool = False, **kwargs: Any) -> None:
@@ -79,15 +79,15 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         except (Exception, SystemExit) as error:
             if debug:
                 traceback.print_exc()
-            sentence, code = _told(error)
+            sentence, code = _sentence(error)
             complain(sentence if code == 2 or debug else f"{sentence}; --debug shows where")
             raise typer.Exit(code) from None
 
     return guarded
 
 
-def _told(error: BaseException) -> tuple[str, int]:
-    """An error in one sentence, and its exit code: 2 for what the user can mend, else 1."""
+def _sentence(error: BaseException) -> tuple[str, int]:
+    """Sentence and exit code for an error: 2 if the user can mend its cause, else 1."""
     from nasplug.search_spaces.errors import InputError, hidden_cause
 
     if isinstance(error, InputError):
@@ -96,29 +96,29 @@ def _told(error: BaseException) -> tuple[str, int]:
     if cause is not None:
         return f"cannot read or write ({cause}); make room or mend it, and try again", 2
     if isinstance(error, SystemExit):
-        # Whatever code it has: nothing that we print came of it.
+        # Even code 0 is a failure here: the command printed no result.
         return f"a library wanted to end the program, by SystemExit {error.code}", 1
     text = " ".join(str(error).split()) or "no message"
     return f"{type(error).__name__}: {text}", 1
 
 
-def _show_warning(message: Warning | str, *where: object, **more: object) -> None:
-    """Say a warning as any other sentence, without the line of code that it came from."""
+def _show_warning(message: Warning | str, *position: object, **options: object) -> None:
+    """Print a warning like any other sentence, without the line of code that raised it."""
     complain(str(message))
 
 
 def complain(sentence: str) -> None:
-    """Say a sentence on stderr."""
+    """Print a sentence on stderr."""
     print(f"nasplug: {sentence}", file=sys.stderr)
 
 
 def console() -> Console:
-    """A console on stdout."""
+    """Rich console on stdout, wide if that is a pipe."""
     from rich.console import Console
 
-    found = Console()
+    terminal = Console()
     # A pipe has no width of its own, and 80 columns would fold every architecture.
-    return found if found.is_terminal else Console(width=_PIPE_WIDTH)
+    return terminal if terminal.is_terminal else Console(width=_PIPE_WIDTH)
 
 
 def print_json(value: Any) -> None:
@@ -148,7 +148,7 @@ def print_table(rows: list[dict[str, str]]) -> None:
 
 
 def cell(value: Any) -> str:
-    """A value as it stands in a table."""
+    """Text of a value in a table."""
     if isinstance(value, dict):
         return ", ".join(f"{key} {cell(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What the commands beside `search` print: plain rows, equal for JSON and for tables."""
+"""Rows that the commands beside `search` print, equal for JSON and for tables."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from nasplug.search_spaces import space as space_named
 
 if TYPE_CHECKING:
     from nasplug.predictors.hardware import Hardware
+    from nasplug.predictors.prediction import Prediction
 
 __all__ = [
     "datasets",
@@ -37,7 +38,7 @@ def predictions(
     predictors: Sequence[str | os.PathLike[str]] = (),
     runtime: str | None = None,
 ) -> list[Row]:
-    """Predicted accuracy on every data set, in %, and with hardware the latency, in ms.
+    """Predict the accuracy on every data set, in %, and with hardware the latency, in ms.
 
     Args:
         architectures: Texts that the space parses.
@@ -48,25 +49,24 @@ def predictions(
         runtime: How networks are run, for a latency, as in `nasplug.predict`.
 
     Returns:
-        A row an architecture: `arch`, `arch_id`, `accuracy` (data set to mean, lower, upper; none
-        of a space whose accuracies no predictor knows), `familiar` (whether it is like those that
-        the accuracy was learned from; None if the predictor does not tell), `latency_ms` (mean,
-        lower, upper and whether these are `usable`, or None), and what the latency rests on:
-        `zero_shot`, and `evidence` as in `Prediction`.
+        A row for each architecture: `arch`, `arch_id`, `accuracy` (data set to mean, lower, upper;
+        empty if no predictor knows accuracies of the space), `familiar` (whether the architecture
+        is like those that the accuracy was learned from; None if the predictor does not tell),
+        `latency_ms` (mean, lower, upper and whether these are `usable`, or None), and the source
+        of the latency: `zero_shot`, and `evidence` as in `Prediction`.
 
     Raises:
         InputError: If an architecture, the space or the hardware is unknown.
     """
     from nasplug.arguments import checked_count
     from nasplug.devices.hardware import hardware as device_named
-    from nasplug.predicting.intervals import is_usable
     from nasplug.predicting.zoo import in_runtime, predictors_for
 
-    found = space_named(space)
+    named_space = space_named(space)
     checked_count(batch_size, "batch size")
-    archs = [found.parse(text) for text in architectures]
+    archs = [named_space.parse(text) for text in architectures]
     device = None if hardware is None else device_named(hardware)
-    chosen = predictors_for(found, device is not None, predictors, all_needed=False)
+    chosen = predictors_for(named_space, device is not None, predictors, all_needed=False)
     accuracy = latency = familiar = None
     if "accuracy" in chosen:
         accuracy = chosen["accuracy"].predict(archs)
@@ -76,23 +76,15 @@ def predictions(
     if "latency" in chosen:
         latency = chosen["latency"].predict(archs, device, batch_size)
 
-    def interval(prediction: Any, row: int, target: str) -> Row:
-        k = prediction.column(target)
-        ends = {end: float(getattr(prediction, end)[row, k]) for end in ("mean", "lower", "upper")}
-        told = {end: round(number, _DIGITS) for end, number in ends.items()}
-        if target == "latency":
-            told["usable"] = is_usable(ends["lower"], ends["upper"])
-        return told
-
     return [
         {
             "arch": arch.text,
             "arch_id": arch.arch_id,
             "accuracy": {}
             if accuracy is None
-            else {t: interval(accuracy, row, t) for t in accuracy.targets},
+            else {t: _interval(accuracy, row, t) for t in accuracy.targets},
             "familiar": None if familiar is None else bool(familiar[row]),
-            "latency_ms": None if latency is None else interval(latency, row, "latency"),
+            "latency_ms": None if latency is None else _interval(latency, row, "latency"),
             "zero_shot": None if latency is None else bool(latency.zero_shot),
             "evidence": None if latency is None else latency.evidence,
         }
@@ -100,20 +92,33 @@ def predictions(
     ]
 
 
-def spaces() -> list[Row]:
-    """The installed search spaces: name, number of architectures, parameters and data sets.
+def _interval(prediction: Prediction, row: int, target: str) -> Row:
+    """Mean and ends of a predicted target; for a latency also whether these are usable."""
+    from nasplug.predicting.intervals import is_usable
 
-    And what a search does with each: whether it scores all of it or a pool, and what quality is.
+    k = prediction.column(target)
+    ends = {end: float(getattr(prediction, end)[row, k]) for end in ("mean", "lower", "upper")}
+    rounded: Row = {end: round(number, _DIGITS) for end, number in ends.items()}
+    if target == "latency":
+        rounded["usable"] = is_usable(ends["lower"], ends["upper"])
+    return rounded
+
+
+def spaces() -> list[Row]:
+    """List the installed search spaces, with their sizes and data sets, and how each is searched.
+
+    `search` tells whether a search scores the whole space or a pool of it, `quality` whether it
+    maximises a predicted accuracy or a proxy.
     """
     from nasplug.candidates.pool import is_listed
-    from nasplug.predicting.zoo import names as predictors
+    from nasplug.predicting.zoo import names as zoo_names
 
-    known = predictors()
+    shipped = zoo_names()
     rows = []
     for whole in space_names():
-        found = space_named(whole)
-        parts = {f"{whole}:{part}": own for part, own in found.parts.items()}
-        for name, space in {whole: found, **parts}.items():
+        union = space_named(whole)
+        parts = {f"{whole}:{name}": part for name, part in union.parts.items()}
+        for name, space in {whole: union, **parts}.items():
             rows.append(
                 {
                     "name": name,
@@ -121,22 +126,22 @@ def spaces() -> list[Row]:
                     "parameters": len(space.distributions()),
                     "datasets": list(space.tasks),
                     "search": "all of it" if is_listed(space) else "a pool",
-                    "quality": "accuracy" if f"{name}-accuracy" in known else "a proxy",
+                    "quality": "accuracy" if f"{name}-accuracy" in shipped else "a proxy",
                 }
             )
     return rows
 
 
 def devices(word: str | None = None) -> tuple[list[Row], list[str]]:
-    """The user's calibrated devices and the catalogue, or what in them contains a word.
+    """List the user's calibrated devices and those of the catalogue, or those that match a word.
 
     Args:
-        word: Looked for in names, aliases, vendors, kinds and microarchitectures, without regard to
-            case and spaces; `calibrated` finds the user's own.
+        word: Text to find in names, aliases, vendors, kinds and microarchitectures, without regard
+            to case and spaces; `calibrated` matches the user's own devices.
 
     Returns:
-        A row a device, `calibrated` with what its profile holds, or None for the catalogue's; and a
-        sentence for each profile that is damaged.
+        A row for each device, with `calibrated` a summary of its profile, or None for a device of
+        the catalogue; and a sentence for each profile that is damaged.
 
     Raises:
         InputError: If no device contains the word.
@@ -144,10 +149,10 @@ def devices(word: str | None = None) -> tuple[list[Row], list[str]]:
     from nasplug.devices import profiles
     from nasplug.devices.catalogue import catalogue, catalogue_names
 
-    own, damaged = profiles.every()
-    held = {
+    calibrated, damaged = profiles.every()
+    summaries = {
         p.name: f"{len(p.measured.archs)} networks of {p.space} at batch {p.batch_size}"
-        for p in own
+        for p in calibrated
     }
 
     def plain(text: str) -> str:
@@ -155,14 +160,14 @@ def devices(word: str | None = None) -> tuple[list[Row], list[str]]:
 
     def contains(d: Hardware, part: str) -> bool:
         texts = (d.name, *d.aliases, d.vendor, d.kind, d.microarchitecture)
-        texts += ("calibrated",) if d.name in held else ()
+        texts += ("calibrated",) if d.name in summaries else ()
         return any(plain(part) in plain(text) for text in texts)
 
-    found = [d for d in (*own, *catalogue()) if word is None or contains(d, word)]
-    if not found and word is not None:
-        # A name as systems print it, which --hw takes, is part of none.
-        found = [d for d in catalogue() if d.name in catalogue_names(word)]
-    if not found:
+    matches = [d for d in (*calibrated, *catalogue()) if word is None or contains(d, word)]
+    if not matches and word is not None:
+        # Operating systems print names that --hw takes, but that no name of the catalogue contains.
+        matches = [d for d in catalogue() if d.name in catalogue_names(word)]
+    if not matches:
         raise InputError(
             f"no hardware in the catalogue contains {str(word)[:80]!r}; "
             "nasplug hardware lists all of it"
@@ -178,33 +183,33 @@ def devices(word: str | None = None) -> tuple[list[Row], list[str]]:
             "memory_bandwidth_gbs": d.memory_bandwidth_gbs,
             "memory_gb": d.memory_gb,
             "power_w": d.power_w,
-            "calibrated": held.get(d.name),
+            "calibrated": summaries.get(d.name),
         }
-        for d in found
+        for d in matches
     ]
     return rows, damaged
 
 
 def specification(name: str) -> Row:
-    """All fields of one device.
+    """List all fields of one device.
 
     Raises:
         InputError: If there is no such device.
     """
-    from nasplug.devices.hardware import hardware
+    from nasplug.devices.hardware import hardware as device_named
 
-    device = hardware(name)
+    device = device_named(name)
     row = {field.name: getattr(device, field.name) for field in dataclasses.fields(device)}
     return {**row, "peak_tflops": dict(device.peak_tflops), "aliases": list(device.aliases)}
 
 
 def datasets() -> list[Row]:
-    """The known data sets, and whether they can be loaded without the network."""
-    from nasplug import datasets as known
+    """List the known data sets, and whether they can be loaded without the network."""
+    from nasplug import datasets as data
 
     rows = []
-    for name in known.names():
-        entry = known.info(name)
+    for name in data.names():
+        entry = data.info(name)
         rows.append(
             {
                 "name": name,
@@ -212,17 +217,17 @@ def datasets() -> list[Row]:
                 "description": entry.description,
                 "licence": entry.licence,
                 "megabytes": round(entry.size / 1e6, 1),
-                "available": known.available(name),
+                "available": data.available(name),
             }
         )
     return rows
 
 
 def verification(name: str) -> list[Row]:
-    """The status of each cached file of a data set."""
-    from nasplug import datasets as known
+    """List the status of each cached file of a data set."""
+    from nasplug import datasets as data
 
-    return [{"file": file, "status": status} for file, status in known.verify(name)]
+    return [{"file": file, "status": status} for file, status in data.verify(name)]
 
 
 def importing(name: str, path: str | os.PathLike[str], progress: bool | None = None) -> Row:
@@ -234,18 +239,18 @@ def importing(name: str, path: str | os.PathLike[str], progress: bool | None = N
         progress: Whether to draw a progress bar on stderr; None draws it on a terminal only.
 
     Returns:
-        What it holds: `file`, `cells`, `runs`, and the `epochs` of its trainings.
+        Contents of the file: `file`, `cells`, `runs`, and the `epochs` of its trainings.
 
     Raises:
-        InputError: If this data set is not read from a file, or the file is not of it, or damaged;
-            the sentence names the file, and the record. Nothing is kept then.
+        InputError: If this data set is not read from a file, or the file is damaged or holds
+            another data set; the sentence names the file and the record. Nothing is kept then.
     """
-    from nasplug import datasets as known
+    from nasplug import datasets as data
     from nasplug.datasets.nasbench.official import means
     from nasplug.datasets.nasbench.table import NasbenchTable, cached_table
     from nasplug.datasets.store import keep
 
-    entry = known.info(name)
+    entry = data.info(name)
     if name != "nb101-official":
         way = entry.manual or f"nasplug data fetch {name} gets it"
         raise InputError(f"{name} is not read by this command, but nb101-official is; {way}")

@@ -1,4 +1,4 @@
-"""The commands that list what there is: spaces, hardware and data."""
+"""Commands that list spaces, devices and data sets: spaces, hardware and data."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The commands about predictors and measurements: predict, train, measure and calibrate."""
+"""Commands about predictors and measurements: predict, train, measure and calibrate."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,6 +25,9 @@ from nasplug.commands.common import (
     print_table,
 )
 from nasplug.search_spaces.errors import InputError
+
+if TYPE_CHECKING:
+    from nasplug.calibrating.calibrate import CalibratedDevice
 
 __all__ = ["calibrate", "measure", "predict", "train"]
 
@@ -52,45 +55,61 @@ def predict(
     debug: Debug = False,
 ) -> None:
     """Predict accuracy on every data set, and latency with --hw; of an .onnx file the latency."""
-    from nasplug.predicting.predict import EXPLAINED, is_file, parse_shapes, predict_file
+    from nasplug.predicting.predict import is_file, parse_shapes
 
+    checkpoints = predictor or ()
     if any(map(is_file, architectures)):
         shapes = parse_shapes(input_shape or ())
-        said = predict_file(architectures, hw, batch_size, predictor or (), shapes, runtime)
-        if as_json:
-            print_json(said.to_json(EXPLAINED if explain else 0))
-            return
-        print_table(said.table())
-        if explain:
-            print_rows(said.operator_rows(), False)
-        for note in said.notes():
-            print(note)
+        _predict_file(architectures, hw, batch_size, checkpoints, shapes, runtime, explain, as_json)
         return
     if explain or input_shape:
-        from nasplug.search_spaces.errors import InputError
-
         raise InputError("--explain and --input-shape are for an .onnx file; name one")
-    from nasplug.commands.listings import predictions
-    from nasplug.predicting.intervals import narrowing, shown
+    _predict_architectures(architectures, space, hw, batch_size, checkpoints, runtime, as_json)
 
-    rows = predictions(architectures, space, hw, batch_size, predictor or (), runtime)
+
+def _predict_file(
+    files: Sequence[str],
+    hw: str | None,
+    batch_size: int,
+    checkpoints: Sequence[str],
+    shapes: Mapping[str, Sequence[int]],
+    runtime: str | None,
+    explain: bool,
+    as_json: bool,
+) -> None:
+    """Print the predicted latency of one .onnx file, and with `explain` its slowest operators."""
+    from nasplug.predicting.predict import EXPLAINED, predict_file
+
+    prediction = predict_file(files, hw, batch_size, checkpoints, shapes, runtime)
+    if as_json:
+        print_json(prediction.to_json(EXPLAINED if explain else 0))
+        return
+    print_table(prediction.table())
+    if explain:
+        print_rows(prediction.operator_rows(), False)
+    for note in prediction.notes():
+        print(note)
+
+
+def _predict_architectures(
+    architectures: Sequence[str],
+    space: str,
+    hw: str | None,
+    batch_size: int,
+    checkpoints: Sequence[str],
+    runtime: str | None,
+    as_json: bool,
+) -> None:
+    """Print the predicted accuracies of architectures of a space, and with `hw` their latency."""
+    from nasplug.commands.listings import predictions
+    from nasplug.predicting.intervals import narrowing
+
+    rows = predictions(architectures, space, hw, batch_size, checkpoints, runtime)
     if as_json:
         print_json(rows)
         return
     for row in rows:
-        print(row["arch"])
-        cells = {
-            f"{task} accuracy, %": {end: f"{number:.3f}" for end, number in value.items()}
-            for task, value in row["accuracy"].items()
-        }
-        if row["latency_ms"] is not None:
-            cells["latency, ms"] = shown(row["latency_ms"], ".3f")
-        print_table([{"predicted": name, **value} for name, value in cells.items()])
-        if row["familiar"] is False:
-            print(
-                "this architecture is unlike those that the accuracy was learned from; it is an "
-                "extrapolation, and its interval wider for it"
-            )
+        _print_prediction(row)
     if rows[0]["zero_shot"]:
         print(
             f"zero-shot: {hw} has no measurements at batch {batch_size}"
@@ -103,11 +122,30 @@ def predict(
         print(narrowing(rows[0]["evidence"], str(hw), "this network", space))
 
 
-# Said in words of their own on the command line.
+def _print_prediction(row: Mapping[str, Any]) -> None:
+    """Print one row of `predictions`: the architecture, and a table of its predicted values."""
+    from nasplug.predicting.intervals import shown
+
+    print(row["arch"])
+    cells = {
+        f"{task} accuracy, %": {end: f"{number:.3f}" for end, number in value.items()}
+        for task, value in row["accuracy"].items()
+    }
+    if row["latency_ms"] is not None:
+        cells["latency, ms"] = shown(row["latency_ms"], ".3f")
+    print_table([{"predicted": name, **value} for name, value in cells.items()])
+    if row["familiar"] is False:
+        print(
+            "this architecture is unlike those that the accuracy was learned from; it is an "
+            "extrapolation, and its interval wider for it"
+        )
+
+
+# Parameters of a predictor that have an option of their own on the command line.
 RESERVED = {"kind": "--kind", "targets": "--target", "seed": "--seed"}
 
 
-def _parsed(words: Sequence[str]) -> dict[str, Any]:
+def _options(words: Sequence[str]) -> dict[str, Any]:
     """Options of a predictor from words such as `epochs=100`, `dynamic=gate`, `ema_decay=null`.
 
     Raises:
@@ -164,7 +202,7 @@ def train(
     """Train a predictor on measured architectures."""
     import nasplug
 
-    told = nasplug.train(
+    record = nasplug.train(
         model,
         data,
         space,
@@ -174,15 +212,15 @@ def train(
         batch_size=batch_size,
         train_size=train_size,
         seed=seed,
-        options=_parsed(option or ()),
+        options=_options(option or ()),
         out=out,
         test=test,
         resume_folder=resume_folder,
     )
     if as_json:
-        print_json(told)
+        print_json(record)
     else:
-        shown = {key: cell(value) for key, value in told.items() if key != "sha256"}
+        shown = {key: cell(value) for key, value in record.items() if key != "sha256"}
         print_table([{"field": key, "value": value} for key, value in shown.items() if value])
 
 
@@ -232,7 +270,7 @@ def measure(
     import nasplug
     from nasplug.measuring.choice import read_archs
 
-    given = [*(arch or ()), *(read_archs(archs) if archs is not None else ())]
+    networks = [*(arch or ()), *(read_archs(archs) if archs is not None else ())]
     measured = nasplug.measure(
         space,
         n,
@@ -245,7 +283,7 @@ def measure(
         warmup=warmup,
         min_seconds=min_seconds,
         max_seconds=max_seconds,
-        archs=given or None,
+        archs=networks or None,
         backend=backend,
         retry_disturbed=retry_disturbed,
     )
@@ -296,29 +334,10 @@ def calibrate(
     debug: Debug = False,
 ) -> None:
     """Learn your own device from a few measurements; --hw NAME then means it."""
-    from nasplug.search_spaces.errors import InputError
-
     if suggest is not None:
-        from nasplug.calibrating.suggestions import (
-            next_step,
-            suggest_measurements,
-            write_suggestions,
-        )
-
         if measurements is not None or name is not None or unit is not None:
             raise InputError("--suggest comes before measuring: it takes no table, name or unit")
-        size = 1 if batch_size is None else batch_size
-        archs = suggest_measurements(
-            space, suggest, hardware=hw, batch_size=size, predictor=predictor
-        )
-        texts = [arch.text for arch in archs]
-        if out is not None:
-            write_suggestions(texts, out)
-        if as_json:
-            print_json(texts)
-        elif out is None:
-            print("\n".join(texts))
-        complain(next_step(space, out))
+        _suggest(space, suggest, hw, batch_size, predictor, out, as_json)
         return
     if hw is None or measurements is None:
         raise InputError(
@@ -327,7 +346,7 @@ def calibrate(
         )
     import nasplug
 
-    done = nasplug.calibrate(
+    calibration = nasplug.calibrate(
         hw,
         measurements,
         space,
@@ -338,9 +357,38 @@ def calibrate(
         out=out,
         force=force,
     )
+    _print_calibration(calibration, as_json)
+
+
+def _suggest(
+    space: str,
+    count: int,
+    hw: str | None,
+    batch_size: int | None,
+    predictor: str | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Print, or write to `out`, networks that are worth measuring before a calibration."""
+    from nasplug.calibrating.suggestions import next_step, suggest_measurements, write_suggestions
+
+    size = 1 if batch_size is None else batch_size
+    archs = suggest_measurements(space, count, hardware=hw, batch_size=size, predictor=predictor)
+    texts = [arch.text for arch in archs]
+    if out is not None:
+        write_suggestions(texts, out)
     if as_json:
-        print_json(done.to_json())
+        print_json(texts)
+    elif out is None:
+        print("\n".join(texts))
+    complain(next_step(space, out))
+
+
+def _print_calibration(calibration: CalibratedDevice, as_json: bool) -> None:
+    """Print how well a calibrated device is predicted, and the notes on stderr."""
+    if as_json:
+        print_json(calibration.to_json())
     else:
-        print_table(done.table())
-    for note in done.notes():
+        print_table(calibration.table())
+    for note in calibration.notes():
         complain(note)

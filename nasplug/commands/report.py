@@ -1,4 +1,4 @@
-"""The command that shows a study: report."""
+"""Command that draws a study: report."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def report(
     """Draw how far a study has come, and how well its sampler foresaw the trials."""
     from nasplug.reports.study_report import find_study, write_plots
 
-    done = write_plots(find_study(storage, study), out)
+    plots = write_plots(find_study(storage, study), out)
     if as_json:
-        print_json(done.to_json())
+        print_json(plots.to_json())
     else:
-        for path in done.files:
+        for path in plots.files:
             print(path)
-    for name, reason in done.left_out.items():
+    for name, reason in plots.left_out.items():
         complain(f"no {name}: {reason}")

@@ -1,4 +1,4 @@
-"""The commands that search: search and worker."""
+"""Commands that search: search and worker."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ Jobs = Annotated[int, typer.Option("--jobs", help="Trials to evaluate at once.")
 @command
 def search(
     space: SpaceName = "nb201",
-    hw: Device = None,
+    hardware: Device = None,
     constraint: Annotated[
         list[str] | None,
         typer.Option("--constraint", help='A limit such as "latency<=5ms"; may be repeated.'),
@@ -126,7 +126,7 @@ def search(
     evaluation = _evaluation(evaluate, program, timeout)
     result = nasplug.search(
         space,
-        hw,
+        hardware,
         constraint or (),
         n_trials=n_trials,
         batch_size=batch_size,
@@ -153,7 +153,7 @@ def search(
             f"to {export}"
         )
     if as_json:
-        # The JSON has a fixed form; what a reader must know of its numbers goes beside it.
+        # The keys of the JSON are fixed, so notes about its numbers go to stderr.
         for note in result.notes():
             complain(note)
         print_json(result.to_json())
@@ -197,7 +197,7 @@ def worker(
     """Join a study that a search has made, and evaluate trials of it beside others."""
     import nasplug
 
-    done = nasplug.worker(
+    outcome = nasplug.worker(
         storage,
         study,
         n_trials=n_trials,
@@ -207,13 +207,13 @@ def worker(
         wait=wait,
     )
     if as_json:
-        print_json(done.to_json())
+        print_json(outcome.to_json())
     else:
-        print(done)
+        print(outcome)
 
 
 def _evaluation(evaluate: str, program: str | None, timeout: float | None) -> Any:
-    """What `search` takes: a word, or the program."""
+    """Argument `evaluate` of `nasplug.search`: a word, or the program to run."""
     from nasplug.search_spaces.errors import InputError
 
     if evaluate == "command" and program is not None:

@@ -1,7 +1,7 @@
 """Public NAS data sets: fetched once, verified, imported into compact tables, never executed.
 
-`load("nb201-accuracy")` is all that most callers need. Importing this package loads neither pandas
-nor torch.
+Most callers need `load("nb201-accuracy")` alone. Importing this package loads neither pandas nor
+torch.
 """
 
 from __future__ import annotations
@@ -57,29 +57,29 @@ def timm_graphs() -> dict[tuple[str, int], Graph]:
     """Graphs of timm's networks: (model, image size in pixels) as in `timm-latency` -> graph.
 
     Raises:
-        InputError: If they were not built yet, or the file is damaged.
+        InputError: If the graphs were not built yet, or the file is damaged.
     """
     from nasplug.datasets.importers.timm_networks import networks_path, read_networks
 
-    found = read_networks(networks_path())
-    keys = zip(found.models, found.image_sizes, strict=True)
-    return dict(zip(keys, found.graphs, strict=True))
+    networks = read_networks(networks_path())
+    keys = zip(networks.models, networks.image_sizes, strict=True)
+    return dict(zip(keys, networks.graphs, strict=True))
 
 
 def timm_families() -> dict[str, str]:
     """Family of each network that has a graph: model -> module of timm that defines it.
 
     Raises:
-        InputError: As `timm_graphs`.
+        InputError: If the graphs were not built yet, or the file is damaged.
     """
     from nasplug.datasets.importers.timm_networks import networks_path, read_networks
 
-    found = read_networks(networks_path())
-    return dict(zip(found.models, found.families, strict=True))
+    networks = read_networks(networks_path())
+    return dict(zip(networks.models, networks.families, strict=True))
 
 
 _IMPORTERS = "nasplug.datasets.importers"
-# These load numpy or pandas: only when they are asked for.
+# Imported on first use, since they load numpy or pandas.
 __getattr__ = loader(
     __name__,
     {

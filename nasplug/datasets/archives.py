@@ -1,4 +1,4 @@
-"""Plain arrays with a checksum in one `.npz`, no pickles inside."""
+"""Files of plain arrays: one `.npz` with a checksum, no pickles inside."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["digest_of", "read_arrays", "write_arrays"]
 
 
 def digest_of(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """SHA-256 of names, types, shapes and contents."""
+    """SHA-256 of the arrays' names, types, shapes and contents."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
@@ -40,10 +40,10 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], bool]:
-    """The arrays of a file, and whether they are what was written.
+    """Read the arrays of a file, and whether their checksum is right.
 
     Raises:
-        Exception: Nearly any, of zipfile, zlib or numpy's header parser, if bytes are damaged.
+        Exception: If bytes are damaged; nearly any type, from zipfile, zlib or numpy's parser.
     """
     # Given a path, np.load leaves its file open when the zip is damaged.
     with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:

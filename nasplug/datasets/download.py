@@ -1,4 +1,4 @@
-"""Bring upstream files into the cache, whole and verified or not at all."""
+"""Copy upstream files into the cache, whole and verified or not at all."""
 
 from __future__ import annotations
 
@@ -30,37 +30,37 @@ _LFS_START = b"version https://git-lfs.github.com/spec/"
 
 
 def cached_path(file: DataFile) -> Path:
-    """Where `file` lies in the cache, be it there or not.
+    """Path of a file in the cache, whether or not the file is there.
 
-    The folder `upstream` of the cache is laid out like a mirror, so it can be carried to a machine
+    The folder `upstream` of the cache is laid out like a mirror, so it can be copied to a machine
     without network and named in `NASPLUG_MIRROR` there.
     """
     return cache_dir() / "upstream" / file.key
 
 
 def _mirror() -> Path | str:
-    """The place to get files from: a folder, or the start of an http(s) address."""
-    place = os.environ.get("NASPLUG_MIRROR")
-    if not place:
+    """The mirror to copy files from: a folder, or the start of an http(s) address."""
+    setting = os.environ.get("NASPLUG_MIRROR")
+    if not setting:
         return UPSTREAM
-    if place.startswith(("http://", "https://")):
-        return place.rstrip("/")
-    if "://" in place and not place.startswith("file://"):
+    if setting.startswith(("http://", "https://")):
+        return setting.rstrip("/")
+    if "://" in setting and not setting.startswith("file://"):
         raise InputError(
-            f"NASPLUG_MIRROR={place!r} is neither a folder nor a file://, http:// or https:// URL"
+            f"NASPLUG_MIRROR={setting!r} is neither a folder nor a file://, http:// or https:// URL"
         )
-    is_url = place.startswith("file://")
-    folder = Path(url2pathname(urlsplit(place).path)) if is_url else Path(place).expanduser()
+    is_url = setting.startswith("file://")
+    folder = Path(url2pathname(urlsplit(setting).path)) if is_url else Path(setting).expanduser()
     if not folder.is_dir():
         raise InputError(
-            f"NASPLUG_MIRROR={place!r} is no folder; name the folder that holds "
+            f"NASPLUG_MIRROR={setting!r} is no folder; name the folder that holds "
             "<owner>/<repo>/<commit>/<path>, or unset it to download from the source"
         )
     return folder
 
 
 def local_mirror() -> Path | None:
-    """The folder that `NASPLUG_MIRROR` names, or None if files come over the network.
+    """Folder that `NASPLUG_MIRROR` names, or None if files come over the network.
 
     Raises:
         InputError: If `NASPLUG_MIRROR` is no folder and no URL of a known kind.
@@ -118,11 +118,11 @@ def _check(file: DataFile, path: Path, source: str) -> None:
             f"{source} is a git-LFS pointer, not the data; "
             "use a mirror that holds the real file (after `git lfs pull`)"
         )
-    found = sha256_of(path)
-    if found != file.sha256:
+    digest = sha256_of(path)
+    if digest != file.sha256:
         raise InputError(
             f"{source} is damaged or not the published version: expected SHA-256 {file.sha256} "
-            f"({file.size} bytes), found {found} ({path.stat().st_size} bytes); "
+            f"({file.size} bytes), found {digest} ({path.stat().st_size} bytes); "
             "fetch it again, or set NASPLUG_MIRROR to a place with the right file"
         )
 
@@ -147,24 +147,24 @@ def _fetch(file: DataFile, mirror: Path | str) -> None:
 def fetch_files(
     files: Sequence[DataFile], title: str = "", progress: bool | None = None
 ) -> list[Path]:
-    """Bring files into the cache; those that are there and intact are left alone.
+    """Copy files into the cache, except for those that are there and intact.
 
     Args:
-        files: What to fetch.
-        title: What to call the work beside the progress bar.
+        files: The files to fetch.
+        title: Text beside the progress bar.
         progress: Whether to draw a progress bar on stderr; None draws it on a terminal only.
 
     Returns:
         The paths in the cache, in the order of `files`.
 
     Raises:
-        InputError: If a file cannot be had, its content is not what was published, or the cache
-            cannot be written. The cache never holds half a file or a wrong one.
+        InputError: If a file cannot be fetched, its content differs from the published one, or the
+            cache cannot be written. The cache never holds half a file or a wrong one.
     """
     try:
-        wanted = [file for file in files if file_status(file) != "ok"]
-        if wanted:
-            _fetch_all(wanted, title, sys.stderr.isatty() if progress is None else progress)
+        missing = [file for file in files if file_status(file) != "ok"]
+        if missing:
+            _fetch_all(missing, title, sys.stderr.isatty() if progress is None else progress)
     except OSError as error:
         raise InputError(
             f"cannot copy a data file to the cache {cache_dir()} ({error}); "

@@ -1,9 +1,9 @@
 """HELP's protocol for latency on unseen devices: devices, pools and reference architectures.
 
-As in the published code and README of Lee et al.: HELP, NeurIPS 2021. A predictor learns on the
-meta-train devices, sees 10 architectures of the sample pool on a meta-test device, and is scored by
-Spearman's rank correlation (average ranks for ties) over the query pool of that device; the
-published figure is the plain mean over the meta-test devices.
+The protocol follows the published code and README of Lee et al.: HELP, NeurIPS 2021. A predictor
+learns on the meta-train devices, sees 10 architectures of the sample pool on a meta-test device,
+and is scored by Spearman's rank correlation (average ranks for ties) over the query pool of that
+device; the published figure is the plain mean over the meta-test devices.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ measurements, where the paper counts 10."""
 
 @dataclass(frozen=True)
 class HelpProtocol:
-    """What HELP fixed for one space.
+    """HELP's devices, pools and settings for one space.
 
     Attributes:
         space: The space; the latencies are the data set `<space>-latency`.
         meta_train: Columns of the data set to learn from, `<device>@<batch>`.
-        meta_validation: Columns to choose settings by.
+        meta_validation: Columns that settings are chosen on.
         meta_test: Columns that are scored.
-        sample_pool: Indices that samples are drawn from, before the trimming.
-        query_pool: Indices that are scored, before the trimming.
+        sample_pool: Indices of the architectures that samples are drawn from, before the trimming.
+        query_pool: Indices of the architectures that are scored, before the trimming.
         n_samples: Measurements of a meta-test device, reference architectures not counted.
         episodes: Training episodes.
         seed: The seed of the published scripts.
@@ -99,14 +99,14 @@ PROTOCOLS: dict[str, HelpProtocol] = {
         episodes=4000,
     ),
 }
-"""Space -> protocol. Columns that it does not name are in no split of the published settings."""
+"""Space -> protocol. Columns that a protocol does not name are in no published split."""
 
 
 def protocol(space: str) -> HelpProtocol:
     """The protocol of a space.
 
     Raises:
-        InputError: If HELP has none for it.
+        InputError: If HELP has no protocol for the space.
     """
     if space not in PROTOCOLS:
         raise InputError(
@@ -116,23 +116,23 @@ def protocol(space: str) -> HelpProtocol:
 
 
 def trimmed(latency: ArrayLike, pool: range) -> NDArray[np.int64]:
-    """The indices of a pool without its fastest and slowest tenth on one device.
+    """Drop the fastest and the slowest tenth of a pool on one device.
 
-    Sorted by latency, the positions int(0.1 n) to int(0.9 n) stay, as in the published code. It
-    reads latencies as float32, which makes values equal that differ by rounding noise (Eyeriss has
-    16 distinct latencies among the 800 queries of nb201, 26 in float64: score ranks in float32
-    too). It leaves open which of several equal latencies stand at the two ends; here those of the
-    lower index count as faster.
+    Of the n indices sorted by latency, positions int(0.1 n) to int(0.9 n) stay, as in the published
+    code. That code reads latencies as float32, which makes values equal that differ by rounding
+    noise (Eyeriss has 16 distinct latencies among the 800 queries of nb201, 26 in float64: score
+    ranks in float32 too). It leaves open which of several equal latencies stand at the two ends;
+    here the lower index counts as faster.
 
     Args:
         latency: The device's latency of every architecture, shape `(architectures,)`.
-        pool: The indices to choose from.
+        pool: Indices of the architectures to choose from.
 
     Returns:
         The indices that stay, ascending.
 
     Raises:
-        InputError: If the pool reaches beyond the latencies, or one in it is not finite.
+        InputError: If the pool reaches beyond the latencies, or a latency in it is not finite.
     """
     with np.errstate(over="ignore"):
         values = np.asarray(latency, dtype=np.float64).astype(np.float32)
@@ -150,15 +150,15 @@ def _latency(space: str, column: str) -> NDArray[np.float64]:
     from nasplug.datasets.store import load
 
     table = load(f"{protocol(space).space}-latency")
-    known = [name for name in table.columns if name != "arch"]
-    if column not in known:
-        raise InputError(f"{space}-latency has no column {column!r}: {closest(column, known)}")
+    columns = [name for name in table.columns if name != "arch"]
+    if column not in columns:
+        raise InputError(f"{space}-latency has no column {column!r}: {closest(column, columns)}")
     latency: NDArray[np.float64] = table[column].to_numpy(np.float64)
     return latency
 
 
 def sample_indices(space: str, column: str) -> NDArray[np.int64]:
-    """The architectures that samples of a device are drawn from: 720 of nb201, 3,200 of fbnet.
+    """Indices of the architectures to draw samples from: 720 of nb201, 3,200 of fbnet.
 
     Args:
         space: "nb201" or "fbnet".
@@ -174,7 +174,7 @@ def sample_indices(space: str, column: str) -> NDArray[np.int64]:
 
 
 def query_indices(space: str, column: str) -> NDArray[np.int64]:
-    """The architectures that a prediction for a device is scored on: 800 of either space.
+    """Indices of the architectures to score predictions on: 800 of either space.
 
     Args:
         space: "nb201" or "fbnet".

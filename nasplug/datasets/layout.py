@@ -1,10 +1,9 @@
-"""What every importer checks: files of the published layout, and numbers that are numbers."""
+"""Checks that importers share: files of the published layout, and numbers that are numbers."""
 
 from __future__ import annotations
 
 import csv
 import json
-import re
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.search_spaces.errors import InputError
+from nasplug.text import is_number, shortened
 
 __all__ = [
     "foreign",
@@ -26,24 +26,22 @@ __all__ = [
     "shown",
 ]
 
-# float() and int() also take "nan", "1_000" and the digits of other scripts.
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_MOST_SHOWN = 60
 
 
 def foreign(path: Path, why: str) -> InputError:
-    """The error for a file that is not laid out as it was published."""
+    """Make the error for a file that is not laid out as it was published."""
     return InputError(f"{path} has another layout than the published file: {why}")
 
 
 def shown(value: object) -> str:
-    """A value on one short line, for an error message."""
-    text = ascii(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    """Write a value on one short line, in ASCII, for an error message."""
+    return shortened(ascii(value), _MOST_SHOWN)
 
 
 def number(text: str) -> float | None:
-    """The finite number that a text spells in plain ASCII digits, or None."""
-    if _NUMBER.fullmatch(text) is None:
+    """Read the finite number that a text spells in plain ASCII digits; None for another text."""
+    if not is_number(text):
         return None
     value = float(text)
     return value if np.isfinite(value) else None
@@ -52,10 +50,10 @@ def number(text: str) -> float | None:
 def numbers(
     path: Path, values: Sequence[Any], count: int, highest: float = np.inf
 ) -> NDArray[np.float64]:
-    """The values as an array.
+    """Convert values to an array.
 
     Raises:
-        InputError: If they are not `count` numbers above 0 and at most `highest`.
+        InputError: If the values are not `count` numbers above 0 and at most `highest`.
     """
     if len(values) != count:
         raise foreign(path, f"it holds {len(values):,} values instead of {count:,}")
@@ -66,9 +64,9 @@ def numbers(
         array = np.array(values, dtype=np.float64)
     except OverflowError:
         raise foreign(path, "some values are no numbers of 64 bits") from None
-    good = np.isfinite(array) & (array > 0) & (array <= highest)
-    if not good.all():
-        row = int(np.argmin(good))
+    valid = np.isfinite(array) & (array > 0) & (array <= highest)
+    if not valid.all():
+        row = int(np.argmin(valid))
         limit = f" and at most {highest:g}" if np.isfinite(highest) else ""
         raise foreign(path, f"value {row} is {array[row]}, not finite, above 0{limit}")
     return array
@@ -77,7 +75,7 @@ def numbers(
 def named_numbers(
     path: Path, where: str, entry: object, names: Collection[str], nullable: bool = False
 ) -> list[float]:
-    """The numbers of a JSON object, in the order of `names`; NaN for null.
+    """Read the numbers of a JSON object, in the order of `names`; NaN for null.
 
     Raises:
         InputError: If `entry` is no object with just these names, or a value is no finite number of
@@ -85,23 +83,23 @@ def named_numbers(
     """
     if not isinstance(entry, dict) or entry.keys() != set(names):
         raise foreign(path, f"{where} is no object with {', '.join(names)}")
-    found = []
+    values = []
     for name in names:
         value = entry[name]
         if value is None and nullable:
-            found.append(np.nan)
+            values.append(np.nan)
         elif type(value) in {int, float} and 0 <= value <= sys.float_info.max:
-            found.append(float(value))
+            values.append(float(value))
         else:
             raise foreign(path, f"{where} has {shown(value)} for {name}")
-    return found
+    return values
 
 
 def read_text(path: Path) -> str:
-    """The content of a UTF-8 text file; every kind of line end reads as a line feed.
+    """Read a UTF-8 text file; every kind of line end reads as a line feed.
 
     Raises:
-        InputError: If the file cannot be read or is no such text.
+        InputError: If the file cannot be read or is no text in UTF-8.
     """
     try:
         content = path.read_bytes()
@@ -114,7 +112,7 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Read the JSON object in a file.
 
     Raises:
         InputError: If the file cannot be read or holds something else.
@@ -129,11 +127,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_csv(path: Path, columns: Sequence[Collection[str]]) -> list[tuple[int, dict[str, str]]]:
-    """The rows of a CSV file whose first line names its columns, in any order.
+    """Read the rows of a CSV file whose first line names its columns, in any order.
 
     Args:
         path: The file.
-        columns: The sets of columns that it may have.
+        columns: The sets of columns that the file may have.
 
     Returns:
         Line number and fields of each row.

@@ -1,4 +1,4 @@
-"""The list of public data sets: read from `registry.toml`, looked up by name."""
+"""Registry of public data sets: read from `registry.toml`, looked up by name."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ else:
 __all__ = ["UPSTREAM", "DataFile", "DatasetInfo", "info", "names"]
 
 UPSTREAM = "https://raw.githubusercontent.com"
-"""The server that every file comes from, unless `NASPLUG_MIRROR` names another place."""
+"""Server of every file, unless `NASPLUG_MIRROR` names a mirror."""
 
 
 @dataclass(frozen=True)
 class DataFile:
-    """One upstream file at a fixed commit.
+    """Upstream file at a fixed commit.
 
     Attributes:
-        url: Its address at the source.
-        sha256: SHA-256 of its content, as 64 hex digits.
-        size: Its size in bytes.
+        url: Address of the file at the source.
+        sha256: SHA-256 of the content, as 64 hex digits.
+        size: Size in bytes.
     """
 
     url: str
@@ -36,27 +36,27 @@ class DataFile:
 
     @property
     def key(self) -> str:
-        """`<owner>/<repo>/<commit>/<path>`: where it lies in a mirror and in the cache."""
+        """Path of the file in a mirror and in the cache: `<owner>/<repo>/<commit>/<path>`."""
         return self.url.removeprefix(UPSTREAM + "/")
 
     @property
     def name(self) -> str:
-        """The last part of its path."""
+        """The last part of the file's path."""
         return self.url.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is known of one data set.
+    """Entry of the registry: one data set, its files, licence and citation.
 
     Attributes:
         name: The name that `nasplug.datasets.load` takes.
-        space: The search space whose architectures it describes; empty if they are of none.
-        description: What it holds, with units.
-        licence: Under which licence it is published.
-        citation: Who to cite, one work a line.
-        files: The upstream files; empty if the user must get the data by hand.
-        manual: What to do by hand, if there are no files.
+        space: The search space of its architectures; empty if they belong to none.
+        description: Content of the data set, with units.
+        licence: The licence that it is published under.
+        citation: The works to cite, one a line.
+        files: The upstream files; empty if the user must download the data by hand.
+        manual: Instructions for the download by hand, if there are no files.
     """
 
     name: str
@@ -69,7 +69,7 @@ class DatasetInfo:
 
     @property
     def size(self) -> int:
-        """The size of all its files together, in bytes."""
+        """Size of all files of the data set together, in bytes."""
         return sum(file.size for file in self.files)
 
 
@@ -92,13 +92,13 @@ def info(name: str) -> DatasetInfo:
     """Look up one data set.
 
     Args:
-        name: Its name, such as "nb201-accuracy".
+        name: Name of the data set, such as "nb201-accuracy".
 
     Returns:
-        Its entry in the registry.
+        The data set's entry in the registry.
 
     Raises:
-        InputError: If there is no such data set.
+        InputError: If no data set has that name.
     """
     entries = _registry()
     if name not in entries:

@@ -1,7 +1,7 @@
-"""Read pickles in `torch.save` zip files without running anything that they ask for.
+"""Read pickles in `torch.save` zip files without running anything that they name.
 
-A pickle is a program: it may name any function and call it. Here the only callables that it can
-reach are the few harmless stand-ins below, and only when the caller asks for them by name.
+A pickle is a program: it may name any function and call it. Here a pickle can reach the few
+harmless stand-ins below only, and only those that the caller allows by name.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from nasplug.search_spaces.errors import InputError
 __all__ = ["NUMPY_SCALARS", "ORDERED_DICT", "load_pickle_zip"]
 
 ORDERED_DICT = frozenset({"collections.OrderedDict"})
-"""Allows ordered dictionaries."""
+"""Names to allow for ordered dictionaries."""
 
 NUMPY_SCALARS = frozenset(
     {"numpy.dtype", "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar"}
     | {"_codecs.encode"}  # pickle protocol 2 has no bytes: it encodes text instead
 )
-"""Allows numpy numbers (bool, int, float); they come back as numpy scalars."""
+"""Names to allow for numpy numbers (bool, int, float), which are read as numpy scalars."""
 
 _MAX_MEMBERS = 64
 _MEMO_PUTS = {"PUT", "BINPUT", "LONG_BINPUT"}
@@ -44,17 +44,17 @@ _REFUSED = {
 }
 # Unequal integers of this size may have one hash; a dictionary of such keys takes hours to fill.
 _MAX_KEY = 1 << 60
-# What lies in a place of the stack; such an integer, or a tuple, can be no key.
+# Kinds of items on the stack; a large integer, or a tuple, is refused as a key.
 _KEY, _NO_KEY, _MARK = "key", "no key", "mark"
 _MEMO_GETS = {"GET", "BINGET", "LONG_BINGET"}
 
 
 def _stand_ins() -> dict[str, Callable[..., Any]]:
-    """What the allowed names stand for; made anew for each load, as a pickle may write to them."""
+    """Stand-ins for the allowed names; made anew for each load, as a pickle may write to them."""
     import numpy as np
 
     class PlainDtype:
-        """Collects the description of a dtype; numpy's own would accept objects too."""
+        """Description of a plain dtype; numpy's own class would accept objects too."""
 
         __slots__ = ("code",)
 
@@ -77,7 +77,7 @@ def _stand_ins() -> dict[str, Callable[..., Any]]:
         return text.encode("latin1")
 
     def ordered() -> OrderedDict[Any, Any]:
-        # Its keys come as those of other dictionaries do, and are checked there.
+        # A pickle sets its keys as it does for plain dictionaries, and `_check_keys` checks both.
         return OrderedDict()
 
     return {
@@ -96,20 +96,20 @@ class _Unpickler(pickle.Unpickler):
         self._allowed = {k: v for k, v in _stand_ins().items() if k in allowed}
 
     def find_class(self, module: str, name: str) -> Any:
-        wanted = f"{module}.{name}"
-        if wanted not in self._allowed:
+        full_name = f"{module}.{name}"
+        if full_name not in self._allowed:
             raise InputError(
-                f"{self._path} asks for the Python object {wanted!r}, which plain data does not "
+                f"{self._path} asks for the Python object {full_name!r}, which plain data does not "
                 "need; it was not loaded: use the published file"
             )
-        return self._allowed[wanted]
+        return self._allowed[full_name]
 
     def persistent_load(self, pid: Any) -> Any:
         raise pickle.UnpicklingError("a persistent id")
 
 
 def _read_member(path: Path, max_bytes: int) -> bytes:
-    """The content of the one `data.pkl`, after the declared sizes were found sane."""
+    """Read the content of the one `data.pkl`, once the declared sizes are found sane."""
     if path.stat().st_size > max_bytes:
         raise InputError(f"{path} is larger than the {max_bytes:,} bytes that were expected")
     with zipfile.ZipFile(path) as archive:
@@ -128,21 +128,21 @@ def _read_member(path: Path, max_bytes: int) -> bytes:
 
 
 def _scan(content: bytes, path: Path) -> Iterator[tuple[pickletools.OpcodeInfo, Any]]:
-    """The instructions; refuses, before any runs, what data never needs or would eat the memory."""
+    """Yield a pickle's opcodes; refuse those that data never needs or that fill the memory."""
     for count, (opcode, argument, _position) in enumerate(pickletools.genops(content)):
         if opcode.name in _REFUSED:
             raise InputError(
                 f"{path} holds {_REFUSED[opcode.name]}; only plain data is read here: "
                 "use the published file"
             )
-        # The unpickler allocates its memo up to the largest index: a few bytes could ask for 64 GB.
+        # The unpickler allocates its memo up to the largest index: a few bytes could claim 64 GB.
         if opcode.name in _MEMO_PUTS and (not isinstance(argument, int) or argument > count):
             raise InputError(f"{path} holds a damaged pickle (a memo index out of order)")
         yield opcode, argument
 
 
 def _check_keys(code: Iterable[tuple[pickletools.OpcodeInfo, Any]], path: Path) -> None:
-    """Refuse keys of dictionaries that could be chosen to collide, by following the stack."""
+    """Refuse dictionary keys that could be chosen to collide, by simulating the stack."""
     stack: list[str] = []
     memo: list[str] = []
     for opcode, argument in code:
@@ -151,40 +151,44 @@ def _check_keys(code: Iterable[tuple[pickletools.OpcodeInfo, Any]], path: Path) 
             stack.append(memo[int(argument)])
             continue
         if name in _MEMO_PUTS or name == "MEMOIZE":
-            place = len(memo) if argument is None else int(argument)
-            # `_scan` bounds the index.
-            memo += [_KEY] * (place + 1 - len(memo))
-            memo[place] = stack[-1]
+            index = len(memo) if argument is None else int(argument)
+            # `_scan` has bounded the index.
+            memo += [_KEY] * (index + 1 - len(memo))
+            memo[index] = stack[-1]
             continue
-        taken: list[str] = []
+        after_mark: list[str] = []
         if pickletools.markobject in opcode.stack_before:
             while stack[-1] != _MARK:
-                taken.append(stack.pop())
+                after_mark.append(stack.pop())
             stack.pop()
-            taken.reverse()
+            after_mark.reverse()
             fixed = opcode.stack_before.index(pickletools.markobject)
         else:
             fixed = len(opcode.stack_before)
-        below = [stack.pop() for _ in range(fixed)][::-1]
-        keys = {"SETITEMS": taken[::2], "DICT": taken[::2], "SETITEM": below[1:2]}.get(name, [])
+        arguments = [stack.pop() for _ in range(fixed)][::-1]
+        keys = {
+            "SETITEMS": after_mark[::2],
+            "DICT": after_mark[::2],
+            "SETITEM": arguments[1:2],
+        }.get(name, [])
         if _NO_KEY in keys:
             raise InputError(
                 f"{path} holds a dictionary whose keys are neither texts nor numbers below "
                 "2 to the power of 60; use the published file"
             )
-        for made in opcode.stack_after:
-            if made is pickletools.markobject:
+        for output in opcode.stack_after:
+            if output is pickletools.markobject:
                 stack.append(_MARK)
             elif name == "DUP":
-                stack.append(below[0])
+                stack.append(arguments[0])
             else:
-                stack.append(_KEY if _is_key(made, argument) else _NO_KEY)
+                stack.append(_KEY if _is_key(output, argument) else _NO_KEY)
 
 
-def _is_key(made: pickletools.StackObject, argument: Any) -> bool:
+def _is_key(output: pickletools.StackObject, argument: Any) -> bool:
     if isinstance(argument, int) and not isinstance(argument, bool):
         return abs(argument) < _MAX_KEY
-    return made not in (pickletools.pytuple, pickletools.pyset, pickletools.pyfrozenset)
+    return output not in (pickletools.pytuple, pickletools.pyset, pickletools.pyfrozenset)
 
 
 def load_pickle_zip(
@@ -196,9 +200,9 @@ def load_pickle_zip(
 
     Args:
         path: The file: a zip archive with one member named `data.pkl`.
-        allowed: Globals that the pickle may name beside Python's literals; of `ORDERED_DICT` and
-            `NUMPY_SCALARS`. Nothing is imported for them.
-        max_bytes: The most bytes that the file and its unpacked members may take.
+        allowed: Globals that the pickle may name beside Python's literals: names of `ORDERED_DICT`
+            and `NUMPY_SCALARS`. Nothing is imported for them.
+        max_bytes: Largest size of the file and of its unpacked members.
 
     Returns:
         The object: numbers, text, bytes, lists, tuples, dictionaries.
@@ -221,7 +225,7 @@ def load_pickle_zip(
         return _Unpickler(content, path, allowed).load()
     except (InputError, MemoryError):
         raise
-    # Damaged bytes can raise nearly anything in zipfile and pickle; nothing of it is a bug of ours.
+    # Damaged bytes can raise nearly any exception in zipfile and pickle.
     except Exception as error:
         raise InputError(
             f"{path} is no readable torch.save zip file ({type(error).__name__}: {error}); "

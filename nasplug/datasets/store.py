@@ -1,4 +1,4 @@
-"""Data sets by name: files into the cache, tables out of the files, frames out of the tables."""
+"""Data sets by name: files in the cache, tables of the files, frames of the tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
     "verify",
 ]
 
-# Tables that are not named for their space.
+# Data sets of a space that are not named after it.
 _FURTHER = {"nb101": ("nb101-official", "nb101-small")}
 _EPOCHS = "epochs"
 
@@ -58,7 +58,7 @@ def _is_current(entry: DatasetInfo, table: Table) -> bool:
 
 
 def _build(entry: DatasetInfo, progress: bool | None) -> Table:
-    """Import the upstream files, fetching those that are missing, and keep the table."""
+    """Import the upstream files, fetching missing ones, and keep the table in the cache."""
     from nasplug.datasets.importers import (
         accel,
         ecnas,
@@ -92,7 +92,7 @@ def _build(entry: DatasetInfo, progress: bool | None) -> Table:
 
 
 def keep(name: str, table: Table) -> None:
-    """Keep the table of a data set in the cache.
+    """Write the table of a data set to the cache.
 
     Raises:
         InputError: If the cache cannot be written.
@@ -109,7 +109,7 @@ def keep(name: str, table: Table) -> None:
 
 
 def _imported(entry: DatasetInfo) -> Table:
-    """The table of a data set whose file was downloaded by hand."""
+    """Read the table of a data set whose file was downloaded by hand."""
     from nasplug.datasets.tables import FORMAT_VERSION, read_table
 
     path = _table_path(entry)
@@ -138,21 +138,21 @@ def _load(entry: DatasetInfo) -> Table:
 
 
 def load(name: str) -> pd.DataFrame:
-    """Read a data set, fetching and importing it first if that was not done yet.
+    """Load a data set, fetching and importing it first if needed.
 
-    A file that has to be downloaded by hand must have been imported before.
+    A file that must be downloaded by hand has to be imported before.
 
     Args:
-        name: One of `names()`; `info(name).description` says what it holds, with units.
+        name: One of `names()`; `info(name).description` describes its content, with units.
 
     Returns:
-        The texts first (`arch` is the benchmark's own string), then the numbers. Latencies are in
-        milliseconds per batch; where there is one column for each device, it is named
+        A frame with the texts first (`arch` is the benchmark's own string), then the numbers.
+        Latencies are in milliseconds per batch; a column for one device is named
         `<device>@<batch>`. The index, named "index", counts architectures as the source does, or
-        else the rows of a long table.
+        the rows of a long table.
 
     Raises:
-        InputError: If the name is unknown, or a file cannot be had or read.
+        InputError: If the name is unknown, or a file cannot be fetched or read.
     """
     entry = info(name)
     return (_load(entry) if entry.files else _imported(entry)).to_frame()
@@ -161,18 +161,20 @@ def load(name: str) -> pd.DataFrame:
 def tables_of(space: str, quantity: str) -> list[str]:
     """Names of the data sets that may hold a quantity of a space, the best one first.
 
-    What has to be downloaded by hand is among them once it was imported.
+    A data set that must be downloaded by hand is among them once it was imported.
 
     Args:
         space: Name of the space.
-        quantity: Such as `"accuracy"`.
+        quantity: Name of the quantity, such as `"accuracy"`.
     """
-    wanted = (f"{space}-{quantity}", space, *_FURTHER.get(space, ()))
-    return [name for name in wanted if name in names() and (info(name).files or available(name))]
+    candidates = (f"{space}-{quantity}", space, *_FURTHER.get(space, ()))
+    return [
+        name for name in candidates if name in names() and (info(name).files or available(name))
+    ]
 
 
 def longest_trained(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the longest training, where a table tells how long it was."""
+    """Rows of the longest training, where a table has the column `epochs`; else the whole table."""
     if _EPOCHS in table.columns:
         return table[table[_EPOCHS] == table[_EPOCHS].max()]
     return table
@@ -182,14 +184,14 @@ def sources(name: str) -> dict[str, str]:
     """SHA-256 of each file that a data set is read from, by its path in a mirror or its name.
 
     Raises:
-        InputError: If the name is unknown, or its file has to be imported first and was not.
+        InputError: If the name is unknown, or the data set must be imported by hand and was not.
     """
     entry = info(name)
     return _sources(entry) if entry.files else dict(_imported(entry).sources)
 
 
 def fetch(name: str, progress: bool | None = None) -> list[Path]:
-    """Bring the files of a data set into the cache, replacing damaged ones, and import them.
+    """Fetch the files of a data set into the cache, replacing damaged ones, and import them.
 
     Args:
         name: The data set.
@@ -199,7 +201,7 @@ def fetch(name: str, progress: bool | None = None) -> list[Path]:
         The upstream files in the cache.
 
     Raises:
-        InputError: If the name is unknown, or a file cannot be had or read.
+        InputError: If the name is unknown, or a file cannot be fetched or read.
     """
     entry = _with_files(name)
     paths = fetch_files(entry.files, entry.name, progress)
@@ -211,7 +213,7 @@ def fetch(name: str, progress: bool | None = None) -> list[Path]:
 def available(name: str) -> bool:
     """Whether `load(name)` needs no network.
 
-    True if the imported table is in the cache, or else every file is in the cache or in the folder
+    True if the imported table is in the cache, or if every file is in the cache or in the folder
     that `NASPLUG_MIRROR` names; files are compared by size only.
 
     Raises:
@@ -250,7 +252,7 @@ def _table_status(entry: DatasetInfo) -> str:
 
 
 def verify(name: str) -> list[tuple[str, str]]:
-    """Check everything of a data set that is in the cache, by size and hash.
+    """Check the files and the table of a data set in the cache, by size and hash.
 
     Returns:
         (file, status) of each upstream file, by its path in a mirror, and last of the imported

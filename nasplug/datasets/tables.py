@@ -1,4 +1,4 @@
-"""Compact tables on disk: one `.npz` of plain arrays with a checksum, no pickles inside."""
+"""Compact tables in files: one `.npz` of plain arrays with a checksum, no pickles inside."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 __all__ = ["FORMAT_VERSION", "Table", "read_table", "write_table"]
 
 FORMAT_VERSION = 1
-"""Raised when the layout or an importer changes; older tables are then built again."""
+"""Version to be raised when the layout or an importer changes; older tables are built again."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers and texts with named columns, a row an architecture or a measurement.
+    """Table of numbers and texts with named columns, a row an architecture or a measurement.
 
     Attributes:
-        index: The index of each row, int64: that of its architecture where the source counts them.
+        index: Index of each row, int64: the architecture's index where the source counts them.
         columns: The names of the columns of numbers.
-        values: One row each, one column a name, float64; NaN where nothing is known.
-        archs: The architecture string of each row, or None if the source names none.
-        sources: SHA-256 of every file that it was made from, by its path in a mirror.
-        version: The version of the format and the importers that made it.
+        values: The numbers, shape `(rows, columns)`, float64; NaN for an unknown value.
+        archs: The architecture string of each row, or None if the source names no architectures.
+        sources: SHA-256 of every file that the table was made from, by its path in a mirror.
+        version: Version of the format and of the importers that made the table.
         texts: The columns of texts beside `archs`, by name.
         dtypes: Names of columns of `values` whose numbers are all "int64" or "bool".
     """
@@ -47,7 +47,7 @@ class Table:
     dtypes: Mapping[str, str] = field(default_factory=dict)
 
     def to_frame(self) -> pd.DataFrame:
-        """The table as a DataFrame: index named "index", then `arch`, the texts, the numbers."""
+        """Convert to a DataFrame: index named "index", then `arch`, the texts, the numbers."""
         import pandas as pd
 
         n = len(self.index)
@@ -91,7 +91,7 @@ def read_table(path: Path) -> Table:
     """Read a table that `write_table` wrote.
 
     Raises:
-        InputError: If the file is missing, truncated or altered, or was never such a table.
+        InputError: If the file is missing, truncated or altered, or is no such table.
     """
     if not path.is_file():
         raise InputError(f"the table {path} is missing; name a table that was imported")

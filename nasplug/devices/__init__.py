@@ -1,1 +1,1 @@
-"""Devices by name, and the profiles of a user's own."""
+"""Devices by name: the catalogue, and the user's own device profiles."""

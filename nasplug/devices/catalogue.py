@@ -13,6 +13,7 @@ from typing import Any
 
 from nasplug.predictors.hardware import KINDS, PRECISIONS, Hardware
 from nasplug.search_spaces.errors import InputError, closest
+from nasplug.text import shortened
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -32,21 +33,22 @@ __all__ = [
     "words",
 ]
 
-# Of any real number, in the unit of its field; beyond it ratios overflow or vanish.
+# Range of any real number, in the unit of its field; outside of it ratios overflow or vanish.
 LEAST, MOST = 1e-6, 1e9
 MAX_NAME = 200
+_MOST_SHOWN = 80
 _BRANDS = (
     *("nvidia", "geforce", "tesla", "intel", "amd", "radeon", "instinct", "google", "samsung"),
     *("apple", "qualcomm", "broadcom", "xilinx", "hisilicon", "huawei", "cambricon"),
 )
-# what operating systems wrap around a name: "Intel(R) Xeon(R) Gold 6226 CPU @ 2.70GHz",
-# "Raspberry Pi 4 Model B Rev 1.4"
+# Text that operating systems add to a name: "Intel(R) Xeon(R) Gold 6226 CPU @ 2.70GHz",
+# "Raspberry Pi 4 Model B Rev 1.4".
 _WRAPPING = re.compile(
     r"\((r|tm|c)\)|@.*|\b\d+th gen\b|\b\d+-core\b|\b(cpu|gpu|processor|graphics)\b"
     r"|\brev \d+\.\d+\b"
 )
 _MARKS = dict.fromkeys(map(ord, "®™©"), " ")
-# what cannot stand in one line of text: control characters, line breaks, halves of characters
+# Categories that one line of text cannot hold: control characters, line breaks, surrogates.
 _BREAKING = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
@@ -55,24 +57,24 @@ def catalogue() -> tuple[Hardware, ...]:
     """Every device of the catalogue, file after file (sorted by name), in the order of the file.
 
     Raises:
-        InputError: An entry is bad, or two entries share a name or an alias.
+        InputError: If an entry is bad, or two entries share a name or an alias.
     """
-    everything = files("nasplug.hardware_catalogue").iterdir()
-    found = []
-    for file in sorted(everything, key=lambda f: f.name):
+    catalogue_files = files("nasplug.hardware_catalogue").iterdir()
+    devices = []
+    for file in sorted(catalogue_files, key=lambda f: f.name):
         if not file.name.endswith(".toml"):
             continue
         entries = tomllib.loads(file.read_text(encoding="utf-8"))["device"]
-        found += [parse(entry, f"{file.name}, entry {i}") for i, entry in enumerate(entries, 1)]
-    check_unique(found)
-    return tuple(found)
+        devices += [parse(entry, f"{file.name}, entry {i}") for i, entry in enumerate(entries, 1)]
+    check_unique(devices)
+    return tuple(devices)
 
 
 def check_unique(devices: list[Hardware]) -> None:
-    """See that no two devices answer to the same spelling.
+    """Check that no two devices share a spelling of a name.
 
     Raises:
-        InputError: Two do.
+        InputError: If two devices do.
     """
     owner: dict[str, Hardware] = {}
     for device in devices:
@@ -85,14 +87,14 @@ def check_unique(devices: list[Hardware]) -> None:
 
 
 def parse(table: Mapping[str, Any], where: str) -> Hardware:
-    """The device that a TOML table describes; the one check of catalogue and user entries alike.
+    """Read the device that a TOML table describes; catalogue and user entries are checked alike.
 
     Args:
         table: The fields of `Hardware`; only those in `_DEFAULTS` may be missing.
-        where: The file, for the message.
+        where: Name of the file, for messages.
 
     Raises:
-        InputError: A field is missing, unknown, or not what it must be; the sentence says which.
+        InputError: If a field is missing, unknown or wrong; the sentence names it.
     """
     unknown = [key for key in table if key not in _CHECKS]
     if unknown:
@@ -135,7 +137,7 @@ def _peaks(table: Mapping[str, Any], where: str) -> dict[str, float]:
 
 
 def is_line(value: object) -> bool:
-    """Whether a value is text in one line, of at most `MAX_NAME` characters, perhaps empty."""
+    """Whether a value is text in one line of at most `MAX_NAME` characters; it may be empty."""
     if not isinstance(value, str) or len(value) > MAX_NAME:
         return False
     return not any(unicodedata.category(character) in _BREAKING for character in value)
@@ -146,7 +148,7 @@ def _is_text(value: object) -> bool:
 
 
 def check_figures(device: Hardware) -> None:
-    """See that a device that was made in Python has numbers as a file must have them."""
+    """Check the numbers of a device that was made in Python, as those of a file are checked."""
     _peaks(device.peak_tflops, shown(device.name))
     for field in (*_REAL_FIELDS, "units"):
         check, wanted = _CHECKS[field]
@@ -167,7 +169,7 @@ def _is_integer(value: object, least: int, most: int) -> bool:
 _RANGE = f"from {LEAST:g} to {MOST:g}"
 _REAL_FIELDS = ("memory_bandwidth_gbs", "memory_gb", "on_chip_memory_mb", "power_w", "clock_ghz")
 _DEFAULTS = {"year": 0, "memory_gb": 0.0, "aliases": (), "source": "", "note": ""}
-# a field -> what tells a good value, and what to say of a bad one
+# Field -> whether a value is good, and the right value in words for the message on a bad one.
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (_is_text, f'a text of at most {MAX_NAME} characters such as "RTX 3090"'),
     "vendor": (is_line, f'a text of at most {MAX_NAME} characters such as "NVIDIA"'),
@@ -191,14 +193,14 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def devices_named(name: str) -> list[Hardware]:
-    """Devices of the catalogue that a name may mean; more than one if it is ambiguous."""
+    """Devices of the catalogue that a name may stand for; several if the name is ambiguous."""
     by_key, by_model_number = _index()
     key = name_key(name)
     return [by_key[key]] if key in by_key else by_model_number.get(key, [])
 
 
 def catalogue_names(name: str) -> list[str]:
-    """Names of the devices that `devices_named` gives."""
+    """Names of the devices that a name may stand for; see `devices_named`."""
     return [device.name for device in devices_named(name)]
 
 
@@ -216,21 +218,21 @@ def _index() -> tuple[dict[str, Hardware], dict[str, list[Hardware]]]:
 
 
 def _model_numbers(spelling: str) -> list[str]:
-    """The ends of a name that may stand for it, such as "3080ti" or "10940x"."""
+    """Ends of a name that may stand for the whole name, such as "3080ti" or "10940x"."""
     parts = words(spelling)
     ends = [parts[i:] for i in range(1, len(parts)) if re.search(r"\d", parts[i])]
-    # three digits: the 4 of "Pixel 4" or the 6gb of "GTX 1060 6GB" says too little
+    # Three digits: the 4 of "Pixel 4" or the 6gb of "GTX 1060 6GB" would be ambiguous.
     return [end for end in map("".join, ends) if re.search(r"\d{3}", end)]
 
 
 def words(text: str) -> list[str]:
-    """Lower-case words of a name, without brands and what systems wrap around it."""
+    """Lower-case words of a name, without brands and the text that systems add."""
     plain = unicodedata.normalize("NFKC", text.translate(_MARKS)).lower()
     return [w for w in re.findall(r"[^\W_]+", _WRAPPING.sub(" ", plain)) if w not in _BRANDS]
 
 
 def name_key(text: str) -> str:
-    """The spelling of a name that is compared: lower-case letters and digits without brands."""
+    """Spelling of a name for comparisons: lower-case letters and digits without brands."""
     key = "".join(words(text))
     while brand := next((b for b in _BRANDS if key.startswith(b)), ""):
         key = key[len(brand) :]
@@ -238,11 +240,10 @@ def name_key(text: str) -> str:
 
 
 def shown(value: object) -> str:
-    """A value of a description as it stands in a sentence, at most 80 characters."""
+    """Write a value of a description for a sentence, in at most 80 characters."""
     if isinstance(value, dict | list):
         return "a table" if isinstance(value, dict) else "a list"
     try:
-        text = repr(value)
+        return shortened(repr(value), _MOST_SHOWN)
     except ValueError:  # an integer of thousands of digits
         return "that number"
-    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,4 +1,4 @@
-"""The device that a name or a file means: calibrated, in the catalogue, or described by a user."""
+"""Look-up of the device that a name or a file stands for: calibrated, catalogued or described."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ else:
 
 __all__ = ["MAX_FILE_BYTES", "MAX_LINE", "hardware"]
 
-# Reading a key takes time that grows with the square of its parts.
+# Limits, since the time to read a TOML key grows with the square of its number of parts.
 MAX_FILE_BYTES, MAX_LINE = 64_000, 2_000
 
 
 def hardware(name_or_path: str | os.PathLike[str] | Hardware) -> Hardware:
-    """The device with this name, or the one that a file describes.
+    """Look up the device with a name, or read the one that a file describes.
 
     Case, spaces, punctuation and brand words do not matter: "rtx3090", "NVIDIA GeForce RTX 3090"
-    and "3090" are one device. A device that is merely similar is never taken.
+    and "3090" are one device. A name never stands for a device that is merely similar.
 
     Args:
         name_or_path: The name of a device that `nasplug.calibrate` made a profile of; a name or an
             alias in the catalogue; a path to a TOML file or to the JSON file of a profile (any
-            `os.PathLike`, or text that ends in ".toml" or ".json"); or a `Hardware`, which comes
-            back unchanged.
+            `os.PathLike`, or text that ends in ".toml" or ".json"); or a `Hardware`, which is
+            returned unchanged.
 
     Returns:
-        The device; see `Hardware` for the fields and their units. A calibrated one is a
+        The device; see `Hardware` for the fields and their units. A calibrated device is a
         `DeviceProfile`.
 
     Raises:
-        InputError: The name is unknown or ambiguous, or the file cannot be read or has a bad field,
+        InputError: If the name is unknown or ambiguous, the file cannot be read or has a bad field,
             or a number of a `Hardware` is out of range.
     """
     if isinstance(name_or_path, Hardware):
@@ -86,9 +86,11 @@ def _from_file(path: Path) -> Hardware:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not valid TOML ({str(error)[:200]})") from error
     if "device" in table:
-        rest = [key for key in table if key != "device"]
-        if rest:
-            raise InputError(f"{where}: {shown(rest[0])} must stand under [device], not beside it")
+        others = [key for key in table if key != "device"]
+        if others:
+            raise InputError(
+                f"{where}: {shown(others[0])} must stand under [device], not beside it"
+            )
         table = table["device"]
         if not isinstance(table, dict):
             raise InputError(f"{where}: device must be one table, [device], not {shown(table)}")
@@ -98,9 +100,9 @@ def _from_file(path: Path) -> Hardware:
 def _by_name(name: str) -> Hardware:
     from nasplug.devices import profiles
 
-    own = profiles.find(name)
-    if own is not None:
-        return own
+    profile = profiles.find(name)
+    if profile is not None:
+        return profile
     key = name_key(name)
     matches = devices_named(name)
     if len(matches) == 1:
@@ -111,10 +113,10 @@ def _by_name(name: str) -> Hardware:
         )
     calibrated = profiles.names()
     names = [*calibrated, *(device.name for device in catalogue())]
-    within = [n for n in names if len(key) > 1 and key in name_key(n)][:5]
-    near = ", ".join(within) or closest(" ".join(words(name[:100])), names)
+    containing = [n for n in names if len(key) > 1 and key in name_key(n)][:5]
+    likely = ", ".join(containing) or closest(" ".join(words(name[:100])), names)
     beside = ", nor have you calibrated it; there are" if calibrated else ", which has"
     raise InputError(
-        f"hardware {shown(name)} is not in the catalogue{beside} names such as {near}; "
+        f"hardware {shown(name)} is not in the catalogue{beside} names such as {likely}; "
         "for another device give the path of a .toml file"
     )

@@ -1,7 +1,7 @@
 """Device profiles in files: the user's own devices, by name.
 
-A profile is one JSON file. Those without a path of their own lie in the user's data folder, each
-under the spelling of its name that is compared, so that a name finds its file.
+A profile is one JSON file. Profiles without a path of their own lie in the user's data folder, each
+under the spelling of its name for comparisons, so that a name finds its file.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["check_name", "every", "find", "folder", "names", "path_of", "read", "write"]
 
 FORMAT = "nasplug-device-profile-2"
-# As above, without a checksum.
+# Format of earlier versions, without a checksum.
 _OLD_FORMAT = "nasplug-device-profile-1"
 MAX_FILE_BYTES = 100_000_000
-# Longer names could not be those of files everywhere.
+# Longer names are not allowed as file names everywhere.
 _LONGEST_KEY = 100
 
 
 def folder() -> Path:
-    """Where profiles are kept: `devices` in the user's data folder, on Linux
+    """Folder of the profiles: `devices` in the user's data folder, on Linux
     `$XDG_DATA_HOME/nasplug`."""
     from platformdirs import user_data_path
 
@@ -42,11 +42,11 @@ def folder() -> Path:
 
 
 def path_of(name: str) -> Path | None:
-    """The file of a name, whether or not it is there; None if a name can have none."""
+    """Path of the file of a name, whether or not it is there; None if the name cannot have one."""
     name = name.strip()
     if not name or not is_line(name):
         return None
-    # A name of symbols alone, or of a brand, is itself what is compared.
+    # A name of symbols alone, or of a brand alone, is compared as it is.
     key = name_key(name) or name.casefold()
     if not (key.isascii() and key.isalnum() and len(key) <= _LONGEST_KEY):
         key = "name-" + hashlib.sha256(key.encode()).hexdigest()[:16]
@@ -57,7 +57,7 @@ def check_name(name: str) -> None:
     """Check that a user's own device may have a name.
 
     Raises:
-        InputError: If it is none, reads like a path, or means a device of the catalogue.
+        InputError: If it is no name, reads like a path, or stands for a device of the catalogue.
     """
     if path_of(name) is None:
         raise InputError(
@@ -66,16 +66,16 @@ def check_name(name: str) -> None:
         )
     if name.strip().lower().endswith((".toml", ".json")):
         raise InputError(f"name {name!r} would be read as a path; leave its ending out")
-    known = catalogue_names(name)
-    if known:
+    namesakes = catalogue_names(name)
+    if namesakes:
         raise InputError(
-            f"{name!r} means the catalogue's {known[0]}; give your device a name of its own with "
-            f'--name, such as "my {known[0]}"'
+            f"{name!r} means the catalogue's {namesakes[0]}; give your device a name of its own "
+            f'with --name, such as "my {namesakes[0]}"'
         )
 
 
 def names() -> list[str]:
-    """Names of the user's profiles, sorted; files that are damaged are passed over."""
+    """Names of the user's profiles, sorted; damaged files are left out."""
     return [profile.name for profile in every()[0]]
 
 
@@ -84,7 +84,7 @@ def every() -> tuple[list[DeviceProfile], list[str]]:
     profiles, damaged = [], []
     sweep(folder())
     try:
-        # A temporary file, which begins with a dot, is none.
+        # Temporary files, whose names begin with a dot, are no profiles.
         files = sorted(file for file in folder().glob("*.json") if file.name[0] != ".")
     except OSError:
         files = []
@@ -97,22 +97,22 @@ def every() -> tuple[list[DeviceProfile], list[str]]:
 
 
 def find(name: str) -> DeviceProfile | None:
-    """The user's profile of this name, if there is one.
+    """Find the user's profile of a name; None if there is no such profile.
 
     Raises:
-        InputError: If its file is damaged.
+        InputError: If the profile's file is damaged.
     """
     path = path_of(name)
-    # os.path says no where a folder may not be looked into.
+    # os.path.isfile is false, and raises nothing, if the folder may not be searched.
     if path is not None and os.path.isfile(path):
         return read(path)
-    # Letters of other scripts were once left out of the names of files.
+    # Earlier versions left letters of other scripts out of the names of files.
     key = name_key(name)
     older = folder() / f"{''.join(c for c in key if c.isascii())}.json"
     if key.isascii() or len(older.stem) > _LONGEST_KEY or not os.path.isfile(older):
         return None
-    found = read(older)
-    return found if name_key(found.name) == key else None
+    profile = read(older)
+    return profile if name_key(profile.name) == key else None
 
 
 def read(path: Path) -> DeviceProfile:
@@ -134,13 +134,13 @@ def read(path: Path) -> DeviceProfile:
             f"{where}: no device profile; nasplug calibrate writes one, and a description of a "
             "device is a .toml file"
         ) from None
-    found = table.get("format") if isinstance(table, dict) else type(table).__name__
-    if found not in (FORMAT, _OLD_FORMAT):
+    file_format = table.get("format") if isinstance(table, dict) else type(table).__name__
+    if file_format not in (FORMAT, _OLD_FORMAT):
         raise InputError(
             f"{where}: no device profile of this version, which has format {FORMAT!r}, not "
-            f"{str(found)[:50]!r}; nasplug calibrate writes one"
+            f"{str(file_format)[:50]!r}; nasplug calibrate writes one"
         )
-    if found == FORMAT and table.get(CHECKSUM) != checksum_of(table):
+    if file_format == FORMAT and table.get(CHECKSUM) != checksum_of(table):
         raise InputError(
             f"{where}: damaged (its content is not what its checksum says); calibrate the device "
             "again"
@@ -152,15 +152,15 @@ def read(path: Path) -> DeviceProfile:
         space, batch_size = table.get("space"), table.get("batch_size")
         if not isinstance(space, str) or not space.isprintable():
             raise InputError("space must be the name of a search space")
-        # What has a checksum may be of a space that is made in Python.
-        if found == _OLD_FORMAT and space.partition(":")[0] not in space_names():
+        # A profile with a checksum may be of a space that was made in Python.
+        if file_format == _OLD_FORMAT and space.partition(":")[0] not in space_names():
             raise InputError(f"space must be one of {', '.join(space_names())}")
         if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
             raise InputError("batch_size must be a whole number of at least 1")
         measured = MeasuredNetworks.from_json(table.get("measured"))
     except InputError as error:
         raise InputError(f"{where}: damaged ({error}); calibrate the device again") from None
-    if found == _OLD_FORMAT:
+    if file_format == _OLD_FORMAT:
         warnings.warn(
             f"{where} was written by an earlier version, without a checksum: damage to it, such as "
             "a wrong latency, would not be noticed; calibrate the device again to protect it",
@@ -175,7 +175,7 @@ def write(profile: DeviceProfile, path: Path, about: Mapping[str, Any]) -> None:
     Args:
         profile: The device.
         path: The file; its folder is made.
-        about: What a reader may want to know of how it was made.
+        about: Origin of the profile, for readers of the file: date, versions, measurements.
 
     Raises:
         InputError: If the file cannot be written.

@@ -1,4 +1,4 @@
-"""Time networks on the machine at hand: runtimes, timing, and the files that keep the results."""
+"""Timing of networks on the machine at hand: runtimes, stopwatches, and files of the results."""
 
 from nasplug.measuring.campaign import MeasurementSet, measure
 

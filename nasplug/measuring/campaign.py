@@ -1,4 +1,4 @@
-"""Time many networks on this machine: what `nasplug measure` does."""
+"""Timing of many networks on this machine, as `nasplug measure` does it."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ __all__ = ["MeasurementSet", "measure"]
 # Space and text of the network that is timed again and again: convolutions of several kinds, a
 # few milliseconds on a desktop, and its weights fit into a cache.
 REFERENCE = ("nnlqp:squeezenet", "squeezenet1.1")
-# It is timed after so many networks, or seconds.
+# The reference is timed after so many networks, or seconds.
 REFERENCE_EVERY = (10, 30.0)
 _RETRIES = 3
-# Other processes that use more than this are told of; a desktop's own take less.
+# Cores of other processes from which a note is printed; a desktop's own processes use fewer.
 _OTHER_CORES = 0.2
 # Copies of the weights while a model is made, written, read and rearranged by a runtime; and of
 # the largest operator's input and output.
@@ -49,12 +49,12 @@ _ACTIVATION_COPIES = 3
 
 @dataclass(frozen=True, eq=False)
 class MeasurementSet:
-    """Measured networks.
+    """Measured networks, and a description of the machine and the settings.
 
     Attributes:
-        rows: One a network, in the order of measuring; all that the CSV holds.
+        rows: One row a network, in the order of measuring; all rows of the CSV.
         description: Machine, runtime, settings, versions, and all timings of the reference.
-        path: The CSV that holds the rows, None if none was asked for.
+        path: The CSV that holds the rows, or None if no file was asked for.
     """
 
     rows: tuple[Measurement, ...]
@@ -69,7 +69,7 @@ class MeasurementSet:
         return pd.DataFrame([astuple(row) for row in self.rows], columns=list(COLUMNS))
 
     def summary(self) -> list[dict[str, Any]]:
-        """A row a family: number of networks, and the range of their latencies in ms."""
+        """Summarise each family: number of networks, and the range of their latencies in ms."""
         families: dict[str, list[Measurement]] = {}
         for row in self.rows:
             families.setdefault(row.family, []).append(row)
@@ -85,7 +85,7 @@ class MeasurementSet:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """The description, `"files"`, and the rows with null for what is not known."""
+        """The description, `"files"`, and the rows with null for unknown values."""
         files = [] if self.path is None else [str(self.path), str(self.path.with_suffix(".json"))]
         rows = [
             {k: None if isinstance(v, float) and isnan(v) else v for k, v in asdict(row).items()}
@@ -96,8 +96,8 @@ class MeasurementSet:
 
 def _range(times: Sequence[float]) -> dict[str, float | None]:
     names = ("fastest_ms", "median_ms", "slowest_ms")
-    found = np.percentile(times, (0, 50, 100)).tolist() if times else [None] * len(names)
-    return dict(zip(names, found, strict=True))
+    percentiles = np.percentile(times, (0, 50, 100)).tolist() if times else [None] * len(names)
+    return dict(zip(names, percentiles, strict=True))
 
 
 def measure(
@@ -120,69 +120,65 @@ def measure(
 ) -> MeasurementSet:
     """Time networks on this machine.
 
-    A reference network is timed at the start, regularly in between and at the end. Networks around
-    which it was off by more than a tenth of its own median are marked as disturbed.
+    A reference network is timed at the start, regularly in between and at the end. A network is
+    marked as disturbed if the reference before or after it was off by more than a tenth of its own
+    median.
 
-    Every finished network is in `out` at once. Called again with the same arguments it goes on with
-    those that are missing; with a larger `n` it adds networks.
+    Every finished network is in `out` at once. Called again with equal arguments, the function goes
+    on with the missing networks; with a larger `n` it adds networks.
 
     Args:
         space: A space that writes its networks as ONNX models, or its name.
-        n: Different networks to draw; equal seeds draw equal networks.
+        n: Number of different networks to draw; equal seeds draw equal networks.
         hardware: `"local"`, `"cpu"` or `"cuda"`; local is a CUDA device with the backend torch if
             there is one, else the processor.
         batch_size: Images a forward pass.
         threads: Threads within an operator; by default one a physical core.
-        seed: Of the drawing of networks and of their weights.
+        seed: Seed of the drawing of networks and of their weights.
         out: A .csv; a .json of the same name is written beside it.
-        runs: Timed runs a network, at least; see `Effort`.
-        warmup: Runs before them, at least.
-        min_seconds: Timed runs of a network sum up to this at least.
-        max_seconds: They end when they sum up to this.
+        runs: Smallest number of timed runs a network; see `Effort`.
+        warmup: Smallest number of untimed runs before them.
+        min_seconds: Smallest sum of the timed runs of a network.
+        max_seconds: Sum of the timed runs of a network at which they end.
         archs: Networks to time instead of `n` drawn ones, as texts or architectures of the space.
         backend: `"onnxruntime"` or `"torch"`.
         retry_disturbed: Whether to time disturbed networks again at the end, up to three times.
         progress: Whether to draw a progress bar; by default on a terminal only.
 
     Raises:
-        InputError: If an argument names nothing known or does not fit, or `out` holds measurements
-            of another machine or of other settings.
+        InputError: If an argument is unknown or does not fit, or `out` holds measurements of
+            another machine or of other settings.
         KeyboardInterrupt: On Ctrl-C, SIGTERM or SIGHUP, with a sentence on how to go on.
     """
-    found = onnx_space(space)
+    opened = onnx_space(space)
     checked_seed(seed)
     checked_count(batch_size, "batch size")
     effort = _checked_effort(runs, warmup, min_seconds, max_seconds)
     runtime = open_runtime(backend, hardware, _checked_threads(threads))
-    wanted = networks(found, n, archs, seed)
-    record = Record(
-        None if out is None else Path(out),
-        {
-            "machine": machine(),
-            "runtime": runtime.settings,
-            "settings": {
-                "space": found.name,
-                "networks": "drawn" if archs is None else "given",
-                "seed": seed,
-                "batch_size": batch_size,
-                **asdict(effort),
-            },
-            "packages": {
-                "python": platform.python_version(),
-                **{name: version(name) for name in ("nasplug", "numpy", "onnx")},
-            },
-            "reference": {
-                "space": REFERENCE[0],
-                "arch": REFERENCE[1],
-                "tolerance": DISTURBED,
-            },
-        },
-    )
-    campaign = _Campaign(found, runtime, effort, record, seed, batch_size, progress)
+    wanted = networks(opened, n, archs, seed)
+    choice = "drawn" if archs is None else "given"
+    settings = {"space": opened.name, "networks": choice, "seed": seed, "batch_size": batch_size}
+    description = _description(runtime, {**settings, **asdict(effort)})
+    record = Record(None if out is None else Path(out), description)
+    campaign = _Campaign(opened, runtime, effort, record, seed, batch_size, progress)
     with stoppable(lambda: campaign.stopped(wanted)):
         campaign.run(wanted, retry_disturbed)
     campaign.conclude()
     return MeasurementSet(tuple(record.rows.values()), record.description, record.path)
+
+
+def _description(runtime: Runtime, settings: dict[str, Any]) -> dict[str, Any]:
+    """Describe a campaign: machine, runtime, settings, versions of packages, reference."""
+    return {
+        "machine": machine(),
+        "runtime": runtime.settings,
+        "settings": settings,
+        "packages": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("nasplug", "numpy", "onnx")},
+        },
+        "reference": {"space": REFERENCE[0], "arch": REFERENCE[1], "tolerance": DISTURBED},
+    }
 
 
 def _checked_effort(runs: int, warmup: int, min_seconds: float, max_seconds: float) -> Effort:
@@ -210,7 +206,7 @@ def _checked_threads(threads: int | None) -> int:
 
 
 class _Campaign:
-    """The measuring itself."""
+    """Measuring of the networks of one call of `measure`."""
 
     def __init__(
         self,
@@ -232,7 +228,7 @@ class _Campaign:
         self.progress = sys.stderr.isatty() if progress is None else progress
 
     def run(self, wanted: Sequence[Architecture], retry_disturbed: bool) -> None:
-        """Time what is missing, then if asked for what is disturbed."""
+        """Time the missing networks, then, if asked for, the disturbed ones again."""
         rows = self.record.rows
         missing = [arch for arch in wanted if arch.arch_id not in rows]
         self._announce(len(wanted), len(wanted) - len(missing))
@@ -241,33 +237,37 @@ class _Campaign:
             for _ in range(_RETRIES if retry_disturbed else 0):
                 self._time_all([a for a in wanted if rows[a.arch_id].disturbed], "disturbed again")
 
-    def _announce(self, total: int, there: int) -> None:
+    def _announce(self, total: int, measured_before: int) -> None:
         about = {**self.record.description["machine"], **self.runtime.settings}
-        where = about.get("gpu") or f"{about['processor']} with {about['threads']} threads"
-        done = f", {there} of them measured before" if there else ""
+        device = about.get("gpu") or f"{about['processor']} with {about['threads']} threads"
+        before_text = f", {measured_before} of them measured before" if measured_before else ""
         if self.record.repaired:
-            done += "; the last line of the file was broken off and is measured again"
+            before_text += "; the last line of the file was broken off and is measured again"
         _say(
             f"timing {total} networks of {self.space.name} by {about['backend']} "
-            f"{about['version']} on {where}{done}"
+            f"{about['version']} on {device}{before_text}"
         )
 
     def _time_all(self, archs: Sequence[Architecture], title: str) -> None:
-        """Time networks, the reference before, between and after them."""
+        """Time networks, with the reference before, between and after them."""
         from tqdm import tqdm
 
-        most, seconds = REFERENCE_EVERY
-        since, began = 0, time.monotonic()
+        every_networks, every_seconds = REFERENCE_EVERY
+        networks_since, last_time = 0, time.monotonic()
         if archs:
             self._time_reference()
         for k, arch in enumerate(tqdm(archs, title, unit="", disable=not self.progress), start=1):
             row = self._time(arch)
             with held():
                 self.record.add(row)
-            since += 1
-            if since >= most or time.monotonic() - began >= seconds or k == len(archs):
+            networks_since += 1
+            if (
+                networks_since >= every_networks
+                or time.monotonic() - last_time >= every_seconds
+                or k == len(archs)
+            ):
                 self._time_reference()
-                since, began = 0, time.monotonic()
+                networks_since, last_time = 0, time.monotonic()
 
     def _time_reference(self) -> None:
         space: Any = space_named(REFERENCE[0])
@@ -284,13 +284,12 @@ class _Campaign:
             row.params = int(graph.attributes[:, ATTRIBUTES.index("params")].sum())
             row.flops = int(graph.attributes[:, ATTRIBUTES.index("flops")].sum())
             self._check_memory(graph)
-            # Not every space writes models, so the base class does not know of it.
             model = self.space.to_onnx(arch, self.seed, self.batch_size)
             timing = time_network(self.runtime.load(model), self.effort)
             for name, value in asdict(timing).items():
-                # As the file keeps it: a table is the same before and after it is read.
+                # Rounded as in the file, so that a table is equal before and after it is read.
                 setattr(row, name, float(f"{value:.6g}") if isinstance(value, float) else value)
-        except Exception as error:  # whatever ails one network, the others are still to be timed
+        except Exception as error:  # the other networks are timed, whatever happens to one
             kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
             row.error = " ".join(f"{kind}{error}".split())
         row.seconds = round(time.perf_counter() - began, 3)
@@ -298,17 +297,19 @@ class _Campaign:
 
     def _check_memory(self, graph: Graph) -> None:
         params = graph.attributes[:, ATTRIBUTES.index("params")] * FLOAT_BYTES
-        moved = graph.attributes[:, ATTRIBUTES.index("bytes")] - params
-        need = _WEIGHT_COPIES * params.sum() + _ACTIVATION_COPIES * self.batch_size * moved.max()
+        activations = graph.attributes[:, ATTRIBUTES.index("bytes")] - params
+        needed = (
+            _WEIGHT_COPIES * params.sum() + _ACTIVATION_COPIES * self.batch_size * activations.max()
+        )
         free = self.runtime.free_memory()
-        if need > free:
+        if needed > free:
             raise InputError(
-                f"weights and activations take up to {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB "
-                "of memory are free"
+                f"weights and activations take up to {needed / 1e9:.1f} GB, and "
+                f"{free / 1e9:.1f} GB of memory are free"
             )
 
     def stopped(self, wanted: Sequence[Architecture]) -> str:
-        """What to say on Ctrl-C."""
+        """Sentence to print on Ctrl-C: the networks that are kept, and the way to go on."""
         done = sum(arch.arch_id in self.record.rows for arch in wanted)
         if self.record.path is None:
             return "stopped; without a file to write to nothing remains of the measurements"
@@ -318,18 +319,19 @@ class _Campaign:
         )
 
     def conclude(self) -> None:
-        """Tell on stderr what can be relied on."""
+        """Print on stderr how many networks were measured, and how far they can be relied on."""
         rows = self.record.rows.values()
         disturbed, failed = sum(r.disturbed for r in rows), sum(bool(r.error) for r in rows)
         times = [timing["latency_ms"] for timing in self.record.timings]
-        where = "measured" if self.record.path is None else f"in {self.record.path}"
+        where_text = "measured" if self.record.path is None else f"in {self.record.path}"
         _say(
-            f"{len(rows)} networks {where}, {disturbed} of them disturbed and {failed} failed; the "
-            f"reference took {np.median(times):.3g} ms ({min(times):.3g} to {max(times):.3g})"
+            f"{len(rows)} networks {where_text}, {disturbed} of them disturbed and {failed} "
+            f"failed; the reference took {np.median(times):.3g} ms ({min(times):.3g} to "
+            f"{max(times):.3g})"
         )
         busy = float(np.mean([timing["other_cores"] for timing in self.record.timings]))
         if busy > _OTHER_CORES:
-            # The reference shows changes only, not what is there from the beginning to the end.
+            # The reference shows changes of load only, not a load that lasts from beginning to end.
             _say(
                 f"other processes kept {busy:.1f} cores busy on average; on an idle machine the "
                 "times would be shorter"

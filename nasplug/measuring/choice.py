@@ -1,4 +1,4 @@
-"""Which networks are timed: drawn from a space, or given as texts."""
+"""Choice of the networks to time: drawn from a space, or given as texts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nasplug.arguments import checked_count
+from nasplug.arguments import checked_count, checked_space
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.search_spaces import names as space_names
 from nasplug.search_spaces import space as space_named
@@ -17,46 +17,46 @@ from nasplug.text import check_row
 
 __all__ = ["networks", "onnx_space", "read_archs"]
 
-# A space from which so many draws in succession give nothing new is as good as empty.
+# Number of draws in succession without a new network after which a space counts as exhausted.
 _MOST_REPEATS = 10_000
 
 
 def onnx_space(space: str | SearchSpace) -> SearchSpace:
-    """A space that writes its networks as ONNX models, by name or as it is.
+    """Open a space that writes its networks as ONNX models, by name or as it is.
 
     Raises:
-        InputError: If there is no such space, or it does not.
+        InputError: If there is no such space, or it writes no ONNX models.
     """
-    found = space_named(space) if isinstance(space, str) else space
-    if not found.writes_onnx:
+    opened = checked_space(space)
+    if not opened.writes_onnx:
         able = [name for name in space_names() if space_named(name).writes_onnx]
         raise InputError(
-            f"space {found.name!r} does not write its networks as ONNX models, so they cannot be "
+            f"space {opened.name!r} does not write its networks as ONNX models, so they cannot be "
             f"run; those that do are {', '.join(able)}"
         )
-    return found
+    return opened
 
 
 def networks(
     space: SearchSpace, n: int | None, archs: Sequence[str | Architecture] | None, seed: int
 ) -> list[Architecture]:
-    """The different networks that are wanted: `n` drawn ones, or those given.
+    """Choose the different networks to time: `n` drawn ones, or the given ones.
 
     Raises:
-        InputError: If not exactly one of the two is said, a text is none of the space, or the space
-            has no `n` networks.
+        InputError: If not exactly one of `n` and `archs` is given, a text is no architecture of the
+            space, or the space has fewer than `n` networks.
     """
     if (n is None) == (archs is None):
         raise InputError(
             "say which networks to time: how many to draw (--n), or their texts (--arch, --archs)"
         )
     if archs is not None:
-        given = [space.parse(arch) if isinstance(arch, str) else arch for arch in archs]
-        for arch in given:
+        parsed = [space.parse(arch) if isinstance(arch, str) else arch for arch in archs]
+        for arch in parsed:
             space.validate(arch)
-        if not given:
+        if not parsed:
             raise InputError("the list of architectures is empty; give one at least")
-        return list({arch.arch_id: arch for arch in given}.values())
+        return list({arch.arch_id: arch for arch in parsed}.values())
     assert n is not None
     checked_count(n, "number of networks")
     rng = np.random.default_rng(seed)
@@ -75,10 +75,10 @@ def networks(
 
 
 def read_archs(path: str | os.PathLike[str]) -> list[str]:
-    """Architectures from a file: a line each, or the column `arch` of a .csv.
+    """Read architectures from a file: one a line, or the column `arch` of a .csv.
 
     Raises:
-        InputError: If the file cannot be read or holds none.
+        InputError: If the file cannot be read or holds no architecture.
     """
     file = Path(path)
     try:
@@ -95,8 +95,8 @@ def read_archs(path: str | os.PathLike[str]) -> list[str]:
         for number, row in enumerate(rows[1:], 2):
             if len(row) == len(header):
                 check_row(header, row, f"{file}, row {number}")
-        place = header.index("arch")
-        lines = [row[place] for row in rows[1:] if len(row) > place]
+        column = header.index("arch")
+        lines = [row[column] for row in rows[1:] if len(row) > column]
     texts = [line.strip() for line in lines if line.strip()]
     if not texts:
         raise InputError(f"{file} holds no architecture; write one a line")

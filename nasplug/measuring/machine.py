@@ -1,4 +1,4 @@
-"""What the machine is that networks are timed on."""
+"""Description of the machine that networks are timed on, and its free cores and memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, memory and operating system, in words that name no person and no place."""
+    """Processor, cores, memory and operating system; nothing that names a person or a place."""
     return {
         "processor": _processor(),
         "architecture": platform.machine(),
@@ -40,7 +40,7 @@ def available_cores() -> int:
 
 
 def physical_cores() -> int:
-    """Physical cores that this process may use, as far as the system tells."""
+    """Physical cores that this process may use, if the system tells them; else logical ones."""
     return min(psutil.cpu_count(logical=False) or available_cores(), available_cores())
 
 
@@ -54,7 +54,7 @@ def free_memory() -> int:
 
 
 class OtherWork:
-    """How many cores are kept busy by others: processes of this machine, or the host's."""
+    """Meter of the cores that others keep busy: processes of this machine, or of its host."""
 
     def __init__(self) -> None:
         self._before = self._times()
@@ -63,16 +63,16 @@ class OtherWork:
     def _times() -> tuple[float, float, float]:
         spent = psutil.cpu_times()
         idle = spent.idle + getattr(spent, "iowait", 0.0)
-        # Guests count as the users that run them.
+        # The time of guests is included in that of the users that run them.
         guests = getattr(spent, "guest", 0.0) + getattr(spent, "guest_nice", 0.0)
         return time.monotonic(), sum(spent) - guests - idle, time.process_time()
 
     def cores(self) -> float:
-        """The mean since the last call, or since this was made."""
+        """Mean number of busy cores since the last call, or since the meter was made."""
         now = self._times()
-        elapsed, busy, own = (b - a for a, b in zip(self._before, now, strict=True))
+        elapsed, busy, this_process = (b - a for a, b in zip(self._before, now, strict=True))
         self._before = now
-        return max(0.0, busy - own) / elapsed if elapsed else 0.0
+        return max(0.0, busy - this_process) / elapsed if elapsed else 0.0
 
 
 def _processor() -> str:

@@ -1,7 +1,7 @@
-"""The two files of a measuring campaign: a CSV with a row a network, and a JSON that describes it.
+"""Files of a measuring campaign: a CSV with a row a network, and a JSON that describes it.
 
 The CSV grows by whole lines that are on disk before the next network begins. The JSON beside it
-says on which machine, with which runtime and settings, and what the reference network took.
+holds the machine, the runtime, the settings, and the timings of the reference network.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from nasplug.text import CHECKSUM, check_row, checksum_of, row_checksum
 __all__ = ["COLUMNS", "FORMAT", "Measurement", "Record", "now"]
 
 FORMAT = "nasplug-measurements-1"
-# What has to be equal for two timings to stand in one file; a kernel may be updated in between.
+# Sections that must be equal for two timings to share a file; a kernel may be updated in between.
 _COMPARED = ("machine", "runtime", "settings")
 _MAY_DIFFER = {"kernel"}
 _MOST_SHOWN = 60
@@ -36,26 +36,26 @@ _MOST_SHOWN = 60
 
 @dataclass
 class Measurement:
-    """A row: one network and its time.
+    """Row of the CSV: one network and its time.
 
     Attributes:
         arch: The text of the architecture, which its space parses.
-        arch_id: Its canonical id.
-        family: Family of the networks, or the space where it has none.
+        arch_id: Canonical id of the architecture.
+        family: Family of the network, or the space's name where it has no families.
         batch_size: Images a forward pass.
         latency_ms: Median time of a forward pass of the whole batch, in ms; NaN if it failed.
-        p10_ms: 10th percentile.
-        p90_ms: 90th percentile.
-        mean_ms: Mean.
+        p10_ms: 10th percentile of the runs.
+        p90_ms: 90th percentile of the runs.
+        mean_ms: Mean of the runs.
         std_ms: Standard deviation of single runs.
-        runs: Timed runs.
+        runs: Number of timed runs.
         params: Parameters.
         flops: Multiply-accumulates for one image.
-        seconds: What it took altogether: to build, load, warm up and time it.
-        reference: Position, in the description, of the reference's timing before it.
-        disturbed: Not known to be undisturbed: the reference was off before or after it, or was not
-            timed after it.
-        error: Why there is no time, or empty.
+        seconds: Time to build, load, warm up and time the network.
+        reference: Position, in the description, of the reference's timing before the network.
+        disturbed: Whether the reference was off before or after the network, or was not timed after
+            it.
+        error: Reason why there is no time, or empty.
     """
 
     arch: str
@@ -77,12 +77,12 @@ class Measurement:
 
 
 COLUMNS = tuple(field.name for field in fields(Measurement))
-# As the file has them.
+# Columns of the file.
 _HEADER = (*COLUMNS, CHECKSUM)
 
 
 def now() -> str:
-    """The time, in UTC, to the second."""
+    """Current time in UTC, to the second."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
@@ -90,9 +90,9 @@ class Record:
     """Rows and description of one campaign, kept in files unless there is no path.
 
     Args:
-        path: Of the CSV; the JSON has the same name with another suffix. None keeps nothing.
-        description: Of the campaign that is to be recorded, with `"machine"`, `"runtime"`,
-            `"settings"` and `"reference"`. If the files are there already, theirs is kept.
+        path: Path of the CSV; the JSON has its name with another suffix. None writes no files.
+        description: Description of the campaign, with `"machine"`, `"runtime"`, `"settings"` and
+            `"reference"`. If the files exist already, their description is kept.
 
     Raises:
         InputError: If the files cannot be read or written, are no measurements, or are those of
@@ -114,9 +114,9 @@ class Record:
 
     @property
     def timings(self) -> list[dict[str, Any]]:
-        """What the reference took, in order; see `add_reference`."""
-        found: list[dict[str, Any]] = self.description["reference"]["timings"]
-        return found
+        """Timings of the reference, in order; see `add_reference`."""
+        timings: list[dict[str, Any]] = self.description["reference"]["timings"]
+        return timings
 
     def _open(self, path: Path) -> None:
         if path.suffix != ".csv":
@@ -135,20 +135,22 @@ class Record:
             raise InputError(f"{path} is no text in UTF-8, as measurements are") from None
 
     def _continue(self, path: Path, content: bytes, whole: bytes) -> None:
-        """Take up the rows and the description that are there."""
+        """Continue with the rows and the description of existing files."""
         beside = path.with_suffix(".json")
         rows, protected = _parsed(path, whole.decode("utf-8"))
         try:
-            known = json.loads(beside.read_text(encoding="utf-8"))
-            if known["format"] != FORMAT or not isinstance(known["reference"]["timings"], list):
+            description = json.loads(beside.read_text(encoding="utf-8"))
+            if description["format"] != FORMAT or not isinstance(
+                description["reference"]["timings"], list
+            ):
                 raise ValueError
-            told = known.pop(CHECKSUM, None)
-            if told is not None and told != checksum_of(known):
+            checksum = description.pop(CHECKSUM, None)
+            if checksum is not None and checksum != checksum_of(description):
                 raise InputError(
                     f"{beside} is damaged: its content is not what its checksum says; give another "
                     "file"
                 )
-            differing = _differences(known, self.description)
+            differing = _differences(description, self.description)
         except FileNotFoundError:
             raise InputError(
                 f"{path} has no {beside.name} beside it, which tells the machine it is of; "
@@ -165,10 +167,10 @@ class Record:
                 f"{path} was measured with {'; '.join(differing)}; give another file, or the "
                 "same machine and settings"
             )
-        self.rows, self.description = rows, known
+        self.rows, self.description = rows, description
         # The last line was not finished when the process was killed.
         self.repaired = len(whole) < len(content)
-        protected = protected and told is not None
+        protected = protected and checksum is not None
         if not protected:
             warnings.warn(
                 f"{path} was written by an earlier version, without checksums: damage to it until "
@@ -179,7 +181,7 @@ class Record:
             self._write()
 
     def add(self, row: Measurement) -> None:
-        """Keep a row, on disk when this returns; a second one of a network replaces the first."""
+        """Add a row, which is on disk on return; a second row of a network replaces the first."""
         row.reference = len(self.timings) - 1
         row.disturbed = not row.error
         replaces = row.arch_id in self.rows
@@ -195,25 +197,25 @@ class Record:
             os.fsync(file.fileno())
 
     def add_reference(self, latency_ms: float, other_cores: float) -> None:
-        """Keep a timing of the reference network, and mark the rows anew by all of them.
+        """Add a timing of the reference network, and mark all rows anew by all timings.
 
         Args:
-            latency_ms: What it took.
-            other_cores: Cores that others kept busy since its last timing.
+            latency_ms: The reference's latency, in ms.
+            other_cores: Cores that others kept busy since the reference's last timing.
         """
-        told = {
+        timing = {
             "session": self._session,
             "latency_ms": round(latency_ms, 6),
             "other_cores": round(other_cores, 3),
             "at": now(),
         }
-        self.timings.append(told)
-        median = float(np.median([timing["latency_ms"] for timing in self.timings]))
+        self.timings.append(timing)
+        median = float(np.median([earlier["latency_ms"] for earlier in self.timings]))
         self.description["reference"]["median_ms"] = median
         for row in self.rows.values():
             around = self._around(row.reference)
             row.disturbed = not row.error and is_disturbed(around, median)
-        self.description["updated"] = told["at"]
+        self.description["updated"] = timing["at"]
         self.description["networks"] = {
             "measured": sum(not row.error for row in self.rows.values()),
             "disturbed": sum(row.disturbed for row in self.rows.values()),
@@ -222,7 +224,7 @@ class Record:
         self._write()
 
     def _around(self, before: int) -> tuple[float, float]:
-        """The reference's times before and after a row, if they are of one session."""
+        """The reference's times before and after a row; NaN unless they are of one session."""
         pair = self.timings[before : before + 2]
         if len(pair) < 2 or pair[0]["session"] != pair[1]["session"]:
             return math.nan, math.nan
@@ -231,21 +233,23 @@ class Record:
     def _write(self) -> None:
         if self.path is None:
             return
-        # First the description: rows refer to its timings.
-        told = {**self.description, CHECKSUM: checksum_of(self.description)}
-        text = json.dumps(told, indent=1, allow_nan=False)
+        # The description comes first, since rows refer to its timings.
+        content = {**self.description, CHECKSUM: checksum_of(self.description)}
+        text = json.dumps(content, indent=1, allow_nan=False)
         write_text(self.path.with_suffix(".json"), text + "\n")
         write_text(self.path, ",".join(_HEADER) + "\n" + _lines(list(self.rows.values())))
 
 
-def _differences(known: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    found = []
+def _differences(earlier: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    differences = []
     for section in _COMPARED:
-        for key in dict.fromkeys((*known[section], *wanted[section])):
-            then, today = known[section].get(key), wanted[section].get(key)
-            if key not in _MAY_DIFFER and then != today:
-                found.append(f"{key.replace('_', ' ')} {_word(then)}, not {_word(today)}")
-    return found
+        for key in dict.fromkeys((*earlier[section], *wanted[section])):
+            before, now_value = earlier[section].get(key), wanted[section].get(key)
+            if key not in _MAY_DIFFER and before != now_value:
+                differences.append(
+                    f"{key.replace('_', ' ')} {_word(before)}, not {_word(now_value)}"
+                )
+    return differences
 
 
 def _word(value: Any) -> str:
@@ -268,7 +272,7 @@ def _written(value: Any) -> str:
 
 
 def _parsed(path: Path, text: str) -> tuple[dict[str, Measurement], bool]:
-    """The rows of a file, and whether they have checksums, as those of earlier versions do not."""
+    """Parse the rows of a file; also whether they have checksums (earlier versions wrote none)."""
     lines = csv.reader(io.StringIO(text))
     rows = {}
     header: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
-"""What runs a network so that it can be timed: ONNX Runtime, or PyTorch with or without CUDA.
+"""Runtimes that run a network to be timed: ONNX Runtime, or PyTorch with or without CUDA.
 
-The weights' and the input's seeds are given: the same network is run on the same image each time.
+Weights and input come from fixed seeds: a network is run with equal weights on equal images each
+time.
 """
 
 from __future__ import annotations
@@ -28,29 +29,29 @@ _INPUT_SEED = 0
 
 
 class Runtime(Protocol):
-    """Opens networks and runs them once at a time."""
+    """Protocol of a runtime, which opens networks and runs them one after the other."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Name, version, device and whatever else changes a latency; JSON values."""
+        """Name, version, device and all other settings that change a latency; JSON values."""
 
     def free_memory(self) -> int:
         """Bytes that weights and activations may take."""
 
     def session(self) -> AbstractContextManager[None]:
-        """Inside, the process is set up for timing; afterwards it is as it was."""
+        """Set the process up for timing during a block, and restore it afterwards."""
 
     def load(self, model: onnx.ModelProto) -> Stopwatch:
-        """Make a model ready and give the function that runs it once and tells the ms."""
+        """Load a model, and return the function that runs it once and returns the ms."""
 
 
 def open_runtime(backend: str, hardware: str, threads: int) -> Runtime:
-    """A runtime on this machine.
+    """Open a runtime on this machine.
 
     Args:
         backend: One of `BACKENDS`.
-        hardware: `"local"` for the best that the backend finds here (with torch a CUDA device, else
-            the processor), or `"cpu"` or `"cuda"`.
+        hardware: `"local"` for the fastest device that the backend finds here (with torch a CUDA
+            device, else the processor), or `"cpu"` or `"cuda"`.
         threads: Threads that work on one operator, on a processor.
 
     Raises:
@@ -69,26 +70,26 @@ def open_runtime(backend: str, hardware: str, threads: int) -> Runtime:
         return OnnxRuntime(threads)
     import torch
 
-    found = torch.cuda.is_available()
-    if hardware == "cuda" and not found:
+    has_cuda = torch.cuda.is_available()
+    if hardware == "cuda" and not has_cuda:
         raise InputError("PyTorch finds no CUDA device on this machine; give local or cpu")
-    return TorchRuntime("cuda" if found and hardware != "cpu" else "cpu", threads)
+    return TorchRuntime("cuda" if has_cuda and hardware != "cpu" else "cpu", threads)
 
 
 def input_of(model: onnx.ModelProto) -> tuple[str, NDArray[np.float32]]:
-    """The name of a model's input, and a fixed random image batch for it."""
-    (given,) = model.graph.input
-    shape = [size.dim_value for size in given.type.tensor_type.shape.dim]
-    return given.name, np.random.default_rng(_INPUT_SEED).standard_normal(shape, dtype=np.float32)
+    """Name of a model's input, and a fixed random image batch for it."""
+    (image,) = model.graph.input
+    shape = [size.dim_value for size in image.type.tensor_type.shape.dim]
+    return image.name, np.random.default_rng(_INPUT_SEED).standard_normal(shape, dtype=np.float32)
 
 
 class OnnxRuntime:
-    """ONNX Runtime on the processor, as a program uses it that runs one network at a time.
+    """ONNX Runtime on the processor, set up as in a program that runs one network at a time.
 
-    All graph optimisations; `threads` threads within an operator and operators one after another.
-    Threads that wait for work spin, ONNX Runtime's default: without it, waking them costs small
-    networks up to a multiple of their time. Subnormal numbers count as zero: random weights make
-    them where trained ones do not, and they are many times slower.
+    All graph optimisations are on; an operator uses `threads` threads, and operators run one after
+    another. Threads that wait for work spin, which is ONNX Runtime's default: otherwise waking them
+    would cost small networks up to a multiple of their time. Subnormal numbers count as zero:
+    random weights produce them where trained weights do not, and they are many times slower.
     """
 
     def __init__(self, threads: int) -> None:
@@ -118,11 +119,11 @@ class OnnxRuntime:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Nothing of the process needs to change."""
+        """Change nothing: the process needs no set-up."""
         yield
 
     def load(self, model: onnx.ModelProto) -> Stopwatch:
-        """Make a session, and give its stopwatch."""
+        """Make a session, and return its stopwatch."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -130,7 +131,7 @@ class OnnxRuntime:
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = 3  # its warnings are about the models' form
+        options.log_severity_level = 3  # warnings concern the form of the models
         options.add_session_config_entry("session.intra_op.allow_spinning", "1")
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         session = onnxruntime.InferenceSession(
@@ -149,8 +150,8 @@ class OnnxRuntime:
 class TorchRuntime:
     """PyTorch in eager mode, on a CUDA device or on the processor.
 
-    On CUDA a run is timed by two events and waited for. Float32 is float32: TF32 is off. cuDNN
-    tries its algorithms in the warm-up and takes the fastest.
+    On CUDA a run is timed by two events and awaited. Float32 is computed as float32: TF32 is off.
+    cuDNN tries its algorithms in the warm-up and uses the fastest.
 
     Args:
         device: `"cpu"` or `"cuda"`.
@@ -190,12 +191,12 @@ class TorchRuntime:
 
         if self.device == "cpu":
             return free_memory()
-        # The weights are made in main memory first.
+        # Weights are generated in main memory first.
         return min(torch.cuda.mem_get_info()[0], free_memory())
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Threads, treatment of subnormals and cuDNN's flags."""
+        """Set threads, treatment of subnormals and cuDNN's flags during a block."""
         import torch
 
         if self.device == "cuda":
@@ -214,7 +215,7 @@ class TorchRuntime:
             torch.set_flush_denormal(False)
 
     def load(self, model: onnx.ModelProto) -> Stopwatch:
-        """Make a module, and give its stopwatch."""
+        """Make a module, and return its stopwatch."""
         import torch
 
         from nasplug.measuring.torch_network import TorchNetwork

@@ -1,4 +1,4 @@
-"""How one network is timed, and when a timing is not to be trusted."""
+"""Timing of one network, and the rule for timings that cannot be trusted."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from numpy.typing import NDArray
 
 __all__ = ["DISTURBED", "Effort", "Stopwatch", "Timing", "is_disturbed", "time_network"]
 
-# Runs a network once and gives the milliseconds that it took.
+# Function that runs a network once and returns the milliseconds of the run.
 Stopwatch = Callable[[], float]
 
-# A reference that is off by more than this share of its median tells that the machine was busy.
+# Deviation of the reference, as a share of its median, from which the machine counts as busy.
 DISTURBED = 0.10
 # Warm-up is over when the medians of two successive windows of runs differ by less than this share.
 _WINDOW = 5
 _STABLE = 0.03
 _WARMUP_MS = (50.0, 1000.0)
-# However slow a network is, so many runs are taken: a median of fewer says nothing.
+# Smallest number of runs, however slow a network: a median of fewer would mean nothing.
 _FEWEST_RUNS = 3
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much time is spent on one network.
+    """Amount of time to spend on one network.
 
     Attributes:
-        runs: Timed runs, at least; a network so slow that they would take longer than `max_seconds`
-            gets fewer, but three.
-        warmup: Runs before them that do not count, at least; more until the times are stable. A
-            network so slow that they would take longer than a second gets fewer, but one. 0 for
-            none at all.
-        min_seconds: Timed runs go on until they sum up to this: fast networks get more of them.
-        max_seconds: They end when they sum up to this.
+        runs: Smallest number of timed runs; a network whose runs would take longer than
+            `max_seconds` gets fewer, but at least three.
+        warmup: Smallest number of untimed runs before them; they go on until the times are stable.
+            A network whose runs would take longer than a second gets fewer, but at least one. 0 for
+            no warm-up.
+        min_seconds: Smallest sum of the timed runs: fast networks get more runs.
+        max_seconds: Sum of the timed runs at which they end.
     """
 
     runs: int = 20
@@ -61,8 +61,8 @@ def time_network(stopwatch: Stopwatch, effort: Effort) -> Timing:
     """Warm a network up and time it.
 
     Args:
-        stopwatch: Runs the network once and gives its time in ms.
-        effort: How many runs.
+        stopwatch: Function that runs the network once and returns its time in ms.
+        effort: Number and duration of the runs.
     """
     collects = gc.isenabled()
     gc.disable()  # a collection amid a run would count as its time
@@ -92,8 +92,8 @@ def _warm_up(stopwatch: Stopwatch, effort: Effort) -> None:
         total += times[-1]
         if len(times) < max(effort.warmup, 2 * _WINDOW) or total < shortest:
             continue
-        before = float(np.median(times[-2 * _WINDOW : -_WINDOW]))
-        if abs(float(np.median(times[-_WINDOW:])) - before) <= _STABLE * before:
+        earlier = float(np.median(times[-2 * _WINDOW : -_WINDOW]))
+        if abs(float(np.median(times[-_WINDOW:])) - earlier) <= _STABLE * earlier:
             break
 
 
@@ -104,10 +104,10 @@ def _summary(times: NDArray[np.float64]) -> Timing:
 
 
 def is_disturbed(around: Sequence[float], median: float) -> bool:
-    """Whether what was timed between two timings of the reference network is not to be trusted.
+    """Whether networks between two timings of the reference network cannot be trusted.
 
     Args:
-        around: The reference's times before and after it, NaN for one that was not taken.
+        around: The reference's times before and after them, NaN for a missing time.
         median: The reference's median over the whole campaign.
     """
     return any(math.isnan(ms) or abs(ms - median) > DISTURBED * median for ms in around)

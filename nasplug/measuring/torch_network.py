@@ -1,4 +1,4 @@
-"""An ONNX model as a PyTorch module, for the operators that the spaces of this package write."""
+"""PyTorch module of an ONNX model, for the operators that the spaces of this package write."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ Step = Callable[..., Tensor]
 
 
 class TorchNetwork(nn.Module):
-    """Runs the nodes of an ONNX model one by one in eager mode.
+    """Module that runs the nodes of an ONNX model one by one in eager mode.
 
     A product of x and sigmoid(x) is one SiLU, as PyTorch's own models write it.
 
     Args:
-        model: One input and one output; its weights are copied.
+        model: A model with one input and one output; its weights are copied.
 
     Raises:
-        InputError: If it has an operator that is not known here.
+        InputError: If the model has an operator that is not known here.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:
@@ -42,7 +42,7 @@ class TorchNetwork(nn.Module):
         self._constants: list[tuple[int, str]] = []
         self._input = slots[model.graph.input[0].name] = 0
         gates = _gates(model)
-        # What to do, the slots it reads, the slot it writes, the slots that nobody reads any more.
+        # Function, slots that it reads, slot that it writes, slots that no later step reads.
         self._steps: list[tuple[Step, tuple[int, ...], int, list[int]]] = []
         for node in model.graph.node:
             if node.output[0] in gates:
@@ -54,8 +54,8 @@ class TorchNetwork(nn.Module):
                 numbers = [constants[name].tolist() for name in sources[1:]]
                 step, sources = _BOUND[node.op_type](*numbers), sources[:1]
             else:
-                given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-                step = _step(node.op_type, given)
+                attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+                step = _step(node.op_type, attributes)
             for name in sources:
                 if name not in slots:
                     slot = slots[name] = len(slots)
@@ -68,14 +68,14 @@ class TorchNetwork(nn.Module):
         self._release()
 
     def _release(self) -> None:
-        """Note with each step what it is the last to read, so that its memory can be used again."""
-        kept = {self._output, *(slot for slot, _ in self._constants)}
+        """Add to each step the slots that it reads last, so that their memory can be used again."""
+        needed_later = {self._output, *(slot for slot, _ in self._constants)}
         for _, sources, _, done in reversed(self._steps):
-            done.extend(set(sources) - kept)
-            kept.update(sources)
+            done.extend(set(sources) - needed_later)
+            needed_later.update(sources)
 
     def forward(self, image: Tensor) -> Tensor:
-        """The output for a batch of images `(batch, channels, height, width)`."""
+        """Compute the output for a batch of images `(batch, channels, height, width)`."""
         values: list[Any] = [None] * self._slots
         for slot, name in self._constants:
             values[slot] = self._buffers[name]
@@ -84,47 +84,47 @@ class TorchNetwork(nn.Module):
             values[target] = step(*[values[source] for source in sources])
             for slot in done:
                 values[slot] = None
-        found: Tensor = values[self._output]
-        return found
+        output: Tensor = values[self._output]
+        return output
 
 
 def _gates(model: onnx.ModelProto) -> set[str]:
-    """Outputs of the Sigmoids that are read by one Mul alone, together with their own input."""
+    """Outputs of Sigmoids whose only reader is a Mul with the Sigmoid's own input."""
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
-    found = set()
+    gates = set()
     for node in model.graph.node:
         after = readers.get(node.output[0], [])
         if node.op_type != "Sigmoid" or [reader.op_type for reader in after] != ["Mul"]:
             continue
         if sorted(after[0].input) == sorted([node.input[0], node.output[0]]):
-            found.add(node.output[0])
-    return found
+            gates.add(node.output[0])
+    return gates
 
 
-def _step(op: str, given: Attributes) -> Step:
-    """The function of an operator's inputs."""
+def _step(op: str, attributes: Attributes) -> Step:
+    """Make the function of an operator's inputs."""
     if op in _PLAIN:
         return _PLAIN[op]
     if op in _MADE:
-        return _MADE[op](given)
+        return _MADE[op](attributes)
     raise InputError(f"operator {op!r} is not known to the backend torch; use onnxruntime")
 
 
-def _padding(given: Attributes) -> list[int]:
+def _padding(attributes: Attributes) -> list[int]:
     """Padding of both sides of each axis, which must be equal."""
-    pads = list(given.get("pads", (0, 0, 0, 0)))
+    pads = list(attributes.get("pads", (0, 0, 0, 0)))
     half = len(pads) // 2
-    if pads[:half] != pads[half:] or given.get("auto_pad", b"NOTSET") != b"NOTSET":
+    if pads[:half] != pads[half:] or attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
         raise InputError("a window whose padding differs between its sides cannot be run here")
     return pads[:half]
 
 
-def _conv(given: Attributes) -> Step:
-    padding, strides = _padding(given), list(given.get("strides", (1, 1)))
-    dilations, groups = list(given.get("dilations", (1, 1))), given.get("group", 1)
+def _conv(attributes: Attributes) -> Step:
+    padding, strides = _padding(attributes), list(attributes.get("strides", (1, 1)))
+    dilations, groups = list(attributes.get("dilations", (1, 1))), attributes.get("group", 1)
 
     def step(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return F.conv2d(x, weight, bias, strides, padding, dilations, groups)
@@ -132,36 +132,40 @@ def _conv(given: Attributes) -> Step:
     return step
 
 
-def _max_pool(given: Attributes) -> Step:
-    kernel, strides = list(given["kernel_shape"]), list(given.get("strides", (1, 1)))
-    padding, ceil = _padding(given), bool(given.get("ceil_mode", 0))
+def _max_pool(attributes: Attributes) -> Step:
+    kernel, strides = list(attributes["kernel_shape"]), list(attributes.get("strides", (1, 1)))
+    padding, ceil = _padding(attributes), bool(attributes.get("ceil_mode", 0))
     return lambda x: F.max_pool2d(x, kernel, strides, padding, ceil_mode=ceil)
 
 
-def _average_pool(given: Attributes) -> Step:
-    kernel, strides = list(given["kernel_shape"]), list(given.get("strides", (1, 1)))
-    padding, ceil = _padding(given), bool(given.get("ceil_mode", 0))
-    whole = bool(given.get("count_include_pad", 0))
-    return lambda x: F.avg_pool2d(x, kernel, strides, padding, ceil, whole)
+def _average_pool(attributes: Attributes) -> Step:
+    kernel, strides = list(attributes["kernel_shape"]), list(attributes.get("strides", (1, 1)))
+    padding, ceil = _padding(attributes), bool(attributes.get("ceil_mode", 0))
+    counts_padding = bool(attributes.get("count_include_pad", 0))
+    return lambda x: F.avg_pool2d(x, kernel, strides, padding, ceil, counts_padding)
 
 
-def _gemm(given: Attributes) -> Step:
-    if (given.get("alpha", 1.0), given.get("beta", 1.0), given.get("transA", 0)) != (1.0, 1.0, 0):
+def _gemm(attributes: Attributes) -> Step:
+    if (attributes.get("alpha", 1.0), attributes.get("beta", 1.0), attributes.get("transA", 0)) != (
+        1.0,
+        1.0,
+        0,
+    ):
         raise InputError("a Gemm that scales or transposes its input cannot be run here")
-    if not given.get("transB", 0):
+    if not attributes.get("transB", 0):
         return lambda x, weight, bias=None: F.linear(x, weight.T, bias)
     return F.linear
 
 
-def _hard_sigmoid(given: Attributes) -> Step:
-    alpha, beta = given.get("alpha", 0.2), given.get("beta", 0.5)
+def _hard_sigmoid(attributes: Attributes) -> Step:
+    alpha, beta = attributes.get("alpha", 0.2), attributes.get("beta", 0.5)
     if math.isclose(alpha, 1 / 6, rel_tol=1e-6) and beta == 0.5:
         return F.hardsigmoid
     return lambda x: (alpha * x + beta).clamp(0, 1)
 
 
-def _batch_norm(given: Attributes) -> Step:
-    epsilon = given.get("epsilon", 1e-5)
+def _batch_norm(attributes: Attributes) -> Step:
+    epsilon = attributes.get("epsilon", 1e-5)
 
     def step(x: Tensor, scale: Tensor, shift: Tensor, mean: Tensor, var: Tensor) -> Tensor:
         return F.batch_norm(x, mean, var, scale, shift, eps=epsilon)
@@ -177,18 +181,18 @@ def _clip(low: float, high: float) -> Step:
     return F.relu6 if (low, high) == (0, 6) else lambda x: x.clamp(low, high)
 
 
-def _concat(given: Attributes) -> Step:
-    axis = given["axis"]
+def _concat(attributes: Attributes) -> Step:
+    axis = attributes["axis"]
     return lambda *parts: torch.cat(parts, axis)
 
 
-def _transpose(given: Attributes) -> Step:
-    order = list(given["perm"])
+def _transpose(attributes: Attributes) -> Step:
+    order = list(attributes["perm"])
     return lambda x: x.permute(order)
 
 
-def _flatten(given: Attributes) -> Step:
-    axis = given.get("axis", 1)
+def _flatten(attributes: Attributes) -> Step:
+    axis = attributes.get("axis", 1)
     return lambda x: x.reshape(math.prod(x.shape[:axis]), -1)
 
 
@@ -214,5 +218,5 @@ _MADE: dict[str, Callable[[Attributes], Step]] = {
     "MaxPool": _max_pool,
     "Transpose": _transpose,
 }
-# The inputs after the first are numbers that have to be known beforehand.
+# Operators whose inputs after the first are numbers, which are bound when the module is made.
 _BOUND: dict[str, Callable[..., Step]] = {"Clip": _clip, "Reshape": _reshape}

@@ -1,4 +1,4 @@
-"""Pictures of an Optuna study: how far it has come, and how well its sampler foresaw it.
+"""Pictures of an Optuna study: its progress, and its sampler's predictions against the trials.
 
 The room knows studies and Pareto fronts, and no search.
 """

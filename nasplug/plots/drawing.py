@@ -34,14 +34,14 @@ Array = NDArray[np.float64]
 # Okabe and Ito's palette: distinct for colour-blind readers, and in print.
 BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#9A9A9A"
 LINES = (BLUE, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-# Of the range that nine tenths of the values lie in, how much more an axis shows.
+# Extra room on each side of an axis, as a share of the range of the central nine tenths of values.
 MARGIN = 0.5
-# Characters of a label, and of a heading, which is wrapped.
+# Most characters of a label, and of a heading, which is wrapped.
 LONGEST, LONGEST_HEADING = 120, 600
 
 
 def figure_of(panels: int = 1, *, square: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure with so many panels, at most three in a row."""
+    """Create a figure with a number of panels, at most three in a row."""
     # The Figure class alone: pyplot would choose a window system and keep global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -56,33 +56,33 @@ def figure_of(panels: int = 1, *, square: bool = False) -> tuple[Figure, list[Ax
 
 
 def finish(plot: Axes, *, above: bool = False) -> None:
-    """Add grid and legend, the latter above the panel if so said, and show texts as they are."""
+    """Add grid and legend, with `above` over the panel, and show texts without markup."""
     plot.grid(alpha=0.3)
-    # Where bars reach into every corner the legend stands outside.
-    place: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3}
-    legend = plot.legend(fontsize=10, **(place if above else {}))
+    # A legend inside would hide bars that reach into every corner.
+    position: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3}
+    legend = plot.legend(fontsize=10, **(position if above else {}))
     as_written(plot.title, LONGEST_HEADING)
     for text in (plot.xaxis.label, plot.yaxis.label, *legend.get_texts()):
         as_written(text)
 
 
 def as_written(text: Text, longest: int = LONGEST) -> None:
-    """Draw a text as it is, whatever a name in it means to matplotlib, up to some length."""
-    told = text.get_text()
-    shown = told if len(told) <= longest else told[: longest - 1] + "…"
-    # Its own switch for mathematics is not asked where lines are wrapped.
+    """Cut a text to some length, and show it without matplotlib's markup."""
+    content = text.get_text()
+    shown = content if len(content) <= longest else content[: longest - 1] + "…"
+    # `set_parse_math(False)` has no effect on wrapped lines, so dollar signs are escaped.
     text.set_text(shown.replace("$", r"\$"))
 
 
 def steps(plot: Axes, x: Array, y: Array, color: str, label: str) -> None:
-    """A staircase with a dot at its end."""
-    # A dot at the end shows a study of one trial too.
+    """Draw a staircase with a dot at its end."""
+    # Without the dot a study of one trial would be invisible.
     plot.plot(x, y, drawstyle="steps-post", color=color, linewidth=1.8, label=label, zorder=3)
     plot.plot(x[-1:], y[-1:], "o", color=color, markersize=4, zorder=3)
 
 
 def rug(plot: Axes, marks: Mapping[str, tuple[NDArray[np.intp], str]]) -> None:
-    """Short lines at the lower edge, for trials that have no height."""
+    """Draw short lines at the lower edge, for trials that have no value."""
     for label, (numbers, color) in marks.items():
         if len(numbers):
             plot.plot(
@@ -99,14 +99,14 @@ def rug(plot: Axes, marks: Mapping[str, tuple[NDArray[np.intp], str]]) -> None:
 
 
 def crosses(plot: Axes, x: ArrayLike, y: ArrayLike) -> None:
-    """Trials that miss a limit."""
+    """Draw trials that miss a limit as crosses."""
     if np.size(x):
         label = f"misses a limit: {np.size(x)}"
         plot.scatter(x, y, s=22, marker="x", linewidths=1.2, color=RED, label=label, zorder=2)
 
 
 def limit(set_limits: Callable[..., Any], values: Array, others: Array | None = None) -> None:
-    """Limit an axis to where nearly all values lie, so that one outlier does not hide the rest."""
+    """Limit an axis to the range of nearly all values, so that one outlier hides no others."""
     low, high = np.quantile(values, [0.05, 0.95])
     room = MARGIN * max(high - low, 1e-12)
     shown = values[(values >= low - room) & (values <= high + room)]
@@ -118,7 +118,7 @@ def limit(set_limits: Callable[..., Any], values: Array, others: Array | None = 
 
 
 def beyond(plot: Axes, points: Array, limits: tuple[float, float]) -> None:
-    """Say of how many points, `(axes, n)`, the picture does not show where they lie."""
+    """Add to the legend how many points, `(axes, n)`, lie outside the limits of the axes."""
     outside = int(((points < limits[0]) | (points > limits[1])).any(axis=0).sum())
     if outside:
         plot.plot([], [], " ", label=f"beyond the axis: {outside}")

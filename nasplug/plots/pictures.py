@@ -1,7 +1,8 @@
-"""Pictures of an Optuna study: how far it has come, and how well its sampler foresaw it.
+"""Pictures of an Optuna study: its progress, and its sampler's predictions against the trials.
 
-They work for any study; what was foreseen is known of trials that `PredictorSampler` proposed. Each
-function returns a matplotlib figure: `figure.savefig("hypervolume.png")`, or show it in a notebook.
+The first works for any study; the others need trials for which `PredictorSampler` announced
+intervals. Each function returns a matplotlib figure: save it with
+`figure.savefig("hypervolume.png")`, or show it in a notebook.
 """
 
 from __future__ import annotations
@@ -41,9 +42,9 @@ __all__ = ["calibration", "hypervolume", "predicted_observed"]
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-# Trials that are needed before shares of them are worth a picture.
+# Fewest trials for which a picture of shares is meaningful.
 FEWEST = 5
-# Trials in a group of equal expected probability of feasibility.
+# Trials in a group with similar expected probability of feasibility.
 GROUP = 10
 
 
@@ -53,18 +54,18 @@ def hypervolume(
     front: ArrayLike | None = None,
     reference: Sequence[float] | None = None,
 ) -> Figure:
-    """How far a study has come after each trial.
+    """Draw the progress of a study after each trial.
 
-    With several objectives that is the hypervolume that its feasible trials dominate: as a share of
-    that of the true front if it is given, else of the largest that is shown. With one objective it
-    is the best feasible value so far, and every trial's.
+    With several objectives that is the hypervolume that its feasible trials dominate, as a share of
+    the hypervolume of the true front if it is given, else of the largest that is shown. With one
+    objective it is the best feasible value so far, and the value of every trial.
 
     Args:
-        study: A study; or several of equal directions, by the names that the picture is to show.
+        study: A study; or several with equal directions, by the names that the picture shows.
         front: The true front, values of shape `(k, m)` in any order; one number for one objective.
         reference: The values at which the hypervolume ends, length m. Without them it ends a tenth
-            of the front's extent beyond its worst values: the true front's, or else that of all
-            trials shown.
+            of the front's extent beyond its worst values; the front is the true one, or else that
+            of all trials shown.
 
     Raises:
         InputError: If a study has no trial with finite values, studies differ in what they
@@ -75,17 +76,17 @@ def hypervolume(
     named = study if isinstance(study, Mapping) else {"": study}
     if not named:
         raise InputError("no study is given; give one, or several by name")
-    shown = {name: study_values(one) for name, one in named.items()}
+    shown = {name: study_values(single) for name, single in named.items()}
     first = next(iter(shown.values()))
-    if any(one.sign.tolist() != first.sign.tolist() for one in shown.values()):
+    if any(values.sign.tolist() != first.sign.tolist() for values in shown.values()):
         raise InputError("the studies differ in their directions; give studies of one problem")
-    true = _checked_front(front, first)
+    true_front = _checked_front(front, first)
     figure, (plot,) = figure_of()
     if len(first.metrics) == 1:
-        _best_values(plot, shown, true)
+        _best_values(plot, shown, true_front)
     else:
-        ends = _checked_reference(reference, first)
-        _hypervolumes(plot, shown, true, ends)
+        point = _checked_reference(reference, first)
+        _hypervolumes(plot, shown, true_front, point)
     plot.set_xlabel("trial", fontsize=12)
     plot.xaxis.set_major_locator(MaxNLocator(integer=True))
     finish(plot, above=len(shown) == len(first.metrics) == 1)
@@ -93,9 +94,9 @@ def hypervolume(
 
 
 def predicted_observed(study: Study) -> Figure:
-    """What was expected of each trial against what came, with 90 % intervals.
+    """Draw expected against observed values of the trials, with 90 % intervals.
 
-    A panel for each objective; what was expected is of the moment when the trial was proposed.
+    Each objective has a panel. Expected values are those of the moment when the trial was proposed.
 
     Raises:
         InputError: If nothing was expected of any trial.
@@ -106,18 +107,18 @@ def predicted_observed(study: Study) -> Figure:
     for k, plot in enumerate(plots):
         _scatter(plot, values, k)
     shown = int(values.foreseen.sum())
-    told = f"{values.name}: {_trials(shown)} of which something was expected"
-    as_written(figure.suptitle(told, fontsize=10))
+    heading = f"{values.name}: {_trials(shown)} of which something was expected"
+    as_written(figure.suptitle(heading, fontsize=10))
     return figure
 
 
 def calibration(study: Study) -> Figure:
-    """How often values lay in the intervals that the sampler announced.
+    """Draw how often values lay in the intervals that the sampler announced.
 
-    A line for each objective: the share of trials whose value lay in the central interval of each
-    probability. The sampler announces that of 90 %, which is marked; the others are read off it as
-    of a normal distribution, on each side by itself. Where the probability of feasibility was
-    announced, a second panel has the share of feasible trials against it, in groups of ten.
+    Each objective has a line: the share of trials whose value lay in the central interval of each
+    probability. The sampler announces the interval of 90 %, which is marked; the others are scaled
+    from it by a normal distribution, each side by itself. Where the probability of feasibility was
+    announced, a second panel shows the share of feasible trials against it, in groups of ten.
 
     Raises:
         InputError: If something was expected of fewer than five trials.
@@ -129,11 +130,11 @@ def calibration(study: Study) -> Figure:
             f"study {values.name!r} has {_trials(shown)} of which something was expected; "
             f"calibration takes {FEWEST}"
         )
-    told = np.isfinite(values.chance)
-    figure, plots = figure_of(2 if told.sum() >= FEWEST else 1, square=True)
+    announced = np.isfinite(values.chance)
+    figure, plots = figure_of(2 if announced.sum() >= FEWEST else 1, square=True)
     _coverage(plots[0], values)
     if len(plots) > 1:
-        _feasibility(plots[1], values.chance[told], values.feasible[told])
+        _feasibility(plots[1], values.chance[announced], values.feasible[announced])
     return figure
 
 
@@ -164,83 +165,88 @@ def _checked_reference(reference: Sequence[float] | None, values: StudyValues) -
     if reference is None:
         return None
     try:
-        ends = np.asarray(reference, np.float64)
+        point = np.asarray(reference, np.float64)
     except (TypeError, ValueError):
-        ends = np.empty(0)
-    if ends.shape != values.sign.shape or not np.isfinite(ends).all():
+        point = np.empty(0)
+    if point.shape != values.sign.shape or not np.isfinite(point).all():
         raise InputError(
             f"the reference is {reference!r}; give a finite number for each of "
             f"{', '.join(values.metrics)}"
         )
-    return ends
+    return point
 
 
 def _best_values(plot: Axes, shown: Mapping[str, StudyValues], front: Array | None) -> None:
     alone = len(shown) == 1
-    for (name, one), color in zip(shown.items(), cycle(LINES), strict=False):
+    for (name, values), color in zip(shown.items(), cycle(LINES), strict=False):
         label = "best so far" if alone else name
-        best = best_so_far(one)
-        steps(plot, *_to_the_end(one, best), color, label)
+        best = best_so_far(values)
+        steps(plot, *_to_the_end(values, best), color, label)
         if alone:
-            ok = one.feasible
+            ok = values.feasible
             plot.scatter(
-                one.numbers[ok], one.values[ok, 0], s=16, color=GREY, label="a trial", zorder=1
+                values.numbers[ok],
+                values.values[ok, 0],
+                s=16,
+                color=GREY,
+                label="a trial",
+                zorder=1,
             )
-            crosses(plot, one.numbers[~ok], one.values[~ok, 0])
-            rug(plot, {"failed": (one.lost, GREY)})
+            crosses(plot, values.numbers[~ok], values.values[~ok, 0])
+            rug(plot, {"failed": (values.lost, GREY)})
     if front is not None:
         sign = next(iter(shown.values())).sign[0]
         optimum = float((front * sign).min() * sign)
         plot.axhline(optimum, color=RED, linestyle="--", linewidth=1.6, label="the optimum")
     if alone:
-        every = np.concatenate([one.values[:, 0] for one in shown.values()])
-        limit(plot.set_ylim, every, front)
-        beyond(plot, every[None], plot.get_ylim())
+        heights = np.concatenate([values.values[:, 0] for values in shown.values()])
+        limit(plot.set_ylim, heights, front)
+        beyond(plot, heights[None], plot.get_ylim())
     plot.set_ylabel(_axis(next(iter(shown.values())), 0), fontsize=12)
 
 
 def _hypervolumes(
-    plot: Axes, shown: Mapping[str, StudyValues], front: Array | None, ends: Array | None
+    plot: Axes, shown: Mapping[str, StudyValues], front: Array | None, reference: Array | None
 ) -> None:
     first = next(iter(shown.values()))
-    if ends is None:
-        ends = reference_of([front] if front is not None else list(shown.values()), first.sign)
-    curves = {name: hypervolume_so_far(one, ends) for name, one in shown.items()}
+    if reference is None:
+        reference = reference_of([front] if front is not None else list(shown.values()), first.sign)
+    curves = {name: hypervolume_so_far(values, reference) for name, values in shown.items()}
     if front is not None:
-        whole = hypervolume_so_far(_as_study(first, front), ends)[-1]
+        largest = hypervolume_so_far(_as_study(first, front), reference)[-1]
     else:
-        whole = max(float(curve[-1]) for curve in curves.values())
-    if whole <= 0:
-        what = "trial" if front is None else "point of the front"
+        largest = max(float(curve[-1]) for curve in curves.values())
+    if largest <= 0:
+        subject = "trial" if front is None else "point of the front"
         raise InputError(
-            f"no feasible {what} is better than the reference {_point(ends)} in everything; give "
-            "one that is worse"
+            f"no feasible {subject} is better than the reference {_point(reference)} in "
+            "everything; give one that is worse"
         )
     alone = len(shown) == 1
-    for (name, one), color in zip(shown.items(), cycle(LINES), strict=False):
-        x, y = _to_the_end(one, curves[name] / whole)
-        last = f"{y[-1]:.1%} after {_trials(len(one.numbers) + len(one.lost))}"
-        # Alone and without a true front, the last is all there is by definition.
+    for (name, values), color in zip(shown.items(), cycle(LINES), strict=False):
+        x, y = _to_the_end(values, curves[name] / largest)
+        last = f"{y[-1]:.1%} after {_trials(len(values.numbers) + len(values.lost))}"
+        # A single study without a true front ends at 100 % by definition, so this is not shown.
         label = "" if alone and front is None else f"{name}: {last}" if name else last
-        label = label or _trials(len(one.numbers) + len(one.lost))
+        label = label or _trials(len(values.numbers) + len(values.lost))
         steps(plot, x, y, color, label)
         if alone:
             rug(
                 plot,
                 {
-                    "misses a limit": (one.numbers[~one.feasible], RED),
-                    "failed": (one.lost, GREY),
+                    "misses a limit": (values.numbers[~values.feasible], RED),
+                    "failed": (values.lost, GREY),
                 },
             )
     plot.set_ylim(0, 1.05)
-    of = "of the true front's" if front is not None else "of the last"
-    plot.set_ylabel(f"dominated hypervolume, share {of}", fontsize=12)
-    worst = ", ".join(f"{_axis(first, k)} = {end:.4g}" for k, end in enumerate(ends))
+    denominator = "of the true front's" if front is not None else "of the last"
+    plot.set_ylabel(f"dominated hypervolume, share {denominator}", fontsize=12)
+    worst = ", ".join(f"{_axis(first, k)} = {end:.4g}" for k, end in enumerate(reference))
     plot.set_title(f"hypervolume up to {worst}", fontsize=10)
 
 
 def _as_study(like: StudyValues, values: Array) -> StudyValues:
-    """Points as if they were all trials of a study."""
+    """Treat points as the feasible trials of a study with the metrics of `like`."""
     from dataclasses import replace
 
     count = len(values)
@@ -253,14 +259,14 @@ def _as_study(like: StudyValues, values: Array) -> StudyValues:
     )
 
 
-def _point(ends: Array) -> str:
-    return f"({', '.join(f'{end:.4g}' for end in ends)})"
+def _point(reference: Array) -> str:
+    return f"({', '.join(f'{end:.4g}' for end in reference)})"
 
 
-def _to_the_end(one: StudyValues, curve: Array) -> tuple[Array, Array]:
-    """A curve over trial numbers, drawn on to the last trial also if that failed."""
-    last = max([int(one.numbers[-1]), *one.lost.tolist()])
-    return np.append(one.numbers, last).astype(np.float64), np.append(curve, curve[-1])
+def _to_the_end(values: StudyValues, curve: Array) -> tuple[Array, Array]:
+    """Extend a curve over trial numbers to the last trial, even if that failed."""
+    last = max([int(values.numbers[-1]), *values.lost.tolist()])
+    return np.append(values.numbers, last).astype(np.float64), np.append(curve, curve[-1])
 
 
 def _axis(values: StudyValues, k: int) -> str:
@@ -268,6 +274,7 @@ def _axis(values: StudyValues, k: int) -> str:
 
 
 def _foreseen(study: Study) -> StudyValues:
+    """Read a study, and check that some trials have expected values that are not their values."""
     values = study_values(study)
     if not values.foreseen.any():
         raise InputError(
@@ -290,10 +297,10 @@ def _inside(values: StudyValues) -> Mask:
 
 
 def _scatter(plot: Axes, values: StudyValues, k: int) -> None:
-    told = values.foreseen
-    seen, mean = values.values[told, k], values.expected[told, k, 0]
-    lower, upper = values.expected[told, k, 1], values.expected[told, k, 2]
-    inside, ok = _inside(values)[told, k], values.feasible[told]
+    rows = values.foreseen
+    seen, mean = values.values[rows, k], values.expected[rows, k, 0]
+    lower, upper = values.expected[rows, k, 1], values.expected[rows, k, 2]
+    inside, ok = _inside(values)[rows, k], values.feasible[rows]
     # A calibrated interval need not hold the central prediction; a bar cannot be negative.
     bars = np.maximum([mean - lower, upper - mean], 0.0)
     groups = {
@@ -325,7 +332,7 @@ def _scatter(plot: Axes, values: StudyValues, k: int) -> None:
             zorder=4,
         )
     both = np.concatenate([seen, mean])
-    # The same limits on both axes, so that the diagonal is one.
+    # Both axes have the same limits, so that the line y = x is the diagonal.
     limit(plot.set_xlim, both)
     limit(plot.set_ylim, both)
     beyond(plot, both.reshape(2, -1), plot.get_xlim())
@@ -336,17 +343,17 @@ def _scatter(plot: Axes, values: StudyValues, k: int) -> None:
 
 
 def _coverage(plot: Axes, values: StudyValues) -> None:
-    told = values.foreseen
-    count = int(told.sum())
+    rows = values.foreseen
+    count = int(rows.sum())
     levels = np.linspace(0.0, 1.0, 201)
     low, high = _binomial(levels, count)
     plot.fill_between(
         levels, low, high, color=GREY, alpha=0.25, linewidth=0, label=f"chance, {_trials(count)}"
     )
     plot.plot([0, 1], [0, 1], color="black", linewidth=1, alpha=0.6, label="calibrated")
-    announced = _inside(values)[told].mean(axis=0)
-    for k, (share, color) in enumerate(zip(announced, LINES * len(announced), strict=False)):
-        reached = _level(values.values[told, k], values.expected[told, k])
+    coverage = _inside(values)[rows].mean(axis=0)
+    for k, (share, color) in enumerate(zip(coverage, LINES * len(coverage), strict=False)):
+        reached = _level(values.values[rows, k], values.expected[rows, k])
         shares = (reached[None, :] <= levels[:, None]).mean(axis=1)
         label = f"{_axis(values, k)}: {share:.0%} in 90 % intervals"
         plot.plot(levels, shares, color=color, linewidth=1.8, label=label)
@@ -378,7 +385,7 @@ def _feasibility(plot: Axes, chance: Array, feasible: Mask) -> None:
     bounds = np.array(
         [_binomial(np.array(m), len(rows)) for m, rows in zip(middles, groups, strict=True)]
     )
-    # What chance would leave around the announced probability.
+    # Range of shares that chance alone gives around the announced probability.
     plot.vlines(middles, *bounds.T, color=GREY, alpha=0.5, linewidth=6, label="chance")
     plot.plot([0, 1], [0, 1], color="black", linewidth=1, alpha=0.6, label="calibrated")
     label = f"all trials: expected {chance.mean():.0%}, came {feasible.mean():.0%}"
@@ -397,7 +404,7 @@ def _unit_square(plot: Axes) -> None:
 
 
 def _binomial(probability: Array, count: int) -> tuple[Array, Array]:
-    """Shares that lie in nine of ten draws of `count`, at each probability."""
+    """Central 90 % range of the share of successes in `count` draws, at each probability."""
     from scipy.stats import binom
 
     low, high = (binom.ppf(tail, count, probability) / count for tail in (0.05, 0.95))

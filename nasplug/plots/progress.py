@@ -1,4 +1,7 @@
-"""How far a study has come after each trial: its best value, or the hypervolume it dominates."""
+"""Progress of a study after each trial: its best value, or the hypervolume it dominates.
+
+Shapes: `n` trials with finite values, in order of their numbers; `m` objectives.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +20,14 @@ __all__ = ["best_so_far", "hypervolume_so_far", "reference_of"]
 
 Array = NDArray[np.float64]
 
-# How far beyond the worst values of a front its hypervolume ends, of the front's extent.
+# Distance of the reference point beyond a front's worst values, as a share of the front's extent.
 BEYOND = 0.1
 
 
 def best_so_far(values: StudyValues) -> Array:
-    """The best feasible value after each trial of a study of one objective, `(n,)`.
+    """Best feasible value after each trial of a study with one objective, `(n,)`.
 
-    NaN before the first feasible trial.
+    It is NaN before the first feasible trial.
     """
     losses = np.where(values.feasible, values.losses[:, 0], np.inf)
     best = np.minimum.accumulate(losses)
@@ -32,18 +35,18 @@ def best_so_far(values: StudyValues) -> Array:
 
 
 def hypervolume_so_far(values: StudyValues, reference: Array) -> Array:
-    """The hypervolume that the feasible trials dominate after each trial, `(n,)`.
+    """Hypervolume that the feasible trials dominate after each trial, `(n,)`.
 
     Args:
-        values: Of a study of several objectives.
-        reference: Where it ends, `(m,)`; in the values' own directions.
+        values: Trials of a study with several objectives.
+        reference: Point at which the hypervolume ends, `(m,)`, in the units of the values.
     """
     if values.losses.shape[1] > 2:
-        return _of_many(values, reference)
+        return _hypervolume_by_optuna(values, reference)
     end = reference * values.sign
     volumes, last, front = [], 0.0, np.empty((0, 2))
     for loss, feasible in zip(values.losses, values.feasible, strict=True):
-        # Of most trials nothing changes.
+        # Most trials are dominated and change nothing.
         if feasible and not (front <= loss).all(axis=1).any():
             front = np.vstack([front, loss])
             front = front[pareto_mask(front)]
@@ -52,8 +55,8 @@ def hypervolume_so_far(values: StudyValues, reference: Array) -> Array:
     return np.array(volumes)
 
 
-def _of_many(values: StudyValues, reference: Array) -> Array:
-    """The same of three objectives or more, by Optuna."""
+def _hypervolume_by_optuna(values: StudyValues, reference: Array) -> Array:
+    """Hypervolume after each trial for three objectives or more, `(n,)`."""
     import optuna
     from optuna.study import StudyDirection
     from optuna.trial import create_trial
@@ -68,21 +71,21 @@ def _of_many(values: StudyValues, reference: Array) -> Array:
             missed = {"missed": 0.0 if feasible else 1.0}
             study.add_trial(create_trial(values=loss.tolist(), constraints=missed))
         with warnings.catch_warnings():
-            # It says that it may change.
+            # Optuna warns that this function may change.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            drawn: Any = optuna.visualization.plot_hypervolume_history(
+            figure: Any = optuna.visualization.plot_hypervolume_history(
                 study, (reference * values.sign).tolist()
             )
     finally:
         optuna.logging.set_verbosity(verbosity)
-    return np.asarray(drawn.data[0].y, np.float64)
+    return np.asarray(figure.data[0].y, np.float64)
 
 
 def reference_of(sets: Sequence[StudyValues | Array], sign: Array) -> Array:
-    """A reference point a little beyond the worst values of the front of all these points, `(m,)`.
+    """Reference point a little beyond the worst values of the front of all points, `(m,)`.
 
     Args:
-        sets: Studies, of which the feasible trials count; or points of shape `(k, m)`.
+        sets: Studies, whose feasible trials count; or points of shape `(k, m)`.
         sign: Factors that turn values into losses, `(m,)`.
 
     Raises:

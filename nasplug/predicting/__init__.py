@@ -1,1 +1,1 @@
-"""Predictions for architectures and whole networks by the predictors of the package."""
+"""Predictions for architectures and whole networks, by the predictors of the package."""

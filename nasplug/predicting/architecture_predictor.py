@@ -1,4 +1,4 @@
-"""A predictor of graphs as a predictor of one space's architectures."""
+"""Predictors of architectures: a predictor of graphs, bound to one search space."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ if TYPE_CHECKING:
 
 __all__ = ["NETWORK_LATENCY", "ArchitecturePredictor", "check_labels"]
 
-# Reads the networks of every space of whole networks.
+# Name of the predictor that reads the networks of every space of whole networks.
 NETWORK_LATENCY = "network-latency"
-# Members of a space of numbers whose arrays are made at once.
+# Number of members of a space of numbers whose arrays are made at once.
 CODES = 32_768
-# Sizes of labels; beyond them squares overflow or vanish in the numbers of a network.
+# Range of labels; outside of it squares overflow or vanish in a network's float32 numbers.
 LEAST, MOST = 1e-9, 1e9
-# What a card tells beside what its predictor is made of.
-_TOLD = ("description", "training", "quality", "provenance")
+# Keys of a card that describe data, training and quality, not the predictor itself.
+_ABOUT = ("description", "training", "quality", "provenance")
 
 
 class ArchitecturePredictor:
-    """A predictor that takes architectures of one space.
+    """Predictor of architectures of one space.
 
     Attributes:
-        name: Name in the zoo, or of the file it came from.
-        space: The space whose architectures it reads.
-        card: What the trainer wrote about data, training and quality; empty for a new predictor.
-        runtime: How networks are run whose latency is predicted, if that was chosen.
-        calibrated: Devices that were learned from their profiles, by the digest of these.
+        name: Name in the zoo, or of the predictor's file.
+        space: The space of the architectures.
+        card: The trainer's record of data, training and quality; empty for a new predictor.
+        runtime: The chosen runtime of networks whose latency is predicted; None if none was chosen.
+        calibrated: Devices that were learned from their profiles, by the profile's digest.
     """
 
     def __init__(
@@ -66,12 +66,13 @@ class ArchitecturePredictor:
         self.calibrated: dict[str, MeasuredDevice] = {}
 
     def for_space(self, space: SearchSpace) -> ArchitecturePredictor:
-        """This predictor for architectures of a space.
+        """Bind the predictor to another space.
 
-        A predictor of whole networks reads any space of whole networks; any other one its own.
+        A predictor of whole networks reads any space of whole networks; any other predictor reads
+        its own space alone.
 
         Raises:
-            InputError: If it cannot read them.
+            InputError: If the predictor cannot read the space.
         """
         if space.name == self.space.name:
             return self
@@ -82,10 +83,10 @@ class ArchitecturePredictor:
         )
 
     def with_runtime(self, runtime: str) -> ArchitecturePredictor:
-        """This latency predictor for networks that are run in one of `settings.RUNTIMES`.
+        """Bind the latency predictor to one of `settings.RUNTIMES`.
 
         Raises:
-            InputError: If the runtime is unknown, or the predictor knows one way of running only.
+            InputError: If the runtime is unknown, or the predictor knows no runtimes.
         """
         if not isinstance(self._model, KnowsRuntimes):
             raise InputError(
@@ -98,14 +99,14 @@ class ArchitecturePredictor:
         return ArchitecturePredictor(self.name, self.space, self._model, self.card, runtime)
 
     def runtime_on(self, hardware: Hardware) -> str | None:
-        """How networks are run on a device, if that is chosen or follows from the space.
+        """Runtime of networks on a device, if it was chosen or follows from the space; else None.
 
         Networks of a space of ONNX files are run by TensorRT on a GPU of NVIDIA's.
         """
         from nasplug.predictors.features.settings import inference_runtime
         from nasplug.predictors.latency.device_profile import DeviceProfile
 
-        # A calibrated device speaks for the runtime that it was measured in.
+        # A calibrated device stands for the runtime that it was measured in.
         if self.runtime is not None or isinstance(hardware, DeviceProfile):
             return self.runtime
         knows_runtimes = isinstance(self._model, Explains)
@@ -119,48 +120,49 @@ class ArchitecturePredictor:
 
     @property
     def kind(self) -> str:
-        """What is predicted: `"accuracy"` or `"latency"`."""
+        """Predicted quantity: `"accuracy"` or `"latency"`."""
         return "latency" if predicts_latency(self._model) else "accuracy"
 
     @property
     def sha256(self) -> str | None:
-        """SHA-256 of the weights, or None for a predictor that was not loaded."""
+        """SHA-256 of the weights; None for a predictor that was not loaded."""
         return self.card.get("sha256")
 
     @property
     def model(self) -> Any:
-        """The predictor of graphs behind this one (see `nasplug.predictors`)."""
+        """The predictor of graphs behind the predictor (see `nasplug.predictors`)."""
         return self._model
 
     def graphs(self, architectures: Sequence[Architecture | Graph | str]) -> list[Graph]:
-        """The graphs of architectures, as the predictor reads them; texts are parsed.
+        """Make the graphs of architectures that the predictor reads; texts are parsed.
 
-        One that predicts what is a property of the function reads the same graph for all
+        A predictor of a property of the function, such as accuracy, reads one graph for all
         architectures that the space knows to be equal (`SearchSpace.normal_form`).
 
         Raises:
-            InputError: If a text is malformed, or a graph is that of a cell, not of its network.
+            InputError: If a text is malformed, or a graph is that of a cell where the predictor
+                reads whole networks.
         """
         whole = reads_networks(self._model)
         make = self.space.to_network if whole else self.space.to_graph
-        found = []
+        graphs = []
         for item in architectures:
             if isinstance(item, Graph):
-                # The sum over a cell's nodes would look like a latency.
+                # A latency of the cell's nodes alone would look plausible.
                 if whole and not self.space.whole_networks and item.ops[-1:] != ("Output",):
                     raise InputError(
                         f"predictor {self.name!r} reads whole networks, and a graph is a cell of "
                         f"{self.space.name}; give the architecture, or its to_network"
                     )
-                found.append(item)
+                graphs.append(item)
             else:
                 arch = self.space.parse(item) if isinstance(item, str) else item
-                found.append(make(arch))
-        return [self.space.normal_form(graph) for graph in found] if self._of_functions else found
+                graphs.append(make(arch))
+        return [self.space.normal_form(graph) for graph in graphs] if self._of_functions else graphs
 
     @property
     def _of_functions(self) -> bool:
-        """Whether equal functions are predicted alike, whatever they cost to run."""
+        """Whether architectures of equal function get equal predictions, whatever their costs."""
         return self.kind == "accuracy" and reads_functions(self._model)
 
     def fit(
@@ -170,13 +172,14 @@ class ArchitecturePredictor:
         hardware: Sequence[Any] | None = None,
         **options: Any,
     ) -> None:
-        """Learn from measured architectures, in random order, forgetting what was learned before.
+        """Fit the predictor to measured architectures, in random order; an earlier fit is
+        discarded.
 
         Args:
-            architectures: Of this predictor's space, at least 40.
-            targets: Their values in units, shape `(n,)` or `(n, targets)`; for a latency
+            architectures: At least 40 architectures of the predictor's space.
+            targets: Measured values in units, shape `(n,)` or `(n, targets)`; for a latency
                 `(n, devices)` in ms.
-            hardware: For a latency the devices of the columns, as `DeviceBatch`.
+            hardware: For a latency the `DeviceBatch` of each column.
             **options: See `AccuracyPredictor.fit` and `LatencyPredictor.fit`.
 
         Raises:
@@ -196,13 +199,13 @@ class ArchitecturePredictor:
         """Predict architectures.
 
         Args:
-            architectures: Of this predictor's space: architectures, their texts, or graphs.
-            hardware: A device, its name or the path of its file, if a latency is predicted. One
-                that was calibrated is predicted from its own measurements.
+            architectures: Architectures of the predictor's space, their texts, or graphs.
+            hardware: A device, its name or the path of its file, if a latency is predicted. A
+                calibrated device is predicted from its own measurements.
             batch_size: Images a forward pass, for a latency.
 
         Returns:
-            A row an architecture, a column a target.
+            A prediction with a row an architecture and a column a target.
 
         Raises:
             InputError: If a text is malformed, or the device is missing or unknown, or was
@@ -232,30 +235,31 @@ class ArchitecturePredictor:
         hardware: Hardware | None = None,
         batch_size: int = 1,
     ) -> Prediction | None:
-        """Predict members of a space whose members are numbers, by arrays alone.
+        """Predict members of a space of numbers by arrays, without graphs.
 
-        Tens of thousands a second, where `predict` makes a graph of each.
+        Predicts tens of thousands a second, where `predict` makes a graph of each member.
 
         Args:
-            codes: Of members, such as `space("nb101").codes`; shape `(n,)`.
-            hardware: Not used; nothing that reads arrays predicts a latency.
-            batch_size: Not used either.
+            codes: Codes of members, such as `space("nb101").codes`; shape `(n,)`.
+            hardware: Not used: no predictor that reads arrays predicts a latency.
+            batch_size: Not used.
 
         Returns:
-            A row a code, as `predict` gives it; None if this predictor reads one graph at a time.
+            A prediction with a row a code; None if the predictor reads graphs alone.
         """
         import numpy as np
 
         if not self._reads_arrays:
             return None
-        said = [self._model.predict_arrays(self._arrays(part)) for part in _parts(codes)]
-        center = np.concatenate([one.center for one in said])
-        return replace(said[0], center=center, spread=np.concatenate([one.spread for one in said]))
+        parts = [self._model.predict_arrays(self._arrays(part)) for part in _parts(codes)]
+        center = np.concatenate([part.center for part in parts])
+        spread = np.concatenate([part.spread for part in parts])
+        return replace(parts[0], center=center, spread=spread)
 
     def familiar(
         self, architectures: Sequence[Architecture | Graph | str]
     ) -> NDArray[np.bool_] | None:
-        """Whether architectures are like those that were learned, shape `(n,)`.
+        """Whether architectures are like those that the predictor was fitted to, shape `(n,)`.
 
         None for a predictor that does not tell.
 
@@ -267,13 +271,13 @@ class ArchitecturePredictor:
         return self._model.familiar(self.graphs(architectures))
 
     def familiar_codes(self, codes: NDArray[np.uint32]) -> NDArray[np.bool_] | None:
-        """`familiar` for members of a space of numbers; None as `predict_codes`."""
+        """Compute `familiar` for members of a space of numbers; None as in `predict_codes`."""
         import numpy as np
 
         if not self._reads_arrays:
             return None
-        found = [self._model.familiar_arrays(self._arrays(part)) for part in _parts(codes)]
-        result: NDArray[np.bool_] = np.concatenate(found)
+        parts = [self._model.familiar_arrays(self._arrays(part)) for part in _parts(codes)]
+        result: NDArray[np.bool_] = np.concatenate(parts)
         return result
 
     @property
@@ -288,20 +292,22 @@ class ArchitecturePredictor:
     def save(self, path: str | Path, **about: Any) -> None:
         """Write `<path>.safetensors`, which `load_predictor(path)` reads.
 
-        What an earlier file told of its data, training and quality is kept.
+        The description, training, quality and provenance of an earlier file are kept.
         """
         from nasplug.predictors.checkpoint import base_path
 
         base = base_path(path)
-        kept = {key: self.card[key] for key in _TOLD if key in self.card}
-        self._model.save(base, {"name": base.name, "space": self.space.name, **kept, **about})
+        earlier_about = {key: self.card[key] for key in _ABOUT if key in self.card}
+        self._model.save(
+            base, {"name": base.name, "space": self.space.name, **earlier_about, **about}
+        )
 
 
 def check_labels(values: ArrayLike) -> None:
     """Check that measured values are of a size that can be learned.
 
     Raises:
-        InputError: If one is not; unknown ones may be NaN.
+        InputError: If a value is too small or too large; NaN stands for an unknown value.
     """
     import numpy as np
 
@@ -315,5 +321,5 @@ def check_labels(values: ArrayLike) -> None:
 
 
 def _parts(codes: NDArray[np.uint32]) -> list[NDArray[np.uint32]]:
-    """Some codes at a time, so that their arrays stay small; at least one part."""
+    """Split codes into parts whose arrays stay small; at least one part."""
     return [codes[start : start + CODES] for start in range(0, max(len(codes), 1), CODES)]

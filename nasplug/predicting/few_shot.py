@@ -1,4 +1,4 @@
-"""A calibrated device beside the latency predictors of the package: what is known, what follows."""
+"""Calibrated devices: latency predictors of the package adapted by a few measurements."""
 
 from __future__ import annotations
 
@@ -43,20 +43,21 @@ __all__ = [
     "promise",
 ]
 
-# Below it no network runs; what was measured there is no network.
+# Latency below which no connected network runs; a shorter one is no network's.
 SMALLEST_MS = 0.01
-# Networks that set the scales, and devices that are known; more of either say nothing new.
+# Number of networks that set the scales, fewer where they are whole networks.
 POOL, SCORED = 300, 120
+# Largest number of known columns and devices; more of them add nothing.
 MOST_COLUMNS, MOST_DEVICES = 24, 12
-# Half-width of the 90 % interval around a promise of a predictor that was not told how wrong it is
-# on unknown devices: a factor of ten.
+# Half-width (log ms) of the 90 % interval around a data sheet's prediction by a predictor without
+# residuals on unseen devices: a factor of ten.
 UNTOLD = float(np.log(10.0))
-# A space from which so many draws a network give nothing new has no more.
+# Number of draws a network without a new one after which a space counts as exhausted.
 _MOST_DRAWS = 20
 
 
 class SpacePredictor(Protocol):
-    """The parts of an `ArchitecturePredictor` that a calibrated device needs; see there."""
+    """Protocol of the parts of an `ArchitecturePredictor` that a calibrated device needs."""
 
     name: str
     space: SearchSpace
@@ -68,10 +69,10 @@ class SpacePredictor(Protocol):
 
 
 def device_columns(predictor: SpacePredictor, batch_size: int) -> list[DeviceBatch]:
-    """Devices of the catalogue that a predictor was trained on, those of a near batch first.
+    """Devices of the catalogue that a predictor was trained on, near batch sizes first.
 
     Raises:
-        InputError: If it is none of latencies on several devices.
+        InputError: If the predictor does not know latencies on several devices.
     """
     model = predictor.model
     by_name = {device.name: device for device in catalogue()}
@@ -79,7 +80,7 @@ def device_columns(predictor: SpacePredictor, batch_size: int) -> list[DeviceBat
     for key in model.devices if isinstance(model, KnowsDevices) else ():
         name, _, setting = key.rpartition("@")
         size, _, runtime = setting.partition(" ")
-        # Another runtime is another question.
+        # Latencies in another runtime do not count.
         if name in by_name and size.isdecimal() and not runtime:
             columns.append(DeviceBatch(by_name[name], int(size)))
     if len(columns) < 2:
@@ -90,7 +91,7 @@ def device_columns(predictor: SpacePredictor, batch_size: int) -> list[DeviceBat
     columns.sort(key=lambda column: abs(np.log(column.batch_size / batch_size)))
     if not reads_networks(model):
         return columns[:MOST_COLUMNS]
-    # Each column takes its time there, and batch sizes of one device are much alike.
+    # Whole networks take time for each column, and batch sizes of one device are much alike.
     nearest: dict[str, DeviceBatch] = {}
     for column in columns:
         nearest.setdefault(column.hardware.name, column)
@@ -100,7 +101,7 @@ def device_columns(predictor: SpacePredictor, batch_size: int) -> list[DeviceBat
 
 
 def is_connected(graph: Graph) -> bool:
-    """Whether a network's output depends on its input; else its latency says nothing of others."""
+    """Whether a network's output depends on its input; only then its latency is representative."""
     return len(simplify(graph).edges) > 0
 
 
@@ -108,11 +109,11 @@ def is_connected(graph: Graph) -> bool:
 def draw(
     space: SearchSpace, count: int = POOL, expand: bool = False
 ) -> tuple[tuple[Architecture, ...], list[Graph]]:
-    """Different connected networks of a space, always the same, and their graphs.
+    """Draw different connected networks of a space with a fixed seed, and make their graphs.
 
     Args:
         space: The space.
-        count: How many; a small space gives as many as it has.
+        count: Number of networks; a small space gives as many as it has.
         expand: Whether cells are expanded to whole networks.
     """
     make = space.to_network if expand else space.to_graph
@@ -140,7 +141,7 @@ def expands(predictor: SpacePredictor, space: SearchSpace) -> bool:
 
 
 def drawn(predictor: SpacePredictor, space: SearchSpace) -> list[Graph]:
-    """The graphs of `draw`, as a predictor reads them."""
+    """Make the graphs of drawn networks that a predictor reads; see `draw`."""
     return draw(space, expand=True)[1] if expands(predictor, space) else draw(space)[1]
 
 
@@ -150,18 +151,18 @@ def known_devices(
     batch_size: int,
     spaces: Sequence[SearchSpace],
 ) -> PredictedDevices:
-    """What a predictor says of the devices it was trained on, and of the described one.
+    """Collect a predictor's latencies on the devices it was trained on, and on the new device.
 
     Args:
-        predictor: Of latencies on several devices.
+        predictor: A predictor of latencies on several devices.
         hardware: The new device, if it is described.
-        batch_size: Of its measurements.
-        spaces: Spaces of what was and what will be predicted.
+        batch_size: Batch size of the measurements.
+        spaces: Spaces of the measured networks, and of those to predict.
 
     Raises:
         InputError: If the predictor knows no devices, or the batch size is out of range.
     """
-    # What scores whole networks takes its time.
+    # A predictor of whole networks is slow.
     count = SCORED if reads_networks(predictor.model) else POOL
     graphs = [g for space in dict.fromkeys(spaces) for g in drawn(predictor, space)[:count]]
     return PredictedDevices(
@@ -176,26 +177,28 @@ def known_devices(
 def promise(
     model: Any, hardware: Hardware, batch_size: int, graphs: Sequence[Graph]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What a predictor makes of a data sheet: log-latencies in log ms, and half-widths of their
-    90 % intervals, `(graphs,)` each."""
+    """Predict latencies from a data sheet: log-latencies in log ms, and half-widths of their 90 %
+    intervals, each of shape `(graphs,)`."""
     try:
-        said = model.predict(graphs, hardware, batch_size)
+        prediction = model.predict(graphs, hardware, batch_size)
     except InputError:
         center = model.log_latency(graphs, [DeviceBatch(hardware, batch_size)])[:, 0]
         return center, np.full(len(graphs), UNTOLD)
-    return np.log(said.mean[:, 0]), np.log(said.upper[:, 0] / said.lower[:, 0]) / 2
+    return np.log(prediction.mean[:, 0]), np.log(
+        prediction.upper[:, 0] / prediction.lower[:, 0]
+    ) / 2
 
 
 def measured_device(predictor: SpacePredictor, profile: DeviceProfile) -> MeasuredDevice:
-    """The device of a profile, learned from its measurements.
+    """Fit the device of a profile to its measurements.
 
     Raises:
-        InputError: If the profile's networks are none that the predictor reads.
+        InputError: If the predictor does not read the profile's networks.
     """
     space = space_named(profile.space)
     if space.name != predictor.space.name:
-        whole = reads_networks(predictor.model) and space.whole_networks
-        if not whole:
+        reads_both = reads_networks(predictor.model) and space.whole_networks
+        if not reads_both:
             raise InputError(
                 f"device {profile.name} was calibrated on networks of space {space.name}, which "
                 f"say too little of {predictor.space.name}; calibrate it there under another name"
@@ -219,7 +222,7 @@ def predict_few_shot(
     """Predict latencies on a calibrated device.
 
     Args:
-        predictor: Of latencies on several devices.
+        predictor: A predictor of latencies on several devices.
         profile: The device.
         graphs: Any number of graphs.
         batch_size: Images a forward pass.
@@ -237,7 +240,7 @@ def predict_few_shot(
 
 
 def calibrated(predictor: SpacePredictor, profile: DeviceProfile) -> MeasuredDevice:
-    """`measured_device`, learned once; errors as there."""
+    """Fit a device once, and return it from then on; see `measured_device`."""
     if profile.sha256 not in predictor.calibrated:
         predictor.calibrated[profile.sha256] = measured_device(predictor, profile)
     return predictor.calibrated[profile.sha256]
@@ -245,7 +248,7 @@ def calibrated(predictor: SpacePredictor, profile: DeviceProfile) -> MeasuredDev
 
 @lru_cache(maxsize=8)
 def familiar(space: SearchSpace) -> Familiarity:
-    """Tells whole networks that are like those of a space's families."""
+    """Make the test of whether whole networks are like those of a space's families."""
     archs, graphs = draw(space)
     families = [space.family_of(arch) for arch in archs]
     kinds = sorted({kind for graph in graphs for kind in operator_kinds(graph)})
@@ -253,20 +256,20 @@ def familiar(space: SearchSpace) -> Familiarity:
 
 
 def likeness(space: SearchSpace, archs: Sequence[str], asked: SearchSpace) -> Likeness:
-    """Which graphs are like the measured networks of a space.
+    """Make the test of whether graphs are like the measured networks of a space.
 
     Args:
-        space: Of the measured networks.
-        archs: Their texts.
-        asked: Of the networks that will be predicted, which are known as well.
+        space: Space of the measured networks.
+        archs: Texts of the measured networks.
+        asked: Space of the networks to predict, which count as known too.
     """
     if not space.whole_networks:
         return all_alike
     families = list(dict.fromkeys(space.family_of(space.parse(text)) for text in archs))
-    known = [familiar(one) for one in dict.fromkeys((space, asked)) if one.whole_networks]
+    tests = [familiar(known) for known in dict.fromkeys((space, asked)) if known.whole_networks]
 
     def tell(graphs: Sequence[Graph]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-        near = np.min([one.distance(graphs) for one in known], axis=0)
-        return familiar(space).distance(graphs, families) <= 1, near
+        nearest = np.min([test.distance(graphs) for test in tests], axis=0)
+        return familiar(space).distance(graphs, families) <= 1, nearest
 
     return tell

@@ -1,4 +1,4 @@
-"""Latency of a user's own network, an ONNX file or a PyTorch module, on a device."""
+"""Prediction of the latency of a user's own network, an ONNX file or a PyTorch module."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ __all__ = [
     "read_network",
 ]
 
-# Operators that are shown.
+# Number of operators that are shown.
 EXPLAINED = 12
 _DIGITS = 6
 
 
 @dataclass(frozen=True)
 class OperatorTime:
-    """One operator's part of a predicted latency.
+    """Part of one operator in a predicted latency.
 
     Attributes:
-        node: Its position in the graph.
-        operator: Its kind, such as `"Conv depthwise"`.
-        output: Channels × height × width of its output.
-        kernel: Side of its window in pixels, 0 without one.
-        latency_ms: Its part of the latency.
-        share: The same as a share of the whole.
-        bound: What the roofline says limits it: `"compute"`, `"memory"`, or `"launch"` where the
-            time is mostly that of starting it.
-        mflops: Its multiply-accumulates for one image, in millions.
+        node: Position of the operator in the graph.
+        operator: Kind of the operator, such as `"Conv depthwise"`.
+        output: Channels × height × width of the output.
+        kernel: Side of the window in pixels, 0 without one.
+        latency_ms: Part of the latency, in ms.
+        share: `latency_ms` divided by the network's predicted latency.
+        bound: The operator's limit by the roofline: `"compute"`, `"memory"`, or `"launch"` where
+            the time is mostly that of starting it.
+        mflops: Multiply-accumulates for one image, in millions.
     """
 
     node: int
@@ -70,16 +70,16 @@ class NetworkPrediction:
     Attributes:
         mean: Central prediction (the median).
         lower: Lower end of the 90 % interval.
-        upper: Its upper end.
+        upper: Upper end of the 90 % interval.
         hardware: The device.
         batch_size: Images a forward pass.
-        evidence: `"measured"`, `"few-shot"` or `"zero-shot"`: what is known of the device.
-        familiar: Whether the network is like those that were measured, on a calibrated device like
-            those of its profile.
-        setting: How the network is taken to be run.
+        evidence: Evidence of the device's latencies: `"measured"`, `"few-shot"` or `"zero-shot"`.
+        familiar: Whether the network is like the measured ones; on a calibrated device, like those
+            of its profile.
+        setting: Runtime that the network is assumed to run in.
         measured_so: Devices that were measured in this setting, at whatever batch size.
         alike: Other settings that get the same prediction, as no measurement tells them apart.
-        graph: The network as it was read.
+        graph: Graph of the network.
         operators: Parts of the latency, the longest first.
         rest_ms: Time that belongs to no operator.
         example_images: Images in each tensor of the example; empty if there was none.
@@ -102,20 +102,20 @@ class NetworkPrediction:
 
     @property
     def usable(self) -> bool:
-        """Whether the interval is narrow enough for the numbers to say something."""
+        """Whether the interval is narrow enough for the numbers to mean something."""
         return is_usable(self.lower, self.upper)
 
     def notes(self) -> list[str]:
-        """What a reader must know of the numbers, a sentence each."""
+        """Sentences that a reader of the numbers needs: evidence, likeness, width of interval."""
         device = f"{self.hardware.name} at batch {self.batch_size}"
-        known = {
+        evidence_notes = {
             "measured": f"{device} was measured ({self.setting})",
             "few-shot": f"{device} is known by your own measurements",
             "zero-shot": f"zero-shot: {device} was not measured; latency is predicted from its "
             f"specification ({self.setting}), and the interval is as wide as leaving devices out "
             "showed",
         }
-        notes = [known[self.evidence]]
+        notes = [evidence_notes[self.evidence]]
         if self.evidence == "zero-shot" and self.setting != "float32":
             notes.append(measured_so(self.setting, self.measured_so, self.alike))
         if not self.familiar and self.evidence == "few-shot":
@@ -134,7 +134,7 @@ class NetworkPrediction:
         return notes
 
     def _about_example(self) -> list[str]:
-        """What the answer has to do with the batch of the example, where that is not plain."""
+        """Sentence on the batch of the example and that of the answer, where they differ."""
         sizes = self.example_images
         if len(set(sizes)) > 1:
             return [
@@ -150,7 +150,7 @@ class NetworkPrediction:
         return []
 
     def table(self) -> list[dict[str, str]]:
-        """The prediction for a table."""
+        """Row of the prediction for a table."""
         name = f"latency on {self.hardware.name}, batch {self.batch_size}, ms"
         ends = shown_ends({**vars(self), "usable": self.usable}, ".4g")
         costs = {
@@ -161,45 +161,50 @@ class NetworkPrediction:
         return [{"predicted": name, **ends, **costs}]
 
     def operator_rows(self, count: int = EXPLAINED) -> list[dict[str, Any]]:
-        """The operators that take longest, and the rest, for a table; equal ones share a row.
+        """Rows of the longest operators and of the others, for a table; equal operators share a
+        row.
 
         Operators that take no time, such as a reshape, are among the others.
         """
-        alike: dict[tuple[str, str, int, str], list[OperatorTime]] = {}
-        for one in self.operators:
-            alike.setdefault((one.operator, one.output, one.kernel, one.bound), []).append(one)
-        times = {key: sum(one.latency_ms for one in own) for key, own in alike.items()}
-        longest = sorted((key for key in alike if times[key]), key=lambda key: -times[key])[:count]
+        groups: dict[tuple[str, str, int, str], list[OperatorTime]] = {}
+        for operator in self.operators:
+            key = (operator.operator, operator.output, operator.kernel, operator.bound)
+            groups.setdefault(key, []).append(operator)
+        times = {key: sum(o.latency_ms for o in group) for key, group in groups.items()}
+        longest = sorted((key for key in groups if times[key]), key=lambda key: -times[key])[:count]
         rows = []
         for key in longest:
-            own, time = alike.pop(key), times[key]
+            group, time = groups.pop(key), times[key]
             rows.append(
                 {
-                    "operator": own[0].operator,
-                    "times": str(len(own)),
-                    "kernel": str(own[0].kernel or ""),
-                    "output": own[0].output,
-                    "MFLOPs": f"{sum(one.mflops for one in own):.1f}",
+                    "operator": group[0].operator,
+                    "times": str(len(group)),
+                    "kernel": str(group[0].kernel or ""),
+                    "output": group[0].output,
+                    "MFLOPs": f"{sum(operator.mflops for operator in group):.1f}",
                     "ms": self._time(time),
                     "share": f"{time / self.mean:.1%}",
-                    "limited by": own[0].bound,
+                    "limited by": group[0].bound,
                 }
             )
-        others = sum(len(own) for own in alike.values())
-        rest = {f"{others} others": sum(times[key] for key in alike), "no operator": self.rest_ms}
+        others = sum(len(group) for group in groups.values())
+        other_times = {
+            f"{others} others": sum(times[key] for key in groups),
+            "no operator": self.rest_ms,
+        }
         empty = dict.fromkeys(rows[0] if rows else (), "")
-        for name, time in rest.items():
+        for name, time in other_times.items():
             rows.append({**empty, "operator": name, "ms": self._time(time)})
             rows[-1]["share"] = f"{time / self.mean:.1%}"
         return rows
 
     def _time(self, time: float) -> str:
-        """A part of the latency, as exact as the whole."""
+        """Write a part of the latency with the precision of the whole."""
         return f"{time:.4g}" if self.usable or not time else magnitude(time)
 
     def to_json(self, explain: int = 0) -> dict[str, Any]:
-        """The prediction as a dictionary for `json.dumps`, with so many operators."""
-        shown: dict[str, Any] = {
+        """The prediction as a dictionary for `json.dumps`, with `explain` operators."""
+        content: dict[str, Any] = {
             "latency_ms": {
                 **{end: round(getattr(self, end), _DIGITS) for end in ("mean", "lower", "upper")},
                 "usable": self.usable,
@@ -217,11 +222,11 @@ class NetworkPrediction:
         if explain:
             rows = [vars(operator) for operator in self.operators[:explain]]
             for row in rows:
-                shown.setdefault("explain", []).append(
+                content.setdefault("explain", []).append(
                     {k: round(v, _DIGITS) if isinstance(v, float) else v for k, v in row.items()}
                 )
-            shown["rest_ms"] = round(self.rest_ms, _DIGITS)
-        return shown
+            content["rest_ms"] = round(self.rest_ms, _DIGITS)
+        return content
 
 
 def predict(
@@ -244,9 +249,9 @@ def predict(
         hardware: Device: a name, the path of a .toml file, or a `Hardware`.
         batch_size: Images a forward pass; if left out as many as the example holds, and one for
             an ONNX model or a graph, or where the example's tensors differ in their first axis.
-        input_shapes: Shapes of an ONNX model's inputs, for those that the file leaves open.
+        input_shapes: Shapes of inputs that an ONNX model leaves open.
         predictor: A latency predictor to use instead of the package's own.
-        runtime: How the network is run: `"float32"` (by a framework, operator after operator),
+        runtime: Runtime of the network: `"float32"` (by a framework, operator after operator),
             `"amp"`, `"amp nhwc"`, `"compiled"`, `"amp compiled"`, `"onnxruntime"`, `"tensorrt"`,
             `"amp tensorrt"`, `"tflite"`; if left out TensorRT for an ONNX file on a GPU of
             NVIDIA's, else the device's usual one, which is the same at every batch size.
@@ -257,7 +262,6 @@ def predict(
     """
     from nasplug.arguments import checked_count
     from nasplug.devices.hardware import hardware as device_named
-    from nasplug.predicting.few_shot import calibrated
     from nasplug.predicting.zoo import NETWORK_LATENCY, ArchitecturePredictor, load_predictor
     from nasplug.predictors.capabilities import Explains
     from nasplug.predictors.features.settings import RUNTIMES, inference_runtime
@@ -272,62 +276,82 @@ def predict(
     if not isinstance(predictor, ArchitecturePredictor):
         # One graph: to import a library for large batches would take longest.
         predictor = load_predictor(predictor or NETWORK_LATENCY, "torch")
-    model = predictor.model
-    if not isinstance(model, Explains):
+    if not isinstance(predictor.model, Explains):
         raise InputError(
             f"predictor {predictor.name!r} does not read whole networks; {NETWORK_LATENCY} does"
         )
     if runtime is None and not isinstance(device, DeviceProfile):
         runtime = inference_runtime(device) if _is_onnx(network) else None
-        runtime = runtime or model.setting(device, batch_size).runtime or RUNTIMES[0]
+        usual = predictor.model.setting(device, batch_size).runtime
+        runtime = runtime or usual or RUNTIMES[0]
     if runtime is not None:
         predictor = predictor.with_runtime(runtime)
-    said = predictor.predict([graph], device, batch_size)
-    mean, lower, upper = (float(getattr(said, end)[0, 0]) for end in ("mean", "lower", "upper"))
-    times, rest = model.explain(graph, device, batch_size, runtime, mean)
-    column = model.setting(device, batch_size, runtime)
+    return _prediction(predictor, graph, device, batch_size, runtime, images)
+
+
+def _prediction(
+    predictor: ArchitecturePredictor,
+    graph: Graph,
+    device: Hardware,
+    batch_size: int,
+    runtime: str | None,
+    images: tuple[int, ...],
+) -> NetworkPrediction:
+    """Predict a graph, and explain the prediction by its operators."""
+    from nasplug.predicting.few_shot import calibrated
+    from nasplug.predictors.features.settings import RUNTIMES
+    from nasplug.predictors.latency.device_profile import DeviceProfile
+
+    model = predictor.model
+    latency = predictor.predict([graph], device, batch_size)
+    mean, lower, upper = (float(getattr(latency, end)[0, 0]) for end in ("mean", "lower", "upper"))
+    times, rest_ms = model.explain(graph, device, batch_size, runtime, mean)
+    setting = model.setting(device, batch_size, runtime)
     if isinstance(device, DeviceProfile):
         familiar = bool(calibrated(predictor, device).like([graph])[0])
     else:
-        familiar = bool(model.groups([graph], column)[0])
+        familiar = bool(model.groups([graph], setting)[0])
+    used_runtime = setting.runtime or RUNTIMES[0]
     return NetworkPrediction(
         mean,
         lower,
         upper,
         device,
         batch_size,
-        said.evidence,
+        latency.evidence,
         familiar,
-        column.runtime or RUNTIMES[0],
-        model.measured_in(column.runtime or RUNTIMES[0]),
-        model.alike(device, batch_size, column.runtime or RUNTIMES[0]),
+        used_runtime,
+        model.measured_in(used_runtime),
+        model.alike(device, batch_size, used_runtime),
         graph,
         _operators(graph, times, mean, device, batch_size),
-        rest,
+        rest_ms,
         images,
     )
 
 
 def measured_so(runtime: str, devices: Sequence[str], alike: Sequence[str] = ()) -> str:
-    """A sentence on how much is known of a runtime.
+    """Say in a sentence which devices were measured in a runtime.
 
     Args:
         runtime: One of `settings.RUNTIMES`.
         devices: Names of the devices that were measured in it.
         alike: Other runtimes that get the same prediction.
     """
-    known = f"of {runtime} there are measurements on {', '.join(devices) or 'no device'} alone"
-    same = f"; no measurement tells it apart from {', '.join(alike)}, and predictions are the same"
-    return known + (same if alike else "")
+    evidence = f"of {runtime} there are measurements on {', '.join(devices) or 'no device'} alone"
+    alike_text = (
+        f"; no measurement tells it apart from {', '.join(alike)}, and predictions are the same"
+    )
+    return evidence + (alike_text if alike else "")
 
 
 def is_file(text: str) -> bool:
-    """Whether an argument means an ONNX file, not an architecture."""
+    """Whether an argument names an ONNX file, not an architecture."""
     return text.lower().endswith(".onnx")
 
 
 def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Shapes by name, of texts such as `"x=1x3x224x224"`.
+    """Parse texts such as `"x=1x3x224x224"` to shapes by name.
 
     Raises:
         InputError: If a text has another form.
@@ -350,10 +374,11 @@ def predict_file(
     input_shapes: Mapping[str, Sequence[int]],
     runtime: str | None = None,
 ) -> NetworkPrediction:
-    """What `nasplug predict FILE.onnx` predicts.
+    """Predict the latency of one ONNX file, as `nasplug predict FILE.onnx` does.
 
     Raises:
-        InputError: As `predict`, or if there is more than one file or predictor, or no hardware.
+        InputError: For the reasons of `predict`, or if there is more than one file or predictor, or
+            no hardware.
     """
     if len(files) != 1 or len(predictors) > 1:
         raise InputError("give one .onnx file, and one predictor at most")
@@ -374,10 +399,10 @@ def read_network(
     example: Any = None,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Graph:
-    """A user's network as a graph; arguments as those of `predict`.
+    """Read a user's network as a graph; see `predict` for the arguments.
 
     Raises:
-        InputError: If it is nothing that can be read.
+        InputError: If the network cannot be read.
     """
     if isinstance(network, Graph):
         return network
@@ -398,7 +423,7 @@ def read_network(
 
 
 def _images(network: Any, example: Any) -> tuple[int, ...]:
-    """Images in each tensor of the example of a PyTorch module."""
+    """Count the images in each tensor of the example of a PyTorch module."""
     if _is_onnx(network) or isinstance(network, Graph):
         return ()
     from nasplug.search_spaces.importers.torch_graph import images_in
@@ -407,25 +432,25 @@ def _images(network: Any, example: Any) -> tuple[int, ...]:
 
 
 def _is_onnx(network: Any) -> bool:
-    """Whether it is the path of an ONNX file, or an ONNX model (asked without loading onnx)."""
+    """Whether a network is the path of an ONNX file, or an ONNX model; does not load onnx."""
     return isinstance(network, (str, os.PathLike)) or type(network).__name__ == "ModelProto"
 
 
 def _operators(
     graph: Graph, times: Any, total: float, device: Hardware, batch_size: int
 ) -> tuple[OperatorTime, ...]:
-    """The operators, the longest first."""
+    """Parts of the operators in the latency, the longest first."""
     from nasplug.predictors.features.operators import operator_kinds
     from nasplug.predictors.features.roofline import roofline_parts
 
     kinds = operator_kinds(graph)
     compute, memory = roofline_parts(graph, device, batch_size)
-    found = []
+    parts = []
     for k in np.argsort(-times, kind="stable").tolist():
         size = [int(graph.attribute(name)[k]) for name in ("out_channels", "height", "width")]
         ideal = max(compute[k], memory[k])
         bound = "compute" if compute[k] >= memory[k] else "memory"
-        found.append(
+        parts.append(
             OperatorTime(
                 k,
                 kinds[k],
@@ -438,4 +463,4 @@ def _operators(
                 float(graph.attribute("flops")[k]) / 1e6,
             )
         )
-    return tuple(found)
+    return tuple(parts)

@@ -1,4 +1,4 @@
-"""Trained predictors that come with the package, and new ones of nasplug's own."""
+"""Zoo of trained predictors that come with the package, and new predictors to fit."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nasplug.arguments import checked_space
 from nasplug.predicting.architecture_predictor import NETWORK_LATENCY, ArchitecturePredictor
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.search_spaces import space as space_named
@@ -32,23 +33,23 @@ __all__ = [
 ]
 
 KINDS = ("accuracy", "latency")
-# An encoder's name is its space's with this; it predicts nothing by itself.
+# Suffix of the names of encoders, after the space's name; an encoder alone predicts nothing.
 _ENCODER = "-encoder"
 _SUFFIX = ".safetensors"
 
 
 def names() -> list[str]:
     """Names of the trained predictors in the package."""
-    found = (file.name for file in files("nasplug.zoo").iterdir())
-    stems = (n.removesuffix(_SUFFIX) for n in found if n.endswith(_SUFFIX) and n[0] != ".")
+    file_names = (file.name for file in files("nasplug.zoo").iterdir())
+    stems = (n.removesuffix(_SUFFIX) for n in file_names if n.endswith(_SUFFIX) and n[0] != ".")
     return sorted(stem for stem in stems if not stem.endswith(_ENCODER))
 
 
 def is_path(name: str) -> bool:
-    """Whether the name of a predictor means a file, not one of the zoo.
+    """Whether the name of a predictor stands for a file, not for a predictor of the zoo.
 
-    It does with a slash or a suffix, or if no predictor of the zoo but a checkpoint in the working
-    folder has this name.
+    True for a name with a slash or a suffix, and for the name of a checkpoint in the working folder
+    if no predictor of the zoo has it.
     """
     if "/" in name or name.endswith((_SUFFIX, ".json")):
         return True
@@ -64,7 +65,7 @@ def load_predictor(name: str | PathLike[str], backend: str = "auto") -> Architec
         backend: `"torch"`, `"dgl"`, or `"auto"` for the faster one that is installed.
 
     Raises:
-        InputError: If there is no such predictor, or the file is damaged or not one of ours.
+        InputError: If there is no such predictor, or the file is damaged or no checkpoint.
     """
     text = str(name)
     if is_path(text):
@@ -103,46 +104,49 @@ def predictors_for(
     *,
     all_needed: bool = True,
 ) -> dict[str, ArchitecturePredictor]:
-    """The predictor of each quantity: a given one of that kind, or else the zoo's.
+    """Choose the predictor of each quantity: a given one of that kind, or the zoo's.
 
     Args:
         space: The space of the architectures.
         latency: Whether a latency is needed beside the accuracy.
         given: Names of the zoo, paths of checkpoints, or loaded predictors.
-        all_needed: Whether each quantity needs one; else a quantity that the zoo does not know for
-            this space is left out, if there is another.
+        all_needed: Whether each quantity needs a predictor; otherwise a quantity without one in the
+            zoo is left out, if another quantity has one.
 
     Raises:
-        InputError: If one cannot be loaded, is for another space, or gives no intervals, or if two
-            are of one kind.
+        InputError: If a predictor cannot be loaded, is for another space or gives no intervals, or
+            if two predictors are of one kind.
     """
-    own: dict[str, ArchitecturePredictor] = {}
+    by_kind: dict[str, ArchitecturePredictor] = {}
     for item in given:
         predictor = item if isinstance(item, ArchitecturePredictor) else load_predictor(item)
         predictor = predictor.for_space(space)
         _check_intervals(predictor)
-        if predictor.kind in own:
+        if predictor.kind in by_kind:
             raise InputError(
-                f"two predictors of {predictor.kind} are given, {own[predictor.kind].name!r} and "
-                f"{predictor.name!r}; give one"
+                f"two predictors of {predictor.kind} are given, "
+                f"{by_kind[predictor.kind].name!r} and {predictor.name!r}; give one"
             )
-        own[predictor.kind] = predictor
+        by_kind[predictor.kind] = predictor
     quantities = ["accuracy", "latency"] if latency else ["accuracy"]
     if not all_needed:
-        if "latency" in own and not latency:
-            raise InputError(f"predictor {own['latency'].name!r} predicts latency; name a device")
-        found = [q for q in quantities if q in own or zoo_name(space, q) in names()]
-        quantities = found or quantities
+        if "latency" in by_kind and not latency:
+            raise InputError(
+                f"predictor {by_kind['latency'].name!r} predicts latency; name a device"
+            )
+        available = [q for q in quantities if q in by_kind or zoo_name(space, q) in names()]
+        quantities = available or quantities
     return {
-        q: own.get(q) or load_predictor(zoo_name(space, q)).for_space(space) for q in quantities
+        q: by_kind.get(q) or load_predictor(zoo_name(space, q)).for_space(space) for q in quantities
     }
 
 
 def in_runtime(chosen: dict[str, ArchitecturePredictor], runtime: str) -> None:
-    """Make the latency predictor among the chosen ones one of networks run in a runtime.
+    """Bind the latency predictor among the chosen ones to a runtime.
 
     Raises:
-        InputError: If there is none, or as `ArchitecturePredictor.with_runtime`.
+        InputError: If there is no latency predictor, or for the reasons of
+            `ArchitecturePredictor.with_runtime`.
     """
     if "latency" not in chosen:
         raise InputError(f"the runtime {runtime} is one of a latency; name a device")
@@ -150,11 +154,11 @@ def in_runtime(chosen: dict[str, ArchitecturePredictor], runtime: str) -> None:
 
 
 def zoo_name(space: SearchSpace, quantity: str) -> str:
-    """The zoo's predictor of a quantity in a space, whether or not there is one."""
-    own = f"{space.name}-{quantity}"
-    if own not in names() and quantity == "latency" and space.has_networks:
+    """Name of the zoo's predictor of a quantity in a space, whether or not there is one."""
+    name = f"{space.name}-{quantity}"
+    if name not in names() and quantity == "latency" and space.has_networks:
         return NETWORK_LATENCY
-    return own
+    return name
 
 
 def _check_intervals(predictor: ArchitecturePredictor) -> None:
@@ -169,30 +173,30 @@ def _check_intervals(predictor: ArchitecturePredictor) -> None:
 def create_predictor(
     kind: str, space: str | SearchSpace, *, backend: str = "auto", **config: Any
 ) -> ArchitecturePredictor:
-    """A new predictor of nasplug's own to fit on your measurements.
+    """Create a predictor to fit to your measurements.
 
-    An accuracy predictor gets the encoder that the package has for the space, pretrained without
-    labels; where there is none, it reads the paths of a graph alone.
+    An accuracy predictor gets the package's encoder for the space, which was pretrained without
+    labels; without an encoder, it reads the paths of a graph alone.
 
     Args:
         kind: `"accuracy"` or `"latency"`.
         space: The space of the architectures, or its name.
-        backend: As in `load_predictor`.
+        backend: `"torch"`, `"dgl"`, or `"auto"` for the faster one that is installed.
         **config: Fields of `TransformerGPConfig`, such as `targets=("cifar10",)`, or of
-            `LatencyConfig`; for an accuracy also `encoder`.
+            `LatencyConfig`; for an accuracy predictor also `encoder`.
 
     Raises:
         InputError: If the kind, the space or a field is unknown.
     """
     if kind not in KINDS:
         raise InputError(f"unknown kind of predictor {kind!r}; there are {', '.join(KINDS)}")
-    where = space_named(space) if isinstance(space, str) else space
+    opened = checked_space(space)
     model: Any
     if kind == "accuracy":
         from nasplug.predictors.accuracy.transformer_gp import transformer_gp
 
         if "encoder" not in config:
-            config["encoder"] = _encoder_of(where.name, backend)
+            config["encoder"] = _encoder_of(opened.name, backend)
         model = transformer_gp(backend=backend, **config)
     else:
         from nasplug.predictors.latency.cell_latency import LatencyConfig, LatencyPredictor
@@ -201,17 +205,17 @@ def create_predictor(
             model = LatencyPredictor(LatencyConfig(**config), backend)
         except TypeError as error:
             raise InputError(f"{error}; see LatencyConfig for the fields") from None
-    return ArchitecturePredictor(f"new {kind} predictor", where, model)
+    return ArchitecturePredictor(f"new {kind} predictor", opened, model)
 
 
 @cache
 def _encoder_of(space: str, backend: str) -> Encoder | None:
-    """The encoder in the package that was pretrained on a space, if there is one."""
+    """Load the encoder in the package that was pretrained on a space; None if there is none."""
     from nasplug.predictors.accuracy.pretraining import Encoder
 
     name = f"{space}{_ENCODER}"
-    place = files("nasplug.zoo") / (name + _SUFFIX)
-    if not place.is_file():
+    resource = files("nasplug.zoo") / (name + _SUFFIX)
+    if not resource.is_file():
         return None
-    with as_file(place) as file:
+    with as_file(resource) as file:
         return Encoder.load(file, backend)

@@ -1,4 +1,4 @@
-"""The report of a search with evaluated trials: a picture of its values, and the result as JSON."""
+"""Report of a search with evaluated trials: a picture of its values, and the result as JSON."""
 
 from __future__ import annotations
 
@@ -25,59 +25,68 @@ PICTURE, RESULT = "trials.png", "result.json"
 def write_report(result: ReportedSearch, folder: str | os.PathLike[str]) -> list[Path]:
     """Write `trials.png`, `result.json` and the pictures of the study, each whole or not at all.
 
-    The first picture shows all trials by their first two objectives and the front; with one
-    objective its value over the trials, and the best so far.
+    The first picture shows the front and all trials by their first two objectives; with one
+    objective it shows the value of each trial, and the best so far.
 
     Args:
-        result: The search to show.
-        folder: Where to; made if it is missing.
+        result: Result of the search.
+        folder: Folder for the files; created if it is missing.
 
     Returns:
-        The paths of the files.
+        Paths of the files.
 
     Raises:
-        InputError: If the folder cannot be made or written.
+        InputError: If the folder cannot be created or written.
     """
     target = Path(folder)
-    # Before the pictures, which a library may fail to draw.
+    # Written before the pictures, which a library may fail to draw.
     with writing_to(target):
         write_text(target / RESULT, json.dumps(result.to_json(), indent=2) + "\n")
     paths = write_pictures({target / PICTURE: partial(_draw, result)})
-    # What there is too little for is left out.
+    # Without enough trials for any picture of the study there is none.
     with contextlib.suppress(InputError):
         paths += write_plots(result.study, target).files
     return [*paths, target / RESULT]
 
 
 def _draw(result: ReportedSearch, path: Path) -> None:
-    # The Figure class alone: pyplot would choose a window system and keep global state.
+    """Draw the trials by their first two objectives, or by number and the only objective."""
+    # Not by pyplot, which would choose a window system and keep global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     trials = finished(result.study)[: result.n_trials]
     values = np.array([trial.values for trial in trials], np.float64)
-    met = np.array([all(v <= 0 for v in trial.constraints.values()) for trial in trials], bool)
-    chosen = {row["trial"] for row in result.pareto}
-    best = np.array([trial.number in chosen for trial in trials], bool)
-    goals = result.objectives
+    feasible = np.array([all(v <= 0 for v in trial.constraints.values()) for trial in trials], bool)
+    front = {row["trial"] for row in result.pareto}
+    in_front = np.array([trial.number in front for trial in trials], bool)
+    objectives = result.objectives
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     FigureCanvasAgg(figure)
     plot = figure.add_subplot()
-    if len(goals) == 1:
+    if len(objectives) == 1:
         x, y = np.arange(1.0, len(trials) + 1), values[:, 0]
-        sign = goals[0].sign
-        so_far = np.minimum.accumulate(np.where(met, y * sign, np.inf)) * sign
-        plot.step(x, so_far, where="post", color=FRONT, label="best so far")
-        labels = "trial", goals[0].name
+        sign = objectives[0].sign
+        best = np.minimum.accumulate(np.where(feasible, y * sign, np.inf)) * sign
+        plot.step(x, best, where="post", color=FRONT, label="best so far")
+        labels = "trial", objectives[0].name
     else:
         x, y = values[:, 1], values[:, 0]
-        order = np.flatnonzero(best)[np.argsort(x[best])]
+        order = np.flatnonzero(in_front)[np.argsort(x[in_front])]
         plot.scatter(x[order], y[order], s=48, color=FRONT, label="front", zorder=3)
-        labels = goals[1].name, goals[0].name
-    plot.scatter(x[met], y[met], s=16, color=TRIALS, label=f"{len(trials)} trials", zorder=1)
-    if not met.all():
+        labels = objectives[1].name, objectives[0].name
+    plot.scatter(
+        x[feasible], y[feasible], s=16, color=TRIALS, label=f"{len(trials)} trials", zorder=1
+    )
+    if not feasible.all():
         plot.scatter(
-            x[~met], y[~met], s=16, marker="x", color=LIMIT, label="misses a limit", zorder=1
+            x[~feasible],
+            y[~feasible],
+            s=16,
+            marker="x",
+            color=LIMIT,
+            label="misses a limit",
+            zorder=1,
         )
     plot.set_xlabel(labels[0], fontsize=12)
     plot.set_ylabel(labels[1], fontsize=12)

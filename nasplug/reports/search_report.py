@@ -1,4 +1,4 @@
-"""The report of a search: pictures of the front and of the way to it, and the result as JSON."""
+"""Report of a search: pictures of the front and of its progress, and the result as JSON."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from nasplug.search_spaces.files import write_text
 
 if TYPE_CHECKING:
     from optuna.study import Study
+    from plotly.graph_objects import Figure
 
+    from nasplug.candidates.candidates import Candidates
     from nasplug.candidates.constraints import Constraint
-    from nasplug.candidates.scored import Candidates
     from nasplug.predictors.hardware import Hardware
 
 __all__ = ["FRONT", "LIMIT", "TRIALS", "ReportedSearch", "write_report"]
@@ -35,10 +36,10 @@ Array = NDArray[np.float64]
 # Okabe and Ito's palette: distinct for colour-blind readers, and in print.
 FRONT, LIMIT, MEASURED, TRIALS = "#0072B2", "#D55E00", "#009E73", "#9A9A9A"
 
-# Accuracies that may be marked on the axis, in %.
+# Accuracies at which the axis may have a tick, in %.
 _MARKS = np.array([0, 10, 20, 30, 40, 50, 60, 65, 70, 75, 80, 85, 88, 90, 91, 92, 93, 94, 95, 96])
 _MARKS = np.concatenate([_MARKS, [97, 98, 99, 100]])
-# A counted quantity as an axis: its label, and the factor to the shown unit.
+# Counted quantity -> the label of its axis, and the factor to the shown unit.
 _COUNTED = {
     "flops": ("multiply-accumulates (millions)", 1e-6),
     "params": ("parameters (millions)", 1e-6),
@@ -69,6 +70,8 @@ class ReportedSearch(Protocol):
     @property
     def trials(self) -> tuple[int, ...]: ...  # noqa: D102
     @property
+    def front(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
     def study(self) -> Study: ...  # noqa: D102
     @property
     def candidates(self) -> Candidates: ...  # noqa: D102
@@ -80,7 +83,7 @@ class ReportedSearch(Protocol):
 
 @dataclass(frozen=True)
 class _Axis:
-    """One objective as an axis: its name, label, the factor to the shown unit, and its limits."""
+    """Axis of one objective: its name, label, the factor to the shown unit, and its limits."""
 
     name: str
     label: str
@@ -88,13 +91,13 @@ class _Axis:
     limits: tuple[tuple[float, str], ...]  # value in the shown unit, text
 
     def height(self, values: Array) -> Array:
-        """Where values stand on the axis: the best accuracies are spread out."""
+        """Positions of values on the axis, which spreads out the best accuracies."""
         return _stretch(values) if self.name == "accuracy" else np.asarray(values, np.float64)
 
 
 @dataclass(frozen=True, eq=False)
 class _Points:
-    """Shown values of some cells: mean and interval on both axes, shape `(n,)` each."""
+    """Shown values of some candidates: mean and interval on both axes, shape `(n,)` each."""
 
     x: Array
     y: Array
@@ -107,23 +110,23 @@ class _Points:
 def write_report(result: ReportedSearch, folder: str | os.PathLike[str]) -> list[Path]:
     """Write `pareto.png`, `pareto.html` (which needs no network), `result.json` and `progress.png`.
 
-    The last is the hypervolume after each trial; without a feasible trial it is left out. Each file
-    is whole or absent: it is written under another name and renamed.
+    The last picture shows the hypervolume after each trial; without a feasible trial it is left
+    out. Each file is whole or absent: it is written under another name and renamed.
 
     Args:
-        result: The search to show.
-        folder: Where to; made if it is missing.
+        result: Result of the search.
+        folder: Folder for the files; created if it is missing.
 
     Returns:
-        The paths of the files.
+        Paths of the files.
 
     Raises:
-        InputError: If the folder cannot be made or written.
+        InputError: If the folder cannot be created or written.
     """
     target = Path(folder)
     axes = _axes(result)
     trials = _points(result, list(result.trials), axes)
-    front = _points(result, _cells(result), axes)
+    front = _points(result, list(result.front), axes)
     kept = target / "result.json"
     # Before the pictures, which a library may fail to draw.
     with writing_to(target):
@@ -135,13 +138,15 @@ def write_report(result: ReportedSearch, folder: str | os.PathLike[str]) -> list
         }
     )
     paths.append(kept)
-    # Trials that are evaluated by prediction leave nothing to compare predictions with.
+    # Without a feasible trial no picture of the study can be drawn.
     with contextlib.suppress(InputError):
         paths += write_plots(result.study, target).files
     return paths
 
 
 def _axes(result: ReportedSearch) -> tuple[_Axis, _Axis]:
+    """Axes of the pictures: the cost, then the quality."""
+
     def limits(name: str, factor: float) -> tuple[tuple[float, str], ...]:
         return tuple((c.bound * factor, str(c)) for c in result.constraints if c.name == name)
 
@@ -159,36 +164,31 @@ def _axes(result: ReportedSearch) -> tuple[_Axis, _Axis]:
     return axis(cost), axis(quality)
 
 
-def _cells(result: ReportedSearch) -> list[int]:
-    space = result.candidates.space
-    return result.candidates.positions([space.parse(row["arch"]) for row in result.pareto])
-
-
-def _points(result: ReportedSearch, cells: list[int], axes: tuple[_Axis, _Axis]) -> _Points:
+def _points(result: ReportedSearch, indices: list[int], axes: tuple[_Axis, _Axis]) -> _Points:
     shown: list[Array] = []
     for axis in axes:
         quantity = result.candidates.quantities[axis.name]
-        mean = quantity.mean[cells] * axis.factor
-        below = mean - quantity.lower[cells] * axis.factor
-        above = quantity.upper[cells] * axis.factor - mean
+        mean = quantity.mean[indices] * axis.factor
+        below = mean - quantity.lower[indices] * axis.factor
+        above = quantity.upper[indices] * axis.factor - mean
         # A calibrated interval need not hold the central prediction; a bar cannot be negative.
         shown += [mean, np.maximum([below, above], 0.0)]
-    archs = [result.candidates.cells[k].text for k in cells]
+    archs = [result.candidates.architectures[k].text for k in indices]
     x, bars = shown[0], shown[1]
     texts = [f"{value:.4g}" for value in x]
     if axes[0].name == "latency":
         latency = result.candidates.quantities["latency"]
-        for k, cell in enumerate(cells):
-            if not is_usable(latency.lower[cell], latency.upper[cell]):
+        for k, index in enumerate(indices):
+            if not is_usable(latency.lower[index], latency.upper[index]):
                 texts[k] = f"{magnitude(x[k])} of ms"
     return _Points(x, shown[2], bars, shown[3], archs, texts)
 
 
 def _measured(result: ReportedSearch) -> tuple[list[float], list[float]]:
-    """Measured latency and accuracy of the front, where the benchmark has both."""
-    rows = [row["measured"] for row in result.pareto]
-    both = [r for r in rows if r["accuracy"] is not None and r["latency_ms"] is not None]
-    return [r["latency_ms"] for r in both], [r["accuracy"] for r in both]
+    """Measured latencies and accuracies of the architectures of the front that have both."""
+    measured = [row["measured"] for row in result.pareto]
+    both = [m for m in measured if m["accuracy"] is not None and m["latency_ms"] is not None]
+    return [m["latency_ms"] for m in both], [m["accuracy"] for m in both]
 
 
 def _front_label(result: ReportedSearch) -> str:
@@ -196,35 +196,35 @@ def _front_label(result: ReportedSearch) -> str:
 
 
 def _label(axis: _Axis, points: _Points) -> str:
-    """The label of the first axis, with what its numbers are worth."""
+    """Label of the first axis, with a warning if only orders of magnitude are known."""
     wide = any(text.endswith(" of ms") for text in points.x_texts)
     return f"{axis.label}: only its order of magnitude is known" if wide else axis.label
 
 
 def _title(result: ReportedSearch) -> list[str]:
-    """The heading, and what it does not say yet."""
-    said = result.quality
-    notes = [note for note in result.notes() if said is None or not note.startswith(said)]
+    """The heading and the notes, without the note on the proxy, which the heading has."""
+    quality = result.quality
+    notes = [note for note in result.notes() if quality is None or not note.startswith(quality)]
     return [result.heading(), *notes]
 
 
 def _stretch(accuracy: Array) -> Array:
-    """Height of an accuracy in %: the logarithm of the error spreads out the best ones."""
+    """Height of an accuracy in %, by the logarithm of its error, which spreads out the best."""
     return -np.log(np.maximum(101.0 - np.asarray(accuracy, np.float64), 1e-3))
 
 
 def _unstretch(height: Array) -> Array:
-    """The accuracy at a height."""
+    """Accuracy at a height, in %."""
     return np.asarray(101.0 - np.exp(-np.asarray(height, np.float64)))
 
 
 def _marks(low: float, high: float) -> list[float]:
-    """Accuracies to mark between two, not too close to each other, the best ones first."""
+    """Accuracies of ticks between two limits, not too close together; the best have precedence."""
     inside = _MARKS[(low <= _MARKS) & (high >= _MARKS)]
-    least = 0.04 * float(_stretch(np.array(high)) - _stretch(np.array(low)))
+    least_gap = 0.04 * float(_stretch(np.array(high)) - _stretch(np.array(low)))
     chosen: list[float] = []
     for mark in map(float, inside[::-1]):
-        if not chosen or _stretch(np.array(chosen[-1])) - _stretch(np.array(mark)) >= least:
+        if not chosen or _stretch(np.array(chosen[-1])) - _stretch(np.array(mark)) >= least_gap:
             chosen.append(mark)
     return chosen[::-1]
 
@@ -232,7 +232,8 @@ def _marks(low: float, high: float) -> list[float]:
 def _draw(
     result: ReportedSearch, axes: tuple[_Axis, _Axis], trials: _Points, front: _Points, path: Path
 ) -> None:
-    # The Figure class alone: pyplot would choose a window system and keep global state.
+    """Draw the front among the trials as a picture."""
+    # Not by pyplot, which would choose a window system and keep global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -285,15 +286,53 @@ def _draw(
 def _draw_page(
     result: ReportedSearch, axes: tuple[_Axis, _Axis], trials: _Points, front: _Points, path: Path
 ) -> None:
+    """Draw the front among the trials as a page whose points show their architectures."""
     import plotly.graph_objects as go
 
+    figure = go.Figure()
+    _add_points(figure, result, axes, trials, front)
+    height = axes[1].height
+    for k, axis in enumerate(axes):
+        for limit, text in axis.limits:
+            line = figure.add_vline if k == 0 else figure.add_hline
+            line(
+                limit if k == 0 else float(height(np.array(limit))),
+                line={"color": LIMIT, "dash": "dash"},
+                annotation={"text": html.escape(text, quote=False)},
+            )
+    ticks = {}
+    if axes[1].name == "accuracy":
+        lowest = np.min(np.append(front.y - front.y_bars[0], trials.y))
+        accuracies = _marks(float(lowest), 100.0)
+        ticks = {
+            "tickvals": _stretch(np.array(accuracies)).tolist(),
+            "ticktext": [f"{accuracy:g}" for accuracy in accuracies],
+        }
+    figure.update_layout(
+        title={"text": "<br>".join(_as_written(_title(result))), "font": {"size": 15}},
+        xaxis_title=html.escape(_label(axes[0], front), quote=False),
+        yaxis={"title": html.escape(axes[1].label, quote=False), **ticks},
+        template="plotly_white",
+    )
+    # A fixed id makes equal results equal files.
+    page: str = figure.to_html(include_plotlyjs=True, full_html=True, div_id="pareto")
+    path.write_text(page, encoding="utf-8")
+
+
+def _add_points(
+    figure: Figure,
+    result: ReportedSearch,
+    axes: tuple[_Axis, _Axis],
+    trials: _Points,
+    front: _Points,
+) -> None:
+    """Add the trials, the front, and measured values of the front to a page."""
     height = axes[1].height
     unit = " %" if axes[1].name == "accuracy" else ""
-    shown = f", %{{customdata:.2f}}{unit}<extra></extra>"
-    hover = f"%{{text}}{shown}"
+    quality = f", %{{customdata:.2f}}{unit}<extra></extra>"
+    hover = f"%{{text}}{quality}"
     middle, bars = height(front.y), front.y_bars
     stretched = np.array([middle - height(front.y - bars[0]), height(front.y + bars[1]) - middle])
-    figure = go.Figure()
     figure.add_scatter(
         x=trials.x.tolist(),
         y=height(trials.y).tolist(),
@@ -323,47 +362,25 @@ def _draw_page(
             x=measured[0],
             y=height(np.array(measured[1])).tolist(),
             customdata=measured[1],
-            hovertemplate=f"measured<br>%{{x:.4g}}{shown}",
+            hovertemplate=f"measured<br>%{{x:.4g}}{quality}",
             mode="markers",
             name="the front, measured",
             marker={"color": MEASURED, "size": 11, "symbol": "diamond-open", "line": {"width": 2}},
         )
-    for k, axis in enumerate(axes):
-        for limit, text in axis.limits:
-            line = figure.add_vline if k == 0 else figure.add_hline
-            line(
-                limit if k == 0 else float(height(np.array(limit))),
-                line={"color": LIMIT, "dash": "dash"},
-                annotation={"text": html.escape(text, quote=False)},
-            )
-    marks = {}
-    if axes[1].name == "accuracy":
-        chosen = _marks(float(np.min(np.append(front.y - bars[0], trials.y))), 100.0)
-        marks = {
-            "tickvals": _stretch(np.array(chosen)).tolist(),
-            "ticktext": [f"{mark:g}" for mark in chosen],
-        }
-    figure.update_layout(
-        title={"text": "<br>".join(_as_written(_title(result))), "font": {"size": 15}},
-        xaxis_title=html.escape(_label(axes[0], front), quote=False),
-        yaxis={"title": html.escape(axes[1].label, quote=False), **marks},
-        template="plotly_white",
-    )
-    # A fixed id makes equal results equal files.
-    page: str = figure.to_html(include_plotlyjs=True, full_html=True, div_id="pareto")
-    path.write_text(page, encoding="utf-8")
 
 
 def _as_written(texts: list[str]) -> list[str]:
-    """Texts for plotly, which takes what looks like HTML for markup."""
+    """Escape texts for plotly, which reads HTML in them as markup."""
     return [html.escape(text, quote=False) for text in texts]
 
 
 def _hover_texts(points: _Points) -> list[str]:
+    """Texts that the page shows for points under the pointer."""
     texts = zip(_as_written(points.archs), points.x_texts, strict=True)
     return [f"{arch}<br>{x}" for arch, x in texts]
 
 
 def _bars(bars: Array) -> dict[str, Any]:
+    """Error bars for plotly, from lengths below and above, `(2, n)`."""
     below, above = bars.tolist()
     return {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "width": 4}

@@ -1,4 +1,4 @@
-"""The pictures of a study in a storage, written into a folder."""
+"""Pictures of a study in a storage, written into a folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["StudyReport", "find_study", "write_pictures", "write_plots", "writing_to"]
 
-# Name of a picture -> what draws it.
+# Name of a picture -> function that draws it.
 PICTURES = {
     "progress.png": plots.hypervolume,
     "predicted_observed.png": plots.predicted_observed,
@@ -34,12 +34,12 @@ PICTURES = {
 
 @dataclass(frozen=True)
 class StudyReport:
-    """What was written.
+    """Written pictures of a study.
 
     Attributes:
         study: Name of the study.
-        files: The pictures.
-        left_out: Name of a picture that could not be drawn -> why, in a sentence.
+        files: Paths of the pictures.
+        left_out: Name of a picture that could not be drawn -> the reason, in a sentence.
     """
 
     study: str
@@ -47,7 +47,7 @@ class StudyReport:
     left_out: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        """As a dictionary for `json.dumps`."""
+        """The report as a dictionary for `json.dumps`."""
         return {
             "study": self.study,
             "files": [str(path) for path in self.files],
@@ -56,7 +56,7 @@ class StudyReport:
 
 
 def find_study(storage: str | os.PathLike[str], name: str | None = None) -> Study:
-    """A study in a storage that exists; the only one if no name is given.
+    """Open a study in a storage that exists; without a name, the only study in it.
 
     Raises:
         InputError: If there is no such storage or study.
@@ -66,7 +66,7 @@ def find_study(storage: str | os.PathLike[str], name: str | None = None) -> Stud
     if storage == "memory":
         raise InputError("memory holds no study of another process; give a journal file or a URL")
     is_url = isinstance(storage, str) and "://" in storage
-    # Opening would make it, and hide a mistyped path.
+    # Opening would create the file, and hide a mistyped path.
     if not is_url and not os.path.isfile(Path(storage).expanduser()):
         raise InputError(
             f"there is no storage {str(storage)!r}; give a journal file or the URL of a database"
@@ -74,12 +74,12 @@ def find_study(storage: str | os.PathLike[str], name: str | None = None) -> Stud
     opened = open_storage(storage, heartbeat=None, read_only=True)
     names = sorted(optuna.study.get_all_study_names(opened))
     if name is None and len(names) != 1:
-        said = f"the storage has {', '.join(names[:8])}" if names else "the storage has no study"
-        raise InputError(f"{said}; name one with --study" if names else said)
+        content = f"the storage has {', '.join(names[:8])}" if names else "the storage has no study"
+        raise InputError(f"{content}; name one with --study" if names else content)
     chosen = names[0] if name is None else name
     if chosen not in names:
-        there = f"it has {closest(chosen, names)}" if names else "it has none"
-        raise InputError(f"there is no study {chosen!r} in the storage; {there}")
+        content = f"it has {closest(chosen, names)}" if names else "it has none"
+        raise InputError(f"there is no study {chosen!r} in the storage; {content}")
     study = optuna.load_study(
         study_name=chosen, storage=opened, sampler=optuna.samplers.RandomSampler()
     )
@@ -89,10 +89,10 @@ def find_study(storage: str | os.PathLike[str], name: str | None = None) -> Stud
 
 @contextlib.contextmanager
 def writing_to(folder: Path) -> Iterator[None]:
-    """Write files of a report.
+    """Turn failures of writing files of a report into errors that name the folder.
 
     Raises:
-        InputError: If that fails; it names the folder.
+        InputError: If the block raises an OSError.
     """
     try:
         yield
@@ -104,17 +104,17 @@ def writing_to(folder: Path) -> Iterator[None]:
 
 
 def _write_picture(path: Path, draw: Callable[[Path], object]) -> str | None:
-    """Draw a file of a report, whole or not at all; whatever that raises loses no other file.
+    """Draw a file of a report, whole or not at all, without raising the errors of libraries.
 
     Args:
-        path: The file.
-        draw: Writes it to the path that it is given.
+        path: Path of the file.
+        draw: Function that writes the picture to a path.
 
     Returns:
-        Why it could not be drawn, in a sentence; None if it was.
+        The reason why it could not be drawn, in a sentence; None if it was drawn.
 
     Raises:
-        InputError: If the folder cannot be made or written.
+        InputError: If the folder cannot be created or written.
     """
     with writing_to(path.parent):
         try:
@@ -124,10 +124,10 @@ def _write_picture(path: Path, draw: Callable[[Path], object]) -> str | None:
             return str(error)
         except (OSError, MemoryError):
             raise
-        # What a library cannot draw can raise anything.
+        # Drawing libraries raise errors of any kind.
         except Exception as error:
-            told = " ".join(str(error).split())[:200] or "no message"
-            return f"{path.name} could not be drawn ({type(error).__name__}: {told})"
+            message = " ".join(str(error).split())[:200] or "no message"
+            return f"{path.name} could not be drawn ({type(error).__name__}: {message})"
     return None
 
 
@@ -136,42 +136,42 @@ def _draw(draw: Callable[[Study], Figure], study: Study, path: Path) -> None:
 
 
 def write_pictures(pictures: Mapping[Path, Callable[[Path], object]]) -> list[Path]:
-    """Draw what can be drawn of pictures that go with a result; warn of the others.
+    """Draw pictures that belong to a result, and warn of those that cannot be drawn.
 
     Raises:
-        InputError: If the folder cannot be made or written.
+        InputError: If the folder cannot be created or written.
     """
     drawn = []
     for path, draw in pictures.items():
-        failed = _write_picture(path, draw)
-        if failed is None:
+        reason = _write_picture(path, draw)
+        if reason is None:
             drawn.append(path)
         else:
-            warnings.warn(f"{failed}; the result is not lost", stacklevel=3)
+            warnings.warn(f"{reason}; the result is not lost", stacklevel=3)
     return drawn
 
 
 def write_plots(study: Study, folder: str | os.PathLike[str]) -> StudyReport:
     """Write `progress.png`, `predicted_observed.png` and `calibration.png`, each whole or not.
 
-    Those that the study says too little for are left out.
+    Pictures that need more trials than the study has are left out.
 
     Args:
         study: The study.
-        folder: Where to; made if it is missing.
+        folder: Folder for the files; created if it is missing.
 
     Raises:
-        InputError: If nothing can be drawn, or the folder cannot be made or written.
+        InputError: If nothing can be drawn, or the folder cannot be created or written.
     """
     target = Path(folder)
     was_there = target.exists()
     files, left_out = [], {}
     for name, draw in PICTURES.items():
-        failed = _write_picture(target / name, partial(_draw, draw, study))
-        if failed is None:
+        reason = _write_picture(target / name, partial(_draw, draw, study))
+        if reason is None:
             files.append(target / name)
         else:
-            left_out[name] = failed
+            left_out[name] = reason
     if not files:
         if not was_there:
             target.rmdir()

@@ -1,6 +1,6 @@
 """Results of a search: data, JSON, tables, notes, and networks written as files.
 
-The room knows candidates and reports, and not how a search is run.
+The room knows candidates and reports, and does not run searches.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The networks of a front as ONNX files with random weights, and an index of them."""
+"""Export of a front's networks as ONNX files with random weights, with an index of them."""
 
 from __future__ import annotations
 
@@ -21,28 +21,30 @@ from nasplug.search_spaces.files import write_bytes, write_text
 __all__ = ["INDEX", "check_export", "export", "onnx_writer"]
 
 INDEX = "index.json"
-# A space of cells -> the space of the whole networks that the benchmark made of them.
+# Space of cells -> space of the whole networks that the benchmark built from them.
 _NETWORKS = {"nb201": "nnlqp:nasbench201"}
 
 
 def check_export(space: SearchSpace, folder: str | os.PathLike[str]) -> None:
-    """Check that the networks of a space can be written to a folder, before they are looked for.
+    """Check before a search that its networks can be written to a folder.
 
     Raises:
-        InputError: If the space does not write networks, or the folder cannot be made or written.
+        InputError: If the space does not write networks, or the folder cannot be created or
+            written.
     """
     onnx_writer(space)
     target = Path(folder)
-    # Nothing is made yet: the search may find nothing.
-    there = next(path for path in (target, *target.absolute().parents) if os.path.exists(path))
-    if not there.is_dir():
-        raise _unwritable(target, OSError(0, f"{there} is a file"))
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise _unwritable(target, OSError(0, f"{there} cannot be written"))
+    # The folder is not created yet, as the search may find nothing.
+    parent = next(path for path in (target, *target.absolute().parents) if os.path.exists(path))
+    if not parent.is_dir():
+        raise _unwritable(target, OSError(0, f"{parent} is a file"))
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise _unwritable(target, OSError(0, f"{parent} cannot be written"))
 
 
 def export(
     space: SearchSpace,
+    archs: Sequence[Architecture],
     rows: Sequence[Mapping[str, Any]],
     about: Mapping[str, Any],
     folder: str | os.PathLike[str],
@@ -52,13 +54,14 @@ def export(
 
     Args:
         space: Their space.
-        rows: The networks, as `SearchResult.pareto` has them.
+        archs: The networks.
+        rows: Their descriptions, as `SearchResult.pareto` has them.
         about: `"space"`, `"dataset"`, `"hardware"` and `"batch_size"` of the search.
-        folder: Where to; made if it is missing.
+        folder: Folder for the files; created if it is missing.
         seed: Seed of the weights.
 
     Returns:
-        The paths, the index last.
+        Paths of the files, the index last.
 
     Raises:
         InputError: If the space does not write networks, one is too large for an ONNX file, or the
@@ -67,7 +70,7 @@ def export(
     target = Path(folder)
     check_export(space, target)
     write = onnx_writer(space)
-    _written(target, lambda: target.mkdir(parents=True, exist_ok=True))
+    _write(target, lambda: target.mkdir(parents=True, exist_ok=True))
     needed = FLOAT_BYTES * sum(row["params"] for row in rows)
     free = shutil.disk_usage(target).free
     if needed > free:
@@ -77,12 +80,11 @@ def export(
         )
     networks: list[dict[str, Any]] = []
     paths = []
-    for rank, row in enumerate(rows, start=1):
-        arch = space.parse(row["arch"])
+    for rank, (arch, row) in enumerate(zip(archs, rows, strict=True), start=1):
         # An id of another package's space may hold anything.
         path = target / f"{rank}-{re.sub(r'[^A-Za-z0-9._-]', '_', arch.arch_id)}.onnx"
         content = write(arch, seed, about["batch_size"], about["dataset"]).SerializeToString()
-        _written(target, partial(write_bytes, path, content))
+        _write(target, partial(write_bytes, path, content))
         digest = hashlib.sha256(content).hexdigest()
         networks.append({"rank": rank, "file": path.name, "sha256": digest, **row})
         paths.append(path)
@@ -91,28 +93,33 @@ def export(
         "weights": f"random, seed {seed}",
         "networks": networks,
     }
-    _written(target, lambda: write_text(target / INDEX, json.dumps(index, indent=2) + "\n"))
+    _write(target, lambda: write_text(target / INDEX, json.dumps(index, indent=2) + "\n"))
     return [*paths, target / INDEX]
 
 
 def onnx_writer(space: SearchSpace) -> Callable[..., Any]:
-    """What makes an ONNX model of an architecture, seed, batch size and image set."""
-    found = space_named(_NETWORKS[space.name]) if space.name in _NETWORKS else space
-    if not found.writes_onnx:
-        able = [name for name in space_names() if space_named(name).writes_onnx]
+    """Function from architecture, seed, batch size and image set to an ONNX model.
+
+    Raises:
+        InputError: If the space does not write networks.
+    """
+    networks = space_named(_NETWORKS[space.name]) if space.name in _NETWORKS else space
+    if not networks.writes_onnx:
+        writing = [name for name in space_names() if space_named(name).writes_onnx]
         raise InputError(
             f"space {space.name!r} does not write its networks as ONNX models; those that do are "
-            f"{', '.join([*_NETWORKS, *able])}"
+            f"{', '.join([*_NETWORKS, *writing])}"
         )
 
     def write(arch: Architecture, seed: int, batch_size: int, dataset: str) -> Any:
-        known = arch if found is space else found.parse(arch.text)
-        return found.to_onnx(known, seed, batch_size, dataset)
+        network = arch if networks is space else networks.parse(arch.text)
+        return networks.to_onnx(network, seed, batch_size, dataset)
 
     return write
 
 
-def _written(folder: Path, write: Callable[[], None]) -> None:
+def _write(folder: Path, write: Callable[[], None]) -> None:
+    """Call a function that writes to a folder; its OSError becomes a sentence on the folder."""
     try:
         write()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The result of a search whose trials were evaluated by a table, a program or a function."""
+"""Result of a search whose trials were evaluated by a table, a program or a function."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nasplug.objectives import COSTS
 from nasplug.predicting.intervals import magnitude
 from nasplug.results.result import SearchResult
+from nasplug.search_spaces import Architecture
 from nasplug.studies.evaluation import METRICS
 from nasplug.studies.trials import FAILURE, counts_as_failed
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ObservedResult"]
 
-# Evidence of a latency -> what the search knew of it before its first trial.
+# Evidence of a latency -> note on the predicted latencies before the first trial.
 _BEGINS = {
     "measured": "the search begins with predicted latencies, by a predictor that learned from "
     "measurements of {0}",
@@ -34,17 +35,17 @@ _SHOWN = 5
 
 @dataclass(frozen=True, eq=False)
 class ObservedResult(SearchResult):
-    """The result of `search` with `evaluate`.
+    """Result of `search` with `evaluate`.
 
-    As `SearchResult`, but `pareto` holds the trials that meet every limit and that no other such
+    It differs from `SearchResult` in `pareto`, which has the feasible trials that no other feasible
     trial dominates, by the values of the study, in order of the last objective. Each row has beside
-    `predicted` also `trial`, its number, and `observed`, the metrics that it gave.
+    `predicted` also `trial`, its number, and `observed`, its metrics.
 
     Attributes:
         evaluate: `"table"`, `"command"` or `"function"`.
-        observed_in: Where values come from, in words.
-        failed: Trials that failed.
-        infeasible: Trials that miss a limit.
+        observed_in: Source of the values, in words.
+        failed: Number of trials that failed.
+        infeasible: Number of trials that violate a constraint.
     """
 
     evaluate: str = "table"
@@ -54,43 +55,47 @@ class ObservedResult(SearchResult):
 
     @property
     def proxy(self) -> str | None:
-        """None: nothing stands in for what is observed."""
+        """None, as qualities are observed."""
         return None
 
     def to_json(self) -> dict[str, Any]:
         """The result as a dictionary for `json.dumps`; equal runs differ in `seconds` alone."""
-        told = super().to_json()
-        said = {"evaluate": self.evaluate, "observed_in": self.observed_in, "failed": self.failed}
-        keys = list(told)
-        place = keys.index("objectives")
+        content = super().to_json()
+        evaluation = {
+            "evaluate": self.evaluate,
+            "observed_in": self.observed_in,
+            "failed": self.failed,
+        }
+        keys = list(content)
+        position = keys.index("objectives")
         return {
-            **{key: told[key] for key in keys[:place]},
-            **said,
-            **{key: told[key] for key in keys[place:]},
+            **{key: content[key] for key in keys[:position]},
+            **evaluation,
+            **{key: content[key] for key in keys[position:]},
         }
 
     def heading(self) -> str:
-        """One line that says what was searched."""
+        """One line with the search's space, device, constraints, trials and source of values."""
         failed = f", {self.failed} more failed" if self.failed else ""
         heading = super().heading()
         if self.evaluate != "table":
-            # What images a program trains on is its own affair.
+            # The images that a program trains on are unknown here.
             heading = heading.replace(f"{self.space}, {self.dataset}", self.space, 1)
         return f"{heading}{failed}; values are {self.observed_in}"
 
     def notes(self) -> list[str]:
-        """What a reader must know of the numbers, a sentence each."""
-        goals = " and ".join(f"{g.name} ({g.direction})" for g in self.objectives)
-        notes = [f"objectives: {goals}"]
-        foreseen = [g.name for g in self.objectives if g.name not in COSTS]
-        foreseen = [n for n in foreseen if any(n not in row["observed"] for row in self.pareto)]
-        if foreseen:
+        """Notes on the meaning of the numbers, each a sentence."""
+        objectives = " and ".join(f"{o.name} ({o.direction})" for o in self.objectives)
+        notes = [f"objectives: {objectives}"]
+        predicted = [o.name for o in self.objectives if o.name not in COSTS]
+        predicted = [n for n in predicted if any(n not in row["observed"] for row in self.pareto)]
+        if predicted:
             notes.append(
-                f"with ~: predicted, not observed; the trial gave no {', '.join(foreseen)}"
+                f"with ~: predicted, not observed; the trial gave no {', '.join(predicted)}"
             )
         if self.hardware is not None and self.evidence is not None:
             notes.append(_BEGINS[self.evidence].format(self.hardware.name))
-        if foreseen:
+        if predicted:
             notes += self._wide()
         notes += self.candidates.notes()
         if self.infeasible:
@@ -113,19 +118,27 @@ class ObservedResult(SearchResult):
             )
         return notes
 
-    def _size(self) -> int:
-        from nasplug.search_spaces import FiniteSpace, space
+    def _front_architectures(self) -> list[Architecture]:
+        """The architectures of the front as they were tried: equal functions may share an index."""
+        params = {t.number: t.params for t in self.study.get_trials(deepcopy=False)}
+        return [self.candidates.space.from_params(params[row["trial"]]) for row in self.pareto]
 
-        whole = space(self.space)
-        return len(whole) if isinstance(whole, FiniteSpace) else 1 << 62
+    def _size(self) -> int:
+        """Number of architectures of the space; a huge number if it cannot be listed."""
+        from nasplug.search_spaces import FiniteSpace
+        from nasplug.search_spaces import space as space_named
+
+        space = space_named(self.space)
+        return len(space) if isinstance(space, FiniteSpace) else 1 << 62
 
     def _last_failure(self) -> str:
+        """Reason of the last failed trial, on one line."""
         failed = [trial for trial in self.study.trials if counts_as_failed(trial)]
         reasons = [trial.user_attrs[FAILURE] for trial in failed]
         return " / ".join(str(reasons[-1]).splitlines()) if reasons else "no reason"
 
     def table(self) -> Table:
-        """The front as a table for rich, a numbered row a trial, the objectives first."""
+        """The front as a table for rich: a numbered row for each trial, the objectives first."""
         from rich import box
         from rich.table import Table
 
@@ -134,19 +147,19 @@ class ObservedResult(SearchResult):
             ("#", [str(number) for number, _ in enumerate(self.pareto, start=1)]),
             ("trial", [str(row["trial"]) for row in self.pareto]),
         ]
-        names = [goal.name for goal in self.objectives]
+        names = [objective.name for objective in self.objectives]
         columns += [(_heading(name), [_shown(row, name) for row in self.pareto]) for name in names]
-        for limit in self.constraints:
-            metric = METRICS.get(limit.name, limit.name)
+        for constraint in self.constraints:
+            metric = METRICS.get(constraint.name, constraint.name)
             if metric not in names:
                 names.append(metric)
                 columns.append((_heading(metric), [_shown(row, metric) for row in self.pareto]))
         if "params" not in names:
             columns.append(("params", [f"{row['params'] * 1e-6:.2f}M" for row in self.pareto]))
         tests = [row["measured"]["accuracy"] for row in self.pareto]
-        seen = [row["observed"].get("accuracy") for row in self.pareto]
-        # Where there is one, and it is not what was observed.
-        if self.evaluate == "table" and any(tests) and tests != seen:
+        observed = [row["observed"].get("accuracy") for row in self.pareto]
+        # A column of its own only if the trials observed another accuracy.
+        if self.evaluate == "table" and any(tests) and tests != observed:
             columns.append(("test accuracy", ["" if t is None else f"{t:.2f}" for t in tests]))
         for heading, _ in columns:
             table.add_column(heading, justify="right", no_wrap=True)
@@ -178,13 +191,13 @@ def _heading(metric: str) -> str:
 
 
 def _shown(row: Mapping[str, Any], metric: str) -> str:
-    """A metric as it was observed, or else, marked, as it is predicted."""
+    """Text of a metric: as observed, or else as predicted, which `~` marks."""
     if metric in row["observed"]:
         return f"{row['observed'][metric]:.{_SHOWN}g}"
     if metric in COSTS:
         return f"{row[metric] * 1e-6:.2f}M"
-    foreseen = row["predicted"].get(metric)
-    if foreseen is None:
+    predicted = row["predicted"].get(metric)
+    if predicted is None:
         return ""
-    usable = foreseen.get("usable", True)
-    return f"~{foreseen['mean']:.{_SHOWN}g}" if usable else f"~{magnitude(foreseen['mean'])}"
+    usable = predicted.get("usable", True)
+    return f"~{predicted['mean']:.{_SHOWN}g}" if usable else f"~{magnitude(predicted['mean'])}"

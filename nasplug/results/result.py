@@ -1,4 +1,4 @@
-"""What a search found: as an object, as JSON, as a table, as a report."""
+"""Result of a search: its data, and these as JSON, table, notes, report and ONNX files."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint
-from nasplug.candidates.scored import Candidates
 from nasplug.objectives import Objective
 from nasplug.predicting.intervals import is_usable, narrowing, shown
 from nasplug.predicting.predict import measured_so
 from nasplug.predictors.hardware import Hardware
+from nasplug.search_spaces import Architecture
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["DIGITS", "SearchResult", "predicted_ends"]
 
-# Digits after the point in results: enough for any use, and the same on every machine.
+# Digits after the point in results, few enough to be equal on every machine.
 DIGITS = 6
-# Evidence of a latency -> what it means, for a device and a batch size.
+# Evidence of a latency -> note on its meaning, for a device and a batch size.
 _EVIDENCE = {
     "measured": "measured: the predictor learned from measurements of {0} at batch {1}; the "
     "intervals are as wide as networks that were left out showed",
@@ -33,12 +34,12 @@ _EVIDENCE = {
     "zero-shot": "zero-shot: {0} has no measurements at batch {1}; latency is predicted from its "
     "specification and the intervals are as wide as leaving one device out showed",
 }
-# Name of a predicted quantity -> its key in the JSON, the heading of its column, and digits.
+# Predicted quantity -> key in the JSON, heading of its column, and digits.
 _PREDICTED = {
     "accuracy": ("accuracy", "accuracy %", 2),
     "latency": ("latency_ms", "latency ms", 3),
 }
-# Name of a counted quantity -> what it is called, the heading of its column, a factor, and digits.
+# Counted quantity -> its name in sentences, heading of its column, factor to the unit, and digits.
 _COUNTED = {
     "flops": ("FLOPs", "MFLOPs", 1e-6, 1),
     "params": ("parameters", "params", 1e-6, 2),
@@ -47,26 +48,27 @@ _COUNTED = {
 
 @dataclass(frozen=True, eq=False)
 class SearchResult:
-    """The result of `search`.
+    """Result of `search`.
 
     Attributes:
         space: Name of the space.
-        hardware: The device, or None.
-        dataset: The image set of the accuracy.
+        hardware: Device of the latency, or None.
+        dataset: Image set of the accuracy.
         batch_size: Images a forward pass, for the latency.
-        seed: The seed.
-        n_trials: Trials that count.
-        objectives: What was optimised.
-        constraints: The limits.
+        seed: Seed of the search.
+        n_trials: Number of trials that count.
+        objectives: Quantities that were optimised.
+        constraints: Limits on quantities.
         predictor: `"name"` and `"sha256"` of the predictors, joined by `+` if there are two; None
             without any.
         pareto: The non-dominated feasible architectures by predicted mean, one a canonical id, the
             fastest first; dictionaries of the JSON form.
-        trials: What all trials that count tried, in order; indices into `candidates.cells`.
+        front: Indices into `candidates.architectures` of `pareto`, in its order.
+        trials: Indices into `candidates.architectures` of all trials that count, in order.
         seconds: `"total"`, `"predict"` and `"sample"`.
         study: The Optuna study.
-        candidates: What was scored before the trials.
-        runtime: How networks are run, for the latency; None for the predictor's usual way.
+        candidates: Architectures that were scored before the trials.
+        runtime: Runtime of the networks, for the latency; None for the predictor's usual one.
         measured_so: Devices that were measured in this runtime.
         alike: Other runtimes that get the same predictions.
     """
@@ -88,26 +90,27 @@ class SearchResult:
     runtime: str | None = None
     measured_so: tuple[str, ...] = ()
     alike: tuple[str, ...] = ()
+    front: tuple[int, ...] = field(default=(), repr=False)
 
     @property
     def evidence(self) -> str | None:
-        """What the latency is predicted from: see `Prediction`; None without hardware."""
+        """Source of the predicted latency, as in `Prediction`; None without hardware."""
         return self.candidates.scores.evidence
 
     @property
     def zero_shot(self) -> bool:
-        """Whether the device has no measurements: its specification alone speaks for it."""
+        """Whether the latency is predicted from the device's specification alone."""
         return self.evidence == "zero-shot"
 
     @property
     def proxy(self) -> str | None:
-        """The count that stands for quality where no accuracy is known, `"flops"` or `"params"`."""
+        """Count that stands for quality if no accuracy is known, `"flops"` or `"params"`."""
         name = self.objectives[0].name
         return None if name == "accuracy" else name
 
     @property
     def quality(self) -> str | None:
-        """A sentence on the proxy, if there is one."""
+        """Sentence on the proxy, or None without a proxy."""
         if self.proxy is None:
             return None
         word = _COUNTED[self.proxy][0]
@@ -115,7 +118,7 @@ class SearchResult:
 
     def to_json(self) -> dict[str, Any]:
         """The result as a dictionary for `json.dumps`; equal runs differ in `seconds` alone."""
-        said = {} if self.quality is None else {"quality": self.quality}
+        quality = {} if self.quality is None else {"quality": self.quality}
         return {
             "space": self.space,
             "hardware": self.hardware.name if self.hardware else None,
@@ -129,13 +132,13 @@ class SearchResult:
                 for c in self.constraints
             ],
             "predictor": dict(self.predictor),
-            **said,
+            **quality,
             "pareto": self.pareto,
             "seconds": dict(self.seconds),
         }
 
     def heading(self) -> str:
-        """One line that says what was searched."""
+        """One line with the search's space, image set, device, constraints and trials."""
         device = f" on {self.hardware.name}, batch {self.batch_size}" if self.hardware else ""
         device += f", {self.runtime}" if self.runtime else ""
         limits = "".join(f", {c} (probability {c.probability:g})" for c in self.constraints)
@@ -154,11 +157,11 @@ class SearchResult:
 
     def _side(self, dataset: str) -> int:
         space = self.candidates.space
-        graph = space.to_graph(self.candidates.cells[0], dataset)
+        graph = space.to_graph(self.candidates.architectures[0], dataset)
         return int(graph.attribute("height")[0])
 
     def notes(self) -> list[str]:
-        """What a reader must know of the numbers, a sentence each."""
+        """Notes on the meaning of the numbers, each a sentence."""
         notes = []
         if self.quality is not None:
             notes.append(f"{self.quality}; within the limits more of it counts as better")
@@ -168,15 +171,15 @@ class SearchResult:
                 "random ones and then children of the best; there may be better ones"
             )
         notes += self.candidates.notes()
-        strangers = sum(not row.get("familiar", True) for row in self.pareto)
-        if strangers:
+        unfamiliar = sum(not row.get("familiar", True) for row in self.pareto)
+        if unfamiliar:
             notes.append(
-                f"{strangers} of the {len(self.pareto)} architectures are unlike those that the "
+                f"{unfamiliar} of the {len(self.pareto)} architectures are unlike those that the "
                 "accuracy was learned from; their accuracy is an extrapolation, and its interval "
                 "wider for it"
             )
         if self.hardware is None:
-            against = " against ".join(_said(objective.name) for objective in self.objectives)
+            against = " against ".join(_in_words(objective.name) for objective in self.objectives)
             notes.append(f"no hardware given: {against}, no latency")
         elif self.evidence is not None:
             setting = f"{self.batch_size} ({self.runtime})" if self.runtime else self.batch_size
@@ -192,16 +195,16 @@ class SearchResult:
         return notes
 
     def _wide(self) -> list[str]:
-        """A sentence on latencies whose numbers say nothing, if there are any."""
-        told = [row["predicted"]["latency_ms"] for row in self.pareto]
-        if self.hardware is None or all(ends is None or ends["usable"] for ends in told):
+        """Note on latencies with unusably wide intervals, if the front has any."""
+        latencies = [row["predicted"]["latency_ms"] for row in self.pareto]
+        if self.hardware is None or all(ends is None or ends["usable"] for ends in latencies):
             return []
         assert self.evidence is not None
         sentence = narrowing(self.evidence, self.hardware.name, "these networks", self.space)
         return [f"{sentence}; which network is faster is known far better than how fast it is"]
 
     def table(self) -> Table:
-        """The numbers of the front as a table for rich, a numbered row an architecture."""
+        """The front as a table for rich: a numbered row for each architecture."""
         from rich import box
         from rich.table import Table
 
@@ -216,7 +219,7 @@ class SearchResult:
         return table
 
     def _columns(self, name: str) -> list[tuple[str, list[str]]]:
-        """Heading and cells of a quantity, and of its measured values where there are any."""
+        """Heading and cells of a quantity's column, and of its measured values if there are any."""
         if name in _COUNTED:
             _, heading, factor, digits = _COUNTED[name]
             unit = "M" if name == "params" else ""
@@ -234,9 +237,12 @@ class SearchResult:
         return columns
 
     def _counts(self, name: str) -> list[float]:
-        space, mean = self.candidates.space, self.candidates.quantities[name].mean
-        cells = self.candidates.positions([space.parse(row["arch"]) for row in self.pareto])
-        return [float(mean[k]) for k in cells]
+        mean = self.candidates.quantities[name].mean
+        return [float(mean[k]) for k in self.front]
+
+    def _front_architectures(self) -> list[Architecture]:
+        """The architectures of the front, in the order of `pareto`."""
+        return [self.candidates.architectures[k] for k in self.front]
 
     def to_text(self, width: int = 120) -> str:
         """The table as plain text.
@@ -256,7 +262,7 @@ class SearchResult:
         """Print heading, table, architectures and notes to a rich console."""
         console.print(self.heading(), soft_wrap=True, markup=False, highlight=False)
         console.print(self.table())
-        # An architecture is as long as a terminal is wide: on its own line it can be copied.
+        # The text of an architecture fills a line of a terminal; alone on it, it can be copied.
         lines = [f"{number:>3}  {row['arch']}" for number, row in enumerate(self.pareto, start=1)]
         notes = self.notes()
         if set(_PREDICTED) & {objective.name for objective in self.objectives}:
@@ -268,7 +274,7 @@ class SearchResult:
         """Write `pareto.png`, `pareto.html` and `result.json` into a folder.
 
         Raises:
-            InputError: If the folder cannot be made or written.
+            InputError: If the folder cannot be created or written.
         """
         from nasplug.reports.search_report import write_report
 
@@ -278,15 +284,15 @@ class SearchResult:
         """Write each network of the front as an ONNX file with random weights, and `index.json`.
 
         The files are `<rank>-<arch_id>.onnx`, for the image set and the batch size of the search.
-        The index has for each its architecture, predictions, and SHA-256. A NAS-Bench-201 cell is
+        The index has architecture, predictions and SHA-256 of each file. A NAS-Bench-201 cell is
         written as the benchmark's network of fifteen cells.
 
         Args:
-            folder: Where to; made if it is missing.
+            folder: Folder for the files; created if it is missing.
             seed: Seed of the weights.
 
         Returns:
-            The paths, the index last.
+            Paths of the files, the index last.
 
         Raises:
             InputError: If the space does not write networks, or the folder cannot be written or
@@ -300,10 +306,11 @@ class SearchResult:
             "hardware": self.hardware.name if self.hardware else None,
             "batch_size": self.batch_size,
         }
-        return export(self.candidates.space, self.pareto, about, folder, seed)
+        archs = self._front_architectures()
+        return export(self.candidates.space, archs, self.pareto, about, folder, seed)
 
 
-def _said(name: str) -> str:
+def _in_words(name: str) -> str:
     return _COUNTED[name][0] if name in _COUNTED else name
 
 
@@ -315,15 +322,15 @@ def _interval(predicted: Mapping[str, float], digits: int, is_latency: bool) -> 
     return f"{ends['mean']} ({ends['lower']}–{ends['upper']})"
 
 
-def predicted_ends(candidates: Candidates, name: str, cell: int) -> dict[str, float] | None:
+def predicted_ends(candidates: Candidates, name: str, index: int) -> dict[str, float] | None:
     """Mean and bounds of a predicted quantity of one candidate; None if it is not predicted.
 
-    Of a latency also whether they are usable.
+    A latency also has `usable`: whether its interval is narrow enough for its numbers to matter.
     """
     quantity = candidates.quantities.get(name)
     if quantity is None:
         return None
-    ends = {end: float(getattr(quantity, end)[cell]) for end in ("mean", "lower", "upper")}
+    ends = {end: float(getattr(quantity, end)[index]) for end in ("mean", "lower", "upper")}
     told = {end: round(number, DIGITS) for end, number in ends.items()}
     if name == "latency":
         told["usable"] = is_usable(ends["lower"], ends["upper"])

@@ -1,4 +1,4 @@
-"""Pareto fronts, hypervolume and expected improvement, in closed form.
+"""Expected improvement of values and of the dominated hypervolume, in closed form.
 
 All functions minimise: negate an objective that is to be maximised. Two objectives at most.
 """
@@ -17,7 +17,8 @@ __all__ = [
 ]
 
 
-# Candidates whose hypervolume improvement is worked out, and how optimistic the choice of them is.
+# Candidates whose hypervolume improvement is computed, and standard deviations by which they are
+# hoped to be better than expected when they are chosen.
 SCREENED = 1_500
 OPTIMISM = 1.5
 

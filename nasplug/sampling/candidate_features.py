@@ -1,4 +1,4 @@
-"""What a surrogate reads of architectures before any trial: structure, and counts of operations."""
+"""Features of architectures for the model of trials: structure, and counts of operations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.features.cells import Paths
 from nasplug.predictors.features.operators import CELL, OperatorFeatures
-from nasplug.sampling.surrogate import median_distance
+from nasplug.sampling.incremental_process import median_distance
 from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ __all__ = ["BLOCKS", "CandidateFeatures"]
 
 Array = NDArray[np.float64]
 
-# Structure tells what a network learns, counts tell what it costs; most quantities are of both.
+# Accuracy depends on structure, cost on counts; most quantities depend on both.
 BLOCKS = ("structure", "counts", "both")
 
 
@@ -60,7 +60,7 @@ class CandidateFeatures:
                 self._paths = None
         if self._paths is None:
             self._operators = OperatorFeatures.of(graphs)
-        self._middle: dict[str, Array | float] = {}
+        self._mean: dict[str, Array | float] = {}
         self._spread: dict[str, Array] = {}
         self._units: dict[str, float] = {}
         raw = self._raw(archs, graphs)
@@ -68,7 +68,7 @@ class CandidateFeatures:
             spread = rows.std(0)
             # Far from zero the distances of totals would drown in the rounding of their squares.
             is_far = self._operators is not None and name == "counts"
-            self._middle[name] = rows.mean(0) if is_far else 0.0
+            self._mean[name] = rows.mean(0) if is_far else 0.0
             # One-hot columns and counts of paths are of one size; totals are not.
             even = np.ones(rows.shape[1]) if name == "structure" else spread
             self._spread[name] = np.where(spread > 1e-9, even, np.inf)
@@ -80,17 +80,17 @@ class CandidateFeatures:
         return self._scaled(self._raw(archs, self._space.to_graphs(archs, self._task)))
 
     def _scaled(self, raw: Mapping[str, Array]) -> dict[str, Array]:
-        found = {
-            name: (rows - self._middle[name]) / self._spread[name] / self._units[name]
+        blocks = {
+            name: (rows - self._mean[name]) / self._spread[name] / self._units[name]
             for name, rows in raw.items()
         }
-        found["both"] = np.concatenate([found["structure"], found["counts"]], axis=1) / np.sqrt(2)
-        return found
+        both = [blocks["structure"], blocks["counts"]]
+        return blocks | {"both": np.concatenate(both, axis=1) / np.sqrt(2)}
 
     def _raw(self, archs: Sequence[Architecture], graphs: Sequence[Graph]) -> dict[str, Array]:
         if self._paths is not None:
             counts = [Counter(graph.ops) for graph in graphs]
-            rows = [[float(found[kind]) for kind in self._kinds] for found in counts]
+            rows = [[float(count[kind]) for kind in self._kinds] for count in counts]
             return {"structure": self._paths(graphs), "counts": np.array(rows)}
         assert self._operators is not None
         params = [self._space.to_params(arch) for arch in archs]
@@ -103,7 +103,7 @@ class CandidateFeatures:
 def _choices(
     params: Sequence[Mapping[str, Any]], distributions: Mapping[str, BaseDistribution]
 ) -> Array:
-    """Choices one-hot, numbers from 0 to 1; what a network does not have is 0."""
+    """Choices one-hot, numbers from 0 to 1; parameters that a network does not have are 0."""
     from optuna.distributions import CategoricalDistribution
 
     columns = []

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 
-import numpy as np
-
-from nasplug.candidates.coded import CodedCandidates
+from nasplug.candidates.candidates import Candidates
+from nasplug.candidates.enumerated import EnumeratedCandidates
+from nasplug.candidates.listed import ListedCandidates
 from nasplug.candidates.pool import first_members, is_listed
-from nasplug.candidates.scored import Candidates
 from nasplug.candidates.scoring import Scoring
+from nasplug.sampling.learned_choice import Generators
 from nasplug.search_spaces import CodedSpace, SearchSpace
 
-__all__ = ["coded_candidates", "learned_candidates"]
+__all__ = ["learned_candidates"]
 
-Generators = Callable[..., np.random.Generator]
 # Share of the pool's size that is drawn at random.
 DRAWN = 0.25
 # Tells the generator of the pool from those of the trials.
@@ -23,36 +21,36 @@ POOL = 0x706F6F6C
 
 
 def learned_candidates(scoring: Scoring, generators: Generators, size: int) -> Candidates:
-    """The candidates of a space of which nothing is predicted that could guide a pool.
+    """The candidates of a space where no predicted objective can guide a pool.
 
-    All of a space that can be listed; else its published networks, and random ones up to a quarter
-    of `size`. Children of what was tried join them later.
+    All members of a space that can be listed; else its published networks, and random ones up to a
+    quarter of `size`. Children of the best trials join them later.
     """
     space = scoring.space
     if isinstance(space, CodedSpace):
-        return coded_candidates(scoring)
+        return _enumerated_candidates(scoring)
     if is_listed(space):
         if not (scoring.wanted or scoring.hardware or scoring.constraints):
-            # Nothing but counts is known of them, and that is the same for all samplers.
-            return _listed_candidates(space, scoring.dataset)
-        return Candidates(scoring, list(space), whole=True)  # type: ignore[call-overload]
+            # Nothing but counts is known of them, which are the same for all samplers.
+            return _counted_list(space, scoring.dataset)
+        return ListedCandidates(scoring, list(space), whole=True)  # type: ignore[call-overload]
     first = first_members(space, generators(POOL), size, DRAWN)
-    return Candidates(scoring, first, whole=False)
+    return ListedCandidates(scoring, first, whole=False)
 
 
 @lru_cache(maxsize=4)
-def _listed_candidates(space: SearchSpace, dataset: str) -> Candidates:
+def _counted_list(space: SearchSpace, dataset: str) -> Candidates:
     scoring = Scoring(space, (), None, (), 1, dataset, {})
-    return Candidates(scoring, list(space), whole=True)  # type: ignore[call-overload]
+    return ListedCandidates(scoring, list(space), whole=True)  # type: ignore[call-overload]
 
 
-def coded_candidates(scoring: Scoring) -> Candidates:
-    """All members of a `CodedSpace` as candidates; shared where nothing is predicted of them."""
-    if scoring.predicted:
-        return CodedCandidates(scoring)
-    return _plain(scoring.space, scoring.dataset)
+def _enumerated_candidates(scoring: Scoring) -> Candidates:
+    """All members of a `CodedSpace` as candidates; shared where nothing but counts is known."""
+    if scoring.predicted or scoring.constraints:
+        return EnumeratedCandidates(scoring)
+    return _counted_enumeration(scoring.space, scoring.dataset)
 
 
 @lru_cache(maxsize=2)
-def _plain(space: SearchSpace, dataset: str) -> Candidates:
-    return CodedCandidates(Scoring(space, (), None, (), 1, dataset, {}))
+def _counted_enumeration(space: SearchSpace, dataset: str) -> Candidates:
+    return EnumeratedCandidates(Scoring(space, (), None, (), 1, dataset, {}))

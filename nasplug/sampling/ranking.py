@@ -1,4 +1,4 @@
-"""Which of the scored candidates to try next; plain numpy, no study."""
+"""The candidate to try next by predicted values; plain numpy, no study."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TIE = 1e-9
 
 
 def relate(mean: Array, std: Array, predicted: Array, observed: Array) -> tuple[Array, Array]:
-    """Put predictions of one objective on the scale of what was observed.
+    """Put predictions of one objective on the scale of the observed values.
 
     A user trains in another way than the benchmark did, so a least-squares line leads from
     predicted to observed values once there are `MIN_PAIRS` of them, and the spread of its residuals
@@ -74,14 +74,14 @@ def best_candidate(
 ) -> int:
     """Index of the candidate to try next; every objective is to be minimised.
 
-    Without anything observed, any of the predicted front. Then the largest expected improvement (of
-    the dominated hypervolume if there are two objectives); where nothing promises any, the one of
-    the best remaining non-dominated layer that alone dominates most.
+    Without observed values it is any candidate of the predicted front. Else it has the largest
+    expected improvement, of the dominated hypervolume if there are two objectives; where none is
+    expected to improve, it is the non-dominated candidate that alone dominates most.
 
     Args:
         mean: Means of the candidates on the observed scale, shape `(n, m)` with n ≥ 1, m = 1 or 2.
         std: Their standard deviations, shape `(n, m)`.
-        observed: Values of trials that count, shape `(k, m)`.
+        observed: Values of the feasible trials, shape `(k, m)`.
         generator: Breaks ties and chooses the first trial.
         horizon: Means that fix the reference point together with the observed values, shape
             `(h, m)`; those of the candidates if left out.

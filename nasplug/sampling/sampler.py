@@ -21,20 +21,22 @@ from nasplug.arguments import (
     checked_space,
     is_registered,
 )
-from nasplug.candidates.coded import CodedCandidates
+from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint, checked_hardware, parse_constraints
-from nasplug.candidates.pool import POOL_SIZE, best, candidates_of
-from nasplug.candidates.scored import Candidates
+from nasplug.candidates.enumerated import EnumeratedCandidates
+from nasplug.candidates.pool import POOL_SIZE, candidates_of
 from nasplug.candidates.scoring import Scorer, Scoring
 from nasplug.objectives import checked_objectives
 from nasplug.predictors.hardware import Hardware
-from nasplug.sampling.coded_choice import choice_of
+from nasplug.sampling.enumerated_choice import EnumeratedChoice
+from nasplug.sampling.fixed_params import FixedParams
 from nasplug.sampling.learned_candidates import learned_candidates
-from nasplug.sampling.learned_choice import LearnedChoice
+from nasplug.sampling.learned_choice import Choice, LearnedChoice
+from nasplug.sampling.listed_choice import ListedChoice
 from nasplug.sampling.predicted_choice import PredictedChoice, mismatch
 from nasplug.sampling.study_trials import StudyTrials
 from nasplug.sampling.trial_notes import write_notes
-from nasplug.search_spaces import Architecture, InputError, SearchSpace
+from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.studies.values import ATTRIBUTE, RETRY
 
 if TYPE_CHECKING:
@@ -47,10 +49,10 @@ __all__ = ["ATTRIBUTE", "PredictorSampler"]
 Mask = NDArray[np.bool_]
 
 EQUIVALENTS = ("once", "apart")
-# What a study says of a prior is kept under this.
+# User attribute of a study with the predictors whose values were a prior.
 PRIOR = "nasplug:prior"
-# Members of a pool that are tried with parameters that the user has fixed.
-_ADAPTED = 256
+# Attributes of a sampler that are None until they are needed.
+_MADE_ON_USE = ("_candidates", "_learned_choice", "_predicted_choice", "_fixed_params")
 
 _logger = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class PredictorSampler(BaseSampler):
     """Sampler that finds the best architectures of a space in few trials.
 
     It learns from the study's trials: a Gaussian process for each of their values, and for each
-    constraint that they set, over what the architectures are made of (see `learning`). Next comes
+    constraint that they set, over features of the architectures (see `trial_model`). Next comes
     the architecture of the largest expected improvement, of the dominated hypervolume if there are
     several values, times the probability of feasibility; all architectures of the space compete, or
     where they cannot be listed a pool that evolves with the trials. Values may be anything: the
@@ -69,10 +71,10 @@ class PredictorSampler(BaseSampler):
     With `objectives` the study's values are quantities that predictors know, and the largest
     expected improvement is by their predictions, brought to the scale of the trials by a line.
 
-    In both cases what is predicted to miss a limit of `constraints` is not proposed while others
-    are left, and no architecture is proposed twice: what a trial of the study holds already (under
-    any equivalent spelling) is out, unless that trial failed. Everything but the predictions is
-    read from the study's storage, so a study can be resumed, and shared by several processes. An
+    In both cases an architecture that is predicted to miss one of `constraints` is not proposed
+    while others are left, and none is proposed twice: one that a trial of the study holds already,
+    under any equivalent spelling, is out, unless that trial failed. Everything but the predictions
+    is read from the study's storage, so a study can be resumed, and shared by several processes. An
     objective may leave out parameters that do not count, such as those of a block that the network
     does not have.
 
@@ -92,7 +94,7 @@ class PredictorSampler(BaseSampler):
         space: A search space, or its name.
         hardware: Device to predict the latency for: a name, the path of a .toml file, a `Hardware`,
             or None if no latency is to be predicted.
-        constraints: Limits such as `"latency<=5ms"`, on predicted quantities. Those that trials
+        constraints: Constraints such as `"latency<=5ms"` on predicted quantities. Those that trials
             set by `trial.set_constraint` are learned, and need not be given.
         objectives: None to learn whatever the study's values are. Else what they are, in its
             order: one or two of `"accuracy"` (maximised), `"latency"`, `"flops"` and `"params"`
@@ -118,9 +120,9 @@ class PredictorSampler(BaseSampler):
     """
 
     _candidates: Candidates | None
-    _learned: LearnedChoice | None
-    _predicted: PredictedChoice | None
-    _fitting: tuple[dict[str, Any], Mask]
+    _learned_choice: LearnedChoice | None
+    _predicted_choice: PredictedChoice | None
+    _fixed_params: FixedParams | None
 
     def __init__(
         self,
@@ -154,14 +156,14 @@ class PredictorSampler(BaseSampler):
         if equivalents not in EQUIVALENTS:
             raise InputError(f"unknown equivalents {equivalents!r}; there are once and apart")
         self.prior, self.equivalents = prior, equivalents
-        self.goals = () if objectives is None else checked_objectives(objectives)
-        self.objectives = tuple(goal.name for goal in self.goals)
+        self._objectives = () if objectives is None else checked_objectives(objectives)
+        self.objectives = tuple(objective.name for objective in self._objectives)
         self.batch_size = checked_count(batch_size, "batch size")
         self.dataset = checked_dataset(self.space, dataset)
         self.pool_size = checked_count(pool_size, "pool size")
         self._predictors = dict(predictors or {})
         self._distributions = self.space.distributions()
-        self.__dict__.update(self._nothing_made())
+        self.__dict__.update(dict.fromkeys(_MADE_ON_USE))
         self._trials = StudyTrials(self.space, equivalents, self.learns)
         self._lock = threading.RLock()
         self._entropy = seed
@@ -169,56 +171,42 @@ class PredictorSampler(BaseSampler):
         self._warn = warn_independent_sampling
 
     def __getstate__(self) -> dict[str, Any]:
-        # What the storage and the predictors tell again is left out.
-        made = {"_lock", "_trials", *self._nothing_made()}
-        state = {name: value for name, value in self.__dict__.items() if name not in made}
+        # All that follows from the storage and the predictors is left out.
+        derived = {"_lock", "_trials", *_MADE_ON_USE}
+        state = {name: value for name, value in self.__dict__.items() if name not in derived}
         if is_registered(self.space):
             state["space"] = self.space.name
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, **self._nothing_made(), _lock=threading.RLock())
+        self.__dict__.update(state, **dict.fromkeys(_MADE_ON_USE), _lock=threading.RLock())
         self.space = checked_space(self.space)
         self._trials = StudyTrials(self.space, self.equivalents, self.learns)
-
-    @staticmethod
-    def _nothing_made() -> dict[str, Any]:
-        """What is made on first use, as it is before."""
-        return {
-            "_candidates": None,
-            "_learned": None,
-            "_predicted": None,
-            # The last fixed parameters, and which candidates have them.
-            "_fitting": ({}, np.empty(0, np.bool_)),
-        }
 
     @property
     def learns(self) -> bool:
         """Whether the study's values are learned from its trials."""
-        return not self.goals
+        return not self._objectives
 
     @property
     def candidates(self) -> Candidates:
         """Architectures with their predictions; scored on first use, which takes seconds."""
         with self._lock:
             if self._candidates is None:
-                wanted = self.objectives
-                if self.learns and self.prior:
-                    wanted = ("accuracy",)
                 scoring = Scoring(
-                    self.space,
-                    wanted,
-                    self.hardware,
-                    self.constraints,
-                    self.batch_size,
-                    self.dataset,
-                    self._predictors,
+                    space=self.space,
+                    wanted=("accuracy",) if self.learns and self.prior else self.objectives,
+                    hardware=self.hardware,
+                    constraints=self.constraints,
+                    batch_size=self.batch_size,
+                    dataset=self.dataset,
+                    predictors=self._predictors,
                 )
                 if self.learns:
                     self._candidates = learned_candidates(scoring, self._generator, self.pool_size)
                 else:
                     self._candidates = candidates_of(
-                        scoring, self.goals, seed=self._seed(), size=self.pool_size
+                        scoring, self._objectives, seed=self._seed(), size=self.pool_size
                     )
             return self._candidates
 
@@ -245,11 +233,11 @@ class PredictorSampler(BaseSampler):
         if completed and not any(n in t.params for t in completed for n in self._distributions):
             return {}
         seen: dict[str, BaseDistribution] = {}
-        for one in reversed(completed):
+        for other in reversed(completed):
             if len(seen) == len(self._distributions):
                 break
-            given = one.distributions
-            seen |= {n: given[n] for n in self._distributions if n in given and n not in seen}
+            used = other.distributions
+            seen |= {n: used[n] for n in self._distributions if n in used and n not in seen}
         return {
             name: distribution
             for name, distribution in self._distributions.items()
@@ -260,15 +248,16 @@ class PredictorSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The parameters of the next architecture; others of `search_space` at random."""
-        own = {n for n, d in search_space.items() if self._distributions.get(n) == d}
+        of_space = {n for n, d in search_space.items() if self._distributions.get(n) == d}
         params: dict[str, Any] = {}
         # With a mismatch the parameters are left open: sample_independent explains it if they are
         # ever asked for, and a study that has none of them goes on.
-        if own and self._mismatch(study) is None:
-            proposal = self.space.to_params(self.candidates.cells[self._propose(study, trial)])
-            params = {name: value for name, value in proposal.items() if name in own}
+        if of_space and self._mismatch(study) is None:
+            arch = self.candidates.architectures[self._propose(study, trial)]
+            proposal = self.space.to_params(arch)
+            params = {name: value for name, value in proposal.items() if name in of_space}
         for name, distribution in search_space.items():
-            if name not in own:
+            if name not in of_space:
                 params[name] = self._random.sample_independent(study, trial, name, distribution)
         return params
 
@@ -279,7 +268,7 @@ class PredictorSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """A random value, for a parameter that the predictor knows nothing of.
+        """A random value, for a parameter that is not the space's own.
 
         Raises:
             InputError: If the parameter is the space's own and the study has other objectives.
@@ -288,10 +277,10 @@ class PredictorSampler(BaseSampler):
             reason = self._mismatch(study)
             if reason is not None:
                 raise InputError(reason)
-        before = trial.system_attrs.get(RETRY, {})
-        if param_name in before:
+        retried = trial.system_attrs.get(RETRY, {})
+        if param_name in retried:
             with contextlib.suppress(ValueError):
-                value = before[param_name]
+                value = retried[param_name]
                 if param_distribution._contains(param_distribution.to_internal_repr(value)):
                     return value
         if self._warn and not param_distribution.single():
@@ -313,107 +302,89 @@ class PredictorSampler(BaseSampler):
             return
         arch = self._trials.arch(trial)
         if arch is not None:
-            (cell,) = self.candidates.positions([arch])
+            (index,) = self.candidates.indices([arch])
             claim = trial.user_attrs.get(ATTRIBUTE)
-            if not isinstance(claim, dict) or claim.get("arch") != self.candidates.cells[cell].text:
-                self._claim(study, trial, cell)
-                claim = self.candidates.summary(cell)
+            text = self.candidates.architectures[index].text
+            if not isinstance(claim, dict) or claim.get("arch") != text:
+                self._claim(study, trial, index)
+                claim = self.candidates.summary(index)
             write_notes(study, trial, {**claim, "arch": arch.text})
 
     def _mismatch(self, study: Study) -> str | None:
         """Why the study's values cannot be this sampler's objectives, in one sentence."""
         if self.learns:
             return None
-        return mismatch(study, self.goals, self.hardware is not None)
+        return mismatch(study, self._objectives, self.hardware is not None)
 
     def _claim(
-        self, study: Study, trial: FrozenTrial, cell: int, expected: Mapping[str, Any] | None = None
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        index: int,
+        announced: Mapping[str, Any] | None = None,
     ) -> None:
-        summary = self.candidates.summary(cell)
-        if expected:
-            summary["expected"] = expected
+        """Write a candidate, and the values announced for it, into its trial."""
+        summary = self.candidates.summary(index)
+        if announced:
+            summary["expected"] = announced
         self._trials.claim(study, trial, summary)
 
     def _propose(self, study: Study, trial: FrozenTrial) -> int:
-        """Choose a cell and claim it, so that no other thread or process takes it too."""
+        """Choose a candidate and claim it, so that no other thread or process takes it too."""
         candidates = self.candidates
         fixed = self._trials.fixed(trial)
         with self._lock:
-            allowed = self._allowed(fixed) if fixed else None
+            allowed = self._with_fixed(fixed) if fixed else None
             others, held = self._trials.held(study, trial)
             # A trial that is tried again comes with the claim of the one that was lost.
             arch = None if fixed else self._trials.claimed(trial)
-            cell: int | None = None
-            is_free, expected = True, None
+            index: int | None = None
+            is_free, announced = True, None
             if arch is not None and self._trials.identity(arch) not in held:
-                (cell,) = candidates.positions([arch])
+                (index,) = candidates.indices([arch])
             while True:
-                if cell is None:
-                    cell, is_free, expected = self._choice(study, others, held, allowed)
-                self._claim(study, trial, cell, expected)
-                identity = self._trials.identity(candidates.cells[cell])
+                if index is None:
+                    index, is_free, announced = self._choose(study, others, held, allowed)
+                self._claim(study, trial, index, announced)
+                identity = self._trials.identity(candidates.architectures[index])
                 others, held = self._trials.held_after_claim(study, trial, identity)
                 if not is_free or identity not in held:
-                    return cell
-                cell = None
+                    return index
+                index = None
 
-    def _allowed(self, fixed: dict[str, Any]) -> Mask | None:
-        """Which candidates have the fixed parameters; a pool gets some that have them."""
-        candidates, space = self.candidates, self.space
+    def _with_fixed(self, fixed: dict[str, Any]) -> Mask | None:
+        """Mask of the candidates that have fixed parameters; None if no value is possible."""
+        if self._fixed_params is None:
+            self._fixed_params = FixedParams(self.candidates, self._objectives)
+        return self._fixed_params(fixed)
 
-        def adapted(arch: Architecture) -> Architecture:
-            return space.from_params({**space.to_params(arch), **fixed})
-
-        with contextlib.suppress(InputError):
-            # Nothing is left open, as in a trial that was enqueued whole.
-            (only,) = candidates.positions([space.from_params(fixed)])
-            return np.asarray(np.arange(len(candidates)) == only)
-        try:
-            if isinstance(candidates, CodedCandidates):
-                if self._fitting[0] != fixed:
-                    self._fitting = fixed, candidates.having(adapted, _ADAPTED)
-                return self._fitting[1]
-            if self._fitting[0] != fixed:
-                self._fitting = fixed, np.empty(0, np.bool_)
-                if not candidates.whole:
-                    chosen = (
-                        np.arange(min(len(candidates), _ADAPTED))
-                        if self.learns
-                        else best(candidates, self.goals, _ADAPTED)
-                    )
-                    candidates.add([adapted(candidates.cells[k]) for k in chosen])
-            # A fixed parameter that does not count changes nothing.
-            known = self._fitting[1]
-            rest = [adapted(arch).text == arch.text for arch in candidates.cells[len(known) :]]
-            self._fitting = fixed, np.concatenate([known, np.array(rest, np.bool_)])
-            return self._fitting[1]
-        except InputError:
-            return None  # no value of the space's own
-
-    def _choice(
+    def _choose(
         self, study: Study, others: Sequence[FrozenTrial], held: set[str], allowed: Mask | None
-    ) -> tuple[int, bool, dict[str, Any]]:
-        """The next cell, whether it is free, and what is expected of it."""
+    ) -> Choice:
+        """Choose the next candidate, by predictions or by what trials taught."""
         if not self.learns:
-            if self._predicted is None:
-                self._predicted = PredictedChoice(
-                    self.candidates, self.goals, self._generator, self._trials
+            if self._predicted_choice is None:
+                self._predicted_choice = PredictedChoice(
+                    self.candidates, self._objectives, self._generator, self._trials
                 )
-            return *self._predicted(others, held, allowed), {}
-        if self._learned is None:
-            self._learned = choice_of(self.candidates)(
+            index, is_free = self._predicted_choice(others, held, allowed)
+            return index, is_free, {}
+        if self._learned_choice is None:
+            is_enumerated = isinstance(self.candidates, EnumeratedCandidates)
+            kind = EnumeratedChoice if is_enumerated else ListedChoice
+            self._learned_choice = kind(
                 self.candidates,
                 self.dataset,
                 self._generator,
-                self._trials.identity,
+                self._trials.by_id,
                 self.probability,
                 self.prior is not None,
             )
             if self.prior and PRIOR not in study.user_attrs:
                 study.set_user_attr(PRIOR, {"accuracy": self._prior_name()})
-        own = {str(constraint) for constraint in self.constraints}
-        tried = self._trials.tried(study, others, own)
-        return self._learned(tried, len(study.directions), held, allowed)
+        predicted = {str(constraint) for constraint in self.constraints}
+        tried = self._trials.tried(study, others, predicted)
+        return self._learned_choice(tried, len(study.directions), held, allowed)
 
     def _prior_name(self) -> str:
         from nasplug.predicting.zoo import zoo_name

@@ -1,4 +1,4 @@
-"""Which architecture each trial of a study holds, and the claims of those under way.
+"""The architectures that trials of a study hold, and the claims of those under way.
 
 Workers share nothing but the storage. A trial claims an architecture by writing a user attribute,
 and then reads the others' claims. Of two that claim the same, whoever wrote last sees the other, so
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from optuna.trial import TrialState
 
-from nasplug.sampling.expectations import is_outside
+from nasplug.sampling.announced_intervals import is_outside
 from nasplug.sampling.tried import Tried, held_twice
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.studies.values import ATTRIBUTE, note_of
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["StudyTrials"]
 
-# Finished trials whose architectures are kept.
+# Finished trials whose architectures are remembered.
 _REMEMBERED = 10_000
 # Seconds to wait for a later trial to give way, and between two looks; then one gives way oneself.
 _PATIENCE, _PAUSE = 5.0, 0.02
@@ -36,7 +36,7 @@ _PATIENCE, _PAUSE = 5.0, 0.02
 
 @dataclass(eq=False)
 class _Finished:
-    """A finished trial, with what was made of it."""
+    """A finished trial with its architecture, its identity, and its outcome for a model."""
 
     trial: FrozenTrial
     arch: Architecture | None
@@ -51,11 +51,15 @@ class StudyTrials:
     Args:
         space: The space.
         equivalents: `"once"` if architectures of equal function are one; else `"apart"`.
-        learns: Whether what failed twice is held too.
+        learns: Whether architectures that failed twice are held too.
+
+    Attributes:
+        by_id: Whether the identity of an architecture is its `arch_id`, not its text.
     """
 
     def __init__(self, space: SearchSpace, equivalents: str, learns: bool) -> None:
-        self._space, self._equivalents, self._learns = space, equivalents, learns
+        self._space, self._learns = space, learns
+        self.by_id = equivalents == "once"
         self._names = frozenset(space.distributions())
         # Each trial is asked for its architecture in every later one.
         self._finished: dict[int, _Finished] = {}
@@ -64,32 +68,32 @@ class StudyTrials:
         return {**self.__dict__, "_finished": {}}
 
     def identity(self, arch: Architecture) -> str:
-        """What no two trials are to have in common."""
-        return arch.arch_id if self._equivalents == "once" else arch.text
+        """The key that must differ between trials: the `arch_id` if `by_id`, else the text."""
+        return arch.arch_id if self.by_id else arch.text
 
     def fixed(self, trial: FrozenTrial) -> dict[str, Any]:
         """The space's parameters that were fixed when the trial was enqueued."""
-        given = trial.system_attrs.get("fixed_params", {})
-        return {name: value for name, value in given.items() if name in self._names}
+        fixed = trial.system_attrs.get("fixed_params", {})
+        return {name: value for name, value in fixed.items() if name in self._names}
 
     def arch(self, trial: FrozenTrial) -> Architecture | None:
-        """What a trial's parameters make up, or what a trial that is not finished has claimed."""
+        """The architecture of a trial's parameters, or the one that an unfinished trial claimed."""
         if not trial.state.is_finished():
             return self._arch(trial) or self.claimed(trial)
         return self._of_finished(trial).arch
 
     def _of_finished(self, trial: FrozenTrial) -> _Finished:
         # A storage hands out the same object of a finished trial every time; it never changes.
-        known = self._finished.get(id(trial))
-        if known is None:
+        finished = self._finished.get(id(trial))
+        if finished is None:
             if len(self._finished) >= _REMEMBERED:
                 self._finished.clear()
             arch = self._arch(trial)
             identity = None if arch is None else self.identity(arch)
-            known = self._finished[id(trial)] = _Finished(
+            finished = self._finished[id(trial)] = _Finished(
                 trial, arch, identity, trial.state == TrialState.FAIL
             )
-        return known
+        return finished
 
     def _arch(self, trial: FrozenTrial) -> Architecture | None:
         params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
@@ -105,7 +109,7 @@ class StudyTrials:
         return None if arch is None else self.identity(arch)
 
     def claimed(self, trial: FrozenTrial) -> Architecture | None:
-        """What a trial says that it tries."""
+        """The architecture that a trial has claimed."""
         claim = trial.user_attrs.get(ATTRIBUTE)
         if isinstance(claim, dict):
             with contextlib.suppress(InputError):
@@ -120,72 +124,72 @@ class StudyTrials:
         others: list[FrozenTrial] = []
         names: list[str | None] = []
         failed: list[str | None] = []
-        known_of = self._finished.get
-        for one in study.get_trials(deepcopy=False):
-            known = known_of(id(one))
-            if known is None and one.state.is_finished():
-                known = self._of_finished(one)
-            if known is None:
-                if one.number != trial.number:
-                    others.append(one)
-                    names.append(self._identity(one))
-            elif known.has_failed:
-                failed.append(known.identity)
+        remembered = self._finished.get
+        for other in study.get_trials(deepcopy=False):
+            finished = remembered(id(other))
+            if finished is None and other.state.is_finished():
+                finished = self._of_finished(other)
+            if finished is None:
+                if other.number != trial.number:
+                    others.append(other)
+                    names.append(self._identity(other))
+            elif finished.has_failed:
+                failed.append(finished.identity)
             else:
-                others.append(one)
-                names.append(known.identity)
+                others.append(other)
+                names.append(finished.identity)
         held = {name for name in names if name is not None}
         if self._learns:
             held |= held_twice([name for name in failed if name is not None])
         return others, held
 
     def tried(
-        self, study: Study, others: Sequence[FrozenTrial], own: Collection[str]
+        self, study: Study, others: Sequence[FrozenTrial], predicted: Collection[str]
     ) -> list[Tried]:
-        """What trials teach: those that are complete or under way.
+        """The outcomes of trials that are complete or under way.
 
         Args:
             study: The study.
             others: The trials.
-            own: Names of constraints that are predicted, and not to be learned.
+            predicted: Names of constraints that are predicted, and not to be learned.
         """
         sign = [1.0 if d.name == "MINIMIZE" else -1.0 for d in study.directions]
-        found = []
+        outcomes = []
         for trial in others:
-            known = self._finished.get(id(trial))
-            if known is not None and known.tried is not None:
-                found.append(known.tried)
+            finished = self._finished.get(id(trial))
+            if finished is not None and finished.tried is not None:
+                outcomes.append(finished.tried)
                 continue
             if trial.state == TrialState.COMPLETE:
-                known = self._of_finished(trial)
-                if known.tried is None and known.arch is not None:
-                    known.tried = _tried(trial, known.arch, sign, own)
-                tried = known.tried
+                finished = self._of_finished(trial)
+                if finished.tried is None and finished.arch is not None:
+                    finished.tried = _tried(trial, finished.arch, sign, predicted)
+                tried = finished.tried
             elif trial.state == TrialState.RUNNING:
                 arch = self.arch(trial)
                 tried = None if arch is None else Tried(arch, None, {}, True)
             else:
                 tried = None
             if tried is not None:
-                found.append(tried)
-        return found
+                outcomes.append(tried)
+        return outcomes
 
     def claim(self, study: Study, trial: FrozenTrial, summary: Mapping[str, Any]) -> None:
-        """Say in the storage what a trial is going to try."""
-        # A sampler is handed frozen trials, so the storage is the only way to write. What is
-        # written already is written again, as whoever writes last is the one to look.
+        """Write the architecture that a trial is going to try into the storage."""
+        # A sampler is handed frozen trials, so the storage is the only way to write. An equal
+        # claim is written again, as whoever writes last is the one to look.
         study._storage.set_trial_user_attr(trial._trial_id, ATTRIBUTE, summary)
 
     def held_after_claim(
         self, study: Study, trial: FrozenTrial, identity: str
     ) -> tuple[list[FrozenTrial], set[str]]:
-        """What `held` gives once it is clear that another trial keeps what this one has claimed.
+        """The result of `held` if another trial keeps the claimed architecture, else nothing.
 
-        Nothing if it is this trial's; else it has to give way.
+        It waits until that is clear. A trial with a result has to give way and choose anew.
         """
         deadline = time.monotonic() + _PATIENCE
         while rivals := self._rivals(study, trial, identity):
-            waits = all(self._gives_way(one, trial) for one in rivals)
+            waits = all(self._gives_way(rival, trial) for rival in rivals)
             if not waits or time.monotonic() > deadline:
                 return self.held(study, trial)
             time.sleep(_PAUSE)
@@ -194,13 +198,13 @@ class StudyTrials:
     def _rivals(self, study: Study, trial: FrozenTrial, identity: str) -> list[FrozenTrial]:
         """The other trials that hold an identity."""
         rivals = []
-        known_of = self._finished.get
-        for one in study.get_trials(deepcopy=False):
-            known = known_of(id(one))
-            name = self._identity(one) if known is None else known.identity
-            is_held = name == identity and one.state != TrialState.FAIL
-            if is_held and one.number != trial.number:
-                rivals.append(one)
+        remembered = self._finished.get
+        for other in study.get_trials(deepcopy=False):
+            finished = remembered(id(other))
+            name = self._identity(other) if finished is None else finished.identity
+            is_held = name == identity and other.state != TrialState.FAIL
+            if is_held and other.number != trial.number:
+                rivals.append(other)
         return rivals
 
     def _gives_way(self, rival: FrozenTrial, trial: FrozenTrial) -> bool:
@@ -210,12 +214,12 @@ class StudyTrials:
 
 
 def _tried(
-    trial: FrozenTrial, arch: Architecture, sign: Sequence[float], own: Collection[str]
+    trial: FrozenTrial, arch: Architecture, sign: Sequence[float], predicted: Collection[str]
 ) -> Tried:
-    """What a complete trial teaches."""
+    """The outcome of a complete trial."""
     if np.isnan(trial.values).any():
         return Tried(arch, None, {}, False)
     losses = tuple(s * v for s, v in zip(sign, trial.values, strict=True))
-    violations = {n: v for n, v in trial.constraints.items() if n not in own}
-    said = note_of(trial, "expected").get("losses")
-    return Tried(arch, losses, violations, False, is_outside(said, losses))
+    violations = {n: v for n, v in trial.constraints.items() if n not in predicted}
+    intervals = note_of(trial, "expected").get("losses")
+    return Tried(arch, losses, violations, False, is_outside(intervals, losses))

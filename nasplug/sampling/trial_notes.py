@@ -1,7 +1,7 @@
-"""What a trial says of itself to a reader, as short texts: for a table of trials or a dashboard.
+"""Short texts about a trial for its readers, in a table of trials or a dashboard.
 
 The sampler keeps one object with all numbers in a trial. Dashboards show that as a line of JSON,
-and not all of them show constraints, so what matters is said once more in words.
+and not all of them show constraints, so the numbers that matter are kept as words too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def write_notes(study: Study, trial: FrozenTrial, note: Mapping[str, Any]) -> No
     Args:
         study: The study.
         trial: A trial whose objective has returned.
-        note: What the sampler keeps in it.
+        note: The object that the sampler keeps in it.
     """
     from optuna.exceptions import UpdateFinishedTrialError
 
@@ -38,22 +38,22 @@ def write_notes(study: Study, trial: FrozenTrial, note: Mapping[str, Any]) -> No
 
 
 def readable(study: Study, trial: FrozenTrial, note: Mapping[str, Any]) -> dict[str, str]:
-    """Up to four texts by name, in the units of the study's values; nothing that is not known.
+    """Up to four texts by name, in the units of the study's values; unknown ones are left out.
 
-    `architecture`; `expected`, what was learned before the trial, and `predicted`, what a predictor
-    said, both with intervals in brackets; `limits`, which are met or by how much they are missed.
+    `architecture`; `expected`, the values announced before the trial, and `predicted`, those of the
+    predictors, both with intervals in brackets; `limits`, met or missed by so much.
     """
     texts = {"architecture": str(note.get("arch", ""))}
-    said = note.get("expected")
-    if isinstance(said, dict):
-        rows = values_expected(said.get("losses"), study_signs(study))
+    announced = note.get("expected")
+    if isinstance(announced, dict):
+        rows = values_expected(announced.get("losses"), study_signs(study))
         parts = [
             _interval(name, *row)
             for name, row in zip(metrics_of(study), rows, strict=True)
             if row[0] == row[0]
         ]
-        if isinstance(said.get("feasible"), float):
-            parts.append(f"feasible {said['feasible']:.0%}")
+        if isinstance(announced.get("feasible"), float):
+            parts.append(f"feasible {announced['feasible']:.0%}")
         texts["expected"] = "; ".join(parts)
     predicted = note.get("predicted")
     if isinstance(predicted, dict):

@@ -1,7 +1,8 @@
-"""A trial of an architecture as a choice sees it."""
+"""Trials of architectures, as the choice of the next one reads them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -17,10 +18,9 @@ class Tried:
     Attributes:
         arch: The architecture.
         losses: The trial's values as losses; None while it runs, or if it has none.
-        violations: Name of a constraint to how far the trial misses it.
+        violations: Name of a constraint to the distance by which the trial misses it.
         runs: Whether it is under way.
-        outside: Of each loss whether it lay outside of the interval announced before the trial;
-            None if none was.
+        outside: Whether each loss lay outside of the interval announced for it; None without any.
     """
 
     arch: Architecture
@@ -31,14 +31,10 @@ class Tried:
 
     @property
     def missed(self) -> float:
-        """By how much all limits together are missed."""
+        """Sum of the distances by which constraints are missed."""
         return sum(max(value, 0.0) for value in self.violations.values())
 
 
 def held_twice(failed: Collection[str]) -> set[str]:
-    """What failed more than once, and is not tried again."""
-    seen: set[str] = set()
-    twice: set[str] = set()
-    for one in failed:
-        (twice if one in seen else seen).add(one)
-    return twice
+    """Identities of architectures that failed more than once, and are not tried again."""
+    return {identity for identity, count in Counter(failed).items() if count > 1}

@@ -1,44 +1,61 @@
-"""How a trial of the search is evaluated: by prediction."""
+"""The architecture that a sampler suggests for a trial, and its evaluation by prediction."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nasplug.candidates.scored import Candidates
+from nasplug.candidates.candidates import Candidates
+from nasplug.search_spaces import Architecture, SearchSpace
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import Trial
 
-__all__ = ["Asked", "PredictedObjective", "suggest"]
+__all__ = ["PredictedObjective", "SuggestedParams", "suggest", "suggest_architecture"]
 
 
 def suggest(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> dict[str, Any]:
-    """Ask a trial for all parameters of a space."""
-    return dict(Asked(trial, distributions))
+    """Have the study's sampler choose all parameters of a space for a trial."""
+    return {name: _suggest(trial, name, d) for name, d in distributions.items()}
 
 
-class Asked(Mapping[str, Any]):
-    """A space's parameters, each asked of a trial when it is first read.
+def suggest_architecture(
+    trial: Trial, space: SearchSpace, distributions: Mapping[str, BaseDistribution]
+) -> Architecture:
+    """Have the study's sampler choose an architecture for a trial.
 
-    `space.from_params(Asked(trial, space.distributions()))` asks for those alone that count: not
-    for the kernel of a block that is not there, nor for the choices of another family.
+    Parameters are suggested one by one, as `space.from_params` reads them, so that those of a
+    block which is not there, or of another family, are never suggested. The first one makes Optuna
+    call the sampler's `sample_relative`, which settles the whole architecture.
 
     Args:
-        trial: The trial.
-        distributions: Of the parameters.
+        trial: A running trial.
+        space: The space.
+        distributions: `space.distributions()`.
+    """
+    return space.from_params(SuggestedParams(trial, distributions))
+
+
+class SuggestedParams(Mapping[str, Any]):
+    """The parameters of a trial; reading one for the first time calls `trial.suggest_…`.
+
+    Only `suggest_architecture` needs it.
+
+    Args:
+        trial: A running trial.
+        distributions: Name of each parameter to its distribution.
     """
 
     def __init__(self, trial: Trial, distributions: Mapping[str, BaseDistribution]) -> None:
         self._trial = trial
         self._distributions = distributions
-        self._values: dict[str, Any] = {}
+        self._suggested: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._values:
-            self._values[name] = _suggested(self._trial, name, self._distributions[name])
-        return self._values[name]
+        if name not in self._suggested:
+            self._suggested[name] = _suggest(self._trial, name, self._distributions[name])
+        return self._suggested[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._distributions
@@ -50,13 +67,14 @@ class Asked(Mapping[str, Any]):
         return len(self._distributions)
 
 
-def _suggested(trial: Trial, name: str, d: BaseDistribution) -> Any:
+def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
     from optuna.distributions import (
         CategoricalDistribution,
         FloatDistribution,
         IntDistribution,
     )
 
+    d = distribution
     if isinstance(d, CategoricalDistribution):
         return trial.suggest_categorical(name, d.choices)
     if isinstance(d, IntDistribution):
@@ -73,7 +91,7 @@ class PredictedObjective:
     if the bound is met with the stated probability, 0.1 if it is missed by 10 %.
 
     Args:
-        candidates: The scored candidates; what a trial has beside them is scored too.
+        candidates: The scored candidates; an architecture that is not among them is scored too.
         objectives: Names of the values to return, in the study's order.
     """
 
@@ -85,8 +103,8 @@ class PredictedObjective:
     def __call__(self, trial: Trial) -> tuple[float, ...]:
         """Evaluate a trial; the values are in the units of the objectives."""
         candidates = self._candidates
-        arch = candidates.space.from_params(Asked(trial, self._distributions))
-        (cell,) = candidates.positions([arch])
+        arch = suggest_architecture(trial, candidates.space, self._distributions)
+        (index,) = candidates.indices([arch])
         for constraint, row in zip(candidates.constraints, candidates.violations(), strict=True):
-            trial.set_constraint(str(constraint), float(row[cell]))
-        return tuple(float(candidates.quantities[name].mean[cell]) for name in self._names)
+            trial.set_constraint(str(constraint), float(row[index]))
+        return tuple(float(candidates.quantities[name].mean[index]) for name in self._names)

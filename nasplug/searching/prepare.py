@@ -1,25 +1,24 @@
-"""The preparation of a search: predictors, sampler, objective, and what decides the result."""
+"""The preparation of a search: predictors, sampler, objective, and the settings of its study."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from nasplug.candidates.constraints import Constraint
+from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.pool import is_listed
-from nasplug.candidates.scored import Candidates
-from nasplug.objectives import PROXIES, Objective
+from nasplug.objectives import PROXIES, Objective, checked_objectives
 from nasplug.predicting.zoo import ArchitecturePredictor, in_runtime, predictors_for
 from nasplug.predicting.zoo import names as zoo_names
 from nasplug.predictors.hardware import Hardware
 from nasplug.sampling.sampler import PredictorSampler
 from nasplug.search_spaces import InputError, SearchSpace
+from nasplug.searching.config import SearchConfig
 from nasplug.searching.objectives import PredictedObjective
-from nasplug.searching.observed import ObservedObjective, opened, said_of
-from nasplug.searching.plan import Plan
+from nasplug.searching.observed import ObservedObjective, opened_evaluation, source_of_values
 from nasplug.studies.evaluation import Evaluation
 from nasplug.studies.evaluation_table import Table
 
@@ -28,196 +27,117 @@ if TYPE_CHECKING:
 
 __all__ = ["Prepared", "prepare"]
 
-# What stands for quality where no accuracy is known, if nothing else is said.
+# The count that stands for quality where no accuracy is known and no proxy is named.
 _PROXY = "flops"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prepared:
-    """What the trials of a plan need.
+    """A search that is ready for its trials.
 
     Attributes:
         sampler: Proposes architectures; its candidates are scored.
-        goals: What is optimised.
+        objectives: Objectives, in the order of the study's values.
         objective: Evaluates a trial.
-        stop: Ends what the objective is doing in other threads.
-        most: Distinct architectures that can be tried.
-        settings: What decides the result; kept in the study, and compared.
-        label: What else tells its default name from others.
-        identity: `"name"` and `"sha256"` of the predictors.
-        runtime: How networks are run, for the latency.
+        stop: Ends evaluations that run in other threads.
+        most_trials: Distinct architectures that can be tried.
+        settings: All that decides the result, for the study to keep and compare.
+        label: Identity of the evaluation, for the default name of the study.
+        predictor: `"name"` and `"sha256"` of the predictors.
+        runtime: Runtime of the networks whose latency is predicted.
         measured_so: Devices that were measured in this runtime.
         alike: Other runtimes that get the same predictions.
-        observed_in: What trials are evaluated by, in words; None for predictions.
+        observed_in: The source of the trials' values in words; None for predictions.
     """
 
     sampler: PredictorSampler
-    goals: tuple[Objective, ...]
+    objectives: tuple[Objective, ...]
     objective: Callable[[Trial], tuple[float, ...]]
     stop: Callable[[], None]
-    most: int
+    most_trials: int
     settings: dict[str, Any]
     label: str
-    identity: dict[str, str | None]
+    predictor: dict[str, str | None]
     runtime: str | None
     measured_so: tuple[str, ...]
     alike: tuple[str, ...]
     observed_in: str | None
 
 
-def prepare(plan: Plan) -> Prepared:
-    """Load the predictors of a plan and score what can be scored, which takes seconds.
+def prepare(config: SearchConfig) -> Prepared:
+    """Load the predictors of a search and score its candidates, which takes seconds.
 
     Raises:
-        InputError: If a predictor is missing or does not fit, or no architecture meets the limits.
+        InputError: If a predictor is missing or does not fit, or no architecture meets the
+            constraints.
     """
-    evaluation, space = _evaluation(plan)
-    chosen, words = _predictors(plan, space, evaluation)
-    latency = chosen.get("latency")
-    runtime = plan.runtime
-    if runtime is not None:
-        in_runtime(chosen, runtime)
-    elif plan.device is not None and isinstance(latency, ArchitecturePredictor):
-        runtime = latency.runtime_on(plan.device)
+    evaluation, space = None, config.space
+    if not config.is_predicted:
+        evaluation, space = opened_evaluation(config)
+    predictors, objective_names = _predictors(config, space, evaluation)
+    runtime = _runtime(config, predictors)
     # Cells of equal function may differ in what a table measured of them.
     apart = isinstance(evaluation, Table) and "latency_ms" in evaluation.columns
     sampler = PredictorSampler(
         space,
-        plan.device,
-        plan.predicted_limits,
-        objectives=words,
-        batch_size=plan.batch_size,
-        dataset=plan.dataset,
-        probability=plan.probability,
-        seed=plan.seed,
-        predictors=chosen,
+        config.hardware,
+        config.predicted_constraints,
+        objectives=objective_names,
+        batch_size=config.batch_size,
+        dataset=config.dataset,
+        probability=config.probability,
+        seed=config.seed,
+        predictors=predictors,
         equivalents="apart" if apart else "once",
         warn_independent_sampling=False,
-        pool_size=plan.pool_size,
+        pool_size=config.pool_size,
     )
     candidates = sampler.candidates
-    candidates.check_reachable(plan.device)
-    identity = {
-        "name": "+".join(p.name for p in chosen.values()) or None,
-        "sha256": "+".join(str(p.sha256) for p in chosen.values()) or None,
+    candidates.check_reachable(config.hardware)
+    predictor = {
+        "name": "+".join(p.name for p in predictors.values()) or None,
+        "sha256": "+".join(str(p.sha256) for p in predictors.values()) or None,
     }
-    model = chosen["latency"].model if runtime else None
+    model = predictors["latency"].model if runtime else None
     return Prepared(
         sampler=sampler,
-        goals=sampler.goals if evaluation is None else plan.objectives,
-        objective=_objective(plan, sampler, evaluation),
+        objectives=config.objectives or checked_objectives(objective_names or ()),
+        objective=_objective(config, sampler, evaluation),
         stop=(lambda: None) if evaluation is None else evaluation.stop,
-        most=_most(candidates, apart, evaluation is None),
-        settings=_settings(plan, space, evaluation, words, identity["sha256"], runtime),
+        most_trials=_most_trials(candidates, apart, evaluation is None),
+        settings=_settings(config, space, objective_names, predictor["sha256"], runtime),
         label="" if evaluation is None else evaluation.identity,
-        identity=identity,
+        predictor=predictor,
         runtime=runtime,
         measured_so=model.measured_in(runtime) if model else (),
-        alike=model.alike(plan.device, plan.batch_size, runtime) if model else (),
-        observed_in=None if evaluation is None else said_of(evaluation),
-    )
-
-
-def _evaluation(plan: Plan) -> tuple[Evaluation | None, SearchSpace]:
-    """What evaluates the trials, if not prediction, and the space of what it can evaluate."""
-    if plan.is_predicted:
-        return None, plan.space
-    return opened(
-        plan.evaluation,
-        plan.space,
-        plan.dataset,
-        plan.device,
-        plan.batch_size,
-        plan.objectives,
-        plan.limits,
+        alike=model.alike(config.hardware, config.batch_size, runtime) if model else (),
+        observed_in=None if evaluation is None else source_of_values(evaluation),
     )
 
 
 def _predictors(
-    plan: Plan, space: SearchSpace, evaluation: Evaluation | None
+    config: SearchConfig, space: SearchSpace, evaluation: Evaluation | None
 ) -> tuple[dict[str, ArchitecturePredictor], tuple[str, str] | None]:
     """The predictors that are needed, and the objectives of a search by prediction."""
-    kinds = [predictor.kind for predictor in plan.predictors]
+    kinds = [predictor.kind for predictor in config.predictors]
     has_accuracy = f"{space.name}-accuracy" in zoo_names() or "accuracy" in kinds
-    words = None
+    objective_names = None
     if evaluation is None:
-        words = _objectives(space, plan.device, has_accuracy, plan.proxy, plan.limits)
-    chosen: dict[str, ArchitecturePredictor] = {}
+        objective_names = _objective_names(config, has_accuracy)
+    predictors: dict[str, ArchitecturePredictor] = {}
+    has_hardware = config.hardware is not None
     # Without a device and an accuracy, counts are all that is needed.
-    if plan.device is not None or plan.predictors or (has_accuracy and evaluation is None):
-        chosen = predictors_for(space, plan.device is not None, plan.predictors, all_needed=False)
+    if has_hardware or config.predictors or (has_accuracy and evaluation is None):
+        predictors = predictors_for(space, has_hardware, config.predictors, all_needed=False)
     if evaluation is not None:
-        # What is observed is learned from trials alone.
-        chosen.pop("accuracy", None)
-    return chosen, words
+        # An accuracy that is observed is learned from trials alone.
+        predictors.pop("accuracy", None)
+    return predictors, objective_names
 
 
-def _settings(
-    plan: Plan,
-    space: SearchSpace,
-    evaluation: Evaluation | None,
-    words: tuple[str, str] | None,
-    weights: str | None,
-    runtime: str | None,
-) -> dict[str, Any]:
-    """Everything that decides the result, to be kept in the study and compared."""
-    settings = {
-        "space": space.name,
-        "hardware": _content(plan.device),
-        "batch_size": plan.batch_size,
-        "dataset": plan.dataset,
-        "constraints": [f"{c} @ {c.probability!r}" for c in plan.limits],
-        "seed": plan.seed,
-        "predictor": weights,
-        "version": version("nasplug"),
-    }
-    if not is_listed(space):
-        settings |= {"pool_size": plan.pool_size}
-        settings |= {"objectives": list(words)} if words else {}
-    elif words and words[0] != "accuracy":
-        # Proxies have equal directions, but are studies of their own.
-        settings |= {"objectives": list(words)}
-    if runtime is not None:
-        settings["runtime"] = runtime
-    if evaluation is not None:
-        settings |= {
-            "evaluate": evaluation.name,
-            "objectives": [f"{goal.name}:{goal.direction}" for goal in plan.objectives],
-        }
-    return settings
-
-
-def _objective(
-    plan: Plan, sampler: PredictorSampler, evaluation: Evaluation | None
-) -> Callable[[Trial], tuple[float, ...]]:
-    """The function that evaluates a trial."""
-    if evaluation is None:
-        return PredictedObjective(sampler.candidates, sampler.objectives)
-    about = {
-        "space": sampler.candidates.space.name,
-        "dataset": plan.dataset,
-        "hardware": plan.device.name if plan.device else None,
-        "batch_size": plan.batch_size,
-        "seed": plan.seed,
-    }
-    return ObservedObjective(sampler.candidates, evaluation, plan.objectives, plan.limits, about)
-
-
-def _most(candidates: Candidates, apart: bool, predicted: bool) -> int:
-    """Distinct architectures that trials may have."""
-    if not candidates.whole and not predicted:
-        return sys.maxsize
-    return len(candidates.cells) if apart else len(candidates.ids)
-
-
-def _objectives(
-    space: SearchSpace,
-    device: Hardware | None,
-    has_accuracy: bool,
-    proxy: str | None,
-    limits: Sequence[Constraint],
-) -> tuple[str, str]:
-    """Quality and cost, in the words that the sampler takes."""
+def _objective_names(config: SearchConfig, has_accuracy: bool) -> tuple[str, str]:
+    """Quality and cost that a search by prediction optimises, as the sampler names them."""
+    space, proxy = config.space, config.proxy
     if proxy is not None and proxy not in PROXIES:
         raise InputError(f"unknown proxy {proxy!r}; there are {', '.join(PROXIES)}")
     if has_accuracy:
@@ -225,8 +145,8 @@ def _objectives(
             raise InputError(
                 f"the accuracy of {space.name} is predicted; a proxy is for spaces where it is not"
             )
-        return "accuracy", "flops" if device is None else "latency"
-    bounded = next((c for c in limits if c.name == "accuracy"), None)
+        return "accuracy", "flops" if config.hardware is None else "latency"
+    bounded = next((c for c in config.constraints if c.name == "accuracy"), None)
     if bounded is not None:
         raise InputError(
             f"no accuracy is known for space {space.name}, so {bounded} cannot be kept; give a "
@@ -234,14 +154,83 @@ def _objectives(
         )
     quality = proxy or _PROXY
     other = next(name for name in PROXIES if name != quality)
-    return f"more {quality}", other if device is None else "latency"
+    return f"more {quality}", other if config.hardware is None else "latency"
+
+
+def _runtime(config: SearchConfig, predictors: dict[str, ArchitecturePredictor]) -> str | None:
+    """The runtime whose latency is predicted; None for predictors that know of none."""
+    if config.runtime is not None:
+        in_runtime(predictors, config.runtime)
+        return config.runtime
+    latency = predictors.get("latency")
+    if config.hardware is not None and isinstance(latency, ArchitecturePredictor):
+        return latency.runtime_on(config.hardware)
+    return None
+
+
+def _settings(
+    config: SearchConfig,
+    space: SearchSpace,
+    objective_names: tuple[str, str] | None,
+    sha256: str | None,
+    runtime: str | None,
+) -> dict[str, Any]:
+    """Everything that decides the result, to be kept in the study and compared."""
+    settings = {
+        "space": space.name,
+        "hardware": _content(config.hardware),
+        "batch_size": config.batch_size,
+        "dataset": config.dataset,
+        "constraints": [f"{c} @ {c.probability!r}" for c in config.constraints],
+        "seed": config.seed,
+        "predictor": sha256,
+        "version": version("nasplug"),
+    }
+    if not is_listed(space):
+        settings |= {"pool_size": config.pool_size}
+        settings |= {"objectives": list(objective_names)} if objective_names else {}
+    elif objective_names and objective_names[0] != "accuracy":
+        # Proxies have equal directions, but are studies of their own.
+        settings |= {"objectives": list(objective_names)}
+    if runtime is not None:
+        settings["runtime"] = runtime
+    if not config.is_predicted:
+        settings |= {
+            "evaluate": config.evaluation_kind,
+            "objectives": [f"{o.name}:{o.direction}" for o in config.objectives],
+        }
+    return settings
 
 
 def _content(hardware: Hardware | None) -> dict[str, Any] | None:
-    """All that a prediction may depend on; aliases, source and note do not count."""
+    """All of a device that a prediction may depend on: not its aliases, source and note."""
     if hardware is None:
         return None
     content = {f.name: getattr(hardware, f.name) for f in dataclasses.fields(hardware)}
     for name in ("aliases", "source", "note"):
         del content[name]
     return {**content, "peak_tflops": dict(sorted(hardware.peak_tflops.items()))}
+
+
+def _objective(
+    config: SearchConfig, sampler: PredictorSampler, evaluation: Evaluation | None
+) -> Callable[[Trial], tuple[float, ...]]:
+    """The function that evaluates a trial."""
+    candidates = sampler.candidates
+    if evaluation is None:
+        return PredictedObjective(candidates, sampler.objectives)
+    about = {
+        "space": candidates.space.name,
+        "dataset": config.dataset,
+        "hardware": config.hardware.name if config.hardware else None,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+    }
+    return ObservedObjective(candidates, evaluation, config.objectives, config.constraints, about)
+
+
+def _most_trials(candidates: Candidates, apart: bool, is_predicted: bool) -> int:
+    """The number of distinct architectures that trials may have."""
+    if not candidates.whole and not is_predicted:
+        return sys.maxsize
+    return len(candidates.architectures) if apart else len(candidates.ids)

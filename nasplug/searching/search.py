@@ -1,4 +1,4 @@
-"""The search: space + hardware + predictors + sampler → the front of what was tried."""
+"""The search: space + hardware + predictors + sampler → the Pareto front of its trials."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.predictors.hardware import Hardware
 from nasplug.results.result import SearchResult
 from nasplug.search_spaces import Architecture, SearchSpace
+from nasplug.searching.config import SearchConfig, checked_config, keep_config
 from nasplug.searching.observed_outcome import observed_result
-from nasplug.searching.plan import checked_plan, keep_plan
 from nasplug.searching.predicted_outcome import predicted_result
 from nasplug.searching.prepare import Prepared, prepare
 from nasplug.studies.evaluation import Evaluation
@@ -111,10 +111,10 @@ def search(
         KeyboardInterrupt: On Ctrl-C, with a sentence on how to go on.
     """
     started = time.perf_counter()
-    plan = checked_plan(
-        space,
-        hardware,
-        constraints,
+    config = checked_config(
+        space=space,
+        hardware=hardware,
+        constraints=constraints,
         n_trials=n_trials,
         batch_size=batch_size,
         dataset=dataset,
@@ -129,30 +129,37 @@ def search(
     )
     checked_count(n_jobs, "number of jobs")
     # Scoring takes longest, so it comes after everything else that may be wrong.
-    where = None if storage is None else open_storage(storage)
-    ready = prepare(plan)
+    opened = None if storage is None else open_storage(storage)
+    prepared = prepare(config)
     predicted = time.perf_counter()
     with quiet_optuna():
-        study = _open(where, study_name, ready)
-        keep_plan(study, plan)
-        name_metrics(study, ready.goals)
-        study.sampler = ready.sampler
-        run_trials(
-            study,
-            ready.objective,
-            lambda: min(n_trials, ready.most),
-            jobs=n_jobs,
-            stop=ready.stop,
-            progress=progress,
-        )
+        study = _open(opened, study_name, prepared)
+        keep_config(study, config)
+        _run(study, config, prepared, n_jobs, progress)
     ended = time.perf_counter()
     seconds = {
         "total": round(ended - started, 3),
         "predict": round(predicted - started, 3),
         "sample": round(ended - predicted, 3),
     }
-    result = predicted_result if plan.is_predicted else observed_result
-    return result(plan, ready, study, seconds)
+    result = predicted_result if config.is_predicted else observed_result
+    return result(config, prepared, study, seconds)
+
+
+def _run(
+    study: Study, config: SearchConfig, prepared: Prepared, n_jobs: int, progress: bool | None
+) -> None:
+    """Run the trials that the study lacks."""
+    name_metrics(study, prepared.objectives)
+    study.sampler = prepared.sampler
+    run_trials(
+        study,
+        prepared.objective,
+        lambda: min(config.n_trials, prepared.most_trials),
+        jobs=n_jobs,
+        stop=prepared.stop,
+        progress=progress,
+    )
 
 
 def _digest(settings: dict[str, Any]) -> str:
@@ -162,7 +169,7 @@ def _digest(settings: dict[str, Any]) -> str:
 
 @contextlib.contextmanager
 def quiet_optuna() -> Iterator[None]:
-    """Only Optuna's warnings, and those on stderr."""
+    """Silence what Optuna logs below a warning, and the tracebacks of failed trials."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(max(before, logging.WARNING))
     # It logs every failed trial with a traceback; here the exception itself arrives.
@@ -176,22 +183,22 @@ def quiet_optuna() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def name_metrics(study: Study, goals: Sequence[Objective]) -> None:
-    """Say in the study what its values are, for dashboards and plots."""
-    names = [goal.name for goal in goals]
+def name_metrics(study: Study, objectives: Sequence[Objective]) -> None:
+    """Write the names of the objectives into the study, for dashboards and plots."""
+    names = [objective.name for objective in objectives]
     if study.metric_names != names:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(names)
 
 
-def _open(storage: BaseStorage | None, study_name: str | None, ready: Prepared) -> Study:
-    settings = ready.settings
-    digest = _digest({**settings, "label": ready.label} if ready.label else settings)
+def _open(storage: BaseStorage | None, study_name: str | None, prepared: Prepared) -> Study:
+    settings = prepared.settings
+    digest = _digest({**settings, "label": prepared.label} if prepared.label else settings)
     # A colon, as in nnlqp:resnet, cannot be in the name of a file everywhere.
     name = study_name or f"{settings['space'].replace(':', '-')}-{digest}"
     if storage is None:
         path = default_journal(name)
         storage = open_storage(path)
         print(f"nasplug: the study is kept in {path}", file=sys.stderr)
-    return open_study(storage, name, [goal.direction for goal in ready.goals], settings)
+    return open_study(storage, name, [o.direction for o in prepared.objectives], settings)

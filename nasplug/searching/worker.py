@@ -13,7 +13,7 @@ from nasplug.arguments import checked_count
 from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.search_spaces import Architecture, InputError
 from nasplug.search_spaces.errors import closest
-from nasplug.searching.plan import kept_total, plan_of
+from nasplug.searching.config import RECORD, kept_config, kept_total
 from nasplug.searching.prepare import prepare
 from nasplug.searching.search import quiet_optuna
 from nasplug.studies.checksums import check_trials
@@ -33,7 +33,7 @@ LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class WorkerResult:
-    """What a worker did.
+    """The work of one worker.
 
     Attributes:
         study: Name of the study.
@@ -74,8 +74,8 @@ def worker(
 ) -> WorkerResult:
     """Evaluate trials of a study, beside others, until it has all of them.
 
-    Space, device, limits, seed and total are read from the study, as `search` keeps them there. A
-    command or a function is not: no worker runs what it finds in a storage.
+    Space, device, constraints, seed and total are read from the study, as `search`
+    keeps them there. A command or a function is not: no worker runs what it finds in a storage.
 
     Args:
         storage: The path of a journal file that all workers can reach, or the URL of a database.
@@ -88,7 +88,7 @@ def worker(
         progress: Whether to draw a progress bar on stderr; by default on a terminal only.
 
     Returns:
-        What was done here, and how far the study is.
+        The work that was done here, and the state of the study.
 
     Raises:
         InputError: If there is no such study, it needs something that is not here, the storage
@@ -100,22 +100,21 @@ def worker(
     checked_count(n_jobs, "number of jobs")
     with quiet_optuna():
         study = _joined(storage, study_name, wait)
-        plan = plan_of(study, evaluate, predictors)
-        ready = prepare(plan)
-        _check_same(study, ready.settings)
-        study.sampler = ready.sampler
+        prepared = prepare(kept_config(study, evaluate, predictors))
+        _check_same(study, prepared.settings)
+        study.sampler = prepared.sampler
 
         def total() -> int:
             # Who gives the search command again may ask for more trials meanwhile.
-            return min(kept_total(study), ready.most)
+            return min(kept_total(study), prepared.most_trials)
 
         done = run_trials(
             study,
-            ready.objective,
+            prepared.objective,
             total,
             most=n_trials,
             jobs=n_jobs,
-            stop=ready.stop,
+            stop=prepared.stop,
             progress=progress,
         )
         return WorkerResult(
@@ -130,34 +129,33 @@ def _joined(storage: str | os.PathLike[str], name: str | None, wait: float) -> S
     if storage == "memory":
         raise InputError("memory is not shared; give the journal file or database of the study")
     until = time.monotonic() + wait
-    opened: BaseStorage | None = None
+    opened_storage: BaseStorage | None = None
     while True:
         is_url = isinstance(storage, str) and "://" in storage
         # Opening would make it, and hide a mistyped path.
-        if opened is None and (is_url or os.path.isfile(Path(storage).expanduser())):
-            opened = open_storage(storage)
-        known = [] if opened is None else optuna.study.get_all_study_names(opened)
-        if name is None and len(known) > 1:
-            raise InputError(f"the storage has the studies {', '.join(known[:8])}; name one")
-        wanted = known[0] if name is None and known else name
-        study = None if opened is None or wanted is None else _study(opened, wanted)
+        if opened_storage is None and (is_url or os.path.isfile(Path(storage).expanduser())):
+            opened_storage = open_storage(storage)
+        names = [] if opened_storage is None else optuna.study.get_all_study_names(opened_storage)
+        if name is None and len(names) > 1:
+            raise InputError(f"the storage has the studies {', '.join(names[:8])}; name one")
+        wanted = names[0] if name is None and names else name
+        study = None if opened_storage is None or wanted is None else _study(opened_storage, wanted)
         if study is not None:
             return study
         if time.monotonic() >= until:
             break
         time.sleep(min(LOOK_SECONDS, max(0.0, until - time.monotonic())))
-    if opened is None:
+    if opened_storage is None:
         raise InputError(
             f"there is no storage {str(storage)!r}; give the one that nasplug search --storage has"
         )
-    if name is None or not known:
+    if name is None or not names:
         raise InputError(f"there is no study in the storage {str(storage)!r} yet")
-    there = closest(name, known)
-    raise InputError(f"there is no study {name!r} in the storage; it has {there}")
+    raise InputError(f"there is no study {name!r} in the storage; it has {closest(name, names)}")
 
 
 def _study(storage: BaseStorage, name: str) -> Study | None:
-    """The study of a name, once it says what it is about."""
+    """The study of a name, once it keeps its configuration; None before."""
     import optuna
 
     try:
@@ -166,18 +164,16 @@ def _study(storage: BaseStorage, name: str) -> Study | None:
         )
     except KeyError:
         return None
-    from nasplug.searching.plan import RECORD
-
     check_trials(study)
     is_made = RECORD in study.user_attrs or bool(study.get_trials(deepcopy=False))
     return study if is_made else None
 
 
 def _check_same(study: Study, settings: Mapping[str, Any]) -> None:
-    """Check that what decides the trials is the same here: predictors, tables and version."""
-    known = study.user_attrs.get(SETTINGS)
-    known = known if isinstance(known, dict) else {}
-    other = next((key for key in settings if known.get(key) != settings[key]), None)
+    """Check that all that decides the trials is the same here: predictors, tables and version."""
+    kept = study.user_attrs.get(SETTINGS)
+    kept = kept if isinstance(kept, dict) else {}
+    other = next((key for key in settings if kept.get(key) != settings[key]), None)
     if other is not None:
         raise InputError(
             f"study {study.study_name!r} was made with another {other} than this machine has; "

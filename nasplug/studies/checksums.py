@@ -1,7 +1,7 @@
-"""Checksums of what a study's storage holds, so that damage is told and never taken for a result.
+"""Checksums in a study's storage, so that damage is reported and never taken for a result.
 
-Each record of a journal carries one of its own; in a database each finished trial does. What
-another program wrote has none, and is taken as it is.
+Each record of a journal carries a checksum, and in a database each finished trial does. Records of
+other programs have none and are read unchecked.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = ["check_trials", "checksum_of_trial", "is_whole", "record_line"]
 
-# What a record of a journal says it under.
+# Key of the checksum in a record of a journal.
 _RECORD = "crc32"
-# What a finished trial says it under, with its state behind: of two processes that end a trial in
-# different ways, one after the other, only the first counts.
+# Beginning of the system attribute with a finished trial's checksum; the trial's state follows. If
+# two processes end a trial in different ways, both attributes exist, and the one of the state that
+# the storage has counts.
 _TRIAL = "nasplug:crc32:"
-# Looks at a trial before it counts as damaged, and seconds between them.
+# Times that a trial is read before it counts as damaged, and seconds between them.
 _LOOKS, _PAUSE = 4, 0.1
 
 
@@ -35,26 +36,26 @@ def _crc32(content: Any) -> str:
 
 
 def record_line(record: Mapping[str, Any]) -> str:
-    """A record with its checksum, as a line of a journal; plain Optuna reads it too."""
-    # As it is read back: keys are texts then.
+    """Line of a journal for a record, with its checksum; plain Optuna reads it too."""
+    # The checksum is that of the record as it is read back, with texts as keys.
     record = json.loads(json.dumps(record))
     return json.dumps({**record, _RECORD: _crc32(record)}, separators=(",", ":")) + "\n"
 
 
 def is_whole(record: Mapping[str, Any]) -> bool:
-    """Whether a record says what was written, as far as it has a checksum."""
-    said = record.get(_RECORD)
-    return said is None or said == _crc32({k: v for k, v in record.items() if k != _RECORD})
+    """Whether a record fits its checksum; a record without a checksum counts as whole."""
+    checksum = record.get(_RECORD)
+    return checksum is None or checksum == _crc32({k: v for k, v in record.items() if k != _RECORD})
 
 
 def checksum_of_trial(
     trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
 ) -> tuple[str, str]:
-    """Name and text of the system attribute with the checksum of a trial: of all but its times.
+    """Name and text of the system attribute with a trial's checksum, of all but its times.
 
     Args:
-        trial: The trial, as its storage gives it.
-        state: How it ends.
+        trial: The trial as its storage returns it.
+        state: The state that it ends in.
         values: Its values.
     """
     from optuna.distributions import distribution_to_json
@@ -75,16 +76,16 @@ def check_trials(study: Study) -> None:
     """Check the trials of a study by their checksums.
 
     Raises:
-        InputError: If one is not as it was written; the sentence has its number.
+        InputError: If a trial differs from its checksum; the sentence has its number.
     """
     for trial in study.get_trials(deepcopy=False):
-        found = trial
+        latest = trial
         for _ in range(_LOOKS):
-            if _is_right(found):
+            if _is_right(latest):
                 break
             # A database is read in several steps, between which the trial may have ended.
             time.sleep(_PAUSE)
-            found = study._storage.get_trial(trial._trial_id)
+            latest = study._storage.get_trial(trial._trial_id)
         else:
             raise InputError(
                 f"trial {trial.number} of study {study.study_name!r} is damaged: it differs from "
@@ -93,10 +94,10 @@ def check_trials(study: Study) -> None:
 
 
 def _is_right(trial: FrozenTrial) -> bool:
-    said = {n: v for n, v in trial.system_attrs.items() if n.startswith(_TRIAL)}
-    # Values come with the end of a trial: one that has them and runs was changed.
+    checksums = {n: v for n, v in trial.system_attrs.items() if n.startswith(_TRIAL)}
+    # Values come with the end of a trial: a running trial that has values was changed.
     has_ended = trial.state.is_finished() or trial.values is not None
-    if not said or not has_ended:
+    if not checksums or not has_ended:
         return True
     name, text = checksum_of_trial(trial, trial.state, trial.values)
-    return bool(said.get(name) == text)
+    return bool(checksums.get(name) == text)

@@ -1,4 +1,4 @@
-"""Databases that studies are kept in, and what may be wrong with their URL."""
+"""Databases as storages of studies, opened by URL, with clear sentences for bad URLs."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 __all__ = ["open_database", "without_password"]
 
-# Drivers for PostgreSQL, the best first, and the modules they are.
+# Driver for PostgreSQL, the best first -> its module.
 _POSTGRESQL = {"psycopg": "psycopg", "psycopg2": "psycopg2"}
-# Seconds to wait for a server, and after which a connection is made anew.
+# Seconds to wait for a server, and seconds after which a connection is opened anew.
 _TIMEOUT, _RECYCLE = 10, 1800
-# Times to make the tables, and what it says that others make them.
+# Attempts at creating the tables, and errors that mean that another process creates them.
 _ATTEMPTS = 10
 _TOGETHER = (
     r"already exists|UniqueViolation|duplicate key|Duplicate entry|UNIQUE constraint failed"
     r"|database is locked|no such table"
 )
-# Seconds to wait for another process: for its write, and until it has made the tables.
+# Seconds to wait for another process: for its write, and until it has created the tables.
 _BUSY, _LOCKED = 60, 60
-# Our lock among those of a PostgreSQL database.
+# Number of our lock among the advisory locks of a PostgreSQL database.
 _ADVISORY = 0x6E6173706C7567
 
-# What a server or driver says, and what to do about it.
+# Pattern in the message of a server or driver -> reason and advice for the user.
 _REASONS = (
     (r"password authentication failed|no password supplied", "the password or user is wrong"),
     (r'role "(?P<what>[^"]*)" does not exist', "the server has no user {what!r}"),
@@ -61,44 +61,44 @@ _REASONS = (
 
 
 def without_password(text: str) -> str:
-    """A URL, or a text with URLs in it, with what stands before `@` left out."""
-    # A password may hold an @ itself, so all up to the last one of a word goes.
+    """Replace user and password in all URLs of a text by `…`."""
+    # A password may hold an @ itself, so everything up to the last @ of a word is removed.
     return re.sub(r"://[^\s'\"]*@", "://…@", text)
 
 
 def open_database(url: str, heartbeat: int | None, read_only: bool = False) -> BaseStorage:
-    """Open a database by URL, making the tables if they are not there.
+    """Open a database by URL, and create its tables if they are missing.
 
     Connections are tested before they are used, so that a study outlives a server that drops them.
 
     Args:
         url: Such as `"postgresql://user:password@host:5432/studies"` or `"sqlite:///study.db"`.
         heartbeat: Seconds between two heartbeats of a trial; None for none.
-        read_only: Whether nothing is to be made or written.
+        read_only: Whether nothing may be created or written.
 
     Raises:
-        InputError: If it cannot be opened; the password is never in the message.
+        InputError: If the database cannot be opened; the message never has the password.
     """
     from optuna.exceptions import ExperimentalWarning
 
     shown = without_password(url)
-    scheme, _, rest = url.partition("://")
+    scheme, _, address = url.partition("://")
     options: dict[str, Any] = {"pool_pre_ping": True}
     kind = scheme.partition("+")[0]
     if kind in ("postgresql", "postgres"):
         options |= {"pool_recycle": _RECYCLE, "connect_args": {"connect_timeout": _TIMEOUT}}
-        url = f"postgresql+{_driver(scheme, shown)}://{rest}"
+        url = f"postgresql+{_driver(scheme, shown)}://{address}"
     try:
         file = _file_of(url) if kind == "sqlite" else None
         if kind == "sqlite":
             options |= {"connect_args": {"timeout": _BUSY}}
         if file is not None and read_only:
             url = _read_only(url, file)
-        alone = contextlib.nullcontext() if read_only else _alone(url, file)
-        # Filters of warnings come last, as they belong to all threads of a process.
-        with alone, warnings.catch_warnings():
+        lock = contextlib.nullcontext() if read_only else _creation_lock(url, file)
+        # Warning filters are shared by all threads, so none is set while the lock is waited for.
+        with lock, warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
-            return _opened(url, options, heartbeat, skip_table_creation=read_only)
+            return _open_patiently(url, options, heartbeat, skip_table_creation=read_only)
     except InputError:
         raise
     except ImportError as error:
@@ -107,12 +107,12 @@ def open_database(url: str, heartbeat: int | None, read_only: bool = False) -> B
             f"storage {shown!r} needs the database driver {module}, which is not installed"
         ) from None
     except Exception as error:
-        # Not chained: what SQLAlchemy raises may quote the URL.
+        # Not chained: SQLAlchemy's errors may quote the URL.
         raise InputError(f"cannot open storage {shown!r} ({_reason(error, url)})") from None
 
 
 def _file_of(url: str) -> Path | None:
-    """The file of a SQLite database; None if it is in memory, or said in a way of SQLite's own."""
+    """File of a SQLite database; None if it is in memory or given as a `file:` URI."""
     from sqlalchemy.engine import make_url
 
     name = make_url(url).database
@@ -120,21 +120,21 @@ def _file_of(url: str) -> Path | None:
 
 
 def _read_only(url: str, file: Path) -> str:
-    """The URL for reading a SQLite file that may be written, or may not."""
+    """URL for reading a SQLite file, in SQLite's read-only mode if it cannot be written."""
     if not os.path.isfile(file):
         raise InputError(f"there is no storage {url!r}; give the file of a database that exists")
     if os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
-        # What a writer left half done is undone by whoever reads next.
+        # A reader must be able to roll back what a killed writer left half done.
         return url
     return f"sqlite:///file:{quote(str(file.absolute()))}?mode=ro&uri=true"
 
 
 @contextlib.contextmanager
-def _alone(url: str, file: Path | None) -> Iterator[None]:
-    """Let no other process of ours make the tables of a database meanwhile.
+def _creation_lock(url: str, file: Path | None) -> Iterator[None]:
+    """Keep other processes of ours from creating the tables of a database at the same time.
 
-    The lock goes with the process that has it, however it ends. Where there is none, as on some
-    network file systems, `_opened` tries again.
+    The lock ends with its process, however that ends. Where a file system has no locks, as some
+    network file systems, `_open_patiently` tries again.
     """
     if file is not None:
         with folder_lock(file.absolute().parent):
@@ -155,7 +155,7 @@ def _advisory_lock(url: str) -> Iterator[None]:
     options = {"connect_args": {"connect_timeout": _TIMEOUT}, "poolclass": sqlalchemy.NullPool}
     engine = sqlalchemy.create_engine(url, **options)
     with engine.connect() as connection:
-        # Of the transaction, not of the session: poolers hand a session on to others.
+        # The lock belongs to the transaction: connection poolers hand a session on to others.
         with contextlib.suppress(DBAPIError):
             connection.execute(sqlalchemy.text(f"SET LOCAL lock_timeout = '{_LOCKED}s'"))
             connection.execute(sqlalchemy.text(f"SELECT pg_advisory_xact_lock({_ADVISORY})"))
@@ -164,13 +164,14 @@ def _advisory_lock(url: str) -> Iterator[None]:
             connection.rollback()
 
 
-def _opened(
+def _open_patiently(
     url: str, options: dict[str, Any], heartbeat: int | None, skip_table_creation: bool = False
 ) -> BaseStorage:
+    """Open a database, and try again while other programs create its tables."""
     from nasplug.studies.heartbeats import GRACE, RetryLost, WatchedDatabase
 
     grace = None if heartbeat is None else GRACE * heartbeat
-    for left in reversed(range(_ATTEMPTS)):
+    for remaining in reversed(range(_ATTEMPTS)):
         try:
             return WatchedDatabase(
                 url,
@@ -181,14 +182,15 @@ def _opened(
                 skip_table_creation=skip_table_creation,
             )
         except Exception as error:
-            # Programs of others make the tables at the same time, and some databases have no lock.
-            if not left or not re.search(_TOGETHER, str(error)):
+            # Other programs do not take our lock, and some databases have none.
+            if not remaining or not re.search(_TOGETHER, str(error)):
                 raise
             time.sleep(random.uniform(0.1, 0.5))
     raise AssertionError
 
 
 def _driver(scheme: str, shown: str) -> str:
+    """Name of the installed driver for a PostgreSQL URL's scheme."""
     wanted = scheme.partition("+")[2]
     for name, module in _POSTGRESQL.items():
         if wanted in ("", name) and find_spec(module) is not None:
@@ -202,13 +204,14 @@ def _driver(scheme: str, shown: str) -> str:
 
 
 def _reason(error: BaseException, url: str) -> str:
-    said = str(error)
+    """Explain in words why a database could not be opened, without its password."""
+    message = str(error)
     for pattern, reason in _REASONS:
-        if found := re.search(pattern, said):
-            return reason.format(**found.groupdict())
-    line = (said.strip().splitlines() or [type(error).__name__])[0]
+        if match := re.search(pattern, message):
+            return reason.format(**match.groupdict())
+    line = (message.strip().splitlines() or [type(error).__name__])[0]
     line = without_password(line)
-    # A driver may quote the password by itself, as it stands in the URL or decoded.
+    # A driver may quote the password alone, as it is in the URL or decoded.
     secret = re.search(r"://[^:/@]*:(.*)@", url)
     for word in (secret[1], unquote(secret[1])) if secret and secret[1] else ():
         line = line.replace(word, "…")

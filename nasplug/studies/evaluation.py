@@ -1,8 +1,8 @@
-"""How trials are evaluated by something other than prediction, and what an evaluation may answer.
+"""Evaluations of trials by something other than prediction, and checks of their answers.
 
-An evaluation is asked for one architecture at a time and answers with metrics: numbers by name.
-There are three: a benchmark's table (`evaluation_table`), the user's own program
-(`evaluation_command`), and a function of the user's.
+An evaluation gets one architecture at a time and returns metrics: numbers by name. There are three
+kinds: a benchmark's table (`evaluation_table`), the user's own program (`evaluation_command`), and
+a Python function.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ __all__ = [
 ]
 
 ACCURACY, LATENCY, THROUGHPUT = "accuracy", "latency_ms", "throughput"
-# Name of a limit's quantity -> name of the metric.
+# Name of a constrained quantity -> name of its metric.
 METRICS = {"latency": LATENCY, "accuracy": ACCURACY}
-# What an answer may hold beside metrics: how far each limit of the user's own is missed.
+# Key of an answer beside its metrics: how far each constraint of the user's own is violated.
 CONSTRAINTS = "constraints"
-# Directions and units that need not be said.
+# Metrics whose direction and unit are known.
 KNOWN = {
     ACCURACY: OBJECTIVES["accuracy"],
     LATENCY: Objective(LATENCY, "minimize", "ms"),
     THROUGHPUT: Objective(THROUGHPUT, "maximize", "img/s"),
     **{name: OBJECTIVES[name] for name in COSTS},
 }
-# What can be true of a metric: the least and the most, in its unit; all of them are finite.
+# Least and largest plausible value of a metric, in its unit.
 _RANGES = {
     ACCURACY: (0.0, 100.0),
     LATENCY: (1e-9, 1e9),
@@ -57,7 +57,7 @@ _DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {
     "minimize": "minimize",
 }
 _NAME = re.compile(r"[A-Za-z_][\w.@/-]{0,99}")
-# Metrics of one answer that are kept, and letters of one that is quoted.
+# Most entries of an answer, and most characters of a value in a message.
 _MOST, _QUOTED = 100, 80
 
 
@@ -67,7 +67,7 @@ class TrialFailure(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """What an evaluation is told of a trial.
+    """Data of a trial that an evaluation gets.
 
     Attributes:
         arch: The architecture.
@@ -75,7 +75,7 @@ class Request:
         params: The trial's parameters.
         about: Space, image set, device, batch size and seed of the search, by name.
         predicted: `"accuracy"` and `"latency_ms"` to mean, lower and upper end; None if unknown.
-        costs: `"flops"` and `"params"` of its network.
+        costs: `"flops"` and `"params"` of the architecture's network.
     """
 
     arch: Architecture
@@ -86,7 +86,7 @@ class Request:
     costs: Mapping[str, int]
 
     def to_json(self) -> dict[str, Any]:
-        """As a dictionary for `json.dumps`."""
+        """The request as a dictionary for `json.dumps`."""
         return {
             "space": self.about["space"],
             "arch": self.arch.text,
@@ -100,11 +100,17 @@ class Request:
 
 
 class Evaluation(Protocol):
-    """What gives the metrics of architectures.
+    """The interface of what gives the metrics of architectures.
+
+    A search reads `identity` first, for the name of its study. Then it calls the evaluation once a
+    trial, with an architecture that is a member of the space; with several jobs these calls overlap
+    and come from several threads. `stop` is called, from another thread, if the search is
+    interrupted while calls are under way; they should then end soon. An evaluation need not check
+    its answer: `read_metrics` does.
 
     Attributes:
         name: `"table"`, `"command"` or `"function"`.
-        identity: What tells it from others of its name, for the name of a study.
+        identity: Text that tells it from other evaluations of its name, for the name of a study.
     """
 
     @property
@@ -114,20 +120,20 @@ class Evaluation(Protocol):
     def identity(self) -> str: ...  # noqa: D102
 
     def __call__(self, request: Request) -> Mapping[str, Any]:
-        """The metrics of one architecture; `"constraints"` may hold numbers that are to be ≤ 0.
+        """Evaluate one architecture; `"constraints"` may hold numbers that should be ≤ 0.
 
         Raises:
-            TrialFailure: If there are none, with the reason.
+            TrialFailure: If it gives no metrics, with the reason.
         """
 
     def stop(self) -> None:
-        """End what is under way in other threads, at once."""
+        """End calls that run in other threads, at once."""
 
 
 class Function:
     """An evaluation by a Python function of an architecture.
 
-    An exception of its own makes a failed trial; `optuna.TrialPruned` a pruned one.
+    An exception of the function makes a failed trial; `optuna.TrialPruned` a pruned one.
 
     Args:
         function: Takes an `Architecture`, returns a dictionary of metrics.
@@ -141,7 +147,7 @@ class Function:
         self.identity = f"{module}.{getattr(function, '__qualname__', type(function).__name__)}"
 
     def __call__(self, request: Request) -> Mapping[str, Any]:
-        """What the function returns."""
+        """Call the function."""
         import optuna
 
         try:
@@ -153,16 +159,16 @@ class Function:
             raise TrialFailure(f"{type(error).__name__}: {text}") from error
 
     def stop(self) -> None:
-        """Nothing: a function cannot be ended from outside."""
+        """Do nothing: a Python function cannot be ended from outside."""
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """An answer that was checked.
+    """Checked answer of an evaluation.
 
     Attributes:
         values: Name of a metric to a finite number.
-        constraints: Name of a limit of the user's own to how far it is missed, ≤ 0 if it is met.
+        constraints: Name of a constraint of the user's own to its violation, ≤ 0 if it is met.
     """
 
     values: Mapping[str, float]
@@ -170,12 +176,12 @@ class Metrics:
 
 
 def read_metrics(answer: Any) -> Metrics:
-    """Check what an evaluation answered.
+    """Check the answer of an evaluation.
 
-    Values that are no numbers are left out: a program may print the name of its checkpoint beside.
+    Values that are no numbers are left out: a program may print the name of its checkpoint too.
 
     Raises:
-        TrialFailure: If it is no mapping, holds too much, or a number in it cannot be true.
+        TrialFailure: If the answer is no mapping, has too many entries, or an impossible number.
     """
     if not isinstance(answer, Mapping):
         raise TrialFailure(f"the answer is {_quoted(answer)}, not an object of metrics")
@@ -191,15 +197,15 @@ def read_metrics(answer: Any) -> Metrics:
     }
     constraints = {}
     for name, value in limits.items():
-        missed = _number(f"constraint {name}", value)
-        if missed is None:
+        violation = _number(f"constraint {name}", value)
+        if violation is None:
             raise TrialFailure(f"constraint {name} is {_quoted(value)}, not a number")
-        constraints[str(name)] = missed
+        constraints[str(name)] = violation
     return Metrics(values, constraints)
 
 
 def _number(name: str, value: Any) -> float | None:
-    """A finite number; None for what is no number at all."""
+    """Read a finite number; None for a value that is no number at all."""
     if isinstance(value, (bool, str, bytes)) or not hasattr(value, "__float__"):
         return None
     try:
@@ -218,13 +224,12 @@ def _number(name: str, value: Any) -> float | None:
 
 
 def missing(names: Sequence[str], answer: Any) -> TrialFailure:
-    """Why an answer lacks metrics."""
-    told = [f"{n} {_quoted(answer[n])}" if n in answer else "" for n in names]
-    wrong = [text for text in told if text]
+    """Failure that explains why an answer lacks metrics."""
+    wrong = [f"{name} {_quoted(answer[name])}" for name in names if name in answer]
     if wrong:
         return TrialFailure(f"no number: {', '.join(wrong)}")
-    given = ", ".join(str(name) for name in list(answer)[:10]) or "nothing"
-    return TrialFailure(f"no metric {', '.join(names)}; there is {given[:200]}")
+    entries = ", ".join(str(name) for name in list(answer)[:10]) or "nothing"
+    return TrialFailure(f"no metric {', '.join(names)}; there is {entries[:200]}")
 
 
 def parse_objectives(texts: str | Sequence[str]) -> tuple[Objective, ...]:
@@ -236,22 +241,22 @@ def parse_objectives(texts: str | Sequence[str]) -> tuple[Objective, ...]:
     Raises:
         InputError: If one has another form or no direction, or a metric is named twice.
     """
-    found: dict[str, Objective] = {}
+    objectives: dict[str, Objective] = {}
     for text in (texts,) if isinstance(texts, str) else texts:
         name, colon, word = (part.strip() for part in str(text).partition(":"))
         shown = f"objective {str(text)[:_QUOTED]!r}"
         if not _NAME.fullmatch(name) or name == CONSTRAINTS:
             raise InputError(f"{shown} names no metric; write it like accuracy:max")
-        known = KNOWN.get(name)
-        if not colon and known is None:
+        default = KNOWN.get(name)
+        if not colon and default is None:
             raise InputError(f"{shown} has no direction; write {name}:max or {name}:min")
         if colon and word not in _DIRECTIONS:
             raise InputError(f"{shown} has direction {word[:_QUOTED]!r}; write max or min")
-        if name in found:
+        if name in objectives:
             raise InputError(f"metric {name} is an objective twice; name it once")
-        direction = _DIRECTIONS[word] if colon or known is None else known.direction
-        found[name] = Objective(name, direction, known.unit if known else "")
-    return tuple(found.values())
+        direction = _DIRECTIONS[word] if colon or default is None else default.direction
+        objectives[name] = Objective(name, direction, default.unit if default else "")
+    return tuple(objectives.values())
 
 
 def _quoted(value: Any) -> str:

@@ -22,15 +22,15 @@ from nasplug.studies.evaluation import Request, TrialFailure
 
 __all__ = ["Command"]
 
-# What stands for something in the words of a command.
+# Placeholders in the words of a command: the text, and paths of files.
 ARCH, JSON, ONNX = "{arch}", "{json}", "{onnx}"
-# Output that is kept: the metrics come last, and so does what explains a failure.
+# Bytes at the end of an output that are kept: metrics and error messages come last.
 KEPT_BYTES = 1_000_000
-# Output of a program that prints without end.
+# Bytes after which a program counts as printing without end.
 MOST_BYTES = 64_000_000
-# Time to end in after a polite request, and to close its output after it has ended.
+# Seconds that a program gets after SIGTERM, and for closing its output after its end.
 GRACE_SECONDS, CLOSE_SECONDS = 5.0, 1.0
-# Lines of the error output that are kept with a failed trial, and letters of each.
+# Lines of the error output that are kept with a failed trial, and characters of each.
 _LINES, _LETTERS = 5, 200
 _POLL_SECONDS = 0.1
 
@@ -47,8 +47,8 @@ class Command:
     `{"accuracy": 93.1, "latency_ms": 4.2}`, and `"constraints"` if there are any.
 
     The program runs in the folder and the environment of its parent, in a process group of its
-    own. What exits with another code than 0, runs for longer than the timeout, prints more than 64
-    MB or no such line is a failed trial.
+    own. A trial fails if the program exits with another code than 0, runs for longer than the
+    timeout, or prints more than 64 MB or no such line.
 
     Args:
         command: The program and its arguments, as one text or as a list of words.
@@ -72,7 +72,7 @@ class Command:
             raise InputError(f"timeout {timeout!r} is not a positive number of seconds")
         self.words = (_program(words[0]), *words[1:])
         self.timeout = timeout
-        # The place of a program differs between machines.
+        # Machines may have the program in different folders.
         self.identity = json.dumps([os.path.basename(words[0]), *words[1:]])
         self.write_network: NetworkWriter | None = None
         self._running: set[subprocess.Popen[bytes] | None] = set()
@@ -80,7 +80,7 @@ class Command:
         self._stopped = False
 
     def renewed(self) -> Command:
-        """The same command, for a search of its own: what is stopped stays so."""
+        """Copy the command for another search, as a stopped command starts no programs any more."""
         return Command(self.words, self.timeout)
 
     @property
@@ -89,11 +89,11 @@ class Command:
         return any(ONNX in word for word in self.words)
 
     def __call__(self, request: Request) -> Mapping[str, Any]:
-        """The metrics that the program prints.
+        """Run the program and read the metrics that it prints.
 
         Raises:
             TrialFailure: If it fails, with the reason and the end of its error output.
-            KeyboardInterrupt: If `stop` was called meanwhile.
+            KeyboardInterrupt: If `stop` was called in the meantime.
         """
         try:
             with tempfile.TemporaryDirectory(
@@ -104,24 +104,24 @@ class Command:
             raise TrialFailure(f"{self.words[0]}: {error.strerror or error}") from error
 
     def _answer(self, request: Request, folder: Path) -> Mapping[str, Any]:
-        asked = folder / "architecture.json"
-        asked.write_text(json.dumps(request.to_json(), indent=2) + "\n", encoding="utf-8")
+        description = folder / "architecture.json"
+        description.write_text(json.dumps(request.to_json(), indent=2) + "\n", encoding="utf-8")
         network = folder / "network.onnx"
         if self.wants_network and self.write_network is not None:
             self.write_network(request, network)
-        places = {ARCH: request.arch.text, JSON: str(asked), ONNX: str(network)}
-        words = [_filled(word, places) for word in self.words]
-        with asked.open("rb") as stdin, self._process(words, stdin) as process:
+        texts = {ARCH: request.arch.text, JSON: str(description), ONNX: str(network)}
+        words = [_filled(word, texts) for word in self.words]
+        with description.open("rb") as stdin, self._process(words, stdin) as process:
             out, err = _Tail(process.stdout), _Tail(process.stderr)
-            why = self._wait(process, out)
+            reason = self._wait(process, out)
             out.close()
             err.close()
         if self._stopped:
             raise KeyboardInterrupt
-        if why is None and process.returncode != 0:
-            why = _ending(process.returncode)
-        if why is not None:
-            raise TrialFailure(_explained(why, err.text()))
+        if reason is None and process.returncode != 0:
+            reason = _ending(process.returncode)
+        if reason is not None:
+            raise TrialFailure(_explained(reason, err.text()))
         return _last_object(out.text(), err.text())
 
     @contextlib.contextmanager
@@ -151,24 +151,28 @@ class Command:
                 self._running.discard(process)
 
     def _wait(self, process: subprocess.Popen[bytes], out: _Tail) -> str | None:
-        """Wait for the end of a program; why it was ended, if it was."""
-        until = None if self.timeout is None else time.monotonic() + self.timeout
+        """Wait for the end of a program, and end it if it takes too long or prints too much.
+
+        Returns:
+            The reason for ending it, or None if it ended by itself.
+        """
+        deadline = None if self.timeout is None else time.monotonic() + self.timeout
         pause = 0.005
         while process.poll() is None:
-            left = _POLL_SECONDS if until is None else until - time.monotonic()
-            if left <= 0:
+            remaining = _POLL_SECONDS if deadline is None else deadline - time.monotonic()
+            if remaining <= 0:
                 _end(process)
                 return f"timeout: still running after {self.timeout:g} s"
             if out.total > MOST_BYTES:
                 _end(process)
                 return f"it printed more than {MOST_BYTES // 1_000_000} MB"
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(min(pause, left))
+                process.wait(min(pause, remaining))
             pause = min(2 * pause, _POLL_SECONDS)
         return None
 
     def stop(self) -> None:
-        """End all programs that run, and start none any more."""
+        """End all running programs, and start no more."""
         with self._lock:
             self._stopped = True
             running = list(self._running)
@@ -178,7 +182,7 @@ class Command:
 
 
 class _Tail:
-    """The end of a stream, read by a thread so that its writer never waits."""
+    """Reader of a stream's end, in a thread of its own so that the writer never waits."""
 
     def __init__(self, stream: IO[bytes] | None) -> None:
         assert stream is not None
@@ -197,24 +201,24 @@ class _Tail:
                     del self._kept[:-KEPT_BYTES]
 
     def close(self) -> None:
-        """Take what has come; a process that was left behind may hold the stream open."""
+        """Stop waiting for more output; a child that lives on may hold the stream open."""
         self._thread.join(CLOSE_SECONDS)
 
     def text(self) -> str:
-        """What was kept, as text."""
+        """The end of the stream as text."""
         return bytes(self._kept[-KEPT_BYTES:]).decode("utf-8", "replace")
 
 
 def _program(name: str) -> str:
-    """The path of a program: on the search path, or else beside us.
+    """Path of a program, from the search path or else from the working folder.
 
     Raises:
-        InputError: If there is none, or it cannot be run.
+        InputError: If there is no such program, or it may not be run.
     """
-    found = shutil.which(name)
-    if found is not None:
-        return name if os.path.dirname(name) else found
-    # Written as "train.sh" for a script of this folder, which a shell would not find.
+    path = shutil.which(name)
+    if path is not None:
+        return name if os.path.dirname(name) else path
+    # A shell would not find "train.sh" in the working folder, but users write it.
     here = os.path.abspath(os.path.expanduser(name))
     if os.path.isfile(here):
         if os.access(here, os.X_OK):
@@ -226,17 +230,17 @@ def _program(name: str) -> str:
     raise InputError(f"there is no program {name!r}, neither on the search path nor in this folder")
 
 
-def _filled(word: str, places: Mapping[str, str]) -> str:
-    """A word with its places filled, in one pass: an architecture may hold braces itself."""
-    for place, text in places.items():
-        before, found, after = word.partition(place)
-        if found:
-            return _filled(before, places) + text + _filled(after, places)
+def _filled(word: str, texts: Mapping[str, str]) -> str:
+    """Replace placeholders in a word, in one pass: an architecture may hold braces itself."""
+    for placeholder, text in texts.items():
+        before, match, after = word.partition(placeholder)
+        if match:
+            return _filled(before, texts) + text + _filled(after, texts)
     return word
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a program and its children: politely first, then for good."""
+    """End a program and its children, by SIGTERM and after a while by SIGKILL."""
     try:
         _signal(process, signal.SIGTERM)
         process.wait(GRACE_SECONDS)
@@ -254,6 +258,7 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
 
 
 def _ending(code: int) -> str:
+    """Describe a return code: an exit code, or the signal that ended the program."""
     if code > 0:
         return f"exit code {code}"
     try:
@@ -262,19 +267,20 @@ def _ending(code: int) -> str:
         return f"ended by signal {-code}"
 
 
-def _explained(why: str, errors: str) -> str:
+def _explained(reason: str, errors: str) -> str:
+    """Append the last lines of the error output to a reason."""
     lines = [line.rstrip()[:_LETTERS] for line in errors.splitlines() if line.strip()]
-    return "\n".join([why, *lines[-_LINES:]])
+    return "\n".join([reason, *lines[-_LINES:]])
 
 
 def _last_object(text: str, errors: str) -> Mapping[str, Any]:
-    """The last line that is a JSON object, or all of the text if it is one."""
+    """Last line that is a JSON object, or the whole text if it is one."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for candidate in (*reversed(lines), text):
         if candidate.lstrip().startswith("{"):
             with contextlib.suppress(ValueError, RecursionError):
-                found = json.loads(candidate)
-                if isinstance(found, dict):
-                    return found
+                value = json.loads(candidate)
+                if isinstance(value, dict):
+                    return value
     last = f"the last line is {lines[-1][:_LETTERS]!r}" if lines else "it printed nothing"
     raise TrialFailure(_explained(f"no JSON object on standard output; {last}", errors))

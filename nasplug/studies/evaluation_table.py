@@ -1,4 +1,4 @@
-"""Evaluation by a benchmark's table: what was measured stands in for a training run."""
+"""Evaluation by a benchmark's table: measured values take the place of a training run."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["Members", "Table", "open_table"]
 
 _ARCH = "arch"
-_SAID = {ACCURACY: "accuracy", LATENCY: "latency", THROUGHPUT: "throughput"}
+_QUANTITIES = {ACCURACY: "accuracy", LATENCY: "latency", THROUGHPUT: "throughput"}
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Looks metrics up in what a benchmark measured.
+    """Evaluation that looks metrics up in a benchmark's tables.
 
     Attributes:
-        columns: Name of a metric to the data set and column it is read from.
+        columns: Name of a metric to the data set and column that it is read from.
         values: Name of a metric to the text of an architecture to its value; `"accuracy"` in %,
             `"latency_ms"` in ms, `"throughput"` in images a second.
     """
@@ -39,22 +39,22 @@ class Table:
 
     @property
     def identity(self) -> str:
-        """The columns that are read."""
+        """Text that names the columns."""
         return ", ".join(self.columns.values())
 
     def __call__(self, request: Request) -> Mapping[str, Any]:
-        """What was measured of one architecture.
+        """Look one architecture up.
 
         Raises:
             TrialFailure: If it is not in the table.
         """
-        found = {name: known.get(request.arch.text) for name, known in self.values.items()}
-        if None in found.values():
+        metrics = {name: column.get(request.arch.text) for name, column in self.values.items()}
+        if None in metrics.values():
             raise TrialFailure(f"{request.arch.text} is not in {self.identity}")
-        return found
+        return metrics
 
     def stop(self) -> None:
-        """Nothing: a look-up is over at once."""
+        """Do nothing: a look-up ends at once."""
 
 
 def open_table(
@@ -64,20 +64,22 @@ def open_table(
     batch_size: int,
     metrics: Sequence[str],
 ) -> tuple[Table, SearchSpace]:
-    """The tables of some metrics, and the architectures of a space that are in all of them.
+    """Open the tables of some metrics, and find the architectures of a space in all of them.
 
     Args:
         space: The space.
-        dataset: Image set of the accuracy: validation accuracy, or test accuracy without one.
+        dataset: Image set of the accuracy: its validation accuracy, or its test accuracy if the
+            table has no other.
         hardware: Device of the latency.
         batch_size: Images a forward pass, for the latency.
         metrics: Some of `"accuracy"`, `"latency_ms"` and `"throughput"`.
 
     Returns:
-        The table, and the space: itself if the tables have all of it, else those of its members.
+        The table, and the space if the tables have all of it, else a space of the members that
+        they have.
 
     Raises:
-        InputError: If a metric is in no table, or a table cannot be had.
+        InputError: If a metric is in no table, or a table cannot be loaded.
     """
     wanted: dict[str, tuple[str, ...]] = {ACCURACY: (f"{dataset}_val", f"{dataset}_test")}
     if hardware is not None:
@@ -85,19 +87,21 @@ def open_table(
         wanted[THROUGHPUT] = (f"{hardware.name} img/s",)
     columns, values = {}, {}
     for metric in metrics:
-        if metric not in _SAID:
+        if metric not in _QUANTITIES:
             raise InputError(
                 f"there is no table of {metric}; tables have accuracy, latency_ms and throughput, "
                 "and flops and params are counted"
             )
         if metric not in wanted:
-            raise InputError(f"measured {_SAID[metric]} needs hardware; name a device with --hw")
+            raise InputError(
+                f"measured {_QUANTITIES[metric]} needs hardware; name a device with --hw"
+            )
         columns[metric], values[metric] = _column(space, metric, wanted[metric], hardware)
     if not values:
         raise InputError(
             "nothing is looked up in a table; make accuracy or latency_ms an objective"
         )
-    common = set.intersection(*(set(known) for known in values.values()))
+    common = set.intersection(*(set(column) for column in values.values()))
     if isinstance(space, Members):
         common &= {arch.text for arch in space}
     if isinstance(space, FiniteSpace) and len(common) == len(space):
@@ -112,66 +116,67 @@ def open_table(
 def _column(
     space: SearchSpace, metric: str, wanted: Sequence[str], hardware: Hardware | None
 ) -> tuple[str, dict[str, float]]:
-    """Where a metric of a space stands, and its finite values by the text of an architecture."""
+    """Find a metric of a space: data set and column, and finite values by architecture text."""
     from nasplug import datasets
 
-    what = _SAID[metric]
-    missing = ""
-    for name in datasets.tables_of(space.name, what):
+    quantity = _QUANTITIES[metric]
+    alternatives = ""
+    for name in datasets.tables_of(space.name, quantity):
         table = datasets.longest_trained(datasets.load(name))
         for column in wanted:
             if column in table.columns:
                 return f"{name} {column}", _values(space, table, column)
         if metric == LATENCY:
-            missing = _measured_devices(table.columns, wanted[0])
-    on = "" if hardware is None or metric == ACCURACY else f" on {wanted[0]}"
-    on = on.replace("@", " at batch ").removesuffix(" img/s")
-    every = f"; tables of it: {', '.join(_with_tables(what))}"
-    raise InputError(f"no table has the {what} of {space.name}{on}{missing or every}")
+            alternatives = _measured_devices(table.columns, wanted[0])
+    device = "" if hardware is None or metric == ACCURACY else f" on {wanted[0]}"
+    device = device.replace("@", " at batch ").removesuffix(" img/s")
+    alternatives = alternatives or f"; tables of it: {', '.join(_with_tables(quantity))}"
+    raise InputError(f"no table has the {quantity} of {space.name}{device}{alternatives}")
 
 
 def _measured_devices(columns: Iterable[str], wanted: str) -> str:
-    """What could be asked for instead: devices at this batch size, or this device at others."""
+    """Name measured alternatives: devices at this batch size, or this device at other sizes."""
     device, _, size = wanted.rpartition("@")
-    known = sorted(column.rpartition("@") for column in columns if "@" in column)
-    sizes = [of for name, _, of in known if name == device]
-    names = [name for name, _, of in known if of == size]
-    if not known:
+    measured = sorted(column.rpartition("@") for column in columns if "@" in column)
+    sizes = [batch for name, _, batch in measured if name == device]
+    names = [name for name, _, batch in measured if batch == size]
+    if not measured:
         return ""
-    there = f"measured at batch {size} were {', '.join(names)}"
+    alternative = f"measured at batch {size} were {', '.join(names)}"
     if sizes:
-        there = f"it was measured at batch {', '.join(sorted(sizes, key=int))}"
-    return f"; {there}; or leave latency to a limit, with --objective accuracy:max"
+        alternative = f"it was measured at batch {', '.join(sorted(sizes, key=int))}"
+    return f"; {alternative}; or leave latency to a limit, with --objective accuracy:max"
 
 
-def _with_tables(what: str) -> list[str]:
-    """Spaces whose accuracy, latency or throughput is in a table."""
+def _with_tables(quantity: str) -> list[str]:
+    """Names of the spaces whose accuracy, latency or throughput is in a table."""
     from nasplug import datasets
 
-    known = {
+    tables = {
         "accuracy": ("accel", "macro", "nb101-small", "nb201-accuracy"),
         "latency": ("accel", "fbnet-latency", "nb201-latency", "ofa-latency"),
         "throughput": ("accel",),
     }
-    return [str(datasets.info(name).space) for name in known[what]]
+    return [str(datasets.info(name).space) for name in tables[quantity]]
 
 
 def _values(space: SearchSpace, table: pd.DataFrame, column: str) -> dict[str, float]:
+    """Finite values of a column by the text of an architecture."""
     numbers = table[column].to_numpy(np.float64)
     if _ARCH in table.columns:
         texts = [space.parse(text).text for text in table[_ARCH]]
     else:
-        # A table without texts has the order of its space.
+        # The rows of a table without texts are in the order of its space.
         whole = space.space if isinstance(space, Members) else space
         assert isinstance(whole, FiniteSpace)
         assert len(whole) == len(table)
         texts = [arch.text for arch in whole]
-    known = np.isfinite(numbers)
-    return {text: float(numbers[k]) for k, text in enumerate(texts) if known[k]}
+    finite = np.isfinite(numbers)
+    return {text: float(numbers[k]) for k, text in enumerate(texts) if finite[k]}
 
 
 class Members(FiniteSpace):
-    """Some architectures of a space as a space of their own, in a fixed order.
+    """Space of some architectures of another space, in a fixed order.
 
     Args:
         space: The space that they belong to.
@@ -184,7 +189,7 @@ class Members(FiniteSpace):
         self.whole_networks = space.whole_networks
         self.deployed = space.deployed
         self._archs = list(archs)
-        self._places = {arch.text: k for k, arch in enumerate(self._archs)}
+        self._positions = {arch.text: k for k, arch in enumerate(self._archs)}
 
     def __len__(self) -> int:
         return len(self._archs)
@@ -193,38 +198,40 @@ class Members(FiniteSpace):
         return iter(self._archs)
 
     def index(self, arch: Architecture) -> int:
-        """Position of a member."""
+        """Position of a member in the order."""
         self.validate(arch)
-        return self._places[arch.text]
+        return self._positions[arch.text]
 
     def distributions(self) -> dict[str, BaseDistribution]:
-        """Those of the whole space."""
+        """Distributions of the whole space."""
         return self.space.distributions()
 
     def from_params(self, params: Mapping[str, Any]) -> Architecture:
-        """The architecture of a trial's parameters, member or not."""
+        """Architecture of a trial's parameters, member or not."""
         return self.space.from_params(params)
 
     def to_params(self, arch: Architecture) -> dict[str, Any]:
-        """The parameters of an architecture."""
+        """Parameters of an architecture."""
         return self.space.to_params(arch)
 
     def sample(self, rng: np.random.Generator) -> Architecture:
-        """A member drawn uniformly."""
+        """Draw a member uniformly."""
         return self._archs[int(rng.integers(len(self._archs)))]
 
     def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
-        """A member: a neighbour if there is one, else any."""
-        near = self.neighbors(arch)
-        return near[int(rng.integers(len(near)))] if near else self.sample(rng)
+        """Draw a neighbour that is a member, or any member if there is none."""
+        neighbors = self.neighbors(arch)
+        if not neighbors:
+            return self.sample(rng)
+        return neighbors[int(rng.integers(len(neighbors)))]
 
     def neighbors(self, arch: Architecture) -> list[Architecture]:
-        """The neighbours that are members."""
-        return [near for near in self.space.neighbors(arch) if near.text in self._places]
+        """Neighbours that are members."""
+        return [near for near in self.space.neighbors(arch) if near.text in self._positions]
 
     def validate(self, arch: Architecture) -> None:
         """Check that an architecture is a member."""
-        if arch.text not in self._places:
+        if arch.text not in self._positions:
             raise InputError(f"{arch.text} is none of {len(self)} architectures of {self.name}")
 
     def parse(self, text: str) -> Architecture:
@@ -232,23 +239,23 @@ class Members(FiniteSpace):
         return self.space.parse(text)
 
     def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:
-        """As in the whole space."""
+        """Graph of the architecture in the whole space."""
         return self.space.to_graph(arch, task)
 
     @property
     def has_networks(self) -> bool:
-        """As in the whole space."""
+        """Whether the whole space has networks."""
         return self.space.has_networks
 
     def to_network(self, arch: Architecture, task: str | None = None) -> Graph:
-        """As in the whole space."""
+        """Network of the architecture in the whole space."""
         return self.space.to_network(arch, task)
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """As in the whole space."""
+        """Image sets of the whole space."""
         return self.space.tasks
 
     def to_graphs(self, archs: Sequence[Architecture], task: str | None = None) -> list[Graph]:
-        """As in the whole space."""
+        """Graphs of architectures in the whole space."""
         return self.space.to_graphs(archs, task)

@@ -1,9 +1,9 @@
-"""Trials whose process died: how they are noticed, marked as failed, and tried again.
+"""Heartbeats of trials: trials of dead processes are noticed, marked as failed, and tried again.
 
-Each trial says in a system attribute which process runs it. Optuna's own loop (`Study.optimize`)
-records a heartbeat while an objective runs, and before each trial fails those that lost theirs: at
-once if they are of a process of this machine that is gone, else when their last heartbeat is older
-than `GRACE` intervals. The architecture of a lost trial is then tried again, once.
+Each trial has a system attribute with the process that runs it. Optuna's own loop
+(`Study.optimize`) records a heartbeat while an objective runs. Before each trial it fails lost
+trials: at once if their process was one of this machine and is gone, else when their last heartbeat
+is older than `GRACE` intervals. The architecture of a lost trial is then tried again, once.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ if TYPE_CHECKING:
 
 __all__ = ["RetryLost", "WatchedDatabase", "WatchedJournal", "fail_lost", "fail_stale", "retries"]
 
-# The system attribute that says which process runs a trial.
+# System attribute with the process that runs a trial.
 WORKER = "nasplug:worker"
-# Heartbeats that may be missed.
+# Number of heartbeats that may be missed.
 GRACE = 3
-# How often the architecture of a lost trial is tried again.
+# Number of times that the architecture of a lost trial is tried again.
 RETRIES = 1
-# Where Optuna's own callback keeps the numbers of the trials that were lost before.
+# System attributes in which Optuna's own callback keeps the numbers of earlier lost trials.
 _FIRST, _HISTORY = "failed_trial", "retry_history"
 
 
 @cache
 def _machine() -> str:
-    """What tells machines, and containers on one, apart."""
+    """Identity of this machine, and of the container on it."""
     parts = [socket.gethostname()]
-    # Numbers of processes mean something within one boot and one namespace.
+    # Process ids are only unique within one boot and one namespace.
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
         parts.append(os.readlink("/proc/self/ns/pid"))
@@ -61,11 +61,11 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> float | None:
-    """When a process of this machine started, on a scale of its own; None if it is gone."""
+    """Start time of a process of this machine, on any fixed scale; None if the process is gone."""
     stat = Path(f"/proc/{pid}/stat")
     if Path("/proc/self/stat").exists():
         try:
-            # The name, in brackets, may hold anything.
+            # The process's name, in brackets, may hold anything, so fields are counted behind it.
             fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         except OSError:
             return None
@@ -80,12 +80,13 @@ def _started(pid: int) -> float | None:
 
 
 def _this_worker() -> dict[str, Any]:
+    """Machine, process and thread that run this code."""
     pid, thread = os.getpid(), threading.get_ident()
     return {"host": _machine(), "pid": pid, "started": _started(pid), "thread": thread}
 
 
 def _worker_of(trial: FrozenTrial) -> dict[str, Any]:
-    """Which process runs a trial; empty if it is not known."""
+    """Process that runs a trial; empty if it is unknown."""
     worker = trial.system_attrs.get(WORKER)
     if isinstance(worker, dict) and {"host", "pid", "started"} <= worker.keys():
         return worker
@@ -93,42 +94,42 @@ def _worker_of(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _is_forgotten(worker: dict[str, Any]) -> bool:
-    """Whether a trial is of this thread, which runs none, or of one of this process that ended."""
-    own = _this_worker()
-    if any(worker.get(key) != own[key] for key in ("host", "pid", "started")):
+    """Whether a trial belongs to this thread, which runs none, or to an ended thread of ours."""
+    current = _this_worker()
+    if any(worker.get(key) != current[key] for key in ("host", "pid", "started")):
         return False
-    others = {thread.ident for thread in threading.enumerate()} - {own["thread"]}
+    others = {thread.ident for thread in threading.enumerate()} - {current["thread"]}
     return worker.get("thread") not in others
 
 
 def _is_gone(worker: dict[str, Any]) -> bool:
-    """Whether a process is known to have ended, which is known of this machine's own only."""
+    """Whether a process of this machine has ended; False for those of other machines."""
     if worker.get("host") != _machine():
         return False
     return _started(int(worker["pid"])) != worker["started"]
 
 
 def retries(trial: FrozenTrial) -> int:
-    """How many trials of the same architecture were lost before this one."""
+    """Number of trials of the same architecture that were lost before this one."""
     return len(trial.system_attrs.get(_HISTORY, ()))
 
 
 class RetryLost:
-    """Puts what a lost trial was to try in the queue again, for any worker to take.
+    """Callback that queues the architecture of a lost trial again, for any worker to take.
 
-    The new trial holds the architecture by its claim, so that `PredictorSampler` may still give way
-    to a worker that has taken it in the meantime. Numbers of lost trials are kept as Optuna's
-    `RetryHeartbeatStaleTrialCallback` keeps them.
+    The new trial claims the architecture, so that `PredictorSampler` may still give way to a worker
+    that has taken it in the meantime. Numbers of lost trials are stored as Optuna's
+    `RetryHeartbeatStaleTrialCallback` stores them.
 
     Args:
-        most: How often to try again.
+        most: Number of times to try again.
     """
 
     def __init__(self, most: int = RETRIES) -> None:
         self._most = most
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
-        """Queue the trial, unless it was lost too often or had not chosen anything."""
+        """Queue the trial, unless it was lost too often or had not chosen an architecture."""
         history = [*trial.system_attrs.get(_HISTORY, ()), trial.number]
         claim = trial.user_attrs.get(ATTRIBUTE)
         fixed = trial.system_attrs.get("fixed_params")
@@ -145,10 +146,10 @@ class RetryLost:
 
 
 def fail_lost(study: Study) -> None:
-    """Fail the trials of processes that are gone, and those that this one has forgotten.
+    """Fail the trials of processes that are gone, and those that this process has forgotten.
 
-    To be called by a thread that runs no trial of the study. An exception at the wrong moment, such
-    as Ctrl-C in a notebook while a trial is chosen, leaves a trial that a living process forgot.
+    Call it from a thread that runs no trial of the study. An exception at the wrong moment, such as
+    Ctrl-C in a notebook while a trial is chosen, leaves a trial that a living process forgot.
     """
     storage = study._storage
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -160,24 +161,25 @@ def fail_lost(study: Study) -> None:
 
 
 def fail_stale(study: Study) -> None:
-    """Fail the trials of others that give no signs of life any more."""
+    """Fail the trials of other processes that have stopped recording heartbeats."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         fail_stale_trials(study)
 
 
 def _gone_trials(storage: BaseStorage, study_id: int) -> list[int]:
+    """Ids of running trials whose process, one of this machine, has ended."""
     running = storage.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
     return [t._trial_id for t in running if _is_gone(_worker_of(t))]
 
 
 class WatchedJournal(JournalStorage, BaseHeartbeat):
-    """A journal with heartbeats: the time of the last one is kept beside the process.
+    """Journal with heartbeats: a trial's attribute has its process and the time of the last one.
 
     Clocks of several machines have to agree to within the grace period.
 
     Args:
-        backend: Where its records are.
+        backend: Reader and writer of the records.
         interval: Seconds between two heartbeats; None for no heartbeats.
     """
 
@@ -186,7 +188,7 @@ class WatchedJournal(JournalStorage, BaseHeartbeat):
         self._interval = interval
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Create a trial that says from its first record on which process runs it."""
+        """Create a trial whose first record has the process that runs it."""
         if template_trial is None and self._interval is not None:
             template_trial = create_trial(
                 state=TrialState.RUNNING, system_attrs={WORKER: self._beat()}
@@ -196,20 +198,20 @@ class WatchedJournal(JournalStorage, BaseHeartbeat):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """Set state and values; a trial that is taken from the queue says by whom."""
-        done = super().set_trial_state_values(trial_id, state, values)
-        if done and state == TrialState.RUNNING and self._interval is not None:
+        """Set state and values; a trial that is taken from the queue gets its process."""
+        is_set = super().set_trial_state_values(trial_id, state, values)
+        if is_set and state == TrialState.RUNNING and self._interval is not None:
             self.record_heartbeat(trial_id)
-        return done
+        return is_set
 
     def record_heartbeat(self, trial_id: int) -> None:
-        """Say that this process still runs a trial."""
-        before = _worker_of(self.get_trial(trial_id))
-        # The heartbeat has a thread of its own, but the trial is that of the first.
+        """Record that this process still runs a trial."""
+        previous = _worker_of(self.get_trial(trial_id))
+        # Optuna records heartbeats from another thread than the one that runs the trial.
         beat = self._beat()
-        if before.get("pid") == beat["pid"]:
-            beat["thread"] = before.get("thread")
-        # Another worker may have given up a trial of this one, and a disk be full; its end tells.
+        if previous.get("pid") == beat["pid"]:
+            beat["thread"] = previous.get("thread")
+        # Another worker may have failed the trial, or the disk be full; the trial's end reports it.
         with contextlib.suppress(UpdateFinishedTrialError, OSError):
             self.set_trial_system_attr(trial_id, WORKER, beat)
 
@@ -231,19 +233,19 @@ class WatchedJournal(JournalStorage, BaseHeartbeat):
         return self._interval
 
     def get_heartbeat_stale_trial_callback(self) -> Callable[[Study, FrozenTrial], None]:
-        """What is done with a lost trial."""
+        """Callback for lost trials."""
         return RetryLost()
 
 
 class WatchedDatabase(RDBStorage):
-    """A database in which trials say from the first on which process runs them.
+    """Database whose trials have from their first record on the process that runs them.
 
-    The time of heartbeats is the server's. Arguments are those of `RDBStorage`.
+    Times of heartbeats are those of the server. Arguments are those of `RDBStorage`.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        # Drivers complain of connections that are dropped while they are open.
+        # Drivers warn of connections that are garbage collected while they are open.
         weakref.finalize(self, self.engine.dispose)
 
     def _get_prepared_new_trial(
@@ -251,7 +253,7 @@ class WatchedDatabase(RDBStorage):
     ) -> Any:
         from optuna.storages._rdb import models
 
-        # In one transaction with the trial: a process may die at any moment.
+        # In the transaction that creates the trial, as a process may die at any moment.
         trial = super()._get_prepared_new_trial(study_id, template_trial, session)
         if template_trial is None and self.heartbeat_interval is not None:
             number: Any = trial.trial_id
@@ -264,21 +266,21 @@ class WatchedDatabase(RDBStorage):
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        """Set state and values, with a checksum if that is the end of the trial.
+        """Set state and values, and at the end of a trial its checksum.
 
-        A trial that is taken from the queue says by whom.
+        A trial that is taken from the queue gets its process.
         """
         if state.is_finished():
             name, text = checksum_of_trial(self.get_trial(trial_id), state, values)
             self.set_trial_system_attr(trial_id, name, text)
-        done = super().set_trial_state_values(trial_id, state, values)
-        if done and state == TrialState.RUNNING and self.heartbeat_interval is not None:
+        is_set = super().set_trial_state_values(trial_id, state, values)
+        if is_set and state == TrialState.RUNNING and self.heartbeat_interval is not None:
             self.set_trial_system_attr(trial_id, WORKER, _this_worker())
             self.record_heartbeat(trial_id)
-        return done
+        return is_set
 
     def record_heartbeat(self, trial_id: int) -> None:
-        """Say that this process still runs a trial; if that fails its end tells why."""
+        """Record that this process still runs a trial; the trial's end reports a failure of it."""
         from sqlalchemy.exc import SQLAlchemyError
 
         with contextlib.suppress(StorageInternalError, SQLAlchemyError):

@@ -1,4 +1,4 @@
-"""Journal files: opened by many processes, and whole again after a torn record."""
+"""Journal files that many processes open, and that are repaired after a torn record."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 __all__ = ["TORN", "open_journal"]
 
-# What is cut off a journal is kept in a file of its name with this behind it.
+# Suffix of the file beside a journal that gets what is cut off the journal.
 TORN = ".torn"
-# What every record starts with.
+# Beginning of every record.
 _START = b'{"op_code"'
-# Bytes to read for a last line.
+# Bytes to read at once in search of the last line.
 _BLOCK = 1 << 14
 
 _logger = logging.getLogger(__name__)
 
 
 class _Journal(JournalFileBackend):
-    """A journal that never appends to half a record.
+    """Journal that never appends to half a record.
 
-    A record counts once its line has ended. The half line that a full disk or a lost machine
-    leaves is read by nobody; but the next record would be glued to it, and lost with it.
+    A record counts once its line has ended. Readers skip the half line that a full disk or a lost
+    machine leaves; but the next record would be appended to that line, and lost with it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,7 +48,7 @@ class _Journal(JournalFileBackend):
         """Read the records from a number on.
 
         Raises:
-            InputError: If one is damaged; the sentence has the number of its line.
+            InputError: If a record is damaged; the sentence has the number of its line.
         """
         try:
             for line, record in enumerate(super().read_logs(log_number_from), log_number_from + 1):
@@ -70,11 +70,13 @@ class _Journal(JournalFileBackend):
                 os.fsync(file.fileno())
 
     def mend(self, read_only: bool = False) -> None:
-        """Cut off half a record before anything is read, unless nothing is to be written.
+        """Check the last line before anything is read, and cut it off if it is half a record.
+
+        With `read_only` nothing is cut off.
 
         Raises:
             ValueError: If the file is no journal, or its last line is no record, which Optuna
-                overlooks until there is another one; it is left as it is.
+                ignores until another line follows; the file is not changed.
         """
         if not _is_torn(self._path):
             last = _last_line(self._path)
@@ -82,7 +84,7 @@ class _Journal(JournalFileBackend):
                 raise ValueError("not a record")
             return
         with contextlib.nullcontext() if read_only else self._held():
-            # Never cut a file that is no journal: somebody's text may end without a line break.
+            # Never cut a file that is no journal: another text may end without a line break.
             first = self._path.read_bytes()[: len(_START)]
             if not _START.startswith(first) or bad_line(self._path) is not None:
                 raise ValueError("not a journal")
@@ -107,13 +109,13 @@ def _is_torn(path: Path) -> bool:
 
 
 def _cut_torn_record(path: Path) -> None:
-    """Cut off what follows the last line break, and keep it beside; with the lock held."""
+    """Move what follows the last line break to a file beside; the caller holds the lock."""
     if not _is_torn(path):
         return
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
-    kept = path.with_name(path.name + TORN)
-    with kept.open("ab") as file:
+    torn = path.with_name(path.name + TORN)
+    with torn.open("ab") as file:
         file.write(content[whole:] + b"\n")
         file.flush()
         os.fsync(file.fileno())
@@ -123,12 +125,12 @@ def _cut_torn_record(path: Path) -> None:
         "kept in %s",
         path,
         len(content) - whole,
-        kept,
+        torn,
     )
 
 
 def _last_line(path: Path) -> bytes:
-    """The last line of a file that ends with a line break; nothing of one that is empty."""
+    """Last line of a file that ends with a line break; empty for an empty file."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         block = min(size, _BLOCK)
@@ -151,10 +153,10 @@ def _is_record(line: bytes) -> bool:
 
 
 def bad_line(path: Path) -> int | None:
-    """The number of the first line that is no record, from 1; the half line at the end is none."""
+    """Number of the first bad line, from 1; half a record at the end is not counted."""
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
-            # Half a record is never a whole one with something else than a line break behind.
+            # A last line without a line break is bad if only the break was overwritten.
             if not _is_record(line) if line.endswith(b"\n") else _is_record(line[:-1]):
                 return number
     return None
@@ -169,17 +171,17 @@ def _damaged(path: Path, line: int | None) -> InputError:
 
 
 def open_journal(path: Path, heartbeat: int | None, read_only: bool = False) -> BaseStorage:
-    """Open a journal file, making it if it is new.
+    """Open a journal file, and create it if it is new.
 
     Args:
         path: The file.
         heartbeat: Seconds between two heartbeats of a trial; None for none.
-        read_only: Whether nothing is to be made or written.
+        read_only: Whether nothing may be created or written.
 
     Raises:
-        InputError: If it cannot be read and written, or is something else, or is damaged.
+        InputError: If the file cannot be read and written, is no journal, or is damaged.
     """
-    # Unlike those of a Path, these questions may be asked of a name that no file can have.
+    # Unlike methods of a Path, os.path answers for names that no file can have.
     if os.path.isdir(path):
         raise InputError(f"storage {str(path)!r} is a folder; give the path of a file in it")
     verb = "read" if read_only else "write"
@@ -191,7 +193,7 @@ def open_journal(path: Path, heartbeat: int | None, read_only: bool = False) -> 
             if not os.access(path.parent, os.W_OK):
                 raise PermissionError(0, "its folder cannot be written, where the lock file goes")
         elif not os.path.isfile(path):
-            # Optuna would make it.
+            # Optuna would create the file.
             raise FileNotFoundError(0, "there is no such file")
         journal = _Journal(path)
         journal.mend(read_only)
@@ -204,6 +206,6 @@ def open_journal(path: Path, heartbeat: int | None, read_only: bool = False) -> 
             f"cannot {verb} storage {str(path)!r} ({reason}); give a path that can be "
             f"{'read' if read_only else 'written'}"
         ) from error
-    # A journal of other JSON fails deep inside Optuna, with whatever its lines happen to lack.
+    # A file of other JSON fails deep inside Optuna, with errors of any kind.
     except Exception as error:
         raise _damaged(path, bad_line(path)) from error

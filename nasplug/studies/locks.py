@@ -1,4 +1,4 @@
-"""Locks between processes: of a folder while a database is made in it, and of a journal."""
+"""Locks between processes: of a folder while a database is created in it, and of a journal."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from optuna.storages.journal import JournalFileSymlinkLock
 
 __all__ = ["JournalLock", "folder_lock"]
 
-# Seconds to wait for a folder, and between two looks; a process that was halted may never let go.
+# Seconds to wait for a folder, and between two attempts; a suspended process never releases it.
 _PATIENCE, _PAUSE = 60.0, 0.02
-# Bytes of a file's name, and how many of them Optuna's lock needs behind the journal's.
+# Most bytes of a file name, and bytes that Optuna's lock adds to the journal's name.
 _LONGEST, _BEHIND = 255, 48
 
 
 @contextlib.contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
-    """Hold a folder against other processes that ask for it, without leaving a file in it.
+    """Lock a folder against other processes that call this, without leaving a file in it.
 
-    The lock ends with the process. Where a file system has none, nothing is held.
+    The lock ends with the process. On a file system without locks nothing is locked.
     """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError, ImportError):
@@ -31,27 +31,28 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
             handle = os.open(folder, os.O_RDONLY)
             stack.callback(os.close, handle)
-            until = time.monotonic() + _PATIENCE
-            while time.monotonic() < until:
+            deadline = time.monotonic() + _PATIENCE
+            while time.monotonic() < deadline:
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     time.sleep(_PAUSE)
                     continue
-                # A child that was forked meanwhile has the handle too, and may live on.
+                # Closing is not enough: a forked child has the handle too, and may live on.
                 stack.callback(fcntl.flock, handle, fcntl.LOCK_UN)
                 break
         yield
 
 
 class JournalLock(JournalFileSymlinkLock):
-    """The lock that Optuna takes of a journal, for any name and any working folder.
+    """Optuna's lock of a journal, for file names of any length and any working folder.
 
-    Optuna removes it under a name that is longer by half a hundred letters, and sees from what it
-    points to how old it is: a relative path is looked for beside the lock.
+    Optuna renames a lock before it removes it, to a name that is about fifty characters longer. It
+    reads a lock's age from the file that the link points to, and looks for a relative path beside
+    the lock; so the path is made absolute.
 
     Args:
-        journal: The path of the journal.
+        journal: Path of the journal.
     """
 
     def __init__(self, journal: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where a study is kept: a journal file, memory, or a database; and what may go wrong there."""
+"""Storages of studies, opened by path, URL or `"memory"`; and studies in them."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ __all__ = [
 
 Direction = Literal["maximize", "minimize"]
 
-# What the settings of a search are kept under in the study.
+# User attribute of a study with the settings of its search.
 SETTINGS = "nasplug"
-# Between two signs of life of a trial; three may be missed before it counts as lost.
+# Seconds between two heartbeats of a trial; three may be missed before it counts as lost.
 HEARTBEAT_SECONDS = 60
 
 
 def default_journal(study_name: str) -> Path:
-    """The journal file of a study in the user's state folder, `$XDG_STATE_HOME/nasplug/studies`.
+    """Journal file of a study in the user's state folder, `$XDG_STATE_HOME/nasplug/studies`.
 
     Raises:
-        InputError: If the name cannot be the name of a file.
+        InputError: If the study's name cannot be the name of a file.
     """
     if not re.fullmatch(r"[\w.+@-][\w .+@-]{0,150}", study_name):
         raise InputError(
@@ -42,7 +42,7 @@ def default_journal(study_name: str) -> Path:
             "or give a storage of your own"
         )
     state = os.environ.get("XDG_STATE_HOME", "")
-    # The XDG specification says that a relative path there is to be ignored.
+    # The XDG specification demands that a relative path is ignored.
     folder = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
     return folder / "nasplug" / "studies" / f"{study_name}.journal"
 
@@ -53,21 +53,21 @@ def open_storage(
     *,
     read_only: bool = False,
 ) -> BaseStorage:
-    """Open a storage, making it if it is new.
+    """Open a storage, and create it if it is new.
 
-    While `Study.optimize` runs a trial its process says now and then that it is alive. Trials whose
-    process died are marked as failed by the other workers, and tried again once (`heartbeats`).
+    While `Study.optimize` runs a trial, its process records heartbeats. Trials whose process died
+    are marked as failed by the other workers, and tried again once (`heartbeats`).
 
     Args:
         storage: `"memory"`, the path of a journal file, or the URL of a database such as
             `"sqlite:///study.db"` or `"postgresql://user@host/db"`.
-        heartbeat: Seconds between two signs of life; None for none, as for `Study.ask` and `tell`,
-            where a trial may be under way in no process at all.
-        read_only: Whether nothing is to be made or written: neither file nor folder need be
+        heartbeat: Seconds between two heartbeats; None for none, as for `Study.ask` and `tell`,
+            between which a trial may run in no process at all.
+        read_only: Whether nothing may be created or written; neither file nor folder need be
             writable then.
 
     Raises:
-        InputError: If it cannot be read and written, or is something else.
+        InputError: If the storage cannot be read and written, or is none.
     """
     if storage == "memory":
         from optuna.storages import InMemoryStorage
@@ -85,16 +85,17 @@ def open_storage(
 def open_study(
     storage: BaseStorage, study_name: str, directions: Sequence[Direction], settings: dict[str, Any]
 ) -> Study:
-    """Open a study by name, or make it.
+    """Open a study by name, or create it.
 
     Args:
-        storage: Where it is kept.
-        study_name: Its name in there.
+        storage: The storage.
+        study_name: Name of the study in the storage.
         directions: `"maximize"` or `"minimize"` for each objective.
-        settings: What decides the result; kept in the study, and compared if it exists.
+        settings: Settings that decide the result. They are stored in a new study, and compared with
+            those of an existing one.
 
     Raises:
-        InputError: If a study of this name was made with other settings, or cannot be written.
+        InputError: If a study of this name has other settings, or the storage cannot be written.
     """
     import optuna
     from optuna.study import StudyDirection
@@ -107,18 +108,18 @@ def open_study(
             load_if_exists=True,
             sampler=optuna.samplers.RandomSampler(),
         )
-        # Asked first: whoever begins a trial has said the settings before.
+        # Trials are read before settings: a worker stores the settings before its first trial.
         is_new = not study.get_trials(deepcopy=False)
-        known = study.user_attrs.get(SETTINGS)
-        if known is None and is_new:
+        stored = study.user_attrs.get(SETTINGS)
+        if stored is None and is_new:
             study.set_user_attr(SETTINGS, settings)
-            known = settings
+            stored = settings
         check_trials(study)
     except (OSError, optuna.exceptions.StorageInternalError) as error:
         raise InputError(f"cannot write the storage ({_first_line(error)})") from error
-    if known != settings:
-        known = known if isinstance(known, dict) else {}
-        other = next((key for key in settings if known.get(key) != settings[key]), "tool")
+    if stored != settings:
+        stored = stored if isinstance(stored, dict) else {}
+        other = next((key for key in settings if stored.get(key) != settings[key]), "tool")
         raise InputError(
             f"study {study_name!r} exists and was made with another {other}; "
             "choose another study name or storage"

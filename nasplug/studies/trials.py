@@ -1,4 +1,4 @@
-"""Runs the trials of a study that several processes may share, until its total is reached."""
+"""Loop over the trials of a study that several processes may share, up to a total."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 __all__ = ["FAILURE", "SURPLUS", "Done", "Surplus", "counts_as_failed", "finished", "run_trials"]
 
-# Why a trial failed, kept with it.
+# User attribute of a trial with the reason for its failure, and one such reason.
 FAILURE = "nasplug:failure"
 SURPLUS = "the study had all its trials when this one was begun"
-# Failures in succession after which something is wrong with the evaluation itself.
+# Failures in succession that end a search, as the evaluation itself must be wrong.
 FAILURES = 10
-# Between two looks at what other workers have finished.
+# Seconds between two checks of what other workers have finished.
 WAIT_SECONDS = 1.0
 
 Objective = Callable[["Trial"], Any]
@@ -39,18 +39,18 @@ Objective = Callable[["Trial"], Any]
 
 @dataclass
 class Done:
-    """What this process did: trials that were completed, and that failed."""
+    """Numbers of trials that this process completed, and that failed in it."""
 
     completed: int = 0
     failed: int = 0
 
 
 class Surplus(TrialFailure):
-    """A trial that was begun while another process began the last one that was needed."""
+    """Failure of a trial that began while another process began the last one that was needed."""
 
 
 def finished(study: Study) -> list[FrozenTrial]:
-    """The complete trials, in order."""
+    """Complete trials, in order of their numbers."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return sorted(trials, key=lambda trial: trial.number)
 
@@ -65,18 +65,18 @@ def run_trials(
     stop: Callable[[], None] = lambda: None,
     progress: bool | None = None,
 ) -> Done:
-    """Evaluate trials until the study has `total` complete ones, those of others included.
+    """Evaluate trials until the study has `total` complete ones, those of other processes included.
 
-    A trial that fails by `TrialFailure` is kept with the reason, and the study goes on. No more
+    A trial that fails by `TrialFailure` is stored with the reason, and the study goes on. No more
     trials are begun than are missing: while others evaluate the last ones, this waits for them.
 
     Args:
         study: The study, with its sampler.
-        objective: Evaluates a trial.
-        total: Complete trials that the study is to have; asked again before each trial.
-        most: Trials to begin here; no limit if None.
+        objective: Function that evaluates a trial.
+        total: Number of complete trials at which to end; called again before each trial.
+        most: Most trials to begin here; no limit if None.
         jobs: Trials to evaluate at once, each in a thread of its own.
-        stop: Ends what the objective is doing in other threads.
+        stop: Function that ends running calls of the objective in other threads.
         progress: Whether to draw a progress bar on stderr; by default on a terminal only.
 
     Raises:
@@ -85,13 +85,13 @@ def run_trials(
     """
 
     def stopped() -> str:
-        kept = "is kept; the same command goes on from there"
+        fate = "is kept; the same command goes on from there"
         if isinstance(study._storage, InMemoryStorage):
-            kept = "is lost, as storage is memory"
-        return f"stopped after {len(finished(study))} of {total()} trials; the study {kept}"
+            fate = "is lost, as storage is memory"
+        return f"stopped after {len(finished(study))} of {total()} trials; the study {fate}"
 
     loop = _Loop(study, objective, total, most)
-    # The bookkeeping is never broken off: only what an objective releases is, and waiting.
+    # Interruptions are held back, but for waiting and for code that an objective releases.
     with stoppable(stopped), held():
         try:
             fail_lost(study)
@@ -104,16 +104,16 @@ def run_trials(
             cause = hidden_cause(error)
             if cause is None and not isinstance(error, (OSError, StorageInternalError)):
                 raise
-            said = without_password(cause or str(error))
+            reason = without_password(cause or str(error))
             raise InputError(
-                f"cannot write study {study.study_name!r} ({said}); finished trials are kept: "
+                f"cannot write study {study.study_name!r} ({reason}); finished trials are kept: "
                 "make room or mend it, and the same command goes on from there"
             ) from error
     return loop.done
 
 
 class _Loop:
-    """What the jobs of one process share."""
+    """State that the jobs of one process share, and the loop of one job."""
 
     def __init__(
         self, study: Study, objective: Objective, total: Callable[[], int], most: int | None
@@ -126,61 +126,62 @@ class _Loop:
         self._begun = self._asking = 0
         self._in_row = 0
         self._lock = threading.Lock()
-        # The trial of each thread.
-        self._mine = threading.local()
+        # Attribute `trial`: the id of the trial that this thread runs.
+        self._thread = threading.local()
 
     def run(self) -> None:
         """Evaluate trials until there is nothing left to do."""
         while not self.stopping.is_set():
             with released():
-                pass  # what came meanwhile is raised here
-            complete, under_way = _counts(self.study)
+                pass  # an interruption that was held back is raised here
+            complete, running = _counts(self.study)
             if complete >= self.total():
                 return
             with self._lock:
                 if self.most is not None and self._begun >= self.most:
                     return
-                # What other jobs have begun may not be in the storage yet.
-                room = complete + under_way + self._asking < self.total()
-                self._begun += room
-                self._asking += room
-            if not room:
-                # What others have under way may fail, or its process may die.
+                # Trials that other jobs begin may not be in the storage yet.
+                is_needed = complete + running + self._asking < self.total()
+                self._begun += is_needed
+                self._asking += is_needed
+            if not is_needed:
+                # Running trials of others may fail, or their processes may die.
                 with released():
                     self.stopping.wait(WAIT_SECONDS)
                 fail_stale(self.study)
                 continue
-            self._one()
+            self._run_trial()
 
-    def _one(self) -> None:
+    def _run_trial(self) -> None:
         """Begin and end one trial."""
-        mine = self._mine
-        mine.trial = None
+        thread = self._thread
+        thread.trial = thread.raised = None
         try:
-            # One at a time: the trials of others count. Optuna's loop gives signs of life.
+            # One trial a call, as trials of others count too. Optuna's loop records heartbeats.
             self.study.optimize(
                 self._evaluate, n_trials=1, catch=(TrialFailure,), callbacks=[self._after]
             )
         except KeyboardInterrupt:
-            if mine.trial is not None and _was_given_up(self.study, mine.trial):
-                # It is not the architecture's fault: whoever goes on tries it first.
-                trial = self.study._storage.get_trial(mine.trial)
+            if thread.trial is not None and _has_failed(self.study, thread.trial):
+                # The architecture is not at fault, so the next run tries it first.
+                trial = self.study._storage.get_trial(thread.trial)
                 self.study.enqueue_trial(trial.params)
             raise
         except (ValueError, UpdateFinishedTrialError) as error:
-            lost = mine.trial is not None and _was_given_up(self.study, mine.trial)
-            if isinstance(error, InputError) or not lost:
+            is_lost = thread.trial is not None and _has_failed(self.study, thread.trial)
+            # Optuna fails a trial whose objective raises, so that its state alone tells nothing.
+            if isinstance(error, InputError) or error is thread.raised or not is_lost:
                 raise
             self.done.failed += 1
             self.advance("a trial gave no sign of life in time, and others count it as lost")
         finally:
             with self._lock:
-                self._asking -= mine.trial is None
+                self._asking -= thread.trial is None
 
     def _evaluate(self, trial: Trial) -> Any:
         with self._lock:
             self._asking -= 1
-        self._mine.trial = trial._trial_id
+        self._thread.trial = trial._trial_id
         try:
             if _rank(self.study, trial.number) >= self.total():
                 raise Surplus(SURPLUS)
@@ -190,6 +191,9 @@ class _Loop:
             raise
         except KeyboardInterrupt:
             trial.set_user_attr(FAILURE, "stopped")
+            raise
+        except ValueError as error:
+            self._thread.raised = error
             raise
 
     def _after(self, study: Study, trial: FrozenTrial) -> None:
@@ -203,12 +207,12 @@ class _Loop:
             self.done.completed += trial.state == TrialState.COMPLETE
             self.done.failed += failed
             self._in_row = self._in_row + 1 if failed else 0
-            # Of the jobs that fail at once, one has the last failure, and it alone ends the search.
-            is_enough = failed and self._in_row == FAILURES
-            if is_enough:
+            # Jobs may fail at once; only the job whose failure reaches the number ends the search.
+            is_last = failed and self._in_row == FAILURES
+            if is_last:
                 self.stopping.set()
         self.advance(f"trial {trial.number} failed: {_one_line(reason)}" if failed else None)
-        if is_enough:
+        if is_last:
             raise InputError(
                 f"{FAILURES} trials in succession failed, the last one by {_one_line(reason)}; the "
                 "study is kept: mend what fails, and the same command goes on from there"
@@ -216,7 +220,7 @@ class _Loop:
 
 
 def _in_threads(loop: _Loop, jobs: int, stop: Callable[[], None]) -> None:
-    """Run several jobs, and end them all if one fails or we are interrupted."""
+    """Run several jobs, and end all of them if one fails or the process is interrupted."""
 
     def work() -> None:
         try:
@@ -232,7 +236,7 @@ def _in_threads(loop: _Loop, jobs: int, stop: Callable[[], None]) -> None:
     for thread in threads:
         thread.start()
     try:
-        # Not by `join`, which takes a thread for ended when it is interrupted.
+        # Not by `join`: an interrupted `join` marks its thread as ended.
         with released():
             for _ in threads:
                 ended.acquire()
@@ -247,25 +251,25 @@ def _in_threads(loop: _Loop, jobs: int, stop: Callable[[], None]) -> None:
         raise loop.error
 
 
-def _was_given_up(study: Study, trial_id: int) -> bool:
+def _has_failed(study: Study, trial_id: int) -> bool:
     return bool(study._storage.get_trial(trial_id).state == TrialState.FAIL)
 
 
 def _counts(study: Study) -> tuple[int, int]:
-    """Complete trials, and those that are under way."""
+    """Numbers of complete and of running trials."""
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
     return states.count(TrialState.COMPLETE), states.count(TrialState.RUNNING)
 
 
 def _rank(study: Study, number: int) -> int:
-    """How many trials that are complete or under way come before one."""
+    """Number of complete trials, and of running trials with a lower number."""
     states = (TrialState.COMPLETE, TrialState.RUNNING)
     trials = study.get_trials(deepcopy=False, states=states)
     return sum(trial.number < number or trial.state == TrialState.COMPLETE for trial in trials)
 
 
 def _one_line(reason: str) -> str:
-    """The first line of a reason, and the last one, which of an error's text tells most."""
+    """Shorten a reason to its first line and its last, where error messages are most telling."""
     lines = reason.splitlines() or [""]
     return lines[0] if len(lines) == 1 else f"{lines[0]}; {lines[-1]}"
 
@@ -274,7 +278,7 @@ def _one_line(reason: str) -> str:
 def _bar(
     study: Study, total: Callable[[], int], progress: bool | None
 ) -> Iterator[Callable[[str | None], None]]:
-    """A progress bar; what is yielded moves it on, or prints a sentence beside it."""
+    """Show a progress bar, and yield a function that updates it or prints a sentence beside it."""
     from rich.console import Console
     from rich.progress import Progress
 
@@ -288,13 +292,13 @@ def _bar(
                 bar.console.print(f"nasplug: {sentence}", markup=False, highlight=False)
             elif sentence is not None:
                 print(f"nasplug: {sentence}", file=sys.stderr, flush=True)
-            # Others may work on the same study.
+            # Other processes may add trials to the study.
             bar.update(task, total=total(), completed=len(finished(study)))
 
         yield advance
 
 
 def counts_as_failed(trial: FrozenTrial) -> bool:
-    """Whether a trial failed by itself, and was not merely one too many."""
+    """Whether a trial failed by itself, and not because the study had all its trials."""
     reason = trial.user_attrs.get(FAILURE, SURPLUS)
     return trial.state.name == "FAIL" and reason != SURPLUS

@@ -1,7 +1,8 @@
-"""What the trials of a study gave, and what was expected of them before; read from the study alone.
+"""Values of a study's trials, and the intervals that the sampler announced before them.
 
-The study may be anybody's: trials of other samplers count too, but nothing was expected of them,
-and attributes that are not as the sampler writes them are left out.
+Shapes: `n` trials that ended with finite values, `m` objectives. All is read from the study, which
+may be any: trials of other samplers count too, without announced intervals, and attributes in
+another form than the sampler's are ignored.
 """
 
 from __future__ import annotations
@@ -33,32 +34,32 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-# The one user attribute of a trial, a small object with the architecture, its predictions and what
-# is expected of it; and the probability of the intervals.
+# User attribute of a trial: a small object with its architecture, predictions and announced values.
 ATTRIBUTE = "nasplug"
-# The system attribute of a trial that takes the place of one whose process was lost.
+# System attribute of a trial that takes the place of one whose process was lost.
 RETRY = "nasplug:retry"
+# Probability of the announced intervals.
 INTERVAL = 0.9
-# Predicted quantities that may be a study's values, and which way they are optimised.
+# Predicted quantity that a study's value may be -> its direction.
 _QUANTITIES = {"accuracy": "maximize", "latency": "minimize"}
 
 
 @dataclass(frozen=True, eq=False)
 class StudyValues:
-    """The trials of a study that ended with finite values, in the order of their numbers.
+    """Trials of a study that ended with finite values, in the order of their numbers.
 
     Attributes:
-        name: Of the study.
-        metrics: What the values are, length m; `"value"`, or `"value 0"`, … if the study does not
-            say it.
+        name: Name of the study.
+        metrics: Names of the values, length m; `"value"`, or `"value 0"`, … if the study names
+            none.
         sign: Factors that turn values into losses, shape `(m,)`.
-        numbers: Of these trials, `(n,)`.
-        values: Their values, `(n, m)`.
-        feasible: Whether each meets all constraints that it told of, `(n,)`.
-        expected: Mean and ends of the interval of each value, by what was known when the trial was
-            proposed, `(n, m, 3)`; NaN where nothing was expected.
-        learned: Whether that was learned from trials; else a predictor said it.
-        chance: Expected probability of feasibility, `(n,)`; NaN where none was expected.
+        numbers: Numbers of the trials, `(n,)`.
+        values: Values of the trials, `(n, m)`.
+        feasible: Whether each trial meets all constraints that it reports, `(n,)`.
+        expected: Mean, lower and upper end of each value, as announced when the trial was proposed,
+            `(n, m, 3)`; NaN where nothing was announced.
+        learned: Whether announced values were learned from trials, and not predicted.
+        chance: Announced probability of feasibility, `(n,)`; NaN where none was announced.
         lost: Numbers of trials that failed, were pruned, or ended without finite values.
     """
 
@@ -80,12 +81,12 @@ class StudyValues:
 
     @property
     def foreseen(self) -> NDArray[np.bool_]:
-        """Of which trials something was expected, `(n,)`."""
+        """Mask of the trials for which the sampler had announced an interval, shape `(n,)`."""
         return np.asarray(np.isfinite(self.expected).all(axis=(1, 2)))
 
 
 def study_values(study: Study) -> StudyValues:
-    """Read a study.
+    """Read the values and announced intervals of a study's trials.
 
     Raises:
         InputError: If no trial has ended with finite values.
@@ -93,33 +94,33 @@ def study_values(study: Study) -> StudyValues:
     from optuna.trial import TrialState
 
     trials = study.get_trials(deepcopy=False)
-    done = [t for t in trials if t.state == TrialState.COMPLETE and np.isfinite(t.values).all()]
-    if not done:
+    valued = [t for t in trials if t.state == TrialState.COMPLETE and np.isfinite(t.values).all()]
+    if not valued:
         raise InputError(
             f"study {study.study_name!r} has no trial that ended with finite values yet; give one "
             "that has"
         )
-    numbers = {trial.number for trial in done}
-    ended = [t.number for t in trials if t.state.is_finished() and t.number not in numbers]
+    numbers = {trial.number for trial in valued}
+    lost = [t.number for t in trials if t.state.is_finished() and t.number not in numbers]
     directions = [direction.name.lower() for direction in study.directions]
     metrics, sign = metrics_of(study), study_signs(study)
-    expected = [values_expected(note_of(trial, "expected").get("losses"), sign) for trial in done]
-    learns = any(np.isfinite(row).any() for row in expected)
-    if not learns:
-        # A sampler that is given its objectives by name predicts them and learns nothing.
+    expected = [values_expected(note_of(trial, "expected").get("losses"), sign) for trial in valued]
+    learned = any(np.isfinite(row).any() for row in expected)
+    if not learned:
+        # A sampler that gets its objectives by name predicts them and learns nothing.
         quantities = _quantities(metrics, directions)
-        expected = [_predicted(trial, quantities) for trial in done]
+        expected = [_predicted(trial, quantities) for trial in valued]
     return StudyValues(
         name=study.study_name,
         metrics=metrics,
         sign=sign,
-        numbers=np.array([trial.number for trial in done], np.intp),
-        values=np.array([trial.values for trial in done], np.float64),
-        feasible=np.array([all(v <= 0 for v in trial.constraints.values()) for trial in done]),
+        numbers=np.array([trial.number for trial in valued], np.intp),
+        values=np.array([trial.values for trial in valued], np.float64),
+        feasible=np.array([all(v <= 0 for v in trial.constraints.values()) for trial in valued]),
         expected=np.array(expected),
-        learned=learns,
-        chance=np.array([_chance(trial) for trial in done]),
-        lost=np.array(ended, np.intp),
+        learned=learned,
+        chance=np.array([_chance(trial) for trial in valued]),
+        lost=np.array(lost, np.intp),
     )
 
 
@@ -129,40 +130,40 @@ def study_signs(study: Study) -> Array:
 
 
 def metrics_of(study: Study) -> tuple[str, ...]:
-    """What a study's values are, by its own word; else `"value"`, or `"value 0"` and so on."""
-    given, count = study.metric_names, len(study.directions)
-    if given is not None and len(given) == count:
-        return tuple(map(str, given))
+    """Names of a study's values, or `"value"`, or `"value 0"` and so on, if it has none."""
+    names, count = study.metric_names, len(study.directions)
+    if names is not None and len(names) == count:
+        return tuple(map(str, names))
     return ("value",) if count == 1 else tuple(f"value {k}" for k in range(count))
 
 
 def _quantities(metrics: tuple[str, ...], directions: list[str]) -> list[str | None]:
-    """The predicted quantity that each value is: by its name, or if only one can be meant."""
-    found: list[str | None] = []
+    """Predicted quantity of each value, by its name, or by its direction if that is unique."""
+    quantities: list[str | None] = []
     for metric, direction in zip(metrics, directions, strict=True):
-        word = next((name for name in _QUANTITIES if metric.lower().startswith(name)), None)
-        if word is None and metric.startswith("value") and directions.count(direction) == 1:
-            word = next(name for name, way in _QUANTITIES.items() if way == direction)
-        found.append(word)
-    return found
+        quantity = next((name for name in _QUANTITIES if metric.lower().startswith(name)), None)
+        if quantity is None and metric.startswith("value") and directions.count(direction) == 1:
+            quantity = next(name for name, way in _QUANTITIES.items() if way == direction)
+        quantities.append(quantity)
+    return quantities
 
 
 def note_of(trial: FrozenTrial, key: str) -> Mapping[str, Any]:
-    """A part of what the sampler keeps of a trial; empty if there is none of that form."""
+    """Part of the sampler's attribute of a trial; empty if there is none of that form."""
     note = trial.user_attrs.get(ATTRIBUTE)
     part = note.get(key) if isinstance(note, dict) else None
     return part if isinstance(part, dict) else {}
 
 
-def values_expected(said: Any, sign: Array) -> Array:
-    """Mean, lower and upper end of each value, `(m, 3)`; NaN if what is said is something else.
+def values_expected(announced: Any, sign: Array) -> Array:
+    """Mean, lower and upper end of each value, `(m, 3)`; NaN if they were not announced.
 
     Args:
-        said: Mean and ends of each loss, as the sampler keeps them.
+        announced: Mean and ends of each loss, as the sampler stores them, or anything else.
         sign: Factors that turn values into losses, `(m,)`.
     """
     try:
-        losses = np.array(said, np.float64)
+        losses = np.array(announced, np.float64)
     except (TypeError, ValueError):
         losses = np.empty(0)
     if losses.shape != (len(sign), 3):
@@ -172,12 +173,13 @@ def values_expected(said: Any, sign: Array) -> Array:
 
 
 def _predicted(trial: FrozenTrial, quantities: list[str | None]) -> Array:
+    """Predicted mean, lower and upper end of each value, `(m, 3)`; NaN where none is predicted."""
     rows = np.full((len(quantities), 3), np.nan)
     predicted = note_of(trial, "predicted")
     for k, name in enumerate(quantities):
-        said = predicted.get(name) if name is not None else None
-        if isinstance(said, dict):
-            rows[k] = [_number(said.get(end)) for end in ("mean", "lower", "upper")]
+        ends = predicted.get(name) if name is not None else None
+        if isinstance(ends, dict):
+            rows[k] = [_number(ends.get(end)) for end in ("mean", "lower", "upper")]
     return rows
 
 

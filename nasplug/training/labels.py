@@ -34,7 +34,7 @@ class Labels:
         sha256: SHA-256 of the content, by file.
         archs: n architectures of one space; a benchmark's in the order of the space.
         columns: Names of the read columns.
-        values: Finite values in the columns' own units, shape `(n, columns)`.
+        values: Finite values in the units of the data, shape `(n, columns)`.
     """
 
     source: str
@@ -47,7 +47,7 @@ class Labels:
 def read_labels(data: str, columns: Sequence[str], space: SearchSpace) -> Labels:
     """Read columns of a data set or of a CSV file.
 
-    Rows of a data set with an unknown value are left out; in a file every value must be there.
+    Rows of a data set that lack a value are left out; a file must have every value.
 
     Args:
         data: A name of `nasplug.datasets`, or the path of a CSV file with a header, a column `arch`
@@ -56,8 +56,8 @@ def read_labels(data: str, columns: Sequence[str], space: SearchSpace) -> Labels
         space: The space of the architectures.
 
     Raises:
-        InputError: If there is no such data set, file or column, it is of another space, or a row
-            cannot be read; the message names its line.
+        InputError: If there is no such data set, file or column, the data set is of another space,
+            or a row cannot be read; the message names its line.
     """
     if data in datasets.names():
         return _from_dataset(data, columns, space)
@@ -75,21 +75,21 @@ def _from_dataset(name: str, columns: Sequence[str], space: SearchSpace) -> Labe
         where = f"space {info.space}" if info.space else "no search space"
         raise InputError(f"data set {name} is of {where}, not of {space.name}")
     table = datasets.load(name)
-    known = [
+    numeric = [
         column
         for column in table.columns
         if column != ARCH and is_numeric_dtype(table[column].dtype)
     ]
     for column in columns:
-        if column not in known:
-            raise _no_column(name, column, known)
+        if column not in numeric:
+            raise _no_column(name, column, numeric)
     values = table[list(columns)].to_numpy(np.float64)
     rows = np.flatnonzero(np.isfinite(values).all(axis=1))
     if ARCH in table.columns:
         archs = [space.parse(text) for text in table[ARCH].iloc[rows]]
     elif isinstance(space, FiniteSpace) and len(space) == len(table):
-        every = list(space)
-        archs = [every[row] for row in rows]
+        members = list(space)
+        archs = [members[row] for row in rows]
     else:
         raise InputError(f"data set {name} does not say which architecture a row is about")
     return Labels(
@@ -120,22 +120,22 @@ def _from_file(path: Path, columns: Sequence[str], space: SearchSpace) -> Labels
             f"{path} has no column {ARCH!r} with architecture strings; its columns are "
             f"{', '.join(header)[:200]}"
         )
-    known = [column for column in header if column != ARCH]
+    labels = [column for column in header if column != ARCH]
     for column in columns:
-        if column not in known:
-            raise _no_column(str(path), column, known)
+        if column not in labels:
+            raise _no_column(str(path), column, labels)
     archs, values = [], []
     for line, row in lines:
         where = f"{path}, line {line}"
         if len(row) != len(header):
             raise InputError(f"{where} has {len(row)} fields; the first line has {len(header)}")
         check_row(header, row, where)
-        named = dict(zip(header, row, strict=True))
+        fields = dict(zip(header, row, strict=True))
         try:
-            archs.append(space.parse(named[ARCH].strip()))
+            archs.append(space.parse(fields[ARCH].strip()))
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
-        values.append([_number(named[column], column, where) for column in columns])
+        values.append([_number(fields[column], column, where) for column in columns])
     if not archs:
         raise InputError(f"{path} has no rows below its first line")
     digest = {path.name: hashlib.sha256(content).hexdigest()}
@@ -143,7 +143,7 @@ def _from_file(path: Path, columns: Sequence[str], space: SearchSpace) -> Labels
 
 
 def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
-    """Line number and fields of each row; empty lines are passed over."""
+    """Yield line number and fields of each row; empty lines are skipped."""
     reader = csv.reader(text.splitlines(), strict=True)
     try:
         for row in reader:
@@ -167,5 +167,5 @@ def _number(text: str, column: str, where: str) -> float:
     return value
 
 
-def _no_column(source: str, column: str, known: Sequence[str]) -> InputError:
-    return InputError(f"{source} has no column {column!r}; it has {closest(column, known, 5)}")
+def _no_column(source: str, column: str, columns: Sequence[str]) -> InputError:
+    return InputError(f"{source} has no column {column!r}; it has {closest(column, columns, 5)}")

@@ -1,4 +1,4 @@
-"""Train a predictor on measured architectures and keep it: what `nasplug train` does."""
+"""Training of a predictor on measured architectures, its test, and its checkpoint."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ __all__ = ["train"]
 
 Array = NDArray[np.float64]
 
-# The predictors that are published without one; what a search uses needs intervals.
+# Share of the rows held out for intervals. The published networks hold out none by default, and
+# without intervals a search cannot use them.
 CALIBRATION_SHARE = 0.15
 
 
@@ -68,68 +69,71 @@ def train(
         batch_size: Images a forward pass, of a latency.
         train_size: Rows to train on, chosen by the seed; all if None.
         seed: Chooses the rows and seeds the training.
-        options: What the predictor is called with.
+        options: Keyword arguments of the predictor.
         out: Path of the checkpoint, with or without its suffix.
         test: Whether to compare predictions with the rows that were not trained on.
-        resume_folder: Where the training keeps its state to go on from, if the predictor does so.
+        resume_folder: Folder in which the training keeps its state, so that an interrupted training
+            can go on; only for predictors that keep one.
         progress: Whether to draw progress bars; by default on a terminal only.
 
     Returns:
-        What was trained on what, `"files"`, and with `test` Kendall's tau-b and the coverage of
-        the intervals for each target.
+        The training's settings and data, `"files"`, and with `test` Kendall's tau-b and the
+        coverage of the intervals for each target.
 
     Raises:
         InputError: If an argument names nothing known, does not fit, or a row cannot be read.
         KeyboardInterrupt: On Ctrl-C, SIGTERM or SIGHUP, with a sentence on what remains.
     """
-    where = space_named(space) if isinstance(space, str) else space
+    opened = space_named(space) if isinstance(space, str) else space
     checked_seed(seed)
     if kind not in KINDS:
         raise InputError(f"unknown kind of predictor {kind!r}; there are {', '.join(KINDS)}")
     if out is None and not test:
         raise InputError("nothing would remain of this training; give --out, --test or both")
     device = _device(kind, hardware, batch_size)
-    columns = _columns(targets, device, where)
-    predictor = _create(model, kind, tuple(columns), where, seed, dict(options or {}))
+    columns = _columns(targets, device, opened)
+    predictor = _create(model, kind, tuple(columns), opened, seed, dict(options or {}))
     base = None if out is None else _writable(out, model, predictor)
-    labels = read_labels(data, list(columns.values()), where)
-    rows, rest = _split(labels, train_size, seed, test)
-    told: dict[str, Any] = {
+    labels = read_labels(data, list(columns.values()), opened)
+    train_rows, test_rows = _split(labels, train_size, seed, test)
+    record: dict[str, Any] = {
         "model": model,
         "kind": kind,
-        "space": where.name,
+        "space": opened.name,
         "data": labels.source,
         "sha256": labels.sha256,
         "targets": columns,
         "hardware": None if device is None else device.key,
         "rows": len(labels.archs),
-        "train_size": len(rows),
+        "train_size": len(train_rows),
         "seed": seed,
         "options": dict(options or {}),
     }
     extra: dict[str, Any] = {"progress": progress}
     if resume_folder is not None:
-        extra["folder"] = _resumable(Path(resume_folder), predictor, told)
-    known = inspect.signature(predictor.model.fit).parameters
-    extra = {name: value for name, value in extra.items() if name in known}
-    print(f"nasplug: training {model} on {len(rows)} rows of {labels.source}", file=sys.stderr)
+        extra["folder"] = _resumable(Path(resume_folder), predictor, record)
+    accepted = inspect.signature(predictor.model.fit).parameters
+    extra = {name: value for name, value in extra.items() if name in accepted}
+    print(
+        f"nasplug: training {model} on {len(train_rows)} rows of {labels.source}", file=sys.stderr
+    )
     started = time.perf_counter()
     files: list[str] = []
     with stoppable(lambda: _stopped(resume_folder, files)):
         predictor.fit(
-            [labels.archs[k] for k in rows],
-            labels.values[rows],
+            [labels.archs[k] for k in train_rows],
+            labels.values[train_rows],
             None if device is None else [device],
             **extra,
         )
-        told["seconds"] = round(time.perf_counter() - started, 3)
-        told["test"] = _test(predictor, labels, rest, device) if test else None
+        record["seconds"] = round(time.perf_counter() - started, 3)
+        record["test"] = _test(predictor, labels, test_rows, device) if test else None
         if base is not None:
             with held():
-                predictor.save(base, training=told)
+                predictor.save(base, training=record)
                 files.append(f"{base}.safetensors")
-    told["files"] = files
-    return told
+    record["files"] = files
+    return record
 
 
 def _device(
@@ -175,28 +179,27 @@ def _create(
     seed: int,
     options: dict[str, Any],
 ) -> ArchitecturePredictor:
-    """The predictor, with the options that it takes."""
+    """Create the predictor with the options that it takes."""
     if model == "nasplug":
-        # Only this way it gets what the package has trained for the space.
-        own = _latency_options(options, seed) if kind == "latency" else None
-        return create_predictor(
-            kind, space, **({"targets": targets, "seed": seed, **options} if own is None else own)
-        )
-    given = {"kind": kind, "targets": targets, "seed": seed}
-    given = {name: value for name, value in given.items() if accepts(model, name)}
+        # `create_predictor` adds the encoder that the package has pretrained for the space.
+        if kind == "latency":
+            return create_predictor(kind, space, **_latency_options(options, seed))
+        return create_predictor(kind, space, **{"targets": targets, "seed": seed, **options})
+    arguments = {"kind": kind, "targets": targets, "seed": seed}
+    arguments = {name: value for name, value in arguments.items() if accepts(model, name)}
     if model in NETWORKS:
-        given["calibration_share"] = CALIBRATION_SHARE
-    made = ArchitecturePredictor(model, space, create(model, **{**given, **options}))
-    if made.kind != kind or tuple(made.targets) != targets:
+        arguments["calibration_share"] = CALIBRATION_SHARE
+    predictor = ArchitecturePredictor(model, space, create(model, **{**arguments, **options}))
+    if predictor.kind != kind or tuple(predictor.targets) != targets:
         raise InputError(
-            f"predictor {model!r} predicts {made.kind} under {', '.join(made.targets)}, not {kind} "
-            f"under {', '.join(targets)}; it must take kind and targets"
+            f"predictor {model!r} predicts {predictor.kind} under {', '.join(predictor.targets)}, "
+            f"not {kind} under {', '.join(targets)}; it must take kind and targets"
         )
-    return made
+    return predictor
 
 
 def _latency_options(options: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Fields of `LatencyConfig`, those of its training among them."""
+    """Turn flat options into fields of `LatencyConfig`: those of its recipe go to `training`."""
     training = LatencyConfig().training
     names = {f.name for f in fields(training)} - {f.name for f in fields(LatencyConfig)}
     recipe = replace(
@@ -206,9 +209,8 @@ def _latency_options(options: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 def _writable(out: str | os.PathLike[str], model: str, predictor: ArchitecturePredictor) -> Path:
-    """Check before the training what `save` would only find after it."""
-    inner = predictor.model
-    if not is_storable(inner):
+    """Path of the checkpoint, checked now: `save` would fail only after hours of training."""
+    if not is_storable(predictor.model):
         raise InputError(f"predictor {model!r} cannot be saved; leave --out out and give --test")
     path = base_path(out)
     try:
@@ -217,7 +219,7 @@ def _writable(out: str | os.PathLike[str], model: str, predictor: ArchitecturePr
         raise InputError(f"cannot write {path}: {error.strerror}") from None
     if os.path.isdir(path) or not os.access(path.parent, os.W_OK):
         raise InputError(f"cannot write {path}; give the path of a file in a folder of yours")
-    # Now, not when the training ends with writing there.
+    # Remove what interrupted runs left, now and not after the training.
     sweep(path.parent)
     return path
 
@@ -225,7 +227,7 @@ def _writable(out: str | os.PathLike[str], model: str, predictor: ArchitecturePr
 def _split(
     labels: Labels, train_size: int | None, seed: int, test: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows to train on in random order, and the others."""
+    """Split the rows into those to train on, in random order, and the others."""
     total = len(labels.archs)
     size = total if train_size is None else checked_count(train_size, "train size")
     if size > total:
@@ -236,11 +238,11 @@ def _split(
     return order[:size], order[size:]
 
 
-def _resumable(folder: Path, predictor: ArchitecturePredictor, told: dict[str, Any]) -> Path:
-    """The folder, if the predictor uses one and it holds no other training."""
+def _resumable(folder: Path, predictor: ArchitecturePredictor, record: dict[str, Any]) -> Path:
+    """Check that the predictor keeps its state, and that the folder holds no other training."""
     if "folder" not in inspect.signature(predictor.model.fit).parameters:
-        raise InputError(f"predictor {told['model']!r} keeps no state; leave --resume-folder out")
-    settings = json.dumps(told, indent=1, sort_keys=True) + "\n"
+        raise InputError(f"predictor {record['model']!r} keeps no state; leave --resume-folder out")
+    settings = json.dumps(record, indent=1, sort_keys=True) + "\n"
     file = folder / "settings.json"
     try:
         if not file.exists():
@@ -253,13 +255,13 @@ def _resumable(folder: Path, predictor: ArchitecturePredictor, told: dict[str, A
 
 
 def _stopped(resume_folder: str | os.PathLike[str] | None, files: Sequence[str]) -> str:
-    """What to say on an interruption."""
+    """Message of an interruption: what is kept, and how to go on."""
     if files:
         return f"stopped when the predictor was written to {files[0]}"
-    rest = "with --resume-folder a training can go on"
+    advice = "with --resume-folder a training can go on"
     if resume_folder is not None:
-        rest = "the same command goes on from its last state"
-    return f"stopped; no predictor was written; {rest}"
+        advice = "the same command goes on from its last state"
+    return f"stopped; no predictor was written; {advice}"
 
 
 def _test(
@@ -268,22 +270,23 @@ def _test(
     rows: NDArray[np.int64],
     device: DeviceBatch | None,
 ) -> dict[str, Any]:
+    """Compare predictions of some rows with their labels: rank correlation and coverage."""
     from scipy.stats import kendalltau
 
     print(f"nasplug: testing on the other {len(rows)} rows", file=sys.stderr)
-    said = predictor.predict(
+    prediction = predictor.predict(
         [labels.archs[k] for k in rows],
         None if device is None else device.hardware,
         1 if device is None else device.batch_size,
     )
     truth = labels.values[rows]
-    inside = (said.lower <= truth) & (truth <= said.upper)
-    found: dict[str, Any] = {"rows": len(rows), "interval": said.interval}
-    for k, target in enumerate(said.targets):
-        tau = float(kendalltau(said.mean[:, k], truth[:, k])[0])
-        has_interval = bool(np.isfinite(said.lower[:, k]).all())
-        found[target] = {
+    inside = (prediction.lower <= truth) & (truth <= prediction.upper)
+    scores: dict[str, Any] = {"rows": len(rows), "interval": prediction.interval}
+    for k, target in enumerate(prediction.targets):
+        tau = float(kendalltau(prediction.mean[:, k], truth[:, k])[0])
+        has_interval = bool(np.isfinite(prediction.lower[:, k]).all())
+        scores[target] = {
             "kendall_tau": round(tau, 6) if np.isfinite(tau) else None,
             "coverage": round(float(inside[:, k].mean()), 6) if has_interval else None,
         }
-    return found
+    return scores

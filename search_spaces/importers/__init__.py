@@ -1,4 +1,4 @@
-"""Readers of networks that somebody else wrote: ONNX files and PyTorch modules as graphs.
+"""Readers of networks from outside: ONNX files and PyTorch modules as graphs.
 
 The room knows graphs and the costs of operators, and no space.
 """

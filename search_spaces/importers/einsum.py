@@ -17,17 +17,18 @@ def add_einsum(
     shapes: Sequence[Sequence[int]],
     shape: Sequence[int],
 ) -> int | None:
-    """Append what an engine makes of an Einstein sum: a MatMul, or a Gemm by a constant.
+    """Append the product that an engine runs for an Einstein sum: a MatMul, or a Gemm by a
+    constant.
 
     Args:
-        network: Where to append.
-        equation: As in `"bhld,bhsd->bhls"`.
+        network: The network to append to.
+        equation: Equation such as `"bhld,bhsd->bhls"`.
         steps: Each operand's step, None for a constant.
         shapes: Each operand's shape.
-        shape: The result's.
+        shape: Shape of the result.
 
     Returns:
-        The position of the result; None if it is no product of two tensors with an axis in common.
+        Position of the result; None if the sum is no product of two tensors with an axis in common.
     """
     left, arrow, result = equation.replace(" ", "").partition("->")
     names = left.split(",")
@@ -35,19 +36,19 @@ def add_einsum(
         return None
     if any(len(set(n)) != len(n) or len(n) != len(s) for n, s in zip(names, shapes, strict=True)):
         return None
-    inner = [axis for axis in names[0] if axis in names[1] and axis not in result]
+    summed = [axis for axis in names[0] if axis in names[1] and axis not in result]
     first, second = (0, 1) if steps[0] is not None else (1, 0)
     source = steps[first]
-    if not inner or source is None:
+    if not summed or source is None:
         return None
-    kept = [k for k, axis in enumerate(names[first]) if axis not in inner]
-    summed = [names[first].index(axis) for axis in inner]
-    # The axes that are summed over go last, as one.
-    place = network.add_transpose(source, [*kept, *summed])
-    depth = math.prod(shapes[first][k] for k in summed)
-    place = network.add("Reshape", (place,), [*(shapes[first][k] for k in kept), depth])
+    outer_axes = [k for k, axis in enumerate(names[first]) if axis not in summed]
+    inner_axes = [names[first].index(axis) for axis in summed]
+    # The axes that are summed over go last, joined to one axis.
+    product = network.add_transpose(source, [*outer_axes, *inner_axes])
+    depth = math.prod(shapes[first][k] for k in inner_axes)
+    product = network.add("Reshape", (product,), [*(shapes[first][k] for k in outer_axes), depth])
     other = steps[second]
     if other is not None:
-        return network.add("MatMul", (place, other), shape)
+        return network.add("MatMul", (product, other), shape)
     rows = math.prod(shapes[second]) // depth
-    return network.add("Gemm", (place,), shape, weights=(rows, depth))
+    return network.add("Gemm", (product,), shape, weights=(rows, depth))

@@ -1,8 +1,8 @@
-"""A network on its way in: the steps of a user's model, before they are a `Graph`.
+"""Networks while they are imported: the steps of a user's model, before they are a `Graph`.
 
-Both readers, of ONNX files and of PyTorch modules, name what they find as a list of `Step`s. A step
-is an `Operator` whose shape is still the framework's own and that remembers the few numbers by
-which a decomposed operator is recognised (nasplug.search_spaces.importers.patterns).
+The reader of ONNX files and the reader of PyTorch modules both write a list of `Step`s. A step is
+an `Operator` whose shape is still the framework's own; it holds the few numbers by which a
+decomposed operator is recognised (nasplug.search_spaces.importers.patterns).
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _WINDOWS = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool
 
 
 class ImportedNetwork:
-    """The steps of one model, in an order in which each reads only earlier ones."""
+    """Steps of one model, in an order in which each step reads only earlier ones."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.steps: list[Step] = []
 
     def add(self, op: str, inputs: Sequence[int], shape: Sequence[int], **fields: Any) -> int:
-        """Append a step and give its position.
+        """Append a step and return its position.
 
         Raises:
-            InputError: If the shape holds a size below 1 or more elements than any device.
+            InputError: If a size is below 1, or no device could hold the tensor.
         """
         sizes = tuple(int(size) for size in shape)
         if any(size < 1 for size in sizes) or math.prod(sizes) > MAX_ELEMENTS:
@@ -55,15 +55,15 @@ class ImportedNetwork:
         Raises:
             InputError: If `perm` is no permutation of the axes.
         """
-        given = self.shape(source)
-        if sorted(perm) != list(range(len(given))):
+        shape = self.shape(source)
+        if sorted(perm) != list(range(len(shape))):
             raise InputError(
-                f"{self.name}: a Transpose by {list(perm)} of a tensor of shape {list(given)}; "
+                f"{self.name}: a Transpose by {list(perm)} of a tensor of shape {list(shape)}; "
                 "expected each axis once"
             )
-        long = [axis for axis, size in enumerate(given) if size > 1]
-        order = tuple(long.index(axis) for axis in perm if given[axis] > 1)
-        return self.add("Transpose", (source,), [given[axis] for axis in perm], order=order)
+        long_axes = [axis for axis, size in enumerate(shape) if size > 1]
+        order = tuple(long_axes.index(axis) for axis in perm if shape[axis] > 1)
+        return self.add("Transpose", (source,), [shape[axis] for axis in perm], order=order)
 
     def add_attention(
         self, query: int, key: int, value: int, mask: int | None = None, mask_params: int = 0
@@ -74,24 +74,24 @@ class ImportedNetwork:
             query: Step of shape `(…, heads, L, D)`.
             key: Step of shape `(…, heads, S, D)`.
             value: Step of shape `(…, heads, S, E)`.
-            mask: Step of a mask that is computed.
+            mask: Step of a computed mask.
             mask_params: Elements of a constant mask; 0 without one.
         """
         rank = len(self.shape(key))
-        turned = self.add_transpose(key, [*range(rank - 2), rank - 1, rank - 2])
+        transposed = self.add_transpose(key, [*range(rank - 2), rank - 1, rank - 2])
         shape = (*self.shape(query)[:-1], self.shape(key)[-2])
-        scores = self.add("MatMul", (query, turned), shape)
+        scores = self.add("MatMul", (query, transposed), shape)
         if mask is not None or mask_params:
-            masked = (scores,) if mask is None else (scores, mask)
-            scores = self.add("Add", masked, shape, other_params=mask_params)
+            terms = (scores,) if mask is None else (scores, mask)
+            scores = self.add("Add", terms, shape, other_params=mask_params)
         weights = self.add("Softmax", (scores,), shape)
         return self.add("MatMul", (weights, value), (*shape[:-1], self.shape(value)[-1]))
 
     def graph(self, outputs: Sequence[int]) -> Graph:
-        """The graph in canonical form.
+        """Convert the steps to a graph in canonical form.
 
         Raises:
-            InputError: If it has more than `MAX_NODES` nodes, or no output.
+            InputError: If the network has more than `MAX_NODES` nodes, or no output.
         """
         from nasplug.search_spaces.importers.patterns import recognised
 
@@ -119,14 +119,14 @@ def _operator(step: Step) -> Operator:
 
 
 def _sides(sizes: tuple[int, ...], default: int) -> tuple[int, int]:
-    """Two sides of a window over one, two or three axes."""
+    """Reduce a window over one, two or three axes to two sides."""
     if not sizes:
         return (default, default)
     return (sizes[0], max(sizes[1:], default=1))
 
 
 def _one_image(op: str, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape with first axis 1; a first axis that is no batch counts as further rows.
+    """Change a shape to first axis 1; a first axis that is no batch counts as further rows.
 
     Tokens `(L, C)`, sequence-first `(L, 1, C)` and windows of attention `(windows, L, C)` are all a
     sequence `(1, rows, C)`.

@@ -20,7 +20,7 @@ __all__ = ["constant", "constant_node", "folded", "shape_value", "sparse_constan
 
 # Constants up to this size are kept by value: they may be shapes, axes or scales.
 MAX_VALUES = 4_096
-# What exporters compute target shapes with; all cheap on a few numbers.
+# Operators with which exporters compute target shapes; all are cheap on a few numbers.
 _SHAPE_ARITHMETIC = (
     "Abs Add And Cast CastLike Ceil Concat ConstantOfShape Div Equal Expand Flatten Floor Gather "
     "Greater GreaterOrEqual Identity Less LessOrEqual Max Min Mod Mul Neg Not Or Pow Range "
@@ -30,7 +30,7 @@ _SHAPE_ARITHMETIC = (
 
 
 def constant(tensor: onnx.TensorProto, model: str) -> Constant:
-    """A tensor of the file, by value if it is small and inside the file.
+    """Read a tensor of the file, by value if it is small and inside the file.
 
     Raises:
         InputError: If its shape is that of no tensor.
@@ -39,7 +39,7 @@ def constant(tensor: onnx.TensorProto, model: str) -> Constant:
 
     shape = _checked(tensor.dims, model)
     value = None
-    # Another file is never opened, whatever the model says of it.
+    # Another file is never opened, even if the model refers to it.
     outside = tensor.data_location == TensorProto.EXTERNAL or len(tensor.external_data) > 0
     if not outside and math.prod(shape) <= MAX_VALUES:
         try:
@@ -52,7 +52,7 @@ def constant(tensor: onnx.TensorProto, model: str) -> Constant:
 
 
 def sparse_constant(sparse: onnx.SparseTensorProto, model: str) -> Constant:
-    """A sparse tensor of the file, by shape.
+    """Read the shape of a sparse tensor of the file.
 
     Raises:
         InputError: If its shape is that of no tensor.
@@ -71,10 +71,10 @@ def _checked(dims: Sequence[int], model: str) -> Shape:
 
 
 def constant_node(view: NodeView) -> Constant:
-    """What a Constant node holds.
+    """Read the value of a Constant node.
 
     Raises:
-        InputError: If it holds nothing.
+        InputError: If the node holds no value.
     """
     from onnx import SparseTensorProto, TensorProto
 
@@ -97,7 +97,7 @@ def constant_node(view: NodeView) -> Constant:
 
 
 def shape_value(view: NodeView) -> Constant | None:
-    """What a Shape or Size gives for an input of known shape; else None."""
+    """Compute the output of a Shape or Size for an input of known shape; else None."""
     from onnx import TensorProto
 
     shape = view.input_shapes[0]
@@ -111,14 +111,14 @@ def shape_value(view: NodeView) -> Constant | None:
 
 
 def folded(view: NodeView, opset: int) -> list[Constant]:
-    """What a node makes of constants, by value where it is arithmetic on a few numbers."""
+    """Outputs of a node that reads constants alone, by value where it computes on a few numbers."""
     constants = [source for source in view.inputs if isinstance(source, Constant)]
     values: list[Any] | None = None
     small = all(
         tensor.shape is not None and math.prod(tensor.shape) <= MAX_VALUES
         for tensor in view.outputs
     )
-    foldable = view.own and view.op in _SHAPE_ARITHMETIC.split() and small
+    foldable = view.is_standard and view.op in _SHAPE_ARITHMETIC.split() and small
     if foldable and constants and all(source.value is not None for source in constants):
         values = _evaluated(view, opset)
     return [
@@ -142,13 +142,13 @@ def _evaluated(view: NodeView, opset: int) -> list[Any] | None:
         node = helper.make_node(view.op, names, outputs, **view.attributes)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = ReferenceEvaluator(node, opsets={"": opset}).run(None, feeds)
+            results = ReferenceEvaluator(node, opsets={"": opset}).run(None, feeds)
     except Exception:
-        # Then the value counts as unknown, which an error says where it is needed.
+        # The value counts as unknown; an error follows if it is needed.
         return None
-    kept: list[Any] = []
-    for value, tensor in zip(found, view.outputs, strict=True):
+    values: list[Any] = []
+    for value, tensor in zip(results, view.outputs, strict=True):
         array = np.asarray(value)
         fits = array.shape == tensor.shape and array.dtype.kind in "biuf"
-        kept.append(array if fits else None)
-    return kept
+        values.append(array if fits else None)
+    return values

@@ -1,4 +1,4 @@
-"""A user's ONNX file as a `Graph`."""
+"""Reader of ONNX files as graphs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["onnx_graph"]
 
-# Without a shape there is no saying what these cost, and they are most of a network's cost.
+# Operators that carry most of a network's cost, and whose cost needs their shape.
 _NEEDS_SHAPE = frozenset(
     {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "QLinearConv", "Einsum"}
 )
@@ -56,23 +56,23 @@ def onnx_graph(
     shapes are there. A constant operand of one number is no parameter, a larger one is.
 
     Operators of unknown types keep their name and are priced by the data they move, with
-    one warning that names them; where such an operator says no output shape, it is taken to be
-    that of its first input.
+    one warning that names them; if such an operator has no known output shape, the shape of its
+    first input stands in.
 
     Args:
         path_or_model: Path of an ONNX file, or a model in memory.
-        input_shapes: Shapes of inputs by name, for those that the file leaves open.
+        input_shapes: Shapes of inputs by name, for inputs that the file leaves open.
 
     Raises:
-        InputError: If it is no ONNX model, is damaged or too large, has control flow, or has an
-            axis other than the batch whose size is nowhere given.
+        InputError: If the file is no ONNX model, is damaged or too large, has control flow, or has
+            an axis other than the batch whose size is nowhere given.
     """
     model, name = load_model(path_or_model)
     return _Reader(model, name, input_shapes or {}).graph()
 
 
 class _Reader:
-    """Walks the nodes once, in order, and keeps what is known of each name."""
+    """Reader that walks the nodes once, in order, and keeps the tensor or step of each name."""
 
     def __init__(
         self, model: onnx.ModelProto, name: str, input_shapes: Mapping[str, Sequence[int]]
@@ -137,25 +137,25 @@ class _Reader:
             self.constants[sparse.values.name] = sparse_constant(sparse, self.name)
 
     def _read_inputs(self, input_shapes: Mapping[str, Sequence[int]]) -> None:
-        read = read_inputs(self.model.graph, self.constants, input_shapes, self.name)
-        self.old_batch = read.old_batch
-        for tensor, weight in read.weights.items():
+        inputs = read_inputs(self.model.graph, self.constants, input_shapes, self.name)
+        self.old_batch = inputs.old_batch
+        for tensor, weight in inputs.weights.items():
             self.constants[tensor] = weight
-        for tensor, given in read.data.items():
-            self.tensors[tensor] = given
-            self.steps[tensor] = self.network.add("Input", (), given.shape or ())
+        for tensor, inferred in inputs.data.items():
+            self.tensors[tensor] = inferred
+            self.steps[tensor] = self.network.add("Input", (), inferred.shape or ())
 
     def _declared_shapes(self) -> dict[str, Shape]:
         """Shapes that the file states for computed tensors, for one image."""
-        found = {}
+        shapes = {}
         for value in (*self.model.graph.value_info, *self.model.graph.output):
             dims = value.type.tensor_type.shape.dim
             shape = [dim.dim_value for dim in dims]
             if shape and (shape[0] == self.old_batch or dims[0].dim_param):
                 shape[0] = 1
             if shape and min(shape) > 0 and math.prod(shape) <= MAX_ELEMENTS:
-                found[value.name] = tuple(shape)
-        return found
+                shapes[value.name] = tuple(shape)
+        return shapes
 
     # ---------------------------------------------------------------------------------- nodes
 
@@ -164,14 +164,14 @@ class _Reader:
         view = self._view(node, domain)
         constants = self._constants_of(node, view)
         if constants is not None:
-            for output, known in zip(node.output, constants, strict=True):
+            for output, value in zip(node.output, constants, strict=True):
                 if output:
-                    self.constants[output] = known
+                    self.constants[output] = value
             return
         for output, tensor in zip(node.output, view.outputs, strict=True):
             if output:
                 self.tensors[output] = tensor
-        if view.label not in KNOWN_OPS and not (view.own and view.op in HANDLED):
+        if view.label not in KNOWN_OPS and not (view.is_standard and view.op in HANDLED):
             self.unknown[view.label] = None
         if view.outputs and view.outputs[0].shape is None:
             if view.label in _NEEDS_SHAPE:
@@ -180,19 +180,19 @@ class _Reader:
                     "writes, does not follow from the shapes of the inputs"
                 )
             self.shapeless[view.label] = None
-        places = add_steps(self.network, view)
+        positions = add_steps(self.network, view)
         for k, output in enumerate(node.output):
             if output:
-                self.steps[output] = places[min(k, len(places) - 1)]
+                self.steps[output] = positions[min(k, len(positions) - 1)]
 
     def _constants_of(self, node: onnx.NodeProto, view: NodeView) -> list[Constant] | None:
         """The outputs of a node that does not depend on the inputs; None if it does."""
-        if view.own and view.op == "Constant":
+        if view.is_standard and view.op == "Constant":
             return [constant_node(view)]
-        if view.own and view.op in ("Shape", "Size") and view.input_shapes:
-            known = shape_value(view)
-            if known is not None:
-                return [known]
+        if view.is_standard and view.op in ("Shape", "Size") and view.input_shapes:
+            shape = shape_value(view)
+            if shape is not None:
+                return [shape]
         if all(source in self.constants for source in node.input if source):
             return folded(view, self.opsets[""])
         return None
@@ -223,14 +223,21 @@ class _Reader:
                 input_shapes.append(tensor.shape if tensor else None)
                 input_types.append(tensor.elem_type if tensor else 0)
         schema = _schema(node.op_type, self.opsets.get(domain, 1), domain)
-        own = domain == "" and schema is not None
+        is_standard = domain == "" and schema is not None
         view = NodeView(
-            self.name, node.op_type, domain, own, attributes, inputs, input_shapes, input_types
+            self.name,
+            node.op_type,
+            domain,
+            is_standard,
+            attributes,
+            inputs,
+            input_shapes,
+            input_types,
         )
         if schema is not None:
             self._check_counts(node, view, schema)
         # A Constant may be a large weight, and needs no inference.
-        if not (own and node.op_type == "Constant"):
+        if not (is_standard and node.op_type == "Constant"):
             view.outputs = self._inferred(node, view, schema)
         return view
 
@@ -238,12 +245,12 @@ class _Reader:
         """Types of the outputs, from ONNX's shape inference, the file, or the first input."""
         from onnx import shape_inference
 
-        found: dict[str, onnx.TypeProto] = {}
+        inferred: dict[str, onnx.TypeProto] = {}
         if schema is not None:
             view.check_axes()
             types, data = self._inference_inputs(node, view)
             try:
-                found = shape_inference.infer_node_outputs(
+                inferred = shape_inference.infer_node_outputs(
                     schema,
                     node,
                     types,
@@ -259,7 +266,7 @@ class _Reader:
                 ) from None
         outputs = []
         for output in node.output:
-            tensor = _tensor(found.get(output), view)
+            tensor = _tensor(inferred.get(output), view)
             if tensor.shape is None and output:
                 tensor = Tensor(tensor.elem_type, self._other_shape(output, view, schema is None))
             if tensor.shape is not None and math.prod(tensor.shape) > MAX_ELEMENTS:
@@ -310,17 +317,17 @@ class _Reader:
         return types, data
 
     def _for_one_image(self, target: NDArray[Any], view: NodeView) -> NDArray[Any]:
-        """The target of a Reshape that an export for a larger batch wrote down."""
-        given = view.input_shapes[0]
+        """Target of a Reshape for one image, where the file was exported for a larger batch."""
+        input_shape = view.input_shapes[0]
         fixed = self.old_batch > 1 and target.size > 1 and target.flat[0] == self.old_batch
-        if not fixed or given is None or given[:1] != (1,):
+        if not fixed or input_shape is None or input_shape[:1] != (1,):
             return target
         target = target.copy()
         target.flat[0] = 1
         return target
 
     def _other_shape(self, output: str, view: NodeView, custom: bool) -> Shape | None:
-        """A shape that inference does not give."""
+        """Shape of an output that inference does not give: declared in the file, or the input's."""
         if output in self.declared:
             return self.declared[output]
         if custom:
@@ -330,13 +337,13 @@ class _Reader:
             for k, source in enumerate(view.inputs)
             if k > 0 and isinstance(source, Constant) and source.value is None and source.whole
         ]
-        given = view.input_shapes[0] if view.input_shapes else None
-        if not missing or given is None:
+        input_shape = view.input_shapes[0] if view.input_shapes else None
+        if not missing or input_shape is None:
             return None
         target = view.input_shapes[missing[0]]
         if view.op == "Reshape" and target == (2,):
             # A target of two sizes flattens each image.
-            return (given[0], math.prod(given[1:])) if given else None
+            return (input_shape[0], math.prod(input_shape[1:])) if input_shape else None
         raise InputError(
             f"{self.name}: the constant input {missing[0]} of the {view.op} that writes "
             f"{output[:80]!r} fixes a shape, and its value is not in the file; "
@@ -344,14 +351,14 @@ class _Reader:
         )
 
 
-def _tensor(found: onnx.TypeProto | None, view: NodeView) -> Tensor:
-    if found is None or not found.HasField("tensor_type"):
+def _tensor(inferred: onnx.TypeProto | None, view: NodeView) -> Tensor:
+    if inferred is None or not inferred.HasField("tensor_type"):
         return Tensor(next(iter(view.input_types), 0), None)
-    tensor = found.tensor_type
-    known = tensor.HasField("shape") and all(
+    tensor = inferred.tensor_type
+    is_known = tensor.HasField("shape") and all(
         dim.HasField("dim_value") and dim.dim_value >= 0 for dim in tensor.shape.dim
     )
-    shape = tuple(dim.dim_value for dim in tensor.shape.dim) if known else None
+    shape = tuple(dim.dim_value for dim in tensor.shape.dim) if is_known else None
     return Tensor(tensor.elem_type, shape)
 
 

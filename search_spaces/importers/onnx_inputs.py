@@ -1,4 +1,4 @@
-"""The inputs of an ONNX graph: which are data, and their shapes for one image."""
+"""Inputs of an ONNX graph: data and weights told apart, with shapes for one image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Inputs:
     Attributes:
         data: Inputs that the network is computed from, for one image.
         weights: Inputs that were weights before their values were removed.
-        old_batch: Axis 0 of the inputs as the file fixes it; 1 if it does not.
+        old_batch: Axis 0 of the inputs as the file fixes it; 1 if the file leaves it open.
     """
 
     data: dict[str, Tensor]
@@ -42,7 +42,7 @@ def read_inputs(
         graph: The graph of a model.
         constants: Names of initialisers, which old files list among the inputs.
         input_shapes: Shapes by name, for inputs that the file leaves open.
-        model: What to call the model.
+        model: Name of the model in error messages.
 
     Raises:
         InputError: If there is no input, if an input is no tensor, or if a size is nowhere given.
@@ -55,11 +55,11 @@ def read_inputs(
         raise InputError(f"{model} has no input, so it computes a constant")
     if len(set(names)) < len(names):
         raise InputError(f"{model} has two inputs of one name; the file is damaged")
-    for given in input_shapes:
-        if given not in names:
+    for asked_name in input_shapes:
+        if asked_name not in names:
             raise InputError(
-                f"input_shapes names {given!r}, but the inputs of {model} are "
-                f"{closest(given, names, count=8)}"
+                f"input_shapes names {asked_name!r}, but the inputs of {model} are "
+                f"{closest(asked_name, names, count=8)}"
             )
     symbols = {_dims(value)[0] for value in data if len(_dims(value)) > 1}
     batch_symbols = {size for size in symbols if isinstance(size, str) and size}
@@ -91,7 +91,7 @@ def read_inputs(
 
 
 def _dims(value: onnx.ValueInfoProto) -> list[int | str]:
-    """Sizes, or the symbols of open axes, empty for one without a name."""
+    """Sizes of an input's axes; for an open axis its symbol, or an empty text."""
     return [
         dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else str(dim.dim_param)
         for dim in value.type.tensor_type.shape.dim
@@ -100,24 +100,26 @@ def _dims(value: onnx.ValueInfoProto) -> list[int | str]:
 
 def _one_image(
     value: onnx.ValueInfoProto,
-    given: Sequence[int] | None,
+    chosen_shape: Sequence[int] | None,
     batch_symbols: set[str],
     model: str,
 ) -> Shape:
     label = f"{model}: input {value.name[:80]!r}"
     if not value.type.HasField("tensor_type"):
         raise InputError(f"{label} is no tensor; only tensors can be inputs")
-    known = value.type.tensor_type.HasField("shape")
+    has_shape = value.type.tensor_type.HasField("shape")
     dims = _dims(value)
-    if given is not None:
-        if known and len(given) != len(dims):
-            raise InputError(f"{label} has {len(dims)} axes, but input_shapes gives {list(given)}")
-        if not all(isinstance(size, int) and size > 0 for size in given):
+    if chosen_shape is not None:
+        if has_shape and len(chosen_shape) != len(dims):
             raise InputError(
-                f"{label} is given sizes {list(given)}; expected positive whole numbers"
+                f"{label} has {len(dims)} axes, but input_shapes gives {list(chosen_shape)}"
             )
-        dims = list(given)
-    elif not known:
+        if not all(isinstance(size, int) and size > 0 for size in chosen_shape):
+            raise InputError(
+                f"{label} is given sizes {list(chosen_shape)}; expected positive whole numbers"
+            )
+        dims = list(chosen_shape)
+    elif not has_shape:
         raise InputError(
             f"{label} has no shape; give one, for example "
             f"input_shapes={{{value.name[:80]!r}: (1, 3, 224, 224)}}"
@@ -136,7 +138,7 @@ def _one_image(
     return tuple(int(size) for size in dims)
 
 
-# Positions of weights, by which a file shows inputs that were weights before their values went.
+# Positions at which operators read weights: inputs that are read there alone were weights once.
 _WEIGHT_SLOTS: dict[str, frozenset[int]] = {
     **dict.fromkeys(("Conv", "ConvTranspose", "Gemm"), frozenset({1, 2})),
     "BatchNormalization": frozenset({1, 2, 3, 4}),
@@ -150,36 +152,36 @@ _EITHER_SLOT = frozenset({"Add", "Mul", "Sub", "Div", "Pow"})
 def _weight_inputs(graph: onnx.GraphProto, names: Sequence[str]) -> set[str]:
     """Inputs of a graph that are weights whose values were removed.
 
-    Files that carry structure alone keep weights as inputs. An input is taken for one if its shape
-    is fixed and all that read it read it in the place of a weight: the second operand of a
-    convolution, a vector that is added, a matrix that something computed is multiplied by.
+    Files that hold structure alone keep weights as inputs. An input is taken for a weight if its
+    shape is fixed and every operator reads it at the position of a weight: the second operand of a
+    convolution, a vector that is added, a matrix that a computed tensor is multiplied by.
 
     Args:
         graph: The graph of a model.
-        names: The inputs in question.
+        names: Names of the inputs that may be weights.
     """
-    asked = set(names)
+    candidates = set(names)
     ranks: dict[str, int] = {}
     for value in graph.input:
         dims = value.type.tensor_type.shape.dim
         fixed = value.type.tensor_type.HasField("shape") and all(d.dim_value > 0 for d in dims)
-        if value.name in asked and fixed:
+        if value.name in candidates and fixed:
             ranks[value.name] = len(dims)
-    other_use = set(asked) - set(ranks)
+    other_use = set(candidates) - set(ranks)
     used: set[str] = set()
     for node in graph.node:
         slots = _WEIGHT_SLOTS.get(node.op_type, frozenset())
         for k, source in enumerate(node.input):
-            if source not in asked:
+            if source not in candidates:
                 continue
             used.add(source)
             rank = ranks.get(source, 9)
             vector = node.op_type in _EITHER_SLOT and rank <= 1
             matrix = node.op_type == "MatMul" and k == 1 and rank == 2
-            if node.op_type == "MatMul" and node.input[0] in asked:
+            if node.op_type == "MatMul" and node.input[0] in candidates:
                 matrix = False
             if not (k in slots or vector or matrix):
                 other_use.add(source)
     weights = (used & set(ranks)) - other_use
-    # Something has to be left that the network is computed from.
-    return weights if asked - weights else set()
+    # At least one input must remain for the network to be computed from.
+    return weights if candidates - weights else set()

@@ -1,7 +1,7 @@
-"""Load an ONNX model from a file that nobody vouches for, and check its structure.
+"""Load an ONNX model from an untrusted file, and check its structure.
 
-Nothing is executed and no other file is opened: weights that lie outside the file are
-known by their shapes.
+Nothing is executed and no other file is opened: weights outside the file are known by their shapes
+alone.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ SAME_AS_DEFAULT = ("", "ai.onnx")
 
 
 def load_model(source: str | os.PathLike[str] | onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
-    """Load a model, with functions that are local to it expanded.
+    """Load a model, with its local functions expanded.
 
     Args:
         source: Path of an ONNX file, or a model in memory, which stays as it is.
 
     Returns:
-        The model and what to call it in an error message.
+        The model and its name in error messages.
 
     Raises:
         InputError: If there is no such file, if it is larger than 2 GB or no ONNX model, if it
@@ -67,8 +67,8 @@ def _parse(path: Path, name: str) -> onnx.ModelProto:
     try:
         size = path.stat().st_size if path.is_file() else None
         if size is None:
-            what = "is a folder" if path.is_dir() else "does not exist"
-            raise InputError(f"{name} {what}; expected an ONNX file")
+            reason = "is a folder" if path.is_dir() else "does not exist"
+            raise InputError(f"{name} {reason}; expected an ONNX file")
         if size >= MAX_BYTES:
             raise InputError(
                 f"{name} has {size / 1e9:.1f} GB; an ONNX file of one part has less than 2 GB "
@@ -105,7 +105,7 @@ def _check(model: onnx.ModelProto, name: str) -> None:
 
 
 def _check_text(words: Iterable[object], name: str) -> None:
-    # What is not UTF-8 comes out of the message as bytes.
+    # protobuf gives bytes for a name that is not UTF-8.
     if not all(isinstance(word, str) for word in words):
         raise InputError(f"{name} holds names that are no text; the file is damaged")
 
@@ -117,7 +117,7 @@ def _check_nodes(nodes: Iterable[onnx.NodeProto], name: str) -> None:
     for node in nodes:
         _check_text((node.op_type, node.domain, node.overload, *node.input, *node.output), name)
         _check_text((attribute.name for attribute in node.attribute), name)
-        # Both stand in error messages as they are.
+        # Error messages print both unchanged.
         label = node.domain + node.op_type
         if not node.op_type or len(label) > MAX_NAME or not label.isprintable():
             raise InputError(f"{name} has a node without an operator type; the file is damaged")
@@ -177,7 +177,7 @@ def _check_expansion(model: onnx.ModelProto, name: str) -> None:
         for node in nodes:
             key = (node.domain, node.op_type, node.overload)
             if key in functions and key not in sizes:
-                # As many levels as functions are enough without a cycle.
+                # Without a cycle there are at most as many levels as functions.
                 if depth > min(len(functions), 100):
                     raise InputError(f"{name} has functions that call themselves")
                 _check_nodes(functions[key].node, name)
@@ -196,26 +196,18 @@ def _check_expansion(model: onnx.ModelProto, name: str) -> None:
 def sorted_nodes(
     model: onnx.ModelProto, known: Callable[[str], bool], name: str
 ) -> list[onnx.NodeProto]:
-    """The nodes in topological order, those that are ready in the order of the file.
+    """Sort the nodes topologically, with nodes that are ready in the order of the file.
 
     Args:
         model: A model that `load_model` has checked.
         known: Whether a name is an input or a constant of the graph.
-        name: What to call the model.
+        name: Name of the model in error messages.
 
     Raises:
         InputError: If a name is written twice or nowhere, or if the nodes have a cycle.
     """
     nodes = list(model.graph.node)
-    writer: dict[str, int] = {}
-    for k, node in enumerate(nodes):
-        for output in node.output:
-            if output and (output in writer or known(output)):
-                raise InputError(
-                    f"{name} writes {output[:80]!r} twice; a name in an ONNX graph has one writer"
-                )
-            if output:
-                writer[output] = k
+    writer = _writers(nodes, known, name)
     waiting = [0] * len(nodes)
     readers: list[list[int]] = [[] for _ in nodes]
     for k, node in enumerate(nodes):
@@ -243,7 +235,22 @@ def sorted_nodes(
     return [nodes[k] for k in order]
 
 
+def _writers(
+    nodes: Iterable[onnx.NodeProto], known: Callable[[str], bool], name: str
+) -> dict[str, int]:
+    """Position of the node that writes each name."""
+    writer: dict[str, int] = {}
+    for k, node in enumerate(nodes):
+        for output in filter(None, node.output):
+            if output in writer or known(output):
+                raise InputError(
+                    f"{name} writes {output[:80]!r} twice; a name in an ONNX graph has one writer"
+                )
+            writer[output] = k
+    return writer
+
+
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, for a sentence."""
+    """First line of an error's message, to be put into a sentence."""
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__)[:300]

@@ -1,4 +1,4 @@
-"""What is known of one ONNX node while a file is read: constants, shapes, attributes."""
+"""Views of single ONNX nodes while a file is read: constants, shapes, attributes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _WHOLE = frozenset({2, 3, 4, 5, 6, 7, 12, 13})
 # More axes than any tensor has.
 MAX_RANK = 64
 _AXIS_ATTRIBUTES = frozenset({"axis", "axes", "batch_axis", "time_axis", "batch_dims"})
-# Their axes are those of the output, or the end of the input.
+# Operators whose axes are those of the output, or may be the end of the input.
 _NEW_AXES = frozenset({"Unsqueeze", "Flatten", "OneHot", "ConcatFromSequence"})
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """Type of a computed tensor; no shape where it is not known."""
+    """Type and shape of a computed tensor; None for an unknown shape."""
 
     elem_type: int
     shape: Shape | None
@@ -37,7 +37,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Constant:
-    """A tensor that does not depend on the inputs; its value where it is small and known."""
+    """Tensor that does not depend on the inputs, with its value where it is small and known."""
 
     shape: Shape | None
     elem_type: int
@@ -50,12 +50,12 @@ class Constant:
 
     @property
     def params(self) -> int:
-        """Elements that count as parameters: a single number is none."""
+        """Elements that count as parameters; a single number does not count."""
         return self.size if self.elem_type in FLOATS and self.size > 1 else 0
 
     @property
     def whole(self) -> bool:
-        """Whether it holds whole numbers, as shapes and axes do."""
+        """Whether the constant holds whole numbers, as shapes and axes do."""
         return self.elem_type in _WHOLE
 
     @property
@@ -66,15 +66,16 @@ class Constant:
 
 @dataclass
 class NodeView:
-    """One node with all that is known of its inputs and outputs.
+    """View of one node, with the known shapes, types and values of its inputs and outputs.
 
     Attributes:
-        model: What to call the model in an error message.
+        model: Name of the model in error messages.
         op: Operator type.
-        domain: Empty for ONNX's own operators.
-        own: Whether it is one of ONNX's own operators that this version of onnx knows.
+        domain: Domain of the operator; empty for ONNX's own.
+        is_standard: Whether the operator is one of ONNX's own that this version of onnx knows.
         attributes: Attribute values by name.
-        inputs: For each input a constant, the step that writes it, or None if it is left out.
+        inputs: For each input a constant, the position of the step that writes it, or None if it is
+            left out.
         input_shapes: Shapes of the inputs where known.
         input_types: Element types of the inputs, codes of `onnx.TensorProto`.
         outputs: Element type and shape of each output.
@@ -83,7 +84,7 @@ class NodeView:
     model: str
     op: str
     domain: str
-    own: bool
+    is_standard: bool
     attributes: dict[str, Any]
     inputs: list[Constant | int | None]
     input_shapes: list[Shape | None]
@@ -92,8 +93,10 @@ class NodeView:
 
     @property
     def label(self) -> str:
-        """Type of the node in a graph: with its domain where that would hide a difference."""
-        clear = self.own or self.op not in KNOWN_OPS
+        """Type of the node in a graph, with its domain if it only shares a name with ONNX's
+        operator.
+        """
+        clear = self.is_standard or self.op not in KNOWN_OPS
         return self.op if clear else f"{self.domain or 'ai.onnx'}.{self.op}"
 
     @property
@@ -107,7 +110,7 @@ class NodeView:
         return [source for source in self.inputs if isinstance(source, int)]
 
     def output_shape(self, k: int) -> Shape:
-        """Shape of one output; empty if it is not known."""
+        """Shape of output `k`; empty if it is not known."""
         return self.outputs[k].shape or ()
 
     def constant(self, k: int) -> Constant | None:
@@ -116,7 +119,7 @@ class NodeView:
         return source if isinstance(source, Constant) else None
 
     def step(self, k: int) -> int | None:
-        """Input `k` if it is computed."""
+        """Position of the step that computes input `k`; None if it is not computed."""
         source = self.inputs[k] if k < len(self.inputs) else None
         return source if isinstance(source, int) else None
 
@@ -125,7 +128,7 @@ class NodeView:
         return sum(s.params for s in self.inputs[start:] if isinstance(s, Constant))
 
     def whole(self, name: str, default: int) -> int:
-        """An attribute that is one whole number.
+        """Read an attribute that is one whole number.
 
         Raises:
             InputError: If it is something else.
@@ -136,7 +139,7 @@ class NodeView:
         return value
 
     def sizes(self, name: str, default: Sequence[int]) -> tuple[int, ...]:
-        """An attribute that is a list of whole numbers.
+        """Read an attribute that is a list of whole numbers.
 
         Raises:
             InputError: If it is something else.
@@ -162,7 +165,7 @@ class NodeView:
                 raise self.wrong(name, value, f"axes of a tensor of {rank} axes")
 
     def wrong(self, name: str, value: object, expected: str) -> InputError:
-        """The error for an attribute of another kind."""
+        """Make the error for an attribute of another kind."""
         return InputError(
             f"{self.model}: attribute {name} of a {self.label} is {str(value)[:80]}; "
             f"expected {expected}"

@@ -1,4 +1,4 @@
-"""The steps of one ONNX node: which operator it is, what it reads, and what it weighs."""
+"""Steps of single ONNX nodes: which operator a node is, which inputs are data, which parameters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nasplug.search_spaces.importers.onnx_node import FLOATS, Constant, NodeView
 
 __all__ = ["HANDLED", "add_steps"]
 
-# A handler appends the steps of a node and gives the place of each output, or of all of them.
+# A handler appends the steps of a node and returns the position of each output, or of all of them.
 Handler = Callable[[ImportedNetwork, NodeView], "int | list[int]"]
 
 
@@ -22,14 +22,14 @@ def add_steps(network: ImportedNetwork, view: NodeView) -> list[int]:
     """Append the steps of a node.
 
     Returns:
-        The place of each output; the last one stands for further outputs.
+        Position of each output; the last position stands for further outputs too.
 
     Raises:
         InputError: If the node does not fit its inputs.
     """
-    handler = _HANDLERS.get(view.op, _plain) if view.own else _plain
-    places = handler(network, view)
-    return [places] if isinstance(places, int) else places
+    handler = _HANDLERS.get(view.op, _plain) if view.is_standard else _plain
+    positions = handler(network, view)
+    return [positions] if isinstance(positions, int) else positions
 
 
 # ------------------------------------------------------------------------------------- handlers
@@ -38,10 +38,10 @@ _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Pow"})
 
 
 def _plain(network: ImportedNetwork, view: NodeView) -> int:
-    """An operator under its own name, with its constant operands as parameters."""
+    """Append an operator under its own name, with its constant operands as parameters."""
     number: tuple[float, ...] = ()
     first = False
-    if view.own and view.op in _ARITHMETIC and len(view.inputs) == 2:
+    if view.is_standard and view.op in _ARITHMETIC and len(view.inputs) == 2:
         for k, source in enumerate(view.inputs):
             if isinstance(source, Constant) and source.size == 1:
                 number, first = (source.number,), k == 0
@@ -56,7 +56,7 @@ def _plain(network: ImportedNetwork, view: NodeView) -> int:
 
 
 def _named(op: str) -> Handler:
-    """The first input alone under another name; further inputs say how, and are no data."""
+    """Make a handler that renames an operator and reads its first input; others are no data."""
 
     def handler(network: ImportedNetwork, view: NodeView) -> int:
         return network.add(op, view.data[:1], view.shape)
@@ -64,12 +64,12 @@ def _named(op: str) -> Handler:
     return handler
 
 
-def _own_name(network: ImportedNetwork, view: NodeView) -> int:
+def _same_type(network: ImportedNetwork, view: NodeView) -> int:
     return network.add(view.op, view.data[:1], view.shape)
 
 
 def _conv(network: ImportedNetwork, view: NodeView, weight: int = 1, bias: int = 2) -> int:
-    """A convolution; its window is that of its weight."""
+    """Append a convolution; its window is that of its weight."""
     shape = view.input_shapes[weight] if weight < len(view.inputs) else None
     x = view.step(0)
     if shape is None or len(shape) < 3 or x is None:
@@ -97,7 +97,7 @@ def _conv(network: ImportedNetwork, view: NodeView, weight: int = 1, bias: int =
         kernel=window,
         stride=view.sizes("strides", [1] * len(window)),
         groups=groups,
-        # A computed weight is no parameter, though it is what the work is counted by.
+        # A computed weight sets the FLOPs, but is no parameter.
         other_params=0 if dynamic is None else -math.prod(shape),
     )
 
@@ -139,36 +139,36 @@ def _matmul_quantised(network: ImportedNetwork, view: NodeView) -> int:
 def _gemm(network: ImportedNetwork, view: NodeView) -> int:
     a, b = view.step(0), view.step(1)
     left, right = (*view.input_shapes[:2], None, None)[:2]
-    turned_a, turned_b = view.whole("transA", 0) != 0, view.whole("transB", 0) != 0
+    transposed_a, transposed_b = view.whole("transA", 0) != 0, view.whole("transB", 0) != 0
     fits = left is not None and right is not None and len(left) == len(right) == 2
-    if left is None or right is None or not fits or left[1 - turned_a] != right[turned_b]:
+    if left is None or right is None or not fits or left[1 - transposed_a] != right[transposed_b]:
         raise InputError(
             f"{view.model}: a Gemm has operands of shapes {view.shapes_text()}; expected two "
             "matrices that fit"
         )
-    if a is not None and turned_a:
+    if a is not None and transposed_a:
         a = network.add_transpose(a, (1, 0))
-    if b is not None and turned_b:
+    if b is not None and transposed_b:
         b = network.add_transpose(b, (1, 0))
     added = view.inputs[2] if len(view.inputs) > 2 else None
     constant = added if isinstance(added, Constant) else None
     bias = constant is not None and constant.size in (1, view.shape[-1])
     if a is not None and b is not None:
-        place = network.add("MatMul", (a, b), view.shape)
+        product = network.add("MatMul", (a, b), view.shape)
         bias = False
     else:
         # The constant as (outputs, inputs).
         matrix = left if a is None else right
-        if turned_a if a is None else not turned_b:
+        if transposed_a if a is None else not transposed_b:
             matrix = matrix[::-1]
         source = a if a is not None else b
         assert source is not None
-        place = add_matrix(network, source, matrix, view.shape, bias)
+        product = add_matrix(network, source, matrix, view.shape, bias)
     if isinstance(added, int):
-        place = network.add("Add", (place, added), view.shape)
+        product = network.add("Add", (product, added), view.shape)
     elif constant is not None and not bias:
-        place = network.add("Add", (place,), view.shape, other_params=constant.params)
-    return place
+        product = network.add("Add", (product,), view.shape, other_params=constant.params)
+    return product
 
 
 def _batch_norm(network: ImportedNetwork, view: NodeView) -> int:
@@ -187,8 +187,8 @@ def _clip(network: ImportedNetwork, view: NodeView) -> int:
     bounds = []
     for k, name in ((1, "min"), (2, "max")):
         source = view.constant(k)
-        given = view.attributes.get(name)
-        value = float(given) if isinstance(given, (int, float)) else math.nan
+        bound = view.attributes.get(name)
+        value = float(bound) if isinstance(bound, (int, float)) else math.nan
         bounds.append(value if source is None else source.number)
     return network.add("Clip", view.data[:1], view.shape, number=tuple(bounds))
 
@@ -218,21 +218,21 @@ def _gather(network: ImportedNetwork, view: NodeView) -> int:
     if source is None:
         # Rows of a constant table, as of an embedding.
         return network.add("Gather", view.data, view.shape, other_params=view.params())
-    given = list(network.shape(source))
+    shape = list(network.shape(source))
     axis = view.whole("axis", 0)
-    if index is not None and index.size == 1 and given and -len(given) <= axis < len(given):
-        given[axis] = 1
-        part = network.add("Slice", (source,), given)
+    if index is not None and index.size == 1 and shape and -len(shape) <= axis < len(shape):
+        shape[axis] = 1
+        part = network.add("Slice", (source,), shape)
         return network.add("Reshape", (part,), view.shape)
     value = None if index is None or index.value is None else index.value.ravel()
-    if value is not None and given == [value.size] and np.array_equal(value, range(value.size)):
-        # All elements in their order: how an exporter writes a new view of a tensor.
+    if value is not None and shape == [value.size] and np.array_equal(value, range(value.size)):
+        # All elements in order: some exporters write a new view of a tensor in this way.
         return network.add("Reshape", (source,), view.shape)
     return network.add("Gather", view.data, view.shape)
 
 
 def _split(network: ImportedNetwork, view: NodeView) -> list[int]:
-    """A Slice for each part: exporters write either."""
+    """Append a Slice for each part, since exporters write a Split or Slices."""
     return [
         network.add("Slice", view.data[:1], view.output_shape(k)) for k in range(len(view.outputs))
     ]
@@ -254,34 +254,34 @@ def _einsum(network: ImportedNetwork, view: NodeView) -> int:
         raise view.wrong("equation", equation, "an Einstein sum such as 'ij,jk->ik'")
     steps = [view.step(k) for k in range(len(view.inputs))]
     shapes = [shape or () for shape in view.input_shapes]
-    place = add_einsum(network, equation.decode(), steps, shapes, view.shape)
-    return _plain(network, view) if place is None else place
+    product = add_einsum(network, equation.decode(), steps, shapes, view.shape)
+    return _plain(network, view) if product is None else product
 
 
 def _attention(network: ImportedNetwork, view: NodeView) -> int:
-    """ONNX's Attention: heads on an axis of their own, or side by side in the features."""
+    """Append ONNX's Attention: heads on an axis of their own, or side by side in the features."""
     steps = [view.step(k) for k in range(3)]
     heads = (view.whole("q_num_heads", 0), *[view.whole("kv_num_heads", 0)] * 2)
-    parts: list[int] = []
+    operands: list[int] = []
     for step, count in zip(steps, heads, strict=True):
         if step is None:
             return _plain(network, view)
         shape = network.shape(step)
-        place = step
+        position = step
         if len(shape) == 3 and count > 0 and shape[2] % count == 0:
             split = network.add("Reshape", (step,), (*shape[:2], count, shape[2] // count))
-            place = network.add_transpose(split, (0, 2, 1, 3))
+            position = network.add_transpose(split, (0, 2, 1, 3))
         elif len(shape) != 4:
             return _plain(network, view)
-        parts.append(place)
+        operands.append(position)
     mask = view.constant(3)
-    query, key, value = parts
+    query, key, value = operands
     params = 0 if mask is None else mask.size
-    place = network.add_attention(query, key, value, view.step(3), params)
+    position = network.add_attention(query, key, value, view.step(3), params)
     if len(view.shape) == 3:
-        together = network.add_transpose(place, (0, 2, 1, 3))
-        place = network.add("Reshape", (together,), view.shape)
-    return place
+        joined = network.add_transpose(position, (0, 2, 1, 3))
+        position = network.add("Reshape", (joined,), view.shape)
+    return position
 
 
 _HANDLERS: dict[str, Handler] = {
@@ -306,9 +306,9 @@ _HANDLERS: dict[str, Handler] = {
             *("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceProd"),
             *("TopK", "CumSum", "Identity", "Dropout"),
         ),
-        _own_name,
+        _same_type,
     ),
-    "Resize": _own_name,
+    "Resize": _same_type,
     "Upsample": _named("Resize"),
     "Swish": _named("Silu"),
     "Transpose": _transpose,
@@ -322,5 +322,5 @@ _HANDLERS: dict[str, Handler] = {
     "Einsum": _einsum,
 }
 
-# ONNX operators that are read by a rule of their own.
+# ONNX operators that have a handler of their own.
 HANDLED = frozenset(_HANDLERS)

@@ -1,8 +1,11 @@
-"""Recognise in an imported network what exporters take apart.
+"""Recognise the operators of an imported network that exporters take apart.
 
-An exporter writes an operator that its target version lacks as several smaller ones, and
-two exporters do it differently. These rules put them together again, on the steps of both readers,
-so that the graph does not depend on the way a model came in.
+An exporter writes an operator that its target version lacks as several smaller operators, and two
+exporters do so differently. The rules here join them again, in the steps of both readers, so that
+the graph does not depend on the file format or the exporter.
+
+Notation: `after` is the list of steps that the rules have settled; a step's inputs are positions in
+it.
 """
 
 from __future__ import annotations
@@ -18,11 +21,11 @@ __all__ = ["recognised"]
 _RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 _SCALINGS = frozenset({"Mul", "Div"})
 _NORMS = frozenset({"LayerNormalization", "RMSNormalization", "GroupNormalization"})
-# How many steps a decomposed activation has at most, with room for other spellings.
+# Largest number of steps of a decomposed activation, with room for other spellings.
 _DEPTH = 6
 
-# A rule reads the steps so far and one more: the position of the step that it equals, a step to
-# put in its place, or None.
+# A rule reads the settled steps and the next step. It returns the position of an equal step, a step
+# to replace the next one by, or None to leave it.
 Rule = Callable[[list[Step], Step], "int | Step | None"]
 
 
@@ -37,34 +40,34 @@ def recognised(steps: Sequence[Step], outputs: Sequence[int]) -> tuple[list[Step
     - maxima over both spatial axes are a GlobalMaxPool.
 
     Args:
-        steps: Each reads only earlier ones.
+        steps: Steps, each of which reads only earlier ones.
         outputs: Positions of the network's results.
 
     Returns:
         The steps that the outputs need, in order, and the positions of the outputs among them.
     """
-    now, ends = _rewrite(steps, outputs)
+    rewritten, ends = _rewrite(steps, outputs)
     # Without the scales between them, further Transposes may meet.
-    return _rewrite(_without_attention_scales(now, ends), ends)
+    return _rewrite(_without_attention_scales(rewritten, ends), ends)
 
 
 def _rewrite(steps: Sequence[Step], outputs: Sequence[int]) -> tuple[list[Step], list[int]]:
     after: list[Step] = []
-    place: list[int] = []
+    position: list[int] = []
     for step in steps:
-        current = replace(step, inputs=tuple(place[source] for source in step.inputs))
-        place.append(_settle(after, current))
-    return _needed(after, [place[output] for output in outputs])
+        current = replace(step, inputs=tuple(position[source] for source in step.inputs))
+        position.append(_settle(after, current))
+    return _needed(after, [position[output] for output in outputs])
 
 
 def _settle(after: list[Step], step: Step) -> int:
     """Apply rules until none changes the step, then append it."""
     for rule in _RULES.get(step.op, ()):
-        found = rule(after, step)
-        if isinstance(found, int):
-            return found
-        if found is not None and found != step:
-            return _settle(after, found)
+        replacement = rule(after, step)
+        if isinstance(replacement, int):
+            return replacement
+        if replacement is not None and replacement != step:
+            return _settle(after, replacement)
     after.append(step)
     return len(after) - 1
 
@@ -74,11 +77,12 @@ def _needed(steps: Sequence[Step], outputs: Sequence[int]) -> tuple[list[Step], 
     for k in range(len(steps) - 1, -1, -1):
         if k in alive:
             alive.update(steps[k].inputs)
-    place = {k: row for row, k in enumerate(sorted(alive))}
-    kept = [
-        replace(steps[k], inputs=tuple(place[source] for source in steps[k].inputs)) for k in place
+    position = {k: row for row, k in enumerate(sorted(alive))}
+    needed = [
+        replace(steps[k], inputs=tuple(position[source] for source in steps[k].inputs))
+        for k in position
     ]
-    return kept, [place[output] for output in outputs]
+    return needed, [position[output] for output in outputs]
 
 
 # ---------------------------------------------------------------------------------- moving data
@@ -91,50 +95,50 @@ def _solid(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _reshape(after: list[Step], step: Step) -> int | Step | None:
     source = step.inputs[0]
-    given = after[source]
-    if given.op in _RESHAPES:
-        return replace(step, op="Reshape", inputs=given.inputs)
-    if given.shape == step.shape:
+    read = after[source]
+    if read.op in _RESHAPES:
+        return replace(step, op="Reshape", inputs=read.inputs)
+    if read.shape == step.shape:
         return source
-    if given.op == "Transpose" and _solid(given.shape) == _solid(step.shape):
-        return replace(given, shape=step.shape)
-    if given.op == "InstanceNormalization" and after[given.inputs[0]].op in _RESHAPES:
+    if read.op == "Transpose" and _solid(read.shape) == _solid(step.shape):
+        return replace(read, shape=step.shape)
+    if read.op == "InstanceNormalization" and after[read.inputs[0]].op in _RESHAPES:
         # Groups of channels normalised as single channels of a longer tensor.
-        before = after[given.inputs[0]].inputs[0]
-        if after[before].shape != step.shape:
-            before = _settle(after, Step("Reshape", (before,), step.shape))
-        return Step("GroupNormalization", (before,), step.shape)
+        unshaped = after[read.inputs[0]].inputs[0]
+        if after[unshaped].shape != step.shape:
+            unshaped = _settle(after, Step("Reshape", (unshaped,), step.shape))
+        return Step("GroupNormalization", (unshaped,), step.shape)
     return replace(step, op="Reshape")
 
 
 def _transpose(after: list[Step], step: Step) -> int | Step | None:
     source, order = step.inputs[0], step.order
     while after[source].op in _RESHAPES:
-        before = after[source].inputs[0]
-        if _solid(after[source].shape) != _solid(after[before].shape):
+        unshaped = after[source].inputs[0]
+        if _solid(after[source].shape) != _solid(after[unshaped].shape):
             break
-        source = before
-    given = after[source]
-    if given.op == "Transpose":
-        source, order = given.inputs[0], tuple(given.order[axis] for axis in order)
+        source = unshaped
+    read = after[source]
+    if read.op == "Transpose":
+        source, order = read.inputs[0], tuple(read.order[axis] for axis in order)
     if order == tuple(range(len(order))):
         return Step("Reshape", (source,), step.shape)
     return replace(step, inputs=(source,), order=order)
 
 
 def _slice(after: list[Step], step: Step) -> int | Step | None:
-    given = after[step.inputs[0]]
+    read = after[step.inputs[0]]
     # A negative number marks a slice that goes backwards.
-    if given.shape == step.shape and not step.number:
+    if read.shape == step.shape and not step.number:
         return step.inputs[0]
-    if given.op == "Slice" and len(given.shape) == len(step.shape):
-        return replace(step, inputs=given.inputs, number=step.number + given.number)
+    if read.op == "Slice" and len(read.shape) == len(step.shape):
+        return replace(step, inputs=read.inputs, number=step.number + read.number)
     return None
 
 
 def _unchanged(after: list[Step], step: Step) -> int | None:
-    same = len(step.inputs) == 1 and after[step.inputs[0]].shape == step.shape
-    return step.inputs[0] if same else None
+    unchanged = len(step.inputs) == 1 and after[step.inputs[0]].shape == step.shape
+    return step.inputs[0] if unchanged else None
 
 
 def _concat(after: list[Step], step: Step) -> int | None:
@@ -142,9 +146,9 @@ def _concat(after: list[Step], step: Step) -> int | None:
 
 
 def _global_max(after: list[Step], step: Step) -> Step | None:
-    given = after[step.inputs[0]].shape
-    whole = step.op == "ReduceMax" or step.kernel == given[2:]
-    if len(given) == 4 and step.shape == (*given[:2], 1, 1) and whole:
+    input_shape = after[step.inputs[0]].shape
+    whole = step.op == "ReduceMax" or step.kernel == input_shape[2:]
+    if len(input_shape) == 4 and step.shape == (*input_shape[:2], 1, 1) and whole:
         return Step("GlobalMaxPool", step.inputs, step.shape)
     return None
 
@@ -159,7 +163,7 @@ def _global_average(after: list[Step], step: Step) -> Step | None:
 
 
 def _close(number: tuple[float, ...], value: float) -> bool:
-    # A number that is not in the file may be the right one.
+    # NaN stands for a number that is not in the file, and may be the right one.
     return len(number) == 1 and (math.isnan(number[0]) or abs(number[0] - value) < 1e-3)
 
 
@@ -169,7 +173,7 @@ def _factors(
     stop: frozenset[int] | set[int] = frozenset(),
     depth: int = _DEPTH,
 ) -> tuple[list[int], float]:
-    """The computed factors of a product, and the product of its numbers."""
+    """Split a product into its computed factors and the product of its constant numbers."""
     if step.op == "Div" and (step.number_first or not step.number):
         return [], math.nan
     factor = 1.0
@@ -190,21 +194,21 @@ def _factors(
 
 
 def _grows_from(after: list[Step], root: int, ops: frozenset[str]) -> list[int]:
-    """Every step that the tree of some operators over `root` reads, nearest first."""
-    found: list[int] = []
+    """Every step that `root` reads through the operators `ops` alone, nearest first."""
+    reached: list[int] = []
     waiting = [(root, 0)]
-    while waiting and len(found) < 32:
+    while waiting and len(reached) < 32:
         k, depth = waiting.pop(0)
-        if k in found:
+        if k in reached:
             continue
-        found.append(k)
+        reached.append(k)
         if after[k].op in ops and not after[k].other_params and depth < _DEPTH:
             waiting.extend((source, depth + 1) for source in after[k].inputs)
-    return found
+    return reached
 
 
 def _closed_over(after: list[Step], root: int, x: int, ops: frozenset[str], depth: int = 8) -> bool:
-    """Whether `root` is made from `x` and numbers by some operators alone."""
+    """Whether `root` is computed from `x` and numbers by the operators `ops` alone."""
     if root == x:
         return True
     step = after[root]
@@ -213,12 +217,12 @@ def _closed_over(after: list[Step], root: int, x: int, ops: frozenset[str], dept
     return all(_closed_over(after, source, x, ops, depth - 1) for source in step.inputs)
 
 
-# The inner function of each form of GELU, and what makes its argument.
+# The inner function of each form of GELU, and the operators that compute its argument.
 _GELU = {"Erf": frozenset({"Mul", "Div"}), "Tanh": frozenset({"Mul", "Add", "Pow"})}
 
 
 def _gelu(after: list[Step], step: Step) -> Step | None:
-    """0.5·x·(1 + erf(x/√2)), or with tanh (Hendrycks & Gimpel, 2016)."""
+    """Recognise GELU: 0.5·x·(1 + erf(x/√2)), or its tanh form (Hendrycks & Gimpel, 2016)."""
     for gate in _factors(after, step)[0]:
         if after[gate].op != "Add" or not _close(after[gate].number, 1.0):
             continue
@@ -236,7 +240,7 @@ def _gelu(after: list[Step], step: Step) -> Step | None:
 
 
 def _hard_gates(after: list[Step], step: Step) -> Step | None:
-    """clip(x + 3, 0, 6)/6, alone or times x (Howard et al., 2019)."""
+    """Recognise clip(x + 3, 0, 6)/6, alone or times x (Howard et al., 2019)."""
     leaves, number = _factors(after, step)
     if not _close((number,), 1 / 6):
         return None
@@ -255,7 +259,7 @@ def _hard_gates(after: list[Step], step: Step) -> Step | None:
 
 
 def _mish(after: list[Step], step: Step) -> Step | None:
-    """x·tanh(softplus(x)) (Misra, 2019)."""
+    """Recognise Mish: x·tanh(softplus(x)) (Misra, 2019)."""
     if len(step.inputs) != 2:
         return None
     for gate, x in (step.inputs, step.inputs[::-1]):
@@ -276,7 +280,7 @@ def _reciprocal(after: list[Step], step: Step) -> Step | None:
 
 
 def _root_mean_square(after: list[Step], root: int) -> Step | None:
-    """The x of √(mean(x²) + ε)."""
+    """Find the x of √(mean(x²) + ε); None for another expression."""
     sqrt = after[root]
     if sqrt.op != "Sqrt":
         return None
@@ -292,7 +296,10 @@ def _root_mean_square(after: list[Step], root: int) -> Step | None:
 
 
 def _norm(after: list[Step], step: Step) -> Step | None:
-    """(x − mean(x))/√(mean((x − mean(x))²) + ε) and, without the means of x, x/√(mean(x²) + ε)."""
+    """Recognise a layer norm, (x − mean(x))/√(mean((x − mean(x))²) + ε), or an RMS norm.
+
+    The root-mean-square norm is x/√(mean(x²) + ε).
+    """
     if len(step.inputs) != 2:
         return None
     pairs = (step.inputs, step.inputs[::-1]) if step.op == "Mul" else (step.inputs,)
@@ -315,7 +322,7 @@ def _norm(after: list[Step], step: Step) -> Step | None:
 
 
 def _affine(after: list[Step], step: Step) -> Step | None:
-    """Scale and shift of a norm that was written without them."""
+    """Add the scale or the shift that follows a norm to the norm's parameters."""
     if len(step.inputs) != 1 or step.number or not step.other_params:
         return None
     norm = after[step.inputs[0]]
@@ -340,8 +347,8 @@ def _without_attention_scales(steps: list[Step], outputs: Sequence[int]) -> list
 
     def is_scale(k: int) -> bool:
         step = steps[k]
-        one = len(step.inputs) == 1 and len(step.number) == 1 and readers[k] == 1
-        return one and step.op in _SCALINGS and not step.number_first
+        single = len(step.inputs) == 1 and len(step.number) == 1 and readers[k] == 1
+        return single and step.op in _SCALINGS and not step.number_first
 
     for softmax in steps:
         if softmax.op != "Softmax":
@@ -365,7 +372,7 @@ def _without_attention_scales(steps: list[Step], outputs: Sequence[int]) -> list
 def _scores(
     steps: list[Step], start: int, is_scale: Callable[[int], bool]
 ) -> tuple[int | None, list[int]]:
-    """The MatMul of two computed tensors below a mask and scales, and those scales."""
+    """Find the MatMul of two computed tensors below a mask and scales, and those scales."""
     waiting: list[tuple[int, list[int]]] = [(start, [])]
     for _ in range(16):
         if not waiting:

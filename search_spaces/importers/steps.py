@@ -1,4 +1,4 @@
-"""A step of an imported network: an operator as a framework names it, before recognition."""
+"""Steps of an imported network: operators as a framework names them, before recognition."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ MAX_ELEMENTS = 2**40
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of an imported network; fields not named here are those of `Operator`.
+    """Step of an imported network; the fields that are not listed are those of `Operator`.
 
     Attributes:
-        shape: Output shape as the framework says it; empty for a single number, or if unknown.
+        shape: Output shape in the framework; empty for a single number, or if unknown.
         kernel: Window, one size an axis; empty without one.
         stride: Step of the window, one size an axis.
-        number: Single numbers that it is combined with: the other operand of an arithmetic
-            operator, the bounds of a Clip; NaN for one whose value is not in the model.
+        number: Single numbers among the operands: the other operand of an arithmetic operator, the
+            bounds of a Clip; NaN for a number whose value is not in the model.
         number_first: Whether the number is the left operand.
-        order: Of a Transpose: input axis of each output axis, counting axes longer than 1 alone.
+        order: For a Transpose, the input axis of each output axis, counting axes longer than 1
+            alone.
     """
 
     op: str

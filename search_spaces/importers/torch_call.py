@@ -1,4 +1,4 @@
-"""One call of an exported PyTorch program, and what is known of its arguments."""
+"""Calls of an exported PyTorch program, with their arguments."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from nasplug.search_spaces.errors import InputError
 
-__all__ = ["Call", "Place", "Shape", "Weight"]
+__all__ = ["Call", "Computed", "Shape", "Weight"]
 
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Weight:
-    """A tensor that does not depend on the inputs: a parameter, a buffer, a constant."""
+    """Tensor that does not depend on the inputs: a parameter, a buffer, a constant."""
 
     shape: Shape
     floating: bool
@@ -27,18 +27,18 @@ class Weight:
 
     @property
     def params(self) -> int:
-        """Elements that count as parameters: a single number is none, as in ONNX files."""
+        """Elements that count as parameters; a single number does not count, as in ONNX files."""
         return self.size if self.floating and self.size > 1 else 0
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of an ATen function.
+    """Call of an ATen function.
 
     Attributes:
         name: Name without the overload, such as `"conv2d"`.
-        arguments: By position, defaults filled in; a computed tensor is the place of its step, as
-            `Place`, a constant one a `Weight`, anything else itself.
+        arguments: Arguments by position, defaults filled in: a `Computed` for a computed tensor, a
+            `Weight` for a constant one, any other value as it is.
         outputs: Shape of each output.
         floating: Whether the first input and the first output hold floats.
     """
@@ -54,20 +54,20 @@ class Call:
         return self.outputs[0]
 
     def argument(self, k: int, default: Any = None) -> Any:
-        """Argument `k`, or a default where it is left out or None."""
+        """Argument `k`, or `default` where it is left out or None."""
         value = self.arguments[k] if k < len(self.arguments) else None
         return default if value is None else value
 
     def step(self, k: int) -> int | None:
-        """The step of argument `k` if it is a computed tensor."""
+        """Step of argument `k` if it is a computed tensor."""
         value = self.argument(k)
-        return value.step if isinstance(value, Place) else None
+        return value.step if isinstance(value, Computed) else None
 
     def source(self, k: int = 0) -> int:
         """The step of argument `k`.
 
         Raises:
-            InputError: If it is not computed.
+            InputError: If the argument is not computed.
         """
         step = self.step(k)
         if step is None:
@@ -83,13 +83,13 @@ class Call:
 
     @property
     def data(self) -> list[int]:
-        """Steps that it reads, those in lists included."""
-        found = []
+        """Steps that the call reads, including those in lists."""
+        steps = []
         for value in self.arguments:
             for part in value if isinstance(value, (list, tuple)) else (value,):
-                if isinstance(part, Place):
-                    found.append(part.step)
-        return found
+                if isinstance(part, Computed):
+                    steps.append(part.step)
+        return steps
 
     def params(self, start: int = 0) -> int:
         """Parameters in the constant tensors from argument `start` on."""
@@ -101,7 +101,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Place:
-    """A computed tensor: the position of its step."""
+class Computed:
+    """Computed tensor, named by the position of its step."""
 
     step: int

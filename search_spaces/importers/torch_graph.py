@@ -1,4 +1,4 @@
-"""A user's PyTorch module as a `Graph`."""
+"""Reader of PyTorch modules as graphs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.importers.network import ImportedNetwork
 from nasplug.search_spaces.importers.onnx_loading import first_line
-from nasplug.search_spaces.importers.torch_call import Call, Place, Weight
+from nasplug.search_spaces.importers.torch_call import Call, Computed, Weight
 from nasplug.search_spaces.importers.torch_operators import MAPPED, add_call
 from nasplug.search_spaces.operators import KNOWN_OPS
 
@@ -25,13 +25,13 @@ __all__ = ["images_in", "torch_graph"]
 def torch_graph(module: torch.nn.Module, example: torch.Tensor | tuple[torch.Tensor, ...]) -> Graph:
     """Read a network from a PyTorch module, in the canonical form of `operators.canonical`.
 
-    The module is traced by `torch.export` in evaluation mode, on one image, and is left as it
-    was. The graph equals the one that `onnx_graph` reads from an export of the same module.
+    The module is traced by `torch.export` in evaluation mode, on one image, and is not changed.
+    The graph equals the one that `onnx_graph` reads from an export of the same module.
 
     Args:
         module: Any module that `torch.export` can trace.
-        example: A tensor, or the tensors of several arguments, `(images, …)` each; of more
-            than one image the first is taken.
+        example: A tensor, or the tensors of several arguments, `(images, …)` each; only the first
+            image is used.
 
     Raises:
         InputError: If the example is no tensor, if the module cannot be traced, or if its
@@ -41,26 +41,26 @@ def torch_graph(module: torch.nn.Module, example: torch.Tensor | tuple[torch.Ten
 
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"expected a torch.nn.Module, got a {type(module).__name__}")
-    given = tuple(example) if isinstance(example, (tuple, list)) else (example,)
-    if not given or not all(isinstance(tensor, torch.Tensor) for tensor in given):
+    tensors = tuple(example) if isinstance(example, (tuple, list)) else (example,)
+    if not tensors or not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
         raise InputError(
             "the example is to be a tensor or a tuple of tensors, such as torch.zeros(1, 3, 32, 32)"
         )
     name = f"the module {type(module).__name__}"
-    one = tuple(tensor[:1] if tensor.dim() else tensor for tensor in given)
-    return _Reader(_exported(module, one, name), name).graph()
+    one_image = tuple(tensor[:1] if tensor.dim() else tensor for tensor in tensors)
+    return _Reader(_exported(module, one_image, name), name).graph()
 
 
 def images_in(example: Any) -> tuple[int, ...]:
-    """Sizes of the first axis of an example's tensors, which `torch_graph` takes for the images."""
-    given = example if isinstance(example, (tuple, list)) else (example,)
-    shapes = [tuple(getattr(tensor, "shape", ())) for tensor in given]
+    """Sizes of the first axis of an example's tensors, which `torch_graph` reads as the images."""
+    tensors = example if isinstance(example, (tuple, list)) else (example,)
+    shapes = [tuple(getattr(tensor, "shape", ())) for tensor in tensors]
     return tuple(int(shape[0]) for shape in shapes if shape)
 
 
 @contextmanager
 def _evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode, for as long as the block runs."""
+    """Keep a module in evaluation mode for as long as the block runs."""
     import torch
 
     modes = [(part, part.training) for part in module.modules()]
@@ -93,9 +93,9 @@ def _exported(
         raise InputError(f"{name} cannot be traced by torch.export: {first_line(error)}") from error
 
 
-# In evaluation these give their argument itself, though their signatures do not say so.
+# Functions that return their argument itself in evaluation mode, although no signature says so.
 _SILENT_VIEWS = frozenset({"dropout", "feature_dropout", "alpha_dropout"})
-# These read the shape of their argument alone.
+# Functions that read the shape of their argument alone.
 _SHAPED_LIKE = frozenset(
     {"zeros_like", "ones_like", "full_like", "empty_like"}
     | {"new_zeros", "new_ones", "new_full", "new_empty"}
@@ -105,7 +105,7 @@ _SHAPED_LIKE = frozenset(
 def _readable(program: ExportedProgram) -> bool:
     """Whether each call on data has a known name and none writes to memory that a view shows.
 
-    Else the program has to be made functional, which takes longer than the trace.
+    Any other program has to be made functional, which takes longer than the trace.
     """
     inputs = set(program.graph_signature.user_inputs)
     order = {node: k for k, node in enumerate(program.graph.nodes)}
@@ -124,8 +124,8 @@ def _readable(program: ExportedProgram) -> bool:
 def _readable_call(node: Any, order: dict[Any, int]) -> bool:
     name = _name(node.target)
     if not _in_place(node):
-        known = name in MAPPED or name in _SHAPED_LIKE
-        return known or _is_part(node) or node.meta.get("val") is None
+        is_known = name in MAPPED or name in _SHAPED_LIKE
+        return is_known or _is_part(node) or node.meta.get("val") is None
     # Written in place: safe where the memory is the fresh output of a call and has no view yet.
     target = _written(node)
     fresh = target.op == "call_function" and not _may_view(target)
@@ -133,7 +133,7 @@ def _readable_call(node: Any, order: dict[Any, int]) -> bool:
 
 
 def _is_part(node: Any) -> bool:
-    """Whether it takes one of several results of a call."""
+    """Whether a node takes one of several results of a call."""
     return getattr(node.target, "__name__", "") == "getitem"
 
 
@@ -143,7 +143,7 @@ def _in_place(node: Any) -> bool:
 
 
 def _written(node: Any) -> Any:
-    """The call that made the memory to which a call in place writes."""
+    """Call that made the memory to which a call in place writes."""
     while _in_place(node):
         node = node.args[0]
     return node
@@ -167,14 +167,14 @@ def _may_view(node: Any) -> bool:
 
 
 class _Reader:
-    """Walks the calls of a program once, in order."""
+    """Reader that walks the calls of a program once, in order."""
 
     def __init__(self, program: ExportedProgram, name: str) -> None:
         self.program = program
         self.name = name
         self.network = ImportedNetwork(name)
-        # What each node of the program stands for; a list for one with several outputs.
-        self.known: dict[str, Any] = {}
+        # Result of each node of the program; a list for a node with several outputs.
+        self.results: dict[str, Any] = {}
         self.unknown: dict[str, None] = {}
         # Names of memory that is written in place, by the first of them.
         self.names_of: dict[str, list[str]] = {}
@@ -185,15 +185,15 @@ class _Reader:
         ends: list[int] = []
         for node in self.program.graph.nodes:
             if node.op == "placeholder":
-                self.known[node.name] = self._placeholder(node, node.name in inputs)
+                self.results[node.name] = self._placeholder(node, node.name in inputs)
             elif node.op == "get_attr":
-                self.known[node.name] = self._weight(node.meta.get("val"))
+                self.results[node.name] = self._weight(node.meta.get("val"))
             elif node.op == "call_function":
                 self._record(node, self._call(node))
             elif node.op == "output":
-                wanted = set(signature.user_outputs)
-                results = [self.known.get(str(k)) for k in node.args[0] if str(k) in wanted]
-                ends = [result.step for result in results if isinstance(result, Place)]
+                output_names = set(signature.user_outputs)
+                results = [self.results.get(str(k)) for k in node.args[0] if str(k) in output_names]
+                ends = [result.step for result in results if isinstance(result, Computed)]
         if not ends:
             raise InputError(f"{self.name} returns nothing that depends on the example")
         if self.unknown:
@@ -204,12 +204,12 @@ class _Reader:
             )
         return self.network.graph(ends)
 
-    def _placeholder(self, node: Any, is_input: bool) -> Place | Weight:
+    def _placeholder(self, node: Any, is_input: bool) -> Computed | Weight:
         value = node.meta.get("val")
         weight = self._weight(value)
         if not is_input or not hasattr(value, "shape"):
             return weight
-        return Place(self.network.add("Input", (), weight.shape))
+        return Computed(self.network.add("Input", (), weight.shape))
 
     def _weight(self, value: Any) -> Weight:
         if not hasattr(value, "shape"):
@@ -217,28 +217,28 @@ class _Reader:
         return Weight(_shape(value), value.is_floating_point())
 
     def _record(self, node: Any, result: Any) -> None:
-        """Keep what a call gives; memory written in place has that value under all its names."""
-        self.known[node.name] = result
+        """Keep a call's result; memory written in place has it under all its names."""
+        self.results[node.name] = result
         if _in_place(node):
             names = self.names_of.setdefault(_written(node).name, [_written(node).name])
             names.append(node.name)
-            self.known.update(dict.fromkeys(names, result))
+            self.results.update(dict.fromkeys(names, result))
 
     def _call(self, node: Any) -> Any:
         if _is_part(node):
-            several, k = self.known[node.args[0].name], node.args[1]
-            if isinstance(several, list):
-                return several[min(k, len(several) - 1)]
-            return several
+            results, k = self.results[node.args[0].name], node.args[1]
+            if isinstance(results, list):
+                return results[min(k, len(results) - 1)]
+            return results
         arguments = self._arguments(node)
         value = node.meta.get("val")
         outputs = list(value) if isinstance(value, (list, tuple)) else [value]
-        computed = any(
-            isinstance(part, Place)
-            for given in arguments
-            for part in (given if isinstance(given, (list, tuple)) else (given,))
+        reads_data = any(
+            isinstance(part, Computed)
+            for argument in arguments
+            for part in (argument if isinstance(argument, (list, tuple)) else (argument,))
         )
-        if not computed or _name(node.target) in _SHAPED_LIKE:
+        if not reads_data or _name(node.target) in _SHAPED_LIKE:
             weights = [self._weight(part) for part in outputs]
             return weights if isinstance(value, (list, tuple)) else weights[0]
         tensors = [part for part in outputs if hasattr(part, "shape")]
@@ -254,27 +254,27 @@ class _Reader:
             tuple(_shape(tensor) for tensor in tensors),
             (floats, tensors[0].is_floating_point()),
         )
-        places = [Place(step) for step in add_call(self.network, call)]
+        computed_outputs = [Computed(step) for step in add_call(self.network, call)]
         label = self.network.steps[-1].op
         if label not in KNOWN_OPS and call.name not in MAPPED:
             self.unknown[label] = None
-        return places if isinstance(value, (list, tuple)) else places[0]
+        return computed_outputs if isinstance(value, (list, tuple)) else computed_outputs[0]
 
     def _arguments(self, node: Any) -> tuple[Any, ...]:
-        """All arguments by position, what the program computes replaced by what is known of it."""
+        """All arguments by position, with the results of earlier nodes in their place."""
         schema = getattr(node.target, "_schema", None)
-        given = list(node.args)
+        arguments = list(node.args)
         if schema is not None:
-            for argument in schema.arguments[len(given) :]:
-                given.append(node.kwargs.get(argument.name, argument.default_value))
-        return tuple(self._resolved(value) for value in given)
+            for argument in schema.arguments[len(arguments) :]:
+                arguments.append(node.kwargs.get(argument.name, argument.default_value))
+        return tuple(self._resolved(value) for value in arguments)
 
     def _resolved(self, value: Any) -> Any:
         if isinstance(value, (list, tuple)):
             return [self._resolved(part) for part in value]
         if hasattr(value, "op") and hasattr(value, "name"):
-            known = self.known[value.name]
-            return known[0] if isinstance(known, list) else known
+            result = self.results[value.name]
+            return result[0] if isinstance(result, list) else result
         return value
 
 
@@ -283,7 +283,7 @@ def _shape(tensor: Any) -> tuple[int, ...]:
 
 
 def _name(target: Any) -> str:
-    """`"conv2d"` of `aten.conv2d.default`; other namespaces keep theirs."""
+    """Name of a function, such as `"conv2d"` for `aten.conv2d.default`; other namespaces stay."""
     full = target.name() if hasattr(target, "name") and callable(target.name) else str(target)
     namespace, _, name = full.rpartition("::")
     name = name.split(".")[0]

@@ -1,7 +1,7 @@
-"""The steps of one call in an exported PyTorch program.
+"""Steps of single calls in an exported PyTorch program.
 
-Calls are known by their ATen names, so that this file needs no torch. In-place forms never come
-here: the program is functional.
+Calls are known by their ATen names, so that this file needs no torch. In-place forms do not occur:
+the program is functional.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from nasplug.search_spaces.importers.network import ImportedNetwork
-from nasplug.search_spaces.importers.torch_call import Call, Place, Weight
+from nasplug.search_spaces.importers.torch_call import Call, Computed, Weight
 from nasplug.search_spaces.importers.torch_products import (
     added_matmul,
     attention,
@@ -35,17 +35,17 @@ def add_call(network: ImportedNetwork, call: Call) -> list[int]:
     """Append the steps of a call.
 
     Returns:
-        The place of each output; the last one stands for further outputs.
+        Position of each output; the last position stands for further outputs too.
 
     Raises:
         InputError: If the call does not fit its arguments.
     """
-    places = _HANDLERS.get(call.name, unknown)(network, call)
-    return [places] if isinstance(places, int) else places
+    positions = _HANDLERS.get(call.name, unknown)(network, call)
+    return [positions] if isinstance(positions, int) else positions
 
 
 def _on_first(op: str) -> Handler:
-    """An operator on its first argument; the others say how, and are no data."""
+    """Make a handler for an operator on its first argument; the others are no data."""
 
     def handler(network: ImportedNetwork, call: Call) -> int:
         return network.add(op, (call.source(),), call.shape)
@@ -54,7 +54,7 @@ def _on_first(op: str) -> Handler:
 
 
 def _on_all(op: str) -> Handler:
-    """An operator on every tensor among its arguments."""
+    """Make a handler for an operator on every tensor among its arguments."""
 
     def handler(network: ImportedNetwork, call: Call) -> int:
         return network.add(op, call.data, call.shape, other_params=call.params())
@@ -62,8 +62,8 @@ def _on_all(op: str) -> Handler:
     return handler
 
 
-def _arithmetic(op: str, turned: bool = False) -> Handler:
-    """An operator on two operands, either of them a tensor or a number."""
+def _arithmetic(op: str, swapped: bool = False) -> Handler:
+    """Make a handler for an operator on two operands, each of them a tensor or a number."""
 
     def handler(network: ImportedNetwork, call: Call) -> int:
         number: tuple[float, ...] = ()
@@ -73,16 +73,16 @@ def _arithmetic(op: str, turned: bool = False) -> Handler:
                 number, first = (float(value),), k == 0
             elif isinstance(value, Weight) and value.size == 1:
                 number, first = (math.nan,), k == 0
-        place = network.add(
+        result = network.add(
             op,
             call.data,
             call.shape,
             other_params=call.params(),
             number=number,
-            number_first=first != turned if number else False,
+            number_first=first != swapped if number else False,
         )
         rounding = op == "Div" and len(call.arguments) > 2 and call.arguments[2] is not None
-        return network.add("Floor", (place,), call.shape) if rounding else place
+        return network.add("Floor", (result,), call.shape) if rounding else result
 
     return handler
 
@@ -120,7 +120,7 @@ def _prelu(network: ImportedNetwork, call: Call) -> int:
 
 
 def _clip(low: float | None, high: float | None) -> Handler:
-    """A Clip with bounds, or with those of arguments 1 and 2."""
+    """Make a handler for a Clip with fixed bounds, or with those of arguments 1 and 2."""
 
     def handler(network: ImportedNetwork, call: Call) -> int:
         bounds = [
@@ -148,7 +148,7 @@ def _pool(op: str) -> Handler:
 
 
 def _adaptive_pool(op: str, to_one: str) -> Handler:
-    """Pooling to a given size: equal windows, as exporters write it."""
+    """Make a handler for pooling to a given size, by equal windows as exporters write them."""
 
     def handler(network: ImportedNetwork, call: Call) -> int:
         source = call.source()
@@ -180,21 +180,21 @@ def _transpose(network: ImportedNetwork, call: Call) -> int:
 
 
 def _select(network: ImportedNetwork, call: Call) -> int:
-    given = list(network.shape(call.source()))
-    given[call.argument(1)] = 1
-    part = network.add("Slice", (call.source(),), given)
+    shape = list(network.shape(call.source()))
+    shape[call.argument(1)] = 1
+    part = network.add("Slice", (call.source(),), shape)
     return network.add("Reshape", (part,), call.shape)
 
 
 def _split(network: ImportedNetwork, call: Call) -> list[int]:
-    """A Slice for each part: exporters write either."""
+    """Append a Slice for each part, since exporters write a Split or Slices."""
     return [network.add("Slice", (call.source(),), shape) for shape in call.outputs]
 
 
 def _unbind(network: ImportedNetwork, call: Call) -> list[int]:
-    given = list(network.shape(call.source()))
-    given[call.argument(1, 0)] = 1
-    parts = [network.add("Slice", (call.source(),), given) for _ in call.outputs]
+    part_shape = list(network.shape(call.source()))
+    part_shape[call.argument(1, 0)] = 1
+    parts = [network.add("Slice", (call.source(),), part_shape) for _ in call.outputs]
     return [
         network.add("Reshape", (part,), shape)
         for part, shape in zip(parts, call.outputs, strict=True)
@@ -203,19 +203,19 @@ def _unbind(network: ImportedNetwork, call: Call) -> list[int]:
 
 def _roll(network: ImportedNetwork, call: Call) -> int:
     """Cut each axis in two and join the parts the other way round, as exporters write it."""
-    place, axes = call.source(), call.argument(2, ())
+    rolled, axes = call.source(), call.argument(2, ())
     if not axes:
         return unknown(network, call)
     for shift, axis in zip(sides(call.argument(1), 1), sides(axes, 1), strict=True):
-        shape = list(network.shape(place))
+        shape = list(network.shape(rolled))
         tail = shift % shape[axis]
         if tail:
             parts = []
             for size in (shape[axis] - tail, tail):
                 shape[axis] = size
-                parts.append(network.add("Slice", (place,), shape))
-            place = network.add("Concat", parts, call.shape)
-    return place
+                parts.append(network.add("Slice", (rolled,), shape))
+            rolled = network.add("Concat", parts, call.shape)
+    return rolled
 
 
 def _flip(network: ImportedNetwork, call: Call) -> int:
@@ -224,7 +224,7 @@ def _flip(network: ImportedNetwork, call: Call) -> int:
 
 
 def _stack(network: ImportedNetwork, call: Call) -> int:
-    """Each part gets a new axis, on which they are joined."""
+    """Give each part a new axis, and join the parts along it."""
     axis = call.argument(1, 0) % len(call.shape)
     part = (*call.shape[:axis], 1, *call.shape[axis + 1 :])
     joined = [network.add("Reshape", (source,), part) for source in call.data]
@@ -248,16 +248,16 @@ def _index_select(network: ImportedNetwork, call: Call) -> int:
 
 
 def _added_product(network: ImportedNetwork, call: Call) -> int:
-    """One tensor, and the product of two others added."""
+    """Add the product of two tensors to a third."""
     added, *factors = call.arguments[:3]
     shapes = [
-        network.shape(factor.step) if isinstance(factor, Place) else factor.shape
+        network.shape(factor.step) if isinstance(factor, Computed) else factor.shape
         for factor in factors
     ]
     shape = np.broadcast_shapes(*shapes)
-    steps = [factor.step for factor in factors if isinstance(factor, Place)]
+    steps = [factor.step for factor in factors if isinstance(factor, Computed)]
     params = sum(factor.params for factor in factors if isinstance(factor, Weight))
-    inputs = [added.step] if isinstance(added, Place) else []
+    inputs = [added.step] if isinstance(added, Computed) else []
     constant = added.params if isinstance(added, Weight) else 0
     if steps:
         inputs.append(network.add("Mul", steps, shape, other_params=params))
@@ -272,16 +272,16 @@ def _vector_norm(network: ImportedNetwork, call: Call) -> int:
 
 
 def _variance_and_mean(network: ImportedNetwork, call: Call) -> list[int]:
-    """Mean of the squares of what is left when the mean is taken off, and the mean."""
+    """Append the mean of (x − mean(x))², and the mean of x."""
     source, axes = call.source(), call.argument(1)
-    given = network.shape(source)
-    # Without axes the argument after the tensor is whether to correct for the sample.
+    shape = network.shape(source)
+    # Without axes the second argument is the flag for the sample's correction.
     whole = axes is None or axes == [] or isinstance(axes, bool)
-    reduced = {axis % len(given) for axis in (range(len(given)) if whole else sides(axes, 1))}
-    one = [1 if axis in reduced else size for axis, size in enumerate(given)]
-    mean = network.add("ReduceMean", (source,), one)
-    centred = network.add("Sub", (source, mean), given)
-    square = network.add("Mul", (centred, centred), given)
+    reduced = {axis % len(shape) for axis in (range(len(shape)) if whole else sides(axes, 1))}
+    mean_shape = [1 if axis in reduced else size for axis, size in enumerate(shape)]
+    mean = network.add("ReduceMean", (source,), mean_shape)
+    centred = network.add("Sub", (source, mean), shape)
+    square = network.add("Mul", (centred, centred), shape)
     variance = network.add("ReduceMean", (square,), call.shape)
     return [variance, network.add("Reshape", (mean,), call.shape)]
 
@@ -295,7 +295,7 @@ def _deviation(network: ImportedNetwork, call: Call) -> int:
 
 
 def _gated(network: ImportedNetwork, call: Call) -> int:
-    """One half times the sigmoid of the other."""
+    """Append a gated linear unit: one half of the channels times the sigmoid of the other half."""
     halves = [network.add("Slice", (call.source(),), call.shape) for _ in range(2)]
     gate = network.add("Sigmoid", halves[1:], call.shape)
     return network.add("Mul", (halves[0], gate), call.shape)
@@ -351,7 +351,7 @@ _HANDLERS: dict[str, Handler] = {
     "gelu": _gelu,
     "add": _arithmetic("Add"),
     "sub": _arithmetic("Sub"),
-    "rsub": _arithmetic("Sub", turned=True),
+    "rsub": _arithmetic("Sub", swapped=True),
     "mul": _arithmetic("Mul"),
     "div": _arithmetic("Div"),
     "pow": _arithmetic("Pow"),
@@ -416,5 +416,5 @@ _HANDLERS: dict[str, Handler] = {
     "scaled_dot_product_attention": attention,
 }
 
-# Calls that are kept whole when a program is taken apart.
+# Calls that stay whole when a program is decomposed.
 MAPPED = frozenset(_HANDLERS)

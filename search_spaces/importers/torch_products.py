@@ -1,4 +1,4 @@
-"""The steps of one call in an exported PyTorch program that multiplies: convolutions, products."""
+"""Steps of the calls in an exported PyTorch program that multiply: convolutions and products."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from nasplug.search_spaces.importers.einsum import add_einsum
 from nasplug.search_spaces.importers.network import ImportedNetwork
-from nasplug.search_spaces.importers.torch_call import Call, Place, Shape, Weight
+from nasplug.search_spaces.importers.torch_call import Call, Computed, Shape, Weight
 
 __all__ = [
     "added_matmul",
@@ -24,7 +24,7 @@ __all__ = [
 
 
 def sides(value: Any, rank: int, default: int = 1) -> tuple[int, ...]:
-    """The sizes of a window, one an axis, from one number or several."""
+    """Sizes of a window, one an axis, from one number or several."""
     sizes = (value,) if isinstance(value, int) else tuple(value or (default,))
     return sizes * rank if len(sizes) == 1 else sizes
 
@@ -44,81 +44,81 @@ def _convolution(
         kernel=window,
         stride=sides(call.argument(stride, 1), len(window)),
         groups=call.argument(groups, 1),
-        # A computed weight is no parameter, though it is what the work is counted by.
+        # A computed weight sets the FLOPs, but is no parameter.
         other_params=0 if dynamic is None else -math.prod(shape),
     )
 
 
 def conv(network: ImportedNetwork, call: Call) -> int:
-    """conv1d, conv2d, conv3d."""
+    """Append a conv1d, conv2d or conv3d."""
     return _convolution(network, call, False, 3, 6)
 
 
 def conv_transpose(network: ImportedNetwork, call: Call) -> int:
-    """conv_transpose1d, conv_transpose2d, conv_transpose3d."""
+    """Append a conv_transpose1d, conv_transpose2d or conv_transpose3d."""
     return _convolution(network, call, True, 3, 6)
 
 
 def general_convolution(network: ImportedNetwork, call: Call) -> int:
-    """Either of them, as an argument says."""
+    """Append a convolution, transposed if argument 6 says so."""
     return _convolution(network, call, bool(call.argument(6, False)), 3, 8)
 
 
 def _product(
     network: ImportedNetwork,
-    left: Place | Weight,
-    right: Place | Weight,
+    left: Computed | Weight,
+    right: Computed | Weight,
     shape: Shape,
     bias: bool = False,
 ) -> int:
-    if isinstance(left, Place) and isinstance(right, Place):
+    if isinstance(left, Computed) and isinstance(right, Computed):
         return network.add("MatMul", (left.step, right.step), shape)
-    if isinstance(left, Place):
+    if isinstance(left, Computed):
         assert isinstance(right, Weight)
         matrix, source = right.shape, left.step
         if len(matrix) > 1:
             matrix = (*matrix[:-2], matrix[-1], matrix[-2])
     else:
-        assert isinstance(right, Place)
+        assert isinstance(right, Computed)
         matrix, source = left.shape, right.step
     weights = (math.prod(matrix[:-1]), matrix[-1])
     return network.add("Gemm", (source,), shape, weights=weights, bias=bias)
 
 
 def matmul(network: ImportedNetwork, call: Call) -> int:
-    """A product of matrices, either of them computed."""
+    """Append a product of matrices, at least one of them computed."""
     return _product(network, call.arguments[0], call.arguments[1], call.shape)
 
 
 def added_matmul(network: ImportedNetwork, call: Call) -> int:
-    """A tensor, and a product of matrices added."""
+    """Append the sum of a tensor and a product of matrices."""
     added, left, right = call.arguments[:3]
     constant = isinstance(added, Weight)
-    computed = isinstance(left, Place) and isinstance(right, Place)
+    computed = isinstance(left, Computed) and isinstance(right, Computed)
     bias = constant and not computed and added.size in (1, call.shape[-1])
-    place = _product(network, left, right, call.shape, bias)
+    product = _product(network, left, right, call.shape, bias)
     if bias:
-        return place
-    inputs = (place,) if constant else (place, added.step)
+        return product
+    inputs = (product,) if constant else (product, added.step)
     return network.add("Add", inputs, call.shape, other_params=added.params if constant else 0)
 
 
 def linear(network: ImportedNetwork, call: Call) -> int:
-    """A product with a transposed matrix, and a bias added."""
+    """Append a product with a transposed matrix, plus a bias."""
     weight = call.weight(1)
     if weight is None or call.step(0) is None:
-        turned: Place | Weight
+        transposed: Computed | Weight
         computed = call.step(1)
         if computed is not None:
-            turned = Place(network.add_transpose(computed, (1, 0)))
+            transposed = Computed(network.add_transpose(computed, (1, 0)))
         else:
             assert weight is not None
-            turned = Weight(weight.shape[::-1], weight.floating)
-        place = _product(network, call.arguments[0], turned, call.shape)
+            transposed = Weight(weight.shape[::-1], weight.floating)
+        product = _product(network, call.arguments[0], transposed, call.shape)
         added = call.argument(2)
         if added is None:
-            return place
-        inputs = (place, added.step) if isinstance(added, Place) else (place,)
+            return product
+        inputs = (product, added.step) if isinstance(added, Computed) else (product,)
         params = added.params if isinstance(added, Weight) else 0
         return network.add("Add", inputs, call.shape, other_params=params)
     return network.add(
@@ -131,12 +131,12 @@ def linear(network: ImportedNetwork, call: Call) -> int:
 
 
 def unknown(network: ImportedNetwork, call: Call) -> int:
-    """A step under the call's own name, which costs the data it moves."""
+    """Append a step under the call's own name, priced by the data it moves."""
     return network.add(call.name, call.data, call.shape, other_params=call.params())
 
 
 def attention(network: ImportedNetwork, call: Call) -> int:
-    """Attention of scaled dot products, taken apart."""
+    """Append attention of scaled dot products as its single operators."""
     query, key, value = (call.step(k) for k in range(3))
     learned, mask = call.weight(0), call.weight(3)
     if key is None or value is None:
@@ -146,9 +146,9 @@ def attention(network: ImportedNetwork, call: Call) -> int:
             return unknown(network, call)
         # A query that does not depend on the image is a matrix of constants.
         rank = len(network.shape(key))
-        turned = network.add_transpose(key, [*range(rank - 2), rank - 1, rank - 2])
+        transposed_key = network.add_transpose(key, [*range(rank - 2), rank - 1, rank - 2])
         shape = (*call.shape[:-1], network.shape(key)[-2])
-        scores = _product(network, learned, Place(turned), shape)
+        scores = _product(network, learned, Computed(transposed_key), shape)
         weights = network.add("Softmax", (scores,), shape)
         return network.add("MatMul", (weights, value), call.shape)
     rows = (network.shape(query)[-2], network.shape(key)[-2])
@@ -157,12 +157,12 @@ def attention(network: ImportedNetwork, call: Call) -> int:
 
 
 def einsum(network: ImportedNetwork, call: Call) -> int:
-    """An Einstein sum, as a product of matrices where it is one."""
+    """Append an Einstein sum, as a product of matrices where it is one."""
     operands = call.arguments[1]
-    steps = [operand.step if isinstance(operand, Place) else None for operand in operands]
+    steps = [operand.step if isinstance(operand, Computed) else None for operand in operands]
     shapes = [
-        network.shape(operand.step) if isinstance(operand, Place) else operand.shape
+        network.shape(operand.step) if isinstance(operand, Computed) else operand.shape
         for operand in operands
     ]
-    place = add_einsum(network, call.arguments[0], steps, shapes, call.shape)
-    return network.add("Einsum", call.data, call.shape) if place is None else place
+    product = add_einsum(network, call.arguments[0], steps, shapes, call.shape)
+    return network.add("Einsum", call.data, call.shape) if product is None else product

@@ -1,4 +1,13 @@
-"""NAS-Bench-101 cells as arrays, from their codes and without a graph of each."""
+"""Convert the codes of NAS-Bench-101 cells to `CellArrays`, without a `Graph` of each cell.
+
+Notation: n cells with g distinct edge sets; v = 7 vertices a cell, the output always the last one;
+o = 3 operations; c = 4 columns of `CELL_ATTRIBUTES`.
+
+    edges   (g, v, v)      adjacency of each edge set
+    rows    (g, v, o, c)   costs of each vertex for each operation that it may carry
+    labels  (n, v)         operation of each vertex, an index into `OPS`
+    values  (n, v, c)      costs of each vertex with the operation that it does carry
+"""
 
 from __future__ import annotations
 
@@ -13,13 +22,13 @@ from nasplug.search_spaces.nb101.costs import node_rows
 __all__ = ["cell_arrays"]
 
 _TYPES = tuple(sorted(OPS))
-# Label of an operation, as the benchmark counts them, to its place among the sorted types.
-_PLACE = np.array([_TYPES.index(op) for op in OPS], np.int8)
+# Index into the sorted types, for each label (an index into the benchmark's `OPS`).
+_TYPE_OF_LABEL = np.array([_TYPES.index(op) for op in OPS], np.int8)
 _COLUMNS = [ATTRIBUTES.index(name) for name in CELL_ATTRIBUTES]
 
 
 def cell_arrays(codes: NDArray[np.uint32]) -> CellArrays:
-    """What `CellArrays.of` gives for the graphs of cells, with seven places.
+    """Make the arrays that `CellArrays.of` makes from the cells' graphs, with seven places a cell.
 
     Args:
         codes: `Cell.code` of each cell in its canonical spelling, shape `(cells,)`.
@@ -35,8 +44,8 @@ def cell_arrays(codes: NDArray[np.uint32]) -> CellArrays:
         nodes[k], last = cell.vertices, cell.vertices - 1
         for a, b in cell.edges:
             edges[k, a, v - 1 if b == last else b] = True
-        found = node_rows(graph, cell.vertices)[:, :, _COLUMNS]
-        rows[k, :last], rows[k, v - 1] = found[:last], found[last]
+        vertex_rows = node_rows(graph, cell.vertices)[:, :, _COLUMNS]
+        rows[k, :last], rows[k, v - 1] = vertex_rows[:last], vertex_rows[last]
     size = nodes[graph_of]
     labels = np.zeros((len(codes), v), np.int64)
     ops = np.full((len(codes), v), -1, np.int8)
@@ -44,7 +53,7 @@ def cell_arrays(codes: NDArray[np.uint32]) -> CellArrays:
         inside = vertex < size - 1
         labels[inside, vertex] = numbers[inside] % len(OPS)
         numbers = np.where(inside, numbers // len(OPS), numbers)
-        ops[inside, vertex] = _PLACE[labels[inside, vertex]]
+        ops[inside, vertex] = _TYPE_OF_LABEL[labels[inside, vertex]]
     values = rows[graph_of[:, None], np.arange(v), labels]
     attributes = {name: values[:, :, c] for c, name in enumerate(CELL_ATTRIBUTES)}
     return CellArrays(_TYPES, ops, size, edges[graph_of], attributes)

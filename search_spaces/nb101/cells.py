@@ -1,8 +1,11 @@
 """Cells of NAS-Bench-101: pruning, the canonical spelling, and the benchmark's own hash.
 
 A cell is a directed acyclic graph of at most seven vertices and nine edges; vertex 0 is the input,
-the last vertex the output, every other one carries an operation (Ying et al., ICML 2019). Spelled
-as the benchmark's generator does: bit `a + b(b−1)/2` of an integer is the edge a → b, a < b.
+the last vertex the output, every other one carries an operation (Ying et al., ICML 2019). Edges are
+numbered as in the benchmark's generator: bit `a + b(b−1)/2` of an integer is the edge a → b, a < b.
+
+A cell has one spelling for each order of its inner vertices. The canonical spelling is the one that
+the generator meets first; `prune` drops the vertices that lie on no path from input to output.
 """
 
 from __future__ import annotations
@@ -38,7 +41,7 @@ _ENDS = (-1, -2)
 
 
 class Cell(NamedTuple):
-    """A cell in one spelling.
+    """Cell in one spelling, which fixes the order of its vertices.
 
     Attributes:
         bits: The edges, as the benchmark's generator counts them.
@@ -56,8 +59,8 @@ class Cell(NamedTuple):
     @property
     def edges(self) -> tuple[tuple[int, int], ...]:
         """Pairs `(source, target)`, sorted."""
-        found = [(a, b) for b in range(self.vertices) for a in range(b) if self.has(a, b)]
-        return tuple(sorted(found))
+        edges = [(a, b) for b in range(self.vertices) for a in range(b) if self.has(a, b)]
+        return tuple(sorted(edges))
 
     def has(self, a: int, b: int) -> bool:
         """Whether there is an edge from a to b, for a < b."""
@@ -70,7 +73,7 @@ class Cell(NamedTuple):
 
     @property
     def code(self) -> int:
-        """One number for bits and labels, below 2³²: ascending in the benchmark's own order."""
+        """Integer below 2³² that holds bits and labels, ascending in the benchmark's own order."""
         number = 0
         for label in self.labels:
             number = number * len(OPS) + label
@@ -124,8 +127,8 @@ def prune(vertices: int, edges: Iterable[tuple[int, int]]) -> list[int] | None:
 def canonical(cell: Cell) -> Cell:
     """The spelling of a cell that the benchmark's generator meets first.
 
-    It is the one whose bits, and then labels, are smallest of all orders of the vertices. Widths of
-    channels, and with them parameters, belong to this spelling.
+    Its bits, and then its labels, are the smallest of all orders of the vertices. The benchmark's
+    widths of channels, and with them its parameters, belong to this spelling.
 
     Args:
         cell: Every vertex on a path from input to output, at most seven of them.
@@ -133,25 +136,25 @@ def canonical(cell: Cell) -> Cell:
     inner = range(1, cell.vertices - 1)
     sources = [[a for a in range(b) if cell.has(a, b)] for b in range(cell.vertices)]
     best: tuple[int, tuple[int, ...]] | None = None
-    place = list(range(cell.vertices))
+    position = list(range(cell.vertices))
     for order in itertools.permutations(inner):
         for new, old in enumerate(order, start=1):
-            place[old] = new
+            position[old] = new
         bits = 0
         for b, read in enumerate(sources):
-            target = place[b]
+            target = position[b]
             offset = target * (target - 1) // 2
             for a in read:
-                if place[a] >= target:
+                if position[a] >= target:
                     break
-                bits |= 1 << (place[a] + offset)
+                bits |= 1 << (position[a] + offset)
             else:
                 continue
             break
         else:
-            spelled = bits, tuple([cell.labels[old - 1] for old in order])
-            if best is None or spelled < best:
-                best = spelled
+            spelling = bits, tuple([cell.labels[old - 1] for old in order])
+            if best is None or spelling < best:
+                best = spelling
     assert best is not None
     return Cell(*best)
 
@@ -164,8 +167,8 @@ def _digest(text: str) -> str:
 def hash_module(matrix: Sequence[Sequence[int]], labels: Sequence[int]) -> str:
     """The benchmark's hash of a labelled graph, equal for isomorphic ones: 32 hexadecimal digits.
 
-    As many rounds as vertices, in each of which a vertex's hash takes in those of its predecessors,
-    its successors and its own.
+    Runs as many rounds as there are vertices; each round hashes a vertex's hash together with those
+    of its predecessors and successors.
 
     Args:
         matrix: `matrix[a][b]` is true if there is an edge a → b; any directed graph.
@@ -192,9 +195,9 @@ def hash_neighbours(
                 + "|"
                 + "".join(sorted([hashes[b] for b in targets]))
                 + "|"
-                + own
+                + own_hash
             )
-            for sources, targets, own in zip(before, after, hashes, strict=True)
+            for sources, targets, own_hash in zip(before, after, hashes, strict=True)
         ]
     return _digest(str(sorted(hashes)))
 

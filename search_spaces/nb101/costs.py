@@ -2,8 +2,12 @@
 
 A stem of 128 channels, three stacks of three cells with 128, 256 and 512 channels, a pooling of
 stride 2 between the stacks, then a global mean and a linear layer. An inner vertex adds its inputs;
-the output vertex joins them, so that they share its channels. What comes from the cell's input
-passes a 1×1 convolution first. All as in the benchmark's own code.
+the output vertex joins them, so that they share its channels. An edge from the cell's input passes
+a 1×1 convolution first. All as in the benchmark's own code.
+
+Notation: n cells with g distinct edge sets, o = 3 operations. `node_rows` has shape
+`(vertices, o, attributes)` with the columns of `ATTRIBUTES`; `total_costs` has arrays of shape
+`(n,)`. FLOPs are multiply-accumulates of one 32×32 image, bytes those of float32.
 """
 
 from __future__ import annotations
@@ -145,9 +149,20 @@ def _vertex_costs(
     reads_input: bool,
     is_output: bool,
 ) -> tuple[Cost, ...]:
-    """Costs of a vertex that occurs some times, with each operation.
+    """Costs of all copies of a vertex in the network, for each operation of `OPS`.
 
-    To its operation comes what brings its inputs together: projection, cutting, adding or joining.
+    They include the operation and the combining of its inputs: projecting, cutting, adding,
+    joining.
+
+    Args:
+        channels_in: Channels of the cell's input.
+        channels: Channels of the vertex.
+        side: Height and width in pixels.
+        times: Copies of the cell that have these sizes.
+        sources: Inner vertices that feed the vertex.
+        cut: Inner vertices that feed it and have more channels, whose surplus is cut off.
+        reads_input: Whether the cell's input feeds the vertex.
+        is_output: Whether the vertex is the cell's output.
     """
     joining = Cost()
     if reads_input:
@@ -160,12 +175,12 @@ def _vertex_costs(
         joining += elementwise(channels, side) * cut
         adds = sources + reads_input - 1
     joining += elementwise(channels, side, inputs=2) * adds
-    own = [Cost() if is_output else _operation(op, channels, side) for op in OPS]
-    return tuple([(joining + cost) * times for cost in own])
+    operations = [Cost() if is_output else _operation(op, channels, side) for op in OPS]
+    return tuple([(joining + cost) * times for cost in operations])
 
 
 def _ends() -> tuple[Cost, Cost]:
-    """The stem, and what follows a cell outside of it."""
+    """Costs of the stem, and of everything after the last cell and between the stacks."""
     stem = _conv_norm_relu(IMAGE_CHANNELS, STEM, 3, SIDE)
     tail = Cost()
     for stack in range(1, STACKS):
@@ -182,7 +197,7 @@ def total_costs(codes: NDArray[np.uint32]) -> dict[str, Array]:
         codes: `Cell.code` of each cell, shape `(cells,)`.
 
     Returns:
-        `"flops"`, `"params"` and `"bytes"`, each of shape `(cells,)`: what `Graph.total` gives.
+        `"flops"`, `"params"` and `"bytes"`, each of shape `(cells,)` and equal to `Graph.total`.
     """
     names = ("flops", "params", "bytes")
     columns = [ATTRIBUTES.index(name) for name in names]
@@ -192,13 +207,13 @@ def total_costs(codes: NDArray[np.uint32]) -> dict[str, Array]:
     order = np.argsort(graph_of, kind="stable")
     ends = np.searchsorted(graph_of[order], np.arange(len(graphs) + 1))
     for k, graph in enumerate(graphs.tolist()):
-        own = order[ends[k] : ends[k + 1]]
+        cells = order[ends[k] : ends[k + 1]]
         vertices = Cell.from_code(graph * LABELLINGS).vertices
         rows = node_rows(graph, vertices)[:, :, columns]
-        total = np.tile(rows[0, 0] + rows[-1, 0], (len(own), 1))
-        rest = numbers[own]
+        total = np.tile(rows[0, 0] + rows[-1, 0], (len(cells), 1))
+        remaining = numbers[cells]
         for v in range(vertices - 2, 0, -1):
-            rest, label = np.divmod(rest, len(OPS))
+            remaining, label = np.divmod(remaining, len(OPS))
             total += rows[v, label]
-        totals[own] = total
+        totals[cells] = total
     return {name: totals[:, k].copy() for k, name in enumerate(names)}

@@ -1,8 +1,8 @@
-"""All 423,624 cells of NAS-Bench-101 with their hashes, from scratch once and then from the cache.
+"""All 423,624 cells of NAS-Bench-101 with their hashes, enumerated once and then cached.
 
 The benchmark's generator hashes 1.3 million spellings and keeps the first of each hash. Here the
-spelling that comes first is told by the symmetries of a graph alone, so that only one spelling a
-cell is hashed; cells and order are the same.
+symmetries of a graph decide which spelling comes first, so that only one spelling a cell is hashed;
+the cells and their order are equal to the generator's.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from nasplug.search_spaces.nb101.cells import (
 __all__ = ["CELLS", "CONTENT_SHA256", "CellTable", "cell_codes", "cell_hashes", "cell_table"]
 
 CELLS = 423_624
-# Of the codes and then the hashes, in the generator's order: what makes a cached file a right one.
+# SHA-256 of the codes and then the hashes, in the generator's order; a cached file must match it.
 CONTENT_SHA256 = "edc1b84b556187a3ce6438f1c66321e7302ef6b0c985b9673467f90c579dd003"
 _HASH_BYTES = 16
 _CODE = np.dtype("<u4")
@@ -61,14 +61,16 @@ class CellTable:
 @cache
 def cell_codes() -> Codes:
     """`Cell.code` of every cell in its canonical spelling, ascending; shape `(423624,)`."""
-    parts = [codes for vertices in range(2, MAX_VERTICES + 1) for codes in _codes(vertices)]
-    found = np.concatenate(parts)
-    found.setflags(write=False)
-    return found
+    codes_by_graph = [
+        codes for vertices in range(2, MAX_VERTICES + 1) for codes in _codes(vertices)
+    ]
+    codes = np.concatenate(codes_by_graph)
+    codes.setflags(write=False)
+    return codes
 
 
 def _codes(vertices: int) -> Iterator[Codes]:
-    """The codes of the cells with so many vertices, graph by graph, ascending."""
+    """Yield the codes of the cells with so many vertices, graph by graph, ascending."""
     inner = vertices - 2
     count = len(OPS) ** inner
     digits = np.array(list(itertools.product(range(len(OPS)), repeat=inner)), np.int64)
@@ -89,9 +91,9 @@ def _spellings(
     """The graphs in canonical spelling, the orders of inner vertices, and all spellings.
 
     Returns:
-        Bits of the graphs whose spelling is the smallest, `(graphs,)`; orders, `(orders, inner)`:
-        vertex `order[k]` comes to place k + 1; bits of each graph in each order,
-        `(graphs, orders)`, −1 where an edge would point backwards.
+        Bits of the graphs whose spelling is the smallest, `(graphs,)`; orders, `(orders, inner)`,
+        where vertex `order[k]` becomes vertex k + 1; bits of each graph in each order, `(graphs,
+        orders)`, −1 where an edge would point backwards.
     """
     pairs = [(a, b) for b in range(vertices) for a in range(b)]
     bits = np.arange(1 << len(pairs), dtype=np.int64)
@@ -100,21 +102,23 @@ def _spellings(
     count = np.zeros(len(bits), np.int64)
     for k in range(len(pairs)):
         count += (bits >> k) & 1
-    good = count <= MAX_EDGES
+    valid = count <= MAX_EDGES
     for column in columns:
-        good &= column != 0
+        valid &= column != 0
     used = np.bitwise_or.reduce(columns)
-    bits = bits[good & (used == (1 << (vertices - 1)) - 1)]
+    bits = bits[valid & (used == (1 << (vertices - 1)) - 1)]
     orders = np.array(list(itertools.permutations(range(1, vertices - 1))), np.int64)
     orders = orders.reshape(len(orders), vertices - 2)
     spelled = np.zeros((len(bits), len(orders)), np.int64)
     for number, order in enumerate(orders):
-        place = [0, *(np.argsort(order) + 1).tolist(), vertices - 1]
+        new_vertex = [0, *(np.argsort(order) + 1).tolist(), vertices - 1]
         backwards = np.zeros(len(bits), dtype=np.bool_)
         for k, (a, b) in enumerate(pairs):
             present = (bits >> k) & 1
-            if place[a] < place[b]:
-                spelled[:, number] |= present << (place[a] + place[b] * (place[b] - 1) // 2)
+            if new_vertex[a] < new_vertex[b]:
+                spelled[:, number] |= present << (
+                    new_vertex[a] + new_vertex[b] * (new_vertex[b] - 1) // 2
+                )
             else:
                 backwards |= present == 1
         spelled[backwards, number] = -1
@@ -127,7 +131,7 @@ def cell_hashes(codes: Codes, progress: bool | None = None) -> Hashes:
     """The benchmark's hash of each cell, shape `(cells, 16)`.
 
     Args:
-        codes: Of cells; those of one graph are best kept together.
+        codes: `Cell.code` of each cell; fastest if cells of equal edges are neighbours.
         progress: Whether to draw a progress bar on stderr; None draws it on a terminal only.
     """
     from tqdm import tqdm
@@ -149,10 +153,12 @@ def cell_hashes(codes: Codes, progress: bool | None = None) -> Hashes:
 
 @cache
 def cell_table(progress: bool | None = None) -> CellTable:
-    """All cells with their hashes: from the cache, or else made (a minute or two) and kept there.
+    """Load all cells with their hashes from the cache, or enumerate them (a minute or two).
+
+    A table that was enumerated is kept in the cache.
 
     Args:
-        progress: As in `cell_hashes`.
+        progress: Whether to draw a progress bar, as in `cell_hashes`.
     """
     path = cache_dir() / "tables" / "nb101-cells.bin"
     table = _read(path)
@@ -180,7 +186,7 @@ def _content(table: CellTable) -> bytes:
 
 
 def _read(path: Path) -> CellTable | None:
-    """The table in a file; None if there is no such file, or any bit of it is wrong."""
+    """Read the table in a file; None if there is no such file, or any bit of it is wrong."""
     try:
         content = path.read_bytes()
     except OSError:

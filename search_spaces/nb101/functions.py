@@ -1,12 +1,15 @@
-"""Which NAS-Bench-101 cells are equal as functions of their weights.
+"""Normal forms of NAS-Bench-101 cells: one cell for all that compute equal functions.
 
-Max-pools that read the same vertices compute the same: they have no weights, but where one reads
-the cell's input, which a 1×1 convolution of its own projects first. Such pools are one term, and
-the smallest cell in which each vertex reads it as often stands for all. (A vertex of fewer channels
-reads the first ones of what feeds it, before or after a pool. Which of the vertices that the output
-joins has one channel more where they do not divide may change with the spelling.)
+Two max-pools that read the same vertices compute equal outputs, since a max-pool has no weights. (A
+pool that reads the cell's input is an exception: a 1×1 convolution with weights of its own comes
+first.) Equal pools count as one term. The normal form of a cell is the smallest cell in which every
+vertex reads every term equally often.
 
-Not merged are cells that are equal by more than that: pools of a sum that is twice another, say.
+Cutting channels off before or after a pool makes no difference. If the output's channels do not
+divide by the vertices that it joins, it may depend on the spelling which vertex has one more.
+
+Cells that are equal for other reasons are not merged, such as pools of one sum that is twice
+another.
 """
 
 from __future__ import annotations
@@ -24,33 +27,33 @@ POOL = OPS.index("maxpool3x3")
 
 
 def normal_cell(cell: Cell) -> Cell:
-    """The cell that stands for all of equal function.
+    """Find the cell that stands for all cells of equal function.
 
     Args:
         cell: Every vertex on a path from input to output.
 
     Returns:
-        In canonical spelling; `cell` itself if nothing is computed twice.
+        The cell in canonical spelling; `cell` itself if nothing is computed twice.
     """
     n = cell.vertices
     sources = [[a for a in range(b) if cell.has(a, b)] for b in range(n)]
-    # The first vertex that computes the same.
-    same = list(range(n))
+    # For each vertex, the first vertex that computes the same term.
+    term = list(range(n))
     first: dict[tuple[int, ...], int] = {}
     for v in range(1, n - 1):
         if cell.labels[v - 1] == POOL and 0 not in sources[v]:
-            same[v] = first.setdefault(tuple(sorted(same[a] for a in sources[v])), v)
-    if len(set(same)) == n:
+            term[v] = first.setdefault(tuple(sorted(term[a] for a in sources[v])), v)
+    if len(set(term)) == n:
         return cell
-    # How often each vertex that remains reads each term; its equals read it as often.
-    reads = {v: Counter(same[a] for a in sources[v]) for v in set(same)}
-    copies = {v: max([1, *(found[v] for found in reads.values())]) for v in set(same)}
+    # How often each remaining vertex reads each term; equal vertices read equally often.
+    reads = {v: Counter(term[a] for a in sources[v]) for v in set(term)}
+    copies = {v: max([1, *(times[v] for times in reads.values())]) for v in set(term)}
     order = [(v, k) for v in sorted(copies) for k in range(copies[v])]
     if len(order) == n:
         return cell
-    place = {one: k for k, one in enumerate(order)}
+    new_index = {node: k for k, node in enumerate(order)}
     edges = [
-        (place[a, k], place[v, copy])
+        (new_index[a, k], new_index[v, copy])
         for v, copy in order
         for a, times in reads[v].items()
         for k in range(times)
@@ -68,22 +71,22 @@ def normal_codes(codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
     for k, graph in enumerate(graphs.tolist()):
         pairs = _twins(graph)
         if pairs:
-            own = of_graph[ends[k] : ends[k + 1]]
+            cells = of_graph[ends[k] : ends[k + 1]]
             for a, b in pairs:
-                pools = (numbers[own] // a % len(OPS) == POOL) & (
-                    numbers[own] // b % len(OPS) == POOL
+                pools = (numbers[cells] // a % len(OPS) == POOL) & (
+                    numbers[cells] // b % len(OPS) == POOL
                 )
-                suspects[own[pools]] = True
-    found = codes.copy()
+                suspects[cells[pools]] = True
+    normal = codes.copy()
     for k in np.flatnonzero(suspects).tolist():
-        found[k] = normal_cell(Cell.from_code(int(codes[k]))).code
-    return found
+        normal[k] = normal_cell(Cell.from_code(int(codes[k]))).code
+    return normal
 
 
 def _twins(bits: int) -> list[tuple[int, int]]:
-    """Pairs of inner vertices of a graph that the same vertices feed, the input not among them.
+    """Find pairs of inner vertices that the same vertices feed, the cell's input not among them.
 
-    Each as the weight of its label in a `Cell.code`.
+    A vertex is named by the weight of its label in a `Cell.code`.
     """
     cell = Cell.from_code(bits * LABELLINGS)
     inner = cell.vertices - 2

@@ -1,4 +1,4 @@
-"""Cells of NAS-Bench-101 at one change: another operation, an edge or a vertex more or less."""
+"""Neighbours of NAS-Bench-101 cells: another operation, an edge or a vertex more or less."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Edges = set[tuple[int, int]]
 
 
 def moves(cell: Cell) -> Iterator[Cell]:
-    """All other cells at one change, in canonical spelling; one may come several times.
+    """Yield all other cells at one change, in canonical spelling; a cell may come several times.
 
     - Another operation at a vertex.
-    - An edge more, in any direction that makes no cycle, or an edge less; what is then on no path
-      from input to output goes with it.
+    - An edge more, in any direction that makes no cycle, or an edge less; vertices that are then on
+      no path from input to output go too.
     - A vertex more, in the middle of an edge, with any operation; or a vertex less, whose
       predecessors then feed its successors.
 
@@ -32,7 +32,7 @@ def moves(cell: Cell) -> Iterator[Cell]:
 
 
 def move(cell: Cell, rng: np.random.Generator) -> Cell:
-    """One of `moves`: the kind of change drawn first, then the change."""
+    """Draw a neighbour: first the kind of change, then one of its `moves`."""
     order = rng.permutation(len(_KINDS))
     for k in order:
         others = sorted({other for other in _KINDS[k](cell) if other != cell})
@@ -42,10 +42,10 @@ def move(cell: Cell, rng: np.random.Generator) -> Cell:
 
 
 def _operations(cell: Cell) -> Iterator[Cell]:
-    for place, label in enumerate(cell.labels):
+    for index, label in enumerate(cell.labels):
         for other in range(len(OPS)):
             if other != label:
-                labels = (*cell.labels[:place], other, *cell.labels[place + 1 :])
+                labels = (*cell.labels[:index], other, *cell.labels[index + 1 :])
                 yield canonical(Cell(cell.bits, labels))
 
 
@@ -65,15 +65,15 @@ def _vertices(cell: Cell) -> Iterator[Cell]:
     new = cell.vertices
     for a, b in sorted(edges) if cell.vertices < MAX_VERTICES else ():
         for label in range(len(OPS)):
-            # The new vertex has the highest number but for the output, which stays the last.
-            named = {(_up(s, new), _up(t, new)) for s, t in edges - {(a, b)}}
+            # The new vertex gets the number before the output's, which stays the highest.
+            relabelled = {(_up(s, new), _up(t, new)) for s, t in edges - {(a, b)}}
             split = {(_up(a, new), new - 1), (new - 1, _up(b, new))}
-            yield from _made((*cell.labels, label), named | split)
+            yield from _made((*cell.labels, label), relabelled | split)
     for v in range(1, cell.vertices - 1):
         before = [a for a, b in edges if b == v]
         after = [b for a, b in edges if a == v]
-        rest = {edge for edge in edges if v not in edge}
-        joined = rest | {(a, b) for a in before for b in after}
+        untouched = {edge for edge in edges if v not in edge}
+        joined = untouched | {(a, b) for a in before for b in after}
         labels = (*cell.labels[: v - 1], *cell.labels[v:])
         yield from _made(labels, {(a - (a > v), b - (b > v)) for a, b in joined})
 
@@ -82,7 +82,7 @@ _KINDS: tuple[Callable[[Cell], Iterator[Cell]], ...] = (_operations, _edges, _ve
 
 
 def _up(v: int, new: int) -> int:
-    """A vertex's number once a vertex was added before the output, which was number `new` − 1."""
+    """Number of a vertex after one was added before the output, whose number was `new` − 1."""
     return new if v == new - 1 else v
 
 
@@ -90,27 +90,29 @@ def _leads(edges: Edges, source: int, target: int) -> bool:
     """Whether a path leads from source to target."""
     reached, waiting = {source}, [source]
     while waiting:
-        at = waiting.pop()
+        vertex = waiting.pop()
         for a, b in edges:
-            if a == at and b not in reached:
+            if a == vertex and b not in reached:
                 reached.add(b)
                 waiting.append(b)
     return target in reached
 
 
 def _made(labels: tuple[int, ...], edges: Edges) -> Iterator[Cell]:
-    """The cell of these edges, if it is one of the benchmark; vertices may be in any order."""
+    """Yield the cell of these edges if the benchmark has it; vertices may be in any order."""
     vertices = len(labels) + 2
     order = [0, *_topological(vertices, edges), vertices - 1]
-    place = {v: k for k, v in enumerate(order)}
-    renamed = {(place[a], place[b]) for a, b in edges}
+    position = {v: k for k, v in enumerate(order)}
+    renamed = {(position[a], position[b]) for a, b in edges}
     live = prune(vertices, renamed)
     if live is None or len(live) > MAX_VERTICES:
         return
-    new = {v: k for k, v in enumerate(live)}
-    kept = [(new[a], new[b]) for a, b in renamed if a in new and b in new]
-    if len(kept) <= MAX_EDGES:
-        yield canonical(Cell.of(kept, [labels[order[v] - 1] for v in live[1:-1]]))
+    new_index = {v: k for k, v in enumerate(live)}
+    live_edges = [
+        (new_index[a], new_index[b]) for a, b in renamed if a in new_index and b in new_index
+    ]
+    if len(live_edges) <= MAX_EDGES:
+        yield canonical(Cell.of(live_edges, [labels[order[v] - 1] for v in live[1:-1]]))
 
 
 def _topological(vertices: int, edges: Edges) -> list[int]:

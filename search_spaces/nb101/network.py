@@ -1,6 +1,6 @@
 """The whole network of a NAS-Bench-101 cell (Ying et al., ICML 2019), as its own code builds it.
 
-A stem of 128 channels and nine cells for CIFAR-10; see `nb101_costs` for widths. A convolution is
+A stem of 128 channels and nine cells for CIFAR-10; see `costs` for widths. A convolution is
 followed by a batch normalisation, which is folded into it, and a ReLU.
 """
 
@@ -56,21 +56,21 @@ def _conv(net: NetworkBuilder, x: int, channels: int, kernel: int) -> int:
 
 
 def _cell(net: NetworkBuilder, x: int, cell: Cell, widths: list[int]) -> int:
-    made = [x]
+    outputs = [x]
     last = cell.vertices - 1
     for v, label in enumerate(cell.labels, start=1):
-        terms = [net.first_channels(made[a], widths[v]) for a in range(1, v) if cell.has(a, v)]
+        terms = [net.first_channels(outputs[a], widths[v]) for a in range(1, v) if cell.has(a, v)]
         if cell.has(0, v):
             terms.append(_conv(net, x, widths[v], 1))
         total = net.add(*terms)
         op = OPS[label]
-        made.append(
+        outputs.append(
             net.max_pool(total, 3, 1, padding=1)
             if op.startswith("maxpool")
             else _conv(net, total, widths[v], KERNELS[op])
         )
-    joined = [made[v] for v in range(1, last) if cell.has(v, last)]
-    parts = [net.concat(joined) if len(joined) > 1 else joined[0]] if joined else []
+    joined = [outputs[v] for v in range(1, last) if cell.has(v, last)]
+    output_terms = [net.concat(joined) if len(joined) > 1 else joined[0]] if joined else []
     if cell.has(0, last):
-        parts.append(_conv(net, x, widths[last], 1))
-    return net.add(*parts)
+        output_terms.append(_conv(net, x, widths[last], 1))
+    return net.add(*output_terms)

@@ -1,8 +1,12 @@
-"""How often each small piece occurs in NAS-Bench-101 cells, for all cells at once.
+"""Count small pieces of NAS-Bench-101 cells, for all cells at once.
 
-A piece is a vertex with some of its surroundings: its operation, how many vertices feed it and how
-many it feeds, whether it reads the cell's input, how wide it is; or a pair of operations of which
-one feeds the other.
+A piece is a vertex with some of its surroundings (its operation, how many vertices feed it and how
+many it feeds, whether it reads the cell's input, its width), or a pair of operations of which one
+feeds the other.
+
+Notation: n cells; `counts` has shape `(n, PIECES)`. The columns of a kind of piece are one block,
+which starts at `_STARTS[kind]`; inside it the last property varies fastest. A width k, from 0 on,
+means that a vertex has a (k + 1)-th of the cell's channels.
 """
 
 from __future__ import annotations
@@ -17,25 +21,26 @@ __all__ = ["PIECES", "piece_counts"]
 
 _OPS = len(OPS)
 _INNER = MAX_VERTICES - 2
-# A vertex has a k-th of the cell's channels, k from 1 to as many vertices as the output can join.
+# A vertex has a k-th of the cell's channels; k is at most the number of vertices that feed the
+# output.
 _WIDTHS = _INNER
-# Kind of piece -> how many values each of its properties has.
+# Kind of piece -> number of values of each of its properties.
 _KINDS: dict[str, tuple[int, ...]] = {
-    # A vertex: vertices that feed it, whether the input does, its width.
+    # A vertex: number of vertices that feed it, whether the input does, its width.
     "in": (_INNER, 2, _WIDTHS),
     # A vertex: its operation and its width.
     "op": (_OPS, _WIDTHS),
-    # A vertex: its operation, and all that feeds it.
+    # A vertex: its operation, and how many vertices feed it, the input included.
     "op in": (_OPS, _INNER + 1),
-    # A vertex: its operation, vertices that it feeds, whether it feeds the output.
+    # A vertex: its operation, number of inner vertices that it feeds, whether it feeds the output.
     "op out": (_OPS, _INNER, 2),
     # An edge between vertices: both operations, and the width of the later one.
     "pair": (_OPS, _OPS, _WIDTHS),
     # An edge whose ends differ in width, by the width of the later one.
     "cut": (_WIDTHS,),
-    # The output: vertices that it joins, whether the input feeds it.
+    # The output: number of vertices that it joins, whether the input feeds it.
     "join": (_INNER + 1, 2),
-    # The input: all that it feeds.
+    # The input: number of vertices that it feeds.
     "fan": (MAX_VERTICES,),
 }
 _SIZES = [int(np.prod(properties)) for properties in _KINDS.values()]
@@ -45,10 +50,10 @@ PIECES = sum(_SIZES)
 
 
 def _column(kind: str, *values: int) -> int:
-    place = 0
+    offset = 0
     for value, size in zip(values, _KINDS[kind], strict=True):
-        place = place * size + value
-    return _STARTS[kind] + place
+        offset = offset * size + value
+    return _STARTS[kind] + offset
 
 
 def piece_counts(codes: NDArray[np.uint32]) -> NDArray[np.uint8]:
@@ -68,8 +73,8 @@ def piece_counts(codes: NDArray[np.uint32]) -> NDArray[np.uint8]:
     graphs, starts = np.unique(bits[order], return_index=True)
     ends = np.append(starts[1:], len(codes))
     for graph, start, end in zip(graphs.tolist(), starts, ends, strict=True):
-        own = order[start:end]
-        counts[own] = _of_graph(Cell.from_code(graph * LABELLINGS), numbers[own])
+        cells = order[start:end]
+        counts[cells] = _of_graph(Cell.from_code(graph * LABELLINGS), numbers[cells])
     return counts
 
 
@@ -79,19 +84,19 @@ def _of_graph(cell: Cell, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
     labels = np.zeros((cell.vertices, len(numbers)), np.int64)
     for v in range(last - 1, 0, -1):
         numbers, labels[v] = np.divmod(numbers, _OPS)
-    part = [round(STEM / width) - 1 for width in vertex_channels(cell, STEM, STEM)]
+    width_class = [round(STEM / width) - 1 for width in vertex_channels(cell, STEM, STEM)]
     inner = range(1, last)
-    found = np.zeros((len(numbers), PIECES), np.uint8)
-    every = np.arange(len(numbers))
+    counts = np.zeros((len(numbers), PIECES), np.uint8)
+    cells = np.arange(len(numbers))
 
-    def tick(columns: list[int], which: NDArray[np.int64]) -> None:
-        found[every, np.array(columns)[which]] += 1
+    def tick(columns: list[int], labels_of_cells: NDArray[np.int64]) -> None:
+        counts[cells, np.array(columns)[labels_of_cells]] += 1
 
     for v in inner:
         fed = [a for a in inner if a < v and cell.has(a, v)]
         feeds = sum(cell.has(v, b) for b in inner if b > v)
-        reads, k = int(cell.has(0, v)), part[v]
-        found[:, _column("in", len(fed), reads, k)] += 1
+        reads, k = int(cell.has(0, v)), width_class[v]
+        counts[:, _column("in", len(fed), reads, k)] += 1
         tick([_column("op", op, k) for op in range(_OPS)], labels[v])
         tick([_column("op in", op, len(fed) + reads) for op in range(_OPS)], labels[v])
         ends = int(cell.has(v, last))
@@ -99,9 +104,9 @@ def _of_graph(cell: Cell, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
         for a in fed:
             pairs = [_column("pair", *divmod(p, _OPS), k) for p in range(_OPS**2)]
             tick(pairs, labels[a] * _OPS + labels[v])
-            if part[a] != k:
-                found[:, _column("cut", k)] += 1
+            if width_class[a] != k:
+                counts[:, _column("cut", k)] += 1
     joined = sum(cell.has(v, last) for v in inner)
-    found[:, _column("join", joined, int(cell.has(0, last)))] += 1
-    found[:, _column("fan", sum(cell.has(0, b) for b in range(1, last + 1)))] += 1
-    return found
+    counts[:, _column("join", joined, int(cell.has(0, last)))] += 1
+    counts[:, _column("fan", sum(cell.has(0, b) for b in range(1, last + 1)))] += 1
+    return counts

@@ -1,7 +1,6 @@
 """NAS-Bench-101: 423,624 cells of at most seven vertices and nine edges (Ying et al., ICML 2019).
 
-A cell is stacked nine times in a network for CIFAR-10; see `nb101_cells` for what a cell is and
-`nb101_costs` for the network.
+A network for CIFAR-10 stacks nine copies of a cell; `cells` defines a cell, `costs` the network.
 """
 
 from __future__ import annotations
@@ -54,9 +53,9 @@ _TEXT_SHOWN = 200
 class NB101(CodedSpace):
     """The NAS-Bench-101 space, in the order of the benchmark's own generator.
 
-    `arch_id` is the benchmark's module hash. A text is what a record of the benchmark holds, the
+    `arch_id` is the benchmark's module hash. A text has the form of the benchmark's records, the
     adjacency matrix row by row and the operations: `0110001100010000:input,conv1x1-bn-relu,…`.
-    Whatever spells a cell (vertices in another order, vertices that reach no output) is read as
+    Any spelling of a cell (vertices in another order, vertices that reach no output) is read as
     the one spelling that the benchmark trained, on which widths and parameters depend.
     """
 
@@ -66,7 +65,7 @@ class NB101(CodedSpace):
 
     @property
     def has_networks(self) -> bool:
-        """True: `to_network` expands a cell."""
+        """Always true: `to_network` expands a cell."""
         return True
 
     @property
@@ -83,7 +82,7 @@ class NB101(CodedSpace):
         return CELLS
 
     def __iter__(self) -> Iterator[Architecture]:
-        """All cells; their hashes take a minute or two the first time, and are then kept."""
+        """Yield all cells; their hashes take a minute or two the first time, then are cached."""
         table = cell_table()
         for index, code in enumerate(table.codes.tolist()):
             yield _named(code, table.arch_id(index))
@@ -110,11 +109,11 @@ class NB101(CodedSpace):
         return edges | {f"op_{v}": CategoricalDistribution(OPS) for v in range(1, _LAST)}
 
     def from_params(self, params: Mapping[str, Any]) -> Architecture:
-        """The cell of these edges and operations.
+        """Make the cell of these edges and operations.
 
-        A graph that is no cell of the benchmark is turned into one near by, always the same (see
-        `repaired`): edges of a graph with more than nine are taken away, and one without a path to
-        the output gets an edge to it.
+        A graph that is no cell of the benchmark is turned into a cell near by, always the same one
+        (see `repaired`): a graph with more than nine edges loses some, and a graph without a path
+        to the output gets an edge to it.
         """
         edges = []
         for a, b in _EDGES:
@@ -126,25 +125,25 @@ class NB101(CodedSpace):
     def to_params(self, arch: Architecture) -> dict[str, Any]:
         """Edges and operations of seven vertices; those that the cell lacks have no edges."""
         cell = self.cell(arch)
-        place = [*range(cell.vertices - 1), _LAST]
-        present = {(place[a], place[b]) for a, b in cell.edges}
+        number = [*range(cell.vertices - 1), _LAST]
+        present = {(number[a], number[b]) for a, b in cell.edges}
         labels = [*cell.labels, *([0] * (MAX_VERTICES - cell.vertices))]
         edges = {f"edge_{a}_{b}": int((a, b) in present) for a, b in _EDGES}
         return edges | {f"op_{v}": OPS[label] for v, label in enumerate(labels, start=1)}
 
     def sample(self, rng: np.random.Generator) -> Architecture:
-        """One of the 423,624 cells, uniformly."""
+        """Draw one of the 423,624 cells, uniformly."""
         return self[int(rng.integers(CELLS))]
 
     def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
-        """A neighbour: another operation, an edge more or less, or a vertex more or less.
+        """Draw a neighbour: another operation, an edge more or less, or a vertex more or less.
 
         The kind of change is drawn first, then its place, so that each kind is as frequent.
         """
         return _architecture(move(self.cell(arch), rng).code)
 
     def neighbors(self, arch: Architecture) -> list[Architecture]:
-        """All cells at one change (see `nb101_moves`), in the space's order."""
+        """All cells at one change (see `moves`), in the space's order."""
         return [_architecture(code) for code in sorted({c.code for c in moves(self.cell(arch))})]
 
     def architecture(self, cell: Cell) -> Architecture:
@@ -160,8 +159,8 @@ class NB101(CodedSpace):
         """Check that `arch` is a NAS-Bench-101 cell."""
         key = arch.key
         if arch.space == self.name and type(key) is int and 0 <= key <= self.codes[-1]:
-            place = int(np.searchsorted(self.codes, np.uint32(key)))
-            if self.codes[place] == key:
+            position = int(np.searchsorted(self.codes, np.uint32(key)))
+            if self.codes[position] == key:
                 return
         raise InputError(
             f"{arch.text[:_TEXT_SHOWN]!r} of space {arch.space!r} is no NAS-Bench-101 cell"
@@ -172,32 +171,32 @@ class NB101(CodedSpace):
 
         Any order of the vertices is read, and vertices on no path from input to output are dropped.
         """
-        given = text.strip()
-        if _HASH.fullmatch(given):
-            return self._by_hash(given)
-        adjacency, colon, listed = given.partition(":")
+        cell_text = text.strip()
+        if _HASH.fullmatch(cell_text):
+            return self._by_hash(cell_text)
+        adjacency, colon, ops = cell_text.partition(":")
         side = round(len(adjacency) ** 0.5)
         if not colon or side < 2 or side**2 != len(adjacency) or set(adjacency) - {"0", "1"}:
             raise InputError(
-                f"{given[:_TEXT_SHOWN]!r} is no NAS-Bench-101 cell; the form is "
+                f"{cell_text[:_TEXT_SHOWN]!r} is no NAS-Bench-101 cell; the form is "
                 "0110001100010000:input,conv3x3-bn-relu,maxpool3x3,output, the adjacency matrix "
                 "row by row and the operations, or the cell's hash"
             )
         matrix = [[int(d) for d in adjacency[k : k + side]] for k in range(0, side**2, side)]
-        return self.from_matrix(matrix, listed.split(","))
+        return self.from_matrix(matrix, ops.split(","))
 
     def _by_hash(self, arch_id: str) -> Architecture:
-        wanted = np.frombuffer(bytes.fromhex(arch_id), np.uint8)
+        hash_bytes = np.frombuffer(bytes.fromhex(arch_id), np.uint8)
         table = cell_table()
-        found = np.flatnonzero((table.hashes == wanted).all(axis=1))
-        if not len(found):
+        matches = np.flatnonzero((table.hashes == hash_bytes).all(axis=1))
+        if not len(matches):
             raise InputError(f"no NAS-Bench-101 cell has the hash {arch_id}")
-        return self[int(found[0])]
+        return self[int(matches[0])]
 
     def from_matrix(
         self, matrix: Sequence[Sequence[int]] | NDArray[Any], ops: Sequence[str]
     ) -> Architecture:
-        """The cell of an upper triangular adjacency matrix and the operation of each vertex.
+        """Read the cell of an upper triangular adjacency matrix and the operation of each vertex.
 
         Args:
             matrix: 0 or 1, square; row a, column b is the edge a → b.
@@ -218,7 +217,7 @@ class NB101(CodedSpace):
         live = prune(vertices, edges)
         if live is None:
             raise InputError("the cell has no path from its input to its output; connect them")
-        kept = set(live)
+        live_set = set(live)
         labels = [0] * (vertices - 2)
         for v, op in enumerate(ops):
             if v in (0, vertices - 1):
@@ -227,11 +226,11 @@ class NB101(CodedSpace):
                     raise InputError(f"operation {v} is {op!r}; that of this end is {wanted!r}")
             elif op in OPS:
                 labels[v - 1] = OPS.index(op)
-            elif v in kept:
-                known = closest(str(op), OPS)
-                raise InputError(f"unknown operation {op!r}; NAS-Bench-101 has {known}")
+            elif v in live_set:
+                likely = closest(str(op), OPS)
+                raise InputError(f"unknown operation {op!r}; NAS-Bench-101 has {likely}")
         # Checked before the cell is spelled, which a large graph could make very slow.
-        count = sum(a in kept and b in kept for a, b in edges)
+        count = sum(a in live_set and b in live_set for a, b in edges)
         if len(live) > MAX_VERTICES or count > MAX_EDGES:
             raise InputError(
                 f"a cell of {len(live)} vertices and {count} edges is none of NAS-Bench-101, which "
@@ -242,7 +241,7 @@ class NB101(CodedSpace):
     def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:
         """The cell: one node a vertex, with its costs summed over the nine cells of the network.
 
-        See `nb101_costs.node_rows` for how the rest of the network is charged.
+        See `costs.node_rows` for how the rest of the network is charged.
         """
         _check(task)
         return _graph(self.cell(arch))
@@ -264,9 +263,9 @@ class NB101(CodedSpace):
         return onnx_model(self.cell(arch), seed, batch_size, arch.arch_id)
 
     def normal_form(self, graph: Graph) -> Graph:
-        """The graph of the cell that computes equal max-pools once; see `nb101_functions`."""
-        known = {op: label for label, op in enumerate(OPS)}
-        labels = [known.get(op) for op in graph.ops[1:-1]]
+        """The graph of the cell that computes equal max-pools once; see `functions`."""
+        label_of = {op: label for label, op in enumerate(OPS)}
+        labels = [label_of.get(op) for op in graph.ops[1:-1]]
         ends = (graph.ops[0], graph.ops[-1])
         if None in labels or ends != (INPUT, OUTPUT) or len(graph) > MAX_VERTICES:
             return graph
@@ -275,7 +274,7 @@ class NB101(CodedSpace):
         return graph if normal is cell else _graph(normal)
 
     def normal_codes(self, codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """`normal_form` for many cells; all others keep their codes."""
+        """Codes of the cells in `normal_form`, `(cells,)`; most cells keep their codes."""
         return normal_codes(codes)
 
     def totals(self, codes: NDArray[np.uint32] | None = None) -> dict[str, NDArray[np.float64]]:
@@ -284,46 +283,46 @@ class NB101(CodedSpace):
 
     @cached_property
     def _totals(self) -> dict[str, NDArray[np.float64]]:
-        found = total_costs(self.codes)
-        for values in found.values():
+        totals = total_costs(self.codes)
+        for values in totals.values():
             values.setflags(write=False)
-        return found
+        return totals
 
     def arrays(self, codes: NDArray[np.uint32] | None = None) -> CellArrays:
         """Cells as arrays, which fast predictors read; all 423,624 by default (0.4 GB)."""
         return cell_arrays(self.codes if codes is None else codes)
 
     def counts(self, codes: NDArray[np.uint32] | None = None) -> NDArray[np.uint8]:
-        """How often each small piece occurs in each cell; see `nb101_counts`."""
+        """Counts of each small piece in each cell; see `pieces`."""
         return piece_counts(self.codes if codes is None else codes)
 
 
 def repaired(edges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Edges of seven vertices that make a cell of the benchmark, near those given.
+    """Turn edges of seven vertices into those of a cell of the benchmark near by.
 
     If no path leads from input to output, the last vertex that the input reaches feeds the output.
     Dead vertices go. While more than nine edges are left, the first one (by source, then target)
     goes without which no vertex is cut off, or else the first of all.
     """
-    found = sorted(edges)
-    if prune(MAX_VERTICES, found) is None:
+    remaining = sorted(edges)
+    if prune(MAX_VERTICES, remaining) is None:
         reached = {0}
-        for a, b in found:
+        for a, b in remaining:
             if a in reached:
                 reached.add(b)
-        found = sorted([*found, (max(reached), _LAST)])
+        remaining = sorted([*remaining, (max(reached), _LAST)])
     while True:
-        live = prune(MAX_VERTICES, found)
+        live = prune(MAX_VERTICES, remaining)
         assert live is not None
-        found = [(a, b) for a, b in found if a in live and b in live]
-        if len(found) <= MAX_EDGES:
-            return found
+        remaining = [(a, b) for a, b in remaining if a in live and b in live]
+        if len(remaining) <= MAX_EDGES:
+            return remaining
         spare = [
             (a, b)
-            for a, b in found
-            if sum(s == a for s, _ in found) > 1 and sum(t == b for _, t in found) > 1
+            for a, b in remaining
+            if sum(s == a for s, _ in remaining) > 1 and sum(t == b for _, t in remaining) > 1
         ]
-        found.remove((spare or found)[0])
+        remaining.remove((spare or remaining)[0])
 
 
 def _pruned(vertices: int, edges: Iterable[tuple[int, int]], labels: Sequence[int]) -> Cell:
@@ -331,9 +330,11 @@ def _pruned(vertices: int, edges: Iterable[tuple[int, int]], labels: Sequence[in
     pairs = list(edges)
     live = prune(vertices, pairs)
     assert live is not None
-    place = {v: k for k, v in enumerate(live)}
-    kept = [(place[a], place[b]) for a, b in pairs if a in place and b in place]
-    return Cell.of(kept, [labels[v - 1] for v in live[1:-1]])
+    new_index = {v: k for k, v in enumerate(live)}
+    live_edges = [
+        (new_index[a], new_index[b]) for a, b in pairs if a in new_index and b in new_index
+    ]
+    return Cell.of(live_edges, [labels[v - 1] for v in live[1:-1]])
 
 
 def _value(params: Mapping[str, Any], name: str, choices: Sequence[Any]) -> Any:
@@ -356,16 +357,18 @@ def _architecture(code: int) -> Architecture:
 def _named(code: int, arch_id: str) -> Architecture:
     bits, number = divmod(code, LABELLINGS)
     adjacency, vertices = _adjacency(bits)
-    return Architecture(NB101.name, f"{adjacency}:{_listed(vertices, number)}", arch_id, code)
+    return Architecture(NB101.name, f"{adjacency}:{_ops_text(vertices, number)}", arch_id, code)
 
 
 @lru_cache(maxsize=16_384)
 def _adjacency(bits: int) -> tuple[str, int]:
     """The adjacency matrix row by row, and the number of vertices."""
     cell = Cell.from_code(bits * LABELLINGS)
-    n = cell.vertices
-    text = "".join(str(int(a < b and cell.has(a, b))) for a in range(n) for b in range(n))
-    return text, n
+    vertices = cell.vertices
+    text = "".join(
+        str(int(a < b and cell.has(a, b))) for a in range(vertices) for b in range(vertices)
+    )
+    return text, vertices
 
 
 @cache
@@ -375,7 +378,7 @@ def _ops(vertices: int, number: int) -> tuple[str, ...]:
 
 
 @cache
-def _listed(vertices: int, number: int) -> str:
+def _ops_text(vertices: int, number: int) -> str:
     return ",".join(_ops(vertices, number))
 
 

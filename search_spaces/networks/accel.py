@@ -1,7 +1,7 @@
 """The space of Accel-NASBench (Ahmad et al., DAC 2024): seven MnasNet-like blocks on ImageNet.
 
-Parameters and multiply-accumulates are those of the published networks; the activations, which they
-do not tell, are assumed to be ReLU, with a sigmoid as the gate of the excitation.
+Parameters and multiply-accumulates are those of the published networks. The publication does not
+name the activations: they are assumed to be ReLU, with a sigmoid as the gate of the excitation.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
 }
 # The one block that may have a fourth layer.
 _LONG_BLOCK = 5
-# EfficientNet-B0, but for what this space has not.
+# EfficientNet-B0, as far as this space has its choices.
 _STANDARD = {
     "e": (1, 6, 6, 6, 6, 6, 6),
     "k": (3, 3, 5, 3, 5, 5, 3),
@@ -52,16 +52,16 @@ def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
     for block, (channels, stride) in enumerate(_BLOCKS):
         name = f"block{block}"
         for layer in range(chosen[f"{name}_l"]):
-            given = net.channels(x)
+            in_channels = net.channels(x)
             x = inverted_residual(
                 net,
                 x,
                 channels,
                 chosen[f"{name}_k"],
                 1 if layer else stride,
-                given * chosen[f"{name}_e"],
+                in_channels * chosen[f"{name}_e"],
                 NetworkBuilder.relu,
-                _excite(given // _SQUEEZE) if chosen[f"{name}_se"] else None,
+                _excite(in_channels // _SQUEEZE) if chosen[f"{name}_se"] else None,
             )
     x = net.relu(net.conv(x, _HEAD))
     return net.linear(net.flatten(net.global_pool(x)), classes)
@@ -70,35 +70,37 @@ def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
 def _decisions() -> tuple[Decision, ...]:
     return tuple(
         Decision(
-            f"block{block}_{what}",
-            (*choices, 4) if what == "l" and block == _LONG_BLOCK else choices,
-            _STANDARD[what][block],
+            f"block{block}_{letter}",
+            (*choices, 4) if letter == "l" and block == _LONG_BLOCK else choices,
+            _STANDARD[letter][block],
         )
         for block in range(len(_BLOCKS))
-        for what, choices in _CHOICES.items()
+        for letter, choices in _CHOICES.items()
     )
 
 
 def _write(chosen: Choices) -> str:
     return ";".join(
-        f"{what}=" + ",".join(str(int(chosen[f"block{b}_{what}"])) for b in range(len(_BLOCKS)))
-        for what in _CHOICES
+        f"{letter}=" + ",".join(str(int(chosen[f"block{b}_{letter}"])) for b in range(len(_BLOCKS)))
+        for letter in _CHOICES
     )
 
 
 def _read(text: str) -> Choices:
     if text.startswith("{"):
-        given: Mapping[str, Any] = json_value(text, dict, _FORM)
-        return {name: given.get(name) for name in (d.name for d in _decisions())}
+        values_by_name: Mapping[str, Any] = json_value(text, dict, _FORM)
+        return {name: values_by_name.get(name) for name in (d.name for d in _decisions())}
     fields = integer_fields(text, _FORM)
     if fields.keys() != _CHOICES.keys() or any(len(v) != len(_BLOCKS) for v in fields.values()):
         raise InputError(f"{shown(text)} is no {_FORM}")
-    return {f"block{b}_{what}": v for what, values in fields.items() for b, v in enumerate(values)}
+    return {
+        f"block{b}_{letter}": v for letter, values in fields.items() for b, v in enumerate(values)
+    }
 
 
 ACCEL = Family("accel", _decisions(), _build, write=_write, read=_read)
 
 
 def accel() -> NetworkSpace:
-    """The space `accel`."""
+    """Open the space `accel`."""
     return NetworkSpace(ACCEL)

@@ -25,8 +25,7 @@ Activation = Callable[[NetworkBuilder, int], int]
 # Sides of a window: in blocks with depthwise convolutions and in stems, and in dense layers.
 KERNELS = (3, 5, 7)
 DENSE_KERNELS = (1, 3, 5, 7)
-# Factors on the standard network's channels, over about the range that nn-Meter's generator draws
-# from.
+# Factors on the standard network's channels: about the range of nn-Meter's generator.
 WIDTHS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 
 
@@ -58,7 +57,7 @@ def inverted_residual(
         out_channels: Channels of the output.
         kernel: Side of the window, in pixels.
         stride: Step of the window.
-        hidden: Channels between; no expansion if they are the input's.
+        hidden: Channels inside the block; no expansion if the input has as many.
         activation: Applied after the first two convolutions.
         excite: Applied after the second activation.
     """
@@ -74,7 +73,7 @@ def inverted_residual(
 
 @dataclass(frozen=True)
 class Stage:
-    """A run of equal blocks in a standard network; the first has the stride."""
+    """Run of equal blocks in a standard network; the first block has the stride."""
 
     channels: int
     depth: int
@@ -113,29 +112,29 @@ def residual_stages(
     activation: Activation,
     excite: Callable[[int, int], Callable[[NetworkBuilder, int], int] | None] | None = None,
 ) -> int:
-    """Stages of inverted residuals by the decisions of `stage_decisions`.
+    """Append stages of inverted residuals, as the decisions of `stage_decisions` say.
 
     Args:
         net: The network.
         x: Input.
         stages: The standard network.
         chosen: A choice for each decision.
-        activation: That of all blocks.
-        excite: Gives, for a stage (from 1) and the channels of a block's input, what
-            `inverted_residual` takes.
+        activation: Activation of all blocks.
+        excite: Makes the `excite` of `inverted_residual` from a stage's number (from 1 on) and the
+            channels of a block's input.
     """
     for s, stage in enumerate(stages, start=1):
         channels = make_divisible(stage.channels * chosen[f"w_{s}"])
         for b in range(1, chosen[f"d_{s}"] + 1):
-            given = net.channels(x)
+            in_channels = net.channels(x)
             x = inverted_residual(
                 net,
                 x,
                 channels,
                 chosen[f"k_{s}_{b}"],
                 stage.stride if b == 1 else 1,
-                given * chosen[f"e_{s}_{b}"],
+                in_channels * chosen[f"e_{s}_{b}"],
                 activation,
-                None if excite is None else excite(s, given),
+                None if excite is None else excite(s, in_channels),
             )
     return x

@@ -1,4 +1,4 @@
-"""Build a network operator by operator, with shapes inferred on the way."""
+"""Builder of networks, operator by operator, with shapes inferred on the way."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ __all__ = ["NetworkBuilder", "make_divisible"]
 def make_divisible(value: float, divisor: int = 8) -> int:
     """Round a number of channels to a multiple, never down by more than a tenth.
 
-    The rule of the MobileNets' reference code.
+    This is the rule of the MobileNets' reference code.
     """
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded
 
 
 class NetworkBuilder:
-    """Collects the operators of a network for one image.
+    """Builder that collects the operators of a network for one image.
 
-    Every method that adds an operator takes positions of earlier ones and returns its own. Batch
-    normalisation is folded from the start, as inference engines do: a convolution has a bias.
+    Every method that adds an operator takes the positions of earlier operators and returns its own.
+    Batch normalisation is folded from the start, as inference engines do: a convolution has a bias.
 
     Args:
         side: Height and width of the input image, in pixels.
@@ -55,10 +55,10 @@ class NetworkBuilder:
 
     def _add(self, operator: Operator, window: Window | None = None) -> int:
         self.operators.append(operator)
-        place = len(self.operators) - 1
+        position = len(self.operators) - 1
         if window is not None:
-            self.windows[place] = window
-        return place
+            self.windows[position] = window
+        return position
 
     def conv(
         self,
@@ -70,7 +70,7 @@ class NetworkBuilder:
         padding: int | None = None,
         bias: bool = True,
     ) -> int:
-        """A square convolution; without `padding` it keeps the side at stride 1."""
+        """Append a square convolution; without `padding` it keeps the side at stride 1."""
         _, channels, height, width = self.operators[x].shape
         pad = (kernel - 1) // 2 if padding is None else padding
         return self._add(
@@ -93,64 +93,64 @@ class NetworkBuilder:
         )
 
     def depthwise(self, x: int, kernel: int, stride: int = 1) -> int:
-        """A convolution of each channel by itself."""
+        """Append a convolution of each channel by itself."""
         return self.conv(x, self.channels(x), kernel, stride, groups=self.channels(x))
 
     def _elementwise(self, op: str, x: int) -> int:
         return self._add(Operator(op, (x,), self.operators[x].shape))
 
     def relu(self, x: int) -> int:
-        """max(x, 0)."""
+        """Append max(x, 0)."""
         return self._elementwise("Relu", x)
 
     def relu6(self, x: int) -> int:
-        """min(max(x, 0), 6)."""
+        """Append min(max(x, 0), 6)."""
         return self._elementwise("Clip", x)
 
     def sigmoid(self, x: int) -> int:
-        """1 / (1 + exp(-x))."""
+        """Append 1 / (1 + exp(-x))."""
         return self._elementwise("Sigmoid", x)
 
     def hard_sigmoid(self, x: int) -> int:
-        """relu6(x + 3) / 6."""
+        """Append relu6(x + 3) / 6."""
         return self._elementwise("HardSigmoid", x)
 
     def silu(self, x: int) -> int:
-        """x · sigmoid(x)."""
+        """Append x · sigmoid(x)."""
         return self._elementwise("Silu", x)
 
     def hard_swish(self, x: int) -> int:
-        """x · hard_sigmoid(x)."""
+        """Append x · hard_sigmoid(x)."""
         return self._elementwise("HardSwish", x)
 
     def zero(self, x: int) -> int:
-        """x · 0."""
+        """Append x · 0."""
         return self._elementwise("Mul", x)
 
     def batch_norm(self, x: int) -> int:
-        """A normalisation that may have no convolution to be folded into."""
+        """Append a normalisation that may have no convolution to be folded into."""
         shape = self.operators[x].shape
         return self._add(Operator("BatchNormalization", (x,), shape, other_params=2 * shape[1]))
 
     def add(self, *terms: int) -> int:
-        """The sum of tensors of one shape."""
+        """Append the sum of tensors of one shape."""
         total = terms[0]
         for term in terms[1:]:
             total = self._add(Operator("Add", (total, term), self.operators[total].shape))
         return total
 
     def mul(self, x: int, scale: int) -> int:
-        """x times one number a channel, or times a tensor of its own shape."""
+        """Append the product of x with one number a channel, or with a tensor of x's shape."""
         return self._add(Operator("Mul", (x, scale), self.operators[x].shape))
 
     def concat(self, parts: Sequence[int]) -> int:
-        """Join along the channels."""
+        """Join tensors along the channels."""
         _, _, height, width = self.operators[parts[0]].shape
         channels = sum(self.channels(part) for part in parts)
         return self._add(Operator("Concat", tuple(parts), (1, channels, height, width)))
 
     def first_channels(self, x: int, channels: int) -> int:
-        """The first channels of a tensor; x itself if it has no more."""
+        """Cut a tensor to its first channels; x itself if it has no more."""
         shape = self.operators[x].shape
         if shape[1] == channels:
             return x
@@ -159,11 +159,11 @@ class NetworkBuilder:
     def max_pool(
         self, x: int, kernel: int, stride: int, padding: int = 0, ceil: bool = False
     ) -> int:
-        """Maximum over a window; `ceil` keeps a last window that is not full."""
+        """Append the maximum over a window; `ceil` keeps a last window that is not full."""
         return self._pool("MaxPool", x, kernel, stride, Window(padding, ceil))
 
     def avg_pool(self, x: int, kernel: int, stride: int, padding: int = 0) -> int:
-        """Mean over the part of a window that lies in the image."""
+        """Append the mean over the part of a window that lies in the image."""
         return self._pool("AveragePool", x, kernel, stride, Window(padding))
 
     def _pool(self, op: str, x: int, kernel: int, stride: int, window: Window) -> int:
@@ -175,11 +175,11 @@ class NetworkBuilder:
         )
 
     def global_pool(self, x: int) -> int:
-        """Mean over all pixels."""
+        """Append the mean over all pixels."""
         return self._add(Operator("GlobalAveragePool", (x,), (1, self.channels(x), 1, 1)))
 
     def flatten(self, x: int) -> int:
-        """All numbers of an image as a vector."""
+        """Reshape all numbers of an image to a vector."""
         return self._reshape(x, (1, math.prod(self.operators[x].shape)))
 
     def _reshape(self, x: int, shape: tuple[int, ...]) -> int:
@@ -194,18 +194,18 @@ class NetworkBuilder:
         return self._reshape(x, (1, channels, height, width))
 
     def linear(self, x: int, out_features: int) -> int:
-        """A linear layer with bias on a vector."""
+        """Append a linear layer with bias on a vector."""
         weights = (out_features, self.channels(x))
         return self._add(Operator("Gemm", (x,), (1, out_features), weights, bias=True))
 
     def graph(self, output: int) -> Graph:
-        """The graph of what has been built, up to `output`."""
+        """Convert the operators that `output` needs to a graph."""
         return network_graph(self.operators, (output,))
 
     def onnx_model(
         self, output: int, seed: int = 0, batch_size: int = 1, name: str = "network"
     ) -> onnx.ModelProto:
-        """A runnable ONNX model with random weights; see `onnx_model.network_model`."""
+        """Write a runnable ONNX model with random weights; see `onnx_model.network_model`."""
         from nasplug.search_spaces.networks.onnx_model import network_model
 
         return network_model(self.operators, self.windows, output, seed, batch_size, name)

@@ -30,9 +30,9 @@ _STAGES = (
 _SQUEEZE = 4
 
 
-def _excite(stage: int, given: int) -> Callable[[NetworkBuilder, int], int]:
+def _excite(stage: int, in_channels: int) -> Callable[[NetworkBuilder, int], int]:
     return lambda net, x: squeeze_excite(
-        net, x, max(1, given // _SQUEEZE), NetworkBuilder.silu, NetworkBuilder.sigmoid
+        net, x, max(1, in_channels // _SQUEEZE), NetworkBuilder.silu, NetworkBuilder.sigmoid
     )
 
 

@@ -1,4 +1,4 @@
-"""Read the texts that benchmarks write their architectures in."""
+"""Readers of the texts in which benchmarks write their architectures."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _SHOWN = 200
 
 
 def shown(text: str) -> str:
-    """A text, shortened for an error message."""
+    """Shorten a text for an error message."""
     return repr(text if len(text) <= _SHOWN else text[:_SHOWN] + "…")
 
 
 def json_value(text: str, kind: type, form: str) -> Any:
-    """A JSON text of the given type.
+    """Read a JSON text of the given type.
 
     Raises:
-        InputError: If it is none; `form` says what would be right.
+        InputError: If the text is no JSON of that type; `form` names the right form.
     """
     try:
         value = json.loads(text)
@@ -33,10 +33,10 @@ def json_value(text: str, kind: type, form: str) -> Any:
 
 
 def integer_fields(text: str, form: str) -> dict[str, list[int]]:
-    """The fields of a text such as `r=204;d=2,3,4`.
+    """Read the fields of a text such as `r=204;d=2,3,4`.
 
     Raises:
-        InputError: If a field is malformed or comes twice; `form` says what would be right.
+        InputError: If a field is malformed or comes twice; `form` names the right form.
     """
     fields: dict[str, list[int]] = {}
     for part in text.split(";"):

@@ -1,4 +1,4 @@
-"""A family of networks: its decisions, and how a choice for each of them is built."""
+"""Families of networks: a family's decisions, and the network that a choice for each builds."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Choices = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Decision:
-    """One choice to make.
+    """Decision of a family, with the values to choose from.
 
     Attributes:
         name: Name of the parameter, such as `"k_2_1"`.
         choices: Values to choose from, ascending if they are numbers.
-        default: The value in the family's standard network; also what is kept where the decision
-            does not count.
-        needs: Decisions made before, each with the values that make this one count: a kernel counts
-            if its block exists.
+        default: The value in the family's standard network, and wherever the decision does not
+            count.
+        needs: Earlier decisions, each with the values for which this decision counts: a kernel
+            counts if its block exists.
     """
 
     name: str
@@ -35,13 +35,13 @@ class Decision:
 
 
 def at_least(decision: Decision, smallest: int) -> tuple[str, tuple[Value, ...]]:
-    """An entry of `Decision.needs`: the values of a numeric decision from `smallest` on."""
+    """Make an entry of `Decision.needs`: the values of a numeric decision from `smallest` on."""
     return decision.name, tuple(v for v in decision.choices if float(v) >= smallest)
 
 
 @dataclass(frozen=True)
 class Task:
-    """An image set: side of the images in pixels, and number of classes."""
+    """Image set: side of the images in pixels, and number of classes."""
 
     side: int
     classes: int
@@ -56,8 +56,8 @@ class Family:
     """A family of networks.
 
     Attributes:
-        name: Its name, and the prefix of its texts.
-        decisions: In order; a decision may need earlier ones only.
+        name: Name of the family, and the prefix of its texts.
+        decisions: The decisions in order; a decision may need earlier ones only.
         build: Adds the network of the given choices, with the given number of classes, to a builder
             and returns the position of its output.
         tasks: Image set to its size.
@@ -81,14 +81,14 @@ class Family:
     read: Callable[[str], Choices | None] | None = None
 
     def __post_init__(self) -> None:
-        known: dict[str, Decision] = {}
+        earlier: dict[str, Decision] = {}
         for decision in self.decisions:
-            # These are mistakes of whoever writes a family, not of a user.
-            assert decision.name not in known, decision.name
+            # Assertions, since these are mistakes in the code of a family, not of a user.
+            assert decision.name not in earlier, decision.name
             assert decision.default in decision.choices, decision
             for name, values in decision.needs:
-                assert set(values) <= set(known[name].choices), decision
-            known[decision.name] = decision
+                assert set(values) <= set(earlier[name].choices), decision
+            earlier[decision.name] = decision
 
     def defaults(self) -> dict[str, Value]:
         """The choices of the first standard network, by the decisions' names."""

@@ -92,9 +92,9 @@ def _identity(chosen: Choices) -> str:
     ops = _ops(chosen)
     stages = []
     for depth, *_ in _STAGES:
-        own, ops = ops[:depth], ops[depth:]
+        stage_ops, ops = ops[:depth], ops[depth:]
         # A skip into a stage changes its channels.
-        stages.append("|".join(op for b, op in enumerate(own) if op != "skip" or b == 0))
+        stages.append("|".join(op for b, op in enumerate(stage_ops) if op != "skip" or b == 0))
     return "/".join(stages)
 
 
@@ -121,5 +121,5 @@ FBNET = Family(
 
 
 def fbnet() -> NetworkSpace:
-    """The space `fbnet`."""
+    """Open the space `fbnet`."""
     return NetworkSpace(FBNET)

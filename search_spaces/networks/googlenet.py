@@ -32,12 +32,12 @@ def _conv(net: NetworkBuilder, x: int, channels: int, kernel: int = 1, stride: i
 
 
 def _inception(net: NetworkBuilder, x: int, channels: tuple[int, ...], k: int, j: int) -> int:
-    one, reduced, three, reduced_more, five, pooled = channels
+    direct, reduced, middle, reduced_more, wide, pooled = channels
     return net.concat(
         [
-            _conv(net, x, one),
-            _conv(net, _conv(net, x, reduced), three, k),
-            _conv(net, _conv(net, x, reduced_more), five, j),
+            _conv(net, x, direct),
+            _conv(net, _conv(net, x, reduced), middle, k),
+            _conv(net, _conv(net, x, reduced_more), wide, j),
             _conv(net, net.max_pool(x, 3, 1, padding=1), pooled),
         ]
     )

@@ -77,5 +77,5 @@ MACRO = Family(
 
 
 def macro() -> FiniteNetworkSpace:
-    """The space `macro`, in the order of its digits."""
+    """Open the space `macro`, in the order of its digits."""
     return FiniteNetworkSpace(MACRO)

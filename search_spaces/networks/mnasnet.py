@@ -30,11 +30,11 @@ _SQUEEZE = 4
 
 
 def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
-    def excite(stage: int, given: int) -> Callable[[NetworkBuilder, int], int] | None:
+    def excite(stage: int, in_channels: int) -> Callable[[NetworkBuilder, int], int] | None:
         if not chosen[f"se_{stage}"]:
             return None
         return lambda net, x: squeeze_excite(
-            net, x, max(1, given // _SQUEEZE), NetworkBuilder.relu, NetworkBuilder.sigmoid
+            net, x, max(1, in_channels // _SQUEEZE), NetworkBuilder.relu, NetworkBuilder.sigmoid
         )
 
     x = net.relu(net.conv(net.input, make_divisible(32 * chosen["w_0"]), 3, stride=2))

@@ -62,12 +62,12 @@ def _excite(hidden: int) -> Callable[[NetworkBuilder, int], int]:
 def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
     stages, features = _VARIANTS[chosen["variant"]]
     x = net.hard_swish(net.conv(net.input, make_divisible(_STEM * chosen["w_0"]), 3, stride=2))
-    usual = _STEM
+    standard_channels = _STEM
     for s, stage in enumerate(stages, start=1):
         width = make_divisible(stage.channels * chosen[f"w_{s}"])
         for b in range(1, chosen[f"d_{s}"] + 1):
             # A block beyond the standard network's is like its last one.
-            expansion = stage.hidden[min(b, len(stage.hidden)) - 1] / usual
+            expansion = stage.hidden[min(b, len(stage.hidden)) - 1] / standard_channels
             hidden = make_divisible(net.channels(x) * expansion * chosen[f"e_{s}_{b}"])
             x = inverted_residual(
                 net,
@@ -79,7 +79,7 @@ def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
                 NetworkBuilder.hard_swish if stage.swish else NetworkBuilder.relu,
                 _excite(hidden) if stage.excited else None,
             )
-            usual = stage.channels
+            standard_channels = stage.channels
     x = net.hard_swish(net.conv(x, 6 * net.channels(x)))
     x = net.flatten(net.global_pool(x))
     x = net.hard_swish(net.linear(x, make_divisible(features * chosen["w_7"])))

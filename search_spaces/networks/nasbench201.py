@@ -35,7 +35,7 @@ def _cells() -> NB201:
 
 
 def _operation(net: NetworkBuilder, op: str, x: int, zeros: bool) -> int | None:
-    """An edge's operation; None for zero, unless it is to be computed."""
+    """Append an edge's operation; None for a zero operation, unless `zeros` has it computed."""
     if op == "none":
         return net.zero(x) if zeros else None
     if op == "avg_pool_3x3":
@@ -49,9 +49,9 @@ def _cell(net: NetworkBuilder, x: int, chosen: Choices, zeros: bool) -> int:
     nodes: list[int | None] = [x]
     for node in range(1, 4):
         terms = []
-        for source, given in enumerate(nodes):
+        for source, value in enumerate(nodes):
             op = chosen[f"op_{source}_{node}"]
-            term = None if given is None else _operation(net, op, given, zeros)
+            term = None if value is None else _operation(net, op, value, zeros)
             if term is not None:
                 terms.append(term)
         nodes.append(net.add(*terms) if terms else None)
@@ -77,7 +77,7 @@ def _build(net: NetworkBuilder, chosen: Choices, classes: int, zeros: bool = Fal
 
 
 def _identity(chosen: Choices) -> str:
-    """Equal for cells that run the same operations.
+    """Text that is equal for cells that run equal operations.
 
     The benchmark's own id also joins cells of one function that compute a term once and twice.
     """
@@ -99,15 +99,15 @@ NASBENCH201 = Family(
 def network_as_written(cell: Architecture, task: str | None = None) -> Graph:
     """The network of a cell as the benchmark's own code runs it, one operator after the other.
 
-    Zero operations multiply by 0, so everything is computed, whether or not it can influence the
-    output. Latencies of the benchmark in a framework are those of this network; an exported one
-    (`nnlqp:nasbench201`) lacks what has no influence.
+    Zero operations multiply by 0, so every operation is computed, even if it cannot influence the
+    output. The benchmark's latencies in a framework are those of this network; an exported network
+    (`nnlqp:nasbench201`) lacks the operations without influence.
 
     Args:
         cell: An architecture of `nb201`.
         task: One of `nb201`'s tasks; the first if it is left out.
     """
     size = NB201_TASKS[task or next(iter(NB201_TASKS))]
-    where = Task(*size)
-    net = NetworkBuilder(where.side)
-    return net.graph(_build(net, _cells().to_params(cell), where.classes, zeros=True))
+    images = Task(*size)
+    net = NetworkBuilder(images.side)
+    return net.graph(_build(net, _cells().to_params(cell), images.classes, zeros=True))

@@ -30,10 +30,10 @@ class NetworkSpace(SearchSpace):
     """All networks of a family.
 
     The text of an architecture is `family:name=value,name=value,…` with every decision that counts
-    (`parse` fills in the standard network's value for one that is left out, and reads the name of a
-    standard network), or the benchmark's own encoding. Decisions that do not count, such as the
-    kernel of a block that is not there, are kept at their defaults: they never tell two
-    architectures apart. (Two widths that round to the same channels do.)
+    (`parse` fills in the standard network's value for a decision that is left out, and reads the
+    name of a standard network), or the benchmark's own encoding. Decisions that do not count, such
+    as the kernel of a block that does not exist, keep their defaults, so that no two architectures
+    differ in them alone. (Two widths that round to equal channels make two architectures.)
 
     Args:
         family: The family.
@@ -47,10 +47,9 @@ class NetworkSpace(SearchSpace):
         self.family = family
         self.name = name or family.name
         self._decisions = family.decisions
-        place = {decision.name: k for k, decision in enumerate(family.decisions)}
-        self._place = place
+        self._position = {decision.name: k for k, decision in enumerate(family.decisions)}
         self._defaults = tuple(d.choices.index(d.default) for d in family.decisions)
-        # The decisions that do not always count, with what they need: positions of earlier ones,
+        # The decisions that do not always count, with their needs: positions of earlier decisions,
         # and the indices of the values that meet the need.
         self._conditional = [
             (k, [self._need(name, met) for name, met in decision.needs])
@@ -63,7 +62,7 @@ class NetworkSpace(SearchSpace):
         ]
 
     def _need(self, name: str, met: tuple[Value, ...]) -> tuple[int, frozenset[int]]:
-        position = self._place[name]
+        position = self._position[name]
         return position, frozenset(self._decisions[position].choices.index(v) for v in met)
 
     @property
@@ -89,7 +88,7 @@ class NetworkSpace(SearchSpace):
         return self.family.name
 
     def _active(self, digits: Sequence[int]) -> list[bool]:
-        """Which decisions count; `digits` are indices into their choices."""
+        """Flags of the decisions that count; `digits` are indices into their choices."""
         active = [True] * len(self._decisions)
         for k, needs in self._conditional:
             for position, met in needs:
@@ -110,9 +109,9 @@ class NetworkSpace(SearchSpace):
         if family.write is not None:
             text = family.write(self._chosen(key))
         else:
-            words = zip(self._words, key, active, strict=True)
-            listed = ",".join([word[digit] for word, digit, counts in words if counts])
-            text = f"{family.name}:{listed}"
+            choices = zip(self._words, key, active, strict=True)
+            pairs = ",".join([words[digit] for words, digit, counts in choices if counts])
+            text = f"{family.name}:{pairs}"
         identity = text if family.identity is None else family.identity(self._chosen(key))
         digest = hashlib.sha256(identity.encode()).hexdigest()
         return Architecture(self.name, text, f"{family.name}-{digest[:12]}", key)
@@ -121,11 +120,11 @@ class NetworkSpace(SearchSpace):
         return {d.name: d.choices[k] for d, k in zip(self._decisions, digits, strict=True)}
 
     def distributions(self) -> dict[str, BaseDistribution]:
-        """One parameter a decision: an integer range where the choices are one, else a category."""
+        """Parameter of each decision: an integer range where the choices are one, or a category."""
         return {decision.name: distribution(decision) for decision in self._decisions}
 
     def from_params(self, params: Mapping[str, Any]) -> Architecture:
-        """The network of these choices; parameters that do not count may be left out."""
+        """Make the network of these choices; parameters that do not count may be left out."""
         digits = list(self._defaults)
         conditional = dict(self._conditional)
         counts = [True] * len(digits)
@@ -152,11 +151,11 @@ class NetworkSpace(SearchSpace):
         )
 
     def to_params(self, arch: Architecture) -> dict[str, Any]:
-        """The choice of every decision; one that does not count has its default."""
+        """The choice of every decision; a decision that does not count has its default."""
         return dict(self._chosen(self._digits(arch)))
 
     def sample(self, rng: np.random.Generator) -> Architecture:
-        """A network drawn uniformly over the choices."""
+        """Draw a network uniformly over the choices."""
         return self._architecture([int(rng.integers(len(d.choices))) for d in self._decisions])
 
     def _free(self, digits: Sequence[int]) -> list[int]:
@@ -168,7 +167,7 @@ class NetworkSpace(SearchSpace):
         ]
 
     def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
-        """Another choice for one decision that counts."""
+        """Change one decision that counts to another choice."""
         digits = list(self._digits(arch))
         free = self._free(digits)
         k = free[int(rng.integers(len(free)))]
@@ -189,7 +188,7 @@ class NetworkSpace(SearchSpace):
     def validate(self, arch: Architecture) -> None:
         """Check that `arch` is a network of this family in canonical form."""
         key = arch.key
-        good = (
+        valid = (
             arch.space == self.name
             and isinstance(key, tuple)
             and len(key) == len(self._decisions)
@@ -204,7 +203,7 @@ class NetworkSpace(SearchSpace):
                 )
             )
         )
-        if not good:
+        if not valid:
             raise InputError(
                 f"{arch.text[:_TEXT_SHOWN]!r} of space {arch.space!r} is no architecture of "
                 f"{self.name}"
@@ -216,10 +215,10 @@ class NetworkSpace(SearchSpace):
 
     def parse(self, text: str) -> Architecture:
         """Read a text of this family: the form of its architectures, or a standard's name."""
-        given = text.strip()
-        if not given:
+        stripped = text.strip()
+        if not stripped:
             raise InputError(f"an empty text is no {self._form()}")
-        body = given.removeprefix(f"{self.family.name}:")
+        body = stripped.removeprefix(f"{self.family.name}:")
         if body in self.standards:
             return self.standards[body]
         chosen = None if self.family.read is None else self.family.read(body)
@@ -229,8 +228,8 @@ class NetworkSpace(SearchSpace):
 
     def _form(self) -> str:
         example = ",".join(f"{d.name}={_word(d.default)}" for d in self._decisions[:2])
-        known = "".join(f", or {name}" for name in self.standards)
-        return f"text of {self.name}; the form is {self.family.name}:{example},…{known}"
+        standards = "".join(f", or {name}" for name in self.standards)
+        return f"text of {self.name}; the form is {self.family.name}:{example},…{standards}"
 
     def _pairs(self, text: str) -> dict[str, Value]:
         pairs: dict[str, Value] = {}
@@ -238,12 +237,12 @@ class NetworkSpace(SearchSpace):
             name, equals, word = (part.strip() for part in item.partition("="))
             if not equals:
                 raise InputError(f"{item[:_TEXT_SHOWN]!r} is no name=value in {self._form()}")
-            if name not in self._place:
-                near = closest(name, self._place)
+            if name not in self._position:
+                near = closest(name, self._position)
                 raise InputError(f"unknown decision {name!r}; {self.name} has {near}, …")
             if name in pairs:
                 raise InputError(f"decision {name!r} comes twice; give it once")
-            decision = self._decisions[self._place[name]]
+            decision = self._decisions[self._position[name]]
             words = {_word(choice): choice for choice in decision.choices}
             if word not in words:
                 raise InputError(f"{name} is {word!r}, not one of {_listed(decision)}")
@@ -254,12 +253,12 @@ class NetworkSpace(SearchSpace):
         chosen = self._chosen(self._digits(arch))
         name = self.tasks[0] if task is None else task
         if name not in self.family.tasks:
-            known = closest(name, self.family.tasks)
-            raise InputError(f"unknown image set {name!r}; {self.name} has {known}")
-        given = self.family.tasks[name]
-        side = given.side if self.family.side is None else self.family.side(chosen)
+            likely = closest(name, self.family.tasks)
+            raise InputError(f"unknown image set {name!r}; {self.name} has {likely}")
+        images = self.family.tasks[name]
+        side = images.side if self.family.side is None else self.family.side(chosen)
         builder = NetworkBuilder(side)
-        return builder, self.family.build(builder, chosen, given.classes)
+        return builder, self.family.build(builder, chosen, images.classes)
 
     def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:
         """The whole network, one node an operator, for one image."""
@@ -275,7 +274,7 @@ class NetworkSpace(SearchSpace):
 
 
 class FiniteNetworkSpace(NetworkSpace, FiniteSpace):
-    """A family in which every decision counts always, so that it can be listed.
+    """Space of a family whose decisions always count, so that its networks can be listed.
 
     The order is lexicographic in the decisions and their choices.
     """
@@ -297,7 +296,7 @@ class FiniteNetworkSpace(NetworkSpace, FiniteSpace):
         return iter(self._all)
 
     def index(self, arch: Architecture) -> int:
-        """Position in the lexicographic order."""
+        """Position of a network in the lexicographic order."""
         position = 0
         for digit, count in zip(self._digits(arch), self._counts, strict=True):
             position = position * count + digit

@@ -1,8 +1,8 @@
 """The ten families of the NNLQP data set (Liu et al., ICPP 2022) as a search space.
 
 NNLQP takes a base network of each family and varies kernels, channels and depth at random (eight of
-them with nn-Meter's generator). Its networks are given by ONNX files alone; the decisions here
-cover the same dimensions, they do not name its networks.
+them with nn-Meter's generator). Its networks are published as ONNX files only; the decisions here
+cover the same dimensions, but do not name its networks.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FAMILIES: dict[str, Family] = {
 
 
 def nnlqp(part: str | None = None) -> SearchSpace:
-    """The union of the families, or one of them.
+    """Open the union of the families, or one of them.
 
     Args:
         part: A name of `FAMILIES`, such as `"mobilenetv2"`; all of them if it is left out.
@@ -61,8 +61,8 @@ def nnlqp(part: str | None = None) -> SearchSpace:
 
 
 def _space(family: Family) -> NetworkSpace:
-    kind = FiniteNetworkSpace if family is NASBENCH201 else NetworkSpace
-    found = kind(family, f"nnlqp:{family.name}")
+    space_class = FiniteNetworkSpace if family is NASBENCH201 else NetworkSpace
+    space = space_class(family, f"nnlqp:{family.name}")
     # NNLQP's networks are ONNX files, which its platforms run by TensorRT and the like.
-    found.deployed = True
-    return found
+    space.deployed = True
+    return space

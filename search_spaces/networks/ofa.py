@@ -78,13 +78,13 @@ def _decisions() -> tuple[Decision, ...]:
     return tuple(decisions)
 
 
-_PLACES = [(s, b) for s in range(1, len(_STAGES) + 1) for b in range(1, _BLOCKS + 1)]
+_ALL_BLOCKS = [(s, b) for s in range(1, len(_STAGES) + 1) for b in range(1, _BLOCKS + 1)]
 
 
 def _write(chosen: Choices) -> str:
-    def text(what: str) -> str:
-        exists = ((s, b, b <= chosen[f"d_{s}"]) for s, b in _PLACES)
-        return ",".join(str(chosen[f"{what}_{s}_{b}"] if on else 0) for s, b, on in exists)
+    def text(letter: str) -> str:
+        exists = ((s, b, b <= chosen[f"d_{s}"]) for s, b in _ALL_BLOCKS)
+        return ",".join(str(chosen[f"{letter}_{s}_{b}"] if on else 0) for s, b, on in exists)
 
     depths = ",".join(str(chosen[f"d_{s}"]) for s in range(1, len(_STAGES) + 1))
     return f"r={chosen['r']};d={depths};ks={text('k')};e={text('e')}"
@@ -92,20 +92,20 @@ def _write(chosen: Choices) -> str:
 
 def _read(text: str) -> Choices:
     is_json = text.startswith("{")
-    given: Mapping[str, Any]
-    given = json_value(text, dict, _FORM) if is_json else integer_fields(text, _FORM)
-    r, d, ks, e = (given.get(name) for name in ("r", "d", "ks", "e"))
+    fields: Mapping[str, Any]
+    fields = json_value(text, dict, _FORM) if is_json else integer_fields(text, _FORM)
+    r, d, ks, e = (fields.get(name) for name in ("r", "d", "ks", "e"))
     if (
         not isinstance(d, list)
         or not isinstance(ks, list)
         or not isinstance(e, list)
-        or (len(d), len(ks), len(e)) != (len(_STAGES), len(_PLACES), len(_PLACES))
+        or (len(d), len(ks), len(e)) != (len(_STAGES), len(_ALL_BLOCKS), len(_ALL_BLOCKS))
     ):
         raise InputError(f"{shown(text)} is no {_FORM}")
     chosen: dict[str, Any] = {"r": r[0] if isinstance(r, list) and len(r) == 1 else r}
     chosen.update({f"d_{s}": depth for s, depth in enumerate(d, start=1)})
-    for (s, b), kernel, expansion in zip(_PLACES, ks, e, strict=True):
-        # What a block that is not there was given does not count.
+    for (s, b), kernel, expansion in zip(_ALL_BLOCKS, ks, e, strict=True):
+        # Values for a block that does not exist do not count.
         chosen[f"k_{s}_{b}"], chosen[f"e_{s}_{b}"] = kernel, expansion
     return chosen
 
@@ -121,5 +121,5 @@ OFA = Family(
 
 
 def ofa() -> NetworkSpace:
-    """The space `ofa`."""
+    """Open the space `ofa`."""
     return NetworkSpace(OFA)

@@ -1,4 +1,4 @@
-"""A network with random weights as an ONNX model, to be run and timed."""
+"""ONNX models of networks with random weights, to be run and timed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def network_model(
     Raises:
         InputError: If the batch size is not positive, or the weights exceed ONNX's limit of 2 GB.
     """
-    from onnx import TensorProto, checker, helper
+    from onnx import TensorProto, helper
 
     if batch_size < 1:
         raise InputError(f"batch size {batch_size} is not at least 1")
@@ -72,13 +72,15 @@ def network_model(
         else:
             emitter.emit(operator, windows.get(k, Window()), sources, target)
     shape = [batch_size, *operators[output].shape[1:]]
-    graph = helper.make_graph(
-        emitter.nodes,
-        name,
-        inputs,
-        [helper.make_tensor_value_info("output", TensorProto.FLOAT, shape)],
-        emitter.initializers,
+    outputs = [helper.make_tensor_value_info("output", TensorProto.FLOAT, shape)]
+    return _checked_model(
+        helper.make_graph(emitter.nodes, name, inputs, outputs, emitter.initializers)
     )
+
+
+def _checked_model(graph: onnx.GraphProto) -> onnx.ModelProto:
+    from onnx import checker, helper
+
     model = helper.make_model(
         graph,
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -104,7 +106,7 @@ def _param_count(operator: Operator) -> int:
 
 
 class _Emitter:
-    """Nodes and initialisers of one model."""
+    """Collector of the nodes and initialisers of one model."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -112,7 +114,7 @@ class _Emitter:
         self.initializers: list[onnx.TensorProto] = []
 
     def emit(self, operator: Operator, window: Window, sources: list[str], target: str) -> None:
-        """Write one operator."""
+        """Append the nodes and initialisers of one operator."""
         op = operator.op
         if op == "Silu":
             # ONNX has no SiLU before opset 24.
@@ -181,16 +183,16 @@ def _attributes(operator: Operator, window: Window) -> dict[str, Any]:
     """The ONNX attributes of an operator."""
     op = operator.op
     if op in ("Conv", "MaxPool", "AveragePool"):
-        found: dict[str, Any] = {
+        attributes: dict[str, Any] = {
             "kernel_shape": operator.kernel,
             "strides": operator.stride,
             "pads": [window.padding] * 4,
         }
         if op == "Conv":
-            found["group"] = operator.groups
+            attributes["group"] = operator.groups
         elif window.ceil:
-            found["ceil_mode"] = 1
-        return found
+            attributes["ceil_mode"] = 1
+        return attributes
     if op == "HardSigmoid":
         # ONNX's default slope is 0.2; the networks here use 1/6.
         return {"alpha": 1 / 6, "beta": 0.5}

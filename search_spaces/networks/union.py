@@ -26,8 +26,8 @@ _TEXT_SHOWN = 200
 class NetworkUnion(SearchSpace):
     """Networks of several families: the first decision is the family.
 
-    Parameters of a family are prefixed with its name and a dot; those of other families do not
-    count. A text is that of the family, with its name and a colon before it.
+    Parameters of a family are prefixed with its name and a dot; parameters of other families do not
+    count. An architecture's text is the family's text after its name and a colon.
 
     Args:
         name: Name of the space.
@@ -39,11 +39,11 @@ class NetworkUnion(SearchSpace):
 
     def __init__(self, name: str, spaces: Sequence[NetworkSpace]) -> None:
         self.name = name
-        self.spaces = {one.family.name: one for one in spaces}
+        self.spaces = {space.family.name: space for space in spaces}
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """One: every family's own first image set."""
+        """A single name, which stands for every family's own first image set."""
         return ("default",)
 
     @property
@@ -61,10 +61,10 @@ class NetworkUnion(SearchSpace):
         return Architecture(self.name, f"{family}:{bare}", inner.arch_id, (family, inner))
 
     def unwrap(self, arch: Architecture) -> tuple[NetworkSpace, Architecture]:
-        """The family's space of an architecture, and the architecture as that space knows it.
+        """Split a union's architecture: the family's space, and the architecture of that space.
 
         Raises:
-            InputError: If it does not belong to this space.
+            InputError: If the architecture does not belong to this space.
         """
         key = arch.key
         if (
@@ -84,20 +84,24 @@ class NetworkUnion(SearchSpace):
         """`family`, and every parameter of every family."""
         from optuna.distributions import CategoricalDistribution
 
-        found: dict[str, BaseDistribution] = {FAMILY: CategoricalDistribution(tuple(self.spaces))}
-        for family, one in self.spaces.items():
-            found.update({f"{family}.{n}": d for n, d in one.distributions().items()})
-        return found
+        distributions: dict[str, BaseDistribution] = {
+            FAMILY: CategoricalDistribution(tuple(self.spaces))
+        }
+        for family, space in self.spaces.items():
+            distributions.update({f"{family}.{n}": d for n, d in space.distributions().items()})
+        return distributions
 
     def from_params(self, params: Mapping[str, Any]) -> Architecture:
-        """The network of these choices; parameters of other families may be left out."""
+        """Make the network of these choices; parameters of other families may be left out."""
         if FAMILY not in params:
-            known = ", ".join(self.spaces)
-            raise InputError(f"parameter {FAMILY!r} is missing; {self.name} needs one of {known}")
-        one = self._space(params[FAMILY])
-        prefix = f"{one.family.name}."
-        own = {n.removeprefix(prefix): params[n] for n in params if n.startswith(prefix)}
-        return self._wrap(one.from_params(own))
+            families = ", ".join(self.spaces)
+            raise InputError(
+                f"parameter {FAMILY!r} is missing; {self.name} needs one of {families}"
+            )
+        space = self._space(params[FAMILY])
+        prefix = f"{space.family.name}."
+        family_params = {n.removeprefix(prefix): params[n] for n in params if n.startswith(prefix)}
+        return self._wrap(space.from_params(family_params))
 
     def _space(self, family: Any) -> NetworkSpace:
         if family not in self.spaces:
@@ -107,60 +111,60 @@ class NetworkUnion(SearchSpace):
 
     def to_params(self, arch: Architecture) -> dict[str, Any]:
         """The family and all parameters; those of other families have their defaults."""
-        own, inner = self.unwrap(arch)
-        params: dict[str, Any] = {FAMILY: own.family.name}
-        for family, one in self.spaces.items():
-            values = one.to_params(inner) if one is own else one.family.defaults()
+        family_space, inner = self.unwrap(arch)
+        params: dict[str, Any] = {FAMILY: family_space.family.name}
+        for family, space in self.spaces.items():
+            values = space.to_params(inner) if space is family_space else space.family.defaults()
             params.update({f"{family}.{n}": v for n, v in values.items()})
         return params
 
     def sample(self, rng: np.random.Generator) -> Architecture:
-        """A family, then a network of it, each drawn uniformly."""
+        """Draw a family, then a network of it, each uniformly."""
         family = list(self.spaces)[int(rng.integers(len(self.spaces)))]
         return self._wrap(self.spaces[family].sample(rng))
 
     def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
-        """Another choice within the family; to change the family would change everything."""
-        one, inner = self.unwrap(arch)
-        return self._wrap(one.mutate(inner, rng))
+        """Change one choice within the family; another family would change every choice."""
+        space, inner = self.unwrap(arch)
+        return self._wrap(space.mutate(inner, rng))
 
     def neighbors(self, arch: Architecture) -> list[Architecture]:
         """The neighbors within the family."""
-        one, inner = self.unwrap(arch)
-        return [self._wrap(other) for other in one.neighbors(inner)]
+        space, inner = self.unwrap(arch)
+        return [self._wrap(neighbor) for neighbor in space.neighbors(inner)]
 
     def validate(self, arch: Architecture) -> None:
         """Check that `arch` is a network of one of the families."""
-        one, inner = self.unwrap(arch)
-        one.validate(inner)
+        space, inner = self.unwrap(arch)
+        space.validate(inner)
 
     def parse(self, text: str) -> Architecture:
         """Read `family:…`, or the name of a standard network."""
         body = text.strip()
-        for one in self.spaces.values():
-            if body in one.standards:
-                return self._wrap(one.standards[body])
-        family, colon, rest = body.partition(":")
+        for space in self.spaces.values():
+            if body in space.standards:
+                return self._wrap(space.standards[body])
+        family, colon, family_text = body.partition(":")
         if not colon:
             raise InputError(
                 f"{text[:_TEXT_SHOWN]!r} is no text of {self.name}; the form is family:… or the "
                 f"name of a standard network, with a family of {', '.join(self.spaces)}"
             )
-        return self._wrap(self._space(family).parse(f"{family}:{rest}"))
+        return self._wrap(self._space(family).parse(f"{family}:{family_text}"))
 
     def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:
         """The whole network, one node an operator, for one image."""
-        one, inner = self.unwrap(arch)
+        space, inner = self.unwrap(arch)
         self._check_task(task)
-        return one.to_graph(inner)
+        return space.to_graph(inner)
 
     def to_onnx(
         self, arch: Architecture, seed: int = 0, batch_size: int = 1, task: str | None = None
     ) -> onnx.ModelProto:
         """The network with random weights; see `SearchSpace.to_onnx`."""
-        one, inner = self.unwrap(arch)
+        space, inner = self.unwrap(arch)
         self._check_task(task)
-        return one.to_onnx(inner, seed, batch_size)
+        return space.to_onnx(inner, seed, batch_size)
 
     def _check_task(self, task: str | None) -> None:
         if task not in (None, *self.tasks):

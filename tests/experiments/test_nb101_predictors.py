@@ -1,10 +1,9 @@
+import functools
 import json
 import re
-import signal
 
 import numpy as np
 import pytest
-import torch
 
 from experiments.nb101 import nb101_labels, nb101_predictors, nb101_tables
 from nasplug import InputError, datasets
@@ -15,25 +14,11 @@ KEYS = "model dataset train_size seed tau_val tau_test fit_seconds cells_per_sec
 COMPLETE = "EC-NAS 2,532 cells, 4 epochs"
 
 
-@pytest.fixture(scope="module")
-def protocol(session_cache, mirror):
-    threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
-    yield nb101_predictors
-    torch.set_num_threads(threads)
-    signal.signal(signal.SIGTERM, handler)
-
-
 @pytest.fixture
-def run(protocol, tmp_path, capsys):
-    """The script on the complete table; its rows, and what it said beside."""
-    places = ["--results", str(tmp_path / "all.jsonl"), "--runs", str(tmp_path / "runs")]
-
-    def call(*words):
-        protocol.main(["--source", "ecnas-5v", "--train-sizes", "60", *words, *places])
-        said = capsys.readouterr()
-        return [json.loads(line) for line in said.out.splitlines()], said.err
-
-    return call
+def run(run_script, mirror):
+    """The script on the complete table."""
+    words = ("--source", "ecnas-5v", "--train-sizes", "60")
+    return functools.partial(run_script, nb101_predictors.main, *words)
 
 
 def test_a_run_ranks_what_it_has_not_learned_and_is_kept(run, tmp_path):
@@ -52,40 +37,40 @@ def test_a_run_ranks_what_it_has_not_learned_and_is_kept(run, tmp_path):
     assert run("--models", "params,random-forest", "--seeds", "3") == (rows, "")
 
 
-def test_training_cells_are_not_ranked(protocol, tmp_path, monkeypatch):
+def test_training_cells_are_not_ranked(mirror, tmp_path, monkeypatch):
     complete = nb101_labels.labels_of("ecnas-5v", None, None)
     asked = []
-    known = protocol.Count.scores
+    known = nb101_predictors.Count.scores
     monkeypatch.setattr(
-        protocol.Count,
+        nb101_predictors.Count,
         "scores",
         lambda self, graphs: asked.append(len(graphs)) or known(self, graphs),
     )
-    monkeypatch.setattr(protocol, "CHUNK", 1_000)
-    run = protocol.CellRun("flops", "cifar10", 100, 0, source=complete.name)
-    row = protocol.measure(run, complete, tmp_path / "state", 1)
+    monkeypatch.setattr(nb101_predictors, "CHUNK", 1_000)
+    run = nb101_predictors.CellRun("flops", "cifar10", 100, 0, source=complete.name)
+    row = nb101_predictors.measure(run, complete, tmp_path, 1)
     assert asked == [1_000, 1_000, 432]
     order = np.random.default_rng(0).permutation(2_532)[100:]
     totals = [graph.total("flops") for graph in complete.graphs(order)]
     assert abs(row["tau_test"]) == pytest.approx(
-        abs(protocol.tau(totals, complete.test[order])), abs=1e-6
+        abs(nb101_predictors.tau(totals, complete.test[order])), abs=1e-6
     )
 
 
-def test_every_budget_of_a_network_has_as_many_steps(protocol):
-    few, many = (protocol.options_of("nnformer", n) for n in (172, 424))
+def test_every_budget_of_a_network_has_as_many_steps():
+    few, many = (nb101_predictors.options_of("nnformer", n) for n in (172, 424))
     assert few["epochs"] * 172 == pytest.approx(many["epochs"] * 424, rel=0.05)
-    assert protocol.options_of("nnformer", 100)["epochs"] == 300
+    assert nb101_predictors.options_of("nnformer", 100)["epochs"] == 300
     assert few["calibration_share"] == 0
-    assert protocol.options_of("nasplug", 100) == {}
+    assert nb101_predictors.options_of("nasplug", 100) == {}
 
 
-def test_a_count_chooses_its_sign_from_the_training_cells(protocol):
+def test_a_count_chooses_its_sign_from_the_training_cells():
     nb101 = space("nb101")
     graphs = [nb101.to_graph(nb101[k]) for k in (5, 300, 1_500, 90_000)]
     params = np.array([graph.total("params") for graph in graphs])
     for sign in (1, -1):
-        floor = protocol.Count("params")
+        floor = nb101_predictors.Count("params")
         floor.fit(graphs, sign * params[:, None])
         assert (
             np.sign(np.diff(floor.scores(graphs)[0, :, 0])) == sign * np.sign(np.diff(params))
@@ -124,7 +109,7 @@ def test_the_small_subset():
     [
         (["--models", "nnformr"], "unknown model 'nnformr'"),
         (["--source", "nb201"], "invalid choice"),
-        (["--seeds", "-1"], "seeds not negative"),
+        (["--seeds", "-1"], "that are not negative"),
         (["--train-sizes", "few"], "whole numbers"),
         (["--train-sizes", "2531"], "has 2,532 cells.*2531 training cells are too many"),
         (
@@ -151,8 +136,7 @@ def test_other_files_are_refused(mirror, tmp_path):
         nb101_labels.official(datasets.fetch("ecnas-4v")[0])
 
 
-def test_tables(protocol, monkeypatch, tmp_path):
-
+def test_tables(monkeypatch, tmp_path):
     rows = [
         {"source": nb101_tables.SMALL, "model": model, "train_size": 100, "seed": seed}
         | {"tau_val": tau, "tau_test": tau / 2}
@@ -160,7 +144,7 @@ def test_tables(protocol, monkeypatch, tmp_path):
         for seed in range(5)
     ]
     (tmp_path / "nb101_predictors.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    monkeypatch.setattr(nb101_tables, "RESULTS", tmp_path)
+    monkeypatch.setattr("experiments.tables.RESULTS", tmp_path)
     shown = nb101_tables.ranking(nb101_tables.SMALL)()
     assert "NB-101 small-cell subset (n=1,713): tau, test accuracy" in shown
     assert "| nasplug | 0.500 ± 0.000 | – | – |" in shown

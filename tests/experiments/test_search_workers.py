@@ -3,7 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from experiments.search import search_workers_tables as tables
+from experiments.search.search_workers_tables import compared
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -11,25 +11,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_a_worker_is_killed_and_the_study_completes(nb201_cache, tmp_path):
     result = tmp_path / "workers.json"
     command = [sys.executable, "-m", "experiments.search.search_workers"]
-    command += [
-        "--result",
-        str(result),
-        "--storages",
-        "journal",
-        "--workers",
-        "2",
-        "--trials",
-        "12",
-        "--kill",
-        "1",
-    ]
+    command += ["--result", str(result), "--storages", "journal", "--workers", "2"]
+    command += ["--trials", "12", "--kill", "1", "--alone", "0"]
     done = subprocess.run(
-        [*command, "--alone", "0"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
+        command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
     (row,) = json.loads(result.read_text())["rows"]
@@ -43,7 +28,7 @@ def test_a_worker_is_killed_and_the_study_completes(nb201_cache, tmp_path):
     assert 0.5 < row["curve"]["10"] < 1
 
 
-def test_the_table_sets_workers_against_one(tmp_path, monkeypatch):
+def test_the_table_sets_workers_against_one():
     alone = {"workers": 1, "task": "t", "curve": {"50": 0.5, "100": 0.8}}
     eight = {
         "task": "t",
@@ -56,9 +41,6 @@ def test_the_table_sets_workers_against_one(tmp_path, monkeypatch):
         "lost_and_tried_again": 1,
         "curve": {"50": 0.4, "100": 0.8},
     }
-    path = tmp_path / "result.json"
-    path.write_text(json.dumps({"rows": [alone, eight]}))
-    monkeypatch.setattr(tables, "RESULT", path)
-    (line,) = [line for line in tables.workers().splitlines() if "PostgreSQL" in line]
+    (line,) = [line for line in compared([alone, eight]).splitlines() if "PostgreSQL" in line]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells[1:] == ["8", "2", "401", "0", "2, 1 again", "0.800", "1.000", "–", "–"]

@@ -56,8 +56,8 @@ def test_what_fails_and_what_takes_too_long_is_noted(empty_cache, monkeypatch, c
             raise ValueError("no such thing")
         return GRAPH, 7
 
-    monkeypatch.setattr("build", build)
-    monkeypatch.setattr("version", lambda name: "1.0")
+    monkeypatch.setattr(timm_graphs, "build", build)
+    monkeypatch.setattr(timm_graphs, "version", lambda name: "1.0")
     keys = [("slow", 32), ("bad", 32), ("good", 32)]
     timm_graphs.build_all(keys, dict.fromkeys(("slow", "bad", "good"), "x"), seconds=0.2)
     assert len(capsys.readouterr().out.splitlines()) == 3

@@ -11,8 +11,8 @@ from counting_predictors import LEVELS, QUANTILES
 from numpy.typing import NDArray
 
 from nasplug import hardware
-from nasplug.candidates.coded import CodedCandidates
 from nasplug.candidates.constraints import parse_constraints
+from nasplug.candidates.enumerated import EnumeratedCandidates
 from nasplug.candidates.pool import candidates_of
 from nasplug.candidates.scoring import Scoring
 from nasplug.objectives import OBJECTIVES, PROXIES
@@ -75,7 +75,7 @@ class Arrays(Table):
         return prediction(truth()[np.searchsorted(NB.codes, codes)])  # type: ignore[attr-defined]
 
 
-def candidates(scorer: Table, limits: Sequence[str] = ()) -> CodedCandidates:
+def candidates(scorer: Table, limits: Sequence[str] = ()) -> EnumeratedCandidates:
     scoring = Scoring(
         space=NB,
         wanted=("flops", "latency"),
@@ -86,7 +86,7 @@ def candidates(scorer: Table, limits: Sequence[str] = ()) -> CodedCandidates:
         predictors={"latency": scorer},
     )
     made = candidates_of(scoring, GOALS, seed=0)
-    assert isinstance(made, CodedCandidates)
+    assert isinstance(made, EnumeratedCandidates)
     return made
 
 

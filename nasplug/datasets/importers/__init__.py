@@ -1,4 +1,4 @@
-"""Importers: each makes compact tables of one public data set's own files.
+"""Importers of public data sets: each makes compact tables of one data set's own files.
 
 The room knows the ground of datasets, `nasbench` and search spaces.
 """

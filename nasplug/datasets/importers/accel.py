@@ -34,7 +34,7 @@ ACCEL_LATENCY = {"latency_zcu102": ("ZCU102", 1), "latency_vck190": ("VCK190", 6
 """Key in the files -> (device, batch size): milliseconds per batch."""
 
 NOISY = 0.05
-"""Above this ratio of spread to mean, a throughput of the RTX 3090 counts as noisy."""
+"""Ratio of spread to mean above which a throughput of the RTX 3090 counts as noisy."""
 
 _BLOCKS = range(7)
 _CHOICES = {"e": {1, 4, 6}, "k": {3, 5}, "l": {1, 2, 3}}
@@ -51,8 +51,8 @@ _COLUMNS = (
 
 
 def _read_archive(path: Path) -> list[dict[str, Any]]:
-    """The objects in the archive, in the order of their numbers; nothing is unpacked to disk."""
-    found: dict[int, dict[str, Any]] = {}
+    """Read the objects in the archive, in the order of their numbers, without unpacking to disk."""
+    results: dict[int, dict[str, Any]] = {}
     try:
         with tarfile.open(path, "r:gz") as archive:
             for member in archive:
@@ -65,7 +65,7 @@ def _read_archive(path: Path) -> list[dict[str, Any]]:
                 content = json.loads(stream.read()) if stream else None
                 if not isinstance(content, dict) or content.keys() != _SECTIONS:
                     raise foreign(path, f"{name[0]} is no object with {sorted(_SECTIONS)}")
-                if found.setdefault(int(name[1]), content) is not content:
+                if results.setdefault(int(name[1]), content) is not content:
                     raise foreign(path, f"it has {name[0]} twice")
     except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, RecursionError) as error:
         if isinstance(error, InputError):
@@ -74,9 +74,11 @@ def _read_archive(path: Path) -> list[dict[str, Any]]:
             f"{path} is no readable tar.gz of JSON files ({type(error).__name__}: {error}); "
             "fetch it again"
         ) from error
-    if sorted(found) != list(range(N_ARCHS)):
-        raise foreign(path, f"it holds {len(found):,} results instead of number 0 to {N_ARCHS - 1}")
-    return [found[i] for i in range(N_ARCHS)]
+    if sorted(results) != list(range(N_ARCHS)):
+        raise foreign(
+            path, f"it holds {len(results):,} results instead of number 0 to {N_ARCHS - 1}"
+        )
+    return [results[i] for i in range(N_ARCHS)]
 
 
 def _arch_text(path: Path, row: int, arch: object) -> str:
@@ -97,13 +99,13 @@ def _arch_text(path: Path, row: int, arch: object) -> str:
     return ";".join([*parts, "se=" + ",".join(str(int(value)) for value in excited)])
 
 
-def _speeds(path: Path, row: int, found: object) -> list[float]:
-    if not isinstance(found, dict) or found.keys() != {*ACCEL_THROUGHPUT, *ACCEL_LATENCY}:
+def _speeds(path: Path, row: int, speeds: object) -> list[float]:
+    if not isinstance(speeds, dict) or speeds.keys() != {*ACCEL_THROUGHPUT, *ACCEL_LATENCY}:
         raise foreign(path, f"result {row} was measured on other devices")
     values = []
     for key in (*ACCEL_THROUGHPUT, *ACCEL_LATENCY):
-        names = [f"{key.partition('_')[0]}_{what}" for what in ("mean", "std")]
-        mean, std = named_numbers(path, f"{key} of result {row}", found[key], names, nullable=True)
+        names = [f"{key.partition('_')[0]}_{part}" for part in ("mean", "std")]
+        mean, std = named_numbers(path, f"{key} of result {row}", speeds[key], names, nullable=True)
         if mean == 0:
             raise foreign(path, f"result {row} has 0 for {key}")
         # The two latencies have no spread in any result.
@@ -134,13 +136,13 @@ def import_accel(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table
     rows = []
     first: dict[str, int] = {}
     for row, result in enumerate(_read_archive(path)):
-        where = f"result {row}"
+        name = f"result {row}"
         metrics = ("val_top1", "val_top5", "train_time")
-        numbers = named_numbers(path, f"metrics of {where}", result["metrics"], metrics)
+        numbers = named_numbers(path, f"metrics of {name}", result["metrics"], metrics)
         if max(numbers[:2]) > 100:
-            raise foreign(path, f"{where} has an accuracy above 100 percent")
+            raise foreign(path, f"{name} has an accuracy above 100 percent")
         size = ("macs", "params")
-        numbers += named_numbers(path, f"model_info of {where}", result["model_info"], size)
+        numbers += named_numbers(path, f"model_info of {name}", result["model_info"], size)
         speeds = _speeds(path, row, result["platform_perf"])
         text = _arch_text(path, row, result["architecture"])
         archs.append(text)

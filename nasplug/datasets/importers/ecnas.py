@@ -1,6 +1,6 @@
 """EC-NAS: NAS-Bench-101 cells of at most five vertices, with the energy of their training.
 
-Its files are NAS-Bench-101's in layout, and are read as such; see `nasbench_table`.
+Its files have the layout of NAS-Bench-101's and are read likewise; see `nasbench.table`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ DEVICES = {
     "energy_4V9E_rtx3060.tfrecord": "RTX 3060",
     "energy_4V9E_rtx3090.tfrecord": "RTX 3090",
 }
-# Cells of at most four, and of at most five vertices.
+# Number of cells in a file: of at most five vertices, and measured on one GPU.
 _SIZES = {"energy_5V9E.tfrecord": 2_532, "energy_4V9E_rtx3060.tfrecord": 88}
 _SMALL = 91
-# Budgets beyond are measurements at this one, scaled, in the files of `ecnas-hardware`.
+# In the files of `ecnas-hardware`, longer budgets are measurements at this one, scaled.
 _MEASURED_EPOCHS = 4
-# The energy of this cell on the RTX 3090 is a fault: 3.8 kW, where the others have 0.6 to 0.8.
+# The energy of this cell on the RTX 3090 is a fault: 3.8 kW, where other cells take 0.6 to 0.8.
 _FAULTY = ("RTX 3090", "256affa4b0191e323796f138db7b1164")
 
 _ACCURACIES = {
@@ -42,9 +42,9 @@ _COSTS = {"train_time_s": "final_training_time", "energy_kwh": "final_energy"}
 
 def _read(path: Path) -> NasbenchTable:
     table = read_file(path, progress=False)
-    wanted = _SIZES.get(path.name, _SMALL)
-    if len(table) != wanted or "final_energy" not in table.runs:
-        raise foreign(path, f"it has {len(table)} cells with energies instead of {wanted}")
+    cells = _SIZES.get(path.name, _SMALL)
+    if len(table) != cells or "final_energy" not in table.runs:
+        raise foreign(path, f"it has {len(table)} cells with energies instead of {cells}")
     return table
 
 
@@ -54,7 +54,10 @@ def _frame(
     sources: Mapping[str, str],
     epochs: int | None = None,
 ) -> Table:
-    """One row a run, cells in the order of the file; of one budget if it is given."""
+    """Make a table with a row for each run, cells in the order of the file.
+
+    If `epochs` is given, runs of other budgets are left out.
+    """
     space = NB101()
     archs, hashes, rows = [], [], []
     for cell, code in enumerate(table.codes.tolist()):
@@ -124,7 +127,7 @@ def import_hardware(files: Mapping[str, Path], sources: Mapping[str, str]) -> Ta
 
     Returns:
         A row a device and cell: `device`, `epochs` (4), `params`, seconds and kWh of the training.
-        One energy that is a measurement fault is NaN.
+        The energy of one run is a measurement fault, and NaN.
 
     Raises:
         InputError: If a file cannot be read or has another layout.
@@ -133,7 +136,7 @@ def import_hardware(files: Mapping[str, Path], sources: Mapping[str, str]) -> Ta
     for name, device in DEVICES.items():
         parts.append(_frame(_read(files[name]), _COSTS, sources, _MEASURED_EPOCHS))
         devices += [device] * len(parts[-1].index)
-    hashes = tuple(found for part in parts for found in part.texts["hash"])
+    hashes = tuple(text_hash for part in parts for text_hash in part.texts["hash"])
     values = np.concatenate([part.values for part in parts])
     faulty = [pair == _FAULTY for pair in zip(devices, hashes, strict=True)]
     values[faulty, parts[0].columns.index("energy_kwh")] = np.nan

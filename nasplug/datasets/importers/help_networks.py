@@ -48,7 +48,7 @@ FBNET_OPS = (
 """The operations of a layer in the order of their indices: kernel, expansion, groups."""
 
 _FBNET_LAYERS = 22
-_OFA_STAGES, _OFA_BLOCKS = 5, 4  # blocks of a stage, those that its depth switches off included
+_OFA_STAGES, _OFA_BLOCKS = 5, 4  # blocks of a stage, including those that its depth switches off
 _OFA_KERNELS, _OFA_EXPANSIONS, _OFA_DEPTHS = {3, 5, 7}, {3, 4, 6}, {2, 3, 4}
 _OFA_RESOLUTIONS = range(128, 225, 4)
 
@@ -78,7 +78,7 @@ def _fbnet_text(path: Path, row: int, arch: Mapping[str, Any]) -> str:
 
 
 def _whole(values: object, count: int, allowed: Iterable[int]) -> list[int] | None:
-    """The values as integers, if they are `count` of the allowed ones."""
+    """Check that values are `count` integers among the allowed ones; None if they are not."""
     choices = set(allowed)
     if not isinstance(values, list) or len(values) != count:
         return None
@@ -148,8 +148,8 @@ def import_fbnet(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table
         InputError: If a file cannot be read or has another layout.
     """
     path = files["metainfo.pt"]
-    found = _archs_of(path, load_pickle_zip(path), "cifar100")
-    archs = [_fbnet_text(path, row, arch) for row, arch in enumerate(found)]
+    entries = _archs_of(path, load_pickle_zip(path), "cifar100")
+    archs = [_fbnet_text(path, row, arch) for row, arch in enumerate(entries)]
     return _table(files, FBNET_DEVICES, archs, sources)
 
 
@@ -169,6 +169,6 @@ def import_ofa(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table:
         InputError: If a file cannot be read or has another layout.
     """
     path = files["ofa_archs.pt"]
-    found = _archs_of(path, load_pickle_zip(path, NUMPY_SCALARS), "imagenet")
-    archs = [_ofa_text(path, row, arch) for row, arch in enumerate(found)]
+    entries = _archs_of(path, load_pickle_zip(path, NUMPY_SCALARS), "imagenet")
+    archs = [_ofa_text(path, row, arch) for row, arch in enumerate(entries)]
     return _table(files, OFA_DEVICES, archs, sources)

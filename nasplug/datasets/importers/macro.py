@@ -21,8 +21,8 @@ MACRO_COLUMNS = (
     *(f"cifar10_test_{run}" for run in range(1, _RUNS + 1)),
     *("params", "flops", "first_index"),
 )
-"""Mean and spread (ddof 0) over three trainings, the three of them, the network's costs as
-published, and the first row of the same network."""
+"""Mean and spread (ddof 0) over three trainings, the three accuracies, the network's costs as
+published, and the first row of an equal network."""
 
 
 def import_macro(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table:
@@ -35,8 +35,9 @@ def import_macro(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table
     Returns:
         6,561 rows in the order of their keys, which are the architectures: eight digits, 0 for
         identity, 1 for an inverted bottleneck of kernel 3 and expansion 3, 2 for one of kernel 5
-        and expansion 6. Accuracies in percent. Keys whose networks differ only in where an identity
-        stands share one measurement; `first_index` is the first of them (3,969 are distinct).
+        and expansion 6. Accuracies are in percent. Keys whose networks differ only in the place of
+        an identity share one measurement; `first_index` is the first such key (3,969 networks are
+        distinct).
 
     Raises:
         InputError: If the file cannot be read or has another layout.

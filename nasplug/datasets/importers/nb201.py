@@ -51,8 +51,8 @@ NB201_DEVICES: dict[str, tuple[str, int]] = {
     "fpga": ("ZC706", 1),
     "eyeriss": ("Eyeriss", 1),
 }
-"""File name without `.pt` -> (device, batch size). A list, since names such as gold_6226 end in
-digits that are no batch size. HELP states no batch size after Titan X: taken as 1."""
+"""File name without `.pt` -> (device, batch size). Listed one by one, since names such as gold_6226
+end in digits that are no batch size. HELP states no batch size after Titan X: taken as 1."""
 
 _ACCURACY_FILES = {
     "nasbench201_cifar10.json": "cifar10",
@@ -72,7 +72,7 @@ def is_arch(text: object) -> bool:
 
 
 def read_index(path: Path) -> list[str]:
-    """The architecture strings in the official index order, from `str_arch2idx.pt`.
+    """Read the architecture strings in the official index order, from `str_arch2idx.pt`.
 
     Raises:
         InputError: If the file cannot be read or has another layout.

@@ -1,7 +1,7 @@
 """The official NAS-Bench-201 `.pth`: every training run, read through the `nas-bench-201` package.
 
 The file is a pickle of several gigabytes. It is opened with torch's safe loader first; if it holds
-more than plain data, the user must vouch for it by its SHA-256. Convert it once and keep the table.
+more than plain data, the user must vouch for it by its SHA-256. Import it once and keep the table.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["import_official", "load_official"]
 
-# Column -> (data set, split) of the package. Its "cifar10" has no validation split at all;
+# Column -> (data set, split) of the package. The package's "cifar10" has no validation split;
 # "cifar10-valid", trained on half of the training images, has one.
 _SPLITS = {
     "cifar10_val": ("cifar10-valid", "x-valid"),
@@ -42,7 +42,7 @@ _SPLITS = {
 }
 _HP = "200"  # the package's default, "12", is the short training of 12 epochs
 _PLAIN = {"collections.OrderedDict", "_codecs.encode"}  # the safe loader takes these
-_SCAN_OPCODES = 200_000  # the first architectures tell; the whole file would take minutes
+_SCAN_OPCODES = 200_000  # enough for the first architectures; the whole file would take minutes
 
 
 @contextlib.contextmanager
@@ -58,21 +58,21 @@ def _pickle_stream(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _opcodes(stream: IO[bytes]) -> Iterator[tuple[str, Any]]:
-    """The opcodes of a stream of pickles (the old format has several in a row)."""
+    """Yield the opcodes of a stream of pickles (the old format has several in a row)."""
     while True:
         for opcode, argument, _position in pickletools.genops(stream):
             yield opcode.name, argument
 
 
 def _globals_needed(path: Path, message: str) -> list[str]:
-    """Which Python objects the file names beyond plain data, as far as the start of it tells."""
-    found = set(re.findall(r"GLOBAL ([\w.]+)", message))
-    # Only for the message: whatever the scan trips over, the refusal stands.
+    """Python objects beyond plain data that the start of a file names."""
+    names = set(re.findall(r"GLOBAL ([\w.]+)", message))
+    # The names are for the message only: if the scan fails, the file is refused all the same.
     with contextlib.suppress(Exception), _pickle_stream(path) as stream:
-        for name, argument in islice(_opcodes(stream), _SCAN_OPCODES):
-            if name == "GLOBAL":
-                found.add(str(argument).replace(" ", "."))
-    return sorted(found - _PLAIN)
+        for opcode, argument in islice(_opcodes(stream), _SCAN_OPCODES):
+            if opcode == "GLOBAL":
+                names.add(str(argument).replace(" ", "."))
+    return sorted(names - _PLAIN)
 
 
 def _load_checkpoint(path: Path, trust_sha256: str | None) -> Any:
@@ -86,7 +86,7 @@ def _load_checkpoint(path: Path, trust_sha256: str | None) -> Any:
             )
         try:
             return torch.load(path, map_location="cpu", weights_only=False)
-        # A damaged pickle raises nearly anything.
+        # A damaged pickle can raise nearly any exception.
         except Exception as error:
             raise _unreadable(path, error) from error
     try:
@@ -125,11 +125,11 @@ def _open_api(path: Path, content: Any) -> Any:
         raise _foreign(path, f"expected a dictionary with {', '.join(sorted(keys))}")
     from nas_201_api import NASBench201API
 
-    # The package prints; stdout belongs to the data.
+    # The package prints, and stdout is for data.
     with contextlib.redirect_stdout(sys.stderr):
         try:
             api = NASBench201API(content, verbose=False)
-        # The constructor checks little and fails with whatever comes up inside.
+        # The constructor checks little, so that foreign content may raise any exception.
         except Exception as error:
             raise _foreign(path, f"{type(error).__name__}: {error}") from error
     if not all(is_arch(arch) for arch in api.meta_archs):
@@ -161,18 +161,18 @@ def import_official(
 ) -> pd.DataFrame:
     """Read the 200-epoch accuracies from an official NAS-Bench-201 `.pth`.
 
-    Takes minutes and several times the file's size in memory.
+    The import takes minutes and several times the file's size in memory.
 
     Args:
         path: `NAS-Bench-201-v1_1-096897.pth` or `NAS-Bench-201-v1_0-e61699.pth`.
-        trust_sha256: The SHA-256 of that very file. Passing it says that you trust where the file
-            came from: it is then unpickled without restrictions, which could run code in it.
-        output: Where to keep the table (`.npz`) for `load_official`; None keeps nothing.
+        trust_sha256: The SHA-256 of that very file. Passing it says that you trust the source of
+            the file: it is then unpickled without restrictions, which could run code in it.
+        output: Path of the table (`.npz`) for `load_official`; None writes no table.
 
     Returns:
-        A row for every architecture that the file names, in its order, which is the official index
-        order; the columns of "nb201-accuracy": `arch`, then accuracies in percent, means over all
-        seeds. NaN where the file lacks the architecture's runs on a data set.
+        A row for every architecture that the file names, in the file's order, which is the official
+        index order; the columns of "nb201-accuracy": `arch`, then accuracies in percent, means over
+        all seeds. NaN where the file lacks the architecture's runs on a data set.
 
     Raises:
         InputError: If the file cannot be read or has another layout, if it needs your trust, or if
@@ -219,6 +219,6 @@ def load_official(path: str | os.PathLike[str]) -> pd.DataFrame:
     """Read the table that `import_official` wrote to `output`.
 
     Raises:
-        InputError: If the file is missing, truncated or altered, or was never such a table.
+        InputError: If the file is missing, truncated or altered, or is no such table.
     """
     return read_table(Path(path)).to_frame()

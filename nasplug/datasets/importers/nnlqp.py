@@ -1,4 +1,4 @@
-"""NNLQP's own format: a label file beside a folder of ONNX networks (ModelTC/NNLQP, README)."""
+"""Reader of NNLQP's format: a label file beside a folder of ONNX networks (ModelTC/NNLQP)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["PLATFORMS", "Label", "label_table", "nnlqp_graphs", "parse_labels", "read_nnlqp"]
 
 LABEL_FILES = ("gt_stage.txt", "gt.txt")
-"""Names of the label file, the one to prefer first."""
+"""Names of the label file, in order of preference."""
 
 PLATFORMS: dict[int, tuple[str, str]] = {
     1: ("gpu-gtx1660-trt7.1-fp32", "GTX 1660"),
@@ -49,7 +49,7 @@ _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 
 @dataclass(frozen=True)
 class Label:
-    """One line of a label file.
+    """Line of a label file.
 
     Attributes:
         graph_id: NNLQP's number of the measurement.
@@ -58,7 +58,7 @@ class Label:
         latency_ms: Milliseconds for one batch, above 0.
         model_type: The family of the network, such as "alexnet".
         platform_id: A key of `PLATFORMS`, or another number.
-        stage: One of `STAGES`, or empty if the file names none.
+        stage: One of `STAGES`, or empty if the file names no stage.
     """
 
     graph_id: int
@@ -71,7 +71,7 @@ class Label:
 
 
 def _is_onnx_path(text: str) -> bool:
-    """Whether it is a relative path that ends in `.onnx` and cannot leave its folder."""
+    """Whether a text is a relative path that ends in `.onnx` and cannot leave its folder."""
     # On Windows a backslash separates folders too, and a colon names a drive.
     if not text.isprintable() or "\\" in text or ":" in text:
         return False
@@ -80,11 +80,11 @@ def _is_onnx_path(text: str) -> bool:
 
 
 def _parse_line(line: str, n_fields: int | None) -> Label | str:
-    """The label on a line, or what is wrong with it."""
+    """Parse the label on a line, or name its fault in words."""
     fields = line.split()
     if len(fields) not in _FIELDS or n_fields not in {None, len(fields)}:
-        wanted = "6 or 7" if n_fields is None else f"{n_fields} as on the first line"
-        return f"has {len(fields)} fields instead of {wanted} ({_FORM})"
+        expected = "6 or 7" if n_fields is None else f"{n_fields} as on the first line"
+        return f"has {len(fields)} fields instead of {expected} ({_FORM})"
     graph, path, batch, latency, family, platform = fields[:6]
     stage = fields[6] if len(fields) == 7 else ""
     milliseconds = number(latency) or 0.0
@@ -97,9 +97,9 @@ def _parse_line(line: str, n_fields: int | None) -> Label | str:
         ("PlatformId", platform, _WHOLE.fullmatch(platform), "a whole number"),
         ("Stage", stage, stage in STAGES or len(fields) == 6, f"one of {', '.join(STAGES)}"),
     )
-    for name, text, good, wanted in checks:
-        if not good:
-            return f"has {shown(text)} for {name}, which must be {wanted}"
+    for name, text, valid, expected in checks:
+        if not valid:
+            return f"has {shown(text)} for {name}, which must be {expected}"
     return Label(int(graph), path, int(batch), milliseconds, family, int(platform), stage)
 
 
@@ -108,29 +108,29 @@ def parse_labels(text: str, where: str) -> list[Label]:
 
     Args:
         text: The content, lines separated by line feeds.
-        where: What to call it in a message.
+        where: Name of the file in messages.
 
     Raises:
-        InputError: If a line is not of the form, or there is none; the message names the line.
+        InputError: If a line has another form, or there is no line; the message names the line.
     """
     labels: list[Label] = []
     n_fields = None
     for k, line in enumerate(text.rstrip().split("\n") if text.strip() else [], 1):
-        found = _parse_line(line, n_fields)
-        if isinstance(found, str):
-            raise InputError(f"{where}, line {k} {found}")
+        label = _parse_line(line, n_fields)
+        if isinstance(label, str):
+            raise InputError(f"{where}, line {k} {label}")
         n_fields = n_fields or len(line.split())
-        labels.append(found)
+        labels.append(label)
     if not labels:
         raise InputError(f"{where} is empty; each line must be {_FORM}")
     return labels
 
 
 def label_table(labels: Sequence[Label], sources: Mapping[str, str]) -> Table:
-    """The labels as a table, a row a line.
+    """Make a table of labels, a row a line.
 
-    Beside the fields of `Label`, the texts `platform` and `device` name what `PLATFORMS` knows of
-    the platform; they are empty for another number.
+    Beside the fields of `Label`, the texts `platform` and `device` are those of `PLATFORMS`, or
+    empty for another platform.
     """
     platforms = [PLATFORMS.get(label.platform_id, ("", "")) for label in labels]
     return Table(
@@ -157,23 +157,23 @@ def _label_file(folder: Path, labels: str | None) -> Path:
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; name the one that holds gt.txt and onnx/")
     names = LABEL_FILES if labels is None else (labels,)
-    found = [folder / name for name in names if (folder / name).is_file()]
-    if not found:
+    paths = [folder / name for name in names if (folder / name).is_file()]
+    if not paths:
         raise InputError(f"{folder} has no file {' or '.join(names)} with NNLQP's labels")
-    return found[0]
+    return paths[0]
 
 
 class _Networks:
-    """Finds networks below a folder; links must not lead out of it."""
+    """Finder of networks below a folder; links must not lead out of it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._root = os.path.realpath(folder)
-        # Resolved once a folder: a data set has thousands of networks in few of them.
+        # Resolved once a folder: a data set has thousands of networks in few folders.
         self._real_parents: dict[str, str] = {}
 
     def find(self, onnx_path: str, where: str) -> Path | None:
-        """The file of a network; None if it is missing."""
+        """Find the file of a network; None if it is missing."""
         path = self._folder / onnx_path
         parent = str(path.parent)
         if parent not in self._real_parents:
@@ -191,11 +191,11 @@ class _Networks:
 def read_nnlqp(folder: str | os.PathLike[str], labels: str | None = None) -> pd.DataFrame:
     """Read a data set in NNLQP's format: `gt_stage.txt` or `gt.txt`, and the networks it names.
 
-    The networks are looked for and not opened; `nnlqp_graphs` reads them.
+    The networks are searched for, not opened; `nnlqp_graphs` reads them.
 
     Args:
         folder: The folder with the label file, to which the paths of the networks are relative.
-        labels: Name of the label file, if it is another one.
+        labels: Name of the label file, if it is not one of `LABEL_FILES`.
 
     Returns:
         A row a line: `onnx_path`, `model_type`, `stage` (empty if the file has none), `platform`
@@ -203,11 +203,11 @@ def read_nnlqp(folder: str | os.PathLike[str], labels: str | None = None) -> pd.
         `latency_ms` (of one batch), `platform_id`, and `has_onnx`: whether the network is there.
 
     Raises:
-        InputError: If there is no label file, a line is not of the form, or a network would lie
+        InputError: If there is no label file, a line has another form, or a network would lie
             outside the folder; the message names file and line.
 
     Warns:
-        UserWarning: If networks are missing; it counts them and names the first line.
+        UserWarning: If networks are missing; the warning counts them and names the first line.
     """
     folder = Path(folder)
     path = _label_file(folder, labels)
@@ -239,10 +239,10 @@ def nnlqp_graphs(
     Args:
         folder: The folder that `read_nnlqp` was given.
         onnx_paths: The column `onnx_path` of its table, or some of it.
-        convert: Reads one ONNX file; the default is `importers.onnx_graph`.
+        convert: Function that reads one ONNX file; the default is `importers.onnx_graph`.
 
     Returns:
-        The graph of each path, for one image; a path that comes again shares its graph.
+        The graph of each path, for one image; equal paths share one graph.
 
     Raises:
         InputError: If a file is missing, lies outside the folder, or cannot be converted.

@@ -1,6 +1,6 @@
 """The published labels of NNLQP's first part: 20,000 networks, ten families, one GPU.
 
-The ONNX files are not published with them. For one family they are not needed: the file name of a
+The ONNX files are not published with the labels. One family does not need them: the file name of a
 NAS-Bench-201 network is a code of its cell.
 """
 
@@ -36,14 +36,14 @@ def cell_of_code(code: int) -> str | None:
 
     The six digits of the code to base 5, the most significant first, are the operations of the
     edges 0→1, 0→2, 1→2, 0→3, 1→3, 2→3, the order of an architecture string. The rule is inferred:
-    alone of all assignments of operations and edges it makes the 2,000 published cells good ones,
+    it is the only assignment of operations and edges that makes the 2,000 published cells valid,
     and the operations that it gives explain their latencies (R² 0.97).
 
     Args:
-        code: The number in the file name; it is not the index of the benchmark.
+        code: The number in the file name, which is not the index of the benchmark.
 
     Returns:
-        The architecture string, or None if the number is no such code.
+        The architecture string, or None if the number is no code of a cell.
     """
     if not 0 <= code < N_CELLS:
         return None
@@ -73,7 +73,7 @@ def import_labels(files: Mapping[str, Path], sources: Mapping[str, str]) -> Tabl
         sources: SHA-256 of the file, to be kept in the table.
 
     Returns:
-        20,000 rows, as `nasplug.datasets.importers.nnlqp.label_table` lays them out.
+        20,000 rows with the columns of `nasplug.datasets.importers.nnlqp.label_table`.
 
     Raises:
         InputError: If the file cannot be read or has another layout.

@@ -1,7 +1,7 @@
 """Graphs of the networks that timm's result tables name, in one file of the cache.
 
-The tables say how fast a network is, by its name; what it is made of only timm knows, so that these
-graphs are built once where timm is installed (experiments, timm_graphs) and read from then on.
+The tables give latencies by a network's name, and only timm knows the network behind it. So the
+graphs are built once where timm is installed (experiments.timm.timm_graphs), and read afterwards.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ HOW_TO_BUILD = "install timm and run python -m experiments.timm.timm_graphs of t
 
 @dataclass(frozen=True, eq=False)
 class TimmNetworks:
-    """Networks of timm; all sequences have one item a network.
+    """Networks of timm; all sequences have one item for each network.
 
     Attributes:
         models: Names of architectures, as in the table `timm-latency`.
         image_sizes: Side of the one image that the graph is for, in pixels.
         families: Name of the module of timm that defines the model, such as `"resnet"`.
         parameters: Trainable parameters of the module, before anything is folded.
-        graphs: As `nasplug.search_spaces.importers.torch_graph` reads them.
+        graphs: Graphs that `nasplug.search_spaces.importers.torch_graph` read.
         made_with: Versions of timm and torch.
     """
 
@@ -50,7 +50,7 @@ class TimmNetworks:
 
 
 def networks_path() -> Path:
-    """Where the graphs of all networks lie in the cache, be they there or not."""
+    """Path of the graphs of all networks in the cache, whether or not the file is there."""
     return cache_dir() / "tables" / "timm-graphs.npz"
 
 
@@ -69,7 +69,7 @@ def write_networks(path: Path, networks: TimmNetworks) -> None:
         "families": np.array(networks.families, dtype=np.str_),
         "parameters": np.array(networks.parameters, dtype=np.int64),
         "vocabulary": np.array(vocabulary, dtype=np.str_),
-        **{f"graphs.{name}": held for name, held in pack(networks.graphs, vocabulary).items()},
+        **{f"graphs.{name}": array for name, array in pack(networks.graphs, vocabulary).items()},
     }
     write_arrays(path, arrays)
 
@@ -78,7 +78,7 @@ def read_networks(path: Path) -> TimmNetworks:
     """Read a file that `write_networks` wrote.
 
     Raises:
-        InputError: If it is missing, damaged, or was never such a file.
+        InputError: If the file is missing or damaged, or holds something else.
     """
     if not path.is_file():
         raise InputError(f"the graphs of timm's networks are not in {path}; {HOW_TO_BUILD}")
@@ -89,8 +89,8 @@ def read_networks(path: Path) -> TimmNetworks:
         if int(arrays["version"]) != FORMAT_VERSION:
             raise InputError(f"{path} was written by another version; {HOW_TO_BUILD}")
         packed = {
-            name.removeprefix("graphs."): held
-            for name, held in arrays.items()
+            name.removeprefix("graphs."): array
+            for name, array in arrays.items()
             if name.startswith("graphs.")
         }
         return TimmNetworks(

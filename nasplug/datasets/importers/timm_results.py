@@ -1,4 +1,4 @@
-"""timm's result tables: speed of its models on three devices, and their ImageNet accuracy."""
+"""Importer of timm's result tables: speed of its models on three devices, ImageNet accuracy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TIMM_FILES = {
 }
 """File name without `.csv` -> (device, mode: precision, memory layout, PyTorch, CUDA, compiler)."""
 
-# column of the file -> column of the table; the order differs from file to file
+# Column of the file -> column of the table; the order differs from file to file.
 _SIZE = {"infer_img_size": "image_size"}
 _SPEED = {
     "infer_batch_size": "batch_size",
@@ -59,7 +59,7 @@ _REST = {"top1_err", "top5_err", "interpolation"}
 
 
 def _rows(path: Path, columns: list[set[str]]) -> Iterator[tuple[str, dict[str, str]]]:
-    """Where it is, and its fields, of each row: one for each model and image size."""
+    """Yield line and fields of each row, of which there is one for each model and image size."""
     seen = set()
     for line, row in read_csv(path, columns):
         model, size = row["model"], row.get("infer_img_size", row.get("img_size"))
@@ -72,7 +72,7 @@ def _rows(path: Path, columns: list[set[str]]) -> Iterator[tuple[str, dict[str, 
 def _numbers(
     path: Path, where: str, row: Mapping[str, str], names: Iterable[str], may_lack: bool = False
 ) -> list[float]:
-    """The numbers in these columns; NaN if the row may lack them, and lacks them all."""
+    """Read the numbers in some columns; NaN if the row may lack them, and lacks them all."""
     names = tuple(names)
     if may_lack and not any(row.get(name) for name in names):
         return [np.nan] * len(names)
@@ -146,10 +146,10 @@ def import_accuracy(files: Mapping[str, Path], sources: Mapping[str, str]) -> Ta
     texts: dict[str, list[str]] = {"model": [], "tag": [], "interpolation": []}
     values = []
     for where, row in _rows(path, [{"model", *_ACCURACY, *_REST}]):
-        found = _numbers(path, where, row, _ACCURACY)
-        if max(found[1:3]) > 100:
+        accuracies = _numbers(path, where, row, _ACCURACY)
+        if max(accuracies[1:3]) > 100:
             raise foreign(path, f"{where} has an accuracy above 100 percent")
-        values.append(found)
+        values.append(accuracies)
         model, _, tag = row["model"].partition(".")
         for name, text in zip(texts, (model, tag, row["interpolation"]), strict=True):
             texts[name].append(text)

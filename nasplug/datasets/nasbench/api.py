@@ -1,7 +1,7 @@
-"""NAS-Bench-101 through the API that research code knows, without TensorFlow.
+"""NAS-Bench-101 through the official API that research code uses, without TensorFlow.
 
-The names, arguments and results are those of the official `nasbench.api`, so that a script needs
-another import only. What differs is said where it does.
+Names, arguments and results are those of the official `nasbench.api`, so that a script needs a
+different import only. Docstrings name the differences.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ from nasplug.search_spaces.nb101.cells import (
 
 __all__ = ["ModelSpec", "NASBench", "OutOfDomainError", "UnknownCellError"]
 
-# Repeats of each training in the official files.
+# Number of repeats of each training in the official files.
 REPEATS = 3
 _MEASURED = ("training_time", "train_accuracy", "validation_accuracy", "test_accuracy", "energy")
 
 
 class OutOfDomainError(InputError):
-    """A cell, or a number of epochs, that the benchmark does not have."""
+    """Error for a cell, or a number of epochs, that the benchmark does not have."""
 
 
 class UnknownCellError(InputError, KeyError):
-    """A hash that is not in the file; the official API raises a `KeyError`."""
+    """Error for a hash that is not in the file; the official API raises a `KeyError`."""
 
     # KeyError would quote the sentence.
     __str__ = Exception.__str__
 
 
 class ModelSpec:
-    """A cell by its adjacency matrix and operations, pruned of what is on no path.
+    """A cell by its adjacency matrix and operations, pruned of vertices that are on no path.
 
     Attributes:
-        original_matrix: As given, shape `(vertices, vertices)`.
-        original_ops: As given.
-        matrix: Without the vertices on no path from input to output; None if there is no path.
+        original_matrix: The given matrix, shape `(vertices, vertices)`.
+        original_ops: The given operations.
+        matrix: Matrix of the vertices on a path from input to output; None if there is no path.
         ops: The operations of the vertices that are left; None if there is no path.
         valid_spec: Whether there is a path from input to output.
 
     Args:
         matrix: Square and upper triangular; row a, column b is the edge a → b.
-        ops: One a vertex; the first and the last stand for input and output.
-        data_format: Kept as it is; only training would read it.
+        ops: One operation a vertex; the first and the last stand for input and output.
+        data_format: Stored, but not read: it is for training alone.
 
     Raises:
         InputError: If the matrix is not square or not upper triangular, or there are not as many
@@ -69,25 +69,25 @@ class ModelSpec:
     def __init__(
         self, matrix: ArrayLike, ops: Sequence[Any], data_format: str = "channels_last"
     ) -> None:
-        given = np.array(matrix)
-        if given.ndim != 2 or given.shape[0] != given.shape[1]:
-            raise InputError(f"matrix must be square; its shape is {given.shape}")
-        if len(given) != len(ops):
+        adjacency = np.array(matrix)
+        if adjacency.ndim != 2 or adjacency.shape[0] != adjacency.shape[1]:
+            raise InputError(f"matrix must be square; its shape is {adjacency.shape}")
+        if len(adjacency) != len(ops):
             raise InputError(
                 f"length of ops must match matrix dimensions; there are {len(ops)} operations for "
-                f"{len(given)} vertices"
+                f"{len(adjacency)} vertices"
             )
-        if np.tril(given).any():
+        if np.tril(adjacency).any():
             raise InputError("matrix must be upper triangular; number the vertices in their order")
-        self.original_matrix, self.original_ops = given, list(ops)
+        self.original_matrix, self.original_ops = adjacency, list(ops)
         self.data_format = data_format
-        live = prune(len(given), [(int(a), int(b)) for a, b in np.argwhere(given)])
+        live = prune(len(adjacency), [(int(a), int(b)) for a, b in np.argwhere(adjacency)])
         # A matrix of one vertex has a path of no edge, and no cell.
         self.valid_spec = live is not None and len(live) >= 2
         self.matrix: NDArray[Any] | None = None
         self.ops: list[Any] | None = None
         if live is not None and self.valid_spec:
-            self.matrix = given[np.ix_(live, live)]
+            self.matrix = adjacency[np.ix_(live, live)]
             self.ops = [ops[v] for v in live]
 
     def hash_spec(self, canonical_ops: Sequence[str] = OPS) -> str:
@@ -101,24 +101,24 @@ class ModelSpec:
         """
         if self.matrix is None or self.ops is None:
             raise InputError("invalid spec, provided graph is disconnected: it has no hash")
-        known = list(canonical_ops)
+        available = list(canonical_ops)
         for op in self.ops[1:-1]:
-            if op not in known:
-                raise InputError(f"unsupported op {op} (available ops = {known})")
-        labels = [-1, *(known.index(op) for op in self.ops[1:-1]), -2]
+            if op not in available:
+                raise InputError(f"unsupported op {op} (available ops = {available})")
+        labels = [-1, *(available.index(op) for op in self.ops[1:-1]), -2]
         return hash_module(self.matrix.tolist(), labels)
 
 
 class NASBench:
     """The runs of a file: `nasbench_only108.tfrecord`, `nasbench_full.tfrecord`, or one of EC-NAS.
 
-    The first time a file takes seconds to a minute, and a compact copy is kept in the cache; from
-    then on its content is looked up by its SHA-256.
+    Reading a file takes seconds to a minute the first time, and a compact copy is kept in the
+    cache; later the copy is found by the SHA-256 of the file.
 
-    As in the official API, but: random repeats come from a generator of the object's own, not
-    Python's global one (the same seed gives the same repeats); where a file has other than three
-    repeats, all that it has are drawn from; runs of EC-NAS have `halfway_energy` and
-    `final_energy` (kWh) beside the official metrics; nothing is printed; there is no `evaluate`.
+    Differences from the official API: random repeats come from a generator of the object's own, not
+    Python's global one (equal seeds give equal repeats); where a file has more or fewer than three
+    repeats, all of them are drawn from; runs of EC-NAS have `halfway_energy` and `final_energy`
+    (kWh) beside the official metrics; nothing is printed; there is no `evaluate`.
 
     Example:
         Query the best of a few cells::
@@ -128,10 +128,10 @@ class NASBench:
             nasbench.query(spec)["validation_accuracy"]
 
     Attributes:
-        config: What the official API's configuration says of the space.
+        config: The space, with the keys of the official API's configuration.
         valid_epochs: The budgets of the file, such as `{4, 12, 36, 108}`.
         training_time_spent: Seconds of training that the queries so far stand for.
-        total_epochs_spent: Epochs of training that they stand for.
+        total_epochs_spent: Epochs of training that the queries so far stand for.
 
     Args:
         dataset_file: The file.
@@ -168,7 +168,7 @@ class NASBench:
     def query(
         self, model_spec: ModelSpec, epochs: int = 108, stop_halfway: bool = False
     ) -> dict[str, Any]:
-        """One of the runs of a cell, drawn at random; adds to the budget counters.
+        """Draw one of the runs of a cell at random; adds to the budget counters.
 
         Args:
             model_spec: The cell.
@@ -187,20 +187,20 @@ class NASBench:
             raise OutOfDomainError(
                 f"invalid number of epochs {epochs}, must be one of {sorted(self.valid_epochs)}"
             )
-        cell = self._place(self._hash(model_spec))
+        cell = self._index(self._hash(model_spec))
         rows = self._table.rows(cell, int(np.searchsorted(self._table.epochs, epochs)))
         if not rows:
             raise UnknownCellError(f"the file has no run of {epochs} epochs of this cell")
         row = rows[self._random.randint(0, len(rows) - 1)]
         when = "halfway" if stop_halfway else "final"
-        found = {
+        metrics = {
             name: float(self._table.runs[f"{when}_{name}"][row])
             for name in _MEASURED
             if f"{when}_{name}" in self._table.runs
         }
-        self.training_time_spent += found["training_time"]
+        self.training_time_spent += metrics["training_time"]
         self.total_epochs_spent += epochs // 2 if stop_halfway else epochs
-        return {**self._fixed(cell), **found}
+        return {**self._fixed(cell), **metrics}
 
     def is_valid(self, model_spec: ModelSpec) -> bool:
         """Whether a cell is in the space; adds nothing to the budget counters."""
@@ -224,7 +224,7 @@ class NASBench:
         return (row.tobytes().hex() for row in self._table.hashes)
 
     def get_metrics_from_hash(self, module_hash: str) -> tuple[dict[str, Any], dict[int, Any]]:
-        """All runs of a cell, for analysis; adds nothing to the budget counters.
+        """Look up all runs of a cell, for analysis; adds nothing to the budget counters.
 
         Returns:
             `module_adjacency`, `module_operations`, `trainable_parameters`; and for each number of
@@ -232,9 +232,9 @@ class NASBench:
             `train_accuracy`, `validation_accuracy`, `test_accuracy`.
 
         Raises:
-            UnknownCellError: If the file has no such hash; it is a `KeyError`, too.
+            UnknownCellError: If the file has no such hash; a `KeyError`, too.
         """
-        cell = self._place(module_hash)
+        cell = self._index(module_hash)
         runs = {}
         for budget, epochs in enumerate(self._table.epochs.tolist()):
             rows = self._table.rows(cell, budget)
@@ -246,38 +246,38 @@ class NASBench:
         return self._fixed(cell), runs
 
     def get_metrics_from_spec(self, model_spec: ModelSpec) -> tuple[dict[str, Any], dict[int, Any]]:
-        """As `get_metrics_from_hash`.
+        """Look up all runs of a cell; see `get_metrics_from_hash`.
 
         Raises:
             OutOfDomainError: If the cell is outside the space.
-            UnknownCellError: If the file does not have it.
+            UnknownCellError: If the file does not have the cell.
         """
         return self.get_metrics_from_hash(self._hash(model_spec))
 
     @property
     def fixed_statistics(self) -> Mapping[str, dict[str, Any]]:
-        """Hash to what does not depend on training, as in the official API; made on demand."""
+        """Hash -> cell and parameters, which no training changes; made on demand."""
         return _Statistics(self, 0)
 
     @property
     def computed_statistics(self) -> Mapping[str, dict[int, Any]]:
-        """Hash to runs, as in the official API; made on demand."""
+        """Hash -> runs by budget; made on demand."""
         return _Statistics(self, 1)
 
     def _fixed(self, cell: int) -> dict[str, Any]:
-        spelled = Cell.from_code(int(self._table.codes[cell]))
-        adjacency = np.zeros((spelled.vertices, spelled.vertices), dtype=np.int8)
-        for a, b in spelled.edges:
+        spelling = Cell.from_code(int(self._table.codes[cell]))
+        adjacency = np.zeros((spelling.vertices, spelling.vertices), dtype=np.int8)
+        for a, b in spelling.edges:
             adjacency[a, b] = 1
         return {
             "module_adjacency": adjacency,
-            "module_operations": list(spelled.ops),
+            "module_operations": list(spelling.ops),
             "trainable_parameters": int(self._table.params[cell]),
         }
 
-    def _place(self, module_hash: str) -> int:
+    def _index(self, module_hash: str) -> int:
         try:
-            return self._table.places[bytes.fromhex(module_hash)]
+            return self._table.positions[bytes.fromhex(module_hash)]
         except (KeyError, TypeError, ValueError):
             raise UnknownCellError(
                 f"the file has no cell with the hash {str(module_hash)[:80]!r}"
@@ -307,7 +307,7 @@ class NASBench:
 
 
 class _Statistics(Mapping[str, Any]):
-    """One half of `get_metrics_from_hash` as a mapping."""
+    """Mapping of hashes to one half of `get_metrics_from_hash`."""
 
     def __init__(self, nasbench: NASBench, half: int) -> None:
         self._nasbench = nasbench

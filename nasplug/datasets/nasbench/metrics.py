@@ -1,8 +1,9 @@
-"""The protobuf message of a NAS-Bench-101 record, declared without TensorFlow.
+"""Protobuf message of a NAS-Bench-101 record, declared without TensorFlow.
 
-One declaration reads two kinds of files: the benchmark's own, and those of EC-NAS, which adds
-energies. Field 6 of an evaluation is a text in the one (the path of a checkpoint, never needed) and
-a number in the other; protobuf skips a field of another type than declared.
+One declaration reads two kinds of files: the benchmark's own, and those of EC-NAS, which add
+energies. Field 6 of an evaluation is a text in the benchmark's files (the path of a checkpoint,
+never needed) and a number in those of EC-NAS; protobuf skips a field whose type is not the declared
+one.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ _NUMBERS = (
 
 @cache
 def metrics_class() -> Any:
-    """The class of the message `ModelMetrics`.
+    """Make the class of the message `ModelMetrics`.
 
-    `evaluation_data` (before training, half-way, at the end), each with the numbers of an
-    evaluation: epoch, seconds, three accuracies from 0 to 1, and for EC-NAS kilowatt-hours;
-    `trainable_parameters` and `total_time`.
+    Its fields are `evaluation_data` (before training, half-way, at the end), `trainable_parameters`
+    and `total_time`. An evaluation holds epoch, seconds, three accuracies from 0 to 1, and for
+    EC-NAS kilowatt-hours.
     """
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 

@@ -1,4 +1,4 @@
-"""The official NAS-Bench-101 file as a table, a row a cell, for `load("nb101-official")`."""
+"""Table of the official NAS-Bench-101 file, a row a cell, for `load("nb101-official")`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _RUNS = {
     "cifar10_test": ("final_test_accuracy", 100.0),
     "train_time_s": ("final_training_time", 1.0),
 }
-# Of so many cells each is spelled by itself; all of them are looked up by their hashes.
+# Up to so many cells are put in canonical spelling one by one; more are looked up by their hashes.
 _FEW = 10_000
 
 
@@ -34,13 +34,13 @@ def means(table: NasbenchTable, sources: Mapping[str, str]) -> Table:
         sources: SHA-256 of the file, by its name.
 
     Returns:
-        `epochs`, `params`, accuracies in percent, seconds of training. A file of all cells names no
-        architectures: its rows are in the order of space nb101.
+        `epochs`, `params`, accuracies in percent, seconds of training. The table of a file of all
+        cells names no architectures: its rows are in the order of space nb101.
     """
-    places = _places(table)
-    order = np.argsort(places, kind="stable")
-    at = order * len(table.epochs) + len(table.epochs) - 1
-    first, last = table.starts[at], table.starts[at + 1]
+    positions = _positions(table)
+    order = np.argsort(positions, kind="stable")
+    last_budget = order * len(table.epochs) + len(table.epochs) - 1
+    first, last = table.starts[last_budget], table.starts[last_budget + 1]
     columns = [
         np.full(len(order), float(table.epochs[-1])),
         table.params[order].astype(np.float64),
@@ -51,30 +51,32 @@ def means(table: NasbenchTable, sources: Mapping[str, str]) -> Table:
             mean = factor * (sums[last] - sums[first]) / (last - first)
         # A sum of a million numbers has noise in its last digits.
         columns.append(np.round(mean, 8))
-    whole = len(order) == CELLS
+    is_whole = len(order) == CELLS
     space = NB101()
     return Table(
-        index=places[order].astype(np.int64),
+        index=positions[order].astype(np.int64),
         columns=("epochs", "params", *_RUNS),
         values=np.stack(columns, axis=1),
-        archs=None if whole else tuple(space[int(place)].text for place in places[order]),
+        archs=None
+        if is_whole
+        else tuple(space[int(position)].text for position in positions[order]),
         sources=sources,
         dtypes={"epochs": "int64", "params": "int64"},
     )
 
 
-def _places(table: NasbenchTable) -> NDArray[np.intp]:
+def _positions(table: NasbenchTable) -> NDArray[np.intp]:
     """Position of each cell in the order of space nb101, `(cells,)`."""
     if len(table) <= _FEW:
         space = NB101()
         archs = (space.architecture(Cell.from_code(code)) for code in table.codes.tolist())
         return np.array([space.index(arch) for arch in archs], np.intp)
-    known = table.places
-    every = cell_table().hashes
-    found = np.array([known.get(row.tobytes(), -1) for row in every], np.intp)
-    places = np.full(len(table), -1, np.intp)
-    places[found[found >= 0]] = np.flatnonzero(found >= 0)
-    if (places < 0).any():
-        foreign = table.hashes[int(np.argmin(places))].tobytes().hex()
-        raise InputError(f"the cell with the hash {foreign} is none of NAS-Bench-101's")
-    return places
+    index_of_hash = table.positions
+    all_hashes = cell_table().hashes
+    index = np.array([index_of_hash.get(row.tobytes(), -1) for row in all_hashes], np.intp)
+    positions = np.full(len(table), -1, np.intp)
+    positions[index[index >= 0]] = np.flatnonzero(index >= 0)
+    if (positions < 0).any():
+        unknown_hash = table.hashes[int(np.argmin(positions))].tobytes().hex()
+        raise InputError(f"the cell with the hash {unknown_hash} is none of NAS-Bench-101's")
+    return positions

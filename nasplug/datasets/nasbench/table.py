@@ -1,4 +1,4 @@
-"""Every run of a file of the NAS-Bench-101 family as plain arrays, and its copy in the cache."""
+"""Arrays of every run of a file of the NAS-Bench-101 family, and their copy in the cache."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from nasplug.datasets.nasbench.records import (
     bits_of,
     labels_of,
     plain_runs,
+    record_fault,
     split_record,
-    what_is_wrong,
 )
 from nasplug.datasets.nasbench.tfrecord import read_records
 from nasplug.search_spaces.errors import InputError
@@ -35,19 +35,19 @@ from nasplug.search_spaces.nb101.cells import Cell, module_hash
 __all__ = ["ENERGY", "METRICS", "NasbenchTable", "cached_table", "read_file"]
 
 FORMAT_VERSION = 1
-"""Raised when the layout or the reader changes; older copies are then made again."""
+"""Version to be raised when the layout or the reader changes; older copies are then made again."""
 
 _MEASURED = ("training_time", "train_accuracy", "validation_accuracy", "test_accuracy")
 METRICS = tuple(f"{when}_{name}" for when in ("halfway", "final") for name in _MEASURED)
-"""What the official API tells of a run: seconds, and accuracies from 0 to 1."""
+"""Metrics of a run in the official API: seconds, and accuracies from 0 to 1."""
 ENERGY = ("halfway_energy", "final_energy")
-"""What EC-NAS adds, in kilowatt-hours."""
+"""Metrics that EC-NAS adds, in kilowatt-hours."""
 
 _COLUMNS = (*METRICS, *ENERGY)
 _ACCURACIES = [k for k, name in enumerate(METRICS) if name.endswith("accuracy")]
-# Runs that are decoded, checked and packed at once.
+# Number of runs that are decoded, checked and packed at once.
 _CHUNK = 16_384
-# Cells whose hash is computed again, to tell a benchmark with other operations or another hash.
+# Number of cells whose hash is checked, to detect a benchmark with other operations or hashes.
 _HASHED = 100
 _HASH = re.compile(r"[0-9a-f]{32}")
 _HASH_BYTES = 16
@@ -57,7 +57,7 @@ _START = 2 + 2 * _HASH_BYTES
 
 @dataclass(frozen=True, eq=False)
 class NasbenchTable:
-    """The runs of a file, those of a cell together, by budget and then as in the file.
+    """Runs of a file, grouped by cell, then by budget, in the order of the file.
 
     Attributes:
         hashes: The 16 bytes of each cell's hash, in the order of the file; shape `(cells, 16)`.
@@ -66,7 +66,7 @@ class NasbenchTable:
         epochs: The budgets, ascending; shape `(budgets,)`.
         starts: Runs of cell c at budget b are rows `starts[c·budgets + b]` to the next start; shape
             `(cells·budgets + 1,)`.
-        runs: Name of `METRICS` (and `ENERGY`, where it was measured) to a value a run.
+        runs: Name of `METRICS` (and `ENERGY`, where it was measured) to one value a run.
     """
 
     hashes: NDArray[np.uint8]
@@ -80,17 +80,17 @@ class NasbenchTable:
         return len(self.codes)
 
     @cached_property
-    def places(self) -> dict[bytes, int]:
-        """Position of each cell, by the bytes of its hash."""
+    def positions(self) -> dict[bytes, int]:
+        """Position of each cell in the file's order, by the bytes of its hash."""
         content = self.hashes.tobytes()
         return {
             content[k * _HASH_BYTES : (k + 1) * _HASH_BYTES]: k for k in range(len(self.hashes))
         }
 
     def rows(self, cell: int, budget: int) -> range:
-        """Rows of the runs of a cell at a budget, both by position."""
-        at = cell * len(self.epochs) + budget
-        return range(int(self.starts[at]), int(self.starts[at + 1]))
+        """Rows of the runs of a cell at a budget; both arguments are positions."""
+        group = cell * len(self.epochs) + budget
+        return range(int(self.starts[group]), int(self.starts[group + 1]))
 
 
 def cached_table(
@@ -98,18 +98,18 @@ def cached_table(
     progress: bool | None = None,
     check: Callable[[NasbenchTable, str], None] | None = None,
 ) -> NasbenchTable:
-    """The table of a file: from the cache, or else read and kept there.
+    """Load the table of a file from the cache, or read the file and keep a copy in the cache.
 
-    The copy belongs to the file's content (its SHA-256), wherever the file lies.
+    The copy is found by the SHA-256 of the file, whatever the file's path.
 
     Args:
         path: A file of the family.
         progress: Whether to draw a progress bar on stderr; None draws it on a terminal only.
-        check: Called with the table and the file's SHA-256; what it refuses by an error is not
-            kept.
+        check: Function that is called with the table and the file's SHA-256; a table that it
+            refuses by an error is not kept.
 
     Raises:
-        InputError: As `read_file`.
+        InputError: For the reasons of `read_file`.
     """
     _check_file(path)
     try:
@@ -117,12 +117,12 @@ def cached_table(
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
     copy = cache_dir() / "tables" / f"nasbench-{digest[:16]}.npz"
-    kept = _read_copy(copy, digest)
-    table = read_file(path, progress) if kept is None else kept
+    cached = _read_copy(copy, digest)
+    table = read_file(path, progress) if cached is None else cached
     if check is not None:
         check(table, digest)
-    if kept is not None:
-        return kept
+    if cached is not None:
+        return cached
     try:
         _write_copy(copy, table, digest)
     except OSError as error:
@@ -147,7 +147,7 @@ def read_file(path: Path, progress: bool | None = None) -> NasbenchTable:
 
     Args:
         path: The file.
-        progress: As in `cached_table`.
+        progress: Whether to draw a progress bar on stderr; None draws it on a terminal only.
 
     Raises:
         InputError: If the file cannot be read, is cut off or damaged, or a record is not laid out
@@ -156,10 +156,10 @@ def read_file(path: Path, progress: bool | None = None) -> NasbenchTable:
     from tqdm import tqdm
 
     _check_file(path)
-    shown_bar = sys.stderr.isatty() if progress is None else progress
+    draws_bar = sys.stderr.isatty() if progress is None else progress
     reading = _Reading(path)
     size = path.stat().st_size
-    with tqdm(total=size, desc=path.name, unit="B", unit_scale=True, disable=not shown_bar) as bar:
+    with tqdm(total=size, desc=path.name, unit="B", unit_scale=True, disable=not draws_bar) as bar:
         pending = 0
         for payload in read_records(path):
             reading.add(payload)
@@ -172,13 +172,13 @@ def read_file(path: Path, progress: bool | None = None) -> NasbenchTable:
 
 
 class _Reading:
-    """What has been read of a file so far."""
+    """Runs of a file, as far as it has been read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.metrics = metrics_class()()
-        # How a record of a cell begins to its place, and what follows until the comma to epochs;
-        # and what the cell's records have between the epochs and the metrics, in short.
+        # Beginning of a cell's records -> its position; text of a number of epochs -> the number;
+        # and for each cell a hash of the text between epochs and metrics in its records.
         self.place: dict[bytes, int] = {}
         self.written: dict[bytes, int] = {}
         self.between = array("q")
@@ -187,66 +187,67 @@ class _Reading:
         # One item a run.
         self.cell_of = array("i")
         self.epochs = array("i")
-        # Records whose metrics are not decoded yet: where those start, and what it reads of them.
+        # Records whose metrics are not decoded yet, and the characters of the metrics that are
+        # read.
         self.payloads: list[bytes] = []
         self.texts: list[bytes] = []
         self.chunks: list[list[NDArray[np.floating[Any]]]] = []
 
     def add(self, payload: bytes) -> None:
-        """Take in one record."""
-        # A record like one of the same cell before, as most are: only its metrics are new.
+        """Add one record."""
+        # Most records differ from an earlier record of their cell in epochs and metrics alone.
         start = payload.rfind(b'"', 0, -2) + 1
         comma = payload.find(b",", 36)
-        place = self.place.get(payload[:_START])
+        position = self.place.get(payload[:_START])
         epochs = self.written.get(payload[_START:comma])
         if (
-            place is not None
+            position is not None
             and epochs is not None
-            and self.between[place] == hash(payload[comma:start])
+            and self.between[position] == hash(payload[comma:start])
             and payload.endswith(b'"]')
         ):
-            self.cell_of.append(place)
+            self.cell_of.append(position)
             self.epochs.append(epochs)
         else:
-            self._other(payload, payload[_START:comma], hash(payload[comma:start]))
+            self._add_other(payload, payload[_START:comma], hash(payload[comma:start]))
         self.payloads.append(payload)
         self.texts.append(payload[start : start + PLAIN_SIZE])
         if len(self.payloads) >= _CHUNK:
             self._pack()
 
-    def _other(self, payload: bytes, number: bytes, between: int) -> None:
-        """Take in a record of a new cell, or of another form."""
+    def _add_other(self, payload: bytes, number: bytes, between: int) -> None:
+        """Add a record of a new cell, or of another form."""
         try:
             module, epochs, adjacency, operations, text = split_record(payload)
-            place = self.place.get(_key(module))
-            if place is None:
-                place = self._new(module, adjacency, operations, binascii.a2b_base64(text))
+            position = self.place.get(_key(module))
+            if position is None:
+                position = self._add_cell(module, adjacency, operations, binascii.a2b_base64(text))
                 self.between.append(between)
-            self.cell_of.append(place)
+            self.cell_of.append(position)
             self.epochs.append(epochs)
             if number == b'", %d' % epochs:
                 self.written[number] = epochs
         except InputError:
             raise
-        # Foreign content fails in JSON, in base64, in protobuf, or on its types.
+        # Foreign content can fail in JSON, in base64, in protobuf, or by its types.
         except Exception as error:
-            raise self.foreign(len(self.epochs) + 1, what_is_wrong(payload, error)) from error
+            raise self.foreign(len(self.epochs) + 1, record_fault(payload, error)) from error
 
-    def _slowly(self, number: int, payload: bytes) -> tuple[float, ...]:
-        """Numbers of a run, in the order of `_COLUMNS`, from any record of the family."""
+    def _any_form(self, number: int, payload: bytes) -> tuple[float, ...]:
+        """Decode a record of any form of the family to numbers in the order of `_COLUMNS`."""
         try:
             return self._decoded(binascii.a2b_base64(split_record(payload)[-1]))
         except Exception as error:
-            raise self.foreign(number, what_is_wrong(payload, error)) from error
+            raise self.foreign(number, record_fault(payload, error)) from error
 
     def _decoded(self, raw: bytes) -> tuple[float, ...]:
-        """Numbers of a run, in the order of `_COLUMNS`, from any message of the family."""
+        """Decode a message of any form of the family to numbers in the order of `_COLUMNS`."""
         self.metrics.ParseFromString(raw)
         _start, half, final = self.metrics.evaluation_data
         measured = [getattr(when, name) for when in (half, final) for name in _MEASURED]
         return (*measured, half.energy, final.energy)
 
-    def _new(self, module: str, adjacency: str, operations: str, raw: bytes) -> int:
+    def _add_cell(self, module: str, adjacency: str, operations: str, raw: bytes) -> int:
         number = len(self.epochs) + 1
         if _HASH.fullmatch(module) is None:
             raise self.foreign(number, f"{shown(module)} is no hash of a cell")
@@ -264,35 +265,36 @@ class _Reading:
         self.metrics.ParseFromString(raw)
         if self.metrics.trainable_parameters < 1:
             raise self.foreign(number, "it has no trainable parameters")
-        place = self.place[_key(module)] = len(self.place)
+        position = self.place[_key(module)] = len(self.place)
         self.codes.append(cell.code)
         self.params.append(self.metrics.trainable_parameters)
-        return place
+        return position
 
     def _pack(self) -> None:
-        """Decode and check the runs that were read last, and keep them in fewer bytes."""
+        """Decode and check the runs that were read last, and pack them into fewer bytes."""
         first = len(self.epochs) - len(self.payloads)
         plain, is_plain = plain_runs(self.texts)
         values = np.zeros((len(plain), len(_COLUMNS)))
         values[:, : plain.shape[1]] = plain
         for row in np.flatnonzero(~is_plain).tolist():
-            values[row] = self._slowly(first + row + 1, self.payloads[row])
+            values[row] = self._any_form(first + row + 1, self.payloads[row])
         self.payloads, self.texts = [], []
-        good = np.isfinite(values).all(axis=1) & (values >= 0).all(axis=1)
-        good &= (values[:, _ACCURACIES] <= 1).all(axis=1)
-        good &= values[:, METRICS.index("final_training_time")] > 0
-        good &= np.frombuffer(self.epochs, np.int32)[first:] > 0
-        if not good.all():
-            row = int(np.argmin(good))
-            listed = ", ".join(f"{v:g}" for v in values[row])
+        valid = np.isfinite(values).all(axis=1) & (values >= 0).all(axis=1)
+        valid &= (values[:, _ACCURACIES] <= 1).all(axis=1)
+        valid &= values[:, METRICS.index("final_training_time")] > 0
+        valid &= np.frombuffer(self.epochs, np.int32)[first:] > 0
+        if not valid.all():
+            row = int(np.argmin(valid))
+            shown_values = ", ".join(f"{v:g}" for v in values[row])
             raise self.foreign(
                 first + row + 1,
-                f"after {self.epochs[first + row]} epochs it has seconds and accuracies {listed}",
+                f"after {self.epochs[first + row]} epochs it has seconds and accuracies "
+                f"{shown_values}",
             )
         self.chunks.append([_narrow(column) for column in values.T])
 
     def table(self) -> NasbenchTable:
-        """The table of all that was read."""
+        """Make the table of all runs that were read."""
         if self.payloads:
             self._pack()
         if not self.chunks:
@@ -307,7 +309,7 @@ class _Reading:
             column = np.concatenate([chunk[k] for chunk in self.chunks])
             if name in METRICS or column.any():
                 runs[name] = column[order]
-            # A view would keep the whole column.
+            # Each column is replaced as soon as it is copied, to save memory.
             for chunk in self.chunks:
                 chunk[k] = np.empty(0)
         content = bytes.fromhex(b"".join(key[2:] for key in self.place).decode())
@@ -321,7 +323,7 @@ class _Reading:
         )
 
     def foreign(self, number: int, why: str) -> InputError:
-        """The error for a record of another layout."""
+        """Make the error for a record of another layout."""
         return InputError(
             f"record {number:,} of {self.path} is not laid out like those of NAS-Bench-101: {why}; "
             "name nasbench_only108.tfrecord, nasbench_full.tfrecord or a file of EC-NAS"
@@ -329,12 +331,12 @@ class _Reading:
 
 
 def _key(module: str) -> bytes:
-    """How a record of a cell begins."""
+    """Beginning of the records of a cell."""
     return f'["{module}'.encode()
 
 
 def _narrow(column: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
-    """The same numbers in 32 bits, if they fit; the benchmark's accuracies do."""
+    """Convert numbers to 32 bits if that loses nothing; the benchmark's accuracies fit."""
     narrow = column.astype(np.float32)
     return narrow if np.array_equal(narrow.astype(np.float64), column) else column.copy()
 
@@ -360,10 +362,10 @@ def _write_copy(path: Path, table: NasbenchTable, source: str) -> None:
 
 
 def _read_copy(path: Path, source: str) -> NasbenchTable | None:
-    """The table in a copy; None if there is none, or it is damaged or of another file."""
+    """Read the table in a copy; None if the copy is missing, damaged or of another file."""
     try:
         arrays, is_whole = read_arrays(path)
-        good = (
+        is_valid = (
             is_whole
             and int(arrays["version"]) == FORMAT_VERSION
             and arrays["source"].tobytes().hex() == source
@@ -382,7 +384,7 @@ def _read_copy(path: Path, source: str) -> NasbenchTable | None:
                 arrays["starts"],
                 runs,
             )
-            if good
+            if is_valid
             else None
         )
     # Damaged bytes can raise nearly anything in zipfile, zlib and numpy's header parser.

@@ -1,7 +1,7 @@
-"""TFRecord files, record by record, with every checksum checked.
+"""Reader of TFRecord files, record by record, with every checksum checked.
 
-A record is its length (8 bytes, little-endian), a masked CRC-32C of that, the payload, and a masked
-CRC-32C of the payload. The package `tfrecord` reads the same framing, but skips both checksums.
+A record is its length (8 bytes, little-endian), a masked CRC-32C of the length, the payload, and a
+masked CRC-32C of the payload. The package `tfrecord` reads this framing, but skips both checksums.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ def _masked(crc: int) -> int:
 
 @lru_cache(maxsize=4096)
 def _head(length: int) -> bytes:
-    """How a record with a payload of so many bytes begins."""
+    """Head of a record whose payload has so many bytes: the length and its checksum."""
     import google_crc32c
 
     return _HEAD.pack(length, _masked(google_crc32c.value(length.to_bytes(8, "little"))))
 
 
 def frame(payload: bytes) -> bytes:
-    """A payload as a record."""
+    """Frame a payload as a record."""
     import google_crc32c
 
     return _head(len(payload)) + payload + _CRC.pack(_masked(google_crc32c.value(payload)))
 
 
 def read_records(path: Path) -> Iterator[bytes]:
-    """The payloads of a file, in order.
+    """Yield the payloads of a file, in order.
 
     Raises:
         InputError: If the file cannot be read, or a record (counted from 1) is cut off or has a
-            wrong checksum; what came before it has been yielded then.
+            wrong checksum; the records before it have been yielded by then.
     """
     try:
         size = path.stat().st_size
@@ -56,18 +56,19 @@ def read_records(path: Path) -> Iterator[bytes]:
 def _records(path: Path, read: Callable[[int], bytes], size: int) -> Iterator[bytes]:
     from google_crc32c import value as crc32c
 
-    # `place` is where the buffer begins in the file, `at` where the next record does in the buffer.
-    number, place, at, buffer = 0, 0, 0, b""
+    # `base` is the offset of the buffer in the file, `head_start` that of the next record in the
+    # buffer.
+    number, base, head_start, buffer = 0, 0, 0, b""
     head_size, crc_size, crc_of = _HEAD.size, _CRC.size, _CRC.unpack_from
     while True:
-        if len(buffer) - at < head_size:
-            buffer, place, at = buffer[at:] + read(_BUFFER), place + at, 0
+        if len(buffer) - head_start < head_size:
+            buffer, base, head_start = buffer[head_start:] + read(_BUFFER), base + head_start, 0
             if not buffer:
                 return
         number += 1
-        head = buffer[at : at + head_size]
+        head = buffer[head_start : head_start + head_size]
         if len(head) < head_size:
-            raise _cut_off(path, number, place + at)
+            raise _cut_off(path, number, base + head_start)
         length = int.from_bytes(head[:8], "little")
         if head != _head(length):
             if number == 1:
@@ -75,37 +76,43 @@ def _records(path: Path, read: Callable[[int], bytes], size: int) -> Iterator[by
                     f"{path} is no TFRecord file, or its record 1 is damaged: the checksum of the "
                     "record's length is wrong; name the file that you downloaded, or fetch it again"
                 )
-            raise _damaged(path, number, place + at, "its length")
-        start = at + head_size
+            raise _damaged(path, number, base + head_start, "its length")
+        start = head_start + head_size
         end = start + length
-        if place + end + crc_size > size:
-            raise _cut_off(path, number, place + at)
+        if base + end + crc_size > size:
+            raise _cut_off(path, number, base + head_start)
         while end + crc_size > len(buffer):
             more = read(max(_BUFFER, end + crc_size - len(buffer)))
             if not more:
-                raise _cut_off(path, number, place + at)
-            buffer, place, start, end, at = buffer[at:] + more, place + at, start - at, end - at, 0
+                raise _cut_off(path, number, base + head_start)
+            buffer, base, start, end, head_start = (
+                buffer[head_start:] + more,
+                base + head_start,
+                start - head_start,
+                end - head_start,
+                0,
+            )
         payload = buffer[start:end]
         crc = crc32c(payload)
-        # As `_masked`, of which a call would take as long as the checksum.
+        # The formula of `_masked`, since a call would take as long as the checksum.
         if (
             crc_of(buffer, end)[0]
             != (((crc >> 15 | crc << 17) & 0xFFFFFFFF) + 0xA282EAD8) & 0xFFFFFFFF
         ):
-            raise _damaged(path, number, place + at, "its content")
-        at = end + crc_size
+            raise _damaged(path, number, base + head_start, "its content")
+        head_start = end + crc_size
         yield payload
 
 
-def _cut_off(path: Path, number: int, place: int) -> InputError:
+def _cut_off(path: Path, number: int, offset: int) -> InputError:
     return InputError(
-        f"{path} ends in the middle of record {number:,} (which starts at byte {place:,}); it was "
+        f"{path} ends in the middle of record {number:,} (which starts at byte {offset:,}); it was "
         "not downloaded whole: fetch it again"
     )
 
 
-def _damaged(path: Path, number: int, place: int, what: str) -> InputError:
+def _damaged(path: Path, number: int, offset: int, part: str) -> InputError:
     return InputError(
-        f"record {number:,} of {path} (at byte {place:,}) is damaged: the checksum of {what} is "
+        f"record {number:,} of {path} (at byte {offset:,}) is damaged: the checksum of {part} is "
         "wrong; fetch the file again"
     )

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasplug import hardware
+from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import parse_constraints
+from nasplug.candidates.listed import ListedCandidates
 from nasplug.candidates.pool import LARGEST_LIST, best, candidates_of, is_listed, published
-from nasplug.candidates.scored import Candidates
 from nasplug.candidates.scoring import Scoring
 from nasplug.objectives import OBJECTIVES, PROXIES
 from nasplug.pareto import hypervolume, pareto_mask
@@ -52,7 +53,7 @@ def test_a_pool_is_distinct_of_its_size_and_holds_the_published_networks() -> No
     made = pool()
     assert not made.whole
     assert len(made) == len(set(made.ids)) == 240
-    assert made.ids == [arch.arch_id for arch in made.cells]
+    assert made.ids == [arch.arch_id for arch in made.architectures]
     known = [arch.arch_id for arch in published(NETS)]
     assert known
     assert set(known) <= set(made.ids)
@@ -69,7 +70,7 @@ def test_evolving_beats_drawing_at_random() -> None:
     evolved = pool(size=400)
     rng = np.random.default_rng(0)
     drawn = {arch.arch_id: arch for arch in (NETS.sample(rng) for _ in range(500))}
-    random = Candidates(scoring(), list(drawn.values())[:400], whole=False)
+    random = ListedCandidates(scoring(), list(drawn.values())[:400], whole=False)
     both = np.vstack([values(evolved), values(random)])
     reference = both.max(axis=0)
     assert hypervolume(values(evolved), reference) > 1.1 * hypervolume(values(random), reference)
@@ -79,14 +80,14 @@ def test_a_limit_that_no_random_network_meets_is_met() -> None:
     free = pool(size=400)
     rng = np.random.default_rng(1)
     drawn = {arch.arch_id: arch for arch in (NETS.sample(rng) for _ in range(300))}
-    random = Candidates(scoring(), list(drawn.values()), whole=False)
+    random = ListedCandidates(scoring(), list(drawn.values()), whole=False)
     bound = 0.97 * random.quantities["latency"].mean.min()
     assert bound > 0
     found = pool(size=400, limits=[f"latency<={bound:.6g}ms"])
     assert found.feasible.sum() >= 5
     # What counts is the bound with its probability, not the mean.
     assert (found.quantities["latency"].mean[found.feasible] < bound).all()
-    assert free.cells != found.cells
+    assert free.architectures != found.architectures
 
 
 def test_an_impossible_limit_names_the_best_that_was_found() -> None:
@@ -164,15 +165,15 @@ def some() -> Candidates:
 
 def test_others_are_scored_and_added_at_the_end() -> None:
     made = pool(size=60)
-    before, cells = values(made), list(made.cells)
+    before, cells = values(made), list(made.architectures)
     rng = np.random.default_rng(9)
     others = [NETS.sample(rng) for _ in range(4)]
     assert [made.find(arch) for arch in others] == [None] * 4
-    places = made.positions([others[0], cells[7], others[1], others[0]])
+    places = made.indices([others[0], cells[7], others[1], others[0]])
     assert places == [60, 7, 61, 60]
-    assert made.cells[:60] == cells
+    assert made.architectures[:60] == cells
     np.testing.assert_array_equal(values(made)[:60], before)
-    alone = Candidates(scoring(), [others[1]], whole=False)
+    alone = ListedCandidates(scoring(), [others[1]], whole=False)
     np.testing.assert_allclose(values(made)[61], values(alone)[0])
     assert made.cheapest().tolist() == list(range(62))
     assert len(made.feasible) == 62
@@ -187,15 +188,15 @@ def test_another_spelling_is_the_same_candidate() -> None:
     )
     assert one.text != other.text
     assert one.arch_id == other.arch_id
-    made = Candidates(scoring(fbnet), [one], whole=False)
-    assert made.positions([other, one]) == [0, 0]
+    made = ListedCandidates(scoring(fbnet), [one], whole=False)
+    assert made.indices([other, one]) == [0, 0]
 
 
 def test_a_copy_goes_on_by_itself() -> None:
     made = pool(size=40)
     copy = pickle.loads(pickle.dumps(made))
     other = NETS.sample(np.random.default_rng(5))
-    assert copy.positions([other]) == [40]
+    assert copy.indices([other]) == [40]
     assert made.find(other) is None
 
 
@@ -204,7 +205,7 @@ def test_threads_add_each_network_once() -> None:
     rng = np.random.default_rng(6)
     others = [NETS.sample(rng) for _ in range(12)]
     with ThreadPoolExecutor(4) as threads:
-        places = list(threads.map(lambda k: made.positions(others[k:] + others[:k]), range(8)))
+        places = list(threads.map(lambda k: made.indices(others[k:] + others[:k]), range(8)))
     assert len(made) == 52
     for k, found in enumerate(places):
-        assert [made.cells[place] for place in found] == others[k:] + others[:k]
+        assert [made.architectures[place] for place in found] == others[k:] + others[:k]

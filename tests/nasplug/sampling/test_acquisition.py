@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nasplug.pareto import contributions, hypervolume, pareto_mask
+from nasplug.pareto import hypervolume
 from nasplug.sampling.acquisition import expected_hypervolume_improvement, expected_improvement
 
 REFERENCE = np.array([4.0, 4.0])
@@ -14,55 +14,6 @@ FRONT = np.array([[1.0, 3.0], [2.0, 2.0], [3.0, 1.0]])
 points = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=0, max_size=12).map(
     lambda rows: np.array(rows, np.float64).reshape(-1, 2)
 )
-
-
-def brute_force_mask(values: np.ndarray) -> list[bool]:
-    return [
-        not any((q <= p).all() and (q < p).any() for q in values) and not np.isnan(p).any()
-        for p in values
-    ]
-
-
-def test_pareto_by_hand() -> None:
-    values = np.array([[1, 3], [2, 2], [2, 2], [2, 3], [3, 1], [1, 4], [np.nan, 0.0]])
-    assert pareto_mask(values).tolist() == [True, True, True, False, True, False, False]
-    assert pareto_mask(np.array([[2.0], [1.0], [1.0]])).tolist() == [False, True, True]
-    assert pareto_mask(np.empty((0, 2))).tolist() == []
-    assert pareto_mask(np.full((2, 2), np.nan)).tolist() == [False, False]
-    with pytest.raises(ValueError, match="expected"):
-        pareto_mask(np.zeros((3, 3)))
-
-
-@given(points)
-def test_pareto_equals_definition(values: np.ndarray) -> None:
-    assert pareto_mask(values).tolist() == brute_force_mask(values)
-
-
-def test_hypervolume_by_hand() -> None:
-    assert hypervolume(FRONT, REFERENCE) == 6.0
-    assert hypervolume(np.vstack([FRONT, [[2.5, 2.5], [9.0, 0.0], [2.0, 2.0]]]), REFERENCE) == 6.0
-    assert hypervolume(np.empty((0, 2)), REFERENCE) == 0.0
-
-
-@given(points)
-def test_hypervolume_counts_unit_squares(values: np.ndarray) -> None:
-    reference = np.array([5.0, 5.0])
-    squares = sum(any(p[0] <= i and p[1] <= j for p in values) for i in range(5) for j in range(5))
-    assert hypervolume(values, reference) == squares
-
-
-@given(points)
-def test_contribution_is_what_the_front_loses(values: np.ndarray) -> None:
-    values = values[pareto_mask(values)]
-    reference = np.array([5.0, 5.0])
-    whole = hypervolume(values, reference)
-    lost = [whole - hypervolume(np.delete(values, k, 0), reference) for k in range(len(values))]
-    np.testing.assert_allclose(contributions(values, reference), lost)
-
-
-def test_dominated_points_contribute_nothing() -> None:
-    found = contributions(np.array([[0.0, 0.0], [0.0, 1.0]]), REFERENCE)
-    assert found.tolist() == [16.0, 0.0]
 
 
 @given(points, points)

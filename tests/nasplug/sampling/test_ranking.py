@@ -5,7 +5,10 @@ import pytest
 
 from nasplug.sampling.ranking import MIN_PAIRS, best_candidate, relate
 
-GENERATOR = np.random.default_rng(0)
+
+@pytest.fixture
+def generator() -> np.random.Generator:
+    return np.random.default_rng(0)
 
 
 def test_predictions_stand_as_they_are_at_first() -> None:
@@ -49,24 +52,44 @@ def test_first_trial_is_any_of_the_front() -> None:
     assert chosen == {0, 1}
 
 
-def test_largest_gain_then_best_layer() -> None:
+def test_the_largest_gain_is_chosen(generator: np.random.Generator) -> None:
     mean = np.array([[2.0, 2.0], [1.5, 3.9], [5.0, 5.0], [4.0, 6.0], [6.0, 6.0]])
     front = np.array([[1.0, 4.0], [4.0, 1.0]])
-    zero = np.zeros((5, 2))
-    assert best_candidate(mean, zero, front, GENERATOR) == 0
-    # Nothing improves on this front: 2 and 3 are the best remaining layer, 2 alone dominates more.
-    done = np.vstack([front, mean[:2]])
-    assert best_candidate(mean[2:], zero[2:], done, GENERATOR) in (0, 1)
-    assert best_candidate(mean[4:], zero[4:], done, GENERATOR) == 0
+    assert best_candidate(mean, np.zeros((5, 2)), front, generator) == 0
 
 
-def test_one_objective() -> None:
+@pytest.mark.parametrize(
+    ("middle", "chosen"),
+    [
+        # Dominated by each middle point alone: 1 · 2 and 2 · 1.5; by an end at most 4.4 · 0.1.
+        ([[5.0, 6.0], [6.0, 4.5]], 2),
+        ([[6.0, 4.5], [5.0, 6.0]], 1),
+    ],
+)
+def test_without_gain_the_best_of_the_first_layer_dominates_most_alone(
+    middle: list[list[float]], chosen: int, generator: np.random.Generator
+) -> None:
+    front = np.array([[1.0, 4.0], [4.0, 1.0]])
+    # The front dominates all of these; the last lies behind the layer of the others.
+    mean = np.array([[4.0, 8.0], *middle, [8.0, 4.0], [9.0, 9.0]])
+    assert best_candidate(mean, np.zeros((5, 2)), front, generator) == chosen
+    assert best_candidate(mean[4:], np.zeros((1, 2)), front, generator) == 0
+
+
+def test_two_ends_of_a_layer_are_tied(generator: np.random.Generator) -> None:
+    front = np.array([[1.0, 4.0], [4.0, 1.0], [2.0, 2.0]])
+    mean = np.array([[5.0, 5.0], [4.0, 6.0], [6.0, 6.0]])
+    chosen = {best_candidate(mean, np.zeros((3, 2)), front, generator) for _ in range(20)}
+    assert chosen == {0, 1}
+
+
+def test_one_objective(generator: np.random.Generator) -> None:
     mean = np.array([[3.0], [1.0], [2.0]])
     zero = np.zeros((3, 1))
-    assert best_candidate(mean, zero, np.array([[2.5]]), GENERATOR) == 1
-    assert best_candidate(mean, zero, np.array([[0.5]]), GENERATOR) == 1
+    assert best_candidate(mean, zero, np.array([[2.5]]), generator) == 1
+    assert best_candidate(mean, zero, np.array([[0.5]]), generator) == 1
     spread = np.array([[9.0], [0.1], [0.1]])
-    assert best_candidate(mean, spread, np.array([[0.5]]), GENERATOR) == 0
+    assert best_candidate(mean, spread, np.array([[0.5]]), generator) == 0
 
 
 def test_ties_are_broken_by_the_generator() -> None:

@@ -137,7 +137,7 @@ def test_infeasible_ones_come_last_and_nearest_first(make: Callable[..., Any]) -
 def test_goes_on_when_all_is_tried(make: Callable[..., PredictorSampler]) -> None:
     sampler = make()
     study = optuna.create_study(directions=BOTH, sampler=sampler)
-    cells = sampler.candidates.cells
+    cells = sampler.candidates.architectures
     study.add_trials(
         create_trial(
             params=NB201.to_params(cells[k]), distributions=DISTRIBUTIONS, state=TrialState.PRUNED
@@ -213,7 +213,7 @@ def test_a_claim_made_in_the_same_moment_gives_way(make: Callable[..., Any]) -> 
     sampler = make()
     study = optuna.create_study(directions=BOTH, sampler=sampler)
     wanted = arch_ids(run(make(), 1))[0]
-    cell = next(k for k, a in enumerate(sampler.candidates.cells) if a.arch_id == wanted)
+    cell = next(k for k, a in enumerate(sampler.candidates.architectures) if a.arch_id == wanted)
     rival = study._storage.create_new_trial(study._study_id)
     claim = sampler._claim
 

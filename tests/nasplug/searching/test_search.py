@@ -97,7 +97,7 @@ def test_enough_trials_find_the_whole_predicted_front(find: Callable[..., Search
     candidates = result.candidates
     cells = [k for k in candidates.cheapest() if candidates.feasible[k]]
     values = candidates.means(("accuracy", "latency"))[cells] * [-1, 1]
-    best = {candidates.cells[k].arch_id for k in np.array(cells)[pareto_mask(values)]}
+    best = {candidates.architectures[k].arch_id for k in np.array(cells)[pareto_mask(values)]}
     assert {r["arch_id"] for r in result.pareto} == best
 
 

@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 
 from nasplug import Command, search, worker
 from nasplug.search_spaces import InputError
-from nasplug.searching.plan import RECORD, kept_total
+from nasplug.searching.config import RECORD, kept_total
 from nasplug.studies.storages import open_storage
 from nasplug.studies.trials import FAILURE
 

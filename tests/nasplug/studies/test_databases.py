@@ -153,7 +153,7 @@ def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def test_one_process_at_a_time_makes_the_tables(
     new_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, both = databases._opened, threading.Barrier(2)
+    real, both = databases._open_patiently, threading.Barrier(2)
     together: list[bool] = []
 
     def opened(*given: Any, **options: Any) -> Any:
@@ -165,7 +165,7 @@ def test_one_process_at_a_time_makes_the_tables(
             together.append(False)
         return real(*given, **options)
 
-    monkeypatch.setattr(databases, "_opened", opened)
+    monkeypatch.setattr(databases, "_open_patiently", opened)
     threads = [threading.Thread(target=open_storage, args=(new_database,)) for _ in range(2)]
     for thread in threads:
         thread.start()

@@ -1,0 +1,219 @@
+"""The architectures that a search chooses from, with all that is known of them before a trial."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.candidates.constraints import Constraint
+from nasplug.candidates.scoring import Quantity, Scores, Scoring
+from nasplug.objectives import COSTS
+from nasplug.predictors.hardware import Hardware
+from nasplug.search_spaces import Architecture, InputError, SearchSpace
+
+__all__ = ["Candidates"]
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+
+
+class Candidates(ABC):
+    """Architectures of a space, each scored once; an architecture keeps its index for good.
+
+    There are two kinds: `ListedCandidates`, which holds the members of a small space or a growing
+    pool, and `EnumeratedCandidates`, whose members are integers and are never held all at once.
+
+    A search makes its candidates once (`candidates_of`, `learned_candidates`) and asks
+    `check_reachable`. For each trial the sampler reads `scores` and what follows from them, chooses
+    among those that are `free`, and keeps the `summary` of its choice. `indices` gives the index
+    of what a trial tried, and scores it first if that is needed; arrays that were read before stay
+    as they are. Threads may share one object.
+
+    Attributes:
+        architectures: The architectures, length n.
+        ids: Distinct `arch_id`s, in order of first appearance.
+        group: Index into `ids` of each architecture, shape `(n,)`.
+        whole: Whether these are all members of the space.
+
+    Args:
+        scoring: Scores architectures.
+        whole: Whether these are all members of the space.
+    """
+
+    architectures: Sequence[Architecture]
+    ids: Sequence[str]
+    group: Indices
+    _scores: Scores
+
+    def __init__(self, scoring: Scoring, whole: bool) -> None:
+        self.whole = whole
+        self._scoring = scoring
+        self._lock = threading.RLock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=threading.RLock())
+
+    def __len__(self) -> int:
+        return len(self.architectures)
+
+    # --- each kind has its own ---
+
+    @abstractmethod
+    def find(self, arch: Architecture) -> int | None:
+        """Index of an architecture, or of one with its `arch_id`; None if it is not there."""
+
+    @abstractmethod
+    def indices(self, archs: Sequence[Architecture]) -> list[int]:
+        """Indices of architectures, which the predictors themselves have scored from then on."""
+
+    @abstractmethod
+    def cheapest(self, mask: Mask | None = None) -> Indices:
+        """Index of the cheapest architecture to run of each `arch_id`, in the order of `ids`.
+
+        Args:
+            mask: The architectures to choose from, shape `(n,)`; an id without any is left out.
+        """
+
+    @abstractmethod
+    def free(self, indices: Indices, held: Collection[str], by_id: bool) -> Mask:
+        """Mask of the candidates at `indices` that no trial holds, in their shape.
+
+        Args:
+            indices: The candidates.
+            held: Identities that trials hold.
+            by_id: Whether these are `arch_id`s, and not texts.
+        """
+
+    @property
+    def competing(self) -> Indices:
+        """Indices among which a search by prediction chooses, as long as one is left."""
+        return np.arange(len(self))
+
+    def notes(self) -> list[str]:
+        """Sentences that a reader of the scores must know."""
+        return []
+
+    # --- scores, and what follows from them ---
+
+    @property
+    def space(self) -> SearchSpace:
+        """The space."""
+        return self._scoring.space
+
+    @property
+    def constraints(self) -> tuple[Constraint, ...]:
+        """The constraints on predicted and counted quantities, length c."""
+        return self._scoring.constraints
+
+    @property
+    def latency_dataset(self) -> str:
+        """The image set of the networks whose latency is predicted."""
+        return self._scoring.latency_dataset
+
+    @property
+    def scores(self) -> Scores:
+        """All that is known of the architectures, in their order."""
+        return self._scores
+
+    @property
+    def quantities(self) -> Mapping[str, Quantity]:
+        """Name such as `"latency"` to the values of all architectures."""
+        return self._scores.quantities
+
+    @property
+    def feasible(self) -> Mask:
+        """Whether an architecture is connected and meets all constraints; shape `(n,)`."""
+        scores = self._scores
+        return np.asarray(scores.met.all(axis=0) & scores.connected)
+
+    def familiar(self, indices: Sequence[int]) -> Mask | None:
+        """`Scoring.familiar` of the architectures at some indices."""
+        return self._scoring.familiar([self.architectures[k] for k in indices])
+
+    def violations(self) -> Array:
+        """Distance to each bound, relative to it: `(c, n)`, ≤ 0 if the constraint is met."""
+        scores = self._scores
+        bound = np.array([c.bound for c in self.constraints])[:, None]
+        sign = np.array([1.0 if c.is_upper else -1.0 for c in self.constraints])[:, None]
+        missed = sign * (scores.reachable - bound) / bound
+        # Interpolation may disagree with `met` in the last digit; `met` decides the sign.
+        result: Array = np.where(scores.met, np.minimum(missed, 0.0), np.maximum(missed, 1e-9))
+        return result
+
+    def means(self, names: Sequence[str]) -> Array:
+        """Predicted means, shape `(n, names)`."""
+        quantities = self._scores.quantities
+        return np.stack([quantities[name].mean for name in names], axis=1)
+
+    def stds(self, names: Sequence[str]) -> Array:
+        """Predicted standard deviations, shape `(n, names)`."""
+        quantities = self._scores.quantities
+        return np.stack([quantities[name].std for name in names], axis=1)
+
+    def summary(self, index: int) -> dict[str, Any]:
+        """The record of a candidate for its trial: text, id, mean and interval of predictions."""
+        arch = self.architectures[index]
+        predicted = {
+            name: {"mean": float(q.mean[index]), "lower": float(q.lower[index])}
+            | {"upper": float(q.upper[index])}
+            for name, q in self.quantities.items()
+            if name not in COSTS
+        }
+        return {"arch": arch.text, "arch_id": arch.arch_id, "predicted": predicted}
+
+    def check_reachable(self, hardware: Hardware | None) -> None:
+        """Check that some architecture meets all constraints.
+
+        Raises:
+            InputError: If none does; the sentence names the bound that would just be met.
+        """
+        if not self.constraints or self.feasible.any():
+            return
+        c, best, is_alone = self._nearest_bound()
+        shown = Constraint(c.name, _round_away(best, c.is_upper), c.unit, c.sense, c.probability)
+        where = f" on {hardware.name}" if hardware and c.name == "latency" else ""
+        together = "" if is_alone else " together with the other constraints"
+        extreme = "smallest" if c.is_upper else "largest"
+        risk = "" if c.name in COSTS else f" with probability {c.probability:g}"
+        name = self.space.name
+        tried, bound = f"no {name} architecture", f"{extreme} reachable bound"
+        if not self.whole:
+            tried = f"none of {len(self):,} {name} architectures that were looked at"
+            bound = f"{extreme} bound that was found to be reachable"
+        raise InputError(f"{tried} meets {c}{where}{risk}{together}; the {bound} is {shown}")
+
+    def _nearest_bound(self) -> tuple[Constraint, float, bool]:
+        """A constraint that cannot be met, the bound that could be, and whether it fails alone."""
+        scores = self._scores
+        met = scores.met & scores.connected
+        unmet = [k for k in range(len(self.constraints)) if not met[k].any()]
+        k = unmet[0] if unmet else 0
+        c = self.constraints[k]
+        others_met = np.delete(met, k, axis=0).all(axis=0) & scores.connected
+        # A bound on a prediction is told by the predictor's own numbers.
+        is_exact = np.ones(len(self), np.bool_)
+        if c.name not in COSTS:
+            is_exact[:] = False
+            is_exact[self.competing] = True
+        if unmet or not (others_met & is_exact).any():
+            others_met = scores.connected
+        values = scores.reachable[k][others_met & is_exact]
+        return c, float(values.min() if c.is_upper else values.max()), bool(unmet)
+
+
+def _round_away(value: float, up: bool) -> float:
+    """Four significant digits, rounded so that the bound is still met."""
+    if value <= 0:
+        return max(value, np.finfo(float).tiny)
+    unit = 10.0 ** (np.floor(np.log10(value)) - 3)
+    # One unit more than needed, since interpolation is not exact in the last digit.
+    return float(f"{(np.ceil(value / unit) + 1 if up else np.floor(value / unit) - 1) * unit:.4g}")

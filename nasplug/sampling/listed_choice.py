@@ -1,0 +1,107 @@
+"""The next architecture of a study that learns, among candidates that are held one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nasplug.candidates.listed import ListedCandidates
+from nasplug.sampling.candidate_features import CandidateFeatures
+from nasplug.sampling.learned_choice import Choice, LearnedChoice, Step
+from nasplug.sampling.trial_model import TrialModel, in_layers, normal_scores
+from nasplug.search_spaces import Architecture, SearchSpace
+
+__all__ = ["ListedChoice"]
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.intp]
+
+# Children of the best trials so far that join the pool of a space that cannot be listed.
+CHILDREN = 150
+PARENTS = 10
+# Tells the generator of children from those of the trials.
+CHILD = 0x6368696C
+
+
+@lru_cache(maxsize=4)
+def _features_of(space: SearchSpace, task: str) -> CandidateFeatures:
+    return CandidateFeatures(space, list(space), task)  # type: ignore[call-overload]
+
+
+class ListedChoice(LearnedChoice):
+    """`LearnedChoice` among all members of a small space, or a pool with children of its best."""
+
+    def _prepare(self, task: str) -> None:
+        candidates = self._candidates
+        if candidates.whole:
+            self._features = _features_of(candidates.space, task)
+        else:
+            self._features = CandidateFeatures(candidates.space, candidates.architectures, task)
+        self._blocks = self._features.first
+        self._pool_size = len(candidates)
+        # The pool of a whole space and its model, by whether one architecture stands for each id.
+        self._models: dict[bool, tuple[Indices, TrialModel]] = {}
+
+    def _next(self, step: Step) -> Choice:
+        candidates = self._candidates
+        if candidates.whole:
+            return self._choose(candidates, step, *self._whole_pool(step.is_narrow))
+        assert isinstance(candidates, ListedCandidates)
+        tried = candidates.indices([trial.arch for trial in step.tried])
+        self._blocks = self._extended_blocks(candidates.architectures)
+        # Children are for this trial alone: thousands of trials would leave hundreds of thousands.
+        extended = candidates.extended(self._children(step))
+        blocks = self._extended_blocks(extended.architectures)
+        children = np.arange(len(self._blocks["structure"]), len(extended))
+        first = np.arange(self._pool_size)
+        pool = np.unique(np.concatenate([first, children, np.array(tried, np.intp)]))
+        model = TrialModel(_rows(blocks, pool), self._priors(extended, pool))
+        index, is_free, announced = self._choose(extended, step, pool, model)
+        (index,) = candidates.indices([extended.architectures[index]])
+        return index, is_free, announced
+
+    def _whole_pool(self, is_narrow: bool) -> tuple[Indices, TrialModel]:
+        """All candidates, or the cheapest of each id, and their model."""
+        candidates = self._candidates
+        if is_narrow not in self._models:
+            # One value of a function needs one architecture of each function.
+            pool = candidates.cheapest() if is_narrow else np.arange(len(candidates))
+            model = TrialModel(_rows(self._blocks, pool), self._priors(candidates, pool))
+            # Once a trial has told of a constraint, all of them compete.
+            self._models = {is_narrow: (pool, model)}
+        return self._models[is_narrow]
+
+    def _extended_blocks(self, archs: Sequence[Architecture]) -> dict[str, Array]:
+        """The features of more architectures, of which the first are known; `(archs, d)` each."""
+        start = len(self._blocks["structure"])
+        if start == len(archs):
+            return self._blocks
+        more = self._features(archs[start:])
+        return {name: np.concatenate([rows, more[name]]) for name, rows in self._blocks.items()}
+
+    def _children(self, step: Step) -> list[Architecture]:
+        """Mutations of the best trials so far; a function of the trials and the seed alone."""
+        space, rng = self._candidates.space, self._generators(CHILD, step.number)
+        done = [trial for trial in step.tried if trial.losses is not None]
+        if not done:
+            return []
+        losses = np.array([trial.losses for trial in done])
+        missed = np.array([trial.missed for trial in done])
+        scores = np.stack([normal_scores(column) for column in losses.T], axis=1)
+        rows = np.flatnonzero(missed <= 0)
+        rows = rows if len(rows) else np.argsort(missed, kind="stable")[:PARENTS]
+        parents = rows[in_layers(scores[rows], PARENTS)]
+        children: dict[str, Architecture] = {}
+        for _ in range(min(CHILDREN, max(10, self._pool_size // 5))):
+            child = done[parents[int(rng.integers(len(parents)))]].arch
+            for _ in range(int(rng.integers(1, 4))):
+                child = space.mutate(child, rng)
+            children.setdefault(child.arch_id, child)
+        return list(children.values())
+
+
+def _rows(blocks: dict[str, Array], pool: Indices) -> dict[str, Array]:
+    return {name: rows[pool] for name, rows in blocks.items()}

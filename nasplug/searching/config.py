@@ -1,0 +1,377 @@
+"""The configuration of a search, checked; and the form of it that a study keeps for its workers.
+
+The kept form is data alone. It says whether trials are evaluated by a command, but not by which: a
+worker runs no program that it finds in a storage.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from nasplug.arguments import (
+    checked_count,
+    checked_dataset,
+    checked_probability,
+    checked_seed,
+    checked_space,
+    is_registered,
+)
+from nasplug.candidates.constraints import (
+    Constraint,
+    checked_hardware,
+    parse_constraint,
+    parse_constraints,
+)
+from nasplug.devices.catalogue import parse as parse_hardware
+from nasplug.devices.hardware import hardware as device_named
+from nasplug.objectives import Objective
+from nasplug.predicting.zoo import ArchitecturePredictor, is_path, load_predictor
+from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.latency.device_profile import DeviceProfile
+from nasplug.search_spaces import InputError, SearchSpace
+from nasplug.studies.evaluation import (
+    ACCURACY,
+    LATENCY,
+    Evaluation,
+    Function,
+    parse_objectives,
+)
+from nasplug.studies.evaluation_command import Command
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+
+__all__ = ["RECORD", "SearchConfig", "checked_config", "keep_config", "kept_config", "kept_total"]
+
+_KINDS = ("predicted", "table", "command")
+# User attribute under which a study keeps its configuration.
+RECORD = "nasplug:plan"
+_EVALUATED_BY = {
+    "predicted": "prediction",
+    "table": "a table",
+    "command": "a command",
+    "function": "a function",
+}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SearchConfig:
+    """The arguments of `search` that decide its result, checked and resolved.
+
+    Attributes:
+        space: The space.
+        hardware: The device whose latency counts, or None.
+        constraints: All constraints.
+        probability: Probability with which constraints that are learned from trials are to hold.
+        n_trials: Trials in total.
+        batch_size: Images a forward pass, for the latency.
+        dataset: Image set whose accuracy counts.
+        seed: Seed of the sampler.
+        predictors: Predictors to use instead of the package's own.
+        proxy: Count to maximise where no accuracy is known.
+        pool_size: Architectures to score of a space that cannot be listed.
+        runtime: Runtime of whole networks whose latency counts.
+        evaluate: `"predicted"`, `"table"`, or what evaluates a trial.
+        objectives: Objectives of trials that are evaluated; none if they are predicted.
+        predictor_names: Names or paths of `predictors`; None if one was given as an object.
+    """
+
+    space: SearchSpace
+    hardware: Hardware | None
+    constraints: tuple[Constraint, ...]
+    probability: float
+    n_trials: int
+    batch_size: int
+    dataset: str
+    seed: int
+    predictors: tuple[ArchitecturePredictor, ...]
+    proxy: str | None
+    pool_size: int
+    runtime: str | None
+    evaluate: str | Evaluation
+    objectives: tuple[Objective, ...]
+    predictor_names: tuple[str, ...] | None
+
+    @property
+    def evaluation_kind(self) -> str:
+        """`"predicted"`, `"table"`, `"command"` or `"function"`."""
+        return self.evaluate if isinstance(self.evaluate, str) else self.evaluate.name
+
+    @property
+    def is_predicted(self) -> bool:
+        """Whether trials are evaluated by prediction."""
+        return self.evaluate == "predicted"
+
+    @property
+    def predicted_constraints(self) -> tuple[Constraint, ...]:
+        """The constraints that are met before a trial is spent; trials tell of the others."""
+        return _predicted_constraints(self.constraints, self.evaluate, self.hardware)
+
+
+# The arguments of a search, which are the keys of the kept form, in its order.
+_ARGUMENTS = tuple(f.name for f in fields(SearchConfig) if f.name != "predictor_names")
+
+
+def checked_config(**arguments: Any) -> SearchConfig:
+    """Check the arguments of a search and look up what they name.
+
+    Args:
+        arguments: Those that the fields of `SearchConfig` name, as `search` takes them. Their
+            types are checked too, as a storage may hold anything.
+
+    Raises:
+        InputError: If one names nothing known or is out of range, or if two contradict each other.
+    """
+    space = checked_space(arguments["space"])
+    probability = checked_probability(arguments["probability"])
+    constraints = parse_constraints(arguments["constraints"], probability)
+    checked_count(arguments["n_trials"], "number of trials")
+    checked_count(arguments["batch_size"], "batch size")
+    checked_count(arguments["pool_size"], "pool size")
+    checked_seed(arguments["seed"])
+    dataset = checked_dataset(space, arguments["dataset"])
+    evaluate = _checked_evaluation(arguments["evaluate"])
+    hardware = arguments["hardware"]
+    if hardware is not None:
+        hardware = device_named(hardware)
+    checked_hardware(hardware, _predicted_constraints(constraints, evaluate, hardware))
+    names = arguments["predictors"]
+    predictors = tuple(
+        p if isinstance(p, ArchitecturePredictor) else load_predictor(p) for p in names
+    )
+    is_named = not any(isinstance(p, ArchitecturePredictor) for p in names)
+    resolved = {
+        "space": space,
+        "hardware": hardware,
+        "constraints": constraints,
+        "dataset": dataset,
+        "predictors": predictors,
+        "predictor_names": tuple(_lasting_name(p) for p in names) if is_named else None,
+        "evaluate": evaluate,
+        "objectives": _objectives(arguments["objectives"], evaluate, hardware),
+    }
+    if evaluate != "predicted":
+        _check_observed(predictors, arguments["proxy"])
+    return SearchConfig(**(arguments | resolved))
+
+
+def _checked_evaluation(evaluate: Any) -> str | Evaluation:
+    """The evaluation that `evaluate` of `search` stands for: `"predicted"`, `"table"` or an object.
+
+    Raises:
+        InputError: If it is none of them.
+    """
+    if isinstance(evaluate, str):
+        if evaluate not in _KINDS:
+            raise InputError(f"unknown evaluation {evaluate[:80]!r}; there are {', '.join(_KINDS)}")
+        if evaluate == "command":
+            raise InputError(
+                "no command is given; in Python write evaluate=nasplug.Command(...), and on the "
+                'command line --evaluate command "python train.py {arch}"'
+            )
+        return evaluate
+    if isinstance(evaluate, (Command, Function)):
+        return evaluate
+    if callable(evaluate):
+        return evaluate if hasattr(evaluate, "identity") else Function(evaluate)
+    raise InputError(
+        f"evaluate is {evaluate!r}; give predicted, table, a Command, or a function of an "
+        "architecture that returns a dictionary"
+    )
+
+
+def _predicted_constraints(
+    constraints: Sequence[Constraint], evaluate: str | Evaluation, hardware: Hardware | None
+) -> tuple[Constraint, ...]:
+    """The constraints that are met before a trial is spent; trials tell of the others."""
+    if evaluate == "predicted":
+        return tuple(constraints)
+    learned = ["accuracy"]
+    # Without a device a program may still say how long its network takes.
+    if hardware is None and evaluate != "table":
+        learned.append("latency")
+    return tuple(c for c in constraints if c.name not in learned)
+
+
+def _objectives(
+    texts: str | Sequence[str], evaluate: str | Evaluation, hardware: Hardware | None
+) -> tuple[Objective, ...]:
+    """The objectives of trials that are evaluated; none where they are predicted.
+
+    Without names they are accuracy, and latency if there is a device.
+    """
+    if evaluate != "predicted":
+        return parse_objectives(texts or ((ACCURACY,) if hardware is None else (ACCURACY, LATENCY)))
+    if texts:
+        raise InputError(
+            "objectives are for trials that are evaluated by a table or a command; by "
+            "prediction it is accuracy against latency, or against FLOPs without a device"
+        )
+    return ()
+
+
+def _check_observed(predictors: Sequence[ArchitecturePredictor], proxy: str | None) -> None:
+    """Check that nothing stands in for the accuracy, which is observed."""
+    if proxy is not None:
+        raise InputError(
+            "a proxy stands in for accuracy that is predicted; give what is evaluated as "
+            f"objectives, such as accuracy:max or {proxy}:min"
+        )
+    accurate = next((p for p in predictors if p.kind == "accuracy"), None)
+    if accurate is not None:
+        raise InputError(
+            f"predictor {accurate.name!r} predicts accuracy, which is evaluated here; leave it out"
+        )
+
+
+def _lasting_name(predictor: str | os.PathLike[str]) -> str:
+    """A predictor as another process finds it: a name of the zoo, or a whole path."""
+    text = str(predictor)
+    return os.path.abspath(text) if is_path(text) else text
+
+
+def keep_config(study: Study, config: SearchConfig) -> None:
+    """Keep a configuration in a study; the total of trials is that of the last call."""
+    names = config.predictor_names
+    record = {name: getattr(config, name) for name in _ARGUMENTS} | {
+        "space": config.space.name if is_registered(config.space) else None,
+        "hardware": None if config.hardware is None else _described(config.hardware),
+        "constraints": [[str(c), c.probability] for c in config.constraints],
+        "predictors": None if names is None else list(names),
+        "evaluate": config.evaluation_kind,
+        "objectives": [f"{o.name}:{o.direction}" for o in config.objectives],
+    }
+    if study.user_attrs.get(RECORD) != record:
+        study.set_user_attr(RECORD, record)
+
+
+def _described(hardware: Hardware) -> dict[str, Any]:
+    """A device as data; one that was calibrated by its name and content alone."""
+    if isinstance(hardware, DeviceProfile):
+        return {"calibrated": hardware.sha256, "name": hardware.name}
+    described: dict[str, Any] = {f.name: getattr(hardware, f.name) for f in fields(Hardware)}
+    described["peak_tflops"] = dict(hardware.peak_tflops)
+    described["aliases"] = list(hardware.aliases)
+    if not hardware.year:
+        # Zero is no year: it stands for one that was left out.
+        del described["year"]
+    return described
+
+
+def kept_total(study: Study) -> int:
+    """The trials that a study is to have in total."""
+    return checked_count(_record(study)["n_trials"], "number of trials")
+
+
+def kept_config(
+    study: Study,
+    evaluate: Any = None,
+    predictors: Sequence[str | os.PathLike[str] | ArchitecturePredictor] = (),
+) -> SearchConfig:
+    """The configuration that a study keeps; nothing in it is trusted.
+
+    Args:
+        study: The study.
+        evaluate: A command or a function, if that is how its trials are evaluated.
+        predictors: To be used instead of those at the paths that the study names.
+
+    Raises:
+        InputError: If the study keeps none, needs something that is not here, or is evaluated in
+            another way than the one that is given.
+    """
+    record, study_name = _record(study), study.study_name
+    evaluate = _checked_way(record.get("evaluate"), evaluate, study_name)
+    names = record.get("predictors")
+    if not isinstance(names, list) and not predictors:
+        raise InputError(
+            f"study {study_name!r} was made with a predictor that is in no file; give it to the "
+            "worker"
+        )
+    if record.get("space") is None:
+        raise InputError(
+            f"study {study_name!r} was made in Python with a space that has no name; join it by "
+            "the same call of search"
+        )
+    texts = ("proxy", "runtime", "dataset")
+    wrong = next((key for key in texts if not isinstance(record.get(key), (str, type(None)))), None)
+    if wrong is not None:
+        raise InputError(f"what study {study_name!r} keeps of its search is damaged ({wrong})")
+    try:
+        constraints = [
+            parse_constraint(str(text), float(probability))
+            for text, probability in record["constraints"]
+        ]
+        return checked_config(
+            **{name: record[name] for name in _ARGUMENTS}
+            | {
+                "space": str(record["space"]),
+                "hardware": _kept_hardware(record["hardware"], study_name),
+                "constraints": constraints,
+                "predictors": predictors or [str(name) for name in names or ()],
+                "evaluate": evaluate,
+                "objectives": [str(text) for text in record["objectives"]],
+            }
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"what study {study_name!r} keeps of its search is damaged ({error})"
+        ) from error
+
+
+def _checked_way(kept_kind: Any, evaluate: Any, study_name: str) -> str | Evaluation:
+    """The evaluation of a worker's trials, which must be of the kind that the study keeps."""
+    if kept_kind in ("command", "function") and evaluate is None:
+        option = (
+            '--evaluate command "..."'
+            if kept_kind == "command"
+            else "evaluate=, with the same function"
+        )
+        raise InputError(
+            f"the trials of study {study_name!r} are evaluated by a {kept_kind}, and a worker runs "
+            f"nothing that it finds in a storage; say it here too: {option}"
+        )
+    evaluation = _checked_evaluation(kept_kind if evaluate is None else evaluate)
+    kind = evaluation if isinstance(evaluation, str) else evaluation.name
+    if kind != kept_kind:
+        kept_way = _EVALUATED_BY.get(str(kept_kind), "nothing known")
+        raise InputError(
+            f"the trials of study {study_name!r} are evaluated by {kept_way}, not by "
+            f"{_EVALUATED_BY[kind]}"
+        )
+    return evaluation
+
+
+def _record(study: Study) -> Mapping[str, Any]:
+    record = study.user_attrs.get(RECORD)
+    if not isinstance(record, dict) or "n_trials" not in record:
+        raise InputError(
+            f"study {study.study_name!r} was not made by nasplug search, or by an older version; "
+            "give its search command once more"
+        )
+    return record
+
+
+def _kept_hardware(described: Any, study_name: str) -> Hardware | None:
+    """The device of a study: described there, or, if it was calibrated, by name on this machine."""
+    if described is None:
+        return None
+    if not isinstance(described, dict):
+        raise InputError(f"what study {study_name!r} keeps of its device is damaged")
+    if "calibrated" not in described:
+        return parse_hardware(described, f"study {study_name!r}")
+    name = str(described.get("name"))
+    try:
+        device = device_named(name)
+    except InputError:
+        device = None
+    if not isinstance(device, DeviceProfile) or device.sha256 != described["calibrated"]:
+        raise InputError(
+            f"study {study_name!r} is about your calibrated device {name!r}, and this machine does "
+            "not have the same profile; copy it here, or calibrate it from the same measurements"
+        )
+    return device

@@ -1,0 +1,465 @@
+"""Searches whose trials are evaluated by a function or a table, on a few cells of NAS-Bench-201."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import math
+import os
+import signal
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+from sqlalchemy.engine.default import DefaultDialect
+
+from nasplug import Command, search
+from nasplug.candidates.candidates import Candidates
+from nasplug.results.observed_result import ObservedResult
+from nasplug.search_spaces import Architecture, FiniteSpace, InputError, space
+from nasplug.searching.config import RECORD
+from nasplug.studies import journals
+from nasplug.studies import trials as trials_module
+from nasplug.studies.evaluation_table import Members
+from nasplug.studies.storages import open_storage
+from nasplug.studies.trials import FAILURE
+
+NB201 = space("nb201")
+assert isinstance(NB201, FiniteSpace)
+SOME = Members(NB201, [arch for k, arch in enumerate(NB201) if k % 331 == 5])
+Find = Callable[..., ObservedResult]
+
+
+def quality(arch: Architecture) -> float:
+    return float(50 + arch.text.count("nor_conv_3x3") - 2 * arch.text.count("none"))
+
+
+def give(arch: Architecture) -> dict[str, Any]:
+    return {"accuracy": quality(arch)}
+
+
+@pytest.fixture
+def find(tmp_path: Path) -> Find:
+    def found(evaluate: Any = give, **options: Any) -> ObservedResult:
+        given = {"n_trials": 12, "storage": tmp_path / "s.journal", "space": SOME}
+        result = search(evaluate=evaluate, **{**given, **options})
+        assert isinstance(result, ObservedResult)
+        return result
+
+    return found
+
+
+def test_it_learns_and_shows_what_was_observed(find: Find) -> None:
+    result = find()
+    told = json.loads(json.dumps(result.to_json()))
+    assert list(told) == [
+        *("space", "hardware", "seed", "n_trials", "evaluate", "observed_in", "failed"),
+        *("objectives", "constraints", "predictor", "pareto", "seconds"),
+    ]
+    assert told["evaluate"] == "function"
+    assert told["objectives"] == [{"name": "accuracy", "direction": "maximize", "unit": "%"}]
+    best = max(map(quality, SOME))
+    for row in told["pareto"]:
+        assert row["observed"] == {"accuracy": best}
+        assert quality(SOME.parse(row["arch"])) == best
+        assert result.study.trials[row["trial"]].values == [best]
+        assert row["predicted"] == {"accuracy": None, "latency_ms": None}
+    ids = [trial.user_attrs["nasplug"]["arch_id"] for trial in result.study.trials]
+    assert len(set(ids)) == 12
+    text = result.to_text()
+    assert "12 trials; values are given by your function" in text
+    assert "predicted" not in text
+    assert result.study.metric_names == ["accuracy"]
+
+
+def test_again_gives_the_same_and_more_goes_on(find: Find) -> None:
+    first, calls = find(n_trials=6), 0
+
+    def counted(arch: Architecture) -> dict[str, Any]:
+        nonlocal calls
+        calls += 1
+        return give(arch)
+
+    name = first.study.study_name
+    again = find(counted, n_trials=6, study_name=name)
+    assert {**again.to_json(), "seconds": 0} == {**first.to_json(), "seconds": 0}
+    assert calls == 0
+    more = find(counted, n_trials=9, study_name=name)
+    assert (calls, more.n_trials) == (3, 9)
+    assert more.study.user_attrs[RECORD]["n_trials"] == 9
+    with pytest.raises(InputError, match="was made with another objectives"):
+        find(study_name=name, objectives="accuracy:min")
+
+
+def test_failed_trials_are_kept_with_the_reason(
+    find: Find, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers: list[Any] = [
+        ValueError("no memory\nleft"),
+        {"loss": 1},
+        {"accuracy": float("nan")},
+        "high",
+        {"accuracy": "93"},
+    ]
+
+    def sometimes(arch: Architecture) -> Any:
+        if not answers:
+            return give(arch)
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    result = find(sometimes, n_trials=4)
+    assert (result.n_trials, result.failed) == (4, 5)
+    states = [trial.state for trial in result.study.trials]
+    assert states == [TrialState.FAIL] * 5 + [TrialState.COMPLETE] * 4
+    reasons = [trial.user_attrs[FAILURE] for trial in result.study.trials[:5]]
+    assert reasons == [
+        "ValueError: no memory left",
+        "no metric accuracy; there is loss",
+        "accuracy is nan, not a finite number",
+        "the answer is 'high', not an object of metrics",
+        "no number: accuracy '93'",
+    ]
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "nasplug: trial 0 failed: ValueError: no memory left"
+    assert len(lines) == 5
+    assert "4 trials, 5 more failed" in result.heading()
+
+
+def test_a_command_that_was_stopped_may_be_used_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text("print('{\"accuracy\": 1}')")
+    command = Command([sys.executable, "train.py"])
+    command.stop()
+    result = search(SOME, evaluate=command, n_trials=2, storage="memory")
+    assert result.n_trials == 2
+    assert result.to_text().startswith("nb201: 2 trials; values are printed by your program")
+
+
+def test_ten_failures_in_succession_end_it(find: Find) -> None:
+    calls = []
+
+    def broken(arch: Architecture) -> dict[str, Any]:
+        calls.append(arch)
+        if len(calls) == 3:
+            return give(arch)
+        raise RuntimeError("no GPU")
+
+    said = "10 trials in succession failed, the last one by RuntimeError: no GPU; the study is kept"
+    with pytest.raises(InputError, match=said):
+        find(broken, study_name="mine")
+    assert len(calls) == 13
+    assert find(study_name="mine").n_trials == 12
+
+
+def test_limits_are_learned_where_they_are_observed(find: Find) -> None:
+    def answer(arch: Architecture) -> dict[str, Any]:
+        convolutions = arch.text.count("nor_conv")
+        return {
+            "accuracy": float(convolutions),
+            "latency_ms": 1.0 + convolutions,
+            "constraints": {"no pooling": arch.text.count("avg_pool") - 1},
+        }
+
+    result = find(answer, constraints=["latency<=4ms", "params<=0.9M"], n_trials=20)
+    for trial in result.study.trials:
+        limits = trial.constraints
+        assert set(limits) == {"latency_ms<=4", "params<=900000", "no pooling"}
+        assert limits["latency_ms<=4"] == pytest.approx((trial.values[0] - 3) / 4)
+    assert result.pareto
+    for row in result.pareto:
+        assert row["observed"]["latency_ms"] <= 4
+        assert row["params"] <= 900_000
+        assert row["arch"].count("avg_pool") <= 1
+    # What counts alone tell is never tried.
+    assert all(t.constraints["params<=900000"] <= 0 for t in result.study.trials)
+    missed = [t for t in result.study.trials if any(v > 0 for v in t.constraints.values())]
+    assert f"{len(missed)} of 20 trials miss a limit" in result.to_text()
+    with pytest.raises(InputError, match="10 trials in succession.*no metric latency_ms"):
+        find(constraints=["latency<=4ms"])
+
+
+def test_objectives_of_ones_own_and_counted_ones(find: Find) -> None:
+    def answer(arch: Architecture) -> dict[str, Any]:
+        return {"loss": -quality(arch), "top-1": quality(arch)}
+
+    result = find(answer, objectives=["loss:min", "params", "top-1:max"])
+    assert [d.name for d in result.study.directions] == ["MINIMIZE", "MINIMIZE", "MAXIMIZE"]
+    rows = result.pareto
+    for row in rows:
+        assert result.study.trials[row["trial"]].values[1] == row["params"]
+        better = [
+            r
+            for r in rows
+            if r["params"] < row["params"] and r["observed"]["loss"] < row["observed"]["loss"]
+        ]
+        assert not better
+    heading = next(line for line in result.to_text().splitlines() if line.startswith(" #"))
+    assert heading.split() == ["#", "trial", "loss", "params", "top-1"]
+
+
+def test_a_latency_that_is_not_given_is_predicted(find: Find) -> None:
+    result = find(hardware="RTX 3090", n_trials=3)
+    assert [goal.name for goal in result.objectives] == ["accuracy", "latency_ms"]
+    for row in result.pareto:
+        mean = row["predicted"]["latency_ms"]["mean"]
+        assert result.study.trials[row["trial"]].values[1] == pytest.approx(mean, abs=1e-6)
+        assert "latency_ms" not in row["observed"]
+        assert f"~{mean:.5g}" in result.to_text()
+    assert "with ~: predicted, not observed" in result.to_text()
+    assert "predicted latencies, from the specification of RTX 3090 alone" in result.to_text()
+    given = find(lambda arch: {**give(arch), "latency_ms": 2.5}, hardware="RTX 3090", n_trials=3)
+    assert all(row["observed"]["latency_ms"] == 2.5 for row in given.pareto)
+    assert "with ~" not in given.to_text()
+
+
+def test_what_must_be_known_of_the_scores_is_said(
+    find: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Candidates, "notes", lambda self: [f"{len(self)} were scored"])
+    assert f"\n{len(SOME)} were scored\n" in find(n_trials=1).to_text()
+
+
+def test_several_at_once(find: Find) -> None:
+    running, most, lock = 0, 0, threading.Lock()
+
+    def slow(arch: Architecture) -> dict[str, Any]:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.2)
+        with lock:
+            running -= 1
+        return give(arch)
+
+    result = find(slow, n_jobs=3, n_trials=9)
+    assert (result.n_trials, most) == (9, 3)
+    complete = [t for t in result.study.trials if t.state == TrialState.COMPLETE]
+    assert len(complete) == 9
+    assert len({t.user_attrs["nasplug"]["arch_id"] for t in complete}) == 9
+
+
+def test_ten_failures_end_a_search_whoever_has_the_last_one(
+    find: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SlowAtTheTenth(io.StringIO):
+        n_failures = 0
+
+        def write(self, text: str) -> int:
+            self.n_failures += "failed" in text
+            time.sleep(0.5 if self.n_failures == 10 else 0)
+            return super().write(text)
+
+    monkeypatch.setattr(sys, "stderr", SlowAtTheTenth())
+    with pytest.raises(InputError, match="^10 trials in succession"):
+        find(lambda arch: {}, n_jobs=3)
+
+
+def test_an_interrupted_trial_is_tried_again_first(find: Find) -> None:
+    tried: list[str] = []
+
+    def interrupted(arch: Architecture) -> dict[str, Any]:
+        tried.append(arch.text)
+        if len(tried) in (4, 5):
+            raise KeyboardInterrupt
+        return give(arch)
+
+    # What fails twice is left alone, but not what is stopped twice.
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt, match="stopped after 3 of 12 trials; the study is"):
+            find(interrupted, study_name="mine")
+    result = find(interrupted, study_name="mine")
+    assert result.n_trials == 12
+    assert tried[3] == tried[4] == tried[5]
+    states = [trial.state for trial in result.study.trials]
+    assert states.count(TrialState.FAIL) == 2
+    assert result.study.trials[3].user_attrs[FAILURE] == "stopped"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_all_programs_and_marks_their_trials(
+    find: Find, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    program = "import os, time; open(str(os.getpid()), 'w').close(); time.sleep(600)"
+    monkeypatch.chdir(tmp_path)
+
+    def send() -> None:
+        until = time.monotonic() + 60
+        while len(list(tmp_path.glob("[0-9]*"))) < 2 and time.monotonic() < until:
+            time.sleep(0.05)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt, match="stopped after 0 of 12 trials; the study is kept"):
+        find(Command([sys.executable, "-c", program]), n_jobs=2, study_name="s")
+    thread.join()
+    pids = [int(path.name) for path in tmp_path.glob("[0-9]*")]
+    assert len(pids) == 2
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    study = optuna.load_study(study_name="s", storage=open_storage(tmp_path / "s.journal"))
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.FAIL] * 2 + [TrialState.WAITING] * 2
+    assert not (tmp_path / "s.journal.lock").exists()
+
+
+def test_a_full_disk_is_named_where_optunas_clean_up_hides_it(
+    find: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The end of the second trial cannot be written, nor anything that follows.
+    append, full = journals._Journal.append_logs, []
+
+    def written(self: Any, logs: list[dict[str, Any]]) -> None:
+        full.extend(log for log in logs if log.get("state") == 1)
+        if len(full) > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        append(self, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journals._Journal, "append_logs", written)
+        with pytest.raises(InputError, match=r"study 's' \(No space left on device\); finished"):
+            find(study_name="s")
+    assert find(study_name="s").n_trials == 12
+
+
+def test_a_lost_database_is_named(
+    find: Find, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, lost = DefaultDialect.do_commit, []
+
+    def committed(self: Any, connection: Any) -> None:
+        if len(lost) > 60:
+            raise sqlite3.OperationalError("database or disk is full")
+        lost.append(connection)
+        commit(self, connection)
+
+    storage = f"sqlite:///{tmp_path}/s.db"
+    with monkeypatch.context() as patch:
+        patch.setattr(DefaultDialect, "do_commit", committed)
+        with pytest.raises(InputError, match=r"study 's' \(database or disk is full\); finished"):
+            find(study_name="s", storage=storage, n_trials=40)
+    again = find(study_name="s", storage=storage, n_trials=40)
+    assert again.n_trials == 40
+
+
+def test_metrics_that_cannot_be_true_fail_their_trial_alone(find: Find) -> None:
+    told = iter([{"accuracy": 931.0}, {"accuracy": 93.0, "latency_ms": -1}, {"accuracy": math.nan}])
+    result = find(lambda arch: next(told, give(arch)), n_trials=5)
+    assert (result.n_trials, result.failed) == (5, 3)
+    reasons = [t.user_attrs[FAILURE] for t in result.study.trials if t.state == TrialState.FAIL]
+    assert reasons == [
+        "accuracy is 931 %, which cannot be true; it is from 0 to 100",
+        "latency_ms is -1 ms, which cannot be true; it is from 1e-09 to 1e+09",
+        "accuracy is nan, not a finite number",
+    ]
+
+
+def test_pruned_trials_do_not_count(find: Find) -> None:
+    calls = []
+
+    def sometimes(arch: Architecture) -> dict[str, Any]:
+        calls.append(arch)
+        if len(calls) % 2:
+            raise optuna.TrialPruned
+        return give(arch)
+
+    assert find(sometimes, n_trials=3).n_trials == 3
+    assert len(calls) == 6
+
+
+def test_a_surplus_trial_gives_way(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two processes may see room for the last trial at the same moment.
+    monkeypatch.setattr(trials_module, "_rank", lambda study, number: 99 if number == 1 else 0)
+    result = find(n_trials=3)
+    assert (result.n_trials, result.failed) == (3, 0)
+    assert [t.state.name for t in result.study.trials].count("FAIL") == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"evaluate": "tables"},
+            "unknown evaluation 'tables'; there are predicted, table",
+        ),
+        ({"evaluate": "command"}, "no command is given"),
+        ({"evaluate": 3}, "evaluate is 3"),
+        ({"evaluate": "predicted", "objectives": ["accuracy"]}, "objectives are for trials that"),
+        ({"proxy": "params"}, "a proxy stands in for accuracy that is predicted"),
+        ({"predictors": ["nb201-accuracy"]}, "predicts accuracy, which is evaluated here"),
+        ({"objectives": ["loss"]}, "has no direction"),
+        ({"n_jobs": 0}, "number of jobs 0"),
+        ({"constraints": ["params<=1k"]}, "no nb201 architecture meets"),
+    ],
+)
+def test_bad_input(find: Find, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        find(**options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_report(find: Find, tmp_path: Path) -> None:
+    one = find().report(tmp_path / "one")
+    assert (tmp_path / "one" / "trials.png").stat().st_size > 5000
+    assert json.loads((tmp_path / "one" / "result.json").read_text())["n_trials"] == 12
+    assert [path.is_file() for path in one] == [True] * len(one)
+    limited = find(lambda a: {"accuracy": quality(a), "constraints": {"c": quality(a)}})
+    assert (tmp_path / "two" / "trials.png") in limited.report(tmp_path / "two")
+    two = find(lambda a: {"a": quality(a), "b": len(a.text)}, objectives=["a:max", "b:min"])
+    assert (tmp_path / "three" / "trials.png") in two.report(tmp_path / "three")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write the report"):
+        two.report(tmp_path / "file")
+
+
+def test_a_limit_on_a_device_of_no_table_is_predicted(nb201_cache: Path, find: Find) -> None:
+    limit = "latency<=9ms"
+    result = find(
+        "table", hardware="RTX 3090", constraints=limit, objectives="accuracy", n_trials=3
+    )
+    assert [set(trial.constraints) for trial in result.study.trials] == [{limit}] * 3
+    assert all(trial.constraints[limit] <= 0 for trial in result.study.trials)
+    measured = find(
+        "table", hardware="GTX 1080 Ti", constraints=limit, objectives="accuracy", n_trials=3
+    )
+    assert all("latency_ms<=9" in trial.constraints for trial in measured.study.trials)
+
+
+def test_a_search_of_a_table(nb201_cache: Path, find: Find) -> None:
+    from nasplug import datasets
+
+    result = find("table", n_trials=10)
+    assert len(result.candidates) == len(SOME)
+    truth = datasets.load("nb201-accuracy").set_index("arch")
+    (row, *_) = result.pareto
+    assert row["observed"]["accuracy"] == pytest.approx(truth["cifar10_val"][row["arch"]], abs=1e-5)
+    assert row["measured"]["accuracy"] == pytest.approx(
+        truth["cifar10_test"][row["arch"]], abs=1e-5
+    )
+    assert "values are measured, from nb201-accuracy cifar10_val" in result.to_text()
+    assert row["observed"]["accuracy"] > np.percentile(
+        [truth["cifar10_val"][arch.text] for arch in SOME], 90
+    )
+
+
+def test_a_table_of_some_architectures(mirror: Path, find: Find) -> None:
+    result = find("table", space="nb101", n_trials=6)
+    assert result.n_trials == 6
+    assert "searched are the 91 architectures of nb101 that the table has" in result.to_text()
+    assert len(result.candidates) == 91

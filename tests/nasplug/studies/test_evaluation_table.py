@@ -1,0 +1,57 @@
+"""Evaluation by tables, and the members of a space that they have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nasplug.search_spaces import InputError, space
+from nasplug.studies.evaluation_table import Members, open_table
+
+NB201 = space("nb201")
+SOME = Members(NB201, [arch for k, arch in enumerate(NB201) if k % 331 == 5])
+
+
+def test_tables_of_nb201(nb201_cache: Path) -> None:
+    from nasplug import hardware
+
+    device = hardware("GTX 1080 Ti")
+    table, members = open_table(NB201, "cifar100", device, 32, ["accuracy", "latency_ms"])
+    assert members is NB201
+    assert table.identity == "nb201-accuracy cifar100_val, nb201-latency GTX 1080 Ti@32"
+    with pytest.raises(InputError, match="no table has the latency of nb201 on RTX 3090 at batch"):
+        open_table(NB201, "cifar10", hardware("RTX 3090"), 1, ["latency_ms"])
+    with pytest.raises(InputError, match="measured latency needs hardware"):
+        open_table(NB201, "cifar10", None, 1, ["latency_ms"])
+    with pytest.raises(InputError, match="there is no table of loss"):
+        open_table(NB201, "cifar10", None, 1, ["loss"])
+    with pytest.raises(InputError, match="accuracy of fbnet; tables of it: accel, macro, nb101"):
+        open_table(space("fbnet"), "imagenet", None, 1, ["accuracy"])
+
+
+def test_throughput_of_a_part_of_a_space(mirror: Path) -> None:
+    from nasplug import hardware
+
+    accel = space("accel")
+    wanted = ["accuracy", "throughput"]
+    table, members = open_table(accel, "imagenet", hardware("RTX 3090"), 1, wanted)
+    assert table.identity == "accel imagenet_val, accel RTX 3090 img/s"
+    assert isinstance(members, Members)
+    assert len(members) == 5122
+    with pytest.raises(InputError, match="no table has the throughput of accel on Pixel 3;"):
+        open_table(accel, "imagenet", hardware("Pixel 3"), 1, wanted)
+
+
+def test_members() -> None:
+    rng = np.random.default_rng(0)
+    assert len(SOME) == len(list(SOME))
+    arch = SOME.sample(rng)
+    assert SOME.index(arch) == list(SOME).index(arch)
+    assert SOME.from_params(SOME.to_params(arch)) == arch
+    SOME.validate(SOME.mutate(arch, rng))
+    assert all(SOME.index(near) >= 0 for near in SOME.neighbors(arch))
+    stranger = next(a for a in NB201 if a.text not in {m.text for m in SOME})  # type: ignore[attr-defined]
+    with pytest.raises(InputError, match=r"is none of \d+ architectures of nb201"):
+        SOME.validate(stranger)

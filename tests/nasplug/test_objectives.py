@@ -1,0 +1,41 @@
+"""Objectives by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from nasplug.objectives import OBJECTIVES, PROXIES, checked_objectives
+from nasplug.search_spaces import InputError
+
+
+def test_one_or_two_names() -> None:
+    assert checked_objectives("accuracy") == (OBJECTIVES["accuracy"],)
+    assert checked_objectives(["more flops", "latency"]) == (
+        PROXIES["flops"],
+        OBJECTIVES["latency"],
+    )
+
+
+def test_signs_turn_values_into_losses() -> None:
+    assert {name: objective.sign for name, objective in OBJECTIVES.items()} == {
+        "accuracy": -1.0,
+        "latency": 1.0,
+        "flops": 1.0,
+        "params": 1.0,
+    }
+    assert {proxy.sign for proxy in PROXIES.values()} == {-1.0}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("acuracy", "unknown objective 'acuracy'; known: accuracy"),
+        ([], "give one, or two different ones"),
+        (["latency", "latency"], "give one, or two different ones"),
+        (["flops", "more flops"], "give one, or two different ones"),
+        (["accuracy", "latency", "flops"], "give one, or two different ones"),
+    ],
+)
+def test_bad_objectives(words: str | list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        checked_objectives(words)

@@ -1,0 +1,47 @@
+"""Files that are read whole, and checksums of tables and rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nasplug.search_spaces import InputError
+from nasplug.text import CHECKSUM, check_row, checksum_of, read_whole, row_checksum, shown_path
+
+
+def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"12345")
+    assert read_whole(file, 5, "a file", "file") == b"12345"
+    with pytest.raises(InputError, match="larger than 0 kB, which no table is"):
+        read_whole(file, 4, "a file", "table")
+
+
+def test_what_is_no_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a file; give a table"):
+        read_whole(tmp_path, 5, "a table", "table")
+    with pytest.raises(InputError, match=r"absent: cannot be read \(No such file or directory\)"):
+        read_whole(tmp_path / "absent", 5, "a table", "table")
+
+
+def test_a_path_is_shown_on_one_line() -> None:
+    assert shown_path(Path("a b.csv")) == "a b.csv"
+    assert shown_path(Path("a\nb.csv")) == r"'a\nb.csv'"
+
+
+def test_the_checksum_of_a_table_leaves_itself_out() -> None:
+    table = {"b": 1, "a": [2.5, None]}
+    assert checksum_of({**table, CHECKSUM: "any"}) == checksum_of(table)
+    assert checksum_of({"a": [2.5, None], "b": 1}) == checksum_of(table)
+    assert checksum_of({**table, "b": 2}) != checksum_of(table)
+
+
+def test_an_altered_row_is_told() -> None:
+    header, cells = ["arch", " ms", CHECKSUM], ["a", "1.5 ", ""]
+    cells[2] = row_checksum(header, cells)
+    check_row(header, cells, "line 2")
+    check_row(header[:2], ["a", "1.6"], "line 2")
+    for altered in (["a", "1.6", cells[2]], ["b", "1.5", cells[2]], ["a", "1.5", ""]):
+        with pytest.raises(InputError, match="line 2 was altered after nasplug measure wrote it"):
+            check_row(header, altered, "line 2")

@@ -1,0 +1,190 @@
+"""Each module has a test file of its name, or another one that covers it."""
+
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("search_spaces", "predictors", "nasplug")
+# Test file -> modules without a test file of their name that it covers, because they are parts of
+# one thing that is tested as a whole. Paths lie in tests/; patterns are those of `fnmatch`.
+COVERED: dict[str, tuple[str, ...]] = {
+    # A network is read through one function, whatever operators and constants it has.
+    "search_spaces/importers/test_onnx_graph.py": (
+        "search_spaces/importers/onnx_*.py",
+        "search_spaces/importers/einsum.py",
+        "search_spaces/importers/network.py",
+        "search_spaces/importers/patterns.py",
+        "search_spaces/importers/steps.py",
+    ),
+    "search_spaces/importers/test_torch_graph.py": ("search_spaces/importers/torch_*.py",),
+    # All families are built and compared with published sizes by the same tests.
+    "search_spaces/networks/test_nnlqp.py": tuple(
+        f"search_spaces/networks/{name}.py"
+        for name in (
+            *("alexnet", "blocks", "efficientnet", "googlenet", "mnasnet", "mobilenetv2"),
+            *("mobilenetv3", "resnet", "squeezenet", "vgg"),
+        )
+    ),
+    "search_spaces/networks/test_fbnet.py": ("search_spaces/networks/encodings.py",),
+    # The base classes are tested on spaces of the package.
+    "search_spaces/networks/test_network_space.py": ("search_spaces/space.py",),
+    "search_spaces/nb101/test_pieces.py": ("search_spaces/coded_space.py",),
+    # Random graphs are drawn for both.
+    "search_spaces/test_graph.py": ("search_spaces/simplify.py",),
+    "search_spaces/test_cell_arrays.py": ("search_spaces/nb101/arrays.py",),
+    "nasplug/test_lazy_imports.py": ("search_spaces/lazy.py",),
+    # Cells that are equal as functions are predicted alike.
+    "nasplug/zoo/test_equal_functions.py": (
+        "search_spaces/nb201_functions.py",
+        "search_spaces/nb101/functions.py",
+    ),
+    # Parts of a predictor are tested by its predictions, those of a network by its outputs.
+    "predictors/accuracy/test_array_gp.py": (
+        "predictors/features/cell_arrays.py",
+        "predictors/process_predictor.py",
+        "predictors/statistics/sparse_process.py",
+    ),
+    "predictors/accuracy/test_classical.py": (
+        "predictors/accuracy/path_gp.py",
+        "predictors/features/cells.py",
+        "predictors/fitted.py",
+        "predictors/statistics/normal_scores.py",
+        "predictors/statistics/units.py",
+    ),
+    "predictors/accuracy/test_transformer_gp.py": (
+        "predictors/accuracy/finetuning.py",
+        "predictors/accuracy/pretraining.py",
+        "predictors/accuracy/cell_reader.py",
+        "predictors/features/graph_arrays.py",
+        "predictors/pretraining.py",
+    ),
+    "predictors/latency/test_cell_latency.py": (
+        "predictors/accuracy/transformer_ensemble.py",
+        "predictors/latency/many_devices.py",
+        "predictors/latency/measured_columns.py",
+        "predictors/training/ensemble.py",
+        "predictors/training/ensemble_predictor.py",
+    ),
+    "predictors/latency/test_few_shot.py": ("predictors/latency/known_devices.py",),
+    "predictors/latency/test_network_latency.py": (
+        "predictors/features/roofline.py",
+        "predictors/features/settings.py",
+        "predictors/latency/corrections.py",
+        "predictors/latency/intervals.py",
+        "predictors/latency/network_*.py",
+        "predictors/models/roofline_transformer.py",
+        "predictors/statistics/familiarity.py",
+    ),
+    "predictors/latency/test_one_device.py": ("predictors/features/operators.py",),
+    "predictors/models/test_ledgformer.py": ("predictors/features/devices.py",),
+    "predictors/models/test_nnformer.py": (
+        "predictors/models/narformer_v2.py",
+        "predictors/models/nnformer_latency.py",
+        "predictors/models/nnlp.py",
+    ),
+    "predictors/models/test_sibling_transformer.py": (
+        "predictors/features/nodes.py",
+        "predictors/layers/backends.py",
+        "predictors/layers/blocks.py",
+        "predictors/layers/heads.py",
+        "predictors/models/graph_transformer.py",
+    ),
+    "predictors/published/test_predictor.py": (
+        "predictors/published/factories.py",
+        "predictors/published/recipes.py",
+    ),
+    "predictors/statistics/test_calibration.py": (
+        "predictors/calibration.py",
+        "predictors/prediction.py",
+    ),
+    "predictors/test_registry.py": ("predictors/capabilities.py",),
+    "predictors/training/test_loop.py": (
+        "predictors/layers/batch.py",
+        "predictors/training/config.py",
+        "predictors/training/losses.py",
+        "predictors/training/relabeling.py",
+    ),
+    # Every device of the catalogue and every description of a user's is one of these objects.
+    "nasplug/devices/test_hardware.py": ("predictors/hardware.py",),
+    # Archives and metrics are read from the files of benchmarks.
+    "nasplug/datasets/importers/test_accel.py": ("nasplug/datasets/archives.py",),
+    "nasplug/datasets/nasbench/test_api.py": ("nasplug/datasets/importers/ecnas.py",),
+    "nasplug/datasets/nasbench/test_table.py": ("nasplug/datasets/nasbench/metrics.py",),
+    "nasplug/measuring/test_campaign.py": (
+        "nasplug/measuring/choice.py",
+        "nasplug/measuring/runtimes.py",
+    ),
+    "nasplug/predicting/test_zoo.py": ("nasplug/predicting/architecture_predictor.py",),
+    "nasplug/calibrating/test_calibrate.py": ("nasplug/calibrating/latency_predictor.py",),
+    # Candidates are scored, listed and enlarged through one protocol.
+    "nasplug/candidates/test_enumerated.py": (
+        "nasplug/candidates/fast_model.py",
+        "nasplug/candidates/member_predictions.py",
+    ),
+    "nasplug/candidates/test_pool.py": (
+        "nasplug/candidates/candidates.py",
+        "nasplug/candidates/scoring.py",
+    ),
+    # A sampler is tested by the trials that it proposes.
+    "nasplug/sampling/test_predicted_choice.py": (
+        "nasplug/sampling/candidate_features.py",
+        "nasplug/searching/objectives.py",
+    ),
+    "nasplug/sampling/test_announced_intervals.py": ("nasplug/sampling/tried.py",),
+    "nasplug/sampling/test_sampler.py": (
+        "nasplug/sampling/learned_choice.py",
+        "nasplug/sampling/listed_choice.py",
+        "nasplug/sampling/trial_notes.py",
+    ),
+    "nasplug/plots/test_pictures.py": ("nasplug/plots/drawing.py",),
+    # A search is tested from its arguments to its result.
+    "nasplug/searching/test_search.py": (
+        "nasplug/candidates/measured.py",
+        "nasplug/searching/config.py",
+        "nasplug/searching/predicted_outcome.py",
+        "nasplug/searching/prepare.py",
+    ),
+    "nasplug/searching/test_observed.py": (
+        "nasplug/reports/observed_report.py",
+        "nasplug/results/observed_result.py",
+        "nasplug/searching/observed_outcome.py",
+    ),
+    # Commands are tested as users call them.
+    "nasplug/test_cli.py": ("nasplug/commands/*.py",),
+}
+
+
+def modules() -> list[str]:
+    """Paths of all modules, but those that only name and export others."""
+    files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]
+    return sorted(
+        file.relative_to(ROOT).as_posix()
+        for file in files
+        if file.name not in ("__init__.py", "__main__.py")
+    )
+
+
+def mirror_of(module: str) -> Path:
+    """Path of the test file that has a module's name, without its leading underscore."""
+    path = Path(module)
+    return ROOT / "tests" / path.parent / f"test_{path.stem.lstrip('_')}.py"
+
+
+UNTESTED = [module for module in modules() if not mirror_of(module).exists()]
+
+
+@pytest.mark.parametrize("module", UNTESTED)
+def test_module_is_covered(module: str) -> None:
+    patterns = [pattern for group in COVERED.values() for pattern in group]
+    assert any(fnmatch(module, pattern) for pattern in patterns), (
+        f"{module} has no test file {mirror_of(module).relative_to(ROOT)}"
+    )
+
+
+@pytest.mark.parametrize("covering", COVERED)
+def test_exceptions_are_needed(covering: str) -> None:
+    assert (ROOT / "tests" / covering).exists()
+    for pattern in COVERED[covering]:
+        assert any(fnmatch(module, pattern) for module in UNTESTED), f"{pattern} is not needed"
