@@ -51,7 +51,6 @@ COVERED: dict[str, tuple[str, ...]] = {
         "predictors/features/cells.py",
         "predictors/fitted.py",
         "predictors/statistics/normal_scores.py",
-        "predictors/statistics/units.py",
     ),
     "predictors/accuracy/test_transformer_gp.py": (
         "predictors/accuracy/finetuning.py",
@@ -63,7 +62,6 @@ COVERED: dict[str, tuple[str, ...]] = {
     "predictors/latency/test_cell_latency.py": (
         "predictors/accuracy/transformer_ensemble.py",
         "predictors/latency/many_devices.py",
-        "predictors/latency/measured_columns.py",
         "predictors/training/ensemble.py",
         "predictors/training/ensemble_predictor.py",
     ),
