@@ -48,7 +48,7 @@ INTERVAL = 0.9
 
 @dataclass(frozen=True)
 class CellGPConfig:
-    """What a `CellGP` predicts and how.
+    """Targets and sizes of a `CellGP`.
 
     Attributes:
         targets: Names of the columns, such as image sets.

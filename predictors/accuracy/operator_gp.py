@@ -40,7 +40,7 @@ CEILING = 101.0
 
 @dataclass(frozen=True)
 class AccuracyGPConfig:
-    """What an `AccuracyGP` predicts and how.
+    """Targets and kernel of an `AccuracyGP`.
 
     Attributes:
         targets: Names of the columns, such as image sets.

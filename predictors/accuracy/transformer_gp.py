@@ -41,7 +41,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class TransformerGPConfig:
-    """What a `TransformerGP` predicts and how.
+    """Targets, kernel and training of a `TransformerGP`.
 
     Attributes:
         targets: Names of the columns, such as image sets.
@@ -198,7 +198,7 @@ class TransformerGP(ProcessPredictor):
             self._learn_intervals(center, spread, goal)
 
     def _expected(self, blocks: Mapping[str, Array]) -> Array:
-        """What the source leads one to expect before any label, shape `(graphs, targets)`."""
+        """Prior mean of the scores, from the source, shape `(graphs, targets)`; 0 without one."""
         if self.source is None:
             return np.zeros((len(next(iter(blocks.values()))), len(self.targets)))
         result: Array = blocks["source"] @ self._rows["slopes"]

@@ -38,9 +38,10 @@ NODES, COLUMNS = 20_000, 8
 class NetworkColumns:
     """Log-latencies of whole networks on measured and on unmeasured columns.
 
-    A measured column has the network's prediction with its corrections; another is what the network
-    says of its description, averaged with the measured columns that are like it. On a GPU that is
-    so for networks whose kind was measured on such columns; others are what `GpuRoofline` says.
+    A measured column has the network's prediction with its corrections; another has the network's
+    prediction for its description, averaged with those of the measured columns that are like it. On
+    a GPU that holds for networks whose kind was measured on such columns; others have the
+    prediction of `GpuRoofline`.
 
     Attributes:
         models: Trained with the same configuration.
@@ -77,7 +78,7 @@ class NetworkColumns:
     def never_falling(
         self, graphs: Sequence[Graph], columns: Sequence[Setting], predict: Callable[..., Array]
     ) -> Array:
-        """What `predict` makes of columns, `(graphs, columns)`, never falling as batches grow."""
+        """Predictions of `predict`, `(graphs, columns)`, that never fall as batches grow."""
         return never_falling(
             columns, self.measured.batches, predict, lambda asked: _least(graphs, asked)
         )
@@ -196,11 +197,11 @@ def network_scores(
             pooled[k] = row
         for start in range(0, len(described), COLUMNS):
             cut = slice(start, start + COLUMNS)
-            said = [
+            scores = [
                 model(batch, described[cut], places[cut], state)
                 for model, state in zip(models, states, strict=True)
             ]
-            result[part, cut] = torch.stack(said).mean(0).double().numpy()
+            result[part, cut] = torch.stack(scores).mean(0).double().numpy()
     return np.array(pooled)[inverse], result[inverse]
 
 

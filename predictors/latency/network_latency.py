@@ -302,7 +302,7 @@ class NetworkLatency(ManyDevices):
         runtime: str | None = None,
         mean: float | None = None,
     ) -> tuple[Array, float]:
-        """How the predicted latency is made up.
+        """Share a predicted latency out among the operators.
 
         Args:
             graph: A whole network.
