@@ -16,7 +16,7 @@ from nasplug.predictors.prediction import Prediction
 from nasplug.search_spaces import Graph
 
 if TYPE_CHECKING:
-    from nasplug.predictors.features.settings import DeviceBatch, Setting
+    from nasplug.predictors.features.settings import Setting
 
 __all__ = [
     "Explains",
@@ -41,7 +41,7 @@ class KnowsDevices(Protocol):
         """Keys of the measured devices, as `Setting.key` writes them."""
 
     def log_latency(
-        self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]
+        self, graphs: Sequence[Graph], columns: Sequence[Setting]
     ) -> NDArray[np.float64]:
         """Natural logarithms of latencies in ms, `(graphs, columns)`."""
 
@@ -70,7 +70,7 @@ class Explains(Protocol):
     def alike(self, hardware: Hardware, batch_size: int, runtime: str) -> tuple[str, ...]:
         """Other runtimes whose predictions on a device are the same, for want of measurements."""
 
-    def groups(self, graphs: Sequence[Graph], column: DeviceBatch) -> list[str]:
+    def groups(self, graphs: Sequence[Graph], column: Setting) -> list[str]:
         """The measured kind of network that each graph is like on a device, `""` for none."""
 
     def explain(

@@ -12,9 +12,9 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +31,15 @@ __all__ = [
     "FORMAT",
     "Checkpoint",
     "base_path",
-    "config_fields",
+    "joined",
     "load_checkpoint",
     "load_model",
+    "read_config",
     "restoring",
     "save_checkpoint",
 ]
+
+Config = TypeVar("Config")
 
 FORMAT = "nasplug-predictor-2"
 PAIR_FORMAT = "nasplug-predictor-1"
@@ -133,9 +136,26 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(_tensors(content, file), card)
 
 
-def config_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a configuration as a card holds them: JSON turned its tuples into lists."""
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+def joined(parts: Mapping[str, Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Arrays of several parts under the names by which `Checkpoint.section` finds them."""
+    return {f"{part}.{name}": v for part, arrays in parts.items() for name, v in arrays.items()}
+
+
+def read_config(kind: type[Config], stored: Mapping[str, Any]) -> Config:
+    """A configuration as a card holds it: JSON turned its tuples into lists.
+
+    Args:
+        kind: A dataclass; a field may be a dataclass, too.
+        stored: Its fields.
+
+    Raises:
+        AttributeError, KeyError, TypeError: If these are no fields of it.
+    """
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+    for name, hint in get_type_hints(kind).items():
+        if isinstance(hint, type) and is_dataclass(hint):
+            values[name] = read_config(hint, stored[name])
+    return kind(**values)
 
 
 @contextmanager

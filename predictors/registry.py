@@ -114,7 +114,7 @@ def restore(checkpoint: Checkpoint, backend: str = "auto") -> Predictor:
             f"the checkpoint holds a {kind!r} predictor; what is installed here reads "
             f"{closest(kind, known)}"
         )
-    if not hasattr(home, "from_checkpoint"):
+    if not (hasattr(home, "from_checkpoint") and getattr(home, "storable", True)):
         raise InputError(f"predictor {kind!r} cannot be loaded: it has no from_checkpoint")
     from nasplug.predictors.checkpoint import restoring
 

@@ -43,23 +43,27 @@ COVERED: dict[str, tuple[str, ...]] = {
     # Parts of a predictor are tested by its predictions, those of a network by its outputs.
     "predictors/accuracy/test_array_gp.py": (
         "predictors/features/cell_arrays.py",
+        "predictors/process_predictor.py",
         "predictors/statistics/sparse_process.py",
     ),
     "predictors/accuracy/test_classical.py": (
         "predictors/accuracy/path_gp.py",
         "predictors/features/cells.py",
+        "predictors/fitted.py",
         "predictors/statistics/normal_scores.py",
     ),
     "predictors/accuracy/test_transformer_gp.py": (
         "predictors/accuracy/finetuning.py",
         "predictors/accuracy/pretraining.py",
-        "predictors/accuracy/transformer_gp_config.py",
+        "predictors/accuracy/cell_reader.py",
         "predictors/features/graph_arrays.py",
         "predictors/pretraining.py",
     ),
     "predictors/latency/test_cell_latency.py": (
         "predictors/accuracy/transformer_ensemble.py",
+        "predictors/latency/many_devices.py",
         "predictors/training/ensemble.py",
+        "predictors/training/ensemble_predictor.py",
     ),
     "predictors/latency/test_few_shot.py": ("predictors/latency/known_devices.py",),
     "predictors/latency/test_network_latency.py": (
@@ -83,6 +87,7 @@ COVERED: dict[str, tuple[str, ...]] = {
         "predictors/layers/backends.py",
         "predictors/layers/blocks.py",
         "predictors/layers/heads.py",
+        "predictors/models/graph_transformer.py",
     ),
     "predictors/published/test_predictor.py": (
         "predictors/published/factories.py",

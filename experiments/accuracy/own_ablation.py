@@ -23,9 +23,9 @@ import numpy as np
 from experiments.campaign import Options, once
 from experiments.common import RUNS, Array, accuracies, cells, ranks, summaries, write_result
 from experiments.zoo.pretrain_encoder import distinct_cells, measured_responses
+from nasplug.predictors.accuracy.cell_reader import KERNELS
 from nasplug.predictors.accuracy.pretraining import Encoder, PretrainingConfig, pretrain
-from nasplug.predictors.accuracy.transformer_gp import TransformerGP
-from nasplug.predictors.accuracy.transformer_gp_config import KERNELS, TransformerGPConfig
+from nasplug.predictors.accuracy.transformer_gp import TransformerGP, TransformerGPConfig
 from nasplug.predictors.features.zero_cost import RESPONSES
 from nasplug.predictors.layers.relations import RELATIONS
 from nasplug.predictors.training.ensemble import ensemble_scores

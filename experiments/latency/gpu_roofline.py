@@ -20,7 +20,6 @@ from experiments.campaign import Campaign, Options
 from experiments.common import Array
 from experiments.latency.gpu_tables import GpuTable, gpu_table, source_table
 from nasplug.predictors.features.roofline import peak_rates
-from nasplug.predictors.features.settings import is_half
 from nasplug.predictors.latency.gpu_roofline import GPU_SETTINGS, GpuRoofline, gpu_setting
 from nasplug.search_spaces.costs import FLOAT_BYTES
 
@@ -39,7 +38,7 @@ def fitted(table: GpuTable, count: int = COUNT) -> GpuRoofline:
 def ridge_features(table: GpuTable) -> Array:
     rows = []
     for graph, column in zip(table.graphs, table.columns, strict=True):
-        half, images = is_half(column), column.batch_size
+        half, images = column.is_half, column.batch_size
         peak, bandwidth = peak_rates(column.hardware, half)
         number = FLOAT_BYTES / (1 + half)
         weights = graph.total("params")

@@ -19,7 +19,7 @@ import pandas as pd
 from experiments.common import Array
 from experiments.latency.latency_data import source, timm_graphs
 from nasplug import datasets, hardware
-from nasplug.predictors.features.settings import DeviceBatch, Setting, runtime_of
+from nasplug.predictors.features.settings import DeviceBatch, Setting
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["CHIPS", "GpuTable", "gpu_table", "source_table"]
@@ -131,7 +131,7 @@ Row = tuple[Graph, DeviceBatch, float, str, str]
 
 
 def _joined(rows: list[Row]) -> GpuTable:
-    forms = [f"{form}|{c.hardware.name}|{runtime_of(c)}" for _, c, _, _, form in rows]
+    forms = [f"{form}|{c.hardware.name}|{c.runtime}" for _, c, _, _, form in rows]
     return GpuTable(
         [row[0] for row in rows],
         [row[1] for row in rows],

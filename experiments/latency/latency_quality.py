@@ -28,7 +28,6 @@ from experiments.zoo.train_latency import (
 )
 from nasplug import load_predictor
 from nasplug.predicting.zoo import ArchitecturePredictor
-from nasplug.predictors.features.settings import plain_key, runtime_of
 from nasplug.predictors.statistics.calibration import LEVELS
 from nasplug.search_spaces import Graph
 
@@ -52,8 +51,8 @@ def unseen() -> list[dict[str, Any]]:
             column = columns[k]
             rows.append(
                 {
-                    "column": plain_key(column),
-                    "runtime": runtime_of(column),
+                    "column": column.plain_key,
+                    "runtime": column.runtime,
                     "also_known": also_known,
                     **errors(np.exp(predicted[:, place]), truth[:, k], SMALLEST_MS),
                 }

@@ -32,11 +32,11 @@ from experiments.latency.methods import CHEAP, Networks, boosting, errors
 from experiments.zoo.train_network_latency import FEWER, SOURCES, judged_by, left_out_file
 from experiments.zoo.train_network_latency import sources as all_sources
 from nasplug.predictors import create
-from nasplug.predictors.features.settings import describe
 from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.predictors.latency.launch_costs import LaunchCosts
-from nasplug.predictors.latency.network_latency import RATES, NetworkLatency
-from nasplug.predictors.latency.network_latency_config import (
+from nasplug.predictors.latency.network_columns import RATES
+from nasplug.predictors.latency.network_latency import (
+    NetworkLatency,
     NetworkLatencyConfig,
     common_kinds,
     split_groups,
@@ -168,7 +168,7 @@ def with_costs(
     kinds = common_kinds(learned.graphs)
     familiarity = Familiarity.of(learned.graphs, learned.families, kinds)
     foreign = np.array([not name for name in familiarity(judged, names)])
-    rates = np.asarray(describe(device, text=False)[:RATES], np.float64)
+    rates = np.asarray(device.features(text=False)[:RATES], np.float64)
     costs = LaunchCosts.of(
         used.graphs, used.ms[:, None], used.families, [device.key], rates[None], kinds
     )

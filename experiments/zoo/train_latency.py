@@ -20,7 +20,6 @@ from experiments.common import RUNS, SPLIT_SEED, ZOO, Array, cells, latencies, p
 from experiments.latency.latency_data import as_measured
 from nasplug.datasets.help_protocol import PROTOCOLS
 from nasplug.predictors.features.devices import compute_class
-from nasplug.predictors.features.settings import plain_key
 from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig, LatencyPredictor
 from nasplug.predictors.statistics.calibration import left_out_quantiles
 from nasplug.predictors.training.config import TrainingConfig, TrainingResult
@@ -65,7 +64,7 @@ def leave_out(device: str, epochs: int, members: int = 1) -> None:
     _, graphs = cells()
     truth, columns = table()
     train, _ = split()
-    keys = [plain_key(column) for column in columns]
+    keys = [column.plain_key for column in columns]
     if device in HELP:
         protocol = PROTOCOLS["nb201"]
         others = [keys.index(key) for key in (*protocol.meta_train, *protocol.meta_validation)]

@@ -7,42 +7,33 @@ has one kernel, and tells a variance from a part of what it learned.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.predictors.checkpoint import Checkpoint, config_fields, restoring, save_checkpoint
+from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.cell_arrays import BLOCKS, cell_blocks
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.options import check_accuracy
-from nasplug.predictors.prediction import NotFittedError, Prediction
+from nasplug.predictors.prediction import Prediction
+from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.calibration import LEVELS, conformal_quantiles
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
-from nasplug.predictors.statistics.normal_scores import (
-    finite_columns,
-    normal_scores,
-    quantile_grid,
-    values_at,
-)
+from nasplug.predictors.statistics.normal_scores import normal_scores, quantile_grid, values_at
 from nasplug.predictors.statistics.sparse_process import CellProcess
-from nasplug.search_spaces import Graph, InputError
+from nasplug.search_spaces import Graph
 from nasplug.search_spaces.cell_arrays import CellArrays
 
 __all__ = ["CellGP", "CellGPConfig", "cell_gp"]
 
 Array = NDArray[np.float64]
 
-FEWEST = 40
 FOLDS = 10
 KERNEL: tuple[Term, ...] = (tuple((block, "rbf") for block in BLOCKS),)
-QUADRATURE = 15
-# Where all labels are equal, in units.
-SMALLEST_SPREAD = 1e-9
 # Cells whose features are made at once.
 CHUNK = 16_384
 # A cell is far if fewer than this share of those that were learned are as large as it is,
@@ -57,7 +48,7 @@ INTERVAL = 0.9
 
 @dataclass(frozen=True)
 class CellGPConfig:
-    """What a `CellGP` predicts and how.
+    """Targets and sizes of a `CellGP`.
 
     Attributes:
         targets: Names of the columns, such as image sets.
@@ -76,7 +67,7 @@ class CellGPConfig:
     seed: int = 0
 
 
-class CellGP:
+class CellGP(ProcessPredictor):
     """Ranks cells by normal scores that a Gaussian process expects, and maps them to units.
 
     Intervals come from cells that were left out at random, and none is narrower than the tenth of
@@ -87,8 +78,9 @@ class CellGP:
         config: What to predict and how.
     """
 
-    kind = "accuracy"
     name = "cell-gp"
+    noun = "a cell-gp"
+    fewest = 40
     # Whether graphs of equal function count as one.
     reads_functions = True
 
@@ -96,12 +88,15 @@ class CellGP:
         self.config = config or CellGPConfig()
         self._types: tuple[str, ...] = ()
         self._state: dict[str, Array] = {}
-        self._process: CellProcess | None = None
+        self._sparse: CellProcess | None = None
 
     @property
-    def targets(self) -> tuple[str, ...]:
-        """Names of the predicted columns."""
-        return self.config.targets
+    def _is_fitted(self) -> bool:
+        return self._sparse is not None
+
+    @property
+    def _noise(self) -> float:
+        return float(self._state["kernel"][1])
 
     @property
     def parameters(self) -> int:
@@ -128,17 +123,12 @@ class CellGP:
         Raises:
             InputError: If shapes do not fit or values are not finite, or there are too few graphs.
         """
-        values = finite_columns(targets, len(graphs), self.targets)
-        goal = values
-        if calibration_targets is not None:
-            goal = finite_columns(calibration_targets, len(graphs), self.targets)
-        if len(graphs) < FEWEST:
-            raise InputError(f"{len(graphs)} graphs are too few to learn from; give {FEWEST}")
+        values, goal = self._labels(targets, len(graphs), calibration_targets)
         order = np.random.default_rng(self.config.seed).permutation(len(graphs))
         values, goal, chosen = values[order], goal[order], [graphs[k] for k in order]
         ends = {op for graph in chosen for op in (graph.ops[0], graph.ops[-1])}
         self._types = tuple(op for op in vocabulary_of(chosen) if op not in ends)
-        cells = self._arrays(chosen)
+        cells = self._read(chosen)
         blocks = cell_blocks(cells)
         spreads = {name: rows.std(0) for name, rows in blocks.items()}
         # What no training cell varies tells nothing of how far others are.
@@ -162,7 +152,7 @@ class CellGP:
             "kernel": np.array([np.exp(found["hyperparameters"][0]), process.noise]),
             "quantiles": quantile_grid(goal),
         }
-        self._process = self._conditioned(np.arange(len(chosen)))
+        self._sparse = self._conditioned(np.arange(len(chosen)))
         self._learn_errors(goal, cells.nodes)
 
     def _conditioned(self, rows: NDArray[np.int64]) -> CellProcess:
@@ -204,21 +194,10 @@ class CellGP:
             "floors": np.stack([near, far]),
         }
 
-    def _in_units(self, mean: Array, variance: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation of a label, from those of its normal score."""
-        reach = np.sqrt(variance + self._state["kernel"][1])[:, None]
-        nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE)
-        center, second = np.zeros(mean.shape), np.zeros(mean.shape)
-        middle = self._state["quantiles"].mean(1)
-        for node, weight in zip(nodes, weights / weights.sum(), strict=True):
-            # Around the middle, so that no digit is lost in the difference of squares.
-            value = values_at(mean + node * reach, self._state["quantiles"]) - middle
-            center += weight * value
-            second += weight * value**2
-        spread = np.sqrt(np.maximum(second - center**2, SMALLEST_SPREAD**2))
-        return center + middle, spread
+    def _values(self, scores: Array) -> Array:
+        return values_at(scores, self._state["quantiles"])
 
-    def _arrays(self, graphs: Sequence[Graph]) -> CellArrays:
+    def _read(self, graphs: Sequence[Graph]) -> CellArrays:
         return CellArrays.of(graphs, self._types, self.config.places)
 
     def scores(self, graphs: Sequence[Graph]) -> Array:
@@ -227,18 +206,10 @@ class CellGP:
         Raises:
             NotFittedError: If nothing was learned or loaded.
         """
-        return self._posterior(self._arrays(graphs))[0][None]
+        return self._posterior(graphs)[0][None]
 
-    def predict(
-        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
-    ) -> Prediction:
-        """Predict all targets of graphs; device and batch size make no difference.
-
-        Raises:
-            NotFittedError: If nothing was learned or loaded.
-            InputError: If a graph has fewer than two nodes.
-        """
-        return self.predict_arrays(self._arrays(graphs))
+    def _distribution(self, graphs: Sequence[Graph]) -> tuple[Array, Array, Array]:
+        return self._distribution_of(self._read(graphs))
 
     def predict_arrays(self, cells: CellArrays) -> Prediction:
         """Predict all targets of cells without a graph of each.
@@ -246,21 +217,15 @@ class CellGP:
         Raises:
             NotFittedError: If nothing was learned or loaded.
         """
-        mean, variance = self._posterior(cells)
+        return self._prediction(*self._distribution_of(cells))
+
+    def _distribution_of(self, cells: CellArrays) -> tuple[Array, Array, Array]:
+        mean, variance = self._posterior_of(cells)
         center, spread = self._in_units(mean, variance)
         far = self._far(cells, variance)
         spread[far] *= self._state["far"][2]
         spread = np.maximum(spread, self._state["floors"][far.astype(np.intp)])
-        columns = len(self.targets)
-        return Prediction(
-            self.targets,
-            (self.config.units,) * columns,
-            center,
-            spread,
-            LEVELS,
-            self._state["residuals"].T,
-            (False,) * columns,
-        )
+        return center, spread, self._state["residuals"].T
 
     def familiar(self, graphs: Sequence[Graph]) -> NDArray[np.bool_]:
         """Whether cells are like those that were learned, shape `(graphs,)`.
@@ -271,11 +236,11 @@ class CellGP:
         Raises:
             NotFittedError: If nothing was learned or loaded.
         """
-        return self.familiar_arrays(self._arrays(graphs))
+        return self.familiar_arrays(self._read(graphs))
 
     def familiar_arrays(self, cells: CellArrays) -> NDArray[np.bool_]:
         """`familiar` without a graph of each cell, shape `(n,)`."""
-        _, variance = self._posterior(cells)
+        _, variance = self._posterior_of(cells)
         return ~self._far(cells, variance)
 
     def _far(self, cells: CellArrays, variance: Array) -> NDArray[np.bool_]:
@@ -283,9 +248,12 @@ class CellGP:
         result: NDArray[np.bool_] = (cells.nodes > size) | (variance > uncertain)
         return result
 
-    def _posterior(self, cells: CellArrays) -> tuple[Array, Array]:
-        if self._process is None:
-            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
+    def _posterior(self, graphs: Sequence[Graph]) -> tuple[Array, Array]:
+        return self._posterior_of(self._read(graphs))
+
+    def _posterior_of(self, cells: CellArrays) -> tuple[Array, Array]:
+        self._check_fitted()
+        assert self._sparse is not None
         means = [np.empty((0, len(self.targets)))]
         variances = [np.empty(0)]
         for part in _parts(cells):
@@ -293,54 +261,39 @@ class CellGP:
             rows = np.concatenate([blocks[name] for name in BLOCKS], axis=1)
             # As the stored rows: a cell that was learned has to be found again.
             rows = rows.astype(np.float32).astype(np.float64) / self._state["scale"]
-            mean, variance = self._process(rows)
+            mean, variance = self._sparse(rows)
             means.append(mean)
             variances.append(variance)
         return np.concatenate(means), np.concatenate(variances)
 
-    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
-        """Write `<path>.safetensors` and its card; `about` is added to the card."""
-        if self._process is None:
-            raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
-        card = {
-            "predictor": self.name,
-            "config": asdict(self.config),
-            "types": self._types,
-            **(about or {}),
-        }
-        save_checkpoint(path, self._state, card)
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return self._state
+
+    def _card(self) -> dict[str, Any]:
+        return {"types": self._types}
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> CellGP:
-        """The predictor that a checkpoint holds.
-
-        Raises:
-            InputError: If the card or the arrays do not fit this class.
-        """
+    def _restored(cls, checkpoint: Checkpoint, backend: str) -> CellGP:
         card, state = checkpoint.card, checkpoint.tensors
-        with restoring("a cell-gp"):
-            predictor = cls(CellGPConfig(**config_fields(card["config"])))
-            predictor._types = tuple(card["types"])
-            predictor._state = dict(state)
-            n, columns = state["scores"].shape
-            wanted = {
-                "rows": (n, len(state["scale"])),
-                "kernel": (2,),
-                "far": (3,),
-                "floors": (2, columns),
-                "residuals": (columns, len(LEVELS)),
-            }
-            shapes = {name: state[name].shape for name in wanted}
-            if (
-                shapes != wanted
-                or columns != len(predictor.targets)
-                or len(state["quantiles"]) != columns
-            ):
-                raise ValueError(f"its arrays have shapes {shapes}, not {wanted}")
-            width = sum(rows.shape[1] for rows in cell_blocks(predictor._arrays(_ONE)).values())
-            if width != len(state["scale"]):
-                raise ValueError(f"{len(state['scale'])} features are not the {width} of its types")
-            predictor._process = predictor._conditioned(np.arange(n))
+        predictor = cls(read_config(CellGPConfig, card["config"]))
+        predictor._types = tuple(card["types"])
+        predictor._state = dict(state)
+        n, columns = state["scores"].shape
+        wanted = {
+            "rows": (n, len(state["scale"])),
+            "kernel": (2,),
+            "far": (3,),
+            "floors": (2, columns),
+            "residuals": (columns, len(LEVELS)),
+        }
+        shapes = {name: state[name].shape for name in wanted}
+        complete = columns == len(predictor.targets) == len(state["quantiles"])
+        if shapes != wanted or not complete:
+            raise ValueError(f"its arrays have shapes {shapes}, not {wanted}")
+        width = sum(rows.shape[1] for rows in cell_blocks(predictor._read(_ONE)).values())
+        if width != len(state["scale"]):
+            raise ValueError(f"{len(state['scale'])} features are not the {width} of its types")
+        predictor._sparse = predictor._conditioned(np.arange(n))
         return predictor
 
 

@@ -6,33 +6,27 @@ examples that the model at hand had not seen. scikit-learn (the extra `classical
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.features.cells import FEATURES, Features
+from nasplug.predictors.fitted import FittedPredictor
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.prediction import NotFittedError, Prediction
-from nasplug.predictors.statistics.calibration import LEVELS, conformal_quantiles
-from nasplug.predictors.statistics.normal_scores import (
-    finite_columns,
-    normal_scores,
-    quantile_grid,
-    values_at,
-)
+from nasplug.predictors.statistics.calibration import conformal_quantiles
+from nasplug.predictors.statistics.normal_scores import normal_scores, quantile_grid, values_at
+from nasplug.predictors.statistics.units import by_slope
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["ClassicalPredictor", "GradientBoosting", "Held", "RandomForest", "sklearn"]
 
 Array = NDArray[np.float64]
 
-FEWEST = 20
 FOLDS = 5
 # A spread below this share of the targets' deviation would make residuals meaningless.
 SMALLEST_SPREAD = 0.02
@@ -60,7 +54,7 @@ class Held:
     std: Array
 
 
-class ClassicalPredictor(ABC):
+class ClassicalPredictor(FittedPredictor):
     """Learns normal scores of graphs' features, one target at a time.
 
     A deviation of the score becomes a spread in units by the slope of the training targets'
@@ -79,9 +73,8 @@ class ClassicalPredictor(ABC):
             nodes is negative.
     """
 
-    kind = "accuracy"
-    name: ClassVar[str]
     storable = False
+    fewest = 20
 
     def __init__(
         self,
@@ -133,19 +126,16 @@ class ClassicalPredictor(ABC):
             InputError: If shapes do not fit, values are not finite, there are fewer than 20
                 graphs, or scikit-learn is missing.
         """
-        values = finite_columns(targets, len(graphs), self.targets)
-        if len(graphs) < FEWEST:
-            raise InputError(f"{len(graphs)} graphs are too few to learn from; give {FEWEST}")
+        values, _ = self._labels(targets, len(graphs))
         encode = FEATURES[self.features].of(graphs, self.nodes)
         x, scores = encode(graphs), normal_scores(values)
         learned = [self._learn(x, column) for column in scores.T]
         self._encode, self._models = encode, [model for model, _ in learned]
         self._quantiles = quantile_grid(values)
         self._floor = np.maximum(SMALLEST_SPREAD * values.std(0), 1e-9)
-        center, spread = self._in_units(
-            np.stack([held.mean for _, held in learned], axis=1),
-            np.stack([held.std for _, held in learned], axis=1),
-        )
+        mean = np.stack([held.mean for _, held in learned], axis=1)
+        std = np.stack([held.std for _, held in learned], axis=1)
+        center, spread = by_slope(self._values, mean, std, self._floor)
         normal = (values - center) / spread
         self._residuals = np.stack([conformal_quantiles(column) for column in normal.T], axis=1)
 
@@ -157,14 +147,16 @@ class ClassicalPredictor(ABC):
     def _say(self, model: Any, x: Array) -> tuple[Array, Array]:
         """Mean and deviation of a learned model's normal scores, `(n,)` each."""
 
-    def _in_units(self, mean: Array, std: Array) -> tuple[Array, Array]:
-        above = values_at(mean + std, self._quantiles)
-        below = values_at(mean - std, self._quantiles)
-        return values_at(mean, self._quantiles), np.maximum((above - below) / 2, self._floor)
+    @property
+    def _is_fitted(self) -> bool:
+        return self._encode is not None
+
+    def _values(self, scores: Array) -> Array:
+        return values_at(scores, self._quantiles)
 
     def _answers(self, graphs: Sequence[Graph]) -> tuple[Array, Array]:
-        if self._encode is None:
-            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
+        self._check_fitted()
+        assert self._encode is not None
         x = self._encode(graphs)
         if not len(x):
             return np.empty((0, len(self.targets))), np.empty((0, len(self.targets)))
@@ -180,30 +172,13 @@ class ClassicalPredictor(ABC):
         """
         return self._answers(graphs)[0][None]
 
-    def predict(
-        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
-    ) -> Prediction:
-        """Predict all targets of graphs; device and batch size make no difference.
+    def _distribution(self, graphs: Sequence[Graph]) -> tuple[Array, Array, Array]:
+        return *by_slope(self._values, *self._answers(graphs), self._floor), self._residuals
 
-        Raises:
-            NotFittedError: If nothing was learned or loaded.
-            InputError: If a graph has an operation that was not in the training graphs.
-        """
-        center, spread = self._in_units(*self._answers(graphs))
-        columns = len(self.targets)
-        return Prediction(
-            self.targets,
-            ("%",) * columns,
-            center,
-            spread,
-            LEVELS,
-            self._residuals,
-            (False,) * columns,
-        )
-
-    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
-        """Refuse: scikit-learn stores these models as pickles only, which run code when read."""
-        raise InputError(f"{self.name} cannot be saved without a pickle; fit it where it is used")
+    @classmethod
+    def _refuse_storage(cls) -> NoReturn:
+        # scikit-learn stores these models as pickles only, which run code when they are read.
+        raise InputError(f"{cls.name} cannot be saved without a pickle; fit it where it is used")
 
 
 class RandomForest(ClassicalPredictor):

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.predictors.checkpoint import Checkpoint, config_fields, restoring, save_checkpoint
+from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.operators import COSTS, OperatorFeatures
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.options import check_accuracy
-from nasplug.predictors.prediction import NotFittedError, Prediction
-from nasplug.predictors.statistics.calibration import LEVELS, Calibration
+from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
-from nasplug.predictors.statistics.normal_scores import finite_columns
+from nasplug.predictors.statistics.units import SMALLEST_SPREAD
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["AccuracyGP", "AccuracyGPConfig", "accuracy_gp"]
 
 Array = NDArray[np.float64]
 
-FEWEST = 20
 _SUM: tuple[Term, ...] = ((("totals", "rbf"),), (("operators", "rbf"),))
 _PRODUCT: tuple[Term, ...] = (*_SUM, (("operators", "rbf"), ("totals", "rbf")))
 # Name -> summands of the kernel.
@@ -37,16 +34,13 @@ KERNELS: dict[str, tuple[Term, ...]] = {
 }
 # Blocks that are counts, and those that are not.
 COUNTS, NUMBERS = ("operators", "neighbours"), ("totals",)
-# Points of the quadrature from logarithms to units, and the smallest spread in units.
-QUADRATURE = 15
-SMALLEST_SPREAD = 1e-9
 # The error is what is missing to this, so that even that of 100 % has a logarithm.
 CEILING = 101.0
 
 
 @dataclass(frozen=True)
 class AccuracyGPConfig:
-    """What an `AccuracyGP` predicts and how.
+    """Targets and kernel of an `AccuracyGP`.
 
     Attributes:
         targets: Names of the columns, such as image sets.
@@ -62,7 +56,7 @@ class AccuracyGPConfig:
     seed: int = 0
 
 
-class AccuracyGP:
+class AccuracyGP(ProcessPredictor):
     """Accuracies in percent of whole networks of one space, by the logarithm of their error.
 
     The logarithm tells the best ones apart, and goes on beyond the best that was learned, where a
@@ -78,8 +72,9 @@ class AccuracyGP:
         InputError: If the kernel is unknown.
     """
 
-    kind = "accuracy"
     name = "accuracy-gp"
+    noun = "an accuracy-gp"
+    fewest = 20
 
     def __init__(self, config: AccuracyGPConfig | None = None) -> None:
         self.config = config or AccuracyGPConfig()
@@ -93,12 +88,6 @@ class AccuracyGP:
         self._scale: Array = np.empty(0)
         self._features: OperatorFeatures | None = None
         self._process = GaussianProcess(KERNELS[kernel], self.config.hyperparameter_rows)
-        self._calibration: Calibration | None = None
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """Names of the predicted columns."""
-        return self.config.targets
 
     @property
     def parameters(self) -> int:
@@ -122,9 +111,7 @@ class AccuracyGP:
             InputError: If shapes do not fit, a value is not from 0 to 100, or there are too few
                 graphs.
         """
-        values = finite_columns(targets, len(graphs), self.targets)
-        if len(graphs) < FEWEST:
-            raise InputError(f"{len(graphs)} graphs are too few to learn from; give {FEWEST}")
+        values, _ = self._labels(targets, len(graphs))
         if values.min() < 0 or values.max() > 100:
             wrong = values[(values < 0) | (values > 100)][0]
             raise InputError(f"accuracy {wrong:g} is not from 0 to 100; give percent")
@@ -137,99 +124,55 @@ class AccuracyGP:
         self._features = replace(OperatorFeatures.of(chosen), one_hot=None)
         self._rows = _unscaled(self._features, chosen)
         self._process.fit(_scaled(self._features, self._rows), self._scores, np.ones(len(order)))
-        mean, variance = self._process.leave_one_out(np.arange(len(order)), self._scores)
-        center, spread = self._in_units(mean, variance)
-        self._calibration = Calibration.identity(list(((values - center) / spread).T))
+        self._learn_intervals(*self._left_out(self._scores), values)
 
-    def _in_units(self, mean: Array, variance: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation of a label, from those of its score."""
-        reach = np.sqrt(variance + self._process.noise)[:, None]
-        nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE)
-        logs = [self._center + self._scale * (mean + node * reach) for node in nodes]
-        values = CEILING - np.exp(np.stack(logs))
-        center = np.average(values, axis=0, weights=weights)
-        spread = np.sqrt(np.average((values - center) ** 2, axis=0, weights=weights))
-        return center, np.maximum(spread, SMALLEST_SPREAD)
+    def _values(self, scores: Array) -> Array:
+        result: Array = CEILING - np.exp(self._center + self._scale * scores)
+        return result
 
-    def predict(
-        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
-    ) -> Prediction:
-        """Predict all targets of graphs; device and batch size make no difference.
-
-        Raises:
-            NotFittedError: If nothing was learned or loaded.
-        """
-        if self._features is None or self._calibration is None:
-            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
+    def _posterior(self, graphs: Sequence[Graph]) -> tuple[Array, Array]:
+        assert self._features is not None
         rows = _unscaled(self._features, graphs)
         mean, variance = self._process.predict(_scaled(self._features, rows))
-        center, spread = self._in_units(mean.reshape(-1, len(self.targets)), variance)
-        return Prediction(
-            self.targets,
-            ("%",) * len(self.targets),
-            center,
-            spread,
-            LEVELS,
-            self._calibration.residuals.T,
-            (False,) * len(self.targets),
-        )
+        return mean.reshape(-1, len(self.targets)), variance
 
-    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
-        """Write `<path>.safetensors` and its card; `about` is added to the card."""
-        if self._calibration is None or self._features is None:
-            raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
+    def _parts(self) -> dict[str, Mapping[str, NDArray[Any]]]:
+        assert self._features is not None
         most = {name: int(self._rows[name].max()) for name in COUNTS}
         counts = {n: self._rows[n].astype(np.min_scalar_type(most[n])) for n in COUNTS}
-        parts: dict[str, Mapping[str, NDArray[Any]]] = {
+        return {
             "rows": counts | {name: self._rows[name].astype(np.float32) for name in NUMBERS},
             "scales": self._features.scales,
             "labels": {"scores": self._scores, "center": self._center, "scale": self._scale},
-            "process": self._process.state(),
-            "calibration": self._calibration.tensors(),
         }
-        card = {
-            "predictor": self.name,
-            "config": asdict(self.config),
+
+    def _card(self) -> dict[str, Any]:
+        assert self._features is not None
+        return {
             "kinds": self._features.kinds,
             **{name: list(getattr(self._features, name)) for name in COUNTS},
-            **(about or {}),
         }
-        tensors = {f"{part}.{n}": v for part, held in parts.items() for n, v in held.items()}
-        save_checkpoint(path, tensors, card)
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> AccuracyGP:
-        """The predictor that a checkpoint holds.
-
-        Raises:
-            InputError: If the card or the arrays do not fit this class.
-        """
-        card = checkpoint.card
-        with restoring("an accuracy-gp"):
-            predictor = cls(AccuracyGPConfig(**config_fields(card["config"])))
-            labels, process = checkpoint.section("labels"), checkpoint.section("process")
-            predictor._scores = labels["scores"]
-            predictor._center, predictor._scale = labels["center"], labels["scale"]
-            if len(predictor.targets) != predictor._scores.shape[1]:
-                raise ValueError(f"it has not {len(predictor.targets)} targets")
-            predictor._calibration = Calibration(**checkpoint.section("calibration"))
-            predictor._rows = {n: v.astype(float) for n, v in checkpoint.section("rows").items()}
-            operators, neighbours = (_columns(card[name]) for name in COUNTS)
-            predictor._features = OperatorFeatures(
-                tuple(card["kinds"]), operators, neighbours, None, checkpoint.section("scales")
-            )
-            widths = {n: block.shape[1] for n, block in predictor._rows.items()}
-            wanted = {n: 1 + len(getattr(predictor._features, n)) for n in COUNTS}
-            wanted["totals"] = (1 + len(predictor._features.kinds)) * (1 + len(COSTS)) + 1
-            if widths != wanted:
-                raise ValueError(f"its arrays have {widths} columns, not {wanted}")
-            predictor._process.condition(
-                _scaled(predictor._features, predictor._rows),
-                predictor._scores,
-                np.ones(len(predictor._scores)),
-                process["hyperparameters"],
-                dict(zip(predictor._process.names, process["units"].tolist(), strict=True)),
-            )
+    def _restored(cls, checkpoint: Checkpoint, backend: str) -> AccuracyGP:
+        card, labels = checkpoint.card, checkpoint.section("labels")
+        predictor = cls(read_config(AccuracyGPConfig, card["config"]))
+        predictor._scores = labels["scores"]
+        predictor._center, predictor._scale = labels["center"], labels["scale"]
+        if len(predictor.targets) != predictor._scores.shape[1]:
+            raise ValueError(f"it has not {len(predictor.targets)} targets")
+        rows = {name: v.astype(float) for name, v in checkpoint.section("rows").items()}
+        operators, neighbours = (_columns(card[name]) for name in COUNTS)
+        features = OperatorFeatures(
+            tuple(card["kinds"]), operators, neighbours, None, checkpoint.section("scales")
+        )
+        widths = {name: block.shape[1] for name, block in rows.items()}
+        wanted = {name: 1 + len(getattr(features, name)) for name in COUNTS}
+        wanted["totals"] = (1 + len(features.kinds)) * (1 + len(COSTS)) + 1
+        if widths != wanted:
+            raise ValueError(f"its arrays have {widths} columns, not {wanted}")
+        predictor._features, predictor._rows = features, rows
+        predictor._condition(checkpoint, _scaled(features, rows), predictor._scores)
         return predictor
 
 

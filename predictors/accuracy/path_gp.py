@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.accuracy.classical import ClassicalPredictor, Held, sklearn
-from nasplug.predictors.checkpoint import Checkpoint, restoring, save_checkpoint
+from nasplug.predictors.checkpoint import Checkpoint
 from nasplug.predictors.features.cells import Matrix, OneHot, Paths
-from nasplug.predictors.prediction import NotFittedError
 
 __all__ = ["PathGP"]
 
@@ -34,6 +32,7 @@ class PathGP(ClassicalPredictor):
     """
 
     name = "path-gp"
+    noun = "a path-gp predictor"
     storable = True
 
     def __init__(
@@ -70,61 +69,50 @@ class PathGP(ClassicalPredictor):
         mean, std = model.predict(x, return_std=True)
         return mean, std
 
-    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
-        """Write `<path>.safetensors` and its card; `about` is added to the card."""
-        if self._encode is None:
-            raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
-        paths = self._encode if isinstance(self._encode, Paths) else None
-        one_hot = self._encode if isinstance(self._encode, OneHot) else self._encode.one_hot
-        tensors = {
-            "x": self._models[0].X_train_,
-            "scores": np.stack(
-                [m.y_train_ * m._y_train_std + m._y_train_mean for m in self._models]
-            ),
-            "theta": np.stack([model.kernel_.theta for model in self._models]),
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        models = self._models
+        scores = [model.y_train_ * model._y_train_std + model._y_train_mean for model in models]
+        return {
+            "x": models[0].X_train_,
+            "scores": np.stack(scores),
+            "theta": np.stack([model.kernel_.theta for model in models]),
             "quantiles": self._quantiles,
             "floor": self._floor,
             "residuals": self._residuals,
         }
-        card = {
-            "predictor": self.name,
-            "config": {
-                "targets": self.targets,
-                "features": self.features,
-                "seed": self.seed,
-                "nodes": self.nodes,
-            },
+
+    def _stored_config(self) -> dict[str, Any]:
+        names = ("targets", "features", "seed", "nodes")
+        return {name: getattr(self, name) for name in names}
+
+    def _card(self) -> dict[str, Any]:
+        encode: Any = self._encode
+        paths = encode if isinstance(encode, Paths) else None
+        one_hot = encode if isinstance(encode, OneHot) else encode.one_hot
+        return {
             "vocabulary": one_hot.vocabulary,
             "nodes": one_hot.nodes,
             "sequences": paths.sequences if paths else [],
             "scale": paths.scale if paths else [],
-            **(about or {}),
         }
-        save_checkpoint(path, tensors, card)
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> PathGP:
-        """The predictor that a checkpoint holds.
-
-        Raises:
-            InputError: If the card or the arrays do not fit this class.
-        """
+    def _restored(cls, checkpoint: Checkpoint, backend: str) -> PathGP:
         card, tensors = checkpoint.card, checkpoint.tensors
-        with restoring("a path-gp predictor"):
-            predictor = cls(**card["config"])
-            one_hot = OneHot(tuple(card["vocabulary"]), int(card["nodes"]))
-            predictor._encode = Matrix(one_hot) if predictor.features == "matrix" else one_hot
-            if predictor.features == "paths":
-                sequences = tuple(tuple(sequence) for sequence in card["sequences"])
-                predictor._encode = Paths(one_hot, sequences, tuple(card["scale"]))
-            predictor._quantiles, predictor._floor = tensors["quantiles"], tensors["floor"]
-            predictor._residuals = tensors["residuals"]
-            predictor._models = [
-                _process(_kernel().clone_with_theta(theta), None, predictor.seed).fit(
-                    tensors["x"], scores
-                )
-                for theta, scores in zip(tensors["theta"], tensors["scores"], strict=True)
-            ]
+        predictor = cls(**card["config"])
+        one_hot = OneHot(tuple(card["vocabulary"]), int(card["nodes"]))
+        predictor._encode = Matrix(one_hot) if predictor.features == "matrix" else one_hot
+        if predictor.features == "paths":
+            sequences = tuple(tuple(sequence) for sequence in card["sequences"])
+            predictor._encode = Paths(one_hot, sequences, tuple(card["scale"]))
+        predictor._quantiles, predictor._floor = tensors["quantiles"], tensors["floor"]
+        predictor._residuals = tensors["residuals"]
+        predictor._models = [
+            _process(_kernel().clone_with_theta(theta), None, predictor.seed).fit(
+                tensors["x"], scores
+            )
+            for theta, scores in zip(tensors["theta"], tensors["scores"], strict=True)
+        ]
         return predictor
 
 

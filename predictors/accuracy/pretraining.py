@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import (
     Checkpoint,
-    config_fields,
     load_checkpoint,
     load_model,
+    read_config,
     restoring,
     save_checkpoint,
 )
@@ -151,10 +151,8 @@ class Encoder:
             InputError: If they do not fit each other or this class.
         """
         with restoring("an encoder"):
-            stored = config_fields(card["config"])
-            training = TrainingConfig(**stored.pop("training"))
-            model = SiblingTransformerConfig(**config_fields(card["model"]))
-            config = PretrainingConfig(**stored, training=training)
+            config = read_config(PretrainingConfig, card["config"])
+            model = read_config(SiblingTransformerConfig, card["model"])
             return cls(load_model(lambda: SiblingTransformer(model, backend), tensors), config)
 
     def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +11,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nasplug.predictors.checkpoint import Checkpoint, restoring, save_checkpoint
+from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.models.ledgformer import LeDGFormer
 from nasplug.predictors.models.sibling_transformer import SiblingTransformer
 from nasplug.predictors.options import check_options
-from nasplug.predictors.prediction import NotFittedError, Prediction
-from nasplug.predictors.statistics.calibration import LEVELS, Calibration
-from nasplug.predictors.statistics.normal_scores import (
-    finite_columns,
-    normal_scores,
-    quantile_grid,
-    values_at,
-)
+from nasplug.predictors.statistics.calibration import Calibration
+from nasplug.predictors.statistics.normal_scores import normal_scores, quantile_grid, values_at
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
 from nasplug.predictors.training.ensemble import (
-    NETWORKS,
     calibration_count,
     ensemble_scores,
-    load_members,
-    member_tensors,
+    network_named,
     train_members,
 )
+from nasplug.predictors.training.ensemble_predictor import EnsemblePredictor
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["AccuracyConfig", "AccuracyPredictor", "transformer_ensemble"]
@@ -77,7 +70,7 @@ class AccuracyConfig:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-class AccuracyPredictor:
+class AccuracyPredictor(EnsemblePredictor):
     """Ranks graphs by learned normal scores and maps them to units by calibration.
 
     Each target is turned into normal scores of its rank before training, so a crowd of good
@@ -86,23 +79,13 @@ class AccuracyPredictor:
     makes isomorphic are averaged and scored alike, up to rounding.
     """
 
-    kind = "accuracy"
+    name = "accuracy"
+    noun = "an accuracy predictor"
 
     def __init__(self, config: AccuracyConfig | None = None, backend: str = "auto") -> None:
-        self.config = config or AccuracyConfig()
-        self.backend = backend
-        if self.config.network not in NETWORKS:
-            raise InputError(
-                f"unknown network {self.config.network!r}; there are {', '.join(NETWORKS)}"
-            )
-        self._models: list[SiblingTransformer | LeDGFormer] = []
+        super().__init__(config or AccuracyConfig(), backend)
+        self._configure, self._network = network_named(self.config.network)
         self._quantiles: Array = np.empty((0, 0))
-        self._calibration: Calibration | None = None
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """Names of the predicted columns."""
-        return self.config.targets
 
     def fit(
         self,
@@ -131,14 +114,9 @@ class AccuracyPredictor:
         Raises:
             InputError: If shapes do not fit or values are not finite, or there are too few graphs.
         """
-        values = finite_columns(targets, len(graphs), self.targets)
-        goal = values
-        if calibration_targets is not None:
-            goal = finite_columns(calibration_targets, len(graphs), self.targets)
-        vocabulary = vocabulary_of(graphs)
-        configure, network = NETWORKS[self.config.network]
-        config = configure(
-            vocabulary,
+        values, goal = self._labels(targets, len(graphs), calibration_targets)
+        config = self._configure(
+            vocabulary_of(graphs),
             self.config.targets,
             dim=self.config.dim,
             num_layers=self.config.num_layers,
@@ -150,7 +128,7 @@ class AccuracyPredictor:
         scores = normal_scores(values[:learn])
         models = train_members(
             self.config.members,
-            lambda: network(config, self.backend),
+            lambda: self._network(config, self.backend),
             lambda model, seed: self._examples(model, graphs[:learn], scores, seed),
             self.config.training,
             folder=folder,
@@ -169,17 +147,6 @@ class AccuracyPredictor:
     def reads_functions(self) -> bool:
         """Whether graphs of equal function count as one."""
         return bool(self.config.options.get("simplified", True))
-
-    @property
-    def parameters(self) -> int:
-        """Weights of all members.
-
-        Raises:
-            NotFittedError: If nothing was learned or loaded; the count depends on the graphs.
-        """
-        if not self._models:
-            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
-        return sum(p.numel() for model in self._models for p in model.parameters())
 
     def _examples(
         self,
@@ -216,63 +183,23 @@ class AccuracyPredictor:
         Raises:
             NotFittedError: If nothing was learned or loaded.
         """
-        if not self._models:
-            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
+        self._check_fitted()
         return ensemble_scores(self._models, graphs)
 
-    def predict(
-        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
-    ) -> Prediction:
-        """Predict all targets of graphs; device and batch size make no difference.
-
-        Raises:
-            NotFittedError: If nothing was learned or loaded.
-            InputError: If a graph has an operation that was not in the training graphs.
-        """
-        raw = self.scores(graphs).mean(0)
+    def _distribution(self, graphs: Sequence[Graph]) -> tuple[Array, Array, Array]:
         assert self._calibration is not None
-        columns = range(len(self.targets))
-        values = values_at(raw, self._quantiles)
-        center, spread, residuals = self._calibration.apply(values, columns)
-        return Prediction(
-            self.targets,
-            (self.config.units,) * len(self.targets),
-            center,
-            spread,
-            LEVELS,
-            residuals,
-            (False,) * len(self.targets),
-        )
+        values = values_at(self.scores(graphs).mean(0), self._quantiles)
+        return self._calibration.apply(values, range(len(self.targets)))
 
-    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
-        """Write `<path>.safetensors` and its card; `about` is added to the card."""
-        if self._calibration is None:
-            raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
-        tensors = {f"calibration.{k}": v for k, v in self._calibration.tensors().items()}
-        tensors["training.quantiles"] = self._quantiles
-        tensors |= member_tensors(self._models)
-        config = asdict(self.config)
-        model_config = asdict(self._models[0].config)
-        card = {"predictor": self.kind, "config": config, "model": model_config, **(about or {})}
-        save_checkpoint(path, tensors, card)
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {**super()._arrays(), "training.quantiles": self._quantiles}
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> AccuracyPredictor:
-        """The predictor that a checkpoint holds.
-
-        Raises:
-            InputError: If the card or the weights do not fit this class.
-        """
-        with restoring("an accuracy predictor"):
-            stored = dict(checkpoint.card["config"])
-            training = TrainingConfig(**stored.pop("training"))
-            stored["targets"] = tuple(stored["targets"])
-            config = AccuracyConfig(**stored, training=training)
-            predictor = cls(config, backend)
-            predictor._models = load_members(checkpoint, config.members, backend, config.network)
-            calibration = Calibration(**checkpoint.section("calibration"))
-            quantiles = checkpoint.tensors["training.quantiles"]
-        predictor._quantiles, predictor._calibration = quantiles, calibration
+    def _restored(cls, checkpoint: Checkpoint, backend: str) -> AccuracyPredictor:
+        predictor = cls(read_config(AccuracyConfig, checkpoint.card["config"]), backend)
+        config = read_config(predictor._configure, checkpoint.card["model"])
+        predictor._load(checkpoint, lambda: predictor._network(config, backend))
+        predictor._quantiles = checkpoint.tensors["training.quantiles"]
         return predictor
 
 

@@ -10,7 +10,7 @@ are fine-tuned on them too, and the prediction is the mean of both.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,52 +18,57 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.predictors.accuracy.cell_reader import SOURCE_TERMS, CellReader, kernel_terms
 from nasplug.predictors.accuracy.finetuning import finetune, untrained_copy
 from nasplug.predictors.accuracy.pretraining import Encoder
-from nasplug.predictors.accuracy.transformer_gp_config import (
-    SOURCE_TERMS,
-    TransformerGPConfig,
-    kernel_terms,
-)
-from nasplug.predictors.checkpoint import (
-    Checkpoint,
-    config_fields,
-    load_model,
-    restoring,
-    save_checkpoint,
-)
-from nasplug.predictors.features.cell_arrays import cell_blocks
+from nasplug.predictors.checkpoint import Checkpoint, load_model, read_config
 from nasplug.predictors.features.graph_arrays import pack, unpack
-from nasplug.predictors.features.nodes import vocabulary_of
-from nasplug.predictors.features.paths import count_matrix, path_counts, summaries
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.models.sibling_transformer import SiblingTransformer
 from nasplug.predictors.options import check_accuracy
-from nasplug.predictors.prediction import NotFittedError, Prediction
-from nasplug.predictors.statistics.calibration import LEVELS, Calibration
+from nasplug.predictors.process_predictor import ProcessPredictor
+from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess
-from nasplug.predictors.statistics.normal_scores import (
-    finite_columns,
-    normal_scores,
-    quantile_grid,
-    values_at,
-)
+from nasplug.predictors.statistics.normal_scores import normal_scores, quantile_grid, values_at
 from nasplug.predictors.training.ensemble import ensemble_scores, member_tensors, unique_graphs
 from nasplug.search_spaces import Graph, InputError
-from nasplug.search_spaces.cell_arrays import CellArrays
 from nasplug.search_spaces.simplify import simplify
 
 __all__ = ["TransformerGP", "TransformerGPConfig", "transformer_gp"]
 
 Array = NDArray[np.float64]
 
-FEWEST = 20
-QUADRATURE = 15
-# Where all labels are equal, in units.
-SMALLEST_SPREAD = 1e-9
+
+@dataclass(frozen=True)
+class TransformerGPConfig:
+    """Targets, kernel and training of a `TransformerGP`.
+
+    Attributes:
+        targets: Names of the columns, such as image sets.
+        units: Unit of all columns.
+        kernel: One of `cell_reader.KERNELS`; `"auto"` is `"full"` with an encoder and `"cells"`
+            without one.
+        simplified: Whether graphs of equal function count as one, as they should wherever the
+            target is a property of the function.
+        members: Fine-tuned networks.
+        finetune_from: Labels from which on networks are fine-tuned: with fewer they add little and
+            take longer than all the rest.
+        hyperparameter_rows: At most as many graphs decide the kernel's hyperparameters; all are
+            learned from.
+        seed: Decides which.
+    """
+
+    targets: tuple[str, ...] = ("accuracy",)
+    units: str = "%"
+    kernel: str = "auto"
+    simplified: bool = True
+    members: int = 2
+    finetune_from: int = 1000
+    hyperparameter_rows: int = 500
+    seed: int = 0
 
 
-class TransformerGP:
+class TransformerGP(ProcessPredictor):
     """Ranks graphs by normal scores that a Gaussian process expects, and maps them to units.
 
     Graphs that `simplify` makes isomorphic are averaged and predicted alike, up to rounding.
@@ -82,8 +87,9 @@ class TransformerGP:
         InputError: If the kernel is unknown or needs an encoder, or the source is not fitted.
     """
 
-    kind = "accuracy"
     name = "transformer-gp"
+    noun = "a transformer-gp"
+    fewest = 20
 
     def __init__(
         self,
@@ -104,18 +110,11 @@ class TransformerGP:
         self._process = GaussianProcess(terms, self.config.hyperparameter_rows)
         self._graphs: list[Graph] = []
         self._rows: dict[str, Array] = {}
-        self._vocabulary: tuple[str, ...] = ()
-        self._columns: dict[Any, int] = {}
+        self._reader: CellReader | None = None
         self._quantiles: Array = np.empty((0, 0))
-        self._calibration: Calibration | None = None
         self._networks: list[SiblingTransformer] = []
         # Whether spreads come from the calibration rather than from the process.
         self._mapped = False
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """Names of the predicted columns."""
-        return self.config.targets
 
     @property
     def reads_functions(self) -> bool:
@@ -155,9 +154,7 @@ class TransformerGP:
             InputError: If shapes do not fit or values are not finite, or there are too few graphs,
                 or the encoder does not know an operation.
         """
-        values = finite_columns(targets, len(graphs), self.targets)
-        if len(graphs) < FEWEST:
-            raise InputError(f"{len(graphs)} graphs are too few to learn from; give {FEWEST}")
+        values, goal = self._labels(targets, len(graphs), calibration_targets)
         prepared = self._prepare(graphs)
         groups: dict[str, list[int]] = {}
         for k, graph in enumerate(prepared):
@@ -171,8 +168,7 @@ class TransformerGP:
             "targets": np.array([scores[rows].mean(0) for rows in members]),
             "counts": np.array([len(rows) for rows in members], dtype=np.float64),
         }
-        self._learn_columns()
-        blocks = self._blocks(self._graphs)
+        blocks = self._learn_reader()
         if self.source is not None:
             self._rows["slopes"] = _slopes(blocks["source"], self._rows["targets"])
         expected = self._expected(blocks)
@@ -192,47 +188,24 @@ class TransformerGP:
             )
         self._quantiles = quantile_grid(values)
         self._mapped = calibration_targets is not None
-        goal = finite_columns(
-            values if calibration_targets is None else calibration_targets,
-            len(graphs),
-            self.targets,
-        )
         row_of = np.empty(len(graphs), dtype=np.int64)
         for row, labels in enumerate(members):
             row_of[labels] = row
-        self._calibrate(row_of, scores, expected[row_of], goal)
+        center, spread = self._left_out(scores, row_of, expected[row_of])
+        if self._mapped:
+            self._calibration = Calibration.fit(center, goal)
+        else:
+            self._learn_intervals(center, spread, goal)
 
     def _expected(self, blocks: Mapping[str, Array]) -> Array:
-        """What the source leads one to expect before any label, shape `(graphs, targets)`."""
+        """Prior mean of the scores, from the source, shape `(graphs, targets)`; 0 without one."""
         if self.source is None:
             return np.zeros((len(next(iter(blocks.values()))), len(self.targets)))
         result: Array = blocks["source"] @ self._rows["slopes"]
         return result
 
-    def _calibrate(
-        self, row_of: NDArray[np.int64], scores: Array, expected: Array, goal: Array
-    ) -> None:
-        """From leave-one-out predictions of all labels to intervals of one measured value."""
-        mean, variance = self._process.leave_one_out(row_of, scores - expected)
-        center, spread = self._in_units(mean + expected, variance)
-        if self._mapped:
-            self._calibration = Calibration.fit(center, goal)
-        else:
-            errors = (goal - center) / spread
-            self._calibration = Calibration.identity(list(errors.T))
-
-    def _in_units(self, mean: Array, variance: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation of a label, from those of its normal score.
-
-        The map between them is far from straight where labels tie or leave a gap, so both are
-        expectations over the score (Gauss-Hermite quadrature).
-        """
-        reach = np.sqrt(variance + self._process.noise)[:, None]
-        nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE)
-        values = np.stack([values_at(mean + node * reach, self._quantiles) for node in nodes])
-        center = np.average(values, axis=0, weights=weights)
-        spread = np.sqrt(np.average((values - center) ** 2, axis=0, weights=weights))
-        return center, np.maximum(spread, SMALLEST_SPREAD)
+    def _values(self, scores: Array) -> Array:
+        return values_at(scores, self._quantiles)
 
     def scores(self, graphs: Sequence[Graph]) -> Array:
         """Expected normal scores, `(1, graphs, targets)`.
@@ -240,10 +213,14 @@ class TransformerGP:
         Raises:
             NotFittedError: If nothing was learned or loaded.
         """
-        return self._posterior(graphs, variance=False)[0][None]
+        return self.posterior(graphs, variance=False)[0][None]
 
-    def posterior(self, graphs: Sequence[Graph]) -> tuple[Array, Array]:
+    def posterior(self, graphs: Sequence[Graph], variance: bool = True) -> tuple[Array, Array]:
         """Mean and variance of the normal score of each graph.
+
+        Args:
+            graphs: Any number of graphs.
+            variance: Whether variances are needed; they take longer than the means.
 
         Returns:
             Means `(graphs, targets)` and variances `(graphs,)`, without the noise of a label.
@@ -252,11 +229,7 @@ class TransformerGP:
             NotFittedError: If nothing was learned or loaded.
             InputError: If the encoder does not know an operation.
         """
-        return self._posterior(graphs)
-
-    def _posterior(self, graphs: Sequence[Graph], variance: bool = True) -> tuple[Array, Array]:
-        if not self._graphs:
-            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
+        self._check_fitted()
         distinct, inverse = unique_graphs(self._prepare(graphs))
         blocks = self._blocks(distinct)
         mean, variances = self._process.predict(blocks, variance)
@@ -265,61 +238,35 @@ class TransformerGP:
             mean = (mean + ensemble_scores(self._networks, distinct).mean(0)) / 2
         return mean[inverse], variances[inverse]
 
-    def predict(
-        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
-    ) -> Prediction:
-        """Predict all targets of graphs; device and batch size make no difference.
+    def _posterior(self, graphs: Sequence[Graph]) -> tuple[Array, Array]:
+        return self.posterior(graphs)
 
-        Raises:
-            NotFittedError: If nothing was learned or loaded.
-            InputError: If the encoder does not know an operation.
-        """
-        mean, variance = self._posterior(graphs, variance=not self._mapped)
+    def _distribution(self, graphs: Sequence[Graph]) -> tuple[Array, Array, Array]:
+        if not self._mapped:
+            return super()._distribution(graphs)
+        mean, _ = self.posterior(graphs, variance=False)
         assert self._calibration is not None
-        if self._mapped:
-            center, spread, residuals = self._calibration.apply(
-                values_at(mean, self._quantiles), range(len(self.targets))
-            )
-        else:
-            center, spread = self._in_units(mean, variance)
-            residuals = self._calibration.residuals.T
-        return Prediction(
-            self.targets,
-            (self.config.units,) * len(self.targets),
-            center,
-            spread,
-            LEVELS,
-            residuals,
-            (False,) * len(self.targets),
-        )
+        return self._calibration.apply(self._values(mean), range(len(self.targets)))
 
-    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
-        """Write `<path>.safetensors` and its card; `about` is added to the card."""
-        save_checkpoint(path, self._tensors(), {**self._card(), **(about or {})})
-
-    def _tensors(self) -> dict[str, NDArray[Any]]:
-        if self._calibration is None:
-            raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
+    def _parts(self) -> dict[str, Mapping[str, NDArray[Any]]]:
+        assert self._reader is not None
         parts: dict[str, Mapping[str, NDArray[Any]]] = {
-            "calibration": self._calibration.tensors(),
-            "graphs": pack(self._graphs, self._vocabulary),
-            "rows": self._rows,
-            "process": self._process.state(),
+            "graphs": pack(self._graphs, self._reader.vocabulary),
+            "rows": {**self._rows, **self._reader.scales},
             "training": {"quantiles": self._quantiles},
         }
         if self.encoder is not None:
             parts["encoder"] = self.encoder.tensors()
         if self.source is not None:
-            parts["source"] = self.source._tensors()
+            parts["source"] = self.source._arrays()
         if self._networks:
             parts["networks"] = member_tensors(self._networks)
-        return {f"{part}.{name}": v for part, held in parts.items() for name, v in held.items()}
+        return parts
 
     def _card(self) -> dict[str, Any]:
+        assert self._reader is not None
         card: dict[str, Any] = {
-            "predictor": self.name,
-            "config": asdict(self.config),
-            "vocabulary": self._vocabulary,
+            "vocabulary": self._reader.vocabulary,
             "mapped": self._mapped,
             "kernel": self.config.kernel,
             "networks": len(self._networks),
@@ -327,94 +274,54 @@ class TransformerGP:
         if self.encoder is not None:
             card["encoder"] = self.encoder.card()
         if self.source is not None:
-            card["source"] = self.source._card()
+            card["source"] = self.source._whole_card()
         return card
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> TransformerGP:
-        """The predictor that a checkpoint holds.
-
-        Raises:
-            InputError: If the card or the arrays do not fit this class.
-        """
+    def _restored(cls, checkpoint: Checkpoint, backend: str) -> TransformerGP:
         card = checkpoint.card
         encoder = source = None
-        with restoring("a transformer-gp"):
-            if "encoder" in card:
-                encoder = Encoder.restore(card["encoder"], checkpoint.section("encoder"), backend)
-            if "source" in card:
-                inner = Checkpoint(checkpoint.section("source"), card["source"])
-                source = cls.from_checkpoint(inner, backend)
-            config = TransformerGPConfig(**config_fields(card["config"]))
-            if config.kernel == "auto" and encoder is None and "kernel" not in card:
-                # What it was before there was another one.
-                config = replace(config, kernel="paths")
-            predictor = cls(config, encoder, backend, source)
-            predictor._vocabulary = tuple(card["vocabulary"])
-            predictor._mapped = bool(card["mapped"])
-            predictor._graphs = unpack(checkpoint.section("graphs"), predictor._vocabulary)
-            predictor._rows = checkpoint.section("rows")
-            predictor._quantiles = checkpoint.tensors["training.quantiles"]
-            predictor._calibration = Calibration(**checkpoint.section("calibration"))
-            if encoder is not None:
-                weights = Checkpoint(checkpoint.section("networks"), card)
-                predictor._networks = [
-                    load_model(
-                        partial(untrained_copy, encoder, predictor.targets),
-                        weights.section(f"model-{member}"),
-                    )
-                    for member in range(int(card["networks"]))
-                ]
-            process = checkpoint.section("process")
-            predictor._learn_columns()
-            blocks = predictor._blocks(predictor._graphs)
-            predictor._process.condition(
-                blocks,
-                predictor._rows["targets"] - predictor._expected(blocks),
-                predictor._rows["counts"],
-                process["hyperparameters"],
-                dict(zip(predictor._process.names, process["units"].tolist(), strict=True)),
-            )
+        if "encoder" in card:
+            encoder = Encoder.restore(card["encoder"], checkpoint.section("encoder"), backend)
+        if "source" in card:
+            inner = Checkpoint(checkpoint.section("source"), card["source"])
+            source = cls.from_checkpoint(inner, backend)
+        config = read_config(TransformerGPConfig, card["config"])
+        if config.kernel == "auto" and encoder is None and "kernel" not in card:
+            # What it was before there was another one.
+            config = replace(config, kernel="paths")
+        predictor = cls(config, encoder, backend, source)
+        predictor._mapped = bool(card["mapped"])
+        predictor._graphs = unpack(checkpoint.section("graphs"), tuple(card["vocabulary"]))
+        predictor._rows = checkpoint.section("rows")
+        predictor._quantiles = checkpoint.tensors["training.quantiles"]
+        if encoder is not None:
+            weights = Checkpoint(checkpoint.section("networks"), card)
+            predictor._networks = [
+                load_model(
+                    partial(untrained_copy, encoder, predictor.targets),
+                    weights.section(f"model-{member}"),
+                )
+                for member in range(int(card["networks"]))
+            ]
+        blocks = predictor._learn_reader()
+        scores = predictor._rows["targets"] - predictor._expected(blocks)
+        predictor._condition(checkpoint, blocks, scores, predictor._rows["counts"])
         return predictor
 
     def _prepare(self, graphs: Sequence[Graph]) -> list[Graph]:
         return [simplify(graph) for graph in graphs] if self.config.simplified else list(graphs)
 
-    def _learn_columns(self) -> None:
-        """Operation types and sequences of the training graphs, which features are made of."""
-        self._vocabulary = vocabulary_of(self._graphs)
-        if "paths" not in self._process.names:
-            return
-        sequences = {path for counts in path_counts(self._graphs) for path in counts}
-        self._columns = {path: k for k, path in enumerate(sorted(sequences))}
+    def _learn_reader(self) -> dict[str, Array]:
+        """Make the reader of the training graphs; returns what it reads of them."""
+        self._reader = CellReader.of(self._process.names, self._graphs, self.encoder, self._rows)
+        return self._blocks(self._graphs)
 
     def _blocks(self, graphs: Sequence[Graph]) -> dict[str, Array]:
         """Features of prepared graphs by name, as far as the kernel reads them."""
-        names = self._process.names
-        blocks: dict[str, Array] = {}
-        if "summaries" in names:
-            found = summaries(graphs, self._vocabulary)
-            if "summary_scales" not in self._rows:
-                self._rows["summary_scales"] = np.maximum(found.std(0), 1e-9)
-            blocks["summaries"] = found / self._rows["summary_scales"]
-        if {"ends", "pairs"} & set(names):
-            ends = ("input", "output")
-            types = [op for op in self._vocabulary if op not in ends]
-            found_all = cell_blocks(CellArrays.of(graphs, types))
-            for name in ("ends", "pairs"):
-                key = f"{name}_scales"
-                if key not in self._rows:
-                    spread = found_all[name].std(0)
-                    # What no training graph varies tells nothing of how far others are.
-                    self._rows[key] = np.where(spread > 1e-9, spread, 1.0)
-                blocks[name] = found_all[name] / self._rows[key]
-        if "paths" in names:
-            blocks["paths"] = count_matrix(path_counts(graphs), self._columns)  # type: ignore[arg-type]
-        if {"embedding", "responses"} & set(names):
-            assert self.encoder is not None
-            blocks["embedding"], blocks["responses"] = self.encoder.encode(graphs)
-        if "source" in names:
-            assert self.source is not None
+        assert self._reader is not None
+        blocks = self._reader(graphs)
+        if self.source is not None:
             blocks["source"] = self.source.scores(graphs)[0]
         return blocks
 

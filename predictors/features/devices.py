@@ -15,6 +15,7 @@ __all__ = [
     "HARDWARE_FEATURES",
     "MAX_BATCH",
     "compute_class",
+    "features_text",
     "hardware_features",
 ]
 
@@ -78,3 +79,8 @@ def hardware_features(hardware: Hardware, batch_size: int) -> NDArray[np.float32
     own = compute_class(hardware)
     values.extend(float(own == name) for name in COMPUTE_CLASSES)
     return np.array(values, dtype=np.float32)
+
+
+def features_text(hardware: Hardware, batch_size: int) -> str:
+    """`hardware_features` as text, by which descriptions are compared."""
+    return " ".join(f"{value:.4f}" for value in hardware_features(hardware, batch_size))

@@ -1,4 +1,4 @@
-"""What a latency is measured on: a device, a batch size, and how the network is run."""
+"""Settings of a latency: a device, a batch size, and how the network is run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.predictors.features.devices import HARDWARE_FEATURES, compute_class, hardware_features
+from nasplug.predictors.features.devices import (
+    HARDWARE_FEATURES,
+    compute_class,
+    features_text,
+    hardware_features,
+)
 from nasplug.predictors.features.language import embed_hardware, hardware_text
 from nasplug.predictors.features.roofline import peak_rates
 from nasplug.predictors.hardware import Hardware
@@ -23,15 +28,9 @@ __all__ = [
     "DeviceBatch",
     "Setting",
     "alike_runtimes",
-    "describe",
-    "fingerprint",
     "inference_runtime",
-    "is_half",
     "parse_runtime",
-    "plain_key",
-    "runtime_of",
     "usual_runtime",
-    "way_of_running",
 ]
 
 # Words of a runtime that say how it computes.
@@ -49,59 +48,81 @@ TEXT = 256
 
 
 @dataclass(frozen=True)
-class DeviceBatch:
-    """A device at a batch size: what one latency column is measured on."""
-
-    hardware: Hardware
-    batch_size: int = 1
-
-    @property
-    def key(self) -> str:
-        """`name@batch`, such as `"GTX 1080 Ti@256"`."""
-        return plain_key(self)
-
-
-@dataclass(frozen=True)
-class Setting(DeviceBatch):
-    """What a latency is measured on: a device, a batch size, and how the network is run.
+class Setting:
+    """A device, a batch size, and how networks are run: what one latency column is measured on.
 
     Attributes:
+        hardware: The device.
+        batch_size: Images a forward pass.
         runtime: Words such as `"amp nhwc"`; `""` for float32 in a framework's usual way.
     """
 
+    hardware: Hardware
+    batch_size: int = 1
     runtime: str = ""
 
     @property
     def key(self) -> str:
-        """`name@batch`, and the runtime after a space if there is one."""
-        return f"{plain_key(self)} {self.runtime}".strip()
+        """`name@batch`, such as `"GTX 1080 Ti@256"`, and the runtime after a space, if any."""
+        return f"{self.plain_key} {self.runtime}".strip()
+
+    @property
+    def plain_key(self) -> str:
+        """`name@batch`, whatever the runtime, as tables name a column."""
+        return f"{self.hardware.name}@{self.batch_size}"
+
+    @property
+    def is_half(self) -> bool:
+        """Whether networks are run in half precision."""
+        return self.way[0]
+
+    @property
+    def way(self) -> tuple[bool, bool, bool]:
+        """Whether half precision, a compiler and channels-last are used."""
+        words = set(self.runtime.split())
+        return bool(words & _HALF), bool(words & _COMPILED), bool(words & _CHANNELS_LAST)
+
+    @property
+    def description(self) -> dict[str, str]:
+        """Text to store and compare: the key, and the numbers of the device at the batch size."""
+        return {"key": self.key, "features": features_text(self.hardware, self.batch_size)}
+
+    @property
+    def fingerprint(self) -> str:
+        """Text of all that is read: the device, `|`, batch size and runtime.
+
+        Two settings of one name are the same only if these are.
+        """
+        device = f"{features_text(self.hardware, 1)} {hardware_text(self.hardware)}"
+        return f"{device}|{self.batch_size} {self.runtime}"
+
+    def features(self, text: bool = True) -> NDArray[np.float32]:
+        """Rates, numbers, and the text of the device, as a network of whole networks reads them.
+
+        Args:
+            text: Whether the language model's vector of the device's text follows.
+
+        Returns:
+            Operations a ms, bytes a ms, images, bytes a number; then `hardware_features`, and `way`
+            as numbers; then the vector.
+        """
+        half = self.is_half
+        rates = (*peak_rates(self.hardware, half), self.batch_size, FLOAT_BYTES / (1 + half))
+        flags = [float(flag) for flag in self.way]
+        parts = [rates, hardware_features(self.hardware, self.batch_size), flags]
+        if text:
+            parts.append(embed_hardware(self.hardware, "FP16" if half else "FP32", TEXT_MODEL))
+        return np.concatenate([np.asarray(part, dtype=np.float32) for part in parts])
 
 
-def plain_key(column: DeviceBatch) -> str:
-    """`name@batch` of a column, whatever its runtime, as tables name it."""
-    return f"{column.hardware.name}@{column.batch_size}"
-
-
-def runtime_of(column: DeviceBatch) -> str:
-    """The runtime of a column; a plain `DeviceBatch` has the usual one."""
-    return column.runtime if isinstance(column, Setting) else ""
-
-
-def is_half(column: DeviceBatch) -> bool:
-    """Whether networks are run in half precision."""
-    return bool(set(runtime_of(column).split()) & _HALF)
-
-
-def way_of_running(column: DeviceBatch) -> tuple[bool, bool, bool]:
-    """Whether half precision, a compiler and channels-last are used."""
-    words = set(runtime_of(column).split())
-    return bool(words & _HALF), bool(words & _COMPILED), bool(words & _CHANNELS_LAST)
+# The name by which users know it.
+DeviceBatch = Setting
 
 
 def alike_runtimes(
-    column: DeviceBatch,
-    measured: Callable[[DeviceBatch], bool],
-    way: Callable[[DeviceBatch], Any],
+    column: Setting,
+    measured: Callable[[Setting], bool],
+    way: Callable[[Setting], Any],
 ) -> tuple[str, ...]:
     """Other `RUNTIMES` that get the same prediction, as no measurement tells them apart.
 
@@ -114,7 +135,7 @@ def alike_runtimes(
     return tuple(
         name
         for name, other in zip(RUNTIMES, others, strict=True)
-        if other.runtime != runtime_of(column)
+        if other.runtime != column.runtime
         and way(other) == way(column)
         and not measured(other)
         and not measured(column)
@@ -154,32 +175,3 @@ def usual_runtime(hardware: Hardware, measured: Sequence[str]) -> str:
     """
     usual = compute_class(hardware) == "gpu" or "" in measured or not measured
     return "" if usual else measured[0]
-
-
-def describe(column: DeviceBatch, text: bool = True) -> NDArray[np.float32]:
-    """A column as the network reads it: rates, numbers, and the text of the description.
-
-    Args:
-        column: A device at a batch size, or a `Setting`.
-        text: Whether the language model's vector of the device's text follows.
-
-    Returns:
-        Operations a ms, bytes a ms, images, bytes a number; then `hardware_features`, and whether
-        half precision, a compiler and channels-last are used; then the vector.
-    """
-    half = is_half(column)
-    rates = (*peak_rates(column.hardware, half), column.batch_size, FLOAT_BYTES / (1 + half))
-    flags = [float(flag) for flag in way_of_running(column)]
-    parts = [rates, hardware_features(column.hardware, column.batch_size), flags]
-    if text:
-        parts.append(embed_hardware(column.hardware, "FP16" if half else "FP32", TEXT_MODEL))
-    return np.concatenate([np.asarray(part, dtype=np.float32) for part in parts])
-
-
-def fingerprint(column: DeviceBatch) -> str:
-    """The description of a column as text: the device, `|`, and the setting.
-
-    Two columns of one name are the same only if these are.
-    """
-    device = " ".join(f"{value:.4f}" for value in hardware_features(column.hardware, 1))
-    return f"{device} {hardware_text(column.hardware)}|{column.batch_size} {runtime_of(column)}"

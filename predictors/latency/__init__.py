@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from nasplug.search_spaces.lazy import loader
 
 if TYPE_CHECKING:
-    from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig, LatencyPredictor
+    from nasplug.predictors.features.settings import DeviceBatch
+    from nasplug.predictors.latency.cell_latency import LatencyConfig, LatencyPredictor
     from nasplug.predictors.latency.device_profile import DeviceProfile
     from nasplug.predictors.latency.few_shot import DeviceTransfer
-    from nasplug.predictors.latency.network_latency import NetworkLatency
-    from nasplug.predictors.latency.network_latency_config import NetworkLatencyConfig
+    from nasplug.predictors.latency.network_latency import NetworkLatency, NetworkLatencyConfig
     from nasplug.predictors.latency.one_device import LatencyGP
 
 __all__ = [
@@ -33,13 +33,13 @@ __all__ = [
 __getattr__ = loader(
     __name__,
     {
-        "DeviceBatch": "nasplug.predictors.latency.cell_latency",
+        "DeviceBatch": "nasplug.predictors.features.settings",
         "DeviceProfile": "nasplug.predictors.latency.device_profile",
         "DeviceTransfer": "nasplug.predictors.latency.few_shot",
         "LatencyConfig": "nasplug.predictors.latency.cell_latency",
         "LatencyGP": "nasplug.predictors.latency.one_device",
         "LatencyPredictor": "nasplug.predictors.latency.cell_latency",
         "NetworkLatency": "nasplug.predictors.latency.network_latency",
-        "NetworkLatencyConfig": "nasplug.predictors.latency.network_latency_config",
+        "NetworkLatencyConfig": "nasplug.predictors.latency.network_latency",
     },
 )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.features.devices import MAX_BATCH
-from nasplug.predictors.features.settings import DeviceBatch, fingerprint
+from nasplug.predictors.features.settings import Setting
 
 __all__ = ["never_falling"]
 
@@ -23,10 +23,10 @@ NOISE = 0.05
 
 
 def never_falling(
-    columns: Sequence[DeviceBatch],
-    measured: Callable[[DeviceBatch], Sequence[int]],
-    predict: Callable[[Sequence[DeviceBatch]], Array],
-    least: Callable[[Sequence[DeviceBatch]], Array] | None = None,
+    columns: Sequence[Setting],
+    measured: Callable[[Setting], Sequence[int]],
+    predict: Callable[[Sequence[Setting]], Array],
+    least: Callable[[Sequence[Setting]], Array] | None = None,
 ) -> Array:
     """Predictions that do not fall as the batch grows, shape `(graphs, columns)`.
 
@@ -41,14 +41,14 @@ def never_falling(
         least: Logarithms of what data sheets allow, in the same form. A batch size that was not
             measured is not beneath it, or by no more than the smallest one is.
     """
-    needed: dict[tuple[str, str], DeviceBatch] = {}
+    needed: dict[tuple[str, str], Setting] = {}
 
-    def places(column: DeviceBatch, batches: Sequence[int]) -> list[int]:
+    def places(column: Setting, batches: Sequence[int]) -> list[int]:
         found = []
         for size in batches:
             one = replace(column, batch_size=size)
             # Of two devices of one description a predictor may know one by its name.
-            key = one.hardware.name, fingerprint(one)
+            key = one.hardware.name, one.fingerprint
             needed.setdefault(key, one)
             found.append(list(needed).index(key))
         return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,52 +11,33 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nasplug.predictors.checkpoint import Checkpoint, restoring, save_checkpoint
-from nasplug.predictors.features.devices import compute_class, hardware_features
-from nasplug.predictors.features.language import hardware_text
+from nasplug.predictors.checkpoint import Checkpoint, joined, read_config
+from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.features.settings import (
     DeviceBatch,
     Setting,
-    alike_runtimes,
-    describe,
-    parse_runtime,
-    plain_key,
-    runtime_of,
-    usual_runtime,
-    way_of_running,
 )
-from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.batch_growth import never_falling
-from nasplug.predictors.latency.device_similarity import mix_similar, similar_columns
-from nasplug.predictors.models.ledgformer import LeDGFormer, LeDGFormerConfig, platform_features
-from nasplug.predictors.models.sibling_transformer import (
-    SiblingTransformer,
-    SiblingTransformerConfig,
-)
-from nasplug.predictors.prediction import NotFittedError, Prediction
-from nasplug.predictors.statistics.calibration import LEVELS, Calibration
+from nasplug.predictors.latency.device_similarity import mix_similar
+from nasplug.predictors.latency.many_devices import ManyDevices
+from nasplug.predictors.latency.measured_columns import MeasuredColumns, log_latencies, runtime_of
+from nasplug.predictors.models.ledgformer import LeDGFormer
+from nasplug.predictors.models.sibling_transformer import SiblingTransformer
+from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
 from nasplug.predictors.training.ensemble import (
-    NETWORKS,
     calibration_count,
     ensemble_scores,
-    load_members,
-    member_tensors,
+    network_named,
     random_split,
     train_members,
 )
 from nasplug.search_spaces import Graph, InputError
 
-__all__ = ["DeviceBatch", "LatencyConfig", "LatencyPredictor", "description"]
+__all__ = ["DeviceBatch", "LatencyConfig", "LatencyPredictor"]
 
 Array = NDArray[np.float64]
-
-
-def description(column: DeviceBatch) -> dict[str, str]:
-    """A device at a batch size as text: its key and its features."""
-    values = hardware_features(column.hardware, column.batch_size)
-    return {"key": column.key, "features": " ".join(f"{value:.4f}" for value in values)}
 
 
 @dataclass(frozen=True)
@@ -95,7 +76,7 @@ class LatencyConfig:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-class LatencyPredictor:
+class LatencyPredictor(ManyDevices):
     """Log-latency of a graph on a device, from the graph with its costs and the data sheet.
 
     A device that was in the training data also has a learned vector and residuals of its own. Any
@@ -104,26 +85,14 @@ class LatencyPredictor:
     (`set_zero_shot`).
     """
 
-    kind = "latency"
-    targets = ("latency",)
+    name = "latency"
 
     def __init__(self, config: LatencyConfig | None = None, backend: str = "auto") -> None:
-        self.config = config or LatencyConfig()
-        self.backend = backend
-        if self.config.network not in NETWORKS:
-            raise InputError(
-                f"unknown network {self.config.network!r}; there are {', '.join(NETWORKS)}"
-            )
-        self._models: list[SiblingTransformer | LeDGFormer] = []
+        super().__init__(config or LatencyConfig(), backend)
+        self._configure, self._network = network_named(self.config.network)
         self._shift, self._scale = 0.0, 1.0
-        self._calibration: Calibration | None = None
         self._groups: dict[str, Array] = {}
-        self._measured: dict[str, str] = {}
-        # The measured columns: how they run networks, what `settings.describe` says of them, and
-        # what the network reads of them.
-        self._runtimes: tuple[str, ...] = ()
-        self._architectures: tuple[str, ...] = ()
-        self._settings = np.empty((0, 0))
+        # The measured columns as the network reads them.
         self._described = torch.empty(0, 0)
 
     @property
@@ -135,7 +104,7 @@ class LatencyPredictor:
         self,
         graphs: Sequence[Graph],
         targets: Array,
-        hardware: Sequence[DeviceBatch] | None = None,
+        hardware: Sequence[Setting] | None = None,
         *,
         folder: str | Path | None = None,
         progress: bool | None = None,
@@ -146,7 +115,7 @@ class LatencyPredictor:
         Args:
             graphs: Training graphs in random order; part of them validates, part calibrates.
             targets: Latencies in ms, shape `(graphs, devices)`; NaN where unknown.
-            hardware: Device and batch size of each column; a `Setting` says its runtime, too.
+            hardware: Device, batch size and runtime of each column.
             folder: Where members keep their training state to be resumed.
             progress: Whether to show progress bars.
             report: Called with each member's training result.
@@ -155,19 +124,11 @@ class LatencyPredictor:
             InputError: If the columns do not match the devices, or there are too few graphs.
         """
         columns = list(hardware or ())
-        values = np.asarray(targets, dtype=np.float64)
-        if not columns or values.shape != (len(graphs), len(columns)):
-            raise InputError(
-                f"latencies have shape {values.shape}, expected ({len(graphs)}, {len(columns)}): "
-                "a row a graph and a column a device"
-            )
+        logs = log_latencies(targets, len(graphs), columns, self.config.smallest_ms)
         learn = len(graphs) - calibration_count(len(graphs), self.config.calibration_share)
-        with np.errstate(invalid="ignore"):
-            logs = np.where(values >= self.config.smallest_ms, np.log(values), np.nan)
         self._shift, self._scale = float(np.nanmean(logs)), float(np.nanstd(logs)) or 1.0
         standard = (logs[:learn] - self._shift) / self._scale
-        configure, network = NETWORKS[self.config.network]
-        config = configure(
+        config = self._configure(
             vocabulary_of(graphs),
             self.targets,
             dim=self.config.dim,
@@ -176,10 +137,10 @@ class LatencyPredictor:
             dropout=self.config.dropout,
             simplified=False,
             hardware=True,
-            devices=tuple(plain_key(column) for column in columns),
+            devices=tuple(column.plain_key for column in columns),
             **self.config.options,
         )
-        described = _described(columns, config)
+        described = torch.from_numpy(np.stack([config.read_device(c) for c in columns]))
 
         def split(model: SiblingTransformer | LeDGFormer, seed: int) -> tuple[Examples, Examples]:
             everything = Examples(
@@ -192,7 +153,7 @@ class LatencyPredictor:
 
         models = train_members(
             self.config.members,
-            lambda: network(config, self.backend),
+            lambda: self._network(config, self.backend),
             split,
             self.config.training,
             folder=folder,
@@ -200,33 +161,11 @@ class LatencyPredictor:
             report=report,
         )
         self._models = models
-        self._measured = {plain_key(column): _fingerprint(column, config) for column in columns}
-        self._runtimes = tuple(runtime_of(column) for column in columns)
-        self._architectures = tuple(column.hardware.microarchitecture for column in columns)
-        self._settings = np.stack([describe(column, False) for column in columns])
+        self._columns = MeasuredColumns.of(columns, config.device_text, with_text=False)
         self._described = described
         center = self._log_latency(graphs[learn:], columns)
         residuals = logs[learn:] - center
         self._calibration = Calibration.identity([r[np.isfinite(r)] for r in residuals.T])
-
-    def measured_in(self, runtime: str) -> tuple[str, ...]:
-        """Names of the devices that were measured in a runtime, one of `settings.RUNTIMES`.
-
-        Raises:
-            InputError: If the runtime is unknown.
-        """
-        wanted = parse_runtime(runtime)
-        found = [
-            key.rpartition("@")[0]
-            for key, own in zip(self.devices, self._runtimes, strict=True)
-            if own == wanted
-        ]
-        return tuple(dict.fromkeys(found))
-
-    def alike(self, hardware: Hardware, batch_size: int, runtime: str) -> tuple[str, ...]:
-        """Other `RUNTIMES` that get the same prediction (`settings.alike_runtimes`)."""
-        column = Setting(hardware, batch_size, parse_runtime(runtime))
-        return alike_runtimes(column, lambda one: self._place(one) >= 0, way_of_running)
 
     def set_zero_shot(self, residuals: Mapping[str, Array]) -> None:
         """Tell how wrong predictions for never-measured devices are.
@@ -238,201 +177,92 @@ class LatencyPredictor:
         """
         self._groups = {group: np.asarray(r, np.float64) for group, r in residuals.items()}
 
-    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
+    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
         """Natural logarithm of the latency in ms, shape `(graphs, columns)`, without intervals.
+
+        A column without a runtime is in the usual one of its device (`settings.usual_runtime`).
 
         Raises:
             NotFittedError: If nothing was learned or loaded.
         """
-        if not self._models:
-            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
-        return self._log_latency(graphs, columns)
+        self._check_fitted()
+        settings = [c if c.runtime else self.setting(c.hardware, c.batch_size) for c in columns]
+        return self._log_latency(graphs, settings)
 
-    def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
+    def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
         return never_falling(
-            [self._settled(column) for column in columns],
-            lambda column: [
-                batch
-                for batch, runtime in self._measured_settings(column.hardware)
-                if runtime == runtime_of(column)
-            ],
-            lambda asked: self._raw_log_latency(graphs, asked),
+            columns, self._columns.batches, lambda asked: self._raw_log_latency(graphs, asked)
         )
 
-    def _raw_log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
-        places = [self._place(column) for column in columns]
-        unknown = {k: describe(columns[k], False) for k, place in enumerate(places) if place < 0}
-        own_architectures = {k: columns[k].hardware.microarchitecture for k in unknown}
-        similar, alike = similar_columns(
-            unknown, self._settings, self.config.similar, own_architectures, self._architectures
-        )
+    def _raw_log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
+        places = [self._columns.place(column) for column in columns]
+        unknown = {k: columns[k] for k, place in enumerate(places) if place < 0}
+        similar, alike = self._columns.similar(unknown, self.config.similar)
         # Columns that an unknown one is like come once, after those that are asked for.
         needed = sorted(alike)
-        described = _described(columns, self._models[0].config)
+        config = self._models[0].config
+        described = torch.from_numpy(np.stack([config.read_device(c) for c in columns]))
         if needed:
             described = torch.cat([described, self._described[needed]])
         raw = ensemble_scores(self._models, graphs, described, torch.tensor(places + needed))
-        said = raw.mean(0) * self._scale + self._shift
-        result, measured = said[:, : len(columns)].copy(), said[:, len(columns) :]
+        logs = raw.mean(0) * self._scale + self._shift
+        result, measured = logs[:, : len(columns)].copy(), logs[:, len(columns) :]
         mix_similar(result, similar, measured, needed)
         return result
 
-    def _settled(self, column: DeviceBatch) -> Setting:
-        """A column with the runtime that is meant where it names none."""
-        if isinstance(column, Setting):
-            return column
-        known = [runtime for _, runtime in self._measured_settings(column.hardware)]
-        runtime = usual_runtime(column.hardware, known)
-        return Setting(column.hardware, column.batch_size, runtime)
-
-    def _measured_settings(self, hardware: Hardware) -> list[tuple[int, str]]:
-        """Batch sizes and runtimes that a device was measured in."""
-        found = []
-        for key, runtime in zip(self.devices, self._runtimes, strict=True):
-            column = DeviceBatch(hardware, int(key.rpartition("@")[2]))
-            same = self._measured[key] == _fingerprint(column, self._models[0].config)
-            if same and key == plain_key(column):
-                found.append((column.batch_size, runtime))
-        return found
-
-    def _place(self, column: DeviceBatch) -> int:
-        """Which measured column this is; -1 for one that was not measured."""
-        # A user's own entry under a known name is another device.
-        key = plain_key(column)
-        if self._measured.get(key) != _fingerprint(column, self._models[0].config):
-            return -1
-        place = self.devices.index(key)
-        return place if runtime_of(column) == self._runtimes[place] else -1
-
-    def predict(
-        self,
-        graphs: Sequence[Graph],
-        hardware: Hardware | None = None,
-        batch_size: int = 1,
-        runtime: str | None = None,
-    ) -> Prediction:
-        """Predict latency in ms.
-
-        Args:
-            graphs: Any number of graphs.
-            hardware: The device; required.
-            batch_size: Images a forward pass.
-            runtime: One of `settings.RUNTIMES`; by default the device's usual one
-                (`settings.usual_runtime`).
-
-        Returns:
-            One column; its evidence is `"zero-shot"` if this device at this batch size was not
-            measured in this runtime.
-
-        Raises:
-            InputError: If no device is given, the batch size is out of range, or the runtime is
-                unknown.
-            NotFittedError: If nothing was learned or loaded.
-        """
-        if hardware is None:
-            raise InputError("a latency needs a device; name one as hardware")
-        column = self._settled(DeviceBatch(hardware, batch_size))
-        if runtime is not None:
-            column = Setting(hardware, batch_size, parse_runtime(runtime))
-        center = self.log_latency(graphs, [column])
+    def _distribution_on(
+        self, graphs: Sequence[Graph], column: Setting
+    ) -> tuple[Array, Array, Array]:
+        center = self._log_latency(graphs, [column])
         assert self._calibration is not None
-        place = self._place(column)
+        place = self._columns.place(column)
         if place >= 0:
-            center, spread, residuals = self._calibration.apply(center, [place])
-        else:
-            group = compute_class(hardware)
-            if group not in self._groups:
-                raise InputError(
-                    f"{hardware.name} at batch size {batch_size} was not measured, and this "
-                    "predictor has not learned how wrong it is on unknown devices; "
-                    f"measured are {', '.join(self.devices)}"
-                )
-            spread, residuals = np.ones_like(center), self._groups[group][:, None]
-        return Prediction(
-            self.targets,
-            ("ms",),
-            center,
-            spread,
-            LEVELS,
-            residuals,
-            (True,),
-            evidence="measured" if place >= 0 else "zero-shot",
-        )
+            return self._calibration.apply(center, [place])
+        group = compute_class(column.hardware)
+        if group not in self._groups:
+            raise InputError(
+                f"{column.hardware.name} at batch size {column.batch_size} was not measured, and "
+                "this predictor has not learned how wrong it is on unknown devices; "
+                f"measured are {', '.join(self.devices)}"
+            )
+        return center, np.ones_like(center), self._groups[group][:, None]
 
-    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
-        """Write `<path>.safetensors` and its card; `about` is added to the card."""
-        if self._calibration is None:
-            raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
-        tensors = {f"calibration.{k}": v for k, v in self._calibration.tensors().items()}
-        tensors |= {f"zero-shot.{group}": value for group, value in self._groups.items()}
-        tensors |= {"known.settings": self._settings, "known.described": self._described.numpy()}
-        tensors |= member_tensors(self._models)
-        card = {
-            "predictor": self.kind,
-            "config": asdict(self.config),
-            "model": asdict(self._models[0].config),
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        known = {"settings": self._columns.numbers, "described": self._described.numpy()}
+        return {**super()._arrays(), **joined({"zero-shot": self._groups, "known": known})}
+
+    def _card(self) -> dict[str, Any]:
+        return {
+            **super()._card(),
             "scaling": {"shift": self._shift, "scale": self._scale},
-            "measured": self._measured,
-            "runtimes": self._runtimes,
-            "architectures": self._architectures,
-            **(about or {}),
+            "measured": dict(zip(self.devices, self._columns.texts, strict=True)),
+            "runtimes": [runtime_of(key) for key in self._columns.keys],
+            "architectures": self._columns.architectures,
         }
-        save_checkpoint(path, tensors, card)
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> LatencyPredictor:
-        """The predictor that a checkpoint holds.
-
-        Raises:
-            InputError: If the card or the weights do not fit this class.
-        """
+    def _restored(cls, checkpoint: Checkpoint, backend: str) -> LatencyPredictor:
         card = checkpoint.card
-        with restoring("a latency predictor"):
-            stored = dict(card["config"])
-            training = TrainingConfig(**stored.pop("training"))
-            config = LatencyConfig(**stored, training=training)
-            predictor = cls(config, backend)
-            predictor._models = load_members(checkpoint, config.members, backend, config.network)
-            predictor._shift = float(card["scaling"]["shift"])
-            predictor._scale = float(card["scaling"]["scale"])
-            predictor._measured = dict(card["measured"])
-            predictor._calibration = Calibration(**checkpoint.section("calibration"))
-            predictor._runtimes = tuple(card["runtimes"])
-            # Checkpoints of earlier versions do not say.
-            architectures = card.get("architectures", [""] * len(predictor._runtimes))
-            predictor._architectures = tuple(map(str, architectures))
-            known = checkpoint.section("known")
-            predictor._settings = known["settings"]
-            predictor._described = torch.from_numpy(known["described"])
-            columns = len(predictor.devices)
-            parts = (
-                *(predictor._runtimes, predictor._architectures),
-                *(predictor._settings, predictor._described),
-            )
-            if any(len(part) != columns for part in parts):
-                raise InputError(f"what is known of its {columns} measured devices is incomplete")
+        predictor = cls(read_config(LatencyConfig, card["config"]), backend)
+        config = read_config(predictor._configure, card["model"])
+        predictor._load(checkpoint, lambda: predictor._network(config, backend))
+        predictor._shift = float(card["scaling"]["shift"])
+        predictor._scale = float(card["scaling"]["scale"])
+        runtimes = tuple(card["runtimes"])
+        # Checkpoints of earlier versions do not say.
+        architectures = card.get("architectures", [""] * len(runtimes))
+        known = checkpoint.section("known")
+        devices, described = predictor.devices, torch.from_numpy(known["described"])
+        parts = (runtimes, architectures, known["settings"], described)
+        if any(len(part) != len(devices) for part in parts):
+            raise InputError(f"what is known of its {len(devices)} measured devices is incomplete")
+        predictor._described = described
+        predictor._columns = MeasuredColumns(
+            tuple(f"{k} {runtime}".strip() for k, runtime in zip(devices, runtimes, strict=True)),
+            tuple(card["measured"][key] for key in devices),
+            tuple(map(str, architectures)),
+            known["settings"],
+            config.device_text,
+        )
         predictor._groups = checkpoint.section("zero-shot")
         return predictor
-
-
-def _described(
-    columns: Sequence[DeviceBatch], config: SiblingTransformerConfig | LeDGFormerConfig
-) -> torch.Tensor:
-    """What the network reads of each device, shape `(columns, features)`."""
-    rows = []
-    for column in columns:
-        device = column.hardware, column.batch_size
-        if isinstance(config, LeDGFormerConfig):
-            rows.append(platform_features(*device, model=config.language_model))
-        else:
-            rows.append(hardware_features(*device))
-    return torch.from_numpy(np.stack(rows))
-
-
-def _fingerprint(column: DeviceBatch, config: SiblingTransformerConfig | LeDGFormerConfig) -> str:
-    """The description as the model reads it, as text."""
-    values = hardware_features(column.hardware, column.batch_size)
-    numbers = " ".join(f"{value:.4f}" for value in values)
-    if isinstance(config, LeDGFormerConfig):
-        return f"{numbers} {hardware_text(column.hardware)}"
-    return numbers

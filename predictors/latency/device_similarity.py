@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.features.devices import COMPUTE_CLASSES, HARDWARE_FEATURES
 
-__all__ = ["Similar", "mix_similar", "similar_columns", "similar_devices"]
+__all__ = ["Similar", "mix_similar", "similar_devices"]
 
 Array = NDArray[np.float64]
 
@@ -65,7 +65,7 @@ def similar_devices(
     """The measured columns that an unknown one is like.
 
     Args:
-        column: As `settings.describe` describes it.
+        column: The numbers of `Setting.features`.
         known: The measured columns, at least one.
         related: Whether each is of the unknown one's microarchitecture; none is if left out.
         share: What similar columns count, beside what a network says of the description. If none of
@@ -93,30 +93,6 @@ def similar_devices(
     total[total < SMALLEST_WEIGHT * total.max()] = 0
     share = share if kind in kinds else 1.0
     return Similar(total / total.sum(), np.array(shifts), share)
-
-
-def similar_columns(
-    unknown: Mapping[int, NDArray[np.floating]],
-    known: Sequence[NDArray[np.floating]] | NDArray[np.floating],
-    share: float,
-    own: Mapping[int, str],
-    architectures: Sequence[str],
-) -> tuple[dict[int, Similar], set[int]]:
-    """What is like each of several unknown columns, and which measured ones have a weight.
-
-    Args:
-        unknown: Place of a column -> its description.
-        known, share: As for `similar_devices`; at a share of 0 nothing is like anything.
-        own: Place of an unknown column -> its microarchitecture.
-        architectures: Those of the measured columns.
-    """
-    if not share:
-        return {}, set()
-    similar = {
-        k: similar_devices(column, known, share, [name == own[k] for name in architectures])
-        for k, column in unknown.items()
-    }
-    return similar, {int(j) for one in similar.values() for j in np.flatnonzero(one.weights)}
 
 
 def mix_similar(

@@ -30,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 
 from nasplug.predictors.features.operators import operator_kinds
-from nasplug.predictors.features.settings import DeviceBatch, is_half, runtime_of
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.models.roofline_transformer import VIEWS
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.costs import FLOAT_BYTES
@@ -89,9 +89,9 @@ CHUNK = 256
 SMALLEST_MS = 1e-9
 
 
-def gpu_setting(column: DeviceBatch) -> str:
+def gpu_setting(column: Setting) -> str:
     """One of `GPU_SETTINGS`: how a column's runtime runs networks on a GPU."""
-    words = set(runtime_of(column).split())
+    words = set(column.runtime.split())
     if "tensorrt" in words:
         return "tensorrt"
     if words & {"compiled", "dynamo", "onnxruntime", "tflite"}:
@@ -117,7 +117,7 @@ class GpuRoofline:
     def of(
         cls,
         graphs: Sequence[Graph],
-        columns: Sequence[DeviceBatch],
+        columns: Sequence[Setting],
         ms: Array,
         sources: Sequence[str],
         groups: Sequence[str] = (),
@@ -136,7 +136,7 @@ class GpuRoofline:
         names = list(dict.fromkeys(sources))
         source = torch.tensor([names.index(name) for name in sources])
         forms = [
-            (name, column.hardware.name, runtime_of(column))
+            (name, column.hardware.name, column.runtime)
             for name, column in zip(sources, columns, strict=True)
         ]
         counts = Counter(forms)
@@ -157,13 +157,13 @@ class GpuRoofline:
             schedule.step()
         known: dict[str, dict[str, None]] = {}
         for column in columns:
-            known.setdefault(runtime_of(column), {})[column.hardware.name] = None
+            known.setdefault(column.runtime, {})[column.hardware.name] = None
         numbers = dict(zip(START, logs.detach().exp().tolist(), strict=True))
         devices = {runtime: tuple(names) for runtime, names in known.items()}
         return cls(numbers, devices, tuple(groups))
 
     @torch.no_grad()
-    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
+    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
         """Natural logarithm of the latency in ms, shape `(graphs, columns)`.
 
         Args:
@@ -273,9 +273,9 @@ class _Chip(NamedTuple):
     setting: int
 
 
-def _chip(column: DeviceBatch) -> _Chip:
+def _chip(column: Setting) -> _Chip:
     hardware = column.hardware
-    half, setting = is_half(column), gpu_setting(column)
+    half, setting = column.is_half, gpu_setting(column)
     peaks, plain = hardware.peak_tflops, hardware.peak_tflops["fp32"]
     tensor = max(peaks.get("fp16" if half else "tf32", plain), plain)
     # A framework computes products of floats in full precision, an engine does not.
@@ -303,7 +303,7 @@ class _Terms:
         columns: What each network is run on.
     """
 
-    def __init__(self, operators: _Operators, columns: Sequence[DeviceBatch]) -> None:
+    def __init__(self, operators: _Operators, columns: Sequence[Setting]) -> None:
         self.networks = len(columns)
         self.owner, self.kind = operators.owner, operators.kind
         chips = torch.tensor([_chip(column) for column in columns], dtype=torch.float64)

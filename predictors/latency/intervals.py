@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.features.devices import compute_class
-from nasplug.predictors.features.settings import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.statistics.calibration import LEVELS, conformal_quantiles
 from nasplug.search_spaces import InputError
@@ -62,7 +62,7 @@ class LatencyIntervals:
         """Groups of networks that were measured on a column."""
         return [name for name, other in self.residuals if other == key]
 
-    def quantiles(self, group: str, column: DeviceBatch, measured: bool) -> Array:
+    def quantiles(self, group: str, column: Setting, measured: bool) -> Array:
         """Those for networks of a group (`""`: of none) on a column that was `measured` or not.
 
         Raises:
@@ -88,7 +88,7 @@ class LatencyIntervals:
         return max(found, key=lambda quantiles: float(np.ptp(quantiles)))
 
     def spread(
-        self, groups: Sequence[str], column: DeviceBatch, measured: bool
+        self, groups: Sequence[str], column: Setting, measured: bool
     ) -> tuple[Array, Array, Array]:
         """One shape for all networks, and what each makes of it.
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.features.operators import OperatorFeatures
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.prediction import NotFittedError
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
 from nasplug.search_spaces import Graph, InputError
@@ -41,7 +41,7 @@ class KnownLatencies(Protocol):
 class LatencyModel(Protocol):
     """A predictor of many devices, such as `latency.LatencyPredictor`."""
 
-    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
+    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
         """Log-latencies in log ms, shape `(graphs, columns)`."""
 
 
@@ -59,8 +59,8 @@ class PredictedDevices:
     def __init__(
         self,
         model: LatencyModel,
-        columns: Sequence[DeviceBatch],
-        described: DeviceBatch | None,
+        columns: Sequence[Setting],
+        described: Setting | None,
         graphs: Sequence[Graph],
         smallest_ms: float = 0.01,
     ) -> None:

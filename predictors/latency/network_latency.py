@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
-from functools import cache, partial
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,64 +13,84 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nasplug.predictors.checkpoint import (
-    Checkpoint,
-    config_fields,
-    load_model,
-    restoring,
-    save_checkpoint,
-)
+from nasplug.predictors.checkpoint import Checkpoint, joined, read_config
 from nasplug.predictors.features.devices import compute_class
-from nasplug.predictors.features.roofline import roofline_ms
+from nasplug.predictors.features.operators import operator_kinds
 from nasplug.predictors.features.settings import (
     NUMBERS,
     TEXT,
     Setting,
-    alike_runtimes,
-    describe,
-    fingerprint,
-    is_half,
     parse_runtime,
-    runtime_of,
-    usual_runtime,
-    way_of_running,
 )
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.latency.batch_growth import never_falling
-from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.predictors.latency.column_heads import ColumnHeads
 from nasplug.predictors.latency.corrections import ColumnCorrections
-from nasplug.predictors.latency.device_similarity import mix_similar, similar_columns
 from nasplug.predictors.latency.gpu_roofline import GpuRoofline, gpu_setting
 from nasplug.predictors.latency.intervals import LatencyIntervals
 from nasplug.predictors.latency.launch_costs import LaunchCosts
-from nasplug.predictors.latency.network_latency_config import (
-    NetworkLatencyConfig,
-    common_kinds,
-    split_groups,
-)
-from nasplug.predictors.latency.network_scores import network_scores
+from nasplug.predictors.latency.many_devices import ManyDevices
+from nasplug.predictors.latency.measured_columns import MeasuredColumns, log_latencies
+from nasplug.predictors.latency.network_columns import RATES, NetworkColumns, network_scores
 from nasplug.predictors.models.roofline_transformer import (
-    SMALLEST_MS,
     RooflineTransformer,
     RooflineTransformerConfig,
 )
-from nasplug.predictors.prediction import NotFittedError, Prediction
-from nasplug.predictors.statistics.calibration import LEVELS
 from nasplug.predictors.statistics.familiarity import Familiarity
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
 from nasplug.predictors.training.ensemble import member_tensors, train_members
 from nasplug.search_spaces import Graph, InputError
 
-__all__ = ["NetworkLatency", "NetworkLatencyConfig"]
+__all__ = ["NetworkLatency", "NetworkLatencyConfig", "common_kinds", "split_groups"]
 
 Array = NDArray[np.float64]
 
-# The first numbers of a column's description: operations and bytes a ms, images, bytes a number.
-RATES = 4
+
+# Kinds of operators that fewer networks have are left to what is common to all.
+FEWEST_NETWORKS = 5
 
 
-class NetworkLatency:
+@dataclass(frozen=True)
+class NetworkLatencyConfig:
+    """Sizes and training of a `NetworkLatency`.
+
+    Attributes:
+        members: Networks in the ensemble.
+        text: Whether the description of a device is read as text, too.
+        heads: Whether measured columns have `ColumnCorrections`.
+        costs: Share of `LaunchCosts` in what is said of a network unlike those measured on a
+            column; 0 to do without.
+        similar: Share of the measured columns that an unknown one is like in what is said of it.
+        smallest_ms: Latencies below are degenerate measurements and are left out, in ms.
+        calibration_share: Share of each group's graphs kept for calibration.
+        validation_share: Share of the rest that chooses each member's epoch.
+        training: How each member is trained; member k has `seed + k`.
+        options: Fields of `RooflineTransformerConfig` that differ from the usual ones.
+    """
+
+    members: int = 1
+    text: bool = True
+    heads: bool = True
+    costs: float = 0.5
+    similar: float = 0.75
+    smallest_ms: float = 0.1
+    calibration_share: float = 0.15
+    validation_share: float = 0.05
+    training: TrainingConfig = field(
+        default_factory=lambda: TrainingConfig(
+            epochs=30,
+            batch_size=8,
+            learning_rate=4e-3,
+            weight_decay=0.01,
+            rank_weight=0.0,
+            device_dropout=0.3,
+            columns_a_step=8,
+            loss="robust",
+        )
+    )
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class NetworkLatency(ManyDevices):
     """Latency of whole networks on devices: a sum over operators (see `RooflineTransformer`).
 
     A prediction for a device and batch size that was measured, and a network like those measured
@@ -77,19 +98,12 @@ class NetworkLatency:
     not measured, there are the residuals of left-out groups and devices (`set_widths`).
     """
 
-    kind = "latency"
-    targets = ("latency",)
+    name = "network-latency"
     # Any network of ONNX operators, of whatever space.
     whole_networks = True
 
     def __init__(self, config: NetworkLatencyConfig | None = None, backend: str = "auto") -> None:
-        self.config = config or NetworkLatencyConfig()
-        self.backend = backend
-        self._models: list[RooflineTransformer] = []
-        self._columns: tuple[tuple[str, str], ...] = ()
-        # The columns as the network reads them.
-        self._known = np.zeros((0, 0), dtype=np.float32)
-        self._architectures: tuple[str, ...] = ()
+        super().__init__(config or NetworkLatencyConfig(), backend)
         self._familiar: Familiarity | None = None
         self._corrections: ColumnCorrections | None = None
         self._gpus: GpuRoofline | None = None
@@ -98,13 +112,13 @@ class NetworkLatency:
     @property
     def devices(self) -> tuple[str, ...]:
         """Keys of the measured columns, `name@batch` or `name@batch runtime`."""
-        return tuple(key for key, _ in self._columns)
+        return self._columns.keys
 
     def fit(
         self,
         graphs: Sequence[Graph],
         targets: Array,
-        hardware: Sequence[DeviceBatch] | None = None,
+        hardware: Sequence[Setting] | None = None,
         *,
         groups: Sequence[str] | None = None,
         folder: str | Path | None = None,
@@ -127,18 +141,11 @@ class NetworkLatency:
             InputError: If shapes do not fit, two columns have one key, or there are too few graphs.
         """
         columns = list(hardware or ())
-        values = np.asarray(targets, dtype=np.float64)
-        if not columns or values.shape != (len(graphs), len(columns)):
-            raise InputError(
-                f"latencies have shape {values.shape}, expected ({len(graphs)}, {len(columns)}): "
-                "a row a graph and a column a device"
-            )
+        logs = log_latencies(targets, len(graphs), columns, self.config.smallest_ms)
         keys = [column.key for column in columns]
         if len(set(keys)) < len(keys):
             raise InputError(f"two columns are {max(keys, key=keys.count)}; join them")
         names = list(groups) if groups is not None else ["all"] * len(graphs)
-        with np.errstate(invalid="ignore"):
-            logs = np.where(values >= self.config.smallest_ms, np.log(values), np.nan)
         learn, check, hold = split_groups(names, self.config)
         if min(len(learn), len(check), len(hold)) == 0:
             raise InputError(f"{len(graphs)} graphs are too few to train and calibrate on")
@@ -149,11 +156,9 @@ class NetworkLatency:
             numbers=NUMBERS,
             **self.config.options,
         )
-        described = self._described(columns)
+        self._columns = MeasuredColumns.of(columns, with_text=self.config.text)
+        described = torch.from_numpy(self._columns.numbers)
         order = {name: k for k, name in enumerate(dict.fromkeys(names))}
-        self._columns = tuple((c.key, fingerprint(c)) for c in columns)
-        self._architectures = tuple(column.hardware.microarchitecture for column in columns)
-        self._known = described.numpy()
 
         def split(model: RooflineTransformer, _: int) -> tuple[Examples, Examples]:
             every = Examples(
@@ -190,14 +195,15 @@ class NetworkLatency:
         self, graphs: Sequence[Graph], latencies: Array, groups: Sequence[str]
     ) -> ColumnCorrections:
         """The corrections that networks that were learned call for."""
-        models = self._fitted()
+        models = self._models
+        numbers = self._columns.numbers
         states, said = network_scores(
-            models, graphs, torch.from_numpy(self._known), torch.arange(len(self._known))
+            models, graphs, torch.from_numpy(numbers), torch.arange(len(numbers))
         )
         heads = ColumnHeads.of(states, np.log(latencies) - said, groups, self.devices)
         costs = None
         if self.config.costs:
-            rates = self._known[:, :RATES]
+            rates = numbers[:, :RATES]
             kinds = models[0].config.vocabulary
             costs = LaunchCosts.of(graphs, latencies, groups, self.devices, rates, kinds)
         return ColumnCorrections(heads, costs, self.config.costs)
@@ -220,203 +226,49 @@ class NetworkLatency:
         """
         self._gpus = gpus
 
-    def _fitted(self) -> list[RooflineTransformer]:
-        if not self._models:
-            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
-        return self._models
+    @property
+    def _latencies(self) -> NetworkColumns:
+        """Log-latencies with all that is known by now."""
+        return NetworkColumns(
+            self._models,
+            self._columns,
+            self._familiar,
+            self._intervals,
+            self._corrections,
+            self._gpus,
+            self.config.text,
+            self.config.similar,
+        )
 
-    def _described(self, columns: Sequence[DeviceBatch]) -> torch.Tensor:
-        return torch.from_numpy(np.stack([describe(c, self.config.text) for c in columns]))
-
-    def _places(self, columns: Sequence[DeviceBatch]) -> torch.Tensor:
-        """Where the network finds its learned vectors of columns."""
-        known = {column: k for k, column in enumerate(self._columns)}
-        devices = {text.split("|")[0] for _, text in self._columns}
-        model = self._fitted()[0]
-        places = []
-        for column in columns:
-            own = column.key, fingerprint(column)
-            if own in known:
-                places.append(known[own])
-            elif own[1].split("|")[0] in devices:
-                places.append(model.device_place(column.hardware.name))
-            else:
-                # A user's own entry under a known name is another device.
-                places.append(-1)
-        return torch.tensor(places, dtype=torch.long)
-
-    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
+    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
         """Natural logarithm of the latency in ms, shape `(graphs, columns)`, without intervals.
 
-        It does not fall as the batch grows (`never_falling`). A column that was not measured is
-        what the network says of its description, averaged with what the measured columns that are
-        like it say (`device_similarity`). On a GPU that is so for networks whose kind was measured
-        on such columns; others are what `GpuRoofline` says.
+        It does not fall as the batch grows (`never_falling`); see `NetworkColumns`.
 
         Raises:
             NotFittedError: If nothing was learned or loaded.
         """
-        self._fitted()
-        return never_falling(
-            columns,
-            self._measured_batches,
-            lambda asked: self._log_latency(graphs, asked),
-            lambda asked: _least(graphs, asked),
-        )
-
-    def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
-        places = self._places(columns).tolist()
-        unknown = {k: describe(columns[k], False) for k, place in enumerate(places) if place < 0}
-        own_architectures = {k: columns[k].hardware.microarchitecture for k in unknown}
-        similar, alike = similar_columns(
-            unknown, self._known, self.config.similar, own_architectures, self._architectures
-        )
-        # Measured columns that are asked for, and those that an unknown one is like, come once.
-        needed = sorted({place for place in places if place >= 0} | alike)
-        asked = [k for k, place in enumerate(places) if place < 0]
-        described = [describe(columns[k], self.config.text) for k in asked]
-        described += [self._known[place] for place in needed]
-        states, said = network_scores(
-            self._models,
-            graphs,
-            torch.from_numpy(np.stack(described)),
-            torch.tensor([places[k] for k in asked] + needed, dtype=torch.long),
-        )
-        measured = said[:, len(asked) :]
-        if self._corrections is not None:
-            assert self._familiar is not None
-            own = [(self._columns[place][0], self._known[place, :RATES]) for place in needed]
-            self._corrections(graphs, states, measured, own, self._familiar)
-        result = np.empty((len(graphs), len(columns)))
-        result[:, asked] = said[:, : len(asked)]
-        for k, place in enumerate(places):
-            if place >= 0:
-                result[:, k] = measured[:, needed.index(place)]
-        mix_similar(result, similar, measured, needed)
-        gpus = [k for k in asked if compute_class(columns[k].hardware) == "gpu"]
-        if self._gpus is not None and gpus:
-            said = self._gpus.log_latency(graphs, [columns[k] for k in gpus])
-            familiar = self._familiar
-            assert familiar is not None
-            # Batch sizes of one device mostly ask among the same kinds.
-            told = cache(lambda among: familiar(graphs, among))
-            weights = [similar[k].weights if k in similar else np.zeros(0) for k in gpus]
-            share = [
-                self._known_elsewhere(told, columns[k], own)
-                for k, own in zip(gpus, weights, strict=True)
-            ]
-            result[:, gpus] = said + np.stack(share, axis=1) * (result[:, gpus] - said)
-        return result
-
-    def _known_elsewhere(
-        self,
-        familiar: Callable[[tuple[str, ...]], list[str]],
-        column: DeviceBatch,
-        weights: Array,
-    ) -> Array:
-        """Tell how much similar GPUs say of networks on one that was not measured.
-
-        Args:
-            familiar: Names the kind of each network among some kinds.
-            column: The GPU, and how they are run.
-            weights: Of the measured columns, summing to one.
-
-        Returns:
-            Twice the weight, at most 1, of those on which networks of each one's kind were run in
-            the same way, other than the kinds that `GpuRoofline` has learned; shape `(graphs,)`.
-        """
-        assert self._gpus is not None
-        way = is_half(column), gpu_setting(column)
-        kinds: list[tuple[float, set[str]]] = []
-        for place in np.flatnonzero(weights):
-            key = self._columns[place][0]
-            other = Setting(column.hardware, 1, key.partition("@")[2].partition(" ")[2])
-            if (is_half(other), gpu_setting(other)) == way:
-                own = set(self._intervals.groups_on(key)) - set(self._gpus.groups)
-                kinds.append((float(weights[place]), own))
-        names = familiar(tuple(sorted(set().union(*(own for _, own in kinds)))))
-        found = [sum(weight for weight, own in kinds if name in own) for name in names]
-        return np.minimum(2 * np.array(found), 1.0)
-
-    def _measured_batches(self, column: DeviceBatch) -> list[int]:
-        """Batch sizes at which a column's device was measured in its runtime."""
-        settings = self._measured_settings(column.hardware)
-        return [batch for batch, runtime in settings if runtime == runtime_of(column)]
-
-    def _measured_settings(self, hardware: Hardware) -> list[tuple[int, str]]:
-        """Batch sizes and runtimes that a device was measured in."""
-        device = fingerprint(DeviceBatch(hardware)).split("|")[0]
-        found = []
-        for key, text in self._columns:
-            own, _, setting = text.partition("|")
-            batch, _, runtime = setting.partition(" ")
-            if own == device and key.startswith(f"{hardware.name}@"):
-                found.append((int(batch), runtime))
-        return found
-
-    def setting(
-        self, hardware: Hardware, batch_size: int = 1, runtime: str | None = None
-    ) -> Setting:
-        """The setting that is meant by a device, a batch size, and one of `RUNTIMES`.
-
-        Without one the device's usual runtime (`usual_runtime`), the same at all batch sizes.
-
-        Raises:
-            InputError: If the runtime is unknown.
-        """
-        if runtime is not None:
-            return Setting(hardware, batch_size, parse_runtime(runtime))
-        known = [name for _, name in self._measured_settings(hardware)]
-        return Setting(hardware, batch_size, usual_runtime(hardware, known))
+        self._check_fitted()
+        latencies = self._latencies
+        return latencies.never_falling(graphs, columns, lambda asked: latencies(graphs, asked))
 
     def measured_in(self, runtime: str) -> tuple[str, ...]:
         """Names of the devices that were measured in one of `RUNTIMES`, at whatever batch size."""
-        wanted = parse_runtime(runtime)
-        keys = [key.partition("@") for key, _ in self._columns]
-        names = [name for name, _, rest in keys if rest.partition(" ")[2] == wanted]
-        gpus = () if self._gpus is None else self._gpus.devices.get(wanted, ())
-        return tuple(dict.fromkeys([*names, *gpus]))
+        gpus = {} if self._gpus is None else self._gpus.devices
+        names = [*super().measured_in(runtime), *gpus.get(parse_runtime(runtime), ())]
+        return tuple(dict.fromkeys(names))
 
-    def alike(self, hardware: Hardware, batch_size: int, runtime: str) -> tuple[str, ...]:
-        """Other `RUNTIMES` that get the same prediction (`settings.alike_runtimes`)."""
+    def _way(self, column: Setting) -> tuple[object, ...]:
+        chip = self._gpus is not None and compute_class(column.hardware) == "gpu"
+        return column.way, gpu_setting(column) if chip else None
 
-        def way(column: DeviceBatch) -> tuple[object, ...]:
-            chip = self._gpus is not None and compute_class(column.hardware) == "gpu"
-            return way_of_running(column), gpu_setting(column) if chip else None
-
-        return alike_runtimes(self.setting(hardware, batch_size, runtime), self._measured, way)
-
-    def predict(
-        self,
-        graphs: Sequence[Graph],
-        hardware: Hardware | None = None,
-        batch_size: int = 1,
-        runtime: str | None = None,
-    ) -> Prediction:
-        """Predict latency in ms.
-
-        Args:
-            graphs: Any number of whole networks.
-            hardware: The device; required.
-            batch_size: Images a forward pass.
-            runtime: How the networks are run, see `setting`.
-
-        Returns:
-            One column; its evidence is `"measured"` if the device was measured at this batch size,
-            else `"zero-shot"`. Networks unlike those measured have wider intervals.
-
-        Raises:
-            InputError: If no device is given, the batch size is out of range, or the runtime is
-                unknown.
-            NotFittedError: If nothing was learned or loaded.
-        """
-        if hardware is None:
-            raise InputError("a latency needs a device; name one as hardware")
-        column = self.setting(hardware, batch_size, runtime)
-        self._fitted()
+    def _distribution_on(
+        self, graphs: Sequence[Graph], column: Setting
+    ) -> tuple[Array, Array, Array]:
+        latencies = self._latencies
         spreads: dict[str, tuple[Array, Array, Array]] = {}
 
-        def spread(one: DeviceBatch) -> tuple[Array, Array, Array]:
+        def spread(one: Setting) -> tuple[Array, Array, Array]:
             # Batch sizes that were not measured have the same.
             key = one.key if self._measured(one) else ""
             if key not in spreads:
@@ -424,27 +276,15 @@ class NetworkLatency:
                 spreads[key] = self._intervals.spread(groups, one, bool(key))
             return spreads[key]
 
-        def medians(asked: Sequence[DeviceBatch]) -> Array:
+        def medians(asked: Sequence[Setting]) -> Array:
             middles = np.stack([spread(one)[1] for one in asked], axis=1)
-            return self._log_latency(graphs, asked) + middles
+            return latencies(graphs, asked) + middles
 
-        known = self._measured(column)
         shape, _, width = spread(column)
-        center = never_falling(
-            [column], self._measured_batches, medians, lambda asked: _least(graphs, asked)
-        )
-        return Prediction(
-            self.targets,
-            ("ms",),
-            center,
-            width[:, None],
-            LEVELS,
-            shape[:, None],
-            (True,),
-            evidence="measured" if known else "zero-shot",
-        )
+        center = latencies.never_falling(graphs, [column], medians)
+        return center, width[:, None], shape[:, None]
 
-    def groups(self, graphs: Sequence[Graph], column: DeviceBatch) -> list[str]:
+    def groups(self, graphs: Sequence[Graph], column: Setting) -> list[str]:
         """For each graph the group of networks measured on a column that it is like, or `""`."""
         assert self._familiar is not None
         measured = self._intervals.groups_on(column.key)
@@ -452,9 +292,6 @@ class NetworkLatency:
             # The device is unknown: what counts is whether such networks are known at all.
             measured = self._familiar.names
         return self._familiar(graphs, measured)
-
-    def _measured(self, column: DeviceBatch) -> bool:
-        return (column.key, fingerprint(column)) in self._columns
 
     @torch.inference_mode()
     def explain(
@@ -465,7 +302,7 @@ class NetworkLatency:
         runtime: str | None = None,
         mean: float | None = None,
     ) -> tuple[Array, float]:
-        """How the predicted latency is made up.
+        """Share a predicted latency out among the operators.
 
         Args:
             graph: A whole network.
@@ -478,10 +315,12 @@ class NetworkLatency:
             Time of each node in ms, shape `(nodes,)`, and the time of no node; together they are
             the predicted mean.
         """
-        models = self._fitted()
+        self._check_fitted()
+        models = self._models
         column = self.setting(hardware, batch_size, runtime)
         batch = models[0].collate(models[0].prepare([graph]))
-        described, places = self._described([column]), self._places([column])
+        described = torch.from_numpy(column.features(self.config.text)[None])
+        places = self._latencies.places([column])
         times = [model.node_times(batch, described, places) for model in models]
         nodes = torch.stack([t for t, _ in times]).mean(0)[:, 0].double().numpy()
         rest = float(torch.stack([o for _, o in times]).mean())
@@ -490,78 +329,81 @@ class NetworkLatency:
         scale = mean / (nodes.sum() + rest)
         return nodes * scale, rest * scale
 
-    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
-        """Write `<path>.safetensors` and its card; `about` is added to the card."""
-        models = self._fitted()
+    def _arrays(self) -> dict[str, NDArray[Any]]:
         assert self._familiar is not None
-        tensors: dict[str, NDArray[Any]] = member_tensors(models)
-        tensors |= {f"familiar.{name}": value for name, value in self._familiar.tensors().items()}
-        tensors |= self._intervals.tensors()
-        if self._corrections is not None:
-            tensors |= self._corrections.tensors()
-        if self._gpus is not None:
-            tensors |= {f"gpus.{name}": value for name, value in self._gpus.tensors().items()}
-        tensors["known"] = self._known
-        card = {
-            "predictor": "network-latency",
-            "config": asdict(self.config),
-            "model": asdict(models[0].config),
-            "columns": [list(column) for column in self._columns],
-            "architectures": list(self._architectures),
+        gpus = {} if self._gpus is None else self._gpus.tensors()
+        return {
+            **member_tensors(self._models),
+            **joined({"familiar": self._familiar.tensors(), "gpus": gpus}),
+            **self._intervals.tensors(),
+            **({} if self._corrections is None else self._corrections.tensors()),
+            "known": self._columns.numbers,
+        }
+
+    def _card(self) -> dict[str, Any]:
+        assert self._familiar is not None
+        return {
+            **super()._card(),
+            "columns": [list(p) for p in zip(self._columns.keys, self._columns.texts, strict=True)],
+            "architectures": list(self._columns.architectures),
             "residuals": [list(pair) for pair in self._intervals.residuals],
             "groups": self._familiar.names,
             **({} if self._corrections is None else self._corrections.described()),
             **({} if self._gpus is None else {"gpus": self._gpus.described()}),
-            **(about or {}),
         }
-        save_checkpoint(path, tensors, card)
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> NetworkLatency:
-        """The predictor that a checkpoint holds.
-
-        Raises:
-            InputError: If the card or the weights do not fit this class.
-        """
+    def _restored(cls, checkpoint: Checkpoint, backend: str) -> NetworkLatency:
         card = checkpoint.card
-        with restoring("a latency predictor"):
-            stored = dict(card["config"])
-            training = TrainingConfig(**stored.pop("training"))
-            predictor = cls(NetworkLatencyConfig(**stored, training=training), backend)
-            config = RooflineTransformerConfig(**config_fields(card["model"]))
-            for member in range(predictor.config.members):
-                weights = checkpoint.section(f"model-{member}")
-                build = partial(RooflineTransformer, config, backend)
-                predictor._models.append(load_model(build, weights))
-            predictor._columns = tuple((str(a), str(b)) for a, b in card["columns"])
+        predictor = cls(read_config(NetworkLatencyConfig, card["config"]), backend)
+        config = read_config(RooflineTransformerConfig, card["model"])
+        build = partial(RooflineTransformer, config, backend)
+        predictor._load(checkpoint, build, calibrated=False)
+        pairs = [(str(key), str(text)) for key, text in card["columns"]]
+        predictor._columns = MeasuredColumns(
+            tuple(key for key, _ in pairs),
+            tuple(text for _, text in pairs),
             # Checkpoints of earlier versions do not say.
-            architectures = card.get("architectures", [""] * len(predictor._columns))
-            predictor._architectures = tuple(map(str, architectures))
-            predictor._known = checkpoint.tensors["known"]
-            predictor._intervals = LatencyIntervals.restored(
-                checkpoint.tensors["residuals"], card["residuals"], checkpoint.section("widths")
+            tuple(map(str, card.get("architectures", [""] * len(pairs)))),
+            checkpoint.tensors["known"],
+        )
+        predictor._intervals = LatencyIntervals.restored(
+            checkpoint.tensors["residuals"], card["residuals"], checkpoint.section("widths")
+        )
+        predictor._familiar = Familiarity.restored(
+            checkpoint.section("familiar"), card["groups"], config.vocabulary
+        )
+        if "gpus" in card:
+            predictor._gpus = GpuRoofline.restored(checkpoint.section("gpus"), **card["gpus"])
+        if card.get("heads"):
+            predictor._corrections = ColumnCorrections.restored(
+                checkpoint.section("heads"),
+                checkpoint.section("costs"),
+                card,
+                predictor.config.costs,
             )
-            predictor._familiar = Familiarity.restored(
-                checkpoint.section("familiar"), card["groups"], config.vocabulary
-            )
-            if "gpus" in card:
-                predictor._gpus = GpuRoofline.restored(checkpoint.section("gpus"), **card["gpus"])
-            if card.get("heads"):
-                predictor._corrections = ColumnCorrections.restored(
-                    checkpoint.section("heads"),
-                    checkpoint.section("costs"),
-                    card,
-                    predictor.config.costs,
-                )
         return predictor
 
 
-def _least(graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
-    """Logarithm of ms by the roofline, `(graphs, columns)`; none on GPUs, whose engines fuse."""
-    result = np.full((len(graphs), len(columns)), -np.inf)
-    for k, column in enumerate(columns):
-        if compute_class(column.hardware) != "gpu":
-            rates = column.hardware, column.batch_size, is_half(column)
-            sums = [roofline_ms(graph, *rates).sum() for graph in graphs]
-            result[:, k] = np.log(np.maximum(sums, SMALLEST_MS))
-    return result
+def split_groups(
+    names: Sequence[str], config: NetworkLatencyConfig
+) -> tuple[list[int], list[int], list[int]]:
+    """Positions to learn from, to choose the epoch by, and to calibrate on; of each group."""
+    learn: list[int] = []
+    check: list[int] = []
+    hold: list[int] = []
+    for name in dict.fromkeys(names):
+        own = [k for k, other in enumerate(names) if other == name]
+        held = round(config.calibration_share * len(own))
+        checked = max(1, round(config.validation_share * (len(own) - held)))
+        rest = len(own) - held - checked
+        learn += own[:rest]
+        check += own[rest : rest + checked]
+        hold += own[rest + checked :]
+    return learn, check, hold
+
+
+def common_kinds(graphs: Sequence[Graph]) -> tuple[str, ...]:
+    """Kinds of operators that several networks have."""
+    counts = Counter(kind for graph in graphs for kind in set(operator_kinds(graph)))
+    return tuple(sorted(kind for kind, count in counts.items() if count >= FEWEST_NETWORKS))

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.predictors.checkpoint import Checkpoint, config_fields, restoring, save_checkpoint
+from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.graph_arrays import pack, unpack
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.features.operators import OperatorFeatures
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.latency.cell_latency import DeviceBatch, description
 from nasplug.predictors.options import check_options
-from nasplug.predictors.prediction import NotFittedError, Prediction
-from nasplug.predictors.statistics.calibration import LEVELS, Calibration
+from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
 from nasplug.search_spaces import Graph, InputError
 
@@ -26,7 +24,6 @@ __all__ = ["LatencyGP", "LatencyGPConfig", "latency_gp"]
 
 Array = NDArray[np.float64]
 
-FEWEST = 10
 TERMS: tuple[Term, ...] = (
     (("totals", "rbf"),),
     (("operators", "rbf"),),
@@ -52,7 +49,7 @@ class LatencyGPConfig:
     seed: int = 0
 
 
-class LatencyGP:
+class LatencyGP(ProcessPredictor):
     """Log-latency of graphs of one space on one device at one batch size.
 
     A graph is what its operators are: totals by kind, and how often each distinct operator occurs,
@@ -66,7 +63,9 @@ class LatencyGP:
 
     kind = "latency"
     name = "latency-gp"
+    noun = "a latency-gp"
     targets = ("latency",)
+    fewest = 10
 
     def __init__(self, config: LatencyGPConfig | None = None) -> None:
         self.config = config or LatencyGPConfig()
@@ -74,7 +73,6 @@ class LatencyGP:
         self._logs: Array = np.empty(0)
         self._features: OperatorFeatures | None = None
         self._process = GaussianProcess(TERMS)
-        self._calibration: Calibration | None = None
         self._device: dict[str, str] = {}
 
     @property
@@ -86,7 +84,7 @@ class LatencyGP:
         self,
         graphs: Sequence[Graph],
         targets: Array,
-        hardware: Sequence[DeviceBatch] | None = None,
+        hardware: Sequence[Setting] | None = None,
     ) -> None:
         """Learn from measured latencies.
 
@@ -109,19 +107,17 @@ class LatencyGP:
                 f"{len(graphs)} graphs"
             )
         known = np.flatnonzero(values[:, 0] >= self.config.smallest_ms)
-        if len(known) < FEWEST:
+        if len(known) < self.fewest:
             raise InputError(
-                f"{len(known)} measured graphs are too few to learn from; give {FEWEST}"
+                f"{len(known)} measured graphs are too few to learn from; give {self.fewest}"
             )
         order = np.random.default_rng(self.config.seed).permutation(known)
-        self._device = description(columns[0])
+        self._device = columns[0].description
         self._graphs = [graphs[k] for k in order]
         self._logs = np.log(values[order, 0])
         blocks = self._learn_features()
         self._process.fit(blocks, self._standard(), np.ones(len(order)))
-        mean, variance = self._process.leave_one_out(np.arange(len(order)), self._standard())
-        errors = (self._standard()[:, 0] - mean[:, 0]) / np.sqrt(variance + self._process.noise)
-        self._calibration = Calibration.identity([errors])
+        self._learn_intervals(*self._left_out(self._standard()), self._logs[:, None])
 
     def _learn_features(self) -> dict[str, Array]:
         self._features = OperatorFeatures.of(self._graphs)
@@ -139,83 +135,37 @@ class LatencyGP:
     def _scale(self) -> float:
         return float(self._logs.std()) or 1.0
 
-    def predict(
-        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
-    ) -> Prediction:
-        """Predict latency in ms.
+    def _values(self, scores: Array) -> Array:
+        result: Array = scores * self._scale + self._logs.mean()
+        return result
 
-        Args:
-            graphs: Any number of graphs.
-            hardware: The device that was learned, or None for it.
-            batch_size: Its batch size, with `hardware`.
+    def _posterior(self, graphs: Sequence[Graph]) -> tuple[Array, Array]:
+        assert self._features is not None
+        return self._process.predict(self._features(graphs))
 
-        Raises:
-            NotFittedError: If nothing was learned or loaded.
-            InputError: If it is another device or batch size.
-        """
-        if self._features is None or self._calibration is None:
-            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
-        if hardware is not None:
-            asked = DeviceBatch(hardware, batch_size)
-            if description(asked) != self._device:
-                raise InputError(
-                    f"{asked.key} was not learned; this predictor knows {self._device['key']} only"
-                )
-        mean, variance = self._process.predict(self._features(graphs))
-        return Prediction(
-            self.targets,
-            ("ms",),
-            mean * self._scale + self._logs.mean(),
-            np.sqrt(variance + self._process.noise)[:, None] * self._scale,
-            LEVELS,
-            self._calibration.residuals.T,
-            (True,),
-        )
+    def _check_device(self, hardware: Hardware, batch_size: int) -> None:
+        asked = Setting(hardware, batch_size)
+        if asked.description != self._device:
+            raise InputError(
+                f"{asked.key} was not learned; this predictor knows {self._device['key']} only"
+            )
 
-    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
-        """Write `<path>.safetensors` and its card; `about` is added to the card."""
-        if self._calibration is None:
-            raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
-        vocabulary = vocabulary_of(self._graphs)
-        parts: dict[str, Mapping[str, NDArray[Any]]] = {
-            "graphs": pack(self._graphs, vocabulary),
-            "rows": {"logs": self._logs},
-            "process": self._process.state(),
-            "calibration": self._calibration.tensors(),
-        }
-        card = {
-            "predictor": self.name,
-            "config": asdict(self.config),
-            "vocabulary": vocabulary,
-            "device": self._device,
-            **(about or {}),
-        }
-        tensors = {f"{part}.{n}": v for part, held in parts.items() for n, v in held.items()}
-        save_checkpoint(path, tensors, card)
+    def _parts(self) -> dict[str, Mapping[str, NDArray[Any]]]:
+        graphs = pack(self._graphs, vocabulary_of(self._graphs))
+        return {"graphs": graphs, "rows": {"logs": self._logs}}
+
+    def _card(self) -> dict[str, Any]:
+        return {"vocabulary": vocabulary_of(self._graphs), "device": self._device}
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> LatencyGP:
-        """The predictor that a checkpoint holds.
-
-        Raises:
-            InputError: If the card or the arrays do not fit this class.
-        """
+    def _restored(cls, checkpoint: Checkpoint, backend: str) -> LatencyGP:
         card = checkpoint.card
-        with restoring("a latency-gp"):
-            predictor = cls(LatencyGPConfig(**config_fields(card["config"])))
-            predictor._device = dict(card["device"])
-            predictor._graphs = unpack(checkpoint.section("graphs"), tuple(card["vocabulary"]))
-            predictor._logs = checkpoint.section("rows")["logs"]
-            predictor._calibration = Calibration(**checkpoint.section("calibration"))
-            process = checkpoint.section("process")
-            blocks = predictor._learn_features()
-            predictor._process.condition(
-                blocks,
-                predictor._standard(),
-                np.ones(len(predictor._graphs)),
-                process["hyperparameters"],
-                dict(zip(predictor._process.names, process["units"].tolist(), strict=True)),
-            )
+        predictor = cls(read_config(LatencyGPConfig, card["config"]))
+        predictor._device = dict(card["device"])
+        predictor._graphs = unpack(checkpoint.section("graphs"), tuple(card["vocabulary"]))
+        predictor._logs = checkpoint.section("rows")["logs"]
+        blocks = predictor._learn_features()
+        predictor._condition(checkpoint, blocks, predictor._standard())
         return predictor
 
 

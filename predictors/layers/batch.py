@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -19,12 +19,19 @@ if TYPE_CHECKING:
 
     from nasplug.search_spaces import Graph
 
-__all__ = ["CodedBatch", "GraphBatch"]
+__all__ = ["GRAPHS", "NODES", "PAIRS", "SHARED", "CodedBatch", "GraphBatch"]
+
+
+# What the first axis of a field runs over; index pairs have shape `(2, pairs)`, and what is shared
+# belongs to no graph.
+NODES, GRAPHS, PAIRS, SHARED = ({"axis": name} for name in ("nodes", "graphs", "pairs", "shared"))
 
 
 @dataclass(frozen=True, eq=False)
 class GraphBatch:
     """Graphs side by side: one node tensor, one edge list a relation.
+
+    A subclass adds fields, each with the axis (`NODES`, …) along which `select` cuts it.
 
     Attributes:
         ops: Operation ids, shape `(nodes,)`; 0 at tokens.
@@ -37,13 +44,13 @@ class GraphBatch:
         edges: The graphs' own edges, shape `(2, edges)`: from, to.
     """
 
-    ops: Tensor
-    features: Tensor
-    token: Tensor
-    graph_of: Tensor
-    sizes: Tensor
-    relations: tuple[Tensor, ...]
-    edges: Tensor
+    ops: Tensor = field(metadata=NODES)
+    features: Tensor = field(metadata=NODES)
+    token: Tensor = field(metadata=NODES)
+    graph_of: Tensor = field(metadata=NODES)
+    sizes: Tensor = field(metadata=GRAPHS)
+    relations: tuple[Tensor, ...] = field(metadata=PAIRS)
+    edges: Tensor = field(metadata=PAIRS)
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -103,19 +110,21 @@ class GraphBatch:
             _shifted([part.edges for part in parts], starts),
         )
 
-    def to(self, device: torch.device | str) -> GraphBatch:
-        """The same batch on another device."""
-        return GraphBatch(
-            self.ops.to(device),
-            self.features.to(device),
-            self.token.to(device),
-            self.graph_of.to(device),
-            self.sizes.to(device),
-            tuple(pairs.to(device) for pairs in self.relations),
-            self.edges.to(device),
-        )
+    @classmethod
+    def of(cls, batch: GraphBatch, *parts: Tensor) -> Self:
+        """A batch with the fields that a subclass adds."""
+        return cls(*(getattr(batch, part.name) for part in fields(batch)), *parts)
 
-    def select(self, indices: Sequence[int]) -> GraphBatch:
+    def to(self, device: torch.device | str) -> Self:
+        """The same batch on another device."""
+        moved = {
+            part.name: getattr(self, part.name).to(device)
+            for part in fields(self)
+            if part.name != "relations"
+        }
+        return replace(self, **moved, relations=tuple(r.to(device) for r in self.relations))
+
+    def select(self, indices: Sequence[int]) -> Self:
         """The batch of these graphs, equal to collating them but without reading them again.
 
         Args:
@@ -125,20 +134,19 @@ class GraphBatch:
         starts = torch.cumsum(self.sizes, 0) - self.sizes
         nodes, sizes = self.nodes_of(chosen), self.sizes[chosen]
         moved = torch.cumsum(sizes, 0) - sizes - starts[chosen]
-        parts = []
-        for pairs, counts in zip((*self.relations, self.edges), self._pair_counts, strict=True):
+        pairs = []
+        for both, counts in zip((*self.relations, self.edges), self._pair_counts, strict=True):
             places = _spans((torch.cumsum(counts, 0) - counts)[chosen], counts[chosen])
-            parts.append(pairs[:, places] + moved.repeat_interleave(counts[chosen]))
+            pairs.append(both[:, places] + moved.repeat_interleave(counts[chosen]))
+        rows = {"nodes": nodes, "graphs": chosen}
+        selected = {
+            part.name: getattr(self, part.name)[rows[part.metadata["axis"]]]
+            for part in fields(self)
+            if part.metadata["axis"] in rows
+        }
         graphs = torch.arange(len(chosen), device=sizes.device)
-        return GraphBatch(
-            self.ops[nodes],
-            self.features[nodes],
-            self.token[nodes],
-            graphs.repeat_interleave(sizes),
-            sizes,
-            tuple(parts[:-1]),
-            parts[-1],
-        )
+        selected["graph_of"] = graphs.repeat_interleave(sizes)
+        return replace(self, **selected, relations=tuple(pairs[:-1]), edges=pairs[-1])
 
     def nodes_of(self, chosen: Tensor) -> Tensor:
         """Positions of the nodes of these graphs, graph by graph."""
@@ -170,33 +178,8 @@ class CodedBatch(GraphBatch):
         static: Features of whole graphs, shape `(graphs, width)`; the width may be 0.
     """
 
-    codes: Tensor
-    static: Tensor
-
-    @classmethod
-    def of(cls, batch: GraphBatch, codes: Tensor, static: Tensor) -> CodedBatch:
-        """A batch with codes."""
-        return cls(
-            batch.ops,
-            batch.features,
-            batch.token,
-            batch.graph_of,
-            batch.sizes,
-            batch.relations,
-            batch.edges,
-            codes,
-            static,
-        )
-
-    def to(self, device: torch.device | str) -> CodedBatch:
-        """The same batch on another device."""
-        return CodedBatch.of(super().to(device), self.codes.to(device), self.static.to(device))
-
-    def select(self, indices: Sequence[int]) -> CodedBatch:
-        """The batch of these graphs; see `GraphBatch.select`."""
-        chosen = torch.as_tensor(indices, dtype=torch.long, device=self.sizes.device)
-        cut = super().select(indices)
-        return CodedBatch.of(cut, self.codes[self.nodes_of(chosen)], self.static[chosen])
+    codes: Tensor = field(metadata=NODES)
+    static: Tensor = field(metadata=GRAPHS)
 
 
 def _shifted(pairs: list[NDArray[np.int64]], starts: NDArray[np.int64]) -> Tensor:

@@ -13,7 +13,7 @@ numbers, because text carries little of their size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,29 +23,34 @@ from torch import nn
 from nasplug.predictors.features.devices import (
     COMPUTE_CLASSES,
     HARDWARE_FEATURES,
+    features_text,
     hardware_features,
 )
 from nasplug.predictors.features.language import (
     MODELS,
     embed_hardware,
     embed_texts,
+    hardware_text,
     operator_texts,
     shipped_texts,
 )
 from nasplug.predictors.features.nodes import NODE_FEATURES, vocabulary_of
-from nasplug.predictors.layers.backends import layout
-from nasplug.predictors.layers.batch import GraphBatch
+from nasplug.predictors.layers.batch import NODES, SHARED, GraphBatch
 from nasplug.predictors.layers.blocks import init_weights
 from nasplug.predictors.layers.dynamic import DynamicBlock
 from nasplug.predictors.layers.relations import RELATIONS
-from nasplug.predictors.models.sibling_transformer import HardwareHead
+from nasplug.predictors.models.graph_transformer import (
+    GraphTransformer,
+    HardwareHead,
+    target_head,
+)
 from nasplug.search_spaces import InputError
-from nasplug.search_spaces.simplify import simplify
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from nasplug.predictors.features.settings import Setting
     from nasplug.predictors.hardware import Hardware
     from nasplug.search_spaces import Graph
 
@@ -105,6 +110,16 @@ class LeDGFormerConfig:
     platform_numbers: bool = True
     devices: tuple[str, ...] = ()
 
+    def read_device(self, setting: Setting) -> NDArray[np.float32]:
+        """Description of a device at a batch size, as the network reads it, shape `(features,)`."""
+        model = self.language_model
+        return platform_features(setting.hardware, setting.batch_size, model=model)
+
+    def device_text(self, setting: Setting) -> str:
+        """All that the network reads of a device, as text to store and compare."""
+        numbers = features_text(setting.hardware, setting.batch_size)
+        return f"{numbers} {hardware_text(setting.hardware)}"
+
 
 @dataclass(frozen=True, eq=False)
 class LanguageBatch(GraphBatch):
@@ -115,34 +130,23 @@ class LanguageBatch(GraphBatch):
         text_vectors: Vectors of the distinct texts, shape `(texts, width)`.
     """
 
-    text_of: Tensor = field(kw_only=True)
-    text_vectors: Tensor = field(kw_only=True)
-
-    def to(self, device: torch.device | str) -> LanguageBatch:
-        """The same batch on another device."""
-        moved = super().to(device)
-        return _with_texts(moved, self.text_of.to(device), self.text_vectors.to(device))
-
-    def select(self, indices: Sequence[int]) -> LanguageBatch:
-        """The batch of these graphs; see `GraphBatch.select`."""
-        chosen = torch.as_tensor(indices, dtype=torch.long, device=self.sizes.device)
-        text_of = self.text_of[self.nodes_of(chosen)]
-        return _with_texts(super().select(indices), text_of, self.text_vectors)
+    text_of: Tensor = field(metadata=NODES)
+    text_vectors: Tensor = field(metadata=SHARED)
 
 
-class LeDGFormer(nn.Module):
+class LeDGFormer(GraphTransformer):
     """Predicts standardised targets of graphs."""
 
+    config: LeDGFormerConfig
+
     def __init__(self, config: LeDGFormerConfig, backend: str = "auto") -> None:
-        super().__init__()
+        super().__init__(config, backend)
         if config.language_model not in MODELS:
             raise InputError(
                 f"unknown language model {config.language_model!r}; there are {', '.join(MODELS)}"
             )
         if not (config.text or config.numbers or config.learned):
             raise InputError("nodes have no content; switch on text, numbers or learned")
-        self.config = config
-        self.backend = backend
         dim = config.dim
         if config.text:
             self.read_text = Standardised("operator", config.language_model)
@@ -164,14 +168,9 @@ class LeDGFormer(nn.Module):
         if config.hardware:
             head = HardwareHead(2 * dim, len(config.devices), config.dropout)
             head.describe = nn.Sequential(PlatformDescription(config, 2 * dim))
-            self.head: nn.Module = head
+            self.head = head
         else:
-            self.head = nn.Sequential(
-                nn.Linear(2 * dim, 2 * dim),
-                nn.SiLU(),
-                nn.Dropout(config.dropout),
-                nn.Linear(2 * dim, len(config.targets)),
-            )
+            self.head = target_head(2 * dim, len(config.targets), config.dropout)
         if config.learned:
             self.embed_op = nn.Embedding(len(config.vocabulary), dim)
         for part in (*self.blocks, *([self.embed_costs] if config.numbers else [])):
@@ -184,10 +183,6 @@ class LeDGFormer(nn.Module):
         if config.learned:
             nn.init.normal_(self.embed_op.weight, std=0.5)
 
-    def prepare(self, graphs: Sequence[Graph]) -> list[Graph]:
-        """The graphs as this model reads them: simplified, or as they are."""
-        return [simplify(graph) for graph in graphs] if self.config.simplified else list(graphs)
-
     def collate(self, prepared: Sequence[Graph]) -> LanguageBatch:
         """Batch of prepared graphs with the vectors of their operators' texts.
 
@@ -199,14 +194,13 @@ class LeDGFormer(nn.Module):
         batch = GraphBatch.collate(prepared, known)
         width = MODELS[self.config.language_model]
         if not self.config.text:
-            return _with_texts(batch, torch.zeros_like(batch.ops), torch.zeros(1, width))
+            return LanguageBatch.of(batch, torch.zeros_like(batch.ops), torch.zeros(1, width))
         texts, text_of = operator_texts(prepared)
         vectors = embed_texts(texts, self.config.language_model)
-        return _with_texts(batch, torch.from_numpy(text_of), torch.from_numpy(vectors))
+        return LanguageBatch.of(batch, torch.from_numpy(text_of), torch.from_numpy(vectors))
 
-    def encode(self, batch: LanguageBatch) -> Tensor:
-        """Embedding of each graph, shape `(graphs, 2 * dim)`."""
-        form = layout(batch, self.backend)
+    def read_nodes(self, batch: LanguageBatch) -> Tensor:
+        """Sums of the vectors of texts, operations and costs that are read, `(nodes, dim)`."""
         dtype = self.norm.weight.dtype
         x = torch.zeros(len(batch.ops), self.config.dim, dtype=dtype, device=batch.ops.device)
         if self.config.text:
@@ -215,35 +209,7 @@ class LeDGFormer(nn.Module):
             x = x + self.embed_op(batch.ops)
         if self.config.numbers:
             x = x + self.embed_costs(batch.features.to(dtype))
-        x = form.enter(x)
-        for block in self.blocks:
-            x = block(x, form)
-        x = self.norm(x)
-        return torch.cat([form.total(x) * 0.2, form.last(x)], dim=-1)
-
-    def forward(
-        self,
-        batch: LanguageBatch,
-        hardware: Tensor | None = None,
-        device_index: Tensor | None = None,
-    ) -> Tensor:
-        """Standardised targets.
-
-        Args:
-            batch: What `collate` made.
-            hardware: `platform_features` of devices, shape `(devices, features)`, if the model
-                needs them.
-            device_index: Position in `config.devices` for each, -1 for an unknown one.
-
-        Returns:
-            Shape `(graphs, targets)`, or `(graphs, devices)` for a hardware-conditioned model.
-        """
-        embedding = self.encode(batch)
-        if hardware is None:
-            result: Tensor = self.head(embedding)
-        else:
-            result = self.head(embedding, hardware, device_index)
-        return result
+        return x
 
 
 class Standardised(nn.Module):
@@ -306,8 +272,3 @@ def platform_features(
     """
     vector = embed_hardware(hardware, precision, model)
     return np.concatenate([hardware_features(hardware, batch_size), vector])
-
-
-def _with_texts(batch: GraphBatch, text_of: Tensor, text_vectors: Tensor) -> LanguageBatch:
-    parts = {part.name: getattr(batch, part.name) for part in fields(GraphBatch)}
-    return LanguageBatch(**parts, text_of=text_of, text_vectors=text_vectors)

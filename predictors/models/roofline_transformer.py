@@ -197,8 +197,7 @@ class RooflineTransformer(nn.Module):
 
         Args:
             batch: What `collate` made.
-            hardware: Columns, shape `(columns, RATES + numbers + text)`; see `describe` in
-                `network_latency`.
+            hardware: Columns, shape `(columns, RATES + numbers + text)`; see `Setting.features`.
             device_index: Position of each in `config.devices`; -1 for an unknown device,
                 `device_place(name)` for a known one at another setting.
             states: What `encode` made of the batch, if it is known already.

@@ -12,21 +12,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import nn
 
-from nasplug.predictors.features.devices import HARDWARE_FEATURES
+from nasplug.predictors.features.devices import features_text, hardware_features
 from nasplug.predictors.features.nodes import NODE_FEATURES
-from nasplug.predictors.layers.backends import layout
 from nasplug.predictors.layers.batch import GraphBatch
 from nasplug.predictors.layers.blocks import init_weights
 from nasplug.predictors.layers.dynamic import DynamicBlock
 from nasplug.predictors.layers.relations import RELATIONS
-from nasplug.search_spaces.simplify import simplify
+from nasplug.predictors.models.graph_transformer import (
+    GraphTransformer,
+    HardwareHead,
+    target_head,
+)
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
+    from nasplug.predictors.features.settings import Setting
     from nasplug.search_spaces import Graph
 
 __all__ = ["SiblingTransformer", "SiblingTransformerConfig"]
@@ -67,14 +72,22 @@ class SiblingTransformerConfig:
     hardware: bool = False
     devices: tuple[str, ...] = ()
 
+    def read_device(self, setting: Setting) -> NDArray[np.float32]:
+        """Description of a device at a batch size, as the network reads it, shape `(features,)`."""
+        return hardware_features(setting.hardware, setting.batch_size)
 
-class SiblingTransformer(nn.Module):
+    def device_text(self, setting: Setting) -> str:
+        """All that the network reads of a device, as text to store and compare."""
+        return features_text(setting.hardware, setting.batch_size)
+
+
+class SiblingTransformer(GraphTransformer):
     """Predicts standardised targets of graphs."""
 
+    config: SiblingTransformerConfig
+
     def __init__(self, config: SiblingTransformerConfig, backend: str = "auto") -> None:
-        super().__init__()
-        self.config = config
-        self.backend = backend
+        super().__init__(config, backend)
         dim = config.dim
         self.embed_op = nn.Embedding(len(config.vocabulary), dim)
         self.embed_costs = nn.Linear(NODE_FEATURES, dim)
@@ -94,86 +107,16 @@ class SiblingTransformer(nn.Module):
         self.apply(init_weights)
         nn.init.normal_(self.embed_op.weight, std=0.5)
         if config.hardware:
-            self.head: nn.Module = HardwareHead(2 * dim, len(config.devices), config.dropout)
+            self.head = HardwareHead(2 * dim, len(config.devices), config.dropout)
         else:
-            self.head = nn.Sequential(
-                nn.Linear(2 * dim, 2 * dim),
-                nn.SiLU(),
-                nn.Dropout(config.dropout),
-                nn.Linear(2 * dim, len(config.targets)),
-            )
-
-    def prepare(self, graphs: Sequence[Graph]) -> list[Graph]:
-        """The graphs as this model reads them: simplified, or as they are."""
-        return [simplify(graph) for graph in graphs] if self.config.simplified else list(graphs)
+            self.head = target_head(2 * dim, len(config.targets), config.dropout)
 
     def collate(self, prepared: Sequence[Graph]) -> GraphBatch:
         """Batch of prepared graphs."""
         return GraphBatch.collate(prepared, self.config.vocabulary)
 
-    def encode(self, batch: GraphBatch) -> Tensor:
-        """Embedding of each graph, shape `(graphs, 2 * dim)`."""
-        form = layout(batch, self.backend)
-        dtype = self.embed_op.weight.dtype
-        x = self.embed_op(batch.ops) + self.embed_costs(batch.features.to(dtype))
-        x = form.enter(x)
-        for block in self.blocks:
-            x = block(x, form)
-        x = self.norm(x)
-        return torch.cat([form.total(x) * 0.2, form.last(x)], dim=-1)
-
-    def forward(
-        self,
-        batch: GraphBatch,
-        hardware: Tensor | None = None,
-        device_index: Tensor | None = None,
-    ) -> Tensor:
-        """Standardised targets.
-
-        Args:
-            batch: What `collate` made.
-            hardware: Descriptions, shape `(devices, HARDWARE_FEATURES)`, if the model needs them.
-            device_index: Position in `config.devices` for each, -1 for an unknown one.
-
-        Returns:
-            Shape `(graphs, targets)`, or `(graphs, devices)` for a hardware-conditioned model.
-        """
-        embedding = self.encode(batch)
-        if hardware is None:
-            result: Tensor = self.head(embedding)
-        else:
-            result = self.head(embedding, hardware, device_index)
-        return result
-
-
-class HardwareHead(nn.Module):
-    """Modulates graph embeddings by a device and reduces each pair to one number.
-
-        out = w · SiLU( (1 + γ(h)) ⊙ W z + β(h) ) + b(h)
-
-    Args:
-        dim: Width of the graph embedding.
-        num_devices: Measured devices, each with a learned vector added to its description's.
-        dropout: On the device vector, so that no single figure of a data sheet decides.
-    """
-
-    def __init__(self, dim: int, num_devices: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.describe = nn.Sequential(nn.Linear(HARDWARE_FEATURES, dim), nn.SiLU())
-        self.own = nn.Parameter(torch.zeros(num_devices + 1, dim))
-        self.modulate = nn.Linear(dim, 2 * dim + 1)
-        self.lift = nn.Linear(dim, dim)
-        self.lower = nn.Linear(dim, 1)
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, embedding: Tensor, hardware: Tensor, device_index: Tensor) -> Tensor:
-        """Embeddings `(graphs, dim)` and devices `(devices, …)` -> `(graphs, devices)`."""
-        known = (device_index >= 0)[:, None]
-        own = torch.where(known, self.own[device_index], self.own.new_zeros(()))
-        device = self.dropout(self.describe(hardware)) + own
-        width = embedding.shape[-1]
-        scale, shift, offset = self.modulate(device).split([width, width, 1], dim=-1)
-        lifted = self.lift(embedding)[:, None]
-        hidden = nn.functional.silu(lifted * (1 + scale) + shift)
-        result: Tensor = self.lower(hidden).squeeze(-1) + offset.squeeze(-1)
-        return result
+    def read_nodes(self, batch: GraphBatch) -> Tensor:
+        """Vectors of the operations and of their costs, shape `(nodes, dim)`."""
+        costs = batch.features.to(self.embed_op.weight.dtype)
+        vectors: Tensor = self.embed_op(batch.ops) + self.embed_costs(costs)
+        return vectors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +11,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nasplug.predictors.checkpoint import (
-    Checkpoint,
-    config_fields,
-    load_model,
-    restoring,
-    save_checkpoint,
-)
+from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.nodes import vocabulary_of
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.latency.cell_latency import DeviceBatch, description
-from nasplug.predictors.prediction import NotFittedError, Prediction
 from nasplug.predictors.published.recipes import form_of
 from nasplug.predictors.statistics.calibration import LEVELS, Calibration
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
 from nasplug.predictors.training.ensemble import (
     calibration_count,
     ensemble_scores,
-    member_tensors,
     random_split,
     train_members,
 )
+from nasplug.predictors.training.ensemble_predictor import EnsemblePredictor
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["OWN_FIELDS", "NetworkPredictor", "NetworkPredictorConfig"]
@@ -40,7 +33,6 @@ Array = NDArray[np.float64]
 
 # Where a softplus has underflowed, in ms.
 SMALLEST_LATENCY = 1e-6
-UNITS = {"accuracy": "%", "latency": "ms"}
 # Fields of a network's config that the predictor sets, never a caller.
 OWN_FIELDS = ("vocabulary", "targets", "images")
 
@@ -73,7 +65,7 @@ class NetworkPredictorConfig:
     smallest_ms: float = 0.1
 
 
-class NetworkPredictor:
+class NetworkPredictor(EnsemblePredictor):
     """Trains a network on targets in units and predicts in units.
 
     An accuracy predictor is calibrated like `AccuracyPredictor`, a latency predictor by the
@@ -89,6 +81,9 @@ class NetworkPredictor:
         InputError: If the network, the kind or an option is unknown, or a number is out of range.
     """
 
+    name = "network"
+    noun = "a network predictor"
+
     def __init__(self, config: NetworkPredictorConfig, backend: str = "auto") -> None:
         self._form = form_of(config.network, config.kind)
         allowed = [f.name for f in fields(self._form.config) if f.name not in OWN_FIELDS]
@@ -101,18 +96,10 @@ class NetworkPredictor:
             raise InputError(f"members is {config.members}; there must be at least one")
         if not 0 <= config.calibration_share < 1 or not 0 < config.validation_share < 1:
             raise InputError("calibration_share and validation_share must lie between 0 and 1")
-        self.config = config
+        super().__init__(config, backend)
         self.kind = config.kind
-        self.backend = backend
-        self._models: list[Any] = []
-        self._calibration: Calibration | None = None
         self._shift, self._scale = np.zeros(1), np.ones(1)
         self._described: dict[str, Any] = {}
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        """Names of the predicted columns."""
-        return self.config.targets
 
     @property
     def parameters(self) -> int:
@@ -121,13 +108,13 @@ class NetworkPredictor:
         Raises:
             NotFittedError: If nothing was learned or loaded; the count depends on the graphs.
         """
-        return sum(p.numel() for p in self._fitted()[0].parameters())
+        return super().parameters // self.config.members
 
     def fit(
         self,
         graphs: Sequence[Graph],
         targets: Array,
-        hardware: Sequence[DeviceBatch] | None = None,
+        hardware: Sequence[Setting] | None = None,
         *,
         calibration_targets: Array | None = None,
         folder: str | Path | None = None,
@@ -177,7 +164,7 @@ class NetworkPredictor:
             report=report,
         )
         self._shift, self._scale = shift, scale
-        self._described = description(columns[0]) if self.kind == "latency" else {}
+        self._described = columns[0].description if self.kind == "latency" else {}
         self._calibration = None
         if share:
             self._calibrate(self.scores(graphs[learn:]).mean(0), goal[learn:])
@@ -204,7 +191,7 @@ class NetworkPredictor:
         else:
             self._calibration = Calibration.fit(center, goal)
 
-    def _network_config(self, vocabulary: tuple[str, ...], columns: list[DeviceBatch]) -> Any:
+    def _network_config(self, vocabulary: tuple[str, ...], columns: list[Setting]) -> Any:
         options = dict(self.config.options)
         if columns and "images" in {f.name for f in fields(self._form.config)}:
             options["images"] = columns[0].batch_size
@@ -230,11 +217,6 @@ class NetworkPredictor:
             raise InputError(f"the target of graph {row} is not above 0, as a relative loss needs")
         return values
 
-    def _fitted(self) -> list[Any]:
-        if not self._models:
-            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
-        return self._models
-
     def scores(self, graphs: Sequence[Graph]) -> Array:
         """What each member predicts, in units and before calibration: `(members, graphs, targets)`.
 
@@ -242,92 +224,42 @@ class NetworkPredictor:
             NotFittedError: If nothing was learned or loaded.
             InputError: If a graph has an operation that was not in the training graphs.
         """
-        return ensemble_scores(self._fitted(), graphs) / self._scale + self._shift
+        self._check_fitted()
+        return ensemble_scores(self._models, graphs) / self._scale + self._shift
 
-    def predict(
-        self, graphs: Sequence[Graph], hardware: Hardware | None = None, batch_size: int = 1
-    ) -> Prediction:
-        """Predict all targets of graphs.
-
-        Args:
-            graphs: Any number of graphs.
-            hardware: The device of a latency; the one that was learned if it is left out. Not used
-                for an accuracy.
-            batch_size: Images a forward pass on that device.
-
-        Raises:
-            NotFittedError: If nothing was learned or loaded.
-            InputError: If the device or the batch size is not the one that was learned, or a graph
-                has an operation that was not in the training graphs.
-        """
+    def _distribution(self, graphs: Sequence[Graph]) -> tuple[Array, Array, Array]:
         center = self.scores(graphs).mean(0)
         if self.kind == "latency":
-            self._check_device(hardware, batch_size)
             center = np.log(np.maximum(center, SMALLEST_LATENCY))
-        spread, residuals = np.full_like(center, np.nan), np.zeros((len(LEVELS), len(self.targets)))
-        if self._calibration is not None:
-            columns = range(len(self.targets))
-            center, spread, residuals = self._calibration.apply(center, columns)
-        return Prediction(
-            self.targets,
-            (UNITS[self.kind],) * len(self.targets),
-            center,
-            spread,
-            LEVELS,
-            residuals,
-            (self.kind == "latency",) * len(self.targets),
-        )
+        if self._calibration is None:
+            return center, np.full_like(center, np.nan), np.zeros((len(LEVELS), center.shape[1]))
+        return self._calibration.apply(center, range(len(self.targets)))
 
-    def _check_device(self, hardware: Hardware | None, batch_size: int) -> None:
-        if hardware is None:
-            return
-        if description(DeviceBatch(hardware, batch_size)) != self._described:
+    def _check_device(self, hardware: Hardware, batch_size: int) -> None:
+        if Setting(hardware, batch_size).description != self._described:
             raise InputError(
                 f"{hardware.name} at batch size {batch_size} was not learned; this predictor knows "
                 f"{self._described['key']} only"
             )
 
-    def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:
-        """Write `<path>.safetensors` and its card; `about` is added to the card."""
-        tensors = member_tensors(self._fitted())
-        if self._calibration is not None:
-            tensors |= {f"calibration.{k}": v for k, v in self._calibration.tensors().items()}
-        card = {
-            "predictor": "network",
-            "config": asdict(self.config),
-            "model": asdict(self._models[0].config),
+    def _card(self) -> dict[str, Any]:
+        return {
+            **super()._card(),
             "scaling": {"shift": self._shift.tolist(), "scale": self._scale.tolist()},
             "device": self._described,
-            **(about or {}),
         }
-        save_checkpoint(path, tensors, card)
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Checkpoint, backend: str = "auto") -> NetworkPredictor:
-        """The predictor that a checkpoint holds.
-
-        Raises:
-            InputError: If the card or the weights do not fit this class.
-        """
-        with restoring("a network predictor"):
-            stored = dict(checkpoint.card["config"])
-            recipe = TrainingConfig(**stored.pop("recipe"))
-            stored["targets"] = tuple(stored["targets"])
-            predictor = cls(NetworkPredictorConfig(**stored, recipe=recipe), backend)
-            config = predictor._form.config(**config_fields(checkpoint.card["model"]))
-            predictor._models = [
-                load_model(
-                    lambda: predictor._form.network(config, backend),
-                    checkpoint.section(f"model-{member}"),
-                )
-                for member in range(predictor.config.members)
-            ]
-            predictor._described = dict(checkpoint.card["device"])
-            scaling = checkpoint.card["scaling"]
-            predictor._shift = np.array(scaling["shift"], dtype=np.float64)
-            predictor._scale = np.array(scaling["scale"], dtype=np.float64)
-            if predictor.config.calibration_share:
-                predictor._calibration = Calibration(**checkpoint.section("calibration"))
+    def _restored(cls, checkpoint: Checkpoint, backend: str) -> NetworkPredictor:
+        card = checkpoint.card
+        predictor = cls(read_config(NetworkPredictorConfig, card["config"]), backend)
+        form = predictor._form
+        config: Any = read_config(form.config, card["model"])
+        calibrated = bool(predictor.config.calibration_share)
+        predictor._load(checkpoint, lambda: form.network(config, backend), calibrated=calibrated)
+        predictor._described = dict(card["device"])
+        predictor._shift = np.array(card["scaling"]["shift"], dtype=np.float64)
+        predictor._scale = np.array(card["scaling"]["scale"], dtype=np.float64)
         return predictor
 
 

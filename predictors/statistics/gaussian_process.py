@@ -132,14 +132,12 @@ class GaussianProcess:
         blocks: Mapping[str, Array],
         targets: Array,
         counts: Array,
-        hyperparameters: Array | None = None,
-        units: Mapping[str, float] | None = None,
+        state: Mapping[str, Array] | None = None,
     ) -> None:
-        """Condition on rows with hyperparameters and units that are known, as `fit` left them."""
-        if hyperparameters is not None:
-            self.hyperparameters = hyperparameters
-        if units is not None:
-            self._units = dict(units)
+        """Condition on rows with the hyperparameters of `fit`, or those of a `state`."""
+        if state is not None:
+            self.hyperparameters = state["hyperparameters"]
+            self._units = dict(zip(self.names, state["units"].tolist(), strict=True))
         self._inputs = self._tensors(blocks)
         self._targets = torch.from_numpy(np.ascontiguousarray(targets, dtype=np.float64))
         self._counts = torch.from_numpy(np.ascontiguousarray(counts, dtype=np.float64))

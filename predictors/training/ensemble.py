@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nasplug.predictors.checkpoint import Checkpoint, config_fields, load_model, restoring
+from nasplug.predictors.checkpoint import Checkpoint, load_model, restoring
 from nasplug.predictors.models.ledgformer import LeDGFormer, LeDGFormerConfig
 from nasplug.predictors.models.sibling_transformer import (
     SiblingTransformer,
@@ -31,6 +31,7 @@ __all__ = [
     "ensemble_scores",
     "load_members",
     "member_tensors",
+    "network_named",
     "random_split",
     "train_members",
     "unique_graphs",
@@ -43,6 +44,17 @@ NETWORKS: dict[str, tuple[Any, Any]] = {
     "sibling": (SiblingTransformerConfig, SiblingTransformer),
     "ledg": (LeDGFormerConfig, LeDGFormer),
 }
+
+
+def network_named(name: str) -> tuple[Any, Any]:
+    """Configuration and class of one of `NETWORKS`.
+
+    Raises:
+        InputError: If there is no such network.
+    """
+    if name not in NETWORKS:
+        raise InputError(f"unknown network {name!r}; there are {', '.join(NETWORKS)}")
+    return NETWORKS[name]
 
 
 def calibration_count(graphs: int, share: float) -> int:
@@ -114,27 +126,18 @@ def member_tensors(models: Sequence[Any]) -> dict[str, NDArray[Any]]:
     }
 
 
-def load_members(
-    checkpoint: Checkpoint, count: int, backend: str, network: str = "sibling"
-) -> list[Any]:
+def load_members(checkpoint: Checkpoint, count: int, build: Callable[[], Any]) -> list[Any]:
     """The models that `member_tensors` stored.
 
     Args:
         checkpoint: What holds them.
         count: Models.
-        backend: Of each.
-        network: One of `NETWORKS`.
+        build: Makes a model of the card's configuration.
 
     Raises:
         InputError: If weights are missing or do not fit the configuration of the card.
-        KeyError, TypeError: If the network is unknown or the card has no configuration of it.
     """
-    kind, build = NETWORKS[network]
-    config = kind(**config_fields(checkpoint.card["model"]))
-    return [
-        load_model(lambda: build(config, backend), checkpoint.section(f"model-{member}"))
-        for member in range(count)
-    ]
+    return [load_model(build, checkpoint.section(f"model-{member}")) for member in range(count)]
 
 
 def unique_graphs(graphs: Sequence[Graph]) -> tuple[list[Graph], NDArray[np.int64]]:

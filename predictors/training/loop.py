@@ -358,8 +358,6 @@ def _loader(
     whole = None
     if sum(len(graph) for graph in graphs) <= MOST_COLLATED:
         whole = model.collate(graphs)
-        # A subclass without a selection of its own would lose the fields that it adds.
-        whole = whole if "select" in type(whole).__dict__ else None
 
     def collate(indices: list[int]) -> tuple[GraphBatch, Tensor, Tensor]:
         again = [i + len(graphs) - count for i in indices] if consistency != "none" else []

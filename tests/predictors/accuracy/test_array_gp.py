@@ -92,7 +92,7 @@ def test_large_cells_are_unfamiliar_and_less_certain(fitted):
 
     def widths(graphs):
         # in scores: in percent the map from ranks has its say
-        _, variance = fitted._posterior(fitted._arrays(graphs))
+        _, variance = fitted._posterior(graphs)
         return np.median(variance)
 
     assert widths(far) > 2 * widths(near)

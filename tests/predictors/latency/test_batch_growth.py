@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasplug import hardware
-from nasplug.predictors.features.settings import Setting, describe
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.batch_growth import GRID, NOISE, never_falling
 from nasplug.search_spaces import InputError
 
@@ -78,7 +78,7 @@ def test_each_column_is_asked_for_once(batch):
 
 def test_a_batch_out_of_range_is_named_as_it_was_asked_for():
     def predict(columns):
-        return np.array([[describe(column, False)[0] for column in columns]])
+        return np.array([[column.features(False)[0] for column in columns]])
 
     with pytest.raises(InputError, match="batch size 100000 is not between 1 and 65536"):
         never_falling([Setting(DEVICE, 100_000)], lambda column: [], predict)

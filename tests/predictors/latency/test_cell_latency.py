@@ -11,7 +11,7 @@ from nasplug import datasets
 from nasplug.devices.hardware import hardware
 from nasplug.predictors.accuracy.transformer_ensemble import AccuracyConfig, AccuracyPredictor
 from nasplug.predictors.checkpoint import load_checkpoint
-from nasplug.predictors.features.settings import Setting, plain_key
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig, LatencyPredictor
 from nasplug.predictors.models.sibling_transformer import (
     SiblingTransformer,
@@ -52,7 +52,7 @@ def fitted_accuracy(accuracy):
 @pytest.fixture(scope="module")
 def latency(nb201_cache):
     table = datasets.load("nb201-latency").iloc[CELLS]
-    return table[[plain_key(d) for d in DEVICES]].to_numpy()
+    return table[[d.plain_key for d in DEVICES]].to_numpy()
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from nasplug import hardware
-from nasplug.predictors.features.settings import Setting, describe
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.device_similarity import Similar, mix_similar, similar_devices
 
 
 def column(name, batch_size=1, runtime=""):
-    return describe(Setting(hardware(name), batch_size, runtime), False)
+    return Setting(hardware(name), batch_size, runtime).features(False)
 
 
 def test_the_same_device_weighs_most_and_is_as_fast():

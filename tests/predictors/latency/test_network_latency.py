@@ -14,7 +14,7 @@ from nasplug import InputError, datasets, hardware
 from nasplug.predictors import NotFittedError, Predictor
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.features.roofline import roofline_ms, roofline_parts
-from nasplug.predictors.features.settings import RUNTIMES, Setting, describe, parse_runtime
+from nasplug.predictors.features.settings import RUNTIMES, Setting, parse_runtime
 from nasplug.predictors.latency.gpu_roofline import START, GpuRoofline
 from nasplug.predictors.latency.network_latency import NetworkLatency, NetworkLatencyConfig
 from nasplug.predictors.models.roofline_transformer import VIEWS
@@ -192,7 +192,7 @@ def test_what_is_particular_to_a_measured_column_is_corrected(fitted, networks):
     assert error[0] < 0.8 * before[0]
     # A network of another kind is a geometric mean with a sum of few parts.
     costs = fitted._corrections.costs
-    rates = [describe(column)[:4] for column in (TITAN, PI)]
+    rates = [column.features()[:4] for column in (TITAN, PI)]
     parts = [costs([foreign], c.key, r)[0] for c, r in zip((TITAN, PI), rates, strict=True)]
     share = fitted.config.costs
     assert 0 < share < 1
@@ -263,12 +263,12 @@ def test_a_processor_that_was_measured_in_one_runtime_is_meant_in_it_at_every_ba
 
 def test_a_description_has_the_rates_first():
     device = hardware("RTX 3090")
-    rates = describe(Setting(device, 16), text=False)[:4]
+    rates = Setting(device, 16).features(text=False)[:4]
     np.testing.assert_allclose(
         rates, [device.peak_tflops["fp32"] * 1e9, device.memory_bandwidth_gbs * 1e6, 16, 4],
         rtol=1e-6,
     )  # fmt: skip
-    half = describe(Setting(device, 16, "amp"), text=False)
+    half = Setting(device, 16, "amp").features(text=False)
     assert half[0] > 2 * rates[0]
     assert half[3] == 2
 

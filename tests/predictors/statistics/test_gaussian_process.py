@@ -96,10 +96,9 @@ def test_repeated_labels_count(process, data):
     twice = {k: np.concatenate([v[:20], v[:20]]) for k, v in blocks.items()}
     first, second = GaussianProcess(TERMS), GaussianProcess(TERMS)
     state = process.state()
-    units = dict(zip(process.names, state["units"], strict=True))
-    first.condition(few, y[:20], np.full(20, 2.0), state["hyperparameters"], units)
+    first.condition(few, y[:20], np.full(20, 2.0), state)
     repeated = np.concatenate([y[:20], y[:20]])
-    second.condition(twice, repeated, np.ones(40), state["hyperparameters"], units)
+    second.condition(twice, repeated, np.ones(40), state)
     at = {k: v[60:] for k, v in blocks.items()}
     for a, b in zip(first.predict(at), second.predict(at), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)

@@ -1,0 +1,218 @@
+"""Latencies of whole networks on columns: the network's, and all that corrects them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nasplug.predictors.features.devices import compute_class
+from nasplug.predictors.features.roofline import roofline_ms
+from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.latency.batch_growth import never_falling
+from nasplug.predictors.latency.corrections import ColumnCorrections
+from nasplug.predictors.latency.device_similarity import mix_similar
+from nasplug.predictors.latency.gpu_roofline import GpuRoofline, gpu_setting
+from nasplug.predictors.latency.intervals import LatencyIntervals
+from nasplug.predictors.latency.measured_columns import MeasuredColumns
+from nasplug.predictors.models.roofline_transformer import SMALLEST_MS, RooflineTransformer
+from nasplug.predictors.statistics.familiarity import Familiarity
+from nasplug.predictors.training.ensemble import unique_graphs
+from nasplug.search_spaces import Graph
+
+__all__ = ["RATES", "NetworkColumns", "network_scores"]
+
+Array = NDArray[np.float64]
+
+# The first numbers of a column's description: operations and bytes a ms, images, bytes a number.
+RATES = 4
+# Nodes and columns that are scored at once.
+NODES, COLUMNS = 20_000, 8
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkColumns:
+    """Log-latencies of whole networks on measured and on unmeasured columns.
+
+    A measured column has the network's prediction with its corrections; another has the network's
+    prediction for its description, averaged with those of the measured columns that are like it. On
+    a GPU that holds for networks whose kind was measured on such columns; others have the
+    prediction of `GpuRoofline`.
+
+    Attributes:
+        models: Trained with the same configuration.
+        measured: The measured columns.
+        familiar: Tells which kind of networks a graph is like.
+        intervals: Tells which kinds were measured on a column.
+        corrections: Of measured columns; None to do without.
+        gpus: Learned from measurements of GPUs; None to do without.
+        text: Whether the network reads the text of a device's description.
+        similar: Share of the measured columns that an unknown one is like.
+    """
+
+    models: Sequence[RooflineTransformer]
+    measured: MeasuredColumns
+    familiar: Familiarity | None
+    intervals: LatencyIntervals
+    corrections: ColumnCorrections | None
+    gpus: GpuRoofline | None
+    text: bool
+    similar: float
+
+    def places(self, columns: Sequence[Setting]) -> torch.Tensor:
+        """Where the network finds its learned vectors of columns; see `RooflineTransformer`."""
+        devices = {text.split("|")[0] for text in self.measured.texts}
+        places = []
+        for column in columns:
+            place = self.measured.place(column)
+            # A user's own entry under a known name is another device.
+            if place < 0 and column.fingerprint.split("|")[0] in devices:
+                place = self.models[0].device_place(column.hardware.name)
+            places.append(place)
+        return torch.tensor(places, dtype=torch.long)
+
+    def never_falling(
+        self, graphs: Sequence[Graph], columns: Sequence[Setting], predict: Callable[..., Array]
+    ) -> Array:
+        """Predictions of `predict`, `(graphs, columns)`, that never fall as batches grow."""
+        return never_falling(
+            columns, self.measured.batches, predict, lambda asked: _least(graphs, asked)
+        )
+
+    def __call__(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
+        """Log-latencies in log ms, `(graphs, columns)`; they may fall as the batch grows."""
+        places = self.places(columns).tolist()
+        asked = [k for k, place in enumerate(places) if place < 0]
+        similar, alike = self.measured.similar({k: columns[k] for k in asked}, self.similar)
+        # Measured columns that are asked for, and those that an unknown one is like, come once.
+        needed = sorted({place for place in places if place >= 0} | alike)
+        numbers = self.measured.numbers
+        described = [columns[k].features(self.text) for k in asked]
+        described += [numbers[place].astype(np.float32) for place in needed]
+        states, scores = network_scores(
+            self.models,
+            graphs,
+            torch.from_numpy(np.stack(described)),
+            torch.tensor([places[k] for k in asked] + needed, dtype=torch.long),
+        )
+        on_measured = scores[:, len(asked) :]
+        if self.corrections is not None:
+            assert self.familiar is not None
+            keys = [(self.measured.keys[place], numbers[place, :RATES]) for place in needed]
+            self.corrections(graphs, states, on_measured, keys, self.familiar)
+        result = np.empty((len(graphs), len(columns)))
+        result[:, asked] = scores[:, : len(asked)]
+        for k, place in enumerate(places):
+            if place >= 0:
+                result[:, k] = on_measured[:, needed.index(place)]
+        mix_similar(result, similar, on_measured, needed)
+        gpus = [k for k in asked if compute_class(columns[k].hardware) == "gpu"]
+        if self.gpus is not None and gpus:
+            roofline = self.gpus.log_latency(graphs, [columns[k] for k in gpus])
+            familiar = self.familiar
+            assert familiar is not None
+            # Batch sizes of one device mostly ask among the same kinds.
+            names = cache(lambda among: familiar(graphs, among))
+            weights = [similar[k].weights if k in similar else np.zeros(0) for k in gpus]
+            share = [
+                self._known_elsewhere(names, columns[k], weight)
+                for k, weight in zip(gpus, weights, strict=True)
+            ]
+            result[:, gpus] = roofline + np.stack(share, axis=1) * (result[:, gpus] - roofline)
+        return result
+
+    def _known_elsewhere(
+        self,
+        familiar: Callable[[tuple[str, ...]], list[str]],
+        column: Setting,
+        weights: Array,
+    ) -> Array:
+        """Tell how much similar GPUs say of networks on one that was not measured.
+
+        Args:
+            familiar: Names the kind of each network among some kinds.
+            column: The GPU, and how they are run.
+            weights: Of the measured columns, summing to one.
+
+        Returns:
+            Twice the weight, at most 1, of those on which networks of each one's kind were run in
+            the same way, other than the kinds that `GpuRoofline` has learned; shape `(graphs,)`.
+        """
+        assert self.gpus is not None
+        way = column.is_half, gpu_setting(column)
+        kinds: list[tuple[float, set[str]]] = []
+        for place in np.flatnonzero(weights):
+            key = self.measured.keys[place]
+            other = Setting(column.hardware, 1, key.partition("@")[2].partition(" ")[2])
+            if (other.is_half, gpu_setting(other)) == way:
+                measured = set(self.intervals.groups_on(key)) - set(self.gpus.groups)
+                kinds.append((float(weights[place]), measured))
+        names = familiar(tuple(sorted(set().union(*(measured for _, measured in kinds)))))
+        sums = [sum(weight for weight, measured in kinds if name in measured) for name in names]
+        return np.minimum(2 * np.array(sums), 1.0)
+
+
+def _least(graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
+    """Logarithm of ms by the roofline, `(graphs, columns)`; none on GPUs, whose engines fuse."""
+    result = np.full((len(graphs), len(columns)), -np.inf)
+    for k, column in enumerate(columns):
+        if compute_class(column.hardware) != "gpu":
+            rates = column.hardware, column.batch_size, column.is_half
+            sums = [roofline_ms(graph, *rates).sum() for graph in graphs]
+            result[:, k] = np.log(np.maximum(sums, SMALLEST_MS))
+    return result
+
+
+@torch.inference_mode()
+def network_scores(
+    models: Sequence[RooflineTransformer],
+    graphs: Sequence[Graph],
+    described: torch.Tensor,
+    places: torch.Tensor,
+) -> tuple[Array, Array]:
+    """Pooled states and logarithms of latencies.
+
+    Args:
+        models: Trained with the same configuration.
+        graphs: Whole networks; equal ones are scored once.
+        described: The columns as a network reads them, shape `(columns, features)`.
+        places: Where it finds the learned vector of each; −1 if there is none.
+
+    Returns:
+        The first model's pooled states, shape `(graphs, features)`, and what all of them say on
+        average, `(graphs, columns)`.
+    """
+    distinct, inverse = unique_graphs(models[0].prepare(graphs))
+    order = sorted(range(len(distinct)), key=lambda k: len(distinct[k]))
+    result = np.zeros((len(distinct), len(described)))
+    pooled: list[Array] = [np.zeros(0)] * len(distinct)
+    for part in _chunks(order, [len(graph) for graph in distinct]):
+        batch = models[0].collate([distinct[k] for k in part])
+        states = [model.encode(batch) for model in models]
+        for k, row in zip(part, models[0].pool(batch, states[0]).double().numpy(), strict=True):
+            pooled[k] = row
+        for start in range(0, len(described), COLUMNS):
+            cut = slice(start, start + COLUMNS)
+            scores = [
+                model(batch, described[cut], places[cut], state)
+                for model, state in zip(models, states, strict=True)
+            ]
+            result[part, cut] = torch.stack(scores).mean(0).double().numpy()
+    return np.array(pooled)[inverse], result[inverse]
+
+
+def _chunks(order: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
+    """Consecutive parts of `order` of at most `NODES` nodes, or of one graph."""
+    parts: list[list[int]] = []
+    nodes = 0
+    for k in order:
+        if not parts or nodes + sizes[k] > NODES:
+            parts.append([])
+            nodes = 0
+        parts[-1].append(k)
+        nodes += sizes[k]
+    return parts
