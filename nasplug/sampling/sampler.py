@@ -312,7 +312,7 @@ class PredictorSampler(BaseSampler):
             write_notes(study, trial, {**claim, "arch": arch.text})
 
     def _mismatch(self, study: Study) -> str | None:
-        """Sentence on why the study's values are not this sampler's objectives; None if they are."""
+        """Sentence on why a study's values are not this sampler's objectives; None if they are."""
         if self.learns:
             return None
         return mismatch(study, self._objectives, self.hardware is not None)
