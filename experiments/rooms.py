@@ -82,7 +82,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
 GROUNDS = {
     "search_spaces: ground": "Graphs, operators and their costs, `SearchSpace`, and files.",
     "predictors: ground": "`Predictor`, predictions, descriptions of devices, and checkpoints.",
-    "predictors: fitted": "The base of predictors that are fitted and saved; an engine for processes.",
+    "predictors: fitted": "The base of predictors that are fitted and saved.",
     "ground": "Objectives, Pareto fronts, checks of arguments, texts, and signals.",
     "datasets: ground": "The registry of data sets, downloads, files of tables, and safe reading.",
 }

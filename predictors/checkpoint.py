@@ -52,7 +52,7 @@ _UNKNOWN = "0" * 64
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What a checkpoint holds.
+    """Content of a checkpoint file.
 
     Attributes:
         tensors: Arrays by name.

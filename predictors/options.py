@@ -1,4 +1,4 @@
-"""What may be asked of a predictor that is created by name."""
+"""Checks of the options of a predictor that is created by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a predictor says of architectures, and what a predictor is."""
+"""Predictions of architectures, and the interface of a predictor."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class Encoder:
 
     @torch.inference_mode()
     def encode(self, graphs: Sequence[Graph]) -> tuple[Array, Array]:
-        """What the network makes of graphs.
+        """Encode graphs.
 
         Args:
             graphs: Any number; they are simplified first, unless it was pretrained on others.
@@ -138,7 +138,7 @@ class Encoder:
         return {name: value.numpy() for name, value in self.model.state_dict().items()}
 
     def card(self) -> dict[str, Any]:
-        """What `restore` needs beside the weights."""
+        """Entries of the card that `restore` needs beside the weights."""
         return {"config": asdict(self.config), "model": asdict(self.model.config)}
 
     @classmethod

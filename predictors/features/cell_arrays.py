@@ -45,7 +45,7 @@ def cell_blocks(cells: CellArrays) -> dict[str, Array]:
 
 
 def _trained(cells: CellArrays) -> NDArray[np.bool_]:
-    """Which inner nodes are of a type that has parameters somewhere in their graph."""
+    """Mask of the inner nodes whose type has parameters somewhere in their graph."""
     with_params = cells.attributes["params"] > 0
     found = np.zeros(cells.ops.shape, np.bool_)
     for k in range(len(cells.types)):

@@ -39,7 +39,7 @@ HARDWARE_FEATURES = len(_LOGS) + len(_PEAKS) + 2 + len(COMPUTE_CLASSES)
 
 
 def compute_class(hardware: Hardware) -> str:
-    """What executes the network: one of `COMPUTE_CLASSES`.
+    """Class of the processor that runs the network, one of `COMPUTE_CLASSES`.
 
     A phone or a board computes on its CPU, but for NVIDIA's boards, which have a GPU.
     """

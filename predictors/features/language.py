@@ -255,7 +255,7 @@ def _spelled(part: str) -> str:
 
 
 def _text_attributes(attributes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What of the attributes enters the text, shape `(nodes, 5)`."""
+    """Select the attributes that enter the text, shape `(nodes, 5)`."""
     chosen = attributes[:, _COLUMNS]
     # Channels matter only where they tell a depthwise operation; else they would split the texts.
     chosen[:, 3] *= (chosen[:, 2] > 1) & (chosen[:, 2] == chosen[:, 3])
@@ -263,7 +263,7 @@ def _text_attributes(attributes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _number(value: float, digits: int = 3) -> str:
-    """As many significant digits, without an exponent."""
+    """Write a number with so many significant digits, without an exponent."""
     rounded = float(f"{value:.{digits}g}")
     return f"{rounded:.6f}".rstrip("0").rstrip(".") if rounded >= 1e-6 else "0"
 

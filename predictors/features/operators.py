@@ -1,4 +1,4 @@
-"""What the operators of a graph say together: how many of each there are, and their total costs."""
+"""Features of a graph's operators together: the count of each kind, and total costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the paths of a graph say: operation sequences, summaries, neighbourhoods, as numbers.
+"""Features of a graph's paths: operation sequences, summaries and neighbourhoods.
 
 All of it is read from the simplified graph (`search_spaces.simplify`), so that what is dead or idle
 makes no difference, and none of it depends on the order of the nodes.
@@ -24,7 +24,7 @@ MAX_PATHS = 10_000
 
 
 def path_counts(graphs: Sequence[Graph]) -> list[Counter[tuple[str, ...]]]:
-    """How often each operation sequence lies on a path from input to output, for each graph.
+    """Count each operation sequence on paths from input to output, for each graph.
 
     Args:
         graphs: Simplified graphs.
@@ -36,12 +36,12 @@ def path_counts(graphs: Sequence[Graph]) -> list[Counter[tuple[str, ...]]]:
 
 
 def operation_pairs(graphs: Sequence[Graph]) -> list[Counter[tuple[str, str]]]:
-    """How often an edge leads from one operation type to another, for each graph."""
+    """Count the edges from one operation type to another, for each graph."""
     return [Counter((g.ops[a], g.ops[b]) for a, b in g.edges) for g in graphs]
 
 
 def neighbourhoods(graphs: Sequence[Graph]) -> list[Counter[Hashable]]:
-    """How often a node type occurs with its direct predecessors and successors, for each graph.
+    """Count each node type with its direct predecessors and successors, for each graph.
 
     One round of Weisfeiler-Lehman refinement in both directions.
     """

@@ -1,4 +1,4 @@
-"""What a data sheet says of an operator's time: the roofline (Williams et al., CACM 2009)."""
+"""Time of an operator by the data sheet: the roofline (Williams et al., CACM 2009)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def roofline_parts(
 def times_at(
     graph: Graph, operations: float, moved: float, images: float, number_bytes: float
 ) -> tuple[Array, Array]:
-    """As `roofline_parts`, at rates that are given.
+    """Compute `roofline_parts` at given rates.
 
     Args:
         graph: Any graph with costs.

@@ -1,4 +1,4 @@
-"""How networks with random weights respond: what a cell does to signals, known without a label.
+"""Responses of networks with random weights: the effect of a cell on signals, without labels.
 
 Each cell is stacked four times into a small network with random weights and fed random images.
 What comes out tells trainable cells from others: zero-cost proxies (Mellor et al. 2021, "Neural

@@ -75,7 +75,7 @@ def never_falling(
 
 
 def _doublings(batch_size: int) -> list[int]:
-    """Those beyond the grid."""
+    """Batch sizes beyond the grid."""
     sizes = []
     size = 2 * GRID[-1]
     while size <= min(batch_size, MAX_BATCH):

@@ -1,4 +1,4 @@
-"""What a network misses of one kind of networks on one measured column: a ridge regression.
+"""Corrections of a shared network for one kind of networks on one column: a ridge regression.
 
 One network for all devices and all kinds of networks has little room for what is particular to a
 table of measurements. Where a column was measured on a kind of networks, a linear function of the
@@ -88,7 +88,7 @@ class ColumnHeads:
         )
 
     def __call__(self, features: Array, group: str, key: str) -> Array:
-        """What to add to the logarithm of the latency of networks of a group, `(n,)`."""
+        """Corrections to add to log-latencies of networks of a group, `(n,)`."""
         if (group, key) not in self.pairs:
             return np.zeros(len(features))
         head, place = self.pairs.index((group, key)), self.groups.index(group)
@@ -108,7 +108,7 @@ class ColumnHeads:
         groups: Sequence[str],
         pairs: Sequence[Sequence[str]],
     ) -> ColumnHeads:
-        """What `tensors` stored."""
+        """Restore the heads that `tensors` stored."""
         own = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
         return cls(list(groups), pairs=[(str(a), str(b)) for a, b in pairs], **own)
 

@@ -1,4 +1,4 @@
-"""What is known of single measured columns beside the network that serves them all."""
+"""Corrections for single measured columns beside the network that serves them all."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class ColumnCorrections:
         return own
 
     def described(self) -> dict[str, Any]:
-        """What the card says of them."""
+        """Entries of the card that describe the corrections."""
         costs = None
         if self.costs is not None:
             costs = {"keys": self.costs.keys, "kinds": list(self.costs.kinds)}
@@ -91,7 +91,7 @@ class ColumnCorrections:
         card: Mapping[str, Any],
         share: float,
     ) -> ColumnCorrections:
-        """What `tensors` and `described` stored, with a share of the costs."""
+        """Restore the corrections that `tensors` and `described` stored, with a share of the costs."""
         said = card.get("costs")
         return cls(
             ColumnHeads.restored(heads, card["groups"], card["heads"]),

@@ -1,4 +1,4 @@
-"""Which measured devices an unknown one is like, and how much slower or faster it is.
+"""Similarity of an unknown device to measured ones, and the ratio of their speeds.
 
 A network's time on a device is shaped by what limits it: a device on which launches take longest
 ranks networks by their number of operators, one on which arithmetic does by their FLOPs. Two
@@ -42,7 +42,7 @@ COMPILED = 1
 
 
 class Similar(NamedTuple):
-    """What is measured that is like an unknown column.
+    """Measured columns that are like an unknown one.
 
     Attributes:
         weights: Of the measured columns; they sum to one and are 0 for those that hardly count,

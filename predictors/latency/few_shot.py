@@ -67,7 +67,7 @@ SMALLEST_SCALE = 0.05
 
 @dataclass(frozen=True, eq=False)
 class _Hypothesis:
-    """What the device was taken for, its posterior weights and the log evidence."""
+    """Fit to a device: the mixture it was taken for, posterior weights, and log marginal likelihood."""
 
     base: int
     departure: float
@@ -131,7 +131,7 @@ class DeviceTransfer:
         self._learned = self._learn(self._features(measured), logs)
 
     def left_out(self, graphs: Sequence[Graph], latencies: Array) -> tuple[Array, Array, Array]:
-        """What is predicted of each measured graph by a device that was learned without it.
+        """Predict each measured graph by a device that was learned without it.
 
         Args:
             graphs: As in `fit`.

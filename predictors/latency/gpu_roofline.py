@@ -187,7 +187,7 @@ class GpuRoofline:
         return {"numbers": np.array([self.numbers[name] for name in START])}
 
     def described(self) -> dict[str, Any]:
-        """What the card says of it."""
+        """Entries of the card that describe the roofline."""
         return {"devices": dict(self.devices), "groups": list(self.groups)}
 
     @classmethod
@@ -197,14 +197,14 @@ class GpuRoofline:
         devices: Mapping[str, Sequence[str]],
         groups: Sequence[str],
     ) -> GpuRoofline:
-        """What `tensors` and `described` stored."""
+        """Restore the roofline that `tensors` and `described` stored."""
         numbers = dict(zip(START, map(float, tensors["numbers"]), strict=True))
         known = {str(name): tuple(map(str, own)) for name, own in devices.items()}
         return cls(numbers, known, tuple(map(str, groups)))
 
 
 class _Operators(NamedTuple):
-    """What takes time in some networks; all but `owner` describe one image.
+    """Operators that take time in some networks; all fields but `owner` describe one image.
 
     Attributes:
         owner: Which network each operator is of.

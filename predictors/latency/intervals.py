@@ -1,4 +1,4 @@
-"""How wrong latencies of whole networks are: by device, and by kind of network."""
+"""Errors of predicted latencies of whole networks, by device and by kind of network."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class LatencyIntervals:
         return [name for name, other in self.residuals if other == key]
 
     def quantiles(self, group: str, column: Setting, measured: bool) -> Array:
-        """Those for networks of a group (`""`: of none) on a column that was `measured` or not.
+        """Residuals for networks of a group (`""`: of none) on a column that was `measured` or not.
 
         Raises:
             InputError: If nothing is known of such cases.
@@ -125,7 +125,7 @@ class LatencyIntervals:
         pairs: Sequence[Sequence[str]],
         widths: Mapping[str, NDArray[Any]],
     ) -> LatencyIntervals:
-        """What `tensors` stored."""
+        """Restore the intervals that `tensors` stored."""
         return cls(
             {
                 (str(a), str(b)): np.asarray(row, np.float64)

@@ -1,4 +1,4 @@
-"""What is known of other devices' latencies before a new device is measured."""
+"""Latencies of known devices, the prior of a new device before it is measured."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 
 class KnownLatencies(Protocol):
-    """What is known of a space before the new device is measured."""
+    """Latencies of known devices on any graph of a space."""
 
     @property
     def graphs(self) -> Sequence[Graph]:

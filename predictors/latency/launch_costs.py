@@ -114,7 +114,7 @@ class LaunchCosts:
         keys: Sequence[str],
         kinds: Sequence[str],
     ) -> LaunchCosts:
-        """What `tensors` stored."""
+        """Restore the costs that `tensors` stored."""
         names = tuple(str(kind) for kind in kinds)
         return cls(names, [str(k) for k in keys], np.asarray(tensors["factors"], np.float64))
 

@@ -67,7 +67,7 @@ Likeness = Callable[[Sequence[Graph]], tuple[Mask, Array]]
 
 @dataclass(frozen=True, eq=False)
 class LeftOut:
-    """What is said of measurements that were left out, in log ms, `(measurements,)` each.
+    """Predictions of measurements that were left out, in log ms, `(measurements,)` each.
 
     Attributes:
         logs: What was measured.
@@ -99,7 +99,7 @@ class _Anchor:
 
     @classmethod
     def of(cls, ratios: Array, halves: Array) -> _Anchor:
-        """Of log(measured) − log(promised), and half-widths of the promises' intervals."""
+        """Fit the anchor to log(measured) − log(promised) and half-widths of the promises' intervals."""
         shift = float(np.median(ratios))
         rest = ratios - shift
         # A measurement that went wrong counts for no more than one that is far off.
@@ -160,7 +160,7 @@ class MeasuredDevice:
         return few_shot_prediction(mean, std)
 
     def left_out(self) -> LeftOut:
-        """What is predicted of each measurement by a device that was learned without it.
+        """Predict each measurement by a device that was learned without it.
 
         Raises:
             NotFittedError: If nothing was learned.
@@ -197,7 +197,7 @@ class MeasuredDevice:
 
     @cached_property
     def _farthest(self) -> float:
-        """How far the mean for a network like those measured may be from the anchor.
+        """Largest distance of the mean from the anchor for a network like those measured.
 
         As far as that of any other, and by as much as the farthest measurement is, if those that
         were left out tell that this is no noise.

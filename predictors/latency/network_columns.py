@@ -64,7 +64,7 @@ class NetworkColumns:
     similar: float
 
     def places(self, columns: Sequence[Setting]) -> torch.Tensor:
-        """Where the network finds its learned vectors of columns; see `RooflineTransformer`."""
+        """Indices of the learned vectors of columns; see `RooflineTransformer`."""
         devices = {text.split("|")[0] for text in self.measured.texts}
         places = []
         for column in columns:

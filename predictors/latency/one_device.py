@@ -35,7 +35,7 @@ PLACES: tuple[Term, ...] = ((("places", "rbf"),),)
 
 @dataclass(frozen=True)
 class LatencyGPConfig:
-    """How a `LatencyGP` learns.
+    """Options of a `LatencyGP`.
 
     Attributes:
         smallest_ms: Latencies below are degenerate measurements and are left out, in ms.

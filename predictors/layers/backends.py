@@ -37,7 +37,7 @@ class Layout(Protocol):
         """Node states `(nodes, dim)` -> this layout's `(..., dim)`."""
 
     def leave(self, x: Tensor) -> Tensor:
-        """This layout's `(..., dim)` -> `(nodes, dim)`."""
+        """Turn this layout's `(..., dim)` into `(nodes, dim)`."""
 
     def attend(
         self,

@@ -116,7 +116,7 @@ class GraphBatch:
         return cls(*(getattr(batch, part.name) for part in fields(batch)), *parts)
 
     def to(self, device: torch.device | str) -> Self:
-        """The same batch on another device."""
+        """Move the batch to another device."""
         moved = {
             part.name: getattr(self, part.name).to(device)
             for part in fields(self)

@@ -39,7 +39,7 @@ OWN_FIELDS = ("vocabulary", "targets", "images")
 
 @dataclass(frozen=True)
 class NetworkPredictorConfig:
-    """What a `NetworkPredictor` is made of.
+    """Parts of a `NetworkPredictor`.
 
     Attributes:
         network: A key of `networks.NETWORKS`.
@@ -218,7 +218,7 @@ class NetworkPredictor(EnsemblePredictor):
         return values
 
     def scores(self, graphs: Sequence[Graph]) -> Array:
-        """What each member predicts, in units and before calibration: `(members, graphs, targets)`.
+        """Predict with each member, in units and before calibration: `(members, graphs, targets)`.
 
         Raises:
             NotFittedError: If nothing was learned or loaded.

@@ -124,7 +124,7 @@ class Familiarity:
     def restored(
         cls, tensors: Mapping[str, Array], names: Sequence[str], kinds: Sequence[str]
     ) -> Familiarity:
-        """What `tensors` stored."""
+        """Restore the measure that `tensors` stored."""
         centers, spreads, reaches = (
             np.asarray(tensors[name], np.float64) for name in ("centers", "spreads", "reaches")
         )

@@ -59,7 +59,7 @@ class _Factor:
     def of(
         cls, parts: Sequence[tuple[str, str, Tensor]], inputs: _Inputs, learned: _Inputs
     ) -> _Factor:
-        """Of parts (kernel, block, scale) that have the same kernel."""
+        """Join parts (kernel, block, scale) of one kernel into one of scaled columns."""
         x, y = (
             torch.cat([held.blocks[block] / scale for _, block, scale in parts], dim=1)
             for held in (inputs, learned)
@@ -199,7 +199,7 @@ class GaussianProcess:
         return mean, 1 / precision
 
     def state(self) -> dict[str, Array]:
-        """What `condition` needs beside the rows: hyperparameters, and units in `names`' order."""
+        """Parameters that `condition` needs beside the rows: hyperparameters, and units in `names`' order."""
         return {
             "hyperparameters": self.hyperparameters,
             "units": np.array([self._units[name] for name in self.names]),

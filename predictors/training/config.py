@@ -1,4 +1,4 @@
-"""What a model is trained on and how; the loop itself is in `loop`."""
+"""Examples that a model is trained on, and the recipe; the loop itself is in `loop`."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How to train.
+    """Recipe of a training.
 
     Attributes:
         epochs: At most.
@@ -144,7 +144,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training did.
+    """Record of a training.
 
     Attributes:
         epochs: Epochs run.

@@ -58,7 +58,7 @@ def network_named(name: str) -> tuple[Any, Any]:
 
 
 def calibration_count(graphs: int, share: float) -> int:
-    """How many of the graphs, the last ones, are kept for calibration; none for a share of 0.
+    """Number of graphs, the last ones, that are kept for calibration; none for a share of 0.
 
     Raises:
         InputError: If too few would remain on either side.

@@ -52,7 +52,7 @@ def read_state(path: str | Path) -> dict[str, Any]:
 
 
 class StateFiles(TorchCheckpointIO):
-    """How Lightning writes and reads the states of a training."""
+    """Reader and writer of the states of a training, for Lightning."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
