@@ -91,7 +91,7 @@ class ColumnCorrections:
         card: Mapping[str, Any],
         share: float,
     ) -> ColumnCorrections:
-        """Restore the corrections that `tensors` and `described` stored, with a share of the costs."""
+        """Restore what `tensors` and `described` stored, with a share of the launch costs."""
         said = card.get("costs")
         return cls(
             ColumnHeads.restored(heads, card["groups"], card["heads"]),

@@ -67,7 +67,7 @@ SMALLEST_SCALE = 0.05
 
 @dataclass(frozen=True, eq=False)
 class _Hypothesis:
-    """Fit to a device: the mixture it was taken for, posterior weights, and log marginal likelihood."""
+    """Fit to a device: its mixture, posterior weights, and log marginal likelihood."""
 
     base: int
     departure: float

@@ -99,7 +99,7 @@ class _Anchor:
 
     @classmethod
     def of(cls, ratios: Array, halves: Array) -> _Anchor:
-        """Fit the anchor to log(measured) − log(promised) and half-widths of the promises' intervals."""
+        """Fit the anchor to log(measured) − log(promised) and half-widths of promised intervals."""
         shift = float(np.median(ratios))
         rest = ratios - shift
         # A measurement that went wrong counts for no more than one that is far off.

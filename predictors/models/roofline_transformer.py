@@ -145,7 +145,7 @@ class RooflineTransformer(nn.Module):
         self._dropout = nn.Dropout(config.dropout)
 
     def device_place(self, name: str) -> int:
-        """Index of a device's learned vector without one for this setting: ≤ −2 if known, −1 if not.
+        """Index of a device's vector without one for this setting: ≤ −2 if known, −1 if not.
 
         See `device_index` of `forward`.
         """
