@@ -133,7 +133,8 @@ def improving_points(known: Array, values: Array, count: int) -> Indices:
     front = np.unique(known[pareto_mask(known)], axis=0)
     if values.shape[1] == 1:
         rows = smallest(values[:, 0], count)
-        return rows[values[rows, 0] < front[0, 0]]
+        result: Indices = rows[values[rows, 0] < front[0, 0]]
+        return result
     # The step of the front that a point lies below, and its distance in units of the front's range.
     step = np.searchsorted(front[:, 0], values[:, 0], side="right") - 1
     height = np.where(step >= 0, front[step, 1], np.inf)

@@ -124,7 +124,8 @@ class NB201(FiniteSpace):
         return first_equal(np.array([arch.key for arch in self._all]), CELL_EDGES)
 
     def __len__(self) -> int:
-        return len(OPS) ** len(CELL_EDGES)
+        result: int = len(OPS) ** len(CELL_EDGES)
+        return result
 
     def __iter__(self) -> Iterator[Architecture]:
         return iter(self._all)

@@ -76,7 +76,8 @@ def fingerprints(digits: NDArray[np.int64], edges: tuple[tuple[int, int], ...]) 
             through = np.where(digits[:, k] == op, np.where(counts, word, 0), through)
             total += np.where(counts, _mixed(word), 0)
         used[a] = used[a] + through
-    return total
+    result: Words = total
+    return result
 
 
 def _passed(ops: NDArray[np.int64], words: Words) -> Words:

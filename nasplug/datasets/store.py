@@ -197,7 +197,8 @@ def longest_trained(table: pd.DataFrame) -> pd.DataFrame:
         [200]
     """
     if _EPOCHS in table.columns:
-        return table[table[_EPOCHS] == table[_EPOCHS].max()]
+        result: pd.DataFrame = table[table[_EPOCHS] == table[_EPOCHS].max()]
+        return result
     return table
 
 

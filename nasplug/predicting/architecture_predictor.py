@@ -254,7 +254,8 @@ class ArchitecturePredictor:
         parts = [self._model.predict_arrays(self._arrays(part)) for part in _parts(codes)]
         center = np.concatenate([part.center for part in parts])
         spread = np.concatenate([part.spread for part in parts])
-        return replace(parts[0], center=center, spread=spread)
+        result: Prediction | None = replace(parts[0], center=center, spread=spread)
+        return result
 
     def familiar(
         self, architectures: Sequence[Architecture | Graph | str]

@@ -83,7 +83,8 @@ class _Features:
 
         def rows(part: slice) -> Single:
             both = np.concatenate([self.counts[part], self.costs[part]], axis=1)
-            return ((both - mean) / scale).astype(np.float32)
+            result: Single = ((both - mean) / scale).astype(np.float32)
+            return result
 
         for part in parts:
             chunk = rows(part)

@@ -106,7 +106,8 @@ def _is_gone(worker: dict[str, Any]) -> bool:
     """Whether a process of this machine has ended; False for those of other machines."""
     if worker.get("host") != _machine():
         return False
-    return _started(int(worker["pid"])) != worker["started"]
+    result: bool = _started(int(worker["pid"])) != worker["started"]
+    return result
 
 
 def retries(trial: FrozenTrial) -> int:

@@ -208,7 +208,10 @@ class RandomForest(ClassicalPredictor):
     @property
     def parameters(self) -> int | None:
         """Nodes of all trees, each with a threshold or a value."""
-        return sum(tree.tree_.node_count for forest in self._models for tree in forest.estimators_)
+        result: int | None = sum(
+            tree.tree_.node_count for forest in self._models for tree in forest.estimators_
+        )
+        return result
 
     def _learn(self, x: Array, scores: Array) -> tuple[Any, Held]:
         forest = sklearn("ensemble").RandomForestRegressor(self.trees, random_state=self.seed)

@@ -48,7 +48,8 @@ class PathGP(ClassicalPredictor):
     @property
     def parameters(self) -> int | None:
         """Hyperparameters, and the weight of each training example, of all targets."""
-        return sum(len(gp.kernel_.theta) + gp.alpha_.size for gp in self._models)
+        result: int | None = sum(len(gp.kernel_.theta) + gp.alpha_.size for gp in self._models)
+        return result
 
     def _learn(self, x: Array, scores: Array) -> tuple[Any, Held]:
         subset = np.random.default_rng(self.seed).permutation(len(x))[:SUBSET]

@@ -119,7 +119,8 @@ class TransformerGP(ProcessPredictor):
     @property
     def reads_functions(self) -> bool:
         """Whether graphs of equal function count as one."""
-        return self.config.simplified
+        result: bool = self.config.simplified
+        return result
 
     @property
     def parameters(self) -> int:

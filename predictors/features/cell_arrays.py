@@ -111,7 +111,8 @@ def _pairs(cells: CellArrays, own: Array) -> Array:
     # What feeds each place, then by the type of that place: two small products a cell.
     fed = np.matmul(sources.transpose(0, 2, 1), cells.edges.astype(np.float32))
     pairs = np.matmul(fed, targets).astype(np.float64)
-    return pairs.reshape(n, pairs.shape[1] * pairs.shape[2])
+    result: Array = pairs.reshape(n, pairs.shape[1] * pairs.shape[2])
+    return result
 
 
 def _ends(cells: CellArrays, own: Array) -> Array:

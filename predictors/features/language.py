@@ -182,7 +182,8 @@ def embed_hardware(
     text = hardware_text(hardware, own)
     if model == "wordllama":
         text = " ".join(word for word in map(_shipped_word, text.split()) if word)
-    return embed_texts([text], model)[0]
+    result: Vectors = embed_texts([text], model)[0]
+    return result
 
 
 def shipped_texts(kind: str) -> tuple[str, ...]:

@@ -54,4 +54,5 @@ def attribute_features(graphs: Sequence[Graph]) -> NDArray[np.float32]:
         return np.zeros((0, NODE_FEATURES), dtype=np.float32)
     values = np.concatenate([graph.attributes for graph in graphs])
     scales = np.array([LOG_SCALES[name] for name in ATTRIBUTES])
-    return (np.log1p(values) / scales).astype(np.float32)
+    result: NDArray[np.float32] = (np.log1p(values) / scales).astype(np.float32)
+    return result

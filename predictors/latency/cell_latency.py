@@ -206,7 +206,8 @@ class LatencyPredictor(ManyDevices):
             described = torch.cat([described, self._described[needed]])
         raw = ensemble_scores(self._models, graphs, described, torch.tensor(places + needed))
         logs = raw.mean(0) * self._scale + self._shift
-        result, measured = logs[:, : len(columns)].copy(), logs[:, len(columns) :]
+        result: Array = logs[:, : len(columns)].copy()
+        measured = logs[:, len(columns) :]
         mix_similar(result, similar, measured, needed)
         return result
 

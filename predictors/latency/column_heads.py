@@ -94,7 +94,8 @@ class ColumnHeads:
         head, place = self.pairs.index((group, key)), self.groups.index(group)
         x = (features - self.centers[place]) / self.scales[place]
         said = x @ self.weights[head] + self.shifts[head]
-        return np.clip(said, -self.limits[head], self.limits[head])
+        result: Array = np.clip(said, -self.limits[head], self.limits[head])
+        return result
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Arrays to store; `groups` and `pairs` belong to the card."""

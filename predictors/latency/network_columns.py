@@ -153,7 +153,8 @@ class NetworkColumns:
                 kinds.append((float(weights[place]), measured))
         names = familiar(tuple(sorted(set().union(*(measured for _, measured in kinds)))))
         sums = [sum(weight for weight, measured in kinds if name in measured) for name in names]
-        return np.minimum(2 * np.array(sums), 1.0)
+        result: Array = np.minimum(2 * np.array(sums), 1.0)
+        return result
 
 
 def _least(graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:

@@ -197,7 +197,8 @@ class _PaddedLayout:
         return self._masks.permute(0, 2, 3, 1)
 
     def pair_scores(self, q: Tensor, k: Tensor) -> Tensor:
-        return torch.einsum("gqhd,gkhd->gqkh", q, k) * q.shape[-1] ** -0.5
+        result: Tensor = torch.einsum("gqhd,gkhd->gqkh", q, k) * q.shape[-1] ** -0.5
+        return result
 
     def pair_softmax(self, scores: Tensor, where: Tensor | None = None) -> Tensor:
         allowed = self._real[:, None] if where is None else self._real[:, None] & where
@@ -209,7 +210,8 @@ class _PaddedLayout:
     def mix_neighbors(self, s: Tensor, x: Tensor, epsilon: float) -> Tensor:
         around = (self._adjacency + self._adjacency.transpose(1, 2)).to(x.dtype)
         weights = s @ s.transpose(1, 2) * s.shape[-1] ** -0.5 * around
-        return weights / (weights.sum(-1, keepdim=True) + epsilon) @ x
+        result: Tensor = weights / (weights.sum(-1, keepdim=True) + epsilon) @ x
+        return result
 
     def from_successors(self, x: Tensor) -> Tensor:
         return self._adjacency.to(x.dtype) @ x
@@ -304,7 +306,8 @@ class _DGLLayout:
 
     def pair_scores(self, q: Tensor, k: Tensor) -> Tensor:
         scores: Tensor = self._dgl.ops.u_dot_v(self._pairs[0], k.contiguous(), q.contiguous())
-        return scores.squeeze(-1) * q.shape[-1] ** -0.5
+        result: Tensor = scores.squeeze(-1) * q.shape[-1] ** -0.5
+        return result
 
     def pair_softmax(self, scores: Tensor, where: Tensor | None = None) -> Tensor:
         if where is not None:
@@ -323,7 +326,8 @@ class _DGLLayout:
         weights = self._dgl.ops.u_dot_v(graph, s, s) * s.shape[-1] ** -0.5
         sums = self._dgl.ops.copy_e_sum(graph, weights)
         mixed: Tensor = self._dgl.ops.u_mul_e_sum(graph, x, weights)
-        return mixed / (sums + epsilon)
+        result: Tensor = mixed / (sums + epsilon)
+        return result
 
     def from_successors(self, x: Tensor) -> Tensor:
         result: Tensor = self._dgl.ops.copy_u_sum(self._backward, x)

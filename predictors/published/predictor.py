@@ -108,7 +108,8 @@ class NetworkPredictor(EnsemblePredictor):
         Raises:
             NotFittedError: If nothing was learned or loaded; the count depends on the graphs.
         """
-        return super().parameters // self.config.members
+        result: int = super().parameters // self.config.members
+        return result
 
     def fit(
         self,

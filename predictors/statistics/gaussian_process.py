@@ -199,7 +199,7 @@ class GaussianProcess:
         return mean, 1 / precision
 
     def state(self) -> dict[str, Array]:
-        """Arrays that `condition` needs beside the rows: hyperparameters, units in `names`' order."""
+        """Arrays that `condition` needs beside the rows: hyperparameters, units as in `names`."""
         return {
             "hyperparameters": self.hyperparameters,
             "units": np.array([self._units[name] for name in self.names]),

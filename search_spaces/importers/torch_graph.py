@@ -88,7 +88,8 @@ def _exported(
             for operator in list(table):
                 if _name(operator) in MAPPED:
                     del table[operator]
-            return program.run_decompositions(table)
+            result: ExportedProgram = program.run_decompositions(table)
+            return result
     except Exception as error:
         raise InputError(f"{name} cannot be traced by torch.export: {first_line(error)}") from error
 

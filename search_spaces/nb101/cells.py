@@ -77,7 +77,8 @@ class Cell(NamedTuple):
         number = 0
         for label in self.labels:
             number = number * len(OPS) + label
-        return self.bits * LABELLINGS + number
+        result: int = self.bits * LABELLINGS + number
+        return result
 
     @classmethod
     def from_code(cls, code: int) -> Cell:

@@ -55,7 +55,8 @@ class CellTable:
 
     def arch_id(self, index: int) -> str:
         """The hash of a cell as 32 hexadecimal digits."""
-        return self.hashes[index].tobytes().hex()
+        result: str = self.hashes[index].tobytes().hex()
+        return result
 
 
 @cache

@@ -37,7 +37,8 @@ def move(cell: Cell, rng: np.random.Generator) -> Cell:
     for k in order:
         others = sorted({other for other in _KINDS[k](cell) if other != cell})
         if others:
-            return others[int(rng.integers(len(others)))]
+            result: Cell = others[int(rng.integers(len(others)))]
+            return result
     raise AssertionError("every cell has a neighbour")
 
 

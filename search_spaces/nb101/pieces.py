@@ -53,7 +53,8 @@ def _column(kind: str, *values: int) -> int:
     offset = 0
     for value, size in zip(values, _KINDS[kind], strict=True):
         offset = offset * size + value
-    return _STARTS[kind] + offset
+    result: int = _STARTS[kind] + offset
+    return result
 
 
 def piece_counts(codes: NDArray[np.uint32]) -> NDArray[np.uint8]:
