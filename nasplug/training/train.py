@@ -121,11 +121,7 @@ def train(
         "seed": seed,
         "options": dict(options or {}),
     }
-    extra: dict[str, Any] = {"progress": progress}
-    if resume_folder is not None:
-        extra["folder"] = _resumable(Path(resume_folder), predictor, record)
-    accepted = inspect.signature(predictor.model.fit).parameters
-    extra = {name: value for name, value in extra.items() if name in accepted}
+    extra = _fit_options(predictor, progress, resume_folder, record)
     print(
         f"nasplug: training {model} on {len(train_rows)} rows of {labels.source}", file=sys.stderr
     )
@@ -146,6 +142,20 @@ def train(
                 files.append(f"{base}.safetensors")
     record["files"] = files
     return record
+
+
+def _fit_options(
+    predictor: ArchitecturePredictor,
+    progress: bool | None,
+    resume_folder: str | os.PathLike[str] | None,
+    record: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The options of a predictor's `fit` that it takes: a progress bar, a folder to resume from."""
+    options: dict[str, Any] = {"progress": progress}
+    if resume_folder is not None:
+        options["folder"] = _resumable(Path(resume_folder), predictor, record)
+    accepted = inspect.signature(predictor.model.fit).parameters
+    return {name: value for name, value in options.items() if name in accepted}
 
 
 def _device(
@@ -250,7 +260,9 @@ def _split(
     return order[:size], order[size:]
 
 
-def _resumable(folder: Path, predictor: ArchitecturePredictor, record: dict[str, Any]) -> Path:
+def _resumable(
+    folder: Path, predictor: ArchitecturePredictor, record: Mapping[str, Any]
+) -> Path:
     """Check that the predictor keeps its state, and that the folder holds no other training."""
     if "folder" not in inspect.signature(predictor.model.fit).parameters:
         raise InputError(f"predictor {record['model']!r} keeps no state; leave --resume-folder out")

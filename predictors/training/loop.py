@@ -306,25 +306,11 @@ def _run(
                 enable_version_counter=False,
             )
         )
-    show = sys.stderr.isatty() if progress is None else progress
-    bar = [TQDMProgressBar(leave=False)] if show else []
+    last = None if folder is None else Path(folder, "last.ckpt")
     with warnings.catch_warnings(), torch.random.fork_rng():
         # Lightning's advice on workers and loggers does not apply to tensors in memory.
         warnings.filterwarnings("ignore", module="lightning")
-        trainer = L.Trainer(
-            accelerator="auto",
-            devices=1,
-            max_epochs=config.epochs,
-            callbacks=[*callbacks, *bar],
-            logger=False,
-            enable_checkpointing=bool(callbacks),
-            gradient_clip_val=config.gradient_clip,
-            enable_model_summary=False,
-            enable_progress_bar=show,
-            num_sanity_val_steps=0,
-            plugins=[StateFiles()],
-        )
-        last = None if folder is None else Path(folder, "last.ckpt")
+        trainer = _trainer(config, callbacks, progress)
         trainer.fit(
             fit,
             _loader(model, examples, batches, config.consistency),
@@ -334,17 +320,42 @@ def _run(
         )
     epoch, loss = int(trainer.current_epoch) - 1, math.nan
     if best is not None:
-        if not best.best_model_path:
-            raise RuntimeError("training diverged: the validation loss was never finite")
-        state = read_state(best.path)
-        fit.load_state_dict(state["state_dict"])
-        epoch, loss = int(state["epoch"]), float(best.best_model_score or 0.0)
+        epoch, loss = _restore_best(fit, best)
     weights = fit.weights()
     if not all(value.isfinite().all() for value in weights.values()):
         raise RuntimeError("training diverged: a weight is not finite")
     model.load_state_dict(weights)
     model.eval()
     return int(trainer.current_epoch), epoch, loss
+
+
+def _trainer(
+    config: TrainingConfig, callbacks: list[L.Callback], progress: bool | None
+) -> L.Trainer:
+    """Lightning's loop, which logs and writes nothing but what the callbacks do."""
+    show = sys.stderr.isatty() if progress is None else progress
+    return L.Trainer(
+        accelerator="auto",
+        devices=1,
+        max_epochs=config.epochs,
+        callbacks=[*callbacks, *([TQDMProgressBar(leave=False)] if show else [])],
+        logger=False,
+        enable_checkpointing=bool(callbacks),
+        gradient_clip_val=config.gradient_clip,
+        enable_model_summary=False,
+        enable_progress_bar=show,
+        num_sanity_val_steps=0,
+        plugins=[StateFiles()],
+    )
+
+
+def _restore_best(fit: _Fit, best: _Best) -> tuple[int, float]:
+    """Give a model the weights of its best epoch; that epoch, and its validation loss."""
+    if not best.best_model_path:
+        raise RuntimeError("training diverged: the validation loss was never finite")
+    state = read_state(best.path)
+    fit.load_state_dict(state["state_dict"])
+    return int(state["epoch"]), float(best.best_model_score or 0.0)
 
 
 def _loader(
