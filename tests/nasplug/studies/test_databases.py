@@ -231,7 +231,8 @@ def test_whole_studies_pass(new_database: str) -> None:
     "change",
     [
         "UPDATE trial_values SET value = 0.001 WHERE trial_id = 2",
-        "UPDATE trial_params SET param_value = 1 WHERE trial_id = 2 AND param_name = 'op'",
+        "UPDATE trial_params SET param_value = (param_value + 1) % 3 "
+        "WHERE trial_id = 2 AND param_name = 'op'",
         "UPDATE trial_params SET distribution_json = replace(distribution_json, '8', '9') "
         "WHERE trial_id = 2",
         "UPDATE trial_user_attributes SET value_json = replace(value_json, '2.5', '2.6') "
