@@ -260,9 +260,7 @@ def _split(
     return order[:size], order[size:]
 
 
-def _resumable(
-    folder: Path, predictor: ArchitecturePredictor, record: Mapping[str, Any]
-) -> Path:
+def _resumable(folder: Path, predictor: ArchitecturePredictor, record: Mapping[str, Any]) -> Path:
     """Check that the predictor keeps its state, and that the folder holds no other training."""
     if "folder" not in inspect.signature(predictor.model.fit).parameters:
         raise InputError(f"predictor {record['model']!r} keeps no state; leave --resume-folder out")
