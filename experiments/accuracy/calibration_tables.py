@@ -7,8 +7,11 @@ from statistics import mean
 
 from experiments.tables import Row, cells, grouped, merged, runs, table, table_of
 
-METHODS = {"nasplug": "calibrated", "without the data sheet": "calibrated, without the data sheet"}
-WEIGHED = {"alone": "the measurements", "nasplug": "both, as in a profile"}
+METHODS = {
+    "alone": "the measurements",
+    "nasplug": "both, as in a profile",
+    "without the data sheet": "the measurements, of a device without a data sheet",
+}
 QUALITY = "mean Spearman | mean MAPE % | median MAPE % | 90 % cover | interval, median"
 
 
@@ -24,11 +27,10 @@ def _quality(rows: list[Row]) -> list[str]:
 
 def check() -> str:
     """A row a number of measurements: means over all devices of NAS-Bench-201."""
+    by_count = grouped(runs("calibrate_check"), "measured", "method")
     body = [
         [METHODS.get(method, method), str(measured), *_quality(rows)]
-        for (method, measured), rows in grouped(
-            runs("calibrate_check"), "method", "measured"
-        ).items()
+        for (measured, method), rows in sorted(by_count.items(), key=lambda item: item[0][0])
     ]
     return table(f"known of the device | measured | {QUALITY}", body)
 
@@ -43,7 +45,7 @@ def shipped() -> str:
         refused = "–"
         if method == "nasplug":
             refused = f"{mean(row['refused'] for row in rows):.0%}"
-        body.append([WEIGHED.get(method, method), str(measured), *_quality(rows), refused])
+        body.append([METHODS.get(method, method), str(measured), *_quality(rows), refused])
     return table(f"what speaks | measured | {QUALITY} | refused", body)
 
 
