@@ -84,7 +84,7 @@ def picture(whole: Arrows) -> str:
 
 
 def sentence(title: str) -> str:
-    """What a room is: the first sentence of its docstring."""
+    """Sentence on a room, the first one of its docstring."""
     if title in GROUNDS:
         return GROUNDS[title]
     first = ROOMS[title][0]

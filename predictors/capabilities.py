@@ -58,17 +58,11 @@ class KnowsRuntimes(Protocol):
 
 
 @runtime_checkable
-class Explains(Protocol):
+class Explains(KnowsRuntimes, Protocol):
     """Reads any whole network and tells the share of each operator in its latency."""
 
     def setting(self, hardware: Hardware, batch_size: int, runtime: str | None = None) -> Setting:
         """The device, batch size and runtime that a prediction is for."""
-
-    def measured_in(self, runtime: str) -> tuple[str, ...]:
-        """Names of the devices that were measured in a runtime."""
-
-    def alike(self, hardware: Hardware, batch_size: int, runtime: str) -> tuple[str, ...]:
-        """Other runtimes whose predictions on a device are the same, for want of measurements."""
 
     def groups(self, graphs: Sequence[Graph], column: Setting) -> list[str]:
         """The measured kind of network that each graph is like on a device, `""` for none."""

@@ -1,4 +1,4 @@
-"""What docs/architecture.md names is there, and the files that it shows do what it says."""
+"""Files that docs/architecture.md names exist, and those that it shows do what it says."""
 
 from __future__ import annotations
 

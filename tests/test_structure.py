@@ -66,7 +66,7 @@ def test_no_files_import_each_other():
 
 
 def on_import(file: Path) -> set[str]:
-    """What is imported when the file is: not inside functions, nor for type checkers alone."""
+    """Modules imported when the file is: not inside functions, nor for type checkers alone."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     nodes = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     return {

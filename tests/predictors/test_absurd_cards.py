@@ -20,7 +20,7 @@ ABSURD = (
 
 
 def places(value, path=()):
-    """Where a value of JSON has parts, itself left out."""
+    """Places of the parts of a JSON value, itself left out."""
     parts = ()
     if isinstance(value, dict):
         parts = value.items()

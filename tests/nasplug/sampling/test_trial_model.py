@@ -108,7 +108,7 @@ def test_a_design_is_spread() -> None:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of more than forty trials thirty are learned from, and those that came since."""
+    """Thirty of more than forty trials are learned from, and those that came since."""
     monkeypatch.setattr(trial_model, "MOST", 40)
     monkeypatch.setattr(trial_model, "KEPT", 30)
 

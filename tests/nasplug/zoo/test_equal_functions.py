@@ -24,7 +24,7 @@ OTHER = (
 
 
 def canonical(named: dict, ends: Counter, shape, rewritten) -> str:
-    """What is left of expressions when names are arbitrary: the first of all spellings.
+    """Form of expressions when names are arbitrary: the first of all spellings.
 
     `named` has the expression of everything with weights of its own; those that nothing reads are
     dropped, and only those of one shape are tried in every order.

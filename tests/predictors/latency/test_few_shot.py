@@ -120,7 +120,7 @@ def test_what_is_left_out_was_not_learned(transfer, cells, table, count):
 
 
 class Promised:
-    """What is known of other devices, and a promise of the new one."""
+    """Latencies of other devices, and a promise of the new one."""
 
     describes = True
 

@@ -158,7 +158,7 @@ def spec_of(cell: int) -> ModelSpec:
 
 
 def expected(cell: int, epochs: int, repeat: int, when: int) -> dict[str, float]:
-    """What `nasbench_files.metrics` wrote."""
+    """Metrics that `nasbench_files.metrics` wrote."""
     fields = [repeat + k / 8 + when / 32 for k in range(1, 4)]
     train, valid, test = ((cell / 64 + epochs / 1024 + x / 8) / 4 for x in fields)
     seconds = 1000.0 * cell + epochs + repeat / 10 + when
