@@ -229,19 +229,38 @@ SECTIONS = {
     },
     "docs/few-labels.md": predictor_tables.SECTIONS,
     "docs/predictors.md": {"equal-cells": equal_cells},
-    "docs/latency.md": {
+    "docs/results/latency.md": {
         **network_tables.SECTIONS,
         **device_tables.SECTIONS,
         **timm_tables.SECTIONS,
     },
-    "docs/hardware.md": calibration_tables.SECTIONS,
-    "docs/spaces.md": network_accuracy_tables.SECTIONS,
+    "docs/results/calibration.md": calibration_tables.SECTIONS,
+    "docs/results/networks.md": network_accuracy_tables.SECTIONS,
+    "docs/results/nb101.md": nb101_tables.RANKINGS,
     "docs/nb101.md": nb101_tables.SECTIONS | nb101_search_tables.SECTIONS,
     "docs/plots.md": study_tables.SECTIONS,
-    "docs/sampler.md": search_quality_tables.SECTIONS,
+    "docs/results/sampler.md": search_quality_tables.SECTIONS,
     "docs/cluster.md": search_workers_tables.SECTIONS,
     "docs/reliability.md": reliability_tables.SECTIONS,
 }
+
+
+# Pages that hold tables above all, and how many rows of one they show at once.
+RESULTS = ("docs/results", "docs/few-labels.md")
+SHOWN = 12
+
+
+def folded(content: str) -> str:
+    """Hide tables of more than `SHOWN` rows until a reader opens them."""
+
+    def fold(found: re.Match[str]) -> str:
+        rows = found[0].count("\n") - 2  # without the names of columns and the line below
+        if rows <= SHOWN:
+            return found[0]
+        summary = f"<summary>The table of {rows} rows</summary>"
+        return f'<details markdown="1">\n{summary}\n\n{found[0]}\n</details>\n'
+
+    return re.sub(r"(?:^\|.*\n)+", fold, f"{content}\n", flags=re.MULTILINE).rstrip("\n")
 
 
 def filled(page: str, name: str, content: str) -> str:
@@ -262,7 +281,8 @@ def main() -> None:
         before = path.read_text(encoding="utf-8")
         page = before
         for name, make in sections.items():
-            page = filled(page, name, make())
+            content = folded(make()) if file.startswith(RESULTS) else make()
+            page = filled(page, name, content)
         if page != before:
             stale.append(file)
             if not options.check:
