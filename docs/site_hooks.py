@@ -58,6 +58,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Turn links to files of the repository into links to pages of the site."""
+    if page.file.src_uri == "index.md":
+        page.meta["hide"] = ["navigation"]
     if page.file.src_uri in ROOT_PAGES.values():
         markdown = markdown.replace("](docs/", "](").replace("[LICENSE](LICENSE)", "licence")
         # Read by those who have a checkout, not by visitors of the site.

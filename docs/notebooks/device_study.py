@@ -7,17 +7,18 @@
 # Everything here runs on a CPU within a minute, and needs no download.
 
 # %% tags=["hide_output"]
-import matplotlib.pyplot as plt
+import io
+
 import numpy as np
 import optuna
 import torch
+from IPython.display import Image
 from torch import nn
 
 import nasplug
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 torch.set_num_threads(1)
-plt.rcParams["figure.dpi"] = 90
 DEVICE = "Raspberry Pi 4"
 
 # %% [markdown]
@@ -162,7 +163,10 @@ for trial in sorted(ours.best_trials, key=lambda t: t.values[1]):
 
 # %%
 tpe = study_with(optuna.samplers.TPESampler(seed=0))
-nasplug.plots.hypervolume({"nasplug": ours, "TPE": tpe}, reference=[0.0, 200.0])
+figure = nasplug.plots.hypervolume({"nasplug": ours, "TPE": tpe}, reference=[0.0, 200.0])
+picture = io.BytesIO()
+figure.savefig(picture, dpi=80)
+Image(picture.getvalue())
 
 # %% [markdown]
 # How many trials each spent beyond the limit:
