@@ -1,5 +1,6 @@
-"""The commands that README.md shows exist."""
+"""The commands that README.md shows exist, and the version is told everywhere alike."""
 
+import configparser
 import re
 from pathlib import Path
 
@@ -17,3 +18,12 @@ def test_commands_in_readme_exist():
     used = set(re.findall(r"^(?:.*/)?nasplug (\w+)", fenced, flags=re.MULTILINE))
     assert used
     assert used <= known
+
+
+def test_the_citation_names_the_version():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.findall(r"^version: (.+)$", citation, flags=re.MULTILINE) == [
+        config["metadata"]["version"]
+    ]

@@ -4,7 +4,8 @@
 # We look for a network that is accurate on our data and fast on a Raspberry Pi 4, which is not at hand. The accuracy of
 # each trial comes from a real training run. The latency comes from a predictor of nasplug.
 #
-# Everything here runs on a CPU within a minute, and needs no download.
+# Everything here runs on a CPU within a minute, and needs no download. The page is a notebook: Jupyter opens
+# [device_study.py](device_study.py) with jupytext.
 
 # %% tags=["hide_output"]
 import io

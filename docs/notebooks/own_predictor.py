@@ -1,10 +1,11 @@
 # %% [markdown]
 # # A predictor of one's own, compared
 #
-# We write a predictor of accuracy in thirty lines, check that it keeps what nasplug relies on, compare it with others by
-# one protocol, and search with it.
+# We write a predictor of accuracy in thirty lines, check that it keeps what nasplug relies on, and compare it with
+# others by one protocol.
 #
-# Everything here runs on a CPU within a minute, and needs no download. So that no benchmark data is needed, the
+# Everything here runs on a CPU within a minute, and needs no download. The page is a notebook: Jupyter opens
+# [own_predictor.py](own_predictor.py) with jupytext. So that no benchmark data is needed, the
 # *measurements* are simulated: predictions of the package, with noise. **The figures below say nothing about real
 # accuracies.** With the tables of NAS-Bench-201 one line changes, see the end.
 
@@ -127,7 +128,7 @@ print(*nasplug.predictors.names(), sep=", ")
 # has the validation accuracies of all 15,625 cells in the order of the space. The page *Predictors on few labels* has
 # the results of this protocol for all predictors.
 #
-# ## Give it a name, keep it, search with it
+# ## Give it a name, keep it, and search with it
 #
 # With an entry point, `save` and `from_checkpoint` the predictor becomes one of the named ones, for
 # `nasplug train --model mine` and `nasplug search --predictor mine.safetensors`. The page *Train and compare predictors*
