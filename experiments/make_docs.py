@@ -297,7 +297,8 @@ def folded(content: str) -> str:
         rows = found[0].count("\n") - 2  # without the names of columns and the line below
         if rows <= SHOWN:
             return found[0]
-        summary = f"<summary>The table of {rows} rows</summary>"
+        names = found[0].partition("\n")[0].strip("| ").replace(" | ", "; ")
+        summary = f"<summary>{rows} rows: {names}</summary>"
         return f'<details markdown="1">\n{summary}\n\n{found[0]}\n</details>\n'
 
     return re.sub(r"(?:^\|.*\n)+", fold, f"{content}\n", flags=re.MULTILINE).rstrip("\n")
