@@ -1,4 +1,4 @@
-"""The tables of docs/spaces.md, from the results of the experiment with accuracies of networks."""
+"""The tables of docs/results/networks.md, from the experiments with accuracies of networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of docs/latency.md on the predictor of whole networks."""
+"""The tables of docs/results/latency.md on the predictor of whole networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of docs/nb101.md on predictors, from the results of their experiments."""
+"""The tables of docs/results/nb101.md and docs/nb101.md on predictors of NAS-Bench-101."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of docs/sampler.md, from the runs of search_quality.py."""
+"""The tables of docs/results/sampler.md, from the runs of search_quality.py."""
 
 from __future__ import annotations
 
