@@ -84,7 +84,9 @@ def api_page(package: str) -> str:
             entries.append(f"## {name}\n\n[{package}.{name}]({name}.md) has a page of its own.\n")
         elif package != "nasplug" and getattr(nasplug, name, None) is item:
             entries.append(f"## {package}.{name}\n\nThe same as [nasplug.{name}][{home}].\n")
-        elif name != "__version__":
+        elif name == "__version__":
+            entries.append(f"## {package}.{name}\n\nThe version of the installed package.\n")
+        else:
             entries.append(f'::: {home}\n    options:\n      heading: "{package}.{name}"\n')
     return "\n".join(entries)
 
