@@ -40,6 +40,7 @@ from nasplug.studies.evaluation import (
     parse_objectives,
 )
 from nasplug.studies.evaluation_command import Command
+from nasplug.studies.values import RECORD
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -47,8 +48,6 @@ if TYPE_CHECKING:
 __all__ = ["RECORD", "SearchConfig", "checked_config", "keep_config", "kept_config", "kept_total"]
 
 _KINDS = ("predicted", "table", "command")
-# User attribute under which a study keeps its configuration.
-RECORD = "nasplug:plan"
 _EVALUATED_BY = {
     "predicted": "prediction",
     "table": "a table",

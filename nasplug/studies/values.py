@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ATTRIBUTE",
     "INTERVAL",
+    "RECORD",
     "RETRY",
     "StudyValues",
     "metrics_of",
@@ -36,6 +37,8 @@ Array = NDArray[np.float64]
 
 # User attribute of a trial: a small object with its architecture, predictions and announced values.
 ATTRIBUTE = "nasplug"
+# User attribute of a study: the arguments of the search that made it.
+RECORD = "nasplug:plan"
 # System attribute of a trial that takes the place of one whose process was lost.
 RETRY = "nasplug:retry"
 # Probability of the announced intervals.
