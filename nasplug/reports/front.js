@@ -149,7 +149,6 @@ function nearest(event) {
 function showTip(k, event) {
   const tip = byId("tip");
   tip.hidden = k === null;
-  front.root.classList.toggle("near", k !== null);
   if (k === null) return;
   const row = rows[k];
   tip.replaceChildren(
