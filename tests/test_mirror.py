@@ -78,6 +78,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "predictors/latency/test_one_device.py": ("predictors/features/operators.py",),
     "predictors/models/test_ledgformer.py": ("predictors/features/devices.py",),
     "predictors/models/test_nnformer.py": (
+        "predictors/models/coded_network.py",
         "predictors/models/narformer_v2.py",
         "predictors/models/nnformer_latency.py",
         "predictors/models/nnlp.py",

@@ -24,9 +24,9 @@ from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.costs import FLOAT_BYTES
 
 __all__ = [
-    "ATTRIBUTE_WIDTH",
     "MOST_OPS",
     "NNLP_WIDTH",
+    "STATIC_WIDTH",
     "check_vocabulary",
     "nerf_frequencies",
     "nnlp_code",
@@ -34,6 +34,8 @@ __all__ = [
     "positions",
     "sinusoid",
     "sinusoid_code",
+    "sinusoid_width",
+    "static_code",
     "static_values",
     "wave_frequencies",
 ]
@@ -44,6 +46,9 @@ MOST_OPS = 32
 # Eight attribute values of ten numbers each.
 ATTRIBUTES_A_NODE, ATTRIBUTE_NUMBERS = 8, 10
 ATTRIBUTE_WIDTH = ATTRIBUTES_A_NODE * ATTRIBUTE_NUMBERS
+# Batch size, FLOPs, parameters and memory access, of so many numbers each.
+STATIC_NUMBERS = 10
+STATIC_WIDTH = 4 * STATIC_NUMBERS
 DILATION, BIAS = 1.0, 0.0
 
 # NNLQP's attributes in its order: (centre, scale); output_padding and perm are never known here.
@@ -131,7 +136,7 @@ def sinusoid_code(
         shape_numbers: Numbers a dimension: 20 for NN-Former, 10 for NAR-Former V2.
 
     Returns:
-        Shape `(nodes, MOST_OPS + ATTRIBUTE_WIDTH + 4 * shape_numbers)`.
+        Shape `(nodes, sinusoid_width(shape_numbers))`.
 
     Raises:
         InputError: If a graph has an operation outside the vocabulary.
@@ -150,6 +155,11 @@ def sinusoid_code(
     return np.concatenate(
         [one_hot(graphs, vocabulary), attributes, shape.reshape(len(values), -1)], axis=1
     )
+
+
+def sinusoid_width(shape_numbers: int) -> int:
+    """Numbers a node in `sinusoid_code`."""
+    return MOST_OPS + ATTRIBUTE_WIDTH + 4 * shape_numbers
 
 
 def nnlp_code(graphs: Sequence[Graph], vocabulary: Sequence[str], images: int) -> Array:
@@ -194,6 +204,13 @@ def static_values(graphs: Sequence[Graph], images: int) -> Array:
         moved = max(graph.total("bytes") / FLOAT_BYTES - params, 0.0)
         rows.append((float(images), graph.total("flops"), params, images * moved + params))
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
+
+
+def static_code(graphs: Sequence[Graph], images: int, scales: Array) -> Array:
+    """`static_values` over their scales `(4,)` as sinusoids, shape `(graphs, STATIC_WIDTH)`."""
+    values = static_values(graphs, images) / scales
+    waves = sinusoid(values, wave_frequencies(STATIC_NUMBERS // 2), interleaved=True)
+    return waves.reshape(len(graphs), STATIC_WIDTH)
 
 
 def _known_attributes(graphs: Sequence[Graph]) -> dict[str, Array]:

@@ -40,24 +40,16 @@ class Layout(Protocol):
         """Turn this layout's `(..., dim)` into `(nodes, dim)`."""
 
     def attend(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        head_relation: tuple[int, ...],
-        dropout: float = 0.0,
+        self, q: Tensor, k: Tensor, v: Tensor, head_relation: tuple[int, ...], dropout: float = 0.0
     ) -> Tensor:
-        """Masked scaled dot-product attention, one relation a head.
+        """Masked scaled dot-product attention, `(..., heads, width)` as queries, keys and values.
 
         Args:
-            q: Queries `(..., heads, width)`; `k`, `v` likewise.
+            q: Queries.
             k: Keys.
             v: Values.
             head_relation: Index into `RELATIONS` for each head.
             dropout: Probability with which an attention weight is dropped.
-
-        Returns:
-            `(..., heads, width)`.
         """
 
     def mix_neighbors(self, s: Tensor, x: Tensor, epsilon: float) -> Tensor:
@@ -67,9 +59,6 @@ class Layout(Protocol):
             s: Positive `(..., width)`; the weight is `t_ij = s_i·s_j / sqrt(width)`.
             x: What is averaged, `(..., dim)`.
             epsilon: Keeps a node without neighbours finite; it gets 0.
-
-        Returns:
-            `(..., dim)`.
         """
 
     def pair_relations(self) -> Tensor:
@@ -154,9 +143,8 @@ class _PaddedLayout:
         self._last = batch.sizes - 1
         self._real = torch.zeros(graphs, longest, 1, dtype=torch.bool, device=device)
         self._real[self._where] = True
-        masks = torch.zeros(
-            graphs, len(RELATIONS), longest, longest, dtype=torch.bool, device=device
-        )
+        shape = (graphs, len(RELATIONS), longest, longest)
+        masks = torch.zeros(shape, dtype=torch.bool, device=device)
         for r, (key, query) in enumerate(batch.relations):
             masks[batch.graph_of[query], r, place[query], place[key]] = True
         # A padding row must see something, or its softmax is NaN.
@@ -175,18 +163,11 @@ class _PaddedLayout:
         return x[self._where]
 
     def attend(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        head_relation: tuple[int, ...],
-        dropout: float = 0.0,
+        self, q: Tensor, k: Tensor, v: Tensor, head_relation: tuple[int, ...], dropout: float = 0.0
     ) -> Tensor:
         scores = torch.einsum("gqhd,gkhd->ghqk", q, k) * q.shape[-1] ** -0.5
-        if head_relation == tuple(range(len(RELATIONS))):
-            masks = self._masks
-        else:
-            masks = self._masks[:, list(head_relation)]
+        every = head_relation == tuple(range(len(RELATIONS)))
+        masks = self._masks if every else self._masks[:, list(head_relation)]
         scores = scores.masked_fill(~masks, torch.finfo(scores.dtype).min)
         weights = scores.softmax(-1)
         if dropout:
@@ -236,9 +217,7 @@ class _DGLLayout:
         dgl = _import_dgl()
         self._dgl = dgl
         nodes = len(batch.graph_of)
-        self._relations = [
-            dgl.graph((key, query), num_nodes=nodes) for key, query in batch.relations
-        ]
+        self._relations = [dgl.graph(tuple(pairs), num_nodes=nodes) for pairs in batch.relations]
         source, target = batch.edges
         self._forward = dgl.graph((source, target), num_nodes=nodes)
         self._backward = dgl.graph((target, source), num_nodes=nodes)
@@ -261,14 +240,9 @@ class _DGLLayout:
         return x
 
     def attend(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        head_relation: tuple[int, ...],
-        dropout: float = 0.0,
+        self, q: Tensor, k: Tensor, v: Tensor, head_relation: tuple[int, ...], dropout: float = 0.0
     ) -> Tensor:
-        heads: list[Tensor | None] = [None] * len(head_relation)
+        heads: dict[int, Tensor] = {}
         for r in sorted(set(head_relation)):
             chosen = [h for h, relation in enumerate(head_relation) if relation == r]
             graph = self._relations[r]
@@ -279,9 +253,8 @@ class _DGLLayout:
             if dropout:
                 weights = torch.nn.functional.dropout(weights, dropout)
             mixed = self._dgl.ops.u_mul_e_sum(graph, v[:, chosen].contiguous(), weights)
-            for place, h in enumerate(chosen):
-                heads[h] = mixed[:, place]
-        return torch.stack([head for head in heads if head is not None], dim=1)
+            heads |= zip(chosen, mixed.unbind(1), strict=True)
+        return torch.stack([heads[h] for h in range(len(heads))], dim=1)
 
     @cached_property
     def _pairs(self) -> tuple[Any, Tensor]:

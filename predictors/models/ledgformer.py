@@ -37,7 +37,7 @@ from nasplug.predictors.features.language import (
 from nasplug.predictors.features.nodes import NODE_FEATURES, vocabulary_of
 from nasplug.predictors.layers.batch import NODES, SHARED, GraphBatch
 from nasplug.predictors.layers.blocks import init_weights
-from nasplug.predictors.layers.dynamic import DynamicBlock
+from nasplug.predictors.layers.dynamic import dynamic_blocks
 from nasplug.predictors.layers.relations import RELATIONS
 from nasplug.predictors.models.graph_transformer import (
     GraphTransformer,
@@ -153,17 +153,7 @@ class LeDGFormer(GraphTransformer):
             self.embed_text = nn.Linear(MODELS[config.language_model], dim)
         if config.numbers:
             self.embed_costs = nn.Linear(NODE_FEATURES, dim)
-        self.blocks = nn.ModuleList(
-            DynamicBlock(
-                dim,
-                config.num_heads,
-                config.dynamic,
-                RELATIONS if config.sibling_heads else RELATIONS[:2],
-                config.ffn_ratio,
-                config.dropout,
-            )
-            for _ in range(config.num_layers)
-        )
+        self.blocks = dynamic_blocks(config, RELATIONS if config.sibling_heads else RELATIONS[:2])
         self.norm = nn.LayerNorm(dim)
         if config.hardware:
             head = HardwareHead(2 * dim, len(config.devices), config.dropout)

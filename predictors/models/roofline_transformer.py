@@ -25,7 +25,7 @@ from nasplug.predictors.features.operators import operator_kinds
 from nasplug.predictors.layers.backends import layout
 from nasplug.predictors.layers.batch import GraphBatch
 from nasplug.predictors.layers.blocks import init_weights
-from nasplug.predictors.layers.dynamic import DynamicBlock
+from nasplug.predictors.layers.dynamic import dynamic_blocks
 from nasplug.predictors.layers.relations import RELATIONS
 from nasplug.search_spaces import ATTRIBUTES, Graph
 from nasplug.search_spaces.costs import FLOAT_BYTES
@@ -107,18 +107,7 @@ class RooflineTransformer(nn.Module):
         self._moves: Tensor
         self.embed_op = nn.Embedding(len(config.vocabulary) + 1, dim)
         self.embed_costs = nn.Linear(NODE_FEATURES, dim)
-        self.blocks = nn.ModuleList(
-            DynamicBlock(
-                dim,
-                config.num_heads,
-                config.dynamic,
-                config.relations or RELATIONS,
-                ffn_ratio=config.ffn_ratio,
-                dropout=config.dropout,
-                direction=config.direction,
-            )
-            for _ in range(config.num_layers)
-        )
+        self.blocks = dynamic_blocks(config, config.relations or RELATIONS, config.direction)
         if not config.relations:
             for block in self.blocks:
                 block.attention = _Nothing()

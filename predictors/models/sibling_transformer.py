@@ -18,7 +18,7 @@ from nasplug.predictors.features.devices import features_text, hardware_features
 from nasplug.predictors.features.nodes import NODE_FEATURES
 from nasplug.predictors.layers.batch import GraphBatch
 from nasplug.predictors.layers.blocks import init_weights
-from nasplug.predictors.layers.dynamic import DynamicBlock
+from nasplug.predictors.layers.dynamic import dynamic_blocks
 from nasplug.predictors.layers.relations import RELATIONS
 from nasplug.predictors.models.graph_transformer import (
     GraphTransformer,
@@ -91,18 +91,7 @@ class SiblingTransformer(GraphTransformer):
         dim = config.dim
         self.embed_op = nn.Embedding(len(config.vocabulary), dim)
         self.embed_costs = nn.Linear(NODE_FEATURES, dim)
-        self.blocks = nn.ModuleList(
-            DynamicBlock(
-                dim,
-                config.num_heads,
-                config.dynamic,
-                config.relations,
-                ffn_ratio=config.ffn_ratio,
-                dropout=config.dropout,
-                direction=config.direction,
-            )
-            for _ in range(config.num_layers)
-        )
+        self.blocks = dynamic_blocks(config, config.relations, config.direction)
         self.norm = nn.LayerNorm(dim)
         self.apply(init_weights)
         nn.init.normal_(self.embed_op.weight, std=0.5)
