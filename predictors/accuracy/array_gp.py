@@ -18,7 +18,7 @@ from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.cell_arrays import BLOCKS, cell_blocks
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.options import check_accuracy
+from nasplug.predictors.options import accuracy_config
 from nasplug.predictors.prediction import Prediction
 from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.calibration import LEVELS, conformal_quantiles
@@ -341,5 +341,4 @@ def cell_gp(
     Raises:
         InputError: If the kind or an option is unknown.
     """
-    check_accuracy(kind, CellGPConfig, options)
-    return CellGP(CellGPConfig(tuple(targets), **options))
+    return CellGP(accuracy_config(CellGPConfig, kind, targets, options))

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from nasplug.predictors.accuracy.pretraining import Encoder
@@ -55,13 +54,7 @@ def finetune(
         folder: Where members keep their training state to be resumed.
         progress: Whether to show progress bars.
     """
-    # The mean of n labels is worth more than one, but their noise is not all that errs.
-    weights = np.sqrt(counts)
-    examples = Examples(
-        graphs,
-        torch.tensor(scores, dtype=torch.float32),
-        torch.tensor(weights / weights.mean(), dtype=torch.float32),
-    )
+    examples = Examples.of(graphs, scores, counts)
 
     def build() -> SiblingTransformer:
         network = untrained_copy(encoder, targets)

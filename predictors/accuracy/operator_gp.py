@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.operators import COSTS, OperatorFeatures
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.options import check_accuracy
+from nasplug.predictors.options import accuracy_config
 from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
 from nasplug.predictors.statistics.units import SMALLEST_SPREAD
@@ -211,5 +211,4 @@ def accuracy_gp(
     Raises:
         InputError: If the kind or an option is unknown.
     """
-    check_accuracy(kind, AccuracyGPConfig, options)
-    return AccuracyGP(AccuracyGPConfig(tuple(targets), **options))
+    return AccuracyGP(accuracy_config(AccuracyGPConfig, kind, targets, options))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import Checkpoint, read_config
@@ -16,7 +15,7 @@ from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.models.ledgformer import LeDGFormer
 from nasplug.predictors.models.sibling_transformer import SiblingTransformer
-from nasplug.predictors.options import check_options
+from nasplug.predictors.options import accuracy_config, check_options, field_names, grouped
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.statistics.normal_scores import normal_scores, quantile_grid, values_at
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
@@ -24,10 +23,11 @@ from nasplug.predictors.training.ensemble import (
     calibration_count,
     ensemble_scores,
     network_named,
+    rows_by_function,
     train_members,
 )
 from nasplug.predictors.training.ensemble_predictor import EnsemblePredictor
-from nasplug.search_spaces import Graph, InputError
+from nasplug.search_spaces import Graph
 
 __all__ = ["AccuracyConfig", "AccuracyPredictor", "transformer_ensemble"]
 
@@ -156,24 +156,16 @@ class AccuracyPredictor(EnsemblePredictor):
         seed: int,
     ) -> tuple[Examples, Examples]:
         """Training and validation examples, equal functions averaged and on one side."""
-        groups: dict[str, list[int]] = {}
         prepared = model.prepare(graphs)
-        for k, graph in enumerate(prepared):
-            groups.setdefault(graph.canonical_hash, []).append(k)
-        members = list(groups.values())
-        order = np.random.default_rng(seed).permutation(len(members))
-        count = max(1, round(self.config.validation_share * len(members)))
+        functions = rows_by_function(prepared)
+        order = np.random.default_rng(seed).permutation(len(functions))
+        count = max(1, round(self.config.validation_share * len(functions)))
 
         def take(which: NDArray[np.int64]) -> Examples:
-            rows = [members[k] for k in which]
-            mean = np.array([scores[row].mean(0) for row in rows])
-            # The mean of n labels is worth more than one, but their noise is not all that errs.
-            weight = np.sqrt([len(row) for row in rows])
-            return Examples(
-                [prepared[row[0]] for row in rows],
-                torch.tensor(mean, dtype=torch.float32),
-                torch.tensor(weight / weight.mean(), dtype=torch.float32),
-            )
+            rows = [functions[k] for k in which]
+            means = np.array([scores[row].mean(0) for row in rows])
+            counts = np.array([len(row) for row in rows], dtype=np.float64)
+            return Examples.of([prepared[row[0]] for row in rows], means, counts)
 
         return take(order[count:]), take(order[:count])
 
@@ -220,11 +212,10 @@ def transformer_ensemble(
     Raises:
         InputError: If the kind or an option is unknown.
     """
-    if kind != "accuracy":
-        raise InputError(f"this predictor is one of accuracy, not of {kind}")
-    recipe = [f.name for f in fields(TrainingConfig)]
-    own = [f.name for f in fields(AccuracyConfig) if f.name not in ("targets", "training")]
-    check_options(options, [*own, *recipe])
-    training = TrainingConfig(**{k: v for k, v in options.items() if k in recipe})
-    rest = {k: v for k, v in options.items() if k not in recipe}
-    return AccuracyPredictor(AccuracyConfig(tuple(targets), training=training, **rest), backend)
+    names = field_names(AccuracyConfig, ("targets", "training"))
+    recipe_names = field_names(TrainingConfig)
+    if kind == "accuracy":
+        check_options(options, [*names, *recipe_names])
+    own, recipe = grouped(options, names, recipe_names)
+    own["training"] = TrainingConfig(**recipe)
+    return AccuracyPredictor(accuracy_config(AccuracyConfig, kind, targets, own), backend)

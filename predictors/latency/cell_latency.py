@@ -143,12 +143,8 @@ class LatencyPredictor(ManyDevices):
         described = torch.from_numpy(np.stack([config.read_device(c) for c in columns]))
 
         def split(model: SiblingTransformer | LeDGFormer, seed: int) -> tuple[Examples, Examples]:
-            everything = Examples(
-                model.prepare(graphs[:learn]),
-                torch.tensor(standard, dtype=torch.float32),
-                torch.ones(learn),
-                described,
-            )
+            prepared = model.prepare(graphs[:learn])
+            everything = Examples.of(prepared, standard, hardware=described)
             return random_split(everything, self.config.validation_share, seed)
 
         models = train_members(

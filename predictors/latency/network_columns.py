@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -21,7 +22,7 @@ from nasplug.predictors.latency.intervals import LatencyIntervals
 from nasplug.predictors.latency.measured_columns import MeasuredColumns
 from nasplug.predictors.models.roofline_transformer import SMALLEST_MS, RooflineTransformer
 from nasplug.predictors.statistics.familiarity import Familiarity
-from nasplug.predictors.training.ensemble import unique_graphs
+from nasplug.predictors.training.ensemble import sized_batches, unique_graphs
 from nasplug.search_spaces import Graph
 
 __all__ = ["RATES", "NetworkColumns", "network_scores"]
@@ -188,13 +189,12 @@ def network_scores(
         average, `(graphs, columns)`.
     """
     distinct, inverse = unique_graphs(models[0].prepare(graphs))
-    order = sorted(range(len(distinct)), key=lambda k: len(distinct[k]))
     result = np.zeros((len(distinct), len(described)))
     pooled: list[Array] = [np.zeros(0)] * len(distinct)
-    for part in _chunks(order, [len(graph) for graph in distinct]):
-        batch = models[0].collate([distinct[k] for k in part])
+    for chosen, batch in sized_batches(models[0], distinct, math.inf, NODES):
         states = [model.encode(batch) for model in models]
-        for k, row in zip(part, models[0].pool(batch, states[0]).double().numpy(), strict=True):
+        rows = models[0].pool(batch, states[0]).double().numpy()
+        for k, row in zip(chosen, rows, strict=True):
             pooled[k] = row
         for start in range(0, len(described), COLUMNS):
             cut = slice(start, start + COLUMNS)
@@ -202,18 +202,5 @@ def network_scores(
                 model(batch, described[cut], places[cut], state)
                 for model, state in zip(models, states, strict=True)
             ]
-            result[part, cut] = torch.stack(scores).mean(0).double().numpy()
+            result[chosen, cut] = torch.stack(scores).mean(0).double().numpy()
     return np.array(pooled)[inverse], result[inverse]
-
-
-def _chunks(order: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
-    """Consecutive parts of `order` of at most `NODES` nodes, or of one graph."""
-    parts: list[list[int]] = []
-    nodes = 0
-    for k in order:
-        if not parts or nodes + sizes[k] > NODES:
-            parts.append([])
-            nodes = 0
-        parts[-1].append(k)
-        nodes += sizes[k]
-    return parts

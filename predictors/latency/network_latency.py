@@ -161,13 +161,9 @@ class NetworkLatency(ManyDevices):
         order = {name: k for k, name in enumerate(dict.fromkeys(names))}
 
         def split(model: RooflineTransformer, _: int) -> tuple[Examples, Examples]:
-            every = Examples(
-                model.prepare(graphs),
-                torch.tensor(logs, dtype=torch.float32),
-                torch.ones(len(graphs)),
-                described,
-                torch.tensor([order[name] for name in names]),
-            )
+            groups_of = [order[name] for name in names]
+            prepared = model.prepare(graphs)
+            every = Examples.of(prepared, logs, hardware=described, groups=groups_of)
             return every.select(learn), every.select(check)
 
         models = self._models = train_members(

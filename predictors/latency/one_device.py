@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.features.operators import OperatorFeatures
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.options import check_options
+from nasplug.predictors.options import check_options, field_names
 from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
 from nasplug.search_spaces import Graph, InputError
@@ -184,5 +184,5 @@ def latency_gp(
     """
     if kind != "latency" or tuple(targets) != ("latency",):
         raise InputError(f"this predictor is one of latency, not of {kind} {', '.join(targets)}")
-    check_options(options, [f.name for f in fields(LatencyGPConfig)])
+    check_options(options, field_names(LatencyGPConfig))
     return LatencyGP(LatencyGPConfig(**options))

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.options import field_names
 from nasplug.predictors.published.recipes import form_of
 from nasplug.predictors.statistics.calibration import LEVELS, Calibration
+from nasplug.predictors.statistics.normal_scores import target_columns
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
 from nasplug.predictors.training.ensemble import (
     calibration_count,
@@ -86,7 +87,7 @@ class NetworkPredictor(EnsemblePredictor):
 
     def __init__(self, config: NetworkPredictorConfig, backend: str = "auto") -> None:
         self._form = form_of(config.network, config.kind)
-        allowed = [f.name for f in fields(self._form.config) if f.name not in OWN_FIELDS]
+        allowed = field_names(self._form.config, OWN_FIELDS)
         unknown = [name for name in config.options if name not in allowed]
         if unknown:
             raise InputError(f"{config.network} has no {unknown[0]!r}; it has {', '.join(allowed)}")
@@ -173,11 +174,7 @@ class NetworkPredictor(EnsemblePredictor):
     def _split(
         self, model: Any, graphs: Sequence[Graph], values: Array, seed: int
     ) -> tuple[Examples, Examples | None]:
-        everything = Examples(
-            model.prepare(graphs),
-            torch.tensor(values, dtype=torch.float32),
-            torch.ones(len(graphs)),
-        )
+        everything = Examples.of(model.prepare(graphs), values)
         if self.config.recipe.selection == "last":
             return everything, None
         return random_split(everything, self.config.validation_share, seed)
@@ -194,23 +191,15 @@ class NetworkPredictor(EnsemblePredictor):
 
     def _network_config(self, vocabulary: tuple[str, ...], columns: list[Setting]) -> Any:
         options = dict(self.config.options)
-        if columns and "images" in {f.name for f in fields(self._form.config)}:
+        if columns and "images" in field_names(self._form.config):
             options["images"] = columns[0].batch_size
         return self._form.config(vocabulary=vocabulary, targets=self.targets, **options)
 
     def _checked(self, targets: Array, graphs: int) -> Array:
-        values = np.asarray(targets, dtype=np.float64)
-        if values.ndim == 1:
-            values = values[:, None]
-        if values.shape != (graphs, len(self.targets)):
-            raise InputError(
-                f"targets have shape {values.shape}, expected ({graphs}, {len(self.targets)}): "
-                f"a row a graph, a column for each of {', '.join(self.targets)}"
-            )
+        values = target_columns(targets, graphs, self.targets)
         if np.isinf(values).any():
-            raise InputError(
-                f"the target of graph {int(np.isinf(values).any(1).argmax())} is infinite"
-            )
+            row = int(np.isinf(values).any(1).argmax())
+            raise InputError(f"the target of graph {row} is infinite")
         if self.kind == "latency":
             values = np.where(values >= self.config.smallest_ms, values, np.nan)
         elif self.config.recipe.loss == "relative" and (values <= 0).any():

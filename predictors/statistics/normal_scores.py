@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nasplug.search_spaces import InputError
 
-__all__ = ["finite_columns", "normal_scores", "quantile_grid", "values_at"]
+__all__ = ["finite_columns", "normal_scores", "quantile_grid", "target_columns", "values_at"]
 
 Array = NDArray[np.float64]
 
@@ -17,7 +17,7 @@ Array = NDArray[np.float64]
 GRID_POINTS = 1000
 
 
-def finite_columns(targets: Array, graphs: int, names: Sequence[str]) -> Array:
+def target_columns(targets: Array, graphs: int, names: Sequence[str]) -> Array:
     """Targets as an array of shape `(graphs, len(names))`.
 
     Args:
@@ -26,7 +26,7 @@ def finite_columns(targets: Array, graphs: int, names: Sequence[str]) -> Array:
         names: Names of the targets.
 
     Raises:
-        InputError: If the shape is another or a value is not finite.
+        InputError: If the shape is another.
     """
     values = np.asarray(targets, dtype=np.float64)
     if values.ndim == 1:
@@ -36,6 +36,16 @@ def finite_columns(targets: Array, graphs: int, names: Sequence[str]) -> Array:
             f"targets have shape {values.shape}, expected ({graphs}, {len(names)}): "
             f"a row a graph, a column for each of {', '.join(names)}"
         )
+    return values
+
+
+def finite_columns(targets: Array, graphs: int, names: Sequence[str]) -> Array:
+    """`target_columns` that are all known.
+
+    Raises:
+        InputError: If the shape is another or a value is not finite.
+    """
+    values = target_columns(targets, graphs, names)
     if not np.isfinite(values).all():
         row = int(np.argmax(~np.isfinite(values).all(1)))
         raise InputError(f"the target of graph {row} is not finite; leave such graphs out")

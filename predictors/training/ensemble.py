@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ __all__ = [
     "member_tensors",
     "network_named",
     "random_split",
+    "rows_by_function",
+    "sized_batches",
     "train_members",
     "unique_graphs",
 ]
@@ -104,13 +107,13 @@ def train_members(
 
     models = []
     for member in range(count):
-        own = replace(training, seed=training.seed + member)
+        recipe = replace(training, seed=training.seed + member)
         with torch.random.fork_rng(), restoring("a network", "configuration"):
-            torch.manual_seed(own.seed)
+            torch.manual_seed(recipe.seed)
             model = build()
-        examples, validation = split(model, own.seed)
-        place = None if folder is None else Path(folder, f"member-{member}")
-        result = train(model, examples, validation, own, folder=place, progress=progress)
+        examples, validation = split(model, recipe.seed)
+        state = None if folder is None else Path(folder, f"member-{member}")
+        result = train(model, examples, validation, recipe, folder=state, progress=progress)
         if report is not None:
             report(result)
         models.append(model)
@@ -127,12 +130,7 @@ def member_tensors(models: Sequence[Any]) -> dict[str, NDArray[Any]]:
 
 
 def load_members(checkpoint: Checkpoint, count: int, build: Callable[[], Any]) -> list[Any]:
-    """The models that `member_tensors` stored.
-
-    Args:
-        checkpoint: What holds them.
-        count: Models.
-        build: Makes a model of the card's configuration.
+    """The models that `member_tensors` stored, each made by `build` before.
 
     Raises:
         InputError: If weights are missing or do not fit the configuration of the card.
@@ -141,21 +139,38 @@ def load_members(checkpoint: Checkpoint, count: int, build: Callable[[], Any]) -
 
 
 def unique_graphs(graphs: Sequence[Graph]) -> tuple[list[Graph], NDArray[np.int64]]:
-    """Distinct graphs (same operations, edges and attributes) and where each one belongs.
+    """Graphs of different operations, edges or attributes, and the place of each one's equal."""
+    keys = [(graph.ops, graph.edges, graph.attributes.tobytes()) for graph in graphs]
+    distinct = dict(zip(keys, graphs, strict=True))
+    places = {key: k for k, key in enumerate(distinct)}
+    return list(distinct.values()), np.array([places[key] for key in keys], dtype=np.int64)
 
-    Returns:
-        The distinct graphs, and for each given graph the position of its equal among them.
-    """
-    places: dict[Any, int] = {}
-    distinct: list[Graph] = []
-    inverse = np.empty(len(graphs), dtype=np.int64)
-    for k, graph in enumerate(graphs):
-        key = (graph.ops, graph.edges, graph.attributes.tobytes())
-        place = places.setdefault(key, len(distinct))
-        if place == len(distinct):
-            distinct.append(graph)
-        inverse[k] = place
-    return distinct, inverse
+
+def rows_by_function(prepared: Sequence[Graph]) -> list[list[int]]:
+    """Positions of graphs that are equal but for the order of their nodes, together."""
+    rows: dict[str, list[int]] = {}
+    for k, graph in enumerate(prepared):
+        rows.setdefault(graph.canonical_hash, []).append(k)
+    return list(rows.values())
+
+
+def sized_batches(
+    model: Any,
+    graphs: Sequence[Graph],
+    graphs_at_once: float = CHUNK,
+    nodes_at_once: float = math.inf,
+) -> Iterator[tuple[list[int], Any]]:
+    """Positions and batch of prepared graphs of similar size, until each graph came once."""
+    chosen: list[int] = []
+    nodes = 0
+    for k in sorted(range(len(graphs)), key=lambda k: len(graphs[k])):
+        if chosen and (len(chosen) == graphs_at_once or nodes + len(graphs[k]) > nodes_at_once):
+            yield chosen, model.collate([graphs[j] for j in chosen])
+            chosen, nodes = [], 0
+        chosen.append(k)
+        nodes += len(graphs[k])
+    if chosen:
+        yield chosen, model.collate([graphs[j] for j in chosen])
 
 
 @torch.inference_mode()
@@ -178,21 +193,11 @@ def ensemble_scores(
     Returns:
         Shape `(models, graphs, columns)`.
     """
-    first = models[0]
-    distinct, inverse = unique_graphs(first.prepare(graphs))
-    order = sorted(range(len(distinct)), key=lambda k: len(distinct[k]))
-    rows: list[NDArray[np.float64]] = []
-    for start in range(0, len(order), CHUNK):
-        batch = first.collate([distinct[k] for k in order[start : start + CHUNK]])
-        scores = [
-            model(batch) if hardware is None else model(batch, hardware, device_index)
-            for model in models
-        ]
-        rows.append(torch.stack(scores).double().numpy())
-    if not rows:
-        columns = len(first.config.targets) if hardware is None else len(hardware)
-        return np.empty((len(models), 0, columns))
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    result: NDArray[np.float64] = np.concatenate(rows, axis=1)[:, place[inverse]]
-    return result
+    distinct, inverse = unique_graphs(models[0].prepare(graphs))
+    columns = len(models[0].config.targets) if hardware is None else len(hardware)
+    result = np.empty((len(models), len(distinct), columns))
+    for chosen, batch in sized_batches(models[0], distinct):
+        for scores, model in zip(result, models, strict=True):
+            answer = model(batch) if hardware is None else model(batch, hardware, device_index)
+            scores[chosen] = answer.double().numpy()
+    return result[:, inverse]
