@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.statistics.normal_scores import normal_scores, quantile_grid, values_at
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
 from nasplug.predictors.training.ensemble import (
+    EnsembleConfig,
     calibration_count,
     ensemble_scores,
-    network_named,
     rows_by_function,
     train_members,
 )
@@ -35,39 +35,16 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class AccuracyConfig:
-    """Sizes and training of an `AccuracyPredictor`.
+class AccuracyConfig(EnsembleConfig):
+    """Targets, sizes and training of an `AccuracyPredictor`.
 
     Attributes:
         targets: Names of the columns, such as image sets.
         units: Unit of all columns.
-        members: Models in the ensemble.
-        dim: Model width.
-        num_layers: Blocks.
-        ffn_ratio: Feed-forward ratio.
-        dropout: Dropout.
-        calibration_share: Share of the examples kept for calibration; with 0 all are learned from
-            and predictions have no interval (NaN).
-        validation_share: Share of the rest that chooses each member's epoch; a different share for
-            each member.
-        training: How each member is trained.
-        network: One of `ensemble.NETWORKS`.
-        options: Further fields of that network's configuration, such as `{"dynamic": "gate"}` for
-            `"ledg"`.
     """
 
     targets: tuple[str, ...] = ("accuracy",)
     units: str = "%"
-    members: int = 4
-    dim: int = 64
-    num_layers: int = 3
-    ffn_ratio: float = 2.0
-    dropout: float = 0.1
-    calibration_share: float = 0.15
-    validation_share: float = 0.1
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    network: str = "sibling"
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class AccuracyPredictor(EnsemblePredictor):
@@ -84,7 +61,7 @@ class AccuracyPredictor(EnsemblePredictor):
 
     def __init__(self, config: AccuracyConfig | None = None, backend: str = "auto") -> None:
         super().__init__(config or AccuracyConfig(), backend)
-        self._configure, self._network = network_named(self.config.network)
+        self._configure, self._network = self.config.kinds()
         self._quantiles: Array = np.empty((0, 0))
 
     def fit(
@@ -115,15 +92,7 @@ class AccuracyPredictor(EnsemblePredictor):
             InputError: If shapes do not fit or values are not finite, or there are too few graphs.
         """
         values, goal = self._labels(targets, len(graphs), calibration_targets)
-        config = self._configure(
-            vocabulary_of(graphs),
-            self.config.targets,
-            dim=self.config.dim,
-            num_layers=self.config.num_layers,
-            ffn_ratio=self.config.ffn_ratio,
-            dropout=self.config.dropout,
-            **self.config.options,
-        )
+        config = self.config.sized(vocabulary_of(graphs), self.targets)
         learn = len(graphs) - calibration_count(len(graphs), self.config.calibration_share)
         scores = normal_scores(values[:learn])
         models = train_members(

@@ -14,10 +14,7 @@ from numpy.typing import NDArray
 from nasplug.predictors.checkpoint import Checkpoint, joined, read_config
 from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.nodes import vocabulary_of
-from nasplug.predictors.features.settings import (
-    DeviceBatch,
-    Setting,
-)
+from nasplug.predictors.features.settings import DeviceBatch, Setting
 from nasplug.predictors.latency.batch_growth import never_falling
 from nasplug.predictors.latency.device_similarity import mix_similar
 from nasplug.predictors.latency.many_devices import ManyDevices
@@ -27,9 +24,9 @@ from nasplug.predictors.models.sibling_transformer import SiblingTransformer
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
 from nasplug.predictors.training.ensemble import (
+    EnsembleConfig,
     calibration_count,
     ensemble_scores,
-    network_named,
     random_split,
     train_members,
 )
@@ -41,39 +38,23 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class LatencyConfig:
+class LatencyConfig(EnsembleConfig):
     """Sizes and training of a `LatencyPredictor`.
 
     Attributes:
-        members: Models in the ensemble.
-        dim: Model width.
-        num_layers: Blocks.
-        ffn_ratio: Feed-forward ratio.
-        dropout: Dropout.
         smallest_ms: Latencies below are degenerate measurements and are left out, in ms.
-        calibration_share: Share of the graphs kept for calibration.
-        validation_share: Share of the rest that chooses each member's epoch.
-        training: How each member is trained.
         similar: Share of the measured columns that an unknown one is like in what is said of it.
-        network: One of `ensemble.NETWORKS`.
-        options: Further fields of that network's configuration, such as `{"dynamic": "gate"}` for
-            `"ledg"`.
     """
 
     members: int = 2
-    dim: int = 64
     num_layers: int = 2
-    ffn_ratio: float = 2.0
     dropout: float = 0.05
     smallest_ms: float = 0.1
-    calibration_share: float = 0.15
     validation_share: float = 0.08
     similar: float = 0.75
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(epochs=80, rank_weight=0.0, weight_decay=0.01)
     )
-    network: str = "sibling"
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class LatencyPredictor(ManyDevices):
@@ -89,7 +70,7 @@ class LatencyPredictor(ManyDevices):
 
     def __init__(self, config: LatencyConfig | None = None, backend: str = "auto") -> None:
         super().__init__(config or LatencyConfig(), backend)
-        self._configure, self._network = network_named(self.config.network)
+        self._configure, self._network = self.config.kinds()
         self._shift, self._scale = 0.0, 1.0
         self._groups: dict[str, Array] = {}
         # The measured columns as the network reads them.
@@ -128,17 +109,12 @@ class LatencyPredictor(ManyDevices):
         learn = len(graphs) - calibration_count(len(graphs), self.config.calibration_share)
         self._shift, self._scale = float(np.nanmean(logs)), float(np.nanstd(logs)) or 1.0
         standard = (logs[:learn] - self._shift) / self._scale
-        config = self._configure(
+        config = self.config.sized(
             vocabulary_of(graphs),
             self.targets,
-            dim=self.config.dim,
-            num_layers=self.config.num_layers,
-            ffn_ratio=self.config.ffn_ratio,
-            dropout=self.config.dropout,
             simplified=False,
             hardware=True,
             devices=tuple(column.plain_key for column in columns),
-            **self.config.options,
         )
         described = torch.from_numpy(np.stack([config.read_device(c) for c in columns]))
 

@@ -41,6 +41,7 @@ from nasplug.predictors.layers.dynamic import dynamic_blocks
 from nasplug.predictors.layers.relations import RELATIONS
 from nasplug.predictors.models.graph_transformer import (
     GraphTransformer,
+    GraphTransformerConfig,
     HardwareHead,
     target_head,
 )
@@ -66,49 +67,28 @@ BATCH_SIZE = HARDWARE_FEATURES - len(COMPUTE_CLASSES) - 1
 
 
 @dataclass(frozen=True)
-class LeDGFormerConfig:
-    """Sizes and parts of a `LeDGFormer`.
+class LeDGFormerConfig(GraphTransformerConfig):
+    """Sizes and parts of a `LeDGFormer`; the vocabulary is used only if `learned`.
 
     Attributes:
-        vocabulary: Operation types with a learned vector; used only if `learned`.
-        targets: Names of the outputs; a hardware-conditioned model has the single one `"latency"`.
-        dim: Model width.
-        num_heads: Attention heads.
-        num_layers: Blocks.
-        ffn_ratio: Hidden width of the feed-forward over `dim`.
-        dropout: Dropout in the blocks and the head.
-        dynamic: One of `dynamic.DYNAMIC_MODES`.
         sibling_heads: Whether heads take turns over siblings too; see `DynamicAttention`.
         text: Whether nodes carry the vector of their operator's text.
         numbers: Whether nodes carry their log-scaled attributes.
         learned: Whether nodes carry a learned vector of their operation type.
         language_model: One of `language.MODELS`.
-        simplified: Whether graphs are simplified before they are read.
-        hardware: Whether the output depends on a device.
         platform_text: Whether a device is described by the vector of its text.
         platform_numbers: Whether a device is described by its `hardware_features`.
-        devices: Keys of the measured devices, each with a learned vector of its own beside its
-            description; an unknown device has a zero vector.
     """
 
-    vocabulary: tuple[str, ...]
-    targets: tuple[str, ...]
-    dim: int = 64
-    num_heads: int = 4
     num_layers: int = 3
-    ffn_ratio: float = 2.0
-    dropout: float = 0.0
     dynamic: str = "bias"
     sibling_heads: bool = True
     text: bool = True
     numbers: bool = True
     learned: bool = False
     language_model: str = "wordllama"
-    simplified: bool = True
-    hardware: bool = False
     platform_text: bool = True
     platform_numbers: bool = True
-    devices: tuple[str, ...] = ()
 
     def read_device(self, setting: Setting) -> NDArray[np.float32]:
         """Description of a device at a batch size, as the network reads it, shape `(features,)`."""

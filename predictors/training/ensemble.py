@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NETWORKS",
+    "EnsembleConfig",
     "calibration_count",
     "ensemble_scores",
     "load_members",
     "member_tensors",
-    "network_named",
     "random_split",
     "rows_by_function",
     "sized_batches",
@@ -49,15 +49,59 @@ NETWORKS: dict[str, tuple[Any, Any]] = {
 }
 
 
-def network_named(name: str) -> tuple[Any, Any]:
-    """Configuration and class of one of `NETWORKS`.
+@dataclass(frozen=True, kw_only=True)
+class EnsembleConfig:
+    """Sizes and training of an ensemble of networks.
 
-    Raises:
-        InputError: If there is no such network.
+    Attributes:
+        members: Networks in the ensemble.
+        dim: Model width.
+        num_layers: Blocks.
+        ffn_ratio: Feed-forward ratio.
+        dropout: Dropout.
+        calibration_share: Share of the examples kept for calibration; with 0 all are learned from
+            and predictions of accuracy have no interval (NaN).
+        validation_share: Share of the rest that chooses each member's epoch; a different share for
+            each member.
+        training: How each member is trained.
+        network: One of `NETWORKS`.
+        options: Further fields of that network's configuration, such as `{"dynamic": "gate"}` for
+            `"ledg"`.
     """
-    if name not in NETWORKS:
-        raise InputError(f"unknown network {name!r}; there are {', '.join(NETWORKS)}")
-    return NETWORKS[name]
+
+    members: int = 4
+    dim: int = 64
+    num_layers: int = 3
+    ffn_ratio: float = 2.0
+    dropout: float = 0.1
+    calibration_share: float = 0.15
+    validation_share: float = 0.1
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    network: str = "sibling"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def kinds(self) -> tuple[Any, Any]:
+        """Configuration and class of the network.
+
+        Raises:
+            InputError: If there is no such network.
+        """
+        if self.network not in NETWORKS:
+            raise InputError(f"unknown network {self.network!r}; there are {', '.join(NETWORKS)}")
+        return NETWORKS[self.network]
+
+    def sized(self, vocabulary: tuple[str, ...], targets: tuple[str, ...], **fields: Any) -> Any:
+        """The configuration of a member, with further fields of it."""
+        return self.kinds()[0](
+            vocabulary,
+            targets,
+            dim=self.dim,
+            num_layers=self.num_layers,
+            ffn_ratio=self.ffn_ratio,
+            dropout=self.dropout,
+            **fields,
+            **self.options,
+        )
 
 
 def calibration_count(graphs: int, share: float) -> int:
