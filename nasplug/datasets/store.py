@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,7 +87,8 @@ def _build(entry: DatasetInfo, progress: bool | None) -> Table:
         "ecnas-hardware": ecnas.import_hardware,
     }
     paths = fetch_files(entry.files, entry.name, progress)
-    table = importers[entry.name]({path.name: path for path in paths}, _sources(entry))
+    table = importers[entry.name]({path.name: path for path in paths})
+    table = replace(table, sources=_sources(entry))
     keep(entry.name, table)
     return table
 

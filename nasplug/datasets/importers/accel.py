@@ -113,12 +113,8 @@ def _speeds(path: Path, row: int, speeds: object) -> list[float]:
     return values
 
 
-def import_accel(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table:
-    """Build the table of Accel-NASBench.
-
-    Args:
-        files: `anb_dataset_jsons.tar.gz`, by file name.
-        sources: SHA-256 of the file, to be kept in the table.
+def import_accel(files: Mapping[str, Path]) -> Table:
+    """Build the table of Accel-NASBench from `anb_dataset_jsons.tar.gz`.
 
     Returns:
         5,138 rows, numbered as the files are. The architecture is
@@ -127,9 +123,6 @@ def import_accel(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table
         `train_time` is as published, without a unit; NaN where a device has no measurement.
         `noisy_rtx3090` marks a spread above 5 % of the mean there, `first_index` is the first row
         with the same architecture.
-
-    Raises:
-        InputError: If the file cannot be read or has another layout.
     """
     path = files["anb_dataset_jsons.tar.gz"]
     archs: list[str] = []
@@ -153,6 +146,5 @@ def import_accel(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table
         columns=_COLUMNS,
         values=np.array(rows),
         archs=tuple(archs),
-        sources=sources,
         dtypes={"noisy_rtx3090": "bool", "first_index": "int64"},
     )

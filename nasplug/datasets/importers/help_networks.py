@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from nasplug.datasets.importers.nb201 import NB201_DEVICES
-from nasplug.datasets.layout import foreign, numbers, shown
+from nasplug.datasets.importers.nb201 import GPUS, NB201_DEVICES, device_table, gpu_files
+from nasplug.datasets.layout import foreign, shown
 from nasplug.datasets.safe_pickle import NUMPY_SCALARS, load_pickle_zip
 from nasplug.datasets.tables import Table
 
@@ -18,26 +18,15 @@ __all__ = ["FBNET_DEVICES", "FBNET_OPS", "OFA_DEVICES", "import_fbnet", "import_
 N_ARCHS = 5_000
 
 _BATCHES = (1, 32, 64)
-_FBNET_GPUS = {
-    "1080ti": "GTX 1080 Ti",
-    "2080ti": "RTX 2080 Ti",
-    "titan_rtx": "Titan RTX",
-    "titanx": "Titan X",
-}
 _OFA_GPUS = {"2080ti": "RTX 2080 Ti", "titan_rtx": "Titan RTX", "v100": "V100"}
 
-
-def _gpu_files(gpus: Mapping[str, str]) -> dict[str, tuple[str, int]]:
-    return {f"{stem}_{n}": (device, n) for stem, device in gpus.items() for n in _BATCHES}
-
-
 FBNET_DEVICES: dict[str, tuple[str, int]] = {
-    **_gpu_files(_FBNET_GPUS),
-    **{k: v for k, v in NB201_DEVICES.items() if v[0] not in _FBNET_GPUS.values()},
+    **gpu_files(GPUS, _BATCHES),
+    **{k: v for k, v in NB201_DEVICES.items() if v[0] not in GPUS.values()},
 }
 """File name without `.pt` -> (device, batch size); HELP states no batch size after Titan X: 1."""
 
-OFA_DEVICES: dict[str, tuple[str, int]] = _gpu_files(_OFA_GPUS)
+OFA_DEVICES: dict[str, tuple[str, int]] = gpu_files(_OFA_GPUS, _BATCHES)
 """File name without `.pt` -> (device, batch size)."""
 
 FBNET_OPS = (
@@ -111,64 +100,28 @@ def _ofa_text(path: Path, row: int, arch: Mapping[str, Any]) -> str:
     return f"r={int(resolution)};d={depth};ks={text(kernels)};e={text(expansions)}"
 
 
-def _table(
-    files: Mapping[str, Path],
-    devices: Mapping[str, tuple[str, int]],
-    archs: Sequence[str],
-    sources: Mapping[str, str],
-) -> Table:
-    columns = {}
-    for stem, (device, batch) in devices.items():
-        path = files[f"{stem}.pt"]
-        values = load_pickle_zip(path)
-        if not isinstance(values, list):
-            raise foreign(path, "expected a list of numbers")
-        columns[f"{device}@{batch}"] = numbers(path, values, N_ARCHS)
-    return Table(
-        index=np.arange(N_ARCHS),
-        columns=tuple(columns),
-        values=np.column_stack(list(columns.values())),
-        archs=tuple(archs),
-        sources=sources,
-    )
-
-
-def import_fbnet(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table:
-    """Build the table of the 5,000 FBNet architectures.
-
-    Args:
-        files: `metainfo.pt` and the 24 latency files, by file name.
-        sources: SHA-256 of the files, to be kept in the table.
+def import_fbnet(files: Mapping[str, Path]) -> Table:
+    """Build the table of the 5,000 FBNet architectures from `metainfo.pt` and the 24 latency files.
 
     Returns:
         5,000 rows in HELP's order: the operations of the 22 layers joined by `|`, and milliseconds
         per batch, columns `<device>@<batch>`.
-
-    Raises:
-        InputError: If a file cannot be read or has another layout.
     """
     path = files["metainfo.pt"]
     entries = _archs_of(path, load_pickle_zip(path), "cifar100")
     archs = [_fbnet_text(path, row, arch) for row, arch in enumerate(entries)]
-    return _table(files, FBNET_DEVICES, archs, sources)
+    return device_table(files, FBNET_DEVICES, N_ARCHS, archs)
 
 
-def import_ofa(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table:
-    """Build the table of the 5,000 Once-for-All MobileNetV3 architectures.
-
-    Args:
-        files: `ofa_archs.pt` and the 9 latency files, by file name.
-        sources: SHA-256 of the files, to be kept in the table.
+def import_ofa(files: Mapping[str, Path]) -> Table:
+    """Build the table of Once-for-All MobileNetV3 from `ofa_archs.pt` and the 9 latency files.
 
     Returns:
         5,000 rows in HELP's order: `r=<resolution>;d=<5 depths>;ks=<20 kernels>;e=<20 expansions>`,
         where a block that its stage's depth switches off has kernel and expansion 0, and
         milliseconds per batch, columns `<device>@<batch>`.
-
-    Raises:
-        InputError: If a file cannot be read or has another layout.
     """
     path = files["ofa_archs.pt"]
     entries = _archs_of(path, load_pickle_zip(path, NUMPY_SCALARS), "imagenet")
     archs = [_ofa_text(path, row, arch) for row, arch in enumerate(entries)]
-    return _table(files, OFA_DEVICES, archs, sources)
+    return device_table(files, OFA_DEVICES, N_ARCHS, archs)

@@ -86,19 +86,14 @@ def _numbers(
     return values
 
 
-def import_latency(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table:
+def import_latency(files: Mapping[str, Path]) -> Table:
     """Build one long table of the 13 benchmark files.
 
-    Args:
-        files: The `benchmark-infer-*.csv` files, by file name.
-        sources: SHA-256 of the files, to be kept in the table.
+    ARGS The `benchmark-infer-*.csv` files, by file name.
 
     Returns:
         A row for each file, model and image size; `latency_ms` is for one batch. NaN where a model
         was not measured, or its multiply-accumulates (10⁹) and activations (10⁶) are unknown.
-
-    Raises:
-        InputError: If a file cannot be read or has another layout.
     """
     texts: dict[str, list[str]] = {"model": [], "device": [], "mode": []}
     values = []
@@ -120,27 +115,18 @@ def import_latency(files: Mapping[str, Path], sources: Mapping[str, str]) -> Tab
         index=np.arange(len(values)),
         columns=tuple(_LATENCY.values()),
         values=np.array(values).reshape(-1, len(_LATENCY)),
-        archs=None,
-        sources=sources,
         texts={name: tuple(column) for name, column in texts.items()},
         dtypes={"image_size": "int64"},
     )
 
 
-def import_accuracy(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table:
-    """Build the table of ImageNet accuracies.
-
-    Args:
-        files: `results-imagenet.csv`, by file name.
-        sources: SHA-256 of the file, to be kept in the table.
+def import_accuracy(files: Mapping[str, Path]) -> Table:
+    """Build the table of ImageNet accuracies from `results-imagenet.csv`.
 
     Returns:
         A row for each trained model and image size: `model` is the architecture as in the latency
         table, `tag` the name of its training, which follows the first dot of timm's name; accuracy
         in percent.
-
-    Raises:
-        InputError: If the file cannot be read or has another layout.
     """
     path = files["results-imagenet.csv"]
     texts: dict[str, list[str]] = {"model": [], "tag": [], "interpolation": []}
@@ -157,8 +143,6 @@ def import_accuracy(files: Mapping[str, Path], sources: Mapping[str, str]) -> Ta
         index=np.arange(len(values)),
         columns=tuple(_ACCURACY.values()),
         values=np.array(values).reshape(-1, len(_ACCURACY)),
-        archs=None,
-        sources=sources,
         texts={name: tuple(column) for name, column in texts.items()},
         dtypes={"image_size": "int64"},
     )
