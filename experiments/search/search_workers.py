@@ -24,12 +24,11 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from experiments import RESULTS
 from experiments.campaign import Campaign, Options
-from experiments.common import RESULTS
 from experiments.search.postgres_server import postgres_server
 from experiments.search.search_tasks import Task, task
 from nasplug import PredictorSampler
-from nasplug.searching.objectives import suggest
 from nasplug.studies.heartbeats import WORKER, fail_lost, retries
 from nasplug.studies.storages import open_storage
 
@@ -65,24 +64,17 @@ def open_study(storage: str, search: Task, seed: int) -> optuna.Study:
 def work(storage: str, search: Task, trials: int, seed: int) -> None:
     """Try architectures until so many trials of the study are complete."""
     study = open_study(storage, search, seed)
-    distributions = search.space.distributions()
-
-    def objective(trial: optuna.Trial) -> list[float]:
-        row = search.space.index(search.space.from_params(suggest(trial, distributions)))
-        values: list[float] = search.values[row].tolist()
-        return values
 
     def done() -> int:
         return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
 
     while done() < trials:
-        study.optimize(objective, n_trials=1)
+        study.optimize(search.objective, n_trials=1)
 
 
 def learn_space(search: Task, seed: int) -> None:
     """Have this process keep what is the same for all samplers of the space."""
-    study = open_study("memory", search, seed)
-    suggest(study.ask(), search.space.distributions())
+    search.row(open_study("memory", search, seed).ask())
 
 
 def rows_of(search: Task, trials: list[FrozenTrial]) -> np.ndarray[Any, np.dtype[np.intp]]:
