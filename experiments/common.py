@@ -7,7 +7,6 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from experiments import RESULTS, ROOT
-from experiments.tables import grouped
 from nasplug import datasets
 from nasplug.devices.hardware import hardware
 from nasplug.predictors import Prediction
@@ -82,28 +80,6 @@ def ranks(score: Array, image_set: int = 0) -> dict[str, float]:
     """Kendall's taus of scores of all cells against both accuracies on an image set."""
     tables = zip(("tau_validation", "tau_test"), accuracies(), strict=True)
     return {name: float(kendalltau(score, table[:, image_set])[0]) for name, table in tables}
-
-
-def summaries(
-    runs: Iterable[dict[str, Any]], by: Sequence[str], of: Sequence[str], count: str = "seeds"
-) -> list[dict[str, Any]]:
-    """A row for each combination of some fields, in the order of the runs.
-
-    Args:
-        runs: The runs.
-        by: Fields that tell the rows apart.
-        of: Fields of which each row has the mean and the standard deviation.
-        count: Field for the number of runs.
-    """
-    rows = []
-    for values, group in grouped(runs, *by).items():
-        row: dict[str, Any] = dict(zip(by, values, strict=True)) | {count: len(group)}
-        for key in of:
-            numbers = [run[key] for run in group]
-            sd = float(np.std(numbers, ddof=1)) if len(group) > 1 else None
-            row[key] = {"mean": float(np.mean(numbers)), "sd": sd}
-        rows.append(row)
-    return rows
 
 
 def provenance(*names: str) -> dict[str, Any]:

@@ -28,9 +28,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau
 
+from experiments import RESULTS
 from experiments.accuracy.recipes import LONGER, recipe
 from experiments.campaign import Options, SharedCampaign, SharedRun, numbers, stopwatch
-from experiments.common import CELLS, IMAGE_SETS, RESULTS, RUNS, ZOO, Array, accuracies, cells
+from experiments.common import CELLS, IMAGE_SETS, RUNS, ZOO, Array, accuracies, cells
 from nasplug import __version__, create_predictor
 from nasplug.predictors import Predictor, create, names
 from nasplug.predictors.checkpoint import load_checkpoint

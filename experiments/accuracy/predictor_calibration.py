@@ -43,7 +43,7 @@ def measure(model: str, size: int, seed: int) -> dict[str, Any]:
     predicted = predictor.predict([graphs[i] for i in others])
     seen = truth[others]
     mean, std = predicted.mean[:, 0], predicted.std[:, 0]
-    row: dict[str, Any] = {"model": model, "train_size": size, "seed": seed}
+    row: dict[str, Any] = {}
     for level in LEVELS:
         bounds = (1 - level) / 2, (1 + level) / 2
         low, high = (predicted.quantile(bound)[:, 0] for bound in bounds)
@@ -68,10 +68,8 @@ def main() -> None:
         likelihood="of a normal distribution with the predicted mean and std",
         models=MODELS,
     )
-    for size, seed in product(options.train_sizes, options.seeds):
-        for model in options.models.split(","):
-            if not campaign.has(model, size, seed):
-                campaign.add(measure(model, size, seed))
+    runs = product(options.models.split(","), options.train_sizes, options.seeds)
+    campaign.complete(runs, measure)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from experiments.tables import (
     load,
     load_lines,
     merged,
+    runs,
     spread,
     table,
     table_of,
@@ -105,30 +106,31 @@ def published() -> str:
 
 
 def language_ablation() -> str:
+    result = load("ledg_ablation")
+    variants = list(result["variants"])
+    groups = grouped(result["runs"], "n", "variant")
     return table_of(
         "variant | cells | tau, validation | tau, test | seeds",
-        "{variant} | {n} | {tau_validation[mean]:.4f} ± {tau_validation[sd]:.4f} | "
-        "{tau_test[mean]:.4f} ± {tau_test[sd]:.4f} | {seeds}",
-        load("ledg_ablation")["summary"],
+        "{variant} | {n} | {tau_validation:±.4f} | {tau_test:±.4f} | {count}",
+        [merged(groups[key]) for key in sorted(groups, key=lambda k: (k[0], variants.index(k[1])))],
     )
 
 
 def own_ablation() -> str:
     """A row a variant; validation and test tau at both numbers of cells."""
-    rows = load("own_ablation")["summary"]
+    rows = runs("own_ablation")
     columns = [(n, key) for n in (156, 781) for key in ("tau_validation", "tau_test")]
     body = []
     for (part, variant), own in grouped(rows, "part", "variant").items():
-        by_size = {row["n"]: row for row in own}
-        taus = [by_size[n][key] if n in by_size else None for n, key in columns]
-        texts = [f"{t['mean']:.4f} ± {t['sd']:.4f}" if t else MISSING for t in taus]
-        body.append([part, variant, *texts])
+        by_size = grouped(own, "n")
+        taus = ([row[key] for row in by_size.get((n,), ())] for n, key in columns)
+        body.append([part, variant, *(spread(values, ".4f") for values in taus)])
     head = [f"{n} cells, {key.removeprefix('tau_')}" for n, key in columns]
     return table(["part", "variant", *head], body)
 
 
 def transfer() -> str:
-    rows = load("transfer")["runs"]
+    rows = runs("transfer")
     sizes = sorted({row["target_cells"] for row in rows})
     body = []
     for (source, labels), own in grouped(rows, "source", "source_cells").items():
@@ -142,17 +144,23 @@ def transfer() -> str:
 
 
 def language_hardware() -> str:
-    groups = {"gpu": "GPUs", "other": "other devices"}
+    result = load("ledg_hardware")
+    rows = [
+        row | {"group": "GPUs" if row["kind"] == "gpu" else "other devices"}
+        for row in result["left_out"]
+    ]
+    # The variants first, then what they are set against.
+    order = [*result["variants"], "mean of the other devices"]
+    groups = grouped(sorted(rows, key=lambda row: order.index(row["variant"])), "variant", "group")
     return table_of(
         "platform as | left out | columns | Spearman | MAPE %",
-        "{variant} | {group} | {columns} | {spearman[mean]:.3f} ± {spearman[sd]:.3f} | "
-        "{mape_percent[mean]:.0f} ± {mape_percent[sd]:.0f}",
-        [row | {"group": groups[row["group"]]} for row in load("ledg_hardware")["summary"]],
+        "{variant} | {group} | {count} | {spearman:±.3f} | {mape_percent:±.0f}",
+        map(merged, groups.values()),
     )
 
 
 def calibration() -> str:
-    by_cell = grouped(load("predictor_calibration")["runs"], "train_size", "model")
+    by_cell = grouped(runs("predictor_calibration"), "train_size", "model")
     return table_of(
         "model | cells | 50 % cover | 80 % cover | 90 % cover | median width of 90 % | "
         "NLL, median | NLL, mean without the worst 1 % | NLL, mean | seeds",

@@ -27,8 +27,9 @@ from unittest.mock import patch
 import numpy as np
 from scipy.stats import spearmanr
 
+from experiments import RESULTS
 from experiments.campaign import Options
-from experiments.common import RESULTS, Array, write_result
+from experiments.common import Array, write_result
 from experiments.devices.known import renamed
 from experiments.latency.latency_data import Source, source, timm_graphs
 from nasplug import datasets, hardware, load_predictor
@@ -96,12 +97,12 @@ class Case:
     ) -> None:
         self.device = renamed(device)
         self.predictor, self.batch_size, self.space = predictor, batch_size, measured
-        columns = few_shot._columns
+        columns = few_shot.device_columns
 
         def others(*given: Any) -> list[DeviceBatch]:
             return [c for c in columns(*given) if c.hardware.name != device.name]
 
-        with patch.object(few_shot, "_columns", others):
+        with patch.object(few_shot, "device_columns", others):
             both = [measured, predictor.space]
             self.transfer = DeviceTransfer(known_devices(predictor, self.device, batch_size, both))
 

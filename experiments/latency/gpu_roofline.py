@@ -12,6 +12,7 @@ not repeated.
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ def left_out(chip: str, count: int) -> list[dict[str, Any]]:
     rows = []
     for form in dict.fromkeys(judged.forms):
         of_form = np.array([other == form for other in judged.forms])
-        row: dict[str, Any] = {"chip": chip, "form": form, "networks": int(of_form.sum())}
+        row: dict[str, Any] = {"form": form, "networks": int(of_form.sum())}
         for name, error in errors.items():
             off = 100 * np.abs(np.expm1(error[of_form]))
             row[f"{name}_mape_percent"] = float(off.mean())
@@ -112,9 +113,8 @@ def main() -> None:
         learned_of_each_form=options.count,
         judged_of_each_form=JUDGED,
     )
-    for chip in dict.fromkeys([*gpu_table().chips, *source_table().chips]):
-        if not campaign.has(chip):
-            campaign.add(*left_out(chip, options.count))
+    chips = dict.fromkeys([*gpu_table().chips, *source_table().chips])
+    campaign.complete(((chip,) for chip in chips), partial(left_out, count=options.count))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from experiments.common import RESULTS, Array
+from experiments import RESULTS
+from experiments.common import Array
 from nasplug import datasets, hardware
 from nasplug.datasets.importers.timm_networks import networks_path, read_networks
 from nasplug.predictors.features.settings import Setting

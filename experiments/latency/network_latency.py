@@ -11,7 +11,6 @@ are there already are not repeated.
 
 from __future__ import annotations
 
-import time
 from functools import cache
 from itertools import product
 from typing import Any
@@ -70,9 +69,8 @@ def split(data: str, known: NDArray[np.int64], size: float, seed: int) -> tuple[
     rng = np.random.default_rng(seed)
     if data == OFFICIAL:
         stage = datasets.load(data)["stage"].to_numpy()
-        return rng.permutation(np.flatnonzero(stage == "train"))[: int(size)], np.flatnonzero(
-            stage == "test"
-        )
+        learned, judged = (np.flatnonzero(stage == name) for name in ("train", "test"))
+        return rng.permutation(learned)[: int(size)], judged
     order = rng.permutation(known)
     count = round(size * len(known)) if size < 1 else int(size)
     return order[:count], order[count:]
@@ -83,21 +81,14 @@ def measure(data: str, column: str, size: float, seed: int, method: str) -> dict
     smallest = 0 if column.endswith(" img/s") else SMALLEST_MS
     known = np.flatnonzero(np.isfinite(truth) & (truth >= smallest))
     train, test = split(data, known, size, seed)
-    started = time.perf_counter()
     # Methods that need kinds of networks are not among these.
     networks = Networks(device, graphs_of(data), truth, [data] * len(truth))
     predicted, inside = CHEAP[method](networks.rows(train), networks.rows(test))
     return {
-        "data": data,
-        "column": column,
-        "size": size,
-        "seed": seed,
-        "method": method,
         "train": len(train),
         "test": len(test),
         **errors(predicted, truth[test]),
         "coverage": None if inside is None else float(inside.mean()),
-        "seconds": round(time.perf_counter() - started, 2),
     }
 
 
@@ -108,9 +99,7 @@ def main() -> None:
     campaign = Campaign("network_latency", keys, DATA, smallest_ms=SMALLEST_MS)
     for data, (_, columns) in DATA.items():
         sizes = SIZES.get(data, USUAL_SIZES)
-        for run in product([data], columns, sizes, options.seeds, METHODS):
-            if not campaign.has(*run):
-                campaign.add(measure(*run))
+        campaign.complete(product([data], columns, sizes, options.seeds, METHODS), measure)
 
 
 if __name__ == "__main__":

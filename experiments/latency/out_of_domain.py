@@ -18,8 +18,9 @@ repeated.
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import replace
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ ASKED_AGAIN = 100
 SMALLEST_MS = 0.1
 
 
+@cache
 def cases() -> dict[str, tuple[list[Source], Source, DeviceBatch]]:
     """Name -> what is learned, what is judged, the device."""
     by_name = {}
@@ -222,11 +224,9 @@ def joined(case: str, seed: int) -> Array | None:
     return np.asarray(np.exp(np.mean([np.log(np.load(path)) for path in paths], axis=0)))
 
 
-def measure(
-    case: str, parts: list[Source], judged: Source, device: DeviceBatch, method: str, seed: int
-) -> dict[str, Any] | None:
-    """Do a run; None if predictions that it is made of are not there."""
-    started = time.perf_counter()
+def measure(case: str, method: str, seed: int) -> dict[str, Any] | list[dict[str, Any]]:
+    """Do a run; no row if predictions that it is made of are not there."""
+    parts, judged, device = cases()[case]
     learned = sum(min(len(p.graphs), LEARNED if len(parts) > 1 else 10**6) for p in parts)
     still: float | None = None
     if method == "network-latency":
@@ -241,19 +241,15 @@ def measure(
         with atomic_path(kept(case, method, seed)) as temporary, open(temporary, "wb") as file:
             np.save(file, predicted)
     if predicted is None:
-        return None
+        return []
     truth = judged.latencies[:, 0]
     usual = truth >= SMALLEST_MS
     return {
-        "case": case,
-        "method": method,
-        "seed": seed,
         "learned": learned,
         "judged": int(usual.sum()),
         "recipe": recipe(method, parts),
         **errors(predicted[usual], truth[usual]),
         "mape_percent_learned": still,
-        "seconds": round(time.perf_counter() - started, 1),
     }
 
 
@@ -269,15 +265,10 @@ def main() -> None:
         smallest_ms=SMALLEST_MS,
         joined=JOINED,
     )
-    every = {case: of for case, of in cases().items() if case.startswith(options.cases)}
+    wanted = [case for case in cases() if case.startswith(options.cases)]
+    # A method may be made of the predictions of those before it.
     for method in options.methods.split(";"):
-        for case, (parts, judged, device) in every.items():
-            for seed in options.seeds:
-                if campaign.has(case, method, seed):
-                    continue
-                row = measure(case, parts, judged, device, method, seed)
-                if row is not None:
-                    campaign.add(row)
+        campaign.complete(product(wanted, [method], options.seeds), measure)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import optuna
 
+from experiments import RESULTS
 from experiments.campaign import Options, append_line, read_lines
-from experiments.common import RESULTS
 from experiments.search.search_nasplug import OURS
 from experiments.search.search_rivals import RIVALS
 from experiments.search.search_tasks import TASKS, Task, task
