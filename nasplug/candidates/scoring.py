@@ -1,7 +1,7 @@
 """Scores of architectures before a trial: predictions, costs, and how they meet constraints.
 
-A `Scorer` predicts one quantity; `Scoring` asks the scorers and makes `Scores`, which hold a
-`Quantity` for each of them.
+`Scoring` asks a scorer for each predicted quantity and makes `Scores`, which hold a `Quantity` for
+each of them.
 
 Notation: n architectures, c constraints; a prediction may have a row for several architectures.
 """
@@ -17,31 +17,21 @@ from numpy.typing import NDArray
 
 from nasplug.candidates.constraints import Constraint
 from nasplug.objectives import COSTS, OBJECTIVES, PROXIES
+from nasplug.predicting import zoo
+from nasplug.predicting.zoo import ArchitecturePredictor, Scorer
 from nasplug.predictors.capabilities import ReadsCodes, TellsFamiliar, reads_networks
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.prediction import EVIDENCE, Prediction
 from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 from nasplug.search_spaces.simplify import simplify
 
-__all__ = ["Quantity", "Scorer", "Scores", "Scoring"]
+__all__ = ["Quantity", "Scores", "Scoring", "model_of"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 # A prediction, its column, and the row of each architecture in it.
 Predicted = tuple[Prediction, str, Indices]
-
-
-class Scorer(Protocol):
-    """A predictor of one quantity of architectures, as those of the zoo are."""
-
-    def predict(
-        self,
-        architectures: Sequence[Architecture],
-        hardware: Hardware | None = None,
-        batch_size: int = 1,
-    ) -> Prediction:
-        """Predict architectures, a row each."""
 
 
 @runtime_checkable
@@ -245,8 +235,6 @@ class Scoring:
     def _predict(
         self, quantity: str, archs: Sequence[Architecture], graphs: Sequence[Graph]
     ) -> Prediction:
-        from nasplug.predicting.zoo import ArchitecturePredictor
-
         scorer = self._scorer(quantity)
         # A predictor that reads graphs need not make them again.
         inputs = graphs if isinstance(scorer, ArchitecturePredictor) else archs
@@ -313,13 +301,11 @@ def _predicted(name: str, prediction: Prediction, target: str, rows: Indices) ->
 
 
 def _from_zoo(space: SearchSpace, quantity: str) -> Scorer:
-    from nasplug.predicting import zoo as shipped
-
-    name = shipped.zoo_name(space, quantity)
-    if quantity == "accuracy" and name not in shipped.names():
+    name = zoo.zoo_name(space, quantity)
+    if quantity == "accuracy" and name not in zoo.names():
         raise InputError(
             f"no accuracy is known for space {space.name}; give a predictor of your own, or take "
             f"a proxy for it such as {' or '.join(f'more {proxy}' for proxy in PROXIES)}"
         )
-    scorer: Scorer = shipped.load_predictor(name).for_space(space)
+    scorer: Scorer = zoo.load_predictor(name).for_space(space)
     return scorer

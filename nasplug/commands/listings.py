@@ -61,6 +61,7 @@ def predictions(
     from nasplug.arguments import checked_count
     from nasplug.devices.hardware import hardware as device_named
     from nasplug.predicting.zoo import in_runtime, predictors_for
+    from nasplug.predictors.capabilities import TellsFamiliar
 
     named_space = space_named(space)
     checked_count(batch_size, "batch size")
@@ -70,7 +71,8 @@ def predictions(
     accuracy = latency = familiar = None
     if "accuracy" in chosen:
         accuracy = chosen["accuracy"].predict(archs)
-        familiar = chosen["accuracy"].familiar(archs)
+        if isinstance(chosen["accuracy"], TellsFamiliar):
+            familiar = chosen["accuracy"].familiar(archs)
     if runtime is not None:
         in_runtime(chosen, runtime)
     if "latency" in chosen:

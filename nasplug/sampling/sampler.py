@@ -25,8 +25,9 @@ from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint, checked_hardware, parse_constraints
 from nasplug.candidates.enumerated import EnumeratedCandidates
 from nasplug.candidates.pool import POOL_SIZE, candidates_of
-from nasplug.candidates.scoring import Scorer, Scoring
+from nasplug.candidates.scoring import Scoring
 from nasplug.objectives import checked_objectives
+from nasplug.predicting.zoo import Scorer, zoo_name
 from nasplug.predictors.hardware import Hardware
 from nasplug.sampling.enumerated_choice import EnumeratedChoice
 from nasplug.sampling.fixed_params import FixedParams
@@ -382,12 +383,7 @@ class PredictorSampler(BaseSampler):
                 self.prior is not None,
             )
             if self.prior and PRIOR not in study.user_attrs:
-                study.set_user_attr(PRIOR, {"accuracy": self._prior_name()})
+                study.set_user_attr(PRIOR, {"accuracy": zoo_name(self.space, "accuracy")})
         predicted = {str(constraint) for constraint in self.constraints}
         tried = self._trials.tried(study, others, predicted)
         return self._learned_choice(tried, len(study.directions), held, allowed)
-
-    def _prior_name(self) -> str:
-        from nasplug.predicting.zoo import zoo_name
-
-        return zoo_name(self.space, "accuracy")

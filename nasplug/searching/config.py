@@ -28,7 +28,7 @@ from nasplug.candidates.constraints import (
 from nasplug.devices.catalogue import parse as parse_hardware
 from nasplug.devices.hardware import hardware as device_named
 from nasplug.objectives import Objective
-from nasplug.predicting.zoo import ArchitecturePredictor, is_path, load_predictor
+from nasplug.predicting.zoo import NamedScorer, is_path, kind_of, opened
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.device_profile import DeviceProfile
 from nasplug.search_spaces import InputError, SearchSpace
@@ -87,7 +87,7 @@ class SearchConfig:
     batch_size: int
     dataset: str
     seed: int
-    predictors: tuple[ArchitecturePredictor, ...]
+    predictors: tuple[NamedScorer, ...]
     proxy: str | None
     pool_size: int
     runtime: str | None
@@ -139,10 +139,8 @@ def checked_config(**arguments: Any) -> SearchConfig:
         hardware = device_named(hardware)
     checked_hardware(hardware, _predicted_constraints(constraints, evaluate, hardware))
     names = arguments["predictors"]
-    predictors = tuple(
-        p if isinstance(p, ArchitecturePredictor) else load_predictor(p) for p in names
-    )
-    is_named = not any(isinstance(p, ArchitecturePredictor) for p in names)
+    predictors = tuple(map(opened, names))
+    is_named = all(isinstance(name, (str, os.PathLike)) for name in names)
     resolved = {
         "space": space,
         "hardware": hardware,
@@ -213,14 +211,14 @@ def _objectives(
     return ()
 
 
-def _check_observed(predictors: Sequence[ArchitecturePredictor], proxy: str | None) -> None:
+def _check_observed(predictors: Sequence[NamedScorer], proxy: str | None) -> None:
     """Check that nothing stands in for the accuracy, which is observed."""
     if proxy is not None:
         raise InputError(
             "a proxy stands in for accuracy that is predicted; give what is evaluated as "
             f"objectives, such as accuracy:max or {proxy}:min"
         )
-    accurate = next((p for p in predictors if p.kind == "accuracy"), None)
+    accurate = next((p for p in predictors if kind_of(p) == "accuracy"), None)
     if accurate is not None:
         raise InputError(
             f"predictor {accurate.name!r} predicts accuracy, which is evaluated here; leave it out"
@@ -269,7 +267,7 @@ def kept_total(study: Study) -> int:
 def kept_config(
     study: Study,
     evaluate: Any = None,
-    predictors: Sequence[str | os.PathLike[str] | ArchitecturePredictor] = (),
+    predictors: Sequence[str | os.PathLike[str] | NamedScorer] = (),
 ) -> SearchConfig:
     """The configuration that a study keeps; nothing in it is trusted.
 

@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.pool import is_listed
+from nasplug.candidates.scoring import model_of
 from nasplug.objectives import PROXIES, Objective, checked_objectives
-from nasplug.predicting.zoo import ArchitecturePredictor, in_runtime, predictors_for
+from nasplug.predicting.zoo import (
+    ArchitecturePredictor,
+    NamedScorer,
+    in_runtime,
+    kind_of,
+    predictors_for,
+)
 from nasplug.predicting.zoo import names as zoo_names
 from nasplug.predictors.hardware import Hardware
 from nasplug.sampling.sampler import PredictorSampler
@@ -98,7 +105,7 @@ def prepare(config: SearchConfig) -> Prepared:
         "name": "+".join(p.name for p in predictors.values()) or None,
         "sha256": "+".join(str(p.sha256) for p in predictors.values()) or None,
     }
-    model = predictors["latency"].model if runtime else None
+    model = model_of(predictors["latency"]) if runtime else None
     return Prepared(
         sampler=sampler,
         objectives=config.objectives or checked_objectives(objective_names or ()),
@@ -117,14 +124,14 @@ def prepare(config: SearchConfig) -> Prepared:
 
 def _predictors(
     config: SearchConfig, space: SearchSpace, evaluation: Evaluation | None
-) -> tuple[dict[str, ArchitecturePredictor], tuple[str, str] | None]:
+) -> tuple[dict[str, NamedScorer], tuple[str, str] | None]:
     """The predictors that are needed, and the objectives of a search by prediction."""
-    kinds = [predictor.kind for predictor in config.predictors]
+    kinds = [kind_of(predictor) for predictor in config.predictors]
     has_accuracy = f"{space.name}-accuracy" in zoo_names() or "accuracy" in kinds
     objective_names = None
     if evaluation is None:
         objective_names = _objective_names(config, has_accuracy)
-    predictors: dict[str, ArchitecturePredictor] = {}
+    predictors: dict[str, NamedScorer] = {}
     has_hardware = config.hardware is not None
     # Without a device and an accuracy, counts are all that is needed.
     if has_hardware or config.predictors or (has_accuracy and evaluation is None):
@@ -157,7 +164,7 @@ def _objective_names(config: SearchConfig, has_accuracy: bool) -> tuple[str, str
     return f"more {quality}", other if config.hardware is None else "latency"
 
 
-def _runtime(config: SearchConfig, predictors: dict[str, ArchitecturePredictor]) -> str | None:
+def _runtime(config: SearchConfig, predictors: dict[str, NamedScorer]) -> str | None:
     """The runtime whose latency is predicted; None for predictors that know of none."""
     if config.runtime is not None:
         in_runtime(predictors, config.runtime)

@@ -20,7 +20,7 @@ from nasplug.arguments import checked_count
 from nasplug.candidates.constraints import Constraint
 from nasplug.candidates.pool import POOL_SIZE
 from nasplug.objectives import Objective
-from nasplug.predicting.zoo import ArchitecturePredictor
+from nasplug.predicting.zoo import NamedScorer
 from nasplug.predictors.hardware import Hardware
 from nasplug.results.result import SearchResult
 from nasplug.search_spaces import Architecture, SearchSpace
@@ -51,7 +51,7 @@ def search(
     storage: str | os.PathLike[str] | None = None,
     probability: float = 0.9,
     study_name: str | None = None,
-    predictors: Sequence[str | os.PathLike[str] | ArchitecturePredictor] = (),
+    predictors: Sequence[str | os.PathLike[str] | NamedScorer] = (),
     progress: bool | None = None,
     proxy: str | None = None,
     pool_size: int = POOL_SIZE,
@@ -88,7 +88,8 @@ def search(
         probability: Probability with which each constraint given as text is to hold.
         study_name: Name in the storage; by default a hash of all that decides the result.
         predictors: Predictors to use instead of the package's own of the same kind: a name of the
-            zoo, the path of a checkpoint, or a loaded predictor.
+            zoo, the path of a checkpoint, a loaded predictor, or any object with `name`, `sha256`,
+            `targets` and `predict` as a loaded predictor has them.
         progress: Whether to draw a progress bar on stderr; by default on a terminal only.
         proxy: `"flops"` or `"params"`: what to maximise where no accuracy is known; FLOPs if None.
         pool_size: Architectures to score of a space that cannot be listed.

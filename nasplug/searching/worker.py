@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasplug.arguments import checked_count
-from nasplug.predicting.zoo import ArchitecturePredictor
+from nasplug.predicting.zoo import NamedScorer
 from nasplug.search_spaces import Architecture, InputError
 from nasplug.search_spaces.errors import closest
 from nasplug.searching.config import RECORD, kept_config, kept_total
@@ -67,7 +67,7 @@ def worker(
     *,
     n_trials: int | None = None,
     evaluate: Evaluation | Callable[[Architecture], Mapping[str, Any]] | None = None,
-    predictors: Sequence[str | os.PathLike[str] | ArchitecturePredictor] = (),
+    predictors: Sequence[str | os.PathLike[str] | NamedScorer] = (),
     n_jobs: int = 1,
     wait: float = 0.0,
     progress: bool | None = None,

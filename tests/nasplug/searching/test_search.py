@@ -15,7 +15,6 @@ from table_predictors import TablePredictor
 from nasplug.pareto import pareto_mask
 from nasplug.predicting.zoo import load_predictor
 from nasplug.search_spaces import InputError, space
-from nasplug.searching import prepare as search_module
 from nasplug.searching.search import SearchResult, search
 
 SCRIPT = Path(__file__).parents[1] / "table_search.py"
@@ -33,15 +32,12 @@ def find(
 ) -> Callable[..., SearchResult]:
     """`search` with measured tables for predictors, and its own state folder."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setattr(
-        search_module,
-        "predictors_for",
-        lambda space, latency, given, **_: tables if latency else {"accuracy": tables["accuracy"]},
-    )
 
     def found(**options: Any) -> SearchResult:
         given = {"hardware": "GTX 1080 Ti", "n_trials": 10, "storage": tmp_path / "s.journal"}
-        return search(**{**given, **options})
+        options = {**given, **options}
+        kinds = ["accuracy"] if options["hardware"] is None else ["accuracy", "latency"]
+        return search(**options, predictors=[tables[kind] for kind in kinds])
 
     return found
 
@@ -242,6 +238,8 @@ def test_impossible_bound_names_one_that_works(
         ({"dataset": "mnist"}, "unknown data set 'mnist'"),
         ({"storage": "nodriver://user:secret@host/db"}, "cannot open storage 'nodriver://…@host"),
         ({"storage": None, "study_name": "../up"}, "cannot name a file"),
+        ({"runtime": "TensorRT"}, "'table-latency' knows no runtimes"),
+        ({"evaluate": "table"}, "'table-accuracy' predicts accuracy, which is evaluated here"),
     ],
 )
 def test_bad_input(find: Callable[..., SearchResult], options: dict[str, Any], said: str) -> None:
@@ -250,6 +248,19 @@ def test_bad_input(find: Callable[..., SearchResult], options: dict[str, Any], s
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_scorers_must_be_complete(tables: dict[str, TablePredictor]) -> None:
+    class Nameless:
+        targets = ("latency",)
+
+    with pytest.raises(InputError, match="is no predictor; give a name of the zoo"):
+        search(predictors=[Nameless()], storage="memory")  # type: ignore[list-item]
+    latency = tables["latency"]
+    with pytest.raises(InputError, match="two predictors of latency are given, 'table-latency'"):
+        search(hardware="GTX 1080 Ti", predictors=[latency, latency], storage="memory")
+    with pytest.raises(InputError, match="'table-latency' predicts latency; name a device"):
+        search(predictors=[latency], storage="memory")
 
 
 def test_unusable_storage(find: Callable[..., SearchResult], tmp_path: Path) -> None:
