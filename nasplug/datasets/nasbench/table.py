@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.datasets.archives import digest_of, read_arrays
+from nasplug.datasets.archives import read_arrays, write_arrays
 from nasplug.datasets.download import cache_dir, is_lfs_pointer, sha256_of
 from nasplug.datasets.layout import shown
 from nasplug.datasets.nasbench.metrics import metrics_class
@@ -29,7 +29,6 @@ from nasplug.datasets.nasbench.records import (
 )
 from nasplug.datasets.nasbench.tfrecord import read_records
 from nasplug.search_spaces.errors import InputError
-from nasplug.search_spaces.files import atomic_path
 from nasplug.search_spaces.nb101.cells import Cell, module_hash
 
 __all__ = ["ENERGY", "METRICS", "NasbenchTable", "cached_table", "read_file"]
@@ -51,6 +50,9 @@ _CHUNK = 16_384
 _HASHED = 100
 _HASH = re.compile(r"[0-9a-f]{32}")
 _HASH_BYTES = 16
+# Names of the arrays in a copy, beside those of the runs.
+_ARRAYS = ("hashes", "codes", "params", "epochs", "starts")
+_RUN = "runs."
 # A record begins with a bracket, a quote, and the hash.
 _START = 2 + 2 * _HASH_BYTES
 
@@ -341,52 +343,26 @@ def _narrow(column: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
     return narrow if np.array_equal(narrow.astype(np.float64), column) else column.copy()
 
 
-# --- the copy in the cache ---------------------------------------------------------------------
-
-
 def _write_copy(path: Path, table: NasbenchTable, source: str) -> None:
     arrays: dict[str, NDArray[Any]] = {
         "version": np.array(FORMAT_VERSION, np.int64),
         "source": np.frombuffer(bytes.fromhex(source), np.uint8),
-        "hashes": table.hashes,
-        "codes": table.codes,
-        "params": table.params,
-        "epochs": table.epochs,
-        "starts": table.starts,
-        **{f"runs.{name}": column for name, column in table.runs.items()},
+        **{name: getattr(table, name) for name in _ARRAYS},
+        **{f"{_RUN}{name}": column for name, column in table.runs.items()},
     }
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        # Not compressed: that would take longer than reading the file anew.
-        checksum = np.frombuffer(digest_of(arrays), np.uint8)
-        np.savez(stream, checksum=checksum, **arrays)  # type: ignore[arg-type]
+    # To compress them would take longer than to read the file anew.
+    write_arrays(path, arrays, compress=False)
 
 
 def _read_copy(path: Path, source: str) -> NasbenchTable | None:
     """Read the table in a copy; None if the copy is missing, damaged or of another file."""
     try:
         arrays, is_whole = read_arrays(path)
-        is_valid = (
-            is_whole
-            and int(arrays["version"]) == FORMAT_VERSION
-            and arrays["source"].tobytes().hex() == source
-        )
-        runs = {
-            name.removeprefix("runs."): column
-            for name, column in arrays.items()
-            if name.startswith("runs.")
-        }
-        return (
-            NasbenchTable(
-                arrays["hashes"],
-                arrays["codes"],
-                arrays["params"],
-                arrays["epochs"],
-                arrays["starts"],
-                runs,
-            )
-            if is_valid
-            else None
-        )
+        version, file = int(arrays["version"]), arrays["source"].tobytes().hex()
+        if not is_whole or (version, file) != (FORMAT_VERSION, source):
+            return None
+        runs = {k.removeprefix(_RUN): v for k, v in arrays.items() if k.startswith(_RUN)}
+        return NasbenchTable(**{name: arrays[name] for name in _ARRAYS}, runs=runs)
     # Damaged bytes can raise nearly anything in zipfile, zlib and numpy's header parser.
     except Exception:
         return None
