@@ -6,9 +6,9 @@ alone.
 
 from __future__ import annotations
 
-import heapq
 import os
 from collections.abc import Callable, Iterable
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -196,7 +196,7 @@ def _check_expansion(model: onnx.ModelProto, name: str) -> None:
 def sorted_nodes(
     model: onnx.ModelProto, known: Callable[[str], bool], name: str
 ) -> list[onnx.NodeProto]:
-    """Sort the nodes topologically, with nodes that are ready in the order of the file.
+    """Sort the nodes topologically.
 
     Args:
         model: A model that `load_model` has checked.
@@ -208,10 +208,10 @@ def sorted_nodes(
     """
     nodes = list(model.graph.node)
     writer = _writers(nodes, known, name)
-    waiting = [0] * len(nodes)
-    readers: list[list[int]] = [[] for _ in nodes]
+    sorter: TopologicalSorter[int] = TopologicalSorter()
     for k, node in enumerate(nodes):
-        for source in dict.fromkeys(node.input):
+        sorter.add(k)
+        for source in node.input:
             if not source or known(source):
                 continue
             if source not in writer:
@@ -219,20 +219,11 @@ def sorted_nodes(
                     f"{name}: a {node.op_type[:80]} reads {source[:80]!r}, which is neither an "
                     "input, a constant, nor the output of a node"
                 )
-            waiting[k] += 1
-            readers[writer[source]].append(k)
-    ready = [k for k, count in enumerate(waiting) if count == 0]
-    order: list[int] = []
-    while ready:
-        k = heapq.heappop(ready)
-        order.append(k)
-        for reader in readers[k]:
-            waiting[reader] -= 1
-            if waiting[reader] == 0:
-                heapq.heappush(ready, reader)
-    if len(order) < len(nodes):
-        raise InputError(f"{name}: the nodes have a cycle; a network must be acyclic")
-    return [nodes[k] for k in order]
+            sorter.add(k, writer[source])
+    try:
+        return [nodes[k] for k in sorter.static_order()]
+    except CycleError:
+        raise InputError(f"{name}: the nodes have a cycle; a network must be acyclic") from None
 
 
 def _writers(
