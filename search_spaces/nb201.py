@@ -21,7 +21,7 @@ from nasplug.search_spaces.costs import Cost, conv, elementwise, linear, norm, p
 from nasplug.search_spaces.errors import InputError, closest
 from nasplug.search_spaces.graph import ATTRIBUTES, Graph
 from nasplug.search_spaces.nb201_functions import first_equal
-from nasplug.search_spaces.space import Architecture, FiniteSpace
+from nasplug.search_spaces.space import Architecture, FiniteSpace, choice_of
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -159,15 +159,8 @@ class NB201(FiniteSpace):
 
     def from_params(self, params: Mapping[str, Any]) -> Architecture:
         """The cell whose edges carry the named operations."""
-        digits = []
-        for a, b in CELL_EDGES:
-            name = f"op_{a}_{b}"
-            if name not in params:
-                raise InputError(f"parameter {name!r} is missing; nb201 needs one of {OPS} for it")
-            if params[name] not in OPS:
-                raise InputError(f"parameter {name!r} is {params[name]!r}, not one of {OPS}")
-            digits.append(OPS.index(params[name]))
-        return self._cell(digits)
+        ops = [choice_of(params, f"op_{a}_{b}", OPS, self.name) for a, b in CELL_EDGES]
+        return self._cell([_DIGITS[op] for op in ops])
 
     def to_params(self, arch: Architecture) -> dict[str, Any]:
         """The operation of each edge, by parameter name."""

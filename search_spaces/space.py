@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import onnx
     from optuna.distributions import BaseDistribution
 
-__all__ = ["Architecture", "FiniteSpace", "SearchSpace", "names", "space"]
+__all__ = ["Architecture", "FiniteSpace", "SearchSpace", "choice_of", "names", "space"]
 
 
 @dataclass(frozen=True)
@@ -241,6 +241,19 @@ class FiniteSpace(SearchSpace):
     @abstractmethod
     def index(self, arch: Architecture) -> int:
         """Position of an architecture in the space's order."""
+
+
+def choice_of(params: Mapping[str, Any], name: str, choices: Sequence[Any], space: str) -> Any:
+    """The value of a trial's parameter.
+
+    Raises:
+        InputError: If it is missing, or none of the choices.
+    """
+    if name not in params:
+        raise InputError(f"parameter {name!r} is missing; {space} needs one of {choices} for it")
+    if params[name] not in choices:
+        raise InputError(f"parameter {name!r} is {params[name]!r}, not one of {choices}")
+    return params[name]
 
 
 def names() -> list[str]:

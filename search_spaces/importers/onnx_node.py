@@ -127,9 +127,9 @@ class NodeView:
         source = self.input(k)
         return source if isinstance(source, int) else None
 
-    def params(self, start: int = 0) -> int:
-        """Parameters in the constant inputs from `start` on."""
-        return sum(s.params for s in self.inputs[start:] if isinstance(s, Constant))
+    def params(self) -> int:
+        """Parameters in the constant inputs."""
+        return sum(source.params for source in self.inputs if isinstance(source, Constant))
 
     def whole(self, name: str, default: int) -> int:
         """Read an attribute that is one whole number.

@@ -36,7 +36,7 @@ from nasplug.search_spaces.nb101.enumeration import CELLS, cell_codes, cell_tabl
 from nasplug.search_spaces.nb101.functions import normal_cell, normal_codes
 from nasplug.search_spaces.nb101.moves import move, moves
 from nasplug.search_spaces.nb101.pieces import piece_counts
-from nasplug.search_spaces.space import Architecture
+from nasplug.search_spaces.space import Architecture, choice_of
 
 if TYPE_CHECKING:
     import onnx
@@ -116,8 +116,8 @@ class NB101(CodedSpace):
         (see `repaired`): a graph with more than nine edges loses some, and a graph without a path
         to the output gets an edge to it.
         """
-        edges = [(a, b) for a, b in _EDGES if _value(params, f"edge_{a}_{b}", (0, 1))]
-        labels = [OPS.index(_value(params, f"op_{v}", OPS)) for v in range(1, _LAST)]
+        edges = [(a, b) for a, b in _EDGES if choice_of(params, f"edge_{a}_{b}", (0, 1), self.name)]
+        labels = [OPS.index(choice_of(params, f"op_{v}", OPS, self.name)) for v in range(1, _LAST)]
         return _spelled(MAX_VERTICES, repaired(edges), labels)
 
     def to_params(self, arch: Architecture) -> dict[str, Any]:
@@ -330,14 +330,6 @@ def _spelled(
     cell = pruned(vertices, edges, labels)
     assert cell is not None
     return _architecture(canonical(cell).code)
-
-
-def _value(params: Mapping[str, Any], name: str, choices: Sequence[Any]) -> Any:
-    if name not in params:
-        raise InputError(f"parameter {name!r} is missing; nb101 needs one of {choices} for it")
-    if params[name] not in choices:
-        raise InputError(f"parameter {name!r} is {params[name]!r}, not one of {choices}")
-    return params[name]
 
 
 def _check(task: str | None) -> None:
