@@ -99,10 +99,8 @@ class _Reader:
         self.declared = self._declared_shapes()
 
     def graph(self) -> Graph:
-        def known(tensor: str) -> bool:
-            return tensor in self.constants or tensor in self.steps
-
-        for node in sorted_nodes(self.model, known, self.name):
+        sources = {*self.constants, *self.steps}
+        for node in sorted_nodes(self.model, sources, self.name):
             self._read_node(node)
         ends = []
         for output in self.model.graph.output:

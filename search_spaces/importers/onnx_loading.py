@@ -7,7 +7,7 @@ alone.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Container, Iterable
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -194,25 +194,25 @@ def _check_expansion(model: onnx.ModelProto, name: str) -> None:
 
 
 def sorted_nodes(
-    model: onnx.ModelProto, known: Callable[[str], bool], name: str
+    model: onnx.ModelProto, sources: Container[str], name: str
 ) -> list[onnx.NodeProto]:
     """Sort the nodes topologically.
 
     Args:
         model: A model that `load_model` has checked.
-        known: Whether a name is an input or a constant of the graph.
+        sources: Names of the graph's inputs and constants.
         name: Name of the model in error messages.
 
     Raises:
         InputError: If a name is written twice or nowhere, or if the nodes have a cycle.
     """
     nodes = list(model.graph.node)
-    writer = _writers(nodes, known, name)
+    writer = _writers(nodes, sources, name)
     sorter: TopologicalSorter[int] = TopologicalSorter()
     for k, node in enumerate(nodes):
         sorter.add(k)
         for source in node.input:
-            if not source or known(source):
+            if not source or source in sources:
                 continue
             if source not in writer:
                 raise InputError(
@@ -226,14 +226,12 @@ def sorted_nodes(
         raise InputError(f"{name}: the nodes have a cycle; a network must be acyclic") from None
 
 
-def _writers(
-    nodes: Iterable[onnx.NodeProto], known: Callable[[str], bool], name: str
-) -> dict[str, int]:
+def _writers(nodes: Iterable[onnx.NodeProto], sources: Container[str], name: str) -> dict[str, int]:
     """Position of the node that writes each name."""
     writer: dict[str, int] = {}
     for k, node in enumerate(nodes):
         for output in filter(None, node.output):
-            if output in writer or known(output):
+            if output in writer or output in sources:
                 raise InputError(
                     f"{name} writes {output[:80]!r} twice; a name in an ONNX graph has one writer"
                 )

@@ -181,8 +181,8 @@ class _Reading:
         self.metrics = metrics_class()()
         # Beginning of a cell's records -> its position; text of a number of epochs -> the number;
         # and for each cell a hash of the text between epochs and metrics in its records.
-        self.place: dict[bytes, int] = {}
-        self.written: dict[bytes, int] = {}
+        self.position_of: dict[bytes, int] = {}
+        self.epochs_of: dict[bytes, int] = {}
         self.between = array("q")
         self.codes = array("L")
         self.params = array("q")
@@ -200,8 +200,8 @@ class _Reading:
         # Most records differ from an earlier record of their cell in epochs and metrics alone.
         start = payload.rfind(b'"', 0, -2) + 1
         comma = payload.find(b",", 36)
-        position = self.place.get(payload[:_START])
-        epochs = self.written.get(payload[_START:comma])
+        position = self.position_of.get(payload[:_START])
+        epochs = self.epochs_of.get(payload[_START:comma])
         if (
             position is not None
             and epochs is not None
@@ -221,14 +221,14 @@ class _Reading:
         """Add a record of a new cell, or of another form."""
         try:
             module, epochs, adjacency, operations, text = split_record(payload)
-            position = self.place.get(_key(module))
+            position = self.position_of.get(_key(module))
             if position is None:
                 position = self._add_cell(module, adjacency, operations, binascii.a2b_base64(text))
                 self.between.append(between)
             self.cell_of.append(position)
             self.epochs.append(epochs)
             if number == b'", %d' % epochs:
-                self.written[number] = epochs
+                self.epochs_of[number] = epochs
         except InputError:
             raise
         # Foreign content can fail in JSON, in base64, in protobuf, or by its types.
@@ -260,14 +260,14 @@ class _Reading:
         if bits is None:
             raise self.foreign(number, f"{shown(adjacency)} is no adjacency matrix of a cell")
         cell = Cell(bits, labels)
-        if len(self.place) < _HASHED and module_hash(cell) != module:
+        if len(self.position_of) < _HASHED and module_hash(cell) != module:
             raise self.foreign(
                 number, f"{module} is not NAS-Bench-101's hash of {adjacency} {operations}"
             )
         self.metrics.ParseFromString(raw)
         if self.metrics.trainable_parameters < 1:
             raise self.foreign(number, "it has no trainable parameters")
-        position = self.place[_key(module)] = len(self.place)
+        position = self.position_of[_key(module)] = len(self.position_of)
         self.codes.append(cell.code)
         self.params.append(self.metrics.trainable_parameters)
         return position
@@ -304,7 +304,7 @@ class _Reading:
         epochs, budget = np.unique(np.frombuffer(self.epochs, np.int32), return_inverse=True)
         key = np.frombuffer(self.cell_of, np.int32).astype(np.int64) * len(epochs) + budget
         order = np.argsort(key, kind="stable")
-        counts = np.bincount(key, minlength=len(self.place) * len(epochs))
+        counts = np.bincount(key, minlength=len(self.position_of) * len(epochs))
         del key, budget
         runs: dict[str, NDArray[np.floating[Any]]] = {}
         for k, name in enumerate(_COLUMNS):
@@ -314,7 +314,7 @@ class _Reading:
             # Each column is replaced as soon as it is copied, to save memory.
             for chunk in self.chunks:
                 chunk[k] = np.empty(0)
-        content = bytes.fromhex(b"".join(key[2:] for key in self.place).decode())
+        content = bytes.fromhex(b"".join(key[2:] for key in self.position_of).decode())
         return NasbenchTable(
             np.frombuffer(content, np.uint8).reshape(-1, _HASH_BYTES),
             np.array(self.codes, np.uint32),
