@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from nasplug.datasets.importers.nb201 import GPUS, NB201_DEVICES, device_table, 
 from nasplug.datasets.layout import foreign, shown
 from nasplug.datasets.safe_pickle import NUMPY_SCALARS, load_pickle_zip
 from nasplug.datasets.tables import Table
+from nasplug.search_spaces import space
+from nasplug.search_spaces.errors import InputError
+from nasplug.search_spaces.networks.fbnet import OPS as FBNET_OPS
 
 __all__ = ["FBNET_DEVICES", "FBNET_OPS", "OFA_DEVICES", "import_fbnet", "import_ofa"]
 
@@ -29,17 +33,7 @@ FBNET_DEVICES: dict[str, tuple[str, int]] = {
 OFA_DEVICES: dict[str, tuple[str, int]] = gpu_files(_OFA_GPUS, _BATCHES)
 """File name without `.pt` -> (device, batch size)."""
 
-FBNET_OPS = (
-    *("k3_e1", "k3_e1_g2", "k3_e3", "k3_e6"),
-    *("k5_e1", "k5_e1_g2", "k5_e3", "k5_e6"),
-    "skip",
-)
-"""The operations of a layer in the order of their indices: kernel, expansion, groups."""
-
 _FBNET_LAYERS = 22
-_OFA_STAGES, _OFA_BLOCKS = 5, 4  # blocks of a stage, including those that its depth switches off
-_OFA_KERNELS, _OFA_EXPANSIONS, _OFA_DEPTHS = {3, 5, 7}, {3, 4, 6}, {2, 3, 4}
-_OFA_RESOLUTIONS = range(128, 225, 4)
 
 
 def _archs_of(path: Path, content: object, dataset: str) -> list[dict[str, Any]]:
@@ -66,38 +60,21 @@ def _fbnet_text(path: Path, row: int, arch: Mapping[str, Any]) -> str:
     return "|".join(FBNET_OPS[i] for i in indices)
 
 
-def _whole(values: object, count: int, allowed: Iterable[int]) -> list[int] | None:
-    """Check that values are `count` integers among the allowed ones; None if they are not."""
-    choices = set(allowed)
-    if not isinstance(values, list) or len(values) != count:
-        return None
-    if any(type(v) is not int or v not in choices for v in values):
-        return None
-    return values
-
-
 def _ofa_text(path: Path, row: int, arch: Mapping[str, Any]) -> str:
-    n = _OFA_STAGES * _OFA_BLOCKS
-    kernels = _whole(arch.get("ks"), n, _OFA_KERNELS)
-    expansions = _whole(arch.get("e"), n, _OFA_EXPANSIONS)
-    depths = _whole(arch.get("d"), _OFA_STAGES, _OFA_DEPTHS)
     resolution = arch.get("r")
-    if (
-        kernels is None
-        or expansions is None
-        or depths is None
-        or not isinstance(resolution, int | np.integer)
-        or int(resolution) not in _OFA_RESOLUTIONS
-    ):
-        raise foreign(path, f"architecture {row} is no Once-for-All MobileNetV3: {shown(arch)}")
-
-    def text(values: Sequence[int]) -> str:
-        # The file gives a kernel and an expansion even to the blocks that the depth switches off.
-        exists = (k % _OFA_BLOCKS < depths[k // _OFA_BLOCKS] for k in range(n))
-        return ",".join(str(v if on else 0) for v, on in zip(values, exists, strict=True))
-
-    depth = ",".join(map(str, depths))
-    return f"r={int(resolution)};d={depth};ks={text(kernels)};e={text(expansions)}"
+    lists = {name: arch.get(name) for name in ("d", "ks", "e")}
+    try:
+        # The space would read 3.0 or true for a number, too.
+        if not isinstance(resolution, int | np.integer) or not all(
+            isinstance(values, list) and all(type(value) is int for value in values)
+            for values in lists.values()
+        ):
+            raise InputError("some values are no whole numbers")
+        return space("ofa").parse(json.dumps({"r": int(resolution), **lists})).text
+    except InputError as error:
+        raise foreign(
+            path, f"architecture {row} is no Once-for-All MobileNetV3: {shown(arch)}"
+        ) from error
 
 
 def import_fbnet(files: Mapping[str, Path]) -> Table:
