@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from experiments.campaign import Options
 from experiments.common import RUNS, ZOO, Array, provenance
 from experiments.latency.gpu_roofline import fitted
-from experiments.latency.gpu_tables import gpu_table
+from experiments.latency.gpu_tables import gpu_measurements, without
 from experiments.latency.latency_data import Source, joined, source
 from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.predictors.latency.intervals import device_group
@@ -144,7 +144,7 @@ def leave_out(part: str, epochs: int) -> None:
     if kind == "devices":
         names = FOLDS[int(which)]
         predictor = trained(without_devices(learned, names), epochs, folder)
-        predictor.set_gpu_roofline(fitted(gpu_table().without(names)))
+        predictor.set_gpu_roofline(fitted(without(gpu_measurements(), names)))
     else:
         others = [p for p in learned if p.name not in SOURCES[which]]
         predictor = trained(others, epochs, folder)
@@ -199,7 +199,7 @@ def main() -> None:
     if options.part not in (None, "zoo"):
         return
     predictor = trained(sources(most=MOST), options.epochs, RUNS / "network-latency" / "zoo")
-    predictor.set_gpu_roofline(fitted(gpu_table()))
+    predictor.set_gpu_roofline(fitted(gpu_measurements()))
     predictor.set_widths(widths([part for part in parts if left_out_file(part).exists()]))
     predictor.save(
         ZOO / "network-latency",
