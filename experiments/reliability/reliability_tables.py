@@ -28,19 +28,6 @@ def signals() -> str:
 def bit_flips() -> str:
     """A row a type of file."""
     files = [row | {"name": name} for name, row in load("bit_flips")["files"].items()]
-    journal = load("journal_flips")
-    # A journal is refused or read; there is no format of it without checksums.
-    files.append(
-        {
-            "name": "study journal",
-            "tried": journal["tried"],
-            "error": journal["said"],
-            "warning": 0,
-            "equal": journal["equal"],
-            "silently wrong": journal["wrong"],
-            "protected by": "a checksum a trial",
-        }
-    )
     return table_of(
         "file | flips | refused | read with a warning | no effect | silently wrong | protected by",
         "{name} | {tried} | {error} | {warning} | {equal} | {silently wrong} | {protected by}",
