@@ -2,7 +2,7 @@
 
     python -m experiments.latency.gpu_roofline [--threads 1] [--count 120]
 
-A chip is left out with its twins, of all tables (gpu_tables.py); the model and the ridge learn the
+A chip is left out with its twins, of all tables (gpu_data.py); the model and the ridge learn the
 very same measurements of the others, and are judged by the sources of latency_data.py as well. The
 ridge sees the logarithms of operations, bytes of parameters and of all, operators, peak throughput
 and bandwidth, the precision and the setting. Writes results/gpu_roofline.json; finished chips are
@@ -19,7 +19,7 @@ import numpy as np
 
 from experiments.campaign import Campaign, Options
 from experiments.common import Array
-from experiments.latency.gpu_tables import (
+from experiments.latency.gpu_data import (
     Measurements,
     at_most,
     gpu_measurements,

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from experiments.campaign import Options
 from experiments.common import RUNS, ZOO, Array, provenance
+from experiments.latency.gpu_data import gpu_measurements, without
 from experiments.latency.gpu_roofline import fitted
-from experiments.latency.gpu_tables import gpu_measurements, without
 from experiments.latency.latency_data import Source, joined, source
 from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.predictors.latency.intervals import device_group
