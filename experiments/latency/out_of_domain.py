@@ -92,8 +92,8 @@ def cases() -> dict[str, tuple[list[Source], Source, DeviceBatch]]:
     judged = {part.name: part for part in all_sources(judged=True, without=others)}
     for key in GPUS:
         for left in NETWORKS:
-            parts = [learned[name].only([key]) for name in NETWORKS if name != left]
-            networks = judged[left].only([key])
+            parts = [on_device(learned[name], key) for name in NETWORKS if name != left]
+            networks = on_device(judged[left], key)
             by_name[f"{key}: {left} left out"] = (parts, networks, networks.columns[0])
     cpu = source("cpu")
     for family in sorted(set(cpu.families)):
@@ -101,6 +101,11 @@ def cases() -> dict[str, tuple[list[Source], Source, DeviceBatch]]:
         outside = [k for k, name in enumerate(cpu.families) if name != family]
         by_name[f"CPU: {family} left out"] = ([cpu.rows(outside)], cpu.rows(inside), cpu.columns[0])
     return by_name
+
+
+def on_device(part: Source, key: str) -> Source:
+    """A source with one column."""
+    return part.only(lambda column: column.key == key)
 
 
 def drawn(parts: list[Source], device: DeviceBatch, seed: int) -> Networks:
