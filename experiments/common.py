@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from datetime import date
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ def split() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return order[:7_812], order[7_812:]
 
 
+@cache
 def cells() -> tuple[list[Architecture], list[Graph]]:
     """All NAS-Bench-201 cells in index order, and their graphs."""
     nb201 = space("nb201")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import math
 import multiprocessing
 import random
 import signal
@@ -52,10 +53,7 @@ n = helper.make_node
 def _tensor(name: str, shape: list[int], values: list[int] | None = None) -> TensorProto:
     if values is not None:
         return helper.make_tensor(name, TensorProto.INT64, shape, values)
-    count = 1
-    for size in shape:
-        count *= size
-    return helper.make_tensor(name, TensorProto.FLOAT, shape, [0.5] * count)
+    return helper.make_tensor(name, TensorProto.FLOAT, shape, [0.5] * math.prod(shape))
 
 
 def _model(

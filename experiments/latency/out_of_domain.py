@@ -49,16 +49,8 @@ from nasplug.search_spaces.files import atomic_path
 GPUS = ("RTX 2080 Ti@1", "Titan RTX@1")
 NETWORKS = ("nb201", "fbnet", "ofa")
 METHODS = (
-    "roofline, scaled",
-    "gradient boosting",
-    "launch costs",
-    "roofline-gp",
-    "latency-gp",
-    "nnlp",
-    "narformer-v2",
-    "network-latency, no launch costs",
-    "network-latency",
-    "joined",
+    *("roofline, scaled", "gradient boosting", "launch costs", "roofline-gp", "latency-gp", "nnlp"),
+    *("narformer-v2", "network-latency, no launch costs", "network-latency", "joined"),
     "network-latency, all devices",
 )
 ALONE = "network-latency, no launch costs"

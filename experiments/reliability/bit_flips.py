@@ -205,8 +205,9 @@ def vectors(path: Path) -> Any:
 def make_journal(folder: Path, trials: int = 30) -> FileType:
     """The journal of a search whose trials are looked up in the benchmark's table."""
     path = folder / "study.journal"
-    options = {"evaluate": "table", "study_name": "flips", "progress": False}
-    nasplug.search("nb201", n_trials=trials, storage=path, **options)
+    nasplug.search(
+        "nb201", n_trials=trials, evaluate="table", storage=path, study_name="flips", progress=False
+    )
     return FileType(path, lambda: journal(path), "a checksum a trial", has_lines=True)
 
 
