@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 from datetime import date
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from scipy.stats import kendalltau
 from experiments import RESULTS, ROOT
 from nasplug import datasets
 from nasplug.devices.hardware import hardware
+from nasplug.measuring.machine import machine
 from nasplug.predictors import Prediction
 from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.search_spaces import Architecture, Graph, space
@@ -42,6 +44,7 @@ def split() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return order[:7_812], order[7_812:]
 
 
+@cache
 def cells() -> tuple[list[Architecture], list[Graph]]:
     """All NAS-Bench-201 cells in index order, and their graphs."""
     nb201 = space("nb201")
@@ -92,18 +95,8 @@ def provenance(*names: str) -> dict[str, Any]:
         "split_seed": SPLIT_SEED,
         "packages": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
-        "machine": {"processor": _processor(), "threads": torch.get_num_threads()},
+        "machine": {"processor": machine()["processor"], "threads": torch.get_num_threads()},
     }
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor()
 
 
 def run_alone(code: str, *arguments: str, cache: str) -> dict[str, Any]:

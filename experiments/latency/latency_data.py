@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from experiments import RESULTS
 from experiments.common import Array
@@ -62,27 +61,21 @@ class Source:
     latencies: Array
     families: list[str]
 
-    def rows(self, chosen: Sequence[int] | NDArray[np.int64]) -> Source:
+    def rows(self, chosen: Iterable[int]) -> Source:
         """Some of the networks."""
-        places = [int(k) for k in chosen]
-        return Source(
-            self.name,
-            [self.graphs[k] for k in places],
-            self.columns,
-            self.latencies[places],
-            [self.families[k] for k in places],
+        places = list(chosen)
+        return replace(
+            self,
+            graphs=[self.graphs[k] for k in places],
+            latencies=self.latencies[places],
+            families=[self.families[k] for k in places],
         )
 
-    def only(self, wanted: Sequence[str]) -> Source:
-        """Some of the columns, by key."""
-        places = [k for k, column in enumerate(self.columns) if column.key in wanted]
-        return Source(
-            self.name,
-            self.graphs,
-            [self.columns[k] for k in places],
-            self.latencies[:, places],
-            self.families,
-        )
+    def only(self, wanted: Callable[[DeviceBatch], bool]) -> Source:
+        """Some of the columns."""
+        places = [k for k, column in enumerate(self.columns) if wanted(column)]
+        columns = [self.columns[k] for k in places]
+        return replace(self, columns=columns, latencies=self.latencies[:, places])
 
 
 def as_measured(columns: Sequence[DeviceBatch]) -> list[DeviceBatch]:

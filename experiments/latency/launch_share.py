@@ -38,7 +38,7 @@ def measure(left: str, without: tuple[str, ...], seed: int, epochs: int) -> list
     predictor.fit(graphs, latencies, columns, groups=groups)
     known = set(predictor.devices)
     (judged,) = (part for part in sources(True) if part.name == left)
-    judged = judged.only([column.key for column in judged.columns if column.key in known])
+    judged = judged.only(lambda column: column.key in known)
     truth = np.log(np.where(judged.latencies >= SMALLEST_MS, judged.latencies, np.nan))
     kinds = np.array([device_group(column.hardware) for column in judged.columns])
     assert predictor._corrections is not None

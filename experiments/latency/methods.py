@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,13 +71,12 @@ class Networks:
 
     def rows(self, chosen: Rows) -> Networks:
         """Some of the networks."""
-        return Networks(
-            self.column,
-            [self.graphs[k] for k in chosen],
-            self.ms[chosen],
-            [self.families[k] for k in chosen],
-            None if self.batches is None else self.batches[chosen],
-            self.half,
+        return replace(
+            self,
+            graphs=[self.graphs[k] for k in chosen],
+            ms=self.ms[chosen],
+            families=[self.families[k] for k in chosen],
+            batches=None if self.batches is None else self.batches[chosen],
         )
 
     @property

@@ -80,12 +80,12 @@ def measure(variant: str, seed: int) -> dict[str, Any]:
     known = {column.key for part in learned for column in part.columns}
     others = without_devices([part for part in judged if part.name != SOURCE], FOLD)
     unseen = [
-        part.only([c.key for c in part.columns if c.hardware.name in FOLD])
+        part.only(lambda column: column.hardware.name in FOLD)
         for part in judged
         if part.name != SOURCE
     ]
     (foreign,) = (part for part in judged if part.name == SOURCE)
-    foreign = foreign.only([c.key for c in foreign.columns if c.key in known])
+    foreign = foreign.only(lambda column: column.key in known)
     if variant == ALONE:
         own_errors = []
         for part in learned:

@@ -49,16 +49,8 @@ from nasplug.search_spaces.files import atomic_path
 GPUS = ("RTX 2080 Ti@1", "Titan RTX@1")
 NETWORKS = ("nb201", "fbnet", "ofa")
 METHODS = (
-    "roofline, scaled",
-    "gradient boosting",
-    "launch costs",
-    "roofline-gp",
-    "latency-gp",
-    "nnlp",
-    "narformer-v2",
-    "network-latency, no launch costs",
-    "network-latency",
-    "joined",
+    *("roofline, scaled", "gradient boosting", "launch costs", "roofline-gp", "latency-gp", "nnlp"),
+    *("narformer-v2", "network-latency, no launch costs", "network-latency", "joined"),
     "network-latency, all devices",
 )
 ALONE = "network-latency, no launch costs"
@@ -92,8 +84,8 @@ def cases() -> dict[str, tuple[list[Source], Source, DeviceBatch]]:
     judged = {part.name: part for part in all_sources(judged=True, without=others)}
     for key in GPUS:
         for left in NETWORKS:
-            parts = [learned[name].only([key]) for name in NETWORKS if name != left]
-            networks = judged[left].only([key])
+            parts = [on_device(learned[name], key) for name in NETWORKS if name != left]
+            networks = on_device(judged[left], key)
             by_name[f"{key}: {left} left out"] = (parts, networks, networks.columns[0])
     cpu = source("cpu")
     for family in sorted(set(cpu.families)):
@@ -101,6 +93,11 @@ def cases() -> dict[str, tuple[list[Source], Source, DeviceBatch]]:
         outside = [k for k, name in enumerate(cpu.families) if name != family]
         by_name[f"CPU: {family} left out"] = ([cpu.rows(outside)], cpu.rows(inside), cpu.columns[0])
     return by_name
+
+
+def on_device(part: Source, key: str) -> Source:
+    """A source with one column."""
+    return part.only(lambda column: column.key == key)
 
 
 def drawn(parts: list[Source], device: DeviceBatch, seed: int) -> Networks:

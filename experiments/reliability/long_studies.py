@@ -35,6 +35,12 @@ EARLY, OVER = 400, 100
 TASKS = {"nb201": "nb201-cifar10-gtx1080ti", "nb201-limits": "nb201-cifar10-gtx1080ti-8.5ms"}
 
 
+def of_table(case: str) -> tuple[Any, tuple[Any, ...], Callable[[optuna.Trial], Any]]:
+    """Space, directions and objective of a search over a table."""
+    search = task(TASKS[case])
+    return search.space, search.directions, search.objective
+
+
 def of_counts(name: str) -> tuple[Any, tuple[Any, ...], Callable[[optuna.Trial], Any]]:
     """Space, directions and objective of networks that are counted."""
     space = nasplug.search_spaces.space(name)
@@ -91,11 +97,7 @@ def run(case: str, trials: int, seed: int) -> dict[str, Any]:
         options = {"evaluate": "table", "storage": "memory", "seed": seed, "progress": False}
         nasplug.search("nb201", "GTX 1080 Ti", n_trials=trials, **options)  # type: ignore[arg-type]
     else:
-        if case in TASKS:
-            search = task(TASKS[case])
-            space, directions, objective = search.space, search.directions, search.objective
-        else:
-            space, directions, objective = of_counts(case)
+        space, directions, objective = of_table(case) if case in TASKS else of_counts(case)
         sampler = nasplug.PredictorSampler(
             space, seed=seed, equivalents="apart", warn_independent_sampling=False
         )

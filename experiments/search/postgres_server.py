@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 # Users that a server may run as where this process is root, which PostgreSQL refuses.
 USERS = ("postgres", "nobody")
@@ -99,7 +100,7 @@ def postgres_server() -> Iterator[Server]:
     # Short, as a socket's path is limited to about a hundred bytes.
     folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
     # The groups of root are not for the server.
-    groups = {"group": 0, "extra_groups": []} if os.geteuid() == 0 else {}
+    groups: dict[str, Any] = {"group": 0, "extra_groups": []} if os.geteuid() == 0 else {}
 
     def call(name: str, *words: str) -> None:
         command = [_binary(name), "-D", str(folder / "data"), *words]

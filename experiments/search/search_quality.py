@@ -29,16 +29,8 @@ RESULT = RESULTS / "search_quality.jsonl"
 SAMPLERS = {**OURS, **RIVALS}
 # What --json prints.
 KEYS = (
-    "task",
-    "sampler",
-    "seed",
-    "trials",
-    "trials_to_optimum",
-    "best",
-    "hypervolume_share",
-    "infeasible_share",
-    "duplicates",
-    "seconds_per_trial",
+    *("task", "sampler", "seed", "trials", "trials_to_optimum", "best", "hypervolume_share"),
+    *("infeasible_share", "duplicates", "seconds_per_trial"),
 )
 CHECKPOINTS = (10, 20, 30, 50, 75, 100, 150, 200, 250, 300, 400, 500, 1000)
 # A trial's time is the mean of this many, around the hundredth or the last: some samplers work in

@@ -24,11 +24,8 @@ Direction = Literal["maximize", "minimize"]
 # Accuracy of the reference point; its other coordinate is the worst of the table.
 REFERENCE_ACCURACY = {"nb201": 80.0, "macro": 80.0, "accel": 55.0}
 LIMITS_MS = (6.93, 8.48, 9.53)
-DEVICES = {
-    "gtx1080ti": "GTX 1080 Ti@1",
-    "titanrtx": "Titan RTX@1",
-    "xeongold6226": "Xeon Gold 6226@1",
-}
+COLUMNS = ("GTX 1080 Ti@1", "Titan RTX@1", "Xeon Gold 6226@1")
+DEVICES = {key.removesuffix("@1").replace(" ", "").lower(): key for key in COLUMNS}
 THROUGHPUT = "RTX 3090 img/s"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,9 @@ __all__ = ["onnx_graph"]
 _NEEDS_SHAPE = frozenset(
     {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "QLinearConv", "Einsum"}
 )
+# Letters with at most one ellipsis in each term.
+_TERM = rb"[A-Za-z ]*(\.\.\.[A-Za-z ]*)?"
+_EQUATION = re.compile(rb"%b(,%b)*(->%b)?" % (_TERM, _TERM, _TERM))
 
 
 _LEFT_OUT = Tensor(0, None)
@@ -246,6 +250,10 @@ class _Reader:
         inferred: dict[str, onnx.TypeProto] = {}
         if schema is not None:
             view.check_axes()
+            equation = view.attributes.get("equation")
+            # On others onnx's shape inference may never end.
+            if isinstance(equation, bytes) and not _EQUATION.fullmatch(equation):
+                raise view.wrong("equation", equation, "an Einstein sum such as 'ij,jk->ik'")
             types, data = self._inference_inputs(node, view)
             try:
                 inferred = shape_inference.infer_node_outputs(

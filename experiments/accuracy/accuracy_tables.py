@@ -1,8 +1,9 @@
-"""The tables of docs/few-labels.md, from the results of the experiments with predictors."""
+"""The tables of docs/few-labels.md and docs/spaces.md, from the results of the experiments with
+accuracies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import mean
 from typing import Any
 
@@ -16,6 +17,7 @@ from experiments.tables import (
     load_lines,
     merged,
     runs,
+    section,
     spread,
     table,
     table_of,
@@ -48,13 +50,12 @@ def ranked() -> list[Row]:
     return list(latest.values())
 
 
-def ranking(dataset: str) -> Callable[[], str]:
+@section("cifar10", "cifar10")
+@section("cifar100", "cifar100")
+@section("imagenet16-120", "imagenet16-120")
+def ranking(dataset: str) -> str:
     """Two tables of an image set: against validation and against test accuracies."""
-
-    def make() -> str:
-        return taus([row for row in ranked() if row["dataset"] == dataset], MODELS, SIZES)
-
-    return make
+    return taus([row for row in ranked() if row["dataset"] == dataset], MODELS, SIZES)
 
 
 def taus(rows: list[Row], models: dict[str, str], sizes: Sequence[int], of: str = "") -> str:
@@ -72,6 +73,7 @@ def taus(rows: list[Row], models: dict[str, str], sizes: Sequence[int], of: str 
     return "\n\n".join(parts)
 
 
+@section("costs")
 def costs() -> str:
     by_cell = grouped(ranked(), "model", "train_size")
     body = []
@@ -97,6 +99,7 @@ def costs() -> str:
     return f"{table(head, body)}\n\n{note}"
 
 
+@section("published")
 def published() -> str:
     body = [
         [method, *(f"{taus[size]:.3f}" if size in taus else "–" for size in SIZES), source]
@@ -105,6 +108,7 @@ def published() -> str:
     return table(["method", *(f"{size} cells" for size in SIZES), "read in"], body)
 
 
+@section("language-ablation")
 def language_ablation() -> str:
     result = load("ledg_ablation")
     variants = list(result["variants"])
@@ -116,6 +120,7 @@ def language_ablation() -> str:
     )
 
 
+@section("own-ablation")
 def own_ablation() -> str:
     """A row a variant; validation and test tau at both numbers of cells."""
     rows = runs("own_ablation")
@@ -129,6 +134,7 @@ def own_ablation() -> str:
     return table(["part", "variant", *head], body)
 
 
+@section("transfer")
 def transfer() -> str:
     rows = runs("transfer")
     sizes = sorted({row["target_cells"] for row in rows})
@@ -143,6 +149,7 @@ def transfer() -> str:
     return table(["also learned from", "tau against", *(f"{n} cells" for n in sizes)], body)
 
 
+@section("language-hardware")
 def language_hardware() -> str:
     result = load("ledg_hardware")
     rows = [
@@ -159,6 +166,7 @@ def language_hardware() -> str:
     )
 
 
+@section("calibration")
 def calibration() -> str:
     by_cell = grouped(runs("predictor_calibration"), "train_size", "model")
     return table_of(
@@ -174,15 +182,29 @@ def calibration() -> str:
     )
 
 
-SECTIONS: dict[str, Callable[[], str]] = {
-    "cifar10": ranking("cifar10"),
-    "cifar100": ranking("cifar100"),
-    "imagenet16-120": ranking("imagenet16-120"),
-    "costs": costs,
-    "published": published,
-    "calibration": calibration,
-    "own-ablation": own_ablation,
-    "transfer": transfer,
-    "language-ablation": language_ablation,
-    "language-hardware": language_hardware,
-}
+@section("network-accuracy")
+def accuracies() -> str:
+    """A row a space, number of networks and method; a count needs no networks, and has one row."""
+    by_method = grouped(load("network_accuracy")["runs"], "space", "train", "method")
+    rows = []
+    for (_, train, _), own in sorted(by_method.items(), key=lambda item: item[0][:2]):
+        rows.append(merged(own) if train else merged(own[:1]) | {"train": None})
+    return table_of(
+        "space | learned | judged | method | Kendall tau | Spearman | mean error, points | "
+        "90 % cover",
+        "{space} | {train:,} | {test:,} | {method} | {kendall_tau:±.3f} | {spearman:±.3f} | "
+        "{mean_absolute_error:±.2f} | {coverage:.1%}",
+        rows,
+    )
+
+
+@section("proxies")
+def shortfalls() -> str:
+    """A row a device, a column a method."""
+    rows = load("network_accuracy")["shortfalls"]
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    body = []
+    for (column,), own in grouped(rows, "column").items():
+        points = {row["method"]: row["points"] for row in own}
+        body.append([column, *(f"{points[method]:.2f}" for method in methods)])
+    return table(["limit on", *methods], body)
