@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces import Graph, InputError
 
-__all__ = ["EVIDENCE", "NotFittedError", "Prediction", "Predictor"]
+__all__ = ["EVIDENCE", "Array", "NotFittedError", "Prediction", "Predictor"]
 
+# Numbers of any shape; shapes stand in docstrings.
 Array = NDArray[np.float64]
 
 # What a latency rests on: training data of this device at this batch size; a few measurements of

@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import Checkpoint, joined
 from nasplug.predictors.fitted import FittedPredictor
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess
 from nasplug.predictors.statistics.units import by_quadrature
 from nasplug.search_spaces import Graph
 
 __all__ = ["ProcessPredictor"]
-
-Array = NDArray[np.float64]
 
 
 class ProcessPredictor(FittedPredictor):

@@ -19,7 +19,7 @@ from nasplug.predictors.features.cell_arrays import BLOCKS, cell_blocks
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.options import accuracy_config
-from nasplug.predictors.prediction import Prediction
+from nasplug.predictors.prediction import Array, Prediction
 from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.calibration import LEVELS, conformal_quantiles
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
@@ -29,8 +29,6 @@ from nasplug.search_spaces import Graph
 from nasplug.search_spaces.cell_arrays import CellArrays
 
 __all__ = ["CellGP", "CellGPConfig", "cell_gp"]
-
-Array = NDArray[np.float64]
 
 FOLDS = 10
 KERNEL: tuple[Term, ...] = (tuple((block, "rbf") for block in BLOCKS),)

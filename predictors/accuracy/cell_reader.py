@@ -6,19 +6,17 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasplug.predictors.accuracy.pretraining import Encoder
 from nasplug.predictors.features.cell_arrays import cell_blocks
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.features.paths import count_matrix, path_counts, summaries
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.gaussian_process import Term
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.cell_arrays import CellArrays
 
 __all__ = ["KERNELS", "SOURCE_TERMS", "CellReader", "kernel_terms"]
-
-Array = NDArray[np.float64]
 
 # Name -> summands of the kernel. "full" was chosen among others by marginal likelihood, "cells" by
 # validation accuracies of draws of labels that nothing is reported of.

@@ -13,19 +13,17 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasplug.predictors.features.cells import FEATURES, Features
 from nasplug.predictors.fitted import FittedPredictor
 from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.calibration import conformal_quantiles
 from nasplug.predictors.statistics.normal_scores import normal_scores, quantile_grid, values_at
 from nasplug.predictors.statistics.units import by_slope
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["ClassicalPredictor", "GradientBoosting", "Held", "RandomForest", "sklearn"]
-
-Array = NDArray[np.float64]
 
 FOLDS = 5
 # A spread below this share of the targets' deviation would make residuals meaningless.

@@ -6,18 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nasplug.predictors.accuracy.pretraining import Encoder
 from nasplug.predictors.models.sibling_transformer import SiblingTransformer
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.training.config import Examples, TrainingConfig
 from nasplug.predictors.training.ensemble import train_members
 from nasplug.search_spaces import Graph
 
 __all__ = ["FINETUNING", "finetune", "untrained_copy"]
-
-Array = NDArray[np.float64]
 
 FINETUNING = TrainingConfig(epochs=40, batch_size=64, learning_rate=5e-4, selection="last")
 DROPOUT = 0.1

@@ -13,14 +13,13 @@ from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.operators import COSTS, OperatorFeatures
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.options import accuracy_config
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
 from nasplug.predictors.statistics.units import SMALLEST_SPREAD
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["AccuracyGP", "AccuracyGPConfig", "accuracy_gp"]
-
-Array = NDArray[np.float64]
 
 _SUM: tuple[Term, ...] = ((("totals", "rbf"),), (("operators", "rbf"),))
 _PRODUCT: tuple[Term, ...] = (*_SUM, (("operators", "rbf"), ("totals", "rbf")))

@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from nasplug.predictors.accuracy.classical import ClassicalPredictor, Held, sklearn
 from nasplug.predictors.checkpoint import Checkpoint
 from nasplug.predictors.features.cells import Matrix, OneHot, Paths
+from nasplug.predictors.prediction import Array
 
 __all__ = ["PathGP"]
-
-Array = NDArray[np.float64]
 
 # Cells that the hyperparameters are fitted on; the process itself learns from all.
 SUBSET = 1000

@@ -37,6 +37,7 @@ from nasplug.predictors.models.sibling_transformer import (
     SiblingTransformer,
     SiblingTransformerConfig,
 )
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.normal_scores import normal_scores
 from nasplug.predictors.training.config import Examples, TrainingConfig
 from nasplug.predictors.training.ensemble import sized_batches, unique_graphs
@@ -44,8 +45,6 @@ from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.simplify import simplify
 
 __all__ = ["Encoder", "PretrainingConfig", "pretrain"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

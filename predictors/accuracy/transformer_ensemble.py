@@ -16,6 +16,7 @@ from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.models.ledgformer import LeDGFormer
 from nasplug.predictors.models.sibling_transformer import SiblingTransformer
 from nasplug.predictors.options import accuracy_config, check_options, field_names, grouped
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.statistics.normal_scores import normal_scores, quantile_grid, values_at
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
@@ -30,8 +31,6 @@ from nasplug.predictors.training.ensemble_predictor import EnsemblePredictor
 from nasplug.search_spaces import Graph
 
 __all__ = ["AccuracyConfig", "AccuracyPredictor", "transformer_ensemble"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

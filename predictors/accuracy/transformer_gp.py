@@ -26,6 +26,7 @@ from nasplug.predictors.features.graph_arrays import pack, unpack
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.models.sibling_transformer import SiblingTransformer
 from nasplug.predictors.options import accuracy_config
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess
@@ -40,8 +41,6 @@ from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.simplify import simplify
 
 __all__ = ["TransformerGP", "TransformerGPConfig", "transformer_gp"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces.cell_arrays import CellArrays
 
 __all__ = ["BLOCKS", "cell_blocks"]
-
-Array = NDArray[np.float64]
 
 BLOCKS = ("ends", "pairs", "summaries")
 # What stands for the channels of a type that a cell does not have.

@@ -7,16 +7,14 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasplug.predictors.features.nodes import op_ids, vocabulary_of
 from nasplug.predictors.features.paths import count_matrix, path_counts
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.simplify import prune
 
 __all__ = ["FEATURES", "Features", "Matrix", "OneHot", "Paths"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasplug.predictors.features.cells import OneHot
 from nasplug.predictors.features.paths import count_matrix
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 
 __all__ = [
@@ -20,8 +20,6 @@ __all__ = [
     "longest_path",
     "operator_kinds",
 ]
-
-Array = NDArray[np.float64]
 
 COSTS = ("flops", "params", "bytes")
 # A graph with at most so many nodes is a cell, whose nodes have places of their own.

@@ -13,12 +13,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import ATTRIBUTES, Graph, InputError
 from nasplug.search_spaces.simplify import IDLE_OPS
 
 __all__ = ["count_matrix", "neighbourhoods", "operation_pairs", "path_counts", "summaries"]
 
-Array = NDArray[np.float64]
 # A cell has a handful of paths; a graph with more is no cell, and listing them would not end.
 MAX_PATHS = 10_000
 

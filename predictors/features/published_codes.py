@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.features.nodes import op_ids
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.costs import FLOAT_BYTES
 
@@ -39,8 +40,6 @@ __all__ = [
     "static_values",
     "wave_frequencies",
 ]
-
-Array = NDArray[np.float64]
 
 MOST_OPS = 32
 # Eight attribute values of ten numbers each.

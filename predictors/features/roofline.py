@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.costs import FLOAT_BYTES
 
 __all__ = ["peak_rates", "roofline_ms", "roofline_parts", "times_at"]
-
-Array = NDArray[np.float64]
 
 
 def peak_rates(hardware: Hardware, half: bool = False) -> tuple[float, float]:

@@ -15,16 +15,14 @@ from functools import cache
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.simplify import simplify
 
 __all__ = ["RESPONSES", "responses"]
-
-Array = NDArray[np.float64]
 
 CHANNELS, SIDE, IMAGES, CELLS = 16, 8, 16, 4
 # Measured behind these cells.

@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.features.devices import MAX_BATCH
 from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.prediction import Array
 
 __all__ = ["never_falling"]
-
-Array = NDArray[np.float64]
 
 # Batch sizes at which a latency is looked at to tell how it grows; beyond, doublings up to the one
 # that is asked for.

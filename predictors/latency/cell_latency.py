@@ -21,6 +21,7 @@ from nasplug.predictors.latency.many_devices import ManyDevices
 from nasplug.predictors.latency.measured_columns import MeasuredColumns, log_latencies, runtime_of
 from nasplug.predictors.models.ledgformer import LeDGFormer
 from nasplug.predictors.models.sibling_transformer import SiblingTransformer
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
 from nasplug.predictors.training.ensemble import (
@@ -33,8 +34,6 @@ from nasplug.predictors.training.ensemble import (
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["DeviceBatch", "LatencyConfig", "LatencyPredictor"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

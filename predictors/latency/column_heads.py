@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ColumnHeads"]
+from nasplug.predictors.prediction import Array
 
-Array = NDArray[np.float64]
+__all__ = ["ColumnHeads"]
 
 # Networks that a head is worth learning from.
 FEWEST = 60

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.latency.column_heads import ColumnHeads
 from nasplug.predictors.latency.launch_costs import LaunchCosts
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.familiarity import Familiarity
 from nasplug.search_spaces import Graph
 
 __all__ = ["ColumnCorrections"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.features.devices import COMPUTE_CLASSES, HARDWARE_FEATURES
+from nasplug.predictors.prediction import Array
 
 __all__ = ["Similar", "mix_similar", "similar_devices"]
-
-Array = NDArray[np.float64]
 
 # A usual network: operations, bytes of activations an image, bytes of parameters, operators.
 OPERATIONS, ACTIVATIONS, PARAMETERS, OPERATORS = 6e8, 4e7, 1.2e7, 150

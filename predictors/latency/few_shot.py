@@ -17,21 +17,18 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_solve
 from scipy.special import ndtri
 
 from nasplug.predictors.features.operator_prices import OperatorPrices
 from nasplug.predictors.features.operators import operator_kinds
 from nasplug.predictors.latency.known_devices import KnownLatencies
-from nasplug.predictors.prediction import NotFittedError, Prediction
+from nasplug.predictors.prediction import Array, NotFittedError, Prediction
 from nasplug.predictors.statistics.calibration import LEVELS
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.simplify import prune, simplify
 
 __all__ = ["FEWEST", "MOST_ALONE", "DeviceTransfer", "few_shot_prediction"]
-
-Array = NDArray[np.float64]
 
 FEWEST = 3
 # To tell the error, of at most so many measurements each is left out alone; of more, a tenth.

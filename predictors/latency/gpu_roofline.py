@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from nasplug.predictors.features.operators import operator_kinds
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.models.roofline_transformer import VIEWS
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.costs import FLOAT_BYTES
 
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["GPU_SETTINGS", "GpuRoofline", "gpu_setting"]
-
-Array = NDArray[np.float64]
 
 KINDS = ("convolution", "depthwise", "grouped", "product", "pointwise", "other")
 # How a network is run, as far as measurements of several GPUs tell it apart.

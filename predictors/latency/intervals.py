@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.calibration import LEVELS, conformal_quantiles
 from nasplug.search_spaces import InputError
 
 __all__ = ["LatencyIntervals", "device_group"]
-
-Array = NDArray[np.float64]
 
 SMALLEST_WIDTH = 1e-6
 

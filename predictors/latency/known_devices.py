@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasplug.predictors.features.operators import OperatorFeatures
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.prediction import NotFittedError
+from nasplug.predictors.prediction import Array, NotFittedError
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["KnownDevices", "KnownLatencies", "LatencyModel", "PredictedDevices"]
-
-Array = NDArray[np.float64]
 
 
 class KnownLatencies(Protocol):

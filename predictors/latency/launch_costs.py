@@ -21,11 +21,10 @@ from scipy.optimize import nnls
 
 from nasplug.predictors.features.operators import operator_kinds
 from nasplug.predictors.features.roofline import times_at
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 
 __all__ = ["LaunchCosts", "fit_factors", "launch_rows"]
-
-Array = NDArray[np.float64]
 
 # Penalties on departures from the common launch that are tried; the middle one if none can be.
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)

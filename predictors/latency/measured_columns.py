@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from nasplug.predictors.features.settings import Setting, parse_runtime, usual_runtime
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.device_similarity import Similar, similar_devices
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import InputError
 
 __all__ = ["MeasuredColumns", "log_latencies", "runtime_of"]
 
-Array = NDArray[np.float64]
 FINGERPRINT: Callable[[Setting], str] = attrgetter("fingerprint")
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from nasplug.predictors.latency.few_shot import DeviceTransfer, few_shot_prediction
-from nasplug.predictors.prediction import NotFittedError, Prediction
+from nasplug.predictors.prediction import Array, NotFittedError, Prediction
 from nasplug.predictors.statistics.calibration import LEVELS
 from nasplug.search_spaces import Graph
 
@@ -33,7 +33,6 @@ __all__ = [
     "all_alike",
 ]
 
-Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 # The mean for a network unlike those measured stays within this factor of the anchor.

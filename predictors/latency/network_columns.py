@@ -9,7 +9,6 @@ from functools import cache
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.roofline import roofline_ms
@@ -21,13 +20,12 @@ from nasplug.predictors.latency.gpu_roofline import GpuRoofline, gpu_setting
 from nasplug.predictors.latency.intervals import LatencyIntervals
 from nasplug.predictors.latency.measured_columns import MeasuredColumns
 from nasplug.predictors.models.roofline_transformer import SMALLEST_MS, RooflineTransformer
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.familiarity import Familiarity
 from nasplug.predictors.training.ensemble import sized_batches, unique_graphs
 from nasplug.search_spaces import Graph
 
 __all__ = ["RATES", "NetworkColumns", "network_scores"]
-
-Array = NDArray[np.float64]
 
 # The first numbers of a column's description: operations and bytes a ms, images, bytes a number.
 RATES = 4

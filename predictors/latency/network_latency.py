@@ -35,15 +35,13 @@ from nasplug.predictors.models.roofline_transformer import (
     RooflineTransformer,
     RooflineTransformerConfig,
 )
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.familiarity import Familiarity
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
 from nasplug.predictors.training.ensemble import member_tensors, train_members
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["NetworkLatency", "NetworkLatencyConfig", "common_kinds", "split_groups"]
-
-Array = NDArray[np.float64]
-
 
 # Kinds of operators that fewer networks have are left to what is common to all.
 FEWEST_NETWORKS = 5

@@ -16,13 +16,12 @@ from nasplug.predictors.features.operators import OperatorFeatures
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.options import check_options, field_names
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["LatencyGP", "LatencyGPConfig", "latency_gp"]
-
-Array = NDArray[np.float64]
 
 TERMS: tuple[Term, ...] = (
     (("totals", "rbf"),),

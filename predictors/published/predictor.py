@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.options import field_names
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.published.recipes import form_of
 from nasplug.predictors.statistics.calibration import LEVELS, Calibration
 from nasplug.predictors.statistics.normal_scores import target_columns
@@ -29,8 +29,6 @@ from nasplug.predictors.training.ensemble_predictor import EnsemblePredictor
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["OWN_FIELDS", "NetworkPredictor", "NetworkPredictorConfig"]
-
-Array = NDArray[np.float64]
 
 # Where a softplus has underflowed, in ms.
 SMALLEST_LATENCY = 1e-6

@@ -14,11 +14,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import InputError
 
 __all__ = ["LEVELS", "Calibration", "conformal_quantiles", "left_out_quantiles"]
-
-Array = NDArray[np.float64]
 
 # The probabilities at which residual quantiles are kept.
 LEVELS: Array = np.linspace(0.005, 0.995, 199)

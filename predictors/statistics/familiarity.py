@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 
 from nasplug.predictors.features.operators import longest_path, operator_kinds
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 
 __all__ = ["Familiarity"]
-
-Array = NDArray[np.float64]
 
 COSTS = ("flops", "params", "bytes")
 # Features that are no shares: costs, number and longest path.

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["GaussianProcess", "Term"]
+from nasplug.predictors.prediction import Array
 
-Array = NDArray[np.float64]
+__all__ = ["GaussianProcess", "Term"]
 
 # A term is a product of factors; a factor is a block of features and the kernel on it.
 Term = tuple[tuple[str, str], ...]

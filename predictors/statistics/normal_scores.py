@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import InputError
 
 __all__ = ["finite_columns", "normal_scores", "quantile_grid", "target_columns", "values_at"]
-
-Array = NDArray[np.float64]
 
 # Points of the stored quantile functions of the training targets.
 GRID_POINTS = 1000

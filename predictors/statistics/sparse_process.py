@@ -10,12 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["CellProcess"]
+from nasplug.predictors.prediction import Array
 
-Array = NDArray[np.float64]
+__all__ = ["CellProcess"]
 
 JITTER = 1e-6
 # Rows whose kernel is computed at once.

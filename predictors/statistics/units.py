@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+
+from nasplug.predictors.prediction import Array
 
 __all__ = ["SMALLEST_SPREAD", "by_quadrature", "by_slope"]
 
-Array = NDArray[np.float64]
 # Scores `(n, targets)` -> values in units of the same shape, increasing.
 Values = Callable[[Array], Array]
 
