@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,19 +95,18 @@ class AccuracyPredictor(EnsemblePredictor):
         config = self.config.sized(vocabulary_of(graphs), self.targets)
         learn = len(graphs) - calibration_count(len(graphs), self.config.calibration_share)
         scores = normal_scores(values[:learn])
-        models = train_members(
+        self._models = train_members(
             self.config.members,
-            lambda: self._network(config, self.backend),
+            partial(self._network, config, self.backend),
             lambda model, seed: self._examples(model, graphs[:learn], scores, seed),
             self.config.training,
             folder=folder,
             progress=progress,
             report=report,
         )
-        self._models = models
         self._quantiles = quantile_grid(values[:learn])
         if learn < len(graphs):
-            raw = ensemble_scores(models, graphs[learn:]).mean(0)
+            raw = ensemble_scores(self._models, graphs[learn:]).mean(0)
             self._calibration = Calibration.fit(values_at(raw, self._quantiles), goal[learn:])
         else:
             self._calibration = Calibration.identity([np.array([np.nan])] * len(self.targets))
@@ -158,7 +158,7 @@ class AccuracyPredictor(EnsemblePredictor):
     def _restored(cls, checkpoint: Checkpoint, backend: str) -> AccuracyPredictor:
         predictor = cls(read_config(AccuracyConfig, checkpoint.card["config"]), backend)
         config = read_config(predictor._configure, checkpoint.card["model"])
-        predictor._load(checkpoint, lambda: predictor._network(config, backend))
+        predictor._load(checkpoint, partial(predictor._network, config, backend))
         predictor._quantiles = checkpoint.tensors["training.quantiles"]
         return predictor
 

@@ -17,6 +17,7 @@ __all__ = [
     "CELL",
     "COSTS",
     "OperatorFeatures",
+    "kind_counts",
     "longest_path",
     "operator_kinds",
 ]
@@ -40,6 +41,13 @@ def operator_kinds(graph: Graph) -> list[str]:
                 shape = " pointwise"
         kinds.append(op + shape)
     return kinds
+
+
+def kind_counts(graphs: Sequence[Graph], kinds: Sequence[str]) -> Array:
+    """Operators of each of some kinds, shape `(graphs, kinds)`."""
+    counts = [Counter(operator_kinds(graph)) for graph in graphs]
+    rows = [[count[kind] for kind in kinds] for count in counts]
+    return np.array(rows, dtype=np.float64).reshape(len(graphs), len(kinds))
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,16 +123,11 @@ class LatencyPredictor(ManyDevices):
             everything = Examples.of(prepared, standard, hardware=described)
             return random_split(everything, self.config.validation_share, seed)
 
-        models = train_members(
-            self.config.members,
-            lambda: self._network(config, self.backend),
-            split,
-            self.config.training,
-            folder=folder,
-            progress=progress,
-            report=report,
+        build = partial(self._network, config, self.backend)
+        members, recipe = self.config.members, self.config.training
+        self._models = train_members(
+            members, build, split, recipe, folder=folder, progress=progress, report=report
         )
-        self._models = models
         self._columns = MeasuredColumns.of(columns, config.device_text, with_text=False)
         self._described = described
         center = self._log_latency(graphs[learn:], columns)
@@ -217,7 +213,7 @@ class LatencyPredictor(ManyDevices):
         card = checkpoint.card
         predictor = cls(read_config(LatencyConfig, card["config"]), backend)
         config = read_config(predictor._configure, card["model"])
-        predictor._load(checkpoint, lambda: predictor._network(config, backend))
+        predictor._load(checkpoint, partial(predictor._network, config, backend))
         predictor._shift = float(card["scaling"]["shift"])
         predictor._scale = float(card["scaling"]["scale"])
         runtimes = tuple(card["runtimes"])

@@ -21,7 +21,7 @@ from scipy.linalg import cho_solve
 from scipy.special import ndtri
 
 from nasplug.predictors.features.operator_prices import OperatorPrices
-from nasplug.predictors.features.operators import operator_kinds
+from nasplug.predictors.features.operators import kind_counts, operator_kinds
 from nasplug.predictors.latency.known_devices import KnownLatencies
 from nasplug.predictors.prediction import Array, NotFittedError, Prediction
 from nasplug.predictors.statistics.calibration import LEVELS
@@ -310,14 +310,14 @@ class DeviceTransfer:
     def _raw(self, graphs: Sequence[Graph]) -> dict[str, Array]:
         each = self.known.log_latency(graphs)
         own = {"own": each[:, -1:]} if self.known.describes else {}
-        counts = self._count(graphs)
+        counts = kind_counts(graphs, self._kinds)
 
         def recounted(rewrite: Callable[[Graph], Graph]) -> Array:
             rewritten = [rewrite(graph) for graph in graphs]
             # Whole networks hold nothing to drop and come back as they are.
             changed = [k for k, graph in enumerate(graphs) if rewritten[k] is not graph]
             rows = counts.copy()
-            rows[changed] = self._count([rewritten[k] for k in changed])
+            rows[changed] = kind_counts([rewritten[k] for k in changed], self._kinds)
             return rows
 
         return {
@@ -327,16 +327,6 @@ class DeviceTransfer:
             "pruned": recounted(prune),
             "simplified": recounted(simplify),
         }
-
-    def _count(self, graphs: Sequence[Graph]) -> Array:
-        """Operators of each kind."""
-        rows = np.zeros((len(graphs), len(self._kinds)))
-        place = {kind: k for k, kind in enumerate(self._kinds)}
-        for row, graph in zip(rows, graphs, strict=True):
-            for kind in operator_kinds(graph):
-                if kind in place:
-                    row[place[kind]] += 1
-        return rows
 
     def _standard(self, blocks: dict[str, Array]) -> dict[str, Array]:
         return {
