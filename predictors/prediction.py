@@ -128,10 +128,8 @@ class Prediction:
         return self.targets.index(target)
 
     def _to_units(self, value: Array) -> Array:
-        columns = [
-            np.exp(value[:, k]) if log else value[:, k] for k, log in enumerate(self.log_scale)
-        ]
-        return np.stack(columns, axis=1) if columns else value
+        is_log = np.array(self.log_scale, dtype=np.bool_)
+        return np.exp(value, out=value.copy(), where=is_log)
 
 
 @runtime_checkable

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -23,7 +22,7 @@ from nasplug.predictors.statistics.normal_scores import normal_scores, quantile_
 from nasplug.predictors.statistics.units import by_slope
 from nasplug.search_spaces import Graph, InputError
 
-__all__ = ["ClassicalPredictor", "GradientBoosting", "Held", "RandomForest", "sklearn"]
+__all__ = ["ClassicalPredictor", "GradientBoosting", "RandomForest", "sklearn"]
 
 FOLDS = 5
 # A spread below this share of the targets' deviation would make residuals meaningless.
@@ -42,14 +41,6 @@ def sklearn(module: str) -> Any:
         raise InputError(
             'this predictor needs scikit-learn; pip install "nasplug[classical]"'
         ) from None
-
-
-@dataclass(frozen=True, eq=False)
-class Held:
-    """Normal scores of the training examples as predicted without them: mean, deviation `(n,)`."""
-
-    mean: Array
-    std: Array
 
 
 class ClassicalPredictor(FittedPredictor):
@@ -131,15 +122,17 @@ class ClassicalPredictor(FittedPredictor):
         self._encode, self._models = encode, [model for model, _ in learned]
         self._quantiles = quantile_grid(values)
         self._floor = np.maximum(SMALLEST_SPREAD * values.std(0), 1e-9)
-        mean = np.stack([held.mean for _, held in learned], axis=1)
-        std = np.stack([held.std for _, held in learned], axis=1)
+        mean, std = np.stack([left_out for _, left_out in learned], axis=2)
         center, spread = by_slope(self._values, mean, std, self._floor)
         normal = (values - center) / spread
         self._residuals = np.stack([conformal_quantiles(column) for column in normal.T], axis=1)
 
     @abstractmethod
-    def _learn(self, x: Array, scores: Array) -> tuple[Any, Held]:
-        """A model of features `(n, f)` and normal scores `(n,)`, and what it says of the unseen."""
+    def _learn(self, x: Array, scores: Array) -> tuple[Any, tuple[Array, Array]]:
+        """A model of features `(n, f)` and normal scores `(n,)`.
+
+        With it come mean and deviation `(n,)` of the scores, each predicted without its example.
+        """
 
     @abstractmethod
     def _say(self, model: Any, x: Array) -> tuple[Array, Array]:
@@ -158,8 +151,8 @@ class ClassicalPredictor(FittedPredictor):
         x = self._encode(graphs)
         if not len(x):
             return np.empty((0, len(self.targets))), np.empty((0, len(self.targets)))
-        said = [self._say(model, x) for model in self._models]
-        return np.stack([m for m, _ in said], axis=1), np.stack([s for _, s in said], axis=1)
+        mean, std = np.stack([self._say(model, x) for model in self._models], axis=2)
+        return mean, std
 
     def scores(self, graphs: Sequence[Graph]) -> Array:
         """Predicted normal scores, `(1, graphs, targets)`.
@@ -211,13 +204,13 @@ class RandomForest(ClassicalPredictor):
         )
         return result
 
-    def _learn(self, x: Array, scores: Array) -> tuple[Any, Held]:
+    def _learn(self, x: Array, scores: Array) -> tuple[Any, tuple[Array, Array]]:
         forest = sklearn("ensemble").RandomForestRegressor(self.trees, random_state=self.seed)
         forest.fit(x, scores)
         answers = self._each_tree(forest, x)
         for tree, drawn in zip(answers, forest.estimators_samples_, strict=True):
             tree[drawn] = np.nan
-        return forest, Held(np.nanmean(answers, axis=0), np.nanstd(answers, axis=0))
+        return forest, (np.nanmean(answers, axis=0), np.nanstd(answers, axis=0))
 
     def _say(self, model: Any, x: Array) -> tuple[Array, Array]:
         answers = self._each_tree(model, x)
@@ -254,30 +247,26 @@ class GradientBoosting(ClassicalPredictor):
             raise InputError(f"rounds {rounds} and learning_rate {learning_rate} must be above 0")
         self.rounds, self.learning_rate = rounds, learning_rate
 
-    def _learn(self, x: Array, scores: Array) -> tuple[Any, Held]:
+    def _learn(self, x: Array, scores: Array) -> tuple[Any, tuple[Array, Array]]:
         fold = np.random.default_rng(self.seed).permutation(len(x)) % FOLDS
         mean = np.empty(len(x))
         for f in range(FOLDS):
             inside = fold == f
             mean[inside] = self._boosted(x[~inside], scores[~inside]).predict(x[inside])
         deviation = float(np.sqrt(np.mean((scores - mean) ** 2)))
-        held = Held(mean, np.full(len(x), deviation))
-        return (self._boosted(x, scores), deviation), held
+        return (self._boosted(x, scores), deviation), (mean, np.full(len(x), deviation))
 
     def _boosted(self, x: Array, scores: Array) -> Any:
         # Small leaves and shallow trees: a budget is some hundred cells.
-        return (
-            sklearn("ensemble")
-            .HistGradientBoostingRegressor(
-                learning_rate=self.learning_rate,
-                max_iter=self.rounds,
-                max_leaf_nodes=8,
-                min_samples_leaf=5,
-                early_stopping=False,
-                random_state=self.seed,
-            )
-            .fit(x, scores)
+        boosting = sklearn("ensemble").HistGradientBoostingRegressor(
+            learning_rate=self.learning_rate,
+            max_iter=self.rounds,
+            max_leaf_nodes=8,
+            min_samples_leaf=5,
+            early_stopping=False,
+            random_state=self.seed,
         )
+        return boosting.fit(x, scores)
 
     def _say(self, model: Any, x: Array) -> tuple[Array, Array]:
         boosted, deviation = model

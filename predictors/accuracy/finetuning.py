@@ -37,7 +37,7 @@ def finetune(
     folder: str | Path | None = None,
     progress: bool | None = None,
 ) -> list[SiblingTransformer]:
-    """Train networks that start from the encoder's weights, with new outputs.
+    """Train members that start from the encoder's weights, with new outputs.
 
     Args:
         encoder: Where they start; it stays as it is.
@@ -60,11 +60,8 @@ def finetune(
         network.load_state_dict({**untrained, **same})
         return network
 
-    return train_members(
-        members,
-        build,
-        lambda _, __: (examples, None),
-        replace(FINETUNING, seed=seed),
-        folder=folder,
-        progress=progress,
-    )
+    def split(model: SiblingTransformer, seed: int) -> tuple[Examples, None]:
+        return examples, None
+
+    recipe = replace(FINETUNING, seed=seed)
+    return train_members(members, build, split, recipe, folder=folder, progress=progress)

@@ -137,10 +137,9 @@ class AccuracyGP(ProcessPredictor):
 
     def _parts(self) -> dict[str, Mapping[str, NDArray[Any]]]:
         assert self._features is not None
-        most = {name: int(self._rows[name].max()) for name in COUNTS}
-        counts = {n: self._rows[n].astype(np.min_scalar_type(most[n])) for n in COUNTS}
+        types = {name: np.min_scalar_type(int(self._rows[name].max())) for name in COUNTS}
         return {
-            "rows": counts | {name: self._rows[name].astype(np.float32) for name in NUMBERS},
+            "rows": {n: rows.astype(types.get(n, np.float32)) for n, rows in self._rows.items()},
             "scales": self._features.scales,
             "labels": {"scores": self._scores, "center": self._center, "scale": self._scale},
         }

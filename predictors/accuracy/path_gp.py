@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.predictors.accuracy.classical import ClassicalPredictor, Held, sklearn
+from nasplug.predictors.accuracy.classical import ClassicalPredictor, sklearn
 from nasplug.predictors.checkpoint import Checkpoint
 from nasplug.predictors.features.cells import Matrix, OneHot, Paths
 from nasplug.predictors.prediction import Array
@@ -50,7 +50,9 @@ class PathGP(ClassicalPredictor):
         result: int | None = sum(len(gp.kernel_.theta) + gp.alpha_.size for gp in self._models)
         return result
 
-    def _learn(self, x: Array, scores: Array) -> tuple[Any, Held]:
+    def _learn(self, x: Array, scores: Array) -> tuple[Any, tuple[Array, Array]]:
+        from scipy.linalg import cho_solve
+
         subset = np.random.default_rng(self.seed).permutation(len(x))[:SUBSET]
         errors = sklearn("exceptions")
         with warnings.catch_warnings():
@@ -58,12 +60,10 @@ class PathGP(ClassicalPredictor):
             warnings.simplefilter("ignore", errors.ConvergenceWarning)
             first = _process(_kernel(), "fmin_l_bfgs_b", self.seed).fit(x[subset], scores[subset])
         model = _process(first.kernel_, None, self.seed).fit(x, scores)
-        inverse = _inverse(model.L_)
-        variance = 1 / np.diag(inverse)
+        variance = 1 / np.diag(cho_solve((model.L_, True), np.eye(len(x))))
         scale = float(model._y_train_std)
-        return model, Held(
-            scores - scale * model.alpha_.ravel() * variance, scale * np.sqrt(variance)
-        )
+        mean = scores - scale * model.alpha_.ravel() * variance
+        return model, (mean, scale * np.sqrt(variance))
 
     def _say(self, model: Any, x: Array) -> tuple[Array, Array]:
         mean, std = model.predict(x, return_std=True)
@@ -125,10 +125,3 @@ def _kernel() -> Any:
 def _process(kernel: Any, optimizer: str | None, seed: int) -> Any:
     regressor = sklearn("gaussian_process").GaussianProcessRegressor
     return regressor(kernel, optimizer=optimizer, normalize_y=True, random_state=seed)
-
-
-def _inverse(lower: Array) -> Array:
-    from scipy.linalg import cho_solve
-
-    result: Array = cho_solve((lower, True), np.eye(len(lower)))
-    return result

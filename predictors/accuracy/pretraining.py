@@ -107,13 +107,9 @@ class Encoder:
 
     @torch.inference_mode()
     def encode(self, graphs: Sequence[Graph]) -> tuple[Array, Array]:
-        """Encode graphs.
+        """Embeddings `(graphs, 2 * dim)` and expected responses `(graphs, responses)`.
 
-        Args:
-            graphs: Any number; they are simplified first, unless it was pretrained on others.
-
-        Returns:
-            Embeddings `(graphs, 2 * dim)` and expected responses `(graphs, responses)`.
+        Graphs are simplified first, unless it was pretrained on others.
 
         Raises:
             InputError: If a graph has an operation outside the vocabulary.
@@ -172,10 +168,9 @@ class Encoder:
         Raises:
             InputError: If it holds something else.
         """
-        if checkpoint.card["predictor"] != cls.kind:
-            raise InputError(
-                f"this checkpoint holds a {checkpoint.card['predictor']!r}, not an encoder"
-            )
+        kind = checkpoint.card["predictor"]
+        if kind != cls.kind:
+            raise InputError(f"this checkpoint holds a {kind!r}, not an encoder")
         return cls.restore(checkpoint.card, checkpoint.tensors, backend)
 
 

@@ -222,14 +222,10 @@ class TransformerGP(ProcessPredictor):
         return self.posterior(graphs, variance=False)[0][None]
 
     def posterior(self, graphs: Sequence[Graph], variance: bool = True) -> tuple[Array, Array]:
-        """Mean and variance of the normal score of each graph.
+        """Means `(graphs, targets)` and variances `(graphs,)` of normal scores of graphs.
 
-        Args:
-            graphs: Any number of graphs.
-            variance: Whether variances are needed; they take longer than the means.
-
-        Returns:
-            Means `(graphs, targets)` and variances `(graphs,)`, without the noise of a label.
+        Variances are without the noise of a label, and NaN if they are not needed: they take longer
+        than the means.
 
         Raises:
             NotFittedError: If nothing was learned or loaded.

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from nasplug.predictors.prediction import Array
 from nasplug.search_spaces.cell_arrays import CellArrays
 
-__all__ = ["BLOCKS", "cell_blocks"]
+__all__ = ["BLOCKS", "cell_blocks", "spread_or_one"]
 
 BLOCKS = ("ends", "pairs", "summaries")
 # What stands for the channels of a type that a cell does not have.
@@ -43,14 +43,23 @@ def cell_blocks(cells: CellArrays) -> dict[str, Array]:
     }
 
 
+def spread_or_one(rows: Array) -> Array:
+    """Standard deviation of each feature; 1 where training cells do not differ.
+
+    What they do not vary tells nothing of how far others are.
+    """
+    spread = rows.std(0)
+    return np.where(spread > 1e-9, spread, 1.0)
+
+
 def _trained(cells: CellArrays) -> NDArray[np.bool_]:
     """Mask of the inner nodes whose type has parameters somewhere in their graph."""
     with_params = cells.attributes["params"] > 0
-    found = np.zeros(cells.ops.shape, np.bool_)
+    trained = np.zeros(cells.ops.shape, np.bool_)
     for k in range(len(cells.types)):
-        own = cells.ops == k
-        found |= own & (own & with_params).any(axis=1, keepdims=True)
-    return found
+        of_type = cells.ops == k
+        trained |= of_type & (of_type & with_params).any(axis=1, keepdims=True)
+    return trained
 
 
 def _summaries(cells: CellArrays, own: Array) -> Array:

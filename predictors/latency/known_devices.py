@@ -91,12 +91,10 @@ class KnownDevices:
         self._mean, self._std = np.zeros(0), np.ones(0)
 
     def fit(self, graphs: Sequence[Graph], latencies: Array) -> None:
-        """Learn from measured graphs in random order.
+        """Learn from measured graphs in random order; a thousand or two say nearly all.
 
-        Args:
-            graphs: n graphs; a thousand or two say nearly all there is to know.
-            latencies: In ms, shape `(n, devices)`, finite; a graph with a degenerate one is left
-                out.
+        Latencies are in ms, shape `(graphs, devices)`, finite; a graph with a degenerate one is
+        left out.
 
         Raises:
             InputError: If shapes do not fit, or a latency is unknown.

@@ -106,9 +106,7 @@ class MeasuredColumns:
     ) -> tuple[dict[int, Similar], set[int]]:
         """The columns that each of several unmeasured settings is like, and all of their positions.
 
-        Args:
-            unknown: Settings by any number.
-            share: As for `similar_devices`; at a share of 0 nothing is like anything.
+        At a share (see `similar_devices`) of 0 nothing is like anything.
         """
         if not share:
             return {}, set()

@@ -130,16 +130,11 @@ class NetworkColumns:
         column: Setting,
         weights: Array,
     ) -> Array:
-        """Tell how much similar GPUs say of networks on one that was not measured.
+        """Tell how much similar GPUs say of networks on one that was not measured, `(graphs,)`.
 
-        Args:
-            familiar: Names the kind of each network among some kinds.
-            column: The GPU, and how they are run.
-            weights: Of the measured columns, summing to one.
-
-        Returns:
-            Twice the weight, at most 1, of those on which networks of each one's kind were run in
-            the same way, other than the kinds that `GpuRoofline` has learned; shape `(graphs,)`.
+        It is twice the weight, at most 1, of the measured columns on which networks of each one's
+        kind were run in the same way, other than the kinds that `GpuRoofline` has learned.
+        `familiar` names the kind of each network among some kinds; all weights sum to one.
         """
         assert self.gpus is not None
         way = column.is_half, gpu_setting(column)
@@ -174,17 +169,10 @@ def network_scores(
     described: torch.Tensor,
     places: torch.Tensor,
 ) -> tuple[Array, Array]:
-    """Pooled states and logarithms of latencies.
+    """The first model's pooled states `(graphs, features)`, and log-latencies `(graphs, columns)`.
 
-    Args:
-        models: Trained with the same configuration.
-        graphs: Whole networks; equal ones are scored once.
-        described: The columns as a network reads them, shape `(columns, features)`.
-        places: Where it finds the learned vector of each; −1 if there is none.
-
-    Returns:
-        The first model's pooled states, shape `(graphs, features)`, and what all of them say on
-        average, `(graphs, columns)`.
+    The latter are means over models of one configuration. Equal networks are scored once; columns
+    are described as a network reads them, with the place of their learned vector, or −1.
     """
     distinct, inverse = unique_graphs(models[0].prepare(graphs))
     result = np.zeros((len(distinct), len(described)))

@@ -105,12 +105,12 @@ class LatencyGP(ProcessPredictor):
                 f"latencies have shape {np.shape(targets)}; expected one for each of the "
                 f"{len(graphs)} graphs"
             )
-        known = np.flatnonzero(values[:, 0] >= self.config.smallest_ms)
-        if len(known) < self.fewest:
+        measured = np.flatnonzero(values[:, 0] >= self.config.smallest_ms)
+        if len(measured) < self.fewest:
             raise InputError(
-                f"{len(known)} measured graphs are too few to learn from; give {self.fewest}"
+                f"{len(measured)} measured graphs are too few to learn from; give {self.fewest}"
             )
-        order = np.random.default_rng(self.config.seed).permutation(known)
+        order = np.random.default_rng(self.config.seed).permutation(measured)
         self._device = columns[0].description
         self._graphs = [graphs[k] for k in order]
         self._logs = np.log(values[order, 0])

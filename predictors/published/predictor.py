@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,12 +153,11 @@ class NetworkPredictor(EnsemblePredictor):
             raise InputError("calibration needs targets that are all known; leave others out")
         config = self._network_config(vocabulary_of(graphs), columns)
         shift, scale = _scaling(values[:learn], self._form.scale)
+        scaled = (values[:learn] - shift) * scale
         self._models = train_members(
             self.config.members,
-            lambda: self._form.network(config, self.backend),
-            lambda model, seed: self._split(
-                model, graphs[:learn], (values[:learn] - shift) * scale, seed
-            ),
+            partial(self._form.network, config, self.backend),
+            lambda model, seed: self._split(model, graphs[:learn], scaled, seed),
             self.config.recipe,
             folder=folder,
             progress=progress,
@@ -179,11 +179,11 @@ class NetworkPredictor(EnsemblePredictor):
 
     def _calibrate(self, center: Array, goal: Array) -> None:
         if self.kind == "latency":
-            residuals = np.log(goal) - np.log(np.maximum(center, SMALLEST_LATENCY))
-            known = [column[np.isfinite(column)] for column in residuals.T]
-            if not all(map(len, known)):
+            errors = np.log(goal) - np.log(np.maximum(center, SMALLEST_LATENCY))
+            residuals = [column[np.isfinite(column)] for column in errors.T]
+            if not all(map(len, residuals)):
                 raise InputError("no graph of the calibration share has a known latency")
-            self._calibration = Calibration.identity(known)
+            self._calibration = Calibration.identity(residuals)
         else:
             self._calibration = Calibration.fit(center, goal)
 
@@ -244,7 +244,7 @@ class NetworkPredictor(EnsemblePredictor):
         form = predictor._form
         config: Any = read_config(form.config, card["model"])
         calibrated = bool(predictor.config.calibration_share)
-        predictor._load(checkpoint, lambda: form.network(config, backend), calibrated=calibrated)
+        predictor._load(checkpoint, partial(form.network, config, backend), calibrated=calibrated)
         predictor._described = dict(card["device"])
         predictor._shift = np.array(card["scaling"]["shift"], dtype=np.float64)
         predictor._scale = np.array(card["scaling"]["scale"], dtype=np.float64)

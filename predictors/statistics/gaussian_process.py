@@ -96,10 +96,10 @@ class GaussianProcess:
         self.hyperparameters: Array = np.empty(0)
         self._units: dict[str, float] = {}
         self._inputs = _Inputs({})
-        self._targets = torch.empty(0, 0, dtype=torch.float64)
-        self._counts = torch.empty(0, dtype=torch.float64)
-        self._cholesky = torch.empty(0, 0, dtype=torch.float64)
-        self._weights = torch.empty(0, 0, dtype=torch.float64)
+        self._targets: Tensor
+        self._counts: Tensor
+        self._cholesky: Tensor
+        self._weights: Tensor
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -139,8 +139,7 @@ class GaussianProcess:
             self.hyperparameters = state["hyperparameters"]
             self._units = dict(zip(self.names, state["units"].tolist(), strict=True))
         self._inputs = self._tensors(blocks)
-        self._targets = torch.from_numpy(np.ascontiguousarray(targets, dtype=np.float64))
-        self._counts = torch.from_numpy(np.ascontiguousarray(counts, dtype=np.float64))
+        self._targets, self._counts = _tensor(targets), _tensor(counts)
         with torch.no_grad():
             values = torch.from_numpy(self.hyperparameters)
             covariance = self._covariance(values, self._distances(self._inputs, self._inputs))
@@ -189,13 +188,12 @@ class GaussianProcess:
         inverse = torch.cholesky_inverse(self._cholesky)
         spread = (1 / inverse.diagonal()).numpy()
         without_row = self._targets.numpy() - self._weights.numpy() * spread[:, None]
-        known = self._counts.numpy()
-        variance = np.maximum(spread - self.noise / known - JITTER, 1e-9)
-        others = known[rows] - 1
-        rest = self._targets.numpy()[rows] * known[rows, None] - labels
+        counts = self._counts.numpy()
+        variance = np.maximum(spread - self.noise / counts - JITTER, 1e-9)
         # The row's other labels are further observations of the same value.
-        precision = 1 / variance[rows] + others / self.noise
-        mean = (without_row[rows] / variance[rows, None] + rest / self.noise) / precision[:, None]
+        others = self._targets.numpy()[rows] * counts[rows, None] - labels
+        precision = 1 / variance[rows] + (counts[rows] - 1) / self.noise
+        mean = (without_row[rows] / variance[rows, None] + others / self.noise) / precision[:, None]
         return mean, 1 / precision
 
     def state(self) -> dict[str, Array]:
@@ -206,21 +204,16 @@ class GaussianProcess:
         }
 
     def _tensors(self, blocks: Mapping[str, Array]) -> _Inputs:
-        return _Inputs(
-            {
-                name: torch.from_numpy(np.ascontiguousarray(blocks[name], dtype=np.float64))
-                for name in self.names
-            }
-        )
+        return _Inputs({name: _tensor(blocks[name]) for name in self.names})
 
     def _distances(self, a: _Inputs, b: _Inputs) -> dict[str, Tensor]:
         """Squared distances a block, in units of its median distance."""
-        found = {}
+        distances = {}
         for name in self.names:
             x, y = a.blocks[name] / self._units[name], b.blocks[name] / self._units[name]
             squares = (x * x).sum(1)[:, None] + (y * y).sum(1)[None] - 2 * x @ y.T
-            found[name] = squares.clamp_(min=0)
-        return found
+            distances[name] = squares.clamp_(min=0)
+        return distances
 
     def _covariance(self, values: Tensor, distances: Mapping[str, Tensor]) -> Tensor:
         """Kernel of log variances (a term each), log scales (a factor each) and log noise."""
@@ -290,16 +283,16 @@ class GaussianProcess:
             assert values.grad is not None
             return float(total.detach()), values.grad.numpy()
 
-        found = minimize(
-            loss,
-            start.numpy(),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(c - 3 * w, c + 3 * w) for c, w in zip(center, width, strict=True)],
-            options={"maxiter": self.iterations},
-        )
-        result: Array = found.x
+        bounds = [(c - 3 * w, c + 3 * w) for c, w in zip(center, width, strict=True)]
+        options = {"maxiter": self.iterations}
+        result: Array = minimize(
+            loss, start.numpy(), jac=True, method="L-BFGS-B", bounds=bounds, options=options
+        ).x
         return result
+
+
+def _tensor(values: Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float64))
 
 
 def _factor(covariance: Tensor, noise: Tensor) -> Tensor:

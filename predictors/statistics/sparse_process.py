@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -74,12 +73,9 @@ class CellProcess:
             squares.add_((x**2).sum(1, keepdim=True)).clamp_(min=0)
             kernel = squares.mul_(-0.5).exp_().mul_(self.variance)
             means.append(kernel @ self.weights)
-            known = (kernel[:, : len(self.factor)] @ self.factor.T).square_().sum(1)
-            variances.append((self.variance - known).clamp_(min=1e-9))
-        return (
-            torch.cat(means).numpy().astype(np.float64),
-            torch.cat(variances).numpy().astype(np.float64),
-        )
+            explained = (kernel[:, : len(self.factor)] @ self.factor.T).square_().sum(1)
+            variances.append((self.variance - explained).clamp_(min=1e-9))
+        return torch.cat(means).double().numpy(), torch.cat(variances).double().numpy()
 
 
 def _spread_out(covariance: Tensor, count: int) -> Tensor:
