@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
 from nasplug.search_spaces import InputError
 
-__all__ = ["accuracy_config", "check_numbers", "check_options", "field_names", "grouped"]
+__all__ = [
+    "accuracy_config",
+    "accuracy_predictor",
+    "check_numbers",
+    "check_options",
+    "field_names",
+    "grouped",
+]
 
 Config = TypeVar("Config")
+Made = TypeVar("Made")
 
 # Of any number that an option has.
 MOST = 10**10
@@ -79,3 +87,14 @@ def accuracy_config(
         raise InputError(f"this predictor is one of accuracy, not of {kind}")
     check_options(options, field_names(form, ("targets",)))
     return form(tuple(targets), **options)  # type: ignore[call-arg]
+
+
+def accuracy_predictor(
+    make: Callable[[Config], Made],
+    form: type[Config],
+    kind: str = "accuracy",
+    targets: Sequence[str] = ("accuracy",),
+    **options: Any,
+) -> Made:
+    """Make a predictor of its `accuracy_config`."""
+    return make(accuracy_config(form, kind, targets, options))

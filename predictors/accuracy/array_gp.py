@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.cell_arrays import BLOCKS, cell_blocks, spread_or_one
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.options import accuracy_config
+from nasplug.predictors.options import accuracy_predictor
 from nasplug.predictors.prediction import Array, Prediction
 from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.calibration import LEVELS, conformal_quantiles
@@ -314,17 +315,4 @@ def _of_best(center: Array, needed: Array) -> Array:
     return result
 
 
-def cell_gp(
-    kind: str = "accuracy", targets: Sequence[str] = ("accuracy",), **options: Any
-) -> CellGP:
-    """The process for cells as arrays.
-
-    Args:
-        kind: `"accuracy"`.
-        targets: Names of the columns.
-        **options: Fields of `CellGPConfig`.
-
-    Raises:
-        InputError: If the kind or an option is unknown.
-    """
-    return CellGP(accuracy_config(CellGPConfig, kind, targets, options))
+cell_gp = partial(accuracy_predictor, CellGP, CellGPConfig)

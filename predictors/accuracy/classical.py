@@ -52,7 +52,7 @@ class ClassicalPredictor(FittedPredictor):
     Args:
         kind: `"accuracy"`; there is no other.
         targets: Names of the columns.
-        features: A key of `FEATURES`.
+        features: A key of `FEATURES`, by default `usual_features`.
         seed: Of everything random.
         nodes: Nodes of the largest graph that is asked for; those of the training graphs if they
             have more.
@@ -64,17 +64,19 @@ class ClassicalPredictor(FittedPredictor):
 
     storable = False
     fewest = 20
+    usual_features = "paths"
 
     def __init__(
         self,
         kind: str = "accuracy",
         targets: Sequence[str] = ("accuracy",),
-        features: str = "one-hot",
+        features: str | None = None,
         seed: int = 0,
         nodes: int = 0,
     ) -> None:
         if kind != self.kind:
             raise InputError(f"{self.name} predicts accuracy, not {kind!r}")
+        features = self.usual_features if features is None else features
         if features not in FEATURES:
             raise InputError(f"unknown features {features!r}; there are {', '.join(FEATURES)}")
         if not targets:

@@ -47,8 +47,7 @@ def finetune(
         targets: Names of the columns.
         members: Networks; they differ in outputs, order and dropout.
         seed: Of the first member; the others follow.
-        folder: Where members keep their training state to be resumed.
-        progress: Whether to show progress bars.
+        folder, progress: See `train_members`.
     """
     examples = Examples.of(graphs, scores, counts)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.operators import COSTS, OperatorFeatures
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.options import accuracy_config
+from nasplug.predictors.options import accuracy_predictor
 from nasplug.predictors.prediction import Array
 from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
@@ -196,17 +197,4 @@ def _columns(keys: Sequence[Any]) -> dict[Hashable, int]:
     return {frozen(key): k for k, key in enumerate(keys)}
 
 
-def accuracy_gp(
-    kind: str = "accuracy", targets: Sequence[str] = ("accuracy",), **options: Any
-) -> AccuracyGP:
-    """The process for whole networks; cells have `transformer_gp.transformer_gp`.
-
-    Args:
-        kind: `"accuracy"`.
-        targets: Names of the columns.
-        **options: Fields of `AccuracyGPConfig`.
-
-    Raises:
-        InputError: If the kind or an option is unknown.
-    """
-    return AccuracyGP(accuracy_config(AccuracyGPConfig, kind, targets, options))
+accuracy_gp = partial(accuracy_predictor, AccuracyGP, AccuracyGPConfig)

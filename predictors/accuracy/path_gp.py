@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,16 +32,6 @@ class PathGP(ClassicalPredictor):
     name = "path-gp"
     noun = "a path-gp predictor"
     storable = True
-
-    def __init__(
-        self,
-        kind: str = "accuracy",
-        targets: Sequence[str] = ("accuracy",),
-        features: str = "paths",
-        seed: int = 0,
-        nodes: int = 0,
-    ) -> None:
-        super().__init__(kind, targets, features, seed, nodes)
 
     @property
     def parameters(self) -> int | None:

@@ -227,11 +227,10 @@ def pretrain(
             ),
             backend,
         )
-    training = replace(config.training, selection="last")
     # Lightning takes seconds to import, which those who only predict need not wait for.
     from nasplug.predictors.training.loop import train
 
-    examples = Examples.of(distinct, targets)
+    examples, training = Examples.of(distinct, targets), replace(config.training, selection="last")
     train(model, examples, None, training, folder=folder, progress=progress)
     return Encoder(model, config)
 

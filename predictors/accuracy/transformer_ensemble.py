@@ -84,9 +84,7 @@ class AccuracyPredictor(EnsemblePredictor):
             calibration_targets: Values that the calibration maps scores to, if they are another
                 measurement of the same targets (a test accuracy while `targets` are validation
                 accuracies); the same shape. The ranking never sees them.
-            folder: Where members keep their training state to be resumed.
-            progress: Whether to show progress bars.
-            report: Called with each member's training result.
+            folder, progress, report: See `train_members`.
 
         Raises:
             InputError: If shapes do not fit or values are not finite, or there are too few graphs.

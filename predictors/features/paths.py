@@ -19,7 +19,6 @@ from nasplug.search_spaces.simplify import IDLE_OPS
 
 __all__ = [
     "count_matrix",
-    "neighbourhoods",
     "neighbours",
     "operation_pairs",
     "path_counts",
@@ -45,14 +44,6 @@ def path_counts(graphs: Sequence[Graph]) -> list[Counter[tuple[str, ...]]]:
 def operation_pairs(graphs: Sequence[Graph]) -> list[Counter[tuple[str, str]]]:
     """Count the edges from one operation type to another, for each graph."""
     return [Counter((g.ops[a], g.ops[b]) for a, b in g.edges) for g in graphs]
-
-
-def neighbourhoods(graphs: Sequence[Graph]) -> list[Counter[Hashable]]:
-    """Count each node type with its direct predecessors and successors, for each graph.
-
-    One round of Weisfeiler-Lehman refinement in both directions.
-    """
-    return [Counter(zip(g.ops, *neighbours(g.ops, g.edges), strict=True)) for g in graphs]
 
 
 def neighbours(

@@ -97,9 +97,7 @@ class LatencyPredictor(ManyDevices):
             graphs: Training graphs in random order; part of them validates, part calibrates.
             targets: Latencies in ms, shape `(graphs, devices)`; NaN where unknown.
             hardware: Device, batch size and runtime of each column.
-            folder: Where members keep their training state to be resumed.
-            progress: Whether to show progress bars.
-            report: Called with each member's training result.
+            folder, progress, report: See `train_members`.
 
         Raises:
             InputError: If the columns do not match the devices, or there are too few graphs.
@@ -167,16 +165,13 @@ class LatencyPredictor(ManyDevices):
         similar, alike = self._columns.similar(unknown, self.config.similar)
         # Columns that an unknown one is like come once, after those that are asked for.
         needed = sorted(alike)
-        config = self._models[0].config
-        described = torch.from_numpy(np.stack([config.read_device(c) for c in columns]))
-        if needed:
-            described = torch.cat([described, self._described[needed]])
+        read = self._models[0].config.read_device
+        asked = torch.from_numpy(np.stack([read(column) for column in columns]))
+        described = torch.cat([asked, self._described[needed]]) if needed else asked
         raw = ensemble_scores(self._models, graphs, described, torch.tensor(places + needed))
-        logs = raw.mean(0) * self._scale + self._shift
-        result: Array = logs[:, : len(columns)].copy()
-        measured = logs[:, len(columns) :]
-        mix_similar(result, similar, measured, needed)
-        return result
+        logs, measured = np.split(raw.mean(0) * self._scale + self._shift, [len(columns)], axis=1)
+        mix_similar(logs, similar, measured, needed)
+        return logs
 
     def _distribution_on(
         self, graphs: Sequence[Graph], column: Setting

@@ -126,22 +126,16 @@ class NetworkLatency(ManyDevices):
             hardware: Device, batch size and runtime of each column.
             groups: Group of each graph, such as its space; one group if left out. The graphs of a
                 group should be known on the same columns.
-            folder: Where members keep their training state to be resumed.
-            progress: Whether to show progress bars.
-            report: Called with each member's training result.
+            folder, progress, report: See `train_members`.
 
         Raises:
             InputError: If shapes do not fit, two columns have one key, or there are too few graphs.
         """
         columns = list(hardware or ())
         logs = log_latencies(targets, len(graphs), columns, self.config.smallest_ms)
-        keys = [column.key for column in columns]
-        if len(set(keys)) < len(keys):
-            raise InputError(f"two columns are {max(keys, key=keys.count)}; join them")
+        keys = _distinct_keys(columns)
         names = list(groups) if groups is not None else ["all"] * len(graphs)
         learn, check, hold = split_groups(names, self.config)
-        if min(len(learn), len(check), len(hold)) == 0:
-            raise InputError(f"{len(graphs)} graphs are too few to train and calibrate on")
         shown, shown_names = _chosen(learn, graphs, names)
         config = RooflineTransformerConfig(
             vocabulary=common_kinds(shown),
@@ -365,7 +359,11 @@ class NetworkLatency(ManyDevices):
 def split_groups(
     names: Sequence[str], config: NetworkLatencyConfig
 ) -> tuple[list[int], list[int], list[int]]:
-    """Positions to learn from, to choose the epoch by, and to calibrate on; of each group."""
+    """Positions to learn from, to choose the epoch by, and to calibrate on; of each group.
+
+    Raises:
+        InputError: If one of these is empty.
+    """
     learn: list[int] = []
     check: list[int] = []
     hold: list[int] = []
@@ -376,7 +374,16 @@ def split_groups(
         learn += group[:learned]
         check += group[learned:kept]
         hold += group[kept:]
+    if not (learn and check and hold):
+        raise InputError(f"{len(names)} graphs are too few to train and calibrate on")
     return learn, check, hold
+
+
+def _distinct_keys(columns: Sequence[Setting]) -> list[str]:
+    keys = [column.key for column in columns]
+    if len(set(keys)) < len(keys):
+        raise InputError(f"two columns are {max(keys, key=keys.count)}; join them")
+    return keys
 
 
 def _chosen(

@@ -130,9 +130,7 @@ class NetworkPredictor(EnsemblePredictor):
             hardware: The device and batch size of a latency, as the one item; not used otherwise.
             calibration_targets: Values that the calibration maps to, if they are another
                 measurement of the same targets; the same shape.
-            folder: Where members keep their training state to be resumed.
-            progress: Whether to show progress bars.
-            report: Called with each member's training result.
+            folder, progress, report: See `train_members`.
 
         Raises:
             InputError: If shapes do not fit, a value is infinite, a column is unknown throughout,
