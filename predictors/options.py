@@ -35,7 +35,7 @@ def check_options(
     """Refuse what is no option.
 
     Raises:
-        InputError: If one is not among the known, which are told after the introduction.
+        InputError: If one is not among the known, which the introduction precedes.
     """
     for name in options:
         if name not in known:
@@ -72,13 +72,7 @@ def check_numbers(config: Any) -> None:
 def accuracy_config(
     form: type[Config], kind: str, targets: Sequence[str], options: Mapping[str, Any]
 ) -> Config:
-    """The configuration of a predictor of accuracy.
-
-    Args:
-        form: A dataclass whose first field is `targets`.
-        kind: What was asked for.
-        targets: Names of the columns.
-        options: Its other fields that were given.
+    """A configuration of a predictor of accuracy, whose first field is `targets`.
 
     Raises:
         InputError: If the kind or an option is unknown.

@@ -182,6 +182,6 @@ def transformer_ensemble(
     recipe_names = field_names(TrainingConfig)
     if kind == "accuracy":
         check_options(options, [*names, *recipe_names])
-    own, recipe = grouped(options, names, recipe_names)
-    own["training"] = TrainingConfig(**recipe)
-    return AccuracyPredictor(accuracy_config(AccuracyConfig, kind, targets, own), backend)
+    settings, recipe = grouped(options, names, recipe_names)
+    settings["training"] = TrainingConfig(**recipe)
+    return AccuracyPredictor(accuracy_config(AccuracyConfig, kind, targets, settings), backend)

@@ -43,7 +43,7 @@ class LatencyConfig(EnsembleConfig):
 
     Attributes:
         smallest_ms: Latencies below are degenerate measurements and are left out, in ms.
-        similar: Share of the measured columns that an unknown one is like in what is said of it.
+        similar: Share of the measured columns that an unknown one is like in its prediction.
     """
 
     members: int = 2
@@ -191,8 +191,8 @@ class LatencyPredictor(ManyDevices):
         return center, np.ones_like(center), self._groups[group][:, None]
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        known = {"settings": self._columns.numbers, "described": self._described.numpy()}
-        return {**super()._arrays(), **joined({"zero-shot": self._groups, "known": known})}
+        columns = {"settings": self._columns.numbers, "described": self._described.numpy()}
+        return {**super()._arrays(), **joined({"zero-shot": self._groups, "known": columns})}
 
     def _card(self) -> dict[str, Any]:
         return {

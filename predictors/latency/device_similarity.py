@@ -102,8 +102,8 @@ def mix_similar(
     Args:
         logs: Logarithms of latencies, `(graphs, columns)`; changed in place.
         similar: Column of `logs` -> what is like it.
-        measured: Logarithms of latencies on measured columns, `(graphs, places)`.
-        places: Which measured columns these are, in ascending order; those with a weight at least.
+        measured: Logarithms of latencies on measured columns at `places`, `(graphs, places)`.
+        places: Ascending; those with a weight at least.
     """
     for k, (weights, shifts, share) in similar.items():
         used = np.flatnonzero(weights)

@@ -253,12 +253,8 @@ class DeviceTransfer:
     def suggest(self, graphs: Sequence[Graph], count: int = 10) -> list[int]:
         """Positions of graphs to measure on a new device.
 
-        One after the other, each leaves the least variance over all of them under the average of
-        the hypotheses.
-
-        Args:
-            graphs: Graphs that could be measured, some hundreds.
-            count: How many to choose.
+        One after the other, each leaves the least variance over all of them, some hundreds, under
+        the average of the hypotheses.
 
         Raises:
             InputError: If there are fewer graphs than that.

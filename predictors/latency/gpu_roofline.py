@@ -340,9 +340,8 @@ class _Terms:
         q, r = numbers["overlap.operator"], numbers["overlap.host"]
         operator = (arithmetic**q + traffic**q) ** (1 / q)
         operator = operator + of("launch", GPU_SETTINGS, self.setting_of)
-        one = torch.ones((), dtype=torch.float64)
         fused = of("fused", _FUSING, (self.setting_of - 2).clamp(min=0))
-        share = torch.where(self.pointwise & (self.setting_of >= 2), fused, one)
+        share = torch.where(self.pointwise & (self.setting_of >= 2), fused, 1.0)
         empty = torch.zeros(self.networks, dtype=torch.float64)
         time = empty.index_add(0, self.owner, operator * share)
         count = empty.index_add(0, self.owner, share)

@@ -66,11 +66,8 @@ class MeasuredColumns:
 
     def of_device(self, hardware: Hardware) -> list[Setting]:
         """Settings in which a device was measured."""
-        settings = []
-        for key in self.keys:
-            name, batch, runtime = _parts(key)
-            if name == hardware.name:
-                settings.append(Setting(hardware, int(batch), runtime))
+        parts = [_parts(key) for key in self.keys]
+        settings = [Setting(hardware, int(n), r) for name, n, r in parts if name == hardware.name]
         return [setting for setting in settings if self.place(setting) >= 0]
 
     def batches(self, setting: Setting) -> list[int]:
@@ -79,24 +76,14 @@ class MeasuredColumns:
         return [other.batch_size for other in measured if other.runtime == setting.runtime]
 
     def setting(self, hardware: Hardware, batch_size: int, runtime: str | None) -> Setting:
-        """The setting that is meant by a device, a batch size, and one of `RUNTIMES`.
-
-        Without one the device's usual runtime (`usual_runtime`), the same at all batch sizes.
-
-        Raises:
-            InputError: If the runtime is unknown.
-        """
+        """The setting that is meant, see `ManyDevices.setting`."""
         if runtime is not None:
             return Setting(hardware, batch_size, parse_runtime(runtime))
         measured = [setting.runtime for setting in self.of_device(hardware)]
         return Setting(hardware, batch_size, usual_runtime(hardware, measured))
 
     def measured_in(self, runtime: str) -> list[str]:
-        """Names of the devices that were measured in one of `RUNTIMES`, at whatever batch size.
-
-        Raises:
-            InputError: If the runtime is unknown.
-        """
+        """Names of the devices that were measured in one of `RUNTIMES`."""
         wanted = parse_runtime(runtime)
         names = [name for name, _, other in map(_parts, self.keys) if other == wanted]
         return list(dict.fromkeys(names))
@@ -125,13 +112,9 @@ class MeasuredColumns:
 def log_latencies(
     targets: Array, graphs: int, settings: Iterable[Setting], smallest_ms: float
 ) -> Array:
-    """Natural logarithms of latencies, `(graphs, columns)`; NaN for degenerate ones.
+    """Natural logarithms of latencies in ms, `(graphs, columns)`.
 
-    Args:
-        targets: Latencies in ms; NaN where unknown.
-        graphs: Graphs, a row each.
-        settings: Device, batch size and runtime of each column.
-        smallest_ms: Latencies below are degenerate.
+    They are NaN where a latency is unknown, or degenerate: below `smallest_ms`.
 
     Raises:
         InputError: If there is no column, or the shape is another.

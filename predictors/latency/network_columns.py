@@ -65,13 +65,11 @@ class NetworkColumns:
     def places(self, columns: Sequence[Setting]) -> torch.Tensor:
         """Indices of the learned vectors of columns; see `RooflineTransformer`."""
         devices = {text.split("|")[0] for text in self.measured.texts}
-        places = []
-        for column in columns:
-            place = self.measured.place(column)
+        places = [self.measured.place(column) for column in columns]
+        for k, column in enumerate(columns):
             # A user's own entry under a known name is another device.
-            if place < 0 and column.fingerprint.split("|")[0] in devices:
-                place = self.models[0].device_place(column.hardware.name)
-            places.append(place)
+            if places[k] < 0 and column.fingerprint.split("|")[0] in devices:
+                places[k] = self.models[0].device_place(column.hardware.name)
         return torch.tensor(places, dtype=torch.long)
 
     def never_falling(
@@ -103,11 +101,10 @@ class NetworkColumns:
             assert self.familiar is not None
             keys = [(self.measured.keys[place], numbers[place, :RATES]) for place in needed]
             self.corrections(graphs, states, on_measured, keys, self.familiar)
+        known = [k for k, place in enumerate(places) if place >= 0]
         result = np.empty((len(graphs), len(columns)))
         result[:, asked] = scores[:, : len(asked)]
-        for k, place in enumerate(places):
-            if place >= 0:
-                result[:, k] = on_measured[:, needed.index(place)]
+        result[:, known] = on_measured[:, [needed.index(places[k]) for k in known]]
         mix_similar(result, similar, on_measured, needed)
         gpus = [k for k in asked if compute_class(columns[k].hardware) == "gpu"]
         if self.gpus is not None and gpus:
@@ -116,12 +113,9 @@ class NetworkColumns:
             assert familiar is not None
             # Batch sizes of one device mostly ask among the same kinds.
             names = cache(lambda among: familiar(graphs, among))
-            weights = [similar[k].weights if k in similar else np.zeros(0) for k in gpus]
-            share = [
-                self._known_elsewhere(names, columns[k], weight)
-                for k, weight in zip(gpus, weights, strict=True)
-            ]
-            result[:, gpus] = roofline + np.stack(share, axis=1) * (result[:, gpus] - roofline)
+            weights = {k: similar[k].weights if k in similar else np.zeros(0) for k in gpus}
+            shares = [self._known_elsewhere(names, columns[k], weights[k]) for k in gpus]
+            result[:, gpus] = roofline + np.stack(shares, axis=1) * (result[:, gpus] - roofline)
         return result
 
     def _known_elsewhere(

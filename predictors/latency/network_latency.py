@@ -50,9 +50,9 @@ class NetworkLatencyConfig:
         members: Networks in the ensemble.
         text: Whether the description of a device is read as text, too.
         heads: Whether measured columns have `ColumnCorrections`.
-        costs: Share of `LaunchCosts` in what is said of a network unlike those measured on a
+        costs: Share of `LaunchCosts` in the prediction of a network unlike those measured on a
             column; 0 to do without.
-        similar: Share of the measured columns that an unknown one is like in what is said of it.
+        similar: Share of the measured columns that an unknown one is like in its prediction.
         smallest_ms: Latencies below are degenerate measurements and are left out, in ms.
         calibration_share: Share of each group's graphs kept for calibration.
         validation_share: Share of the rest that chooses each member's epoch.
@@ -294,11 +294,11 @@ class NetworkLatency(ManyDevices):
         places = self._latencies.places([column])
         times = [model.node_times(batch, described, places) for model in models]
         nodes = torch.stack([t for t, _ in times]).mean(0)[:, 0].double().numpy()
-        rest = float(torch.stack([o for _, o in times]).mean())
+        overhead = float(torch.stack([o for _, o in times]).mean())
         if mean is None:
             mean = float(self.predict([graph], hardware, batch_size, runtime).mean[0, 0])
-        scale = mean / (nodes.sum() + rest)
-        return nodes * scale, rest * scale
+        scale = mean / (nodes.sum() + overhead)
+        return nodes * scale, overhead * scale
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         assert self._familiar is not None

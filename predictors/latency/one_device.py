@@ -171,12 +171,7 @@ class LatencyGP(ProcessPredictor):
 def latency_gp(
     kind: str = "latency", targets: Sequence[str] = ("latency",), **options: Any
 ) -> LatencyGP:
-    """The process for one device; for many devices at once there is `latency.LatencyPredictor`.
-
-    Args:
-        kind: `"latency"`.
-        targets: The one column.
-        **options: Fields of `LatencyGPConfig`.
+    """The process for one device, with fields of `LatencyGPConfig` as options.
 
     Raises:
         InputError: If the kind, a column or an option is unknown.

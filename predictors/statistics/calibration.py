@@ -102,13 +102,9 @@ class Calibration:
 
     @classmethod
     def fit(cls, scores: Array, truths: Array) -> Calibration:
-        """Learn an increasing map, the spread along it and the residuals, for each column.
+        """Learn maps, spreads and residuals from held-out scores and truths, `(n, columns)` each.
 
         The residuals come from cross-fitting, so the map has not seen their truths.
-
-        Args:
-            scores: Scores of held-out examples, `(n, columns)`.
-            truths: Their measured values, `(n, columns)`.
 
         Raises:
             InputError: If there are fewer than 20 examples.
@@ -128,15 +124,7 @@ class Calibration:
         return cls(*map(np.stack, zip(*columns, strict=True)))
 
     def apply(self, scores: Array, columns: Sequence[int]) -> tuple[Array, Array, Array]:
-        """Centre, spread and residual quantiles of scores.
-
-        Args:
-            scores: Shape `(n, len(columns))`.
-            columns: The calibrated column that each score column belongs to.
-
-        Returns:
-            Centres `(n, c)`, spreads `(n, c)`, residuals `(q, c)`.
-        """
+        """Centres, spreads `(n, c)` and residuals `(q, c)` of scores `(n, c)` of some columns."""
         centers, spreads = np.empty((2, *scores.shape))
         for k, column in enumerate(columns):
             centers[:, k], spreads[:, k] = _mapped(

@@ -16,6 +16,8 @@ from nasplug.search_spaces import Graph
 __all__ = ["Familiarity"]
 
 COSTS = ("flops", "params", "bytes")
+# Fields that are stored as they are.
+_ARRAYS = ("centers", "spreads", "reaches")
 # Features that are no shares: costs, number and longest path.
 _COUNTS = len(COSTS) + 2
 # Spreads are at least this wide: a quarter in the logarithm of a cost, a fiftieth in a share.
@@ -106,23 +108,17 @@ class Familiarity:
 
     def tensors(self) -> dict[str, Array]:
         """Arrays to store."""
-        return {
-            "centers": self.centers,
-            "spreads": self.spreads,
-            "reaches": self.reaches,
-            "owners": self.owners.astype(np.float32),
-        }
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        return {**arrays, "owners": self.owners.astype(np.float32)}
 
     @classmethod
     def restored(
         cls, tensors: Mapping[str, Array], names: Sequence[str], kinds: Sequence[str]
     ) -> Familiarity:
         """Restore the measure that `tensors` stored."""
-        centers, spreads, reaches = (
-            np.asarray(tensors[name], np.float64) for name in ("centers", "spreads", "reaches")
-        )
+        arrays = {name: np.asarray(tensors[name], np.float64) for name in _ARRAYS}
         owners = np.asarray(tensors["owners"]).astype(np.intp)
-        return cls([str(name) for name in names], tuple(kinds), centers, spreads, reaches, owners)
+        return cls([str(name) for name in names], tuple(kinds), **arrays, owners=owners)
 
 
 def _clusters(rows: Array) -> list[Array]:

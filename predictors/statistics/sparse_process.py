@@ -46,9 +46,9 @@ class CellProcess:
         x, y = torch.from_numpy(rows), torch.from_numpy(scores)
         covariance = variance * torch.exp(-0.5 * torch.cdist(x, x) ** 2)
         first = _spread_out(covariance, min(m, len(x)))
-        rest = torch.ones(len(x), dtype=torch.bool)
-        rest[first] = False
-        order = torch.cat([first, torch.nonzero(rest)[:, 0]])
+        others = torch.ones(len(x), dtype=torch.bool)
+        others[first] = False
+        order = torch.cat([first, torch.nonzero(others)[:, 0]])
         x, y, covariance = x[order], y[order], covariance[order][:, order]
         covariance.diagonal().add_(noise + JITTER)
         cholesky = torch.linalg.cholesky(covariance)
@@ -80,14 +80,14 @@ class CellProcess:
 
 def _spread_out(covariance: Tensor, count: int) -> Tensor:
     """Rows of which each is the one that those before tell least of (pivoted Cholesky)."""
-    rest = covariance.diagonal().clone()
+    unexplained = covariance.diagonal().clone()
     parts = torch.zeros(count, len(covariance), dtype=covariance.dtype)
     chosen = []
     for k in range(count):
-        pivot = int(rest.argmax())
+        pivot = int(unexplained.argmax())
         chosen.append(pivot)
-        scale = rest[pivot].clamp(min=1e-12).sqrt()
+        scale = unexplained[pivot].clamp(min=1e-12).sqrt()
         parts[k] = (covariance[pivot] - parts[:k, pivot] @ parts[:k]) / scale
-        rest = rest - parts[k] ** 2
-        rest[pivot] = -torch.inf
+        unexplained = unexplained - parts[k] ** 2
+        unexplained[pivot] = -torch.inf
     return torch.tensor(sorted(chosen))
