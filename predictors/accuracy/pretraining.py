@@ -1,7 +1,7 @@
 """Self-supervised pretraining: an encoder of graphs that has seen a space and no label.
 
 A `SiblingTransformer` learns to tell from a graph alone how networks with random weights respond
-(see `random_network`) and what its paths are (see `paths`). What it then knows of two graphs is
+(see `zero_cost`) and what its paths are (see `paths`). What it then knows of two graphs is
 what a predictor needs to relate their accuracies.
 """
 

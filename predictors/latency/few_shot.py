@@ -1,6 +1,6 @@
 """Latency on a new device from a handful of measurements, and what is known of other devices.
 
-What other devices do is known for any graph (`known_latencies`): from their benchmark tables one
+What other devices do is known for any graph (`known_devices`): from their benchmark tables one
 Gaussian process over operators learns all of them at once, which also takes the noise out of their
 measurements; or a trained predictor of many devices is asked. The new device is then a mixture of
 simple hypotheses, each a Bayesian linear model with a process around it: it behaves like one of

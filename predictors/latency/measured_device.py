@@ -1,7 +1,7 @@
 """A device that is known by its data sheet and by a few measurements, and by either alone.
 
 What few measurements say of a network like those measured is better than what the data sheet says
-(`device_transfer`); of any other network it may be anything. So each prediction is weighed against
+(`few_shot`); of any other network it may be anything. So each prediction is weighed against
 an anchor: what a predictor promises from the data sheet, at the scale of the measurements. The
 weight of the measurements falls as their own uncertainty grows, and as a network is less like all
 that is known. Their mean departs from the anchor by a bounded factor, and no interval is wider than

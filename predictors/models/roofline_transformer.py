@@ -62,7 +62,7 @@ class RooflineTransformerConfig:
     """Sizes of a `RooflineTransformer`.
 
     Attributes:
-        vocabulary: Kinds of operators it knows (`operator_features.operator_kinds`); others are
+        vocabulary: Kinds of operators it knows (`operators.operator_kinds`); others are
             taken for `OTHER`.
         devices: Name of the device of each measured column.
         text: Width of the text of a device's description, 0 for none.

@@ -79,7 +79,7 @@ def build(
     """A predictor from a network's name and the options that differ from the published ones.
 
     Args:
-        network: A key of `networks.NETWORKS`.
+        network: A key of `recipes.NETWORKS`.
         kind: `"accuracy"` or `"latency"`.
         targets: Names of the columns; by default one, named as the kind.
         backend: Of the network's layers.

@@ -1,4 +1,4 @@
-"""Any network of `networks` as a predictor: trained, calibrated, saved through one interface."""
+"""Any network of `recipes` as a predictor: trained, calibrated, saved through one interface."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class NetworkPredictorConfig:
     """Parts of a `NetworkPredictor`.
 
     Attributes:
-        network: A key of `networks.NETWORKS`.
+        network: A key of `recipes.NETWORKS`.
         kind: `"accuracy"` (percent) or `"latency"` (ms).
         targets: Names of the columns; a latency predictor has one.
         recipe: How each member is trained; member k has `seed + k`.
