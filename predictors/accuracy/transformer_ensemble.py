@@ -61,7 +61,7 @@ class AccuracyPredictor(EnsemblePredictor):
 
     def __init__(self, config: AccuracyConfig | None = None, backend: str = "auto") -> None:
         super().__init__(config or AccuracyConfig(), backend)
-        self._configure, self._network = self.config.kinds()
+        _, self._network = self.config.kinds()
         self._quantiles: Array = np.empty((0, 0))
 
     def fit(
@@ -155,8 +155,7 @@ class AccuracyPredictor(EnsemblePredictor):
     @classmethod
     def _restored(cls, checkpoint: Checkpoint, backend: str) -> AccuracyPredictor:
         predictor = cls(read_config(AccuracyConfig, checkpoint.card["config"]), backend)
-        config = read_config(predictor._configure, checkpoint.card["model"])
-        predictor._load(checkpoint, partial(predictor._network, config, backend))
+        predictor._load(checkpoint, *predictor.config.kinds())
         predictor._quantiles = checkpoint.tensors["training.quantiles"]
         return predictor
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from nasplug.predictors.accuracy.cell_reader import SOURCE_TERMS, CellReader, kernel_terms
 from nasplug.predictors.accuracy.finetuning import finetune, untrained_copy
 from nasplug.predictors.accuracy.pretraining import Encoder
-from nasplug.predictors.checkpoint import Checkpoint, load_model, read_config
+from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.graph_arrays import pack, unpack
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.models.sibling_transformer import SiblingTransformer
@@ -33,6 +33,7 @@ from nasplug.predictors.statistics.gaussian_process import GaussianProcess
 from nasplug.predictors.statistics.normal_scores import normal_scores, quantile_grid, values_at
 from nasplug.predictors.training.ensemble import (
     ensemble_scores,
+    load_members,
     member_tensors,
     rows_by_function,
     unique_graphs,
@@ -298,14 +299,9 @@ class TransformerGP(ProcessPredictor):
         predictor._rows = checkpoint.section("rows")
         predictor._quantiles = checkpoint.tensors["training.quantiles"]
         if encoder is not None:
-            weights = Checkpoint(checkpoint.section("networks"), card)
-            predictor._networks = [
-                load_model(
-                    partial(untrained_copy, encoder, predictor.targets),
-                    weights.section(f"model-{member}"),
-                )
-                for member in range(int(card["networks"]))
-            ]
+            networks = Checkpoint(checkpoint.section("networks"), card)
+            build = partial(untrained_copy, encoder, predictor.targets)
+            predictor._networks = load_members(networks, int(card["networks"]), build)
         blocks = predictor._learn_reader()
         scores = predictor._rows["targets"] - predictor._expected(blocks)
         predictor._condition(checkpoint, blocks, scores, predictor._rows["counts"])

@@ -70,7 +70,7 @@ class LatencyPredictor(ManyDevices):
 
     def __init__(self, config: LatencyConfig | None = None, backend: str = "auto") -> None:
         super().__init__(config or LatencyConfig(), backend)
-        self._configure, self._network = self.config.kinds()
+        _, self._network = self.config.kinds()
         self._shift, self._scale = 0.0, 1.0
         self._groups: dict[str, Array] = {}
         # The measured columns as the network reads them.
@@ -207,8 +207,7 @@ class LatencyPredictor(ManyDevices):
     def _restored(cls, checkpoint: Checkpoint, backend: str) -> LatencyPredictor:
         card = checkpoint.card
         predictor = cls(read_config(LatencyConfig, card["config"]), backend)
-        config = read_config(predictor._configure, card["model"])
-        predictor._load(checkpoint, partial(predictor._network, config, backend))
+        config = predictor._load(checkpoint, *predictor.config.kinds())
         predictor._shift = float(card["scaling"]["shift"])
         predictor._scale = float(card["scaling"]["scale"])
         runtimes = tuple(card["runtimes"])

@@ -327,9 +327,8 @@ class NetworkLatency(ManyDevices):
     def _restored(cls, checkpoint: Checkpoint, backend: str) -> NetworkLatency:
         card = checkpoint.card
         predictor = cls(read_config(NetworkLatencyConfig, card["config"]), backend)
-        config = read_config(RooflineTransformerConfig, card["model"])
-        build = partial(RooflineTransformer, config, backend)
-        predictor._load(checkpoint, build, calibrated=False)
+        form, network = RooflineTransformerConfig, RooflineTransformer
+        config = predictor._load(checkpoint, form, network, calibrated=False)
         pairs = [(str(key), str(text)) for key, text in card["columns"]]
         predictor._columns = MeasuredColumns(
             tuple(key for key, _ in pairs),

@@ -240,9 +240,8 @@ class NetworkPredictor(EnsemblePredictor):
         card = checkpoint.card
         predictor = cls(read_config(NetworkPredictorConfig, card["config"]), backend)
         form = predictor._form
-        config: Any = read_config(form.config, card["model"])
         calibrated = bool(predictor.config.calibration_share)
-        predictor._load(checkpoint, partial(form.network, config, backend), calibrated=calibrated)
+        predictor._load(checkpoint, form.config, form.network, calibrated=calibrated)
         predictor._described = dict(card["device"])
         predictor._shift = np.array(card["scaling"]["shift"], dtype=np.float64)
         predictor._scale = np.array(card["scaling"]["scale"], dtype=np.float64)
