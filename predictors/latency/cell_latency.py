@@ -37,7 +37,7 @@ from nasplug.search_spaces import Graph, InputError
 __all__ = ["DeviceBatch", "LatencyConfig", "LatencyPredictor"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LatencyConfig(EnsembleConfig):
     """Sizes and training of a `LatencyPredictor`.
 

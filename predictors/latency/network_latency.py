@@ -150,8 +150,7 @@ class NetworkLatency(ManyDevices):
 
         def split(model: RooflineTransformer, _: int) -> tuple[Examples, Examples]:
             places = [order.index(name) for name in names]
-            prepared = model.prepare(graphs)
-            every = Examples.of(prepared, logs, hardware=described, groups=places)
+            every = Examples.of(model.prepare(graphs), logs, hardware=described, groups=places)
             return every.select(learn), every.select(check)
 
         build = partial(RooflineTransformer, config, self.backend)
