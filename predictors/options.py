@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
 from nasplug.search_spaces import InputError
 
-__all__ = ["accuracy_config", "check_numbers", "check_options", "field_names", "grouped"]
+__all__ = [
+    "accuracy_config",
+    "accuracy_predictor",
+    "check_numbers",
+    "check_options",
+    "field_names",
+    "grouped",
+]
 
 Config = TypeVar("Config")
+Made = TypeVar("Made")
 
 # Of any number that an option has.
 MOST = 10**10
@@ -27,7 +35,7 @@ def check_options(
     """Refuse what is no option.
 
     Raises:
-        InputError: If one is not among the known, which are told after the introduction.
+        InputError: If one is not among the known, which the introduction precedes.
     """
     for name in options:
         if name not in known:
@@ -64,13 +72,7 @@ def check_numbers(config: Any) -> None:
 def accuracy_config(
     form: type[Config], kind: str, targets: Sequence[str], options: Mapping[str, Any]
 ) -> Config:
-    """The configuration of a predictor of accuracy.
-
-    Args:
-        form: A dataclass whose first field is `targets`.
-        kind: What was asked for.
-        targets: Names of the columns.
-        options: Its other fields that were given.
+    """A configuration of a predictor of accuracy, whose first field is `targets`.
 
     Raises:
         InputError: If the kind or an option is unknown.
@@ -79,3 +81,14 @@ def accuracy_config(
         raise InputError(f"this predictor is one of accuracy, not of {kind}")
     check_options(options, field_names(form, ("targets",)))
     return form(tuple(targets), **options)  # type: ignore[call-arg]
+
+
+def accuracy_predictor(
+    make: Callable[[Config], Made],
+    form: type[Config],
+    kind: str = "accuracy",
+    targets: Sequence[str] = ("accuracy",),
+    **options: Any,
+) -> Made:
+    """Make a predictor of its `accuracy_config`."""
+    return make(accuracy_config(form, kind, targets, options))

@@ -1,7 +1,7 @@
 """Self-supervised pretraining: an encoder of graphs that has seen a space and no label.
 
 A `SiblingTransformer` learns to tell from a graph alone how networks with random weights respond
-(see `random_network`) and what its paths are (see `paths`). What it then knows of two graphs is
+(see `zero_cost`) and what its paths are (see `paths`). What it then knows of two graphs is
 what a predictor needs to relate their accuracies.
 """
 
@@ -37,6 +37,7 @@ from nasplug.predictors.models.sibling_transformer import (
     SiblingTransformer,
     SiblingTransformerConfig,
 )
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.normal_scores import normal_scores
 from nasplug.predictors.training.config import Examples, TrainingConfig
 from nasplug.predictors.training.ensemble import sized_batches, unique_graphs
@@ -44,8 +45,6 @@ from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.simplify import simplify
 
 __all__ = ["Encoder", "PretrainingConfig", "pretrain"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -108,13 +107,9 @@ class Encoder:
 
     @torch.inference_mode()
     def encode(self, graphs: Sequence[Graph]) -> tuple[Array, Array]:
-        """Encode graphs.
+        """Embeddings `(graphs, 2 * dim)` and expected responses `(graphs, responses)`.
 
-        Args:
-            graphs: Any number; they are simplified first, unless it was pretrained on others.
-
-        Returns:
-            Embeddings `(graphs, 2 * dim)` and expected responses `(graphs, responses)`.
+        Graphs are simplified first, unless it was pretrained on others.
 
         Raises:
             InputError: If a graph has an operation outside the vocabulary.
@@ -173,10 +168,9 @@ class Encoder:
         Raises:
             InputError: If it holds something else.
         """
-        if checkpoint.card["predictor"] != cls.kind:
-            raise InputError(
-                f"this checkpoint holds a {checkpoint.card['predictor']!r}, not an encoder"
-            )
+        kind = checkpoint.card["predictor"]
+        if kind != cls.kind:
+            raise InputError(f"this checkpoint holds a {kind!r}, not an encoder")
         return cls.restore(checkpoint.card, checkpoint.tensors, backend)
 
 
@@ -233,11 +227,10 @@ def pretrain(
             ),
             backend,
         )
-    training = replace(config.training, selection="last")
     # Lightning takes seconds to import, which those who only predict need not wait for.
     from nasplug.predictors.training.loop import train
 
-    examples = Examples.of(distinct, targets)
+    examples, training = Examples.of(distinct, targets), replace(config.training, selection="last")
     train(model, examples, None, training, folder=folder, progress=progress)
     return Encoder(model, config)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.models.ledgformer import LeDGFormer
 from nasplug.predictors.models.sibling_transformer import SiblingTransformer
 from nasplug.predictors.options import accuracy_config, check_options, field_names, grouped
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.statistics.normal_scores import normal_scores, quantile_grid, values_at
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
@@ -30,8 +32,6 @@ from nasplug.predictors.training.ensemble_predictor import EnsemblePredictor
 from nasplug.search_spaces import Graph
 
 __all__ = ["AccuracyConfig", "AccuracyPredictor", "transformer_ensemble"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class AccuracyPredictor(EnsemblePredictor):
 
     def __init__(self, config: AccuracyConfig | None = None, backend: str = "auto") -> None:
         super().__init__(config or AccuracyConfig(), backend)
-        self._configure, self._network = self.config.kinds()
+        _, self._network = self.config.kinds()
         self._quantiles: Array = np.empty((0, 0))
 
     def fit(
@@ -84,9 +84,7 @@ class AccuracyPredictor(EnsemblePredictor):
             calibration_targets: Values that the calibration maps scores to, if they are another
                 measurement of the same targets (a test accuracy while `targets` are validation
                 accuracies); the same shape. The ranking never sees them.
-            folder: Where members keep their training state to be resumed.
-            progress: Whether to show progress bars.
-            report: Called with each member's training result.
+            folder, progress, report: See `train_members`.
 
         Raises:
             InputError: If shapes do not fit or values are not finite, or there are too few graphs.
@@ -95,19 +93,18 @@ class AccuracyPredictor(EnsemblePredictor):
         config = self.config.sized(vocabulary_of(graphs), self.targets)
         learn = len(graphs) - calibration_count(len(graphs), self.config.calibration_share)
         scores = normal_scores(values[:learn])
-        models = train_members(
+        self._models = train_members(
             self.config.members,
-            lambda: self._network(config, self.backend),
+            partial(self._network, config, self.backend),
             lambda model, seed: self._examples(model, graphs[:learn], scores, seed),
             self.config.training,
             folder=folder,
             progress=progress,
             report=report,
         )
-        self._models = models
         self._quantiles = quantile_grid(values[:learn])
         if learn < len(graphs):
-            raw = ensemble_scores(models, graphs[learn:]).mean(0)
+            raw = ensemble_scores(self._models, graphs[learn:]).mean(0)
             self._calibration = Calibration.fit(values_at(raw, self._quantiles), goal[learn:])
         else:
             self._calibration = Calibration.identity([np.array([np.nan])] * len(self.targets))
@@ -158,8 +155,7 @@ class AccuracyPredictor(EnsemblePredictor):
     @classmethod
     def _restored(cls, checkpoint: Checkpoint, backend: str) -> AccuracyPredictor:
         predictor = cls(read_config(AccuracyConfig, checkpoint.card["config"]), backend)
-        config = read_config(predictor._configure, checkpoint.card["model"])
-        predictor._load(checkpoint, lambda: predictor._network(config, backend))
+        predictor._load(checkpoint, *predictor.config.kinds())
         predictor._quantiles = checkpoint.tensors["training.quantiles"]
         return predictor
 
@@ -185,6 +181,6 @@ def transformer_ensemble(
     recipe_names = field_names(TrainingConfig)
     if kind == "accuracy":
         check_options(options, [*names, *recipe_names])
-    own, recipe = grouped(options, names, recipe_names)
-    own["training"] = TrainingConfig(**recipe)
-    return AccuracyPredictor(accuracy_config(AccuracyConfig, kind, targets, own), backend)
+    settings, recipe = grouped(options, names, recipe_names)
+    settings["training"] = TrainingConfig(**recipe)
+    return AccuracyPredictor(accuracy_config(AccuracyConfig, kind, targets, settings), backend)

@@ -21,17 +21,19 @@ from numpy.typing import NDArray
 from nasplug.predictors.accuracy.cell_reader import SOURCE_TERMS, CellReader, kernel_terms
 from nasplug.predictors.accuracy.finetuning import finetune, untrained_copy
 from nasplug.predictors.accuracy.pretraining import Encoder
-from nasplug.predictors.checkpoint import Checkpoint, load_model, read_config
+from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.graph_arrays import pack, unpack
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.models.sibling_transformer import SiblingTransformer
 from nasplug.predictors.options import accuracy_config
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess
 from nasplug.predictors.statistics.normal_scores import normal_scores, quantile_grid, values_at
 from nasplug.predictors.training.ensemble import (
     ensemble_scores,
+    load_members,
     member_tensors,
     rows_by_function,
     unique_graphs,
@@ -40,8 +42,6 @@ from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.simplify import simplify
 
 __all__ = ["TransformerGP", "TransformerGPConfig", "transformer_gp"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -223,14 +223,10 @@ class TransformerGP(ProcessPredictor):
         return self.posterior(graphs, variance=False)[0][None]
 
     def posterior(self, graphs: Sequence[Graph], variance: bool = True) -> tuple[Array, Array]:
-        """Mean and variance of the normal score of each graph.
+        """Means `(graphs, targets)` and variances `(graphs,)` of normal scores of graphs.
 
-        Args:
-            graphs: Any number of graphs.
-            variance: Whether variances are needed; they take longer than the means.
-
-        Returns:
-            Means `(graphs, targets)` and variances `(graphs,)`, without the noise of a label.
+        Variances are without the noise of a label, and NaN if they are not needed: they take longer
+        than the means.
 
         Raises:
             NotFittedError: If nothing was learned or loaded.
@@ -303,14 +299,9 @@ class TransformerGP(ProcessPredictor):
         predictor._rows = checkpoint.section("rows")
         predictor._quantiles = checkpoint.tensors["training.quantiles"]
         if encoder is not None:
-            weights = Checkpoint(checkpoint.section("networks"), card)
-            predictor._networks = [
-                load_model(
-                    partial(untrained_copy, encoder, predictor.targets),
-                    weights.section(f"model-{member}"),
-                )
-                for member in range(int(card["networks"]))
-            ]
+            networks = Checkpoint(checkpoint.section("networks"), card)
+            build = partial(untrained_copy, encoder, predictor.targets)
+            predictor._networks = load_members(networks, int(card["networks"]), build)
         blocks = predictor._learn_reader()
         scores = predictor._rows["targets"] - predictor._expected(blocks)
         predictor._condition(checkpoint, blocks, scores, predictor._rows["counts"])

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.features.nodes import op_ids
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.costs import FLOAT_BYTES
 
@@ -39,8 +40,6 @@ __all__ = [
     "static_values",
     "wave_frequencies",
 ]
-
-Array = NDArray[np.float64]
 
 MOST_OPS = 32
 # Eight attribute values of ten numbers each.
@@ -107,13 +106,8 @@ def nerf_frequencies(count: int) -> Array:
 def sinusoid(values: Array, frequencies: Array, *, interleaved: bool) -> Array:
     """Sines and cosines of `value · frequency`, computed in double precision.
 
-    Args:
-        values: Any shape.
-        frequencies: Shape `(count,)`.
-        interleaved: `(sin, cos, sin, cos, …)` rather than all sines, then all cosines.
-
-    Returns:
-        Shape `(*values.shape, 2 * count)`.
+    The shape is `(*values.shape, 2 * frequencies)`: interleaved `(sin, cos, sin, cos, …)`, or all
+    sines, then all cosines.
     """
     angle = np.asarray(values, dtype=np.float64)[..., None] * frequencies
     if interleaved:
@@ -127,22 +121,13 @@ def sinusoid_code(
     """One-hot operation, packed attributes, output shape N, C, H, W as interleaved sinusoids.
 
     A convolution packs kernel, stride, padding, dilation, groups and bias, a pooling the first
-    three; the rest of the attribute part is zero.
-
-    Args:
-        graphs: At least one.
-        vocabulary: Operation types, at most `MOST_OPS`.
-        images: Batch size of the forward pass that is described.
-        shape_numbers: Numbers a dimension: 20 for NN-Former, 10 for NAR-Former V2.
-
-    Returns:
-        Shape `(nodes, sinusoid_width(shape_numbers))`.
+    three; the rest of the attribute part is zero. A dimension of the output shape has 20 numbers
+    for NN-Former, 10 for NAR-Former V2; the whole is `(nodes, sinusoid_width(shape_numbers))`.
 
     Raises:
         InputError: If a graph has an operation outside the vocabulary.
     """
-    known = _known_attributes(graphs)
-    values = np.stack(list(known.values()), axis=1)
+    values = np.stack(list(_known_attributes(graphs).values()), axis=1)
     waves = sinusoid(values, wave_frequencies(ATTRIBUTE_NUMBERS // 2), interleaved=True)
     is_conv, is_pool = _kinds(graphs)
     filled = np.where(is_conv, values.shape[1], np.where(is_pool, 3, 0))
@@ -165,39 +150,25 @@ def sinusoid_width(shape_numbers: int) -> int:
 def nnlp_code(graphs: Sequence[Graph], vocabulary: Sequence[str], images: int) -> Array:
     """One-hot operation, then attributes and output shape as `(value − centre) / scale`.
 
-    An attribute that a node does not have is 0, the centre of those that do.
-
-    Args:
-        graphs: At least one.
-        vocabulary: Operation types, at most `MOST_OPS`.
-        images: Batch size of the forward pass that is described.
-
-    Returns:
-        Shape `(nodes, NNLP_WIDTH)`.
+    An attribute that a node does not have is 0, the centre of those that do. The shape is
+    `(nodes, NNLP_WIDTH)`.
 
     Raises:
         InputError: If a graph has an operation outside the vocabulary.
     """
-    known = _known_attributes(graphs)
     is_conv, is_pool = _kinds(graphs)
-    columns = []
-    for name, (centre, scale) in _NNLP_ATTRIBUTES.items():
-        if name in known:
-            has = is_conv | is_pool if name in ("kernel", "stride", "pads") else is_conv
-            columns.append(np.where(has, (known[name] - centre) / scale, 0.0))
-        else:
-            columns.append(np.zeros(len(is_conv)))
+    columns = dict.fromkeys(_NNLP_ATTRIBUTES, np.zeros(len(is_conv)))
+    for name, values in _known_attributes(graphs).items():
+        centre, scale = _NNLP_ATTRIBUTES[name]
+        has = is_conv | is_pool if name in ("kernel", "stride", "pads") else is_conv
+        columns[name] = np.where(has, (values - centre) / scale, 0.0)
+    attributes = np.stack(list(columns.values()), axis=1)
     shape = (_output_shape(graphs, images) - _NNLP_SHAPE[:, 0]) / _NNLP_SHAPE[:, 1]
-    return np.concatenate([one_hot(graphs, vocabulary), np.stack(columns, axis=1), shape], axis=1)
+    return np.concatenate([one_hot(graphs, vocabulary), attributes, shape], axis=1)
 
 
 def static_values(graphs: Sequence[Graph], images: int) -> Array:
-    """Batch size, FLOPs, parameters, memory access of every graph, shape `(graphs, 4)`.
-
-    Args:
-        graphs: Any number.
-        images: Batch size of the forward pass that is described.
-    """
+    """Batch size, FLOPs, parameters, memory access of every graph, shape `(graphs, 4)`."""
     rows = []
     for graph in graphs:
         params = graph.total("params")

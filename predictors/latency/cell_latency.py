@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from nasplug.predictors.latency.many_devices import ManyDevices
 from nasplug.predictors.latency.measured_columns import MeasuredColumns, log_latencies, runtime_of
 from nasplug.predictors.models.ledgformer import LeDGFormer
 from nasplug.predictors.models.sibling_transformer import SiblingTransformer
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
 from nasplug.predictors.training.ensemble import (
@@ -34,16 +36,14 @@ from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["DeviceBatch", "LatencyConfig", "LatencyPredictor"]
 
-Array = NDArray[np.float64]
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LatencyConfig(EnsembleConfig):
     """Sizes and training of a `LatencyPredictor`.
 
     Attributes:
         smallest_ms: Latencies below are degenerate measurements and are left out, in ms.
-        similar: Share of the measured columns that an unknown one is like in what is said of it.
+        similar: Share of the measured columns that an unknown one is like in its prediction.
     """
 
     members: int = 2
@@ -70,7 +70,7 @@ class LatencyPredictor(ManyDevices):
 
     def __init__(self, config: LatencyConfig | None = None, backend: str = "auto") -> None:
         super().__init__(config or LatencyConfig(), backend)
-        self._configure, self._network = self.config.kinds()
+        _, self._network = self.config.kinds()
         self._shift, self._scale = 0.0, 1.0
         self._groups: dict[str, Array] = {}
         # The measured columns as the network reads them.
@@ -97,9 +97,7 @@ class LatencyPredictor(ManyDevices):
             graphs: Training graphs in random order; part of them validates, part calibrates.
             targets: Latencies in ms, shape `(graphs, devices)`; NaN where unknown.
             hardware: Device, batch size and runtime of each column.
-            folder: Where members keep their training state to be resumed.
-            progress: Whether to show progress bars.
-            report: Called with each member's training result.
+            folder, progress, report: See `train_members`.
 
         Raises:
             InputError: If the columns do not match the devices, or there are too few graphs.
@@ -123,16 +121,11 @@ class LatencyPredictor(ManyDevices):
             everything = Examples.of(prepared, standard, hardware=described)
             return random_split(everything, self.config.validation_share, seed)
 
-        models = train_members(
-            self.config.members,
-            lambda: self._network(config, self.backend),
-            split,
-            self.config.training,
-            folder=folder,
-            progress=progress,
-            report=report,
+        build = partial(self._network, config, self.backend)
+        members, recipe = self.config.members, self.config.training
+        self._models = train_members(
+            members, build, split, recipe, folder=folder, progress=progress, report=report
         )
-        self._models = models
         self._columns = MeasuredColumns.of(columns, config.device_text, with_text=False)
         self._described = described
         center = self._log_latency(graphs[learn:], columns)
@@ -172,16 +165,13 @@ class LatencyPredictor(ManyDevices):
         similar, alike = self._columns.similar(unknown, self.config.similar)
         # Columns that an unknown one is like come once, after those that are asked for.
         needed = sorted(alike)
-        config = self._models[0].config
-        described = torch.from_numpy(np.stack([config.read_device(c) for c in columns]))
-        if needed:
-            described = torch.cat([described, self._described[needed]])
+        read = self._models[0].config.read_device
+        asked = torch.from_numpy(np.stack([read(column) for column in columns]))
+        described = torch.cat([asked, self._described[needed]]) if needed else asked
         raw = ensemble_scores(self._models, graphs, described, torch.tensor(places + needed))
-        logs = raw.mean(0) * self._scale + self._shift
-        result: Array = logs[:, : len(columns)].copy()
-        measured = logs[:, len(columns) :]
-        mix_similar(result, similar, measured, needed)
-        return result
+        logs, measured = np.split(raw.mean(0) * self._scale + self._shift, [len(columns)], axis=1)
+        mix_similar(logs, similar, measured, needed)
+        return logs
 
     def _distribution_on(
         self, graphs: Sequence[Graph], column: Setting
@@ -201,8 +191,8 @@ class LatencyPredictor(ManyDevices):
         return center, np.ones_like(center), self._groups[group][:, None]
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        known = {"settings": self._columns.numbers, "described": self._described.numpy()}
-        return {**super()._arrays(), **joined({"zero-shot": self._groups, "known": known})}
+        columns = {"settings": self._columns.numbers, "described": self._described.numpy()}
+        return {**super()._arrays(), **joined({"zero-shot": self._groups, "known": columns})}
 
     def _card(self) -> dict[str, Any]:
         return {
@@ -217,8 +207,7 @@ class LatencyPredictor(ManyDevices):
     def _restored(cls, checkpoint: Checkpoint, backend: str) -> LatencyPredictor:
         card = checkpoint.card
         predictor = cls(read_config(LatencyConfig, card["config"]), backend)
-        config = read_config(predictor._configure, card["model"])
-        predictor._load(checkpoint, lambda: predictor._network(config, backend))
+        config = predictor._load(checkpoint, *predictor.config.kinds())
         predictor._shift = float(card["scaling"]["shift"])
         predictor._scale = float(card["scaling"]["scale"])
         runtimes = tuple(card["runtimes"])

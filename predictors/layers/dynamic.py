@@ -74,10 +74,10 @@ class DynamicAttention(RelationAttention):
         if mode == "mixture":
             self.balance = nn.Parameter(torch.zeros(num_heads))
         if mode in ("bias", "sparse"):
-            own = torch.zeros(num_heads, len(self.relations))
+            bias_of = torch.zeros(num_heads, len(self.relations))
             for head in range(num_heads):
-                own[head, head % len(self.relations)] = OWN_RELATION
-            self.relation_bias = nn.Parameter(own)
+                bias_of[head, head % len(self.relations)] = OWN_RELATION
+            self.relation_bias = nn.Parameter(bias_of)
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Node states `(..., dim)` -> `(..., dim)`."""

@@ -62,14 +62,10 @@ def relation_edges(
     trailing_tokens: int = 0,
     sibling_mask: str = "nodes",
 ) -> RelationEdges:
-    """Relations of a graph, with tokens before and after its nodes that relate to everyone.
+    """Relations of a graph of some nodes and edges `(from, to)`.
 
-    Args:
-        nodes: Number of nodes of the graph.
-        edges: Its edges `(from, to)`.
-        leading_tokens: Tokens put before the nodes, such as a class token.
-        trailing_tokens: Tokens put after the nodes.
-        sibling_mask: One of `SIBLING_MASKS`; matters only with tokens.
+    Tokens that are put before and after its nodes, such as a class token, relate to everyone; with
+    them the sibling mask matters, one of `SIBLING_MASKS`.
 
     Raises:
         InputError: If `sibling_mask` is unknown.

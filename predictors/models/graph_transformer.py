@@ -110,11 +110,8 @@ class GraphTransformer(nn.Module):
         Returns:
             Shape `(graphs, targets)`, or `(graphs, devices)` for a hardware-conditioned model.
         """
-        embedding = self.encode(batch)
-        if hardware is None:
-            result: Tensor = self.head(embedding)
-        else:
-            result = self.head(embedding, hardware, device_index)
+        device = () if hardware is None else (hardware, device_index)
+        result: Tensor = self.head(self.encode(batch), *device)
         return result
 
 
@@ -148,8 +145,8 @@ class HardwareHead(nn.Module):
     def forward(self, embedding: Tensor, hardware: Tensor, device_index: Tensor) -> Tensor:
         """Embeddings `(graphs, dim)` and devices `(devices, …)` -> `(graphs, devices)`."""
         known = (device_index >= 0)[:, None]
-        own = torch.where(known, self.own[device_index], self.own.new_zeros(()))
-        device = self.dropout(self.describe(hardware)) + own
+        learned = torch.where(known, self.own[device_index], self.own.new_zeros(()))
+        device = self.dropout(self.describe(hardware)) + learned
         width = embedding.shape[-1]
         scale, shift, offset = self.modulate(device).split([width, width, 1], dim=-1)
         lifted = self.lift(embedding)[:, None]

@@ -229,16 +229,6 @@ class PlatformDescription(nn.Module):
 def platform_features(
     hardware: Hardware, batch_size: int, precision: str = "FP32", model: str = "wordllama"
 ) -> NDArray[np.float32]:
-    """A device at a batch size as numbers and text: `hardware_features`, then the text's vector.
-
-    Args:
-        hardware: The device.
-        batch_size: Images a forward pass.
-        precision: What the text says; see `embed_hardware`.
-        model: One of `language.MODELS`.
-
-    Raises:
-        InputError: As `hardware_features` and `embed_hardware` do.
-    """
+    """A device at a batch size as numbers and text: `hardware_features`, then `embed_hardware`."""
     vector = embed_hardware(hardware, precision, model)
     return np.concatenate([hardware_features(hardware, batch_size), vector])

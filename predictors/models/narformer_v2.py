@@ -2,8 +2,8 @@
 
 Source: Yi et al., "NAR-Former V2: Rethinking Transformer for Universal Neural Network
 Representation Learning" (NeurIPS 2023), and its released code. Deviations: what a `Graph` does not
-know of an ONNX operator (see `node_codes`); operation ids are places in the vocabulary; and the
-sinusoids of ids and positions, whose frequencies reach 2³¹·π, are computed in double precision,
+know of an ONNX operator (see `published_codes`); operation ids are places in the vocabulary; and
+the sinusoids of ids and positions, whose frequencies reach 2³¹·π, are computed in double precision,
 which makes them the same on every machine.
 """
 

@@ -2,8 +2,8 @@
 
 Source: Xu et al., "NN-Former: Rethinking Graph Structure in Neural Architecture Representation"
 (CVPR 2025), section on the latency predictor, and its released code for NNLQP. Deviations: what a
-`Graph` does not know of an ONNX operator (see `node_codes`), and the graphs of a batch are computed
-together rather than one by one.
+`Graph` does not know of an ONNX operator (see `published_codes`), and the graphs of a batch are
+computed together rather than one by one.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Source: Liu et al., "NNLQP: A Multi-Platform Neural Network Latency Query and Prediction System with
 An Evolving Database" (ICPP 2022), and its released code. Deviations: what a `Graph` does not know
-of an ONNX operator (see `node_codes`), and one platform a model. The paper predicts latency; the
-same network, trained on accuracies, is the accuracy form.
+of an ONNX operator (see `published_codes`), and one platform a model. The paper predicts latency;
+the same network, trained on accuracies, is the accuracy form.
 """
 
 from __future__ import annotations

@@ -54,15 +54,15 @@ def ledgformer(
     recipe_names = set(field_names(TrainingConfig)) - names
     network_names = set(field_names(LeDGFormerConfig, SET_BY_PREDICTOR)) - names
     check_options(sorted(options), sorted(names | recipe_names | network_names))
-    own, recipe, network = grouped(options, names, recipe_names, network_names)
+    settings, recipe, network = grouped(options, names, recipe_names, network_names)
     if kind == "accuracy":
-        own["targets"] = ("accuracy",) if targets is None else tuple(targets)
+        settings["targets"] = ("accuracy",) if targets is None else tuple(targets)
     elif targets is not None and tuple(targets) != ("latency",):
         raise InputError(f"a latency predictor has the one target latency, not {tuple(targets)}")
     else:
         # An unknown device is known by its description alone.
-        own.setdefault("similar", 0.0)
-    config: Any = form(**own, network="ledg", options=network)
+        settings.setdefault("similar", 0.0)
+    config: Any = form(**settings, network="ledg", options=network)
     config = replace(config, training=replace(config.training, **recipe))
     if kind == "accuracy":
         return AccuracyPredictor(config, backend)
@@ -79,7 +79,7 @@ def build(
     """A predictor from a network's name and the options that differ from the published ones.
 
     Args:
-        network: A key of `networks.NETWORKS`.
+        network: A key of `recipes.NETWORKS`.
         kind: `"accuracy"` or `"latency"`.
         targets: Names of the columns; by default one, named as the kind.
         backend: Of the network's layers.
@@ -94,14 +94,14 @@ def build(
     recipe_names = field_names(TrainingConfig)
     sizes = field_names(form.config, OWN_FIELDS)
     check_options(options, [*names, *recipe_names, *sizes], f"{network} has")
-    own, recipe, network_options = grouped(options, names, recipe_names, sizes)
+    settings, recipe, network_options = grouped(options, names, recipe_names, sizes)
     config = NetworkPredictorConfig(
         network,
         kind,
         (kind,) if targets is None else tuple(targets),
         replace(form.recipe, **recipe),
         network_options,
-        **own,
+        **settings,
     )
     return NetworkPredictor(config, backend)
 

@@ -1,20 +1,21 @@
-"""Any network of `networks` as a predictor: trained, calibrated, saved through one interface."""
+"""Any network of `recipes` as a predictor: trained, calibrated, saved through one interface."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.options import field_names
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.published.recipes import form_of
 from nasplug.predictors.statistics.calibration import LEVELS, Calibration
 from nasplug.predictors.statistics.normal_scores import target_columns
@@ -30,8 +31,6 @@ from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["OWN_FIELDS", "NetworkPredictor", "NetworkPredictorConfig"]
 
-Array = NDArray[np.float64]
-
 # Where a softplus has underflowed, in ms.
 SMALLEST_LATENCY = 1e-6
 # Fields of a network's config that the predictor sets, never a caller.
@@ -43,7 +42,7 @@ class NetworkPredictorConfig:
     """Parts of a `NetworkPredictor`.
 
     Attributes:
-        network: A key of `networks.NETWORKS`.
+        network: A key of `recipes.NETWORKS`.
         kind: `"accuracy"` (percent) or `"latency"` (ms).
         targets: Names of the columns; a latency predictor has one.
         recipe: How each member is trained; member k has `seed + k`.
@@ -131,9 +130,7 @@ class NetworkPredictor(EnsemblePredictor):
             hardware: The device and batch size of a latency, as the one item; not used otherwise.
             calibration_targets: Values that the calibration maps to, if they are another
                 measurement of the same targets; the same shape.
-            folder: Where members keep their training state to be resumed.
-            progress: Whether to show progress bars.
-            report: Called with each member's training result.
+            folder, progress, report: See `train_members`.
 
         Raises:
             InputError: If shapes do not fit, a value is infinite, a column is unknown throughout,
@@ -154,12 +151,11 @@ class NetworkPredictor(EnsemblePredictor):
             raise InputError("calibration needs targets that are all known; leave others out")
         config = self._network_config(vocabulary_of(graphs), columns)
         shift, scale = _scaling(values[:learn], self._form.scale)
+        scaled = (values[:learn] - shift) * scale
         self._models = train_members(
             self.config.members,
-            lambda: self._form.network(config, self.backend),
-            lambda model, seed: self._split(
-                model, graphs[:learn], (values[:learn] - shift) * scale, seed
-            ),
+            partial(self._form.network, config, self.backend),
+            lambda model, seed: self._split(model, graphs[:learn], scaled, seed),
             self.config.recipe,
             folder=folder,
             progress=progress,
@@ -181,11 +177,11 @@ class NetworkPredictor(EnsemblePredictor):
 
     def _calibrate(self, center: Array, goal: Array) -> None:
         if self.kind == "latency":
-            residuals = np.log(goal) - np.log(np.maximum(center, SMALLEST_LATENCY))
-            known = [column[np.isfinite(column)] for column in residuals.T]
-            if not all(map(len, known)):
+            errors = np.log(goal) - np.log(np.maximum(center, SMALLEST_LATENCY))
+            residuals = [column[np.isfinite(column)] for column in errors.T]
+            if not all(map(len, residuals)):
                 raise InputError("no graph of the calibration share has a known latency")
-            self._calibration = Calibration.identity(known)
+            self._calibration = Calibration.identity(residuals)
         else:
             self._calibration = Calibration.fit(center, goal)
 
@@ -244,9 +240,8 @@ class NetworkPredictor(EnsemblePredictor):
         card = checkpoint.card
         predictor = cls(read_config(NetworkPredictorConfig, card["config"]), backend)
         form = predictor._form
-        config: Any = read_config(form.config, card["model"])
         calibrated = bool(predictor.config.calibration_share)
-        predictor._load(checkpoint, lambda: form.network(config, backend), calibrated=calibrated)
+        predictor._load(checkpoint, form.config, form.network, calibrated=calibrated)
         predictor._described = dict(card["device"])
         predictor._shift = np.array(card["scaling"]["shift"], dtype=np.float64)
         predictor._scale = np.array(card["scaling"]["scale"], dtype=np.float64)

@@ -110,11 +110,7 @@ NETWORKS["nnlp"] = {kind: Form(NNLP, NNLPConfig, _NNLQP) for kind in ("accuracy"
 
 
 def form_of(network: str, kind: str) -> Form:
-    """The form of a network for a kind of target.
-
-    Args:
-        network: A key of `NETWORKS`.
-        kind: `"accuracy"` or `"latency"`.
+    """The form of one of `NETWORKS` for `"accuracy"` or `"latency"`.
 
     Raises:
         InputError: If there is no such network, or it has no such form.

@@ -224,18 +224,10 @@ def ensemble_scores(
     hardware: Tensor | None = None,
     device_index: Tensor | None = None,
 ) -> NDArray[np.float64]:
-    """Raw scores of each model for each graph.
+    """Raw scores `(models, graphs, columns)` of models of one configuration.
 
-    Equal graphs are scored once, and graphs of similar size together.
-
-    Args:
-        models: Trained models of one configuration.
-        graphs: Any number of graphs.
-        hardware: Device descriptions, for a hardware-conditioned model.
-        device_index: Learned vectors of these devices, -1 for none.
-
-    Returns:
-        Shape `(models, graphs, columns)`.
+    Equal graphs are scored once, and graphs of similar size together. Models that are conditioned
+    on hardware need descriptions of devices and places of their learned vectors, -1 for none.
     """
     distinct, inverse = unique_graphs(models[0].prepare(graphs))
     columns = len(models[0].config.targets) if hardware is None else len(hardware)

@@ -188,8 +188,8 @@ class _Fit(L.LightningModule):
 
     def weights(self) -> dict[str, Tensor]:
         """The weights that are kept: the average if there is one."""
-        kept = self.model if self.average is None else self.average.module
-        return {name: value.detach().cpu().clone() for name, value in kept.state_dict().items()}
+        model = self.model if self.average is None else self.average.module
+        return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
 
 def _factor(step: int, steps: int, schedule: str) -> float:
