@@ -125,6 +125,7 @@ COVERED: dict[str, tuple[str, ...]] = {
         "nasplug/candidates/candidates.py",
         "nasplug/candidates/scoring.py",
     ),
+    "nasplug/test_pareto.py": ("nasplug/arrays.py",),
     # A sampler is tested by the trials that it proposes.
     "nasplug/sampling/test_predicted_choice.py": (
         "nasplug/sampling/candidate_features.py",

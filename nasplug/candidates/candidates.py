@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.arrays import Array, Indices, Mask
 from nasplug.candidates.constraints import Constraint
 from nasplug.candidates.scoring import Quantity, Scores, Scoring
 from nasplug.objectives import COSTS
@@ -17,10 +17,6 @@ from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 
 __all__ = ["Candidates"]
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 
 
 class Candidates(ABC):

@@ -15,8 +15,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.arrays import Array, Indices, Mask
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.fast_model import CountRidge
 from nasplug.candidates.member_predictions import MemberPredictions, one_column, values_of
@@ -26,10 +26,6 @@ from nasplug.pareto import improving_points, smallest
 from nasplug.search_spaces import Architecture, CodedSpace
 
 __all__ = ["EnumeratedCandidates"]
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 
 # Members that the fast model learns from first, and random ones that measure its error.
 LEARNED, HELD_OUT = 600, 200

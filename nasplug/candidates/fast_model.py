@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.arrays import Array, Indices
 from nasplug.search_spaces import CodedSpace
 
 __all__ = ["CountRidge", "standardised_logs"]
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 # Weight of the sum of squares; it keeps columns near zero that hardly vary in the sample.
 PENALTY = 1e-2

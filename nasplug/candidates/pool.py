@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.arrays import Array, Indices
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.enumerated import EnumeratedCandidates
 from nasplug.candidates.listed import ListedCandidates
@@ -16,9 +16,6 @@ from nasplug.pareto import pareto_mask
 from nasplug.search_spaces import Architecture, CodedSpace, FiniteSpace, SearchSpace
 
 __all__ = ["POOL_SIZE", "best", "candidates_of", "first_members", "is_listed"]
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 # Largest space that is scored whole; a `CodedSpace` always is.
 LARGEST_LIST = 50_000

@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.arrays import Array, Indices, Mask
 from nasplug.candidates.constraints import Constraint
 from nasplug.objectives import COSTS, OBJECTIVES, PROXIES
 from nasplug.predicting import zoo
@@ -27,9 +28,6 @@ from nasplug.search_spaces.simplify import simplify
 
 __all__ = ["Quantity", "Scores", "Scoring", "model_of"]
 
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 # A prediction, its column, and the row of each architecture in it.
 Predicted = tuple[Prediction, str, Indices]
 

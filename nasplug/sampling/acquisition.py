@@ -8,14 +8,14 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtr
 
-from nasplug.pareto import Array, staircase
+from nasplug.arrays import Array
+from nasplug.pareto import staircase
 
 __all__ = [
     "expected_hypervolume_improvement",
     "expected_improvement",
     "screened_hypervolume_improvement",
 ]
-
 
 # Candidates whose hypervolume improvement is computed, and standard deviations by which they are
 # hoped to be better than expected when they are chosen.

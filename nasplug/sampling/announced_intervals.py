@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from nasplug.arrays import Array
 from nasplug.sampling.trial_model import Observations, Posterior, value_scores
 from nasplug.studies.values import INTERVAL
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from nasplug.sampling.tried import Tried
 
 __all__ = ["announced_values", "is_outside", "widths"]
-
-Array = NDArray[np.float64]
 
 RATE = 0.3
 # Bounds of the factor by which the model's own interval is widened.

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.arrays import Array
 from nasplug.predictors.features.cells import Paths
 from nasplug.predictors.features.operators import CELL, OperatorFeatures
 from nasplug.sampling.incremental_process import median_distance
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 __all__ = ["BLOCKS", "CandidateFeatures"]
-
-Array = NDArray[np.float64]
 
 # Accuracy depends on structure, cost on counts; most quantities depend on both.
 BLOCKS = ("structure", "counts", "both")

@@ -22,11 +22,9 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.special import logsumexp, ndtri
 from scipy.stats import rankdata
 
-__all__ = ["IncrementalProcess", "Kernel", "median_distance"]
+from nasplug.arrays import Array, Indices, Single
 
-Array = NDArray[np.float64]
-Single = NDArray[np.float32]
-Indices = NDArray[np.intp]
+__all__ = ["IncrementalProcess", "Kernel", "median_distance"]
 
 # Summands of a kernel: the variance of each, the block of features that it reads, and its length.
 Kernel = tuple[tuple[float, str, float], ...]

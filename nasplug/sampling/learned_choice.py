@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.arrays import Array, Indices, Mask
 from nasplug.candidates.candidates import Candidates
 from nasplug.objectives import OBJECTIVES
 from nasplug.pareto import pareto_mask
@@ -19,9 +19,6 @@ from nasplug.sampling.tried import Tried
 
 __all__ = ["Choice", "Generators", "LearnedChoice", "Step"]
 
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 # Makes the generator of a step from the sampler's seed and some integers, so that a resumed study
 # repeats its draws.
 Generators = Callable[..., np.random.Generator]

@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna.trial import TrialState
 
+from nasplug.arrays import Array, Mask
 from nasplug.candidates.candidates import Candidates
 from nasplug.objectives import Objective
 from nasplug.sampling.learned_choice import Generators
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 __all__ = ["PredictedChoice", "mismatch"]
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 
 def mismatch(study: Study, objectives: Sequence[Objective], has_hardware: bool) -> str | None:

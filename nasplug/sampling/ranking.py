@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.arrays import Array
 from nasplug.pareto import contributions, pareto_mask
 from nasplug.sampling.acquisition import expected_hypervolume_improvement, expected_improvement
 
 __all__ = ["MIN_PAIRS", "best_candidate", "relate"]
-
-Array = NDArray[np.float64]
 
 # Completed trials before the line from predicted to observed values is trusted.
 MIN_PAIRS = 8

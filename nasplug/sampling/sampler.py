@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import TrialState
 
@@ -21,6 +20,7 @@ from nasplug.arguments import (
     checked_space,
     is_registered,
 )
+from nasplug.arrays import Mask
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint, checked_hardware, parse_constraints
 from nasplug.candidates.enumerated import EnumeratedCandidates
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 __all__ = ["ATTRIBUTE", "PredictorSampler"]
-
-Mask = NDArray[np.bool_]
 
 EQUIVALENTS = ("once", "apart")
 # User attribute of a study with the predictors whose values were a prior.

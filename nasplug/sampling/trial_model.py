@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 
+from nasplug.arrays import Array, Indices, Mask
 from nasplug.pareto import pareto_mask
 from nasplug.sampling.acquisition import expected_improvement, screened_hypervolume_improvement
 from nasplug.sampling.incremental_process import IncrementalProcess, Kernel
@@ -32,10 +33,6 @@ __all__ = [
     "spread_design",
     "value_scores",
 ]
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 
 NOISES = (0.005, 0.02, 0.1)
 LENGTHS = (0.5, 0.9, 1.5)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasplug._signals import released
 from nasplug.candidates.candidates import Candidates
@@ -42,8 +41,6 @@ __all__ = [
     "opened_evaluation",
     "source_of_values",
 ]
-
-Array = NDArray[np.float64]
 
 # User attribute of a trial with the metrics that it gave.
 OBSERVED = "nasplug:observed"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.arrays import Array
 from nasplug.search_spaces import InputError
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ __all__ = [
     "study_values",
     "values_expected",
 ]
-
-Array = NDArray[np.float64]
 
 # User attribute of a trial: a small object with its architecture, predictions and announced values.
 ATTRIBUTE = "nasplug"
