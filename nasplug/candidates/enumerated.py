@@ -241,11 +241,9 @@ class EnumeratedCandidates(Candidates):
                 self._rescore(new)
 
     def having(self, adapted: Callable[[Architecture], Architecture], count: int) -> Mask:
-        """Mask of members that have fixed parameters, `(members,)`; some hundred, not all.
+        """Mask of some members, not all, that have fixed parameters, `(members,)`.
 
-        Args:
-            adapted: Gives an architecture the fixed parameters.
-            count: Members to start from: of those that compete, spread over them.
+        `count` members, spread over those that compete, are given the parameters by `adapted`.
         """
         start = self.competing
         start = start[np.linspace(0, len(start) - 1, min(count, len(start))).astype(np.intp)]

@@ -49,12 +49,7 @@ class CountRidge:
         )
 
     def predict_all(self, train_rows: Indices, values: Array) -> Array:
-        """Values of all members by a fit to some, shape `(members, columns)`.
-
-        Args:
-            train_rows: Members to fit to, `(k,)`.
-            values: Their values, shape `(k, columns)`.
-        """
+        """Values of all members by a fit to some, `(members, columns)`; `values` are of these."""
         mean = values.mean(axis=0)
         weights = self._weights(train_rows, values - mean)
         result = np.empty((len(self._counts), values.shape[1]))

@@ -32,15 +32,8 @@ class CandidateFeatures:
     what each kind of operator totals to (`predictors.operator_features`). `both` is one beside the
     other.
 
-    Each block is in units of its median distance among the architectures it is made of.
-
-    Args:
-        space: The space.
-        archs: Architectures like those to come, at least one; all of a finite space.
-        task: Image set of the networks.
-
-    Attributes:
-        first: The rows of `archs`.
+    Each block is in units of its median distance among the architectures it is made of: at least
+    one like those to come, or all of a finite space, whose own rows are `first`.
     """
 
     def __init__(self, space: SearchSpace, archs: Sequence[Architecture], task: str) -> None:

@@ -139,12 +139,7 @@ class EnumeratedChoice(LearnedChoice):
         return np.unique(np.concatenate([spread, promising, np.array(tried, np.intp)]))
 
     def _promising(self, step: Step, tried: Sequence[int]) -> Indices:
-        """Members that may be better than all that was tried, by the process over all of them.
-
-        Args:
-            step: The state of the study.
-            tried: Indices of the architectures of its trials.
-        """
+        """Members that may be better than all members `tried`, by the process over all of them."""
         done = [k for k, trial in enumerate(step.tried) if trial.losses is not None]
         if len(done) < 2:
             return np.empty(0, np.intp)

@@ -66,9 +66,7 @@ class _Member:
     def append(self, across: Array, among: Array) -> None:
         """Extend the Cholesky factor by new rows.
 
-        Args:
-            across: Kernel between the rows so far and the new ones, `(old, new)`.
-            among: Kernel among the new rows, `(new, new)`.
+        The kernel is `(old, new)` across old and new rows, and `(new, new)` among the new ones.
         """
         old, new = across.shape
         among = among + (self.noise + JITTER) * np.eye(new)

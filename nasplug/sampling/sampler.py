@@ -7,11 +7,13 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.trial import TrialState
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
 from nasplug.arguments import (
     checked_count,
@@ -39,11 +41,6 @@ from nasplug.sampling.study_trials import StudyTrials
 from nasplug.sampling.trial_notes import write_notes
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.studies.values import ATTRIBUTE, RETRY
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
 
 __all__ = ["ATTRIBUTE", "PredictorSampler"]
 

@@ -133,16 +133,12 @@ class TrialModel:
         return self._blocks[name]
 
     def posterior(self, observations: Observations, recalled: Indices | None = None) -> Posterior:
-        """The posterior of all candidates; at least one trial must be known.
-
-        Args:
-            observations: The trials.
-            recalled: Trials to learn from, ascending; as `recalled` chooses if left out.
-        """
-        kept = self.recalled(observations) if recalled is None else recalled
-        rows, pending = observations.rows[kept], observations.pending
+        """The posterior of all candidates by some trials, by default those that it recalls."""
+        if recalled is None:
+            recalled = self.recalled(observations)
+        rows, pending = observations.rows[recalled], observations.pending
         columns = [
-            self._posterior_of(f"value {k}", rows, value_scores(losses)[kept], pending)
+            self._posterior_of(f"value {k}", rows, value_scores(losses)[recalled], pending)
             for k, losses in enumerate(observations.losses.T)
         ]
         feasibility = np.ones(len(self))
@@ -153,7 +149,7 @@ class TrialModel:
             if len(missed) < 2 or np.ptp(missed) == 0:
                 continue
             scores, border = _in_units(values)
-            learned = kept[is_set[kept]]
+            learned = recalled[is_set[recalled]]
             process = f"constraint {name}"
             mean, std = self._posterior_of(
                 process, observations.rows[learned], scores[learned], pending
@@ -347,7 +343,7 @@ def spread_design(
     Args:
         rows: Features of all candidates, `(n, d)`.
         allowed: Candidates to choose from, at least one.
-        count: How many, at most.
+        count: Most candidates to choose.
         generator: Draws the designs.
     """
     count = min(count, len(allowed))

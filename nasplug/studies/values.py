@@ -157,9 +157,7 @@ def note_of(trial: FrozenTrial, key: str) -> Mapping[str, Any]:
 def values_expected(announced: Any, sign: Array) -> Array:
     """Mean, lower and upper end of each value, `(m, 3)`; NaN if they were not announced.
 
-    Args:
-        announced: Mean and ends of each loss, as the sampler stores them, or anything else.
-        sign: Factors that turn values into losses, `(m,)`.
+    `announced` has those of the losses, as the sampler stores them, or is anything else.
     """
     try:
         losses = np.array(announced, np.float64)

@@ -56,11 +56,11 @@ class Calls:
             raise AssertionError(
                 f"{name} raises {type(error).__name__} where it has an answer: {error}"
             ) from error
-        given = type(value).__name__
+        actual = type(value).__name__
         wanted = next((kind for kind, names in RETURNS.items() if name in names), object)
-        expect(isinstance(value, wanted), f"{name} gives {given}, and must give {wanted.__name__}")
+        expect(isinstance(value, wanted), f"{name} gives {actual}, and must give {wanted.__name__}")
         for item in value if name in ITEMS else ():
             wanted = ITEMS[name]
             is_right = isinstance(item, wanted)
-            expect(is_right, f"{name} gives {item!r} in a {given} of {wanted.__name__}")
+            expect(is_right, f"{name} gives {item!r} in a {actual} of {wanted.__name__}")
         return value
