@@ -11,11 +11,10 @@ up to (x_{i+1} or r_0, y_{i−1} or r_1).
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
+
+from nasplug.arrays import Array, Indices, Mask
 
 __all__ = [
-    "Array",
-    "Mask",
     "contributions",
     "hypervolume",
     "improving_points",
@@ -23,11 +22,6 @@ __all__ = [
     "smallest",
     "staircase",
 ]
-
-Array = NDArray[np.float64]
-
-Mask = NDArray[np.bool_]
-Indices = NDArray[np.intp]
 
 
 def pareto_mask(values: Array) -> Mask:

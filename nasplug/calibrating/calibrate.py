@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.arguments import checked_count, checked_space
+from nasplug.arrays import Array
 from nasplug.calibrating.latency_predictor import latency_predictor
 from nasplug.calibrating.measurements import LatencyTable, read_latencies
 from nasplug.devices import profiles
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from nasplug.measuring import MeasurementSet
 
 __all__ = ["CalibratedDevice", "calibrate"]
-
-Array = NDArray[np.float64]
 
 UNITS = {"ms": 1.0, "s": 1000.0, "us": 0.001}
 # A column in another unit is a thousand times off, while the description of a device predicts

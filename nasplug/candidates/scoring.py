@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.arrays import Array, Indices, Mask
 from nasplug.candidates.constraints import Constraint
 from nasplug.objectives import COSTS, OBJECTIVES, PROXIES
 from nasplug.predicting import zoo
@@ -27,9 +28,6 @@ from nasplug.search_spaces.simplify import simplify
 
 __all__ = ["Quantity", "Scores", "Scoring", "model_of"]
 
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 # A prediction, its column, and the row of each architecture in it.
 Predicted = tuple[Prediction, str, Indices]
 
@@ -162,12 +160,7 @@ class Scoring:
     def joined(
         self, counts: Mapping[str, Array], predicted: Mapping[str, Predicted], connected: Mask
     ) -> Scores:
-        """The scores of architectures from counted costs and predicted quantities.
-
-        Args:
-            counts: The values of `COSTS`, `(n,)` each.
-            predicted: Each of `predicted` with its column, and the row of each architecture.
-            connected: Shape `(n,)`.
+        """The scores of architectures from the values of `COSTS` and predicted quantities.
 
         Raises:
             InputError: If a predictor has other targets or units.
@@ -267,13 +260,7 @@ class Scoring:
 
 
 def cheapest(group: Indices, cost: Array, mask: Mask | None = None) -> Indices:
-    """Index of the cheapest member of each group that occurs, ascending; the first of equals.
-
-    Args:
-        group: Group of each architecture, shape `(n,)`.
-        cost: Shape `(n,)`.
-        mask: The architectures to choose from, shape `(n,)`.
-    """
+    """Index of the cheapest member in a mask of each group, ascending; the first of equals."""
     among = np.arange(len(cost)) if mask is None else np.flatnonzero(mask)
     order = among[np.lexsort((among, cost[among]))]
     _, first = np.unique(group[order], return_index=True)

@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from math import isnan
@@ -219,27 +219,18 @@ def _checked_threads(threads: int | None) -> int:
     return threads
 
 
+@dataclass(eq=False)
 class _Campaign:
     """Measuring of the networks of one call of `measure`."""
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        runtime: Runtime,
-        effort: Effort,
-        record: Record,
-        seed: int,
-        batch_size: int,
-        progress: bool | None,
-    ) -> None:
-        self.space = space
-        self.runtime = runtime
-        self.effort = effort
-        self.record = record
-        self.seed = seed
-        self.batch_size = batch_size
-        self.others = OtherWork()
-        self.progress = sys.stderr.isatty() if progress is None else progress
+    space: SearchSpace
+    runtime: Runtime
+    effort: Effort
+    record: Record
+    seed: int
+    batch_size: int
+    progress: bool | None
+    others: OtherWork = field(default_factory=OtherWork)
 
     def run(self, wanted: Sequence[Architecture], retry_disturbed: bool) -> None:
         """Time the missing networks, then, if asked for, the disturbed ones again."""
@@ -266,11 +257,13 @@ class _Campaign:
         """Time networks, with the reference before, between and after them."""
         from tqdm import tqdm
 
+        # None leaves the bar out where stderr is no terminal.
+        disable = None if self.progress is None else not self.progress
         every_networks, every_seconds = REFERENCE_EVERY
         networks_since, last_time = 0, time.monotonic()
         if archs:
             self._time_reference()
-        for k, arch in enumerate(tqdm(archs, title, unit="", disable=not self.progress), start=1):
+        for k, arch in enumerate(tqdm(archs, title, unit="", disable=disable), start=1):
             row = self._time(arch)
             with held():
                 self.record.add(row)
@@ -295,8 +288,7 @@ class _Campaign:
         row = Measurement(arch.text, arch.arch_id, self.space.family_of(arch), self.batch_size)
         try:
             graph = self.space.to_graph(arch)
-            row.params = int(graph.attributes[:, ATTRIBUTES.index("params")].sum())
-            row.flops = int(graph.attributes[:, ATTRIBUTES.index("flops")].sum())
+            row.params, row.flops = int(graph.total("params")), int(graph.total("flops"))
             self._check_memory(graph)
             model = self.space.to_onnx(arch, self.seed, self.batch_size)
             timing = time_network(self.runtime.load(model), self.effort)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.arrays import Array
 from nasplug.pareto import contributions, pareto_mask
 from nasplug.sampling.acquisition import expected_hypervolume_improvement, expected_improvement
 
 __all__ = ["MIN_PAIRS", "best_candidate", "relate"]
-
-Array = NDArray[np.float64]
 
 # Completed trials before the line from predicted to observed values is trusted.
 MIN_PAIRS = 8
@@ -31,9 +29,6 @@ def relate(mean: Array, std: Array, predicted: Array, observed: Array) -> tuple[
         std: Their standard deviations, shape `(n,)`.
         predicted: Predicted means of the completed trials, shape `(k,)`.
         observed: Observed values of the completed trials, finite, shape `(k,)`.
-
-    Returns:
-        Means and standard deviations of the candidates on the observed scale, shape `(n,)` each.
     """
     if len(observed) and np.allclose(observed, predicted, rtol=1e-9, atol=1e-12):
         return mean, np.zeros_like(std)
@@ -55,8 +50,7 @@ def _reference(points: Array) -> Array:
     front = points[pareto_mask(points)]
     low, high = front.min(axis=0), front.max(axis=0)
     reach = np.where(high > low, high - low, np.maximum(np.abs(high), 1.0))
-    result: Array = high + 0.1 * reach
-    return result
+    return np.asarray(high + 0.1 * reach)
 
 
 def _one_of_best(value: Array, generator: np.random.Generator) -> int:

@@ -7,12 +7,13 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.trial import TrialState
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
 from nasplug.arguments import (
     checked_count,
@@ -21,6 +22,7 @@ from nasplug.arguments import (
     checked_space,
     is_registered,
 )
+from nasplug.arrays import Mask
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint, checked_hardware, parse_constraints
 from nasplug.candidates.enumerated import EnumeratedCandidates
@@ -40,14 +42,7 @@ from nasplug.sampling.trial_notes import write_notes
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.studies.values import ATTRIBUTE, RETRY
 
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
-
 __all__ = ["ATTRIBUTE", "PredictorSampler"]
-
-Mask = NDArray[np.bool_]
 
 EQUIVALENTS = ("once", "apart")
 # User attribute of a study with the predictors whose values were a prior.

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from optuna.study import Study
 
 from nasplug.arguments import (
     checked_count,
@@ -41,9 +43,6 @@ from nasplug.studies.evaluation import (
 )
 from nasplug.studies.evaluation_command import Command
 
-if TYPE_CHECKING:
-    from optuna.study import Study
-
 __all__ = ["RECORD", "SearchConfig", "checked_config", "keep_config", "kept_config", "kept_total"]
 
 _KINDS = ("predicted", "table", "command")
@@ -61,22 +60,9 @@ _EVALUATED_BY = {
 class SearchConfig:
     """The arguments of `search` that decide its result, checked and resolved.
 
-    Attributes:
-        space: The space.
-        hardware: The device whose latency counts, or None.
-        constraints: All constraints.
-        probability: Probability with which constraints that are learned from trials are to hold.
-        n_trials: Trials in total.
-        batch_size: Images a forward pass, for the latency.
-        dataset: Image set whose accuracy counts.
-        seed: Seed of the sampler.
-        predictors: Predictors to use instead of the package's own.
-        proxy: Count to maximise where no accuracy is known.
-        pool_size: Architectures to score of a space that cannot be listed.
-        runtime: Runtime of whole networks whose latency counts.
-        evaluate: `"predicted"`, `"table"`, or what evaluates a trial.
-        objectives: Objectives of trials that are evaluated; none if they are predicted.
-        predictor_names: Names or paths of `predictors`; None if one was given as an object.
+    Attributes are those arguments, as `search` describes them, with objects in the place of names;
+    `objectives` is empty if trials are predicted. `predictor_names` has the names or paths of
+    `predictors`; None if one was given as an object.
     """
 
     space: SearchSpace
@@ -108,7 +94,11 @@ class SearchConfig:
     @property
     def predicted_constraints(self) -> tuple[Constraint, ...]:
         """The constraints that are met before a trial is spent; trials tell of the others."""
-        return _predicted_constraints(self.constraints, self.evaluate, self.hardware)
+        learned = [] if self.is_predicted else ["accuracy"]
+        # Without a device a program may still say how long its network takes.
+        if self.hardware is None and self.evaluate not in ("predicted", "table"):
+            learned.append("latency")
+        return tuple(c for c in self.constraints if c.name not in learned)
 
 
 # The arguments of a search, which are the keys of the kept form, in its order.
@@ -116,11 +106,7 @@ _ARGUMENTS = tuple(f.name for f in fields(SearchConfig) if f.name != "predictor_
 
 
 def checked_config(**arguments: Any) -> SearchConfig:
-    """Check the arguments of a search and look up what they name.
-
-    Args:
-        arguments: Those that the fields of `SearchConfig` name, as `search` takes them. Their
-            types are checked too, as a storage may hold anything.
+    """Check the arguments of a search, which a storage may have held, and look up their names.
 
     Raises:
         InputError: If one names nothing known or is out of range, or if two contradict each other.
@@ -137,7 +123,6 @@ def checked_config(**arguments: Any) -> SearchConfig:
     hardware = arguments["hardware"]
     if hardware is not None:
         hardware = device_named(hardware)
-    checked_hardware(hardware, _predicted_constraints(constraints, evaluate, hardware))
     names = arguments["predictors"]
     predictors = tuple(map(opened, names))
     is_named = all(isinstance(name, (str, os.PathLike)) for name in names)
@@ -153,7 +138,9 @@ def checked_config(**arguments: Any) -> SearchConfig:
     }
     if evaluate != "predicted":
         _check_observed(predictors, arguments["proxy"])
-    return SearchConfig(**(arguments | resolved))
+    config = SearchConfig(**(arguments | resolved))
+    checked_hardware(hardware, config.predicted_constraints)
+    return config
 
 
 def _checked_evaluation(evaluate: Any) -> str | Evaluation:
@@ -179,19 +166,6 @@ def _checked_evaluation(evaluate: Any) -> str | Evaluation:
         f"evaluate is {evaluate!r}; give predicted, table, a Command, or a function of an "
         "architecture that returns a dictionary"
     )
-
-
-def _predicted_constraints(
-    constraints: Sequence[Constraint], evaluate: str | Evaluation, hardware: Hardware | None
-) -> tuple[Constraint, ...]:
-    """The constraints that are met before a trial is spent; trials tell of the others."""
-    if evaluate == "predicted":
-        return tuple(constraints)
-    learned = ["accuracy"]
-    # Without a device a program may still say how long its network takes.
-    if hardware is None and evaluate != "table":
-        learned.append("latency")
-    return tuple(c for c in constraints if c.name not in learned)
 
 
 def _objectives(

@@ -6,7 +6,10 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from optuna.study import Study
+from optuna.trial import Trial
 
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.pool import is_listed
@@ -28,9 +31,7 @@ from nasplug.searching.objectives import PredictedObjective
 from nasplug.searching.observed import ObservedObjective, opened_evaluation, source_of_values
 from nasplug.studies.evaluation import Evaluation
 from nasplug.studies.evaluation_table import Table
-
-if TYPE_CHECKING:
-    from optuna.trial import Trial
+from nasplug.studies.trials import Done, run_trials
 
 __all__ = ["Prepared", "prepare"]
 
@@ -69,6 +70,17 @@ class Prepared:
     measured_so: tuple[str, ...]
     alike: tuple[str, ...]
     observed_in: str | None
+
+    def total(self, wanted: int) -> int:
+        """The trials that a study can have of those that are wanted."""
+        return min(wanted, self.most_trials)
+
+    def run(self, study: Study, wanted: Callable[[], int], **options: Any) -> Done:
+        """Run the trials that a study lacks; `options` are those of `run_trials`."""
+        study.sampler = self.sampler
+        return run_trials(
+            study, self.objective, lambda: self.total(wanted()), stop=self.stop, **options
+        )
 
 
 def prepare(config: SearchConfig) -> Prepared:

@@ -11,10 +11,12 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
+from optuna.storages import BaseStorage
+from optuna.study import Study
 
 from nasplug.arguments import checked_count
 from nasplug.candidates.constraints import Constraint
@@ -24,17 +26,11 @@ from nasplug.predicting.zoo import NamedScorer
 from nasplug.predictors.hardware import Hardware
 from nasplug.results.result import SearchResult
 from nasplug.search_spaces import Architecture, SearchSpace
-from nasplug.searching.config import SearchConfig, checked_config, keep_config
-from nasplug.searching.observed_outcome import observed_result
-from nasplug.searching.predicted_outcome import predicted_result
+from nasplug.searching.config import checked_config, keep_config
+from nasplug.searching.outcome import result_of
 from nasplug.searching.prepare import Prepared, prepare
 from nasplug.studies.evaluation import Evaluation
 from nasplug.studies.storages import default_journal, open_storage, open_study
-from nasplug.studies.trials import run_trials
-
-if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
-    from optuna.study import Study
 
 __all__ = ["SearchResult", "quiet_optuna", "search"]
 
@@ -142,31 +138,15 @@ def search(
     with quiet_optuna():
         study = _open(opened, study_name, prepared)
         keep_config(study, config)
-        _run(study, config, prepared, n_jobs, progress)
+        name_metrics(study, prepared.objectives)
+        prepared.run(study, lambda: config.n_trials, jobs=n_jobs, progress=progress)
     ended = time.perf_counter()
     seconds = {
         "total": round(ended - started, 3),
         "predict": round(predicted - started, 3),
         "sample": round(ended - predicted, 3),
     }
-    result = predicted_result if config.is_predicted else observed_result
-    return result(config, prepared, study, seconds)
-
-
-def _run(
-    study: Study, config: SearchConfig, prepared: Prepared, n_jobs: int, progress: bool | None
-) -> None:
-    """Run the trials that the study lacks."""
-    name_metrics(study, prepared.objectives)
-    study.sampler = prepared.sampler
-    run_trials(
-        study,
-        prepared.objective,
-        lambda: min(config.n_trials, prepared.most_trials),
-        jobs=n_jobs,
-        stop=prepared.stop,
-        progress=progress,
-    )
+    return result_of(config, prepared, study, seconds)
 
 
 def _digest(settings: dict[str, Any]) -> str:
