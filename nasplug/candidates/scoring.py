@@ -315,11 +315,10 @@ def _predicted(name: str, prediction: Prediction, target: str, rows: Indices) ->
 def _from_zoo(space: SearchSpace, quantity: str) -> Scorer:
     from nasplug.predicting import zoo as shipped
 
-    name = shipped.zoo_name(space, quantity)
-    if quantity == "accuracy" and name not in shipped.names():
+    if quantity == "accuracy" and shipped.zoo_name(space, quantity) not in shipped.names():
         raise InputError(
             f"no accuracy is known for space {space.name}; give a predictor of your own, or take "
             f"a proxy for it such as {' or '.join(f'more {proxy}' for proxy in PROXIES)}"
         )
-    scorer: Scorer = shipped.load_predictor(name).for_space(space)
+    scorer: Scorer = shipped.load_shipped(space, quantity)
     return scorer

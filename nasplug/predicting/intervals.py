@@ -1,24 +1,45 @@
-"""Predicted latencies as text: numbers, or an order of magnitude where intervals are wide."""
+"""Predicted intervals: their numbers, and those of latencies as text."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-__all__ = ["WIDEST", "is_usable", "magnitude", "narrowing", "shown"]
+import numpy as np
 
+__all__ = ["DIGITS", "WIDEST", "interval_of", "is_usable", "magnitude", "narrowing", "shown"]
+
+# Digits after the point in results, few enough to be equal on every machine.
+DIGITS = 6
 # Largest factor between the ends of an interval whose numbers are shown.
 WIDEST = 20.0
 # Names of the powers of ten, from a thousandth on.
 _ORDERS = ["thousandths", "hundredths", "tenths", "ones", "tens", "hundreds", "thousands"]
 _ORDERS += ["ten thousands", "hundred thousands", "millions"]
 _SMALLEST = -3
+ENDS = ("mean", "lower", "upper")
 # Evidence of a latency -> cause of a wide interval.
 _CAUSES = {
     "measured": "what was measured on {0} is unlike {1}",
     "few-shot": "your measurements of {0} leave open how fast it runs {1}",
     "zero-shot": "{0} was not measured",
 }
+
+
+def interval_of(ends: Sequence[float], unit: str) -> dict[str, Any]:
+    """Mean, lower and upper end of a predicted quantity, rounded for tables and JSON.
+
+    A value in % lies from 0 to 100. A latency, in ms, also has `"usable"`: whether its interval is
+    narrow enough for its numbers to mean something.
+    """
+    shown = np.clip(ends, 0.0, 100.0) if unit == "%" else np.asarray(ends)
+    interval: dict[str, Any] = {
+        name: round(end, DIGITS) for name, end in zip(ENDS, shown.tolist(), strict=True)
+    }
+    if unit == "ms":
+        interval["usable"] = is_usable(ends[1], ends[2])
+    return interval
 
 
 def is_usable(lower: float, upper: float) -> bool:
@@ -35,7 +56,7 @@ def shown(ends: Mapping[str, float], form: str) -> dict[str, str]:
         form: Format of a number where the interval is usable, such as `".3f"`; otherwise only the
             order of magnitude is written, such as `"tens"`.
     """
-    numbers = {end: float(ends[end]) for end in ("mean", "lower", "upper")}
+    numbers = {end: float(ends[end]) for end in ENDS}
     # A lower end that was rounded for JSON may have become 0.
     if ends.get("usable", is_usable(numbers["lower"], numbers["upper"])):
         return {end: f"{number:{form}}" for end, number in numbers.items()}

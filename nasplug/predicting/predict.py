@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasplug.predicting.intervals import is_usable, magnitude, narrowing
+from nasplug.predicting.intervals import DIGITS, interval_of, is_usable, magnitude, narrowing
 from nasplug.predicting.intervals import shown as shown_ends
 from nasplug.search_spaces import Graph, InputError
 
@@ -24,17 +24,13 @@ __all__ = [
     "EXPLAINED",
     "NetworkPrediction",
     "OperatorTime",
-    "is_file",
     "measured_so",
-    "parse_shapes",
     "predict",
-    "predict_file",
     "read_network",
 ]
 
 # Number of operators that are shown.
 EXPLAINED = 12
-_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -213,10 +209,7 @@ class NetworkPrediction:
     def to_json(self, explain: int = 0) -> dict[str, Any]:
         """The prediction as a dictionary for `json.dumps`, with `explain` operators."""
         content: dict[str, Any] = {
-            "latency_ms": {
-                **{end: round(getattr(self, end), _DIGITS) for end in ("mean", "lower", "upper")},
-                "usable": self.usable,
-            },
+            "latency_ms": interval_of([self.mean, self.lower, self.upper], "ms"),
             "hardware": self.hardware.name,
             "batch_size": self.batch_size,
             "evidence": self.evidence,
@@ -231,9 +224,9 @@ class NetworkPrediction:
             rows = [vars(operator) for operator in self.operators[:explain]]
             for row in rows:
                 content.setdefault("explain", []).append(
-                    {k: round(v, _DIGITS) if isinstance(v, float) else v for k, v in row.items()}
+                    {k: round(v, DIGITS) if isinstance(v, float) else v for k, v in row.items()}
                 )
-            content["rest_ms"] = round(self.rest_ms, _DIGITS)
+            content["rest_ms"] = round(self.rest_ms, DIGITS)
         return content
 
 
@@ -359,55 +352,6 @@ def measured_so(runtime: str, devices: Sequence[str], alike: Sequence[str] = ())
         f"; no measurement tells it apart from {', '.join(alike)}, and predictions are the same"
     )
     return evidence + (alike_text if alike else "")
-
-
-def is_file(text: str) -> bool:
-    """Whether an argument names an ONNX file, not an architecture."""
-    return text.lower().endswith(".onnx")
-
-
-def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Parse texts such as `"x=1x3x224x224"` to shapes by name.
-
-    Raises:
-        InputError: If a text has another form.
-    """
-    shapes = {}
-    for text in texts:
-        name, _, sizes = text.rpartition("=")
-        parts = sizes.lower().split("x")
-        if not name or not all(part.isdecimal() for part in parts):
-            raise InputError(f"{text!r} is no shape; write name=1x3x224x224")
-        shapes[name] = tuple(map(int, parts))
-    return shapes
-
-
-def predict_file(
-    files: Sequence[str],
-    hardware: str | None,
-    batch_size: int,
-    predictors: Sequence[str],
-    input_shapes: Mapping[str, Sequence[int]],
-    runtime: str | None = None,
-) -> NetworkPrediction:
-    """Predict the latency of one ONNX file, as `nasplug predict FILE.onnx` does.
-
-    Raises:
-        InputError: For the reasons of `predict`, or if there is more than one file or predictor, or
-            no hardware.
-    """
-    if len(files) != 1 or len(predictors) > 1:
-        raise InputError("give one .onnx file, and one predictor at most")
-    if hardware is None:
-        raise InputError(f"the latency of {files[0]} needs a device; name one with --hw")
-    return predict(
-        files[0],
-        hardware=hardware,
-        batch_size=batch_size,
-        input_shapes=input_shapes,
-        predictor=predictors[0] if predictors else None,
-        runtime=runtime,
-    )
 
 
 def read_network(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint
-from nasplug.objectives import Objective
-from nasplug.predicting.intervals import is_usable, narrowing, shown
+from nasplug.objectives import OBJECTIVES, Objective
+from nasplug.predicting.intervals import DIGITS, interval_of, narrowing, shown
 from nasplug.predicting.predict import measured_so
 from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces import Architecture
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DIGITS", "SearchResult", "predicted_ends"]
 
-# Digits after the point in results, few enough to be equal on every machine.
-DIGITS = 6
 # Evidence of a latency -> note on its meaning, for a device and a batch size.
 _EVIDENCE = {
     "measured": "measured: the predictor learned from measurements of {0} at batch {1}; the "
@@ -330,16 +328,10 @@ def _interval(predicted: Mapping[str, float], digits: int, is_latency: bool) -> 
     return f"{ends['mean']} ({ends['lower']}–{ends['upper']})"
 
 
-def predicted_ends(candidates: Candidates, name: str, index: int) -> dict[str, float] | None:
-    """Mean and bounds of a predicted quantity of one candidate; None if it is not predicted.
-
-    A latency also has `usable`: whether its interval is narrow enough for its numbers to matter.
-    """
+def predicted_ends(candidates: Candidates, name: str, index: int) -> dict[str, Any] | None:
+    """Mean and ends of a predicted quantity of one candidate; None if it is not predicted."""
     quantity = candidates.quantities.get(name)
     if quantity is None:
         return None
-    ends = {end: float(getattr(quantity, end)[index]) for end in ("mean", "lower", "upper")}
-    told = {end: round(number, DIGITS) for end, number in ends.items()}
-    if name == "latency":
-        told["usable"] = is_usable(ends["lower"], ends["upper"])
-    return told
+    ends = [float(end[index]) for end in (quantity.mean, quantity.lower, quantity.upper)]
+    return interval_of(ends, OBJECTIVES[name].unit)

@@ -139,6 +139,8 @@ def checked_config(**arguments: Any) -> SearchConfig:
         hardware = device_named(hardware)
     checked_hardware(hardware, _predicted_constraints(constraints, evaluate, hardware))
     names = arguments["predictors"]
+    if isinstance(names, str | os.PathLike):
+        raise InputError(f"predictors {str(names)!r} must be a list, such as [{str(names)!r}]")
     predictors = tuple(
         p if isinstance(p, ArchitecturePredictor) else load_predictor(p) for p in names
     )
