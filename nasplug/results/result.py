@@ -15,6 +15,7 @@ from nasplug.predicting.intervals import DIGITS, interval_of, narrowing, shown
 from nasplug.predicting.predict import measured_so
 from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces import Architecture
+from nasplug.text import counted
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -149,7 +150,8 @@ class SearchResult:
         device += f", {self.runtime}" if self.runtime else ""
         limits = "".join(f", {c} (probability {c.probability:g})" for c in self.constraints)
         quality = "" if self.quality is None else f"; {self.quality}"
-        return f"{self.space}, {self.dataset}{device}{limits}: {self.n_trials} trials{quality}"
+        trials = counted(self.n_trials, "trial")
+        return f"{self.space}, {self.dataset}{device}{limits}: {trials}{quality}"
 
     @property
     def input_side(self) -> int:
@@ -185,7 +187,8 @@ class SearchResult:
                 "wider for it"
             )
         if self.hardware is None:
-            against = " against ".join(_in_words(objective.name) for objective in self.objectives)
+            names = [_COUNTED[o.name][0] if o.name in _COUNTED else o.name for o in self.objectives]
+            against = " against ".join(names)
             notes.append(f"no hardware given: {against}, no latency")
         elif self.evidence is not None:
             setting = f"{self.batch_size} ({self.runtime})" if self.runtime else self.batch_size
@@ -215,14 +218,18 @@ class SearchResult:
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
-        columns = [("#", [str(number) for number, _ in enumerate(self.pareto, start=1)])]
-        for name in dict.fromkeys([*(objective.name for objective in self.objectives), "params"]):
-            columns += self._columns(name)
+        numbers = [str(number) for number, _ in enumerate(self.pareto, start=1)]
+        columns = [("#", numbers), *self._all_columns()]
         for heading, _ in columns:
             table.add_column(heading, justify="right", no_wrap=True)
         for row in zip(*(cells for _, cells in columns), strict=True):
             table.add_row(*row)
         return table
+
+    def _all_columns(self) -> list[tuple[str, list[str]]]:
+        """Heading and cells of each column of the table."""
+        names = dict.fromkeys([*(objective.name for objective in self.objectives), "params"])
+        return [column for name in names for column in self._columns(name)]
 
     def _columns(self, name: str) -> list[tuple[str, list[str]]]:
         """Heading and cells of a quantity's column, and of its measured values if there are any."""
@@ -230,7 +237,7 @@ class SearchResult:
             _, heading, factor, digits = _COUNTED[name]
             unit = "M" if name == "params" else ""
             proxy = " (proxy)" if name == self.proxy else ""
-            counts = [value * factor for value in self._counts(name)]
+            counts = self.candidates.quantities[name].mean[list(self.front)] * factor
             return [(f"{heading}{proxy}", [f"{value:.{digits}f}{unit}" for value in counts])]
         key, heading, digits = _PREDICTED[name]
         shown = [_interval(row["predicted"][key], digits, name == "latency") for row in self.pareto]
@@ -241,10 +248,6 @@ class SearchResult:
             cells = ["" if truth is None else f"{truth:.{digits}f}" for truth in truths]
             columns.append(("measured", cells))
         return columns
-
-    def _counts(self, name: str) -> list[float]:
-        mean = self.candidates.quantities[name].mean
-        return [float(mean[k]) for k in self.front]
 
     def _front_architectures(self) -> list[Architecture]:
         """The architectures of the front, in the order of `pareto`."""
@@ -270,11 +273,14 @@ class SearchResult:
         console.print(self.table())
         # The text of an architecture fills a line of a terminal; alone on it, it can be copied.
         lines = [f"{number:>3}  {row['arch']}" for number, row in enumerate(self.pareto, start=1)]
-        notes = self.notes()
-        if set(_PREDICTED) & {objective.name for objective in self.objectives}:
-            notes.insert(0, f"in brackets: {self.candidates.scores.interval:.0%} intervals")
-        for line in (*lines, "", *notes):
+        for line in (*lines, "", *self._legend(), *self.notes()):
             console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+    def _legend(self) -> list[str]:
+        """Explanation of the table's brackets, if it has any."""
+        if set(_PREDICTED) & {objective.name for objective in self.objectives}:
+            return [f"in brackets: {self.candidates.scores.interval:.0%} intervals"]
+        return []
 
     def report(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write `pareto.png`, `pareto.html` and `result.json` into a folder.
@@ -316,15 +322,10 @@ class SearchResult:
         return export(self.candidates.space, archs, self.pareto, about, folder, seed)
 
 
-def _in_words(name: str) -> str:
-    return _COUNTED[name][0] if name in _COUNTED else name
-
-
 def _interval(predicted: Mapping[str, float], digits: int, is_latency: bool) -> str:
     form = f".{digits}f"
-    ends = (
-        shown(predicted, form) if is_latency else {k: f"{v:{form}}" for k, v in predicted.items()}
-    )
+    texts = {end: f"{value:{form}}" for end, value in predicted.items()}
+    ends = shown(predicted, form) if is_latency else texts
     return f"{ends['mean']} ({ends['lower']}–{ends['upper']})"
 
 
