@@ -51,10 +51,8 @@ def is_usable(lower: float, upper: float) -> bool:
 def shown(ends: Mapping[str, float], form: str) -> dict[str, str]:
     """Write `"mean"`, `"lower"` and `"upper"` of a latency as text.
 
-    Args:
-        ends: The numbers, in the unit that stands beside the text, and perhaps `"usable"`.
-        form: Format of a number where the interval is usable, such as `".3f"`; otherwise only the
-            order of magnitude is written, such as `"tens"`.
+    Numbers of a usable interval are written in a format such as `".3f"`, those of another one as
+    their order of magnitude, such as `"tens"`.
     """
     numbers = {end: float(ends[end]) for end in ENDS}
     # A lower end that was rounded for JSON may have become 0.
@@ -74,11 +72,7 @@ def magnitude(number: float) -> str:
 def narrowing(evidence: str, device: str, network: str, space: str = "nnlqp") -> str:
     """Explain in a sentence why only the order of magnitude is shown, and what would narrow it.
 
-    Args:
-        evidence: Evidence of the latency, as in `Prediction`.
-        device: Name of the device.
-        network: Name of the predicted network, such as `"this network"`.
-        space: The space of the network, or a space of similar networks.
+    The evidence is that of the latency's `Prediction`; `network` names it, as in "this network".
     """
     cause = _CAUSES[evidence].format(device, network)
     advice = f"or calibrate the device with ten networks, which nasplug calibrate --space {space} "

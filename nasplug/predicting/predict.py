@@ -198,8 +198,8 @@ class NetworkPrediction:
         }
         empty = dict.fromkeys(rows[0] if rows else (), "")
         for name, time in other_times.items():
-            rows.append({**empty, "operator": name, "ms": self._time(time)})
-            rows[-1]["share"] = f"{time / self.mean:.1%}"
+            share = f"{time / self.mean:.1%}"
+            rows.append({**empty, "operator": name, "ms": self._time(time), "share": share})
         return rows
 
     def _time(self, time: float) -> str:
@@ -221,11 +221,10 @@ class NetworkPrediction:
             "notes": self.notes(),
         }
         if explain:
-            rows = [vars(operator) for operator in self.operators[:explain]]
-            for row in rows:
-                content.setdefault("explain", []).append(
-                    {k: round(v, DIGITS) if isinstance(v, float) else v for k, v in row.items()}
-                )
+            content["explain"] = [
+                {k: round(v, DIGITS) if isinstance(v, float) else v for k, v in vars(part).items()}
+                for part in self.operators[:explain]
+            ]
             content["rest_ms"] = round(self.rest_ms, DIGITS)
         return content
 
@@ -271,10 +270,6 @@ def predict(
     """
     from nasplug.arguments import checked_count
     from nasplug.devices.hardware import hardware as device_named
-    from nasplug.predicting.zoo import NETWORK_LATENCY, ArchitecturePredictor, load_predictor
-    from nasplug.predictors.capabilities import Explains
-    from nasplug.predictors.features.settings import RUNTIMES, inference_runtime
-    from nasplug.predictors.latency.device_profile import DeviceProfile
 
     images = _images(network, example)
     if batch_size is None:
@@ -282,6 +277,26 @@ def predict(
     checked_count(batch_size, "batch size")
     device = device_named(hardware)
     graph = read_network(network, example, input_shapes)
+    chosen, runtime = _chosen(predictor, device, batch_size, runtime, _is_onnx(network))
+    return _prediction(chosen, graph, device, batch_size, runtime, images)
+
+
+def _chosen(
+    predictor: str | os.PathLike[str] | ArchitecturePredictor | None,
+    device: Hardware,
+    batch_size: int,
+    runtime: str | None,
+    is_deployed: bool,
+) -> tuple[ArchitecturePredictor, str | None]:
+    """Predictor of whole networks, in the runtime that was asked for or is the usual one.
+
+    Networks that are deployed, as ONNX files, are run by TensorRT on a GPU of NVIDIA's.
+    """
+    from nasplug.predicting.zoo import NETWORK_LATENCY, ArchitecturePredictor, load_predictor
+    from nasplug.predictors.capabilities import Explains
+    from nasplug.predictors.features.settings import RUNTIMES, inference_runtime
+    from nasplug.predictors.latency.device_profile import DeviceProfile
+
     if not isinstance(predictor, ArchitecturePredictor):
         # One graph: to import a library for large batches would take longest.
         predictor = load_predictor(predictor or NETWORK_LATENCY, "torch")
@@ -290,12 +305,9 @@ def predict(
             f"predictor {predictor.name!r} does not read whole networks; {NETWORK_LATENCY} does"
         )
     if runtime is None and not isinstance(device, DeviceProfile):
-        runtime = inference_runtime(device) if _is_onnx(network) else None
-        usual = predictor.model.setting(device, batch_size).runtime
-        runtime = runtime or usual or RUNTIMES[0]
-    if runtime is not None:
-        predictor = predictor.with_runtime(runtime)
-    return _prediction(predictor, graph, device, batch_size, runtime, images)
+        deployed = inference_runtime(device) if is_deployed else None
+        runtime = deployed or predictor.model.setting(device, batch_size).runtime or RUNTIMES[0]
+    return (predictor if runtime is None else predictor.with_runtime(runtime)), runtime
 
 
 def _prediction(
@@ -340,18 +352,12 @@ def _prediction(
 
 
 def measured_so(runtime: str, devices: Sequence[str], alike: Sequence[str] = ()) -> str:
-    """Say in a sentence which devices were measured in a runtime.
-
-    Args:
-        runtime: One of `settings.RUNTIMES`.
-        devices: Names of the devices that were measured in it.
-        alike: Other runtimes that get the same prediction.
-    """
-    evidence = f"of {runtime} there are measurements on {', '.join(devices) or 'no device'} alone"
-    alike_text = (
-        f"; no measurement tells it apart from {', '.join(alike)}, and predictions are the same"
-    )
-    return evidence + (alike_text if alike else "")
+    """Say in a sentence which devices were measured in a runtime, and which runtimes are alike."""
+    sentence = f"of {runtime} there are measurements on {', '.join(devices) or 'no device'} alone"
+    if alike:
+        sentence += f"; no measurement tells it apart from {', '.join(alike)}, "
+        sentence += "and predictions are the same"
+    return sentence
 
 
 def read_network(
