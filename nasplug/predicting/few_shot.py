@@ -196,9 +196,9 @@ def measured_device(predictor: SpacePredictor, profile: DeviceProfile) -> Measur
             f"device {profile.name} was calibrated on networks of space {space.name}, which "
             f"say too little of {predictor.space.name}; calibrate it there under another name"
         )
-    known = known_devices(predictor, profile, profile.batch_size, [space, predictor.space])
+    devices = known_devices(predictor, profile, profile.batch_size, [space, predictor.space])
     device = MeasuredDevice(
-        DeviceTransfer(known),
+        DeviceTransfer(devices),
         lambda graphs: promise(predictor.model, profile, profile.batch_size, graphs),
         likeness(space, profile.measured.archs, predictor.space),
     )
@@ -250,7 +250,7 @@ def likeness(space: SearchSpace, archs: Sequence[str], asked: SearchSpace) -> Li
     if not space.whole_networks:
         return all_alike
     families = list(dict.fromkeys(space.family_of(space.parse(text)) for text in archs))
-    tests = [familiar(known) for known in dict.fromkeys((space, asked)) if known.whole_networks]
+    tests = [familiar(each) for each in dict.fromkeys((space, asked)) if each.whole_networks]
 
     def tell(graphs: Sequence[Graph]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         nearest = np.min([test.distance(graphs) for test in tests], axis=0)

@@ -73,10 +73,10 @@ class SearchResult:
 
     Example:
         >>> import nasplug
-        >>> found = nasplug.search("nb201", n_trials=5, storage="memory")
-        >>> [objective.name for objective in found.objectives]
+        >>> result = nasplug.search("nb201", n_trials=5, storage="memory")
+        >>> [objective.name for objective in result.objectives]
         ['accuracy', 'flops']
-        >>> len(found.pareto) <= 5
+        >>> len(result.pareto) <= 5
         True
     """
 

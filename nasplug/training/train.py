@@ -96,8 +96,8 @@ def train(
         >>> archs = [space.sample(generator).text for _ in range(60)]
         >>> table = pd.DataFrame({"arch": archs, "accuracy": np.linspace(80, 94, 60)})
         >>> table.to_csv("mine.csv")  # stands for your own measurements
-        >>> told = nasplug.train("path-gp", "mine.csv", targets=["accuracy"], out="mine")
-        >>> told["train_size"], told["files"]
+        >>> record = nasplug.train("path-gp", "mine.csv", targets=["accuracy"], out="mine")
+        >>> record["train_size"], record["files"]
         (60, ['mine.safetensors'])
     """
     opened = checked_space(space)
