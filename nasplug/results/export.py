@@ -78,8 +78,8 @@ def export(
     free = shutil.disk_usage(target).free
     if needed > free:
         raise InputError(
-            f"{counted(len(rows), 'network')} of {needed / 1e9:.1f} GB do not fit into "
-            f"{str(target)!r}, which has {free / 1e9:.1f} GB left; give a folder with more room"
+            f"the files, {counted(len(rows), 'network')}, take {needed / 1e9:.1f} GB and "
+            f"{str(target)!r} has {free / 1e9:.1f} GB left; give a folder with more room"
         )
     networks: list[dict[str, Any]] = []
     paths = []
