@@ -341,8 +341,8 @@ class _Campaign:
         times = [timing["latency_ms"] for timing in self.record.timings]
         where_text = "measured" if self.record.path is None else f"in {self.record.path}"
         _say(
-            f"{counted(len(rows), 'network')} {where_text}, {disturbed} of them disturbed and {failed} "
-            f"failed; the reference took {np.median(times):.3g} ms ({min(times):.3g} to "
+            f"{counted(len(rows), 'network')} {where_text}, {disturbed} of them disturbed and "
+            f"{failed} failed; the reference took {np.median(times):.3g} ms ({min(times):.3g} to "
             f"{max(times):.3g})"
         )
         busy = float(np.mean([timing["other_cores"] for timing in self.record.timings]))
