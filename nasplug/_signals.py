@@ -138,7 +138,7 @@ def stoppable(sentence: Callable[[], str] = lambda: STOPPED, keeps: bool = True)
         finally:
             _state.blocks -= 1
             _state.keeping -= keeps
-        raise Interruption(inner_sentence or _made(sentence))
+        raise Interruption(inner_sentence or _sentence(sentence))
 
 
 @contextlib.contextmanager
@@ -187,7 +187,7 @@ def _raise_pending() -> None:
         raise KeyboardInterrupt
 
 
-def _made(sentence: Callable[[], str]) -> str:
+def _sentence(sentence: Callable[[], str]) -> str:
     # The interrupted work may be in a state in which the sentence cannot be made.
     with contextlib.suppress(BaseException):
         return sentence()

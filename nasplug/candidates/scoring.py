@@ -288,11 +288,10 @@ def _predicted(name: str, prediction: Prediction, target: str, rows: Indices) ->
 
 
 def _from_zoo(space: SearchSpace, quantity: str) -> Scorer:
-    name = zoo.zoo_name(space, quantity)
-    if quantity == "accuracy" and name not in zoo.names():
+    if quantity == "accuracy" and zoo.zoo_name(space, quantity) not in zoo.names():
         raise InputError(
             f"no accuracy is known for space {space.name}; give a predictor of your own, or take "
             f"a proxy for it such as {' or '.join(f'more {proxy}' for proxy in PROXIES)}"
         )
-    scorer: Scorer = zoo.load_predictor(name).for_space(space)
+    scorer: Scorer = zoo.load_shipped(space, quantity)
     return scorer

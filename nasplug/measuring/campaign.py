@@ -27,6 +27,7 @@ from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.costs import FLOAT_BYTES
 from nasplug.search_spaces.graph import ATTRIBUTES, Graph
+from nasplug.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -249,7 +250,7 @@ class _Campaign:
         if self.record.repaired:
             before_text += "; the last line of the file was broken off and is measured again"
         _say(
-            f"timing {total} networks of {self.space.name} by {about['backend']} "
+            f"timing {counted(total, 'network')} of {self.space.name} by {about['backend']} "
             f"{about['version']} on {device}{before_text}"
         )
 
@@ -319,9 +320,10 @@ class _Campaign:
         done = sum(arch.arch_id in self.record.rows for arch in wanted)
         if self.record.path is None:
             return "stopped; without a file to write to nothing remains of the measurements"
+        networks = counted(len(wanted), "network")
         return (
-            f"stopped; {self.record.path} holds {done} of {len(wanted)} networks; the same command "
-            "goes on from there"
+            f"stopped; {self.record.path} holds {done} of {networks}; the same command goes on "
+            "from there"
         )
 
     def conclude(self) -> None:
@@ -331,8 +333,8 @@ class _Campaign:
         times = [timing["latency_ms"] for timing in self.record.timings]
         where_text = "measured" if self.record.path is None else f"in {self.record.path}"
         _say(
-            f"{len(rows)} networks {where_text}, {disturbed} of them disturbed and {failed} "
-            f"failed; the reference took {np.median(times):.3g} ms ({min(times):.3g} to "
+            f"{counted(len(rows), 'network')} {where_text}, {disturbed} of them disturbed and "
+            f"{failed} failed; the reference took {np.median(times):.3g} ms ({min(times):.3g} to "
             f"{max(times):.3g})"
         )
         busy = float(np.mean([timing["other_cores"] for timing in self.record.timings]))

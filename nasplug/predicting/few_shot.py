@@ -111,10 +111,7 @@ def draw(
 ) -> tuple[tuple[Architecture, ...], list[Graph]]:
     """Draw different connected networks of a space with a fixed seed, and make their graphs.
 
-    Args:
-        space: The space.
-        count: Number of networks; a small space gives as many as it has.
-        expand: Whether cells are expanded to whole networks.
+    A small space gives as many as it has. With `expand` cells are expanded to whole networks.
     """
     make = space.to_network if expand else space.to_graph
     rng = np.random.default_rng(0)
@@ -153,11 +150,8 @@ def known_devices(
 ) -> PredictedDevices:
     """Collect a predictor's latencies on the devices it was trained on, and on the new device.
 
-    Args:
-        predictor: A predictor of latencies on several devices.
-        hardware: The new device, if it is described.
-        batch_size: Batch size of the measurements.
-        spaces: Spaces of the measured networks, and of those to predict.
+    The device is None if it is not described. The spaces are those of the measured networks and of
+    those to predict.
 
     Raises:
         InputError: If the predictor knows no devices, or the batch size is out of range.
@@ -196,16 +190,15 @@ def measured_device(predictor: SpacePredictor, profile: DeviceProfile) -> Measur
         InputError: If the predictor does not read the profile's networks.
     """
     space = space_named(profile.space)
-    if space.name != predictor.space.name:
-        reads_both = reads_networks(predictor.model) and space.whole_networks
-        if not reads_both:
-            raise InputError(
-                f"device {profile.name} was calibrated on networks of space {space.name}, which "
-                f"say too little of {predictor.space.name}; calibrate it there under another name"
-            )
-    known = known_devices(predictor, profile, profile.batch_size, [space, predictor.space])
+    reads_both = reads_networks(predictor.model) and space.whole_networks
+    if space.name != predictor.space.name and not reads_both:
+        raise InputError(
+            f"device {profile.name} was calibrated on networks of space {space.name}, which "
+            f"say too little of {predictor.space.name}; calibrate it there under another name"
+        )
+    devices = known_devices(predictor, profile, profile.batch_size, [space, predictor.space])
     device = MeasuredDevice(
-        DeviceTransfer(known),
+        DeviceTransfer(devices),
         lambda graphs: promise(predictor.model, profile, profile.batch_size, graphs),
         likeness(space, profile.measured.archs, predictor.space),
     )
@@ -219,13 +212,7 @@ def predict_few_shot(
     graphs: Sequence[Graph],
     batch_size: int,
 ) -> Prediction:
-    """Predict latencies on a calibrated device.
-
-    Args:
-        predictor: A predictor of latencies on several devices.
-        profile: The device.
-        graphs: Any number of graphs.
-        batch_size: Images a forward pass.
+    """Predict latencies on a calibrated device, by a predictor of latencies on several devices.
 
     Raises:
         InputError: If the profile is of another batch size, or of other networks.
@@ -256,17 +243,14 @@ def familiar(space: SearchSpace) -> Familiarity:
 
 
 def likeness(space: SearchSpace, archs: Sequence[str], asked: SearchSpace) -> Likeness:
-    """Make the test of whether graphs are like the measured networks of a space.
+    """Make the test of whether graphs are like the measured networks `archs` of a space.
 
-    Args:
-        space: Space of the measured networks.
-        archs: Texts of the measured networks.
-        asked: Space of the networks to predict, which count as known too.
+    Networks of `asked`, the space of those to predict, count as known too.
     """
     if not space.whole_networks:
         return all_alike
     families = list(dict.fromkeys(space.family_of(space.parse(text)) for text in archs))
-    tests = [familiar(known) for known in dict.fromkeys((space, asked)) if known.whole_networks]
+    tests = [familiar(each) for each in dict.fromkeys((space, asked)) if each.whole_networks]
 
     def tell(graphs: Sequence[Graph]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         nearest = np.min([test.distance(graphs) for test in tests], axis=0)

@@ -32,6 +32,7 @@ __all__ = [
     "is_path",
     "kind_of",
     "load_predictor",
+    "load_shipped",
     "names",
     "opened",
     "predictors_for",
@@ -165,21 +166,19 @@ def predictors_for(
     space: SearchSpace,
     latency: bool,
     given: Sequence[str | PathLike[str] | NamedScorer],
-    *,
-    all_needed: bool = True,
 ) -> dict[str, NamedScorer]:
     """Choose the predictor of each quantity: a given one of that kind, or the zoo's.
+
+    A quantity without a predictor is left out, if there is one of another quantity.
 
     Args:
         space: The space of the architectures.
         latency: Whether a latency is needed beside the accuracy.
         given: Names of the zoo, paths of checkpoints, loaded predictors, or other scorers.
-        all_needed: Whether each quantity needs a predictor; otherwise a quantity without one in the
-            zoo is left out, if another quantity has one.
 
     Raises:
-        InputError: If a predictor cannot be loaded, is for another space or gives no intervals, or
-            if two predictors are of one kind.
+        InputError: If no quantity has a predictor, if one cannot be loaded, is for another space or
+            gives no intervals, or if two are of one kind.
     """
     by_kind: dict[str, NamedScorer] = {}
     for item in given:
@@ -194,17 +193,32 @@ def predictors_for(
                 f"{predictor.name!r}; give one"
             )
         by_kind[kind] = predictor
-    quantities = ["accuracy", "latency"] if latency else ["accuracy"]
-    if not all_needed:
-        if "latency" in by_kind and not latency:
-            raise InputError(
-                f"predictor {by_kind['latency'].name!r} predicts latency; name a device"
-            )
-        available = [q for q in quantities if q in by_kind or zoo_name(space, q) in names()]
-        quantities = available or quantities
-    return {
-        q: by_kind.get(q) or load_predictor(zoo_name(space, q)).for_space(space) for q in quantities
-    }
+    if "latency" in by_kind and not latency:
+        raise InputError(f"predictor {by_kind['latency'].name!r} predicts latency; name a device")
+    quantities = KINDS if latency else ("accuracy",)
+    available = [q for q in quantities if q in by_kind or zoo_name(space, q) in names()]
+    if not available:
+        raise _none_shipped(space, " or ".join(quantities))
+    return {q: by_kind.get(q) or load_shipped(space, q) for q in available}
+
+
+def load_shipped(space: SearchSpace, quantity: str) -> ArchitecturePredictor:
+    """Load the zoo's predictor of a quantity in a space.
+
+    Raises:
+        InputError: If the package has none.
+    """
+    name = zoo_name(space, quantity)
+    if name not in names():
+        raise _none_shipped(space, quantity)
+    return load_predictor(name).for_space(space)
+
+
+def _none_shipped(space: SearchSpace, quantity: str) -> InputError:
+    return InputError(
+        f"the package has no predictor of {quantity} for space {space.name}; train one on "
+        "measurements of yours with nasplug.train, and give its checkpoint with --predictor"
+    )
 
 
 def in_runtime(chosen: dict[str, NamedScorer], runtime: str) -> None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint
-from nasplug.objectives import Objective
-from nasplug.predicting.intervals import is_usable, narrowing, shown
+from nasplug.objectives import OBJECTIVES, Objective
+from nasplug.predicting.intervals import DIGITS, interval_of, narrowing, shown
 from nasplug.predicting.predict import measured_so
 from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces import Architecture
+from nasplug.text import counted
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DIGITS", "SearchResult", "predicted_ends"]
 
-# Digits after the point in results, few enough to be equal on every machine.
-DIGITS = 6
 # Evidence of a latency -> note on its meaning, for a device and a batch size.
 _EVIDENCE = {
     "measured": "measured: the predictor learned from measurements of {0} at batch {1}; the "
@@ -74,10 +73,10 @@ class SearchResult:
 
     Example:
         >>> import nasplug
-        >>> found = nasplug.search("nb201", n_trials=5, storage="memory")
-        >>> [objective.name for objective in found.objectives]
+        >>> result = nasplug.search("nb201", n_trials=5, storage="memory")
+        >>> [objective.name for objective in result.objectives]
         ['accuracy', 'flops']
-        >>> len(found.pareto) <= 5
+        >>> len(result.pareto) <= 5
         True
     """
 
@@ -151,7 +150,8 @@ class SearchResult:
         device += f", {self.runtime}" if self.runtime else ""
         limits = "".join(f", {c} (probability {c.probability:g})" for c in self.constraints)
         quality = "" if self.quality is None else f"; {self.quality}"
-        return f"{self.space}, {self.dataset}{device}{limits}: {self.n_trials} trials{quality}"
+        trials = counted(self.n_trials, "trial")
+        return f"{self.space}, {self.dataset}{device}{limits}: {trials}{quality}"
 
     @property
     def input_side(self) -> int:
@@ -187,7 +187,8 @@ class SearchResult:
                 "wider for it"
             )
         if self.hardware is None:
-            against = " against ".join(_in_words(objective.name) for objective in self.objectives)
+            names = [_COUNTED[o.name][0] if o.name in _COUNTED else o.name for o in self.objectives]
+            against = " against ".join(names)
             notes.append(f"no hardware given: {against}, no latency")
         elif self.evidence is not None:
             setting = f"{self.batch_size} ({self.runtime})" if self.runtime else self.batch_size
@@ -217,14 +218,18 @@ class SearchResult:
         from rich.table import Table
 
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
-        columns = [("#", [str(number) for number, _ in enumerate(self.pareto, start=1)])]
-        for name in dict.fromkeys([*(objective.name for objective in self.objectives), "params"]):
-            columns += self._columns(name)
+        numbers = [str(number) for number, _ in enumerate(self.pareto, start=1)]
+        columns = [("#", numbers), *self._all_columns()]
         for heading, _ in columns:
             table.add_column(heading, justify="right", no_wrap=True)
         for row in zip(*(cells for _, cells in columns), strict=True):
             table.add_row(*row)
         return table
+
+    def _all_columns(self) -> list[tuple[str, list[str]]]:
+        """Heading and cells of each column of the table."""
+        names = dict.fromkeys([*(objective.name for objective in self.objectives), "params"])
+        return [column for name in names for column in self._columns(name)]
 
     def _columns(self, name: str) -> list[tuple[str, list[str]]]:
         """Heading and cells of a quantity's column, and of its measured values if there are any."""
@@ -232,7 +237,7 @@ class SearchResult:
             _, heading, factor, digits = _COUNTED[name]
             unit = "M" if name == "params" else ""
             proxy = " (proxy)" if name == self.proxy else ""
-            counts = [value * factor for value in self._counts(name)]
+            counts = self.candidates.quantities[name].mean[list(self.front)] * factor
             return [(f"{heading}{proxy}", [f"{value:.{digits}f}{unit}" for value in counts])]
         key, heading, digits = _PREDICTED[name]
         shown = [_interval(row["predicted"][key], digits, name == "latency") for row in self.pareto]
@@ -243,10 +248,6 @@ class SearchResult:
             cells = ["" if truth is None else f"{truth:.{digits}f}" for truth in truths]
             columns.append(("measured", cells))
         return columns
-
-    def _counts(self, name: str) -> list[float]:
-        mean = self.candidates.quantities[name].mean
-        return [float(mean[k]) for k in self.front]
 
     def _front_architectures(self) -> list[Architecture]:
         """The architectures of the front, in the order of `pareto`."""
@@ -272,11 +273,14 @@ class SearchResult:
         console.print(self.table())
         # The text of an architecture fills a line of a terminal; alone on it, it can be copied.
         lines = [f"{number:>3}  {row['arch']}" for number, row in enumerate(self.pareto, start=1)]
-        notes = self.notes()
-        if set(_PREDICTED) & {objective.name for objective in self.objectives}:
-            notes.insert(0, f"in brackets: {self.candidates.scores.interval:.0%} intervals")
-        for line in (*lines, "", *notes):
+        for line in (*lines, "", *self._legend(), *self.notes()):
             console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+    def _legend(self) -> list[str]:
+        """Explanation of the table's brackets, if it has any."""
+        if set(_PREDICTED) & {objective.name for objective in self.objectives}:
+            return [f"in brackets: {self.candidates.scores.interval:.0%} intervals"]
+        return []
 
     def report(self, folder: str | os.PathLike[str]) -> list[Path]:
         """Write `pareto.png`, `pareto.html` and `result.json` into a folder.
@@ -318,28 +322,17 @@ class SearchResult:
         return export(self.candidates.space, archs, self.pareto, about, folder, seed)
 
 
-def _in_words(name: str) -> str:
-    return _COUNTED[name][0] if name in _COUNTED else name
-
-
 def _interval(predicted: Mapping[str, float], digits: int, is_latency: bool) -> str:
     form = f".{digits}f"
-    ends = (
-        shown(predicted, form) if is_latency else {k: f"{v:{form}}" for k, v in predicted.items()}
-    )
+    texts = {end: f"{value:{form}}" for end, value in predicted.items()}
+    ends = shown(predicted, form) if is_latency else texts
     return f"{ends['mean']} ({ends['lower']}–{ends['upper']})"
 
 
-def predicted_ends(candidates: Candidates, name: str, index: int) -> dict[str, float] | None:
-    """Mean and bounds of a predicted quantity of one candidate; None if it is not predicted.
-
-    A latency also has `usable`: whether its interval is narrow enough for its numbers to matter.
-    """
+def predicted_ends(candidates: Candidates, name: str, index: int) -> dict[str, Any] | None:
+    """Mean and ends of a predicted quantity of one candidate; None if it is not predicted."""
     quantity = candidates.quantities.get(name)
     if quantity is None:
         return None
-    ends = {end: float(getattr(quantity, end)[index]) for end in ("mean", "lower", "upper")}
-    told = {end: round(number, DIGITS) for end, number in ends.items()}
-    if name == "latency":
-        told["usable"] = is_usable(ends["lower"], ends["upper"])
-    return told
+    ends = [float(end[index]) for end in (quantity.mean, quantity.lower, quantity.upper)]
+    return interval_of(ends, OBJECTIVES[name].unit)

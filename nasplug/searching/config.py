@@ -124,6 +124,8 @@ def checked_config(**arguments: Any) -> SearchConfig:
     if hardware is not None:
         hardware = device_named(hardware)
     names = arguments["predictors"]
+    if isinstance(names, str | os.PathLike):
+        raise InputError(f"predictors {str(names)!r} must be a list, such as [{str(names)!r}]")
     predictors = tuple(map(opened, names))
     is_named = all(isinstance(name, (str, os.PathLike)) for name in names)
     resolved = {

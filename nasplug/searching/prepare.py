@@ -147,7 +147,7 @@ def _predictors(
     has_hardware = config.hardware is not None
     # Without a device and an accuracy, counts are all that is needed.
     if has_hardware or config.predictors or (has_accuracy and evaluation is None):
-        predictors = predictors_for(space, has_hardware, config.predictors, all_needed=False)
+        predictors = predictors_for(space, has_hardware, config.predictors)
     if evaluation is not None:
         # An accuracy that is observed is learned from trials alone.
         predictors.pop("accuracy", None)

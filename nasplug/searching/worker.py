@@ -24,6 +24,7 @@ from nasplug.studies.checksums import check_trials
 from nasplug.studies.evaluation import Evaluation
 from nasplug.studies.storages import SETTINGS, open_storage
 from nasplug.studies.trials import finished
+from nasplug.text import counted
 
 __all__ = ["WorkerResult", "worker"]
 
@@ -56,7 +57,7 @@ class WorkerResult:
     def __str__(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""
         return (
-            f"{self.completed} trials completed here{failed}; study {self.study} has "
+            f"{counted(self.completed, 'trial')} completed here{failed}; study {self.study} has "
             f"{self.n_trials} of {self.total}"
         )
 

@@ -418,3 +418,5 @@ def test_a_predictor_of_ones_own(nb201_cache: Path, tmp_path: Path) -> None:
     assert own.pareto == shipped.pareto
     with pytest.raises(InputError, match="two predictors of accuracy are given"):
         search(storage="memory", predictors=[zoo, tmp_path / "mine"])
+    with pytest.raises(InputError, match=r"predictors 'mine' must be a list, such as \['mine'\]"):
+        search(storage="memory", predictors="mine")
