@@ -115,7 +115,7 @@ def worker(
 
         def total() -> int:
             # Who gives the search command again may ask for more trials meanwhile.
-            return min(kept_total(study), prepared.most_trials)
+            return prepared.trials_needed(study, kept_total(study))
 
         done = run_trials(
             study,
