@@ -3,9 +3,9 @@
 All functions minimise: negate an objective that is to be maximised.
 
 Notation: n points of m objectives are rows, `(n, m)`. A front is the set of points that no other
-point dominates. Areas are those of two objectives, below a reference point r: a staircase is the
-front sorted by its first objective, so that step i covers the rectangle from its point (x_i, y_i)
-up to (x_{i+1} or r_0, y_{i−1} or r_1).
+point dominates. Volumes lie below a reference point r. With two objectives a staircase is the front
+sorted by its first objective, so that step i covers the rectangle from its point (x_i, y_i) up to
+(x_{i+1} or r_0, y_{i−1} or r_1).
 """
 
 from __future__ import annotations
@@ -71,15 +71,30 @@ def staircase(front: Array, reference: Array) -> Array:
 
 
 def hypervolume(points: Array, reference: Array) -> float:
-    """Area that the points dominate, up to the reference point.
+    """Volume that the points dominate, up to the reference point.
+
+    With more than two objectives the volume is cut into slices across the last objective, one
+    between each two points, whose volumes have one objective less.
 
     Args:
-        points: Shape `(n, 2)`; points that do not lie strictly below the reference add nothing.
-        reference: Shape `(2,)`.
+        points: Shape `(n, m)`; points that do not lie strictly below the reference add nothing.
+        reference: Shape `(m,)` with m ≥ 2.
     """
-    steps = staircase(points, np.asarray(reference, np.float64))
-    ceiling = np.concatenate([[reference[1]], steps[:-1, 1]])
-    return float(((reference[0] - steps[:, 0]) * (ceiling - steps[:, 1])).sum())
+    end = np.asarray(reference, np.float64)
+    if len(end) > 2:
+        front = np.asarray(points, np.float64).reshape(-1, len(end))
+        front = front[(front < end).all(axis=1)]
+        front = front[pareto_mask(front)]
+        front = front[np.argsort(front[:, -1])]
+        depths = np.diff(np.append(front[:, -1], end[-1]))
+        return sum(
+            float(depth) * hypervolume(front[: k + 1, :-1], end[:-1])
+            for k, depth in enumerate(depths)
+            if depth > 0
+        )
+    steps = staircase(points, end)
+    ceiling = np.concatenate([[end[1]], steps[:-1, 1]])
+    return float(((end[0] - steps[:, 0]) * (ceiling - steps[:, 1])).sum())
 
 
 def contributions(points: Array, reference: Array) -> Array:

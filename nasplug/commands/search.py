@@ -16,6 +16,7 @@ from nasplug.commands.common import (
     Runtime,
     SpaceName,
     command,
+    command_line,
     complain,
     console,
     print_json,
@@ -94,7 +95,8 @@ def search(
     ] = None,
     as_json: Json = False,
     report: Annotated[
-        Path | None, typer.Option("--report", help="Folder for pictures and result.json.")
+        Path | None,
+        typer.Option("--report", help="Folder for report.html, pictures and result.json."),
     ] = None,
     export: Annotated[
         Path | None,
@@ -144,7 +146,7 @@ def search(
         n_jobs=jobs,
     )
     if report is not None:
-        complain(f"wrote {', '.join(map(str, result.report(report)))}")
+        complain(f"wrote {', '.join(map(str, result.report(report, command_line())))}")
     if export is not None:
         *networks, _ = result.export(export)
         size = sum(path.stat().st_size for path in networks) / 1e6

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from nasplug.choices import Choice, choices
 from nasplug.objectives import COSTS
 from nasplug.predicting.intervals import magnitude
 from nasplug.results.result import SearchResult
@@ -175,19 +178,41 @@ class ObservedResult(SearchResult):
         for line in (*lines, "", *self.notes()):
             console.print(line, soft_wrap=True, markup=False, highlight=False)
 
-    def report(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write `trials.png`, `result.json`, and the pictures of `nasplug report` into a folder.
+    def choices(self) -> list[Choice]:
+        """Up to three rows of the front that a reader may take; see `nasplug.choices`.
+
+        `Choice.row` is a position in `pareto`.
+        """
+        values = {t.number: t.values for t in self.study.get_trials(deepcopy=False)}
+        front = np.array([values[row["trial"]] for row in self.pareto], np.float64)
+        texts = [
+            [f"{_shown(row, o.name)}{_unit(o.unit)}" for o in self.objectives]
+            for row in self.pareto
+        ]
+        return choices(front, self.objectives, texts, [str(c) for c in self.constraints])
+
+    def report(self, folder: str | os.PathLike[str], command: str | None = None) -> list[Path]:
+        """Write `report.html`, `trials.png`, `result.json`, and the pictures of `nasplug report`.
+
+        Args:
+            folder: Folder for the files; created if it is missing.
+            command: The command that writes the report, for the page to show.
 
         Raises:
             InputError: If the folder cannot be made or written.
         """
         from nasplug.reports.observed_report import write_report
 
-        return write_report(self, folder)
+        return write_report(self, folder, command)
 
 
 def _heading(metric: str) -> str:
     return {"accuracy": "accuracy %", "latency_ms": "latency ms"}.get(metric, metric)
+
+
+def _unit(unit: str) -> str:
+    """A unit after a number; a count has none."""
+    return "" if unit in ("", "count") else f" {unit}"
 
 
 def _shown(row: Mapping[str, Any], metric: str) -> str:

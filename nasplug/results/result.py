@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint
+from nasplug.choices import Choice, choices
 from nasplug.objectives import Objective
 from nasplug.predicting.intervals import is_usable, narrowing, shown
 from nasplug.predicting.predict import measured_so
@@ -278,15 +279,47 @@ class SearchResult:
         for line in (*lines, "", *notes):
             console.print(line, soft_wrap=True, markup=False, highlight=False)
 
-    def report(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write `pareto.png`, `pareto.html` and `result.json` into a folder.
+    def choices(self) -> list[Choice]:
+        """Up to three rows of the front that a reader may take; see `nasplug.choices`.
+
+        They are the fastest within 1 % of the best, the knee, and the most accurate within the
+        limits. `Choice.row` is a position in `pareto`.
+        """
+        values = self.candidates.means([objective.name for objective in self.objectives])
+        front = values[list(self.front)]
+        texts = [
+            [self._text(objective.name, row, k) for objective in self.objectives]
+            for k, row in enumerate(self.pareto)
+        ]
+        return choices(front, self.objectives, texts, [str(c) for c in self.constraints])
+
+    def _text(self, name: str, row: Mapping[str, Any], k: int) -> str:
+        """Value of an objective in the front's k-th row, with its unit."""
+        if name in _COUNTED:
+            _, _, factor, digits = _COUNTED[name]
+            return f"{self._counts(name)[k] * factor:.{digits}f}M"
+        key, _, digits = _PREDICTED[name]
+        ends = row["predicted"][key]
+        if name == "latency":
+            mean = shown(ends, f".{digits}f")["mean"]
+            return f"{mean} ms" if ends["usable"] else f"{mean} of ms"
+        return f"{ends['mean']:.{digits}f} %"
+
+    def report(self, folder: str | os.PathLike[str], command: str | None = None) -> list[Path]:
+        """Write `report.html`, `pareto.png`, `result.json` and `progress.png` into a folder.
+
+        The page needs no network. The last picture is left out if no trial meets the limits.
+
+        Args:
+            folder: Folder for the files; created if it is missing.
+            command: The command that writes the report, for the page to show.
 
         Raises:
             InputError: If the folder cannot be created or written.
         """
         from nasplug.reports.search_report import write_report
 
-        return write_report(self, folder)
+        return write_report(self, folder, command)
 
     def export(self, folder: str | os.PathLike[str], seed: int = 0) -> list[Path]:
         """Write each network of the front as an ONNX file with random weights, and `index.json`.
