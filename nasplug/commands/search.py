@@ -94,6 +94,9 @@ def search(
         ),
     ] = None,
     as_json: Json = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show all rows of the front, and not twelve.")
+    ] = False,
     report: Annotated[
         Path | None,
         typer.Option("--report", help="Folder for report.html, pictures and result.json."),
@@ -160,7 +163,7 @@ def search(
             complain(note)
         print_json(result.to_json())
     else:
-        result.show(console())
+        result.show(console(), every)
 
 
 @command

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ def predicted_result(
     return SearchResult(
         **shared_fields(config, prepared, study, seconds),
         n_trials=len(trials),
+        missing=prepared.trials_needed(study, sys.maxsize) - len(finished(study)),
         pareto=pareto,
         trials=tuple(trials),
         front=tuple(front),
