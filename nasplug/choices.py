@@ -83,7 +83,9 @@ def choices(
     within = f", within {' and '.join(limits)}" if limits else ""
     title = _BEST.get(objectives[0].name) if objectives[0].direction == "maximize" else None
     title = title or f"Best {name}"
-    count = "the only one found" if len(values) == 1 else f"the best of {len(values)} on the front"
+    count = f"the best of the {len(values)} on the front"
+    if len(values) == 1:
+        count = "the only one on the front" if len(objectives) > 1 else "the best that was found"
     chosen = [
         Choice(
             f"{title} within the limit{'s' if len(limits) > 1 else ''}" if limits else title,

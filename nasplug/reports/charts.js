@@ -124,5 +124,5 @@ function legend(host, entries) {
 }
 
 function axisLabel(host, label, scale) {
-  host.replaceChildren(label, el("small", {}, ` · ${SCALE_WORDS[scale]}`));
+  host.replaceChildren(label, ...(scale ? [el("small", {}, ` · ${SCALE_WORDS[scale]}`)] : []));
 }

@@ -1,7 +1,7 @@
 """A report as a page: its content as data, and one HTML file that shows it without a network.
 
-The page is put together from `report.html`, `report.css`, `charts.js` and `report.js`. All content
-goes into it as one JSON island, and the scripts write it as text, never as markup.
+The page is put together from `report.html`, `report.css` and three scripts. All content goes into
+it as one JSON island, and the scripts write it as text, never as markup.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ _WIDE = 30.0
 # Significant digits of numbers that a picture shows.
 _DIGITS = 6
 _HERE = Path(__file__).parent
+# Parts of the page's script, in order.
+_SCRIPTS = ("charts.js", "front.js", "report.js")
 
 Scale = Literal["linear", "log", "error"]
 State = Literal["front", "met", "missed"]
@@ -203,11 +205,8 @@ def page_html(page: Page) -> str:
 
     A page with very many trials has all of the front, then the first ones, and says so.
     """
-    style, charts, rest = (
-        (_HERE / name).read_text(encoding="utf-8")
-        for name in ("report.css", "charts.js", "report.js")
-    )
-    script = charts + rest
+    style = (_HERE / "report.css").read_text(encoding="utf-8")
+    script = "".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS)
     island = json.dumps(_plain(_fitting(page)), allow_nan=False, separators=(",", ":"))
     parts = {
         "style": style,

@@ -49,7 +49,7 @@ def search_page(result: ReportedSearch, command: str | None = None) -> Page:
     cost, quality = quantities(result)
     shown_quantities = (quality, cost)
     rows = _predicted_rows(result, shown_quantities)
-    values = study_values(result.study)
+    values = _shown(study_values(result.study), result.n_trials)
     axes = [
         axis_of(
             q.label + _magnitude_only(result, q),
@@ -69,7 +69,7 @@ def search_page(result: ReportedSearch, command: str | None = None) -> Page:
         rows=rows,
         interval=f"{result.candidates.scores.interval:.0%} intervals" if is_predicted else "",
         choices=_chosen(result, rows),
-        progress=progress(values),
+        progress=progress(values, _HEADINGS),
         comparisons=_measured_comparisons(result, rows),
         facts=_facts(result),
         notes=result.notes(),
@@ -90,7 +90,8 @@ def observed_page(result: ReportedSearch, command: str | None = None) -> Page:
     for c in result.constraints:
         bound = c.bound * _FACTORS.get(c.name, 1.0)
         limits.setdefault(_KEYS.get(c.name, c.name), []).append((bound, str(c)))
-    rows = study_rows(result.study, values, {int(row["trial"]) for row in result.pareto})
+    front = {int(row["trial"]) for row in result.pareto}
+    rows = study_rows(result.study, values, front, labels)
     return Page(
         title=_title(result),
         heading=result.heading(),
@@ -99,7 +100,7 @@ def observed_page(result: ReportedSearch, command: str | None = None) -> Page:
         rows=rows,
         interval="",
         choices=_chosen(result, rows),
-        progress=progress(values),
+        progress=progress(values, labels),
         comparisons=comparisons(values, labels),
         facts=_facts(result),
         notes=result.notes(),

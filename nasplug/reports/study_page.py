@@ -84,7 +84,7 @@ def study_axes(
     """
     return [
         axis_of(
-            (labels or {}).get(name, name.replace("_", " ")),
+            _label(name, labels),
             values.values[:, k],
             bool(values.sign[k] < 0),
             (limits or {}).get(name, ()),
@@ -94,13 +94,19 @@ def study_axes(
     ]
 
 
-def study_rows(study: Study, values: StudyValues, front: set[int]) -> list[Row]:
+def study_rows(
+    study: Study,
+    values: StudyValues,
+    front: set[int],
+    labels: Mapping[str, str] | None = None,
+) -> list[Row]:
     """A row for each trial with finite values, in the order of their numbers.
 
     Args:
         study: The study.
         values: Its values.
         front: Numbers of the trials on the front.
+        labels: Names of metrics -> quantity and unit, where the unit is known.
     """
     trials = {trial.number: trial for trial in study.get_trials(deepcopy=False)}
     rows = []
@@ -114,18 +120,25 @@ def study_rows(study: Study, values: StudyValues, front: set[int]) -> list[Row]:
                 state="front" if number in front else state,
                 values=row.tolist(),
                 ends=[None] * len(row),
-                cells=[(float(value), f"{value:.{SHOWN}g}") for value in row],
-                more=_expected(values, k) if values.learned else "",
+                cells=[(float(value), _text(value)) for value in row],
+                more=_expected(values, k, labels or {}) if values.learned else "",
             )
         )
     return rows
 
 
-def progress(values: StudyValues) -> Progress | None:
-    """The hypervolume after each trial, or the best value so far; None if no trial is feasible."""
+def progress(values: StudyValues, labels: Mapping[str, str] | None = None) -> Progress | None:
+    """The hypervolume after each trial, or the best value so far; None if no trial is feasible.
+
+    Args:
+        values: Values of the study.
+        labels: Names of metrics -> quantity and unit, where the unit is known.
+    """
     if len(values.metrics) == 1:
-        name = values.metrics[0].replace("_", " ")
-        curve, label, note = best_so_far(values), f"best {name} so far", ""
+        if not values.feasible.any():
+            return None
+        curve, note = best_so_far(values), ""
+        label = f"best {_label(values.metrics[0], labels)} so far"
     else:
         try:
             reference = reference_of([values], values.sign)
@@ -135,7 +148,7 @@ def progress(values: StudyValues) -> Progress | None:
         curve = volumes / volumes[-1] if volumes[-1] > 0 else volumes
         label = "dominated hypervolume, share of the last"
         ends = zip(values.metrics, reference, strict=True)
-        note = ", ".join(f"{name.replace('_', ' ')} {end:.4g}" for name, end in ends)
+        note = ", ".join(f"{_label(name, labels)} = {end:.4g}" for name, end in ends)
         note = f"The hypervolume ends at {note}."
     return Progress(
         label=label,
@@ -154,7 +167,7 @@ def comparisons(values: StudyValues, labels: Mapping[str, str] | None = None) ->
     rows = np.flatnonzero(values.foreseen)
     return [
         Comparison(
-            (labels or {}).get(name, name.replace("_", " ")),
+            _label(name, labels),
             scale_of(values.values[rows, m], name.lower().startswith("accuracy")),
             "expected",
             "observed",
@@ -187,10 +200,21 @@ def _architecture(trial: FrozenTrial) -> str:
     return ", ".join(f"{name}={value}" for name, value in trial.params.items())
 
 
-def _expected(values: StudyValues, k: int) -> str:
+def _text(value: float) -> str:
+    """A value for a table."""
+    is_large = 10**SHOWN <= abs(value) < 1e12
+    return f"{value:,.0f}" if is_large else f"{value:.{SHOWN}g}"
+
+
+def _label(name: str, labels: Mapping[str, str] | None) -> str:
+    """Quantity and unit of a metric, or its name in words where the unit is unknown."""
+    return (labels or {}).get(name, name.replace("_", " "))
+
+
+def _expected(values: StudyValues, k: int, labels: Mapping[str, str]) -> str:
     """Values and probability of feasibility that were expected of a trial, in words."""
     parts = [
-        f"{name.replace('_', ' ')} {mean:.{SHOWN}g} ({lower:.{SHOWN}g}–{upper:.{SHOWN}g})"
+        f"{_label(name, labels)} {_text(mean)} ({_text(lower)}–{_text(upper)})"
         for name, (mean, lower, upper) in zip(values.metrics, values.expected[k], strict=True)
         if np.isfinite([mean, lower, upper]).all()
     ]

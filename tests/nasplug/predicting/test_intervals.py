@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from report_pages import island
 from torch import nn
 from typer.testing import CliRunner
 
@@ -132,9 +133,10 @@ def test_a_search_ranks_and_says_so(wide, tmp_path):
     assert means == sorted(means)
     assert all(row["predicted"]["latency_ms"]["usable"] is False for row in found.pareto)
     found.report(tmp_path)
-    page = (tmp_path / "pareto.html").read_text(encoding="utf-8")
-    assert "only its order of magnitude is known" in page
-    assert " of ms" in page
+    content = island((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert content["axes"][1]["label"].endswith("only its order of magnitude is known")
+    assert all(re.match(r"(ones|tenths|tens) \(", row["cells"][1][1]) for row in content["rows"])
+    assert " of ms" in content["choices"][0]["reason"]
     stored = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     assert stored["pareto"][0]["predicted"]["latency_ms"]["usable"] is False
 
