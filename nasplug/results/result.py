@@ -162,7 +162,7 @@ class SearchResult:
         return f"{self.space}, {self.dataset}{device}{limits}: {self._extent()}{quality}"
 
     def _extent(self) -> str:
-        """How much of the predicted front the trials are."""
+        """Words on the share of the predicted front that was tried."""
         size = len(self.candidates)
         if not self.missing:
             pool = (

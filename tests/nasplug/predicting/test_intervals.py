@@ -126,7 +126,7 @@ def test_a_search_ranks_and_says_so(wide, tmp_path):
     found = nasplug.search("nb201", DEVICE, n_trials=20, seed=0, storage="memory")
     text = found.to_text(200)
     table = [line for line in text.splitlines() if re.match(r" *\d+ +\d", line)]
-    assert len(table) == len(found.pareto) > 1
+    assert len(table) == min(12, len(found.pareto)) > 1
     assert all(re.search(r"(ones|tenths|tens) \(", line) for line in table)
     assert SENTENCE in text
     means = [row["predicted"]["latency_ms"]["mean"] for row in found.pareto]

@@ -173,8 +173,8 @@ def test_text_fits_a_terminal_and_has_whole_architectures(
 ) -> None:
     result = find(n_trials=12)
     lines = result.to_text(width=80).splitlines()
-    for number, row in enumerate(result.pareto, start=1):
-        assert f"{number:>3}  {row['arch']}" in lines
+    for row in result.pareto:
+        assert row["arch"] in map(str.strip, lines)
         accuracy = f"{row['predicted']['accuracy']['mean']:.2f} ("
         assert any(accuracy in line for line in lines)
     assert "…" not in "".join(lines)
