@@ -3,9 +3,9 @@
 All functions minimise: negate an objective that is to be maximised.
 
 Notation: n points of m objectives are rows, `(n, m)`. A front is the set of points that no other
-point dominates. Areas are those of two objectives, below a reference point r: a staircase is the
-front sorted by its first objective, so that step i covers the rectangle from its point (x_i, y_i)
-up to (x_{i+1} or r_0, y_{i−1} or r_1).
+point dominates. Volumes lie below a reference point r. With two objectives a staircase is the front
+sorted by its first objective, so that step i covers the rectangle from its point (x_i, y_i) up to
+(x_{i+1} or r_0, y_{i−1} or r_1).
 """
 
 from __future__ import annotations

@@ -24,9 +24,9 @@ def test_guide_example(tmp_path, monkeypatch):
     names: dict[str, object] = {}
     exec(compile(blocks("docs/guide.md")[0], "docs/guide.md", "exec"), names)
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "pareto.html",
         "pareto.png",
         "progress.png",
+        "report.html",
         "result.json",
     ]
     assert names["latency"].zero_shot  # type: ignore[attr-defined]

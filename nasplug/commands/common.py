@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shlex
 import sys
 import traceback
 import warnings
@@ -26,6 +27,7 @@ __all__ = [
     "Runtime",
     "SpaceName",
     "command",
+    "command_line",
     "complain",
     "console",
     "print_fields",
@@ -110,6 +112,13 @@ def _show_warning(message: Warning | str, *position: object, **options: object) 
 def complain(sentence: str) -> None:
     """Print a sentence on stderr."""
     print(f"nasplug: {sentence}", file=sys.stderr)
+
+
+def command_line() -> str:
+    """The command line of this process as a shell reads it, without passwords."""
+    from nasplug.studies.databases import without_password
+
+    return shlex.join(["nasplug", *map(without_password, sys.argv[1:])])
 
 
 def console() -> Console:

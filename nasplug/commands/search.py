@@ -16,6 +16,7 @@ from nasplug.commands.common import (
     Runtime,
     SpaceName,
     command,
+    command_line,
     complain,
     console,
     print_json,
@@ -95,7 +96,12 @@ def search(
     proxy: Proxy = None,
     pool_size: PoolSize = None,
     as_json: Json = False,
-    report: Annotated[Path | None, Option(help="Folder for pictures and result.json.")] = None,
+    every: Annotated[
+        bool, Option("--all", help="Show all rows of the front, and not twelve.")
+    ] = False,
+    report: Annotated[
+        Path | None, Option(help="Folder for report.html, pictures and result.json.")
+    ] = None,
     export: Export = None,
     evaluate: Evaluate = "predicted",
     program: Program = None,
@@ -138,12 +144,12 @@ def search(
             complain(note)
         print_json(result.to_json())
     else:
-        result.show(console())
+        result.show(console(), every)
 
 
 def _write_files(result: SearchResult, report: Path | None, export: Path | None) -> None:
     if report is not None:
-        complain(f"wrote {', '.join(map(str, result.report(report)))}")
+        complain(f"wrote {', '.join(map(str, result.report(report, command_line())))}")
     if export is not None:
         *networks, _ = result.export(export)
         size = sum(path.stat().st_size for path in networks) / 1e6

@@ -293,8 +293,7 @@ def _foreseen(study: Study) -> StudyValues:
             f"no trial of study {values.name!r} says what was expected of it; the first few trials "
             "of PredictorSampler do not, and those of other samplers never"
         )
-    means = values.expected[values.foreseen, :, 0]
-    if not values.learned and (means == values.values[values.foreseen]).all():
+    if values.repeats_predictions:
         raise InputError(
             f"the values of study {values.name!r} are the predictions themselves; give one whose "
             "trials are evaluated by a table, a command or a training run"

@@ -40,13 +40,16 @@ def hypervolume_so_far(values: StudyValues, reference: Array) -> Array:
         reference: Point at which the hypervolume ends, `(m,)`, in the units of the values.
     """
     end = reference * values.sign
-    volumes, last, front = [], 0.0, np.empty((0, len(reference)))
+    volumes, last, front = [], 0.0, np.empty((0, len(end)))
     for loss, feasible in zip(values.losses, values.feasible, strict=True):
         # Most trials are dominated and change nothing.
         if feasible and not (front <= loss).all(axis=1).any():
+            if (loss < end).all():
+                # The box of the trial, without the share of it that is dominated already.
+                shared = hypervolume(np.maximum(front, loss), end)
+                last += float(np.prod(end - loss)) - shared
             front = np.vstack([front, loss])
             front = front[pareto_mask(front)]
-            last = hypervolume(front, end)
         volumes.append(last)
     return np.array(volumes)
 

@@ -19,11 +19,16 @@ from nasplug.search_spaces.costs import FLOAT_BYTES
 from nasplug.search_spaces.files import write_bytes, write_text
 from nasplug.text import counted
 
-__all__ = ["INDEX", "check_export", "export", "onnx_writer"]
+__all__ = ["INDEX", "can_export", "check_export", "export", "onnx_writer"]
 
 INDEX = "index.json"
 # Space of cells -> space of the whole networks that the benchmark built from them.
 _NETWORKS = {"nb201": "nnlqp:nasbench201"}
+
+
+def can_export(space: SearchSpace) -> bool:
+    """Whether networks of a space can be written."""
+    return space.writes_onnx or space.name in _NETWORKS
 
 
 def check_export(space: SearchSpace, folder: str | os.PathLike[str]) -> None:

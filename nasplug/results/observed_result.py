@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from nasplug.arrays import Array
 from nasplug.objectives import COSTS
 from nasplug.predicting.intervals import magnitude
 from nasplug.results.result import SearchResult
@@ -126,7 +129,7 @@ class ObservedResult(SearchResult):
         reasons = [trial.user_attrs[FAILURE] for trial in failed]
         return " / ".join(str(reasons[-1]).splitlines()) if reasons else "no reason"
 
-    def _all_columns(self) -> list[tuple[str, list[str]]]:
+    def columns(self) -> list[tuple[str, list[str]]]:
         """Trial, objectives, limited metrics, parameters, and perhaps the test accuracy."""
         limited = [METRICS.get(constraint.name, constraint.name) for constraint in self.constraints]
         names = dict.fromkeys([*(objective.name for objective in self.objectives), *limited])
@@ -144,19 +147,49 @@ class ObservedResult(SearchResult):
     def _legend(self) -> list[str]:
         return []
 
-    def report(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write `trials.png`, `result.json`, and the pictures of `nasplug report` into a folder.
+    def _extent(self) -> str:
+        return counted(self.n_trials, "trial")
+
+    def _front_values(self) -> Array:
+        values = {t.number: t.values for t in self.study.get_trials(deepcopy=False)}
+        front = [values[row["trial"]] for row in self.pareto]
+        return np.array(front, np.float64).reshape(len(front), len(self.objectives))
+
+    def _text(self, name: str, row: Mapping[str, Any], k: int) -> str:
+        unit = next(objective.unit for objective in self.objectives if objective.name == name)
+        return f"{_shown(row, name)}{_unit(unit)}"
+
+    def next_steps(self) -> list[str]:
+        """Sentences on what a reader may do with the result."""
+        from nasplug.results.export import can_export
+
+        steps = ["nasplug report shows the study's progress"]
+        if can_export(self.candidates.space):
+            steps.insert(0, "--export FOLDER writes these networks as ONNX files")
+        return [f"next: a larger --n-trials goes on from here; {'; '.join(steps)}"]
+
+    def report(self, folder: str | os.PathLike[str], command: str | None = None) -> list[Path]:
+        """Write `report.html`, `trials.png`, `result.json`, and the pictures of `nasplug report`.
+
+        Args:
+            folder: Folder for the files; created if it is missing.
+            command: The command that writes the report, for the page to show.
 
         Raises:
             InputError: If the folder cannot be made or written.
         """
         from nasplug.reports.observed_report import write_report
 
-        return write_report(self, folder)
+        return write_report(self, folder, command)
 
 
 def _heading(metric: str) -> str:
     return {"accuracy": "accuracy %", "latency_ms": "latency ms"}.get(metric, metric)
+
+
+def _unit(unit: str) -> str:
+    """A unit after a number; a count has none."""
+    return "" if unit in ("", "count") else f" {unit}"
 
 
 def _shown(row: Mapping[str, Any], metric: str) -> str:

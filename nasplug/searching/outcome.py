@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,7 +66,8 @@ def result_of(
     if config.is_predicted:
         entries = zip(best_indices, truths, strict=True)
         pareto = [_predicted_entry(candidates, k, truth, objectives) for k, truth in entries]
-        return SearchResult(**fields, pareto=pareto)
+        missing = prepared.total(study, sys.maxsize) - len(finished(study))
+        return SearchResult(**fields, pareto=pareto, missing=missing)
     return ObservedResult(
         **fields,
         pareto=[

@@ -29,9 +29,10 @@ from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.searching.config import SearchConfig
 from nasplug.searching.objectives import PredictedObjective
 from nasplug.searching.observed import ObservedObjective, opened_evaluation, source_of_values
+from nasplug.searching.predicted_front import PredictedFront
 from nasplug.studies.evaluation import Evaluation
 from nasplug.studies.evaluation_table import Table
-from nasplug.studies.trials import Done, run_trials
+from nasplug.studies.trials import Done, finished, run_trials
 
 __all__ = ["Prepared", "prepare"]
 
@@ -49,6 +50,7 @@ class Prepared:
         objective: Evaluates a trial.
         stop: Ends evaluations that run in other threads.
         most_trials: Distinct architectures that can be tried.
+        front: The front of a search by prediction; None for one whose trials are observed.
         settings: All that decides the result, for the study to keep and compare.
         label: Identity of the evaluation, for the default name of the study.
         predictor: `"name"` and `"sha256"` of the predictors.
@@ -63,6 +65,7 @@ class Prepared:
     objective: Callable[[Trial], tuple[float, ...]]
     stop: Callable[[], None]
     most_trials: int
+    front: PredictedFront | None
     settings: dict[str, Any]
     label: str
     predictor: dict[str, str | None]
@@ -71,15 +74,25 @@ class Prepared:
     alike: tuple[str, ...]
     observed_in: str | None
 
-    def total(self, wanted: int) -> int:
-        """The trials that a study can have of those that are wanted."""
-        return min(wanted, self.most_trials)
+    def total(self, study: Study, wanted: int) -> int:
+        """The number of complete trials at which a study ends.
+
+        Args:
+            study: The study so far.
+            wanted: The most that are wanted; there are fewer if the predicted front has no more
+                points, or the space no more architectures.
+        """
+        most = min(wanted, self.most_trials)
+        if self.front is None:
+            return most
+        values = [trial.values for trial in finished(study)]
+        return min(most, len(values) + self.front.missing(values))
 
     def run(self, study: Study, wanted: Callable[[], int], **options: Any) -> Done:
         """Run the trials that a study lacks; `options` are those of `run_trials`."""
         study.sampler = self.sampler
         return run_trials(
-            study, self.objective, lambda: self.total(wanted()), stop=self.stop, **options
+            study, self.objective, lambda: self.total(study, wanted()), stop=self.stop, **options
         )
 
 
@@ -118,12 +131,14 @@ def prepare(config: SearchConfig) -> Prepared:
         "sha256": "+".join(str(p.sha256) for p in predictors.values()) or None,
     }
     model = model_of(predictors["latency"]) if runtime else None
+    objectives = config.objectives or checked_objectives(objective_names or ())
     return Prepared(
         sampler=sampler,
-        objectives=config.objectives or checked_objectives(objective_names or ()),
+        objectives=objectives,
         objective=_objective(config, sampler, evaluation),
         stop=(lambda: None) if evaluation is None else evaluation.stop,
         most_trials=_most_trials(candidates, apart, evaluation is None),
+        front=PredictedFront(candidates, objectives) if evaluation is None else None,
         settings=_settings(config, space, objective_names, predictor["sha256"], runtime),
         label="" if evaluation is None else evaluation.identity,
         predictor=predictor,

@@ -74,8 +74,9 @@ def search(
         hardware: Device whose latency counts: a name, the path of a .toml file, or a `Hardware`.
             Without it accuracy is searched against FLOPs, and a proxy against the other count.
         constraints: Limits such as `"latency<=5ms"` or `"params<=1M"`.
-        n_trials: Trials in total, those of an earlier call included; at most one for each distinct
-            architecture.
+        n_trials: Trials in total, those of an earlier call included, at most: a search by
+            prediction ends when it has the whole predicted front, and none tries an architecture
+            twice.
         batch_size: Images a forward pass, for the latency.
         dataset: Image set whose accuracy counts; `"cifar10"` for nb201 if None.
         seed: Seed of the sampler.

@@ -116,7 +116,7 @@ def worker(
         done = prepared.run(
             study, lambda: kept_total(study), most=n_trials, jobs=n_jobs, progress=progress
         )
-        complete, total = len(finished(study)), prepared.total(kept_total(study))
+        complete, total = len(finished(study)), prepared.total(study, kept_total(study))
         return WorkerResult(study.study_name, done.completed, done.failed, complete, total)
 
 

@@ -83,6 +83,12 @@ class StudyValues:
         """Mask of the trials for which the sampler had announced an interval, shape `(n,)`."""
         return np.asarray(np.isfinite(self.expected).all(axis=(1, 2)))
 
+    @property
+    def repeats_predictions(self) -> bool:
+        """Whether the values are the predictions themselves, as in a search by prediction."""
+        rows = self.foreseen
+        return not self.learned and bool((self.expected[rows, :, 0] == self.values[rows]).all())
+
 
 def study_values(study: Study) -> StudyValues:
     """Read the values and announced intervals of a study's trials.

@@ -52,6 +52,15 @@ def test_hypervolume_by_hand() -> None:
     assert hypervolume(np.empty((0, 2)), REFERENCE) == 0.0
 
 
+@settings(deadline=None)
+@given(st.lists(st.tuples(*[st.integers(0, 4)] * 4), max_size=8))
+def test_hypervolume_of_four_counts_unit_boxes(rows: list[tuple[int, ...]]) -> None:
+    values = np.array(rows, np.float64).reshape(-1, 4)
+    boxes = np.stack(np.meshgrid(*[np.arange(3)] * 4), axis=-1).reshape(-1, 4)
+    dominated = (values[:, None] <= boxes[None]).all(axis=2).any(axis=0)
+    assert hypervolume(values, np.full(4, 3.0)) == dominated.sum()
+
+
 @given(points)
 def test_hypervolume_counts_unit_squares(values: np.ndarray) -> None:
     reference = np.array([5.0, 5.0])

@@ -96,13 +96,13 @@ def test_without_hardware_flops_stand_against_parameters(find: Find, tmp_path: P
     assert "no hardware given: FLOPs against parameters" in result.to_text()
     assert result.evidence is None
     result.report(tmp_path / "report")
-    page = (tmp_path / "report" / "pareto.html").read_text(encoding="utf-8")
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert "a proxy for quality" in page
 
 
 def test_a_report_shows_the_proxy(find: Find, tmp_path: Path) -> None:
     find(constraints="flops<=400M").report(tmp_path)
-    page = (tmp_path / "pareto.html").read_text(encoding="utf-8")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "multiply-accumulates (millions), a proxy for quality" in page
     assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
 

@@ -113,9 +113,12 @@ def test_more_trials_go_on_and_fewer_look_back(find: Callable[..., SearchResult]
     assert without_seconds(find(n_trials=5)) == without_seconds(short)
 
 
-def test_seed_matters(find: Callable[..., SearchResult]) -> None:
-    fronts = {find(n_trials=1, seed=s, storage="memory").pareto[0]["arch"] for s in range(6)}
-    assert len(fronts) > 1
+def test_seed_matters_for_a_pool_alone(find: Callable[..., SearchResult]) -> None:
+    fronts = {find(n_trials=1, seed=s, storage="memory").pareto[0]["arch"] for s in range(3)}
+    assert len(fronts) == 1
+    pool: dict[str, Any] = {"pool_size": 20, "n_trials": 1, "storage": "memory"}
+    first, second = (search("nnlqp:vgg", seed=seed, **pool).candidates.ids for seed in range(2))
+    assert list(first) != list(second)
 
 
 def test_study_name_depends_on_what_decides(find: Callable[..., SearchResult]) -> None:
@@ -170,8 +173,8 @@ def test_text_fits_a_terminal_and_has_whole_architectures(
 ) -> None:
     result = find(n_trials=12)
     lines = result.to_text(width=80).splitlines()
-    for number, row in enumerate(result.pareto, start=1):
-        assert f"{number:>3}  {row['arch']}" in lines
+    for row in result.pareto:
+        assert row["arch"] in map(str.strip, lines)
         accuracy = f"{row['predicted']['accuracy']['mean']:.2f} ("
         assert any(accuracy in line for line in lines)
     assert "…" not in "".join(lines)
@@ -344,13 +347,13 @@ def test_interrupted_and_killed_runs_go_on(
 def test_two_processes_never_try_one_architecture_twice(
     find: Callable[..., SearchResult], tmp_path: Path
 ) -> None:
-    command = [sys.executable, str(SCRIPT), "search", "--hw", "GTX 1080 Ti", "--n-trials", "30"]
+    command = [sys.executable, str(SCRIPT), "search", "--hw", "GTX 1080 Ti", "--n-trials", "20"]
     command += ["--json", "--storage", str(tmp_path / "s.journal")]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
     assert [len(p.communicate()[0]) > 0 and p.returncode for p in both] == [0, 0]
-    trials = find(n_trials=30).study.trials
+    trials = find(n_trials=20).study.trials
     ids = [t.user_attrs["nasplug"]["arch_id"] for t in trials]
-    assert len(trials) >= 30
+    assert len(trials) >= 20
     assert len(set(ids)) == len(ids)
 
 
