@@ -14,28 +14,25 @@ from nasplug.objectives import COSTS
 from nasplug.predicting.intervals import is_usable, shown
 from nasplug.reports.page import Comparison, Page, Row, State, axis_of, scale_of
 from nasplug.reports.reported import ReportedQuantity, ReportedSearch, quantities
-from nasplug.reports.study_page import comparisons, progress, study_axes, study_rows, when
+from nasplug.reports.study_page import (
+    FACTORS,
+    LABELS,
+    comparisons,
+    in_shown_units,
+    progress,
+    study_axes,
+    study_rows,
+    when,
+)
 from nasplug.studies.trials import finished
 from nasplug.studies.values import StudyValues, study_values
 
 __all__ = ["observed_page", "search_page"]
 
-# Quantity or metric -> its name with the unit, for headings of columns.
-_HEADINGS = {
-    "accuracy": "accuracy (%)",
-    "latency": "latency (ms)",
-    "latency_ms": "latency (ms)",
-    "throughput": "throughput (img/s)",
-    "flops": "FLOPs (M)",
-    "params": "parameters (M)",
-}
 # Digits after the point of a quantity's values.
 _DIGITS = {"accuracy": 2, "latency": 3, "flops": 1, "params": 2}
 # Key of a quantity in the rows of a result.
 _KEYS = {"accuracy": "accuracy", "latency": "latency_ms"}
-# Count -> factor to the shown unit.
-_FACTORS = dict.fromkeys(COSTS, 1e-6)
-
 Cell = tuple[float | None, str]
 
 
@@ -69,7 +66,7 @@ def search_page(result: ReportedSearch, command: str | None = None) -> Page:
         rows=rows,
         interval=f"{result.candidates.scores.interval:.0%} intervals" if is_predicted else "",
         choices=_chosen(result, rows),
-        progress=progress(values, _HEADINGS),
+        progress=progress(values, LABELS),
         comparisons=_measured_comparisons(result, rows),
         facts=_facts(result),
         notes=result.notes(),
@@ -85,10 +82,10 @@ def observed_page(result: ReportedSearch, command: str | None = None) -> Page:
         command: The command that writes the report.
     """
     values = _shown(study_values(result.study), result.n_trials)
-    labels = {name: _HEADINGS.get(name, name.replace("_", " ")) for name in values.metrics}
+    labels = {name: LABELS.get(name, name.replace("_", " ")) for name in values.metrics}
     limits: dict[str, list[tuple[float, str]]] = {}
     for c in result.constraints:
-        bound = c.bound * _FACTORS.get(c.name, 1.0)
+        bound = c.bound * FACTORS.get(c.name, 1.0)
         limits.setdefault(_KEYS.get(c.name, c.name), []).append((bound, str(c)))
     front = {int(row["trial"]) for row in result.pareto}
     rows = study_rows(result.study, values, front, labels)
@@ -109,11 +106,10 @@ def observed_page(result: ReportedSearch, command: str | None = None) -> Page:
 
 
 def _shown(values: StudyValues, count: int) -> StudyValues:
-    """The values of the first trials, counts in millions."""
+    """The values of the first trials, in the shown units."""
     names = ("numbers", "values", "feasible", "expected", "chance")
-    first = replace(values, **{name: getattr(values, name)[:count] for name in names})
-    factors = np.array([_FACTORS.get(name, 1.0) for name in values.metrics])
-    return replace(first, values=first.values * factors, expected=first.expected * factors[:, None])
+    first = {name: getattr(values, name)[:count] for name in names}
+    return in_shown_units(replace(values, **first))
 
 
 def _title(result: ReportedSearch) -> str:
@@ -175,7 +171,7 @@ def _columns(
     rows = dict(zip(result.front, result.pareto, strict=True))
 
     def predicted(name: str, index: int) -> Cell:
-        quantity, factor = candidates.quantities[name], _FACTORS.get(name, 1.0)
+        quantity, factor = candidates.quantities[name], FACTORS.get(name, 1.0)
         form = f".{_DIGITS[name]}f"
         ends = {end: getattr(quantity, end)[index] * factor for end in ("mean", "lower", "upper")}
         if name in COSTS:
@@ -194,9 +190,9 @@ def _columns(
     known = [n for n in names if any(_measured(row, n) is not None for row in result.pareto)]
     names += [] if "params" in names else ["params"]
     columns: list[tuple[str, Callable[[int], Cell]]] = [
-        (_HEADINGS[name], partial(predicted, name)) for name in names
+        (LABELS[name], partial(predicted, name)) for name in names
     ]
-    return columns + [(f"measured {_HEADINGS[name]}", partial(measured, name)) for name in known]
+    return columns + [(f"measured {LABELS[name]}", partial(measured, name)) for name in known]
 
 
 def _measured(row: Mapping[str, Any] | None, name: str) -> float | None:
@@ -227,7 +223,7 @@ def _measured_comparisons(result: ReportedSearch, rows: Sequence[Row]) -> list[C
                 points.append((number.get(row["arch"], 0), measured, *bounds))
         if points:
             scale = scale_of(np.array([point[1] for point in points]), name == "accuracy")
-            compared.append(Comparison(_HEADINGS[name], scale, "predicted", "measured", points))
+            compared.append(Comparison(LABELS[name], scale, "predicted", "measured", points))
     return compared
 
 

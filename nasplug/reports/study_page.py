@@ -4,29 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.choices import choices
-from nasplug.objectives import Objective
+from nasplug.objectives import COSTS, Objective
 from nasplug.pareto import pareto_mask
 from nasplug.plots.progress import best_so_far, hypervolume_so_far, reference_of
 from nasplug.reports.page import Axis, Comparison, Page, Progress, Row, State, axis_of, scale_of
 from nasplug.search_spaces import InputError
-from nasplug.studies.values import ATTRIBUTE, StudyValues, study_values
+from nasplug.studies.values import ATTRIBUTE, RECORD, StudyValues, study_values
 
 if TYPE_CHECKING:
     from optuna.study import Study
     from optuna.trial import FrozenTrial
 
-__all__ = ["comparisons", "progress", "study_axes", "study_page", "study_rows", "when"]
+__all__ = [
+    "FACTORS",
+    "LABELS",
+    "comparisons",
+    "in_shown_units",
+    "progress",
+    "study_axes",
+    "study_page",
+    "study_rows",
+    "when",
+]
 
 Mask = NDArray[np.bool_]
 
 # Significant digits of a value in a table.
 SHOWN = 5
+# Quantity or metric of a search -> its name with the unit.
+LABELS = {
+    "accuracy": "accuracy (%)",
+    "latency": "latency (ms)",
+    "latency_ms": "latency (ms)",
+    "throughput": "throughput (img/s)",
+    "flops": "FLOPs (M)",
+    "params": "parameters (M)",
+}
+# Count -> factor to the shown unit.
+FACTORS = dict.fromkeys(COSTS, 1e-6)
 
 
 def study_page(study: Study, command: str | None = None) -> Page:
@@ -39,25 +60,28 @@ def study_page(study: Study, command: str | None = None) -> Page:
     Raises:
         InputError: If no trial has ended with finite values.
     """
-    values = study_values(study)
+    values, record = study_values(study), _record(study)
+    # The units of values are known where a search of nasplug has made them.
+    labels = LABELS if record else {}
+    values = in_shown_units(values) if record else values
     objectives = _objectives(values)
-    axes = study_axes(values)
+    axes = study_axes(values, labels)
     on_front = _front(values)
-    rows = study_rows(study, values, {int(number) for number in values.numbers[on_front]})
+    rows = study_rows(study, values, {int(n) for n in values.numbers[on_front]}, labels)
     front = [k for k in np.argsort(values.losses[:, -1], kind="stable") if on_front[k]]
     texts = [[text for _, text in rows[k].cells] for k in front]
     chosen = choices(values.values[front], objectives, texts)
     return Page(
-        title=values.name,
+        title=_title(record) or values.name,
         heading=_heading(values),
         axes=axes,
         columns=[axis.label for axis in axes],
         rows=rows,
         interval="",
         choices=[replace(c, row=int(front[c.row])) for c in chosen],
-        progress=progress(values),
-        comparisons=comparisons(values),
-        facts=_facts(study, values, objectives),
+        progress=progress(values, labels),
+        comparisons=comparisons(values, labels),
+        facts=_facts(study, values, record),
         notes=_notes(values),
         command=command,
     )
@@ -232,13 +256,54 @@ def _heading(values: StudyValues) -> str:
     return f"Study of {' and '.join(ways)}: {len(values.numbers)} trials with values"
 
 
-def _facts(
-    study: Study, values: StudyValues, objectives: Sequence[Objective]
-) -> list[tuple[str, str]]:
+def in_shown_units(values: StudyValues) -> StudyValues:
+    """The values of a search's study with counts in millions."""
+    factors = np.array([FACTORS.get(name, 1.0) for name in values.metrics])
+    shown, expected = values.values * factors, values.expected * factors[:, None]
+    return replace(values, values=shown, expected=expected)
+
+
+def _record(study: Study) -> Mapping[str, Any]:
+    """The arguments of the search that made a study; empty if no search made it."""
+    record = study.user_attrs.get(RECORD)
+    return record if isinstance(record, dict) else {}
+
+
+def _device(record: Mapping[str, Any]) -> str | None:
+    hardware = record.get("hardware")
+    return str(hardware.get("name")) if isinstance(hardware, dict) else None
+
+
+def _title(record: Mapping[str, Any]) -> str:
+    """The space and the device of a search; empty where they are unknown."""
+    space, device = record.get("space"), _device(record)
+    return "" if space is None else f"{space} on {device}" if device else str(space)
+
+
+def _settings(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Arguments of a search by name; a storage may hold anything, so all become text."""
+    facts = [
+        (name, str(record[key]))
+        for name, key in (("Search space", "space"), ("Image set", "dataset"))
+        if record.get(key) is not None
+    ]
+    if device := _device(record):
+        runtime = f", {record['runtime']}" if record.get("runtime") else ""
+        facts.append(("Device", f"{device}, batch {record.get('batch_size')}{runtime}"))
+    limits = record.get("constraints")
+    if isinstance(limits, list) and limits:
+        pairs = [limit for limit in limits if isinstance(limit, list) and len(limit) == 2]
+        facts.append(("Limits", "; ".join(f"{c} with probability {p}" for c, p in pairs)))
+    if record.get("evaluate") is not None:
+        facts.append(("Values", f"{record['evaluate']}, with seed {record.get('seed')}"))
+    return facts
+
+
+def _facts(study: Study, values: StudyValues, record: Mapping[str, Any]) -> list[tuple[str, str]]:
     missed = int((~values.feasible).sum())
     facts = [
+        *_settings(record),
         ("Study", values.name),
-        ("Objectives", ", ".join(f"{o.direction} {o.name}" for o in objectives)),
         ("Trials with values", str(len(values.numbers))),
     ]
     if missed:

@@ -42,12 +42,11 @@ from nasplug.studies.evaluation import (
     parse_objectives,
 )
 from nasplug.studies.evaluation_command import Command
+from nasplug.studies.values import RECORD
 
 __all__ = ["RECORD", "SearchConfig", "checked_config", "keep_config", "kept_config", "kept_total"]
 
 _KINDS = ("predicted", "table", "command")
-# User attribute under which a study keeps its configuration.
-RECORD = "nasplug:plan"
 _EVALUATED_BY = {
     "predicted": "prediction",
     "table": "a table",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ATTRIBUTE",
     "INTERVAL",
+    "RECORD",
     "RETRY",
     "StudyValues",
     "metrics_of",
@@ -35,6 +36,8 @@ __all__ = [
 
 # User attribute of a trial: a small object with its architecture, predictions and announced values.
 ATTRIBUTE = "nasplug"
+# User attribute of a study: the arguments of the search that made it.
+RECORD = "nasplug:plan"
 # System attribute of a trial that takes the place of one whose process was lost.
 RETRY = "nasplug:retry"
 # Probability of the announced intervals.

@@ -15,6 +15,7 @@ from report_pages import island
 
 from nasplug.reports.page import Page, page_html, scale_of
 from nasplug.reports.study_page import study_page
+from nasplug.studies.values import RECORD
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -60,6 +61,32 @@ def test_parameters_stand_for_an_unknown_architecture() -> None:
     study = optuna.create_study(study_name="mine")
     study.optimize(lambda trial: trial.suggest_int("layers", 3, 3), n_trials=1)
     assert content(study)["rows"][0]["arch"] == "layers=3"
+
+
+def test_study_of_a_search_shows_its_settings_and_units() -> None:
+    study = told([(90.0, 2e6), (80.0, 1e6)])
+    with pytest.warns(optuna.exceptions.ExperimentalWarning):
+        study.set_metric_names(["accuracy", "params"])
+    record = {"space": "nb201", "dataset": "cifar10", "hardware": {"name": "T4"}, "batch_size": 2}
+    record |= {"constraints": [["latency<=5ms", 0.9]], "evaluate": "table", "seed": 3}
+    study.set_user_attr(RECORD, record)
+    found = content(study)
+    assert found["title"] == "nb201 on T4"
+    assert found["columns"] == ["accuracy (%)", "parameters (M)"]
+    assert found["rows"][0]["values"] == [90.0, 2.0]
+    facts = dict(found["facts"])
+    assert facts["Device"] == "T4, batch 2"
+    assert facts["Limits"] == "latency<=5ms with probability 0.9"
+    assert facts["Values"] == "table, with seed 3"
+
+
+@pytest.mark.parametrize(
+    "value", [1, "x", [], {"space": [HOSTILE], "hardware": 3}, {"constraints": [1]}]
+)
+def test_damaged_settings_are_texts(value: object) -> None:
+    study = told([(1.0, 2.0)])
+    study.set_user_attr(RECORD, value)
+    assert content(study)["n_rows"] == 1
 
 
 def hostile_study() -> optuna.Study:

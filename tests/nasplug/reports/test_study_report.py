@@ -134,6 +134,19 @@ def test_pictures_are_written(journal: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_page_shows_the_command_without_a_password(
+    journal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "postgresql://user:secret@host/studies"
+    monkeypatch.setattr("sys.argv", ["/bin/nasplug", "report", url, "--study", "a b"])
+    done = CliRunner().invoke(
+        app, ["report", str(journal), "--study", "mine", "--out", str(tmp_path)]
+    )
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert island(page)["command"] == "nasplug report 'postgresql://…@host/studies' --study 'a b'"
+
+
 def test_what_cannot_be_drawn_is_told(journal: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(
         app, ["report", str(journal), "--study", "other", "--out", str(tmp_path)]
