@@ -23,7 +23,7 @@ from nasplug import datasets
 from nasplug.devices.hardware import hardware
 from nasplug.measuring.machine import machine
 from nasplug.predictors import Prediction
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.search_spaces import Architecture, Graph, space
 from nasplug.search_spaces.files import write_text
 
@@ -61,13 +61,13 @@ def accuracies() -> tuple[Array, Array]:
     )
 
 
-def latencies() -> tuple[Array, list[DeviceBatch]]:
+def latencies() -> tuple[Array, list[Setting]]:
     """Measured latencies in ms, `(15625, columns)`, and the device of each column."""
     table = datasets.load("nb201-latency")
     columns = []
     for key in table.columns:
         name, batch = key.split("@")
-        columns.append(DeviceBatch(hardware(name), int(batch)))
+        columns.append(Setting(hardware(name), int(batch)))
     return table.to_numpy(), columns
 
 

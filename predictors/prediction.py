@@ -176,7 +176,7 @@ class Predictor(Protocol):
         Args:
             graphs: Training graphs.
             targets: Measured values in units, shape `(graphs, targets)`; NaN where unknown.
-            hardware: For a latency the device and batch size of each column, as `DeviceBatch`; None
+            hardware: For a latency the device and batch size of each column, as `Setting`; None
                 for an accuracy.
         """
 

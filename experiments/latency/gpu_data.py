@@ -18,7 +18,7 @@ import pandas as pd
 
 from experiments.latency.latency_data import source, timm_graphs
 from nasplug import datasets, hardware
-from nasplug.predictors.features.settings import DeviceBatch, Setting
+from nasplug.predictors.features.settings import Setting
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = [
@@ -74,7 +74,7 @@ class Measurement(NamedTuple):
     """
 
     graph: Graph
-    column: DeviceBatch
+    column: Setting
     ms: float
     source: str
     table: str

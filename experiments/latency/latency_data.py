@@ -14,7 +14,6 @@ from experiments.common import Array
 from nasplug import datasets, hardware
 from nasplug.datasets.importers.timm_networks import networks_path, read_networks
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.search_spaces import Graph, space
 from nasplug.search_spaces.networks.nasbench201 import network_as_written
 
@@ -57,7 +56,7 @@ class Source:
 
     name: str
     graphs: list[Graph]
-    columns: list[DeviceBatch]
+    columns: list[Setting]
     latencies: Array
     families: list[str]
 
@@ -71,14 +70,14 @@ class Source:
             families=[self.families[k] for k in places],
         )
 
-    def only(self, wanted: Callable[[DeviceBatch], bool]) -> Source:
+    def only(self, wanted: Callable[[Setting], bool]) -> Source:
         """Some of the columns."""
         places = [k for k, column in enumerate(self.columns) if wanted(column)]
         columns = [self.columns[k] for k in places]
         return replace(self, columns=columns, latencies=self.latencies[:, places])
 
 
-def as_measured(columns: Sequence[DeviceBatch]) -> list[DeviceBatch]:
+def as_measured(columns: Sequence[Setting]) -> list[Setting]:
     """The columns of a table, with the runtime of those that were not measured in a framework."""
     return [
         Setting(c.hardware, c.batch_size, "tflite") if c.key in EXPORTED else c for c in columns
@@ -104,7 +103,7 @@ def source(name: str, count: int | None = None, seed: int = 0) -> Source:
     rows, where = datasets.load(table), space(of)
     is_cell = name.startswith("nb201")
     archs = list(map(str, where) if is_cell else rows["arch"].astype(str))  # type: ignore[call-overload]
-    columns: list[DeviceBatch] = []
+    columns: list[Setting] = []
     values = []
     for column, setting in ACCEL.items() if name == "accel" else ():
         columns.append(Setting(hardware(setting[0]), *setting[1:]))
@@ -165,7 +164,7 @@ def _timm(seed: int) -> Source:
     networks = timm_graphs()
     rows = datasets.load("timm-latency")
     position = {key: k for k, key in enumerate(networks)}
-    columns: list[DeviceBatch] = []
+    columns: list[Setting] = []
     values = []
     for device, mode, runtime in TIMM:
         table = rows[(rows["device"] == device) & (rows["mode"] == mode)]
@@ -189,9 +188,9 @@ def _timm(seed: int) -> Source:
 
 def joined(
     sources: Sequence[Source], seed: int = 0
-) -> tuple[list[Graph], Array, list[DeviceBatch], list[str]]:
+) -> tuple[list[Graph], Array, list[Setting], list[str]]:
     """Graphs in random order, latencies on the union of columns, columns, groups."""
-    columns: dict[str, DeviceBatch] = {}
+    columns: dict[str, Setting] = {}
     for part in sources:
         for column in part.columns:
             columns.setdefault(column.key, column)

@@ -19,7 +19,7 @@ from experiments.accuracy.floors import roofline
 from experiments.common import Array, covered
 from nasplug.predictors.features.operators import longest_path, operator_kinds
 from nasplug.predictors.features.roofline import peak_rates, roofline_ms, roofline_parts
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.launch_costs import fit_factors, launch_rows
 from nasplug.predictors.latency.one_device import LatencyGP, LatencyGPConfig
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
@@ -62,7 +62,7 @@ class Networks:
         half: Whether they ran in half precision.
     """
 
-    column: DeviceBatch
+    column: Setting
     graphs: list[Graph]
     ms: Array
     families: list[str]

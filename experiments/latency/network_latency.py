@@ -22,7 +22,7 @@ from experiments.campaign import Campaign, Options
 from experiments.common import Array
 from experiments.latency.methods import CHEAP, Networks, errors
 from nasplug import datasets, hardware
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.search_spaces import Graph, space
 
 SMALLEST_MS = 0.1
@@ -55,13 +55,13 @@ def graphs_of(data: str) -> list[Graph]:
     return [where.to_graph(where.parse(str(text))) for text in texts]
 
 
-def target(data: str, column: str) -> tuple[Array, DeviceBatch]:
+def target(data: str, column: str) -> tuple[Array, Setting]:
     """Milliseconds (a batch, or an image where only throughput is known), and the device."""
     values = datasets.load(data)[column].to_numpy(np.float64)
     if column.endswith(" img/s"):
-        return 1000 / values, DeviceBatch(hardware(column.removesuffix(" img/s")), 1)
+        return 1000 / values, Setting(hardware(column.removesuffix(" img/s")), 1)
     name, _, batch = column.rpartition("@")
-    return values, DeviceBatch(hardware(name), int(batch))
+    return values, Setting(hardware(name), int(batch))
 
 
 def split(data: str, known: NDArray[np.int64], size: float, seed: int) -> tuple[Any, Any]:

@@ -33,7 +33,7 @@ from experiments.latency.methods import CHEAP, Networks, boosting, errors
 from experiments.zoo.train_network_latency import FEWER, SOURCES, judged_by, left_out_file
 from experiments.zoo.train_network_latency import sources as all_sources
 from nasplug.predictors import create
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.launch_costs import LaunchCosts
 from nasplug.predictors.latency.network_columns import RATES
 from nasplug.predictors.latency.network_latency import (
@@ -76,7 +76,7 @@ SMALLEST_MS = 0.1
 
 
 @cache
-def cases() -> dict[str, tuple[list[Source], Source, DeviceBatch]]:
+def cases() -> dict[str, tuple[list[Source], Source, Setting]]:
     """Name -> what is learned, what is judged, the device."""
     by_name = {}
     others = ("timm", "accel", "nnlqp", "nb201-exported", "cpu")
@@ -100,7 +100,7 @@ def on_device(part: Source, key: str) -> Source:
     return part.only(lambda column: column.key == key)
 
 
-def drawn(parts: list[Source], device: DeviceBatch, seed: int) -> Networks:
+def drawn(parts: list[Source], device: Setting, seed: int) -> Networks:
     """Draw the learned networks, in random order."""
     rng = np.random.default_rng(seed)
     rows: list[tuple[Source, int]] = []
@@ -119,7 +119,7 @@ def drawn(parts: list[Source], device: DeviceBatch, seed: int) -> Networks:
 
 
 def predict(
-    method: str, parts: list[Source], judged: list[Graph], device: DeviceBatch, seed: int
+    method: str, parts: list[Source], judged: list[Graph], device: Setting, seed: int
 ) -> tuple[Array, Array]:
     """Predicted ms of the networks that were left out, and the error in percent on the learned."""
     learn = drawn(parts, device, seed)
@@ -153,7 +153,7 @@ def kinds_of(parts: list[Source], groups: list[str]) -> list[str]:
 
 
 def with_costs(
-    case: str, parts: list[Source], judged: list[Graph], device: DeviceBatch, seed: int
+    case: str, parts: list[Source], judged: list[Graph], device: Setting, seed: int
 ) -> Array | None:
     """Predict networks that were left out as network-latency does: see `ColumnCorrections`."""
     path = kept(case, ALONE, seed)
@@ -196,7 +196,7 @@ def recipe(method: str, parts: list[Source]) -> dict[str, int] | None:
     return (RECIPES if len(parts) > 1 else {**RECIPES, **ON_THE_CPU}).get(method)
 
 
-def jointly(judged: Source, device: DeviceBatch) -> Array | None:
+def jointly(judged: Source, device: Setting) -> Array | None:
     """Predictions of the predictor of all devices without these networks, if it was trained."""
     path = left_out_file(f"sources-{judged.name}")
     if judged.name not in SOURCES or not path.exists():

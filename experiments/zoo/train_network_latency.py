@@ -24,7 +24,7 @@ from experiments.common import RUNS, ZOO, Array, provenance
 from experiments.latency.gpu_data import gpu_measurements, without
 from experiments.latency.gpu_roofline import fitted
 from experiments.latency.latency_data import Source, joined, source
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.intervals import device_group
 from nasplug.predictors.latency.network_latency import NetworkLatency, NetworkLatencyConfig
 from nasplug.predictors.statistics.calibration import left_out_quantiles
@@ -159,7 +159,7 @@ def leave_out(part: str, epochs: int) -> None:
         np.savez(temporary, **tensors)
 
 
-def residuals(part: str) -> dict[tuple[str, str], tuple[DeviceBatch, Array]]:
+def residuals(part: str) -> dict[tuple[str, str], tuple[Setting, Array]]:
     """(source, column key) -> the column, and log(truth) − log(prediction) of what was left out."""
     by_column = {}
     with np.load(left_out_file(part)) as stored:

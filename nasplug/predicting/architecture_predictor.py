@@ -180,7 +180,7 @@ class ArchitecturePredictor:
             architectures: At least 40 architectures of the predictor's space.
             targets: Measured values in units, shape `(n,)` or `(n, targets)`; for a latency
                 `(n, devices)` in ms.
-            hardware: For a latency the `DeviceBatch` of each column.
+            hardware: For a latency the `Setting` of each column.
             **options: See `AccuracyPredictor.fit` and `LatencyPredictor.fit`.
 
         Raises:

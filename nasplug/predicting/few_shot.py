@@ -11,7 +11,7 @@ import numpy as np
 from nasplug.devices.catalogue import catalogue
 from nasplug.predictors.capabilities import KnowsDevices, reads_networks
 from nasplug.predictors.features.operators import operator_kinds
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.few_shot import DeviceTransfer
 from nasplug.predictors.latency.known_devices import PredictedDevices
 from nasplug.predictors.latency.measured_device import Likeness, MeasuredDevice, all_alike
@@ -68,7 +68,7 @@ class SpacePredictor(Protocol):
         """The predictor of graphs."""
 
 
-def device_columns(predictor: SpacePredictor, batch_size: int) -> list[DeviceBatch]:
+def device_columns(predictor: SpacePredictor, batch_size: int) -> list[Setting]:
     """Devices of the catalogue that a predictor was trained on, near batch sizes first.
 
     Raises:
@@ -76,13 +76,13 @@ def device_columns(predictor: SpacePredictor, batch_size: int) -> list[DeviceBat
     """
     model = predictor.model
     by_name = {device.name: device for device in catalogue()}
-    columns: list[DeviceBatch] = []
+    columns: list[Setting] = []
     for key in model.devices if isinstance(model, KnowsDevices) else ():
         name, _, setting = key.rpartition("@")
         size, _, runtime = setting.partition(" ")
         # Latencies in another runtime do not count.
         if name in by_name and size.isdecimal() and not runtime:
-            columns.append(DeviceBatch(by_name[name], int(size)))
+            columns.append(Setting(by_name[name], int(size)))
     if len(columns) < 2:
         raise InputError(
             f"predictor {predictor.name!r} does not know the latencies of several devices of the "
@@ -92,7 +92,7 @@ def device_columns(predictor: SpacePredictor, batch_size: int) -> list[DeviceBat
     if not reads_networks(model):
         return columns[:MOST_COLUMNS]
     # Whole networks take time for each column, and batch sizes of one device are much alike.
-    nearest: dict[str, DeviceBatch] = {}
+    nearest: dict[str, Setting] = {}
     for column in columns:
         nearest.setdefault(column.hardware.name, column)
     devices = list(nearest.values())
@@ -162,7 +162,7 @@ def known_devices(
     return PredictedDevices(
         predictor.model,
         device_columns(predictor, batch_size),
-        None if hardware is None else DeviceBatch(hardware, batch_size),
+        None if hardware is None else Setting(hardware, batch_size),
         graphs,
         SMALLEST_MS,
     )
@@ -176,7 +176,7 @@ def promise(
     try:
         prediction = model.predict(graphs, hardware, batch_size)
     except InputError:
-        center = model.log_latency(graphs, [DeviceBatch(hardware, batch_size)])[:, 0]
+        center = model.log_latency(graphs, [Setting(hardware, batch_size)])[:, 0]
         return center, np.full(len(graphs), UNTOLD)
     return np.log(prediction.mean[:, 0]), np.log(
         prediction.upper[:, 0] / prediction.lower[:, 0]

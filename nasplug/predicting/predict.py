@@ -24,9 +24,9 @@ __all__ = [
     "EXPLAINED",
     "NetworkPrediction",
     "OperatorTime",
-    "measured_so",
     "predict",
     "read_network",
+    "runtime_note",
 ]
 
 # Number of operators that are shown.
@@ -121,7 +121,7 @@ class NetworkPrediction:
         }
         notes = [evidence_notes[self.evidence]]
         if self.evidence == "zero-shot" and self.setting != "float32":
-            notes.append(measured_so(self.setting, self.measured_so, self.alike))
+            notes.append(runtime_note(self.setting, self.measured_so, self.alike))
         if not self.familiar and self.evidence == "few-shot":
             notes.append(
                 "this network is unlike those that you measured; what is predicted is mostly what "
@@ -351,7 +351,7 @@ def _prediction(
     )
 
 
-def measured_so(runtime: str, devices: Sequence[str], alike: Sequence[str] = ()) -> str:
+def runtime_note(runtime: str, devices: Sequence[str], alike: Sequence[str] = ()) -> str:
     """Say in a sentence which devices were measured in a runtime, and which runtimes are alike."""
     sentence = f"of {runtime} there are measurements on {', '.join(devices) or 'no device'} alone"
     if alike:

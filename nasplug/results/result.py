@@ -14,7 +14,7 @@ from nasplug.candidates.constraints import Constraint
 from nasplug.choices import Choice, choices, telling_rows
 from nasplug.objectives import OBJECTIVES, Objective
 from nasplug.predicting.intervals import DIGITS, interval_of, narrowing, shown
-from nasplug.predicting.predict import measured_so
+from nasplug.predicting.predict import runtime_note
 from nasplug.predictors.hardware import Hardware
 from nasplug.results.lines import ROWS, choice_lines, table_lines
 from nasplug.search_spaces import Architecture
@@ -207,7 +207,7 @@ class SearchResult:
             setting = f"{self.batch_size} ({self.runtime})" if self.runtime else self.batch_size
             notes.append(_EVIDENCE[self.evidence].format(self.hardware.name, setting))
         if self.runtime is not None and self.zero_shot:
-            notes.append(measured_so(self.runtime, self.measured_so, self.alike))
+            notes.append(runtime_note(self.runtime, self.measured_so, self.alike))
         notes += self._wide()
         if self.hardware is not None and self.input_side != self.latency_side:
             notes.append(

@@ -19,7 +19,7 @@ from nasplug.predictors.capabilities import (
     is_storable,
     predicts_latency,
 )
-from nasplug.predictors.features import DeviceBatch
+from nasplug.predictors.features import Setting
 from nasplug.search_spaces import Graph, SearchSpace
 from nasplug.search_spaces import space as space_named
 from nasplug.testing.expectations import expect, expect_refusal
@@ -44,7 +44,7 @@ class _Measured:
     learn: list[Graph]
     values: NDArray[np.float64]
     new: list[Graph]
-    columns: list[DeviceBatch] | None
+    columns: list[Setting] | None
 
     @property
     def device(self) -> Hardware | None:
@@ -126,7 +126,7 @@ def _made_up(
         values = (0.5 + 5 * share[:, None]) * np.exp(0.02 * noise)
     else:
         values = 50 + 30 * np.sqrt(share)[:, None] + 0.5 * noise
-    columns = None if device is None else [DeviceBatch(device, 1)]
+    columns = None if device is None else [Setting(device, 1)]
     return _Measured(graphs[:count], values[:count], graphs[count:], columns)
 
 

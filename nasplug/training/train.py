@@ -22,8 +22,9 @@ from nasplug.devices.hardware import hardware as device_named
 from nasplug.predicting.zoo import KINDS, ArchitecturePredictor, create_predictor
 from nasplug.predictors.capabilities import is_storable
 from nasplug.predictors.checkpoint import base_path
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig
+from nasplug.predictors.latency.cell_latency import LatencyConfig
 from nasplug.predictors.published.recipes import NETWORKS
 from nasplug.predictors.registry import accepts, create
 from nasplug.search_spaces import InputError, SearchSpace
@@ -158,7 +159,7 @@ def _fit_options(
 
 def _device(
     kind: str, hardware: str | os.PathLike[str] | Hardware | None, batch_size: int
-) -> DeviceBatch | None:
+) -> Setting | None:
     checked_count(batch_size, "batch size")
     if kind not in KINDS:
         raise InputError(f"unknown kind of predictor {kind!r}; there are {', '.join(KINDS)}")
@@ -168,7 +169,7 @@ def _device(
         return None
     if hardware is None:
         raise InputError("a latency is that of a device; name it with --hw")
-    return DeviceBatch(device_named(hardware), batch_size)
+    return Setting(device_named(hardware), batch_size)
 
 
 def _checked_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -181,7 +182,7 @@ def _checked_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def _columns(
-    targets: str | Sequence[str], device: DeviceBatch | None, space: SearchSpace
+    targets: str | Sequence[str], device: Setting | None, space: SearchSpace
 ) -> dict[str, str]:
     """Name of each predicted target -> its column in the data."""
     targets = (targets,) if isinstance(targets, str) else targets
@@ -308,7 +309,7 @@ def _test(
     predictor: ArchitecturePredictor,
     labels: Labels,
     rows: NDArray[np.int64],
-    device: DeviceBatch | None,
+    device: Setting | None,
 ) -> dict[str, Any]:
     """Compare predictions of some rows with their labels: rank correlation and coverage."""
     from scipy.stats import kendalltau
