@@ -49,7 +49,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "predictors: published": ("predictors.published",),
     # calibration, capabilities, pretraining, registry and the names of the package itself
     "predictors": ("predictors",),
-    "ground": ("objectives", "pareto", "choices", "arguments", "text", "_signals"),
+    "ground": ("arrays", "objectives", "pareto", "choices", "arguments", "text", "_signals"),
     "datasets: ground": (
         "datasets.archives",
         "datasets.registry",

@@ -7,18 +7,17 @@ the first objective that is to be maximised, or else the first one; the cost is 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.arrays import Array
 from nasplug.objectives import Objective
+from nasplug.pareto import contributions
 
-__all__ = ["Choice", "choices", "error_height"]
-
-Array = NDArray[np.float64]
+__all__ = ["Choice", "choices", "error_height", "telling_rows"]
 
 # Share of the best quality that the fastest choice may give up.
 CLOSE = 0.01
@@ -35,16 +34,18 @@ class Choice:
     Attributes:
         title: The kind of choice, such as `"The knee"`.
         row: Position of the row in the front.
+        values: Its values, with their units.
         reason: A sentence.
     """
 
     title: str
     row: int
+    values: str
     reason: str
 
     def to_json(self) -> dict[str, Any]:
         """The choice as a dictionary for `json.dumps`."""
-        return {"title": self.title, "row": self.row, "reason": self.reason}
+        return {"title": self.title, "row": self.row, "values": self.values, "reason": self.reason}
 
 
 def choices(
@@ -87,14 +88,41 @@ def choices(
         Choice(
             f"{title} within the limit{'s' if len(limits) > 1 else ''}" if limits else title,
             best,
+            ", ".join(texts[best]),
             f"{_capital(name)} {texts[best][0]}, {count}{within}.",
         )
     ]
     if len(objectives) > 1 and len(values) > 1:
         # Between two rows there is no knee.
-        knee = [_knee(values, objectives)] if len(values) > 2 else []
+        knee = [_knee(values, objectives, texts)] if len(values) > 2 else []
         chosen[:0] = [_fastest(values[:, 0], losses, objectives, texts, best), *knee]
     return chosen
+
+
+def telling_rows(
+    values: Array, objectives: Sequence[Objective], chosen: Collection[int], count: int
+) -> list[int]:
+    """Rows that stand for a front in a short table, in their order.
+
+    The chosen rows stay. Of the others the one that alone dominates least, by the first two
+    objectives, is left out again and again; the ends of the front, which no other row is beyond,
+    dominate nothing alone.
+
+    Args:
+        values: Values of the objectives of the front's rows, `(n, m)`.
+        objectives: The objectives, length m.
+        chosen: Rows that stay.
+        count: Rows to show, at most, if not more are chosen.
+    """
+    rows = list(range(len(values)))
+    if len(rows) <= count or len(objectives) < 2:
+        return rows[: max(count, len(chosen))] if len(objectives) < 2 else rows
+    losses = _scaled_losses(np.asarray(values, np.float64), objectives)[:, :2]
+    while len(rows) > max(count, len(chosen)):
+        alone = contributions(losses[rows], np.ones(2))
+        free = [k for k, row in enumerate(rows) if row not in chosen]
+        del rows[min(free, key=lambda k: alone[k])]
+    return rows
 
 
 def error_height(accuracy: Array) -> Array:
@@ -122,21 +150,14 @@ def _fastest(
             f"{_capital(name)} {texts[row][0]} is within 1 % of the best, {texts[best][0]}; "
             f"{cost} is {texts[row][1]} instead of {texts[best][1]}."
         )
-    return Choice(f"{title or f'Best {cost}'} within 1 % of the best", row, reason)
+    return Choice(
+        f"{title or f'Best {cost}'} within 1 % of the best", row, ", ".join(texts[row]), reason
+    )
 
 
-def _knee(values: Array, objectives: Sequence[Objective]) -> Choice:
+def _knee(values: Array, objectives: Sequence[Objective], texts: Sequence[Sequence[str]]) -> Choice:
     """The row with the smallest sum of losses, each scaled to its range on the front."""
-    columns = [
-        error_height(column)
-        if _quantity(objective) == "accuracy" and _is_percent(column)
-        else column
-        for objective, column in zip(objectives, values.T, strict=True)
-    ]
-    losses = np.stack(columns, axis=1) * np.array([objective.sign for objective in objectives])
-    extent = np.ptp(losses, axis=0)
-    scaled = (losses - losses.min(axis=0)) / np.where(extent > 0, extent, 1.0)
-    row = int(scaled.sum(axis=1).argmin())
+    row = int(_scaled_losses(values, objectives).sum(axis=1).argmin())
     name, *others = (_in_words(objective) for objective in objectives)
     if len(others) == 1:
         reason = (
@@ -146,7 +167,21 @@ def _knee(values: Array, objectives: Sequence[Objective]) -> Choice:
     else:
         reason = f"Smallest sum of what it gives up in {', '.join([name, *others])}, each as a "
         reason += "share of its range on the front."
-    return Choice("The knee", row, reason)
+    return Choice("The knee", row, ", ".join(texts[row]), reason)
+
+
+def _scaled_losses(values: Array, objectives: Sequence[Objective]) -> Array:
+    """Losses from 0, the best on the front, to 1; accuracies in % by `error_height`."""
+    columns = [
+        error_height(column)
+        if _quantity(objective) == "accuracy" and _is_percent(column)
+        else column
+        for objective, column in zip(objectives, values.T, strict=True)
+    ]
+    losses = np.stack(columns, axis=1) * np.array([objective.sign for objective in objectives])
+    extent = np.ptp(losses, axis=0)
+    result: Array = (losses - losses.min(axis=0)) / np.where(extent > 0, extent, 1.0)
+    return result
 
 
 def _is_percent(accuracy: Array) -> bool:

@@ -10,12 +10,13 @@ sorted by its first objective, so that step i covers the rectangle from its poin
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
-from numpy.typing import NDArray
+
+from nasplug.arrays import Array, Indices, Mask
 
 __all__ = [
-    "Array",
-    "Mask",
     "contributions",
     "hypervolume",
     "improving_points",
@@ -23,11 +24,6 @@ __all__ = [
     "smallest",
     "staircase",
 ]
-
-Array = NDArray[np.float64]
-
-Mask = NDArray[np.bool_]
-Indices = NDArray[np.intp]
 
 
 def pareto_mask(values: Array) -> Mask:
@@ -71,30 +67,25 @@ def staircase(front: Array, reference: Array) -> Array:
 
 
 def hypervolume(points: Array, reference: Array) -> float:
-    """Volume that the points dominate, up to the reference point.
-
-    With more than two objectives the volume is cut into slices across the last objective, one
-    between each two points, whose volumes have one objective less.
+    """Volume that the points dominate, up to the reference point; an area for two objectives.
 
     Args:
-        points: Shape `(n, m)`; points that do not lie strictly below the reference add nothing.
-        reference: Shape `(m,)` with m ≥ 2.
+        points: Shape `(n, m)`, m ≥ 2; points that do not lie strictly below the reference add
+            nothing.
+        reference: Shape `(m,)`.
     """
-    end = np.asarray(reference, np.float64)
-    if len(end) > 2:
-        front = np.asarray(points, np.float64).reshape(-1, len(end))
-        front = front[(front < end).all(axis=1)]
-        front = front[pareto_mask(front)]
-        front = front[np.argsort(front[:, -1])]
-        depths = np.diff(np.append(front[:, -1], end[-1]))
-        return sum(
-            float(depth) * hypervolume(front[: k + 1, :-1], end[:-1])
-            for k, depth in enumerate(depths)
-            if depth > 0
+    if len(reference) > 2:
+        below = points[(points < reference).all(axis=1)]
+        levels = [*np.unique(below[:, -1]), reference[-1]]
+        # A slab between two levels is as large as the front of all points below it.
+        slabs = (
+            (upper - lower) * hypervolume(below[below[:, -1] <= lower, :-1], reference[:-1])
+            for lower, upper in pairwise(levels)
         )
-    steps = staircase(points, end)
-    ceiling = np.concatenate([[end[1]], steps[:-1, 1]])
-    return float(((end[0] - steps[:, 0]) * (ceiling - steps[:, 1])).sum())
+        return float(sum(slabs))
+    steps = staircase(points, np.asarray(reference, np.float64))
+    ceiling = np.concatenate([[reference[1]], steps[:-1, 1]])
+    return float(((reference[0] - steps[:, 0]) * (ceiling - steps[:, 1])).sum())
 
 
 def contributions(points: Array, reference: Array) -> Array:

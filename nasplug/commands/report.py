@@ -16,8 +16,7 @@ __all__ = ["report"]
 def report(
     storage: Annotated[str, typer.Argument(help="Journal file or database URL of the study.")],
     study: Annotated[
-        str | None,
-        typer.Option("--study", help="Its name in there; needed if there are several."),
+        str | None, typer.Option("--study", help="Its name in there; needed if there are several.")
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", help="Folder for report.html and the pictures.")

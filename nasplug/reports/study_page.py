@@ -78,7 +78,7 @@ def study_page(study: Study, command: str | None = None) -> Page:
         columns=[axis.label for axis in axes],
         rows=rows,
         interval="",
-        choices=[type(c)(c.title, int(front[c.row]), c.reason) for c in chosen],
+        choices=[replace(c, row=int(front[c.row])) for c in chosen],
         progress=progress(values, labels),
         comparisons=comparisons(values, labels),
         facts=_facts(study, values, record),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.arrays import Array
 from nasplug.search_spaces import InputError
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ __all__ = [
     "study_values",
     "values_expected",
 ]
-
-Array = NDArray[np.float64]
 
 # User attribute of a trial: a small object with its architecture, predictions and announced values.
 ATTRIBUTE = "nasplug"
@@ -167,9 +166,7 @@ def note_of(trial: FrozenTrial, key: str) -> Mapping[str, Any]:
 def values_expected(announced: Any, sign: Array) -> Array:
     """Mean, lower and upper end of each value, `(m, 3)`; NaN if they were not announced.
 
-    Args:
-        announced: Mean and ends of each loss, as the sampler stores them, or anything else.
-        sign: Factors that turn values into losses, `(m,)`.
+    `announced` has those of the losses, as the sampler stores them, or is anything else.
     """
     try:
         losses = np.array(announced, np.float64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nasplug.choices import Choice, choices
+from nasplug.choices import Choice, choices, telling_rows
 from nasplug.objectives import OBJECTIVES, PROXIES, Objective
 
 ACCURACY, LATENCY = OBJECTIVES["accuracy"], OBJECTIVES["latency"]
@@ -33,7 +33,8 @@ def test_three_choices() -> None:
     assert (best.title, best.row) == ("Most accurate within the limit", 3)
     assert best.reason == "Accuracy 94.5%, the best of the 4 on the front, within latency<=9ms."
     assert choose(FRONT)[-1].title == "Most accurate"
-    assert fastest.to_json().keys() == {"title", "row", "reason"}
+    assert fastest.to_json().keys() == {"title", "row", "values", "reason"}
+    assert fastest.values == "94%, 6ms"
 
 
 def test_order_of_objectives_and_rows_does_not_matter() -> None:
@@ -94,3 +95,15 @@ def test_equal_values_and_fractions() -> None:
     assert {choice.row for choice in choose(np.full((4, 2), 0.0))} == {0}
     fractions = choose(FRONT * [0.01, 1.0])
     assert [choice.row for choice in fractions] == [2, 1, 3]
+
+
+def test_short_table_keeps_chosen_rows_and_those_that_alone_dominate_most() -> None:
+    # Along a corner: the rows next to each other dominate little alone.
+    front = np.array([[80.0, 1.0], [90.0, 1.1], [90.1, 1.2], [93.0, 2.0], [93.1, 2.1], [94.0, 5.0]])
+    both = (ACCURACY, LATENCY)
+    assert telling_rows(front, both, set(), 6) == [0, 1, 2, 3, 4, 5]
+    assert telling_rows(front, both, set(), 2) == [1, 4]
+    assert telling_rows(front, both, {5}, 3) == [1, 4, 5]
+    assert telling_rows(front, both, {0, 2, 4}, 2) == [0, 2, 4]
+    assert telling_rows(front[:, :1], both[:1], {0}, 3) == [0, 1, 2]
+    assert telling_rows(np.empty((0, 2)), both, set(), 3) == []

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,21 +11,18 @@ from report_pages import island
 from table_predictors import TablePredictor
 
 from nasplug.search_spaces import InputError
-from nasplug.searching import prepare as search_module
 from nasplug.searching.search import SearchResult, search
 
 
 @pytest.fixture(scope="module")
 def result(nb201_cache: Path) -> SearchResult:
-    tables = {q: TablePredictor(q) for q in ("accuracy", "latency")}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search_module, "predictors_for", lambda space, latency, given, **_: tables)
-        return search(
-            hardware="GTX 1080 Ti",
-            constraints=["latency<=8ms", "accuracy>=60%"],
-            n_trials=20,
-            storage="memory",
-        )
+    return search(
+        hardware="GTX 1080 Ti",
+        constraints=["latency<=8ms", "accuracy>=60%"],
+        n_trials=20,
+        storage="memory",
+        predictors=[TablePredictor("accuracy"), TablePredictor("latency")],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -144,10 +140,8 @@ def test_folder_that_is_a_file(result: SearchResult, tmp_path: Path) -> None:
 
 
 def test_report_without_hardware(nb201_cache: Path, tmp_path: Path) -> None:
-    scorer: Callable[..., Any] = lambda *_, **__: {"accuracy": TablePredictor("accuracy")}  # noqa: E731
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search_module, "predictors_for", scorer)
-        found = search(n_trials=5, storage="memory", constraints="flops<=50M")
+    accuracy = [TablePredictor("accuracy")]
+    found = search(n_trials=5, storage="memory", constraints="flops<=50M", predictors=accuracy)
     found.report(tmp_path)
     content = island((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert content["axes"][1]["label"].startswith("multiply-accumulates")

@@ -13,8 +13,7 @@ from counting_predictors import sum_latency
 
 from nasplug.pareto import pareto_mask
 from nasplug.sampling.sampler import PredictorSampler
-from nasplug.search_spaces import InputError, SearchSpace, space
-from nasplug.searching import prepare as search_module
+from nasplug.search_spaces import InputError, space
 from nasplug.searching.search import SearchResult, search
 
 NETS = space("nnlqp:mobilenetv2")
@@ -28,16 +27,13 @@ def find(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Find:
     """`search` with a latency that is a sum, and its own state folder."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
-    def known(of: SearchSpace, latency: bool, *_: Any, **__: Any) -> dict[str, Any]:
-        return {"latency": sum_latency(of, evidence[0])} if latency else {}
-
-    evidence = ["measured"]
-    monkeypatch.setattr(search_module, "predictors_for", known)
-
-    def found(**options: Any) -> SearchResult:
-        evidence[0] = options.pop("evidence", "measured")
+    def found(evidence: str = "measured", **options: Any) -> SearchResult:
         given = {"space": NETS.name, "hardware": "RTX 3090", "n_trials": 6, "pool_size": POOL}
-        return search(**{**given, "storage": tmp_path / "s.journal", **options})
+        options = {**given, "storage": tmp_path / "s.journal", **options}
+        latency = (
+            [] if options["hardware"] is None else [sum_latency(space(options["space"]), evidence)]
+        )
+        return search(**{"predictors": latency, **options})
 
     return found
 
