@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -22,7 +22,6 @@ from threadpoolctl import threadpool_limits
 from experiments import RESULTS
 from experiments.common import write_result
 from nasplug import InputError
-from nasplug.search_spaces.files import write_text
 
 __all__ = [
     "Campaign",
@@ -33,14 +32,12 @@ __all__ = [
     "claim",
     "limit_threads",
     "numbers",
-    "once",
     "read_json",
     "read_lines",
     "stopwatch",
 ]
 
 Row = dict[str, Any]
-T = TypeVar("T")
 
 
 def numbers(text: str) -> list[int]:
@@ -97,17 +94,6 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file; empty if there is none."""
     content: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     return content
-
-
-def once(path: Path, run: Callable[..., T], *arguments: Any) -> T:
-    """Read what a run left in a JSON file; do the run with these arguments if there is none."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(run(*arguments))
-        write_text(path, text + "\n")
-        print(text, file=sys.stderr, flush=True)
-    result: T = json.loads(path.read_text(encoding="utf-8"))
-    return result
 
 
 class Campaign:
@@ -174,6 +160,25 @@ class Campaign:
         content |= {**self._about, **fields, self._rows: [*others, *rows]}
         content.pop("provenance", None)
         write_result(self.path, *self._data, **content)
+
+    def complete(
+        self, runs: Iterable[Sequence[Any]], measure: Callable[..., Row | list[Row]]
+    ) -> None:
+        """Do the runs that are not there yet.
+
+        Args:
+            runs: Values of the keys of each.
+            measure: Gets these values, and gives the other fields of the row, or of several rows,
+                to which the seconds of the run are added.
+        """
+        for run in runs:
+            if not self.has(*run):
+                started = time.perf_counter()
+                measured = measure(*run)
+                rows = measured if isinstance(measured, list) else [measured]
+                seconds = {"seconds": round(time.perf_counter() - started, 2)}
+                keys = dict(zip(self.keys, run, strict=True))
+                self.add(*(keys | row | seconds for row in rows))
 
 
 # ------------------------------------------------------------------- runs that processes share

@@ -7,8 +7,8 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
 from datetime import date
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
 from experiments import RESULTS, ROOT
-from experiments.tables import grouped
 from nasplug import datasets
 from nasplug.devices.hardware import hardware
+from nasplug.measuring.machine import machine
 from nasplug.predictors import Prediction
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.search_spaces import Architecture, Graph, space
 from nasplug.search_spaces.files import write_text
 
@@ -44,6 +44,7 @@ def split() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return order[:7_812], order[7_812:]
 
 
+@cache
 def cells() -> tuple[list[Architecture], list[Graph]]:
     """All NAS-Bench-201 cells in index order, and their graphs."""
     nb201 = space("nb201")
@@ -60,13 +61,13 @@ def accuracies() -> tuple[Array, Array]:
     )
 
 
-def latencies() -> tuple[Array, list[DeviceBatch]]:
+def latencies() -> tuple[Array, list[Setting]]:
     """Measured latencies in ms, `(15625, columns)`, and the device of each column."""
     table = datasets.load("nb201-latency")
     columns = []
     for key in table.columns:
         name, batch = key.split("@")
-        columns.append(DeviceBatch(hardware(name), int(batch)))
+        columns.append(Setting(hardware(name), int(batch)))
     return table.to_numpy(), columns
 
 
@@ -84,28 +85,6 @@ def ranks(score: Array, image_set: int = 0) -> dict[str, float]:
     return {name: float(kendalltau(score, table[:, image_set])[0]) for name, table in tables}
 
 
-def summaries(
-    runs: Iterable[dict[str, Any]], by: Sequence[str], of: Sequence[str], count: str = "seeds"
-) -> list[dict[str, Any]]:
-    """A row for each combination of some fields, in the order of the runs.
-
-    Args:
-        runs: The runs.
-        by: Fields that tell the rows apart.
-        of: Fields of which each row has the mean and the standard deviation.
-        count: Field for the number of runs.
-    """
-    rows = []
-    for values, group in grouped(runs, *by).items():
-        row: dict[str, Any] = dict(zip(by, values, strict=True)) | {count: len(group)}
-        for key in of:
-            numbers = [run[key] for run in group]
-            sd = float(np.std(numbers, ddof=1)) if len(group) > 1 else None
-            row[key] = {"mean": float(np.mean(numbers)), "sd": sd}
-        rows.append(row)
-    return rows
-
-
 def provenance(*names: str) -> dict[str, Any]:
     """Data hashes, package versions and the machine, to write beside a result."""
     return {
@@ -116,18 +95,8 @@ def provenance(*names: str) -> dict[str, Any]:
         "split_seed": SPLIT_SEED,
         "packages": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
-        "machine": {"processor": _processor(), "threads": torch.get_num_threads()},
+        "machine": {"processor": machine()["processor"], "threads": torch.get_num_threads()},
     }
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor()
 
 
 def run_alone(code: str, *arguments: str, cache: str) -> dict[str, Any]:

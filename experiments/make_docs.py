@@ -8,24 +8,31 @@ With --check nothing is written, and the exit code is 1 if a page is not what it
 from __future__ import annotations
 
 import argparse
+import importlib
 import re
 import sys
 from statistics import mean, median
 from typing import Any
 
 from experiments import ROOT
-from experiments.accuracy import calibration_tables, network_accuracy_tables, predictor_tables
+from experiments.accuracy import accuracy_tables
 from experiments.accuracy.published import PUBLISHED
-from experiments.latency import device_tables, network_tables
-from experiments.nb101 import nb101_search_tables, nb101_tables
-from experiments.reliability import reliability_tables
 from experiments.room_pictures import rooms
-from experiments.search import search_quality_tables, search_workers_tables, study_tables
-from experiments.tables import cells, grouped, load, merged, spread, table, table_of
-from experiments.timm import timm_tables
+from experiments.tables import (
+    SECTIONS,
+    cells,
+    grouped,
+    load,
+    merged,
+    section,
+    spread,
+    table,
+    table_of,
+)
 from nasplug.search_spaces.files import write_text
 
 
+@section("main-job")
 def main_job() -> str:
     job = load("main_job")
     return (
@@ -38,6 +45,7 @@ def machine(result: dict[str, Any]) -> str:
     return str(result["provenance"]["machine"]["processor"]).replace("(R)", "")
 
 
+@section("quality")
 def quality() -> str:
     accuracy, latency, speed = load("accuracy_quality"), load("latency_quality"), load("throughput")
     check = load("search_check")
@@ -77,6 +85,7 @@ def quality() -> str:
     )
 
 
+@section("accuracy")
 def accuracy_table() -> str:
     result = load("accuracy_quality")
     ranks = table_of(
@@ -100,6 +109,7 @@ def accuracy_table() -> str:
     )
 
 
+@section("latency")
 def latency_tables() -> str:
     result = load("latency_quality")
     summary = result["summary"]
@@ -141,6 +151,7 @@ def latency_tables() -> str:
     )
 
 
+@section("throughput")
 def throughput_table() -> str:
     result = load("throughput")
     speeds = table_of(
@@ -159,6 +170,7 @@ def throughput_table() -> str:
     )
 
 
+@section("search")
 def search_tables() -> str:
     result = load("search_check")
     summary = result["summary"]
@@ -183,6 +195,7 @@ def search_tables() -> str:
     )
 
 
+@section("equal-cells")
 def equal_cells() -> str:
     result = load("equal_cells")
     rows = [
@@ -219,11 +232,12 @@ def equal_cells() -> str:
     )
 
 
+@section("beside")
 def beside() -> str:
     """Published figures, ours beside them, and what is known of the published protocol."""
     few = [
         row["tau_val"]
-        for row in predictor_tables.ranked()
+        for row in accuracy_tables.ranked()
         if (row["model"], row["dataset"], row["train_size"]) == ("nasplug", "cifar10", 78)
     ]
     gpus = [
@@ -257,34 +271,8 @@ def beside() -> str:
     return table("task | published | nasplug | what is known of the published protocol", rows)
 
 
-SECTIONS = {
-    "README.md": {"main-job": main_job, "quality": quality},
-    "docs/architecture.md": {"rooms": rooms},
-    "docs/results.md": {
-        "accuracy": accuracy_table,
-        "latency": latency_tables,
-        "throughput": throughput_table,
-        "search": search_tables,
-        "beside": beside,
-    },
-    "docs/few-labels.md": predictor_tables.SECTIONS,
-    "docs/predictors.md": {"equal-cells": equal_cells},
-    "docs/results/latency.md": {
-        **network_tables.SECTIONS,
-        **device_tables.SECTIONS,
-        **timm_tables.SECTIONS,
-    },
-    "docs/results/calibration.md": calibration_tables.SECTIONS,
-    "docs/results/networks.md": network_accuracy_tables.SECTIONS,
-    "docs/results/nb101.md": nb101_tables.RANKINGS,
-    "docs/nb101.md": nb101_tables.SECTIONS | nb101_search_tables.SECTIONS,
-    "docs/plots.md": study_tables.SECTIONS,
-    "docs/results/sampler.md": search_quality_tables.SECTIONS,
-    "docs/cluster.md": search_workers_tables.SECTIONS,
-    "docs/reliability.md": reliability_tables.SECTIONS,
-}
-
-
+section("rooms")(rooms)
+MARKED = re.compile(r"(<!-- begin: (\S+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 # Pages that hold tables above all, and how many rows of one they show at once.
 RESULTS = ("docs/results", "docs/few-labels.md")
 SHOWN = 12
@@ -304,30 +292,25 @@ def folded(content: str) -> str:
     return re.sub(r"(?:^\|.*\n)+", fold, f"{content}\n", flags=re.MULTILINE).rstrip("\n")
 
 
-def filled(page: str, name: str, content: str) -> str:
-    pattern = rf"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)"
-    found, count = re.subn(pattern, lambda m: f"{m[1]}\n{content}\n\n{m[2]}", page, flags=re.DOTALL)
-    if count != 1:
-        raise SystemExit(f"section {name!r} stands {count} times in the page, not once")
-    return found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    stale = []
-    for file, sections in SECTIONS.items():
-        path = ROOT / file
+    for file in (ROOT / "experiments").glob("*/*_tables.py"):
+        importlib.import_module(f"experiments.{file.parent.name}.{file.stem}")
+    stale, made = [], []
+    for path in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
         before = path.read_text(encoding="utf-8")
-        page = before
-        for name, make in sections.items():
-            content = folded(make()) if file.startswith(RESULTS) else make()
-            page = filled(page, name, content)
+        name = path.relative_to(ROOT).as_posix()
+        shown = folded if name.startswith(RESULTS) else str
+        page = MARKED.sub(lambda m: f"{m[1]}\n{shown(SECTIONS[m[2]]())}\n\n{m[3]}", before)  # noqa: B023
+        made += [name for _, name, _ in MARKED.findall(before)]
         if page != before:
-            stale.append(file)
+            stale.append(str(path.relative_to(ROOT)))
             if not options.check:
                 write_text(path, page)
+    if sorted(made) != sorted(SECTIONS):
+        sys.exit(f"not once in the pages: {', '.join(SECTIONS.keys() ^ set(made)) or made}")
     if options.check and stale:
         sys.exit(f"not up to date: {', '.join(stale)}; run python -m experiments.make_docs")
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import ast
 
-from experiments.accuracy.predictor_tables import table
 from experiments.rooms import GROUNDS, MODULES, ROOMS, imports, room
+from experiments.tables import table
 
 __all__ = ["rooms"]
 

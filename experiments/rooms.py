@@ -49,7 +49,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "predictors: published": ("predictors.published",),
     # calibration, capabilities, pretraining, registry and the names of the package itself
     "predictors": ("predictors",),
-    "ground": ("objectives", "pareto", "arguments", "text", "_signals"),
+    "ground": ("arrays", "objectives", "pareto", "choices", "arguments", "text", "_signals"),
     "datasets: ground": (
         "datasets.archives",
         "datasets.registry",
@@ -83,7 +83,7 @@ GROUNDS = {
     "search_spaces: ground": "Graphs, operators and their costs, `SearchSpace`, and files.",
     "predictors: ground": "`Predictor`, predictions, descriptions of devices, and checkpoints.",
     "predictors: fitted": "The base of predictors that are fitted and saved.",
-    "ground": "Objectives, Pareto fronts, checks of arguments, texts, and signals.",
+    "ground": "Objectives, Pareto fronts, choices, checks of arguments, texts, and signals.",
     "datasets: ground": "The registry of data sets, downloads, files of tables, and safe reading.",
 }
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from statistics import mean, median, stdev
 from string import Formatter
-from typing import Any
+from typing import Any, TypeVar
 
 from experiments import RESULTS
 
 __all__ = [
     "MISSING",
+    "SECTIONS",
     "Row",
     "cells",
     "grouped",
@@ -25,6 +27,7 @@ __all__ = [
     "load_lines",
     "merged",
     "runs",
+    "section",
     "spread",
     "table",
     "table_of",
@@ -32,6 +35,19 @@ __all__ = [
 
 Row = dict[str, Any]
 MISSING = "–"
+# Name of a section of a page -> the function that makes it.
+SECTIONS: dict[str, Callable[[], str]] = {}
+Make = TypeVar("Make", bound=Callable[..., str])
+
+
+def section(name: str, *arguments: Any) -> Callable[[Make], Make]:
+    """Decorate a function that makes a section of a page of these arguments."""
+
+    def registered(make: Make) -> Make:
+        SECTIONS[name] = partial(make, *arguments)
+        return make
+
+    return registered
 
 
 def load(name: str) -> Row:

@@ -109,11 +109,11 @@ def run(program: Callable[[], None]) -> NoReturn:
 
 
 @contextlib.contextmanager
-def stoppable(said: Callable[[], str] = lambda: STOPPED, keeps: bool = True) -> Iterator[None]:
+def stoppable(sentence: Callable[[], str] = lambda: STOPPED, keeps: bool = True) -> Iterator[None]:
     """Let signals end a block by an `Interruption`, even if the block turns them into other errors.
 
     Args:
-        said: Makes the sentence on what was kept and how to go on; an inner block's sentence wins.
+        sentence: Makes the sentence on what was kept and how to go on; that of an inner block wins.
         keeps: Whether the block has anything to keep, and is therefore not left within an import.
 
     Raises:
@@ -138,7 +138,7 @@ def stoppable(said: Callable[[], str] = lambda: STOPPED, keeps: bool = True) -> 
         finally:
             _state.blocks -= 1
             _state.keeping -= keeps
-        raise Interruption(inner_sentence or _sentence(said))
+        raise Interruption(inner_sentence or _sentence(sentence))
 
 
 @contextlib.contextmanager
@@ -187,10 +187,10 @@ def _raise_pending() -> None:
         raise KeyboardInterrupt
 
 
-def _sentence(said: Callable[[], str]) -> str:
+def _sentence(sentence: Callable[[], str]) -> str:
     # The interrupted work may be in a state in which the sentence cannot be made.
     with contextlib.suppress(BaseException):
-        return said()
+        return sentence()
     return STOPPED
 
 

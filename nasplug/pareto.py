@@ -3,19 +3,20 @@
 All functions minimise: negate an objective that is to be maximised.
 
 Notation: n points of m objectives are rows, `(n, m)`. A front is the set of points that no other
-point dominates. Areas are those of two objectives, below a reference point r: a staircase is the
-front sorted by its first objective, so that step i covers the rectangle from its point (x_i, y_i)
-up to (x_{i+1} or r_0, y_{i−1} or r_1).
+point dominates. Volumes lie below a reference point r. With two objectives a staircase is the front
+sorted by its first objective, so that step i covers the rectangle from its point (x_i, y_i) up to
+(x_{i+1} or r_0, y_{i−1} or r_1).
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
-from numpy.typing import NDArray
+
+from nasplug.arrays import Array, Indices, Mask
 
 __all__ = [
-    "Array",
-    "Mask",
     "contributions",
     "hypervolume",
     "improving_points",
@@ -23,11 +24,6 @@ __all__ = [
     "smallest",
     "staircase",
 ]
-
-Array = NDArray[np.float64]
-
-Mask = NDArray[np.bool_]
-Indices = NDArray[np.intp]
 
 
 def pareto_mask(values: Array) -> Mask:
@@ -71,12 +67,22 @@ def staircase(front: Array, reference: Array) -> Array:
 
 
 def hypervolume(points: Array, reference: Array) -> float:
-    """Area that the points dominate, up to the reference point.
+    """Volume that the points dominate, up to the reference point; an area for two objectives.
 
     Args:
-        points: Shape `(n, 2)`; points that do not lie strictly below the reference add nothing.
-        reference: Shape `(2,)`.
+        points: Shape `(n, m)`, m ≥ 2; points that do not lie strictly below the reference add
+            nothing.
+        reference: Shape `(m,)`.
     """
+    if len(reference) > 2:
+        below = points[(points < reference).all(axis=1)]
+        levels = [*np.unique(below[:, -1]), reference[-1]]
+        # A slab between two levels is as large as the front of all points below it.
+        slabs = (
+            (upper - lower) * hypervolume(below[below[:, -1] <= lower, :-1], reference[:-1])
+            for lower, upper in pairwise(levels)
+        )
+        return float(sum(slabs))
     steps = staircase(points, np.asarray(reference, np.float64))
     ceiling = np.concatenate([[reference[1]], steps[:-1, 1]])
     return float(((reference[0] - steps[:, 0]) * (ceiling - steps[:, 1])).sum())

@@ -15,6 +15,7 @@ __all__ = [
     "CHECKSUM",
     "check_row",
     "checksum_of",
+    "counted",
     "is_number",
     "read_whole",
     "row_checksum",
@@ -31,6 +32,11 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 def shortened(text: str, most: int) -> str:
     """Cut a text to `most` characters for a message; a longer text ends in three dots."""
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a number of things, such as `"1 trial"` or `"15,625 architectures"`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def is_number(text: str) -> bool:

@@ -82,14 +82,10 @@ def base_path(path: str | os.PathLike[str]) -> Path:
 def save_checkpoint(
     path: str | Path, tensors: Mapping[str, NDArray[Any]], card: Mapping[str, Any]
 ) -> None:
-    """Write `<path>.safetensors`, whole or not at all.
+    """Write `<path>.safetensors`, whole or not at all; the path may have the suffix.
 
-    The card that an earlier version wrote beside it is removed.
-
-    Args:
-        path: Path, with or without the suffix.
-        tensors: Arrays by name.
-        card: Must have `predictor` and `config`; `format`, `sha256` and `checksum` are added.
+    The card must have `predictor` and `config`; `format`, `sha256` and `checksum` are added. A card
+    that an earlier version wrote beside the file is removed.
     """
     from safetensors.numpy import save
 
@@ -126,9 +122,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if text is None:
         return _load_pair(file, content, base.with_name(base.name + ".json"))
     card = _checked_card(text, f"the card in {file}", FORMAT)
-    told = str(card.get("checksum"))
-    unsealed = _with_checksum(content, told, _UNKNOWN)
-    if hashlib.sha256(unsealed).hexdigest() != told:
+    checksum = str(card.get("checksum"))
+    unsealed = _with_checksum(content, checksum, _UNKNOWN)
+    if hashlib.sha256(unsealed).hexdigest() != checksum:
         raise InputError(
             f"{file} is damaged: its content is not what its checksum says; restore it from its "
             "source, or train anew"
@@ -142,11 +138,7 @@ def joined(parts: Mapping[str, Mapping[str, NDArray[Any]]]) -> dict[str, NDArray
 
 
 def read_config(kind: type[Config], stored: Mapping[str, Any]) -> Config:
-    """A configuration as a card holds it: JSON turned its tuples into lists.
-
-    Args:
-        kind: A dataclass; a field may be a dataclass, too.
-        stored: Its fields.
+    """A dataclass as a card holds it: JSON turned its tuples into lists; fields may be some, too.
 
     Raises:
         AttributeError, KeyError, TypeError: If these are no fields of it.
@@ -179,8 +171,8 @@ def restoring(what: str, source: str = "card") -> Iterator[None]:
         # torch has no type of its own for it on a CPU.
         if isinstance(error, MemoryError) or "allocate memory" in str(error):
             raise MemoryError(f"not enough memory for {what}; free some") from None
-        told = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"the {source} does not describe {what}: {told}") from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"the {source} does not describe {what}: {reason}") from error
 
 
 def load_model(build: Callable[[], Model], weights: Mapping[str, NDArray[Any]]) -> Model:
@@ -210,10 +202,10 @@ def load_model(build: Callable[[], Model], weights: Mapping[str, NDArray[Any]]) 
 
 def _with_checksum(content: bytes, old: str, new: str) -> bytes:
     """The file with another checksum in its card; unchanged where the old one is not in it."""
-    before, found, after = content.partition(
+    before, entry, after = content.partition(
         f'\\"checksum\\": \\"{old}\\"'.encode(errors="replace")
     )
-    return before + (found and found.replace(old.encode(), new.encode())) + after
+    return before + (entry and entry.replace(old.encode(), new.encode())) + after
 
 
 def _card_text(content: bytes) -> str | None:
@@ -239,10 +231,10 @@ def _load_pair(file: Path, content: bytes, card_file: Path) -> Checkpoint:
     except UnicodeDecodeError:
         raise InputError(f"{card_file} is no JSON card of a nasplug predictor") from None
     card = _checked_card(text, str(card_file), PAIR_FORMAT)
-    found = hashlib.sha256(content).hexdigest()
-    if found != card["sha256"]:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != card["sha256"]:
         raise InputError(
-            f"{file} is damaged or belongs to another card: its SHA-256 is {found[:12]}…, "
+            f"{file} is damaged or belongs to another card: its SHA-256 is {digest[:12]}…, "
             f"the card says {str(card['sha256'])[:12]}…; restore both files from their source"
         )
     tensors = _tensors(content, file)
@@ -262,9 +254,9 @@ def _checked_card(text: str, where: str, wanted: str) -> dict[str, Any]:
         card = json.loads(text)
     except (ValueError, RecursionError):
         raise InputError(f"{where} is no JSON card of a nasplug predictor") from None
-    found = card.get("format") if isinstance(card, dict) else type(card).__name__
-    if found != wanted:
-        raise InputError(f"{where} has format {str(found)[:50]!r}; this version reads {wanted!r}")
+    form = card.get("format") if isinstance(card, dict) else type(card).__name__
+    if form != wanted:
+        raise InputError(f"{where} has format {str(form)[:50]!r}; this version reads {wanted!r}")
     for key in CARD_KEYS:
         if key not in card:
             raise InputError(f"{where} lacks the key {key!r} of a nasplug predictor's card")

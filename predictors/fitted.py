@@ -8,19 +8,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import Checkpoint, restoring, save_checkpoint
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.prediction import NotFittedError, Prediction
+from nasplug.predictors.prediction import Array, NotFittedError, Prediction
 from nasplug.predictors.statistics.calibration import LEVELS
 from nasplug.predictors.statistics.normal_scores import finite_columns
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["FittedPredictor"]
-
-Array = NDArray[np.float64]
 
 
 class FittedPredictor(ABC):

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
 from nasplug.search_spaces import InputError
 
-__all__ = ["check_accuracy", "check_numbers", "check_options"]
+__all__ = [
+    "accuracy_config",
+    "accuracy_predictor",
+    "check_numbers",
+    "check_options",
+    "field_names",
+    "grouped",
+]
+
+Config = TypeVar("Config")
+Made = TypeVar("Made")
 
 # Of any number that an option has.
 MOST = 10**10
 
 
-def check_options(options: Iterable[str], known: Sequence[str]) -> None:
+def field_names(config: Any, without: Collection[str] = ()) -> list[str]:
+    """Names of the fields of a dataclass but for some."""
+    return [field.name for field in fields(config) if field.name not in without]
+
+
+def check_options(
+    options: Iterable[str], known: Sequence[str], introduction: str = "there are"
+) -> None:
     """Refuse what is no option.
 
     Raises:
-        InputError: If one is not among the known.
+        InputError: If one is not among the known, which the introduction precedes.
     """
     for name in options:
         if name not in known:
-            raise InputError(f"unknown option {name!r}; there are {', '.join(known)}")
+            raise InputError(f"unknown option {name!r}; {introduction} {', '.join(known)}")
+
+
+def grouped(options: Mapping[str, Any], *groups: Collection[str]) -> list[dict[str, Any]]:
+    """The options whose names are in each of several groups."""
+    return [{k: v for k, v in options.items() if k in names} for names in groups]
 
 
 def check_numbers(config: Any) -> None:
@@ -47,17 +69,26 @@ def check_numbers(config: Any) -> None:
             raise InputError(f"{field.name} is {str(value)[:50]}; give a {kind} from 0 to 1e10")
 
 
-def check_accuracy(kind: str, config: Any, options: Iterable[str]) -> None:
-    """Refuse another kind than accuracy, and what is no field of a configuration.
-
-    Args:
-        kind: What was asked for.
-        config: A dataclass; its field `targets` is no option.
-        options: Names of the options that were given.
+def accuracy_config(
+    form: type[Config], kind: str, targets: Sequence[str], options: Mapping[str, Any]
+) -> Config:
+    """A configuration of a predictor of accuracy, whose first field is `targets`.
 
     Raises:
         InputError: If the kind or an option is unknown.
     """
     if kind != "accuracy":
         raise InputError(f"this predictor is one of accuracy, not of {kind}")
-    check_options(options, [f.name for f in fields(config) if f.name != "targets"])
+    check_options(options, field_names(form, ("targets",)))
+    return form(tuple(targets), **options)  # type: ignore[call-arg]
+
+
+def accuracy_predictor(
+    make: Callable[[Config], Made],
+    form: type[Config],
+    kind: str = "accuracy",
+    targets: Sequence[str] = ("accuracy",),
+    **options: Any,
+) -> Made:
+    """Make a predictor of its `accuracy_config`."""
+    return make(accuracy_config(form, kind, targets, options))

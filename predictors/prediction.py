@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces import Graph, InputError
 
-__all__ = ["EVIDENCE", "NotFittedError", "Prediction", "Predictor"]
+__all__ = ["EVIDENCE", "Array", "NotFittedError", "Prediction", "Predictor"]
 
+# Numbers of any shape; shapes stand in docstrings.
 Array = NDArray[np.float64]
 
 # What a latency rests on: training data of this device at this batch size; a few measurements of
@@ -127,10 +128,8 @@ class Prediction:
         return self.targets.index(target)
 
     def _to_units(self, value: Array) -> Array:
-        columns = [
-            np.exp(value[:, k]) if log else value[:, k] for k, log in enumerate(self.log_scale)
-        ]
-        return np.stack(columns, axis=1) if columns else value
+        is_log = np.array(self.log_scale, dtype=np.bool_)
+        return np.exp(value, out=value.copy(), where=is_log)
 
 
 @runtime_checkable
@@ -177,7 +176,7 @@ class Predictor(Protocol):
         Args:
             graphs: Training graphs.
             targets: Measured values in units, shape `(graphs, targets)`; NaN where unknown.
-            hardware: For a latency the device and batch size of each column, as `DeviceBatch`; None
+            hardware: For a latency the device and batch size of each column, as `Setting`; None
                 for an accuracy.
         """
 

@@ -17,14 +17,13 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import Checkpoint, joined
 from nasplug.predictors.fitted import FittedPredictor
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess
 from nasplug.predictors.statistics.units import by_quadrature
 from nasplug.search_spaces import Graph
 
 __all__ = ["ProcessPredictor"]
-
-Array = NDArray[np.float64]
 
 
 class ProcessPredictor(FittedPredictor):
@@ -63,10 +62,8 @@ class ProcessPredictor(FittedPredictor):
     ) -> tuple[Array, Array]:
         """Each label as predicted without it: its mean and deviation in units, `(n, targets)`.
 
-        Args:
-            labels: Scores, shape `(n, targets)`.
-            rows: The row of the process that each belongs to; one each by default.
-            expected: Prior mean of each, which the process has not seen.
+        Labels are scores `(n, targets)`, each of a row of the process, one each by default, and
+        with a prior mean that is expected of it, which the process has not seen.
         """
         rows = np.arange(len(labels)) if rows is None else rows
         mean, variance = self._process.leave_one_out(rows, labels - expected)
@@ -82,8 +79,8 @@ class ProcessPredictor(FittedPredictor):
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         assert self._calibration is not None
-        own = {"process": self._process.state(), "calibration": self._calibration.tensors()}
-        return joined({**own, **self._parts()})
+        fitted = {"process": self._process.state(), "calibration": self._calibration.tensors()}
+        return joined({**fitted, **self._parts()})
 
     def _parts(self) -> dict[str, Mapping[str, NDArray[Any]]]:
         """Arrays of the checkpoint beside those of the process and of the intervals."""

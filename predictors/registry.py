@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from nasplug.predictors.prediction import Predictor
@@ -94,10 +94,6 @@ def restore(checkpoint: Checkpoint, backend: str = "auto") -> Predictor:
     The card's `predictor` is one of our own kinds, or the name of a plug-in whose class has a
     method `from_checkpoint(checkpoint, backend)`.
 
-    Args:
-        checkpoint: What was read.
-        backend: Of the predictor's layers.
-
     Raises:
         InputError: If nothing that is installed reads this kind, or the content does not fit it.
     """
@@ -128,21 +124,20 @@ def restore(checkpoint: Checkpoint, backend: str = "auto") -> Predictor:
 
 
 def _load(name: str) -> Callable[..., Any]:
-    found: list[EntryPoint] = [e for e in entry_points(group=GROUP) if e.name == name]
-    if not found:
+    entry = next(iter(entry_points(group=GROUP, name=name)), None)
+    if entry is None:
         raise InputError(f"unknown predictor {name!r}; known: {closest(name, names())}")
     try:
-        loaded: Any = found[0].load()
+        loaded: Any = entry.load()
     # A plug-in's module may raise anything.
     except Exception as error:
         text = " ".join(str(error).split()) or "no message"
         raise InputError(
-            f"predictor {name!r} ({found[0].value}) cannot be imported: "
-            f"{type(error).__name__}: {text}"
+            f"predictor {name!r} ({entry.value}) cannot be imported: {type(error).__name__}: {text}"
         ) from error
     if not callable(loaded):
         raise InputError(
-            f"predictor {name!r} ({found[0].value}) is a {type(loaded).__name__}; "
+            f"predictor {name!r} ({entry.value}) is a {type(loaded).__name__}; "
             "name a class or a function that returns a Predictor"
         )
     factory: Callable[..., Any] = loaded

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import random
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from nasplug.search_spaces.costs import Cost, conv, elementwise, linear, norm, p
 from nasplug.search_spaces.errors import InputError, closest
 from nasplug.search_spaces.graph import ATTRIBUTES, Graph
 from nasplug.search_spaces.nb201_functions import first_equal
-from nasplug.search_spaces.space import Architecture, FiniteSpace
+from nasplug.search_spaces.space import Architecture, FiniteSpace, choice_of
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -41,6 +42,9 @@ _DIGITS = {op: k for k, op in enumerate(OPS)}
 CELL_EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 # Image set -> (side of the input in pixels, classes).
 TASKS = {"cifar10": (32, 10), "cifar100": (32, 100), "imagenet16-120": (16, 120)}
+
+_OP = "([^|+~]*)"
+_FORM = re.compile(rf"\|{_OP}~0\|\+\|{_OP}~0\|{_OP}~1\|\+\|{_OP}~0\|{_OP}~1\|{_OP}~2\|", re.ASCII)
 
 CHANNELS = (16, 32, 64)
 CELLS_A_STAGE = 5
@@ -118,6 +122,9 @@ class NB201(FiniteSpace):
         digest = hashlib.sha256(_expression(digits).encode()).hexdigest()
         return Architecture(self.name, _text(digits), f"nb201-{digest[:12]}", tuple(digits))
 
+    def _cell(self, digits: Iterable[int]) -> Architecture:
+        return self._all[self._by_key[tuple(digits)]]
+
     @cached_property
     def _first(self) -> NDArray[np.intp]:
         """Index of the first cell of equal function, `(15625,)`."""
@@ -152,15 +159,8 @@ class NB201(FiniteSpace):
 
     def from_params(self, params: Mapping[str, Any]) -> Architecture:
         """The cell whose edges carry the named operations."""
-        digits = []
-        for a, b in CELL_EDGES:
-            name = f"op_{a}_{b}"
-            if name not in params:
-                raise InputError(f"parameter {name!r} is missing; nb201 needs one of {OPS} for it")
-            if params[name] not in OPS:
-                raise InputError(f"parameter {name!r} is {params[name]!r}, not one of {OPS}")
-            digits.append(OPS.index(params[name]))
-        return self._all[self._by_key[tuple(digits)]]
+        ops = [choice_of(params, f"op_{a}_{b}", OPS, self.name) for a, b in CELL_EDGES]
+        return self._cell([_DIGITS[op] for op in ops])
 
     def to_params(self, arch: Architecture) -> dict[str, Any]:
         """The operation of each edge, by parameter name."""
@@ -176,13 +176,13 @@ class NB201(FiniteSpace):
         digits = list(self._digits(arch))
         edge = int(rng.integers(len(digits)))
         digits[edge] = (digits[edge] + int(rng.integers(1, len(OPS)))) % len(OPS)
-        return self._all[self._by_key[tuple(digits)]]
+        return self._cell(digits)
 
     def neighbors(self, arch: Architecture) -> list[Architecture]:
         """The 24 cells with another operation on one edge."""
         digits = self._digits(arch)
         return [
-            self._all[self._by_key[(*digits[:edge], op, *digits[edge + 1 :])]]
+            self._cell((*digits[:edge], op, *digits[edge + 1 :]))
             for edge in range(len(digits))
             for op in range(len(OPS))
             if op != digits[edge]
@@ -195,31 +195,18 @@ class NB201(FiniteSpace):
 
     def parse(self, text: str) -> Architecture:
         """Read the benchmark's architecture string, exactly as it prints it."""
-        digits: list[int] = []
-        nodes = text.split("+")
-        for node, part in enumerate(nodes, start=1):
-            inner = part[1:-1].split("|")
-            if len(part) < 2 or part[0] != "|" or part[-1] != "|" or len(inner) != node:
-                raise self._malformed(text)
-            for source, item in enumerate(inner):
-                op, tilde, number = item.partition("~")
-                if tilde != "~" or number != str(source):
-                    raise self._malformed(text)
-                if op not in OPS:
-                    raise InputError(
-                        f"unknown operation {op!r} in {text!r}; NAS-Bench-201 has {', '.join(OPS)}"
-                    )
-                digits.append(OPS.index(op))
-        if len(nodes) != 3:
-            raise self._malformed(text)
-        return self._all[self._by_key[tuple(digits)]]
-
-    @staticmethod
-    def _malformed(text: str) -> InputError:
-        return InputError(
-            f"{text[:200]!r} is no NAS-Bench-201 string; "
-            "the form is |op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
-        )
+        match = _FORM.fullmatch(text)
+        if match is None:
+            raise InputError(
+                f"{text[:200]!r} is no NAS-Bench-201 string; "
+                "the form is |op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
+            )
+        for op in match.groups():
+            if op not in OPS:
+                raise InputError(
+                    f"unknown operation {op!r} in {text!r}; NAS-Bench-201 has {', '.join(OPS)}"
+                )
+        return self._cell([_DIGITS[op] for op in match.groups()])
 
     def _digits(self, arch: Architecture) -> tuple[int, ...]:
         self.validate(arch)
@@ -277,18 +264,13 @@ def _cell_cost(op: str, side: int) -> Cost:
     total = Cost()
     for stage, channels in enumerate(CHANNELS):
         stage_side = side >> stage
+        cost = Cost()
         if op.startswith("nor_conv"):
-            kernel = int(op[-1])
-            edge_cost = (
-                elementwise(channels, stage_side)
-                + conv(channels, channels, kernel, stage_side)
-                + norm(channels, stage_side)
-            )
+            cost = elementwise(channels, stage_side)
+            cost += conv(channels, channels, int(op[-1]), stage_side) + norm(channels, stage_side)
         elif op == "avg_pool_3x3":
-            edge_cost = pool(channels, stage_side)
-        else:
-            edge_cost = Cost()
-        total += edge_cost * CELLS_A_STAGE
+            cost = pool(channels, stage_side)
+        total += cost * CELLS_A_STAGE
     return total
 
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from nasplug.search_spaces.costs import FLOAT_BYTES
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import ATTRIBUTES, Graph
 
-__all__ = ["KNOWN_OPS", "Operator", "Window", "canonical", "network_graph"]
+__all__ = ["KNOWN_OPS", "Operator", "Window", "canonical", "needed", "network_graph"]
 
 
 def _words(text: str) -> frozenset[str]:
@@ -79,10 +80,13 @@ class Operator:
     shape: tuple[int, ...]
     weights: tuple[int, ...] = ()
     bias: bool = False
-    kernel: tuple[int, int] = (0, 0)
-    stride: tuple[int, int] = (1, 1)
+    kernel: tuple[int, ...] = (0, 0)
+    stride: tuple[int, ...] = (1, 1)
     groups: int = 1
     other_params: int = 0
+
+
+AnyOperator = TypeVar("AnyOperator", bound=Operator)
 
 
 def canonical(operators: Sequence[Operator]) -> list[Operator]:
@@ -191,8 +195,8 @@ def _row(
     shape: tuple[int, ...],
     weights: tuple[int, ...],
     bias: bool,
-    kernel: tuple[int, int],
-    stride: tuple[int, int],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
     groups: int,
     other_params: int,
     inputs: tuple[tuple[int, ...], ...],
@@ -398,21 +402,25 @@ def _canonical(
                 f"operator {k} ({operator.op}) has shape {shape}; "
                 "expected positive sizes for one image, the first of them 1"
             )
-    nodes, ends = _needed(operators, outputs)
+    nodes, ends = needed(operators, outputs)
     for rule, triggers in _RULES:
         if any(node.op in triggers and _may_change(nodes, node) for node in nodes):
             net = _Rewriting(nodes, ends)
             net.run(rule)
-            nodes, ends = _needed(net.after, net.outputs)
+            nodes, ends = needed(net.after, net.outputs)
     return nodes, ends
 
 
-def _needed(
-    operators: Sequence[Operator], outputs: Sequence[int]
-) -> tuple[list[Operator], list[int]]:
-    """Operators that the outputs need, depth first, an operator's first input first."""
+def needed(
+    operators: Sequence[AnyOperator], outputs: Sequence[int]
+) -> tuple[list[AnyOperator], list[int]]:
+    """Operators that the outputs need, depth first, an operator's first input first.
+
+    Returns:
+        The operators, and the positions of the outputs among them.
+    """
     position: list[int | None] = [None] * len(operators)
-    needed: list[Operator] = []
+    kept: list[AnyOperator] = []
     stack = list(reversed(outputs))
     while stack:
         k = stack[-1]
@@ -422,16 +430,16 @@ def _needed(
                     stack.append(source)
                     break
             else:
-                position[k] = len(needed)
-                needed.append(operators[k])
+                position[k] = len(kept)
+                kept.append(operators[k])
         else:
             stack.pop()
     new_position = [-1 if index is None else index for index in position]
-    for k, operator in enumerate(needed):
+    for k, operator in enumerate(kept):
         inputs = tuple([new_position[source] for source in operator.inputs])
         if inputs != operator.inputs:
-            needed[k] = replace(operator, inputs=inputs)
-    return needed, [new_position[output] for output in outputs]
+            kept[k] = replace(operator, inputs=inputs)
+    return kept, [new_position[output] for output in outputs]
 
 
 @dataclass(frozen=True, slots=True)

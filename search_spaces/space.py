@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import onnx
     from optuna.distributions import BaseDistribution
 
-__all__ = ["Architecture", "FiniteSpace", "SearchSpace", "names", "space"]
+__all__ = ["Architecture", "FiniteSpace", "SearchSpace", "choice_of", "names", "space"]
 
 
 @dataclass(frozen=True)
@@ -51,32 +51,24 @@ class Architecture:
 class SearchSpace(ABC):
     """A set of architectures, without state: a random generator is always an argument.
 
-    A search uses a space in this order. `distributions` describes the parameters to Optuna, once a
-    study. For each trial `from_params` makes an `Architecture` of sampled parameters; `to_params`
-    is its inverse for architectures that `sample`, `mutate`, `neighbors` or `parse` made.
-    `to_graph` and `to_graphs` give the graphs that predictors of cells read, `to_network` those
-    that predictors of whole networks read (if `has_networks`), `to_onnx` a network to measure (if
-    `writes_onnx`).
-
-    A method that takes an architecture may assume no more than its type: it checks by `validate`
-    that the architecture belongs to the space. Every method may be called at any time, from several
-    processes, and gives equal results for equal arguments (`sample` and `mutate` for equal states
-    of the generator too).
+    Every method may be called at any time, from several threads and processes, and gives equal
+    results for equal arguments (`sample` and `mutate` for equal states of the generator too). A
+    method that takes an architecture refuses one that is no member, as `validate` does.
+    `nasplug.testing.check_space` checks a space of your own.
 
     A search calls the methods in this order:
 
     1. `tasks`, to check the image set, and `distributions`, for the parameters of the study.
     2. `sample`, and with what it has found `neighbors` or `mutate`, for candidates of a space that
        cannot be listed; `FiniteSpace.__iter__` (or the arrays of a `CodedSpace`) for others.
-    3. `to_graphs` and `normal_form`, for what a predictor of cells reads; `to_network` for one of
-       whole networks. Graphs are made of members alone.
-    4. `to_params`, for each proposed candidate: the parameters of a trial.
+    3. `to_graphs` and `normal_form`, for what a predictor of cells reads; `to_network`, if
+       `has_networks`, for one of whole networks. Graphs are made of members alone.
+    4. `to_params`, the inverse of `from_params`, for each proposed candidate: the parameters of a
+       trial.
     5. `from_params`, for each trial, with values of `distributions`. It should read the values of
        those parameters alone that count: a trial fixes a parameter when it is first read.
-    6. `parse`, for texts of users and of stored results; `to_onnx` when networks are exported.
-
-    Methods may be called from several threads. Those that take an architecture refuse one that is
-    no member, as `validate` does. `nasplug.testing.check_space` checks a space of your own.
+    6. `parse`, for texts of users and of stored results; `to_onnx`, if `writes_onnx`, when networks
+       are exported or measured.
 
     Attributes:
         name: Name of the space.
@@ -249,6 +241,19 @@ class FiniteSpace(SearchSpace):
     @abstractmethod
     def index(self, arch: Architecture) -> int:
         """Position of an architecture in the space's order."""
+
+
+def choice_of(params: Mapping[str, Any], name: str, choices: Sequence[Any], space: str) -> Any:
+    """The value of a trial's parameter.
+
+    Raises:
+        InputError: If it is missing, or none of the choices.
+    """
+    if name not in params:
+        raise InputError(f"parameter {name!r} is missing; {space} needs one of {choices} for it")
+    if params[name] not in choices:
+        raise InputError(f"parameter {name!r} is {params[name]!r}, not one of {choices}")
+    return params[name]
 
 
 def names() -> list[str]:

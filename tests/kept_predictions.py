@@ -28,7 +28,6 @@ from nasplug import hardware, load_predictor, search
 from nasplug.predicting.zoo import create_predictor, names
 from nasplug.predictors import registry
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.predictors.latency.network_latency import NetworkLatency, NetworkLatencyConfig
 from nasplug.predictors.training.config import TrainingConfig
 from nasplug.search_spaces import Architecture, space
@@ -83,13 +82,13 @@ def fits() -> Iterator[tuple[str, Numbers]]:
     for name in registry.names():
         torch.manual_seed(0)
         predictor = registry.create(name, **SMALL.get(name, {}))
-        devices = [DeviceBatch(hardware("RTX 3090"), 1)] if name == "latency-gp" else None
+        devices = [Setting(hardware("RTX 3090"), 1)] if name == "latency-gp" else None
         predictor.fit(graphs[:LEARNED], targets[:LEARNED], devices)
         yield f"fit/{name}", flat(predictor.predict(graphs[LEARNED:]))
     new = create_predictor("accuracy", "nb201")
     new.fit(graphs[:LEARNED], targets[:LEARNED])
     yield "fit/new accuracy", flat(new.predict(graphs[LEARNED:]))
-    columns = [DeviceBatch(hardware("Titan RTX"), 64), DeviceBatch(hardware("Raspberry Pi 4"), 1)]
+    columns = [Setting(hardware("Titan RTX"), 64), Setting(hardware("Raspberry Pi 4"), 1)]
     latencies = 0.2 + np.exp(targets) / np.array([1e9, 1e7])
     recipe = TrainingConfig(epochs=2, rank_weight=0.0)
     of_cells = create_predictor("latency", "nb201", training=recipe, dim=16)

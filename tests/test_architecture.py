@@ -53,14 +53,14 @@ def test_the_device():
 def test_the_importer(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps({"a": [90, 89.5], "b": [70, 69]}), encoding="utf-8")
-    write_table(tmp_path / "mine.npz", import_mine({path.name: path}, {path.name: "0" * 64}))
+    write_table(tmp_path / "mine.npz", import_mine({path.name: path}))
     frame = read_table(tmp_path / "mine.npz").to_frame()
     assert frame["arch"].tolist() == ["a", "b"]
     np.testing.assert_array_equal(frame["cifar10_test"], [89.5, 69])
     for content in ("[]", '{"a": [90]}', '{"a": [90, 101]}'):
         path.write_text(content, encoding="utf-8")
         with pytest.raises(InputError, match=r"mine\.json"):
-            import_mine({path.name: path}, {})
+            import_mine({path.name: path})
 
 
 def test_the_command():

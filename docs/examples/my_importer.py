@@ -8,12 +8,11 @@ from nasplug.datasets.tables import Table
 COLUMNS = ("cifar10_val", "cifar10_test")
 
 
-def import_mine(files, sources):
+def import_mine(files):
     """Build the table of `mine.json`, which maps each architecture to its two accuracies.
 
     Args:
         files: Name -> path of each upstream file.
-        sources: SHA-256 of the files, to be kept in the table.
 
     Raises:
         InputError: If the file cannot be read or has another layout.
@@ -28,5 +27,4 @@ def import_mine(files, sources):
         columns=COLUMNS,
         values=np.array(rows),
         archs=tuple(content),
-        sources=sources,
     )

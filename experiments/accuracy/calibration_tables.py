@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from statistics import mean
 
-from experiments.tables import Row, cells, grouped, merged, runs, table, table_of
+from experiments.tables import Row, cells, grouped, merged, runs, section, table, table_of
 
 METHODS = {
     "alone": "the measurements",
@@ -25,6 +24,7 @@ def _quality(rows: list[Row]) -> list[str]:
     )
 
 
+@section("calibrate-check")
 def check() -> str:
     """A row a number of measurements: means over all devices of NAS-Bench-201."""
     by_count = grouped(runs("calibrate_check"), "measured", "method")
@@ -35,6 +35,7 @@ def check() -> str:
     return table(f"known of the device | measured | {QUALITY}", body)
 
 
+@section("calibrate-shipped")
 def shipped() -> str:
     """A row a number of measurements, with and without the weighing against the data sheet."""
     body = []
@@ -49,6 +50,7 @@ def shipped() -> str:
     return table(f"what speaks | measured | {QUALITY} | refused", body)
 
 
+@section("calibrate-devices")
 def devices() -> str:
     """A row a device with ten measurements, beside its data sheet alone."""
     rows = grouped(runs("calibrate_check"), "column", "method", "measured")
@@ -86,21 +88,14 @@ def _judged(head: str, predictor: str, *keys: str) -> str:
     )
 
 
+@section("calibrate-networks")
 def networks() -> str:
     """A row a family of which ten networks were measured, and which networks are judged."""
     return _judged("ten measured of | judged", "rooflines", "learned", "judged")
 
 
+@section("calibrate-elsewhere")
 def elsewhere() -> str:
     """A row a device, and which networks are judged."""
     head = "device | ten measured of | judged"
     return _judged(head, "network-latency", "column", "learned", "judged")
-
-
-SECTIONS: dict[str, Callable[[], str]] = {
-    "calibrate-check": check,
-    "calibrate-devices": devices,
-    "calibrate-shipped": shipped,
-    "calibrate-networks": networks,
-    "calibrate-elsewhere": elsewhere,
-}

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import norm, rankdata
 
 from experiments.common import Array
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.search_spaces import Graph
 
 # Paths of a cell from its input to its output, as positions of edge operations in the string.
@@ -80,7 +80,7 @@ def random_forest(features: Array, train: Array, targets: Array, seed: int = 0) 
     return predicted
 
 
-def roofline(graphs: Sequence[Graph], column: DeviceBatch) -> Array:
+def roofline(graphs: Sequence[Graph], column: Setting) -> Array:
     """Latency in ms from the data sheet alone: each node is bound by arithmetic or by memory."""
     flops = np.stack([g.attribute("flops") for g in graphs]) * 2 * column.batch_size
     traffic = np.stack([g.attribute("bytes") for g in graphs]) * column.batch_size

@@ -4,13 +4,14 @@
 
 A small model learns from n random cells (validation accuracies turned into normal scores) for a
 fixed number of epochs, and ranks all 15,625 cells, the training cells among them. Nothing is chosen
-on a test label. A finished run is kept and not repeated. Writes results/ledg_ablation.json.
+on a test label. Writes results/ledg_ablation.json; runs that are there already are not repeated.
 """
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
-from experiments.campaign import Options, once
-from experiments.common import RUNS, Array, accuracies, cells, ranks, summaries, write_result
+from experiments.campaign import Campaign, Options
+from experiments.common import CELLS, Array, accuracies, cells, ranks
 from nasplug.predictors.features.nodes import vocabulary_of
-from nasplug.predictors.layers.dynamic import DYNAMIC_MODES
 from nasplug.predictors.models.ledgformer import LanguageBatch, LeDGFormer, LeDGFormerConfig
 from nasplug.predictors.training.ensemble import unique_graphs
 from nasplug.search_spaces import Graph
@@ -29,7 +29,6 @@ from nasplug.search_spaces import Graph
 EPOCHS = {156: 200, 781: 60}
 BATCH_SIZE = 64
 LEARNING_RATE, WEIGHT_DECAY, RANK_WEIGHT = 2e-3, 0.05, 0.2
-TAUS = ("tau_validation", "tau_test", "training_seconds")
 SIZES: dict[str, Any] = {"dim": 64, "num_layers": 3, "dropout": 0.1}
 
 # Name -> what differs from text and numbers with the dynamic mode `bias`.
@@ -46,12 +45,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "learned + numbers": {"text": False, "learned": True},
     "static, no sibling heads": {"dynamic": "static", "sibling_heads": False},
 }
-
-
-def run_file(variant: str, n: int, seed: int) -> Path:
-    """File of the result of a run."""
-    name = variant.replace(" + ", "-").replace(", ", "-").replace(" ", "-")
-    return RUNS / "ledg-ablation" / f"{name}-{n}-{seed}.json"
 
 
 def fit(
@@ -88,10 +81,16 @@ def fit(
     model.eval()
 
 
-def run(
-    variant: str, n: int, seed: int, distinct: list[Graph], place: NDArray[np.int64], truth: Array
-) -> dict[str, Any]:
+@cache
+def distinct_cells() -> tuple[list[Graph], NDArray[np.int64]]:
+    """Simplified graphs, which all variants read, and the one of each cell."""
+    _, graphs = cells()
+    return unique_graphs(LeDGFormer(LeDGFormerConfig((), ("cifar10",))).prepare(graphs))
+
+
+def measure(variant: str, n: int, seed: int) -> dict[str, Any]:
     """Train one model and rank all cells."""
+    (distinct, place), truth = distinct_cells(), accuracies()[0][:, 0]
     chosen = np.random.default_rng(seed).permutation(len(place))[:n]
     torch.manual_seed(seed)
     vocabulary = vocabulary_of(distinct)
@@ -105,39 +104,19 @@ def run(
         parts = torch.arange(len(distinct)).split(1024)
         scores = torch.cat([model(batch.select(part.tolist()))[:, 0] for part in parts])
     score = scores.numpy()[place]
-    return {"variant": variant, "n": n, "seed": seed, **ranks(score), "training_seconds": seconds}
+    return {**ranks(score), "training_seconds": seconds}
 
 
 def main() -> None:
     parser = Options(__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    _, graphs = cells()
-    truth = accuracies()[0][:, 0]
-    # All variants read simplified graphs.
-    simplified = LeDGFormer(LeDGFormerConfig((), ("cifar10",))).prepare(graphs)
-    distinct, rows = unique_graphs(simplified)
-    modes = [v for v in VARIANTS if v in DYNAMIC_MODES]
-    contents = [v for v in VARIANTS if v not in DYNAMIC_MODES]
-    runs = []
-    # What a broken-off run leaves is complete in its first parts.
-    for sizes, variants in ((list(EPOCHS), modes), ([156], contents), ([781], contents)):
-        for seed in range(options.seeds):
-            for n in sizes:
-                for variant in variants:
-                    about = (variant, n, seed)
-                    runs.append(once(run_file(*about), run, *about, distinct, rows, truth))
-        write(runs, len(graphs))
-
-
-def write(runs: list[dict[str, Any]], ranked: int) -> None:
-    """Write what is known so far."""
-    ordered = sorted(runs, key=lambda run: (run["n"], list(VARIANTS).index(run["variant"])))
-    write_result(
+    campaign = Campaign(
         "ledg_ablation",
-        "nb201-accuracy",
+        ("variant", "n", "seed"),
+        ["nb201-accuracy"],
         space="nb201",
-        ranked_cells=ranked,
+        ranked_cells=CELLS,
         cells="numpy default_rng(seed).permutation(15625)[:n]",
         training={
             "epochs": EPOCHS,
@@ -148,9 +127,8 @@ def write(runs: list[dict[str, Any]], ranked: int) -> None:
         },
         model=SIZES,
         variants=VARIANTS,
-        summary=summaries(ordered, ("variant", "n"), TAUS),
-        runs=runs,
     )
+    campaign.complete(product(VARIANTS, EPOCHS, range(options.seeds)), measure)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 Each variant has an encoder of its own, pretrained on the same responses for a third of the epochs
 of the shipped one, and learns from n random cells as in predictor_accuracy.py. An encoder is
 trained once, so variants that differ by less than the rows with another seed of pretraining are not
-told apart. Finished runs are kept and not repeated. Writes results/own_ablation.json.
+told apart. Writes results/own_ablation.json; runs that are there already are not repeated.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from experiments.campaign import Options, once
-from experiments.common import RUNS, Array, accuracies, cells, ranks, summaries, write_result
+from experiments.campaign import Campaign, Options
+from experiments.common import RUNS, Array, accuracies, cells, ranks
 from experiments.zoo.pretrain_encoder import distinct_cells, measured_responses
 from nasplug.predictors.accuracy.cell_reader import KERNELS
 from nasplug.predictors.accuracy.pretraining import Encoder, PretrainingConfig, pretrain
@@ -110,7 +109,8 @@ def unlabeled(simplified: bool) -> tuple[list[Graph], list[Array]]:
 def encoder(changes: str, epochs: int) -> Encoder:
     """The encoder with these changes (as JSON), from runs/ if it was trained before."""
     options = json.loads(changes)
-    path = RUNS / "own-ablation" / f"encoder-{slug(changes) or 'all'}-{epochs}"
+    name = "-".join("".join(c if c.isalnum() else " " for c in changes).split())
+    path = RUNS / "own-ablation" / f"encoder-{name or 'all'}-{epochs}"
     if path.with_suffix(".safetensors").exists():
         return Encoder.load(path)
     base = PretrainingConfig()
@@ -135,11 +135,7 @@ def encoder(changes: str, epochs: int) -> Encoder:
     return made
 
 
-def slug(text: str) -> str:
-    return "-".join("".join(c if c.isalnum() else " " for c in text).split())
-
-
-def run(part: str, variant: str, n: int, seed: int, epochs: int) -> dict[str, Any]:
+def measure(part: str, variant: str, n: int, seed: int, epochs: int) -> dict[str, Any]:
     """Fit one variant on n cells and rank all cells."""
     changes, options, answer = VARIANTS[part][variant]
     _, graphs = cells()
@@ -155,7 +151,7 @@ def run(part: str, variant: str, n: int, seed: int, epochs: int) -> dict[str, An
         score = ensemble_scores(predictor._networks, graphs).mean(0)[:, 0]
     else:
         score = predictor.scores(graphs)[0, :, 0]
-    return {"part": part, "variant": variant, "n": n, "seed": seed, **ranks(score)}
+    return ranks(score)
 
 
 def main() -> None:
@@ -163,28 +159,20 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=20, help="of pretraining")
     parser.add_argument("--parts", default=",".join(VARIANTS))
     options = parser.parse_args()
-    runs = []
-    for part, variants in VARIANTS.items():
-        for about in product([part], variants, SIZES, options.seeds, [options.epochs]):
-            path = run_file(*about)
-            if path.exists() or part in options.parts.split(","):
-                runs.append(once(path, run, *about))
-    write_result(
+    campaign = Campaign(
         "own_ablation",
-        "nb201-accuracy",
+        ("part", "variant", "n", "seed"),
+        ["nb201-accuracy"],
+        same=["pretraining_epochs"],
         space="nb201",
         cells="numpy default_rng(seed).permutation(15625)[:n]",
         pretraining_epochs=options.epochs,
         responses=len(RESPONSES),
         variants=VARIANTS,
-        summary=summaries(runs, ("part", "variant", "n"), ("tau_validation", "tau_test")),
-        runs=runs,
     )
-
-
-def run_file(part: str, variant: str, n: int, seed: int, epochs: int) -> Path:
-    """File of the result of a run."""
-    return RUNS / "own-ablation" / f"{slug(part)}-{slug(variant)}-{n}-{seed}-{epochs}.json"
+    for part in options.parts.split(","):
+        runs = product([part], VARIANTS[part], SIZES, options.seeds)
+        campaign.complete(runs, partial(measure, epochs=options.epochs))
 
 
 if __name__ == "__main__":

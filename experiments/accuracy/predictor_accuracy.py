@@ -23,14 +23,15 @@ from datetime import date
 from inspect import signature
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from scipy.stats import kendalltau
 
+from experiments import RESULTS
 from experiments.accuracy.recipes import LONGER, recipe
 from experiments.campaign import Options, SharedCampaign, SharedRun, numbers, stopwatch
-from experiments.common import CELLS, IMAGE_SETS, RESULTS, RUNS, ZOO, Array, accuracies, cells
+from experiments.common import CELLS, IMAGE_SETS, RUNS, ZOO, Array, accuracies, cells
 from nasplug import __version__, create_predictor
 from nasplug.predictors import Predictor, create, names
 from nasplug.predictors.checkpoint import load_checkpoint
@@ -85,19 +86,48 @@ def fitted_seconds(predictor: Any, graphs: Sequence[Graph], targets: Array, fold
     return round(sum(seconds), 3)
 
 
+@runtime_checkable
+class Scores(Protocol):
+    """Ranks graphs by scores of its members, before any calibration."""
+
+    def scores(self, graphs: Sequence[Graph]) -> Array:
+        """Shape `(members, graphs, targets)`."""
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """Counts what it has learned."""
+
+    parameters: int | None
+
+
 def scores_of(predictor: Any, graphs: Sequence[Graph]) -> Array:
     """Scores by which a model ranks graphs, shape `(graphs,)`."""
-    if hasattr(predictor, "scores"):
-        result: Array = predictor.scores(graphs).mean(0)[:, 0]
-    else:
-        result = predictor.predict(graphs).mean[:, 0]
-    return result
+    if isinstance(predictor, Scores):
+        return np.asarray(predictor.scores(graphs).mean(0)[:, 0])
+    return np.asarray(predictor.predict(graphs).mean[:, 0])
 
 
-def row_of(run: Run, threads: int, **measured: Any) -> dict[str, Any]:
-    """The row of a run: `measured` after the run's own fields, which `KEYS` orders."""
-    about = {"version": __version__, "threads": threads, "date": date.today().isoformat()}
-    row = asdict(run) | measured | about
+def row_of(
+    run: Run,
+    predictor: Any,
+    fit_seconds: float,
+    score: Array,
+    score_seconds: float,
+    truths: tuple[Array, Array],
+    threads: int,
+) -> dict[str, Any]:
+    """The row of a run; `truths` are validation and test accuracies of the scored cells."""
+    row = asdict(run) | {
+        "tau_val": tau(score, truths[0]),
+        "tau_test": tau(score, truths[1]),
+        "fit_seconds": fit_seconds,
+        "cells_per_second": round(len(score) / score_seconds, 1),
+        "parameters": predictor.parameters if isinstance(predictor, Sized) else None,
+        "version": __version__,
+        "threads": threads,
+        "date": date.today().isoformat(),
+    }
     return {key: row.pop(key) for key in KEYS} | row
 
 
@@ -114,15 +144,7 @@ def measure(run: Run, folder: Path, threads: int) -> dict[str, Any]:
     started = time.perf_counter()
     score = scores_of(predictor, graphs)
     scored = time.perf_counter() - started
-    return row_of(
-        run,
-        threads,
-        tau_val=tau(score, validation),
-        tau_test=tau(score, test),
-        fit_seconds=seconds,
-        cells_per_second=round(CELLS / scored, 1),
-        parameters=getattr(predictor, "parameters", None),
-    )
+    return row_of(run, predictor, seconds, score, scored, (validation, test), threads)
 
 
 def tau(score: Any, truth: Any) -> float | None:

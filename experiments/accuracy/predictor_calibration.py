@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from experiments.accuracy.predictor_accuracy import Run, build
 from experiments.campaign import Campaign, Options, numbers
 from experiments.common import accuracies, cells
-from nasplug import create_predictor
-from nasplug.predictors import create
 
 LEVELS = (0.5, 0.8, 0.9)
 MODELS: dict[str, dict[str, Any]] = {
@@ -33,17 +32,12 @@ def measure(model: str, size: int, seed: int) -> dict[str, Any]:
     truth = accuracies()[0][:, 0]
     order = np.random.default_rng(seed).permutation(len(graphs))
     train, others = order[:size], order[size:]
-    options = {"targets": ("cifar10",), **MODELS[model]}
-    predictor: Any
-    if model == "nasplug":
-        predictor = create_predictor("accuracy", "nb201", seed=seed, **options).model
-    else:
-        predictor = create(model, seed=seed, **options)
+    predictor: Any = build(Run(model, "cifar10", size, seed, MODELS[model]))
     predictor.fit([graphs[i] for i in train], truth[train, None])
     predicted = predictor.predict([graphs[i] for i in others])
     seen = truth[others]
     mean, std = predicted.mean[:, 0], predicted.std[:, 0]
-    row: dict[str, Any] = {"model": model, "train_size": size, "seed": seed}
+    row: dict[str, Any] = {}
     for level in LEVELS:
         bounds = (1 - level) / 2, (1 + level) / 2
         low, high = (predicted.quantile(bound)[:, 0] for bound in bounds)
@@ -68,10 +62,8 @@ def main() -> None:
         likelihood="of a normal distribution with the predicted mean and std",
         models=MODELS,
     )
-    for size, seed in product(options.train_sizes, options.seeds):
-        for model in options.models.split(","):
-            if not campaign.has(model, size, seed):
-                campaign.add(measure(model, size, seed))
+    runs = product(options.models.split(","), options.train_sizes, options.seeds)
+    campaign.complete(runs, measure)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ runs that are there already are not repeated.
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -55,13 +56,7 @@ def measure(source: str | None, source_cells: int, target_cells: int, seed: int)
         predictor.fit([graphs[k] for k in chosen], validation[chosen, None], progress=False)
     assert predictor is not None
     score = predictor.scores(graphs)[0, :, 0]
-    return {
-        "source": source,
-        "source_cells": source_cells,
-        "target_cells": target_cells,
-        "seed": seed,
-        **ranks(score, IMAGE_SETS.index(TARGET)),
-    }
+    return ranks(score, IMAGE_SETS.index(TARGET))
 
 
 def main() -> None:
@@ -76,11 +71,9 @@ def main() -> None:
     )
     sources = [(None, 0), *((name, size) for size in SOURCE_CELLS for name in SOURCES)]
     for source, size in sources:
-        for seed in options.seeds:
-            for n in TARGET_CELLS:
-                is_empty = source is None and not n
-                if not is_empty and not campaign.has(source, size, n, seed):
-                    campaign.add(measure(source, size, n, seed))
+        # Without a source there must be labels of the target.
+        target_cells = [n for n in TARGET_CELLS if source or n]
+        campaign.complete(product([source], [size], target_cells, options.seeds), measure)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 """Feed damaged ONNX files to the reader: each must give a graph or an `InputError`.
 
-Starts from small valid models, damages bytes or the message, and reads the result in batches, each
-in a process of its own, so that a crash of the process is found too. Anything else than a graph
-or an `InputError`, an abort, and an input that takes longer than `--slow` seconds is a finding,
-kept under `--keep`.
+Starts from small valid models, damages bytes or any field of the message, and reads the result in
+batches, each in a process of its own, so that a crash of the process is found too. Anything else
+than a graph or an `InputError`, an abort, and an input that takes longer than `--slow` seconds is a
+finding, kept under `--keep`.
 """
 
 from __future__ import annotations
 
 import faulthandler
 import json
+import math
 import multiprocessing
 import random
 import signal
@@ -19,11 +20,13 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import onnx
+from google.protobuf.message import Message
 from onnx import TensorProto, helper
 
 from experiments.campaign import Options
@@ -40,7 +43,7 @@ BATCH = 250
 MEMORY_BYTES = 4 * 2**30
 STRANGE_SIZES = (-1, 0, 1, 2, 3, 7, 255, 2**16, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1, -(2**63))
 STRANGE_TEXT = ("", "x", "Conv", "Loop", "ai.onnx.ml", "\x00", "é", "a" * 5_000)
-Damage = Callable[[random.Random, onnx.ModelProto], None]
+OPERATORS = sorted({schema.name for schema in onnx.defs.get_all_schemas()})
 n = helper.make_node
 
 
@@ -50,10 +53,7 @@ n = helper.make_node
 def _tensor(name: str, shape: list[int], values: list[int] | None = None) -> TensorProto:
     if values is not None:
         return helper.make_tensor(name, TensorProto.INT64, shape, values)
-    count = 1
-    for size in shape:
-        count *= size
-    return helper.make_tensor(name, TensorProto.FLOAT, shape, [0.5] * count)
+    return helper.make_tensor(name, TensorProto.FLOAT, shape, [0.5] * math.prod(shape))
 
 
 def _model(
@@ -186,155 +186,51 @@ def _functions() -> onnx.ModelProto:
 # ------------------------------------------------------------------------------------- damage
 
 
-def _pick(rng: random.Random, many: Any) -> Any:
-    return many[rng.randrange(len(many))] if len(many) else None
+def messages(message: Message) -> Iterator[Message]:
+    """A message, and all messages inside of it."""
+    yield message
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_MESSAGE:
+            for inner in [value] if isinstance(value, Message) else value:
+                yield from messages(inner)
 
 
-def _names(model: onnx.ModelProto) -> list[str]:
-    names = [value.name for value in model.graph.input]
-    names += [tensor.name for tensor in model.graph.initializer]
-    names += [output for node in model.graph.node for output in node.output]
-    return names or ["x"]
+def _value(rng: random.Random, field: Any, model: onnx.ModelProto) -> Any:
+    """A new value of a field; a message is a copy of another one of the model."""
+    if field.type == field.TYPE_MESSAGE:
+        alike = [
+            m for m in messages(model) if m.DESCRIPTOR.full_name == field.message_type.full_name
+        ]
+        return deepcopy(rng.choice(alike)) if alike else field.message_type._concrete_class()
+    if field.type == field.TYPE_STRING:
+        # A name of the model wires a node anew.
+        names = ["x", *(name for node in model.graph.node for name in (*node.input, *node.output))]
+        return rng.choice(rng.choice((names, OPERATORS, STRANGE_TEXT)))
+    if field.type == field.TYPE_BYTES:
+        return rng.randbytes(rng.randrange(20))
+    if field.cpp_type in (field.CPPTYPE_FLOAT, field.CPPTYPE_DOUBLE):
+        return rng.choice((0.5, -1.0, float("inf"), float("nan")))
+    return rng.choice((*STRANGE_SIZES, *range(16)))
 
 
-def _rewire(rng: random.Random, model: onnx.ModelProto) -> None:
-    node = _pick(rng, model.graph.node)
-    if node is None:
-        return
-    names = node.input if rng.random() < 0.7 else node.output
-    word = rng.choice([*_names(model), *STRANGE_TEXT])
-    if len(names) and rng.random() < 0.8:
-        names[rng.randrange(len(names))] = word
-    elif rng.random() < 0.5:
-        names.append(word)
-    else:
-        del names[:]
-
-
-def _other_operator(rng: random.Random, model: onnx.ModelProto) -> None:
-    node = _pick(rng, model.graph.node)
-    if node is not None:
-        schemas = [schema.name for schema in onnx.defs.get_all_schemas()]
-        node.op_type = rng.choice([*schemas, *STRANGE_TEXT])
+def damage(rng: random.Random, model: onnx.ModelProto) -> None:
+    """Change one field of any message: its value, or which values it has, and in which order."""
+    message = rng.choice(list(messages(model)))
+    used = [field for field, _ in message.ListFields()]
+    field = rng.choice(used if used and rng.random() < 0.7 else list(message.DESCRIPTOR.fields))
+    new, old = _value(rng, field, model), getattr(message, field.name)
+    values = deepcopy(list(old)) if hasattr(old, "extend") else None
+    message.ClearField(field.name)
+    if values is not None:
+        place = rng.randrange(len(values) + 1)
+        values[place : place + rng.randrange(3)] = [new] * rng.randrange(3)
         if rng.random() < 0.1:
-            node.domain = rng.choice(STRANGE_TEXT)
-
-
-def _other_attribute(rng: random.Random, model: onnx.ModelProto) -> None:
-    node = _pick(rng, model.graph.node)
-    if node is None:
-        return
-    names = ["axis", "perm", "kernel_shape", "strides", "pads", "group", "to", "axes", "equation"]
-    name = rng.choice([*names, *(attribute.name for attribute in node.attribute)])
-    others = [attribute for attribute in node.attribute if attribute.name != name]
-    del node.attribute[:]
-    node.attribute.extend(others)
-    sizes = [rng.choice(STRANGE_SIZES) for _ in range(rng.randrange(6))]
-    value = rng.choice([sizes, rng.choice(STRANGE_SIZES), 1.5, float("nan"), "text", [0.5], None])
-    if value is None:
-        node.attribute.append(onnx.AttributeProto(name=name, type=rng.randrange(15)))
-    else:
-        attribute_type = onnx.AttributeProto.INTS if value == [] else None
-        node.attribute.append(helper.make_attribute(name, value, attr_type=attribute_type))
-
-
-def _other_sizes(rng: random.Random, model: onnx.ModelProto) -> None:
-    tensor = _pick(rng, model.graph.initializer)
-    if rng.random() < 0.5 and tensor is not None:
-        if len(tensor.dims) and rng.random() < 0.7:
-            tensor.dims[rng.randrange(len(tensor.dims))] = rng.choice(STRANGE_SIZES)
-        elif rng.random() < 0.5:
-            tensor.dims.append(rng.choice(STRANGE_SIZES))
-        else:
-            del tensor.dims[:]
-        return
-    value = _pick(rng, model.graph.input)
-    if value is not None:
-        dims = value.type.tensor_type.shape.dim
-        for dim in dims:
-            if rng.random() < 0.4:
-                dim.dim_value = rng.choice(STRANGE_SIZES)
-        if rng.random() < 0.2:
-            dims.add().dim_value = rng.choice(STRANGE_SIZES)
-        elif rng.random() < 0.1:
-            value.type.ClearField("tensor_type")
-
-
-def _other_values(rng: random.Random, model: onnx.ModelProto) -> None:
-    whole = [t for t in model.graph.initializer if t.data_type == TensorProto.INT64]
-    tensor = _pick(rng, whole)
-    if tensor is not None:
-        values = [rng.choice(STRANGE_SIZES) for _ in range(rng.randrange(1, 5))]
-        if rng.random() < 0.5:
-            values = [rng.choice((-1, 0, 1, 2, 3, 9)) for _ in tensor.int64_data]
-        name = tensor.name
-        tensor.CopyFrom(_tensor(name, [len(values)], values))
-
-
-def _damage_tensor(rng: random.Random, model: onnx.ModelProto) -> None:
-    tensor = _pick(rng, model.graph.initializer)
-    if tensor is None:
-        return
-    choice = rng.randrange(4)
-    if choice == 0:
-        tensor.data_type = rng.randrange(-1, 40)
-    elif choice == 1:
-        tensor.raw_data = rng.randbytes(rng.randrange(20))
-    elif choice == 2:
-        tensor.data_location = TensorProto.EXTERNAL
-        entry = tensor.external_data.add()
-        entry.key, entry.value = "location", rng.choice(["/etc/hostname", "../x", "weights.bin"])
-    else:
-        for kind in ("float_data", "int64_data", "raw_data"):
-            tensor.ClearField(kind)
-
-
-def _structure(rng: random.Random, model: onnx.ModelProto) -> None:
-    nodes = model.graph.node
-    choice = rng.randrange(8)
-    if choice == 0 and len(nodes):
-        nodes.append(_pick(rng, nodes))
-    elif choice == 1 and len(nodes):
-        del nodes[rng.randrange(len(nodes))]
-    elif choice == 2:
-        shuffled = list(nodes)
-        rng.shuffle(shuffled)
-        del nodes[:]
-        nodes.extend(shuffled)
-    elif choice == 3 and len(nodes) > 1:
-        # A cycle.
-        first, last = nodes[0], nodes[len(nodes) - 1]
-        if len(first.input) and len(last.output):
-            first.input[0] = last.output[0]
-    elif choice == 4:
-        model.opset_import[0].version = rng.choice([*range(28), *STRANGE_SIZES])
-    elif choice == 5:
-        for field in ("input", "output", "initializer"):
-            if rng.random() < 0.5:
-                model.graph.ClearField(field)
-    elif choice == 6 and len(model.functions):
-        call = model.functions[0].node.add()
-        call.op_type, call.domain = "twice", "own"
-        call.input.append("a")
-        call.output.append("c")
-    elif choice == 7 and len(nodes):
-        # Copied first: a message must not be copied into itself.
-        copy = onnx.GraphProto()
-        copy.CopyFrom(model.graph)
-        inner = _pick(rng, nodes).attribute.add()
-        inner.name, inner.type = "then_branch", onnx.AttributeProto.GRAPH
-        inner.g.CopyFrom(copy)
-
-
-DAMAGES: tuple[Damage, ...] = (
-    _rewire,
-    _other_operator,
-    _other_attribute,
-    _other_sizes,
-    _other_values,
-    _damage_tensor,
-    _structure,
-)
+            rng.shuffle(values)
+        getattr(message, field.name).extend(values if rng.random() < 0.95 else [])
+    elif isinstance(new, Message):
+        getattr(message, field.name).CopyFrom(new)
+    elif rng.random() < 0.8:
+        setattr(message, field.name, new)
 
 
 def any_operator(rng: random.Random) -> onnx.ModelProto:
@@ -379,9 +275,9 @@ def damaged(rng: random.Random, models: list[onnx.ModelProto]) -> bytes:
     model.CopyFrom(rng.choice(models))
     for _ in range(rng.choice((0, 1, 1, 1, 2, 3, 6))):
         try:
-            rng.choice(DAMAGES)(rng, model)
-        except (ValueError, TypeError, OverflowError):
-            # The damage itself does not fit the message; the next one may.
+            damage(rng, model)
+        except ValueError:
+            # The number does not fit the field; the next one may.
             continue
     data = bytearray(model.SerializeToString())
     if rng.random() < 0.4:

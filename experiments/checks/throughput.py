@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import statistics
-import time
+import timeit
 from collections.abc import Callable
 from typing import Any
 
@@ -28,12 +28,7 @@ MATRIX = 1536
 def seconds(work: Callable[[], Any], repeats: int) -> list[float]:
     """Wall time of each of `repeats` runs after one that warms up."""
     work()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return times
+    return timeit.repeat(work, number=1, repeat=repeats)
 
 
 def summary(times: list[float]) -> dict[str, float]:

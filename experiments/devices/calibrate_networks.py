@@ -27,8 +27,9 @@ from unittest.mock import patch
 import numpy as np
 from scipy.stats import spearmanr
 
+from experiments import RESULTS
 from experiments.campaign import Options
-from experiments.common import RESULTS, Array, write_result
+from experiments.common import Array, write_result
 from experiments.devices.known import renamed
 from experiments.latency.latency_data import Source, source, timm_graphs
 from nasplug import datasets, hardware, load_predictor
@@ -39,7 +40,7 @@ from nasplug.predicting.few_shot import known_devices, likeness, promise
 from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.predictors import Hardware, Prediction
 from nasplug.predictors.features.roofline import roofline_parts
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.few_shot import DeviceTransfer
 from nasplug.predictors.latency.measured_device import MeasuredDevice
 from nasplug.search_spaces import Graph, InputError, SearchSpace, space
@@ -64,7 +65,7 @@ class Rooflines:
         )
     )
 
-    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> Array:
+    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
         """Logarithms of rooflines in ms, `(graphs, columns)`."""
         times = [
             [np.maximum(*roofline_parts(g, c.hardware, c.batch_size)).sum() for c in columns]
@@ -96,12 +97,12 @@ class Case:
     ) -> None:
         self.device = renamed(device)
         self.predictor, self.batch_size, self.space = predictor, batch_size, measured
-        columns = few_shot._columns
+        columns = few_shot.device_columns
 
-        def others(*given: Any) -> list[DeviceBatch]:
+        def others(*given: Any) -> list[Setting]:
             return [c for c in columns(*given) if c.hardware.name != device.name]
 
-        with patch.object(few_shot, "_columns", others):
+        with patch.object(few_shot, "device_columns", others):
             both = [measured, predictor.space]
             self.transfer = DeviceTransfer(known_devices(predictor, self.device, batch_size, both))
 

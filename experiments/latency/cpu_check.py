@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments import ROOT
-from experiments.common import RESULTS, Array, covered, write_result
+from experiments import RESULTS, ROOT
+from experiments.common import Array, covered, write_result
 from experiments.latency.latency_data import source
 from experiments.latency.methods import CHEAP, Networks, errors
 from nasplug import load_predictor

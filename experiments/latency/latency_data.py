@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from experiments.common import RESULTS, Array
+from experiments import RESULTS
+from experiments.common import Array
 from nasplug import datasets, hardware
 from nasplug.datasets.importers.timm_networks import networks_path, read_networks
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.search_spaces import Graph, space
 from nasplug.search_spaces.networks.nasbench201 import network_as_written
 
@@ -57,34 +56,28 @@ class Source:
 
     name: str
     graphs: list[Graph]
-    columns: list[DeviceBatch]
+    columns: list[Setting]
     latencies: Array
     families: list[str]
 
-    def rows(self, chosen: Sequence[int] | NDArray[np.int64]) -> Source:
+    def rows(self, chosen: Iterable[int]) -> Source:
         """Some of the networks."""
-        places = [int(k) for k in chosen]
-        return Source(
-            self.name,
-            [self.graphs[k] for k in places],
-            self.columns,
-            self.latencies[places],
-            [self.families[k] for k in places],
+        places = list(chosen)
+        return replace(
+            self,
+            graphs=[self.graphs[k] for k in places],
+            latencies=self.latencies[places],
+            families=[self.families[k] for k in places],
         )
 
-    def only(self, wanted: Sequence[str]) -> Source:
-        """Some of the columns, by key."""
-        places = [k for k, column in enumerate(self.columns) if column.key in wanted]
-        return Source(
-            self.name,
-            self.graphs,
-            [self.columns[k] for k in places],
-            self.latencies[:, places],
-            self.families,
-        )
+    def only(self, wanted: Callable[[Setting], bool]) -> Source:
+        """Some of the columns."""
+        places = [k for k, column in enumerate(self.columns) if wanted(column)]
+        columns = [self.columns[k] for k in places]
+        return replace(self, columns=columns, latencies=self.latencies[:, places])
 
 
-def as_measured(columns: Sequence[DeviceBatch]) -> list[DeviceBatch]:
+def as_measured(columns: Sequence[Setting]) -> list[Setting]:
     """The columns of a table, with the runtime of those that were not measured in a framework."""
     return [
         Setting(c.hardware, c.batch_size, "tflite") if c.key in EXPORTED else c for c in columns
@@ -110,7 +103,7 @@ def source(name: str, count: int | None = None, seed: int = 0) -> Source:
     rows, where = datasets.load(table), space(of)
     is_cell = name.startswith("nb201")
     archs = list(map(str, where) if is_cell else rows["arch"].astype(str))  # type: ignore[call-overload]
-    columns: list[DeviceBatch] = []
+    columns: list[Setting] = []
     values = []
     for column, setting in ACCEL.items() if name == "accel" else ():
         columns.append(Setting(hardware(setting[0]), *setting[1:]))
@@ -171,7 +164,7 @@ def _timm(seed: int) -> Source:
     networks = timm_graphs()
     rows = datasets.load("timm-latency")
     position = {key: k for k, key in enumerate(networks)}
-    columns: list[DeviceBatch] = []
+    columns: list[Setting] = []
     values = []
     for device, mode, runtime in TIMM:
         table = rows[(rows["device"] == device) & (rows["mode"] == mode)]
@@ -195,9 +188,9 @@ def _timm(seed: int) -> Source:
 
 def joined(
     sources: Sequence[Source], seed: int = 0
-) -> tuple[list[Graph], Array, list[DeviceBatch], list[str]]:
+) -> tuple[list[Graph], Array, list[Setting], list[str]]:
     """Graphs in random order, latencies on the union of columns, columns, groups."""
-    columns: dict[str, DeviceBatch] = {}
+    columns: dict[str, Setting] = {}
     for part in sources:
         for column in part.columns:
             columns.setdefault(column.key, column)

@@ -11,8 +11,9 @@ results/launch_share.json.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
+from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,6 @@ SMALLEST_MS = 0.1
 
 def measure(left: str, without: tuple[str, ...], seed: int, epochs: int) -> list[dict[str, Any]]:
     """A row a kind of device and share."""
-    started = time.perf_counter()
     learned = sources(most=FEWER, without=(*SOURCES[left], *without))
     graphs, latencies, columns, groups = joined(learned)
     usual = config(epochs)
@@ -38,7 +38,7 @@ def measure(left: str, without: tuple[str, ...], seed: int, epochs: int) -> list
     predictor.fit(graphs, latencies, columns, groups=groups)
     known = set(predictor.devices)
     (judged,) = (part for part in sources(True) if part.name == left)
-    judged = judged.only([column.key for column in judged.columns if column.key in known])
+    judged = judged.only(lambda column: column.key in known)
     truth = np.log(np.where(judged.latencies >= SMALLEST_MS, judged.latencies, np.nan))
     kinds = np.array([device_group(column.hardware) for column in judged.columns])
     assert predictor._corrections is not None
@@ -52,10 +52,7 @@ def measure(left: str, without: tuple[str, ...], seed: int, epochs: int) -> list
             of_kind = kinds == kind
             rows.append(
                 {
-                    "source": left,
-                    "without": list(without),
                     "kind": kind,
-                    "seed": seed,
                     "share": share,
                     "columns": int(of_kind.sum()),
                     "networks": len(judged.graphs),
@@ -63,8 +60,7 @@ def measure(left: str, without: tuple[str, ...], seed: int, epochs: int) -> list
                     "log_error": float(logs[of_kind].mean()),
                 }
             )
-    seconds = round(time.perf_counter() - started, 1)
-    return [{**row, "seconds": seconds} for row in rows]
+    return rows
 
 
 def main() -> None:
@@ -80,10 +76,8 @@ def main() -> None:
         epochs=options.epochs,
         smallest_ms=SMALLEST_MS,
     )
-    for seed in options.seeds:
-        for left in SOURCES:
-            if not campaign.has(left, without, seed):
-                campaign.add(*measure(left, without, seed, options.epochs))
+    runs = product(SOURCES, [without], options.seeds)
+    campaign.complete(runs, partial(measure, epochs=options.epochs))
 
 
 if __name__ == "__main__":

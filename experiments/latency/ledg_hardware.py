@@ -4,22 +4,22 @@
 
 Each of `DEVICES` is left out of the NAS-Bench-201 latency table at all batch sizes. A short
 training on 2,000 cells sees the others, and its predictions for 2,000 other cells are compared with
-what was measured. A finished run is kept and not repeated. Writes results/ledg_hardware.json.
+what was measured. Writes results/ledg_hardware.json; runs that are there already are not repeated.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import product
 from typing import Any
 
 import numpy as np
 
-from experiments.campaign import Options, once
-from experiments.common import RUNS, Array, cells, latencies, split, summaries, write_result
+from experiments.campaign import Campaign, Options
+from experiments.common import cells, latencies, split
 from experiments.latency.methods import errors
-from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig, LatencyPredictor
+from nasplug.predictors.latency.cell_latency import LatencyConfig, LatencyPredictor
 from nasplug.predictors.training.config import TrainingConfig
-from nasplug.search_spaces import Graph
 
 TRAINING_CELLS = TEST_CELLS = 2_000
 TRAINING = TrainingConfig(
@@ -39,11 +39,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 BASELINE = "mean of the other devices"
 
 
-def leave_out(
-    variant: str, device: str, graphs: list[Graph], truth: Array, columns: list[DeviceBatch]
-) -> list[dict[str, Any]]:
+def leave_out(variant: str, device: str) -> list[dict[str, Any]]:
     """Train on the other devices and compare at each batch size of this one."""
-    train, held_out = (part[:count] for part, count in zip(split(), _counts(), strict=True))
+    (_, graphs), (truth, columns) = cells(), latencies()
+    train, held_out = split()
+    train, held_out = train[:TRAINING_CELLS], held_out[:TEST_CELLS]
     left_out = [k for k, column in enumerate(columns) if column.hardware.name == device]
     others = [k for k in range(len(columns)) if k not in left_out]
     smallest = LatencyConfig.smallest_ms
@@ -64,8 +64,6 @@ def leave_out(
         )
     return [
         {
-            "variant": variant,
-            "device": device,
             "batch_size": columns[k].batch_size,
             "kind": columns[k].hardware.kind,
             **errors(np.exp(predicted[:, place]), truth[held_out, k], smallest),
@@ -74,35 +72,20 @@ def leave_out(
     ]
 
 
-def _counts() -> tuple[int, int]:
-    return TRAINING_CELLS, TEST_CELLS
-
-
 def main() -> None:
     Options(__doc__).parse_args()
-    _, graphs = cells()
-    truth, columns = latencies()
-    rows: list[dict[str, Any]] = []
-    for device in DEVICES:
-        for variant in (*VARIANTS, BASELINE):
-            name = f"{variant}-{device}".replace(", ", "-").replace(" ", "-")
-            path = RUNS / "ledg-hardware" / f"{name}.json"
-            rows += once(path, leave_out, variant, device, graphs, truth, columns)
-    groups = [row | {"group": "gpu" if row["kind"] == "gpu" else "other"} for row in rows]
-    order = [*VARIANTS, BASELINE]
-    # Of each variant the GPUs come first, as among `DEVICES`.
-    ordered = sorted(groups, key=lambda row: order.index(row["variant"]))
-    write_result(
+    campaign = Campaign(
         "ledg_hardware",
-        "nb201-latency",
+        ("variant", "device"),
+        ["nb201-latency"],
+        rows="left_out",
         space="nb201",
         training_cells=TRAINING_CELLS,
         test_cells=TEST_CELLS,
         training=asdict(TRAINING),
         variants=VARIANTS,
-        summary=summaries(ordered, ("variant", "group"), ("spearman", "mape_percent"), "columns"),
-        left_out=rows,
     )
+    campaign.complete(product((*VARIANTS, BASELINE), DEVICES), leave_out)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from experiments import RESULTS
 from experiments.campaign import Options
-from experiments.common import RESULTS
 from nasplug import measure, space
 from nasplug.measuring.machine import physical_cores
 from nasplug.measuring.runtimes import OnnxRuntime

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from experiments.accuracy.floors import roofline
 from experiments.common import Array, covered
 from nasplug.predictors.features.operators import longest_path, operator_kinds
 from nasplug.predictors.features.roofline import peak_rates, roofline_ms, roofline_parts
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.launch_costs import fit_factors, launch_rows
 from nasplug.predictors.latency.one_device import LatencyGP, LatencyGPConfig
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
@@ -62,7 +62,7 @@ class Networks:
         half: Whether they ran in half precision.
     """
 
-    column: DeviceBatch
+    column: Setting
     graphs: list[Graph]
     ms: Array
     families: list[str]
@@ -71,13 +71,12 @@ class Networks:
 
     def rows(self, chosen: Rows) -> Networks:
         """Some of the networks."""
-        return Networks(
-            self.column,
-            [self.graphs[k] for k in chosen],
-            self.ms[chosen],
-            [self.families[k] for k in chosen],
-            None if self.batches is None else self.batches[chosen],
-            self.half,
+        return replace(
+            self,
+            graphs=[self.graphs[k] for k in chosen],
+            ms=self.ms[chosen],
+            families=[self.families[k] for k in chosen],
+            batches=None if self.batches is None else self.batches[chosen],
         )
 
     @property

@@ -13,8 +13,8 @@ A finished run is kept. Writes results/network_ablation.json.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -74,34 +74,30 @@ def fitted(parts: list[Source], variant: str, seed: int) -> NetworkLatency:
 
 def measure(variant: str, seed: int) -> dict[str, Any]:
     """Do a run; its row."""
-    started = time.perf_counter()
     every = sources(most=LEARNED, without=WITHOUT)
     learned = without_devices([part for part in every if part.name != SOURCE], FOLD)
     judged = [part.rows(range(JUDGED)) for part in sources(True, without=WITHOUT)]
     known = {column.key for part in learned for column in part.columns}
     others = without_devices([part for part in judged if part.name != SOURCE], FOLD)
     unseen = [
-        part.only([c.key for c in part.columns if c.hardware.name in FOLD])
+        part.only(lambda column: column.hardware.name in FOLD)
         for part in judged
         if part.name != SOURCE
     ]
     (foreign,) = (part for part in judged if part.name == SOURCE)
-    foreign = foreign.only([c.key for c in foreign.columns if c.key in known])
-    row: dict[str, Any] = {"variant": variant, "seed": seed}
+    foreign = foreign.only(lambda column: column.key in known)
     if variant == ALONE:
         own_errors = []
         for part in learned:
             predictor = fitted([part], variant, seed)
             own_errors.append(error(predictor, next(p for p in others if p.name == part.name)))
-        row |= {"measured": float(np.mean(own_errors)), "device": None, "source": None}
-    else:
-        predictor = fitted(learned, variant, seed)
-        row |= {
-            "measured": mean_error(predictor, others),
-            "device": mean_error(predictor, [part for part in unseen if part.columns]),
-            "source": error(predictor, foreign),
-        }
-    return {**row, "seconds": round(time.perf_counter() - started, 1)}
+        return {"measured": float(np.mean(own_errors)), "device": None, "source": None}
+    predictor = fitted(learned, variant, seed)
+    return {
+        "measured": mean_error(predictor, others),
+        "device": mean_error(predictor, [part for part in unseen if part.columns]),
+        "source": error(predictor, foreign),
+    }
 
 
 def main() -> None:
@@ -118,10 +114,7 @@ def main() -> None:
         devices=list(FOLD),
         source=SOURCE,
     )
-    for seed in options.seeds:
-        for variant in options.variants.split(";"):
-            if not campaign.has(variant, seed):
-                campaign.add(measure(variant, seed))
+    campaign.complete(product(options.variants.split(";"), options.seeds), measure)
 
 
 if __name__ == "__main__":

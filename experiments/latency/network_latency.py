@@ -11,7 +11,6 @@ are there already are not repeated.
 
 from __future__ import annotations
 
-import time
 from functools import cache
 from itertools import product
 from typing import Any
@@ -23,7 +22,7 @@ from experiments.campaign import Campaign, Options
 from experiments.common import Array
 from experiments.latency.methods import CHEAP, Networks, errors
 from nasplug import datasets, hardware
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.search_spaces import Graph, space
 
 SMALLEST_MS = 0.1
@@ -56,13 +55,13 @@ def graphs_of(data: str) -> list[Graph]:
     return [where.to_graph(where.parse(str(text))) for text in texts]
 
 
-def target(data: str, column: str) -> tuple[Array, DeviceBatch]:
+def target(data: str, column: str) -> tuple[Array, Setting]:
     """Milliseconds (a batch, or an image where only throughput is known), and the device."""
     values = datasets.load(data)[column].to_numpy(np.float64)
     if column.endswith(" img/s"):
-        return 1000 / values, DeviceBatch(hardware(column.removesuffix(" img/s")), 1)
+        return 1000 / values, Setting(hardware(column.removesuffix(" img/s")), 1)
     name, _, batch = column.rpartition("@")
-    return values, DeviceBatch(hardware(name), int(batch))
+    return values, Setting(hardware(name), int(batch))
 
 
 def split(data: str, known: NDArray[np.int64], size: float, seed: int) -> tuple[Any, Any]:
@@ -70,9 +69,8 @@ def split(data: str, known: NDArray[np.int64], size: float, seed: int) -> tuple[
     rng = np.random.default_rng(seed)
     if data == OFFICIAL:
         stage = datasets.load(data)["stage"].to_numpy()
-        return rng.permutation(np.flatnonzero(stage == "train"))[: int(size)], np.flatnonzero(
-            stage == "test"
-        )
+        learned, judged = (np.flatnonzero(stage == name) for name in ("train", "test"))
+        return rng.permutation(learned)[: int(size)], judged
     order = rng.permutation(known)
     count = round(size * len(known)) if size < 1 else int(size)
     return order[:count], order[count:]
@@ -83,21 +81,14 @@ def measure(data: str, column: str, size: float, seed: int, method: str) -> dict
     smallest = 0 if column.endswith(" img/s") else SMALLEST_MS
     known = np.flatnonzero(np.isfinite(truth) & (truth >= smallest))
     train, test = split(data, known, size, seed)
-    started = time.perf_counter()
     # Methods that need kinds of networks are not among these.
     networks = Networks(device, graphs_of(data), truth, [data] * len(truth))
     predicted, inside = CHEAP[method](networks.rows(train), networks.rows(test))
     return {
-        "data": data,
-        "column": column,
-        "size": size,
-        "seed": seed,
-        "method": method,
         "train": len(train),
         "test": len(test),
         **errors(predicted, truth[test]),
         "coverage": None if inside is None else float(inside.mean()),
-        "seconds": round(time.perf_counter() - started, 2),
     }
 
 
@@ -108,9 +99,7 @@ def main() -> None:
     campaign = Campaign("network_latency", keys, DATA, smallest_ms=SMALLEST_MS)
     for data, (_, columns) in DATA.items():
         sizes = SIZES.get(data, USUAL_SIZES)
-        for run in product([data], columns, sizes, options.seeds, METHODS):
-            if not campaign.has(*run):
-                campaign.add(measure(*run))
+        campaign.complete(product([data], columns, sizes, options.seeds, METHODS), measure)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,9 @@ from experiments.zoo.train_network_latency import (
     residuals,
     sources,
 )
-from nasplug import datasets, load_predictor
+from nasplug import datasets, hardware, load_predictor
 from nasplug.datasets.help_protocol import PROTOCOLS
+from nasplug.predictors.features.roofline import roofline_ms
 from nasplug.predictors.latency.intervals import device_group
 from nasplug.predictors.statistics.calibration import LEVELS, left_out_quantiles
 
@@ -127,9 +128,6 @@ def unseen() -> list[dict[str, Any]]:
 
 def rooflines(graphs: list[Any], key: str) -> Array:
     """The sum of the nodes' rooflines, in ms."""
-    from nasplug import hardware
-    from nasplug.predictors.features.roofline import roofline_ms
-
     name, _, batch = key.rpartition("@")
     device = hardware(name)
     return np.array([roofline_ms(graph, device, int(batch)).sum() for graph in graphs])

@@ -18,8 +18,9 @@ repeated.
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import replace
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from experiments.latency.methods import CHEAP, Networks, boosting, errors
 from experiments.zoo.train_network_latency import FEWER, SOURCES, judged_by, left_out_file
 from experiments.zoo.train_network_latency import sources as all_sources
 from nasplug.predictors import create
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.launch_costs import LaunchCosts
 from nasplug.predictors.latency.network_columns import RATES
 from nasplug.predictors.latency.network_latency import (
@@ -48,16 +49,8 @@ from nasplug.search_spaces.files import atomic_path
 GPUS = ("RTX 2080 Ti@1", "Titan RTX@1")
 NETWORKS = ("nb201", "fbnet", "ofa")
 METHODS = (
-    "roofline, scaled",
-    "gradient boosting",
-    "launch costs",
-    "roofline-gp",
-    "latency-gp",
-    "nnlp",
-    "narformer-v2",
-    "network-latency, no launch costs",
-    "network-latency",
-    "joined",
+    *("roofline, scaled", "gradient boosting", "launch costs", "roofline-gp", "latency-gp", "nnlp"),
+    *("narformer-v2", "network-latency, no launch costs", "network-latency", "joined"),
     "network-latency, all devices",
 )
 ALONE = "network-latency, no launch costs"
@@ -82,7 +75,8 @@ ASKED_AGAIN = 100
 SMALLEST_MS = 0.1
 
 
-def cases() -> dict[str, tuple[list[Source], Source, DeviceBatch]]:
+@cache
+def cases() -> dict[str, tuple[list[Source], Source, Setting]]:
     """Name -> what is learned, what is judged, the device."""
     by_name = {}
     others = ("timm", "accel", "nnlqp", "nb201-exported", "cpu")
@@ -90,8 +84,8 @@ def cases() -> dict[str, tuple[list[Source], Source, DeviceBatch]]:
     judged = {part.name: part for part in all_sources(judged=True, without=others)}
     for key in GPUS:
         for left in NETWORKS:
-            parts = [learned[name].only([key]) for name in NETWORKS if name != left]
-            networks = judged[left].only([key])
+            parts = [on_device(learned[name], key) for name in NETWORKS if name != left]
+            networks = on_device(judged[left], key)
             by_name[f"{key}: {left} left out"] = (parts, networks, networks.columns[0])
     cpu = source("cpu")
     for family in sorted(set(cpu.families)):
@@ -101,7 +95,12 @@ def cases() -> dict[str, tuple[list[Source], Source, DeviceBatch]]:
     return by_name
 
 
-def drawn(parts: list[Source], device: DeviceBatch, seed: int) -> Networks:
+def on_device(part: Source, key: str) -> Source:
+    """A source with one column."""
+    return part.only(lambda column: column.key == key)
+
+
+def drawn(parts: list[Source], device: Setting, seed: int) -> Networks:
     """Draw the learned networks, in random order."""
     rng = np.random.default_rng(seed)
     rows: list[tuple[Source, int]] = []
@@ -120,7 +119,7 @@ def drawn(parts: list[Source], device: DeviceBatch, seed: int) -> Networks:
 
 
 def predict(
-    method: str, parts: list[Source], judged: list[Graph], device: DeviceBatch, seed: int
+    method: str, parts: list[Source], judged: list[Graph], device: Setting, seed: int
 ) -> tuple[Array, Array]:
     """Predicted ms of the networks that were left out, and the error in percent on the learned."""
     learn = drawn(parts, device, seed)
@@ -154,7 +153,7 @@ def kinds_of(parts: list[Source], groups: list[str]) -> list[str]:
 
 
 def with_costs(
-    case: str, parts: list[Source], judged: list[Graph], device: DeviceBatch, seed: int
+    case: str, parts: list[Source], judged: list[Graph], device: Setting, seed: int
 ) -> Array | None:
     """Predict networks that were left out as network-latency does: see `ColumnCorrections`."""
     path = kept(case, ALONE, seed)
@@ -197,7 +196,7 @@ def recipe(method: str, parts: list[Source]) -> dict[str, int] | None:
     return (RECIPES if len(parts) > 1 else {**RECIPES, **ON_THE_CPU}).get(method)
 
 
-def jointly(judged: Source, device: DeviceBatch) -> Array | None:
+def jointly(judged: Source, device: Setting) -> Array | None:
     """Predictions of the predictor of all devices without these networks, if it was trained."""
     path = left_out_file(f"sources-{judged.name}")
     if judged.name not in SOURCES or not path.exists():
@@ -222,11 +221,9 @@ def joined(case: str, seed: int) -> Array | None:
     return np.asarray(np.exp(np.mean([np.log(np.load(path)) for path in paths], axis=0)))
 
 
-def measure(
-    case: str, parts: list[Source], judged: Source, device: DeviceBatch, method: str, seed: int
-) -> dict[str, Any] | None:
-    """Do a run; None if predictions that it is made of are not there."""
-    started = time.perf_counter()
+def measure(case: str, method: str, seed: int) -> dict[str, Any] | list[dict[str, Any]]:
+    """Do a run; no row if predictions that it is made of are not there."""
+    parts, judged, device = cases()[case]
     learned = sum(min(len(p.graphs), LEARNED if len(parts) > 1 else 10**6) for p in parts)
     still: float | None = None
     if method == "network-latency":
@@ -241,19 +238,15 @@ def measure(
         with atomic_path(kept(case, method, seed)) as temporary, open(temporary, "wb") as file:
             np.save(file, predicted)
     if predicted is None:
-        return None
+        return []
     truth = judged.latencies[:, 0]
     usual = truth >= SMALLEST_MS
     return {
-        "case": case,
-        "method": method,
-        "seed": seed,
         "learned": learned,
         "judged": int(usual.sum()),
         "recipe": recipe(method, parts),
         **errors(predicted[usual], truth[usual]),
         "mape_percent_learned": still,
-        "seconds": round(time.perf_counter() - started, 1),
     }
 
 
@@ -269,15 +262,10 @@ def main() -> None:
         smallest_ms=SMALLEST_MS,
         joined=JOINED,
     )
-    every = {case: of for case, of in cases().items() if case.startswith(options.cases)}
+    wanted = [case for case in cases() if case.startswith(options.cases)]
+    # A method may be made of the predictions of those before it.
     for method in options.methods.split(";"):
-        for case, (parts, judged, device) in every.items():
-            for seed in options.seeds:
-                if campaign.has(case, method, seed):
-                    continue
-                row = measure(case, parts, judged, device, method, seed)
-                if row is not None:
-                    campaign.add(row)
+        campaign.complete(product(wanted, [method], options.seeds), measure)
 
 
 if __name__ == "__main__":

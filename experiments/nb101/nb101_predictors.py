@@ -112,15 +112,8 @@ def measure(
         parts.append(scores_of(predictor, graphs))
         scored += time.perf_counter() - started
     score = np.concatenate(parts)
-    return row_of(
-        run,
-        threads,
-        tau_val=tau(score, labels.validation[others]),
-        tau_test=tau(score, labels.test[others]),
-        fit_seconds=seconds,
-        cells_per_second=round(len(others) / scored, 1),
-        parameters=getattr(predictor, "parameters", None),
-    )
+    truths = labels.validation[others], labels.test[others]
+    return row_of(run, predictor, seconds, score, scored, truths, threads)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -24,8 +24,9 @@ import numpy as np
 import optuna
 
 import nasplug
+from experiments import RESULTS
 from experiments.campaign import Options, read_json
-from experiments.common import RESULTS, provenance, write_result
+from experiments.common import provenance, write_result
 from nasplug.candidates.enumerated import EnumeratedCandidates
 from nasplug.candidates.pool import candidates_of
 from nasplug.candidates.scoring import Scoring

@@ -1,15 +1,14 @@
-"""The tables of docs/results/nb101.md and docs/nb101.md on predictors of NAS-Bench-101."""
+"""Tables of docs/nb101.md and docs/results/nb101.md, from experiments with NAS-Bench-101."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
 from statistics import mean
 from typing import Any
 
-from experiments.accuracy.predictor_tables import MODELS as NB201_MODELS
-from experiments.accuracy.predictor_tables import taus
-from experiments.tables import Row, load, load_lines, merged, table_of
+from experiments.accuracy.accuracy_tables import MODELS as NB201_MODELS
+from experiments.accuracy.accuracy_tables import taus
+from experiments.tables import Row, load, load_lines, merged, section, table_of
 
 SMALL = "NB-101 small-cell subset (n=1,713)"
 COMPLETE = "EC-NAS 2,532 cells, 4 epochs"
@@ -34,16 +33,15 @@ def runs() -> list[Row]:
     return list(latest.values())
 
 
-def ranking(source: str) -> Callable[[], str]:
+@section("nb101-small", SMALL)
+@section("nb101-complete", COMPLETE)
+def ranking(source: str) -> str:
     """Two tables of a source, one row a model: against validation and against test accuracies."""
-
-    def make() -> str:
-        rows = [row for row in runs() if row["source"] == source]
-        return taus(rows, MODELS, SIZES, f"{source}: ")
-
-    return make
+    rows = [row for row in runs() if row["source"] == source]
+    return taus(rows, MODELS, SIZES, f"{source}: ")
 
 
+@section("nb101-first")
 def first_places() -> str:
     """List where nasplug's own predictor is not first, or say that it is everywhere.
 
@@ -75,6 +73,7 @@ def first_places() -> str:
     )
 
 
+@section("nb101-shipped")
 def shipped() -> str:
     """A row a group of cells that were left out: the shipped predictor's errors and intervals."""
     result = load("nb101_accuracy")
@@ -93,6 +92,7 @@ def shipped() -> str:
     )
 
 
+@section("nb101-all-cells")
 def whole_space() -> str:
     """Predictions of the shipped predictor for all cells, by size."""
     everything = load("nb101_accuracy")["all_cells"]
@@ -110,12 +110,76 @@ def whole_space() -> str:
     )
 
 
-RANKINGS: dict[str, Callable[[], str]] = {
-    "nb101-small": ranking(SMALL),
-    "nb101-complete": ranking(COMPLETE),
-    "nb101-first": first_places,
-}
-SECTIONS: dict[str, Callable[[], str]] = {
-    "nb101-shipped": shipped,
-    "nb101-all-cells": whole_space,
-}
+FILES = {"only108": "as nasbench_only108.tfrecord", "full": "as nasbench_full.tfrecord"}
+
+
+@section("nb101-search")
+def search() -> str:
+    """Time and memory of the command, and the errors of its fast latencies."""
+    result = load("nb101_search")
+    run, latency = result["search"], result["latency"]
+    return (
+        f"`{run['command']}` scored all {latency['cells']:,} cells in "
+        f"{run['processor_seconds']:.0f} s of processor time with {run['peak_mib']:,} MiB of "
+        f"memory ({run['seconds']:.0f} s on the clock of a machine of two cores with a load of "
+        f"{run['load_average']:.0f}). The latency of {latency['predicted_exactly']:,} cells is the "
+        f"predictor's own. On {latency['sample']:,} other cells at random the fast model was off "
+        f"by {latency['mean_error']:.1%} on average, by less than {latency['error_95']:.1%} in 95 "
+        f"of 100 cases (root mean square {latency['rms']:.1%}; it had said "
+        f"{latency['said_rms']:.1%}). "
+        f"Of these {latency['sample']:,} cells, {latency['beyond_the_front']} lie beyond the front "
+        "of the cells that the predictor scored itself"
+        + (
+            f", by {latency['largest_gain']:.1%} of latency at most."
+            if latency["beyond_the_front"]
+            else "."
+        )
+    )
+
+
+@section("nb101-studies")
+def studies() -> str:
+    """A row a kind of study: the first trial, and a later one."""
+    return table_of(
+        "values of a trial | hardware | first trial | a later trial | different cells",
+        "{values} | {hardware} | {first_seconds:.1f} s | {milliseconds} ms | "
+        "{distinct} of {trials}",
+        load("nb101_search")["studies"],
+    )
+
+
+@section("nb101-enumeration")
+def enumeration() -> str:
+    """From scratch and from the cache."""
+    result = load("nb101_enumeration")
+    rows = {
+        "cells and hashes from scratch": result["scratch"],
+        "the same from the cache, checked": result["cache"],
+        "`list(space)` with the cache": result["list"],
+    }
+    times = table_of(
+        " | clock | processor",
+        "{name} | {seconds:.1f} s | {processor_seconds:.1f} s",
+        [row | {"name": name} for name, row in rows.items()],
+    )
+    loads = " and ".join(f"{result[key]['load_average']:.0f}" for key in ("scratch", "list"))
+    return (
+        f"{times}\n\n{result['scratch']['distinct']:,} different hashes, on a machine of two cores "
+        f"with a load of {loads}."
+    )
+
+
+@section("nb101-official")
+def official() -> str:
+    """A row a file of the official size."""
+    result = load("nasbench_load")
+    return table_of(
+        "file | records | size | first time, processor | memory | from the copy, processor",
+        "{title} | {records:,} | {gigabytes:.2f} GB | {first[processor_seconds]:.0f} s | "
+        "{first[peak_mib]} MiB | {again[processor_seconds]:.1f} s",
+        [
+            result[name] | {"title": title, "gigabytes": result[name]["bytes"] / 1e9}
+            for name, title in FILES.items()
+            if name in result
+        ],
+    )

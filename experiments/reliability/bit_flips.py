@@ -3,9 +3,10 @@
     python -m experiments.reliability.bit_flips [--flips 250] [--seed 0]
 
 Makes one whole file of every type, flips one bit at a time at random places, and reads it again:
-said (an error or, for files of earlier versions, a warning that damage cannot be seen), equal (what
-is read is what was written), or silently wrong. Needs NASPLUG_MIRROR for a cached data file. Writes
-results/bit_flips.json.
+refused, or read with a warning that damage cannot be seen (files of earlier versions), equal (what
+is read is what was written), or silently wrong. The journal is one that a search over NAS-Bench-201
+wrote, read as `nasplug report` reads it; each error names the damaged line, or counts as "error of
+another line". Needs NASPLUG_MIRROR for a cached data file. Writes results/bit_flips.json.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import torch
 
+import nasplug
 from experiments.campaign import Options
 from experiments.common import ZOO, write_result
 from experiments.reliability.retrain_kills import write_pair
@@ -39,6 +42,7 @@ from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.features import language
 from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNetworks
 from nasplug.predictors.training.state import StateFiles, read_state
+from nasplug.reports.study_report import find_study
 from nasplug.training.labels import read_labels
 
 NB = space("nb201")
@@ -55,11 +59,13 @@ class FileType:
         path: Of the file that is damaged.
         read: Gives what counts of it, as something that can be compared.
         protected_by: What is relied on.
+        has_lines: Whether an error names the line that is damaged.
     """
 
     path: Path
     read: Callable[[], Any]
     protected_by: str
+    has_lines: bool = False
 
 
 def arrays_of(tensors: dict[str, Any]) -> dict[str, Any]:
@@ -196,6 +202,21 @@ def vectors(path: Path) -> Any:
         raise InputError(str(error)) from None
 
 
+def make_journal(folder: Path, trials: int = 30) -> FileType:
+    """The journal of a search whose trials are looked up in the benchmark's table."""
+    path = folder / "study.journal"
+    nasplug.search(
+        "nb201", n_trials=trials, evaluate="table", storage=path, study_name="flips", progress=False
+    )
+    return FileType(path, lambda: journal(path), "a checksum a trial", has_lines=True)
+
+
+def journal(path: Path) -> Any:
+    study = find_study(path, "flips")
+    trials = study.get_trials(deepcopy=False)
+    return study.directions, study.user_attrs, study.metric_names, trials
+
+
 def file_types(folder: Path) -> dict[str, FileType]:
     """Make a file of each type; a file that describes another one lies beside it."""
     whole = folder / "mine.safetensors"
@@ -228,6 +249,7 @@ def file_types(folder: Path) -> dict[str, FileType]:
         "imported table": FileType(npz, lambda: table(npz), content),
         "shipped text vectors": FileType(texts, lambda: vectors(texts), "zip's CRC-32 a part"),
         "published data file": FileType(data_file(), cached, "the published SHA-256"),
+        "study journal": make_journal(folder),
     }
 
 
@@ -247,8 +269,10 @@ def flip(file: FileType, flips: int, rng: np.random.Generator) -> dict[str, int]
             warnings.simplefilter("always")
             try:
                 content_read = file.read()
-            except InputError:
-                counts["error"] += 1
+            except InputError as error:
+                line = content[: place // 8].count(b"\n") + 1
+                is_named = not file.has_lines or f"(line {line} " in str(error)
+                counts["error" if is_named else "error of another line"] += 1
             else:
                 if content_read == right:
                     counts["equal"] += 1
@@ -257,7 +281,8 @@ def flip(file: FileType, flips: int, rng: np.random.Generator) -> dict[str, int]
                     counts["warning" if has_warned else "silently wrong"] += 1
         for path, before in beside.items():
             path.write_bytes(before)
-    names = ("error", "warning", "equal", "silently wrong")
+    names = ["error", "warning", "equal", "silently wrong"]
+    names += ["error of another line"] * file.has_lines
     return {"tried": flips, **{name: counts[name] for name in names}}
 
 
@@ -268,6 +293,7 @@ def main() -> None:
     options = parser.parse_args()
     if local_mirror() is None:
         parser.error("set NASPLUG_MIRROR to a folder with the upstream files")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
         os.environ["NASPLUG_CACHE"] = str(Path(name, "cache"))

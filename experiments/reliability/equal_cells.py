@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import kendalltau
 
@@ -29,11 +30,8 @@ ROUNDING = 1e-4
 
 def spread(values: Array, classes: NDArray[np.intp]) -> Array:
     """Difference between the largest and the smallest value of each class, `(classes, columns)`."""
-    most = np.full((classes.max() + 1, values.shape[1]), -np.inf)
-    least = -most
-    np.maximum.at(most, classes, values)
-    np.minimum.at(least, classes, values)
-    return np.asarray(most - least)
+    groups = pd.DataFrame(values).groupby(classes)
+    return np.asarray(groups.max() - groups.min())
 
 
 def quality(mean: Array, test: Array, held_out: NDArray[np.int64]) -> list[dict[str, Any]]:

@@ -31,26 +31,17 @@ from experiments.search.search_tasks import task
 from nasplug.searching.objectives import suggest
 
 EARLY, OVER = 400, 100
-TABLE, LIMITED = "nb201-cifar10-gtx1080ti", "nb201-cifar10-gtx1080ti-8.5ms"
-
-Objective = Callable[[optuna.Trial], Any]
-
-
-def of_table(name: str) -> tuple[Any, list[str], Objective]:
-    """Space, directions and objective of a search task."""
-    search = task(name)
-    distributions = search.space.distributions()
-
-    def objective(trial: optuna.Trial) -> Any:
-        row = search.space.index(search.space.from_params(suggest(trial, distributions)))
-        if search.violation is not None:
-            trial.set_constraint("limit", float(search.violation[row]))
-        return search.values[row].tolist()
-
-    return search.space, list(search.directions), objective
+# Case -> a search over a table.
+TASKS = {"nb201": "nb201-cifar10-gtx1080ti", "nb201-limits": "nb201-cifar10-gtx1080ti-8.5ms"}
 
 
-def of_counts(name: str) -> tuple[Any, list[str], Objective]:
+def of_table(case: str) -> tuple[Any, tuple[Any, ...], Callable[[optuna.Trial], Any]]:
+    """Space, directions and objective of a search over a table."""
+    search = task(TASKS[case])
+    return search.space, search.directions, search.objective
+
+
+def of_counts(name: str) -> tuple[Any, tuple[Any, ...], Callable[[optuna.Trial], Any]]:
     """Space, directions and objective of networks that are counted."""
     space = nasplug.search_spaces.space(name)
     distributions = space.distributions()
@@ -59,7 +50,7 @@ def of_counts(name: str) -> tuple[Any, list[str], Objective]:
         graph = space.to_graph(space.from_params(suggest(trial, distributions)))
         return graph.total("flops"), graph.total("params")
 
-    return space, ["maximize", "minimize"], objective
+    return space, ("maximize", "minimize"), objective
 
 
 class Watch:
@@ -106,13 +97,11 @@ def run(case: str, trials: int, seed: int) -> dict[str, Any]:
         options = {"evaluate": "table", "storage": "memory", "seed": seed, "progress": False}
         nasplug.search("nb201", "GTX 1080 Ti", n_trials=trials, **options)  # type: ignore[arg-type]
     else:
-        names = {"nb201": TABLE, "nb201-limits": LIMITED}
-        made = of_table(names[case]) if case in names else of_counts(case)
-        space, directions, objective = made
+        space, directions, objective = of_table(case) if case in TASKS else of_counts(case)
         sampler = nasplug.PredictorSampler(
             space, seed=seed, equivalents="apart", warn_independent_sampling=False
         )
-        study = optuna.create_study(directions=directions, sampler=sampler)
+        study = optuna.create_study(directions=list(directions), sampler=sampler)
         study.optimize(objective, n_trials=trials, callbacks=[watch])
     return {"case": case, "seed": seed, **watch.row()}
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from experiments.tables import grouped, load, table, table_of
+from experiments.tables import grouped, load, section, table, table_of
 
 
+@section("signals")
 def signals() -> str:
     """A row a command: signals that were sent, and how it ended."""
     attempts = [row for row in load("signals")["attempts"] if "code" in row]
@@ -25,22 +24,10 @@ def signals() -> str:
     return table(f"{head} | processes left behind", rows)
 
 
+@section("bit-flips")
 def bit_flips() -> str:
     """A row a type of file."""
     files = [row | {"name": name} for name, row in load("bit_flips")["files"].items()]
-    journal = load("journal_flips")
-    # A journal is refused or read; there is no format of it without checksums.
-    files.append(
-        {
-            "name": "study journal",
-            "tried": journal["tried"],
-            "error": journal["said"],
-            "warning": 0,
-            "equal": journal["equal"],
-            "silently wrong": journal["wrong"],
-            "protected by": "a checksum a trial",
-        }
-    )
     return table_of(
         "file | flips | refused | read with a warning | no effect | silently wrong | protected by",
         "{name} | {tried} | {error} | {warning} | {equal} | {silently wrong} | {protected by}",
@@ -48,6 +35,7 @@ def bit_flips() -> str:
     )
 
 
+@section("kills")
 def kills() -> str:
     """A row a kind of checkpoint that a training writes over."""
     return table_of(
@@ -61,6 +49,7 @@ def kills() -> str:
     )
 
 
+@section("starts")
 def starts() -> str:
     """A row a kind of storage."""
     return table_of(
@@ -70,6 +59,7 @@ def starts() -> str:
     )
 
 
+@section("long-studies")
 def long_studies() -> str:
     """A row a study."""
     return table_of(
@@ -80,6 +70,7 @@ def long_studies() -> str:
     )
 
 
+@section("batch-growth")
 def growth() -> str:
     """A row a predictor and runtime: falls of the latency as the batch doubles."""
     result = load("batch_growth")
@@ -95,13 +86,3 @@ def growth() -> str:
         "largest fall, % | devices whose usual runtime changes",
         rows,
     )
-
-
-SECTIONS: dict[str, Callable[[], str]] = {
-    "signals": signals,
-    "bit-flips": bit_flips,
-    "kills": kills,
-    "starts": starts,
-    "long-studies": long_studies,
-    "batch-growth": growth,
-}

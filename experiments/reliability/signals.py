@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.campaign import Options
+from experiments.campaign import Options, read_lines
 from experiments.common import write_result
 from experiments.nb101.nasbench_load import write_file
 
@@ -52,11 +52,6 @@ EVALUATE = ("--evaluate", "command", f"{sys.executable} train.py {{arch}}")
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
 
 
-def nothing() -> int:
-    """Count for a command that keeps nothing."""
-    return 0
-
-
 @dataclass
 class Case:
     """A command, and what it keeps.
@@ -73,9 +68,9 @@ class Case:
     name: str
     words: tuple[str, ...]
     first: Sequence[tuple[str, ...]] = ()
-    kept: Callable[[], int] = nothing
+    kept: Callable[[], int] = lambda: 0
     last: dict[str, str] = field(default_factory=dict)
-    before: Callable[[], object] = nothing
+    before: Callable[[], object] = lambda: None
 
 
 def trials(storage: str) -> Callable[[], int]:
@@ -231,6 +226,11 @@ def start(words: Sequence[str]) -> subprocess.Popen[str]:
     )
 
 
+def finish(words: Sequence[str], check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    return subprocess.run([*PROGRAM, *words], capture_output=True, text=True, check=check)
+
+
 def has_taken(pid: int) -> bool:
     """Whether a process has a handler for SIGTERM."""
     for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
@@ -308,14 +308,10 @@ def duration(case: Case) -> float:
                 Path(folder, path.name).symlink_to(path.resolve())
         os.chdir(folder)
         for words in case.first:
-            subprocess.run([*PROGRAM, *words], check=True, capture_output=True)
+            finish(words)
         case.before()
         began = time.monotonic()
-        subprocess.run(
-            [*PROGRAM, *(case.last.get(word, word) for word in case.words)],
-            check=True,
-            capture_output=True,
-        )
+        finish([case.last.get(word, word) for word in case.words])
         os.chdir(here)
     return time.monotonic() - began
 
@@ -323,7 +319,7 @@ def duration(case: Case) -> float:
 def tried(case: Case, count: int, rng: random.Random, first: int) -> list[dict[str, Any]]:
     """Send some signals to a command, then let it end."""
     for words in case.first:
-        subprocess.run([*PROGRAM, *words], check=True, capture_output=True)
+        finish(words)
     seconds = duration(case)
     attempts: list[dict[str, Any]] = []
     over = 0
@@ -343,7 +339,7 @@ def tried(case: Case, count: int, rng: random.Random, first: int) -> list[dict[s
         str(max(count_before + 1, int(case.last[word]))) if word in case.last else word
         for word in case.words
     ]
-    done = subprocess.run([*PROGRAM, *words], capture_output=True, text=True, check=False)
+    done = finish(words, check=False)
     is_whole = done.returncode == 0 and case.kept() >= count_before
     end = {"case": case.name, "goes_on_to_the_end": is_whole, "stderr": done.stderr[-500:]}
     print(json.dumps(end), file=sys.stderr)
@@ -371,23 +367,18 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="cases by name")
     parser.add_argument("--merge", nargs="+", help="only count what earlier runs said on stderr")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", help="a file to write instead of results/signals.json")
+    parser.add_argument("--out", type=Path, help="a file to write instead of results/signals.json")
     options = parser.parse_args()
     for number in SIGNALS:
         # A shell's background and nohup ignore some, and the commands would inherit that.
         signal.signal(number, signal.SIG_DFL)
     if options.merge:
-        result = counts(read_lines(options.merge))
+        # What runs of this script wrote to stderr.
+        lines = [row for name in options.merge for row in read_lines(Path(name)) if "case" in row]
     else:
-        result = counts(experiment(options.count, options.seed, options.only))
+        lines = experiment(options.count, options.seed, options.only)
     data = ("nb201-accuracy", "nb201-latency", "accel")
-    write_result(Path(options.out) if options.out else "signals", *data, **result)
-
-
-def read_lines(files: Sequence[str]) -> list[dict[str, Any]]:
-    """Read the lines of JSON that runs of this script wrote to stderr."""
-    lines = [line for file in files for line in Path(file).read_text("utf-8").splitlines()]
-    return [json.loads(line) for line in lines if line.startswith('{"case"')]
+    write_result(options.out or "signals", *data, **counts(lines))
 
 
 def experiment(count: int, seed: int, only: Sequence[str] | None) -> list[dict[str, Any]]:
@@ -422,9 +413,7 @@ def counts(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The counts that matter, and what they count."""
     attempts = [row for row in lines if "signal" in row]
     last = [row["goes_on_to_the_end"] for row in lines if "goes_on_to_the_end" in row]
-    before: Counter[str] = Counter()
-    for row in lines:
-        before.update(row.get("codes", {}))
+    before = sum((Counter(row.get("codes", {})) for row in lines), Counter())
     ends = sorted(row["seconds_to_end"] for row in attempts)
     return {
         "tried": len(attempts),

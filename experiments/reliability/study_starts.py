@@ -11,13 +11,8 @@ has all of them. A process fails if it ends by any error. Written to results/stu
 from __future__ import annotations
 
 import multiprocessing
-import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import count
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -25,7 +20,7 @@ from optuna.trial import TrialState
 
 from experiments.campaign import Options
 from experiments.common import write_result
-from experiments.search.postgres_server import NoServer, postgres_server
+from experiments.search.postgres_server import NoServer, new_storages
 from nasplug.studies.storages import open_storage, open_study
 from nasplug.studies.trials import run_trials
 
@@ -47,30 +42,6 @@ def start(storage: str, trials: int, barrier: Any, failures: Any) -> None:
     except BaseException:
         failures.put(traceback.format_exc().strip().splitlines()[-1])
         raise SystemExit(1) from None
-
-
-@contextmanager
-def new_storages(kind: str) -> Iterator[Callable[[], str]]:
-    """Names new storages of a kind."""
-    numbers = count()
-    if kind == "postgresql":
-        with postgres_server() as server:
-
-            def database() -> str:
-                name = f"starts{next(numbers)}"
-                server.run(f"CREATE DATABASE {name} OWNER tester")
-                return server.url(name)
-
-            yield database
-        return
-    if kind not in ("sqlite", "journal"):
-        raise SystemExit(f"unknown storage {kind!r}; there are sqlite, journal and postgresql")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder)
-        if kind == "sqlite":
-            yield lambda: f"sqlite:///{path / f'{next(numbers)}.db'}"
-        else:
-            yield lambda: str(path / f"{next(numbers)}.journal")
 
 
 def started(storage: str, processes: int, trials: int) -> dict[str, Any]:

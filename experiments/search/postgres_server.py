@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own, in a temporary folder, for experiments and tests.
+"""A PostgreSQL server of one's own, and other new storages of studies, for experiments and tests.
 
     python -m experiments.search.postgres_server
 
@@ -8,6 +8,7 @@ starts one, prints its URL, and stops it on Ctrl-C.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import pwd
 import shutil
@@ -15,8 +16,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from typing import Any
 # Users that a server may run as where this process is root, which PostgreSQL refuses.
 USERS = ("postgres", "nobody")
 PASSWORD = "pass word@1"
-START_SECONDS = 60
 
 
 class NoServer(Exception):
@@ -37,12 +36,10 @@ class Server:
 
     Attributes:
         port: On 127.0.0.1.
-        pid: Of its main process.
         folder: Where its data are.
     """
 
     port: int
-    pid: int
     folder: Path
 
     def url(self, database: str = "studies", user: str = "tester", password: str = PASSWORD) -> str:
@@ -58,6 +55,11 @@ class Server:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
+    def new_database(self, name: str) -> str:
+        """The URL of a database that is made."""
+        self.run(f"CREATE DATABASE {name} OWNER tester")
+        return self.url(name)
+
 
 def _binary(name: str) -> str:
     path = shutil.which(name)
@@ -71,10 +73,10 @@ def _binary(name: str) -> str:
     return str(places[-1])
 
 
-def _user() -> int | None:
-    """Number of the user to run the server as; None for this one."""
+def _user() -> int:
+    """Number of the user to run the server as."""
     if os.geteuid() != 0:
-        return None
+        return os.geteuid()
     for name in USERS:
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name).pw_uid
@@ -94,60 +96,60 @@ def postgres_server() -> Iterator[Server]:
     Raises:
         NoServer: If there is none to start.
     """
-    initdb, postgres, user = _binary("initdb"), _binary("postgres"), _user()
-    _binary("psql")
+    user = _user()
     # Short, as a socket's path is limited to about a hundred bytes.
     folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))
-    process = None
+    # The groups of root are not for the server.
+    groups: dict[str, Any] = {"group": 0, "extra_groups": []} if os.geteuid() == 0 else {}
+
+    def call(name: str, *words: str) -> None:
+        command = [_binary(name), "-D", str(folder / "data"), *words]
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=False, user=user, **groups
+        )
+        if done.returncode:
+            raise NoServer(f"{name} failed: {done.stderr.strip()[-300:]}")
+
     try:
-        if user is not None:
-            os.chown(folder, user, -1)
+        os.chown(folder, user, -1)
         folder.chmod(0o755)
         secret = folder / "secret"
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
-        data = folder / "data"
-        process_options: dict[str, Any] = {"cwd": folder}
-        if user is not None:
-            process_options |= {"user": user, "group": 0, "extra_groups": []}
-        command = [initdb, "-D", str(data), "-U", "owner", "--auth-host=scram-sha-256"]
-        command += ["--auth-local=trust", f"--pwfile={secret}", "--no-sync", "-E", "UTF8"]
-        command += ["--locale=C"]
-        made = subprocess.run(
-            command, capture_output=True, text=True, check=False, **process_options
-        )
-        if made.returncode:
-            raise NoServer(f"initdb failed: {made.stderr.strip()[-300:]}")
-        port = _free_port()
-        options = ["-h", "127.0.0.1", "-p", str(port), "-k", str(folder), "-F"]
-        options += ["-c", "full_page_writes=off", "-c", "max_connections=200"]
-        command = [postgres, "-D", str(data), *options]
-        with (folder / "log").open("w") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, **process_options)
-        server = Server(port, process.pid, folder)
-        _wait(server, process)
-        quoted = PASSWORD.replace("'", "''")
-        server.run(f"CREATE ROLE tester LOGIN PASSWORD '{quoted}'")
-        server.run("CREATE DATABASE studies OWNER tester")
-        yield server
-    finally:
-        if process is not None and process.poll() is None:
+        words = ["-U", "owner", "--auth-host=scram-sha-256", "--auth-local=trust", "--no-sync"]
+        call("initdb", *words, f"--pwfile={secret}", "-E", "UTF8", "--locale=C")
+        server = Server(_free_port(), folder)
+        options = f"-h 127.0.0.1 -p {server.port} -k {folder} -F"
+        options += " -c full_page_writes=off -c max_connections=200"
+        call("pg_ctl", "start", "-l", str(folder / "log"), "-o", options)
+        try:
+            server.run(f"CREATE ROLE tester LOGIN PASSWORD '{PASSWORD}'")
+            server.new_database("studies")
+            yield server
+        finally:
             # At once, without waiting for connections that a killed worker left.
-            process.send_signal(signal.SIGQUIT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(20)
+            call("pg_ctl", "stop", "-m", "immediate")
+    finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _wait(server: Server, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise NoServer(f"postgres did not start: {(server.folder / 'log').read_text()[-300:]}")
-        with contextlib.suppress(subprocess.CalledProcessError):
-            server.run("SELECT 1")
-            return
-        time.sleep(0.1)
+@contextlib.contextmanager
+def new_storages(kind: str) -> Iterator[Callable[[], str]]:
+    """A function that makes empty storages of a kind, and gives the path or URL of each.
+
+    Args:
+        kind: `"sqlite"`, `"journal"` or `"postgresql"`.
+    """
+    numbers = itertools.count()
+    if kind == "postgresql":
+        with postgres_server() as server:
+            yield lambda: server.new_database(f"new{next(numbers)}")
+        return
+    forms = {"sqlite": "sqlite:///{}.db", "journal": "{}.journal"}
+    if kind not in forms:
+        raise SystemExit(f"unknown storage {kind!r}; there are {', '.join(forms)} and postgresql")
+    with tempfile.TemporaryDirectory() as folder:
+        yield lambda: forms[kind].format(Path(folder) / str(next(numbers)))
 
 
 def main() -> None:

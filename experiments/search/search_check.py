@@ -16,7 +16,7 @@ import numpy as np
 
 from experiments.common import IMAGE_SETS, accuracies, latencies, write_result
 from nasplug import search
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 
 DEVICES = ("RTX 3090", "GTX 1080 Ti", "Raspberry Pi 4")
 QUANTILE = 0.25
@@ -45,7 +45,7 @@ def best_found() -> list[dict[str, Any]]:
     return rows
 
 
-def within(column: DeviceBatch, bound: float, bound_is: str) -> dict[str, Any]:
+def within(column: Setting, bound: float, bound_is: str) -> dict[str, Any]:
     """Search under a limit in ms, and count the returned architectures that truly meet it."""
     result = search(
         "nb201",

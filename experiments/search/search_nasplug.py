@@ -13,8 +13,8 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from experiments.common import Array, cells
 from experiments.devices.known import KnownLatencies
 from experiments.search.search_rivals import Sampler, Trials, in_study
 from experiments.search.search_tasks import Task
@@ -23,9 +23,7 @@ from nasplug.predicting.few_shot import SMALLEST_MS
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.few_shot import DeviceTransfer
 from nasplug.predictors.prediction import Prediction
-from nasplug.search_spaces import Architecture, Graph, space
-
-Array = NDArray[np.float64]
+from nasplug.search_spaces import Architecture, space
 
 MEASURED = 10
 # With which a limit is to hold: learned from trials alone, and known by ten measurements.
@@ -41,13 +39,7 @@ def _other_devices(device: str) -> KnownLatencies:
     name = device.rpartition("@")[0]
     others = [key for key in table.columns if key.rpartition("@")[0] != name]
     logs = np.log(np.maximum(table[others].to_numpy(np.float64), SMALLEST_MS))
-    return KnownLatencies(_graphs(), logs)
-
-
-@cache
-def _graphs() -> list[Graph]:
-    nb201 = space("nb201")
-    return nb201.to_graphs(list(nb201))  # type: ignore[call-overload]
+    return KnownLatencies(cells()[1], logs)
 
 
 @cache
@@ -56,7 +48,7 @@ def _ten_shot(device: str, seed: int) -> tuple[Array, Array]:
     truth = datasets.load("nb201-latency")[device].to_numpy(np.float64)
     rows = np.random.default_rng([seed, STREAM]).choice(len(truth), MEASURED, replace=False)
     transfer = DeviceTransfer(_other_devices(device))
-    graphs = _graphs()
+    _, graphs = cells()
     transfer.fit([graphs[k] for k in rows], truth[rows])
     return transfer.log_latency(graphs)
 

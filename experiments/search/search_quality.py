@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import optuna
 
+from experiments import RESULTS
 from experiments.campaign import Options, append_line, read_lines
-from experiments.common import RESULTS
 from experiments.search.search_nasplug import OURS
 from experiments.search.search_rivals import RIVALS
 from experiments.search.search_tasks import TASKS, Task, task
@@ -29,16 +29,8 @@ RESULT = RESULTS / "search_quality.jsonl"
 SAMPLERS = {**OURS, **RIVALS}
 # What --json prints.
 KEYS = (
-    "task",
-    "sampler",
-    "seed",
-    "trials",
-    "trials_to_optimum",
-    "best",
-    "hypervolume_share",
-    "infeasible_share",
-    "duplicates",
-    "seconds_per_trial",
+    *("task", "sampler", "seed", "trials", "trials_to_optimum", "best", "hypervolume_share"),
+    *("infeasible_share", "duplicates", "seconds_per_trial"),
 )
 CHECKPOINTS = (10, 20, 30, 50, 75, 100, 150, 200, 250, 300, 400, 500, 1000)
 # A trial's time is the mean of this many, around the hundredth or the last: some samplers work in

@@ -23,7 +23,6 @@ from nasplug.pareto import pareto_mask
 from nasplug.predictors.features.cells import Paths
 from nasplug.sampling.acquisition import expected_hypervolume_improvement, expected_improvement
 from nasplug.search_spaces import FiniteSpace
-from nasplug.searching.objectives import suggest
 
 Array = NDArray[np.float64]
 Trials = Iterator[int]
@@ -38,25 +37,21 @@ LENGTHS, NOISES = (2.0, 3.5, 6.0), (0.02, 0.1)
 def in_study(task: Task, sampler: optuna.samplers.BaseSampler, trials: int) -> Trials:
     """The trials of an Optuna study."""
     study = optuna.create_study(directions=list(task.directions), sampler=sampler)
-    distributions = task.space.distributions()
     tried: set[int] = set()
     for _ in range(trials):
         trial = study.ask()
-        params = suggest(trial, distributions)
-        arch = task.space.from_params(params)
+        row = task.row(trial)
         if isinstance(task.space, Measured):
-            arch = task.space.nearest(params, tried)
+            arch = task.space.nearest(trial.params, tried)
+            row = task.space.index(arch)
             # The study is to know what was measured.
             for name, value in task.space.to_params(arch).items():
-                distribution = distributions[name]
+                distribution = trial.distributions[name]
                 study._storage.set_trial_param(
                     trial._trial_id, name, distribution.to_internal_repr(value), distribution
                 )
-        row = task.space.index(arch)
         tried.add(row)
-        if task.violation is not None:
-            trial.set_constraint(task.limited, float(task.violation[row]))
-        study.tell(trial, task.values[row].tolist())
+        study.tell(trial, task.evaluate(trial, row))
         yield row
 
 

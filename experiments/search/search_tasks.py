@@ -6,17 +6,17 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
+import optuna
 from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
 
 from nasplug import datasets
 from nasplug.pareto import hypervolume, pareto_mask
 from nasplug.search_spaces import Architecture, FiniteSpace, Graph, InputError, SearchSpace, space
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+from nasplug.searching.objectives import suggest
 
 Array = NDArray[np.float64]
 Direction = Literal["maximize", "minimize"]
@@ -24,11 +24,8 @@ Direction = Literal["maximize", "minimize"]
 # Accuracy of the reference point; its other coordinate is the worst of the table.
 REFERENCE_ACCURACY = {"nb201": 80.0, "macro": 80.0, "accel": 55.0}
 LIMITS_MS = (6.93, 8.48, 9.53)
-DEVICES = {
-    "gtx1080ti": "GTX 1080 Ti@1",
-    "titanrtx": "Titan RTX@1",
-    "xeongold6226": "Xeon Gold 6226@1",
-}
+COLUMNS = ("GTX 1080 Ti@1", "Titan RTX@1", "Xeon Gold 6226@1")
+DEVICES = {key.removesuffix("@1").replace(" ", "").lower(): key for key in COLUMNS}
 THROUGHPUT = "RTX 3090 img/s"
 
 
@@ -99,6 +96,22 @@ class Task:
         if self.apart:
             return np.arange(len(self.values))
         return np.unique([arch.arch_id for arch in self.archs()], return_inverse=True)[1]
+
+    def row(self, trial: optuna.Trial) -> int:
+        """Position of the architecture that a trial chooses."""
+        params = suggest(trial, self.space.distributions())
+        return self.space.index(self.space.from_params(params))
+
+    def evaluate(self, trial: optuna.Trial, row: int) -> list[float]:
+        """Values of an architecture; the trial gets its constraint."""
+        if self.violation is not None:
+            trial.set_constraint(self.limited, float(self.violation[row]))
+        values: list[float] = self.values[row].tolist()
+        return values
+
+    def objective(self, trial: optuna.Trial) -> list[float]:
+        """Look up what a trial chooses."""
+        return self.evaluate(trial, self.row(trial))
 
     def curve(self, rows: NDArray[np.intp]) -> Array:
         """Best feasible value so far, or share of the table's hypervolume, after each trial."""

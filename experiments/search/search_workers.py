@@ -10,13 +10,10 @@ not replaced. Each run is kept in results/search_workers.json; one that is there
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
-import tempfile
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +21,11 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from experiments import RESULTS
 from experiments.campaign import Campaign, Options
-from experiments.common import RESULTS
-from experiments.search.postgres_server import postgres_server
+from experiments.search.postgres_server import new_storages
 from experiments.search.search_tasks import Task, task
 from nasplug import PredictorSampler
-from nasplug.searching.objectives import suggest
 from nasplug.studies.heartbeats import WORKER, fail_lost, retries
 from nasplug.studies.storages import open_storage
 
@@ -65,24 +61,17 @@ def open_study(storage: str, search: Task, seed: int) -> optuna.Study:
 def work(storage: str, search: Task, trials: int, seed: int) -> None:
     """Try architectures until so many trials of the study are complete."""
     study = open_study(storage, search, seed)
-    distributions = search.space.distributions()
-
-    def objective(trial: optuna.Trial) -> list[float]:
-        row = search.space.index(search.space.from_params(suggest(trial, distributions)))
-        values: list[float] = search.values[row].tolist()
-        return values
 
     def done() -> int:
         return len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
 
     while done() < trials:
-        study.optimize(objective, n_trials=1)
+        study.optimize(search.objective, n_trials=1)
 
 
 def learn_space(search: Task, seed: int) -> None:
     """Have this process keep what is the same for all samplers of the space."""
-    study = open_study("memory", search, seed)
-    suggest(study.ask(), search.space.distributions())
+    search.row(open_study("memory", search, seed).ask())
 
 
 def rows_of(search: Task, trials: list[FrozenTrial]) -> np.ndarray[Any, np.dtype[np.intp]]:
@@ -100,25 +89,13 @@ def curve(search: Task, rows: np.ndarray[Any, np.dtype[np.intp]]) -> dict[str, f
     return {str(n): round(float(reached[n - 1]), 6) for n in CHECKPOINTS if n <= len(reached)}
 
 
-@contextlib.contextmanager
-def new_storage(kind: str) -> Iterator[str]:
-    """The path or URL of an empty storage."""
-    if kind == "postgresql":
-        with postgres_server() as server:
-            yield server.url()
-    elif kind == "journal":
-        with tempfile.TemporaryDirectory() as folder:
-            yield str(Path(folder) / "workers.journal")
-    else:
-        raise SystemExit(f"unknown storage {kind!r}; there are journal and postgresql")
-
-
 def run(search: Task, kind: str, workers: int, trials: int, kill: int, seed: int) -> Row:
     """Run one study of so many workers, some of which are killed."""
     rng = np.random.default_rng([seed, workers, kill])
     moments = sorted(rng.uniform(*KILLED_WITHIN, kill) * trials)
     learn_space(search, seed)
-    with new_storage(kind) as storage:
+    with new_storages(kind) as new:
+        storage = new()
         # Forked, so that all have the features of the space at once; each opens the storage itself.
         context = multiprocessing.get_context("fork")
         running = [

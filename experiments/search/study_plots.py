@@ -10,6 +10,7 @@ and results/study_plots.json.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,49 +19,38 @@ import optuna
 from experiments import ROOT
 from experiments.campaign import Options
 from experiments.common import RUNS, write_result
-from nasplug import PredictorSampler, datasets, plots, space
+from experiments.search.search_tasks import Task, task
+from nasplug import PredictorSampler, plots
 from nasplug.pareto import pareto_mask
 from nasplug.search_spaces.files import atomic_path
-from nasplug.searching.objectives import suggest
 from nasplug.studies.storages import open_storage
 from nasplug.studies.values import INTERVAL, study_values
 
 IMAGES = ROOT / "docs" / "images"
 METRICS = ["accuracy (%)", "latency (ms)"]
-DEVICE, LIMIT_MS = "GTX 1080 Ti@1", 8.48
-REFERENCE_ACCURACY = 80.0
+TASK, LIMIT_MS = "nb201-cifar10-gtx1080ti", 8.48
 # Trials whose programs crash, as some do.
 CRASHED = (17, 42)
 
 
-def table() -> np.ndarray:
-    """Accuracy and latency of all cells, `(15625, 2)`."""
-    accuracy = datasets.load("nb201-accuracy")["cifar10_val"]
-    return np.column_stack([accuracy, datasets.load("nb201-latency")[DEVICE]]).astype(np.float64)
-
-
-def study(storage: Any, name: str, sampler: Any, trials: int, limited: bool) -> optuna.Study:
+def study(
+    storage: Any, name: str, search: Task, sampler: Any, trials: int, crashed: Sequence[int] = ()
+) -> optuna.Study:
     """A study of this name with so many trials; those it has already are not repeated."""
-    nb201: Any = space("nb201")
-    values = table()
     made = optuna.create_study(
         storage=storage,
         study_name=name,
         sampler=sampler,
-        directions=["maximize"] if limited else ["maximize", "minimize"],
+        directions=list(search.directions),
         load_if_exists=True,
     )
     made.set_metric_names(METRICS[: len(made.directions)])
 
     def objective(trial: optuna.Trial) -> Any:
-        row = nb201.index(nb201.from_params(suggest(trial, nb201.distributions())))
-        accuracy, latency = values[row].tolist()
-        if limited:
-            if trial.number in CRASHED:
-                raise MemoryError("as if the device had no room")
-            trial.set_constraint("latency_ms", latency - LIMIT_MS)
-            return accuracy
-        return accuracy, latency
+        row = search.row(trial)
+        if trial.number in crashed:
+            raise MemoryError("as if the device had no room")
+        return search.evaluate(trial, row)
 
     left = trials - len(made.get_trials(deepcopy=False))
     made.optimize(objective, n_trials=max(left, 0), catch=(MemoryError,))
@@ -76,21 +66,15 @@ def ours(seed: int) -> PredictorSampler:
 
 def held(studies: list[optuna.Study]) -> dict[str, Any]:
     """Share of values in the announced intervals, over all these studies."""
-    shares: dict[str, Any] = {"studies": len(studies)}
-    read = [study_values(one) for one in studies]
-    shares["trials"] = sum(int(one.foreseen.sum()) for one in read)
-    for k, metric in enumerate(read[0].metrics):
-        inside = [
-            (one.expected[:, k, 1] <= one.values[:, k])
-            & (one.values[:, k] <= one.expected[:, k, 2])
-            for one in read
-        ]
-        foreseen = [one.foreseen for one in read]
-        shares[metric] = float(
-            np.concatenate([i[t] for i, t in zip(inside, foreseen, strict=True)]).mean()
-        )
-    chance = np.concatenate([one.chance for one in read])
-    feasible = np.concatenate([one.feasible for one in read])
+    read = [study_values(made) for made in studies]
+    shares: dict[str, Any] = {"studies": len(read)}
+    shares["trials"] = sum(int(observed.foreseen.sum()) for observed in read)
+    values = np.concatenate([observed.values[observed.foreseen] for observed in read])
+    expected = np.concatenate([observed.expected[observed.foreseen] for observed in read])
+    inside = (expected[:, :, 1] <= values) & (values <= expected[:, :, 2])
+    shares |= dict(zip(read[0].metrics, inside.mean(axis=0).tolist(), strict=True))
+    chance = np.concatenate([observed.chance for observed in read])
+    feasible = np.concatenate([observed.feasible for observed in read])
     has_chance = np.isfinite(chance)
     if has_chance.any():
         shares["expected_feasible"] = float(chance[has_chance].mean())
@@ -108,22 +92,21 @@ def main() -> None:
     RUNS.mkdir(exist_ok=True)
     storage = open_storage(RUNS / "study_plots.journal", heartbeat=None)
     seeds, trials = range(options.seeds), options.trials
-    both = [study(storage, f"nasplug {s}", ours(s), trials, False) for s in seeds]
-    limited = [study(storage, f"limit {s}", ours(s), trials, True) for s in seeds]
+    free, limit = task(TASK), task(f"{TASK}-{LIMIT_MS}ms")
+    both = [study(storage, f"nasplug {s}", free, ours(s), trials) for s in seeds]
+    limited = [study(storage, f"limit {s}", limit, ours(s), trials, CRASHED) for s in seeds]
     rivals = {"TPE": optuna.samplers.TPESampler(seed=0), "random": optuna.samplers.RandomSampler(0)}
     others = {
-        name: study(storage, f"{name} 0", sampler, trials, False)
-        for name, sampler in rivals.items()
+        name: study(storage, f"{name} 0", free, sampler, trials) for name, sampler in rivals.items()
     }
-    values = table()
-    front = values[pareto_mask(values * [-1.0, 1.0])]
-    best = values[values[:, 1] <= LIMIT_MS, 0].max()
-    reference = [REFERENCE_ACCURACY, float(values[:, 1].max())]
+    assert free.reference is not None
     figures = {
         "hypervolume": plots.hypervolume(
-            {"nasplug": both[0], **others}, front=front, reference=reference
+            {"nasplug": both[0], **others},
+            front=free.values[pareto_mask(free.losses)],
+            reference=(free.reference * free.sign).tolist(),
         ),
-        "progress": plots.hypervolume(limited[0], front=best),
+        "progress": plots.hypervolume(limited[0], front=limit.optimum),
         "predicted": plots.predicted_observed(both[0]),
         "calibration": plots.calibration(limited[0]),
     }

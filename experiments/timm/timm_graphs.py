@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from experiments.campaign import Options
@@ -198,10 +199,8 @@ def pack_all(known: Mapping[Key, tuple[float, float]]) -> tuple[TimmNetworks, li
     for path in sorted(folder().glob("*.npz")):
         part = read_networks(path)
         key = (part.models[0], part.image_sizes[0])
-        apart = _beyond_rounding(
-            np.array([part.parameters[0] / 1e6]), np.array([known[key][1] if key in known else 1])
-        )
-        if key in known and abs(apart[0]) > AGREES:
+        millions = known.get(key, (0.0, 0.0))[1]
+        if millions and abs(_beyond_rounding(part.parameters[0] / 1e6, millions)) > AGREES:
             others.append(part.models[0])
         else:
             parts.append(part)
@@ -221,49 +220,44 @@ def pack_all(known: Mapping[Key, tuple[float, float]]) -> tuple[TimmNetworks, li
 
 def agreement(networks: TimmNetworks, known: Mapping[Key, tuple[float, float]]) -> dict[str, Any]:
     """Compare the costs of the graphs with those that the tables state."""
-    keys = list(zip(networks.models, networks.image_sizes, strict=True))
-    rows = [k for k, key in enumerate(keys) if np.isfinite(known.get(key, (np.nan,))[0])]
-    macs = np.array([networks.graphs[k].total("flops") / 1e9 for k in rows])
-    folded = np.array([networks.graphs[k].total("params") / 1e6 for k in rows])
-    made = np.array([networks.parameters[k] / 1e6 for k in rows])
-    table = np.array([known[keys[k]] for k in rows])
-    off = _beyond_rounding(macs, table[:, 0])
-    families: dict[str, list[int]] = defaultdict(list)
-    for place, k in enumerate(rows):
-        families[networks.families[k]].append(place)
+    keys = zip(networks.models, networks.image_sizes, strict=True)
+    table = pd.DataFrame(
+        {
+            "model": networks.models,
+            "image_size": networks.image_sizes,
+            "family": networks.families,
+            "gmacs": [graph.total("flops") / 1e9 for graph in networks.graphs],
+            "folded": [graph.total("params") / 1e6 for graph in networks.graphs],
+            "made": np.array(networks.parameters) / 1e6,
+        }
+    )
+    table[["stated", "millions"]] = [known.get(key, (np.nan, np.nan)) for key in keys]
+    table = table[table["stated"].notna()]
+    off = _beyond_rounding(table["gmacs"], table["stated"])
+    apart = table[off.abs() > AGREES].round({"gmacs": 4})
     return {
-        "networks": len(keys),
-        "compared": len(rows),
+        "networks": len(networks.models),
+        "compared": len(table),
         "agrees_up_to": AGREES,
         "macs": _summary(off),
-        "module_parameters": _summary(_beyond_rounding(made, table[:, 1])),
-        "graph_parameters": _summary(_beyond_rounding(folded, table[:, 1])),
+        "module_parameters": _summary(_beyond_rounding(table["made"], table["millions"])),
+        "graph_parameters": _summary(_beyond_rounding(table["folded"], table["millions"])),
         "families": {
             family: {
                 "networks": len(own),
-                "disagree": int((np.abs(off[own]) > AGREES).sum()),
-                "median_percent": float(100 * np.median(off[own])),
+                "disagree": int((own.abs() > AGREES).sum()),
+                "median_percent": float(100 * own.median()),
             }
-            for family, own in sorted(families.items())
+            for family, own in off.groupby(table["family"])
         },
-        "disagree": [
-            {
-                "model": networks.models[k],
-                "image_size": networks.image_sizes[k],
-                "gmacs": round(float(macs[place]), 4),
-                "stated": float(table[place, 0]),
-            }
-            for place, k in enumerate(rows)
-            if abs(off[place]) > AGREES
-        ],
+        "disagree": apart[["model", "image_size", "gmacs", "stated"]].to_dict("records"),
     }
 
 
-def _beyond_rounding(found: Array, table: Array) -> Array:
+def _beyond_rounding(cost: Any, stated: Any) -> Any:
     """Relative difference, less what rounding may make."""
-    apart = found - table
-    result: Array = np.sign(apart) * np.maximum(np.abs(apart) - ROUNDING, 0) / table
-    return result
+    apart = cost - stated
+    return np.sign(apart) * np.maximum(np.abs(apart) - ROUNDING, 0) / stated
 
 
 def _summary(off: Array) -> dict[str, float]:
@@ -272,6 +266,26 @@ def _summary(off: Array) -> dict[str, float]:
         "median_percent": float(100 * np.median(off)),
         "p95_absolute_percent": float(100 * np.quantile(np.abs(off), 0.95)),
     }
+
+
+def to_build(keys: Sequence[Key], again: bool) -> tuple[list[Key], dict[str, str]]:
+    """The networks that are neither built nor have failed, in their order, and their families."""
+    from timm.models import is_model, model_entrypoint
+
+    families = {
+        model: model_entrypoint(model).__module__.rpartition(".")[2]
+        for model, _ in keys
+        if is_model(model)
+    }
+    left = []
+    for key in balanced([key for key in keys if key[0] in families], families):
+        good, bad = paths(key)
+        if not good.exists() and (again or not bad.exists()):
+            left.append(key)
+    for key in keys:
+        if key[0] not in families:
+            write_text(paths(key)[1], "this timm has no such model")
+    return left, families
 
 
 def main() -> None:
@@ -289,31 +303,14 @@ def main() -> None:
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
     torch.fx.config.do_not_emit_stack_traces = True
-    failed: dict[str, str] = {}
     keys = [key for key in wanted(options.sizes) if re.search(options.only, key[0])]
     if not options.pack:
-        from timm.models import is_model, model_entrypoint
-
         logging.disable(logging.WARNING)
-        families = {}
-        for model, _ in keys:
-            if is_model(model):
-                families[model] = model_entrypoint(model).__module__.rpartition(".")[2]
-        left = []
-        for key in balanced([key for key in keys if key[0] in families], families):
-            good, bad = paths(key)
-            if not good.exists() and (options.again or not bad.exists()):
-                left.append(key)
-        for key in keys:
-            if key[0] not in families:
-                write_text(paths(key)[1], "this timm has no such model")
+        left, families = to_build(keys, options.again)
         build_all(left[: options.most], families, options.seconds)
     stated_costs = stated()
     networks, others = pack_all(stated_costs)
-    for key in wanted("all"):
-        bad = paths(key)[1]
-        if bad.exists():
-            failed[f"{key[0]}@{key[1]}"] = bad.read_text(encoding="utf-8")[:300]
+    reasons = {f"{model}@{size}": paths((model, size))[1] for model, size in wanted("all")}
     write_result(
         "timm_graphs",
         "timm-latency",
@@ -325,7 +322,11 @@ def main() -> None:
         ).tolist(),
         agreement=agreement(networks, stated_costs),
         not_what_was_measured=others,
-        failed=failed,
+        failed={
+            name: path.read_text(encoding="utf-8")[:300]
+            for name, path in reasons.items()
+            if path.exists()
+        },
     )
 
 

@@ -34,7 +34,6 @@ from nasplug.datasets.importers.timm_networks import networks_path
 from nasplug.predictors import create
 from nasplug.predictors.features.published_codes import MOST_OPS
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.cell_latency import DeviceBatch
 from nasplug.predictors.latency.network_latency import NetworkLatency
 from nasplug.predictors.latency.one_device import LatencyGPConfig
 from nasplug.search_spaces import Graph
@@ -60,7 +59,7 @@ def measured(device: str, mode: str) -> Networks:
             first.setdefault(row["model"], (row, *network))
     used = [row for row, _, _ in first.values()]
     return Networks(
-        DeviceBatch(hardware(device), 1),
+        Setting(hardware(device), 1),
         [graph for _, graph, _ in first.values()],
         np.array([1000 / row["img/s"] for row in used]),
         [family for _, _, family in first.values()],

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from experiments.tables import MISSING, Row, grouped, load, merged, runs, table, table_of
+from experiments.tables import MISSING, Row, grouped, load, merged, runs, section, table, table_of
 
 # Families that are named, most networks first.
 NAMED = 12
@@ -29,6 +27,7 @@ def _sorted(split: str) -> list[Row]:
     )
 
 
+@section("timm-one-device")
 def one_device() -> str:
     """A row a device, number of networks and method."""
     groups = grouped(_sorted("random"), "device", "mode", "size", "method")
@@ -40,6 +39,7 @@ def one_device() -> str:
     )
 
 
+@section("timm-families")
 def families() -> str:
     """A row a device and method: the mean over families that were left out."""
     return table_of(
@@ -51,6 +51,7 @@ def families() -> str:
     )
 
 
+@section("timm-each-family")
 def each_family() -> str:
     """A row a family left out on the first device, a column a method."""
     rows = [row for row in runs("timm_latency") if row["split"] == "family"]
@@ -66,6 +67,7 @@ def each_family() -> str:
     return table(["family", "networks", *methods], body)
 
 
+@section("timm-agreement")
 def agreement() -> str:
     """The costs of the graphs against those of the tables."""
     result = load("timm_graphs")
@@ -98,11 +100,3 @@ def agreement() -> str:
         f"Multiply-accumulates differ by more in {named or 'no family'}"
         + (f" and {rest} more families." if rest > 0 else ".")
     )
-
-
-SECTIONS: dict[str, Callable[[], str]] = {
-    "timm-agreement": agreement,
-    "timm-one-device": one_device,
-    "timm-families": families,
-    "timm-each-family": each_family,
-}

@@ -43,16 +43,8 @@ PLAIN = (
     *("RMSNormalization", "LpNormalization", "LRN", "Dropout", "Concat", "Split", "Slice"),
     *("Gather", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Expand", "Tile", "Pad"),
     *("Shape", "GlobalAveragePool", "GlobalMaxPool", "AdaptiveAveragePool", "ReduceMean"),
-    *(
-        "ReduceSum",
-        "ReduceMax",
-        "Resize",
-        "Upsample",
-        "DepthToSpace",
-        "SpaceToDepth",
-        "ChannelShuffle",
-        "Cast",
-    ),
+    *("ReduceSum", "ReduceMax", "Resize", "Upsample", "DepthToSpace", "SpaceToDepth"),
+    *("ChannelShuffle", "Cast"),
     *("Where", "Equal", "ArgMax", "Einsum", "Embedding", "LSTM", "GRU", "sep_conv", "dil_conv"),
 )
 

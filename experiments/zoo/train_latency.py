@@ -20,7 +20,8 @@ from experiments.common import RUNS, SPLIT_SEED, ZOO, Array, cells, latencies, p
 from experiments.latency.latency_data import as_measured
 from nasplug.datasets.help_protocol import PROTOCOLS
 from nasplug.predictors.features.devices import compute_class
-from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig, LatencyPredictor
+from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.latency.cell_latency import LatencyConfig, LatencyPredictor
 from nasplug.predictors.statistics.calibration import left_out_quantiles
 from nasplug.predictors.training.config import TrainingConfig, TrainingResult
 from nasplug.search_spaces.files import atomic_path
@@ -50,7 +51,7 @@ def left_out_file(device: str) -> Path:
     return RUNS / "left-out" / f"{device.replace(',', '').replace(' ', '-')}.npz"
 
 
-def table() -> tuple[Array, list[DeviceBatch]]:
+def table() -> tuple[Array, list[Setting]]:
     """Latencies of all cells, and what they were measured on."""
     truth, columns = latencies()
     return truth, as_measured(columns)
@@ -87,7 +88,7 @@ def leave_out(device: str, epochs: int, members: int = 1) -> None:
 
 
 def left_out_residuals(
-    device: str, truth: Array, columns: list[DeviceBatch], cells: NDArray[np.int64]
+    device: str, truth: Array, columns: list[Setting], cells: NDArray[np.int64]
 ) -> tuple[str, Array]:
     """A left-out device's class, and log(truth) − log(prediction) of `cells` at all batch sizes."""
     with np.load(left_out_file(device)) as stored:

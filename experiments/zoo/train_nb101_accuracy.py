@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments import RESULTS
 from experiments.accuracy.predictor_accuracy import tau
 from experiments.campaign import Options, read_json
-from experiments.common import RESULTS, ZOO, covered, provenance, write_result
+from experiments.common import ZOO, covered, provenance, write_result
 from experiments.nb101 import nb101_labels
 from experiments.nb101.nb101_labels import Labels
 from nasplug import load_predictor

@@ -118,21 +118,15 @@ def predict(
 
 def measure(name: str, size: int, seed: int, method: str) -> dict[str, Any]:
     train, test, truth = chosen(name, size, seed), halves(name)[1], networks(name)[2]
-    started = time.perf_counter()
     predicted, coverage = predict(name, method, train, test)
     error = None if method in COUNTS else float(np.abs(predicted - truth[test]).mean())
     return {
-        "space": name,
-        "size": size,
-        "seed": seed,
-        "method": method,
         "train": 0 if method in COUNTS else len(train),
         "test": len(test),
         "kendall_tau": float(kendalltau(predicted, truth[test])[0]),
         "spearman": float(spearmanr(predicted, truth[test])[0]),
         "mean_absolute_error": error,
         "coverage": coverage,
-        "seconds": round(time.perf_counter() - started, 2),
     }
 
 
@@ -222,9 +216,7 @@ def main() -> None:
         kernels = campaign.content.get("kernels", [])
         if name not in {row["space"] for row in kernels}:
             campaign.add(kernels=kernels + choose(name))
-        for run in product([name], SIZES, options.seeds, METHODS):
-            if not campaign.has(*run):
-                campaign.add(measure(*run))
+        campaign.complete(product([name], SIZES, options.seeds, METHODS), measure)
     if "shortfalls" not in campaign.content:
         campaign.add(shortfalls=shortfalls())
 

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from experiments.campaign import Options
 from experiments.common import RUNS, ZOO, Array, provenance
+from experiments.latency.gpu_data import gpu_measurements, without
 from experiments.latency.gpu_roofline import fitted
-from experiments.latency.gpu_tables import gpu_table
 from experiments.latency.latency_data import Source, joined, source
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.intervals import device_group
 from nasplug.predictors.latency.network_latency import NetworkLatency, NetworkLatencyConfig
 from nasplug.predictors.statistics.calibration import left_out_quantiles
@@ -88,7 +88,7 @@ def sources(judged: bool = False, most: int = 10**6, without: Sequence[str] = ()
             continue
         learned = round(LEARNED_SHARE * len(every.graphs)) if name in SMALL else count
         rows = range(learned, len(every.graphs)) if judged else range(min(learned, most))
-        parts.append(every.rows(list(rows)))
+        parts.append(every.rows(rows))
     return parts
 
 
@@ -100,9 +100,7 @@ def config(epochs: int) -> NetworkLatencyConfig:
 
 def without_devices(parts: list[Source], names: tuple[str, ...]) -> list[Source]:
     """The sources without the columns of some devices; a source of none of the others goes."""
-    remaining = [
-        part.only([c.key for c in part.columns if c.hardware.name not in names]) for part in parts
-    ]
+    remaining = [part.only(lambda column: column.hardware.name not in names) for part in parts]
     return [part for part in remaining if part.columns]
 
 
@@ -130,10 +128,10 @@ def judged_by(part: str) -> list[Source]:
     judged = sources(judged=True)
     if kind == "devices":
         names = FOLDS[int(which)]
-        judged = [p.only([c.key for c in p.columns if c.hardware.name in names]) for p in judged]
+        judged = [p.only(lambda column: column.hardware.name in names) for p in judged]
     else:
         known = {c.key for p in sources() if p.name not in SOURCES[which] for c in p.columns}
-        judged = [p.only(sorted(known)) for p in judged if p.name == which]
+        judged = [p.only(lambda column: column.key in known) for p in judged if p.name == which]
     return [p for p in judged if p.columns]
 
 
@@ -144,7 +142,7 @@ def leave_out(part: str, epochs: int) -> None:
     if kind == "devices":
         names = FOLDS[int(which)]
         predictor = trained(without_devices(learned, names), epochs, folder)
-        predictor.set_gpu_roofline(fitted(gpu_table().without(names)))
+        predictor.set_gpu_roofline(fitted(without(gpu_measurements(), names)))
     else:
         others = [p for p in learned if p.name not in SOURCES[which]]
         predictor = trained(others, epochs, folder)
@@ -161,7 +159,7 @@ def leave_out(part: str, epochs: int) -> None:
         np.savez(temporary, **tensors)
 
 
-def residuals(part: str) -> dict[tuple[str, str], tuple[DeviceBatch, Array]]:
+def residuals(part: str) -> dict[tuple[str, str], tuple[Setting, Array]]:
     """(source, column key) -> the column, and log(truth) − log(prediction) of what was left out."""
     by_column = {}
     with np.load(left_out_file(part)) as stored:
@@ -199,7 +197,7 @@ def main() -> None:
     if options.part not in (None, "zoo"):
         return
     predictor = trained(sources(most=MOST), options.epochs, RUNS / "network-latency" / "zoo")
-    predictor.set_gpu_roofline(fitted(gpu_table()))
+    predictor.set_gpu_roofline(fitted(gpu_measurements()))
     predictor.set_widths(widths([part for part in parts if left_out_file(part).exists()]))
     predictor.save(
         ZOO / "network-latency",

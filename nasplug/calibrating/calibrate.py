@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.arguments import checked_count, checked_space
+from nasplug.arrays import Array
 from nasplug.calibrating.latency_predictor import latency_predictor
 from nasplug.calibrating.measurements import LatencyTable, read_latencies
 from nasplug.devices import profiles
@@ -26,7 +27,7 @@ from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNet
 from nasplug.predictors.latency.few_shot import FEWEST, MOST_ALONE
 from nasplug.predictors.latency.measured_device import END, LeftOut, MeasuredDevice
 from nasplug.search_spaces import Graph, InputError, SearchSpace
-from nasplug.text import shown_path
+from nasplug.text import counted, shown_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from nasplug.measuring import MeasurementSet
 
 __all__ = ["CalibratedDevice", "calibrate"]
-
-Array = NDArray[np.float64]
 
 UNITS = {"ms": 1.0, "s": 1000.0, "us": 0.001}
 # A column in another unit is a thousand times off, while the description of a device predicts
@@ -143,9 +142,11 @@ class CalibratedDevice:
         fields_in_words = {
             "device": f"{self.profile.name}, batch size {self.profile.batch_size}",
             "space": self.profile.space,
-            "used": f"{self.used} networks of {self.rows} rows",
+            "used": f"{counted(self.used, 'network')} of {counted(self.rows, 'row')}",
             "left out": ", ".join(reasons),
-            "repeated": f"{self.repeated} rows; the median counts" if self.repeated else "",
+            "repeated": f"{counted(self.repeated, 'row')}; the median counts"
+            if self.repeated
+            else "",
             f"error, {self.folds} left out": f"a factor of {self.factors[0]:.2f}, MAPE "
             f"{self.mape_percent:.1f} %{order}; {self.covered} of {self.used} in their 90 % "
             "interval",

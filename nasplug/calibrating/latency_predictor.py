@@ -12,19 +12,15 @@ __all__ = ["latency_predictor"]
 
 
 def latency_predictor(
-    space: SearchSpace, given: str | os.PathLike[str] | ArchitecturePredictor | None = None
+    space: SearchSpace, predictor: str | os.PathLike[str] | ArchitecturePredictor | None = None
 ) -> ArchitecturePredictor:
     """Choose the latency predictor that a calibration in a space builds on.
-
-    Args:
-        space: The space.
-        given: A predictor to use instead of the package's own.
 
     Raises:
         InputError: If the package has no such predictor, or the given one does not know several
             devices.
     """
-    if given is None:
+    if predictor is None:
         name = zoo_name(space, "latency")
         if name not in names():
             spaces = [n.removesuffix("-latency") for n in names() if n.endswith("-latency")]
@@ -33,7 +29,8 @@ def latency_predictor(
                 f"builds on; there is one for {', '.join(spaces)}"
             )
         return load_predictor(name).for_space(space)
-    predictor = given if isinstance(given, ArchitecturePredictor) else load_predictor(given)
+    if not isinstance(predictor, ArchitecturePredictor):
+        predictor = load_predictor(predictor)
     predictor = predictor.for_space(space)
     device_columns(predictor, 1)
     return predictor

@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.arrays import Array, Indices, Mask
 from nasplug.candidates.constraints import Constraint
 from nasplug.candidates.scoring import Quantity, Scores, Scoring
 from nasplug.objectives import COSTS
@@ -17,10 +17,6 @@ from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 
 __all__ = ["Candidates"]
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 
 
 class Candidates(ABC):
@@ -39,10 +35,6 @@ class Candidates(ABC):
         architectures: The architectures, length n.
         ids: Distinct `arch_id`s, in order of first appearance.
         group: Index into `ids` of each architecture, shape `(n,)`.
-        whole: Whether these are all members of the space.
-
-    Args:
-        scoring: Scores architectures.
         whole: Whether these are all members of the space.
     """
 
@@ -77,20 +69,13 @@ class Candidates(ABC):
 
     @abstractmethod
     def cheapest(self, mask: Mask | None = None) -> Indices:
-        """Index of the cheapest architecture to run of each `arch_id`, in the order of `ids`.
-
-        Args:
-            mask: The architectures to choose from, shape `(n,)`; an id without any is left out.
-        """
+        """Index of the cheapest architecture in a mask of each `arch_id`, in the order of `ids`."""
 
     @abstractmethod
     def free(self, indices: Indices, held: Collection[str], by_id: bool) -> Mask:
         """Mask of the candidates at `indices` that no trial holds, in their shape.
 
-        Args:
-            indices: The candidates.
-            held: Identities that trials hold.
-            by_id: Whether these are `arch_id`s, and not texts.
+        The identities that trials hold are `arch_id`s if `by_id` is set, else texts.
         """
 
     @property
@@ -146,8 +131,8 @@ class Candidates(ABC):
         sign = np.array([1.0 if c.is_upper else -1.0 for c in self.constraints])[:, None]
         missed = sign * (scores.reachable - bound) / bound
         # Interpolation may disagree with `met` in the last digit; `met` decides the sign.
-        result: Array = np.where(scores.met, np.minimum(missed, 0.0), np.maximum(missed, 1e-9))
-        return result
+        missed = np.where(scores.met, np.minimum(missed, 0.0), np.maximum(missed, 1e-9))
+        return np.asarray(missed)
 
     def means(self, names: Sequence[str]) -> Array:
         """Predicted means, shape `(n, names)`."""
@@ -163,8 +148,7 @@ class Candidates(ABC):
         """The record of a candidate for its trial: text, id, mean and interval of predictions."""
         arch = self.architectures[index]
         predicted = {
-            name: {"mean": float(q.mean[index]), "lower": float(q.lower[index])}
-            | {"upper": float(q.upper[index])}
+            name: {end: float(getattr(q, end)[index]) for end in ("mean", "lower", "upper")}
             for name, q in self.quantities.items()
             if name not in COSTS
         }

@@ -15,8 +15,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.arrays import Array, Indices, Mask
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.fast_model import CountRidge
 from nasplug.candidates.member_predictions import MemberPredictions, one_column, values_of
@@ -26,10 +26,6 @@ from nasplug.pareto import improving_points, smallest
 from nasplug.search_spaces import Architecture, CodedSpace
 
 __all__ = ["EnumeratedCandidates"]
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 
 # Members that the fast model learns from first, and random ones that measure its error.
 LEARNED, HELD_OUT = 600, 200
@@ -245,11 +241,9 @@ class EnumeratedCandidates(Candidates):
                 self._rescore(new)
 
     def having(self, adapted: Callable[[Architecture], Architecture], count: int) -> Mask:
-        """Mask of members that have fixed parameters, `(members,)`; some hundred, not all.
+        """Mask of some members, not all, that have fixed parameters, `(members,)`.
 
-        Args:
-            adapted: Gives an architecture the fixed parameters.
-            count: Members to start from: of those that compete, spread over them.
+        `count` members, spread over those that compete, are given the parameters by `adapted`.
         """
         start = self.competing
         start = start[np.linspace(0, len(start) - 1, min(count, len(start))).astype(np.intp)]

@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.arrays import Array, Indices
 from nasplug.search_spaces import CodedSpace
 
 __all__ = ["CountRidge", "standardised_logs"]
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 # Weight of the sum of squares; it keeps columns near zero that hardly vary in the sample.
 PENALTY = 1e-2
@@ -51,12 +49,7 @@ class CountRidge:
         )
 
     def predict_all(self, train_rows: Indices, values: Array) -> Array:
-        """Values of all members by a fit to some, shape `(members, columns)`.
-
-        Args:
-            train_rows: Members to fit to, `(k,)`.
-            values: Their values, shape `(k, columns)`.
-        """
+        """Values of all members by a fit to some, `(members, columns)`; `values` are of these."""
         mean = values.mean(axis=0)
         weights = self._weights(train_rows, values - mean)
         result = np.empty((len(self._counts), values.shape[1]))

@@ -6,16 +6,13 @@ import copy
 from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.arrays import Indices, Mask
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.scoring import Scores, Scoring, cheapest
 from nasplug.search_spaces import Architecture
 
 __all__ = ["ListedCandidates"]
-
-Indices = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 
 
 class ListedCandidates(Candidates):

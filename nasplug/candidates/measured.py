@@ -23,15 +23,7 @@ def measured(
     hardware: Hardware | None,
     batch_size: int,
 ) -> list[dict[str, float | None]]:
-    """`"accuracy"` and `"latency_ms"` of some candidates, None where they are not known.
-
-    Args:
-        candidates: The candidates.
-        indices: Candidates whose values are wanted.
-        dataset: The image set of the accuracy.
-        hardware: The device of the latency, or None.
-        batch_size: Images a forward pass, for the latency.
-    """
+    """`"accuracy"` and `"latency_ms"` of some candidates, None where they are not known."""
     columns: dict[str, tuple[str, ...]] = {"accuracy": (f"{dataset}_test", f"{dataset}_val")}
     if hardware is not None:
         columns["latency"] = (f"{hardware.name}@{batch_size}",)

@@ -11,16 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.arrays import Array, Indices, Mask
 from nasplug.candidates.fast_model import CountRidge
 from nasplug.predictors.prediction import Prediction
 
 __all__ = ["MemberPredictions", "one_column", "values_of"]
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 
 # Standard errors by which the fast model is allowed to be wrong.
 DOUBT = 2.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.arrays import Array, Indices
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.enumerated import EnumeratedCandidates
 from nasplug.candidates.listed import ListedCandidates
@@ -16,9 +16,6 @@ from nasplug.pareto import pareto_mask
 from nasplug.search_spaces import Architecture, CodedSpace, FiniteSpace, SearchSpace
 
 __all__ = ["POOL_SIZE", "best", "candidates_of", "first_members", "is_listed"]
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 # Largest space that is scored whole; a `CodedSpace` always is.
 LARGEST_LIST = 50_000
@@ -55,12 +52,6 @@ def candidates_of(
     A space that can be listed is scored whole (see `EnumeratedCandidates` for one of hundreds of
     thousands of members); of any other space a pool evolves. Equal arguments give equal candidates,
     as far as the predictors give equal numbers.
-
-    Args:
-        scoring: Scores architectures.
-        objectives: Objectives of the search, one or two.
-        seed: Seed of the pool.
-        size: Architectures in the pool.
     """
     space = scoring.space
     if isinstance(space, CodedSpace):
@@ -122,20 +113,12 @@ def published(space: SearchSpace) -> list[Architecture]:
 
 
 def best(candidates: Candidates, objectives: Sequence[Objective], count: int) -> Indices:
-    """The candidates to breed from.
+    """Indices of at most `count` candidates to breed from.
 
     Those that meet every constraint with its probability come before others. Among them whole
     layers of the Pareto order count, the least crowded ones of the last layer; the others are
     ordered by how far they miss the constraints (constrained domination: Deb et al., "NSGA-II",
     2002).
-
-    Args:
-        candidates: Scored architectures.
-        objectives: One or two.
-        count: How many, at most.
-
-    Returns:
-        Indices, `(k,)` with k ≤ count.
     """
     names = [objective.name for objective in objectives]
     sign = np.array([objective.sign for objective in objectives])
@@ -204,5 +187,4 @@ def _rounded(values: Array) -> Array:
     """Values with `DIGITS` significant digits."""
     size = np.floor(np.log10(np.maximum(np.abs(values), 1e-300)))
     unit = 10.0 ** (size - DIGITS + 1)
-    result: Array = np.round(values / unit) * unit
-    return result
+    return np.asarray(np.round(values / unit) * unit)

@@ -1,7 +1,7 @@
 """Scores of architectures before a trial: predictions, costs, and how they meet constraints.
 
-A `Scorer` predicts one quantity; `Scoring` asks the scorers and makes `Scores`, which hold a
-`Quantity` for each of them.
+`Scoring` asks a scorer for each predicted quantity and makes `Scores`, which hold a `Quantity` for
+each of them.
 
 Notation: n architectures, c constraints; a prediction may have a row for several architectures.
 """
@@ -15,33 +15,21 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.arrays import Array, Indices, Mask
 from nasplug.candidates.constraints import Constraint
 from nasplug.objectives import COSTS, OBJECTIVES, PROXIES
+from nasplug.predicting import zoo
+from nasplug.predicting.zoo import ArchitecturePredictor, Scorer
 from nasplug.predictors.capabilities import ReadsCodes, TellsFamiliar, reads_networks
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.prediction import EVIDENCE, Prediction
 from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 from nasplug.search_spaces.simplify import simplify
 
-__all__ = ["Quantity", "Scorer", "Scores", "Scoring"]
+__all__ = ["Quantity", "Scores", "Scoring", "model_of"]
 
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 # A prediction, its column, and the row of each architecture in it.
 Predicted = tuple[Prediction, str, Indices]
-
-
-class Scorer(Protocol):
-    """A predictor of one quantity of architectures, as those of the zoo are."""
-
-    def predict(
-        self,
-        architectures: Sequence[Architecture],
-        hardware: Hardware | None = None,
-        batch_size: int = 1,
-    ) -> Prediction:
-        """Predict architectures, a row each."""
 
 
 @runtime_checkable
@@ -172,12 +160,7 @@ class Scoring:
     def joined(
         self, counts: Mapping[str, Array], predicted: Mapping[str, Predicted], connected: Mask
     ) -> Scores:
-        """The scores of architectures from counted costs and predicted quantities.
-
-        Args:
-            counts: The values of `COSTS`, `(n,)` each.
-            predicted: Each of `predicted` with its column, and the row of each architecture.
-            connected: Shape `(n,)`.
+        """The scores of architectures from the values of `COSTS` and predicted quantities.
 
         Raises:
             InputError: If a predictor has other targets or units.
@@ -245,8 +228,6 @@ class Scoring:
     def _predict(
         self, quantity: str, archs: Sequence[Architecture], graphs: Sequence[Graph]
     ) -> Prediction:
-        from nasplug.predicting.zoo import ArchitecturePredictor
-
         scorer = self._scorer(quantity)
         # A predictor that reads graphs need not make them again.
         inputs = graphs if isinstance(scorer, ArchitecturePredictor) else archs
@@ -279,13 +260,7 @@ class Scoring:
 
 
 def cheapest(group: Indices, cost: Array, mask: Mask | None = None) -> Indices:
-    """Index of the cheapest member of each group that occurs, ascending; the first of equals.
-
-    Args:
-        group: Group of each architecture, shape `(n,)`.
-        cost: Shape `(n,)`.
-        mask: The architectures to choose from, shape `(n,)`.
-    """
+    """Index of the cheapest member in a mask of each group, ascending; the first of equals."""
     among = np.arange(len(cost)) if mask is None else np.flatnonzero(mask)
     order = among[np.lexsort((among, cost[among]))]
     _, first = np.unique(group[order], return_index=True)
@@ -313,13 +288,10 @@ def _predicted(name: str, prediction: Prediction, target: str, rows: Indices) ->
 
 
 def _from_zoo(space: SearchSpace, quantity: str) -> Scorer:
-    from nasplug.predicting import zoo as shipped
-
-    name = shipped.zoo_name(space, quantity)
-    if quantity == "accuracy" and name not in shipped.names():
+    if quantity == "accuracy" and zoo.zoo_name(space, quantity) not in zoo.names():
         raise InputError(
             f"no accuracy is known for space {space.name}; give a predictor of your own, or take "
             f"a proxy for it such as {' or '.join(f'more {proxy}' for proxy in PROXIES)}"
         )
-    scorer: Scorer = shipped.load_predictor(name).for_space(space)
+    scorer: Scorer = zoo.load_shipped(space, quantity)
     return scorer

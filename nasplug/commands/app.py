@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from nasplug.commands import lists, predictors
+from nasplug.commands import predict as predictions
 from nasplug.commands import report as reports
 from nasplug.commands import search as searches
 
@@ -56,7 +57,7 @@ for _function in (
     searches.search,
     searches.worker,
     reports.report,
-    predictors.predict,
+    predictions.predict,
     predictors.train,
     predictors.measure,
     predictors.calibrate,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shlex
 import sys
 import traceback
 import warnings
@@ -25,10 +26,11 @@ __all__ = [
     "OwnPredictor",
     "Runtime",
     "SpaceName",
-    "cell",
     "command",
+    "command_line",
     "complain",
     "console",
+    "print_fields",
     "print_json",
     "print_rows",
     "print_table",
@@ -112,6 +114,13 @@ def complain(sentence: str) -> None:
     print(f"nasplug: {sentence}", file=sys.stderr)
 
 
+def command_line() -> str:
+    """The command line of this process as a shell reads it, without passwords."""
+    from nasplug.studies.databases import without_password
+
+    return shlex.join(["nasplug", *map(without_password, sys.argv[1:])])
+
+
 def console() -> Console:
     """Rich console on stdout, wide if that is a pipe."""
     from rich.console import Console
@@ -131,7 +140,16 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print_json(rows)
     else:
-        print_table([{key: cell(value) for key, value in row.items()} for row in rows])
+        print_table([{key: _cell(value) for key, value in row.items()} for row in rows])
+
+
+def print_fields(row: dict[str, Any], as_json: bool) -> None:
+    """Print one row as JSON, or as a table with a line a field; empty fields are left out of it."""
+    if as_json:
+        print_json(row)
+    else:
+        texts = {key: _cell(value) for key, value in row.items()}
+        print_table([{"field": key, "value": text} for key, text in texts.items() if text])
 
 
 def print_table(rows: list[dict[str, str]]) -> None:
@@ -147,12 +165,12 @@ def print_table(rows: list[dict[str, str]]) -> None:
     console().print(table)
 
 
-def cell(value: Any) -> str:
+def _cell(value: Any) -> str:
     """Text of a value in a table."""
     if isinstance(value, dict):
-        return ", ".join(f"{key} {cell(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {_cell(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(cell, value))
+        return ", ".join(map(_cell, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Exit
 
 from nasplug._signals import STOPPED, stoppable
 from nasplug.commands.common import (
     Debug,
     Json,
-    cell,
     command,
     complain,
-    print_json,
+    print_fields,
     print_rows,
-    print_table,
 )
+from nasplug.search_spaces.errors import InputError
+from nasplug.text import counted
+
+if TYPE_CHECKING:
+    from nasplug.datasets.nasbench.table import NasbenchTable
+    from nasplug.predictors.hardware import Hardware
+    from nasplug.search_spaces import SearchSpace
 
 __all__ = [
     "data_fetch",
@@ -29,60 +36,136 @@ __all__ = [
     "spaces",
 ]
 
+DataSet = Annotated[str, Argument(help="Data set; see nasplug data list.")]
+# Columns of the list of devices, beside the rate of fp32 and the calibration.
+_DESCRIBED = ("name", "vendor", "kind", "microarchitecture", "year")
+_FIGURES = ("memory_bandwidth_gbs", "memory_gb", "power_w")
+
 
 @command
 def spaces(as_json: Json = False, debug: Debug = False) -> None:
     """List the search spaces."""
-    from nasplug.commands.listings import spaces as rows
+    from nasplug.candidates.pool import is_listed
+    from nasplug.predicting.zoo import names as zoo_names
+    from nasplug.search_spaces import FiniteSpace, names, space
 
-    print_rows(rows(), as_json)
+    shipped = zoo_names()
+    unions = {name: space(name) for name in names()}
+    rows = [
+        {
+            "name": name,
+            "architectures": len(part) if isinstance(part, FiniteSpace) else None,
+            "parameters": len(part.distributions()),
+            "datasets": list(part.tasks),
+            # Whether a search scores the whole space, and what it maximises.
+            "search": "all of it" if is_listed(part) else "a pool",
+            "quality": "accuracy" if f"{name}-accuracy" in shipped else "a proxy",
+        }
+        for whole, union in unions.items()
+        for name, part in {whole: union, **_parts(whole, union)}.items()
+    ]
+    print_rows(rows, as_json)
+
+
+def _parts(whole: str, union: SearchSpace) -> dict[str, SearchSpace]:
+    return {f"{whole}:{name}": part for name, part in union.parts.items()}
 
 
 @command
 def hardware_list(
-    word: Annotated[str | None, typer.Argument(help="Show what contains this word.")] = None,
+    word: Annotated[str | None, Argument(help="Show what contains this word.")] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """List your calibrated devices and the catalogue, or what in them contains a word."""
-    from nasplug.commands.listings import devices
+    from nasplug.devices import profiles
 
-    rows, damaged = devices(word)
+    calibrated, damaged = profiles.every()
+    summaries = {
+        p.name: f"{counted(len(p.measured.archs), 'network')} of {p.space} at batch {p.batch_size}"
+        for p in calibrated
+    }
+    rows = [
+        {
+            **{name: getattr(device, name) for name in _DESCRIBED},
+            "fp32_tflops": device.peak_tflops["fp32"],
+            **{name: getattr(device, name) for name in _FIGURES},
+            "calibrated": summaries.get(device.name),
+        }
+        for device in _matching(word, calibrated)
+    ]
     print_rows(rows, as_json)
     for sentence in damaged:
         complain(sentence)
 
 
+def _matching(word: str | None, calibrated: Sequence[Hardware]) -> list[Hardware]:
+    """Select the devices of which some text contains a word, without regard to case and spaces.
+
+    `calibrated` matches the user's own devices.
+
+    Raises:
+        InputError: If no device does.
+    """
+    from nasplug.devices.catalogue import catalogue, devices_named
+
+    if word is None:
+        return [*calibrated, *catalogue()]
+
+    def plain(text: str) -> str:
+        return "".join(text.lower().split())
+
+    def texts(device: Hardware) -> tuple[str, ...]:
+        return (device.name, *device.aliases, device.vendor, device.kind, device.microarchitecture)
+
+    described = [(device, (*texts(device), "calibrated")) for device in calibrated]
+    described += [(device, texts(device)) for device in catalogue()]
+    matches = [d for d, words in described if any(plain(word) in plain(text) for text in words)]
+    # Operating systems print names that --hw takes, but that no name of the catalogue contains.
+    matches = matches or devices_named(word)
+    if not matches:
+        raise InputError(
+            f"no hardware in the catalogue contains {word[:80]!r}; nasplug hardware lists all of it"
+        )
+    return matches
+
+
 @command
 def hardware_show(
-    name: Annotated[str, typer.Argument(help="Name, alias, or path of a .toml file.")],
+    name: Annotated[str, Argument(help="Name, alias, or path of a .toml file.")],
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Show all that is known of one device."""
-    from nasplug.commands.listings import specification
+    from nasplug.devices.hardware import hardware
 
-    row = specification(name)
-    if as_json:
-        print_json(row)
-    else:
-        print_table([{"field": key, "value": cell(value)} for key, value in row.items()])
+    device = hardware(name)
+    row = {field.name: getattr(device, field.name) for field in dataclasses.fields(device)}
+    row |= {"peak_tflops": dict(device.peak_tflops), "aliases": list(device.aliases)}
+    print_fields(row, as_json)
 
 
 @command
 def data_list(as_json: Json = False, debug: Debug = False) -> None:
     """List the data sets."""
-    from nasplug.commands.listings import datasets
+    from nasplug import datasets
 
-    print_rows(datasets(), as_json)
+    rows = [
+        {
+            "name": name,
+            "space": entry.space,
+            "description": entry.description,
+            "licence": entry.licence,
+            "megabytes": round(entry.size / 1e6, 1),
+            "available": datasets.available(name),
+        }
+        for name, entry in ((name, datasets.info(name)) for name in datasets.names())
+    ]
+    print_rows(rows, as_json)
 
 
 @command
-def data_fetch(
-    name: Annotated[str, typer.Argument(help="Data set; see nasplug data list.")],
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
+def data_fetch(name: DataSet, as_json: Json = False, debug: Debug = False) -> None:
     """Download a data set, check it and import it."""
     from nasplug import datasets
 
@@ -93,29 +176,57 @@ def data_fetch(
 
 @command
 def data_import(
-    name: Annotated[str, typer.Argument(help="Data set that is downloaded by hand.")],
-    path: Annotated[Path, typer.Argument(help="The file.")],
+    name: Annotated[str, Argument(help="Data set that is downloaded by hand.")],
+    path: Annotated[Path, Argument(help="The file.")],
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Read and check a file that was downloaded by hand, such as NAS-Bench-101's, and keep it."""
-    from nasplug.commands.listings import importing
-
     with stoppable(lambda: f"{STOPPED}; the same command reads the file anew"):
-        row = importing(name, path)
+        row = _import(name, path)
     print_rows([row], as_json)
 
 
-@command
-def data_verify(
-    name: Annotated[str, typer.Argument(help="Data set; see nasplug data list.")],
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Check the cached files of a data set; exit code 1 if one is not as it should be."""
-    from nasplug.commands.listings import verification
+def _import(name: str, path: Path) -> dict[str, Any]:
+    """Read and check the file of a data set that is downloaded by hand, and keep its table.
 
-    rows = verification(name)
+    Raises:
+        InputError: If this data set is not read from a file, or the file is damaged or holds
+            another data set; the sentence names the file and the record. Nothing is kept then.
+    """
+    from nasplug import datasets
+    from nasplug.datasets.nasbench.official import means
+    from nasplug.datasets.nasbench.table import cached_table
+    from nasplug.datasets.store import keep
+
+    entry = datasets.info(name)
+    if name != "nb101-official":
+        way = entry.manual or f"nasplug data fetch {name} gets it"
+        raise InputError(f"{name} is not read by this command, but nb101-official is; {way}")
+
+    def check(table: NasbenchTable, digest: str) -> None:
+        if "final_energy" in table.runs:
+            raise InputError(
+                f"{path} is a file of EC-NAS ({len(table):,} cells, with energies), not one of "
+                "NAS-Bench-101's own; nasplug data fetch ecnas-5v gets those"
+            )
+        keep(name, means(table, {path.name: digest}))
+
+    table = cached_table(path, None, check)
+    return {
+        "file": str(path),
+        "cells": len(table),
+        "runs": int(table.starts[-1]),
+        "epochs": table.epochs.tolist(),
+    }
+
+
+@command
+def data_verify(name: DataSet, as_json: Json = False, debug: Debug = False) -> None:
+    """Check the cached files of a data set; exit code 1 if one is not as it should be."""
+    from nasplug import datasets
+
+    rows = [{"file": file, "status": status} for file, status in datasets.verify(name)]
     print_rows(rows, as_json)
     if any(row["status"] != "ok" for row in rows):
-        raise typer.Exit(1)
+        raise Exit(1)

@@ -1,4 +1,4 @@
-"""Command that draws a study: report."""
+"""Command that shows a study: report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nasplug.commands.common import Debug, Json, command, complain, print_json
+from nasplug.commands.common import Debug, Json, command, command_line, complain, print_json
 
 __all__ = ["report"]
 
@@ -16,21 +16,22 @@ __all__ = ["report"]
 def report(
     storage: Annotated[str, typer.Argument(help="Journal file or database URL of the study.")],
     study: Annotated[
-        str | None,
-        typer.Option("--study", help="Its name in there; needed if there are several."),
+        str | None, typer.Option("--study", help="Its name in there; needed if there are several.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="Folder for the pictures.")] = Path("report"),
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for report.html and the pictures.")
+    ] = Path("report"),
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Draw how far a study has come, and how well its sampler foresaw the trials."""
-    from nasplug.reports.study_report import find_study, write_plots
+    """Show a study as a page and pictures: its front, its progress, and expected values."""
+    from nasplug.reports.study_report import find_study, write_study_report
 
-    plots = write_plots(find_study(storage, study), out)
+    written = write_study_report(find_study(storage, study), out, command_line())
     if as_json:
-        print_json(plots.to_json())
+        print_json(written.to_json())
     else:
-        for path in plots.files:
+        for path in written.files:
             print(path)
-    for name, reason in plots.left_out.items():
+    for name, reason in written.left_out.items():
         complain(f"no {name}: {reason}")

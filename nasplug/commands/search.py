@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from nasplug.commands.common import (
     Batch,
@@ -16,16 +16,47 @@ from nasplug.commands.common import (
     Runtime,
     SpaceName,
     command,
+    command_line,
     complain,
     console,
     print_json,
 )
+from nasplug.search_spaces.errors import InputError
+from nasplug.text import counted
+
+if TYPE_CHECKING:
+    from nasplug.results.result import SearchResult
 
 __all__ = ["search", "worker"]
 
+Constraints = Annotated[
+    list[str] | None, Option(help='A limit such as "latency<=5ms"; may be repeated.')
+]
+Storage = Annotated[
+    str | None, Option(help="Journal file, database URL, or memory; default: the state folder.")
+]
+Proxy = Annotated[
+    str | None,
+    Option(help="flops or params: what to maximise where no accuracy is known; default: flops."),
+]
+PoolSize = Annotated[
+    int | None,
+    Option(help="Networks to score of a space that cannot be listed; default: 4000."),
+]
+Objectives = Annotated[
+    list[str] | None,
+    Option(
+        help="Metric to optimise with --evaluate table or command, such as accuracy:max or "
+        "latency_ms:min; repeatable. Default: accuracy:max, and with --hw latency_ms:min, "
+        "which is predicted where the program does not print it."
+    ),
+]
+Export = Annotated[
+    Path | None, Option(help="Folder for the networks found, as ONNX, random weights.")
+]
 Evaluate = Annotated[
     str,
-    typer.Option(
+    Option(
         "--evaluate",
         help="How a trial gets its values: predicted; table, what a benchmark measured; or "
         'command "PROGRAM", what your program prints.',
@@ -33,7 +64,7 @@ Evaluate = Annotated[
 ]
 Program = Annotated[
     str | None,
-    typer.Argument(
+    Argument(
         help='With --evaluate command: the program and its arguments, as in "python train.py '
         '{arch}". {arch} stands for the architecture, {json} for a file that describes it, {onnx} '
         "for its network with random weights; the description is on standard input too. The last "
@@ -43,74 +74,38 @@ Program = Annotated[
     ),
 ]
 Timeout = Annotated[
-    float | None,
-    typer.Option("--timeout", help="Seconds that the program may run for one trial."),
+    float | None, Option("--timeout", help="Seconds that the program may run for one trial.")
 ]
-Jobs = Annotated[int, typer.Option("--jobs", help="Trials to evaluate at once.")]
+Jobs = Annotated[int, Option("--jobs", help="Trials to evaluate at once.")]
 
 
 @command
 def search(
     space: SpaceName = "nb201",
     hardware: Device = None,
-    constraint: Annotated[
-        list[str] | None,
-        typer.Option("--constraint", help='A limit such as "latency<=5ms"; may be repeated.'),
-    ] = None,
-    probability: Annotated[
-        float, typer.Option("--probability", help="Probability with which limits are to hold.")
-    ] = 0.9,
+    constraint: Constraints = None,
+    probability: Annotated[float, Option(help="Probability with which limits are to hold.")] = 0.9,
     batch_size: Batch = 1,
-    dataset: Annotated[
-        str | None, typer.Option("--dataset", help="Image set whose accuracy counts.")
-    ] = None,
-    n_trials: Annotated[
-        int, typer.Option("--n-trials", help="Trials in total, earlier ones included.")
-    ] = 100,
-    seed: Annotated[int, typer.Option("--seed", help="Equal seeds give equal results.")] = 0,
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            "--storage", help="Journal file, database URL, or memory; default: the state folder."
-        ),
-    ] = None,
-    study_name: Annotated[
-        str | None, typer.Option("--study-name", help="Default: a hash of all settings.")
-    ] = None,
+    dataset: Annotated[str | None, Option(help="Image set whose accuracy counts.")] = None,
+    n_trials: Annotated[int, Option(help="Trials in total, earlier ones included.")] = 100,
+    seed: Annotated[int, Option(help="Equal seeds give equal results.")] = 0,
+    storage: Storage = None,
+    study_name: Annotated[str | None, Option(help="Default: a hash of all settings.")] = None,
     predictor: OwnPredictor = None,
     runtime: Runtime = None,
-    proxy: Annotated[
-        str | None,
-        typer.Option(
-            "--proxy",
-            help="flops or params: what to maximise where no accuracy is known; default: flops.",
-        ),
-    ] = None,
-    pool_size: Annotated[
-        int | None,
-        typer.Option(
-            "--pool-size", help="Networks to score of a space that cannot be listed; default: 4000."
-        ),
-    ] = None,
+    proxy: Proxy = None,
+    pool_size: PoolSize = None,
     as_json: Json = False,
+    every: Annotated[
+        bool, Option("--all", help="Show all rows of the front, and not twelve.")
+    ] = False,
     report: Annotated[
-        Path | None, typer.Option("--report", help="Folder for pictures and result.json.")
+        Path | None, Option(help="Folder for report.html, pictures and result.json.")
     ] = None,
-    export: Annotated[
-        Path | None,
-        typer.Option("--export", help="Folder for the networks found, as ONNX, random weights."),
-    ] = None,
+    export: Export = None,
     evaluate: Evaluate = "predicted",
     program: Program = None,
-    objective: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--objective",
-            help="Metric to optimise with --evaluate table or command, such as accuracy:max or "
-            "latency_ms:min; repeatable. Default: accuracy:max, and with --hw latency_ms:min, "
-            "which is predicted where the program does not print it.",
-        ),
-    ] = None,
+    objective: Objectives = None,
     timeout: Timeout = None,
     jobs: Jobs = 1,
     debug: Debug = False,
@@ -123,7 +118,6 @@ def search(
 
     if export is not None:
         check_export(space_named(space), export)
-    evaluation = _evaluation(evaluate, program, timeout)
     result = nasplug.search(
         space,
         hardware,
@@ -139,58 +133,53 @@ def search(
         proxy=proxy,
         pool_size=POOL_SIZE if pool_size is None else pool_size,
         runtime=runtime,
-        evaluate=evaluation,
+        evaluate=_evaluation(evaluate, program, timeout),
         objectives=objective or (),
         n_jobs=jobs,
     )
-    if report is not None:
-        complain(f"wrote {', '.join(map(str, result.report(report)))}")
-    if export is not None:
-        *networks, _ = result.export(export)
-        size = sum(path.stat().st_size for path in networks) / 1e6
-        complain(
-            f"wrote {len(networks)} networks with random weights ({size:,.0f} MB), and an index, "
-            f"to {export}"
-        )
+    _write_files(result, report, export)
     if as_json:
         # The keys of the JSON are fixed, so notes about its numbers go to stderr.
         for note in result.notes():
             complain(note)
         print_json(result.to_json())
     else:
-        result.show(console())
+        result.show(console(), every)
+
+
+def _write_files(result: SearchResult, report: Path | None, export: Path | None) -> None:
+    if report is not None:
+        complain(f"wrote {', '.join(map(str, result.report(report, command_line())))}")
+    if export is not None:
+        *networks, _ = result.export(export)
+        size = sum(path.stat().st_size for path in networks) / 1e6
+        complain(
+            f"wrote {counted(len(networks), 'network')} with random weights ({size:,.0f} MB), and "
+            f"an index, to {export}"
+        )
 
 
 @command
 def worker(
-    storage: Annotated[
-        str, typer.Option("--storage", help="Journal file or database URL of the search.")
-    ],
+    storage: Annotated[str, Option(help="Journal file or database URL of the search.")],
     study: Annotated[
-        str | None,
-        typer.Option("--study", help="Its name in there; needed if there are several."),
+        str | None, Option(help="Its name in there; needed if there are several.")
     ] = None,
     n_trials: Annotated[
-        int | None,
-        typer.Option(
-            "--n-trials", help="Trials to do here; default: until the study has all of them."
-        ),
+        int | None, Option(help="Trials to do here; default: until the study has all of them.")
     ] = None,
     evaluate: Annotated[
         str | None,
-        typer.Option(
-            "--evaluate",
+        Option(
             help='command "PROGRAM", if that is how the search evaluates: no program is run that '
-            "is found in a storage. Else it is known from the study.",
+            "is found in a storage. Else it is known from the study."
         ),
     ] = None,
     program: Program = None,
     timeout: Timeout = None,
     jobs: Jobs = 1,
     predictor: OwnPredictor = None,
-    wait: Annotated[
-        float, typer.Option("--wait", help="Seconds to wait for a study that is not there yet.")
-    ] = 0.0,
+    wait: Annotated[float, Option(help="Seconds to wait for a study that is not there yet.")] = 0.0,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -214,8 +203,6 @@ def worker(
 
 def _evaluation(evaluate: str, program: str | None, timeout: float | None) -> Any:
     """Argument `evaluate` of `nasplug.search`: a word, or the program to run."""
-    from nasplug.search_spaces.errors import InputError
-
     if evaluate == "command" and program is not None:
         from nasplug.studies.evaluation_command import Command
 

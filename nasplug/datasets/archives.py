@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.search_spaces.files import write_bytes
+from nasplug.search_spaces.files import atomic_path
 
-__all__ = ["digest_of", "read_arrays", "write_arrays"]
+__all__ = ["read_arrays", "write_arrays"]
 
 
-def digest_of(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def _digest_of(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """SHA-256 of the arrays' names, types, shapes and contents."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
@@ -27,16 +26,16 @@ def digest_of(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return digest.digest()
 
 
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays and their checksum atomically, compressed.
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], compress: bool = True) -> None:
+    """Write arrays and their checksum atomically.
 
     Raises:
         OSError: If the folder cannot be written.
     """
-    buffer = io.BytesIO()
-    checksum = np.frombuffer(digest_of(arrays), dtype=np.uint8)
-    np.savez_compressed(buffer, checksum=checksum, **arrays)  # type: ignore[arg-type]
-    write_bytes(path, buffer.getvalue())
+    save = np.savez_compressed if compress else np.savez
+    checksum = np.frombuffer(_digest_of(arrays), dtype=np.uint8)
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
+        save(stream, checksum=checksum, **arrays)  # type: ignore[arg-type]
 
 
 def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], bool]:
@@ -48,4 +47,4 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], bool]:
     # Given a path, np.load leaves its file open when the zip is damaged.
     with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
-    return arrays, bool(arrays.pop("checksum").tobytes() == digest_of(arrays))
+    return arrays, bool(arrays.pop("checksum").tobytes() == _digest_of(arrays))

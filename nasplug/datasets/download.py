@@ -100,14 +100,12 @@ def _download(url: str, target: Path) -> None:
     get = pooch.HTTPDownloader(headers={"User-Agent": "nasplug"}, timeout=_TIMEOUT)
     try:
         get(url, str(target), None)
-    except requests.HTTPError as error:
-        raise InputError(
-            f"cannot download {url} ({error}); try again later, "
-            "or set NASPLUG_MIRROR to a folder or URL that holds the same paths"
-        ) from error
     except requests.RequestException as error:
+        reason, advice = type(error).__name__, "connect to the network"
+        if isinstance(error, requests.HTTPError):
+            reason, advice = str(error), "try again later"
         raise InputError(
-            f"cannot download {url} ({type(error).__name__}); connect to the network, "
+            f"cannot download {url} ({reason}); {advice}, "
             "or set NASPLUG_MIRROR to a folder or URL that holds the same paths"
         ) from error
 

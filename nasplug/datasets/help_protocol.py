@@ -174,16 +174,5 @@ def sample_indices(space: str, column: str) -> NDArray[np.int64]:
 
 
 def query_indices(space: str, column: str) -> NDArray[np.int64]:
-    """Indices of the architectures to score predictions on: 800 of either space.
-
-    Args:
-        space: "nb201" or "fbnet".
-        column: The device and batch size, such as "Titan RTX@256".
-
-    Returns:
-        Indices, ascending.
-
-    Raises:
-        InputError: If there is no such protocol or column, or its data cannot be had.
-    """
+    """Indices of the architectures to score predictions on: 800; see `sample_indices`."""
     return trimmed(_latency(space, column), protocol(space).query_pool)

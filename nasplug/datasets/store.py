@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,10 +52,16 @@ def _sources(entry: DatasetInfo) -> dict[str, str]:
     return {file.key: file.sha256 for file in entry.files}
 
 
-def _is_current(entry: DatasetInfo, table: Table) -> bool:
-    from nasplug.datasets.tables import FORMAT_VERSION
+def _read(entry: DatasetInfo) -> Table | None:
+    """Read the table in the cache; None if it is missing, of other files or of another version."""
+    from nasplug.datasets.tables import FORMAT_VERSION, read_table
 
-    return table.version == FORMAT_VERSION and dict(table.sources) == _sources(entry)
+    path = _table_path(entry)
+    if not path.is_file():
+        return None
+    table = read_table(path)
+    is_current = table.version == FORMAT_VERSION and dict(table.sources) == _sources(entry)
+    return table if is_current else None
 
 
 def _build(entry: DatasetInfo, progress: bool | None) -> Table:
@@ -86,7 +93,8 @@ def _build(entry: DatasetInfo, progress: bool | None) -> Table:
         "ecnas-hardware": ecnas.import_hardware,
     }
     paths = fetch_files(entry.files, entry.name, progress)
-    table = importers[entry.name]({path.name: path for path in paths}, _sources(entry))
+    table = importers[entry.name]({path.name: path for path in paths})
+    table = replace(table, sources=_sources(entry))
     keep(entry.name, table)
     return table
 
@@ -122,19 +130,14 @@ def _imported(entry: DatasetInfo) -> Table:
 
 
 def _load(entry: DatasetInfo) -> Table:
-    from nasplug.datasets.tables import read_table
-
-    path = _table_path(entry)
-    if not path.is_file():
-        return _build(entry, None)
     try:
-        table = read_table(path)
+        table = _read(entry)
     except InputError as damage:
         try:
             return _build(entry, None)
         except InputError as reason:
             raise InputError(f"{damage}, which failed: {reason}") from reason
-    return table if _is_current(entry, table) else _build(entry, None)
+    return _build(entry, None) if table is None else table
 
 
 def load(name: str) -> pd.DataFrame:
@@ -279,16 +282,12 @@ def available(name: str) -> bool:
 
 
 def _table_status(entry: DatasetInfo) -> str:
-    from nasplug.datasets.tables import read_table
-
-    path = _table_path(entry)
-    if not path.is_file():
+    if not _table_path(entry).is_file():
         return "missing"
     try:
-        table = read_table(path)
+        return "stale" if _read(entry) is None else "ok"
     except InputError:
         return "damaged"
-    return "ok" if _is_current(entry, table) else "stale"
 
 
 def verify(name: str) -> list[tuple[str, str]]:

@@ -40,8 +40,8 @@ class Table:
     index: NDArray[np.int64]
     columns: tuple[str, ...]
     values: NDArray[np.float64]
-    archs: tuple[str, ...] | None
-    sources: Mapping[str, str]
+    archs: tuple[str, ...] | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
     version: int = FORMAT_VERSION
     texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     dtypes: Mapping[str, str] = field(default_factory=dict)

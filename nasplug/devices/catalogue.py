@@ -22,7 +22,6 @@ else:
 
 __all__ = [
     "catalogue",
-    "catalogue_names",
     "check_figures",
     "check_unique",
     "devices_named",
@@ -197,11 +196,6 @@ def devices_named(name: str) -> list[Hardware]:
     by_key, by_model_number = _index()
     key = name_key(name)
     return [by_key[key]] if key in by_key else by_model_number.get(key, [])
-
-
-def catalogue_names(name: str) -> list[str]:
-    """Names of the devices that a name may stand for; see `devices_named`."""
-    return [device.name for device in devices_named(name)]
 
 
 @cache

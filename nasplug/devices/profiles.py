@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from nasplug.devices.catalogue import MAX_NAME, catalogue_names, is_line, name_key, parse
+from nasplug.devices.catalogue import MAX_NAME, devices_named, is_line, name_key, parse
 from nasplug.search_spaces import names as space_names
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.files import sweep, write_text
@@ -66,7 +66,7 @@ def check_name(name: str) -> None:
         )
     if name.strip().lower().endswith((".toml", ".json")):
         raise InputError(f"name {name!r} would be read as a path; leave its ending out")
-    namesakes = catalogue_names(name)
+    namesakes = [device.name for device in devices_named(name)]
     if namesakes:
         raise InputError(
             f"{name!r} means the catalogue's {namesakes[0]}; give your device a name of its own "

@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from math import isnan
@@ -27,6 +27,7 @@ from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.costs import FLOAT_BYTES
 from nasplug.search_spaces.graph import ATTRIBUTES, Graph
+from nasplug.text import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -219,27 +220,18 @@ def _checked_threads(threads: int | None) -> int:
     return threads
 
 
+@dataclass(eq=False)
 class _Campaign:
     """Measuring of the networks of one call of `measure`."""
 
-    def __init__(
-        self,
-        space: SearchSpace,
-        runtime: Runtime,
-        effort: Effort,
-        record: Record,
-        seed: int,
-        batch_size: int,
-        progress: bool | None,
-    ) -> None:
-        self.space = space
-        self.runtime = runtime
-        self.effort = effort
-        self.record = record
-        self.seed = seed
-        self.batch_size = batch_size
-        self.others = OtherWork()
-        self.progress = sys.stderr.isatty() if progress is None else progress
+    space: SearchSpace
+    runtime: Runtime
+    effort: Effort
+    record: Record
+    seed: int
+    batch_size: int
+    progress: bool | None
+    others: OtherWork = field(default_factory=OtherWork)
 
     def run(self, wanted: Sequence[Architecture], retry_disturbed: bool) -> None:
         """Time the missing networks, then, if asked for, the disturbed ones again."""
@@ -258,7 +250,7 @@ class _Campaign:
         if self.record.repaired:
             before_text += "; the last line of the file was broken off and is measured again"
         _say(
-            f"timing {total} networks of {self.space.name} by {about['backend']} "
+            f"timing {counted(total, 'network')} of {self.space.name} by {about['backend']} "
             f"{about['version']} on {device}{before_text}"
         )
 
@@ -266,11 +258,13 @@ class _Campaign:
         """Time networks, with the reference before, between and after them."""
         from tqdm import tqdm
 
+        # None leaves the bar out where stderr is no terminal.
+        disable = None if self.progress is None else not self.progress
         every_networks, every_seconds = REFERENCE_EVERY
         networks_since, last_time = 0, time.monotonic()
         if archs:
             self._time_reference()
-        for k, arch in enumerate(tqdm(archs, title, unit="", disable=not self.progress), start=1):
+        for k, arch in enumerate(tqdm(archs, title, unit="", disable=disable), start=1):
             row = self._time(arch)
             with held():
                 self.record.add(row)
@@ -295,8 +289,7 @@ class _Campaign:
         row = Measurement(arch.text, arch.arch_id, self.space.family_of(arch), self.batch_size)
         try:
             graph = self.space.to_graph(arch)
-            row.params = int(graph.attributes[:, ATTRIBUTES.index("params")].sum())
-            row.flops = int(graph.attributes[:, ATTRIBUTES.index("flops")].sum())
+            row.params, row.flops = int(graph.total("params")), int(graph.total("flops"))
             self._check_memory(graph)
             model = self.space.to_onnx(arch, self.seed, self.batch_size)
             timing = time_network(self.runtime.load(model), self.effort)
@@ -327,9 +320,10 @@ class _Campaign:
         done = sum(arch.arch_id in self.record.rows for arch in wanted)
         if self.record.path is None:
             return "stopped; without a file to write to nothing remains of the measurements"
+        networks = counted(len(wanted), "network")
         return (
-            f"stopped; {self.record.path} holds {done} of {len(wanted)} networks; the same command "
-            "goes on from there"
+            f"stopped; {self.record.path} holds {done} of {networks}; the same command goes on "
+            "from there"
         )
 
     def conclude(self) -> None:
@@ -339,8 +333,8 @@ class _Campaign:
         times = [timing["latency_ms"] for timing in self.record.timings]
         where_text = "measured" if self.record.path is None else f"in {self.record.path}"
         _say(
-            f"{len(rows)} networks {where_text}, {disturbed} of them disturbed and {failed} "
-            f"failed; the reference took {np.median(times):.3g} ms ({min(times):.3g} to "
+            f"{counted(len(rows), 'network')} {where_text}, {disturbed} of them disturbed and "
+            f"{failed} failed; the reference took {np.median(times):.3g} ms ({min(times):.3g} to "
             f"{max(times):.3g})"
         )
         busy = float(np.mean([timing["other_cores"] for timing in self.record.timings]))

@@ -199,9 +199,7 @@ class Record:
     def add_reference(self, latency_ms: float, other_cores: float) -> None:
         """Add a timing of the reference network, and mark all rows anew by all timings.
 
-        Args:
-            latency_ms: The reference's latency, in ms.
-            other_cores: Cores that others kept busy since the reference's last timing.
+        `other_cores` is how many cores others kept busy since the reference's last timing.
         """
         timing = {
             "session": self._session,
@@ -297,24 +295,16 @@ def _parsed(path: Path, text: str) -> tuple[dict[str, Measurement], bool]:
 
 
 def _measurement(cells: Sequence[str]) -> Measurement:
-    named = dict(zip(COLUMNS, cells, strict=True))
-    if named["disturbed"] not in ("True", "False"):
-        raise ValueError
-    return Measurement(
-        arch=named["arch"],
-        arch_id=named["arch_id"],
-        family=named["family"],
-        batch_size=int(named["batch_size"]),
-        latency_ms=float(named["latency_ms"]),
-        p10_ms=float(named["p10_ms"]),
-        p90_ms=float(named["p90_ms"]),
-        mean_ms=float(named["mean_ms"]),
-        std_ms=float(named["std_ms"]),
-        runs=int(named["runs"]),
-        params=int(named["params"]) if named["params"] else None,
-        flops=int(named["flops"]) if named["flops"] else None,
-        seconds=float(named["seconds"]),
-        reference=int(named["reference"]),
-        disturbed=named["disturbed"] == "True",
-        error=named["error"],
-    )
+    kinds = [str(field.type) for field in fields(Measurement)]
+    return Measurement(*(_read(kind, cell) for kind, cell in zip(kinds, cells, strict=True)))
+
+
+def _read(kind: str, cell: str) -> Any:
+    """Read a cell by the type of its field; the inverse of `_written`."""
+    if kind == "bool":
+        if cell not in ("True", "False"):
+            raise ValueError
+        return cell == "True"
+    if kind == "int | None":
+        return int(cell) if cell else None
+    return {"str": str, "int": int, "float": float}[kind](cell)

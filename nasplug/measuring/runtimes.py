@@ -152,10 +152,6 @@ class TorchRuntime:
 
     On CUDA a run is timed by two events and awaited. Float32 is computed as float32: TF32 is off.
     cuDNN tries its algorithms in the warm-up and uses the fastest.
-
-    Args:
-        device: `"cpu"` or `"cuda"`.
-        threads: Threads that work on one operator, on the processor.
     """
 
     def __init__(self, device: str, threads: int) -> None:

@@ -58,12 +58,7 @@ class Timing:
 
 
 def time_network(stopwatch: Stopwatch, effort: Effort) -> Timing:
-    """Warm a network up and time it.
-
-    Args:
-        stopwatch: Function that runs the network once and returns its time in ms.
-        effort: Number and duration of the runs.
-    """
+    """Warm a network up and time it."""
     collects = gc.isenabled()
     gc.disable()  # a collection amid a run would count as its time
     try:
@@ -104,10 +99,5 @@ def _summary(times: NDArray[np.float64]) -> Timing:
 
 
 def is_disturbed(around: Sequence[float], median: float) -> bool:
-    """Whether networks between two timings of the reference network cannot be trusted.
-
-    Args:
-        around: The reference's times before and after them, NaN for a missing time.
-        median: The reference's median over the whole campaign.
-    """
+    """Whether networks between two times of the reference, NaN if missing, cannot be trusted."""
     return any(math.isnan(ms) or abs(ms - median) > DISTURBED * median for ms in around)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -58,9 +59,14 @@ def figure_of(panels: int = 1, *, square: bool = False) -> tuple[Figure, list[Ax
 def finish(plot: Axes, *, above: bool = False) -> None:
     """Add grid and legend, with `above` over the panel, and show texts without markup."""
     plot.grid(alpha=0.3)
-    # A legend inside would hide bars that reach into every corner.
-    position: dict[str, Any] = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3}
-    legend = plot.legend(fontsize=10, **(position if above else {}))
+    position: dict[str, Any] = {}
+    if above:
+        # A legend inside would hide bars that reach into every corner. Four entries fill two rows
+        # of two; in three columns they would leave gaps.
+        entries = len(plot.get_legend_handles_labels()[1])
+        columns = math.ceil(entries / math.ceil(entries / 3))
+        position = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": columns}
+    legend = plot.legend(fontsize=10, **position)
     as_written(plot.title, LONGEST_HEADING)
     for text in (plot.xaxis.label, plot.yaxis.label, *legend.get_texts()):
         as_written(text)
@@ -121,4 +127,4 @@ def beyond(plot: Axes, points: Array, limits: tuple[float, float]) -> None:
     """Add to the legend how many points, `(axes, n)`, lie outside the limits of the axes."""
     outside = int(((points < limits[0]) | (points > limits[1])).any(axis=0).sum())
     if outside:
-        plot.plot([], [], " ", label=f"beyond the axis: {outside}")
+        plot.plot([], [], ">", color=GREY, label=f"beyond the axis: {outside}")

@@ -8,6 +8,7 @@ intervals. Each function returns a matplotlib figure: save it with
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import cycle
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ from nasplug.plots.drawing import (
 from nasplug.plots.progress import best_so_far, hypervolume_so_far, reference_of
 from nasplug.search_spaces import InputError
 from nasplug.studies.values import INTERVAL, StudyValues, study_values
+from nasplug.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -126,7 +128,7 @@ def predicted_observed(study: Study) -> Figure:
     for k, plot in enumerate(plots):
         _scatter(plot, values, k)
     shown = int(values.foreseen.sum())
-    heading = f"{values.name}: {_trials(shown)} of which something was expected"
+    heading = f"{values.name}: {counted(shown, 'trial')} of which something was expected"
     as_written(figure.suptitle(heading, fontsize=10))
     return figure
 
@@ -157,7 +159,7 @@ def calibration(study: Study) -> Figure:
     shown = int(values.foreseen.sum())
     if shown < FEWEST:
         raise InputError(
-            f"study {values.name!r} has {_trials(shown)} of which something was expected; "
+            f"study {values.name!r} has {counted(shown, 'trial')} of which something was expected; "
             f"calibration takes {FEWEST}"
         )
     announced = np.isfinite(values.chance)
@@ -168,19 +170,12 @@ def calibration(study: Study) -> Figure:
     return figure
 
 
-def _trials(count: int) -> str:
-    return f"{count} trial{'' if count == 1 else 's'}"
-
-
 def _checked_front(front: ArrayLike | None, values: StudyValues) -> Array | None:
     if front is None:
         return None
     count = len(values.metrics)
-    try:
-        points = np.atleast_1d(np.asarray(front, np.float64))
-        points = points.reshape(-1, 1) if count == 1 else points
-    except (TypeError, ValueError):
-        points = np.empty(0)
+    points = np.atleast_1d(_numbers(front))
+    points = points.reshape(-1, 1) if count == 1 else points
     if points.ndim != 2 or points.shape[1] != count or not len(points):
         raise InputError(
             f"the front has shape {np.shape(front)}; give values of shape (k, {count}), "
@@ -191,13 +186,18 @@ def _checked_front(front: ArrayLike | None, values: StudyValues) -> Array | None
     return points
 
 
+def _numbers(values: ArrayLike) -> Array:
+    """Convert a user's values to numbers; to none at all if they are no numbers."""
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        return np.empty(0)
+
+
 def _checked_reference(reference: Sequence[float] | None, values: StudyValues) -> Array | None:
     if reference is None:
         return None
-    try:
-        point = np.asarray(reference, np.float64)
-    except (TypeError, ValueError):
-        point = np.empty(0)
+    point = _numbers(reference)
     if point.shape != values.sign.shape or not np.isfinite(point).all():
         raise InputError(
             f"the reference is {reference!r}; give a finite number for each of "
@@ -210,26 +210,19 @@ def _best_values(plot: Axes, shown: Mapping[str, StudyValues], front: Array | No
     alone = len(shown) == 1
     for (name, values), color in zip(shown.items(), cycle(LINES), strict=False):
         label = "best so far" if alone else name
-        best = best_so_far(values)
-        steps(plot, *_to_the_end(values, best), color, label)
+        steps(plot, *_to_the_end(values, best_so_far(values)), color, label)
         if alone:
-            ok = values.feasible
+            ok, heights = values.feasible, values.values[:, 0]
             plot.scatter(
-                values.numbers[ok],
-                values.values[ok, 0],
-                s=16,
-                color=GREY,
-                label="a trial",
-                zorder=1,
+                values.numbers[ok], heights[ok], s=16, color=GREY, label="a trial", zorder=1
             )
-            crosses(plot, values.numbers[~ok], values.values[~ok, 0])
+            crosses(plot, values.numbers[~ok], heights[~ok])
             rug(plot, {"failed": (values.lost, GREY)})
     if front is not None:
         sign = next(iter(shown.values())).sign[0]
         optimum = float((front * sign).min() * sign)
         plot.axhline(optimum, color=RED, linestyle="--", linewidth=1.6, label="the optimum")
     if alone:
-        heights = np.concatenate([values.values[:, 0] for values in shown.values()])
         limit(plot.set_ylim, heights, front)
         beyond(plot, heights[None], plot.get_ylim())
     plot.set_ylabel(_axis(next(iter(shown.values())), 0), fontsize=12)
@@ -255,19 +248,14 @@ def _hypervolumes(
     alone = len(shown) == 1
     for (name, values), color in zip(shown.items(), cycle(LINES), strict=False):
         x, y = _to_the_end(values, curves[name] / largest)
-        last = f"{y[-1]:.1%} after {_trials(len(values.numbers) + len(values.lost))}"
+        trials = counted(len(values.numbers) + len(values.lost), "trial")
+        last = f"{y[-1]:.1%} after {trials}"
         # A single study without a true front ends at 100 % by definition, so this is not shown.
-        label = "" if alone and front is None else f"{name}: {last}" if name else last
-        label = label or _trials(len(values.numbers) + len(values.lost))
+        label = trials if alone and front is None else f"{name}: {last}" if name else last
         steps(plot, x, y, color, label)
         if alone:
-            rug(
-                plot,
-                {
-                    "misses a limit": (values.numbers[~values.feasible], RED),
-                    "failed": (values.lost, GREY),
-                },
-            )
+            missed = values.numbers[~values.feasible]
+            rug(plot, {"misses a limit": (missed, RED), "failed": (values.lost, GREY)})
     plot.set_ylim(0, 1.05)
     denominator = "of the true front's" if front is not None else "of the last"
     plot.set_ylabel(f"dominated hypervolume, share {denominator}", fontsize=12)
@@ -277,15 +265,9 @@ def _hypervolumes(
 
 def _as_study(like: StudyValues, values: Array) -> StudyValues:
     """Treat points as the feasible trials of a study with the metrics of `like`."""
-    from dataclasses import replace
-
-    count = len(values)
+    numbers, feasible = np.arange(len(values)), np.ones(len(values), np.bool_)
     return replace(
-        like,
-        numbers=np.arange(count),
-        values=values,
-        feasible=np.ones(count, np.bool_),
-        lost=np.empty(0, np.intp),
+        like, numbers=numbers, values=values, feasible=feasible, lost=np.empty(0, np.intp)
     )
 
 
@@ -311,8 +293,7 @@ def _foreseen(study: Study) -> StudyValues:
             f"no trial of study {values.name!r} says what was expected of it; the first few trials "
             "of PredictorSampler do not, and those of other samplers never"
         )
-    means = values.expected[values.foreseen, :, 0]
-    if not values.learned and (means == values.values[values.foreseen]).all():
+    if values.repeats_predictions:
         raise InputError(
             f"the values of study {values.name!r} are the predictions themselves; give one whose "
             "trials are evaluated by a table, a command or a training run"
@@ -339,17 +320,9 @@ def _scatter(plot: Axes, values: StudyValues, k: int) -> None:
     }
     for label, (mask, color) in groups.items():
         if mask.any():
-            plot.errorbar(
-                seen[mask],
-                mean[mask],
-                yerr=bars[:, mask],
-                fmt="none",
-                ecolor=color,
-                elinewidth=0.9,
-                alpha=0.5,
-                zorder=2,
-            )
-            plot.scatter(seen[mask], mean[mask], s=20, color=color, label=label, zorder=3)
+            x, y, bar = seen[mask], mean[mask], bars[:, mask]
+            plot.errorbar(x, y, bar, fmt="none", ecolor=color, elinewidth=0.9, alpha=0.5, zorder=2)
+            plot.scatter(x, y, s=20, color=color, label=label, zorder=3)
     if not ok.all():
         plot.scatter(
             seen[~ok],
@@ -377,9 +350,8 @@ def _coverage(plot: Axes, values: StudyValues) -> None:
     count = int(rows.sum())
     levels = np.linspace(0.0, 1.0, 201)
     low, high = _binomial(levels, count)
-    plot.fill_between(
-        levels, low, high, color=GREY, alpha=0.25, linewidth=0, label=f"chance, {_trials(count)}"
-    )
+    label = f"chance, {counted(count, 'trial')}"
+    plot.fill_between(levels, low, high, color=GREY, alpha=0.25, linewidth=0, label=label)
     plot.plot([0, 1], [0, 1], color="black", linewidth=1, alpha=0.6, label="calibrated")
     coverage = _inside(values)[rows].mean(axis=0)
     for k, (share, color) in enumerate(zip(coverage, LINES * len(coverage), strict=False)):
@@ -388,10 +360,8 @@ def _coverage(plot: Axes, values: StudyValues) -> None:
         label = f"{_axis(values, k)}: {share:.0%} in 90 % intervals"
         plot.plot(levels, shares, color=color, linewidth=1.8, label=label)
         plot.plot([INTERVAL], [share], "o", color=color, markersize=7)
-    plot.set_xlabel("probability of the interval", fontsize=12)
-    plot.set_ylabel("share of trials in it", fontsize=12)
-    plot.set_title(f"{values.name}: intervals of values", fontsize=10)
-    _unit_square(plot)
+    title = f"{values.name}: intervals of values"
+    _unit_square(plot, "probability of the interval", "share of trials in it", title)
 
 
 def _level(seen: Array, expected: Array) -> Array:
@@ -412,30 +382,28 @@ def _feasibility(plot: Axes, chance: Array, feasible: Mask) -> None:
     groups = np.array_split(order, max(len(order) // GROUP, 1))
     middles = np.array([chance[rows].mean() for rows in groups])
     shares = np.array([feasible[rows].mean() for rows in groups])
-    bounds = np.array(
-        [_binomial(np.array(m), len(rows)) for m, rows in zip(middles, groups, strict=True)]
-    )
+    bounds = _binomial(middles, np.array([len(rows) for rows in groups]))
     # Range of shares that chance alone gives around the announced probability.
-    plot.vlines(middles, *bounds.T, color=GREY, alpha=0.5, linewidth=6, label="chance")
+    plot.vlines(middles, *bounds, color=GREY, alpha=0.5, linewidth=6, label="chance")
     plot.plot([0, 1], [0, 1], color="black", linewidth=1, alpha=0.6, label="calibrated")
     label = f"all trials: expected {chance.mean():.0%}, came {feasible.mean():.0%}"
     plot.plot(middles, shares, "o-", color=BLUE, markersize=7, label=label)
-    plot.set_xlabel("expected probability of feasibility", fontsize=12)
-    plot.set_ylabel("share of trials that were feasible", fontsize=12)
-    plot.set_title("constraints", fontsize=10)
-    _unit_square(plot)
+    x, y = "expected probability of feasibility", "share of trials that were feasible"
+    _unit_square(plot, x, y, "constraints")
 
 
-def _unit_square(plot: Axes) -> None:
+def _unit_square(plot: Axes, x: str, y: str, title: str) -> None:
+    plot.set_xlabel(x, fontsize=12)
+    plot.set_ylabel(y, fontsize=12)
+    plot.set_title(title, fontsize=10)
     plot.set_xlim(-0.02, 1.02)
     plot.set_ylim(-0.02, 1.02)
     plot.set_aspect("equal")
     finish(plot)
 
 
-def _binomial(probability: Array, count: int) -> tuple[Array, Array]:
-    """Central 90 % range of the share of successes in `count` draws, at each probability."""
+def _binomial(probability: Array, count: int | NDArray[np.int64]) -> Array:
+    """Ends of the central 90 % of the share of successes in `count` draws, `(2, …)`."""
     from scipy.stats import binom
 
-    low, high = (binom.ppf(tail, count, probability) / count for tail in (0.05, 0.95))
-    return np.asarray(low), np.asarray(high)
+    return np.asarray(binom.ppf([[0.05], [0.95]], count, probability) / count)

@@ -5,9 +5,7 @@ Shapes: `n` trials with finite values, in order of their numbers; `m` objectives
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,44 +39,19 @@ def hypervolume_so_far(values: StudyValues, reference: Array) -> Array:
         values: Trials of a study with several objectives.
         reference: Point at which the hypervolume ends, `(m,)`, in the units of the values.
     """
-    if values.losses.shape[1] > 2:
-        return _hypervolume_by_optuna(values, reference)
     end = reference * values.sign
-    volumes, last, front = [], 0.0, np.empty((0, 2))
+    volumes, last, front = [], 0.0, np.empty((0, len(end)))
     for loss, feasible in zip(values.losses, values.feasible, strict=True):
         # Most trials are dominated and change nothing.
         if feasible and not (front <= loss).all(axis=1).any():
+            if (loss < end).all():
+                # The box of the trial, without the share of it that is dominated already.
+                shared = hypervolume(np.maximum(front, loss), end)
+                last += float(np.prod(end - loss)) - shared
             front = np.vstack([front, loss])
             front = front[pareto_mask(front)]
-            last = hypervolume(front, end)
         volumes.append(last)
     return np.array(volumes)
-
-
-def _hypervolume_by_optuna(values: StudyValues, reference: Array) -> Array:
-    """Hypervolume after each trial for three objectives or more, `(n,)`."""
-    import optuna
-    from optuna.study import StudyDirection
-    from optuna.trial import create_trial
-
-    directions = [StudyDirection.MINIMIZE] * len(values.sign)
-    sampler, storage = optuna.samplers.RandomSampler(), optuna.storages.InMemoryStorage()
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        study = optuna.create_study(directions=directions, sampler=sampler, storage=storage)
-        for loss, feasible in zip(values.losses, values.feasible, strict=True):
-            missed = {"missed": 0.0 if feasible else 1.0}
-            study.add_trial(create_trial(values=loss.tolist(), constraints=missed))
-        with warnings.catch_warnings():
-            # Optuna warns that this function may change.
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            figure: Any = optuna.visualization.plot_hypervolume_history(
-                study, (reference * values.sign).tolist()
-            )
-    finally:
-        optuna.logging.set_verbosity(verbosity)
-    return np.asarray(figure.data[0].y, np.float64)
 
 
 def reference_of(sets: Sequence[StudyValues | Array], sign: Array) -> Array:

@@ -8,6 +8,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nasplug.devices.hardware import hardware as device_named
 from nasplug.predictors.capabilities import (
     Explains,
@@ -21,7 +23,6 @@ from nasplug.predictors.capabilities import (
 from nasplug.search_spaces import Architecture, CodedSpace, Graph, InputError, SearchSpace
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     from nasplug.predictors import Hardware, Prediction
@@ -179,7 +180,7 @@ class ArchitecturePredictor:
             architectures: At least 40 architectures of the predictor's space.
             targets: Measured values in units, shape `(n,)` or `(n, targets)`; for a latency
                 `(n, devices)` in ms.
-            hardware: For a latency the `DeviceBatch` of each column.
+            hardware: For a latency the `Setting` of each column.
             **options: See `AccuracyPredictor.fit` and `LatencyPredictor.fit`.
 
         Raises:
@@ -247,15 +248,14 @@ class ArchitecturePredictor:
         Returns:
             A prediction with a row a code; None if the predictor reads graphs alone.
         """
-        import numpy as np
-
         if not self._reads_arrays:
             return None
-        parts = [self._model.predict_arrays(self._arrays(part)) for part in _parts(codes)]
+        parts: list[Prediction] = [
+            self._model.predict_arrays(self._arrays(part)) for part in _parts(codes)
+        ]
         center = np.concatenate([part.center for part in parts])
         spread = np.concatenate([part.spread for part in parts])
-        result: Prediction | None = replace(parts[0], center=center, spread=spread)
-        return result
+        return replace(parts[0], center=center, spread=spread)
 
     def familiar(
         self, architectures: Sequence[Architecture | Graph | str]
@@ -273,13 +273,10 @@ class ArchitecturePredictor:
 
     def familiar_codes(self, codes: NDArray[np.uint32]) -> NDArray[np.bool_] | None:
         """Compute `familiar` for members of a space of numbers; None as in `predict_codes`."""
-        import numpy as np
-
         if not self._reads_arrays:
             return None
         parts = [self._model.familiar_arrays(self._arrays(part)) for part in _parts(codes)]
-        result: NDArray[np.bool_] = np.concatenate(parts)
-        return result
+        return np.concatenate(parts)
 
     @property
     def _reads_arrays(self) -> bool:
@@ -310,8 +307,6 @@ def check_labels(values: ArrayLike) -> None:
     Raises:
         InputError: If a value is too small or too large; NaN stands for an unknown value.
     """
-    import numpy as np
-
     sizes = np.abs(np.asarray(values, dtype=np.float64))
     wrong = sizes[(sizes > MOST) | ((sizes < LEAST) & (sizes > 0))]
     if len(wrong):

@@ -11,7 +11,7 @@ import numpy as np
 from nasplug.devices.catalogue import catalogue
 from nasplug.predictors.capabilities import KnowsDevices, reads_networks
 from nasplug.predictors.features.operators import operator_kinds
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.few_shot import DeviceTransfer
 from nasplug.predictors.latency.known_devices import PredictedDevices
 from nasplug.predictors.latency.measured_device import Likeness, MeasuredDevice, all_alike
@@ -68,7 +68,7 @@ class SpacePredictor(Protocol):
         """The predictor of graphs."""
 
 
-def device_columns(predictor: SpacePredictor, batch_size: int) -> list[DeviceBatch]:
+def device_columns(predictor: SpacePredictor, batch_size: int) -> list[Setting]:
     """Devices of the catalogue that a predictor was trained on, near batch sizes first.
 
     Raises:
@@ -76,13 +76,13 @@ def device_columns(predictor: SpacePredictor, batch_size: int) -> list[DeviceBat
     """
     model = predictor.model
     by_name = {device.name: device for device in catalogue()}
-    columns: list[DeviceBatch] = []
+    columns: list[Setting] = []
     for key in model.devices if isinstance(model, KnowsDevices) else ():
         name, _, setting = key.rpartition("@")
         size, _, runtime = setting.partition(" ")
         # Latencies in another runtime do not count.
         if name in by_name and size.isdecimal() and not runtime:
-            columns.append(DeviceBatch(by_name[name], int(size)))
+            columns.append(Setting(by_name[name], int(size)))
     if len(columns) < 2:
         raise InputError(
             f"predictor {predictor.name!r} does not know the latencies of several devices of the "
@@ -92,7 +92,7 @@ def device_columns(predictor: SpacePredictor, batch_size: int) -> list[DeviceBat
     if not reads_networks(model):
         return columns[:MOST_COLUMNS]
     # Whole networks take time for each column, and batch sizes of one device are much alike.
-    nearest: dict[str, DeviceBatch] = {}
+    nearest: dict[str, Setting] = {}
     for column in columns:
         nearest.setdefault(column.hardware.name, column)
     devices = list(nearest.values())
@@ -111,10 +111,7 @@ def draw(
 ) -> tuple[tuple[Architecture, ...], list[Graph]]:
     """Draw different connected networks of a space with a fixed seed, and make their graphs.
 
-    Args:
-        space: The space.
-        count: Number of networks; a small space gives as many as it has.
-        expand: Whether cells are expanded to whole networks.
+    A small space gives as many as it has. With `expand` cells are expanded to whole networks.
     """
     make = space.to_network if expand else space.to_graph
     rng = np.random.default_rng(0)
@@ -153,11 +150,8 @@ def known_devices(
 ) -> PredictedDevices:
     """Collect a predictor's latencies on the devices it was trained on, and on the new device.
 
-    Args:
-        predictor: A predictor of latencies on several devices.
-        hardware: The new device, if it is described.
-        batch_size: Batch size of the measurements.
-        spaces: Spaces of the measured networks, and of those to predict.
+    The device is None if it is not described. The spaces are those of the measured networks and of
+    those to predict.
 
     Raises:
         InputError: If the predictor knows no devices, or the batch size is out of range.
@@ -168,7 +162,7 @@ def known_devices(
     return PredictedDevices(
         predictor.model,
         device_columns(predictor, batch_size),
-        None if hardware is None else DeviceBatch(hardware, batch_size),
+        None if hardware is None else Setting(hardware, batch_size),
         graphs,
         SMALLEST_MS,
     )
@@ -182,7 +176,7 @@ def promise(
     try:
         prediction = model.predict(graphs, hardware, batch_size)
     except InputError:
-        center = model.log_latency(graphs, [DeviceBatch(hardware, batch_size)])[:, 0]
+        center = model.log_latency(graphs, [Setting(hardware, batch_size)])[:, 0]
         return center, np.full(len(graphs), UNTOLD)
     return np.log(prediction.mean[:, 0]), np.log(
         prediction.upper[:, 0] / prediction.lower[:, 0]
@@ -196,16 +190,15 @@ def measured_device(predictor: SpacePredictor, profile: DeviceProfile) -> Measur
         InputError: If the predictor does not read the profile's networks.
     """
     space = space_named(profile.space)
-    if space.name != predictor.space.name:
-        reads_both = reads_networks(predictor.model) and space.whole_networks
-        if not reads_both:
-            raise InputError(
-                f"device {profile.name} was calibrated on networks of space {space.name}, which "
-                f"say too little of {predictor.space.name}; calibrate it there under another name"
-            )
-    known = known_devices(predictor, profile, profile.batch_size, [space, predictor.space])
+    reads_both = reads_networks(predictor.model) and space.whole_networks
+    if space.name != predictor.space.name and not reads_both:
+        raise InputError(
+            f"device {profile.name} was calibrated on networks of space {space.name}, which "
+            f"say too little of {predictor.space.name}; calibrate it there under another name"
+        )
+    devices = known_devices(predictor, profile, profile.batch_size, [space, predictor.space])
     device = MeasuredDevice(
-        DeviceTransfer(known),
+        DeviceTransfer(devices),
         lambda graphs: promise(predictor.model, profile, profile.batch_size, graphs),
         likeness(space, profile.measured.archs, predictor.space),
     )
@@ -219,13 +212,7 @@ def predict_few_shot(
     graphs: Sequence[Graph],
     batch_size: int,
 ) -> Prediction:
-    """Predict latencies on a calibrated device.
-
-    Args:
-        predictor: A predictor of latencies on several devices.
-        profile: The device.
-        graphs: Any number of graphs.
-        batch_size: Images a forward pass.
+    """Predict latencies on a calibrated device, by a predictor of latencies on several devices.
 
     Raises:
         InputError: If the profile is of another batch size, or of other networks.
@@ -256,17 +243,14 @@ def familiar(space: SearchSpace) -> Familiarity:
 
 
 def likeness(space: SearchSpace, archs: Sequence[str], asked: SearchSpace) -> Likeness:
-    """Make the test of whether graphs are like the measured networks of a space.
+    """Make the test of whether graphs are like the measured networks `archs` of a space.
 
-    Args:
-        space: Space of the measured networks.
-        archs: Texts of the measured networks.
-        asked: Space of the networks to predict, which count as known too.
+    Networks of `asked`, the space of those to predict, count as known too.
     """
     if not space.whole_networks:
         return all_alike
     families = list(dict.fromkeys(space.family_of(space.parse(text)) for text in archs))
-    tests = [familiar(known) for known in dict.fromkeys((space, asked)) if known.whole_networks]
+    tests = [familiar(each) for each in dict.fromkeys((space, asked)) if each.whole_networks]
 
     def tell(graphs: Sequence[Graph]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         nearest = np.min([test.distance(graphs) for test in tests], axis=0)

@@ -1,24 +1,45 @@
-"""Predicted latencies as text: numbers, or an order of magnitude where intervals are wide."""
+"""Predicted intervals: their numbers, and those of latencies as text."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-__all__ = ["WIDEST", "is_usable", "magnitude", "narrowing", "shown"]
+import numpy as np
 
+__all__ = ["DIGITS", "WIDEST", "interval_of", "is_usable", "magnitude", "narrowing", "shown"]
+
+# Digits after the point in results, few enough to be equal on every machine.
+DIGITS = 6
 # Largest factor between the ends of an interval whose numbers are shown.
 WIDEST = 20.0
 # Names of the powers of ten, from a thousandth on.
 _ORDERS = ["thousandths", "hundredths", "tenths", "ones", "tens", "hundreds", "thousands"]
 _ORDERS += ["ten thousands", "hundred thousands", "millions"]
 _SMALLEST = -3
+ENDS = ("mean", "lower", "upper")
 # Evidence of a latency -> cause of a wide interval.
 _CAUSES = {
     "measured": "what was measured on {0} is unlike {1}",
     "few-shot": "your measurements of {0} leave open how fast it runs {1}",
     "zero-shot": "{0} was not measured",
 }
+
+
+def interval_of(ends: Sequence[float], unit: str) -> dict[str, Any]:
+    """Mean, lower and upper end of a predicted quantity, rounded for tables and JSON.
+
+    A value in % lies from 0 to 100. A latency, in ms, also has `"usable"`: whether its interval is
+    narrow enough for its numbers to mean something.
+    """
+    shown = np.clip(ends, 0.0, 100.0) if unit == "%" else np.asarray(ends)
+    interval: dict[str, Any] = {
+        name: round(end, DIGITS) for name, end in zip(ENDS, shown.tolist(), strict=True)
+    }
+    if unit == "ms":
+        interval["usable"] = is_usable(ends[1], ends[2])
+    return interval
 
 
 def is_usable(lower: float, upper: float) -> bool:
@@ -30,12 +51,10 @@ def is_usable(lower: float, upper: float) -> bool:
 def shown(ends: Mapping[str, float], form: str) -> dict[str, str]:
     """Write `"mean"`, `"lower"` and `"upper"` of a latency as text.
 
-    Args:
-        ends: The numbers, in the unit that stands beside the text, and perhaps `"usable"`.
-        form: Format of a number where the interval is usable, such as `".3f"`; otherwise only the
-            order of magnitude is written, such as `"tens"`.
+    Numbers of a usable interval are written in a format such as `".3f"`, those of another one as
+    their order of magnitude, such as `"tens"`.
     """
-    numbers = {end: float(ends[end]) for end in ("mean", "lower", "upper")}
+    numbers = {end: float(ends[end]) for end in ENDS}
     # A lower end that was rounded for JSON may have become 0.
     if ends.get("usable", is_usable(numbers["lower"], numbers["upper"])):
         return {end: f"{number:{form}}" for end, number in numbers.items()}
@@ -53,11 +72,7 @@ def magnitude(number: float) -> str:
 def narrowing(evidence: str, device: str, network: str, space: str = "nnlqp") -> str:
     """Explain in a sentence why only the order of magnitude is shown, and what would narrow it.
 
-    Args:
-        evidence: Evidence of the latency, as in `Prediction`.
-        device: Name of the device.
-        network: Name of the predicted network, such as `"this network"`.
-        space: The space of the network, or a space of similar networks.
+    The evidence is that of the latency's `Prediction`; `network` names it, as in "this network".
     """
     cause = _CAUSES[evidence].format(device, network)
     advice = f"or calibrate the device with ten networks, which nasplug calibrate --space {space} "

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasplug.predicting.intervals import is_usable, magnitude, narrowing
+from nasplug.predicting.intervals import DIGITS, interval_of, is_usable, magnitude, narrowing
 from nasplug.predicting.intervals import shown as shown_ends
 from nasplug.search_spaces import Graph, InputError
 
@@ -24,17 +24,13 @@ __all__ = [
     "EXPLAINED",
     "NetworkPrediction",
     "OperatorTime",
-    "is_file",
-    "measured_so",
-    "parse_shapes",
     "predict",
-    "predict_file",
     "read_network",
+    "runtime_note",
 ]
 
 # Number of operators that are shown.
 EXPLAINED = 12
-_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -125,7 +121,7 @@ class NetworkPrediction:
         }
         notes = [evidence_notes[self.evidence]]
         if self.evidence == "zero-shot" and self.setting != "float32":
-            notes.append(measured_so(self.setting, self.measured_so, self.alike))
+            notes.append(runtime_note(self.setting, self.measured_so, self.alike))
         if not self.familiar and self.evidence == "few-shot":
             notes.append(
                 "this network is unlike those that you measured; what is predicted is mostly what "
@@ -202,8 +198,8 @@ class NetworkPrediction:
         }
         empty = dict.fromkeys(rows[0] if rows else (), "")
         for name, time in other_times.items():
-            rows.append({**empty, "operator": name, "ms": self._time(time)})
-            rows[-1]["share"] = f"{time / self.mean:.1%}"
+            share = f"{time / self.mean:.1%}"
+            rows.append({**empty, "operator": name, "ms": self._time(time), "share": share})
         return rows
 
     def _time(self, time: float) -> str:
@@ -213,10 +209,7 @@ class NetworkPrediction:
     def to_json(self, explain: int = 0) -> dict[str, Any]:
         """The prediction as a dictionary for `json.dumps`, with `explain` operators."""
         content: dict[str, Any] = {
-            "latency_ms": {
-                **{end: round(getattr(self, end), _DIGITS) for end in ("mean", "lower", "upper")},
-                "usable": self.usable,
-            },
+            "latency_ms": interval_of([self.mean, self.lower, self.upper], "ms"),
             "hardware": self.hardware.name,
             "batch_size": self.batch_size,
             "evidence": self.evidence,
@@ -228,12 +221,11 @@ class NetworkPrediction:
             "notes": self.notes(),
         }
         if explain:
-            rows = [vars(operator) for operator in self.operators[:explain]]
-            for row in rows:
-                content.setdefault("explain", []).append(
-                    {k: round(v, _DIGITS) if isinstance(v, float) else v for k, v in row.items()}
-                )
-            content["rest_ms"] = round(self.rest_ms, _DIGITS)
+            content["explain"] = [
+                {k: round(v, DIGITS) if isinstance(v, float) else v for k, v in vars(part).items()}
+                for part in self.operators[:explain]
+            ]
+            content["rest_ms"] = round(self.rest_ms, DIGITS)
         return content
 
 
@@ -278,10 +270,6 @@ def predict(
     """
     from nasplug.arguments import checked_count
     from nasplug.devices.hardware import hardware as device_named
-    from nasplug.predicting.zoo import NETWORK_LATENCY, ArchitecturePredictor, load_predictor
-    from nasplug.predictors.capabilities import Explains
-    from nasplug.predictors.features.settings import RUNTIMES, inference_runtime
-    from nasplug.predictors.latency.device_profile import DeviceProfile
 
     images = _images(network, example)
     if batch_size is None:
@@ -289,6 +277,26 @@ def predict(
     checked_count(batch_size, "batch size")
     device = device_named(hardware)
     graph = read_network(network, example, input_shapes)
+    chosen, runtime = _chosen(predictor, device, batch_size, runtime, _is_onnx(network))
+    return _prediction(chosen, graph, device, batch_size, runtime, images)
+
+
+def _chosen(
+    predictor: str | os.PathLike[str] | ArchitecturePredictor | None,
+    device: Hardware,
+    batch_size: int,
+    runtime: str | None,
+    is_deployed: bool,
+) -> tuple[ArchitecturePredictor, str | None]:
+    """Predictor of whole networks, in the runtime that was asked for or is the usual one.
+
+    Networks that are deployed, as ONNX files, are run by TensorRT on a GPU of NVIDIA's.
+    """
+    from nasplug.predicting.zoo import NETWORK_LATENCY, ArchitecturePredictor, load_predictor
+    from nasplug.predictors.capabilities import Explains
+    from nasplug.predictors.features.settings import RUNTIMES, inference_runtime
+    from nasplug.predictors.latency.device_profile import DeviceProfile
+
     if not isinstance(predictor, ArchitecturePredictor):
         # One graph: to import a library for large batches would take longest.
         predictor = load_predictor(predictor or NETWORK_LATENCY, "torch")
@@ -297,12 +305,9 @@ def predict(
             f"predictor {predictor.name!r} does not read whole networks; {NETWORK_LATENCY} does"
         )
     if runtime is None and not isinstance(device, DeviceProfile):
-        runtime = inference_runtime(device) if _is_onnx(network) else None
-        usual = predictor.model.setting(device, batch_size).runtime
-        runtime = runtime or usual or RUNTIMES[0]
-    if runtime is not None:
-        predictor = predictor.with_runtime(runtime)
-    return _prediction(predictor, graph, device, batch_size, runtime, images)
+        deployed = inference_runtime(device) if is_deployed else None
+        runtime = deployed or predictor.model.setting(device, batch_size).runtime or RUNTIMES[0]
+    return (predictor if runtime is None else predictor.with_runtime(runtime)), runtime
 
 
 def _prediction(
@@ -346,68 +351,13 @@ def _prediction(
     )
 
 
-def measured_so(runtime: str, devices: Sequence[str], alike: Sequence[str] = ()) -> str:
-    """Say in a sentence which devices were measured in a runtime.
-
-    Args:
-        runtime: One of `settings.RUNTIMES`.
-        devices: Names of the devices that were measured in it.
-        alike: Other runtimes that get the same prediction.
-    """
-    evidence = f"of {runtime} there are measurements on {', '.join(devices) or 'no device'} alone"
-    alike_text = (
-        f"; no measurement tells it apart from {', '.join(alike)}, and predictions are the same"
-    )
-    return evidence + (alike_text if alike else "")
-
-
-def is_file(text: str) -> bool:
-    """Whether an argument names an ONNX file, not an architecture."""
-    return text.lower().endswith(".onnx")
-
-
-def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Parse texts such as `"x=1x3x224x224"` to shapes by name.
-
-    Raises:
-        InputError: If a text has another form.
-    """
-    shapes = {}
-    for text in texts:
-        name, _, sizes = text.rpartition("=")
-        parts = sizes.lower().split("x")
-        if not name or not all(part.isdecimal() for part in parts):
-            raise InputError(f"{text!r} is no shape; write name=1x3x224x224")
-        shapes[name] = tuple(map(int, parts))
-    return shapes
-
-
-def predict_file(
-    files: Sequence[str],
-    hardware: str | None,
-    batch_size: int,
-    predictors: Sequence[str],
-    input_shapes: Mapping[str, Sequence[int]],
-    runtime: str | None = None,
-) -> NetworkPrediction:
-    """Predict the latency of one ONNX file, as `nasplug predict FILE.onnx` does.
-
-    Raises:
-        InputError: For the reasons of `predict`, or if there is more than one file or predictor, or
-            no hardware.
-    """
-    if len(files) != 1 or len(predictors) > 1:
-        raise InputError("give one .onnx file, and one predictor at most")
-    if hardware is None:
-        raise InputError(f"the latency of {files[0]} needs a device; name one with --hw")
-    return predict(
-        files[0],
-        hardware=hardware,
-        batch_size=batch_size,
-        input_shapes=input_shapes,
-        predictor=predictors[0] if predictors else None,
-        runtime=runtime,
-    )
+def runtime_note(runtime: str, devices: Sequence[str], alike: Sequence[str] = ()) -> str:
+    """Say in a sentence which devices were measured in a runtime, and which runtimes are alike."""
+    sentence = f"of {runtime} there are measurements on {', '.join(devices) or 'no device'} alone"
+    if alike:
+        sentence += f"; no measurement tells it apart from {', '.join(alike)}, "
+        sentence += "and predictions are the same"
+    return sentence
 
 
 def read_network(

@@ -8,26 +8,33 @@ from functools import cache
 from importlib.resources import as_file, files
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from nasplug.arguments import checked_space
 from nasplug.predicting.architecture_predictor import NETWORK_LATENCY, ArchitecturePredictor
-from nasplug.search_spaces import InputError, SearchSpace
+from nasplug.predictors.capabilities import predicts_latency
+from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.errors import closest
 
 if TYPE_CHECKING:
+    from nasplug.predictors import Hardware, Prediction
     from nasplug.predictors.accuracy.pretraining import Encoder
 
 __all__ = [
     "KINDS",
     "NETWORK_LATENCY",
     "ArchitecturePredictor",
+    "NamedScorer",
+    "Scorer",
     "create_predictor",
     "in_runtime",
     "is_path",
+    "kind_of",
     "load_predictor",
+    "load_shipped",
     "names",
+    "opened",
     "predictors_for",
     "zoo_name",
 ]
@@ -36,6 +43,40 @@ KINDS = ("accuracy", "latency")
 # Suffix of the names of encoders, after the space's name; an encoder alone predicts nothing.
 _ENCODER = "-encoder"
 _SUFFIX = ".safetensors"
+
+
+class Scorer(Protocol):
+    """A predictor of one quantity of architectures, as those of the zoo are."""
+
+    def predict(
+        self,
+        architectures: Sequence[Architecture],
+        hardware: Hardware | None = None,
+        batch_size: int = 1,
+    ) -> Prediction:
+        """Predict architectures, a row each."""
+
+
+@runtime_checkable
+class NamedScorer(Scorer, Protocol):
+    """A scorer that says what it predicts, and how the study of a search is to name it."""
+
+    @property
+    def name(self) -> str:
+        """The name that results show."""
+
+    @property
+    def sha256(self) -> str | None:
+        """Checksum of all that decides the predictions, which a study keeps; None if unknown."""
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the columns: `("latency",)`, or the image sets of accuracies."""
+
+
+def kind_of(scorer: NamedScorer) -> str:
+    """The quantity that a scorer predicts, one of `KINDS`."""
+    return "latency" if predicts_latency(scorer) else "accuracy"
 
 
 def names() -> list[str]:
@@ -105,51 +146,82 @@ def _open(path: Path, backend: str) -> ArchitecturePredictor:
     return ArchitecturePredictor(str(card.get("name", path.stem)), space, model, card)
 
 
+def opened(predictor: str | PathLike[str] | NamedScorer) -> NamedScorer:
+    """Load a predictor by its name or path, or take it as it is.
+
+    Raises:
+        InputError: If it cannot be loaded, or is no predictor.
+    """
+    if isinstance(predictor, (str, PathLike)):
+        return load_predictor(predictor)
+    if isinstance(predictor, NamedScorer):
+        return predictor
+    raise InputError(
+        f"{predictor!r} is no predictor; give a name of the zoo, the path of a checkpoint, or an "
+        "object with name, sha256, targets and predict"
+    )
+
+
 def predictors_for(
     space: SearchSpace,
     latency: bool,
-    given: Sequence[str | PathLike[str] | ArchitecturePredictor],
-    *,
-    all_needed: bool = True,
-) -> dict[str, ArchitecturePredictor]:
+    given: Sequence[str | PathLike[str] | NamedScorer],
+) -> dict[str, NamedScorer]:
     """Choose the predictor of each quantity: a given one of that kind, or the zoo's.
+
+    A quantity without a predictor is left out, if there is one of another quantity.
 
     Args:
         space: The space of the architectures.
         latency: Whether a latency is needed beside the accuracy.
-        given: Names of the zoo, paths of checkpoints, or loaded predictors.
-        all_needed: Whether each quantity needs a predictor; otherwise a quantity without one in the
-            zoo is left out, if another quantity has one.
+        given: Names of the zoo, paths of checkpoints, loaded predictors, or other scorers.
 
     Raises:
-        InputError: If a predictor cannot be loaded, is for another space or gives no intervals, or
-            if two predictors are of one kind.
+        InputError: If no quantity has a predictor, if one cannot be loaded, is for another space or
+            gives no intervals, or if two are of one kind.
     """
-    by_kind: dict[str, ArchitecturePredictor] = {}
+    by_kind: dict[str, NamedScorer] = {}
     for item in given:
-        predictor = item if isinstance(item, ArchitecturePredictor) else load_predictor(item)
-        predictor = predictor.for_space(space)
-        _check_intervals(predictor)
-        if predictor.kind in by_kind:
+        predictor = opened(item)
+        kind = kind_of(predictor)
+        if isinstance(predictor, ArchitecturePredictor):
+            predictor = predictor.for_space(space)
+            _check_intervals(predictor)
+        if kind in by_kind:
             raise InputError(
-                f"two predictors of {predictor.kind} are given, "
-                f"{by_kind[predictor.kind].name!r} and {predictor.name!r}; give one"
+                f"two predictors of {kind} are given, {by_kind[kind].name!r} and "
+                f"{predictor.name!r}; give one"
             )
-        by_kind[predictor.kind] = predictor
-    quantities = ["accuracy", "latency"] if latency else ["accuracy"]
-    if not all_needed:
-        if "latency" in by_kind and not latency:
-            raise InputError(
-                f"predictor {by_kind['latency'].name!r} predicts latency; name a device"
-            )
-        available = [q for q in quantities if q in by_kind or zoo_name(space, q) in names()]
-        quantities = available or quantities
-    return {
-        q: by_kind.get(q) or load_predictor(zoo_name(space, q)).for_space(space) for q in quantities
-    }
+        by_kind[kind] = predictor
+    if "latency" in by_kind and not latency:
+        raise InputError(f"predictor {by_kind['latency'].name!r} predicts latency; name a device")
+    quantities = KINDS if latency else ("accuracy",)
+    available = [q for q in quantities if q in by_kind or zoo_name(space, q) in names()]
+    if not available:
+        raise _none_shipped(space, " or ".join(quantities))
+    return {q: by_kind.get(q) or load_shipped(space, q) for q in available}
 
 
-def in_runtime(chosen: dict[str, ArchitecturePredictor], runtime: str) -> None:
+def load_shipped(space: SearchSpace, quantity: str) -> ArchitecturePredictor:
+    """Load the zoo's predictor of a quantity in a space.
+
+    Raises:
+        InputError: If the package has none.
+    """
+    name = zoo_name(space, quantity)
+    if name not in names():
+        raise _none_shipped(space, quantity)
+    return load_predictor(name).for_space(space)
+
+
+def _none_shipped(space: SearchSpace, quantity: str) -> InputError:
+    return InputError(
+        f"the package has no predictor of {quantity} for space {space.name}; train one on "
+        "measurements of yours with nasplug.train, and give its checkpoint with --predictor"
+    )
+
+
+def in_runtime(chosen: dict[str, NamedScorer], runtime: str) -> None:
     """Bind the latency predictor among the chosen ones to a runtime.
 
     Raises:
@@ -158,7 +230,10 @@ def in_runtime(chosen: dict[str, ArchitecturePredictor], runtime: str) -> None:
     """
     if "latency" not in chosen:
         raise InputError(f"the runtime {runtime} is one of a latency; name a device")
-    chosen["latency"] = chosen["latency"].with_runtime(runtime)
+    latency = chosen["latency"]
+    if not isinstance(latency, ArchitecturePredictor):
+        raise InputError(f"predictor {latency.name!r} knows no runtimes; leave the runtime out")
+    chosen["latency"] = latency.with_runtime(runtime)
 
 
 def zoo_name(space: SearchSpace, quantity: str) -> str:

@@ -1,4 +1,4 @@
-"""Report of a search with evaluated trials: a picture of its values, and the result as JSON."""
+"""Report of a search with evaluated trials: a page, a picture of its values, and JSON."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from nasplug.plots.drawing import finish
-from nasplug.reports.search_report import FRONT, LIMIT, TRIALS, ReportedSearch
-from nasplug.reports.study_report import write_pictures, write_plots, writing_to
+from nasplug.plots.drawing import BLUE, GREY, RED, finish
+from nasplug.reports.reported import ReportedSearch
+from nasplug.reports.search_page import observed_page
+from nasplug.reports.study_report import PAGE, draw_page, write_pictures, write_plots, writing_to
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.files import write_text
 from nasplug.studies.trials import finished
@@ -22,15 +23,18 @@ __all__ = ["write_report"]
 PICTURE, RESULT = "trials.png", "result.json"
 
 
-def write_report(result: ReportedSearch, folder: str | os.PathLike[str]) -> list[Path]:
-    """Write `trials.png`, `result.json` and the pictures of the study, each whole or not at all.
+def write_report(
+    result: ReportedSearch, folder: str | os.PathLike[str], command: str | None = None
+) -> list[Path]:
+    """Write `report.html`, `trials.png`, `result.json` and the pictures of the study.
 
-    The first picture shows the front and all trials by their first two objectives; with one
-    objective it shows the value of each trial, and the best so far.
+    Each file is whole or absent. The first picture shows the front and all trials by their first
+    two objectives; with one objective it shows the value of each trial, and the best so far.
 
     Args:
         result: Result of the search.
         folder: Folder for the files; created if it is missing.
+        command: The command that writes the report, for the page.
 
     Returns:
         Paths of the files.
@@ -42,7 +46,12 @@ def write_report(result: ReportedSearch, folder: str | os.PathLike[str]) -> list
     # Written before the pictures, which a library may fail to draw.
     with writing_to(target):
         write_text(target / RESULT, json.dumps(result.to_json(), indent=2) + "\n")
-    paths = write_pictures({target / PICTURE: partial(_draw, result)})
+    paths = write_pictures(
+        {
+            target / PAGE: partial(draw_page, partial(observed_page, result, command)),
+            target / PICTURE: partial(_draw, result),
+        }
+    )
     # Without enough trials for any picture of the study there is none.
     with contextlib.suppress(InputError):
         paths += write_plots(result.study, target).files
@@ -68,15 +77,15 @@ def _draw(result: ReportedSearch, path: Path) -> None:
         x, y = np.arange(1.0, len(trials) + 1), values[:, 0]
         sign = objectives[0].sign
         best = np.minimum.accumulate(np.where(feasible, y * sign, np.inf)) * sign
-        plot.step(x, best, where="post", color=FRONT, label="best so far")
+        plot.step(x, best, where="post", color=BLUE, label="best so far")
         labels = "trial", objectives[0].name
     else:
         x, y = values[:, 1], values[:, 0]
         order = np.flatnonzero(in_front)[np.argsort(x[in_front])]
-        plot.scatter(x[order], y[order], s=48, color=FRONT, label="front", zorder=3)
+        plot.scatter(x[order], y[order], s=48, color=BLUE, label="front", zorder=3)
         labels = objectives[1].name, objectives[0].name
     plot.scatter(
-        x[feasible], y[feasible], s=16, color=TRIALS, label=f"{len(trials)} trials", zorder=1
+        x[feasible], y[feasible], s=16, color=GREY, label=f"{len(trials)} trials", zorder=1
     )
     if not feasible.all():
         plot.scatter(
@@ -84,7 +93,7 @@ def _draw(result: ReportedSearch, path: Path) -> None:
             y[~feasible],
             s=16,
             marker="x",
-            color=LIMIT,
+            color=RED,
             label="misses a limit",
             zorder=1,
         )

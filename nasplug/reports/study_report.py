@@ -1,4 +1,4 @@
-"""Pictures of a study in a storage, written into a folder."""
+"""Report of a study in a storage: a page and pictures, written into a folder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasplug import plots
+from nasplug.reports.page import Page, page_html
+from nasplug.reports.study_page import study_page
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.errors import closest
 from nasplug.search_spaces.files import atomic_path
@@ -22,8 +24,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from optuna.study import Study
 
-__all__ = ["StudyReport", "find_study", "write_pictures", "write_plots", "writing_to"]
+__all__ = [
+    "PAGE",
+    "StudyReport",
+    "draw_page",
+    "find_study",
+    "write_pictures",
+    "write_plots",
+    "write_study_report",
+    "writing_to",
+]
 
+PAGE = "report.html"
 # Name of a picture -> function that draws it.
 PICTURES = {
     "progress.png": plots.hypervolume,
@@ -34,12 +46,12 @@ PICTURES = {
 
 @dataclass(frozen=True)
 class StudyReport:
-    """Written pictures of a study.
+    """Written page and pictures of a study.
 
     Attributes:
         study: Name of the study.
-        files: Paths of the pictures.
-        left_out: Name of a picture that could not be drawn -> the reason, in a sentence.
+        files: Paths of the files.
+        left_out: Name of a file that could not be drawn -> the reason, in a sentence.
     """
 
     study: str
@@ -149,6 +161,39 @@ def write_pictures(pictures: Mapping[Path, Callable[[Path], object]]) -> list[Pa
         else:
             warnings.warn(f"{reason}; the result is not lost", stacklevel=3)
     return drawn
+
+
+def draw_page(make: Callable[[], Page], path: Path) -> None:
+    """Write a page, which is put together here so that its failure leaves the pictures."""
+    path.write_text(page_html(make()), encoding="utf-8")
+
+
+def write_study_report(
+    study: Study, folder: str | os.PathLike[str], command: str | None = None
+) -> StudyReport:
+    """Write `report.html` and the pictures of `write_plots`.
+
+    Args:
+        study: The study.
+        folder: Folder for the files; created if it is missing.
+        command: The command that writes the report, for the page.
+
+    Raises:
+        InputError: If no trial has ended with finite values, or the folder cannot be created or
+            written.
+    """
+    path = Path(folder) / PAGE
+    # Made first: a study without values is refused before a folder is created.
+    page = study_page(study, command)
+    reason = _write_picture(path, partial(draw_page, lambda: page))
+    files, left_out = ((path,), {}) if reason is None else ((), {PAGE: reason})
+    try:
+        plots = write_plots(study, folder)
+    except InputError as error:
+        if reason is not None:
+            raise
+        return StudyReport(study.study_name, files, {name: str(error) for name in PICTURES})
+    return StudyReport(plots.study, files + plots.files, left_out | plots.left_out)
 
 
 def write_plots(study: Study, folder: str | os.PathLike[str]) -> StudyReport:

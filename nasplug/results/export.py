@@ -7,8 +7,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,18 @@ from nasplug.search_spaces import names as space_names
 from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.costs import FLOAT_BYTES
 from nasplug.search_spaces.files import write_bytes, write_text
+from nasplug.text import counted
 
-__all__ = ["INDEX", "check_export", "export", "onnx_writer"]
+__all__ = ["INDEX", "can_export", "check_export", "export", "onnx_writer"]
 
 INDEX = "index.json"
 # Space of cells -> space of the whole networks that the benchmark built from them.
 _NETWORKS = {"nb201": "nnlqp:nasbench201"}
+
+
+def can_export(space: SearchSpace) -> bool:
+    """Whether networks of a space can be written."""
+    return space.writes_onnx or space.name in _NETWORKS
 
 
 def check_export(space: SearchSpace, folder: str | os.PathLike[str]) -> None:
@@ -36,10 +42,11 @@ def check_export(space: SearchSpace, folder: str | os.PathLike[str]) -> None:
     target = Path(folder)
     # The folder is not created yet, as the search may find nothing.
     parent = next(path for path in (target, *target.absolute().parents) if os.path.exists(path))
-    if not parent.is_dir():
-        raise _unwritable(target, OSError(0, f"{parent} is a file"))
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise _unwritable(target, OSError(0, f"{parent} cannot be written"))
+    with _writing(target):
+        if not parent.is_dir():
+            raise OSError(0, f"{parent} is a file")
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise OSError(0, f"{parent} cannot be written")
 
 
 def export(
@@ -70,13 +77,14 @@ def export(
     target = Path(folder)
     check_export(space, target)
     write = onnx_writer(space)
-    _write(target, lambda: target.mkdir(parents=True, exist_ok=True))
+    with _writing(target):
+        target.mkdir(parents=True, exist_ok=True)
     needed = FLOAT_BYTES * sum(row["params"] for row in rows)
     free = shutil.disk_usage(target).free
     if needed > free:
         raise InputError(
-            f"the {len(rows)} networks take {needed / 1e9:.1f} GB and {str(target)!r} has "
-            f"{free / 1e9:.1f} GB left; give a folder with more room"
+            f"the files, {counted(len(rows), 'network')}, take {needed / 1e9:.1f} GB and "
+            f"{str(target)!r} has {free / 1e9:.1f} GB left; give a folder with more room"
         )
     networks: list[dict[str, Any]] = []
     paths = []
@@ -84,16 +92,14 @@ def export(
         # An id of another package's space may hold anything.
         path = target / f"{rank}-{re.sub(r'[^A-Za-z0-9._-]', '_', arch.arch_id)}.onnx"
         content = write(arch, seed, about["batch_size"], about["dataset"]).SerializeToString()
-        _write(target, partial(write_bytes, path, content))
+        with _writing(target):
+            write_bytes(path, content)
         digest = hashlib.sha256(content).hexdigest()
         networks.append({"rank": rank, "file": path.name, "sha256": digest, **row})
         paths.append(path)
-    index = {
-        **about,
-        "weights": f"random, seed {seed}",
-        "networks": networks,
-    }
-    _write(target, lambda: write_text(target / INDEX, json.dumps(index, indent=2) + "\n"))
+    index = {**about, "weights": f"random, seed {seed}", "networks": networks}
+    with _writing(target):
+        write_text(target / INDEX, json.dumps(index, indent=2) + "\n")
     return [*paths, target / INDEX]
 
 
@@ -118,16 +124,13 @@ def onnx_writer(space: SearchSpace) -> Callable[..., Any]:
     return write
 
 
-def _write(folder: Path, write: Callable[[], None]) -> None:
-    """Call a function that writes to a folder; its OSError becomes a sentence on the folder."""
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turn an OSError of the block into a sentence on the folder."""
     try:
-        write()
+        yield
     except OSError as error:
-        raise _unwritable(folder, error) from error
-
-
-def _unwritable(folder: Path, error: OSError) -> InputError:
-    reason = error.strerror or str(error)
-    return InputError(
-        f"cannot write networks to {str(folder)!r} ({reason}); give a folder to write in"
-    )
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"cannot write networks to {str(folder)!r} ({reason}); give a folder to write in"
+        ) from error

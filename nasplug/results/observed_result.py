@@ -6,19 +6,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+
+from nasplug.arrays import Array
 from nasplug.objectives import COSTS
 from nasplug.predicting.intervals import magnitude
 from nasplug.results.result import SearchResult
 from nasplug.search_spaces import Architecture
 from nasplug.studies.evaluation import METRICS
 from nasplug.studies.trials import FAILURE, counts_as_failed
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
+from nasplug.text import counted
 
 __all__ = ["ObservedResult"]
 
@@ -61,18 +60,10 @@ class ObservedResult(SearchResult):
     def to_json(self) -> dict[str, Any]:
         """The result as a dictionary for `json.dumps`; equal runs differ in `seconds` alone."""
         content = super().to_json()
-        evaluation = {
-            "evaluate": self.evaluate,
-            "observed_in": self.observed_in,
-            "failed": self.failed,
-        }
+        evaluation = {name: getattr(self, name) for name in ("evaluate", "observed_in", "failed")}
         keys = list(content)
-        position = keys.index("objectives")
-        return {
-            **{key: content[key] for key in keys[:position]},
-            **evaluation,
-            **{key: content[key] for key in keys[position:]},
-        }
+        before = keys[: keys.index("objectives")]
+        return {key: content[key] for key in before} | evaluation | content
 
     def heading(self) -> str:
         """One line with the search's space, device, constraints, trials and source of values."""
@@ -100,7 +91,8 @@ class ObservedResult(SearchResult):
         notes += self.candidates.notes()
         if self.infeasible:
             notes.append(
-                f"{self.infeasible} of {self.n_trials} trials miss a limit, and are left out"
+                f"{self.infeasible} of {counted(self.n_trials, 'trial')} miss a limit, and are "
+                "left out"
             )
         if not self.pareto:
             notes.append("no trial meets every limit; give more trials, or looser limits")
@@ -137,23 +129,12 @@ class ObservedResult(SearchResult):
         reasons = [trial.user_attrs[FAILURE] for trial in failed]
         return " / ".join(str(reasons[-1]).splitlines()) if reasons else "no reason"
 
-    def table(self) -> Table:
-        """The front as a table for rich: a numbered row for each trial, the objectives first."""
-        from rich import box
-        from rich.table import Table
-
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
-        columns = [
-            ("#", [str(number) for number, _ in enumerate(self.pareto, start=1)]),
-            ("trial", [str(row["trial"]) for row in self.pareto]),
-        ]
-        names = [objective.name for objective in self.objectives]
+    def columns(self) -> list[tuple[str, list[str]]]:
+        """Trial, objectives, limited metrics, parameters, and perhaps the test accuracy."""
+        limited = [METRICS.get(constraint.name, constraint.name) for constraint in self.constraints]
+        names = dict.fromkeys([*(objective.name for objective in self.objectives), *limited])
+        columns = [("trial", [str(row["trial"]) for row in self.pareto])]
         columns += [(_heading(name), [_shown(row, name) for row in self.pareto]) for name in names]
-        for constraint in self.constraints:
-            metric = METRICS.get(constraint.name, constraint.name)
-            if metric not in names:
-                names.append(metric)
-                columns.append((_heading(metric), [_shown(row, metric) for row in self.pareto]))
         if "params" not in names:
             columns.append(("params", [f"{row['params'] * 1e-6:.2f}M" for row in self.pareto]))
         tests = [row["measured"]["accuracy"] for row in self.pareto]
@@ -161,33 +142,54 @@ class ObservedResult(SearchResult):
         # A column of its own only if the trials observed another accuracy.
         if self.evaluate == "table" and any(tests) and tests != observed:
             columns.append(("test accuracy", ["" if t is None else f"{t:.2f}" for t in tests]))
-        for heading, _ in columns:
-            table.add_column(heading, justify="right", no_wrap=True)
-        for row in zip(*(cells for _, cells in columns), strict=True):
-            table.add_row(*row)
-        return table
+        return columns
 
-    def show(self, console: Console) -> None:
-        """Print heading, table, architectures and notes to a rich console."""
-        console.print(self.heading(), soft_wrap=True, markup=False, highlight=False)
-        console.print(self.table())
-        lines = [f"{number:>3}  {row['arch']}" for number, row in enumerate(self.pareto, start=1)]
-        for line in (*lines, "", *self.notes()):
-            console.print(line, soft_wrap=True, markup=False, highlight=False)
+    def _legend(self) -> list[str]:
+        return []
 
-    def report(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write `trials.png`, `result.json`, and the pictures of `nasplug report` into a folder.
+    def _extent(self) -> str:
+        return counted(self.n_trials, "trial")
+
+    def _front_values(self) -> Array:
+        values = {t.number: t.values for t in self.study.get_trials(deepcopy=False)}
+        front = [values[row["trial"]] for row in self.pareto]
+        return np.array(front, np.float64).reshape(len(front), len(self.objectives))
+
+    def _text(self, name: str, row: Mapping[str, Any], k: int) -> str:
+        unit = next(objective.unit for objective in self.objectives if objective.name == name)
+        return f"{_shown(row, name)}{_unit(unit)}"
+
+    def next_steps(self) -> list[str]:
+        """Sentences on what a reader may do with the result."""
+        from nasplug.results.export import can_export
+
+        steps = ["nasplug report shows the study's progress"]
+        if can_export(self.candidates.space):
+            steps.insert(0, "--export FOLDER writes these networks as ONNX files")
+        return [f"next: a larger --n-trials goes on from here; {'; '.join(steps)}"]
+
+    def report(self, folder: str | os.PathLike[str], command: str | None = None) -> list[Path]:
+        """Write `report.html`, `trials.png`, `result.json`, and the pictures of `nasplug report`.
+
+        Args:
+            folder: Folder for the files; created if it is missing.
+            command: The command that writes the report, for the page to show.
 
         Raises:
             InputError: If the folder cannot be made or written.
         """
         from nasplug.reports.observed_report import write_report
 
-        return write_report(self, folder)
+        return write_report(self, folder, command)
 
 
 def _heading(metric: str) -> str:
     return {"accuracy": "accuracy %", "latency_ms": "latency ms"}.get(metric, metric)
+
+
+def _unit(unit: str) -> str:
+    """A unit after a number; a count has none."""
+    return "" if unit in ("", "count") else f" {unit}"
 
 
 def _shown(row: Mapping[str, Any], metric: str) -> str:

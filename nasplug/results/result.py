@@ -8,23 +8,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nasplug.arrays import Array
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint
-from nasplug.objectives import Objective
-from nasplug.predicting.intervals import is_usable, narrowing, shown
-from nasplug.predicting.predict import measured_so
+from nasplug.choices import Choice, choices, telling_rows
+from nasplug.objectives import OBJECTIVES, Objective
+from nasplug.predicting.intervals import DIGITS, interval_of, narrowing, shown
+from nasplug.predicting.predict import runtime_note
 from nasplug.predictors.hardware import Hardware
+from nasplug.results.lines import ROWS, choice_lines, table_lines
 from nasplug.search_spaces import Architecture
+from nasplug.text import counted
 
 if TYPE_CHECKING:
     from optuna.study import Study
     from rich.console import Console
-    from rich.table import Table
 
 __all__ = ["DIGITS", "SearchResult", "predicted_ends"]
 
-# Digits after the point in results, few enough to be equal on every machine.
-DIGITS = 6
 # Evidence of a latency -> note on its meaning, for a device and a batch size.
 _EVIDENCE = {
     "measured": "measured: the predictor learned from measurements of {0} at batch {1}; the "
@@ -71,13 +72,14 @@ class SearchResult:
         runtime: Runtime of the networks, for the latency; None for the predictor's usual one.
         measured_so: Devices that were measured in this runtime.
         alike: Other runtimes that get the same predictions.
+        missing: Points of the predicted front that no trial has.
 
     Example:
         >>> import nasplug
-        >>> found = nasplug.search("nb201", n_trials=5, storage="memory")
-        >>> [objective.name for objective in found.objectives]
+        >>> result = nasplug.search("nb201", n_trials=5, storage="memory")
+        >>> [objective.name for objective in result.objectives]
         ['accuracy', 'flops']
-        >>> len(found.pareto) <= 5
+        >>> len(result.pareto) <= 5
         True
     """
 
@@ -98,6 +100,7 @@ class SearchResult:
     runtime: str | None = None
     measured_so: tuple[str, ...] = ()
     alike: tuple[str, ...] = ()
+    missing: int = 0
     front: tuple[int, ...] = field(default=(), repr=False)
 
     @property
@@ -146,12 +149,22 @@ class SearchResult:
         }
 
     def heading(self) -> str:
-        """One line with the search's space, image set, device, constraints and trials."""
+        """One line with the search's space, image set, device, constraints and extent."""
         device = f" on {self.hardware.name}, batch {self.batch_size}" if self.hardware else ""
         device += f", {self.runtime}" if self.runtime else ""
         limits = "".join(f", {c} (probability {c.probability:g})" for c in self.constraints)
         quality = "" if self.quality is None else f"; {self.quality}"
-        return f"{self.space}, {self.dataset}{device}{limits}: {self.n_trials} trials{quality}"
+        return f"{self.space}, {self.dataset}{device}{limits}: {self._extent()}{quality}"
+
+    def _extent(self) -> str:
+        """Words on the share of the predicted front that was tried."""
+        trials, size = counted(self.n_trials, "trial"), len(self.candidates)
+        if self.missing:
+            front = self.n_trials + self.missing
+            return f"{trials} of a predicted front of {front}; --n-trials {front} gives all"
+        if self.candidates.whole:
+            return f"the predicted front of all {size:,} architectures"
+        return f"the predicted front of a pool of {size:,} networks"
 
     @property
     def input_side(self) -> int:
@@ -187,13 +200,14 @@ class SearchResult:
                 "wider for it"
             )
         if self.hardware is None:
-            against = " against ".join(_in_words(objective.name) for objective in self.objectives)
+            names = [_COUNTED[o.name][0] if o.name in _COUNTED else o.name for o in self.objectives]
+            against = " against ".join(names)
             notes.append(f"no hardware given: {against}, no latency")
         elif self.evidence is not None:
             setting = f"{self.batch_size} ({self.runtime})" if self.runtime else self.batch_size
             notes.append(_EVIDENCE[self.evidence].format(self.hardware.name, setting))
         if self.runtime is not None and self.zero_shot:
-            notes.append(measured_so(self.runtime, self.measured_so, self.alike))
+            notes.append(runtime_note(self.runtime, self.measured_so, self.alike))
         notes += self._wide()
         if self.hardware is not None and self.input_side != self.latency_side:
             notes.append(
@@ -211,20 +225,10 @@ class SearchResult:
         sentence = narrowing(self.evidence, self.hardware.name, "these networks", self.space)
         return [f"{sentence}; which network is faster is known far better than how fast it is"]
 
-    def table(self) -> Table:
-        """The front as a table for rich: a numbered row for each architecture."""
-        from rich import box
-        from rich.table import Table
-
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False)
-        columns = [("#", [str(number) for number, _ in enumerate(self.pareto, start=1)])]
-        for name in dict.fromkeys([*(objective.name for objective in self.objectives), "params"]):
-            columns += self._columns(name)
-        for heading, _ in columns:
-            table.add_column(heading, justify="right", no_wrap=True)
-        for row in zip(*(cells for _, cells in columns), strict=True):
-            table.add_row(*row)
-        return table
+    def columns(self) -> list[tuple[str, list[str]]]:
+        """Heading of each column of the front's table, and its cells in the order of `pareto`."""
+        names = dict.fromkeys([*(objective.name for objective in self.objectives), "params"])
+        return [column for name in names for column in self._columns(name)]
 
     def _columns(self, name: str) -> list[tuple[str, list[str]]]:
         """Heading and cells of a quantity's column, and of its measured values if there are any."""
@@ -232,7 +236,7 @@ class SearchResult:
             _, heading, factor, digits = _COUNTED[name]
             unit = "M" if name == "params" else ""
             proxy = " (proxy)" if name == self.proxy else ""
-            counts = [value * factor for value in self._counts(name)]
+            counts = self.candidates.quantities[name].mean[list(self.front)] * factor
             return [(f"{heading}{proxy}", [f"{value:.{digits}f}{unit}" for value in counts])]
         key, heading, digits = _PREDICTED[name]
         shown = [_interval(row["predicted"][key], digits, name == "latency") for row in self.pareto]
@@ -244,49 +248,112 @@ class SearchResult:
             columns.append(("measured", cells))
         return columns
 
-    def _counts(self, name: str) -> list[float]:
-        mean = self.candidates.quantities[name].mean
-        return [float(mean[k]) for k in self.front]
-
     def _front_architectures(self) -> list[Architecture]:
         """The architectures of the front, in the order of `pareto`."""
         return [self.candidates.architectures[k] for k in self.front]
 
-    def to_text(self, width: int = 120) -> str:
-        """The table as plain text.
+    def to_text(self, width: int = 120, every: bool = False) -> str:
+        """The text that `show` prints.
 
         Args:
-            width: Columns to fold at.
+            width: Characters in a line; an architecture may be longer.
+            every: Whether all rows of the front are shown, and not twelve at most.
         """
         from io import StringIO
 
         from rich.console import Console
 
         stream = StringIO()
-        self.show(Console(file=stream, width=width, color_system=None, legacy_windows=False))
+        console = Console(file=stream, width=width, color_system=None, legacy_windows=False)
+        self.show(console, every)
         return stream.getvalue()
 
-    def show(self, console: Console) -> None:
-        """Print heading, table, architectures and notes to a rich console."""
-        console.print(self.heading(), soft_wrap=True, markup=False, highlight=False)
-        console.print(self.table())
-        # The text of an architecture fills a line of a terminal; alone on it, it can be copied.
-        lines = [f"{number:>3}  {row['arch']}" for number, row in enumerate(self.pareto, start=1)]
-        notes = self.notes()
-        if set(_PREDICTED) & {objective.name for objective in self.objectives}:
-            notes.insert(0, f"in brackets: {self.candidates.scores.interval:.0%} intervals")
-        for line in (*lines, "", *notes):
+    def show(self, console: Console, every: bool = False) -> None:
+        """Print heading, choices, the front as a table, notes and next steps to a rich console.
+
+        Args:
+            console: Where to print; an architecture stands beside its numbers if the line has room
+                for it, and else below them.
+            every: Whether all rows of the front are shown, and not twelve at most.
+        """
+        choices, count = self.choices(), len(self.pareto) if every else ROWS
+        shown = telling_rows(
+            self._front_values(), self.objectives, {choice.row for choice in choices}, count
+        )
+        archs = [row["arch"] for row in self.pareto]
+        lines = [self.heading(), "", *choice_lines(choices, archs)]
+        lines += table_lines(self.columns(), archs, shown, console.width)
+        if len(shown) < len(archs):
+            lines.append(f"{len(shown)} of {len(archs)} rows; --all shows the others")
+        for line in (*lines, "", *self._legend(), *self.notes(), "", *self.next_steps()):
             console.print(line, soft_wrap=True, markup=False, highlight=False)
 
-    def report(self, folder: str | os.PathLike[str]) -> list[Path]:
-        """Write `pareto.png`, `pareto.html` and `result.json` into a folder.
+    def _legend(self) -> list[str]:
+        """Sentences on how the cells of the table are written."""
+        if not set(_PREDICTED) & {objective.name for objective in self.objectives}:
+            return []
+        return [f"in brackets: {self.candidates.scores.interval:.0%} intervals"]
+
+    def next_steps(self) -> list[str]:
+        """Sentences on what a reader may do with the result."""
+        from nasplug.results.export import can_export
+
+        device = "" if self.hardware is None else f", {self.hardware.name!r}"
+        steps = [f"in Python: nasplug.search({self.space!r}{device})"]
+        if can_export(self.candidates.space):
+            steps.insert(0, "--export FOLDER writes these networks as ONNX files")
+        if self.hardware is not None and self.evidence != "measured":
+            steps.insert(0, "nasplug calibrate makes the latencies of your device exact")
+        if self.proxy is None:
+            program = '"python train.py {arch}"'
+            steps.append(f"--evaluate command {program} trains networks instead of predicting them")
+        return [f"next: {'; '.join(steps)}"]
+
+    def choices(self) -> list[Choice]:
+        """Up to three rows of the front that a reader may take; see `nasplug.choices`.
+
+        They are the fastest within 1 % of the best, the knee, and the most accurate within the
+        limits. `Choice.row` is a position in `pareto`.
+        """
+        texts = [
+            [self._text(objective.name, row, k) for objective in self.objectives]
+            for k, row in enumerate(self.pareto)
+        ]
+        limits = [str(c) for c in self.constraints]
+        return choices(self._front_values(), self.objectives, texts, limits)
+
+    def _front_values(self) -> Array:
+        """Values of the objectives of the rows of `pareto`, `(rows, objectives)`."""
+        values = self.candidates.means([objective.name for objective in self.objectives])
+        return values[list(self.front)]
+
+    def _text(self, name: str, row: Mapping[str, Any], k: int) -> str:
+        """Value of an objective in the front's k-th row, with its unit."""
+        if name in _COUNTED:
+            _, _, factor, digits = _COUNTED[name]
+            return f"{self.candidates.quantities[name].mean[self.front[k]] * factor:.{digits}f}M"
+        key, _, digits = _PREDICTED[name]
+        ends = row["predicted"][key]
+        if name == "latency":
+            mean = shown(ends, f".{digits}f")["mean"]
+            return f"{mean} ms" if ends["usable"] else f"{mean} of ms"
+        return f"{ends['mean']:.{digits}f} %"
+
+    def report(self, folder: str | os.PathLike[str], command: str | None = None) -> list[Path]:
+        """Write `report.html`, `pareto.png`, `result.json` and `progress.png` into a folder.
+
+        The page needs no network. The last picture is left out if no trial meets the limits.
+
+        Args:
+            folder: Folder for the files; created if it is missing.
+            command: The command that writes the report, for the page to show.
 
         Raises:
             InputError: If the folder cannot be created or written.
         """
         from nasplug.reports.search_report import write_report
 
-        return write_report(self, folder)
+        return write_report(self, folder, command)
 
     def export(self, folder: str | os.PathLike[str], seed: int = 0) -> list[Path]:
         """Write each network of the front as an ONNX file with random weights, and `index.json`.
@@ -318,28 +385,17 @@ class SearchResult:
         return export(self.candidates.space, archs, self.pareto, about, folder, seed)
 
 
-def _in_words(name: str) -> str:
-    return _COUNTED[name][0] if name in _COUNTED else name
-
-
 def _interval(predicted: Mapping[str, float], digits: int, is_latency: bool) -> str:
     form = f".{digits}f"
-    ends = (
-        shown(predicted, form) if is_latency else {k: f"{v:{form}}" for k, v in predicted.items()}
-    )
+    texts = {end: f"{value:{form}}" for end, value in predicted.items()}
+    ends = shown(predicted, form) if is_latency else texts
     return f"{ends['mean']} ({ends['lower']}–{ends['upper']})"
 
 
-def predicted_ends(candidates: Candidates, name: str, index: int) -> dict[str, float] | None:
-    """Mean and bounds of a predicted quantity of one candidate; None if it is not predicted.
-
-    A latency also has `usable`: whether its interval is narrow enough for its numbers to matter.
-    """
+def predicted_ends(candidates: Candidates, name: str, index: int) -> dict[str, Any] | None:
+    """Mean and ends of a predicted quantity of one candidate; None if it is not predicted."""
     quantity = candidates.quantities.get(name)
     if quantity is None:
         return None
-    ends = {end: float(getattr(quantity, end)[index]) for end in ("mean", "lower", "upper")}
-    told = {end: round(number, DIGITS) for end, number in ends.items()}
-    if name == "latency":
-        told["usable"] = is_usable(ends["lower"], ends["upper"])
-    return told
+    ends = [float(end[index]) for end in (quantity.mean, quantity.lower, quantity.upper)]
+    return interval_of(ends, OBJECTIVES[name].unit)

@@ -8,14 +8,14 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtr
 
-from nasplug.pareto import Array, staircase
+from nasplug.arrays import Array
+from nasplug.pareto import staircase
 
 __all__ = [
     "expected_hypervolume_improvement",
     "expected_improvement",
     "screened_hypervolume_improvement",
 ]
-
 
 # Candidates whose hypervolume improvement is computed, and standard deviations by which they are
 # hoped to be better than expected when they are chosen.
@@ -32,20 +32,13 @@ def _expected_below(level: Array, mean: Array, std: Array) -> Array:
     z = gap / safe
     density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
     smooth = gap * ndtr(z) + safe * density
-    result: Array = np.maximum(np.where(std > 0, smooth, gap), 0.0)
-    return result
+    return np.maximum(np.where(std > 0, smooth, gap), 0.0)
 
 
 def expected_improvement(mean: Array, std: Array, best: float) -> Array:
-    """Expected improvement of one objective over the best value so far.
+    """Expected improvement of one objective over the smallest value so far, `(n,)`, ≥ 0.
 
-    Args:
-        mean: Means, shape `(n,)`.
-        std: Standard deviations, shape `(n,)`; where it is 0 the result is the plain improvement.
-        best: The smallest value observed.
-
-    Returns:
-        Shape `(n,)`, not negative.
+    Where the standard deviation is 0 the result is the plain improvement.
     """
     return _expected_below(np.asarray(best), np.asarray(mean), np.asarray(std))
 
@@ -77,8 +70,7 @@ def expected_hypervolume_improvement(
     reach = _expected_below(right[None, :], mean[:, :1], std[:, :1])  # (n, k + 1)
     width = np.diff(reach, axis=1, prepend=0.0)
     height = _expected_below(ceiling[None, :], mean[:, 1:], std[:, 1:])
-    result: Array = (np.maximum(width, 0.0) * height).sum(axis=1)
-    return result
+    return np.asarray((np.maximum(width, 0.0) * height).sum(axis=1))
 
 
 def screened_hypervolume_improvement(
@@ -88,15 +80,6 @@ def screened_hypervolume_improvement(
 
     A candidate counts by what it adds if it turns out `OPTIMISM` standard deviations better than
     expected in both objectives; the `SCREENED` best by that are worked out.
-
-    Args:
-        mean: Means, shape `(n, 2)`.
-        std: Standard deviations, shape `(n, 2)`.
-        front: Points observed so far, shape `(k, 2)`.
-        reference: Shape `(2,)`.
-
-    Returns:
-        Shape `(n,)`, not negative.
     """
     mean, std = np.asarray(mean, np.float64), np.asarray(std, np.float64)
     reference = np.asarray(reference, np.float64)

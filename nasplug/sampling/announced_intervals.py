@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from nasplug.arrays import Array
 from nasplug.sampling.trial_model import Observations, Posterior, value_scores
 from nasplug.studies.values import INTERVAL
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from nasplug.sampling.tried import Tried
 
 __all__ = ["announced_values", "is_outside", "widths"]
-
-Array = NDArray[np.float64]
 
 RATE = 0.3
 # Bounds of the factor by which the model's own interval is widened.
@@ -38,17 +36,10 @@ TAIL = 0.2
 def announced_values(
     posterior: Posterior, row: int, observations: Observations, tried: Sequence[Tried]
 ) -> dict[str, Any]:
-    """Mean and ends of the interval of each loss, and the probability of feasibility.
+    """Mean and ends of the interval of each loss of a candidate, and its chance of feasibility.
 
-    Args:
-        posterior: The posterior of all candidates.
-        row: The candidate.
-        observations: The trials that were learned from.
-        tried: All trials, in their order.
-
-    Returns:
-        `losses`, mean, lower and upper end of each; empty where only a weighting of the losses was
-        learned, or one of them is infinite in all trials. `feasible`, if there are constraints.
+    `losses` has mean, lower and upper end of each; it is empty where only a weighting of the losses
+    was learned, or one of them is infinite in all trials. `feasible` is there with constraints.
     """
     announced: dict[str, Any] = {"losses": []}
     is_known = np.isfinite(observations.losses).any(axis=0).all()
@@ -66,12 +57,7 @@ def announced_values(
 
 
 def widths(tried: Sequence[Tried], count: int) -> Array:
-    """Factors by which the model's own next intervals are to be widened, `(count,)`.
-
-    Args:
-        tried: The trials, in their order.
-        count: Number of values of a trial.
-    """
+    """Factors by which the model's own next intervals of `count` values are to be widened."""
     outside = [t.outside for t in tried if t.outside is not None and len(t.outside) == count]
     return np.array([_width([row[k] for row in outside]) for k in range(count)])
 
@@ -81,20 +67,14 @@ def _width(outside: Sequence[bool]) -> float:
     wider, narrower = RATE * INTERVAL, -RATE * (1 - INTERVAL)
     for missed in outside:
         # Clipped at each step, so that a long run of hits is forgotten as soon as misses come.
-        level += wider if missed else narrower
-        if level < least:
-            level = least
-        elif level > most:
-            level = most
+        level = min(max(level + (wider if missed else narrower), least), most)
     return math.exp(level)
 
 
 def is_outside(intervals: Any, losses: Sequence[float]) -> tuple[bool, ...] | None:
-    """Whether each loss lay outside of the interval that was announced; None if none was.
+    """Whether each loss lay outside of its announced interval, as a storage gives it back.
 
-    Args:
-        intervals: `losses` of `announced_values`, as a storage gives them back.
-        losses: The losses of the trial.
+    None if no interval was announced.
     """
     if not isinstance(intervals, list) or len(intervals) != len(losses):
         return None

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.arrays import Array
 from nasplug.predictors.features.cells import Paths
 from nasplug.predictors.features.operators import CELL, OperatorFeatures
 from nasplug.sampling.incremental_process import median_distance
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 __all__ = ["BLOCKS", "CandidateFeatures"]
-
-Array = NDArray[np.float64]
 
 # Accuracy depends on structure, cost on counts; most quantities depend on both.
 BLOCKS = ("structure", "counts", "both")
@@ -34,15 +32,8 @@ class CandidateFeatures:
     what each kind of operator totals to (`predictors.operator_features`). `both` is one beside the
     other.
 
-    Each block is in units of its median distance among the architectures it is made of.
-
-    Args:
-        space: The space.
-        archs: Architectures like those to come, at least one; all of a finite space.
-        task: Image set of the networks.
-
-    Attributes:
-        first: The rows of `archs`.
+    Each block is in units of its median distance among the architectures it is made of: at least
+    one like those to come, or all of a finite space, whose own rows are `first`.
     """
 
     def __init__(self, space: SearchSpace, archs: Sequence[Architecture], task: str) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.arrays import Array, Indices, Single
 from nasplug.candidates.enumerated import EnumeratedCandidates
 from nasplug.candidates.fast_model import standardised_logs
 from nasplug.pareto import improving_points, smallest
@@ -22,11 +22,6 @@ from nasplug.sampling.trial_model import TrialModel, normal_scores, random_weigh
 from nasplug.search_spaces import CodedSpace, SearchSpace
 
 __all__ = ["EnumeratedChoice"]
-
-Array = NDArray[np.float64]
-Single = NDArray[np.float32]
-Indices = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 
 # The process over all members: its kernel, the variance of one value, and how many features it
 # reads at most (principal components, as it reads hundreds of thousands of members each trial).
@@ -144,12 +139,7 @@ class EnumeratedChoice(LearnedChoice):
         return np.unique(np.concatenate([spread, promising, np.array(tried, np.intp)]))
 
     def _promising(self, step: Step, tried: Sequence[int]) -> Indices:
-        """Members that may be better than all that was tried, by the process over all of them.
-
-        Args:
-            step: The state of the study.
-            tried: Indices of the architectures of its trials.
-        """
+        """Members that may be better than all members `tried`, by the process over all of them."""
         done = [k for k, trial in enumerate(step.tried) if trial.losses is not None]
         if len(done) < 2:
             return np.empty(0, np.intp)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.arrays import Mask
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.enumerated import EnumeratedCandidates
 from nasplug.candidates.listed import ListedCandidates
@@ -17,8 +17,6 @@ from nasplug.objectives import Objective
 from nasplug.search_spaces import Architecture, InputError
 
 __all__ = ["FixedParams"]
-
-Mask = NDArray[np.bool_]
 
 # Candidates that are given the fixed parameters, at most.
 _ADAPTED = 256

@@ -22,11 +22,9 @@ from scipy.linalg import cholesky, solve_triangular
 from scipy.special import logsumexp, ndtri
 from scipy.stats import rankdata
 
-__all__ = ["IncrementalProcess", "Kernel", "median_distance"]
+from nasplug.arrays import Array, Indices, Single
 
-Array = NDArray[np.float64]
-Single = NDArray[np.float32]
-Indices = NDArray[np.intp]
+__all__ = ["IncrementalProcess", "Kernel", "median_distance"]
 
 # Summands of a kernel: the variance of each, the block of features that it reads, and its length.
 Kernel = tuple[tuple[float, str, float], ...]
@@ -68,9 +66,7 @@ class _Member:
     def append(self, across: Array, among: Array) -> None:
         """Extend the Cholesky factor by new rows.
 
-        Args:
-            across: Kernel between the rows so far and the new ones, `(old, new)`.
-            among: Kernel among the new rows, `(new, new)`.
+        The kernel is `(old, new)` across old and new rows, and `(new, new)` among the new ones.
         """
         old, new = across.shape
         among = among + (self.noise + JITTER) * np.eye(new)

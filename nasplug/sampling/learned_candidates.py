@@ -10,7 +10,7 @@ from nasplug.candidates.listed import ListedCandidates
 from nasplug.candidates.pool import first_members, is_listed
 from nasplug.candidates.scoring import Scoring
 from nasplug.sampling.learned_choice import Generators
-from nasplug.search_spaces import CodedSpace, SearchSpace
+from nasplug.search_spaces import CodedSpace, FiniteSpace, SearchSpace
 
 __all__ = ["learned_candidates"]
 
@@ -27,30 +27,22 @@ def learned_candidates(scoring: Scoring, generators: Generators, size: int) -> C
     quarter of `size`. Children of the best trials join them later.
     """
     space = scoring.space
-    if isinstance(space, CodedSpace):
-        return _enumerated_candidates(scoring)
-    if is_listed(space):
-        if not (scoring.wanted or scoring.hardware or scoring.constraints):
-            # Nothing but counts is known of them, which are the same for all samplers.
-            return _counted_list(space, scoring.dataset)
-        return ListedCandidates(scoring, list(space), whole=True)  # type: ignore[call-overload]
-    first = first_members(space, generators(POOL), size, DRAWN)
-    return ListedCandidates(scoring, first, whole=False)
+    if not is_listed(space):
+        first = first_members(space, generators(POOL), size, DRAWN)
+        return ListedCandidates(scoring, first, whole=False)
+    if scoring.predicted or scoring.constraints:
+        return _all_members(scoring)
+    # Nothing but counts is known of them, which are the same for all samplers.
+    return _counted_members(space, scoring.dataset)
+
+
+def _all_members(scoring: Scoring) -> Candidates:
+    if isinstance(scoring.space, CodedSpace):
+        return EnumeratedCandidates(scoring)
+    assert isinstance(scoring.space, FiniteSpace)
+    return ListedCandidates(scoring, list(scoring.space), whole=True)
 
 
 @lru_cache(maxsize=4)
-def _counted_list(space: SearchSpace, dataset: str) -> Candidates:
-    scoring = Scoring(space, (), None, (), 1, dataset, {})
-    return ListedCandidates(scoring, list(space), whole=True)  # type: ignore[call-overload]
-
-
-def _enumerated_candidates(scoring: Scoring) -> Candidates:
-    """All members of a `CodedSpace` as candidates; shared where nothing but counts is known."""
-    if scoring.predicted or scoring.constraints:
-        return EnumeratedCandidates(scoring)
-    return _counted_enumeration(scoring.space, scoring.dataset)
-
-
-@lru_cache(maxsize=2)
-def _counted_enumeration(space: SearchSpace, dataset: str) -> Candidates:
-    return EnumeratedCandidates(Scoring(space, (), None, (), 1, dataset, {}))
+def _counted_members(space: SearchSpace, dataset: str) -> Candidates:
+    return _all_members(Scoring(space, (), None, (), 1, dataset, {}))

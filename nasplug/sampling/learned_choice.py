@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.arrays import Array, Indices, Mask
 from nasplug.candidates.candidates import Candidates
 from nasplug.objectives import OBJECTIVES
 from nasplug.pareto import pareto_mask
@@ -19,9 +19,6 @@ from nasplug.sampling.tried import Tried
 
 __all__ = ["Choice", "Generators", "LearnedChoice", "Step"]
 
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 # Makes the generator of a step from the sampler's seed and some integers, so that a resumed study
 # repeats its draws.
 Generators = Callable[..., np.random.Generator]
@@ -99,14 +96,7 @@ class LearnedChoice(ABC):
         held: Collection[str],
         allowed: Mask | None,
     ) -> Choice:
-        """Choose the next candidate.
-
-        Args:
-            tried: The other trials, in their order.
-            objectives: Number of values of a trial.
-            held: Identities that trials hold.
-            allowed: Candidates to choose from, `(n,)`; None, or a mask of none, for all.
-        """
+        """Choose the next candidate; see `Step`. A mask of none allows all."""
         if allowed is not None and not allowed.any():
             allowed = None
         return self._next(Step(tried, objectives, held, allowed))
@@ -122,14 +112,7 @@ class LearnedChoice(ABC):
     def _choose(
         self, candidates: Candidates, step: Step, pool: Indices, model: TrialModel
     ) -> Choice:
-        """Choose among the candidates of a pool.
-
-        Args:
-            candidates: The candidates.
-            step: The state of the study.
-            pool: Indices of the candidates that compete, ascending, `(p,)`.
-            model: The model of their values, a row for each of `pool`.
-        """
+        """Choose among a pool of ascending indices, `(p,)`, of which the model has a row each."""
         rows = self._allowed_rows(pool, step)
         if not len(rows):
             assert step.allowed is not None

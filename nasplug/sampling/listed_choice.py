@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.arrays import Array, Indices
 from nasplug.candidates.listed import ListedCandidates
 from nasplug.sampling.candidate_features import CandidateFeatures
 from nasplug.sampling.learned_choice import Choice, LearnedChoice, Step
@@ -15,9 +15,6 @@ from nasplug.sampling.trial_model import TrialModel, in_layers, normal_scores
 from nasplug.search_spaces import Architecture, SearchSpace
 
 __all__ = ["ListedChoice"]
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
 
 # Children of the best trials so far that join the pool of a space that cannot be listed.
 CHILDREN = 150

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
-from optuna.trial import TrialState
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
+from nasplug.arrays import Array, Mask
 from nasplug.candidates.candidates import Candidates
 from nasplug.objectives import Objective
 from nasplug.sampling.learned_choice import Generators
 from nasplug.sampling.ranking import best_candidate, relate
 from nasplug.sampling.study_trials import StudyTrials
 
-if TYPE_CHECKING:
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
-
 __all__ = ["PredictedChoice", "mismatch"]
-
-Array = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 
 def mismatch(study: Study, objectives: Sequence[Objective], has_hardware: bool) -> str | None:
@@ -69,10 +62,7 @@ class PredictedChoice:
     ) -> tuple[int, bool]:
         """Choose the next candidate; the second value is whether no trial holds it.
 
-        Args:
-            others: The other trials, in their order.
-            held: Identities that trials hold.
-            allowed: Candidates to choose from, `(n,)`; None, or a mask of none, for all.
+        Of the `allowed` candidates, `(n,)`, or of all if that is None or a mask of none.
         """
         candidates = self._candidates
         chosen = candidates.cheapest(allowed if allowed is not None and allowed.any() else None)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nasplug.arrays import Array
 from nasplug.pareto import contributions, pareto_mask
 from nasplug.sampling.acquisition import expected_hypervolume_improvement, expected_improvement
 
 __all__ = ["MIN_PAIRS", "best_candidate", "relate"]
-
-Array = NDArray[np.float64]
 
 # Completed trials before the line from predicted to observed values is trusted.
 MIN_PAIRS = 8
@@ -31,9 +29,6 @@ def relate(mean: Array, std: Array, predicted: Array, observed: Array) -> tuple[
         std: Their standard deviations, shape `(n,)`.
         predicted: Predicted means of the completed trials, shape `(k,)`.
         observed: Observed values of the completed trials, finite, shape `(k,)`.
-
-    Returns:
-        Means and standard deviations of the candidates on the observed scale, shape `(n,)` each.
     """
     if len(observed) and np.allclose(observed, predicted, rtol=1e-9, atol=1e-12):
         return mean, np.zeros_like(std)
@@ -55,8 +50,7 @@ def _reference(points: Array) -> Array:
     front = points[pareto_mask(points)]
     low, high = front.min(axis=0), front.max(axis=0)
     reach = np.where(high > low, high - low, np.maximum(np.abs(high), 1.0))
-    result: Array = high + 0.1 * reach
-    return result
+    return np.asarray(high + 0.1 * reach)
 
 
 def _one_of_best(value: Array, generator: np.random.Generator) -> int:
@@ -74,21 +68,21 @@ def best_candidate(
 ) -> int:
     """Index of the candidate to try next; every objective is to be minimised.
 
-    Without observed values it is any candidate of the predicted front. Else it has the largest
-    expected improvement, of the dominated hypervolume if there are two objectives; where none is
-    expected to improve, it is the non-dominated candidate that alone dominates most.
+    It has the largest expected improvement, of the dominated hypervolume if there are two
+    objectives; where none is expected to improve, it is the non-dominated candidate that alone
+    dominates most. Without observed values the mean itself is what improves.
 
     Args:
         mean: Means of the candidates on the observed scale, shape `(n, m)` with n ≥ 1, m = 1 or 2.
         std: Their standard deviations, shape `(n, m)`.
         observed: Values of the feasible trials, shape `(k, m)`.
-        generator: Breaks ties and chooses the first trial.
+        generator: Breaks ties.
         horizon: Means that fix the reference point together with the observed values, shape
             `(h, m)`; those of the candidates if left out.
     """
-    if not len(observed):
-        return int(generator.choice(np.flatnonzero(pareto_mask(mean))))
     if mean.shape[1] == 1:
+        if not len(observed):
+            return _one_of_best(-mean[:, 0], generator)
         gain = expected_improvement(mean[:, 0], std[:, 0], float(observed.min()))
         scale = max(float(np.ptp(mean)), abs(float(observed.min())))
         if gain.max() > 1e-12 * scale:
@@ -96,7 +90,7 @@ def best_candidate(
         return _one_of_best(-mean[:, 0], generator)
     reference = _reference(np.vstack([mean if horizon is None else horizon, observed]))
     gain = expected_hypervolume_improvement(mean, std, observed, reference)
-    box = float(np.prod(reference - np.minimum(mean.min(axis=0), observed.min(axis=0))))
+    box = float(np.prod(reference - np.vstack([mean, observed]).min(axis=0)))
     if gain.max() > 1e-12 * abs(box):
         return _one_of_best(gain, generator)
     layer = np.flatnonzero(pareto_mask(mean))

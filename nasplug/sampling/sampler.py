@@ -7,12 +7,13 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.trial import TrialState
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
 from nasplug.arguments import (
     checked_count,
@@ -21,12 +22,14 @@ from nasplug.arguments import (
     checked_space,
     is_registered,
 )
+from nasplug.arrays import Mask
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint, checked_hardware, parse_constraints
 from nasplug.candidates.enumerated import EnumeratedCandidates
 from nasplug.candidates.pool import POOL_SIZE, candidates_of
-from nasplug.candidates.scoring import Scorer, Scoring
+from nasplug.candidates.scoring import Scoring
 from nasplug.objectives import checked_objectives
+from nasplug.predicting.zoo import Scorer, zoo_name
 from nasplug.predictors.hardware import Hardware
 from nasplug.sampling.enumerated_choice import EnumeratedChoice
 from nasplug.sampling.fixed_params import FixedParams
@@ -39,14 +42,7 @@ from nasplug.sampling.trial_notes import write_notes
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.studies.values import ATTRIBUTE, RETRY
 
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
-
 __all__ = ["ATTRIBUTE", "PredictorSampler"]
-
-Mask = NDArray[np.bool_]
 
 EQUIVALENTS = ("once", "apart")
 # User attribute of a study with the predictors whose values were a prior.
@@ -382,12 +378,7 @@ class PredictorSampler(BaseSampler):
                 self.prior is not None,
             )
             if self.prior and PRIOR not in study.user_attrs:
-                study.set_user_attr(PRIOR, {"accuracy": self._prior_name()})
+                study.set_user_attr(PRIOR, {"accuracy": zoo_name(self.space, "accuracy")})
         predicted = {str(constraint) for constraint in self.constraints}
         tried = self._trials.tried(study, others, predicted)
         return self._learned_choice(tried, len(study.directions), held, allowed)
-
-    def _prior_name(self) -> str:
-        from nasplug.predicting.zoo import zoo_name
-
-        return zoo_name(self.space, "accuracy")

@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from optuna.trial import TrialState
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
 
 from nasplug.sampling.announced_intervals import is_outside
-from nasplug.sampling.tried import Tried, held_twice
+from nasplug.sampling.tried import Tried
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.studies.values import ATTRIBUTE, note_of
-
-if TYPE_CHECKING:
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
 
 __all__ = ["StudyTrials"]
 
@@ -140,19 +138,14 @@ class StudyTrials:
                 names.append(finished.identity)
         held = {name for name in names if name is not None}
         if self._learns:
-            held |= held_twice([name for name in failed if name is not None])
+            # What failed twice is not tried again.
+            held |= {name for name, count in Counter(failed).items() if name and count > 1}
         return others, held
 
     def tried(
         self, study: Study, others: Sequence[FrozenTrial], predicted: Collection[str]
     ) -> list[Tried]:
-        """The outcomes of trials that are complete or under way.
-
-        Args:
-            study: The study.
-            others: The trials.
-            predicted: Names of constraints that are predicted, and not to be learned.
-        """
+        """The outcomes of trials that are complete or under way, but for predicted constraints."""
         sign = [1.0 if d.name == "MINIMIZE" else -1.0 for d in study.directions]
         outcomes = []
         for trial in others:

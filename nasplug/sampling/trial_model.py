@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 
+from nasplug.arrays import Array, Indices, Mask
 from nasplug.pareto import pareto_mask
 from nasplug.sampling.acquisition import expected_improvement, screened_hypervolume_improvement
 from nasplug.sampling.incremental_process import IncrementalProcess, Kernel
@@ -32,10 +33,6 @@ __all__ = [
     "spread_design",
     "value_scores",
 ]
-
-Array = NDArray[np.float64]
-Indices = NDArray[np.intp]
-Mask = NDArray[np.bool_]
 
 NOISES = (0.005, 0.02, 0.1)
 LENGTHS = (0.5, 0.9, 1.5)
@@ -136,16 +133,12 @@ class TrialModel:
         return self._blocks[name]
 
     def posterior(self, observations: Observations, recalled: Indices | None = None) -> Posterior:
-        """The posterior of all candidates; at least one trial must be known.
-
-        Args:
-            observations: The trials.
-            recalled: Trials to learn from, ascending; as `recalled` chooses if left out.
-        """
-        kept = self.recalled(observations) if recalled is None else recalled
-        rows, pending = observations.rows[kept], observations.pending
+        """The posterior of all candidates by some trials, by default those that it recalls."""
+        if recalled is None:
+            recalled = self.recalled(observations)
+        rows, pending = observations.rows[recalled], observations.pending
         columns = [
-            self._posterior_of(f"value {k}", rows, value_scores(losses)[kept], pending)
+            self._posterior_of(f"value {k}", rows, value_scores(losses)[recalled], pending)
             for k, losses in enumerate(observations.losses.T)
         ]
         feasibility = np.ones(len(self))
@@ -156,7 +149,7 @@ class TrialModel:
             if len(missed) < 2 or np.ptp(missed) == 0:
                 continue
             scores, border = _in_units(values)
-            learned = kept[is_set[kept]]
+            learned = recalled[is_set[recalled]]
             process = f"constraint {name}"
             mean, std = self._posterior_of(
                 process, observations.rows[learned], scores[learned], pending
@@ -350,7 +343,7 @@ def spread_design(
     Args:
         rows: Features of all candidates, `(n, d)`.
         allowed: Candidates to choose from, at least one.
-        count: How many, at most.
+        count: Most candidates to choose.
         generator: Draws the designs.
     """
     count = min(count, len(allowed))

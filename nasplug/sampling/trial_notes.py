@@ -20,13 +20,7 @@ __all__ = ["readable", "write_notes"]
 
 
 def write_notes(study: Study, trial: FrozenTrial, note: Mapping[str, Any]) -> None:
-    """Keep the texts as user attributes of a trial, unless it has ended meanwhile.
-
-    Args:
-        study: The study.
-        trial: A trial whose objective has returned.
-        note: The object that the sampler keeps in it.
-    """
+    """Keep the texts of the sampler's `note` as user attributes of a trial that has not ended."""
     from optuna.exceptions import UpdateFinishedTrialError
 
     # Another worker may have taken the trial for lost, and failed it.

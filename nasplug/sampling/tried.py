@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nasplug.search_spaces import Architecture
 
-__all__ = ["Tried", "held_twice"]
+__all__ = ["Tried"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +32,3 @@ class Tried:
     def missed(self) -> float:
         """Sum of the distances by which constraints are missed."""
         return sum(max(value, 0.0) for value in self.violations.values())
-
-
-def held_twice(failed: Collection[str]) -> set[str]:
-    """Identities of architectures that failed more than once, and are not tried again."""
-    return {identity for identity, count in Counter(failed).items() if count > 1}

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from optuna.study import Study
 
 from nasplug.arguments import (
     checked_count,
@@ -28,7 +30,7 @@ from nasplug.candidates.constraints import (
 from nasplug.devices.catalogue import parse as parse_hardware
 from nasplug.devices.hardware import hardware as device_named
 from nasplug.objectives import Objective
-from nasplug.predicting.zoo import ArchitecturePredictor, is_path, load_predictor
+from nasplug.predicting.zoo import NamedScorer, is_path, kind_of, opened
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.device_profile import DeviceProfile
 from nasplug.search_spaces import InputError, SearchSpace
@@ -40,15 +42,11 @@ from nasplug.studies.evaluation import (
     parse_objectives,
 )
 from nasplug.studies.evaluation_command import Command
-
-if TYPE_CHECKING:
-    from optuna.study import Study
+from nasplug.studies.values import RECORD
 
 __all__ = ["RECORD", "SearchConfig", "checked_config", "keep_config", "kept_config", "kept_total"]
 
 _KINDS = ("predicted", "table", "command")
-# User attribute under which a study keeps its configuration.
-RECORD = "nasplug:plan"
 _EVALUATED_BY = {
     "predicted": "prediction",
     "table": "a table",
@@ -61,22 +59,9 @@ _EVALUATED_BY = {
 class SearchConfig:
     """The arguments of `search` that decide its result, checked and resolved.
 
-    Attributes:
-        space: The space.
-        hardware: The device whose latency counts, or None.
-        constraints: All constraints.
-        probability: Probability with which constraints that are learned from trials are to hold.
-        n_trials: Trials in total.
-        batch_size: Images a forward pass, for the latency.
-        dataset: Image set whose accuracy counts.
-        seed: Seed of the sampler.
-        predictors: Predictors to use instead of the package's own.
-        proxy: Count to maximise where no accuracy is known.
-        pool_size: Architectures to score of a space that cannot be listed.
-        runtime: Runtime of whole networks whose latency counts.
-        evaluate: `"predicted"`, `"table"`, or what evaluates a trial.
-        objectives: Objectives of trials that are evaluated; none if they are predicted.
-        predictor_names: Names or paths of `predictors`; None if one was given as an object.
+    Attributes are those arguments, as `search` describes them, with objects in the place of names;
+    `objectives` is empty if trials are predicted. `predictor_names` has the names or paths of
+    `predictors`; None if one was given as an object.
     """
 
     space: SearchSpace
@@ -87,7 +72,7 @@ class SearchConfig:
     batch_size: int
     dataset: str
     seed: int
-    predictors: tuple[ArchitecturePredictor, ...]
+    predictors: tuple[NamedScorer, ...]
     proxy: str | None
     pool_size: int
     runtime: str | None
@@ -108,7 +93,11 @@ class SearchConfig:
     @property
     def predicted_constraints(self) -> tuple[Constraint, ...]:
         """The constraints that are met before a trial is spent; trials tell of the others."""
-        return _predicted_constraints(self.constraints, self.evaluate, self.hardware)
+        learned = [] if self.is_predicted else ["accuracy"]
+        # Without a device a program may still say how long its network takes.
+        if self.hardware is None and self.evaluate not in ("predicted", "table"):
+            learned.append("latency")
+        return tuple(c for c in self.constraints if c.name not in learned)
 
 
 # The arguments of a search, which are the keys of the kept form, in its order.
@@ -116,11 +105,7 @@ _ARGUMENTS = tuple(f.name for f in fields(SearchConfig) if f.name != "predictor_
 
 
 def checked_config(**arguments: Any) -> SearchConfig:
-    """Check the arguments of a search and look up what they name.
-
-    Args:
-        arguments: Those that the fields of `SearchConfig` name, as `search` takes them. Their
-            types are checked too, as a storage may hold anything.
+    """Check the arguments of a search, which a storage may have held, and look up their names.
 
     Raises:
         InputError: If one names nothing known or is out of range, or if two contradict each other.
@@ -137,12 +122,11 @@ def checked_config(**arguments: Any) -> SearchConfig:
     hardware = arguments["hardware"]
     if hardware is not None:
         hardware = device_named(hardware)
-    checked_hardware(hardware, _predicted_constraints(constraints, evaluate, hardware))
     names = arguments["predictors"]
-    predictors = tuple(
-        p if isinstance(p, ArchitecturePredictor) else load_predictor(p) for p in names
-    )
-    is_named = not any(isinstance(p, ArchitecturePredictor) for p in names)
+    if isinstance(names, str | os.PathLike):
+        raise InputError(f"predictors {str(names)!r} must be a list, such as [{str(names)!r}]")
+    predictors = tuple(map(opened, names))
+    is_named = all(isinstance(name, (str, os.PathLike)) for name in names)
     resolved = {
         "space": space,
         "hardware": hardware,
@@ -155,7 +139,9 @@ def checked_config(**arguments: Any) -> SearchConfig:
     }
     if evaluate != "predicted":
         _check_observed(predictors, arguments["proxy"])
-    return SearchConfig(**(arguments | resolved))
+    config = SearchConfig(**(arguments | resolved))
+    checked_hardware(hardware, config.predicted_constraints)
+    return config
 
 
 def _checked_evaluation(evaluate: Any) -> str | Evaluation:
@@ -183,19 +169,6 @@ def _checked_evaluation(evaluate: Any) -> str | Evaluation:
     )
 
 
-def _predicted_constraints(
-    constraints: Sequence[Constraint], evaluate: str | Evaluation, hardware: Hardware | None
-) -> tuple[Constraint, ...]:
-    """The constraints that are met before a trial is spent; trials tell of the others."""
-    if evaluate == "predicted":
-        return tuple(constraints)
-    learned = ["accuracy"]
-    # Without a device a program may still say how long its network takes.
-    if hardware is None and evaluate != "table":
-        learned.append("latency")
-    return tuple(c for c in constraints if c.name not in learned)
-
-
 def _objectives(
     texts: str | Sequence[str], evaluate: str | Evaluation, hardware: Hardware | None
 ) -> tuple[Objective, ...]:
@@ -213,14 +186,14 @@ def _objectives(
     return ()
 
 
-def _check_observed(predictors: Sequence[ArchitecturePredictor], proxy: str | None) -> None:
+def _check_observed(predictors: Sequence[NamedScorer], proxy: str | None) -> None:
     """Check that nothing stands in for the accuracy, which is observed."""
     if proxy is not None:
         raise InputError(
             "a proxy stands in for accuracy that is predicted; give what is evaluated as "
             f"objectives, such as accuracy:max or {proxy}:min"
         )
-    accurate = next((p for p in predictors if p.kind == "accuracy"), None)
+    accurate = next((p for p in predictors if kind_of(p) == "accuracy"), None)
     if accurate is not None:
         raise InputError(
             f"predictor {accurate.name!r} predicts accuracy, which is evaluated here; leave it out"
@@ -269,7 +242,7 @@ def kept_total(study: Study) -> int:
 def kept_config(
     study: Study,
     evaluate: Any = None,
-    predictors: Sequence[str | os.PathLike[str] | ArchitecturePredictor] = (),
+    predictors: Sequence[str | os.PathLike[str] | NamedScorer] = (),
 ) -> SearchConfig:
     """The configuration that a study keeps; nothing in it is trusted.
 

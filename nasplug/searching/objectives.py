@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import Trial
 
 from nasplug.candidates.candidates import Candidates
 from nasplug.search_spaces import Architecture, SearchSpace
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
-    from optuna.trial import Trial
 
 __all__ = ["PredictedObjective", "SuggestedParams", "suggest", "suggest_architecture"]
 
@@ -28,24 +32,12 @@ def suggest_architecture(
     Parameters are suggested one by one, as `space.from_params` reads them, so that those of a
     block which is not there, or of another family, are never suggested. The first one makes Optuna
     call the sampler's `sample_relative`, which settles the whole architecture.
-
-    Args:
-        trial: A running trial.
-        space: The space.
-        distributions: `space.distributions()`.
     """
     return space.from_params(SuggestedParams(trial, distributions))
 
 
 class SuggestedParams(Mapping[str, Any]):
-    """The parameters of a trial; reading one for the first time calls `trial.suggest_…`.
-
-    Only `suggest_architecture` needs it.
-
-    Args:
-        trial: A running trial.
-        distributions: Name of each parameter to its distribution.
-    """
+    """The parameters of a trial; reading one for the first time calls `trial.suggest_…`."""
 
     def __init__(self, trial: Trial, distributions: Mapping[str, BaseDistribution]) -> None:
         self._trial = trial
@@ -68,12 +60,6 @@ class SuggestedParams(Mapping[str, Any]):
 
 
 def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
-
     d = distribution
     if isinstance(d, CategoricalDistribution):
         return trial.suggest_categorical(name, d.choices)
@@ -89,10 +75,7 @@ class PredictedObjective:
 
     Each constraint is set on the trial, under its text, as the relative distance to its bound: ≤ 0
     if the bound is met with the stated probability, 0.1 if it is missed by 10 %.
-
-    Args:
-        candidates: The scored candidates; an architecture that is not among them is scored too.
-        objectives: Names of the values to return, in the study's order.
+    An architecture that is not among the candidates is scored too.
     """
 
     def __init__(self, candidates: Candidates, objectives: Sequence[str]) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from optuna.trial import FrozenTrial, Trial
 
 from nasplug._signals import released
 from nasplug.candidates.candidates import Candidates
@@ -31,9 +31,6 @@ from nasplug.studies.evaluation import (
 from nasplug.studies.evaluation_command import Command
 from nasplug.studies.evaluation_table import Table, open_table
 
-if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial, Trial
-
 __all__ = [
     "OBSERVED",
     "ObservedObjective",
@@ -43,8 +40,6 @@ __all__ = [
     "source_of_values",
 ]
 
-Array = NDArray[np.float64]
-
 # User attribute of a trial with the metrics that it gave.
 OBSERVED = "nasplug:observed"
 _QUANTITIES = {metric: name for name, metric in METRICS.items()}
@@ -52,9 +47,6 @@ _QUANTITIES = {metric: name for name, metric in METRICS.items()}
 
 def opened_evaluation(config: SearchConfig) -> tuple[Evaluation, SearchSpace]:
     """The evaluation, ready for the space, and the part of the space that it can evaluate.
-
-    Args:
-        config: A search whose trials are evaluated.
 
     Raises:
         InputError: If no table has what is asked for, or the space does not write its networks.

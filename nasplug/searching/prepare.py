@@ -6,12 +6,22 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from optuna.study import Study
+from optuna.trial import Trial
 
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.pool import is_listed
+from nasplug.candidates.scoring import model_of
 from nasplug.objectives import PROXIES, Objective, checked_objectives
-from nasplug.predicting.zoo import ArchitecturePredictor, in_runtime, predictors_for
+from nasplug.predicting.zoo import (
+    ArchitecturePredictor,
+    NamedScorer,
+    in_runtime,
+    kind_of,
+    predictors_for,
+)
 from nasplug.predicting.zoo import names as zoo_names
 from nasplug.predictors.hardware import Hardware
 from nasplug.sampling.sampler import PredictorSampler
@@ -19,11 +29,10 @@ from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.searching.config import SearchConfig
 from nasplug.searching.objectives import PredictedObjective
 from nasplug.searching.observed import ObservedObjective, opened_evaluation, source_of_values
+from nasplug.searching.predicted_front import PredictedFront
 from nasplug.studies.evaluation import Evaluation
 from nasplug.studies.evaluation_table import Table
-
-if TYPE_CHECKING:
-    from optuna.trial import Trial
+from nasplug.studies.trials import Done, finished, run_trials
 
 __all__ = ["Prepared", "prepare"]
 
@@ -41,6 +50,7 @@ class Prepared:
         objective: Evaluates a trial.
         stop: Ends evaluations that run in other threads.
         most_trials: Distinct architectures that can be tried.
+        front: The front of a search by prediction; None for one whose trials are observed.
         settings: All that decides the result, for the study to keep and compare.
         label: Identity of the evaluation, for the default name of the study.
         predictor: `"name"` and `"sha256"` of the predictors.
@@ -55,6 +65,7 @@ class Prepared:
     objective: Callable[[Trial], tuple[float, ...]]
     stop: Callable[[], None]
     most_trials: int
+    front: PredictedFront | None
     settings: dict[str, Any]
     label: str
     predictor: dict[str, str | None]
@@ -62,6 +73,27 @@ class Prepared:
     measured_so: tuple[str, ...]
     alike: tuple[str, ...]
     observed_in: str | None
+
+    def total(self, study: Study, wanted: int) -> int:
+        """The number of complete trials at which a study ends.
+
+        Args:
+            study: The study so far.
+            wanted: The most that are wanted; there are fewer if the predicted front has no more
+                points, or the space no more architectures.
+        """
+        most = min(wanted, self.most_trials)
+        if self.front is None:
+            return most
+        values = [trial.values for trial in finished(study)]
+        return min(most, len(values) + self.front.missing(values))
+
+    def run(self, study: Study, wanted: Callable[[], int], **options: Any) -> Done:
+        """Run the trials that a study lacks; `options` are those of `run_trials`."""
+        study.sampler = self.sampler
+        return run_trials(
+            study, self.objective, lambda: self.total(study, wanted()), stop=self.stop, **options
+        )
 
 
 def prepare(config: SearchConfig) -> Prepared:
@@ -98,13 +130,15 @@ def prepare(config: SearchConfig) -> Prepared:
         "name": "+".join(p.name for p in predictors.values()) or None,
         "sha256": "+".join(str(p.sha256) for p in predictors.values()) or None,
     }
-    model = predictors["latency"].model if runtime else None
+    model = model_of(predictors["latency"]) if runtime else None
+    objectives = config.objectives or checked_objectives(objective_names or ())
     return Prepared(
         sampler=sampler,
-        objectives=config.objectives or checked_objectives(objective_names or ()),
+        objectives=objectives,
         objective=_objective(config, sampler, evaluation),
         stop=(lambda: None) if evaluation is None else evaluation.stop,
         most_trials=_most_trials(candidates, apart, evaluation is None),
+        front=PredictedFront(candidates, objectives) if evaluation is None else None,
         settings=_settings(config, space, objective_names, predictor["sha256"], runtime),
         label="" if evaluation is None else evaluation.identity,
         predictor=predictor,
@@ -117,18 +151,18 @@ def prepare(config: SearchConfig) -> Prepared:
 
 def _predictors(
     config: SearchConfig, space: SearchSpace, evaluation: Evaluation | None
-) -> tuple[dict[str, ArchitecturePredictor], tuple[str, str] | None]:
+) -> tuple[dict[str, NamedScorer], tuple[str, str] | None]:
     """The predictors that are needed, and the objectives of a search by prediction."""
-    kinds = [predictor.kind for predictor in config.predictors]
+    kinds = [kind_of(predictor) for predictor in config.predictors]
     has_accuracy = f"{space.name}-accuracy" in zoo_names() or "accuracy" in kinds
     objective_names = None
     if evaluation is None:
         objective_names = _objective_names(config, has_accuracy)
-    predictors: dict[str, ArchitecturePredictor] = {}
+    predictors: dict[str, NamedScorer] = {}
     has_hardware = config.hardware is not None
     # Without a device and an accuracy, counts are all that is needed.
     if has_hardware or config.predictors or (has_accuracy and evaluation is None):
-        predictors = predictors_for(space, has_hardware, config.predictors, all_needed=False)
+        predictors = predictors_for(space, has_hardware, config.predictors)
     if evaluation is not None:
         # An accuracy that is observed is learned from trials alone.
         predictors.pop("accuracy", None)
@@ -157,7 +191,7 @@ def _objective_names(config: SearchConfig, has_accuracy: bool) -> tuple[str, str
     return f"more {quality}", other if config.hardware is None else "latency"
 
 
-def _runtime(config: SearchConfig, predictors: dict[str, ArchitecturePredictor]) -> str | None:
+def _runtime(config: SearchConfig, predictors: dict[str, NamedScorer]) -> str | None:
     """The runtime whose latency is predicted; None for predictors that know of none."""
     if config.runtime is not None:
         in_runtime(predictors, config.runtime)

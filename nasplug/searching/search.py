@@ -11,30 +11,26 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
+from optuna.storages import BaseStorage
+from optuna.study import Study
 
 from nasplug.arguments import checked_count
 from nasplug.candidates.constraints import Constraint
 from nasplug.candidates.pool import POOL_SIZE
 from nasplug.objectives import Objective
-from nasplug.predicting.zoo import ArchitecturePredictor
+from nasplug.predicting.zoo import NamedScorer
 from nasplug.predictors.hardware import Hardware
 from nasplug.results.result import SearchResult
 from nasplug.search_spaces import Architecture, SearchSpace
-from nasplug.searching.config import SearchConfig, checked_config, keep_config
-from nasplug.searching.observed_outcome import observed_result
-from nasplug.searching.predicted_outcome import predicted_result
+from nasplug.searching.config import checked_config, keep_config
+from nasplug.searching.outcome import result_of
 from nasplug.searching.prepare import Prepared, prepare
 from nasplug.studies.evaluation import Evaluation
 from nasplug.studies.storages import default_journal, open_storage, open_study
-from nasplug.studies.trials import run_trials
-
-if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
-    from optuna.study import Study
 
 __all__ = ["SearchResult", "quiet_optuna", "search"]
 
@@ -51,7 +47,7 @@ def search(
     storage: str | os.PathLike[str] | None = None,
     probability: float = 0.9,
     study_name: str | None = None,
-    predictors: Sequence[str | os.PathLike[str] | ArchitecturePredictor] = (),
+    predictors: Sequence[str | os.PathLike[str] | NamedScorer] = (),
     progress: bool | None = None,
     proxy: str | None = None,
     pool_size: int = POOL_SIZE,
@@ -78,8 +74,9 @@ def search(
         hardware: Device whose latency counts: a name, the path of a .toml file, or a `Hardware`.
             Without it accuracy is searched against FLOPs, and a proxy against the other count.
         constraints: Limits such as `"latency<=5ms"` or `"params<=1M"`.
-        n_trials: Trials in total, those of an earlier call included; at most one for each distinct
-            architecture.
+        n_trials: Trials in total, those of an earlier call included, at most: a search by
+            prediction ends when it has the whole predicted front, and none tries an architecture
+            twice.
         batch_size: Images a forward pass, for the latency.
         dataset: Image set whose accuracy counts; `"cifar10"` for nb201 if None.
         seed: Seed of the sampler.
@@ -88,7 +85,8 @@ def search(
         probability: Probability with which each constraint given as text is to hold.
         study_name: Name in the storage; by default a hash of all that decides the result.
         predictors: Predictors to use instead of the package's own of the same kind: a name of the
-            zoo, the path of a checkpoint, or a loaded predictor.
+            zoo, the path of a checkpoint, a loaded predictor, or any object with `name`, `sha256`,
+            `targets` and `predict` as a loaded predictor has them.
         progress: Whether to draw a progress bar on stderr; by default on a terminal only.
         proxy: `"flops"` or `"params"`: what to maximise where no accuracy is known; FLOPs if None.
         pool_size: Architectures to score of a space that cannot be listed.
@@ -141,31 +139,15 @@ def search(
     with quiet_optuna():
         study = _open(opened, study_name, prepared)
         keep_config(study, config)
-        _run(study, config, prepared, n_jobs, progress)
+        name_metrics(study, prepared.objectives)
+        prepared.run(study, lambda: config.n_trials, jobs=n_jobs, progress=progress)
     ended = time.perf_counter()
     seconds = {
         "total": round(ended - started, 3),
         "predict": round(predicted - started, 3),
         "sample": round(ended - predicted, 3),
     }
-    result = predicted_result if config.is_predicted else observed_result
-    return result(config, prepared, study, seconds)
-
-
-def _run(
-    study: Study, config: SearchConfig, prepared: Prepared, n_jobs: int, progress: bool | None
-) -> None:
-    """Run the trials that the study lacks."""
-    name_metrics(study, prepared.objectives)
-    study.sampler = prepared.sampler
-    run_trials(
-        study,
-        prepared.objective,
-        lambda: min(config.n_trials, prepared.most_trials),
-        jobs=n_jobs,
-        stop=prepared.stop,
-        progress=progress,
-    )
+    return result_of(config, prepared, study, seconds)
 
 
 def _digest(settings: dict[str, Any]) -> str:

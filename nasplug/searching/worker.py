@@ -7,10 +7,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.study import Study
 
 from nasplug.arguments import checked_count
-from nasplug.predicting.zoo import ArchitecturePredictor
+from nasplug.predicting.zoo import NamedScorer
 from nasplug.search_spaces import Architecture, InputError
 from nasplug.search_spaces.errors import closest
 from nasplug.searching.config import RECORD, kept_config, kept_total
@@ -19,11 +23,8 @@ from nasplug.searching.search import quiet_optuna
 from nasplug.studies.checksums import check_trials
 from nasplug.studies.evaluation import Evaluation
 from nasplug.studies.storages import SETTINGS, open_storage
-from nasplug.studies.trials import finished, run_trials
-
-if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
-    from optuna.study import Study
+from nasplug.studies.trials import finished
+from nasplug.text import counted
 
 __all__ = ["WorkerResult", "worker"]
 
@@ -56,7 +57,7 @@ class WorkerResult:
     def __str__(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""
         return (
-            f"{self.completed} trials completed here{failed}; study {self.study} has "
+            f"{counted(self.completed, 'trial')} completed here{failed}; study {self.study} has "
             f"{self.n_trials} of {self.total}"
         )
 
@@ -67,15 +68,15 @@ def worker(
     *,
     n_trials: int | None = None,
     evaluate: Evaluation | Callable[[Architecture], Mapping[str, Any]] | None = None,
-    predictors: Sequence[str | os.PathLike[str] | ArchitecturePredictor] = (),
+    predictors: Sequence[str | os.PathLike[str] | NamedScorer] = (),
     n_jobs: int = 1,
     wait: float = 0.0,
     progress: bool | None = None,
 ) -> WorkerResult:
     """Evaluate trials of a study, beside others, until it has all of them.
 
-    Space, device, constraints, seed and total are read from the study, as `search`
-    keeps them there. A command or a function is not: no worker runs what it finds in a storage.
+    Space, device, constraints, seed and total are read from the study, as `search` keeps them
+    there. A command or a function is not: no worker runs what it finds in a storage.
 
     Args:
         storage: The path of a journal file that all workers can reach, or the URL of a database.
@@ -111,30 +112,16 @@ def worker(
         study = _joined(storage, study_name, wait)
         prepared = prepare(kept_config(study, evaluate, predictors))
         _check_same(study, prepared.settings)
-        study.sampler = prepared.sampler
-
-        def total() -> int:
-            # Who gives the search command again may ask for more trials meanwhile.
-            return min(kept_total(study), prepared.most_trials)
-
-        done = run_trials(
-            study,
-            prepared.objective,
-            total,
-            most=n_trials,
-            jobs=n_jobs,
-            stop=prepared.stop,
-            progress=progress,
+        # Who gives the search command again may ask for more trials meanwhile.
+        done = prepared.run(
+            study, lambda: kept_total(study), most=n_trials, jobs=n_jobs, progress=progress
         )
-        return WorkerResult(
-            study.study_name, done.completed, done.failed, len(finished(study)), total()
-        )
+        complete, total = len(finished(study)), prepared.total(study, kept_total(study))
+        return WorkerResult(study.study_name, done.completed, done.failed, complete, total)
 
 
 def _joined(storage: str | os.PathLike[str], name: str | None, wait: float) -> Study:
     """A study of this name, or the only one, as soon as there is one."""
-    import optuna
-
     if storage == "memory":
         raise InputError("memory is not shared; give the journal file or database of the study")
     until = time.monotonic() + wait
@@ -165,8 +152,6 @@ def _joined(storage: str | os.PathLike[str], name: str | None, wait: float) -> S
 
 def _study(storage: BaseStorage, name: str) -> Study | None:
     """The study of a name, once it keeps its configuration; None before."""
-    import optuna
-
     try:
         study = optuna.load_study(
             study_name=name, storage=storage, sampler=optuna.samplers.RandomSampler()

@@ -53,10 +53,7 @@ def checksum_of_trial(
 ) -> tuple[str, str]:
     """Name and text of the system attribute with a trial's checksum, of all but its times.
 
-    Args:
-        trial: The trial as its storage returns it.
-        state: The state that it ends in.
-        values: Its values.
+    The trial is as its storage returns it, before it ends in this state with these values.
     """
     from optuna.distributions import distribution_to_json
 

@@ -71,10 +71,7 @@ def open_database(url: str, heartbeat: int | None, read_only: bool = False) -> B
 
     Connections are tested before they are used, so that a study outlives a server that drops them.
 
-    Args:
-        url: Such as `"postgresql://user:password@host:5432/studies"` or `"sqlite:///study.db"`.
-        heartbeat: Seconds between two heartbeats of a trial; None for none.
-        read_only: Whether nothing may be created or written.
+    Arguments are those of `open_storage`.
 
     Raises:
         InputError: If the database cannot be opened; the message never has the password.
@@ -129,21 +126,15 @@ def _read_only(url: str, file: Path) -> str:
     return f"sqlite:///file:{quote(str(file.absolute()))}?mode=ro&uri=true"
 
 
-@contextlib.contextmanager
-def _creation_lock(url: str, file: Path | None) -> Iterator[None]:
+def _creation_lock(url: str, file: Path | None) -> contextlib.AbstractContextManager[None]:
     """Keep other processes of ours from creating the tables of a database at the same time.
 
     The lock ends with its process, however that ends. Where a file system has no locks, as some
     network file systems, `_open_patiently` tries again.
     """
     if file is not None:
-        with folder_lock(file.absolute().parent):
-            yield
-    elif url.startswith("postgresql"):
-        with _advisory_lock(url):
-            yield
-    else:
-        yield
+        return folder_lock(file.absolute().parent)
+    return _advisory_lock(url) if url.startswith("postgresql") else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -168,7 +159,7 @@ def _open_patiently(
     url: str, options: dict[str, Any], heartbeat: int | None, skip_table_creation: bool = False
 ) -> BaseStorage:
     """Open a database, and try again while other programs create its tables."""
-    from nasplug.studies.heartbeats import GRACE, RetryLost, WatchedDatabase
+    from nasplug.studies.heartbeats import GRACE, WatchedDatabase, retry_lost
 
     grace = None if heartbeat is None else GRACE * heartbeat
     for remaining in reversed(range(_ATTEMPTS)):
@@ -178,7 +169,7 @@ def _open_patiently(
                 options,
                 heartbeat_interval=heartbeat,
                 grace_period=grace,
-                heartbeat_stale_trial_callback=RetryLost(),
+                heartbeat_stale_trial_callback=retry_lost,
                 skip_table_creation=skip_table_creation,
             )
         except Exception as error:

@@ -265,6 +265,3 @@ def _quoted(value: Any) -> str:
     except ValueError:  # a whole number of thousands of digits
         text = "a huge number"
     return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
-
-
-# Name of a limit's quantity -> name of the metric.

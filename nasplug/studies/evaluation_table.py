@@ -70,13 +70,12 @@ def open_table(
         space: The space.
         dataset: Image set of the accuracy: its validation accuracy, or its test accuracy if the
             table has no other.
-        hardware: Device of the latency.
+        hardware: Device of the latency and throughput.
         batch_size: Images a forward pass, for the latency.
         metrics: Some of `"accuracy"`, `"latency_ms"` and `"throughput"`.
 
     Returns:
-        The table, and the space if the tables have all of it, else a space of the members that
-        they have.
+        The table, and the space or, if the tables lack some of it, a space of the others.
 
     Raises:
         InputError: If a metric is in no table, or a table cannot be loaded.
@@ -176,12 +175,7 @@ def _values(space: SearchSpace, table: pd.DataFrame, column: str) -> dict[str, f
 
 
 class Members(FiniteSpace):
-    """Space of some architectures of another space, in a fixed order.
-
-    Args:
-        space: The space that they belong to.
-        archs: The architectures, at least one.
-    """
+    """Space of some architectures of another space, at least one, in a fixed order."""
 
     def __init__(self, space: SearchSpace, archs: Sequence[Architecture]) -> None:
         self.space = space

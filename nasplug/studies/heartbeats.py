@@ -15,9 +15,10 @@ import threading
 import time
 import warnings
 import weakref
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from optuna.exceptions import (
     ExperimentalWarning,
@@ -26,18 +27,14 @@ from optuna.exceptions import (
 )
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, fail_stale_trials
 from optuna.storages._heartbeat import BaseHeartbeat
+from optuna.storages.journal import BaseJournalBackend
+from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from nasplug.studies.checksums import checksum_of_trial
 from nasplug.studies.values import ATTRIBUTE, RETRY
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from optuna.storages.journal import BaseJournalBackend
-    from optuna.study import Study
-
-__all__ = ["RetryLost", "WatchedDatabase", "WatchedJournal", "fail_lost", "fail_stale", "retries"]
+__all__ = ["WatchedDatabase", "WatchedJournal", "fail_lost", "fail_stale", "retries", "retry_lost"]
 
 # System attribute with the process that runs a trial.
 WORKER = "nasplug:worker"
@@ -115,35 +112,26 @@ def retries(trial: FrozenTrial) -> int:
     return len(trial.system_attrs.get(_HISTORY, ()))
 
 
-class RetryLost:
-    """Callback that queues the architecture of a lost trial again, for any worker to take.
+def retry_lost(study: Study, trial: FrozenTrial) -> None:
+    """Queue the architecture of a lost trial again, for any worker to take, if it had one.
 
     The new trial claims the architecture, so that `PredictorSampler` may still give way to a worker
     that has taken it in the meantime. Numbers of lost trials are stored as Optuna's
     `RetryHeartbeatStaleTrialCallback` stores them.
-
-    Args:
-        most: Number of times to try again.
     """
-
-    def __init__(self, most: int = RETRIES) -> None:
-        self._most = most
-
-    def __call__(self, study: Study, trial: FrozenTrial) -> None:
-        """Queue the trial, unless it was lost too often or had not chosen an architecture."""
-        history = [*trial.system_attrs.get(_HISTORY, ()), trial.number]
-        claim = trial.user_attrs.get(ATTRIBUTE)
-        fixed = trial.system_attrs.get("fixed_params")
-        if len(history) > self._most or not (trial.params or fixed or claim):
-            return
-        system: dict[str, Any] = {_FIRST: history[0], _HISTORY: history}
-        if isinstance(claim, dict) and fixed is None:
-            system[RETRY] = trial.params
-        else:
-            system["fixed_params"] = {**(fixed or {}), **trial.params}
-        study.add_trial(
-            create_trial(state=TrialState.WAITING, user_attrs=trial.user_attrs, system_attrs=system)
-        )
+    history = [*trial.system_attrs.get(_HISTORY, ()), trial.number]
+    claim = trial.user_attrs.get(ATTRIBUTE)
+    fixed = trial.system_attrs.get("fixed_params")
+    if len(history) > RETRIES or not (trial.params or fixed or claim):
+        return
+    system: dict[str, Any] = {_FIRST: history[0], _HISTORY: history}
+    if isinstance(claim, dict) and fixed is None:
+        system[RETRY] = trial.params
+    else:
+        system["fixed_params"] = {**(fixed or {}), **trial.params}
+    study.add_trial(
+        create_trial(state=TrialState.WAITING, user_attrs=trial.user_attrs, system_attrs=system)
+    )
 
 
 def fail_lost(study: Study) -> None:
@@ -157,7 +145,7 @@ def fail_lost(study: Study) -> None:
         if _is_forgotten(_worker_of(trial)):
             with contextlib.suppress(UpdateFinishedTrialError):
                 storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-                RetryLost()(study, storage.get_trial(trial._trial_id))
+                retry_lost(study, storage.get_trial(trial._trial_id))
     fail_stale(study)
 
 
@@ -177,11 +165,8 @@ def _gone_trials(storage: BaseStorage, study_id: int) -> list[int]:
 class WatchedJournal(JournalStorage, BaseHeartbeat):
     """Journal with heartbeats: a trial's attribute has its process and the time of the last one.
 
-    Clocks of several machines have to agree to within the grace period.
-
-    Args:
-        backend: Reader and writer of the records.
-        interval: Seconds between two heartbeats; None for no heartbeats.
+    Clocks of several machines have to agree to within the grace period. Heartbeats come every
+    `interval` seconds; None is for no heartbeats.
     """
 
     def __init__(self, backend: BaseJournalBackend, interval: int | None) -> None:
@@ -235,7 +220,7 @@ class WatchedJournal(JournalStorage, BaseHeartbeat):
 
     def get_heartbeat_stale_trial_callback(self) -> Callable[[Study, FrozenTrial], None]:
         """Callback for lost trials."""
-        return RetryLost()
+        return retry_lost
 
 
 class WatchedDatabase(RDBStorage):

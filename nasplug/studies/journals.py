@@ -8,17 +8,15 @@ import logging
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from optuna.storages import BaseStorage
 from optuna.storages.journal import JournalFileBackend
 
 from nasplug.search_spaces import InputError
 from nasplug.studies.checksums import is_whole, record_line
 from nasplug.studies.heartbeats import WatchedJournal
 from nasplug.studies.locks import JournalLock
-
-if TYPE_CHECKING:
-    from optuna.storages import BaseStorage
 
 __all__ = ["TORN", "open_journal"]
 
@@ -173,10 +171,7 @@ def _damaged(path: Path, line: int | None) -> InputError:
 def open_journal(path: Path, heartbeat: int | None, read_only: bool = False) -> BaseStorage:
     """Open a journal file, and create it if it is new.
 
-    Args:
-        path: The file.
-        heartbeat: Seconds between two heartbeats of a trial; None for none.
-        read_only: Whether nothing may be created or written.
+    Arguments are those of `open_storage`.
 
     Raises:
         InputError: If the file cannot be read and written, is no journal, or is damaged.

@@ -50,9 +50,6 @@ class JournalLock(JournalFileSymlinkLock):
     Optuna renames a lock before it removes it, to a name that is about fifty characters longer. It
     reads a lock's age from the file that the link points to, and looks for a relative path beside
     the lock; so the path is made absolute.
-
-    Args:
-        journal: Path of the journal.
     """
 
     def __init__(self, journal: Path) -> None:

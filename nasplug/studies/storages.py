@@ -87,12 +87,8 @@ def open_study(
 ) -> Study:
     """Open a study by name, or create it.
 
-    Args:
-        storage: The storage.
-        study_name: Name of the study in the storage.
-        directions: `"maximize"` or `"minimize"` for each objective.
-        settings: Settings that decide the result. They are stored in a new study, and compared with
-            those of an existing one.
+    The settings, which decide the result, are stored in a new study, and compared with those of an
+    existing one.
 
     Raises:
         InputError: If a study of this name has other settings, or the storage cannot be written.

@@ -7,11 +7,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import InMemoryStorage
-from optuna.trial import TrialState
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nasplug._signals import held, released, stoppable
 from nasplug.search_spaces import InputError
@@ -19,10 +20,7 @@ from nasplug.search_spaces.errors import hidden_cause
 from nasplug.studies.databases import without_password
 from nasplug.studies.evaluation import TrialFailure
 from nasplug.studies.heartbeats import fail_lost, fail_stale
-
-if TYPE_CHECKING:
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial, Trial
+from nasplug.text import counted
 
 __all__ = ["FAILURE", "SURPLUS", "Done", "Surplus", "counts_as_failed", "finished", "run_trials"]
 
@@ -88,7 +86,8 @@ def run_trials(
         fate = "is kept; the same command goes on from there"
         if isinstance(study._storage, InMemoryStorage):
             fate = "is lost, as storage is memory"
-        return f"stopped after {len(finished(study))} of {total()} trials; the study {fate}"
+        trials = counted(total(), "trial")
+        return f"stopped after {len(finished(study))} of {trials}; the study {fate}"
 
     loop = _Loop(study, objective, total, most)
     # Interruptions are held back, but for waiting and for code that an objective releases.

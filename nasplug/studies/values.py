@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.arrays import Array
 from nasplug.search_spaces import InputError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ATTRIBUTE",
     "INTERVAL",
+    "RECORD",
     "RETRY",
     "StudyValues",
     "metrics_of",
@@ -32,10 +34,10 @@ __all__ = [
     "values_expected",
 ]
 
-Array = NDArray[np.float64]
-
 # User attribute of a trial: a small object with its architecture, predictions and announced values.
 ATTRIBUTE = "nasplug"
+# User attribute of a study: the arguments of the search that made it.
+RECORD = "nasplug:plan"
 # System attribute of a trial that takes the place of one whose process was lost.
 RETRY = "nasplug:retry"
 # Probability of the announced intervals.
@@ -83,6 +85,12 @@ class StudyValues:
     def foreseen(self) -> NDArray[np.bool_]:
         """Mask of the trials for which the sampler had announced an interval, shape `(n,)`."""
         return np.asarray(np.isfinite(self.expected).all(axis=(1, 2)))
+
+    @property
+    def repeats_predictions(self) -> bool:
+        """Whether the values are the predictions themselves, as in a search by prediction."""
+        rows = self.foreseen
+        return not self.learned and bool((self.expected[rows, :, 0] == self.values[rows]).all())
 
 
 def study_values(study: Study) -> StudyValues:
@@ -158,9 +166,7 @@ def note_of(trial: FrozenTrial, key: str) -> Mapping[str, Any]:
 def values_expected(announced: Any, sign: Array) -> Array:
     """Mean, lower and upper end of each value, `(m, 3)`; NaN if they were not announced.
 
-    Args:
-        announced: Mean and ends of each loss, as the sampler stores them, or anything else.
-        sign: Factors that turn values into losses, `(m,)`.
+    `announced` has those of the losses, as the sampler stores them, or is anything else.
     """
     try:
         losses = np.array(announced, np.float64)

@@ -11,29 +11,13 @@ __all__ = ["expect", "expect_refusal"]
 
 
 def expect(holds: object, sentence: str) -> None:
-    """Check a promise.
-
-    Args:
-        holds: Whether it is kept.
-        sentence: The promise, for the error.
-
-    Raises:
-        AssertionError: If it is not kept.
-    """
+    """Raise an `AssertionError` with a sentence unless a promise holds."""
     if not holds:
         raise AssertionError(sentence)
 
 
 def expect_refusal(call: Callable[[], Any], what: str) -> None:
-    """Check that bad input is refused by an `InputError` of one line.
-
-    Args:
-        call: Hands the bad input over.
-        what: The bad input, for the error.
-
-    Raises:
-        AssertionError: If it is accepted, or refused in another way.
-    """
+    """Check that a call, with bad input of this description, raises an `InputError` of one line."""
     try:
         answer = call()
     except InputError as error:

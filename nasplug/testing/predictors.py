@@ -19,7 +19,7 @@ from nasplug.predictors.capabilities import (
     is_storable,
     predicts_latency,
 )
-from nasplug.predictors.features import DeviceBatch
+from nasplug.predictors.features import Setting
 from nasplug.search_spaces import Graph, SearchSpace
 from nasplug.search_spaces import space as space_named
 from nasplug.testing.expectations import expect, expect_refusal
@@ -44,7 +44,7 @@ class _Measured:
     learn: list[Graph]
     values: NDArray[np.float64]
     new: list[Graph]
-    columns: list[DeviceBatch] | None
+    columns: list[Setting] | None
 
     @property
     def device(self) -> Hardware | None:
@@ -93,9 +93,9 @@ def check_predictor(
     targets = model.targets
     expect(isinstance(targets, tuple) and targets, "targets is not a tuple of at least one name")
     expect(len(set(targets)) == len(targets), f"targets names one column twice: {targets}")
-    where = space_named(space) if isinstance(space, str) else space
+    opened = space_named(space) if isinstance(space, str) else space
     device = device_named(hardware) if predicts_latency(model) else None
-    measured = _made_up(where, len(targets), count, device, seed)
+    measured = _made_up(opened, len(targets), count, device, seed)
     _check_refusals(make, measured)
     measured.taught(model)
     prediction = measured.predictions(model, measured.new)
@@ -126,7 +126,7 @@ def _made_up(
         values = (0.5 + 5 * share[:, None]) * np.exp(0.02 * noise)
     else:
         values = 50 + 30 * np.sqrt(share)[:, None] + 0.5 * noise
-    columns = None if device is None else [DeviceBatch(device, 1)]
+    columns = None if device is None else [Setting(device, 1)]
     return _Measured(graphs[:count], values[:count], graphs[count:], columns)
 
 
@@ -193,8 +193,8 @@ def _check_abilities(model: Any, measured: _Measured) -> None:
         is_mask = familiar is None or np.shape(familiar) == (len(measured.new),)
         expect(is_mask, "familiar does not give one truth a graph, or None")
     if isinstance(model, KnowsDevices) and measured.columns is not None:
-        known = model.devices
-        expect(measured.columns[0].key in known, "devices lacks the device that was learned")
+        devices = model.devices
+        expect(measured.columns[0].key in devices, "devices lacks the device that was learned")
         logs = model.log_latency(measured.new, measured.columns)
         expect(logs.shape == (len(measured.new), 1), "log_latency has not one column a device")
 

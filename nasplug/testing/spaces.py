@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nasplug.objectives import COSTS
 from nasplug.search_spaces import (
     Architecture,
     CodedSpace,
     FiniteSpace,
     Graph,
+    InputError,
     SearchSpace,
 )
+from nasplug.testing.calls import Calls
 from nasplug.testing.expectations import expect, expect_refusal
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 __all__ = ["check_space"]
 
 # Texts that no space may take for a member, nor fail on in another way than by refusing them.
 FOREIGN_TEXTS = ("", "no such architecture", "{", "[1, 2", "a=b", "x:y", "[" * 5000, "é")
+# Most values of a whole number that are tried for neighbors.
+MOST_VALUES = 20
 
 
 def check_space(space: SearchSpace, count: int = 3, seed: int = 0) -> None:
@@ -45,6 +53,19 @@ def check_space(space: SearchSpace, count: int = 3, seed: int = 0) -> None:
         >>> from nasplug.testing import check_space
         >>> check_space(nasplug.space("nb201"))
     """
+    expect(isinstance(space, SearchSpace), f"{space!r} is not a SearchSpace")
+    calls = Calls(space)
+    try:
+        _check_all(calls, count, seed)
+    except AssertionError:
+        raise
+    except Exception as error:
+        raise AssertionError(
+            f"{calls.last} gives what cannot be used ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _check_all(space: Calls, count: int, seed: int) -> None:
     _check_names(space)
     archs = _check_sampling(space, count, seed)
     for arch in archs:
@@ -55,27 +76,38 @@ def check_space(space: SearchSpace, count: int = 3, seed: int = 0) -> None:
     _check_refusals(space, archs[0])
     _check_networks(space, archs[0])
     _check_parts(space, archs[0])
-    if isinstance(space, FiniteSpace):
+    if isinstance(space.space, FiniteSpace):
         _check_order(space, archs)
-    if isinstance(space, CodedSpace):
+    if isinstance(space.space, CodedSpace):
         _check_codes(space, archs)
 
 
-def _check_names(space: SearchSpace) -> None:
-    expect(isinstance(space, SearchSpace), f"{space!r} is not a SearchSpace")
-    expect(isinstance(space.name, str) and space.name, "name is not a text")
+def _check_names(space: Calls) -> None:
+    from optuna.distributions import BaseDistribution
+
+    expect(space.name, "name is empty")
     tasks = space.tasks
-    expect(isinstance(tasks, tuple) and tasks, "tasks is not a tuple of at least one name")
+    expect(tasks, "tasks is not a tuple of at least one name")
     expect(len(set(tasks)) == len(tasks), f"tasks names one image set twice: {tasks}")
+    distributions = space.distributions()
+    expect(distributions, "distributions names no parameter")
+    for name, distribution in distributions.items():
+        expect(isinstance(name, str), f"distributions names a parameter by {name!r}, not a text")
+        expect(
+            isinstance(distribution, BaseDistribution),
+            f"distributions gives {distribution!r} for {name}, not a distribution of Optuna's",
+        )
 
 
-def _check_sampling(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
+def _check_sampling(space: Calls, count: int, seed: int) -> list[Architecture]:
     """Members drawn, distinct where the space lets them be."""
     before = random.getstate(), repr(np.random.get_state())  # noqa: NPY002 - that it is left alone
     draws = [
         [space.sample(generator) for _ in range(max(count, 8))]
         for generator in (np.random.default_rng(seed), np.random.default_rng(seed))
     ]
+    for arch in draws[0]:
+        _check_architecture(space, arch)
     after = random.getstate(), repr(np.random.get_state())  # noqa: NPY002
     expect(before == after, "sample uses a global random generator; use the one that is handed in")
     expect(draws[0] == draws[1], "sample gives other architectures for an equal generator")
@@ -83,6 +115,18 @@ def _check_sampling(space: SearchSpace, count: int, seed: int) -> list[Architect
     is_varied = len({arch.text for arch in draws[0]}) > 1
     expect(is_varied or is_single, "sample gives one architecture alone; use the generator")
     return list(dict.fromkeys(draws[0]))[:count]
+
+
+def _check_architecture(space: Calls, arch: Architecture) -> None:
+    expect(arch.space == space.name, f"an architecture says it is of {arch.space}, not its space")
+    for name, value in (("text", arch.text), ("arch_id", arch.arch_id)):
+        expect(isinstance(value, str) and value, f"{name} of an architecture is not a text")
+    expect("\n" not in arch.text, "text of an architecture has more than one line")
+    try:
+        is_stable = hash(arch) == hash(replace(arch))
+    except TypeError as error:
+        raise AssertionError(f"key of an architecture cannot be hashed: {error}") from error
+    expect(is_stable, "key of an architecture has no stable hash")
 
 
 class _ReadOnly(Mapping[str, Any]):
@@ -106,19 +150,13 @@ class _ReadOnly(Mapping[str, Any]):
         return len(self._params)
 
 
-def _check_round_trips(space: SearchSpace, arch: Architecture) -> None:
+def _check_round_trips(space: Calls, arch: Architecture) -> None:
     space.validate(arch)
-    expect(arch.space == space.name, f"an architecture says it is of {arch.space}, not its space")
-    for name, value in (("text", arch.text), ("arch_id", arch.arch_id)):
-        expect(isinstance(value, str) and value, f"{name} of an architecture is not a text")
-    expect("\n" not in arch.text, "text of an architecture has more than one line")
-    expect(hash(arch) == hash(replace(arch)), "key of an architecture has no stable hash")
     params, distributions = space.to_params(arch), space.distributions()
     expect(params.keys() == distributions.keys(), "to_params names others than distributions")
     for name, value in params.items():
-        distribution = distributions[name]
-        is_in = distribution._contains(distribution.to_internal_repr(value))
-        expect(is_in, f"to_params gives {name} = {value!r}, which {distribution} has not")
+        is_in = _has(distributions[name], value)
+        expect(is_in, f"to_params gives {name} = {value!r}, which {distributions[name]} has not")
     expect(
         space.from_params(MappingProxyType(params)) == arch, "from_params does not undo to_params"
     )
@@ -128,13 +166,23 @@ def _check_round_trips(space: SearchSpace, arch: Architecture) -> None:
     expect(space.parse(arch.text) == arch, f"parse reads {arch.text!r} as another architecture")
 
 
-def _check_neighbors(space: SearchSpace, arch: Architecture, seed: int) -> None:
+def _has(distribution: BaseDistribution, value: Any) -> bool:
+    try:
+        return distribution._contains(distribution.to_internal_repr(value))
+    except (TypeError, ValueError):
+        return False
+
+
+def _check_neighbors(space: Calls, arch: Architecture, seed: int) -> None:
     neighbors = space.neighbors(arch)
     expect(neighbors == space.neighbors(arch), "neighbors come in another order each time")
     expect(arch not in neighbors, "an architecture is its own neighbor")
     expect(len({n.text for n in neighbors}) == len(neighbors), "a neighbor is listed twice")
     for neighbor in neighbors[:5]:
         space.validate(neighbor)
+    texts = {neighbor.text for neighbor in neighbors}
+    for change, other in _one_decision_apart(space, arch):
+        expect(other.text in texts, f"neighbors lacks {other}, the copy with {change}")
     if not neighbors:
         return
     mutants = [space.mutate(arch, np.random.default_rng(seed)) for _ in range(2)]
@@ -143,31 +191,59 @@ def _check_neighbors(space: SearchSpace, arch: Architecture, seed: int) -> None:
     expect(mutants[0] in neighbors, f"mutate gives {mutants[0]}, which is not among neighbors")
 
 
+def _one_decision_apart(space: Calls, arch: Architecture) -> Iterator[tuple[str, Architecture]]:
+    """Yield the members that differ from another in one parameter, each with the change."""
+    params = space.to_params(arch)
+    for name, distribution in space.distributions().items():
+        for value in _values(distribution):
+            try:
+                other = space.space.from_params({**params, name: value})
+            except InputError:
+                continue  # the choices allow no such member
+            # A parameter of a block that is not there changes nothing; others bring more changes.
+            changed = space.to_params(other).items() - params.items()
+            if other.text != arch.text and {key for key, _ in changed} == {name}:
+                yield f"{name} = {value!r}", other
+
+
+def _values(distribution: BaseDistribution) -> Sequence[Any]:
+    """The values of a choice; those of a number only if they are few."""
+    from optuna.distributions import CategoricalDistribution, IntDistribution
+
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    if isinstance(distribution, IntDistribution):
+        values = range(distribution.low, distribution.high + 1, distribution.step)
+        return values if len(values) <= MOST_VALUES else ()
+    return ()
+
+
 def _equal(first: Graph, second: Graph) -> bool:
     return (first.ops, first.edges) == (second.ops, second.edges) and np.array_equal(
         first.attributes, second.attributes
     )
 
 
-def _check_graphs(space: SearchSpace, arch: Architecture) -> None:
+def _check_graphs(space: Calls, arch: Architecture) -> None:
     for task in space.tasks:
         graph = space.to_graph(arch, task)
-        expect(isinstance(graph, Graph), f"to_graph gives a {type(graph).__name__}, not a Graph")
         expect(len(graph), "to_graph gives a graph without a node")
         expect(np.isfinite(graph.attributes).all(), "an attribute of a graph is not finite")
         expect((graph.attributes >= 0).all(), "an attribute of a graph is negative")
         expect(_equal(graph, space.to_graph(arch, task)), "to_graph gives another graph each time")
         normal = space.normal_form(graph)
-        expect(isinstance(normal, Graph), "normal_form does not give a Graph")
         expect(_equal(space.normal_form(normal), normal), "normal_form changes what it has made")
     first = space.to_graph(arch, space.tasks[0])
     expect(_equal(space.to_graph(arch), first), "to_graph without a task is not for the first one")
-    expect(_equal(space.to_graphs([arch])[0], first), "to_graphs gives others than to_graph")
+    several = space.to_graphs([arch])
+    expect(len(several) == 1, "to_graphs does not give one graph an architecture")
+    expect(_equal(several[0], first), "to_graphs gives others than to_graph")
     expect(space.to_graphs([]) == [], "to_graphs of no architecture is not empty")
-    expect_refusal(lambda: space.to_graph(arch, "no-such-task"), "an unknown task in to_graph")
+    to_graph = space.space.to_graph
+    expect_refusal(lambda: to_graph(arch, "no-such-task"), "an unknown task in to_graph")
 
 
-def _check_suggestions(space: SearchSpace, seed: int) -> None:
+def _check_suggestions(space: Calls, seed: int) -> None:
     """Any values of the parameters, not only those that `sample` draws, make a member."""
     import optuna
 
@@ -185,7 +261,8 @@ def _check_suggestions(space: SearchSpace, seed: int) -> None:
         optuna.logging.set_verbosity(level)
 
 
-def _check_refusals(space: SearchSpace, arch: Architecture) -> None:
+def _check_refusals(calls: Calls, arch: Architecture) -> None:
+    space = calls.space
     strangers = (
         replace(arch, space="another-space"),
         Architecture(space.name, "x", "x", "x"),
@@ -208,7 +285,7 @@ def _check_refusals(space: SearchSpace, arch: Architecture) -> None:
     )
 
 
-def _check_networks(space: SearchSpace, arch: Architecture) -> None:
+def _check_networks(space: Calls, arch: Architecture) -> None:
     if space.has_networks:
         network = space.to_network(arch)
         expect(
@@ -219,13 +296,18 @@ def _check_networks(space: SearchSpace, arch: Architecture) -> None:
         expect(fed == set(range(1, len(network))), "an operator of to_network is fed by nothing")
         expect(used == set(range(len(network) - 1)), "an operator of to_network feeds nothing")
     else:
-        expect_refusal(lambda: space.to_network(arch), "to_network of a space without networks")
+        expect_refusal(
+            lambda: space.space.to_network(arch), "to_network of a space without networks"
+        )
     if not space.writes_onnx:
-        expect_refusal(lambda: space.to_onnx(arch), "to_onnx of a space that writes no models")
+        expect_refusal(
+            lambda: space.space.to_onnx(arch), "to_onnx of a space that writes no models"
+        )
         return
     import onnx
 
     model = space.to_onnx(arch, seed=1, batch_size=2)
+    expect(isinstance(model, onnx.ModelProto), f"to_onnx gives a {type(model).__name__}")
     onnx.checker.check_model(model)
     images = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
     expect(images == 2, f"to_onnx takes {images} images at once, not the batch_size 2")
@@ -233,39 +315,48 @@ def _check_networks(space: SearchSpace, arch: Architecture) -> None:
     expect(same == model.SerializeToString(), "to_onnx gives other weights for an equal seed")
 
 
-def _check_parts(space: SearchSpace, arch: Architecture) -> None:
+def _check_parts(space: Calls, arch: Architecture) -> None:
     family = space.family_of(arch)
-    expect(isinstance(family, str) and family, "family_of does not give a name")
+    expect(family, "family_of gives an empty name")
     is_known = family in space.parts or not space.parts
     expect(is_known, f"family_of gives {family!r}, which is no part of the space")
     for part in space.parts.values():
         expect(isinstance(part, SearchSpace), f"the part {part!r} is not a SearchSpace")
     standards = [*space.standards.values(), *filter(None, [space.standard])]
     for standard in standards:
+        is_member = isinstance(standard, Architecture)
+        expect(is_member, f"{standard!r} of standards or standard is not an Architecture")
         space.validate(standard)
 
 
-def _check_order(space: FiniteSpace, archs: list[Architecture]) -> None:
-    expect(len(space) > 0, "the space has no member")
+def _check_order(space: Calls, archs: list[Architecture]) -> None:
+    size = space.__len__()
+    expect(size > 0, "the space has no member")
     # The members of a space of codes are made one by one; its iteration may prepare all of them.
-    listed = [space[k] for k in range(3)] if isinstance(space, CodedSpace) else islice(space, 3)
-    listed = list(listed)
+    if isinstance(space.space, CodedSpace):
+        listed = [space.__getitem__(k) for k in range(min(3, size))]
+    else:
+        listed = list(islice(space.__iter__(), 3))
+        expect(all(isinstance(a, Architecture) for a in listed), "__iter__ gives no Architecture")
     expect([space.index(a) for a in listed] == list(range(len(listed))), "index is not the order")
     positions = [space.index(arch) for arch in archs]
-    expect(
-        all(0 <= k < len(space) for k in positions), f"index gives a position beyond {positions}"
-    )
+    expect(all(0 <= k < size for k in positions), f"index gives a position beyond {positions}")
     expect(len(set(positions)) == len(archs), "index gives two members one position")
 
 
-def _check_codes(space: CodedSpace, archs: list[Architecture]) -> None:
+def _check_codes(space: Calls, archs: list[Architecture]) -> None:
     codes = space.codes
-    expect(codes.shape == (len(space),), "codes has another length than the space")
+    expect(codes.shape == (space.__len__(),), "codes has another length than the space")
     expect((codes[1:] > codes[:-1]).all(), "codes do not ascend")
     positions = np.array([space.index(arch) for arch in archs])
-    expect([space[int(k)] for k in positions] == archs, "the member at index(arch) is another")
+    expect(
+        [space.__getitem__(int(k)) for k in positions] == archs,
+        "the member at index(arch) is another",
+    )
     some, graphs = codes[positions], space.to_graphs(archs)
-    for name, values in space.totals(some).items():
+    totals = space.totals(some)
+    expect(not set(COSTS) - totals.keys(), f"totals lacks one of {', '.join(COSTS)}")
+    for name, values in totals.items():
         expected = [graph.total(name) for graph in graphs]
         expect(np.allclose(values, expected), f"totals gives other {name} than the graphs")
     counts = space.counts(some)
@@ -273,10 +364,11 @@ def _check_codes(space: CodedSpace, archs: list[Architecture]) -> None:
     normal = space.normal_codes(some)
     expect(np.isin(normal, codes).all(), "normal_codes gives a code of no member")
     for graph, code in zip(graphs, normal, strict=True):
-        member = space[int(np.searchsorted(codes, code))]
+        member = space.__getitem__(int(np.searchsorted(codes, code)))
         same = _equal(space.normal_form(graph), space.normal_form(space.to_graph(member)))
         expect(same, "normal_codes and normal_form disagree")
     if space.has_arrays:
         space.arrays(some)
     else:
-        expect_refusal(lambda: space.arrays(some), "arrays of a space without them")
+        arrays = space.space.arrays  # type: ignore[attr-defined]
+        expect_refusal(lambda: arrays(some), "arrays of a space without them")

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pandas.api.types import is_numeric_dtype
 
 from nasplug import datasets
 from nasplug.predicting.architecture_predictor import check_labels
 from nasplug.search_spaces import Architecture, FiniteSpace, InputError, SearchSpace
 from nasplug.search_spaces.errors import closest
-from nasplug.text import check_row
+from nasplug.text import check_row, counted
 
 __all__ = ["Labels", "read_labels"]
 
@@ -44,7 +43,7 @@ class Labels:
     values: NDArray[np.float64]
 
 
-def read_labels(data: str, columns: Sequence[str], space: SearchSpace) -> Labels:
+def read_labels(data: str | os.PathLike[str], columns: Sequence[str], space: SearchSpace) -> Labels:
     """Read columns of a data set or of a CSV file.
 
     Rows of a data set that lack a value are left out; a file must have every value.
@@ -59,6 +58,10 @@ def read_labels(data: str, columns: Sequence[str], space: SearchSpace) -> Labels
         InputError: If there is no such data set, file or column, the data set is of another space,
             or a row cannot be read; the message names its line.
     """
+    if isinstance(data, os.PathLike):
+        return _from_file(Path(data), columns, space)
+    if not isinstance(data, str):
+        raise InputError(f"data must be the name of a data set or the path of a .csv, not {data!r}")
     if data in datasets.names():
         return _from_dataset(data, columns, space)
     if "/" in data or data.endswith(".csv") or os.path.isfile(data):
@@ -75,14 +78,8 @@ def _from_dataset(name: str, columns: Sequence[str], space: SearchSpace) -> Labe
         where = f"space {info.space}" if info.space else "no search space"
         raise InputError(f"data set {name} is of {where}, not of {space.name}")
     table = datasets.load(name)
-    numeric = [
-        column
-        for column in table.columns
-        if column != ARCH and is_numeric_dtype(table[column].dtype)
-    ]
-    for column in columns:
-        if column not in numeric:
-            raise _no_column(name, column, numeric)
+    numeric = table.drop(columns=ARCH, errors="ignore").select_dtypes(["number", "bool"]).columns
+    _check_columns(name, columns, list(numeric))
     values = table[list(columns)].to_numpy(np.float64)
     rows = np.flatnonzero(np.isfinite(values).all(axis=1))
     if ARCH in table.columns:
@@ -92,13 +89,7 @@ def _from_dataset(name: str, columns: Sequence[str], space: SearchSpace) -> Labe
         archs = [members[row] for row in rows]
     else:
         raise InputError(f"data set {name} does not say which architecture a row is about")
-    return Labels(
-        name,
-        datasets.sources(name),
-        archs,
-        tuple(columns),
-        values[rows],
-    )
+    return Labels(name, datasets.sources(name), archs, tuple(columns), values[rows])
 
 
 def _from_file(path: Path, columns: Sequence[str], space: SearchSpace) -> Labels:
@@ -120,15 +111,14 @@ def _from_file(path: Path, columns: Sequence[str], space: SearchSpace) -> Labels
             f"{path} has no column {ARCH!r} with architecture strings; its columns are "
             f"{', '.join(header)[:200]}"
         )
-    labels = [column for column in header if column != ARCH]
-    for column in columns:
-        if column not in labels:
-            raise _no_column(str(path), column, labels)
+    _check_columns(str(path), columns, [column for column in header if column != ARCH])
     archs, values = [], []
     for line, row in lines:
         where = f"{path}, line {line}"
         if len(row) != len(header):
-            raise InputError(f"{where} has {len(row)} fields; the first line has {len(header)}")
+            raise InputError(
+                f"{where} has {counted(len(row), 'field')}; the first line has {len(header)}"
+            )
         check_row(header, row, where)
         fields = dict(zip(header, row, strict=True))
         try:
@@ -167,5 +157,9 @@ def _number(text: str, column: str, where: str) -> float:
     return value
 
 
-def _no_column(source: str, column: str, columns: Sequence[str]) -> InputError:
-    return InputError(f"{source} has no column {column!r}; it has {closest(column, columns, 5)}")
+def _check_columns(source: str, columns: Sequence[str], known: Sequence[str]) -> None:
+    for column in columns:
+        if column not in known:
+            raise InputError(
+                f"{source} has no column {column!r}; it has {closest(column, known, 5)}"
+            )

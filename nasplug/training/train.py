@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -16,17 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug._signals import held, stoppable
-from nasplug.arguments import checked_count, checked_seed
+from nasplug.arguments import checked_count, checked_seed, checked_space
 from nasplug.devices.hardware import hardware as device_named
 from nasplug.predicting.zoo import KINDS, ArchitecturePredictor, create_predictor
 from nasplug.predictors.capabilities import is_storable
 from nasplug.predictors.checkpoint import base_path
-from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig
+from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.latency.cell_latency import LatencyConfig
 from nasplug.predictors.published.recipes import NETWORKS
 from nasplug.predictors.registry import accepts, create
 from nasplug.search_spaces import InputError, SearchSpace
-from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.files import sweep, write_text
+from nasplug.text import counted
 from nasplug.training.labels import Labels, read_labels
 
 __all__ = ["train"]
@@ -36,16 +39,18 @@ Array = NDArray[np.float64]
 # Share of the rows held out for intervals. The published networks hold out none by default, and
 # without intervals a search cannot use them.
 CALIBRATION_SHARE = 0.15
+# Parameters of a predictor that `train` has arguments for.
+ARGUMENTS = {"kind": "--kind", "targets": "--target", "seed": "--seed"}
 
 
 def train(
     model: str,
-    data: str,
+    data: str | os.PathLike[str],
     space: str | SearchSpace = "nb201",
     *,
     kind: str = "accuracy",
-    targets: Sequence[str] = (),
-    hardware: str | os.PathLike[str] | None = None,
+    targets: str | Sequence[str] = (),
+    hardware: str | os.PathLike[str] | Hardware | None = None,
     batch_size: int = 1,
     train_size: int | None = None,
     seed: int = 0,
@@ -62,18 +67,18 @@ def train(
         data: A data set's name or the path of a CSV file; see `read_labels`.
         space: The space of the architectures, or its name.
         kind: `"accuracy"` (percent) or `"latency"` (ms, on one device).
-        targets: Columns to learn. A column `cifar10_val` or `cifar10_test` is predicted as
-            `cifar10` if the space has that image set; `name=column` predicts it under another name.
-            A latency has one column, by default `<device>@<batch size>`.
-        hardware: The device of a latency: a name or the path of a .toml file.
+        targets: Column to learn, or columns. A column `cifar10_val` or `cifar10_test` is predicted
+            as `cifar10` if the space has that image set; `name=column` predicts it under another
+            name. A latency has one column, by default `<device>@<batch size>`.
+        hardware: Device of a latency: a name or the path of a .toml file.
         batch_size: Images a forward pass, of a latency.
         train_size: Rows to train on, chosen by the seed; all if None.
         seed: Chooses the rows and seeds the training.
         options: Keyword arguments of the predictor.
         out: Path of the checkpoint, with or without its suffix.
         test: Whether to compare predictions with the rows that were not trained on.
-        resume_folder: Folder in which the training keeps its state, so that an interrupted training
-            can go on; only for predictors that keep one.
+        resume_folder: Folder for the state of the training, so that it can go on when it was
+            interrupted; only for predictors that keep one.
         progress: Whether to draw progress bars; by default on a terminal only.
 
     Returns:
@@ -92,19 +97,18 @@ def train(
         >>> archs = [space.sample(generator).text for _ in range(60)]
         >>> table = pd.DataFrame({"arch": archs, "accuracy": np.linspace(80, 94, 60)})
         >>> table.to_csv("mine.csv")  # stands for your own measurements
-        >>> told = nasplug.train("path-gp", "mine.csv", targets=["accuracy"], out="mine")
-        >>> told["train_size"], told["files"]
+        >>> record = nasplug.train("path-gp", "mine.csv", targets=["accuracy"], out="mine")
+        >>> record["train_size"], record["files"]
         (60, ['mine.safetensors'])
     """
-    opened = space_named(space) if isinstance(space, str) else space
+    opened = checked_space(space)
     checked_seed(seed)
-    if kind not in KINDS:
-        raise InputError(f"unknown kind of predictor {kind!r}; there are {', '.join(KINDS)}")
-    if out is None and not test:
-        raise InputError("nothing would remain of this training; give --out, --test or both")
     device = _device(kind, hardware, batch_size)
     columns = _columns(targets, device, opened)
-    predictor = _create(model, kind, tuple(columns), opened, seed, dict(options or {}))
+    settings = _checked_options(options)
+    if out is None and not test:
+        raise InputError("nothing would remain of this training; give --out, --test or both")
+    predictor = _create(model, kind, tuple(columns), opened, seed, settings)
     base = None if out is None else _writable(out, model, predictor)
     labels = read_labels(data, list(columns.values()), opened)
     train_rows, test_rows = _split(labels, train_size, seed, test)
@@ -119,29 +123,24 @@ def train(
         "rows": len(labels.archs),
         "train_size": len(train_rows),
         "seed": seed,
-        "options": dict(options or {}),
+        "options": settings,
     }
     extra = _fit_options(predictor, progress, resume_folder, record)
-    print(
-        f"nasplug: training {model} on {len(train_rows)} rows of {labels.source}", file=sys.stderr
-    )
-    started = time.perf_counter()
+    source = f"{counted(len(train_rows), 'row')} of {labels.source}"
+    print(f"nasplug: training {model} on {source}", file=sys.stderr)
     files: list[str] = []
     with stoppable(lambda: _stopped(resume_folder, files)):
-        predictor.fit(
-            [labels.archs[k] for k in train_rows],
-            labels.values[train_rows],
-            None if device is None else [device],
-            **extra,
-        )
+        started = time.perf_counter()
+        archs = [labels.archs[k] for k in train_rows]
+        devices = None if device is None else [device]
+        predictor.fit(archs, labels.values[train_rows], devices, **extra)
         record["seconds"] = round(time.perf_counter() - started, 3)
         record["test"] = _test(predictor, labels, test_rows, device) if test else None
         if base is not None:
             with held():
                 predictor.save(base, training=record)
                 files.append(f"{base}.safetensors")
-    record["files"] = files
-    return record
+    return {**record, "files": files}
 
 
 def _fit_options(
@@ -150,7 +149,7 @@ def _fit_options(
     resume_folder: str | os.PathLike[str] | None,
     record: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The options of a predictor's `fit` that it takes: a progress bar, a folder to resume from."""
+    """Options that a predictor's `fit` takes: a progress bar, a folder to resume from."""
     options: dict[str, Any] = {"progress": progress}
     if resume_folder is not None:
         options["folder"] = _resumable(Path(resume_folder), predictor, record)
@@ -159,21 +158,34 @@ def _fit_options(
 
 
 def _device(
-    kind: str, hardware: str | os.PathLike[str] | None, batch_size: int
-) -> DeviceBatch | None:
+    kind: str, hardware: str | os.PathLike[str] | Hardware | None, batch_size: int
+) -> Setting | None:
+    checked_count(batch_size, "batch size")
+    if kind not in KINDS:
+        raise InputError(f"unknown kind of predictor {kind!r}; there are {', '.join(KINDS)}")
     if kind == "accuracy":
         if hardware is not None:
             raise InputError("an accuracy does not depend on hardware; give --kind latency")
         return None
     if hardware is None:
         raise InputError("a latency is that of a device; name it with --hw")
-    return DeviceBatch(device_named(hardware), checked_count(batch_size, "batch size"))
+    return Setting(device_named(hardware), batch_size)
+
+
+def _checked_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    if options is not None and not isinstance(options, Mapping):
+        raise InputError(f"options must be a dictionary such as {{'epochs': 100}}, not {options!r}")
+    for name in options or ():
+        if name in ARGUMENTS:
+            raise InputError(f"option {name!r} is given as {ARGUMENTS[name]}")
+    return dict(options or {})
 
 
 def _columns(
-    targets: Sequence[str], device: DeviceBatch | None, space: SearchSpace
+    targets: str | Sequence[str], device: Setting | None, space: SearchSpace
 ) -> dict[str, str]:
     """Name of each predicted target -> its column in the data."""
+    targets = (targets,) if isinstance(targets, str) else targets
     if device is not None:
         if len(targets) > 1:
             raise InputError(f"{len(targets)} targets; a latency has one column, its device's")
@@ -202,6 +214,8 @@ def _create(
     options: dict[str, Any],
 ) -> ArchitecturePredictor:
     """Create the predictor with the options that it takes."""
+    if not isinstance(model, str):
+        raise InputError(f"model must be the name of a predictor such as 'nasplug', not {model!r}")
     if model == "nasplug":
         # `create_predictor` adds the encoder that the package has pretrained for the space.
         if kind == "latency":
@@ -224,9 +238,7 @@ def _latency_options(options: dict[str, Any], seed: int) -> dict[str, Any]:
     """Turn flat options into fields of `LatencyConfig`: those of its recipe go to `training`."""
     training = LatencyConfig().training
     names = {f.name for f in fields(training)} - {f.name for f in fields(LatencyConfig)}
-    recipe = replace(
-        training, seed=seed, **{k: v for k, v in options.items() if k in names - {"seed"}}
-    )
+    recipe = replace(training, seed=seed, **{k: v for k, v in options.items() if k in names})
     return {**{k: v for k, v in options.items() if k not in names}, "training": recipe}
 
 
@@ -235,12 +247,17 @@ def _writable(out: str | os.PathLike[str], model: str, predictor: ArchitecturePr
     if not is_storable(predictor.model):
         raise InputError(f"predictor {model!r} cannot be saved; leave --out out and give --test")
     path = base_path(out)
+    if path.is_dir():
+        raise InputError(f"cannot write {path}; give the path of a file in a folder of yours")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Some folders, such as /proc, take no files although their permissions allow it.
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
-    if os.path.isdir(path) or not os.access(path.parent, os.W_OK):
-        raise InputError(f"cannot write {path}; give the path of a file in a folder of yours")
+        raise InputError(
+            f"cannot write {path} ({error.strerror}); give the path of a file in a folder of yours"
+        ) from None
     # Remove what interrupted runs left, now and not after the training.
     sweep(path.parent)
     return path
@@ -253,7 +270,9 @@ def _split(
     total = len(labels.archs)
     size = total if train_size is None else checked_count(train_size, "train size")
     if size > total:
-        raise InputError(f"train size {size} is more than the {total} rows of {labels.source}")
+        raise InputError(
+            f"train size {size} is more than the {counted(total, 'row')} of {labels.source}"
+        )
     if test and size == total:
         raise InputError(f"no row remains to test on; give a train size below {total}")
     order = np.random.default_rng(seed).permutation(total)
@@ -290,12 +309,12 @@ def _test(
     predictor: ArchitecturePredictor,
     labels: Labels,
     rows: NDArray[np.int64],
-    device: DeviceBatch | None,
+    device: Setting | None,
 ) -> dict[str, Any]:
     """Compare predictions of some rows with their labels: rank correlation and coverage."""
     from scipy.stats import kendalltau
 
-    print(f"nasplug: testing on the other {len(rows)} rows", file=sys.stderr)
+    print(f"nasplug: testing on the other {counted(len(rows), 'row')}", file=sys.stderr)
     prediction = predictor.predict(
         [labels.archs[k] for k in rows],
         None if device is None else device.hardware,

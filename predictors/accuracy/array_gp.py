@@ -7,19 +7,20 @@ has one kernel, and tells a variance from a part of what it learned.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import Checkpoint, read_config
-from nasplug.predictors.features.cell_arrays import BLOCKS, cell_blocks
+from nasplug.predictors.features.cell_arrays import BLOCKS, cell_blocks, spread_or_one
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.options import check_accuracy
-from nasplug.predictors.prediction import Prediction
+from nasplug.predictors.options import accuracy_predictor
+from nasplug.predictors.prediction import Array, Prediction
 from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.calibration import LEVELS, conformal_quantiles
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
@@ -29,8 +30,6 @@ from nasplug.search_spaces import Graph
 from nasplug.search_spaces.cell_arrays import CellArrays
 
 __all__ = ["CellGP", "CellGPConfig", "cell_gp"]
-
-Array = NDArray[np.float64]
 
 FOLDS = 10
 KERNEL: tuple[Term, ...] = (tuple((block, "rbf") for block in BLOCKS),)
@@ -130,26 +129,22 @@ class CellGP(ProcessPredictor):
         self._types = tuple(op for op in vocabulary_of(chosen) if op not in ends)
         cells = self._read(chosen)
         blocks = cell_blocks(cells)
-        spreads = {name: rows.std(0) for name, rows in blocks.items()}
-        # What no training cell varies tells nothing of how far others are.
-        spreads = {name: np.where(s > 1e-9, s, 1.0) for name, s in spreads.items()}
+        spreads = {name: spread_or_one(rows) for name, rows in blocks.items()}
         scaled = {name: rows / spreads[name] for name, rows in blocks.items()}
         scores = normal_scores(values)
         process = GaussianProcess(KERNEL, self.config.hyperparameter_rows)
         process.fit(scaled, scores, np.ones(len(chosen)))
-        found = process.state()
-        lengths = np.exp(found["hyperparameters"][1:-1])
-        units = dict(zip(process.names, found["units"].tolist(), strict=True))
-        scale = [
-            spreads[name] * units[name] * length
-            for (name, _), length in zip(KERNEL[0], lengths, strict=True)
-        ]
+        fitted = process.state()
+        # The kernel's factors stand in the order of BLOCKS, as its names do.
+        variance, *lengths = np.exp(fitted["hyperparameters"][:-1])
+        units = fitted["units"] * lengths
+        scales = [spreads[name] * unit for name, unit in zip(BLOCKS, units, strict=True)]
         self._state = {
             # Single precision is what is stored, so that a loaded predictor says the same.
             "rows": np.concatenate([blocks[name] for name in BLOCKS], axis=1).astype(np.float32),
-            "scale": np.concatenate(scale),
+            "scale": np.concatenate(scales),
             "scores": scores,
-            "kernel": np.array([np.exp(found["hyperparameters"][0]), process.noise]),
+            "kernel": np.array([variance, process.noise]),
             "quantiles": quantile_grid(goal),
         }
         self._sparse = self._conditioned(np.arange(len(chosen)))
@@ -167,23 +162,23 @@ class CellGP(ProcessPredictor):
         scaled = self._state["rows"].astype(np.float64) / self._state["scale"]
         every = np.arange(len(goal))
 
-        def asked_of(known: NDArray[np.int64], asked: NDArray[np.int64]) -> tuple[Array, ...]:
+        def left_out(known: NDArray[np.int64], asked: NDArray[np.int64]) -> tuple[Array, ...]:
             mean, variance = self._conditioned(known)(scaled[asked])
             center, spread = self._in_units(mean, variance)
             return center, spread, goal[asked] - center, variance
 
         folds = [every % FOLDS == f for f in range(FOLDS)]
-        parts = [asked_of(every[~fold], every[fold]) for fold in folds]
+        parts = [left_out(every[~fold], every[fold]) for fold in folds]
         residuals = np.concatenate([errors / spread for _, spread, errors, _ in parts])
         quantiles = np.stack([conformal_quantiles(column) for column in residuals.T])
-        centers, _, wrong, variances = (np.concatenate(part) for part in zip(*parts, strict=True))
-        near = _of_best(centers, _needed(wrong, quantiles))
+        centers, _, errors, variances = (np.concatenate(part) for part in zip(*parts, strict=True))
+        near = _of_best(centers, _needed(errors, quantiles))
         factor, far = 1.0, near
         for size in sorted(set(nodes.tolist())):
             small, large = np.flatnonzero(nodes < size), np.flatnonzero(nodes >= size)
             if min(len(small), len(large)) < SMALLEST_GROUP:
                 continue
-            center, spread, errors, _ = asked_of(small, large)
+            center, spread, errors, _ = left_out(small, large)
             needed = _needed(errors, quantiles)
             factor = max(factor, float(np.quantile(needed / spread, INTERVAL, axis=0).max()))
             far = np.maximum(far, _of_best(center, needed))
@@ -254,17 +249,15 @@ class CellGP(ProcessPredictor):
     def _posterior_of(self, cells: CellArrays) -> tuple[Array, Array]:
         self._check_fitted()
         assert self._sparse is not None
-        means = [np.empty((0, len(self.targets)))]
-        variances = [np.empty(0)]
-        for part in _parts(cells):
-            blocks = cell_blocks(part)
+        means, variances = np.empty((len(cells), len(self.targets))), np.empty(len(cells))
+        for start in range(0, len(cells), CHUNK):
+            part = slice(start, start + CHUNK)
+            blocks = cell_blocks(_some(cells, part))
             rows = np.concatenate([blocks[name] for name in BLOCKS], axis=1)
             # As the stored rows: a cell that was learned has to be found again.
             rows = rows.astype(np.float32).astype(np.float64) / self._state["scale"]
-            mean, variance = self._sparse(rows)
-            means.append(mean)
-            variances.append(variance)
-        return np.concatenate(means), np.concatenate(variances)
+            means[part], variances[part] = self._sparse(rows)
+        return means, variances
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         return self._state
@@ -300,16 +293,10 @@ class CellGP(ProcessPredictor):
 _ONE = [Graph(("input", "output"), ((0, 1),))]
 
 
-def _parts(cells: CellArrays) -> Iterator[CellArrays]:
-    for start in range(0, len(cells), CHUNK):
-        rows = slice(start, start + CHUNK)
-        yield CellArrays(
-            cells.types,
-            cells.ops[rows],
-            cells.nodes[rows],
-            cells.edges[rows],
-            {name: values[rows] for name, values in cells.attributes.items()},
-        )
+def _some(cells: CellArrays, rows: slice) -> CellArrays:
+    attributes = {name: values[rows] for name, values in cells.attributes.items()}
+    ops, nodes, edges = cells.ops[rows], cells.nodes[rows], cells.edges[rows]
+    return CellArrays(cells.types, ops, nodes, edges, attributes)
 
 
 def _needed(errors: Array, quantiles: Array) -> Array:
@@ -328,18 +315,4 @@ def _of_best(center: Array, needed: Array) -> Array:
     return result
 
 
-def cell_gp(
-    kind: str = "accuracy", targets: Sequence[str] = ("accuracy",), **options: Any
-) -> CellGP:
-    """The process for cells as arrays.
-
-    Args:
-        kind: `"accuracy"`.
-        targets: Names of the columns.
-        **options: Fields of `CellGPConfig`.
-
-    Raises:
-        InputError: If the kind or an option is unknown.
-    """
-    check_accuracy(kind, CellGPConfig, options)
-    return CellGP(CellGPConfig(tuple(targets), **options))
+cell_gp = partial(accuracy_predictor, CellGP, CellGPConfig)

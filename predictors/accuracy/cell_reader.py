@@ -6,19 +6,17 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasplug.predictors.accuracy.pretraining import Encoder
-from nasplug.predictors.features.cell_arrays import cell_blocks
+from nasplug.predictors.features.cell_arrays import cell_blocks, spread_or_one
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.features.paths import count_matrix, path_counts, summaries
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.gaussian_process import Term
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.cell_arrays import CellArrays
 
 __all__ = ["KERNELS", "SOURCE_TERMS", "CellReader", "kernel_terms"]
-
-Array = NDArray[np.float64]
 
 # Name -> summands of the kernel. "full" was chosen among others by marginal likelihood, "cells" by
 # validation accuracies of draws of labels that nothing is reported of.
@@ -99,11 +97,12 @@ class CellReader:
             sequences = {path for counts in path_counts(graphs) for path in counts}
             columns = {path: k for k, path in enumerate(sorted(sequences))}
         unscaled = cls(names, vocabulary_of(graphs), columns, {}, encoder)
-        stored = {} if scales is None else scales
-        known = {key: stored[key] for key in SCALES.values() if key in stored}
+        known = {key: scale for key, scale in (scales or {}).items() if key in SCALES.values()}
         if any(name in names and key not in known for name, key in SCALES.items()):
             for name, block in unscaled._summaries(graphs).items():
-                known.setdefault(SCALES[name], _scale(name, block.std(0)))
+                smallest = np.maximum(block.std(0), 1e-9)
+                scale = smallest if name == "summaries" else spread_or_one(block)
+                known.setdefault(SCALES[name], scale)
         return cls(names, unscaled.vocabulary, columns, known, encoder)
 
     def __call__(self, graphs: Sequence[Graph]) -> dict[str, Array]:
@@ -129,10 +128,3 @@ class CellReader:
             arrays = cell_blocks(CellArrays.of(graphs, types))
             blocks |= {name: arrays[name] for name in ("ends", "pairs")}
         return blocks
-
-
-def _scale(name: str, spread: Array) -> Array:
-    if name == "summaries":
-        return np.maximum(spread, 1e-9)
-    # What no training graph varies tells nothing of how far others are.
-    return np.where(spread > 1e-9, spread, 1.0)

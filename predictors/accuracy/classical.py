@@ -8,24 +8,21 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasplug.predictors.features.cells import FEATURES, Features
 from nasplug.predictors.fitted import FittedPredictor
 from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.calibration import conformal_quantiles
 from nasplug.predictors.statistics.normal_scores import normal_scores, quantile_grid, values_at
 from nasplug.predictors.statistics.units import by_slope
 from nasplug.search_spaces import Graph, InputError
 
-__all__ = ["ClassicalPredictor", "GradientBoosting", "Held", "RandomForest", "sklearn"]
-
-Array = NDArray[np.float64]
+__all__ = ["ClassicalPredictor", "GradientBoosting", "RandomForest", "sklearn"]
 
 FOLDS = 5
 # A spread below this share of the targets' deviation would make residuals meaningless.
@@ -46,14 +43,6 @@ def sklearn(module: str) -> Any:
         ) from None
 
 
-@dataclass(frozen=True, eq=False)
-class Held:
-    """Normal scores of the training examples as predicted without them: mean, deviation `(n,)`."""
-
-    mean: Array
-    std: Array
-
-
 class ClassicalPredictor(FittedPredictor):
     """Learns normal scores of graphs' features, one target at a time.
 
@@ -63,7 +52,7 @@ class ClassicalPredictor(FittedPredictor):
     Args:
         kind: `"accuracy"`; there is no other.
         targets: Names of the columns.
-        features: A key of `FEATURES`.
+        features: A key of `FEATURES`, by default `usual_features`.
         seed: Of everything random.
         nodes: Nodes of the largest graph that is asked for; those of the training graphs if they
             have more.
@@ -75,17 +64,19 @@ class ClassicalPredictor(FittedPredictor):
 
     storable = False
     fewest = 20
+    usual_features = "paths"
 
     def __init__(
         self,
         kind: str = "accuracy",
         targets: Sequence[str] = ("accuracy",),
-        features: str = "one-hot",
+        features: str | None = None,
         seed: int = 0,
         nodes: int = 0,
     ) -> None:
         if kind != self.kind:
             raise InputError(f"{self.name} predicts accuracy, not {kind!r}")
+        features = self.usual_features if features is None else features
         if features not in FEATURES:
             raise InputError(f"unknown features {features!r}; there are {', '.join(FEATURES)}")
         if not targets:
@@ -133,15 +124,17 @@ class ClassicalPredictor(FittedPredictor):
         self._encode, self._models = encode, [model for model, _ in learned]
         self._quantiles = quantile_grid(values)
         self._floor = np.maximum(SMALLEST_SPREAD * values.std(0), 1e-9)
-        mean = np.stack([held.mean for _, held in learned], axis=1)
-        std = np.stack([held.std for _, held in learned], axis=1)
+        mean, std = np.stack([left_out for _, left_out in learned], axis=2)
         center, spread = by_slope(self._values, mean, std, self._floor)
         normal = (values - center) / spread
         self._residuals = np.stack([conformal_quantiles(column) for column in normal.T], axis=1)
 
     @abstractmethod
-    def _learn(self, x: Array, scores: Array) -> tuple[Any, Held]:
-        """A model of features `(n, f)` and normal scores `(n,)`, and what it says of the unseen."""
+    def _learn(self, x: Array, scores: Array) -> tuple[Any, tuple[Array, Array]]:
+        """A model of features `(n, f)` and normal scores `(n,)`.
+
+        With it come mean and deviation `(n,)` of the scores, each predicted without its example.
+        """
 
     @abstractmethod
     def _say(self, model: Any, x: Array) -> tuple[Array, Array]:
@@ -160,8 +153,8 @@ class ClassicalPredictor(FittedPredictor):
         x = self._encode(graphs)
         if not len(x):
             return np.empty((0, len(self.targets))), np.empty((0, len(self.targets)))
-        said = [self._say(model, x) for model in self._models]
-        return np.stack([m for m, _ in said], axis=1), np.stack([s for _, s in said], axis=1)
+        mean, std = np.stack([self._say(model, x) for model in self._models], axis=2)
+        return mean, std
 
     def scores(self, graphs: Sequence[Graph]) -> Array:
         """Predicted normal scores, `(1, graphs, targets)`.
@@ -213,13 +206,13 @@ class RandomForest(ClassicalPredictor):
         )
         return result
 
-    def _learn(self, x: Array, scores: Array) -> tuple[Any, Held]:
+    def _learn(self, x: Array, scores: Array) -> tuple[Any, tuple[Array, Array]]:
         forest = sklearn("ensemble").RandomForestRegressor(self.trees, random_state=self.seed)
         forest.fit(x, scores)
         answers = self._each_tree(forest, x)
         for tree, drawn in zip(answers, forest.estimators_samples_, strict=True):
             tree[drawn] = np.nan
-        return forest, Held(np.nanmean(answers, axis=0), np.nanstd(answers, axis=0))
+        return forest, (np.nanmean(answers, axis=0), np.nanstd(answers, axis=0))
 
     def _say(self, model: Any, x: Array) -> tuple[Array, Array]:
         answers = self._each_tree(model, x)
@@ -256,30 +249,26 @@ class GradientBoosting(ClassicalPredictor):
             raise InputError(f"rounds {rounds} and learning_rate {learning_rate} must be above 0")
         self.rounds, self.learning_rate = rounds, learning_rate
 
-    def _learn(self, x: Array, scores: Array) -> tuple[Any, Held]:
+    def _learn(self, x: Array, scores: Array) -> tuple[Any, tuple[Array, Array]]:
         fold = np.random.default_rng(self.seed).permutation(len(x)) % FOLDS
         mean = np.empty(len(x))
         for f in range(FOLDS):
             inside = fold == f
             mean[inside] = self._boosted(x[~inside], scores[~inside]).predict(x[inside])
         deviation = float(np.sqrt(np.mean((scores - mean) ** 2)))
-        held = Held(mean, np.full(len(x), deviation))
-        return (self._boosted(x, scores), deviation), held
+        return (self._boosted(x, scores), deviation), (mean, np.full(len(x), deviation))
 
     def _boosted(self, x: Array, scores: Array) -> Any:
         # Small leaves and shallow trees: a budget is some hundred cells.
-        return (
-            sklearn("ensemble")
-            .HistGradientBoostingRegressor(
-                learning_rate=self.learning_rate,
-                max_iter=self.rounds,
-                max_leaf_nodes=8,
-                min_samples_leaf=5,
-                early_stopping=False,
-                random_state=self.seed,
-            )
-            .fit(x, scores)
+        boosting = sklearn("ensemble").HistGradientBoostingRegressor(
+            learning_rate=self.learning_rate,
+            max_iter=self.rounds,
+            max_leaf_nodes=8,
+            min_samples_leaf=5,
+            early_stopping=False,
+            random_state=self.seed,
         )
+        return boosting.fit(x, scores)
 
     def _say(self, model: Any, x: Array) -> tuple[Array, Array]:
         boosted, deviation = model

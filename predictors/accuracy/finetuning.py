@@ -6,19 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
 from nasplug.predictors.accuracy.pretraining import Encoder
 from nasplug.predictors.models.sibling_transformer import SiblingTransformer
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.training.config import Examples, TrainingConfig
 from nasplug.predictors.training.ensemble import train_members
 from nasplug.search_spaces import Graph
 
 __all__ = ["FINETUNING", "finetune", "untrained_copy"]
-
-Array = NDArray[np.float64]
 
 FINETUNING = TrainingConfig(epochs=40, batch_size=64, learning_rate=5e-4, selection="last")
 DROPOUT = 0.1
@@ -42,7 +37,7 @@ def finetune(
     folder: str | Path | None = None,
     progress: bool | None = None,
 ) -> list[SiblingTransformer]:
-    """Train networks that start from the encoder's weights, with new outputs.
+    """Train members that start from the encoder's weights, with new outputs.
 
     Args:
         encoder: Where they start; it stays as it is.
@@ -52,16 +47,9 @@ def finetune(
         targets: Names of the columns.
         members: Networks; they differ in outputs, order and dropout.
         seed: Of the first member; the others follow.
-        folder: Where members keep their training state to be resumed.
-        progress: Whether to show progress bars.
+        folder, progress: See `train_members`.
     """
-    # The mean of n labels is worth more than one, but their noise is not all that errs.
-    weights = np.sqrt(counts)
-    examples = Examples(
-        graphs,
-        torch.tensor(scores, dtype=torch.float32),
-        torch.tensor(weights / weights.mean(), dtype=torch.float32),
-    )
+    examples = Examples.of(graphs, scores, counts)
 
     def build() -> SiblingTransformer:
         network = untrained_copy(encoder, targets)
@@ -71,11 +59,8 @@ def finetune(
         network.load_state_dict({**untrained, **same})
         return network
 
-    return train_members(
-        members,
-        build,
-        lambda _, __: (examples, None),
-        replace(FINETUNING, seed=seed),
-        folder=folder,
-        progress=progress,
-    )
+    def split(model: SiblingTransformer, seed: int) -> tuple[Examples, None]:
+        return examples, None
+
+    recipe = replace(FINETUNING, seed=seed)
+    return train_members(members, build, split, recipe, folder=folder, progress=progress)

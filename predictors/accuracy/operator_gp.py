@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,14 @@ from numpy.typing import NDArray
 from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.operators import COSTS, OperatorFeatures
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.options import check_accuracy
+from nasplug.predictors.options import accuracy_predictor
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
 from nasplug.predictors.statistics.units import SMALLEST_SPREAD
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["AccuracyGP", "AccuracyGPConfig", "accuracy_gp"]
-
-Array = NDArray[np.float64]
 
 _SUM: tuple[Term, ...] = ((("totals", "rbf"),), (("operators", "rbf"),))
 _PRODUCT: tuple[Term, ...] = (*_SUM, (("operators", "rbf"), ("totals", "rbf")))
@@ -138,10 +138,9 @@ class AccuracyGP(ProcessPredictor):
 
     def _parts(self) -> dict[str, Mapping[str, NDArray[Any]]]:
         assert self._features is not None
-        most = {name: int(self._rows[name].max()) for name in COUNTS}
-        counts = {n: self._rows[n].astype(np.min_scalar_type(most[n])) for n in COUNTS}
+        types = {name: np.min_scalar_type(int(self._rows[name].max())) for name in COUNTS}
         return {
-            "rows": counts | {name: self._rows[name].astype(np.float32) for name in NUMBERS},
+            "rows": {n: rows.astype(types.get(n, np.float32)) for n, rows in self._rows.items()},
             "scales": self._features.scales,
             "labels": {"scores": self._scores, "center": self._center, "scale": self._scale},
         }
@@ -198,18 +197,4 @@ def _columns(keys: Sequence[Any]) -> dict[Hashable, int]:
     return {frozen(key): k for k, key in enumerate(keys)}
 
 
-def accuracy_gp(
-    kind: str = "accuracy", targets: Sequence[str] = ("accuracy",), **options: Any
-) -> AccuracyGP:
-    """The process for whole networks; cells have `transformer_gp.transformer_gp`.
-
-    Args:
-        kind: `"accuracy"`.
-        targets: Names of the columns.
-        **options: Fields of `AccuracyGPConfig`.
-
-    Raises:
-        InputError: If the kind or an option is unknown.
-    """
-    check_accuracy(kind, AccuracyGPConfig, options)
-    return AccuracyGP(AccuracyGPConfig(tuple(targets), **options))
+accuracy_gp = partial(accuracy_predictor, AccuracyGP, AccuracyGPConfig)

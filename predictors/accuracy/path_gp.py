@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.predictors.accuracy.classical import ClassicalPredictor, Held, sklearn
+from nasplug.predictors.accuracy.classical import ClassicalPredictor, sklearn
 from nasplug.predictors.checkpoint import Checkpoint
 from nasplug.predictors.features.cells import Matrix, OneHot, Paths
+from nasplug.predictors.prediction import Array
 
 __all__ = ["PathGP"]
-
-Array = NDArray[np.float64]
 
 # Cells that the hyperparameters are fitted on; the process itself learns from all.
 SUBSET = 1000
@@ -35,23 +33,15 @@ class PathGP(ClassicalPredictor):
     noun = "a path-gp predictor"
     storable = True
 
-    def __init__(
-        self,
-        kind: str = "accuracy",
-        targets: Sequence[str] = ("accuracy",),
-        features: str = "paths",
-        seed: int = 0,
-        nodes: int = 0,
-    ) -> None:
-        super().__init__(kind, targets, features, seed, nodes)
-
     @property
     def parameters(self) -> int | None:
         """Hyperparameters, and the weight of each training example, of all targets."""
         result: int | None = sum(len(gp.kernel_.theta) + gp.alpha_.size for gp in self._models)
         return result
 
-    def _learn(self, x: Array, scores: Array) -> tuple[Any, Held]:
+    def _learn(self, x: Array, scores: Array) -> tuple[Any, tuple[Array, Array]]:
+        from scipy.linalg import cho_solve
+
         subset = np.random.default_rng(self.seed).permutation(len(x))[:SUBSET]
         errors = sklearn("exceptions")
         with warnings.catch_warnings():
@@ -59,12 +49,10 @@ class PathGP(ClassicalPredictor):
             warnings.simplefilter("ignore", errors.ConvergenceWarning)
             first = _process(_kernel(), "fmin_l_bfgs_b", self.seed).fit(x[subset], scores[subset])
         model = _process(first.kernel_, None, self.seed).fit(x, scores)
-        inverse = _inverse(model.L_)
-        variance = 1 / np.diag(inverse)
+        variance = 1 / np.diag(cho_solve((model.L_, True), np.eye(len(x))))
         scale = float(model._y_train_std)
-        return model, Held(
-            scores - scale * model.alpha_.ravel() * variance, scale * np.sqrt(variance)
-        )
+        mean = scores - scale * model.alpha_.ravel() * variance
+        return model, (mean, scale * np.sqrt(variance))
 
     def _say(self, model: Any, x: Array) -> tuple[Array, Array]:
         mean, std = model.predict(x, return_std=True)
@@ -126,10 +114,3 @@ def _kernel() -> Any:
 def _process(kernel: Any, optimizer: str | None, seed: int) -> Any:
     regressor = sklearn("gaussian_process").GaussianProcessRegressor
     return regressor(kernel, optimizer=optimizer, normalize_y=True, random_state=seed)
-
-
-def _inverse(lower: Array) -> Array:
-    from scipy.linalg import cho_solve
-
-    result: Array = cho_solve((lower, True), np.eye(len(lower)))
-    return result

@@ -1,7 +1,7 @@
 """Self-supervised pretraining: an encoder of graphs that has seen a space and no label.
 
 A `SiblingTransformer` learns to tell from a graph alone how networks with random weights respond
-(see `random_network`) and what its paths are (see `paths`). What it then knows of two graphs is
+(see `zero_cost`) and what its paths are (see `paths`). What it then knows of two graphs is
 what a predictor needs to relate their accuracies.
 """
 
@@ -37,17 +37,14 @@ from nasplug.predictors.models.sibling_transformer import (
     SiblingTransformer,
     SiblingTransformerConfig,
 )
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.normal_scores import normal_scores
 from nasplug.predictors.training.config import Examples, TrainingConfig
-from nasplug.predictors.training.ensemble import unique_graphs
+from nasplug.predictors.training.ensemble import sized_batches, unique_graphs
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.simplify import simplify
 
 __all__ = ["Encoder", "PretrainingConfig", "pretrain"]
-
-Array = NDArray[np.float64]
-
-CHUNK = 512
 
 
 @dataclass(frozen=True)
@@ -110,27 +107,21 @@ class Encoder:
 
     @torch.inference_mode()
     def encode(self, graphs: Sequence[Graph]) -> tuple[Array, Array]:
-        """Encode graphs.
+        """Embeddings `(graphs, 2 * dim)` and expected responses `(graphs, responses)`.
 
-        Args:
-            graphs: Any number; they are simplified first, unless it was pretrained on others.
-
-        Returns:
-            Embeddings `(graphs, 2 * dim)` and expected responses `(graphs, responses)`.
+        Graphs are simplified first, unless it was pretrained on others.
 
         Raises:
             InputError: If a graph has an operation outside the vocabulary.
         """
         distinct, inverse = unique_graphs(self.model.prepare(graphs))
-        order = sorted(range(len(distinct)), key=lambda k: len(distinct[k]))
-        known = len([name for name in self.model.config.targets if name in RESPONSES])
+        count = len([name for name in self.model.config.targets if name in RESPONSES])
         embeddings = np.empty((len(distinct), 2 * self.model.config.dim))
-        expected = np.empty((len(distinct), known))
-        for start in range(0, len(order), CHUNK):
-            chosen = order[start : start + CHUNK]
-            embedding = self.model.encode(self.model.collate([distinct[k] for k in chosen]))
+        expected = np.empty((len(distinct), count))
+        for chosen, batch in sized_batches(self.model, distinct):
+            embedding = self.model.encode(batch)
             embeddings[chosen] = embedding.numpy()
-            expected[chosen] = self.model.head(embedding)[:, :known].numpy()
+            expected[chosen] = self.model.head(embedding)[:, :count].numpy()
         return embeddings[inverse], expected[inverse]
 
     def tensors(self) -> dict[str, NDArray[Any]]:
@@ -177,10 +168,9 @@ class Encoder:
         Raises:
             InputError: If it holds something else.
         """
-        if checkpoint.card["predictor"] != cls.kind:
-            raise InputError(
-                f"this checkpoint holds a {checkpoint.card['predictor']!r}, not an encoder"
-            )
+        kind = checkpoint.card["predictor"]
+        if kind != cls.kind:
+            raise InputError(f"this checkpoint holds a {kind!r}, not an encoder")
         return cls.restore(checkpoint.card, checkpoint.tensors, backend)
 
 
@@ -212,7 +202,7 @@ def pretrain(
     functions = [simplify(graph) for graph in graphs]
     prepared = functions if config.simplified else list(graphs)
     firsts = list({g.canonical_hash: k for k, g in reversed(list(enumerate(prepared)))}.values())
-    distinct, computed = ([found[k] for k in firsts] for found in (prepared, functions))
+    distinct, computed = ([each[k] for k in firsts] for each in (prepared, functions))
     if len(distinct) < 20:
         raise InputError(f"{len(distinct)} distinct graphs are too few to pretrain on; give 20")
     seeds = range(config.random_networks)
@@ -220,14 +210,7 @@ def pretrain(
         rows = [responses(computed, seed) for seed in seeds]
     else:
         rows = [measured[seed][firsts] for seed in seeds]
-    structure = _standardised(_structure(computed)) * config.structure_weight**0.5
-    targets = np.concatenate(
-        [_standardised(np.mean([normal_scores(r) for r in rows], axis=0)), structure]
-        if rows
-        else [structure],
-        axis=1,
-    )
-    names = (*(RESPONSES if rows else ()), *(f"structure_{k}" for k in range(structure.shape[1])))
+    names, targets = _targets(rows, _structure(computed), config.structure_weight)
     with torch.random.fork_rng():
         torch.manual_seed(config.training.seed)
         model = SiblingTransformer(
@@ -244,15 +227,24 @@ def pretrain(
             ),
             backend,
         )
-    examples = Examples(
-        distinct, torch.tensor(targets, dtype=torch.float32), torch.ones(len(distinct))
-    )
-    training = replace(config.training, selection="last")
     # Lightning takes seconds to import, which those who only predict need not wait for.
     from nasplug.predictors.training.loop import train
 
+    examples, training = Examples.of(distinct, targets), replace(config.training, selection="last")
     train(model, examples, None, training, folder=folder, progress=progress)
     return Encoder(model, config)
+
+
+def _targets(
+    rows: Sequence[Array], structure: Array, structure_weight: float
+) -> tuple[tuple[str, ...], Array]:
+    """Names and values of the targets: responses of some random networks, and structure."""
+    names = tuple(f"structure_{k}" for k in range(structure.shape[1]))
+    targets = _standardised(structure) * structure_weight**0.5
+    if not rows:
+        return names, targets
+    expected = _standardised(np.mean([normal_scores(row) for row in rows], axis=0))
+    return (*RESPONSES, *names), np.concatenate([expected, targets], axis=1)
 
 
 def _structure(graphs: Sequence[Graph]) -> Array:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import Checkpoint, read_config
@@ -16,58 +16,35 @@ from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.models.ledgformer import LeDGFormer
 from nasplug.predictors.models.sibling_transformer import SiblingTransformer
-from nasplug.predictors.options import check_options
+from nasplug.predictors.options import accuracy_config, check_options, field_names, grouped
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.statistics.normal_scores import normal_scores, quantile_grid, values_at
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
 from nasplug.predictors.training.ensemble import (
+    EnsembleConfig,
     calibration_count,
     ensemble_scores,
-    network_named,
+    rows_by_function,
     train_members,
 )
 from nasplug.predictors.training.ensemble_predictor import EnsemblePredictor
-from nasplug.search_spaces import Graph, InputError
+from nasplug.search_spaces import Graph
 
 __all__ = ["AccuracyConfig", "AccuracyPredictor", "transformer_ensemble"]
 
-Array = NDArray[np.float64]
-
 
 @dataclass(frozen=True)
-class AccuracyConfig:
-    """Sizes and training of an `AccuracyPredictor`.
+class AccuracyConfig(EnsembleConfig):
+    """Targets, sizes and training of an `AccuracyPredictor`.
 
     Attributes:
         targets: Names of the columns, such as image sets.
         units: Unit of all columns.
-        members: Models in the ensemble.
-        dim: Model width.
-        num_layers: Blocks.
-        ffn_ratio: Feed-forward ratio.
-        dropout: Dropout.
-        calibration_share: Share of the examples kept for calibration; with 0 all are learned from
-            and predictions have no interval (NaN).
-        validation_share: Share of the rest that chooses each member's epoch; a different share for
-            each member.
-        training: How each member is trained.
-        network: One of `ensemble.NETWORKS`.
-        options: Further fields of that network's configuration, such as `{"dynamic": "gate"}` for
-            `"ledg"`.
     """
 
     targets: tuple[str, ...] = ("accuracy",)
     units: str = "%"
-    members: int = 4
-    dim: int = 64
-    num_layers: int = 3
-    ffn_ratio: float = 2.0
-    dropout: float = 0.1
-    calibration_share: float = 0.15
-    validation_share: float = 0.1
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    network: str = "sibling"
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class AccuracyPredictor(EnsemblePredictor):
@@ -84,7 +61,7 @@ class AccuracyPredictor(EnsemblePredictor):
 
     def __init__(self, config: AccuracyConfig | None = None, backend: str = "auto") -> None:
         super().__init__(config or AccuracyConfig(), backend)
-        self._configure, self._network = network_named(self.config.network)
+        _, self._network = self.config.kinds()
         self._quantiles: Array = np.empty((0, 0))
 
     def fit(
@@ -107,38 +84,27 @@ class AccuracyPredictor(EnsemblePredictor):
             calibration_targets: Values that the calibration maps scores to, if they are another
                 measurement of the same targets (a test accuracy while `targets` are validation
                 accuracies); the same shape. The ranking never sees them.
-            folder: Where members keep their training state to be resumed.
-            progress: Whether to show progress bars.
-            report: Called with each member's training result.
+            folder, progress, report: See `train_members`.
 
         Raises:
             InputError: If shapes do not fit or values are not finite, or there are too few graphs.
         """
         values, goal = self._labels(targets, len(graphs), calibration_targets)
-        config = self._configure(
-            vocabulary_of(graphs),
-            self.config.targets,
-            dim=self.config.dim,
-            num_layers=self.config.num_layers,
-            ffn_ratio=self.config.ffn_ratio,
-            dropout=self.config.dropout,
-            **self.config.options,
-        )
+        config = self.config.sized(vocabulary_of(graphs), self.targets)
         learn = len(graphs) - calibration_count(len(graphs), self.config.calibration_share)
         scores = normal_scores(values[:learn])
-        models = train_members(
+        self._models = train_members(
             self.config.members,
-            lambda: self._network(config, self.backend),
+            partial(self._network, config, self.backend),
             lambda model, seed: self._examples(model, graphs[:learn], scores, seed),
             self.config.training,
             folder=folder,
             progress=progress,
             report=report,
         )
-        self._models = models
         self._quantiles = quantile_grid(values[:learn])
         if learn < len(graphs):
-            raw = ensemble_scores(models, graphs[learn:]).mean(0)
+            raw = ensemble_scores(self._models, graphs[learn:]).mean(0)
             self._calibration = Calibration.fit(values_at(raw, self._quantiles), goal[learn:])
         else:
             self._calibration = Calibration.identity([np.array([np.nan])] * len(self.targets))
@@ -156,24 +122,16 @@ class AccuracyPredictor(EnsemblePredictor):
         seed: int,
     ) -> tuple[Examples, Examples]:
         """Training and validation examples, equal functions averaged and on one side."""
-        groups: dict[str, list[int]] = {}
         prepared = model.prepare(graphs)
-        for k, graph in enumerate(prepared):
-            groups.setdefault(graph.canonical_hash, []).append(k)
-        members = list(groups.values())
-        order = np.random.default_rng(seed).permutation(len(members))
-        count = max(1, round(self.config.validation_share * len(members)))
+        functions = rows_by_function(prepared)
+        order = np.random.default_rng(seed).permutation(len(functions))
+        count = max(1, round(self.config.validation_share * len(functions)))
 
         def take(which: NDArray[np.int64]) -> Examples:
-            rows = [members[k] for k in which]
-            mean = np.array([scores[row].mean(0) for row in rows])
-            # The mean of n labels is worth more than one, but their noise is not all that errs.
-            weight = np.sqrt([len(row) for row in rows])
-            return Examples(
-                [prepared[row[0]] for row in rows],
-                torch.tensor(mean, dtype=torch.float32),
-                torch.tensor(weight / weight.mean(), dtype=torch.float32),
-            )
+            rows = [functions[k] for k in which]
+            means = np.array([scores[row].mean(0) for row in rows])
+            counts = np.array([len(row) for row in rows], dtype=np.float64)
+            return Examples.of([prepared[row[0]] for row in rows], means, counts)
 
         return take(order[count:]), take(order[:count])
 
@@ -197,8 +155,7 @@ class AccuracyPredictor(EnsemblePredictor):
     @classmethod
     def _restored(cls, checkpoint: Checkpoint, backend: str) -> AccuracyPredictor:
         predictor = cls(read_config(AccuracyConfig, checkpoint.card["config"]), backend)
-        config = read_config(predictor._configure, checkpoint.card["model"])
-        predictor._load(checkpoint, lambda: predictor._network(config, backend))
+        predictor._load(checkpoint, *predictor.config.kinds())
         predictor._quantiles = checkpoint.tensors["training.quantiles"]
         return predictor
 
@@ -220,11 +177,10 @@ def transformer_ensemble(
     Raises:
         InputError: If the kind or an option is unknown.
     """
-    if kind != "accuracy":
-        raise InputError(f"this predictor is one of accuracy, not of {kind}")
-    recipe = [f.name for f in fields(TrainingConfig)]
-    own = [f.name for f in fields(AccuracyConfig) if f.name not in ("targets", "training")]
-    check_options(options, [*own, *recipe])
-    training = TrainingConfig(**{k: v for k, v in options.items() if k in recipe})
-    rest = {k: v for k, v in options.items() if k not in recipe}
-    return AccuracyPredictor(AccuracyConfig(tuple(targets), training=training, **rest), backend)
+    names = field_names(AccuracyConfig, ("targets", "training"))
+    recipe_names = field_names(TrainingConfig)
+    if kind == "accuracy":
+        check_options(options, [*names, *recipe_names])
+    settings, recipe = grouped(options, names, recipe_names)
+    settings["training"] = TrainingConfig(**recipe)
+    return AccuracyPredictor(accuracy_config(AccuracyConfig, kind, targets, settings), backend)

@@ -21,22 +21,27 @@ from numpy.typing import NDArray
 from nasplug.predictors.accuracy.cell_reader import SOURCE_TERMS, CellReader, kernel_terms
 from nasplug.predictors.accuracy.finetuning import finetune, untrained_copy
 from nasplug.predictors.accuracy.pretraining import Encoder
-from nasplug.predictors.checkpoint import Checkpoint, load_model, read_config
+from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.graph_arrays import pack, unpack
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.models.sibling_transformer import SiblingTransformer
-from nasplug.predictors.options import check_accuracy
+from nasplug.predictors.options import accuracy_config
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess
 from nasplug.predictors.statistics.normal_scores import normal_scores, quantile_grid, values_at
-from nasplug.predictors.training.ensemble import ensemble_scores, member_tensors, unique_graphs
+from nasplug.predictors.training.ensemble import (
+    ensemble_scores,
+    load_members,
+    member_tensors,
+    rows_by_function,
+    unique_graphs,
+)
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.simplify import simplify
 
 __all__ = ["TransformerGP", "TransformerGPConfig", "transformer_gp"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -156,19 +161,8 @@ class TransformerGP(ProcessPredictor):
                 or the encoder does not know an operation.
         """
         values, goal = self._labels(targets, len(graphs), calibration_targets)
-        prepared = self._prepare(graphs)
-        groups: dict[str, list[int]] = {}
-        for k, graph in enumerate(prepared):
-            groups.setdefault(graph.canonical_hash, []).append(k)
-        members = list(groups.values())
-        order = np.random.default_rng(self.config.seed).permutation(len(members))
-        members = [members[k] for k in order]
         scores = normal_scores(values)
-        self._graphs = [prepared[rows[0]] for rows in members]
-        self._rows = {
-            "targets": np.array([scores[rows].mean(0) for rows in members]),
-            "counts": np.array([len(rows) for rows in members], dtype=np.float64),
-        }
+        row_of = self._learn_rows(self._prepare(graphs), scores)
         blocks = self._learn_reader()
         if self.source is not None:
             self._rows["slopes"] = _slopes(blocks["source"], self._rows["targets"])
@@ -189,14 +183,26 @@ class TransformerGP(ProcessPredictor):
             )
         self._quantiles = quantile_grid(values)
         self._mapped = calibration_targets is not None
-        row_of = np.empty(len(graphs), dtype=np.int64)
-        for row, labels in enumerate(members):
-            row_of[labels] = row
         center, spread = self._left_out(scores, row_of, expected[row_of])
         if self._mapped:
             self._calibration = Calibration.fit(center, goal)
         else:
             self._learn_intervals(center, spread, goal)
+
+    def _learn_rows(self, prepared: Sequence[Graph], scores: Array) -> NDArray[np.int64]:
+        """Keep each function once, in random order, with its mean score; returns rows of graphs."""
+        functions = rows_by_function(prepared)
+        order = np.random.default_rng(self.config.seed).permutation(len(functions))
+        functions = [functions[k] for k in order]
+        self._graphs = [prepared[labels[0]] for labels in functions]
+        self._rows = {
+            "targets": np.array([scores[labels].mean(0) for labels in functions]),
+            "counts": np.array([len(labels) for labels in functions], dtype=np.float64),
+        }
+        row_of = np.empty(len(prepared), dtype=np.int64)
+        for row, labels in enumerate(functions):
+            row_of[labels] = row
+        return row_of
 
     def _expected(self, blocks: Mapping[str, Array]) -> Array:
         """Prior mean of the scores, from the source, shape `(graphs, targets)`; 0 without one."""
@@ -217,14 +223,10 @@ class TransformerGP(ProcessPredictor):
         return self.posterior(graphs, variance=False)[0][None]
 
     def posterior(self, graphs: Sequence[Graph], variance: bool = True) -> tuple[Array, Array]:
-        """Mean and variance of the normal score of each graph.
+        """Means `(graphs, targets)` and variances `(graphs,)` of normal scores of graphs.
 
-        Args:
-            graphs: Any number of graphs.
-            variance: Whether variances are needed; they take longer than the means.
-
-        Returns:
-            Means `(graphs, targets)` and variances `(graphs,)`, without the noise of a label.
+        Variances are without the noise of a label, and NaN if they are not needed: they take longer
+        than the means.
 
         Raises:
             NotFittedError: If nothing was learned or loaded.
@@ -297,14 +299,9 @@ class TransformerGP(ProcessPredictor):
         predictor._rows = checkpoint.section("rows")
         predictor._quantiles = checkpoint.tensors["training.quantiles"]
         if encoder is not None:
-            weights = Checkpoint(checkpoint.section("networks"), card)
-            predictor._networks = [
-                load_model(
-                    partial(untrained_copy, encoder, predictor.targets),
-                    weights.section(f"model-{member}"),
-                )
-                for member in range(int(card["networks"]))
-            ]
+            networks = Checkpoint(checkpoint.section("networks"), card)
+            build = partial(untrained_copy, encoder, predictor.targets)
+            predictor._networks = load_members(networks, int(card["networks"]), build)
         blocks = predictor._learn_reader()
         scores = predictor._rows["targets"] - predictor._expected(blocks)
         predictor._condition(checkpoint, blocks, scores, predictor._rows["counts"])
@@ -356,8 +353,7 @@ def transformer_gp(
     Raises:
         InputError: If the kind or an option is unknown, or the encoder cannot be read.
     """
-    check_accuracy(kind, TransformerGPConfig, options)
+    config = accuracy_config(TransformerGPConfig, kind, targets, options)
     if isinstance(encoder, (str, Path)):
         encoder = Encoder.load(encoder, backend)
-    config = TransformerGPConfig(tuple(targets), **options)
     return TransformerGP(config, encoder, backend, source)

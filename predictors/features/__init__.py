@@ -5,14 +5,9 @@ The room knows graphs and hardware descriptions alone, and no network or trainin
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from nasplug.search_spaces.lazy import loader
-
-if TYPE_CHECKING:
-    from nasplug.predictors.features.nodes import vocabulary_of
-    from nasplug.predictors.features.operators import OperatorFeatures, operator_kinds
-    from nasplug.predictors.features.settings import DeviceBatch, Setting
+from nasplug.predictors.features.nodes import vocabulary_of
+from nasplug.predictors.features.operators import OperatorFeatures, operator_kinds
+from nasplug.predictors.features.settings import DeviceBatch, Setting
 
 __all__ = [
     "DeviceBatch",
@@ -21,14 +16,3 @@ __all__ = [
     "operator_kinds",
     "vocabulary_of",
 ]
-
-__getattr__ = loader(
-    __name__,
-    {
-        "DeviceBatch": "nasplug.predictors.features.settings",
-        "OperatorFeatures": "nasplug.predictors.features.operators",
-        "Setting": "nasplug.predictors.features.settings",
-        "operator_kinds": "nasplug.predictors.features.operators",
-        "vocabulary_of": "nasplug.predictors.features.nodes",
-    },
-)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces.cell_arrays import CellArrays
 
-__all__ = ["BLOCKS", "cell_blocks"]
-
-Array = NDArray[np.float64]
+__all__ = ["BLOCKS", "cell_blocks", "spread_or_one"]
 
 BLOCKS = ("ends", "pairs", "summaries")
 # What stands for the channels of a type that a cell does not have.
@@ -35,32 +34,42 @@ def cell_blocks(cells: CellArrays) -> dict[str, Array]:
     Returns:
         Name of `BLOCKS` to rows, `(n, features)`.
     """
-    types = range(len(cells.types))
-    own = np.stack([cells.ops == k for k in types] + [_trained(cells)], axis=2).astype(np.float64)
+    masks = [*(cells.ops == k for k in range(len(cells.types))), _trained(cells)]
+    kinds = np.stack(masks, axis=2).astype(np.float64)
+    types = kinds[:, :, :-1]
     return {
-        "ends": _ends(cells, own[:, :, :-1]),
-        "pairs": _pairs(cells, own[:, :, :-1]),
-        "summaries": _summaries(cells, own),
+        "ends": _ends(cells, types),
+        "pairs": _pairs(cells, types),
+        "summaries": _summaries(cells, kinds),
     }
+
+
+def spread_or_one(rows: Array) -> Array:
+    """Standard deviation of each feature; 1 where training cells do not differ.
+
+    What they do not vary tells nothing of how far others are.
+    """
+    spread = rows.std(0)
+    return np.where(spread > 1e-9, spread, 1.0)
 
 
 def _trained(cells: CellArrays) -> NDArray[np.bool_]:
     """Mask of the inner nodes whose type has parameters somewhere in their graph."""
     with_params = cells.attributes["params"] > 0
-    found = np.zeros(cells.ops.shape, np.bool_)
+    trained = np.zeros(cells.ops.shape, np.bool_)
     for k in range(len(cells.types)):
-        own = cells.ops == k
-        found |= own & (own & with_params).any(axis=1, keepdims=True)
-    return found
+        of_type = cells.ops == k
+        trained |= of_type & (of_type & with_params).any(axis=1, keepdims=True)
+    return trained
 
 
-def _summaries(cells: CellArrays, own: Array) -> Array:
+def _summaries(cells: CellArrays, kinds: Array) -> Array:
     """Statistics over paths, each by one pass over the edges in topological order."""
-    n, v, kinds = own.shape
+    n, v, count_of_kinds = kinds.shape
     inner = np.zeros((n, v))
     inner[:, 1:-1] = np.arange(1, v - 1) < cells.nodes[:, None] - 1
     # Cells last, so that every step runs along them; single precision holds such counts.
-    weight = np.concatenate([own, inner[:, :, None]], axis=2).transpose(1, 2, 0)
+    weight = np.concatenate([kinds, inner[:, :, None]], axis=2).transpose(1, 2, 0)
     weight = np.ascontiguousarray(weight, np.float32)
     edges = np.ascontiguousarray(cells.edges.transpose(1, 2, 0), np.float32)
     count = np.zeros((v, n), np.float32)
@@ -84,9 +93,9 @@ def _summaries(cells: CellArrays, own: Array) -> Array:
     most[-1][:, cut], least[-1][:, cut] = -1.0, -1.0
     trained = (inner * (cells.attributes["params"] > 0)).sum(1)
     columns = []
-    for k in range(kinds):
+    for k in range(count_of_kinds):
         # A pool that reads the input has the parameters of its projection.
-        nodes = weight[:, k].sum(0) if k < kinds - 1 else trained
+        nodes = weight[:, k].sum(0) if k < count_of_kinds - 1 else trained
         sums = total[-1, k].astype(np.float64)
         columns += [nodes, most[-1, k], least[-1, k], sums / np.maximum(paths, 1), sums]
     columns += [
@@ -102,12 +111,12 @@ def _summaries(cells: CellArrays, own: Array) -> Array:
     return np.stack(columns, axis=1).astype(np.float64)
 
 
-def _pairs(cells: CellArrays, own: Array) -> Array:
-    n, v, _ = own.shape
+def _pairs(cells: CellArrays, types: Array) -> Array:
+    n, v, _ = types.shape
     ends = np.zeros((n, v, 2))
     ends[:, 0, 0] = ends[:, -1, 1] = 1.0
-    sources = np.concatenate([own, ends[:, :, :1]], axis=2).astype(np.float32)
-    targets = np.concatenate([own, ends[:, :, 1:]], axis=2).astype(np.float32)
+    sources = np.concatenate([types, ends[:, :, :1]], axis=2).astype(np.float32)
+    targets = np.concatenate([types, ends[:, :, 1:]], axis=2).astype(np.float32)
     # What feeds each place, then by the type of that place: two small products a cell.
     fed = np.matmul(sources.transpose(0, 2, 1), cells.edges.astype(np.float32))
     pairs = np.matmul(fed, targets).astype(np.float64)
@@ -115,7 +124,7 @@ def _pairs(cells: CellArrays, own: Array) -> Array:
     return result
 
 
-def _ends(cells: CellArrays, own: Array) -> Array:
+def _ends(cells: CellArrays, types: Array) -> Array:
     from_input, to_output = cells.edges[:, 0, :], cells.edges[:, :, -1]
     columns = [
         to_output.sum(1).astype(np.float64),
@@ -123,8 +132,8 @@ def _ends(cells: CellArrays, own: Array) -> Array:
         cells.edges[:, 0, -1].astype(np.float64),
     ]
     channels = cells.attributes["out_channels"]
-    for k in range(own.shape[2]):
-        held = own[:, :, k] > 0
+    for k in range(types.shape[2]):
+        held = types[:, :, k] > 0
         columns += [(held & to_output).sum(1), (held & from_input).sum(1)]
         columns += [np.log1p((cells.attributes[c] * held).sum(1)) for c in ("flops", "params")]
         columns += _widths(channels, held)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasplug.predictors.features.nodes import op_ids, vocabulary_of
 from nasplug.predictors.features.paths import count_matrix, path_counts
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.simplify import prune
 
 __all__ = ["FEATURES", "Features", "Matrix", "OneHot", "Paths"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -111,10 +110,10 @@ class Paths:
         """
         one_hot = OneHot.of(graphs, nodes)
         live = [prune(graph) for graph in graphs]
-        known = sorted({sequence for counts in path_counts(live) for sequence in counts})
+        sequences = sorted({sequence for counts in path_counts(live) for sequence in counts})
         spread = _summaries(live, one_hot.vocabulary).std(0)
         scale = np.where(spread > 0, spread, 1.0)
-        return cls(one_hot, tuple(known), tuple(scale.tolist()))
+        return cls(one_hot, tuple(sequences), tuple(scale.tolist()))
 
     def __call__(self, graphs: Sequence[Graph]) -> Array:
         """Shape `(graphs, features)`.
@@ -137,11 +136,11 @@ def _summaries(live: Sequence[Graph], vocabulary: Sequence[str]) -> Array:
         inner = graph.ops[1:-1]
         has_weights = graph.attribute("params") > 0
         is_large = has_weights & (graph.attribute("kernel") > 1)
-        trained = {op for op, yes in zip(graph.ops, has_weights, strict=True) if yes}
-        large = {op for op, yes in zip(graph.ops, is_large, strict=True) if yes}
         sequences = list(counts.elements())
-        on_trained = [sum(op in trained for op in s) for s in sequences] or [-1]
-        on_large = [sum(op in large for op in s) for s in sequences] or [-1]
+        on_trained, on_large = (
+            [sum(op in chosen for op in sequence) for sequence in sequences] or [-1]
+            for chosen in (set(compress(graph.ops, mask)) for mask in (has_weights, is_large))
+        )
         rows.append(
             [
                 *(inner.count(op) for op in vocabulary),

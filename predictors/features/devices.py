@@ -76,8 +76,7 @@ def hardware_features(hardware: Hardware, batch_size: int) -> NDArray[np.float32
         values.append((math.log10(max(peak, _SMALLEST)) - centre) / scale)
     values.append((hardware.year - _USUAL_YEAR) / 4 if hardware.year else 0.0)
     values.append(math.log2(batch_size) / 4)
-    own = compute_class(hardware)
-    values.extend(float(own == name) for name in COMPUTE_CLASSES)
+    values.extend(float(compute_class(hardware) == name) for name in COMPUTE_CLASSES)
     return np.array(values, dtype=np.float32)
 
 

@@ -15,11 +15,7 @@ __all__ = ["pack", "unpack"]
 
 
 def pack(graphs: Sequence[Graph], vocabulary: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Graphs as arrays.
-
-    Args:
-        graphs: At least one graph.
-        vocabulary: Operation types; a node stores its position among them.
+    """At least one graph as arrays; a node stores the position of its type in a vocabulary.
 
     Returns:
         `sizes` and `edge_counts` a graph, `ops` and `attribute_rows` a node, `edges` `(2, edges)`,
@@ -55,9 +51,8 @@ def unpack(arrays: Mapping[str, NDArray[Any]], vocabulary: Sequence[str]) -> lis
         edges = arrays["edges"].T.tolist()
     except (KeyError, IndexError) as error:
         raise InputError(f"the stored graphs are damaged: {error}") from None
-    if (len(ops), len(rows), len(edges)) != (nodes[-1], nodes[-1], ends[-1]) or rows.shape[1] != (
-        len(ATTRIBUTES)
-    ):
+    stored = (len(ops), len(edges), rows.shape)
+    if stored != (nodes[-1], ends[-1], (nodes[-1], len(ATTRIBUTES))):
         raise InputError("the stored graphs are damaged: their arrays differ in length")
     return [
         Graph(tuple(ops[a:b]), tuple((s, t) for s, t in edges[c:d]), rows[a:b])

@@ -101,10 +101,8 @@ def operator_texts(graphs: Sequence[Graph]) -> tuple[list[str], NDArray[np.int64
 def hardware_text(hardware: Hardware, precision: str = "FP32") -> str:
     """A device as text, such as `Nv GPU FP32 8.1 Turing 70W`.
 
-    Args:
-        hardware: The device.
-        precision: One of `hardware.PRECISIONS` in either case; its throughput in 1e12 operations a
-            second enters with one decimal, below 1 with two digits.
+    The throughput of the precision, one of `hardware.PRECISIONS` in either case, enters in 1e12
+    operations a second with one decimal, below 1 with two digits.
 
     Raises:
         InputError: If the precision is unknown or the device has no throughput for it.
@@ -158,10 +156,8 @@ def embed_texts(texts: Sequence[str], model: str = "wordllama") -> Vectors:
     if missing:
         encode = _minilm if model == "minilm" else _wordllama
         known.update(zip(missing, encode(missing), strict=True))
-    result = np.empty((len(wanted), MODELS[model]), dtype=np.float32)
-    for row, text in enumerate(wanted):
-        result[row] = known[text]
-    return result
+    rows = [known[text] for text in wanted]
+    return np.array(rows, dtype=np.float32).reshape(len(rows), MODELS[model])
 
 
 def embed_hardware(
@@ -169,17 +165,14 @@ def embed_hardware(
 ) -> Vectors:
     """The vector of a device's text, shape `(MODELS[model],)`, whatever the text is.
 
-    Args:
-        hardware: The device.
-        precision: As in `hardware_text`; FP32 stands in for one that the device has no figure for.
-        model: One of `MODELS`. With `"wordllama"` words that are not shipped are left out, whether
-            or not its package is installed.
+    FP32 stands in for a precision that the device has no figure for. With `"wordllama"` words that
+    are not shipped are left out, whether or not its package is installed.
 
     Raises:
         InputError: If the model is unknown or its package is missing.
     """
-    own = precision if precision.lower() in hardware.peak_tflops else "FP32"
-    text = hardware_text(hardware, own)
+    has_figure = precision.lower() in hardware.peak_tflops
+    text = hardware_text(hardware, precision if has_figure else "FP32")
     if model == "wordllama":
         text = " ".join(word for word in map(_shipped_word, text.split()) if word)
     result: Vectors = embed_texts([text], model)[0]
@@ -187,11 +180,7 @@ def embed_hardware(
 
 
 def shipped_texts(kind: str) -> tuple[str, ...]:
-    """The texts whose words are shipped, of usual operators or of the hardware catalogue.
-
-    Args:
-        kind: `"operator"` or `"platform"`.
-    """
+    """The texts whose words are shipped: of each `"operator"`, or of each `"platform"`."""
     return _shipped()[1][kind]
 
 
@@ -281,10 +270,8 @@ def _shipped() -> tuple[dict[str, tuple[Vectors, int]], dict[str, tuple[str, ...
     with source.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
         content: dict[str, NDArray[Any]] = {name: stored[name] for name in stored.files}
     sums = content["sums"].astype(np.float32)
-    counts = content["tokens"].tolist()
-    table = dict(
-        zip(content["words"].tolist(), zip(sums, counts, strict=True), strict=True),
-    )
+    entries = zip(sums, content["tokens"].tolist(), strict=True)
+    table = dict(zip(content["words"].tolist(), entries, strict=True))
     return table, {kind: tuple(content[kind].tolist()) for kind in ("operator", "platform")}
 
 
@@ -293,10 +280,10 @@ def _wordllama(texts: Sequence[str]) -> list[Vectors]:
     result: list[Vectors] = []
     for text in texts:
         parts = [table.get(entry) for entry in text_words(text)]
-        found = [part for part in parts if part is not None]
-        if len(found) == len(parts):
-            total = np.stack([vector for vector, _ in found]).sum(0)
-            result.append(total / sum(count for _, count in found))
+        shipped = [part for part in parts if part is not None]
+        if len(shipped) == len(parts):
+            total = np.stack([vector for vector, _ in shipped]).sum(0)
+            result.append(total / sum(count for _, count in shipped))
             continue
         encode = load_wordllama()
         if encode is None:

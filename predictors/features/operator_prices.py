@@ -14,14 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasplug.predictors.features.operators import operator_kinds
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 
 __all__ = ["OperatorPrices"]
-
-Array = NDArray[np.float64]
 
 COSTS = ("flops", "bytes")
 # What prices of different kinds, and of different windows, have in common; chosen by leaving out

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasplug.predictors.features.cells import OneHot
-from nasplug.predictors.features.paths import count_matrix
+from nasplug.predictors.features.paths import count_matrix, neighbours
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 
 __all__ = [
     "CELL",
     "COSTS",
     "OperatorFeatures",
+    "kind_counts",
     "longest_path",
     "operator_kinds",
 ]
-
-Array = NDArray[np.float64]
 
 COSTS = ("flops", "params", "bytes")
 # A graph with at most so many nodes is a cell, whose nodes have places of their own.
@@ -42,6 +41,13 @@ def operator_kinds(graph: Graph) -> list[str]:
                 shape = " pointwise"
         kinds.append(op + shape)
     return kinds
+
+
+def kind_counts(graphs: Sequence[Graph], kinds: Sequence[str]) -> Array:
+    """Operators of each of some kinds, shape `(graphs, kinds)`."""
+    counts = [Counter(operator_kinds(graph)) for graph in graphs]
+    rows = [[count[kind] for kind in kinds] for count in counts]
+    return np.array(rows, dtype=np.float64).reshape(len(graphs), len(kinds))
 
 
 @dataclass(frozen=True)
@@ -76,12 +82,8 @@ class OperatorFeatures:
         sizes = {len(graph) for graph in graphs}
         is_cell = len(sizes) == 1 and max(sizes) <= CELL
         one_hot = OneHot.of(graphs) if is_cell else None
-        raw = cls(
-            tuple(kinds),
-            _columns([_operators(graph) for graph in graphs]),
-            _columns([_neighbours(graph) for graph in graphs]),
-            one_hot,
-        )
+        operators, neighbours = map(_operators, graphs), map(_neighbours, graphs)
+        raw = cls(tuple(kinds), _columns(operators), _columns(neighbours), one_hot)
         spreads = {name: block.std(0) for name, block in raw(graphs).items()}
         # What never varied among these graphs says nothing of others.
         scales = {n: np.where(spread > 1e-9, spread, np.inf) for n, spread in spreads.items()}
@@ -95,14 +97,12 @@ class OperatorFeatures:
         """
         blocks = {
             "totals": self._totals(graphs),
-            "operators": count_matrix([_operators(graph) for graph in graphs], self.operators),
-            "neighbours": count_matrix([_neighbours(graph) for graph in graphs], self.neighbours),
+            "operators": count_matrix(list(map(_operators, graphs)), self.operators),
+            "neighbours": count_matrix(list(map(_neighbours, graphs)), self.neighbours),
         }
         if self.one_hot is not None:
             blocks["places"] = self.one_hot(graphs)
-        return {
-            n: block / self.scales[n] if n in self.scales else block for n, block in blocks.items()
-        }
+        return {name: block / self.scales.get(name, 1.0) for name, block in blocks.items()}
 
     def _totals(self, graphs: Sequence[Graph]) -> Array:
         place = {kind: k for k, kind in enumerate(self.kinds)}
@@ -125,19 +125,11 @@ def _operators(graph: Graph) -> Counter[Hashable]:
 
 
 def _neighbours(graph: Graph) -> Counter[Hashable]:
-    kinds, height = operator_kinds(graph), graph.attribute("height").tolist()
-    before: list[list[str]] = [[] for _ in kinds]
-    after: list[list[str]] = [[] for _ in kinds]
-    for a, b in graph.edges:
-        before[b].append(kinds[a])
-        after[a].append(kinds[b])
-    return Counter(
-        (kind, height[k], tuple(sorted(before[k])), tuple(sorted(after[k])))
-        for k, kind in enumerate(kinds)
-    )
+    kinds, heights = operator_kinds(graph), graph.attribute("height").tolist()
+    return Counter(zip(kinds, heights, *neighbours(kinds, graph.edges), strict=True))
 
 
-def _columns(counts: Sequence[Counter[Hashable]]) -> dict[Hashable, int]:
+def _columns(counts: Iterable[Counter[Hashable]]) -> dict[Hashable, int]:
     keys = sorted({key for counter in counts for key in counter}, key=repr)
     return {key: k for k, key in enumerate(keys)}
 

@@ -13,12 +13,18 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import ATTRIBUTES, Graph, InputError
 from nasplug.search_spaces.simplify import IDLE_OPS
 
-__all__ = ["count_matrix", "neighbourhoods", "operation_pairs", "path_counts", "summaries"]
+__all__ = [
+    "count_matrix",
+    "neighbours",
+    "operation_pairs",
+    "path_counts",
+    "summaries",
+]
 
-Array = NDArray[np.float64]
 # A cell has a handful of paths; a graph with more is no cell, and listing them would not end.
 MAX_PATHS = 10_000
 
@@ -40,25 +46,16 @@ def operation_pairs(graphs: Sequence[Graph]) -> list[Counter[tuple[str, str]]]:
     return [Counter((g.ops[a], g.ops[b]) for a, b in g.edges) for g in graphs]
 
 
-def neighbourhoods(graphs: Sequence[Graph]) -> list[Counter[Hashable]]:
-    """Count each node type with its direct predecessors and successors, for each graph.
-
-    One round of Weisfeiler-Lehman refinement in both directions.
-    """
-    found: list[Counter[Hashable]] = []
-    for graph in graphs:
-        before: list[list[str]] = [[] for _ in graph.ops]
-        after: list[list[str]] = [[] for _ in graph.ops]
-        for a, b in graph.edges:
-            before[b].append(graph.ops[a])
-            after[a].append(graph.ops[b])
-        found.append(
-            Counter(
-                (op, tuple(sorted(before[k])), tuple(sorted(after[k])))
-                for k, op in enumerate(graph.ops)
-            )
-        )
-    return found
+def neighbours(
+    kinds: Sequence[str], edges: Sequence[tuple[int, int]]
+) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """Kinds of the direct predecessors of each node, and of its successors, sorted."""
+    before: list[list[str]] = [[] for _ in kinds]
+    after: list[list[str]] = [[] for _ in kinds]
+    for a, b in edges:
+        before[b].append(kinds[a])
+        after[a].append(kinds[b])
+    return [tuple(sorted(each)) for each in before], [tuple(sorted(each)) for each in after]
 
 
 def count_matrix(counts: Sequence[Counter[Hashable]], columns: Mapping[Hashable, int]) -> Array:
@@ -125,8 +122,8 @@ def _summaries(
     kinds[row, ops[trained]] = True
     columns = []
     for op in types:
-        own = ops == code.get(op, -1)
-        columns += _statistics(own @ on_path, own[:, 1:-1].sum(1))
+        of_type = ops == code.get(op, -1)
+        columns += _statistics(of_type @ on_path, of_type[:, 1:-1].sum(1))
     of_kinds = np.take_along_axis(kinds, ops, axis=1) & ~idle
     columns += _statistics(of_kinds @ on_path, trained[:, 1:-1].sum(1))
     lengths = ~idle @ on_path if paths else np.full((len(graphs), 1), -1.0)
@@ -138,11 +135,9 @@ def _summaries(
         np.full(len(graphs), nodes),
         lengths.max(1),
         lengths.min(1),
-        *(
-            np.log1p(attributes[:, :, ATTRIBUTES.index(cost)].sum(1))
-            for cost in ("params", "flops")
-        ),
     ]
+    costs = (attributes[:, :, ATTRIBUTES.index(name)] for name in ("params", "flops"))
+    columns += [np.log1p(cost.sum(1)) for cost in costs]
     return np.stack(columns, axis=1).astype(np.float64)
 
 
@@ -158,12 +153,8 @@ def _statistics(on_paths: Array, nodes: NDArray[np.int64]) -> list[Array]:
 
 def _sequences(graph: Graph) -> list[tuple[str, ...]]:
     """Operations on each path from the first to the last node, identities left out."""
-    ops = graph.ops
-    idle = IDLE_OPS
-    return [
-        tuple(ops[k] for k in path if ops[k] not in idle)
-        for path in _paths(len(graph), graph.edges)
-    ]
+    paths = _paths(len(graph), graph.edges)
+    return [tuple(graph.ops[k] for k in path if graph.ops[k] not in IDLE_OPS) for path in paths]
 
 
 # Graphs of one space share few edge sets once they are simplified.

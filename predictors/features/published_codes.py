@@ -20,13 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.features.nodes import op_ids
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.costs import FLOAT_BYTES
 
 __all__ = [
-    "ATTRIBUTE_WIDTH",
     "MOST_OPS",
     "NNLP_WIDTH",
+    "STATIC_WIDTH",
     "check_vocabulary",
     "nerf_frequencies",
     "nnlp_code",
@@ -34,16 +35,19 @@ __all__ = [
     "positions",
     "sinusoid",
     "sinusoid_code",
+    "sinusoid_width",
+    "static_code",
     "static_values",
     "wave_frequencies",
 ]
-
-Array = NDArray[np.float64]
 
 MOST_OPS = 32
 # Eight attribute values of ten numbers each.
 ATTRIBUTES_A_NODE, ATTRIBUTE_NUMBERS = 8, 10
 ATTRIBUTE_WIDTH = ATTRIBUTES_A_NODE * ATTRIBUTE_NUMBERS
+# Batch size, FLOPs, parameters and memory access, of so many numbers each.
+STATIC_NUMBERS = 10
+STATIC_WIDTH = 4 * STATIC_NUMBERS
 DILATION, BIAS = 1.0, 0.0
 
 # NNLQP's attributes in its order: (centre, scale); output_padding and perm are never known here.
@@ -102,13 +106,8 @@ def nerf_frequencies(count: int) -> Array:
 def sinusoid(values: Array, frequencies: Array, *, interleaved: bool) -> Array:
     """Sines and cosines of `value · frequency`, computed in double precision.
 
-    Args:
-        values: Any shape.
-        frequencies: Shape `(count,)`.
-        interleaved: `(sin, cos, sin, cos, …)` rather than all sines, then all cosines.
-
-    Returns:
-        Shape `(*values.shape, 2 * count)`.
+    The shape is `(*values.shape, 2 * frequencies)`: interleaved `(sin, cos, sin, cos, …)`, or all
+    sines, then all cosines.
     """
     angle = np.asarray(values, dtype=np.float64)[..., None] * frequencies
     if interleaved:
@@ -122,22 +121,13 @@ def sinusoid_code(
     """One-hot operation, packed attributes, output shape N, C, H, W as interleaved sinusoids.
 
     A convolution packs kernel, stride, padding, dilation, groups and bias, a pooling the first
-    three; the rest of the attribute part is zero.
-
-    Args:
-        graphs: At least one.
-        vocabulary: Operation types, at most `MOST_OPS`.
-        images: Batch size of the forward pass that is described.
-        shape_numbers: Numbers a dimension: 20 for NN-Former, 10 for NAR-Former V2.
-
-    Returns:
-        Shape `(nodes, MOST_OPS + ATTRIBUTE_WIDTH + 4 * shape_numbers)`.
+    three; the rest of the attribute part is zero. A dimension of the output shape has 20 numbers
+    for NN-Former, 10 for NAR-Former V2; the whole is `(nodes, sinusoid_width(shape_numbers))`.
 
     Raises:
         InputError: If a graph has an operation outside the vocabulary.
     """
-    known = _known_attributes(graphs)
-    values = np.stack(list(known.values()), axis=1)
+    values = np.stack(list(_known_attributes(graphs).values()), axis=1)
     waves = sinusoid(values, wave_frequencies(ATTRIBUTE_NUMBERS // 2), interleaved=True)
     is_conv, is_pool = _kinds(graphs)
     filled = np.where(is_conv, values.shape[1], np.where(is_pool, 3, 0))
@@ -152,48 +142,46 @@ def sinusoid_code(
     )
 
 
+def sinusoid_width(shape_numbers: int) -> int:
+    """Numbers a node in `sinusoid_code`."""
+    return MOST_OPS + ATTRIBUTE_WIDTH + 4 * shape_numbers
+
+
 def nnlp_code(graphs: Sequence[Graph], vocabulary: Sequence[str], images: int) -> Array:
     """One-hot operation, then attributes and output shape as `(value − centre) / scale`.
 
-    An attribute that a node does not have is 0, the centre of those that do.
-
-    Args:
-        graphs: At least one.
-        vocabulary: Operation types, at most `MOST_OPS`.
-        images: Batch size of the forward pass that is described.
-
-    Returns:
-        Shape `(nodes, NNLP_WIDTH)`.
+    An attribute that a node does not have is 0, the centre of those that do. The shape is
+    `(nodes, NNLP_WIDTH)`.
 
     Raises:
         InputError: If a graph has an operation outside the vocabulary.
     """
-    known = _known_attributes(graphs)
     is_conv, is_pool = _kinds(graphs)
-    columns = []
-    for name, (centre, scale) in _NNLP_ATTRIBUTES.items():
-        if name in known:
-            has = is_conv | is_pool if name in ("kernel", "stride", "pads") else is_conv
-            columns.append(np.where(has, (known[name] - centre) / scale, 0.0))
-        else:
-            columns.append(np.zeros(len(is_conv)))
+    columns = dict.fromkeys(_NNLP_ATTRIBUTES, np.zeros(len(is_conv)))
+    for name, values in _known_attributes(graphs).items():
+        centre, scale = _NNLP_ATTRIBUTES[name]
+        has = is_conv | is_pool if name in ("kernel", "stride", "pads") else is_conv
+        columns[name] = np.where(has, (values - centre) / scale, 0.0)
+    attributes = np.stack(list(columns.values()), axis=1)
     shape = (_output_shape(graphs, images) - _NNLP_SHAPE[:, 0]) / _NNLP_SHAPE[:, 1]
-    return np.concatenate([one_hot(graphs, vocabulary), np.stack(columns, axis=1), shape], axis=1)
+    return np.concatenate([one_hot(graphs, vocabulary), attributes, shape], axis=1)
 
 
 def static_values(graphs: Sequence[Graph], images: int) -> Array:
-    """Batch size, FLOPs, parameters, memory access of every graph, shape `(graphs, 4)`.
-
-    Args:
-        graphs: Any number.
-        images: Batch size of the forward pass that is described.
-    """
+    """Batch size, FLOPs, parameters, memory access of every graph, shape `(graphs, 4)`."""
     rows = []
     for graph in graphs:
         params = graph.total("params")
         moved = max(graph.total("bytes") / FLOAT_BYTES - params, 0.0)
         rows.append((float(images), graph.total("flops"), params, images * moved + params))
     return np.array(rows, dtype=np.float64).reshape(-1, 4)
+
+
+def static_code(graphs: Sequence[Graph], images: int, scales: Array) -> Array:
+    """`static_values` over their scales `(4,)` as sinusoids, shape `(graphs, STATIC_WIDTH)`."""
+    values = static_values(graphs, images) / scales
+    waves = sinusoid(values, wave_frequencies(STATIC_NUMBERS // 2), interleaved=True)
+    return waves.reshape(len(graphs), STATIC_WIDTH)
 
 
 def _known_attributes(graphs: Sequence[Graph]) -> dict[str, Array]:

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.costs import FLOAT_BYTES
 
 __all__ = ["peak_rates", "roofline_ms", "roofline_parts", "times_at"]
 
-Array = NDArray[np.float64]
-
 
 def peak_rates(hardware: Hardware, half: bool = False) -> tuple[float, float]:
     """Operations and bytes a ms that the data sheet promises.
 
-    Args:
-        hardware: The device.
-        half: Whether the network runs in half precision, which counts at the fp16 rate if that is
-            the higher one.
+    A network in half precision counts at the fp16 rate if that is the higher one.
     """
     fp32 = hardware.peak_tflops["fp32"]
     peak = max(hardware.peak_tflops.get("fp16", fp32), fp32) if half else fp32
@@ -28,12 +23,8 @@ def peak_rates(hardware: Hardware, half: bool = False) -> tuple[float, float]:
 
 
 def roofline_ms(graph: Graph, hardware: Hardware, batch_size: int = 1, half: bool = False) -> Array:
-    """Time of each node in ms: arithmetic or memory, whichever is slower; shape `(nodes,)`.
-
-    Arguments as those of `roofline_parts`.
-    """
-    compute, memory = roofline_parts(graph, hardware, batch_size, half)
-    result: Array = np.maximum(compute, memory)
+    """Time of each node in ms: the larger of its `roofline_parts`, shape `(nodes,)`."""
+    result: Array = np.maximum(*roofline_parts(graph, hardware, batch_size, half))
     return result
 
 
@@ -43,13 +34,7 @@ def roofline_parts(
     """Times in ms that each node's arithmetic and its memory traffic take, `(nodes,)` each.
 
     A multiply-accumulate counts as two operations. Activations are moved once an image, parameters
-    once a batch.
-
-    Args:
-        graph: Any graph with costs.
-        hardware: The device.
-        batch_size: Images a forward pass.
-        half: See `peak_rates`; bytes then count half.
+    once a batch; in half precision (`peak_rates`) bytes count half.
     """
     return times_at(graph, *peak_rates(hardware, half), batch_size, FLOAT_BYTES / (1 + half))
 
@@ -57,15 +42,7 @@ def roofline_parts(
 def times_at(
     graph: Graph, operations: float, moved: float, images: float, number_bytes: float
 ) -> tuple[Array, Array]:
-    """Compute `roofline_parts` at given rates.
-
-    Args:
-        graph: Any graph with costs.
-        operations: Operations a ms.
-        moved: Bytes a ms.
-        images: Images a forward pass.
-        number_bytes: Bytes a number.
-    """
+    """Compute `roofline_parts` at rates of operations and bytes a ms, and of bytes a number."""
     weights = FLOAT_BYTES * graph.attribute("params")
     activations = np.maximum(graph.attribute("bytes") - weights, 0)
     traffic = (activations * images + weights) * (number_bytes / FLOAT_BYTES)

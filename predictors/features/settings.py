@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -131,14 +131,13 @@ def alike_runtimes(
         measured: Whether a column was measured.
         way: What a prediction reads of a runtime.
     """
-    others = [Setting(column.hardware, column.batch_size, parse_runtime(name)) for name in RUNTIMES]
+    if measured(column):
+        return ()
+    others = {name: replace(column, runtime=parse_runtime(name)) for name in RUNTIMES}
     return tuple(
         name
-        for name, other in zip(RUNTIMES, others, strict=True)
-        if other.runtime != column.runtime
-        and way(other) == way(column)
-        and not measured(other)
-        and not measured(column)
+        for name, other in others.items()
+        if other != column and way(other) == way(column) and not measured(other)
     )
 
 
@@ -165,13 +164,8 @@ def inference_runtime(hardware: Hardware) -> str | None:
 def usual_runtime(hardware: Hardware, measured: Sequence[str]) -> str:
     """The runtime of a `Setting` that is meant where none is named, whatever the batch size.
 
-    Args:
-        hardware: The device.
-        measured: The runtimes that it was measured in.
-
-    Returns:
-        `""`, a framework's usual way; the first of `measured` for a processor other than a GPU that
-        was never measured so.
+    It is `""`, a framework's usual way, or the first of `measured` for a processor other than a GPU
+    that was never measured so.
     """
     usual = compute_class(hardware) == "gpu" or "" in measured or not measured
     return "" if usual else measured[0]

@@ -15,16 +15,14 @@ from functools import cache
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.simplify import simplify
 
 __all__ = ["RESPONSES", "responses"]
-
-Array = NDArray[np.float64]
 
 CHANNELS, SIDE, IMAGES, CELLS = 16, 8, 16, 4
 # Measured behind these cells.
@@ -95,12 +93,11 @@ class _RandomNetwork:
         key = (cell, node, kernel)
         if key not in self._weights:
             # Seeded by place, so that it does not matter which graph comes first.
-            place = torch.Generator().manual_seed(
-                ((self._seed * 101 + cell) * 10_007 + node) * 101 + kernel
-            )
+            seed = ((self._seed * 101 + cell) * 10_007 + node) * 101 + kernel
+            generator = torch.Generator().manual_seed(seed)
             shape = (CHANNELS, CHANNELS, kernel, kernel)
             scale = math.sqrt(2 / (CHANNELS * kernel * kernel))
-            weight = torch.randn(shape, generator=place) * scale
+            weight = torch.randn(shape, generator=generator) * scale
             self._weights[key] = weight.requires_grad_()
         return self._weights[key]
 
@@ -110,16 +107,16 @@ class _RandomNetwork:
         images = self._images.clone().requires_grad_()
         signs: list[Tensor] = []
         weights: list[Tensor] = []
-        found: list[float] = []
+        measures: list[float] = []
         x = images
         for cell in range(CELLS):
             x = self._cell(graph, cell, x, signs, weights)
             if cell in STAGES:
-                found += _signal(x.detach())
-        found += _codes(signs)
+                measures += _signal(x.detach())
+        measures += _codes(signs)
         flat, start = x.detach().flatten(1), self._images.flatten(1)
-        found.append(float(functional.cosine_similarity(flat, start).mean()))
-        return found + self._gradients(x, images, weights)
+        measures.append(float(functional.cosine_similarity(flat, start).mean()))
+        return measures + self._gradients(x, images, weights)
 
     def _cell(
         self, graph: Graph, cell: int, x: Tensor, signs: list[Tensor], weights: list[Tensor]
@@ -141,9 +138,8 @@ class _RandomNetwork:
                 total = functional.conv2d(torch.relu(total), weight, padding=kernel // 2)
                 total = functional.batch_norm(total, None, None, training=True)
             elif kind == "avg":
-                total = functional.avg_pool2d(
-                    total, kernel, 1, kernel // 2, count_include_pad=False
-                )
+                pads = kernel // 2
+                total = functional.avg_pool2d(total, kernel, 1, pads, count_include_pad=False)
             elif kind == "max":
                 total = functional.max_pool2d(total, kernel, 1, kernel // 2)
             out.append(total)
@@ -157,7 +153,7 @@ class _RandomNetwork:
         share = energy / energy.sum().clamp(min=1e-12)
         away = torch.arange(SIDE) - SIDE // 2
         distance = (away**2)[:, None] + (away**2)[None]
-        found = [
+        measures = [
             float(share[SIDE // 2, SIDE // 2]),
             float((share * distance).sum()),
             _log(float((back**2).sum()), 1e-9),
@@ -168,20 +164,19 @@ class _RandomNetwork:
         likeness = functional.normalize(flat, dim=1)
         likeness = likeness @ likeness.T
         values = torch.linalg.eigvalsh(likeness).clamp(min=0) + 1e-3
-        found += [
+        measures += [
             _off_diagonal(likeness),
             float(-(values.log() + 1 / values).sum()) / 100,
             _log(float((flat**2).sum()), 1e-9),
         ]
         if not weights:
-            return [*found, -5.0, -5.0, 0.0, -5.0]
+            return [*measures, -5.0, -5.0, 0.0, -5.0]
         norms = torch.stack([g.norm() for g in to_weights])
-        flow = sum(
-            float((g * w.detach()).abs().sum()) for g, w in zip(to_weights, weights, strict=True)
-        )
+        pairs = zip(to_weights, weights, strict=True)
+        flow = sum(float((gradient * weight.detach()).abs().sum()) for gradient, weight in pairs)
         spread = float(norms.std(unbiased=False)) / (float(norms.mean()) + 1e-9)
         return [
-            *found,
+            *measures,
             _log(float(norms.mean()), 1e-6),
             _log(float(norms.sum()), 1e-6),
             _log(spread, 1e-3),

@@ -30,6 +30,7 @@ __all__ = [
     "NetworkLatencyConfig",
 ]
 
+# A device profile is read, in a search's options too, without torch.
 __getattr__ = loader(
     __name__,
     {

@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.features.devices import MAX_BATCH
 from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.prediction import Array
 
 __all__ = ["never_falling"]
 
-Array = NDArray[np.float64]
-
-# Batch sizes at which a latency is looked at to tell how it grows; beyond, doublings up to the one
+# Batch sizes at which a latency is looked at to tell how it grows, and further ones up to the one
 # that is asked for.
 GRID = (1, 4, 16, 64, 256, 1024)
+LARGE = tuple(1 << k for k in range(11, MAX_BATCH.bit_length()))
 # How far a logarithm may fall between measured batch sizes: so much falls in measured tables.
 NOISE = 0.05
 
@@ -43,29 +43,26 @@ def never_falling(
     """
     needed: dict[tuple[str, str], Setting] = {}
 
-    def places(column: Setting, batches: Sequence[int]) -> list[int]:
-        found = []
-        for size in batches:
-            one = replace(column, batch_size=size)
-            # Of two devices of one description a predictor may know one by its name.
-            key = one.hardware.name, one.fingerprint
-            needed.setdefault(key, one)
-            found.append(list(needed).index(key))
-        return found
+    def places(column: Setting, sizes: Sequence[int]) -> list[int]:
+        settings = [replace(column, batch_size=size) for size in sizes]
+        # Of two devices of one description a predictor may know one by its name.
+        keys = [(setting.hardware.name, setting.fingerprint) for setting in settings]
+        for key, setting in zip(keys, settings, strict=True):
+            needed.setdefault(key, setting)
+        return [list(needed).index(key) for key in keys]
 
     plans = []
     for column in columns:
-        own = sorted(set(measured(column)))
-        nodes = own
-        if column.batch_size not in own:
-            nodes = sorted({*own, *GRID, *_doublings(column.batch_size)})
-        plans.append((own, nodes, places(column, [*nodes, column.batch_size])))
-    said = predict(list(needed.values()))
+        nodes = batches = sorted(set(measured(column)))
+        if column.batch_size not in batches:
+            nodes = sorted({*batches, *GRID, *(n for n in LARGE if n <= column.batch_size)})
+        plans.append((batches, nodes, places(column, [*nodes, column.batch_size])))
+    predicted = predict(list(needed.values()))
     lows = None if least is None else least(list(needed.values()))
-    result = np.empty((len(said), len(columns)))
-    for k, (own, nodes, at) in enumerate(plans):
-        values = said[:, at]
-        was_measured = np.isin([*nodes, columns[k].batch_size], own)
+    result = np.empty((len(predicted), len(columns)))
+    for k, (batches, nodes, at) in enumerate(plans):
+        values = predicted[:, at]
+        was_measured = np.isin([*nodes, columns[k].batch_size], batches)
         if lows is not None:
             low = lows[:, at] + np.minimum(0, values[:, :1] - lows[:, at[:1]])
             values = np.where(was_measured, values, np.maximum(values, low))
@@ -74,32 +71,22 @@ def never_falling(
     return result
 
 
-def _doublings(batch_size: int) -> list[int]:
-    """Batch sizes beyond the grid."""
-    sizes = []
-    size = 2 * GRID[-1]
-    while size <= min(batch_size, MAX_BATCH):
-        sizes.append(size)
-        size *= 2
-    return sizes
-
-
-def _curve(said: Array, measured: NDArray[np.bool_]) -> Array:
+def _curve(predicted: Array, measured: NDArray[np.bool_]) -> Array:
     """Values at increasing batch sizes that do not fall, `(graphs, batches)`.
 
     From one measured batch size to any later one they may fall by `NOISE`.
     """
-    meeting = _meeting(said[:, measured])
-    anchors = np.clip(said[:, measured], meeting - NOISE / 2, meeting + NOISE / 2)
-    curve = said.copy()
+    meeting = _meeting(predicted[:, measured])
+    anchors = np.clip(predicted[:, measured], meeting - NOISE / 2, meeting + NOISE / 2)
+    curve = predicted.copy()
     curve[:, measured] = anchors
-    ahead = np.full_like(said, np.inf)
+    ahead = np.full_like(predicted, np.inf)
     ahead[:, measured] = anchors
     ahead = np.minimum.accumulate(ahead[:, ::-1], axis=1)[:, ::-1]
     for k in np.flatnonzero(~measured):
         # Most was measured at small batch sizes, so these have the say.
         before = curve[:, k - 1] if k else -np.inf
-        curve[:, k] = np.maximum(before, np.minimum(said[:, k], ahead[:, k]))
+        curve[:, k] = np.maximum(before, np.minimum(predicted[:, k], ahead[:, k]))
     return curve
 
 
@@ -111,12 +98,11 @@ def _meeting(values: Array) -> Array:
     return result
 
 
-def _between(curve: Array, batches: Sequence[int], said: Array, batch_size: int) -> Array:
-    """The value at a batch size: the curve's, or what was said between those of its neighbours."""
+def _between(curve: Array, batches: Sequence[int], predicted: Array, batch_size: int) -> Array:
+    """The curve at a batch size; between its nodes the prediction, between its neighbours there."""
     place = int(np.searchsorted(batches, batch_size))
-    if place < len(batches) and batches[place] == batch_size:
-        found: Array = curve[:, place]
-        return found
-    low = curve[:, place - 1] if place else np.full(len(said), -np.inf)
+    low = curve[:, place - 1] if place else np.full(len(predicted), -np.inf)
     high = np.maximum(low, curve[:, place]) if place < len(batches) else np.inf
-    return np.clip(said, low, high)
+    if place < len(batches) and batches[place] == batch_size:
+        low = high = curve[:, place]
+    return np.clip(predicted, low, high)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,20 @@ from numpy.typing import NDArray
 from nasplug.predictors.checkpoint import Checkpoint, joined, read_config
 from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.nodes import vocabulary_of
-from nasplug.predictors.features.settings import (
-    DeviceBatch,
-    Setting,
-)
+from nasplug.predictors.features.settings import DeviceBatch, Setting
 from nasplug.predictors.latency.batch_growth import never_falling
 from nasplug.predictors.latency.device_similarity import mix_similar
 from nasplug.predictors.latency.many_devices import ManyDevices
 from nasplug.predictors.latency.measured_columns import MeasuredColumns, log_latencies, runtime_of
 from nasplug.predictors.models.ledgformer import LeDGFormer
 from nasplug.predictors.models.sibling_transformer import SiblingTransformer
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
 from nasplug.predictors.training.ensemble import (
+    EnsembleConfig,
     calibration_count,
     ensemble_scores,
-    network_named,
     random_split,
     train_members,
 )
@@ -37,43 +36,25 @@ from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["DeviceBatch", "LatencyConfig", "LatencyPredictor"]
 
-Array = NDArray[np.float64]
 
-
-@dataclass(frozen=True)
-class LatencyConfig:
+@dataclass(frozen=True, kw_only=True)
+class LatencyConfig(EnsembleConfig):
     """Sizes and training of a `LatencyPredictor`.
 
     Attributes:
-        members: Models in the ensemble.
-        dim: Model width.
-        num_layers: Blocks.
-        ffn_ratio: Feed-forward ratio.
-        dropout: Dropout.
         smallest_ms: Latencies below are degenerate measurements and are left out, in ms.
-        calibration_share: Share of the graphs kept for calibration.
-        validation_share: Share of the rest that chooses each member's epoch.
-        training: How each member is trained.
-        similar: Share of the measured columns that an unknown one is like in what is said of it.
-        network: One of `ensemble.NETWORKS`.
-        options: Further fields of that network's configuration, such as `{"dynamic": "gate"}` for
-            `"ledg"`.
+        similar: Share of the measured columns that an unknown one is like in its prediction.
     """
 
     members: int = 2
-    dim: int = 64
     num_layers: int = 2
-    ffn_ratio: float = 2.0
     dropout: float = 0.05
     smallest_ms: float = 0.1
-    calibration_share: float = 0.15
     validation_share: float = 0.08
     similar: float = 0.75
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(epochs=80, rank_weight=0.0, weight_decay=0.01)
     )
-    network: str = "sibling"
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class LatencyPredictor(ManyDevices):
@@ -89,7 +70,7 @@ class LatencyPredictor(ManyDevices):
 
     def __init__(self, config: LatencyConfig | None = None, backend: str = "auto") -> None:
         super().__init__(config or LatencyConfig(), backend)
-        self._configure, self._network = network_named(self.config.network)
+        _, self._network = self.config.kinds()
         self._shift, self._scale = 0.0, 1.0
         self._groups: dict[str, Array] = {}
         # The measured columns as the network reads them.
@@ -116,9 +97,7 @@ class LatencyPredictor(ManyDevices):
             graphs: Training graphs in random order; part of them validates, part calibrates.
             targets: Latencies in ms, shape `(graphs, devices)`; NaN where unknown.
             hardware: Device, batch size and runtime of each column.
-            folder: Where members keep their training state to be resumed.
-            progress: Whether to show progress bars.
-            report: Called with each member's training result.
+            folder, progress, report: See `train_members`.
 
         Raises:
             InputError: If the columns do not match the devices, or there are too few graphs.
@@ -128,39 +107,25 @@ class LatencyPredictor(ManyDevices):
         learn = len(graphs) - calibration_count(len(graphs), self.config.calibration_share)
         self._shift, self._scale = float(np.nanmean(logs)), float(np.nanstd(logs)) or 1.0
         standard = (logs[:learn] - self._shift) / self._scale
-        config = self._configure(
+        config = self.config.sized(
             vocabulary_of(graphs),
             self.targets,
-            dim=self.config.dim,
-            num_layers=self.config.num_layers,
-            ffn_ratio=self.config.ffn_ratio,
-            dropout=self.config.dropout,
             simplified=False,
             hardware=True,
             devices=tuple(column.plain_key for column in columns),
-            **self.config.options,
         )
         described = torch.from_numpy(np.stack([config.read_device(c) for c in columns]))
 
         def split(model: SiblingTransformer | LeDGFormer, seed: int) -> tuple[Examples, Examples]:
-            everything = Examples(
-                model.prepare(graphs[:learn]),
-                torch.tensor(standard, dtype=torch.float32),
-                torch.ones(learn),
-                described,
-            )
+            prepared = model.prepare(graphs[:learn])
+            everything = Examples.of(prepared, standard, hardware=described)
             return random_split(everything, self.config.validation_share, seed)
 
-        models = train_members(
-            self.config.members,
-            lambda: self._network(config, self.backend),
-            split,
-            self.config.training,
-            folder=folder,
-            progress=progress,
-            report=report,
+        build = partial(self._network, config, self.backend)
+        members, recipe = self.config.members, self.config.training
+        self._models = train_members(
+            members, build, split, recipe, folder=folder, progress=progress, report=report
         )
-        self._models = models
         self._columns = MeasuredColumns.of(columns, config.device_text, with_text=False)
         self._described = described
         center = self._log_latency(graphs[learn:], columns)
@@ -200,16 +165,13 @@ class LatencyPredictor(ManyDevices):
         similar, alike = self._columns.similar(unknown, self.config.similar)
         # Columns that an unknown one is like come once, after those that are asked for.
         needed = sorted(alike)
-        config = self._models[0].config
-        described = torch.from_numpy(np.stack([config.read_device(c) for c in columns]))
-        if needed:
-            described = torch.cat([described, self._described[needed]])
+        read = self._models[0].config.read_device
+        asked = torch.from_numpy(np.stack([read(column) for column in columns]))
+        described = torch.cat([asked, self._described[needed]]) if needed else asked
         raw = ensemble_scores(self._models, graphs, described, torch.tensor(places + needed))
-        logs = raw.mean(0) * self._scale + self._shift
-        result: Array = logs[:, : len(columns)].copy()
-        measured = logs[:, len(columns) :]
-        mix_similar(result, similar, measured, needed)
-        return result
+        logs, measured = np.split(raw.mean(0) * self._scale + self._shift, [len(columns)], axis=1)
+        mix_similar(logs, similar, measured, needed)
+        return logs
 
     def _distribution_on(
         self, graphs: Sequence[Graph], column: Setting
@@ -229,8 +191,8 @@ class LatencyPredictor(ManyDevices):
         return center, np.ones_like(center), self._groups[group][:, None]
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        known = {"settings": self._columns.numbers, "described": self._described.numpy()}
-        return {**super()._arrays(), **joined({"zero-shot": self._groups, "known": known})}
+        columns = {"settings": self._columns.numbers, "described": self._described.numpy()}
+        return {**super()._arrays(), **joined({"zero-shot": self._groups, "known": columns})}
 
     def _card(self) -> dict[str, Any]:
         return {
@@ -245,8 +207,7 @@ class LatencyPredictor(ManyDevices):
     def _restored(cls, checkpoint: Checkpoint, backend: str) -> LatencyPredictor:
         card = checkpoint.card
         predictor = cls(read_config(LatencyConfig, card["config"]), backend)
-        config = read_config(predictor._configure, card["model"])
-        predictor._load(checkpoint, lambda: predictor._network(config, backend))
+        config = predictor._load(checkpoint, *predictor.config.kinds())
         predictor._shift = float(card["scaling"]["shift"])
         predictor._scale = float(card["scaling"]["scale"])
         runtimes = tuple(card["runtimes"])

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ColumnHeads"]
+from nasplug.predictors.prediction import Array
 
-Array = NDArray[np.float64]
+__all__ = ["ColumnHeads"]
 
 # Networks that a head is worth learning from.
 FEWEST = 60
@@ -62,30 +62,22 @@ class ColumnHeads:
             keys: Key of each column.
         """
         names = list(dict.fromkeys(groups))
-        centers, scales, pairs, heads = [], [], [], []
-        for name in names:
-            rows = np.array([k for k, other in enumerate(groups) if other == name])
-            own = features[rows]
-            spread = own.std(0)
-            centers.append(own.mean(0))
-            scales.append(np.where(spread > 1e-6 * (1 + np.abs(centers[-1])), spread, np.inf))
-            x = (own - centers[-1]) / scales[-1]
+        width = features.shape[1]
+        centers, scales = np.zeros((2, len(names), width))
+        heads: dict[tuple[str, str], tuple[Array, float, float]] = {}
+        for center, scale, name in zip(centers, scales, names, strict=True):
+            rows = np.flatnonzero(np.array(groups) == name)
+            center[:], spread = features[rows].mean(0), features[rows].std(0)
+            scale[:] = np.where(spread > 1e-6 * (1 + np.abs(center)), spread, np.inf)
+            x = (features[rows] - center) / scale
             for k, key in enumerate(keys):
                 y = residuals[rows, k]
                 known = np.isfinite(y)
                 if known.sum() >= FEWEST:
-                    pairs.append((name, key))
-                    heads.append(_ridge(x[known], y[known]))
-        width = features.shape[1]
-        return cls(
-            names,
-            np.array(centers).reshape(len(names), width),
-            np.array(scales).reshape(len(names), width),
-            pairs,
-            np.array([head[0] for head in heads]).reshape(len(heads), width),
-            np.array([head[1] for head in heads]),
-            np.array([head[2] for head in heads]),
-        )
+                    heads[name, key] = _ridge(x[known], y[known])
+        weights = np.array([head[0] for head in heads.values()]).reshape(len(heads), width)
+        shifts, limits = np.array([head[1:] for head in heads.values()]).reshape(-1, 2).T
+        return cls(names, centers, scales, list(heads), weights, shifts, limits)
 
     def __call__(self, features: Array, group: str, key: str) -> Array:
         """Corrections to add to log-latencies of networks of a group, `(n,)`."""
@@ -93,8 +85,8 @@ class ColumnHeads:
             return np.zeros(len(features))
         head, place = self.pairs.index((group, key)), self.groups.index(group)
         x = (features - self.centers[place]) / self.scales[place]
-        said = x @ self.weights[head] + self.shifts[head]
-        result: Array = np.clip(said, -self.limits[head], self.limits[head])
+        correction = x @ self.weights[head] + self.shifts[head]
+        result: Array = np.clip(correction, -self.limits[head], self.limits[head])
         return result
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
@@ -110,8 +102,8 @@ class ColumnHeads:
         pairs: Sequence[Sequence[str]],
     ) -> ColumnHeads:
         """Restore the heads that `tensors` stored."""
-        own = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
-        return cls(list(groups), pairs=[(str(a), str(b)) for a, b in pairs], **own)
+        arrays = {name: np.asarray(value, np.float64) for name, value in tensors.items()}
+        return cls(list(groups), pairs=[(str(a), str(b)) for a, b in pairs], **arrays)
 
 
 def _ridge(x: Array, y: Array) -> tuple[Array, float, float]:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.predictors.checkpoint import joined
 from nasplug.predictors.latency.column_heads import ColumnHeads
 from nasplug.predictors.latency.launch_costs import LaunchCosts
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.familiarity import Familiarity
 from nasplug.search_spaces import Graph
 
 __all__ = ["ColumnCorrections"]
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,16 +41,16 @@ class ColumnCorrections:
         self,
         graphs: Sequence[Graph],
         states: Array,
-        said: Array,
+        logs: Array,
         columns: Sequence[tuple[str, NDArray[Any]]],
         familiar: Familiarity,
     ) -> None:
-        """Correct `said` in place.
+        """Correct `logs` in place.
 
         Args:
             graphs: Whole networks.
             states: Their pooled states, shape `(graphs, features)`.
-            said: Logarithms of ms, shape `(graphs, columns)`.
+            logs: Logarithms of ms, shape `(graphs, columns)`.
             columns: Key, and rates as `LaunchCosts` takes them, of each.
             familiar: Tells which kind of networks a graph is like.
         """
@@ -62,19 +62,17 @@ class ColumnCorrections:
             for name in dict.fromkeys(like[among]):
                 rows = [row for row, other in enumerate(like[among]) if other == name]
                 if name:
-                    said[rows, k] += self.heads(states[rows], name, key)
+                    logs[rows, k] += self.heads(states[rows], name, key)
                 elif self.costs is not None and key in self.costs.keys:
                     ms = self.costs([graphs[row] for row in rows], key, rates)
                     # Factors may all be zero for what this network has.
-                    own = np.where(ms > 0, np.log(np.where(ms > 0, ms, 1.0)), said[rows, k])
-                    said[rows, k] += self.share * (own - said[rows, k])
+                    costs = np.where(ms > 0, np.log(np.where(ms > 0, ms, 1.0)), logs[rows, k])
+                    logs[rows, k] += self.share * (costs - logs[rows, k])
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Arrays to store; pairs, keys and kinds belong to the card (`described`)."""
-        own = {f"heads.{name}": value for name, value in self.heads.tensors().items()}
-        if self.costs is not None:
-            own |= {f"costs.{name}": value for name, value in self.costs.tensors().items()}
-        return own
+        costs = {} if self.costs is None else self.costs.tensors()
+        return joined({"heads": self.heads.tensors(), "costs": costs})
 
     def described(self) -> dict[str, Any]:
         """Entries of the card that describe the corrections."""
@@ -92,9 +90,9 @@ class ColumnCorrections:
         share: float,
     ) -> ColumnCorrections:
         """Restore what `tensors` and `described` stored, with a share of the launch costs."""
-        said = card.get("costs")
+        described = card.get("costs")
         return cls(
             ColumnHeads.restored(heads, card["groups"], card["heads"]),
-            LaunchCosts.restored(costs, said["keys"], said["kinds"]) if said else None,
+            LaunchCosts.restored(costs, **described) if described else None,
             share,
         )

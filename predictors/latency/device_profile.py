@@ -152,7 +152,6 @@ def _array(value: Any, name: str, dimensions: int, *, whole: bool) -> NDArray[An
 
 
 def _digest(content: Mapping[str, Any], measured: MeasuredNetworks) -> str:
-    told = {k: v for k, v in content.items() if k not in ("aliases", "source", "note")}
-    told["peak_tflops"] = dict(told["peak_tflops"])
-    told["measured"] = measured.to_json()
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    used = {k: v for k, v in content.items() if k not in ("aliases", "source", "note")}
+    used |= {"peak_tflops": dict(content["peak_tflops"]), "measured": measured.to_json()}
+    return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()

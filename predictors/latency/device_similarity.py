@@ -16,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.features.devices import COMPUTE_CLASSES, HARDWARE_FEATURES
+from nasplug.predictors.prediction import Array
 
 __all__ = ["Similar", "mix_similar", "similar_devices"]
-
-Array = NDArray[np.float64]
 
 # A usual network: operations, bytes of activations an image, bytes of parameters, operators.
 OPERATIONS, ACTIVATIONS, PARAMETERS, OPERATORS = 6e8, 4e7, 1.2e7, 150
@@ -78,17 +77,17 @@ def similar_devices(
     unrelated = OTHER + (1 - OTHER) * launches
     weights, shifts, kinds = [], [], set()
     for other, is_related in zip(known, related or [False] * len(known), strict=True):
-        own_work, own_usual, own_kind, own_flags = _read(other)
-        weight = np.exp(-0.5 * (np.log10(work / own_work) / WIDTH) ** 2) + 1e-6
-        if kind == own_kind == "gpu":
+        other_work, other_usual, other_kind, other_flags = _read(other)
+        weight = np.exp(-0.5 * (np.log10(work / other_work) / WIDTH) ** 2) + 1e-6
+        if kind == other_kind == "gpu":
             weight *= 1 if is_related else unrelated
-        elif kind != own_kind:
+        elif kind != other_kind:
             # What limits a GPU limits no other processor; it counts where no GPU was measured.
             weight *= FOREIGN if kind == "gpu" else OTHER
-        weight *= RUNTIME_WEIGHTS[flags != own_flags].prod()
+        weight *= RUNTIME_WEIGHTS[flags != other_flags].prod()
         weights.append(weight)
-        shifts.append(np.log(usual / own_usual))
-        kinds.add(own_kind)
+        shifts.append(np.log(usual / other_usual))
+        kinds.add(other_kind)
     total = np.array(weights)
     total[total < SMALLEST_WEIGHT * total.max()] = 0
     share = share if kind in kinds else 1.0
@@ -96,23 +95,20 @@ def similar_devices(
 
 
 def mix_similar(
-    said: Array,
-    similar: Mapping[int, Similar],
-    measured: Array,
-    places: Sequence[int],
+    logs: Array, similar: Mapping[int, Similar], measured: Array, places: Sequence[int]
 ) -> None:
     """Move predictions of unknown columns towards those of the columns that they are like.
 
     Args:
-        said: Logarithms of latencies, `(graphs, columns)`; changed in place.
-        similar: Column of `said` -> what is like it.
-        measured: Logarithms of latencies on measured columns, `(graphs, places)`.
-        places: Which measured columns these are, in ascending order; those with a weight at least.
+        logs: Logarithms of latencies, `(graphs, columns)`; changed in place.
+        similar: Column of `logs` -> what is like it.
+        measured: Logarithms of latencies on measured columns at `places`, `(graphs, places)`.
+        places: Ascending; those with a weight at least.
     """
     for k, (weights, shifts, share) in similar.items():
         used = np.flatnonzero(weights)
         mixed = measured[:, np.searchsorted(places, used)] + shifts[used]
-        said[:, k] += share * (mixed @ weights[used] - said[:, k])
+        logs[:, k] += share * (mixed @ weights[used] - logs[:, k])
 
 
 def _read(column: NDArray[np.floating]) -> tuple[float, float, str, NDArray[np.floating]]:

@@ -1,6 +1,6 @@
 """Latency on a new device from a handful of measurements, and what is known of other devices.
 
-What other devices do is known for any graph (`known_latencies`): from their benchmark tables one
+What other devices do is known for any graph (`known_devices`): from their benchmark tables one
 Gaussian process over operators learns all of them at once, which also takes the noise out of their
 measurements; or a trained predictor of many devices is asked. The new device is then a mixture of
 simple hypotheses, each a Bayesian linear model with a process around it: it behaves like one of
@@ -17,21 +17,18 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_solve
 from scipy.special import ndtri
 
 from nasplug.predictors.features.operator_prices import OperatorPrices
-from nasplug.predictors.features.operators import operator_kinds
+from nasplug.predictors.features.operators import kind_counts, operator_kinds
 from nasplug.predictors.latency.known_devices import KnownLatencies
-from nasplug.predictors.prediction import NotFittedError, Prediction
+from nasplug.predictors.prediction import Array, NotFittedError, Prediction
 from nasplug.predictors.statistics.calibration import LEVELS
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.simplify import prune, simplify
 
 __all__ = ["FEWEST", "MOST_ALONE", "DeviceTransfer", "few_shot_prediction"]
-
-Array = NDArray[np.float64]
 
 FEWEST = 3
 # To tell the error, of at most so many measurements each is left out alone; of more, a tenth.
@@ -127,37 +124,31 @@ class DeviceTransfer:
         Raises:
             InputError: If there are too few, or a latency is not a positive number.
         """
-        measured, logs = self._usual(graphs, latencies)
+        measured, logs = self.usual(graphs, latencies)
         self._learned = self._learn(self._features(measured), logs)
 
     def left_out(self, graphs: Sequence[Graph], latencies: Array) -> tuple[Array, Array, Array]:
-        """Predict each measured graph by a device that was learned without it.
+        """Predict each measured graph by a device that was learned without it; errors as `fit`.
 
-        Args:
-            graphs: As in `fit`.
-            latencies: As in `fit`. Of at most `MOST_ALONE` each is left out alone, of more a tenth
-                at a time.
+        Of at most `MOST_ALONE` measurements each is left out alone, of more a tenth at a time.
 
         Returns:
             Log-latencies that were measured, and mean and standard deviation of their prediction,
             in log ms, `(graphs,)` each, without degenerate ones.
-
-        Raises:
-            InputError: As `fit`.
         """
-        measured, logs = self._usual(graphs, latencies)
+        measured, logs = self.usual(graphs, latencies)
         blocks = self._features(measured)
         count = len(logs)
         fold = np.arange(count) % (count if count <= MOST_ALONE else FOLDS)
         mean, std = np.empty(count), np.empty(count)
         for k in range(fold.max() + 1):
-            rest, own = fold != k, fold == k
-            learned = self._learn({n: b[rest] for n, b in blocks.items()}, logs[rest])
-            mean[own], std[own] = self._answer(learned, {n: b[own] for n, b in blocks.items()})
+            out = fold == k
+            learned = self._learn({n: b[~out] for n, b in blocks.items()}, logs[~out])
+            mean[out], std[out] = self._answer(learned, {n: b[out] for n, b in blocks.items()})
         return logs, mean, std
 
-    def _usual(self, graphs: Sequence[Graph], latencies: Array) -> tuple[list[Graph], Array]:
-        """Measured graphs and their log-latencies without degenerate ones."""
+    def usual(self, graphs: Sequence[Graph], latencies: Array) -> tuple[list[Graph], Array]:
+        """Measured graphs and their log-latencies without degenerate ones; errors as `fit`."""
         values = np.asarray(latencies, dtype=np.float64).reshape(-1)
         if len(values) != len(graphs) or len(graphs) < FEWEST:
             raise InputError(
@@ -184,12 +175,8 @@ class DeviceTransfer:
         for k, (base, chance) in enumerate(zip(bases, self._prior_of_bases(), strict=True)):
             linear = BASE * base @ base.T + OFFSET
             settings = list(product(DEPARTURES, PRICES, NOISES))
-            covariances = np.stack(
-                [
-                    linear + d * around + p * prices + n * np.eye(len(target))
-                    for d, (p, _), n in settings
-                ]
-            )
+            parts = [d * around + p * prices + n * np.eye(len(target)) for d, (p, _), n in settings]
+            covariances = linear + np.stack(parts)
             factors = np.linalg.cholesky(covariances)
             solved = np.linalg.solve(covariances, target[:, None])[..., 0]
             for (departure, (price, likely), noise), factor, weights in zip(
@@ -198,15 +185,15 @@ class DeviceTransfer:
                 evidence = -0.5 * target @ weights - np.log(np.diag(factor)).sum()
                 # A device may be noisy or exact, but a tenth of the variance is usual.
                 unusual = 0.5 * np.log(noise / USUAL_NOISE) ** 2
-                told = float(evidence + np.log(chance * likely) - unusual)
-                if told < best - HOPELESS:
+                evidence = float(evidence + np.log(chance * likely) - unusual)
+                if evidence < best - HOPELESS:
                     continue
-                best = max(best, told)
+                best = max(best, evidence)
                 # A copy, as a part of the stack would keep all of it.
                 hypotheses.append(
-                    _Hypothesis(k, departure, price, weights, factor.copy(), noise, told)
+                    _Hypothesis(k, departure, price, weights, factor.copy(), noise, evidence)
                 )
-        hypotheses = [one for one in hypotheses if one.evidence >= best - HOPELESS]
+        hypotheses = [each for each in hypotheses if each.evidence >= best - HOPELESS]
         evidences = np.array([hypothesis.evidence for hypothesis in hypotheses])
         chances = np.exp(evidences - evidences.max())
         return _Learned(shift, scale, blocks, hypotheses, chances / chances.sum())
@@ -233,11 +220,11 @@ class DeviceTransfer:
 
     def _answer(self, learned: _Learned, blocks: dict[str, Array]) -> tuple[Array, Array]:
         around = _around(blocks, learned.blocks)
-        own = _around_itself(blocks)
+        itself = _around_itself(blocks)
         prices = blocks["prices"] @ learned.blocks["prices"].T
         priced = (blocks["prices"] ** 2).sum(1)
         bases, measured = self._bases(blocks), self._bases(learned.blocks)
-        mean, square = np.zeros(len(own)), np.zeros(len(own))
+        mean, square = np.zeros((2, len(itself)))
         for hypothesis, chance in zip(learned.hypotheses, learned.chances, strict=True):
             if chance < NEGLIGIBLE:
                 continue
@@ -246,7 +233,7 @@ class DeviceTransfer:
             cross += hypothesis.departure * around + hypothesis.prices * prices
             center = cross @ hypothesis.weights
             prior = BASE * (base**2).sum(1) + OFFSET
-            prior += hypothesis.departure * own + hypothesis.prices * priced
+            prior += hypothesis.departure * itself + hypothesis.prices * priced
             explained = (cross * cho_solve((hypothesis.factor, True), cross.T).T).sum(1)
             spread = np.maximum(prior - explained, 0) + hypothesis.noise
             mean += chance * center
@@ -257,9 +244,6 @@ class DeviceTransfer:
     def predict(self, graphs: Sequence[Graph]) -> Prediction:
         """Predict latency in ms; the evidence is `"few-shot"`.
 
-        Args:
-            graphs: Any number of graphs.
-
         Raises:
             NotFittedError: If nothing was learned.
         """
@@ -269,12 +253,8 @@ class DeviceTransfer:
     def suggest(self, graphs: Sequence[Graph], count: int = 10) -> list[int]:
         """Positions of graphs to measure on a new device.
 
-        One after the other, each leaves the least variance over all of them under the average of
-        the hypotheses.
-
-        Args:
-            graphs: Graphs that could be measured, some hundreds.
-            count: How many to choose.
+        One after the other, each leaves the least variance over all of them, some hundreds, under
+        the average of the hypotheses.
 
         Raises:
             InputError: If there are fewer graphs than that.
@@ -306,40 +286,30 @@ class DeviceTransfer:
         return result
 
     def _bases(self, blocks: dict[str, Array]) -> list[Array]:
-        each = [blocks["each"][:, [k]] for k in range(blocks["each"].shape[1])]
-        own = [blocks["own"]] if "own" in blocks else []
-        return [*each, blocks["mean"], *own, *(blocks[name] for name in COUNTS)]
+        each = [column[:, None] for column in blocks["each"].T]
+        described = [blocks["own"]] if "own" in blocks else []
+        return [*each, blocks["mean"], *described, *(blocks[name] for name in COUNTS)]
 
     def _raw(self, graphs: Sequence[Graph]) -> dict[str, Array]:
         each = self.known.log_latency(graphs)
-        own = {"own": each[:, -1:]} if self.known.describes else {}
-        counts = self._count(graphs)
+        described = {"own": each[:, -1:]} if self.known.describes else {}
+        counts = kind_counts(graphs, self._kinds)
 
         def recounted(rewrite: Callable[[Graph], Graph]) -> Array:
             rewritten = [rewrite(graph) for graph in graphs]
             # Whole networks hold nothing to drop and come back as they are.
             changed = [k for k, graph in enumerate(graphs) if rewritten[k] is not graph]
             rows = counts.copy()
-            rows[changed] = self._count([rewritten[k] for k in changed])
+            rows[changed] = kind_counts([rewritten[k] for k in changed], self._kinds)
             return rows
 
         return {
-            "each": each[:, :-1] if own else each,
-            **own,
+            "each": each[:, :-1] if described else each,
+            **described,
             "counts": counts,
             "pruned": recounted(prune),
             "simplified": recounted(simplify),
         }
-
-    def _count(self, graphs: Sequence[Graph]) -> Array:
-        """Operators of each kind."""
-        rows = np.zeros((len(graphs), len(self._kinds)))
-        place = {kind: k for k, kind in enumerate(self._kinds)}
-        for row, graph in zip(rows, graphs, strict=True):
-            for kind in operator_kinds(graph):
-                if kind in place:
-                    row[place[kind]] += 1
-        return rows
 
     def _standard(self, blocks: dict[str, Array]) -> dict[str, Array]:
         return {
@@ -365,21 +335,10 @@ class DeviceTransfer:
 
 
 def few_shot_prediction(mean: Array, std: Array) -> Prediction:
-    """Make a prediction of latencies whose logarithms are normal.
-
-    Args:
-        mean: Means of the logarithms of ms, shape `(graphs,)`.
-        std: Their standard deviations, the same shape.
-    """
+    """Make a prediction of latencies whose logarithms of ms are normal, `(graphs,)` each."""
+    center, spread, residuals = mean[:, None], std[:, None], ndtri(LEVELS)[:, None]
     return Prediction(
-        ("latency",),
-        ("ms",),
-        mean[:, None],
-        std[:, None],
-        LEVELS,
-        ndtri(LEVELS)[:, None],
-        (True,),
-        evidence="few-shot",
+        ("latency",), ("ms",), center, spread, LEVELS, residuals, (True,), evidence="few-shot"
     )
 
 

@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from nasplug.predictors.features.operators import operator_kinds
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.models.roofline_transformer import VIEWS
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.costs import FLOAT_BYTES
 
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["GPU_SETTINGS", "GpuRoofline", "gpu_setting"]
-
-Array = NDArray[np.float64]
 
 KINDS = ("convolution", "depthwise", "grouped", "product", "pointwise", "other")
 # How a network is run, as far as measurements of several GPUs tell it apart.
@@ -135,44 +134,37 @@ class GpuRoofline:
         target = torch.tensor(np.log(ms), dtype=torch.float64)
         names = list(dict.fromkeys(sources))
         source = torch.tensor([names.index(name) for name in sources])
-        forms = [
-            (name, column.hardware.name, column.runtime)
-            for name, column in zip(sources, columns, strict=True)
-        ]
-        counts = Counter(forms)
+        chips = [(column.hardware.name, column.runtime) for column in columns]
+        tables = list(zip(sources, chips, strict=True))
+        sizes = Counter(tables)
         # A large table says more than a small one, but not in proportion.
-        weight = torch.tensor([counts[form] ** -0.5 for form in forms], dtype=torch.float64)
+        weight = torch.tensor([sizes[table] ** -0.5 for table in tables], dtype=torch.float64)
         start = torch.tensor(list(START.values()), dtype=torch.float64).log()
         logs = start.clone().requires_grad_(True)
         hosts = torch.zeros(len(names), dtype=torch.float64, requires_grad=True)
         optimizer = torch.optim.Adam([logs, hosts], lr=RATE)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
         for _ in range(STEPS):
-            found = terms.log_ms(dict(zip(START, logs.exp(), strict=True)), hosts.exp()[source])
-            errors = torch.nn.functional.huber_loss(found, target, reduction="none", delta=HUBER)
-            held = PRIOR * ((logs - start) ** 2).mean() + HOST_PRIOR * (hosts**2).sum()
+            predicted = terms.log_ms(dict(zip(START, logs.exp(), strict=True)), hosts.exp()[source])
+            errors = torch.nn.functional.huber_loss(
+                predicted, target, reduction="none", delta=HUBER
+            )
+            prior = PRIOR * ((logs - start) ** 2).mean() + HOST_PRIOR * (hosts**2).sum()
             optimizer.zero_grad()
-            ((weight * errors).sum() / weight.sum() + held).backward()
+            ((weight * errors).sum() / weight.sum() + prior).backward()
             optimizer.step()
             schedule.step()
-        known: dict[str, dict[str, None]] = {}
-        for column in columns:
-            known.setdefault(column.runtime, {})[column.hardware.name] = None
         numbers = dict(zip(START, logs.detach().exp().tolist(), strict=True))
-        devices = {runtime: tuple(names) for runtime, names in known.items()}
+        devices: dict[str, tuple[str, ...]] = {}
+        for name, runtime in dict.fromkeys(chips):
+            devices[runtime] = (*devices.get(runtime, ()), name)
         return cls(numbers, devices, tuple(groups))
 
     @torch.no_grad()
     def log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
-        """Natural logarithm of the latency in ms, shape `(graphs, columns)`.
-
-        Args:
-            graphs: Any whole networks.
-            columns: GPUs.
-        """
-        numbers = {
-            name: torch.tensor(value, dtype=torch.float64) for name, value in self.numbers.items()
-        }
+        """Natural logarithms of latencies of whole networks on GPUs in ms, `(graphs, columns)`."""
+        values = torch.tensor(list(self.numbers.values()), dtype=torch.float64)
+        numbers = dict(zip(self.numbers, values, strict=True))
         result = np.empty((len(graphs), len(columns)))
         for start in range(0, len(graphs), CHUNK):
             part = graphs[start : start + CHUNK]
@@ -199,8 +191,8 @@ class GpuRoofline:
     ) -> GpuRoofline:
         """Restore the roofline that `tensors` and `described` stored."""
         numbers = dict(zip(START, map(float, tensors["numbers"]), strict=True))
-        known = {str(name): tuple(map(str, own)) for name, own in devices.items()}
-        return cls(numbers, known, tuple(map(str, groups)))
+        learned = {str(runtime): tuple(map(str, names)) for runtime, names in devices.items()}
+        return cls(numbers, learned, tuple(map(str, groups)))
 
 
 class _Operators(NamedTuple):
@@ -228,14 +220,14 @@ def _operators(graphs: Sequence[Graph]) -> _Operators:
     distinct = {id(graph): graph for graph in graphs}
     priced = {key: _rows(graph) for key, graph in distinct.items()}
     rows = [priced[id(graph)] for graph in graphs]
-    owner = np.repeat(np.arange(len(rows)), [len(own) for own in rows])
+    owner = np.repeat(np.arange(len(rows)), list(map(len, rows)))
     columns = torch.from_numpy(np.concatenate([*rows, np.zeros((0, 5))])).unbind(1)
     return _Operators(torch.from_numpy(owner), columns[0].long(), *columns[1:])
 
 
 def _rows(graph: Graph) -> Array:
     """Kind, operations, bytes of parameters and activations, outputs of what takes time."""
-    kept = [k for k, op in enumerate(graph.ops) if op not in _FREE]
+    timed = [k for k, op in enumerate(graph.ops) if op not in _FREE]
     kinds = operator_kinds(graph)
     weights = FLOAT_BYTES * graph.attribute("params")
     sides = np.maximum(graph.attribute("height"), 1) * np.maximum(graph.attribute("width"), 1)
@@ -245,7 +237,7 @@ def _rows(graph: Graph) -> Array:
         np.maximum(graph.attribute("bytes") - weights, 0),
         graph.attribute("out_channels") * sides,
     )
-    return np.stack([[_kind(kinds[k]) for k in kept], *(column[kept] for column in columns)], 1)
+    return np.stack([[_kind(kinds[k]) for k in timed], *(column[timed] for column in columns)], 1)
 
 
 def _kind(name: str) -> int:
@@ -308,21 +300,21 @@ class _Terms:
         self.owner, self.kind = operators.owner, operators.kind
         chips = torch.tensor([_chip(column) for column in columns], dtype=torch.float64)
         self.setting = chips[:, -1].long()
-        own: Any = _Chip(*chips[self.owner].unbind(1))  # type: ignore[arg-type]
-        self.own_setting = self.setting[self.owner]
+        chip: Any = _Chip(*chips[self.owner].unbind(1))  # type: ignore[arg-type]
+        self.setting_of = self.setting[self.owner]
         convolution, product, pointwise = (
             self.kind == KINDS.index(name) for name in ("convolution", "product", "pointwise")
         )
-        peak = torch.where(product, own.products, own.others)
-        peak = torch.where(convolution, own.convolutions, peak)
-        self.precision = own.half.long()
-        self.arithmetic = operators.operations * own.images / peak
-        self.filling = own.units / (operators.outputs * own.images).clamp(min=1)
-        moved = operators.weights + operators.activations * own.images
-        self.moved = moved * own.number_bytes / FLOAT_BYTES
-        self.cached = own.cache / (own.cache + self.moved).clamp(min=1)
-        self.bandwidth = own.bandwidth
-        self.winograd = convolution & (own.winograd > 0)
+        peak = torch.where(product, chip.products, chip.others)
+        peak = torch.where(convolution, chip.convolutions, peak)
+        self.precision = chip.half.long()
+        self.arithmetic = operators.operations * chip.images / peak
+        self.filling = chip.units / (operators.outputs * chip.images).clamp(min=1)
+        moved = operators.weights + operators.activations * chip.images
+        self.moved = moved * chip.number_bytes / FLOAT_BYTES
+        self.cached = chip.cache / (chip.cache + self.moved).clamp(min=1)
+        self.bandwidth = chip.bandwidth
+        self.winograd = convolution & (chip.winograd > 0)
         self.pointwise = pointwise
 
     def log_ms(self, numbers: Mapping[str, Tensor], hosts: Tensor) -> Tensor:
@@ -344,13 +336,12 @@ class _Terms:
         # Above 0, since a power of 0 has no derivative.
         arithmetic = (self.arithmetic / efficiency * waiting).clamp(min=1e-12)
         moved = self.moved / (1 + numbers["cache"] * self.cached) + numbers["transfer"]
-        traffic = moved / (self.bandwidth * of("bandwidth", GPU_SETTINGS, self.own_setting))
+        traffic = moved / (self.bandwidth * of("bandwidth", GPU_SETTINGS, self.setting_of))
         q, r = numbers["overlap.operator"], numbers["overlap.host"]
         operator = (arithmetic**q + traffic**q) ** (1 / q)
-        operator = operator + of("launch", GPU_SETTINGS, self.own_setting)
-        one = torch.ones((), dtype=torch.float64)
-        fused = of("fused", _FUSING, (self.own_setting - 2).clamp(min=0))
-        share = torch.where(self.pointwise & (self.own_setting >= 2), fused, one)
+        operator = operator + of("launch", GPU_SETTINGS, self.setting_of)
+        fused = of("fused", _FUSING, (self.setting_of - 2).clamp(min=0))
+        share = torch.where(self.pointwise & (self.setting_of >= 2), fused, 1.0)
         empty = torch.zeros(self.networks, dtype=torch.float64)
         time = empty.index_add(0, self.owner, operator * share)
         count = empty.index_add(0, self.owner, share)

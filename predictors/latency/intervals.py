@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.calibration import LEVELS, conformal_quantiles
 from nasplug.search_spaces import InputError
 
 __all__ = ["LatencyIntervals", "device_group"]
-
-Array = NDArray[np.float64]
 
 SMALLEST_WIDTH = 1e-6
 
@@ -49,14 +48,12 @@ class LatencyIntervals:
             groups: Group of each network.
             keys: Key of each column.
         """
-        found = {}
+        residuals = {}
         for name in dict.fromkeys(groups):
-            rows = errors[[k for k, other in enumerate(groups) if other == name]]
-            for k, key in enumerate(keys):
-                known = rows[:, k][np.isfinite(rows[:, k])]
-                if len(known):
-                    found[name, key] = conformal_quantiles(known)
-        return cls(found)
+            for key, column in zip(keys, errors[np.array(groups) == name].T, strict=True):
+                if np.isfinite(column).any():
+                    residuals[name, key] = conformal_quantiles(column[np.isfinite(column)])
+        return cls(residuals)
 
     def groups_on(self, key: str) -> list[str]:
         """Groups of networks that were measured on a column."""
@@ -73,29 +70,21 @@ class LatencyIntervals:
         kind = device_group(column.hardware)
         wanted = [] if measured else [f"zero-shot {kind}"]
         wanted += [] if group else [f"unfamiliar {kind}"]
-        found = [self.widths[name] for name in wanted if name in self.widths]
-        if len(found) < len(wanted):
-            what = (
-                f"a network is unlike those measured on {column.key}"
-                if measured
-                else f"{column.key} was not measured"
-            )
+        if not self.widths.keys() >= set(wanted):
+            case = f"{column.key} was not measured"
+            if measured:
+                case = f"a network is unlike those measured on {column.key}"
             keys = dict.fromkeys(key for _, key in self.residuals)
             raise InputError(
-                f"{what}, and this predictor has not learned how wrong it is then; "
+                f"{case}, and this predictor has not learned how wrong it is then; "
                 f"measured are {', '.join(keys)}"
             )
-        return max(found, key=lambda quantiles: float(np.ptp(quantiles)))
+        return max((self.widths[name] for name in wanted), key=np.ptp)
 
     def spread(
         self, groups: Sequence[str], column: Setting, measured: bool
     ) -> tuple[Array, Array, Array]:
-        """One shape for all networks, and what each makes of it.
-
-        Args:
-            groups: Group of each network, `""` if it is of none.
-            column: What they run on.
-            measured: Whether it was measured.
+        """One shape for all networks, and what each makes of it; arguments as `quantiles`.
 
         Returns:
             Quantiles of median 0 whose central 90 % interval has half-width 1, shape `(levels,)`;
@@ -104,12 +93,10 @@ class LatencyIntervals:
         names = list(dict.fromkeys(groups))
         if not names:
             return np.linspace(-1.0, 1.0, len(LEVELS)), np.zeros(0), np.zeros(0)
-        found = [self.quantiles(name, column, measured) for name in names]
-        low, middle, high = (
-            np.array([np.interp(level, LEVELS, q) for q in found]) for level in (0.05, 0.5, 0.95)
-        )
+        quantiles = np.array([self.quantiles(name, column, measured) for name in names])
+        low, middle, high = np.array([np.interp((0.05, 0.5, 0.95), LEVELS, q) for q in quantiles]).T
         width = np.maximum((high - low) / 2, SMALLEST_WIDTH)
-        normal = [(q - m) / w for q, m, w in zip(found, middle, width, strict=True)]
+        normal = (quantiles - middle[:, None]) / width[:, None]
         rows = np.array([names.index(name) for name in groups], dtype=np.intp)
         return np.mean(normal, axis=0), middle[rows], width[rows]
 
@@ -126,10 +113,7 @@ class LatencyIntervals:
         widths: Mapping[str, NDArray[Any]],
     ) -> LatencyIntervals:
         """Restore the intervals that `tensors` stored."""
-        return cls(
-            {
-                (str(a), str(b)): np.asarray(row, np.float64)
-                for (a, b), row in zip(pairs, residuals, strict=True)
-            },
-            {name: np.asarray(row, np.float64) for name, row in widths.items()},
-        )
+        keys = [(str(group), str(key)) for group, key in pairs]
+        rows = np.asarray(residuals, np.float64)
+        known = {name: np.asarray(row, np.float64) for name, row in widths.items()}
+        return cls(dict(zip(keys, rows, strict=True)), known)

@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasplug.predictors.features.operators import OperatorFeatures
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.prediction import NotFittedError
+from nasplug.predictors.prediction import Array, NotFittedError
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["KnownDevices", "KnownLatencies", "LatencyModel", "PredictedDevices"]
-
-Array = NDArray[np.float64]
 
 
 class KnownLatencies(Protocol):
@@ -94,12 +91,10 @@ class KnownDevices:
         self._mean, self._std = np.zeros(0), np.ones(0)
 
     def fit(self, graphs: Sequence[Graph], latencies: Array) -> None:
-        """Learn from measured graphs in random order.
+        """Learn from measured graphs in random order; a thousand or two say nearly all.
 
-        Args:
-            graphs: n graphs; a thousand or two say nearly all there is to know.
-            latencies: In ms, shape `(n, devices)`, finite; a graph with a degenerate one is left
-                out.
+        Latencies are in ms, shape `(graphs, devices)`, finite; a graph with a degenerate one is
+        left out.
 
         Raises:
             InputError: If shapes do not fit, or a latency is unknown.

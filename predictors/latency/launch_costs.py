@@ -19,13 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from nasplug.predictors.features.operators import operator_kinds
+from nasplug.predictors.features.operators import kind_counts
 from nasplug.predictors.features.roofline import times_at
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 
 __all__ = ["LaunchCosts", "fit_factors", "launch_rows"]
-
-Array = NDArray[np.float64]
 
 # Penalties on departures from the common launch that are tried; the middle one if none can be.
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -75,30 +74,24 @@ class LaunchCosts:
         chosen = np.concatenate(
             [np.flatnonzero(names == name)[:MOST] for name in dict.fromkeys(groups)]
         )
-        counts = _counts([graphs[k] for k in chosen], kinds)
-        found, factors = [], []
+        counts = kind_counts([graphs[k] for k in chosen], kinds)
+        factors: dict[str, Array] = {}
         for k, key in enumerate(keys):
             known = np.flatnonzero(np.isfinite(latencies[chosen, k]))
             if len(known) < FEWEST:
                 continue
-            own = chosen[known]
-            rows = np.concatenate([_times([graphs[i] for i in own], rates[k]), counts[known]], 1)
-            found.append(key)
+            networks = chosen[known]
+            times = _times([graphs[i] for i in networks], rates[k])
+            rows = np.concatenate([times, counts[known]], 1)
             # Networks of other sizes stand for those of other kinds.
             size = rows[:, :2].sum(1)
             parts = np.searchsorted(np.quantile(size, [0.25, 0.5, 0.75]), size)
-            factors.append(fit_factors(rows, latencies[own, k], parts.astype(str).tolist()))
-        width = COMMON + len(kinds)
-        return cls(tuple(kinds), found, np.array(factors).reshape(len(found), width))
+            factors[key] = fit_factors(rows, latencies[networks, k], parts.astype(str).tolist())
+        table = np.array(list(factors.values())).reshape(len(factors), COMMON + len(kinds))
+        return cls(tuple(kinds), list(factors), table)
 
     def __call__(self, graphs: Sequence[Graph], key: str, rates: NDArray[Any]) -> Array:
-        """ms a forward pass on a column of `keys`, shape `(graphs,)`.
-
-        Args:
-            graphs: Networks of any kind.
-            key: Key of the column.
-            rates: As for `of`, of this column.
-        """
+        """ms a forward pass on a column of `keys`, at its rates, shape `(graphs,)`."""
         factors = self.factors[self.keys.index(key)]
         result: Array = launch_rows(graphs, rates, self.kinds) @ factors
         return result
@@ -120,18 +113,12 @@ class LaunchCosts:
 
 
 def launch_rows(graphs: Sequence[Graph], rates: NDArray[Any], kinds: Sequence[str]) -> Array:
-    """Arithmetic and memory traffic in ms, nodes, 1, and nodes of each kind.
+    """Arithmetic and memory traffic in ms, nodes, 1, and nodes of each kind, `(graphs, 4 + kinds)`.
 
-    Args:
-        graphs: Any graphs with costs.
-        rates: Operations a ms, bytes a ms, images, bytes a number; of all, shape `(4,)`, or of
-            each, `(graphs, 4)`.
-        kinds: Kinds of operators to count.
-
-    Returns:
-        Shape `(graphs, 4 + kinds)`.
+    Rates are operations a ms, bytes a ms, images, bytes a number; of all graphs, shape `(4,)`, or
+    of each, `(graphs, 4)`.
     """
-    return np.concatenate([_times(graphs, rates), _counts(graphs, kinds)], axis=1)
+    return np.concatenate([_times(graphs, rates), kind_counts(graphs, kinds)], axis=1)
 
 
 def fit_factors(rows: Array, ms: Array, groups: Sequence[str]) -> Array:
@@ -144,41 +131,28 @@ def fit_factors(rows: Array, ms: Array, groups: Sequence[str]) -> Array:
     """
     scaled = rows / ms[:, None]
     names = np.array(groups)
+
+    def error(penalty: float, name: str) -> float:
+        """Mean error on a group by the factors of the others."""
+        fitted = _factors(scaled[names != name], penalty)
+        return float(np.abs(scaled[names == name] @ fitted - 1).mean())
+
     apart = list(dict.fromkeys(groups))
     if len(apart) < 2:
         return _factors(scaled, PENALTIES[len(PENALTIES) // 2])
-    errors = [
-        np.mean(
-            [
-                np.abs(scaled[names == name] @ _factors(scaled[names != name], penalty) - 1).mean()
-                for name in apart
-            ]
-        )
-        for penalty in PENALTIES
-    ]
+    errors = [np.mean([error(penalty, name) for name in apart]) for penalty in PENALTIES]
     return _factors(scaled, PENALTIES[int(np.argmin(errors))])
 
 
 def _times(graphs: Sequence[Graph], rates: NDArray[Any]) -> Array:
     """Arithmetic, memory traffic, nodes, 1."""
-    each = np.broadcast_to(np.asarray(rates, np.float64), (len(graphs), COMMON))
+    rates_of = np.broadcast_to(np.asarray(rates, np.float64), (len(graphs), COMMON))
     rows = np.empty((len(graphs), COMMON))
-    for row, graph, own in zip(rows, graphs, each, strict=True):
-        compute, memory = times_at(graph, *own)
+    for row, graph, each in zip(rows, graphs, rates_of, strict=True):
+        compute, memory = times_at(graph, *each)
         bound = compute >= memory
         row[:] = compute[bound].sum(), memory[~bound].sum(), len(graph), 1.0
     return rows
-
-
-def _counts(graphs: Sequence[Graph], kinds: Sequence[str]) -> Array:
-    """Nodes of each kind."""
-    place = {kind: k for k, kind in enumerate(kinds)}
-    counts = np.zeros((len(graphs), len(kinds)))
-    for row, graph in zip(counts, graphs, strict=True):
-        for kind in operator_kinds(graph):
-            if kind in place:
-                row[place[kind]] += 1
-    return counts
 
 
 def _factors(rows: Array, penalty: float) -> Array:
@@ -188,7 +162,8 @@ def _factors(rows: Array, penalty: float) -> Array:
     kinds = rows.shape[1] - COMMON
     small = np.sqrt(penalty * len(rows) / max(kinds, 1)) * np.eye(rows.shape[1])[COMMON:]
     system = np.concatenate([rows / scales, small])
-    found: Array = nnls(system, np.concatenate([np.ones(len(rows)), np.zeros(kinds)]))[0] / scales
+    goal = np.concatenate([np.ones(len(rows)), np.zeros(kinds)])
+    factors: Array = nnls(system, goal)[0] / scales
     # What is nowhere in these rows costs nothing of its own.
-    found[scales <= 1e-12] = 0
-    return found
+    factors[scales <= 1e-12] = 0
+    return factors

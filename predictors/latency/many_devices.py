@@ -6,19 +6,14 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from nasplug.predictors.features.settings import Setting, alike_runtimes
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.measured_columns import MeasuredColumns
-from nasplug.predictors.prediction import Prediction
+from nasplug.predictors.prediction import Array, Prediction
 from nasplug.predictors.training.ensemble_predictor import EnsemblePredictor
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["ManyDevices"]
-
-Array = NDArray[np.float64]
 
 
 class ManyDevices(EnsemblePredictor):

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from nasplug.predictors.features.settings import Setting, parse_runtime, usual_runtime
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.device_similarity import Similar, similar_devices
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import InputError
 
 __all__ = ["MeasuredColumns", "log_latencies", "runtime_of"]
 
-Array = NDArray[np.float64]
 FINGERPRINT: Callable[[Setting], str] = attrgetter("fingerprint")
 
 
@@ -66,11 +66,8 @@ class MeasuredColumns:
 
     def of_device(self, hardware: Hardware) -> list[Setting]:
         """Settings in which a device was measured."""
-        settings = []
-        for key in self.keys:
-            name, batch, runtime = _parts(key)
-            if name == hardware.name:
-                settings.append(Setting(hardware, int(batch), runtime))
+        parts = [_parts(key) for key in self.keys]
+        settings = [Setting(hardware, int(n), r) for name, n, r in parts if name == hardware.name]
         return [setting for setting in settings if self.place(setting) >= 0]
 
     def batches(self, setting: Setting) -> list[int]:
@@ -79,24 +76,14 @@ class MeasuredColumns:
         return [other.batch_size for other in measured if other.runtime == setting.runtime]
 
     def setting(self, hardware: Hardware, batch_size: int, runtime: str | None) -> Setting:
-        """The setting that is meant by a device, a batch size, and one of `RUNTIMES`.
-
-        Without one the device's usual runtime (`usual_runtime`), the same at all batch sizes.
-
-        Raises:
-            InputError: If the runtime is unknown.
-        """
+        """The setting that is meant, see `ManyDevices.setting`."""
         if runtime is not None:
             return Setting(hardware, batch_size, parse_runtime(runtime))
         measured = [setting.runtime for setting in self.of_device(hardware)]
         return Setting(hardware, batch_size, usual_runtime(hardware, measured))
 
     def measured_in(self, runtime: str) -> list[str]:
-        """Names of the devices that were measured in one of `RUNTIMES`, at whatever batch size.
-
-        Raises:
-            InputError: If the runtime is unknown.
-        """
+        """Names of the devices that were measured in one of `RUNTIMES`."""
         wanted = parse_runtime(runtime)
         names = [name for name, _, other in map(_parts, self.keys) if other == wanted]
         return list(dict.fromkeys(names))
@@ -106,9 +93,7 @@ class MeasuredColumns:
     ) -> tuple[dict[int, Similar], set[int]]:
         """The columns that each of several unmeasured settings is like, and all of their positions.
 
-        Args:
-            unknown: Settings by any number.
-            share: As for `similar_devices`; at a share of 0 nothing is like anything.
+        At a share (see `similar_devices`) of 0 nothing is like anything.
         """
         if not share:
             return {}, set()
@@ -127,13 +112,9 @@ class MeasuredColumns:
 def log_latencies(
     targets: Array, graphs: int, settings: Iterable[Setting], smallest_ms: float
 ) -> Array:
-    """Natural logarithms of latencies, `(graphs, columns)`; NaN for degenerate ones.
+    """Natural logarithms of latencies in ms, `(graphs, columns)`.
 
-    Args:
-        targets: Latencies in ms; NaN where unknown.
-        graphs: Graphs, a row each.
-        settings: Device, batch size and runtime of each column.
-        smallest_ms: Latencies below are degenerate.
+    They are NaN where a latency is unknown, or degenerate: below `smallest_ms`.
 
     Raises:
         InputError: If there is no column, or the shape is another.

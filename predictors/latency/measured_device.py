@@ -1,7 +1,7 @@
 """A device that is known by its data sheet and by a few measurements, and by either alone.
 
 What few measurements say of a network like those measured is better than what the data sheet says
-(`device_transfer`); of any other network it may be anything. So each prediction is weighed against
+(`few_shot`); of any other network it may be anything. So each prediction is weighed against
 an anchor: what a predictor promises from the data sheet, at the scale of the measurements. The
 weight of the measurements falls as their own uncertainty grows, and as a network is less like all
 that is known. Their mean departs from the anchor by a bounded factor, and no interval is wider than
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from nasplug.predictors.latency.few_shot import DeviceTransfer, few_shot_prediction
-from nasplug.predictors.prediction import NotFittedError, Prediction
+from nasplug.predictors.prediction import Array, NotFittedError, Prediction
 from nasplug.predictors.statistics.calibration import LEVELS
 from nasplug.search_spaces import Graph
 
@@ -33,7 +33,6 @@ __all__ = [
     "all_alike",
 ]
 
-Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 # The mean for a network unlike those measured stays within this factor of the anchor.
@@ -85,8 +84,8 @@ class LeftOut:
     def factors(self) -> tuple[float, float]:
         """Typical factor between prediction and measurement, and between promise and measurement;
         both are at least 1."""
-        means = (np.abs(self.logs - said).mean() for said in (self.mean, self.data_sheet))
-        first, second = (float(np.exp(mean)) for mean in means)
+        errors = (np.abs(self.logs - mean).mean() for mean in (self.mean, self.data_sheet))
+        first, second = (float(np.exp(error)) for error in errors)
         return first, second
 
 
@@ -101,12 +100,12 @@ class _Anchor:
     def of(cls, ratios: Array, halves: Array) -> _Anchor:
         """Fit the anchor to log(measured) − log(promised) and half-widths of promised intervals."""
         shift = float(np.median(ratios))
-        rest = ratios - shift
+        errors = ratios - shift
         # A measurement that went wrong counts for no more than one that is far off.
-        far = np.maximum(halves, FAR * ROBUST * np.median(np.abs(rest)))
-        rest = np.clip(rest, -far, far)
+        far = np.maximum(halves, FAR * ROBUST * np.median(np.abs(errors)))
+        errors = np.clip(errors, -far, far)
         prior = PRIOR * float(np.median(halves) / END) ** 2
-        return cls(shift, float(np.sqrt((prior + rest @ rest) / (PRIOR + len(ratios) - 1))))
+        return cls(shift, float(np.sqrt((prior + errors @ errors) / (PRIOR + len(ratios) - 1))))
 
 
 class MeasuredDevice:
@@ -128,11 +127,8 @@ class MeasuredDevice:
     def fit(self, graphs: Sequence[Graph], latencies: Array) -> None:
         """Learn the device; arguments and errors as those of `DeviceTransfer.fit`."""
         self.transfer.fit(graphs, latencies)
-        values = np.asarray(latencies, dtype=np.float64).reshape(-1)
-        usual = np.flatnonzero(values >= self.transfer.known.smallest_ms)
-        measured = [graphs[k] for k in usual.tolist()]
-        self._promised = self._data_sheet(measured)
-        self._measured = measured, np.log(values[usual])
+        self._measured = self.transfer.usual(graphs, latencies)
+        self._promised = self._data_sheet(self._measured[0])
         for name in ("_anchor", "_left_out", "_farthest"):
             self.__dict__.pop(name, None)
 
@@ -143,9 +139,6 @@ class MeasuredDevice:
     def predict(self, graphs: Sequence[Graph]) -> Prediction:
         """Predict latency in ms; the evidence is `"few-shot"`.
 
-        Args:
-            graphs: Any number of graphs.
-
         Raises:
             NotFittedError: If nothing was learned.
         """
@@ -155,8 +148,8 @@ class MeasuredDevice:
         if graphs:
             promised = self._data_sheet(graphs)
             alike = self._alike(graphs, promised[0])
-            said = self.transfer.log_latency(graphs)
-            mean, std = self._weighed(self._anchor, promised, said, alike)
+            measured = self.transfer.log_latency(graphs)
+            mean, std = self._weighed(self._anchor, promised, measured, alike)
         return few_shot_prediction(mean, std)
 
     def left_out(self) -> LeftOut:
@@ -173,10 +166,10 @@ class MeasuredDevice:
         alike = self._alike(graphs, promised)
         result = np.empty((2, len(logs)))
         for k in range(len(logs)):
-            rest = np.arange(len(logs)) != k
-            anchor = _Anchor.of((logs - promised)[rest], halves[rest])
-            said = (promised[[k]], halves[[k]]), (mean[[k]], std[[k]])
-            result[:, [k]] = self._weighed(anchor, *said, (alike[0][[k]], alike[1][[k]]))
+            others = np.arange(len(logs)) != k
+            anchor = _Anchor.of((logs - promised)[others], halves[others])
+            answers = (promised[[k]], halves[[k]]), (mean[[k]], std[[k]])
+            result[:, [k]] = self._weighed(anchor, *answers, (alike[0][[k]], alike[1][[k]]))
         return LeftOut(logs, result[0], result[1], promised)
 
     @cached_property
@@ -216,28 +209,25 @@ class MeasuredDevice:
         self,
         anchor: _Anchor,
         promised: tuple[Array, Array],
-        said: tuple[Array, Array],
+        measured: tuple[Array, Array],
         alike: tuple[Mask, Array],
     ) -> tuple[Array, Array]:
         """Mean and standard deviation of log-latencies, `(graphs,)` each.
 
-        Args:
-            anchor: The scale.
-            promised: As the data sheet says.
-            said: Mean and standard deviation that follow from the measurements.
-            alike: As `Likeness` says.
+        Promises are those of a `DataSheet`, likeness that of a `Likeness`; `measured` are mean and
+        standard deviation that follow from the measurements.
         """
         center, widest = promised[0] + anchor.shift, np.maximum(promised[1], SMALLEST) / END
         like, distance = alike
-        apart = said[0] - center
+        apart = measured[0] - center
         limit = np.full(len(center), np.log(LARGEST_FACTOR))
         if (np.abs(apart[like]) > limit[like]).any():
             limit[like] = self._farthest
         apart = np.clip(apart, -limit, limit)
         around = np.maximum(anchor.std, widest) ** 2
-        own = (np.where(like, 1.0, FOREIGN) * said[1]) ** 2
-        weight = 1 / (1 + (own / around) ** SHARPNESS) / np.maximum(distance, 1.0)
-        square = weight * own + (1 - weight) * around + weight * (1 - weight) * apart**2
+        variance = (np.where(like, 1.0, FOREIGN) * measured[1]) ** 2
+        weight = 1 / (1 + (variance / around) ** SHARPNESS) / np.maximum(distance, 1.0)
+        square = weight * variance + (1 - weight) * around + weight * (1 - weight) * apart**2
         return center + weight * apart, np.minimum(np.sqrt(square), widest)
 
 

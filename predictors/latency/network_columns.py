@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.roofline import roofline_ms
@@ -20,13 +20,12 @@ from nasplug.predictors.latency.gpu_roofline import GpuRoofline, gpu_setting
 from nasplug.predictors.latency.intervals import LatencyIntervals
 from nasplug.predictors.latency.measured_columns import MeasuredColumns
 from nasplug.predictors.models.roofline_transformer import SMALLEST_MS, RooflineTransformer
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.familiarity import Familiarity
-from nasplug.predictors.training.ensemble import unique_graphs
+from nasplug.predictors.training.ensemble import sized_batches, unique_graphs
 from nasplug.search_spaces import Graph
 
 __all__ = ["RATES", "NetworkColumns", "network_scores"]
-
-Array = NDArray[np.float64]
 
 # The first numbers of a column's description: operations and bytes a ms, images, bytes a number.
 RATES = 4
@@ -66,13 +65,11 @@ class NetworkColumns:
     def places(self, columns: Sequence[Setting]) -> torch.Tensor:
         """Indices of the learned vectors of columns; see `RooflineTransformer`."""
         devices = {text.split("|")[0] for text in self.measured.texts}
-        places = []
-        for column in columns:
-            place = self.measured.place(column)
+        places = [self.measured.place(column) for column in columns]
+        for k, column in enumerate(columns):
             # A user's own entry under a known name is another device.
-            if place < 0 and column.fingerprint.split("|")[0] in devices:
-                place = self.models[0].device_place(column.hardware.name)
-            places.append(place)
+            if places[k] < 0 and column.fingerprint.split("|")[0] in devices:
+                places[k] = self.models[0].device_place(column.hardware.name)
         return torch.tensor(places, dtype=torch.long)
 
     def never_falling(
@@ -104,11 +101,10 @@ class NetworkColumns:
             assert self.familiar is not None
             keys = [(self.measured.keys[place], numbers[place, :RATES]) for place in needed]
             self.corrections(graphs, states, on_measured, keys, self.familiar)
+        known = [k for k, place in enumerate(places) if place >= 0]
         result = np.empty((len(graphs), len(columns)))
         result[:, asked] = scores[:, : len(asked)]
-        for k, place in enumerate(places):
-            if place >= 0:
-                result[:, k] = on_measured[:, needed.index(place)]
+        result[:, known] = on_measured[:, [needed.index(places[k]) for k in known]]
         mix_similar(result, similar, on_measured, needed)
         gpus = [k for k in asked if compute_class(columns[k].hardware) == "gpu"]
         if self.gpus is not None and gpus:
@@ -117,12 +113,9 @@ class NetworkColumns:
             assert familiar is not None
             # Batch sizes of one device mostly ask among the same kinds.
             names = cache(lambda among: familiar(graphs, among))
-            weights = [similar[k].weights if k in similar else np.zeros(0) for k in gpus]
-            share = [
-                self._known_elsewhere(names, columns[k], weight)
-                for k, weight in zip(gpus, weights, strict=True)
-            ]
-            result[:, gpus] = roofline + np.stack(share, axis=1) * (result[:, gpus] - roofline)
+            weights = {k: similar[k].weights if k in similar else np.zeros(0) for k in gpus}
+            shares = [self._known_elsewhere(names, columns[k], weights[k]) for k in gpus]
+            result[:, gpus] = roofline + np.stack(shares, axis=1) * (result[:, gpus] - roofline)
         return result
 
     def _known_elsewhere(
@@ -131,16 +124,11 @@ class NetworkColumns:
         column: Setting,
         weights: Array,
     ) -> Array:
-        """Tell how much similar GPUs say of networks on one that was not measured.
+        """Tell how much similar GPUs say of networks on one that was not measured, `(graphs,)`.
 
-        Args:
-            familiar: Names the kind of each network among some kinds.
-            column: The GPU, and how they are run.
-            weights: Of the measured columns, summing to one.
-
-        Returns:
-            Twice the weight, at most 1, of those on which networks of each one's kind were run in
-            the same way, other than the kinds that `GpuRoofline` has learned; shape `(graphs,)`.
+        It is twice the weight, at most 1, of the measured columns on which networks of each one's
+        kind were run in the same way, other than the kinds that `GpuRoofline` has learned.
+        `familiar` names the kind of each network among some kinds; all weights sum to one.
         """
         assert self.gpus is not None
         way = column.is_half, gpu_setting(column)
@@ -175,26 +163,18 @@ def network_scores(
     described: torch.Tensor,
     places: torch.Tensor,
 ) -> tuple[Array, Array]:
-    """Pooled states and logarithms of latencies.
+    """The first model's pooled states `(graphs, features)`, and log-latencies `(graphs, columns)`.
 
-    Args:
-        models: Trained with the same configuration.
-        graphs: Whole networks; equal ones are scored once.
-        described: The columns as a network reads them, shape `(columns, features)`.
-        places: Where it finds the learned vector of each; −1 if there is none.
-
-    Returns:
-        The first model's pooled states, shape `(graphs, features)`, and what all of them say on
-        average, `(graphs, columns)`.
+    The latter are means over models of one configuration. Equal networks are scored once; columns
+    are described as a network reads them, with the place of their learned vector, or −1.
     """
     distinct, inverse = unique_graphs(models[0].prepare(graphs))
-    order = sorted(range(len(distinct)), key=lambda k: len(distinct[k]))
     result = np.zeros((len(distinct), len(described)))
     pooled: list[Array] = [np.zeros(0)] * len(distinct)
-    for part in _chunks(order, [len(graph) for graph in distinct]):
-        batch = models[0].collate([distinct[k] for k in part])
+    for chosen, batch in sized_batches(models[0], distinct, math.inf, NODES):
         states = [model.encode(batch) for model in models]
-        for k, row in zip(part, models[0].pool(batch, states[0]).double().numpy(), strict=True):
+        rows = models[0].pool(batch, states[0]).double().numpy()
+        for k, row in zip(chosen, rows, strict=True):
             pooled[k] = row
         for start in range(0, len(described), COLUMNS):
             cut = slice(start, start + COLUMNS)
@@ -202,18 +182,5 @@ def network_scores(
                 model(batch, described[cut], places[cut], state)
                 for model, state in zip(models, states, strict=True)
             ]
-            result[part, cut] = torch.stack(scores).mean(0).double().numpy()
+            result[chosen, cut] = torch.stack(scores).mean(0).double().numpy()
     return np.array(pooled)[inverse], result[inverse]
-
-
-def _chunks(order: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
-    """Consecutive parts of `order` of at most `NODES` nodes, or of one graph."""
-    parts: list[list[int]] = []
-    nodes = 0
-    for k in order:
-        if not parts or nodes + sizes[k] > NODES:
-            parts.append([])
-            nodes = 0
-        parts[-1].append(k)
-        nodes += sizes[k]
-    return parts

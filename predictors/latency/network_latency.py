@@ -16,12 +16,7 @@ from numpy.typing import NDArray
 from nasplug.predictors.checkpoint import Checkpoint, joined, read_config
 from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.operators import operator_kinds
-from nasplug.predictors.features.settings import (
-    NUMBERS,
-    TEXT,
-    Setting,
-    parse_runtime,
-)
+from nasplug.predictors.features.settings import NUMBERS, TEXT, Setting, parse_runtime
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.column_heads import ColumnHeads
 from nasplug.predictors.latency.corrections import ColumnCorrections
@@ -35,15 +30,13 @@ from nasplug.predictors.models.roofline_transformer import (
     RooflineTransformer,
     RooflineTransformerConfig,
 )
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.familiarity import Familiarity
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
 from nasplug.predictors.training.ensemble import member_tensors, train_members
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["NetworkLatency", "NetworkLatencyConfig", "common_kinds", "split_groups"]
-
-Array = NDArray[np.float64]
-
 
 # Kinds of operators that fewer networks have are left to what is common to all.
 FEWEST_NETWORKS = 5
@@ -57,9 +50,9 @@ class NetworkLatencyConfig:
         members: Networks in the ensemble.
         text: Whether the description of a device is read as text, too.
         heads: Whether measured columns have `ColumnCorrections`.
-        costs: Share of `LaunchCosts` in what is said of a network unlike those measured on a
+        costs: Share of `LaunchCosts` in the prediction of a network unlike those measured on a
             column; 0 to do without.
-        similar: Share of the measured columns that an unknown one is like in what is said of it.
+        similar: Share of the measured columns that an unknown one is like in its prediction.
         smallest_ms: Latencies below are degenerate measurements and are left out, in ms.
         calibration_share: Share of each group's graphs kept for calibration.
         validation_share: Share of the rest that chooses each member's epoch.
@@ -133,24 +126,19 @@ class NetworkLatency(ManyDevices):
             hardware: Device, batch size and runtime of each column.
             groups: Group of each graph, such as its space; one group if left out. The graphs of a
                 group should be known on the same columns.
-            folder: Where members keep their training state to be resumed.
-            progress: Whether to show progress bars.
-            report: Called with each member's training result.
+            folder, progress, report: See `train_members`.
 
         Raises:
             InputError: If shapes do not fit, two columns have one key, or there are too few graphs.
         """
         columns = list(hardware or ())
         logs = log_latencies(targets, len(graphs), columns, self.config.smallest_ms)
-        keys = [column.key for column in columns]
-        if len(set(keys)) < len(keys):
-            raise InputError(f"two columns are {max(keys, key=keys.count)}; join them")
+        keys = _distinct_keys(columns)
         names = list(groups) if groups is not None else ["all"] * len(graphs)
         learn, check, hold = split_groups(names, self.config)
-        if min(len(learn), len(check), len(hold)) == 0:
-            raise InputError(f"{len(graphs)} graphs are too few to train and calibrate on")
+        shown, shown_names = _chosen(learn, graphs, names)
         config = RooflineTransformerConfig(
-            vocabulary=common_kinds([graphs[k] for k in learn]),
+            vocabulary=common_kinds(shown),
             devices=tuple(column.hardware.name for column in columns),
             text=TEXT if self.config.text else 0,
             numbers=NUMBERS,
@@ -158,54 +146,40 @@ class NetworkLatency(ManyDevices):
         )
         self._columns = MeasuredColumns.of(columns, with_text=self.config.text)
         described = torch.from_numpy(self._columns.numbers)
-        order = {name: k for k, name in enumerate(dict.fromkeys(names))}
+        order = list(dict.fromkeys(names))
 
         def split(model: RooflineTransformer, _: int) -> tuple[Examples, Examples]:
-            every = Examples(
-                model.prepare(graphs),
-                torch.tensor(logs, dtype=torch.float32),
-                torch.ones(len(graphs)),
-                described,
-                torch.tensor([order[name] for name in names]),
-            )
+            places = [order.index(name) for name in names]
+            every = Examples.of(model.prepare(graphs), logs, hardware=described, groups=places)
             return every.select(learn), every.select(check)
 
-        models = self._models = train_members(
-            self.config.members,
-            lambda: RooflineTransformer(config, self.backend),
-            split,
-            self.config.training,
-            folder=folder,
-            progress=progress,
-            report=report,
+        build = partial(RooflineTransformer, config, self.backend)
+        members, recipe = self.config.members, self.config.training
+        self._models = train_members(
+            members, build, split, recipe, folder=folder, progress=progress, report=report
         )
-        self._familiar = Familiarity.of(
-            [graphs[k] for k in learn], [names[k] for k in learn], models[0].config.vocabulary
-        )
+        self._familiar = Familiarity.of(shown, shown_names, config.vocabulary)
+        seen, seen_names = _chosen(learn + check, graphs, names)
         self._corrections = None
         if self.config.heads:
-            seen = learn + check
-            shown = [graphs[k] for k in seen], np.exp(logs[seen]), [names[k] for k in seen]
-            self._corrections = self._corrected(*shown)
-        rest = [graphs[k] for k in hold]
-        errors = logs[hold] - self.log_latency(rest, columns)
-        self._intervals = LatencyIntervals.of(errors, [names[k] for k in hold], keys)
+            self._corrections = self._corrected(seen, logs[learn + check], seen_names)
+        held, held_names = _chosen(hold, graphs, names)
+        errors = logs[hold] - self.log_latency(held, columns)
+        self._intervals = LatencyIntervals.of(errors, held_names, keys)
 
     def _corrected(
-        self, graphs: Sequence[Graph], latencies: Array, groups: Sequence[str]
+        self, graphs: Sequence[Graph], logs: Array, groups: Sequence[str]
     ) -> ColumnCorrections:
         """The corrections that networks that were learned call for."""
-        models = self._models
-        numbers = self._columns.numbers
-        states, said = network_scores(
-            models, graphs, torch.from_numpy(numbers), torch.arange(len(numbers))
+        numbers, keys = self._columns.numbers, self.devices
+        states, predicted = network_scores(
+            self._models, graphs, torch.from_numpy(numbers), torch.arange(len(numbers))
         )
-        heads = ColumnHeads.of(states, np.log(latencies) - said, groups, self.devices)
+        heads = ColumnHeads.of(states, logs - predicted, groups, keys)
         costs = None
         if self.config.costs:
-            rates = numbers[:, :RATES]
-            kinds = models[0].config.vocabulary
-            costs = LaunchCosts.of(graphs, latencies, groups, self.devices, rates, kinds)
+            kinds = self._models[0].config.vocabulary
+            costs = LaunchCosts.of(graphs, np.exp(logs), groups, keys, numbers[:, :RATES], kinds)
         return ColumnCorrections(heads, costs, self.config.costs)
 
     def set_widths(self, residuals: Mapping[str, Array]) -> None:
@@ -219,11 +193,7 @@ class NetworkLatency(ManyDevices):
         self._intervals.widths = {n: np.asarray(r, np.float64) for n, r in residuals.items()}
 
     def set_gpu_roofline(self, gpus: GpuRoofline | None) -> None:
-        """Tell what has a share in predictions for GPUs and settings that were not measured.
-
-        Args:
-            gpus: Learned from measurements of GPUs, with any number of networks each.
-        """
+        """Give a roofline a share in predictions for GPUs that were not measured so."""
         self._gpus = gpus
 
     @property
@@ -268,17 +238,17 @@ class NetworkLatency(ManyDevices):
         latencies = self._latencies
         spreads: dict[str, tuple[Array, Array, Array]] = {}
 
-        def spread(one: Setting) -> tuple[Array, Array, Array]:
+        def spread(setting: Setting) -> tuple[Array, Array, Array]:
             # Batch sizes that were not measured have the same.
-            key = one.key if self._measured(one) else ""
+            key = setting.key if self._measured(setting) else ""
             if key not in spreads:
-                groups = self.groups(graphs, one)
-                spreads[key] = self._intervals.spread(groups, one, bool(key))
+                groups = self.groups(graphs, setting)
+                spreads[key] = self._intervals.spread(groups, setting, bool(key))
             return spreads[key]
 
-        def medians(asked: Sequence[Setting]) -> Array:
-            middles = np.stack([spread(one)[1] for one in asked], axis=1)
-            return latencies(graphs, asked) + middles
+        def medians(settings: Sequence[Setting]) -> Array:
+            middles = np.stack([spread(setting)[1] for setting in settings], axis=1)
+            return latencies(graphs, settings) + middles
 
         shape, _, width = spread(column)
         center = latencies.never_falling(graphs, [column], medians)
@@ -323,11 +293,11 @@ class NetworkLatency(ManyDevices):
         places = self._latencies.places([column])
         times = [model.node_times(batch, described, places) for model in models]
         nodes = torch.stack([t for t, _ in times]).mean(0)[:, 0].double().numpy()
-        rest = float(torch.stack([o for _, o in times]).mean())
+        overhead = float(torch.stack([o for _, o in times]).mean())
         if mean is None:
             mean = float(self.predict([graph], hardware, batch_size, runtime).mean[0, 0])
-        scale = mean / (nodes.sum() + rest)
-        return nodes * scale, rest * scale
+        scale = mean / (nodes.sum() + overhead)
+        return nodes * scale, overhead * scale
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         assert self._familiar is not None
@@ -356,9 +326,8 @@ class NetworkLatency(ManyDevices):
     def _restored(cls, checkpoint: Checkpoint, backend: str) -> NetworkLatency:
         card = checkpoint.card
         predictor = cls(read_config(NetworkLatencyConfig, card["config"]), backend)
-        config = read_config(RooflineTransformerConfig, card["model"])
-        build = partial(RooflineTransformer, config, backend)
-        predictor._load(checkpoint, build, calibrated=False)
+        form, network = RooflineTransformerConfig, RooflineTransformer
+        config = predictor._load(checkpoint, form, network, calibrated=False)
         pairs = [(str(key), str(text)) for key, text in card["columns"]]
         predictor._columns = MeasuredColumns(
             tuple(key for key, _ in pairs),
@@ -388,19 +357,37 @@ class NetworkLatency(ManyDevices):
 def split_groups(
     names: Sequence[str], config: NetworkLatencyConfig
 ) -> tuple[list[int], list[int], list[int]]:
-    """Positions to learn from, to choose the epoch by, and to calibrate on; of each group."""
+    """Positions to learn from, to choose the epoch by, and to calibrate on; of each group.
+
+    Raises:
+        InputError: If one of these is empty.
+    """
     learn: list[int] = []
     check: list[int] = []
     hold: list[int] = []
     for name in dict.fromkeys(names):
-        own = [k for k, other in enumerate(names) if other == name]
-        held = round(config.calibration_share * len(own))
-        checked = max(1, round(config.validation_share * (len(own) - held)))
-        rest = len(own) - held - checked
-        learn += own[:rest]
-        check += own[rest : rest + checked]
-        hold += own[rest + checked :]
+        group = [k for k, other in enumerate(names) if other == name]
+        kept = len(group) - round(config.calibration_share * len(group))
+        learned = kept - max(1, round(config.validation_share * kept))
+        learn += group[:learned]
+        check += group[learned:kept]
+        hold += group[kept:]
+    if not (learn and check and hold):
+        raise InputError(f"{len(names)} graphs are too few to train and calibrate on")
     return learn, check, hold
+
+
+def _distinct_keys(columns: Sequence[Setting]) -> list[str]:
+    keys = [column.key for column in columns]
+    if len(set(keys)) < len(keys):
+        raise InputError(f"two columns are {max(keys, key=keys.count)}; join them")
+    return keys
+
+
+def _chosen(
+    rows: Sequence[int], graphs: Sequence[Graph], groups: Sequence[str]
+) -> tuple[list[Graph], list[str]]:
+    return [graphs[k] for k in rows], [groups[k] for k in rows]
 
 
 def common_kinds(graphs: Sequence[Graph]) -> tuple[str, ...]:

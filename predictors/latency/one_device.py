@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,13 @@ from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.features.operators import OperatorFeatures
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.options import check_options
+from nasplug.predictors.options import check_options, field_names
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.process_predictor import ProcessPredictor
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["LatencyGP", "LatencyGPConfig", "latency_gp"]
-
-Array = NDArray[np.float64]
 
 TERMS: tuple[Term, ...] = (
     (("totals", "rbf"),),
@@ -106,12 +105,12 @@ class LatencyGP(ProcessPredictor):
                 f"latencies have shape {np.shape(targets)}; expected one for each of the "
                 f"{len(graphs)} graphs"
             )
-        known = np.flatnonzero(values[:, 0] >= self.config.smallest_ms)
-        if len(known) < self.fewest:
+        measured = np.flatnonzero(values[:, 0] >= self.config.smallest_ms)
+        if len(measured) < self.fewest:
             raise InputError(
-                f"{len(known)} measured graphs are too few to learn from; give {self.fewest}"
+                f"{len(measured)} measured graphs are too few to learn from; give {self.fewest}"
             )
-        order = np.random.default_rng(self.config.seed).permutation(known)
+        order = np.random.default_rng(self.config.seed).permutation(measured)
         self._device = columns[0].description
         self._graphs = [graphs[k] for k in order]
         self._logs = np.log(values[order, 0])
@@ -172,17 +171,12 @@ class LatencyGP(ProcessPredictor):
 def latency_gp(
     kind: str = "latency", targets: Sequence[str] = ("latency",), **options: Any
 ) -> LatencyGP:
-    """The process for one device; for many devices at once there is `latency.LatencyPredictor`.
-
-    Args:
-        kind: `"latency"`.
-        targets: The one column.
-        **options: Fields of `LatencyGPConfig`.
+    """The process for one device, with fields of `LatencyGPConfig` as options.
 
     Raises:
         InputError: If the kind, a column or an option is unknown.
     """
     if kind != "latency" or tuple(targets) != ("latency",):
         raise InputError(f"this predictor is one of latency, not of {kind} {', '.join(targets)}")
-    check_options(options, [f.name for f in fields(LatencyGPConfig)])
+    check_options(options, field_names(LatencyGPConfig))
     return LatencyGP(LatencyGPConfig(**options))

@@ -10,7 +10,7 @@ import importlib.util
 import os
 import sys
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -28,83 +28,6 @@ BACKENDS = ("auto", "torch", "dgl")
 # Below this mean size padded dense attention is at least as fast as message passing, and needs no
 # import of dgl; experiments/checks/throughput.py measures both.
 SMALL_GRAPH = 64
-
-
-class Layout(Protocol):
-    """A batch in the form of one backend; `...` are that form's node axes."""
-
-    def enter(self, x: Tensor) -> Tensor:
-        """Node states `(nodes, dim)` -> this layout's `(..., dim)`."""
-
-    def leave(self, x: Tensor) -> Tensor:
-        """Turn this layout's `(..., dim)` into `(nodes, dim)`."""
-
-    def attend(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        head_relation: tuple[int, ...],
-        dropout: float = 0.0,
-    ) -> Tensor:
-        """Masked scaled dot-product attention, one relation a head.
-
-        Args:
-            q: Queries `(..., heads, width)`; `k`, `v` likewise.
-            k: Keys.
-            v: Values.
-            head_relation: Index into `RELATIONS` for each head.
-            dropout: Probability with which an attention weight is dropped.
-
-        Returns:
-            `(..., heads, width)`.
-        """
-
-    def mix_neighbors(self, s: Tensor, x: Tensor, epsilon: float) -> Tensor:
-        """Weighted mean over parents and children: `Σ_j t_ij x_j / (Σ_j t_ij + epsilon)`.
-
-        Args:
-            s: Positive `(..., width)`; the weight is `t_ij = s_i·s_j / sqrt(width)`.
-            x: What is averaged, `(..., dim)`.
-            epsilon: Keeps a node without neighbours finite; it gets 0.
-
-        Returns:
-            `(..., dim)`.
-        """
-
-    def pair_relations(self) -> Tensor:
-        """Whether each relation holds between two nodes of one graph, `(pairs, RELATIONS)`.
-
-        Here and below `pairs` are the axes that this layout has for all (attending, attended) pairs
-        of nodes of the same graph; padding counts as no relation.
-        """
-
-    def pair_scores(self, q: Tensor, k: Tensor) -> Tensor:
-        """Scaled dot products of all pairs: `(..., heads, width)` twice -> `(pairs, heads)`."""
-
-    def pair_softmax(self, scores: Tensor, where: Tensor | None = None) -> Tensor:
-        """Softmax over the attended nodes of each node, `(pairs, heads)`; 0 where `where` is not.
-
-        `where` has the shape of `scores` and at least one true entry for each node and head.
-        """
-
-    def pair_mix(self, weights: Tensor, v: Tensor) -> Tensor:
-        """Weighted sums of the attended nodes' values, `(..., heads, width)`."""
-
-    def from_successors(self, x: Tensor) -> Tensor:
-        """Sum over the children of each node (`A x`), `(..., dim)`."""
-
-    def from_predecessors(self, x: Tensor) -> Tensor:
-        """Sum over the parents of each node (`Aᵀ x`), `(..., dim)`."""
-
-    def total(self, x: Tensor) -> Tensor:
-        """Sum over the nodes of each graph, `(graphs, dim)`."""
-
-    def first(self, x: Tensor) -> Tensor:
-        """State of the first node of each graph, `(graphs, dim)`."""
-
-    def last(self, x: Tensor) -> Tensor:
-        """State of the last node of each graph, `(graphs, dim)`."""
 
 
 def choose_backend(backend: str, mean_size: float = 0.0) -> str:
@@ -142,7 +65,10 @@ def layout(batch: GraphBatch, backend: str) -> Layout:
 
 
 class _PaddedLayout:
-    """Plain torch: states `(graphs, longest, dim)`, one boolean mask a relation."""
+    """Plain torch: states `(graphs, longest, dim)`, one boolean mask a relation.
+
+    In descriptions of shapes `...` are the axes of nodes, here `(graphs, longest)`.
+    """
 
     def __init__(self, batch: GraphBatch) -> None:
         graphs, longest = len(batch), int(batch.sizes.max())
@@ -154,9 +80,8 @@ class _PaddedLayout:
         self._last = batch.sizes - 1
         self._real = torch.zeros(graphs, longest, 1, dtype=torch.bool, device=device)
         self._real[self._where] = True
-        masks = torch.zeros(
-            graphs, len(RELATIONS), longest, longest, dtype=torch.bool, device=device
-        )
+        shape = (graphs, len(RELATIONS), longest, longest)
+        masks = torch.zeros(shape, dtype=torch.bool, device=device)
         for r, (key, query) in enumerate(batch.relations):
             masks[batch.graph_of[query], r, place[query], place[key]] = True
         # A padding row must see something, or its softmax is NaN.
@@ -167,26 +92,30 @@ class _PaddedLayout:
         self._adjacency[batch.graph_of[source], place[source], place[target]] = 1.0
 
     def enter(self, x: Tensor) -> Tensor:
+        """Node states `(nodes, dim)` -> this layout's `(..., dim)`."""
         padded = x.new_zeros(*self._shape, x.shape[-1])
         padded[self._where] = x
         return padded
 
     def leave(self, x: Tensor) -> Tensor:
+        """Turn this layout's `(..., dim)` into `(nodes, dim)`."""
         return x[self._where]
 
     def attend(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        head_relation: tuple[int, ...],
-        dropout: float = 0.0,
+        self, q: Tensor, k: Tensor, v: Tensor, head_relation: tuple[int, ...], dropout: float = 0.0
     ) -> Tensor:
+        """Masked scaled dot-product attention, `(..., heads, width)` as queries, keys and values.
+
+        Args:
+            q: Queries.
+            k: Keys.
+            v: Values.
+            head_relation: Index into `RELATIONS` for each head.
+            dropout: Probability with which an attention weight is dropped.
+        """
         scores = torch.einsum("gqhd,gkhd->ghqk", q, k) * q.shape[-1] ** -0.5
-        if head_relation == tuple(range(len(RELATIONS))):
-            masks = self._masks
-        else:
-            masks = self._masks[:, list(head_relation)]
+        every = head_relation == tuple(range(len(RELATIONS)))
+        masks = self._masks if every else self._masks[:, list(head_relation)]
         scores = scores.masked_fill(~masks, torch.finfo(scores.dtype).min)
         weights = scores.softmax(-1)
         if dropout:
@@ -194,51 +123,72 @@ class _PaddedLayout:
         return torch.einsum("ghqk,gkhd->gqhd", weights, v)
 
     def pair_relations(self) -> Tensor:
+        """Whether each relation holds between two nodes of one graph, `(pairs, RELATIONS)`.
+
+        Here and below `pairs` are the axes that this layout has for all (attending, attended) pairs
+        of nodes of the same graph; padding counts as no relation.
+        """
         return self._masks.permute(0, 2, 3, 1)
 
     def pair_scores(self, q: Tensor, k: Tensor) -> Tensor:
+        """Scaled dot products of all pairs: `(..., heads, width)` twice -> `(pairs, heads)`."""
         result: Tensor = torch.einsum("gqhd,gkhd->gqkh", q, k) * q.shape[-1] ** -0.5
         return result
 
     def pair_softmax(self, scores: Tensor, where: Tensor | None = None) -> Tensor:
+        """Softmax over the attended nodes of each node, `(pairs, heads)`; 0 where `where` is not.
+
+        `where` has the shape of `scores` and at least one true entry for each node and head.
+        """
         allowed = self._real[:, None] if where is None else self._real[:, None] & where
         return scores.masked_fill(~allowed, torch.finfo(scores.dtype).min).softmax(2)
 
     def pair_mix(self, weights: Tensor, v: Tensor) -> Tensor:
+        """Weighted sums of the attended nodes' values, `(..., heads, width)`."""
         return torch.einsum("gqkh,gkhd->gqhd", weights, v)
 
     def mix_neighbors(self, s: Tensor, x: Tensor, epsilon: float) -> Tensor:
+        """Weighted mean over parents and children: `Σ_j t_ij x_j / (Σ_j t_ij + epsilon)`.
+
+        Args:
+            s: Positive `(..., width)`; the weight is `t_ij = s_i·s_j / sqrt(width)`.
+            x: What is averaged, `(..., dim)`.
+            epsilon: Keeps a node without neighbours finite; it gets 0.
+        """
         around = (self._adjacency + self._adjacency.transpose(1, 2)).to(x.dtype)
         weights = s @ s.transpose(1, 2) * s.shape[-1] ** -0.5 * around
         result: Tensor = weights / (weights.sum(-1, keepdim=True) + epsilon) @ x
         return result
 
     def from_successors(self, x: Tensor) -> Tensor:
+        """Sum over the children of each node (`A x`), `(..., dim)`."""
         return self._adjacency.to(x.dtype) @ x
 
     def from_predecessors(self, x: Tensor) -> Tensor:
+        """Sum over the parents of each node (`Aᵀ x`), `(..., dim)`."""
         return self._adjacency.to(x.dtype).transpose(1, 2) @ x
 
     def total(self, x: Tensor) -> Tensor:
+        """Sum over the nodes of each graph, `(graphs, dim)`."""
         return (x * self._real).sum(1)
 
     def first(self, x: Tensor) -> Tensor:
+        """State of the first node of each graph, `(graphs, dim)`."""
         return x[:, 0]
 
     def last(self, x: Tensor) -> Tensor:
+        """State of the last node of each graph, `(graphs, dim)`."""
         return x[torch.arange(len(x), device=x.device), self._last]
 
 
 class _DGLLayout:
-    """DGL message passing on block-diagonal graphs: states `(nodes, dim)`."""
+    """DGL message passing on block-diagonal graphs: states `(nodes, dim)`; see `_PaddedLayout`."""
 
     def __init__(self, batch: GraphBatch) -> None:
         dgl = _import_dgl()
         self._dgl = dgl
         nodes = len(batch.graph_of)
-        self._relations = [
-            dgl.graph((key, query), num_nodes=nodes) for key, query in batch.relations
-        ]
+        self._relations = [dgl.graph(tuple(pairs), num_nodes=nodes) for pairs in batch.relations]
         source, target = batch.edges
         self._forward = dgl.graph((source, target), num_nodes=nodes)
         self._backward = dgl.graph((target, source), num_nodes=nodes)
@@ -261,14 +211,9 @@ class _DGLLayout:
         return x
 
     def attend(
-        self,
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        head_relation: tuple[int, ...],
-        dropout: float = 0.0,
+        self, q: Tensor, k: Tensor, v: Tensor, head_relation: tuple[int, ...], dropout: float = 0.0
     ) -> Tensor:
-        heads: list[Tensor | None] = [None] * len(head_relation)
+        heads: dict[int, Tensor] = {}
         for r in sorted(set(head_relation)):
             chosen = [h for h, relation in enumerate(head_relation) if relation == r]
             graph = self._relations[r]
@@ -279,9 +224,8 @@ class _DGLLayout:
             if dropout:
                 weights = torch.nn.functional.dropout(weights, dropout)
             mixed = self._dgl.ops.u_mul_e_sum(graph, v[:, chosen].contiguous(), weights)
-            for place, h in enumerate(chosen):
-                heads[h] = mixed[:, place]
-        return torch.stack([head for head in heads if head is not None], dim=1)
+            heads |= zip(chosen, mixed.unbind(1), strict=True)
+        return torch.stack([heads[h] for h in range(len(heads))], dim=1)
 
     @cached_property
     def _pairs(self) -> tuple[Any, Tensor]:
@@ -345,6 +289,10 @@ class _DGLLayout:
 
     def last(self, x: Tensor) -> Tensor:
         return x[self._last]
+
+
+# A batch in the form of one backend; the methods of both mean the same.
+Layout = _PaddedLayout | _DGLLayout
 
 
 def _import_dgl() -> Any:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 
-from nasplug.predictors.features.nodes import attribute_features, op_ids
-from nasplug.predictors.layers.relations import RELATIONS, relation_edges
+from nasplug.predictors.features.nodes import NODE_FEATURES, attribute_features, op_ids
+from nasplug.predictors.layers.relations import relation_edges
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,24 +89,21 @@ class GraphBatch:
 
         ops = np.zeros(len(token), dtype=np.int64)
         ops[ordinary] = op_ids(graphs, vocabulary)
-        known = attribute_features(graphs)
-        features = np.zeros((len(token), known.shape[1]), dtype=np.float32)
-        features[ordinary] = known
+        features = np.zeros((len(token), NODE_FEATURES), dtype=np.float32)
+        features[ordinary] = attribute_features(graphs)
 
         parts = [
             relation_edges(len(g), g.edges, leading_tokens, trailing_tokens, sibling_mask)
             for g in graphs
         ]
+        relations = zip(*(part.relations for part in parts), strict=True)
         return cls(
             torch.from_numpy(ops),
             torch.from_numpy(features),
             torch.from_numpy(token),
             torch.from_numpy(graph_of),
             torch.from_numpy(sizes),
-            tuple(
-                _shifted([part.relations[r] for part in parts], starts)
-                for r in range(len(RELATIONS))
-            ),
+            tuple(_shifted(pairs, starts) for pairs in relations),
             _shifted([part.edges for part in parts], starts),
         )
 
@@ -117,19 +114,12 @@ class GraphBatch:
 
     def to(self, device: torch.device | str) -> Self:
         """Move the batch to another device."""
-        moved = {
-            part.name: getattr(self, part.name).to(device)
-            for part in fields(self)
-            if part.name != "relations"
-        }
+        names = [part.name for part in fields(self) if part.name != "relations"]
+        moved = {name: getattr(self, name).to(device) for name in names}
         return replace(self, **moved, relations=tuple(r.to(device) for r in self.relations))
 
     def select(self, indices: Sequence[int]) -> Self:
-        """The batch of these graphs, equal to collating them but without reading them again.
-
-        Args:
-            indices: Positions of graphs, in any order; one may come twice.
-        """
+        """The batch of graphs at these positions, as if collated anew; one may come twice."""
         chosen = torch.as_tensor(indices, dtype=torch.long, device=self.sizes.device)
         starts = torch.cumsum(self.sizes, 0) - self.sizes
         nodes, sizes = self.nodes_of(chosen), self.sizes[chosen]
@@ -182,7 +172,7 @@ class CodedBatch(GraphBatch):
     static: Tensor = field(metadata=GRAPHS)
 
 
-def _shifted(pairs: list[NDArray[np.int64]], starts: NDArray[np.int64]) -> Tensor:
+def _shifted(pairs: Sequence[NDArray[np.int64]], starts: NDArray[np.int64]) -> Tensor:
     """Index pairs of each graph, moved to where its nodes are in the batch."""
     counts = [part.shape[1] for part in pairs]
     return torch.from_numpy(np.concatenate(pairs, axis=1) + np.repeat(starts, counts))

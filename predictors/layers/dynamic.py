@@ -16,7 +16,7 @@ to the static relations of `relations` (M_r is the support of head h's relation 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from nasplug.predictors.layers.backends import Layout
 
-__all__ = ["DYNAMIC_MODES", "DynamicAttention", "DynamicBlock"]
+__all__ = ["DYNAMIC_MODES", "DynamicAttention", "DynamicBlock", "dynamic_blocks"]
 
 DYNAMIC_MODES = ("static", "gate", "mixture", "bias", "sparse")
 # Added at the start to the scores of a head's own relation, so that heads differ.
@@ -74,10 +74,10 @@ class DynamicAttention(RelationAttention):
         if mode == "mixture":
             self.balance = nn.Parameter(torch.zeros(num_heads))
         if mode in ("bias", "sparse"):
-            own = torch.zeros(num_heads, len(self.relations))
+            bias_of = torch.zeros(num_heads, len(self.relations))
             for head in range(num_heads):
-                own[head, head % len(self.relations)] = OWN_RELATION
-            self.relation_bias = nn.Parameter(own)
+                bias_of[head, head % len(self.relations)] = OWN_RELATION
+            self.relation_bias = nn.Parameter(bias_of)
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Node states `(..., dim)` -> `(..., dim)`."""
@@ -126,6 +126,22 @@ class DynamicBlock(Block):
         super().__init__(dim, num_heads, ffn_ratio, dropout)
         self.ffn = GraphFeedForward(dim, ffn_ratio, dropout, direction=direction)
         self.attention = DynamicAttention(dim, num_heads, mode, relations, dropout)
+
+
+def dynamic_blocks(config: Any, relations: Sequence[str], direction: str = "both") -> nn.ModuleList:
+    """The `num_layers` blocks of a network's configuration."""
+    return nn.ModuleList(
+        DynamicBlock(
+            config.dim,
+            config.num_heads,
+            config.dynamic,
+            relations,
+            config.ffn_ratio,
+            config.dropout,
+            direction,
+        )
+        for _ in range(config.num_layers)
+    )
 
 
 def _place(relation: str) -> int:

@@ -42,15 +42,11 @@ class PositiveHead(nn.Module):
     ) -> None:
         super().__init__()
         lifted = bool(static) and lift_static
-        self.lift = (
-            nn.Sequential(nn.Linear(static, dim), nn.ReLU(), nn.Dropout(dropout))
-            if lifted
-            else None
-        )
+        self.lift = nn.Sequential(*_hidden_layer(static, dim, dropout)) if lifted else None
         width = dim + (dim if lifted else static)
         layers: list[nn.Module] = []
         for _ in range(hidden):
-            layers += [nn.Linear(width, dim), nn.ReLU(), nn.Dropout(dropout)]
+            layers += _hidden_layer(width, dim, dropout)
             width = dim
         self.layers = nn.Sequential(*layers, nn.Linear(width, targets))
 
@@ -59,3 +55,7 @@ class PositiveHead(nn.Module):
         joined = torch.cat([graph, static if self.lift is None else self.lift(static)], dim=-1)
         result: Tensor = nn.functional.softplus(self.layers(joined))
         return result
+
+
+def _hidden_layer(width: int, dim: int, dropout: float) -> list[nn.Module]:
+    return [nn.Linear(width, dim), nn.ReLU(), nn.Dropout(dropout)]

@@ -62,14 +62,10 @@ def relation_edges(
     trailing_tokens: int = 0,
     sibling_mask: str = "nodes",
 ) -> RelationEdges:
-    """Relations of a graph, with tokens before and after its nodes that relate to everyone.
+    """Relations of a graph of some nodes and edges `(from, to)`.
 
-    Args:
-        nodes: Number of nodes of the graph.
-        edges: Its edges `(from, to)`.
-        leading_tokens: Tokens put before the nodes, such as a class token.
-        trailing_tokens: Tokens put after the nodes.
-        sibling_mask: One of `SIBLING_MASKS`; matters only with tokens.
+    Tokens that are put before and after its nodes, such as a class token, relate to everyone; with
+    them the sibling mask matters, one of `SIBLING_MASKS`.
 
     Raises:
         InputError: If `sibling_mask` is unknown.
@@ -77,35 +73,19 @@ def relation_edges(
     if sibling_mask not in SIBLING_MASKS:
         raise InputError(f"sibling_mask is {sibling_mask!r}, not one of {SIBLING_MASKS}")
     size = leading_tokens + nodes + trailing_tokens
-    if size == nodes:
-        return _sparse_relations(nodes, edges)
-    inner = slice(leading_tokens, leading_tokens + nodes)
-    adjacency = np.zeros((size, size), dtype=np.int64)
-    if edges:
-        a, b = np.array(edges, dtype=np.int64).T + leading_tokens
-        adjacency[a, b] = 1
-    pairs = np.stack(np.nonzero(adjacency))
+    pairs = np.array(edges, dtype=np.int64).reshape(-1, 2).T + leading_tokens
+    # Few pairs are related, also in a network of thousands of nodes.
+    adjacency = csr_array((np.ones(len(edges)), (pairs[0], pairs[1])), shape=(size, size))
     token = np.ones(size, dtype=bool)
-    token[inner] = False
-    everyone = token[:, None] | token[None, :]
-    related = np.where(everyone, 1, adjacency) if sibling_mask == "padded" else adjacency
-    masks = (related, related.T, related.T @ related, related @ related.T)
-    itself = np.eye(size, dtype=bool)
-    return RelationEdges(
-        # nonzero gives (query, key); messages flow the other way.
-        tuple(np.stack(np.nonzero((m > 0) | everyone | itself))[::-1].copy() for m in masks),
-        pairs,
-    )
-
-
-def _sparse_relations(nodes: int, edges: tuple[tuple[int, int], ...]) -> RelationEdges:
-    """Without tokens few pairs are related, also in a network of thousands of nodes."""
-    pairs = np.array(edges, dtype=np.int64).reshape(-1, 2).T
-    adjacency = csr_array((np.ones(len(edges)), (pairs[0], pairs[1])), shape=(nodes, nodes))
+    token[leading_tokens : leading_tokens + nodes] = False
+    everyone = csr_array(token[:, None] | token if token.any() else (size, size), dtype=float)
+    if sibling_mask == "padded":
+        adjacency = csr_array(adjacency.maximum(everyone))
     masks = (adjacency, adjacency.T, adjacency.T @ adjacency, adjacency @ adjacency.T)
-    found = []
+    relations = []
     for mask in masks:
-        related = csr_array(mask + eye_array(nodes))
+        related = csr_array(mask + everyone + eye_array(size))
         related.sort_indices()
-        found.append(np.stack(related.nonzero())[::-1].astype(np.int64))
-    return RelationEdges(tuple(found), pairs)
+        # nonzero gives (query, key); messages flow the other way.
+        relations.append(np.stack(related.nonzero())[::-1].astype(np.int64))
+    return RelationEdges(tuple(relations), pairs)

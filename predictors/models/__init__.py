@@ -5,26 +5,21 @@ The room knows features and layers, and no training.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from nasplug.search_spaces.lazy import loader
-
-if TYPE_CHECKING:
-    from nasplug.predictors.models.ledgformer import LeDGFormer, LeDGFormerConfig
-    from nasplug.predictors.models.narformer_v2 import (
-        NARFormerV2,
-        NARFormerV2Config,
-        NARFormerV2Latency,
-        NARFormerV2LatencyConfig,
-    )
-    from nasplug.predictors.models.nnformer import NNFormer, NNFormerConfig
-    from nasplug.predictors.models.nnformer_latency import NNFormerLatency, NNFormerLatencyConfig
-    from nasplug.predictors.models.nnlp import NNLP, NNLPConfig
-    from nasplug.predictors.models.roofline_transformer import RooflineTransformer
-    from nasplug.predictors.models.sibling_transformer import (
-        SiblingTransformer,
-        SiblingTransformerConfig,
-    )
+from nasplug.predictors.models.ledgformer import LeDGFormer, LeDGFormerConfig
+from nasplug.predictors.models.narformer_v2 import (
+    NARFormerV2,
+    NARFormerV2Config,
+    NARFormerV2Latency,
+    NARFormerV2LatencyConfig,
+)
+from nasplug.predictors.models.nnformer import NNFormer, NNFormerConfig
+from nasplug.predictors.models.nnformer_latency import NNFormerLatency, NNFormerLatencyConfig
+from nasplug.predictors.models.nnlp import NNLP, NNLPConfig
+from nasplug.predictors.models.roofline_transformer import RooflineTransformer
+from nasplug.predictors.models.sibling_transformer import (
+    SiblingTransformer,
+    SiblingTransformerConfig,
+)
 
 __all__ = [
     "NNLP",
@@ -43,24 +38,3 @@ __all__ = [
     "SiblingTransformer",
     "SiblingTransformerConfig",
 ]
-
-__getattr__ = loader(
-    __name__,
-    {
-        "LeDGFormer": "nasplug.predictors.models.ledgformer",
-        "LeDGFormerConfig": "nasplug.predictors.models.ledgformer",
-        "NARFormerV2": "nasplug.predictors.models.narformer_v2",
-        "NARFormerV2Config": "nasplug.predictors.models.narformer_v2",
-        "NARFormerV2Latency": "nasplug.predictors.models.narformer_v2",
-        "NARFormerV2LatencyConfig": "nasplug.predictors.models.narformer_v2",
-        "NNFormer": "nasplug.predictors.models.nnformer",
-        "NNFormerConfig": "nasplug.predictors.models.nnformer",
-        "NNFormerLatency": "nasplug.predictors.models.nnformer_latency",
-        "NNFormerLatencyConfig": "nasplug.predictors.models.nnformer_latency",
-        "NNLP": "nasplug.predictors.models.nnlp",
-        "NNLPConfig": "nasplug.predictors.models.nnlp",
-        "RooflineTransformer": "nasplug.predictors.models.roofline_transformer",
-        "SiblingTransformer": "nasplug.predictors.models.sibling_transformer",
-        "SiblingTransformerConfig": "nasplug.predictors.models.sibling_transformer",
-    },
-)

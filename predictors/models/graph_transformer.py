@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +19,39 @@ if TYPE_CHECKING:
 
     from nasplug.search_spaces import Graph
 
-__all__ = ["GraphTransformer", "HardwareHead", "target_head"]
+__all__ = ["GraphTransformer", "GraphTransformerConfig", "HardwareHead", "target_head"]
+
+
+@dataclass(frozen=True)
+class GraphTransformerConfig:
+    """Sizes that graph transformers have in common.
+
+    Attributes:
+        vocabulary: Operation types it knows.
+        targets: Names of the outputs; a hardware-conditioned model has the single one `"latency"`.
+        dim: Model width.
+        num_heads: Attention heads, a multiple of 4.
+        num_layers: Blocks.
+        ffn_ratio: Hidden width of the feed-forward over `dim`.
+        dropout: Dropout in the blocks and the head.
+        simplified: Whether graphs are simplified before they are read.
+        dynamic: How attention is tied to the relations, one of `dynamic.DYNAMIC_MODES`.
+        hardware: Whether the output depends on a device.
+        devices: Keys of the measured devices, each with a learned vector of its own beside its
+            description; an unknown device has a zero vector.
+    """
+
+    vocabulary: tuple[str, ...]
+    targets: tuple[str, ...]
+    dim: int = 64
+    num_heads: int = 4
+    num_layers: int = 4
+    ffn_ratio: float = 2.0
+    dropout: float = 0.0
+    simplified: bool = True
+    dynamic: str = "static"
+    hardware: bool = False
+    devices: tuple[str, ...] = ()
 
 
 class GraphTransformer(nn.Module):
@@ -77,11 +110,8 @@ class GraphTransformer(nn.Module):
         Returns:
             Shape `(graphs, targets)`, or `(graphs, devices)` for a hardware-conditioned model.
         """
-        embedding = self.encode(batch)
-        if hardware is None:
-            result: Tensor = self.head(embedding)
-        else:
-            result = self.head(embedding, hardware, device_index)
+        device = () if hardware is None else (hardware, device_index)
+        result: Tensor = self.head(self.encode(batch), *device)
         return result
 
 
@@ -115,8 +145,8 @@ class HardwareHead(nn.Module):
     def forward(self, embedding: Tensor, hardware: Tensor, device_index: Tensor) -> Tensor:
         """Embeddings `(graphs, dim)` and devices `(devices, …)` -> `(graphs, devices)`."""
         known = (device_index >= 0)[:, None]
-        own = torch.where(known, self.own[device_index], self.own.new_zeros(()))
-        device = self.dropout(self.describe(hardware)) + own
+        learned = torch.where(known, self.own[device_index], self.own.new_zeros(()))
+        device = self.dropout(self.describe(hardware)) + learned
         width = embedding.shape[-1]
         scale, shift, offset = self.modulate(device).split([width, width, 1], dim=-1)
         lifted = self.lift(embedding)[:, None]

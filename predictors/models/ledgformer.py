@@ -37,10 +37,11 @@ from nasplug.predictors.features.language import (
 from nasplug.predictors.features.nodes import NODE_FEATURES, vocabulary_of
 from nasplug.predictors.layers.batch import NODES, SHARED, GraphBatch
 from nasplug.predictors.layers.blocks import init_weights
-from nasplug.predictors.layers.dynamic import DynamicBlock
+from nasplug.predictors.layers.dynamic import dynamic_blocks
 from nasplug.predictors.layers.relations import RELATIONS
 from nasplug.predictors.models.graph_transformer import (
     GraphTransformer,
+    GraphTransformerConfig,
     HardwareHead,
     target_head,
 )
@@ -66,49 +67,28 @@ BATCH_SIZE = HARDWARE_FEATURES - len(COMPUTE_CLASSES) - 1
 
 
 @dataclass(frozen=True)
-class LeDGFormerConfig:
-    """Sizes and parts of a `LeDGFormer`.
+class LeDGFormerConfig(GraphTransformerConfig):
+    """Sizes and parts of a `LeDGFormer`; the vocabulary is used only if `learned`.
 
     Attributes:
-        vocabulary: Operation types with a learned vector; used only if `learned`.
-        targets: Names of the outputs; a hardware-conditioned model has the single one `"latency"`.
-        dim: Model width.
-        num_heads: Attention heads.
-        num_layers: Blocks.
-        ffn_ratio: Hidden width of the feed-forward over `dim`.
-        dropout: Dropout in the blocks and the head.
-        dynamic: One of `dynamic.DYNAMIC_MODES`.
         sibling_heads: Whether heads take turns over siblings too; see `DynamicAttention`.
         text: Whether nodes carry the vector of their operator's text.
         numbers: Whether nodes carry their log-scaled attributes.
         learned: Whether nodes carry a learned vector of their operation type.
         language_model: One of `language.MODELS`.
-        simplified: Whether graphs are simplified before they are read.
-        hardware: Whether the output depends on a device.
         platform_text: Whether a device is described by the vector of its text.
         platform_numbers: Whether a device is described by its `hardware_features`.
-        devices: Keys of the measured devices, each with a learned vector of its own beside its
-            description; an unknown device has a zero vector.
     """
 
-    vocabulary: tuple[str, ...]
-    targets: tuple[str, ...]
-    dim: int = 64
-    num_heads: int = 4
     num_layers: int = 3
-    ffn_ratio: float = 2.0
-    dropout: float = 0.0
     dynamic: str = "bias"
     sibling_heads: bool = True
     text: bool = True
     numbers: bool = True
     learned: bool = False
     language_model: str = "wordllama"
-    simplified: bool = True
-    hardware: bool = False
     platform_text: bool = True
     platform_numbers: bool = True
-    devices: tuple[str, ...] = ()
 
     def read_device(self, setting: Setting) -> NDArray[np.float32]:
         """Description of a device at a batch size, as the network reads it, shape `(features,)`."""
@@ -153,17 +133,7 @@ class LeDGFormer(GraphTransformer):
             self.embed_text = nn.Linear(MODELS[config.language_model], dim)
         if config.numbers:
             self.embed_costs = nn.Linear(NODE_FEATURES, dim)
-        self.blocks = nn.ModuleList(
-            DynamicBlock(
-                dim,
-                config.num_heads,
-                config.dynamic,
-                RELATIONS if config.sibling_heads else RELATIONS[:2],
-                config.ffn_ratio,
-                config.dropout,
-            )
-            for _ in range(config.num_layers)
-        )
+        self.blocks = dynamic_blocks(config, RELATIONS if config.sibling_heads else RELATIONS[:2])
         self.norm = nn.LayerNorm(dim)
         if config.hardware:
             head = HardwareHead(2 * dim, len(config.devices), config.dropout)
@@ -259,16 +229,6 @@ class PlatformDescription(nn.Module):
 def platform_features(
     hardware: Hardware, batch_size: int, precision: str = "FP32", model: str = "wordllama"
 ) -> NDArray[np.float32]:
-    """A device at a batch size as numbers and text: `hardware_features`, then the text's vector.
-
-    Args:
-        hardware: The device.
-        batch_size: Images a forward pass.
-        precision: What the text says; see `embed_hardware`.
-        model: One of `language.MODELS`.
-
-    Raises:
-        InputError: As `hardware_features` and `embed_hardware` do.
-    """
+    """A device at a batch size as numbers and text: `hardware_features`, then `embed_hardware`."""
     vector = embed_hardware(hardware, precision, model)
     return np.concatenate([hardware_features(hardware, batch_size), vector])

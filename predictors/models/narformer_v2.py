@@ -2,8 +2,8 @@
 
 Source: Yi et al., "NAR-Former V2: Rethinking Transformer for Universal Neural Network
 Representation Learning" (NeurIPS 2023), and its released code. Deviations: what a `Graph` does not
-know of an ONNX operator (see `node_codes`); operation ids are places in the vocabulary; and the
-sinusoids of ids and positions, whose frequencies reach 2³¹·π, are computed in double precision,
+know of an ONNX operator (see `published_codes`); operation ids are places in the vocabulary; and
+the sinusoids of ids and positions, whose frequencies reach 2³¹·π, are computed in double precision,
 which makes them the same on every machine.
 """
 
@@ -19,25 +19,25 @@ from torch import nn
 
 from nasplug.predictors.features.nodes import op_ids
 from nasplug.predictors.features.published_codes import (
-    ATTRIBUTE_WIDTH,
-    MOST_OPS,
+    STATIC_WIDTH,
     check_vocabulary,
     nerf_frequencies,
     positions,
     sinusoid,
     sinusoid_code,
-    static_values,
-    wave_frequencies,
+    sinusoid_width,
+    static_code,
 )
-from nasplug.predictors.layers.backends import layout
-from nasplug.predictors.layers.batch import CodedBatch, GraphBatch
 from nasplug.predictors.layers.heads import PositiveHead
+from nasplug.predictors.models.coded_network import CodedNetwork, degrees
 from nasplug.search_spaces import InputError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from nasplug.predictors.layers.backends import Layout
+    from nasplug.predictors.layers.batch import CodedBatch
     from nasplug.search_spaces import Graph
 
 __all__ = [
@@ -49,7 +49,6 @@ __all__ = [
 
 TOKEN_NUMBERS = 64
 SHAPE_NUMBERS = 10
-STATIC_NUMBERS = 10
 # Batch size, FLOPs, parameters, memory access.
 STATIC_SCALES = np.array([1.0, 1e9, 1e9, 1e9])
 EPSILON = 1e-6
@@ -157,16 +156,14 @@ class GraphLayer(nn.Module):
         return result
 
 
-class NARFormerV2(nn.Module):
+class NARFormerV2(CodedNetwork):
     """Accuracy: six layers, each pooled to its mean; a gated sum of the six; softplus.
 
     w = sigmoid( MLP_{6·512 → 768 → 6}( g_1, …, g_6 ) ),  g = Σ_k w_k g_k
     """
 
     def __init__(self, config: NARFormerV2Config, backend: str = "auto") -> None:
-        super().__init__()
-        self.config = config
-        self.backend = backend
+        super().__init__(config, backend)
         self.layers = _layers(config, 2 * TOKEN_NUMBERS)
         count, dim = config.num_layers, config.dim
         self.weigh = nn.Sequential(
@@ -177,41 +174,26 @@ class NARFormerV2(nn.Module):
         )
         self.head = PositiveHead(dim, 0, 2, len(config.targets), config.dropout)
 
-    def prepare(self, graphs: Sequence[Graph]) -> list[Graph]:
-        """The graphs as they are, disconnected nodes included."""
-        return list(graphs)
+    def _codes(self, graphs: Sequence[Graph]) -> NDArray[np.float64]:
+        # Positions make a prediction depend on the order of the nodes, as published.
+        numbers = np.stack([op_ids(graphs, self.config.vocabulary), positions(graphs)], axis=1)
+        frequencies = nerf_frequencies(TOKEN_NUMBERS // 2)
+        waves = sinusoid(numbers.astype(np.float64), frequencies, interleaved=False)
+        return waves.reshape(len(numbers), 2 * TOKEN_NUMBERS)
 
-    def collate(self, prepared: Sequence[Graph]) -> CodedBatch:
-        """Batch of graphs with the codes of each node's operation and position.
-
-        A prediction depends on the order of the nodes, as published.
-        """
-        numbers = np.stack([op_ids(prepared, self.config.vocabulary), positions(prepared)], axis=1)
-        codes = sinusoid(
-            numbers.astype(np.float64), nerf_frequencies(TOKEN_NUMBERS // 2), interleaved=False
-        )
-        return CodedBatch.of(
-            GraphBatch.collate(prepared, self.config.vocabulary),
-            torch.from_numpy(codes).float().flatten(1),
-            torch.zeros(len(prepared), 0),
-        )
-
-    def forward(self, batch: CodedBatch) -> Tensor:
-        """Predicted targets in percent, shape `(graphs, targets)`."""
-        form = layout(batch, self.backend)
-        x = form.enter(batch.codes.to(next(self.parameters()).dtype))
-        degree = _degree(form, x)
+    def _read(self, codes: Tensor, form: Layout, batch: CodedBatch) -> Tensor:
+        x = form.enter(codes)
+        degree = degrees(form, x)
         pooled = []
         for layer in self.layers:
             x = layer(x, degree, form)
             pooled.append(form.total(x) / batch.sizes[:, None])
         stacked = torch.stack(pooled, dim=1)
-        graph = (self.weigh(stacked.flatten(1))[..., None] * stacked).sum(1)
-        result: Tensor = self.head(graph, batch.static.to(graph.dtype))
-        return result
+        graph: Tensor = (self.weigh(stacked.flatten(1))[..., None] * stacked).sum(1)
+        return graph
 
 
-class NARFormerV2Latency(nn.Module):
+class NARFormerV2Latency(CodedNetwork):
     """Latency: sinusoid node codes, two layers, the sum of the nodes, static features, softplus.
 
     Raises:
@@ -219,47 +201,23 @@ class NARFormerV2Latency(nn.Module):
     """
 
     def __init__(self, config: NARFormerV2LatencyConfig, backend: str = "auto") -> None:
-        super().__init__()
+        super().__init__(config, backend)
         check_vocabulary(config.vocabulary)
-        self.config = config
-        self.backend = backend
-        self.layers = _layers(config, MOST_OPS + ATTRIBUTE_WIDTH + 4 * SHAPE_NUMBERS)
-        self.head = PositiveHead(
-            config.dim,
-            len(STATIC_SCALES) * STATIC_NUMBERS,
-            2,
-            len(config.targets),
-            config.dropout,
-        )
+        self.layers = _layers(config, sinusoid_width(SHAPE_NUMBERS))
+        self.head = PositiveHead(config.dim, STATIC_WIDTH, 2, len(config.targets), config.dropout)
 
-    def prepare(self, graphs: Sequence[Graph]) -> list[Graph]:
-        """The graphs as they run."""
-        return list(graphs)
+    def _codes(self, graphs: Sequence[Graph]) -> NDArray[np.float64]:
+        return sinusoid_code(graphs, self.config.vocabulary, self.config.images, SHAPE_NUMBERS)
 
-    def collate(self, prepared: Sequence[Graph]) -> CodedBatch:
-        """Batch of graphs with their codes."""
-        known, images = self.config.vocabulary, self.config.images
-        static = sinusoid(
-            static_values(prepared, images) / STATIC_SCALES,
-            wave_frequencies(STATIC_NUMBERS // 2),
-            interleaved=True,
-        )
-        return CodedBatch.of(
-            GraphBatch.collate(prepared, known),
-            torch.from_numpy(sinusoid_code(prepared, known, images, SHAPE_NUMBERS)).float(),
-            torch.from_numpy(static).float().flatten(1),
-        )
+    def _static(self, graphs: Sequence[Graph]) -> NDArray[np.float64]:
+        return static_code(graphs, self.config.images, STATIC_SCALES)
 
-    def forward(self, batch: CodedBatch) -> Tensor:
-        """Predicted latencies in ms, shape `(graphs, targets)`."""
-        form = layout(batch, self.backend)
-        x = form.enter(batch.codes.to(next(self.parameters()).dtype))
-        degree = _degree(form, x)
+    def _read(self, codes: Tensor, form: Layout, batch: CodedBatch) -> Tensor:
+        x = form.enter(codes)
+        degree = degrees(form, x)
         for layer in self.layers:
             x = layer(x, degree, form)
-        graph = form.total(x)
-        result: Tensor = self.head(graph, batch.static.to(graph.dtype))
-        return result
+        return form.total(x)
 
 
 def _layers(config: NARFormerV2Config, width: int) -> nn.ModuleList:
@@ -267,9 +225,3 @@ def _layers(config: NARFormerV2Config, width: int) -> nn.ModuleList:
     return nn.ModuleList(
         GraphLayer(w, config.dim, config.ffn_ratio, config.groups, config.dropout) for w in widths
     )
-
-
-def _degree(form: Layout, x: Tensor) -> Tensor:
-    """Parents and children of each node, `(..., 1)`."""
-    one = torch.ones_like(x[..., :1])
-    return form.from_successors(one) + form.from_predecessors(one)

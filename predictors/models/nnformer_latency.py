@@ -2,8 +2,8 @@
 
 Source: Xu et al., "NN-Former: Rethinking Graph Structure in Neural Architecture Representation"
 (CVPR 2025), section on the latency predictor, and its released code for NNLQP. Deviations: what a
-`Graph` does not know of an ONNX operator (see `node_codes`), and the graphs of a batch are computed
-together rather than one by one.
+`Graph` does not know of an ONNX operator (see `published_codes`), and the graphs of a batch are
+computed together rather than one by one.
 """
 
 from __future__ import annotations
@@ -13,32 +13,30 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from torch import nn
 
 from nasplug.predictors.features.published_codes import (
-    ATTRIBUTE_WIDTH,
-    MOST_OPS,
+    STATIC_WIDTH,
     check_vocabulary,
-    sinusoid,
     sinusoid_code,
-    static_values,
-    wave_frequencies,
+    sinusoid_width,
+    static_code,
 )
-from nasplug.predictors.layers.backends import layout
-from nasplug.predictors.layers.batch import CodedBatch, GraphBatch
 from nasplug.predictors.layers.blocks import Block
 from nasplug.predictors.layers.heads import PositiveHead
+from nasplug.predictors.models.coded_network import CodedNetwork
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
+    from nasplug.predictors.layers.backends import Layout
+    from nasplug.predictors.layers.batch import CodedBatch
     from nasplug.search_spaces import Graph
 
 __all__ = ["NNFormerLatency", "NNFormerLatencyConfig"]
 
 SHAPE_NUMBERS = 20
-STATIC_NUMBERS = 10
 # Batch size, FLOPs, parameters, memory access.
 STATIC_SCALES = np.array([1.0, 1e9, 1e7, 1e7])
 # The published factor that keeps a sum over nodes stable.
@@ -72,7 +70,7 @@ class NNFormerLatencyConfig:
     layer_scale: float = 1e-4
 
 
-class NNFormerLatency(nn.Module):
+class NNFormerLatency(CodedNetwork):
     """Sinusoid node codes, two scaled blocks, the sum of the nodes, static features, softplus.
 
     Raises:
@@ -80,12 +78,10 @@ class NNFormerLatency(nn.Module):
     """
 
     def __init__(self, config: NNFormerLatencyConfig, backend: str = "auto") -> None:
-        super().__init__()
+        super().__init__(config, backend)
         check_vocabulary(config.vocabulary)
-        self.config = config
-        self.backend = backend
         dim = config.dim
-        self.embed = nn.Linear(MOST_OPS + ATTRIBUTE_WIDTH + 4 * SHAPE_NUMBERS, dim)
+        self.embed = nn.Linear(sinusoid_width(SHAPE_NUMBERS), dim)
         self.blocks = nn.ModuleList(
             Block(
                 dim,
@@ -106,41 +102,21 @@ class NNFormerLatency(nn.Module):
             nn.Linear(2 * dim, dim),
             nn.Dropout(config.dropout),
         )
-        self.head = PositiveHead(
-            dim, len(STATIC_SCALES) * STATIC_NUMBERS, 1, len(config.targets), config.dropout
-        )
+        self.head = PositiveHead(dim, STATIC_WIDTH, 1, len(config.targets), config.dropout)
         self.apply(_init_weights)
 
-    def prepare(self, graphs: Sequence[Graph]) -> list[Graph]:
-        """The graphs as they run."""
-        return list(graphs)
+    def _codes(self, graphs: Sequence[Graph]) -> NDArray[np.float64]:
+        return sinusoid_code(graphs, self.config.vocabulary, self.config.images, SHAPE_NUMBERS)
 
-    def collate(self, prepared: Sequence[Graph]) -> CodedBatch:
-        """Batch of graphs with their codes."""
-        known, images = self.config.vocabulary, self.config.images
-        codes = sinusoid_code(prepared, known, images, SHAPE_NUMBERS)
-        static = sinusoid(
-            static_values(prepared, images) / STATIC_SCALES,
-            wave_frequencies(STATIC_NUMBERS // 2),
-            interleaved=True,
-        )
-        return CodedBatch.of(
-            GraphBatch.collate(prepared, known),
-            torch.from_numpy(codes).float(),
-            torch.from_numpy(static).float().flatten(1),
-        )
+    def _static(self, graphs: Sequence[Graph]) -> NDArray[np.float64]:
+        return static_code(graphs, self.config.images, STATIC_SCALES)
 
-    def forward(self, batch: CodedBatch) -> Tensor:
-        """Predicted latencies in ms, shape `(graphs, targets)`."""
-        form = layout(batch, self.backend)
-        dtype = self.embed.weight.dtype
-        x = form.enter(self.embed(batch.codes.to(dtype)))
+    def _read(self, codes: Tensor, form: Layout, batch: CodedBatch) -> Tensor:
+        x = form.enter(self.embed(codes))
         for block in self.blocks:
             x = block(x, form)
         x = self.norm(x)
-        graph = form.total(READOUT_SCALE * (self.readout(x) + x))
-        result: Tensor = self.head(graph, batch.static.to(dtype))
-        return result
+        return form.total(READOUT_SCALE * (self.readout(x) + x))
 
 
 def _init_weights(module: nn.Module) -> None:

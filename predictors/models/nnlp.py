@@ -2,8 +2,8 @@
 
 Source: Liu et al., "NNLQP: A Multi-Platform Neural Network Latency Query and Prediction System with
 An Evolving Database" (ICPP 2022), and its released code. Deviations: what a `Graph` does not know
-of an ONNX operator (see `node_codes`), and one platform a model. The paper predicts latency; the
-same network, trained on accuracies, is the accuracy form.
+of an ONNX operator (see `published_codes`), and one platform a model. The paper predicts latency;
+the same network, trained on accuracies, is the accuracy form.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from nasplug.predictors.features.published_codes import (
     nnlp_code,
     static_values,
 )
-from nasplug.predictors.layers.backends import layout
-from nasplug.predictors.layers.batch import CodedBatch, GraphBatch
 from nasplug.predictors.layers.heads import PositiveHead
+from nasplug.predictors.models.coded_network import CodedNetwork, degrees
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from nasplug.predictors.layers.backends import Layout
+    from nasplug.predictors.layers.batch import CodedBatch
     from nasplug.search_spaces import Graph
 
 __all__ = ["NNLP", "NNLPConfig"]
@@ -82,7 +83,7 @@ class SAGELayer(nn.Module):
         return result
 
 
-class NNLP(nn.Module):
+class NNLP(CodedNetwork):
     """Two GraphSAGE layers, the sum of the nodes, static features, softplus.
 
     Raises:
@@ -90,10 +91,8 @@ class NNLP(nn.Module):
     """
 
     def __init__(self, config: NNLPConfig, backend: str = "auto") -> None:
-        super().__init__()
+        super().__init__(config, backend)
         check_vocabulary(config.vocabulary)
-        self.config = config
-        self.backend = backend
         widths = [NNLP_WIDTH] + [config.dim] * (config.num_layers - 1)
         self.layers = nn.ModuleList(SAGELayer(w, config.dim, config.dropout) for w in widths)
         self.head = PositiveHead(
@@ -105,28 +104,16 @@ class NNLP(nn.Module):
             lift_static=config.lift_static,
         )
 
-    def prepare(self, graphs: Sequence[Graph]) -> list[Graph]:
-        """The graphs as they are."""
-        return list(graphs)
+    def _codes(self, graphs: Sequence[Graph]) -> NDArray[np.float64]:
+        return nnlp_code(graphs, self.config.vocabulary, self.config.images)
 
-    def collate(self, prepared: Sequence[Graph]) -> CodedBatch:
-        """Batch of graphs with their codes."""
-        known, images = self.config.vocabulary, self.config.images
-        static = static_values(prepared, images) / STATIC_SCALES
-        return CodedBatch.of(
-            GraphBatch.collate(prepared, known),
-            torch.from_numpy(nnlp_code(prepared, known, images)).float(),
-            torch.from_numpy(static).float(),
-        )
+    def _static(self, graphs: Sequence[Graph]) -> NDArray[np.float64]:
+        scaled: NDArray[np.float64] = static_values(graphs, self.config.images) / STATIC_SCALES
+        return scaled
 
-    def forward(self, batch: CodedBatch) -> Tensor:
-        """Predicted targets in their units (ms, percent), shape `(graphs, targets)`."""
-        form = layout(batch, self.backend)
-        dtype = next(self.parameters()).dtype
-        x = form.enter(batch.codes.to(dtype))
-        one = torch.ones_like(x[..., :1])
-        degree = (form.from_successors(one) + form.from_predecessors(one)).clamp(min=1)
+    def _read(self, codes: Tensor, form: Layout, batch: CodedBatch) -> Tensor:
+        x = form.enter(codes)
+        degree = degrees(form, x).clamp(min=1)
         for layer in self.layers:
             x = layer(x, degree, form)
-        result: Tensor = self.head(form.total(x), batch.static.to(dtype))
-        return result
+        return form.total(x)

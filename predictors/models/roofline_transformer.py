@@ -25,7 +25,7 @@ from nasplug.predictors.features.operators import operator_kinds
 from nasplug.predictors.layers.backends import layout
 from nasplug.predictors.layers.batch import GraphBatch
 from nasplug.predictors.layers.blocks import init_weights
-from nasplug.predictors.layers.dynamic import DynamicBlock
+from nasplug.predictors.layers.dynamic import dynamic_blocks
 from nasplug.predictors.layers.relations import RELATIONS
 from nasplug.search_spaces import ATTRIBUTES, Graph
 from nasplug.search_spaces.costs import FLOAT_BYTES
@@ -62,7 +62,7 @@ class RooflineTransformerConfig:
     """Sizes of a `RooflineTransformer`.
 
     Attributes:
-        vocabulary: Kinds of operators it knows (`operator_features.operator_kinds`); others are
+        vocabulary: Kinds of operators it knows (`operators.operator_kinds`); others are
             taken for `OTHER`.
         devices: Name of the device of each measured column.
         text: Width of the text of a device's description, 0 for none.
@@ -107,18 +107,7 @@ class RooflineTransformer(nn.Module):
         self._moves: Tensor
         self.embed_op = nn.Embedding(len(config.vocabulary) + 1, dim)
         self.embed_costs = nn.Linear(NODE_FEATURES, dim)
-        self.blocks = nn.ModuleList(
-            DynamicBlock(
-                dim,
-                config.num_heads,
-                config.dynamic,
-                config.relations or RELATIONS,
-                ffn_ratio=config.ffn_ratio,
-                dropout=config.dropout,
-                direction=config.direction,
-            )
-            for _ in range(config.num_layers)
-        )
+        self.blocks = dynamic_blocks(config, config.relations or RELATIONS, config.direction)
         if not config.relations:
             for block in self.blocks:
                 block.attention = _Nothing()
@@ -154,11 +143,11 @@ class RooflineTransformer(nn.Module):
     def prepare(self, graphs: Sequence[Graph]) -> list[Graph]:
         """Graphs whose operators are named by kind; unknown kinds are `OTHER`."""
         known = set(self.config.vocabulary)
-        prepared = []
-        for graph in graphs:
-            kinds = [kind if kind in known else OTHER for kind in operator_kinds(graph)]
-            prepared.append(Graph(tuple(kinds), graph.edges, graph.attributes))
-        return prepared
+        kinds = [[k if k in known else OTHER for k in operator_kinds(graph)] for graph in graphs]
+        return [
+            Graph(tuple(ops), graph.edges, graph.attributes)
+            for ops, graph in zip(kinds, graphs, strict=True)
+        ]
 
     def collate(self, prepared: Sequence[Graph]) -> GraphBatch:
         """Batch of prepared graphs."""
@@ -220,7 +209,7 @@ class RooflineTransformer(nn.Module):
         device = torch.tanh(self.numbers(numbers))
         if self.text is not None:
             device = device + torch.tanh(self.text(text))
-        device = self._dropout(device) + self._own(device_index)
+        device = self._dropout(device) + self._learned(device_index)
         compute, memory = _log_rooflines(batch.features, rates)
         ideal = torch.maximum(compute, memory)
         scale, shift = self.modulate(device).chunk(2, dim=-1)
@@ -231,9 +220,9 @@ class RooflineTransformer(nn.Module):
             seen = seen.clamp(-4, 4)
             size = rates[:, 2].log2().expand(len(seen), -1)[..., None] / 8
             hidden = hidden + self.rooflines(torch.cat([seen, size], dim=-1))
-        said = self.lower(torch.nn.functional.silu(hidden)) * SCALE
+        corrections = self.lower(torch.nn.functional.silu(hidden)) * SCALE
         offset = self.offset(device)
-        factor, launch = (said + offset[:, :2]).clamp(-FURTHEST, FURTHEST).unbind(-1)
+        factor, launch = (corrections + offset[:, :2]).clamp(-FURTHEST, FURTHEST).unbind(-1)
         overhead = torch.exp(offset[:, 2].clamp(-FURTHEST, FURTHEST) + OVERHEAD)
         times = torch.exp(launch + LAUNCH)
         if self.config.prior == "none":
@@ -242,16 +231,16 @@ class RooflineTransformer(nn.Module):
             times = times + torch.exp(ideal + factor + FACTOR)
         return times * self._moves[batch.ops, None], overhead
 
-    def _own(self, device_index: Tensor) -> Tensor:
+    def _learned(self, device_index: Tensor) -> Tensor:
         """The learned vectors of devices and columns; zero where there are none."""
-        own = self.own_device.new_zeros(len(device_index), self.own_device.shape[-1])
+        vectors = self.own_device.new_zeros(len(device_index), self.own_device.shape[-1])
         measured = device_index >= 0
         place = -2 - device_index
         place[measured] = self._device_of[device_index[measured]]
         known = place >= 0
-        own[known] = self.own_device[place[known]]
-        own[measured] = own[measured] + self.own_column[device_index[measured]]
-        return own
+        vectors[known] = self.own_device[place[known]]
+        vectors[measured] = vectors[measured] + self.own_column[device_index[measured]]
+        return vectors
 
 
 # Of each column: operations a ms, bytes a ms, images, bytes a number.

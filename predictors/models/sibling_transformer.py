@@ -18,10 +18,11 @@ from nasplug.predictors.features.devices import features_text, hardware_features
 from nasplug.predictors.features.nodes import NODE_FEATURES
 from nasplug.predictors.layers.batch import GraphBatch
 from nasplug.predictors.layers.blocks import init_weights
-from nasplug.predictors.layers.dynamic import DynamicBlock
+from nasplug.predictors.layers.dynamic import dynamic_blocks
 from nasplug.predictors.layers.relations import RELATIONS
 from nasplug.predictors.models.graph_transformer import (
     GraphTransformer,
+    GraphTransformerConfig,
     HardwareHead,
     target_head,
 )
@@ -38,39 +39,16 @@ __all__ = ["SiblingTransformer", "SiblingTransformerConfig"]
 
 
 @dataclass(frozen=True)
-class SiblingTransformerConfig:
+class SiblingTransformerConfig(GraphTransformerConfig):
     """Sizes of a `SiblingTransformer`.
 
     Attributes:
-        vocabulary: Operation types it knows.
-        targets: Names of the outputs; a hardware-conditioned model has the single one `"latency"`.
-        dim: Model width.
-        num_heads: Attention heads, a multiple of 4.
-        num_layers: Blocks.
-        ffn_ratio: Hidden width of the feed-forward over `dim`.
-        dropout: Dropout in the blocks and the head.
-        simplified: Whether graphs are simplified before they are read.
-        dynamic: How attention is tied to the relations, one of `dynamic.DYNAMIC_MODES`.
         relations: The relations that heads take turns over.
         direction: Which neighbours the feed-forward gathers, one of `blocks.DIRECTIONS`.
-        hardware: Whether the output depends on a device.
-        devices: Keys of the measured devices, each with a learned vector of its own beside its
-            description; an unknown device has a zero vector.
     """
 
-    vocabulary: tuple[str, ...]
-    targets: tuple[str, ...]
-    dim: int = 64
-    num_heads: int = 4
-    num_layers: int = 4
-    ffn_ratio: float = 2.0
-    dropout: float = 0.0
-    simplified: bool = True
-    dynamic: str = "static"
     relations: tuple[str, ...] = RELATIONS
     direction: str = "both"
-    hardware: bool = False
-    devices: tuple[str, ...] = ()
 
     def read_device(self, setting: Setting) -> NDArray[np.float32]:
         """Description of a device at a batch size, as the network reads it, shape `(features,)`."""
@@ -91,18 +69,7 @@ class SiblingTransformer(GraphTransformer):
         dim = config.dim
         self.embed_op = nn.Embedding(len(config.vocabulary), dim)
         self.embed_costs = nn.Linear(NODE_FEATURES, dim)
-        self.blocks = nn.ModuleList(
-            DynamicBlock(
-                dim,
-                config.num_heads,
-                config.dynamic,
-                config.relations,
-                ffn_ratio=config.ffn_ratio,
-                dropout=config.dropout,
-                direction=config.direction,
-            )
-            for _ in range(config.num_layers)
-        )
+        self.blocks = dynamic_blocks(config, config.relations, config.direction)
         self.norm = nn.LayerNorm(dim)
         self.apply(init_weights)
         nn.init.normal_(self.embed_op.weight, std=0.5)

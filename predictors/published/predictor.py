@@ -1,22 +1,24 @@
-"""Any network of `networks` as a predictor: trained, calibrated, saved through one interface."""
+"""Any network of `recipes` as a predictor: trained, calibrated, saved through one interface."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import Checkpoint, read_config
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.options import field_names
+from nasplug.predictors.prediction import Array
 from nasplug.predictors.published.recipes import form_of
 from nasplug.predictors.statistics.calibration import LEVELS, Calibration
+from nasplug.predictors.statistics.normal_scores import target_columns
 from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
 from nasplug.predictors.training.ensemble import (
     calibration_count,
@@ -29,8 +31,6 @@ from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["OWN_FIELDS", "NetworkPredictor", "NetworkPredictorConfig"]
 
-Array = NDArray[np.float64]
-
 # Where a softplus has underflowed, in ms.
 SMALLEST_LATENCY = 1e-6
 # Fields of a network's config that the predictor sets, never a caller.
@@ -42,7 +42,7 @@ class NetworkPredictorConfig:
     """Parts of a `NetworkPredictor`.
 
     Attributes:
-        network: A key of `networks.NETWORKS`.
+        network: A key of `recipes.NETWORKS`.
         kind: `"accuracy"` (percent) or `"latency"` (ms).
         targets: Names of the columns; a latency predictor has one.
         recipe: How each member is trained; member k has `seed + k`.
@@ -86,7 +86,7 @@ class NetworkPredictor(EnsemblePredictor):
 
     def __init__(self, config: NetworkPredictorConfig, backend: str = "auto") -> None:
         self._form = form_of(config.network, config.kind)
-        allowed = [f.name for f in fields(self._form.config) if f.name not in OWN_FIELDS]
+        allowed = field_names(self._form.config, OWN_FIELDS)
         unknown = [name for name in config.options if name not in allowed]
         if unknown:
             raise InputError(f"{config.network} has no {unknown[0]!r}; it has {', '.join(allowed)}")
@@ -130,9 +130,7 @@ class NetworkPredictor(EnsemblePredictor):
             hardware: The device and batch size of a latency, as the one item; not used otherwise.
             calibration_targets: Values that the calibration maps to, if they are another
                 measurement of the same targets; the same shape.
-            folder: Where members keep their training state to be resumed.
-            progress: Whether to show progress bars.
-            report: Called with each member's training result.
+            folder, progress, report: See `train_members`.
 
         Raises:
             InputError: If shapes do not fit, a value is infinite, a column is unknown throughout,
@@ -153,12 +151,11 @@ class NetworkPredictor(EnsemblePredictor):
             raise InputError("calibration needs targets that are all known; leave others out")
         config = self._network_config(vocabulary_of(graphs), columns)
         shift, scale = _scaling(values[:learn], self._form.scale)
+        scaled = (values[:learn] - shift) * scale
         self._models = train_members(
             self.config.members,
-            lambda: self._form.network(config, self.backend),
-            lambda model, seed: self._split(
-                model, graphs[:learn], (values[:learn] - shift) * scale, seed
-            ),
+            partial(self._form.network, config, self.backend),
+            lambda model, seed: self._split(model, graphs[:learn], scaled, seed),
             self.config.recipe,
             folder=folder,
             progress=progress,
@@ -173,44 +170,32 @@ class NetworkPredictor(EnsemblePredictor):
     def _split(
         self, model: Any, graphs: Sequence[Graph], values: Array, seed: int
     ) -> tuple[Examples, Examples | None]:
-        everything = Examples(
-            model.prepare(graphs),
-            torch.tensor(values, dtype=torch.float32),
-            torch.ones(len(graphs)),
-        )
+        everything = Examples.of(model.prepare(graphs), values)
         if self.config.recipe.selection == "last":
             return everything, None
         return random_split(everything, self.config.validation_share, seed)
 
     def _calibrate(self, center: Array, goal: Array) -> None:
         if self.kind == "latency":
-            residuals = np.log(goal) - np.log(np.maximum(center, SMALLEST_LATENCY))
-            known = [column[np.isfinite(column)] for column in residuals.T]
-            if not all(map(len, known)):
+            errors = np.log(goal) - np.log(np.maximum(center, SMALLEST_LATENCY))
+            residuals = [column[np.isfinite(column)] for column in errors.T]
+            if not all(map(len, residuals)):
                 raise InputError("no graph of the calibration share has a known latency")
-            self._calibration = Calibration.identity(known)
+            self._calibration = Calibration.identity(residuals)
         else:
             self._calibration = Calibration.fit(center, goal)
 
     def _network_config(self, vocabulary: tuple[str, ...], columns: list[Setting]) -> Any:
         options = dict(self.config.options)
-        if columns and "images" in {f.name for f in fields(self._form.config)}:
+        if columns and "images" in field_names(self._form.config):
             options["images"] = columns[0].batch_size
         return self._form.config(vocabulary=vocabulary, targets=self.targets, **options)
 
     def _checked(self, targets: Array, graphs: int) -> Array:
-        values = np.asarray(targets, dtype=np.float64)
-        if values.ndim == 1:
-            values = values[:, None]
-        if values.shape != (graphs, len(self.targets)):
-            raise InputError(
-                f"targets have shape {values.shape}, expected ({graphs}, {len(self.targets)}): "
-                f"a row a graph, a column for each of {', '.join(self.targets)}"
-            )
+        values = target_columns(targets, graphs, self.targets)
         if np.isinf(values).any():
-            raise InputError(
-                f"the target of graph {int(np.isinf(values).any(1).argmax())} is infinite"
-            )
+            row = int(np.isinf(values).any(1).argmax())
+            raise InputError(f"the target of graph {row} is infinite")
         if self.kind == "latency":
             values = np.where(values >= self.config.smallest_ms, values, np.nan)
         elif self.config.recipe.loss == "relative" and (values <= 0).any():
@@ -255,9 +240,8 @@ class NetworkPredictor(EnsemblePredictor):
         card = checkpoint.card
         predictor = cls(read_config(NetworkPredictorConfig, card["config"]), backend)
         form = predictor._form
-        config: Any = read_config(form.config, card["model"])
         calibrated = bool(predictor.config.calibration_share)
-        predictor._load(checkpoint, lambda: form.network(config, backend), calibrated=calibrated)
+        predictor._load(checkpoint, form.config, form.network, calibrated=calibrated)
         predictor._described = dict(card["device"])
         predictor._shift = np.array(card["scaling"]["shift"], dtype=np.float64)
         predictor._scale = np.array(card["scaling"]["scale"], dtype=np.float64)

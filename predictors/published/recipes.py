@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nasplug.predictors.models.narformer_v2 import (
@@ -40,7 +40,7 @@ class Form:
     scale: float | None = 1.0
 
 
-# The recipe of the NNLQP benchmark, which NNLP and NAR-Former V2's latency form share.
+# The recipe of the NNLQP benchmark.
 _NNLQP = TrainingConfig(
     epochs=50,
     batch_size=16,
@@ -77,20 +77,15 @@ NETWORKS: dict[str, dict[str, Form]] = {
         "latency": Form(
             NNFormerLatency,
             NNFormerLatencyConfig,
-            TrainingConfig(
-                epochs=50,
-                batch_size=16,
-                learning_rate=1e-3,
+            replace(
+                _NNLQP,
                 weight_decay=0.01,
-                rank_weight=0.0,
-                loss="relative",
                 consistency="dropout",
                 # Published as 0.01 and a norm of 5 where the errors of both passes are added; here
                 # they are averaged, which halves loss and gradient.
                 consistency_weight=0.005,
-                schedule="linear",
+                optimizer="adamw",
                 gradient_clip=2.5,
-                selection="last",
             ),
         ),
     },
@@ -98,37 +93,24 @@ NETWORKS: dict[str, dict[str, Form]] = {
         "accuracy": Form(
             NARFormerV2,
             NARFormerV2Config,
-            TrainingConfig(
+            replace(
+                _NNLQP,
                 epochs=1000,
                 batch_size=8,
                 learning_rate=1e-4,
-                weight_decay=0.0,
                 rank_weight=0.1,
-                loss="relative",
                 consistency="relabel",
                 consistency_weight=0.5,
-                optimizer="adam",
-                schedule="linear",
-                gradient_clip=None,
-                selection="last",
             ),
         ),
-        "latency": Form(
-            NARFormerV2Latency,
-            NARFormerV2LatencyConfig,
-            _NNLQP,
-        ),
+        "latency": Form(NARFormerV2Latency, NARFormerV2LatencyConfig, _NNLQP),
     },
 }
 NETWORKS["nnlp"] = {kind: Form(NNLP, NNLPConfig, _NNLQP) for kind in ("accuracy", "latency")}
 
 
 def form_of(network: str, kind: str) -> Form:
-    """The form of a network for a kind of target.
-
-    Args:
-        network: A key of `NETWORKS`.
-        kind: `"accuracy"` or `"latency"`.
+    """The form of one of `NETWORKS` for `"accuracy"` or `"latency"`.
 
     Raises:
         InputError: If there is no such network, or it has no such form.

@@ -14,11 +14,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import InputError
 
 __all__ = ["LEVELS", "Calibration", "conformal_quantiles", "left_out_quantiles"]
-
-Array = NDArray[np.float64]
 
 # The probabilities at which residual quantiles are kept.
 LEVELS: Array = np.linspace(0.005, 0.995, 199)
@@ -33,13 +32,7 @@ def conformal_quantiles(residuals: Array) -> Array:
     """Quantiles at `LEVELS` with the finite-sample correction of split conformal prediction.
 
     The quantile at level p is the order statistic of rank p (n + 1), so that a further exchangeable
-    residual lies below it with probability p.
-
-    Args:
-        residuals: Shape `(n,)`, finite, n ≥ 1.
-
-    Returns:
-        Shape `(len(LEVELS),)`, increasing.
+    residual lies below it with probability p. They are increasing; residuals are finite, n ≥ 1.
     """
     ordered = np.sort(residuals)
     ranks = np.arange(1, len(ordered) + 1) / (len(ordered) + 1)
@@ -67,12 +60,12 @@ def left_out_quantiles(residuals: Sequence[Array], interval: float = 0.9) -> Arr
         return pooled
     ends = np.array([(1 - interval) / 2, (1 + interval) / 2])
     scaled = []
-    for k, own in enumerate(residuals):
+    for k, group in enumerate(residuals):
         others = conformal_quantiles(np.concatenate([r for j, r in enumerate(residuals) if j != k]))
         middle = np.interp(0.5, LEVELS, others)
         low, high = np.interp(ends, LEVELS, others) - middle
         # The factor by which the others' interval would have to grow to take in each residual.
-        gap = own - middle
+        gap = group - middle
         scaled.append(np.where(gap < 0, gap / min(low, -1e-12), gap / max(high, 1e-12)))
     weights = np.concatenate([np.full(len(s), 1 / len(s)) for s in scaled]) / len(scaled)
     needed = np.concatenate(scaled)
@@ -102,82 +95,46 @@ class Calibration:
 
     @classmethod
     def identity(cls, residuals: Sequence[Array]) -> Calibration:
-        """Scores that are centres already: only the residuals' quantiles are kept.
-
-        Args:
-            residuals: Held-out truth − score of each column.
-        """
-        columns = len(residuals)
-        knots = np.tile([[-1.0, 1.0]], (columns, 1))
-        return cls(
-            knots,
-            knots.copy(),
-            np.zeros((columns, 2)),
-            np.stack([conformal_quantiles(r) for r in residuals]),
-        )
+        """Scores that are centres already: only quantiles of held-out truth − score are kept."""
+        knots = np.tile([[-1.0, 1.0]], (len(residuals), 1))
+        quantiles = np.stack([conformal_quantiles(column) for column in residuals])
+        return cls(knots, knots.copy(), np.zeros_like(knots), quantiles)
 
     @classmethod
     def fit(cls, scores: Array, truths: Array) -> Calibration:
-        """Learn an increasing map, the spread along it and the residuals, for each column.
+        """Learn maps, spreads and residuals from held-out scores and truths, `(n, columns)` each.
 
         The residuals come from cross-fitting, so the map has not seen their truths.
-
-        Args:
-            scores: Scores of held-out examples, `(n, columns)`.
-            truths: Their measured values, `(n, columns)`.
 
         Raises:
             InputError: If there are fewer than 20 examples.
         """
         if len(scores) < 20:
             raise InputError(f"{len(scores)} examples are too few to calibrate on; 20 are needed")
-        maps = [_fit_map(scores[:, c], truths[:, c]) for c in range(scores.shape[1])]
-        residuals = []
         # By position: any fixed assignment is exchangeable with the callers' random order.
         fold = np.arange(len(scores)) % _FOLDS
-        for c in range(scores.shape[1]):
+        columns = []
+        for score, truth in zip(scores.T, truths.T, strict=True):
             parts = []
-            for f in range(_FOLDS):
-                inside, outside = fold == f, fold != f
-                knots, centers, spreads = _fit_map(scores[outside, c], truths[outside, c])
-                center = _interpolate(scores[inside, c], knots, centers)
-                spread = np.exp(np.interp(scores[inside, c], knots, spreads))
-                parts.append((truths[inside, c] - center) / spread)
-            residuals.append(conformal_quantiles(np.concatenate(parts)))
-        return cls(
-            np.stack([m[0] for m in maps]),
-            np.stack([m[1] for m in maps]),
-            np.stack([m[2] for m in maps]),
-            np.stack(residuals),
-        )
+            for inside in (fold == f for f in range(_FOLDS)):
+                center, spread = _mapped(score[inside], *_fit_map(score[~inside], truth[~inside]))
+                parts.append((truth[inside] - center) / spread)
+            residuals = conformal_quantiles(np.concatenate(parts))
+            columns.append((*_fit_map(score, truth), residuals))
+        return cls(*map(np.stack, zip(*columns, strict=True)))
 
     def apply(self, scores: Array, columns: Sequence[int]) -> tuple[Array, Array, Array]:
-        """Centre, spread and residual quantiles of scores.
-
-        Args:
-            scores: Shape `(n, len(columns))`.
-            columns: The calibrated column that each score column belongs to.
-
-        Returns:
-            Centres `(n, c)`, spreads `(n, c)`, residuals `(q, c)`.
-        """
-        centers = np.empty(scores.shape)
-        spreads = np.empty(scores.shape)
+        """Centres, spreads `(n, c)` and residuals `(q, c)` of scores `(n, c)` of some columns."""
+        centers, spreads = np.empty((2, *scores.shape))
         for k, column in enumerate(columns):
-            centers[:, k] = _interpolate(scores[:, k], self.knots[column], self.centers[column])
-            spreads[:, k] = np.exp(
-                np.interp(scores[:, k], self.knots[column], self.log_spreads[column])
+            centers[:, k], spreads[:, k] = _mapped(
+                scores[:, k], self.knots[column], self.centers[column], self.log_spreads[column]
             )
         return centers, spreads, self.residuals[list(columns)].T
 
     def tensors(self) -> dict[str, Array]:
         """Arrays to store beside the weights."""
-        return {
-            "knots": self.knots,
-            "centers": self.centers,
-            "log_spreads": self.log_spreads,
-            "residuals": self.residuals,
-        }
+        return dict(vars(self))
 
 
 def _fit_map(scores: Array, truths: Array) -> tuple[Array, Array, Array]:
@@ -200,6 +157,11 @@ def _fit_map(scores: Array, truths: Array) -> tuple[Array, Array, Array]:
     ]
     spreads = np.log(np.maximum(np.array(around)[keep], 1e-4 * scale))
     return knots, centers, spreads
+
+
+def _mapped(scores: Array, knots: Array, centers: Array, log_spreads: Array) -> tuple[Array, Array]:
+    """Centres and spreads of scores of one column, by its map."""
+    return _interpolate(scores, knots, centers), np.exp(np.interp(scores, knots, log_spreads))
 
 
 def _bins(order: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 
-from nasplug.predictors.features.operators import longest_path, operator_kinds
+from nasplug.predictors.features.operators import kind_counts, longest_path
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 
 __all__ = ["Familiarity"]
 
-Array = NDArray[np.float64]
-
 COSTS = ("flops", "params", "bytes")
+# Fields that are stored as they are.
+_ARRAYS = ("centers", "spreads", "reaches")
 # Features that are no shares: costs, number and longest path.
 _COUNTS = len(COSTS) + 2
 # Spreads are at least this wide: a quarter in the logarithm of a cost, a fiftieth in a share.
@@ -61,30 +62,21 @@ class Familiarity:
         names = list(dict.fromkeys(groups))
         rows = _features(graphs, kinds)
         floors = _floors(len(kinds))
-        centers, spreads, reaches, owners = [], [], [], []
+        clusters = []
         for place, name in enumerate(names):
-            for own in _clusters(rows[[k for k, other in enumerate(groups) if other == name]]):
-                center, spread = own.mean(0), np.maximum(own.std(0), floors)
-                centers.append(center)
-                spreads.append(spread)
-                reaches.append(MARGIN * np.quantile(_distance(own, center, spread), QUANTILE))
-                owners.append(place)
-        return cls(
-            names,
-            tuple(kinds),
-            np.array(centers),
-            np.array(spreads),
-            np.array(reaches),
-            np.array(owners, np.intp),
-        )
+            for part in _clusters(rows[np.array(groups) == name]):
+                center, spread = part.mean(0), np.maximum(part.std(0), floors)
+                reach = MARGIN * np.quantile(_distance(part, center, spread), QUANTILE)
+                clusters.append((center, spread, reach, place))
+        centers, spreads, reaches, owners = map(np.array, zip(*clusters, strict=True))
+        return cls(names, tuple(kinds), centers, spreads, reaches, owners.astype(np.intp))
 
     def __call__(self, graphs: Sequence[Graph], among: Sequence[str]) -> list[str]:
         """The likeliest of some groups for each graph, or `""` if it is like none of them."""
-        places = [k for k, owner in enumerate(self.owners) if self.names[owner] in among]
+        places = self._clusters_of(among)
         if not places or not graphs:
             return [""] * len(graphs)
-        rows = _features(graphs, self.kinds)
-        far = self._far(rows)[:, places]
+        far = self._far(graphs, places)
         # Of a wide and a narrow group that both reach a network, the narrow one is likelier.
         unlikely = 0.5 * (far * self.reaches[places]) ** 2 + np.log(self.spreads[places]).sum(1)
         best = np.where(far <= 1, unlikely, np.inf).argmin(1)
@@ -99,38 +91,34 @@ class Familiarity:
 
         Up to 1 a graph is like them; it is infinite if there are none.
         """
-        chosen = self.names if among is None else among
-        places = [k for k, owner in enumerate(self.owners) if self.names[owner] in chosen]
+        places = self._clusters_of(self.names if among is None else among)
         if not places or not graphs:
             return np.full(len(graphs), np.inf)
-        result: Array = self._far(_features(graphs, self.kinds))[:, places].min(1)
+        result: Array = self._far(graphs, places).min(1)
         return result
 
-    def _far(self, rows: Array) -> Array:
-        """Distances over reaches, shape `(graphs, clusters)`."""
-        clusters = zip(self.centers, self.spreads, self.reaches, strict=True)
-        return np.stack([_distance(rows, c, s) / reach for c, s, reach in clusters], axis=1)
+    def _clusters_of(self, among: Sequence[str]) -> list[int]:
+        return [k for k, owner in enumerate(self.owners) if self.names[owner] in among]
+
+    def _far(self, graphs: Sequence[Graph], places: Sequence[int]) -> Array:
+        """Distances from some clusters over their reaches, shape `(graphs, places)`."""
+        rows = _features(graphs, self.kinds)
+        distances = [_distance(rows, self.centers[k], self.spreads[k]) for k in places]
+        return np.stack(distances, axis=1) / self.reaches[places]
 
     def tensors(self) -> dict[str, Array]:
         """Arrays to store."""
-        return {
-            "centers": self.centers,
-            "spreads": self.spreads,
-            "reaches": self.reaches,
-            "owners": self.owners.astype(np.float32),
-        }
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        return {**arrays, "owners": self.owners.astype(np.float32)}
 
     @classmethod
     def restored(
         cls, tensors: Mapping[str, Array], names: Sequence[str], kinds: Sequence[str]
     ) -> Familiarity:
         """Restore the measure that `tensors` stored."""
-        centers, spreads, reaches = (
-            np.asarray(tensors[name], np.float64) for name in ("centers", "spreads", "reaches")
-        )
+        arrays = {name: np.asarray(tensors[name], np.float64) for name in _ARRAYS}
         owners = np.asarray(tensors["owners"]).astype(np.intp)
-        known = [str(name) for name in names]
-        return cls(known, tuple(kinds), centers, spreads, reaches, owners)
+        return cls([str(name) for name in names], tuple(kinds), **arrays, owners=owners)
 
 
 def _clusters(rows: Array) -> list[Array]:
@@ -141,10 +129,10 @@ def _clusters(rows: Array) -> list[Array]:
     scaled = (rows - rows.mean(0)) / np.maximum(rows.std(0), _floors(rows.shape[1] - _COUNTS - 1))
     best, labels = np.inf, np.zeros(len(rows), np.intp)
     for start in range(STARTS):
-        centers, found = kmeans2(scaled, count, minit="++", seed=start)
-        spread = float(((scaled - centers[found]) ** 2).sum())
+        centers, nearest = kmeans2(scaled, count, minit="++", seed=start)
+        spread = float(((scaled - centers[nearest]) ** 2).sum())
         if spread < best:
-            best, labels = spread, found
+            best, labels = spread, nearest
     parts = [rows[labels == k] for k in range(count)]
     # Networks of a very small cluster are left to the others' reach.
     return [part for part in parts if len(part) >= FEWEST] or [rows]
@@ -155,15 +143,13 @@ def _floors(kinds: int) -> Array:
 
 
 def _features(graphs: Sequence[Graph], kinds: Sequence[str]) -> Array:
-    place = {kind: k for k, kind in enumerate(kinds)}
-    rows = np.zeros((len(graphs), _COUNTS + len(kinds) + 1))
-    for row, graph in zip(rows, graphs, strict=True):
-        row[: len(COSTS)] = np.log1p([graph.total(cost) for cost in COSTS])
-        row[len(COSTS) : _COUNTS] = np.log1p([len(graph), longest_path(graph)])
-        shares = row[_COUNTS:]
-        for kind in operator_kinds(graph):
-            shares[place.get(kind, len(kinds))] += 1 / len(graph)
-    return rows
+    sizes = np.array([len(graph) for graph in graphs], dtype=np.float64)[:, None]
+    costs = np.array([[graph.total(cost) for cost in COSTS] for graph in graphs])
+    longest = np.array([[longest_path(graph)] for graph in graphs])
+    counts = kind_counts(graphs, kinds)
+    others = sizes - counts.sum(1, keepdims=True)
+    shares = np.concatenate([counts, others], axis=1) / np.maximum(sizes, 1)
+    return np.concatenate([np.log1p(costs), np.log1p(sizes), np.log1p(longest), shares], axis=1)
 
 
 def _distance(rows: Array, center: Array, spread: Array) -> Array:

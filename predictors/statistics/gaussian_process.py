@@ -16,12 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["GaussianProcess", "Term"]
+from nasplug.predictors.prediction import Array
 
-Array = NDArray[np.float64]
+__all__ = ["GaussianProcess", "Term"]
 
 # A term is a product of factors; a factor is a block of features and the kernel on it.
 Term = tuple[tuple[str, str], ...]
+# Rows of each block.
+_Inputs = dict[str, Tensor]
 KERNELS = ("rbf", "matern52")
 
 # Rows a step in predictions: few, so that what is computed on stays in the cache.
@@ -30,19 +32,6 @@ JITTER = 1e-6
 # Medians and widths of the log-normal priors, for blocks scaled to a median distance of one and
 # targets of unit variance.
 _PRIORS = {"scale": (1.0, 1.0), "variance": (1.0, 2.0), "noise": (0.05, 1.0)}
-
-
-@dataclass(frozen=True, eq=False)
-class _Inputs:
-    """Rows of each block."""
-
-    blocks: dict[str, Tensor]
-
-    def __len__(self) -> int:
-        return len(next(iter(self.blocks.values())))
-
-    def rows(self, chosen: Tensor | slice) -> _Inputs:
-        return _Inputs({name: rows[chosen] for name, rows in self.blocks.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +50,8 @@ class _Factor:
     ) -> _Factor:
         """Join parts (kernel, block, scale) of one kernel into one of scaled columns."""
         x, y = (
-            torch.cat([held.blocks[block] / scale for _, block, scale in parts], dim=1)
-            for held in (inputs, learned)
+            torch.cat([rows_of[block] / scale for _, block, scale in parts], dim=1)
+            for rows_of in (inputs, learned)
         )
         lengths = (x * x).sum(1, keepdim=True), (y * y).sum(1)
         return cls(parts[0][0], x, lengths[0], (-2 * y.T).contiguous(), lengths[1])
@@ -95,11 +84,11 @@ class GaussianProcess:
         self.iterations = iterations
         self.hyperparameters: Array = np.empty(0)
         self._units: dict[str, float] = {}
-        self._inputs = _Inputs({})
-        self._targets = torch.empty(0, 0, dtype=torch.float64)
-        self._counts = torch.empty(0, dtype=torch.float64)
-        self._cholesky = torch.empty(0, 0, dtype=torch.float64)
-        self._weights = torch.empty(0, 0, dtype=torch.float64)
+        self._inputs: _Inputs = {}
+        self._targets: Tensor
+        self._counts: Tensor
+        self._cholesky: Tensor
+        self._weights: Tensor
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -120,10 +109,12 @@ class GaussianProcess:
             counts: Labels behind each row, `(n,)`; their noise falls with the count.
         """
         inputs = self._tensors(blocks)
-        self._units = {name: _median_distance(inputs.blocks[name]) for name in self.names}
+        self._units = {name: _median_distance(inputs[name]) for name in self.names}
         few = slice(0, self.hyperparameter_rows)
         self.hyperparameters = self._maximum_a_posteriori(
-            inputs.rows(few), torch.from_numpy(targets[few]), torch.from_numpy(counts[few])
+            {name: rows[few] for name, rows in inputs.items()},
+            torch.from_numpy(targets[few]),
+            torch.from_numpy(counts[few]),
         )
         self.condition(blocks, targets, counts)
 
@@ -139,8 +130,7 @@ class GaussianProcess:
             self.hyperparameters = state["hyperparameters"]
             self._units = dict(zip(self.names, state["units"].tolist(), strict=True))
         self._inputs = self._tensors(blocks)
-        self._targets = torch.from_numpy(np.ascontiguousarray(targets, dtype=np.float64))
-        self._counts = torch.from_numpy(np.ascontiguousarray(counts, dtype=np.float64))
+        self._targets, self._counts = _tensor(targets), _tensor(counts)
         with torch.no_grad():
             values = torch.from_numpy(self.hyperparameters)
             covariance = self._covariance(values, self._distances(self._inputs, self._inputs))
@@ -148,14 +138,9 @@ class GaussianProcess:
             self._weights = torch.cholesky_solve(self._targets, self._cholesky)
 
     def predict(self, blocks: Mapping[str, Array], variance: bool = True) -> tuple[Array, Array]:
-        """Mean and variance of the function (without the noise of a label).
+        """Means `(n, columns)` and variances `(n,)` of the function, without the noise of a label.
 
-        Args:
-            blocks: Features by name, `(n, d)` each.
-            variance: Whether variances are needed; they take longer than the means.
-
-        Returns:
-            Means `(n, columns)` and variances `(n,)`, NaN if they are not needed.
+        Variances take longer than means; they are NaN if they are not needed.
         """
         inputs = self._tensors(blocks)
         values = torch.from_numpy(self.hyperparameters)
@@ -189,13 +174,12 @@ class GaussianProcess:
         inverse = torch.cholesky_inverse(self._cholesky)
         spread = (1 / inverse.diagonal()).numpy()
         without_row = self._targets.numpy() - self._weights.numpy() * spread[:, None]
-        known = self._counts.numpy()
-        variance = np.maximum(spread - self.noise / known - JITTER, 1e-9)
-        others = known[rows] - 1
-        rest = self._targets.numpy()[rows] * known[rows, None] - labels
+        counts = self._counts.numpy()
+        variance = np.maximum(spread - self.noise / counts - JITTER, 1e-9)
         # The row's other labels are further observations of the same value.
-        precision = 1 / variance[rows] + others / self.noise
-        mean = (without_row[rows] / variance[rows, None] + rest / self.noise) / precision[:, None]
+        others = self._targets.numpy()[rows] * counts[rows, None] - labels
+        precision = 1 / variance[rows] + (counts[rows] - 1) / self.noise
+        mean = (without_row[rows] / variance[rows, None] + others / self.noise) / precision[:, None]
         return mean, 1 / precision
 
     def state(self) -> dict[str, Array]:
@@ -206,21 +190,16 @@ class GaussianProcess:
         }
 
     def _tensors(self, blocks: Mapping[str, Array]) -> _Inputs:
-        return _Inputs(
-            {
-                name: torch.from_numpy(np.ascontiguousarray(blocks[name], dtype=np.float64))
-                for name in self.names
-            }
-        )
+        return {name: _tensor(blocks[name]) for name in self.names}
 
     def _distances(self, a: _Inputs, b: _Inputs) -> dict[str, Tensor]:
         """Squared distances a block, in units of its median distance."""
-        found = {}
+        distances = {}
         for name in self.names:
-            x, y = a.blocks[name] / self._units[name], b.blocks[name] / self._units[name]
+            x, y = a[name] / self._units[name], b[name] / self._units[name]
             squares = (x * x).sum(1)[:, None] + (y * y).sum(1)[None] - 2 * x @ y.T
-            found[name] = squares.clamp_(min=0)
-        return found
+            distances[name] = squares.clamp_(min=0)
+        return distances
 
     def _covariance(self, values: Tensor, distances: Mapping[str, Tensor]) -> Tensor:
         """Kernel of log variances (a term each), log scales (a factor each) and log noise."""
@@ -255,7 +234,7 @@ class GaussianProcess:
             blocks = [[part for part in scaled if part[0] == "rbf"]]
             blocks += [[part] for part in scaled if part[0] != "rbf"]
             terms.append([_Factor.of(parts, inputs, self._inputs) for parts in blocks if parts])
-        for start in range(0, len(inputs), CHUNK):
+        for start in range(0, len(next(iter(inputs.values()))), CHUNK):
             rows = slice(start, start + CHUNK)
             total = None
             for variance, factors in zip(values[: len(self.terms)].exp(), terms, strict=True):
@@ -290,16 +269,16 @@ class GaussianProcess:
             assert values.grad is not None
             return float(total.detach()), values.grad.numpy()
 
-        found = minimize(
-            loss,
-            start.numpy(),
-            jac=True,
-            method="L-BFGS-B",
-            bounds=[(c - 3 * w, c + 3 * w) for c, w in zip(center, width, strict=True)],
-            options={"maxiter": self.iterations},
-        )
-        result: Array = found.x
+        bounds = [(c - 3 * w, c + 3 * w) for c, w in zip(center, width, strict=True)]
+        options = {"maxiter": self.iterations}
+        result: Array = minimize(
+            loss, start.numpy(), jac=True, method="L-BFGS-B", bounds=bounds, options=options
+        ).x
         return result
+
+
+def _tensor(values: Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float64))
 
 
 def _factor(covariance: Tensor, noise: Tensor) -> Tensor:

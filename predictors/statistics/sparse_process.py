@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["CellProcess"]
+from nasplug.predictors.prediction import Array
 
-Array = NDArray[np.float64]
+__all__ = ["CellProcess"]
 
 JITTER = 1e-6
 # Rows whose kernel is computed at once.
@@ -48,9 +46,9 @@ class CellProcess:
         x, y = torch.from_numpy(rows), torch.from_numpy(scores)
         covariance = variance * torch.exp(-0.5 * torch.cdist(x, x) ** 2)
         first = _spread_out(covariance, min(m, len(x)))
-        rest = torch.ones(len(x), dtype=torch.bool)
-        rest[first] = False
-        order = torch.cat([first, torch.nonzero(rest)[:, 0]])
+        others = torch.ones(len(x), dtype=torch.bool)
+        others[first] = False
+        order = torch.cat([first, torch.nonzero(others)[:, 0]])
         x, y, covariance = x[order], y[order], covariance[order][:, order]
         covariance.diagonal().add_(noise + JITTER)
         cholesky = torch.linalg.cholesky(covariance)
@@ -75,24 +73,21 @@ class CellProcess:
             squares.add_((x**2).sum(1, keepdim=True)).clamp_(min=0)
             kernel = squares.mul_(-0.5).exp_().mul_(self.variance)
             means.append(kernel @ self.weights)
-            known = (kernel[:, : len(self.factor)] @ self.factor.T).square_().sum(1)
-            variances.append((self.variance - known).clamp_(min=1e-9))
-        return (
-            torch.cat(means).numpy().astype(np.float64),
-            torch.cat(variances).numpy().astype(np.float64),
-        )
+            explained = (kernel[:, : len(self.factor)] @ self.factor.T).square_().sum(1)
+            variances.append((self.variance - explained).clamp_(min=1e-9))
+        return torch.cat(means).double().numpy(), torch.cat(variances).double().numpy()
 
 
 def _spread_out(covariance: Tensor, count: int) -> Tensor:
     """Rows of which each is the one that those before tell least of (pivoted Cholesky)."""
-    rest = covariance.diagonal().clone()
+    unexplained = covariance.diagonal().clone()
     parts = torch.zeros(count, len(covariance), dtype=covariance.dtype)
     chosen = []
     for k in range(count):
-        pivot = int(rest.argmax())
+        pivot = int(unexplained.argmax())
         chosen.append(pivot)
-        scale = rest[pivot].clamp(min=1e-12).sqrt()
+        scale = unexplained[pivot].clamp(min=1e-12).sqrt()
         parts[k] = (covariance[pivot] - parts[:k, pivot] @ parts[:k]) / scale
-        rest = rest - parts[k] ** 2
-        rest[pivot] = -torch.inf
+        unexplained = unexplained - parts[k] ** 2
+        unexplained[pivot] = -torch.inf
     return torch.tensor(sorted(chosen))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+
+from nasplug.predictors.prediction import Array
 
 __all__ = ["SMALLEST_SPREAD", "by_quadrature", "by_slope"]
 
-Array = NDArray[np.float64]
 # Scores `(n, targets)` -> values in units of the same shape, increasing.
 Values = Callable[[Array], Array]
 
@@ -22,15 +22,7 @@ def by_quadrature(values: Values, mean: Array, variance: Array) -> tuple[Array, 
     """Mean and standard deviation in units of a value whose score is normal.
 
     Both are expectations over the score (Gauss-Hermite quadrature), as the map may be far from
-    straight: where labels tie or leave a gap.
-
-    Args:
-        values: Map from scores to units.
-        mean: Of the score, shape `(n, targets)`.
-        variance: Of the score, shape `(n,)`.
-
-    Returns:
-        Shape `(n, targets)` each.
+    straight: where labels tie or leave a gap. Means are `(n, targets)`, variances `(n,)`.
     """
     reach = np.sqrt(variance)[:, None]
     nodes, weights = np.polynomial.hermite_e.hermegauss(QUADRATURE)
@@ -43,14 +35,7 @@ def by_quadrature(values: Values, mean: Array, variance: Array) -> tuple[Array, 
 def by_slope(values: Values, mean: Array, std: Array, smallest: Array) -> tuple[Array, Array]:
     """Value of the mean score, and half of what lies between a deviation below and above it.
 
-    Args:
-        values: Map from scores to units.
-        mean: Of the score, shape `(n, targets)`.
-        std: Its standard deviation, the same shape.
-        smallest: Smallest spread of each target, in units, shape `(targets,)`.
-
-    Returns:
-        Shape `(n, targets)` each.
+    Means and deviations are `(n, targets)`; no spread is below `smallest`, in units, `(targets,)`.
     """
     spread = (values(mean + std) - values(mean - std)) / 2
     return values(mean), np.maximum(spread, smallest)

@@ -7,25 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
 from nasplug.search_spaces.lazy import loader
 
 if TYPE_CHECKING:
-    from nasplug.predictors.training.config import Examples, TrainingConfig, TrainingResult
     from nasplug.predictors.training.loop import train
 
-__all__ = [
-    "Examples",
-    "TrainingConfig",
-    "TrainingResult",
-    "train",
-]
+__all__ = ["Examples", "TrainingConfig", "TrainingResult", "train"]
 
-__getattr__ = loader(
-    __name__,
-    {
-        "Examples": "nasplug.predictors.training.config",
-        "TrainingConfig": "nasplug.predictors.training.config",
-        "TrainingResult": "nasplug.predictors.training.config",
-        "train": "nasplug.predictors.training.loop",
-    },
-)
+# Lightning takes seconds to import.
+__getattr__ = loader(__name__, {"train": "nasplug.predictors.training.loop"})

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from nasplug.predictors.options import check_numbers
@@ -13,6 +14,7 @@ from nasplug.predictors.training.losses import LOSSES
 from nasplug.search_spaces import InputError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from nasplug.search_spaces import Graph
@@ -57,6 +59,26 @@ class Examples:
     weights: Tensor
     hardware: Tensor | None = None
     groups: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls,
+        graphs: Sequence[Graph],
+        targets: NDArray[np.float64],
+        counts: NDArray[np.float64] | None = None,
+        hardware: Tensor | None = None,
+        groups: Sequence[int] | None = None,
+    ) -> Examples:
+        """Make examples of arrays; `counts` are the labels whose mean each target is, `(n,)`."""
+        # The mean of n labels is worth more than one, but their noise is not all that errs.
+        weights = np.sqrt(np.ones(len(graphs)) if counts is None else counts)
+        return cls(
+            graphs,
+            torch.tensor(targets, dtype=torch.float32),
+            torch.tensor(weights / weights.mean(), dtype=torch.float32),
+            hardware,
+            None if groups is None else torch.tensor(groups),
+        )
 
     def select(self, indices: Sequence[int]) -> Examples:
         """The examples at these positions."""

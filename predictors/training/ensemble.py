@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,12 +28,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NETWORKS",
+    "EnsembleConfig",
     "calibration_count",
     "ensemble_scores",
     "load_members",
     "member_tensors",
-    "network_named",
     "random_split",
+    "rows_by_function",
+    "sized_batches",
     "train_members",
     "unique_graphs",
 ]
@@ -46,15 +49,59 @@ NETWORKS: dict[str, tuple[Any, Any]] = {
 }
 
 
-def network_named(name: str) -> tuple[Any, Any]:
-    """Configuration and class of one of `NETWORKS`.
+@dataclass(frozen=True, kw_only=True)
+class EnsembleConfig:
+    """Sizes and training of an ensemble of networks.
 
-    Raises:
-        InputError: If there is no such network.
+    Attributes:
+        members: Networks in the ensemble.
+        dim: Model width.
+        num_layers: Blocks.
+        ffn_ratio: Feed-forward ratio.
+        dropout: Dropout.
+        calibration_share: Share of the examples kept for calibration; with 0 all are learned from
+            and predictions of accuracy have no interval (NaN).
+        validation_share: Share of the rest that chooses each member's epoch; a different share for
+            each member.
+        training: How each member is trained.
+        network: One of `NETWORKS`.
+        options: Further fields of that network's configuration, such as `{"dynamic": "gate"}` for
+            `"ledg"`.
     """
-    if name not in NETWORKS:
-        raise InputError(f"unknown network {name!r}; there are {', '.join(NETWORKS)}")
-    return NETWORKS[name]
+
+    members: int = 4
+    dim: int = 64
+    num_layers: int = 3
+    ffn_ratio: float = 2.0
+    dropout: float = 0.1
+    calibration_share: float = 0.15
+    validation_share: float = 0.1
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    network: str = "sibling"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def kinds(self) -> tuple[Any, Any]:
+        """Configuration and class of the network.
+
+        Raises:
+            InputError: If there is no such network.
+        """
+        if self.network not in NETWORKS:
+            raise InputError(f"unknown network {self.network!r}; there are {', '.join(NETWORKS)}")
+        return NETWORKS[self.network]
+
+    def sized(self, vocabulary: tuple[str, ...], targets: tuple[str, ...], **fields: Any) -> Any:
+        """The configuration of a member, with further fields of it."""
+        return self.kinds()[0](
+            vocabulary,
+            targets,
+            dim=self.dim,
+            num_layers=self.num_layers,
+            ffn_ratio=self.ffn_ratio,
+            dropout=self.dropout,
+            **fields,
+            **self.options,
+        )
 
 
 def calibration_count(graphs: int, share: float) -> int:
@@ -104,13 +151,13 @@ def train_members(
 
     models = []
     for member in range(count):
-        own = replace(training, seed=training.seed + member)
+        recipe = replace(training, seed=training.seed + member)
         with torch.random.fork_rng(), restoring("a network", "configuration"):
-            torch.manual_seed(own.seed)
+            torch.manual_seed(recipe.seed)
             model = build()
-        examples, validation = split(model, own.seed)
-        place = None if folder is None else Path(folder, f"member-{member}")
-        result = train(model, examples, validation, own, folder=place, progress=progress)
+        examples, validation = split(model, recipe.seed)
+        state = None if folder is None else Path(folder, f"member-{member}")
+        result = train(model, examples, validation, recipe, folder=state, progress=progress)
         if report is not None:
             report(result)
         models.append(model)
@@ -127,12 +174,7 @@ def member_tensors(models: Sequence[Any]) -> dict[str, NDArray[Any]]:
 
 
 def load_members(checkpoint: Checkpoint, count: int, build: Callable[[], Any]) -> list[Any]:
-    """The models that `member_tensors` stored.
-
-    Args:
-        checkpoint: What holds them.
-        count: Models.
-        build: Makes a model of the card's configuration.
+    """The models that `member_tensors` stored, each made by `build` before.
 
     Raises:
         InputError: If weights are missing or do not fit the configuration of the card.
@@ -141,21 +183,38 @@ def load_members(checkpoint: Checkpoint, count: int, build: Callable[[], Any]) -
 
 
 def unique_graphs(graphs: Sequence[Graph]) -> tuple[list[Graph], NDArray[np.int64]]:
-    """Distinct graphs (same operations, edges and attributes) and where each one belongs.
+    """Graphs of different operations, edges or attributes, and the place of each one's equal."""
+    keys = [(graph.ops, graph.edges, graph.attributes.tobytes()) for graph in graphs]
+    distinct = dict(zip(keys, graphs, strict=True))
+    places = {key: k for k, key in enumerate(distinct)}
+    return list(distinct.values()), np.array([places[key] for key in keys], dtype=np.int64)
 
-    Returns:
-        The distinct graphs, and for each given graph the position of its equal among them.
-    """
-    places: dict[Any, int] = {}
-    distinct: list[Graph] = []
-    inverse = np.empty(len(graphs), dtype=np.int64)
-    for k, graph in enumerate(graphs):
-        key = (graph.ops, graph.edges, graph.attributes.tobytes())
-        place = places.setdefault(key, len(distinct))
-        if place == len(distinct):
-            distinct.append(graph)
-        inverse[k] = place
-    return distinct, inverse
+
+def rows_by_function(prepared: Sequence[Graph]) -> list[list[int]]:
+    """Positions of graphs that are equal but for the order of their nodes, together."""
+    rows: dict[str, list[int]] = {}
+    for k, graph in enumerate(prepared):
+        rows.setdefault(graph.canonical_hash, []).append(k)
+    return list(rows.values())
+
+
+def sized_batches(
+    model: Any,
+    graphs: Sequence[Graph],
+    graphs_at_once: float = CHUNK,
+    nodes_at_once: float = math.inf,
+) -> Iterator[tuple[list[int], Any]]:
+    """Positions and batch of prepared graphs of similar size, until each graph came once."""
+    chosen: list[int] = []
+    nodes = 0
+    for k in sorted(range(len(graphs)), key=lambda k: len(graphs[k])):
+        if chosen and (len(chosen) == graphs_at_once or nodes + len(graphs[k]) > nodes_at_once):
+            yield chosen, model.collate([graphs[j] for j in chosen])
+            chosen, nodes = [], 0
+        chosen.append(k)
+        nodes += len(graphs[k])
+    if chosen:
+        yield chosen, model.collate([graphs[j] for j in chosen])
 
 
 @torch.inference_mode()
@@ -165,34 +224,16 @@ def ensemble_scores(
     hardware: Tensor | None = None,
     device_index: Tensor | None = None,
 ) -> NDArray[np.float64]:
-    """Raw scores of each model for each graph.
+    """Raw scores `(models, graphs, columns)` of models of one configuration.
 
-    Equal graphs are scored once, and graphs of similar size together.
-
-    Args:
-        models: Trained models of one configuration.
-        graphs: Any number of graphs.
-        hardware: Device descriptions, for a hardware-conditioned model.
-        device_index: Learned vectors of these devices, -1 for none.
-
-    Returns:
-        Shape `(models, graphs, columns)`.
+    Equal graphs are scored once, and graphs of similar size together. Models that are conditioned
+    on hardware need descriptions of devices and places of their learned vectors, -1 for none.
     """
-    first = models[0]
-    distinct, inverse = unique_graphs(first.prepare(graphs))
-    order = sorted(range(len(distinct)), key=lambda k: len(distinct[k]))
-    rows: list[NDArray[np.float64]] = []
-    for start in range(0, len(order), CHUNK):
-        batch = first.collate([distinct[k] for k in order[start : start + CHUNK]])
-        scores = [
-            model(batch) if hardware is None else model(batch, hardware, device_index)
-            for model in models
-        ]
-        rows.append(torch.stack(scores).double().numpy())
-    if not rows:
-        columns = len(first.config.targets) if hardware is None else len(hardware)
-        return np.empty((len(models), 0, columns))
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    result: NDArray[np.float64] = np.concatenate(rows, axis=1)[:, place[inverse]]
-    return result
+    distinct, inverse = unique_graphs(models[0].prepare(graphs))
+    columns = len(models[0].config.targets) if hardware is None else len(hardware)
+    result = np.empty((len(models), len(distinct), columns))
+    for chosen, batch in sized_batches(models[0], distinct):
+        for scores, model in zip(result, models, strict=True):
+            answer = model(batch) if hardware is None else model(batch, hardware, device_index)
+            scores[chosen] = answer.double().numpy()
+    return result[:, inverse]

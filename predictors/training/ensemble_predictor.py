@@ -8,13 +8,13 @@ One line runs from graphs to intervals, and a predictor chooses its parts:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from numpy.typing import NDArray
 
-from nasplug.predictors.checkpoint import Checkpoint, joined
+from nasplug.predictors.checkpoint import Checkpoint, joined, read_config
 from nasplug.predictors.fitted import FittedPredictor
 from nasplug.predictors.statistics.calibration import Calibration
 from nasplug.predictors.training.ensemble import load_members, member_tensors
@@ -61,9 +61,12 @@ class EnsemblePredictor(FittedPredictor):
         return {"model": asdict(self._models[0].config)}
 
     def _load(
-        self, checkpoint: Checkpoint, build: Callable[[], Any], *, calibrated: bool = True
-    ) -> None:
-        """Take the members, made by `build`, and the calibration, if any, from a checkpoint."""
+        self, checkpoint: Checkpoint, form: Any, network: Any, *, calibrated: bool = True
+    ) -> Any:
+        """Take networks of a form, and the calibration, if any; returns their configuration."""
+        config = read_config(form, checkpoint.card["model"])
+        build = partial(network, config, self.backend)
         self._models = load_members(checkpoint, self.config.members, build)
         if calibrated:
             self._calibration = Calibration(**checkpoint.section("calibration"))
+        return config

@@ -9,7 +9,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,12 +47,8 @@ class _Batches(torch.utils.data.Sampler[list[int]]):
     """Shuffled positions, of one group a batch; the order depends on seed and epoch only."""
 
     def __init__(self, examples: Examples, size: int, seed: int, shuffle: bool = True) -> None:
-        self._count, self._size, self.seed, self._shuffle = (
-            len(examples.graphs),
-            size,
-            seed,
-            shuffle,
-        )
+        self._count, self._size = len(examples.graphs), size
+        self.seed, self._shuffle = seed, shuffle
         self._groups = examples.groups
         self._epoch = 0
 
@@ -60,20 +56,18 @@ class _Batches(torch.utils.data.Sampler[list[int]]):
         self._epoch = epoch
 
     def __len__(self) -> int:
-        if self._groups is None:
-            return math.ceil(self._count / self._size)
-        return sum(
-            math.ceil(int(n) / self._size) for n in self._groups.unique(return_counts=True)[1]
-        )
+        counts = [self._count]
+        if self._groups is not None:
+            counts = self._groups.unique(return_counts=True)[1].tolist()
+        return sum(math.ceil(count / self._size) for count in counts)
 
     def __iter__(self) -> Iterator[list[int]]:
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self._epoch)
         order = torch.arange(self._count)
         if self._shuffle:
             order = torch.randperm(self._count, generator=generator)
-        if self._groups is None:
-            parts = [order]
-        else:
+        parts = [order]
+        if self._groups is not None:
             group = self._groups[order]
             parts = [order[group == g] for g in self._groups.unique()]
         batches = [batch.tolist() for part in parts for batch in part.split(self._size)]
@@ -86,7 +80,7 @@ class _Batches(torch.utils.data.Sampler[list[int]]):
 class _Best(ModelCheckpoint):
     """The state of the best epoch, in `<folder>/best.ckpt`."""
 
-    def __init__(self, folder: str | None) -> None:
+    def __init__(self, folder: str | Path | None) -> None:
         super().__init__(
             folder, monitor="validation_loss", filename="best", enable_version_counter=False
         )
@@ -170,13 +164,12 @@ class _Fit(L.LightningModule):
         self.log("validation_loss", loss, batch_size=len(targets), prog_bar=True)
 
     def configure_optimizers(self) -> Any:
-        named = list(self.model.parameters())
+        weights = list(self.model.parameters())
+        matrices = [weight for weight in weights if weight.ndim > 1]
+        vectors = [weight for weight in weights if weight.ndim <= 1]
         groups = [
-            {
-                "params": [p for p in named if p.ndim > 1],
-                "weight_decay": self.config.weight_decay,
-            },
-            {"params": [p for p in named if p.ndim <= 1], "weight_decay": 0.0},
+            {"params": matrices, "weight_decay": self.config.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
         ]
         kind = torch.optim.AdamW if self.config.optimizer == "adamw" else torch.optim.Adam
         # Small batches of wide networks spend much of a step here, unless it is fused.
@@ -190,15 +183,13 @@ class _Fit(L.LightningModule):
             schedule = torch.optim.lr_scheduler.LambdaLR(
                 optimizer, lambda step: _factor(step, self.steps, self.config.schedule)
             )
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        stepped = {"scheduler": schedule, "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": stepped}
 
     def weights(self) -> dict[str, Tensor]:
         """The weights that are kept: the average if there is one."""
-        kept = self.model if self.average is None else self.average.module
-        return {name: value.detach().cpu().clone() for name, value in kept.state_dict().items()}
+        model = self.model if self.average is None else self.average.module
+        return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
 
 def _factor(step: int, steps: int, schedule: str) -> float:
@@ -248,14 +239,11 @@ def train(
             "both must be at least one"
         )
     started = time.perf_counter()
-    # Without a validation split nothing has to be written to find the best weights again.
-    scratch = folder is None and config.selection == "best"
-    with (
-        tempfile.TemporaryDirectory(prefix="nasplug-")
-        if scratch
-        else nullcontext(None if folder is None else str(folder)) as place
-    ):
-        epochs, best, loss = _run(model, examples, validation, config, place, progress)
+    with ExitStack() as stack:
+        # Without a validation split nothing has to be written to find the best weights again.
+        if folder is None and config.selection == "best":
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="nasplug-"))
+        epochs, best, loss = _run(model, examples, validation, config, folder, progress)
     return TrainingResult(epochs, best, loss, time.perf_counter() - started)
 
 
@@ -264,24 +252,13 @@ def _run(
     examples: Examples,
     validation: Examples | None,
     config: TrainingConfig,
-    folder: str | None,
+    folder: str | Path | None,
     progress: bool | None,
 ) -> tuple[int, int, float]:
-    """Train `model` in place; see `train`.
-
-    Args:
-        model: See `train`.
-        examples: What it learns from.
-        validation: Chooses the epoch if `config.selection` is `"best"`.
-        config: How.
-        folder: Where the state is kept; None, with `selection="last"` only, for nowhere.
-        progress: Whether to show a progress bar; by default on a terminal only.
+    """Train as `train` does, with the state in a folder, or nowhere if none is needed.
 
     Returns:
         Epochs run, the epoch that was kept, and its validation loss (NaN without a split).
-
-    Raises:
-        RuntimeError: If the validation loss, or a weight in the end, was not finite.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     batches = _Batches(examples, config.batch_size, config.seed)
@@ -296,17 +273,16 @@ def _run(
         checks = _loader(model, validation, held)
         best = _Best(folder)
         callbacks = [best, EarlyStopping("validation_loss", patience=config.patience)]
+    state = None
     if folder is not None:
+        state = Path(folder, "last.ckpt")
+        every = math.ceil(config.epochs / SAVES)
         # After the best epoch's, as the state tells which that is.
         callbacks.append(
             ModelCheckpoint(
-                folder,
-                filename="last",
-                every_n_epochs=math.ceil(config.epochs / SAVES),
-                enable_version_counter=False,
+                folder, filename="last", every_n_epochs=every, enable_version_counter=False
             )
         )
-    last = None if folder is None else Path(folder, "last.ckpt")
     with warnings.catch_warnings(), torch.random.fork_rng():
         # Lightning's advice on workers and loggers does not apply to tensors in memory.
         warnings.filterwarnings("ignore", module="lightning")
@@ -315,7 +291,7 @@ def _run(
             fit,
             _loader(model, examples, batches, config.consistency),
             checks,
-            ckpt_path=last if last is not None and last.exists() else None,
+            ckpt_path=state if state is not None and state.exists() else None,
             weights_only=True,
         )
     epoch, loss = int(trainer.current_epoch) - 1, math.nan
@@ -366,21 +342,15 @@ def _loader(
     if consistency == "relabel":
         rng = np.random.default_rng(batches.seed)
         graphs += [relabeled(graph, rng) for graph in graphs]
-    whole = None
-    if sum(len(graph) for graph in graphs) <= MOST_COLLATED:
-        whole = model.collate(graphs)
+    is_small = sum(len(graph) for graph in graphs) <= MOST_COLLATED
+    whole = model.collate(graphs) if is_small else None
 
     def collate(indices: list[int]) -> tuple[GraphBatch, Tensor, Tensor]:
         again = [i + len(graphs) - count for i in indices] if consistency != "none" else []
         places = indices + again
-        batch = (
-            model.collate([graphs[i] for i in places]) if whole is None else whole.select(places)
-        )
+        batch = whole.select(places) if whole else model.collate([graphs[i] for i in places])
         rows = torch.tensor(indices * 2 if again else indices, dtype=torch.long)
         return batch, examples.targets[rows], examples.weights[rows]
 
-    return torch.utils.data.DataLoader(
-        list(range(count)),  # type: ignore[arg-type]
-        batch_sampler=batches,
-        collate_fn=collate,
-    )
+    positions: Any = range(count)
+    return torch.utils.data.DataLoader(positions, batch_sampler=batches, collate_fn=collate)

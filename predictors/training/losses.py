@@ -29,12 +29,11 @@ def point_loss(predicted: Tensor, targets: Tensor, weights: Tensor, kind: str) -
     error, count = _errors(predicted, targets)
     if kind == "relative":
         error = error / torch.where(torch.isnan(targets), 1.0, targets)
+    size = error**2
     if kind == "robust":
-        size = torch.nn.functional.huber_loss(
-            error, torch.zeros_like(error), reduction="none", delta=ROBUST
-        )
-        return (weights[:, None] * size).sum() / count
-    return (weights[:, None] * error**2).sum() / count
+        zeros = torch.zeros_like(error)
+        size = torch.nn.functional.huber_loss(error, zeros, reduction="none", delta=ROBUST)
+    return (weights[:, None] * size).sum() / count
 
 
 def ranking_loss(predicted: Tensor, targets: Tensor, other: Tensor, weight: float) -> Tensor:

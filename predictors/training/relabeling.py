@@ -19,15 +19,11 @@ def relabeled(graph: Graph, rng: np.random.Generator) -> Graph:
 
     A graph that has one order only, or whose other orders are not found in a few draws, is returned
     as it is.
-
-    Args:
-        graph: Any graph.
-        rng: Draws the order.
     """
-    given = list(range(len(graph)))
+    unchanged = list(range(len(graph)))
     for _ in range(_TRIES):
         order = _random_order(graph, rng)
-        if order != given:
+        if order != unchanged:
             return graph.relabel(order)
     return graph
 

@@ -47,8 +47,8 @@ def read_state(path: str | Path) -> dict[str, Any]:
             f"{path} is no training state, or a damaged one; remove its folder, and the training "
             "begins anew"
         )
-    found: dict[str, Any] = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
-    return found
+    loaded: dict[str, Any] = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
+    return loaded
 
 
 class StateFiles(TorchCheckpointIO):

@@ -17,12 +17,11 @@ def add_einsum(
     shapes: Sequence[Sequence[int]],
     shape: Sequence[int],
 ) -> int | None:
-    """Append the product that an engine runs for an Einstein sum: a MatMul, or a Gemm by a
-    constant.
+    """Append the product that an engine runs for an Einstein sum such as `"bhld,bhsd->bhls"`.
 
     Args:
         network: The network to append to.
-        equation: Equation such as `"bhld,bhsd->bhls"`.
+        equation: The sum.
         steps: Each operand's step, None for a constant.
         shapes: Each operand's shape.
         shape: Shape of the result.
@@ -48,7 +47,5 @@ def add_einsum(
     depth = math.prod(shapes[first][k] for k in inner_axes)
     product = network.add("Reshape", (product,), [*(shapes[first][k] for k in outer_axes), depth])
     other = steps[second]
-    if other is not None:
-        return network.add("MatMul", (product, other), shape)
-    rows = math.prod(shapes[second]) // depth
-    return network.add("Gemm", (product,), shape, weights=(rows, depth))
+    matrix = (depth, math.prod(shapes[second]) // depth)
+    return network.add_product(product, matrix if other is None else other, shape)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from nasplug.search_spaces.errors import InputError
@@ -48,6 +49,60 @@ class ImportedNetwork:
     def shape(self, step: int) -> tuple[int, ...]:
         """Output shape of a step."""
         return self.steps[step].shape
+
+    def add_conv(
+        self,
+        op: str,
+        image: int,
+        weight: int | Sequence[int],
+        shape: Sequence[int],
+        *,
+        bias: bool,
+        stride: Sequence[int],
+        groups: int,
+    ) -> int:
+        """Append a convolution by the weight of a step, or by a constant one of the given shape."""
+        computed = isinstance(weight, int)
+        weights = self.shape(weight) if isinstance(weight, int) else tuple(weight)
+        return self.add(
+            op,
+            (image, weight) if isinstance(weight, int) else (image,),
+            shape,
+            weights=weights,
+            bias=bias,
+            kernel=weights[2:],
+            stride=tuple(stride),
+            groups=groups,
+            # A computed weight sets the FLOPs, but is no parameter.
+            other_params=-math.prod(weights) if computed else 0,
+        )
+
+    def add_product(
+        self,
+        left: int | Sequence[int],
+        right: int | Sequence[int],
+        shape: Sequence[int],
+        bias: bool = False,
+    ) -> int:
+        """Append a product of matrices: a MatMul of two steps, or a Gemm by a constant.
+
+        Args:
+            left: Step of a tensor `(…, n, k)`, or the shape of a constant one.
+            right: Step of a tensor `(…, k, m)`, or the shape of a constant one.
+            shape: Shape of the product.
+            bias: Whether a constant vector is added; for a Gemm alone.
+        """
+        if isinstance(left, int) and isinstance(right, int):
+            return self.add("MatMul", (left, right), shape)
+        if isinstance(left, int):
+            assert not isinstance(right, int)
+            source, matrix = left, list(right)
+            matrix[-2:] = matrix[-2:][::-1]
+        else:
+            assert isinstance(right, int)
+            source, matrix = right, list(left)
+        weights = (math.prod(matrix[:-1]), matrix[-1])
+        return self.add("Gemm", (source,), shape, weights=weights, bias=bias)
 
     def add_transpose(self, source: int, perm: Sequence[int]) -> int:
         """Append a Transpose; `perm` gives the input axis of each output axis.
@@ -105,24 +160,14 @@ class ImportedNetwork:
 
 
 def _operator(step: Step) -> Operator:
-    return Operator(
-        step.op,
-        step.inputs,
-        _one_image(step.op, step.shape),
-        step.weights,
-        step.bias,
-        _sides(step.kernel, 0),
-        _sides(step.stride, 1),
-        step.groups,
-        step.other_params,
-    )
+    """The step on one image, with two sides of its window."""
+    shape = _one_image(step.op, step.shape)
+    return replace(step, shape=shape, kernel=_sides(step.kernel, 0), stride=_sides(step.stride, 1))
 
 
 def _sides(sizes: tuple[int, ...], default: int) -> tuple[int, int]:
     """Reduce a window over one, two or three axes to two sides."""
-    if not sizes:
-        return (default, default)
-    return (sizes[0], max(sizes[1:], default=1))
+    return (sizes[0], max(sizes[1:], default=1)) if sizes else (default, default)
 
 
 def _one_image(op: str, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,12 @@ __all__ = ["onnx_graph"]
 _NEEDS_SHAPE = frozenset(
     {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "QLinearConv", "Einsum"}
 )
+# Letters with at most one ellipsis in each term.
+_TERM = rb"[A-Za-z ]*(\.\.\.[A-Za-z ]*)?"
+_EQUATION = re.compile(rb"%b(,%b)*(->%b)?" % (_TERM, _TERM, _TERM))
+
+
+_LEFT_OUT = Tensor(0, None)
 
 
 def onnx_graph(
@@ -96,10 +103,8 @@ class _Reader:
         self.declared = self._declared_shapes()
 
     def graph(self) -> Graph:
-        def known(tensor: str) -> bool:
-            return tensor in self.constants or tensor in self.steps
-
-        for node in sorted_nodes(self.model, known, self.name):
+        sources = {*self.constants, *self.steps}
+        for node in sorted_nodes(self.model, sources, self.name):
             self._read_node(node)
         ends = []
         for output in self.model.graph.output:
@@ -213,15 +218,12 @@ class _Reader:
         input_shapes: list[Shape | None] = []
         input_types: list[int] = []
         for source in node.input:
-            constant = self.constants.get(source) if source else None
-            tensor = self.tensors.get(source) if source else None
-            inputs.append(constant if constant is not None else self.steps.get(source))
-            if constant is not None:
-                input_shapes.append(constant.shape)
-                input_types.append(constant.elem_type)
-            else:
-                input_shapes.append(tensor.shape if tensor else None)
-                input_types.append(tensor.elem_type if tensor else 0)
+            tensor: Constant | Tensor = _LEFT_OUT
+            if source:
+                tensor = self.constants.get(source) or self.tensors.get(source, _LEFT_OUT)
+            inputs.append(tensor if isinstance(tensor, Constant) else self.steps.get(source))
+            input_shapes.append(tensor.shape)
+            input_types.append(tensor.elem_type)
         schema = _schema(node.op_type, self.opsets.get(domain, 1), domain)
         is_standard = domain == "" and schema is not None
         view = NodeView(
@@ -248,6 +250,10 @@ class _Reader:
         inferred: dict[str, onnx.TypeProto] = {}
         if schema is not None:
             view.check_axes()
+            equation = view.attributes.get("equation")
+            # On others onnx's shape inference may never end.
+            if isinstance(equation, bytes) and not _EQUATION.fullmatch(equation):
+                raise view.wrong("equation", equation, "an Einstein sum such as 'ij,jk->ik'")
             types, data = self._inference_inputs(node, view)
             try:
                 inferred = shape_inference.infer_node_outputs(

@@ -6,9 +6,9 @@ alone.
 
 from __future__ import annotations
 
-import heapq
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Container, Iterable
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -194,55 +194,44 @@ def _check_expansion(model: onnx.ModelProto, name: str) -> None:
 
 
 def sorted_nodes(
-    model: onnx.ModelProto, known: Callable[[str], bool], name: str
+    model: onnx.ModelProto, sources: Container[str], name: str
 ) -> list[onnx.NodeProto]:
-    """Sort the nodes topologically, with nodes that are ready in the order of the file.
+    """Sort the nodes topologically.
 
     Args:
         model: A model that `load_model` has checked.
-        known: Whether a name is an input or a constant of the graph.
+        sources: Names of the graph's inputs and constants.
         name: Name of the model in error messages.
 
     Raises:
         InputError: If a name is written twice or nowhere, or if the nodes have a cycle.
     """
     nodes = list(model.graph.node)
-    writer = _writers(nodes, known, name)
-    waiting = [0] * len(nodes)
-    readers: list[list[int]] = [[] for _ in nodes]
+    writer = _writers(nodes, sources, name)
+    sorter: TopologicalSorter[int] = TopologicalSorter()
     for k, node in enumerate(nodes):
-        for source in dict.fromkeys(node.input):
-            if not source or known(source):
+        sorter.add(k)
+        for source in node.input:
+            if not source or source in sources:
                 continue
             if source not in writer:
                 raise InputError(
                     f"{name}: a {node.op_type[:80]} reads {source[:80]!r}, which is neither an "
                     "input, a constant, nor the output of a node"
                 )
-            waiting[k] += 1
-            readers[writer[source]].append(k)
-    ready = [k for k, count in enumerate(waiting) if count == 0]
-    order: list[int] = []
-    while ready:
-        k = heapq.heappop(ready)
-        order.append(k)
-        for reader in readers[k]:
-            waiting[reader] -= 1
-            if waiting[reader] == 0:
-                heapq.heappush(ready, reader)
-    if len(order) < len(nodes):
-        raise InputError(f"{name}: the nodes have a cycle; a network must be acyclic")
-    return [nodes[k] for k in order]
+            sorter.add(k, writer[source])
+    try:
+        return [nodes[k] for k in sorter.static_order()]
+    except CycleError:
+        raise InputError(f"{name}: the nodes have a cycle; a network must be acyclic") from None
 
 
-def _writers(
-    nodes: Iterable[onnx.NodeProto], known: Callable[[str], bool], name: str
-) -> dict[str, int]:
+def _writers(nodes: Iterable[onnx.NodeProto], sources: Container[str], name: str) -> dict[str, int]:
     """Position of the node that writes each name."""
     writer: dict[str, int] = {}
     for k, node in enumerate(nodes):
         for output in filter(None, node.output):
-            if output in writer or known(output):
+            if output in writer or output in sources:
                 raise InputError(
                     f"{name} writes {output[:80]!r} twice; a name in an ONNX graph has one writer"
                 )

@@ -113,19 +113,23 @@ class NodeView:
         """Shape of output `k`; empty if it is not known."""
         return self.outputs[k].shape or ()
 
+    def input(self, k: int) -> Constant | int | None:
+        """Input `k`; None if it is left out."""
+        return self.inputs[k] if k < len(self.inputs) else None
+
     def constant(self, k: int) -> Constant | None:
         """Input `k` if it is a constant."""
-        source = self.inputs[k] if k < len(self.inputs) else None
+        source = self.input(k)
         return source if isinstance(source, Constant) else None
 
     def step(self, k: int) -> int | None:
         """Position of the step that computes input `k`; None if it is not computed."""
-        source = self.inputs[k] if k < len(self.inputs) else None
+        source = self.input(k)
         return source if isinstance(source, int) else None
 
-    def params(self, start: int = 0) -> int:
-        """Parameters in the constant inputs from `start` on."""
-        return sum(s.params for s in self.inputs[start:] if isinstance(s, Constant))
+    def params(self) -> int:
+        """Parameters in the constant inputs."""
+        return sum(source.params for source in self.inputs if isinstance(source, Constant))
 
     def whole(self, name: str, default: int) -> int:
         """Read an attribute that is one whole number.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -32,8 +33,6 @@ def add_steps(network: ImportedNetwork, view: NodeView) -> list[int]:
     return [positions] if isinstance(positions, int) else positions
 
 
-# ------------------------------------------------------------------------------------- handlers
-
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Pow"})
 
 
@@ -55,23 +54,15 @@ def _plain(network: ImportedNetwork, view: NodeView) -> int:
     )
 
 
-def _named(op: str) -> Handler:
-    """Make a handler that renames an operator and reads its first input; others are no data."""
-
-    def handler(network: ImportedNetwork, view: NodeView) -> int:
-        return network.add(op, view.data[:1], view.shape)
-
-    return handler
+def _on_first(network: ImportedNetwork, view: NodeView, op: str | None = None) -> int:
+    """Append an operator that reads its first input; others are no data."""
+    return network.add(op or view.op, view.data[:1], view.shape)
 
 
-def _same_type(network: ImportedNetwork, view: NodeView) -> int:
-    return network.add(view.op, view.data[:1], view.shape)
-
-
-def _conv(network: ImportedNetwork, view: NodeView, weight: int = 1, bias: int = 2) -> int:
+def _conv(network: ImportedNetwork, view: NodeView, weight: int = 1, bias: int | None = 2) -> int:
     """Append a convolution; its window is that of its weight."""
     shape = view.input_shapes[weight] if weight < len(view.inputs) else None
-    x = view.step(0)
+    x, computed = view.step(0), view.step(weight)
     if shape is None or len(shape) < 3 or x is None:
         raise InputError(
             f"{view.model}: a {view.op} of shapes {view.shapes_text()} has no weight for a "
@@ -85,85 +76,52 @@ def _conv(network: ImportedNetwork, view: NodeView, weight: int = 1, bias: int =
             f"{view.model}: a {view.op} of {groups} groups with a weight of shape {list(shape)} "
             f"reads an image of shape {list(network.shape(x))}; the channels do not match"
         )
-    window = shape[2:]
-    dynamic = view.step(weight)
-    biased = bias < len(view.inputs) and view.inputs[bias] is not None
-    return network.add(
+    return network.add_conv(
         "ConvTranspose" if transposed else "Conv",
-        (x,) if dynamic is None else (x, dynamic),
+        x,
+        shape if computed is None else computed,
         view.shape,
-        weights=shape,
-        bias=biased,
-        kernel=window,
-        stride=view.sizes("strides", [1] * len(window)),
+        bias=bias is not None and view.input(bias) is not None,
+        stride=view.sizes("strides", [1] * len(shape[2:])),
         groups=groups,
-        # A computed weight sets the FLOPs, but is no parameter.
-        other_params=0 if dynamic is None else -math.prod(shape),
     )
 
 
-def _conv_quantised(network: ImportedNetwork, view: NodeView) -> int:
-    return _conv(network, view, weight=3, bias=8)
-
-
-def _conv_integer(network: ImportedNetwork, view: NodeView) -> int:
-    return _conv(network, view, weight=1, bias=len(view.inputs))
-
-
-def add_matrix(
-    network: ImportedNetwork, source: int, matrix: Shape, shape: Shape, bias: bool = False
-) -> int:
-    """Append a Gemm: the product with a constant matrix `(…, out, in)`."""
-    return network.add(
-        "Gemm", (source,), shape, weights=(math.prod(matrix[:-1]), matrix[-1]), bias=bias
-    )
-
-
-def _matmul(network: ImportedNetwork, view: NodeView, left: int = 0, right: int = 1) -> int:
-    a, b = view.step(left), view.step(right)
+def _matmul(network: ImportedNetwork, view: NodeView, right: int = 1) -> int:
+    a, b = view.step(0), view.step(right)
     if a is not None and b is not None:
-        return network.add("MatMul", (a, b), view.shape)
-    matrix = view.input_shapes[right if a is not None else left]
-    source = a if a is not None else b
-    if matrix is None or source is None or not matrix:
+        return network.add_product(a, b, view.shape)
+    matrix, source = (view.input_shapes[0], b) if a is None else (view.input_shapes[right], a)
+    if not matrix or source is None:
         raise InputError(f"{view.model}: a {view.op} has operands of shapes {view.shapes_text()}")
-    if a is not None and len(matrix) > 1:
-        matrix = (*matrix[:-2], matrix[-1], matrix[-2])
-    return add_matrix(network, source, matrix, view.shape)
-
-
-def _matmul_quantised(network: ImportedNetwork, view: NodeView) -> int:
-    return _matmul(network, view, 0, 3)
+    if a is None:
+        return network.add_product(matrix, source, view.shape)
+    return network.add_product(source, matrix, view.shape)
 
 
 def _gemm(network: ImportedNetwork, view: NodeView) -> int:
-    a, b = view.step(0), view.step(1)
-    left, right = (*view.input_shapes[:2], None, None)[:2]
-    transposed_a, transposed_b = view.whole("transA", 0) != 0, view.whole("transB", 0) != 0
+    shapes = (*view.input_shapes[:2], None, None)[:2]
+    transposed = [view.whole(name, 0) != 0 for name in ("transA", "transB")]
+    left, right = shapes
     fits = left is not None and right is not None and len(left) == len(right) == 2
-    if left is None or right is None or not fits or left[1 - transposed_a] != right[transposed_b]:
+    if left is None or right is None or not fits or left[1 - transposed[0]] != right[transposed[1]]:
         raise InputError(
             f"{view.model}: a Gemm has operands of shapes {view.shapes_text()}; expected two "
             "matrices that fit"
         )
-    if a is not None and transposed_a:
-        a = network.add_transpose(a, (1, 0))
-    if b is not None and transposed_b:
-        b = network.add_transpose(b, (1, 0))
-    added = view.inputs[2] if len(view.inputs) > 2 else None
+
+    def factor(k: int, shape: Shape) -> int | Shape:
+        step = view.step(k)
+        if step is None:
+            return shape[::-1] if transposed[k] else shape
+        return network.add_transpose(step, (1, 0)) if transposed[k] else step
+
+    a, b = factor(0, left), factor(1, right)
+    added = view.input(2)
     constant = added if isinstance(added, Constant) else None
     bias = constant is not None and constant.size in (1, view.shape[-1])
-    if a is not None and b is not None:
-        product = network.add("MatMul", (a, b), view.shape)
-        bias = False
-    else:
-        # The constant as (outputs, inputs).
-        matrix = left if a is None else right
-        if transposed_a if a is None else not transposed_b:
-            matrix = matrix[::-1]
-        source = a if a is not None else b
-        assert source is not None
-        product = add_matrix(network, source, matrix, view.shape, bias)
+    bias = bias and not (isinstance(a, int) and isinstance(b, int))
+    product = network.add_product(a, b, view.shape, bias)
     if isinstance(added, int):
         product = network.add("Add", (product, added), view.shape)
     elif constant is not None and not bias:
@@ -174,7 +132,7 @@ def _gemm(network: ImportedNetwork, view: NodeView) -> int:
 def _batch_norm(network: ImportedNetwork, view: NodeView) -> int:
     if len(view.shape) < 2:
         raise InputError(f"{view.model}: a BatchNormalization of shapes {view.shapes_text()}")
-    return network.add("BatchNormalization", view.data[:1], view.shape)
+    return _on_first(network, view)
 
 
 def _norm(network: ImportedNetwork, view: NodeView) -> int:
@@ -287,30 +245,32 @@ def _attention(network: ImportedNetwork, view: NodeView) -> int:
 _HANDLERS: dict[str, Handler] = {
     "Conv": _conv,
     "ConvTranspose": _conv,
-    "QLinearConv": _conv_quantised,
-    "ConvInteger": _conv_integer,
+    "QLinearConv": partial(_conv, weight=3, bias=8),
+    "ConvInteger": partial(_conv, bias=None),
     "MatMul": _matmul,
     "MatMulInteger": _matmul,
-    "QLinearMatMul": _matmul_quantised,
+    "QLinearMatMul": partial(_matmul, right=3),
     "Gemm": _gemm,
     "BatchNormalization": _batch_norm,
     **dict.fromkeys(
-        ("InstanceNormalization", "GroupNormalization", "LayerNormalization", "PRelu"), _norm
+        (
+            *("InstanceNormalization", "GroupNormalization", "LayerNormalization"),
+            *("RMSNormalization", "PRelu"),
+        ),
+        _norm,
     ),
-    "RMSNormalization": _norm,
     "Clip": _clip,
     **dict.fromkeys(("MaxPool", "AveragePool", "LpPool"), _pool),
     **dict.fromkeys(
         (
             *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Tile", "Pad"),
             *("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceProd"),
-            *("TopK", "CumSum", "Identity", "Dropout"),
+            *("TopK", "CumSum", "Identity", "Dropout", "Resize"),
         ),
-        _same_type,
+        _on_first,
     ),
-    "Resize": _same_type,
-    "Upsample": _named("Resize"),
-    "Swish": _named("Silu"),
+    "Upsample": partial(_on_first, op="Resize"),
+    "Swish": partial(_on_first, op="Silu"),
     "Transpose": _transpose,
     "Slice": _slice,
     "Gather": _gather,

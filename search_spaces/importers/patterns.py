@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from nasplug.search_spaces.importers.steps import Step
+from nasplug.search_spaces.operators import needed
 
 __all__ = ["recognised"]
 
@@ -57,7 +58,7 @@ def _rewrite(steps: Sequence[Step], outputs: Sequence[int]) -> tuple[list[Step],
     for step in steps:
         current = replace(step, inputs=tuple(position[source] for source in step.inputs))
         position.append(_settle(after, current))
-    return _needed(after, [position[output] for output in outputs])
+    return needed(after, [position[output] for output in outputs])
 
 
 def _settle(after: list[Step], step: Step) -> int:
@@ -70,19 +71,6 @@ def _settle(after: list[Step], step: Step) -> int:
             return _settle(after, replacement)
     after.append(step)
     return len(after) - 1
-
-
-def _needed(steps: Sequence[Step], outputs: Sequence[int]) -> tuple[list[Step], list[int]]:
-    alive = set(outputs)
-    for k in range(len(steps) - 1, -1, -1):
-        if k in alive:
-            alive.update(steps[k].inputs)
-    position = {k: row for row, k in enumerate(sorted(alive))}
-    needed = [
-        replace(steps[k], inputs=tuple(position[source] for source in steps[k].inputs))
-        for k in position
-    ]
-    return needed, [position[output] for output in outputs]
 
 
 # ---------------------------------------------------------------------------------- moving data

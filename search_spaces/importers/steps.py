@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nasplug.search_spaces.operators import Operator
+
 __all__ = ["MAX_ELEMENTS", "Step"]
 
 # 4 TB of float32: no device holds such a tensor, so a size beyond is damage.
@@ -11,12 +13,12 @@ MAX_ELEMENTS = 2**40
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Step(Operator):
     """Step of an imported network; the fields that are not listed are those of `Operator`.
 
     Attributes:
         shape: Output shape in the framework; empty for a single number, or if unknown.
-        kernel: Window, one size an axis; empty without one.
+        kernel: Window, one size an axis.
         stride: Step of the window, one size an axis.
         number: Single numbers among the operands: the other operand of an arithmetic operator, the
             bounds of a Clip; NaN for a number whose value is not in the model.
@@ -25,15 +27,6 @@ class Step:
             alone.
     """
 
-    op: str
-    inputs: tuple[int, ...]
-    shape: tuple[int, ...]
-    weights: tuple[int, ...] = ()
-    bias: bool = False
-    kernel: tuple[int, ...] = ()
-    stride: tuple[int, ...] = ()
-    groups: int = 1
-    other_params: int = 0
     number: tuple[float, ...] = ()
     number_first: bool = False
     order: tuple[int, ...] = ()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from nasplug.search_spaces.errors import InputError
 
-__all__ = ["Call", "Computed", "Shape", "Weight"]
+__all__ = ["Call", "Computed", "Shape", "Weight", "flat"]
 
 Shape = tuple[int, ...]
 
@@ -29,6 +30,12 @@ class Weight:
     def params(self) -> int:
         """Elements that count as parameters; a single number does not count, as in ONNX files."""
         return self.size if self.floating and self.size > 1 else 0
+
+
+def flat(arguments: Iterable[Any]) -> Iterator[Any]:
+    """Yield the arguments, and the items of lists in their place."""
+    for value in arguments:
+        yield from value if isinstance(value, (list, tuple)) else (value,)
 
 
 @dataclass(frozen=True)
@@ -84,20 +91,11 @@ class Call:
     @property
     def data(self) -> list[int]:
         """Steps that the call reads, including those in lists."""
-        steps = []
-        for value in self.arguments:
-            for part in value if isinstance(value, (list, tuple)) else (value,):
-                if isinstance(part, Computed):
-                    steps.append(part.step)
-        return steps
+        return [part.step for part in flat(self.arguments) if isinstance(part, Computed)]
 
-    def params(self, start: int = 0) -> int:
-        """Parameters in the constant tensors from argument `start` on."""
-        total = 0
-        for value in self.arguments[start:]:
-            for part in value if isinstance(value, (list, tuple)) else (value,):
-                total += part.params if isinstance(part, Weight) else 0
-        return total
+    def params(self) -> int:
+        """Parameters in the constant tensors."""
+        return sum(part.params for part in flat(self.arguments) if isinstance(part, Weight))
 
 
 @dataclass(frozen=True)

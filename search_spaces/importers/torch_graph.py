@@ -11,7 +11,7 @@ from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.importers.network import ImportedNetwork
 from nasplug.search_spaces.importers.onnx_loading import first_line
-from nasplug.search_spaces.importers.torch_call import Call, Computed, Weight
+from nasplug.search_spaces.importers.torch_call import Call, Computed, Weight, flat
 from nasplug.search_spaces.importers.torch_operators import MAPPED, add_call
 from nasplug.search_spaces.operators import KNOWN_OPS
 
@@ -234,11 +234,7 @@ class _Reader:
         arguments = self._arguments(node)
         value = node.meta.get("val")
         outputs = list(value) if isinstance(value, (list, tuple)) else [value]
-        reads_data = any(
-            isinstance(part, Computed)
-            for argument in arguments
-            for part in (argument if isinstance(argument, (list, tuple)) else (argument,))
-        )
+        reads_data = any(isinstance(part, Computed) for part in flat(arguments))
         if not reads_data or _name(node.target) in _SHAPED_LIKE:
             weights = [self._weight(part) for part in outputs]
             return weights if isinstance(value, (list, tuple)) else weights[0]

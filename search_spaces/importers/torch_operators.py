@@ -87,15 +87,8 @@ def _arithmetic(op: str, swapped: bool = False) -> Handler:
     return handler
 
 
-def _square(exponent: float) -> Handler:
-    def handler(network: ImportedNetwork, call: Call) -> int:
-        return network.add("Pow", (call.source(),), call.shape, number=(exponent,))
-
-    return handler
-
-
-def _batch_norm(network: ImportedNetwork, call: Call) -> int:
-    return network.add("BatchNormalization", (call.source(),), call.shape)
+def _square(network: ImportedNetwork, call: Call) -> int:
+    return network.add("Pow", (call.source(),), call.shape, number=(2.0,))
 
 
 def _norm(op: str, scale: int, shift: int | None) -> Handler:
@@ -131,10 +124,6 @@ def _clip(low: float | None, high: float | None) -> Handler:
         return network.add("Clip", (call.source(),), call.shape, number=numbers)
 
     return handler
-
-
-def _gelu(network: ImportedNetwork, call: Call) -> int:
-    return network.add("Gelu", (call.source(),), call.shape)
 
 
 def _pool(op: str) -> Handler:
@@ -236,15 +225,11 @@ def _cast(network: ImportedNetwork, call: Call) -> int:
     return network.add(op, (call.source(),), call.shape)
 
 
-def _gather(network: ImportedNetwork, call: Call) -> int:
-    return network.add("Gather", call.data, call.shape, other_params=call.params())
-
-
 def _index_select(network: ImportedNetwork, call: Call) -> int:
     index = call.weight(2)
     if index is not None and index.size == 1:
         return network.add("Slice", (call.source(),), call.shape)
-    return _gather(network, call)
+    return network.add("Gather", call.data, call.shape, other_params=call.params())
 
 
 def _added_product(network: ImportedNetwork, call: Call) -> int:
@@ -306,19 +291,12 @@ def _rsqrt(network: ImportedNetwork, call: Call) -> int:
     return network.add("Reciprocal", (root,), call.shape)
 
 
-def _reduction(op: str) -> Handler:
-    def handler(network: ImportedNetwork, call: Call) -> int:
-        return network.add(op, (call.source(),), call.shape)
-
-    return handler
-
-
 def _names(handler: Handler, names: str) -> dict[str, Handler]:
     return dict.fromkeys(names.split(), handler)
 
 
-# ATen name and ONNX type of operators on one tensor.
-_UNARY = (
+# ATen name and ONNX type of operators on their first argument.
+_ON_FIRST = (
     "relu:Relu leaky_relu:LeakyRelu elu:Elu celu:Celu selu:Selu silu:Silu mish:Mish "
     "hardswish:HardSwish hardsigmoid:HardSigmoid sigmoid:Sigmoid tanh:Tanh softplus:Softplus "
     "softsign:Softsign erf:Erf sqrt:Sqrt exp:Exp log:Log neg:Neg abs:Abs "
@@ -326,7 +304,17 @@ _UNARY = (
     "_softmax:Softmax log_softmax:LogSoftmax _log_softmax:LogSoftmax "
     "pixel_shuffle:DepthToSpace pixel_unshuffle:SpaceToDepth constant_pad_nd:Pad pad:Pad "
     "expand:Expand expand_as:Expand repeat:Tile repeat_interleave:Tile slice:Slice "
-    "narrow:Slice topk:TopK argmax:ArgMax argmin:ArgMin cumsum:CumSum"
+    "narrow:Slice topk:TopK argmax:ArgMax argmin:ArgMin cumsum:CumSum gelu:Gelu "
+    "batch_norm:BatchNormalization _native_batch_norm_legit_no_training:BatchNormalization "
+    "mean:ReduceMean sum:ReduceSum amax:ReduceMax max:ReduceMax amin:ReduceMin min:ReduceMin "
+    "prod:ReduceProd dropout:Identity feature_dropout:Identity alpha_dropout:Identity "
+    "native_dropout:Identity clone:Identity contiguous:Identity alias:Identity detach:Identity "
+    "lift_fresh_copy:Identity"
+)
+# The same of operators on every tensor among the arguments.
+_ON_ALL = (
+    "maximum:Max minimum:Min where:Where masked_fill:Where eq:Equal gt:Greater lt:Less "
+    "cat:Concat embedding:Gather gather:Gather index:Gather"
 )
 _HANDLERS: dict[str, Handler] = {
     **_names(conv, "conv1d conv2d conv3d"),
@@ -335,7 +323,6 @@ _HANDLERS: dict[str, Handler] = {
     **_names(matmul, "matmul mm bmm"),
     **_names(added_matmul, "addmm baddbmm"),
     "linear": linear,
-    **_names(_batch_norm, "batch_norm _native_batch_norm_legit_no_training"),
     "layer_norm": _norm("LayerNormalization", 2, 3),
     "native_layer_norm": _norm("LayerNormalization", 2, 3),
     "rms_norm": _norm("RMSNormalization", 2, None),
@@ -348,14 +335,13 @@ _HANDLERS: dict[str, Handler] = {
     "hardtanh": _clip(None, None),
     "clamp_min": _clip(None, math.nan),
     "clamp_max": _clip(math.nan, None),
-    "gelu": _gelu,
     "add": _arithmetic("Add"),
     "sub": _arithmetic("Sub"),
     "rsub": _arithmetic("Sub", swapped=True),
     "mul": _arithmetic("Mul"),
     "div": _arithmetic("Div"),
     "pow": _arithmetic("Pow"),
-    "square": _square(2.0),
+    "square": _square,
     "addcmul": _added_product,
     **_names(_vector_norm, "linalg_vector_norm norm"),
     "var": _variance,
@@ -363,37 +349,18 @@ _HANDLERS: dict[str, Handler] = {
     "var_mean": _variance_and_mean,
     "glu": _gated,
     "rsqrt": _rsqrt,
-    **{
-        name: _on_all(op)
-        for name, op in (
-            ("maximum", "Max"),
-            ("minimum", "Min"),
-            ("where", "Where"),
-            ("masked_fill", "Where"),
-            ("eq", "Equal"),
-            ("gt", "Greater"),
-            ("lt", "Less"),
-            ("cat", "Concat"),
-        )
-    },
-    **{name: _on_first(op) for name, op in (pair.split(":") for pair in _UNARY.split())},
+    **{name: _on_first(op) for name, op in (pair.split(":") for pair in _ON_FIRST.split())},
+    **{name: _on_all(op) for name, op in (pair.split(":") for pair in _ON_ALL.split())},
     **_names(
         _on_first("Resize"),
         "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d "
         "upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d _upsample_nearest_exact1d "
         "_upsample_nearest_exact2d _upsample_bilinear2d_aa",
     ),
-    **_names(_on_first("Identity"), "dropout clone contiguous alias detach lift_fresh_copy"),
-    **_names(_on_first("Identity"), "feature_dropout alpha_dropout native_dropout"),
     **_names(
         _on_first("Reshape"),
         "view reshape _unsafe_view flatten unflatten squeeze unsqueeze view_as reshape_as",
     ),
-    **_names(_reduction("ReduceMean"), "mean"),
-    **_names(_reduction("ReduceSum"), "sum"),
-    **_names(_reduction("ReduceMax"), "amax max"),
-    **_names(_reduction("ReduceMin"), "amin min"),
-    **_names(_reduction("ReduceProd"), "prod"),
     **_names(_pool("MaxPool"), "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices"),
     **_names(_pool("AveragePool"), "avg_pool1d avg_pool2d avg_pool3d"),
     **_names(
@@ -410,7 +377,6 @@ _HANDLERS: dict[str, Handler] = {
     "roll": _roll,
     "flip": _flip,
     **_names(_cast, "to _to_copy type_as float"),
-    **_names(_gather, "embedding gather index"),
     "index_select": _index_select,
     "einsum": einsum,
     "scaled_dot_product_attention": attention,

@@ -29,23 +29,24 @@ def sides(value: Any, rank: int, default: int = 1) -> tuple[int, ...]:
     return sizes * rank if len(sizes) == 1 else sizes
 
 
+def _factor(value: Computed | Weight) -> int | Shape:
+    """The step of a computed tensor, or the shape of a constant one."""
+    return value.step if isinstance(value, Computed) else value.shape
+
+
 def _convolution(
     network: ImportedNetwork, call: Call, transposed: bool, stride: int, groups: int
 ) -> int:
-    weight, dynamic = call.weight(1), call.step(1)
-    shape = network.shape(dynamic) if dynamic is not None else weight.shape if weight else ()
-    window = shape[2:]
-    return network.add(
+    weight = _factor(call.arguments[1])
+    window = (network.shape(weight) if isinstance(weight, int) else weight)[2:]
+    return network.add_conv(
         "ConvTranspose" if transposed else "Conv",
-        (call.source(),) if dynamic is None else (call.source(), dynamic),
+        call.source(),
+        weight,
         call.shape,
-        weights=shape,
         bias=call.argument(2) is not None,
-        kernel=window,
         stride=sides(call.argument(stride, 1), len(window)),
         groups=call.argument(groups, 1),
-        # A computed weight sets the FLOPs, but is no parameter.
-        other_params=0 if dynamic is None else -math.prod(shape),
     )
 
 
@@ -64,70 +65,39 @@ def general_convolution(network: ImportedNetwork, call: Call) -> int:
     return _convolution(network, call, bool(call.argument(6, False)), 3, 8)
 
 
-def _product(
-    network: ImportedNetwork,
-    left: Computed | Weight,
-    right: Computed | Weight,
-    shape: Shape,
-    bias: bool = False,
-) -> int:
-    if isinstance(left, Computed) and isinstance(right, Computed):
-        return network.add("MatMul", (left.step, right.step), shape)
-    if isinstance(left, Computed):
-        assert isinstance(right, Weight)
-        matrix, source = right.shape, left.step
-        if len(matrix) > 1:
-            matrix = (*matrix[:-2], matrix[-1], matrix[-2])
-    else:
-        assert isinstance(right, Computed)
-        matrix, source = left.shape, right.step
-    weights = (math.prod(matrix[:-1]), matrix[-1])
-    return network.add("Gemm", (source,), shape, weights=weights, bias=bias)
-
-
 def matmul(network: ImportedNetwork, call: Call) -> int:
     """Append a product of matrices, at least one of them computed."""
-    return _product(network, call.arguments[0], call.arguments[1], call.shape)
+    left, right = map(_factor, call.arguments[:2])
+    return network.add_product(left, right, call.shape)
+
+
+def _plus(network: ImportedNetwork, call: Call, product: int, added: Computed | Weight) -> int:
+    """Append the sum of a product and another tensor."""
+    if isinstance(added, Computed):
+        return network.add("Add", (product, added.step), call.shape)
+    return network.add("Add", (product,), call.shape, other_params=added.params)
 
 
 def added_matmul(network: ImportedNetwork, call: Call) -> int:
     """Append the sum of a tensor and a product of matrices."""
     added, left, right = call.arguments[:3]
-    constant = isinstance(added, Weight)
     computed = isinstance(left, Computed) and isinstance(right, Computed)
-    bias = constant and not computed and added.size in (1, call.shape[-1])
-    product = _product(network, left, right, call.shape, bias)
-    if bias:
-        return product
-    inputs = (product,) if constant else (product, added.step)
-    return network.add("Add", inputs, call.shape, other_params=added.params if constant else 0)
+    bias = isinstance(added, Weight) and not computed and added.size in (1, call.shape[-1])
+    product = network.add_product(_factor(left), _factor(right), call.shape, bias)
+    return product if bias else _plus(network, call, product, added)
 
 
 def linear(network: ImportedNetwork, call: Call) -> int:
     """Append a product with a transposed matrix, plus a bias."""
-    weight = call.weight(1)
-    if weight is None or call.step(0) is None:
-        transposed: Computed | Weight
-        computed = call.step(1)
-        if computed is not None:
-            transposed = Computed(network.add_transpose(computed, (1, 0)))
-        else:
-            assert weight is not None
-            transposed = Weight(weight.shape[::-1], weight.floating)
-        product = _product(network, call.arguments[0], transposed, call.shape)
-        added = call.argument(2)
-        if added is None:
-            return product
-        inputs = (product, added.step) if isinstance(added, Computed) else (product,)
-        params = added.params if isinstance(added, Weight) else 0
-        return network.add("Add", inputs, call.shape, other_params=params)
-    return network.add(
-        "Gemm",
-        (call.source(),),
-        call.shape,
-        weights=weight.shape,
-        bias=call.argument(2) is not None,
-    )
+    x, matrix, bias = _factor(call.arguments[0]), _factor(call.arguments[1]), call.argument(2)
+    if isinstance(matrix, int):
+        transposed: int | Shape = network.add_transpose(matrix, (1, 0))
+    else:
+        transposed = matrix[::-1]
+        if isinstance(x, int):
+            return network.add_product(x, transposed, call.shape, bias is not None)
+    product = network.add_product(x, transposed, call.shape)
+    return product if bias is None else _plus(network, call, product, bias)
 
 
 def unknown(network: ImportedNetwork, call: Call) -> int:
@@ -148,7 +118,7 @@ def attention(network: ImportedNetwork, call: Call) -> int:
         rank = len(network.shape(key))
         transposed_key = network.add_transpose(key, [*range(rank - 2), rank - 1, rank - 2])
         shape = (*call.shape[:-1], network.shape(key)[-2])
-        scores = _product(network, learned, Computed(transposed_key), shape)
+        scores = network.add_product(learned.shape, transposed_key, shape)
         weights = network.add("Softmax", (scores,), shape)
         return network.add("MatMul", (weights, value), call.shape)
     rows = (network.shape(query)[-2], network.shape(key)[-2])
@@ -158,11 +128,8 @@ def attention(network: ImportedNetwork, call: Call) -> int:
 
 def einsum(network: ImportedNetwork, call: Call) -> int:
     """Append an Einstein sum, as a product of matrices where it is one."""
-    operands = call.arguments[1]
-    steps = [operand.step if isinstance(operand, Computed) else None for operand in operands]
-    shapes = [
-        network.shape(operand.step) if isinstance(operand, Computed) else operand.shape
-        for operand in operands
-    ]
+    operands = [_factor(operand) for operand in call.arguments[1]]
+    steps = [operand if isinstance(operand, int) else None for operand in operands]
+    shapes = [network.shape(o) if isinstance(o, int) else o for o in operands]
     product = add_einsum(network, call.arguments[0], steps, shapes, call.shape)
     return network.add("Einsum", call.data, call.shape) if product is None else product

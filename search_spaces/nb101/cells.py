@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 __all__ = [
     "INPUT",
@@ -25,9 +28,11 @@ __all__ = [
     "OUTPUT",
     "Cell",
     "canonical",
+    "cells_by_graph",
     "hash_module",
     "module_hash",
     "prune",
+    "pruned",
 ]
 
 # In the benchmark's own order, on which its hash depends.
@@ -122,6 +127,48 @@ def prune(vertices: int, edges: Iterable[tuple[int, int]]) -> list[int] | None:
     if vertices - 1 not in fed:
         return None
     return sorted(fed & used)
+
+
+def pruned(vertices: int, edges: Iterable[tuple[int, int]], labels: Sequence[int]) -> Cell | None:
+    """The cell of the vertices on a path from input to output; None if there is no such path.
+
+    Args:
+        vertices: Number of vertices, at least two.
+        edges: Pairs `(source, target)`, source < target.
+        labels: Indices into `OPS`, of the vertices between input and output.
+    """
+    pairs = list(edges)
+    live = prune(vertices, pairs)
+    if live is None:
+        return None
+    index = {v: k for k, v in enumerate(live)}
+    live_edges = [(index[a], index[b]) for a, b in pairs if a in index and b in index]
+    return Cell.of(live_edges, [labels[v - 1] for v in live[1:-1]])
+
+
+def cells_by_graph(
+    codes: NDArray[np.uint32],
+) -> Iterator[tuple[Cell, NDArray[np.intp], NDArray[np.int64]]]:
+    """Group many cells by their edges.
+
+    Args:
+        codes: `Cell.code` of each cell, shape `(cells,)`.
+
+    Yields:
+        A cell of these edges, whose labels do not matter; the positions of the n cells that have
+        them, `(n,)`; the label of each vertex of each of these cells, `(vertices, n)`, 0 at the
+        input and the output.
+    """
+    bits, numbers = np.divmod(codes.astype(np.int64), LABELLINGS)
+    order = np.argsort(bits, kind="stable")
+    graphs, starts = np.unique(bits[order], return_index=True)
+    for graph, cells in zip(graphs.tolist(), np.split(order, starts)[1:], strict=True):
+        cell = Cell.from_code(graph * LABELLINGS)
+        labels = np.zeros((cell.vertices, len(cells)), np.int64)
+        remaining = numbers[cells]
+        for v in range(cell.vertices - 2, 0, -1):
+            remaining, labels[v] = np.divmod(remaining, len(OPS))
+        yield cell, cells, labels
 
 
 @lru_cache(maxsize=65_536)

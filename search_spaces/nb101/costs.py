@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from nasplug.search_spaces.costs import FLOAT_BYTES, Cost, conv, elementwise, linear, norm, pool
 from nasplug.search_spaces.graph import ATTRIBUTES
-from nasplug.search_spaces.nb101.cells import LABELLINGS, OPS, Cell
+from nasplug.search_spaces.nb101.cells import OPS, Cell, cells_by_graph
 
 __all__ = [
     "CELLS_A_STACK",
@@ -202,18 +202,10 @@ def total_costs(codes: NDArray[np.uint32]) -> dict[str, Array]:
     names = ("flops", "params", "bytes")
     columns = [ATTRIBUTES.index(name) for name in names]
     totals = np.zeros((len(codes), len(names)))
-    bits, numbers = np.divmod(codes.astype(np.int64), LABELLINGS)
-    graphs, graph_of = np.unique(bits, return_inverse=True)
-    order = np.argsort(graph_of, kind="stable")
-    ends = np.searchsorted(graph_of[order], np.arange(len(graphs) + 1))
-    for k, graph in enumerate(graphs.tolist()):
-        cells = order[ends[k] : ends[k + 1]]
-        vertices = Cell.from_code(graph * LABELLINGS).vertices
-        rows = node_rows(graph, vertices)[:, :, columns]
+    for cell, cells, labels in cells_by_graph(codes):
+        rows = node_rows(cell.bits, cell.vertices)[:, :, columns]
         total = np.tile(rows[0, 0] + rows[-1, 0], (len(cells), 1))
-        remaining = numbers[cells]
-        for v in range(vertices - 2, 0, -1):
-            remaining, label = np.divmod(remaining, len(OPS))
-            total += rows[v, label]
+        for v in range(cell.vertices - 2, 0, -1):
+            total += rows[v, labels[v]]
         totals[cells] = total
     return {name: totals[:, k].copy() for k, name in enumerate(names)}

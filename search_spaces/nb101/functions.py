@@ -14,12 +14,13 @@ another.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.search_spaces.nb101.cells import LABELLINGS, OPS, Cell, canonical
+from nasplug.search_spaces.nb101.cells import OPS, Cell, canonical, cells_by_graph
 
 __all__ = ["normal_cell", "normal_codes"]
 
@@ -63,37 +64,21 @@ def normal_cell(cell: Cell) -> Cell:
 
 def normal_codes(codes: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """`normal_cell` of many cells in canonical spelling, given and returned as `Cell.code`."""
-    bits, numbers = np.divmod(codes.astype(np.int64), LABELLINGS)
-    graphs, graph_of = np.unique(bits, return_inverse=True)
     suspects = np.zeros(len(codes), np.bool_)
-    of_graph = np.argsort(graph_of, kind="stable")
-    ends = np.searchsorted(graph_of[of_graph], np.arange(len(graphs) + 1))
-    for k, graph in enumerate(graphs.tolist()):
-        pairs = _twins(graph)
-        if pairs:
-            cells = of_graph[ends[k] : ends[k + 1]]
-            for a, b in pairs:
-                pools = (numbers[cells] // a % len(OPS) == POOL) & (
-                    numbers[cells] // b % len(OPS) == POOL
-                )
-                suspects[cells[pools]] = True
+    for cell, cells, labels in cells_by_graph(codes):
+        for a, b in _twins(cell):
+            suspects[cells[(labels[a] == POOL) & (labels[b] == POOL)]] = True
     normal = codes.copy()
     for k in np.flatnonzero(suspects).tolist():
         normal[k] = normal_cell(Cell.from_code(int(codes[k]))).code
     return normal
 
 
-def _twins(bits: int) -> list[tuple[int, int]]:
-    """Find pairs of inner vertices that the same vertices feed, the cell's input not among them.
-
-    A vertex is named by the weight of its label in a `Cell.code`.
-    """
-    cell = Cell.from_code(bits * LABELLINGS)
-    inner = cell.vertices - 2
-    masks = [bits >> (v * (v - 1) // 2) & (1 << v) - 1 for v in range(1, inner + 1)]
+def _twins(cell: Cell) -> list[tuple[int, int]]:
+    """Find pairs of inner vertices that the same vertices feed, the cell's input not among them."""
+    sources = [cell.bits >> (v * (v - 1) // 2) & (1 << v) - 1 for v in range(cell.vertices - 1)]
     return [
-        (len(OPS) ** (inner - 1 - a), len(OPS) ** (inner - 1 - b))
-        for a in range(inner)
-        for b in range(a + 1, inner)
-        if masks[a] == masks[b] and not masks[a] & 1
+        (a, b)
+        for a, b in itertools.combinations(range(1, cell.vertices - 1), 2)
+        if sources[a] == sources[b] and not sources[a] & 1
     ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from graphlib import TopologicalSorter
 
 import numpy as np
 
-from nasplug.search_spaces.nb101.cells import MAX_EDGES, MAX_VERTICES, OPS, Cell, canonical, prune
+from nasplug.search_spaces.nb101.cells import MAX_EDGES, MAX_VERTICES, OPS, Cell, canonical, pruned
 
 __all__ = ["move", "moves"]
 
@@ -102,26 +103,11 @@ def _leads(edges: Edges, source: int, target: int) -> bool:
 def _made(labels: tuple[int, ...], edges: Edges) -> Iterator[Cell]:
     """Yield the cell of these edges if the benchmark has it; vertices may be in any order."""
     vertices = len(labels) + 2
-    order = [0, *_topological(vertices, edges), vertices - 1]
+    before = {v: [a for a, b in edges if b == v] for v in range(1, vertices - 1)}
+    inner = [v for v in TopologicalSorter(before).static_order() if v]
+    order = [0, *inner, vertices - 1]
     position = {v: k for k, v in enumerate(order)}
     renamed = {(position[a], position[b]) for a, b in edges}
-    live = prune(vertices, renamed)
-    if live is None or len(live) > MAX_VERTICES:
-        return
-    new_index = {v: k for k, v in enumerate(live)}
-    live_edges = [
-        (new_index[a], new_index[b]) for a, b in renamed if a in new_index and b in new_index
-    ]
-    if len(live_edges) <= MAX_EDGES:
-        yield canonical(Cell.of(live_edges, [labels[order[v] - 1] for v in live[1:-1]]))
-
-
-def _topological(vertices: int, edges: Edges) -> list[int]:
-    """The inner vertices, each after those that feed it."""
-    waiting = set(range(1, vertices - 1))
-    order: list[int] = []
-    while waiting:
-        ready = min(v for v in waiting if not any(b == v and a in waiting for a, b in edges))
-        waiting.remove(ready)
-        order.append(ready)
-    return order
+    cell = pruned(vertices, renamed, [labels[v - 1] for v in inner])
+    if cell and cell.vertices <= MAX_VERTICES and cell.bits.bit_count() <= MAX_EDGES:
+        yield canonical(cell)

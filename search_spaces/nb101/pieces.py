@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.search_spaces.nb101.cells import LABELLINGS, MAX_VERTICES, OPS, Cell
+from nasplug.search_spaces.nb101.cells import MAX_VERTICES, OPS, Cell, cells_by_graph
 from nasplug.search_spaces.nb101.costs import STEM, vertex_channels
 
 __all__ = ["PIECES", "piece_counts"]
@@ -67,28 +67,18 @@ def piece_counts(codes: NDArray[np.uint32]) -> NDArray[np.uint8]:
         Shape `(cells, PIECES)`.
     """
     counts = np.zeros((len(codes), PIECES), np.uint8)
-    if not len(codes):
-        return counts
-    bits, numbers = np.divmod(codes.astype(np.int64), LABELLINGS)
-    order = np.argsort(bits, kind="stable")
-    graphs, starts = np.unique(bits[order], return_index=True)
-    ends = np.append(starts[1:], len(codes))
-    for graph, start, end in zip(graphs.tolist(), starts, ends, strict=True):
-        cells = order[start:end]
-        counts[cells] = _of_graph(Cell.from_code(graph * LABELLINGS), numbers[cells])
+    for cell, cells, labels in cells_by_graph(codes):
+        counts[cells] = _of_graph(cell, labels)
     return counts
 
 
-def _of_graph(cell: Cell, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Counts for one graph with several labellings; the labels of `cell` do not matter."""
-    last = cell.vertices - 1
-    labels = np.zeros((cell.vertices, len(numbers)), np.int64)
-    for v in range(last - 1, 0, -1):
-        numbers, labels[v] = np.divmod(numbers, _OPS)
+def _of_graph(cell: Cell, labels: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Counts for cells of one graph, whose labels have shape `(vertices, n)`."""
+    last, n = cell.vertices - 1, labels.shape[1]
     width_class = [round(STEM / width) - 1 for width in vertex_channels(cell, STEM, STEM)]
     inner = range(1, last)
-    counts = np.zeros((len(numbers), PIECES), np.uint8)
-    cells = np.arange(len(numbers))
+    counts = np.zeros((n, PIECES), np.uint8)
+    cells = np.arange(n)
 
     def tick(columns: list[int], labels_of_cells: NDArray[np.int64]) -> None:
         counts[cells, np.array(columns)[labels_of_cells]] += 1

@@ -29,13 +29,14 @@ from nasplug.search_spaces.nb101.cells import (
     canonical,
     module_hash,
     prune,
+    pruned,
 )
 from nasplug.search_spaces.nb101.costs import node_rows, total_costs
 from nasplug.search_spaces.nb101.enumeration import CELLS, cell_codes, cell_table
 from nasplug.search_spaces.nb101.functions import normal_cell, normal_codes
 from nasplug.search_spaces.nb101.moves import move, moves
 from nasplug.search_spaces.nb101.pieces import piece_counts
-from nasplug.search_spaces.space import Architecture
+from nasplug.search_spaces.space import Architecture, choice_of
 
 if TYPE_CHECKING:
     import onnx
@@ -115,12 +116,9 @@ class NB101(CodedSpace):
         (see `repaired`): a graph with more than nine edges loses some, and a graph without a path
         to the output gets an edge to it.
         """
-        edges = []
-        for a, b in _EDGES:
-            if _value(params, f"edge_{a}_{b}", (0, 1)):
-                edges.append((a, b))
-        labels = [OPS.index(_value(params, f"op_{v}", OPS)) for v in range(1, _LAST)]
-        return _architecture(canonical(_pruned(MAX_VERTICES, repaired(edges), labels)).code)
+        edges = [(a, b) for a, b in _EDGES if choice_of(params, f"edge_{a}_{b}", (0, 1), self.name)]
+        labels = [OPS.index(choice_of(params, f"op_{v}", OPS, self.name)) for v in range(1, _LAST)]
+        return _spelled(MAX_VERTICES, repaired(edges), labels)
 
     def to_params(self, arch: Architecture) -> dict[str, Any]:
         """Edges and operations of seven vertices; those that the cell lacks have no edges."""
@@ -236,7 +234,7 @@ class NB101(CodedSpace):
                 f"a cell of {len(live)} vertices and {count} edges is none of NAS-Bench-101, which "
                 f"has at most {MAX_VERTICES} and {MAX_EDGES}"
             )
-        return _architecture(canonical(_pruned(vertices, edges, labels)).code)
+        return _spelled(vertices, edges, labels)
 
     def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:
         """The cell: one node a vertex, with its costs summed over the nine cells of the network.
@@ -325,24 +323,13 @@ def repaired(edges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
         remaining.remove((spare or remaining)[0])
 
 
-def _pruned(vertices: int, edges: Iterable[tuple[int, int]], labels: Sequence[int]) -> Cell:
-    """The cell without the vertices that are on no path; there has to be one."""
-    pairs = list(edges)
-    live = prune(vertices, pairs)
-    assert live is not None
-    new_index = {v: k for k, v in enumerate(live)}
-    live_edges = [
-        (new_index[a], new_index[b]) for a, b in pairs if a in new_index and b in new_index
-    ]
-    return Cell.of(live_edges, [labels[v - 1] for v in live[1:-1]])
-
-
-def _value(params: Mapping[str, Any], name: str, choices: Sequence[Any]) -> Any:
-    if name not in params:
-        raise InputError(f"parameter {name!r} is missing; nb101 needs one of {choices} for it")
-    if params[name] not in choices:
-        raise InputError(f"parameter {name!r} is {params[name]!r}, not one of {choices}")
-    return params[name]
+def _spelled(
+    vertices: int, edges: Iterable[tuple[int, int]], labels: Sequence[int]
+) -> Architecture:
+    """The architecture of these vertices without those that are on no path; there has to be one."""
+    cell = pruned(vertices, edges, labels)
+    assert cell is not None
+    return _architecture(canonical(cell).code)
 
 
 def _check(task: str | None) -> None:

@@ -6,11 +6,11 @@ name the activations: they are assumed to be ReLU, with a sigmoid as the gate of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from nasplug.search_spaces.errors import InputError
-from nasplug.search_spaces.networks.blocks import inverted_residual, squeeze_excite
+from nasplug.search_spaces.networks.blocks import classifier, excitation, inverted_residual
 from nasplug.search_spaces.networks.builder import NetworkBuilder
 from nasplug.search_spaces.networks.encodings import integer_fields, json_value, shown
 from nasplug.search_spaces.networks.family import Choices, Decision, Family
@@ -41,18 +41,14 @@ _STANDARD = {
 _FORM = "Accel-NASBench text; the form is e=…;k=…;l=…;se=… with seven numbers each, or JSON"
 
 
-def _excite(squeezed: int) -> Callable[[NetworkBuilder, int], int]:
-    return lambda net, x: squeeze_excite(
-        net, x, squeezed, NetworkBuilder.relu, NetworkBuilder.sigmoid
-    )
-
-
 def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
     x = net.relu(net.conv(net.input, _STEM, 3, stride=2))
     for block, (channels, stride) in enumerate(_BLOCKS):
         name = f"block{block}"
         for layer in range(chosen[f"{name}_l"]):
             in_channels = net.channels(x)
+            squeezed = in_channels // _SQUEEZE
+            excite = excitation(squeezed, NetworkBuilder.relu, NetworkBuilder.sigmoid)
             x = inverted_residual(
                 net,
                 x,
@@ -61,10 +57,10 @@ def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
                 1 if layer else stride,
                 in_channels * chosen[f"{name}_e"],
                 NetworkBuilder.relu,
-                _excite(in_channels // _SQUEEZE) if chosen[f"{name}_se"] else None,
+                excite if chosen[f"{name}_se"] else None,
             )
     x = net.relu(net.conv(x, _HEAD))
-    return net.linear(net.flatten(net.global_pool(x)), classes)
+    return classifier(net, x, classes)
 
 
 def _decisions() -> tuple[Decision, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from nasplug.search_spaces.errors import InputError
+from nasplug.search_spaces.networks.blocks import classifier
 from nasplug.search_spaces.networks.builder import NetworkBuilder
 from nasplug.search_spaces.networks.encodings import json_value, shown
 from nasplug.search_spaces.networks.family import Choices, Decision, Family, Task
@@ -18,18 +19,7 @@ from nasplug.search_spaces.networks.network_space import NetworkSpace
 
 __all__ = ["FBNET", "OPS", "fbnet"]
 
-# In HELP's order of indices. Kernel, expansion, groups.
-OPS = (
-    "k3_e1",
-    "k3_e1_g2",
-    "k3_e3",
-    "k3_e6",
-    "k5_e1",
-    "k5_e1_g2",
-    "k5_e3",
-    "k5_e6",
-    "skip",
-)
+# Kernel, expansion, groups.
 _BLOCKS = {
     "k3_e1": (3, 1, 1),
     "k3_e1_g2": (3, 1, 2),
@@ -40,6 +30,8 @@ _BLOCKS = {
     "k5_e3": (5, 3, 1),
     "k5_e6": (5, 6, 1),
 }
+# In HELP's order of indices.
+OPS = (*_BLOCKS, "skip")
 # Layers and channels of each stage; its stride on CIFAR and on ImageNet.
 _STAGES = (
     (1, 16, 1, 1),
@@ -80,7 +72,7 @@ def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
             layer += 1
             x = _layer(net, x, chosen[f"op_{layer}"], channels, strides[large] if b == 0 else 1)
     x = net.relu(net.conv(x, _HEADS[large]))
-    return net.linear(net.flatten(net.global_pool(x)), classes)
+    return classifier(net, x, classes)
 
 
 def _ops(chosen: Choices) -> list[str]:

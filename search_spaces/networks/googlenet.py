@@ -6,9 +6,15 @@ The standard network follows torchvision: its third branch has a 3×3 window whe
 
 from __future__ import annotations
 
-from nasplug.search_spaces.networks.blocks import DENSE_KERNELS, KERNELS, WIDTHS
+from nasplug.search_spaces.networks.blocks import (
+    DENSE_KERNELS,
+    KERNELS,
+    WIDTHS,
+    block_decisions,
+    classifier,
+)
 from nasplug.search_spaces.networks.builder import NetworkBuilder, make_divisible
-from nasplug.search_spaces.networks.family import Choices, Decision, Family, at_least
+from nasplug.search_spaces.networks.family import Choices, Decision, Family
 
 __all__ = ["GOOGLENET"]
 
@@ -57,7 +63,7 @@ def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
             channels = modules[min(b, len(modules)) - 1]
             scaled = tuple(make_divisible(c * chosen[f"w_{s}_{b}"]) for c in channels)
             x = _inception(net, x, scaled, chosen[f"k_{s}_{b}"], chosen[f"j_{s}_{b}"])
-    return net.linear(net.flatten(net.global_pool(x)), classes)
+    return classifier(net, x, classes)
 
 
 def _decisions() -> tuple[Decision, ...]:
@@ -65,12 +71,8 @@ def _decisions() -> tuple[Decision, ...]:
     decisions += [Decision("k_2", DENSE_KERNELS, 3), Decision("w_2", WIDTHS, 1.0)]
     for s, modules in _STAGES.items():
         depth = Decision(f"d_{s}", _DEPTHS[s], len(modules))
-        decisions.append(depth)
-        for b in range(1, _DEPTHS[s][-1] + 1):
-            needs = (at_least(depth, b),)
-            decisions.append(Decision(f"w_{s}_{b}", WIDTHS, 1.0, needs))
-            decisions.append(Decision(f"k_{s}_{b}", DENSE_KERNELS, 3, needs))
-            decisions.append(Decision(f"j_{s}_{b}", DENSE_KERNELS, 3, needs))
+        windows = DENSE_KERNELS, 3
+        decisions += [depth, *block_decisions(depth, w=(WIDTHS, 1.0), k=windows, j=windows)]
     return tuple(decisions)
 
 

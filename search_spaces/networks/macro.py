@@ -8,7 +8,7 @@ convolution without activation. 3,969 of the networks differ.
 from __future__ import annotations
 
 from nasplug.search_spaces.errors import InputError
-from nasplug.search_spaces.networks.blocks import inverted_residual
+from nasplug.search_spaces.networks.blocks import classifier, inverted_residual
 from nasplug.search_spaces.networks.builder import NetworkBuilder
 from nasplug.search_spaces.networks.encodings import shown
 from nasplug.search_spaces.networks.family import Choices, Decision, Family, Task
@@ -40,7 +40,7 @@ def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
                 hidden = expansion * net.channels(x)
                 x = inverted_residual(net, x, channels, kernel, stride, hidden, NetworkBuilder.relu)
     x = net.relu(net.conv(x, _HEAD))
-    return net.linear(net.flatten(net.global_pool(x)), classes)
+    return classifier(net, x, classes)
 
 
 def _write(chosen: Choices) -> str:

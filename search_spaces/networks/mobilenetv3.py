@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
 
 from nasplug.search_spaces.networks.blocks import (
     KERNELS,
     WIDTHS,
+    block_decisions,
+    excitation,
     inverted_residual,
-    squeeze_excite,
 )
 from nasplug.search_spaces.networks.builder import NetworkBuilder, make_divisible
-from nasplug.search_spaces.networks.family import Choices, Decision, Family, at_least
+from nasplug.search_spaces.networks.family import Choices, Decision, Family, Value
 
 __all__ = ["MOBILENETV3"]
 
@@ -53,12 +52,6 @@ _DEPTHS = (1, 2, 3, 4)
 _EXPANSIONS = (0.5, 0.75, 1.0, 1.25)
 
 
-def _excite(hidden: int) -> Callable[[NetworkBuilder, int], int]:
-    return lambda net, x: squeeze_excite(
-        net, x, make_divisible(hidden // 4), NetworkBuilder.relu, NetworkBuilder.hard_sigmoid
-    )
-
-
 def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
     stages, features = _VARIANTS[chosen["variant"]]
     x = net.hard_swish(net.conv(net.input, make_divisible(_STEM * chosen["w_0"]), 3, stride=2))
@@ -69,6 +62,8 @@ def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
             # A block beyond the standard network's is like its last one.
             expansion = stage.hidden[min(b, len(stage.hidden)) - 1] / standard_channels
             hidden = make_divisible(net.channels(x) * expansion * chosen[f"e_{s}_{b}"])
+            squeezed = make_divisible(hidden // 4)
+            excite = excitation(squeezed, NetworkBuilder.relu, NetworkBuilder.hard_sigmoid)
             x = inverted_residual(
                 net,
                 x,
@@ -77,7 +72,7 @@ def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
                 stage.stride if b == 1 else 1,
                 hidden,
                 NetworkBuilder.hard_swish if stage.swish else NetworkBuilder.relu,
-                _excite(hidden) if stage.excited else None,
+                excite if stage.excited else None,
             )
             standard_channels = stage.channels
     x = net.hard_swish(net.conv(x, 6 * net.channels(x)))
@@ -95,26 +90,21 @@ def _decisions() -> tuple[Decision, ...]:
         exists = (("variant", ("large",)),) if s > len(_SMALL) else ()
         depth = Decision(f"d_{s}", _DEPTHS, len(stage.hidden), exists)
         decisions += [depth, Decision(f"w_{s}", WIDTHS, 1.0, exists)]
-        for b in _DEPTHS:
-            needs = (at_least(depth, b),)
-            decisions.append(Decision(f"k_{s}_{b}", KERNELS, stage.kernel, needs))
-            decisions.append(Decision(f"e_{s}_{b}", _EXPANSIONS, 1.0, needs))
+        decisions += block_decisions(depth, k=(KERNELS, stage.kernel), e=(_EXPANSIONS, 1.0))
     return (*decisions, Decision("w_7", WIDTHS, 1.0))
 
 
-_SMALL_CHOICES: Choices = {
-    "variant": "small",
-    **dict(
-        chain.from_iterable(
-            ((f"d_{s}", len(stage.hidden)), *((f"k_{s}_{b}", stage.kernel) for b in _DEPTHS))
-            for s, stage in enumerate(_SMALL, start=1)
-        )
-    ),
-}
+def _small() -> Choices:
+    choices: dict[str, Value] = {"variant": "small"}
+    for s, stage in enumerate(_SMALL, start=1):
+        choices[f"d_{s}"] = len(stage.hidden)
+        choices.update({f"k_{s}_{b}": stage.kernel for b in _DEPTHS})
+    return choices
+
 
 MOBILENETV3 = Family(
     "mobilenetv3",
     _decisions(),
     _build,
-    standards={"mobilenetv3_large": {}, "mobilenetv3_small": _SMALL_CHOICES},
+    standards={"mobilenetv3_large": {}, "mobilenetv3_small": _small()},
 )

@@ -11,6 +11,7 @@ from functools import cache
 from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.nb201 import CELL_EDGES, CELLS_A_STAGE, CHANNELS, NB201, OPS
 from nasplug.search_spaces.nb201 import TASKS as NB201_TASKS
+from nasplug.search_spaces.networks.blocks import classifier
 from nasplug.search_spaces.networks.builder import NetworkBuilder
 from nasplug.search_spaces.networks.family import Choices, Decision, Family, Task
 from nasplug.search_spaces.simplify import simplify
@@ -72,8 +73,7 @@ def _build(net: NetworkBuilder, chosen: Choices, classes: int, zeros: bool = Fal
             x = _reduction(net, x, channels)
         for _ in range(CELLS_A_STAGE):
             x = _cell(net, x, chosen, zeros)
-    x = net.relu(net.batch_norm(x))
-    return net.linear(net.flatten(net.global_pool(x)), classes)
+    return classifier(net, net.relu(net.batch_norm(x)), classes)
 
 
 def _identity(chosen: Choices) -> str:

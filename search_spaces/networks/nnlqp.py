@@ -8,19 +8,16 @@ cover the same dimensions, but do not name its networks.
 from __future__ import annotations
 
 from nasplug.search_spaces.errors import InputError, closest
-from nasplug.search_spaces.networks.alexnet import ALEXNET
-from nasplug.search_spaces.networks.efficientnet import EFFICIENTNET
+from nasplug.search_spaces.networks.chains import ALEXNET, VGG
 from nasplug.search_spaces.networks.family import Family
 from nasplug.search_spaces.networks.googlenet import GOOGLENET
-from nasplug.search_spaces.networks.mnasnet import MNASNET
-from nasplug.search_spaces.networks.mobilenetv2 import MOBILENETV2
+from nasplug.search_spaces.networks.mobilenets import EFFICIENTNET, MNASNET, MOBILENETV2
 from nasplug.search_spaces.networks.mobilenetv3 import MOBILENETV3
 from nasplug.search_spaces.networks.nasbench201 import NASBENCH201
 from nasplug.search_spaces.networks.network_space import FiniteNetworkSpace, NetworkSpace
 from nasplug.search_spaces.networks.resnet import RESNET
 from nasplug.search_spaces.networks.squeezenet import SQUEEZENET
 from nasplug.search_spaces.networks.union import NetworkUnion
-from nasplug.search_spaces.networks.vgg import VGG
 from nasplug.search_spaces.space import SearchSpace
 
 __all__ = ["FAMILIES", "nnlqp"]

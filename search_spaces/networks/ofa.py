@@ -7,14 +7,19 @@ pixels. HELP does not say which width it measured; the network that it deploys h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from nasplug.search_spaces.errors import InputError
-from nasplug.search_spaces.networks.blocks import KERNELS, inverted_residual, squeeze_excite
+from nasplug.search_spaces.networks.blocks import (
+    KERNELS,
+    block_decisions,
+    excitation,
+    inverted_residual,
+)
 from nasplug.search_spaces.networks.builder import NetworkBuilder, make_divisible
 from nasplug.search_spaces.networks.encodings import integer_fields, json_value, shown
-from nasplug.search_spaces.networks.family import Choices, Decision, Family, at_least
+from nasplug.search_spaces.networks.family import Choices, Decision, Family
 from nasplug.search_spaces.networks.network_space import NetworkSpace
 
 __all__ = ["OFA", "ofa"]
@@ -39,18 +44,14 @@ def _channels(standard: int) -> int:
     return make_divisible(standard * _WIDTH)
 
 
-def _excite(hidden: int) -> Callable[[NetworkBuilder, int], int]:
-    return lambda net, x: squeeze_excite(
-        net, x, make_divisible(hidden // 4), NetworkBuilder.relu, NetworkBuilder.hard_sigmoid
-    )
-
-
 def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
     x = net.hard_swish(net.conv(net.input, _channels(16), 3, stride=2))
     x = inverted_residual(net, x, _channels(16), 3, 1, net.channels(x), NetworkBuilder.relu)
     for s, (channels, stride, excited, swish) in enumerate(_STAGES, start=1):
         for b in range(1, chosen[f"d_{s}"] + 1):
             hidden = make_divisible(net.channels(x) * chosen[f"e_{s}_{b}"])
+            squeezed = make_divisible(hidden // 4)
+            excite = excitation(squeezed, NetworkBuilder.relu, NetworkBuilder.hard_sigmoid)
             x = inverted_residual(
                 net,
                 x,
@@ -59,7 +60,7 @@ def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
                 stride if b == 1 else 1,
                 hidden,
                 NetworkBuilder.hard_swish if swish else NetworkBuilder.relu,
-                _excite(hidden) if excited else None,
+                excite if excited else None,
             )
     x = net.global_pool(net.hard_swish(net.conv(x, _channels(960))))
     x = net.hard_swish(net.conv(x, _channels(1280), bias=False))
@@ -70,11 +71,7 @@ def _decisions() -> tuple[Decision, ...]:
     decisions = [Decision("r", _RESOLUTIONS, 224)]
     for s in range(1, len(_STAGES) + 1):
         depth = Decision(f"d_{s}", _DEPTHS, 4)
-        decisions.append(depth)
-        for b in range(1, _BLOCKS + 1):
-            needs = (at_least(depth, b),) if b > _DEPTHS[0] else ()
-            decisions.append(Decision(f"k_{s}_{b}", KERNELS, 7, needs))
-            decisions.append(Decision(f"e_{s}_{b}", _EXPANSIONS, 6, needs))
+        decisions += [depth, *block_decisions(depth, k=(KERNELS, 7), e=(_EXPANSIONS, 6))]
     return tuple(decisions)
 
 

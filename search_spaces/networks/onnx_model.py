@@ -120,38 +120,11 @@ class _Emitter:
             # ONNX has no SiLU before opset 24.
             self._node("Sigmoid", sources, f"{target}_gate")
             self._node("Mul", [*sources, f"{target}_gate"], target)
-        elif op == "Mul" and len(sources) == 1:
-            self._node("Mul", [*sources, self._constant(f"{target}_zero", np.zeros(()))], target)
-        elif op == "Clip":
-            low, high = (
-                self._constant(f"{target}_{end}", np.array(value))
-                for end, value in (("low", 0.0), ("high", 6.0))
-            )
-            self._node("Clip", [*sources, low, high], target)
         elif op == "Reshape" and len(operator.shape) == 2:
             self._node("Flatten", sources, target, axis=1)
-        elif op == "Reshape":
-            # 0 keeps the size of the batch.
-            shape = np.array([0, *operator.shape[1:]], dtype=np.int64)
-            self._node("Reshape", [*sources, self._constant(f"{target}_shape", shape)], target)
-        elif op == "Slice":
-            # The first channels; see NetworkBuilder.first_channels.
-            parts = {"starts": 0, "ends": operator.shape[1], "axes": 1}
-            names = [
-                self._constant(f"{target}_{part}", np.array([value], dtype=np.int64))
-                for part, value in parts.items()
-            ]
-            self._node(op, [*sources, *names], target)
-        elif op == "BatchNormalization":
-            channels = operator.shape[1]
-            vectors = {"scale": 1.0, "shift": 0.0, "mean": 0.0, "var": 1.0}
-            names = [
-                self._constant(f"{target}_{part}", np.full(channels, value))
-                for part, value in vectors.items()
-            ]
-            self._node(op, [*sources, *names], target)
         else:
-            names = self._weights(operator, target)
+            values = self._weights(operator) or _constants(operator)
+            names = [self._constant(f"{target}_{part}", array) for part, array in values.items()]
             self._node(op, [*sources, *names], target, **_attributes(operator, window))
 
     def _node(self, op: str, inputs: list[str], output: str, **attributes: Any) -> None:
@@ -167,16 +140,34 @@ class _Emitter:
         self.initializers.append(numpy_helper.from_array(values, name))
         return name
 
-    def _weights(self, operator: Operator, target: str) -> list[str]:
+    def _weights(self, operator: Operator) -> dict[str, NDArray[Any]]:
+        """Draw the weight of an operator, and its bias; empty for an operator without a weight."""
         if not operator.weights:
-            return []
+            return {}
         fan_in = math.prod(operator.weights[1:])
-        weights = self.rng.standard_normal(operator.weights, dtype=np.float32)
-        weights *= np.float32(math.sqrt(2.0 / fan_in))
-        names = [self._constant(f"{target}_weight", weights)]
-        if operator.bias:
-            names.append(self._constant(f"{target}_bias", np.zeros(operator.weights[0])))
-        return names
+        weight = self.rng.standard_normal(operator.weights, dtype=np.float32)
+        weight *= np.float32(math.sqrt(2.0 / fan_in))
+        bias = {"bias": np.zeros(operator.weights[0])} if operator.bias else {}
+        return {"weight": weight, **bias}
+
+
+def _constants(operator: Operator) -> dict[str, NDArray[Any]]:
+    """The constant inputs of an operator without a weight, after those that are computed."""
+    if operator.op == "Mul" and len(operator.inputs) == 1:
+        return {"zero": np.zeros(())}
+    if operator.op == "Clip":
+        return {"low": np.array(0.0), "high": np.array(6.0)}
+    if operator.op == "Reshape":
+        # 0 keeps the size of the batch.
+        return {"shape": np.array([0, *operator.shape[1:]], dtype=np.int64)}
+    if operator.op == "Slice":
+        # The first channels; see NetworkBuilder.first_channels.
+        parts = {"starts": 0, "ends": operator.shape[1], "axes": 1}
+        return {part: np.array([value], dtype=np.int64) for part, value in parts.items()}
+    if operator.op == "BatchNormalization":
+        vectors = {"scale": 1.0, "shift": 0.0, "mean": 0.0, "var": 1.0}
+        return {part: np.full(operator.shape[1], value) for part, value in vectors.items()}
+    return {}
 
 
 def _attributes(operator: Operator, window: Window) -> dict[str, Any]:

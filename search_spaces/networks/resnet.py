@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from nasplug.search_spaces.networks.blocks import DENSE_KERNELS, KERNELS, WIDTHS
+from nasplug.search_spaces.networks.blocks import (
+    DENSE_KERNELS,
+    KERNELS,
+    WIDTHS,
+    block_decisions,
+    classifier,
+)
 from nasplug.search_spaces.networks.builder import NetworkBuilder, make_divisible
-from nasplug.search_spaces.networks.family import Choices, Decision, Family, at_least
+from nasplug.search_spaces.networks.family import Choices, Decision, Family
 
 __all__ = ["RESNET"]
 
@@ -37,7 +43,7 @@ def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
         for b in range(1, chosen[f"d_{s}"] + 1):
             stride = 2 if s > 1 and b == 1 else 1
             x = _block(net, x, chosen["block"], width, chosen[f"k_{s}_{b}"], stride)
-    return net.linear(net.flatten(net.global_pool(x)), classes)
+    return classifier(net, x, classes)
 
 
 def _decisions() -> tuple[Decision, ...]:
@@ -49,8 +55,7 @@ def _decisions() -> tuple[Decision, ...]:
     for s, standard in enumerate(_DEPTHS, start=1):
         depth = Decision(f"d_{s}", _DEPTH_CHOICES, standard)
         decisions += [depth, Decision(f"w_{s}", WIDTHS, 1.0)]
-        for b in _DEPTH_CHOICES:
-            decisions.append(Decision(f"k_{s}_{b}", DENSE_KERNELS, 3, (at_least(depth, b),)))
+        decisions += block_decisions(depth, k=(DENSE_KERNELS, 3))
     return tuple(decisions)
 
 

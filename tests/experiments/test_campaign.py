@@ -12,7 +12,6 @@ from experiments.campaign import (
     append_line,
     claim,
     numbers,
-    once,
     read_lines,
     stopwatch,
 )
@@ -44,10 +43,15 @@ def test_rows_of_other_data_are_dropped(tmp_path):
     assert json.loads(path.read_text())["runs"] == [{"seed": 1}]
 
 
-def test_a_run_with_a_file_of_its_own_is_done_once(tmp_path):
-    path = tmp_path / "folder" / "run.json"
-    assert once(path, lambda: {"tau": 0.5}) == {"tau": 0.5}
-    assert once(path, lambda: {"tau": 0.9}) == {"tau": 0.5}
+def test_only_runs_that_are_not_there_are_done(tmp_path):
+    campaign = Campaign(tmp_path / "result.json", ("model", "seed"))
+    campaign.complete([("a", 0)], lambda model, seed: {"tau": 0.5})
+    campaign.complete([("a", 0), ("a", 1)], lambda model, seed: [{"tau": 0.9}, {"tau": seed}])
+    rows = [(row["model"], row["seed"], row["tau"]) for row in campaign.rows]
+    assert rows == [("a", 0, 0.5), ("a", 1, 0.9), ("a", 1, 1)]
+    assert all(row["seconds"] >= 0 for row in campaign.rows)
+    campaign.complete([("b", 0)], lambda model, seed: [])
+    assert not campaign.has("b", 0)
 
 
 def test_seeds_are_numbers_and_ranges(capsys):

@@ -2,7 +2,7 @@ import pytest
 
 from experiments.accuracy import floors
 from nasplug.devices.hardware import hardware
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.search_spaces.nb201 import NB201
 
 NB = NB201()
@@ -24,9 +24,9 @@ def test_path_features_count_sequences():
 
 def test_roofline_follows_the_slower_of_arithmetic_and_memory():
     graphs = [NB.to_graph(NB[1462])]
-    column = DeviceBatch(hardware("RTX 3090"), 1)
+    column = Setting(hardware("RTX 3090"), 1)
     once = floors.roofline(graphs, column)[0]
     traffic = graphs[0].total("bytes") / (column.hardware.memory_bandwidth_gbs * 1e9) * 1e3
     work = 2 * graphs[0].total("flops") / (column.hardware.peak_tflops["fp32"] * 1e12) * 1e3
     assert max(traffic, work) <= once <= traffic + work
-    assert floors.roofline(graphs, DeviceBatch(column.hardware, 32))[0] == pytest.approx(32 * once)
+    assert floors.roofline(graphs, Setting(column.hardware, 32))[0] == pytest.approx(32 * once)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from experiments.reliability import journal_flips, long_studies, study_starts
+from experiments.reliability import bit_flips, long_studies, study_starts
 
 
 @pytest.mark.slow
@@ -33,6 +34,7 @@ def test_processes_that_start_together_all_run(kind: str) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("nb201_cache")
 def test_no_flipped_bit_is_silently_wrong(tmp_path: Path) -> None:
-    row = journal_flips.flips(journal_flips.written(tmp_path, 12), tmp_path, 250, 3)
-    assert (row["tried"], row["wrong"], row["said_of_another_line"]) == (250, 0, 0)
+    journal = bit_flips.make_journal(tmp_path, trials=12)
+    row = bit_flips.flip(journal, 250, np.random.default_rng(3))
+    assert (row["tried"], row["silently wrong"], row["error of another line"]) == (250, 0, 0)
     assert row["equal"] < 10

@@ -3,10 +3,10 @@ import numpy as np
 from experiments.latency.methods import Networks, launch_costs, roofline_bounds
 from nasplug import hardware
 from nasplug.predictors.features.roofline import roofline_ms
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.search_spaces import space
 
-COLUMN = DeviceBatch(hardware("GTX 1660"), 4)
+COLUMN = Setting(hardware("GTX 1660"), 4)
 
 
 def graphs_of(family, count):

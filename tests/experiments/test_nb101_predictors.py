@@ -145,7 +145,7 @@ def test_tables(monkeypatch, tmp_path):
     ]
     (tmp_path / "nb101_predictors.jsonl").write_text("\n".join(map(json.dumps, rows)))
     monkeypatch.setattr("experiments.tables.RESULTS", tmp_path)
-    shown = nb101_tables.ranking(nb101_tables.SMALL)()
+    shown = nb101_tables.ranking(nb101_tables.SMALL)
     assert "NB-101 small-cell subset (n=1,713): tau, test accuracy" in shown
     assert "| nasplug | 0.500 ± 0.000 | – | – |" in shown
     assert "`nasplug` is before every model measured" in nb101_tables.first_places()

@@ -3,7 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from experiments.search.search_workers_tables import compared
+from experiments.search.search_tables import compared
 
 ROOT = Path(__file__).resolve().parents[2]
 

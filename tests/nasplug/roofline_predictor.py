@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from nasplug.predictors import Hardware, Prediction
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.statistics.calibration import LEVELS
 from nasplug.search_spaces import Graph
 
@@ -27,7 +27,7 @@ class Roofline:
     def __init__(self) -> None:
         self.asked: set[str] = set()
 
-    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[DeviceBatch]) -> np.ndarray:
+    def log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> np.ndarray:
         self.asked |= {column.key for column in columns}
         times = np.empty((len(graphs), len(columns)))
         for k, column in enumerate(columns):
@@ -41,7 +41,7 @@ class Roofline:
     def predict(
         self, graphs: Sequence[Graph], hardware: Hardware, batch_size: int = 1
     ) -> Prediction:
-        center = self.log_latency(graphs, [DeviceBatch(hardware, batch_size)])
+        center = self.log_latency(graphs, [Setting(hardware, batch_size)])
         return Prediction(
             self.targets,
             ("ms",),

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from nasplug.cli import app
 from nasplug.commands import common
 from nasplug.predicting import zoo as shipped
-from nasplug.searching import predicted_outcome as predicted_module
+from nasplug.searching import outcome as outcome_module
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
 runner = CliRunner()
@@ -124,7 +124,7 @@ def test_other_errors_exit_1(tabled: Run, monkeypatch: pytest.MonkeyPatch) -> No
     def broken(*_: Any) -> None:
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr(predicted_module, "_front", broken)
+    monkeypatch.setattr(outcome_module, "_predicted_front", broken)
     result = tabled("search", "--hw", "GTX 1080 Ti", "--n-trials", "1", "--storage", "memory")
     assert result.exit_code == 1
     assert result.stderr == "nasplug: RuntimeError: two lines; --debug shows where\n"

@@ -7,7 +7,7 @@ import pytest
 
 import nasplug
 
-HEAVY = ("torch", "dgl", "pandas", "optuna", "matplotlib", "plotly", "lightning", "scipy")
+HEAVY = ("torch", "dgl", "pandas", "optuna", "matplotlib", "lightning", "scipy")
 
 
 def loaded_after(code: str) -> list[str]:

@@ -52,6 +52,15 @@ def test_hypervolume_by_hand() -> None:
     assert hypervolume(np.empty((0, 2)), REFERENCE) == 0.0
 
 
+@settings(deadline=None)
+@given(st.lists(st.tuples(*[st.integers(0, 4)] * 4), max_size=8))
+def test_hypervolume_of_four_counts_unit_boxes(rows: list[tuple[int, ...]]) -> None:
+    values = np.array(rows, np.float64).reshape(-1, 4)
+    boxes = np.stack(np.meshgrid(*[np.arange(3)] * 4), axis=-1).reshape(-1, 4)
+    dominated = (values[:, None] <= boxes[None]).all(axis=2).any(axis=0)
+    assert hypervolume(values, np.full(4, 3.0)) == dominated.sum()
+
+
 @given(points)
 def test_hypervolume_counts_unit_squares(values: np.ndarray) -> None:
     reference = np.array([5.0, 5.0])
@@ -71,3 +80,12 @@ def test_contribution_is_what_the_front_loses(values: np.ndarray) -> None:
 def test_dominated_points_contribute_nothing() -> None:
     found = contributions(np.array([[0.0, 0.0], [0.0, 1.0]]), REFERENCE)
     assert found.tolist() == [16.0, 0.0]
+
+
+def test_hypervolume_of_three_objectives_counts_unit_cubes() -> None:
+    corners = np.array([[0, 2, 1], [1, 0, 2], [2, 2, 0], [3, 0, 0], [2, 2, 2]], np.float64)
+    reference = np.array([3.0, 3.0, 3.0])
+    cubes = np.stack(np.meshgrid(*[np.arange(3)] * 3), axis=-1).reshape(-1, 1, 3)
+    dominated = (corners <= cubes).all(axis=2).any(axis=1).sum()
+    assert hypervolume(corners, reference) == dominated
+    assert hypervolume(np.empty((0, 3)), reference) == 0.0

@@ -20,7 +20,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 sys.path.append(str(EXAMPLES))
 
 from my_predictor import Ridge  # noqa: E402
-from my_space import CHOICES, MySpace  # noqa: E402
+from my_space import CHOICES, STAGES, MySpace  # noqa: E402
 
 TINY = {"epochs": 1, "dim": 16}
 # Name -> its space and the options that make a fit short.
@@ -126,6 +126,39 @@ class PromisesNetworks(MySpace):
     whole_networks = True
 
 
+class LacksANeighbor(MySpace):
+    def neighbors(self, arch: Architecture) -> list[Architecture]:
+        return super().neighbors(arch)[:-1]
+
+
+def odd(method: str, answer: Any) -> type[MySpace]:
+    """A space whose method or property gives something of another type."""
+    is_property = method in ("name", "tasks", "parts", "standards", "standard")
+    return type("Odd", (MySpace,), {method: answer if is_property else lambda *_, **__: answer})
+
+
+class HasNoName(MySpace):
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        raise AttributeError("name")
+
+
+class FailsInGraphs(MySpace):
+    def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:
+        return {}["graph"]  # type: ignore[no-any-return]
+
+
+class AssertsInside(MySpace):
+    def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
+        raise AssertionError("of its own")
+
+
+class HasAListAsKey(MySpace):
+    def parse(self, text: str) -> Architecture:
+        arch = super().parse(text)
+        return Architecture(arch.space, arch.text, arch.arch_id, list(arch.key))
+
+
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
@@ -141,11 +174,47 @@ class PromisesNetworks(MySpace):
         (FailsOnStrangers, "raises KeyError, not an InputError"),
         (NoFiniteCosts, "an attribute of a graph is not finite"),
         (PromisesNetworks, "to_network does not begin with Input"),
+        (LacksANeighbor, "neighbors lacks .*, the copy with stage3 ="),
+        (HasNoName, "name raises AttributeError"),
+        (FailsInGraphs, "to_graph raises KeyError"),
+        (AssertsInside, "mutate raises AssertionError where it has an answer: of its own"),
+        (HasAListAsKey, "key of an architecture cannot be hashed: unhashable type"),
+        (odd("name", 3), "name gives int, and must give str"),
+        (odd("tasks", ["cifar10"]), "tasks gives list, and must give tuple"),
+        (odd("tasks", (1,)), "tasks gives 1 in a tuple of str"),
+        (odd("parts", None), "parts gives NoneType, and must give Mapping"),
+        (odd("standards", {"best": "skip|skip|skip"}), "'skip|skip|skip' of standards"),
+        (odd("distributions", None), "distributions gives NoneType, and must give dict"),
+        (odd("distributions", {}), "distributions names no parameter"),
+        (odd("distributions", {"stage1": CHOICES}), "for stage1, not a distribution of Optuna's"),
+        (odd("sample", "skip|skip|skip"), "sample gives str, and must give Architecture"),
+        (odd("sample", None), "sample gives NoneType, and must give Architecture"),
+        (odd("mutate", None), "mutate gives NoneType, and must give Architecture"),
+        (odd("neighbors", None), "neighbors gives NoneType, and must give list"),
+        (odd("neighbors", ["skip"]), "neighbors gives 'skip' in a list of Architecture"),
+        (odd("from_params", None), "from_params gives NoneType, and must give Architecture"),
+        (odd("to_params", None), "to_params gives NoneType, and must give dict"),
+        (
+            odd("to_params", {stage: [] for stage in STAGES}),
+            r"to_params gives stage1 = \[\], which",
+        ),
+        (odd("parse", "skip"), "sample gives str, and must give Architecture"),
+        (odd("to_graph", None), "to_graph gives NoneType, and must give Graph"),
+        (odd("to_graphs", None), "to_graphs gives NoneType, and must give list"),
+        (odd("to_graphs", []), "to_graphs does not give one graph an architecture"),
+        (odd("normal_form", None), "normal_form gives NoneType, and must give Graph"),
+        (odd("family_of", None), "family_of gives NoneType, and must give str"),
     ],
 )
 def test_broken_spaces_fail(broken: type[MySpace], words: str) -> None:
     with pytest.raises(AssertionError, match=words):
         check_space(broken())
+
+
+def test_no_space_at_all_fails() -> None:
+    for stranger in (None, "nb201", MySpace):
+        with pytest.raises(AssertionError, match="is not a SearchSpace"):
+            check_space(stranger)  # type: ignore[arg-type]
 
 
 # --- broken predictors -------------------------------------------------------------------------

@@ -7,7 +7,19 @@ from pathlib import Path
 import pytest
 
 from nasplug.search_spaces import InputError
-from nasplug.text import CHECKSUM, check_row, checksum_of, read_whole, row_checksum, shown_path
+from nasplug.text import (
+    CHECKSUM,
+    check_row,
+    checksum_of,
+    counted,
+    read_whole,
+    row_checksum,
+    shown_path,
+)
+
+
+def test_one_thing_is_singular() -> None:
+    assert [counted(n, "trial") for n in (0, 1, 1200)] == ["0 trials", "1 trial", "1,200 trials"]
 
 
 def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ import numpy as np
 
 from nasplug.datasets.layout import foreign, named_numbers, shown
 from nasplug.datasets.tables import Table
+from nasplug.search_spaces import space
 from nasplug.search_spaces.errors import InputError
+from nasplug.search_spaces.networks.accel import ACCEL
 
 __all__ = ["ACCEL_LATENCY", "ACCEL_THROUGHPUT", "NOISY", "N_ARCHS", "import_accel"]
 
@@ -36,9 +38,6 @@ ACCEL_LATENCY = {"latency_zcu102": ("ZCU102", 1), "latency_vck190": ("VCK190", 6
 NOISY = 0.05
 """Ratio of spread to mean above which a throughput of the RTX 3090 counts as noisy."""
 
-_BLOCKS = range(7)
-_CHOICES = {"e": {1, 4, 6}, "k": {3, 5}, "l": {1, 2, 3}}
-_LONG_BLOCK = 5  # the one block with up to four layers
 _MEMBER = re.compile(r"(?:\./)?anb_dataset_jsons/result_(0|[1-9]\d{0,3})\.json", re.ASCII)
 _MAX_BYTES = 100_000  # of one file in the archive: they have about 1,500
 _SECTIONS = {"architecture", "metrics", "model_info", "platform_perf"}
@@ -82,21 +81,16 @@ def _read_archive(path: Path) -> list[dict[str, Any]]:
 
 
 def _arch_text(path: Path, row: int, arch: object) -> str:
-    names = {f"block{b}_{key}" for b in _BLOCKS for key in (*_CHOICES, "se")}
-    if not isinstance(arch, dict) or arch.keys() != names:
+    if not isinstance(arch, dict) or arch.keys() != {d.name for d in ACCEL.decisions}:
         raise foreign(path, f"result {row} has an architecture with other keys")
-    parts = []
-    for key, choices in _CHOICES.items():
-        values = [arch[f"block{b}_{key}"] for b in _BLOCKS]
-        for block, value in enumerate(values):
-            allowed = choices | {4} if key == "l" and block == _LONG_BLOCK else choices
-            if type(value) is not int or value not in allowed:
-                raise foreign(path, f"result {row} has {shown(value)} for block{block}_{key}")
-        parts.append(f"{key}=" + ",".join(map(str, values)))
-    excited = [arch[f"block{b}_se"] for b in _BLOCKS]
-    if any(type(value) is not bool for value in excited):
-        raise foreign(path, f"result {row} has a block whose se is neither true nor false")
-    return ";".join([*parts, "se=" + ",".join(str(int(value)) for value in excited)])
+    for decision in ACCEL.decisions:
+        value = arch[decision.name]
+        if type(value) is not type(decision.default) or value not in decision.choices:
+            why = f"{shown(value)} for {decision.name}"
+            if isinstance(decision.default, bool):
+                why = "a block whose se is neither true nor false"
+            raise foreign(path, f"result {row} has {why}")
+    return space("accel").from_params(arch).text
 
 
 def _speeds(path: Path, row: int, speeds: object) -> list[float]:
@@ -113,12 +107,8 @@ def _speeds(path: Path, row: int, speeds: object) -> list[float]:
     return values
 
 
-def import_accel(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table:
-    """Build the table of Accel-NASBench.
-
-    Args:
-        files: `anb_dataset_jsons.tar.gz`, by file name.
-        sources: SHA-256 of the file, to be kept in the table.
+def import_accel(files: Mapping[str, Path]) -> Table:
+    """Build the table of Accel-NASBench from `anb_dataset_jsons.tar.gz`.
 
     Returns:
         5,138 rows, numbered as the files are. The architecture is
@@ -127,9 +117,6 @@ def import_accel(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table
         `train_time` is as published, without a unit; NaN where a device has no measurement.
         `noisy_rtx3090` marks a spread above 5 % of the mean there, `first_index` is the first row
         with the same architecture.
-
-    Raises:
-        InputError: If the file cannot be read or has another layout.
     """
     path = files["anb_dataset_jsons.tar.gz"]
     archs: list[str] = []
@@ -153,6 +140,5 @@ def import_accel(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table
         columns=_COLUMNS,
         values=np.array(rows),
         archs=tuple(archs),
-        sources=sources,
         dtypes={"noisy_rtx3090": "bool", "first_index": "int64"},
     )

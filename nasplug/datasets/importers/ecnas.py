@@ -48,12 +48,7 @@ def _read(path: Path) -> NasbenchTable:
     return table
 
 
-def _frame(
-    table: NasbenchTable,
-    names: Mapping[str, str],
-    sources: Mapping[str, str],
-    epochs: int | None = None,
-) -> Table:
+def _frame(table: NasbenchTable, names: Mapping[str, str], epochs: int | None = None) -> Table:
     """Make a table with a row for each run, cells in the order of the file.
 
     If `epochs` is given, runs of other budgets are left out.
@@ -76,65 +71,44 @@ def _frame(
         columns=("epochs", "params", *names),
         values=np.array(rows),
         archs=tuple(archs),
-        sources=sources,
         texts={"hash": tuple(hashes)},
         dtypes={"epochs": "int64", "params": "int64"},
     )
 
 
-def import_runs(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table:
-    """Build the table of the trainings that EC-NAS ran itself.
-
-    Args:
-        files: One TFRecord, by file name.
-        sources: SHA-256 of the file, to be kept in the table.
+def import_runs(files: Mapping[str, Path]) -> Table:
+    """Build the table of the trainings that EC-NAS ran itself from one TFRecord.
 
     Returns:
         A row a run: `epochs`, `params`, accuracies in percent, seconds and kWh of the training on a
         Quadro RTX 6000.
-
-    Raises:
-        InputError: If the file cannot be read or has another layout.
     """
     (path,) = files.values()
-    return _frame(_read(path), {**_ACCURACIES, **_COSTS}, sources)
+    return _frame(_read(path), {**_ACCURACIES, **_COSTS})
 
 
-def import_means(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table:
-    """Build the table of NAS-Bench-101's own accuracies of the cells of at most four vertices.
-
-    Args:
-        files: `energy_4V9E_estimate.tfrecord`, by file name.
-        sources: SHA-256 of the file, to be kept in the table.
+def import_means(files: Mapping[str, Path]) -> Table:
+    """Build the table of NAS-Bench-101's own accuracies from `energy_4V9E_estimate.tfrecord`.
 
     Returns:
-        A row a cell and budget: `epochs`, `params`, accuracies in percent, means of the benchmark's
-        three runs. The file's times and energies are scaled from four epochs, and left out.
-
-    Raises:
-        InputError: If the file cannot be read or has another layout.
+        A row a cell of at most four vertices and budget: `epochs`, `params`, accuracies in percent,
+        means of the benchmark's three runs. The file's times and energies are scaled from four
+        epochs, and left out.
     """
     (path,) = files.values()
-    return _frame(_read(path), _ACCURACIES, sources)
+    return _frame(_read(path), _ACCURACIES)
 
 
-def import_hardware(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table:
-    """Build the table of training times and energies on three GPUs.
-
-    Args:
-        files: The files of `DEVICES`, by file name.
-        sources: SHA-256 of every file, to be kept in the table.
+def import_hardware(files: Mapping[str, Path]) -> Table:
+    """Build the table of training times and energies on three GPUs from the files of `DEVICES`.
 
     Returns:
         A row a device and cell: `device`, `epochs` (4), `params`, seconds and kWh of the training.
         The energy of one run is a measurement fault, and NaN.
-
-    Raises:
-        InputError: If a file cannot be read or has another layout.
     """
     parts, devices = [], []
     for name, device in DEVICES.items():
-        parts.append(_frame(_read(files[name]), _COSTS, sources, _MEASURED_EPOCHS))
+        parts.append(_frame(_read(files[name]), _COSTS, _MEASURED_EPOCHS))
         devices += [device] * len(parts[-1].index)
     hashes = tuple(text_hash for part in parts for text_hash in part.texts["hash"])
     values = np.concatenate([part.values for part in parts])
@@ -145,7 +119,6 @@ def import_hardware(files: Mapping[str, Path], sources: Mapping[str, str]) -> Ta
         columns=parts[0].columns,
         values=values,
         archs=tuple(text for part in parts for text in part.archs or ()),
-        sources=sources,
         texts={"device": tuple(devices), "hash": hashes},
         dtypes=parts[0].dtypes,
     )

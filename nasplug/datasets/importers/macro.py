@@ -25,12 +25,8 @@ MACRO_COLUMNS = (
 published, and the first row of an equal network."""
 
 
-def import_macro(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table:
-    """Build the table of NAS-Bench-Macro.
-
-    Args:
-        files: `nas-bench-macro_cifar10.json`, by file name.
-        sources: SHA-256 of the file, to be kept in the table.
+def import_macro(files: Mapping[str, Path]) -> Table:
+    """Build the table of NAS-Bench-Macro from `nas-bench-macro_cifar10.json`.
 
     Returns:
         6,561 rows in the order of their keys, which are the architectures: eight digits, 0 for
@@ -38,9 +34,6 @@ def import_macro(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table
         and expansion 6. Accuracies are in percent. Keys whose networks differ only in the place of
         an identity share one measurement; `first_index` is the first such key (3,969 networks are
         distinct).
-
-    Raises:
-        InputError: If the file cannot be read or has another layout.
     """
     path = files["nas-bench-macro_cifar10.json"]
     content = read_json(path)
@@ -65,6 +58,5 @@ def import_macro(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table
         columns=MACRO_COLUMNS,
         values=np.array(rows),
         archs=tuple(_KEYS),
-        sources=sources,
         dtypes=dict.fromkeys(("params", "flops", "first_index"), "int64"),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,11 @@ from nasplug.datasets.tables import Table
 
 __all__ = [
     "ACCURACY_COLUMNS",
+    "GPUS",
     "NB201_DEVICES",
     "N_ARCHS",
+    "device_table",
+    "gpu_files",
     "import_accuracy",
     "import_latency",
     "is_arch",
@@ -25,19 +28,22 @@ __all__ = [
 
 N_ARCHS = 15_625
 
+GPUS = {
+    "1080ti": "GTX 1080 Ti",
+    "2080ti": "RTX 2080 Ti",
+    "titan_rtx": "Titan RTX",
+    "titanx": "Titan X",
+}
+"""Start of HELP's file names -> GPU."""
+
+
+def gpu_files(gpus: Mapping[str, str], batches: Sequence[int]) -> dict[str, tuple[str, int]]:
+    """File names without `.pt` of GPUs at several batch sizes, with device and batch size."""
+    return {f"{stem}_{n}": (device, n) for stem, device in gpus.items() for n in batches}
+
+
 NB201_DEVICES: dict[str, tuple[str, int]] = {
-    "1080ti_1": ("GTX 1080 Ti", 1),
-    "1080ti_32": ("GTX 1080 Ti", 32),
-    "1080ti_256": ("GTX 1080 Ti", 256),
-    "2080ti_1": ("RTX 2080 Ti", 1),
-    "2080ti_32": ("RTX 2080 Ti", 32),
-    "2080ti_256": ("RTX 2080 Ti", 256),
-    "titan_rtx_1": ("Titan RTX", 1),
-    "titan_rtx_32": ("Titan RTX", 32),
-    "titan_rtx_256": ("Titan RTX", 256),
-    "titanx_1": ("Titan X", 1),
-    "titanx_32": ("Titan X", 32),
-    "titanx_256": ("Titan X", 256),
+    **gpu_files(GPUS, (1, 32, 256)),
     "gold_6226": ("Xeon Gold 6226", 1),
     "gold_6240": ("Xeon Gold 6240", 1),
     "silver_4114": ("Xeon Silver 4114", 1),
@@ -51,8 +57,7 @@ NB201_DEVICES: dict[str, tuple[str, int]] = {
     "fpga": ("ZC706", 1),
     "eyeriss": ("Eyeriss", 1),
 }
-"""File name without `.pt` -> (device, batch size). Listed one by one, since names such as gold_6226
-end in digits that are no batch size. HELP states no batch size after Titan X: taken as 1."""
+"""File name without `.pt` -> (device, batch size); HELP states no batch size after Titan X: 1."""
 
 _ACCURACY_FILES = {
     "nasbench201_cifar10.json": "cifar10",
@@ -72,11 +77,7 @@ def is_arch(text: object) -> bool:
 
 
 def read_index(path: Path) -> list[str]:
-    """Read the architecture strings in the official index order, from `str_arch2idx.pt`.
-
-    Raises:
-        InputError: If the file cannot be read or has another layout.
-    """
+    """Read the architecture strings in the official index order, from `str_arch2idx.pt`."""
     table = load_pickle_zip(path)
     if (
         not isinstance(table, dict)
@@ -89,18 +90,11 @@ def read_index(path: Path) -> list[str]:
     return sorted(table, key=table.__getitem__)
 
 
-def import_accuracy(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table:
-    """Build the accuracy table.
-
-    Args:
-        files: The three json files and `str_arch2idx.pt`, by file name.
-        sources: SHA-256 of the files, to be kept in the table.
+def import_accuracy(files: Mapping[str, Path]) -> Table:
+    """Build the accuracy table from the three json files and `str_arch2idx.pt`.
 
     Returns:
         15,625 rows in the official index order, accuracy in percent after 200 epochs.
-
-    Raises:
-        InputError: If a file cannot be read or has another layout.
     """
     archs = read_index(files["str_arch2idx.pt"])
     columns: dict[str, NDArray[np.float64]] = {}
@@ -123,34 +117,42 @@ def import_accuracy(files: Mapping[str, Path], sources: Mapping[str, str]) -> Ta
         columns=ACCURACY_COLUMNS,
         values=np.column_stack([columns[name] for name in ACCURACY_COLUMNS]),
         archs=tuple(archs),
-        sources=sources,
     )
 
 
-def import_latency(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table:
-    """Build the latency table.
-
-    Args:
-        files: The 24 `.pt` files, by file name.
-        sources: SHA-256 of the files, to be kept in the table.
+def import_latency(files: Mapping[str, Path]) -> Table:
+    """Build the latency table from the 24 `.pt` files.
 
     Returns:
         15,625 rows in the official index order, milliseconds per batch, columns `<device>@<batch>`.
+    """
+    return device_table(files, NB201_DEVICES, N_ARCHS)
 
-    Raises:
-        InputError: If a file cannot be read or has another layout.
+
+def device_table(
+    files: Mapping[str, Path],
+    devices: Mapping[str, tuple[str, int]],
+    count: int,
+    archs: Sequence[str] | None = None,
+) -> Table:
+    """Make a table of HELP's latency files, a column `<device>@<batch>` each.
+
+    Args:
+        files: Path of each file, by its name.
+        devices: File name without `.pt` -> (device, batch size).
+        count: Number of architectures in each file.
+        archs: The text of each architecture.
     """
     columns = {}
-    for stem, (device, batch) in NB201_DEVICES.items():
+    for stem, (device, batch) in devices.items():
         path = files[f"{stem}.pt"]
         values = load_pickle_zip(path)
         if not isinstance(values, list):
             raise foreign(path, "expected a list of numbers")
-        columns[f"{device}@{batch}"] = numbers(path, values, N_ARCHS)
+        columns[f"{device}@{batch}"] = numbers(path, values, count)
     return Table(
-        index=np.arange(N_ARCHS),
+        index=np.arange(count),
         columns=tuple(columns),
         values=np.column_stack(list(columns.values())),
-        archs=None,
-        sources=sources,
+        archs=None if archs is None else tuple(archs),
     )

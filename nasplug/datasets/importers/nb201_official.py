@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nasplug.datasets.download import is_lfs_pointer, sha256_of
 from nasplug.datasets.importers.nb201 import ACCURACY_COLUMNS, is_arch
@@ -153,6 +154,23 @@ def _accuracy(path: Path, results: Any, dataset: str, split: str) -> float:
     return value
 
 
+def _accuracies(path: Path, api: Any) -> NDArray[np.float64]:
+    """Accuracies of all architectures, `(architectures, columns)`."""
+    values = np.full((len(api), len(ACCURACY_COLUMNS)), np.nan)
+    for row, arch in enumerate(api.meta_archs):
+        if row not in api.arch2infos_dict:
+            continue
+        results = api.arch2infos_dict[row][_HP]
+        if results.arch_str != arch:
+            raise _foreign(path, f"entry {row} is {results.arch_str!r} instead of {arch!r}")
+        for column, name in enumerate(ACCURACY_COLUMNS):
+            try:
+                values[row, column] = _accuracy(path, results, *_SPLITS[name])
+            except (AttributeError, KeyError, TypeError, AssertionError) as error:
+                raise _foreign(path, f"the {name} of entry {row} cannot be read") from error
+    return values
+
+
 def import_official(
     path: str | os.PathLike[str],
     trust_sha256: str | None = None,
@@ -192,22 +210,10 @@ def import_official(
     if is_lfs_pointer(path):
         raise InputError(f"{path} is a git-LFS pointer, not the data; download the real file")
     api = _open_api(path, _load_checkpoint(path, trust_sha256))
-    values = np.full((len(api), len(ACCURACY_COLUMNS)), np.nan)
-    for row, arch in enumerate(api.meta_archs):
-        if row not in api.arch2infos_dict:
-            continue
-        results = api.arch2infos_dict[row][_HP]
-        if results.arch_str != arch:
-            raise _foreign(path, f"entry {row} is {results.arch_str!r} instead of {arch!r}")
-        for column, name in enumerate(ACCURACY_COLUMNS):
-            try:
-                values[row, column] = _accuracy(path, results, *_SPLITS[name])
-            except (AttributeError, KeyError, TypeError, AssertionError) as error:
-                raise _foreign(path, f"the {name} of entry {row} cannot be read") from error
     table = Table(
         index=np.arange(len(api)),
         columns=ACCURACY_COLUMNS,
-        values=values,
+        values=_accuracies(path, api),
         archs=tuple(api.meta_archs),
         sources={path.name: sha256_of(path)} if output is not None else {},
     )

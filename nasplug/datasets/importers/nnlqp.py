@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -126,7 +126,7 @@ def parse_labels(text: str, where: str) -> list[Label]:
     return labels
 
 
-def label_table(labels: Sequence[Label], sources: Mapping[str, str]) -> Table:
+def label_table(labels: Sequence[Label]) -> Table:
     """Make a table of labels, a row a line.
 
     Beside the fields of `Label`, the texts `platform` and `device` are those of `PLATFORMS`, or
@@ -140,8 +140,6 @@ def label_table(labels: Sequence[Label], sources: Mapping[str, str]) -> Table:
             [[row.graph_id, row.batch_size, row.latency_ms, row.platform_id] for row in labels],
             dtype=np.float64,
         ),
-        archs=None,
-        sources=sources,
         texts={
             "onnx_path": tuple(label.onnx_path for label in labels),
             "model_type": tuple(label.model_type for label in labels),
@@ -232,7 +230,7 @@ def read_nnlqp(folder: str | os.PathLike[str], labels: str | None = None) -> pd.
             f"missing, the first on line {first + 1}: {rows[first].onnx_path}",
             stacklevel=2,
         )
-    frame = label_table(rows, {}).to_frame()
+    frame = label_table(rows).to_frame()
     frame["has_onnx"] = has_onnx
     return frame
 

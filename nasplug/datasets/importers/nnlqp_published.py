@@ -65,35 +65,21 @@ def _read_labels(path: Path) -> list[Label]:
     return labels
 
 
-def import_labels(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table:
-    """Build the table of all published labels.
-
-    Args:
-        files: `gt_stage.txt`, by file name.
-        sources: SHA-256 of the file, to be kept in the table.
+def import_labels(files: Mapping[str, Path]) -> Table:
+    """Build the table of all published labels from `gt_stage.txt`.
 
     Returns:
         20,000 rows with the columns of `nasplug.datasets.importers.nnlqp.label_table`.
-
-    Raises:
-        InputError: If the file cannot be read or has another layout.
     """
-    return label_table(_read_labels(files[_LABELS]), sources)
+    return label_table(_read_labels(files[_LABELS]))
 
 
-def import_nasbench201(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table:
-    """Build the table of the one family whose networks are known, NAS-Bench-201.
-
-    Args:
-        files: `gt_stage.txt` and `str_arch2idx.pt`, by file name.
-        sources: SHA-256 of the files, to be kept in the table.
+def import_nasbench201(files: Mapping[str, Path]) -> Table:
+    """Build the table of the NAS-Bench-201 networks from `gt_stage.txt` and `str_arch2idx.pt`.
 
     Returns:
         2,000 rows in the order of the file, numbered by the official index of their cells:
         milliseconds for one image on a GTX 1660 with TensorRT 7.1 in fp32, and the official stage.
-
-    Raises:
-        InputError: If a file cannot be read or has another layout.
     """
     path = files[_LABELS]
     index = {arch: i for i, arch in enumerate(read_index(files["str_arch2idx.pt"]))}
@@ -116,7 +102,6 @@ def import_nasbench201(files: Mapping[str, Path], sources: Mapping[str, str]) ->
         columns=("GTX 1660@1", "nb201_index", "graph_id", "file_code"),
         values=values[:, [3, 0, 1, 2]],
         archs=tuple(archs),
-        sources=sources,
         texts={"stage": tuple(stages)},
         dtypes=dict.fromkeys(("nb201_index", "graph_id", "file_code"), "int64"),
     )

@@ -25,6 +25,8 @@ __all__ = ["TimmNetworks", "networks_path", "read_networks", "write_networks"]
 FORMAT_VERSION = 1
 """Raised when the layout changes; older files are refused."""
 
+_COLUMNS = ("models", "image_sizes", "families", "parameters")
+
 HOW_TO_BUILD = "install timm and run python -m experiments.timm.timm_graphs of the repository"
 
 
@@ -64,10 +66,7 @@ def write_networks(path: Path, networks: TimmNetworks) -> None:
     arrays: dict[str, NDArray[Any]] = {
         "version": np.array(FORMAT_VERSION, dtype=np.int64),
         "made_with": np.array(networks.made_with, dtype=np.str_),
-        "models": np.array(networks.models, dtype=np.str_),
-        "image_sizes": np.array(networks.image_sizes, dtype=np.int64),
-        "families": np.array(networks.families, dtype=np.str_),
-        "parameters": np.array(networks.parameters, dtype=np.int64),
+        **{name: np.array(getattr(networks, name)) for name in _COLUMNS},
         "vocabulary": np.array(vocabulary, dtype=np.str_),
         **{f"graphs.{name}": array for name, array in pack(networks.graphs, vocabulary).items()},
     }
@@ -94,10 +93,7 @@ def read_networks(path: Path) -> TimmNetworks:
             if name.startswith("graphs.")
         }
         return TimmNetworks(
-            models=tuple(arrays["models"].tolist()),
-            image_sizes=tuple(arrays["image_sizes"].tolist()),
-            families=tuple(arrays["families"].tolist()),
-            parameters=tuple(arrays["parameters"].tolist()),
+            **{name: tuple(arrays[name].tolist()) for name in _COLUMNS},
             graphs=tuple(unpack(packed, tuple(arrays["vocabulary"].tolist()))),
             made_with=str(arrays["made_with"]),
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,26 +86,21 @@ def _numbers(
     return values
 
 
-def import_latency(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table:
+def import_latency(files: Mapping[str, Path]) -> Table:
     """Build one long table of the 13 benchmark files.
 
-    Args:
-        files: The `benchmark-infer-*.csv` files, by file name.
-        sources: SHA-256 of the files, to be kept in the table.
+    ARGS The `benchmark-infer-*.csv` files, by file name.
 
     Returns:
         A row for each file, model and image size; `latency_ms` is for one batch. NaN where a model
         was not measured, or its multiply-accumulates (10⁹) and activations (10⁶) are unknown.
-
-    Raises:
-        InputError: If a file cannot be read or has another layout.
     """
-    texts: dict[str, list[str]] = {"model": [], "device": [], "mode": []}
-    values = []
+    texts, values = [], []
     allowed = [{"model", *_LATENCY}, {"model", *_LATENCY} - set(_COSTS)]
     for stem, (device, mode) in TIMM_FILES.items():
         path = files[f"{stem}.csv"]
         for where, row in _rows(path, allowed):
+            texts.append((row["model"], device, mode))
             values.append(
                 [
                     *_numbers(path, where, row, _SIZE),
@@ -114,51 +109,40 @@ def import_latency(files: Mapping[str, Path], sources: Mapping[str, str]) -> Tab
                     *_numbers(path, where, row, _PARAMS),
                 ]
             )
-            for name, text in zip(texts, (row["model"], device, mode), strict=True):
-                texts[name].append(text)
-    return Table(
-        index=np.arange(len(values)),
-        columns=tuple(_LATENCY.values()),
-        values=np.array(values).reshape(-1, len(_LATENCY)),
-        archs=None,
-        sources=sources,
-        texts={name: tuple(column) for name, column in texts.items()},
-        dtypes={"image_size": "int64"},
-    )
+    return _table(("model", "device", "mode"), texts, _LATENCY, values)
 
 
-def import_accuracy(files: Mapping[str, Path], sources: Mapping[str, str]) -> Table:
-    """Build the table of ImageNet accuracies.
-
-    Args:
-        files: `results-imagenet.csv`, by file name.
-        sources: SHA-256 of the file, to be kept in the table.
+def import_accuracy(files: Mapping[str, Path]) -> Table:
+    """Build the table of ImageNet accuracies from `results-imagenet.csv`.
 
     Returns:
         A row for each trained model and image size: `model` is the architecture as in the latency
         table, `tag` the name of its training, which follows the first dot of timm's name; accuracy
         in percent.
-
-    Raises:
-        InputError: If the file cannot be read or has another layout.
     """
     path = files["results-imagenet.csv"]
-    texts: dict[str, list[str]] = {"model": [], "tag": [], "interpolation": []}
-    values = []
+    texts, values = [], []
     for where, row in _rows(path, [{"model", *_ACCURACY, *_REST}]):
         accuracies = _numbers(path, where, row, _ACCURACY)
         if max(accuracies[1:3]) > 100:
             raise foreign(path, f"{where} has an accuracy above 100 percent")
         values.append(accuracies)
         model, _, tag = row["model"].partition(".")
-        for name, text in zip(texts, (model, tag, row["interpolation"]), strict=True):
-            texts[name].append(text)
+        texts.append((model, tag, row["interpolation"]))
+    return _table(("model", "tag", "interpolation"), texts, _ACCURACY, values)
+
+
+def _table(
+    names: tuple[str, ...],
+    texts: Sequence[tuple[str, ...]],
+    columns: Mapping[str, str],
+    values: list[list[float]],
+) -> Table:
+    """Make a table of the texts and the numbers of each row."""
     return Table(
         index=np.arange(len(values)),
-        columns=tuple(_ACCURACY.values()),
-        values=np.array(values).reshape(-1, len(_ACCURACY)),
-        archs=None,
-        sources=sources,
-        texts={name: tuple(column) for name, column in texts.items()},
+        columns=tuple(columns.values()),
+        values=np.array(values).reshape(-1, len(columns)),
+        texts={name: tuple(row[k] for row in texts) for k, name in enumerate(names)},
         dtypes={"image_size": "int64"},
     )

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.datasets.archives import digest_of, read_arrays
+from nasplug.datasets.archives import read_arrays, write_arrays
 from nasplug.datasets.download import cache_dir, is_lfs_pointer, sha256_of
 from nasplug.datasets.layout import shown
 from nasplug.datasets.nasbench.metrics import metrics_class
@@ -29,7 +29,6 @@ from nasplug.datasets.nasbench.records import (
 )
 from nasplug.datasets.nasbench.tfrecord import read_records
 from nasplug.search_spaces.errors import InputError
-from nasplug.search_spaces.files import atomic_path
 from nasplug.search_spaces.nb101.cells import Cell, module_hash
 
 __all__ = ["ENERGY", "METRICS", "NasbenchTable", "cached_table", "read_file"]
@@ -51,6 +50,9 @@ _CHUNK = 16_384
 _HASHED = 100
 _HASH = re.compile(r"[0-9a-f]{32}")
 _HASH_BYTES = 16
+# Names of the arrays in a copy, beside those of the runs.
+_ARRAYS = ("hashes", "codes", "params", "epochs", "starts")
+_RUN = "runs."
 # A record begins with a bracket, a quote, and the hash.
 _START = 2 + 2 * _HASH_BYTES
 
@@ -179,8 +181,8 @@ class _Reading:
         self.metrics = metrics_class()()
         # Beginning of a cell's records -> its position; text of a number of epochs -> the number;
         # and for each cell a hash of the text between epochs and metrics in its records.
-        self.place: dict[bytes, int] = {}
-        self.written: dict[bytes, int] = {}
+        self.position_of: dict[bytes, int] = {}
+        self.epochs_of: dict[bytes, int] = {}
         self.between = array("q")
         self.codes = array("L")
         self.params = array("q")
@@ -198,8 +200,8 @@ class _Reading:
         # Most records differ from an earlier record of their cell in epochs and metrics alone.
         start = payload.rfind(b'"', 0, -2) + 1
         comma = payload.find(b",", 36)
-        position = self.place.get(payload[:_START])
-        epochs = self.written.get(payload[_START:comma])
+        position = self.position_of.get(payload[:_START])
+        epochs = self.epochs_of.get(payload[_START:comma])
         if (
             position is not None
             and epochs is not None
@@ -219,14 +221,14 @@ class _Reading:
         """Add a record of a new cell, or of another form."""
         try:
             module, epochs, adjacency, operations, text = split_record(payload)
-            position = self.place.get(_key(module))
+            position = self.position_of.get(_key(module))
             if position is None:
                 position = self._add_cell(module, adjacency, operations, binascii.a2b_base64(text))
                 self.between.append(between)
             self.cell_of.append(position)
             self.epochs.append(epochs)
             if number == b'", %d' % epochs:
-                self.written[number] = epochs
+                self.epochs_of[number] = epochs
         except InputError:
             raise
         # Foreign content can fail in JSON, in base64, in protobuf, or by its types.
@@ -258,14 +260,14 @@ class _Reading:
         if bits is None:
             raise self.foreign(number, f"{shown(adjacency)} is no adjacency matrix of a cell")
         cell = Cell(bits, labels)
-        if len(self.place) < _HASHED and module_hash(cell) != module:
+        if len(self.position_of) < _HASHED and module_hash(cell) != module:
             raise self.foreign(
                 number, f"{module} is not NAS-Bench-101's hash of {adjacency} {operations}"
             )
         self.metrics.ParseFromString(raw)
         if self.metrics.trainable_parameters < 1:
             raise self.foreign(number, "it has no trainable parameters")
-        position = self.place[_key(module)] = len(self.place)
+        position = self.position_of[_key(module)] = len(self.position_of)
         self.codes.append(cell.code)
         self.params.append(self.metrics.trainable_parameters)
         return position
@@ -302,7 +304,7 @@ class _Reading:
         epochs, budget = np.unique(np.frombuffer(self.epochs, np.int32), return_inverse=True)
         key = np.frombuffer(self.cell_of, np.int32).astype(np.int64) * len(epochs) + budget
         order = np.argsort(key, kind="stable")
-        counts = np.bincount(key, minlength=len(self.place) * len(epochs))
+        counts = np.bincount(key, minlength=len(self.position_of) * len(epochs))
         del key, budget
         runs: dict[str, NDArray[np.floating[Any]]] = {}
         for k, name in enumerate(_COLUMNS):
@@ -312,7 +314,7 @@ class _Reading:
             # Each column is replaced as soon as it is copied, to save memory.
             for chunk in self.chunks:
                 chunk[k] = np.empty(0)
-        content = bytes.fromhex(b"".join(key[2:] for key in self.place).decode())
+        content = bytes.fromhex(b"".join(key[2:] for key in self.position_of).decode())
         return NasbenchTable(
             np.frombuffer(content, np.uint8).reshape(-1, _HASH_BYTES),
             np.array(self.codes, np.uint32),
@@ -341,52 +343,26 @@ def _narrow(column: NDArray[np.float64]) -> NDArray[np.floating[Any]]:
     return narrow if np.array_equal(narrow.astype(np.float64), column) else column.copy()
 
 
-# --- the copy in the cache ---------------------------------------------------------------------
-
-
 def _write_copy(path: Path, table: NasbenchTable, source: str) -> None:
     arrays: dict[str, NDArray[Any]] = {
         "version": np.array(FORMAT_VERSION, np.int64),
         "source": np.frombuffer(bytes.fromhex(source), np.uint8),
-        "hashes": table.hashes,
-        "codes": table.codes,
-        "params": table.params,
-        "epochs": table.epochs,
-        "starts": table.starts,
-        **{f"runs.{name}": column for name, column in table.runs.items()},
+        **{name: getattr(table, name) for name in _ARRAYS},
+        **{f"{_RUN}{name}": column for name, column in table.runs.items()},
     }
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        # Not compressed: that would take longer than reading the file anew.
-        checksum = np.frombuffer(digest_of(arrays), np.uint8)
-        np.savez(stream, checksum=checksum, **arrays)  # type: ignore[arg-type]
+    # To compress them would take longer than to read the file anew.
+    write_arrays(path, arrays, compress=False)
 
 
 def _read_copy(path: Path, source: str) -> NasbenchTable | None:
     """Read the table in a copy; None if the copy is missing, damaged or of another file."""
     try:
         arrays, is_whole = read_arrays(path)
-        is_valid = (
-            is_whole
-            and int(arrays["version"]) == FORMAT_VERSION
-            and arrays["source"].tobytes().hex() == source
-        )
-        runs = {
-            name.removeprefix("runs."): column
-            for name, column in arrays.items()
-            if name.startswith("runs.")
-        }
-        return (
-            NasbenchTable(
-                arrays["hashes"],
-                arrays["codes"],
-                arrays["params"],
-                arrays["epochs"],
-                arrays["starts"],
-                runs,
-            )
-            if is_valid
-            else None
-        )
+        version, file = int(arrays["version"]), arrays["source"].tobytes().hex()
+        if not is_whole or (version, file) != (FORMAT_VERSION, source):
+            return None
+        runs = {k.removeprefix(_RUN): v for k, v in arrays.items() if k.startswith(_RUN)}
+        return NasbenchTable(**{name: arrays[name] for name in _ARRAYS}, runs=runs)
     # Damaged bytes can raise nearly anything in zipfile, zlib and numpy's header parser.
     except Exception:
         return None

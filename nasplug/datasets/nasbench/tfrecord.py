@@ -7,9 +7,10 @@ masked CRC-32C of the payload. The package `tfrecord` reads this framing, but sk
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 from nasplug.search_spaces.errors import InputError
 
@@ -47,28 +48,21 @@ def read_records(path: Path) -> Iterator[bytes]:
     """
     try:
         size = path.stat().st_size
-        with open(path, "rb", buffering=0) as stream:
-            yield from _records(path, stream.read, size)
+        with open(path, "rb", buffering=_BUFFER) as stream:
+            yield from _records(path, stream, size)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
 
 
-def _records(path: Path, read: Callable[[int], bytes], size: int) -> Iterator[bytes]:
+def _records(path: Path, stream: BinaryIO, size: int) -> Iterator[bytes]:
     from google_crc32c import value as crc32c
 
-    # `base` is the offset of the buffer in the file, `head_start` that of the next record in the
-    # buffer.
-    number, base, head_start, buffer = 0, 0, 0, b""
-    head_size, crc_size, crc_of = _HEAD.size, _CRC.size, _CRC.unpack_from
-    while True:
-        if len(buffer) - head_start < head_size:
-            buffer, base, head_start = buffer[head_start:] + read(_BUFFER), base + head_start, 0
-            if not buffer:
-                return
+    read, crc_of, head_size, crc_size = stream.read, _CRC.unpack, _HEAD.size, _CRC.size
+    number, offset = 0, 0
+    while head := read(head_size):
         number += 1
-        head = buffer[head_start : head_start + head_size]
         if len(head) < head_size:
-            raise _cut_off(path, number, base + head_start)
+            raise _cut_off(path, number, offset)
         length = int.from_bytes(head[:8], "little")
         if head != _head(length):
             if number == 1:
@@ -76,31 +70,22 @@ def _records(path: Path, read: Callable[[int], bytes], size: int) -> Iterator[by
                     f"{path} is no TFRecord file, or its record 1 is damaged: the checksum of the "
                     "record's length is wrong; name the file that you downloaded, or fetch it again"
                 )
-            raise _damaged(path, number, base + head_start, "its length")
-        start = head_start + head_size
-        end = start + length
-        if base + end + crc_size > size:
-            raise _cut_off(path, number, base + head_start)
-        while end + crc_size > len(buffer):
-            more = read(max(_BUFFER, end + crc_size - len(buffer)))
-            if not more:
-                raise _cut_off(path, number, base + head_start)
-            buffer, base, start, end, head_start = (
-                buffer[head_start:] + more,
-                base + head_start,
-                start - head_start,
-                end - head_start,
-                0,
-            )
-        payload = buffer[start:end]
+            raise _damaged(path, number, offset, "its length")
+        # Before anything is read: a wrong length could ask for all memory.
+        end = offset + head_size + length + crc_size
+        if end > size:
+            raise _cut_off(path, number, offset)
+        payload, checksum = read(length), read(crc_size)
+        if len(checksum) < crc_size:
+            raise _cut_off(path, number, offset)
         crc = crc32c(payload)
         # The formula of `_masked`, since a call would take as long as the checksum.
         if (
-            crc_of(buffer, end)[0]
+            crc_of(checksum)[0]
             != (((crc >> 15 | crc << 17) & 0xFFFFFFFF) + 0xA282EAD8) & 0xFFFFFFFF
         ):
-            raise _damaged(path, number, base + head_start, "its content")
-        head_start = end + crc_size
+            raise _damaged(path, number, offset, "its content")
+        offset = end
         yield payload
 
 

@@ -10,6 +10,7 @@ import pytest
 from counted_studies import learned, told
 
 from nasplug import InputError, plots
+from nasplug.plots.drawing import beyond, figure_of, finish
 from nasplug.plots.progress import hypervolume_so_far
 from nasplug.studies.values import study_values
 
@@ -230,3 +231,17 @@ def test_predictions_are_not_compared_with_themselves() -> None:
         with pytest.raises(InputError, match="are the predictions themselves"):
             draw(told([(90.0,)] * 6, ("maximize",), notes=[said] * 6))
         draw(told([(90.1,)] * 6, ("maximize",), notes=[said] * 6))
+
+
+@pytest.mark.parametrize(("entries", "columns"), [(1, 1), (2, 2), (3, 3), (4, 2), (5, 3), (6, 3)])
+def test_a_legend_above_has_no_gap_between_entries(entries: int, columns: int) -> None:
+    figure, (plot,) = figure_of()
+    for k in range(entries - 1):
+        plot.plot([0, 1], [k, k], label=f"line {k}")
+    beyond(plot, np.array([[7.0]]), (0.0, 1.0))
+    finish(plot, above=True)
+    figure.canvas.draw()
+    legend = plot.get_legend()
+    lefts = {round(text.get_window_extent().x0) for text in legend.get_texts()}
+    assert len(lefts) == columns
+    assert legend.legend_handles[-1].get_marker() == ">"

@@ -3,17 +3,19 @@
 import dataclasses
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from report_pages import island
 from torch import nn
 from typer.testing import CliRunner
 
 import nasplug
 from nasplug.cli import app
 from nasplug.predicting.architecture_predictor import ArchitecturePredictor
-from nasplug.predicting.intervals import is_usable, magnitude, narrowing, shown
+from nasplug.predicting.intervals import interval_of, is_usable, magnitude, narrowing, shown
 
 DEVICE = "RTX 3090"
 SENTENCE = "only the order of magnitude is told"
@@ -125,16 +127,17 @@ def test_a_search_ranks_and_says_so(wide, tmp_path):
     found = nasplug.search("nb201", DEVICE, n_trials=20, seed=0, storage="memory")
     text = found.to_text(200)
     table = [line for line in text.splitlines() if re.match(r" *\d+ +\d", line)]
-    assert len(table) == len(found.pareto) > 1
+    assert len(table) == min(12, len(found.pareto)) > 1
     assert all(re.search(r"(ones|tenths|tens) \(", line) for line in table)
     assert SENTENCE in text
     means = [row["predicted"]["latency_ms"]["mean"] for row in found.pareto]
     assert means == sorted(means)
     assert all(row["predicted"]["latency_ms"]["usable"] is False for row in found.pareto)
     found.report(tmp_path)
-    page = (tmp_path / "pareto.html").read_text(encoding="utf-8")
-    assert "only its order of magnitude is known" in page
-    assert " of ms" in page
+    content = island((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert content["axes"][1]["label"].endswith("only its order of magnitude is known")
+    assert all(re.match(r"(ones|tenths|tens) \(", row["cells"][1][1]) for row in content["rows"])
+    assert " of ms" in content["choices"][0]["reason"]
     stored = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))
     assert stored["pareto"][0]["predicted"]["latency_ms"]["usable"] is False
 
@@ -144,3 +147,37 @@ def test_a_search_on_a_known_device_keeps_its_numbers():
     assert SENTENCE not in found.to_text(200)
     assert all(row["predicted"]["latency_ms"]["usable"] for row in found.pareto)
     assert not any("usable" in row["predicted"]["accuracy"] for row in found.pareto)
+
+
+def test_an_accuracy_lies_from_0_to_100_percent():
+    assert interval_of([97.0, 91.0, 103.0], "%") == {"mean": 97.0, "lower": 91.0, "upper": 100.0}
+    assert interval_of([2.0, -3.0, 7.1234567], "%") == {
+        "mean": 2.0,
+        "lower": 0.0,
+        "upper": 7.123457,
+    }
+    assert interval_of([500.0, 200.0, 900.0], "ms")["upper"] == 900.0
+
+
+def test_intervals_beyond_100_percent_are_not_printed(monkeypatch):
+    predict = ArchitecturePredictor.predict
+
+    def widened(self, *arguments, **named):
+        prediction = predict(self, *arguments, **named)
+        return dataclasses.replace(prediction, spread=prediction.spread * 4000)
+
+    monkeypatch.setattr(ArchitecturePredictor, "predict", widened)
+    (row,) = json.loads(run("predict", "--space", "macro", "--json", "22222222"))
+    (interval,) = row["accuracy"].values()
+    assert (interval["lower"], interval["upper"]) == (0.0, 100.0)
+    front = nasplug.search("macro", n_trials=2, storage="memory").to_json()["pareto"]
+    ends = [row["predicted"]["accuracy"] for row in front]
+    assert all(e["lower"] == 0.0 and e["upper"] == 100.0 for e in ends)
+
+
+def test_a_device_of_a_file_is_named():
+    board = Path(__file__).parents[3] / "docs" / "examples" / "my_board.toml"
+    text = nasplug.space("nb201")[0].text
+    shown = run("predict", "--hw", board, text)
+    assert "zero-shot: My board has no measurements at batch 1" in shown
+    assert "my_board.toml" not in shown

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 import nasplug
 from nasplug import InputError
 from nasplug.cli import app
+from nasplug.commands.predict import parse_shapes
 from nasplug.predicting.architecture_predictor import ArchitecturePredictor
-from nasplug.predicting.predict import parse_shapes
 from nasplug.predictors import create
 from nasplug.search_spaces import Graph
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nasplug import InputError, create_predictor, load_predictor, space
+from nasplug import InputError, PredictorSampler, create_predictor, load_predictor, space
 from nasplug.datasets import NB201_DEVICES
+from nasplug.predicting import zoo
 from nasplug.predicting.zoo import names
 from nasplug.predictors.checkpoint import load_checkpoint, save_checkpoint
 
@@ -130,6 +131,17 @@ def test_an_earlier_pair_becomes_one_file_and_is_found_by_each_name(
             assert found.card[told] == first.card[told]
     with pytest.raises(InputError, match="unknown predictor 'yours'"):
         load_predictor("yours")
+
+
+def test_a_space_without_predictors_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(zoo, "names", lambda: [])
+    advice = "; train one on measurements of yours with nasplug.train, and give its checkpoint"
+    for has_latency, quantity in ((False, "accuracy"), (True, "accuracy or latency")):
+        sentence = f"the package has no predictor of {quantity} for space nb201{advice}"
+        with pytest.raises(InputError, match=sentence):
+            zoo.predictors_for(NB, has_latency, ())
+    with pytest.raises(InputError, match="has no predictor of latency for space nb201; train"):
+        _ = PredictorSampler("nb201", "T4", objectives=("flops", "latency")).candidates
 
 
 def test_a_predictor_of_ones_own(tmp_path: Path, nb201_cache: Path):

@@ -1,39 +1,35 @@
 from __future__ import annotations
 
-import html
 import json
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from report_pages import island
 from table_predictors import TablePredictor
 
 from nasplug.search_spaces import InputError
-from nasplug.searching import prepare as search_module
 from nasplug.searching.search import SearchResult, search
 
 
 @pytest.fixture(scope="module")
 def result(nb201_cache: Path) -> SearchResult:
-    tables = {q: TablePredictor(q) for q in ("accuracy", "latency")}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search_module, "predictors_for", lambda space, latency, given, **_: tables)
-        return search(
-            hardware="GTX 1080 Ti",
-            constraints=["latency<=8ms", "accuracy>=60%"],
-            n_trials=20,
-            storage="memory",
-        )
+    return search(
+        hardware="GTX 1080 Ti",
+        constraints=["latency<=8ms", "accuracy>=60%"],
+        n_trials=20,
+        storage="memory",
+        predictors=[TablePredictor("accuracy"), TablePredictor("latency")],
+    )
 
 
 @pytest.fixture(scope="module")
 def folder(result: SearchResult, tmp_path_factory: pytest.TempPathFactory) -> Path:
     where = tmp_path_factory.mktemp("report") / "new" / "folder"
     paths = result.report(where)
-    names = ["pareto.png", "pareto.html", "result.json", "progress.png"]
+    names = ["report.html", "pareto.png", "result.json", "progress.png"]
     assert [p.name for p in paths] == names
     assert sorted(p.name for p in where.iterdir()) == sorted(names)
     return where
@@ -51,17 +47,46 @@ def test_picture_is_a_png_of_sensible_size(folder: Path) -> None:
 
 
 def test_page_shows_architectures_and_needs_no_network(result: SearchResult, folder: Path) -> None:
-    page = (folder / "pareto.html").read_text(encoding="utf-8")
-    assert not re.search(r"<(script|link|img)[^>]+(src|href)=", page)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert re.findall(r"<(?:script|link|img)[^>]+(?:src|href)=.*", page) == [
+        '<link rel="icon" href="data:,">'
+    ]
+    content = island(page)
+    rows = {row["arch"]: row for row in content["rows"]}
+    assert len(content["rows"]) == content["n_rows"] == 20
     for row in result.pareto:
-        # Plotly's JSON may escape what HTML could misread.
-        assert row["arch"] in page
-    assert "latency&lt;=8ms" in page
+        assert rows[row["arch"]]["state"] == "front"
+    assert sum(row["state"] == "front" for row in content["rows"]) == len(result.pareto)
+    quality, cost = content["axes"]
+    assert quality["label"] == "predicted cifar10 accuracy (%)"
+    assert (quality["scale"], quality["maximize"], cost["maximize"]) == ("error", True, False)
+    assert cost["limits"] == [[8.0, "latency<=8ms"]]
+    assert content["notes"] == result.notes()
+    assert ["Device", "GTX 1080 Ti, batch 1"] in content["facts"]
+    assert content["command"] is None
+
+
+def test_page_has_the_choices_of_the_result(result: SearchResult, folder: Path) -> None:
+    content = island((folder / "report.html").read_text(encoding="utf-8"))
+    for shown, choice in zip(content["choices"], result.choices(), strict=True):
+        assert shown["title"] == choice.title
+        row = result.pareto[choice.row]
+        assert content["rows"][shown["row"]]["arch"] == row["arch"]
+    last = result.choices()[-1]
+    assert last.title == "Most accurate within the limits"
+    best = max(row["predicted"]["accuracy"]["mean"] for row in result.pareto)
+    assert result.pareto[last.row]["predicted"]["accuracy"]["mean"] == best
+
+
+def test_page_shows_the_command(result: SearchResult, tmp_path: Path) -> None:
+    result.report(tmp_path, "nasplug search --report 'a b'")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert island(page)["command"] == "nasplug search --report 'a b'"
 
 
 def test_equal_results_make_equal_pages(result: SearchResult, folder: Path, tmp_path: Path) -> None:
     result.report(tmp_path)
-    for name in ("pareto.html", "result.json"):
+    for name in ("report.html", "result.json"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
 
 
@@ -77,7 +102,11 @@ def test_failure_leaves_the_old_file(
     with pytest.raises(InputError, match="No space left on device"):
         result.report(tmp_path)
     assert (tmp_path / "pareto.png").read_bytes() == b"old"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["pareto.png", "result.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "pareto.png",
+        "report.html",
+        "result.json",
+    ]
 
 
 def test_a_picture_that_fails_loses_nothing_else(
@@ -89,7 +118,7 @@ def test_a_picture_that_fails_loses_nothing_else(
     monkeypatch.setattr("nasplug.reports.search_report._draw", fail)
     with pytest.warns(UserWarning, match="pareto.png could not be drawn .ValueError: .* symbol"):
         paths = result.report(tmp_path)
-    assert [p.name for p in paths] == ["pareto.html", "result.json", "progress.png"]
+    assert [p.name for p in paths] == ["report.html", "result.json", "progress.png"]
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in paths)
 
 
@@ -99,9 +128,9 @@ def test_a_name_is_drawn_as_it_is(result: SearchResult, tmp_path: Path, name: st
     own = replace(result, hardware=replace(result.hardware, name=name))
     assert len(own.report(tmp_path)) == 4
     assert json.loads((tmp_path / "result.json").read_text())["hardware"] == name
-    page = (tmp_path / "pareto.html").read_text(encoding="utf-8")
-    shown = json.dumps(html.escape(name, quote=False))[1:-1].replace("/", "\\u002f")
-    assert shown in page
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    shown = island(page)["title"]
+    assert shown == f"nb201 on {name}" or shown.startswith(f"nb201 on {name[:3_000]}")
 
 
 def test_folder_that_is_a_file(result: SearchResult, tmp_path: Path) -> None:
@@ -111,9 +140,9 @@ def test_folder_that_is_a_file(result: SearchResult, tmp_path: Path) -> None:
 
 
 def test_report_without_hardware(nb201_cache: Path, tmp_path: Path) -> None:
-    scorer: Callable[..., Any] = lambda *_, **__: {"accuracy": TablePredictor("accuracy")}  # noqa: E731
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(search_module, "predictors_for", scorer)
-        found = search(n_trials=5, storage="memory", constraints="flops<=50M")
+    accuracy = [TablePredictor("accuracy")]
+    found = search(n_trials=5, storage="memory", constraints="flops<=50M", predictors=accuracy)
     found.report(tmp_path)
-    assert "multiply-accumulates" in (tmp_path / "pareto.html").read_text(encoding="utf-8")
+    content = island((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert content["axes"][1]["label"].startswith("multiply-accumulates")
+    assert content["axes"][1]["limits"] == [[50.0, "flops<=50000000"]]

@@ -10,11 +10,12 @@ from typing import Any
 
 import optuna
 import pytest
+from report_pages import island
 from typer.testing import CliRunner
 
 from nasplug import InputError, PredictorSampler, space
 from nasplug.cli import app
-from nasplug.reports.study_report import find_study, write_plots
+from nasplug.reports.study_report import find_study, write_plots, write_study_report
 from nasplug.sampling.trial_notes import readable, write_notes
 from nasplug.searching.objectives import suggest
 from nasplug.studies.storages import open_storage
@@ -118,12 +119,32 @@ def test_pictures_are_written(journal: Path, tmp_path: Path) -> None:
     )
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
-    names = ["progress.png", "predicted_observed.png", "calibration.png"]
+    names = ["report.html", "progress.png", "predicted_observed.png", "calibration.png"]
     assert [Path(path).name for path in told["files"]] == names
     assert told["left_out"] == {}
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(names)
-    for name in names:
-        assert (tmp_path / "new" / name).read_bytes().startswith(b"\x89PNG")
+    page, *pictures = [tmp_path / "new" / name for name in names]
+    for path in pictures:
+        assert path.read_bytes().startswith(b"\x89PNG")
+    content = island(page.read_text(encoding="utf-8"))
+    assert content["title"] == "mine"
+    assert [comparison["name"] for comparison in content["comparisons"]] == [
+        "accuracy",
+        "latency ms",
+    ]
+
+
+def test_page_shows_the_command_without_a_password(
+    journal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "postgresql://user:secret@host/studies"
+    monkeypatch.setattr("sys.argv", ["/bin/nasplug", "report", url, "--study", "a b"])
+    done = CliRunner().invoke(
+        app, ["report", str(journal), "--study", "mine", "--out", str(tmp_path)]
+    )
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert island(page)["command"] == "nasplug report 'postgresql://…@host/studies' --study 'a b'"
 
 
 def test_what_cannot_be_drawn_is_told(journal: Path, tmp_path: Path) -> None:
@@ -131,7 +152,8 @@ def test_what_cannot_be_drawn_is_told(journal: Path, tmp_path: Path) -> None:
         app, ["report", str(journal), "--study", "other", "--out", str(tmp_path)]
     )
     assert done.exit_code == 0, done.output
-    assert done.stdout.splitlines() == [str(tmp_path / "progress.png")]
+    names = ("report.html", "progress.png")
+    assert done.stdout.splitlines() == [str(tmp_path / name) for name in names]
     assert "no calibration.png: no trial of study 'other' says what was expected" in done.stderr
 
 
@@ -158,6 +180,7 @@ def test_empty_study_and_storage(tmp_path: Path) -> None:
         find_study(tmp_path / "empty.journal")
     optuna.create_study(storage=storage, study_name="empty")
     study = find_study(tmp_path / "empty.journal")
-    with pytest.raises(InputError, match="study 'empty' has no trial"):
-        write_plots(study, tmp_path / "out")
+    for write in (write_plots, write_study_report):
+        with pytest.raises(InputError, match="study 'empty' has no trial"):
+            write(study, tmp_path / "out")
     assert not (tmp_path / "out").exists()

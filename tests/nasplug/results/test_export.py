@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 from nasplug import search_spaces
 from nasplug.cli import app
 from nasplug.search_spaces import InputError, SearchSpace, space
-from nasplug.searching import prepare as search_module
 from nasplug.searching.search import SearchResult, search
 
 NETS = space("nnlqp:mobilenetv2")
@@ -26,17 +25,13 @@ Find = Callable[..., SearchResult]
 
 
 @pytest.fixture
-def find(monkeypatch: pytest.MonkeyPatch) -> Find:
+def find() -> Find:
     """`search` with a latency that is a sum."""
-
-    def known(of: SearchSpace, latency: bool, *_: Any, **__: Any) -> dict[str, Any]:
-        return {"latency": sum_latency(of)}
-
-    monkeypatch.setattr(search_module, "predictors_for", known)
 
     def found(**options: Any) -> SearchResult:
         given = {"space": NETS.name, "hardware": "RTX 3090", "n_trials": 2, "pool_size": 40}
-        return search(**{**given, "storage": "memory", **options})
+        options = {**given, "storage": "memory", **options}
+        return search(**options, predictors=[sum_latency(space(options["space"]))])
 
     return found
 
@@ -129,12 +124,11 @@ def test_the_command_writes_networks_and_says_what_they_are(find: Find, tmp_path
 
 
 def test_cells_are_exported_as_the_networks_of_the_benchmark(
-    nb201_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nb201_cache: Path, tmp_path: Path
 ) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    tables = {"accuracy": TablePredictor("accuracy")}
-    monkeypatch.setattr(search_module, "predictors_for", lambda *_, **__: tables)
-    result = search("nb201", n_trials=1, storage="memory", dataset="cifar100")
+    tables = [TablePredictor("accuracy")]
+    result = search("nb201", n_trials=1, storage="memory", dataset="cifar100", predictors=tables)
     path, _ = result.export(tmp_path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (given,) = session.get_inputs()

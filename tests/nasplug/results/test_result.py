@@ -13,8 +13,7 @@ from counting_predictors import sum_latency
 
 from nasplug.pareto import pareto_mask
 from nasplug.sampling.sampler import PredictorSampler
-from nasplug.search_spaces import InputError, SearchSpace, space
-from nasplug.searching import prepare as search_module
+from nasplug.search_spaces import InputError, space
 from nasplug.searching.search import SearchResult, search
 
 NETS = space("nnlqp:mobilenetv2")
@@ -28,16 +27,13 @@ def find(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Find:
     """`search` with a latency that is a sum, and its own state folder."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
-    def known(of: SearchSpace, latency: bool, *_: Any, **__: Any) -> dict[str, Any]:
-        return {"latency": sum_latency(of, evidence[0])} if latency else {}
-
-    evidence = ["measured"]
-    monkeypatch.setattr(search_module, "predictors_for", known)
-
-    def found(**options: Any) -> SearchResult:
-        evidence[0] = options.pop("evidence", "measured")
+    def found(evidence: str = "measured", **options: Any) -> SearchResult:
         given = {"space": NETS.name, "hardware": "RTX 3090", "n_trials": 6, "pool_size": POOL}
-        return search(**{**given, "storage": tmp_path / "s.journal", **options})
+        options = {**given, "storage": tmp_path / "s.journal", **options}
+        latency = (
+            [] if options["hardware"] is None else [sum_latency(space(options["space"]), evidence)]
+        )
+        return search(**{"predictors": latency, **options})
 
     return found
 
@@ -100,13 +96,13 @@ def test_without_hardware_flops_stand_against_parameters(find: Find, tmp_path: P
     assert "no hardware given: FLOPs against parameters" in result.to_text()
     assert result.evidence is None
     result.report(tmp_path / "report")
-    page = (tmp_path / "report" / "pareto.html").read_text(encoding="utf-8")
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert "a proxy for quality" in page
 
 
 def test_a_report_shows_the_proxy(find: Find, tmp_path: Path) -> None:
     find(constraints="flops<=400M").report(tmp_path)
-    page = (tmp_path / "pareto.html").read_text(encoding="utf-8")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "multiply-accumulates (millions), a proxy for quality" in page
     assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
 

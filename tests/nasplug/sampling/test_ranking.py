@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nasplug.pareto import hypervolume, pareto_mask
 from nasplug.sampling.ranking import MIN_PAIRS, best_candidate, relate
 
 
@@ -43,13 +44,26 @@ def test_useless_line_only_shifts(predicted: np.ndarray) -> None:
     assert (std > 0).all()
 
 
-def test_first_trial_is_any_of_the_front() -> None:
-    mean = np.array([[1.0, 3.0], [2.0, 2.0], [3.0, 3.0]])
-    empty = np.empty((0, 2))
-    chosen = {
-        best_candidate(mean, np.zeros((3, 2)), empty, np.random.default_rng(s)) for s in range(20)
-    }
-    assert chosen == {0, 1}
+def test_first_trial_dominates_most(generator: np.random.Generator) -> None:
+    mean = np.array([[1.0, 3.0], [1.5, 1.5], [3.0, 1.0], [3.0, 3.0]])
+    zero = np.zeros((4, 2))
+    assert best_candidate(mean, zero, np.empty((0, 2)), generator) == 1
+    assert best_candidate(mean[:, :1], zero[:, :1], np.empty((0, 1)), generator) == 0
+
+
+def test_trials_of_the_front_come_in_the_order_of_what_they_add(
+    generator: np.random.Generator,
+) -> None:
+    mean = np.random.default_rng(0).uniform(size=(300, 2))
+    mean[:5] = [[-0.5, 0.9], [0.0, 0.5], [0.1, 0.1], [0.5, 0.0], [0.9, -0.1]]
+    reference = mean[pareto_mask(mean)].max(axis=0)
+    reference = reference + 0.1 * np.ptp(mean[pareto_mask(mean)], axis=0)
+    tried: list[int] = []
+    while len(tried) < 5:
+        tried.append(best_candidate(mean, np.zeros_like(mean), mean[tried], generator))
+    areas = [hypervolume(mean[tried[:k]], reference) for k in range(6)]
+    assert sorted(tried) == np.flatnonzero(pareto_mask(mean)).tolist() == [0, 1, 2, 3, 4]
+    assert np.diff(areas).tolist() == sorted(np.diff(areas), reverse=True)
 
 
 def test_the_largest_gain_is_chosen(generator: np.random.Generator) -> None:

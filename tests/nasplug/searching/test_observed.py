@@ -207,7 +207,7 @@ def test_objectives_of_ones_own_and_counted_ones(find: Find) -> None:
             if r["params"] < row["params"] and r["observed"]["loss"] < row["observed"]["loss"]
         ]
         assert not better
-    heading = next(line for line in result.to_text().splitlines() if line.startswith(" #"))
+    heading = next(line for line in result.to_text().splitlines() if line.lstrip().startswith("#"))
     assert heading.split() == ["#", "trial", "loss", "params", "top-1"]
 
 

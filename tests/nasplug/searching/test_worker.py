@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 from nasplug import Command, search, worker
 from nasplug.search_spaces import InputError
 from nasplug.searching.config import RECORD, kept_total
+from nasplug.searching.worker import WorkerResult
 from nasplug.studies.storages import open_storage
 from nasplug.studies.trials import FAILURE
 
@@ -143,6 +144,11 @@ def test_ctrl_c_ends_the_program_and_leaves_the_trial_to_others(
     assert [t.state for t in stopped] == [TrialState.FAIL] * 3
     assert [t.user_attrs[FAILURE] for t in stopped] == ["stopped"] * 3
     assert all(t.params == retried.params for t in stopped)
+
+
+def test_one_trial_is_singular() -> None:
+    outcome = WorkerResult("mine", 1, 0, 3, 4)
+    assert str(outcome) == "1 trial completed here; study mine has 3 of 4"
 
 
 def test_a_killed_worker_loses_nothing(start: Start, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from nasplug import datasets, load_predictor, space
+import nasplug
+from nasplug import InputError, datasets, load_predictor, space
 from nasplug.cli import app
 from nasplug.predictors.accuracy.path_gp import PathGP
 from nasplug.predictors.training import loop as fitting
@@ -264,12 +265,46 @@ def test_a_state_is_for_the_same_training_only(run: Run, table: Path) -> None:
         (("--target", "acc", "--data", "nb201-accuracy"), "has no column 'acc'; it has"),
         (("--target", "acc", "--out", "table.csv/x"), "cannot write table.csv/x"),
         (("--target", "acc", "--out", "."), "give the path of a file"),
+        (("--target", "acc", "--batch-size", "0"), "batch size 0 is not a whole number"),
     ],
 )
 def test_bad_requests(run: Run, table: Path, words: tuple[str, ...], said: str) -> None:
     given = ("train", "--model", "path-gp", "--data", "table.csv", "--out", "x", *words)
     assert_refused(run(*given), said)
     assert not list(Path().glob("x*"))
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder that refuses files")
+def test_a_folder_that_takes_no_files_is_refused_before_the_training(
+    run: Run, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PathGP, "fit", lambda *_, **__: pytest.fail("trained in vain"))
+    train = ("train", "--model", "path-gp", "--data", "table.csv", "--target", "acc")
+    assert_refused(run(*train, "--out", "/proc/x"), "cannot write /proc/x (")
+
+
+def test_a_string_is_one_target(run: Run, table: Path) -> None:
+    record = nasplug.train("path-gp", table, targets="acc", train_size=60, out="x")
+    assert record["targets"] == {"acc": "acc"}
+    with pytest.raises(InputError, match="no column 'acu'; it has acc"):
+        nasplug.train("path-gp", table, targets="acu", out="x")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"model": None}, "model must be the name of a predictor such as 'nasplug', not None"),
+        ({"data": None}, "data must be the name of a data set or the path of a .csv, not None"),
+        ({"options": [1]}, r"options must be a dictionary such as \{'epochs': 100\}, not \[1\]"),
+        ({"options": {"seed": 1}}, "option 'seed' is given as --seed"),
+        ({"options": {"targets": ("x",)}}, "option 'targets' is given as --target"),
+        ({"batch_size": 0}, "batch size 0 is not a whole number of at least 1"),
+    ],
+)
+def test_bad_arguments(arguments: dict[str, Any], sentence: str, table: Path) -> None:
+    request = {"model": "path-gp", "data": str(table), "targets": ["acc"], "test": True}
+    with pytest.raises(InputError, match=sentence):
+        nasplug.train(**{**request, "train_size": 60, **arguments})  # type: ignore[arg-type]
 
 
 def test_nothing_to_keep(run: Run, table: Path) -> None:
@@ -285,7 +320,7 @@ def test_nothing_to_keep(run: Run, table: Path) -> None:
         (b"acc\n1\n", "has no column 'arch'"),
         (b"arch,acc,acc\n", "names a column twice"),
         (b"arch,acc\n", "has no rows below its first line"),
-        (f"arch,acc\n{CELL},1\n{CELL}\n".encode(), "line 3 has 1 fields; the first line has 2"),
+        (f"arch,acc\n{CELL},1\n{CELL}\n".encode(), "line 3 has 1 field; the first line has 2"),
         (f"arch,acc\n{CELL},1\n\nconv,2\n".encode(), "line 4: 'conv' is no NAS-Bench-201 string"),
         (f"arch,acc\n{CELL},nan\n".encode(), "line 2: acc is nan, not a finite number"),
         (f"arch,acc\n{CELL},1e200\n".encode(), "line 2: acc: 1e+200 is no value in % or ms: its"),

@@ -13,7 +13,7 @@ from nasplug.candidates.scoring import Scoring
 from nasplug.objectives import OBJECTIVES
 from nasplug.predictors.accuracy.array_gp import cell_gp
 from nasplug.results.result import SearchResult
-from nasplug.searching.predicted_outcome import _entry
+from nasplug.searching.outcome import _predicted_entry
 
 NB = space("nb101")
 SMALL = "0110001100010000:input,conv3x3-bn-relu,conv1x1-bn-relu,output"
@@ -144,7 +144,8 @@ def test_a_search_says_how_many_of_its_architectures_are_extrapolations():
     assert candidates.familiar([2, 0]).tolist() == [False, True]
     goals = (OBJECTIVES["accuracy"], OBJECTIVES["flops"])
     pareto = [
-        _entry(candidates, k, {"accuracy": None, "latency_ms": None}, goals) for k in range(3)
+        _predicted_entry(candidates, k, {"accuracy": None, "latency_ms": None}, goals)
+        for k in range(3)
     ]
     assert [row["familiar"] for row in pareto] == [True, False, False]
     result = SearchResult(

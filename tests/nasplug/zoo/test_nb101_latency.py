@@ -38,7 +38,7 @@ def test_the_graph_of_a_cell_is_refused(predictor: ArchitecturePredictor) -> Non
 
 
 def test_the_package_has_a_latency_for_cells() -> None:
-    found = predictors_for(NB, True, (), all_needed=False)
+    found = predictors_for(NB, True, ())
     assert list(found) == ["accuracy", "latency"]
     assert (found["latency"].name, found["latency"].space) == ("network-latency", NB)
     with pytest.raises(InputError, match="'network-latency' is for space"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nasplug.predictors.features.paths import (
     MAX_PATHS,
     count_matrix,
-    neighbourhoods,
+    neighbours,
     operation_pairs,
     path_counts,
     summaries,
@@ -27,6 +27,10 @@ CELL = Graph(
     ("input", "nor_conv_3x3", "nor_conv_3x3", "avg_pool_3x3", "output"),
     ((0, 1), (0, 2), (0, 4), (1, 3), (2, 4), (3, 4)),
 )
+
+
+def neighbourhoods(graphs):
+    return [Counter(zip(g.ops, *neighbours(g.ops, g.edges), strict=True)) for g in graphs]
 
 
 def test_paths_by_hand():

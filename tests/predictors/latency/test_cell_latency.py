@@ -12,7 +12,7 @@ from nasplug.devices.hardware import hardware
 from nasplug.predictors.accuracy.transformer_ensemble import AccuracyConfig, AccuracyPredictor
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig, LatencyPredictor
+from nasplug.predictors.latency.cell_latency import LatencyConfig, LatencyPredictor
 from nasplug.predictors.models.sibling_transformer import (
     SiblingTransformer,
     SiblingTransformerConfig,
@@ -29,8 +29,8 @@ CELLS = np.random.default_rng(5).permutation(15_625)[:700]
 GRAPHS = [NB.to_graph(NB[int(i)]) for i in CELLS]
 QUICK = TrainingConfig(epochs=14, batch_size=64, learning_rate=3e-3)
 DEVICES = [
-    DeviceBatch(hardware("GTX 1080 Ti"), 1),
-    DeviceBatch(hardware("GTX 1080 Ti"), 256),
+    Setting(hardware("GTX 1080 Ti"), 1),
+    Setting(hardware("GTX 1080 Ti"), 256),
     Setting(hardware("Raspberry Pi 4"), 1, "tflite"),
 ]
 
@@ -131,7 +131,7 @@ def test_an_unknown_device_is_predicted_like_the_measured_ones_that_it_is_like(f
     without = alone.predict(GRAPHS, twin, known.batch_size).mean[:, 0]
     assert np.abs(np.log(said / own)).mean() < 0.5 * np.abs(np.log(without / own)).mean()
     # Two at once are each predicted as alone.
-    columns = [DeviceBatch(twin, 256), known, DeviceBatch(hardware("Pixel 6"))]
+    columns = [Setting(twin, 256), known, Setting(hardware("Pixel 6"))]
     both = fitted_latency.log_latency(GRAPHS[:5], columns)
     one = [fitted_latency.log_latency(GRAPHS[:5], [column]) for column in columns]
     np.testing.assert_allclose(both, np.concatenate(one, axis=1), atol=1e-5)
@@ -170,7 +170,7 @@ def test_saved_predictors_predict_the_same(fitted_accuracy, fitted_latency, tmp_
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
     fitted_latency.save(tmp_path / "b")
     restored = LatencyPredictor.from_checkpoint(load_checkpoint(tmp_path / "b"))
-    for device in (DEVICES[1], DeviceBatch(hardware("RTX 3090"))):
+    for device in (DEVICES[1], Setting(hardware("RTX 3090"))):
         x = fitted_latency.predict(GRAPHS[:50], device.hardware, device.batch_size)
         y = restored.predict(GRAPHS[:50], device.hardware, device.batch_size)
         np.testing.assert_array_equal(x.upper, y.upper)

@@ -6,7 +6,7 @@ from scipy.stats import spearmanr
 
 from nasplug import InputError, datasets, hardware
 from nasplug.predictors import NotFittedError
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.few_shot import DeviceTransfer
 from nasplug.predictors.latency.known_devices import KnownDevices, PredictedDevices
 from nasplug.search_spaces import space
@@ -166,8 +166,8 @@ def test_a_predictor_of_many_devices_serves_as_what_is_known(cells):
         def log_latency(self, graphs, columns):
             return np.array([[len(g) * c.batch_size for c in columns] for g in graphs], float)
 
-    columns = [DeviceBatch(hardware("T4"), 1), DeviceBatch(hardware("T4"), 2)]
-    known = PredictedDevices(Model(), columns, DeviceBatch(hardware("A100"), 3), cells[:5])
+    columns = [Setting(hardware("T4"), 1), Setting(hardware("T4"), 2)]
+    known = PredictedDevices(Model(), columns, Setting(hardware("A100"), 3), cells[:5])
     assert known.describes
     assert known.log_latency(cells[:1]).tolist() == [[8.0, 16.0, 24.0]]
     alone = PredictedDevices(Model(), columns, None, cells[:5])

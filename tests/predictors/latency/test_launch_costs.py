@@ -6,12 +6,12 @@ import pytest
 from nasplug import datasets, hardware
 from nasplug.predictors.features.operators import operator_kinds
 from nasplug.predictors.features.roofline import peak_rates, roofline_parts
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.launch_costs import COMMON, LaunchCosts, fit_factors, launch_rows
 from nasplug.search_spaces import space
 from nasplug.search_spaces.costs import FLOAT_BYTES
 
-DEVICE = DeviceBatch(hardware("Titan RTX"), 64)
+DEVICE = Setting(hardware("Titan RTX"), 64)
 RATES = np.array([*peak_rates(DEVICE.hardware), 64, FLOAT_BYTES])
 FACTORS = np.array([2.0, 1.5, 0.01, 0.4])
 
@@ -74,7 +74,7 @@ def test_networks_of_another_kind_are_met_better_than_by_the_roofline(mirror):
     other = datasets.load("ofa-latency").iloc[:100]
     graphs = [fbnet.to_graph(fbnet.parse(text)) for text in table["arch"]]
     foreign = [ofa.to_graph(ofa.parse(text)) for text in other["arch"]]
-    device = DeviceBatch(hardware("RTX 2080 Ti"), 64)
+    device = Setting(hardware("RTX 2080 Ti"), 64)
     rates = np.array([*peak_rates(device.hardware), 64, FLOAT_BYTES])
     kinds = sorted({kind for graph in graphs for kind in operator_kinds(graph)})
     learned = table[device.key].to_numpy(float)

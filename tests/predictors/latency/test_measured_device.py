@@ -31,6 +31,9 @@ class Told:
     def fit(self, graphs: Sequence[Graph], latencies: np.ndarray) -> None:
         self.logs = np.log(latencies)
 
+    def usual(self, graphs: Sequence[Graph], latencies: np.ndarray) -> Any:
+        return list(graphs), np.log(latencies)
+
     def log_latency(self, graphs: Sequence[Graph]) -> tuple[np.ndarray, np.ndarray]:
         places = [PLACE[id(graph)] for graph in graphs]
         return self.mean[places], self.std[places]

@@ -10,12 +10,12 @@ from nasplug import InputError, datasets, hardware
 from nasplug.predictors import NotFittedError, Predictor, create
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.features.operators import OperatorFeatures, operator_kinds
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.one_device import LatencyGP
 from nasplug.predictors.registry import restore
 from nasplug.search_spaces import Graph, space
 
-DEVICE = DeviceBatch(hardware("Titan RTX"), 64)
+DEVICE = Setting(hardware("Titan RTX"), 64)
 ROWS = np.random.default_rng(4).permutation(5000)[:360]
 LEARN, REST = slice(0, 160), slice(160, 360)
 
@@ -93,7 +93,7 @@ def test_cells_are_told_apart_by_place(nb201_cache):
     assert "places" in features(graphs)
     truth = datasets.load("nb201-latency")["GTX 1080 Ti@256"].to_numpy()[rows]
     predictor = create("latency-gp")
-    predictor.fit(graphs[:200], truth[:200], [DeviceBatch(hardware("GTX 1080 Ti"), 256)])
+    predictor.fit(graphs[:200], truth[:200], [Setting(hardware("GTX 1080 Ti"), 256)])
     error = np.abs(predictor.predict(graphs[200:]).mean[:, 0] / truth[200:] - 1)
     assert error.mean() < 0.03
 

@@ -15,7 +15,8 @@ from nasplug.predictors.accuracy.transformer_ensemble import AccuracyConfig, Acc
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.features import language
 from nasplug.predictors.features.devices import HARDWARE_FEATURES, hardware_features
-from nasplug.predictors.latency.cell_latency import DeviceBatch, LatencyConfig, LatencyPredictor
+from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.latency.cell_latency import LatencyConfig, LatencyPredictor
 from nasplug.predictors.layers.dynamic import DYNAMIC_MODES
 from nasplug.predictors.models.ledgformer import (
     LeDGFormer,
@@ -171,7 +172,7 @@ def test_stored_weights_give_the_same_numbers_without_a_language_model(monkeypat
 @pytest.mark.parametrize("options", [{}, {"platform_text": False, "dynamic": "gate"}])
 def test_latency_predictor_with_this_network(options, tmp_path):
     rng = np.random.default_rng(0)
-    columns = [DeviceBatch(hardware(name)) for name in DEVICES[:2]]
+    columns = [Setting(hardware(name)) for name in DEVICES[:2]]
     graphs = [NB.to_graph(NB[int(k)]) for k in rng.permutation(15_625)[:80]]
     cost = np.array([graph.total("flops") for graph in graphs])
     truth = (1 + cost / cost.max())[:, None] * np.array([1.0, 20.0])
@@ -184,7 +185,7 @@ def test_latency_predictor_with_this_network(options, tmp_path):
     predictor.set_zero_shot({"other": np.linspace(-0.1, 0.1, 101)})
     predictor.save(tmp_path / "p")
     loaded = LatencyPredictor.from_checkpoint(load_checkpoint(tmp_path / "p"))
-    everywhere = [DeviceBatch(hardware(name)) for name in DEVICES]
+    everywhere = [Setting(hardware(name)) for name in DEVICES]
     np.testing.assert_allclose(
         loaded.log_latency(graphs, everywhere), predictor.log_latency(graphs, everywhere), rtol=1e-6
     )

@@ -11,7 +11,7 @@ from scipy.stats import kendalltau
 from nasplug import datasets
 from nasplug.devices.hardware import hardware
 from nasplug.predictors.checkpoint import load_checkpoint
-from nasplug.predictors.latency.cell_latency import DeviceBatch
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.models.sibling_transformer import (
     SiblingTransformer,
     SiblingTransformerConfig,
@@ -27,7 +27,7 @@ from nasplug.search_spaces.nb201 import NB201
 NB = NB201()
 CELLS = np.random.default_rng(5).permutation(15_625)[:300]
 GRAPHS = [NB.to_graph(NB[int(i)]) for i in CELLS]
-DEVICE = DeviceBatch(hardware("GTX 1080 Ti"), 32)
+DEVICE = Setting(hardware("GTX 1080 Ti"), 32)
 TINY = {"epochs": 2, "batch_size": 16, "dim": 16, "num_layers": 1}
 # Enough of each network to rank cells after a few seconds.
 SMALL = {

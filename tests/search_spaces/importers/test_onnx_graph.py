@@ -461,6 +461,13 @@ class TestFoundByFuzzing:
         nodes = [N("LayerNormalization", ["x", "w"], ["y"])]
         assert onnx_graph(model(nodes, [tensor("w", [16])], opset=11)).ops[1] == nodes[0].op_type
 
+    @pytest.mark.parametrize("equation", [b"....,a", b"ab\x1d", b"ab,\xc9->a", "ij->jk->k"])
+    def test_an_equation_that_is_none(self, equation):
+        # onnx 1.23's shape inference never ends on some of these.
+        network = model([N("Einsum", ["x", "w"], ["y"], equation=equation)], [tensor("w", [16])])
+        with pytest.raises(InputError, match="expected an Einstein sum such as"):
+            onnx_graph(network)
+
     def test_types_of_several_lines(self):
         for network in (
             model([N("a\nb", ["c"], ["y"])]),

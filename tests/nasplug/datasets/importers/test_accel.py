@@ -155,7 +155,7 @@ def two(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_small_archive(two: None, tmp_path: Path) -> None:
-    table = import_accel({NAME: pack(tmp_path / NAME, results(RESULT, RESULT))}, {}).to_frame()
+    table = import_accel({NAME: pack(tmp_path / NAME, results(RESULT, RESULT))}).to_frame()
     assert table["first_index"].tolist() == [0, 0]
     assert not table["noisy_rtx3090"].any()
     assert table["ZCU102@1"].isna().all()
@@ -197,7 +197,7 @@ def test_foreign_result(
 ) -> None:
     path = pack(tmp_path / NAME, results(RESULT, changed(section, name, value)))
     with pytest.raises(InputError, match=rf"{NAME} has another layout.*{why}"):
-        import_accel({NAME: path}, {})
+        import_accel({NAME: path})
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_foreign_result(
 )
 def test_foreign_archive(two: None, tmp_path: Path, members: dict[str, bytes], why: str) -> None:
     with pytest.raises(InputError, match=rf"{NAME}.*{why}"):
-        import_accel({NAME: pack(tmp_path / NAME, members)}, {})
+        import_accel({NAME: pack(tmp_path / NAME, members)})
 
 
 def test_link_in_the_archive_is_refused(two: None, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_link_in_the_archive_is_refused(two: None, tmp_path: Path) -> None:
         member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(member)
     with pytest.raises(InputError, match="the member"):
-        import_accel({NAME: path}, {})
+        import_accel({NAME: path})
 
 
 @settings(
@@ -244,7 +244,7 @@ def test_damaged_archive_is_refused_in_a_sentence(
         content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
     path.write_bytes(content)
     try:
-        table = import_accel({NAME: path}, {})
+        table = import_accel({NAME: path})
     except InputError as error:
         assert "\n" not in str(error)
     else:

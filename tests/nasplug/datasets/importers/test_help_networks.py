@@ -208,7 +208,7 @@ def test_foreign_fbnet_arch(
     content = {"dataset": "cifar100", "arch": [fbnet_entry(), entry]}
     path = save(tmp_path / "metainfo.pt", content)
     with pytest.raises(InputError, match=r"metainfo\.pt.*architecture 1"):
-        import_fbnet({**files_of("fbnet-latency", mirror), path.name: path}, {})
+        import_fbnet({**files_of("fbnet-latency", mirror), path.name: path})
 
 
 def ofa_entry(**changes: object) -> dict[str, object]:
@@ -241,7 +241,7 @@ def test_foreign_ofa_arch(
     content = {"dataset": "imagenet", "arch": [ofa_entry(), entry]}
     path = save(tmp_path / "ofa_archs.pt", content)
     with pytest.raises(InputError, match=r"ofa_archs\.pt.*architecture 1"):
-        import_ofa({**files_of("ofa-latency", mirror), path.name: path}, {})
+        import_ofa({**files_of("ofa-latency", mirror), path.name: path})
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_foreign_ofa_arch(
 def test_foreign_file(mirror: Path, tmp_path: Path, content: object, why: str) -> None:
     path = save(tmp_path / "ofa_archs.pt", content)
     with pytest.raises(InputError, match=rf"ofa_archs\.pt has another layout.*{why}"):
-        import_ofa({**files_of("ofa-latency", mirror), path.name: path}, {})
+        import_ofa({**files_of("ofa-latency", mirror), path.name: path})
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_foreign_file(mirror: Path, tmp_path: Path, content: object, why: str) -
 def test_foreign_latency(mirror: Path, tmp_path: Path, wrong: object, why: str) -> None:
     path = save(tmp_path / "v100_64.pt", wrong)
     with pytest.raises(InputError, match=rf"v100_64\.pt has another layout.*{why}"):
-        import_ofa({**files_of("ofa-latency", mirror), path.name: path}, {})
+        import_ofa({**files_of("ofa-latency", mirror), path.name: path})
 
 
 def test_ofa_file_names_nothing_but_numpy_numbers(mirror: Path, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def test_foreign_layout(
     path = tmp_path / NAME
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match=rf"{NAME} has another layout.*{why}"):
-        import_macro({NAME: path}, {})
+        import_macro({NAME: path})
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "null"])
@@ -122,4 +122,4 @@ def test_broken_file(tmp_path: Path, text: str) -> None:
     path = tmp_path / NAME
     path.write_text(text)
     with pytest.raises(InputError, match=NAME):
-        import_macro({NAME: path}, {})
+        import_macro({NAME: path})

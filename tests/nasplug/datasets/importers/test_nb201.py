@@ -246,7 +246,7 @@ def test_foreign_json(
     path = tmp_path / name
     path.write_text(json.dumps(content))
     with pytest.raises(InputError, match=rf"{name}.*{why}"):
-        import_accuracy({**accuracy_files, name: path}, {})
+        import_accuracy({**accuracy_files, name: path})
 
 
 @pytest.mark.parametrize("text", ["[]", "{", "[" * 100_000, "\xff"])
@@ -255,7 +255,7 @@ def test_broken_json(accuracy_files: dict[str, Path], tmp_path: Path, text: str)
     path = tmp_path / name
     path.write_text(text, encoding="latin1")
     with pytest.raises(InputError, match=name):
-        import_accuracy({**accuracy_files, name: path}, {})
+        import_accuracy({**accuracy_files, name: path})
 
 
 def save(path: Path, content: object) -> Path:
@@ -269,7 +269,7 @@ def test_foreign_index(accuracy_files: dict[str, Path], tmp_path: Path) -> None:
     for wrong in ([], {}, {**index, first: 15_625}, {**index, first: 1.0}, {**index, first: 5}):
         path = save(tmp_path / "str_arch2idx.pt", wrong)
         with pytest.raises(InputError, match=r"str_arch2idx\.pt.*numbered from 0"):
-            import_accuracy({**accuracy_files, path.name: path}, {})
+            import_accuracy({**accuracy_files, path.name: path})
 
 
 @pytest.mark.parametrize(
@@ -287,13 +287,13 @@ def test_foreign_latency(
 ) -> None:
     path = save(tmp_path / "1080ti_1.pt", wrong)
     with pytest.raises(InputError, match=rf"1080ti_1\.pt has another layout.*{why}"):
-        import_latency({**latency_files, path.name: path}, {})
+        import_latency({**latency_files, path.name: path})
 
 
 def test_tensors_are_refused(latency_files: dict[str, Path], tmp_path: Path) -> None:
     path = save(tmp_path / "1080ti_1.pt", torch.ones(15_625))
     with pytest.raises(InputError, match="tensor"):
-        import_latency({**latency_files, path.name: path}, {})
+        import_latency({**latency_files, path.name: path})
     assert zipfile.is_zipfile(path)
 
 

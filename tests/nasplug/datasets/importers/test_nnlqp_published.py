@@ -158,7 +158,7 @@ def test_foreign_labels(
     path = tmp_path / NAME
     path.write_text(text.replace(old, new))
     with pytest.raises(InputError, match=rf"{NAME} has another layout.*{why}"):
-        import_labels({NAME: path}, {})
+        import_labels({NAME: path})
 
 
 @pytest.mark.parametrize(
@@ -180,4 +180,4 @@ def test_foreign_cells(
     path = tmp_path / NAME
     path.write_text(text.replace(old, new))
     with pytest.raises(InputError, match=rf"{NAME} has another layout.*{why}"):
-        import_nasbench201({**published, NAME: path}, {})
+        import_nasbench201({**published, NAME: path})

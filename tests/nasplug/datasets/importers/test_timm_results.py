@@ -170,13 +170,13 @@ def one_file(monkeypatch: pytest.MonkeyPatch) -> None:
 def latencies(folder: Path, text: str) -> pd.DataFrame:
     path = folder / f"{STEM}.csv"
     path.write_text(text)
-    return import_latency({path.name: path}, {}).to_frame()
+    return import_latency({path.name: path}).to_frame()
 
 
 def accuracies(folder: Path, text: str) -> pd.DataFrame:
     path = folder / "results-imagenet.csv"
     path.write_text(text)
-    return import_accuracy({path.name: path}, {}).to_frame()
+    return import_accuracy({path.name: path}).to_frame()
 
 
 def test_rows_with_and_without_numbers(one_file: None, tmp_path: Path) -> None:

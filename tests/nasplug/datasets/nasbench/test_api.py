@@ -480,4 +480,4 @@ def test_other_content_under_a_known_name_is_refused(tmp_path: Path) -> None:
 
     path = files.official(tmp_path / "energy_4V9E_estimate.tfrecord")
     with pytest.raises(InputError, match="7 cells with energies instead of 91"):
-        import_means({path.name: path}, {})
+        import_means({path.name: path})

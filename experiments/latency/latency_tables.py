@@ -1,8 +1,7 @@
-"""The tables of docs/results/latency.md on the predictor of whole networks."""
+"""The tables of docs/results/latency.md, from the results of the experiments with latencies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from statistics import mean
 
 from experiments.tables import (
@@ -13,6 +12,7 @@ from experiments.tables import (
     load,
     merged,
     runs,
+    section,
     spread,
     table,
     table_of,
@@ -31,6 +31,7 @@ SMALL = ("nb201", "fbnet", "ofa", "accel", "nnlqp")
 ALSO_KNOWN = "RTX 2080 Ti"
 
 
+@section("network-measured")
 def measured() -> str:
     """A row a source: networks that were not learned, on measured devices."""
     return table_of(
@@ -54,16 +55,19 @@ def _left_out(rows: list[Row]) -> str:
     )
 
 
+@section("network-zero-shot")
 def zero_shot() -> str:
     """A row a source and kind of device: devices that were left out."""
     return _left_out(load(QUALITY)["zero_shot"])
 
 
+@section("network-unfamiliar")
 def unfamiliar() -> str:
     """A row a source that was left out, and kind of device."""
     return _left_out(load(QUALITY)["unfamiliar"])
 
 
+@section("network-unseen")
 def unseen() -> str:
     """A row one of HELP's unseen devices, over all cells."""
     cells = {(row["column"], row["also_known"]): row for row in load("latency_quality")["unseen"]}
@@ -85,6 +89,7 @@ def unseen() -> str:
     return table([*head, "nb201-latency, MAPE %", "network-latency, MAPE %"], body)
 
 
+@section("gpu-roofline")
 def gpus() -> str:
     """A row a table of a GPU that was left out."""
     body = []
@@ -99,6 +104,7 @@ def gpus() -> str:
     return table(["left out", "runtime", "table", "networks", "GPU roofline", "ridge"], body)
 
 
+@section("launch-share")
 def launch_share() -> str:
     """A row a source that was left out, and kind of device; a column a share of launch costs."""
     rows = [{**row, "without": ", ".join(row["without"])} for row in runs("launch_share")]
@@ -118,6 +124,7 @@ def launch_share() -> str:
     return table(["learned", "left out", "devices", "device × batch", *heads, "seeds"], body)
 
 
+@section("network-ablation")
 def ablation() -> str:
     """A row a variant: errors on other networks, on left-out devices, on a left-out source."""
     return table_of(
@@ -127,37 +134,37 @@ def ablation() -> str:
     )
 
 
-def out_of_domain(start: str) -> Callable[[], str]:
+@section("out-of-domain-gpu", "RTX 2080 Ti")
+@section("out-of-domain-titan", "Titan RTX")
+@section("out-of-domain-cpu", "CPU")
+def out_of_domain(start: str) -> str:
     """A row a case, a column a method: MAPE, and within 10 %."""
-
-    def make() -> str:
-        rows = [row for row in runs("out_of_domain") if row["case"].startswith(start)]
-        methods = [method for method in ORDER if any(row["method"] == method for row in rows)]
-        by_run = grouped(rows, "case", "method")
-        cases = list(dict.fromkeys(case for case, _ in by_run))
-        body, means = [], []
-        for case in cases:
-            texts = []
-            for method in methods:
-                group = by_run.get((case, method))
-                form = "{mape_percent:±.1f} / {acc10_percent:.0f}"
-                texts += cells(form, merged(group)) if group else [MISSING]
-            body.append([case.partition(": ")[2].removesuffix(" left out"), *texts])
+    rows = [row for row in runs("out_of_domain") if row["case"].startswith(start)]
+    methods = [method for method in ORDER if any(row["method"] == method for row in rows)]
+    by_run = grouped(rows, "case", "method")
+    cases = list(dict.fromkeys(case for case, _ in by_run))
+    body, means = [], []
+    for case in cases:
+        texts = []
         for method in methods:
-            groups = [by_run.get((case, method)) for case in cases]
-            # A mean over some of the cases would not compare with the others.
-            whole = [
-                [mean(row[key] for row in group) for key in ("mape_percent", "acc10_percent")]
-                for group in groups
-                if group
-            ]
-            error, near = map(mean, zip(*whole, strict=True))
-            means.append(f"{error:.1f} / {near:.0f}" if all(groups) else MISSING)
-        return table(["left out", *methods], [*body, ["mean", *means]])
+            group = by_run.get((case, method))
+            form = "{mape_percent:±.1f} / {acc10_percent:.0f}"
+            texts += cells(form, merged(group)) if group else [MISSING]
+        body.append([case.partition(": ")[2].removesuffix(" left out"), *texts])
+    for method in methods:
+        groups = [by_run.get((case, method)) for case in cases]
+        # A mean over some of the cases would not compare with the others.
+        whole = [
+            [mean(row[key] for row in group) for key in ("mape_percent", "acc10_percent")]
+            for group in groups
+            if group
+        ]
+        error, near = map(mean, zip(*whole, strict=True))
+        means.append(f"{error:.1f} / {near:.0f}" if all(groups) else MISSING)
+    return table(["left out", *methods], [*body, ["mean", *means]])
 
-    return make
 
-
+@section("out-of-domain-recipes")
 def recipes() -> str:
     """A row a trained network and kind of device: how it was trained, and what it has learned."""
     body = []
@@ -175,6 +182,7 @@ def recipes() -> str:
     return table(head, body)
 
 
+@section("cpu-check")
 def cpu() -> str:
     """A row a method: fresh networks on the CPU that was measured."""
     return table_of(
@@ -187,17 +195,31 @@ def cpu() -> str:
     )
 
 
-SECTIONS: dict[str, Callable[[], str]] = {
-    "network-measured": measured,
-    "network-zero-shot": zero_shot,
-    "gpu-roofline": gpus,
-    "network-unseen": unseen,
-    "network-unfamiliar": unfamiliar,
-    "launch-share": launch_share,
-    "network-ablation": ablation,
-    "out-of-domain-gpu": out_of_domain("RTX 2080 Ti"),
-    "out-of-domain-titan": out_of_domain("Titan RTX"),
-    "out-of-domain-cpu": out_of_domain("CPU"),
-    "out-of-domain-recipes": recipes,
-    "cpu-check": cpu,
-}
+@section("one-device")
+def one_device() -> str:
+    """A row a data set, device, number of networks and method."""
+    groups = grouped(runs("network_latency"), "data", "column", "size", "method")
+    return table_of(
+        "data | device | learned | judged | method | MAPE % | within 10 % | Spearman | 90 % cover",
+        "{data} | {column} | {train:,} | {test:,} | {method} | {mape_percent:±.2f} | "
+        "{acc10_percent:±.1f} | {spearman:±.4f} | {coverage:.1%}",
+        map(merged, groups.values()),
+    )
+
+
+@section("few-shot-nb201-help", "nb201", "help")
+@section("few-shot-nb201-all", "nb201", "all")
+@section("few-shot-fbnet-help", "fbnet", "help")
+@section("few-shot-fbnet-all", "fbnet", "all")
+def few_shot(space: str, protocol: str) -> str:
+    """A row a method, a column a new device."""
+    rows = [r for r in runs("few_shot") if (r["space"], r["protocol"]) == (space, protocol)]
+    columns = list(dict.fromkeys(row["column"] for row in rows))
+    body = []
+    for (method, measured), own in grouped(rows, "method", "measured").items():
+        by_column = grouped(own, "column")
+        means = [mean(row["spearman"] for row in by_column[(column,)]) for column in columns]
+        count = "0" if method.startswith("mean of") else str(measured)
+        ranks = [*(f"{value:.3f}" for value in means), f"{mean(means):.4f}"]
+        body.append([method, count, *ranks, *cells("{coverage:.1%}", merged(own))])
+    return table(["method", "measured", *columns, "mean", "90 % cover"], body)

@@ -1,8 +1,8 @@
-"""The tables of docs/few-labels.md, from the results of the experiments with predictors."""
+"""Tables of docs/few-labels.md and docs/results/networks.md, from experiments with accuracies."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from statistics import mean
 from typing import Any
 
@@ -15,6 +15,8 @@ from experiments.tables import (
     load,
     load_lines,
     merged,
+    runs,
+    section,
     spread,
     table,
     table_of,
@@ -47,13 +49,12 @@ def ranked() -> list[Row]:
     return list(latest.values())
 
 
-def ranking(dataset: str) -> Callable[[], str]:
+@section("cifar10", "cifar10")
+@section("cifar100", "cifar100")
+@section("imagenet16-120", "imagenet16-120")
+def ranking(dataset: str) -> str:
     """Two tables of an image set: against validation and against test accuracies."""
-
-    def make() -> str:
-        return taus([row for row in ranked() if row["dataset"] == dataset], MODELS, SIZES)
-
-    return make
+    return taus([row for row in ranked() if row["dataset"] == dataset], MODELS, SIZES)
 
 
 def taus(rows: list[Row], models: dict[str, str], sizes: Sequence[int], of: str = "") -> str:
@@ -71,6 +72,7 @@ def taus(rows: list[Row], models: dict[str, str], sizes: Sequence[int], of: str 
     return "\n\n".join(parts)
 
 
+@section("costs")
 def costs() -> str:
     by_cell = grouped(ranked(), "model", "train_size")
     body = []
@@ -96,6 +98,7 @@ def costs() -> str:
     return f"{table(head, body)}\n\n{note}"
 
 
+@section("published")
 def published() -> str:
     body = [
         [method, *(f"{taus[size]:.3f}" if size in taus else "–" for size in SIZES), source]
@@ -104,31 +107,35 @@ def published() -> str:
     return table(["method", *(f"{size} cells" for size in SIZES), "read in"], body)
 
 
+@section("language-ablation")
 def language_ablation() -> str:
+    result = load("ledg_ablation")
+    variants = list(result["variants"])
+    groups = grouped(result["runs"], "n", "variant")
     return table_of(
         "variant | cells | tau, validation | tau, test | seeds",
-        "{variant} | {n} | {tau_validation[mean]:.4f} ± {tau_validation[sd]:.4f} | "
-        "{tau_test[mean]:.4f} ± {tau_test[sd]:.4f} | {seeds}",
-        load("ledg_ablation")["summary"],
+        "{variant} | {n} | {tau_validation:±.4f} | {tau_test:±.4f} | {count}",
+        [merged(groups[key]) for key in sorted(groups, key=lambda k: (k[0], variants.index(k[1])))],
     )
 
 
+@section("own-ablation")
 def own_ablation() -> str:
     """A row a variant; validation and test tau at both numbers of cells."""
-    rows = load("own_ablation")["summary"]
+    rows = runs("own_ablation")
     columns = [(n, key) for n in (156, 781) for key in ("tau_validation", "tau_test")]
     body = []
     for (part, variant), own in grouped(rows, "part", "variant").items():
-        by_size = {row["n"]: row for row in own}
-        taus = [by_size[n][key] if n in by_size else None for n, key in columns]
-        texts = [f"{t['mean']:.4f} ± {t['sd']:.4f}" if t else MISSING for t in taus]
-        body.append([part, variant, *texts])
+        by_size = grouped(own, "n")
+        taus = ([row[key] for row in by_size.get((n,), ())] for n, key in columns)
+        body.append([part, variant, *(spread(values, ".4f") for values in taus)])
     head = [f"{n} cells, {key.removeprefix('tau_')}" for n, key in columns]
     return table(["part", "variant", *head], body)
 
 
+@section("transfer")
 def transfer() -> str:
-    rows = load("transfer")["runs"]
+    rows = runs("transfer")
     sizes = sorted({row["target_cells"] for row in rows})
     body = []
     for (source, labels), own in grouped(rows, "source", "source_cells").items():
@@ -141,18 +148,26 @@ def transfer() -> str:
     return table(["also learned from", "tau against", *(f"{n} cells" for n in sizes)], body)
 
 
+@section("language-hardware")
 def language_hardware() -> str:
-    groups = {"gpu": "GPUs", "other": "other devices"}
+    result = load("ledg_hardware")
+    rows = [
+        row | {"group": "GPUs" if row["kind"] == "gpu" else "other devices"}
+        for row in result["left_out"]
+    ]
+    # The variants first, then what they are set against.
+    order = [*result["variants"], "mean of the other devices"]
+    groups = grouped(sorted(rows, key=lambda row: order.index(row["variant"])), "variant", "group")
     return table_of(
         "platform as | left out | columns | Spearman | MAPE %",
-        "{variant} | {group} | {columns} | {spearman[mean]:.3f} ± {spearman[sd]:.3f} | "
-        "{mape_percent[mean]:.0f} ± {mape_percent[sd]:.0f}",
-        [row | {"group": groups[row["group"]]} for row in load("ledg_hardware")["summary"]],
+        "{variant} | {group} | {count} | {spearman:±.3f} | {mape_percent:±.0f}",
+        map(merged, groups.values()),
     )
 
 
+@section("calibration")
 def calibration() -> str:
-    by_cell = grouped(load("predictor_calibration")["runs"], "train_size", "model")
+    by_cell = grouped(runs("predictor_calibration"), "train_size", "model")
     return table_of(
         "model | cells | 50 % cover | 80 % cover | 90 % cover | median width of 90 % | "
         "NLL, median | NLL, mean without the worst 1 % | NLL, mean | seeds",
@@ -166,15 +181,29 @@ def calibration() -> str:
     )
 
 
-SECTIONS: dict[str, Callable[[], str]] = {
-    "cifar10": ranking("cifar10"),
-    "cifar100": ranking("cifar100"),
-    "imagenet16-120": ranking("imagenet16-120"),
-    "costs": costs,
-    "published": published,
-    "calibration": calibration,
-    "own-ablation": own_ablation,
-    "transfer": transfer,
-    "language-ablation": language_ablation,
-    "language-hardware": language_hardware,
-}
+@section("network-accuracy")
+def accuracies() -> str:
+    """A row a space, number of networks and method; a count needs no networks, and has one row."""
+    by_method = grouped(load("network_accuracy")["runs"], "space", "train", "method")
+    rows = []
+    for (_, train, _), own in sorted(by_method.items(), key=lambda item: item[0][:2]):
+        rows.append(merged(own) if train else merged(own[:1]) | {"train": None})
+    return table_of(
+        "space | learned | judged | method | Kendall tau | Spearman | mean error, points | "
+        "90 % cover",
+        "{space} | {train:,} | {test:,} | {method} | {kendall_tau:±.3f} | {spearman:±.3f} | "
+        "{mean_absolute_error:±.2f} | {coverage:.1%}",
+        rows,
+    )
+
+
+@section("proxies")
+def shortfalls() -> str:
+    """A row a device, a column a method."""
+    rows = load("network_accuracy")["shortfalls"]
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    body = []
+    for (column,), own in grouped(rows, "column").items():
+        points = {row["method"]: row["points"] for row in own}
+        body.append([column, *(f"{points[method]:.2f}" for method in methods)])
+    return table(["limit on", *methods], body)

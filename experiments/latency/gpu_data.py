@@ -8,21 +8,27 @@ from these: small networks at small batches, whose latency is mostly that of the
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from experiments.common import Array
 from experiments.latency.latency_data import source, timm_graphs
 from nasplug import datasets, hardware
-from nasplug.predictors.features.settings import DeviceBatch, Setting
+from nasplug.predictors.features.settings import Setting
 from nasplug.search_spaces import Graph, InputError
 
-__all__ = ["CHIPS", "GpuTable", "gpu_table", "source_table"]
+__all__ = [
+    "Measurement",
+    "Measurements",
+    "at_most",
+    "gpu_measurements",
+    "source_measurements",
+    "without",
+]
 
 TABLE = "gpu_networks.csv.gz"
 # Names of devices in that table -> the catalogue's.
@@ -56,108 +62,79 @@ CHIPS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class GpuTable:
-    """Measurements; all sequences have one item each.
+class Measurement(NamedTuple):
+    """Latency of a network on a GPU.
 
     Attributes:
-        graphs: Whole networks.
-        columns: GPU, batch size and runtime.
-        ms: Latencies of the batch.
-        sources: Who measured.
-        forms: Source, mode, GPU and runtime, as text: what belongs to one table.
+        graph: The whole network.
+        column: GPU, batch size and runtime.
+        ms: Latency of the batch.
+        source: Who measured.
+        table: The source, or the one of its tables.
     """
 
-    graphs: list[Graph]
-    columns: list[DeviceBatch]
-    ms: Array
-    sources: list[str]
-    forms: list[str]
+    graph: Graph
+    column: Setting
+    ms: float
+    source: str
+    table: str
 
     @property
-    def chips(self) -> list[str]:
-        """Chip of each measurement: GPUs that are left out together."""
-        names = [column.hardware.name for column in self.columns]
-        return [CHIPS.get(name, name) for name in names]
+    def form(self) -> str:
+        """Table, GPU and runtime: what was measured in one way."""
+        return f"{self.table}|{self.column.hardware.name}|{self.column.runtime}"
 
-    def rows(self, places: Collection[int]) -> GpuTable:
-        """Some of the measurements."""
-        return GpuTable(
-            [self.graphs[k] for k in places],
-            [self.columns[k] for k in places],
-            self.ms[list(places)],
-            [self.sources[k] for k in places],
-            [self.forms[k] for k in places],
-        )
+    @property
+    def chip(self) -> str:
+        """The chip: GPUs that are left out together."""
+        return CHIPS.get(self.column.hardware.name, self.column.hardware.name)
 
-    def __add__(self, other: GpuTable) -> GpuTable:
-        return GpuTable(
-            self.graphs + other.graphs,
-            self.columns + other.columns,
-            np.concatenate([self.ms, other.ms]),
-            self.sources + other.sources,
-            self.forms + other.forms,
-        )
 
-    def of_chip(self, chip: str) -> GpuTable:
-        """The measurements on GPUs that are left out together."""
-        return self.rows([k for k, name in enumerate(self.chips) if name == chip])
+Measurements = list[Measurement]
 
-    def without(self, devices: Collection[str]) -> GpuTable:
-        """The measurements on other chips than those of some devices."""
-        left = {CHIPS.get(name, name) for name in devices}
-        return self.rows([k for k, chip in enumerate(self.chips) if chip not in left])
 
-    def at_most(self, count: int, seed: int = 0) -> GpuTable:
-        """At most so many measurements of each form, drawn at random."""
-        forms = pd.Series(self.forms)
-        order = np.random.default_rng(seed).permutation(len(forms))
-        rank = forms.iloc[order].groupby(forms.iloc[order]).cumcount()
-        return self.rows(sorted(rank.index[rank < count].tolist()))
+def without(rows: Measurements, devices: Iterable[str]) -> Measurements:
+    """The measurements on other chips than those of some devices."""
+    left = {CHIPS.get(name, name) for name in devices}
+    return [row for row in rows if row.chip not in left]
+
+
+def at_most(rows: Measurements, count: int) -> Measurements:
+    """At most so many measurements of each form, drawn at random."""
+    forms = pd.Series([row.form for row in rows])
+    order = np.random.default_rng(0).permutation(len(forms))
+    rank = forms.iloc[order].groupby(forms.iloc[order]).cumcount()
+    return [rows[k] for k in sorted(rank.index[rank < count])]
 
 
 @cache
-def gpu_table() -> GpuTable:
-    """All measurements.
+def gpu_measurements() -> Measurements:
+    """All measurements of networks of usual sizes.
 
     Raises:
         InputError: If timm's graphs are not there.
     """
-    known = {key: graph for key, (graph, _) in timm_graphs().items()}
-    return _joined([*_timm(known), *_others(known)])
+    graphs = {key: graph for key, (graph, _) in timm_graphs().items()}
+    return [*_timm(graphs), *_others(graphs)]
 
 
-Row = tuple[Graph, DeviceBatch, float, str, str]
-
-
-def _joined(rows: list[Row]) -> GpuTable:
-    forms = [f"{form}|{c.hardware.name}|{c.runtime}" for _, c, _, _, form in rows]
-    return GpuTable(
-        [row[0] for row in rows],
-        [row[1] for row in rows],
-        np.array([row[2] for row in rows]),
-        [row[3] for row in rows],
-        forms,
-    )
-
-
-def _timm(known: dict[tuple[str, int], Graph]) -> list[Row]:
+def _timm(graphs: dict[tuple[str, int], Graph]) -> Measurements:
     """The first size of each network in each table of a GPU."""
     table = datasets.load("timm-latency")
     table = table[table["device"].str.startswith("RTX") & table["latency_ms"].notna()]
     table = table.drop_duplicates(["device", "mode", "model"])
-    rows: list[Row] = []
+    rows: Measurements = []
     fields = ["device", "mode", "model", "image_size", "batch_size", "latency_ms"]
     for device, mode, model, size, batch, ms in table[fields].itertuples(index=False):
         words = [word for word in mode.split() if word in ("amp", "nhwc", "dynamo")]
         runtime = " ".join("compiled" if word == "dynamo" else word for word in words)
-        if (model, size) in known:
+        if (model, size) in graphs:
             column = Setting(hardware(device), int(batch), runtime)
-            rows.append((known[model, size], column, float(ms), "timm", f"timm {mode}"))
+            rows.append(Measurement(graphs[model, size], column, float(ms), "timm", f"timm {mode}"))
     return rows
 
 
-def _others(known: dict[tuple[str, int], Graph]) -> list[Row]:
+def _others(graphs: dict[tuple[str, int], Graph]) -> Measurements:
     """Rows of the derived table, of networks that timm has, too."""
     mirror = os.environ.get("NASPLUG_MIRROR", "").removeprefix("file://")
     path = Path(mirror).parent / "derived" / TABLE
@@ -166,7 +143,7 @@ def _others(known: dict[tuple[str, int], Graph]) -> list[Row]:
     table = pd.read_csv(path)
     table = table[(table["mode"] == "inference") & table["latency_ms"].notna()]
     table = table[table["device"].isin(DEVICES) & table["batch"].notna()]
-    rows: list[Row] = []
+    rows: Measurements = []
     for row in table.fillna("").to_dict("records"):
         half = "fp16" in row["precision"]
         broken = any(row["device"] == d and note in row["note"] for d, note in BROKEN)
@@ -174,7 +151,7 @@ def _others(known: dict[tuple[str, int], Graph]) -> list[Row]:
         size = str(row["input_shape"]).rpartition("x")[2]
         key = (name, int(size)) if size.isdecimal() else None
         usual = row["precision"] in ("fp16", "fp32", "fp32(tf32?)", "tf32", "fp16(amp)")
-        if key not in known or not usual or (half and broken and "aisensiy" in row["source"]):
+        if key not in graphs or not usual or (half and broken and "aisensiy" in row["source"]):
             continue
         engine = "TensorRT" in row["runtime"]
         runtime = " ".join(["amp"] * half + ["tensorrt"] * engine)
@@ -182,11 +159,11 @@ def _others(known: dict[tuple[str, int], Graph]) -> list[Row]:
         maker = row["source"].partition("/")[0]
         # Three repositories ran one script.
         who = "torchvision" if "pytorch-gpu-benchmark" in row["source"] else maker
-        rows.append((known[key], column, float(row["latency_ms"]), who, who))
+        rows.append(Measurement(graphs[key], column, float(row["latency_ms"]), who, who))
     return rows
 
 
-def _timm_name(row: dict[str, str]) -> str:
+def _timm_name(row: dict[Any, Any]) -> str:
     """timm's name of a row's network; empty if it has none that is surely the same."""
     library, _, name = row["network_source"].rpartition("|")[2].partition(":")
     if "pytorch-gpu-benchmark" in row["source"]:
@@ -200,9 +177,9 @@ def _timm_name(row: dict[str, str]) -> str:
 
 
 @cache
-def source_table() -> GpuTable:
+def source_measurements() -> Measurements:
     """Measurements of GPUs in the sources of latency_data.py that timm's tables are not."""
-    rows: list[Row] = []
+    rows: Measurements = []
     for name in ("nb201", "fbnet", "ofa", "accel", "nnlqp"):
         every = source(name, COUNT)
         for k, column in enumerate(every.columns):
@@ -210,5 +187,5 @@ def source_table() -> GpuTable:
                 continue
             for graph, ms in zip(every.graphs, every.latencies[:, k], strict=True):
                 if np.isfinite(ms) and ms >= SMALLEST_MS:
-                    rows.append((graph, column, float(ms), name, name))
-    return _joined(rows)
+                    rows.append(Measurement(graph, column, float(ms), name, name))
+    return rows

@@ -1,11 +1,11 @@
-"""The tables of docs/results/sampler.md, from the runs of search_quality.py."""
+"""Tables of docs/results/sampler.md, docs/cluster.md and docs/plots.md, from results of searches."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from statistics import mean, median
 
-from experiments.tables import MISSING, Row, load, load_lines, table
+from experiments.tables import MISSING, Row, cells, load, load_lines, section, table
 
 # All samplers are compared within this many trials, but for hypervolumes and best values so far.
 WITHIN = 150
@@ -78,7 +78,7 @@ def missed(own: list[Row]) -> str:
     return f"{mean(r['infeasible_share'] for r in own):.0%}"
 
 
-def compared(tasks: Mapping[str, str]) -> Iterator[tuple[str, str, list[Row]]]:
+def by_sampler(tasks: Mapping[str, str]) -> Iterator[tuple[str, str, list[Row]]]:
     """Title of a task, name of a sampler, and its runs, if there are any."""
     for task, title in tasks.items():
         for sampler, name in NAMES.items():
@@ -87,6 +87,7 @@ def compared(tasks: Mapping[str, str]) -> Iterator[tuple[str, str, list[Row]]]:
                 yield title, name, rows
 
 
+@section("search-single")
 def single() -> str:
     """A row a sampler, two columns an image set."""
     body = []
@@ -105,12 +106,13 @@ def shares(tasks: Mapping[str, str], *checkpoints: int) -> list[list[str]]:
     """A row a task and sampler: the share of the table's hypervolume after so many trials."""
     return [
         [title, name, str(len(own)), *reached(own, 3, *checkpoints), repeated(own)]
-        for title, name, own in compared(tasks)
+        for title, name, own in by_sampler(tasks)
         # Regularized evolution knows one objective.
         if name != NAMES["evolution"]
     ]
 
 
+@section("search-two")
 def two() -> str:
     """A row a sampler: the share of the table's hypervolume."""
     rows = shares({"nb201-cifar10-gtx1080ti": ""}, 30, 50, 100, 200)
@@ -118,16 +120,18 @@ def two() -> str:
     return table(head, [row[1:] for row in rows])
 
 
+@section("search-more-single")
 def more_single() -> str:
     """A row a sampler of each benchmark."""
     body = [
         [title, name, *found_within(own), *reached(own, 2, 20, 50, 100, 150), repeated(own)]
-        for title, name, own in compared(MORE_SINGLE)
+        for title, name, own in by_sampler(MORE_SINGLE)
     ]
     head = f"benchmark | sampler | found in {WITHIN} | median trials | best at 20 | 50 | 100 | 150"
     return table(f"{head} | repeated", body)
 
 
+@section("search-more-two")
 def more_two() -> str:
     """A row a sampler of each benchmark: the share of the table's hypervolume."""
     head = "benchmark | sampler | seeds | 30 trials | 50 | 100 | 150 | repeated"
@@ -137,25 +141,28 @@ def more_two() -> str:
 LIMIT = f"limit | sampler | found in {WITHIN} | median trials | best at 50 | 100 | 150"
 
 
+@section("search-more-limits")
 def more_limits() -> str:
     """A row a sampler of each limit."""
     body = [
         [title, name, *found_within(own), *reached(own, 2, 50, 100, 150), missed(own)]
-        for title, name, own in compared(MORE_LIMITS)
+        for title, name, own in by_sampler(MORE_LIMITS)
     ]
     return table(f"{LIMIT} | misses the limit", body)
 
 
+@section("search-limits")
 def limits() -> str:
     """A row a limit and sampler."""
     tasks = {f"nb201-cifar10-gtx1080ti-{limit}ms": f"{limit} ms" for limit in LIMITS}
     body = []
-    for title, name, own in compared(tasks):
+    for title, name, own in by_sampler(tasks):
         best = reached(own, 2, 50, 100, 150, 200)
         body.append([title, name, *found_within(own), *best, missed(own), repeated(own)])
     return table(f"{LIMIT} | 200 | misses the limit | repeated", body)
 
 
+@section("search-time")
 def times() -> str:
     """A row a number of values: milliseconds of a trial after so many."""
     rows = load("search_time")["rows"]
@@ -167,12 +174,55 @@ def times() -> str:
     return table(["values", *(f"{n} trials" for n in counts)], body)
 
 
-SECTIONS: dict[str, Callable[[], str]] = {
-    "search-time": times,
-    "search-single": single,
-    "search-two": two,
-    "search-limits": limits,
-    "search-more-single": more_single,
-    "search-more-two": more_two,
-    "search-more-limits": more_limits,
-}
+STORAGES = {"journal": "journal file", "postgresql": "PostgreSQL"}
+CHECKPOINTS = ("50", "100", "200", "400")
+
+
+def compared(rows: list[Row]) -> str:
+    """A row a run: what became of its trials, and how much of one worker's hypervolume it has."""
+    alone = next(row for row in rows if row["workers"] == 1)
+    body = []
+    for row in rows:
+        if row["workers"] == 1 or row["task"] != alone["task"]:
+            continue
+        named = {"complete": 0, **row, **row["states"], "storage": STORAGES[row["storage"]]}
+        trials = cells(
+            "{storage} | {workers} | {killed} | {complete} | {duplicates} | "
+            "{lost}, {lost_and_tried_again} again",
+            named,
+        )
+        reached = [
+            f"{row['curve'][n] / alone['curve'][n]:.3f}" if n in row["curve"] else MISSING
+            for n in CHECKPOINTS
+        ]
+        body.append(trials + reached)
+    head = ["storage", "workers", "killed", "complete trials", "duplicates", "lost trials"]
+    return table([*head, *(f"at {n}" for n in CHECKPOINTS)], body)
+
+
+@section("search-workers")
+def workers() -> str:
+    return compared(load("search_workers")["rows"])
+
+
+KINDS = ("two objectives", "one objective under a limit")
+
+
+@section("study-intervals")
+def intervals() -> str:
+    result = load("study_plots")
+    rows = []
+    for kind in KINDS:
+        shares = result[kind]
+        for metric in ("accuracy (%)", "latency (ms)"):
+            if metric in shares:
+                rows.append([kind, f"{metric} in its interval", "90%", f"{shares[metric]:.0%}"])
+        if "feasible" in shares:
+            expected, came = shares["expected_feasible"], shares["feasible"]
+            rows.append([kind, "trial is feasible", f"{expected:.0%}", f"{came:.0%}"])
+    counts = ", ".join(f"{kind}: {result[kind]['trials']}" for kind in KINDS)
+    seeds = f"{result[KINDS[0]]['studies']} seeds of {result['trials_a_study']} trials each"
+    return (
+        table(["study", "what", "expected", "came"], rows)
+        + f"\n\n{seeds}; trials of which something was expected, {counts}."
+    )

@@ -1,0 +1,203 @@
+"""Three networks of a front that a reader may take, each with a reason.
+
+Fastest within 1 % of the best, the knee, and the most accurate within the limits. The quality is
+the first objective that is to be maximised, or else the first one; the cost is the next one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nasplug.arrays import Array
+from nasplug.objectives import Objective
+from nasplug.pareto import contributions
+
+__all__ = ["Choice", "choices", "error_height", "telling_rows"]
+
+# Share of the best quality that the fastest choice may give up.
+CLOSE = 0.01
+# Cost -> beginning of the title of its least value.
+_LEAST = {"latency": "Fastest", "flops": "Fewest FLOPs", "params": "Fewest parameters"}
+# Quality -> beginning of the title of its best value.
+_BEST = {"accuracy": "Most accurate", "flops": "Most FLOPs", "params": "Most parameters"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One row of a front, and why a reader may take it.
+
+    Attributes:
+        title: The kind of choice, such as `"The knee"`.
+        row: Position of the row in the front.
+        values: Its values, with their units.
+        reason: A sentence.
+    """
+
+    title: str
+    row: int
+    values: str
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The choice as a dictionary for `json.dumps`."""
+        return {"title": self.title, "row": self.row, "values": self.values, "reason": self.reason}
+
+
+def choices(
+    values: Array,
+    objectives: Sequence[Objective],
+    texts: Sequence[Sequence[str]],
+    limits: Sequence[str] = (),
+) -> list[Choice]:
+    """Choose the fastest row within 1 % of the best, the knee, and the most accurate row.
+
+    With one objective, or one row, only the last one is there, and with two rows no knee. Two
+    choices may be the same row.
+
+    The knee is the row farthest from the straight line between the two ends of the front, where the
+    logarithm of the error stands for an accuracy in percent. With more objectives it has the
+    smallest sum of losses, each scaled to its range on the front, which is the same for two.
+
+    Args:
+        values: Values of the objectives of the front's rows, `(n, m)`; n may be 0.
+        objectives: The objectives, length m.
+        texts: The values as text with their units: n rows of m.
+        limits: The limits that all rows meet, such as `"latency<=5ms"`.
+    """
+    if not len(values):
+        return []
+    order = sorted(range(len(objectives)), key=lambda k: objectives[k].direction != "maximize")
+    objectives = [objectives[k] for k in order]
+    texts = [[row[k] for k in order] for row in texts]
+    values = np.asarray(values, np.float64)[:, order]
+    losses = values * np.array([objective.sign for objective in objectives])
+    best = int(np.lexsort(losses.T[::-1])[0])
+    name = _in_words(objectives[0])
+    within = f", within {' and '.join(limits)}" if limits else ""
+    title = _BEST.get(_quantity(objectives[0])) if objectives[0].direction == "maximize" else None
+    title = title or f"Best {name}"
+    count = f"the best of the {len(values)} on the front"
+    if len(values) == 1:
+        count = "the only one on the front" if len(objectives) > 1 else "the best that was found"
+    chosen = [
+        Choice(
+            f"{title} within the limit{'s' if len(limits) > 1 else ''}" if limits else title,
+            best,
+            ", ".join(texts[best]),
+            f"{_capital(name)} {texts[best][0]}, {count}{within}.",
+        )
+    ]
+    if len(objectives) > 1 and len(values) > 1:
+        # Between two rows there is no knee.
+        knee = [_knee(values, objectives, texts)] if len(values) > 2 else []
+        chosen[:0] = [_fastest(values[:, 0], losses, objectives, texts, best), *knee]
+    return chosen
+
+
+def telling_rows(
+    values: Array, objectives: Sequence[Objective], chosen: Collection[int], count: int
+) -> list[int]:
+    """Rows that stand for a front in a short table, in their order.
+
+    The chosen rows stay. Of the others the one that alone dominates least, by the first two
+    objectives, is left out again and again; the ends of the front, which no other row is beyond,
+    dominate nothing alone.
+
+    Args:
+        values: Values of the objectives of the front's rows, `(n, m)`.
+        objectives: The objectives, length m.
+        chosen: Rows that stay.
+        count: Rows to show, at most, if not more are chosen.
+    """
+    rows = list(range(len(values)))
+    if len(rows) <= count or len(objectives) < 2:
+        return rows[: max(count, len(chosen))] if len(objectives) < 2 else rows
+    losses = _scaled_losses(np.asarray(values, np.float64), objectives)[:, :2]
+    while len(rows) > max(count, len(chosen)):
+        alone = contributions(losses[rows], np.ones(2))
+        free = [k for k, row in enumerate(rows) if row not in chosen]
+        del rows[min(free, key=lambda k: alone[k])]
+    return rows
+
+
+def error_height(accuracy: Array) -> Array:
+    """Height of an accuracy in % by the logarithm of its error, which spreads out the best."""
+    return -np.log(np.maximum(101.0 - np.asarray(accuracy, np.float64), 1e-3))
+
+
+def _fastest(
+    quality: Array,
+    losses: Array,
+    objectives: Sequence[Objective],
+    texts: Sequence[Sequence[str]],
+    best: int,
+) -> Choice:
+    """The row of least cost among those whose quality is within 1 % of the best."""
+    is_close = np.abs(quality - quality[best]) <= CLOSE * abs(quality[best])
+    close = np.flatnonzero(is_close)
+    row = int(close[np.lexsort((losses[close, 0], losses[close, 1]))[0]])
+    name, cost = (_in_words(objective) for objective in objectives[:2])
+    title = _LEAST.get(_quantity(objectives[1])) if objectives[1].direction == "minimize" else None
+    if row == best:
+        reason = f"No other row within 1 % of the best {name} has a better {cost}."
+    else:
+        reason = (
+            f"{_capital(name)} {texts[row][0]} is within 1 % of the best, {texts[best][0]}; "
+            f"{cost} is {texts[row][1]} instead of {texts[best][1]}."
+        )
+    return Choice(
+        f"{title or f'Best {cost}'} within 1 % of the best", row, ", ".join(texts[row]), reason
+    )
+
+
+def _knee(values: Array, objectives: Sequence[Objective], texts: Sequence[Sequence[str]]) -> Choice:
+    """The row with the smallest sum of losses, each scaled to its range on the front."""
+    row = int(_scaled_losses(values, objectives).sum(axis=1).argmin())
+    name, *others = (_in_words(objective) for objective in objectives)
+    if len(others) == 1:
+        reason = (
+            "Farthest from the straight line between the ends of the front: beyond it, better "
+            f"{name} costs the most in {others[0]}."
+        )
+    else:
+        reason = f"Smallest sum of what it gives up in {', '.join([name, *others])}, each as a "
+        reason += "share of its range on the front."
+    return Choice("The knee", row, ", ".join(texts[row]), reason)
+
+
+def _scaled_losses(values: Array, objectives: Sequence[Objective]) -> Array:
+    """Losses from 0, the best on the front, to 1; accuracies in % by `error_height`."""
+    columns = [
+        error_height(column)
+        if _quantity(objective) == "accuracy" and _is_percent(column)
+        else column
+        for objective, column in zip(objectives, values.T, strict=True)
+    ]
+    losses = np.stack(columns, axis=1) * np.array([objective.sign for objective in objectives])
+    extent = np.ptp(losses, axis=0)
+    result: Array = (losses - losses.min(axis=0)) / np.where(extent > 0, extent, 1.0)
+    return result
+
+
+def _is_percent(accuracy: Array) -> bool:
+    """Whether accuracies are in percent, and not fractions."""
+    return bool(accuracy.min() >= 0 and 1 < accuracy.max() <= 100)
+
+
+def _quantity(objective: Objective) -> str:
+    """First word of a name: `"latency"` for `"latency_ms"` and for `"Latency (ms)"`."""
+    return re.split(r"[^a-z]", objective.name.lower(), maxsplit=1)[0]
+
+
+def _in_words(objective: Objective) -> str:
+    known = {"flops": "FLOPs", "params": "parameters", "latency_ms": "latency"}
+    return known.get(objective.name, objective.name.replace("_", " "))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,210 @@
+"""The command predict: accuracies and latencies of architectures, and of one ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+from nasplug.commands.common import (
+    Batch,
+    Debug,
+    Device,
+    Json,
+    OwnPredictor,
+    Runtime,
+    SpaceName,
+    command,
+    print_json,
+    print_rows,
+    print_table,
+)
+from nasplug.search_spaces.errors import InputError
+
+if TYPE_CHECKING:
+    from nasplug.predictors.hardware import Hardware
+    from nasplug.predictors.prediction import Prediction
+
+__all__ = ["parse_shapes", "predict"]
+
+
+@command
+def predict(
+    architectures: Annotated[
+        list[str], Argument(help="Architecture strings of the space, or one .onnx file.")
+    ],
+    space: SpaceName = "nb201",
+    hw: Device = None,
+    batch_size: Batch = 1,
+    predictor: OwnPredictor = None,
+    runtime: Runtime = None,
+    explain: Annotated[
+        bool, Option("--explain", help="Show the operators that take longest.")
+    ] = False,
+    input_shape: Annotated[
+        list[str] | None, Option(help="Shape that an .onnx file leaves open: name=1x3x224x224.")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Predict accuracy on every data set, and latency with --hw; of an .onnx file the latency."""
+    checkpoints = predictor or ()
+    if any(text.lower().endswith(".onnx") for text in architectures):
+        shapes = parse_shapes(input_shape or ())
+        _predict_file(architectures, hw, batch_size, checkpoints, shapes, runtime, explain, as_json)
+    elif explain or input_shape:
+        raise InputError("--explain and --input-shape are for an .onnx file; name one")
+    else:
+        _predict_architectures(architectures, space, hw, batch_size, checkpoints, runtime, as_json)
+
+
+def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Parse texts such as `"x=1x3x224x224"` to shapes by name."""
+    shapes = {}
+    for text in texts:
+        name, _, sizes = text.rpartition("=")
+        parts = sizes.lower().split("x")
+        if not name or not all(part.isdecimal() for part in parts):
+            raise InputError(f"{text!r} is no shape; write name=1x3x224x224")
+        shapes[name] = tuple(map(int, parts))
+    return shapes
+
+
+def _predict_file(
+    files: Sequence[str],
+    hw: str | None,
+    batch_size: int,
+    checkpoints: Sequence[str],
+    shapes: Mapping[str, Sequence[int]],
+    runtime: str | None,
+    explain: bool,
+    as_json: bool,
+) -> None:
+    """Print the predicted latency of one .onnx file, and with `explain` its slowest operators."""
+    import nasplug
+    from nasplug.predicting.predict import EXPLAINED
+
+    if len(files) != 1 or len(checkpoints) > 1:
+        raise InputError("give one .onnx file, and one predictor at most")
+    if hw is None:
+        raise InputError(f"the latency of {files[0]} needs a device; name one with --hw")
+    prediction = nasplug.predict(
+        files[0],
+        hardware=hw,
+        batch_size=batch_size,
+        input_shapes=shapes,
+        predictor=checkpoints[0] if checkpoints else None,
+        runtime=runtime,
+    )
+    if as_json:
+        print_json(prediction.to_json(EXPLAINED if explain else 0))
+        return
+    print_table(prediction.table())
+    if explain:
+        print_rows(prediction.operator_rows(), False)
+    for note in prediction.notes():
+        print(note)
+
+
+def _predict_architectures(
+    architectures: Sequence[str],
+    space: str,
+    hw: str | None,
+    batch_size: int,
+    checkpoints: Sequence[str],
+    runtime: str | None,
+    as_json: bool,
+) -> None:
+    """Print the predicted accuracies of architectures of a space, and with `hw` their latency."""
+    from nasplug.devices.hardware import hardware
+    from nasplug.predicting.intervals import narrowing
+
+    device = None if hw is None else hardware(hw)
+    rows = _predictions(architectures, space, device, batch_size, checkpoints, runtime)
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        _print_prediction(row)
+    if device is None:
+        return
+    if rows[0]["zero_shot"]:
+        print(
+            f"zero-shot: {device.name} has no measurements at batch {batch_size}"
+            f"{f' ({runtime})' if runtime else ''}; latency is predicted from its data sheet and "
+            "from what was measured on others"
+        )
+    elif rows[0]["evidence"] == "few-shot":
+        print("few-shot: latency is predicted from the few measurements of your calibration")
+    if any(row["latency_ms"] and not row["latency_ms"]["usable"] for row in rows):
+        print(narrowing(rows[0]["evidence"], device.name, "this network", space))
+
+
+def _predictions(
+    architectures: Sequence[str],
+    space: str,
+    device: Hardware | None,
+    batch_size: int,
+    checkpoints: Sequence[str],
+    runtime: str | None,
+) -> list[dict[str, Any]]:
+    """Predict architectures; a row for each, with None or `{}` for a quantity without predictor."""
+    from nasplug.arguments import checked_count, checked_space
+    from nasplug.predicting.zoo import in_runtime, predictors_for
+    from nasplug.predictors.capabilities import TellsFamiliar
+
+    named_space = checked_space(space)
+    checked_count(batch_size, "batch size")
+    archs = [named_space.parse(text) for text in architectures]
+    chosen = predictors_for(named_space, device is not None, checkpoints)
+    if runtime is not None:
+        in_runtime(chosen, runtime)
+    accuracy = latency = familiar = None
+    if "accuracy" in chosen:
+        accuracy = chosen["accuracy"].predict(archs)
+        if isinstance(chosen["accuracy"], TellsFamiliar):
+            familiar = chosen["accuracy"].familiar(archs)
+    if "latency" in chosen:
+        latency = chosen["latency"].predict(archs, device, batch_size)
+    return [
+        {
+            "arch": arch.text,
+            "arch_id": arch.arch_id,
+            "accuracy": {}
+            if accuracy is None
+            else {target: _interval(accuracy, row, target) for target in accuracy.targets},
+            "familiar": None if familiar is None else bool(familiar[row]),
+            "latency_ms": None if latency is None else _interval(latency, row, "latency"),
+            "zero_shot": None if latency is None else bool(latency.zero_shot),
+            "evidence": None if latency is None else latency.evidence,
+        }
+        for row, arch in enumerate(archs)
+    ]
+
+
+def _interval(prediction: Prediction, row: int, target: str) -> dict[str, Any]:
+    from nasplug.predicting.intervals import interval_of
+
+    k = prediction.column(target)
+    ends = [float(end[row, k]) for end in (prediction.mean, prediction.lower, prediction.upper)]
+    return interval_of(ends, prediction.units[k])
+
+
+def _print_prediction(row: Mapping[str, Any]) -> None:
+    """Print one row of `predictions`: the architecture, and a table of its predicted values."""
+    from nasplug.predicting.intervals import shown
+
+    print(row["arch"])
+    cells = {
+        f"{task} accuracy, %": {end: f"{number:.3f}" for end, number in value.items()}
+        for task, value in row["accuracy"].items()
+    }
+    if row["latency_ms"] is not None:
+        cells["latency, ms"] = shown(row["latency_ms"], ".3f")
+    print_table([{"predicted": name, **value} for name, value in cells.items()])
+    if row["familiar"] is False:
+        print(
+            "this architecture is unlike those that the accuracy was learned from; it is an "
+            "extrapolation, and its interval wider for it"
+        )

@@ -1,0 +1,108 @@
+"""The parts of a search's result that reports read, and the quantities that they show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from nasplug.objectives import Objective
+
+if TYPE_CHECKING:
+    from optuna.study import Study
+
+    from nasplug.candidates.candidates import Candidates
+    from nasplug.candidates.constraints import Constraint
+    from nasplug.choices import Choice
+    from nasplug.predictors.hardware import Hardware
+
+__all__ = ["ReportedQuantity", "ReportedSearch", "quantities"]
+
+# Counted quantity -> the label of its axis, and the factor to the shown unit.
+_COUNTED = {
+    "flops": ("multiply-accumulates (millions)", 1e-6),
+    "params": ("parameters (millions)", 1e-6),
+}
+
+
+class ReportedSearch(Protocol):
+    """The parts of a search's result that reports show; see `nasplug.SearchResult`."""
+
+    def heading(self) -> str: ...  # noqa: D102
+    def notes(self) -> list[str]: ...  # noqa: D102
+    def to_json(self) -> dict[str, Any]: ...  # noqa: D102
+    def choices(self) -> list[Choice]: ...  # noqa: D102
+
+    @property
+    def space(self) -> str: ...  # noqa: D102
+    @property
+    def seed(self) -> int | None: ...  # noqa: D102
+    @property
+    def predictor(self) -> Mapping[str, str | None]: ...  # noqa: D102
+    @property
+    def runtime(self) -> str | None: ...  # noqa: D102
+    @property
+    def seconds(self) -> Mapping[str, float]: ...  # noqa: D102
+    @property
+    def hardware(self) -> Hardware | None: ...  # noqa: D102
+    @property
+    def dataset(self) -> str: ...  # noqa: D102
+    @property
+    def batch_size(self) -> int: ...  # noqa: D102
+    @property
+    def n_trials(self) -> int: ...  # noqa: D102
+    @property
+    def objectives(self) -> tuple[Objective, ...]: ...  # noqa: D102
+    @property
+    def constraints(self) -> tuple[Constraint, ...]: ...  # noqa: D102
+    @property
+    def pareto(self) -> list[dict[str, Any]]: ...  # noqa: D102
+    @property
+    def trials(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def front(self) -> tuple[int, ...]: ...  # noqa: D102
+    @property
+    def study(self) -> Study: ...  # noqa: D102
+    @property
+    def candidates(self) -> Candidates: ...  # noqa: D102
+    @property
+    def proxy(self) -> str | None: ...  # noqa: D102
+    @property
+    def quality(self) -> str | None: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class ReportedQuantity:
+    """A quantity that a report shows.
+
+    Attributes:
+        name: Name of the quantity.
+        label: ReportedQuantity and unit, for an axis.
+        factor: Factor to the shown unit.
+        limits: Bounds in the shown unit, with their texts.
+    """
+
+    name: str
+    label: str
+    factor: float
+    limits: tuple[tuple[float, str], ...]
+
+
+def quantities(result: ReportedSearch) -> tuple[ReportedQuantity, ReportedQuantity]:
+    """Quantities of a search by prediction: the cost, then the quality."""
+
+    def limits(name: str, factor: float) -> tuple[tuple[float, str], ...]:
+        return tuple((c.bound * factor, str(c)) for c in result.constraints if c.name == name)
+
+    def axis(name: str) -> ReportedQuantity:
+        if name in _COUNTED:
+            label, factor = _COUNTED[name]
+            proxy = ", a proxy for quality" if name == result.proxy else ""
+            return ReportedQuantity(name, label + proxy, factor, limits(name, factor))
+        label = f"predicted {result.dataset} accuracy (%)"
+        if name == "latency" and result.hardware is not None:
+            label = f"predicted latency on {result.hardware.name}, batch {result.batch_size} (ms)"
+        return ReportedQuantity(name, label, 1.0, limits(name, 1.0))
+
+    quality, cost = (objective.name for objective in result.objectives)
+    return axis(cost), axis(quality)

@@ -1,0 +1,249 @@
+"""The page of a search: by prediction, or with evaluated trials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from nasplug.choices import Choice
+from nasplug.objectives import COSTS
+from nasplug.predicting.intervals import is_usable, shown
+from nasplug.reports.page import Comparison, Page, Row, State, axis_of, scale_of
+from nasplug.reports.reported import ReportedQuantity, ReportedSearch, quantities
+from nasplug.reports.study_page import (
+    FACTORS,
+    LABELS,
+    comparisons,
+    in_shown_units,
+    progress,
+    study_axes,
+    study_rows,
+    when,
+)
+from nasplug.studies.trials import finished
+from nasplug.studies.values import StudyValues, study_values
+
+__all__ = ["observed_page", "search_page"]
+
+# Digits after the point of a quantity's values.
+_DIGITS = {"accuracy": 2, "latency": 3, "flops": 1, "params": 2}
+# Key of a quantity in the rows of a result.
+_KEYS = {"accuracy": "accuracy", "latency": "latency_ms"}
+Cell = tuple[float | None, str]
+
+
+def search_page(result: ReportedSearch, command: str | None = None) -> Page:
+    """The page of a search by prediction.
+
+    Args:
+        result: Result of the search.
+        command: The command that writes the report.
+    """
+    cost, quality = quantities(result)
+    shown_quantities = (quality, cost)
+    rows = _predicted_rows(result, shown_quantities)
+    values = _shown(study_values(result.study), result.n_trials)
+    axes = [
+        axis_of(
+            q.label + _magnitude_only(result, q),
+            np.array([row.values[k] for row in rows]),
+            objective.direction == "maximize",
+            q.limits,
+            is_accuracy=q.name == "accuracy",
+        )
+        for k, (q, objective) in enumerate(zip(shown_quantities, result.objectives, strict=True))
+    ]
+    is_predicted = any(q.name in _KEYS for q in shown_quantities)
+    return Page(
+        title=_title(result),
+        heading=result.heading(),
+        axes=axes,
+        columns=[heading for heading, _ in _columns(result, shown_quantities)],
+        rows=rows,
+        interval=f"{result.candidates.scores.interval:.0%} intervals" if is_predicted else "",
+        choices=_chosen(result, rows),
+        progress=progress(values, LABELS),
+        comparisons=_measured_comparisons(result, rows),
+        facts=_facts(result),
+        notes=result.notes(),
+        command=command,
+    )
+
+
+def observed_page(result: ReportedSearch, command: str | None = None) -> Page:
+    """The page of a search with evaluated trials.
+
+    Args:
+        result: Result of the search.
+        command: The command that writes the report.
+    """
+    values = _shown(study_values(result.study), result.n_trials)
+    labels = {name: LABELS.get(name, name.replace("_", " ")) for name in values.metrics}
+    limits: dict[str, list[tuple[float, str]]] = {}
+    for c in result.constraints:
+        bound = c.bound * FACTORS.get(c.name, 1.0)
+        limits.setdefault(_KEYS.get(c.name, c.name), []).append((bound, str(c)))
+    front = {int(row["trial"]) for row in result.pareto}
+    rows = study_rows(result.study, values, front, labels)
+    return Page(
+        title=_title(result),
+        heading=result.heading(),
+        axes=study_axes(values, labels, limits),
+        columns=list(labels.values()),
+        rows=rows,
+        interval="",
+        choices=_chosen(result, rows),
+        progress=progress(values, labels),
+        comparisons=comparisons(values, labels),
+        facts=_facts(result),
+        notes=result.notes(),
+        command=command,
+    )
+
+
+def _shown(values: StudyValues, count: int) -> StudyValues:
+    """The values of the first trials, in the shown units."""
+    names = ("numbers", "values", "feasible", "expected", "chance")
+    first = {name: getattr(values, name)[:count] for name in names}
+    return in_shown_units(replace(values, **first))
+
+
+def _title(result: ReportedSearch) -> str:
+    return f"{result.space} on {result.hardware.name}" if result.hardware else result.space
+
+
+def _chosen(result: ReportedSearch, rows: Sequence[Row]) -> list[Choice]:
+    """The choices, with positions in `rows` in the place of those on the front."""
+    position = {row.arch: k for k, row in reversed(list(enumerate(rows))) if row.state == "front"}
+    archs = [row["arch"] for row in result.pareto]
+    return [
+        replace(choice, row=position[archs[choice.row]])
+        for choice in result.choices()
+        if archs[choice.row] in position
+    ]
+
+
+def _predicted_rows(
+    result: ReportedSearch, shown_quantities: Sequence[ReportedQuantity]
+) -> list[Row]:
+    """A row for each trial of a search by prediction."""
+    candidates = result.candidates
+    front = dict(zip(result.front, result.pareto, strict=True))
+    columns = _columns(result, shown_quantities)
+    seen: set[int] = set()
+    rows = []
+    trials = finished(result.study)[: result.n_trials]
+    for trial, index in zip(trials, result.trials, strict=True):
+        on_front = index in front and index not in seen
+        seen.add(index)
+        values, ends = [], []
+        for q in shown_quantities:
+            quantity = candidates.quantities[q.name]
+            values.append(float(quantity.mean[index] * q.factor))
+            bounds = quantity.lower[index] * q.factor, quantity.upper[index] * q.factor
+            is_interval = np.isfinite(bounds).all() and bounds[0] < bounds[1]
+            ends.append((float(bounds[0]), float(bounds[1])) if is_interval else None)
+        measured = [_measured(front.get(index), q.name) for q in shown_quantities]
+        state: State = "met" if candidates.feasible[index] else "missed"
+        rows.append(
+            Row(
+                trial=trial.number,
+                arch=candidates.architectures[index].text,
+                state="front" if on_front else state,
+                values=values,
+                ends=ends,
+                cells=[cell(index) for _, cell in columns],
+                measured=None if None in measured else [m for m in measured if m is not None],
+            )
+        )
+    return rows
+
+
+def _columns(
+    result: ReportedSearch, shown_quantities: Sequence[ReportedQuantity]
+) -> list[tuple[str, Callable[[int], Cell]]]:
+    """Heading of each column, and the function that makes its cell from a candidate's index."""
+    candidates = result.candidates
+    rows = dict(zip(result.front, result.pareto, strict=True))
+
+    def predicted(name: str, index: int) -> Cell:
+        quantity, factor = candidates.quantities[name], FACTORS.get(name, 1.0)
+        form = f".{_DIGITS[name]}f"
+        ends = {end: getattr(quantity, end)[index] * factor for end in ("mean", "lower", "upper")}
+        if name in COSTS:
+            text = f"{ends['mean']:{form}}"
+        elif name == "latency":
+            text = "{mean} ({lower}–{upper})".format(**shown(ends, form))
+        else:
+            text = f"{ends['mean']:{form}} ({ends['lower']:{form}}–{ends['upper']:{form}})"
+        return float(ends["mean"]), text
+
+    def measured(name: str, index: int) -> Cell:
+        value = _measured(rows.get(index), name)
+        return value, "" if value is None else f"{value:.{_DIGITS[name]}f}"
+
+    names = [q.name for q in shown_quantities]
+    known = [n for n in names if any(_measured(row, n) is not None for row in result.pareto)]
+    names += [] if "params" in names else ["params"]
+    columns: list[tuple[str, Callable[[int], Cell]]] = [
+        (LABELS[name], partial(predicted, name)) for name in names
+    ]
+    return columns + [(f"measured {LABELS[name]}", partial(measured, name)) for name in known]
+
+
+def _measured(row: Mapping[str, Any] | None, name: str) -> float | None:
+    """Measured value of a quantity in a row of the result; None if it is not known."""
+    value = None if row is None else row["measured"].get(_KEYS.get(name, name))
+    return None if value is None else float(value)
+
+
+def _magnitude_only(result: ReportedSearch, quantity: ReportedQuantity) -> str:
+    """End of an axis label where only orders of magnitude are known."""
+    if quantity.name != "latency":
+        return ""
+    latency = result.candidates.quantities["latency"]
+    usable = (is_usable(latency.lower[k], latency.upper[k]) for k in result.front)
+    return "" if all(usable) else ": only its order of magnitude is known"
+
+
+def _measured_comparisons(result: ReportedSearch, rows: Sequence[Row]) -> list[Comparison]:
+    """Predicted against measured values of the front, where a benchmark has measured it."""
+    number = {row.arch: row.trial for row in reversed(rows) if row.state == "front"}
+    compared = []
+    for name, key in _KEYS.items():
+        points = []
+        for row in result.pareto:
+            measured, ends = _measured(row, name), row["predicted"][key]
+            if measured is not None and ends is not None:
+                bounds = (ends[end] for end in ("mean", "lower", "upper"))
+                points.append((number.get(row["arch"], 0), measured, *bounds))
+        if points:
+            scale = scale_of(np.array([point[1] for point in points]), name == "accuracy")
+            compared.append(Comparison(LABELS[name], scale, "predicted", "measured", points))
+    return compared
+
+
+def _facts(result: ReportedSearch) -> list[tuple[str, str]]:
+    """Name and text of each fact that the numbers of a search rest on."""
+    candidates = result.candidates
+    scored = f"all {len(candidates):,} architectures" if candidates.whole else "a pool of "
+    scored += "" if candidates.whole else f"{len(candidates):,} architectures"
+    facts = [("Search space", f"{result.space}; {scored} scored"), ("Image set", result.dataset)]
+    if result.hardware is not None:
+        runtime = f", {result.runtime}" if result.runtime else ""
+        facts.append(("Device", f"{result.hardware.name}, batch {result.batch_size}{runtime}"))
+    if result.constraints:
+        limits = [f"{c} with probability {c.probability:g}" for c in result.constraints]
+        facts.append(("Limits", "; ".join(limits)))
+    if result.predictor.get("name"):
+        facts.append(("Predictors", str(result.predictor["name"])))
+        facts.append(("SHA-256 of the predictors", str(result.predictor.get("sha256"))))
+    facts.append(("Trials", f"{result.n_trials}, with seed {result.seed}"))
+    facts.append(("Study", result.study.study_name))
+    facts += when(result.study)
+    facts.append(("Time of this run", f"{result.seconds['total']:.1f} s"))
+    return facts

@@ -1,0 +1,141 @@
+"""The result of a study, from its trials and the candidates that they chose from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from nasplug.candidates.candidates import Candidates
+from nasplug.candidates.measured import measured
+from nasplug.objectives import Objective
+from nasplug.pareto import pareto_mask
+from nasplug.results.observed_result import ObservedResult
+from nasplug.results.result import DIGITS, SearchResult, predicted_ends
+from nasplug.searching.config import SearchConfig
+from nasplug.searching.observed import front, observed
+from nasplug.searching.prepare import Prepared
+from nasplug.studies.evaluation import METRICS
+from nasplug.studies.trials import counts_as_failed, finished
+
+__all__ = ["result_of"]
+
+
+def result_of(
+    config: SearchConfig, prepared: Prepared, study: Study, seconds: Mapping[str, float]
+) -> SearchResult:
+    """The result of a study; `seconds` is the time that the parts of the search took."""
+    candidates, objectives = prepared.sampler.candidates, prepared.objectives
+    trials = finished(study)
+    archs = [candidates.space.from_params(trial.params) for trial in trials]
+    indices = candidates.indices(archs)[: config.n_trials]
+    trials = trials[: config.n_trials]
+    best: list[FrozenTrial] = []
+    if config.is_predicted:
+        best_indices = _predicted_front(candidates, indices, objectives)
+    else:
+        best = front(trials, objectives)
+        index_of = {trial.number: index for trial, index in zip(trials, indices, strict=True)}
+        best_indices = [index_of[trial.number] for trial in best]
+    # Devices in tables were measured in their usual runtime.
+    hardware = None if prepared.runtime else config.hardware
+    truths = measured(candidates, best_indices, config.dataset, hardware, config.batch_size)
+    fields: dict[str, Any] = {
+        "space": config.space.name,
+        "hardware": config.hardware,
+        "dataset": config.dataset,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        "n_trials": len(indices),
+        "objectives": objectives,
+        "constraints": config.constraints,
+        "predictor": prepared.predictor,
+        "seconds": seconds,
+        "study": study,
+        "candidates": candidates,
+        "trials": tuple(indices),
+        "front": tuple(best_indices),
+        "runtime": prepared.runtime,
+        "measured_so": prepared.measured_so,
+        "alike": prepared.alike,
+    }
+    if config.is_predicted:
+        entries = zip(best_indices, truths, strict=True)
+        pareto = [_predicted_entry(candidates, k, truth, objectives) for k, truth in entries]
+        missing = prepared.total(study, sys.maxsize) - len(finished(study))
+        return SearchResult(**fields, pareto=pareto, missing=missing)
+    return ObservedResult(
+        **fields,
+        pareto=[
+            _observed_entry(candidates, trial, k, truth)
+            for trial, k, truth in zip(best, best_indices, truths, strict=True)
+        ],
+        evaluate=config.evaluation_kind,
+        observed_in=str(prepared.observed_in),
+        failed=sum(counts_as_failed(trial) for trial in study.get_trials(deepcopy=False)),
+        infeasible=sum(any(v > 0 for v in trial.constraints.values()) for trial in trials),
+    )
+
+
+def _predicted_front(
+    candidates: Candidates, trials: Sequence[int], objectives: Sequence[Objective]
+) -> list[int]:
+    """Indices of the non-dominated feasible architectures, one of each id, cheapest first."""
+    names = [objective.name for objective in objectives]
+    sign = np.array([objective.sign for objective in objectives])
+    feasible = [k for k in dict.fromkeys(trials) if candidates.feasible[k]]
+    if not feasible:
+        return []
+    # As it will be shown: equal functions may differ in digits that are noise.
+    shown = np.round(candidates.means(names)[feasible], DIGITS)
+    best = np.array(feasible)[pareto_mask(shown * sign)]
+    # The second objective is the cost; between equals the order of the candidates decides.
+    order = np.lexsort((best, candidates.means(names)[best, 1]))
+    unique = {int(candidates.group[k]): int(k) for k in best[order][::-1]}
+    return list(unique.values())[::-1]
+
+
+def _predicted_entry(
+    candidates: Candidates, index: int, truth: Mapping[str, Any], objectives: Sequence[Objective]
+) -> dict[str, Any]:
+    arch = candidates.architectures[index]
+    familiar = candidates.familiar([index])
+    # Where no accuracy is predicted a count is the quality, and belongs to the result.
+    counts = ("params",) if objectives[0].name == "accuracy" else ("params", "flops")
+    return {
+        "arch": arch.text,
+        "arch_id": arch.arch_id,
+        **_counts(candidates, index, counts),
+        "predicted": _predicted(candidates, index),
+        "measured": truth,
+        **({} if familiar is None else {"familiar": bool(familiar[0])}),
+    }
+
+
+def _observed_entry(
+    candidates: Candidates, trial: FrozenTrial, index: int, truth: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        # As it was tried: equal functions share an index in a pool, which may be spelled otherwise.
+        "arch": candidates.space.from_params(trial.params).text,
+        "arch_id": candidates.architectures[index].arch_id,
+        **_counts(candidates, index, ("params", "flops")),
+        "trial": trial.number,
+        "observed": {name: round(value, DIGITS) for name, value in observed(trial).items()},
+        "predicted": _predicted(candidates, index),
+        "measured": truth,
+    }
+
+
+def _counts(candidates: Candidates, index: int, names: Sequence[str]) -> dict[str, int]:
+    return {name: int(candidates.quantities[name].mean[index]) for name in names}
+
+
+def _predicted(candidates: Candidates, index: int) -> dict[str, Any]:
+    return {
+        METRICS[name]: predicted_ends(candidates, name, index) for name in ("accuracy", "latency")
+    }

@@ -1,0 +1,170 @@
+"""Stages of inverted residuals: MobileNetV2, MnasNet and EfficientNet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nasplug.search_spaces.networks.blocks import (
+    KERNELS,
+    WIDTHS,
+    Layer,
+    block_decisions,
+    classifier,
+    excitation,
+    inverted_residual,
+)
+from nasplug.search_spaces.networks.builder import NetworkBuilder, make_divisible
+from nasplug.search_spaces.networks.family import Choices, Decision, Family
+
+__all__ = ["EFFICIENTNET", "MNASNET", "MOBILENETV2"]
+
+_DEPTHS = (1, 2, 3, 4)
+_HEAD = 1280
+# Squeezed channels as a part of the block's input.
+_SQUEEZE = 4
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """Run of equal blocks in a standard network; the first block has the stride."""
+
+    channels: int
+    depth: int
+    kernel: int
+    expansion: int
+    stride: int
+
+
+def _decisions(
+    stages: tuple[_Stage, ...], expansions: tuple[int, ...], further: tuple[Decision, ...] = ()
+) -> tuple[Decision, ...]:
+    """Kernel and width of the stem; depth, width and blocks of each stage; width of the head."""
+    decisions = [Decision("k_0", KERNELS, 3), Decision("w_0", WIDTHS, 1.0)]
+    for s, stage in enumerate(stages, start=1):
+        depth = Decision(f"d_{s}", _DEPTHS, stage.depth)
+        decisions += [depth, Decision(f"w_{s}", WIDTHS, 1.0)]
+        decisions += block_decisions(
+            depth, k=(KERNELS, stage.kernel), e=(expansions, stage.expansion)
+        )
+    return (*decisions, *further, Decision(f"w_{len(stages) + 1}", WIDTHS, 1.0))
+
+
+def _stages_and_head(
+    net: NetworkBuilder,
+    x: int,
+    stages: tuple[_Stage, ...],
+    chosen: Choices,
+    classes: int,
+    activation: Layer,
+    excite: Callable[[int, int], Layer | None] = lambda stage, channels: None,
+) -> int:
+    """Append everything after the stem.
+
+    `excite` makes the excitation of a block from its stage, counted from 1, and the channels of its
+    input.
+    """
+    for s, stage in enumerate(stages, start=1):
+        out_channels = make_divisible(stage.channels * chosen[f"w_{s}"])
+        for b in range(1, chosen[f"d_{s}"] + 1):
+            channels = net.channels(x)
+            x = inverted_residual(
+                net,
+                x,
+                out_channels,
+                chosen[f"k_{s}_{b}"],
+                stage.stride if b == 1 else 1,
+                channels * chosen[f"e_{s}_{b}"],
+                activation,
+                excite(s, channels),
+            )
+    width = make_divisible(_HEAD * chosen[f"w_{len(stages) + 1}"])
+    return classifier(net, activation(net, net.conv(x, width)), classes)
+
+
+_MOBILENETV2 = (
+    _Stage(channels=16, depth=1, kernel=3, expansion=1, stride=1),
+    _Stage(24, 2, 3, 6, 2),
+    _Stage(32, 3, 3, 6, 2),
+    _Stage(64, 4, 3, 6, 2),
+    _Stage(96, 3, 3, 6, 1),
+    _Stage(160, 3, 3, 6, 2),
+    _Stage(320, 1, 3, 6, 1),
+)
+
+
+def _mobilenetv2(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
+    x = net.relu6(net.conv(net.input, make_divisible(32 * chosen["w_0"]), chosen["k_0"], stride=2))
+    return _stages_and_head(net, x, _MOBILENETV2, chosen, classes, NetworkBuilder.relu6)
+
+
+# Sandler et al., CVPR 2018.
+MOBILENETV2 = Family(
+    "mobilenetv2",
+    _decisions(_MOBILENETV2, (1, 3, 4, 6)),
+    _mobilenetv2,
+    standards={"mobilenetv2": {}},
+)
+
+_MNASNET = (
+    _Stage(channels=24, depth=3, kernel=3, expansion=3, stride=2),
+    _Stage(40, 3, 5, 3, 2),
+    _Stage(80, 3, 5, 6, 2),
+    _Stage(96, 2, 3, 6, 1),
+    _Stage(192, 4, 5, 6, 2),
+    _Stage(320, 1, 3, 6, 1),
+)
+
+
+def _mnasnet(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
+    def excite(stage: int, channels: int) -> Layer | None:
+        if not chosen[f"se_{stage}"]:
+            return None
+        squeezed = max(1, channels // _SQUEEZE)
+        return excitation(squeezed, NetworkBuilder.relu, NetworkBuilder.sigmoid)
+
+    x = net.relu(net.conv(net.input, make_divisible(32 * chosen["w_0"]), 3, stride=2))
+    x = net.relu(net.depthwise(x, chosen["k_0"]))
+    x = net.conv(x, make_divisible(16 * chosen["w_0"]))
+    return _stages_and_head(net, x, _MNASNET, chosen, classes, NetworkBuilder.relu, excite)
+
+
+# Tan et al., CVPR 2019; the standard network is MnasNet-B1, which has no excitation.
+MNASNET = Family(
+    "mnasnet",
+    _decisions(
+        _MNASNET,
+        (3, 4, 6),
+        tuple(Decision(f"se_{s}", (False, True), False) for s in range(1, len(_MNASNET) + 1)),
+    ),
+    _mnasnet,
+    standards={"mnasnet1.0": {}},
+)
+
+_EFFICIENTNET = (
+    _Stage(channels=16, depth=1, kernel=3, expansion=1, stride=1),
+    _Stage(24, 2, 3, 6, 2),
+    _Stage(40, 2, 5, 6, 2),
+    _Stage(80, 3, 3, 6, 2),
+    _Stage(112, 3, 5, 6, 1),
+    _Stage(192, 4, 5, 6, 2),
+    _Stage(320, 1, 3, 6, 1),
+)
+
+
+def _efficientnet(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
+    def excite(stage: int, channels: int) -> Layer:
+        squeezed = max(1, channels // _SQUEEZE)
+        return excitation(squeezed, NetworkBuilder.silu, NetworkBuilder.sigmoid)
+
+    x = net.silu(net.conv(net.input, make_divisible(32 * chosen["w_0"]), chosen["k_0"], stride=2))
+    return _stages_and_head(net, x, _EFFICIENTNET, chosen, classes, NetworkBuilder.silu, excite)
+
+
+# Tan & Le, ICML 2019; the standard network is EfficientNet-B0.
+EFFICIENTNET = Family(
+    "efficientnet",
+    _decisions(_EFFICIENTNET, (1, 3, 4, 6)),
+    _efficientnet,
+    standards={"efficientnet_b0": {}},
+)

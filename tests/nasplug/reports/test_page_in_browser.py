@@ -1,0 +1,212 @@
+"""The page of a report in headless Chromium: clicks, keys, sizes, and no request to any network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from counted_studies import learned, told
+
+from nasplug.choices import Choice
+from nasplug.reports.page import Page, page_html
+from nasplug.reports.study_page import study_page
+
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+ROWS = [(90.0, 2.0), (80.0, 1.0), (70.0, 3.0), (95.0, 9.0), (60.0, 4.0)]
+Open = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="no playwright: pip install 'nasplug[test]'"
+    )
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next((found for name in names if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip("no Chromium: apt-get install chromium")
+    # Chromium's sandbox refuses the superuser, as whom containers run.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=path, args=arguments)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
+    """A function that opens a page, of which nothing may be said in the console or requested."""
+    context = browser.new_context(color_scheme="light")
+    heard: list[str] = []
+
+    def open_page(page: Page, width: int = 1280) -> Any:
+        path = tmp_path / "report.html"
+        path.write_text(page_html(page), encoding="utf-8")
+        tab = context.new_page()
+        tab.set_viewport_size({"width": width, "height": 800})
+        tab.on("console", lambda message: heard.append(message.text))
+        tab.on("pageerror", lambda error: heard.append(str(error)))
+        tab.on("dialog", lambda dialog: heard.append(dialog.message))
+        tab.on(
+            "request",
+            lambda request: (
+                None if request.url in (path.as_uri(), "data:,") else heard.append(request.url)
+            ),
+        )
+        tab.goto(path.as_uri())
+        return tab
+
+    yield open_page
+    context.close()
+    assert heard == []
+
+
+def shown(tab: Any) -> list[str]:
+    """Numbers of the trials in the table, in its order."""
+    return [
+        text
+        for row in tab.locator("tbody tr:visible").all()
+        for text in [row.locator("td").first.inner_text()]
+    ]
+
+
+def places(tab: Any) -> list[str]:
+    """Distances from the left of the points on the front."""
+    points = tab.locator('#front g[role="button"] circle')
+    return sorted(point.get_attribute("cx") for point in points.all())
+
+
+def chosen(tab: Any) -> str:
+    return str(tab.locator("#selected h3").inner_text())
+
+
+def small(**more: Any) -> Page:
+    notes = [{"arch": f"conv{k}+pool" if k % 2 else f"skip{k}+pool"} for k in range(len(ROWS))]
+    return study_page(told(ROWS, notes=notes, **more), "nasplug report study.journal")
+
+
+def test_cards_points_and_rows_select(opened: Open) -> None:
+    tab = opened(small())
+    assert tab.title() == "told · nasplug report"
+    titles = tab.locator(".card h3").all_inner_texts()
+    assert ["".join(text.split("\n")[1:]) for text in titles] == [
+        "Best value 1 within 1 % of the best",
+        "The knee",
+        "Best value 0",
+    ]
+    tab.locator(".card button").nth(1).click()
+    assert "Trial 0, on the front" in chosen(tab)
+    assert tab.locator("tbody tr.on td").first.inner_text() == "0"
+    # A point on the front, and one off it, which the table then shows too.
+    assert shown(tab) == ["1", "0", "3"]
+    tab.locator('#front g[role="button"]').first.click()
+    assert "Trial 1, on the front" in chosen(tab)
+    tab.locator("#front .plot .p-met").first.click(force=True)
+    assert "Trial 2, off the front" in chosen(tab)
+    assert shown(tab) == ["1", "0", "2", "4", "3"]
+    tab.locator("tbody tr").last.click()
+    assert "Trial 3, on the front" in chosen(tab)
+
+
+def test_pointer_shows_the_architecture(opened: Open) -> None:
+    tab = opened(small())
+    assert tab.locator("#tip").is_hidden()
+    tab.locator('#front g[role="button"]').first.hover()
+    assert tab.locator("#tip code").inner_text() == "conv1+pool"
+    assert "trial 1, on the front" in tab.locator("#tip").inner_text()
+    tab.locator("h1").hover()
+    assert tab.locator("#tip").is_hidden()
+
+
+def test_arrow_keys_move_along_the_front(opened: Open) -> None:
+    tab = opened(small())
+    points = tab.locator('#front g[role="button"]')
+    assert "trial 1: value 0 80, value 1 1" in points.first.get_attribute("aria-label")
+    points.first.focus()
+    for key, trial in (("ArrowRight", 0), ("End", 3), ("ArrowRight", 3), ("Home", 1)):
+        tab.keyboard.press(key)
+        assert f"Trial {trial}," in chosen(tab)
+    assert points.first.get_attribute("aria-pressed") == "true"
+    assert tab.locator('#front g[tabindex="0"]').count() == 1
+
+
+def test_table_sorts_and_filters(opened: Open) -> None:
+    tab = opened(small())
+    tab.get_by_role("button", name="All trials").click()
+    assert tab.locator("#count").inner_text() == "5 shown of 5 trials"
+    heading = tab.locator("thead th").nth(1)
+    heading.locator("button").click()
+    assert shown(tab) == ["4", "2", "1", "0", "3"]
+    assert heading.get_attribute("aria-sort") == "ascending"
+    heading.locator("button").click()
+    assert shown(tab) == ["3", "0", "1", "2", "4"]
+    tab.get_by_role("searchbox").fill("pool CONV")
+    assert shown(tab) == ["3", "1"]
+    tab.get_by_role("button", name="Front", exact=True).click()
+    assert tab.locator("#count").inner_text() == "2 shown of 5 trials"
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_texts_of_strangers_stay_texts(opened: Open, width: int) -> None:
+    study = told(ROWS, notes=[{"arch": f"{HOSTILE}{'x' * 300}"}] * len(ROWS))
+    with pytest.warns(optuna.exceptions.ExperimentalWarning):
+        study.set_metric_names([HOSTILE, "b" * 300])
+    page = study_page(study, HOSTILE)
+    choice = Choice(HOSTILE, 0, HOSTILE)
+    texts = {"title": HOSTILE * 9, "notes": [HOSTILE], "choices": [choice]}
+    tab = opened(Page(**{**vars(page), **texts, "facts": [(HOSTILE, "y" * 999)]}), width)
+    tab.locator('#front g[role="button"]').first.hover()
+    assert HOSTILE in tab.locator("#tip code").inner_text()
+    tab.locator("tbody tr").first.click()
+    assert tab.locator("img").count() == 0
+    assert HOSTILE in tab.locator("#notes").inner_text()
+    # Long texts are broken, so that no part lies beside the screen.
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_nothing_feasible(opened: Open) -> None:
+    tab = opened(small(missed=[1.0] * len(ROWS)))
+    assert tab.locator("#nothing").is_visible()
+    assert tab.locator("#choices").is_hidden()
+    assert len(shown(tab)) == len(ROWS)
+    tab.locator("tbody tr").first.click()
+    assert "misses a limit" in chosen(tab)
+
+
+def test_three_objectives_have_axes_to_choose(opened: Open) -> None:
+    ways = ("maximize", "minimize", "minimize")
+    page = study_page(told([(90.0, 2.0, 5.0), (80.0, 1.0, 4.0), (70.0, 3.0, 1.0)], ways))
+    tab = opened(page)
+    before = places(tab)
+    tab.get_by_label("across").select_option(label="value 2")
+    assert tab.locator("#front .axis-label.x").inner_text() == "value 2 · linear scale"
+    assert places(tab) != before
+
+
+def test_one_objective_runs_over_trials(opened: Open) -> None:
+    tab = opened(study_page(told([(3.0,), (1.0,), (2.0,), (0.5,)], ("minimize",))))
+    assert tab.locator("#front .axis-label.x").inner_text() == "trial"
+    assert tab.locator("#progress").is_hidden()
+    assert "best value so far" in tab.locator("#front .legend").inner_text()
+    assert "Trial 3, the best" in chosen(tab)
+
+
+def test_expected_against_observed(opened: Open) -> None:
+    tab = opened(study_page(learned(2, 22)))
+    assert tab.locator("#compared-title").inner_text() == "Expected against observed"
+    assert "values lie in their 90 % intervals" in tab.locator("#compared .hint").first.inner_text()
+    assert "without values: 1" in tab.locator("#progress .legend").inner_text()
+
+
+def test_a_narrow_screen_shows_the_first_rows(opened: Open) -> None:
+    rows = [(float(k), float(k)) for k in range(30)]
+    tab = opened(study_page(told(rows)), 390)
+    assert len(shown(tab)) <= 9
+    tab.get_by_role("button", name="Show all 30").click()
+    assert len(shown(tab)) == 30
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
