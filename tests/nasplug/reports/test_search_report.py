@@ -53,7 +53,7 @@ def test_page_shows_architectures_and_needs_no_network(result: SearchResult, fol
     ]
     content = island(page)
     rows = {row["arch"]: row for row in content["rows"]}
-    assert len(content["rows"]) == content["n_rows"] == 20
+    assert len(content["rows"]) == content["n_rows"] == result.n_trials
     for row in result.pareto:
         assert rows[row["arch"]]["state"] == "front"
     assert sum(row["state"] == "front" for row in content["rows"]) == len(result.pareto)
