@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from nasplug.predictors.features.operators import operator_kinds
 from nasplug.predictors.features.roofline import times_at
@@ -183,6 +182,8 @@ def _counts(graphs: Sequence[Graph], kinds: Sequence[str]) -> Array:
 
 def _factors(rows: Array, penalty: float) -> Array:
     """Factors that bring each row's sum near 1."""
+    from scipy.optimize import nnls
+
     # Columns of equal weight, so that the penalty means the same for a rare kind.
     scales = np.maximum(np.sqrt((rows**2).mean(0)), 1e-12)
     kinds = rows.shape[1] - COMMON

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2
 
 from nasplug.predictors.features.operators import longest_path, operator_kinds
 from nasplug.search_spaces import Graph
@@ -135,6 +134,8 @@ class Familiarity:
 
 def _clusters(rows: Array) -> list[Array]:
     """The networks of a group by what they are made of (k-means)."""
+    from scipy.cluster.vq import kmeans2
+
     count = min(MOST_CLUSTERS, len(rows) // A_CLUSTER)
     if count < 2:
         return [rows]
