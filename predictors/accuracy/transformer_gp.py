@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.predictors.accuracy.cell_reader import SOURCE_TERMS, CellReader, kernel_terms
+from nasplug.predictors.accuracy.cell_reader import ENCODED, SOURCE_TERMS, CellReader, kernel_terms
 from nasplug.predictors.accuracy.finetuning import finetune, untrained_copy
 from nasplug.predictors.accuracy.pretraining import Encoder
 from nasplug.predictors.checkpoint import Checkpoint, load_model, read_config
@@ -264,6 +264,8 @@ class TransformerGP(ProcessPredictor):
         }
         if self.encoder is not None:
             parts["encoder"] = self.encoder.tensors()
+            blocks = self._process.blocks
+            parts["encoded"] = {k: blocks[k].astype(np.float32) for k in ENCODED if k in blocks}
         if self.source is not None:
             parts["source"] = self.source._arrays()
         if self._networks:
@@ -311,7 +313,8 @@ class TransformerGP(ProcessPredictor):
                 )
                 for member in range(int(card["networks"]))
             ]
-        blocks = predictor._learn_reader()
+        # Encoding takes longest; checkpoints of earlier versions lack what it gives.
+        blocks = predictor._learn_reader(checkpoint.section("encoded") or None)
         scores = predictor._rows["targets"] - predictor._expected(blocks)
         predictor._condition(checkpoint, blocks, scores, predictor._rows["counts"])
         return predictor
@@ -319,15 +322,17 @@ class TransformerGP(ProcessPredictor):
     def _prepare(self, graphs: Sequence[Graph]) -> list[Graph]:
         return [simplify(graph) for graph in graphs] if self.config.simplified else list(graphs)
 
-    def _learn_reader(self) -> dict[str, Array]:
+    def _learn_reader(self, encoded: Mapping[str, Array] | None = None) -> dict[str, Array]:
         """Make the reader of the training graphs; returns what it reads of them."""
         self._reader = CellReader.of(self._process.names, self._graphs, self.encoder, self._rows)
-        return self._blocks(self._graphs)
+        return self._blocks(self._graphs, encoded)
 
-    def _blocks(self, graphs: Sequence[Graph]) -> dict[str, Array]:
+    def _blocks(
+        self, graphs: Sequence[Graph], encoded: Mapping[str, Array] | None = None
+    ) -> dict[str, Array]:
         """Features of prepared graphs by name, as far as the kernel reads them."""
         assert self._reader is not None
-        blocks = self._reader(graphs)
+        blocks = self._reader(graphs, encoded)
         if self.source is not None:
             blocks["source"] = self.source.scores(graphs)[0]
         return blocks

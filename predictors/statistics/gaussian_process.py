@@ -45,38 +45,6 @@ class _Inputs:
         return _Inputs({name: rows[chosen] for name, rows in self.blocks.items()})
 
 
-@dataclass(frozen=True, eq=False)
-class _Factor:
-    """One factor of a term between new rows and those that were learned."""
-
-    kernel: str
-    rows: Tensor
-    lengths: Tensor
-    learned: Tensor
-    learned_lengths: Tensor
-
-    @classmethod
-    def of(
-        cls, parts: Sequence[tuple[str, str, Tensor]], inputs: _Inputs, learned: _Inputs
-    ) -> _Factor:
-        """Join parts (kernel, block, scale) of one kernel into one of scaled columns."""
-        x, y = (
-            torch.cat([held.blocks[block] / scale for _, block, scale in parts], dim=1)
-            for held in (inputs, learned)
-        )
-        lengths = (x * x).sum(1, keepdim=True), (y * y).sum(1)
-        return cls(parts[0][0], x, lengths[0], (-2 * y.T).contiguous(), lengths[1])
-
-    def kernel_of(self, rows: slice) -> Tensor:
-        """Kernel values of these new rows and all learned ones."""
-        squares = torch.addmm(self.learned_lengths, self.rows[rows], self.learned)
-        squares.add_(self.lengths[rows]).clamp_(min=0)
-        if self.kernel == "rbf":
-            return squares.mul_(-0.5).exp_()
-        reach = squares.mul_(5).add_(1e-9).sqrt_()
-        return (reach * reach).div_(3).add_(reach).add_(1).mul_(reach.neg_().exp_())
-
-
 class GaussianProcess:
     """Zero-mean process over named blocks of features; its columns share the kernel.
 
@@ -98,7 +66,7 @@ class GaussianProcess:
         self._inputs = _Inputs({})
         self._targets = torch.empty(0, 0, dtype=torch.float64)
         self._counts = torch.empty(0, dtype=torch.float64)
-        self._cholesky = torch.empty(0, 0, dtype=torch.float64)
+        self._lower: Tensor | None = None
         self._weights = torch.empty(0, 0, dtype=torch.float64)
 
     @property
@@ -133,19 +101,57 @@ class GaussianProcess:
         targets: Array,
         counts: Array,
         state: Mapping[str, Array] | None = None,
+        weights: Array | None = None,
     ) -> None:
-        """Condition on rows with the hyperparameters of `fit`, or those of a `state`."""
+        """Condition on rows with the hyperparameters of `fit`, or those of a `state`.
+
+        Args:
+            blocks: As in `fit`.
+            targets: As in `fit`.
+            counts: As in `fit`.
+            state: Another process's `state`.
+            weights: Its `weights`, if it was conditioned on the same rows.
+
+        Raises:
+            ValueError: If blocks or weights are not those of as many rows as the targets.
+        """
+        shapes = {name: blocks[name].shape[:1] for name in self.names}
+        if any(shape != targets.shape[:1] for shape in shapes.values()):
+            raise ValueError(f"blocks have rows {shapes}, targets {len(targets)}")
         if state is not None:
             self.hyperparameters = state["hyperparameters"]
             self._units = dict(zip(self.names, state["units"].tolist(), strict=True))
         self._inputs = self._tensors(blocks)
         self._targets = torch.from_numpy(np.ascontiguousarray(targets, dtype=np.float64))
         self._counts = torch.from_numpy(np.ascontiguousarray(counts, dtype=np.float64))
-        with torch.no_grad():
-            values = torch.from_numpy(self.hyperparameters)
-            covariance = self._covariance(values, self._distances(self._inputs, self._inputs))
-            self._cholesky = _factor(covariance, values[-1].exp() / self._counts)
+        self._lower = None
+        if weights is None:
             self._weights = torch.cholesky_solve(self._targets, self._cholesky)
+        elif weights.shape != targets.shape:
+            raise ValueError(f"weights have shape {weights.shape}, targets {targets.shape}")
+        else:
+            self._weights = torch.from_numpy(np.ascontiguousarray(weights, dtype=np.float64))
+
+    @property
+    def blocks(self) -> dict[str, Array]:
+        """Features of the rows that were learned, by name."""
+        return {name: rows.numpy() for name, rows in self._inputs.blocks.items()}
+
+    @property
+    def weights(self) -> Array:
+        """What a mean adds of the kernel to each row, `(rows, columns)`."""
+        result: Array = self._weights.numpy()
+        return result
+
+    @property
+    def _cholesky(self) -> Tensor:
+        """Factor of the covariance of the labels, made when it is first needed."""
+        if self._lower is None:
+            with torch.no_grad():
+                covariance = torch.cat(list(self._cross(self._inputs)))
+                covariance.diagonal().add_(self.noise / self._counts + JITTER)
+                self._lower = torch.linalg.cholesky(covariance)
+        return self._lower
 
     def predict(self, blocks: Mapping[str, Array], variance: bool = True) -> tuple[Array, Array]:
         """Mean and variance of the function (without the noise of a label).
@@ -158,11 +164,10 @@ class GaussianProcess:
             Means `(n, columns)` and variances `(n,)`, NaN if they are not needed.
         """
         inputs = self._tensors(blocks)
-        values = torch.from_numpy(self.hyperparameters)
-        prior = float(values[: len(self.terms)].exp().sum())
+        prior = float(np.exp(self.hyperparameters[: len(self.terms)]).sum())
         means, variances = [], []
         with torch.no_grad():
-            for cross in self._cross(values, inputs):
+            for cross in self._cross(inputs):
                 means.append(cross @ self._weights)
                 if not variance:
                     variances.append(torch.full((len(cross),), torch.nan, dtype=torch.float64))
@@ -242,30 +247,47 @@ class GaussianProcess:
         assert total is not None
         return total
 
-    def _cross(self, values: Tensor, inputs: _Inputs) -> Iterator[Tensor]:
-        """`_covariance` of rows with all rows that were learned, a few rows at a time.
-
-        Faster, as a product of `rbf` factors is a single one over their scaled features side by
-        side, and nothing is kept for a gradient.
-        """
-        scales = iter(values[len(self.terms) : -1].exp())
-        terms = []
-        for term in self.terms:
-            scaled = [(kernel, block, self._units[block] * next(scales)) for block, kernel in term]
-            blocks = [[part for part in scaled if part[0] == "rbf"]]
-            blocks += [[part] for part in scaled if part[0] != "rbf"]
-            terms.append([_Factor.of(parts, inputs, self._inputs) for parts in blocks if parts])
+    def _cross(self, inputs: _Inputs) -> Iterator[Tensor]:
+        """`_covariance` of rows with all rows that were learned, a few rows at a time."""
+        values = torch.from_numpy(self.hyperparameters)
+        rows, learned = {}, {}
+        for name in self.names:
+            x, y = (held.blocks[name] / self._units[name] for held in (inputs, self._inputs))
+            rows[name] = x, (x * x).sum(1, keepdim=True)
+            learned[name] = (-2 * y.T).contiguous(), (y * y).sum(1)
         for start in range(0, len(inputs), CHUNK):
-            rows = slice(start, start + CHUNK)
-            total = None
-            for variance, factors in zip(values[: len(self.terms)].exp(), terms, strict=True):
-                product = factors[0].kernel_of(rows)
-                for factor in factors[1:]:
-                    product.mul_(factor.kernel_of(rows))
-                product.mul_(variance)
-                total = product if total is None else total.add_(product)
-            assert total is not None
-            yield total
+            part = slice(start, start + CHUNK)
+            distances = {}
+            for name, (x, lengths) in rows.items():
+                turned, learned_lengths = learned[name]
+                squares = torch.addmm(learned_lengths, x[part], turned)
+                distances[name] = squares.add_(lengths[part]).clamp_(min=0)
+            yield self._kernel(values, distances)
+
+    def _kernel(self, values: Tensor, distances: Mapping[str, Tensor]) -> Tensor:
+        """`_covariance` without a gradient, in fewer steps."""
+        variances = values[: len(self.terms)].exp().tolist()
+        scales = iter(values[len(self.terms) : -1].exp().tolist())
+        total = None
+        for variance, term in zip(variances, self.terms, strict=True):
+            exponent: Tensor | None = None
+            factors = []
+            for block, kernel in term:
+                squares, weight = distances[block], next(scales) ** -2
+                if kernel == "rbf":
+                    part = squares * (-0.5 * weight)
+                else:
+                    part = (squares * (5 * weight)).add_(1e-9).sqrt_()
+                    factors.append((part / 3).add_(1).mul_(part).add_(1))
+                    part.neg_()
+                exponent = part if exponent is None else exponent.add_(part)
+            assert exponent is not None
+            product = exponent.exp_().mul_(variance)
+            for factor in factors:
+                product.mul_(factor)
+            total = product if total is None else total.add_(product)
+        assert total is not None
+        return total
 
     def _maximum_a_posteriori(self, inputs: _Inputs, targets: Tensor, counts: Tensor) -> Array:
         from scipy.optimize import minimize

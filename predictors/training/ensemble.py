@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,7 +39,8 @@ __all__ = [
     "unique_graphs",
 ]
 
-CHUNK = 512
+# Nodes of the graphs that are scored at once: few, so that what is computed on stays in the cache.
+CHUNK = 1024
 FEWEST = 20
 # Name -> configuration and class of the networks that an ensemble can be made of.
 NETWORKS: dict[str, tuple[Any, Any]] = {
@@ -201,18 +201,23 @@ def rows_by_function(prepared: Sequence[Graph]) -> list[list[int]]:
 def sized_batches(
     model: Any,
     graphs: Sequence[Graph],
-    graphs_at_once: float = CHUNK,
-    nodes_at_once: float = math.inf,
+    nodes_at_once: float = CHUNK,
 ) -> Iterator[tuple[list[int], Any]]:
-    """Positions and batch of prepared graphs of similar size, until each graph came once."""
+    """Positions and batch of prepared graphs of similar size, until each graph came once.
+
+    A batch that is half full ends with the graphs of its size, as graphs of one size need no
+    padding.
+    """
     chosen: list[int] = []
     nodes = 0
     for k in sorted(range(len(graphs)), key=lambda k: len(graphs[k])):
-        if chosen and (len(chosen) == graphs_at_once or nodes + len(graphs[k]) > nodes_at_once):
+        size = len(graphs[k])
+        is_other = size > len(graphs[chosen[-1]]) if chosen else False
+        if chosen and nodes + size > (nodes_at_once / 2 if is_other else nodes_at_once):
             yield chosen, model.collate([graphs[j] for j in chosen])
             chosen, nodes = [], 0
         chosen.append(k)
-        nodes += len(graphs[k])
+        nodes += size
     if chosen:
         yield chosen, model.collate([graphs[j] for j in chosen])
 
