@@ -20,6 +20,7 @@ from nasplug.predicting.intervals import is_usable, magnitude
 from nasplug.reports.study_report import write_pictures, write_plots, writing_to
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.files import write_text
+from nasplug.search_spaces.lazy import from_extra
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -234,8 +235,9 @@ def _draw(
 ) -> None:
     """Draw the front among the trials as a picture."""
     # Not by pyplot, which would choose a window system and keep global state.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with from_extra("plots"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -287,7 +289,8 @@ def _draw_page(
     result: ReportedSearch, axes: tuple[_Axis, _Axis], trials: _Points, front: _Points, path: Path
 ) -> None:
     """Draw the front among the trials as a page whose points show their architectures."""
-    import plotly.graph_objects as go
+    with from_extra("plots"):
+        import plotly.graph_objects as go
 
     figure = go.Figure()
     _add_points(figure, result, axes, trials, front)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pandas.api.types import is_numeric_dtype
 
 from nasplug import datasets
 from nasplug.predicting.architecture_predictor import check_labels
 from nasplug.search_spaces import Architecture, FiniteSpace, InputError, SearchSpace
 from nasplug.search_spaces.errors import closest
+from nasplug.search_spaces.lazy import from_extra
 from nasplug.text import check_row
 
 __all__ = ["Labels", "read_labels"]
@@ -70,6 +70,9 @@ def read_labels(data: str, columns: Sequence[str], space: SearchSpace) -> Labels
 
 
 def _from_dataset(name: str, columns: Sequence[str], space: SearchSpace) -> Labels:
+    with from_extra("data"):
+        from pandas.api.types import is_numeric_dtype
+
     info = datasets.info(name)
     if info.space != space.name:
         where = f"space {info.space}" if info.space else "no search space"

@@ -137,7 +137,7 @@ def layout(batch: GraphBatch, backend: str) -> Layout:
     In inference mode it is kept with the batch, for the other networks that read the same one.
     """
     chosen = choose_backend(backend, len(batch.graph_of) / max(len(batch), 1))
-    kept = batch.layouts if torch.is_inference_mode_enabled() else {}
+    kept: dict[str, Layout] = batch.layouts if torch.is_inference_mode_enabled() else {}
     if chosen not in kept:
         kept[chosen] = _DGLLayout(batch) if chosen == "dgl" else _PaddedLayout(batch)
     return kept[chosen]
@@ -246,7 +246,8 @@ def _products(q: Tensor, k: Tensor) -> Tensor:
     """Scaled dot products, `(graphs, nodes, heads, width)` twice -> `(graphs, heads, q, k)`."""
     # Contiguous factors go to one batched product without further copies.
     q, k = q.transpose(1, 2).contiguous(), k.transpose(1, 2).contiguous()
-    return q @ k.transpose(2, 3) * q.shape[-1] ** -0.5
+    result: Tensor = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5
+    return result
 
 
 def _softmax(scores: Tensor, barred: Tensor | None) -> Tensor:
