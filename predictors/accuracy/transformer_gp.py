@@ -237,7 +237,9 @@ class TransformerGP(ProcessPredictor):
             InputError: If the encoder does not know an operation.
         """
         self._check_fitted()
-        distinct, inverse = unique_graphs(self._prepare(graphs))
+        read, again = unique_graphs(graphs)
+        distinct, inverse = unique_graphs(self._prepare(read))
+        inverse = inverse[again]
         blocks = self._blocks(distinct)
         mean, variances = self._process.predict(blocks, variance)
         mean = mean + self._expected(blocks)

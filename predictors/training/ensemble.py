@@ -184,10 +184,14 @@ def load_members(checkpoint: Checkpoint, count: int, build: Callable[[], Any]) -
 
 def unique_graphs(graphs: Sequence[Graph]) -> tuple[list[Graph], NDArray[np.int64]]:
     """Graphs of different operations, edges or attributes, and the place of each one's equal."""
-    keys = [(graph.ops, graph.edges, graph.attributes.tobytes()) for graph in graphs]
-    distinct = dict(zip(keys, graphs, strict=True))
-    places = {key: k for k, key in enumerate(distinct)}
-    return list(distinct.values()), np.array([places[key] for key in keys], dtype=np.int64)
+    distinct: dict[Any, Graph] = {}
+    places: dict[Any, int] = {}
+    # The same graph often comes many times.
+    for name, graph in {id(graph): graph for graph in graphs}.items():
+        key = (graph.ops, graph.edges, graph.attributes.tobytes())
+        places[name] = places.setdefault(key, len(distinct))
+        distinct.setdefault(key, graph)
+    return list(distinct.values()), np.array([places[id(g)] for g in graphs], dtype=np.int64)
 
 
 def rows_by_function(prepared: Sequence[Graph]) -> list[list[int]]:
@@ -242,11 +246,12 @@ def ensemble_scores(
     Returns:
         Shape `(models, graphs, columns)`.
     """
-    distinct, inverse = unique_graphs(models[0].prepare(graphs))
+    read, again = unique_graphs(graphs)
+    distinct, inverse = unique_graphs(models[0].prepare(read))
     columns = len(models[0].config.targets) if hardware is None else len(hardware)
     result = np.empty((len(models), len(distinct), columns))
     for chosen, batch in sized_batches(models[0], distinct):
         for scores, model in zip(result, models, strict=True):
             answer = model(batch) if hardware is None else model(batch, hardware, device_index)
             scores[chosen] = answer.double().numpy()
-    return result[:, inverse]
+    return result[:, inverse[again]]
