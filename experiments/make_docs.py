@@ -170,6 +170,35 @@ def throughput_table() -> str:
     )
 
 
+@section("quick-start")
+def quick_start() -> str:
+    result = load("quick_start")
+    lines = []
+    for job, title in (("main_job", "README's main job"), ("nb101", "`search --space nb101`")):
+        for figure, unit, digits in (
+            ("seconds", "s", 1),
+            ("first_output_seconds", "s until its first output", 1),
+            ("peak_megabytes", "MB at most", 0),
+        ):
+            medians = [rows[job][figure]["median"] for rows in _before_and_after(result)]
+            lines.append([f"{title}, {unit}", *(f"{value:.{digits}f}" for value in medians)])
+    cells_of = [rows["all_cells"] for rows in _before_and_after(result)]
+    seconds = (f"{row['seconds_from_architectures']['median']:.2f}" for row in cells_of)
+    lines.append(["accuracy of all 15,625 cells, s", *seconds])
+    shares = (f"{row['share_of_matrix_product']:.0%}" for row in cells_of)
+    lines.append(["its networks, of the machine's matrix product", *shares])
+    return (
+        f"{table('from the shell | before | after', lines)}\n\n"
+        f"Medians of {result['repeats']} runs on {result['threads']} threads ({machine(result)}), "
+        f"before and after in turn; the machine's load was {min(result['loads']):.1f} to "
+        f"{max(result['loads']):.1f}."
+    )
+
+
+def _before_and_after(result: dict[str, Any]) -> list[dict[str, Any]]:
+    return [result["rows"]["before"], result["rows"]["after"]]
+
+
 @section("search")
 def search_tables() -> str:
     result = load("search_check")
