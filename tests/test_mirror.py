@@ -150,6 +150,12 @@ COVERED: dict[str, tuple[str, ...]] = {
         "nasplug/reports/observed_report.py",
         "nasplug/results/observed_result.py",
     ),
+    # A page is tested from the search or study that it shows.
+    "nasplug/reports/test_search_report.py": (
+        "nasplug/reports/reported.py",
+        "nasplug/reports/search_page.py",
+    ),
+    "nasplug/reports/test_study_report.py": ("nasplug/reports/study_page.py",),
     # Commands are tested as users call them.
     "nasplug/test_cli.py": ("nasplug/commands/*.py",),
 }

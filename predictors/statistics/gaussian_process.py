@@ -139,7 +139,7 @@ class GaussianProcess:
 
     @property
     def weights(self) -> Array:
-        """What a mean adds of the kernel to each row, `(rows, columns)`."""
+        """Factors of the kernel to each learned row in a mean, `(rows, columns)`."""
         result: Array = self._weights.numpy()
         return result
 
