@@ -293,7 +293,7 @@ def test_rows_are_left_out_for_reasons(run: Run, ten: Path, truth: pd.Series) ->
     assert (told["rows"], told["used"], told["repeated"]) == (14, 10, 1)
     printed = run(*WORDS).stdout
     assert "1 failed, 1 disturbed, 1 degenerate" in printed
-    assert "1 rows; the median counts" in printed
+    assert "1 row; the median counts" in printed
 
 
 @pytest.mark.parametrize(
