@@ -79,11 +79,12 @@ class Layout(Protocol):
         `where` has the shape of `scores` and at least one true entry for each node and head.
         """
 
-    def pair_means(self, head_relation: tuple[int, ...]) -> Tensor:
+    def pair_means(self, head_relation: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Equal weights for all nodes that a node is related to, `(pairs, heads)`; rows sum to one.
 
         Args:
             head_relation: Index into `RELATIONS` for each head.
+            dtype: Of the weights.
         """
 
     def pair_mix(self, weights: Tensor, v: Tensor) -> Tensor:
@@ -174,7 +175,7 @@ class _PaddedLayout:
         adjacency = torch.zeros(pairs, device=device)
         adjacency[row[source] * longest + place[target]] = 1.0
         self._adjacency = adjacency.view(*self._shape, longest)
-        self._means: dict[tuple[int, ...], Tensor] = {}
+        self._means: dict[tuple[tuple[int, ...], torch.dtype], Tensor] = {}
         self._barred: dict[tuple[int, ...], Tensor] = {}
 
     def enter(self, x: Tensor) -> Tensor:
@@ -210,12 +211,13 @@ class _PaddedLayout:
             barred = outside if barred is None else outside | barred
         return _softmax(scores.permute(0, 3, 1, 2), barred).permute(0, 2, 3, 1)
 
-    def pair_means(self, head_relation: tuple[int, ...]) -> Tensor:
-        if head_relation not in self._means:
+    def pair_means(self, head_relation: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        if (head_relation, dtype) not in self._means:
             related = self._masks[:, list(head_relation)] & self._real[:, None, None, :, 0]
-            weights = related.to(torch.get_default_dtype())
-            self._means[head_relation] = weights / weights.sum(-1, keepdim=True).clamp(min=1)
-        return self._means[head_relation].permute(0, 2, 3, 1)
+            weights = related.to(dtype)
+            means = weights / weights.sum(-1, keepdim=True).clamp(min=1)
+            self._means[head_relation, dtype] = means.permute(0, 2, 3, 1)
+        return self._means[head_relation, dtype]
 
     def pair_mix(self, weights: Tensor, v: Tensor) -> Tensor:
         return _mixed(weights.permute(0, 3, 1, 2), v)
@@ -344,9 +346,9 @@ class _DGLLayout:
         result: Tensor = self._dgl.nn.functional.edge_softmax(self._pairs[0], scores)
         return result
 
-    def pair_means(self, head_relation: tuple[int, ...]) -> Tensor:
+    def pair_means(self, head_relation: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         related = self.pair_relations()[:, list(head_relation)]
-        return self.pair_softmax(torch.zeros(related.shape, device=related.device), related)
+        return self.pair_softmax(related.new_zeros(related.shape, dtype=dtype), related)
 
     def pair_mix(self, weights: Tensor, v: Tensor) -> Tensor:
         result: Tensor = self._dgl.ops.u_mul_e_sum(
