@@ -178,6 +178,7 @@ def quick_start() -> str:
         for figure, unit, digits in (
             ("seconds", "s", 1),
             ("first_output_seconds", "s until its first output", 1),
+            ("processor_seconds", "s of all cores", 1),
             ("peak_megabytes", "MB at most", 0),
         ):
             medians = [rows[job][figure]["median"] for rows in _before_and_after(result)]

@@ -45,25 +45,39 @@ def pareto_mask(values: Array) -> Mask:
     values = np.asarray(values, np.float64)
     if values.ndim != 2 or not values.shape[1]:
         raise ValueError(f"points of shape {values.shape}; expected (n, m), m ≥ 1")
-    mask: Mask = np.asarray(~np.isnan(values).any(axis=1))
+    # Column by column, which is several times as fast as along rows of two.
+    mask: Mask = ~np.logical_or.reduce([np.isnan(column) for column in values.T])
     if not mask.any():
         return mask
     if values.shape[1] == 2 and len(values) > 2 * SAMPLE:
         # The front of a sample dominates most points, without an order of all of them.
         sample = values[mask][:: len(values) // SAMPLE]
         mask &= ~_is_dominated(values, np.unique(sample[pareto_mask(sample)], axis=0))
-    points, row_of_point = np.unique(values[mask], axis=0, return_inverse=True)
+    points = values[mask]
+    if points.shape[1] == 2:
+        mask[mask] = _front_of_two(points)
+        return mask
+    points, row_of_point = np.unique(points, axis=0, return_inverse=True)
     if points.shape[1] == 1:
         non_dominated = np.arange(len(points)) == 0
-    elif points.shape[1] > 2:
+    else:
         # Distinct points: another one that is nowhere larger dominates.
         non_dominated = np.array([(points <= point).all(axis=1).sum() == 1 for point in points])
-    else:
-        # Distinct points in lexicographic order: an earlier one dominates iff its y is not larger.
-        lowest = np.minimum.accumulate(points[:, 1])[:-1]
-        non_dominated = np.concatenate([[True], points[1:, 1] < lowest])
     mask[mask] = non_dominated[row_of_point.reshape(-1)]
     return mask
+
+
+def _front_of_two(points: Array) -> Mask:
+    """`pareto_mask` of two objectives, without NaN, at least one point."""
+    order = np.lexsort((points[:, 1], points[:, 0]))
+    x, y = points[order].T
+    # In this order an earlier point dominates another one iff its y is not larger.
+    lowest = np.concatenate([[np.inf], np.minimum.accumulate(y)[:-1]])
+    is_new = np.concatenate([[True], (x[1:] != x[:-1]) | (y[1:] != y[:-1])])
+    of_first = (y < lowest) | (np.arange(len(y)) == 0)
+    result = np.empty(len(points), np.bool_)
+    result[order] = of_first[is_new][np.cumsum(is_new) - 1]
+    return result
 
 
 def _is_dominated(points: Array, front: Array) -> Mask:

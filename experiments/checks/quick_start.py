@@ -25,7 +25,7 @@ from experiments.checks.throughput import summary
 from experiments.common import write_result
 
 # What each run measures of a command.
-FIGURES = ("seconds", "first_output_seconds", "peak_megabytes")
+FIGURES = ("seconds", "first_output_seconds", "processor_seconds", "peak_megabytes")
 JOBS = {"main_job": COMMAND, "nb101": ("search", "--space", "nb101")}
 
 
@@ -61,7 +61,8 @@ def run(checkout: Path, python: str, words: tuple[str, ...]) -> dict[str, float]
     if process.returncode:
         sys.exit(f"nasplug {' '.join(words)} ended with exit code {process.returncode}")
     # Linux counts kilobytes.
-    return dict(zip(FIGURES, (seconds, first[0], usage.ru_maxrss / 1024), strict=True))
+    figures = (seconds, first[0], usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    return dict(zip(FIGURES, figures, strict=True))
 
 
 def scored(checkout: Path, python: str, repeats: int) -> dict[str, Any]:

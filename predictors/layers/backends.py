@@ -102,7 +102,7 @@ class _PaddedLayout:
         adjacency = torch.zeros(pairs, device=device)
         adjacency[row[source] * longest + place[target]] = 1.0
         self._adjacency = adjacency.view(*self._shape, longest)
-        self._means: dict[tuple[int, ...], Tensor] = {}
+        self._means: dict[tuple[tuple[int, ...], torch.dtype], Tensor] = {}
         self._barred: dict[tuple[int, ...], Tensor] = {}
 
     def enter(self, x: Tensor) -> Tensor:
@@ -167,9 +167,10 @@ class _PaddedLayout:
         """
         if head_relation not in self._means:
             related = self._masks[:, list(head_relation)] & self._real[:, None, None, :, 0]
-            weights = related.to(torch.get_default_dtype())
-            self._means[head_relation] = weights / weights.sum(-1, keepdim=True).clamp(min=1)
-        return self._means[head_relation].permute(0, 2, 3, 1)
+            weights = related.to(dtype)
+            means = weights / weights.sum(-1, keepdim=True).clamp(min=1)
+            self._means[head_relation, dtype] = means.permute(0, 2, 3, 1)
+        return self._means[head_relation, dtype]
 
     def pair_mix(self, weights: Tensor, v: Tensor) -> Tensor:
         """Weighted sums of the attended nodes' values, `(..., heads, width)`."""
@@ -311,9 +312,9 @@ class _DGLLayout:
         result: Tensor = self._dgl.nn.functional.edge_softmax(self._pairs[0], scores)
         return result
 
-    def pair_means(self, head_relation: tuple[int, ...]) -> Tensor:
+    def pair_means(self, head_relation: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         related = self.pair_relations()[:, list(head_relation)]
-        return self.pair_softmax(torch.zeros(related.shape, device=related.device), related)
+        return self.pair_softmax(related.new_zeros(related.shape, dtype=dtype), related)
 
     def pair_mix(self, weights: Tensor, v: Tensor) -> Tensor:
         result: Tensor = self._dgl.ops.u_mul_e_sum(

@@ -96,7 +96,7 @@ class DynamicAttention(RelationAttention):
             support = relations[..., list(self.head_relation)]
             return layout.pair_softmax(nn.functional.logsigmoid(scores), support)
         if self.mode == "mixture":
-            static = layout.pair_means(self.head_relation).to(scores.dtype)
+            static = layout.pair_means(self.head_relation, scores.dtype)
             return torch.lerp(layout.pair_softmax(scores), static, torch.sigmoid(self.balance))
         used = relations[..., list(self.relations)]
         weights = layout.pair_softmax(scores + used.to(scores.dtype) @ self.relation_bias.T)

@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 # Nodes of the graphs that are scored at once: few, so that what is computed on stays in the cache.
-CHUNK = 1024
+CHUNK = 2048
 FEWEST = 20
 # Name -> configuration and class of the networks that an ensemble can be made of.
 NETWORKS: dict[str, tuple[Any, Any]] = {
