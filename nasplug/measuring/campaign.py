@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasplug._signals import held, stoppable
-from nasplug.arguments import checked_count, checked_seed
-from nasplug.measuring.choice import networks, onnx_space
+from nasplug.arguments import checked_count, checked_seed, checked_space
+from nasplug.measuring.choice import Networks, networks_of
 from nasplug.measuring.machine import OtherWork, available_cores, machine, physical_cores
 from nasplug.measuring.record import COLUMNS, Measurement, Record
 from nasplug.measuring.runtimes import Runtime, open_runtime
@@ -136,7 +136,8 @@ def measure(
     on with the missing networks; with a larger `n` it adds networks.
 
     Args:
-        space: A space that writes its networks as ONNX models, or its name.
+        space: A space that writes its networks as ONNX models, or its name; the networks of
+            `nb201` are those of `nnlqp:nasbench201`.
         n: Number of different networks to draw; equal seeds draw equal networks.
         hardware: `"local"`, `"cpu"` or `"cuda"`; local is a CUDA device with the backend torch if
             there is one, else the processor.
@@ -165,19 +166,24 @@ def measure(
         >>> len(measured.rows), measured.rows[0].arch
         (1, '00000000')
     """
-    opened = onnx_space(space)
+    opened = checked_space(space)
     checked_seed(seed)
     checked_count(batch_size, "batch size")
     effort = _checked_effort(runs, warmup, min_seconds, max_seconds)
     runtime = open_runtime(backend, hardware, _checked_threads(threads))
-    wanted = networks(opened, n, archs, seed)
+    networks = networks_of(opened, n, archs, seed, batch_size)
     choice = "drawn" if archs is None else "given"
-    settings = {"space": opened.name, "networks": choice, "seed": seed, "batch_size": batch_size}
+    settings = {
+        "space": networks.source,
+        "networks": choice,
+        "seed": seed,
+        "batch_size": batch_size,
+    }
     description = _description(runtime, {**settings, **asdict(effort)})
     record = Record(None if out is None else Path(out), description)
-    campaign = _Campaign(opened, runtime, effort, record, seed, batch_size, progress)
-    with stoppable(lambda: campaign.stopped(wanted)):
-        campaign.run(wanted, retry_disturbed)
+    campaign = _Campaign(networks, runtime, effort, record, batch_size, progress)
+    with stoppable(campaign.stopped):
+        campaign.run(retry_disturbed)
     campaign.conclude()
     return MeasurementSet(tuple(record.rows.values()), record.description, record.path)
 
@@ -224,18 +230,17 @@ def _checked_threads(threads: int | None) -> int:
 class _Campaign:
     """Measuring of the networks of one call of `measure`."""
 
-    space: SearchSpace
+    networks: Networks
     runtime: Runtime
     effort: Effort
     record: Record
-    seed: int
     batch_size: int
     progress: bool | None
     others: OtherWork = field(default_factory=OtherWork)
 
-    def run(self, wanted: Sequence[Architecture], retry_disturbed: bool) -> None:
+    def run(self, retry_disturbed: bool) -> None:
         """Time the missing networks, then, if asked for, the disturbed ones again."""
-        rows = self.record.rows
+        wanted, rows = self.networks.archs, self.record.rows
         missing = [arch for arch in wanted if arch.arch_id not in rows]
         self._announce(len(wanted), len(wanted) - len(missing))
         with self.runtime.session():
@@ -250,7 +255,7 @@ class _Campaign:
         if self.record.repaired:
             before_text += "; the last line of the file was broken off and is measured again"
         _say(
-            f"timing {counted(total, 'network')} of {self.space.name} by {about['backend']} "
+            f"timing {counted(total, 'network')} of {self.networks.source} by {about['backend']} "
             f"{about['version']} on {device}{before_text}"
         )
 
@@ -286,12 +291,12 @@ class _Campaign:
 
     def _time(self, arch: Architecture) -> Measurement:
         began = time.perf_counter()
-        row = Measurement(arch.text, arch.arch_id, self.space.family_of(arch), self.batch_size)
+        row = Measurement(arch.text, arch.arch_id, self.networks.family_of(arch), self.batch_size)
         try:
-            graph = self.space.to_graph(arch)
+            graph = self.networks.graph(arch)
             row.params, row.flops = int(graph.total("params")), int(graph.total("flops"))
             self._check_memory(graph)
-            model = self.space.to_onnx(arch, self.seed, self.batch_size)
+            model = self.networks.write(arch)
             timing = time_network(self.runtime.load(model), self.effort)
             for name, value in asdict(timing).items():
                 # Rounded as in the file, so that a table is equal before and after it is read.
@@ -315,8 +320,9 @@ class _Campaign:
                 f"{free / 1e9:.1f} GB of memory are free"
             )
 
-    def stopped(self, wanted: Sequence[Architecture]) -> str:
+    def stopped(self) -> str:
         """Sentence to print on Ctrl-C: the networks that are kept, and the way to go on."""
+        wanted = self.networks.archs
         done = sum(arch.arch_id in self.record.rows for arch in wanted)
         if self.record.path is None:
             return "stopped; without a file to write to nothing remains of the measurements"

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import nasplug
 from nasplug import InputError, measure, space
+from nasplug.arguments import onnx_writer
 from nasplug.calibrating.measurements import read_latencies
 from nasplug.cli import app
 from nasplug.measuring import campaign, choice, machine, record, runtimes
@@ -184,6 +185,23 @@ def test_batch_size_and_seed_reach_the_network(scripted):
     (arch_id,) = ids(TINY[:1])
     cells: Any = space(CELLS)
     assert runtime.models[arch_id] == cells.to_onnx(cells.parse(TINY[0]), 7, 3)
+
+
+@pytest.mark.parametrize("name", ["nb201", "nb101"])
+def test_cells_are_timed_as_the_networks_that_a_search_exports(scripted, name):
+    runtime, cells = scripted(references(5.0)), space(name)
+    arch = cells.sample(np.random.default_rng(0))
+    (row,) = measure(name, archs=[arch.text], batch_size=2, threads=1, **QUICK).rows
+    model = onnx_writer(cells)(arch, 0, 2, cells.tasks[0])
+    assert runtime.models[model.graph.name] == model
+    assert (row.arch, row.arch_id, row.family) == (arch.text, arch.arch_id, name)
+    assert row.params == cells.to_graph(arch).total("params")
+
+
+def test_a_space_without_networks_is_refused(monkeypatch):
+    monkeypatch.setattr(type(space(CELLS)), "writes_onnx", False)
+    with pytest.raises(InputError, match="does not write its networks as ONNX.*nnlqp"):
+        measure(CELLS, 1)
 
 
 def test_same_networks_once():
@@ -426,7 +444,6 @@ def test_other_work_is_told(scripted, monkeypatch, capsys):
     ("given", "said"),
     [
         ({"space": "nnlpq"}, "unknown search space 'nnlpq'"),
-        ({"space": "nb201"}, "does not write its networks as ONNX.*nnlqp"),
         ({"n": 0}, "number of networks 0"),
         ({"n": None}, "say which networks"),
         ({"archs": [TINY[0]]}, "say which networks"),
@@ -532,7 +549,6 @@ def test_command(run, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--space", "nb201", "--n", "1"], "does not write its networks as ONNX"),
         (["--n", "0"], "number of networks 0"),
         ([], "say which networks"),
         (["--n", "1", "--out", "latency"], "ends in .csv"),
