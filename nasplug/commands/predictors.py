@@ -125,7 +125,11 @@ def measure(
     min_seconds: Annotated[float, Option(help="Timed runs of a network sum up to this.")] = 0.3,
     max_seconds: Annotated[float, Option(help="They end when they sum up to this.")] = 3.0,
     retry_disturbed: Annotated[
-        bool, Option("--retry-disturbed", help="Time again what was timed on a busy machine.")
+        bool, Option(help="Time again, and longer, what was timed on a busy machine.")
+    ] = True,
+    keep_disturbed: Annotated[
+        bool,
+        Option("--keep-disturbed", help="Let calibrate use what stays disturbed; it is marked."),
     ] = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -150,6 +154,7 @@ def measure(
         archs=networks or None,
         backend=backend,
         retry_disturbed=retry_disturbed,
+        keep_disturbed=keep_disturbed,
     )
     if as_json:
         print_json(measured.to_json())

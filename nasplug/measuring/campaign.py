@@ -123,7 +123,8 @@ def measure(
     max_seconds: float = Effort.max_seconds,
     archs: Sequence[str | Architecture] | None = None,
     backend: str = "onnxruntime",
-    retry_disturbed: bool = False,
+    retry_disturbed: bool = True,
+    keep_disturbed: bool = False,
     progress: bool | None = None,
 ) -> MeasurementSet:
     """Time networks on this machine.
@@ -151,7 +152,10 @@ def measure(
         max_seconds: Sum of the timed runs of a network at which they end.
         archs: Networks to time instead of `n` drawn ones, as texts or architectures of the space.
         backend: `"onnxruntime"` or `"torch"`.
-        retry_disturbed: Whether to time disturbed networks again at the end, up to three times.
+        retry_disturbed: Whether to time disturbed networks again at the end, up to three times and
+            with twice the runs and seconds; the timing of the calmest machine counts.
+        keep_disturbed: Whether networks that stay disturbed are to be used by `calibrate`; they are
+            marked in the column `kept`.
         progress: Whether to draw a progress bar; by default on a terminal only.
 
     Raises:
@@ -184,6 +188,7 @@ def measure(
     campaign = _Campaign(networks, runtime, effort, record, batch_size, progress)
     with stoppable(campaign.stopped):
         campaign.run(retry_disturbed)
+        record.keep(keep_disturbed)
     campaign.conclude()
     return MeasurementSet(tuple(record.rows.values()), record.description, record.path)
 
@@ -239,14 +244,21 @@ class _Campaign:
     others: OtherWork = field(default_factory=OtherWork)
 
     def run(self, retry_disturbed: bool) -> None:
-        """Time the missing networks, then, if asked for, the disturbed ones again."""
+        """Time the missing networks, then, unless told not to, the disturbed ones again."""
         wanted, rows = self.networks.archs, self.record.rows
         missing = [arch for arch in wanted if arch.arch_id not in rows]
         self._announce(len(wanted), len(wanted) - len(missing))
         with self.runtime.session():
             self._time_all(missing, "networks")
+            self.effort = self.effort.doubled()
             for _ in range(_RETRIES if retry_disturbed else 0):
-                self._time_all([a for a in wanted if rows[a.arch_id].disturbed], "disturbed again")
+                again = [arch for arch in wanted if rows[arch.arch_id].disturbed]
+                if not again:
+                    break
+                earlier = {arch.arch_id: rows[arch.arch_id] for arch in again}
+                self._time_all(again, "disturbed again")
+                with held():
+                    self.record.keep_calmest(earlier)
 
     def _announce(self, total: int, measured_before: int) -> None:
         about = {**self.record.description["machine"], **self.runtime.settings}
@@ -351,10 +363,23 @@ class _Campaign:
                 "times would be shorter"
             )
         if disturbed:
-            _say(
-                "while the disturbed ones were timed the machine did other work; with "
-                "--retry-disturbed they are timed again"
-            )
+            self._say_disturbed([row for row in rows if row.disturbed])
+
+    def _say_disturbed(self, rows: Sequence[Measurement]) -> None:
+        """Print how disturbed rows are, and what becomes of them."""
+        shares = [row.deviation for row in rows if not isnan(row.deviation)]
+        how_text = (
+            f"while they were timed the reference was up to {max(shares):.0%} off its median"
+            if shares
+            else "the reference was not timed after them"
+        )
+        use_text = (
+            "they are kept, and marked in the column kept"
+            if all(row.kept for row in rows)
+            else "calibrate leaves them out; the same command times them again, and with "
+            "--keep-disturbed they are used as they are"
+        )
+        _say(f"{counted(len(rows), 'network')} disturbed: {how_text}; {use_text}")
 
 
 def _say(sentence: str) -> None:
