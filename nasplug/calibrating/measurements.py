@@ -140,6 +140,11 @@ def _row(
     named = dict(zip(header, cells, strict=True))
     if named.get(ERROR):
         return "failed"
+    if named[ARCH].lower().endswith(".onnx"):
+        raise InputError(
+            f"{line}: {ARCH} is an ONNX file; a device is calibrated by networks of a space alone, "
+            "which nasplug calibrate --suggest 10 names"
+        )
     try:
         arch = space.parse(named[ARCH])
     except InputError as error:

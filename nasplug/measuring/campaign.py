@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -19,10 +19,11 @@ import numpy as np
 from nasplug._signals import held, stoppable
 from nasplug.arguments import checked_count, checked_seed, checked_space
 from nasplug.measuring.choice import Networks, networks_of
-from nasplug.measuring.machine import OtherWork, available_cores, machine, physical_cores
+from nasplug.measuring.machine import OtherWork, checked_threads, machine
+from nasplug.measuring.onnx_files import networks_of_files
 from nasplug.measuring.record import COLUMNS, Measurement, Record
 from nasplug.measuring.runtimes import Runtime, open_runtime
-from nasplug.measuring.timing import DISTURBED, Effort, time_network
+from nasplug.measuring.timing import DISTURBED, Effort, checked_effort, time_network
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.costs import FLOAT_BYTES
@@ -109,10 +110,12 @@ def _range(times: Sequence[float]) -> dict[str, float | None]:
 
 
 def measure(
-    space: str | SearchSpace,
+    space: str | SearchSpace = "nnlqp",
     n: int | None = None,
     hardware: str = "local",
     *,
+    files: Sequence[str | os.PathLike[str]] = (),
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
     batch_size: int = 1,
     threads: int | None = None,
     seed: int = 0,
@@ -142,7 +145,10 @@ def measure(
         n: Number of different networks to draw; equal seeds draw equal networks.
         hardware: `"local"`, `"cpu"` or `"cuda"`; local is a CUDA device with the backend torch if
             there is one, else the processor.
-        batch_size: Images a forward pass.
+        files: Paths of ONNX files to time instead of networks of the space. Their weights do not
+            matter; numbers that they read are random, and whole numbers are 0.
+        input_shapes: Shapes of inputs that the files leave open, by name.
+        batch_size: Images a forward pass; a file that fixes its first axis is timed as it is.
         threads: Threads within an operator; by default one a physical core.
         seed: Seed of the drawing of networks and of their weights.
         out: A .csv; a .json of the same name is written beside it.
@@ -159,8 +165,9 @@ def measure(
         progress: Whether to draw a progress bar; by default on a terminal only.
 
     Raises:
-        InputError: If an argument is unknown or does not fit, or `out` holds measurements of
-            another machine or of other settings.
+        InputError: If an argument is unknown or does not fit, `out` holds measurements of another
+            machine or of other settings, or a file is no ONNX model; if there are files and none
+            of them runs.
         KeyboardInterrupt: On Ctrl-C, SIGTERM or SIGHUP, with a sentence on how to go on.
 
     Example:
@@ -170,27 +177,50 @@ def measure(
         >>> len(measured.rows), measured.rows[0].arch
         (1, '00000000')
     """
-    opened = checked_space(space)
     checked_seed(seed)
     checked_count(batch_size, "batch size")
-    effort = _checked_effort(runs, warmup, min_seconds, max_seconds)
-    runtime = open_runtime(backend, hardware, _checked_threads(threads))
-    networks = networks_of(opened, n, archs, seed, batch_size)
-    choice = "drawn" if archs is None else "given"
+    effort = checked_effort(runs, warmup, min_seconds, max_seconds)
+    runtime = open_runtime(backend, hardware, checked_threads(threads))
+    if files:
+        if n is not None or archs is not None:
+            raise InputError("give .onnx files, or networks of a space, but not both")
+        networks = networks_of_files(files, batch_size, input_shapes or {})
+    else:
+        if input_shapes:
+            raise InputError("shapes of inputs are for .onnx files; give one")
+        networks = networks_of(checked_space(space), n, archs, seed, batch_size)
+    choice = "drawn" if archs is None and not files else "given"
     settings = {
         "space": networks.source,
         "networks": choice,
         "seed": seed,
         "batch_size": batch_size,
     }
+    if input_shapes:
+        settings["input_shapes"] = {name: list(shape) for name, shape in input_shapes.items()}
     description = _description(runtime, {**settings, **asdict(effort)})
     record = Record(None if out is None else Path(out), description)
-    campaign = _Campaign(networks, runtime, effort, record, batch_size, progress)
+    campaign = _Campaign(networks, runtime, effort, record, progress)
     with stoppable(campaign.stopped):
         campaign.run(retry_disturbed)
         record.keep(keep_disturbed)
     campaign.conclude()
+    if files:
+        _check_files([record.rows[arch.arch_id] for arch in networks.archs])
     return MeasurementSet(tuple(record.rows.values()), record.description, record.path)
+
+
+def _check_files(rows: Sequence[Measurement]) -> None:
+    """Print why files could not be timed.
+
+    Raises:
+        InputError: If none could be timed.
+    """
+    reasons = [f"{row.arch} cannot be timed: {row.error}" for row in rows if row.error]
+    if len(reasons) == len(rows):
+        raise InputError("; ".join(reasons))
+    for reason in reasons:
+        _say(reason)
 
 
 def _description(runtime: Runtime, settings: dict[str, Any]) -> dict[str, Any]:
@@ -207,30 +237,6 @@ def _description(runtime: Runtime, settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _checked_effort(runs: int, warmup: int, min_seconds: float, max_seconds: float) -> Effort:
-    checked_count(runs, "number of runs")
-    if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
-        raise InputError(f"number of warm-up runs {warmup!r} is not a whole number from 0")
-    if not 0 <= min_seconds <= max_seconds < float("inf"):
-        raise InputError(
-            f"{min_seconds} to {max_seconds} seconds are no time for a network; the first may not "
-            "be negative, nor larger than the second"
-        )
-    return Effort(runs, warmup, float(min_seconds), float(max_seconds))
-
-
-def _checked_threads(threads: int | None) -> int:
-    if threads is None:
-        return physical_cores()
-    most = available_cores()
-    if checked_count(threads, "number of threads") > most:
-        raise InputError(
-            f"{threads} threads would wait for each other on the {most} cores of this machine; "
-            f"give at most {most}"
-        )
-    return threads
-
-
 @dataclass(eq=False)
 class _Campaign:
     """Measuring of the networks of one call of `measure`."""
@@ -239,7 +245,6 @@ class _Campaign:
     runtime: Runtime
     effort: Effort
     record: Record
-    batch_size: int
     progress: bool | None
     others: OtherWork = field(default_factory=OtherWork)
 
@@ -303,11 +308,13 @@ class _Campaign:
 
     def _time(self, arch: Architecture) -> Measurement:
         began = time.perf_counter()
-        row = Measurement(arch.text, arch.arch_id, self.networks.family_of(arch), self.batch_size)
+        family, batch_size = self.networks.family_of(arch), self.networks.batch_size(arch)
+        row = Measurement(arch.text, arch.arch_id, family, batch_size)
         try:
             graph = self.networks.graph(arch)
-            row.params, row.flops = int(graph.total("params")), int(graph.total("flops"))
-            self._check_memory(graph)
+            if graph is not None:
+                row.params, row.flops = int(graph.total("params")), int(graph.total("flops"))
+                self._check_memory(graph, batch_size)
             model = self.networks.write(arch)
             timing = time_network(self.runtime.load(model), self.effort)
             for name, value in asdict(timing).items():
@@ -319,12 +326,10 @@ class _Campaign:
         row.seconds = round(time.perf_counter() - began, 3)
         return row
 
-    def _check_memory(self, graph: Graph) -> None:
+    def _check_memory(self, graph: Graph, batch_size: int) -> None:
         params = graph.attributes[:, ATTRIBUTES.index("params")] * FLOAT_BYTES
         activations = graph.attributes[:, ATTRIBUTES.index("bytes")] - params
-        needed = (
-            _WEIGHT_COPIES * params.sum() + _ACTIVATION_COPIES * self.batch_size * activations.max()
-        )
+        needed = _WEIGHT_COPIES * params.sum() + _ACTIVATION_COPIES * batch_size * activations.max()
         free = self.runtime.free_memory()
         if needed > free:
             raise InputError(

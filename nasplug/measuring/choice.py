@@ -29,17 +29,19 @@ class Networks:
     """Networks to time, and how each is described and written.
 
     Attributes:
-        source: Name of the space that they are from.
+        source: Name of the space that they are from, or `"ONNX files"`.
         archs: The different networks.
         family_of: Function from a network to its family, the row in a summary.
-        graph: Function from a network to its graph.
+        batch_size: Function from a network to the images of a forward pass.
+        graph: Function from a network to its graph; None if it has none.
         write: Function from a network to the ONNX model that is run.
     """
 
     source: str
     archs: Sequence[Architecture]
     family_of: Callable[[Architecture], str]
-    graph: Callable[[Architecture], Graph]
+    batch_size: Callable[[Architecture], int]
+    graph: Callable[[Architecture], Graph | None]
     write: Callable[[Architecture], onnx.ModelProto]
 
 
@@ -60,6 +62,7 @@ def networks_of(
         space.name,
         chosen(space, n, archs, seed),
         space.family_of,
+        lambda _: batch_size,
         space.to_graph,
         lambda arch: write(arch, seed, batch_size, None),
     )
@@ -76,7 +79,7 @@ def chosen(
     """
     if (n is None) == (archs is None):
         raise InputError(
-            "say which networks to time: how many to draw (--n), or their texts (--arch, --archs)"
+            "say which networks to time: how many to draw (--n), their texts, or .onnx files"
         )
     if archs is not None:
         parsed = [space.parse(arch) if isinstance(arch, str) else arch for arch in archs]

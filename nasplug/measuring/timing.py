@@ -9,11 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.arguments import checked_count
+from nasplug.search_spaces import InputError
+
 __all__ = [
     "DISTURBED",
     "Effort",
     "Stopwatch",
     "Timing",
+    "checked_effort",
     "deviation",
     "is_disturbed",
     "time_network",
@@ -59,6 +63,23 @@ class Effort:
             min_seconds=2 * self.min_seconds,
             max_seconds=2 * self.max_seconds,
         )
+
+
+def checked_effort(runs: int, warmup: int, min_seconds: float, max_seconds: float) -> Effort:
+    """Check the numbers of an effort.
+
+    Raises:
+        InputError: If a number is not possible.
+    """
+    checked_count(runs, "number of runs")
+    if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
+        raise InputError(f"number of warm-up runs {warmup!r} is not a whole number from 0")
+    if not 0 <= min_seconds <= max_seconds < float("inf"):
+        raise InputError(
+            f"{min_seconds} to {max_seconds} seconds are no time for a network; the first may not "
+            "be negative, nor larger than the second"
+        )
+    return Effort(runs, warmup, float(min_seconds), float(max_seconds))
 
 
 @dataclass(frozen=True)
