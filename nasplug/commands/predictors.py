@@ -126,7 +126,10 @@ def measure(
         Path | None, Option(help="Time these: one a line, or the column arch of a .csv.")
     ] = None,
     input_shape: Annotated[
-        list[str] | None, Option(help="Shape that an .onnx file leaves open: name=1x3x224x224.")
+        list[str] | None,
+        Option(
+            metavar="NAME=SHAPE", help="Shape that an .onnx file leaves open: name=1x3x224x224."
+        ),
     ] = None,
     runs: Annotated[int, Option(help="Timed runs a network, at least.")] = 20,
     warmup: Annotated[int, Option(help="Runs before them, at least.")] = 10,

@@ -134,7 +134,7 @@ def measure(
 
     A reference network is timed at the start, regularly in between and at the end. A network is
     marked as disturbed if the reference before or after it was off by more than a tenth of its own
-    median.
+    median, and is timed again at the end.
 
     Every finished network is in `out` at once. Called again with equal arguments, the function goes
     on with the missing networks; with a larger `n` it adds networks.

@@ -35,8 +35,11 @@ TINY = [
     "|avg_pool_3x3~0|+|none~0|none~1|+|skip_connect~0|skip_connect~1|none~2|",
 ]
 REFERENCE = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
-QUICK: dict[str, Any] = {"runs": 3, "warmup": 1, "min_seconds": 0.0, "max_seconds": 0.5}
+EFFORT: dict[str, Any] = {"runs": 3, "warmup": 1, "min_seconds": 0.0, "max_seconds": 0.5}
+# The machine of the tests may be busy.
+QUICK: dict[str, Any] = {**EFFORT, "retry_disturbed": False}
 QUICK_WORDS = ("--runs", "3", "--warmup", "1", "--min-seconds", "0", "--max-seconds", "0.5")
+QUICK_WORDS = (*QUICK_WORDS, "--no-retry-disturbed")
 
 
 @pytest.fixture(autouse=True)
@@ -372,7 +375,7 @@ def test_networks_that_do_not_fit_are_left_out(monkeypatch):
 
 def test_rows_around_a_disturbed_reference_are_marked(scripted):
     scripted(references(10.0, 10.1, 12.0, 10.0, 9.9))
-    table = tiny(retry_disturbed=False).table
+    table = tiny().table
     # Networks 1 to 4 lie between the timings; the third of the five is off.
     assert table["disturbed"].tolist() == [False, True, True, False]
     assert table["reference"].tolist() == [0, 1, 2, 3]
@@ -382,15 +385,16 @@ def test_rows_around_a_disturbed_reference_are_marked(scripted):
 def test_later_timings_of_the_reference_count(scripted):
     scripted(references(20.0, 20.0, 10.0, 10.0, 10.0))
     # At first 20 ms looked right.
-    assert tiny(retry_disturbed=False).table["disturbed"].tolist() == [True, True, False, False]
+    assert tiny().table["disturbed"].tolist() == [True, True, False, False]
 
 
 def test_disturbed_networks_are_timed_again(tmp_path, scripted):
     out = tmp_path / "latency.csv"
     runtime = scripted(references(10.0, 10.0, 15.0, 10.0, 10.0))
-    assert tiny(out, retry_disturbed=False).table["disturbed"].sum() == 2
+    assert tiny(out).table["disturbed"].sum() == 2
     runtime.loaded.clear()
-    again = tiny(out).table
+    # As it is by default.
+    again = measure(CELLS, archs=TINY, out=out, threads=1, **EFFORT).table
     assert not again["disturbed"].any()
     assert again["arch_id"].tolist() == ids(TINY)
     timed = [name for name in runtime.loaded if name in ids(TINY)]
@@ -403,41 +407,40 @@ def test_retrying_ends_on_a_machine_that_stays_busy(scripted):
     (reference,) = ids([REFERENCE])
     times = iter([10.0, 20.0] * 100)
     runtime = scripted(lambda arch_id: next(times) if arch_id == reference else 1.0)
-    assert tiny(archs=TINY[:1]).table["disturbed"].all()
+    assert tiny(archs=TINY[:1], retry_disturbed=True).table["disturbed"].all()
     assert len(runtime.loaded) == 4 * 3
 
 
 def test_disturbed_networks_are_kept_if_asked_for(tmp_path, scripted, capsys):
     out = tmp_path / "latency.csv"
     # All timings of the reference but one are 10 ms; that one is beside the second network.
-    runtime = scripted(references(10.0, 10.0, 15.0, 10.0))
-    one = {"archs": TINY[:2], "retry_disturbed": False}
-    measured = tiny(out, **one)
+    scripted(references(10.0, 10.0, 15.0, 10.0))
+    measured = tiny(out, TINY[:2])
     assert measured.table["disturbed"].tolist() == [False, True]
     assert not measured.table["kept"].any()
     said = capsys.readouterr().err
     assert "1 network disturbed: while they were timed the reference was up to 50% off" in said
     assert "calibrate leaves them out" in said
-    kept = tiny(out, **one, keep_disturbed=True)
+    kept = tiny(out, TINY[:2], keep_disturbed=True)
     assert kept.table["kept"].tolist() == pd.read_csv(out)["kept"].tolist() == [False, True]
     assert "they are kept, and marked in the column kept" in capsys.readouterr().err
     cells = space(CELLS)
     assert read_latencies(out, cells).left_out == {}
     assert read_latencies(measured, cells).left_out == {"disturbed": 1}
-    assert not tiny(out, **one).table["kept"].any()
-    runtime.loaded.clear()
-    assert not tiny(out, archs=TINY[:2], keep_disturbed=True).table["disturbed"].any()
+    assert not tiny(out, TINY[:2]).table["kept"].any()
+    kept = tiny(out, TINY[:2], retry_disturbed=True, keep_disturbed=True)
+    assert not kept.table[["disturbed", "kept"]].any(axis=None)
 
 
 def test_a_record_of_an_earlier_version_is_read(tmp_path, scripted):
     scripted(references(10.0, 15.0, 10.0, 10.0, 10.0))
     out = tmp_path / "latency.csv"
-    before = tiny(out, retry_disturbed=False)
+    before = tiny(out)
     table = pd.read_csv(out, dtype=str, keep_default_na=False)
     earlier = table[[*COLUMNS[: COLUMNS.index("deviation")]]]
     rows = [row_checksum(list(earlier.columns), row) for row in earlier.values.tolist()]
     earlier.assign(checksum=rows).to_csv(out, index=False)
-    assert tiny(out, retry_disturbed=False).table.equals(before.table)
+    assert tiny(out).table.equals(before.table)
     assert pd.read_csv(out, dtype=str, keep_default_na=False).equals(table)
 
 
@@ -457,10 +460,10 @@ def test_rows_of_a_broken_off_session_are_not_trusted(tmp_path, scripted):
     with pytest.raises(KeyboardInterrupt, match=r"holds 2 of 4 networks; the same command goes on"):
         tiny(out)
     assert pd.read_csv(out)["disturbed"].tolist() == [True, True]
-    table = tiny(out, retry_disturbed=False).table
+    table = tiny(out).table
     assert table["arch_id"].tolist() == ids(TINY)
     assert table["disturbed"].tolist() == [True, True, False, False]
-    assert not tiny(out).table["disturbed"].any()
+    assert not tiny(out, retry_disturbed=True).table["disturbed"].any()
 
 
 def test_other_work_is_told(scripted, monkeypatch, capsys):

@@ -31,6 +31,7 @@ QUICK: dict[str, Any] = {
     "retry_disturbed": False,
 }
 WORDS = ("--threads", "1", "--runs", "3", "--warmup", "1", "--min-seconds", "0")
+WORDS = (*WORDS, "--no-retry-disturbed")
 Shape = Sequence[int | str]
 
 
