@@ -114,7 +114,7 @@ def measure(
     n: int | None = None,
     hardware: str = "local",
     *,
-    files: Sequence[str | os.PathLike[str]] = (),
+    files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     batch_size: int = 1,
     threads: int | None = None,
@@ -145,8 +145,8 @@ def measure(
         n: Number of different networks to draw; equal seeds draw equal networks.
         hardware: `"local"`, `"cpu"` or `"cuda"`; local is a CUDA device with the backend torch if
             there is one, else the processor.
-        files: Paths of ONNX files to time instead of networks of the space. Their weights do not
-            matter; numbers that they read are random, and whole numbers are 0.
+        files: ONNX file or files to time instead of networks of the space. Their inputs are random
+            numbers, and 0 where they are whole numbers.
         input_shapes: Shapes of inputs that the files leave open, by name.
         batch_size: Images a forward pass; a file that fixes its first axis is timed as it is.
         threads: Threads within an operator; by default one a physical core.
@@ -184,7 +184,8 @@ def measure(
     if files:
         if n is not None or archs is not None:
             raise InputError("give .onnx files, or networks of a space, but not both")
-        networks = networks_of_files(files, batch_size, input_shapes or {})
+        listed = [files] if isinstance(files, (str, os.PathLike)) else files
+        networks = networks_of_files(listed, batch_size, input_shapes or {})
     else:
         if input_shapes:
             raise InputError("shapes of inputs are for .onnx files; give one")

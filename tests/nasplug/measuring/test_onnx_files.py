@@ -132,7 +132,17 @@ def test_weights_beside_the_file_are_read(tmp_path: Path) -> None:
     assert timed([file]).rows[0].latency_ms > 0
     (tmp_path / "w.bin").unlink()
     with pytest.raises(InputError, match=r"a\.onnx: its weights are in another file, which cannot"):
-        timed([file])
+        measure(files=file, **QUICK)
+
+
+def test_pytorch_runs_files(tmp_path: Path) -> None:
+    cells = space("nnlqp:nasbench201")
+    cell = "|none~0|+|none~0|none~1|+|skip_connect~0|none~1|nor_conv_1x1~2|"
+    file = tmp_path / "a.onnx"
+    onnx.save(cells.to_onnx(cells.parse(cell)), file)
+    (row,) = timed([file], backend="torch", hardware="cpu").rows
+    assert row.latency_ms > 0
+    assert row.params == cells.to_graph(cells.parse(cell)).total("params")
 
 
 def test_a_network_without_a_graph_is_timed(tmp_path: Path) -> None:
