@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import onnx
 
 __all__ = [
+    "can_export",
     "checked_count",
     "checked_dataset",
     "checked_probability",
@@ -20,7 +21,6 @@ __all__ = [
     "checked_space",
     "is_registered",
     "onnx_writer",
-    "writes_networks",
 ]
 
 # Space of cells -> space of the whole networks that the benchmark built from them.
@@ -72,7 +72,7 @@ def checked_dataset(space: SearchSpace, dataset: str | None) -> str:
     return dataset
 
 
-def writes_networks(space: SearchSpace) -> bool:
+def can_export(space: SearchSpace) -> bool:
     """Whether networks of a space can be written as ONNX models."""
     return space.writes_onnx or space.name in _NETWORKS
 

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nasplug.arguments import onnx_writer
+from nasplug.arguments import can_export, onnx_writer
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.search_spaces.costs import FLOAT_BYTES
 from nasplug.search_spaces.files import write_bytes, write_text
 from nasplug.text import counted
 
-__all__ = ["INDEX", "check_export", "export"]
+__all__ = ["INDEX", "can_export", "check_export", "export"]
 
 INDEX = "index.json"
 

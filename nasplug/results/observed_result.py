@@ -161,10 +161,10 @@ class ObservedResult(SearchResult):
 
     def next_steps(self) -> list[str]:
         """Sentences on what a reader may do with the result."""
-        from nasplug.arguments import writes_networks
+        from nasplug.results.export import can_export
 
         steps = ["nasplug report shows the study's progress"]
-        if writes_networks(self.candidates.space):
+        if can_export(self.candidates.space):
             steps.insert(0, "--export FOLDER writes these networks as ONNX files")
         return [f"next: a larger --n-trials goes on from here; {'; '.join(steps)}"]
 

@@ -296,11 +296,11 @@ class SearchResult:
 
     def next_steps(self) -> list[str]:
         """Sentences on what a reader may do with the result."""
-        from nasplug.arguments import writes_networks
+        from nasplug.results.export import can_export
 
         device = "" if self.hardware is None else f", {self.hardware.name!r}"
         steps = [f"in Python: nasplug.search({self.space!r}{device})"]
-        if writes_networks(self.candidates.space):
+        if can_export(self.candidates.space):
             steps.insert(0, "--export FOLDER writes these networks as ONNX files")
         if self.hardware is not None and self.evidence != "measured":
             steps.insert(0, "nasplug calibrate makes the latencies of your device exact")
