@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from nasplug.search_spaces import InputError, SearchSpace
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from nasplug.search_spaces import Architecture, InputError, SearchSpace
+from nasplug.search_spaces import names as space_names
 from nasplug.search_spaces import space as space_named
 
+if TYPE_CHECKING:
+    import onnx
+
 __all__ = [
+    "can_export",
     "checked_count",
     "checked_dataset",
     "checked_probability",
     "checked_seed",
     "checked_space",
     "is_registered",
+    "onnx_writer",
 ]
+
+# Space of cells -> space of the whole networks that the benchmark built from them.
+_NETWORKS = {"nb201": "nnlqp:nasbench201"}
 
 
 def checked_space(space: str | SearchSpace) -> SearchSpace:
@@ -58,3 +70,35 @@ def checked_dataset(space: SearchSpace, dataset: str | None) -> str:
             f"unknown data set {dataset!r}; space {space.name} has {', '.join(space.tasks)}"
         )
     return dataset
+
+
+def can_export(space: SearchSpace) -> bool:
+    """Whether networks of a space can be written as ONNX models."""
+    return space.writes_onnx or space.name in _NETWORKS
+
+
+def onnx_writer(
+    space: SearchSpace,
+) -> Callable[[Architecture, int, int, str | None], onnx.ModelProto]:
+    """Function from architecture, seed, batch size and image set to an ONNX model.
+
+    Raises:
+        InputError: If the space does not write networks.
+    """
+    networks = space_named(_NETWORKS[space.name]) if space.name in _NETWORKS else space
+    if not networks.writes_onnx:
+        writing = [name for name in space_names() if space_named(name).writes_onnx]
+        raise InputError(
+            f"space {space.name!r} does not write its networks as ONNX models; those that do are "
+            f"{', '.join([*_NETWORKS, *writing])}"
+        )
+
+    def write(
+        arch: Architecture, seed: int, batch_size: int, dataset: str | None
+    ) -> onnx.ModelProto:
+        network = arch if networks is space else networks.parse(arch.text)
+        # Spaces of other packages may know no image sets.
+        tasks = () if dataset is None else (dataset,)
+        return networks.to_onnx(network, seed, batch_size, *tasks)
+
+    return write

@@ -102,7 +102,7 @@ def rows() -> int:
         return 0
     whole, _, _ = file.read_text(encoding="utf-8").rpartition("\n")
     json.loads(Path("latency.json").read_text(encoding="utf-8"))
-    return len(_parsed(file, whole + "\n"))
+    return len(_parsed(file, whole + "\n")[0])
 
 
 def predictor() -> int:

@@ -391,10 +391,11 @@ def _usable(table: LatencyTable, graphs: list[Graph]) -> tuple[NDArray[np.intp],
     if len(usable) < FEWEST:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         meaning = f", which is below {SMALLEST_MS} ms or not connected"
+        keeping = "; nasplug measure --keep-disturbed marks disturbed ones as to be used"
         raise InputError(
             f"{table.source} has {len(usable)} usable networks of {table.rows} rows"
             f"{f' ({reasons})' if reasons else ''}{meaning * ('degenerate' in left_out)}; "
-            f"measure {FEWEST} at least, or better ten"
+            f"measure {FEWEST} at least, or better ten{keeping * ('disturbed' in left_out)}"
         )
     if len(usable) > MOST:
         left_out[BEYOND] = len(usable) - MOST

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["LatencyTable", "read_latencies"]
 
 ARCH, LATENCY = "arch", "latency_ms"
-BATCH, DISTURBED, ERROR = "batch_size", "disturbed", "error"
+BATCH, DISTURBED, KEPT, ERROR = "batch_size", "disturbed", "kept", "error"
 MAX_FILE_BYTES = 20_000_000
 _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
 _MOST_SHOWN = 50
@@ -68,8 +68,9 @@ def read_latencies(
 ) -> LatencyTable:
     """Read measured latencies.
 
-    Columns are `arch` and `latency_ms`. The columns `batch_size`, `disturbed` and `error` are read
-    where they exist: rows that failed, were disturbed, or have another batch size are left out.
+    Columns are `arch` and `latency_ms`. The columns `batch_size`, `disturbed`, `kept` and `error`
+    are read where they exist: rows that failed, were disturbed and not kept, or have another batch
+    size are left out.
 
     Args:
         source: Path of a CSV file, a pandas frame, or the result of `nasplug.measure`.
@@ -139,6 +140,11 @@ def _row(
     named = dict(zip(header, cells, strict=True))
     if named.get(ERROR):
         return "failed"
+    if named[ARCH].lower().endswith(".onnx"):
+        raise InputError(
+            f"{line}: {ARCH} is an ONNX file; a device is calibrated by networks of a space alone, "
+            "which nasplug calibrate --suggest 10 names"
+        )
     try:
         arch = space.parse(named[ARCH])
     except InputError as error:
@@ -149,7 +155,8 @@ def _row(
         shown = shortened(repr(named[DISTURBED]), _MOST_SHOWN)
         raise InputError(f"{line}: {DISTURBED} is {shown}; write True or False")
     row = _Row(arch, latency, _batch(named, f"{line}: {BATCH}", batch_size))
-    return "disturbed" if disturbed else row
+    kept = _WORDS.get(named.get(KEPT, "").lower(), False)
+    return "disturbed" if disturbed and not kept else row
 
 
 def _text_of(source: Any) -> tuple[str, str]:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from nasplug.arguments import checked_count, checked_space
+from nasplug.arguments import can_export, checked_count, checked_space
 from nasplug.calibrating.latency_predictor import latency_predictor
 from nasplug.devices.hardware import hardware as device_named
 from nasplug.predicting.few_shot import draw, expands, known_devices
@@ -96,7 +96,7 @@ def write_suggestions(texts: Sequence[str], out: str | os.PathLike[str]) -> None
 
 def next_step(space: str, out: str | os.PathLike[str] | None) -> str:
     """Say in a sentence how to measure the suggested networks."""
-    if space_named(space).writes_onnx:
+    if can_export(space_named(space)):
         file = "FILE" if out is None else shown_path(Path(out))
         return (
             f"time them on the device with: nasplug measure --space {space} --archs {file} "

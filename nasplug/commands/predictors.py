@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Option
+from typer import Argument, Option
 
 from nasplug.commands.common import (
     Batch,
@@ -22,6 +22,7 @@ from nasplug.commands.common import (
     print_rows,
     print_table,
 )
+from nasplug.commands.predict import parse_shapes
 from nasplug.search_spaces.errors import InputError
 
 if TYPE_CHECKING:
@@ -102,6 +103,10 @@ def train(
 
 @command
 def measure(
+    networks: Annotated[
+        list[str] | None,
+        Argument(help="Your .onnx files, or architectures of the space, instead of drawn ones."),
+    ] = None,
     space: SpaceName = "nnlqp",
     n: Annotated[int | None, Option(help="Different networks to draw.")] = None,
     hw: Annotated[
@@ -115,17 +120,27 @@ def measure(
         "latency.csv"
     ),
     arch: Annotated[
-        list[str] | None, Option(help="Time this network instead of drawn ones; repeatable.")
+        list[str] | None, Option(help="Time this network of the space; repeatable.")
     ] = None,
     archs: Annotated[
         Path | None, Option(help="Time these: one a line, or the column arch of a .csv.")
+    ] = None,
+    input_shape: Annotated[
+        list[str] | None,
+        Option(
+            metavar="NAME=SHAPE", help="Shape that an .onnx file leaves open: name=1x3x224x224."
+        ),
     ] = None,
     runs: Annotated[int, Option(help="Timed runs a network, at least.")] = 20,
     warmup: Annotated[int, Option(help="Runs before them, at least.")] = 10,
     min_seconds: Annotated[float, Option(help="Timed runs of a network sum up to this.")] = 0.3,
     max_seconds: Annotated[float, Option(help="They end when they sum up to this.")] = 3.0,
     retry_disturbed: Annotated[
-        bool, Option("--retry-disturbed", help="Time again what was timed on a busy machine.")
+        bool, Option(help="Time again, and longer, what was timed on a busy machine.")
+    ] = True,
+    keep_disturbed: Annotated[
+        bool,
+        Option("--keep-disturbed", help="Let calibrate use what stays disturbed; it is marked."),
     ] = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -134,7 +149,10 @@ def measure(
     import nasplug
     from nasplug.measuring.choice import read_archs
 
-    networks = [*(arch or ()), *(read_archs(archs) if archs is not None else ())]
+    listed = () if archs is None else read_archs(archs)
+    texts = [*(networks or ()), *(arch or ()), *listed]
+    files = [text for text in texts if text.lower().endswith(".onnx")]
+    others = [text for text in texts if text not in files]
     measured = nasplug.measure(
         space,
         n,
@@ -147,9 +165,12 @@ def measure(
         warmup=warmup,
         min_seconds=min_seconds,
         max_seconds=max_seconds,
-        archs=networks or None,
+        files=files,
+        input_shapes=parse_shapes(input_shape or ()),
+        archs=others or None,
         backend=backend,
         retry_disturbed=retry_disturbed,
+        keep_disturbed=keep_disturbed,
     )
     if as_json:
         print_json(measured.to_json())

@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasplug._signals import held, stoppable
-from nasplug.arguments import checked_count, checked_seed
-from nasplug.measuring.choice import networks, onnx_space
-from nasplug.measuring.machine import OtherWork, available_cores, machine, physical_cores
+from nasplug.arguments import checked_count, checked_seed, checked_space
+from nasplug.measuring.choice import Networks, networks_of
+from nasplug.measuring.machine import OtherWork, checked_threads, machine
+from nasplug.measuring.onnx_files import networks_of_files
 from nasplug.measuring.record import COLUMNS, Measurement, Record
 from nasplug.measuring.runtimes import Runtime, open_runtime
-from nasplug.measuring.timing import DISTURBED, Effort, time_network
+from nasplug.measuring.timing import DISTURBED, Effort, checked_effort, time_network
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.costs import FLOAT_BYTES
@@ -111,10 +112,12 @@ def _range(times: Sequence[float]) -> dict[str, float | None]:
 
 
 def measure(
-    space: str | SearchSpace,
+    space: str | SearchSpace = "nnlqp",
     n: int | None = None,
     hardware: str = "local",
     *,
+    files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
     batch_size: int = 1,
     threads: int | None = None,
     seed: int = 0,
@@ -125,24 +128,29 @@ def measure(
     max_seconds: float = Effort.max_seconds,
     archs: Sequence[str | Architecture] | None = None,
     backend: str = "onnxruntime",
-    retry_disturbed: bool = False,
+    retry_disturbed: bool = True,
+    keep_disturbed: bool = False,
     progress: bool | None = None,
 ) -> MeasurementSet:
     """Time networks on this machine.
 
     A reference network is timed at the start, regularly in between and at the end. A network is
     marked as disturbed if the reference before or after it was off by more than a tenth of its own
-    median.
+    median, and is timed again at the end.
 
     Every finished network is in `out` at once. Called again with equal arguments, the function goes
     on with the missing networks; with a larger `n` it adds networks.
 
     Args:
-        space: A space that writes its networks as ONNX models, or its name.
+        space: A space that writes its networks as ONNX models, or its name; the networks of
+            `nb201` are those of `nnlqp:nasbench201`.
         n: Number of different networks to draw; equal seeds draw equal networks.
         hardware: `"local"`, `"cpu"` or `"cuda"`; local is a CUDA device with the backend torch if
             there is one, else the processor.
-        batch_size: Images a forward pass.
+        files: ONNX file or files to time instead of networks of the space. Their inputs are random
+            numbers, and 0 where they are whole numbers.
+        input_shapes: Shapes of inputs that the files leave open, by name.
+        batch_size: Images a forward pass; a file that fixes its first axis is timed as it is.
         threads: Threads within an operator; by default one a physical core.
         seed: Seed of the drawing of networks and of their weights.
         out: A .csv; a .json of the same name is written beside it.
@@ -152,12 +160,16 @@ def measure(
         max_seconds: Sum of the timed runs of a network at which they end.
         archs: Networks to time instead of `n` drawn ones, as texts or architectures of the space.
         backend: `"onnxruntime"` or `"torch"`.
-        retry_disturbed: Whether to time disturbed networks again at the end, up to three times.
+        retry_disturbed: Whether to time disturbed networks again at the end, up to three times and
+            with twice the runs and seconds; the timing of the calmest machine counts.
+        keep_disturbed: Whether networks that stay disturbed are to be used by `calibrate`; they are
+            marked in the column `kept`.
         progress: Whether to draw a progress bar; by default on a terminal only.
 
     Raises:
-        InputError: If an argument is unknown or does not fit, or `out` holds measurements of
-            another machine or of other settings.
+        InputError: If an argument is unknown or does not fit, `out` holds measurements of another
+            machine or of other settings, or a file is no ONNX model; if there are files and none
+            of them runs.
         KeyboardInterrupt: On Ctrl-C, SIGTERM or SIGHUP, with a sentence on how to go on.
 
     Example:
@@ -167,21 +179,51 @@ def measure(
         >>> len(measured.rows), measured.rows[0].arch
         (1, '00000000')
     """
-    opened = onnx_space(space)
     checked_seed(seed)
     checked_count(batch_size, "batch size")
-    effort = _checked_effort(runs, warmup, min_seconds, max_seconds)
-    runtime = open_runtime(backend, hardware, _checked_threads(threads))
-    wanted = networks(opened, n, archs, seed)
-    choice = "drawn" if archs is None else "given"
-    settings = {"space": opened.name, "networks": choice, "seed": seed, "batch_size": batch_size}
+    effort = checked_effort(runs, warmup, min_seconds, max_seconds)
+    runtime = open_runtime(backend, hardware, checked_threads(threads))
+    if files:
+        if n is not None or archs is not None:
+            raise InputError("give .onnx files, or networks of a space, but not both")
+        listed = [files] if isinstance(files, (str, os.PathLike)) else files
+        networks = networks_of_files(listed, batch_size, input_shapes or {})
+    else:
+        if input_shapes:
+            raise InputError("shapes of inputs are for .onnx files; give one")
+        networks = networks_of(checked_space(space), n, archs, seed, batch_size)
+    choice = "drawn" if archs is None and not files else "given"
+    settings = {
+        "space": networks.source,
+        "networks": choice,
+        "seed": seed,
+        "batch_size": batch_size,
+    }
+    if input_shapes:
+        settings["input_shapes"] = {name: list(shape) for name, shape in input_shapes.items()}
     description = _description(runtime, {**settings, **asdict(effort)})
     record = Record(None if out is None else Path(out), description)
-    campaign = _Campaign(opened, runtime, effort, record, seed, batch_size, progress)
-    with stoppable(lambda: campaign.stopped(wanted)):
-        campaign.run(wanted, retry_disturbed)
+    campaign = _Campaign(networks, runtime, effort, record, progress)
+    with stoppable(campaign.stopped):
+        campaign.run(retry_disturbed)
+        record.keep(keep_disturbed)
     campaign.conclude()
+    if files:
+        _check_files([record.rows[arch.arch_id] for arch in networks.archs])
     return MeasurementSet(tuple(record.rows.values()), record.description, record.path)
+
+
+def _check_files(rows: Sequence[Measurement]) -> None:
+    """Print why files could not be timed.
+
+    Raises:
+        InputError: If none could be timed.
+    """
+    reasons = [f"{row.arch} cannot be timed: {row.error}" for row in rows if row.error]
+    if len(reasons) == len(rows):
+        raise InputError("; ".join(reasons))
+    for reason in reasons:
+        _say(reason)
 
 
 def _description(runtime: Runtime, settings: dict[str, Any]) -> dict[str, Any]:
@@ -198,52 +240,33 @@ def _description(runtime: Runtime, settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _checked_effort(runs: int, warmup: int, min_seconds: float, max_seconds: float) -> Effort:
-    checked_count(runs, "number of runs")
-    if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
-        raise InputError(f"number of warm-up runs {warmup!r} is not a whole number from 0")
-    if not 0 <= min_seconds <= max_seconds < float("inf"):
-        raise InputError(
-            f"{min_seconds} to {max_seconds} seconds are no time for a network; the first may not "
-            "be negative, nor larger than the second"
-        )
-    return Effort(runs, warmup, float(min_seconds), float(max_seconds))
-
-
-def _checked_threads(threads: int | None) -> int:
-    if threads is None:
-        return physical_cores()
-    most = available_cores()
-    if checked_count(threads, "number of threads") > most:
-        raise InputError(
-            f"{threads} threads would wait for each other on the {most} cores of this machine; "
-            f"give at most {most}"
-        )
-    return threads
-
-
 @dataclass(eq=False)
 class _Campaign:
     """Measuring of the networks of one call of `measure`."""
 
-    space: SearchSpace
+    networks: Networks
     runtime: Runtime
     effort: Effort
     record: Record
-    seed: int
-    batch_size: int
     progress: bool | None
     others: OtherWork = field(default_factory=OtherWork)
 
-    def run(self, wanted: Sequence[Architecture], retry_disturbed: bool) -> None:
-        """Time the missing networks, then, if asked for, the disturbed ones again."""
-        rows = self.record.rows
+    def run(self, retry_disturbed: bool) -> None:
+        """Time the missing networks, then, unless told not to, the disturbed ones again."""
+        wanted, rows = self.networks.archs, self.record.rows
         missing = [arch for arch in wanted if arch.arch_id not in rows]
         self._announce(len(wanted), len(wanted) - len(missing))
         with self.runtime.session():
             self._time_all(missing, "networks")
+            self.effort = self.effort.doubled()
             for _ in range(_RETRIES if retry_disturbed else 0):
-                self._time_all([a for a in wanted if rows[a.arch_id].disturbed], "disturbed again")
+                again = [arch for arch in wanted if rows[arch.arch_id].disturbed]
+                if not again:
+                    break
+                earlier = {arch.arch_id: rows[arch.arch_id] for arch in again}
+                self._time_all(again, "disturbed again")
+                with held():
+                    self.record.keep_calmest(earlier)
 
     def _announce(self, total: int, measured_before: int) -> None:
         about = {**self.record.description["machine"], **self.runtime.settings}
@@ -252,7 +275,7 @@ class _Campaign:
         if self.record.repaired:
             before_text += "; the last line of the file was broken off and is measured again"
         _say(
-            f"timing {counted(total, 'network')} of {self.space.name} by {about['backend']} "
+            f"timing {counted(total, 'network')} of {self.networks.source} by {about['backend']} "
             f"{about['version']} on {device}{before_text}"
         )
 
@@ -288,12 +311,14 @@ class _Campaign:
 
     def _time(self, arch: Architecture) -> Measurement:
         began = time.perf_counter()
-        row = Measurement(arch.text, arch.arch_id, self.space.family_of(arch), self.batch_size)
+        family, batch_size = self.networks.family_of(arch), self.networks.batch_size(arch)
+        row = Measurement(arch.text, arch.arch_id, family, batch_size)
         try:
-            graph = self.space.to_graph(arch)
-            row.params, row.flops = int(graph.total("params")), int(graph.total("flops"))
-            self._check_memory(graph)
-            model = self.space.to_onnx(arch, self.seed, self.batch_size)
+            graph = self.networks.graph(arch)
+            if graph is not None:
+                row.params, row.flops = int(graph.total("params")), int(graph.total("flops"))
+                self._check_memory(graph, batch_size)
+            model = self.networks.write(arch)
             timing = time_network(self.runtime.load(model), self.effort)
             for name, value in asdict(timing).items():
                 # Rounded as in the file, so that a table is equal before and after it is read.
@@ -304,12 +329,10 @@ class _Campaign:
         row.seconds = round(time.perf_counter() - began, 3)
         return row
 
-    def _check_memory(self, graph: Graph) -> None:
+    def _check_memory(self, graph: Graph, batch_size: int) -> None:
         params = graph.attributes[:, ATTRIBUTES.index("params")] * FLOAT_BYTES
         activations = graph.attributes[:, ATTRIBUTES.index("bytes")] - params
-        needed = (
-            _WEIGHT_COPIES * params.sum() + _ACTIVATION_COPIES * self.batch_size * activations.max()
-        )
+        needed = _WEIGHT_COPIES * params.sum() + _ACTIVATION_COPIES * batch_size * activations.max()
         free = self.runtime.free_memory()
         if needed > free:
             raise InputError(
@@ -317,8 +340,9 @@ class _Campaign:
                 f"{free / 1e9:.1f} GB of memory are free"
             )
 
-    def stopped(self, wanted: Sequence[Architecture]) -> str:
+    def stopped(self) -> str:
         """Sentence to print on Ctrl-C: the networks that are kept, and the way to go on."""
+        wanted = self.networks.archs
         done = sum(arch.arch_id in self.record.rows for arch in wanted)
         if self.record.path is None:
             return "stopped; without a file to write to nothing remains of the measurements"
@@ -347,10 +371,23 @@ class _Campaign:
                 "times would be shorter"
             )
         if disturbed:
-            _say(
-                "while the disturbed ones were timed the machine did other work; with "
-                "--retry-disturbed they are timed again"
-            )
+            self._say_disturbed([row for row in rows if row.disturbed])
+
+    def _say_disturbed(self, rows: Sequence[Measurement]) -> None:
+        """Print how disturbed rows are, and what becomes of them."""
+        shares = [row.deviation for row in rows if not isnan(row.deviation)]
+        how_text = (
+            f"while they were timed the reference was up to {max(shares):.0%} off its median"
+            if shares
+            else "the reference was not timed after them"
+        )
+        use_text = (
+            "they are kept, and marked in the column kept"
+            if all(row.kept for row in rows)
+            else "calibrate leaves them out; the same command times them again, and with "
+            "--keep-disturbed they are used as they are"
+        )
+        _say(f"{counted(len(rows), 'network')} disturbed: {how_text}; {use_text}")
 
 
 def _say(sentence: str) -> None:

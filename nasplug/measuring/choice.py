@@ -4,40 +4,71 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nasplug.arguments import checked_count, checked_space
-from nasplug.search_spaces import Architecture, InputError, SearchSpace
-from nasplug.search_spaces import names as space_names
-from nasplug.search_spaces import space as space_named
+from nasplug.arguments import checked_count, onnx_writer
+from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 from nasplug.text import check_row
 
-__all__ = ["networks", "onnx_space", "read_archs"]
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["Networks", "chosen", "networks_of", "read_archs"]
 
 # Number of draws in succession without a new network after which a space counts as exhausted.
 _MOST_REPEATS = 10_000
 
 
-def onnx_space(space: str | SearchSpace) -> SearchSpace:
-    """Open a space that writes its networks as ONNX models, by name or as it is.
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """Networks to time, and how each is described and written.
+
+    Attributes:
+        source: Name of the space that they are from, or `"ONNX files"`.
+        archs: The different networks.
+        family_of: Function from a network to its family, the row in a summary.
+        batch_size: Function from a network to the images of a forward pass.
+        graph: Function from a network to its graph; None if it has none.
+        write: Function from a network to the ONNX model that is run.
+    """
+
+    source: str
+    archs: Sequence[Architecture]
+    family_of: Callable[[Architecture], str]
+    batch_size: Callable[[Architecture], int]
+    graph: Callable[[Architecture], Graph | None]
+    write: Callable[[Architecture], onnx.ModelProto]
+
+
+def networks_of(
+    space: SearchSpace,
+    n: int | None,
+    archs: Sequence[str | Architecture] | None,
+    seed: int,
+    batch_size: int,
+) -> Networks:
+    """Choose networks of a space: `n` drawn ones, or the given ones, with weights of a seed.
 
     Raises:
-        InputError: If there is no such space, or it writes no ONNX models.
+        InputError: If the space does not write networks, or for the reasons of `chosen`.
     """
-    opened = checked_space(space)
-    if not opened.writes_onnx:
-        able = [name for name in space_names() if space_named(name).writes_onnx]
-        raise InputError(
-            f"space {opened.name!r} does not write its networks as ONNX models, so they cannot be "
-            f"run; those that do are {', '.join(able)}"
-        )
-    return opened
+    write = onnx_writer(space)
+    return Networks(
+        space.name,
+        chosen(space, n, archs, seed),
+        space.family_of,
+        lambda _: batch_size,
+        space.to_graph,
+        lambda arch: write(arch, seed, batch_size, None),
+    )
 
 
-def networks(
+def chosen(
     space: SearchSpace, n: int | None, archs: Sequence[str | Architecture] | None, seed: int
 ) -> list[Architecture]:
     """Choose the different networks to time: `n` drawn ones, or the given ones.
@@ -48,7 +79,7 @@ def networks(
     """
     if (n is None) == (archs is None):
         raise InputError(
-            "say which networks to time: how many to draw (--n), or their texts (--arch, --archs)"
+            "say which networks to time: how many to draw (--n), their texts, or .onnx files"
         )
     if archs is not None:
         parsed = [space.parse(arch) if isinstance(arch, str) else arch for arch in archs]

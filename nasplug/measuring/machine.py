@@ -11,7 +11,17 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-__all__ = ["OtherWork", "available_cores", "free_memory", "machine", "physical_cores"]
+from nasplug.arguments import checked_count
+from nasplug.search_spaces import InputError
+
+__all__ = [
+    "OtherWork",
+    "available_cores",
+    "checked_threads",
+    "free_memory",
+    "machine",
+    "physical_cores",
+]
 
 _CGROUP = Path("/sys/fs/cgroup")
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
@@ -42,6 +52,23 @@ def available_cores() -> int:
 def physical_cores() -> int:
     """Physical cores that this process may use, if the system tells them; else logical ones."""
     return min(psutil.cpu_count(logical=False) or available_cores(), available_cores())
+
+
+def checked_threads(threads: int | None) -> int:
+    """Check a number of threads; one a physical core for None.
+
+    Raises:
+        InputError: If it is no whole number of at least 1, or more than this machine has cores.
+    """
+    if threads is None:
+        return physical_cores()
+    most = available_cores()
+    if checked_count(threads, "number of threads") > most:
+        raise InputError(
+            f"{threads} threads would wait for each other on the {most} cores of this machine; "
+            f"give at most {most}"
+        )
+    return threads
 
 
 def free_memory() -> int:

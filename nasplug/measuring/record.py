@@ -12,7 +12,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from nasplug.measuring.timing import is_disturbed
+from nasplug.measuring.timing import deviation, is_disturbed
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.files import write_text
 from nasplug.text import CHECKSUM, check_row, checksum_of, row_checksum
@@ -56,6 +56,9 @@ class Measurement:
         disturbed: Whether the reference was off before or after the network, or was not timed after
             it.
         error: Reason why there is no time, or empty.
+        deviation: Deviation of the reference from its median, before or after the network, as a
+            share of the median; NaN if it was not timed after the network.
+        kept: Whether the time is to be used although it is disturbed.
     """
 
     arch: str
@@ -74,11 +77,14 @@ class Measurement:
     reference: int = 0
     disturbed: bool = True
     error: str = ""
+    deviation: float = math.nan
+    kept: bool = False
 
 
 COLUMNS = tuple(field.name for field in fields(Measurement))
-# Columns of the file.
+# Columns of the file, and those of files of earlier versions.
 _HEADER = (*COLUMNS, CHECKSUM)
+_EARLIER = COLUMNS[: COLUMNS.index("deviation")]
 
 
 def now() -> str:
@@ -137,7 +143,7 @@ class Record:
     def _continue(self, path: Path, content: bytes, whole: bytes) -> None:
         """Continue with the rows and the description of existing files."""
         beside = path.with_suffix(".json")
-        rows, protected = _parsed(path, whole.decode("utf-8"))
+        rows, header = _parsed(path, whole.decode("utf-8"))
         try:
             description = json.loads(beside.read_text(encoding="utf-8"))
             if description["format"] != FORMAT or not isinstance(
@@ -170,14 +176,15 @@ class Record:
         self.rows, self.description = rows, description
         # The last line was not finished when the process was killed.
         self.repaired = len(whole) < len(content)
-        protected = protected and checksum is not None
+        protected = CHECKSUM in header and checksum is not None
         if not protected:
             warnings.warn(
                 f"{path} was written by an earlier version, without checksums: damage to it until "
                 "now would not be noticed; from now on it has them",
                 stacklevel=2,
             )
-        if self.repaired or not protected:
+        if self.repaired or not protected or header != _HEADER:
+            self._mark()
             self._write()
 
     def add(self, row: Measurement) -> None:
@@ -208,18 +215,41 @@ class Record:
             "at": now(),
         }
         self.timings.append(timing)
-        median = float(np.median([earlier["latency_ms"] for earlier in self.timings]))
-        self.description["reference"]["median_ms"] = median
-        for row in self.rows.values():
-            around = self._around(row.reference)
-            row.disturbed = not row.error and is_disturbed(around, median)
         self.description["updated"] = timing["at"]
+        self._mark()
+        self._write()
+
+    def keep_calmest(self, earlier: Mapping[str, Measurement]) -> None:
+        """Put earlier rows of networks back where the machine was calmer than later."""
+        self._mark(earlier.values())
+        for arch_id, row in earlier.items():
+            if self.rows[arch_id].error or row.deviation < self.rows[arch_id].deviation:
+                self.rows[arch_id] = row
+        self._mark()
+        self._write()
+
+    def keep(self, disturbed: bool) -> None:
+        """Mark the disturbed rows as to be used, or unmark them."""
+        marks = {arch_id: disturbed and row.disturbed for arch_id, row in self.rows.items()}
+        if marks != {arch_id: row.kept for arch_id, row in self.rows.items()}:
+            for arch_id, mark in marks.items():
+                self.rows[arch_id].kept = mark
+            self._write()
+
+    def _mark(self, rows: Iterable[Measurement] | None = None) -> None:
+        """Mark rows, by default all, as disturbed or not by all timings of the reference."""
+        if not self.timings:
+            return
+        median = float(np.median([timing["latency_ms"] for timing in self.timings]))
+        self.description["reference"]["median_ms"] = median
+        for row in self.rows.values() if rows is None else rows:
+            row.deviation = float(f"{deviation(self._around(row.reference), median):.6g}")
+            row.disturbed = not row.error and is_disturbed(row.deviation)
         self.description["networks"] = {
             "measured": sum(not row.error for row in self.rows.values()),
             "disturbed": sum(row.disturbed for row in self.rows.values()),
             "failed": sum(bool(row.error) for row in self.rows.values()),
         }
-        self._write()
 
     def _around(self, before: int) -> tuple[float, float]:
         """The reference's times before and after a row; NaN unless they are of one session."""
@@ -269,19 +299,20 @@ def _written(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _parsed(path: Path, text: str) -> tuple[dict[str, Measurement], bool]:
-    """Parse the rows of a file; also whether they have checksums (earlier versions wrote none)."""
+def _parsed(path: Path, text: str) -> tuple[dict[str, Measurement], tuple[str, ...]]:
+    """Parse the rows of a file, of this version or an earlier one, and its header."""
     lines = csv.reader(io.StringIO(text))
     rows = {}
     header: tuple[str, ...] = ()
     try:
         header = tuple(next(lines))
-        if header not in (COLUMNS, _HEADER):
+        columns = tuple(name for name in header if name != CHECKSUM)
+        if columns not in (COLUMNS, _EARLIER) or header not in (columns, (*columns, CHECKSUM)):
             raise InputError(f"{path} holds no measurements of this program; give another file")
         for cells in lines:
-            row = _measurement(cells[: len(COLUMNS)])
             if len(cells) != len(header):
                 raise ValueError
+            row = _measurement(cells[: len(columns)])
             check_row(header, cells, f"{path}, line {lines.line_num}")
             rows[row.arch_id] = row
     except (ValueError, csv.Error) as error:
@@ -291,11 +322,11 @@ def _parsed(path: Path, text: str) -> tuple[dict[str, Measurement], bool]:
             f"{path}, line {lines.line_num} is no measurement; remove the line, and its network is "
             "timed again"
         ) from None
-    return rows, header == _HEADER
+    return rows, header
 
 
 def _measurement(cells: Sequence[str]) -> Measurement:
-    kinds = [str(field.type) for field in fields(Measurement)]
+    kinds = [str(field.type) for field in fields(Measurement)][: len(cells)]
     return Measurement(*(_read(kind, cell) for kind, cell in zip(kinds, cells, strict=True)))
 
 

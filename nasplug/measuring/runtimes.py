@@ -22,7 +22,16 @@ from nasplug.search_spaces.lazy import from_extra
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["BACKENDS", "DEVICES", "OnnxRuntime", "Runtime", "TorchRuntime", "open_runtime"]
+__all__ = [
+    "BACKENDS",
+    "DEVICES",
+    "OnnxRuntime",
+    "Runtime",
+    "TorchRuntime",
+    "constants",
+    "inputs_of",
+    "open_runtime",
+]
 
 BACKENDS = ("onnxruntime", "torch")
 DEVICES = ("local", "cpu", "cuda")
@@ -77,11 +86,33 @@ def open_runtime(backend: str, hardware: str, threads: int) -> Runtime:
     return TorchRuntime("cuda" if has_cuda and hardware != "cpu" else "cpu", threads)
 
 
-def input_of(model: onnx.ModelProto) -> tuple[str, NDArray[np.float32]]:
-    """Name of a model's input, and a fixed random image batch for it."""
-    (image,) = model.graph.input
-    shape = [size.dim_value for size in image.type.tensor_type.shape.dim]
-    return image.name, np.random.default_rng(_INPUT_SEED).standard_normal(shape, dtype=np.float32)
+def constants(model: onnx.ModelProto) -> set[str]:
+    """Names of a model's weights, which old files list among the inputs."""
+    return {
+        *(tensor.name for tensor in model.graph.initializer),
+        *(sparse.values.name for sparse in model.graph.sparse_initializer),
+    }
+
+
+def inputs_of(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
+    """Fixed values for a model's inputs: random floats, and zeros for numbers of other types."""
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    rng = np.random.default_rng(_INPUT_SEED)
+    weights = constants(model)
+    values: dict[str, NDArray[Any]] = {}
+    for value in model.graph.input:
+        if value.name in weights:
+            continue
+        tensor = value.type.tensor_type
+        shape = [size.dim_value for size in tensor.shape.dim]
+        kind = np.dtype(tensor_dtype_to_np_dtype(tensor.elem_type))
+        if kind.kind == "f":
+            values[value.name] = rng.standard_normal(shape, dtype=np.float32).astype(kind)
+        else:
+            # Zero is an entry of every vocabulary.
+            values[value.name] = np.zeros(shape, kind)
+    return values
 
 
 class OnnxRuntime:
@@ -134,17 +165,18 @@ class OnnxRuntime:
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = 3  # warnings concern the form of the models
+        # Warnings concern the form of the models, and errors are raised.
+        options.log_severity_level = 4
         options.add_session_config_entry("session.intra_op.allow_spinning", "1")
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         session = onnxruntime.InferenceSession(
             model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        name, image = input_of(model)
+        inputs = inputs_of(model)
 
         def stopwatch() -> float:
             start = time.perf_counter_ns()
-            session.run(None, {name: image})
+            session.run(None, inputs)
             return (time.perf_counter_ns() - start) / 1e6
 
         return stopwatch
@@ -219,8 +251,11 @@ class TorchRuntime:
 
         from nasplug.measuring.torch_network import TorchNetwork
 
+        inputs = list(inputs_of(model).values())
+        if len(inputs) != 1:
+            raise InputError("a network of several inputs is run by onnxruntime alone")
         network = TorchNetwork(model).eval().to(self.device)
-        image = torch.from_numpy(input_of(model)[1]).to(self.device)
+        image = torch.from_numpy(inputs[0]).to(self.device)
 
         @torch.inference_mode()
         def on_processor() -> float:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import gc
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DISTURBED", "Effort", "Stopwatch", "Timing", "is_disturbed", "time_network"]
+from nasplug.arguments import checked_count
+from nasplug.search_spaces import InputError
+
+__all__ = [
+    "DISTURBED",
+    "Effort",
+    "Stopwatch",
+    "Timing",
+    "checked_effort",
+    "deviation",
+    "is_disturbed",
+    "time_network",
+]
 
 # Function that runs a network once and returns the milliseconds of the run.
 Stopwatch = Callable[[], float]
@@ -43,6 +54,32 @@ class Effort:
     warmup: int = 10
     min_seconds: float = 0.3
     max_seconds: float = 3.0
+
+    def doubled(self) -> Effort:
+        """The effort for a network that was disturbed: twice the runs and the seconds."""
+        return replace(
+            self,
+            runs=2 * self.runs,
+            min_seconds=2 * self.min_seconds,
+            max_seconds=2 * self.max_seconds,
+        )
+
+
+def checked_effort(runs: int, warmup: int, min_seconds: float, max_seconds: float) -> Effort:
+    """Check the numbers of an effort.
+
+    Raises:
+        InputError: If a number is not possible.
+    """
+    checked_count(runs, "number of runs")
+    if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
+        raise InputError(f"number of warm-up runs {warmup!r} is not a whole number from 0")
+    if not 0 <= min_seconds <= max_seconds < float("inf"):
+        raise InputError(
+            f"{min_seconds} to {max_seconds} seconds are no time for a network; the first may not "
+            "be negative, nor larger than the second"
+        )
+    return Effort(runs, warmup, float(min_seconds), float(max_seconds))
 
 
 @dataclass(frozen=True)
@@ -98,6 +135,11 @@ def _summary(times: NDArray[np.float64]) -> Timing:
     return Timing(float(median), float(p10), float(p90), float(times.mean()), spread, len(times))
 
 
-def is_disturbed(around: Sequence[float], median: float) -> bool:
-    """Whether networks between two times of the reference, NaN if missing, cannot be trusted."""
-    return any(math.isnan(ms) or abs(ms - median) > DISTURBED * median for ms in around)
+def deviation(around: Sequence[float], median: float) -> float:
+    """Largest deviation of the reference's times from its median, as a share; NaN if one is NaN."""
+    return float(np.max(np.abs(np.array(around) - median))) / median
+
+
+def is_disturbed(share: float) -> bool:
+    """Whether networks timed at a `deviation` cannot be trusted; NaN cannot."""
+    return not share <= DISTURBED

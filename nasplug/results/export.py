@@ -7,28 +7,20 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nasplug.arguments import can_export, onnx_writer
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
-from nasplug.search_spaces import names as space_names
-from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.costs import FLOAT_BYTES
 from nasplug.search_spaces.files import write_bytes, write_text
 from nasplug.text import counted
 
-__all__ = ["INDEX", "can_export", "check_export", "export", "onnx_writer"]
+__all__ = ["INDEX", "can_export", "check_export", "export"]
 
 INDEX = "index.json"
-# Space of cells -> space of the whole networks that the benchmark built from them.
-_NETWORKS = {"nb201": "nnlqp:nasbench201"}
-
-
-def can_export(space: SearchSpace) -> bool:
-    """Whether networks of a space can be written."""
-    return space.writes_onnx or space.name in _NETWORKS
 
 
 def check_export(space: SearchSpace, folder: str | os.PathLike[str]) -> None:
@@ -101,27 +93,6 @@ def export(
     with _writing(target):
         write_text(target / INDEX, json.dumps(index, indent=2) + "\n")
     return [*paths, target / INDEX]
-
-
-def onnx_writer(space: SearchSpace) -> Callable[..., Any]:
-    """Function from architecture, seed, batch size and image set to an ONNX model.
-
-    Raises:
-        InputError: If the space does not write networks.
-    """
-    networks = space_named(_NETWORKS[space.name]) if space.name in _NETWORKS else space
-    if not networks.writes_onnx:
-        writing = [name for name in space_names() if space_named(name).writes_onnx]
-        raise InputError(
-            f"space {space.name!r} does not write its networks as ONNX models; those that do are "
-            f"{', '.join([*_NETWORKS, *writing])}"
-        )
-
-    def write(arch: Architecture, seed: int, batch_size: int, dataset: str) -> Any:
-        network = arch if networks is space else networks.parse(arch.text)
-        return networks.to_onnx(network, seed, batch_size, dataset)
-
-    return write
 
 
 @contextmanager

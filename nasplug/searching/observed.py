@@ -58,7 +58,7 @@ def opened_evaluation(config: SearchConfig) -> tuple[Evaluation, SearchSpace]:
     if isinstance(evaluation, Command):
         evaluation = evaluation.renewed()
     if isinstance(evaluation, Command) and evaluation.wants_network:
-        from nasplug.results.export import onnx_writer
+        from nasplug.arguments import onnx_writer
         from nasplug.search_spaces.files import write_bytes
 
         write = onnx_writer(space)

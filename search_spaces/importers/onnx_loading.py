@@ -17,7 +17,14 @@ from nasplug.search_spaces.errors import InputError
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["MAX_RAW_NODES", "SAME_AS_DEFAULT", "load_model", "sorted_nodes"]
+__all__ = [
+    "MAX_RAW_NODES",
+    "SAME_AS_DEFAULT",
+    "first_line",
+    "load_model",
+    "parse_model",
+    "sorted_nodes",
+]
 
 MAX_BYTES = 2**31
 MAX_RAW_NODES = 20_000
@@ -47,7 +54,7 @@ def load_model(source: str | os.PathLike[str] | onnx.ModelProto) -> tuple[onnx.M
         model, name = source, "the ONNX model"
     elif isinstance(source, (str, os.PathLike)):
         name = os.fspath(source)
-        model = _parse(Path(source), name)
+        model = parse_model(Path(source), name)
     else:
         raise InputError(
             "expected the path of an ONNX file or an onnx.ModelProto, "
@@ -60,7 +67,12 @@ def load_model(source: str | os.PathLike[str] | onnx.ModelProto) -> tuple[onnx.M
     return model, name
 
 
-def _parse(path: Path, name: str) -> onnx.ModelProto:
+def parse_model(path: Path, name: str) -> onnx.ModelProto:
+    """Parse an ONNX file, and no other files that it names; `name` is for error messages.
+
+    Raises:
+        InputError: If there is no such file, if it is larger than 2 GB or no ONNX model.
+    """
     import onnx
     from google.protobuf.message import DecodeError
 

@@ -32,3 +32,4 @@ def test_networks_are_suggested_that_can_be_measured(predictor: ArchitecturePred
     assert next_step("fbnet", "todo.txt").endswith(
         "nasplug measure --space fbnet --archs todo.txt --out measured.csv"
     )
+    assert "--space nb201 --archs todo.txt" in next_step("nb201", "todo.txt")

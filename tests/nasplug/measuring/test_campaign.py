@@ -17,12 +17,13 @@ from typer.testing import CliRunner
 
 import nasplug
 from nasplug import InputError, measure, space
+from nasplug.arguments import onnx_writer
 from nasplug.calibrating.measurements import read_latencies
 from nasplug.cli import app
 from nasplug.measuring import campaign, choice, machine, record, runtimes
 from nasplug.measuring.choice import read_archs
 from nasplug.measuring.record import COLUMNS, Measurement, Record
-from nasplug.text import checksum_of
+from nasplug.text import checksum_of, row_checksum
 from nasplug.training.labels import read_labels
 
 # The smallest networks there are: cells without convolutions.
@@ -34,8 +35,11 @@ TINY = [
     "|avg_pool_3x3~0|+|none~0|none~1|+|skip_connect~0|skip_connect~1|none~2|",
 ]
 REFERENCE = "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|"
-QUICK: dict[str, Any] = {"runs": 3, "warmup": 1, "min_seconds": 0.0, "max_seconds": 0.5}
+EFFORT: dict[str, Any] = {"runs": 3, "warmup": 1, "min_seconds": 0.0, "max_seconds": 0.5}
+# The machine of the tests may be busy.
+QUICK: dict[str, Any] = {**EFFORT, "retry_disturbed": False}
 QUICK_WORDS = ("--runs", "3", "--warmup", "1", "--min-seconds", "0", "--max-seconds", "0.5")
+QUICK_WORDS = (*QUICK_WORDS, "--no-retry-disturbed")
 
 
 @pytest.fixture(autouse=True)
@@ -184,6 +188,23 @@ def test_batch_size_and_seed_reach_the_network(scripted):
     (arch_id,) = ids(TINY[:1])
     cells: Any = space(CELLS)
     assert runtime.models[arch_id] == cells.to_onnx(cells.parse(TINY[0]), 7, 3)
+
+
+@pytest.mark.parametrize("name", ["nb201", "nb101"])
+def test_cells_are_timed_as_the_networks_that_a_search_exports(scripted, name):
+    runtime, cells = scripted(references(5.0)), space(name)
+    arch = cells.sample(np.random.default_rng(0))
+    (row,) = measure(name, archs=[arch.text], batch_size=2, threads=1, **QUICK).rows
+    model = onnx_writer(cells)(arch, 0, 2, cells.tasks[0])
+    assert runtime.models[model.graph.name] == model
+    assert (row.arch, row.arch_id, row.family) == (arch.text, arch.arch_id, name)
+    assert row.params == cells.to_graph(arch).total("params")
+
+
+def test_a_space_without_networks_is_refused(monkeypatch):
+    monkeypatch.setattr(type(space(CELLS)), "writes_onnx", False)
+    with pytest.raises(InputError, match="does not write its networks as ONNX.*nnlqp"):
+        measure(CELLS, 1)
 
 
 def test_same_networks_once():
@@ -358,6 +379,7 @@ def test_rows_around_a_disturbed_reference_are_marked(scripted):
     # Networks 1 to 4 lie between the timings; the third of the five is off.
     assert table["disturbed"].tolist() == [False, True, True, False]
     assert table["reference"].tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(table["deviation"], [0.01, 0.2, 0.2, 0.01])
 
 
 def test_later_timings_of_the_reference_count(scripted):
@@ -371,11 +393,13 @@ def test_disturbed_networks_are_timed_again(tmp_path, scripted):
     runtime = scripted(references(10.0, 10.0, 15.0, 10.0, 10.0))
     assert tiny(out).table["disturbed"].sum() == 2
     runtime.loaded.clear()
-    again = tiny(out, retry_disturbed=True).table
+    # As it is by default.
+    again = measure(CELLS, archs=TINY, out=out, threads=1, **EFFORT).table
     assert not again["disturbed"].any()
     assert again["arch_id"].tolist() == ids(TINY)
     timed = [name for name in runtime.loaded if name in ids(TINY)]
     assert timed == ids(TINY)[1:3]
+    assert again["runs"].tolist() == [3, 6, 6, 3]
     assert pd.read_csv(out)["arch_id"].tolist() == ids(TINY)
 
 
@@ -385,6 +409,39 @@ def test_retrying_ends_on_a_machine_that_stays_busy(scripted):
     runtime = scripted(lambda arch_id: next(times) if arch_id == reference else 1.0)
     assert tiny(archs=TINY[:1], retry_disturbed=True).table["disturbed"].all()
     assert len(runtime.loaded) == 4 * 3
+
+
+def test_disturbed_networks_are_kept_if_asked_for(tmp_path, scripted, capsys):
+    out = tmp_path / "latency.csv"
+    # All timings of the reference but one are 10 ms; that one is beside the second network.
+    scripted(references(10.0, 10.0, 15.0, 10.0))
+    measured = tiny(out, TINY[:2])
+    assert measured.table["disturbed"].tolist() == [False, True]
+    assert not measured.table["kept"].any()
+    said = capsys.readouterr().err
+    assert "1 network disturbed: while they were timed the reference was up to 50% off" in said
+    assert "calibrate leaves them out" in said
+    kept = tiny(out, TINY[:2], keep_disturbed=True)
+    assert kept.table["kept"].tolist() == pd.read_csv(out)["kept"].tolist() == [False, True]
+    assert "they are kept, and marked in the column kept" in capsys.readouterr().err
+    cells = space(CELLS)
+    assert read_latencies(out, cells).left_out == {}
+    assert read_latencies(measured, cells).left_out == {"disturbed": 1}
+    assert not tiny(out, TINY[:2]).table["kept"].any()
+    kept = tiny(out, TINY[:2], retry_disturbed=True, keep_disturbed=True)
+    assert not kept.table[["disturbed", "kept"]].any(axis=None)
+
+
+def test_a_record_of_an_earlier_version_is_read(tmp_path, scripted):
+    scripted(references(10.0, 15.0, 10.0, 10.0, 10.0))
+    out = tmp_path / "latency.csv"
+    before = tiny(out)
+    table = pd.read_csv(out, dtype=str, keep_default_na=False)
+    earlier = table[[*COLUMNS[: COLUMNS.index("deviation")]]]
+    rows = [row_checksum(list(earlier.columns), row) for row in earlier.values.tolist()]
+    earlier.assign(checksum=rows).to_csv(out, index=False)
+    assert tiny(out).table.equals(before.table)
+    assert pd.read_csv(out, dtype=str, keep_default_na=False).equals(table)
 
 
 def test_rows_of_a_broken_off_session_are_not_trusted(tmp_path, scripted):
@@ -426,7 +483,6 @@ def test_other_work_is_told(scripted, monkeypatch, capsys):
     ("given", "said"),
     [
         ({"space": "nnlpq"}, "unknown search space 'nnlpq'"),
-        ({"space": "nb201"}, "does not write its networks as ONNX.*nnlqp"),
         ({"n": 0}, "number of networks 0"),
         ({"n": None}, "say which networks"),
         ({"archs": [TINY[0]]}, "say which networks"),
@@ -532,7 +588,6 @@ def test_command(run, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--space", "nb201", "--n", "1"], "does not write its networks as ONNX"),
         (["--n", "0"], "number of networks 0"),
         ([], "say which networks"),
         (["--n", "1", "--out", "latency"], "ends in .csv"),

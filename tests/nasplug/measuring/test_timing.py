@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nasplug.measuring.timing import Effort, is_disturbed, time_network
+from nasplug.measuring.timing import Effort, deviation, is_disturbed, time_network
 
 
 def test_warm_up_goes_on_until_times_are_stable():
@@ -73,4 +73,4 @@ def test_percentiles_and_collector():
     ],
 )
 def test_is_disturbed(around, disturbed):
-    assert is_disturbed(around, 10.0) is disturbed
+    assert is_disturbed(deviation(around, 10.0)) is disturbed

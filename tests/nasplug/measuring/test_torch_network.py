@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from nasplug import InputError, space
-from nasplug.measuring.runtimes import input_of
+from nasplug.measuring.runtimes import inputs_of
 from nasplug.measuring.torch_network import TorchNetwork
 
 # The smallest networks there are: cells without convolutions.
@@ -46,7 +46,7 @@ def assert_same_output(model: Any) -> None:
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    name, image = input_of(model)
+    ((name, image),) = inputs_of(model).items()
     (expected,) = session.run(None, {name: image})
     with torch.inference_mode():
         found = TorchNetwork(model)(torch.from_numpy(image)).numpy()

@@ -1,0 +1,208 @@
+"""Networks of the user's own ONNX files, with their open sizes filled in."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nasplug.measuring.choice import Networks
+from nasplug.measuring.runtimes import constants
+from nasplug.search_spaces import Architecture, Graph, InputError
+from nasplug.search_spaces.errors import closest
+from nasplug.search_spaces.importers.onnx_graph import onnx_graph
+from nasplug.search_spaces.importers.onnx_loading import first_line, parse_model
+from nasplug.text import shown_path
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["FILES", "networks_of_files"]
+
+# Stands for the space of networks from files.
+FILES = "ONNX files"
+# Elements of one input, 4 GB of them.
+_MOST_ELEMENTS = 2**30
+_SHOWN = 80
+
+Shapes = Mapping[str, Sequence[int]]
+
+
+@dataclass(frozen=True)
+class _File:
+    """ONNX file with the shapes of its inputs, and the first axis that they share."""
+
+    path: Path
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    batch_size: int
+
+
+def networks_of_files(
+    files: Sequence[str | os.PathLike[str]], batch_size: int, input_shapes: Shapes
+) -> Networks:
+    """Open ONNX files as networks to time; weights beside a file are read, too.
+
+    An open first axis gets the batch size. A file that fixes its first axis is timed as it is.
+
+    Args:
+        files: Paths of the files.
+        batch_size: Images a forward pass.
+        input_shapes: Shapes of inputs by name, for sizes that the files leave open.
+
+    Raises:
+        InputError: If a file cannot be read or is no ONNX model, leaves a size open that is not
+            given, or fixes its first axis at another number than a batch size above 1.
+    """
+    archs: dict[str, Architecture] = {}
+    unused = set(input_shapes)
+    names: dict[str, None] = {}
+    for file in files:
+        path = Path(file)
+        model = _loaded(path)
+        where = shown_path(path)
+        shapes = _shapes(model, where, batch_size, input_shapes)
+        names |= dict.fromkeys(shapes)
+        unused -= shapes.keys()
+        opened = _File(path, tuple(shapes.items()), _batch(shapes, where, batch_size))
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        arch = Architecture(FILES, str(path), f"{path.name}-{digest[:16]}", opened)
+        archs.setdefault(arch.arch_id, arch)
+    if unused:
+        raise InputError(
+            f"no file has an input {min(unused)[:_SHOWN]!r}; the inputs are "
+            f"{closest(min(unused), list(names), count=8)}"
+        )
+    return Networks(
+        FILES,
+        list(archs.values()),
+        lambda arch: _file(arch).path.name,
+        lambda arch: _file(arch).batch_size,
+        lambda arch: _graph(_file(arch), input_shapes),
+        lambda arch: _model(_file(arch)),
+    )
+
+
+def _file(arch: Architecture) -> _File:
+    assert isinstance(arch.key, _File)
+    return arch.key
+
+
+def _loaded(path: Path) -> onnx.ModelProto:
+    """Load a model with its weights.
+
+    Raises:
+        InputError: If the file or one with its weights cannot be read, or it holds no network.
+    """
+    from onnx.external_data_helper import load_external_data_for_model
+
+    where = shown_path(path)
+    model = parse_model(path, where)
+    if not model.graph.node:
+        raise InputError(f"{where} holds no network: an ONNX model with a node is needed")
+    try:
+        load_external_data_for_model(model, str(path.parent))
+    except Exception as error:  # onnx raises errors of many types for bad paths
+        raise InputError(
+            f"{where}: its weights are in another file, which cannot be read: {first_line(error)}"
+        ) from None
+    return model
+
+
+def _shapes(
+    model: onnx.ModelProto, where: str, batch_size: int, input_shapes: Shapes
+) -> dict[str, tuple[int, ...]]:
+    """Shapes of all inputs: as given, else as the file has them with the batch filled in."""
+    weights = constants(model)
+    inputs = [value for value in model.graph.input if value.name not in weights]
+    if not inputs:
+        raise InputError(f"{where} has no input, so it computes a constant")
+    axes = {value.name: _axes(value, where, input_shapes.get(value.name)) for value in inputs}
+    batch_symbols = {sizes[0] for sizes in axes.values() if sizes} - {""}
+    shapes = {}
+    for name, sizes in axes.items():
+        shape = []
+        for axis, size in enumerate(sizes):
+            if isinstance(size, str) and axis and size not in batch_symbols:
+                example = "x".join(str(s) if isinstance(s, int) else "224" for s in sizes[1:])
+                raise InputError(
+                    f"{where}: input {name[:_SHOWN]!r} leaves axis {axis} open; give its shape, "
+                    f"for example --input-shape {name[:_SHOWN]}={batch_size}x{example}"
+                )
+            shape.append(size if isinstance(size, int) else batch_size)
+        if math.prod(shape) > _MOST_ELEMENTS:
+            raise InputError(f"{where}: input {name[:_SHOWN]!r} of shape {shape} is too large")
+        shapes[name] = tuple(shape)
+    return shapes
+
+
+def _axes(
+    value: onnx.ValueInfoProto, where: str, given: Sequence[int] | None
+) -> Sequence[int | str]:
+    """Sizes of an input's axes, for an open axis its symbol or an empty text."""
+    label = f"{where}: input {value.name[:_SHOWN]!r}"
+    if not value.type.HasField("tensor_type"):
+        raise InputError(f"{label} is no tensor; only tensors can be inputs")
+    tensor = value.type.tensor_type
+    dims = tensor.shape.dim
+    if given is None and not tensor.HasField("shape"):
+        raise InputError(
+            f"{label} has no shape; give one, for example --input-shape "
+            f"{value.name[:_SHOWN]}=1x3x224x224"
+        )
+    sizes = [dim.dim_value if dim.dim_value > 0 else str(dim.dim_param) for dim in dims]
+    if given is None:
+        return sizes
+    known = [
+        size if isinstance(size, int) else new for size, new in zip(sizes, given, strict=False)
+    ]
+    if tensor.HasField("shape") and (len(given) != len(sizes) or known != list(given)):
+        raise InputError(f"{label} is given shape {list(given)}, which is not that of the file")
+    if not all(isinstance(size, int) and size > 0 for size in given):
+        raise InputError(f"{label} is given sizes {list(given)}; expected positive whole numbers")
+    return list(given)
+
+
+def _batch(shapes: Mapping[str, tuple[int, ...]], where: str, batch_size: int) -> int:
+    """First axis that inputs of several axes share; the batch size if they share none."""
+    firsts = {shape[0] for shape in shapes.values() if len(shape) > 1}
+    if len(firsts) != 1 or firsts == {batch_size}:
+        return batch_size
+    (first,) = firsts
+    if batch_size > 1:
+        raise InputError(
+            f"{where} fixes its first axis at {first}, not at the batch size {batch_size}; export "
+            "it with an open batch, or leave --batch-size out"
+        )
+    return first
+
+
+def _graph(file: _File, input_shapes: Shapes) -> Graph | None:
+    """Graph of one image, for counts of parameters and FLOPs; None if the file cannot be read so.
+
+    What a runtime runs may have no graph: control flow, or sizes that depend on values.
+    """
+    shapes = {name: shape for name, shape in file.shapes if name in input_shapes}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return onnx_graph(file.path, input_shapes=shapes)
+    except Exception:  # a network without counts is timed all the same
+        return None
+
+
+def _model(file: _File) -> onnx.ModelProto:
+    """Load the model and write the shapes of its inputs into it."""
+    model = _loaded(file.path)
+    shapes = dict(file.shapes)
+    for value in model.graph.input:
+        if value.name in shapes:
+            dims = value.type.tensor_type.shape.dim
+            del dims[:]
+            for size in shapes[value.name]:
+                dims.add().dim_value = size
+    return model
