@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from nasplug.search_spaces.lazy import loader
 
 if TYPE_CHECKING:
-    from nasplug.predictors.features.settings import DeviceBatch
+    from nasplug.predictors.features.settings import DeviceBatch, Setting
     from nasplug.predictors.latency.cell_latency import LatencyConfig, LatencyPredictor
     from nasplug.predictors.latency.device_profile import DeviceProfile
     from nasplug.predictors.latency.few_shot import DeviceTransfer
@@ -28,6 +28,7 @@ __all__ = [
     "LatencyPredictor",
     "NetworkLatency",
     "NetworkLatencyConfig",
+    "Setting",
 ]
 
 # A device profile is read, in a search's options too, without torch.
@@ -42,5 +43,6 @@ __getattr__ = loader(
         "LatencyPredictor": "nasplug.predictors.latency.cell_latency",
         "NetworkLatency": "nasplug.predictors.latency.network_latency",
         "NetworkLatencyConfig": "nasplug.predictors.latency.network_latency",
+        "Setting": "nasplug.predictors.features.settings",
     },
 )

@@ -159,13 +159,14 @@ class _PaddedLayout:
             barred = outside if barred is None else outside | barred
         return _softmax(scores.permute(0, 3, 1, 2), barred).permute(0, 2, 3, 1)
 
-    def pair_means(self, head_relation: tuple[int, ...]) -> Tensor:
+    def pair_means(self, head_relation: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """Equal weights for all nodes that a node is related to, `(pairs, heads)`; rows sum to one.
 
         Args:
             head_relation: Index into `RELATIONS` for each head.
+            dtype: Type of the weights.
         """
-        if head_relation not in self._means:
+        if (head_relation, dtype) not in self._means:
             related = self._masks[:, list(head_relation)] & self._real[:, None, None, :, 0]
             weights = related.to(dtype)
             means = weights / weights.sum(-1, keepdim=True).clamp(min=1)
