@@ -117,7 +117,7 @@ def test_ctrl_c_ends_the_program_and_leaves_the_trial_to_others(
     waited(lambda: (tmp_path / "run-0").exists() and (tmp_path / "run-0").read_text() != "")
     first.send_signal(signal.SIGINT)
     _, err = ended(first, 130)
-    assert err == (
+    assert err.endswith(
         "nasplug: stopped after 0 of 2 trials; the study is kept; the same command goes on from "
         "there\n"
     )
@@ -195,7 +195,7 @@ def test_no_program_is_run_that_is_found_in_a_storage(made: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"seed": 3}, "was made with another seed than this machine has"),
+        ({"seed": 3}, r"was made with another seed \(2 there, 3 here\)"),
         ({"space": None}, "with a space that has no name"),
         ({"space": "nb202"}, "unknown search space 'nb202'"),
         ({"constraints": 3}, "is damaged"),
