@@ -25,6 +25,9 @@ __all__ = [
     "staircase",
 ]
 
+# Points of which the front is found first, where there are many.
+SAMPLE = 1_000
+
 
 def pareto_mask(values: Array) -> Mask:
     """Mask of the points that no other point dominates.
@@ -45,6 +48,10 @@ def pareto_mask(values: Array) -> Mask:
     mask: Mask = np.asarray(~np.isnan(values).any(axis=1))
     if not mask.any():
         return mask
+    if values.shape[1] == 2 and len(values) > 2 * SAMPLE:
+        # The front of a sample dominates most points, without an order of all of them.
+        sample = values[mask][:: len(values) // SAMPLE]
+        mask &= ~_is_dominated(values, np.unique(sample[pareto_mask(sample)], axis=0))
     points, row_of_point = np.unique(values[mask], axis=0, return_inverse=True)
     if points.shape[1] == 1:
         non_dominated = np.arange(len(points)) == 0
@@ -57,6 +64,14 @@ def pareto_mask(values: Array) -> Mask:
         non_dominated = np.concatenate([[True], points[1:, 1] < lowest])
     mask[mask] = non_dominated[row_of_point.reshape(-1)]
     return mask
+
+
+def _is_dominated(points: Array, front: Array) -> Mask:
+    """Whether a point of a sorted front has a smaller first value and no larger second one."""
+    before = np.searchsorted(front[:, 0], points[:, 0])
+    result: Mask = front[before - 1, 1] <= points[:, 1]
+    result[before == 0] = False
+    return result
 
 
 def staircase(front: Array, reference: Array) -> Array:

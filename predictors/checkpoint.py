@@ -11,7 +11,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
@@ -184,7 +184,7 @@ def load_model(build: Callable[[], Model], weights: Mapping[str, NDArray[Any]]) 
     import torch
 
     # First without memory, so that a card cannot ask for more than what is stored.
-    with torch.device("meta"):
+    with torch.device("meta"), _unfilled():
         wanted = {name: tuple(value.shape) for name, value in build().state_dict().items()}
     stored = {name: value.shape for name, value in weights.items()}
     wrong = next((n for n in {**wanted, **stored} if wanted.get(n) != stored.get(n)), None)
@@ -198,6 +198,23 @@ def load_model(build: Callable[[], Model], weights: Mapping[str, NDArray[Any]]) 
     model.load_state_dict({name: torch.from_numpy(v.copy()) for name, v in weights.items()})
     model.eval()
     return model
+
+
+def _unfilled() -> AbstractContextManager[Any]:
+    """Leave out the first values of tensors; to fill one without memory imports a compiler."""
+    from torch.overrides import TorchFunctionMode
+
+    class Unfilled(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            # Functions that work in place, such as `normal_`, with or without the mode's tensor.
+            name = getattr(func, "__name__", "")
+            if name.endswith("_") and not name.endswith("__"):
+                return args[0] if args else kwargs["tensor"]
+            return func(*args, **(kwargs or {}))
+
+    return Unfilled()
 
 
 def _with_checksum(content: bytes, old: str, new: str) -> bytes:

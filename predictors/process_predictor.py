@@ -79,7 +79,8 @@ class ProcessPredictor(FittedPredictor):
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         assert self._calibration is not None
-        fitted = {"process": self._process.state(), "calibration": self._calibration.tensors()}
+        process = {**self._process.state(), "weights": self._process.weights}
+        fitted = {"process": process, "calibration": self._calibration.tensors()}
         return joined({**fitted, **self._parts()})
 
     def _parts(self) -> dict[str, Mapping[str, NDArray[Any]]]:
@@ -95,5 +96,8 @@ class ProcessPredictor(FittedPredictor):
     ) -> None:
         """Condition the process as it is stored on training rows, with the stored intervals."""
         counts = np.ones(len(scores)) if counts is None else counts
-        self._process.condition(blocks, scores, counts, checkpoint.section("process"))
+        process = checkpoint.section("process")
+        # Checkpoints of earlier versions lack the weights.
+        weights = process.get("weights")
+        self._process.condition(blocks, scores, counts, process, weights)
         self._calibration = Calibration(**checkpoint.section("calibration"))

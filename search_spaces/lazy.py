@@ -1,12 +1,35 @@
-"""Names of a package that are imported when they are first asked for."""
+"""Imports that wait: names of a package until they are first used, packages of an extra."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-__all__ = ["loader"]
+from nasplug.search_spaces.errors import InputError
+
+__all__ = ["from_extra", "loader"]
+
+
+@contextmanager
+def from_extra(extra: str) -> Iterator[None]:
+    """Import what only an extra of this package installs.
+
+    Raises:
+        InputError: If it is not installed.
+
+    Example:
+        >>> with from_extra("train"):
+        ...     import json
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"this needs {str(error.name).partition('.')[0]}, which is not installed; install it "
+            f"with pip install 'nasplug[{extra}]'"
+        ) from None
 
 
 def loader(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:

@@ -130,6 +130,11 @@ class NB201(FiniteSpace):
         """Index of the first cell of equal function, `(15625,)`."""
         return first_equal(np.array([arch.key for arch in self._all]), CELL_EDGES)
 
+    @cached_property
+    def _normal(self) -> dict[tuple[int, str], Graph]:
+        """Normal forms by index and image set, as far as they were asked for."""
+        return {}
+
     def __len__(self) -> int:
         result: int = len(OPS) ** len(CELL_EDGES)
         return result
@@ -224,7 +229,7 @@ class NB201(FiniteSpace):
         return Graph(
             ("input", *(OPS[d] for d in digits), "output"),
             NODE_EDGES,
-            _node_costs(task or "cifar10")[[len(OPS), *digits, len(OPS) + 1]],
+            _cell_costs(digits, task or "cifar10"),
         )
 
     def normal_form(self, graph: Graph) -> Graph:
@@ -234,9 +239,25 @@ class NB201(FiniteSpace):
         index = self._by_key[tuple(_DIGITS[op] for op in graph.ops[1:-1])]
         first = int(self._first[index])
         for task in TASKS if first != index else ():
-            if np.array_equal(graph.attributes, self.to_graph(self._all[index], task).attributes):
-                return self.to_graph(self._all[first], task)
+            if np.array_equal(graph.attributes, _cell_costs(self._all[index].key, task)):
+                return self._first_graph(first, task)
         return graph
+
+    def normal_graph(self, arch: Architecture) -> Graph:
+        """The `normal_form` of a cell's graph, for the first image set."""
+        self.validate(arch)
+        return self._first_graph(int(self._first[self._by_key[arch.key]]), next(iter(TASKS)))
+
+    def _first_graph(self, first: int, task: str) -> Graph:
+        """The graph of a cell, one object for all cells that are equal to it."""
+        if (first, task) not in self._normal:
+            self._normal[first, task] = self.to_graph(self._all[first], task)
+        return self._normal[first, task]
+
+
+def _cell_costs(digits: Any, task: str) -> NDArray[np.float64]:
+    """Attributes of the eight nodes of a cell, for one image set."""
+    return _node_costs(task)[[len(OPS), *digits, len(OPS) + 1]]
 
 
 @cache

@@ -176,6 +176,10 @@ class SearchSpace(ABC):
         """
         return graph
 
+    def normal_graph(self, arch: Architecture) -> Graph:
+        """The `normal_form` of an architecture's graph, for the first of `tasks`."""
+        return self.normal_form(self.to_graph(arch))
+
     @property
     def has_networks(self) -> bool:
         """Whether `to_network` gives the complete network of an architecture."""

@@ -1,5 +1,4 @@
-"""The tables of docs/few-labels.md and docs/spaces.md, from the results of the experiments with
-accuracies."""
+"""Tables of docs/few-labels.md and docs/results/networks.md, from experiments with accuracies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of docs/hardware.md on devices that a user calibrates."""
+"""The tables of docs/results/calibration.md on devices that a user calibrates."""
 
 from __future__ import annotations
 

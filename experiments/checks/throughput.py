@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from experiments.campaign import Options
 from experiments.common import cells, write_result
 from nasplug import load_predictor
-from nasplug.predictors.training.ensemble import CHUNK, unique_graphs
+from nasplug.predictors.training.ensemble import sized_batches, unique_graphs
 from nasplug.search_spaces import Architecture
 
 MATRIX = 1536
@@ -55,13 +55,13 @@ class Backend:
         self.models = [model.encoder.model, *model._networks]
         first = self.models[0]
         self.graphs, _ = unique_graphs(first.prepare(self._predictor.graphs(archs)))
-        ordered = sorted(self.graphs, key=len)
-        starts = range(0, len(ordered), CHUNK)
-        self._batches = [first.collate(ordered[start : start + CHUNK]) for start in starts]
+        self._batches = [batch for _, batch in sized_batches(first, self.graphs)]
 
     @torch.inference_mode()
     def _networks(self) -> None:
         for batch in self._batches:
+            # As in a prediction, which makes a batch's layout once for all networks.
+            batch.layouts.clear()
             for model in self.models:
                 model(batch)
 

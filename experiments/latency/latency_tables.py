@@ -1,4 +1,4 @@
-"""The tables of docs/latency.md, from the results of the experiments with latencies."""
+"""The tables of docs/results/latency.md, from the results of the experiments with latencies."""
 
 from __future__ import annotations
 

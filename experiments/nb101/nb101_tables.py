@@ -1,4 +1,4 @@
-"""The tables of docs/nb101.md, from the results of the experiments with NAS-Bench-101."""
+"""Tables of docs/nb101.md and docs/results/nb101.md, from experiments with NAS-Bench-101."""
 
 from __future__ import annotations
 

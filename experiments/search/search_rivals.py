@@ -2,7 +2,7 @@
 
 A sampler takes a task, a seed, a number of trials, and a stopwatch to be pressed after each trial,
 and gives the positions of the architectures it tried. The protocols of those outside Optuna: see
-docs/sampler.md.
+docs/results/sampler.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tables of docs/sampler.md, docs/cluster.md and docs/plots.md, from results of searches."""
+"""Tables of docs/results/sampler.md, docs/cluster.md and docs/plots.md: results of searches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables of docs/latency.md on timm's networks."""
+"""The tables of docs/results/latency.md on timm's networks."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nasplug.datasets.archives import read_arrays, write_arrays
 from nasplug.search_spaces.errors import InputError
+from nasplug.search_spaces.lazy import from_extra
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +49,8 @@ class Table:
 
     def to_frame(self) -> pd.DataFrame:
         """Convert to a DataFrame: index named "index", then `arch`, the texts, the numbers."""
-        import pandas as pd
+        with from_extra("data"):
+            import pandas as pd
 
         n = len(self.index)
         consecutive = np.array_equal(self.index, np.arange(n))

@@ -27,6 +27,7 @@ from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.costs import FLOAT_BYTES
 from nasplug.search_spaces.graph import ATTRIBUTES, Graph
+from nasplug.search_spaces.lazy import from_extra
 from nasplug.text import counted
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class MeasurementSet:
     @cached_property
     def table(self) -> pd.DataFrame:
         """The rows as a table with the columns of the CSV."""
-        import pandas as pd
+        with from_extra("data"):
+            import pandas as pd
 
         return pd.DataFrame([astuple(row) for row in self.rows], columns=list(COLUMNS))
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from nasplug.measuring.machine import free_memory
 from nasplug.measuring.timing import Stopwatch
 from nasplug.search_spaces import InputError
+from nasplug.search_spaces.lazy import from_extra
 
 if TYPE_CHECKING:
     import onnx
@@ -98,7 +99,8 @@ class OnnxRuntime:
     @property
     def settings(self) -> dict[str, Any]:
         """Version, execution provider and session options."""
-        import onnxruntime  # type: ignore[import-untyped]
+        with from_extra("measure"):
+            import onnxruntime  # type: ignore[import-untyped]
 
         return {
             "backend": "onnxruntime",
@@ -124,7 +126,8 @@ class OnnxRuntime:
 
     def load(self, model: onnx.ModelProto) -> Stopwatch:
         """Make a session, and return its stopwatch."""
-        import onnxruntime
+        with from_extra("measure"):
+            import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads

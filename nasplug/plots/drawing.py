@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nasplug.search_spaces.lazy import from_extra
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -44,8 +46,9 @@ LONGEST, LONGEST_HEADING = 120, 600
 def figure_of(panels: int = 1, *, square: bool = False) -> tuple[Figure, list[Axes]]:
     """Create a figure with a number of panels, at most three in a row."""
     # The Figure class alone: pyplot would choose a window system and keep global state.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with from_extra("plots"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     width = 6.0 if square or panels > 1 else 8.0
     # More than three side by side would be too small to read.

@@ -31,6 +31,7 @@ from nasplug.plots.drawing import (
 )
 from nasplug.plots.progress import best_so_far, hypervolume_so_far, reference_of
 from nasplug.search_spaces import InputError
+from nasplug.search_spaces.lazy import from_extra
 from nasplug.studies.values import INTERVAL, StudyValues, study_values
 from nasplug.text import counted
 
@@ -81,7 +82,8 @@ def hypervolume(
         >>> plots.hypervolume(study).axes[0].get_xlabel()
         'trial'
     """
-    from matplotlib.ticker import MaxNLocator
+    with from_extra("plots"):
+        from matplotlib.ticker import MaxNLocator
 
     named = study if isinstance(study, Mapping) else {"": study}
     if not named:

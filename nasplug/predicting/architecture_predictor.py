@@ -165,7 +165,9 @@ class ArchitecturePredictor:
                 reads whole networks.
         """
         whole = reads_networks(self.model)
-        make = self.space.to_network if whole else self.space.to_graph
+        of_functions = self._of_functions
+        of_cells = self.space.normal_graph if of_functions else self.space.to_graph
+        make = self.space.to_network if whole else of_cells
         graphs = []
         for item in architectures:
             if isinstance(item, Graph):
@@ -175,11 +177,11 @@ class ArchitecturePredictor:
                         f"predictor {self.name!r} reads whole networks, and a graph is a cell of "
                         f"{self.space.name}; give the architecture, or its to_network"
                     )
-                graphs.append(item)
+                graphs.append(self.space.normal_form(item) if of_functions else item)
             else:
                 arch = self.space.parse(item) if isinstance(item, str) else item
                 graphs.append(make(arch))
-        return [self.space.normal_form(graph) for graph in graphs] if self._of_functions else graphs
+        return graphs
 
     @property
     def _of_functions(self) -> bool:

@@ -16,6 +16,7 @@ from nasplug.reports.search_page import observed_page
 from nasplug.reports.study_report import PAGE, draw_page, write_pictures, write_plots, writing_to
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.files import write_text
+from nasplug.search_spaces.lazy import from_extra
 from nasplug.studies.trials import finished
 
 __all__ = ["write_report"]
@@ -61,8 +62,9 @@ def write_report(
 def _draw(result: ReportedSearch, path: Path) -> None:
     """Draw the trials by their first two objectives, or by number and the only objective."""
     # Not by pyplot, which would choose a window system and keep global state.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with from_extra("plots"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     trials = finished(result.study)[: result.n_trials]
     values = np.array([trial.values for trial in trials], np.float64)

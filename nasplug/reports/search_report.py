@@ -20,6 +20,7 @@ from nasplug.reports.search_page import search_page
 from nasplug.reports.study_report import PAGE, draw_page, write_pictures, write_plots, writing_to
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.files import write_text
+from nasplug.search_spaces.lazy import from_extra
 
 __all__ = ["write_report"]
 
@@ -154,8 +155,9 @@ def _draw(
 ) -> None:
     """Draw the front among the trials as a picture."""
     # Not by pyplot, which would choose a window system and keep global state.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with from_extra("plots"):
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     FigureCanvasAgg(figure)

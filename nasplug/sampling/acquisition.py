@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import ndtr
 
-from nasplug.arrays import Array
+from nasplug.arrays import Array, Mask
 from nasplug.pareto import staircase
 
 __all__ = [
@@ -67,10 +67,17 @@ def expected_hypervolume_improvement(
     steps = staircase(front, reference)
     right = np.append(steps[:, 0], reference[0])  # (k + 1,) right edges of the strips
     ceiling = np.concatenate([[reference[1]], steps[:, 1]])  # (k + 1,)
-    reach = _expected_below(right[None, :], mean[:, :1], std[:, :1])  # (n, k + 1)
+    rows: slice | Mask = slice(None)
+    if not std.any():
+        # Most of many candidates are known to add nothing.
+        strip = np.searchsorted(steps[:, 0], mean[:, 0], side="right")
+        rows = (mean[:, 0] < reference[0]) & (mean[:, 1] < ceiling[strip])
+    reach = _expected_below(right[None, :], mean[rows, :1], std[rows, :1])  # (n, k + 1)
     width = np.diff(reach, axis=1, prepend=0.0)
-    height = _expected_below(ceiling[None, :], mean[:, 1:], std[:, 1:])
-    return np.asarray((np.maximum(width, 0.0) * height).sum(axis=1))
+    height = _expected_below(ceiling[None, :], mean[rows, 1:], std[rows, 1:])
+    result = np.zeros(len(mean))
+    result[rows] = (np.maximum(width, 0.0) * height).sum(axis=1)
+    return result
 
 
 def screened_hypervolume_improvement(

@@ -15,13 +15,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
-from scipy.stats import rankdata
+from scipy.special import ndtr
 
 from nasplug.arrays import Array, Indices, Mask
 from nasplug.pareto import pareto_mask
 from nasplug.sampling.acquisition import expected_improvement, screened_hypervolume_improvement
-from nasplug.sampling.incremental_process import IncrementalProcess, Kernel
+from nasplug.sampling.incremental_process import IncrementalProcess, Kernel, normal_scores
 
 __all__ = [
     "Observations",
@@ -264,11 +263,6 @@ def random_weighting(scores: Array, generator: np.random.Generator) -> Array:
     """A random augmented Chebyshev norm of each row of `(k, m)` scores, `(k,)` (ParEGO)."""
     weighted = scores * generator.dirichlet(np.ones(scores.shape[1]))
     return np.asarray(weighted.max(axis=1) + 0.05 * weighted.sum(axis=1))
-
-
-def normal_scores(values: Array) -> Array:
-    """Φ⁻¹((rank − 1/2)/n), `(n,)`; equal values share the mean rank."""
-    return np.asarray(ndtri((rankdata(values) - 0.5) / max(len(values), 1)))
 
 
 def value_scores(losses: Array) -> Array:

@@ -16,7 +16,7 @@ from nasplug.predictors.statistics.gaussian_process import Term
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.cell_arrays import CellArrays
 
-__all__ = ["KERNELS", "SOURCE_TERMS", "CellReader", "kernel_terms"]
+__all__ = ["ENCODED", "KERNELS", "SOURCE_TERMS", "CellReader", "kernel_terms"]
 
 # Name -> summands of the kernel. "full" was chosen among others by marginal likelihood, "cells" by
 # validation accuracies of draws of labels that nothing is reported of.
@@ -44,6 +44,8 @@ KERNELS: dict[str, tuple[Term, ...]] = {
 WITHOUT_ENCODER = ("cells", "paths")
 # Added where there is a source.
 SOURCE_TERMS: tuple[Term, ...] = ((("source", "rbf"),), (("source", "rbf"), ("summaries", "rbf")))
+# Blocks that the encoder makes.
+ENCODED = ("embedding", "responses")
 # Block -> name of its scales in a checkpoint.
 SCALES = {"summaries": "summary_scales", "ends": "ends_scales", "pairs": "pairs_scales"}
 
@@ -105,18 +107,25 @@ class CellReader:
                 known.setdefault(SCALES[name], scale)
         return cls(names, unscaled.vocabulary, columns, known, encoder)
 
-    def __call__(self, graphs: Sequence[Graph]) -> dict[str, Array]:
-        """Blocks of prepared graphs by name, `(graphs, features)` each."""
+    def __call__(
+        self, graphs: Sequence[Graph], encoded: Mapping[str, Array] | None = None
+    ) -> dict[str, Array]:
+        """Blocks of prepared graphs by name, `(graphs, features)` each.
+
+        Args:
+            graphs: Prepared graphs.
+            encoded: The blocks that the encoder makes of them, if they are known already.
+        """
         blocks = {
             name: block / self.scales[SCALES[name]]
             for name, block in self._summaries(graphs).items()
         }
         if "paths" in self.names:
             blocks["paths"] = count_matrix(path_counts(graphs), self.columns)  # type: ignore[arg-type]
-        if {"embedding", "responses"} & set(self.names):
+        if encoded is None and set(ENCODED) & set(self.names):
             assert self.encoder is not None
-            blocks["embedding"], blocks["responses"] = self.encoder.encode(graphs)
-        return blocks
+            encoded = dict(zip(ENCODED, self.encoder.encode(graphs), strict=True))
+        return blocks | dict(encoded or {})
 
     def _summaries(self, graphs: Sequence[Graph]) -> dict[str, Array]:
         """The blocks in `SCALES` that the kernel reads, not scaled."""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.predictors.accuracy.cell_reader import SOURCE_TERMS, CellReader, kernel_terms
+from nasplug.predictors.accuracy.cell_reader import ENCODED, SOURCE_TERMS, CellReader, kernel_terms
 from nasplug.predictors.accuracy.finetuning import finetune, untrained_copy
 from nasplug.predictors.accuracy.pretraining import Encoder
 from nasplug.predictors.checkpoint import Checkpoint, read_config
@@ -233,7 +233,9 @@ class TransformerGP(ProcessPredictor):
             InputError: If the encoder does not know an operation.
         """
         self._check_fitted()
-        distinct, inverse = unique_graphs(self._prepare(graphs))
+        read, again = unique_graphs(graphs)
+        distinct, inverse = unique_graphs(self._prepare(read))
+        inverse = inverse[again]
         blocks = self._blocks(distinct)
         mean, variances = self._process.predict(blocks, variance)
         mean = mean + self._expected(blocks)
@@ -260,6 +262,8 @@ class TransformerGP(ProcessPredictor):
         }
         if self.encoder is not None:
             parts["encoder"] = self.encoder.tensors()
+            blocks = self._process.blocks
+            parts["encoded"] = {k: blocks[k].astype(np.float32) for k in ENCODED if k in blocks}
         if self.source is not None:
             parts["source"] = self.source._arrays()
         if self._networks:
@@ -302,7 +306,8 @@ class TransformerGP(ProcessPredictor):
             networks = Checkpoint(checkpoint.section("networks"), card)
             build = partial(untrained_copy, encoder, predictor.targets)
             predictor._networks = load_members(networks, int(card["networks"]), build)
-        blocks = predictor._learn_reader()
+        # Encoding takes longest; checkpoints of earlier versions lack what it gives.
+        blocks = predictor._learn_reader(checkpoint.section("encoded") or None)
         scores = predictor._rows["targets"] - predictor._expected(blocks)
         predictor._condition(checkpoint, blocks, scores, predictor._rows["counts"])
         return predictor
@@ -310,15 +315,17 @@ class TransformerGP(ProcessPredictor):
     def _prepare(self, graphs: Sequence[Graph]) -> list[Graph]:
         return [simplify(graph) for graph in graphs] if self.config.simplified else list(graphs)
 
-    def _learn_reader(self) -> dict[str, Array]:
+    def _learn_reader(self, encoded: Mapping[str, Array] | None = None) -> dict[str, Array]:
         """Make the reader of the training graphs; returns what it reads of them."""
         self._reader = CellReader.of(self._process.names, self._graphs, self.encoder, self._rows)
-        return self._blocks(self._graphs)
+        return self._blocks(self._graphs, encoded)
 
-    def _blocks(self, graphs: Sequence[Graph]) -> dict[str, Array]:
+    def _blocks(
+        self, graphs: Sequence[Graph], encoded: Mapping[str, Array] | None = None
+    ) -> dict[str, Array]:
         """Features of prepared graphs by name, as far as the kernel reads them."""
         assert self._reader is not None
-        blocks = self._reader(graphs)
+        blocks = self._reader(graphs, encoded)
         if self.source is not None:
             blocks["source"] = self.source.scores(graphs)[0]
         return blocks

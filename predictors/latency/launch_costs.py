@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from nasplug.predictors.features.operators import kind_counts
 from nasplug.predictors.features.roofline import times_at
@@ -157,6 +156,8 @@ def _times(graphs: Sequence[Graph], rates: NDArray[Any]) -> Array:
 
 def _factors(rows: Array, penalty: float) -> Array:
     """Factors that bring each row's sum near 1."""
+    from scipy.optimize import nnls
+
     # Columns of equal weight, so that the penalty means the same for a rare kind.
     scales = np.maximum(np.sqrt((rows**2).mean(0)), 1e-12)
     kinds = rows.shape[1] - COMMON

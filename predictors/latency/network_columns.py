@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -171,7 +170,7 @@ def network_scores(
     distinct, inverse = unique_graphs(models[0].prepare(graphs))
     result = np.zeros((len(distinct), len(described)))
     pooled: list[Array] = [np.zeros(0)] * len(distinct)
-    for chosen, batch in sized_batches(models[0], distinct, math.inf, NODES):
+    for chosen, batch in sized_batches(models[0], distinct, NODES):
         states = [model.encode(batch) for model in models]
         rows = models[0].pool(batch, states[0]).double().numpy()
         for k, row in zip(chosen, rows, strict=True):

@@ -28,6 +28,8 @@ BACKENDS = ("auto", "torch", "dgl")
 # Below this mean size padded dense attention is at least as fast as message passing, and needs no
 # import of dgl; experiments/checks/throughput.py measures both.
 SMALL_GRAPH = 64
+# Longest axis over which a softmax is written out.
+FEW = 16
 
 
 def choose_backend(backend: str, mean_size: float = 0.0) -> str:
@@ -57,17 +59,22 @@ def choose_backend(backend: str, mean_size: float = 0.0) -> str:
 
 
 def layout(batch: GraphBatch, backend: str) -> Layout:
-    """The layout of a batch for a backend (`"auto"` chooses)."""
-    mean_size = len(batch.graph_of) / max(len(batch), 1)
-    if choose_backend(backend, mean_size) == "dgl":
-        return _DGLLayout(batch)
-    return _PaddedLayout(batch)
+    """The layout of a batch for a backend (`"auto"` chooses).
+
+    In inference mode it is kept with the batch, for the other networks that read the same one.
+    """
+    chosen = choose_backend(backend, len(batch.graph_of) / max(len(batch), 1))
+    kept: dict[str, Layout] = batch.layouts if torch.is_inference_mode_enabled() else {}
+    if chosen not in kept:
+        kept[chosen] = _DGLLayout(batch) if chosen == "dgl" else _PaddedLayout(batch)
+    return kept[chosen]
 
 
 class _PaddedLayout:
     """Plain torch: states `(graphs, longest, dim)`, one boolean mask a relation.
 
-    In descriptions of shapes `...` are the axes of nodes, here `(graphs, longest)`.
+    In descriptions of shapes `...` are the axes of nodes, here `(graphs, longest)`. Pairs lie in
+    memory as `(graphs, heads, attending, attended)`.
     """
 
     def __init__(self, batch: GraphBatch) -> None:
@@ -75,31 +82,40 @@ class _PaddedLayout:
         device = batch.ops.device
         starts = torch.cumsum(batch.sizes, 0) - batch.sizes
         place = torch.arange(len(batch.graph_of), device=device) - starts[batch.graph_of]
-        self._where = (batch.graph_of, place)
         self._shape = (graphs, longest)
+        # Graphs of one size need no padding.
+        self._is_even = len(batch.graph_of) == graphs * longest
+        self._where = (batch.graph_of, place)
         self._last = batch.sizes - 1
-        self._real = torch.zeros(graphs, longest, 1, dtype=torch.bool, device=device)
-        self._real[self._where] = True
-        shape = (graphs, len(RELATIONS), longest, longest)
-        masks = torch.zeros(shape, dtype=torch.bool, device=device)
-        for r, (key, query) in enumerate(batch.relations):
-            masks[batch.graph_of[query], r, place[query], place[key]] = True
+        real = torch.arange(longest, device=device) < batch.sizes[:, None]
+        self._real = real[:, :, None]
+        # Position of each node's row in `(graphs, longest)`, and of a pair in its square.
+        row = batch.graph_of * longest + place
+        pairs = graphs * longest * longest
+        masks = torch.zeros(len(RELATIONS), pairs, dtype=torch.bool, device=device)
+        for mask, (key, query) in zip(masks, batch.relations, strict=True):
+            mask[row[query] * longest + place[key]] = True
         # A padding row must see something, or its softmax is NaN.
-        masks |= torch.eye(longest, dtype=torch.bool, device=device)
-        self._masks = masks
+        own = torch.eye(longest, dtype=torch.bool, device=device)
+        self._masks = masks.view(-1, *self._shape, longest).transpose(0, 1) | own
         source, target = batch.edges
-        self._adjacency = torch.zeros(graphs, longest, longest, device=device)
-        self._adjacency[batch.graph_of[source], place[source], place[target]] = 1.0
+        adjacency = torch.zeros(pairs, device=device)
+        adjacency[row[source] * longest + place[target]] = 1.0
+        self._adjacency = adjacency.view(*self._shape, longest)
+        self._means: dict[tuple[int, ...], Tensor] = {}
+        self._barred: dict[tuple[int, ...], Tensor] = {}
 
     def enter(self, x: Tensor) -> Tensor:
         """Node states `(nodes, dim)` -> this layout's `(..., dim)`."""
+        if self._is_even:
+            return x.view(*self._shape, x.shape[-1])
         padded = x.new_zeros(*self._shape, x.shape[-1])
         padded[self._where] = x
         return padded
 
     def leave(self, x: Tensor) -> Tensor:
         """Turn this layout's `(..., dim)` into `(nodes, dim)`."""
-        return x[self._where]
+        return x.flatten(0, 1) if self._is_even else x[self._where]
 
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, head_relation: tuple[int, ...], dropout: float = 0.0
@@ -113,14 +129,12 @@ class _PaddedLayout:
             head_relation: Index into `RELATIONS` for each head.
             dropout: Probability with which an attention weight is dropped.
         """
-        scores = torch.einsum("gqhd,gkhd->ghqk", q, k) * q.shape[-1] ** -0.5
-        every = head_relation == tuple(range(len(RELATIONS)))
-        masks = self._masks if every else self._masks[:, list(head_relation)]
-        scores = scores.masked_fill(~masks, torch.finfo(scores.dtype).min)
-        weights = scores.softmax(-1)
+        if head_relation not in self._barred:
+            self._barred[head_relation] = ~self._masks[:, list(head_relation)]
+        weights = _softmax(_products(q, k), self._barred[head_relation])
         if dropout:
             weights = torch.nn.functional.dropout(weights, dropout)
-        return torch.einsum("ghqk,gkhd->gqhd", weights, v)
+        return _mixed(weights, v)
 
     def pair_relations(self) -> Tensor:
         """Whether each relation holds between two nodes of one graph, `(pairs, RELATIONS)`.
@@ -132,20 +146,34 @@ class _PaddedLayout:
 
     def pair_scores(self, q: Tensor, k: Tensor) -> Tensor:
         """Scaled dot products of all pairs: `(..., heads, width)` twice -> `(pairs, heads)`."""
-        result: Tensor = torch.einsum("gqhd,gkhd->gqkh", q, k) * q.shape[-1] ** -0.5
-        return result
+        return _products(q, k).permute(0, 2, 3, 1)
 
     def pair_softmax(self, scores: Tensor, where: Tensor | None = None) -> Tensor:
         """Softmax over the attended nodes of each node, `(pairs, heads)`; 0 where `where` is not.
 
         `where` has the shape of `scores` and at least one true entry for each node and head.
         """
-        allowed = self._real[:, None] if where is None else self._real[:, None] & where
-        return scores.masked_fill(~allowed, torch.finfo(scores.dtype).min).softmax(2)
+        barred = None if self._is_even else ~self._real[:, None, None, :, 0]
+        if where is not None:
+            outside = ~where.permute(0, 3, 1, 2)
+            barred = outside if barred is None else outside | barred
+        return _softmax(scores.permute(0, 3, 1, 2), barred).permute(0, 2, 3, 1)
+
+    def pair_means(self, head_relation: tuple[int, ...]) -> Tensor:
+        """Equal weights for all nodes that a node is related to, `(pairs, heads)`; rows sum to one.
+
+        Args:
+            head_relation: Index into `RELATIONS` for each head.
+        """
+        if head_relation not in self._means:
+            related = self._masks[:, list(head_relation)] & self._real[:, None, None, :, 0]
+            weights = related.to(torch.get_default_dtype())
+            self._means[head_relation] = weights / weights.sum(-1, keepdim=True).clamp(min=1)
+        return self._means[head_relation].permute(0, 2, 3, 1)
 
     def pair_mix(self, weights: Tensor, v: Tensor) -> Tensor:
         """Weighted sums of the attended nodes' values, `(..., heads, width)`."""
-        return torch.einsum("gqkh,gkhd->gqhd", weights, v)
+        return _mixed(weights.permute(0, 3, 1, 2), v)
 
     def mix_neighbors(self, s: Tensor, x: Tensor, epsilon: float) -> Tensor:
         """Weighted mean over parents and children: `Σ_j t_ij x_j / (Σ_j t_ij + epsilon)`.
@@ -179,6 +207,30 @@ class _PaddedLayout:
     def last(self, x: Tensor) -> Tensor:
         """State of the last node of each graph, `(graphs, dim)`."""
         return x[torch.arange(len(x), device=x.device), self._last]
+
+
+def _products(q: Tensor, k: Tensor) -> Tensor:
+    """Scaled dot products, `(graphs, nodes, heads, width)` twice -> `(graphs, heads, q, k)`."""
+    # Contiguous factors go to one batched product without further copies.
+    q, k = q.transpose(1, 2).contiguous(), k.transpose(1, 2).contiguous()
+    result: Tensor = q @ k.transpose(2, 3) * q.shape[-1] ** -0.5
+    return result
+
+
+def _softmax(scores: Tensor, barred: Tensor | None) -> Tensor:
+    """Softmax over the last axis; 0 where `barred`."""
+    if barred is not None:
+        scores = scores.masked_fill(barred, torch.finfo(scores.dtype).min)
+    if scores.requires_grad or scores.shape[-1] > FEW:
+        return scores.softmax(-1)
+    # Over a few numbers PyTorch's function takes several times as long as its steps.
+    powers = (scores - scores.amax(-1, keepdim=True)).exp_()
+    return powers.div_(powers.sum(-1, keepdim=True))
+
+
+def _mixed(weights: Tensor, v: Tensor) -> Tensor:
+    """Weighted sums of values `(graphs, nodes, heads, width)`, in that shape."""
+    return (weights @ v.transpose(1, 2)).transpose(1, 2)
 
 
 class _DGLLayout:
@@ -259,6 +311,10 @@ class _DGLLayout:
         result: Tensor = self._dgl.nn.functional.edge_softmax(self._pairs[0], scores)
         return result
 
+    def pair_means(self, head_relation: tuple[int, ...]) -> Tensor:
+        related = self.pair_relations()[:, list(head_relation)]
+        return self.pair_softmax(torch.zeros(related.shape, device=related.device), related)
+
     def pair_mix(self, weights: Tensor, v: Tensor) -> Tensor:
         result: Tensor = self._dgl.ops.u_mul_e_sum(
             self._pairs[0], v.contiguous(), weights.unsqueeze(-1).contiguous()
@@ -274,11 +330,11 @@ class _DGLLayout:
         return result
 
     def from_successors(self, x: Tensor) -> Tensor:
-        result: Tensor = self._dgl.ops.copy_u_sum(self._backward, x)
+        result: Tensor = self._dgl.ops.copy_u_sum(self._backward, x.contiguous())
         return result
 
     def from_predecessors(self, x: Tensor) -> Tensor:
-        result: Tensor = self._dgl.ops.copy_u_sum(self._forward, x)
+        result: Tensor = self._dgl.ops.copy_u_sum(self._forward, x.contiguous())
         return result
 
     def total(self, x: Tensor) -> Tensor:

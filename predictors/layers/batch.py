@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -142,6 +142,11 @@ class GraphBatch:
         """Positions of the nodes of these graphs, graph by graph."""
         starts = torch.cumsum(self.sizes, 0) - self.sizes
         return _spans(starts[chosen], self.sizes[chosen])
+
+    @cached_property
+    def layouts(self) -> dict[str, Any]:
+        """Forms of this batch by backend, as far as they were made (see `backends.layout`)."""
+        return {}
 
     @cached_property
     def _pair_counts(self) -> tuple[Tensor, ...]:

@@ -105,7 +105,7 @@ class GraphFeedForward(nn.Module):
 
     def forward(self, x: Tensor, layout: Layout) -> Tensor:
         """Node states `(..., dim)` -> `(..., dim)`."""
-        forward, backward = (part.contiguous() for part in self.gather(x).chunk(2, dim=-1))
+        forward, backward = self.gather(x).chunk(2, dim=-1)
         # Where a direction is off its map acts on the node itself, with as many weights.
         if self.direction in ("both", "successors"):
             forward = layout.from_successors(forward)

@@ -92,18 +92,16 @@ class DynamicAttention(RelationAttention):
         """The dynamic adjacency, `(pairs, heads)` (see `Layout`); rows sum to one."""
         scores = layout.pair_scores(q, k)
         relations = layout.pair_relations()
-        support = relations[..., list(self.head_relation)]
         if self.mode == "gate":
+            support = relations[..., list(self.head_relation)]
             return layout.pair_softmax(nn.functional.logsigmoid(scores), support)
-        level = torch.zeros_like(scores)
         if self.mode == "mixture":
-            alpha = torch.sigmoid(self.balance)
-            static = layout.pair_softmax(level, support)
-            return alpha * static + (1 - alpha) * layout.pair_softmax(scores)
+            static = layout.pair_means(self.head_relation).to(scores.dtype)
+            return torch.lerp(layout.pair_softmax(scores), static, torch.sigmoid(self.balance))
         used = relations[..., list(self.relations)]
         weights = layout.pair_softmax(scores + used.to(scores.dtype) @ self.relation_bias.T)
         if self.mode == "sparse":
-            excess = weights - THRESHOLD * layout.pair_softmax(level)
+            excess = weights - THRESHOLD * layout.pair_softmax(torch.zeros_like(scores))
             kept = excess > 0
             # The largest weight is at least the mean, so every row keeps one.
             weights = layout.pair_softmax(torch.where(kept, excess, 1.0).log(), kept)

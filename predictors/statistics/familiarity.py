@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.vq import kmeans2
 
 from nasplug.predictors.features.operators import kind_counts, longest_path
 from nasplug.predictors.prediction import Array
@@ -123,6 +122,8 @@ class Familiarity:
 
 def _clusters(rows: Array) -> list[Array]:
     """The networks of a group by what they are made of (k-means)."""
+    from scipy.cluster.vq import kmeans2
+
     count = min(MOST_CLUSTERS, len(rows) // A_CLUSTER)
     if count < 2:
         return [rows]

@@ -16,14 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nasplug.predictors.prediction import Array
-
 __all__ = ["GaussianProcess", "Term"]
+
+Array = NDArray[np.float64]
 
 # A term is a product of factors; a factor is a block of features and the kernel on it.
 Term = tuple[tuple[str, str], ...]
-# Rows of each block.
-_Inputs = dict[str, Tensor]
 KERNELS = ("rbf", "matern52")
 
 # Rows a step in predictions: few, so that what is computed on stays in the cache.
@@ -35,35 +33,16 @@ _PRIORS = {"scale": (1.0, 1.0), "variance": (1.0, 2.0), "noise": (0.05, 1.0)}
 
 
 @dataclass(frozen=True, eq=False)
-class _Factor:
-    """One factor of a term between new rows and those that were learned."""
+class _Inputs:
+    """Rows of each block."""
 
-    kernel: str
-    rows: Tensor
-    lengths: Tensor
-    learned: Tensor
-    learned_lengths: Tensor
+    blocks: dict[str, Tensor]
 
-    @classmethod
-    def of(
-        cls, parts: Sequence[tuple[str, str, Tensor]], inputs: _Inputs, learned: _Inputs
-    ) -> _Factor:
-        """Join parts (kernel, block, scale) of one kernel into one of scaled columns."""
-        x, y = (
-            torch.cat([rows_of[block] / scale for _, block, scale in parts], dim=1)
-            for rows_of in (inputs, learned)
-        )
-        lengths = (x * x).sum(1, keepdim=True), (y * y).sum(1)
-        return cls(parts[0][0], x, lengths[0], (-2 * y.T).contiguous(), lengths[1])
+    def __len__(self) -> int:
+        return len(next(iter(self.blocks.values())))
 
-    def kernel_of(self, rows: slice) -> Tensor:
-        """Kernel values of these new rows and all learned ones."""
-        squares = torch.addmm(self.learned_lengths, self.rows[rows], self.learned)
-        squares.add_(self.lengths[rows]).clamp_(min=0)
-        if self.kernel == "rbf":
-            return squares.mul_(-0.5).exp_()
-        reach = squares.mul_(5).add_(1e-9).sqrt_()
-        return (reach * reach).div_(3).add_(reach).add_(1).mul_(reach.neg_().exp_())
+    def rows(self, chosen: Tensor | slice) -> _Inputs:
+        return _Inputs({name: rows[chosen] for name, rows in self.blocks.items()})
 
 
 class GaussianProcess:
@@ -84,11 +63,11 @@ class GaussianProcess:
         self.iterations = iterations
         self.hyperparameters: Array = np.empty(0)
         self._units: dict[str, float] = {}
-        self._inputs: _Inputs = {}
-        self._targets: Tensor
-        self._counts: Tensor
-        self._cholesky: Tensor
-        self._weights: Tensor
+        self._inputs = _Inputs({})
+        self._targets = torch.empty(0, 0, dtype=torch.float64)
+        self._counts = torch.empty(0, dtype=torch.float64)
+        self._lower: Tensor | None = None
+        self._weights = torch.empty(0, 0, dtype=torch.float64)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -109,12 +88,10 @@ class GaussianProcess:
             counts: Labels behind each row, `(n,)`; their noise falls with the count.
         """
         inputs = self._tensors(blocks)
-        self._units = {name: _median_distance(inputs[name]) for name in self.names}
+        self._units = {name: _median_distance(inputs.blocks[name]) for name in self.names}
         few = slice(0, self.hyperparameter_rows)
         self.hyperparameters = self._maximum_a_posteriori(
-            {name: rows[few] for name, rows in inputs.items()},
-            torch.from_numpy(targets[few]),
-            torch.from_numpy(counts[few]),
+            inputs.rows(few), torch.from_numpy(targets[few]), torch.from_numpy(counts[few])
         )
         self.condition(blocks, targets, counts)
 
@@ -124,30 +101,73 @@ class GaussianProcess:
         targets: Array,
         counts: Array,
         state: Mapping[str, Array] | None = None,
+        weights: Array | None = None,
     ) -> None:
-        """Condition on rows with the hyperparameters of `fit`, or those of a `state`."""
+        """Condition on rows with the hyperparameters of `fit`, or those of a `state`.
+
+        Args:
+            blocks: As in `fit`.
+            targets: As in `fit`.
+            counts: As in `fit`.
+            state: Another process's `state`.
+            weights: Its `weights`, if it was conditioned on the same rows.
+
+        Raises:
+            ValueError: If blocks or weights are not those of as many rows as the targets.
+        """
+        shapes = {name: blocks[name].shape[:1] for name in self.names}
+        if any(shape != targets.shape[:1] for shape in shapes.values()):
+            raise ValueError(f"blocks have rows {shapes}, targets {len(targets)}")
         if state is not None:
             self.hyperparameters = state["hyperparameters"]
             self._units = dict(zip(self.names, state["units"].tolist(), strict=True))
         self._inputs = self._tensors(blocks)
-        self._targets, self._counts = _tensor(targets), _tensor(counts)
-        with torch.no_grad():
-            values = torch.from_numpy(self.hyperparameters)
-            covariance = self._covariance(values, self._distances(self._inputs, self._inputs))
-            self._cholesky = _factor(covariance, values[-1].exp() / self._counts)
+        self._targets = torch.from_numpy(np.ascontiguousarray(targets, dtype=np.float64))
+        self._counts = torch.from_numpy(np.ascontiguousarray(counts, dtype=np.float64))
+        self._lower = None
+        if weights is None:
             self._weights = torch.cholesky_solve(self._targets, self._cholesky)
+        elif weights.shape != targets.shape:
+            raise ValueError(f"weights have shape {weights.shape}, targets {targets.shape}")
+        else:
+            self._weights = torch.from_numpy(np.ascontiguousarray(weights, dtype=np.float64))
+
+    @property
+    def blocks(self) -> dict[str, Array]:
+        """Features of the rows that were learned, by name."""
+        return {name: rows.numpy() for name, rows in self._inputs.blocks.items()}
+
+    @property
+    def weights(self) -> Array:
+        """Factors of the kernel to each learned row in a mean, `(rows, columns)`."""
+        result: Array = self._weights.numpy()
+        return result
+
+    @property
+    def _cholesky(self) -> Tensor:
+        """Factor of the covariance of the labels, made when it is first needed."""
+        if self._lower is None:
+            with torch.no_grad():
+                covariance = torch.cat(list(self._cross(self._inputs)))
+                covariance.diagonal().add_(self.noise / self._counts + JITTER)
+                self._lower = torch.linalg.cholesky(covariance)
+        return self._lower
 
     def predict(self, blocks: Mapping[str, Array], variance: bool = True) -> tuple[Array, Array]:
-        """Means `(n, columns)` and variances `(n,)` of the function, without the noise of a label.
+        """Mean and variance of the function (without the noise of a label).
 
-        Variances take longer than means; they are NaN if they are not needed.
+        Args:
+            blocks: Features by name, `(n, d)` each.
+            variance: Whether variances are needed; they take longer than the means.
+
+        Returns:
+            Means `(n, columns)` and variances `(n,)`, NaN if they are not needed.
         """
         inputs = self._tensors(blocks)
-        values = torch.from_numpy(self.hyperparameters)
-        prior = float(values[: len(self.terms)].exp().sum())
+        prior = float(np.exp(self.hyperparameters[: len(self.terms)]).sum())
         means, variances = [], []
         with torch.no_grad():
-            for cross in self._cross(values, inputs):
+            for cross in self._cross(inputs):
                 means.append(cross @ self._weights)
                 if not variance:
                     variances.append(torch.full((len(cross),), torch.nan, dtype=torch.float64))
@@ -174,12 +194,13 @@ class GaussianProcess:
         inverse = torch.cholesky_inverse(self._cholesky)
         spread = (1 / inverse.diagonal()).numpy()
         without_row = self._targets.numpy() - self._weights.numpy() * spread[:, None]
-        counts = self._counts.numpy()
-        variance = np.maximum(spread - self.noise / counts - JITTER, 1e-9)
+        known = self._counts.numpy()
+        variance = np.maximum(spread - self.noise / known - JITTER, 1e-9)
+        others = known[rows] - 1
+        rest = self._targets.numpy()[rows] * known[rows, None] - labels
         # The row's other labels are further observations of the same value.
-        others = self._targets.numpy()[rows] * counts[rows, None] - labels
-        precision = 1 / variance[rows] + (counts[rows] - 1) / self.noise
-        mean = (without_row[rows] / variance[rows, None] + others / self.noise) / precision[:, None]
+        precision = 1 / variance[rows] + others / self.noise
+        mean = (without_row[rows] / variance[rows, None] + rest / self.noise) / precision[:, None]
         return mean, 1 / precision
 
     def state(self) -> dict[str, Array]:
@@ -190,16 +211,21 @@ class GaussianProcess:
         }
 
     def _tensors(self, blocks: Mapping[str, Array]) -> _Inputs:
-        return {name: _tensor(blocks[name]) for name in self.names}
+        return _Inputs(
+            {
+                name: torch.from_numpy(np.ascontiguousarray(blocks[name], dtype=np.float64))
+                for name in self.names
+            }
+        )
 
     def _distances(self, a: _Inputs, b: _Inputs) -> dict[str, Tensor]:
         """Squared distances a block, in units of its median distance."""
-        distances = {}
+        found = {}
         for name in self.names:
-            x, y = a[name] / self._units[name], b[name] / self._units[name]
+            x, y = a.blocks[name] / self._units[name], b.blocks[name] / self._units[name]
             squares = (x * x).sum(1)[:, None] + (y * y).sum(1)[None] - 2 * x @ y.T
-            distances[name] = squares.clamp_(min=0)
-        return distances
+            found[name] = squares.clamp_(min=0)
+        return found
 
     def _covariance(self, values: Tensor, distances: Mapping[str, Tensor]) -> Tensor:
         """Kernel of log variances (a term each), log scales (a factor each) and log noise."""
@@ -221,30 +247,47 @@ class GaussianProcess:
         assert total is not None
         return total
 
-    def _cross(self, values: Tensor, inputs: _Inputs) -> Iterator[Tensor]:
-        """`_covariance` of rows with all rows that were learned, a few rows at a time.
+    def _cross(self, inputs: _Inputs) -> Iterator[Tensor]:
+        """`_covariance` of rows with all rows that were learned, a few rows at a time."""
+        values = torch.from_numpy(self.hyperparameters)
+        rows, learned = {}, {}
+        for name in self.names:
+            x, y = (held.blocks[name] / self._units[name] for held in (inputs, self._inputs))
+            rows[name] = x, (x * x).sum(1, keepdim=True)
+            learned[name] = (-2 * y.T).contiguous(), (y * y).sum(1)
+        for start in range(0, len(inputs), CHUNK):
+            part = slice(start, start + CHUNK)
+            distances = {}
+            for name, (x, lengths) in rows.items():
+                turned, learned_lengths = learned[name]
+                squares = torch.addmm(learned_lengths, x[part], turned)
+                distances[name] = squares.add_(lengths[part]).clamp_(min=0)
+            yield self._kernel(values, distances)
 
-        Faster, as a product of `rbf` factors is a single one over their scaled features side by
-        side, and nothing is kept for a gradient.
-        """
-        scales = iter(values[len(self.terms) : -1].exp())
-        terms = []
-        for term in self.terms:
-            scaled = [(kernel, block, self._units[block] * next(scales)) for block, kernel in term]
-            blocks = [[part for part in scaled if part[0] == "rbf"]]
-            blocks += [[part] for part in scaled if part[0] != "rbf"]
-            terms.append([_Factor.of(parts, inputs, self._inputs) for parts in blocks if parts])
-        for start in range(0, len(next(iter(inputs.values()))), CHUNK):
-            rows = slice(start, start + CHUNK)
-            total = None
-            for variance, factors in zip(values[: len(self.terms)].exp(), terms, strict=True):
-                product = factors[0].kernel_of(rows)
-                for factor in factors[1:]:
-                    product.mul_(factor.kernel_of(rows))
-                product.mul_(variance)
-                total = product if total is None else total.add_(product)
-            assert total is not None
-            yield total
+    def _kernel(self, values: Tensor, distances: Mapping[str, Tensor]) -> Tensor:
+        """`_covariance` without a gradient, in fewer steps."""
+        variances = values[: len(self.terms)].exp().tolist()
+        scales = iter(values[len(self.terms) : -1].exp().tolist())
+        total = None
+        for variance, term in zip(variances, self.terms, strict=True):
+            exponent: Tensor | None = None
+            factors = []
+            for block, kernel in term:
+                squares, weight = distances[block], next(scales) ** -2
+                if kernel == "rbf":
+                    part = squares * (-0.5 * weight)
+                else:
+                    part = (squares * (5 * weight)).add_(1e-9).sqrt_()
+                    factors.append((part / 3).add_(1).mul_(part).add_(1))
+                    part.neg_()
+                exponent = part if exponent is None else exponent.add_(part)
+            assert exponent is not None
+            product = exponent.exp_().mul_(variance)
+            for factor in factors:
+                product.mul_(factor)
+            total = product if total is None else total.add_(product)
+        assert total is not None
+        return total
 
     def _maximum_a_posteriori(self, inputs: _Inputs, targets: Tensor, counts: Tensor) -> Array:
         from scipy.optimize import minimize
@@ -269,16 +312,16 @@ class GaussianProcess:
             assert values.grad is not None
             return float(total.detach()), values.grad.numpy()
 
-        bounds = [(c - 3 * w, c + 3 * w) for c, w in zip(center, width, strict=True)]
-        options = {"maxiter": self.iterations}
-        result: Array = minimize(
-            loss, start.numpy(), jac=True, method="L-BFGS-B", bounds=bounds, options=options
-        ).x
+        found = minimize(
+            loss,
+            start.numpy(),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[(c - 3 * w, c + 3 * w) for c, w in zip(center, width, strict=True)],
+            options={"maxiter": self.iterations},
+        )
+        result: Array = found.x
         return result
-
-
-def _tensor(values: Array) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float64))
 
 
 def _factor(covariance: Tensor, noise: Tensor) -> Tensor:

@@ -13,10 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -25,6 +23,11 @@ from nasplug.predictors.training.losses import disagreement, point_loss, ranking
 from nasplug.predictors.training.relabeling import relabeled
 from nasplug.predictors.training.state import StateFiles, read_state
 from nasplug.search_spaces import InputError
+from nasplug.search_spaces.lazy import from_extra
+
+with from_extra("train"):
+    import lightning as L
+    from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.files import write_bytes
+from nasplug.search_spaces.lazy import from_extra
+
+with from_extra("train"):
+    from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 __all__ = ["StateFiles", "read_state"]
 

@@ -25,6 +25,7 @@ from nasplug.datasets.download import is_lfs_pointer, sha256_of
 from nasplug.datasets.importers.nb201 import ACCURACY_COLUMNS, is_arch
 from nasplug.datasets.tables import Table, read_table, write_table
 from nasplug.search_spaces.errors import InputError
+from nasplug.search_spaces.lazy import from_extra
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,7 +125,8 @@ def _open_api(path: Path, content: Any) -> Any:
     keys = {"meta_archs", "arch2infos", "evaluated_indexes"}
     if not isinstance(content, dict) or not keys <= content.keys():
         raise _foreign(path, f"expected a dictionary with {', '.join(sorted(keys))}")
-    from nas_201_api import NASBench201API
+    with from_extra("data"):
+        from nas_201_api import NASBench201API
 
     # The package prints, and stdout is for data.
     with contextlib.redirect_stdout(sys.stderr):

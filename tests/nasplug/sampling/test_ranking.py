@@ -54,7 +54,7 @@ def test_first_trial_dominates_most(generator: np.random.Generator) -> None:
 def test_trials_of_the_front_come_in_the_order_of_what_they_add(
     generator: np.random.Generator,
 ) -> None:
-    mean = np.random.default_rng(0).uniform(size=(300, 2))
+    mean = np.random.default_rng(0).uniform(1, 2, size=(300, 2))
     mean[:5] = [[-0.5, 0.9], [0.0, 0.5], [0.1, 0.1], [0.5, 0.0], [0.9, -0.1]]
     reference = mean[pareto_mask(mean)].max(axis=0)
     reference = reference + 0.1 * np.ptp(mean[pareto_mask(mean)], axis=0)

@@ -129,6 +129,30 @@ def test_several_targets_and_a_round_trip(encoder, labels, tmp_path):
     assert again.predict([]).mean.shape == (0, 2)
 
 
+def test_a_checkpoint_of_an_earlier_version(fitted, tmp_path):
+    cells = GRAPHS[:40]
+    fitted.save(tmp_path / "new")
+    whole = load_checkpoint(tmp_path / "new")
+    new = ("encoded.", "process.weights")
+    older = {name: value for name, value in whole.tensors.items() if not name.startswith(new)}
+    assert len(older) == len(whole.tensors) - 3
+    save_checkpoint(tmp_path / "old", older, whole.card)
+    for name in ("new", "old"):
+        again = TransformerGP.from_checkpoint(load_checkpoint(tmp_path / name))
+        for a, b in zip(again.posterior(cells), fitted.posterior(cells), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-8)
+
+
+def test_arrays_of_other_cells_are_refused(fitted, tmp_path):
+    fitted.save(tmp_path / "whole")
+    whole = load_checkpoint(tmp_path / "whole")
+    for name in ("encoded.embedding", "process.weights"):
+        cut = {**whole.tensors, name: whole.tensors[name][1:]}
+        save_checkpoint(tmp_path / "cut", cut, whole.card)
+        with pytest.raises(ValueError, match="rows|shape"):
+            TransformerGP.from_checkpoint(load_checkpoint(tmp_path / "cut"))
+
+
 def test_without_an_encoder_it_reads_cells_and_an_older_checkpoint_paths(labels, tmp_path):
     predictor = TransformerGP()
     predictor.fit(GRAPHS[:60], labels[:60, 0])

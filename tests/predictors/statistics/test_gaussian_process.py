@@ -104,6 +104,18 @@ def test_repeated_labels_count(process, data):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
+def test_weights_spare_the_factor(process, data):
+    blocks, y, counts = data
+    known, at = ({k: v[part] for k, v in blocks.items()} for part in (slice(50), slice(50, None)))
+    again = GaussianProcess(TERMS)
+    again.condition(known, y[:50], counts[:50], process.state(), process.weights)
+    assert again._lower is None
+    for a, b in zip(again.predict(at), process.predict(at), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9)
+    with pytest.raises(ValueError, match="shape"):
+        again.condition(known, y[:50], counts[:50], process.state(), process.weights[1:])
+
+
 def test_no_rows_are_no_predictions(process):
     mean, variance = process.predict({"a": np.empty((0, 3)), "b": np.empty((0, 2))})
     assert mean.shape == (0, 2)
