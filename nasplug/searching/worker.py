@@ -18,6 +18,7 @@ from nasplug.predicting.zoo import NamedScorer
 from nasplug.search_spaces import Architecture, InputError
 from nasplug.search_spaces.errors import closest
 from nasplug.searching.config import RECORD, kept_config, kept_total
+from nasplug.searching.kept_result import kept_result
 from nasplug.searching.prepare import prepare
 from nasplug.searching.search import quiet_optuna
 from nasplug.studies.checksums import check_trials
@@ -113,8 +114,14 @@ def worker(
     with quiet_optuna(), Progress(progress) as shown:
         study = _joined(storage, study_name, wait)
         shown.phase(f"joining study {study.study_name}")
-        prepared = prepare(kept_config(study, evaluate, predictors))
+        started = time.perf_counter()
+        config = kept_config(study, evaluate, predictors)
+        prepared = prepare(config)
         _check_same(study, prepared.settings)
+        complete, total = len(finished(study)), kept_total(study)
+        # A search that has its whole front keeps its result before it has the wanted number.
+        if complete >= total or kept_result(study, config, prepared, started) is not None:
+            return WorkerResult(study.study_name, 0, 0, complete, min(complete, total))
         prepared.score(shown)
         # Who gives the search command again may ask for more trials meanwhile.
         done = prepared.run(
