@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,7 +67,9 @@ class ArchitecturePredictor:
         self.space = space
         self.card = card or {}
         self.runtime = runtime
-        self._restore: Callable[[], Any] = (lambda: model) if restore is None else restore
+        self._restore = restore
+        if restore is None:
+            self.model = model
         self.calibrated: dict[str, MeasuredDevice] = {}
 
     def for_space(self, space: SearchSpace) -> ArchitecturePredictor:
@@ -105,9 +107,8 @@ class ArchitecturePredictor:
 
     def _bound(self, space: SearchSpace, runtime: str | None) -> ArchitecturePredictor:
         """Bind the predictor to another space or runtime; both share the model."""
-        return ArchitecturePredictor(
-            self.name, space, None, self.card, runtime, restore=lambda: self.model
-        )
+        model = partial(getattr, self, "model")
+        return ArchitecturePredictor(self.name, space, None, self.card, runtime, restore=model)
 
     @property
     def _is_of_networks(self) -> bool:
@@ -152,6 +153,7 @@ class ArchitecturePredictor:
     @cached_property
     def model(self) -> Any:
         """The predictor of graphs behind the predictor (see `nasplug.predictors`)."""
+        assert self._restore is not None
         return self._restore()
 
     def graphs(self, architectures: Sequence[Architecture | Graph | str]) -> list[Graph]:
