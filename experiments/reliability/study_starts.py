@@ -38,7 +38,7 @@ def start(storage: str, trials: int, barrier: Any, failures: Any) -> None:
     try:
         barrier.wait(STUCK)
         study = open_study(open_storage(storage), STUDY, ["minimize"], SETTINGS)
-        run_trials(study, objective, lambda: trials, progress=False)
+        run_trials(study, objective, lambda: trials)
     except BaseException:
         failures.put(traceback.format_exc().strip().splitlines()[-1])
         raise SystemExit(1) from None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,12 +59,17 @@ class ArchitecturePredictor:
         model: Any,
         card: dict[str, Any] | None = None,
         runtime: str | None = None,
+        *,
+        restore: Callable[[], Any] | None = None,
     ) -> None:
+        """Bind a model to a space; with `restore` the model is made when it is first needed."""
         self.name = name
         self.space = space
         self.card = card or {}
         self.runtime = runtime
-        self._model = model
+        self._restore = restore
+        if restore is None:
+            self.model = model
         self.calibrated: dict[str, MeasuredDevice] = {}
 
     def for_space(self, space: SearchSpace) -> ArchitecturePredictor:
@@ -77,8 +83,8 @@ class ArchitecturePredictor:
         """
         if space.name == self.space.name:
             return self
-        if reads_networks(self._model) and space.has_networks:
-            return ArchitecturePredictor(self.name, space, self._model, self.card, self.runtime)
+        if space.has_networks and (self._is_of_networks or reads_networks(self.model)):
+            return self._bound(space, self.runtime)
         raise InputError(
             f"predictor {self.name!r} is for space {self.space.name}, not for {space.name}"
         )
@@ -89,7 +95,7 @@ class ArchitecturePredictor:
         Raises:
             InputError: If the runtime is unknown, or the predictor knows no runtimes.
         """
-        if not isinstance(self._model, KnowsRuntimes):
+        if not (self._is_of_networks or isinstance(self.model, KnowsRuntimes)):
             raise InputError(
                 f"predictor {self.name!r} knows one way of running networks; "
                 f"{NETWORK_LATENCY!r}, which reads whole networks, lets you choose a runtime"
@@ -97,7 +103,20 @@ class ArchitecturePredictor:
         from nasplug.predictors.features.settings import parse_runtime
 
         parse_runtime(runtime)
-        return ArchitecturePredictor(self.name, self.space, self._model, self.card, runtime)
+        return self._bound(self.space, runtime)
+
+    def _bound(self, space: SearchSpace, runtime: str | None) -> ArchitecturePredictor:
+        """Bind the predictor to another space or runtime; both share the model."""
+        model = partial(getattr, self, "model")
+        return ArchitecturePredictor(self.name, space, None, self.card, runtime, restore=model)
+
+    @property
+    def _is_of_networks(self) -> bool:
+        """Whether the card says that any network is read, in a chosen runtime.
+
+        False where the model itself has to be asked, which takes a second to restore.
+        """
+        return self.card.get("predictor") == NETWORK_LATENCY
 
     def runtime_on(self, hardware: Hardware) -> str | None:
         """Runtime of networks on a device, if it was chosen or follows from the space; else None.
@@ -110,29 +129,32 @@ class ArchitecturePredictor:
         # A calibrated device stands for the runtime that it was measured in.
         if self.runtime is not None or isinstance(hardware, DeviceProfile):
             return self.runtime
-        knows_runtimes = isinstance(self._model, Explains)
-        return inference_runtime(hardware) if self.space.deployed and knows_runtimes else None
+        if not self.space.deployed:
+            return None
+        knows_runtimes = self._is_of_networks or isinstance(self.model, Explains)
+        return inference_runtime(hardware) if knows_runtimes else None
 
     @property
     def targets(self) -> tuple[str, ...]:
         """Names of the predicted columns."""
-        targets: tuple[str, ...] = self._model.targets
+        targets: tuple[str, ...] = self.model.targets
         return targets
 
     @property
     def kind(self) -> str:
         """Predicted quantity: `"accuracy"` or `"latency"`."""
-        return "latency" if predicts_latency(self._model) else "accuracy"
+        return "latency" if predicts_latency(self.model) else "accuracy"
 
     @property
     def sha256(self) -> str | None:
         """SHA-256 of the weights; None for a predictor that was not loaded."""
         return self.card.get("sha256")
 
-    @property
+    @cached_property
     def model(self) -> Any:
         """The predictor of graphs behind the predictor (see `nasplug.predictors`)."""
-        return self._model
+        assert self._restore is not None
+        return self._restore()
 
     def graphs(self, architectures: Sequence[Architecture | Graph | str]) -> list[Graph]:
         """Make the graphs of architectures that the predictor reads; texts are parsed.
@@ -144,7 +166,7 @@ class ArchitecturePredictor:
             InputError: If a text is malformed, or a graph is that of a cell where the predictor
                 reads whole networks.
         """
-        whole = reads_networks(self._model)
+        whole = reads_networks(self.model)
         of_functions = self._of_functions
         of_cells = self.space.normal_graph if of_functions else self.space.to_graph
         make = self.space.to_network if whole else of_cells
@@ -166,7 +188,7 @@ class ArchitecturePredictor:
     @property
     def _of_functions(self) -> bool:
         """Whether architectures of equal function get equal predictions, whatever their costs."""
-        return self.kind == "accuracy" and reads_functions(self._model)
+        return self.kind == "accuracy" and reads_functions(self.model)
 
     def fit(
         self,
@@ -190,7 +212,7 @@ class ArchitecturePredictor:
                 architectures.
         """
         check_labels(targets)
-        self._model.fit(self.graphs(architectures), targets, hardware, **options)
+        self.model.fit(self.graphs(architectures), targets, hardware, **options)
         self.card = {}
 
     def predict(
@@ -229,7 +251,7 @@ class ArchitecturePredictor:
             return predict_few_shot(self, device, graphs, batch_size)
         runtime = None if device is None else self.runtime_on(device)
         chosen = {} if runtime is None else {"runtime": runtime}
-        result: Prediction = self._model.predict(graphs, device, batch_size, **chosen)
+        result: Prediction = self.model.predict(graphs, device, batch_size, **chosen)
         return result
 
     def predict_codes(
@@ -253,7 +275,7 @@ class ArchitecturePredictor:
         if not self._reads_arrays:
             return None
         parts: list[Prediction] = [
-            self._model.predict_arrays(self._arrays(part)) for part in _parts(codes)
+            self.model.predict_arrays(self._arrays(part)) for part in _parts(codes)
         ]
         center = np.concatenate([part.center for part in parts])
         spread = np.concatenate([part.spread for part in parts])
@@ -269,21 +291,21 @@ class ArchitecturePredictor:
         Raises:
             InputError: If a text is malformed.
         """
-        if not isinstance(self._model, TellsFamiliar):
+        if not isinstance(self.model, TellsFamiliar):
             return None
-        return self._model.familiar(self.graphs(architectures))
+        return self.model.familiar(self.graphs(architectures))
 
     def familiar_codes(self, codes: NDArray[np.uint32]) -> NDArray[np.bool_] | None:
         """Compute `familiar` for members of a space of numbers; None as in `predict_codes`."""
         if not self._reads_arrays:
             return None
-        parts = [self._model.familiar_arrays(self._arrays(part)) for part in _parts(codes)]
+        parts = [self.model.familiar_arrays(self._arrays(part)) for part in _parts(codes)]
         return np.concatenate(parts)
 
     @property
     def _reads_arrays(self) -> bool:
         is_coded = isinstance(self.space, CodedSpace) and self.space.has_arrays
-        return is_coded and isinstance(self._model, ReadsArrays)
+        return is_coded and isinstance(self.model, ReadsArrays)
 
     def _arrays(self, codes: NDArray[np.uint32]) -> Any:
         space: Any = self.space
@@ -298,7 +320,7 @@ class ArchitecturePredictor:
 
         base = base_path(path)
         earlier_about = {key: self.card[key] for key in _ABOUT if key in self.card}
-        self._model.save(
+        self.model.save(
             base, {"name": base.name, "space": self.space.name, **earlier_about, **about}
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.resources import as_file, files
 from os import PathLike
 from pathlib import Path
@@ -130,10 +130,11 @@ def load_predictor(name: str | PathLike[str], backend: str = "auto") -> Architec
 @cache
 def _load_from_zoo(name: str, backend: str) -> ArchitecturePredictor:
     with as_file(files("nasplug.zoo") / (name + _SUFFIX)) as file:
-        return _open(file, backend)
+        # The package's own models can be restored, so it may wait until one is needed.
+        return _open(file, backend, later=True)
 
 
-def _open(path: Path, backend: str) -> ArchitecturePredictor:
+def _open(path: Path, backend: str, later: bool = False) -> ArchitecturePredictor:
     from nasplug.predictors.checkpoint import load_checkpoint
     from nasplug.predictors.registry import restore
 
@@ -142,8 +143,11 @@ def _open(path: Path, backend: str) -> ArchitecturePredictor:
     if not isinstance(card.get("space"), str):
         raise InputError(f"the card of {path} does not say which search space it is for")
     space = space_named(card["space"])
-    model = restore(checkpoint, backend)
-    return ArchitecturePredictor(str(card.get("name", path.stem)), space, model, card)
+    name = str(card.get("name", path.stem))
+    if later:
+        restored = partial(restore, checkpoint, backend)
+        return ArchitecturePredictor(name, space, None, card, restore=restored)
+    return ArchitecturePredictor(name, space, restore(checkpoint, backend), card)
 
 
 def opened(predictor: str | PathLike[str] | NamedScorer) -> NamedScorer:

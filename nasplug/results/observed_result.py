@@ -88,7 +88,7 @@ class ObservedResult(SearchResult):
             notes.append(_BEGINS[self.evidence].format(self.hardware.name))
         if predicted:
             notes += self._wide()
-        notes += self.candidates.notes()
+        notes += self.facts.notes
         if self.infeasible:
             notes.append(
                 f"{self.infeasible} of {counted(self.n_trials, 'trial')} miss a limit, and are "
@@ -96,11 +96,11 @@ class ObservedResult(SearchResult):
             )
         if not self.pareto:
             notes.append("no trial meets every limit; give more trials, or looser limits")
-        if not self.candidates.whole:
+        if not self.facts.whole:
             notes.append("not all of the space can be listed: there may be better networks")
-        elif len(self.candidates) < self._size():
+        elif self.facts.size < self._size():
             notes.append(
-                f"searched are the {len(self.candidates):,} architectures of {self.space} that "
+                f"searched are the {self.facts.size:,} architectures of {self.space} that "
                 "the table has"
             )
         if self.failed:
@@ -113,7 +113,7 @@ class ObservedResult(SearchResult):
     def _front_architectures(self) -> list[Architecture]:
         """The architectures of the front as they were tried: equal functions may share an index."""
         params = {t.number: t.params for t in self.study.get_trials(deepcopy=False)}
-        return [self.candidates.space.from_params(params[row["trial"]]) for row in self.pareto]
+        return [self.searched.from_params(params[row["trial"]]) for row in self.pareto]
 
     def _size(self) -> int:
         """Number of architectures of the space; a huge number if it cannot be listed."""
@@ -164,7 +164,7 @@ class ObservedResult(SearchResult):
         from nasplug.results.export import can_export
 
         steps = ["nasplug report shows the study's progress"]
-        if can_export(self.candidates.space):
+        if can_export(self.searched):
             steps.insert(0, "--export FOLDER writes these networks as ONNX files")
         return [f"next: a larger --n-trials goes on from here; {'; '.join(steps)}"]
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from nasplug.arrays import Array
 from nasplug.candidates.candidates import Candidates
@@ -17,7 +20,8 @@ from nasplug.predicting.intervals import DIGITS, interval_of, narrowing, shown
 from nasplug.predicting.predict import runtime_note
 from nasplug.predictors.hardware import Hardware
 from nasplug.results.lines import ROWS, choice_lines, table_lines
-from nasplug.search_spaces import Architecture
+from nasplug.results.scored import Facts, Scored
+from nasplug.search_spaces import Architecture, SearchSpace
 from nasplug.text import counted
 
 if TYPE_CHECKING:
@@ -64,11 +68,11 @@ class SearchResult:
             without any.
         pareto: The non-dominated feasible architectures by predicted mean, one a canonical id, the
             fastest first; dictionaries of the JSON form.
-        front: Indices into `candidates.architectures` of `pareto`, in its order.
-        trials: Indices into `candidates.architectures` of all trials that count, in order.
         seconds: `"total"`, `"predict"` and `"sample"`.
         study: The Optuna study.
-        candidates: Architectures that were scored before the trials.
+        searched: The space, or the part of it that a table has.
+        facts: Facts on the candidates.
+        score: Gives the candidates, which a finished study does not need; see `candidates`.
         runtime: Runtime of the networks, for the latency; None for the predictor's usual one.
         measured_so: Devices that were measured in this runtime.
         alike: Other runtimes that get the same predictions.
@@ -93,20 +97,42 @@ class SearchResult:
     constraints: tuple[Constraint, ...]
     predictor: Mapping[str, str | None]
     pareto: list[dict[str, Any]]
-    trials: tuple[int, ...] = field(repr=False)
     seconds: Mapping[str, float]
     study: Study = field(repr=False)
-    candidates: Candidates = field(repr=False)
+    searched: SearchSpace = field(repr=False)
+    facts: Facts = field(repr=False)
+    score: Callable[[], Scored] = field(repr=False)
     runtime: str | None = None
     measured_so: tuple[str, ...] = ()
     alike: tuple[str, ...] = ()
     missing: int = 0
-    front: tuple[int, ...] = field(default=(), repr=False)
+
+    @cached_property
+    def _scored(self) -> Scored:
+        return self.score()
+
+    @property
+    def candidates(self) -> Candidates:
+        """Architectures that were scored before the trials.
+
+        A study that had ended before this call scores them when they are first read, in seconds.
+        """
+        return self._scored.candidates
+
+    @property
+    def trials(self) -> tuple[int, ...]:
+        """Indices into `candidates.architectures` of all trials that count, in order."""
+        return self._scored.trials
+
+    @property
+    def front(self) -> tuple[int, ...]:
+        """Indices into `candidates.architectures` of `pareto`, in its order."""
+        return self._scored.front
 
     @property
     def evidence(self) -> str | None:
         """Source of the predicted latency, as in `Prediction`; None without hardware."""
-        return self.candidates.scores.evidence
+        return self.facts.evidence
 
     @property
     def zero_shot(self) -> bool:
@@ -158,40 +184,35 @@ class SearchResult:
 
     def _extent(self) -> str:
         """Words on the share of the predicted front that was tried."""
-        trials, size = counted(self.n_trials, "trial"), len(self.candidates)
+        trials, size = counted(self.n_trials, "trial"), self.facts.size
         if self.missing:
             front = self.n_trials + self.missing
             return f"{trials} of a predicted front of {front}; --n-trials {front} gives all"
-        if self.candidates.whole:
+        if self.facts.whole:
             return f"the predicted front of all {size:,} architectures"
         return f"the predicted front of a pool of {size:,} networks"
 
     @property
     def input_side(self) -> int:
         """Side of the input images of the data set, in pixels."""
-        return self._side(self.dataset)
+        return self.facts.input_side
 
     @property
     def latency_side(self) -> int:
         """Side of the input images of the network that the latency is predicted for, in pixels."""
-        return self._side(self.candidates.latency_dataset)
-
-    def _side(self, dataset: str) -> int:
-        space = self.candidates.space
-        graph = space.to_graph(self.candidates.architectures[0], dataset)
-        return int(graph.attribute("height")[0])
+        return self.facts.latency_side
 
     def notes(self) -> list[str]:
         """Notes on the meaning of the numbers, each a sentence."""
         notes = []
         if self.quality is not None:
             notes.append(f"{self.quality}; within the limits more of it counts as better")
-        if not self.candidates.whole:
+        if not self.facts.whole:
             notes.append(
-                f"not all of the space: {len(self.candidates):,} networks were scored, "
+                f"not all of the space: {self.facts.size:,} networks were scored, "
                 "random ones and then children of the best; there may be better ones"
             )
-        notes += self.candidates.notes()
+        notes += self.facts.notes
         unfamiliar = sum(not row.get("familiar", True) for row in self.pareto)
         if unfamiliar:
             notes.append(
@@ -236,8 +257,8 @@ class SearchResult:
             _, heading, factor, digits = _COUNTED[name]
             unit = "M" if name == "params" else ""
             proxy = " (proxy)" if name == self.proxy else ""
-            counts = self.candidates.quantities[name].mean[list(self.front)] * factor
-            return [(f"{heading}{proxy}", [f"{value:.{digits}f}{unit}" for value in counts])]
+            cells = [f"{value * factor:.{digits}f}{unit}" for value in self._counts(name)]
+            return [(f"{heading}{proxy}", cells)]
         key, heading, digits = _PREDICTED[name]
         shown = [_interval(row["predicted"][key], digits, name == "latency") for row in self.pareto]
         columns = [(heading, shown)]
@@ -250,7 +271,7 @@ class SearchResult:
 
     def _front_architectures(self) -> list[Architecture]:
         """The architectures of the front, in the order of `pareto`."""
-        return [self.candidates.architectures[k] for k in self.front]
+        return [self.searched.parse(row["arch"]) for row in self.pareto]
 
     def to_text(self, width: int = 120, every: bool = False) -> str:
         """The text that `show` prints.
@@ -292,7 +313,7 @@ class SearchResult:
         """Sentences on how the cells of the table are written."""
         if not set(_PREDICTED) & {objective.name for objective in self.objectives}:
             return []
-        return [f"in brackets: {self.candidates.scores.interval:.0%} intervals"]
+        return [f"in brackets: {self.facts.interval:.0%} intervals"]
 
     def next_steps(self) -> list[str]:
         """Sentences on what a reader may do with the result."""
@@ -300,7 +321,7 @@ class SearchResult:
 
         device = "" if self.hardware is None else f", {self.hardware.name!r}"
         steps = [f"in Python: nasplug.search({self.space!r}{device})"]
-        if can_export(self.candidates.space):
+        if can_export(self.searched):
             steps.insert(0, "--export FOLDER writes these networks as ONNX files")
         if self.hardware is not None and self.evidence != "measured":
             steps.insert(0, "nasplug calibrate makes the latencies of your device exact")
@@ -324,14 +345,21 @@ class SearchResult:
 
     def _front_values(self) -> Array:
         """Values of the objectives of the rows of `pareto`, `(rows, objectives)`."""
-        values = self.candidates.means([objective.name for objective in self.objectives])
-        return values[list(self.front)]
+        values = np.array(self.facts.values, np.float64)
+        return values.reshape(len(self.pareto), len(self.objectives))
+
+    def _counts(self, name: str) -> Array:
+        """A counted quantity of the rows of `pareto`, `(rows,)`."""
+        names = [objective.name for objective in self.objectives]
+        if name in names:
+            return np.asarray(self._front_values()[:, names.index(name)])
+        return np.array([row[name] for row in self.pareto], np.float64)
 
     def _text(self, name: str, row: Mapping[str, Any], k: int) -> str:
         """Value of an objective in the front's k-th row, with its unit."""
         if name in _COUNTED:
             _, _, factor, digits = _COUNTED[name]
-            return f"{self.candidates.quantities[name].mean[self.front[k]] * factor:.{digits}f}M"
+            return f"{self._counts(name)[k] * factor:.{digits}f}M"
         key, _, digits = _PREDICTED[name]
         ends = row["predicted"][key]
         if name == "latency":
@@ -382,7 +410,7 @@ class SearchResult:
             "batch_size": self.batch_size,
         }
         archs = self._front_architectures()
-        return export(self.candidates.space, archs, self.pareto, about, folder, seed)
+        return export(self.searched, archs, self.pareto, about, folder, seed)
 
 
 def _interval(predicted: Mapping[str, float], digits: int, is_latency: bool) -> str:

@@ -16,13 +16,14 @@ from nasplug.objectives import Objective
 from nasplug.pareto import pareto_mask
 from nasplug.results.observed_result import ObservedResult
 from nasplug.results.result import DIGITS, SearchResult, predicted_ends
+from nasplug.results.scored import Scored, facts_of
 from nasplug.searching.config import SearchConfig
 from nasplug.searching.observed import front, observed
 from nasplug.searching.prepare import Prepared
 from nasplug.studies.evaluation import METRICS
 from nasplug.studies.trials import counts_as_failed, finished
 
-__all__ = ["result_of"]
+__all__ = ["common_fields", "result_of", "scored_again"]
 
 
 def result_of(
@@ -30,10 +31,7 @@ def result_of(
 ) -> SearchResult:
     """The result of a study; `seconds` is the time that the parts of the search took."""
     candidates, objectives = prepared.sampler.candidates, prepared.objectives
-    trials = finished(study)
-    archs = [candidates.space.from_params(trial.params) for trial in trials]
-    indices = candidates.indices(archs)[: config.n_trials]
-    trials = trials[: config.n_trials]
+    trials, indices = _trials(config, candidates, study)
     best: list[FrozenTrial] = []
     if config.is_predicted:
         best_indices = _predicted_front(candidates, indices, objectives)
@@ -44,41 +42,81 @@ def result_of(
     # Devices in tables were measured in their usual runtime.
     hardware = None if prepared.runtime else config.hardware
     truths = measured(candidates, best_indices, config.dataset, hardware, config.batch_size)
-    fields: dict[str, Any] = {
-        "space": config.space.name,
-        "hardware": config.hardware,
-        "dataset": config.dataset,
-        "batch_size": config.batch_size,
-        "seed": config.seed,
+    scored = Scored(candidates, tuple(indices), tuple(best_indices))
+    fields = common_fields(config, prepared, study, seconds) | {
         "n_trials": len(indices),
-        "objectives": objectives,
-        "constraints": config.constraints,
-        "predictor": prepared.predictor,
-        "seconds": seconds,
-        "study": study,
-        "candidates": candidates,
-        "trials": tuple(indices),
-        "front": tuple(best_indices),
-        "runtime": prepared.runtime,
+        "score": lambda: scored,
         "measured_so": prepared.measured_so,
         "alike": prepared.alike,
     }
     if config.is_predicted:
+        values = candidates.means([objective.name for objective in objectives])[best_indices]
         entries = zip(best_indices, truths, strict=True)
-        pareto = [_predicted_entry(candidates, k, truth, objectives) for k, truth in entries]
-        missing = prepared.total(study, sys.maxsize) - len(finished(study))
-        return SearchResult(**fields, pareto=pareto, missing=missing)
+        return SearchResult(
+            **fields,
+            pareto=[_predicted_entry(candidates, k, truth, objectives) for k, truth in entries],
+            missing=prepared.total(study, sys.maxsize) - len(finished(study)),
+            facts=facts_of(candidates, config.dataset, tuple(map(tuple, values.tolist()))),
+        )
     return ObservedResult(
         **fields,
         pareto=[
             _observed_entry(candidates, trial, k, truth)
             for trial, k, truth in zip(best, best_indices, truths, strict=True)
         ],
+        facts=facts_of(candidates, config.dataset),
         evaluate=config.evaluation_kind,
         observed_in=str(prepared.observed_in),
         failed=sum(counts_as_failed(trial) for trial in study.get_trials(deepcopy=False)),
         infeasible=sum(any(v > 0 for v in trial.constraints.values()) for trial in trials),
     )
+
+
+def common_fields(
+    config: SearchConfig, prepared: Prepared, study: Study, seconds: Mapping[str, float]
+) -> dict[str, Any]:
+    """Fields of a result that are known without the candidates."""
+    return {
+        "space": config.space.name,
+        "hardware": config.hardware,
+        "dataset": config.dataset,
+        "batch_size": config.batch_size,
+        "seed": config.seed,
+        "objectives": prepared.objectives,
+        "constraints": config.constraints,
+        "predictor": prepared.predictor,
+        "seconds": seconds,
+        "study": study,
+        "searched": prepared.sampler.space,
+        "runtime": prepared.runtime,
+    }
+
+
+def scored_again(
+    config: SearchConfig, prepared: Prepared, study: Study, archs: Sequence[str]
+) -> Scored:
+    """The candidates of a study that has ended, and the indices of its trials and its front.
+
+    Args:
+        config: The arguments of the search.
+        prepared: The search, whose candidates are scored here.
+        study: The study.
+        archs: Texts of the architectures on its front.
+    """
+    candidates = prepared.sampler.candidates
+    _, indices = _trials(config, candidates, study)
+    best = candidates.indices([candidates.space.parse(text) for text in archs])
+    return Scored(candidates, tuple(indices), tuple(best))
+
+
+def _trials(
+    config: SearchConfig, candidates: Candidates, study: Study
+) -> tuple[list[FrozenTrial], list[int]]:
+    """The trials that count, and the indices of their architectures."""
+    trials = finished(study)
+    # Those beyond the number may be candidates that the others were chosen with.
+    indices = candidates.indices([candidates.space.from_params(trial.params) for trial in trials])
+    return trials[: config.n_trials], indices[: config.n_trials]
 
 
 def _predicted_front(

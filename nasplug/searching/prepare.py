@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from importlib.metadata import version
 from typing import Any
 
 from optuna.study import Study
 from optuna.trial import Trial
 
-from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.pool import is_listed
 from nasplug.candidates.scoring import model_of
 from nasplug.objectives import PROXIES, Objective, checked_objectives
@@ -25,13 +25,14 @@ from nasplug.predicting.zoo import (
 from nasplug.predicting.zoo import names as zoo_names
 from nasplug.predictors.hardware import Hardware
 from nasplug.sampling.sampler import PredictorSampler
-from nasplug.search_spaces import InputError, SearchSpace
+from nasplug.search_spaces import FiniteSpace, InputError, SearchSpace
 from nasplug.searching.config import SearchConfig
 from nasplug.searching.objectives import PredictedObjective
 from nasplug.searching.observed import ObservedObjective, opened_evaluation, source_of_values
 from nasplug.searching.predicted_front import PredictedFront
 from nasplug.studies.evaluation import Evaluation
 from nasplug.studies.evaluation_table import Table
+from nasplug.studies.progress import Progress
 from nasplug.studies.trials import Done, finished, run_trials
 
 __all__ = ["Prepared", "prepare"]
@@ -42,37 +43,90 @@ _PROXY = "flops"
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prepared:
-    """A search that is ready for its trials.
+    """A search with its predictors and the settings of its study.
+
+    Its candidates are scored by `score`, or when something that depends on them is first read.
 
     Attributes:
-        sampler: Proposes architectures; its candidates are scored.
+        config: The arguments of the search.
+        sampler: Proposes architectures.
         objectives: Objectives, in the order of the study's values.
-        objective: Evaluates a trial.
-        stop: Ends evaluations that run in other threads.
-        most_trials: Distinct architectures that can be tried.
-        front: The front of a search by prediction; None for one whose trials are observed.
+        evaluation: Gives the values of trials; None for predictions.
+        predictors: The predictors, by their quantity.
         settings: All that decides the result, for the study to keep and compare.
-        label: Identity of the evaluation, for the default name of the study.
-        predictor: `"name"` and `"sha256"` of the predictors.
         runtime: Runtime of the networks whose latency is predicted.
-        measured_so: Devices that were measured in this runtime.
-        alike: Other runtimes that get the same predictions.
-        observed_in: The source of the trials' values in words; None for predictions.
     """
 
+    config: SearchConfig
     sampler: PredictorSampler
     objectives: tuple[Objective, ...]
-    objective: Callable[[Trial], tuple[float, ...]]
-    stop: Callable[[], None]
-    most_trials: int
-    front: PredictedFront | None
+    evaluation: Evaluation | None
+    predictors: Mapping[str, NamedScorer]
     settings: dict[str, Any]
-    label: str
-    predictor: dict[str, str | None]
     runtime: str | None
-    measured_so: tuple[str, ...]
-    alike: tuple[str, ...]
-    observed_in: str | None
+
+    @property
+    def label(self) -> str:
+        """Identity of the evaluation, for the default name of the study."""
+        return "" if self.evaluation is None else self.evaluation.identity
+
+    @property
+    def observed_in(self) -> str | None:
+        """The source of the trials' values in words; None for predictions."""
+        return None if self.evaluation is None else source_of_values(self.evaluation)
+
+    @property
+    def predictor(self) -> dict[str, str | None]:
+        """`"name"` and `"sha256"` of the predictors."""
+        return _identity(self.predictors)
+
+    @property
+    def measured_so(self) -> tuple[str, ...]:
+        """Devices that were measured in the runtime of the search."""
+        model = self._runtime_model
+        return model.measured_in(self.runtime) if model else ()
+
+    @property
+    def alike(self) -> tuple[str, ...]:
+        """Other runtimes that get the same predictions."""
+        model, config = self._runtime_model, self.config
+        return model.alike(config.hardware, config.batch_size, self.runtime) if model else ()
+
+    @property
+    def _runtime_model(self) -> Any:
+        return model_of(self.predictors["latency"]) if self.runtime else None
+
+    @cached_property
+    def most_trials(self) -> int:
+        """Distinct architectures that can be tried."""
+        candidates = self.sampler.candidates
+        if not candidates.whole and self.evaluation is not None:
+            return sys.maxsize
+        is_apart = self.sampler.equivalents == "apart"
+        return len(candidates.architectures) if is_apart else len(candidates.ids)
+
+    @cached_property
+    def front(self) -> PredictedFront | None:
+        """The front of a search by prediction; None for one whose trials are observed."""
+        if self.evaluation is not None:
+            return None
+        return PredictedFront(self.sampler.candidates, self.objectives)
+
+    def score(self, progress: Progress) -> None:
+        """Restore the predictors' models and score the candidates, which takes seconds.
+
+        Raises:
+            InputError: If no architecture meets the constraints.
+        """
+        if self.predictors:
+            progress.phase("loading predictors")
+            for predictor in self.predictors.values():
+                model_of(predictor)
+        space, size = self.sampler.space, self.config.pool_size
+        if isinstance(space, FiniteSpace) and is_listed(space):
+            size = len(space)
+        progress.phase(f"scoring {size:,} architectures")
+        self.sampler.candidates.check_reachable(self.config.hardware)
 
     def total(self, study: Study, wanted: int) -> int:
         """The number of complete trials at which a study ends.
@@ -91,17 +145,18 @@ class Prepared:
     def run(self, study: Study, wanted: Callable[[], int], **options: Any) -> Done:
         """Run the trials that a study lacks; `options` are those of `run_trials`."""
         study.sampler = self.sampler
+        objective = _objective(self.config, self.sampler, self.evaluation)
+        stop = (lambda: None) if self.evaluation is None else self.evaluation.stop
         return run_trials(
-            study, self.objective, lambda: self.total(study, wanted()), stop=self.stop, **options
+            study, objective, lambda: self.total(study, wanted()), stop=stop, **options
         )
 
 
 def prepare(config: SearchConfig) -> Prepared:
-    """Load the predictors of a search and score its candidates, which takes seconds.
+    """Choose the predictors of a search, and all that decides its result; nothing is scored.
 
     Raises:
-        InputError: If a predictor is missing or does not fit, or no architecture meets the
-            constraints.
+        InputError: If a predictor is missing or does not fit.
     """
     evaluation, space = None, config.space
     if not config.is_predicted:
@@ -124,29 +179,25 @@ def prepare(config: SearchConfig) -> Prepared:
         warn_independent_sampling=False,
         pool_size=config.pool_size,
     )
-    candidates = sampler.candidates
-    candidates.check_reachable(config.hardware)
-    predictor = {
+    return Prepared(
+        config=config,
+        sampler=sampler,
+        objectives=config.objectives or checked_objectives(objective_names or ()),
+        evaluation=evaluation,
+        predictors=predictors,
+        settings=_settings(
+            config, space, objective_names, _identity(predictors)["sha256"], runtime
+        ),
+        runtime=runtime,
+    )
+
+
+def _identity(predictors: Mapping[str, NamedScorer]) -> dict[str, str | None]:
+    """Names and checksums of predictors, joined by `+`."""
+    return {
         "name": "+".join(p.name for p in predictors.values()) or None,
         "sha256": "+".join(str(p.sha256) for p in predictors.values()) or None,
     }
-    model = model_of(predictors["latency"]) if runtime else None
-    objectives = config.objectives or checked_objectives(objective_names or ())
-    return Prepared(
-        sampler=sampler,
-        objectives=objectives,
-        objective=_objective(config, sampler, evaluation),
-        stop=(lambda: None) if evaluation is None else evaluation.stop,
-        most_trials=_most_trials(candidates, apart, evaluation is None),
-        front=PredictedFront(candidates, objectives) if evaluation is None else None,
-        settings=_settings(config, space, objective_names, predictor["sha256"], runtime),
-        label="" if evaluation is None else evaluation.identity,
-        predictor=predictor,
-        runtime=runtime,
-        measured_so=model.measured_in(runtime) if model else (),
-        alike=model.alike(config.hardware, config.batch_size, runtime) if model else (),
-        observed_in=None if evaluation is None else source_of_values(evaluation),
-    )
 
 
 def _predictors(
@@ -261,10 +312,3 @@ def _objective(
         "seed": config.seed,
     }
     return ObservedObjective(candidates, evaluation, config.objectives, config.constraints, about)
-
-
-def _most_trials(candidates: Candidates, apart: bool, is_predicted: bool) -> int:
-    """The number of distinct architectures that trials may have."""
-    if not candidates.whole and not is_predicted:
-        return sys.maxsize
-    return len(candidates.architectures) if apart else len(candidates.ids)

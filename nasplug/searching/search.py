@@ -26,11 +26,18 @@ from nasplug.predicting.zoo import NamedScorer
 from nasplug.predictors.hardware import Hardware
 from nasplug.results.result import SearchResult
 from nasplug.search_spaces import Architecture, SearchSpace
-from nasplug.searching.config import checked_config, keep_config
+from nasplug.searching.config import SearchConfig, checked_config, keep_config
+from nasplug.searching.kept_result import keep_result, kept_result
 from nasplug.searching.outcome import result_of
 from nasplug.searching.prepare import Prepared, prepare
 from nasplug.studies.evaluation import Evaluation
-from nasplug.studies.storages import default_journal, open_storage, open_study
+from nasplug.studies.progress import Progress
+from nasplug.studies.storages import (
+    default_journal,
+    existing_study,
+    open_storage,
+    open_study,
+)
 
 __all__ = ["SearchResult", "quiet_optuna", "search"]
 
@@ -87,7 +94,8 @@ def search(
         predictors: Predictors to use instead of the package's own of the same kind: a name of the
             zoo, the path of a checkpoint, a loaded predictor, or any object with `name`, `sha256`,
             `targets` and `predict` as a loaded predictor has them.
-        progress: Whether to draw a progress bar on stderr; by default on a terminal only.
+        progress: False to show none on stderr; else a terminal gets a bar, and a pipe or a file a
+            line at once and one every ten seconds.
         proxy: `"flops"` or `"params"`: what to maximise where no accuracy is known; FLOPs if None.
         pool_size: Architectures to score of a space that cannot be listed.
         runtime: How networks are run, for a latency, as in `predict`.
@@ -115,39 +123,74 @@ def search(
         5
     """
     started = time.perf_counter()
-    config = checked_config(
-        space=space,
-        hardware=hardware,
-        constraints=constraints,
-        n_trials=n_trials,
-        batch_size=batch_size,
-        dataset=dataset,
-        seed=seed,
-        probability=probability,
-        predictors=predictors,
-        proxy=proxy,
-        pool_size=pool_size,
-        runtime=runtime,
-        evaluate=evaluate,
-        objectives=objectives,
-    )
-    checked_count(n_jobs, "number of jobs")
-    # Scoring takes longest, so it comes after everything else that may be wrong.
-    opened = None if storage is None else open_storage(storage)
-    prepared = prepare(config)
-    predicted = time.perf_counter()
-    with quiet_optuna():
-        study = _open(opened, study_name, prepared)
+    with quiet_optuna(), Progress(progress) as shown:
+        if predictors:
+            shown.phase("loading predictors")
+        config = checked_config(
+            space=space,
+            hardware=hardware,
+            constraints=constraints,
+            n_trials=n_trials,
+            batch_size=batch_size,
+            dataset=dataset,
+            seed=seed,
+            probability=probability,
+            predictors=predictors,
+            proxy=proxy,
+            pool_size=pool_size,
+            runtime=runtime,
+            evaluate=evaluate,
+            objectives=objectives,
+        )
+        checked_count(n_jobs, "number of jobs")
+        # Scoring takes longest, so it comes after everything else that may be wrong.
+        opened = None if storage is None else open_storage(storage)
+        prepared = prepare(config)
+        name = study_name or _default_name(prepared)
+        kept = _finished(opened, name, config, prepared, started)
+        if kept is not None:
+            return kept
+        prepared.score(shown)
+        predicted = time.perf_counter()
+        study = _open(opened, name, prepared)
         keep_config(study, config)
         name_metrics(study, prepared.objectives)
-        prepared.run(study, lambda: config.n_trials, jobs=n_jobs, progress=progress)
+        prepared.run(study, lambda: config.n_trials, jobs=n_jobs, progress=shown)
     ended = time.perf_counter()
     seconds = {
         "total": round(ended - started, 3),
         "predict": round(predicted - started, 3),
         "sample": round(ended - predicted, 3),
     }
-    return result_of(config, prepared, study, seconds)
+    result = result_of(config, prepared, study, seconds)
+    keep_result(result, config, prepared)
+    return result
+
+
+def _finished(
+    storage: BaseStorage | None,
+    study_name: str,
+    config: SearchConfig,
+    prepared: Prepared,
+    started: float,
+) -> SearchResult | None:
+    """The result that a finished study keeps; None if there is none.
+
+    Raises:
+        InputError: If the study was made with other settings.
+    """
+    if storage is None:
+        path = default_journal(study_name)
+        if not path.is_file():
+            return None
+        storage = open_storage(path)
+    study = existing_study(storage, study_name, prepared.settings)
+    if study is None:
+        return None
+    result = kept_result(study, config, prepared, started)
+    if result is not None:
+        keep_config(study, config)
+    return result
 
 
 def _digest(settings: dict[str, Any]) -> str:
@@ -180,13 +223,17 @@ def name_metrics(study: Study, objectives: Sequence[Objective]) -> None:
             study.set_metric_names(names)
 
 
-def _open(storage: BaseStorage | None, study_name: str | None, prepared: Prepared) -> Study:
+def _default_name(prepared: Prepared) -> str:
     settings = prepared.settings
     digest = _digest({**settings, "label": prepared.label} if prepared.label else settings)
     # A colon, as in nnlqp:resnet, cannot be in the name of a file everywhere.
-    name = study_name or f"{settings['space'].replace(':', '-')}-{digest}"
+    return f"{settings['space'].replace(':', '-')}-{digest}"
+
+
+def _open(storage: BaseStorage | None, name: str, prepared: Prepared) -> Study:
     if storage is None:
         path = default_journal(name)
         storage = open_storage(path)
         print(f"nasplug: the study is kept in {path}", file=sys.stderr)
-    return open_study(storage, name, [o.direction for o in prepared.objectives], settings)
+    directions = [objective.direction for objective in prepared.objectives]
+    return open_study(storage, name, directions, prepared.settings)

@@ -18,11 +18,13 @@ from nasplug.predicting.zoo import NamedScorer
 from nasplug.search_spaces import Architecture, InputError
 from nasplug.search_spaces.errors import closest
 from nasplug.searching.config import RECORD, kept_config, kept_total
+from nasplug.searching.kept_result import kept_result
 from nasplug.searching.prepare import prepare
 from nasplug.searching.search import quiet_optuna
 from nasplug.studies.checksums import check_trials
 from nasplug.studies.evaluation import Evaluation
-from nasplug.studies.storages import SETTINGS, open_storage
+from nasplug.studies.progress import Progress
+from nasplug.studies.storages import SETTINGS, differences, open_storage
 from nasplug.studies.trials import finished
 from nasplug.text import counted
 
@@ -86,7 +88,8 @@ def worker(
         predictors: To use instead of those that the study names by their paths.
         n_jobs: Trials to evaluate at once, each in a thread.
         wait: Seconds to wait for a study that is not there yet.
-        progress: Whether to draw a progress bar on stderr; by default on a terminal only.
+        progress: False to show none on stderr; else a terminal gets a bar, and a pipe or a file a
+            line at once and one every ten seconds.
 
     Returns:
         The work that was done here, and the state of the study.
@@ -108,13 +111,21 @@ def worker(
     if n_trials is not None:
         checked_count(n_trials, "number of trials")
     checked_count(n_jobs, "number of jobs")
-    with quiet_optuna():
+    with quiet_optuna(), Progress(progress) as shown:
         study = _joined(storage, study_name, wait)
-        prepared = prepare(kept_config(study, evaluate, predictors))
+        shown.phase(f"joining study {study.study_name}")
+        started = time.perf_counter()
+        config = kept_config(study, evaluate, predictors)
+        prepared = prepare(config)
         _check_same(study, prepared.settings)
+        complete, total = len(finished(study)), kept_total(study)
+        # A search that has its whole front keeps its result before it has the wanted number.
+        if complete >= total or kept_result(study, config, prepared, started) is not None:
+            return WorkerResult(study.study_name, 0, 0, complete, min(complete, total))
+        prepared.score(shown)
         # Who gives the search command again may ask for more trials meanwhile.
         done = prepared.run(
-            study, lambda: kept_total(study), most=n_trials, jobs=n_jobs, progress=progress
+            study, lambda: kept_total(study), most=n_trials, jobs=n_jobs, progress=shown
         )
         complete, total = len(finished(study)), prepared.total(study, kept_total(study))
         return WorkerResult(study.study_name, done.completed, done.failed, complete, total)
@@ -165,11 +176,9 @@ def _study(storage: BaseStorage, name: str) -> Study | None:
 
 def _check_same(study: Study, settings: Mapping[str, Any]) -> None:
     """Check that all that decides the trials is the same here: predictors, tables and version."""
-    kept = study.user_attrs.get(SETTINGS)
-    kept = kept if isinstance(kept, dict) else {}
-    other = next((key for key in settings if kept.get(key) != settings[key]), None)
-    if other is not None:
+    differing = differences(study.user_attrs.get(SETTINGS), settings)
+    if differing:
         raise InputError(
-            f"study {study.study_name!r} was made with another {other} than this machine has; "
-            "install the same nasplug and data here"
+            f"study {study.study_name!r} was made with another {differing}; install the same "
+            "nasplug and data here"
         )

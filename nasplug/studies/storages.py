@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nasplug.search_spaces import InputError
 from nasplug.studies.checksums import check_trials
+from nasplug.text import counted
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = [
     "SETTINGS",
     "default_journal",
+    "differences",
+    "existing_study",
     "open_storage",
     "open_study",
 ]
@@ -28,6 +31,8 @@ Direction = Literal["maximize", "minimize"]
 SETTINGS = "nasplug"
 # Seconds between two heartbeats of a trial; three may be missed before it counts as lost.
 HEARTBEAT_SECONDS = 60
+# Most settings that a sentence on a clash names, and most characters of a value in it.
+_NAMED, _LENGTH = 3, 60
 
 
 def default_journal(study_name: str) -> Path:
@@ -106,21 +111,86 @@ def open_study(
         )
         # Trials are read before settings: a worker stores the settings before its first trial.
         is_new = not study.get_trials(deepcopy=False)
-        stored = study.user_attrs.get(SETTINGS)
-        if stored is None and is_new:
+        if study.user_attrs.get(SETTINGS) is None and is_new:
             study.set_user_attr(SETTINGS, settings)
-            stored = settings
         check_trials(study)
     except (OSError, optuna.exceptions.StorageInternalError) as error:
         raise InputError(f"cannot write the storage ({_first_line(error)})") from error
-    if stored != settings:
-        stored = stored if isinstance(stored, dict) else {}
-        other = next((key for key in settings if stored.get(key) != settings[key]), "tool")
+    _check_settings(study, settings)
+    return study
+
+
+def existing_study(
+    storage: BaseStorage, study_name: str, settings: Mapping[str, Any]
+) -> Study | None:
+    """Open a study that has settings; None if there is none, or it has none yet.
+
+    Raises:
+        InputError: If the study has other settings, or a trial of it is damaged.
+    """
+    import optuna
+
+    try:
+        study = optuna.load_study(
+            study_name=study_name, storage=storage, sampler=optuna.samplers.RandomSampler()
+        )
+        if not study.get_trials(deepcopy=False) and SETTINGS not in study.user_attrs:
+            return None
+    except KeyError:
+        return None
+    except (OSError, optuna.exceptions.StorageInternalError) as error:
+        raise InputError(f"cannot read the storage ({_first_line(error)})") from error
+    _check_settings(study, settings)
+    check_trials(study)
+    return study
+
+
+def _check_settings(study: Study, settings: Mapping[str, Any]) -> None:
+    differing = differences(study.user_attrs.get(SETTINGS), settings)
+    if differing:
         raise InputError(
-            f"study {study_name!r} exists and was made with another {other}; "
+            f"study {study.study_name!r} exists and was made with another {differing}; "
             "choose another study name or storage"
         )
-    return study
+
+
+def differences(stored: Any, settings: Mapping[str, Any]) -> str:
+    """Name the settings that differ, with both values, as in `seed (0 there, 1 here)`.
+
+    Args:
+        stored: Settings that a study keeps; whatever is there.
+        settings: Settings of the search here.
+
+    Returns:
+        The names and values; empty if there is no difference.
+    """
+    kept = stored if isinstance(stored, dict) else {}
+    keys = [key for key in {**settings, **kept} if kept.get(key) != settings.get(key)]
+    named = [_difference(key, kept.get(key), settings.get(key)) for key in keys]
+    further = len(named) - _NAMED
+    texts = named[:_NAMED] + ([counted(further, "more setting")] if further > 0 else [])
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
+
+
+def _difference(name: str, there: Any, here: Any) -> str:
+    """A setting with both values; of two devices of one name the field that differs."""
+    both = isinstance(there, dict) and isinstance(here, dict)
+    if both and there.get("name") == here.get("name"):
+        field = next(f for f in {**here, **there} if there.get(f) != here.get(f))
+        return _difference(f"{field} of the {name}", there.get(field), here.get(field))
+    return f"{name} ({_shown(there)} there, {_shown(here)} here)"
+
+
+def _shown(value: Any) -> str:
+    """A setting in a sentence: a device by its name, checksums by their beginning."""
+    if isinstance(value, dict) and "name" in value:
+        value = value["name"]
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    text = re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", str(value))
+    if value is None or text == "":
+        return "none"
+    return text if len(text) <= _LENGTH else f"{text[: _LENGTH - 1]}…"
 
 
 def _first_line(error: BaseException) -> str:

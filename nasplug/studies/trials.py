@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +18,7 @@ from nasplug.search_spaces.errors import hidden_cause
 from nasplug.studies.databases import without_password
 from nasplug.studies.evaluation import TrialFailure
 from nasplug.studies.heartbeats import fail_lost, fail_stale
+from nasplug.studies.progress import Progress
 from nasplug.text import counted
 
 __all__ = ["FAILURE", "SURPLUS", "Done", "Surplus", "counts_as_failed", "finished", "run_trials"]
@@ -61,7 +60,7 @@ def run_trials(
     most: int | None = None,
     jobs: int = 1,
     stop: Callable[[], None] = lambda: None,
-    progress: bool | None = None,
+    progress: Progress | None = None,
 ) -> Done:
     """Evaluate trials until the study has `total` complete ones, those of other processes included.
 
@@ -75,7 +74,7 @@ def run_trials(
         most: Most trials to begin here; no limit if None.
         jobs: Trials to evaluate at once, each in a thread of its own.
         stop: Function that ends running calls of the objective in other threads.
-        progress: Whether to draw a progress bar on stderr; by default on a terminal only.
+        progress: Shows the number of complete trials; None for sentences on failures alone.
 
     Raises:
         InputError: If ten trials in succession fail here, or the storage cannot be written.
@@ -89,14 +88,23 @@ def run_trials(
         trials = counted(total(), "trial")
         return f"stopped after {len(finished(study))} of {trials}; the study {fate}"
 
+    shown = Progress(False) if progress is None else progress
+
+    def advance(sentence: str | None) -> None:
+        if sentence is not None:
+            shown.say(sentence)
+        # Other processes may add trials to the study.
+        done, wanted = len(finished(study)), total()
+        shown.phase(f"{done} of {counted(wanted, 'trial')}", done, wanted)
+
     loop = _Loop(study, objective, total, most)
+    loop.advance = advance
     # Interruptions are held back, but for waiting and for code that an objective releases.
     with stoppable(stopped), held():
         try:
             fail_lost(study)
-            with _bar(study, total, progress) as advance:
-                loop.advance = advance
-                loop.run() if jobs == 1 else _in_threads(loop, jobs, stop)
+            advance(None)
+            loop.run() if jobs == 1 else _in_threads(loop, jobs, stop)
         except InputError:
             raise
         except Exception as error:
@@ -271,30 +279,6 @@ def _one_line(reason: str) -> str:
     """Shorten a reason to its first line and its last, where error messages are most telling."""
     lines = reason.splitlines() or [""]
     return lines[0] if len(lines) == 1 else f"{lines[0]}; {lines[-1]}"
-
-
-@contextlib.contextmanager
-def _bar(
-    study: Study, total: Callable[[], int], progress: bool | None
-) -> Iterator[Callable[[str | None], None]]:
-    """Show a progress bar, and yield a function that updates it or prints a sentence beside it."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    shown = console.is_terminal if progress is None else progress
-    with Progress(console=console, transient=True, disable=not shown) as bar:
-        task = bar.add_task("trials", total=total(), completed=len(finished(study)))
-
-        def advance(sentence: str | None) -> None:
-            if sentence is not None and shown:
-                bar.console.print(f"nasplug: {sentence}", markup=False, highlight=False)
-            elif sentence is not None:
-                print(f"nasplug: {sentence}", file=sys.stderr, flush=True)
-            # Other processes may add trials to the study.
-            bar.update(task, total=total(), completed=len(finished(study)))
-
-        yield advance
 
 
 def counts_as_failed(trial: FrozenTrial) -> bool:

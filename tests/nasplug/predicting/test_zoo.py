@@ -10,6 +10,7 @@ from nasplug import InputError, PredictorSampler, create_predictor, load_predict
 from nasplug.datasets import NB201_DEVICES
 from nasplug.predicting import zoo
 from nasplug.predicting.zoo import names
+from nasplug.predictors.capabilities import Explains, reads_networks
 from nasplug.predictors.checkpoint import load_checkpoint, save_checkpoint
 
 NB = space("nb201")
@@ -37,6 +38,17 @@ def test_what_the_package_has():
         )
     # every device of the benchmark, GPUs at three batch sizes
     assert set(latency.model.devices) == {f"{n}@{b}" for n, b in NB201_DEVICES.values()}
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_card_tells_which_predictor_reads_networks(name: str) -> None:
+    predictor = load_predictor(name)
+    reads = reads_networks(predictor.model)
+    assert predictor._is_of_networks == reads == isinstance(predictor.model, Explains)
+    if reads:
+        assert predictor.with_runtime("float32").for_space(space("nnlqp:alexnet")).model is (
+            predictor.model
+        )
 
 
 def test_texts_architectures_and_graphs_are_the_same():

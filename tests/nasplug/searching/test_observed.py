@@ -96,7 +96,9 @@ def test_again_gives_the_same_and_more_goes_on(find: Find) -> None:
     more = find(counted, n_trials=9, study_name=name)
     assert (calls, more.n_trials) == (3, 9)
     assert more.study.user_attrs[RECORD]["n_trials"] == 9
-    with pytest.raises(InputError, match="was made with another objectives"):
+    with pytest.raises(
+        InputError, match=r"another objectives \(accuracy:max there, accuracy:min here\)"
+    ):
         find(study_name=name, objectives="accuracy:min")
 
 
@@ -132,8 +134,8 @@ def test_failed_trials_are_kept_with_the_reason(
         "no number: accuracy '93'",
     ]
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "nasplug: trial 0 failed: ValueError: no memory left"
-    assert len(lines) == 5
+    assert "nasplug: trial 0 failed: ValueError: no memory left" in lines
+    assert len([line for line in lines if " failed: " in line]) == 5
     assert "4 trials, 5 more failed" in result.heading()
 
 

@@ -8,7 +8,14 @@ import optuna
 import pytest
 
 from nasplug.search_spaces import InputError
-from nasplug.studies.storages import SETTINGS, default_journal, open_storage, open_study
+from nasplug.studies.storages import (
+    SETTINGS,
+    default_journal,
+    differences,
+    existing_study,
+    open_storage,
+    open_study,
+)
 
 
 def test_the_journal_of_a_study_is_in_the_state_folder(
@@ -34,7 +41,7 @@ def test_a_study_keeps_its_settings(tmp_path: Path) -> None:
     study = open_study(storage, "s", ["maximize"], settings)
     assert study.user_attrs[SETTINGS] == settings
     assert open_study(storage, "s", ["maximize"], settings).study_name == "s"
-    with pytest.raises(InputError, match="study 's' exists and was made with another seed; choose"):
+    with pytest.raises(InputError, match=r"made with another seed \(0 there, 1 here\); choose"):
         open_study(storage, "s", ["maximize"], {**settings, "seed": 1})
 
 
@@ -44,3 +51,32 @@ def test_a_study_of_another_program_is_not_taken() -> None:
     study.add_trial(optuna.trial.create_trial(value=1.0))
     with pytest.raises(InputError, match="study 's' exists and was made with another space"):
         open_study(storage, "s", ["minimize"], {"space": "nb201"})
+
+
+def test_differences_name_settings_with_both_values() -> None:
+    device = {"name": "Orin", "memory_gb": 8}
+    settings = {"seed": 0, "hardware": device, "constraints": [], "predictor": "a" * 64}
+    assert differences(settings, settings) == ""
+    assert differences({**settings, "seed": 1}, settings) == "seed (1 there, 0 here)"
+    other = {**settings, "hardware": {**device, "memory_gb": 4}, "predictor": "b" * 64}
+    assert differences(other, settings) == (
+        "memory_gb of the hardware (4 there, 8 here) and "
+        "predictor (bbbbbbbbbbbb… there, aaaaaaaaaaaa… here)"
+    )
+    other = {**settings, "hardware": None, "constraints": ["latency<=5ms @ 0.9"], "runtime": "x"}
+    assert differences(other, settings) == (
+        "hardware (none there, Orin here), constraints (latency<=5ms @ 0.9 there, none here) and "
+        "runtime (x there, none here)"
+    )
+    assert differences({}, {str(k): k for k in range(5)}).endswith("and 2 more settings")
+
+
+def test_a_clash_is_found_without_making_a_study(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path / "s.journal")
+    assert existing_study(storage, "s", {"seed": 0}) is None
+    open_study(storage, "s", ["maximize"], {"seed": 0})
+    study = existing_study(storage, "s", {"seed": 0})
+    assert study is not None
+    assert study.study_name == "s"
+    with pytest.raises(InputError, match=r"another seed \(0 there, 1 here\); choose"):
+        existing_study(storage, "s", {"seed": 1})

@@ -77,5 +77,5 @@ def test_an_error_in_the_program_is_no_lost_trial(jobs: int) -> None:
         raise ValueError(f"no such choice: {trial.suggest_int('x', 0, 3)}")
 
     with pytest.raises(ValueError, match="no such choice"):
-        run_trials(study, broken, lambda: 5, jobs=jobs, progress=False)
+        run_trials(study, broken, lambda: 5, jobs=jobs)
     assert len(study.trials) <= jobs

@@ -13,6 +13,7 @@ from nasplug.candidates.scoring import Scoring
 from nasplug.objectives import OBJECTIVES
 from nasplug.predictors.accuracy.array_gp import cell_gp
 from nasplug.results.result import SearchResult
+from nasplug.results.scored import Scored, facts_of
 from nasplug.searching.outcome import _predicted_entry
 
 NB = space("nb101")
@@ -159,10 +160,11 @@ def test_a_search_says_how_many_of_its_architectures_are_extrapolations():
         constraints=(),
         predictor={"name": "nb101-accuracy", "sha256": None},
         pareto=pareto,
-        trials=(0, 1, 2),
         seconds={},
         study=None,
-        candidates=candidates,
+        searched=NB,
+        facts=facts_of(candidates, "cifar10"),
+        score=lambda: Scored(candidates, (0, 1, 2), ()),
     )
     assert any(note.startswith("2 of the 3 architectures are unlike") for note in result.notes())
     # Nothing is said where no accuracy is predicted.

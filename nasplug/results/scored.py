@@ -1,0 +1,71 @@
+"""Facts on the candidates of a search that its result shows, and the candidates themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nasplug.candidates.candidates import Candidates
+
+__all__ = ["Facts", "Scored", "facts_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Candidates, and indices into their architectures.
+
+    Attributes:
+        candidates: Architectures that were scored before the trials.
+        trials: Indices of all trials that count, in order.
+        front: Indices of the rows of the front, in their order.
+    """
+
+    candidates: Candidates
+    trials: tuple[int, ...]
+    front: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Facts on scored candidates that a result shows, as data that a study can keep.
+
+    Attributes:
+        size: Number of architectures.
+        whole: Whether these are all members of the space.
+        evidence: The kind of data behind the latency; None without a latency.
+        interval: Probability that the predicted intervals are meant to cover.
+        input_side: Side of the input images of the data set, in pixels.
+        latency_side: Side of the input images of the network whose latency is predicted, in pixels.
+        notes: Sentences that a reader of the scores must know.
+        values: Predicted values of the objectives of each row of the front; empty where trials
+            are observed.
+    """
+
+    size: int
+    whole: bool
+    evidence: str | None
+    interval: float
+    input_side: int
+    latency_side: int
+    notes: tuple[str, ...] = ()
+    values: tuple[tuple[float, ...], ...] = ()
+
+
+def facts_of(
+    candidates: Candidates, dataset: str, values: tuple[tuple[float, ...], ...] = ()
+) -> Facts:
+    """The facts on candidates that were scored for an image set."""
+
+    def side(task: str) -> int:
+        graph = candidates.space.to_graph(candidates.architectures[0], task)
+        return int(graph.attribute("height")[0])
+
+    return Facts(
+        size=len(candidates),
+        whole=candidates.whole,
+        evidence=candidates.scores.evidence,
+        interval=candidates.scores.interval,
+        input_side=side(dataset),
+        latency_side=side(candidates.latency_dataset),
+        notes=tuple(candidates.notes()),
+        values=values,
+    )

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from table_predictors import TablePredictor
+
+from nasplug.results.result import SearchResult
+from nasplug.search_spaces import Architecture
+from nasplug.searching.kept_result import KEPT
+from nasplug.searching.search import search
+from nasplug.studies.storages import open_storage
+
+Find = Callable[..., SearchResult]
+
+
+@pytest.fixture(scope="module")
+def tables(nb201_cache: Path) -> dict[str, TablePredictor]:
+    return {q: TablePredictor(q) for q in ("accuracy", "latency")}
+
+
+@pytest.fixture
+def find(tables: dict[str, TablePredictor], tmp_path: Path) -> Find:
+    def found(**options: Any) -> SearchResult:
+        given = {"n_trials": 6, "storage": tmp_path / "s.journal", "constraints": "latency<=8ms"}
+        predictors = list(tables.values())
+        return search("nb201", "GTX 1080 Ti", **(given | options), predictors=predictors)
+
+    return found
+
+
+def shown(result: SearchResult) -> str:
+    return f"{result.to_json() | {'seconds': None}}\n{result.to_text()}"
+
+
+def test_a_finished_study_scores_nothing_until_candidates_are_read(
+    find: Find, tables: dict[str, TablePredictor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = find()
+    calls = tables["latency"].calls
+    capsys.readouterr()
+    again = find()
+    assert shown(again) == shown(first)
+    assert tables["latency"].calls == calls
+    assert capsys.readouterr().err == "nasplug: loading predictors\n"
+    assert (again.trials, again.front) == (first.trials, first.front)
+    assert len(again.candidates) == 15_625
+    assert tables["latency"].calls > calls
+
+
+def test_more_trials_and_trials_of_others_are_counted(find: Find) -> None:
+    find(n_trials=3)
+    more = find(n_trials=6)
+    assert more.n_trials == 6
+    fewer = find(n_trials=3)
+    assert fewer.n_trials == 3
+    fewer.study.enqueue_trial(fewer.study.trials[0].params)
+    assert find(n_trials=3).n_trials == 3
+    assert shown(find(n_trials=6)) == shown(more)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda record: "text",
+        lambda record: {**record, "fields": {**record["fields"], "n_trials": 7}},
+        lambda record: {key: value for key, value in record.items() if key != "facts"},
+        lambda record: {**record, "sha256": None},
+    ],
+)
+def test_a_damaged_record_is_ignored(
+    find: Find, tables: dict[str, TablePredictor], damage: Callable[[Any], Any]
+) -> None:
+    first = find()
+    calls = tables["latency"].calls
+    record = first.study.user_attrs[KEPT]
+    first.study.set_user_attr(KEPT, damage(record))
+    again = find()
+    assert tables["latency"].calls > calls
+    assert shown(again) == shown(first)
+    assert again.study.user_attrs[KEPT] == record
+
+
+def test_an_observed_search_is_kept_too(tmp_path: Path) -> None:
+    def give(arch: Architecture) -> dict[str, Any]:
+        return {"accuracy": 50.0 + arch.text.count("nor_conv_3x3")}
+
+    options: dict[str, Any] = {"n_trials": 5, "storage": tmp_path / "s.journal", "evaluate": give}
+    first, again = search("nb201", **options), search("nb201", **options)
+    assert "total" in again.seconds
+    assert again.seconds["predict"] == 0.0
+    assert shown(again) == shown(first)
+    assert (again.trials, again.front) == (first.trials, first.front)
+
+
+SCRIPT = """
+import sys
+import nasplug
+result = nasplug.search("nnlqp:alexnet", "RTX 3090", n_trials=2, pool_size=20, storage=sys.argv[1])
+text = result.to_text()
+assert not {"torch", "dgl", "pandas"} & {*sys.modules}, "the study was scored again"
+assert len(result.candidates) >= 20
+print(text)
+"""
+
+
+def test_a_finished_study_loads_no_torch(tmp_path: Path) -> None:
+    path = tmp_path / "s.journal"
+    first = search("nnlqp:alexnet", "RTX 3090", n_trials=2, pool_size=20, storage=path)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"{first.to_text()}\n"
+    assert done.stderr == ""
+    (study,) = open_storage(path).get_all_studies()
+    assert study.user_attrs[KEPT]["trials"] == {"COMPLETE": 2}
