@@ -43,7 +43,10 @@ def predict(
         bool, Option("--explain", help="Show the operators that take longest.")
     ] = False,
     input_shape: Annotated[
-        list[str] | None, Option(help="Shape that an .onnx file leaves open: name=1x3x224x224.")
+        list[str] | None,
+        Option(
+            metavar="NAME=SHAPE", help="Shape that an .onnx file leaves open: name=1x3x224x224."
+        ),
     ] = None,
     as_json: Json = False,
     debug: Debug = False,

@@ -64,7 +64,10 @@ def train(
     train_size: Annotated[int | None, Option(help="Rows to train on; default: all.")] = None,
     seed: Annotated[int, Option(help="Equal seeds give equal results.")] = 0,
     option: Annotated[
-        list[str] | None, Option(help="Setting of the predictor such as epochs=100; repeatable.")
+        list[str] | None,
+        Option(
+            metavar="NAME=VALUE", help="Setting of the predictor such as epochs=100; repeatable."
+        ),
     ] = None,
     out: Annotated[Path | None, Option(help="Write OUT.safetensors.")] = None,
     test: Annotated[
@@ -172,7 +175,8 @@ def calibrate(
     ] = None,
     unit: Annotated[str | None, Option(help="ms, s or us; default: ms, which is checked.")] = None,
     predictor: Annotated[
-        str | None, Option(help="Checkpoint to build on instead of the package's own.")
+        str | None,
+        Option(metavar="PATH", help="Checkpoint to build on instead of the package's own."),
     ] = None,
     suggest: Annotated[
         int | None, Option(help="Only say which networks, so many, are worth measuring.")
