@@ -98,8 +98,8 @@ def parse(table: Mapping[str, Any], where: str) -> Hardware:
     unknown = [key for key in table if key not in _CHECKS]
     if unknown:
         raise InputError(
-            f"{where}: unknown field {shown(unknown[0])}; did you mean one of "
-            f"{closest(unknown[0][:50], _CHECKS)}?"
+            f"{where}: unknown field {shown(unknown[0])}; known: "
+            f"{closest(unknown[0][:50], _CHECKS)}"
         )
     fields: dict[str, Any] = {}
     for field, (check, wanted) in _CHECKS.items():

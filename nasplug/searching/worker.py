@@ -133,7 +133,9 @@ def _joined(storage: str | os.PathLike[str], name: str | None, wait: float) -> S
             opened_storage = open_storage(storage)
         names = [] if opened_storage is None else optuna.study.get_all_study_names(opened_storage)
         if name is None and len(names) > 1:
-            raise InputError(f"the storage has the studies {', '.join(names[:8])}; name one")
+            raise InputError(
+                f"the storage has the studies {closest('', names, 'optuna.get_all_study_names')}; name one"
+            )
         wanted = names[0] if name is None and names else name
         study = None if opened_storage is None or wanted is None else _study(opened_storage, wanted)
         if study is not None:
@@ -147,7 +149,9 @@ def _joined(storage: str | os.PathLike[str], name: str | None, wait: float) -> S
         )
     if name is None or not names:
         raise InputError(f"there is no study in the storage {str(storage)!r} yet")
-    raise InputError(f"there is no study {name!r} in the storage; it has {closest(name, names)}")
+    raise InputError(
+        f"there is no study {name!r} in the storage; it has {closest(name, names, 'optuna.get_all_study_names')}"
+    )
 
 
 def _study(storage: BaseStorage, name: str) -> Study | None:

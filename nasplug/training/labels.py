@@ -67,7 +67,7 @@ def read_labels(data: str | os.PathLike[str], columns: Sequence[str], space: Sea
     if "/" in data or data.endswith(".csv") or os.path.isfile(data):
         return _from_file(Path(data), columns, space)
     raise InputError(
-        f"unknown data set {data!r}; known: {closest(data, datasets.names())}; "
+        f"unknown data set {data!r}; known: {closest(data, datasets.names(), 'nasplug data list')}; "
         "for a table of your own give the path of a .csv"
     )
 
@@ -109,7 +109,7 @@ def _from_file(path: Path, columns: Sequence[str], space: SearchSpace) -> Labels
     if ARCH not in header:
         raise InputError(
             f"{path} has no column {ARCH!r} with architecture strings; its columns are "
-            f"{', '.join(header)[:200]}"
+            f"{closest(ARCH, header, 'its first line')}"
         )
     _check_columns(str(path), columns, [column for column in header if column != ARCH])
     archs, values = [], []
@@ -161,5 +161,6 @@ def _check_columns(source: str, columns: Sequence[str], known: Sequence[str]) ->
     for column in columns:
         if column not in known:
             raise InputError(
-                f"{source} has no column {column!r}; it has {closest(column, known, 5)}"
+                f"{source} has no column {column!r}; it has "
+                f"{closest(column, known, 'its first line')}"
             )
