@@ -21,6 +21,7 @@ from nasplug.commands.common import (
     print_table,
 )
 from nasplug.search_spaces.errors import InputError
+from nasplug.text import check_no_torch_file
 
 if TYPE_CHECKING:
     from nasplug.predictors.hardware import Hardware
@@ -53,6 +54,8 @@ def predict(
 ) -> None:
     """Predict accuracy on every data set, and latency with --hw; of an .onnx file the latency."""
     checkpoints = predictor or ()
+    for text in architectures:
+        check_no_torch_file(text)
     if any(text.lower().endswith(".onnx") for text in architectures):
         shapes = parse_shapes(input_shape or ())
         _predict_file(architectures, hw, batch_size, checkpoints, shapes, runtime, explain, as_json)

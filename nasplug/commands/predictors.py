@@ -23,6 +23,7 @@ from nasplug.commands.common import (
     print_table,
 )
 from nasplug.search_spaces.errors import InputError
+from nasplug.text import check_no_torch_file
 
 if TYPE_CHECKING:
     from nasplug.calibrating.calibrate import CalibratedDevice
@@ -191,6 +192,7 @@ def calibrate(
     debug: Debug = False,
 ) -> None:
     """Learn your own device from a few measurements; --hw NAME then means it."""
+    check_no_torch_file(measurements)
     if suggest is not None:
         if measurements is not None or name is not None or unit is not None:
             raise InputError("--suggest comes before measuring: it takes no table, name or unit")

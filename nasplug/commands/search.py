@@ -23,7 +23,7 @@ from nasplug.commands.common import (
     print_json,
 )
 from nasplug.search_spaces.errors import InputError
-from nasplug.text import counted
+from nasplug.text import check_no_torch_file, counted
 
 if TYPE_CHECKING:
     from nasplug.results.result import SearchResult
@@ -220,6 +220,8 @@ def _evaluation(evaluate: str, program: str | None, timeout: float | None) -> An
 
         return Command(program, timeout)
     if program is not None:
+        if len(program.split()) == 1:
+            check_no_torch_file(program)
         raise InputError(
             f"{program!r} is not expected here; a program goes with --evaluate command"
         )
