@@ -20,6 +20,7 @@ from nasplug.commands.common import (
     print_rows,
     print_table,
 )
+from nasplug.objectives import MFLOPS
 from nasplug.search_spaces.errors import InputError
 from nasplug.text import check_no_torch_file
 
@@ -109,7 +110,7 @@ def _predict_file(
     print_table(prediction.table())
     if explain:
         print_rows(prediction.operator_rows(), False)
-    for note in prediction.notes():
+    for note in (MFLOPS, *prediction.notes()):
         print(note)
 
 

@@ -32,7 +32,11 @@ __all__ = ["search", "worker"]
 
 Constraints = Annotated[
     list[str] | None,
-    Option(metavar="LIMIT", help='A limit such as "latency<=5ms"; may be repeated.'),
+    Option(
+        metavar="LIMIT",
+        help='A limit such as "latency<=5ms", on latency, accuracy, params or macs (the same as '
+        "flops); may be repeated.",
+    ),
 ]
 Storage = Annotated[
     str | None,
@@ -42,7 +46,10 @@ Storage = Annotated[
 ]
 Proxy = Annotated[
     str | None,
-    Option(help="flops or params: what to maximise where no accuracy is known; default: flops."),
+    Option(
+        help="flops (multiply-accumulates, also macs) or params: what to maximise where no "
+        "accuracy is known; default: flops."
+    ),
 ]
 PoolSize = Annotated[
     int | None,
