@@ -98,7 +98,7 @@ def check_no_torch_file(path: object) -> None:
     onnx = repr(f"{stem}.onnx")
     raise InputError(
         f"{shown_path(Path(text))} is a file of PyTorch, and nasplug reads networks as ONNX files; "
-        "export it where its class Network is:\n"
+        "export it in Python, where Network is its class:\n"
         f"  model = Network(); model.load_state_dict(torch.load({text!r}))\n"
         f"  torch.onnx.export(model.eval(), (torch.zeros(1, 3, 224, 224),), {onnx})"
     )

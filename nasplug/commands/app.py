@@ -79,9 +79,10 @@ class _Command(TyperCommand):
                 error.possibilities = self._likely(getattr(error, "option_name", ""))
             raise
         for param in self.params:
-            takes_one = param.param_type_name == "option" and not param.multiple
-            if takes_one and not param.is_flag and order.count(param) > 1:
-                times = order.count(param)
+            is_flag = getattr(param, "is_flag", False)
+            takes_one = param.param_type_name == "option" and not param.multiple and not is_flag
+            times = order.count(param)
+            if takes_one and times > 1:
                 ctx.fail(f"Option '{param.opts[0]}' is given {times} times; it takes one value.")
         return super().parse_args(ctx, args)
 
@@ -100,7 +101,7 @@ class _Command(TyperCommand):
             if record is not None:
                 is_argument = param.param_type_name == "argument"
                 sections["Arguments" if is_argument else "Options"].append(
-                    (param.metavar, record[1]) if is_argument else record
+                    (str(param.metavar), record[1]) if is_argument else record
                 )
         for title, records in sections.items():
             if records:

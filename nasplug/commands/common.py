@@ -179,6 +179,10 @@ def print_table(rows: list[dict[str, str]]) -> None:
     from rich.text import Text
 
     output = console()
+    if _least_width(rows) > output.width:
+        # Empty columns go first.
+        filled = [name for name in rows[0] if any(row[name] for row in rows)]
+        rows = [{name: row[name] for name in filled} for row in rows]
     is_narrow = _least_width(rows) > output.width
     if is_narrow:
         rows = [_folded(row) for row in rows]
