@@ -9,7 +9,16 @@ from typing import Literal
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.errors import closest
 
-__all__ = ["COSTS", "OBJECTIVES", "PROXIES", "Objective", "checked_objectives"]
+__all__ = [
+    "COSTS",
+    "MFLOPS",
+    "OBJECTIVES",
+    "PROXIES",
+    "QUANTITY_ALIASES",
+    "Objective",
+    "canonical_name",
+    "checked_objectives",
+]
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,14 @@ OBJECTIVES = {
 PROXIES = {name: Objective(name, "maximize", "count") for name in ("flops", "params")}
 
 COSTS = ("flops", "params")
+# NAS benchmarks call multiply-accumulates FLOPs, and so does nasplug; others call them MACs.
+QUANTITY_ALIASES = {"macs": "flops"}
+MFLOPS = "MFLOPs: millions of multiply-accumulates for one image"
+
+
+def canonical_name(name: str) -> str:
+    """Name of a quantity that nasplug uses, such as `"flops"` for `"macs"`."""
+    return QUANTITY_ALIASES.get(name, name)
 
 
 def checked_objectives(objectives: str | Sequence[str]) -> tuple[Objective, ...]:
@@ -50,10 +67,11 @@ def checked_objectives(objectives: str | Sequence[str]) -> tuple[Objective, ...]
         InputError: If a name is unknown, or there are not one or two different quantities.
     """
     words = (objectives,) if isinstance(objectives, str) else tuple(objectives)
+    words = tuple(" ".join(map(canonical_name, str(word).split(" "))) for word in words)
     by_name = {**OBJECTIVES, **{f"more {name}": proxy for name, proxy in PROXIES.items()}}
     for word in words:
         if word not in by_name:
-            raise InputError(f"unknown objective {word!r}; known: {closest(str(word), by_name)}")
+            raise InputError(f"unknown objective {word!r}; known: {closest(word, by_name)}")
     chosen = tuple(by_name[word] for word in words)
     if len(chosen) not in (1, 2) or len({o.name for o in chosen}) != len(chosen):
         raise InputError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from nasplug.search_spaces.errors import InputError
 
 __all__ = [
     "CHECKSUM",
+    "check_no_torch_file",
     "check_row",
     "checksum_of",
     "counted",
@@ -25,6 +27,8 @@ __all__ = [
 
 # Key of a JSON table, and column of a CSV, that holds the checksum of everything else.
 CHECKSUM = "checksum"
+# Ends of the names of files that torch.save writes.
+_TORCH = {"pt", "pth", "ckpt"}
 # float() takes more, such as 1_000, nan or digits of other scripts, which is likely a mistake.
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -79,6 +83,25 @@ def read_whole(path: Path, limit: int, wanted: str, too_large: str) -> bytes:
         limit_text = f"{limit // 1_000_000} MB" if limit >= 1_000_000 else f"{limit // 1_000} kB"
         raise InputError(f"{where}: larger than {limit_text}, which no {too_large} is")
     return content
+
+
+def check_no_torch_file(path: object) -> None:
+    """Check that a path does not end as PyTorch's files do, which are not read: they run code.
+
+    Raises:
+        InputError: If it does; the message has the two lines of Python that export an ONNX file.
+    """
+    text = str(path)
+    stem, dot, suffix = text.rpartition(".")
+    if not isinstance(path, (str, os.PathLike)) or not dot or suffix.lower() not in _TORCH:
+        return
+    onnx = repr(f"{stem}.onnx")
+    raise InputError(
+        f"{shown_path(Path(text))} is a file of PyTorch, and nasplug reads networks as ONNX files; "
+        "export it in Python, where Network is its class:\n"
+        f"  model = Network(); model.load_state_dict(torch.load({text!r}))\n"
+        f"  torch.onnx.export(model.eval(), (torch.zeros(1, 3, 224, 224),), {onnx})"
+    )
 
 
 def checksum_of(table: Mapping[str, Any]) -> str:

@@ -10,6 +10,8 @@ __all__ = ["InputError", "closest", "hidden_cause"]
 
 # A full disk or quota, a disk that fails or is read-only, and a network file system that is gone.
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE}
+# A longer list of names is left to the command that shows it.
+MOST_NAMED = 30
 # Exceptions that the drivers of databases raise for failures that are not their user's.
 _DATABASE = {"OperationalError", "InterfaceError"}
 
@@ -26,25 +28,29 @@ class InputError(ValueError):
         ...     nasplug.space("nb202")
         ... except nasplug.InputError as error:
         ...     print(error)
-        unknown search space 'nb202'; known: nb201, nb101
+        unknown search space 'nb202'; known: nb201, nb101, accel, fbnet, macro, nnlqp, ofa
     """
 
 
-def closest(word: str, choices: Iterable[str], count: int = 3) -> str:
-    """The choices spelled most like `word`, as text for an error message.
+def closest(word: str, choices: Iterable[str], listed_by: str = "") -> str:
+    """All choices, those spelled most like `word` first, as text for an error message.
 
     Args:
         word: The word that was given.
         choices: The words that would have been right; compared without regard to case.
-        count: Number of choices to name at most.
+        listed_by: What shows all choices, such as a command; the text then names a few of more than
+            `MOST_NAMED` choices, and this.
 
     Returns:
-        The names joined by commas; the first few if none is close.
+        The names joined by commas.
     """
     names = list(choices)
     by_lower = {name.lower(): name for name in names}
-    close = [by_lower[m] for m in get_close_matches(word.lower(), by_lower, n=count, cutoff=0.4)]
-    return ", ".join(close or names[: max(count, 8)])
+    close = [by_lower[match] for match in get_close_matches(word.lower(), by_lower, cutoff=0.4)]
+    if len(names) <= MOST_NAMED or not listed_by:
+        return ", ".join([*close, *(name for name in names if name not in close)])
+    few = close or names[:8]
+    return f"{', '.join(few)} and {len(names) - len(few):,} others, listed by {listed_by}"
 
 
 def hidden_cause(error: BaseException) -> str | None:

@@ -123,8 +123,9 @@ class Graph:
         return len(self.ops)
 
     def attribute(self, name: str) -> NDArray[np.float64]:
-        """Column of the attributes by its name, shape `(nodes,)`."""
-        column: NDArray[np.float64] = self.attributes[:, ATTRIBUTES.index(name)]
+        """Column of the attributes by its name, shape `(nodes,)`; `"macs"` is `"flops"`."""
+        stored = "flops" if name == "macs" else name
+        column: NDArray[np.float64] = self.attributes[:, ATTRIBUTES.index(stored)]
         return column
 
     def total(self, name: str) -> float:

@@ -5,7 +5,8 @@
 Needs `pip install "nasplug[language]"`. The same bytes on every run: predictors/
 language_vectors.npz holds, for each word of the texts of usual operators and of the hardware
 catalogue and for each character of a number, the sum of its token vectors (float16) and the number
-of its tokens; and those texts.
+of its tokens; those texts of operators; and the texts of platforms by which trained predictors
+standardise, which stay as they are when a device is added.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from nasplug.predictors.features.language import (
     hardware_text,
     load_wordllama,
     operator_text,
+    shipped_texts,
     text_words,
 )
 from nasplug.predictors.hardware import PRECISIONS
@@ -87,7 +89,8 @@ def main() -> None:
         cache_dir=str(Path(wordllama.__file__).parent), disable_download=True
     )
     operator, devices = operators(), catalogue()
-    platform = list(dict.fromkeys(hardware_text(device) for device in devices))
+    # A device more would move mean and deviation, and with them every new fit.
+    platform = list(shipped_texts("platform"))
     everywhere = [hardware_text(d, name) for d in devices for name in d.peak_tflops]
     words = {word for text in (*operator, *everywhere) for word in text_words(text)}
     # Every number and every precision, whether or not a device of the catalogue has it.

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nasplug.devices.hardware import hardware as device_named
+from nasplug.objectives import QUANTITY_ALIASES, canonical_name
 from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.errors import closest
@@ -95,7 +96,7 @@ def parse_constraint(text: str, probability: float = 0.9) -> Constraint:
 
     Args:
         text: Quantity, `<=` or `>=`, number and unit. A latency needs us, µs, ms or s; an accuracy
-            needs %; params and flops may carry k, M, G.
+            needs %; params and flops, which `macs` stands for, too, may carry k, M, G.
         probability: Probability with which the limit is to hold.
 
     Raises:
@@ -107,9 +108,11 @@ def parse_constraint(text: str, probability: float = 0.9) -> Constraint:
     if form is None:
         raise InputError(f"constraint {quoted} has no <= or >=; write it like latency<=5ms")
     name, sense, value = form.groups()
+    name = canonical_name(name)
     if name not in UNITS:
+        known = closest(name, [*UNITS, *QUANTITY_ALIASES])
         raise InputError(
-            f"unknown quantity {name!r} in constraint {quoted}; known: {closest(name, UNITS)}"
+            f"unknown quantity {name!r} in constraint {quoted}; known: {known}"
             if name
             else f"constraint {quoted} names no quantity; write it like latency<=5ms"
         )

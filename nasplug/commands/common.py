@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shlex
 import sys
 import traceback
@@ -26,6 +27,7 @@ __all__ = [
     "OwnPredictor",
     "Runtime",
     "SpaceName",
+    "StudyName",
     "command",
     "command_line",
     "complain",
@@ -38,6 +40,8 @@ __all__ = [
 
 # Nothing heavy is imported above: `nasplug --help` must answer at once.
 _PIPE_WIDTH = 200
+# Longest word of a table, in characters, that is kept whole.
+_FOLDED = 20
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -58,7 +62,15 @@ Runtime = Annotated[
 ]
 OwnPredictor = Annotated[
     list[str] | None,
-    typer.Option("--predictor", help="Checkpoint to use instead of the package's own; repeatable."),
+    typer.Option(
+        "--predictor",
+        metavar="PATH",
+        help="Checkpoint to use instead of the package's own; repeatable.",
+    ),
+]
+StudyName = Annotated[
+    str | None,
+    typer.Option("--study-name", help="Its name in there; needed if there are several."),
 ]
 
 
@@ -122,12 +134,18 @@ def command_line() -> str:
 
 
 def console() -> Console:
-    """Rich console on stdout, wide if that is a pipe."""
+    """Rich console on stdout; wide if that is a pipe, unless COLUMNS says how wide."""
     from rich.console import Console
 
-    terminal = Console()
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            # The reader has seen enough; rich would end the program with code 1.
+            raise BrokenPipeError
+
+    terminal = Output()
     # A pipe has no width of its own, and 80 columns would fold every architecture.
-    return terminal if terminal.is_terminal else Console(width=_PIPE_WIDTH)
+    has_width = terminal.is_terminal or os.environ.get("COLUMNS", "").isdecimal()
+    return terminal if has_width else Output(width=_PIPE_WIDTH)
 
 
 def print_json(value: Any) -> None:
@@ -153,16 +171,46 @@ def print_fields(row: dict[str, Any], as_json: bool) -> None:
 
 
 def print_table(rows: list[dict[str, str]]) -> None:
-    """Print rows of texts as a table."""
+    """Print rows of texts as a table; a wide one has two columns on a narrow terminal.
+
+    Long words, such as architectures, are folded.
+    """
     from rich.table import Table
     from rich.text import Text
 
-    table = Table()
+    output = console()
+    if _least_width(rows) > output.width:
+        # Empty columns go first.
+        filled = [name for name in rows[0] if any(row[name] for row in rows)]
+        rows = [{name: row[name] for name in filled} for row in rows]
+    is_narrow = _least_width(rows) > output.width
+    if is_narrow:
+        rows = [_folded(row) for row in rows]
+    table = Table(show_lines=is_narrow)
     for name in rows[0] if rows else ():
         table.add_column(name.replace("_", " "), overflow="fold")
     for row in rows:
         table.add_row(*(Text(value) for value in row.values()))
-    console().print(table)
+    output.print(table)
+
+
+def _folded(row: dict[str, str]) -> dict[str, str]:
+    """A row of two columns: the first value, and the others with their names."""
+    (name, first), *others = row.items()
+    named = [f"{key.replace('_', ' ')} {text}" for key, text in others if text]
+    return {name: first, "values": "; ".join(named)}
+
+
+def _least_width(rows: list[dict[str, str]]) -> int:
+    """Width of a table in which words of at most `_FOLDED` characters stay whole."""
+    if not rows or len(rows[0]) <= 2:
+        return 0
+    columns = [[name.replace("_", " "), *(row[name] for row in rows)] for name in rows[0]]
+    longest = [
+        max(len(word) for text in texts for word in text.split() or [""]) for texts in columns
+    ]
+    # A column has a space on each side, and a line before it.
+    return 1 + sum(min(width, _FOLDED) + 3 for width in longest)
 
 
 def _cell(value: Any) -> str:

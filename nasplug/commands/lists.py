@@ -73,11 +73,13 @@ def _parts(whole: str, union: SearchSpace) -> dict[str, SearchSpace]:
 
 @command
 def hardware_list(
-    word: Annotated[str | None, Argument(help="Show what contains this word.")] = None,
+    words: Annotated[
+        list[str] | None, Argument(help="Show what contains these words, anywhere.")
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """List your calibrated devices and the catalogue, or what in them contains a word."""
+    """List your calibrated devices and the catalogue, or what in them contains some words."""
     from nasplug.devices import profiles
 
     calibrated, damaged = profiles.every()
@@ -92,40 +94,48 @@ def hardware_list(
             **{name: getattr(device, name) for name in _FIGURES},
             "calibrated": summaries.get(device.name),
         }
-        for device in _matching(word, calibrated)
+        for device in _matching(" ".join(words or ()), calibrated)
     ]
     print_rows(rows, as_json)
     for sentence in damaged:
         complain(sentence)
 
 
-def _matching(word: str | None, calibrated: Sequence[Hardware]) -> list[Hardware]:
-    """Select the devices of which some text contains a word, without regard to case and spaces.
+def _matching(text: str, calibrated: Sequence[Hardware]) -> list[Hardware]:
+    """Select the devices whose names, aliases or other texts contain all words of a text.
 
-    `calibrated` matches the user's own devices.
+    Case, spaces and hyphens do not matter, so that "orin" and "jetson orin" find the Jetson AGX
+    Orin. `calibrated` matches the user's own devices.
 
     Raises:
         InputError: If no device does.
     """
     from nasplug.devices.catalogue import catalogue, devices_named
 
-    if word is None:
-        return [*calibrated, *catalogue()]
-
     def plain(text: str) -> str:
-        return "".join(text.lower().split())
+        return "".join(character for character in text.lower() if character not in " -_")
 
-    def texts(device: Hardware) -> tuple[str, ...]:
-        return (device.name, *device.aliases, device.vendor, device.kind, device.microarchitecture)
+    def described(device: Hardware) -> list[str]:
+        own = ("calibrated",) if device in calibrated else ()
+        about = (device.vendor, device.kind, device.microarchitecture, device.source)
+        return [plain(t) for t in (device.name, *device.aliases, *about, *own)]
 
-    described = [(device, (*texts(device), "calibrated")) for device in calibrated]
-    described += [(device, texts(device)) for device in catalogue()]
-    matches = [d for d, words in described if any(plain(word) in plain(text) for text in words)]
+    devices = [*calibrated, *catalogue()]
+    texts = [described(device) for device in devices]
+    # The words as one, as in "gtx 1080", find fewer than each of them anywhere.
+    for parts in ([text], text.split()):
+        matches = [
+            device
+            for device, known in zip(devices, texts, strict=True)
+            if all(any(plain(part) in t for t in known) for part in parts)
+        ]
+        if matches:
+            return matches
     # Operating systems print names that --hw takes, but that no name of the catalogue contains.
-    matches = matches or devices_named(word)
+    matches = devices_named(text)
     if not matches:
         raise InputError(
-            f"no hardware in the catalogue contains {word[:80]!r}; nasplug hardware lists all of it"
+            f"no hardware in the catalogue contains {text[:80]!r}; nasplug hardware lists all of it"
         )
     return matches
 

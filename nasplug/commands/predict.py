@@ -20,7 +20,9 @@ from nasplug.commands.common import (
     print_rows,
     print_table,
 )
+from nasplug.objectives import MFLOPS
 from nasplug.search_spaces.errors import InputError
+from nasplug.text import check_no_torch_file
 
 if TYPE_CHECKING:
     from nasplug.predictors.hardware import Hardware
@@ -43,13 +45,18 @@ def predict(
         bool, Option("--explain", help="Show the operators that take longest.")
     ] = False,
     input_shape: Annotated[
-        list[str] | None, Option(help="Shape that an .onnx file leaves open: name=1x3x224x224.")
+        list[str] | None,
+        Option(
+            metavar="NAME=SHAPE", help="Shape that an .onnx file leaves open: name=1x3x224x224."
+        ),
     ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Predict accuracy on every data set, and latency with --hw; of an .onnx file the latency."""
     checkpoints = predictor or ()
+    for text in architectures:
+        check_no_torch_file(text)
     if any(text.lower().endswith(".onnx") for text in architectures):
         shapes = parse_shapes(input_shape or ())
         _predict_file(architectures, hw, batch_size, checkpoints, shapes, runtime, explain, as_json)
@@ -103,7 +110,7 @@ def _predict_file(
     print_table(prediction.table())
     if explain:
         print_rows(prediction.operator_rows(), False)
-    for note in prediction.notes():
+    for note in (MFLOPS, *prediction.notes()):
         print(note)
 
 

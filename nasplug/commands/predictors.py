@@ -24,6 +24,7 @@ from nasplug.commands.common import (
 )
 from nasplug.commands.predict import parse_shapes
 from nasplug.search_spaces.errors import InputError
+from nasplug.text import check_no_torch_file
 
 if TYPE_CHECKING:
     from nasplug.calibrating.calibrate import CalibratedDevice
@@ -65,7 +66,10 @@ def train(
     train_size: Annotated[int | None, Option(help="Rows to train on; default: all.")] = None,
     seed: Annotated[int, Option(help="Equal seeds give equal results.")] = 0,
     option: Annotated[
-        list[str] | None, Option(help="Setting of the predictor such as epochs=100; repeatable.")
+        list[str] | None,
+        Option(
+            metavar="NAME=VALUE", help="Setting of the predictor such as epochs=100; repeatable."
+        ),
     ] = None,
     out: Annotated[Path | None, Option(help="Write OUT.safetensors.")] = None,
     test: Annotated[
@@ -193,7 +197,8 @@ def calibrate(
     ] = None,
     unit: Annotated[str | None, Option(help="ms, s or us; default: ms, which is checked.")] = None,
     predictor: Annotated[
-        str | None, Option(help="Checkpoint to build on instead of the package's own.")
+        str | None,
+        Option(metavar="PATH", help="Checkpoint to build on instead of the package's own."),
     ] = None,
     suggest: Annotated[
         int | None, Option(help="Only say which networks, so many, are worth measuring.")
@@ -208,6 +213,7 @@ def calibrate(
     debug: Debug = False,
 ) -> None:
     """Learn your own device from a few measurements; --hw NAME then means it."""
+    check_no_torch_file(measurements)
     if suggest is not None:
         if measurements is not None or name is not None or unit is not None:
             raise InputError("--suggest comes before measuring: it takes no table, name or unit")

@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from nasplug.commands.common import Debug, Json, command, command_line, complain, print_json
+from nasplug.commands.common import (
+    Debug,
+    Json,
+    StudyName,
+    command,
+    command_line,
+    complain,
+    print_json,
+)
 
 __all__ = ["report"]
 
@@ -15,9 +23,7 @@ __all__ = ["report"]
 @command
 def report(
     storage: Annotated[str, typer.Argument(help="Journal file or database URL of the study.")],
-    study: Annotated[
-        str | None, typer.Option("--study", help="Its name in there; needed if there are several.")
-    ] = None,
+    study: StudyName = None,
     out: Annotated[
         Path, typer.Option("--out", help="Folder for report.html and the pictures.")
     ] = Path("report"),

@@ -15,6 +15,7 @@ from nasplug.commands.common import (
     OwnPredictor,
     Runtime,
     SpaceName,
+    StudyName,
     command,
     command_line,
     complain,
@@ -22,7 +23,7 @@ from nasplug.commands.common import (
     print_json,
 )
 from nasplug.search_spaces.errors import InputError
-from nasplug.text import counted
+from nasplug.text import check_no_torch_file, counted
 
 if TYPE_CHECKING:
     from nasplug.results.result import SearchResult
@@ -30,14 +31,25 @@ if TYPE_CHECKING:
 __all__ = ["search", "worker"]
 
 Constraints = Annotated[
-    list[str] | None, Option(help='A limit such as "latency<=5ms"; may be repeated.')
+    list[str] | None,
+    Option(
+        metavar="LIMIT",
+        help='A limit such as "latency<=5ms", on latency, accuracy, params or macs (the same as '
+        "flops); may be repeated.",
+    ),
 ]
 Storage = Annotated[
-    str | None, Option(help="Journal file, database URL, or memory; default: the state folder.")
+    str | None,
+    Option(
+        metavar="PATH", help="Journal file, database URL, or memory; default: the state folder."
+    ),
 ]
 Proxy = Annotated[
     str | None,
-    Option(help="flops or params: what to maximise where no accuracy is known; default: flops."),
+    Option(
+        help="flops (multiply-accumulates, also macs) or params: what to maximise where no "
+        "accuracy is known; default: flops."
+    ),
 ]
 PoolSize = Annotated[
     int | None,
@@ -46,9 +58,10 @@ PoolSize = Annotated[
 Objectives = Annotated[
     list[str] | None,
     Option(
+        metavar="METRIC",
         help="Metric to optimise with --evaluate table or command, such as accuracy:max or "
         "latency_ms:min; repeatable. Default: accuracy:max, and with --hw latency_ms:min, "
-        "which is predicted where the program does not print it."
+        "which is predicted where the program does not print it.",
     ),
 ]
 Export = Annotated[
@@ -58,6 +71,7 @@ Evaluate = Annotated[
     str,
     Option(
         "--evaluate",
+        metavar="KIND",
         help="How a trial gets its values: predicted; table, what a benchmark measured; or "
         'command "PROGRAM", what your program prints.',
     ),
@@ -74,7 +88,8 @@ Program = Annotated[
     ),
 ]
 Timeout = Annotated[
-    float | None, Option("--timeout", help="Seconds that the program may run for one trial.")
+    float | None,
+    Option("--timeout", metavar="SECONDS", help="Seconds that the program may run for one trial."),
 ]
 Jobs = Annotated[int, Option("--jobs", help="Trials to evaluate at once.")]
 
@@ -161,25 +176,29 @@ def _write_files(result: SearchResult, report: Path | None, export: Path | None)
 
 @command
 def worker(
-    storage: Annotated[str, Option(help="Journal file or database URL of the search.")],
-    study: Annotated[
-        str | None, Option(help="Its name in there; needed if there are several.")
-    ] = None,
+    storage: Annotated[
+        str, Option(metavar="PATH", help="Journal file or database URL of the search.")
+    ],
+    study: StudyName = None,
     n_trials: Annotated[
         int | None, Option(help="Trials to do here; default: until the study has all of them.")
     ] = None,
     evaluate: Annotated[
         str | None,
         Option(
+            metavar="KIND",
             help='command "PROGRAM", if that is how the search evaluates: no program is run that '
-            "is found in a storage. Else it is known from the study."
+            "is found in a storage. Else it is known from the study.",
         ),
     ] = None,
     program: Program = None,
     timeout: Timeout = None,
     jobs: Jobs = 1,
     predictor: OwnPredictor = None,
-    wait: Annotated[float, Option(help="Seconds to wait for a study that is not there yet.")] = 0.0,
+    wait: Annotated[
+        float,
+        Option(metavar="SECONDS", help="Seconds to wait for a study that is not there yet."),
+    ] = 0.0,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -208,6 +227,8 @@ def _evaluation(evaluate: str, program: str | None, timeout: float | None) -> An
 
         return Command(program, timeout)
     if program is not None:
+        if len(program.split()) == 1:
+            check_no_torch_file(program)
         raise InputError(
             f"{program!r} is not expected here; a program goes with --evaluate command"
         )

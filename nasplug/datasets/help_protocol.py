@@ -152,7 +152,9 @@ def _latency(space: str, column: str) -> NDArray[np.float64]:
     table = load(f"{protocol(space).space}-latency")
     columns = [name for name in table.columns if name != "arch"]
     if column not in columns:
-        raise InputError(f"{space}-latency has no column {column!r}: {closest(column, columns)}")
+        raise InputError(
+            f"{space}-latency has no column {column!r}; it has {closest(column, columns)}"
+        )
     latency: NDArray[np.float64] = table[column].to_numpy(np.float64)
     return latency
 

@@ -163,7 +163,7 @@ def load(name: str) -> pd.DataFrame:
         ...     datasets.load("nb201-acuracy")
         ... except InputError as error:
         ...     print(error)
-        no data set is named 'nb201-acuracy'; the closest: nb201-accuracy, ...
+        no data set is named 'nb201-acuracy'; known: nb201-accuracy, ...
     """
     entry = info(name)
     return (_load(entry) if entry.files else _imported(entry)).to_frame()
@@ -239,7 +239,7 @@ def fetch(name: str, progress: bool | None = None) -> list[Path]:
         ...     datasets.fetch("nb101")
         ... except InputError as error:
         ...     print(error)
-        no data set is named 'nb101'; the closest: nb101-small, nb101-official, nb201-latency
+        no data set is named 'nb101'; known: nb101-small, nb101-official, ...
     """
     entry = _with_files(name)
     paths = fetch_files(entry.files, entry.name, progress)

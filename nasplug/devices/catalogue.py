@@ -41,9 +41,9 @@ _BRANDS = (
     *("apple", "qualcomm", "broadcom", "xilinx", "hisilicon", "huawei", "cambricon"),
 )
 # Text that operating systems add to a name: "Intel(R) Xeon(R) Gold 6226 CPU @ 2.70GHz",
-# "Raspberry Pi 4 Model B Rev 1.4".
+# "Raspberry Pi 4 Model B Rev 1.4", "AMD Ryzen AI 9 HX 370 w/ Radeon 890M".
 _WRAPPING = re.compile(
-    r"\((r|tm|c)\)|@.*|\b\d+th gen\b|\b\d+-core\b|\b(cpu|gpu|processor|graphics)\b"
+    r"\((r|tm|c)\)|@.*|\bw/ .*|\b\d+th gen\b|\b\d+-core\b|\b(cpu|gpu|processor|graphics)\b"
     r"|\brev \d+\.\d+\b"
 )
 _MARKS = dict.fromkeys(map(ord, "®™©"), " ")
@@ -98,8 +98,8 @@ def parse(table: Mapping[str, Any], where: str) -> Hardware:
     unknown = [key for key in table if key not in _CHECKS]
     if unknown:
         raise InputError(
-            f"{where}: unknown field {shown(unknown[0])}; did you mean one of "
-            f"{closest(unknown[0][:50], _CHECKS)}?"
+            f"{where}: unknown field {shown(unknown[0])}; known: "
+            f"{closest(unknown[0][:50], _CHECKS)}"
         )
     fields: dict[str, Any] = {}
     for field, (check, wanted) in _CHECKS.items():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from nasplug.devices.catalogue import (
@@ -16,7 +18,7 @@ from nasplug.devices.catalogue import (
     words,
 )
 from nasplug.predictors.hardware import Hardware
-from nasplug.search_spaces.errors import InputError, closest
+from nasplug.search_spaces.errors import InputError
 from nasplug.text import read_whole, shown_path
 
 if sys.version_info >= (3, 11):
@@ -102,6 +104,13 @@ def _from_file(path: Path) -> Hardware:
     return parse(table, where)
 
 
+def _alike(text: str, names: Sequence[str]) -> list[str]:
+    """The three names spelled most like a text; the first ones if none is close."""
+    by_lower = {name.lower(): name for name in names}
+    close = get_close_matches(text.lower(), by_lower, cutoff=0.4)
+    return [by_lower[match] for match in close] or list(names[:8])
+
+
 def _by_name(name: str) -> Hardware:
     from nasplug.devices import profiles
 
@@ -118,10 +127,11 @@ def _by_name(name: str) -> Hardware:
         )
     calibrated = profiles.names()
     names = [*calibrated, *(device.name for device in catalogue())]
-    containing = [n for n in names if len(key) > 1 and key in name_key(n)][:5]
-    likely = ", ".join(containing) or closest(" ".join(words(name[:100])), names)
+    parts = words(name[:100])
+    containing = [n for n in names if len(key) > 1 and all(w in name_key(n) for w in parts)][:5]
+    likely = ", ".join(containing) or ", ".join(_alike(" ".join(parts), names))
     beside = ", nor have you calibrated it; there are" if calibrated else ", which has"
     raise InputError(
         f"hardware {shown(name)} is not in the catalogue{beside} names such as {likely}; "
-        "for another device give the path of a .toml file"
+        "nasplug hardware lists all; for another device give the path of a .toml file"
     )

@@ -12,6 +12,7 @@ import numpy as np
 from nasplug.predicting.intervals import DIGITS, interval_of, is_usable, magnitude, narrowing
 from nasplug.predicting.intervals import shown as shown_ends
 from nasplug.search_spaces import Graph, InputError
+from nasplug.text import check_no_torch_file
 
 if TYPE_CHECKING:
     import onnx
@@ -374,6 +375,8 @@ def read_network(
         return network
     if _is_onnx(network):
         from nasplug.search_spaces.importers.onnx_graph import onnx_graph
+
+        check_no_torch_file(network)
 
         return onnx_graph(network, input_shapes=input_shapes)
     if type(network).__module__.split(".")[0] == "builtins":

@@ -16,6 +16,7 @@ from nasplug.predictors.capabilities import predicts_latency
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.errors import closest
+from nasplug.text import check_no_torch_file
 
 if TYPE_CHECKING:
     from nasplug.predictors import Hardware, Prediction
@@ -117,6 +118,8 @@ def load_predictor(name: str | PathLike[str], backend: str = "auto") -> Architec
         ((2, 1), True)
     """
     text = str(name)
+    if not os.path.isfile(text + _SUFFIX):
+        check_no_torch_file(text)
     if is_path(text):
         return _open(Path(text), backend)
     if text not in names():

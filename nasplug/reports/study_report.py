@@ -86,11 +86,19 @@ def find_study(storage: str | os.PathLike[str], name: str | None = None) -> Stud
     opened = open_storage(storage, heartbeat=None, read_only=True)
     names = sorted(optuna.study.get_all_study_names(opened))
     if name is None and len(names) != 1:
-        content = f"the storage has {', '.join(names[:8])}" if names else "the storage has no study"
-        raise InputError(f"{content}; name one with --study" if names else content)
+        content = (
+            f"the storage has {closest('', names, 'optuna.get_all_study_names')}"
+            if names
+            else "the storage has no study"
+        )
+        raise InputError(f"{content}; name one with --study-name" if names else content)
     chosen = names[0] if name is None else name
     if chosen not in names:
-        content = f"it has {closest(chosen, names)}" if names else "it has none"
+        content = (
+            f"it has {closest(chosen, names, 'optuna.get_all_study_names')}"
+            if names
+            else "it has none"
+        )
         raise InputError(f"there is no study {chosen!r} in the storage; {content}")
     study = optuna.load_study(
         study_name=chosen, storage=opened, sampler=optuna.samplers.RandomSampler()

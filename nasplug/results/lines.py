@@ -43,11 +43,32 @@ def table_lines(
     numbered = [("#", [str(k + 1) for k in range(len(archs))]), *columns]
     table = [[heading, *(cells[k] for k in rows)] for heading, cells in numbered]
     padded = [[cell.rjust(max(map(len, column))) for cell in column] for column in table]
-    head, *lines = ["  ".join(row) for row in zip(*padded, strict=True)]
+    head, *lines = _folded(padded, width)
     shown = [archs[k] for k in rows]
-    if len(head) + 2 + max(map(len, shown), default=0) <= width:
-        lines = [f"{line}  {arch}" for line, arch in zip(lines, shown, strict=True)]
-        return [f"{head}  architecture", *lines]
+    if len(head) == 1 and len(head[0]) + 2 + max(map(len, shown), default=0) <= width:
+        beside = [f"{line[0]}  {arch}" for line, arch in zip(lines, shown, strict=True)]
+        return [f"{head[0]}  architecture", *beside]
     indent = " " * (len(padded[0][0]) + 2)
     pairs = zip(lines, shown, strict=True)
-    return [head, *(text for line, arch in pairs for text in (line, indent + arch))]
+    return [*head, *(text for line, arch in pairs for text in (*line, indent + arch))]
+
+
+def _folded(columns: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+    """Lines of each row of a table: more than one where its columns do not fit the width.
+
+    Args:
+        columns: Cells of each column, of equal width; the first column numbers the rows.
+        width: Characters in a line.
+    """
+    number = len(columns[0][0])
+    parts: list[list[Sequence[str]]] = [[columns[0]]]
+    room = width - number
+    for column in columns[1:]:
+        room -= len(column[0]) + 2
+        if room < 0:
+            # Lines below the first one are indented by the number of the row.
+            parts.append([[" " * number] * len(column)])
+            room = width - number - len(column[0]) - 2
+        parts[-1].append(column)
+    joined = [["  ".join(cells) for cells in zip(*part, strict=True)] for part in parts]
+    return [list(lines) for lines in zip(*joined, strict=True)]

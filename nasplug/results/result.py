@@ -15,7 +15,7 @@ from nasplug.arrays import Array
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint
 from nasplug.choices import Choice, choices, telling_rows
-from nasplug.objectives import OBJECTIVES, Objective
+from nasplug.objectives import MFLOPS, OBJECTIVES, Objective
 from nasplug.predicting.intervals import DIGITS, interval_of, narrowing, shown
 from nasplug.predicting.predict import runtime_note
 from nasplug.predictors.hardware import Hardware
@@ -311,9 +311,9 @@ class SearchResult:
 
     def _legend(self) -> list[str]:
         """Sentences on how the cells of the table are written."""
-        if not set(_PREDICTED) & {objective.name for objective in self.objectives}:
-            return []
-        return [f"in brackets: {self.facts.interval:.0%} intervals"]
+        names = {objective.name for objective in self.objectives}
+        interval = f"in brackets: {self.facts.interval:.0%} intervals"
+        return [MFLOPS] * ("flops" in names) + [interval] * bool(names & set(_PREDICTED))
 
     def next_steps(self) -> list[str]:
         """Sentences on what a reader may do with the result."""

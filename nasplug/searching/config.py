@@ -29,7 +29,7 @@ from nasplug.candidates.constraints import (
 )
 from nasplug.devices.catalogue import parse as parse_hardware
 from nasplug.devices.hardware import hardware as device_named
-from nasplug.objectives import Objective
+from nasplug.objectives import Objective, canonical_name
 from nasplug.predicting.zoo import NamedScorer, is_path, kind_of, opened
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.device_profile import DeviceProfile
@@ -135,6 +135,7 @@ def checked_config(**arguments: Any) -> SearchConfig:
         "predictors": predictors,
         "predictor_names": tuple(_lasting_name(p) for p in names) if is_named else None,
         "evaluate": evaluate,
+        "proxy": None if arguments["proxy"] is None else canonical_name(arguments["proxy"]),
         "objectives": _objectives(arguments["objectives"], evaluate, hardware),
     }
     if evaluate != "predicted":

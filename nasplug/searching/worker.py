@@ -30,6 +30,9 @@ from nasplug.text import counted
 
 __all__ = ["WorkerResult", "worker"]
 
+# Function that shows all studies of a storage, where a sentence names a few.
+_LISTER = "optuna.get_all_study_names"
+
 # Between two looks for a study that is not there yet.
 LOOK_SECONDS = 1.0
 
@@ -144,7 +147,7 @@ def _joined(storage: str | os.PathLike[str], name: str | None, wait: float) -> S
             opened_storage = open_storage(storage)
         names = [] if opened_storage is None else optuna.study.get_all_study_names(opened_storage)
         if name is None and len(names) > 1:
-            raise InputError(f"the storage has the studies {', '.join(names[:8])}; name one")
+            raise InputError(f"the storage has the studies {closest('', names, _LISTER)}; name one")
         wanted = names[0] if name is None and names else name
         study = None if opened_storage is None or wanted is None else _study(opened_storage, wanted)
         if study is not None:
@@ -158,7 +161,8 @@ def _joined(storage: str | os.PathLike[str], name: str | None, wait: float) -> S
         )
     if name is None or not names:
         raise InputError(f"there is no study in the storage {str(storage)!r} yet")
-    raise InputError(f"there is no study {name!r} in the storage; it has {closest(name, names)}")
+    listed = closest(name, names, _LISTER)
+    raise InputError(f"there is no study {name!r} in the storage; it has {listed}")
 
 
 def _study(storage: BaseStorage, name: str) -> Study | None:

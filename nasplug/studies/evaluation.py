@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from nasplug.objectives import COSTS, OBJECTIVES, Objective
+from nasplug.objectives import COSTS, OBJECTIVES, Objective, canonical_name
 from nasplug.search_spaces import Architecture, InputError
 
 __all__ = [
@@ -247,6 +247,7 @@ def parse_objectives(texts: str | Sequence[str]) -> tuple[Objective, ...]:
         shown = f"objective {str(text)[:_QUOTED]!r}"
         if not _NAME.fullmatch(name) or name == CONSTRAINTS:
             raise InputError(f"{shown} names no metric; write it like accuracy:max")
+        name = canonical_name(name)
         default = KNOWN.get(name)
         if not colon and default is None:
             raise InputError(f"{shown} has no direction; write {name}:max or {name}:min")

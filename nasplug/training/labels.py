@@ -19,7 +19,7 @@ from nasplug.search_spaces import Architecture, FiniteSpace, InputError, SearchS
 from nasplug.search_spaces.errors import closest
 from nasplug.text import check_row, counted
 
-__all__ = ["Labels", "read_labels"]
+__all__ = ["Labels", "check_data", "check_data_space", "read_labels"]
 
 ARCH = "arch"
 
@@ -58,25 +58,49 @@ def read_labels(data: str | os.PathLike[str], columns: Sequence[str], space: Sea
         InputError: If there is no such data set, file or column, the data set is of another space,
             or a row cannot be read; the message names its line.
     """
-    if isinstance(data, os.PathLike):
-        return _from_file(Path(data), columns, space)
-    if not isinstance(data, str):
-        raise InputError(f"data must be the name of a data set or the path of a .csv, not {data!r}")
-    if data in datasets.names():
+    check_data(data)
+    check_data_space(data, space)
+    if isinstance(data, str) and data in datasets.names():
         return _from_dataset(data, columns, space)
-    if "/" in data or data.endswith(".csv") or os.path.isfile(data):
-        return _from_file(Path(data), columns, space)
-    raise InputError(
-        f"unknown data set {data!r}; known: {closest(data, datasets.names())}; "
-        "for a table of your own give the path of a .csv"
-    )
+    return _from_file(Path(data), columns, space)
+
+
+def check_data(data: str | os.PathLike[str]) -> None:
+    """Check that data is the name of a data set, or the path of a file that can be read.
+
+    Raises:
+        InputError: If it is neither.
+    """
+    if not isinstance(data, (str, os.PathLike)):
+        raise InputError(f"data must be the name of a data set or the path of a .csv, not {data!r}")
+    name = os.fspath(data)
+    if isinstance(data, str) and name in datasets.names():
+        return
+    is_path = isinstance(data, os.PathLike) or "/" in name or name.endswith(".csv")
+    if not is_path and not os.path.isfile(name):
+        listed = closest(name, datasets.names(), "nasplug data list")
+        raise InputError(
+            f"unknown data set {name!r}; known: {listed}; "
+            "for a table of your own give the path of a .csv"
+        )
+    try:
+        with open(name, "rb"):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot read {name}: {error.strerror}") from None
+
+
+def check_data_space(data: str | os.PathLike[str], space: SearchSpace) -> None:
+    """Check that a data set is of a space; a file says so only in its rows."""
+    if not isinstance(data, str) or data not in datasets.names():
+        return
+    info = datasets.info(data)
+    if info.space != space.name:
+        where = f"space {info.space}" if info.space else "no search space"
+        raise InputError(f"data set {data} is of {where}, not of {space.name}")
 
 
 def _from_dataset(name: str, columns: Sequence[str], space: SearchSpace) -> Labels:
-    info = datasets.info(name)
-    if info.space != space.name:
-        where = f"space {info.space}" if info.space else "no search space"
-        raise InputError(f"data set {name} is of {where}, not of {space.name}")
     table = datasets.load(name)
     numeric = table.drop(columns=ARCH, errors="ignore").select_dtypes(["number", "bool"]).columns
     _check_columns(name, columns, list(numeric))
@@ -109,7 +133,7 @@ def _from_file(path: Path, columns: Sequence[str], space: SearchSpace) -> Labels
     if ARCH not in header:
         raise InputError(
             f"{path} has no column {ARCH!r} with architecture strings; its columns are "
-            f"{', '.join(header)[:200]}"
+            f"{closest(ARCH, header, 'its first line')}"
         )
     _check_columns(str(path), columns, [column for column in header if column != ARCH])
     archs, values = [], []
@@ -161,5 +185,6 @@ def _check_columns(source: str, columns: Sequence[str], known: Sequence[str]) ->
     for column in columns:
         if column not in known:
             raise InputError(
-                f"{source} has no column {column!r}; it has {closest(column, known, 5)}"
+                f"{source} has no column {column!r}; it has "
+                f"{closest(column, known, 'its first line')}"
             )

@@ -30,7 +30,7 @@ from nasplug.predictors.registry import accepts, create
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.search_spaces.files import sweep, write_text
 from nasplug.text import counted
-from nasplug.training.labels import Labels, read_labels
+from nasplug.training.labels import Labels, check_data, check_data_space, read_labels
 
 __all__ = ["train"]
 
@@ -101,10 +101,21 @@ def train(
         >>> record["train_size"], record["files"]
         (60, ['mine.safetensors'])
     """
+    # In the order of the command's options, so that the first wrong one is named.
+    check_data(data)
+    _check_model(model)
     opened = checked_space(space)
-    checked_seed(seed)
+    check_data_space(data, opened)
+    if kind not in KINDS:
+        raise InputError(f"unknown kind of predictor {kind!r}; there are {', '.join(KINDS)}")
+    targets = (targets,) if isinstance(targets, str) else targets
+    columns = _columns(targets, opened) if kind == "accuracy" else _latency_column(targets)
     device = _device(kind, hardware, batch_size)
-    columns = _columns(targets, device, opened)
+    if device is not None:
+        columns = columns or {"latency": device.key}
+    if train_size is not None:
+        checked_count(train_size, "train size")
+    checked_seed(seed)
     settings = _checked_options(options)
     if out is None and not test:
         raise InputError("nothing would remain of this training; give --out, --test or both")
@@ -160,16 +171,15 @@ def _fit_options(
 def _device(
     kind: str, hardware: str | os.PathLike[str] | Hardware | None, batch_size: int
 ) -> Setting | None:
-    checked_count(batch_size, "batch size")
-    if kind not in KINDS:
-        raise InputError(f"unknown kind of predictor {kind!r}; there are {', '.join(KINDS)}")
     if kind == "accuracy":
         if hardware is not None:
             raise InputError("an accuracy does not depend on hardware; give --kind latency")
+        checked_count(batch_size, "batch size")
         return None
     if hardware is None:
         raise InputError("a latency is that of a device; name it with --hw")
-    return Setting(device_named(hardware), batch_size)
+    device = device_named(hardware)
+    return Setting(device, checked_count(batch_size, "batch size"))
 
 
 def _checked_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -181,15 +191,15 @@ def _checked_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
     return dict(options or {})
 
 
-def _columns(
-    targets: str | Sequence[str], device: Setting | None, space: SearchSpace
-) -> dict[str, str]:
-    """Name of each predicted target -> its column in the data."""
-    targets = (targets,) if isinstance(targets, str) else targets
-    if device is not None:
-        if len(targets) > 1:
-            raise InputError(f"{len(targets)} targets; a latency has one column, its device's")
-        return {"latency": targets[0] if targets else device.key}
+def _latency_column(targets: Sequence[str]) -> dict[str, str]:
+    """The target of a latency -> its column in the data; empty for the device's own column."""
+    if len(targets) > 1:
+        raise InputError(f"{len(targets)} targets; a latency has one column, its device's")
+    return dict(zip(["latency"], targets, strict=False))
+
+
+def _columns(targets: Sequence[str], space: SearchSpace) -> dict[str, str]:
+    """Name of each predicted accuracy -> its column in the data."""
     if not targets:
         raise InputError("name the column to learn with --target, such as cifar10_val")
     columns: dict[str, str] = {}
@@ -205,6 +215,13 @@ def _columns(
     return columns
 
 
+def _check_model(model: str) -> None:
+    """Check that a predictor of that name is installed, and can be imported."""
+    if not isinstance(model, str):
+        raise InputError(f"model must be the name of a predictor such as 'nasplug', not {model!r}")
+    accepts(model, "kind")
+
+
 def _create(
     model: str,
     kind: str,
@@ -214,8 +231,6 @@ def _create(
     options: dict[str, Any],
 ) -> ArchitecturePredictor:
     """Create the predictor with the options that it takes."""
-    if not isinstance(model, str):
-        raise InputError(f"model must be the name of a predictor such as 'nasplug', not {model!r}")
     if model == "nasplug":
         # `create_predictor` adds the encoder that the package has pretrained for the space.
         if kind == "latency":
@@ -268,7 +283,7 @@ def _split(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split the rows into those to train on, in random order, and the others."""
     total = len(labels.archs)
-    size = total if train_size is None else checked_count(train_size, "train size")
+    size = total if train_size is None else train_size
     if size > total:
         raise InputError(
             f"train size {size} is more than the {counted(total, 'row')} of {labels.source}"

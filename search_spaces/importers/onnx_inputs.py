@@ -59,7 +59,7 @@ def read_inputs(
         if asked_name not in names:
             raise InputError(
                 f"input_shapes names {asked_name!r}, but the inputs of {model} are "
-                f"{closest(asked_name, names, count=8)}"
+                f"{closest(asked_name, names)}"
             )
     symbols = {_dims(value)[0] for value in data if len(_dims(value)) > 1}
     batch_symbols = {size for size in symbols if isinstance(size, str) and size}

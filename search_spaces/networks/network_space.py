@@ -238,8 +238,9 @@ class NetworkSpace(SearchSpace):
             if not equals:
                 raise InputError(f"{item[:_TEXT_SHOWN]!r} is no name=value in {self._form()}")
             if name not in self._position:
-                near = closest(name, self._position)
-                raise InputError(f"unknown decision {name!r}; {self.name} has {near}, …")
+                listed_by = f"nasplug.space({self.name!r}).distributions()"
+                near = closest(name, self._position, listed_by)
+                raise InputError(f"unknown decision {name!r}; {self.name} has {near}")
             if name in pairs:
                 raise InputError(f"decision {name!r} comes twice; give it once")
             decision = self._decisions[self._position[name]]

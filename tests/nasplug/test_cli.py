@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from nasplug.cli import app
 from nasplug.commands import common
 from nasplug.predicting import zoo as shipped
+from nasplug.search_spaces import space
 from nasplug.searching import outcome as outcome_module
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
@@ -165,6 +166,15 @@ def test_search_prints_a_table(tabled: Run) -> None:
     assert result.stderr == ""
 
 
+def test_macs_stand_for_flops_and_the_table_says_what_it_counts(tabled: Run) -> None:
+    words = ("search", "--constraint", "macs<=100M", "--n-trials", "2", "--storage", "memory")
+    text = tabled(*words).stdout
+    assert "flops<=100000000" in text
+    assert "MFLOPs: millions of multiply-accumulates for one image" in text.splitlines()
+    graph = space("nb201").to_graph(space("nb201").parse(CELL))
+    assert graph.total("macs") == graph.total("flops")
+
+
 def test_predict(tabled: Run) -> None:
     result = tabled("predict", CELL, CELL, "--hw", "GTX 1080 Ti", "--json")
     assert result.exit_code == 0, result.stderr
@@ -203,6 +213,25 @@ def test_hardware(run: Run) -> None:
     assert shown["peak_tflops"]["fp32"] > 0
     assert "RTX 3090" in run("hardware", "show", "3090").stdout
     assert "RTX 3090" in run("hardware").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["orin"], "Jetson AGX Orin"),
+        (["jetson", "orin"], "Jetson AGX Orin"),
+        (["jetson orin"], "Jetson Orin Nano"),
+        (["Oryon"], "Snapdragon X Elite"),
+        (["BCM2711"], "Raspberry Pi 4"),
+        (["raspberry-pi"], "Raspberry Pi 5"),
+        (["nvidia", "edge"], "Jetson Nano"),
+        (["list", "rtx", "laptop"], "RTX 4090 Laptop"),
+    ],
+)
+def test_hardware_is_found_by_words_anywhere(run: Run, words: list[str], name: str) -> None:
+    rows = json.loads(run("hardware", *words, "--json").stdout)
+    assert name in [row["name"] for row in rows]
+    assert len(rows) < 30
 
 
 def test_data(run: Run, cache: Path) -> None:

@@ -26,6 +26,13 @@ def test_signs_turn_values_into_losses() -> None:
     assert {proxy.sign for proxy in PROXIES.values()} == {-1.0}
 
 
+def test_macs_are_flops() -> None:
+    assert checked_objectives(["accuracy", "macs"]) == checked_objectives(["accuracy", "flops"])
+    assert checked_objectives("more macs") == (PROXIES["flops"],)
+    with pytest.raises(InputError, match="give one, or two different ones"):
+        checked_objectives(["macs", "flops"])
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

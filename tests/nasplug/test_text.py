@@ -9,6 +9,7 @@ import pytest
 from nasplug.search_spaces import InputError
 from nasplug.text import (
     CHECKSUM,
+    check_no_torch_file,
     check_row,
     checksum_of,
     counted,
@@ -28,6 +29,21 @@ def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
     assert read_whole(file, 5, "a file", "file") == b"12345"
     with pytest.raises(InputError, match="larger than 0 kB, which no table is"):
         read_whole(file, 4, "a file", "table")
+
+
+@pytest.mark.parametrize("name", ["net.pt", "a/net.v2.pth", "net.CKPT"])
+def test_a_torch_file_is_answered_with_the_lines_that_export_it(name: str) -> None:
+    with pytest.raises(InputError) as raised:
+        check_no_torch_file(name)
+    sentence, *lines = str(raised.value).splitlines()
+    assert sentence.startswith(f"{name} is a file of PyTorch")
+    assert len(lines) == 2
+    assert f"torch.load('{name}')" in lines[0]
+    assert f"'{name.rpartition('.')[0]}.onnx')" in lines[1]
+    for line in lines:
+        compile(line.strip(), "<line>", "exec")
+    for other in ("net.onnx", "pt", "mine.safetensors", None):
+        check_no_torch_file(other)
 
 
 def test_what_is_no_file_is_named(tmp_path: Path) -> None:

@@ -12,20 +12,26 @@ NAMES = ("alpha", "beta", "Gamma", "delta")
 
 
 @pytest.mark.parametrize(
-    ("word", "count", "text"),
+    ("word", "text"),
     [
-        ("alhpa", 1, "alpha"),
-        ("GAMMA", 1, "Gamma"),
-        ("zzz", 3, "alpha, beta, Gamma, delta"),
-        ("", 3, "alpha, beta, Gamma, delta"),
+        ("alhpa", "alpha, Gamma, delta, beta"),
+        ("GAMMA", "Gamma, alpha, beta, delta"),
+        ("zzz", "alpha, beta, Gamma, delta"),
+        ("", "alpha, beta, Gamma, delta"),
     ],
 )
-def test_closest_names(word: str, count: int, text: str) -> None:
-    assert closest(word, NAMES, count) == text
+def test_all_names_are_given_the_closest_first(word: str, text: str) -> None:
+    assert closest(word, NAMES) == text
+    assert closest(word, NAMES, "nasplug data list") == text
 
 
-def test_no_more_names_than_a_sentence_holds() -> None:
-    assert closest("?", map(str, range(100))) == "0, 1, 2, 3, 4, 5, 6, 7"
+def test_a_long_list_says_where_the_others_are() -> None:
+    names = [f"name-{k}" for k in range(100)]
+    assert closest("?", names).count(",") == 99
+    text = closest("name-42", names, "nasplug data list")
+    assert text.startswith("name-42, ")
+    assert text.endswith(" and 97 others, listed by nasplug data list")
+    assert "and 92 others" in closest("?", names, "nasplug data list")
 
 
 def raised(*errors: Exception) -> Exception:

@@ -14,6 +14,14 @@ from nasplug.candidates.constraints import (
 from nasplug.search_spaces import InputError
 
 
+def test_macs_are_flops() -> None:
+    assert parse_constraint("macs<=100M") == parse_constraint("flops<=100M")
+    with pytest.raises(InputError, match="known: macs, latency, params, flops, accuracy"):
+        parse_constraint("mac<=100M")
+    with pytest.raises(InputError, match="flops is bounded twice"):
+        parse_constraints(["macs<=100M", "flops<=90M"])
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -39,6 +39,28 @@ def test_every_name_and_alias_finds_its_own_device() -> None:
             assert hardware(spelling) is device
 
 
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [
+        ("NVIDIA GeForce RTX 4060 Laptop GPU", "RTX 4060 Laptop"),
+        ("NVIDIA GeForce RTX 5090 Laptop GPU", "RTX 5090 Laptop"),
+        ("Apple M4 Pro", "Apple M4 Pro"),
+        ("Intel(R) Core(TM) Ultra 7 155H", "Core Ultra 7 155H"),
+        ("11th Gen Intel(R) Core(TM) i7-1165G7 @ 2.80GHz", "Core i7-1165G7"),
+        ("Intel(R) N100", "Intel N100"),
+        ("AMD Ryzen AI 9 HX 370 w/ Radeon 890M", "Ryzen AI 9 HX 370"),
+        ("AMD Ryzen 7 7840HS w/ Radeon 780M Graphics", "Ryzen 7 7840HS"),
+        ("Snapdragon 8 Gen 1", "Snapdragon 8 Gen 1"),
+        ("Qualcomm Snapdragon 8 Elite", "Snapdragon 8 Elite"),
+        ("Tensor G3", "Pixel 8"),
+        ("Tensor G4", "Pixel 9"),
+        ("Jetson AGX Orin 32GB", "Jetson AGX Orin 32GB"),
+    ],
+)
+def test_current_laptops_phones_and_boards(name: str, device: str) -> None:
+    assert hardware(name).name == device
+
+
 @pytest.mark.parametrize("device", catalogue(), ids=lambda device: device.name)
 def test_figures_are_plausible(device: Hardware) -> None:
     assert device.kind in KINDS

@@ -565,9 +565,14 @@ def test_torch_backend(tmp_path):
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "150")
-    return lambda *words: CliRunner().invoke(
-        app, ["measure", "--space", CELLS, "--threads", "1", *QUICK_WORDS, *words]
-    )
+
+    def measured(*words: str) -> Any:
+        of_space = () if "--space" in words else ("--space", CELLS)
+        return CliRunner().invoke(
+            app, ["measure", *of_space, "--threads", "1", *QUICK_WORDS, *words]
+        )
+
+    return measured
 
 
 def test_command(run, tmp_path):

@@ -33,5 +33,19 @@ def test_architecture_stands_beside_its_numbers_where_there_is_room() -> None:
     ]
 
 
+def test_columns_that_do_not_fit_stand_below() -> None:
+    columns = [*COLUMNS, ("params", ["1.00M", "2.00M", "3.00M"])]
+    assert table_lines(columns, ARCHS, [0, 2], 20) == [
+        "#  accuracy %   ms",
+        "   params",
+        "1        90.1    1",
+        "    1.00M",
+        "   vgg:a",
+        "3        92.3  333",
+        "    3.00M",
+        "   vgg:ccc",
+    ]
+
+
 def test_empty_front_is_a_heading() -> None:
     assert table_lines([("accuracy %", [])], [], [], 80) == ["#  accuracy %  architecture"]

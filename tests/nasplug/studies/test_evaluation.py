@@ -36,6 +36,7 @@ def test_objectives() -> None:
     assert (third.name, third.direction, third.unit) == ("memory_mb", "minimize", "")
     assert parse_objectives("accuracy:minimize")[0].direction == "minimize"
     assert parse_objectives(()) == ()
+    assert parse_objectives(["macs", "accuracy"]) == parse_objectives(["flops", "accuracy"])
 
 
 @pytest.mark.parametrize(

@@ -266,11 +266,21 @@ def test_a_state_is_for_the_same_training_only(run: Run, table: Path) -> None:
         (("--target", "acc", "--out", "table.csv/x"), "cannot write table.csv/x"),
         (("--target", "acc", "--out", "."), "give the path of a file"),
         (("--target", "acc", "--batch-size", "0"), "batch size 0 is not a whole number"),
+        # The first wrong option in the order of the help is named.
+        (("--data", "nb202", "--model", "nnformr"), "unknown data set 'nb202'"),
+        (("--model", "nnformr", "--space", "nb202"), "unknown predictor 'nnformr'"),
+        (("--data", "nb101-small", "--kind", "energy"), "is of space nb101, not of nb201"),
+        (("--space", "nb202", "--kind", "energy"), "unknown search space"),
+        (("--kind", "energy", "--hw", "T9"), "unknown kind of predictor 'energy'"),
+        (("--kind", "latency", "--hw", "T9", "--batch-size", "0"), "'T9' is not in the catalogue"),
+        (("--target", "acc", "--train-size", "0", "--seed", "-1"), "train size 0"),
+        (("--target", "acc", "--seed", "-1", *options("seed=1")), "seed -1"),
     ],
 )
 def test_bad_requests(run: Run, table: Path, words: tuple[str, ...], said: str) -> None:
-    given = ("train", "--model", "path-gp", "--data", "table.csv", "--out", "x", *words)
-    assert_refused(run(*given), said)
+    usual = {"--model": "path-gp", "--data": "table.csv", "--out": "x"}
+    given = [part for pair in usual.items() if pair[0] not in words for part in pair]
+    assert_refused(run("train", *given, *words), said)
     assert not list(Path().glob("x*"))
 
 
