@@ -25,7 +25,12 @@ PACKAGES = (
     "nasplug.testing",
 )
 # Pages at the root of the repository, where people look for them.
-ROOT_PAGES = {name: f"{name.lower()}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")}
+ROOT_PAGES = {
+    "README": "index.md",
+    "CHANGELOG": "changelog.md",
+    "CONTRIBUTING": "contributing.md",
+    "SECURITY": "security.md",
+}
 
 
 def on_startup(**_: Any) -> None:
@@ -53,10 +58,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Turn links to files of the repository into links to pages of the site."""
+    if page.file.src_uri == "index.md":
+        page.meta["hide"] = ["navigation"]
     if page.file.src_uri in ROOT_PAGES.values():
-        markdown = markdown.replace("](docs/", "](")
+        markdown = markdown.replace("](docs/", "](").replace("[LICENSE](LICENSE)", "licence")
+        # Read by those who have a checkout, not by visitors of the site.
+        markdown = re.sub(r"## Tests\n.*?(?=## )", "", markdown, flags=re.DOTALL)
+    up = "../" * page.file.src_uri.count("/")
     for name, uri in ROOT_PAGES.items():
-        markdown = re.sub(rf"\]\((?:\.\./)*{name}\.md", f"]({uri}", markdown)
+        markdown = re.sub(rf"\]\((?:\.\./)*{name}\.md", f"]({up}{uri}", markdown)
     return markdown
 
 

@@ -6,6 +6,7 @@ the first objective that is to be maximised, or else the first one; the cost is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +22,7 @@ __all__ = ["Choice", "choices", "error_height", "telling_rows"]
 # Share of the best quality that the fastest choice may give up.
 CLOSE = 0.01
 # Cost -> beginning of the title of its least value.
-_LEAST = {"latency": "Fastest", "latency_ms": "Fastest", "flops": "Fewest FLOPs"}
-_LEAST["params"] = "Fewest parameters"
+_LEAST = {"latency": "Fastest", "flops": "Fewest FLOPs", "params": "Fewest parameters"}
 # Quality -> beginning of the title of its best value.
 _BEST = {"accuracy": "Most accurate", "flops": "Most FLOPs", "params": "Most parameters"}
 
@@ -79,7 +79,7 @@ def choices(
     best = int(np.lexsort(losses.T[::-1])[0])
     name = _in_words(objectives[0])
     within = f", within {' and '.join(limits)}" if limits else ""
-    title = _BEST.get(objectives[0].name) if objectives[0].direction == "maximize" else None
+    title = _BEST.get(_quantity(objectives[0])) if objectives[0].direction == "maximize" else None
     title = title or f"Best {name}"
     count = f"the best of the {len(values)} on the front"
     if len(values) == 1:
@@ -142,7 +142,7 @@ def _fastest(
     close = np.flatnonzero(is_close)
     row = int(close[np.lexsort((losses[close, 0], losses[close, 1]))[0]])
     name, cost = (_in_words(objective) for objective in objectives[:2])
-    title = _LEAST.get(objectives[1].name) if objectives[1].direction == "minimize" else None
+    title = _LEAST.get(_quantity(objectives[1])) if objectives[1].direction == "minimize" else None
     if row == best:
         reason = f"No other row within 1 % of the best {name} has a better {cost}."
     else:
@@ -173,7 +173,9 @@ def _knee(values: Array, objectives: Sequence[Objective], texts: Sequence[Sequen
 def _scaled_losses(values: Array, objectives: Sequence[Objective]) -> Array:
     """Losses from 0, the best on the front, to 1; accuracies in % by `error_height`."""
     columns = [
-        error_height(column) if objective.name == "accuracy" and _is_percent(column) else column
+        error_height(column)
+        if _quantity(objective) == "accuracy" and _is_percent(column)
+        else column
         for objective, column in zip(objectives, values.T, strict=True)
     ]
     losses = np.stack(columns, axis=1) * np.array([objective.sign for objective in objectives])
@@ -185,6 +187,11 @@ def _scaled_losses(values: Array, objectives: Sequence[Objective]) -> Array:
 def _is_percent(accuracy: Array) -> bool:
     """Whether accuracies are in percent, and not fractions."""
     return bool(accuracy.min() >= 0 and 1 < accuracy.max() <= 100)
+
+
+def _quantity(objective: Objective) -> str:
+    """First word of a name: `"latency"` for `"latency_ms"` and for `"Latency (ms)"`."""
+    return re.split(r"[^a-z]", objective.name.lower(), maxsplit=1)[0]
 
 
 def _in_words(objective: Objective) -> str:

@@ -21,7 +21,7 @@ from nasplug.search_spaces import space
 from nasplug.search_spaces.networks.builder import NetworkBuilder
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 runner = CliRunner()
 
 
@@ -145,20 +145,3 @@ def test_a_documented_command(words: list[str], folder: Path) -> None:
     cheap = [w.replace("$PROGRAM", f"{sys.executable} train.py {{arch}}") for w in cheap]
     # The last of an option given twice counts.
     run(*cheap, *CHEAP[words[0]])
-
-
-def test_documented_python(folder: Path) -> None:
-    page = (ROOT / "docs" / "hardware.md").read_text(encoding="utf-8")
-    archs = run("calibrate", "--suggest", "10").stdout.splitlines()
-    measured(archs, "my_board.toml").to_csv("latency.csv", index=False)
-    fenced = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    (indented,) = re.findall(r"From Python:\n\n((?: {4}.*\n)+)", page)
-    lines = re.sub(r"^ {4}", "", indented, flags=re.MULTILINE).splitlines()
-    # The search that ends it is one of the commands above, from Python.
-    assert lines[-1].startswith("nasplug.search(")
-    names: dict[str, Any] = {"nasplug": nasplug}
-    exec("\n".join([*fenced, *lines[:-1]]), names)
-    assert names["done"].used == 10
-    sampler = (ROOT / "docs" / "sampler.md").read_text(encoding="utf-8")
-    for line in re.findall(r"^nasplug\.\w+\(.*hardware=.*\)$", sampler, re.MULTILINE):
-        exec(line, {"nasplug": nasplug})

@@ -23,4 +23,5 @@ PUBLISHED: dict[str, tuple[dict[int, float], str]] = {
     "PINAT": _table(0.549, 0.631, 0.706, 0.761, 0.784),
     "NAR-Former V2": ({156: 0.752, 1563: 0.888}, "second-hand"),
     "NN-Former": ({156: 0.804, 1563: 0.890}, "second-hand"),
+    "FlowerFormer": ({78: 0.790}, "second-hand"),
 }

@@ -64,13 +64,15 @@ function drawFront() {
     });
     return rangeOf(axis.scale, values, [...must, ...limits]);
   };
-  const [xs, ys] = [rows.map(valueX), rows.map(valueY)];
+  const behind = isSingle ? [] : data.scored.map((values) => [values[chosen.x], values[chosen.y]]);
+  const [xs, ys] = [rows.map(valueX), rows.map(valueY)].map((of, k) => [...of, ...behind.map((pair) => pair[k])]);
   const withMeasured = (k, value) => onFront.flatMap((row) => [value(row), ...(row.measured && k !== null ? [row.measured[k]] : [])]);
   const xAxis = { ...x, range: isSingle ? rangeOf("linear", xs, xs) : mostly(x, xs, withMeasured(chosen.x, valueX)), whole: isSingle };
   const yAxis = { ...y, range: mostly(y, ys, withMeasured(chosen.y, valueY)) };
   const plot = picture(host.querySelector(".plot"), xAxis, yAxis, `${y.label} against ${x.label}; the table has all numbers`);
   const { content, X, Y, box } = plot;
   const entries = [];
+  for (const [px, py] of behind) content.append(dot(X(px), Y(py), "p-scored", 1.6));
 
   for (const [axis, across] of [[x, true], [y, false]])
     for (const [bound, text] of axis.limits) {
@@ -116,6 +118,7 @@ function drawFront() {
   if (measured.length) entries.push([diamond(8, 8, "p-measured"), "the front, measured"]);
   if (others.met) entries.push([dot(8, 8, "p-met", 3.5), `other trials: ${others.met}`]);
   if (others.missed) entries.push([cross(8, 8), `misses a limit: ${others.missed}`]);
+  if (behind.length) entries.push([dot(8, 8, "p-scored", 2.2), `scored, not tried: ${data.n_scored.toLocaleString("en")}${behind.length < data.n_scored ? `, ${behind.length.toLocaleString("en")} of them drawn` : ""}`]);
   if (beyond) entries.push([svg("g"), `beyond the axes: ${beyond}`]);
   legend(host.querySelector(".legend"), entries);
   axisLabel(host.querySelector(".axis-label.y"), y.label, y.scale);
@@ -149,7 +152,6 @@ function nearest(event) {
 function showTip(k, event) {
   const tip = byId("tip");
   tip.hidden = k === null;
-  front.root.classList.toggle("near", k !== null);
   if (k === null) return;
   const row = rows[k];
   tip.replaceChildren(

@@ -153,6 +153,8 @@ class Page:
         facts: Name and text of each fact that the numbers rest on.
         notes: Sentences on the meaning of the numbers.
         command: The command that wrote the report, or None.
+        scored: Values on the axes of architectures that were scored and not tried, or some of them.
+        n_scored: Number of architectures that were scored and not tried.
     """
 
     title: str
@@ -167,6 +169,8 @@ class Page:
     facts: list[tuple[str, str]]
     notes: list[str]
     command: str | None = None
+    scored: Sequence[Sequence[float]] = ()
+    n_scored: int = 0
 
 
 def axis_of(

@@ -72,6 +72,13 @@ def test_three_objectives() -> None:
             ("Fewest FLOPs within 1 % of the best", "Most accurate"),
         ),
         (
+            (
+                Objective("Accuracy (%)", "maximize", ""),
+                Objective("latency (ms)", "minimize", ""),
+            ),
+            ("Fastest within 1 % of the best", "Most accurate"),
+        ),
+        (
             (Objective("loss", "minimize", ""), Objective("energy_mj", "minimize", "")),
             ("Best energy mj within 1 % of the best", "Best loss"),
         ),

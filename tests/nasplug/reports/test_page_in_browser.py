@@ -160,7 +160,7 @@ def test_texts_of_strangers_stay_texts(opened: Open, width: int) -> None:
     with pytest.warns(optuna.exceptions.ExperimentalWarning):
         study.set_metric_names([HOSTILE, "b" * 300])
     page = study_page(study, HOSTILE)
-    choice = Choice(HOSTILE, 0, HOSTILE)
+    choice = Choice(HOSTILE, 0, HOSTILE, HOSTILE)
     texts = {"title": HOSTILE * 9, "notes": [HOSTILE], "choices": [choice]}
     tab = opened(Page(**{**vars(page), **texts, "facts": [(HOSTILE, "y" * 999)]}), width)
     tab.locator('#front g[role="button"]').first.hover()

@@ -53,7 +53,7 @@ def test_page_shows_architectures_and_needs_no_network(result: SearchResult, fol
     ]
     content = island(page)
     rows = {row["arch"]: row for row in content["rows"]}
-    assert len(content["rows"]) == content["n_rows"] == 20
+    assert len(content["rows"]) == content["n_rows"] == result.n_trials
     for row in result.pareto:
         assert rows[row["arch"]]["state"] == "front"
     assert sum(row["state"] == "front" for row in content["rows"]) == len(result.pareto)
@@ -62,6 +62,7 @@ def test_page_shows_architectures_and_needs_no_network(result: SearchResult, fol
     assert (quality["scale"], quality["maximize"], cost["maximize"]) == ("error", True, False)
     assert cost["limits"] == [[8.0, "latency<=8ms"]]
     assert content["notes"] == result.notes()
+    assert len(content["scored"]) == 1_000 < content["n_scored"] < 15_625 - result.n_trials
     assert ["Device", "GTX 1080 Ti, batch 1"] in content["facts"]
     assert content["command"] is None
 
