@@ -29,13 +29,21 @@ def _find_mirror() -> Path | None:
 
 
 @pytest.fixture(autouse=True)
-def signals_as_on_a_terminal() -> None:
-    """Signals end a program, also where nohup ignores them or a script's main has taken them."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    for name in ("SIGTERM", "SIGHUP"):
+def signals_as_on_a_terminal() -> Iterator[None]:
+    """Signals end a program, also under nohup; the next test does not see what a test left."""
+    handlers = {signal.SIGINT: signal.default_int_handler}
+    for name in ("SIGTERM", "SIGHUP", "SIGALRM"):
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_DFL)
-    # Whatever an earlier test did in this process, no signal has come yet, and none is taken.
+            handlers[getattr(signal, name)] = signal.SIG_DFL
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    hook = sys.unraisablehook
+    yield
+    # First the alarm, which a test may have left running.
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    sys.unraisablehook = hook
     vars(_signals._state).update(vars(_signals._State()))
 
 

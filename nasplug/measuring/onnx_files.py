@@ -75,7 +75,7 @@ def networks_of_files(
     if unused:
         raise InputError(
             f"no file has an input {min(unused)[:_SHOWN]!r}; the inputs are "
-            f"{closest(min(unused), list(names), count=8)}"
+            f"{closest(min(unused), names)}"
         )
     return Networks(
         FILES,

@@ -1,7 +1,6 @@
 """Fixtures for the tests of the scripts."""
 
 import json
-import signal
 
 import pytest
 import torch
@@ -10,7 +9,7 @@ import torch
 @pytest.fixture
 def run_script(tmp_path, capsys):
     """Call a script's `main` with a results file of its own: its rows, and what stderr says."""
-    threads, handler = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
+    threads = torch.get_num_threads()
     places = ["--results", str(tmp_path / "all.jsonl"), "--runs", str(tmp_path / "runs")]
 
     def call(main, *words):
@@ -20,4 +19,3 @@ def run_script(tmp_path, capsys):
 
     yield call
     torch.set_num_threads(threads)
-    signal.signal(signal.SIGTERM, handler)

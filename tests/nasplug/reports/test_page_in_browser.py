@@ -19,6 +19,8 @@ from nasplug.reports.study_page import study_page
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 ROWS = [(90.0, 2.0), (80.0, 1.0), (70.0, 3.0), (95.0, 9.0), (60.0, 4.0)]
 Open = Callable[..., Any]
+# Milliseconds for whatever the browser does, on the busiest machine.
+MOST_MS = 300_000
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def browser() -> Iterator[Any]:
     # Chromium's sandbox refuses the superuser, as whom containers run.
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
     with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=path, args=arguments)
+        chromium = driver.chromium.launch(executable_path=path, args=arguments, timeout=MOST_MS)
         yield chromium
         chromium.close()
 
@@ -42,6 +44,7 @@ def browser() -> Iterator[Any]:
 def opened(browser: Any, tmp_path: Path) -> Iterator[Open]:
     """A function that opens a page, of which nothing may be said in the console or requested."""
     context = browser.new_context(color_scheme="light")
+    context.set_default_timeout(MOST_MS)
     heard: list[str] = []
 
     def open_page(page: Page, width: int = 1280) -> Any:

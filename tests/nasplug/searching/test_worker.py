@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,26 +44,35 @@ STUDY = ("--storage", "s.journal")
 
 
 @pytest.fixture
-def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Starts the command line in a folder with the program."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").write_text(PROGRAM)
 
+    processes: list[Process] = []
+
     def started(*words: str) -> Process:
         code = f"import sys; sys.argv = ['nasplug', *{words!r}]; import nasplug.cli as c; c.main()"
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", code],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
+        processes.append(process)
+        return process
 
-    return started
+    yield started
+    # Those of a test that failed, whose programs would wait for ever.
+    (tmp_path / "hold").unlink(missing_ok=True)
+    for process in processes:
+        with process:
+            process.kill()
 
 
 def ended(process: Process, code: int = 0) -> tuple[str, str]:
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == code, err
     return out, err
 
@@ -73,7 +82,7 @@ def load(name: str = "mine") -> optuna.Study:
 
 
 def waited(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while not condition() and time.monotonic() < until:
         time.sleep(0.05)
     assert condition()
@@ -260,7 +269,7 @@ def test_what_is_not_there(made: Path, tmp_path: Path) -> None:
 
 
 def test_a_worker_waits_for_its_study(start: Start, made: Path) -> None:
-    waiting = start("worker", *STUDY, "--study", "later", *EVALUATE, "--wait", "60")
+    waiting = start("worker", *STUDY, "--study", "later", *EVALUATE, "--wait", "600")
     time.sleep(2)
     assert waiting.poll() is None
     words = (*SPACE, *EVALUATE, *STUDY, "--study-name", "later", "--n-trials", "4")

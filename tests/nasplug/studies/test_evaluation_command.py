@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     """A command that runs a script of some lines of Python."""
     monkeypatch.chdir(tmp_path)
 
-    def made(code: str, *words: str, timeout: float | None = 60) -> Command:
+    def made(code: str, *words: str, timeout: float | None = 600) -> Command:
         (tmp_path / "train.py").write_text(f"import json, os, sys, time\n{code}\n")
         return Command([sys.executable, "train.py", *words], timeout)
 
@@ -154,8 +155,8 @@ def is_alive(pid: int) -> bool:
 
 
 def gone(pid: int) -> bool:
-    """Whether a process ends within seconds."""
-    until = time.monotonic() + 10
+    """Whether a process ends soon."""
+    until = time.monotonic() + 120
     while is_alive(pid) and time.monotonic() < until:
         time.sleep(0.05)
     return not is_alive(pid)
@@ -168,29 +169,37 @@ CHILD = (
 )
 
 
-def test_a_timeout_ends_the_program_and_its_children(program: Make, tmp_path: Path) -> None:
-    command = program(
-        f"{CHILD}print('slow', file=sys.stderr, flush=True)\ntime.sleep(600)", timeout=3
-    )
-    started = time.monotonic()
+@pytest.fixture
+def late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A line of a program after which every timeout is over, and none before."""
+    clock = SimpleNamespace(monotonic=lambda: 1000.0 * (tmp_path / "late").exists())
+    monkeypatch.setattr(evaluation_command, "time", clock)
+    return "open('late', 'w').close()"
+
+
+def test_a_timeout_ends_the_program_and_its_children(
+    program: Make, tmp_path: Path, late: str
+) -> None:
+    code = f"{CHILD}print('slow', file=sys.stderr, flush=True)\n{late}\ntime.sleep(600)"
+    command = program(code, timeout=3)
     assert failure(command).splitlines() == ["timeout: still running after 3 s", "slow"]
-    assert time.monotonic() - started < 30
     assert gone(int((tmp_path / "pid").read_text()))
 
 
 def test_a_program_that_ignores_the_request_to_end(
-    program: Make, monkeypatch: pytest.MonkeyPatch
+    program: Make, monkeypatch: pytest.MonkeyPatch, late: str
 ) -> None:
     monkeypatch.setattr(evaluation_command, "GRACE_SECONDS", 0.5)
-    code = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(600)"
-    assert "timeout" in failure(program(code, timeout=2))
+    ignores = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    assert "timeout" in failure(program(f"{ignores}\n{late}\ntime.sleep(600)", timeout=2))
 
 
 def test_a_child_that_stays_does_not_hold_the_answer_up(program: Make, tmp_path: Path) -> None:
     command = program(f"{CHILD}print('{{\"accuracy\": 1}}', flush=True)")
     started = time.monotonic()
     assert command(REQUEST) == {"accuracy": 1}
-    assert time.monotonic() - started < 30
+    # Its child has ten minutes.
+    assert time.monotonic() - started < 300
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
@@ -206,11 +215,11 @@ def test_stop_ends_what_runs_in_other_threads(program: Make, tmp_path: Path) -> 
 
     thread = threading.Thread(target=work)
     thread.start()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 300
     while not (tmp_path / "pid").exists() and time.monotonic() < until:
         time.sleep(0.05)
     command.stop()
-    thread.join(20)
+    thread.join(300)
     assert [type(error) for error in ended] == [KeyboardInterrupt]
     assert gone(int((tmp_path / "pid").read_text()))
     with pytest.raises(KeyboardInterrupt):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,24 @@ from nasplug.studies import heartbeats
 from nasplug.studies.heartbeats import fail_lost
 from nasplug.studies.storages import open_storage
 
+Worker = subprocess.Popen[str]
+Start = Callable[..., Worker]
 SCRIPT = Path(__file__).parents[1] / "study_worker.py"
 
 
-def start(*words: object) -> subprocess.Popen[str]:
-    command = [sys.executable, str(SCRIPT), *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts workers, and ends those of a test that failed."""
+    with contextlib.ExitStack() as stack:
+
+        def started(*words: object) -> Worker:
+            command = [sys.executable, str(SCRIPT), *map(str, words)]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        yield started
 
 
 def ids(study: optuna.Study, *states: TrialState) -> list[str]:
@@ -33,7 +47,7 @@ def ids(study: optuna.Study, *states: TrialState) -> list[str]:
     return [NB201.from_params(trial.params).arch_id for trial in trials]
 
 
-def test_workers_share_a_study_without_repeats(shared_storage: str) -> None:
+def test_workers_share_a_study_without_repeats(start: Start, shared_storage: str) -> None:
     workers = [start(shared_storage, "one", 8, 0) for _ in range(2)]
     for worker in workers:
         worker.communicate(timeout=300)
@@ -43,17 +57,18 @@ def test_workers_share_a_study_without_repeats(shared_storage: str) -> None:
     assert len(set(ids(study))) == 16
 
 
-def killed_in_a_trial(storage: str, name: str) -> None:
+def killed_in_a_trial(start: Start, storage: str, name: str) -> None:
     worker = start(storage, name, 1, 0, 600)
     assert worker.stdout is not None
     assert worker.stdout.readline().startswith("started")
     os.kill(worker.pid, signal.SIGKILL)
-    worker.wait(60)
-    worker.stdout.close()
+    worker.wait(300)
 
 
-def test_a_killed_worker_s_trial_fails_and_is_tried_again_once(shared_storage: str) -> None:
-    killed_in_a_trial(shared_storage, "lost")
+def test_a_killed_worker_s_trial_fails_and_is_tried_again_once(
+    start: Start, shared_storage: str
+) -> None:
+    killed_in_a_trial(start, shared_storage, "lost")
     # Of another seed, it would choose something else by itself.
     study = join(shared_storage, "lost", 1)
     (lost,) = study.trials
@@ -72,10 +87,10 @@ def test_a_killed_worker_s_trial_fails_and_is_tried_again_once(shared_storage: s
     assert heartbeats.retries(rest[1]) == 0
 
 
-def test_what_was_lost_twice_is_left(tmp_path: Path) -> None:
+def test_what_was_lost_twice_is_left(start: Start, tmp_path: Path) -> None:
     storage = str(tmp_path / "twice.journal")
-    killed_in_a_trial(storage, "twice")
-    killed_in_a_trial(storage, "twice")
+    killed_in_a_trial(start, storage, "twice")
+    killed_in_a_trial(start, storage, "twice")
     study = join(storage, "twice", 0)
     first, second = study.trials
     assert second.params == first.params
@@ -94,20 +109,29 @@ def test_a_search_frees_what_its_own_process_forgot(tmp_path: Path) -> None:
     assert trial.state == TrialState.FAIL
 
 
-def test_a_search_leaves_what_another_thread_runs(shared_storage: str) -> None:
+def test_a_search_leaves_what_another_thread_runs(
+    shared_storage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study = join(shared_storage, "threads", 0, heartbeat=2)
-    begun, checked = threading.Event(), threading.Event()
+    begun, checked, beats = threading.Event(), threading.Event(), threading.Semaphore(0)
+    record: Any = study._storage.record_heartbeat  # type: ignore[attr-defined]
+
+    def beat(trial_id: int) -> None:
+        record(trial_id)
+        if begun.is_set():
+            beats.release()
 
     def wait(trial: optuna.trial.Trial) -> float:
         begun.set()
-        checked.wait(60)
+        assert checked.wait(300)
         return objective(trial)
+
+    monkeypatch.setattr(study._storage, "record_heartbeat", beat)
 
     thread = threading.Thread(target=study.optimize, args=(wait,), kwargs={"n_trials": 1})
     thread.start()
-    begun.wait(60)
-    # More than one heartbeat, which come from a thread of their own.
-    time.sleep(2.5)
+    # Heartbeats come from a thread of their own.
+    assert beats.acquire(timeout=300)
     fail_lost(study)
     checked.set()
     thread.join()
@@ -160,7 +184,7 @@ def test_other_parameters_are_tried_again_too(tmp_path: Path) -> None:
 
 
 def test_a_study_is_copied_and_continued_elsewhere_with_the_same_decisions(
-    postgres: Any, tmp_path: Path
+    start: Start, postgres: Any, tmp_path: Path
 ) -> None:
     target = postgres.url()
     whole = join(str(tmp_path / "whole.journal"), "whole", 3)

@@ -232,6 +232,6 @@ def test_the_lock_of_a_dead_process_is_broken_in_any_working_folder(
     lock.grace_period = 0
     waiting = threading.Thread(target=lock.acquire, daemon=True)
     waiting.start()
-    waiting.join(60)
+    waiting.join(300)
     assert not waiting.is_alive()
     lock.release()

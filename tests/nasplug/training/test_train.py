@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from own_signals import send_signal
 from typer.testing import CliRunner
 
 import nasplug
@@ -175,7 +176,7 @@ def test_a_signal_within_lightnings_loop(
     def interrupted(self: Any, item: Any, index: int) -> Any:
         steps.append(index)
         if len(steps) == 8:
-            os.kill(os.getpid(), number)
+            send_signal(number)
         return step(self, item, index)
 
     monkeypatch.setattr(fitting._Fit, "training_step", interrupted)
