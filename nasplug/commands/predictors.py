@@ -155,6 +155,8 @@ def measure(
 
     listed = () if archs is None else read_archs(archs)
     texts = [*(networks or ()), *(arch or ()), *listed]
+    for text in texts:
+        check_no_torch_file(text)
     files = [text for text in texts if text.lower().endswith(".onnx")]
     others = [text for text in texts if text not in files]
     measured = nasplug.measure(
