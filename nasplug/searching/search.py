@@ -145,6 +145,8 @@ def search(
         checked_count(n_jobs, "number of jobs")
         # Scoring takes longest, so it comes after everything else that may be wrong.
         opened = None if storage is None else open_storage(storage)
+        if config.evaluate == "table":
+            shown.phase("reading the table")
         prepared = prepare(config)
         name = study_name or _default_name(prepared)
         kept = _finished(opened, name, config, prepared, started)

@@ -99,7 +99,7 @@ def test_again_gives_the_same_and_more_goes_on(find: Find) -> None:
     assert (calls, more.n_trials) == (3, 9)
     assert more.study.user_attrs[RECORD]["n_trials"] == 9
     with pytest.raises(
-        InputError, match=r"another objectives \(accuracy:max there, accuracy:min here\)"
+        InputError, match=r"another objectives \(accuracy:maximize there, accuracy:minimize here\)"
     ):
         find(study_name=name, objectives="accuracy:min")
 
