@@ -10,7 +10,7 @@ import pytest
 from nasplug import InputError, datasets, load_predictor, predictors, space
 from nasplug.predictors import registry
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "predictors.md"
+PAGE = Path(__file__).parents[2] / "docs" / "training.md"
 NB = space("nb201")
 CELLS = np.random.default_rng(7).permutation(15_625)[:200]
 ARCHS = [NB[int(i)] for i in CELLS]
@@ -90,7 +90,7 @@ def test_a_plugin_that_cannot_be_loaded(install):
 
 def test_the_documented_plugin(install, tmp_path, nb201_cache):
     page = PAGE.read_text(encoding="utf-8")
-    section = page[page.index("## Your own predictor") :]
+    section = page[page.index("## A predictor of your own") :]
     code = (PAGE.parent / "examples" / "my_predictor.py").read_text(encoding="utf-8")
     entry = re.search(r'entry-points\."nasplug.predictors"\]\n(.*?)```', section, re.DOTALL)[1]
     install("my_predictor", code, entry.replace('"', ""))
