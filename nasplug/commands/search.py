@@ -91,6 +91,8 @@ Timeout = Annotated[
     float | None,
     Option("--timeout", metavar="SECONDS", help="Seconds that the program may run for one trial."),
 ]
+Every = Annotated[bool, Option("--all", help="Show all rows of the front, and not twelve.")]
+Report = Annotated[Path | None, Option(help="Folder for report.html, pictures and result.json.")]
 Jobs = Annotated[int, Option("--jobs", help="Trials to evaluate at once.")]
 
 
@@ -111,12 +113,8 @@ def search(
     proxy: Proxy = None,
     pool_size: PoolSize = None,
     as_json: Json = False,
-    every: Annotated[
-        bool, Option("--all", help="Show all rows of the front, and not twelve.")
-    ] = False,
-    report: Annotated[
-        Path | None, Option(help="Folder for report.html, pictures and result.json.")
-    ] = None,
+    every: Every = False,
+    report: Report = None,
     export: Export = None,
     evaluate: Evaluate = "predicted",
     program: Program = None,
@@ -153,6 +151,10 @@ def search(
         n_jobs=jobs,
     )
     _write_files(result, report, export)
+    _show(result, as_json, every)
+
+
+def _show(result: SearchResult, as_json: bool, every: bool) -> None:
     if as_json:
         # The keys of the JSON are fixed, so notes about its numbers go to stderr.
         for note in result.notes():
