@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
+from nasplug.arrays import Indices
 from nasplug.objectives import Objective
 
 if TYPE_CHECKING:
@@ -16,7 +19,10 @@ if TYPE_CHECKING:
     from nasplug.choices import Choice
     from nasplug.predictors.hardware import Hardware
 
-__all__ = ["ReportedQuantity", "ReportedSearch", "quantities"]
+__all__ = ["ReportedQuantity", "ReportedSearch", "quantities", "some_untried"]
+
+# Most architectures that were not tried, and that a picture shows behind the trials.
+SOME = 1_000
 
 # Counted quantity -> the label of its axis, and the factor to the shown unit.
 _COUNTED = {
@@ -106,3 +112,26 @@ def quantities(result: ReportedSearch) -> tuple[ReportedQuantity, ReportedQuanti
 
     quality, cost = (objective.name for objective in result.objectives)
     return axis(cost), axis(quality)
+
+
+def some_untried(
+    result: ReportedSearch, shown_quantities: Sequence[ReportedQuantity]
+) -> tuple[Indices, int]:
+    """Architectures that were scored, could be proposed, and were not tried.
+
+    Args:
+        result: Result of a search by prediction.
+        shown_quantities: Quantities that must be known of them.
+
+    Returns:
+        Indices of up to `SOME` of them, evenly in the order of the candidates, and the number of
+        all.
+    """
+    candidates = result.candidates
+    mask = np.asarray(candidates.scores.connected).copy()
+    mask[list(result.trials)] = False
+    for quantity in shown_quantities:
+        mask &= np.isfinite(candidates.quantities[quantity.name].mean)
+    untried = np.flatnonzero(mask)
+    places = np.linspace(0, len(untried) - 1, min(len(untried), SOME)).astype(np.intp)
+    return untried[places], len(untried)

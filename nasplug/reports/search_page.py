@@ -8,13 +8,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nasplug.choices import Choice
 from nasplug.objectives import COSTS
 from nasplug.predicting.intervals import is_usable, shown
 from nasplug.reports.page import Comparison, Page, Row, State, axis_of, scale_of
-from nasplug.reports.reported import ReportedQuantity, ReportedSearch, quantities
+from nasplug.reports.reported import ReportedQuantity, ReportedSearch, quantities, some_untried
 from nasplug.reports.study_page import (
     FACTORS,
     LABELS,
@@ -30,8 +29,6 @@ from nasplug.studies.values import StudyValues, study_values
 
 __all__ = ["observed_page", "search_page"]
 
-# Most architectures that were not tried, and that a picture shows behind the trials.
-_SOME = 1_000
 # Digits after the point of a quantity's values.
 _DIGITS = {"accuracy": 2, "latency": 3, "flops": 1, "params": 2}
 # Key of a quantity in the rows of a result.
@@ -61,8 +58,7 @@ def search_page(result: ReportedSearch, command: str | None = None) -> Page:
         for k, (q, objective) in enumerate(zip(shown_quantities, result.objectives, strict=True))
     ]
     is_predicted = any(q.name in _KEYS for q in shown_quantities)
-    untried = _untried(result, shown_quantities)
-    some = untried[np.linspace(0, len(untried) - 1, min(len(untried), _SOME)).astype(np.intp)]
+    some, n_scored = some_untried(result, shown_quantities)
     return Page(
         title=_title(result),
         heading=result.heading(),
@@ -80,20 +76,8 @@ def search_page(result: ReportedSearch, command: str | None = None) -> Page:
             [result.candidates.quantities[q.name].mean[some] * q.factor for q in shown_quantities],
             axis=1,
         ).tolist(),
-        n_scored=len(untried),
+        n_scored=n_scored,
     )
-
-
-def _untried(
-    result: ReportedSearch, shown_quantities: Sequence[ReportedQuantity]
-) -> NDArray[np.intp]:
-    """Indices of the architectures that were scored, could be proposed, and were not tried."""
-    candidates = result.candidates
-    mask = np.asarray(candidates.scores.connected).copy()
-    mask[list(result.trials)] = False
-    for q in shown_quantities:
-        mask &= np.isfinite(candidates.quantities[q.name].mean)
-    return np.flatnonzero(mask)
 
 
 def observed_page(result: ReportedSearch, command: str | None = None) -> Page:

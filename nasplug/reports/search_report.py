@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nasplug.choices import error_height
 from nasplug.plots.drawing import BLUE, GREEN, GREY, RED, finish
 from nasplug.predicting.intervals import is_usable, magnitude
-from nasplug.reports.reported import ReportedQuantity, ReportedSearch, quantities
+from nasplug.reports.reported import ReportedQuantity, ReportedSearch, quantities, some_untried
 from nasplug.reports.search_page import search_page
 from nasplug.reports.study_report import PAGE, draw_page, write_pictures, write_plots, writing_to
 from nasplug.search_spaces import InputError
@@ -162,9 +162,14 @@ def _draw(
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     FigureCanvasAgg(figure)
     plot = figure.add_subplot()
-    plot.scatter(
-        trials.x, trials.y, s=16, color=GREY, label=f"all {len(trials.x)} trials", zorder=1
-    )
+    some, n_scored = some_untried(result, axes)
+    if n_scored:
+        x, y = (result.candidates.quantities[a.name].mean[some] * a.factor for a in axes)
+        label = f"scored, not tried: {len(some):,} of {n_scored:,}"
+        plot.scatter(x, y, s=4, color=GREY, alpha=0.5, linewidths=0, label=label, zorder=1)
+    if len(trials.x) > len(front.x):
+        label = f"all {len(trials.x)} trials"
+        plot.scatter(trials.x, trials.y, s=16, color=GREY, label=label, zorder=1)
     plot.step(front.x, front.y, where="post", color=BLUE, linewidth=1, alpha=0.6, zorder=2)
     plot.errorbar(
         front.x,
