@@ -31,6 +31,22 @@ if TYPE_CHECKING:
 
 __all__ = ["calibrate", "measure", "train"]
 
+# Options of `measure` whose descriptions are long.
+Archs = Annotated[list[str] | None, Option(help="Time this network of the space; repeatable.")]
+ArchsFile = Annotated[
+    Path | None, Option(help="Time these: one a line, or the column arch of a .csv.")
+]
+InputShapes = Annotated[
+    list[str] | None,
+    Option(metavar="NAME=SHAPE", help="Shape that an .onnx file leaves open: name=1x3x224x224."),
+]
+RetryDisturbed = Annotated[
+    bool, Option(help="Time again, and longer, what was timed on a busy machine.")
+]
+KeepDisturbed = Annotated[
+    bool, Option("--keep-disturbed", help="Let calibrate use what stays disturbed; it is marked.")
+]
+
 
 def _options(words: Sequence[str]) -> dict[str, Any]:
     """Options of a predictor from words such as `epochs=100`, `dynamic=gate`, `ema_decay=null`.
@@ -123,29 +139,15 @@ def measure(
     out: Annotated[Path, Option(help="The .csv to write; a .json comes beside it.")] = Path(
         "latency.csv"
     ),
-    arch: Annotated[
-        list[str] | None, Option(help="Time this network of the space; repeatable.")
-    ] = None,
-    archs: Annotated[
-        Path | None, Option(help="Time these: one a line, or the column arch of a .csv.")
-    ] = None,
-    input_shape: Annotated[
-        list[str] | None,
-        Option(
-            metavar="NAME=SHAPE", help="Shape that an .onnx file leaves open: name=1x3x224x224."
-        ),
-    ] = None,
+    arch: Archs = None,
+    archs: ArchsFile = None,
+    input_shape: InputShapes = None,
     runs: Annotated[int, Option(help="Timed runs a network, at least.")] = 20,
     warmup: Annotated[int, Option(help="Runs before them, at least.")] = 10,
     min_seconds: Annotated[float, Option(help="Timed runs of a network sum up to this.")] = 0.3,
     max_seconds: Annotated[float, Option(help="They end when they sum up to this.")] = 3.0,
-    retry_disturbed: Annotated[
-        bool, Option(help="Time again, and longer, what was timed on a busy machine.")
-    ] = True,
-    keep_disturbed: Annotated[
-        bool,
-        Option("--keep-disturbed", help="Let calibrate use what stays disturbed; it is marked."),
-    ] = False,
+    retry_disturbed: RetryDisturbed = True,
+    keep_disturbed: KeepDisturbed = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -186,16 +186,8 @@ def _draw(
     )
     measured = _measured(result)
     if measured[0]:
-        plot.scatter(
-            *measured,
-            s=48,
-            marker="D",
-            facecolors="none",
-            edgecolors=GREEN,
-            linewidths=1.5,
-            label="the front, measured",
-            zorder=4,
-        )
+        look = {"marker": "D", "facecolors": "none", "edgecolors": GREEN, "linewidths": 1.5}
+        plot.scatter(*measured, s=48, label="the front, measured", zorder=4, **look)
     for k, axis in enumerate(axes):
         for limit, text in axis.limits:
             line = plot.axvline if k == 0 else plot.axhline
