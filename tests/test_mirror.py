@@ -142,6 +142,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     # A search is tested from its arguments to its result.
     "nasplug/searching/test_search.py": (
         "nasplug/candidates/measured.py",
+        "nasplug/results/scored.py",
         "nasplug/searching/config.py",
         "nasplug/searching/outcome.py",
         "nasplug/searching/prepare.py",

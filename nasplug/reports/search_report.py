@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -186,7 +187,7 @@ def _draw(
     )
     measured = _measured(result)
     if measured[0]:
-        look = {"marker": "D", "facecolors": "none", "edgecolors": GREEN, "linewidths": 1.5}
+        look: dict[str, Any] = {"marker": "D", "facecolors": "none", "edgecolors": GREEN, "linewidths": 1.5}
         plot.scatter(*measured, s=48, label="the front, measured", zorder=4, **look)
     for k, axis in enumerate(axes):
         for limit, text in axis.limits:

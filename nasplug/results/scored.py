@@ -59,13 +59,17 @@ def facts_of(
         graph = candidates.space.to_graph(candidates.architectures[0], task)
         return int(graph.attribute("height")[0])
 
+    # Without a latency there need not be a predictor that knows its image set.
+    has_latency = candidates.scores.evidence is not None
+    latency_dataset = candidates.latency_dataset if has_latency else dataset
+
     return Facts(
         size=len(candidates),
         whole=candidates.whole,
         evidence=candidates.scores.evidence,
         interval=candidates.scores.interval,
         input_side=side(dataset),
-        latency_side=side(candidates.latency_dataset),
+        latency_side=side(latency_dataset),
         notes=tuple(candidates.notes()),
         values=values,
     )
