@@ -187,7 +187,12 @@ def _draw(
     )
     measured = _measured(result)
     if measured[0]:
-        look: dict[str, Any] = {"marker": "D", "facecolors": "none", "edgecolors": GREEN, "linewidths": 1.5}
+        look: dict[str, Any] = {
+            "marker": "D",
+            "facecolors": "none",
+            "edgecolors": GREEN,
+            "linewidths": 1.5,
+        }
         plot.scatter(*measured, s=48, label="the front, measured", zorder=4, **look)
     for k, axis in enumerate(axes):
         for limit, text in axis.limits:
