@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -140,7 +141,7 @@ def console() -> Console:
     class Output(Console):
         def on_broken_pipe(self) -> None:
             # The reader has seen enough; rich would end the program with code 1.
-            raise BrokenPipeError
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
     terminal = Output()
     # A pipe has no width of its own, and 80 columns would fold every architecture.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 
 import pytest
 
-from nasplug.commands.common import print_table
+from nasplug.commands.common import console, print_table
 
 ROWS = [
     {"name": "RTX 3090", **{f"figure_{k}": f"value-of-{k}" for k in range(8)}, "note": ""},
@@ -60,3 +61,15 @@ def test_a_reader_that_stops_is_no_error() -> None:
     )
     assert "library" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_has_gone_gets_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        monkeypatch.setattr("sys.stdout", pipe)
+        # Click ends a command quietly by the number of the error.
+        with pytest.raises(BrokenPipeError) as raised:
+            console().print("text")
+        assert raised.value.errno == errno.EPIPE
+        os.dup2(os.open(os.devnull, os.O_WRONLY), writing)
