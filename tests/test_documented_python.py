@@ -25,7 +25,7 @@ BLOCK = re.compile(r"(?:<!-- needs: (?P<needs>[^>]+) -->\n)?```python\n(?P<code>
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
-    """What each block of Python needs beside the package, and its code."""
+    """Needs of each block of Python beside the package, and its code."""
     found = BLOCK.finditer(page.read_text(encoding="utf-8"))
     return [(block["needs"] or "", block["code"]) for block in found]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -49,13 +48,13 @@ def result_of(
         "measured_so": prepared.measured_so,
         "alike": prepared.alike,
     }
-    if config.is_predicted:
+    if prepared.front is not None:
         values = candidates.means([objective.name for objective in objectives])[best_indices]
         entries = zip(best_indices, truths, strict=True)
         return SearchResult(
             **fields,
             pareto=[_predicted_entry(candidates, k, truth, objectives) for k, truth in entries],
-            missing=prepared.total(study, sys.maxsize) - len(finished(study)),
+            missing=prepared.front.missing(trial.values for trial in trials),
             facts=facts_of(candidates, config.dataset, tuple(map(tuple, values.tolist()))),
         )
     return ObservedResult(

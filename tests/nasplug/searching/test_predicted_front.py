@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -55,3 +56,11 @@ def test_search_ends_with_the_front(hardware: str | None) -> None:
     shown = np.round(found.candidates.means(names)[list(found.front)], 6)
     assert {tuple(point) for point in shown.tolist()} == front
     assert found.n_trials == len(found.trials) < 60
+
+
+def test_fewer_trials_look_back_on_what_they_lack(tmp_path: Path) -> None:
+    storage = tmp_path / "s.journal"
+    whole = nasplug.search("nb201", n_trials=400, storage=storage, study_name="one")
+    short = nasplug.search("nb201", n_trials=5, storage=storage, study_name="one")
+    assert (whole.missing, short.missing) == (0, whole.n_trials - 5)
+    assert f"5 trials of a predicted front of {whole.n_trials};" in short.heading()
