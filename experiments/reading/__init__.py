@@ -1,0 +1,1 @@
+"""Reading of networks that others wrote: ONNX files and PyTorch models."""
