@@ -86,7 +86,8 @@ def transformer_networks() -> Iterator[Network]:
         ("Electra", "ElectraModel", encoder, tokens),
         ("MPNet", "MPNetModel", encoder, tokens),
         ("DebertaV2", "DebertaV2Model", encoder, tokens),
-        ("ModernBert", "ModernBertModel", {**encoder, "vocab_size": 1000, "pad_token_id": 0}, tokens),
+        ("ModernBert", "ModernBertModel", {**encoder, "vocab_size": 1000, "pad_token_id": 0},
+         tokens),
         ("GPT2", "GPT2LMHeadModel", {"n_embd": 128, "n_layer": 2, "n_head": 4}, tokens),
         ("GPTNeoX", "GPTNeoXForCausalLM", {**encoder, "vocab_size": 1000}, tokens),
         ("OPT", "OPTForCausalLM", {"hidden_size": 128, "num_hidden_layers": 2,
@@ -134,7 +135,7 @@ def _config(name: str) -> str:
 
 
 def others() -> Iterator[Network]:
-    """Yield networks of other tasks: segmentation, detection, recurrent, audio, graphs of points."""
+    """Yield networks of other tasks: segmentation, detection, recurrent, audio, points."""
     image: Callable[[], tuple[Any, ...]] = lambda: (torch.zeros(1, 3, 96, 128),)  # noqa: E731
     words: Callable[[], tuple[Any, ...]] = lambda: (  # noqa: E731
         torch.zeros(1, 20, dtype=torch.int64),

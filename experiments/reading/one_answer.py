@@ -1,4 +1,4 @@
-"""Read networks as PyTorch modules and as ONNX files by both of torch's exporters: is it one answer?
+"""Read networks as PyTorch modules and as ONNX files by both exporters of torch: one answer?
 
     python -m experiments.reading.one_answer [--only PART]
 
