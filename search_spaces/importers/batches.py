@@ -83,9 +83,14 @@ def one_sample(
 
 
 def first_axis(shapes: Iterable[Sequence[int]]) -> int | None:
-    """Size above 1 that first axes share, 1 if there is none, or None if there are several."""
-    sizes = {shape[0] for shape in shapes if len(shape) and shape[0] > 1}
-    return next(iter(sizes), 1) if len(sizes) < 2 else None
+    """Size above 1 that first axes share, 1 if there is none, or None if there are several.
+
+    Vectors count only where no input has more axes: beside an image they are mostly settings.
+    """
+    sizes = [shape for shape in shapes if len(shape)]
+    ranked = [shape for shape in sizes if len(shape) > 1] or sizes
+    firsts = {shape[0] for shape in ranked if shape[0] > 1}
+    return next(iter(firsts), 1) if len(firsts) < 2 else None
 
 
 def independent(whole: Reading, single: Reading, times: int) -> bool:
@@ -94,28 +99,28 @@ def independent(whole: Reading, single: Reading, times: int) -> bool:
     Both readings must have the same steps. The output of each step that depends on the entries
     must have `times` as many elements, and each element must cost the same.
     """
-    if list(whole.outputs) != list(single.outputs):
-        return False
-    pairs = list(zip(whole.network.steps, single.network.steps, strict=False))
-    if len(pairs) != len(whole.network.steps) or len(pairs) != len(single.network.steps):
+    steps, others = whole.network.steps, single.network.steps
+    if list(whole.outputs) != list(single.outputs) or len(steps) != len(others):
         return False
     grows: list[bool] = []
-    for many, one in pairs:
+    for many, one in zip(steps, others, strict=True):
         if any(getattr(many, name) != getattr(one, name) for name in _EQUAL):
             return False
-        depends = any(grows[source] for source in many.inputs)
-        if not depends and many.shape == one.shape:
-            grows.append(False)
-            continue
-        if math.prod(many.shape) != times * math.prod(one.shape):
+        grown = many.shape != one.shape or any(grows[source] for source in many.inputs)
+        if grown and not (
+            math.prod(many.shape) == times * math.prod(one.shape)
+            and _summed(whole.network, many) == _summed(single.network, one)
+            # Neighbouring pixels are not independent: images grow on their first axis alone.
+            and (many.op not in WINDOWS or _window(many) == _window(one))
+        ):
             return False
-        if _summed(whole.network, many) != _summed(single.network, one):
-            return False
-        # Neighbouring pixels are not independent, so windows may only grow on their first axis.
-        if many.op in WINDOWS and (many.shape[1:], many.weights) != (one.shape[1:], one.weights):
-            return False
-        grows.append(True)
+        grows.append(grown)
     return True
+
+
+def _window(step: Step) -> tuple[tuple[int, ...], ...]:
+    """Sizes of one image, and of a convolution's weight."""
+    return step.shape[1:], step.weights
 
 
 def _summed(network: ImportedNetwork, step: Step) -> int:
