@@ -28,7 +28,14 @@ from nasplug.search_spaces.importers.onnx_loading import (
     load_model,
     sorted_nodes,
 )
-from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape, Tensor
+from nasplug.search_spaces.importers.onnx_node import (
+    Constant,
+    NodeView,
+    Shape,
+    Tensor,
+    element_type,
+    named,
+)
 from nasplug.search_spaces.importers.onnx_operators import HANDLED, add_steps
 from nasplug.search_spaces.importers.steps import MAX_ELEMENTS
 from nasplug.search_spaces.operators import KNOWN_OPS
@@ -145,10 +152,12 @@ class _Reader:
         inputs = read_inputs(self.model.graph, self.constants, input_shapes, self.name)
         self.old_batch = inputs.old_batch
         for tensor, weight in inputs.weights.items():
-            self.constants[tensor] = weight
+            self.constants[tensor] = named(weight, tensor)
         for tensor, inferred in inputs.data.items():
             self.tensors[tensor] = inferred
-            self.steps[tensor] = self.network.add("Input", (), inferred.shape or ())
+            self.steps[tensor] = self.network.add(
+                "Input", (), inferred.shape or (), type=element_type(inferred.elem_type)
+            )
 
     def _declared_shapes(self) -> dict[str, Shape]:
         """Shapes that the file states for computed tensors, for one image."""
@@ -193,7 +202,7 @@ class _Reader:
     def _constants_of(self, node: onnx.NodeProto, view: NodeView) -> list[Constant] | None:
         """The outputs of a node that does not depend on the inputs; None if it does."""
         if view.is_standard and view.op == "Constant":
-            return [constant_node(view)]
+            return [named(constant_node(view), node.output[0])]
         if view.is_standard and view.op in ("Shape", "Size") and view.input_shapes:
             shape = shape_value(view)
             if shape is not None:

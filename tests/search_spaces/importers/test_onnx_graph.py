@@ -211,7 +211,11 @@ class TestReading:
 
     def test_casts(self):
         half = [N("Cast", ["x"], ["h"], to=TensorProto.FLOAT16), N("Relu", ["h"], ["y"])]
-        assert onnx_graph(model(half)).ops == ("Input", "Relu", "Output")
+        graph = onnx_graph(model(half))
+        assert graph.ops == ("Input", "Cast", "Relu", "Output")
+        assert graph.types == ("float32", "float16", "float16", "float16")
+        same = [N("Cast", ["x"], ["h"], to=TensorProto.FLOAT), N("Relu", ["h"], ["y"])]
+        assert onnx_graph(model(same)).ops == ("Input", "Relu", "Output")
         whole = [N("Cast", ["x"], ["y"], to=TensorProto.INT64)]
         assert onnx_graph(model(whole)).ops == ("Input", "Cast", "Output")
 
