@@ -21,7 +21,7 @@ from nasplug.search_spaces.importers.onnx_loading import (
     part_name,
     shown,
 )
-from nasplug.search_spaces.importers.onnx_node import Constant
+from nasplug.search_spaces.importers.onnx_node import Constant, named
 from nasplug.search_spaces.importers.onnx_scope import Body, Scope
 from nasplug.search_spaces.importers.onnx_sequences import Emit, join
 from nasplug.search_spaces.importers.onnx_values import Values
@@ -87,7 +87,7 @@ class ControlFlow:
             self.loop = ""
         return True
 
-    def error(self, flat: onnx.NodeProto, text: str) -> InputError:
+    def _error(self, flat: onnx.NodeProto, text: str) -> InputError:
         return InputError(
             f"{self.values.model}: the {flat.op_type[:80]} that writes {_writes(flat)} {text}"
         )
@@ -102,7 +102,7 @@ class ControlFlow:
                 f"{self.values.model} nests functions and control flow deeper than {MAX_DEPTH} "
                 "levels"
             )
-        for name, value in self._constants(body).items():
+        for name, value in self._constants(body, scope).items():
             self.values.constants[scope.add(name)] = value
         for node in body.nodes:
             self._spend()
@@ -116,12 +116,15 @@ class ControlFlow:
                 )
         return [scope.flat(name) for name in body.outputs]
 
-    def _constants(self, body: Body) -> dict[str, Constant]:
+    def _constants(self, body: Body, scope: Scope) -> dict[str, Constant]:
         model = self.values.model
         if body.constants is None:
-            body.constants = {tensor.name: constant(tensor, model) for tensor in body.tensors}
+            constants = {tensor.name: constant(tensor, model) for tensor in body.tensors}
             for sparse in body.sparse:
-                body.constants[sparse.values.name] = sparse_constant(sparse, model)
+                constants[sparse.values.name] = sparse_constant(sparse, model)
+            body.constants = {
+                name: named(value, scope.tensor(name)) for name, value in constants.items()
+            }
         return body.constants
 
     def _spend(self) -> None:
@@ -133,15 +136,15 @@ class ControlFlow:
                 f"at most {MAX_RAW_NODES:,} are read"
             )
 
-    def _inner(self, scope: Scope) -> Scope:
+    def _inner(self, scope: Scope, body: Body) -> Scope:
         self.runs += 1
-        return scope.inner(self.runs)
+        return scope.inner(body.name, self.runs)
 
     def _body(
         self, flat: onnx.NodeProto, graphs: dict[str, onnx.GraphProto], name: str, scope: Scope
     ) -> Body:
         if name not in graphs:
-            raise self.error(flat, f"lacks its graph {name}")
+            raise self._error(flat, f"lacks its graph {name}")
         return Body(graphs[name], scope, self.values.model)
 
     def _call(self, flat: onnx.NodeProto, key: tuple[str, str, str]) -> None:
@@ -158,9 +161,9 @@ class ControlFlow:
         attributes = {attribute.name: attribute for attribute in function.attribute_proto}
         attributes.update((attribute.name, attribute) for attribute in flat.attribute)
         self.runs += 1
-        scope = Scope(imports, run=self.runs, attributes=attributes)
+        scope = Scope(imports, run=self.runs, title=body.name, attributes=attributes)
         if len(flat.input) > len(body.inputs) or len(flat.output) > len(body.outputs):
-            raise self.error(flat, "has more inputs or outputs than its function")
+            raise self._error(flat, "has more inputs or outputs than its function")
         for k, name in enumerate(body.inputs):
             scope.names[name] = flat.input[k] if k < len(flat.input) else ""
         self.calls.append(key)
@@ -169,7 +172,7 @@ class ControlFlow:
 
     def _bind(self, flat: onnx.NodeProto, results: Sequence[str]) -> None:
         if len(flat.output) > len(results):
-            raise self.error(flat, f"has more outputs than the {len(results)} of its graph")
+            raise self._error(flat, f"has more outputs than the {len(results)} of its graph")
         for output, result in zip(flat.output, results, strict=False):
             if output:
                 self.values.bind(output, result)
@@ -184,26 +187,22 @@ class ControlFlow:
     def _known(self, flat: onnx.NodeProto, name: str, label: str) -> float:
         value = self.values.constants.get(name)
         if value is None:
-            raise self.error(
+            raise self._error(
                 flat,
                 f"has a {label} {shown(name)} that is known only at run time, so it has no one "
                 "latency; export the network with what then runs alone",
             )
         if value.value is None or value.value.size != 1:
-            raise self.error(flat, f"has a {label} {shown(name)} whose value is not in the file")
+            raise self._error(flat, f"has a {label} {shown(name)} whose value is not in the file")
         return float(value.value.flat[0])
 
-    def _if(
-        self, flat: onnx.NodeProto, graphs: dict[str, onnx.GraphProto], scope: Scope
-    ) -> None:
+    def _if(self, flat: onnx.NodeProto, graphs: dict[str, onnx.GraphProto], scope: Scope) -> None:
         condition = self._number(flat, 0, "condition")
         branch = "then_branch" if condition else "else_branch"
         body = self._body(flat, graphs, branch, scope)
-        self._bind(flat, self.run(body, self._inner(scope)))
+        self._bind(flat, self.run(body, self._inner(scope, body)))
 
-    def _loop(
-        self, flat: onnx.NodeProto, graphs: dict[str, onnx.GraphProto], scope: Scope
-    ) -> None:
+    def _loop(self, flat: onnx.NodeProto, graphs: dict[str, onnx.GraphProto], scope: Scope) -> None:
         body = self._body(flat, graphs, "body", scope)
         trips = self._number(flat, 0, "trip count")
         going = self._number(flat, 1, "condition") != 0
@@ -213,7 +212,7 @@ class ControlFlow:
         trip = 0
         while going and (trips is None or trip < trips):
             self._spend()
-            inner = self._inner(scope)
+            inner = self._inner(scope, body)
             self._set(inner.add(body.inputs[0]), trip, _INT64)
             self._set(inner.add(body.inputs[1]), 1, _BOOL)
             inner.names.update(zip(body.inputs[2:], states, strict=True))
@@ -226,9 +225,7 @@ class ControlFlow:
         axes = [0] * (len(body.outputs) - 1 - len(states))
         self._finish(flat, body, states, rows, axes)
 
-    def _scan(
-        self, flat: onnx.NodeProto, graphs: dict[str, onnx.GraphProto], scope: Scope
-    ) -> None:
+    def _scan(self, flat: onnx.NodeProto, graphs: dict[str, onnx.GraphProto], scope: Scope) -> None:
         body = self._body(flat, graphs, "body", scope)
         attributes = {a.name: a for a in flat.attribute}
         count = attributes["num_scan_inputs"].i if "num_scan_inputs" in attributes else 0
@@ -236,13 +233,13 @@ class ControlFlow:
         names = list(flat.input[1:] if batched else flat.input)
         states, scanned = names[: len(names) - count], names[len(names) - count :]
         if not 0 < count <= len(names):
-            raise self.error(flat, f"scans {count} of its {len(names)} inputs")
+            raise self._error(flat, f"scans {count} of its {len(names)} inputs")
         self._check_fit(flat, body, len(names), len(states))
 
         def settings(name: str, number: int) -> list[int]:
             given = list(attributes[name].ints) if name in attributes else []
             if given and len(given) != number:
-                raise self.error(flat, f"has {len(given)} {name}; expected {number}")
+                raise self._error(flat, f"has {len(given)} {name}; expected {number}")
             return given or [0] * number
 
         axes = settings("scan_input_axes", count)
@@ -256,15 +253,13 @@ class ControlFlow:
             return
         # Version 8 runs each entry of a batch by itself.
         if flat.input[0]:
-            raise self.error(flat, "has sequence lengths of its own; expected one length")
+            raise self._error(flat, "has sequence lengths of its own; expected one length")
         entries = self._length(flat, names, [0] * len(names))
         finals: list[list[str]] = []
         for entry in range(entries):
             own = [self._part(flat, name, 0, entry) for name in names]
             own_states, own_scanned = own[: len(states)], own[len(states) :]
-            own_states, rows = self._scanned(
-                flat, body, scope, own_states, own_scanned, axes, back
-            )
+            own_states, rows = self._scanned(flat, body, scope, own_states, own_scanned, axes, back)
             columns = []
             for k in range(outputs):
                 columns.append(part_name(flat.output[0], self._next()))
@@ -287,7 +282,7 @@ class ControlFlow:
         rows: list[list[str]] = []
         for trip in range(length):
             self._spend()
-            inner = self._inner(scope)
+            inner = self._inner(scope, body)
             parts = [
                 self._part(flat, name, axis, length - 1 - trip if backwards else trip)
                 for name, axis, backwards in zip(scanned, axes, back, strict=True)
@@ -306,17 +301,17 @@ class ControlFlow:
         sequences = self.values.sequences
         lists = [sequences[name] for name in flat.input if name in sequences]
         if not flat.input or flat.input[0] not in sequences or len({len(x) for x in lists}) != 1:
-            raise self.error(flat, "expects sequences of one length")
+            raise self._error(flat, "expects sequences of one length")
         rows = []
         for k in range(len(lists[0])):
             self._spend()
-            inner = self._inner(scope)
+            inner = self._inner(scope, body)
             for formal, name in zip(body.inputs, flat.input, strict=True):
                 inner.names[formal] = sequences[name][k] if name in sequences else name
             rows.append(self.run(body, inner))
         for k, output in enumerate(flat.output):
             if k >= len(body.outputs):
-                raise self.error(flat, "has more outputs than its graph")
+                raise self._error(flat, "has more outputs than its graph")
             if output:
                 sequences[output] = tuple(row[k] for row in rows)
 
@@ -326,7 +321,7 @@ class ControlFlow:
         self, flat: onnx.NodeProto, body: Body, inputs: int, fewest_outputs: int
     ) -> None:
         if len(body.inputs) != inputs or len(body.outputs) < fewest_outputs:
-            raise self.error(
+            raise self._error(
                 flat,
                 f"gives its graph {inputs} inputs, and the graph has {len(body.inputs)} inputs and "
                 f"{len(body.outputs)} outputs",
@@ -345,12 +340,12 @@ class ControlFlow:
         for name, axis in zip(names, axes, strict=True):
             shape = self.values.shape(name)
             if shape is None:
-                raise self.error(flat, f"runs over {shown(name)}, whose size is not known")
+                raise self._error(flat, f"runs over {shown(name)}, whose size is not known")
             if not -len(shape) <= axis < len(shape):
-                raise self.error(flat, f"runs over axis {axis} of {shown(name)}, {list(shape)}")
+                raise self._error(flat, f"runs over axis {axis} of {shown(name)}, {list(shape)}")
             lengths.add(shape[axis])
         if len(lengths) != 1:
-            raise self.error(flat, f"runs over tensors of lengths {sorted(lengths)[:10]}")
+            raise self._error(flat, f"runs over tensors of lengths {sorted(lengths)[:10]}")
         return lengths.pop()
 
     def _part(self, flat: onnx.NodeProto, name: str, axis: int, position: int) -> str:
@@ -369,7 +364,7 @@ class ControlFlow:
     ) -> None:
         """Write the final states, and the results of all trips side by side."""
         if len(flat.output) > len(states) + len(axes):
-            raise self.error(flat, "has more outputs than its graph")
+            raise self._error(flat, "has more outputs than its graph")
         for output, state in zip(flat.output, states, strict=False):
             if output:
                 self.values.bind(output, state)
@@ -393,9 +388,7 @@ def _writes(flat: onnx.NodeProto) -> str:
     return shown(next(iter(flat.output), ""))
 
 
-_Handler = Callable[
-    [ControlFlow, "onnx.NodeProto", "dict[str, onnx.GraphProto]", Scope], None
-]
+_Handler = Callable[[ControlFlow, "onnx.NodeProto", "dict[str, onnx.GraphProto]", Scope], None]
 _HANDLERS: dict[str, _Handler] = {
     "If": ControlFlow._if,
     "Loop": ControlFlow._loop,

@@ -21,11 +21,13 @@ from nasplug.search_spaces.importers.onnx_constants import (
     shape_value,
     sparse_constant,
 )
+from nasplug.search_spaces.importers.onnx_control import ControlFlow
 from nasplug.search_spaces.importers.onnx_inputs import read_inputs
 from nasplug.search_spaces.importers.onnx_loading import (
     SAME_AS_DEFAULT,
     first_line,
     load_model,
+    part_name,
     sorted_nodes,
 )
 from nasplug.search_spaces.importers.onnx_node import (
@@ -37,6 +39,9 @@ from nasplug.search_spaces.importers.onnx_node import (
     named,
 )
 from nasplug.search_spaces.importers.onnx_operators import HANDLED, add_steps
+from nasplug.search_spaces.importers.onnx_scope import Scope
+from nasplug.search_spaces.importers.onnx_sequences import read_sequence
+from nasplug.search_spaces.importers.onnx_values import Values
 from nasplug.search_spaces.importers.steps import MAX_ELEMENTS
 from nasplug.search_spaces.operators import KNOWN_OPS
 
@@ -54,6 +59,8 @@ _TERM = rb"[A-Za-z ]*(\.\.\.[A-Za-z ]*)?"
 _EQUATION = re.compile(rb"%b(,%b)*(->%b)?" % (_TERM, _TERM, _TERM))
 
 
+# Version of the nodes that stand for parts of one in the file.
+_EMITTED_OPSET = 17
 _LEFT_OUT = Tensor(0, None)
 
 
@@ -91,16 +98,18 @@ class _Reader:
     def __init__(
         self, model: onnx.ModelProto, name: str, input_shapes: Mapping[str, Sequence[int]]
     ) -> None:
+        from onnx import helper
+
         self.model = model
         self.name = name
         self.network = ImportedNetwork(name)
-        self.constants: dict[str, Constant] = {}
-        self.tensors: dict[str, Tensor] = {}
-        self.steps: dict[str, int] = {}
-        self.opsets: dict[str, int] = {}
-        for opset in model.opset_import:
-            domain = "" if opset.domain in SAME_AS_DEFAULT else opset.domain
-            self.opsets[domain] = max(opset.version, self.opsets.get(domain, 1))
+        self.values = Values(self.network, name)
+        self.constants, self.tensors = self.values.constants, self.values.tensors
+        self.steps = self.values.steps
+        self.control = ControlFlow(model, self.values, self._read_node, self._emit)
+        # Names and versions of operators that the current node sees.
+        self.scope = Scope(list(model.opset_import), self.values)
+        self.emitted = Scope([helper.make_opsetid("", _EMITTED_OPSET)])
         self.unknown: dict[str, None] = {}
         self.shapeless: dict[str, None] = {}
         # Size of axis 0 that the file fixed for its inputs, where it is not 1.
@@ -111,16 +120,16 @@ class _Reader:
 
     def graph(self) -> Graph:
         sources = {*self.constants, *self.steps}
-        for node in sorted_nodes(self.model, sources, self.name):
-            self._read_node(node)
+        scope = self.scope
+        for node in sorted_nodes(self.model.graph.node, sources, sources, self.name):
+            self._read_node(node, scope)
         ends = []
         for output in self.model.graph.output:
-            if output.name in self.steps:
-                ends.append(self.steps[output.name])
-            elif output.name not in self.constants:
+            if output.name not in self.values:
                 raise InputError(
                     f"{self.name} has an output {output.name[:80]!r} that no node writes"
                 )
+            ends += self.values.ends(output.name)
         if not ends:
             raise InputError(f"{self.name} has no output that depends on an input")
         self._warn()
@@ -173,8 +182,35 @@ class _Reader:
 
     # ---------------------------------------------------------------------------------- nodes
 
-    def _read_node(self, node: onnx.NodeProto) -> None:
+    def _emit(
+        self,
+        op: str,
+        inputs: Sequence[str | NDArray[Any]],
+        outputs: Sequence[str],
+        **attributes: Any,
+    ) -> None:
+        """Read a node that stands for a part of one in the file; arrays are constants."""
+        from onnx import TensorProto, helper
+
+        names = []
+        for k, source in enumerate(inputs):
+            name = source if isinstance(source, str) else part_name(outputs[0], -1 - k)
+            if not isinstance(source, str):
+                self.constants[name] = Constant(source.shape, TensorProto.INT64, source)
+            names.append(name)
+        self._read_flat(helper.make_node(op, names, outputs, **attributes), self.emitted)
+
+    def _read_node(self, node: onnx.NodeProto, scope: Scope) -> None:
+        flat = scope.flat_node(node)
+        if not self.control.read(node, flat, scope):
+            self._read_flat(flat, scope)
+
+    def _read_flat(self, node: onnx.NodeProto, scope: Scope) -> None:
+        """Read a node whose names are those in the list of values."""
+        self.scope = scope
         domain = "" if node.domain in SAME_AS_DEFAULT else node.domain
+        if not domain and read_sequence(node, self._attributes(node), self.values, self._emit):
+            return
         view = self._view(node, domain)
         constants = self._constants_of(node, view)
         if constants is not None:
@@ -202,16 +238,16 @@ class _Reader:
     def _constants_of(self, node: onnx.NodeProto, view: NodeView) -> list[Constant] | None:
         """The outputs of a node that does not depend on the inputs; None if it does."""
         if view.is_standard and view.op == "Constant":
-            return [named(constant_node(view), node.output[0])]
+            return [named(constant_node(view), self.scope.tensor(node.output[0]))]
         if view.is_standard and view.op in ("Shape", "Size") and view.input_shapes:
             shape = shape_value(view)
             if shape is not None:
                 return [shape]
         if all(source in self.constants for source in node.input if source):
-            return folded(view, self.opsets[""])
+            return folded(view, self.scope.opsets[""])
         return None
 
-    def _view(self, node: onnx.NodeProto, domain: str) -> NodeView:
+    def _attributes(self, node: onnx.NodeProto) -> dict[str, Any]:
         from onnx import helper
 
         attributes: dict[str, Any] = {}
@@ -223,6 +259,10 @@ class _Reader:
                     f"{self.name}: attribute {attribute.name[:80]!r} of a {node.op_type[:80]} has "
                     "no readable value"
                 ) from None
+        return attributes
+
+    def _view(self, node: onnx.NodeProto, domain: str) -> NodeView:
+        attributes = self._attributes(node)
         inputs: list[Constant | int | None] = []
         input_shapes: list[Shape | None] = []
         input_types: list[int] = []
@@ -233,7 +273,7 @@ class _Reader:
             inputs.append(tensor if isinstance(tensor, Constant) else self.steps.get(source))
             input_shapes.append(tensor.shape)
             input_types.append(tensor.elem_type)
-        schema = _schema(node.op_type, self.opsets.get(domain, 1), domain)
+        schema = _schema(node.op_type, self.scope.opsets.get(domain, 1), domain)
         is_standard = domain == "" and schema is not None
         view = NodeView(
             self.name,
@@ -270,7 +310,7 @@ class _Reader:
                     node,
                     types,
                     data,
-                    opset_imports=list(self.model.opset_import),
+                    opset_imports=self.scope.opset_imports,
                     ir_version=self.model.ir_version,
                 )
             except Exception as error:

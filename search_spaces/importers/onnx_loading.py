@@ -275,7 +275,7 @@ def part_name(name: str, part: int) -> str:
 
 def shown(name: str) -> str:
     """A name as the file has it, quoted, for an error message."""
-    return repr(name.split(RUN_MARK)[0][:80])
+    return repr(name.split(RUN_MARK, maxsplit=1)[0][:80])
 
 
 def first_line(error: BaseException) -> str:

@@ -37,6 +37,7 @@ class Scope:
         parent: Scope of the graph around it, whose names it sees; None for a file's graph and for
             a function.
         run: Number of the run, unique in a file; 0 for the file's graph.
+        title: Name of the graph.
         attributes: Attributes that the caller of a function gives; None outside of functions.
     """
 
@@ -45,6 +46,7 @@ class Scope:
     names: dict[str, str] = field(default_factory=dict)
     parent: Scope | None = None
     run: int = 0
+    title: str = ""
     attributes: Mapping[str, onnx.AttributeProto] | None = None
 
     @cached_property
@@ -71,9 +73,15 @@ class Scope:
         self.names[name] = f"{name}{RUN_MARK}{self.run}" if self.run and name else name
         return self.names[name]
 
-    def inner(self, run: int) -> Scope:
+    def tensor(self, name: str) -> str:
+        """A name for a constant of this graph that is the same in each run."""
+        return f"{name.split(RUN_MARK, maxsplit=1)[0]}{RUN_MARK}{self.title}" if self.run else name
+
+    def inner(self, title: str, run: int) -> Scope:
         """Scope of a graph inside of this one."""
-        return Scope(self.opset_imports, parent=self, run=run, attributes=self.attributes)
+        return Scope(
+            self.opset_imports, parent=self, run=run, title=title, attributes=self.attributes
+        )
 
     def flat_node(self, node: onnx.NodeProto) -> onnx.NodeProto:
         """The node with its names in the list of values, without its graphs."""

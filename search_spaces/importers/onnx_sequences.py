@@ -9,24 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.search_spaces.errors import InputError
-from nasplug.search_spaces.importers.onnx_loading import MAX_RAW_NODES, part_name, shown
+from nasplug.search_spaces.importers.onnx_loading import part_name, shown
 from nasplug.search_spaces.importers.onnx_node import Constant
 from nasplug.search_spaces.importers.onnx_values import Values
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Emit", "join", "read_sequence"]
+__all__ = ["Array", "Emit", "join", "read_sequence"]
 
+Array = NDArray[Any]
+
+# Elements of a sequence.
+MAX_PARTS = 20_000
 _BOOL, _INT64 = 9, 7
 
 
 class Emit(Protocol):
-    """Reader of a node that stands for a part of another; arrays among its inputs are constants."""
+    """Reader of a tensor operator that stands for a part of a node in the file."""
 
     def __call__(
-        self, op: str, inputs: Sequence[str | NDArray[Any]], outputs: Sequence[str], **attributes: Any
-    ) -> None: ...
+        self, op: str, inputs: Sequence[str | Array], outputs: Sequence[str], **attributes: Any
+    ) -> None:
+        """Read an operator; arrays among its inputs are constants."""
 
 
 def read_sequence(
@@ -73,7 +78,9 @@ class _Node:
         self.attributes, self.values, self.emit = attributes, values, emit
 
     def error(self, text: str) -> InputError:
-        return InputError(f"{self.values.model}: the {self.op} that writes {shown(self.output)} {text}")
+        return InputError(
+            f"{self.values.model}: the {self.op} that writes {shown(self.output)} {text}"
+        )
 
     def name(self, k: int) -> str:
         """Name of an input that must be there."""
@@ -132,8 +139,8 @@ def _insert(node: _Node) -> None:
     if not 0 <= position <= len(elements):
         raise node.error(f"puts an element at {position} of a sequence of {len(elements)}")
     elements.insert(position, new)
-    if len(elements) > MAX_RAW_NODES:
-        raise node.error(f"makes a sequence of more than {MAX_RAW_NODES:,} elements")
+    if len(elements) > MAX_PARTS:
+        raise node.error(f"makes a sequence of more than {MAX_PARTS:,} elements")
     node.set(elements)
 
 
@@ -153,33 +160,36 @@ def _split(node: _Node) -> None:
         raise node.error("splits a tensor whose size is known only at run time")
     if not -len(shape) <= axis < len(shape):
         raise node.error(f"splits axis {axis} of a tensor of shape {list(shape)[:10]}")
-    size = shape[axis]
-    if len(node.inputs) > 1 and node.inputs[1]:
-        split = node.values.constants.get(node.inputs[1])
-        if split is None or split.value is None:
-            raise node.error("splits into parts whose sizes are known only at run time")
-        sizes = [int(part) for part in split.value.flat]
-        if split.value.ndim == 0:
-            step = sizes[0]
-            if step < 1 or size > step * MAX_RAW_NODES:
-                raise node.error(f"splits {size:,} elements into parts of {step}")
-            sizes = [min(step, size - start) for start in range(0, size, step)]
-        keep = True
-    else:
-        if size > MAX_RAW_NODES:
-            raise node.error(f"makes {size:,} parts; at most {MAX_RAW_NODES:,} are read")
-        sizes, keep = [1] * size, node.whole("keepdims", 1) != 0
-    if min(sizes, default=0) < 0 or sum(sizes) != size:
-        raise node.error(f"splits {size} elements into parts of {sizes[:10]}")
+    has_sizes = len(node.inputs) > 1 and bool(node.inputs[1])
+    keep = has_sizes or node.whole("keepdims", 1) != 0
+    sizes = _part_sizes(node, shape[axis]) if has_sizes else [1] * min(shape[axis], MAX_PARTS + 1)
+    if len(sizes) > MAX_PARTS:
+        raise node.error(f"makes more than {MAX_PARTS:,} parts")
+    if min(sizes, default=0) < 0 or sum(sizes) != shape[axis]:
+        raise node.error(f"splits {shape[axis]} elements into parts of {sizes[:10]}")
     parts = [part_name(node.output, k) for k in range(len(sizes))]
-    if keep and len(parts) > 1:
-        node.emit("Split", [name, np.asarray(sizes)], parts, axis=axis)
-    for k, part in enumerate(parts):
-        if not keep:
+    if not keep:
+        for k, part in enumerate(parts):
             node.emit("Gather", [name, np.asarray(k)], [part], axis=axis)
-        elif len(parts) == 1:
-            node.values.bind(part, name)
+    elif len(parts) == 1:
+        node.values.bind(parts[0], name)
+    elif parts:
+        node.emit("Split", [name, np.asarray(sizes)], parts, axis=axis)
     node.set(parts)
+
+
+def _part_sizes(node: _Node, size: int) -> list[int]:
+    """Sizes of the parts that `size` elements are split into."""
+    split = node.values.constants.get(node.inputs[1])
+    if split is None or split.value is None:
+        raise node.error("splits into parts whose sizes are known only at run time")
+    sizes = [int(part) for part in split.value.flat]
+    if split.value.ndim:
+        return sizes
+    if sizes[0] < 1:
+        raise node.error(f"splits {size} elements into parts of {sizes[0]}")
+    starts = range(0, size, sizes[0])[: MAX_PARTS + 1]
+    return [min(sizes[0], size - start) for start in starts]
 
 
 def _concat(node: _Node) -> None:

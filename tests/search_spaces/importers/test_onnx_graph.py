@@ -359,12 +359,6 @@ class TestRefused:
         (tmp_path / "deep.onnx").write_bytes(data)
         self.refuses(tmp_path / "deep.onnx", "no ONNX model")
 
-    def test_control_flow(self):
-        inner = helper.make_graph([N("Relu", ["x"], ["z"])], "i", [], [])
-        self.refuses(
-            model([N("If", ["x"], ["y"], then_branch=inner, else_branch=inner)]), "If with inner"
-        )
-
     def test_structure(self):
         relu = N("Relu", ["x"], ["y"])
         self.refuses(model([N("Relu", ["a"], ["y"])]), "reads 'a', which is neither")
