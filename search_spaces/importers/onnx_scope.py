@@ -54,7 +54,7 @@ class Scope:
         """Version of the operators of each domain."""
         return opset_versions(self.opset_imports)
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         if name in self.names:
             return True
         return name in (self.visible if self.parent is None else self.parent)
@@ -147,5 +147,5 @@ class _Either:
     first: Container[str]
     second: Container[str]
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         return name in self.first or name in self.second

@@ -33,7 +33,7 @@ class Values:
     sequences: dict[str, tuple[str, ...]] = field(default_factory=dict)
     empty: set[str] = field(default_factory=set)
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         groups = (self.constants, self.steps, self.sequences, self.empty)
         return any(name in group for group in groups)
 
