@@ -86,7 +86,8 @@ class _Node:
         """Name of an input that must be there."""
         if k >= len(self.inputs) or not self.inputs[k]:
             raise self.error(f"lacks input {k}")
-        return self.inputs[k]
+        name: str = self.inputs[k]
+        return name
 
     def elements(self) -> tuple[str, ...]:
         """Elements of the sequence that it reads."""
@@ -120,7 +121,7 @@ class _Node:
 
     def set_number(self, value: int | bool, elem_type: int) -> None:
         """Write a constant of one number."""
-        array = np.asarray(value, np.bool_ if elem_type == _BOOL else np.int64)
+        array: Array = np.asarray(value, np.bool_ if elem_type == _BOOL else np.int64)
         self.values.constants[self.output] = Constant((), elem_type, array)
 
 

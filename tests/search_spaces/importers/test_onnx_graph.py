@@ -190,7 +190,7 @@ class TestReading:
         used = model([N("Relu", ["v"], ["v1"]), N("Conv", ["x", "v1"], ["y"])], inputs=[kernel])
         graph = onnx_graph(used)
         assert graph.ops.count("Input") == 2
-        assert (row(graph, "Conv")["params"], row(graph, "Conv")["flops"]) == (0, 3 * 256)
+        assert (row(graph, "Conv")["params"], row(graph, "Conv")["flops"]) == (0, 4 * 3 * 256)
         # One that only a convolution's weight slot reads was a weight, though.
         assert row(onnx_graph(model(nodes, inputs=[kernel])), "Conv")["params"] == 12
 
