@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nasplug.search_spaces.costs import TYPE_BYTES
 from nasplug.search_spaces.errors import InputError
-from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape, named
+from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape, element_type, named
 from nasplug.search_spaces.importers.steps import MAX_ELEMENTS
 
 if TYPE_CHECKING:
@@ -126,25 +127,31 @@ def folded(view: NodeView, opset: int) -> list[Constant]:
     foldable = view.is_standard and view.op in _SHAPE_ARITHMETIC.split() and small
     if foldable and constants and all(source.value is not None for source in constants):
         values = _evaluated(view, opset)
-    parameters, stored = _origin(view, constants)
+    origin = _origin(view, constants)
     return [
-        Constant(tensor.shape, tensor.elem_type, value, parameters, stored)
+        Constant(tensor.shape, tensor.elem_type, value, *origin)
         for tensor, value in zip(view.outputs, values or [None] * len(view.outputs), strict=True)
     ]
 
 
 def _origin(
     view: NodeView, constants: Sequence[Constant]
-) -> tuple[tuple[tuple[str, int], ...], int]:
-    """Tensors of the file that a constant is computed from, and the type that they stay in."""
+) -> tuple[tuple[tuple[str, int], ...], int, int]:
+    """Tensors of the file that a constant is computed from, their type and bytes of scales."""
     if not constants:
-        return (), 0
+        return (), 0, 0
     first = constants[0]
     if view.op == "DequantizeLinear":
-        return first.parameters, first.elem_type
+        scales = sum(
+            int(TYPE_BYTES[element_type(scale.elem_type)] * scale.size)
+            for scale in constants[1:2]
+            if scale.size > 1
+        )
+        return first.parameters, first.elem_type, scales
     numbers = [source for source in constants if source.elem_type not in _COUNTERS]
     parameters = dict(pair for source in numbers for pair in source.parameters)
-    return tuple(parameters.items()), first.stored if view.op in _MOVES else 0
+    moved = (first.stored, first.scale_bytes) if view.op in _MOVES else (0, 0)
+    return tuple(parameters.items()), *moved
 
 
 def _evaluated(view: NodeView, opset: int) -> list[Any] | None:

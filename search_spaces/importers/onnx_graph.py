@@ -21,6 +21,8 @@ from nasplug.search_spaces.importers.onnx_constants import (
     shape_value,
     sparse_constant,
 )
+from nasplug.search_spaces.importers.onnx_expansion import Expansion
+from nasplug.search_spaces.importers.onnx_fused import expanded
 from nasplug.search_spaces.importers.onnx_inputs import read_inputs
 from nasplug.search_spaces.importers.onnx_loading import (
     SAME_AS_DEFAULT,
@@ -175,6 +177,10 @@ class _Reader:
 
     def _read_node(self, node: onnx.NodeProto) -> None:
         domain = "" if node.domain in SAME_AS_DEFAULT else node.domain
+        parts = expanded(node, domain, self._known, self.opsets[""], self.name)
+        if parts is not None:
+            self._read_parts(node, parts)
+            return
         view = self._view(node, domain)
         constants = self._constants_of(node, view)
         if constants is not None:
@@ -198,6 +204,21 @@ class _Reader:
         for k, output in enumerate(node.output):
             if output:
                 self.steps[output] = positions[min(k, len(positions) - 1)]
+
+    def _known(self, name: str) -> Constant | Tensor | None:
+        return self.constants.get(name) or self.tensors.get(name)
+
+    def _read_parts(self, node: onnx.NodeProto, parts: Expansion) -> None:
+        """Read the nodes that stand for a fused one."""
+        self.constants.update(parts.constants)
+        try:
+            for part in parts.nodes:
+                self._read_node(part)
+        except InputError as error:
+            # The user's file has the fused operator, and none of its parts.
+            shapes = [parts.tensor(k) for k in range(len(node.input))]
+            text = ", ".join("?" if t is None else str(list(t.shape or ())) for t in shapes[:6])
+            raise parts.wrong(f"it does not fit its inputs of shapes {text}") from error
 
     def _constants_of(self, node: onnx.NodeProto, view: NodeView) -> list[Constant] | None:
         """The outputs of a node that does not depend on the inputs; None if it does."""

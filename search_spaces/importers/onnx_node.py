@@ -58,6 +58,7 @@ class Constant:
         value: The numbers, where they are few and known.
         parameters: Name and number of elements of the tensors in the file that it is computed from.
         stored: Code of the type in which its numbers are stored, where they are restored from it.
+        scale_bytes: Bytes of the scales by which they are restored.
     """
 
     shape: Shape | None
@@ -65,6 +66,7 @@ class Constant:
     value: NDArray[Any] | None = None
     parameters: tuple[tuple[str, int], ...] = ()
     stored: int = 0
+    scale_bytes: int = 0
 
     @property
     def size(self) -> int:
