@@ -174,7 +174,7 @@ class ImportedNetwork:
 def _without_empty(
     steps: Sequence[Step], outputs: Sequence[int]
 ) -> tuple[list[Step], Sequence[int]]:
-    """Leave out tensors of no elements, which cost nothing, and what is computed from them alone."""
+    """Leave out tensors of no elements, which cost nothing, and what depends on them alone."""
     if all(0 not in step.shape for step in steps):
         return list(steps), outputs
     empty: list[bool] = []

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nasplug.search_spaces.costs import TYPE_BYTES
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.importers.onnx_loading import shown
-from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape, named
+from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape, element_type, named
 from nasplug.search_spaces.importers.steps import MAX_ELEMENTS
 
 if TYPE_CHECKING:
@@ -146,27 +147,33 @@ def folded(view: NodeView) -> list[Constant]:
         arrays = _evaluated(view)
     unknown = next((source.unknown for source in constants if source.value is None), "")
     unknown = unknown or f"the value that a {view.label} computes is not followed"
-    parameters, stored = _origin(view, constants)
+    origin = _origin(view, constants)
     results = []
     for tensor, array in zip(view.outputs, arrays or [None] * len(view.outputs), strict=True):
         shape = tensor.shape if array is None else array.shape
         reason = unknown if array is None else ""
-        results.append(Constant(shape, tensor.elem_type, array, parameters, stored, reason))
+        results.append(Constant(shape, tensor.elem_type, array, *origin, reason))
     return results
 
 
 def _origin(
     view: NodeView, constants: Sequence[Constant]
-) -> tuple[tuple[tuple[str, int], ...], int]:
-    """Tensors of the file that a constant is computed from, and the type that they stay in."""
+) -> tuple[tuple[tuple[str, int], ...], int, int]:
+    """Tensors of the file that a constant is computed from, their type and bytes of scales."""
     if not constants:
-        return (), 0
+        return (), 0, 0
     first = constants[0]
     if view.op == "DequantizeLinear":
-        return first.parameters, first.elem_type
+        scales = sum(
+            int(TYPE_BYTES[element_type(scale.elem_type)] * scale.size)
+            for scale in constants[1:2]
+            if scale.size > 1
+        )
+        return first.parameters, first.elem_type, scales
     numbers = [source for source in constants if source.elem_type not in _COUNTERS]
     parameters = dict(pair for source in numbers for pair in source.parameters)
-    return tuple(parameters.items()), first.stored if view.op in _MOVES else 0
+    moved = (first.stored, first.scale_bytes) if view.op in _MOVES else (0, 0)
+    return tuple(parameters.items()), *moved
 
 
 def _evaluated(view: NodeView) -> list[Any] | None:
@@ -197,7 +204,7 @@ def _newest(view: NodeView) -> tuple[onnx.NodeProto, dict[str, Any]]:
 
     schema = defs.get_schema(view.op, _NEWEST, "")
     slots = {parameter.name: k for k, parameter in enumerate(schema.inputs)}
-    feeds = {
+    feeds: dict[str, Any] = {
         f"x{k}": source.value
         for k, source in enumerate(view.inputs)
         if isinstance(source, Constant)

@@ -29,6 +29,8 @@ from nasplug.search_spaces.importers.onnx_constants import (
     sparse_constant,
 )
 from nasplug.search_spaces.importers.onnx_control import ControlFlow
+from nasplug.search_spaces.importers.onnx_expansion import Expansion
+from nasplug.search_spaces.importers.onnx_fused import expanded
 from nasplug.search_spaces.importers.onnx_inputs import Asked, Inputs, read_inputs
 from nasplug.search_spaces.importers.onnx_loading import (
     SAME_AS_DEFAULT,
@@ -300,7 +302,11 @@ class _Reader:
             return
         reason = cause(node, self.tensors)
         try:
-            self._read_tensors(node, self._view(node, domain), reason)
+            parts = expanded(node, domain, self._known, scope.opsets.get("", 1), self.name)
+            if parts is not None:
+                self._read_parts(node, parts, scope)
+            else:
+                self._read_tensors(node, self._view(node, domain), reason)
         except InputError:
             if reason:
                 # The misfit follows from a shape that stood in for an unknown one.
@@ -332,6 +338,21 @@ class _Reader:
         for k, output in enumerate(node.output):
             if output:
                 self.steps[output] = positions[min(k, len(positions) - 1)]
+
+    def _known(self, name: str) -> Constant | Tensor | None:
+        return self.constants.get(name) or self.tensors.get(name)
+
+    def _read_parts(self, node: onnx.NodeProto, parts: Expansion, scope: Scope) -> None:
+        """Read the nodes that stand for a fused one."""
+        self.constants.update(parts.constants)
+        try:
+            for part in parts.nodes:
+                self._read_flat(part, scope)
+        except InputError as error:
+            # The user's file has the fused operator, and none of its parts.
+            shapes = [parts.tensor(k) for k in range(len(node.input))]
+            text = ", ".join("?" if t is None else str(list(t.shape or ())) for t in shapes[:6])
+            raise parts.wrong(f"it does not fit its inputs of shapes {text}") from error
 
     def _constants_of(self, node: onnx.NodeProto, view: NodeView) -> list[Constant] | None:
         """The outputs of a node that does not depend on the inputs; None if it does."""

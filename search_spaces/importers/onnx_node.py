@@ -65,6 +65,7 @@ class Constant:
         value: The numbers, where they are few and known.
         parameters: Name and number of elements of the tensors in the file that it is computed from.
         stored: Code of the type in which its numbers are stored, where they are restored from it.
+        scale_bytes: Bytes of the scales by which they are restored.
         unknown: Clause on why the value is not known.
     """
 
@@ -73,6 +74,7 @@ class Constant:
     value: NDArray[Any] | None = None
     parameters: tuple[tuple[str, int], ...] = ()
     stored: int = 0
+    scale_bytes: int = 0
     unknown: str = ""
 
     @property
