@@ -26,11 +26,18 @@ _WINDOWS = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool
 
 
 class ImportedNetwork:
-    """Steps of one model, in an order in which each step reads only earlier ones."""
+    """Steps of one model, in an order in which each step reads only earlier ones.
+
+    Attributes:
+        name: Name of the model in error messages.
+        steps: The steps so far.
+        type: Element type of the steps that `add` appends, where it is given none.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.steps: list[Step] = []
+        self.type = "float32"
 
     def add(self, op: str, inputs: Sequence[int], shape: Sequence[int], **fields: Any) -> int:
         """Append a step and return its position.
@@ -44,6 +51,7 @@ class ImportedNetwork:
                 f"{self.name}: the output of a {op} has shape {list(sizes)}; expected positive "
                 "sizes and a tensor that fits a device"
             )
+        fields.setdefault("type", self.type)
         self.steps.append(Step(op, tuple(inputs), sizes, **fields))
         return len(self.steps) - 1
 

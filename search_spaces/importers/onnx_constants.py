@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasplug.search_spaces.errors import InputError
-from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape
+from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape, named
 from nasplug.search_spaces.importers.steps import MAX_ELEMENTS
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ _SHAPE_ARITHMETIC = (
     "ReduceMax ReduceMin ReduceProd ReduceSum Reshape ScatterND Slice Split Sqrt Squeeze Sub Tile "
     "Transpose Unsqueeze Where"
 )
+# Operators that an engine applies to a weight before it runs, in the type in which it is stored.
+_MOVES = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice"})
+# Types of whole numbers that count and point: bool, int32, int64, uint32, uint64.
+_COUNTERS = frozenset({6, 7, 9, 12, 13})
 
 
 def constant(tensor: onnx.TensorProto, model: str) -> Constant:
@@ -48,7 +52,7 @@ def constant(tensor: onnx.TensorProto, model: str) -> Constant:
             value = None
     if value is not None and value.dtype.kind not in "biuf":
         value = None
-    return Constant(shape, tensor.data_type, value)
+    return named(Constant(shape, tensor.data_type, value), tensor.name)
 
 
 def sparse_constant(sparse: onnx.SparseTensorProto, model: str) -> Constant:
@@ -57,7 +61,8 @@ def sparse_constant(sparse: onnx.SparseTensorProto, model: str) -> Constant:
     Raises:
         InputError: If its shape is that of no tensor.
     """
-    return Constant(_checked(sparse.dims, model), sparse.values.data_type)
+    shape = _checked(sparse.dims, model)
+    return named(Constant(shape, sparse.values.data_type), sparse.values.name)
 
 
 def _checked(dims: Sequence[int], model: str) -> Shape:
@@ -121,10 +126,25 @@ def folded(view: NodeView, opset: int) -> list[Constant]:
     foldable = view.is_standard and view.op in _SHAPE_ARITHMETIC.split() and small
     if foldable and constants and all(source.value is not None for source in constants):
         values = _evaluated(view, opset)
+    parameters, stored = _origin(view, constants)
     return [
-        Constant(tensor.shape, tensor.elem_type, value)
+        Constant(tensor.shape, tensor.elem_type, value, parameters, stored)
         for tensor, value in zip(view.outputs, values or [None] * len(view.outputs), strict=True)
     ]
+
+
+def _origin(
+    view: NodeView, constants: Sequence[Constant]
+) -> tuple[tuple[tuple[str, int], ...], int]:
+    """Tensors of the file that a constant is computed from, and the type that they stay in."""
+    if not constants:
+        return (), 0
+    first = constants[0]
+    if view.op == "DequantizeLinear":
+        return first.parameters, first.elem_type
+    numbers = [source for source in constants if source.elem_type not in _COUNTERS]
+    parameters = dict(pair for source in numbers for pair in source.parameters)
+    return tuple(parameters.items()), first.stored if view.op in _MOVES else 0
 
 
 def _evaluated(view: NodeView, opset: int) -> list[Any] | None:

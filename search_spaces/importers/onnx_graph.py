@@ -7,13 +7,19 @@ import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
-
-from numpy.typing import NDArray
 
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import Graph
+from nasplug.search_spaces.importers.batches import (
+    Reading,
+    ReadNetwork,
+    independent,
+    one_sample,
+)
 from nasplug.search_spaces.importers.network import ImportedNetwork
+from nasplug.search_spaces.importers.onnx_batches import OtherBatch, resized
 from nasplug.search_spaces.importers.onnx_constants import (
     constant,
     constant_node,
@@ -21,14 +27,21 @@ from nasplug.search_spaces.importers.onnx_constants import (
     shape_value,
     sparse_constant,
 )
-from nasplug.search_spaces.importers.onnx_inputs import read_inputs
+from nasplug.search_spaces.importers.onnx_inputs import Asked, Inputs, read_inputs
 from nasplug.search_spaces.importers.onnx_loading import (
     SAME_AS_DEFAULT,
     first_line,
     load_model,
     sorted_nodes,
 )
-from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape, Tensor
+from nasplug.search_spaces.importers.onnx_node import (
+    Constant,
+    NodeView,
+    Shape,
+    Tensor,
+    element_type,
+    named,
+)
 from nasplug.search_spaces.importers.onnx_operators import HANDLED, add_steps
 from nasplug.search_spaces.importers.steps import MAX_ELEMENTS
 from nasplug.search_spaces.operators import KNOWN_OPS
@@ -36,7 +49,7 @@ from nasplug.search_spaces.operators import KNOWN_OPS
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["onnx_graph"]
+__all__ = ["onnx_graph", "onnx_network"]
 
 # Operators that carry most of a network's cost, and whose cost needs their shape.
 _NEEDS_SHAPE = frozenset(
@@ -54,13 +67,15 @@ def onnx_graph(
     path_or_model: str | os.PathLike[str] | onnx.ModelProto,
     *,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
+    input_values: Mapping[str, Any] | None = None,
 ) -> Graph:
     """Read a network from an ONNX file, in the canonical form of `search_spaces.canonical`.
 
-    The batch, axis 0 of each input, is set to one image, and shapes are those that
-    `onnx.shape_inference` gives. Weights are never read: files with their weights removed or in
-    other files (external data, which is not opened) will do, as long as the constants that fix
-    shapes are there. A constant operand of one number is no parameter, a larger one is.
+    Inputs have the shapes that the file declares, and an open first axis is one image. If the first
+    axis is a batch, the graph is that of one image, else that of the whole input. Other shapes are
+    those that `onnx.shape_inference` gives. Weights are never read: files with their weights
+    removed or in other files (external data, which is not opened) will do, as long as the constants
+    that fix shapes are there. A constant operand of one number is no parameter, a larger one is.
 
     Operators of unknown types keep their name and are priced by the data they move, with
     one warning that names them; if such an operator has no known output shape, the shape of its
@@ -68,26 +83,107 @@ def onnx_graph(
 
     Args:
         path_or_model: Path of an ONNX file, or a model in memory.
-        input_shapes: Shapes of inputs by name, for inputs that the file leaves open.
+        input_shapes: Shapes of inputs by name, for axes that the file leaves open or that are to be
+            others; the name of an only input may be empty.
+        input_values: Values by name, of inputs that fix shapes or conditions.
 
     Raises:
         InputError: If the file is no ONNX model, is damaged or too large, has control flow, or has
             an axis other than the batch whose size is nowhere given.
     """
+    return onnx_network(path_or_model, input_shapes=input_shapes, input_values=input_values).graph
+
+
+def onnx_network(
+    path_or_model: str | os.PathLike[str] | onnx.ModelProto,
+    *,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    input_values: Mapping[str, Any] | None = None,
+    batch_size: int | None = None,
+) -> ReadNetwork:
+    """Read a network from an ONNX file, and whether its batch is free; see `onnx_graph`.
+
+    Args:
+        path_or_model: Path of an ONNX file, or a model in memory.
+        input_shapes: Shapes of inputs by name.
+        input_values: Values of inputs by name.
+        batch_size: Batch that the network is wanted for. A file for a batch of one is checked for
+            a larger one only if it is wanted, since that takes a second reading.
+    """
     model, name = load_model(path_or_model)
-    return _Reader(model, name, input_shapes or {}).graph()
+    constants = _file_constants(model, name)
+    asked = Asked(input_shapes or {}, input_values or {})
+    inputs = read_inputs(model.graph, constants, asked, name)
+    if inputs.moved is not None and inputs.moved[0] != inputs.moved[1]:
+        # A closed batch was asked to be another one.
+        declared = read_inputs(model.graph, constants, Asked({}, asked.values), name)
+        found = _read(model, name, constants, declared, inputs.moved[1])
+        if found.is_free:
+            return ReadNetwork(found.graph, inputs.moved[1])
+    return _read(model, name, constants, inputs, batch_size)
+
+
+def _read(
+    model: onnx.ModelProto,
+    name: str,
+    constants: dict[str, Constant],
+    inputs: Inputs,
+    batch_size: int | None,
+) -> ReadNetwork:
+    first = _Reader(model, name, constants, inputs)
+    reading = first.read()
+    first.warn()
+
+    def at(new: int, old: int) -> Reading:
+        version = first.opsets.get("", 1)
+        other = OtherBatch(first.tensors, first.constants, old, new, version)
+        return _Reader(model, name, constants, inputs.resized(old, new), other).read()
+
+    if inputs.is_open:
+        return ReadNetwork(reading.graph())
+    found = one_sample(reading, inputs.shapes, lambda times: at(1, times))
+    if found.is_free and found.batch == 1 and (batch_size or 1) > 1:
+        try:
+            is_free = independent(at(2, 1), reading, 2)
+        except InputError:
+            is_free = False
+        return ReadNetwork(found.graph, 1, is_free)
+    return found
+
+
+def _file_constants(model: onnx.ModelProto, name: str) -> dict[str, Constant]:
+    """The initialisers of a model by name."""
+    dense = {tensor.name: constant(tensor, name) for tensor in model.graph.initializer}
+    sparse = {s.values.name: sparse_constant(s, name) for s in model.graph.sparse_initializer}
+    return dense | sparse
 
 
 class _Reader:
-    """Reader that walks the nodes once, in order, and keeps the tensor or step of each name."""
+    """Reader that walks the nodes once, in order, and keeps the tensor or step of each name.
+
+    Args:
+        model: The model.
+        name: Name of the model in error messages.
+        constants: Initialisers by name.
+        inputs: The inputs, with their sizes.
+        other: For a second reading, the change of the batch.
+    """
 
     def __init__(
-        self, model: onnx.ModelProto, name: str, input_shapes: Mapping[str, Sequence[int]]
+        self,
+        model: onnx.ModelProto,
+        name: str,
+        constants: Mapping[str, Constant],
+        inputs: Inputs,
+        other: OtherBatch | None = None,
     ) -> None:
         self.model = model
         self.name = name
+        self.inputs = inputs
+        self.other = other
         self.network = ImportedNetwork(name)
-        self.constants: dict[str, Constant] = {}
+        given = {tensor: named(weight, tensor) for tensor, weight in inputs.constants.items()}
+        self.constants = {**constants, **given}
         self.tensors: dict[str, Tensor] = {}
         self.steps: dict[str, int] = {}
         self.opsets: dict[str, int] = {}
@@ -96,13 +192,15 @@ class _Reader:
             self.opsets[domain] = max(opset.version, self.opsets.get(domain, 1))
         self.unknown: dict[str, None] = {}
         self.shapeless: dict[str, None] = {}
-        # Size of axis 0 that the file fixed for its inputs, where it is not 1.
-        self.old_batch = 1
-        self._read_constants()
-        self._read_inputs(input_shapes)
+        for tensor, inferred in inputs.data.items():
+            self.tensors[tensor] = inferred
+            self.steps[tensor] = self.network.add(
+                "Input", (), inferred.shape or (), type=element_type(inferred.elem_type)
+            )
         self.declared = self._declared_shapes()
 
-    def graph(self) -> Graph:
+    def read(self) -> Reading:
+        """Read all nodes."""
         sources = {*self.constants, *self.steps}
         for node in sorted_nodes(self.model, sources, self.name):
             self._read_node(node)
@@ -116,10 +214,10 @@ class _Reader:
                 )
         if not ends:
             raise InputError(f"{self.name} has no output that depends on an input")
-        self._warn()
-        return self.network.graph(ends)
+        return Reading(self.network, ends)
 
-    def _warn(self) -> None:
+    def warn(self) -> None:
+        """Name the operators of unknown cost in one warning."""
         parts = []
         if self.unknown:
             names = ", ".join(sorted(self.unknown)[:20])
@@ -133,33 +231,22 @@ class _Reader:
         if parts:
             warnings.warn(f"{self.name} has {'; '.join(parts)}", stacklevel=4)
 
-    # ------------------------------------------------------------------- inputs and constants
-
-    def _read_constants(self) -> None:
-        for tensor in self.model.graph.initializer:
-            self.constants[tensor.name] = constant(tensor, self.name)
-        for sparse in self.model.graph.sparse_initializer:
-            self.constants[sparse.values.name] = sparse_constant(sparse, self.name)
-
-    def _read_inputs(self, input_shapes: Mapping[str, Sequence[int]]) -> None:
-        inputs = read_inputs(self.model.graph, self.constants, input_shapes, self.name)
-        self.old_batch = inputs.old_batch
-        for tensor, weight in inputs.weights.items():
-            self.constants[tensor] = weight
-        for tensor, inferred in inputs.data.items():
-            self.tensors[tensor] = inferred
-            self.steps[tensor] = self.network.add("Input", (), inferred.shape or ())
-
     def _declared_shapes(self) -> dict[str, Shape]:
-        """Shapes that the file states for computed tensors, for one image."""
-        shapes = {}
+        """Shapes that the file states for computed tensors; an open first axis is one image."""
+        shapes: dict[str, Shape] = {}
         for value in (*self.model.graph.value_info, *self.model.graph.output):
-            dims = value.type.tensor_type.shape.dim
-            shape = [dim.dim_value for dim in dims]
-            if shape and (shape[0] == self.old_batch or dims[0].dim_param):
-                shape[0] = 1
-            if shape and min(shape) > 0 and math.prod(shape) <= MAX_ELEMENTS:
-                shapes[value.name] = tuple(shape)
+            tensor = value.type.tensor_type
+            if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
+                continue
+            shape = tuple(dim.dim_value for dim in tensor.shape.dim)
+            if shape and tensor.shape.dim[0].dim_param:
+                shape = (1, *shape[1:])
+            if self.other is not None:
+                # What inference does not know follows the batch.
+                other = resized(shape[:1], self.other.old, self.other.new, True)
+                shape = shape if other is None else (*other, *shape[1:])
+            if min(shape, default=1) > 0 and math.prod(shape) <= MAX_ELEMENTS:
+                shapes[value.name] = shape
         return shapes
 
     # ---------------------------------------------------------------------------------- nodes
@@ -193,7 +280,7 @@ class _Reader:
     def _constants_of(self, node: onnx.NodeProto, view: NodeView) -> list[Constant] | None:
         """The outputs of a node that does not depend on the inputs; None if it does."""
         if view.is_standard and view.op == "Constant":
-            return [constant_node(view)]
+            return [named(constant_node(view), node.output[0])]
         if view.is_standard and view.op in ("Shape", "Size") and view.input_shapes:
             shape = shape_value(view)
             if shape is not None:
@@ -203,6 +290,15 @@ class _Reader:
         return None
 
     def _view(self, node: onnx.NodeProto, domain: str) -> NodeView:
+        if self.other is None:
+            return self._view_with(node, domain, {})
+        make_view = partial(self._view_with, node, domain)
+        return self.other.view(node, self.constants, self.tensors, make_view)
+
+    def _view_with(
+        self, node: onnx.NodeProto, domain: str, replaced: Mapping[str, Constant]
+    ) -> NodeView:
+        """View of a node, with some constants replaced."""
         from onnx import helper
 
         attributes: dict[str, Any] = {}
@@ -220,7 +316,8 @@ class _Reader:
         for source in node.input:
             tensor: Constant | Tensor = _LEFT_OUT
             if source:
-                tensor = self.constants.get(source) or self.tensors.get(source, _LEFT_OUT)
+                constant = replaced.get(source) or self.constants.get(source)
+                tensor = constant or self.tensors.get(source, _LEFT_OUT)
             inputs.append(tensor if isinstance(tensor, Constant) else self.steps.get(source))
             input_shapes.append(tensor.shape)
             input_types.append(tensor.elem_type)
@@ -280,8 +377,29 @@ class _Reader:
                     f"{self.name}: the output of a {view.label} has shape {list(tensor.shape)}; "
                     "expected a tensor that fits a device"
                 )
+            self._check_shape(output, tensor, view)
             outputs.append(tensor)
         return outputs
+
+    def _check_shape(self, output: str, tensor: Tensor, view: NodeView) -> None:
+        """Refuse a Reshape to other elements, and a shape that is not the declared one."""
+        shape, before = tensor.shape, next(iter(view.input_shapes), None)
+        if shape is None:
+            return
+        is_reshape = view.is_standard and view.op == "Reshape" and before is not None
+        if is_reshape and math.prod(shape) != math.prod(before or ()):
+            raise InputError(
+                f"{self.name}: the Reshape that writes {output[:80]!r} makes shape {list(shape)} "
+                f"of {list(before or ())}, which has another number of elements; if the network "
+                "was exported for another batch or size, give that as the shape of its inputs"
+            )
+        declared = self.declared.get(output)
+        if self.other is None and self.inputs.is_declared and declared not in (None, shape):
+            raise InputError(
+                f"{self.name}: the file declares shape {list(declared or ())} for "
+                f"{output[:80]!r}, but a {view.label} of inputs of shapes {view.shapes_text()} "
+                f"gives {list(shape)}"
+            )
 
     def _check_counts(self, node: onnx.NodeProto, view: NodeView, schema: Any) -> None:
         """Refuse numbers of inputs and outputs that onnx's shape inference may crash on."""
@@ -316,21 +434,8 @@ class _Reader:
                 types[source] = open_type
             constant = view.inputs[k]
             if isinstance(constant, Constant) and constant.value is not None:
-                value = constant.value
-                if node.op_type == "Reshape" and k == 1:
-                    value = self._for_one_image(value, view)
-                data[source] = numpy_helper.from_array(value, source)
+                data[source] = numpy_helper.from_array(constant.value, source)
         return types, data
-
-    def _for_one_image(self, target: NDArray[Any], view: NodeView) -> NDArray[Any]:
-        """Target of a Reshape for one image, where the file was exported for a larger batch."""
-        input_shape = view.input_shapes[0]
-        fixed = self.old_batch > 1 and target.size > 1 and target.flat[0] == self.old_batch
-        if not fixed or input_shape is None or input_shape[:1] != (1,):
-            return target
-        target = target.copy()
-        target.flat[0] = 1
-        return target
 
     def _other_shape(self, output: str, view: NodeView, custom: bool) -> Shape | None:
         """Shape of an output that inference does not give: declared in the file, or the input's."""
@@ -350,6 +455,14 @@ class _Reader:
         if view.op == "Reshape" and target == (2,):
             # A target of two sizes flattens each image.
             return (input_shape[0], math.prod(input_shape[1:])) if input_shape else None
+        constant = view.constant(missing[0])
+        origin = constant.parameters[0][0] if constant and constant.parameters else ""
+        if origin in self.inputs.constants:
+            raise InputError(
+                f"{self.name}: the input {origin[:80]!r} fixes the shape of {output[:80]!r}, which "
+                f"a {view.op} writes; give its value, for example --input-value "
+                f"{origin[:80]}=1,3,32,32 or input_values={{{origin[:80]!r}: [1, 3, 32, 32]}}"
+            )
         raise InputError(
             f"{self.name}: the constant input {missing[0]} of the {view.op} that writes "
             f"{output[:80]!r} fixes a shape, and its value is not in the file; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,7 +12,8 @@ import numpy as np
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.importers.einsum import add_einsum
 from nasplug.search_spaces.importers.network import ImportedNetwork
-from nasplug.search_spaces.importers.onnx_node import FLOATS, Constant, NodeView, Shape
+from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape, element_type
+from nasplug.search_spaces.importers.steps import Step
 
 __all__ = ["HANDLED", "add_steps"]
 
@@ -29,8 +31,33 @@ def add_steps(network: ImportedNetwork, view: NodeView) -> list[int]:
         InputError: If the node does not fit its inputs.
     """
     handler = _HANDLERS.get(view.op, _plain) if view.is_standard else _plain
+    start, network.type = len(network.steps), view.type
     positions = handler(network, view)
+    _set_parameters(network, start, view)
     return [positions] if isinstance(positions, int) else positions
+
+
+def _set_parameters(network: ImportedNetwork, start: int, view: NodeView) -> None:
+    """Name the parameters of a node's steps, from `start` on: the first that has any reads them."""
+    new = range(start, len(network.steps))
+    reader = next((k for k in new if _has_weights(network.steps[k])), None)
+    parameters = view.parameters()
+    if reader is None:
+        # Single numbers cost nothing, but some are learned.
+        reader, parameters = start, tuple(pair for pair in parameters if pair[1] == 1)
+    for k in new:
+        own = k == reader
+        network.steps[k] = replace(
+            network.steps[k],
+            parameters=parameters if own else (),
+            weight_type=view.weight_type() if own else "",
+        )
+
+
+def _has_weights(step: Step) -> bool:
+    # A BatchNormalization has its scale and shift from its channels.
+    is_norm = step.op == "BatchNormalization"
+    return bool(step.weights or step.bias or step.other_params or is_norm)
 
 
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Pow"})
@@ -197,8 +224,8 @@ def _split(network: ImportedNetwork, view: NodeView) -> list[int]:
 
 
 def _cast(network: ImportedNetwork, view: NodeView) -> int:
-    between_floats = view.input_types[0] in FLOATS and view.outputs[0].elem_type in FLOATS
-    return network.add("Identity" if between_floats else "Cast", view.data[:1], view.shape)
+    unchanged = element_type(view.input_types[0]) == view.type
+    return network.add("Identity" if unchanged else "Cast", view.data[:1], view.shape)
 
 
 def _sum(network: ImportedNetwork, view: NodeView) -> int:

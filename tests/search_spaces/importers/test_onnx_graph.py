@@ -190,7 +190,7 @@ class TestReading:
         used = model([N("Relu", ["v"], ["v1"]), N("Conv", ["x", "v1"], ["y"])], inputs=[kernel])
         graph = onnx_graph(used)
         assert graph.ops.count("Input") == 2
-        assert (row(graph, "Conv")["params"], row(graph, "Conv")["flops"]) == (0, 3 * 256)
+        assert (row(graph, "Conv")["params"], row(graph, "Conv")["flops"]) == (0, 4 * 3 * 256)
         # One that only a convolution's weight slot reads was a weight, though.
         assert row(onnx_graph(model(nodes, inputs=[kernel])), "Conv")["params"] == 12
 
@@ -211,7 +211,11 @@ class TestReading:
 
     def test_casts(self):
         half = [N("Cast", ["x"], ["h"], to=TensorProto.FLOAT16), N("Relu", ["h"], ["y"])]
-        assert onnx_graph(model(half)).ops == ("Input", "Relu", "Output")
+        graph = onnx_graph(model(half))
+        assert graph.ops == ("Input", "Cast", "Relu", "Output")
+        assert graph.types == ("float32", "float16", "float16", "float16")
+        same = [N("Cast", ["x"], ["h"], to=TensorProto.FLOAT), N("Relu", ["h"], ["y"])]
+        assert onnx_graph(model(same)).ops == ("Input", "Relu", "Output")
         whole = [N("Cast", ["x"], ["y"], to=TensorProto.INT64)]
         assert onnx_graph(model(whole)).ops == ("Input", "Cast", "Output")
 
