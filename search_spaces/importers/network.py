@@ -158,8 +158,9 @@ class ImportedNetwork:
             InputError: If the network has more than `MAX_NODES` nodes, or no output.
         """
         from nasplug.search_spaces.importers.patterns import recognised
+        from nasplug.search_spaces.importers.quantised import joined_quantisation
 
-        steps, ends = recognised(self.steps, outputs)
+        steps, ends = joined_quantisation(*recognised(self.steps, outputs))
         if len(steps) > MAX_NODES:
             raise InputError(
                 f"{self.name} has {len(steps):,} operators after simplification; at most "
