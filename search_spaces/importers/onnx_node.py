@@ -43,10 +43,17 @@ _NEW_AXES = frozenset({"Unsqueeze", "Flatten", "OneHot", "ConcatFromSequence"})
 
 @dataclass(frozen=True)
 class Tensor:
-    """Type and shape of a computed tensor; None for an unknown shape."""
+    """Type and shape of a computed tensor.
+
+    Attributes:
+        elem_type: Code of its elements' type.
+        shape: Sizes of its axes; None if they are not known.
+        unknown: Clause on why the shape is not known, or taken from elsewhere than the file.
+    """
 
     elem_type: int
     shape: Shape | None
+    unknown: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,7 @@ class Constant:
         parameters: Name and number of elements of the tensors in the file that it is computed from.
         stored: Code of the type in which its numbers are stored, where they are restored from it.
         scale_bytes: Bytes of the scales by which they are restored.
+        unknown: Clause on why the value is not known.
     """
 
     shape: Shape | None
@@ -68,6 +76,7 @@ class Constant:
     parameters: tuple[tuple[str, int], ...] = ()
     stored: int = 0
     scale_bytes: int = 0
+    unknown: str = ""
 
     @property
     def size(self) -> int:
