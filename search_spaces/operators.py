@@ -37,7 +37,7 @@ ELEMENTWISE = _words(
     "Softsign Gelu Erf Clip Add Sub Mul Div Pow Sqrt Exp Log Neg Abs Reciprocal Min Max Sum Mean "
     "Floor Ceil Round Sin Cos Where Equal Greater Less Not And Or Cast BatchNormalization "
     "InstanceNormalization GroupNormalization LayerNormalization RMSNormalization "
-    "LpNormalization LRN Softmax LogSoftmax QuantizeLinear DequantizeLinear"
+    "LpNormalization LRN Softmax LogSoftmax QuantizeLinear DequantizeLinear RotaryEmbedding"
 )
 _MOVES = _words(
     "Input Output Reshape Transpose Concat Split Slice Gather Pad Expand Tile Resize Upsample "
@@ -49,7 +49,13 @@ _REDUCTIONS = _words(
 )
 # Operator types whose cost this module knows; any other is priced by the data it moves.
 KNOWN_OPS: frozenset[str] = (
-    WINDOWS | IDLE | RESHAPES | ELEMENTWISE | _MOVES | _REDUCTIONS | {"Gemm", "MatMul"}
+    WINDOWS
+    | IDLE
+    | RESHAPES
+    | ELEMENTWISE
+    | _MOVES
+    | _REDUCTIONS
+    | {"Gemm", "MatMul", "LSTM", "GRU", "RNN"}
 )
 
 

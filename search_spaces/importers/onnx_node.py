@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -12,13 +13,26 @@ from numpy.typing import NDArray
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.operators import KNOWN_OPS
 
-__all__ = ["FLOATS", "Constant", "NodeView", "Shape", "Tensor"]
+__all__ = ["FLOATS", "Constant", "NodeView", "Shape", "Tensor", "element_type", "named"]
 
 Shape = tuple[int, ...]
 
 # onnx.TensorProto's codes of floats, and of the integers that shapes and quantised weights are.
 FLOATS = frozenset({1, 10, 11, 16, 17, 18, 19, 20, 23})
 _WHOLE = frozenset({2, 3, 4, 5, 6, 7, 12, 13})
+# Names of `costs.TYPE_BYTES` by onnx.TensorProto's codes.
+_TYPES = {
+    **{1: "float32", 10: "float16", 11: "float64", 16: "bfloat16", 14: "complex64"},
+    **{15: "complex128", 23: "float4", **dict.fromkeys((17, 18, 19, 20, 24), "float8")},
+    **{3: "int8", 5: "int16", 6: "int32", 7: "int64", 22: "int4", 26: "int2", 9: "bool"},
+    **{2: "uint8", 4: "uint16", 12: "uint32", 13: "uint64", 21: "uint4", 25: "uint2"},
+}
+# Parameters of one number have a module's name; other constants of one number are arithmetic.
+_MODULE_PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
+_INTEGER_PRODUCTS = frozenset({"ConvInteger", "MatMulInteger"})
+_NORMS = frozenset(
+    {"InstanceNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization"}
+)
 
 # More axes than any tensor has.
 MAX_RANK = 64
@@ -29,19 +43,40 @@ _NEW_AXES = frozenset({"Unsqueeze", "Flatten", "OneHot", "ConcatFromSequence"})
 
 @dataclass(frozen=True)
 class Tensor:
-    """Type and shape of a computed tensor; None for an unknown shape."""
+    """Type and shape of a computed tensor.
+
+    Attributes:
+        elem_type: Code of its elements' type.
+        shape: Sizes of its axes; None if they are not known.
+        unknown: Clause on why the shape is not known, or taken from elsewhere than the file.
+    """
 
     elem_type: int
     shape: Shape | None
+    unknown: str = ""
 
 
 @dataclass(frozen=True)
 class Constant:
-    """Tensor that does not depend on the inputs, with its value where it is small and known."""
+    """Tensor that does not depend on the inputs.
+
+    Attributes:
+        shape: Sizes of its axes, where they are known.
+        elem_type: Code of its elements' type.
+        value: The numbers, where they are few and known.
+        parameters: Name and number of elements of the tensors in the file that it is computed from.
+        stored: Code of the type in which its numbers are stored, where they are restored from it.
+        scale_bytes: Bytes of the scales by which they are restored.
+        unknown: Clause on why the value is not known.
+    """
 
     shape: Shape | None
     elem_type: int
     value: NDArray[Any] | None = None
+    parameters: tuple[tuple[str, int], ...] = ()
+    stored: int = 0
+    scale_bytes: int = 0
+    unknown: str = ""
 
     @property
     def size(self) -> int:
@@ -62,6 +97,16 @@ class Constant:
     def number(self) -> float:
         """The value of a constant of one element, NaN if it is not known."""
         return math.nan if self.value is None or self.value.size != 1 else float(self.value.flat[0])
+
+
+def named(constant: Constant, name: str) -> Constant:
+    """Give a constant of the file its name."""
+    return replace(constant, parameters=((name, constant.size),))
+
+
+def element_type(code: int) -> str:
+    """Name of an element type by its code in ONNX; those without a size count as float32."""
+    return _TYPES.get(code, "float32")
 
 
 @dataclass
@@ -105,6 +150,11 @@ class NodeView:
         return self.output_shape(0)
 
     @property
+    def type(self) -> str:
+        """Element type of the first output."""
+        return element_type(self.outputs[0].elem_type if self.outputs else 0)
+
+    @property
     def data(self) -> list[int]:
         """Steps that the node reads."""
         return [source for source in self.inputs if isinstance(source, int)]
@@ -130,6 +180,29 @@ class NodeView:
     def params(self) -> int:
         """Parameters in the constant inputs."""
         return sum(source.params for source in self.inputs if isinstance(source, Constant))
+
+    def parameters(self) -> tuple[tuple[str, int], ...]:
+        """Name and number of elements of the parameter tensors that the node reads."""
+        # The moments of a batch normalisation are no parameters.
+        read = self.inputs[:3] if self.op == "BatchNormalization" else self.inputs
+        sources = [s for s in read if isinstance(s, Constant)]
+        if self.op not in _INTEGER_PRODUCTS:
+            sources = [s for s in sources if s.elem_type in FLOATS]
+        return tuple(
+            {
+                name: elements
+                for source in sources
+                for name, elements in source.parameters
+                if elements > 1 or self.op in _NORMS or _MODULE_PATH.fullmatch(name)
+            }.items()
+        )
+
+    def weight_type(self) -> str:
+        """Type in which the largest constant input is stored; empty if it is the node's own."""
+        sources = [s for s in self.inputs if isinstance(s, Constant) and s.parameters]
+        largest = max(sources, key=lambda source: source.size, default=None)
+        stored = "" if largest is None else element_type(largest.stored or largest.elem_type)
+        return "" if stored == self.type else stored
 
     def whole(self, name: str, default: int) -> int:
         """Read an attribute that is one whole number.

@@ -1,7 +1,7 @@
-"""Steps of single calls in an exported PyTorch program.
+"""Steps of single calls of ATen functions.
 
-Calls are known by their ATen names, so that this file needs no torch. In-place forms do not occur:
-the program is functional.
+Calls are known by their ATen names, without the mark of a call in place, so that this file needs no
+torch.
 """
 
 from __future__ import annotations
@@ -221,8 +221,17 @@ def _stack(network: ImportedNetwork, call: Call) -> int:
 
 
 def _cast(network: ImportedNetwork, call: Call) -> int:
-    op = "Identity" if call.floating[0] == call.floating[1] else "Cast"
+    op = "Identity" if call.types[0] == call.types[1] else "Cast"
     return network.add(op, (call.source(),), call.shape)
+
+
+def _copy(network: ImportedNetwork, call: Call) -> int:
+    """Append what is written to a tensor: another one, in its shape and type."""
+    source = call.source(1)
+    if network.shape(source) != call.shape:
+        source = network.add("Expand", (source,), call.shape)
+    is_cast = network.steps[source].type != call.types[1]
+    return network.add("Cast" if is_cast else "Identity", (source,), call.shape)
 
 
 def _index_select(network: ImportedNetwork, call: Call) -> int:
@@ -377,6 +386,7 @@ _HANDLERS: dict[str, Handler] = {
     "roll": _roll,
     "flip": _flip,
     **_names(_cast, "to _to_copy type_as float"),
+    "copy": _copy,
     "index_select": _index_select,
     "einsum": einsum,
     "scaled_dot_product_attention": attention,

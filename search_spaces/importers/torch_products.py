@@ -1,4 +1,4 @@
-"""Steps of the calls in an exported PyTorch program that multiply: convolutions and products."""
+"""Steps of the ATen functions that multiply: convolutions and products of matrices."""
 
 from __future__ import annotations
 
