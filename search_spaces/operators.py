@@ -37,7 +37,7 @@ ELEMENTWISE = _words(
     "Softsign Gelu Erf Clip Add Sub Mul Div Pow Sqrt Exp Log Neg Abs Reciprocal Min Max Sum Mean "
     "Floor Ceil Round Sin Cos Where Equal Greater Less Not And Or Cast BatchNormalization "
     "InstanceNormalization GroupNormalization LayerNormalization RMSNormalization "
-    "LpNormalization LRN Softmax LogSoftmax QuantizeLinear DequantizeLinear"
+    "LpNormalization LRN Softmax LogSoftmax QuantizeLinear DequantizeLinear RotaryEmbedding"
 )
 _MOVES = _words(
     "Input Output Reshape Transpose Concat Split Slice Gather Pad Expand Tile Resize Upsample "

@@ -43,10 +43,10 @@ class ImportedNetwork:
         """Append a step and return its position.
 
         Raises:
-            InputError: If a size is below 1, or no device could hold the tensor.
+            InputError: If a size is negative, or no device could hold the tensor.
         """
         sizes = tuple(int(size) for size in shape)
-        if any(size < 1 for size in sizes) or math.prod(sizes) > MAX_ELEMENTS:
+        if any(size < 0 for size in sizes) or math.prod(sizes) > MAX_ELEMENTS:
             raise InputError(
                 f"{self.name}: the output of a {op} has shape {list(sizes)}; expected positive "
                 "sizes and a tensor that fits a device"
@@ -159,13 +159,31 @@ class ImportedNetwork:
         """
         from nasplug.search_spaces.importers.patterns import recognised
 
-        steps, ends = recognised(self.steps, outputs)
+        full, results = _without_empty(self.steps, outputs)
+        if not results:
+            raise InputError(f"{self.name} has no output of any elements that depends on an input")
+        steps, ends = recognised(full, results)
         if len(steps) > MAX_NODES:
             raise InputError(
                 f"{self.name} has {len(steps):,} operators after simplification; at most "
                 f"{MAX_NODES:,} are read"
             )
         return network_graph([_operator(step) for step in steps], ends)
+
+
+def _without_empty(
+    steps: Sequence[Step], outputs: Sequence[int]
+) -> tuple[list[Step], Sequence[int]]:
+    """Leave out tensors of no elements, which cost nothing, and what depends on them alone."""
+    if all(0 not in step.shape for step in steps):
+        return list(steps), outputs
+    empty: list[bool] = []
+    full: list[Step] = []
+    for step in steps:
+        inputs = tuple(source for source in step.inputs if not empty[source])
+        empty.append(0 in step.shape or (bool(step.inputs) and not inputs))
+        full.append(replace(step, inputs=inputs))
+    return full, [k for k in outputs if not empty[k]]
 
 
 def _operator(step: Step) -> Operator:

@@ -7,6 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +28,16 @@ from nasplug.search_spaces.importers.onnx_constants import (
     shape_value,
     sparse_constant,
 )
+from nasplug.search_spaces.importers.onnx_control import ControlFlow
+from nasplug.search_spaces.importers.onnx_expansion import Expansion
+from nasplug.search_spaces.importers.onnx_fused import expanded
 from nasplug.search_spaces.importers.onnx_inputs import Asked, Inputs, read_inputs
 from nasplug.search_spaces.importers.onnx_loading import (
     SAME_AS_DEFAULT,
     first_line,
     load_model,
+    part_name,
+    shown,
     sorted_nodes,
 )
 from nasplug.search_spaces.importers.onnx_node import (
@@ -43,6 +49,17 @@ from nasplug.search_spaces.importers.onnx_node import (
     named,
 )
 from nasplug.search_spaces.importers.onnx_operators import HANDLED, add_steps
+from nasplug.search_spaces.importers.onnx_scope import Scope
+from nasplug.search_spaces.importers.onnx_sequences import Array, read_sequence
+from nasplug.search_spaces.importers.onnx_unknown import (
+    NEEDS_SHAPE,
+    SAME_SHAPE,
+    cause,
+    inferring,
+    unreadable,
+    why_unknown,
+)
+from nasplug.search_spaces.importers.onnx_values import Values
 from nasplug.search_spaces.importers.steps import MAX_ELEMENTS
 from nasplug.search_spaces.operators import KNOWN_OPS
 
@@ -51,15 +68,13 @@ if TYPE_CHECKING:
 
 __all__ = ["onnx_graph", "onnx_network"]
 
-# Operators that carry most of a network's cost, and whose cost needs their shape.
-_NEEDS_SHAPE = frozenset(
-    {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "QLinearConv", "Einsum"}
-)
 # Letters with at most one ellipsis in each term.
 _TERM = rb"[A-Za-z ]*(\.\.\.[A-Za-z ]*)?"
 _EQUATION = re.compile(rb"%b(,%b)*(->%b)?" % (_TERM, _TERM, _TERM))
 
 
+# Version of the nodes that stand for parts of one in the file.
+_EMITTED_OPSET = 17
 _LEFT_OUT = Tensor(0, None)
 
 
@@ -135,7 +150,7 @@ def _read(
     first.warn()
 
     def at(new: int, old: int) -> Reading:
-        version = first.opsets.get("", 1)
+        version = first.scope.opsets.get("", 1)
         other = OtherBatch(first.tensors, first.constants, old, new, version)
         return _Reader(model, name, constants, inputs.resized(old, new), other).read()
 
@@ -177,19 +192,24 @@ class _Reader:
         inputs: Inputs,
         other: OtherBatch | None = None,
     ) -> None:
+        from onnx import helper
+
         self.model = model
         self.name = name
         self.inputs = inputs
         self.other = other
         self.network = ImportedNetwork(name)
-        given = {tensor: named(weight, tensor) for tensor, weight in inputs.constants.items()}
-        self.constants = {**constants, **given}
-        self.tensors: dict[str, Tensor] = {}
-        self.steps: dict[str, int] = {}
-        self.opsets: dict[str, int] = {}
-        for opset in model.opset_import:
-            domain = "" if opset.domain in SAME_AS_DEFAULT else opset.domain
-            self.opsets[domain] = max(opset.version, self.opsets.get(domain, 1))
+        self.values = Values(self.network, name)
+        self.constants, self.tensors = self.values.constants, self.values.tensors
+        self.steps = self.values.steps
+        self.constants.update(constants)
+        self.constants.update(
+            (k, _input_constant(weight, k)) for k, weight in inputs.constants.items()
+        )
+        self.control = ControlFlow(model, self.values, self._read_node, self._emit)
+        # Names and versions of operators that the current node sees.
+        self.scope = Scope(list(model.opset_import), self.values)
+        self.emitted = Scope([helper.make_opsetid("", _EMITTED_OPSET)])
         self.unknown: dict[str, None] = {}
         self.shapeless: dict[str, None] = {}
         for tensor, inferred in inputs.data.items():
@@ -202,16 +222,16 @@ class _Reader:
     def read(self) -> Reading:
         """Read all nodes."""
         sources = {*self.constants, *self.steps}
-        for node in sorted_nodes(self.model, sources, self.name):
-            self._read_node(node)
+        scope = self.scope
+        for node in sorted_nodes(self.model.graph.node, sources, sources, self.name):
+            self._read_node(node, scope)
         ends = []
         for output in self.model.graph.output:
-            if output.name in self.steps:
-                ends.append(self.steps[output.name])
-            elif output.name not in self.constants:
+            if output.name not in self.values:
                 raise InputError(
                     f"{self.name} has an output {output.name[:80]!r} that no node writes"
                 )
+            ends += self.values.ends(output.name)
         if not ends:
             raise InputError(f"{self.name} has no output that depends on an input")
         return Reading(self.network, ends)
@@ -251,9 +271,50 @@ class _Reader:
 
     # ---------------------------------------------------------------------------------- nodes
 
-    def _read_node(self, node: onnx.NodeProto) -> None:
+    def _emit(
+        self,
+        op: str,
+        inputs: Sequence[str | Array],
+        outputs: Sequence[str],
+        **attributes: Any,
+    ) -> None:
+        """Read a node that stands for a part of one in the file; arrays are constants."""
+        from onnx import TensorProto, helper
+
+        names = []
+        for k, source in enumerate(inputs):
+            name = source if isinstance(source, str) else part_name(outputs[0], -1 - k)
+            if not isinstance(source, str):
+                self.constants[name] = Constant(source.shape, TensorProto.INT64, source)
+            names.append(name)
+        self._read_flat(helper.make_node(op, names, outputs, **attributes), self.emitted)
+
+    def _read_node(self, node: onnx.NodeProto, scope: Scope) -> None:
+        flat = scope.flat_node(node)
+        if not self.control.read(node, flat, scope):
+            self._read_flat(flat, scope)
+
+    def _read_flat(self, node: onnx.NodeProto, scope: Scope) -> None:
+        """Read a node whose names are those in the list of values."""
+        self.scope = scope
         domain = "" if node.domain in SAME_AS_DEFAULT else node.domain
-        view = self._view(node, domain)
+        if not domain and read_sequence(node, self._attributes(node), self.values, self._emit):
+            return
+        reason = cause(node, self.tensors)
+        try:
+            parts = expanded(node, domain, self._known, scope.opsets.get("", 1), self.name)
+            if parts is not None:
+                self._read_parts(node, parts, scope)
+            else:
+                self._read_tensors(node, self._view(node, domain), reason)
+        except InputError:
+            if reason:
+                # The misfit follows from a shape that stood in for an unknown one.
+                raise unreadable(node, self.name, reason) from None
+            raise
+
+    def _read_tensors(self, node: onnx.NodeProto, view: NodeView, reason: str) -> None:
+        """Read a node of tensors; `reason` is why the shape of an input is not known."""
         constants = self._constants_of(node, view)
         if constants is not None:
             for output, value in zip(node.output, constants, strict=True):
@@ -265,40 +326,47 @@ class _Reader:
                 self.tensors[output] = tensor
         if view.label not in KNOWN_OPS and not (view.is_standard and view.op in HANDLED):
             self.unknown[view.label] = None
-        if view.outputs and view.outputs[0].shape is None:
-            if view.label in _NEEDS_SHAPE:
-                raise InputError(
-                    f"{self.name}: the shape of {node.output[0][:80]!r}, which a {view.label} "
-                    "writes, does not follow from the shapes of the inputs"
-                )
-            self.shapeless[view.label] = None
-        positions = add_steps(self.network, view)
+        sources = [self.tensors[name] for name in node.input if name in self.tensors]
+        if any(tensor.shape is None for tensor in (*sources, *view.outputs[:1])):
+            if view.label in NEEDS_SHAPE:
+                raise unreadable(node, self.name, view.outputs[0].unknown or reason)
+            if view.outputs and view.outputs[0].shape is None:
+                self.shapeless[view.label] = None
+            positions = [self.network.add(view.label, view.data, view.shape)]
+        else:
+            positions = add_steps(self.network, view)
         for k, output in enumerate(node.output):
             if output:
                 self.steps[output] = positions[min(k, len(positions) - 1)]
 
+    def _known(self, name: str) -> Constant | Tensor | None:
+        return self.constants.get(name) or self.tensors.get(name)
+
+    def _read_parts(self, node: onnx.NodeProto, parts: Expansion, scope: Scope) -> None:
+        """Read the nodes that stand for a fused one."""
+        self.constants.update(parts.constants)
+        try:
+            for part in parts.nodes:
+                self._read_flat(part, scope)
+        except InputError as error:
+            # The user's file has the fused operator, and none of its parts.
+            shapes = [parts.tensor(k) for k in range(len(node.input))]
+            text = ", ".join("?" if t is None else str(list(t.shape or ())) for t in shapes[:6])
+            raise parts.wrong(f"it does not fit its inputs of shapes {text}") from error
+
     def _constants_of(self, node: onnx.NodeProto, view: NodeView) -> list[Constant] | None:
         """The outputs of a node that does not depend on the inputs; None if it does."""
         if view.is_standard and view.op == "Constant":
-            return [named(constant_node(view), node.output[0])]
+            return [named(constant_node(view), self.scope.tensor(node.output[0]))]
         if view.is_standard and view.op in ("Shape", "Size") and view.input_shapes:
             shape = shape_value(view)
             if shape is not None:
                 return [shape]
         if all(source in self.constants for source in node.input if source):
-            return folded(view, self.opsets[""])
+            return folded(view)
         return None
 
-    def _view(self, node: onnx.NodeProto, domain: str) -> NodeView:
-        if self.other is None:
-            return self._view_with(node, domain, {})
-        make_view = partial(self._view_with, node, domain)
-        return self.other.view(node, self.constants, self.tensors, make_view)
-
-    def _view_with(
-        self, node: onnx.NodeProto, domain: str, replaced: Mapping[str, Constant]
-    ) -> NodeView:
-        """View of a node, with some constants replaced."""
+    def _attributes(self, node: onnx.NodeProto) -> dict[str, Any]:
         from onnx import helper
 
         attributes: dict[str, Any] = {}
@@ -310,6 +378,19 @@ class _Reader:
                     f"{self.name}: attribute {attribute.name[:80]!r} of a {node.op_type[:80]} has "
                     "no readable value"
                 ) from None
+        return attributes
+
+    def _view(self, node: onnx.NodeProto, domain: str) -> NodeView:
+        if self.other is None:
+            return self._view_with(node, domain, {})
+        make_view = partial(self._view_with, node, domain)
+        return self.other.view(node, self.constants, self.tensors, make_view)
+
+    def _view_with(
+        self, node: onnx.NodeProto, domain: str, replaced: Mapping[str, Constant]
+    ) -> NodeView:
+        """View of a node, with some constants replaced."""
+        attributes = self._attributes(node)
         inputs: list[Constant | int | None] = []
         input_shapes: list[Shape | None] = []
         input_types: list[int] = []
@@ -321,7 +402,7 @@ class _Reader:
             inputs.append(tensor if isinstance(tensor, Constant) else self.steps.get(source))
             input_shapes.append(tensor.shape)
             input_types.append(tensor.elem_type)
-        schema = _schema(node.op_type, self.opsets.get(domain, 1), domain)
+        schema = _schema(node.op_type, self.scope.opsets.get(domain, 1), domain)
         is_standard = domain == "" and schema is not None
         view = NodeView(
             self.name,
@@ -352,26 +433,28 @@ class _Reader:
             if isinstance(equation, bytes) and not _EQUATION.fullmatch(equation):
                 raise view.wrong("equation", equation, "an Einstein sum such as 'ij,jk->ik'")
             types, data = self._inference_inputs(node, view)
+            newer = inferring(schema)
             try:
                 inferred = shape_inference.infer_node_outputs(
-                    schema,
+                    newer,
                     node,
                     types,
                     data,
-                    opset_imports=list(self.model.opset_import),
+                    opset_imports=self.scope.opset_imports,
                     ir_version=self.model.ir_version,
                 )
             except Exception as error:
-                raise InputError(
-                    f"{self.name}: a {view.label} that writes "
-                    f"{(node.output[0] if node.output else '')[:80]!r} does not fit its inputs "
-                    f"of shapes {view.shapes_text()}: {first_line(error)}"
-                ) from None
+                if newer.since_version == schema.since_version:
+                    raise InputError(
+                        f"{self.name}: a {view.label} that writes "
+                        f"{shown(next(iter(node.output), ''))} does not fit its inputs of shapes "
+                        f"{view.shapes_text()}: {first_line(error)}"
+                    ) from None
         outputs = []
         for output in node.output:
             tensor = _tensor(inferred.get(output), view)
             if tensor.shape is None and output:
-                tensor = Tensor(tensor.elem_type, self._other_shape(output, view, schema is None))
+                tensor = self._other_tensor(tensor.elem_type, output, node, view, schema)
             if tensor.shape is not None and math.prod(tensor.shape) > MAX_ELEMENTS:
                 raise InputError(
                     f"{self.name}: the output of a {view.label} has shape {list(tensor.shape)}; "
@@ -437,37 +520,45 @@ class _Reader:
                 data[source] = numpy_helper.from_array(constant.value, source)
         return types, data
 
-    def _other_shape(self, output: str, view: NodeView, custom: bool) -> Shape | None:
-        """Shape of an output that inference does not give: declared in the file, or the input's."""
+    def _other_tensor(
+        self, elem_type: int, output: str, node: onnx.NodeProto, view: NodeView, schema: Any
+    ) -> Tensor:
+        """Output that inference does not give: declared in the file, or the first input stands in.
+
+        Raises:
+            InputError: If its shape follows from a constant whose value is not known.
+        """
         if output in self.declared:
-            return self.declared[output]
-        if custom:
-            return next((shape for shape in view.input_shapes if shape is not None), None)
+            return Tensor(elem_type, self.declared[output])
+        reason = cause(node, self.tensors)
+        input_shape = next((shape for shape in view.input_shapes if shape is not None), None)
+        if schema is None:
+            return Tensor(elem_type, input_shape, reason or why_unknown(node, view, 0))
+        infers = inferring(schema).has_type_and_shape_inference_function
+        if not infers and view.op in SAME_SHAPE:
+            return Tensor(elem_type, input_shape, reason)
         missing = [
-            k
+            source
             for k, source in enumerate(view.inputs)
             if k > 0 and isinstance(source, Constant) and source.value is None and source.whole
         ]
-        input_shape = view.input_shapes[0] if view.input_shapes else None
-        if not missing or input_shape is None:
-            return None
-        target = view.input_shapes[missing[0]]
-        if view.op == "Reshape" and target == (2,):
+        if not missing or reason:
+            newer = inferring(schema).since_version != schema.since_version
+            version = schema.since_version if newer or not infers else 0
+            return Tensor(elem_type, None, reason or why_unknown(node, view, version))
+        if view.op == "Reshape" and missing[0].shape == (2,) and input_shape:
             # A target of two sizes flattens each image.
-            return (input_shape[0], math.prod(input_shape[1:])) if input_shape else None
-        constant = view.constant(missing[0])
-        origin = constant.parameters[0][0] if constant and constant.parameters else ""
-        if origin in self.inputs.constants:
-            raise InputError(
-                f"{self.name}: the input {origin[:80]!r} fixes the shape of {output[:80]!r}, which "
-                f"a {view.op} writes; give its value, for example --input-value "
-                f"{origin[:80]}=1,3,32,32 or input_values={{{origin[:80]!r}: [1, 3, 32, 32]}}"
-            )
-        raise InputError(
-            f"{self.name}: the constant input {missing[0]} of the {view.op} that writes "
-            f"{output[:80]!r} fixes a shape, and its value is not in the file; "
-            "keep the constants of shapes when the weights are removed"
-        )
+            return Tensor(elem_type, (input_shape[0], math.prod(input_shape[1:])))
+        raise unreadable(node, self.name, missing[0].unknown)
+
+
+def _input_constant(weight: Constant, name: str) -> Constant:
+    """Constant for an input of the file: a weight without its value, or a value that is given."""
+    reason = (
+        f"input {shown(name)} fixes a shape; give its value, for example --input-value "
+        f"{name[:80]}=1,3,32,32 or input_values={{{shown(name)}: [1, 3, 32, 32]}}"
+    )
+    return replace(named(weight, name), unknown="" if weight.value is not None else reason)
 
 
 def _tensor(inferred: onnx.TypeProto | None, view: NodeView) -> Tensor:

@@ -42,10 +42,17 @@ _NEW_AXES = frozenset({"Unsqueeze", "Flatten", "OneHot", "ConcatFromSequence"})
 
 @dataclass(frozen=True)
 class Tensor:
-    """Type and shape of a computed tensor; None for an unknown shape."""
+    """Type and shape of a computed tensor.
+
+    Attributes:
+        elem_type: Code of its elements' type.
+        shape: Sizes of its axes; None if they are not known.
+        unknown: Clause on why the shape is not known, or taken from elsewhere than the file.
+    """
 
     elem_type: int
     shape: Shape | None
+    unknown: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,8 @@ class Constant:
         value: The numbers, where they are few and known.
         parameters: Name and number of elements of the tensors in the file that it is computed from.
         stored: Code of the type in which its numbers are stored, where they are restored from it.
+        scale_bytes: Bytes of the scales by which they are restored.
+        unknown: Clause on why the value is not known.
     """
 
     shape: Shape | None
@@ -65,6 +74,8 @@ class Constant:
     value: NDArray[Any] | None = None
     parameters: tuple[tuple[str, int], ...] = ()
     stored: int = 0
+    scale_bytes: int = 0
+    unknown: str = ""
 
     @property
     def size(self) -> int:

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from nasplug.search_spaces.costs import TYPE_BYTES
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.importers.einsum import add_einsum
 from nasplug.search_spaces.importers.network import ImportedNetwork
@@ -47,11 +48,21 @@ def _set_parameters(network: ImportedNetwork, start: int, view: NodeView) -> Non
         reader, parameters = start, tuple(pair for pair in parameters if pair[1] == 1)
     for k in new:
         own = k == reader
+        step = network.steps[k]
+        if own:
+            step = replace(step, other_params=step.other_params + _scales(view))
         network.steps[k] = replace(
-            network.steps[k],
+            step,
             parameters=parameters if own else (),
             weight_type=view.weight_type() if own else "",
         )
+
+
+def _scales(view: NodeView) -> int:
+    """Scales of quantised weights, as so many numbers of the weights' type."""
+    constants = [source for source in view.inputs if isinstance(source, Constant)]
+    scale_bytes = sum(constant.scale_bytes for constant in constants)
+    return round(scale_bytes / TYPE_BYTES[view.weight_type() or view.type])
 
 
 def _has_weights(step: Step) -> bool:
@@ -188,6 +199,9 @@ def _pool(network: ImportedNetwork, view: NodeView) -> int:
 
 def _transpose(network: ImportedNetwork, view: NodeView) -> int:
     source = view.data[0]
+    if view.whole("layout", 0):
+        # The same memory, named in another order.
+        return network.add("Reshape", (source,), view.shape)
     rank = len(network.shape(source))
     return network.add_transpose(source, view.sizes("perm", list(range(rank))[::-1]))
 
@@ -243,40 +257,12 @@ def _einsum(network: ImportedNetwork, view: NodeView) -> int:
     return _plain(network, view) if product is None else product
 
 
-def _attention(network: ImportedNetwork, view: NodeView) -> int:
-    """Append ONNX's Attention: heads on an axis of their own, or side by side in the features."""
-    steps = [view.step(k) for k in range(3)]
-    heads = (view.whole("q_num_heads", 0), *[view.whole("kv_num_heads", 0)] * 2)
-    operands: list[int] = []
-    for step, count in zip(steps, heads, strict=True):
-        if step is None:
-            return _plain(network, view)
-        shape = network.shape(step)
-        position = step
-        if len(shape) == 3 and count > 0 and shape[2] % count == 0:
-            split = network.add("Reshape", (step,), (*shape[:2], count, shape[2] // count))
-            position = network.add_transpose(split, (0, 2, 1, 3))
-        elif len(shape) != 4:
-            return _plain(network, view)
-        operands.append(position)
-    mask = view.constant(3)
-    query, key, value = operands
-    params = 0 if mask is None else mask.size
-    position = network.add_attention(query, key, value, view.step(3), params)
-    if len(view.shape) == 3:
-        joined = network.add_transpose(position, (0, 2, 1, 3))
-        position = network.add("Reshape", (joined,), view.shape)
-    return position
-
-
 _HANDLERS: dict[str, Handler] = {
     "Conv": _conv,
     "ConvTranspose": _conv,
-    "QLinearConv": partial(_conv, weight=3, bias=8),
     "ConvInteger": partial(_conv, bias=None),
     "MatMul": _matmul,
     "MatMulInteger": _matmul,
-    "QLinearMatMul": partial(_matmul, right=3),
     "Gemm": _gemm,
     "BatchNormalization": _batch_norm,
     **dict.fromkeys(
@@ -292,7 +278,8 @@ _HANDLERS: dict[str, Handler] = {
         (
             *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Tile", "Pad"),
             *("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceProd"),
-            *("TopK", "CumSum", "Identity", "Dropout", "Resize"),
+            *("TopK", "CumSum", "Identity", "Dropout", "Resize", "RotaryEmbedding"),
+            *("QuantizeLinear", "DequantizeLinear"),
         ),
         _on_first,
     ),
@@ -305,7 +292,6 @@ _HANDLERS: dict[str, Handler] = {
     "Cast": _cast,
     "CastLike": _cast,
     "Sum": _sum,
-    "Attention": _attention,
     "Einsum": _einsum,
 }
 

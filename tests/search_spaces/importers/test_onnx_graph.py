@@ -270,7 +270,7 @@ class TestStrippedFiles:
         shape.ClearField("int64_data")
         network = model([N("Reshape", ["x", "s"], ["y"])], [shape])
         with pytest.raises(
-            InputError, match="constant input 1 of the Reshape.*'y'.*not in the file"
+            InputError, match="the Reshape that writes 'y'.*the value of 's' is not in the file"
         ):
             onnx_graph(network)
         # A shape that the file states instead will do.
@@ -316,7 +316,7 @@ class TestUnknownOperators:
             N("Cast", ["n"], ["f"], to=1),
             N("MatMul", ["f", "w"], ["y"]),
         ]
-        with pytest.raises(InputError, match="'y', which a MatMul writes, does not follow"):
+        with pytest.raises(InputError, match="MatMul that writes 'y'.*'n', which a NonZero"):
             onnx_graph(model(nodes, [tensor("w", [5, 6])]))
 
 
@@ -358,12 +358,6 @@ class TestRefused:
         data = field(7, graph)
         (tmp_path / "deep.onnx").write_bytes(data)
         self.refuses(tmp_path / "deep.onnx", "no ONNX model")
-
-    def test_control_flow(self):
-        inner = helper.make_graph([N("Relu", ["x"], ["z"])], "i", [], [])
-        self.refuses(
-            model([N("If", ["x"], ["y"], then_branch=inner, else_branch=inner)]), "If with inner"
-        )
 
     def test_structure(self):
         relu = N("Relu", ["x"], ["y"])
@@ -460,7 +454,7 @@ class TestFoundByFuzzing:
 
     def test_an_operator_newer_than_the_version(self):
         nodes = [N("QLinearMatMul", ["x", "w", "w"], ["y"])]
-        with pytest.raises(InputError, match="QLinearMatMul with 3 inputs"):
+        with pytest.raises(InputError, match="QLinearMatMul that writes 'y': it does not fit"):
             onnx_graph(model(nodes, [tensor("w", [16])], opset=7))
         nodes = [N("LayerNormalization", ["x", "w"], ["y"])]
         assert onnx_graph(model(nodes, [tensor("w", [16])], opset=11)).ops[1] == nodes[0].op_type
