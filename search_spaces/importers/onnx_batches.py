@@ -168,9 +168,10 @@ class OtherBatch:
         """
         target, old_target = constants.get(node.input[1]), self.constants.get(node.input[1])
         before, after = self._before(node.input[0]), self._before(node.output[0])
-        if target is None or old_target is None or target.value is None or now is None:
+        if target is None or old_target is None or now is None or before is None or after is None:
             return None
-        if not np.array_equal(target.value, old_target.value) or before is None or after is None:
+        value, old_value = target.value, old_target.value
+        if value is None or old_value is None or not np.array_equal(value, old_value):
             return None
         shape = self._reshaped(before, now, after)
         if shape is None:

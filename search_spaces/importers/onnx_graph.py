@@ -477,7 +477,9 @@ class _Reader:
                 "was exported for another batch or size, give that as the shape of its inputs"
             )
         declared = self.declared.get(output)
-        if self.other is None and self.inputs.is_declared and declared not in (None, shape):
+        # Runtimes read on where only axes of one element differ.
+        differs = declared is not None and _long(declared) != _long(shape)
+        if self.other is None and self.inputs.is_declared and differs:
             raise InputError(
                 f"{self.name}: the file declares shape {list(declared or ())} for "
                 f"{output[:80]!r}, but a {view.label} of inputs of shapes {view.shapes_text()} "
@@ -550,6 +552,11 @@ class _Reader:
             # A target of two sizes flattens each image.
             return Tensor(elem_type, (input_shape[0], math.prod(input_shape[1:])))
         raise unreadable(node, self.name, missing[0].unknown)
+
+
+def _long(shape: Shape) -> list[int]:
+    """The axes of more than one element."""
+    return [size for size in shape if size != 1]
 
 
 def _input_constant(weight: Constant, name: str) -> Constant:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nasplug.search_spaces.errors import InputError, closest
 from nasplug.search_spaces.importers.onnx_node import Constant, Shape, Tensor
@@ -14,7 +15,7 @@ from nasplug.search_spaces.importers.onnx_node import Constant, Shape, Tensor
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Asked", "Inputs", "read_inputs"]
+__all__ = ["Asked", "Inputs", "given_value", "read_inputs"]
 
 # Letters of a name in an error message.
 _SHOWN = 80
@@ -91,11 +92,11 @@ def read_inputs(
     every = [value.name for value in listed]
     if len(set(every)) < len(every):
         raise InputError(f"{model} has two inputs of one name; the file is damaged")
-    values = {
-        value.name: _given(value, asked.values[value.name], model)
-        for value in listed
-        if value.name in asked.values
-    }
+    values: dict[str, Constant] = {}
+    for value in listed:
+        if value.name in asked.values:
+            array = given_value(value, asked.values[value.name], model)
+            values[value.name] = Constant(array.shape, value.type.tensor_type.elem_type, array)
     read = _read_names(graph)
     inputs = [v for v in listed if v.name in read and v.name not in values]
     hidden = _weight_inputs(graph, [value.name for value in inputs])
@@ -196,8 +197,12 @@ def _inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
         yield from attribute.graphs
 
 
-def _given(value: onnx.ValueInfoProto, given: Any, model: str) -> Constant:
-    """Constant of a value that the user gives, in the type and the shape of the input."""
+def given_value(value: onnx.ValueInfoProto, given: Any, model: str) -> NDArray[Any]:
+    """Value that the user gives, in the type and the shape of the input.
+
+    Raises:
+        InputError: If it is of another kind or another shape.
+    """
     from onnx import helper
 
     label = f"{model}: input {value.name[:_SHOWN]!r}"
@@ -219,7 +224,7 @@ def _given(value: onnx.ValueInfoProto, given: Any, model: str) -> Constant:
         raise InputError(
             f"{label} is given a value of shape {list(array.shape)}; expected {_text(dims)}"
         )
-    return Constant(array.shape, elem_type, array)
+    return array
 
 
 def _text(dims: Sequence[int | str]) -> str:

@@ -202,7 +202,7 @@ def test_a_file_that_does_not_run_is_named(run: Callable[..., Any], tmp_path: Pa
         (["good.onnx", "--n", "3"], "give .onnx files, or networks of a space, but not both"),
         (["good.onnx", "resnet18"], "give .onnx files, or networks of a space, but not both"),
         (["good.onnx", "--input-shape", "x"], "'x' is no shape"),
-        (["--n", "3", "--input-shape", "x=1x2"], "shapes of inputs are for .onnx files"),
+        (["--n", "3", "--input-shape", "x=1x2"], "of inputs are for .onnx files"),
     ],
 )
 def test_a_bad_file_is_one_sentence(
