@@ -10,6 +10,7 @@ from __future__ import annotations
 import linecache
 import math
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,26 +21,35 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.importers.network import ImportedNetwork
 from nasplug.search_spaces.importers.onnx_loading import first_line
-from nasplug.search_spaces.importers.torch_call import Call, Computed, Shape, Weight, is_floating
+from nasplug.search_spaces.importers.torch_call import (
+    Call,
+    Computed,
+    Shape,
+    Weight,
+    is_floating,
+    words,
+)
 from nasplug.search_spaces.importers.torch_operators import MAPPED, add_call
 from nasplug.search_spaces.importers.torch_shapes import output_shape
 from nasplug.search_spaces.operators import KNOWN_OPS
 
-__all__ = ["Trace", "Traced", "tensors_in", "type_name"]
+__all__ = ["Trace", "Traced", "failure", "tensors_in", "type_name"]
 
 # Constants of so many elements are computed, since a module may use their values.
 SMALL = 65_536
 # Functions that return their argument itself in evaluation mode, although no signature says so.
 _SILENT_VIEWS = frozenset({"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"})
 # Functions that read the shape of their argument alone.
-_SHAPED_LIKE = frozenset(
-    "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full "
-    "new_empty new_empty_strided".split()
+_SHAPED_LIKE = words(
+    "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones "
+    "new_full new_empty new_empty_strided"
 )
+# Functions of values that have no tag for it.
+_NEED_VALUES = frozenset({"item", "is_nonzero", "equal", "allclose", "_local_scalar_dense"})
 # Functions with multiply-accumulates, which are steps even where they read weights alone.
-_PRODUCTS = frozenset(
+_PRODUCTS = words(
     "linear matmul mm bmm addmm baddbmm einsum conv1d conv2d conv3d conv_transpose1d "
-    "conv_transpose2d conv_transpose3d scaled_dot_product_attention".split()
+    "conv_transpose2d conv_transpose3d scaled_dot_product_attention"
 )
 _TYPES = {"quint8": "uint8", "qint8": "int8", "qint32": "int32", "complex32": "float32"}
 
@@ -151,28 +161,40 @@ def _refuse(what: str) -> NoReturn:
     Raises:
         InputError: Always.
     """
-    place, line = _user_line()
     raise InputError(
-        f"the module uses {what} of a tensor that depends on its input, at {place}: {line!r}; a "
-        "network is read without values, so it has to do the same for all of them"
+        f"what it does depends on {what} of a tensor, at {_user_line()}; a network is read without "
+        "values, so its operators and their shapes have to be the same for all of them"
     )
 
 
 _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 
 
-def _user_line() -> tuple[str, str]:
+def _user_line() -> str:
     """Place and text of the innermost line that is neither PyTorch's nor this package's."""
     frame: Any = sys._getframe(1)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith((*_LIBRARIES, "<")):
-            break
+    while frame is not None and not _is_users(frame):
         frame = frame.f_back
-    if frame is None:
-        return "an unknown place", ""
-    line = linecache.getline(file, frame.f_lineno).strip()
-    return f"{file}:{frame.f_lineno}", line
+    return "an unknown place" if frame is None else _line(frame.f_code.co_filename, frame.f_lineno)
+
+
+def _is_users(frame: Any) -> bool:
+    return not frame.f_code.co_filename.startswith((*_LIBRARIES, "<"))
+
+
+def _line(file: str, number: int) -> str:
+    return f"{file}:{number} ({linecache.getline(file, number).strip()})"
+
+
+def failure(error: BaseException) -> str:
+    """Say in a sentence where a forward pass failed, and why."""
+    lines = [
+        _line(frame.f_code.co_filename, number)
+        for frame, number in traceback.walk_tb(error.__traceback__)
+        if _is_users(frame)
+    ]
+    message = f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__
+    return f"its forward pass fails at {lines[-1]}: {message}" if lines else message
 
 
 def _mapped(change: Callable[[Any], Any], value: Any) -> Any:
@@ -223,7 +245,7 @@ class _Signature:
             result.alias_info is not None for result in schema.returns
         )
         tags = set(func.tags)
-        self.needs_values = bool(
+        self.needs_values = self.name in _NEED_VALUES or bool(
             tags & {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
         )
         self.changes_shape = torch.Tag.inplace_view in tags
@@ -584,7 +606,7 @@ class Trace(TorchDispatchMode):
 
 
 # Functions whose first argument is only written to.
-_OVERWRITING = frozenset("copy fill zero normal uniform random bernoulli exponential".split())
+_OVERWRITING = words("copy fill zero normal uniform random bernoulli exponential")
 _INDEXING = frozenset({"index", "index_put", "_unsafe_index", "_unsafe_index_put"})
 
 
@@ -670,9 +692,8 @@ def _inferred(
     try:
         outputs = func(*args, **kwargs)
     except Exception as error:
-        place, line = _user_line()
         raise InputError(
-            f"{signature.name} fails at {place}: {line!r}: {first_line(error)}"
+            f"{signature.name} fails at {_user_line()}: {first_line(error)}"
         ) from error
     sources = []
     if signature.may_view:
