@@ -139,7 +139,9 @@ def runs(path: Path, file: File) -> bool | None:
     types = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(int32)": np.int32}
     types |= {"tensor(float16)": np.float16}
     try:
-        session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        session = onnxruntime.InferenceSession(str(path), options)
         feeds = {}
         for value in session.get_inputs():
             shape = file.shapes.get(value.name, tuple(value.shape))
