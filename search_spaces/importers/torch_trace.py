@@ -30,6 +30,8 @@ from nasplug.search_spaces.importers.torch_call import (
     words,
 )
 from nasplug.search_spaces.importers.torch_operators import MAPPED, add_call
+from nasplug.search_spaces.importers.torch_products import weight_product
+from nasplug.search_spaces.importers.torch_recurrent import recurrent_shapes
 from nasplug.search_spaces.importers.torch_shapes import output_shape
 from nasplug.search_spaces.operators import KNOWN_OPS
 
@@ -47,10 +49,7 @@ _SHAPED_LIKE = words(
 # Functions of values that have no tag for it.
 _NEED_VALUES = frozenset({"item", "is_nonzero", "equal", "allclose", "_local_scalar_dense"})
 # Functions with multiply-accumulates, which are steps even where they read weights alone.
-_PRODUCTS = words(
-    "linear matmul mm bmm addmm baddbmm einsum conv1d conv2d conv3d conv_transpose1d "
-    "conv_transpose2d conv_transpose3d scaled_dot_product_attention"
-)
+_PRODUCTS = words("linear matmul mm bmm addmm baddbmm conv1d conv2d conv3d")
 _TYPES = {"quint8": "uint8", "qint8": "int8", "qint32": "int32", "complex32": "float32"}
 
 
@@ -406,6 +405,9 @@ class Trace(TorchDispatchMode):
                 first = arguments[0]
                 dtype = (first[0] if isinstance(first, (list, tuple)) else first).dtype
                 return False, [(shape, None, dtype, None)]
+        shapes = recurrent_shapes(signature.name, arguments)
+        if shapes is not None:
+            return signature.returns > 1, [(s, None, arguments[0].dtype, None) for s in shapes]
         if signature.name in _INDEXING:
             args = [args[0], [_indices(index) for index in args[1]], *args[2:]]
         key = (func, _key(args), _key(kwargs))
@@ -460,9 +462,9 @@ class Trace(TorchDispatchMode):
         outputs = [result for result in results if result is not None]
         weights = [part for part in _parts(values) if part.__class__ is Weight]
         types = [type_name(result[2]) for result in outputs]
-        is_product = name in _PRODUCTS and not self.folds and bool(outputs)
         reads_data = _reads_data(values) and name not in _SHAPED_LIKE
-        if not reads_data and not (is_product and is_floating(types[0])):
+        is_product = name in _PRODUCTS and not self.folds and is_floating(types[0])
+        if not reads_data and not is_product:
             return [
                 Weight((), "bool")
                 if result is None
@@ -484,7 +486,10 @@ class Trace(TorchDispatchMode):
         }
         shapes = tuple(result[0] for result in outputs)
         call = Call(name, tuple(values), shapes, (source_type, types[0]))
-        positions = add_call(self.network, call)
+        if reads_data:
+            positions = add_call(self.network, call)
+        else:
+            positions = [weight_product(self.network, call)]
         label = self.network.steps[-1].op
         if label not in KNOWN_OPS and name not in MAPPED:
             self.unknown[label] = None
