@@ -127,6 +127,13 @@ def transformer_networks() -> Iterator[Network]:
         )
 
 
+def _without_cache(module: Any) -> nn.Module:
+    """A model that returns tensors alone, as exporters need it."""
+    module.config.use_cache = False
+    result: nn.Module = module.eval()
+    return result
+
+
 def _config(name: str) -> str:
     return {"Deit": "DeiT"}.get(name, name)
 
