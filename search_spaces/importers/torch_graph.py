@@ -61,11 +61,13 @@ def torch_network(
     and the module and all random generators are left as they were. Where the example holds several
     images, a second pass on one of them tells whether the network treats them independently.
     """
+    from nasplug.search_spaces.importers.torch_autocast import checked_autocast
     from nasplug.search_spaces.importers.torch_module import arguments_of, undisturbed, unwrapped
     from nasplug.search_spaces.importers.torch_trace import tensors_in
 
     if example is None:
         example = getattr(module, "example_inputs", None)
+    checked_autocast(autocast)
     network = unwrapped(module)
     args, kwargs = arguments_of(network, example)
     shapes = [tuple(tensor.shape) for tensor in tensors_in((args, kwargs))]
@@ -108,7 +110,9 @@ def _reading(
     parameters = {id(p): (key, p.numel()) for key, p in network.named_parameters()}
     tensors = list(tensors_in((args, kwargs)))
     device = tensors[0].device
-    trace = Trace(name, parameters, torch.device("cpu") if device.type == "meta" else device, folds)
+    device = torch.device("cpu") if device.type == "meta" else device
+    dtype = None if autocast is None else getattr(torch, autocast)
+    trace = Trace(name, parameters, device, folds, dtype)
     inputs: dict[int, Any] = {}
     for tensor in tensors:
         shape = tuple(tensor.shape)

@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.importers.network import ImportedNetwork
 from nasplug.search_spaces.importers.onnx_loading import first_line
+from nasplug.search_spaces.importers.torch_autocast import autocast_kind
 from nasplug.search_spaces.importers.torch_call import (
     Call,
     Computed,
@@ -289,6 +290,7 @@ class Trace(TorchDispatchMode):
         parameters: dict[int, tuple[str, int]],
         device: torch.device,
         folds: bool = False,
+        autocast: torch.dtype | None = None,
     ) -> None:
         """Start with no step.
 
@@ -297,6 +299,7 @@ class Trace(TorchDispatchMode):
             parameters: Name and number of elements of each parameter, by its `id`.
             device: Device on which traced tensors seem to be.
             folds: Whether what depends on weights alone is computed once, by a compiler.
+            autocast: Type of automatic mixed precision; None for none.
         """
         super().__init__()
         self.network = _TypedNetwork(name)
@@ -304,6 +307,7 @@ class Trace(TorchDispatchMode):
         self.parameters = parameters
         self.device = device
         self.folds = folds
+        self.autocast = autocast
         self.weights: dict[int, Weight] = {}
         # Traced tensors for tensors of the module that views or writes reach; tensors that are
         # known by their `id` are kept alive.
@@ -346,6 +350,8 @@ class Trace(TorchDispatchMode):
         if not signature.returns and not signature.written:
             return None
         kwargs = kwargs or {}
+        if self.autocast is not None and (kind := autocast_kind(signature.name)):
+            args = self._cast(args, kind)
         arguments = signature.bound(args, kwargs)
         values = [self._resolved(value) for value in arguments]
         reads_data = _reads_data(values)
@@ -372,6 +378,18 @@ class Trace(TorchDispatchMode):
                 self._link(output, arguments, signature.name, values, results, k)
             outputs.append(output)
         return outputs if is_sequence else outputs[0]
+
+    def _cast(self, args: Any, kind: str) -> Any:
+        """Change the types of floating-point tensors as automatic mixed precision does."""
+        types = {t.dtype for t in _parts(args) if isinstance(t, torch.Tensor)} & _CAST_TYPES
+        wide = torch.float32 if kind == "wide" or torch.float32 in types else self.autocast
+        dtype = self.autocast if kind == "narrow" else wide
+
+        def changed(value: Any) -> Any:
+            is_other = isinstance(value, torch.Tensor) and value.dtype in _CAST_TYPES - {dtype}
+            return self.__torch_dispatch__(_TO, (), (value, dtype)) if is_other else value
+
+        return _mapped(changed, args)
 
     def _resolved(self, value: Any) -> Any:
         if isinstance(value, torch.Tensor):
@@ -610,6 +628,8 @@ class Trace(TorchDispatchMode):
         return tensor
 
 
+_TO = torch.ops.aten.to.dtype
+_CAST_TYPES = frozenset({torch.float32, torch.float16, torch.bfloat16})
 # Functions whose first argument is only written to.
 _OVERWRITING = words("copy fill zero normal uniform random bernoulli exponential")
 _INDEXING = frozenset({"index", "index_put", "_unsafe_index", "_unsafe_index_put"})
