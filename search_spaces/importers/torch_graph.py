@@ -35,7 +35,8 @@ def torch_graph(
         module: Any module, or an exported program.
         example: Input of the module: a tensor or another single argument, a tuple of arguments, a
             dictionary of keyword arguments, or a tuple of both, as `torch.export.export` takes
-            them. An exported program has its own.
+            them. An exported program has its own. Values count for integers and truths alone,
+            such as lengths and masks.
         autocast: Type of PyTorch's automatic mixed precision, `"float16"` or `"bfloat16"`; None
             for none.
         folds: Whether products of weights alone are computed once, as by a compiler, so that they
@@ -61,11 +62,13 @@ def torch_network(
     and the module and all random generators are left as they were. Where the example holds several
     images, a second pass on one of them tells whether the network treats them independently.
     """
+    from nasplug.search_spaces.importers.torch_autocast import checked_autocast
     from nasplug.search_spaces.importers.torch_module import arguments_of, undisturbed, unwrapped
-    from nasplug.search_spaces.importers.torch_trace import tensors_in
+    from nasplug.search_spaces.importers.torch_tensors import tensors_in
 
     if example is None:
         example = getattr(module, "example_inputs", None)
+    checked_autocast(autocast)
     network = unwrapped(module)
     args, kwargs = arguments_of(network, example)
     shapes = [tuple(tensor.shape) for tensor in tensors_in((args, kwargs))]
@@ -86,7 +89,7 @@ def torch_network(
 
 def images_in(example: Any) -> tuple[int, ...]:
     """Sizes of the first axis of an example's tensors, which `torch_graph` reads as the images."""
-    from nasplug.search_spaces.importers.torch_trace import tensors_in
+    from nasplug.search_spaces.importers.torch_tensors import tensors_in
 
     return tuple(int(tensor.shape[0]) for tensor in tensors_in(example) if tensor.dim())
 
@@ -103,17 +106,20 @@ def _reading(
     """Record a forward pass, with 1 in place of `times` on the first axis of the inputs."""
     import torch
 
-    from nasplug.search_spaces.importers.torch_trace import Trace, failure, tensors_in
+    from nasplug.search_spaces.importers.torch_conversions import ConvertingTrace
+    from nasplug.search_spaces.importers.torch_module import named_parameters
+    from nasplug.search_spaces.importers.torch_places import failure
+    from nasplug.search_spaces.importers.torch_tensors import tensors_in
 
-    parameters = {id(p): (key, p.numel()) for key, p in network.named_parameters()}
     tensors = list(tensors_in((args, kwargs)))
     device = tensors[0].device
-    trace = Trace(name, parameters, torch.device("cpu") if device.type == "meta" else device, folds)
+    device = torch.device("cpu") if device.type == "meta" else device
+    trace = ConvertingTrace(name, named_parameters(network), device, folds)
+    trace.autocast = None if autocast is None else getattr(torch, autocast)
     inputs: dict[int, Any] = {}
     for tensor in tensors:
-        shape = tuple(tensor.shape)
-        shape = (1, *shape[1:]) if shape and shape[0] == times else shape
-        inputs[id(tensor)] = trace.input(shape, tensor.dtype)
+        holds_images = tensor.dim() > 0 and tensor.shape[0] == times
+        inputs[id(tensor)] = trace.input(tensor[:1] if holds_images else tensor)
     args, kwargs = copy.deepcopy((args, kwargs), inputs)
     try:
         with warnings.catch_warnings(), trace:
@@ -127,8 +133,8 @@ def _reading(
     steps = list(dict.fromkeys(v.step for v in values if isinstance(v, Computed)))
     if not steps:
         raise InputError(f"{name} returns nothing that depends on the example")
-    if trace.unknown:
-        names = ", ".join(sorted(trace.unknown)[:20])
+    if trace.network.unknown:
+        names = ", ".join(sorted(trace.network.unknown)[:20])
         warnings.warn(
             f"{name} has operators of unknown cost, priced by the data they move: {names}",
             stacklevel=4,
