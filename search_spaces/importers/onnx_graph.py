@@ -348,6 +348,8 @@ class _Reader:
         try:
             for part in parts.nodes:
                 self._read_flat(part, scope)
+                if part.output[0] in parts.views and part.output[0] in self.steps:
+                    self.network.make_view(self.steps[part.output[0]])
         except InputError as error:
             # The user's file has the fused operator, and none of its parts.
             shapes = [parts.tensor(k) for k in range(len(node.input))]
