@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import ceil
+from typing import Any
 
 from nasplug.search_spaces.importers.onnx_expansion import Expansion
 from nasplug.search_spaces.importers.onnx_node import FLOATS, Constant
+from nasplug.search_spaces.importers.steps import MAX_ELEMENTS
 
 __all__ = ["QUANTISED", "STANDARD_QUANTISED"]
 
@@ -57,7 +59,7 @@ def _quantised(
     plain: Sequence[int] = (),
     bias: int | None = None,
     copied: Sequence[str] = (),
-    **attributes: int,
+    **attributes: Any,
 ) -> None:
     """Append an operator on integers.
 
@@ -90,7 +92,7 @@ def _windowed(
     if not expansion.whole("channels_last", 0):
         _quantised(expansion, op, operands, written, bias=bias, copied=copied)
         return
-    rank = len(expansion.shape(operands[0][0]))
+    rank = len(expansion.shape(operands[0][0], 3, 4, 5))
     read = [_restored(expansion, *slots) for slots in operands]
     read[0] = expansion.other_layout(read[0], rank, to_last=False)
     if bias is not None:
@@ -106,7 +108,8 @@ def _concat(expansion: Expansion) -> None:
 
 
 def _mean(expansion: Expansion) -> None:
-    axes, read, attributes = expansion.sizes("axes"), [_restored(expansion, 0, 1, 2)], {}
+    axes, read = expansion.sizes("axes"), [_restored(expansion, 0, 1, 2)]
+    attributes: dict[str, Any] = {}
     if axes and expansion.opset < AXES_ARE_INPUTS:
         attributes["axes"] = axes
     elif axes:
@@ -140,7 +143,8 @@ def _few_bits(expansion: Expansion) -> None:
     rows, columns = expansion.whole("K"), expansion.whole("N")
     bits, block = expansion.whole("bits", 4), expansion.whole("block_size")
     source, stored = expansion.tensor(0), expansion.tensor(1)
-    if min(rows, columns, block) < 1 or bits not in _INTEGERS or not isinstance(stored, Constant):
+    is_matrix = min(rows, columns, block) > 0 and rows * columns <= MAX_ELEMENTS
+    if not is_matrix or bits not in _INTEGERS or not isinstance(stored, Constant):
         raise expansion.wrong(f"{rows}x{columns} weights of {bits} bits in blocks of {block}")
     names = tuple((name, rows * columns) for name, _ in stored.parameters)
     scales = expansion.tensor(2)
