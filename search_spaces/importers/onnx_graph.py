@@ -476,10 +476,12 @@ class _Reader:
                 f"of {list(before or ())}, which has another number of elements; if the network "
                 "was exported for another batch or size, give that as the shape of its inputs"
             )
-        declared = self.declared.get(output)
-        if self.other is None and self.inputs.is_declared and declared not in (None, shape):
+        declared = self.declared.get(output, shape)
+        # Exporters leave the batch of their trace in there.
+        fits = len(declared) == len(shape) and declared[1:] == shape[1:]
+        if self.other is None and self.inputs.is_declared and not fits:
             raise InputError(
-                f"{self.name}: the file declares shape {list(declared or ())} for "
+                f"{self.name}: the file declares shape {list(declared)} for "
                 f"{output[:80]!r}, but a {view.label} of inputs of shapes {view.shapes_text()} "
                 f"gives {list(shape)}"
             )
