@@ -49,7 +49,13 @@ _REDUCTIONS = _words(
 )
 # Operator types whose cost this module knows; any other is priced by the data it moves.
 KNOWN_OPS: frozenset[str] = (
-    WINDOWS | IDLE | RESHAPES | ELEMENTWISE | _MOVES | _REDUCTIONS | {"Gemm", "MatMul"}
+    WINDOWS
+    | IDLE
+    | RESHAPES
+    | ELEMENTWISE
+    | _MOVES
+    | _REDUCTIONS
+    | {"Gemm", "MatMul", "LSTM", "GRU", "RNN"}
 )
 
 

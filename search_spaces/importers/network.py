@@ -59,6 +59,10 @@ class ImportedNetwork:
         """Output shape of a step."""
         return self.steps[step].shape
 
+    def make_view(self, step: int) -> None:
+        """Let a step that moves data only name its axes in another order."""
+        self.steps[step] = self.steps[step].becomes("Reshape")
+
     def add_conv(
         self,
         op: str,
@@ -158,11 +162,12 @@ class ImportedNetwork:
             InputError: If the network has more than `MAX_NODES` nodes, or no output.
         """
         from nasplug.search_spaces.importers.patterns import recognised
+        from nasplug.search_spaces.importers.quantised import joined_quantisation
 
         full, results = _without_empty(self.steps, outputs)
         if not results:
             raise InputError(f"{self.name} has no output of any elements that depends on an input")
-        steps, ends = recognised(full, results)
+        steps, ends = joined_quantisation(*recognised(full, results))
         if len(steps) > MAX_NODES:
             raise InputError(
                 f"{self.name} has {len(steps):,} operators after simplification; at most "

@@ -348,6 +348,8 @@ class _Reader:
         try:
             for part in parts.nodes:
                 self._read_flat(part, scope)
+                if part.output[0] in parts.views and part.output[0] in self.steps:
+                    self.network.make_view(self.steps[part.output[0]])
         except InputError as error:
             # The user's file has the fused operator, and none of its parts.
             shapes = [parts.tensor(k) for k in range(len(node.input))]
@@ -477,9 +479,11 @@ class _Reader:
                 "was exported for another batch or size, give that as the shape of its inputs"
             )
         declared = self.declared.get(output, shape)
-        # Exporters leave the batch of their trace in there.
-        fits = len(declared) == len(shape) and declared[1:] == shape[1:]
-        if self.other is None and self.inputs.is_declared and not fits:
+        # Runtimes read on where axes of one element are missing, and exporters leave the batch of
+        # their trace on the first axis.
+        first = 1 if len(declared) == len(shape) else 0
+        differs = _long(declared[first:]) != _long(shape[first:])
+        if self.other is None and self.inputs.is_declared and differs:
             raise InputError(
                 f"{self.name}: the file declares shape {list(declared)} for "
                 f"{output[:80]!r}, but a {view.label} of inputs of shapes {view.shapes_text()} "
@@ -552,6 +556,11 @@ class _Reader:
             # A target of two sizes flattens each image.
             return Tensor(elem_type, (input_shape[0], math.prod(input_shape[1:])))
         raise unreadable(node, self.name, missing[0].unknown)
+
+
+def _long(shape: Shape) -> list[int]:
+    """The axes of more than one element."""
+    return [size for size in shape if size != 1]
 
 
 def _input_constant(weight: Constant, name: str) -> Constant:

@@ -29,6 +29,7 @@ _TYPES = {
 }
 # Parameters of one number have a module's name; other constants of one number are arithmetic.
 _MODULE_PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
+_INTEGER_PRODUCTS = frozenset({"ConvInteger", "MatMulInteger"})
 _NORMS = frozenset(
     {"InstanceNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization"}
 )
@@ -184,7 +185,9 @@ class NodeView:
         """Name and number of elements of the parameter tensors that the node reads."""
         # The moments of a batch normalisation are no parameters.
         read = self.inputs[:3] if self.op == "BatchNormalization" else self.inputs
-        sources = [s for s in read if isinstance(s, Constant) and s.elem_type in FLOATS]
+        sources = [s for s in read if isinstance(s, Constant)]
+        if self.op not in _INTEGER_PRODUCTS:
+            sources = [s for s in sources if s.elem_type in FLOATS]
         return tuple(
             {
                 name: elements

@@ -14,6 +14,7 @@ from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.importers.einsum import add_einsum
 from nasplug.search_spaces.importers.network import ImportedNetwork
 from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape, element_type
+from nasplug.search_spaces.importers.recurrent import GATES, add_recurrent
 from nasplug.search_spaces.importers.steps import Step
 
 __all__ = ["HANDLED", "add_steps"]
@@ -54,7 +55,7 @@ def _set_parameters(network: ImportedNetwork, start: int, view: NodeView) -> Non
         network.steps[k] = replace(
             step,
             parameters=parameters if own else (),
-            weight_type=view.weight_type() if own else "",
+            weight_type=view.weight_type() if own else step.weight_type,
         )
 
 
@@ -199,9 +200,6 @@ def _pool(network: ImportedNetwork, view: NodeView) -> int:
 
 def _transpose(network: ImportedNetwork, view: NodeView) -> int:
     source = view.data[0]
-    if view.whole("layout", 0):
-        # The same memory, named in another order.
-        return network.add("Reshape", (source,), view.shape)
     rank = len(network.shape(source))
     return network.add_transpose(source, view.sizes("perm", list(range(rank))[::-1]))
 
@@ -242,6 +240,14 @@ def _cast(network: ImportedNetwork, view: NodeView) -> int:
     return network.add("Identity" if unchanged else "Cast", view.data[:1], view.shape)
 
 
+def _dynamic_quantisation(network: ImportedNetwork, view: NodeView) -> list[int]:
+    """Append the scale of a tensor, and its change to integers by that."""
+    source = view.data[0]
+    scale = network.add("ReduceMax", (source,), (), type=network.steps[source].type)
+    quantised = network.add("QuantizeLinear", (source,), view.shape)
+    return [quantised, scale, scale]
+
+
 def _sum(network: ImportedNetwork, view: NodeView) -> int:
     op = {1: "Identity", 2: "Add"}.get(len(view.inputs), "Sum")
     return network.add(op, view.data, view.shape, other_params=view.params())
@@ -255,6 +261,45 @@ def _einsum(network: ImportedNetwork, view: NodeView) -> int:
     shapes = [shape or () for shape in view.input_shapes]
     product = add_einsum(network, equation.decode(), steps, shapes, view.shape)
     return _plain(network, view) if product is None else product
+
+
+def _recurrent(network: ImportedNetwork, view: NodeView) -> list[int]:
+    """Append an LSTM, a GRU or an RNN, and the part of its outputs that is the last state."""
+    shapes = [view.input_shapes[k] if k < len(view.inputs) else None for k in range(3)]
+    source = view.step(0)
+    if source is None or any(shape is None or len(shape) != 3 for shape in shapes):
+        raise InputError(f"{view.model}: a {view.op} has operands of shapes {view.shapes_text()}")
+    sequences, weight, recurrence = (shape or () for shape in shapes)
+    directions, hidden = recurrence[0], recurrence[2]
+    batch_first = view.whole("layout", 0) == 1
+    expected = (directions, GATES[view.op] * hidden)
+    if weight != (*expected, sequences[2]) or recurrence[:2] != expected:
+        raise InputError(
+            f"{view.model}: a {view.op} of {hidden} features has operands of shapes "
+            f"{view.shapes_text()}; the matrices do not fit"
+        )
+    rows, steps = sequences[:2] if batch_first else sequences[1::-1]
+    lengths = view.constant(4)
+    if lengths is not None and lengths.value is not None and lengths.size:
+        steps = max(1, min(steps, int(lengths.value.max())))
+    every = (rows, steps, directions, hidden) if batch_first else (steps, directions, rows, hidden)
+    # Matrices that are computed are read like states.
+    states = [step for k in (1, 2, 5, 6) if (step := view.step(k)) is not None]
+    position = add_recurrent(
+        network,
+        view.op,
+        source,
+        every,
+        steps=steps,
+        hidden=hidden,
+        directions=directions,
+        bias=view.input(3) is not None,
+        states=states,
+        weight_type=view.weight_type(),
+    )
+    last = (rows, directions, hidden) if batch_first else (directions, rows, hidden)
+    state = network.add("Slice", (position,), last)
+    return [position, state, state]
 
 
 _HANDLERS: dict[str, Handler] = {
@@ -292,7 +337,9 @@ _HANDLERS: dict[str, Handler] = {
     "Cast": _cast,
     "CastLike": _cast,
     "Sum": _sum,
+    "DynamicQuantizeLinear": _dynamic_quantisation,
     "Einsum": _einsum,
+    **dict.fromkeys(GATES, _recurrent),
 }
 
 # ONNX operators that have a handler of their own.

@@ -22,6 +22,7 @@ __all__ = ["recognised"]
 _RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 _SCALINGS = frozenset({"Mul", "Div"})
 _NORMS = frozenset({"LayerNormalization", "RMSNormalization", "GroupNormalization"})
+_PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
 # Operators that compute in float32 inside, whatever they read and write.
 _WIDENED = _NORMS | {"Softmax"}
 # Largest number of steps of a decomposed activation, with room for other spellings.
@@ -170,6 +171,21 @@ def _wide_input(after: list[Step], step: Step) -> Step | None:
     if not _is_float_cast(after, read):
         return None
     return replace(step, inputs=(*read.inputs, *step.inputs[1:]))
+
+
+def _restored_product(after: list[Step], step: Step) -> Step | None:
+    """Let a product of integers write the floats that its scale turns it to."""
+    for source in step.inputs:
+        cast = after[source]
+        product = after[cast.inputs[0]] if cast.op == "Cast" and "float" in cast.type else cast
+        if product.op not in _PRODUCTS or product.type != "int32":
+            continue
+        scales = [after[k] for k in step.inputs if k != source]
+        # A scale has one number, or one a row or a column of the product.
+        if all(math.prod(s.shape) < math.prod(step.shape) or not s.shape for s in scales):
+            united = united_parameters(product, step)
+            return replace(product, type=step.type, shape=step.shape, parameters=united)
+    return None
 
 
 # -------------------------------------------------------------------------------- activations
@@ -430,7 +446,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "MaxPool": (_global_max,),
     "ReduceMax": (_global_max,),
     "GlobalAveragePool": (_global_average,),
-    "Mul": (_affine, _gelu, _hard_gates, _mish, _norm),
+    "Mul": (_affine, _restored_product, _gelu, _hard_gates, _mish, _norm),
     "Div": (_reciprocal, _norm, _gelu, _hard_gates),
     "Add": (_affine,),
 }

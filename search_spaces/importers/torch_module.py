@@ -72,7 +72,11 @@ def undisturbed(module: torch.nn.Module) -> Iterator[None]:
         for part in parts:
             part.__dict__["training"] = False
         torch.backends.mha.set_fastpath_enabled(False)
-        with torch.random.fork_rng(devices), torch.no_grad(), torch._C._AutoDispatchBelowADInplaceOrView():
+        with (
+            torch.random.fork_rng(devices),
+            torch.no_grad(),
+            torch._C._AutoDispatchBelowADInplaceOrView(),
+        ):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
