@@ -453,8 +453,11 @@ class _Reader:
                         f"{view.shapes_text()}: {first_line(error)}"
                     ) from None
         outputs = []
+        reason = cause(node, self.tensors)
         for output in node.output:
             tensor = _tensor(inferred.get(output), view)
+            if reason and output not in self.declared:
+                tensor = replace(tensor, unknown=reason)
             if tensor.shape is None and output:
                 tensor = self._other_tensor(tensor.elem_type, output, node, view, schema)
             if tensor.shape is not None and math.prod(tensor.shape) > MAX_ELEMENTS:
