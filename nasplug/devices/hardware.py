@@ -8,15 +8,9 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from nasplug.devices.catalogue import (
-    catalogue,
-    check_figures,
-    devices_named,
-    name_key,
-    parse,
-    shown,
-    words,
-)
+from nasplug.devices.catalogue import catalogue, check_figures, parse, shown
+from nasplug.devices.names import meaning
+from nasplug.devices.spellings import name_key, words
 from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces.errors import InputError
 from nasplug.text import read_whole, shown_path
@@ -117,14 +111,12 @@ def _by_name(name: str) -> Hardware:
     profile = profiles.find(name)
     if profile is not None:
         return profile
+    match = meaning(name)
+    if match.device is not None:
+        return match.device
+    if match.devices or match.reason:
+        raise InputError(f"hardware {shown(name)} {match.question}")
     key = name_key(name)
-    matches = devices_named(name)
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise InputError(
-            f"hardware {shown(name)} is ambiguous: write {' or '.join(d.name for d in matches)}"
-        )
     calibrated = profiles.names()
     names = [*calibrated, *(device.name for device in catalogue())]
     parts = words(name[:100])
