@@ -169,7 +169,10 @@ def _matching(text: str, calibrated: Sequence[Hardware]) -> list[Hardware]:
 
 @command
 def hardware_show(
-    name: Annotated[str, Argument(help="Name, alias, or path of a .toml file.")],
+    name: Annotated[
+        str,
+        Argument(help="Name, alias, what a system prints, a cloud instance, or a .toml file."),
+    ],
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -30,7 +30,8 @@ def hardware(name_or_path: str | os.PathLike[str] | Hardware) -> Hardware:
     """Look up the device with a name, or read the one that a file describes.
 
     Case, spaces, punctuation and brand words do not matter: "rtx3090", "NVIDIA GeForce RTX 3090"
-    and "3090" are one device. A name never stands for a device that is merely similar.
+    and "3090" are one device. So are the names that operating systems, driver tools and phones
+    print, and instances of clouds. A name never stands for a device that is merely similar.
 
     Args:
         name_or_path: The name of a device that `nasplug.calibrate` made a profile of; a name or an
@@ -43,8 +44,9 @@ def hardware(name_or_path: str | os.PathLike[str] | Hardware) -> Hardware:
         `DeviceProfile`.
 
     Raises:
-        InputError: If the name is unknown or ambiguous, the file cannot be read or has a bad field,
-            or a number of a `Hardware` is out of range.
+        InputError: If the name is unknown, or may stand for several devices, which the sentence
+            names; if the file cannot be read or has a bad field, or a number of a `Hardware` is out
+            of range.
 
     Example:
         >>> import nasplug
