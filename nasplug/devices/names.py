@@ -27,7 +27,7 @@ __all__ = ["Meaning", "devices_named", "meaning", "other_names"]
 # Candidates that a sentence names; the others are counted.
 _MOST_NAMED = 6
 # "NVIDIA A100-SXM4-40GB MIG 1g.5gb" is a part of the card.
-_PART_OF_CARD = re.compile(r"\bmig\b", re.IGNORECASE)
+_PART_OF_CARD = re.compile(r"\bmig(?: +\d+[cg]\b|$)", re.IGNORECASE)
 # "g5.xlarge" of Amazon EC2, and "ml.g5.xlarge" of SageMaker.
 _INSTANCE = re.compile(
     r"(?:ml\.)?([a-z][a-z0-9-]*)\.(nano|micro|small|medium|large|\d{0,2}xlarge|metal(-\d+xl)?)"

@@ -29,8 +29,9 @@ _ADDED = re.compile(
     r"|(\bengineering[ -]reference[ -])?\b(developer[ -]kit|devkit)\b|\blite hash rate\b"
     r"|^standard_|^gpu \d+:|\(uuid:[^()]*\)"
 )
-# lspci writes the chip, and the name of the card in brackets: "GA102 [GeForce RTX 3090] (rev a1)".
-_BRACKETS = re.compile(r"[^\[\]]*\[([^\[\]]+)\][^\[\]]*")
+# lspci writes the chip, and the name of the card in brackets: "GA102 [GeForce RTX 3090] (rev a1)",
+# "Advanced Micro Devices, Inc. [AMD/ATI] Navi 21 [Radeon RX 6900 XT]".
+_BRACKETS = re.compile(r".*\[([^\[\]]+)\][^\[\]]*")
 _MARKS = dict.fromkeys(map(ord, "®™©"), " ")
 _MEMORY = re.compile(r"(?<![\w.])(\d{1,4}) ?g(?:i?b)\b")
 

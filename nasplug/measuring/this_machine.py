@@ -139,7 +139,7 @@ def _cpu() -> Processor:
 
 
 def _printed(*command: str) -> str:
-    """What a tool prints, stripped; empty if it is not there or fails."""
+    """Output of a tool, stripped; empty if the tool is not there or fails."""
     try:
         done = subprocess.run(
             command, capture_output=True, timeout=_PATIENCE, check=True, stdin=subprocess.DEVNULL

@@ -289,6 +289,14 @@ def test_hardware_is_found_by_the_names_that_hw_takes(run: Run, printed: str, na
     assert [row["name"] for row in rows] == [name]
 
 
+def test_hardware_here_names_this_machine(run: Run) -> None:
+    rows = json.loads(run("hardware", "--here", "--json").stdout)
+    assert rows == json.loads(run("hardware", "list", "--here", "--json").stdout)
+    assert [set(row) for row in rows] == [{"source", "prints", "device", "advice"}] * len(rows)
+    assert all(row["advice"] for row in rows)
+    assert rows[0]["source"] in run("hardware", "--here").stdout
+
+
 def test_a_warning_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     @common.command
     def old(debug: bool = False) -> None:

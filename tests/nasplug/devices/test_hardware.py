@@ -110,12 +110,18 @@ def one_sentence(error: pytest.ExceptionInfo[InputError]) -> str:
         ("NVIDIA L40", "L40"),
         ("NVIDIA RTX A6000", "RTX A6000"),
         ("NVIDIA GeForce RTX 4090 Laptop GPU", "RTX 4090 Laptop"),
+        ("NVIDIA GeForce RTX 3070 Ti Laptop GPU", "RTX 3070 Ti Laptop"),
         ("Tesla P100-SXM2-16GB", "P100 SXM2"),
         ("Tesla P100-PCIE-12GB", "P100 12GB"),
         ("Tesla V100S-PCIE-32GB", "V100S PCIe"),
         ("NVIDIA GeForce GTX 1060 3GB", "GTX 1060 3GB"),
         ("GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-5c89852c-d268)", "A100 40GB"),
         ("01:00.0 VGA: NVIDIA Corporation GA102 [GeForce RTX 3090] (rev a1)", "RTX 3090"),
+        (
+            "03:00.0 VGA: Advanced Micro Devices, Inc. [AMD/ATI] Navi 31 [Radeon RX 7900 XTX]",
+            "RX 7900 XTX",
+        ),
+        ("Snapdragon(R) X Elite - X1E80100 - Qualcomm(R) Oryon(TM) CPU", "Snapdragon X Elite"),
         ("NVIDIA Orin NX Developer Kit", "Jetson Orin NX"),
         (
             "NVIDIA Jetson Orin NX Engineering Reference Developer Kit Super",
@@ -187,8 +193,13 @@ def test_a_similar_device_is_named_and_never_taken(spelling: str, suggestion: st
     "printed",
     [
         # other cards of the same chip, parts of one, and chips of several boards
-        *("Tesla P40", "Tesla V100-SXM3-32GB", "NVIDIA A100-SXM4-40GB MIG 1g.5gb", "MIG 1g.5gb"),
-        *("NVIDIA GeForce RTX 3060 Laptop GPU", "Quadro RTX 6000 with Max-Q Design", "RTX 6000"),
+        *(
+            "Tesla P40",
+            "Tesla V100-SXM3-32GB",
+            "NVIDIA A100-SXM4-40GB MIG 1g.5gb",
+            "MIG 1g.5gb  Device 0:",
+        ),
+        *("NVIDIA GeForce RTX 3050 Laptop GPU", "Quadro RTX 6000 with Max-Q Design", "RTX 6000"),
         *("GeForce GTX TITAN X", "AMD Instinct MI250X/MI250", "Jetson AGX Orin Industrial"),
         *("NVIDIA Jetson Nano 2GB Developer Kit", "Jetson Orin Nano 2GB", "Jetson Orin NX 4GB"),
         *("Orin", "Xavier", "Jetson-AGX", "NVIDIA Tegra X1", "Orin (nvgpu)", "NVIDIA Thor"),
@@ -201,7 +212,15 @@ def test_a_similar_device_is_named_and_never_taken(spelling: str, suggestion: st
         # numbers that say too little
         *("100", "370", "300"),
         # other versions of a phone, and other phones of a chip
-        *("SM-G991B", "SM-G973F", "SM-S901B", "SM-S921B", "SM-G930U", "Pixel 8 Pro", "Pixel 6a"),
+        *(
+            "SM-G991B",
+            "SM-G973F",
+            "SM-S901B",
+            "SM-S921B",
+            "SM-G930U",
+            "Pixel 8 Pro",
+            "Apple M2 Ultra",
+        ),
         *("iPhone14,8", "iPhone15,3", "SM8150", "MSM8998", "Tensor", "taro", "Exynos 2100"),
         # instances with a part of a chip, or a chip that the catalogue lacks
         *("c5.xlarge", "m6i.large", "c7g.xlarge", "p2.xlarge", "g5g.xlarge", "c8g.metal"),
