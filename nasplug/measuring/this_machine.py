@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -126,8 +127,11 @@ def _cpu() -> Processor:
         if line.startswith("Model name:"):
             names.append(("lscpu", line.partition(":")[2].strip()))
     names.append(("sysctl hw.model", _printed("sysctl", "-n", "hw.model")))
-    if "Amazon" in _text(_DMI / "sys_vendor"):
-        names.append((str(_DMI / "product_name"), _text(_DMI / "product_name").strip()))
+    instance = _text(_DMI / "product_name").strip()
+    chips = meaning(instance).devices if "Amazon" in _text(_DMI / "sys_vendor") else ()
+    # Other instances are named by their GPU.
+    if any(chip.kind == "cpu" for chip in chips):
+        names.append((str(_DMI / "product_name"), instance))
     cpu = _resolved(names)
     if cpu.device is None or cpu.device.kind != "cpu" or physical_cores() >= cpu.device.units:
         return cpu
@@ -140,9 +144,16 @@ def _cpu() -> Processor:
 
 def _printed(*command: str) -> str:
     """Output of a tool, stripped; empty if the tool is not there or fails."""
+    # Tools translate what they print.
+    english = {**os.environ, "LC_ALL": "C"}
     try:
         done = subprocess.run(
-            command, capture_output=True, timeout=_PATIENCE, check=True, stdin=subprocess.DEVNULL
+            command,
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            env=english,
         )
     except (OSError, subprocess.SubprocessError):
         return ""

@@ -162,6 +162,9 @@ def test_an_instance_tells_the_chip_of_its_core(system: SimpleNamespace) -> None
     (system.dmi / "sys_vendor").write_text("Amazon EC2\n")
     (system.dmi / "product_name").write_text("c7g.metal\n")
     assert names() == ["Graviton3"]
+    # The GPU of an instance is not its processor.
+    (system.dmi / "product_name").write_text("g5.xlarge\n")
+    assert names() == [None]
 
 
 def test_fewer_cores_than_the_chip_has_are_said(system: SimpleNamespace) -> None:
