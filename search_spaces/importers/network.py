@@ -59,6 +59,10 @@ class ImportedNetwork:
         """Output shape of a step."""
         return self.steps[step].shape
 
+    def make_view(self, step: int) -> None:
+        """Let a step that moves data only name its axes in another order."""
+        self.steps[step] = self.steps[step].becomes("Reshape")
+
     def add_conv(
         self,
         op: str,

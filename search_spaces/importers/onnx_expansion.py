@@ -28,6 +28,7 @@ class Expansion:
     Attributes:
         nodes: The nodes so far, in the order in which they run.
         constants: Constants that they read, by name.
+        views: Results that are the memory of what they read, with its axes in another order.
         opset: Version of ONNX's operators that the file uses.
     """
 
@@ -48,6 +49,7 @@ class Expansion:
         """
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, Constant] = {}
+        self.views: set[str] = set()
         self.opset = opset
         self._node = node
         self._known = known
@@ -57,7 +59,7 @@ class Expansion:
 
     def input(self, k: int) -> str:
         """Name of input `k`; empty if it is left out."""
-        return self._node.input[k] if k < len(self._node.input) else ""
+        return self._node.input[k] if 0 <= k < len(self._node.input) else ""
 
     def inputs(self, *slots: int) -> list[str]:
         """Names of some inputs, without those that are left out at the end."""
@@ -171,6 +173,14 @@ class Expansion:
     def reshape(self, source: str, *shape: int) -> str:
         """Append a Reshape; 0 keeps an axis, and −1 takes what is left."""
         return self.add("Reshape", [source, self.ints(*shape)])
+
+    def other_layout(self, source: str, rank: int, to_last: bool) -> str:
+        """Append the change between channels first and last, which moves no data."""
+        inner = range(2, rank) if to_last else range(1, rank - 1)
+        perm = [0, *inner, 1] if to_last else [0, rank - 1, *inner]
+        result = self.add("Transpose", [source], perm=perm)
+        self.views.add(result)
+        return result
 
     def slice(self, source: str, axis: int, start: int, end: int) -> str:
         """Append a Slice along one axis."""

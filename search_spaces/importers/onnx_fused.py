@@ -136,33 +136,26 @@ def _fused_conv(expansion: Expansion) -> None:
     expansion.finish(_activated(expansion, conv))
 
 
-def _other_layout(expansion: Expansion, source: str, rank: int, to_last: bool) -> str:
-    """Append the change between channels first and last, which moves no data."""
-    inner = range(2, rank) if to_last else range(1, rank - 1)
-    perm = [0, *inner, 1] if to_last else [0, rank - 1, *inner]
-    return expansion.add("Transpose", [source], perm=perm, layout=1)
-
-
 def _channels_last(
     expansion: Expansion, op: str, copied: tuple[str, ...], weights: int = 0, **attributes: int
 ) -> None:
     """Append a windowed operator on an image with its channels last."""
     rank = len(expansion.shape(0))
-    image = _other_layout(expansion, expansion.input(0), rank, to_last=False)
+    image = expansion.other_layout(expansion.input(0), rank, to_last=False)
     operands = [image, *expansion.inputs(*range(1, 1 + weights))]
     if op == "Conv":
         weight, channels = expansion.shape(1), expansion.shape(0)[-1]
         if weight[1] * expansion.whole("group", 1) != channels:
-            operands[1] = _other_layout(expansion, operands[1], rank, to_last=False)
+            operands[1] = expansion.other_layout(operands[1], rank, to_last=False)
     result = expansion.add(op, operands, copied=copied, **attributes)
     if op == "Conv" and expansion.input(3):
-        other = _other_layout(expansion, expansion.input(3), rank, to_last=False)
+        other = expansion.other_layout(expansion.input(3), rank, to_last=False)
         result = expansion.add("Add", [result, other])
     if op == "GroupNormalization":
         result = expansion.add("Swish", [result]) if expansion.whole("activation", 0) else result
     else:
         result = _activated(expansion, result)
-    expansion.finish(_other_layout(expansion, result, rank, to_last=True))
+    expansion.finish(expansion.other_layout(result, rank, to_last=True))
 
 
 def _group_norm(expansion: Expansion) -> None:

@@ -360,6 +360,8 @@ class _Reader:
         try:
             for part in parts.nodes:
                 self._read_flat(part, scope)
+                if part.output[0] in parts.views and part.output[0] in self.steps:
+                    self.network.make_view(self.steps[part.output[0]])
         except InputError as error:
             # The user's file has the fused operator, and none of its parts.
             shapes = [parts.tensor(k) for k in range(len(node.input))]
@@ -491,12 +493,14 @@ class _Reader:
                 f"of {list(before or ())}, which has another number of elements; if the network "
                 "was exported for another batch or size, give that as the shape of its inputs"
             )
-        declared = self.declared.get(output)
-        # Runtimes read on where only axes of one element differ.
-        differs = declared is not None and _long(declared) != _long(shape)
+        declared = self.declared.get(output, shape)
+        # Runtimes read on where axes of one element are missing, and exporters leave the batch of
+        # their trace on the first axis.
+        first = 1 if len(declared) == len(shape) else 0
+        differs = _long(declared[first:]) != _long(shape[first:])
         if self.other is None and self.inputs.is_declared and differs:
             raise InputError(
-                f"{self.name}: the file declares shape {list(declared or ())} for "
+                f"{self.name}: the file declares shape {list(declared)} for "
                 f"{output[:80]!r}, but a {view.label} of inputs of shapes {view.shapes_text()} "
                 f"gives {list(shape)}"
             )

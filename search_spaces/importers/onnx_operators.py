@@ -200,9 +200,6 @@ def _pool(network: ImportedNetwork, view: NodeView) -> int:
 
 def _transpose(network: ImportedNetwork, view: NodeView) -> int:
     source = view.data[0]
-    if view.whole("layout", 0):
-        # The same memory, named in another order.
-        return network.add("Reshape", (source,), view.shape)
     rank = len(network.shape(source))
     return network.add_transpose(source, view.sizes("perm", list(range(rank))[::-1]))
 

@@ -92,13 +92,11 @@ def _windowed(
         return
     rank = len(expansion.shape(operands[0][0]))
     read = [_restored(expansion, *slots) for slots in operands]
-    first = [0, rank - 1, *range(1, rank - 1)]
-    read[0] = expansion.add("Transpose", read[:1], perm=first, layout=1)
+    read[0] = expansion.other_layout(read[0], rank, to_last=False)
     if bias is not None:
         read += _float_bias(expansion, bias)
     result = expansion.add(op, read, copied=copied)
-    last = [0, *range(2, rank), 1]
-    _written(expansion, expansion.add("Transpose", [result], perm=last, layout=1), *written)
+    _written(expansion, expansion.other_layout(result, rank, to_last=True), *written)
 
 
 def _concat(expansion: Expansion) -> None:
