@@ -11,6 +11,7 @@ from nasplug.search_spaces.operators import KNOWN_OPS
 from nasplug.text import check_no_torch_file
 
 __all__ = [
+    "FOLDING_RUNTIMES",
     "MOST_UNKNOWN",
     "UNKNOWN_FACTOR",
     "answered_batch",
@@ -28,6 +29,8 @@ __all__ = [
 MOST_UNKNOWN = 0.5
 # Times that the share of unknown operators may take, of what its bytes say.
 UNKNOWN_FACTOR = 10.0
+# Runtimes that compute products of weights once, when they load a network.
+FOLDING_RUNTIMES = frozenset({"onnxruntime", "tensorrt", "amp tensorrt", "tflite"})
 # Types that are priced as what the predictor learned from; integers and truths are indices, masks.
 _USUAL = frozenset({"", "float32", "int32", "int64", "uint32", "uint64", "bool"})
 
@@ -38,8 +41,13 @@ def read_network(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     input_values: Mapping[str, Any] | None = None,
     batch_size: int | None = None,
+    autocast: str | None = None,
+    folds: bool = False,
 ) -> tuple[Graph, int, bool]:
     """Read a user's network; see `nasplug.predict` for the arguments.
+
+    Args:
+        folds: Whether the runtime computes once what depends on a PyTorch module's weights alone.
 
     Returns:
         Its graph, the batch that the file or the example holds, and whether the batch can be
@@ -63,12 +71,12 @@ def read_network(
             f"a {type(network).__name__} is no network; give the path of an ONNX file, an ONNX "
             "model or a torch.nn.Module"
         )
-    if example is None:
+    if example is None and not hasattr(network, "example_inputs"):
         raise InputError("a PyTorch module needs an example, such as torch.zeros(1, 3, 224, 224)")
-    from nasplug.search_spaces.importers.torch_graph import images_in, torch_graph
+    from nasplug.search_spaces.importers.torch_graph import torch_network
 
-    images = images_in(example)
-    return torch_graph(network, example), max(images[0], 1) if len(set(images)) == 1 else 1, True
+    read = torch_network(network, example, autocast=autocast, folds=folds)
+    return read.graph, read.batch, read.is_free
 
 
 def is_onnx(network: Any) -> bool:

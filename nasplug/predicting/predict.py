@@ -12,6 +12,7 @@ import numpy as np
 from nasplug.predicting.intervals import DIGITS, interval_of, is_usable, magnitude, narrowing
 from nasplug.predicting.intervals import shown as shown_ends
 from nasplug.predicting.own_network import (
+    FOLDING_RUNTIMES,
     answered_batch,
     batch_note,
     check_known,
@@ -239,8 +240,13 @@ class NetworkPrediction:
 
 
 def predict(
-    network: str | os.PathLike[str] | onnx.ModelProto | torch.nn.Module | Graph,
-    example: torch.Tensor | tuple[torch.Tensor, ...] | None = None,
+    network: str
+    | os.PathLike[str]
+    | onnx.ModelProto
+    | torch.nn.Module
+    | torch.export.ExportedProgram
+    | Graph,
+    example: Any = None,
     *,
     hardware: str | os.PathLike[str] | Hardware,
     batch_size: int | None = None,
@@ -248,14 +254,17 @@ def predict(
     input_values: Mapping[str, Any] | None = None,
     predictor: str | os.PathLike[str] | ArchitecturePredictor | None = None,
     runtime: str | None = None,
+    autocast: str | None = None,
 ) -> NetworkPrediction:
     """Predict how long a forward pass of a network takes on a device.
 
     Nothing is run: the network is read as a graph of operators.
 
     Args:
-        network: Path of an ONNX file, an ONNX model, a PyTorch module, or a graph.
-        example: Input of a PyTorch module, `(images, …)`, or inputs. One image of it is read.
+        network: Path of an ONNX file, an ONNX model, a PyTorch module or exported program, or a
+            graph.
+        example: Input of a PyTorch module: a tensor `(images, …)`, a tuple of arguments, a
+            dictionary of keyword arguments, or a tuple of both. Its values do not count.
         hardware: Device: a name, the path of a .toml file, or a `Hardware`.
         batch_size: Images a forward pass; if left out as many as the example or the ONNX model
             holds, and one for a graph, or where the model leaves its first axis open.
@@ -268,6 +277,8 @@ def predict(
             `"amp"`, `"amp nhwc"`, `"compiled"`, `"amp compiled"`, `"onnxruntime"`, `"tensorrt"`,
             `"amp tensorrt"`, `"tflite"`; if left out TensorRT for an ONNX file on a GPU of
             NVIDIA's, else the device's usual one, which is the same at every batch size.
+        autocast: Type of PyTorch's automatic mixed precision, `"float16"` or `"bfloat16"`, in which
+            a module runs; None for none.
 
     Raises:
         InputError: If the network cannot be read, is mostly of unknown operators or is fixed to
@@ -288,12 +299,16 @@ def predict(
     if batch_size is not None:
         checked_count(batch_size, "batch size")
     device = device_named(hardware)
-    graph, held, is_free = read_network(network, example, input_shapes, input_values, batch_size)
+    inputs = (network, example, input_shapes, input_values, batch_size, autocast)
+    asked = runtime
+    graph, held, is_free = read_network(*inputs, folds=asked in FOLDING_RUNTIMES)
     batch_size = answered_batch(batch_size, held, is_free)
     check_known(unknown_operators(graph))
     # A graph of the whole is one sample.
     priced = batch_size if is_free else 1
     chosen, runtime = _chosen(predictor, device, priced, runtime, is_onnx(network))
+    if asked is None and runtime in FOLDING_RUNTIMES and not is_onnx(network):
+        graph, _, _ = read_network(*inputs, folds=True)
     predicted = _prediction(chosen, graph, device, priced, runtime)
     return replace(
         predicted,

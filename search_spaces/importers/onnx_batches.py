@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape, Tensor
+from nasplug.search_spaces.operators import RESHAPES
 
 if TYPE_CHECKING:
     import onnx
@@ -50,6 +51,8 @@ class OtherBatch:
         old: Batch of the first reading.
         new: Batch of the second one.
         opset: Version of ONNX's operators that the file uses.
+        within: For tensors in which an axis holds the batch and more, elements of that axis before
+            the batch: 1 if the batch is its outer part.
     """
 
     tensors: Mapping[str, Tensor]
@@ -57,6 +60,7 @@ class OtherBatch:
     old: int
     new: int
     opset: int
+    within: dict[str, int] = field(default_factory=dict)
 
     def view(
         self,
@@ -93,6 +97,7 @@ class OtherBatch:
                 failure = failure or error
                 continue
             if self._follows(node, view):
+                self._locate(node, grown)
                 return view
             first = first or view
         if first is None:
@@ -173,29 +178,58 @@ class OtherBatch:
         value, old_value = target.value, old_target.value
         if value is None or old_value is None or not np.array_equal(value, old_value):
             return None
-        shape = self._reshaped(before, now, after)
-        if shape is None:
+        axis = self._axis(node.input[0], now, after)
+        if axis is None:
             raise InputError(f"a Reshape to {list(after)} holds no axis for a batch of {self.old}")
-        return _sizes(target, shape)
+        size = after[axis] // self.old * self.new
+        return _sizes(target, (*after[:axis], size, *after[axis + 1 :]))
 
-    def _reshaped(self, before: Shape, now: Shape, after: Shape) -> Shape | None:
-        """Output shape of a Reshape, from its old and new input and its old output."""
-        changed = [k for k, size in enumerate(before) if k < len(now) and size != now[k]]
-        if len(changed) != 1 or len(before) != len(now):
+    def _axis(self, source: str, now: Shape, after: Shape) -> int | None:
+        """Axis of a Reshape's old output that holds the batch."""
+        outer = self._outer(source, now)
+        if outer is None:
             return None
-        # Elements before and within the axis that holds the batch.
-        outer = math.prod(before[: changed[0]])
+        ends = [math.prod(after[: k + 1]) for k in range(len(after))]
+        starts = [1, *ends[:-1]]
+        if self.old > 1:
+            fits = (
+                k
+                for k, (start, end) in enumerate(zip(starts, ends, strict=True))
+                if outer % start == 0 and end % (outer * self.old) == 0
+            )
+            return next(fits, None)
+        # A batch of one may be an axis of its own, or any of those that meet at its place.
+        own = [k for k, start in enumerate(starts) if start == outer and after[k] == 1]
+        begins = [k for k, start in enumerate(starts[:-1]) if start == outer]
+        finishes = [k for k, end in enumerate(ends) if end == outer]
         inside = [
             k
-            for k in range(len(after))
-            if outer <= math.prod(after[:k]) <= outer * before[changed[0]]
-            or math.prod(after[:k]) < outer < math.prod(after[: k + 1])
+            for k, (start, end) in enumerate(zip(starts, ends, strict=True))
+            if start <= outer <= end
         ]
-        for exact in (True, False):
-            for k in inside:
-                if after[k] == self.old or (not exact and after[k] % self.old == 0):
-                    return (*after[:k], after[k] // self.old * self.new, *after[k + 1 :])
-        return None
+        return next(iter([*own, *begins, *finishes, *inside]), None)
+
+    def _outer(self, name: str, now: Shape | None) -> int | None:
+        """Number of elements before the batch in a tensor; None if that is not clear."""
+        before = self._before(name)
+        if before is None or now is None or len(before) != len(now):
+            return None
+        changed = [k for k, size in enumerate(before) if size != now[k]]
+        if len(changed) != 1:
+            return None
+        return math.prod(before[: changed[0]]) * self.within.get(name, 1)
+
+    def _locate(self, node: onnx.NodeProto, grown: Mapping[str, Shape | None]) -> None:
+        """Note where within its axis each output holds the batch."""
+        within = max(self.within.get(name, 1) for name in grown)
+        for output in node.output:
+            self.within[output] = within
+        outer = self._outer(node.input[0], grown.get(node.input[0]))
+        after = self._before(node.output[0])
+        if node.op_type in RESHAPES and outer is not None and after is not None:
+            axis = self._axis(node.input[0], grown[node.input[0]] or (), after)
+            if axis is not None:
+                self.within[node.output[0]] = max(outer // math.prod(after[:axis]), 1)
 
     def _check_mixing(
         self,

@@ -14,7 +14,6 @@ import numpy as np
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.importers.onnx_constants import constant, sparse_constant
 from nasplug.search_spaces.importers.onnx_loading import (
-    MAX_DEPTH,
     MAX_RAW_NODES,
     SAME_AS_DEFAULT,
     graphs_of,
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ControlFlow"]
 
+# Functions and graphs inside of each other; protobuf alone limits graphs to some 30.
+MAX_DEPTH = 50
 _BOOL, _INT64 = 9, 7
 
 

@@ -59,7 +59,8 @@ def _rewrite(steps: Sequence[Step], outputs: Sequence[int]) -> tuple[list[Step],
     after: list[Step] = []
     position: list[int] = []
     for step in steps:
-        current = replace(step, inputs=tuple(position[source] for source in step.inputs))
+        inputs = tuple([position[source] for source in step.inputs])
+        current = step if inputs == step.inputs else replace(step, inputs=inputs)
         position.append(_settle(after, current))
     return needed(after, [position[output] for output in outputs])
 

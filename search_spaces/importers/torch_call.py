@@ -9,10 +9,15 @@ from typing import Any
 
 from nasplug.search_spaces.errors import InputError
 
-__all__ = ["Call", "Computed", "Shape", "Weight", "flat", "is_floating"]
+__all__ = ["Call", "Computed", "Shape", "Weight", "flat", "is_floating", "words"]
 
 Shape = tuple[int, ...]
 Parameters = tuple[tuple[str, int], ...]
+
+
+def words(text: str) -> frozenset[str]:
+    """Names in a text, separated by spaces."""
+    return frozenset(text.split())
 
 
 def is_floating(type_name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import inspect
 import random
 import sys
@@ -68,6 +69,9 @@ def undisturbed(module: torch.nn.Module) -> Iterator[None]:
     numpy_drawn = None if numpy is None else numpy.random.get_state()
     fast_path = torch.backends.mha.get_fastpath_enabled()
     devices = [k for k in range(torch.cuda.device_count())] if torch.cuda.is_initialized() else []
+    # Thousands of small objects are made that stay: a collection would visit all others in vain.
+    collects = gc.isenabled()
+    gc.disable()
     try:
         for part in parts:
             part.__dict__["training"] = False
@@ -79,6 +83,8 @@ def undisturbed(module: torch.nn.Module) -> Iterator[None]:
         ):
             yield
     finally:
+        if collects:
+            gc.enable()
         torch.backends.mha.set_fastpath_enabled(fast_path)
         random.setstate(drawn)
         if numpy is not None:

@@ -25,6 +25,7 @@ from nasplug.search_spaces.importers.torch_products import (
     sides,
     unknown,
 )
+from nasplug.search_spaces.importers.torch_recurrent import recurrent_handlers
 
 __all__ = ["MAPPED", "add_call"]
 
@@ -390,6 +391,7 @@ _HANDLERS: dict[str, Handler] = {
     "index_select": _index_select,
     "einsum": einsum,
     "scaled_dot_product_attention": attention,
+    **recurrent_handlers,
 }
 
 # Calls that stay whole when a program is decomposed.

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from nasplug.search_spaces.importers.torch_call import words
+
 __all__ = ["output_shape"]
 
 Shape = tuple[int, ...]
@@ -162,23 +164,25 @@ def _pool(padding_at: int, dilation_at: int | None, ceil_at: int) -> Callable[..
 
 _RULES: dict[str, Callable[[Sequence[Any]], Shape | None]] = {
     **dict.fromkeys(
-        "relu relu6 silu gelu sigmoid tanh hardswish hardsigmoid hardtanh leaky_relu elu selu celu "
-        "mish softplus batch_norm layer_norm group_norm instance_norm rms_norm exp log neg sqrt "
-        "rsqrt abs erf sin cos square clone reciprocal prelu".split(),
+        words(
+            "relu relu6 silu gelu sigmoid tanh hardswish hardsigmoid hardtanh leaky_relu elu selu "
+            "celu mish softplus batch_norm layer_norm group_norm instance_norm rms_norm exp log "
+            "neg sqrt rsqrt abs erf sin cos square clone reciprocal prelu"
+        ),
         _like_first,
     ),
     **dict.fromkeys(("softmax", "log_softmax", "_softmax", "_log_softmax"), _softmax),
-    **dict.fromkeys("add sub rsub mul div pow maximum minimum".split(), _broadcast),
-    **dict.fromkeys("clamp clamp_min clamp_max".split(), _clamped),
+    **dict.fromkeys(words("add sub rsub mul div pow maximum minimum"), _broadcast),
+    **dict.fromkeys(words("clamp clamp_min clamp_max"), _clamped),
     "linear": _linear,
-    **dict.fromkeys("matmul mm bmm".split(), _matmul),
-    **dict.fromkeys("conv1d conv2d conv3d".split(), _convolution),
+    **dict.fromkeys(words("matmul mm bmm"), _matmul),
+    **dict.fromkeys(words("conv1d conv2d conv3d"), _convolution),
     "scaled_dot_product_attention": _attention,
     "cat": _concat,
-    **dict.fromkeys("mean sum".split(), _mean),
+    **dict.fromkeys(words("mean sum"), _mean),
     **dict.fromkeys(
-        "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d".split(), _adaptive_pool
+        words("adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d"), _adaptive_pool
     ),
-    **dict.fromkeys("max_pool1d max_pool2d max_pool3d".split(), _pool(3, 4, 5)),
-    **dict.fromkeys("avg_pool1d avg_pool2d avg_pool3d".split(), _pool(3, None, 4)),
+    **dict.fromkeys(words("max_pool1d max_pool2d max_pool3d"), _pool(3, 4, 5)),
+    **dict.fromkeys(words("avg_pool1d avg_pool2d avg_pool3d"), _pool(3, None, 4)),
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import linecache
 import math
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,27 +21,36 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.importers.network import ImportedNetwork
 from nasplug.search_spaces.importers.onnx_loading import first_line
-from nasplug.search_spaces.importers.torch_call import Call, Computed, Shape, Weight, is_floating
+from nasplug.search_spaces.importers.torch_autocast import autocast_kind
+from nasplug.search_spaces.importers.torch_call import (
+    Call,
+    Computed,
+    Shape,
+    Weight,
+    is_floating,
+    words,
+)
 from nasplug.search_spaces.importers.torch_operators import MAPPED, add_call
+from nasplug.search_spaces.importers.torch_products import weight_product
+from nasplug.search_spaces.importers.torch_recurrent import recurrent_shapes
 from nasplug.search_spaces.importers.torch_shapes import output_shape
 from nasplug.search_spaces.operators import KNOWN_OPS
 
-__all__ = ["Trace", "Traced", "tensors_in", "type_name"]
+__all__ = ["Trace", "Traced", "failure", "tensors_in", "type_name"]
 
 # Constants of so many elements are computed, since a module may use their values.
 SMALL = 65_536
 # Functions that return their argument itself in evaluation mode, although no signature says so.
 _SILENT_VIEWS = frozenset({"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"})
 # Functions that read the shape of their argument alone.
-_SHAPED_LIKE = frozenset(
-    "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones new_full "
-    "new_empty new_empty_strided".split()
+_SHAPED_LIKE = words(
+    "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones "
+    "new_full new_empty new_empty_strided"
 )
+# Functions of values that have no tag for it.
+_NEED_VALUES = frozenset({"item", "is_nonzero", "equal", "allclose", "_local_scalar_dense"})
 # Functions with multiply-accumulates, which are steps even where they read weights alone.
-_PRODUCTS = frozenset(
-    "linear matmul mm bmm addmm baddbmm einsum conv1d conv2d conv3d conv_transpose1d "
-    "conv_transpose2d conv_transpose3d scaled_dot_product_attention".split()
-)
+_PRODUCTS = words("linear matmul mm bmm addmm baddbmm conv1d conv2d conv3d")
 _TYPES = {"quint8": "uint8", "qint8": "int8", "qint32": "int32", "complex32": "float32"}
 
 
@@ -151,28 +161,40 @@ def _refuse(what: str) -> NoReturn:
     Raises:
         InputError: Always.
     """
-    place, line = _user_line()
     raise InputError(
-        f"the module uses {what} of a tensor that depends on its input, at {place}: {line!r}; a "
-        "network is read without values, so it has to do the same for all of them"
+        f"what it does depends on {what} of a tensor, at {_user_line()}; a network is read without "
+        "values, so its operators and their shapes have to be the same for all of them"
     )
 
 
 _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
 
 
-def _user_line() -> tuple[str, str]:
+def _user_line() -> str:
     """Place and text of the innermost line that is neither PyTorch's nor this package's."""
     frame: Any = sys._getframe(1)
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if not file.startswith((*_LIBRARIES, "<")):
-            break
+    while frame is not None and not _is_users(frame):
         frame = frame.f_back
-    if frame is None:
-        return "an unknown place", ""
-    line = linecache.getline(file, frame.f_lineno).strip()
-    return f"{file}:{frame.f_lineno}", line
+    return "an unknown place" if frame is None else _line(frame.f_code.co_filename, frame.f_lineno)
+
+
+def _is_users(frame: Any) -> bool:
+    return not frame.f_code.co_filename.startswith((*_LIBRARIES, "<"))
+
+
+def _line(file: str, number: int) -> str:
+    return f"{file}:{number} ({linecache.getline(file, number).strip()})"
+
+
+def failure(error: BaseException) -> str:
+    """Say in a sentence where a forward pass failed, and why."""
+    lines = [
+        _line(frame.f_code.co_filename, number)
+        for frame, number in traceback.walk_tb(error.__traceback__)
+        if _is_users(frame)
+    ]
+    message = f"{type(error).__name__}: {first_line(error)}" if str(error) else type(error).__name__
+    return f"its forward pass fails at {lines[-1]}: {message}" if lines else message
 
 
 def _mapped(change: Callable[[Any], Any], value: Any) -> Any:
@@ -223,7 +245,7 @@ class _Signature:
             result.alias_info is not None for result in schema.returns
         )
         tags = set(func.tags)
-        self.needs_values = bool(
+        self.needs_values = self.name in _NEED_VALUES or bool(
             tags & {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
         )
         self.changes_shape = torch.Tag.inplace_view in tags
@@ -268,6 +290,7 @@ class Trace(TorchDispatchMode):
         parameters: dict[int, tuple[str, int]],
         device: torch.device,
         folds: bool = False,
+        autocast: torch.dtype | None = None,
     ) -> None:
         """Start with no step.
 
@@ -276,6 +299,7 @@ class Trace(TorchDispatchMode):
             parameters: Name and number of elements of each parameter, by its `id`.
             device: Device on which traced tensors seem to be.
             folds: Whether what depends on weights alone is computed once, by a compiler.
+            autocast: Type of automatic mixed precision; None for none.
         """
         super().__init__()
         self.network = _TypedNetwork(name)
@@ -283,6 +307,7 @@ class Trace(TorchDispatchMode):
         self.parameters = parameters
         self.device = device
         self.folds = folds
+        self.autocast = autocast
         self.weights: dict[int, Weight] = {}
         # Traced tensors for tensors of the module that views or writes reach; tensors that are
         # known by their `id` are kept alive.
@@ -325,6 +350,8 @@ class Trace(TorchDispatchMode):
         if not signature.returns and not signature.written:
             return None
         kwargs = kwargs or {}
+        if self.autocast is not None and (kind := autocast_kind(signature.name)):
+            args = self._cast(args, kind)
         arguments = signature.bound(args, kwargs)
         values = [self._resolved(value) for value in arguments]
         reads_data = _reads_data(values)
@@ -351,6 +378,18 @@ class Trace(TorchDispatchMode):
                 self._link(output, arguments, signature.name, values, results, k)
             outputs.append(output)
         return outputs if is_sequence else outputs[0]
+
+    def _cast(self, args: Any, kind: str) -> Any:
+        """Change the types of floating-point tensors as automatic mixed precision does."""
+        types = {t.dtype for t in _parts(args) if isinstance(t, torch.Tensor)} & _CAST_TYPES
+        wide = torch.float32 if kind == "wide" or torch.float32 in types else self.autocast
+        dtype = self.autocast if kind == "narrow" else wide
+
+        def changed(value: Any) -> Any:
+            is_other = isinstance(value, torch.Tensor) and value.dtype in _CAST_TYPES - {dtype}
+            return self.__torch_dispatch__(_TO, (), (value, dtype)) if is_other else value
+
+        return _mapped(changed, args)
 
     def _resolved(self, value: Any) -> Any:
         if isinstance(value, torch.Tensor):
@@ -384,6 +423,9 @@ class Trace(TorchDispatchMode):
                 first = arguments[0]
                 dtype = (first[0] if isinstance(first, (list, tuple)) else first).dtype
                 return False, [(shape, None, dtype, None)]
+        shapes = recurrent_shapes(signature.name, arguments)
+        if shapes is not None:
+            return signature.returns > 1, [(s, None, arguments[0].dtype, None) for s in shapes]
         if signature.name in _INDEXING:
             args = [args[0], [_indices(index) for index in args[1]], *args[2:]]
         key = (func, _key(args), _key(kwargs))
@@ -438,9 +480,9 @@ class Trace(TorchDispatchMode):
         outputs = [result for result in results if result is not None]
         weights = [part for part in _parts(values) if part.__class__ is Weight]
         types = [type_name(result[2]) for result in outputs]
-        is_product = name in _PRODUCTS and not self.folds and bool(outputs)
         reads_data = _reads_data(values) and name not in _SHAPED_LIKE
-        if not reads_data and not (is_product and is_floating(types[0])):
+        is_product = name in _PRODUCTS and not self.folds and is_floating(types[0])
+        if not reads_data and not is_product:
             return [
                 Weight((), "bool")
                 if result is None
@@ -462,7 +504,10 @@ class Trace(TorchDispatchMode):
         }
         shapes = tuple(result[0] for result in outputs)
         call = Call(name, tuple(values), shapes, (source_type, types[0]))
-        positions = add_call(self.network, call)
+        if reads_data:
+            positions = add_call(self.network, call)
+        else:
+            positions = [weight_product(self.network, call)]
         label = self.network.steps[-1].op
         if label not in KNOWN_OPS and name not in MAPPED:
             self.unknown[label] = None
@@ -583,8 +628,10 @@ class Trace(TorchDispatchMode):
         return tensor
 
 
+_TO = torch.ops.aten.to.dtype
+_CAST_TYPES = frozenset({torch.float32, torch.float16, torch.bfloat16})
 # Functions whose first argument is only written to.
-_OVERWRITING = frozenset("copy fill zero normal uniform random bernoulli exponential".split())
+_OVERWRITING = words("copy fill zero normal uniform random bernoulli exponential")
 _INDEXING = frozenset({"index", "index_put", "_unsafe_index", "_unsafe_index_put"})
 
 
@@ -670,9 +717,8 @@ def _inferred(
     try:
         outputs = func(*args, **kwargs)
     except Exception as error:
-        place, line = _user_line()
         raise InputError(
-            f"{signature.name} fails at {place}: {line!r}: {first_line(error)}"
+            f"{signature.name} fails at {_user_line()}: {first_line(error)}"
         ) from error
     sources = []
     if signature.may_view:
