@@ -14,7 +14,7 @@ from nasplug.search_spaces.importers.onnx_quantised import QUANTISED, STANDARD_Q
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["expanded"]
+__all__ = ["FUSED", "expanded"]
 
 Form = Callable[[Expansion], None]
 
@@ -51,7 +51,7 @@ def expanded(
     Raises:
         InputError: If the node does not fit its inputs.
     """
-    form = _FORMS.get(domain, {}).get(node.op_type)
+    form = FUSED.get(domain, {}).get(node.op_type)
     if form is None or not any(node.output):
         return None
     expansion = Expansion(node, known, opset, model)
@@ -213,7 +213,8 @@ def _rotary(expansion: Expansion) -> None:
 _NORMS: dict[str, Form] = {
     "SimplifiedLayerNormalization": partial(_renamed, op="RMSNormalization", slots=(0, 1)),
 }
-_FORMS: dict[str, dict[str, Form]] = {
+# Domain -> operator -> the function that takes it apart.
+FUSED: dict[str, dict[str, Form]] = {
     "": {**_NORMS, **STANDARD_ATTENTIONS, **STANDARD_QUANTISED},
     RUNTIME: {
         **_NORMS,

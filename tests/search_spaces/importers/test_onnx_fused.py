@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from nasplug.search_spaces import InputError
-from nasplug.search_spaces.importers.onnx_fused import _FORMS
+from nasplug.search_spaces.importers.onnx_fused import FUSED
 from nasplug.search_spaces.importers.onnx_graph import onnx_graph
 
 FLOAT, INT64, INT8, UINT8 = (getattr(TensorProto, n) for n in ("FLOAT", "INT64", "INT8", "UINT8"))
@@ -303,7 +303,7 @@ class TestAttention:
 
 
 SHAPES = st.lists(st.integers(1, 6), max_size=5).map(tuple)
-OPERATORS = [*_FORMS["com.microsoft"], "FusedConv", "NotKnown"]
+OPERATORS = [*FUSED["com.microsoft"], "FusedConv", "NotKnown"]
 
 
 @settings(max_examples=150, deadline=None)
