@@ -49,7 +49,7 @@ ROWS = (
     Row(
         "Gemm MatMul MatMulInteger QLinearMatMul",
         "FusedMatMul TransposeMatMul FusedMatMulActivation FusedGemm GemmFastGelu MatMulNBits "
-        "MatMulIntegerToFloat DynamicQuantizeMatMul QGemm QLinearMatMul",
+        "MatMulIntegerToFloat DynamicQuantizeMatMul MatMulBnb4 QGemm QLinearMatMul",
         "`Gemm` by a constant matrix, `MatMul` of two tensors; `Transpose`, bias and activation as "
         "the operator has them",
         "elements of the output × features that are summed",
@@ -112,8 +112,9 @@ ROWS = (
     Row(
         "Transpose Concat Split Slice Gather Pad Expand Tile Resize Upsample DepthToSpace "
         "SpaceToDepth",
-        "QLinearConcat",
+        "QLinearConcat GatherBlockQuantized",
         "one node each, a `Slice` for each part of a Split; none where they change nothing",
+        moved="what it reads and writes; of a table of constants the rows that it writes",
     ),
     Row(
         "Reshape Flatten Squeeze Unsqueeze",

@@ -29,6 +29,7 @@ class Expansion:
         nodes: The nodes so far, in the order in which they run.
         constants: Constants that they read, by name.
         views: Results that are the memory of what they read, with its axes in another order.
+        op: Type of the fused operator.
         opset: Version of ONNX's operators that the file uses.
     """
 
@@ -50,6 +51,7 @@ class Expansion:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, Constant] = {}
         self.views: set[str] = set()
+        self.op = node.op_type
         self.opset = opset
         self._node = node
         self._known = known
