@@ -66,7 +66,7 @@ from nasplug.search_spaces.operators import KNOWN_OPS
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["onnx_graph", "onnx_network"]
+__all__ = ["onnx_graph", "onnx_network", "tensor_shapes"]
 
 # Letters with at most one ellipsis in each term.
 _TERM = rb"[A-Za-z ]*(\.\.\.[A-Za-z ]*)?"
@@ -136,6 +136,18 @@ def onnx_network(
         if found.is_free:
             return ReadNetwork(found.graph, inputs.moved[1])
     return _read(model, name, constants, inputs, batch_size)
+
+
+def tensor_shapes(
+    path_or_model: str | os.PathLike[str] | onnx.ModelProto,
+) -> dict[str, Shape | None]:
+    """Shapes of the computed tensors of an ONNX file by name, for a check of the reader."""
+    model, name = load_model(path_or_model)
+    constants = _file_constants(model, name)
+    inputs = read_inputs(model.graph, constants, Asked({}, {}), name)
+    reader = _Reader(model, name, constants, inputs)
+    reader.read()
+    return {tensor: known.shape for tensor, known in reader.tensors.items()}
 
 
 def _read(
