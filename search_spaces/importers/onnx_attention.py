@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 
 from nasplug.search_spaces.importers.onnx_expansion import Expansion
 from nasplug.search_spaces.importers.onnx_node import Constant
@@ -44,20 +43,15 @@ def _split_heads(expansion: Expansion, name: str, words: int, features: int, hea
 
 def _heads(expansion: Expansion, k: int, heads: int) -> _Heads:
     """Read input `k`, `(B, words, heads·D)` or `(B, heads, words, D)`."""
-    shape = expansion.shape(k)
+    shape = expansion.shape(k, 3, 4)
     if len(shape) == 4:
         return _Heads(expansion.input(k), *shape[1:])
-    if len(shape) != 3:
-        raise expansion.wrong(f"input {k} of shape {list(shape)} has no words and features")
     return _split_heads(expansion, expansion.input(k), shape[1], shape[2], heads)
 
 
 def _with_past(expansion: Expansion, now: _Heads, past: int, present: int) -> _Heads:
     """Append the words of a cache, input `past`; all of them are output `present`."""
-    shape = expansion.shape(past) if expansion.input(past) else (1, 1, 0, 1)
-    if len(shape) != 4:
-        raise expansion.wrong(f"the cache has shape {list(shape)}; expected four axes")
-    words = shape[2]
+    words = expansion.shape(past, 4)[2] if expansion.input(past) else 0
     name = now.name
     if words:
         name = expansion.add("Concat", [expansion.input(past), name], axis=2)
@@ -122,7 +116,7 @@ def _standard(expansion: Expansion) -> None:
 
 def _packed(expansion: Expansion, k: int, parts: int) -> list[_Heads]:
     """Read an input `(B, words, heads, parts, D)` that holds several tensors."""
-    _, words, heads, _, features = expansion.shape(k)
+    _, words, heads, _, features = expansion.shape(k, 5)
     found = []
     for part in range(parts):
         name = expansion.slice(expansion.input(k), 3, part, part + 1)
@@ -169,17 +163,19 @@ def _multi_head(expansion: Expansion) -> None:
 def _grouped(expansion: Expansion) -> None:
     """Append ONNX Runtime's GroupQueryAttention, with its rotation of words' places."""
     asked, own = expansion.whole("num_heads"), expansion.whole("kv_num_heads")
+    if min(asked, own) < 1:
+        raise expansion.wrong(f"{asked} heads cannot ask {own} heads")
+    words = expansion.shape(0, 3)[1]
     if expansion.input(1):
-        features = [expansion.shape(k)[-1] for k in range(3)]
+        features = [expansion.shape(k, 3)[-1] for k in range(3)]
         names = [expansion.input(k) for k in range(3)]
     else:
-        size = expansion.shape(0)[-1] // (asked + 2 * own) if asked + own > 0 else 0
+        size = expansion.shape(0)[-1] // (asked + 2 * own)
         features = [asked * size, own * size, own * size]
         names, start = [], 0
         for width in features:
             names.append(expansion.slice(expansion.input(0), 2, start, start + width))
             start += width
-    words = expansion.shape(0)[1]
     if expansion.whole("do_rotary", 0) and expansion.input(7):
         caches = expansion.inputs(7, 8)
         for k, heads in ((0, asked), (1, own)):
@@ -217,7 +213,7 @@ def _merged(expansion: Expansion, past: int, mask: int, quantised: bool = False)
     product = expansion.add("MatMul", operands)
     if expansion.input(2):
         product = expansion.add("Add", [product, expansion.input(2)])
-    words, width = expansion.shape(0)[1], expansion.shape(1)[-1]
+    words, width = expansion.shape(0, 3)[1], expansion.shape(1, 2)[1]
     sizes = expansion.sizes("qkv_hidden_sizes") or (width // 3,) * 3
     if len(sizes) != 3 or sum(sizes) != width:
         raise expansion.wrong(f"{width} features are not those of three projections")
@@ -227,7 +223,7 @@ def _merged(expansion: Expansion, past: int, mask: int, quantised: bool = False)
         parts.append(_split_heads(expansion, part, words, size, heads))
         start += size
     query, key, value = parts
-    if expansion.input(past) and prod(expansion.shape(past)):
+    if expansion.input(past) and 0 not in expansion.shape(past):
         key, value = _with_merged_past(expansion, key, value, past)
     elif expansion.output(1):
         _finish_present(expansion, key, value)
@@ -239,7 +235,7 @@ def _with_merged_past(
     expansion: Expansion, key: _Heads, value: _Heads, past: int
 ) -> tuple[_Heads, _Heads]:
     """Append the words of a cache that holds keys and values in one tensor."""
-    shape = expansion.shape(past)
+    shape = expansion.shape(past, 5)
     found = []
     for k, now in enumerate((key, value)):
         part = expansion.slice(expansion.input(past), 0, k, k + 1)

@@ -29,6 +29,7 @@ class Expansion:
         nodes: The nodes so far, in the order in which they run.
         constants: Constants that they read, by name.
         views: Results that are the memory of what they read, with its axes in another order.
+        op: Type of the fused operator.
         opset: Version of ONNX's operators that the file uses.
     """
 
@@ -50,6 +51,7 @@ class Expansion:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, Constant] = {}
         self.views: set[str] = set()
+        self.op = node.op_type
         self.opset = opset
         self._node = node
         self._known = known
@@ -76,15 +78,19 @@ class Expansion:
         """Input `k`, with its shape and type; None if it is left out."""
         return self._known(self.input(k)) if self.input(k) else None
 
-    def shape(self, k: int) -> Shape:
-        """Shape of input `k`.
+    def shape(self, k: int, *ranks: int) -> Shape:
+        """Shape of input `k`, of one of some ranks; of any rank but 0 where none is named.
 
         Raises:
-            InputError: If it is left out or not known.
+            InputError: If it is left out, not known, or of another rank.
         """
         tensor = self.tensor(k)
         if tensor is None or tensor.shape is None:
             raise self.wrong(f"input {k} has no known shape")
+        rank = len(tensor.shape)
+        if rank not in ranks and (ranks or not rank):
+            wanted = " or ".join(map(str, ranks)) or "some"
+            raise self.wrong(f"input {k} has shape {list(tensor.shape)}; expected {wanted} axes")
         return tensor.shape
 
     def whole(self, name: str, default: int | None = None) -> int:

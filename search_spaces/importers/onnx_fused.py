@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nasplug.search_spaces.importers.onnx_attention import ATTENTIONS, STANDARD_ATTENTIONS
 from nasplug.search_spaces.importers.onnx_expansion import Expansion
@@ -14,7 +14,7 @@ from nasplug.search_spaces.importers.onnx_quantised import QUANTISED, STANDARD_Q
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["expanded"]
+__all__ = ["FUSED", "expanded"]
 
 Form = Callable[[Expansion], None]
 
@@ -22,6 +22,10 @@ RUNTIME = "com.microsoft"
 # Domain of networks that ONNX Runtime has turned to channels last.
 CHANNELS_LAST = "com.ms.internal.nhwc"
 _WINDOW = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+_ACTIVATIONS = frozenset(
+    {"Relu", "LeakyRelu", "Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "Selu", "Sigmoid"}
+    | {"Softplus", "Softsign", "Tanh", "ThresholdedRelu"}
+)
 _POOL = (*_WINDOW, "ceil_mode", "count_include_pad", "storage_order")
 
 
@@ -47,7 +51,7 @@ def expanded(
     Raises:
         InputError: If the node does not fit its inputs.
     """
-    form = _FORMS.get(domain, {}).get(node.op_type)
+    form = FUSED.get(domain, {}).get(node.op_type)
     if form is None or not any(node.output):
         return None
     expansion = Expansion(node, known, opset, model)
@@ -66,6 +70,8 @@ def _renamed(expansion: Expansion, op: str, slots: tuple[int, ...], *copied: str
 def _activated(expansion: Expansion, source: str) -> str:
     """Append the activation that the node names, if it names one."""
     op = expansion.text("activation")
+    if op and op not in _ACTIVATIONS:
+        raise expansion.wrong(f"its activation {op[:40]!r} is not known")
     return expansion.add(op, [source]) if op else source
 
 
@@ -137,14 +143,14 @@ def _fused_conv(expansion: Expansion) -> None:
 
 
 def _channels_last(
-    expansion: Expansion, op: str, copied: tuple[str, ...], weights: int = 0, **attributes: int
+    expansion: Expansion, op: str, copied: tuple[str, ...], weights: int = 0, **attributes: Any
 ) -> None:
     """Append a windowed operator on an image with its channels last."""
-    rank = len(expansion.shape(0))
+    rank = len(expansion.shape(0, 3, 4, 5))
     image = expansion.other_layout(expansion.input(0), rank, to_last=False)
     operands = [image, *expansion.inputs(*range(1, 1 + weights))]
     if op == "Conv":
-        weight, channels = expansion.shape(1), expansion.shape(0)[-1]
+        weight, channels = expansion.shape(1, rank), expansion.shape(0)[-1]
         if weight[1] * expansion.whole("group", 1) != channels:
             operands[1] = expansion.other_layout(operands[1], rank, to_last=False)
     result = expansion.add(op, operands, copied=copied, **attributes)
@@ -207,7 +213,8 @@ def _rotary(expansion: Expansion) -> None:
 _NORMS: dict[str, Form] = {
     "SimplifiedLayerNormalization": partial(_renamed, op="RMSNormalization", slots=(0, 1)),
 }
-_FORMS: dict[str, dict[str, Form]] = {
+# Domain -> operator -> the function that takes it apart.
+FUSED: dict[str, dict[str, Form]] = {
     "": {**_NORMS, **STANDARD_ATTENTIONS, **STANDARD_QUANTISED},
     RUNTIME: {
         **_NORMS,

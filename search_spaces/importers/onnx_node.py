@@ -161,7 +161,7 @@ class NodeView:
 
     def output_shape(self, k: int) -> Shape:
         """Shape of output `k`; empty if it is not known."""
-        return self.outputs[k].shape or ()
+        return (self.outputs[k].shape or ()) if k < len(self.outputs) else ()
 
     def input(self, k: int) -> Constant | int | None:
         """Input `k`; None if it is left out."""

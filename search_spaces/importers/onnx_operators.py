@@ -278,6 +278,9 @@ def _recurrent(network: ImportedNetwork, view: NodeView) -> list[int]:
             f"{view.model}: a {view.op} of {hidden} features has operands of shapes "
             f"{view.shapes_text()}; the matrices do not fit"
         )
+    if 0 in sequences or 0 in recurrence:
+        # Nothing to compute.
+        return [network.add(view.op, view.data, view.output_shape(k)) for k in range(3)]
     rows, steps = sequences[:2] if batch_first else sequences[1::-1]
     lengths = view.constant(4)
     if lengths is not None and lengths.value is not None and lengths.size:

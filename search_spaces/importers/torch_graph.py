@@ -105,14 +105,14 @@ def _reading(
     """Record a forward pass, with 1 in place of `times` on the first axis of the inputs."""
     import torch
 
+    from nasplug.search_spaces.importers.torch_module import named_parameters
     from nasplug.search_spaces.importers.torch_trace import Trace, failure, tensors_in
 
-    parameters = {id(p): (key, p.numel()) for key, p in network.named_parameters()}
     tensors = list(tensors_in((args, kwargs)))
     device = tensors[0].device
     device = torch.device("cpu") if device.type == "meta" else device
     dtype = None if autocast is None else getattr(torch, autocast)
-    trace = Trace(name, parameters, device, folds, dtype)
+    trace = Trace(name, named_parameters(network), device, folds, dtype)
     inputs: dict[int, Any] = {}
     for tensor in tensors:
         shape = tuple(tensor.shape)

@@ -15,7 +15,7 @@ import torch
 
 from nasplug.search_spaces.errors import InputError
 
-__all__ = ["arguments_of", "undisturbed", "unwrapped"]
+__all__ = ["arguments_of", "named_parameters", "undisturbed", "unwrapped"]
 
 _CONTAINERS = (dict, list, set)
 
@@ -54,6 +54,21 @@ def arguments_of(module: torch.nn.Module, example: Any) -> tuple[tuple[Any, ...]
             return example[0], dict(example[1])
         return tuple(example), {}
     return (example,), {}
+
+
+def named_parameters(module: torch.nn.Module) -> dict[int, tuple[str, int]]:
+    """Name and number of elements of each parameter of a module, by its `id`.
+
+    A parameter that packs others, such as a quantised one, is known by the largest of them.
+    """
+    named = {}
+    for name, parameter in module.named_parameters():
+        tensor: Any = parameter
+        while hasattr(tensor, "__tensor_flatten__"):
+            names, _ = tensor.__tensor_flatten__()
+            tensor = max((getattr(tensor, part) for part in names), key=torch.numel)
+        named[id(tensor)] = (name, parameter.numel())
+    return named
 
 
 @contextmanager

@@ -319,7 +319,15 @@ _ON_FIRST = (
     "mean:ReduceMean sum:ReduceSum amax:ReduceMax max:ReduceMax amin:ReduceMin min:ReduceMin "
     "prod:ReduceProd dropout:Identity feature_dropout:Identity alpha_dropout:Identity "
     "native_dropout:Identity clone:Identity contiguous:Identity alias:Identity detach:Identity "
-    "lift_fresh_copy:Identity"
+    "lift_fresh_copy:Identity torchao.quantize_affine:QuantizeLinear "
+    "torchao.dequantize_affine:DequantizeLinear torchao.choose_qparams_affine:ReduceMax "
+    "quantized_decomposed.quantize_per_tensor:QuantizeLinear "
+    "quantized_decomposed.dequantize_per_tensor:DequantizeLinear "
+    "quantized_decomposed.quantize_per_channel:QuantizeLinear "
+    "quantized_decomposed.dequantize_per_channel:DequantizeLinear "
+    "quantized_decomposed.quantize_per_token:QuantizeLinear "
+    "quantized_decomposed.dequantize_per_token:DequantizeLinear "
+    "quantized_decomposed.choose_qparams:ReduceMax"
 )
 # The same of operators on every tensor among the arguments.
 _ON_ALL = (
@@ -330,7 +338,7 @@ _HANDLERS: dict[str, Handler] = {
     **_names(conv, "conv1d conv2d conv3d"),
     **_names(conv_transpose, "conv_transpose1d conv_transpose2d conv_transpose3d"),
     "convolution": general_convolution,
-    **_names(matmul, "matmul mm bmm"),
+    **_names(matmul, "matmul mm bmm _int_mm _scaled_mm"),
     **_names(added_matmul, "addmm baddbmm"),
     "linear": linear,
     "layer_norm": _norm("LayerNormalization", 2, 3),

@@ -12,8 +12,9 @@ from nasplug.search_spaces.importers.torch_call import Call, Shape
 
 __all__ = ["recurrent_handlers", "recurrent_shapes"]
 
-_LAYERS = {"lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN", "rnn_relu": "RNN"}
-_CELLS = {f"{name}_cell": op for name, op in _LAYERS.items()}
+_NAMES = {"lstm": "LSTM", "gru": "GRU", "rnn_tanh": "RNN", "rnn_relu": "RNN"}
+_CELLS = {f"{name}_cell": op for name, op in _NAMES.items()}
+_LAYERS = {**_NAMES, "quantized_lstm": "LSTM", "quantized_gru": "GRU"}
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,19 @@ def _layers(name: str, arguments: Sequence[Any], shape_of: Callable[[Any], Shape
     is_packed = isinstance(arguments[3], (list, tuple))
     weights, bias, count = arguments[2 + is_packed : 5 + is_packed]
     directions = 2 if arguments[7 + is_packed] else 1
-    hidden = shape_of(weights[0])[0] // GATES[op]
-    projected = shape_of(weights[1])[1]
+    state = arguments[1 + is_packed]
+    out = shape_of(state[0] if op == "LSTM" else state)[-1]
+    is_quantised = not hasattr(weights[0], "shape")
+    # Matrices of a quantised layer are packed.
+    hidden = out if is_quantised else shape_of(weights[0])[0] // GATES[op]
     data = shape_of(arguments[0])
     if is_packed:
         steps = shape_of(arguments[1])[0]
-        batch = shape_of(arguments[2][0] if op == "LSTM" else arguments[2])[1]
+        batch = shape_of(state[0] if op == "LSTM" else state)[1]
     else:
         batch_first = bool(arguments[8])
         steps, batch = data[batch_first], data[1 - batch_first]
-    projection = projected if projected != hidden else 0
+    projection = out if out != hidden else 0
     rows = data[:-1]
     return _Layers(op, steps, rows, hidden, projection, directions, count, batch, bool(bias))
 
@@ -92,7 +96,9 @@ def _add_layers(network: ImportedNetwork, call: Call) -> list[int]:
     layers = _layers(call.name, call.arguments, shape_of)
     source = call.source()
     others = Call(call.name, call.arguments[1:], call.outputs, call.types)
-    weight_type = max(call.weights, key=lambda weight: weight.size).type
+    main = max(call.weights, key=lambda weight: weight.size, default=None)
+    is_quantised = call.name.startswith("quantized")
+    weight_type = "int8" if is_quantised or main is None else main.type
     for layer in range(layers.count):
         source = add_recurrent(
             network,

@@ -32,6 +32,7 @@ from nasplug.search_spaces.importers.torch_call import (
 )
 from nasplug.search_spaces.importers.torch_operators import MAPPED, add_call
 from nasplug.search_spaces.importers.torch_products import weight_product
+from nasplug.search_spaces.importers.torch_quantised import float_calls, quantised_type
 from nasplug.search_spaces.importers.torch_recurrent import recurrent_shapes
 from nasplug.search_spaces.importers.torch_shapes import output_shape
 from nasplug.search_spaces.operators import KNOWN_OPS
@@ -51,6 +52,7 @@ _SHAPED_LIKE = words(
 _NEED_VALUES = frozenset({"item", "is_nonzero", "equal", "allclose", "_local_scalar_dense"})
 # Functions with multiply-accumulates, which are steps even where they read weights alone.
 _PRODUCTS = words("linear matmul mm bmm addmm baddbmm conv1d conv2d conv3d")
+_INTEGER_PRODUCTS = words("_int_mm _scaled_mm")
 _TYPES = {"quint8": "uint8", "qint8": "int8", "qint32": "int32", "complex32": "float32"}
 
 
@@ -73,9 +75,10 @@ class _Node:
         view: Function that computes its value from the value of the parent.
         unview: Function that writes its value back: the parent's value from the two values.
         version: How often memory was written that it shows; a view may lag behind its root.
+        is_quantised: Whether the tensor, traced as one of floats, holds integers and a scale.
     """
 
-    __slots__ = ("parent", "real", "unview", "value", "version", "view")
+    __slots__ = ("is_quantised", "parent", "real", "unview", "value", "version", "view")
 
     def __init__(self, value: Value) -> None:
         self.value = value
@@ -84,6 +87,7 @@ class _Node:
         self.view: Callable[[Value], Value] | None = None
         self.unview: Callable[[Value, Value], Value] | None = None
         self.version = 0
+        self.is_quantised = False
 
     @property
     def root(self) -> _Node:
@@ -240,6 +244,7 @@ class _Signature:
         in_place = self.written == [0] and name.endswith("_") and not name.endswith("__")
         name = name[:-1] if in_place else name
         self.name = name if namespace == "aten" else f"{namespace}.{name}"
+        self.is_quantised = namespace == "quantized" or self.name.startswith("quantize_per_")
         self.returns = len(schema.returns)
         self.may_view = self.name in _SILENT_VIEWS or any(
             result.alias_info is not None for result in schema.returns
@@ -308,6 +313,7 @@ class Trace(TorchDispatchMode):
         self.device = device
         self.folds = folds
         self.autocast = autocast
+        self.has_quantised = False
         self.weights: dict[int, Weight] = {}
         # Traced tensors for tensors of the module that views or writes reach; tensors that are
         # known by their `id` are kept alive.
@@ -350,6 +356,8 @@ class Trace(TorchDispatchMode):
         if not signature.returns and not signature.written:
             return None
         kwargs = kwargs or {}
+        if signature.is_quantised or (self.has_quantised and any(map(_is_quantised, _parts(args)))):
+            return self._quantised(func, signature, args, kwargs)
         if self.autocast is not None and (kind := autocast_kind(signature.name)):
             args = self._cast(args, kind)
         arguments = signature.bound(args, kwargs)
@@ -378,6 +386,58 @@ class Trace(TorchDispatchMode):
                 self._link(output, arguments, signature.name, values, results, k)
             outputs.append(output)
         return outputs if is_sequence else outputs[0]
+
+    def _quantised(
+        self, func: Any, signature: _Signature, args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        """Record a call that reads or makes quantised tensors."""
+        arguments = signature.bound(args, kwargs)
+        dtype = quantised_type(signature.name, arguments)
+        if dtype is not None:
+            return self._requantised(arguments[0], dtype)
+        if signature.name == "dequantize":
+            return _mapped(self._restored, args[0])
+        if not func.namespace == "quantized":
+            result = self.__torch_dispatch__(func, (), _mapped(self._restored, args), kwargs)
+            result = _mapped(self._requantised, result)
+            if signature.written:
+                args[0].node.assign(result.node.value)
+                return args[0]
+            return result
+        calls, is_quantised = float_calls(signature.name, arguments)
+        results: list[Any] = []
+        for function, operands in calls:
+            operands = [self._restored(value) for value in (*results, *operands)]
+            results = [self.__torch_dispatch__(function, (), operands)]
+        return self._requantised(results[0]) if is_quantised else results[0]
+
+    def _restored(self, value: Any) -> Any:
+        """A quantised tensor as floats; any other value as it is."""
+        if isinstance(value, tuple) and isinstance(value[0], torch.Tensor):
+            shape, stored = tuple(value[0].shape), type_name(value[0].dtype)
+            weight = Weight(shape, "float32", stored=stored)
+            return self._traced((shape, None, torch.float32, None), weight)
+        if isinstance(value, list):
+            return [self._restored(part) for part in value]
+        return (
+            self._changed(value, "DequantizeLinear", "float32") if _is_quantised(value) else value
+        )
+
+    def _requantised(self, value: Any, dtype: torch.dtype = torch.uint8) -> Any:
+        """A tensor of floats as a quantised one."""
+        if not isinstance(value, torch.Tensor) or isinstance(self.value_of(value), Weight):
+            return value
+        result = self._changed(value, "QuantizeLinear", type_name(dtype))
+        result.node.is_quantised = self.has_quantised = True
+        return result
+
+    def _changed(self, tensor: torch.Tensor, op: str, type_: str) -> Traced:
+        """A tensor of floats whose step changes the type of another one."""
+        value, shape = self.value_of(tensor), tuple(tensor.shape)
+        assert isinstance(value, Computed)
+        self.network.fields = {"type": type_, "parameters": ()}
+        step = self.network.add(op, (value.step,), shape)
+        return self._traced((shape, None, torch.float32, None), Computed(step))
 
     def _cast(self, args: Any, kind: str) -> Any:
         """Change the types of floating-point tensors as automatic mixed precision does."""
@@ -496,7 +556,8 @@ class Trace(TorchDispatchMode):
             source_type = first.type if first.__class__ is Weight else types[0]
         parameters = tuple(dict.fromkeys(p for weight in weights for p in weight.parameters))
         main = max(weights, key=_weight_size, default=None)
-        weight_type = main.stored or main.type if main is not None and main.params else ""
+        is_read = main is not None and (main.params or name in _INTEGER_PRODUCTS)
+        weight_type = main.stored or main.type if main is not None and is_read else ""
         self.network.fields = {
             "type": types[0],
             "weight_type": weight_type if weight_type != types[0] else "",
@@ -648,6 +709,10 @@ def _reads_data(values: Sequence[Any]) -> bool:
         if value.__class__ is Computed or (value.__class__ is list and _reads_data(value)):
             return True
     return False
+
+
+def _is_quantised(value: Any) -> bool:
+    return isinstance(value, Traced) and value.node.is_quantised
 
 
 def _weight_size(weight: Weight) -> int:

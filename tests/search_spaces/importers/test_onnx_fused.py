@@ -5,9 +5,12 @@ import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from nasplug.search_spaces import InputError
+from nasplug.search_spaces.importers.onnx_fused import FUSED
 from nasplug.search_spaces.importers.onnx_graph import onnx_graph
 
 FLOAT, INT64, INT8, UINT8 = (getattr(TensorProto, n) for n in ("FLOAT", "INT64", "INT8", "UINT8"))
@@ -297,3 +300,35 @@ class TestAttention:
         assert graph.ops == ("Input", "RotaryEmbedding", "Output")
         assert graph.total("params") == 0
         assert graph.total("bytes") == 2 * 4 * 80
+
+
+SHAPES = st.lists(st.integers(1, 6), max_size=5).map(tuple)
+OPERATORS = [*FUSED["com.microsoft"], "FusedConv", "NotKnown"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    op=st.sampled_from(OPERATORS),
+    shapes=st.lists(SHAPES, min_size=1, max_size=9),
+    constants=st.sets(st.integers(0, 8)),
+    numbers=st.lists(st.integers(-2, 9), min_size=9, max_size=9),
+)
+def test_any_operands_give_an_input_error_or_a_graph(op, shapes, constants, numbers):
+    names = ("num_heads", "kv_num_heads", "unidirectional", "do_rotary", "K", "N", "bits", "group")
+    attributes = dict(zip((*names, "block_size"), numbers, strict=True))
+    inputs = [f"x{k}" for k in range(len(shapes))]
+    weights = [weight(inputs[k], *shapes[k]) for k in constants if k < len(shapes)]
+    data = {name: shape for k, (name, shape) in enumerate(zip(inputs, shapes, strict=True))}
+    for constant in weights:
+        del data[constant.name]
+    node = MS(op, " ".join(inputs), "y a b", kernel_shape=[1], axes=[0], **attributes)
+    values = [helper.make_tensor_value_info(name, FLOAT, shape) for name, shape in data.items()]
+    outputs = [helper.make_tensor_value_info("y", FLOAT, None)]
+    graph = helper.make_graph([node], "g", values, outputs, weights)
+    domains = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            onnx_graph(helper.make_model(graph, opset_imports=domains, ir_version=10))
+        except InputError as error:
+            assert len(str(error)) < 600

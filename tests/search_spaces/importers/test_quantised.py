@@ -6,7 +6,7 @@ from onnx import TensorProto, helper
 
 from tests.search_spaces.importers.test_onnx_fused import FLOAT, INT8, MS, UINT8, N, read, weight
 
-INT32 = TensorProto.INT32
+INT32, INT4 = TensorProto.INT32, TensorProto.INT4
 SCALES = [
     *(weight(name) for name in ("s", "ws", "ys")),
     *(weight(name, code=UINT8) for name in ("z", "yz")),
@@ -201,6 +201,17 @@ class TestProducts:
         assert graph.total("params") == 64 * 8 + 8
         # Scales are read too, the bias as so many numbers of the weights' type.
         assert graph.weight_bytes.sum() == size * (64 * 8 + 8) + 4 * 8 * blocks
+
+    @pytest.mark.parametrize("packed", [True, False])
+    def test_rows_of_few_bits(self, packed):
+        table = weight("w", 50, 32, code=UINT8) if packed else weight("w", 50, 64, code=INT4)
+        scales = weight("scales", 50, 2)
+        node = MS("GatherBlockQuantized", "w x scales", "y", bits=4, block_size=32)
+        graph = read([node], [table, scales], x=((1, 5), TensorProto.INT64))
+        assert graph.ops == ("Input", "Gather", "Output")
+        assert types(graph, "Gather") == ("float32", "int4")
+        assert graph.total("params") == 50 * 64
+        assert graph.weight_bytes.sum() == 0.5 * 5 * 64
 
     def test_recurrent(self):
         matrices = [weight("w", 1, 6, 32, code=INT8), weight("r", 1, 8, 32, code=INT8)]
