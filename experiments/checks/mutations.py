@@ -219,10 +219,21 @@ def mutated(rng: random.Random, models: list[onnx.ModelProto]) -> onnx.ModelProt
 
 
 def inferred_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]] | None:
-    """Shapes of tensors by onnx's checker and its inference on the whole model; None if invalid."""
+    """Shapes of tensors by onnx's checker and its inference on the whole model.
+
+    None if the model is invalid, or leaves a size of its inputs open.
+    """
+    dims = [d for value in model.graph.input for d in value.type.tensor_type.shape.dim]
+    if any(dim.dim_value < 1 for dim in dims):
+        return None
     try:
         onnx.checker.check_model(model)
-        whole = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        # What the file declares beside its inputs may contradict them.
+        bare = deepcopy(model)
+        del bare.graph.value_info[:]
+        for value in bare.graph.output:
+            value.type.tensor_type.ClearField("shape")
+        whole = shape_inference.infer_shapes(bare, strict_mode=True, data_prop=True)
     except Exception:
         return None
     shapes = {}

@@ -187,7 +187,8 @@ def _without_empty(
     for step in steps:
         inputs = tuple(source for source in step.inputs if not empty[source])
         empty.append(0 in step.shape or (bool(step.inputs) and not inputs))
-        full.append(replace(step, inputs=inputs))
+        # Nothing reads an empty step, which goes with the others that no output needs.
+        full.append(Step("Input", (), (1,)) if empty[-1] else replace(step, inputs=inputs))
     return full, [k for k in outputs if not empty[k]]
 
 

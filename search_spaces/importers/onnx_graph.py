@@ -591,6 +591,12 @@ def _tensor(inferred: onnx.TypeProto | None, view: NodeView) -> Tensor:
     if inferred is None or not inferred.HasField("tensor_type"):
         return Tensor(next(iter(view.input_types), 0), None)
     tensor = inferred.tensor_type
+    sizes = [dim.dim_value for dim in tensor.shape.dim]
+    if min(sizes, default=0) < 0:
+        raise InputError(
+            f"{view.model}: a {view.label} of inputs of shapes {view.shapes_text()} would give "
+            f"shape {sizes[:10]}; expected an input that its window fits"
+        )
     is_known = tensor.HasField("shape") and all(
         dim.HasField("dim_value") and dim.dim_value >= 0 for dim in tensor.shape.dim
     )

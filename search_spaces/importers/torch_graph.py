@@ -63,7 +63,7 @@ def torch_network(
     """
     from nasplug.search_spaces.importers.torch_autocast import checked_autocast
     from nasplug.search_spaces.importers.torch_module import arguments_of, undisturbed, unwrapped
-    from nasplug.search_spaces.importers.torch_trace import tensors_in
+    from nasplug.search_spaces.importers.torch_tensors import tensors_in
 
     if example is None:
         example = getattr(module, "example_inputs", None)
@@ -88,7 +88,7 @@ def torch_network(
 
 def images_in(example: Any) -> tuple[int, ...]:
     """Sizes of the first axis of an example's tensors, which `torch_graph` reads as the images."""
-    from nasplug.search_spaces.importers.torch_trace import tensors_in
+    from nasplug.search_spaces.importers.torch_tensors import tensors_in
 
     return tuple(int(tensor.shape[0]) for tensor in tensors_in(example) if tensor.dim())
 
@@ -105,14 +105,16 @@ def _reading(
     """Record a forward pass, with 1 in place of `times` on the first axis of the inputs."""
     import torch
 
+    from nasplug.search_spaces.importers.torch_conversions import ConvertingTrace
     from nasplug.search_spaces.importers.torch_module import named_parameters
-    from nasplug.search_spaces.importers.torch_trace import Trace, failure, tensors_in
+    from nasplug.search_spaces.importers.torch_places import failure
+    from nasplug.search_spaces.importers.torch_tensors import tensors_in
 
     tensors = list(tensors_in((args, kwargs)))
     device = tensors[0].device
     device = torch.device("cpu") if device.type == "meta" else device
-    dtype = None if autocast is None else getattr(torch, autocast)
-    trace = Trace(name, named_parameters(network), device, folds, dtype)
+    trace = ConvertingTrace(name, named_parameters(network), device, folds)
+    trace.autocast = None if autocast is None else getattr(torch, autocast)
     inputs: dict[int, Any] = {}
     for tensor in tensors:
         shape = tuple(tensor.shape)
@@ -131,8 +133,8 @@ def _reading(
     steps = list(dict.fromkeys(v.step for v in values if isinstance(v, Computed)))
     if not steps:
         raise InputError(f"{name} returns nothing that depends on the example")
-    if trace.unknown:
-        names = ", ".join(sorted(trace.unknown)[:20])
+    if trace.network.unknown:
+        names = ", ".join(sorted(trace.network.unknown)[:20])
         warnings.warn(
             f"{name} has operators of unknown cost, priced by the data they move: {names}",
             stacklevel=4,

@@ -84,7 +84,7 @@ def test_a_network_that_is_fixed_to_its_first_axis():
     assert (said.batch_size, said.batch_fixed) == (6, True)
     assert any("read as one sample" in note for note in said.notes())
     assert said.to_json()["batch_fixed"] is True
-    assert "(fixed)" in said.table()[0]["predicted"]
+    assert "first axis fixed to 6" in said.table()[0]["predicted"]
     assert predicted(sequence(), batch_size=6).mean == said.mean
     with pytest.raises(InputError, match="fixed to a batch of 6.*--input-shape") as caught:
         predicted(sequence(), batch_size=8)
