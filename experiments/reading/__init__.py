@@ -1,1 +1,1 @@
-"""Reading of networks that others wrote: ONNX files and PyTorch models."""
+"""Networks that others wrote, read: how many, and why some are refused."""

@@ -56,13 +56,14 @@ def add_einsum(
     product = operands[0]
     for k, factor in enumerate(operands[1:], 2):
         later = {*result, *(axis for operand in operands[k:] for axis in operand.axes)}
-        sides = [_summed(network, side, later | other) for side, other in _pairs(product, factor)]
-        named = tuple(dict.fromkeys(sides[0].axes + sides[1].axes))
-        sizes = _sizes(sides)
+        left = _summed(network, product, later | set(factor.axes))
+        right = _summed(network, factor, later | set(product.axes))
+        named = tuple(dict.fromkeys(left.axes + right.axes))
+        sizes = _sizes(left, right)
         is_last = k == len(operands)
         axes = result if is_last else tuple(axis for axis in named if axis in later)
         product = _product(
-            network, *sides, axes, shape if is_last else [sizes[axis] for axis in axes]
+            network, left, right, axes, shape if is_last else [sizes[axis] for axis in axes]
         )
     product = _summed(network, product, set(result))
     if product.step is None:
@@ -96,12 +97,7 @@ def _hidden(count: int) -> list[str]:
     return [f"...{k}" for k in range(count, 0, -1)]
 
 
-def _pairs(first: _Operand, second: _Operand) -> list[tuple[_Operand, set[str]]]:
-    """Each operand with the axes of the other."""
-    return [(first, set(second.axes)), (second, set(first.axes))]
-
-
-def _sizes(operands: Sequence[_Operand]) -> dict[str, int]:
+def _sizes(*operands: _Operand) -> dict[str, int]:
     """Size of each axis; one of 1 is repeated to the other's."""
     sizes: dict[str, int] = {}
     for operand in operands:

@@ -187,7 +187,7 @@ class OtherBatch:
     def _axis(self, source: str, now: Shape, after: Shape) -> int | None:
         """Axis of a Reshape's old output that holds the batch."""
         outer = self._outer(source, now)
-        if outer is None:
+        if outer is None or not math.prod(after):
             return None
         ends = [math.prod(after[: k + 1]) for k in range(len(after))]
         starts = [1, *ends[:-1]]

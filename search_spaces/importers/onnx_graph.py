@@ -66,7 +66,7 @@ from nasplug.search_spaces.operators import KNOWN_OPS
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["onnx_graph", "onnx_network"]
+__all__ = ["onnx_graph", "onnx_network", "tensor_shapes"]
 
 # Letters with at most one ellipsis in each term.
 _TERM = rb"[A-Za-z ]*(\.\.\.[A-Za-z ]*)?"
@@ -136,6 +136,18 @@ def onnx_network(
         if found.is_free:
             return ReadNetwork(found.graph, inputs.moved[1])
     return _read(model, name, constants, inputs, batch_size)
+
+
+def tensor_shapes(
+    path_or_model: str | os.PathLike[str] | onnx.ModelProto,
+) -> dict[str, Shape | None]:
+    """Shapes of the computed tensors of an ONNX file by name, for a check of the reader."""
+    model, name = load_model(path_or_model)
+    constants = _file_constants(model, name)
+    inputs = read_inputs(model.graph, constants, Asked({}, {}), name)
+    reader = _Reader(model, name, constants, inputs)
+    reader.read()
+    return {tensor: known.shape for tensor, known in reader.tensors.items()}
 
 
 def _read(
@@ -348,6 +360,8 @@ class _Reader:
         try:
             for part in parts.nodes:
                 self._read_flat(part, scope)
+                if part.output[0] in parts.views and part.output[0] in self.steps:
+                    self.network.make_view(self.steps[part.output[0]])
         except InputError as error:
             # The user's file has the fused operator, and none of its parts.
             shapes = [parts.tensor(k) for k in range(len(node.input))]
@@ -479,12 +493,14 @@ class _Reader:
                 f"of {list(before or ())}, which has another number of elements; if the network "
                 "was exported for another batch or size, give that as the shape of its inputs"
             )
-        declared = self.declared.get(output)
-        # Runtimes read on where only axes of one element differ.
-        differs = declared is not None and _long(declared) != _long(shape)
+        declared = self.declared.get(output, shape)
+        # Runtimes read on where axes of one element are missing, and exporters leave the batch of
+        # their trace on the first axis.
+        first = 1 if len(declared) == len(shape) else 0
+        differs = _long(declared[first:]) != _long(shape[first:])
         if self.other is None and self.inputs.is_declared and differs:
             raise InputError(
-                f"{self.name}: the file declares shape {list(declared or ())} for "
+                f"{self.name}: the file declares shape {list(declared)} for "
                 f"{output[:80]!r}, but a {view.label} of inputs of shapes {view.shapes_text()} "
                 f"gives {list(shape)}"
             )
@@ -575,6 +591,12 @@ def _tensor(inferred: onnx.TypeProto | None, view: NodeView) -> Tensor:
     if inferred is None or not inferred.HasField("tensor_type"):
         return Tensor(next(iter(view.input_types), 0), None)
     tensor = inferred.tensor_type
+    sizes = [dim.dim_value for dim in tensor.shape.dim]
+    if min(sizes, default=0) < 0:
+        raise InputError(
+            f"{view.model}: a {view.label} of inputs of shapes {view.shapes_text()} would give "
+            f"shape {sizes[:10]}; expected an input that its window fits"
+        )
     is_known = tensor.HasField("shape") and all(
         dim.HasField("dim_value") and dim.dim_value >= 0 for dim in tensor.shape.dim
     )

@@ -257,11 +257,11 @@ def _sizes(
             raise InputError(
                 f"{label} has {len(dims)} axes, but input_shapes gives {list(chosen_shape)}"
             )
-        if not all(isinstance(size, int) and size > 0 for size in chosen_shape):
+        if not all(isinstance(size, (int, np.integer)) and size > 0 for size in chosen_shape):
             raise InputError(
                 f"{label} is given sizes {list(chosen_shape)}; expected positive whole numbers"
             )
-        return tuple(chosen_shape)
+        return tuple(int(size) for size in chosen_shape)
     if not has_shape:
         raise InputError(
             f"{label} has no shape; give one, for example "
