@@ -66,8 +66,12 @@ def _attend(
     value: _Heads,
     mask: str = "",
     causal: bool = False,
+    written: int | None = None,
 ) -> _Heads:
-    """Append softmax(q·kᵀ + mask)·v; heads that ask the same ones are rows of one product."""
+    """Append softmax(q·kᵀ + mask)·v; heads that ask the same ones are rows of one product.
+
+    A boolean mask is added as numbers are. Output `written` is q·kᵀ.
+    """
     if key.heads < 1 or query.heads % key.heads or key.words != value.words:
         raise expansion.wrong(
             f"{query.heads} heads ask {key.heads} heads of {key.words} and {value.words} words"
@@ -79,11 +83,13 @@ def _attend(
         asked = expansion.reshape(asked, 0, key.heads, rows, query.features)
     turned = expansion.add("Transpose", [key.name], perm=(0, 1, 3, 2))
     scores = expansion.add("MatMul", [asked, turned])
+    if written is not None and expansion.output(written):
+        expansion.finish(expansion.reshape(scores, 0, query.heads, query.words, key.words), written)
     if mask or causal:
         if shared > 1:
             scores = expansion.reshape(scores, 0, query.heads, query.words, key.words)
         mask = mask or expansion.constant(Constant((query.words, key.words), 1))
-        scores = expansion.add("Add", [scores, mask])
+        scores = expansion.add("Add", [scores, expansion.add("CastLike", [mask, scores])])
         if shared > 1:
             scores = expansion.reshape(scores, 0, key.heads, rows, key.words)
     weights = expansion.add("Softmax", [scores], axis=-1)
@@ -107,7 +113,14 @@ def _standard(expansion: Expansion) -> None:
     key = _with_past(expansion, _heads(expansion, 1, own), 4, 1)
     value = _with_past(expansion, _heads(expansion, 2, own), 5, 2)
     causal = bool(expansion.whole("is_causal", 0))
-    result = _attend(expansion, query, key, value, expansion.input(3), causal)
+    mask = expansion.input(3)
+    if mask:
+        shape = expansion.shape(3)
+        if shape and 1 < shape[-1] < key.words:
+            # Words of a cache beyond the mask are not asked.
+            pads = [0] * (2 * len(shape) - 1) + [key.words - shape[-1]]
+            mask = expansion.add("Pad", [mask, expansion.ints(*pads)])
+    result = _attend(expansion, query, key, value, mask, causal, written=3)
     if len(expansion.shape(0)) == 3:
         _join_heads(expansion, result)
     else:

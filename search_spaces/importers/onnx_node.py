@@ -29,6 +29,11 @@ _TYPES = {
 }
 # Parameters of one number have a module's name; other constants of one number are arithmetic.
 _MODULE_PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
+# Positions of constants that are no parameters: moments of a norm, first states.
+_OTHER_CONSTANTS = {
+    "BatchNormalization": (3, 4),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), (4, 5, 6)),
+}
 _INTEGER_PRODUCTS = frozenset({"ConvInteger", "MatMulInteger"})
 _NORMS = frozenset(
     {"InstanceNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization"}
@@ -183,9 +188,8 @@ class NodeView:
 
     def parameters(self) -> tuple[tuple[str, int], ...]:
         """Name and number of elements of the parameter tensors that the node reads."""
-        # The moments of a batch normalisation are no parameters.
-        read = self.inputs[:3] if self.op == "BatchNormalization" else self.inputs
-        sources = [s for s in read if isinstance(s, Constant)]
+        read = (k for k in range(len(self.inputs)) if k not in _OTHER_CONSTANTS.get(self.op, ()))
+        sources = [source for k in read if (source := self.constant(k)) is not None]
         if self.op not in _INTEGER_PRODUCTS:
             sources = [s for s in sources if s.elem_type in FLOATS]
         return tuple(

@@ -285,14 +285,14 @@ def _recurrent(network: ImportedNetwork, view: NodeView) -> list[int]:
     lengths = view.constant(4)
     if lengths is not None and lengths.value is not None and lengths.size:
         steps = max(1, min(steps, int(lengths.value.max())))
-    every = (rows, steps, directions, hidden) if batch_first else (steps, directions, rows, hidden)
+    outer = (rows, steps) if batch_first else (steps, rows)
     # Matrices that are computed are read like states.
     states = [step for k in (1, 2, 5, 6) if (step := view.step(k)) is not None]
     position = add_recurrent(
         network,
         view.op,
         source,
-        every,
+        (*outer, directions * hidden),
         steps=steps,
         hidden=hidden,
         directions=directions,
@@ -302,7 +302,11 @@ def _recurrent(network: ImportedNetwork, view: NodeView) -> list[int]:
     )
     last = (rows, directions, hidden) if batch_first else (directions, rows, hidden)
     state = network.add("Slice", (position,), last)
-    return [position, state, state]
+    # Frameworks have the directions side by side, so that exporters undo what follows.
+    every = network.add("Reshape", (position,), (*outer, directions, hidden))
+    if not batch_first:
+        every = network.add_transpose(every, (0, 2, 1, 3))
+    return [every, state, state]
 
 
 _HANDLERS: dict[str, Handler] = {

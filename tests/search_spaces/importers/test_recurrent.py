@@ -1,7 +1,13 @@
-"""Recurrent layers of ONNX files: costs by the number of steps, in every layout."""
+"""Recurrent layers: costs by the number of steps, in every layout and framework."""
+
+import collections
+import io
+import warnings
 
 import numpy as np
+import onnx
 import pytest
+import torch
 from onnx import TensorProto, helper
 
 from nasplug.search_spaces import InputError
@@ -9,6 +15,7 @@ from nasplug.search_spaces.importers import recurrent
 from nasplug.search_spaces.importers.network import ImportedNetwork
 from nasplug.search_spaces.importers.onnx_graph import onnx_graph
 from nasplug.search_spaces.importers.recurrent import GATES, add_recurrent
+from nasplug.search_spaces.importers.torch_graph import torch_graph
 
 INPUTS, HIDDEN = 6, 8
 
@@ -103,3 +110,45 @@ def test_long_sequences_have_several_steps_in_a_node(monkeypatch):
     graph = onnx_graph(layer("RNN", 25))
     assert graph.ops.count("Gemm") == 1 + 9
     assert graph.total("flops") == 25 * HIDDEN * (INPUTS + HIDDEN)
+
+
+class Outputs(torch.nn.Module):
+    """A layer that returns the outputs of all steps, or its last state."""
+
+    def __init__(self, layer, last=False):
+        super().__init__()
+        self.layer, self.last = layer, last
+
+    def forward(self, x):
+        outputs, state = self.layer(x)
+        if not self.last:
+            return outputs
+        return state[0] if isinstance(state, tuple) else state
+
+
+@pytest.mark.parametrize("op", GATES)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"batch_first": True, "last": True},
+        {"num_layers": 2, "bidirectional": True, "batch_first": True},
+        {"bias": False},
+    ],
+    ids=["usual", "last state", "two of two directions", "no bias"],
+)
+def test_an_export_has_the_graph_of_the_module(op, options):
+    options = dict(options)
+    last = options.pop("last", False)
+    module = Outputs(getattr(torch.nn, op)(INPUTS, HIDDEN, **options), last).eval()
+    x = torch.zeros((1, 5, INPUTS) if options.get("batch_first") else (5, 1, INPUTS))
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, (x,), file, dynamo=False)
+    ours, theirs = torch_graph(module, x), onnx_graph(onnx.load_from_string(file.getvalue()))
+    assert collections.Counter(ours.ops) == collections.Counter(theirs.ops)
+    assert ours.canonical_hash == theirs.canonical_hash
+    for name in ("flops", "params", "bytes"):
+        assert ours.total(name) == theirs.total(name)
+    assert ours.total("params") == sum(p.numel() for p in module.parameters())
