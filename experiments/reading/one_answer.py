@@ -31,21 +31,32 @@ DEVICE, RUNTIME = "RTX 3090", "float32"
 TIMM = 25
 
 
+class Positional(torch.nn.Module):
+    """A module of keyword arguments for exporters, which read positions and tuples of tensors."""
+
+    def __init__(self, module: torch.nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.module, self.names = module, names
+
+    def forward(self, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        result = self.module(**dict(zip(self.names, arguments, strict=True)))
+        return tuple(value for value in result.to_tuple() if isinstance(value, torch.Tensor))
+
+
 def exported(module: torch.nn.Module, example: Any, dynamo: bool) -> onnx.ModelProto:
     """The module as torch's exporter writes it; a dictionary holds keyword arguments."""
-    arguments = () if isinstance(example, dict) else example
-    keywords = example if isinstance(example, dict) else None
+    arguments = tuple(example.values()) if isinstance(example, dict) else example
+    if isinstance(example, dict):
+        module = Positional(module, tuple(example))
     quiet = redirect_stdout(io.StringIO())
     with warnings.catch_warnings(), torch.no_grad(), quiet:
         warnings.simplefilter("ignore")
         if dynamo:
-            program = torch.onnx.export(
-                module, arguments, kwargs=keywords, dynamo=True, verbose=False
-            )
+            program = torch.onnx.export(module, arguments, dynamo=True, verbose=False)
             assert program is not None
             return program.model_proto
         buffer = io.BytesIO()
-        torch.onnx.export(module, (*arguments, keywords or {}), buffer, dynamo=False, verbose=False)
+        torch.onnx.export(module, arguments, buffer, dynamo=False, verbose=False)
         return onnx.load_from_string(buffer.getvalue())
 
 
