@@ -35,10 +35,16 @@ class Row:
 
 ROWS = (
     Row(
-        "Conv ConvInteger QLinearConv",
-        "FusedConv NhwcConv NhwcFusedConv QLinearConv Conv",
+        "Conv ConvInteger QLinearConv CausalConvWithState",
+        "FusedConv NhwcConv NhwcFusedConv QLinearConv Conv CausalConvWithState",
         "`Conv`, then the sum and the activation that are fused with it",
         "output pixels × output channels × input channels / groups × window",
+    ),
+    Row(
+        "DeformConv",
+        "",
+        "`Gather` of a window a pixel, and a `Conv` of one pixel",
+        "those of a convolution",
     ),
     Row(
         "ConvTranspose",
@@ -71,28 +77,38 @@ ROWS = (
         "the matrix of states at each step, the gates twice, the outputs",
     ),
     Row(
-        "Attention",
+        "Attention FlexAttention",
         "Attention QAttention MultiHeadAttention GroupQueryAttention",
         "`MatMul`, `Add` of a mask, `Softmax`, `MatMul`; before them the projections, the cache "
         "(`Concat`) and the rotation that the operator has",
         "heads × words that ask × words that are asked × (features of a key + of a value)",
     ),
     Row(
+        "LinearAttention",
+        "LinearAttention",
+        "`MatMul` of keys and values, and of queries and that state; two more by a delta rule",
+        "heads that are asked × words × features of a key × of a value, and the same by each head "
+        "that asks",
+    ),
+    Row(
         "Relu LeakyRelu PRelu Elu Celu Selu Silu Swish Mish HardSwish HardSigmoid Sigmoid Tanh "
-        "Softplus Softsign Gelu Erf Clip Softmax LogSoftmax",
+        "Softplus Softsign Gelu Erf Clip Softmax LogSoftmax Hardmax ThresholdedRelu Shrink SwiGLU",
         "Gelu FastGelu BiasGelu QuickGelu BiasSplitGelu BiasSoftmax QLinearSigmoid "
         "QLinearLeakyRelu QLinearSoftmax",
         "one node each; what an exporter takes apart is one node again; a bias is an `Add`",
     ),
     Row(
         "Add Sub Mul Div Pow Sqrt Exp Log Neg Abs Reciprocal Min Max Sum Mean Floor Ceil Round Sin "
-        "Cos Where Equal Greater Less Not And Or RotaryEmbedding",
+        "Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh Sign Mod Where Equal Greater Less "
+        "GreaterOrEqual LessOrEqual Not And Or Xor IsNaN IsInf BitShift BitwiseAnd BitwiseOr "
+        "BitwiseXor BitwiseNot BitCast Trilu RotaryEmbedding",
         "BiasAdd QLinearAdd QLinearMul QLinearWhere RotaryEmbedding",
         "one node each; a constant that is added to a product is its bias",
     ),
     Row(
         "BatchNormalization InstanceNormalization GroupNormalization LayerNormalization "
-        "RMSNormalization LpNormalization LRN SimplifiedLayerNormalization",
+        "RMSNormalization LpNormalization LRN MeanVarianceNormalization "
+        "SimplifiedLayerNormalization",
         "LayerNormalization SimplifiedLayerNormalization SkipLayerNormalization "
         "SkipSimplifiedLayerNormalization EmbedLayerNormalization GroupNorm",
         "one node each, none for a BatchNormalization after a convolution; sums and `Gather` "
@@ -105,15 +121,19 @@ ROWS = (
         "one node each",
     ),
     Row(
-        "ReduceMean ReduceSum ReduceMax ReduceMin ReduceL2 ReduceProd ArgMax ArgMin TopK CumSum",
+        "ReduceMean ReduceSum ReduceMax ReduceMin ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp "
+        "ReduceSumSquare ReduceProd ArgMax ArgMin TopK CumSum CumProd",
         "QLinearReduceMean",
         "one node each",
     ),
     Row(
         "Transpose Concat Split Slice Gather Pad Expand Tile Resize Upsample DepthToSpace "
-        "SpaceToDepth",
+        "SpaceToDepth GatherElements GatherND Scatter ScatterElements ScatterND TensorScatter "
+        "OneHot Compress ReverseSequence CenterCropPad Col2Im MaxUnpool GridSample AffineGrid "
+        "RoiAlign MaxRoiPool Range ConstantOfShape EyeLike Shape Size",
         "QLinearConcat GatherBlockQuantized",
-        "one node each, a `Slice` for each part of a Split; none where they change nothing",
+        "one node each, a `Slice` for each part of a Split; none where they change nothing, or "
+        "where shapes alone decide what they write",
         moved="what it reads and writes; of a table of constants the rows that it writes",
     ),
     Row(

@@ -13,7 +13,7 @@ from functools import partial
 from nasplug.search_spaces.importers.onnx_expansion import Expansion
 from nasplug.search_spaces.importers.onnx_node import Constant
 
-__all__ = ["ATTENTIONS", "STANDARD_ATTENTIONS"]
+__all__ = ["ATTENTIONS", "PREVIEWED_ATTENTIONS", "STANDARD_ATTENTIONS"]
 
 Form = Callable[[Expansion], None]
 
@@ -269,8 +269,44 @@ def _finish_present(expansion: Expansion, key: _Heads, value: _Heads) -> None:
         expansion.add("Concat", parts, expansion.output(1), axis=0)
 
 
-STANDARD_ATTENTIONS: dict[str, Form] = {"Attention": _standard}
+def _flexible(expansion: Expansion) -> None:
+    """Append attention whose scores a graph of its own changes, as if by a mask."""
+    query, key, value = (_heads(expansion, k, 0) for k in range(3))
+    is_changed = expansion.has("score_mod") or expansion.has("prob_mod")
+    expansion.finish(_attend(expansion, query, key, value, causal=is_changed).name)
+
+
+def _linear(expansion: Expansion) -> None:
+    """Append attention without a softmax: keys by values are a state, which queries read.
+
+    The products are those of all words at once, as engines compute them in chunks.
+    """
+    asked, own = expansion.whole("q_num_heads"), expansion.whole("kv_num_heads")
+    query = _heads(expansion, 0, asked)
+    key, value = _heads(expansion, 1, own), _heads(expansion, 2, own)
+    if query.heads % key.heads:
+        raise expansion.wrong(f"{query.heads} heads ask {key.heads} heads")
+    turned = expansion.add("Transpose", [key.name], perm=(0, 1, 3, 2))
+    if "delta" in expansion.text("update_rule"):
+        # What the state says already is taken from the values.
+        state = expansion.add("MatMul", [turned, value.name])
+        known = expansion.add("MatMul", [key.name, state])
+        value.name = expansion.add("Sub", [value.name, known])
+    state = expansion.add("MatMul", [turned, value.name])
+    if expansion.input(3):
+        state = expansion.add("Add", [state, expansion.input(3)])
+    expansion.finish(state, 1)
+    rows = query.words * (query.heads // key.heads)
+    read = expansion.reshape(query.name, 0, key.heads, rows, query.features)
+    result = expansion.add("MatMul", [read, state])
+    result = expansion.reshape(result, 0, query.heads, query.words, value.features)
+    _join_heads(expansion, _Heads(result, query.heads, query.words, value.features))
+
+
+STANDARD_ATTENTIONS: dict[str, Form] = {"Attention": _standard, "LinearAttention": _linear}
+PREVIEWED_ATTENTIONS: dict[str, Form] = {"FlexAttention": _flexible}
 ATTENTIONS: dict[str, Form] = {
+    "LinearAttention": _linear,
     "Attention": partial(_merged, past=4, mask=5),
     "QAttention": partial(_merged, past=8, mask=-1, quantised=True),
     "MultiHeadAttention": _multi_head,

@@ -113,6 +113,10 @@ class Expansion:
         attribute = self._attributes.get(name)
         return () if attribute is None else tuple(attribute.ints)
 
+    def has(self, name: str) -> bool:
+        """Whether the node has an attribute."""
+        return name in self._attributes
+
     def text(self, name: str) -> str:
         """Read an attribute that is a word; empty if it is missing."""
         attribute = self._attributes.get(name)

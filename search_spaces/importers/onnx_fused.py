@@ -6,7 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from nasplug.search_spaces.importers.onnx_attention import ATTENTIONS, STANDARD_ATTENTIONS
+from nasplug.search_spaces.importers.onnx_attention import (
+    ATTENTIONS,
+    PREVIEWED_ATTENTIONS,
+    STANDARD_ATTENTIONS,
+)
 from nasplug.search_spaces.importers.onnx_expansion import Expansion
 from nasplug.search_spaces.importers.onnx_node import Constant, Tensor
 from nasplug.search_spaces.importers.onnx_quantised import QUANTISED, STANDARD_QUANTISED
@@ -18,6 +22,7 @@ __all__ = ["FUSED", "expanded"]
 
 Form = Callable[[Expansion], None]
 
+INT64_MAX = 2**63 - 1
 RUNTIME = "com.microsoft"
 # Domain of networks that ONNX Runtime has turned to channels last.
 CHANNELS_LAST = "com.ms.internal.nhwc"
@@ -164,6 +169,27 @@ def _channels_last(
     expansion.finish(expansion.other_layout(result, rank, to_last=True))
 
 
+def _causal_conv(expansion: Expansion) -> None:
+    """Append a convolution of each channel with what came before, input 3 or nothing."""
+    channels, size = expansion.shape(0, 3)[1], expansion.shape(1, 3)[2]
+    read = expansion.input(0)
+    if expansion.input(3):
+        read = expansion.add("Concat", [expansion.input(3), read], axis=2)
+    else:
+        read = expansion.add("Pad", [read, expansion.ints(0, 0, size - 1, 0, 0, 0)])
+    result = expansion.add("Conv", [read, *expansion.inputs(1, 2)], group=channels)
+    if expansion.text("activation") in ("silu", "swish"):
+        result = expansion.add("Swish", [result])
+    expansion.finish(result)
+    if expansion.output(1):
+        expansion.finish(expansion.slice(read, 2, -(size - 1), INT64_MAX), 1)
+
+
+def _gated_swish(expansion: Expansion) -> None:
+    gate = expansion.add("Swish", expansion.inputs(0))
+    expansion.add("Mul", [gate, expansion.input(1)], expansion.output())
+
+
 def _group_norm(expansion: Expansion) -> None:
     groups = expansion.whole("groups")
     _channels_last(expansion, "GroupNormalization", (), weights=2, num_groups=groups)
@@ -215,11 +241,19 @@ _NORMS: dict[str, Form] = {
 }
 # Domain -> operator -> the function that takes it apart.
 FUSED: dict[str, dict[str, Form]] = {
-    "": {**_NORMS, **STANDARD_ATTENTIONS, **STANDARD_QUANTISED},
+    "": {
+        **_NORMS,
+        **STANDARD_ATTENTIONS,
+        **STANDARD_QUANTISED,
+        "CausalConvWithState": _causal_conv,
+        "SwiGLU": _gated_swish,
+    },
+    "ai.onnx.preview": PREVIEWED_ATTENTIONS,
     RUNTIME: {
         **_NORMS,
         **ATTENTIONS,
         **QUANTISED,
+        "CausalConvWithState": _causal_conv,
         "LayerNormalization": lambda e: _renamed(e, "LayerNormalization", (0, 1, 2), "axis"),
         "SkipLayerNormalization": partial(_skip_norm, op="LayerNormalization", bias=4),
         "SkipSimplifiedLayerNormalization": partial(_skip_norm, op="RMSNormalization", bias=3),

@@ -123,10 +123,8 @@ def _read(
         other = OtherBatch(first.tensors, first.constants, old, new, version)
         return OnnxReader(model, name, constants, inputs.resized(old, new), other).read()
 
-    if inputs.is_open:
-        return ReadNetwork(reading.graph())
-    found = one_sample(reading, inputs.shapes, lambda times: at(1, times))
-    if found.is_free and found.batch == 1 and (batch_size or 1) > 1:
+    found = one_sample(reading, inputs.batched, lambda times: at(1, times))
+    if found.is_free and found.batch == 1 and (batch_size or 1) > 1 and not inputs.open_axes:
         try:
             is_free = independent(at(2, 1), reading, 2)
         except InputError:

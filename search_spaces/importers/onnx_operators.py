@@ -126,6 +126,29 @@ def _conv(network: ImportedNetwork, view: NodeView, weight: int = 1, bias: int |
     )
 
 
+def _deformed_conv(network: ImportedNetwork, view: NodeView) -> int:
+    """Append a convolution of pixels at computed places: their choice, then a product."""
+    weight, x = view.input_shapes[1], view.step(0)
+    groups = view.whole("group", 1)
+    if weight is None or len(weight) != 4 or len(view.shape) != 4 or x is None or groups < 1:
+        raise InputError(
+            f"{view.model}: a {view.op} of shapes {view.shapes_text()} has no weight for a "
+            "computed image"
+        )
+    depth = weight[1] * weight[2] * weight[3]
+    batch, _, *sides = view.shape
+    chosen = network.add("Gather", view.data, (batch, depth * groups, *sides))
+    return network.add_conv(
+        "Conv",
+        chosen,
+        (weight[0], depth, 1, 1),
+        view.shape,
+        bias=view.input(3) is not None,
+        stride=(1, 1),
+        groups=groups,
+    )
+
+
 def _matmul(network: ImportedNetwork, view: NodeView, right: int = 1) -> int:
     a, b = view.step(0), view.step(right)
     if a is not None and b is not None:
@@ -312,6 +335,7 @@ def _recurrent(network: ImportedNetwork, view: NodeView) -> list[int]:
 _HANDLERS: dict[str, Handler] = {
     "Conv": _conv,
     "ConvTranspose": _conv,
+    "DeformConv": _deformed_conv,
     "ConvInteger": partial(_conv, bias=None),
     "MatMul": _matmul,
     "MatMulInteger": _matmul,

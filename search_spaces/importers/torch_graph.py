@@ -35,7 +35,8 @@ def torch_graph(
         module: Any module, or an exported program.
         example: Input of the module: a tensor or another single argument, a tuple of arguments, a
             dictionary of keyword arguments, or a tuple of both, as `torch.export.export` takes
-            them. An exported program has its own.
+            them. An exported program has its own. Values count for integers and truths alone,
+            such as lengths and masks.
         autocast: Type of PyTorch's automatic mixed precision, `"float16"` or `"bfloat16"`; None
             for none.
         folds: Whether products of weights alone are computed once, as by a compiler, so that they
@@ -117,9 +118,8 @@ def _reading(
     trace.autocast = None if autocast is None else getattr(torch, autocast)
     inputs: dict[int, Any] = {}
     for tensor in tensors:
-        shape = tuple(tensor.shape)
-        shape = (1, *shape[1:]) if shape and shape[0] == times else shape
-        inputs[id(tensor)] = trace.input(shape, tensor.dtype)
+        holds_images = tensor.dim() > 0 and tensor.shape[0] == times
+        inputs[id(tensor)] = trace.input(tensor[:1] if holds_images else tensor)
     args, kwargs = copy.deepcopy((args, kwargs), inputs)
     try:
         with warnings.catch_warnings(), trace:

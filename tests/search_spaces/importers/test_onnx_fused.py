@@ -302,6 +302,42 @@ class TestAttention:
         assert graph.total("bytes") == 2 * 4 * 80
 
 
+class TestNewOperators:
+    """Operators of ONNX that are newer than most files."""
+
+    @pytest.mark.parametrize("past", [False, True])
+    def test_a_convolution_with_what_came_before(self, past):
+        shapes = {"x": (1, 8, 20)} | ({"p": (1, 8, 3)} if past else {})
+        node = helper.make_node(
+            "CausalConvWithState",
+            ["x", "w", "", "p"] if past else ["x", "w"],
+            ["y", "s"],
+            activation="silu",
+        )
+        graph = read([node], [weight("w", 8, 1, 4)], opset=27, **shapes)
+        assert graph.total("flops") == 8 * 4 * 20
+        assert "Silu" in graph.ops
+
+    @pytest.mark.parametrize(("rule", "products"), [("linear", 2), ("gated_delta", 4)])
+    def test_linear_attention(self, rule, products):
+        node = N("LinearAttention", "q k v", "y", q_num_heads=4, kv_num_heads=4, update_rule=rule)
+        graph = read([node], opset=27, q=(1, 5, 16), k=(1, 5, 16), v=(1, 5, 32))
+        assert graph.total("flops") == products * 4 * 5 * 4 * 8
+        assert graph.attributes[-2][[4, 5]].tolist() == [32, 5]
+
+    def test_a_convolution_at_computed_places(self):
+        node = N("DeformConv", "x w o b", "y", kernel_shape=[3, 3], group=2)
+        constants = [weight("w", 16, 4, 3, 3), weight("b", 16)]
+        graph = read([node], constants, x=(1, 8, 9, 9), o=(1, 18, 7, 7))
+        assert graph.total("flops") == 49 * 16 * 4 * 9
+        assert graph.total("params") == 16 * 36 + 16
+        assert graph.ops.count("Gather") == 1
+
+    def test_a_gate(self):
+        graph = read([N("SwiGLU", "a b", "y")], opset=28, a=(1, 5, 16), b=(1, 5, 16))
+        assert sorted(graph.ops) == ["Input", "Input", "Mul", "Output", "Silu"]
+
+
 SHAPES = st.lists(st.integers(1, 6), max_size=5).map(tuple)
 OPERATORS = [*FUSED["com.microsoft"], "FusedConv", "NotKnown"]
 
