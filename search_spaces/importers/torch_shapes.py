@@ -39,8 +39,8 @@ def output_shape(name: str, arguments: Sequence[Any]) -> Shape | None:
     type_ = tensors[0].dtype
     if not type_.is_floating_point:
         return None
-    for tensor in tensors[:2] if name == "_grouped_mm" else tensors:
-        if tensor.dtype is not type_ or not tensor.is_contiguous():
+    for tensor in tensors:
+        if name != "_grouped_mm" and (tensor.dtype is not type_ or not tensor.is_contiguous()):
             return None
     return rule(arguments)
 
