@@ -84,23 +84,29 @@ def is_onnx(network: Any) -> bool:
     return isinstance(network, (str, os.PathLike)) or type(network).__name__ == "ModelProto"
 
 
-def answered_batch(asked: int | None, held: int, is_free: bool) -> int:
+def answered_batch(asked: int | None, held: int, is_free: bool, is_file: bool = True) -> int:
     """Batch of an answer: as asked, else as the file or the example says.
 
     Args:
         asked: Batch that was asked; None for none.
         held: Batch that the file or the example holds.
         is_free: Whether the batch can be another one.
+        is_file: Whether the network is an ONNX file, not a module.
 
     Raises:
         InputError: If the batch can be no other one, and another one is asked.
     """
     if not is_free and asked not in (None, held):
+        advice = f"give an example of {asked}"
+        if is_file:
+            advice = (
+                "export it with an open first axis (dynamic_axes or dynamic_shapes of "
+                f"torch.onnx.export), or give inputs of {asked} with --input-shape or input_shapes"
+            )
         raise InputError(
             f"the network is fixed to a batch of {held}, since it does not treat the entries on "
-            f"the first axis of its inputs independently or writes their number down; for a batch "
-            f"of {asked} export it with an open first axis (dynamic_axes or dynamic_shapes of "
-            "torch.onnx.export), or give inputs of that batch (--input-shape, input_shapes)"
+            "the first axis of its inputs independently or has their number written down; for a "
+            f"batch of {asked} {advice}"
         )
     return held if asked is None else asked
 

@@ -162,8 +162,11 @@ class NetworkPrediction:
 
     def table(self) -> list[dict[str, str]]:
         """Row of the prediction for a table."""
-        fixed = " (fixed)" if self.batch_fixed else ""
-        name = f"latency on {self.hardware.name}, batch {self.batch_size}{fixed}, ms"
+        batch = f"batch {self.batch_size}"
+        if self.batch_fixed:
+            size = self.batch_size
+            batch = f"first axis fixed to {size}" if size > 1 else "one sample"
+        name = f"latency on {self.hardware.name}, {batch}, ms"
         ends = shown_ends({**vars(self), "usable": self.usable}, ".4g")
         costs = {
             "MFLOPs": f"{self.graph.total('flops') / 1e6:,.1f}",
@@ -298,24 +301,27 @@ def predict(
 
     if batch_size is not None:
         checked_count(batch_size, "batch size")
-    device = device_named(hardware)
-    inputs = (network, example, input_shapes, input_values, batch_size, autocast)
-    asked = runtime
-    graph, held, is_free = read_network(*inputs, folds=asked in FOLDING_RUNTIMES)
-    batch_size = answered_batch(batch_size, held, is_free)
+    device, is_file = device_named(hardware), is_onnx(network)
+    chosen, runtime = _chosen(predictor, device, batch_size or 1, runtime, is_file)
+    graph, held, is_free = read_network(
+        network,
+        example,
+        input_shapes,
+        input_values,
+        batch_size,
+        autocast,
+        folds=runtime in FOLDING_RUNTIMES,
+    )
+    batch_size = answered_batch(batch_size, held, is_free, is_file)
     check_known(unknown_operators(graph))
     # A graph of the whole is one sample.
-    priced = batch_size if is_free else 1
-    chosen, runtime = _chosen(predictor, device, priced, runtime, is_onnx(network))
-    if asked is None and runtime in FOLDING_RUNTIMES and not is_onnx(network):
-        graph, _, _ = read_network(*inputs, folds=True)
-    predicted = _prediction(chosen, graph, device, priced, runtime)
+    predicted = _prediction(chosen, graph, device, batch_size if is_free else 1, runtime)
     return replace(
         predicted,
         batch_size=batch_size,
         batch_fixed=not is_free,
         held=held,
-        source="the file" if is_onnx(network) else "the example",
+        source="the file" if is_file else "the example",
     )
 
 

@@ -21,6 +21,8 @@ __all__ = ["ReadNetwork", "Reading", "first_axis", "independent", "one_sample"]
 
 # Fields of a step that depend on the batch, or that only say how a constant is stored.
 _SIZED = frozenset({"shape", "weights", "other_params", "parameters", "number", "order"})
+# Largest part of the work that steps may have which do not depend on the entries.
+_SHARED = 0.05
 _EQUAL = tuple(field.name for field in fields(Step) if field.name not in _SIZED)
 
 
@@ -97,25 +99,28 @@ def independent(whole: Reading, single: Reading, times: int) -> bool:
     """Whether a network of `times` entries does for each of them what it does for a single one.
 
     Both readings must have the same steps. The output of each step that depends on the entries
-    must have `times` as many elements, and each element must cost the same.
+    must have `times` as many elements, and each element must cost the same. Steps that do not
+    depend on them may be a small part alone, since a prediction repeats all steps for each entry.
     """
     steps, others = whole.network.steps, single.network.steps
     if list(whole.outputs) != list(single.outputs) or len(steps) != len(others):
         return False
     grows: list[bool] = []
+    work = {False: 0, True: 0}
     for many, one in zip(steps, others, strict=True):
         if any(getattr(many, name) != getattr(one, name) for name in _EQUAL):
             return False
         grown = many.shape != one.shape or any(grows[source] for source in many.inputs)
         if grown and not (
             math.prod(many.shape) == times * math.prod(one.shape)
-            and _summed(whole.network, many) == _summed(single.network, one)
+            and _products(whole.network, many) == _products(single.network, one)
             # Neighbouring pixels are not independent: images grow on their first axis alone.
             and (many.op not in WINDOWS or _window(many) == _window(one))
         ):
             return False
         grows.append(grown)
-    return True
+        work[grown] += math.prod(one.shape) * _products(single.network, one)
+    return work[False] <= _SHARED * work[True]
 
 
 def _window(step: Step) -> tuple[tuple[int, ...], ...]:
@@ -123,8 +128,12 @@ def _window(step: Step) -> tuple[tuple[int, ...], ...]:
     return step.shape[1:], step.weights
 
 
-def _summed(network: ImportedNetwork, step: Step) -> int:
-    """Products that are summed to one element of a product of matrices; 0 for other steps."""
-    if step.op not in ("Gemm", "MatMul"):
+def _products(network: ImportedNetwork, step: Step) -> int:
+    """Numbers that are summed to one element of a step's output; 1 without a sum, 0 for inputs."""
+    if step.op == "Input":
         return 0
-    return step.weights[-1] if step.weights else network.shape(step.inputs[0])[-1]
+    if step.op == "MatMul" and not step.weights:
+        return network.shape(step.inputs[0])[-1]
+    if step.op in ("Gemm", "MatMul"):
+        return step.weights[-1]
+    return math.prod(step.weights[1:]) if step.op in WINDOWS else 1

@@ -59,6 +59,10 @@ class ImportedNetwork:
         """Output shape of a step."""
         return self.steps[step].shape
 
+    def make_view(self, step: int) -> None:
+        """Let a step that moves data only name its axes in another order."""
+        self.steps[step] = self.steps[step].becomes("Reshape")
+
     def add_conv(
         self,
         op: str,
@@ -183,7 +187,8 @@ def _without_empty(
     for step in steps:
         inputs = tuple(source for source in step.inputs if not empty[source])
         empty.append(0 in step.shape or (bool(step.inputs) and not inputs))
-        full.append(replace(step, inputs=inputs))
+        # Nothing reads an empty step, which goes with the others that no output needs.
+        full.append(Step("Input", (), (1,)) if empty[-1] else replace(step, inputs=inputs))
     return full, [k for k in outputs if not empty[k]]
 
 

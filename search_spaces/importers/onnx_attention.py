@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 
 from nasplug.search_spaces.importers.onnx_expansion import Expansion
 from nasplug.search_spaces.importers.onnx_node import Constant
 
-__all__ = ["ATTENTIONS", "STANDARD_ATTENTIONS"]
+__all__ = ["ATTENTIONS", "PREVIEWED_ATTENTIONS", "STANDARD_ATTENTIONS"]
 
 Form = Callable[[Expansion], None]
 
@@ -44,20 +43,15 @@ def _split_heads(expansion: Expansion, name: str, words: int, features: int, hea
 
 def _heads(expansion: Expansion, k: int, heads: int) -> _Heads:
     """Read input `k`, `(B, words, heads·D)` or `(B, heads, words, D)`."""
-    shape = expansion.shape(k)
+    shape = expansion.shape(k, 3, 4)
     if len(shape) == 4:
         return _Heads(expansion.input(k), *shape[1:])
-    if len(shape) != 3:
-        raise expansion.wrong(f"input {k} of shape {list(shape)} has no words and features")
     return _split_heads(expansion, expansion.input(k), shape[1], shape[2], heads)
 
 
 def _with_past(expansion: Expansion, now: _Heads, past: int, present: int) -> _Heads:
     """Append the words of a cache, input `past`; all of them are output `present`."""
-    shape = expansion.shape(past) if expansion.input(past) else (1, 1, 0, 1)
-    if len(shape) != 4:
-        raise expansion.wrong(f"the cache has shape {list(shape)}; expected four axes")
-    words = shape[2]
+    words = expansion.shape(past, 4)[2] if expansion.input(past) else 0
     name = now.name
     if words:
         name = expansion.add("Concat", [expansion.input(past), name], axis=2)
@@ -72,8 +66,12 @@ def _attend(
     value: _Heads,
     mask: str = "",
     causal: bool = False,
+    written: int | None = None,
 ) -> _Heads:
-    """Append softmax(q·kᵀ + mask)·v; heads that ask the same ones are rows of one product."""
+    """Append softmax(q·kᵀ + mask)·v; heads that ask the same ones are rows of one product.
+
+    A boolean mask is added as numbers are. Output `written` is q·kᵀ.
+    """
     if key.heads < 1 or query.heads % key.heads or key.words != value.words:
         raise expansion.wrong(
             f"{query.heads} heads ask {key.heads} heads of {key.words} and {value.words} words"
@@ -85,11 +83,13 @@ def _attend(
         asked = expansion.reshape(asked, 0, key.heads, rows, query.features)
     turned = expansion.add("Transpose", [key.name], perm=(0, 1, 3, 2))
     scores = expansion.add("MatMul", [asked, turned])
+    if written is not None and expansion.output(written):
+        expansion.finish(expansion.reshape(scores, 0, query.heads, query.words, key.words), written)
     if mask or causal:
         if shared > 1:
             scores = expansion.reshape(scores, 0, query.heads, query.words, key.words)
         mask = mask or expansion.constant(Constant((query.words, key.words), 1))
-        scores = expansion.add("Add", [scores, mask])
+        scores = expansion.add("Add", [scores, expansion.add("CastLike", [mask, scores])])
         if shared > 1:
             scores = expansion.reshape(scores, 0, key.heads, rows, key.words)
     weights = expansion.add("Softmax", [scores], axis=-1)
@@ -113,7 +113,14 @@ def _standard(expansion: Expansion) -> None:
     key = _with_past(expansion, _heads(expansion, 1, own), 4, 1)
     value = _with_past(expansion, _heads(expansion, 2, own), 5, 2)
     causal = bool(expansion.whole("is_causal", 0))
-    result = _attend(expansion, query, key, value, expansion.input(3), causal)
+    mask = expansion.input(3)
+    if mask:
+        shape = expansion.shape(3)
+        if shape and 1 < shape[-1] < key.words:
+            # Words of a cache beyond the mask are not asked.
+            pads = [0] * (2 * len(shape) - 1) + [key.words - shape[-1]]
+            mask = expansion.add("Pad", [mask, expansion.ints(*pads)])
+    result = _attend(expansion, query, key, value, mask, causal, written=3)
     if len(expansion.shape(0)) == 3:
         _join_heads(expansion, result)
     else:
@@ -122,7 +129,7 @@ def _standard(expansion: Expansion) -> None:
 
 def _packed(expansion: Expansion, k: int, parts: int) -> list[_Heads]:
     """Read an input `(B, words, heads, parts, D)` that holds several tensors."""
-    _, words, heads, _, features = expansion.shape(k)
+    _, words, heads, _, features = expansion.shape(k, 5)
     found = []
     for part in range(parts):
         name = expansion.slice(expansion.input(k), 3, part, part + 1)
@@ -169,17 +176,19 @@ def _multi_head(expansion: Expansion) -> None:
 def _grouped(expansion: Expansion) -> None:
     """Append ONNX Runtime's GroupQueryAttention, with its rotation of words' places."""
     asked, own = expansion.whole("num_heads"), expansion.whole("kv_num_heads")
+    if min(asked, own) < 1:
+        raise expansion.wrong(f"{asked} heads cannot ask {own} heads")
+    words = expansion.shape(0, 3)[1]
     if expansion.input(1):
-        features = [expansion.shape(k)[-1] for k in range(3)]
+        features = [expansion.shape(k, 3)[-1] for k in range(3)]
         names = [expansion.input(k) for k in range(3)]
     else:
-        size = expansion.shape(0)[-1] // (asked + 2 * own) if asked + own > 0 else 0
+        size = expansion.shape(0)[-1] // (asked + 2 * own)
         features = [asked * size, own * size, own * size]
         names, start = [], 0
         for width in features:
             names.append(expansion.slice(expansion.input(0), 2, start, start + width))
             start += width
-    words = expansion.shape(0)[1]
     if expansion.whole("do_rotary", 0) and expansion.input(7):
         caches = expansion.inputs(7, 8)
         for k, heads in ((0, asked), (1, own)):
@@ -217,7 +226,7 @@ def _merged(expansion: Expansion, past: int, mask: int, quantised: bool = False)
     product = expansion.add("MatMul", operands)
     if expansion.input(2):
         product = expansion.add("Add", [product, expansion.input(2)])
-    words, width = expansion.shape(0)[1], expansion.shape(1)[-1]
+    words, width = expansion.shape(0, 3)[1], expansion.shape(1, 2)[1]
     sizes = expansion.sizes("qkv_hidden_sizes") or (width // 3,) * 3
     if len(sizes) != 3 or sum(sizes) != width:
         raise expansion.wrong(f"{width} features are not those of three projections")
@@ -227,7 +236,7 @@ def _merged(expansion: Expansion, past: int, mask: int, quantised: bool = False)
         parts.append(_split_heads(expansion, part, words, size, heads))
         start += size
     query, key, value = parts
-    if expansion.input(past) and prod(expansion.shape(past)):
+    if expansion.input(past) and 0 not in expansion.shape(past):
         key, value = _with_merged_past(expansion, key, value, past)
     elif expansion.output(1):
         _finish_present(expansion, key, value)
@@ -239,7 +248,7 @@ def _with_merged_past(
     expansion: Expansion, key: _Heads, value: _Heads, past: int
 ) -> tuple[_Heads, _Heads]:
     """Append the words of a cache that holds keys and values in one tensor."""
-    shape = expansion.shape(past)
+    shape = expansion.shape(past, 5)
     found = []
     for k, now in enumerate((key, value)):
         part = expansion.slice(expansion.input(past), 0, k, k + 1)
@@ -260,8 +269,44 @@ def _finish_present(expansion: Expansion, key: _Heads, value: _Heads) -> None:
         expansion.add("Concat", parts, expansion.output(1), axis=0)
 
 
-STANDARD_ATTENTIONS: dict[str, Form] = {"Attention": _standard}
+def _flexible(expansion: Expansion) -> None:
+    """Append attention whose scores a graph of its own changes, as if by a mask."""
+    query, key, value = (_heads(expansion, k, 0) for k in range(3))
+    is_changed = expansion.has("score_mod") or expansion.has("prob_mod")
+    expansion.finish(_attend(expansion, query, key, value, causal=is_changed).name)
+
+
+def _linear(expansion: Expansion) -> None:
+    """Append attention without a softmax: keys by values are a state, which queries read.
+
+    The products are those of all words at once, as engines compute them in chunks.
+    """
+    asked, own = expansion.whole("q_num_heads"), expansion.whole("kv_num_heads")
+    query = _heads(expansion, 0, asked)
+    key, value = _heads(expansion, 1, own), _heads(expansion, 2, own)
+    if query.heads % key.heads:
+        raise expansion.wrong(f"{query.heads} heads ask {key.heads} heads")
+    turned = expansion.add("Transpose", [key.name], perm=(0, 1, 3, 2))
+    if "delta" in expansion.text("update_rule"):
+        # What the state says already is taken from the values.
+        state = expansion.add("MatMul", [turned, value.name])
+        known = expansion.add("MatMul", [key.name, state])
+        value.name = expansion.add("Sub", [value.name, known])
+    state = expansion.add("MatMul", [turned, value.name])
+    if expansion.input(3):
+        state = expansion.add("Add", [state, expansion.input(3)])
+    expansion.finish(state, 1)
+    rows = query.words * (query.heads // key.heads)
+    read = expansion.reshape(query.name, 0, key.heads, rows, query.features)
+    result = expansion.add("MatMul", [read, state])
+    result = expansion.reshape(result, 0, query.heads, query.words, value.features)
+    _join_heads(expansion, _Heads(result, query.heads, query.words, value.features))
+
+
+STANDARD_ATTENTIONS: dict[str, Form] = {"Attention": _standard, "LinearAttention": _linear}
+PREVIEWED_ATTENTIONS: dict[str, Form] = {"FlexAttention": _flexible}
 ATTENTIONS: dict[str, Form] = {
+    "LinearAttention": _linear,
     "Attention": partial(_merged, past=4, mask=5),
     "QAttention": partial(_merged, past=8, mask=-1, quantised=True),
     "MultiHeadAttention": _multi_head,

@@ -81,9 +81,9 @@ class OtherBatch:
             InputError: If no constants fit, or if the node mixes the entries of the batch.
         """
         grown = {
-            name: tensor.shape
-            for name, tensor in tensors.items()
-            if name in node.input and tensor.shape != self._before(name)
+            name: tensors[name].shape
+            for name in node.input
+            if name in tensors and tensors[name].shape != self._before(name)
         }
         if not grown or node.op_type in ("Shape", "Size"):
             return view_with({})
@@ -187,7 +187,7 @@ class OtherBatch:
     def _axis(self, source: str, now: Shape, after: Shape) -> int | None:
         """Axis of a Reshape's old output that holds the batch."""
         outer = self._outer(source, now)
-        if outer is None:
+        if outer is None or not math.prod(after):
             return None
         ends = [math.prod(after[: k + 1]) for k in range(len(after))]
         starts = [1, *ends[:-1]]

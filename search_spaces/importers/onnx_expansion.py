@@ -28,6 +28,8 @@ class Expansion:
     Attributes:
         nodes: The nodes so far, in the order in which they run.
         constants: Constants that they read, by name.
+        views: Results that are the memory of what they read, with its axes in another order.
+        op: Type of the fused operator.
         opset: Version of ONNX's operators that the file uses.
     """
 
@@ -48,6 +50,8 @@ class Expansion:
         """
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, Constant] = {}
+        self.views: set[str] = set()
+        self.op = node.op_type
         self.opset = opset
         self._node = node
         self._known = known
@@ -57,7 +61,7 @@ class Expansion:
 
     def input(self, k: int) -> str:
         """Name of input `k`; empty if it is left out."""
-        return self._node.input[k] if k < len(self._node.input) else ""
+        return self._node.input[k] if 0 <= k < len(self._node.input) else ""
 
     def inputs(self, *slots: int) -> list[str]:
         """Names of some inputs, without those that are left out at the end."""
@@ -74,15 +78,19 @@ class Expansion:
         """Input `k`, with its shape and type; None if it is left out."""
         return self._known(self.input(k)) if self.input(k) else None
 
-    def shape(self, k: int) -> Shape:
-        """Shape of input `k`.
+    def shape(self, k: int, *ranks: int) -> Shape:
+        """Shape of input `k`, of one of some ranks; of any rank but 0 where none is named.
 
         Raises:
-            InputError: If it is left out or not known.
+            InputError: If it is left out, not known, or of another rank.
         """
         tensor = self.tensor(k)
         if tensor is None or tensor.shape is None:
             raise self.wrong(f"input {k} has no known shape")
+        rank = len(tensor.shape)
+        if rank not in ranks and (ranks or not rank):
+            wanted = " or ".join(map(str, ranks)) or "some"
+            raise self.wrong(f"input {k} has shape {list(tensor.shape)}; expected {wanted} axes")
         return tensor.shape
 
     def whole(self, name: str, default: int | None = None) -> int:
@@ -104,6 +112,10 @@ class Expansion:
         """Read an attribute that is a list of whole numbers; empty if it is missing."""
         attribute = self._attributes.get(name)
         return () if attribute is None else tuple(attribute.ints)
+
+    def has(self, name: str) -> bool:
+        """Whether the node has an attribute."""
+        return name in self._attributes
 
     def text(self, name: str) -> str:
         """Read an attribute that is a word; empty if it is missing."""
@@ -171,6 +183,14 @@ class Expansion:
     def reshape(self, source: str, *shape: int) -> str:
         """Append a Reshape; 0 keeps an axis, and −1 takes what is left."""
         return self.add("Reshape", [source, self.ints(*shape)])
+
+    def other_layout(self, source: str, rank: int, to_last: bool) -> str:
+        """Append the change between channels first and last, which moves no data."""
+        inner = range(2, rank) if to_last else range(1, rank - 1)
+        perm = [0, *inner, 1] if to_last else [0, rank - 1, *inner]
+        result = self.add("Transpose", [source], perm=perm)
+        self.views.add(result)
+        return result
 
     def slice(self, source: str, axis: int, start: int, end: int) -> str:
         """Append a Slice along one axis."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nasplug.search_spaces.importers.onnx_attention import ATTENTIONS, STANDARD_ATTENTIONS
+from nasplug.search_spaces.importers.onnx_attention import (
+    ATTENTIONS,
+    PREVIEWED_ATTENTIONS,
+    STANDARD_ATTENTIONS,
+)
 from nasplug.search_spaces.importers.onnx_expansion import Expansion
 from nasplug.search_spaces.importers.onnx_node import Constant, Tensor
 from nasplug.search_spaces.importers.onnx_quantised import QUANTISED, STANDARD_QUANTISED
@@ -14,14 +18,21 @@ from nasplug.search_spaces.importers.onnx_quantised import QUANTISED, STANDARD_Q
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["expanded"]
+__all__ = ["FUSED", "expanded"]
 
 Form = Callable[[Expansion], None]
 
+INT64_MAX = 2**63 - 1
 RUNTIME = "com.microsoft"
+# Domain of networks whose channels ONNX Runtime has put into blocks.
+BLOCKS = "com.microsoft.nchwc"
 # Domain of networks that ONNX Runtime has turned to channels last.
 CHANNELS_LAST = "com.ms.internal.nhwc"
 _WINDOW = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+_ACTIVATIONS = frozenset(
+    {"Relu", "LeakyRelu", "Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "Selu", "Sigmoid"}
+    | {"Softplus", "Softsign", "Tanh", "ThresholdedRelu"}
+)
 _POOL = (*_WINDOW, "ceil_mode", "count_include_pad", "storage_order")
 
 
@@ -47,7 +58,7 @@ def expanded(
     Raises:
         InputError: If the node does not fit its inputs.
     """
-    form = _FORMS.get(domain, {}).get(node.op_type)
+    form = FUSED.get(domain, {}).get(node.op_type)
     if form is None or not any(node.output):
         return None
     expansion = Expansion(node, known, opset, model)
@@ -58,7 +69,9 @@ def expanded(
 # ------------------------------------------------------------------------------ single operators
 
 
-def _renamed(expansion: Expansion, op: str, slots: tuple[int, ...], *copied: str) -> None:
+def _renamed(
+    expansion: Expansion, op: str, slots: tuple[int, ...], copied: tuple[str, ...] = ()
+) -> None:
     """Append an operator of ONNX's own on some of the inputs."""
     expansion.add(op, expansion.inputs(*slots), expansion.output(), copied=copied)
 
@@ -66,6 +79,8 @@ def _renamed(expansion: Expansion, op: str, slots: tuple[int, ...], *copied: str
 def _activated(expansion: Expansion, source: str) -> str:
     """Append the activation that the node names, if it names one."""
     op = expansion.text("activation")
+    if op and op not in _ACTIVATIONS:
+        raise expansion.wrong(f"its activation {op[:40]!r} is not known")
     return expansion.add(op, [source]) if op else source
 
 
@@ -128,41 +143,92 @@ def _gemm_gelu(expansion: Expansion) -> None:
 # ------------------------------------------------------------------------------------ windows
 
 
-def _fused_conv(expansion: Expansion) -> None:
-    """Append a convolution, the sum with another image, and an activation."""
-    conv = expansion.add("Conv", expansion.inputs(0, 1, 2), copied=_WINDOW)
+def _fused_conv(expansion: Expansion, blocks: bool = False) -> None:
+    """Append a convolution, the sum with another image, and an activation.
+
+    Args:
+        expansion: Where to append.
+        blocks: Whether channels come in blocks, the last of which may be filled up.
+    """
+    image, operands = expansion.input(0), expansion.inputs(1, 2)
+    if blocks:
+        channels = expansion.shape(1, 4)[1] * expansion.whole("group", 1)
+        image = _with_channels(expansion, channels)
+    conv = expansion.add("Conv", [image, *operands], copied=_WINDOW)
     if expansion.input(3):
         conv = expansion.add("Add", [conv, expansion.input(3)])
     expansion.finish(_activated(expansion, conv))
 
 
-def _other_layout(expansion: Expansion, source: str, rank: int, to_last: bool) -> str:
-    """Append the change between channels first and last, which moves no data."""
-    inner = range(2, rank) if to_last else range(1, rank - 1)
-    perm = [0, *inner, 1] if to_last else [0, rank - 1, *inner]
-    return expansion.add("Transpose", [source], perm=perm, layout=1)
+def _with_channels(expansion: Expansion, channels: int) -> str:
+    """Append the view of an image with more channels, or fewer, than it has."""
+    image, now = expansion.input(0), expansion.shape(0, 4)[1]
+    if channels > now:
+        image = expansion.add("Pad", [image, expansion.ints(0, 0, 0, 0, 0, channels - now, 0, 0)])
+    elif channels < now:
+        image = expansion.slice(image, 1, 0, channels)
+    if channels != now:
+        expansion.views.add(image)
+    return image
+
+
+def _from_blocks(expansion: Expansion) -> None:
+    """Append the view of blocks of channels as single ones."""
+    image = _with_channels(expansion, expansion.whole("channels"))
+    if expansion.whole("channels_last", 0):
+        image = expansion.other_layout(image, 4, to_last=True)
+    expansion.finish(image)
+
+
+def _to_blocks(expansion: Expansion) -> None:
+    """Append the view of channels in blocks."""
+    image = expansion.input(0)
+    if expansion.whole("channels_last", 0):
+        image = expansion.other_layout(image, len(expansion.shape(0, 4)), to_last=False)
+    expansion.finish(image)
 
 
 def _channels_last(
-    expansion: Expansion, op: str, copied: tuple[str, ...], weights: int = 0, **attributes: int
+    expansion: Expansion, op: str, copied: tuple[str, ...], weights: int = 0, **attributes: Any
 ) -> None:
     """Append a windowed operator on an image with its channels last."""
-    rank = len(expansion.shape(0))
-    image = _other_layout(expansion, expansion.input(0), rank, to_last=False)
+    rank = len(expansion.shape(0, 3, 4, 5))
+    image = expansion.other_layout(expansion.input(0), rank, to_last=False)
     operands = [image, *expansion.inputs(*range(1, 1 + weights))]
     if op == "Conv":
-        weight, channels = expansion.shape(1), expansion.shape(0)[-1]
+        weight, channels = expansion.shape(1, rank), expansion.shape(0)[-1]
         if weight[1] * expansion.whole("group", 1) != channels:
-            operands[1] = _other_layout(expansion, operands[1], rank, to_last=False)
+            operands[1] = expansion.other_layout(operands[1], rank, to_last=False)
     result = expansion.add(op, operands, copied=copied, **attributes)
     if op == "Conv" and expansion.input(3):
-        other = _other_layout(expansion, expansion.input(3), rank, to_last=False)
+        other = expansion.other_layout(expansion.input(3), rank, to_last=False)
         result = expansion.add("Add", [result, other])
     if op == "GroupNormalization":
         result = expansion.add("Swish", [result]) if expansion.whole("activation", 0) else result
     else:
         result = _activated(expansion, result)
-    expansion.finish(_other_layout(expansion, result, rank, to_last=True))
+    expansion.finish(expansion.other_layout(result, rank, to_last=True))
+
+
+def _causal_conv(expansion: Expansion) -> None:
+    """Append a convolution of each channel with what came before, input 3 or nothing."""
+    channels, size = expansion.shape(0, 3)[1], expansion.shape(1, 3)[2]
+    read = expansion.input(0)
+    if expansion.input(3):
+        read = expansion.add("Concat", [expansion.input(3), read], axis=2)
+    else:
+        read = expansion.add("Pad", [read, expansion.ints(0, 0, size - 1, 0, 0, 0)])
+    result = expansion.add("Conv", [read, *expansion.inputs(1, 2)], group=channels)
+    if expansion.text("activation") in ("silu", "swish"):
+        result = expansion.add("Swish", [result])
+    expansion.finish(result)
+    if expansion.output(1):
+        expansion.finish(expansion.slice(read, 2, -(size - 1), INT64_MAX), 1)
+
+
+def _gated_swish(expansion: Expansion) -> None:
+    gate = expansion.add("Swish", expansion.inputs(0))
+    expansion.add("Mul", [gate, expansion.input(1)], expansion.output())
 
 
 def _group_norm(expansion: Expansion) -> None:
@@ -214,20 +280,29 @@ def _rotary(expansion: Expansion) -> None:
 _NORMS: dict[str, Form] = {
     "SimplifiedLayerNormalization": partial(_renamed, op="RMSNormalization", slots=(0, 1)),
 }
-_FORMS: dict[str, dict[str, Form]] = {
-    "": {**_NORMS, **STANDARD_ATTENTIONS, **STANDARD_QUANTISED},
+# Domain -> operator -> the function that takes it apart.
+FUSED: dict[str, dict[str, Form]] = {
+    "": {
+        **_NORMS,
+        **STANDARD_ATTENTIONS,
+        **STANDARD_QUANTISED,
+        "CausalConvWithState": _causal_conv,
+        "SwiGLU": _gated_swish,
+    },
+    "ai.onnx.preview": PREVIEWED_ATTENTIONS,
     RUNTIME: {
         **_NORMS,
         **ATTENTIONS,
         **QUANTISED,
-        "LayerNormalization": lambda e: _renamed(e, "LayerNormalization", (0, 1, 2), "axis"),
+        "CausalConvWithState": _causal_conv,
+        "LayerNormalization": lambda e: _renamed(e, "LayerNormalization", (0, 1, 2), ("axis",)),
         "SkipLayerNormalization": partial(_skip_norm, op="LayerNormalization", bias=4),
         "SkipSimplifiedLayerNormalization": partial(_skip_norm, op="RMSNormalization", bias=3),
         "EmbedLayerNormalization": _embedding_norm,
         "GroupNorm": _group_norm,
         "RotaryEmbedding": _rotary,
         "Gelu": lambda e: _renamed(e, "Gelu", (0,)),
-        "QuickGelu": lambda e: _renamed(e, "Swish", (0,), "alpha"),
+        "QuickGelu": lambda e: _renamed(e, "Swish", (0,), ("alpha",)),
         "FastGelu": partial(_biased_activation, op="Gelu"),
         "BiasGelu": partial(_biased_activation, op="Gelu"),
         "BiasSplitGelu": _split_gelu,
@@ -242,6 +317,15 @@ _FORMS: dict[str, dict[str, Form]] = {
         "NhwcConv": partial(_channels_last, op="Conv", copied=_WINDOW, weights=2),
         "NhwcFusedConv": partial(_channels_last, op="Conv", copied=_WINDOW, weights=2),
         "NhwcMaxPool": partial(_channels_last, op="MaxPool", copied=_POOL),
+    },
+    BLOCKS: {
+        "Conv": partial(_fused_conv, blocks=True),
+        "ReorderInput": _to_blocks,
+        "ReorderOutput": _from_blocks,
+        **{
+            op: partial(_renamed, op=op, slots=(0,), copied=_POOL)
+            for op in ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
+        },
     },
     CHANNELS_LAST: {
         "Conv": partial(_channels_last, op="Conv", copied=_WINDOW, weights=2),

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import onnx
 
 __all__ = [
-    "MAX_DEPTH",
     "MAX_RAW_NODES",
     "RUN_MARK",
     "SAME_AS_DEFAULT",
@@ -39,8 +38,6 @@ MAX_RAW_NODES = 20_000
 # Names in a file are for error messages; longer ones are damage.
 MAX_NAME = 1_000
 MAX_VERSION = 1_000
-# Functions and graphs inside of each other.
-MAX_DEPTH = 50
 # Stands in a name of an inner graph between the name in the file and the number of the run.
 RUN_MARK = "\x1f"
 # Two spellings of the domain of ONNX's own operators.
@@ -114,12 +111,12 @@ def _check(model: onnx.ModelProto, name: str) -> None:
         raise InputError(f"{name} holds no network: an ONNX model with at least one node is needed")
     if nodes > MAX_RAW_NODES:
         raise InputError(f"{name} has {nodes:,} nodes; at most {MAX_RAW_NODES:,} are read")
-    _check_graph(model.graph, name, 0)
+    _check_graph(model.graph, name)
     for function in model.functions:
         _check_text((function.domain, function.name, function.overload), name)
         _check_text([*function.input, *function.output, *function.attribute], name)
         _check_text([attribute.name for attribute in function.attribute_proto], name)
-        _check_nodes(function.node, name, 0)
+        _check_nodes(function.node, name)
         _check_versions(function.opset_import, name)
     _check_versions(model.opset_import, name)
     if not any(opset.domain in SAME_AS_DEFAULT for opset in model.opset_import):
@@ -145,12 +142,12 @@ def _check_domains(model: onnx.ModelProto, name: str) -> None:
         )
 
 
-def _check_graph(graph: onnx.GraphProto, name: str, depth: int) -> None:
+def _check_graph(graph: onnx.GraphProto, name: str) -> None:
     tensors = (*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer))
     values = (*graph.input, *graph.output, *graph.value_info)
     _check_text([*(tensor.name for tensor in tensors), *(value.name for value in values)], name)
     _check_text([graph.name], name)
-    _check_nodes(graph.node, name, depth)
+    _check_nodes(graph.node, name)
 
 
 def _check_text(words: Iterable[object], name: str) -> None:
@@ -159,9 +156,7 @@ def _check_text(words: Iterable[object], name: str) -> None:
         raise InputError(f"{name} holds names that are no text; the file is damaged")
 
 
-def _check_nodes(nodes: Iterable[onnx.NodeProto], name: str, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise InputError(f"{name} nests graphs deeper than {MAX_DEPTH} levels")
+def _check_nodes(nodes: Iterable[onnx.NodeProto], name: str) -> None:
     for node in nodes:
         _check_text((node.op_type, node.domain, node.overload, *node.input, *node.output), name)
         _check_text((attribute.name for attribute in node.attribute), name)
@@ -171,7 +166,7 @@ def _check_nodes(nodes: Iterable[onnx.NodeProto], name: str, depth: int) -> None
         if not node.op_type or len(label) > MAX_NAME or not label.isprintable():
             raise InputError(f"{name} has a node without an operator type; the file is damaged")
         for _, graph in graphs_of(node):
-            _check_graph(graph, name, depth + 1)
+            _check_graph(graph, name)
 
 
 def graphs_of(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:

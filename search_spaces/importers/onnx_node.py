@@ -29,6 +29,11 @@ _TYPES = {
 }
 # Parameters of one number have a module's name; other constants of one number are arithmetic.
 _MODULE_PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
+# Positions of constants that are no parameters: moments of a norm, first states.
+_OTHER_CONSTANTS = {
+    "BatchNormalization": (3, 4),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), (4, 5, 6)),
+}
 _INTEGER_PRODUCTS = frozenset({"ConvInteger", "MatMulInteger"})
 _NORMS = frozenset(
     {"InstanceNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization"}
@@ -38,6 +43,7 @@ _NORMS = frozenset(
 MAX_RANK = 64
 _AXIS_ATTRIBUTES = frozenset({"axis", "axes", "batch_axis", "time_axis", "batch_dims"})
 # Operators whose axes are those of the output, or may be the end of the input.
+_QUANTISING = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _NEW_AXES = frozenset({"Unsqueeze", "Flatten", "OneHot", "ConcatFromSequence"})
 
 
@@ -161,7 +167,7 @@ class NodeView:
 
     def output_shape(self, k: int) -> Shape:
         """Shape of output `k`; empty if it is not known."""
-        return self.outputs[k].shape or ()
+        return (self.outputs[k].shape or ()) if k < len(self.outputs) else ()
 
     def input(self, k: int) -> Constant | int | None:
         """Input `k`; None if it is left out."""
@@ -183,9 +189,8 @@ class NodeView:
 
     def parameters(self) -> tuple[tuple[str, int], ...]:
         """Name and number of elements of the parameter tensors that the node reads."""
-        # The moments of a batch normalisation are no parameters.
-        read = self.inputs[:3] if self.op == "BatchNormalization" else self.inputs
-        sources = [s for s in read if isinstance(s, Constant)]
+        read = (k for k in range(len(self.inputs)) if k not in _OTHER_CONSTANTS.get(self.op, ()))
+        sources = [source for k in read if (source := self.constant(k)) is not None]
         if self.op not in _INTEGER_PRODUCTS:
             sources = [s for s in sources if s.elem_type in FLOATS]
         return tuple(
@@ -232,6 +237,9 @@ class NodeView:
         Raises:
             InputError: If an axis is out of range.
         """
+        if self.op in _QUANTISING and self.input_shapes[1:2] in ([()], [(1,)]):
+            # One scale has no axis.
+            return
         ranks = [len(shape) for shape in self.input_shapes if shape is not None]
         rank = max(ranks, default=MAX_RANK)
         for name in _AXIS_ATTRIBUTES.intersection(self.attributes):

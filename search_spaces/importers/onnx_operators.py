@@ -126,6 +126,29 @@ def _conv(network: ImportedNetwork, view: NodeView, weight: int = 1, bias: int |
     )
 
 
+def _deformed_conv(network: ImportedNetwork, view: NodeView) -> int:
+    """Append a convolution of pixels at computed places: their choice, then a product."""
+    weight, x = view.input_shapes[1], view.step(0)
+    groups = view.whole("group", 1)
+    if weight is None or len(weight) != 4 or len(view.shape) != 4 or x is None or groups < 1:
+        raise InputError(
+            f"{view.model}: a {view.op} of shapes {view.shapes_text()} has no weight for a "
+            "computed image"
+        )
+    depth = weight[1] * weight[2] * weight[3]
+    batch, _, *sides = view.shape
+    chosen = network.add("Gather", view.data, (batch, depth * groups, *sides))
+    return network.add_conv(
+        "Conv",
+        chosen,
+        (weight[0], depth, 1, 1),
+        view.shape,
+        bias=view.input(3) is not None,
+        stride=(1, 1),
+        groups=groups,
+    )
+
+
 def _matmul(network: ImportedNetwork, view: NodeView, right: int = 1) -> int:
     a, b = view.step(0), view.step(right)
     if a is not None and b is not None:
@@ -200,9 +223,6 @@ def _pool(network: ImportedNetwork, view: NodeView) -> int:
 
 def _transpose(network: ImportedNetwork, view: NodeView) -> int:
     source = view.data[0]
-    if view.whole("layout", 0):
-        # The same memory, named in another order.
-        return network.add("Reshape", (source,), view.shape)
     rank = len(network.shape(source))
     return network.add_transpose(source, view.sizes("perm", list(range(rank))[::-1]))
 
@@ -281,18 +301,21 @@ def _recurrent(network: ImportedNetwork, view: NodeView) -> list[int]:
             f"{view.model}: a {view.op} of {hidden} features has operands of shapes "
             f"{view.shapes_text()}; the matrices do not fit"
         )
+    if 0 in sequences or 0 in recurrence:
+        # Nothing to compute.
+        return [network.add(view.op, view.data, view.output_shape(k)) for k in range(3)]
     rows, steps = sequences[:2] if batch_first else sequences[1::-1]
     lengths = view.constant(4)
     if lengths is not None and lengths.value is not None and lengths.size:
         steps = max(1, min(steps, int(lengths.value.max())))
-    every = (rows, steps, directions, hidden) if batch_first else (steps, directions, rows, hidden)
+    outer = (rows, steps) if batch_first else (steps, rows)
     # Matrices that are computed are read like states.
     states = [step for k in (1, 2, 5, 6) if (step := view.step(k)) is not None]
     position = add_recurrent(
         network,
         view.op,
         source,
-        every,
+        (*outer, directions * hidden),
         steps=steps,
         hidden=hidden,
         directions=directions,
@@ -302,12 +325,17 @@ def _recurrent(network: ImportedNetwork, view: NodeView) -> list[int]:
     )
     last = (rows, directions, hidden) if batch_first else (directions, rows, hidden)
     state = network.add("Slice", (position,), last)
-    return [position, state, state]
+    # Frameworks have the directions side by side, so that exporters undo what follows.
+    every = network.add("Reshape", (position,), (*outer, directions, hidden))
+    if not batch_first:
+        every = network.add_transpose(every, (0, 2, 1, 3))
+    return [every, state, state]
 
 
 _HANDLERS: dict[str, Handler] = {
     "Conv": _conv,
     "ConvTranspose": _conv,
+    "DeformConv": _deformed_conv,
     "ConvInteger": partial(_conv, bias=None),
     "MatMul": _matmul,
     "MatMulInteger": _matmul,

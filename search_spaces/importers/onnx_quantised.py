@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from math import ceil
+from math import ceil, prod
+from typing import Any
 
 from nasplug.search_spaces.importers.onnx_expansion import Expansion
-from nasplug.search_spaces.importers.onnx_node import FLOATS, Constant
+from nasplug.search_spaces.importers.onnx_node import FLOATS, Constant, Shape
+from nasplug.search_spaces.importers.steps import MAX_ELEMENTS
 
 __all__ = ["QUANTISED", "STANDARD_QUANTISED"]
 
@@ -21,6 +23,10 @@ _WINDOW = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
 _POOL = (*_WINDOW, "ceil_mode", "count_include_pad")
 # Version of ONNX with which axes of a mean became an input.
 AXES_ARE_INPUTS = 18
+# Code of uint8.
+UINT8 = 2
+# Inputs of a packed matrix and of its scales.
+_PACKED = {"MatMulNBits": (1, 2), "MatMulBnb4": (1, 2), "GatherBlockQuantized": (0, 2)}
 # Codes of integers by their bits.
 _INTEGERS = {2: 26, 4: 22, 8: 3}
 
@@ -57,7 +63,7 @@ def _quantised(
     plain: Sequence[int] = (),
     bias: int | None = None,
     copied: Sequence[str] = (),
-    **attributes: int,
+    **attributes: Any,
 ) -> None:
     """Append an operator on integers.
 
@@ -90,15 +96,13 @@ def _windowed(
     if not expansion.whole("channels_last", 0):
         _quantised(expansion, op, operands, written, bias=bias, copied=copied)
         return
-    rank = len(expansion.shape(operands[0][0]))
+    rank = len(expansion.shape(operands[0][0], 3, 4, 5))
     read = [_restored(expansion, *slots) for slots in operands]
-    first = [0, rank - 1, *range(1, rank - 1)]
-    read[0] = expansion.add("Transpose", read[:1], perm=first, layout=1)
+    read[0] = expansion.other_layout(read[0], rank, to_last=False)
     if bias is not None:
         read += _float_bias(expansion, bias)
     result = expansion.add(op, read, copied=copied)
-    last = [0, *range(2, rank), 1]
-    _written(expansion, expansion.add("Transpose", [result], perm=last, layout=1), *written)
+    _written(expansion, expansion.other_layout(result, rank, to_last=True), *written)
 
 
 def _concat(expansion: Expansion) -> None:
@@ -108,7 +112,8 @@ def _concat(expansion: Expansion) -> None:
 
 
 def _mean(expansion: Expansion) -> None:
-    axes, read, attributes = expansion.sizes("axes"), [_restored(expansion, 0, 1, 2)], {}
+    axes, read = expansion.sizes("axes"), [_restored(expansion, 0, 1, 2)]
+    attributes: dict[str, Any] = {}
     if axes and expansion.opset < AXES_ARE_INPUTS:
         attributes["axes"] = axes
     elif axes:
@@ -142,25 +147,48 @@ def _few_bits(expansion: Expansion) -> None:
     rows, columns = expansion.whole("K"), expansion.whole("N")
     bits, block = expansion.whole("bits", 4), expansion.whole("block_size")
     source, stored = expansion.tensor(0), expansion.tensor(1)
-    if min(rows, columns, block) < 1 or bits not in _INTEGERS or not isinstance(stored, Constant):
+    is_matrix = min(rows, columns, block) > 0 and rows * columns <= MAX_ELEMENTS
+    if not is_matrix or bits not in _INTEGERS or not isinstance(stored, Constant):
         raise expansion.wrong(f"{rows}x{columns} weights of {bits} bits in blocks of {block}")
-    names = tuple((name, rows * columns) for name, _ in stored.parameters)
-    scales = expansion.tensor(2)
-    scale_bytes = columns * ceil(rows / block) * (4 if scales and scales.elem_type == 1 else 2)
-    matrix = expansion.constant(
-        Constant(
-            (rows, columns),
-            source.elem_type if source is not None else 1,
-            None,
-            names,
-            _INTEGERS[bits],
-            scale_bytes,
-        )
-    )
+    code = source.elem_type if source is not None else 1
+    matrix = _unpacked(expansion, (rows, columns), code, bits, columns * ceil(rows / block))
     product = expansion.add("MatMul", [expansion.input(0), matrix])
     if expansion.input(5):
         product = expansion.add("Add", [product, expansion.input(5)])
     expansion.finish(product)
+
+
+def _unpacked(expansion: Expansion, shape: Shape, code: int, bits: int, scales: int) -> str:
+    """Make a constant of a packed matrix, with as many scales.
+
+    Args:
+        expansion: Where to append.
+        shape: Shape of the matrix once it is unpacked.
+        code: Type that its numbers are restored to.
+        bits: Bits of a number.
+        scales: Number of scales.
+    """
+    stored, scale = (expansion.tensor(k) for k in _PACKED[expansion.op])
+    parameters = stored.parameters if isinstance(stored, Constant) else ()
+    names = tuple((name, prod(shape)) for name, _ in parameters)
+    width = 4 if scale is not None and scale.elem_type == 1 else 2
+    return expansion.constant(Constant(shape, code, None, names, _INTEGERS[bits], width * scales))
+
+
+def _few_bits_rows(expansion: Expansion) -> None:
+    """Append the choice of rows from a table of few bits."""
+    bits, block = expansion.whole("bits", 4), expansion.whole("block_size", 128)
+    stored, scales = expansion.tensor(0), expansion.tensor(2)
+    if bits not in _INTEGERS or block < 1 or not isinstance(stored, Constant) or scales is None:
+        raise expansion.wrong(f"it needs a constant table of {bits} bits in blocks of {block}")
+    shape = expansion.shape(0)
+    # Integers of 8 bits hold several smaller ones.
+    packed = 8 // bits if stored.elem_type == UINT8 else 1
+    shape = (*shape[:-1], shape[-1] * packed)
+    count = prod(shape) // block
+    table = _unpacked(expansion, shape, scales.elem_type, bits, count)
+    axis = expansion.whole("gather_axis", 0)
+    expansion.add("Gather", [table, expansion.input(1)], expansion.output(), axis=axis)
 
 
 def _dynamic_lstm(expansion: Expansion) -> None:
@@ -218,6 +246,8 @@ QUANTISED: dict[str, Form] = {
     "DynamicQuantizeMatMul": _dynamic_product,
     "DynamicQuantizeLSTM": _dynamic_lstm,
     "MatMulNBits": _few_bits,
+    "MatMulBnb4": _few_bits,
+    "GatherBlockQuantized": _few_bits_rows,
 }
 
 

@@ -15,12 +15,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from nasplug.search_spaces.canonical import needed, united_parameters
+from nasplug.search_spaces.importers.attention_scales import without_attention_scales
 from nasplug.search_spaces.importers.steps import Step
 
 __all__ = ["recognised"]
 
 _RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
-_SCALINGS = frozenset({"Mul", "Div"})
 _NORMS = frozenset({"LayerNormalization", "RMSNormalization", "GroupNormalization"})
 _PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
 # Operators that compute in float32 inside, whatever they read and write.
@@ -52,7 +52,7 @@ def recognised(steps: Sequence[Step], outputs: Sequence[int]) -> tuple[list[Step
     """
     rewritten, ends = _rewrite(steps, outputs)
     # Without the scales between them, further Transposes may meet.
-    return _rewrite(_without_attention_scales(rewritten, ends), ends)
+    return _rewrite(without_attention_scales(rewritten, ends), ends)
 
 
 def _rewrite(steps: Sequence[Step], outputs: Sequence[int]) -> tuple[list[Step], list[int]]:
@@ -362,70 +362,6 @@ def _affine(after: list[Step], step: Step) -> Step | None:
     parameters = united_parameters(norm, step)
     params = norm.other_params + step.other_params
     return replace(norm, other_params=params, parameters=parameters)
-
-
-# ---------------------------------------------------------------------------------- attention
-
-
-def _without_attention_scales(steps: list[Step], outputs: Sequence[int]) -> list[Step]:
-    """Turn the constant factors of attention scores into identities."""
-    readers = [0] * len(steps)
-    for step in steps:
-        for source in step.inputs:
-            readers[source] += 1
-    for output in outputs:
-        readers[output] += 1
-    dropped: set[int] = set()
-    scaled: dict[int, Step] = {}
-
-    def is_scale(k: int) -> bool:
-        step = steps[k]
-        single = len(step.inputs) == 1 and len(step.number) == 1 and readers[k] == 1
-        return single and step.op in _SCALINGS and not step.number_first
-
-    for softmax in steps:
-        if softmax.op != "Softmax":
-            continue
-        product, passed = _scores(steps, softmax.inputs[0], is_scale)
-        if product is None:
-            continue
-        scales = list(passed)
-        for factor in steps[product].inputs:
-            k = factor
-            while steps[k].op in ("Transpose", "Reshape") and readers[k] == 1:
-                k = steps[k].inputs[0]
-            if is_scale(k):
-                scales.append(k)
-        for k in scales:
-            # A learned scale is a parameter of the product.
-            united = united_parameters(scaled.get(product, steps[product]), steps[k])
-            scaled[product] = replace(steps[product], parameters=united)
-        dropped.update(scales)
-    return [
-        replace(step, op="Identity", number=(), parameters=())
-        if k in dropped
-        else scaled.get(k, step)
-        for k, step in enumerate(steps)
-    ]
-
-
-def _scores(
-    steps: list[Step], start: int, is_scale: Callable[[int], bool]
-) -> tuple[int | None, list[int]]:
-    """Find the MatMul of two computed tensors below a mask and scales, and those scales."""
-    waiting: list[tuple[int, list[int]]] = [(start, [])]
-    for _ in range(16):
-        if not waiting:
-            break
-        k, passed = waiting.pop(0)
-        step = steps[k]
-        if step.op == "MatMul" and len(step.inputs) == 2:
-            return k, passed
-        if is_scale(k):
-            waiting.append((step.inputs[0], [*passed, k]))
-        elif step.op in ("Add", "Where", "Reshape", "Cast"):
-            waiting.extend((source, passed) for source in step.inputs)
-    return None, []
 
 
 def _identity(after: list[Step], step: Step) -> int:

@@ -41,6 +41,7 @@ def joined_quantisation(
     """
     if all(step.op != "DequantizeLinear" for step in steps):
         return list(steps), list(outputs)
+    steps, outputs = _moved_first(steps, outputs)
     readers = [0] * len(steps)
     for source in (*outputs, *(source for step in steps for source in step.inputs)):
         readers[source] += 1
@@ -51,14 +52,33 @@ def joined_quantisation(
     after: list[Step] = []
     position: list[int] = []
     for k, step in enumerate(steps):
-        if step.op == "QuantizeLinear" and step.inputs[0] in types:
-            position.append(position[step.inputs[0]])
-            continue
+        if step.op == "QuantizeLinear":
+            same = _stored(steps, step.inputs[0])
+            # A change to another scale alone is part of what is around it.
+            if step.inputs[0] in types or steps[same].type == step.type:
+                position.append(position[same])
+                continue
         sources = step.inputs
         if k in types or _reads_integers(steps, step):
             sources = tuple(_stored(steps, source) for source in sources)
         inputs = tuple(position[source] for source in sources)
         after.append(replace(step, inputs=inputs, type=types.get(k, step.type)))
+        position.append(len(after) - 1)
+    return needed(after, [position[output] for output in outputs])
+
+
+def _moved_first(steps: Sequence[Step], outputs: Sequence[int]) -> tuple[list[Step], list[int]]:
+    """Move integers before they are restored, where a file restores them first."""
+    after: list[Step] = []
+    position: list[int] = []
+    for step in steps:
+        moved = replace(step, inputs=tuple(position[source] for source in step.inputs))
+        read = after[moved.inputs[0]] if len(moved.inputs) == 1 else moved
+        if step.op in _MOVES and read.op == "DequantizeLinear":
+            source = read.inputs[0]
+            after.append(replace(moved, inputs=(source,), type=after[source].type))
+            moved = replace(read, inputs=(len(after) - 1,), shape=step.shape)
+        after.append(moved)
         position.append(len(after) - 1)
     return needed(after, [position[output] for output in outputs])
 

@@ -91,12 +91,13 @@ class TwoInputs(nn.Module):
 
 
 @pytest.mark.parametrize(("sizes", "batch"), [((4, 4), 4), ((4, 3), 1)])
-def test_tensors_that_differ_in_their_first_axis_are_no_batch(sizes, batch):
+def test_inputs_that_read_each_other_are_one_sample(sizes, batch):
     example = tuple(torch.zeros(size, 16) for size in sizes)
     said = nasplug.predict(TwoInputs(), example, hardware=HARDWARE)
-    assert said.batch_size == batch
-    told = [note for note in said.notes() if "first axes of 4, 3" in note]
-    assert len(told) == (sizes[0] != sizes[1])
+    assert (said.batch_size, said.batch_fixed) == (batch, True)
+    assert any("read as one sample" in note for note in said.notes())
+    with pytest.raises(InputError, match=f"fixed to a batch of {batch}.*give an example of 2"):
+        nasplug.predict(TwoInputs(), example, hardware=HARDWARE, batch_size=2)
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 1.5, True])
