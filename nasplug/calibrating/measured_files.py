@@ -86,14 +86,14 @@ class MeasuredFiles:
         """Path of the file that was measured; None if the file there has another content."""
         path = Path(listed.path)
         beside = [] if self._folder is None else [self._folder / path, self._folder / path.name]
-        existing = [place for place in (path, *beside) if place.is_file()]
+        existing = [file for file in (path, *beside) if file.is_file()]
         if not existing:
             raise InputError(
                 f"{listed.line}: there is no file {shown_path(path)}, nor one beside the table; "
                 "calibrate reads the files that were measured: put it there, or remove the line"
             )
         try:
-            same = (p for p in existing if listed.content in ("", content_id(p)))
+            same = (file for file in existing if listed.content in ("", content_id(file)))
             return next(same, None)
         except OSError as error:
             raise InputError(

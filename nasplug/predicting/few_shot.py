@@ -272,8 +272,8 @@ def likeness_of_files(graphs: Sequence[Graph], asked: SearchSpace) -> Likeness:
 
 def _likeness(measured: Familiarity, families: Sequence[str], asked: SearchSpace) -> Likeness:
     """Make the test of whether graphs are like some families; see `likeness`."""
-    known = familiar(asked) if asked.whole_networks else measured
-    tests = [measured] if known is measured else [measured, known]
+    of_asked = familiar(asked) if asked.whole_networks else measured
+    tests = [measured] if of_asked is measured else [measured, of_asked]
 
     def tell(graphs: Sequence[Graph]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         nearest = np.min([test.distance(graphs) for test in tests], axis=0)
