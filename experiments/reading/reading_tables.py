@@ -38,3 +38,21 @@ def backend_tests() -> str:
         + "\n\nWhat is said of those that are refused (… is a name or a shape):\n\n"
         + table("sentence | models | for example", refused)
     )
+
+
+@section("fuzz-onnx")
+def fuzz_onnx() -> str:
+    """How many damaged and changed files were read, and how many shapes are equal to onnx's."""
+    result = load("fuzz_onnx")
+    outcomes, changed = result["outcomes"], result["changed"]
+    valid = changed["valid after a change"]
+    refused = changed["valid after a change, refused"]
+    shapes = [f for f in result["findings"] if f["kind"] == "another shape"]
+    return (
+        f"In {result['minutes']:.0f} minutes {result['inputs']:,} files were read: "
+        f"{outcomes['graph']:,} gave a graph, {outcomes['InputError']:,} a sentence, and "
+        f"{len(result['findings']) - len(shapes)} anything else. The slowest took "
+        f"{result['slowest_seconds']:.1f} s. Of the changed files {valid:,} are valid to onnx; "
+        f"{valid - refused:,} of them were read. Of their {changed['shapes compared']:,} shapes "
+        f"{len(shapes)} differ."
+    )

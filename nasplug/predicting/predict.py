@@ -162,7 +162,10 @@ class NetworkPrediction:
 
     def table(self) -> list[dict[str, str]]:
         """Row of the prediction for a table."""
-        batch = f"{'first axis fixed to' if self.batch_fixed else 'batch'} {self.batch_size}"
+        batch = f"batch {self.batch_size}"
+        if self.batch_fixed:
+            size = self.batch_size
+            batch = f"first axis fixed to {size}" if size > 1 else "one sample"
         name = f"latency on {self.hardware.name}, {batch}, ms"
         ends = shown_ends({**vars(self), "usable": self.usable}, ".4g")
         costs = {

@@ -81,9 +81,9 @@ class OtherBatch:
             InputError: If no constants fit, or if the node mixes the entries of the batch.
         """
         grown = {
-            name: tensor.shape
-            for name, tensor in tensors.items()
-            if name in node.input and tensor.shape != self._before(name)
+            name: tensors[name].shape
+            for name in node.input
+            if name in tensors and tensors[name].shape != self._before(name)
         }
         if not grown or node.op_type in ("Shape", "Size"):
             return view_with({})

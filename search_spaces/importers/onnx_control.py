@@ -6,6 +6,7 @@ says, a local function is its nodes: all as far as shapes and constants decide.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -188,10 +189,19 @@ class ControlFlow:
     def _known(self, flat: onnx.NodeProto, name: str, label: str) -> float:
         value = self.values.constants.get(name)
         if value is None:
+            inputs = self.values.inputs_of(name)
+            sizes = [math.prod(self.values.shape(source) or ()) for source in inputs]
+            remedy = "export the network with what then runs alone"
+            if inputs and max(sizes) == 1:
+                names = " and ".join(shown(source) for source in inputs)
+                remedy = f"it follows from input {names}: give its value, for example "
+                remedy += (
+                    f"--input-value {inputs[0][:80]}=1 or input_values={{{shown(inputs[0])}: 1}}"
+                )
             raise self._error(
                 flat,
                 f"has a {label} {shown(name)} that is known only at run time, so it has no one "
-                "latency; export the network with what then runs alone",
+                f"latency; {remedy}",
             )
         if value.value is None or value.value.size != 1:
             raise self._error(flat, f"has a {label} {shown(name)} whose value is not in the file")
@@ -264,7 +274,7 @@ class ControlFlow:
             columns = []
             for k in range(outputs):
                 columns.append(part_name(flat.output[0], self._next()))
-                join(self.emit, [row[k] for row in rows], columns[-1], 0, new_axis=True)
+                self._join(flat, [row[k] for row in rows], columns[-1], 0)
             finals.append([*own_states, *columns])
         self._finish(flat, body, [], finals, [0] * len(body.outputs))
 
@@ -354,6 +364,13 @@ class ControlFlow:
         self.emit("Gather", [name, np.asarray(position)], [part], axis=axis)
         return part
 
+    def _join(self, flat: onnx.NodeProto, parts: Sequence[str], output: str, axis: int) -> None:
+        """Write the results of all trips side by side, along a new axis."""
+        try:
+            join(self.emit, parts, output, axis, new_axis=True)
+        except InputError:
+            raise self._error(flat, "has results of several shapes, one a trip") from None
+
     def _finish(
         self,
         flat: onnx.NodeProto,
@@ -382,7 +399,7 @@ class ControlFlow:
             shape = self.values.shape(parts[0])
             if axis < 0 and shape is not None:
                 axis += len(shape) + 1
-            join(self.emit, parts, output, axis, new_axis=True)
+            self._join(flat, parts, output, axis)
 
 
 def _writes(flat: onnx.NodeProto) -> str:

@@ -75,7 +75,17 @@ class _Node:
     ) -> None:
         self.op = node.op_type
         self.inputs, self.output = list(node.input), node.output[0]
-        self.attributes, self.values, self.emit = attributes, values, emit
+        self.attributes, self.values, self._emit = attributes, values, emit
+
+    def emit(
+        self, op: str, inputs: Sequence[str | Array], outputs: Sequence[str], **attributes: Any
+    ) -> None:
+        """Read a tensor operator that stands for a part of the node."""
+        try:
+            self._emit(op, inputs, outputs, **attributes)
+        except InputError:
+            # The file has no such operator, so its message would name what is not there.
+            raise self.error("does not fit the tensors that it reads") from None
 
     def error(self, text: str) -> InputError:
         return InputError(

@@ -57,6 +57,19 @@ class Values:
         tensor = self.constants.get(name) or self.tensors.get(name)
         return None if tensor is None else tensor.shape
 
+    def inputs_of(self, name: str) -> list[str]:
+        """Inputs of the network that a tensor is computed from."""
+        steps = self.network.steps
+        found: set[int] = set()
+        waiting = self.ends(name)
+        while waiting:
+            step = waiting.pop()
+            if step not in found:
+                found.add(step)
+                waiting.extend(steps[step].inputs)
+        first = {k: name for name, k in reversed(self.steps.items()) if steps[k].op == "Input"}
+        return [first[k] for k in sorted(found & first.keys())]
+
     def ends(self, name: str) -> list[int]:
         """Steps that compute a value, those of all elements for a sequence."""
         if name in self.sequences:

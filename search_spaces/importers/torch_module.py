@@ -83,7 +83,7 @@ def undisturbed(module: torch.nn.Module) -> Iterator[None]:
     drawn = random.getstate()
     numpy_drawn = None if numpy is None else numpy.random.get_state()
     fast_path = torch.backends.mha.get_fastpath_enabled()
-    devices = [k for k in range(torch.cuda.device_count())] if torch.cuda.is_initialized() else []
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     # Thousands of small objects are made that stay: a collection would visit all others in vain.
     collects = gc.isenabled()
     gc.disable()
@@ -115,7 +115,9 @@ class _State:
         self.attributes = attributes
         self.items = dict(attributes)
         self.containers = [
-            (value, copy.copy(value)) for value in attributes.values() if type(value) in _CONTAINERS
+            (value, copy.copy(value))
+            for value in attributes.values()
+            if isinstance(value, _CONTAINERS)
         ]
 
     def restore(self) -> None:

@@ -338,7 +338,7 @@ _HANDLERS: dict[str, Handler] = {
     **_names(conv, "conv1d conv2d conv3d"),
     **_names(conv_transpose, "conv_transpose1d conv_transpose2d conv_transpose3d"),
     "convolution": general_convolution,
-    **_names(matmul, "matmul mm bmm _int_mm _scaled_mm"),
+    **_names(matmul, "matmul mm bmm _int_mm _scaled_mm _grouped_mm"),
     **_names(added_matmul, "addmm baddbmm"),
     "linear": linear,
     "layer_norm": _norm("LayerNormalization", 2, 3),

@@ -40,7 +40,7 @@ def output_shape(name: str, arguments: Sequence[Any]) -> Shape | None:
     if not type_.is_floating_point:
         return None
     for tensor in tensors:
-        if tensor.dtype is not type_ or not tensor.is_contiguous():
+        if name != "_grouped_mm" and (tensor.dtype is not type_ or not tensor.is_contiguous()):
             return None
     return rule(arguments)
 
@@ -89,6 +89,12 @@ def _matmul(arguments: Sequence[Any]) -> Shape | None:
     if left[:-2] == right[:-2] or len(right) == 2:
         return (*left[:-1], right[-1])
     return None
+
+
+def _grouped_matmul(arguments: Sequence[Any]) -> Shape | None:
+    left, right = tuple(arguments[0].shape), tuple(arguments[1].shape)
+    fits = (len(left), len(right)) == (2, 3) and left[1] == right[1]
+    return (left[0], right[2]) if fits else None
 
 
 def _convolution(arguments: Sequence[Any]) -> Shape | None:
@@ -176,6 +182,7 @@ _RULES: dict[str, Callable[[Sequence[Any]], Shape | None]] = {
     **dict.fromkeys(words("clamp clamp_min clamp_max"), _clamped),
     "linear": _linear,
     **dict.fromkeys(words("matmul mm bmm"), _matmul),
+    "_grouped_mm": _grouped_matmul,
     **dict.fromkeys(words("conv1d conv2d conv3d"), _convolution),
     "scaled_dot_product_attention": _attention,
     "cat": _concat,

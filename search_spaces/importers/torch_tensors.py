@@ -115,7 +115,7 @@ class Traced(torch.Tensor):
     def __array__(self, *arguments: Any, **options: Any) -> Any:
         return real_of(self).__array__(*arguments, **options)
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> Any:
         return f"Traced(shape={tuple(self.shape)}, dtype={self.dtype})"
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nasplug.search_spaces.importers.torch_call import Computed, Shape, Weight, words
+from nasplug.search_spaces.importers.torch_call import Computed, Weight, words
 from nasplug.search_spaces.importers.torch_places import refuse
 from nasplug.search_spaces.importers.torch_signatures import (
     INDEXING,
@@ -23,7 +23,7 @@ from nasplug.search_spaces.importers.torch_signatures import (
     Signature,
     signature_of,
 )
-from nasplug.search_spaces.importers.torch_steps import TracedNetwork, reads_data
+from nasplug.search_spaces.importers.torch_steps import TracedNetwork
 from nasplug.search_spaces.importers.torch_tensors import (
     Node,
     Traced,
@@ -64,7 +64,7 @@ class Trace(TorchDispatchMode):
             device: Device on which traced tensors seem to be.
             folds: Whether what depends on weights alone is computed once, by a compiler.
         """
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.network = TracedNetwork(name, folds)
         self.parameters = parameters
         self.device = device
@@ -80,11 +80,19 @@ class Trace(TorchDispatchMode):
         # Else a call would import the compiler, which takes over a second.
         return False
 
-    def input(self, shape: Shape, dtype: torch.dtype) -> Traced:
-        """Traced tensor that stands for an input of the module."""
-        self.network.fields = {"type": type_name(dtype)}
+    def input(self, example: torch.Tensor) -> Traced:
+        """Traced tensor that stands for an input of the module.
+
+        Integers and truths keep their values: lengths, masks and indices steer what a module does.
+        """
+        shape, dtype = tuple(example.shape), example.dtype
+        self.network.fields = {"type": type_name(dtype), "parameters": ()}
         step = self.network.add("Input", (), shape)
-        return self.traced((shape, None, dtype, False), Computed(step))
+        tensor = self.traced((shape, None, dtype, False), Computed(step))
+        steers = not (dtype.is_floating_point or dtype.is_complex)
+        if steers and example.numel() <= SMALL and not example.is_meta:
+            tensor.node.real = example
+        return tensor
 
     def value_of(self, tensor: torch.Tensor) -> Value:
         """Step or constant of a tensor, after all that was written to its memory."""
@@ -113,17 +121,16 @@ class Trace(TorchDispatchMode):
             return None
         arguments = signature.bound(args, kwargs)
         values = [self._resolved(value) for value in arguments]
-        is_constant = not reads_data(values)
         if signature.needs_values and signature.name not in INDEXING:
-            if not is_constant:
-                refuse()
-            return self._constants(func, args, kwargs)
+            return self._with_values(func, args, kwargs)
         if signature.written:
             return self._write(func, signature, arguments, values)
         is_sequence, results = self.shapes.of(func, signature, arguments, args, kwargs)
         computed = self.network.emitted(signature.name, values, results)
         real: Any = None
-        if is_constant and all(math.prod(r[0]) <= SMALL for r in results if r is not None):
+        if _have_values(arguments) and all(
+            math.prod(result[0]) <= SMALL for result in results if result is not None
+        ):
             real = self._computed(func, args, kwargs)
         reals = list(real) if isinstance(real, (list, tuple)) else [real] * len(results)
         outputs: list[Any] = []
@@ -150,7 +157,7 @@ class Trace(TorchDispatchMode):
     def traced(self, result: Result, value: Value) -> Traced:
         """Traced tensor of a shape and type."""
         shape, strides, dtype, _ = result
-        tensor: Traced = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        tensor: Traced = torch.Tensor._make_wrapper_subclass(
             Traced, shape, strides=strides, dtype=dtype, device=self.device
         )
         tensor.node = Node(value)
@@ -178,8 +185,8 @@ class Trace(TorchDispatchMode):
             raise LookupError
         return real
 
-    def _constants(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """Result of a call that needs the values of constants."""
+    def _with_values(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Result of a call that needs the values of its operands."""
         try:
             result = func(*mapped(self._known, args), **mapped(self._known, kwargs))
         except LookupError:
@@ -260,3 +267,14 @@ class Trace(TorchDispatchMode):
         node.value = self.network.emitted(signature.name, values, [result])[0]
         node.view, node.real = view, None
         return tensor
+
+
+def _have_values(arguments: Sequence[Any]) -> bool:
+    """Whether the traced tensors among the arguments all have values."""
+    for value in arguments:
+        if isinstance(value, Traced):
+            if value.node.real is None:
+                return False
+        elif isinstance(value, (list, tuple)) and not _have_values(value):
+            return False
+    return True

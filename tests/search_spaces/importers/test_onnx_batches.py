@@ -151,6 +151,82 @@ def test_a_batch_that_the_exporter_wrote_down(kind, n):
     assert np.array_equal(*executed)
 
 
+class Rearranged:
+    """Network that cuts, joins and moves axes; each axis is a list of factors, one of them "n"."""
+
+    def __init__(self, n, channels):
+        self.n = n
+        self.axes = [["n"], [6], [4], [channels]]
+        self.nodes, self.constants = [], []
+        self.input = self.shape()
+
+    def size(self, axis):
+        return int(np.prod([self.n if factor == "n" else factor for factor in axis]))
+
+    def shape(self):
+        return tuple(map(self.size, self.axes))
+
+    def add(self, op, constants=(), **attributes):
+        k = len(self.nodes)
+        source = "x" if k == 0 else f"t{k - 1}"
+        self.constants += constants
+        names = [source, *(c.name for c in constants)]
+        self.nodes.append(N(op, names, [f"t{k}"], **attributes))
+
+    def change(self, kind, a, b):
+        k, axes = len(self.nodes), self.axes
+        if kind == "move":
+            order = [(i + a) % len(axes) for i in range(len(axes))]
+            self.axes = [axes[i] for i in order]
+            self.add("Transpose", perm=order)
+        elif kind == "swap":
+            order = list(range(len(axes)))
+            i, j = a % len(axes), b % len(axes)
+            order[i], order[j] = order[j], order[i]
+            self.axes = [axes[i] for i in order]
+            self.add("Transpose", perm=order)
+        elif kind == "join" and len(axes) > 2:
+            i = a % (len(axes) - 1)
+            self.axes = [*axes[:i], axes[i] + axes[i + 1], *axes[i + 2 :]]
+            self.add("Reshape", [sizes(f"s{k}", *self.shape())])
+        elif kind == "cut":
+            i = a % len(axes)
+            if len(axes[i]) > 1:
+                j = 1 + b % (len(axes[i]) - 1)
+                self.axes = [*axes[:i], axes[i][:j], axes[i][j:], *axes[i + 1 :]]
+                self.add("Reshape", [sizes(f"s{k}", *self.shape())])
+        elif kind == "product" and "n" not in axes[-1]:
+            self.add("MatMul", [weight(f"w{k}", self.size(axes[-1]), 5)])
+            self.axes = [*axes[:-1], [5]]
+
+    def model(self):
+        self.add("Relu")
+        self.nodes[-1].output[0] = "y"
+        return model(self.nodes, self.constants, self.input, self.shape())
+
+
+CHANGES = st.lists(
+    st.tuples(
+        st.sampled_from(["move", "swap", "join", "cut", "product"]),
+        st.integers(0, 5),
+        st.integers(0, 5),
+    ),
+    max_size=12,
+)
+
+
+@given(n=st.integers(2, 9), channels=st.integers(1, 8), changes=CHANGES)
+@settings(max_examples=40, deadline=None)
+def test_the_batch_is_found_wherever_it_is_moved(n, channels, changes):
+    single, several = Rearranged(1, channels), Rearranged(n, channels)
+    for change in changes:
+        single.change(*change)
+        several.change(*change)
+    one, many = onnx_graph(single.model()), onnx_network(several.model())
+    assert (many.batch, many.is_free) == (n, True)
+    assert many.graph.total("flops") == one.total("flops")
+
+
 def test_the_batch_is_asked_to_be_another_one():
     for asked in (2, 6):
         read = onnx_network(windows(3), input_shapes={"x": (asked, 12, 12, 8)})
@@ -188,6 +264,20 @@ def test_operators_that_read_across_the_first_axis(nodes):
     read = onnx_network(model(nodes, constants, (8, 8, 8)))
     assert not read.is_free
     assert read.batch == 8
+
+
+def test_one_scale_for_all_entries_leaves_the_batch_free():
+    nodes = [
+        N("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        N("MatMulInteger", ["q", "w", "zero"], ["p"]),
+        N("Cast", ["p"], ["c"], to=TensorProto.FLOAT),
+        N("Mul", ["c", "scale"], ["y"]),
+    ]
+    matrix = numpy_helper.from_array(np.zeros((8, 3), np.uint8), "w")
+    for n in (1, 6):
+        read = onnx_network(model(nodes, [matrix], (n, 8), (n, 3)), batch_size=4)
+        assert (read.batch, read.is_free) == (n, True)
+        assert read.graph.total("flops") == 24
 
 
 def test_inputs_without_a_common_first_axis_are_read_as_declared():
@@ -304,6 +394,24 @@ def exported(module, example, **options):
     options |= {"dynamo": False, "opset_version": 17, "input_names": ["x"]}
     torch.onnx.export(module.eval(), (example,), file, **options)
     return onnx.load_from_string(file.getvalue())
+
+
+def with_states(n, layers=2):
+    """A layer that adds the last of its states, whose batch is on the second axis."""
+    nodes = [
+        N("Gather", ["s", "last"], ["h"], axis=0),
+        N("Add", ["x", "h"], ["a"]),
+        N("MatMul", ["a", "w"], ["y"]),
+    ]
+    last = numpy_helper.from_array(np.array(layers - 1), "last")
+    return model(nodes, [last, weight("w", 6, 3)], {"x": (n, 6), "s": (layers, n, 6)}, (n, 3))
+
+
+def test_states_have_the_batch_on_their_second_axis():
+    for n in (1, 5):
+        read = onnx_network(with_states(n), batch_size=4)
+        assert (read.batch, read.is_free) == (n, True)
+        assert read.graph.total("flops") == 18
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -112,6 +112,10 @@ def test_optional_values():
         ),
         ("s = SequenceConstruct (x) y = SequenceAt (s, one)", "takes element 1 of a sequence of 1"),
         ("y = SequenceAt (x, one)", "reads 'x'; expected a sequence"),
+        (
+            "a = Flatten (x) s = SequenceConstruct (x, a) y = ConcatFromSequence <axis = 1> (s)",
+            "ConcatFromSequence that writes 'y' does not fit the tensors that it reads",
+        ),
         ("s = SequenceEmpty () y = ConcatFromSequence <axis = 0> (s)", "an empty sequence"),
         (
             "s = SplitToSequence <axis = 1> (x, five) y = SequenceAt (s, zero)",
