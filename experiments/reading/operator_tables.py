@@ -142,7 +142,7 @@ ROWS = (
         "one `Reshape` for all in a row",
         moved="nothing",
     ),
-    Row("Identity Dropout", "", "none", moved="nothing"),
+    Row("Identity Dropout", "ReorderInput ReorderOutput", "none", moved="nothing"),
     Row(
         "Cast CastLike QuantizeLinear DequantizeLinear DynamicQuantizeLinear",
         "QuantizeLinear DequantizeLinear",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nasplug.measuring.choice import Networks
-from nasplug.measuring.runtimes import constants
+from nasplug.measuring.runtimes import constants, write_value
 from nasplug.search_spaces import Architecture, Graph, InputError
 from nasplug.search_spaces.errors import closest
 from nasplug.search_spaces.importers.onnx_graph import onnx_graph
@@ -22,6 +22,7 @@ from nasplug.text import shown_path
 
 if TYPE_CHECKING:
     import onnx
+    from numpy.typing import NDArray
 
 __all__ = ["FILES", "networks_of_files"]
 
@@ -58,7 +59,7 @@ def networks_of_files(
         batch_size: Images a forward pass.
         input_shapes: Shapes of inputs by name, for sizes that the files leave open; the name of an
             only input may be empty.
-        input_values: Values of inputs by name, which become constants.
+        input_values: Values of inputs by name, with which the files are run.
 
     Raises:
         InputError: If a file cannot be read or is no ONNX model, leaves a size open that is not
@@ -72,9 +73,9 @@ def networks_of_files(
         path = Path(file)
         model = _loaded(path)
         where = shown_path(path)
-        _write_values(model, where, values)
-        unused -= {tensor.name for tensor in model.graph.initializer}
-        shapes = _shapes(model, where, batch_size, input_shapes)
+        arrays = _values(model, where, values)
+        known = {**input_shapes, **{name: array.shape for name, array in arrays.items()}}
+        shapes = _shapes(model, where, batch_size, known)
         names |= dict.fromkeys(shapes)
         unused -= shapes.keys()
         opened = _File(path, tuple(shapes.items()), _batch(shapes, where, batch_size))
@@ -130,7 +131,8 @@ def _shapes(
     inputs = [value for value in model.graph.input if value.name not in weights]
     if not inputs:
         raise InputError(f"{where} has no input, so it computes a constant")
-    only = input_shapes.get("") if len(inputs) == 1 else None
+    unnamed = [value for value in inputs if value.name not in input_shapes]
+    only = input_shapes.get("") if len(unnamed) == 1 else None
     if "" in input_shapes and only is None:
         raise InputError(
             f"{where} has inputs {', '.join(value.name[:_SHOWN] for value in inputs)}; name the "
@@ -210,20 +212,22 @@ def _graph(file: _File, input_shapes: Shapes, values: Mapping[str, Any]) -> Grap
         return None
 
 
-def _write_values(model: onnx.ModelProto, where: str, values: Mapping[str, Any]) -> None:
-    """Make the inputs whose values are given constants of the model."""
-    from onnx import numpy_helper
-
-    for value in [value for value in model.graph.input if value.name in values]:
-        array = given_value(value, values[value.name], where)
-        model.graph.input.remove(value)
-        model.graph.initializer.append(numpy_helper.from_array(array, value.name))
+def _values(
+    model: onnx.ModelProto, where: str, values: Mapping[str, Any]
+) -> dict[str, NDArray[Any]]:
+    """Values that are given for inputs of a model, in their types and shapes."""
+    return {
+        value.name: given_value(value, values[value.name], where)
+        for value in model.graph.input
+        if value.name in values
+    }
 
 
 def _model(file: _File, values: Mapping[str, Any]) -> onnx.ModelProto:
     """Load the model and write the shapes and values of its inputs into it."""
     model = _loaded(file.path)
-    _write_values(model, shown_path(file.path), values)
+    for name, array in _values(model, shown_path(file.path), values).items():
+        write_value(model, name, array)
     shapes = dict(file.shapes)
     for value in model.graph.input:
         if value.name in shapes:

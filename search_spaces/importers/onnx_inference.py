@@ -70,7 +70,7 @@ class Inference:
             try:
                 inferred = shape_inference.infer_node_outputs(
                     newer,
-                    node,
+                    _explicit(node),
                     types,
                     data,
                     opset_imports=scope.opset_imports,
@@ -215,6 +215,18 @@ def check_counts(node: onnx.NodeProto, view: NodeView, schema: Any) -> None:
 def _long(shape: Shape) -> list[int]:
     """The axes of more than one element."""
     return [size for size in shape if size != 1]
+
+
+def _explicit(node: onnx.NodeProto) -> onnx.NodeProto:
+    """The node, with a default written down that onnx 1.23's shape inference takes wrongly."""
+    from onnx import helper
+
+    if node.op_type != "STFT" or any(a.name == "onesided" for a in node.attribute):
+        return node
+    whole = type(node)()
+    whole.CopyFrom(node)
+    whole.attribute.append(helper.make_attribute("onesided", 1))
+    return whole
 
 
 def _tensor(inferred: onnx.TypeProto | None, view: NodeView) -> Tensor:

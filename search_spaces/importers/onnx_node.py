@@ -43,6 +43,7 @@ _NORMS = frozenset(
 MAX_RANK = 64
 _AXIS_ATTRIBUTES = frozenset({"axis", "axes", "batch_axis", "time_axis", "batch_dims"})
 # Operators whose axes are those of the output, or may be the end of the input.
+_QUANTISING = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _NEW_AXES = frozenset({"Unsqueeze", "Flatten", "OneHot", "ConcatFromSequence"})
 
 
@@ -236,6 +237,9 @@ class NodeView:
         Raises:
             InputError: If an axis is out of range.
         """
+        if self.op in _QUANTISING and self.input_shapes[1:2] in ([()], [(1,)]):
+            # One scale has no axis.
+            return
         ranks = [len(shape) for shape in self.input_shapes if shape is not None]
         rank = max(ranks, default=MAX_RANK)
         for name in _AXIS_ATTRIBUTES.intersection(self.attributes):

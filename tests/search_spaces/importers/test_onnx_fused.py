@@ -40,7 +40,8 @@ def read(nodes, constants=(), opset=21, **inputs):
     for name, shape in inputs.items():
         sizes, code = shape if isinstance(shape[0], tuple) else (shape, FLOAT)
         values.append(helper.make_tensor_value_info(name, code, sizes))
-    domains = [("", opset), ("com.microsoft", 1), ("com.ms.internal.nhwc", 1)]
+    others = ("com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc")
+    domains = [("", opset), *((domain, 1) for domain in others)]
     graph = helper.make_graph(
         nodes,
         "g",
@@ -116,6 +117,31 @@ class TestProducts:
         assert rows(graph)[next(r for r in rows(expected) if r[0] == "Conv")] == 1
         stored = [weight("w", 16, 3, 3, 8), weight("b", 16)]
         assert read([node], stored, x=(1, 14, 14, 8)).total("flops") == graph.total("flops")
+
+    def test_channels_in_blocks(self):
+        nodes = [
+            N("ReorderInput", "x", "r"),
+            N("Conv", "r w b", "c", activation="Relu", **CONV),
+            N("Conv", "c w2", "d", group=16, kernel_shape=[1, 1]),
+            N("MaxPool", "d", "p", kernel_shape=[2, 2]),
+            N("ReorderOutput", "p", "y", channels=12),
+        ]
+        for node in nodes:
+            node.domain = "com.microsoft.nchwc"
+        # The image has 6 channels in a block of 8, and the result 12 in two blocks.
+        graph = read(nodes, [*WEIGHTS, weight("w2", 16, 1, 1, 1)], x=(1, 6, 14, 14))
+        assert graph.ops == (
+            "Input",
+            "Reshape",
+            "Conv",
+            "Relu",
+            "Conv",
+            "MaxPool",
+            "Reshape",
+            "Output",
+        )
+        assert graph.total("flops") == 49 * 16 * (72 + 1)
+        assert graph.attributes[-2][[4, 5, 6]].tolist() == [12, 6, 6]
 
     def test_pooling_with_channels_last(self):
         node = MS("NhwcMaxPool", "x", "y", kernel_shape=[2, 2], strides=[2, 2])

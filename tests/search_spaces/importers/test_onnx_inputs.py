@@ -137,3 +137,18 @@ def test_a_symbol_is_the_batch_on_every_axis(size):
     assert read.batch == size
     # Without a symbol the first axes of 1 and 2 say nothing.
     assert not onnx_network(stateful(1), batch_size=7).is_free
+
+
+@pytest.mark.filterwarnings("ignore:the ONNX model has operators of unknown cost")
+def test_a_spectrum_of_real_numbers_has_one_side():
+    nodes = [
+        N("STFT", ["x", "step", "window"], ["s"]),
+        N("ReduceSum", ["s", "last"], ["m"], keepdims=0),
+        N("MatMul", ["m", "w"], ["y"]),
+    ]
+    numbers = {"step": np.array(8), "last": np.array([-1])}
+    constants = [numpy_helper.from_array(value, name) for name, value in numbers.items()]
+    network = model(
+        nodes, {"x": (FLOAT, (1, 64, 1))}, [*constants, weight("window", 16), weight("w", 9, 3)]
+    )
+    assert flops(network) == 7 * 9 * 3

@@ -252,6 +252,13 @@ def test_other_operators(node, op, opset):
     assert set(graph.types) == {"uint8"}
 
 
+def test_one_scale_has_no_axis():
+    nodes = [N("DequantizeLinear", "q s z", "f", axis=1), N("Add", "x f", "y")]
+    graph = read(nodes, [weight("q", 8, code=UINT8), *SCALES], x=(1, 5, 8))
+    assert graph.ops == ("Input", "Add", "Output")
+    assert types(graph, "Add") == ("float32", "uint8")
+
+
 def test_moves_keep_integers():
     nodes = [restored("x", "f"), N("Transpose", "f", "t", perm=[0, 2, 3, 1]), stored("t", "y")]
     graph = read(nodes, SCALES, x=IMAGE)
