@@ -114,7 +114,11 @@ def _reading(
     tensors = list(tensors_in((args, kwargs)))
     device = tensors[0].device
     device = torch.device("cpu") if device.type == "meta" else device
-    trace = ConvertingTrace(name, named_parameters(network), device, folds)
+    try:
+        parameters = named_parameters(network)
+    except InputError as error:
+        raise InputError(f"{name} cannot be read: {error}") from None
+    trace = ConvertingTrace(name, parameters, device, folds)
     trace.autocast = None if autocast is None else getattr(torch, autocast)
     inputs: dict[int, Any] = {}
     for tensor in tensors:

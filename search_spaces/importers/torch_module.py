@@ -8,7 +8,7 @@ import inspect
 import random
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -60,9 +60,14 @@ def named_parameters(module: torch.nn.Module) -> dict[int, tuple[str, int]]:
     """Name and number of elements of each parameter of a module, by its `id`.
 
     A parameter that packs others, such as a quantised one, is known by the largest of them.
+
+    Raises:
+        InputError: If a parameter of a lazy module has no shape.
     """
     named = {}
     for name, parameter in module.named_parameters():
+        if isinstance(parameter, torch.nn.parameter.UninitializedParameter):
+            raise InputError(f"its parameter {name} has no shape yet; run it once on an example")
         tensor: Any = parameter
         while hasattr(tensor, "__tensor_flatten__"):
             names, _ = tensor.__tensor_flatten__()
@@ -94,6 +99,7 @@ def undisturbed(module: torch.nn.Module) -> Iterator[None]:
         with (
             torch.random.fork_rng(devices),
             torch.no_grad(),
+            _uncompiled(),
             torch._C._AutoDispatchBelowADInplaceOrView(),
         ):
             yield
@@ -106,6 +112,14 @@ def undisturbed(module: torch.nn.Module) -> Iterator[None]:
             numpy.random.set_state(numpy_drawn)
         for state in states:
             state.restore()
+
+
+def _uncompiled() -> AbstractContextManager[None]:
+    """Run functions that are compiled as they were written."""
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+    return stance
 
 
 class _State:
