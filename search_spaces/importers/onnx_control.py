@@ -104,6 +104,7 @@ class ControlFlow:
                 f"{self.values.model} nests functions and control flow deeper than {MAX_DEPTH} "
                 "levels"
             )
+        scope.declared = body.declared
         for name, value in self._constants(body, scope).items():
             self.values.constants[scope.add(name)] = value
         for node in body.nodes:
