@@ -166,6 +166,13 @@ class TestNoElements:
         )
 
 
+def test_an_input_of_no_elements_is_no_open_one():
+    refuses(
+        "input 'x' has axis 2 of size 0; give its shape",
+        "g (float[1, 3, 0] x) => (float[] y) { y = Relu (x) }",
+    )
+
+
 class TestDomains:
     def test_machine_learning_beside_networks_is_not_read(self):
         network = parsed("g (float[N, 4] x) => (float[N, 4] y) { y = ai.onnx.ml.Scaler (x) }")
