@@ -292,10 +292,8 @@ def _sizes(
     """Sizes of an input: as chosen, else as declared, with the sizes of symbols known so far."""
     label = f"{model}: input {value.name[:_SHOWN]!r}"
     if not value.type.HasField("tensor_type"):
-        raise InputError(
-            f"{label} is {_KINDS.get(value.type.WhichOneof('value'), 'no tensor')}; only tensors can "
-            "be inputs"
-        )
+        kind = _KINDS.get(value.type.WhichOneof("value"), "no tensor")
+        raise InputError(f"{label} is {kind}; only tensors can be inputs")
     has_shape = value.type.tensor_type.HasField("shape")
     dims = _dims(value)
     if chosen_shape is not None:
