@@ -228,6 +228,7 @@ def inferred_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]] | None
         return None
     try:
         onnx.checker.check_model(model)
+        shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         # What the file declares beside its inputs may contradict them.
         bare = deepcopy(model)
         del bare.graph.value_info[:]

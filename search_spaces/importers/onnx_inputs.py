@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked", "Inputs", "given_value", "read_inputs"]
 
+_KINDS = {
+    "sequence_type": "a sequence",
+    "optional_type": "an optional value",
+    "map_type": "a map",
+    "sparse_tensor_type": "a sparse tensor",
+}
 # Letters of a name in an error message.
 _SHOWN = 80
 
@@ -286,7 +292,8 @@ def _sizes(
     """Sizes of an input: as chosen, else as declared, with the sizes of symbols known so far."""
     label = f"{model}: input {value.name[:_SHOWN]!r}"
     if not value.type.HasField("tensor_type"):
-        raise InputError(f"{label} is no tensor; only tensors can be inputs")
+        kind = _KINDS.get(value.type.WhichOneof("value"), "no tensor")
+        raise InputError(f"{label} is {kind}; only tensors can be inputs")
     has_shape = value.type.tensor_type.HasField("shape")
     dims = _dims(value)
     if chosen_shape is not None:
@@ -310,9 +317,12 @@ def _sizes(
     for axis, size in enumerate(sizes):
         if not isinstance(size, int):
             example = tuple(d if isinstance(d, int) else 224 for d in sizes)
+            is_open = not value.type.tensor_type.shape.dim[axis].HasField("dim_value")
+            symbol = f" ({size[:40]!r})" if size else ""
+            what = f"leaves axis {axis}{symbol} open" if is_open else f"has axis {axis} of size 0"
             raise InputError(
-                f"{label} leaves axis {axis}{f' ({size[:40]!r})' if size else ''} open; give its "
-                f"shape, for example input_shapes={{{value.name[:_SHOWN]!r}: {example}}}"
+                f"{label} {what}; give its shape, for example "
+                f"input_shapes={{{value.name[:_SHOWN]!r}: {example}}}"
             )
     return tuple(int(size) for size in sizes)
 

@@ -96,8 +96,8 @@ class TestProducts:
     def test_fused_matrix_product_of_batches_inside(self):
         nodes = [MS("FusedMatMul", "a b", "y", transBatchA=1)]
         graph = read(nodes, a=(2, 5, 1, 8), b=(5, 1, 8, 7))
-        # (2, 5, 1, 8) is read as (5, 1, 2, 8).
-        assert graph.total("flops") == 5 * 2 * 7 * 8
+        # (2, 5, 1, 8) is read as (5, 1, 2, 8), of which 5 are a batch.
+        assert graph.total("flops") == 2 * 7 * 8
 
     def test_fused_gemm(self):
         constants = [weight("w", 10, 16), weight("b", 10)]
@@ -210,6 +210,17 @@ class TestNorms:
         fused = read([MS("SkipLayerNormalization", "x z s b", "y - - t")], self.SCALES, **shapes)
         nodes = [N("Add", "x z", "t"), N("LayerNormalization", "t s b", "y")]
         same(fused, read(nodes, self.SCALES, **shapes))
+
+    def test_skip_with_the_bias_of_a_product(self):
+        constants = [weight("w", 16, 16), *self.SCALES]
+        product = N("MatMul", "x w", "p")
+        fused = MS("SkipLayerNormalization", "p z s b c", "y")
+        nodes = [N("Add", "p c", "q"), N("Add", "q z", "t"), N("LayerNormalization", "t s b", "y")]
+        shapes = {"x": (1, 5, 16), "z": (1, 5, 16)}
+        same(
+            read([product, fused], constants, **shapes),
+            read([product, *nodes], constants, **shapes),
+        )
 
     def test_simplified_skip_with_its_sum(self):
         shapes = {"x": (1, 5, 16), "z": (1, 5, 16)}
