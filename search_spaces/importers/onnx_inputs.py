@@ -251,8 +251,9 @@ def given_value(value: onnx.ValueInfoProto, given: Any, model: str) -> NDArray[A
     label = f"{model}: input {value.name[:_SHOWN]!r}"
     elem_type = value.type.tensor_type.elem_type
     try:
-        array = np.asarray(given).astype(helper.tensor_dtype_to_np_dtype(elem_type))
-    except (KeyError, TypeError, ValueError, OverflowError):
+        with np.errstate(invalid="raise"):
+            array = np.asarray(given).astype(helper.tensor_dtype_to_np_dtype(elem_type))
+    except (KeyError, TypeError, ValueError, ArithmeticError):
         array = np.empty(0, "U")
     if array.dtype.kind not in "biuf":
         raise InputError(f"{label} is given the value {str(given)[:_SHOWN]}; expected numbers")

@@ -88,6 +88,7 @@ def test_a_shape_that_is_an_input():
     [
         ({"s": [1, 3]}, r"value of shape \[2\]; expected \[4\]"),
         ({"s": "ab"}, "the value ab; expected numbers"),
+        ({"s": float("nan")}, "the value nan; expected numbers"),
         ({"q": 3}, "names 'q', but the inputs of the ONNX model are"),
     ],
 )
