@@ -104,6 +104,7 @@ class ControlFlow:
                 f"{self.values.model} nests functions and control flow deeper than {MAX_DEPTH} "
                 "levels"
             )
+        scope.declared = body.declared
         for name, value in self._constants(body, scope).items():
             self.values.constants[scope.add(name)] = value
         for node in body.nodes:
@@ -194,7 +195,8 @@ class ControlFlow:
             remedy = "export the network with what then runs alone"
             if inputs and max(sizes) == 1:
                 names = " and ".join(shown(source) for source in inputs)
-                remedy = f"it follows from input {names}: give its value, for example "
+                what = "input" if len(inputs) == 1 else "inputs"
+                remedy = f"it follows from {what} {names}, whose value can be given: "
                 remedy += (
                     f"--input-value {inputs[0][:80]}=1 or input_values={{{shown(inputs[0])}: 1}}"
                 )

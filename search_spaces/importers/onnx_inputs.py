@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked", "Inputs", "given_value", "read_inputs"]
 
+_KINDS = {
+    "sequence_type": "a sequence",
+    "optional_type": "an optional value",
+    "map_type": "a map",
+    "sparse_tensor_type": "a sparse tensor",
+}
 # Letters of a name in an error message.
 _SHOWN = 80
 
@@ -56,25 +62,32 @@ class Inputs:
     moved: tuple[int, int] | None = None
 
     @property
-    def batched(self) -> list[Shape]:
-        """Shapes of the inputs whose first axis may be the batch: of open ones, else of all."""
+    def batched(self) -> dict[str, Shape]:
+        """Shapes of the inputs that may hold the batch: those with an open first axis, else all."""
         is_open = any(0 in axes for axes in self.open_axes.values())
-        return [
-            tensor.shape or ()
+        return {
+            name: tensor.shape or ()
             for name, tensor in self.data.items()
             if 0 in self.open_axes.get(name, ()) or not is_open
-        ]
+        }
 
-    def resized(self, old: int, new: int) -> Inputs:
-        """The inputs with another batch: axes of one size that may be the batch have another."""
-        least = 1 if old > 1 or all(len(shape) < 2 for shape in self.batched) else 2
+    def resized(self, axes: Sequence[int | None], old: int, new: int) -> Inputs:
+        """The inputs with another batch.
+
+        Args:
+            axes: Axis of each of the `batched` inputs that holds the batch, or None. Other axes
+                follow by their symbol.
+            old: Batch that they have.
+            new: Batch that they get.
+        """
+        held = dict(zip(self.batched, axes, strict=True))
         data = {}
         for name, tensor in self.data.items():
-            shape = tensor.shape or ()
-            axes = self.open_axes.get(name, ())
-            if not self.open_axes and len(shape) >= least:
-                axes = (0,)
-            sizes = (new if k in axes and n == old else n for k, n in enumerate(shape))
+            places = {held.get(name), *self.open_axes.get(name, ())}
+            sizes = (
+                new if axis in places and size == old else size
+                for axis, size in enumerate(tensor.shape or ())
+            )
             data[name] = replace(tensor, shape=tuple(sizes))
         return replace(self, data=data, is_declared=False)
 
@@ -238,8 +251,9 @@ def given_value(value: onnx.ValueInfoProto, given: Any, model: str) -> NDArray[A
     label = f"{model}: input {value.name[:_SHOWN]!r}"
     elem_type = value.type.tensor_type.elem_type
     try:
-        array = np.asarray(given).astype(helper.tensor_dtype_to_np_dtype(elem_type))
-    except (KeyError, TypeError, ValueError, OverflowError):
+        with np.errstate(invalid="raise"):
+            array = np.asarray(given).astype(helper.tensor_dtype_to_np_dtype(elem_type))
+    except (KeyError, TypeError, ValueError, ArithmeticError):
         array = np.empty(0, "U")
     if array.dtype.kind not in "biuf":
         raise InputError(f"{label} is given the value {str(given)[:_SHOWN]}; expected numbers")
@@ -279,7 +293,8 @@ def _sizes(
     """Sizes of an input: as chosen, else as declared, with the sizes of symbols known so far."""
     label = f"{model}: input {value.name[:_SHOWN]!r}"
     if not value.type.HasField("tensor_type"):
-        raise InputError(f"{label} is no tensor; only tensors can be inputs")
+        kind = _KINDS.get(value.type.WhichOneof("value"), "no tensor")
+        raise InputError(f"{label} is {kind}; only tensors can be inputs")
     has_shape = value.type.tensor_type.HasField("shape")
     dims = _dims(value)
     if chosen_shape is not None:
@@ -303,9 +318,12 @@ def _sizes(
     for axis, size in enumerate(sizes):
         if not isinstance(size, int):
             example = tuple(d if isinstance(d, int) else 224 for d in sizes)
+            is_open = not value.type.tensor_type.shape.dim[axis].HasField("dim_value")
+            symbol = f" ({size[:40]!r})" if size else ""
+            what = f"leaves axis {axis}{symbol} open" if is_open else f"has axis {axis} of size 0"
             raise InputError(
-                f"{label} leaves axis {axis}{f' ({size[:40]!r})' if size else ''} open; give its "
-                f"shape, for example input_shapes={{{value.name[:_SHOWN]!r}: {example}}}"
+                f"{label} {what}; give its shape, for example "
+                f"input_shapes={{{value.name[:_SHOWN]!r}: {example}}}"
             )
     return tuple(int(size) for size in sizes)
 

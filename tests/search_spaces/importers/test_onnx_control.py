@@ -59,7 +59,7 @@ class TestIf:
     def test_names_the_condition_that_values_decide(self):
         refuses(
             "the If that writes 'y' has a condition 'c' that is known only at run time.*"
-            "it follows from input 'c': give its value, for example --input-value c=1",
+            "it follows from input 'c', whose value can be given: --input-value c=1",
             """g (float[1, 3] x, bool c) => (float[] y) {
                 y = If (c) <then_branch = t () => (float[] a) { a = Relu (x) },
                             else_branch = e () => (float[] b) { b = Exp (x) }>

@@ -96,8 +96,8 @@ class TestProducts:
     def test_fused_matrix_product_of_batches_inside(self):
         nodes = [MS("FusedMatMul", "a b", "y", transBatchA=1)]
         graph = read(nodes, a=(2, 5, 1, 8), b=(5, 1, 8, 7))
-        # (2, 5, 1, 8) is read as (5, 1, 2, 8).
-        assert graph.total("flops") == 5 * 2 * 7 * 8
+        # (2, 5, 1, 8) is read as (5, 1, 2, 8): a batch of five.
+        assert graph.total("flops") == 2 * 7 * 8
 
     def test_fused_gemm(self):
         constants = [weight("w", 10, 16), weight("b", 10)]
@@ -210,6 +210,17 @@ class TestNorms:
         fused = read([MS("SkipLayerNormalization", "x z s b", "y - - t")], self.SCALES, **shapes)
         nodes = [N("Add", "x z", "t"), N("LayerNormalization", "t s b", "y")]
         same(fused, read(nodes, self.SCALES, **shapes))
+
+    def test_skip_with_the_bias_of_a_product(self):
+        constants = [weight("w", 16, 16), *self.SCALES]
+        product = N("MatMul", "x w", "p")
+        fused = MS("SkipLayerNormalization", "p z s b c", "y")
+        nodes = [N("Add", "p c", "q"), N("Add", "q z", "t"), N("LayerNormalization", "t s b", "y")]
+        shapes = {"x": (1, 5, 16), "z": (1, 5, 16)}
+        same(
+            read([product, fused], constants, **shapes),
+            read([product, *nodes], constants, **shapes),
+        )
 
     def test_simplified_skip_with_its_sum(self):
         shapes = {"x": (1, 5, 16), "z": (1, 5, 16)}
@@ -343,6 +354,16 @@ class TestNewOperators:
         graph = read([node], [weight("w", 8, 1, 4)], opset=27, **shapes)
         assert graph.total("flops") == 8 * 4 * 20
         assert "Silu" in graph.ops
+
+    def test_a_convolution_of_one_place_keeps_no_state(self):
+        nodes = [
+            N("CausalConvWithState", "x w", "c s"),
+            N("Relu", "c", "r"),
+            N("Exp", "s", "e"),
+            N("Concat", "r e", "y", axis=2),
+        ]
+        graph = read(nodes, [weight("w", 8, 1, 1)], opset=27, x=(1, 8, 20))
+        assert graph.ops == ("Input", "Conv", "Relu", "Output")
 
     @pytest.mark.parametrize(("rule", "products"), [("linear", 2), ("gated_delta", 4)])
     def test_linear_attention(self, rule, products):
