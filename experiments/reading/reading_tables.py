@@ -45,7 +45,7 @@ def backend_tests() -> str:
         for row in result["refused"]
     ]
     return (
-        table("models | read | with operators that are not modelled | refused", rows)
+        table("models | read | of these with operators that are not modelled | refused", rows)
         + "\n\nWhat is said of those that are refused (… is a name or a shape):\n\n"
         + table("sentence | models | for example", refused)
     )
