@@ -38,7 +38,7 @@ def module_of(forward, **parts):
 
 class TestUntouched:
     def test_random_generators(self):
-        draw = np.random.rand  # noqa: NPY002
+        draw = np.random.rand
         net = module_of(lambda s, x: x + torch.rand(3) + draw() + random.random())
         torch.manual_seed(0)
         np.random.seed(0)  # noqa: NPY002
