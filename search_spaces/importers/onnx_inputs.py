@@ -171,6 +171,12 @@ def _by_name(
             f"a shape without a name is for a network of one input; the inputs of {model} are "
             f"{', '.join(name[:_SHOWN] for name in names)}: name one, as in name=1x3x224x224"
         )
+    for name, shape in shapes.items():
+        if isinstance(shape, str) or not isinstance(shape, (Sequence, np.ndarray)):
+            raise InputError(
+                f"input_shapes gives {name[:_SHOWN]!r} {str(shape)[:_SHOWN]}; expected sizes, such "
+                "as (1, 3, 224, 224)"
+            )
     return {name or names[0]: shape for name, shape in shapes.items()}
 
 
