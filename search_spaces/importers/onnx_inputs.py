@@ -163,7 +163,7 @@ def read_inputs(
 
 
 def _by_name(
-    shapes: Mapping[str, Sequence[int]], names: Sequence[str], model: str
+    shapes: Mapping[str, Any], names: Sequence[str], model: str
 ) -> dict[str, Sequence[int]]:
     """The given shapes, with the name of the only input in place of an empty one."""
     if "" in shapes and len(names) != 1:
