@@ -14,6 +14,17 @@ GROUPS = {
 }
 
 
+UNUSED = "the module has parameters that this pass does not use"
+UNCOUNTED = "torch does not count the products of experts"
+REASONS: dict[tuple[str, str], str] = {
+    ("parameters", "transformers: Wav2Vec2Model"): UNUSED,
+    ("parameters", "transformers: HubertModel"): UNUSED,
+    ("parameters", "transformers: Dinov2Model"): UNUSED,
+    ("parameters", "transformers: SamModel"): UNUSED,
+    ("FLOPs", "transformers: MixtralForCausalLM"): UNCOUNTED,
+}
+
+
 @section("backend-tests")
 def backend_tests() -> str:
     """How many models of onnx's own tests are read, and each kind of refusal."""
@@ -66,6 +77,27 @@ def shipped_files() -> str:
             for row in rows
         ],
     )
+
+
+@section("torch-networks")
+def torch_networks() -> str:
+    """How many PyTorch modules are read, how fast, and where counts differ."""
+    result = load("torch_networks")
+    large = result["large"]
+    read = result["networks"] - len(result["refused"])
+    text = (
+        f"{read} of {result['networks']} networks were read, in a median of "
+        f"{result['median_ms']:.0f} ms of processor time, timm's in "
+        f"{result['median_ms_timm']:.0f} ms. `{large['network']}` of "
+        f"{large['params'] / 1e9:.1f} billion parameters on `meta` took {large['ms']:.0f} ms and "
+        f"{large['megabytes']:.0f} MB. `FlopCounterMode` counts {result['counted']} of them; their "
+        "FLOPs are equal to within 1 %, and parameters are equal, but for these:\n\n"
+    )
+    rows = [
+        [name.partition(": ")[2], what, f"{ours:,.0f}", f"{theirs:,.0f}", REASONS[what, name]]
+        for name, what, ours, theirs in result["exceptions"]
+    ]
+    return text + table("network | count of | nasplug | torch | reason", rows)
 
 
 @section("fuzz-onnx")
