@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.importers.network import ImportedNetwork
+from nasplug.search_spaces.importers.onnx_loading import shown
 from nasplug.search_spaces.importers.onnx_node import Constant, Shape, Tensor
 
 __all__ = ["Values"]
@@ -50,7 +51,7 @@ class Values:
         elif not source or source in self.empty:
             self.empty.add(name)
         else:
-            raise InputError(f"{self.model}: nothing writes {source[:80]!r}; the file is damaged")
+            raise InputError(f"{self.model}: nothing writes {shown(source)}; the file is damaged")
 
     def shape(self, name: str) -> Shape | None:
         """Shape of a tensor; None if it is not known."""

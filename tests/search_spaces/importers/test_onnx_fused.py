@@ -355,6 +355,16 @@ class TestNewOperators:
         assert graph.total("flops") == 8 * 4 * 20
         assert "Silu" in graph.ops
 
+    def test_a_convolution_of_one_place_keeps_no_state(self):
+        nodes = [
+            N("CausalConvWithState", "x w", "c s"),
+            N("Relu", "c", "r"),
+            N("Exp", "s", "e"),
+            N("Concat", "r e", "y", axis=2),
+        ]
+        graph = read(nodes, [weight("w", 8, 1, 1)], opset=27, x=(1, 8, 20))
+        assert graph.ops == ("Input", "Conv", "Relu", "Output")
+
     @pytest.mark.parametrize(("rule", "products"), [("linear", 2), ("gated_delta", 4)])
     def test_linear_attention(self, rule, products):
         node = N("LinearAttention", "q k v", "y", q_num_heads=4, kv_num_heads=4, update_rule=rule)
