@@ -61,15 +61,15 @@ class Values:
     def inputs_of(self, name: str) -> list[str]:
         """Inputs of the network that a tensor is computed from."""
         steps = self.network.steps
-        found: set[int] = set()
+        seen: set[int] = set()
         waiting = self.ends(name)
         while waiting:
             step = waiting.pop()
-            if step not in found:
-                found.add(step)
+            if step not in seen:
+                seen.add(step)
                 waiting.extend(steps[step].inputs)
         first = {k: name for name, k in reversed(self.steps.items()) if steps[k].op == "Input"}
-        return [first[k] for k in sorted(found & first.keys())]
+        return [first[k] for k in sorted(seen & first.keys())]
 
     def ends(self, name: str) -> list[int]:
         """Steps that compute a value, those of all elements for a sequence."""
