@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from experiments.tables import load, section, table
+from experiments.tables import MISSING, load, section, table
 
 GROUPS = {
     "operators": "one operator each, its functions expanded too",
@@ -48,6 +48,34 @@ def backend_tests() -> str:
         table("models | read | of these with operators that are not modelled | refused", rows)
         + "\n\nWhat is said of those that are refused (… is a name or a shape):\n\n"
         + table("sentence | models | for example", refused)
+    )
+
+
+@section("shipped-files")
+def shipped_files() -> str:
+    """What is read of files that packages ship."""
+    rows = load("shipped_files")["rows"]
+    return table(
+        "package | file | for | read at | MFLOPs | million parameters | operators",
+        [
+            [
+                row["package"].replace("==", " "),
+                f"`{row['file']}`",
+                row["purpose"],
+                ", ".join("×".join(map(str, size)) for size in row["shapes"].values())
+                or "its own sizes",
+                *(
+                    ["refused"] + [MISSING] * 2
+                    if "refused" in row
+                    else [
+                        f"{row['mflops']:,.1f}",
+                        f"{row['params'] / 1e6:.2f}",
+                        f"{row['operators']}",
+                    ]
+                ),
+            ]
+            for row in rows
+        ],
     )
 
 

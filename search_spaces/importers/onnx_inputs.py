@@ -163,7 +163,7 @@ def read_inputs(
 
 
 def _by_name(
-    shapes: Mapping[str, Sequence[int]], names: Sequence[str], model: str
+    shapes: Mapping[str, Any], names: Sequence[str], model: str
 ) -> dict[str, Sequence[int]]:
     """The given shapes, with the name of the only input in place of an empty one."""
     if "" in shapes and len(names) != 1:
@@ -171,6 +171,12 @@ def _by_name(
             f"a shape without a name is for a network of one input; the inputs of {model} are "
             f"{', '.join(name[:_SHOWN] for name in names)}: name one, as in name=1x3x224x224"
         )
+    for name, shape in shapes.items():
+        if isinstance(shape, str) or not isinstance(shape, (Sequence, np.ndarray)):
+            raise InputError(
+                f"input_shapes gives {name[:_SHOWN]!r} {str(shape)[:_SHOWN]}; expected sizes, such "
+                "as (1, 3, 224, 224)"
+            )
     return {name or names[0]: shape for name, shape in shapes.items()}
 
 

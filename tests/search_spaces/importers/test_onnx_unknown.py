@@ -24,6 +24,7 @@ def refuses(words, text, **options):
     with pytest.raises(InputError, match=words) as caught:
         onnx_graph(network)
     assert str(caught.value).isprintable()
+    assert "x1f" not in str(caught.value)
 
 
 class TestCauses:
