@@ -189,9 +189,9 @@ def optimised_files() -> str:
             "version | read | with operators that are not modelled | FLOPs | parameters | bytes",
             rows,
         )
-        + f"\n\nOf the exported file's: the smallest and the largest ratio of {len(by_version)} "
-        f"versions of {len({row['network'] for row in result['rows']})} networks of timm, by ONNX "
-        f"Runtime {packages['onnxruntime']}."
+        + "\n\nFLOPs, parameters and bytes are ratios to the exported file: the smallest and the "
+        f"largest of {len({row['network'] for row in result['rows']})} networks of timm (ONNX "
+        f"Runtime {packages['onnxruntime']})."
     )
 
 
