@@ -138,7 +138,8 @@ app = typer.Typer(name="nasplug", no_args_is_help=True, **_OPTIONS)
 hardware_app = typer.Typer(cls=_ListByDefault, **_OPTIONS)
 data_app = typer.Typer(cls=_ListByDefault, **_OPTIONS)
 app.add_typer(hardware_app, name="hardware", help="The hardware catalogue: list, show NAME.")
-app.add_typer(data_app, name="data", help="Public data sets: list, fetch, import, verify.")
+_DATA = "Public data sets: list, fetch, import, verify."
+app.add_typer(data_app, name="data", help=_DATA, short_help=_DATA)  # typer would cut it
 
 
 def _version(wanted: bool) -> None:
