@@ -137,9 +137,12 @@ _OPTIONS: dict[str, Any] = {
 app = typer.Typer(name="nasplug", no_args_is_help=True, **_OPTIONS)
 hardware_app = typer.Typer(cls=_ListByDefault, **_OPTIONS)
 data_app = typer.Typer(cls=_ListByDefault, **_OPTIONS)
-app.add_typer(hardware_app, name="hardware", help="The hardware catalogue: list, show NAME.")
-_DATA = "Public data sets: list, fetch, import, verify."
-app.add_typer(data_app, name="data", help=_DATA, short_help=_DATA)  # typer would cut it
+for _group, _name, _help in (
+    (hardware_app, "hardware", "The hardware catalogue: list, show NAME, --here."),
+    (data_app, "data", "Public data sets: list, fetch, import, verify."),
+):
+    # Typer would cut the sentence in the list of commands.
+    app.add_typer(_group, name=_name, help=_help, short_help=_help)
 
 
 def _version(wanted: bool) -> None:
