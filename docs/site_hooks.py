@@ -78,7 +78,7 @@ def diagram(text: str) -> str:
     name = hashlib.sha256(text.encode()).hexdigest()[:12]
     path = ROOT / "docs" / "images" / "diagrams" / f"{name}.svg"
     if not path.is_file():
-        raise PluginError(f"no {path.relative_to(ROOT)}; run python -m experiments.diagrams")
+        raise PluginError(f"no {path.relative_to(ROOT)}; run python -m experiments.make_docs")
     return f'<div class="diagram">{path.read_text(encoding="utf-8").strip()}</div>'
 
 

@@ -1,10 +1,9 @@
 """Pictures for the site of the Mermaid diagrams in the pages, so that no page needs a network.
 
-    python -m experiments.diagrams
+    python -m experiments.make_docs
 
 GitHub draws the diagrams itself. The site shows `docs/images/diagrams/<hash of the text>.svg` in
-their place. This program draws diagrams that have no picture, and removes pictures of diagrams that
-are gone. It needs npm, playwright and Chromium.
+their place. Where one is missing, npm, playwright and Chromium are needed.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from experiments import ROOT
 from nasplug.search_spaces.files import write_text
 
-ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "images" / "diagrams"
 BLOCK = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 MERMAID = "mermaid@11.17.2"
@@ -72,6 +71,7 @@ def draw(wanted: dict[str, str]) -> dict[str, str]:
 
 
 def main() -> None:
+    """Draw what has no picture yet, and remove what no page has any more."""
     wanted = diagrams()
     present = {path.stem for path in FOLDER.glob("*.svg")}
     missing = {name: text for name, text in wanted.items() if name not in present}
@@ -80,7 +80,3 @@ def main() -> None:
         write_text(FOLDER / f"{name}.svg", svg + "\n")
     for name in present - wanted.keys():
         (FOLDER / f"{name}.svg").unlink()
-
-
-if __name__ == "__main__":
-    main()
