@@ -79,8 +79,8 @@ def quality() -> str:
     return (
         table("on held-out cells | quality | 90 % intervals cover", lines)
         + f"\n\nAll 15,625 cells are scored for accuracy in {total:.1f} s on "
-        f"{speed['threads']} cores. {met['searches_with_a_limit']} searches with a latency limit on "
-        f"measured devices returned {met['returned']} architectures; the measured latency of "
+        f"{speed['threads']} cores. {met['searches_with_a_limit']} searches with a latency limit "
+        f"on measured devices returned {met['returned']} architectures; the measured latency of "
         f"{met['share_truly_met']:.1%} of them is within the limit."
     )
 
@@ -280,8 +280,8 @@ def beside() -> str:
             "NAS-Bench-201, about 78 cells learned: Kendall's tau",
             f"FlowerFormer (Hwang et al., CVPR 2024): {PUBLISHED['FlowerFormer'][0][78]:.3f}",
             f"{spread(few)}, {len(few)} draws, validation accuracy of CIFAR-10, all cells ranked",
-            "learned from 1 % of half of the cells; read in a summary of the paper, so that the "
-            "draw, the image set, and whether validation or test accuracies are ranked, are unknown",
+            "learned from 1 % of half of the cells; read in a summary of the paper, which names "
+            "neither the draw nor the image set, nor whether validation or test accuracies count",
         ],
         [
             "NAS-Bench-101, best test accuracy after 100, 150, 200 queries, in percent",
