@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 from importlib import import_module
@@ -38,6 +39,8 @@ ROOT_PAGES = {
 
 def on_startup(**_: Any) -> None:
     """Lay out the package as it is installed: two of its sub-packages lie beside it here."""
+    # Notebooks run without ipywidgets; a reader need not know.
+    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
     shutil.rmtree(SOURCES, ignore_errors=True)
     for folder, target in (("nasplug", "."), ("search_spaces",) * 2, ("predictors",) * 2):
         for path in (ROOT / folder).rglob("*.py"):

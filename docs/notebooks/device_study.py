@@ -13,7 +13,7 @@
 # jupyter lab device_study.ipynb
 # ```
 
-# %% tags=["hide_output"]
+# %%
 import io
 
 import numpy as np

@@ -15,7 +15,7 @@
 # jupyter lab own_predictor.ipynb
 # ```
 
-# %% tags=["hide_output"]
+# %%
 import numpy as np
 from scipy.stats import kendalltau
 
