@@ -85,8 +85,8 @@ def device_columns(predictor: SpacePredictor, batch_size: int) -> list[Setting]:
             columns.append(Setting(by_name[name], int(size)))
     if len(columns) < 2:
         raise InputError(
-            f"predictor {predictor.name!r} does not know the latencies of several devices of the "
-            "catalogue, which a calibration builds on; leave it out"
+            "a calibration needs a predictor of several devices of the catalogue, and "
+            f"{predictor.name!r} is not one; leave it out"
         )
     columns.sort(key=lambda column: abs(np.log(column.batch_size / batch_size)))
     if not reads_networks(model):
@@ -193,8 +193,9 @@ def measured_device(predictor: SpacePredictor, profile: DeviceProfile) -> Measur
     reads_both = reads_networks(predictor.model) and space.whole_networks
     if space.name != predictor.space.name and not reads_both:
         raise InputError(
-            f"device {profile.name} was calibrated on networks of space {space.name}, which "
-            f"say too little of {predictor.space.name}; calibrate it there under another name"
+            f"device {profile.name} was calibrated with networks of space {space.name}, which say "
+            f"too little about {predictor.space.name}; calibrate it in that space under another "
+            "name"
         )
     devices = known_devices(predictor, profile, profile.batch_size, [space, predictor.space])
     device = MeasuredDevice(
@@ -220,8 +221,7 @@ def predict_few_shot(
     if batch_size != profile.batch_size:
         raise InputError(
             f"device {profile.name} was calibrated at batch size {profile.batch_size}, not "
-            f"{batch_size}; ask for that batch size, or calibrate the device again under another "
-            "name"
+            f"{batch_size}; use that batch size, or calibrate the device again under another name"
         )
     return calibrated(predictor, profile).predict(graphs)
 

@@ -26,10 +26,10 @@ def test_three_choices() -> None:
     fastest, knee, best = choose(FRONT, limits="latency<=9ms")
     assert (fastest.title, fastest.row) == ("Fastest within 1 % of the best", 2)
     assert fastest.reason == (
-        "Accuracy 94% is within 1 % of the best, 94.5%; latency is 6ms instead of 9ms."
+        "Accuracy 94% is within 1 % of the best (94.5%), at latency 6ms instead of 9ms."
     )
     assert (knee.title, knee.row) == ("The knee", 1)
-    assert knee.reason.endswith("better accuracy costs the most in latency.")
+    assert knee.reason.endswith("a gain in accuracy costs more latency.")
     assert (best.title, best.row) == ("Most accurate within the limit", 3)
     assert best.reason == "Accuracy 94.5%, the best of the 4 on the front, within latency<=9ms."
     assert choose(FRONT)[-1].title == "Most accurate"

@@ -81,7 +81,7 @@ def test_csv_is_read_by_name(tmp_path: Path) -> None:
         (b"a,b\n1", "line 2 has 1 fields"),
         (b"a,b\n1,2\n1,2,3", "line 3 has 3 fields"),
         (b'a,b\n"1,2', "no row of a CSV"),
-        (b"a,b\n\xff,2", "no text in UTF-8"),
+        (b"a,b\n\xff,2", "not UTF-8 text"),
     ],
 )
 def test_csv_of_another_layout(tmp_path: Path, content: bytes, why: str) -> None:

@@ -52,7 +52,10 @@ def test_nothing_feasible() -> None:
     found = content(told([(1.0, 1.0), (2.0, 2.0)], missed=[1.0, 1.0]))
     assert found["choices"] == []
     assert found["progress"] is None
-    assert found["notes"][0] == "no trial meets every limit; give more trials, or looser limits"
+    assert (
+        found["notes"][0]
+        == "no trial meets every constraint; run more trials, or loosen the constraints"
+    )
     single = content(told([(1.0,)], ("minimize",), missed=[1.0]))
     assert single["progress"] is None
 

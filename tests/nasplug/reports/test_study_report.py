@@ -65,7 +65,7 @@ def test_trials_say_in_words_what_they_are(journal: Path) -> None:
     for trial in study.trials:
         over = trial.constraints["convs"]
         assert trial.user_attrs["limits"] == (
-            "met" if over <= 0 else f"missed: convs by {over:.4g}"
+            "met" if over <= 0 else f"violated: convs by {over:.4g}"
         )
     assert {trial.user_attrs["limits"] for trial in study.trials} > {"met"}
 
@@ -160,10 +160,10 @@ def test_what_cannot_be_drawn_is_told(journal: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["{journal}"], "the storage has mine, other; name one with --study"),
-        (["{journal}", "--study", "min"], "there is no study 'min' in the storage; it has mine"),
-        (["{journal}x"], "there is no storage"),
-        (["memory"], "memory holds no study of another process"),
+        (["{journal}"], "the storage has mine, other; choose one with --study-name"),
+        (["{journal}", "--study", "min"], "the storage has no study 'min'; it has mine"),
+        (["{journal}x"], "the storage"),
+        (["memory"], "memory belongs to one process"),
         (["{journal}", "--study", "mine", "--out", "{journal}"], "cannot write the report to"),
     ],
 )

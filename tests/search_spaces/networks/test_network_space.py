@@ -46,7 +46,7 @@ def test_spaces_are_registered():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("nnlqp:resnett", "unknown family 'resnett'; nnlqp has resnet"),
+        ("nnlqp:resnett", "unknown family 'resnett'; known: resnet"),
         ("nnlqp:", "unknown family ''"),
         ("nb201:x", "'nb201' has no parts; leave out ':x'"),
         ("nnlq:resnet", "unknown search space 'nnlq:resnet'; known: nnlqp"),
