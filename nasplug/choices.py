@@ -81,17 +81,15 @@ def choices(
     within = f", within {' and '.join(limits)}" if limits else ""
     title = _BEST.get(_quantity(objectives[0])) if objectives[0].direction == "maximize" else None
     title = title or f"Best {name}"
-    count = f"the best of the {len(values)} rows on the front"
+    reason = f"{_capital(name)} {texts[best][0]} is the best of the {len(values)} rows on the front"
     if len(values) == 1:
-        count = (
-            "that of the only row on the front" if len(objectives) > 1 else "the best value found"
-        )
+        reason = "This is the only row on the front" if len(objectives) > 1 else "The best value"
     chosen = [
         Choice(
             f"{title} within the limit{'s' if len(limits) > 1 else ''}" if limits else title,
             best,
             ", ".join(texts[best]),
-            f"{_capital(name)} {texts[best][0]} is {count}{within}.",
+            f"{reason}{within}.",
         )
     ]
     if len(objectives) > 1 and len(values) > 1:

@@ -186,8 +186,8 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "clock_ghz": (_is_positive, f"a number {_RANGE} in GHz"),
     "units": (lambda v: _is_integer(v, 1, 10**9), "a whole number from 1 to 1e9"),
     "aliases": (lambda v: isinstance(v, list) and all(map(_is_text, v)), "a list of strings"),
-    "source": (lambda v: isinstance(v, str), "a text"),
-    "note": (lambda v: isinstance(v, str), "a text"),
+    "source": (lambda v: isinstance(v, str), "a string"),
+    "note": (lambda v: isinstance(v, str), "a string"),
 }
 
 

@@ -231,8 +231,8 @@ def missing(names: Sequence[str], answer: Any) -> TrialFailure:
     wrong = [f"{name} {_quoted(answer[name])}" for name in names if name in answer]
     if wrong:
         return TrialFailure(f"not a number: {', '.join(wrong)}")
-    entries = ", ".join(str(name) for name in list(answer)[:10]) or "nothing"
-    return TrialFailure(f"the result has no {', '.join(names)}, only {entries[:200]}")
+    entries = ", ".join(str(name) for name in list(answer)[:10]) or "no entries"
+    return TrialFailure(f"the result has no {', '.join(names)}; it has {entries[:200]}")
 
 
 def parse_objectives(texts: str | Sequence[str]) -> tuple[Objective, ...]:

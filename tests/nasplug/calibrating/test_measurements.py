@@ -129,7 +129,7 @@ def test_one_batch_size_is_taken(tmp_path: Path) -> None:
         (f"arch,latency_ms,batch_size\n{A},1,many\n", "batch_size is 'many', not a whole"),
         (f"arch,latency_ms,batch_size\n{A},1,0\n", "batch_size is '0'"),
         (f"arch,latency_ms,disturbed\n{A},1,maybe\n", "disturbed is 'maybe'; write True"),
-        (f'arch,latency_ms\n"{A},1\n', "is no row of a CSV"),
+        (f'arch,latency_ms\n"{A},1\n', "is not a CSV row"),
         (b"\xff\xfe\x00arch", "is not UTF-8 text"),
         (b"\x00\x01\x02" * 40, "mine.csv"),
         ("x" * (MAX_FILE_BYTES + 1), "larger than 20 MB"),

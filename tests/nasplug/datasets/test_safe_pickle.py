@@ -60,7 +60,7 @@ def test_malicious_pickle_is_named_and_not_run(tmp_path: Path) -> None:
         code = pickle.dumps(Call(os.system, f"touch {marker}"), protocol=protocol)
         path = pack(tmp_path / f"evil{protocol}.pt", code)
         with pytest.raises(
-            InputError, match=r"evil\d.pt was not loaded: it needs.*'\(posix\|nt\).system'"
+            InputError, match=r"evil\d\.pt was not loaded: it needs.*'(posix|nt)\.system'"
         ):
             load_pickle_zip(path, NUMPY_SCALARS | ORDERED_DICT)
     assert not marker.exists()
@@ -188,7 +188,7 @@ def test_bomb_that_lies_about_its_size(tmp_path: Path) -> None:
     content = path.read_bytes()
     declared = (2_000_000).to_bytes(4, "little")
     path.write_bytes(content.replace(declared, (100).to_bytes(4, "little")))
-    with pytest.raises(InputError, match="no readable"):
+    with pytest.raises(InputError, match="not a readable"):
         load_pickle_zip(path, max_bytes=1_000_000)
 
 

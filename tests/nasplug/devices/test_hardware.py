@@ -231,10 +231,10 @@ def test_a_missing_field_is_named(tmp_path: Path, field: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "expected"),
     [
-        ("name", '""', "name must be a text"),
-        ("name", "3", "name must be a text"),
-        ("name", '"a\\u001bb"', "name must be a text"),
-        ("vendor", '"a\\nb"', "vendor must be a text"),
+        ("name", '""', "name must be a string"),
+        ("name", "3", "name must be a string"),
+        ("name", '"a\\u001bb"', "name must be a string"),
+        ("vendor", '"a\\nb"', "vendor must be a string"),
         ("kind", '"toaster"', "one of gpu, cpu, phone"),
         ("kind", "[]", "not a list"),
         ("power_w", "0", "power_w must be a number from 1e-06 to 1e+09 in W, not 0"),
@@ -262,7 +262,7 @@ def test_a_missing_field_is_named(tmp_path: Path, field: str) -> None:
         ("memory_gb", "-1", "0 if it varies"),
         ("aliases", '"board"', "list of strings"),
         ("aliases", "[1]", "list of strings"),
-        ("source", "1", "source must be a text"),
+        ("source", "1", "source must be a string"),
         ("memory_bandwith", "10", "memory_bandwidth_gbs"),
     ],
 )

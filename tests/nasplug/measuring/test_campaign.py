@@ -168,7 +168,7 @@ def test_broken_off_line_is_repaired(tmp_path, capsys, scripted, cut):
     lines = out.read_text().splitlines(keepends=True)
     out.write_text("".join(lines[:3]) + lines[3][:cut])
     measured = tiny(out)
-    assert "broken off" in capsys.readouterr().err
+    assert "the last line of the file is incomplete" in capsys.readouterr().err
     assert measured.table["arch_id"].tolist() == ids(TINY)
     again = out.read_text().splitlines(keepends=True)
     assert again[:3] == lines[:3]
@@ -419,7 +419,7 @@ def test_disturbed_networks_are_kept_if_asked_for(tmp_path, scripted, capsys):
     assert measured.table["disturbed"].tolist() == [False, True]
     assert not measured.table["kept"].any()
     said = capsys.readouterr().err
-    assert "1 network disturbed: while they were timed the reference was up to 50% off" in said
+    assert "1 network disturbed: around them the reference network was up to 50% off" in said
     assert "calibrate leaves them out" in said
     kept = tiny(out, TINY[:2], keep_disturbed=True)
     assert kept.table["kept"].tolist() == pd.read_csv(out)["kept"].tolist() == [False, True]

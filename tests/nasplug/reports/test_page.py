@@ -79,7 +79,7 @@ def test_study_of_a_search_shows_its_settings_and_units() -> None:
     assert found["rows"][0]["values"] == [90.0, 2.0]
     facts = dict(found["facts"])
     assert facts["Device"] == "T4, batch 2"
-    assert facts["Limits"] == "latency<=5ms with probability 0.9"
+    assert facts["Constraints"] == "latency<=5ms with probability 0.9"
     assert facts["Values"] == "table, with seed 3"
 
 

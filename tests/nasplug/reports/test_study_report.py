@@ -154,13 +154,16 @@ def test_what_cannot_be_drawn_is_told(journal: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     names = ("report.html", "progress.png")
     assert done.stdout.splitlines() == [str(tmp_path / name) for name in names]
-    assert "no calibration.png: no trial of study 'other' says what was expected" in done.stderr
+    assert "calibration.png was not written: no trial of study 'other' has expected" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["{journal}"], "the storage has mine, other; choose one with --study-name"),
+        (
+            ["{journal}"],
+            "the storage has several studies: mine, other; choose one with --study-name",
+        ),
         (["{journal}", "--study", "min"], "the storage has no study 'min'; it has mine"),
         (["{journal}x"], "the storage"),
         (["memory"], "memory belongs to one process"),

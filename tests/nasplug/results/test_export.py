@@ -79,7 +79,7 @@ def test_too_little_room_is_said_before_anything_is_written(
 @pytest.mark.parametrize("folder", ["file", "file/nets"])
 def test_a_file_in_the_place_of_the_folder(find: Find, tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(InputError, match="file is a file.; give a folder to write in"):
+    with pytest.raises(InputError, match="file is a file.; give a folder that can be written"):
         find(n_trials=1).export(tmp_path / folder)
     assert (tmp_path / "file").read_text() == "mine"
 

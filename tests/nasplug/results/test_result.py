@@ -103,7 +103,7 @@ def test_without_hardware_flops_stand_against_parameters(find: Find, tmp_path: P
 def test_a_report_shows_the_proxy(find: Find, tmp_path: Path) -> None:
     find(constraints="flops<=400M").report(tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "multiply-accumulates (millions), a proxy for quality" in page
+    assert "multiply-accumulates (millions), a proxy for accuracy" in page
     assert (tmp_path / "pareto.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -145,7 +145,7 @@ def test_only_parameters_that_count_are_kept(find: Find) -> None:
         ({"pool_size": 0}, "pool size 0"),
         ({"constraints": "accuracy>=70%"}, "no accuracy predictor for space nnlqp:mobilenetv2, so"),
         ({"constraints": "latency<=1us"}, "none of the 80 nnlqp:mobilenetv2 architectures"),
-        ({"dataset": "cifar10"}, "unknown data set 'cifar10'"),
+        ({"dataset": "cifar10"}, "unknown image set 'cifar10'"),
     ],
 )
 def test_bad_input(find: Find, options: dict[str, Any], said: str) -> None:

@@ -130,7 +130,7 @@ def test_failed_trials_are_kept_with_the_reason(
     reasons = [trial.user_attrs[FAILURE] for trial in result.study.trials[:5]]
     assert reasons == [
         "ValueError: no memory left",
-        "no accuracy, only loss",
+        "no accuracy; it has loss",
         "accuracy is nan, not a finite number",
         "the result is 'high', not an object of metrics",
         "not a number: accuracy '93'",
@@ -192,7 +192,7 @@ def test_limits_are_learned_where_they_are_observed(find: Find) -> None:
     assert all(t.constraints["params<=900000"] <= 0 for t in result.study.trials)
     missed = [t for t in result.study.trials if any(v > 0 for v in t.constraints.values())]
     assert f"{len(missed)} of 20 trials violate a constraint" in result.to_text()
-    with pytest.raises(InputError, match="10 trials in a row.*no latency_ms, only"):
+    with pytest.raises(InputError, match="10 trials in a row.*no latency_ms; it has"):
         find(constraints=["latency<=4ms"])
 
 

@@ -129,8 +129,10 @@ def test_any_answer_is_read_or_says_why(answer: object) -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    assert str(missing(["top1"], {"loss": 1, "note": "x"})) == "no top1, only loss, note"
-    assert str(missing(["top1"], {})) == "no top1, only nothing"
+    assert str(missing(["top1"], {"loss": 1, "note": "x"})) == (
+        "the result has no top1; it has loss, note"
+    )
+    assert str(missing(["top1"], {})) == "the result has no top1; it has no entries"
     assert str(missing(["top1"], {"top1": "93"})) == "not a number: top1 '93'"
 
 

@@ -265,7 +265,7 @@ def test_graphs_of_the_rows(tmp_path: Path) -> None:
     [
         ("../a.onnx", "not the path of an .onnx"),
         ("b.onnx", "b.onnx is missing"),
-        ("a.txt", "no path"),
+        ("a.txt", "not the path"),
     ],
 )
 def test_graph_of_a_bad_path(tmp_path: Path, path: str, why: str) -> None:

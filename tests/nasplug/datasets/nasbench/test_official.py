@@ -134,7 +134,7 @@ def test_a_record_of_a_foreign_layout(tmp_path: Path, kept: Path) -> None:
     content = [*map(files.payload, rows[:4]), files.payload({"cell": rows[4][0]})]
     said = refusal(files.write(tmp_path / "x.tfrecord", content), kept)
     assert "record 5 of " in said
-    assert "does not have the layout of NAS-Bench-101: it is no list of hash, epochs" in said
+    assert "does not have the layout of NAS-Bench-101: it is not a list of hash, epochs" in said
 
 
 def test_a_file_of_another_benchmark(tmp_path: Path, kept: Path) -> None:
