@@ -21,6 +21,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "search_spaces.lazy",
         "search_spaces.graph",
         "search_spaces.operators",
+        "search_spaces.canonical",
+        "search_spaces.pricing",
         "search_spaces.costs",
         "search_spaces.simplify",
         "search_spaces.cell_arrays",

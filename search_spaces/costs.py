@@ -13,9 +13,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["FLOAT_BYTES", "Cost", "conv", "elementwise", "linear", "norm", "pool"]
+__all__ = ["FLOAT_BYTES", "TYPE_BYTES", "Cost", "conv", "elementwise", "linear", "norm", "pool"]
 
 FLOAT_BYTES = 4
+
+# Bytes of an element by its type; ONNX's names, float8 for all of its kinds.
+TYPE_BYTES: dict[str, float] = {
+    **dict.fromkeys(("complex128",), 16),
+    **dict.fromkeys(("float64", "int64", "uint64", "complex64"), 8),
+    **dict.fromkeys(("float32", "int32", "uint32"), 4),
+    **dict.fromkeys(("float16", "bfloat16", "int16", "uint16"), 2),
+    **dict.fromkeys(("float8", "int8", "uint8", "bool"), 1),
+    **dict.fromkeys(("float4", "int4", "uint4"), 0.5),
+    **dict.fromkeys(("int2", "uint2"), 0.25),
+}
 
 
 @dataclass(frozen=True)

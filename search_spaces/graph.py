@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.search_spaces.costs import FLOAT_BYTES
 from nasplug.search_spaces.errors import InputError
 
 __all__ = ["ATTRIBUTES", "Graph"]
@@ -24,8 +25,8 @@ ATTRIBUTES = (
     "height",  # of the output, in pixels
     "width",
     "flops",  # multiply-accumulates of convolutions and linear layers, as NAS benchmarks count
-    "params",  # trainable parameters
-    "bytes",  # float32 traffic: inputs read + outputs written + parameters read
+    "params",  # trainable parameters, a shared tensor at its first reader alone
+    "bytes",  # traffic: inputs read + outputs written + weights read
 )
 
 _UNKNOWN = np.zeros((0, len(ATTRIBUTES)))
@@ -42,10 +43,16 @@ class Graph:
         edges: Pairs `(source, target)` with `source < target`, sorted and distinct.
         attributes: Float array of shape `(nodes, len(ATTRIBUTES))`, with 0 for a value that the
             space does not know; all zeros if it is left out.
+        types: Element type of each node's output, which its edges carry; empty where all are
+            `"float32"`.
+        weight_types: Element type of each node's weights, empty for a node without; empty where
+            all are `"float32"`.
+        weight_bytes: Bytes of the weights that each node reads, shape `(nodes,)`; None where they
+            are float32 and no tensor is shared, so that they are those of `"params"`.
 
     Raises:
         InputError: If an edge is out of range, points backwards or occurs twice, or if the
-            attributes have another shape or are not finite.
+            attributes, types or weights are not one a node.
 
     Example:
         >>> from nasplug.search_spaces import Graph
@@ -57,6 +64,9 @@ class Graph:
     ops: tuple[str, ...]
     edges: tuple[tuple[int, int], ...]
     attributes: NDArray[np.float64] = field(default_factory=lambda: _UNKNOWN, repr=False)
+    types: tuple[str, ...] = field(default=(), repr=False)
+    weight_types: tuple[str, ...] = field(default=(), repr=False)
+    weight_bytes: NDArray[np.float64] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         nodes = len(self.ops)
@@ -79,6 +89,10 @@ class Graph:
                 f"attributes have shape {self.attributes.shape}; expected ({nodes}, "
                 f"{len(ATTRIBUTES)}), a row per node with the columns of ATTRIBUTES"
             )
+        for name in ("types", "weight_types", "weight_bytes"):
+            values = getattr(self, name)
+            if values is not None and len(values) not in (nodes, 0):
+                raise InputError(f"{name} has {len(values)} entries, expected {nodes}: one a node")
 
     @classmethod
     def build(
@@ -160,7 +174,22 @@ class Graph:
             tuple(self.ops[i] for i in order),
             tuple(sorted((new_index[a], new_index[b]) for a, b in self.edges)),
             self.attributes[list(order)],
+            types=tuple(self.types[i] for i in order if self.types),
+            weight_types=tuple(self.weight_types[i] for i in order if self.weight_types),
+            weight_bytes=None if self.weight_bytes is None else self.weight_bytes[list(order)],
         )
+
+    @cached_property
+    def executed(self) -> Graph:
+        """The graph as predictors price it: `"params"` are the weights that are read.
+
+        They count as many float32 numbers as have their bytes, as often as they are read.
+        """
+        if self.weight_bytes is None:
+            return self
+        attributes = self.attributes.copy()
+        attributes[:, ATTRIBUTES.index("params")] = self.weight_bytes / FLOAT_BYTES
+        return Graph(self.ops, self.edges, attributes)
 
     @cached_property
     def canonical_hash(self) -> str:

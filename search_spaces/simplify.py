@@ -58,17 +58,30 @@ def simplify(graph: Graph) -> Graph:
 
 
 def _rewrite(graph: Graph, contract: bool) -> Graph:
-    idle = IDLE_OPS if contract else frozenset()
-    if not (DEAD_OPS.intersection(graph.ops) or idle.intersection(graph.ops)) and _all_alive(graph):
+    rewritten = _rewritten(graph.ops, graph.edges, contract)
+    if rewritten is None:
         return graph
-    dead_nodes = tuple(k for k, op in enumerate(graph.ops) if op in DEAD_OPS)
-    idle_nodes = tuple(k for k, op in enumerate(graph.ops) if op in idle)
-    rows, edges = _plan(len(graph), graph.edges, dead_nodes, idle_nodes)
-    attributes = graph.attributes[list(rows)]
+    ops, edges, rows = rewritten
+    attributes = graph.attributes[rows]
     if _COPY_ROW in rows:
         attributes[[row == _COPY_ROW for row in rows]] = 0.0
-    ops = tuple(_COPY if row == _COPY_ROW else graph.ops[row] for row in rows)
     return Graph(ops, edges, attributes)
+
+
+# A prediction simplifies what is simple already, more than once.
+@lru_cache(maxsize=65536)
+def _rewritten(
+    ops: tuple[str, ...], edges: tuple[tuple[int, int], ...], contract: bool
+) -> tuple[tuple[str, ...], tuple[tuple[int, int], ...], list[int]] | None:
+    """Operations, edges and old nodes of the rewritten graph; None if there is nothing to do."""
+    idle = IDLE_OPS if contract else frozenset()
+    if not (DEAD_OPS | idle).intersection(ops) and _all_alive(len(ops), edges):
+        return None
+    dead_nodes = tuple(k for k, op in enumerate(ops) if op in DEAD_OPS)
+    idle_nodes = tuple(k for k, op in enumerate(ops) if op in idle)
+    rows, rewired = _plan(len(ops), edges, dead_nodes, idle_nodes)
+    names = tuple(_COPY if row == _COPY_ROW else ops[row] for row in rows)
+    return names, rewired, list(rows)
 
 
 # Many graphs of a space differ in their operations alone, so few plans serve all of them.
@@ -128,9 +141,9 @@ def _sums(
     return sums
 
 
-def _all_alive(graph: Graph) -> bool:
+def _all_alive(nodes: int, edges: tuple[tuple[int, int], ...]) -> bool:
     """Whether every node lies on a path from the first to the last."""
-    has_input = {b for _, b in graph.edges}
-    has_output = {a for a, _ in graph.edges}
+    has_input = {b for _, b in edges}
+    has_output = {a for a, _ in edges}
     # In a DAG with one source and one sink, every node with both ends is on such a path.
-    return len(has_input) == len(graph) - 1 and len(has_output) == len(graph) - 1
+    return len(has_input) == nodes - 1 and len(has_output) == nodes - 1

@@ -31,6 +31,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     # The base classes are tested on spaces of the package.
     "search_spaces/networks/test_network_space.py": ("search_spaces/space.py",),
     "search_spaces/nb101/test_pieces.py": ("search_spaces/coded_space.py",),
+    "search_spaces/test_pricing.py": ("search_spaces/operators.py",),
     # Random graphs are drawn for both.
     "search_spaces/test_graph.py": ("search_spaces/simplify.py",),
     "search_spaces/test_cell_arrays.py": ("search_spaces/nb101/arrays.py",),

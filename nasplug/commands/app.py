@@ -137,7 +137,9 @@ _OPTIONS: dict[str, Any] = {
 app = typer.Typer(name="nasplug", no_args_is_help=True, **_OPTIONS)
 hardware_app = typer.Typer(cls=_ListByDefault, **_OPTIONS)
 data_app = typer.Typer(cls=_ListByDefault, **_OPTIONS)
-app.add_typer(hardware_app, name="hardware", help="List the known devices, or show one.")
+app.add_typer(
+    hardware_app, name="hardware", help="List the known devices, or show one or this machine."
+)
 app.add_typer(data_app, name="data", help="List, fetch, import or verify public data sets.")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from typer import Argument, Exit
+from typer import Argument, Exit, Option
 
 from nasplug._signals import STOPPED, stoppable
 from nasplug.commands.common import (
@@ -76,12 +76,21 @@ def hardware_list(
     words: Annotated[
         list[str] | None, Argument(help="Show only devices whose description contains these words.")
     ] = None,
+    here: Annotated[
+        bool, Option("--here", help="Name the processors of this machine instead.")
+    ] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """List your calibrated devices and the catalogue, or only the devices that match some words."""
+    """List your calibrated devices and the catalogue, or only the devices that match some words, or
+    with --here name this machine."""
     from nasplug.devices import profiles
 
+    if here:
+        if words:
+            raise InputError("--here names this machine and takes no words; leave one of both out")
+        _print_this_machine(as_json)
+        return
     calibrated, damaged = profiles.every()
     summaries = {
         p.name: f"{counted(len(p.measured.archs), 'network')} of {p.space} at batch {p.batch_size}"
@@ -101,6 +110,21 @@ def hardware_list(
         complain(sentence)
 
 
+def _print_this_machine(as_json: bool) -> None:
+    from nasplug.measuring.this_machine import processors
+
+    rows = [
+        {
+            "source": processor.source,
+            "prints": processor.name,
+            "device": processor.device and processor.device.name,
+            "advice": processor.advice,
+        }
+        for processor in processors()
+    ]
+    print_rows(rows, as_json)
+
+
 def _matching(text: str, calibrated: Sequence[Hardware]) -> list[Hardware]:
     """Select the devices whose names, aliases or other texts contain all words of a text.
 
@@ -110,7 +134,8 @@ def _matching(text: str, calibrated: Sequence[Hardware]) -> list[Hardware]:
     Raises:
         InputError: If no device does.
     """
-    from nasplug.devices.catalogue import catalogue, devices_named
+    from nasplug.devices.catalogue import catalogue
+    from nasplug.devices.names import meaning
 
     def plain(text: str) -> str:
         return "".join(character for character in text.lower() if character not in " -_")
@@ -132,17 +157,25 @@ def _matching(text: str, calibrated: Sequence[Hardware]) -> list[Hardware]:
         if matches:
             return matches
     # Operating systems print names that --hw takes, but that no name of the catalogue contains.
-    matches = devices_named(text)
-    if not matches:
+    match = meaning(text)
+    if match.reason:
+        raise InputError(f"{text[:80]!r} {match.question}")
+    if not match.devices:
         raise InputError(
             f"no device in the catalogue contains {text[:80]!r}; nasplug hardware lists all devices"
         )
-    return matches
+    return list(match.devices)
 
 
 @command
 def hardware_show(
-    name: Annotated[str, Argument(help="Name or alias of a device, or the path of a .toml file.")],
+    name: Annotated[
+        str,
+        Argument(
+            help="Name or alias of a device, a name that a system prints, a cloud instance type, "
+            "or the path of a .toml file."
+        ),
+    ],
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

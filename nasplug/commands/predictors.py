@@ -221,7 +221,10 @@ def calibrate(
         ),
     ] = None,
     measurements: Annotated[
-        Path | None, Option(help="A .csv file with the columns arch and latency_ms.")
+        Path | None,
+        Option(
+            help="A .csv file with columns arch (of a space, or your .onnx files) and latency_ms."
+        ),
     ] = None,
     space: SpaceName = "nb201",
     name: Annotated[

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import unicodedata
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from nasplug.devices.spellings import catalogue_key
 from nasplug.predictors.hardware import KINDS, PRECISIONS, Hardware
 from nasplug.search_spaces.errors import InputError, closest
 from nasplug.text import shortened
@@ -21,32 +20,19 @@ else:
     import tomli as tomllib
 
 __all__ = [
+    "MAX_NAME",
     "catalogue",
     "check_figures",
     "check_unique",
-    "devices_named",
     "is_line",
-    "name_key",
     "parse",
     "shown",
-    "words",
 ]
 
 # Range of any real number, in the unit of its field; outside of it ratios overflow or vanish.
 LEAST, MOST = 1e-6, 1e9
 MAX_NAME = 200
 _MOST_SHOWN = 80
-_BRANDS = (
-    *("nvidia", "geforce", "tesla", "intel", "amd", "radeon", "instinct", "google", "samsung"),
-    *("apple", "qualcomm", "broadcom", "xilinx", "hisilicon", "huawei", "cambricon"),
-)
-# Text that operating systems add to a name: "Intel(R) Xeon(R) Gold 6226 CPU @ 2.70GHz",
-# "Raspberry Pi 4 Model B Rev 1.4", "AMD Ryzen AI 9 HX 370 w/ Radeon 890M".
-_WRAPPING = re.compile(
-    r"\((r|tm|c)\)|@.*|\bw/ .*|\b\d+th gen\b|\b\d+-core\b|\b(cpu|gpu|processor|graphics)\b"
-    r"|\brev \d+\.\d+\b"
-)
-_MARKS = dict.fromkeys(map(ord, "®™©"), " ")
 # Categories that one line of text cannot hold: control characters, line breaks, surrogates.
 _BREAKING = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
@@ -63,7 +49,7 @@ def catalogue() -> tuple[Hardware, ...]:
     for file in sorted(catalogue_files, key=lambda f: f.name):
         if not file.name.endswith(".toml"):
             continue
-        entries = tomllib.loads(file.read_text(encoding="utf-8"))["device"]
+        entries = tomllib.loads(file.read_text(encoding="utf-8")).get("device", [])
         devices += [parse(entry, f"{file.name}, entry {i}") for i, entry in enumerate(entries, 1)]
     check_unique(devices)
     return tuple(devices)
@@ -78,7 +64,7 @@ def check_unique(devices: list[Hardware]) -> None:
     owner: dict[str, Hardware] = {}
     for device in devices:
         for spelling in (device.name, *device.aliases):
-            other = owner.setdefault(name_key(spelling), device)
+            other = owner.setdefault(catalogue_key(spelling), device)
             if other is not device:
                 raise InputError(
                     f"the catalogue has {spelling!r} twice, for {other.name} and {device.name}"
@@ -189,48 +175,6 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "source": (lambda v: isinstance(v, str), "a string"),
     "note": (lambda v: isinstance(v, str), "a string"),
 }
-
-
-def devices_named(name: str) -> list[Hardware]:
-    """Devices of the catalogue that a name may stand for; several if the name is ambiguous."""
-    by_key, by_model_number = _index()
-    key = name_key(name)
-    return [by_key[key]] if key in by_key else by_model_number.get(key, [])
-
-
-@cache
-def _index() -> tuple[dict[str, Hardware], dict[str, list[Hardware]]]:
-    by_key: dict[str, Hardware] = {}
-    by_model_number: dict[str, list[Hardware]] = defaultdict(list)
-    for device in catalogue():
-        for spelling in (device.name, *device.aliases):
-            by_key[name_key(spelling)] = device
-            for number in _model_numbers(spelling):
-                if device not in by_model_number[number]:
-                    by_model_number[number].append(device)
-    return by_key, dict(by_model_number)
-
-
-def _model_numbers(spelling: str) -> list[str]:
-    """Ends of a name that may stand for the whole name, such as "3080ti" or "10940x"."""
-    parts = words(spelling)
-    ends = [parts[i:] for i in range(1, len(parts)) if re.search(r"\d", parts[i])]
-    # Three digits: the 4 of "Pixel 4" or the 6gb of "GTX 1060 6GB" would be ambiguous.
-    return [end for end in map("".join, ends) if re.search(r"\d{3}", end)]
-
-
-def words(text: str) -> list[str]:
-    """Lower-case words of a name, without brands and the text that systems add."""
-    plain = unicodedata.normalize("NFKC", text.translate(_MARKS)).lower()
-    return [w for w in re.findall(r"[^\W_]+", _WRAPPING.sub(" ", plain)) if w not in _BRANDS]
-
-
-def name_key(text: str) -> str:
-    """Spelling of a name for comparisons: lower-case letters and digits without brands."""
-    key = "".join(words(text))
-    while brand := next((b for b in _BRANDS if key.startswith(b)), ""):
-        key = key[len(brand) :]
-    return key
 
 
 def shown(value: object) -> str:

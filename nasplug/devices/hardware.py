@@ -8,15 +8,9 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from nasplug.devices.catalogue import (
-    catalogue,
-    check_figures,
-    devices_named,
-    name_key,
-    parse,
-    shown,
-    words,
-)
+from nasplug.devices.catalogue import catalogue, check_figures, parse, shown
+from nasplug.devices.names import meaning
+from nasplug.devices.spellings import name_key, words
 from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces.errors import InputError
 from nasplug.text import read_whole, shown_path
@@ -36,7 +30,8 @@ def hardware(name_or_path: str | os.PathLike[str] | Hardware) -> Hardware:
     """Look up the device with a name, or read the one that a file describes.
 
     Case, spaces, punctuation and brand words do not matter: "rtx3090", "NVIDIA GeForce RTX 3090"
-    and "3090" are one device. A name never stands for a device that is merely similar.
+    and "3090" are one device. So are the names that operating systems, driver tools and phones
+    print, and instances of clouds. A name never stands for a device that is merely similar.
 
     Args:
         name_or_path: The name of a device that `nasplug.calibrate` made a profile of; a name or an
@@ -49,8 +44,9 @@ def hardware(name_or_path: str | os.PathLike[str] | Hardware) -> Hardware:
         `DeviceProfile`.
 
     Raises:
-        InputError: If the name is unknown or ambiguous, the file cannot be read or has a bad field,
-            or a number of a `Hardware` is out of range.
+        InputError: If the name is unknown, or may stand for several devices, which the sentence
+            names; if the file cannot be read or has a bad field, or a number of a `Hardware` is out
+            of range.
 
     Example:
         >>> import nasplug
@@ -118,14 +114,12 @@ def _by_name(name: str) -> Hardware:
     profile = profiles.find(name)
     if profile is not None:
         return profile
+    match = meaning(name)
+    if match.device is not None:
+        return match.device
+    if match.devices or match.reason:
+        raise InputError(f"hardware {shown(name)} {match.question}")
     key = name_key(name)
-    matches = devices_named(name)
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise InputError(
-            f"hardware {shown(name)} is ambiguous: write {' or '.join(d.name for d in matches)}"
-        )
     calibrated = profiles.names()
     names = [*calibrated, *(device.name for device in catalogue())]
     parts = words(name[:100])

@@ -14,7 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from nasplug.devices.catalogue import MAX_NAME, devices_named, is_line, name_key, parse
+from nasplug.devices.catalogue import MAX_NAME, is_line, parse
+from nasplug.devices.names import devices_named
+from nasplug.devices.spellings import name_key
 from nasplug.search_spaces import names as space_names
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.files import sweep, write_text

@@ -318,14 +318,15 @@ def _prediction(
     from nasplug.predictors.latency.device_profile import DeviceProfile
 
     model = predictor.model
-    latency = predictor.predict([graph], device, batch_size)
+    executed = graph.executed
+    latency = predictor.predict([executed], device, batch_size)
     mean, lower, upper = (float(getattr(latency, end)[0, 0]) for end in ("mean", "lower", "upper"))
-    times, rest_ms = model.explain(graph, device, batch_size, runtime, mean)
+    times, rest_ms = model.explain(executed, device, batch_size, runtime, mean)
     setting = model.setting(device, batch_size, runtime)
     if isinstance(device, DeviceProfile):
-        familiar = bool(calibrated(predictor, device).like([graph])[0])
+        familiar = bool(calibrated(predictor, device).like([executed])[0])
     else:
-        familiar = bool(model.groups([graph], setting)[0])
+        familiar = bool(model.groups([executed], setting)[0])
     used_runtime = setting.runtime or RUNTIMES[0]
     return NetworkPrediction(
         mean,
@@ -339,7 +340,7 @@ def _prediction(
         model.measured_in(used_runtime),
         model.alike(device, batch_size, used_runtime),
         graph,
-        _operators(graph, times, mean, device, batch_size),
+        _operators(executed, times, mean, device, batch_size),
         rest_ms,
         images,
     )

@@ -33,6 +33,7 @@ from nasplug.predictors.statistics.gaussian_process import GaussianProcess
 from nasplug.predictors.statistics.normal_scores import normal_scores, quantile_grid, values_at
 from nasplug.predictors.training.ensemble import (
     ensemble_scores,
+    graph_key,
     load_members,
     member_tensors,
     rows_by_function,
@@ -114,6 +115,8 @@ class TransformerGP(ProcessPredictor):
             terms = (*terms, *SOURCE_TERMS)
         self._process = GaussianProcess(terms, self.config.hyperparameter_rows)
         self._graphs: list[Graph] = []
+        # Row of each of them by its `graph_key`, made when it is first needed.
+        self._row_of: dict[Any, int] = {}
         self._rows: dict[str, Array] = {}
         self._reader: CellReader | None = None
         self._quantiles: Array = np.empty((0, 0))
@@ -194,7 +197,7 @@ class TransformerGP(ProcessPredictor):
         functions = rows_by_function(prepared)
         order = np.random.default_rng(self.config.seed).permutation(len(functions))
         functions = [functions[k] for k in order]
-        self._graphs = [prepared[labels[0]] for labels in functions]
+        self._graphs, self._row_of = [prepared[labels[0]] for labels in functions], {}
         self._rows = {
             "targets": np.array([scores[labels].mean(0) for labels in functions]),
             "counts": np.array([len(labels) for labels in functions], dtype=np.float64),
@@ -236,12 +239,27 @@ class TransformerGP(ProcessPredictor):
         read, again = unique_graphs(graphs)
         distinct, inverse = unique_graphs(self._prepare(read))
         inverse = inverse[again]
-        blocks = self._blocks(distinct)
-        mean, variances = self._process.predict(blocks, variance)
-        mean = mean + self._expected(blocks)
+        mean, variances = self._posterior_of(distinct, variance)
         if self._networks:
             mean = (mean + ensemble_scores(self._networks, distinct).mean(0)) / 2
         return mean[inverse], variances[inverse]
+
+    def _posterior_of(self, prepared: Sequence[Graph], variance: bool) -> tuple[Array, Array]:
+        """Means and variances of the process for distinct prepared graphs."""
+        mean = np.empty((len(prepared), len(self.targets)))
+        variances = np.full(len(prepared), np.nan)
+        # The mean of a graph that was learned is known without reading it again.
+        rows = self._row_of or {graph_key(graph): row for row, graph in enumerate(self._graphs)}
+        self._row_of = rows
+        row_of = np.array([-1 if variance else rows.get(graph_key(g), -1) for g in prepared], int)
+        learned, new = np.flatnonzero(row_of >= 0), np.flatnonzero(row_of < 0)
+        expected = self._rows["targets"] - self._process.targets
+        mean[learned] = (self._process.learned_means + expected)[row_of[learned]]
+        if len(new):
+            blocks = self._blocks([prepared[k] for k in new.tolist()])
+            mean[new], variances[new] = self._process.predict(blocks, variance)
+            mean[new] += self._expected(blocks)
+        return mean, variances
 
     def _posterior(self, graphs: Sequence[Graph]) -> tuple[Array, Array]:
         return self.posterior(graphs)

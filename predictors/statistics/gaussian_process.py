@@ -146,6 +146,22 @@ class GaussianProcess:
         return result
 
     @property
+    def targets(self) -> Array:
+        """Targets that were learned, `(rows, columns)`."""
+        result: Array = self._targets.numpy()
+        return result
+
+    @property
+    def learned_means(self) -> Array:
+        """Means of the function at the rows that were learned, `(rows, columns)`.
+
+        They are the labels less the share of the noise, K·w = y − N·w, and need no kernel.
+        """
+        noise = (self.noise / self._counts + JITTER)[:, None]
+        result: Array = (self._targets - noise * self._weights).numpy()
+        return result
+
+    @property
     def _cholesky(self) -> Tensor:
         """Factor of the covariance of the labels, made when it is first needed."""
         if self._lower is None:

@@ -30,6 +30,7 @@ __all__ = [
     "EnsembleConfig",
     "calibration_count",
     "ensemble_scores",
+    "graph_key",
     "load_members",
     "member_tensors",
     "random_split",
@@ -182,13 +183,18 @@ def load_members(checkpoint: Checkpoint, count: int, build: Callable[[], Any]) -
     return [load_model(build, checkpoint.section(f"model-{member}")) for member in range(count)]
 
 
+def graph_key(graph: Graph) -> tuple[Any, ...]:
+    """Key that graphs of the same operations, edges and attributes share."""
+    return graph.ops, graph.edges, graph.attributes.tobytes()
+
+
 def unique_graphs(graphs: Sequence[Graph]) -> tuple[list[Graph], NDArray[np.int64]]:
     """Graphs of different operations, edges or attributes, and the place of each one's equal."""
     distinct: dict[Any, Graph] = {}
     places: dict[Any, int] = {}
     # The same graph often comes many times.
     for name, graph in {id(graph): graph for graph in graphs}.items():
-        key = (graph.ops, graph.edges, graph.attributes.tobytes())
+        key = graph_key(graph)
         places[name] = places.setdefault(key, len(distinct))
         distinct.setdefault(key, graph)
     return list(distinct.values()), np.array([places[id(g)] for g in graphs], dtype=np.int64)

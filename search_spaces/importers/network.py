@@ -15,7 +15,8 @@ from typing import Any
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.importers.steps import MAX_ELEMENTS, Step
-from nasplug.search_spaces.operators import Operator, network_graph
+from nasplug.search_spaces.operators import Operator
+from nasplug.search_spaces.pricing import network_graph
 
 __all__ = ["ImportedNetwork"]
 

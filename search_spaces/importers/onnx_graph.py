@@ -55,7 +55,7 @@ def onnx_graph(
     *,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
 ) -> Graph:
-    """Read a network from an ONNX file, in the canonical form of `operators.canonical`.
+    """Read a network from an ONNX file, in the canonical form of `search_spaces.canonical`.
 
     The batch, axis 0 of each input, is set to one image, and shapes are those that
     `onnx.shape_inference` gives. Weights are never read: files with their weights removed or in

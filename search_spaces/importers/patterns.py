@@ -14,8 +14,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from nasplug.search_spaces.canonical import needed
 from nasplug.search_spaces.importers.steps import Step
-from nasplug.search_spaces.operators import needed
 
 __all__ = ["recognised"]
 

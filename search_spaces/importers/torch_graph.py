@@ -23,7 +23,7 @@ __all__ = ["images_in", "torch_graph"]
 
 
 def torch_graph(module: torch.nn.Module, example: torch.Tensor | tuple[torch.Tensor, ...]) -> Graph:
-    """Read a network from a PyTorch module, in the canonical form of `operators.canonical`.
+    """Read a network from a PyTorch module, in the canonical form of `search_spaces.canonical`.
 
     The module is traced by `torch.export` in evaluation mode, on one image, and is not changed.
     The graph equals the one that `onnx_graph` reads from an export of the same module.

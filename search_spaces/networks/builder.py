@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import Graph
-from nasplug.search_spaces.operators import Operator, Window, network_graph
+from nasplug.search_spaces.operators import Operator, Window
+from nasplug.search_spaces.pricing import network_graph
 
 if TYPE_CHECKING:
     import onnx

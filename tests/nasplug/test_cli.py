@@ -98,6 +98,9 @@ def test_wrong_usage(run: Run, words: list[str], said: str) -> None:
         (["predict", CELL, "--space", "nb202"], "unknown search space"),
         (["hardware", "show", "nothing like it"], "is not in the catalogue"),
         (["hardware", "nothing like it"], "no device in the catalogue contains"),
+        (["hardware", "show", "Orin"], "'Orin' may be Jetson AGX Orin,"),
+        (["hardware", "SM-G991B"], "is a Galaxy S21 with an Exynos 2100"),
+        (["hardware", "orin", "--here"], "--here names this machine and takes no words"),
         (["data", "fetch", "nope"], "'nope'"),
         (["data", "verify", "nope"], "'nope'"),
     ],
@@ -280,12 +283,21 @@ def test_json_of_an_unmeasured_device_says_so_on_stderr(run: Run) -> None:
     ("printed", "name"),
     [
         ("Raspberry Pi 4 Model B Rev 1.4", "Raspberry Pi 4"),
-        ("NVIDIA A100-PCIE-40GB", "A100 40GB"),
+        ("NVIDIA A100-PCIE-40GB", "A100 40GB PCIe"),
+        ("p3.2xlarge", "V100"),
     ],
 )
 def test_hardware_is_found_by_the_names_that_hw_takes(run: Run, printed: str, name: str) -> None:
     rows = json.loads(run("hardware", printed, "--json").stdout)
     assert [row["name"] for row in rows] == [name]
+
+
+def test_hardware_here_names_this_machine(run: Run) -> None:
+    rows = json.loads(run("hardware", "--here", "--json").stdout)
+    assert rows == json.loads(run("hardware", "list", "--here", "--json").stdout)
+    assert [set(row) for row in rows] == [{"source", "prints", "device", "advice"}] * len(rows)
+    assert all(row["advice"] for row in rows)
+    assert rows[0]["source"] in run("hardware", "--here").stdout
 
 
 def test_a_warning_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:

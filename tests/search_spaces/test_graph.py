@@ -162,3 +162,24 @@ def test_a_doubled_skip_is_kept_once():
 def test_prune_keeps_identities():
     graph = Graph(("input", "skip_connect", "none", "output"), ((0, 1), (0, 2), (1, 3), (2, 3)))
     assert prune(graph).ops == ("input", "skip_connect", "output")
+
+
+def test_reordering_keeps_types_and_weights():
+    graph = Graph(
+        ("a", "b", "c"),
+        ((0, 2), (1, 2)),
+        types=("float16", "int8", "float32"),
+        weight_types=("", "int4", "int8"),
+        weight_bytes=np.array([0.0, 4.0, 8.0]),
+    )
+    turned = graph.relabel([1, 0, 2])
+    assert turned.types == ("int8", "float16", "float32")
+    assert turned.weight_types == ("int4", "", "int8")
+    assert turned.weight_bytes.tolist() == [4, 0, 8]
+    assert Graph(("a",), ()).executed.types == ()
+
+
+@pytest.mark.parametrize("name", ["types", "weight_types"])
+def test_types_are_one_a_node(name):
+    with pytest.raises(InputError, match=f"{name} has 1 entries, expected 2: one a node"):
+        Graph(("a", "b"), ((0, 1),), **{name: ("int8",)})

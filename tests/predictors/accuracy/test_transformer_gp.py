@@ -71,6 +71,24 @@ def test_it_ranks_from_few_labels(fitted, labels):
     assert tau(paths, labels[:, 0]) > 0.82
 
 
+def test_cells_that_were_learned_are_predicted_as_if_read_again(fitted, encoder, labels):
+    # Variances need the features of every cell, means of learned cells do not.
+    assert (
+        np.abs(fitted.posterior(GRAPHS, variance=False)[0] - fitted.posterior(GRAPHS)[0]).max()
+        < 1e-4
+    )
+    source = TransformerGP(encoder=encoder)
+    source.fit(GRAPHS[TRAIN], labels[TRAIN, 1])
+    means = fitted.posterior(GRAPHS[TRAIN], variance=False)[0]
+    carried = TransformerGP(encoder=encoder, source=source)
+    carried.fit(GRAPHS[TRAIN], labels[TRAIN, 0])
+    carried.posterior(GRAPHS[TRAIN], variance=False)
+    carried.fit(GRAPHS[:60], labels[:60, 2])
+    first, second = (carried.posterior(GRAPHS[:90], variance=v)[0] for v in (False, True))
+    assert np.abs(first - second).max() < 1e-4
+    assert np.abs(first - means[:90]).max() > 1e-2
+
+
 def test_an_embedding_alone_ranks(encoder, labels):
     predictor = transformer_gp(encoder=encoder, kernel="embedding")
     predictor.fit(GRAPHS[TRAIN], labels[TRAIN, 0])

@@ -58,6 +58,11 @@ def test_posterior_is_the_textbook_one(process, data):
     np.testing.assert_allclose(variance, expected[1], atol=1e-8)
 
 
+def test_means_of_learned_rows_need_no_kernel(process):
+    mean, _ = process.predict(process.blocks, variance=False)
+    np.testing.assert_allclose(process.learned_means, mean, atol=1e-8)
+
+
 def test_leave_one_out_leaves_one_out(process, data):
     blocks, y, counts = data
     # one label a row is the mean of its labels, so that nothing else of it stays
