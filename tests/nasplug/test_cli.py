@@ -80,9 +80,9 @@ def test_wrong_usage(run: Run, words: list[str], said: str) -> None:
         (["search", "--constraint", "latency<=5"], "has no unit; use ms"),
         (["search", "--constraint", "quick"], "has no <= or >="),
         (["search", "--hw", "3090", "--constraint", "latency<5ms"], "use <= or >="),
-        (["search", "--constraint", "latency<=5ms"], "needs hardware"),
+        (["search", "--constraint", "latency<=5ms"], "needs a device"),
         (["search", "--n-trials", "0"], "number of trials 0"),
-        (["search", "--evaluate", "tabel"], "there are predicted, table, command"),
+        (["search", "--evaluate", "tabel"], "known: predicted, table, command"),
         (["search", "--evaluate", "command"], 'command line --evaluate command "python train.py'),
         (["search", "--evaluate", "command", "no-such {arch}"], "program 'no-such'"),
         (
@@ -136,7 +136,7 @@ def test_other_errors_exit_1(tabled: Run, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(outcome_module, "_predicted_front", broken)
     result = tabled("search", "--hw", "GTX 1080 Ti", "--n-trials", "1", "--storage", "memory")
     assert result.exit_code == 1
-    assert result.stderr.endswith("\nnasplug: RuntimeError: two lines; --debug shows where\n")
+    assert result.stderr.endswith("\nnasplug: RuntimeError: two lines; --debug shows the traceback\n")
 
 
 def test_interrupt_exits_130(tabled: Run, monkeypatch: pytest.MonkeyPatch) -> None:
