@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import onnx
 
 __all__ = [
+    "ONNX_FILES",
     "can_export",
     "checked_count",
     "checked_dataset",
@@ -23,6 +24,8 @@ __all__ = [
     "onnx_writer",
 ]
 
+# Stands for the space of the networks of a user's own ONNX files.
+ONNX_FILES = "ONNX files"
 # Space of cells -> space of the whole networks that the benchmark built from them.
 _NETWORKS = {"nb201": "nnlqp:nasbench201"}
 
@@ -67,7 +70,7 @@ def checked_dataset(space: SearchSpace, dataset: str | None) -> str:
         return space.tasks[0]
     if dataset not in space.tasks:
         raise InputError(
-            f"unknown data set {dataset!r}; space {space.name} has {', '.join(space.tasks)}"
+            f"unknown image set {dataset!r}; space {space.name} has {', '.join(space.tasks)}"
         )
     return dataset
 
@@ -89,7 +92,7 @@ def onnx_writer(
     if not networks.writes_onnx:
         writing = [name for name in space_names() if space_named(name).writes_onnx]
         raise InputError(
-            f"space {space.name!r} does not write its networks as ONNX models; those that do are "
+            f"space {space.name!r} cannot write its networks as ONNX files; these spaces can: "
             f"{', '.join([*_NETWORKS, *writing])}"
         )
 

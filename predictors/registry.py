@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from nasplug.search_spaces.errors import InputError, closest
 if TYPE_CHECKING:
     from nasplug.predictors.checkpoint import Checkpoint
 
-__all__ = ["accepts", "create", "names", "restore"]
+__all__ = ["accepts", "create", "names", "quantity_of", "restore"]
 
 GROUP = "nasplug.predictors"
 # Kind in a checkpoint's card -> module and class that reads it; the other kinds are names.
@@ -28,6 +28,25 @@ _KINDS = {
     "network": "nasplug.predictors.published.predictor:NetworkPredictor",
     "transformer-gp": "nasplug.predictors.accuracy.transformer_gp:TransformerGP",
 }
+
+
+_OF_LATENCY = {"latency", "latency-gp", "network-latency"}
+# Of these the configuration says what they predict.
+_BY_CONFIG = "network"
+
+
+def quantity_of(card: Mapping[str, Any]) -> str | None:
+    """The quantity that a predictor of our own predicts by its card: `"accuracy"` or `"latency"`.
+
+    None for a card that does not tell: a plug-in's, or the empty one of a new predictor.
+    """
+    kind = card.get("predictor")
+    config = card.get("config")
+    if kind == _BY_CONFIG and isinstance(config, Mapping):
+        return str(config.get("kind", "accuracy"))
+    if kind not in _KINDS:
+        return None
+    return "latency" if kind in _OF_LATENCY else "accuracy"
 
 
 def names() -> list[str]:
@@ -64,7 +83,7 @@ def create(name: str, **options: Any) -> Predictor:
     for option in options:
         if not _takes(factory, option):
             known = ", ".join(_options(factory)) or "no options"
-            raise InputError(f"predictor {name!r} has no option {option!r}; it takes {known}")
+            raise InputError(f"predictor {name!r} has no option {option!r}; known: {known}")
     try:
         _signature(factory).bind(**options)
         made = factory(**options)
@@ -73,8 +92,8 @@ def create(name: str, **options: Any) -> Predictor:
         raise InputError(f"predictor {name!r} cannot be made: {error}") from error
     if not isinstance(made, Predictor):
         raise InputError(
-            f"predictor {name!r} gives a {type(made).__name__}, which is no Predictor: "
-            "it needs targets, fit and predict"
+            f"predictor {name!r} returns a {type(made).__name__}, which is not a Predictor: it "
+            "needs targets, fit and predict"
         )
     return made
 
@@ -107,8 +126,8 @@ def restore(checkpoint: Checkpoint, backend: str = "auto") -> Predictor:
     else:
         known = sorted({*_KINDS, *names()})
         raise InputError(
-            f"the checkpoint holds a {kind!r} predictor; what is installed here reads "
-            f"{closest(kind, known)}"
+            f"the checkpoint holds a predictor of kind {kind!r}, which is not installed here; "
+            f"installed: {closest(kind, known)}"
         )
     if not (hasattr(home, "from_checkpoint") and getattr(home, "storable", True)):
         raise InputError(f"predictor {kind!r} cannot be loaded: it has no from_checkpoint")
@@ -118,7 +137,7 @@ def restore(checkpoint: Checkpoint, backend: str = "auto") -> Predictor:
         made = home.from_checkpoint(checkpoint, backend)
     if not isinstance(made, Predictor):
         raise InputError(
-            f"predictor {kind!r} was loaded as a {type(made).__name__}, which is no Predictor"
+            f"predictor {kind!r} was loaded as a {type(made).__name__}, which is not a Predictor"
         )
     return made
 

@@ -85,7 +85,16 @@ SPACES = "nasplug.search_spaces"
 TRACING = {
     f"{SPACES}.importers.torch_{name}"
     for name in (
-        *("conversions", "module", "places", "quantised", "signatures", "steps", "tensors"),
+        *(
+            "conversions",
+            "higher_order",
+            "module",
+            "places",
+            "quantised",
+            "signatures",
+            "steps",
+            "tensors",
+        ),
         *("trace", "views"),
     )
 }

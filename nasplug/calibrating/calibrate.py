@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from importlib.metadata import version
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.arguments import checked_count, checked_space
+from nasplug.arguments import ONNX_FILES, checked_count, checked_space
 from nasplug.arrays import Array
 from nasplug.calibrating.latency_predictor import latency_predictor
 from nasplug.calibrating.measurements import LatencyTable, read_latencies
 from nasplug.devices import profiles
 from nasplug.devices.hardware import hardware as device_named
 from nasplug.predicting.few_shot import SMALLEST_MS, drawn, is_connected, measured_device, promise
-from nasplug.predicting.zoo import ArchitecturePredictor
+from nasplug.predicting.zoo import NETWORK_LATENCY, ArchitecturePredictor, load_predictor
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNetworks
 from nasplug.predictors.latency.few_shot import FEWEST, MOST_ALONE
@@ -47,7 +47,7 @@ REMARKABLE = 10.0
 # Largest number of networks in a profile: more would make every use of the profile slow, and are
 # enough to train a predictor.
 MOST = 100
-BEYOND = f"beyond {MOST} that were drawn"
+BEYOND = f"beyond the {MOST} that a profile holds"
 _DIGITS = 6
 
 
@@ -144,17 +144,18 @@ class CalibratedDevice:
             "space": self.profile.space,
             "used": f"{counted(self.used, 'network')} of {counted(self.rows, 'row')}",
             "left out": ", ".join(reasons),
-            "repeated": f"{counted(self.repeated, 'row')}; the median counts"
+            "repeated": f"{counted(self.repeated, 'row')}; their median counts"
             if self.repeated
             else "",
-            f"error, {self.folds} left out": f"a factor of {self.factors[0]:.2f}, MAPE "
-            f"{self.mape_percent:.1f} %{order}; {self.covered} of {self.used} in their 90 % "
-            "interval",
+            f"error, {self.folds} left out": f"typically a factor of {self.factors[0]:.2f}, MAPE "
+            f"{self.mape_percent:.1f} %{order}; {self.covered} of {self.used} lie in their 90 % "
+            "intervals",
             "90 % interval": f"typically ÷ {factor} to × {factor}",
-            "data sheet alone": f"a factor of {self.factors[1]:.2f}, MAPE "
-            f"{self.data_sheet_mape_percent:.1f} %; measured are {self.data_sheet_ratio:.2f} times "
-            "its predictions",
-            "saved in": shown_path(self.path) + (", in place of an older one" * self.replaced),
+            "data sheet alone": f"typically a factor of {self.factors[1]:.2f}, MAPE "
+            f"{self.data_sheet_mape_percent:.1f} %; the measurements are "
+            f"{self.data_sheet_ratio:.2f} times its predictions",
+            "saved in": shown_path(self.path)
+            + (", which replaces an older profile" * self.replaced),
             "use it as": self._option(),
         }
         return [
@@ -174,18 +175,20 @@ class CalibratedDevice:
         ratio = self.data_sheet_ratio
         if not 1 / REMARKABLE <= ratio <= REMARKABLE:
             notes.append(
-                f"the measured latencies are {ratio:.2g} times what the data sheet predicts; check "
-                "that the column is in ms and the description of the device is right"
+                f"the measured latencies are {ratio:.2g} times what the data sheet predicts; "
+                "check that the column is in ms and that the data sheet is right"
             )
         if self.used < 10:
-            notes.append(
-                f"{self.used} networks are few; nasplug calibrate --suggest 10 says which are "
-                "worth measuring"
+            advice = (
+                "measure ten files or more"
+                if self.profile.space == ONNX_FILES
+                else "nasplug calibrate --suggest 10 lists ten worth measuring"
             )
+            notes.append(f"{self.used} networks are few; {advice}")
         if BEYOND in self.left_out:
             notes.append(
-                "so many measurements can teach a predictor of their own: nasplug train "
-                "--model latency-gp --kind latency"
+                "so many measurements are enough to train a predictor for this device: nasplug "
+                "train --model latency-gp --kind latency"
             )
         return notes
 
@@ -210,8 +213,9 @@ def calibrate(
         hardware: Description of the device: the path of a .toml file, a `Hardware`, a device of the
             catalogue that the user has measured anew, or an earlier profile.
         measurements: A CSV file with columns `arch` and `latency_ms`, such as `nasplug measure`
-            writes; a pandas frame; or the result of `nasplug.measure`.
-        space: The space of the architectures, or its name.
+            writes, of architectures or of the user's own ONNX files; a pandas frame; or the result
+            of `nasplug.measure`.
+        space: The space of the architectures, or its name; not used if they are ONNX files.
         name: Name of the profile; the description's name if None.
         batch_size: Images a forward pass; needed if the table has several batch sizes.
         unit: `"ms"`, `"s"` or `"us"`, the unit of the column; None for ms with a check that the
@@ -222,9 +226,10 @@ def calibrate(
             data sheet alone.
 
     Raises:
-        InputError: If the device, the space or a row of the table cannot be read, fewer than three
-            usable networks remain, the unit looks wrong, the name is taken by the catalogue, the
-            measurements make predictions worse, or the profile cannot be written.
+        InputError: If the device, the space, a row of the table or its ONNX file cannot be read, a
+            file has changed since it was measured, fewer than three usable networks remain, the
+            unit looks wrong, the name is taken by the catalogue, the measurements make predictions
+            worse, or the profile cannot be written.
 
     Example:
         >>> import pandas as pd
@@ -242,9 +247,12 @@ def calibrate(
     _check_options(unit, batch_size)
     device = _renamed(described, name)
     path = _target(device.name, out)
-    base = latency_predictor(opened, predictor)
     table = read_latencies(measurements, opened, batch_size, UNITS[unit or "ms"])
-    graphs = base.graphs(table.archs)
+    of_files = table.graphs is not None
+    if of_files:
+        opened = load_predictor(NETWORK_LATENCY).space
+    base = latency_predictor(opened, predictor)
+    graphs = base.graphs(table.archs if table.graphs is None else table.graphs)
     promised = np.empty(0)
     if graphs:
         promised = np.exp(promise(base.model, device, table.batch_size, graphs)[0])
@@ -256,15 +264,16 @@ def calibrate(
         table.latencies[usable],
         tuple(graphs[k] for k in usable),
     )
-    profile = DeviceProfile(device, opened.name, table.batch_size, measured)
-    result = _assessed(profile, path, base, opened, table, left_out, promised[usable], force)
+    space_name = ONNX_FILES if of_files else opened.name
+    profile = DeviceProfile(device, space_name, table.batch_size, measured)
+    result = _assessed(profile, path, base, table, left_out, promised[usable], force)
     profiles.write(profile, path, _origin(result, base, table))
     return result
 
 
 def _check_options(unit: str | None, batch_size: int | None) -> None:
     if unit is not None and unit not in UNITS:
-        raise InputError(f"unknown unit {unit!r}; there are {', '.join(UNITS)}")
+        raise InputError(f"unknown unit {unit!r}; known: {', '.join(UNITS)}")
     if batch_size is not None:
         checked_count(batch_size, "batch size")
 
@@ -273,7 +282,6 @@ def _assessed(
     profile: DeviceProfile,
     path: Path,
     predictor: ArchitecturePredictor,
-    space: SearchSpace,
     table: LatencyTable,
     left_out: Mapping[str, int],
     promised: Array,
@@ -300,7 +308,7 @@ def _assessed(
         _spearman(held_out.mean, held_out.logs),
         int((np.abs(held_out.logs - held_out.mean) <= END * held_out.std).sum()),
         "each alone" if len(measured.archs) <= MOST_ALONE else "a tenth at a time",
-        _interval_factor(device, drawn(predictor, space)),
+        _interval_factor(device, predictor, held_out, table.graphs is not None),
         float(np.median(measured.latencies / promised)),
         _mape(promised, measured.latencies),
         held_out.factors,
@@ -341,13 +349,15 @@ def _target(name: str, out: str | os.PathLike[str] | None) -> Path:
     path = Path(out)
     where = shown_path(path)
     if path.suffix != ".json":
-        raise InputError(f"{where} is no name of a device profile; give one that ends in .json")
+        raise InputError(
+            f"{where} cannot be the file of a device profile; give a name that ends in .json"
+        )
     if os.path.lexists(path):
         try:
             profiles.read(path)
         except InputError:
             raise InputError(
-                f"{where} exists and is no device profile; give another file"
+                f"{where} exists and is not a device profile; give another file"
             ) from None
     return path
 
@@ -362,10 +372,10 @@ def _check_unit(table: LatencyTable, promised: Array) -> None:
         deviation = ratio if UNITS[unit] < 1 else 1 / ratio
         if deviation > SUSPICIOUS and 1 / PLAUSIBLE <= in_unit <= PLAUSIBLE:
             raise InputError(
-                f"{table.source}: latency_ms must be in ms, and these look like {word}: the "
-                f"median is {np.median(table.latencies):.3g}, where the description of the device "
-                f"promises {np.median(promised):.3g} ms; give --unit {unit} if they are {word}, "
-                "or --unit ms if they are right"
+                f"{table.source}: latency_ms must be in ms, but its values look like {word}: "
+                f"their median is {np.median(table.latencies):.3g}, and the data sheet of the "
+                f"device predicts {np.median(promised):.3g} ms; give --unit {unit} if they are "
+                f"{word}, or --unit ms if they are in ms"
             )
 
 
@@ -374,10 +384,10 @@ def _check_worth(held_out: LeftOut, source: str) -> None:
     by_profile, by_sheet = held_out.factors
     if by_profile > by_sheet:
         raise InputError(
-            f"{source}: left out one after the other, these measurements are predicted worse by "
-            f"the others (off by a factor of {by_profile:.3g} on average) than by the data sheet "
-            f"alone ({by_sheet:.3g}); measure again on an idle machine or other networks, or save "
-            "the profile all the same with --force"
+            f"{source}: the data sheet alone predicts these measurements better (off by a factor "
+            f"of {by_sheet:.3g} on average) than they predict each other ({by_profile:.3g}); "
+            "measure again on an idle machine, measure other networks, or save the profile "
+            "anyway with --force"
         )
 
 
@@ -390,12 +400,12 @@ def _usable(table: LatencyTable, graphs: list[Graph]) -> tuple[NDArray[np.intp],
         left_out["degenerate"] = len(graphs) - len(usable)
     if len(usable) < FEWEST:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-        meaning = f", which is below {SMALLEST_MS} ms or not connected"
-        keeping = "; nasplug measure --keep-disturbed marks disturbed ones as to be used"
+        meaning = f"; degenerate: below {SMALLEST_MS} ms or not connected"
+        keeping = ", or let disturbed rows count with nasplug measure --keep-disturbed"
         raise InputError(
-            f"{table.source} has {len(usable)} usable networks of {table.rows} rows"
-            f"{f' ({reasons})' if reasons else ''}{meaning * ('degenerate' in left_out)}; "
-            f"measure {FEWEST} at least, or better ten{keeping * ('disturbed' in left_out)}"
+            f"{table.source} has {len(usable)} usable networks in {table.rows} "
+            f"rows{f' ({reasons})' if reasons else ''}{meaning * ('degenerate' in left_out)}; "
+            f"measure at least {FEWEST}, better ten{keeping * ('disturbed' in left_out)}"
         )
     if len(usable) > MOST:
         left_out[BEYOND] = len(usable) - MOST
@@ -416,9 +426,17 @@ def _spearman(predicted: Array, measured: Array) -> float | None:
     return float(spearmanr(predicted, measured)[0])
 
 
-def _interval_factor(device: MeasuredDevice, graphs: Sequence[Graph]) -> float:
-    """Factor between a prediction and either end of its interval, the median over networks."""
-    prediction = device.predict(graphs[:100])
+def _interval_factor(
+    device: MeasuredDevice, predictor: ArchitecturePredictor, held_out: LeftOut, of_files: bool
+) -> float:
+    """Factor between a prediction and either end of its interval, the median over networks.
+
+    The networks are drawn from the space. Files are of no space: there they are the measured ones,
+    each left out.
+    """
+    if of_files:
+        return float(np.exp(END * np.median(held_out.std)))
+    prediction = device.predict(drawn(predictor, predictor.space)[:100])
     return float(np.median(np.sqrt(prediction.upper / prediction.lower)))
 
 

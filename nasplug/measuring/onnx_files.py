@@ -7,26 +7,27 @@ import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nasplug.arguments import ONNX_FILES
 from nasplug.measuring.choice import Networks
-from nasplug.measuring.runtimes import constants
+from nasplug.measuring.runtimes import constants, write_value
 from nasplug.search_spaces import Architecture, Graph, InputError
 from nasplug.search_spaces.errors import closest
-from nasplug.search_spaces.importers.onnx_graph import onnx_graph
+from nasplug.search_spaces.importers.batches import ReadNetwork
+from nasplug.search_spaces.importers.onnx_graph import onnx_network
 from nasplug.search_spaces.importers.onnx_inputs import given_value
 from nasplug.search_spaces.importers.onnx_loading import first_line, parse_model
 from nasplug.text import shown_path
 
 if TYPE_CHECKING:
     import onnx
+    from numpy.typing import NDArray
 
-__all__ = ["FILES", "networks_of_files"]
+__all__ = ["content_id", "networks_of_files"]
 
-# Stands for the space of networks from files.
-FILES = "ONNX files"
 # Elements of one input, 4 GB of them.
 _MOST_ELEMENTS = 2**30
 _SHOWN = 80
@@ -36,11 +37,12 @@ Shapes = Mapping[str, Sequence[int]]
 
 @dataclass(frozen=True)
 class _File:
-    """ONNX file with the shapes of its inputs, and the first axis that they share."""
+    """ONNX file with the shapes of its inputs, its batch, and its graph if it can be read."""
 
     path: Path
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
     batch_size: int
+    graph: Graph | None = field(compare=False, repr=False)
 
 
 def networks_of_files(
@@ -51,14 +53,15 @@ def networks_of_files(
 ) -> Networks:
     """Open ONNX files as networks to time; weights beside a file are read, too.
 
-    An open first axis gets the batch size. A file that fixes its first axis is timed as it is.
+    An open first axis gets the batch size. A file that fixes its first axis is timed as it is, at a
+    batch of 1 if that axis is no batch, such as the length of a sequence.
 
     Args:
         files: Paths of the files.
         batch_size: Images a forward pass.
         input_shapes: Shapes of inputs by name, for sizes that the files leave open; the name of an
             only input may be empty.
-        input_values: Values of inputs by name, which become constants.
+        input_values: Values of inputs by name, with which the files are run.
 
     Raises:
         InputError: If a file cannot be read or is no ONNX model, leaves a size open that is not
@@ -72,14 +75,18 @@ def networks_of_files(
         path = Path(file)
         model = _loaded(path)
         where = shown_path(path)
-        _write_values(model, where, values)
-        unused -= {tensor.name for tensor in model.graph.initializer}
-        shapes = _shapes(model, where, batch_size, input_shapes)
+        arrays = _values(model, where, values)
+        known = {**input_shapes, **{name: array.shape for name, array in arrays.items()}}
+        shapes = _shapes(model, where, batch_size, known)
         names |= dict.fromkeys(shapes)
         unused -= shapes.keys()
-        opened = _File(path, tuple(shapes.items()), _batch(shapes, where, batch_size))
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        arch = Architecture(FILES, str(path), f"{path.name}-{digest[:16]}", opened)
+        batch = _batch(shapes, where, batch_size)
+        read = _read(path, shapes, input_shapes, values)
+        if read is None:
+            opened = _File(path, tuple(shapes.items()), batch, None)
+        else:
+            opened = _File(path, tuple(shapes.items()), batch if read.is_free else 1, read.graph)
+        arch = Architecture(ONNX_FILES, str(path), f"{path.name}-{content_id(path)}", opened)
         archs.setdefault(arch.arch_id, arch)
     if unused:
         raise InputError(
@@ -87,13 +94,18 @@ def networks_of_files(
             f"{closest(min(unused), names)}"
         )
     return Networks(
-        FILES,
+        ONNX_FILES,
         list(archs.values()),
         lambda arch: _file(arch).path.name,
         lambda arch: _file(arch).batch_size,
-        lambda arch: _graph(_file(arch), input_shapes, values),
+        lambda arch: _file(arch).graph,
         lambda arch: _model(_file(arch), values),
     )
+
+
+def content_id(path: Path) -> str:
+    """End of the id of a file's network, which tells its content: 16 digits of its SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _file(arch: Architecture) -> _File:
@@ -112,12 +124,12 @@ def _loaded(path: Path) -> onnx.ModelProto:
     where = shown_path(path)
     model = parse_model(path, where)
     if not model.graph.node:
-        raise InputError(f"{where} holds no network: an ONNX model with a node is needed")
+        raise InputError(f"{where} has no nodes; give an ONNX model with at least one")
     try:
         load_external_data_for_model(model, str(path.parent))
     except Exception as error:  # onnx raises errors of many types for bad paths
         raise InputError(
-            f"{where}: its weights are in another file, which cannot be read: {first_line(error)}"
+            f"{where}: cannot read the separate file of its weights: {first_line(error)}"
         ) from None
     return model
 
@@ -129,8 +141,11 @@ def _shapes(
     weights = constants(model)
     inputs = [value for value in model.graph.input if value.name not in weights]
     if not inputs:
-        raise InputError(f"{where} has no input, so it computes a constant")
-    only = input_shapes.get("") if len(inputs) == 1 else None
+        raise InputError(
+            f"{where} has no input, so its output is constant; give a network with an input"
+        )
+    unnamed = [value for value in inputs if value.name not in input_shapes]
+    only = input_shapes.get("") if len(unnamed) == 1 else None
     if "" in input_shapes and only is None:
         raise InputError(
             f"{where} has inputs {', '.join(value.name[:_SHOWN] for value in inputs)}; name the "
@@ -145,8 +160,9 @@ def _shapes(
             if isinstance(size, str) and axis and size not in batch_symbols:
                 example = "x".join(str(s) if isinstance(s, int) else "224" for s in sizes[1:])
                 raise InputError(
-                    f"{where}: input {name[:_SHOWN]!r} leaves axis {axis} open; give its shape, "
-                    f"for example --input-shape {name[:_SHOWN]}={batch_size}x{example}"
+                    f"{where}: axis {axis} of input {name[:_SHOWN]!r} has no fixed size; give the "
+                    "input's shape, for example --input-shape "
+                    f"{name[:_SHOWN]}={batch_size}x{example}"
                 )
             shape.append(size if isinstance(size, int) else batch_size)
         if math.prod(shape) > _MOST_ELEMENTS:
@@ -161,7 +177,7 @@ def _axes(
     """Sizes of an input's axes, for an open axis its symbol or an empty text."""
     label = f"{where}: input {value.name[:_SHOWN]!r}"
     if not value.type.HasField("tensor_type"):
-        raise InputError(f"{label} is no tensor; only tensors can be inputs")
+        raise InputError(f"{label} is not a tensor; only tensors can be inputs")
     tensor = value.type.tensor_type
     dims = tensor.shape.dim
     if given is None and not tensor.HasField("shape"):
@@ -176,9 +192,11 @@ def _axes(
         size if isinstance(size, int) else new for size, new in zip(sizes, given, strict=False)
     ]
     if tensor.HasField("shape") and (len(given) != len(sizes) or known != list(given)):
-        raise InputError(f"{label} is given shape {list(given)}, which is not that of the file")
+        raise InputError(f"{label} got the shape {list(given)}, which contradicts the file")
     if not all(isinstance(size, int) and size > 0 for size in given):
-        raise InputError(f"{label} is given sizes {list(given)}; expected positive whole numbers")
+        raise InputError(
+            f"{label} got the shape {list(given)}; sizes must be positive whole numbers"
+        )
     return list(given)
 
 
@@ -190,40 +208,47 @@ def _batch(shapes: Mapping[str, tuple[int, ...]], where: str, batch_size: int) -
     (first,) = firsts
     if batch_size > 1:
         raise InputError(
-            f"{where} fixes its first axis at {first}, not at the batch size {batch_size}; export "
-            "it with an open batch, or leave --batch-size out"
+            f"{where} has the fixed batch size {first}, not {batch_size}; export it with a "
+            "dynamic batch axis, or leave --batch-size out"
         )
     return first
 
 
-def _graph(file: _File, input_shapes: Shapes, values: Mapping[str, Any]) -> Graph | None:
-    """Graph of one image, for counts of parameters and FLOPs; None if the file cannot be read so.
+def _read(
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    input_shapes: Shapes,
+    values: Mapping[str, Any],
+) -> ReadNetwork | None:
+    """Read a file for its batch and its counts of parameters and FLOPs; None if that fails.
 
     What a runtime runs may have no graph: control flow, or sizes that depend on values.
     """
-    shapes = {name: shape for name, shape in file.shapes if {name, ""} & input_shapes.keys()}
+    given = {name: shape for name, shape in shapes.items() if {name, ""} & input_shapes.keys()}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return onnx_graph(file.path, input_shapes=shapes, input_values=values)
+            return onnx_network(path, input_shapes=given, input_values=values)
     except Exception:  # a network without counts is timed all the same
         return None
 
 
-def _write_values(model: onnx.ModelProto, where: str, values: Mapping[str, Any]) -> None:
-    """Make the inputs whose values are given constants of the model."""
-    from onnx import numpy_helper
-
-    for value in [value for value in model.graph.input if value.name in values]:
-        array = given_value(value, values[value.name], where)
-        model.graph.input.remove(value)
-        model.graph.initializer.append(numpy_helper.from_array(array, value.name))
+def _values(
+    model: onnx.ModelProto, where: str, values: Mapping[str, Any]
+) -> dict[str, NDArray[Any]]:
+    """Values that are given for inputs of a model, in their types and shapes."""
+    return {
+        value.name: given_value(value, values[value.name], where)
+        for value in model.graph.input
+        if value.name in values
+    }
 
 
 def _model(file: _File, values: Mapping[str, Any]) -> onnx.ModelProto:
     """Load the model and write the shapes and values of its inputs into it."""
     model = _loaded(file.path)
-    _write_values(model, shown_path(file.path), values)
+    for name, array in _values(model, shown_path(file.path), values).items():
+        write_value(model, name, array)
     shapes = dict(file.shapes)
     for value in model.graph.input:
         if value.name in shapes:

@@ -6,6 +6,7 @@ time.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -31,6 +32,7 @@ __all__ = [
     "constants",
     "inputs_of",
     "open_runtime",
+    "write_value",
 ]
 
 BACKENDS = ("onnxruntime", "torch")
@@ -68,22 +70,28 @@ def open_runtime(backend: str, hardware: str, threads: int) -> Runtime:
         InputError: If a name is unknown or there is no such device here.
     """
     if backend not in BACKENDS:
-        raise InputError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
+        raise InputError(f"unknown backend {backend!r}; known: {', '.join(BACKENDS)}")
     if hardware not in DEVICES:
         raise InputError(
-            f"hardware {str(hardware)[:80]!r} is not this machine; networks are timed where the "
-            "command runs: give local, and run it on the device itself"
+            f"hardware {str(hardware)[:80]!r} is not a processor of this machine; run the command "
+            "on the device itself, with local, cpu or cuda"
         )
     if backend == "onnxruntime":
         if hardware == "cuda":
-            raise InputError("ONNX Runtime times the processor; for a GPU give the backend torch")
+            raise InputError(
+                "the backend onnxruntime times the CPU only; use the backend torch for a GPU"
+            )
         return OnnxRuntime(threads)
     import torch
 
     has_cuda = torch.cuda.is_available()
     if hardware == "cuda" and not has_cuda:
-        raise InputError("PyTorch finds no CUDA device on this machine; give local or cpu")
+        raise InputError("PyTorch finds no CUDA device on this machine; use local or cpu")
     return TorchRuntime("cuda" if has_cuda and hardware != "cpu" else "cpu", threads)
+
+
+# Key in a model's metadata, before the name of an input, of the value with which it is run.
+_VALUE = "nasplug.value."
 
 
 def constants(model: onnx.ModelProto) -> set[str]:
@@ -94,12 +102,21 @@ def constants(model: onnx.ModelProto) -> set[str]:
     }
 
 
+def write_value(model: onnx.ModelProto, name: str, value: NDArray[Any]) -> None:
+    """Write the value with which an input is run into a model's metadata."""
+    model.metadata_props.add(key=_VALUE + name, value=json.dumps(value.tolist()))
+
+
 def inputs_of(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
-    """Fixed values for a model's inputs: random floats, and zeros for numbers of other types."""
+    """Fixed values for a model's inputs.
+
+    They are those of `write_value`, else random floats, and zeros for numbers of other types.
+    """
     from onnx.helper import tensor_dtype_to_np_dtype
 
     rng = np.random.default_rng(_INPUT_SEED)
     weights = constants(model)
+    written = {entry.key: entry.value for entry in model.metadata_props}
     values: dict[str, NDArray[Any]] = {}
     for value in model.graph.input:
         if value.name in weights:
@@ -107,12 +124,26 @@ def inputs_of(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
         tensor = value.type.tensor_type
         shape = [size.dim_value for size in tensor.shape.dim]
         kind = np.dtype(tensor_dtype_to_np_dtype(tensor.elem_type))
-        if kind.kind == "f":
+        if _VALUE + value.name in written:
+            values[value.name] = np.array(json.loads(written[_VALUE + value.name]), kind)
+        elif kind.kind == "f":
             values[value.name] = rng.standard_normal(shape, dtype=np.float32).astype(kind)
         else:
             # Zero is an entry of every vocabulary.
             values[value.name] = np.zeros(shape, kind)
     return values
+
+
+@contextmanager
+def _subnormals_as_zero() -> Iterator[None]:
+    """Count subnormal numbers as zero in this thread during a block."""
+    import torch
+
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 class OnnxRuntime:
@@ -152,8 +183,13 @@ class OnnxRuntime:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Change nothing: the process needs no set-up."""
-        yield
+        """Set the treatment of subnormals during a block.
+
+        The option of a session sets it too, but for the first session of a process alone, and for
+        good.
+        """
+        with _subnormals_as_zero():
+            yield
 
     def load(self, model: onnx.ModelProto) -> Stopwatch:
         """Make a session, and return its stopwatch."""
@@ -238,12 +274,11 @@ class TorchRuntime:
             return
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
-        torch.set_flush_denormal(True)
         try:
-            yield
+            with _subnormals_as_zero():
+                yield
         finally:
             torch.set_num_threads(before)
-            torch.set_flush_denormal(False)
 
     def load(self, model: onnx.ModelProto) -> Stopwatch:
         """Make a module, and return its stopwatch."""
@@ -253,7 +288,9 @@ class TorchRuntime:
 
         inputs = list(inputs_of(model).values())
         if len(inputs) != 1:
-            raise InputError("a network of several inputs is run by onnxruntime alone")
+            raise InputError(
+                "the backend torch cannot run a network with several inputs; use onnxruntime"
+            )
         network = TorchNetwork(model).eval().to(self.device)
         image = torch.from_numpy(inputs[0]).to(self.device)
 

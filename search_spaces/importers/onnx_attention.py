@@ -109,6 +109,9 @@ def _join_heads(expansion: Expansion, result: _Heads) -> None:
 def _standard(expansion: Expansion) -> None:
     """Append ONNX's Attention."""
     asked, own = expansion.whole("q_num_heads", 0), expansion.whole("kv_num_heads", 0)
+    sentences = [expansion.shape(k, 3, 4)[0] for k in range(3)]
+    if len(set(sentences)) > 1:
+        raise expansion.wrong(f"it reads tensors of {sentences} sentences")
     query = _heads(expansion, 0, asked)
     key = _with_past(expansion, _heads(expansion, 1, own), 4, 1)
     value = _with_past(expansion, _heads(expansion, 2, own), 5, 2)

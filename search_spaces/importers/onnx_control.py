@@ -6,6 +6,7 @@ says, a local function is its nodes: all as far as shapes and constants decide.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,7 @@ class ControlFlow:
                 f"{self.values.model} nests functions and control flow deeper than {MAX_DEPTH} "
                 "levels"
             )
+        scope.declared = body.declared
         for name, value in self._constants(body, scope).items():
             self.values.constants[scope.add(name)] = value
         for node in body.nodes:
@@ -188,10 +190,20 @@ class ControlFlow:
     def _known(self, flat: onnx.NodeProto, name: str, label: str) -> float:
         value = self.values.constants.get(name)
         if value is None:
+            inputs = self.values.inputs_of(name)
+            sizes = [math.prod(self.values.shape(source) or ()) for source in inputs]
+            remedy = "export the network with what then runs alone"
+            if inputs and max(sizes) == 1:
+                names = " and ".join(shown(source) for source in inputs)
+                what = "input" if len(inputs) == 1 else "inputs"
+                remedy = f"it follows from {what} {names}, whose value can be given: "
+                remedy += (
+                    f"--input-value {inputs[0][:80]}=1 or input_values={{{shown(inputs[0])}: 1}}"
+                )
             raise self._error(
                 flat,
                 f"has a {label} {shown(name)} that is known only at run time, so it has no one "
-                "latency; export the network with what then runs alone",
+                f"latency; {remedy}",
             )
         if value.value is None or value.value.size != 1:
             raise self._error(flat, f"has a {label} {shown(name)} whose value is not in the file")
@@ -238,10 +250,10 @@ class ControlFlow:
         self._check_fit(flat, body, len(names), len(states))
 
         def settings(name: str, number: int) -> list[int]:
-            given = list(attributes[name].ints) if name in attributes else []
-            if given and len(given) != number:
-                raise self._error(flat, f"has {len(given)} {name}; expected {number}")
-            return given or [0] * number
+            numbers = list(attributes[name].ints) if name in attributes else []
+            if numbers and len(numbers) != number:
+                raise self._error(flat, f"has {len(numbers)} {name}; expected {number}")
+            return numbers or [0] * number
 
         axes = settings("scan_input_axes", count)
         back = settings("directions" if batched else "scan_input_directions", count)
@@ -258,14 +270,16 @@ class ControlFlow:
         entries = self._length(flat, names, [0] * len(names))
         finals: list[list[str]] = []
         for entry in range(entries):
-            own = [self._part(flat, name, 0, entry) for name in names]
-            own_states, own_scanned = own[: len(states)], own[len(states) :]
-            own_states, rows = self._scanned(flat, body, scope, own_states, own_scanned, axes, back)
+            parts = [self._part(flat, name, 0, entry) for name in names]
+            entry_states, entry_scanned = parts[: len(states)], parts[len(states) :]
+            entry_states, rows = self._scanned(
+                flat, body, scope, entry_states, entry_scanned, axes, back
+            )
             columns = []
             for k in range(outputs):
-                columns.append(part_name(flat.output[0], self._next()))
-                join(self.emit, [row[k] for row in rows], columns[-1], 0, new_axis=True)
-            finals.append([*own_states, *columns])
+                columns.append(part_name(next(iter(flat.output), "scanned"), self._next()))
+                self._join(flat, [row[k] for row in rows], columns[-1], 0)
+            finals.append([*entry_states, *columns])
         self._finish(flat, body, [], finals, [0] * len(body.outputs))
 
     def _scanned(
@@ -354,6 +368,13 @@ class ControlFlow:
         self.emit("Gather", [name, np.asarray(position)], [part], axis=axis)
         return part
 
+    def _join(self, flat: onnx.NodeProto, parts: Sequence[str], output: str, axis: int) -> None:
+        """Write the results of all trips side by side, along a new axis."""
+        try:
+            join(self.emit, parts, output, axis, new_axis=True)
+        except InputError:
+            raise self._error(flat, "has results of several shapes, one a trip") from None
+
     def _finish(
         self,
         flat: onnx.NodeProto,
@@ -382,7 +403,7 @@ class ControlFlow:
             shape = self.values.shape(parts[0])
             if axis < 0 and shape is not None:
                 axis += len(shape) + 1
-            join(self.emit, parts, output, axis, new_axis=True)
+            self._join(flat, parts, output, axis)
 
 
 def _writes(flat: onnx.NodeProto) -> str:

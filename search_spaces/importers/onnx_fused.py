@@ -24,6 +24,8 @@ Form = Callable[[Expansion], None]
 
 INT64_MAX = 2**63 - 1
 RUNTIME = "com.microsoft"
+# Domain of networks whose channels ONNX Runtime has put into blocks.
+BLOCKS = "com.microsoft.nchwc"
 # Domain of networks that ONNX Runtime has turned to channels last.
 CHANNELS_LAST = "com.ms.internal.nhwc"
 _WINDOW = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
@@ -67,7 +69,9 @@ def expanded(
 # ------------------------------------------------------------------------------ single operators
 
 
-def _renamed(expansion: Expansion, op: str, slots: tuple[int, ...], *copied: str) -> None:
+def _renamed(
+    expansion: Expansion, op: str, slots: tuple[int, ...], copied: tuple[str, ...] = ()
+) -> None:
     """Append an operator of ONNX's own on some of the inputs."""
     expansion.add(op, expansion.inputs(*slots), expansion.output(), copied=copied)
 
@@ -139,12 +143,49 @@ def _gemm_gelu(expansion: Expansion) -> None:
 # ------------------------------------------------------------------------------------ windows
 
 
-def _fused_conv(expansion: Expansion) -> None:
-    """Append a convolution, the sum with another image, and an activation."""
-    conv = expansion.add("Conv", expansion.inputs(0, 1, 2), copied=_WINDOW)
+def _fused_conv(expansion: Expansion, blocks: bool = False) -> None:
+    """Append a convolution, the sum with another image, and an activation.
+
+    Args:
+        expansion: Where to append.
+        blocks: Whether channels come in blocks, the last of which may be filled up.
+    """
+    image, operands = expansion.input(0), expansion.inputs(1, 2)
+    if blocks:
+        channels = expansion.shape(1, 4)[1] * expansion.whole("group", 1)
+        image = _with_channels(expansion, channels)
+    conv = expansion.add("Conv", [image, *operands], copied=_WINDOW)
     if expansion.input(3):
         conv = expansion.add("Add", [conv, expansion.input(3)])
     expansion.finish(_activated(expansion, conv))
+
+
+def _with_channels(expansion: Expansion, channels: int) -> str:
+    """Append the view of an image with more channels, or fewer, than it has."""
+    image, now = expansion.input(0), expansion.shape(0, 4)[1]
+    if channels > now:
+        image = expansion.add("Pad", [image, expansion.ints(0, 0, 0, 0, 0, channels - now, 0, 0)])
+    elif channels < now:
+        image = expansion.slice(image, 1, 0, channels)
+    if channels != now:
+        expansion.views.add(image)
+    return image
+
+
+def _from_blocks(expansion: Expansion) -> None:
+    """Append the view of blocks of channels as single ones."""
+    image = _with_channels(expansion, expansion.whole("channels"))
+    if expansion.whole("channels_last", 0):
+        image = expansion.other_layout(image, 4, to_last=True)
+    expansion.finish(image)
+
+
+def _to_blocks(expansion: Expansion) -> None:
+    """Append the view of channels in blocks."""
+    image = expansion.input(0)
+    if expansion.whole("channels_last", 0):
+        image = expansion.other_layout(image, len(expansion.shape(0, 4)), to_last=False)
+    expansion.finish(image)
 
 
 def _channels_last(
@@ -182,7 +223,7 @@ def _causal_conv(expansion: Expansion) -> None:
         result = expansion.add("Swish", [result])
     expansion.finish(result)
     if expansion.output(1):
-        expansion.finish(expansion.slice(read, 2, -(size - 1), INT64_MAX), 1)
+        expansion.finish(expansion.slice(read, 2, expansion.shape(0)[2], INT64_MAX), 1)
 
 
 def _gated_swish(expansion: Expansion) -> None:
@@ -200,9 +241,11 @@ def _group_norm(expansion: Expansion) -> None:
 
 def _skip_norm(expansion: Expansion, op: str, bias: int) -> None:
     """Append the norm of a sum; output 3 is that sum."""
-    total = expansion.add("Add", expansion.inputs(0, 1))
+    first = expansion.input(0)
     if expansion.input(bias):
-        total = expansion.add("Add", [total, expansion.input(bias)])
+        # It was the bias of the product that wrote the first input.
+        first = expansion.add("Add", [first, expansion.input(bias)])
+    total = expansion.add("Add", [first, expansion.input(1)])
     scale = expansion.inputs(2, 3) if op == "LayerNormalization" else expansion.inputs(2)
     expansion.add(op, [total, *scale], expansion.output())
     expansion.finish(total, 3)
@@ -254,14 +297,14 @@ FUSED: dict[str, dict[str, Form]] = {
         **ATTENTIONS,
         **QUANTISED,
         "CausalConvWithState": _causal_conv,
-        "LayerNormalization": lambda e: _renamed(e, "LayerNormalization", (0, 1, 2), "axis"),
+        "LayerNormalization": lambda e: _renamed(e, "LayerNormalization", (0, 1, 2), ("axis",)),
         "SkipLayerNormalization": partial(_skip_norm, op="LayerNormalization", bias=4),
         "SkipSimplifiedLayerNormalization": partial(_skip_norm, op="RMSNormalization", bias=3),
         "EmbedLayerNormalization": _embedding_norm,
         "GroupNorm": _group_norm,
         "RotaryEmbedding": _rotary,
         "Gelu": lambda e: _renamed(e, "Gelu", (0,)),
-        "QuickGelu": lambda e: _renamed(e, "Swish", (0,), "alpha"),
+        "QuickGelu": lambda e: _renamed(e, "Swish", (0,), ("alpha",)),
         "FastGelu": partial(_biased_activation, op="Gelu"),
         "BiasGelu": partial(_biased_activation, op="Gelu"),
         "BiasSplitGelu": _split_gelu,
@@ -276,6 +319,15 @@ FUSED: dict[str, dict[str, Form]] = {
         "NhwcConv": partial(_channels_last, op="Conv", copied=_WINDOW, weights=2),
         "NhwcFusedConv": partial(_channels_last, op="Conv", copied=_WINDOW, weights=2),
         "NhwcMaxPool": partial(_channels_last, op="MaxPool", copied=_POOL),
+    },
+    BLOCKS: {
+        "Conv": partial(_fused_conv, blocks=True),
+        "ReorderInput": _to_blocks,
+        "ReorderOutput": _from_blocks,
+        **{
+            op: partial(_renamed, op=op, slots=(0,), copied=_POOL)
+            for op in ("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool")
+        },
     },
     CHANNELS_LAST: {
         "Conv": partial(_channels_last, op="Conv", copied=_WINDOW, weights=2),

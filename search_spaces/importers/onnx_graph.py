@@ -11,6 +11,7 @@ from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.importers.batches import (
     Reading,
     ReadNetwork,
+    batch_axes,
     independent,
     one_sample,
 )
@@ -48,6 +49,7 @@ def onnx_graph(
     those that `onnx.shape_inference` gives. Weights are never read: files with their weights
     removed or in other files (external data, which is not opened) will do, as long as the constants
     that fix shapes are there. A constant operand of one number is no parameter, a larger one is.
+    Branches and loops that shapes and constants decide are the nodes that run.
 
     Operators of unknown types keep their name and are priced by the data they move, with
     one warning that names them; if such an operator has no known output shape, the shape of its
@@ -60,8 +62,8 @@ def onnx_graph(
         input_values: Values by name, of inputs that fix shapes or conditions.
 
     Raises:
-        InputError: If the file is no ONNX model, is damaged or too large, has control flow, or has
-            an axis other than the batch whose size is nowhere given.
+        InputError: If the file is no ONNX model, is damaged or too large, if the values of its
+            inputs decide what runs, or if a size other than the batch is nowhere given.
     """
     return onnx_network(path_or_model, input_shapes=input_shapes, input_values=input_values).graph
 
@@ -118,17 +120,17 @@ def _read(
     reading = first.read()
     first.warn()
 
-    def at(new: int, old: int) -> Reading:
+    shapes = list(inputs.batched.values())
+
+    def resized(old: int, new: int, axes: Sequence[int | None]) -> Reading:
         version = first.scope.opsets.get("", 1)
         other = OtherBatch(first.tensors, first.constants, old, new, version)
-        return OnnxReader(model, name, constants, inputs.resized(old, new), other).read()
+        return OnnxReader(model, name, constants, inputs.resized(axes, old, new), other).read()
 
-    if inputs.is_open:
-        return ReadNetwork(reading.graph())
-    found = one_sample(reading, inputs.shapes, lambda times: at(1, times))
-    if found.is_free and found.batch == 1 and (batch_size or 1) > 1:
+    found = one_sample(reading, shapes, lambda times, axes: resized(times, 1, axes))
+    if found.is_free and found.batch == 1 and (batch_size or 1) > 1 and not inputs.open_axes:
         try:
-            is_free = independent(at(2, 1), reading, 2)
+            is_free = independent(resized(1, 2, batch_axes(shapes, 1)), reading, 2)
         except InputError:
             is_free = False
         return ReadNetwork(found.graph, 1, is_free)

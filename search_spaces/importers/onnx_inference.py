@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.importers.onnx_batches import OtherBatch, resized
-from nasplug.search_spaces.importers.onnx_loading import first_line, shown
+from nasplug.search_spaces.importers.onnx_loading import RUN_MARK, first_line, shown
 from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape, Tensor
 from nasplug.search_spaces.importers.onnx_scope import Scope
 from nasplug.search_spaces.importers.onnx_unknown import (
@@ -70,7 +70,7 @@ class Inference:
             try:
                 inferred = shape_inference.infer_node_outputs(
                     newer,
-                    node,
+                    _explicit(node),
                     types,
                     data,
                     opset_imports=scope.opset_imports,
@@ -90,7 +90,12 @@ class Inference:
             if reason and output not in self.declared:
                 tensor = replace(tensor, unknown=reason)
             if tensor.shape is None and output:
-                tensor = self._other_tensor(tensor.elem_type, output, node, view, schema)
+                inner = scope.declared.get(output.split(RUN_MARK, maxsplit=1)[0])
+                declared = self.declared.get(output, self._declared_shape(inner))
+                if declared is not None:
+                    tensor = Tensor(tensor.elem_type, declared)
+                else:
+                    tensor = self._other_tensor(tensor.elem_type, node, view, schema)
             if tensor.shape is not None and math.prod(tensor.shape) > MAX_ELEMENTS:
                 raise InputError(
                     f"{self.values.model}: the output of a {view.label} has shape "
@@ -149,15 +154,13 @@ class Inference:
         return types, data
 
     def _other_tensor(
-        self, elem_type: int, output: str, node: onnx.NodeProto, view: NodeView, schema: Any
+        self, elem_type: int, node: onnx.NodeProto, view: NodeView, schema: Any
     ) -> Tensor:
-        """Output that inference does not give: declared in the file, or the first input stands in.
+        """Output that neither inference nor the file gives; the first input may stand in.
 
         Raises:
             InputError: If its shape follows from a constant whose value is not known.
         """
-        if output in self.declared:
-            return Tensor(elem_type, self.declared[output])
         reason = cause(node, self.values.tensors)
         input_shape = next((shape for shape in view.input_shapes if shape is not None), None)
         if schema is None:
@@ -180,22 +183,25 @@ class Inference:
         raise unreadable(node, self.values.model, missing[0].unknown)
 
     def _declared_shapes(self) -> dict[str, Shape]:
-        """Shapes that the file states for computed tensors; an open first axis is one image."""
-        shapes: dict[str, Shape] = {}
-        for value in (*self.model.graph.value_info, *self.model.graph.output):
-            tensor = value.type.tensor_type
-            if not value.type.HasField("tensor_type") or not tensor.HasField("shape"):
-                continue
-            shape = tuple(dim.dim_value for dim in tensor.shape.dim)
-            if shape and tensor.shape.dim[0].dim_param:
-                shape = (1, *shape[1:])
-            if self.other is not None:
-                # What inference does not know follows the batch.
-                other = resized(shape[:1], self.other.old, self.other.new, True)
-                shape = shape if other is None else (*other, *shape[1:])
-            if min(shape, default=1) > 0 and math.prod(shape) <= MAX_ELEMENTS:
-                shapes[value.name] = shape
-        return shapes
+        """Shapes that the file states for computed tensors."""
+        values = (*self.model.graph.value_info, *self.model.graph.output)
+        shapes = {value.name: self._declared_shape(value) for value in values}
+        return {name: shape for name, shape in shapes.items() if shape is not None}
+
+    def _declared_shape(self, value: onnx.ValueInfoProto | None) -> Shape | None:
+        """Shape that the file states for a tensor; an open first axis is one image."""
+        if value is None or not value.type.tensor_type.HasField("shape"):
+            return None
+        dims = value.type.tensor_type.shape.dim
+        shape: Shape = tuple(dim.dim_value for dim in dims)
+        if shape and dims[0].dim_param:
+            shape = (1, *shape[1:])
+        if self.other is not None:
+            # What inference does not know follows the batch.
+            other = resized(shape[:1], self.other.old, self.other.new, True)
+            shape = shape if other is None else (*other, *shape[1:])
+        is_whole = min(shape, default=1) > 0 and math.prod(shape) <= MAX_ELEMENTS
+        return shape if is_whole else None
 
 
 def check_counts(node: onnx.NodeProto, view: NodeView, schema: Any) -> None:
@@ -215,6 +221,18 @@ def check_counts(node: onnx.NodeProto, view: NodeView, schema: Any) -> None:
 def _long(shape: Shape) -> list[int]:
     """The axes of more than one element."""
     return [size for size in shape if size != 1]
+
+
+def _explicit(node: onnx.NodeProto) -> onnx.NodeProto:
+    """The node, with a default written down that onnx 1.23's shape inference takes wrongly."""
+    from onnx import helper
+
+    if node.op_type != "STFT" or any(a.name == "onesided" for a in node.attribute):
+        return node
+    whole = type(node)()
+    whole.CopyFrom(node)
+    whole.attribute.append(helper.make_attribute("onesided", 1))
+    return whole
 
 
 def _tensor(inferred: onnx.TypeProto | None, view: NodeView) -> Tensor:

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked", "Inputs", "given_value", "read_inputs"]
 
+_KINDS = {
+    "sequence_type": "a sequence",
+    "optional_type": "an optional value",
+    "map_type": "a map",
+    "sparse_tensor_type": "a sparse tensor",
+}
 # Letters of a name in an error message.
 _SHOWN = 80
 
@@ -42,7 +48,8 @@ class Inputs:
         data: Inputs that the network is computed from.
         constants: Inputs that were weights before their values were removed, and those whose value
             is given.
-        is_open: Whether the file leaves the first axis of an input open, and no shape was given.
+        open_axes: Axes that hold the batch where the file leaves first axes open, by input: those
+            axes, and others of the same symbol.
         is_declared: Whether all sizes are the file's own.
         moved: Size that the file declares for first axes, and the size that was asked instead,
             where nothing else was asked; else None.
@@ -50,24 +57,38 @@ class Inputs:
 
     data: dict[str, Tensor]
     constants: dict[str, Constant]
-    is_open: bool
+    open_axes: dict[str, tuple[int, ...]]
     is_declared: bool
     moved: tuple[int, int] | None = None
 
     @property
-    def shapes(self) -> list[Shape]:
-        """Shapes of the data."""
-        return [tensor.shape or () for tensor in self.data.values()]
-
-    def resized(self, old: int, new: int) -> Inputs:
-        """The inputs with another batch: first axes of one size have another one."""
-        least = 1 if old > 1 or all(len(shape) < 2 for shape in self.shapes) else 2
-        data = {
-            name: replace(tensor, shape=(new, *tensor.shape[1:]))
-            if tensor.shape and len(tensor.shape) >= least and tensor.shape[0] == old
-            else tensor
+    def batched(self) -> dict[str, Shape]:
+        """Shapes of the inputs that may hold the batch: those with an open first axis, else all."""
+        is_open = any(0 in axes for axes in self.open_axes.values())
+        return {
+            name: tensor.shape or ()
             for name, tensor in self.data.items()
+            if 0 in self.open_axes.get(name, ()) or not is_open
         }
+
+    def resized(self, axes: Sequence[int | None], old: int, new: int) -> Inputs:
+        """The inputs with another batch.
+
+        Args:
+            axes: Axis of each of the `batched` inputs that holds the batch, or None. Other axes
+                follow by their symbol.
+            old: Batch that they have.
+            new: Batch that they get.
+        """
+        held = dict(zip(self.batched, axes, strict=True))
+        data = {}
+        for name, tensor in self.data.items():
+            places = {held.get(name), *self.open_axes.get(name, ())}
+            sizes = (
+                new if axis in places and size == old else size
+                for axis, size in enumerate(tensor.shape or ())
+            )
+            data[name] = replace(tensor, shape=tuple(sizes))
         return replace(self, data=data, is_declared=False)
 
 
@@ -112,10 +133,10 @@ def read_inputs(
                     f"input_{kind}s names {name!r}, but the inputs of {model} are "
                     f"{closest(name, every)}"
                 )
-    bound = _bound(data, shapes)
-    firsts = {_dims(v)[0] for v in data if len(_dims(v)) > 1 and v.name not in shapes}
-    batch_symbols = {size for size in firsts if isinstance(size, str) and size not in bound}
-    bound |= dict.fromkeys(batch_symbols - {""}, 1)
+    open_axes = _open_axes(data, shapes)
+    symbols = {_dims(v)[k] for v in data for k in open_axes.get(v.name, ()) if k < len(_dims(v))}
+    bound = {symbol: 1 for symbol in symbols if isinstance(symbol, str) and symbol}
+    bound |= _bound(data, shapes)
     return Inputs(
         {
             value.name: Tensor(
@@ -135,14 +156,14 @@ def read_inputs(
             },
             **values,
         },
-        bool(batch_symbols),
+        open_axes,
         not shapes and all(isinstance(size, int) for v in data for size in _dims(v)),
         _moved([(_dims(value), shapes.get(value.name)) for value in data]),
     )
 
 
 def _by_name(
-    shapes: Mapping[str, Sequence[int]], names: Sequence[str], model: str
+    shapes: Mapping[str, Any], names: Sequence[str], model: str
 ) -> dict[str, Sequence[int]]:
     """The given shapes, with the name of the only input in place of an empty one."""
     if "" in shapes and len(names) != 1:
@@ -150,7 +171,35 @@ def _by_name(
             f"a shape without a name is for a network of one input; the inputs of {model} are "
             f"{', '.join(name[:_SHOWN] for name in names)}: name one, as in name=1x3x224x224"
         )
+    for name, shape in shapes.items():
+        if isinstance(shape, str) or not isinstance(shape, (Sequence, np.ndarray)):
+            raise InputError(
+                f"input_shapes gives {name[:_SHOWN]!r} {str(shape)[:_SHOWN]}; expected sizes, such "
+                "as (1, 3, 224, 224)"
+            )
     return {name or names[0]: shape for name, shape in shapes.items()}
+
+
+def _open_axes(
+    data: Sequence[onnx.ValueInfoProto], shapes: Mapping[str, Sequence[int]]
+) -> dict[str, tuple[int, ...]]:
+    """Axes of the inputs that hold the batch, where the file leaves first axes open; else none."""
+    dims = {value.name: _dims(value) for value in data}
+    for value in data:
+        if not value.type.tensor_type.HasField("shape"):
+            dims[value.name] = [""] * len(shapes.get(value.name, ()))
+    firsts = {name: sizes[0] for name, sizes in dims.items() if len(sizes) > 1}
+    symbols = {first for first in firsts.values() if isinstance(first, str)}
+    axes = {
+        name: tuple(
+            k
+            for k, size in enumerate(sizes)
+            # An axis without a symbol is a batch in the first place alone.
+            if size in symbols and (size or (k == 0 and name in firsts))
+        )
+        for name, sizes in dims.items()
+    }
+    return {name: places for name, places in axes.items() if places}
 
 
 def _bound(
@@ -208,8 +257,9 @@ def given_value(value: onnx.ValueInfoProto, given: Any, model: str) -> NDArray[A
     label = f"{model}: input {value.name[:_SHOWN]!r}"
     elem_type = value.type.tensor_type.elem_type
     try:
-        array = np.asarray(given).astype(helper.tensor_dtype_to_np_dtype(elem_type))
-    except (KeyError, TypeError, ValueError, OverflowError):
+        with np.errstate(invalid="raise"):
+            array = np.asarray(given).astype(helper.tensor_dtype_to_np_dtype(elem_type))
+    except (KeyError, TypeError, ValueError, ArithmeticError):
         array = np.empty(0, "U")
     if array.dtype.kind not in "biuf":
         raise InputError(f"{label} is given the value {str(given)[:_SHOWN]}; expected numbers")
@@ -249,7 +299,8 @@ def _sizes(
     """Sizes of an input: as chosen, else as declared, with the sizes of symbols known so far."""
     label = f"{model}: input {value.name[:_SHOWN]!r}"
     if not value.type.HasField("tensor_type"):
-        raise InputError(f"{label} is no tensor; only tensors can be inputs")
+        kind = _KINDS.get(value.type.WhichOneof("value"), "no tensor")
+        raise InputError(f"{label} is {kind}; only tensors can be inputs")
     has_shape = value.type.tensor_type.HasField("shape")
     dims = _dims(value)
     if chosen_shape is not None:
@@ -273,9 +324,12 @@ def _sizes(
     for axis, size in enumerate(sizes):
         if not isinstance(size, int):
             example = tuple(d if isinstance(d, int) else 224 for d in sizes)
+            is_open = not value.type.tensor_type.shape.dim[axis].HasField("dim_value")
+            symbol = f" ({size[:40]!r})" if size else ""
+            what = f"leaves axis {axis}{symbol} open" if is_open else f"has axis {axis} of size 0"
             raise InputError(
-                f"{label} leaves axis {axis}{f' ({size[:40]!r})' if size else ''} open; give its "
-                f"shape, for example input_shapes={{{value.name[:_SHOWN]!r}: {example}}}"
+                f"{label} {what}; give its shape, for example "
+                f"input_shapes={{{value.name[:_SHOWN]!r}: {example}}}"
             )
     return tuple(int(size) for size in sizes)
 

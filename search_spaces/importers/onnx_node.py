@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from nasplug.search_spaces.errors import InputError
-from nasplug.search_spaces.operators import KNOWN_OPS
+from nasplug.search_spaces.operators import CONVS, KNOWN_OPS
 
 __all__ = ["FLOATS", "Constant", "NodeView", "Shape", "Tensor", "element_type", "named"]
 
@@ -29,12 +29,20 @@ _TYPES = {
 }
 # Parameters of one number have a module's name; other constants of one number are arithmetic.
 _MODULE_PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
-# Positions of constants that are no parameters: moments of a norm, first states.
+# Names that exporters give to what they compute of constants, such as a mask.
+_COMPUTED = re.compile(
+    r"(onnx::|/).*|(val|where|triu|tril|masked_fill|full|zeros|ones|arange|sin|cos|outer|pow|add|sub"
+    r"|mul|div|matmul|cat|stack|select|slice|index|expand|unsqueeze|squeeze|view|reshape|permute"
+    r"|transpose|repeat|clone|to|type_as|c?_?lifted_tensor)(_\d+)*"
+)
+# Positions of constants that are no parameters: moments of a norm, first states, zero points.
 _OTHER_CONSTANTS = {
+    **dict.fromkeys(("ConvInteger", "MatMulInteger"), (2, 3)),
     "BatchNormalization": (3, 4),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), (4, 5, 6)),
 }
 _INTEGER_PRODUCTS = frozenset({"ConvInteger", "MatMulInteger"})
+_PRODUCTS = _INTEGER_PRODUCTS | CONVS | {"Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN"}
 _NORMS = frozenset(
     {"InstanceNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization"}
 )
@@ -43,6 +51,7 @@ _NORMS = frozenset(
 MAX_RANK = 64
 _AXIS_ATTRIBUTES = frozenset({"axis", "axes", "batch_axis", "time_axis", "batch_dims"})
 # Operators whose axes are those of the output, or may be the end of the input.
+_QUANTISING = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _NEW_AXES = frozenset({"Unsqueeze", "Flatten", "OneHot", "ConcatFromSequence"})
 
 
@@ -197,9 +206,18 @@ class NodeView:
                 name: elements
                 for source in sources
                 for name, elements in source.parameters
-                if elements > 1 or self.op in _NORMS or _MODULE_PATH.fullmatch(name)
+                if self._is_parameter(name, elements, source)
             }.items()
         )
+
+    def _is_parameter(self, name: str, elements: int, source: Constant) -> bool:
+        """Whether a tensor that a constant is computed from is a parameter, by its name."""
+        if self.op in _NORMS or _MODULE_PATH.fullmatch(name):
+            return True
+        # A scale or a shift of channels has one long axis, a mask or a table of places has two.
+        is_vector = sum(size > 1 for size in source.shape or ()) == 1
+        is_own = is_vector or self.op in _PRODUCTS or not _COMPUTED.fullmatch(name)
+        return elements > 1 and is_own
 
     def weight_type(self) -> str:
         """Type in which the largest constant input is stored; empty if it is the node's own."""
@@ -236,6 +254,9 @@ class NodeView:
         Raises:
             InputError: If an axis is out of range.
         """
+        if self.op in _QUANTISING and self.input_shapes[1:2] in ([()], [(1,)]):
+            # One scale has no axis.
+            return
         ranks = [len(shape) for shape in self.input_shapes if shape is not None]
         rank = max(ranks, default=MAX_RANK)
         for name in _AXIS_ATTRIBUTES.intersection(self.attributes):

@@ -39,6 +39,7 @@ class Scope:
         run: Number of the run, unique in a file; 0 for the file's graph.
         title: Name of the graph.
         attributes: Attributes that the caller of a function gives; None outside of functions.
+        declared: Types that an inner graph declares for its tensors, by their names in it.
     """
 
     opset_imports: list[onnx.OperatorSetIdProto]
@@ -48,6 +49,7 @@ class Scope:
     run: int = 0
     title: str = ""
     attributes: Mapping[str, onnx.AttributeProto] | None = None
+    declared: Mapping[str, onnx.ValueInfoProto] = field(default_factory=dict)
 
     @cached_property
     def opsets(self) -> dict[str, int]:
@@ -130,6 +132,10 @@ class Body:
         constants = [*(t.name for t in self.tensors), *(s.values.name for s in self.sparse)]
         self.inputs = [name for name in _names(graph.input) if name not in constants]
         self.outputs = _names(graph.output)
+        values = [*graph.value_info]
+        if isinstance(graph, onnx.GraphProto):
+            values += graph.output
+        self.declared = {value.name: value for value in values}
         # Made when the body runs first.
         self.constants: dict[str, Constant] | None = None
         own = {*self.inputs, *constants}

@@ -75,7 +75,17 @@ class _Node:
     ) -> None:
         self.op = node.op_type
         self.inputs, self.output = list(node.input), node.output[0]
-        self.attributes, self.values, self.emit = attributes, values, emit
+        self.attributes, self.values, self._emit = attributes, values, emit
+
+    def emit(
+        self, op: str, inputs: Sequence[str | Array], outputs: Sequence[str], **attributes: Any
+    ) -> None:
+        """Read a tensor operator that stands for a part of the node."""
+        try:
+            self._emit(op, inputs, outputs, **attributes)
+        except InputError:
+            # The file has no such operator, so its message would name what is not there.
+            raise self.error("does not fit the tensors that it reads") from None
 
     def error(self, text: str) -> InputError:
         return InputError(
@@ -96,14 +106,16 @@ class _Node:
             raise self.error(f"reads {shown(name)}; expected a sequence")
         return self.values.sequences[name]
 
-    def position(self, k: int, length: int) -> int:
-        """Position in a sequence, counted from its begin; `length` where it is left out."""
+    def position(self, k: int, length: int, default: int, end: int = 0) -> int:
+        """Position in a sequence, counted from its begin; `end` places after it are in range."""
         if k >= len(self.inputs) or not self.inputs[k]:
-            return length
+            return default
         constant = self.values.constants.get(self.inputs[k])
         if constant is None or constant.value is None or constant.value.size != 1:
             raise self.error("takes an element whose position is known only at run time")
         position = int(constant.value.flat[0])
+        if not -length <= position < length + end:
+            raise self.error(f"names element {position} of a sequence of {length}")
         return position + length if position < 0 else position
 
     def whole(self, name: str, default: int) -> int:
@@ -128,18 +140,13 @@ class _Node:
 def _at(node: _Node) -> None:
     elements = node.elements()
     node.name(1)
-    position = node.position(1, len(elements))
-    if not 0 <= position < len(elements):
-        raise node.error(f"takes element {position} of a sequence of {len(elements)}")
-    node.values.bind(node.output, elements[position])
+    node.values.bind(node.output, elements[node.position(1, len(elements), 0)])
 
 
 def _insert(node: _Node) -> None:
     elements, new = list(node.elements()), node.name(1)
-    position = node.position(2, len(elements))
-    if not 0 <= position <= len(elements):
-        raise node.error(f"puts an element at {position} of a sequence of {len(elements)}")
-    elements.insert(position, new)
+    length = len(elements)
+    elements.insert(node.position(2, length, length, end=1), new)
     if len(elements) > MAX_PARTS:
         raise node.error(f"makes a sequence of more than {MAX_PARTS:,} elements")
     node.set(elements)
@@ -147,10 +154,9 @@ def _insert(node: _Node) -> None:
 
 def _erase(node: _Node) -> None:
     elements = list(node.elements())
-    position = node.position(1, len(elements) - 1)
-    if not 0 <= position < len(elements):
-        raise node.error(f"drops element {position} of a sequence of {len(elements)}")
-    del elements[position]
+    if not elements:
+        raise node.error("drops an element of an empty sequence")
+    del elements[node.position(1, len(elements), len(elements) - 1)]
     node.set(elements)
 
 

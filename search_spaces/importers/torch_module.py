@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import inspect
 import random
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -60,9 +59,14 @@ def named_parameters(module: torch.nn.Module) -> dict[int, tuple[str, int]]:
     """Name and number of elements of each parameter of a module, by its `id`.
 
     A parameter that packs others, such as a quantised one, is known by the largest of them.
+
+    Raises:
+        InputError: If a parameter of a lazy module has no shape.
     """
     named = {}
     for name, parameter in module.named_parameters():
+        if isinstance(parameter, torch.nn.parameter.UninitializedParameter):
+            raise InputError(f"its parameter {name} has no shape yet; run it once on an example")
         tensor: Any = parameter
         while hasattr(tensor, "__tensor_flatten__"):
             names, _ = tensor.__tensor_flatten__()
@@ -83,7 +87,7 @@ def undisturbed(module: torch.nn.Module) -> Iterator[None]:
     drawn = random.getstate()
     numpy_drawn = None if numpy is None else numpy.random.get_state()
     fast_path = torch.backends.mha.get_fastpath_enabled()
-    devices = [k for k in range(torch.cuda.device_count())] if torch.cuda.is_initialized() else []
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     # Thousands of small objects are made that stay: a collection would visit all others in vain.
     collects = gc.isenabled()
     gc.disable()
@@ -94,6 +98,7 @@ def undisturbed(module: torch.nn.Module) -> Iterator[None]:
         with (
             torch.random.fork_rng(devices),
             torch.no_grad(),
+            _uncompiled(),
             torch._C._AutoDispatchBelowADInplaceOrView(),
         ):
             yield
@@ -108,22 +113,35 @@ def undisturbed(module: torch.nn.Module) -> Iterator[None]:
             state.restore()
 
 
+def _uncompiled() -> AbstractContextManager[None]:
+    """Run functions that are compiled as they were written."""
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
+    return stance
+
+
 class _State:
     """Attributes of an object, and the items of those that are containers."""
 
     def __init__(self, attributes: dict[str, Any]) -> None:
         self.attributes = attributes
         self.items = dict(attributes)
+        # Most of them are hooks, and empty.
         self.containers = [
-            (value, copy.copy(value)) for value in attributes.values() if type(value) in _CONTAINERS
+            (value, value.copy() if value else ())
+            for value in attributes.values()
+            if isinstance(value, _CONTAINERS)
         ]
 
     def restore(self) -> None:
         """Give the object what it had."""
         for container, items in self.containers:
-            if not _same(container, items):
+            if (container or items) and not _same(container, items):
                 container.clear()
-                (container.extend if isinstance(container, list) else container.update)(items)
+                if items:
+                    fill = container.extend if isinstance(container, list) else container.update
+                    fill(items)
         if not _same(self.attributes, self.items):
             self.attributes.clear()
             self.attributes.update(self.items)

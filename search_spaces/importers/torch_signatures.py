@@ -9,19 +9,26 @@ import torch
 
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.importers.onnx_loading import first_line
-from nasplug.search_spaces.importers.torch_call import Shape
+from nasplug.search_spaces.importers.torch_call import Shape, words
+from nasplug.search_spaces.importers.torch_operators import MAPPED
 from nasplug.search_spaces.importers.torch_places import user_line
 from nasplug.search_spaces.importers.torch_recurrent import recurrent_shapes
 from nasplug.search_spaces.importers.torch_shapes import output_shape
 from nasplug.search_spaces.importers.torch_tensors import mapped, parts, real_of
 
-__all__ = ["INDEXING", "Result", "ResultShapes", "Signature", "signature_of"]
+__all__ = ["SHAPED_LIKE", "Result", "ResultShapes", "Signature", "has_fixed_shape", "signature_of"]
 
+# Functions that read the shape of their argument alone.
+SHAPED_LIKE = words(
+    "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones "
+    "new_full new_empty new_empty_strided"
+)
 # Functions that return their argument itself in evaluation mode, although no signature says so.
 _SILENT_VIEWS = frozenset({"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"})
 # Functions of values that have no tag for it.
 _NEED_VALUES = frozenset({"item", "is_nonzero", "equal", "allclose", "_local_scalar_dense"})
-INDEXING = frozenset({"index", "index_put", "_unsafe_index", "_unsafe_index_put"})
+_RESHAPE = torch.ops.aten.reshape.default
+_INDEXING = frozenset({"index", "index_put", "_unsafe_index", "_unsafe_index_put"})
 # Shape, strides (None: contiguous) and type of a result, and whether it is a view of an argument.
 Result = tuple[Shape, "tuple[int, ...] | None", torch.dtype, bool]
 
@@ -53,6 +60,13 @@ class Signature:
             tags & {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
         )
         self.changes_shape = torch.Tag.inplace_view in tags
+        # A composite function that no rule reads whole is read by its parts.
+        self.decomposes = (
+            self.name not in MAPPED
+            and self.name not in SHAPED_LIKE
+            and not self.written
+            and func._can_decompose()
+        )
 
     def bound(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
         """All arguments by position, defaults filled in."""
@@ -74,6 +88,11 @@ def signature_of(func: Any) -> Signature:
     return signature
 
 
+def has_fixed_shape(name: str, arguments: Sequence[Any]) -> bool:
+    """Whether a call that may need values gives a shape that is known without them."""
+    return name in _INDEXING or (name == "one_hot" and arguments[1] > 0)
+
+
 class ResultShapes:
     """Shapes of the outputs of calls, each inferred once."""
 
@@ -90,15 +109,15 @@ class ResultShapes:
     ) -> tuple[bool, list[Result | None]]:
         """Shapes of the outputs, and whether there are several of them."""
         if signature.returns == 1:
-            shape = output_shape(signature.name, arguments)
-            if shape is not None:
+            layout = output_shape(signature.name, arguments)
+            if layout is not None:
                 first = arguments[0]
                 dtype = (first[0] if isinstance(first, (list, tuple)) else first).dtype
-                return False, [(shape, None, dtype, False)]
+                return False, [(*layout, dtype, False)]
         shapes = recurrent_shapes(signature.name, arguments)
         if shapes is not None:
             return signature.returns > 1, [(s, None, arguments[0].dtype, False) for s in shapes]
-        if signature.name in INDEXING:
+        if signature.name in _INDEXING:
             indices = [part for index in args[1] for part in _indices(index)]
             args = [args[0], indices, *args[2:]]
         key = (func, _key(args), _key(kwargs))
@@ -142,6 +161,9 @@ def _inferred(
     try:
         outputs = func(*args, **kwargs)
     except Exception as error:
+        if signature.name == "view":
+            # The strides of a fused function's result, which let a view be taken, vary by device.
+            return _inferred(_RESHAPE, signature_of(_RESHAPE), args, kwargs)
         raise InputError(f"{signature.name} fails at {user_line()}: {first_line(error)}") from error
     tensors = [part for part in parts(args) if isinstance(part, torch.Tensor)]
     source = tensors[0].untyped_storage()._cdata if signature.may_view and tensors else None

@@ -17,17 +17,12 @@ from nasplug.search_spaces.importers.torch_call import (
 )
 from nasplug.search_spaces.importers.torch_operators import MAPPED, add_call
 from nasplug.search_spaces.importers.torch_products import weight_product
-from nasplug.search_spaces.importers.torch_signatures import Result
+from nasplug.search_spaces.importers.torch_signatures import SHAPED_LIKE, Result
 from nasplug.search_spaces.importers.torch_tensors import Value, parts, type_name
 from nasplug.search_spaces.operators import KNOWN_OPS
 
 __all__ = ["TracedNetwork", "reads_data"]
 
-# Functions that read the shape of their argument alone.
-_SHAPED_LIKE = words(
-    "zeros_like ones_like full_like empty_like rand_like randn_like new_zeros new_ones "
-    "new_full new_empty new_empty_strided"
-)
 # Functions with multiply-accumulates, which are steps even where they read weights alone.
 _PRODUCTS = words("linear matmul mm bmm addmm baddbmm conv1d conv2d conv3d")
 _INTEGER_PRODUCTS = words("_int_mm _scaled_mm")
@@ -61,7 +56,7 @@ class TracedNetwork(ImportedNetwork):
         outputs = [result for result in results if result is not None]
         weights = [part for part in parts(values) if part.__class__ is Weight]
         types = [type_name(result[2]) for result in outputs]
-        is_data = reads_data(values) and name not in _SHAPED_LIKE
+        is_data = reads_data(values) and name not in SHAPED_LIKE
         is_product = name in _PRODUCTS and not self.folds and is_floating(types[0])
         if not is_data and not is_product:
             return [

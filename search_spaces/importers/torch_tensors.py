@@ -106,16 +106,19 @@ class Traced(torch.Tensor):
 
     def tolist(self) -> Any:
         """Values, as nested lists."""
-        return real_of(self).tolist()
+        with torch._C._DisableTorchDispatch():
+            return real_of(self).tolist()
 
     def numpy(self, *, force: bool = False) -> Any:
         """Values, as a NumPy array."""
-        return real_of(self).numpy(force=force)
+        with torch._C._DisableTorchDispatch():
+            return real_of(self).numpy(force=force)
 
     def __array__(self, *arguments: Any, **options: Any) -> Any:
-        return real_of(self).__array__(*arguments, **options)
+        with torch._C._DisableTorchDispatch():
+            return real_of(self).__array__(*arguments, **options)
 
-    def __repr__(self, *, tensor_contents: Any = None) -> Any:
+    def __repr__(self, *, tensor_contents: Any = None) -> Any:  # type: ignore[override]
         return f"Traced(shape={tuple(self.shape)}, dtype={self.dtype})"
 
 

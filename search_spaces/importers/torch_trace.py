@@ -15,15 +15,16 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nasplug.search_spaces.importers.torch_call import Computed, Weight, words
+from nasplug.search_spaces.importers.torch_higher_order import higher_order
 from nasplug.search_spaces.importers.torch_places import refuse
 from nasplug.search_spaces.importers.torch_signatures import (
-    INDEXING,
     Result,
     ResultShapes,
     Signature,
+    has_fixed_shape,
     signature_of,
 )
-from nasplug.search_spaces.importers.torch_steps import TracedNetwork
+from nasplug.search_spaces.importers.torch_steps import TracedNetwork, reads_data
 from nasplug.search_spaces.importers.torch_tensors import (
     Node,
     Traced,
@@ -38,6 +39,7 @@ __all__ = ["Trace"]
 
 # Constants of so many elements are computed, since a module may use their values.
 SMALL = 65_536
+_PACKING = words("_pack_padded_sequence _pad_packed_sequence")
 # Functions whose first argument is only written to.
 _OVERWRITING = words("copy fill zero normal uniform random bernoulli exponential")
 
@@ -74,6 +76,8 @@ class Trace(TorchDispatchMode):
         # known by their `id` are kept alive.
         self.stand_ins: dict[int, Traced] = {}
         self.kept_alive: list[torch.Tensor] = []
+
+    supports_higher_order_operators = True
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -112,6 +116,8 @@ class Trace(TorchDispatchMode):
         return Weight(tuple(tensor.shape), type_name(tensor.dtype), named)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not isinstance(func, torch._ops.OpOverload):
+            return higher_order(self, func, args)
         return self.record(func, args, kwargs or {})
 
     def record(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -121,8 +127,13 @@ class Trace(TorchDispatchMode):
             return None
         arguments = signature.bound(args, kwargs)
         values = [self._resolved(value) for value in arguments]
-        if signature.needs_values and signature.name not in INDEXING:
+        if signature.name in _PACKING:
+            return self._packed(func, signature, arguments, values)
+        if signature.needs_values and not has_fixed_shape(signature.name, arguments):
             return self._with_values(func, args, kwargs)
+        if signature.decomposes and reads_data(values):
+            with self:
+                return func.decompose(*args, **kwargs)
         if signature.written:
             return self._write(func, signature, arguments, values)
         is_sequence, results = self.shapes.of(func, signature, arguments, args, kwargs)
@@ -192,6 +203,20 @@ class Trace(TorchDispatchMode):
         except LookupError:
             refuse()
         return mapped(self._constant, result)
+
+    def _packed(
+        self, func: Any, signature: Signature, arguments: list[Any], values: list[Any]
+    ) -> tuple[Traced, Traced]:
+        """Record that sequences of known lengths are packed, or padded again."""
+        data = arguments[0]
+        try:
+            known = [self._known(value) for value in arguments[1:]]
+        except LookupError:
+            refuse()
+        packed, sizes = func(torch.zeros(*data.shape[:-1], 1), *known)
+        result = ((*packed.shape[:-1], data.shape[-1]), None, data.dtype, False)
+        value = self.network.emitted(signature.name, values, [result])[0]
+        return self.traced(result, value), self._constant(sizes)
 
     def _constant(self, value: Any) -> Any:
         if not isinstance(value, torch.Tensor):

@@ -266,6 +266,20 @@ def test_operators_that_read_across_the_first_axis(nodes):
     assert read.batch == 8
 
 
+def test_one_scale_for_all_entries_leaves_the_batch_free():
+    nodes = [
+        N("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        N("MatMulInteger", ["q", "w", "zero"], ["p"]),
+        N("Cast", ["p"], ["c"], to=TensorProto.FLOAT),
+        N("Mul", ["c", "scale"], ["y"]),
+    ]
+    matrix = numpy_helper.from_array(np.zeros((8, 3), np.uint8), "w")
+    for n in (1, 6):
+        read = onnx_network(model(nodes, [matrix], (n, 8), (n, 3)), batch_size=4)
+        assert (read.batch, read.is_free) == (n, True)
+        assert read.graph.total("flops") == 24
+
+
 def test_inputs_without_a_common_first_axis_are_read_as_declared():
     product = model([N("MatMul", ["a", "b"], ["y"])], [], {"a": (3, 4), "b": (4, 5)}, (3, 5))
     read = onnx_network(product)
@@ -380,6 +394,24 @@ def exported(module, example, **options):
     options |= {"dynamo": False, "opset_version": 17, "input_names": ["x"]}
     torch.onnx.export(module.eval(), (example,), file, **options)
     return onnx.load_from_string(file.getvalue())
+
+
+def with_states(n, layers=2):
+    """A layer that adds the last of its states, whose batch is on the second axis."""
+    nodes = [
+        N("Gather", ["s", "last"], ["h"], axis=0),
+        N("Add", ["x", "h"], ["a"]),
+        N("MatMul", ["a", "w"], ["y"]),
+    ]
+    last = numpy_helper.from_array(np.array(layers - 1), "last")
+    return model(nodes, [last, weight("w", 6, 3)], {"x": (n, 6), "s": (layers, n, 6)}, (n, 3))
+
+
+def test_states_have_the_batch_on_their_second_axis():
+    for n in (1, 5):
+        read = onnx_network(with_states(n), batch_size=4)
+        assert (read.batch, read.is_free) == (n, True)
+        assert read.graph.total("flops") == 18
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -40,7 +40,8 @@ def read(nodes, constants=(), opset=21, **inputs):
     for name, shape in inputs.items():
         sizes, code = shape if isinstance(shape[0], tuple) else (shape, FLOAT)
         values.append(helper.make_tensor_value_info(name, code, sizes))
-    domains = [("", opset), ("com.microsoft", 1), ("com.ms.internal.nhwc", 1)]
+    others = ("com.microsoft", "com.microsoft.nchwc", "com.ms.internal.nhwc")
+    domains = [("", opset), *((domain, 1) for domain in others)]
     graph = helper.make_graph(
         nodes,
         "g",
@@ -95,8 +96,8 @@ class TestProducts:
     def test_fused_matrix_product_of_batches_inside(self):
         nodes = [MS("FusedMatMul", "a b", "y", transBatchA=1)]
         graph = read(nodes, a=(2, 5, 1, 8), b=(5, 1, 8, 7))
-        # (2, 5, 1, 8) is read as (5, 1, 2, 8).
-        assert graph.total("flops") == 5 * 2 * 7 * 8
+        # (2, 5, 1, 8) is read as (5, 1, 2, 8), of which 5 are a batch.
+        assert graph.total("flops") == 2 * 7 * 8
 
     def test_fused_gemm(self):
         constants = [weight("w", 10, 16), weight("b", 10)]
@@ -116,6 +117,31 @@ class TestProducts:
         assert rows(graph)[next(r for r in rows(expected) if r[0] == "Conv")] == 1
         stored = [weight("w", 16, 3, 3, 8), weight("b", 16)]
         assert read([node], stored, x=(1, 14, 14, 8)).total("flops") == graph.total("flops")
+
+    def test_channels_in_blocks(self):
+        nodes = [
+            N("ReorderInput", "x", "r"),
+            N("Conv", "r w b", "c", activation="Relu", **CONV),
+            N("Conv", "c w2", "d", group=16, kernel_shape=[1, 1]),
+            N("MaxPool", "d", "p", kernel_shape=[2, 2]),
+            N("ReorderOutput", "p", "y", channels=12),
+        ]
+        for node in nodes:
+            node.domain = "com.microsoft.nchwc"
+        # The image has 6 channels in a block of 8, and the result 12 in two blocks.
+        graph = read(nodes, [*WEIGHTS, weight("w2", 16, 1, 1, 1)], x=(1, 6, 14, 14))
+        assert graph.ops == (
+            "Input",
+            "Reshape",
+            "Conv",
+            "Relu",
+            "Conv",
+            "MaxPool",
+            "Reshape",
+            "Output",
+        )
+        assert graph.total("flops") == 49 * 16 * (72 + 1)
+        assert graph.attributes[-2][[4, 5, 6]].tolist() == [12, 6, 6]
 
     def test_pooling_with_channels_last(self):
         node = MS("NhwcMaxPool", "x", "y", kernel_shape=[2, 2], strides=[2, 2])
@@ -184,6 +210,17 @@ class TestNorms:
         fused = read([MS("SkipLayerNormalization", "x z s b", "y - - t")], self.SCALES, **shapes)
         nodes = [N("Add", "x z", "t"), N("LayerNormalization", "t s b", "y")]
         same(fused, read(nodes, self.SCALES, **shapes))
+
+    def test_skip_with_the_bias_of_a_product(self):
+        constants = [weight("w", 16, 16), *self.SCALES]
+        product = N("MatMul", "x w", "p")
+        fused = MS("SkipLayerNormalization", "p z s b c", "y")
+        nodes = [N("Add", "p c", "q"), N("Add", "q z", "t"), N("LayerNormalization", "t s b", "y")]
+        shapes = {"x": (1, 5, 16), "z": (1, 5, 16)}
+        same(
+            read([product, fused], constants, **shapes),
+            read([product, *nodes], constants, **shapes),
+        )
 
     def test_simplified_skip_with_its_sum(self):
         shapes = {"x": (1, 5, 16), "z": (1, 5, 16)}
@@ -317,6 +354,16 @@ class TestNewOperators:
         graph = read([node], [weight("w", 8, 1, 4)], opset=27, **shapes)
         assert graph.total("flops") == 8 * 4 * 20
         assert "Silu" in graph.ops
+
+    def test_a_convolution_of_one_place_keeps_no_state(self):
+        nodes = [
+            N("CausalConvWithState", "x w", "c s"),
+            N("Relu", "c", "r"),
+            N("Exp", "s", "e"),
+            N("Concat", "r e", "y", axis=2),
+        ]
+        graph = read(nodes, [weight("w", 8, 1, 1)], opset=27, x=(1, 8, 20))
+        assert graph.ops == ("Input", "Conv", "Relu", "Output")
 
     @pytest.mark.parametrize(("rule", "products"), [("linear", 2), ("gated_delta", 4)])
     def test_linear_attention(self, rule, products):

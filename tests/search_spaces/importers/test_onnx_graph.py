@@ -475,6 +475,19 @@ class TestFoundByFuzzing:
                 onnx_graph(network)
             assert "\n" not in str(caught.value)
 
+    def test_a_window_larger_than_its_image(self):
+        pool = N("MaxPool", ["x"], ["y"], kernel_shape=[20, 3])
+        with pytest.raises(InputError, match=r"would give shape \[1, 3, -3, 14\].*window fits"):
+            onnx_graph(model([pool]))
+
+    def test_a_window_on_an_image_of_no_elements(self):
+        pools = [
+            N("MaxPool", ["x"], ["a"], kernel_shape=[17, 3], strides=[1, 1]),
+            N("MaxPool", ["a"], ["b"], kernel_shape=[1, 1], pads=[1, 0, 1, 0]),
+            N("Relu", ["x"], ["y"]),
+        ]
+        assert onnx_graph(model(pools)).ops == ("Input", "Relu", "Output")
+
     def test_axes_that_are_there_stay(self):
         flat = [N("Flatten", ["x"], ["f"], axis=4), N("Unsqueeze", ["f"], ["y"], axes=[2])]
         assert onnx_graph(model(flat, opset=11)).ops == ("Input", "Reshape", "Output")

@@ -47,6 +47,12 @@ def test_the_only_input_needs_no_name():
         onnx_graph(two, input_shapes={"": (1, 8)})
 
 
+@pytest.mark.parametrize("shape", [5, "1x3", None])
+def test_a_shape_is_a_list_of_sizes(shape):
+    with pytest.raises(InputError, match="input_shapes gives 'x' .*; expected sizes"):
+        onnx_graph(image("N", 3, 8, 8), input_shapes={"x": shape})
+
+
 def test_a_shape_that_is_given_says_the_sizes_of_its_symbols():
     nodes = [N("Add", ["x", "z"], ["s"]), N("Relu", ["s"], ["y"])]
     network = model(nodes, dict.fromkeys("xz", (FLOAT, ("N", "L", 8))))
@@ -88,6 +94,7 @@ def test_a_shape_that_is_an_input():
     [
         ({"s": [1, 3]}, r"value of shape \[2\]; expected \[4\]"),
         ({"s": "ab"}, "the value ab; expected numbers"),
+        ({"s": float("nan")}, "the value nan; expected numbers"),
         ({"q": 3}, "names 'q', but the inputs of the ONNX model are"),
     ],
 )
@@ -113,3 +120,40 @@ def test_a_declared_shape_that_contradicts_the_nodes():
     # Exporters leave the batch of their trace.
     network.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", FLOAT, (5, 4, 8, 8)))
     assert flops(network) == 12 * 64
+
+
+def stateful(first="N", state=2):
+    """A layer whose state has the batch on its second axis."""
+    nodes = [
+        N("Gather", ["s", "zero"], ["h"], axis=0),
+        N("Add", ["x", "h"], ["a"]),
+        N("MatMul", ["a", "w"], ["y"]),
+    ]
+    inputs = {"x": (FLOAT, (first, 8)), "s": (FLOAT, (state, first, 8))}
+    zero = numpy_helper.from_array(np.array(0), "zero")
+    return model(nodes, inputs, [weight("w", 8, 3), zero])
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_a_symbol_is_the_batch_on_every_axis(size):
+    shapes = {"x": (size, 8), "s": (2, size, 8)}
+    for options in ({}, {"input_shapes": shapes}):
+        read = onnx_network(stateful(), batch_size=7, **options)
+        assert read.is_free
+        assert read.graph.total("flops") == 24
+    assert read.batch == size
+
+
+@pytest.mark.filterwarnings("ignore:the ONNX model has operators of unknown cost")
+def test_a_spectrum_of_real_numbers_has_one_side():
+    nodes = [
+        N("STFT", ["x", "step", "window"], ["s"]),
+        N("ReduceSum", ["s", "last"], ["m"], keepdims=0),
+        N("MatMul", ["m", "w"], ["y"]),
+    ]
+    numbers = {"step": np.array(8), "last": np.array([-1])}
+    constants = [numpy_helper.from_array(value, name) for name, value in numbers.items()]
+    network = model(
+        nodes, {"x": (FLOAT, (1, 64, 1))}, [*constants, weight("window", 16), weight("w", 9, 3)]
+    )
+    assert flops(network) == 7 * 9 * 3

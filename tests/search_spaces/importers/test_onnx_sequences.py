@@ -52,6 +52,28 @@ def test_elements_are_the_tensors_that_were_put_in():
     assert sorted(graph.ops) == ["Abs", "Input", "Output", "Sqrt", "Sub"]
 
 
+@pytest.mark.parametrize(("place", "order"), [(0, "cab"), (1, "acb"), (2, "abc"), (-1, "acb")])
+def test_places_of_new_elements(place, order):
+    graph = read(
+        """
+        a = Exp (x) b = Sqrt (x) c = Abs (x)
+        s = SequenceConstruct (a, b) t = SequenceInsert (s, c, place)
+        y = SequenceAt (t, zero)
+        """,
+        constants=f", int64 place = {{{place}}}",
+    )
+    assert graph.ops[1] == {"a": "Exp", "c": "Abs"}[order[0]]
+    graph = read(
+        """
+        a = Exp (x) b = Sqrt (x) c = Abs (x)
+        s = SequenceConstruct (a, b) t = SequenceInsert (s, c, place)
+        y = SequenceAt (t, one)
+        """,
+        constants=f", int64 place = {{{place}}}",
+    )
+    assert graph.ops[1] == {"a": "Exp", "b": "Sqrt", "c": "Abs"}[order[1]]
+
+
 def test_lengths_are_numbers():
     graph = read("""
         s = SequenceConstruct (x, x, x)
@@ -110,8 +132,12 @@ def test_optional_values():
             "s = SequenceConstruct (x) k = ArgMax <axis = 1> (x) y = SequenceAt (s, k)",
             "SequenceAt that writes 'y' takes an element whose position is known only at run time",
         ),
-        ("s = SequenceConstruct (x) y = SequenceAt (s, one)", "takes element 1 of a sequence of 1"),
+        ("s = SequenceConstruct (x) y = SequenceAt (s, one)", "names element 1 of a sequence of 1"),
         ("y = SequenceAt (x, one)", "reads 'x'; expected a sequence"),
+        (
+            "a = Flatten (x) s = SequenceConstruct (x, a) y = ConcatFromSequence <axis = 1> (s)",
+            "ConcatFromSequence that writes 'y' does not fit the tensors that it reads",
+        ),
         ("s = SequenceEmpty () y = ConcatFromSequence <axis = 0> (s)", "an empty sequence"),
         (
             "s = SplitToSequence <axis = 1> (x, five) y = SequenceAt (s, zero)",
@@ -130,3 +156,4 @@ def test_refused(nodes, words):
     with pytest.raises(InputError, match=words) as caught:
         read(nodes, constants=", int64[2] five = {5, 5}")
     assert str(caught.value).isprintable()
+    assert "x1f" not in str(caught.value)

@@ -24,6 +24,7 @@ def refuses(words, text, **options):
     with pytest.raises(InputError, match=words) as caught:
         onnx_graph(network)
     assert str(caught.value).isprintable()
+    assert "x1f" not in str(caught.value)
 
 
 class TestCauses:
@@ -76,6 +77,22 @@ class TestCauses:
         )
         network.graph.initializer.append(weight("w", (4, 4, 3, 3)))
         assert onnx_graph(network).total("flops") == 4 * 4 * 9 * 36
+
+
+@pytest.mark.filterwarnings("ignore:.*unknown cost")
+def test_an_operator_of_another_domain_inside_of_a_branch():
+    network = parsed(
+        """g (float[1, 3, 8, 8] x) => (float[] y) <bool yes = {1}, float[4, 4, 1, 1] w = {W}> {
+            y = If (yes) <
+                then_branch = t () => (float[] z) <float[1, 4, 8, 8] a> {
+                    a = com.example.Strange (x) z = Conv (a, w)
+                },
+                else_branch = e () => (float[] z) { z = Relu (x) }
+            >
+        }""".replace("W", ", ".join(["1"] * 16)),
+        domains=', "com.example" : 1',
+    )
+    assert onnx_graph(network).total("flops") == 16 * 64
 
 
 @pytest.mark.filterwarnings("ignore:.*not known before it runs")
@@ -148,6 +165,13 @@ class TestNoElements:
             "g (float[1, 3, 8] x) => (float[1, 3, 0] y) "
             "<int64[1] zero = {0}, int64[1] axis = {2}> { y = Slice (x, zero, zero, axis) }",
         )
+
+
+def test_an_input_of_no_elements_is_no_open_one():
+    refuses(
+        "input 'x' has axis 2 of size 0; give its shape",
+        "g (float[1, 3, 0] x) => (float[] y) { y = Relu (x) }",
+    )
 
 
 class TestDomains:

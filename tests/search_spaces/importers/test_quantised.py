@@ -163,7 +163,7 @@ class TestProducts:
 
     def test_dynamic(self):
         """All spellings of a product whose left side is quantised as it runs."""
-        bias = weight("b", 8)
+        constants = [weight("b", 8), weight("fc.zero_point", code=INT8)]
         spellings = [
             [MS("DynamicQuantizeMatMul", "x w ws wz b", "y")],
             [
@@ -172,7 +172,7 @@ class TestProducts:
             ],
             [
                 N("DynamicQuantizeLinear", "x", "q qs qz"),
-                N("MatMulInteger", "q w qz wz", "i"),
+                N("MatMulInteger", "q w qz fc.zero_point", "i"),
                 N("Cast", "i", "f", to=FLOAT),
                 N("Mul", "qs ws", "scale"),
                 N("Mul", "f scale", "p"),
@@ -180,7 +180,7 @@ class TestProducts:
             ],
         ]
         for nodes in spellings:
-            graph = read(nodes, [MATRIX, bias, *SCALES], x=WORDS)
+            graph = read(nodes, [MATRIX, *constants, *SCALES], x=WORDS)
             assert graph.ops == ("Input", "QuantizeLinear", "Gemm", "Output")
             assert types(graph, "Gemm") == ("float32", "int8")
             assert graph.total("params") == 136
@@ -250,6 +250,13 @@ def test_other_operators(node, op, opset):
     assert op in graph.ops
     assert not {"QuantizeLinear", "DequantizeLinear"} & set(graph.ops)
     assert set(graph.types) == {"uint8"}
+
+
+def test_one_scale_has_no_axis():
+    nodes = [N("DequantizeLinear", "q s z", "f", axis=1), N("Add", "x f", "y")]
+    graph = read(nodes, [weight("q", 8, code=UINT8), *SCALES], x=(1, 5, 8))
+    assert graph.ops == ("Input", "Add", "Output")
+    assert types(graph, "Add") == ("float32", "uint8")
 
 
 def test_moves_keep_integers():
