@@ -254,7 +254,11 @@ _ON_FIRST = (
     "prod:ReduceProd dropout:Identity feature_dropout:Identity alpha_dropout:Identity "
     "native_dropout:Identity clone:Identity contiguous:Identity alias:Identity detach:Identity "
     "lift_fresh_copy:Identity _pack_padded_sequence:Gather _pad_packed_sequence:Gather "
-    "any:ReduceMax all:ReduceMin logical_not:Not bitwise_not:Not tril:Where triu:Where "
+    "any:ReduceMax all:ReduceMin logical_not:Not bitwise_not:BitwiseNot tril:Trilu triu:Trilu "
+    "sign:Sign tan:Tan asin:Asin acos:Acos atan:Atan sinh:Sinh cosh:Cosh asinh:Asinh acosh:Acosh "
+    "atanh:Atanh isnan:IsNaN isinf:IsInf logsumexp:ReduceLogSumExp cumprod:CumProd sort:TopK "
+    "argsort:TopK kthvalue:TopK col2im:Col2Im im2col:Gather unfold:Gather view_as_real:Reshape "
+    "view_as_complex:Reshape trunc:Floor frac:Sub expm1:Exp log1p:Log log2:Log log10:Log "
     "torchao.quantize_affine:QuantizeLinear torchao.dequantize_affine:DequantizeLinear "
     "torchao.choose_qparams_affine:ReduceMax "
     "quantized_decomposed.quantize_per_tensor:QuantizeLinear "
@@ -268,7 +272,13 @@ _ON_FIRST = (
 # The same of operators on every tensor among the arguments.
 _ON_ALL = (
     "maximum:Max minimum:Min where:Where masked_fill:Where eq:Equal ne:Equal gt:Greater "
-    "ge:Greater lt:Less le:Less logical_and:And logical_or:Or bitwise_and:And bitwise_or:Or "
+    "ge:GreaterOrEqual lt:Less le:LessOrEqual logical_and:And logical_or:Or logical_xor:Xor "
+    "bitwise_and:BitwiseAnd bitwise_or:BitwiseOr bitwise_xor:BitwiseXor remainder:Mod fmod:Mod "
+    "floor_divide:Div scatter:ScatterElements scatter_add:ScatterElements atan2:Atan "
+    "scatter_reduce:ScatterElements index_add:ScatterElements index_copy:ScatterElements "
+    "index_fill:ScatterElements index_put:ScatterND masked_scatter:ScatterElements "
+    "slice_scatter:ScatterND select_scatter:ScatterND grid_sampler:GridSample "
+    "_embedding_bag:Gather take_along_dim:GatherElements one_hot:OneHot "
     "cat:Concat embedding:Gather gather:Gather index:Gather"
 )
 _HANDLERS: dict[str, Handler] = {
