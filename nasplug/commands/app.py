@@ -137,10 +137,12 @@ _OPTIONS: dict[str, Any] = {
 app = typer.Typer(name="nasplug", no_args_is_help=True, **_OPTIONS)
 hardware_app = typer.Typer(cls=_ListByDefault, **_OPTIONS)
 data_app = typer.Typer(cls=_ListByDefault, **_OPTIONS)
-app.add_typer(
-    hardware_app, name="hardware", help="List the known devices, or show one or this machine."
-)
-app.add_typer(data_app, name="data", help="List, fetch, import or verify public data sets.")
+for _group, _name, _help in (
+    (hardware_app, "hardware", "List the known devices, or show one or this machine."),
+    (data_app, "data", "List, fetch, import or verify public data sets."),
+):
+    # Typer would cut the sentence in the list of commands.
+    app.add_typer(_group, name=_name, help=_help, short_help=_help)
 
 
 def _version(wanted: bool) -> None:

@@ -310,11 +310,17 @@ class SearchResult:
         """Sentences on what a reader may do with the result."""
         from nasplug.results.export import can_export
 
-        device = "" if self.hardware is None else f", {self.hardware.name!r}"
-        steps = [f"in Python: nasplug.search({self.space!r}{device})"]
+        arguments = [repr(self.space)]
+        if self.hardware is not None:
+            arguments.append(repr(self.hardware.name))
+        if self.constraints:
+            arguments.append(f"constraints={[str(limit) for limit in self.constraints]}")
+        if self.batch_size != 1:
+            arguments.append(f"batch_size={self.batch_size}")
+        steps = [f"in Python: nasplug.search({', '.join(arguments)})"]
         if can_export(self.searched):
             steps.insert(0, "--export FOLDER writes these networks as ONNX files")
-        if self.hardware is not None and self.evidence != "measured":
+        if self.hardware is not None and self.evidence not in {"measured", "few-shot"}:
             steps.insert(
                 0, "nasplug calibrate improves the latencies with measurements on your device"
             )

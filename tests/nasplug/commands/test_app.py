@@ -76,8 +76,8 @@ def test_help_names_values_in_words_and_is_whole(words: tuple[str, ...]) -> None
 
 def test_the_list_of_commands_has_whole_sentences() -> None:
     text = " ".join(runner.invoke(app, ["--help"]).stdout.split())
-    for command in ("search", "worker", "report", "predict"):
-        assert GROUP.commands[command].short_help in text
+    for command in GROUP.commands.values():
+        assert str(command.help) in text
     done = subprocess.run(
         [sys.executable, "-m", "nasplug", "search", "--help"],
         env={**os.environ, "COLUMNS": "118"},

@@ -77,6 +77,13 @@ def test_each_kind_of_evidence_has_a_sentence(find: Find, evidence: str) -> None
     assert not {"measured", "few-shot", "zero-shot"} - {evidence} & set(kinds)
 
 
+def test_the_next_steps_repeat_the_settings_of_the_search(find: Find) -> None:
+    steps = "\n".join(find("few-shot", constraints="latency<=40ms", batch_size=8).next_steps())
+    assert "'RTX 3090', constraints=['latency<=40ms'], batch_size=8)" in steps
+    assert "nasplug calibrate" not in steps  # its measurements are known
+    assert "nasplug calibrate" in find("zero-shot", storage="memory").next_steps()[0]
+
+
 def test_more_parameters_as_a_proxy(find: Find) -> None:
     result = find(proxy="params", n_trials=3)
     assert [o.name for o in result.objectives] == ["params", "latency"]
