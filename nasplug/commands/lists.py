@@ -241,7 +241,9 @@ def _import(name: str, path: Path) -> dict[str, Any]:
 
     entry = datasets.info(name)
     if name != "nb101-official":
-        way = entry.manual or f"nasplug data fetch {name} gets it"
+        way = entry.manual or (
+            "the package holds it" if entry.shipped else f"nasplug data fetch {name} gets it"
+        )
         raise InputError(f"{name} is not read by this command, but nb101-official is; {way}")
 
     def check(table: NasbenchTable, digest: str) -> None:

@@ -95,6 +95,7 @@ FLAGS = {
     "two sockets": "two processors ran the network",
     "tf32 convolutions": "convolutions may have run in tf32, as PyTorch does by default",
     "untuned": "code that was compiled without tuning, far slower than the unit can",
+    "virtual GPU": "the driver of a virtual machine passed the work on to the GPU",
     "zero inputs": "inputs were zeros, which lets clocks rise",
 }
 """Words in the column `quality`, and what they say about a measurement."""

@@ -302,6 +302,16 @@ def _table_status(entry: DatasetInfo) -> str:
         return "damaged"
 
 
+def _shipped_status() -> str:
+    from nasplug.datasets.measurements import shipped_measurements
+
+    try:
+        shipped_measurements()
+    except InputError:
+        return "damaged"
+    return "ok"
+
+
 def verify(name: str) -> list[tuple[str, str]]:
     """Check the files and the table of a data set in the cache, by size and hash.
 
@@ -318,6 +328,9 @@ def verify(name: str) -> list[tuple[str, str]]:
         >>> datasets.verify("macro")[-1]  # nothing was fetched yet
         ('tables/macro.npz', 'missing')
     """
+    entry = info(name)
+    if entry.shipped:
+        return [(entry.shipped, _shipped_status())]
     entry = _with_files(name)
     statuses = [(file.key, file_status(file)) for file in entry.files]
     return [*statuses, (f"tables/{entry.name}.npz", _table_status(entry))]

@@ -37,7 +37,7 @@ def read_ncnn(path: Path) -> Imported:
     gpu = rows.text("note").str.extract(r"vulkan device (.*)", expand=False).fillna("")
     plain = each(rows.text("device"), without_setting)
     settings = rows.text("note").where(rows.has("note", "AVX512"), "")
-    rows.flag("part of the card", rows.has("device", "Hyper-V") & (rows.text("unit") == "GPU"))
+    rows.flag("virtual GPU", rows.has("device", "Hyper-V") & (rows.text("unit") == "GPU"))
     return rows.imported(
         source="Tencent/ncnn@a4d2ea1",
         hardware=plain.where(~_is_card(gpu), gpu),
@@ -71,16 +71,16 @@ def read_mlperf(path: Path) -> Imported:
     # The GPU of a board's chip goes by the board's name, a card by its own.
     is_gpu = unit.isin(["GPU", "ASIC"]) & rows.has("chip", r"\|") & ~rows.has("chip", "Mali")
     chips = rows.text("chip").str.split("|").str
-    hardware = each(system, without_setting).where(~is_gpu, chips[-1].str.strip())
-    unit = unit.mask(is_gpu & chips[-1].str.contains("NVIDIA|Nvidia|Tesla|GeForce"), "GPU")
-    # A system may be named after its GPU, which its CPU's time is not of.
-    names = each(system, without_setting).where(~is_gpu, chips[-1].str.strip())
+    card = each(chips[-1].str.strip(), without_setting)
+    unit = unit.mask(is_gpu & card.str.contains("NVIDIA|Nvidia|Tesla|GeForce"), "GPU")
+    # A system may be named after its GPU, of which the time of its CPU is not.
+    hardware = each(system, without_setting).where(~is_gpu, card)
     others = chips[0].str.strip().where(~is_gpu, system)
     source = rows.text("source")
     return rows.imported(
         source=source + source.map(_COMMITS).fillna(""),
-        hardware=hardware.where(~is_gpu | (hardware != ""), system),
-        device=pairs(names, others, catalogued),
+        hardware=hardware,
+        device=pairs(hardware, others, catalogued),
         unit=unit,
         timing=source.map(lambda _: "wall clock"),
         precision=rows.text("precision")

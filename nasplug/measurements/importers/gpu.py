@@ -133,7 +133,7 @@ def _unit(device: str) -> str:
 
 def _threads(rows: Rows) -> pd.Series[int]:
     threads = rows.text("runtime").str.extract(r"thread=(\d+)", expand=False)
-    return threads.fillna(0).astype(int)
+    return threads.fillna("0").astype(int)
 
 
 def read_gpu_operators(path: Path) -> Imported:
