@@ -161,12 +161,17 @@ def read_gpu_operators(path: Path) -> Imported:
         ),
     )
     units = each(rows.text("device"), _operator_unit)
+    # The rows of a product are its batch, as in the other tables.
+    matrix_rows = rows.text("attributes").str.extract(r'^\{"M":(\d+)', expand=False)
+    is_linear = is_neusight & (rows.text("name") == "linear")
+    batch = rows.frame["batch"].mask(is_linear, matrix_rows.astype(float))
     return rows.imported(
         mode=each(rows.text("mode"), lambda mode: _MODES.get(mode, mode)),
         timing=timing.mask(is_vidur, "kernels"),
         statistic=statistic.mask(is_vidur, "median"),
         graph=references,
         unit=units,
+        batch=batch,
         input=each(rows.text("input_shape"), sizes).where(is_kernelbench, ""),
     )
 
