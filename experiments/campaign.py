@@ -1,18 +1,12 @@
-"""Campaigns of runs that can be stopped, taken up again, and shared by several processes."""
+"""Campaigns of runs that can be stopped and taken up again, and the options of scripts."""
 
 from __future__ import annotations
 
 import argparse
-import fcntl
-import hashlib
 import json
-import os
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +15,17 @@ from threadpoolctl import threadpool_limits
 
 from experiments import RESULTS
 from experiments.common import write_result
-from nasplug import InputError
+from nasplug.text import counted, shown_path
 
 __all__ = [
     "Campaign",
     "Options",
-    "SharedCampaign",
-    "SharedRun",
-    "append_line",
-    "claim",
+    "Row",
+    "announce",
     "limit_threads",
+    "missing",
     "numbers",
     "read_json",
-    "read_lines",
-    "stopwatch",
 ]
 
 Row = dict[str, Any]
@@ -61,10 +52,16 @@ class Options(argparse.ArgumentParser):
         doc: The script's docstring.
         threads: Default of --threads; without that option if None.
         seeds: Default of --seeds, as text; without that option if None.
+        fresh: Whether the script skips stored runs, and so has --fresh.
     """
 
     def __init__(
-        self, doc: str | None, threads: int | None = 1, seeds: str | None = None, **more: Any
+        self,
+        doc: str | None,
+        threads: int | None = 1,
+        seeds: str | None = None,
+        fresh: bool = False,
+        **more: Any,
     ) -> None:
         style = argparse.RawDescriptionHelpFormatter
         super().__init__(description=doc, formatter_class=style, **more)
@@ -72,6 +69,14 @@ class Options(argparse.ArgumentParser):
             self.add_argument("--threads", type=int, default=threads)
         if seeds is not None:
             self.add_argument("--seeds", type=numbers, default=seeds, help="such as 0,1 or 0-19")
+        if fresh:
+            self.add_argument(
+                "--fresh",
+                action="store_true",
+                help="run all that is asked for anew; the stored rows of these runs are dropped "
+                "when the first new row is written, and no row of another run is (of processes "
+                "that share the work only the first gets --fresh)",
+            )
 
     def parse_args(self, *arguments: Any) -> argparse.Namespace:  # type: ignore[override]
         """Parse the command line, or the words that are given."""
@@ -96,6 +101,53 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def announce(
+    path: Path, asked: Collection[Hashable], stored: Sequence[Hashable], fresh: bool
+) -> None:
+    """Say on stderr how many runs a file of results holds, and how many are left to do.
+
+    Args:
+        path: The file.
+        asked: Identities of the runs that are asked for.
+        stored: Identity of the run of each row in the file.
+        fresh: Whether all runs are done anew.
+    """
+    rows, count = f"{shown_path(path)} has {counted(len(stored), 'row')}", len(asked)
+    done = len(set(stored).intersection(asked))
+    if not done:
+        text = f"{rows}, none of them of the {counted(count, 'run')} asked for"
+    elif fresh:
+        text = (
+            f"{rows}: of the {counted(count, 'run')} asked for, all are done anew, and the stored "
+            f"rows of {done} dropped when the first new row is written"
+        )
+    else:
+        text = (
+            f"{rows}: of the {counted(count, 'run')} asked for, {done} are stored and not done "
+            f"again, {count - done} are left (--fresh does all anew)"
+        )
+    print(text, file=sys.stderr, flush=True)
+
+
+def missing(files: Mapping[str, Path]) -> list[str]:
+    """The parts of a work whose files are not there yet; those that are stored are said on stderr.
+
+    Args:
+        files: Part -> the file of what was made of it.
+    """
+    left = [part for part, file in files.items() if not file.exists()]
+    stored = [part for part in files if part not in left]
+    if stored:
+        folders = ", ".join(sorted({shown_path(file.parent) for file in files.values()}))
+        print(
+            f"stored in {folders} and not made again: {', '.join(stored)}; "
+            f"{counted(len(left), 'part')} left (a part whose files are deleted is made anew)",
+            file=sys.stderr,
+            flush=True,
+        )
+    return left
+
+
 class Campaign:
     """Rows in a result of one JSON file, of runs that are each done once.
 
@@ -107,6 +159,7 @@ class Campaign:
         data: Data sets, for the provenance.
         rows: Field of the result that holds the rows.
         same: Fields of `about` by which earlier rows count; those of other values are dropped.
+        fresh: Whether stored runs are done anew; see `Options`.
         about: Other fields of the result.
     """
 
@@ -118,19 +171,27 @@ class Campaign:
         *,
         rows: str = "runs",
         same: Sequence[str] = (),
+        fresh: bool = False,
         **about: Any,
     ) -> None:
         self.path = name if isinstance(name, Path) else RESULTS / f"{name}.json"
         self.keys = keys
         self._data, self._rows, self._same = data, rows, same
         self._about = about
+        self._is_fresh = fresh
+        # Rows that the next write drops, as JSON.
+        self._dropped: set[str] = set()
 
     @property
     def content(self) -> dict[str, Any]:
         """The result so far; empty if there is none."""
         content = read_json(self.path)
-        is_same = all(content.get(field) == self._about[field] for field in self._same)
-        return content if is_same else {}
+        if any(content.get(field) != self._about[field] for field in self._same):
+            return {}
+        if self._dropped:
+            rows = content.get(self._rows, [])
+            content[self._rows] = [row for row in rows if json.dumps(row) not in self._dropped]
+        return content
 
     @property
     def rows(self) -> list[Row]:
@@ -160,18 +221,41 @@ class Campaign:
         content |= {**self._about, **fields, self._rows: [*others, *rows]}
         content.pop("provenance", None)
         write_result(self.path, *self._data, **content)
+        self._dropped = set()
+
+    def left(self, runs: Iterable[Sequence[Any]]) -> list[Sequence[Any]]:
+        """The runs that are to be done; how many are stored is said on stderr.
+
+        Args:
+            runs: Values of the keys of each run of the script.
+        """
+        asked = {json.dumps(run): run for run in runs}
+        stored = [(self._run(row), json.dumps(row)) for row in self.rows]
+        announce(self.path, asked, [run for run, _ in stored], self._is_fresh)
+        if not stored and read_json(self.path):
+            print(
+                f"{shown_path(self.path)}: what was stored with another {', '.join(self._same)} "
+                "is dropped when the first new row is written",
+                file=sys.stderr,
+            )
+        if self._is_fresh:
+            self._dropped = {row for run, row in stored if run in asked}
+            return list(asked.values())
+        done = {run for run, _ in stored}
+        return [run for key, run in asked.items() if key not in done]
 
     def complete(
         self, runs: Iterable[Sequence[Any]], measure: Callable[..., Row | list[Row]]
     ) -> None:
-        """Do the runs that are not there yet.
+        """Do the runs that are not there yet, all of a script in one call.
 
         Args:
             runs: Values of the keys of each.
             measure: Gets these values, and gives the other fields of the row, or of several rows,
                 to which the seconds of the run are added.
         """
-        for run in runs:
+        for run in self.left(runs):
+            # Another process may have done it meanwhile.
             if not self.has(*run):
                 started = time.perf_counter()
                 measured = measure(*run)
@@ -179,141 +263,3 @@ class Campaign:
                 seconds = {"seconds": round(time.perf_counter() - started, 2)}
                 keys = dict(zip(self.keys, run, strict=True))
                 self.add(*(keys | row | seconds for row in rows))
-
-
-# ------------------------------------------------------------------- runs that processes share
-
-
-def read_lines(path: Path) -> Iterator[Row]:
-    """Rows of a JSONL file, without a line that a crash cut off; none if there is no file."""
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            yield row
-
-
-def append_line(path: Path, row: Row) -> None:
-    """Add a row to a JSONL file; it is on disk when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        size = os.fstat(handle).st_size
-        cut = size and os.pread(handle, 1, size - 1) != b"\n"
-        os.write(handle, (("\n" if cut else "") + json.dumps(row) + "\n").encode())
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextmanager
-def claim(folder: Path, wait: bool) -> Iterator[bool]:
-    """Hold a run so that no other process does it; false if another one holds it.
-
-    The lock is the process's: it is free again when the process ends, however it ends.
-    """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the folder, which is deleted in the end while others may still wait.
-    with open(f"{folder}.claim", "w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-
-
-@contextmanager
-def stopwatch(file: Path) -> Iterator[list[float]]:
-    """Seconds of this block and of the earlier, broken-off tries that it goes on from."""
-    seconds = [float(file.read_text())] if file.exists() else []
-    started = time.perf_counter()
-    try:
-        yield seconds
-    finally:
-        seconds.append(time.perf_counter() - started)
-        file.write_text(str(sum(seconds)))
-
-
-@dataclass(frozen=True)
-class SharedRun:
-    """A run whose fields are among those of its row.
-
-    Attributes:
-        model: What is run.
-    """
-
-    model: str
-
-    @property
-    def title(self) -> str:
-        """Name of the run, some words joined by commas."""
-        return self.model
-
-
-class SharedCampaign:
-    """Rows of a JSONL file that several processes fill, each run by one of them.
-
-    Args:
-        results: The file.
-        folder: For claims and training states.
-        measure: Does a run; its states lie in the folder that it is given.
-    """
-
-    def __init__(self, results: Path, folder: Path, measure: Callable[[Any, Path], Row]) -> None:
-        self._results, self._folder, self._measure = results, folder, measure
-
-    def stored(self, run: SharedRun) -> Row | None:
-        """The row of a finished run, if there is one."""
-        fields = asdict(run)
-        for row in read_lines(self._results):
-            if all(row.get(key) == value for key, value in fields.items()):
-                return row
-        return None
-
-    def folder(self, run: SharedRun) -> Path:
-        """The folder of a run's training state; another results file is another run."""
-        text = json.dumps([asdict(run), str(self._results.resolve())], sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-        return self._folder / f"{run.title.replace(', ', '-').replace(' ', '-')}-{digest}"
-
-    def finish(self, run: SharedRun, wait: bool) -> Row | None:
-        """The row of a run, measured if it is not there; None if another process is at it."""
-        row = self.stored(run)
-        if row is not None:
-            return row
-        folder = self.folder(run)
-        with claim(folder, wait) as is_ours:
-            if not is_ours:
-                return None
-            row = self.stored(run)
-            if row is None:
-                print(run.title, file=sys.stderr, flush=True)
-                folder.mkdir(parents=True, exist_ok=True)
-                row = self._measure(run, folder)
-                append_line(self._results, row)
-            # Training states are large, and nothing goes on from a finished one.
-            shutil.rmtree(folder, ignore_errors=True)
-        return row
-
-    def finish_all(self, runs: Sequence[SharedRun]) -> Iterator[Row]:
-        """The rows of runs: first of those that are free, then of those that others were at.
-
-        Raises:
-            SystemExit: If a run's input is wrong.
-        """
-        for wait in (False, True):
-            others = []
-            for run in runs:
-                try:
-                    row = self.finish(run, wait)
-                except InputError as error:
-                    sys.exit(f"{run.model}: {error}")
-                if row is None:
-                    others.append(run)
-                else:
-                    yield row
-            runs = others

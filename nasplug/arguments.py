@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import onnx
 
 __all__ = [
+    "ONNX_FILES",
     "can_export",
     "checked_count",
     "checked_dataset",
@@ -23,6 +24,8 @@ __all__ = [
     "onnx_writer",
 ]
 
+# Stands for the space of the networks of a user's own ONNX files.
+ONNX_FILES = "ONNX files"
 # Space of cells -> space of the whole networks that the benchmark built from them.
 _NETWORKS = {"nb201": "nnlqp:nasbench201"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from nasplug.search_spaces.errors import InputError, closest
 if TYPE_CHECKING:
     from nasplug.predictors.checkpoint import Checkpoint
 
-__all__ = ["accepts", "create", "names", "restore"]
+__all__ = ["accepts", "create", "names", "quantity_of", "restore"]
 
 GROUP = "nasplug.predictors"
 # Kind in a checkpoint's card -> module and class that reads it; the other kinds are names.
@@ -28,6 +28,25 @@ _KINDS = {
     "network": "nasplug.predictors.published.predictor:NetworkPredictor",
     "transformer-gp": "nasplug.predictors.accuracy.transformer_gp:TransformerGP",
 }
+
+
+_OF_LATENCY = {"latency", "latency-gp", "network-latency"}
+# Of these the configuration says what they predict.
+_BY_CONFIG = "network"
+
+
+def quantity_of(card: Mapping[str, Any]) -> str | None:
+    """The quantity that a predictor of our own predicts by its card: `"accuracy"` or `"latency"`.
+
+    None for a card that does not tell: a plug-in's, or the empty one of a new predictor.
+    """
+    kind = card.get("predictor")
+    config = card.get("config")
+    if kind == _BY_CONFIG and isinstance(config, Mapping):
+        return str(config.get("kind", "accuracy"))
+    if kind not in _KINDS:
+        return None
+    return "latency" if kind in _OF_LATENCY else "accuracy"
 
 
 def names() -> list[str]:

@@ -1,6 +1,6 @@
 """Compare variants of the LeDG-Former-style predictor on NAS-Bench-201, CIFAR-10.
 
-    python -m experiments.accuracy.ledg_ablation [--threads 1] [--seeds 3]
+    python -m experiments.accuracy.ledg_ablation [--threads 1] [--seeds 3] [--fresh]
 
 A small model learns from n random cells (validation accuracies turned into normal scores) for a
 fixed number of epochs, and ranks all 15,625 cells, the training cells among them. Nothing is chosen
@@ -108,13 +108,14 @@ def measure(variant: str, n: int, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = Options(__doc__)
+    parser = Options(__doc__, fresh=True)
     parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
     campaign = Campaign(
         "ledg_ablation",
         ("variant", "n", "seed"),
         ["nb201-accuracy"],
+        fresh=options.fresh,
         space="nb201",
         ranked_cells=CELLS,
         cells="numpy default_rng(seed).permutation(15625)[:n]",

@@ -1,6 +1,7 @@
 """Take parts of nasplug's own predictor away, one at a time, on NAS-Bench-201, CIFAR-10.
 
     python -m experiments.accuracy.own_ablation [--threads 1] [--seeds 0,1,2,3,4] [--epochs 20]
+        [--fresh]
 
 Each variant has an encoder of its own, pretrained on the same responses for a third of the epochs
 of the shipped one, and learns from n random cells as in predictor_accuracy.py. An encoder is
@@ -11,10 +12,11 @@ told apart. Writes results/own_ablation.json; runs that are there already are no
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from dataclasses import replace
 from functools import cache, partial
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
@@ -106,12 +108,15 @@ def unlabeled(simplified: bool) -> tuple[list[Graph], list[Array]]:
 
 
 @cache
-def encoder(changes: str, epochs: int) -> Encoder:
-    """The encoder with these changes (as JSON), from runs/ if it was trained before."""
+def encoder(changes: str, epochs: int, fresh: bool) -> Encoder:
+    """The encoder with these changes (as JSON), from runs/ if it was trained before, or anew."""
     options = json.loads(changes)
     name = "-".join("".join(c if c.isalnum() else " " for c in changes).split())
     path = RUNS / "own-ablation" / f"encoder-{name or 'all'}-{epochs}"
-    if path.with_suffix(".safetensors").exists():
+    state = path.with_name(f"{path.name}-state")
+    if fresh:
+        shutil.rmtree(state, ignore_errors=True)
+    elif path.with_suffix(".safetensors").exists():
         return Encoder.load(path)
     base = PretrainingConfig()
     seed, epochs = options.pop("seed", 0), options.pop("epochs", epochs)
@@ -128,14 +133,14 @@ def encoder(changes: str, epochs: int) -> Encoder:
         graphs,
         config,
         measured=measured[: config.random_networks],
-        folder=path.with_name(f"{path.name}-state"),
+        folder=state,
         progress=False,
     )
     made.save(path)
     return made
 
 
-def measure(part: str, variant: str, n: int, seed: int, epochs: int) -> dict[str, Any]:
+def measure(part: str, variant: str, n: int, seed: int, epochs: int, fresh: bool) -> dict[str, Any]:
     """Fit one variant on n cells and rank all cells."""
     changes, options, answer = VARIANTS[part][variant]
     _, graphs = cells()
@@ -144,7 +149,7 @@ def measure(part: str, variant: str, n: int, seed: int, epochs: int) -> dict[str
     settings: dict[str, Any] = {"targets": ("cifar10",), "seed": seed, **options}
     predictor = TransformerGP(
         TransformerGPConfig(**settings),
-        None if settings.get("kernel") == "paths" else encoder(json.dumps(changes), epochs),
+        None if settings.get("kernel") == "paths" else encoder(json.dumps(changes), epochs, fresh),
     )
     predictor.fit([graphs[k] for k in chosen], validation[chosen], progress=False)
     if answer == "networks":
@@ -155,7 +160,7 @@ def measure(part: str, variant: str, n: int, seed: int, epochs: int) -> dict[str
 
 
 def main() -> None:
-    parser = Options(__doc__, seeds="0,1,2,3,4")
+    parser = Options(__doc__, seeds="0,1,2,3,4", fresh=True)
     parser.add_argument("--epochs", type=int, default=20, help="of pretraining")
     parser.add_argument("--parts", default=",".join(VARIANTS))
     options = parser.parse_args()
@@ -164,15 +169,17 @@ def main() -> None:
         ("part", "variant", "n", "seed"),
         ["nb201-accuracy"],
         same=["pretraining_epochs"],
+        fresh=options.fresh,
         space="nb201",
         cells="numpy default_rng(seed).permutation(15625)[:n]",
         pretraining_epochs=options.epochs,
         responses=len(RESPONSES),
         variants=VARIANTS,
     )
-    for part in options.parts.split(","):
-        runs = product([part], VARIANTS[part], SIZES, options.seeds)
-        campaign.complete(runs, partial(measure, epochs=options.epochs))
+    runs = chain.from_iterable(
+        product([part], VARIANTS[part], SIZES, options.seeds) for part in options.parts.split(",")
+    )
+    campaign.complete(runs, partial(measure, epochs=options.epochs, fresh=options.fresh))
 
 
 if __name__ == "__main__":

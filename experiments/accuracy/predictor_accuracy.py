@@ -6,8 +6,9 @@
 A model learns the validation accuracies of `default_rng(seed).permutation(15625)[:n]`, chooses
 whatever it chooses inside these, and ranks all 15,625 cells, the training cells among them: Kendall
 tau-b against validation and test accuracies. One line of JSON a run on stdout. Each finished run is
-added to results/predictor_accuracy.jsonl and never repeated; several processes may share the work.
-Ctrl-C loses the run at hand, and of a long training only the part since its last saved state.
+added to results/predictor_accuracy.jsonl and not repeated without --fresh; several processes may
+share the work. Ctrl-C loses the run at hand, and of a long training only the part since its last
+saved state.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from scipy.stats import kendalltau
 
 from experiments import RESULTS
 from experiments.accuracy.recipes import LONGER, recipe
-from experiments.campaign import Options, SharedCampaign, SharedRun, numbers, stopwatch
+from experiments.campaign import Options, numbers
 from experiments.common import CELLS, IMAGE_SETS, RUNS, ZOO, Array, accuracies, cells
+from experiments.shared_campaign import SharedCampaign, SharedRun, stopwatch
 from nasplug import __version__, create_predictor
 from nasplug.predictors import Predictor, create, names
 from nasplug.predictors.checkpoint import load_checkpoint
@@ -155,7 +157,7 @@ def tau(score: Any, truth: Any) -> float | None:
 
 def label_options(doc: str | None, sizes: str, results: str) -> Options:
     """The options of scripts that learn from few labels."""
-    parser = Options(doc, seeds="0")
+    parser = Options(doc, seeds="0", fresh=True)
     parser.add_argument("--models", default="nasplug", help="names, joined by commas")
     parser.add_argument("--train-sizes", type=numbers, default=sizes, help="cells, as the seeds")
     parser.add_argument("--results", type=Path, default=RESULTS / results)
@@ -188,6 +190,7 @@ def run_all(
         options.results,
         options.runs / "predictor-accuracy",
         lambda run, folder: measure(run, folder, options.threads),
+        options.fresh,
     )
     for row in campaign.finish_all(runs):
         print(json.dumps({key: row[key] for key in keys}), flush=True)

@@ -1,6 +1,7 @@
 """Coverage and likelihood of predictors on cells that they have not seen.
 
     python -m experiments.accuracy.predictor_calibration [--seeds 0,1,2] [--train-sizes 156,781]
+        [--fresh]
 
 Each model learns validation accuracies of random cells, as in predictor_accuracy.py, and keeps from
 that budget what it needs for its intervals. Writes results/predictor_calibration.json; runs that
@@ -50,7 +51,7 @@ def measure(model: str, size: int, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = Options(__doc__, seeds="0,1,2")
+    parser = Options(__doc__, seeds="0,1,2", fresh=True)
     parser.add_argument("--train-sizes", type=numbers, default="156,781")
     parser.add_argument("--models", default=",".join(MODELS))
     options = parser.parse_args()
@@ -58,6 +59,7 @@ def main() -> None:
         "predictor_calibration",
         ("model", "train_size", "seed"),
         ["nb201-accuracy"],
+        fresh=options.fresh,
         dataset="cifar10, validation accuracy, percent",
         likelihood="of a normal distribution with the predicted mean and std",
         models=MODELS,

@@ -1,6 +1,6 @@
 """Use a predictor of one image set for another one of which few labels are known.
 
-    python -m experiments.accuracy.transfer [--threads 1] [--seeds 0,1,2,3,4]
+    python -m experiments.accuracy.transfer [--threads 1] [--seeds 0,1,2,3,4] [--fresh]
 
 A source predictor learns the validation accuracies of m random NAS-Bench-201 cells on one image
 set; the target predictor learns those of n other random draws on CIFAR-10 and reads what the source
@@ -60,20 +60,24 @@ def measure(source: str | None, source_cells: int, target_cells: int, seed: int)
 
 
 def main() -> None:
-    parser = Options(__doc__, seeds="0,1,2,3,4")
+    parser = Options(__doc__, seeds="0,1,2,3,4", fresh=True)
     options = parser.parse_args()
     campaign = Campaign(
         "transfer",
         ("source", "source_cells", "target_cells", "seed"),
         ["nb201-accuracy"],
+        fresh=options.fresh,
         target=f"{TARGET}, validation accuracy",
         ranked_cells=CELLS,
     )
     sources = [(None, 0), *((name, size) for size in SOURCE_CELLS for name in SOURCES)]
-    for source, size in sources:
-        # Without a source there must be labels of the target.
-        target_cells = [n for n in TARGET_CELLS if source or n]
-        campaign.complete(product([source], [size], target_cells, options.seeds), measure)
+    # Without a source there must be labels of the target.
+    runs = [
+        (source, size, n, seed)
+        for (source, size), n, seed in product(sources, TARGET_CELLS, options.seeds)
+        if source or n
+    ]
+    campaign.complete(runs, measure)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Judge the roofline of GPUs by GPUs that were left out, beside a ridge regression.
 
-    python -m experiments.latency.gpu_roofline [--threads 1] [--count 120]
+    python -m experiments.latency.gpu_roofline [--threads 1] [--count 120] [--fresh]
 
 A chip is left out with its twins, of all tables (gpu_data.py); the model and the ridge learn the
 very same measurements of the others, and are judged by the sources of latency_data.py as well. The
@@ -104,7 +104,7 @@ def left_out(chip: str, count: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = Options(__doc__)
+    parser = Options(__doc__, fresh=True)
     parser.add_argument("--count", type=int, default=COUNT)
     options = parser.parse_args()
     campaign = Campaign(
@@ -112,6 +112,7 @@ def main() -> None:
         ("chip",),
         [*TABLES, "timm-latency"],
         rows="left_out",
+        fresh=options.fresh,
         learned_of_each_form=options.count,
         judged_of_each_form=JUDGED,
     )

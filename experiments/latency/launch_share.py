@@ -1,7 +1,7 @@
 """Vary the share of launch costs in predictions for networks that are like none measured.
 
     python -m experiments.latency.launch_share [--threads 1] [--seeds 0,1,2]
-        [--epochs 16] [--without timm]
+        [--epochs 16] [--without timm] [--fresh]
 
 A source of networks is left out, as in train_network_latency.py, and predicted on the devices that
 were measured on others; `--without timm` leaves timm's networks out as well, which are of many
@@ -64,7 +64,7 @@ def measure(left: str, without: tuple[str, ...], seed: int, epochs: int) -> list
 
 
 def main() -> None:
-    parser = Options(__doc__, seeds="0,1,2")
+    parser = Options(__doc__, seeds="0,1,2", fresh=True)
     parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--without", default="", help="sources, separated by commas")
     options = parser.parse_args()
@@ -73,6 +73,7 @@ def main() -> None:
         "launch_share",
         ("source", "without", "seed"),
         TABLES,
+        fresh=options.fresh,
         epochs=options.epochs,
         smallest_ms=SMALLEST_MS,
     )

@@ -1,6 +1,6 @@
 """Latency on devices that were never measured, from their text, from their numbers, or from both.
 
-    python -m experiments.latency.ledg_hardware [--threads 1]
+    python -m experiments.latency.ledg_hardware [--threads 1] [--fresh]
 
 Each of `DEVICES` is left out of the NAS-Bench-201 latency table at all batch sizes. A short
 training on 2,000 cells sees the others, and its predictions for 2,000 other cells are compared with
@@ -73,12 +73,13 @@ def leave_out(variant: str, device: str) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    Options(__doc__).parse_args()
+    options = Options(__doc__, fresh=True).parse_args()
     campaign = Campaign(
         "ledg_hardware",
         ("variant", "device"),
         ["nb201-latency"],
         rows="left_out",
+        fresh=options.fresh,
         space="nb201",
         training_cells=TRAINING_CELLS,
         test_cells=TEST_CELLS,

@@ -1,6 +1,7 @@
 """Vary parts of the latency predictor of whole networks, at a small scale.
 
     python -m experiments.latency.network_ablation [--threads 1] [--seeds 0,1] [--variants …]
+        [--fresh]
 
 Each variant learns 120 networks of each source for ten epochs, without the devices of one fold
 (devices that all sources have, and one that only Accel-NASBench has) and without Once-for-All. It
@@ -101,13 +102,14 @@ def measure(variant: str, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = Options(__doc__, seeds="0,1")
+    parser = Options(__doc__, seeds="0,1", fresh=True)
     parser.add_argument("--variants", default=";".join(VARIANTS), help="separated by ;")
     options = parser.parse_args()
     campaign = Campaign(
         "network_ablation",
         ("variant", "seed"),
         TABLES,
+        fresh=options.fresh,
         learned=LEARNED,
         judged=JUDGED,
         epochs=EPOCHS,

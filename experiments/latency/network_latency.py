@@ -1,6 +1,6 @@
 """Predict latency on one measured device for networks that were not measured.
 
-    python -m experiments.latency.network_latency [--threads 1] [--seeds 0,1,2]
+    python -m experiments.latency.network_latency [--threads 1] [--seeds 0,1,2] [--fresh]
 
 Each method learns a random part of a data set's networks on one device and predicts all others,
 with two floors on the same split: the roofline of the data sheet times one factor (the median ratio
@@ -12,7 +12,7 @@ are there already are not repeated.
 from __future__ import annotations
 
 from functools import cache
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
@@ -93,13 +93,15 @@ def measure(data: str, column: str, size: float, seed: int, method: str) -> dict
 
 
 def main() -> None:
-    parser = Options(__doc__, seeds="0,1,2")
+    parser = Options(__doc__, seeds="0,1,2", fresh=True)
     options = parser.parse_args()
     keys = ("data", "column", "size", "seed", "method")
-    campaign = Campaign("network_latency", keys, DATA, smallest_ms=SMALLEST_MS)
-    for data, (_, columns) in DATA.items():
-        sizes = SIZES.get(data, USUAL_SIZES)
-        campaign.complete(product([data], columns, sizes, options.seeds, METHODS), measure)
+    campaign = Campaign("network_latency", keys, DATA, fresh=options.fresh, smallest_ms=SMALLEST_MS)
+    runs = chain.from_iterable(
+        product([data], columns, SIZES.get(data, USUAL_SIZES), options.seeds, METHODS)
+        for data, (_, columns) in DATA.items()
+    )
+    campaign.complete(runs, measure)
 
 
 if __name__ == "__main__":

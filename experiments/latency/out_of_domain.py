@@ -1,6 +1,7 @@
 """Predict the latency of a kind of networks that was left out, on one device.
 
     python -m experiments.latency.out_of_domain [--threads 1] [--seeds 0] [--methods …] [--cases …]
+        [--fresh]
 
 Cases: on RTX 2080 Ti and Titan RTX at batch 1 one of NAS-Bench-201, FBNet and Once-for-All is left
 out and 200 networks of each of the other two are learned; on the CPU that was measured here one of
@@ -20,7 +21,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from functools import cache
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +252,7 @@ def measure(case: str, method: str, seed: int) -> dict[str, Any] | list[dict[str
 
 
 def main() -> None:
-    parser = Options(__doc__, seeds="0")
+    parser = Options(__doc__, seeds="0", fresh=True)
     parser.add_argument("--methods", default=";".join(METHODS), help="separated by ;")
     parser.add_argument("--cases", default="", help="those that start with this")
     options = parser.parse_args()
@@ -259,13 +260,16 @@ def main() -> None:
         "out_of_domain",
         ("case", "method", "seed"),
         ["nb201-latency", "fbnet-latency", "ofa-latency"],
+        fresh=options.fresh,
         smallest_ms=SMALLEST_MS,
         joined=JOINED,
     )
     wanted = [case for case in cases() if case.startswith(options.cases)]
     # A method may be made of the predictions of those before it.
-    for method in options.methods.split(";"):
-        campaign.complete(product(wanted, [method], options.seeds), measure)
+    runs = chain.from_iterable(
+        product(wanted, [method], options.seeds) for method in options.methods.split(";")
+    )
+    campaign.complete(runs, measure)
 
 
 if __name__ == "__main__":

@@ -29,9 +29,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.campaign import Options, read_lines
+from experiments.campaign import Options
 from experiments.common import write_result
 from experiments.nb101.nasbench_load import write_file
+from experiments.shared_campaign import read_lines
 
 PROGRAM = [str(Path(sys.executable).with_name("nasplug"))]
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

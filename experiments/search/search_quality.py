@@ -1,7 +1,7 @@
 """Count the trials that nasplug's sampler needs, against others, on measured tables.
 
     python -m experiments.search.search_quality [--tasks nb201-cifar10,…] [--samplers nasplug,tpe,…]
-        [--seeds 0,1,… | 0-19] [--trials 150] [--json] [--again]
+        [--seeds 0,1,… | 0-19] [--trials 150] [--json] [--fresh]
 
 Each run is one line of results/search_quality.jsonl; a run that is there already is not repeated.
 With --json the runs that were asked for are printed, one line each.
@@ -20,10 +20,11 @@ import numpy as np
 import optuna
 
 from experiments import RESULTS
-from experiments.campaign import Options, append_line, read_lines
+from experiments.campaign import Options, announce
 from experiments.search.search_nasplug import OURS
 from experiments.search.search_rivals import RIVALS
 from experiments.search.search_tasks import TASKS, Task, task
+from experiments.shared_campaign import append_line, read_lines
 
 RESULT = RESULTS / "search_quality.jsonl"
 SAMPLERS = {**OURS, **RIVALS}
@@ -78,12 +79,11 @@ def _number(value: float) -> float | None:
 
 
 def main() -> None:
-    parser = Options(__doc__, threads=None, seeds="0-9")
+    parser = Options(__doc__, threads=None, seeds="0-9", fresh=True)
     parser.add_argument("--tasks", default=",".join(TASKS))
     parser.add_argument("--samplers", default=",".join(SAMPLERS))
     parser.add_argument("--trials", type=int, default=150)
     parser.add_argument("--json", action="store_true", help="print one line a run")
-    parser.add_argument("--again", action="store_true", help="repeat runs that are there")
     parser.add_argument("--result", type=Path, default=RESULT, help="where runs are kept")
     options = parser.parse_args()
     samplers = options.samplers.split(",")
@@ -91,13 +91,17 @@ def main() -> None:
         if name not in SAMPLERS:
             raise SystemExit(f"unknown sampler {name!r}; there are {', '.join(SAMPLERS)}")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    before = {} if options.again else {_run(row): row for row in read_lines(options.result)}
-    runs = product(options.tasks.split(","), samplers, options.seeds, [options.trials])
+    runs = list(product(options.tasks.split(","), samplers, options.seeds, [options.trials]))
+    stored = [(_run(row), row) for row in read_lines(options.result)]
+    announce(options.result, set(runs), [key for key, _ in stored], options.fresh)
+    before = {} if options.fresh else dict(stored)
+    dropped = [json.dumps(row) for key, row in stored if options.fresh and key in runs]
     for name, sampler, seed, trials in runs:
         row = before.get((name, sampler, seed, trials))
         if row is None:
             row = run(task(name), sampler, seed, trials)
-            append_line(options.result, row)
+            append_line(options.result, row, dropped)
+            dropped = []
         shown = {key: row[key] for key in KEYS}
         if options.json:
             print(json.dumps(shown), flush=True)

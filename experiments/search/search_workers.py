@@ -1,7 +1,7 @@
 """Worker processes on one study, some of them killed, against one process alone.
 
     python -m experiments.search.search_workers [--storages journal,postgresql] [--workers 8]
-        [--trials 400] [--kill 2,0] [--task nb201-cifar10-gtx1080ti] [--result FILE] [--again]
+        [--trials 400] [--kill 2,0] [--task nb201-cifar10-gtx1080ti] [--result FILE] [--fresh]
 
 Every worker has the same seed, and trials take no time, so that they choose the same architectures
 at the same moments as often as can be. With --kill 2 two workers are killed at random moments, and
@@ -154,7 +154,7 @@ def summary(search: Task, found: list[FrozenTrial], trials: int, killed: list[in
 
 
 def main() -> None:
-    parser = Options(__doc__, threads=None)
+    parser = Options(__doc__, threads=None, fresh=True)
     parser.add_argument("--storages", default="journal,postgresql")
     parser.add_argument("--workers", type=int, default=8)
     parser.add_argument("--trials", type=int, default=400)
@@ -163,7 +163,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--alone", type=int, default=1, help="0 for no run of one worker")
     parser.add_argument("--result", type=Path, default=RESULT)
-    parser.add_argument("--again", action="store_true", help="repeat runs that are there")
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -172,11 +171,11 @@ def main() -> None:
     for kill in map(int, options.kill.split(",")):
         runs += [(kind, options.workers, kill) for kind in options.storages.split(",")]
     keys = ("task", "storage", "workers", "killed", "asked", "seed")
-    campaign = Campaign(options.result, keys, ("nb201-accuracy", "nb201-latency"), rows="rows")
-    for kind, workers, kill in runs:
-        done = campaign.has(search.name, kind, workers, kill, options.trials, options.seed)
-        if options.again or not done:
-            campaign.add(run(search, kind, workers, options.trials, kill, options.seed))
+    data = ("nb201-accuracy", "nb201-latency")
+    campaign = Campaign(options.result, keys, data, rows="rows", fresh=options.fresh)
+    asked = [(search.name, *run, options.trials, options.seed) for run in runs]
+    for _, kind, workers, kill, trials, seed in campaign.left(asked):
+        campaign.add(run(search, kind, workers, trials, kill, seed))
 
 
 if __name__ == "__main__":

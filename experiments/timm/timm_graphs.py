@@ -20,6 +20,7 @@ import logging
 import re
 import resource
 import signal
+import sys
 import time
 import warnings
 from collections import defaultdict
@@ -307,6 +308,11 @@ def main() -> None:
     if not options.pack:
         logging.disable(logging.WARNING)
         left, families = to_build(keys, options.again)
+        print(
+            f"{folder()}: {len(keys) - len(left)} of {len(keys)} networks were built, or failed "
+            f"and are not tried again (--again does); {len(left)} left",
+            file=sys.stderr,
+        )
         build_all(left[: options.most], families, options.seconds)
     stated_costs = stated()
     networks, others = pack_all(stated_costs)

@@ -1,6 +1,7 @@
 """Predict the latency of timm's networks on a device that measured others of them.
 
     python -m experiments.timm.timm_latency [--threads 1] [--seeds 0,1,2] [--methods …] [--splits …]
+        [--fresh]
 
 Needs the graphs that `timm_graphs` builds. One network a model, that of the first row in the
 device's table which has a graph; rows without a measurement are left out. The target is
@@ -18,8 +19,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -164,8 +165,66 @@ def parts_of(split: str, size: Any, families: list[str]) -> dict[Any, Rows]:
     return {str(name): np.flatnonzero(np.array(families) == name) for name in np.unique(families)}
 
 
+@dataclass(frozen=True)
+class Fit:
+    """A method that learns from one part of a table and is judged by another.
+
+    Attributes:
+        table: The networks of the table.
+        learned: Rows to learn from.
+        judged: Rows to judge by.
+        method: Name of the method.
+        runtime: Runtime of the table.
+        runs: Key of a row of the result -> rows, among those judged, that count together.
+    """
+
+    table: Networks
+    learned: Rows
+    judged: Rows
+    method: str
+    runtime: str
+    runs: Mapping[tuple[Any, ...], Rows]
+
+    def rows(self, keys: Sequence[str]) -> list[dict[str, Any]]:
+        """Learn and predict; the rows of the result, with the names of their keys."""
+        learn, judge = self.table.rows(self.learned), self.table.rows(self.judged)
+        started = time.perf_counter()
+        predicted, inside = methods(self.runtime)[self.method](learn, judge)
+        seconds = round(time.perf_counter() - started, 2)
+        return [
+            {
+                **dict(zip(keys, run, strict=True)),
+                "train": len(self.learned),
+                "test": len(rows),
+                **errors(predicted[rows], judge.ms[rows]),
+                "coverage": None if inside is None else float(inside[rows].mean()),
+                "seconds": seconds,
+            }
+            for run, rows in self.runs.items()
+        ]
+
+
+def fits_of(
+    device: str,
+    mode: str,
+    runtime: str,
+    wanted: Sequence[str],
+    seeds: Sequence[int],
+    names: Sequence[str],
+) -> Iterator[Fit]:
+    """The fits on a table, of the wanted splits and methods."""
+    table = measured(device, mode)
+    for (split, size, seed), train, test in splits(table, seeds):
+        if split not in wanted:
+            continue
+        parts = parts_of(split, size, [table.families[k] for k in test])
+        for method in names:
+            runs = {(device, mode, split, part, seed, method): rows for part, rows in parts.items()}
+            yield Fit(table, train, test, method, runtime, runs)
+
+
 def main() -> None:
-    parser = Options(__doc__, seeds="0,1,2")
+    parser = Options(__doc__, seeds="0,1,2", fresh=True)
     parser.add_argument("--methods", default=";".join(QUICK), help="separated by ;")
     parser.add_argument("--devices", default="", help="those that start with this")
     parser.add_argument("--splits", default="random,family")
@@ -179,38 +238,17 @@ def main() -> None:
         ["timm-latency"],
         # Runs on other graphs say nothing beside these.
         same=["graphs_sha256"],
+        fresh=options.fresh,
         graphs=len(timm_graphs()),
         graphs_sha256=graphs_sha256,
     )
-    for device, mode, runtime in TIMM:
-        if not device.startswith(options.devices):
-            continue
-        table = measured(device, mode)
-        for (split, size, seed), train, test in splits(table, options.seeds):
-            if split not in options.splits.split(","):
-                continue
-            learn, judge = table.rows(train), table.rows(test)
-            parts = parts_of(split, size, judge.families)
-            for method in options.methods.split(";"):
-                runs = {name: (device, mode, split, name, seed, method) for name in parts}
-                if all(campaign.has(*run) for run in runs.values()):
-                    continue
-                started = time.perf_counter()
-                predicted, inside = methods(runtime)[method](learn, judge)
-                seconds = round(time.perf_counter() - started, 2)
-                campaign.add(
-                    *(
-                        {
-                            **dict(zip(campaign.keys, runs[name], strict=True)),
-                            "train": len(train),
-                            "test": len(rows),
-                            **errors(predicted[rows], judge.ms[rows]),
-                            "coverage": None if inside is None else float(inside[rows].mean()),
-                            "seconds": seconds,
-                        }
-                        for name, rows in parts.items()
-                    )
-                )
+    tables = [each for each in TIMM if each[0].startswith(options.devices)]
+    wanted = options.splits.split(","), options.seeds, options.methods.split(";")
+    fits = [fit for names in tables for fit in fits_of(*names, *wanted)]
+    campaign.left([run for fit in fits for run in fit.runs])
+    for fit in fits:
+        if not all(campaign.has(*run) for run in fit.runs):
+            campaign.add(*fit.rows(campaign.keys))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.campaign import Options
+from experiments.campaign import Options, missing
 from experiments.common import RUNS, SPLIT_SEED, ZOO, Array, cells, latencies, provenance, split
 from experiments.latency.latency_data import as_measured
 from nasplug.datasets.help_protocol import PROTOCOLS
@@ -124,13 +124,12 @@ def main() -> None:
     truth, columns = table()
     train, _ = split()
     devices = list(dict.fromkeys(column.hardware.name for column in columns))
-    for name in HELP:
-        # As the shipped predictor is trained, on fewer devices.
-        if not left_out_file(name).exists():
+    for name in missing({name: left_out_file(name) for name in [*HELP, *devices]}):
+        if name in HELP:
+            # As the shipped predictor is trained, on fewer devices.
             leave_out(name, options.epochs, options.members)
-    for device in devices:
-        if not left_out_file(device).exists():
-            leave_out(device, options.left_out_epochs)
+        else:
+            leave_out(name, options.left_out_epochs)
 
     results: list[TrainingResult] = []
 

@@ -1,6 +1,7 @@
 """Predict accuracies of whole networks, and fit the predictors that the package has.
 
     python -m experiments.zoo.train_network_accuracy [--threads 1] [--seeds 0,1,2]
+        [--fresh]
     python -m experiments.zoo.train_network_accuracy --ship
 
 Half of the networks of a space are judged by and never learned from. The kernel is chosen on a part
@@ -204,20 +205,22 @@ def ship(name: str) -> None:
 
 
 def main() -> None:
-    parser = Options(__doc__, seeds="0,1,2")
+    parser = Options(__doc__, seeds="0,1,2", fresh=True)
     parser.add_argument("--ship", action="store_true")
     options = parser.parse_args()
     if options.ship:
         for name in DATA:
             ship(name)
         return
-    campaign = Campaign("network_accuracy", ("space", "size", "seed", "method"), DATA)
+    keys = ("space", "size", "seed", "method")
+    campaign = Campaign("network_accuracy", keys, DATA, fresh=options.fresh)
+    campaign.complete(product(DATA, SIZES, options.seeds, METHODS), measure)
+    kernels = [] if options.fresh else campaign.content.get("kernels", [])
     for name in DATA:
-        kernels = campaign.content.get("kernels", [])
         if name not in {row["space"] for row in kernels}:
-            campaign.add(kernels=kernels + choose(name))
-        campaign.complete(product([name], SIZES, options.seeds, METHODS), measure)
-    if "shortfalls" not in campaign.content:
+            kernels += choose(name)
+            campaign.add(kernels=kernels)
+    if options.fresh or "shortfalls" not in campaign.content:
         campaign.add(shortfalls=shortfalls())
 
 

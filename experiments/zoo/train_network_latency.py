@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.campaign import Options
+from experiments.campaign import Options, missing
 from experiments.common import RUNS, ZOO, Array, provenance
 from experiments.latency.gpu_data import gpu_measurements, without
 from experiments.latency.gpu_roofline import fitted
@@ -191,9 +191,9 @@ def main() -> None:
     parser.add_argument("--part")
     options = parser.parse_args()
     parts = [f"devices-{k}" for k in range(len(FOLDS))] + [f"sources-{name}" for name in SOURCES]
-    for part in parts if options.part is None else [options.part]:
-        if part != "zoo" and not left_out_file(part).exists():
-            leave_out(part, options.left_out_epochs)
+    wanted = parts if options.part is None else [options.part]
+    for part in missing({part: left_out_file(part) for part in wanted if part != "zoo"}):
+        leave_out(part, options.left_out_epochs)
     if options.part not in (None, "zoo"):
         return
     predictor = trained(sources(most=MOST), options.epochs, RUNS / "network-latency" / "zoo")

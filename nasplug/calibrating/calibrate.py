@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import date
 from importlib.metadata import version
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.arguments import checked_count, checked_space
+from nasplug.arguments import ONNX_FILES, checked_count, checked_space
 from nasplug.arrays import Array
 from nasplug.calibrating.latency_predictor import latency_predictor
 from nasplug.calibrating.measurements import LatencyTable, read_latencies
 from nasplug.devices import profiles
 from nasplug.devices.hardware import hardware as device_named
 from nasplug.predicting.few_shot import SMALLEST_MS, drawn, is_connected, measured_device, promise
-from nasplug.predicting.zoo import ArchitecturePredictor
+from nasplug.predicting.zoo import NETWORK_LATENCY, ArchitecturePredictor, load_predictor
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNetworks
 from nasplug.predictors.latency.few_shot import FEWEST, MOST_ALONE
@@ -178,10 +178,12 @@ class CalibratedDevice:
                 "that the column is in ms and the description of the device is right"
             )
         if self.used < 10:
-            notes.append(
-                f"{self.used} networks are few; nasplug calibrate --suggest 10 says which are "
-                "worth measuring"
+            advice = (
+                "ten files or more tell more of the device"
+                if self.profile.space == ONNX_FILES
+                else "nasplug calibrate --suggest 10 says which are worth measuring"
             )
+            notes.append(f"{self.used} networks are few; {advice}")
         if BEYOND in self.left_out:
             notes.append(
                 "so many measurements can teach a predictor of their own: nasplug train "
@@ -210,8 +212,9 @@ def calibrate(
         hardware: Description of the device: the path of a .toml file, a `Hardware`, a device of the
             catalogue that the user has measured anew, or an earlier profile.
         measurements: A CSV file with columns `arch` and `latency_ms`, such as `nasplug measure`
-            writes; a pandas frame; or the result of `nasplug.measure`.
-        space: The space of the architectures, or its name.
+            writes, of architectures or of the user's own ONNX files; a pandas frame; or the result
+            of `nasplug.measure`.
+        space: The space of the architectures, or its name; not used if they are ONNX files.
         name: Name of the profile; the description's name if None.
         batch_size: Images a forward pass; needed if the table has several batch sizes.
         unit: `"ms"`, `"s"` or `"us"`, the unit of the column; None for ms with a check that the
@@ -222,9 +225,10 @@ def calibrate(
             data sheet alone.
 
     Raises:
-        InputError: If the device, the space or a row of the table cannot be read, fewer than three
-            usable networks remain, the unit looks wrong, the name is taken by the catalogue, the
-            measurements make predictions worse, or the profile cannot be written.
+        InputError: If the device, the space, a row of the table or its ONNX file cannot be read, a
+            file has changed since it was measured, fewer than three usable networks remain, the
+            unit looks wrong, the name is taken by the catalogue, the measurements make predictions
+            worse, or the profile cannot be written.
 
     Example:
         >>> import pandas as pd
@@ -242,9 +246,12 @@ def calibrate(
     _check_options(unit, batch_size)
     device = _renamed(described, name)
     path = _target(device.name, out)
-    base = latency_predictor(opened, predictor)
     table = read_latencies(measurements, opened, batch_size, UNITS[unit or "ms"])
-    graphs = base.graphs(table.archs)
+    of_files = table.graphs is not None
+    if of_files:
+        opened = load_predictor(NETWORK_LATENCY).space
+    base = latency_predictor(opened, predictor)
+    graphs = base.graphs(table.archs if table.graphs is None else table.graphs)
     promised = np.empty(0)
     if graphs:
         promised = np.exp(promise(base.model, device, table.batch_size, graphs)[0])
@@ -256,8 +263,9 @@ def calibrate(
         table.latencies[usable],
         tuple(graphs[k] for k in usable),
     )
-    profile = DeviceProfile(device, opened.name, table.batch_size, measured)
-    result = _assessed(profile, path, base, opened, table, left_out, promised[usable], force)
+    space_name = ONNX_FILES if of_files else opened.name
+    profile = DeviceProfile(device, space_name, table.batch_size, measured)
+    result = _assessed(profile, path, base, table, left_out, promised[usable], force)
     profiles.write(profile, path, _origin(result, base, table))
     return result
 
@@ -273,7 +281,6 @@ def _assessed(
     profile: DeviceProfile,
     path: Path,
     predictor: ArchitecturePredictor,
-    space: SearchSpace,
     table: LatencyTable,
     left_out: Mapping[str, int],
     promised: Array,
@@ -300,7 +307,7 @@ def _assessed(
         _spearman(held_out.mean, held_out.logs),
         int((np.abs(held_out.logs - held_out.mean) <= END * held_out.std).sum()),
         "each alone" if len(measured.archs) <= MOST_ALONE else "a tenth at a time",
-        _interval_factor(device, drawn(predictor, space)),
+        _interval_factor(device, predictor, held_out, table.graphs is not None),
         float(np.median(measured.latencies / promised)),
         _mape(promised, measured.latencies),
         held_out.factors,
@@ -416,9 +423,17 @@ def _spearman(predicted: Array, measured: Array) -> float | None:
     return float(spearmanr(predicted, measured)[0])
 
 
-def _interval_factor(device: MeasuredDevice, graphs: Sequence[Graph]) -> float:
-    """Factor between a prediction and either end of its interval, the median over networks."""
-    prediction = device.predict(graphs[:100])
+def _interval_factor(
+    device: MeasuredDevice, predictor: ArchitecturePredictor, held_out: LeftOut, of_files: bool
+) -> float:
+    """Factor between a prediction and either end of its interval, the median over networks.
+
+    The networks are drawn from the space. Files are of no space: there they are the measured ones,
+    each left out.
+    """
+    if of_files:
+        return float(np.exp(END * np.median(held_out.std)))
+    prediction = device.predict(drawn(predictor, predictor.space)[:100])
     return float(np.median(np.sqrt(prediction.upper / prediction.lower)))
 
 

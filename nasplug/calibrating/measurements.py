@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.search_spaces import Architecture, InputError, SearchSpace
+from nasplug.arguments import ONNX_FILES
+from nasplug.calibrating.measured_files import MeasuredFiles, file_network, is_file
+from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 from nasplug.text import check_row, is_number, read_whole, shortened, shown_path
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LatencyTable", "read_latencies"]
 
-ARCH, LATENCY = "arch", "latency_ms"
+ARCH, ARCH_ID, LATENCY = "arch", "arch_id", "latency_ms"
 BATCH, DISTURBED, KEPT, ERROR = "batch_size", "disturbed", "kept", "error"
 MAX_FILE_BYTES = 20_000_000
 _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
@@ -48,6 +50,7 @@ class LatencyTable:
         batch_size: Images a forward pass.
         left_out: Reason for leaving rows out -> number of rows.
         repeated: Number of usable rows beyond the first of each architecture.
+        graphs: Graphs of the architectures if they are ONNX files; else None.
     """
 
     source: str
@@ -58,6 +61,7 @@ class LatencyTable:
     batch_size: int
     left_out: dict[str, int]
     repeated: int
+    graphs: list[Graph] | None = None
 
 
 def read_latencies(
@@ -70,7 +74,8 @@ def read_latencies(
 
     Columns are `arch` and `latency_ms`. The columns `batch_size`, `disturbed`, `kept` and `error`
     are read where they exist: rows that failed, were disturbed and not kept, or have another batch
-    size are left out.
+    size are left out. Where `arch` is the path of an ONNX file, the file is read, from there or
+    beside the table; it must have the content that the column `arch_id` tells, if there is one.
 
     Args:
         source: Path of a CSV file, a pandas frame, or the result of `nasplug.measure`.
@@ -81,7 +86,8 @@ def read_latencies(
 
     Raises:
         InputError: If the file cannot be read, is no CSV, lacks a column, mixes batch sizes, or has
-            a cell that cannot be read; the message names line and column.
+            a cell that cannot be read; the message names line and column. If an ONNX file is
+            missing or has changed since it was measured.
     """
     where, text = _text_of(source)
     lines = _rows(where, text)
@@ -104,6 +110,13 @@ def read_latencies(
     if others:
         left_out["of another batch size"] = others
     usable = by_batch.get(chosen_size, [])
+    graphs = _graphs(source, where, space, [arch for arch, _ in usable])
+    if graphs is not None:
+        outdated = len(usable)
+        usable = [(arch, latency) for arch, latency in usable if arch.text in graphs]
+        outdated -= len(usable)
+        if outdated:
+            left_out["of a file that has changed since"] = outdated
     archs = {arch.text: arch for arch, _ in usable}
     latencies: dict[str, list[float]] = {text: [] for text in archs}
     for arch, latency in usable:
@@ -117,6 +130,27 @@ def read_latencies(
         chosen_size,
         left_out,
         len(usable) - len(archs),
+        None if graphs is None else [graphs[text] for text in archs],
+    )
+
+
+def _graphs(
+    source: Any, where: str, space: SearchSpace, archs: Sequence[Architecture]
+) -> dict[str, Graph] | None:
+    """Graphs of a table's ONNX files by the texts of their networks; None if it has none."""
+    spaces = {arch.space for arch in archs}
+    if ONNX_FILES not in spaces:
+        return None
+    if len(spaces) > 1:
+        raise InputError(
+            f"{where} has {ONNX_FILES} and networks of space {space.name}; calibrate by a table of "
+            "either"
+        )
+    path, description = getattr(source, "path", source), getattr(source, "description", None)
+    table = Path(os.fsdecode(path)) if isinstance(path, (str, os.PathLike)) else None
+    # A frame may have a column of that name.
+    return MeasuredFiles(table, description if isinstance(description, dict) else None).graphs(
+        archs
     )
 
 
@@ -140,15 +174,13 @@ def _row(
     named = dict(zip(header, cells, strict=True))
     if named.get(ERROR):
         return "failed"
-    if named[ARCH].lower().endswith(".onnx"):
-        raise InputError(
-            f"{line}: {ARCH} is an ONNX file; a device is calibrated by networks of a space alone, "
-            "which nasplug calibrate --suggest 10 names"
-        )
-    try:
-        arch = space.parse(named[ARCH])
-    except InputError as error:
-        raise InputError(f"{line}: {ARCH}: {error}") from None
+    if is_file(named[ARCH]):
+        arch = file_network(named[ARCH], named.get(ARCH_ID, ""), line)
+    else:
+        try:
+            arch = space.parse(named[ARCH])
+        except InputError as error:
+            raise InputError(f"{line}: {ARCH}: {error}") from None
     latency = _positive(named[LATENCY], f"{line}: {LATENCY}")
     disturbed = _WORDS.get(named.get(DISTURBED, "").lower())
     if disturbed is None:

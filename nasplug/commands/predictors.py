@@ -192,7 +192,8 @@ def calibrate(
         str | None, Option(help="Your device: the path of its .toml, or a device by name.")
     ] = None,
     measurements: Annotated[
-        Path | None, Option(help="A .csv with columns arch and latency_ms.")
+        Path | None,
+        Option(help="A .csv with columns arch (your own .onnx files, too) and latency_ms."),
     ] = None,
     space: SpaceName = "nb201",
     name: Annotated[str | None, Option(help="Its name from now on; default: as described.")] = None,

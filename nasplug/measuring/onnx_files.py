@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nasplug.arguments import ONNX_FILES
 from nasplug.measuring.choice import Networks
 from nasplug.measuring.runtimes import constants
 from nasplug.search_spaces import Architecture, Graph, InputError
@@ -22,10 +23,8 @@ from nasplug.text import shown_path
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["FILES", "networks_of_files"]
+__all__ = ["content_id", "networks_of_files"]
 
-# Stands for the space of networks from files.
-FILES = "ONNX files"
 # Elements of one input, 4 GB of them.
 _MOST_ELEMENTS = 2**30
 _SHOWN = 80
@@ -69,8 +68,7 @@ def networks_of_files(
         names |= dict.fromkeys(shapes)
         unused -= shapes.keys()
         opened = _File(path, tuple(shapes.items()), _batch(shapes, where, batch_size))
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        arch = Architecture(FILES, str(path), f"{path.name}-{digest[:16]}", opened)
+        arch = Architecture(ONNX_FILES, str(path), f"{path.name}-{content_id(path)}", opened)
         archs.setdefault(arch.arch_id, arch)
     if unused:
         raise InputError(
@@ -78,13 +76,18 @@ def networks_of_files(
             f"{closest(min(unused), names)}"
         )
     return Networks(
-        FILES,
+        ONNX_FILES,
         list(archs.values()),
         lambda arch: _file(arch).path.name,
         lambda arch: _file(arch).batch_size,
         lambda arch: _graph(_file(arch), input_shapes),
         lambda arch: _model(_file(arch)),
     )
+
+
+def content_id(path: Path) -> str:
+    """End of the id of a file's network, which tells its content: 16 digits of its SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _file(arch: Architecture) -> _File:

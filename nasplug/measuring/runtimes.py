@@ -115,6 +115,18 @@ def inputs_of(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
     return values
 
 
+@contextmanager
+def _subnormals_as_zero() -> Iterator[None]:
+    """Count subnormal numbers as zero in this thread during a block."""
+    import torch
+
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
 class OnnxRuntime:
     """ONNX Runtime on the processor, set up as in a program that runs one network at a time.
 
@@ -152,8 +164,13 @@ class OnnxRuntime:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Change nothing: the process needs no set-up."""
-        yield
+        """Set the treatment of subnormals during a block.
+
+        The option of a session sets it too, but for the first session of a process alone, and for
+        good.
+        """
+        with _subnormals_as_zero():
+            yield
 
     def load(self, model: onnx.ModelProto) -> Stopwatch:
         """Make a session, and return its stopwatch."""
@@ -238,12 +255,11 @@ class TorchRuntime:
             return
         before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
-        torch.set_flush_denormal(True)
         try:
-            yield
+            with _subnormals_as_zero():
+                yield
         finally:
             torch.set_num_threads(before)
-            torch.set_flush_denormal(False)
 
     def load(self, model: onnx.ModelProto) -> Stopwatch:
         """Make a module, and return its stopwatch."""

@@ -21,6 +21,7 @@ from nasplug.predictors.capabilities import (
     reads_functions,
     reads_networks,
 )
+from nasplug.predictors.registry import quantity_of
 from nasplug.search_spaces import Architecture, CodedSpace, Graph, InputError, SearchSpace
 
 if TYPE_CHECKING:
@@ -131,7 +132,9 @@ class ArchitecturePredictor:
             return self.runtime
         if not self.space.deployed:
             return None
-        knows_runtimes = self._is_of_networks or isinstance(self.model, Explains)
+        knows_runtimes = self._is_of_networks
+        if quantity_of(self.card) is None:
+            knows_runtimes = isinstance(self.model, Explains)
         return inference_runtime(hardware) if knows_runtimes else None
 
     @property
@@ -143,7 +146,8 @@ class ArchitecturePredictor:
     @property
     def kind(self) -> str:
         """Predicted quantity: `"accuracy"` or `"latency"`."""
-        return "latency" if predicts_latency(self.model) else "accuracy"
+        # A model is restored where its card does not tell.
+        return quantity_of(self.card) or ("latency" if predicts_latency(self.model) else "accuracy")
 
     @property
     def sha256(self) -> str | None:

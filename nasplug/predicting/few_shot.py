@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from nasplug.arguments import ONNX_FILES
 from nasplug.devices.catalogue import catalogue
 from nasplug.predictors.capabilities import KnowsDevices, reads_networks
 from nasplug.predictors.features.operators import operator_kinds
@@ -38,6 +40,7 @@ __all__ = [
     "is_connected",
     "known_devices",
     "likeness",
+    "likeness_of_files",
     "measured_device",
     "predict_few_shot",
     "promise",
@@ -189,18 +192,23 @@ def measured_device(predictor: SpacePredictor, profile: DeviceProfile) -> Measur
     Raises:
         InputError: If the predictor does not read the profile's networks.
     """
-    space = space_named(profile.space)
-    reads_both = reads_networks(predictor.model) and space.whole_networks
-    if space.name != predictor.space.name and not reads_both:
+    asked, measured = predictor.space, profile.measured
+    of_files = profile.space == ONNX_FILES
+    space = asked if of_files else space_named(profile.space)
+    reads_both = reads_networks(predictor.model) and (of_files or space.whole_networks)
+    if (of_files or space.name != asked.name) and not reads_both:
+        measured_on = ONNX_FILES if of_files else f"networks of space {space.name}"
         raise InputError(
-            f"device {profile.name} was calibrated on networks of space {space.name}, which "
-            f"say too little of {predictor.space.name}; calibrate it there under another name"
+            f"device {profile.name} was calibrated on {measured_on}, which say too little of "
+            f"{asked.name}; calibrate it there under another name"
         )
-    devices = known_devices(predictor, profile, profile.batch_size, [space, predictor.space])
+    devices = known_devices(predictor, profile, profile.batch_size, [space, asked])
     device = MeasuredDevice(
         DeviceTransfer(devices),
         lambda graphs: promise(predictor.model, profile, profile.batch_size, graphs),
-        likeness(space, profile.measured.archs, predictor.space),
+        likeness_of_files(measured.graphs, asked)
+        if of_files
+        else likeness(space, measured.archs, asked),
     )
     device.fit(profile.measured.graphs, profile.measured.latencies)
     return device
@@ -250,10 +258,25 @@ def likeness(space: SearchSpace, archs: Sequence[str], asked: SearchSpace) -> Li
     if not space.whole_networks:
         return all_alike
     families = list(dict.fromkeys(space.family_of(space.parse(text)) for text in archs))
-    tests = [familiar(each) for each in dict.fromkeys((space, asked)) if each.whole_networks]
+    return _likeness(familiar(space), families, asked)
+
+
+def likeness_of_files(graphs: Sequence[Graph], asked: SearchSpace) -> Likeness:
+    """Make the test of whether graphs are like those of measured files, which are one family."""
+    kinds = sorted({kind for graph in graphs for kind in operator_kinds(graph)})
+    test = Familiarity.of(graphs, [ONNX_FILES] * len(graphs), kinds)
+    # Files of equal costs would reach nothing but themselves.
+    test = replace(test, reaches=np.maximum(test.reaches, 1.0))
+    return _likeness(test, [ONNX_FILES], asked)
+
+
+def _likeness(measured: Familiarity, families: Sequence[str], asked: SearchSpace) -> Likeness:
+    """Make the test of whether graphs are like some families; see `likeness`."""
+    of_asked = familiar(asked) if asked.whole_networks else measured
+    tests = [measured] if of_asked is measured else [measured, of_asked]
 
     def tell(graphs: Sequence[Graph]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         nearest = np.min([test.distance(graphs) for test in tests], axis=0)
-        return familiar(space).distance(graphs, families) <= 1, nearest
+        return measured.distance(graphs, families) <= 1, nearest
 
     return tell

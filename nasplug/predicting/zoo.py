@@ -77,6 +77,8 @@ class NamedScorer(Scorer, Protocol):
 
 def kind_of(scorer: NamedScorer) -> str:
     """The quantity that a scorer predicts, one of `KINDS`."""
+    if isinstance(scorer, ArchitecturePredictor):
+        return scorer.kind
     return "latency" if predicts_latency(scorer) else "accuracy"
 
 
@@ -117,11 +119,15 @@ def load_predictor(name: str | PathLike[str], backend: str = "auto") -> Architec
         >>> latencies.shape, bool((latencies > 0).all())
         ((2, 1), True)
     """
-    text = str(name)
+    return _loaded(str(name), backend)
+
+
+def _loaded(text: str, backend: str = "auto", later: bool = False) -> ArchitecturePredictor:
+    """Load a predictor; with `later` the model of a file is restored when it is first needed."""
     if not os.path.isfile(text + _SUFFIX):
         check_no_torch_file(text)
     if is_path(text):
-        return _open(Path(text), backend)
+        return _open(Path(text), backend, later)
     if text not in names():
         raise InputError(
             f"unknown predictor {text!r}; the package has {closest(text, names())}; "
@@ -156,12 +162,15 @@ def _open(path: Path, backend: str, later: bool = False) -> ArchitecturePredicto
 def opened(predictor: str | PathLike[str] | NamedScorer) -> NamedScorer:
     """Load a predictor by its name or path, or take it as it is.
 
+    The model of a file is restored when it is first needed: a finished search needs none.
+
     Raises:
         InputError: If it cannot be loaded, or is no predictor.
     """
     if isinstance(predictor, (str, PathLike)):
-        return load_predictor(predictor)
-    if isinstance(predictor, NamedScorer):
+        return _loaded(str(predictor), later=True)
+    # The protocol would be compared with the targets, which restore a model.
+    if isinstance(predictor, (ArchitecturePredictor, NamedScorer)):
         return predictor
     raise InputError(
         f"{predictor!r} is no predictor; give a name of the zoo, the path of a checkpoint, or an "
@@ -252,8 +261,12 @@ def zoo_name(space: SearchSpace, quantity: str) -> str:
 
 
 def _check_intervals(predictor: ArchitecturePredictor) -> None:
-    config = getattr(predictor.model, "config", None)
-    if getattr(config, "calibration_share", None) == 0:
+    config = predictor.card.get("config")
+    if isinstance(config, dict):
+        share = config.get("calibration_share")
+    else:
+        share = getattr(getattr(predictor.model, "config", None), "calibration_share", None)
+    if share == 0:
         raise InputError(
             f"predictor {predictor.name!r} kept nothing to calibrate on and gives no intervals; "
             "train it with a calibration_share such as 0.15"

@@ -21,10 +21,11 @@ from nasplug import datasets
 from nasplug.arguments import is_registered
 from nasplug.results.observed_result import ObservedResult
 from nasplug.results.result import SearchResult
-from nasplug.results.scored import Facts
+from nasplug.results.scored import Facts, Scored
 from nasplug.searching.config import SearchConfig
 from nasplug.searching.outcome import common_fields, scored_again
 from nasplug.searching.prepare import Prepared
+from nasplug.studies.progress import Progress
 
 __all__ = ["KEPT", "keep_result", "kept_result"]
 
@@ -60,7 +61,11 @@ def keep_result(result: SearchResult, config: SearchConfig, prepared: Prepared) 
 
 
 def kept_result(
-    study: Study, config: SearchConfig, prepared: Prepared, started: float
+    study: Study,
+    config: SearchConfig,
+    prepared: Prepared,
+    started: float,
+    progress: bool | None = None,
 ) -> SearchResult | None:
     """The result that a study keeps; None if there is none that is whole and of today.
 
@@ -69,6 +74,7 @@ def kept_result(
         config: The arguments of the search.
         prepared: The search; its candidates are scored when the result needs them.
         started: `time.perf_counter()` at the beginning of the call.
+        progress: False to show none while candidates are scored; see `search`.
     """
     record = study.user_attrs.get(KEPT)
     if not isinstance(record, dict) or not _is_told_by_settings(config, prepared):
@@ -80,13 +86,18 @@ def kept_result(
     if any(content.get(key) != value for key, value in bound.items()):
         return None
     try:
-        return _result(study, config, prepared, content, started)
+        return _result(study, config, prepared, content, started, progress)
     except (KeyError, TypeError, AttributeError):
         return None
 
 
 def _result(
-    study: Study, config: SearchConfig, prepared: Prepared, content: dict[str, Any], started: float
+    study: Study,
+    config: SearchConfig,
+    prepared: Prepared,
+    content: dict[str, Any],
+    started: float,
+    progress: bool | None,
 ) -> SearchResult:
     facts = content["facts"]
     sequences = {"notes": tuple(facts["notes"]), "values": tuple(map(tuple, facts["values"]))}
@@ -97,7 +108,13 @@ def _result(
         "alike": tuple(content["fields"]["alike"]),
     }
     archs = [row["arch"] for row in fields["pareto"]]
-    fields["score"] = lambda: scored_again(config, prepared, study, archs)
+
+    def score() -> Scored:
+        with Progress(progress) as shown:
+            prepared.score(shown)
+            return scored_again(config, prepared, study, archs)
+
+    fields["score"] = score
     seconds = {"total": round(time.perf_counter() - started, 3), "predict": 0.0, "sample": 0.0}
     fields |= common_fields(config, prepared, study, seconds)
     if config.is_predicted:

@@ -149,7 +149,7 @@ def search(
             shown.phase("reading the table")
         prepared = prepare(config)
         name = study_name or _default_name(prepared)
-        kept = _finished(opened, name, config, prepared, started)
+        kept = _finished(opened, name, config, prepared, started, progress)
         if kept is not None:
             return kept
         prepared.score(shown)
@@ -175,6 +175,7 @@ def _finished(
     config: SearchConfig,
     prepared: Prepared,
     started: float,
+    progress: bool | None,
 ) -> SearchResult | None:
     """The result that a finished study keeps; None if there is none.
 
@@ -189,7 +190,7 @@ def _finished(
     study = existing_study(storage, study_name, prepared.settings)
     if study is None:
         return None
-    result = kept_result(study, config, prepared, started)
+    result = kept_result(study, config, prepared, started, progress)
     if result is not None:
         keep_config(study, config)
     return result

@@ -82,6 +82,11 @@ def _stages_and_head(
     return classifier(net, activation(net, net.conv(x, width)), classes)
 
 
+def _excitation(channels: int, activation: Layer) -> Layer:
+    """Excitation of a block whose input has so many channels."""
+    return excitation(max(1, channels // _SQUEEZE), activation, NetworkBuilder.sigmoid)
+
+
 _MOBILENETV2 = (
     _Stage(channels=16, depth=1, kernel=3, expansion=1, stride=1),
     _Stage(24, 2, 3, 6, 2),
@@ -118,10 +123,7 @@ _MNASNET = (
 
 def _mnasnet(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
     def excite(stage: int, channels: int) -> Layer | None:
-        if not chosen[f"se_{stage}"]:
-            return None
-        squeezed = max(1, channels // _SQUEEZE)
-        return excitation(squeezed, NetworkBuilder.relu, NetworkBuilder.sigmoid)
+        return _excitation(channels, NetworkBuilder.relu) if chosen[f"se_{stage}"] else None
 
     x = net.relu(net.conv(net.input, make_divisible(32 * chosen["w_0"]), 3, stride=2))
     x = net.relu(net.depthwise(x, chosen["k_0"]))
@@ -154,8 +156,7 @@ _EFFICIENTNET = (
 
 def _efficientnet(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
     def excite(stage: int, channels: int) -> Layer:
-        squeezed = max(1, channels // _SQUEEZE)
-        return excitation(squeezed, NetworkBuilder.silu, NetworkBuilder.sigmoid)
+        return _excitation(channels, NetworkBuilder.silu)
 
     x = net.silu(net.conv(net.input, make_divisible(32 * chosen["w_0"]), chosen["k_0"], stride=2))
     return _stages_and_head(net, x, _EFFICIENTNET, chosen, classes, NetworkBuilder.silu, excite)

@@ -1,20 +1,9 @@
 import argparse
-import dataclasses
 import json
 
 import pytest
 
-from experiments.accuracy.predictor_accuracy import Run
-from experiments.campaign import (
-    Campaign,
-    Options,
-    SharedCampaign,
-    append_line,
-    claim,
-    numbers,
-    read_lines,
-    stopwatch,
-)
+from experiments.campaign import Campaign, Options, missing, numbers
 
 
 def test_a_run_that_is_there_is_not_repeated(tmp_path, capsys):
@@ -64,45 +53,70 @@ def test_seeds_are_numbers_and_ranges(capsys):
     assert "--threads must be at least 1" in capsys.readouterr().err
 
 
-def test_a_run_of_another_process_is_left_to_it(tmp_path):
-    results = tmp_path / "all.jsonl"
-
-    def never(run, folder):
-        raise AssertionError("the run is another process's")
-
-    campaign = SharedCampaign(results, tmp_path / "runs", never)
-    wanted = Run("random-forest", "cifar10", 40, 0)
-    with claim(campaign.folder(wanted), wait=False) as is_ours:
-        assert is_ours
-        assert campaign.finish(wanted, wait=False) is None
-    other = Run("random-forest", "cifar10", 40, 0, {"trees": 60})
-    assert campaign.folder(other) != campaign.folder(wanted)
-    with_weights = dataclasses.replace(wanted, encoder="abc")
-    row = {**dataclasses.asdict(wanted), "tau_val": 0.5}
-    append_line(results, row)
-    assert campaign.finish(wanted, wait=False) == row
-    assert campaign.stored(other) is None
-    assert campaign.stored(with_weights) is None
+def test_a_campaign_says_how_many_runs_are_stored(tmp_path, capsys):
+    path = tmp_path / "result.json"
+    runs = [("a", 0), ("a", 1)]
+    Campaign(path, ("model", "seed")).complete(runs[:1], lambda model, seed: {"tau": 0.5})
+    assert f"{path} has 0 rows, none of them of the 1 run asked for" in capsys.readouterr().err
+    Campaign(path, ("model", "seed")).complete(runs, lambda model, seed: {"tau": 0.5})
+    (first, *_) = capsys.readouterr().err.splitlines()
+    assert first == (
+        f"{path} has 1 row: of the 2 runs asked for, 1 are stored and not done again, 1 are left "
+        "(--fresh does all anew)"
+    )
 
 
-def test_a_line_that_a_crash_cut_off_costs_no_other(tmp_path):
-    results = tmp_path / "all.jsonl"
-    first, second = (dataclasses.asdict(Run("nnlp", "cifar10", 40, seed)) for seed in (0, 1))
-    append_line(results, first)
-    with open(results, "a", encoding="utf-8") as file:
-        file.write('{"model": "nn')
-    append_line(results, second)
-    assert list(read_lines(results)) == [first, second]
+def test_fresh_drops_the_rows_of_what_is_asked_for_at_the_first_write(tmp_path, capsys):
+    path = tmp_path / "result.json"
+    keys = ("model", "seed")
+    campaign = Campaign(path, keys)
+    campaign.complete([("a", 0), ("a", 1), ("b", 0)], lambda model, seed: [{"tau": 0.5}] * 2)
+    before = path.read_text()
 
+    def interrupted(model, seed):
+        raise KeyboardInterrupt
 
-def test_seconds_of_broken_off_tries_add_up(tmp_path):
-    def broken_off():
-        with stopwatch(tmp_path / "seconds.txt"):
-            raise KeyboardInterrupt
-
-    (tmp_path / "seconds.txt").write_text("100.0")
     with pytest.raises(KeyboardInterrupt):
-        broken_off()
-    with stopwatch(tmp_path / "seconds.txt") as seconds:
-        pass
-    assert 100 < sum(seconds) < 101
+        Campaign(path, keys, fresh=True).complete([("a", 0), ("a", 1)], interrupted)
+    assert path.read_text() == before
+    assert "6 rows: of the 2 runs asked for, all are done anew" in capsys.readouterr().err
+
+    def only_the_first(model, seed):
+        if seed:
+            raise KeyboardInterrupt
+        return {"tau": 0.9}
+
+    with pytest.raises(KeyboardInterrupt):
+        Campaign(path, keys, fresh=True).complete([("a", 0), ("a", 1)], only_the_first)
+    rows = [(row["model"], row["seed"], row["tau"]) for row in campaign.rows]
+    assert rows == [("b", 0, 0.5), ("b", 0, 0.5), ("a", 0, 0.9)]
+    # What was done anew is stored, for a run that goes on without --fresh.
+    campaign.complete([("a", 0), ("a", 1)], lambda model, seed: {"tau": 0.1})
+    assert [row["tau"] for row in campaign.rows] == [0.5, 0.5, 0.9, 0.1]
+
+
+def test_rows_of_other_data_are_announced(tmp_path, capsys):
+    path = tmp_path / "result.json"
+    Campaign(path, ("seed",), same=("checksum",), checksum="a").add({"seed": 0})
+    capsys.readouterr()
+    Campaign(path, ("seed",), same=("checksum",), checksum="b").left([(0,)])
+    assert "with another checksum is dropped when the first" in capsys.readouterr().err
+
+
+def test_only_scripts_that_skip_runs_have_fresh(capsys):
+    assert not Options("", fresh=True).parse_args([]).fresh
+    assert Options("", fresh=True).parse_args(["--fresh"]).fresh
+    with pytest.raises(SystemExit):
+        Options("").parse_args(["--fresh"])
+    with pytest.raises(SystemExit):
+        Options("", fresh=True).parse_args(["--help"])
+    assert "dropped when the first new row is" in " ".join(capsys.readouterr().out.split())
+
+
+def test_parts_that_are_stored_are_said(tmp_path, capsys):
+    files = {name: tmp_path / f"{name}.npz" for name in ("first", "second")}
+    assert missing(files) == ["first", "second"]
+    assert not capsys.readouterr().err
+    files["first"].touch()
+    assert missing(files) == ["second"]
+    assert f"stored in {tmp_path} and not made again: first; 1 part left" in capsys.readouterr().err

@@ -34,7 +34,10 @@ def test_a_run_ranks_what_it_has_not_learned_and_is_kept(run, tmp_path):
     kept = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
     assert [row["model"] for row in kept] == ["params", "random-forest"]
     assert kept[1]["options"] == {"nodes": 7, "features": "matrix"}
-    assert run("--models", "params,random-forest", "--seeds", "3") == (rows, "")
+    again, said = run("--models", "params,random-forest", "--seeds", "3")
+    assert again == rows
+    assert "2 are stored and not done again, 0 are left" in said
+    assert "seed 3" not in said
 
 
 def test_training_cells_are_not_ranked(mirror, tmp_path, monkeypatch):

@@ -30,7 +30,14 @@ def test_a_finished_run_is_kept_and_not_repeated(run, tmp_path):
     (kept,) = map(json.loads, (tmp_path / "all.jsonl").read_text().splitlines())
     assert kept.items() >= row.items()
     assert set(kept) - set(row) == {"options", "encoder", "version", "threads", "date"}
-    assert run("--seeds", "3", "--json") == (rows, "")
+    again, said = run("--seeds", "3", "--json")
+    assert again == rows
+    assert "has 1 row: of the 1 run asked for, 1 are stored and not done again, 0 are left" in said
+    assert "seed 3" not in said
+    fresh, said = run("--seeds", "3", "--fresh")
+    assert fresh[0]["tau_val"] == row["tau_val"]
+    assert "seed 3" in said
+    assert len((tmp_path / "all.jsonl").read_text().splitlines()) == 1
     assert not [path for path in (tmp_path / "runs").rglob("*") if path.suffix != ".claim"][1:]
 
 

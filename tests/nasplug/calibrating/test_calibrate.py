@@ -334,8 +334,11 @@ def test_bad_input_is_one_sentence_and_nothing_is_saved(
 
 def test_a_space_without_a_predictor_is_named(ten: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latency_predictor, "names", lambda: ["nb201-accuracy", "nb201-latency"])
+    fbnet = space("fbnet")
+    arch = fbnet.sample(np.random.default_rng(0))
+    ten.write_text(f"arch,latency_ms\n{arch.text},1.0\n")
     with pytest.raises(InputError, match="no latency predictor for space fbnet.*one for nb201"):
-        calibrate("mine.toml", ten, "fbnet")
+        calibrate("mine.toml", ten, fbnet)
 
 
 def test_both_are_needed(run: Run, ten: Path) -> None:

@@ -6,11 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from table_predictors import TablePredictor
 
+from nasplug import hardware
+from nasplug.predicting.zoo import ArchitecturePredictor
+from nasplug.predictors import registry
+from nasplug.predictors.features.settings import Setting
 from nasplug.results.result import SearchResult
-from nasplug.search_spaces import Architecture
+from nasplug.search_spaces import Architecture, space
 from nasplug.searching.kept_result import KEPT
 from nasplug.searching.search import search
 from nasplug.studies.storages import open_storage
@@ -103,6 +108,7 @@ import nasplug
 result = nasplug.search("nnlqp:alexnet", "RTX 3090", n_trials=2, pool_size=20, storage=sys.argv[1])
 text = result.to_text()
 assert not {"torch", "dgl", "pandas"} & {*sys.modules}, "the study was scored again"
+print("to be scored", file=sys.stderr)
 assert len(result.candidates) >= 20
 print(text)
 """
@@ -115,6 +121,49 @@ def test_a_finished_study_loads_no_torch(tmp_path: Path) -> None:
         [sys.executable, "-c", SCRIPT, str(path)], capture_output=True, text=True, check=True
     )
     assert done.stdout == f"{first.to_text()}\n"
-    assert done.stderr == ""
+    assert done.stderr == "to be scored\nnasplug: loading predictors\n"
     (study,) = open_storage(path).get_all_studies()
     assert study.user_attrs[KEPT]["trials"] == {"COMPLETE": 2}
+
+
+def test_a_finished_study_restores_no_predictor_of_a_file(
+    nb201_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = space("nb201")
+    archs = [cells.sample(np.random.default_rng(k)) for k in range(60)]
+    latencies = np.array([1 + cells.to_graph(arch).total("flops") / 1e7 for arch in archs])
+    predictor = ArchitecturePredictor("mine", cells, registry.create("latency-gp"))
+    predictor.fit(archs, latencies[:, None], [Setting(hardware("GTX 1080 Ti"), 1)])
+    predictor.save(tmp_path / "mine")
+    options: dict[str, Any] = {
+        **{"n_trials": 3, "storage": tmp_path / "s.journal", "constraints": "latency<=8ms"},
+        "predictors": [tmp_path / "mine.safetensors"],
+    }
+    first = search("nb201", "GTX 1080 Ti", **options)
+    restored = []
+
+    def restore(*given: Any) -> Any:
+        restored.append(given)
+        return registry_restore(*given)
+
+    registry_restore = registry.restore
+    monkeypatch.setattr(registry, "restore", restore)
+    again = search("nb201", "GTX 1080 Ti", **options)
+    assert shown(again) == shown(first)
+    assert not restored
+    assert len(again.candidates) == 15_625
+    assert len(restored) == 1
+
+
+def test_candidates_are_scored_without_progress_if_so_asked(
+    find: Find, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find()
+    again = find(progress=False)
+    capsys.readouterr()
+    assert len(again.candidates) == 15_625
+    assert not capsys.readouterr().err
+    loud = find()
+    capsys.readouterr()
+    assert len(loud.candidates) == 15_625
+    assert "nasplug: loading predictors" in capsys.readouterr().err
