@@ -104,20 +104,20 @@ def _rows_of(table: MeasurementTable, network: str) -> NDArray[np.int64]:
     """
     in_mode = table.where("mode", _MODES) & table.where("kind", ["network"])
     if is_reference_of_space(network.strip()):
-        found = table.where("graph", [network.strip()]) & table.where("mode", _MODES)
-        if not found.any():
+        is_match = table.where("graph", [network.strip()]) & table.where("mode", _MODES)
+        if not is_match.any():
             raise InputError(f"no measurement has the reference {network.strip()[:80]!r}")
-        return np.flatnonzero(found)
+        return np.flatnonzero(is_match)
     networks, graphs, names = _names()
     key = network_key(network)
-    found = in_mode & (
+    is_match = in_mode & (
         np.isin(table.codes["network"], networks.get(key, []))
         | np.isin(table.codes["graph"], graphs.get(key, []))
     )
-    if not key or not found.any():
+    if not key or not is_match.any():
         near = _near_names(plain_name(network)[:80], {name for name in names.values() if name})
         raise InputError(f"no network called {network[:80]!r} was measured; near are {near}")
-    return np.flatnonzero(found)
+    return np.flatnonzero(is_match)
 
 
 def _near_names(name: str, names: set[str]) -> str:
@@ -146,12 +146,12 @@ def _on_device(rows: MeasurementTable, hardware: str, title: str) -> Measurement
 
 def _near_devices(rows: MeasurementTable, hardware: str) -> list[str]:
     """Devices of the rows, those most like a device first: of its microarchitecture, then kind."""
-    there = {rows.values["device"][k] for k in np.unique(rows.codes["device"])} - {""}
+    measured_on = {rows.values["device"][k] for k in np.unique(rows.codes["device"])} - {""}
     device = meaning(hardware).device
-    unlike = sorted({rows.values["hardware"][k] for k in np.unique(rows.codes["hardware"])})
+    uncatalogued = sorted({rows.values["hardware"][k] for k in np.unique(rows.codes["hardware"])})
     if device is None:
-        return sorted(there) or unlike
-    described = [other for other in catalogue() if other.name in there]
+        return sorted(measured_on) or uncatalogued
+    described = [other for other in catalogue() if other.name in measured_on]
     described.sort(
         key=lambda other: (
             other.microarchitecture != device.microarchitecture,
@@ -160,15 +160,15 @@ def _near_devices(rows: MeasurementTable, hardware: str) -> list[str]:
             abs(other.year - device.year),
         )
     )
-    return [other.name for other in described] or unlike
+    return [other.name for other in described] or uncatalogued
 
 
 def _with_word(rows: MeasurementTable, column: str, word: str, title: str) -> MeasurementTable:
     matches = rows.where(column, [word])
     if not matches.any():
-        there = sorted({rows.values[column][k] for k in np.unique(rows.codes[column])} - {""})
+        words = sorted({rows.values[column][k] for k in np.unique(rows.codes[column])} - {""})
         raise InputError(
-            f"{title} was not measured in the {column} {word[:40]!r}; there is {_listed(there)}"
+            f"{title} was not measured in the {column} {word[:40]!r}; there is {_listed(words)}"
         )
     return rows.take(matches)
 

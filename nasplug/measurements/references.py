@@ -27,8 +27,9 @@ def network_reference(source: str, shape: str) -> str:
     """
     config = _CONFIG.match(source)
     if config:
-        own = _NEUSIGHT.fullmatch(config["name"])
-        source = f"transformers:{'neusight/' + own['name'] if own else config['name']}"
+        in_file = _NEUSIGHT.fullmatch(config["name"])
+        name = f"neusight/{in_file['name']}" if in_file else config["name"]
+        source = f"transformers:{name}"
     elif source.startswith("paddleclas:"):
         twin = _TWIN.match(source)
         # ~ and ? say that the networks differ, or that nobody could compare them.

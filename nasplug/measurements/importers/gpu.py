@@ -50,7 +50,7 @@ def read_gpu_networks(path: Path) -> Imported:
         timing = timing.mask(where, name)
     statistic = rows.text("source").map(lambda _: "mean").mask(is_mlperf | is_torchvision, "median")
     statistic = statistic.mask(is_neusight, "mean of the fastest 5 of 25")
-    own = rows.imported(
+    imported = rows.imported(
         mode=each(rows.text("mode"), lambda mode: _MODES.get(mode, mode)),
         timing=timing,
         statistic=statistic,
@@ -60,8 +60,8 @@ def read_gpu_networks(path: Path) -> Imported:
         device=each(rows.text("device"), catalogued),
     )
     is_compiled = rows.has("note", r"^torch\.compile") & is_neusight
-    own.frame.loc[is_compiled, ["runtime", "version"]] = ["compiled", ""]
-    return own
+    imported.frame.loc[is_compiled, ["runtime", "version"]] = ["compiled", ""]
+    return imported
 
 
 def _drop_from_networks(rows: Rows) -> None:
@@ -95,7 +95,7 @@ def _flag_networks(rows: Rows) -> None:
     rows.flag("assumed batch", rows.has("note", "batch inferred"))
     rows.flag(
         "assumed device",
-        rows.has("device", "not stated|GCD") | device.isin(["V100", "Data Center GPU Max 1550"]),
+        rows.has("device", r"not stated|GCD\?") | (device == "V100"),
     )
     rows.flag(
         "assumed input",

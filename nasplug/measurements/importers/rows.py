@@ -118,9 +118,9 @@ class Rows:
         values: dict[str, Any] = self._own_columns() | columns
         flags = pd.Series("", index=frame.index)
         for flag, rows in self._flags.items():
-            given = rows.reindex(frame.index, fill_value=False)
+            is_flagged = rows.reindex(frame.index, fill_value=False)
             flags = flags.where(
-                ~given, flags.map(lambda text, f=flag: f"{text}, {f}" if text else f)
+                ~is_flagged, flags.map(lambda text, f=flag: f"{text}, {f}" if text else f)
             )
         values["quality"] = flags
         result = pd.DataFrame({name: values[name] for name in TEXTS}, index=frame.index)
@@ -158,14 +158,14 @@ class Rows:
 
 
 def each(texts: pd.Series[str], function: Callable[[str], Any]) -> pd.Series[Any]:
-    """A function of each text, called once for each distinct one."""
+    """Apply a function to each text, once for each distinct one."""
     return texts.map({text: function(text) for text in texts.unique()})
 
 
 def pairs(
     first: pd.Series[str], second: pd.Series[str], function: Callable[[str, str], str]
 ) -> pd.Series[str]:
-    """A function of two texts of each row."""
+    """Apply a function to two texts of each row."""
     with from_extra("data"):
         import pandas as pd
 
@@ -174,7 +174,7 @@ def pairs(
 
 
 def joined(parts: Sequence[Imported]) -> MeasurementTable:
-    """One table of the rows of several sources, sorted so that equal settings are neighbours.
+    """Join the rows of several sources to one table, sorted so that equal settings are neighbours.
 
     Raises:
         InputError: If a latency is no finite number above 0, or a text has several lines.
