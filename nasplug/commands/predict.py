@@ -41,19 +41,18 @@ def predict(
     batch_size: Batch = 1,
     predictor: OwnPredictor = None,
     runtime: Runtime = None,
-    explain: Annotated[
-        bool, Option("--explain", help="Show the operators that take longest.")
-    ] = False,
+    explain: Annotated[bool, Option("--explain", help="Show the slowest operators.")] = False,
     input_shape: Annotated[
         list[str] | None,
         Option(
-            metavar="NAME=SHAPE", help="Shape that an .onnx file leaves open: name=1x3x224x224."
+            metavar="NAME=SHAPE",
+            help="Shape of an input that the .onnx file leaves open: name=1x3x224x224.",
         ),
     ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Predict accuracy on every data set, and latency with --hw; of an .onnx file the latency."""
+    """Predict accuracies of architectures, with --hw also latencies, or an .onnx file's latency."""
     checkpoints = predictor or ()
     for text in architectures:
         check_no_torch_file(text)
@@ -61,7 +60,7 @@ def predict(
         shapes = parse_shapes(input_shape or ())
         _predict_file(architectures, hw, batch_size, checkpoints, shapes, runtime, explain, as_json)
     elif explain or input_shape:
-        raise InputError("--explain and --input-shape are for an .onnx file; name one")
+        raise InputError("--explain and --input-shape need an .onnx file; give one")
     else:
         _predict_architectures(architectures, space, hw, batch_size, checkpoints, runtime, as_json)
 
@@ -73,7 +72,7 @@ def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
         name, _, sizes = text.rpartition("=")
         parts = sizes.lower().split("x")
         if not name or not all(part.isdecimal() for part in parts):
-            raise InputError(f"{text!r} is no shape; write name=1x3x224x224")
+            raise InputError(f"{text!r} is not a shape; write name=1x3x224x224")
         shapes[name] = tuple(map(int, parts))
     return shapes
 
@@ -93,9 +92,9 @@ def _predict_file(
     from nasplug.predicting.predict import EXPLAINED
 
     if len(files) != 1 or len(checkpoints) > 1:
-        raise InputError("give one .onnx file, and one predictor at most")
+        raise InputError("give one .onnx file and at most one predictor")
     if hw is None:
-        raise InputError(f"the latency of {files[0]} needs a device; name one with --hw")
+        raise InputError("a latency needs a device; name one with --hw")
     prediction = nasplug.predict(
         files[0],
         hardware=hw,
@@ -125,7 +124,7 @@ def _predict_architectures(
 ) -> None:
     """Print the predicted accuracies of architectures of a space, and with `hw` their latency."""
     from nasplug.devices.hardware import hardware
-    from nasplug.predicting.intervals import narrowing
+    from nasplug.predicting.notes import evidence_note, narrowing
 
     device = None if hw is None else hardware(hw)
     rows = _predictions(architectures, space, device, batch_size, checkpoints, runtime)
@@ -136,14 +135,8 @@ def _predict_architectures(
         _print_prediction(row)
     if device is None:
         return
-    if rows[0]["zero_shot"]:
-        print(
-            f"zero-shot: {device.name} has no measurements at batch {batch_size}"
-            f"{f' ({runtime})' if runtime else ''}; latency is predicted from its data sheet and "
-            "from what was measured on others"
-        )
-    elif rows[0]["evidence"] == "few-shot":
-        print("few-shot: latency is predicted from the few measurements of your calibration")
+    if rows[0]["evidence"] is not None:
+        print(evidence_note(rows[0]["evidence"], device.name, batch_size, runtime))
     if any(row["latency_ms"] and not row["latency_ms"]["usable"] for row in rows):
         print(narrowing(rows[0]["evidence"], device.name, "this network", space))
 
@@ -212,6 +205,6 @@ def _print_prediction(row: Mapping[str, Any]) -> None:
     print_table([{"predicted": name, **value} for name, value in cells.items()])
     if row["familiar"] is False:
         print(
-            "this architecture is unlike those that the accuracy was learned from; it is an "
-            "extrapolation, and its interval wider for it"
+            "this architecture is unlike those in the training data: its accuracy is an "
+            "extrapolation, with a wider interval"
         )

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasplug.predicting.intervals import DIGITS, interval_of, is_usable, magnitude, narrowing
+from nasplug.predicting.intervals import DIGITS, interval_of, is_usable, magnitude
 from nasplug.predicting.intervals import shown as shown_ends
+from nasplug.predicting.notes import evidence_note, narrowing, runtime_note
 from nasplug.search_spaces import Graph, InputError
 from nasplug.text import check_no_torch_file
 
@@ -27,7 +28,6 @@ __all__ = [
     "OperatorTime",
     "predict",
     "read_network",
-    "runtime_note",
 ]
 
 # Number of operators that are shown.
@@ -112,26 +112,19 @@ class NetworkPrediction:
 
     def notes(self) -> list[str]:
         """Sentences that a reader of the numbers needs: evidence, likeness, width of interval."""
-        device = f"{self.hardware.name} at batch {self.batch_size}"
-        evidence_notes = {
-            "measured": f"{device} was measured ({self.setting})",
-            "few-shot": f"{device} is known by your own measurements",
-            "zero-shot": f"zero-shot: {device} was not measured; latency is predicted from its "
-            f"specification ({self.setting}), and the interval is as wide as leaving devices out "
-            "showed",
-        }
-        notes = [evidence_notes[self.evidence]]
+        runtime = None if self.evidence == "few-shot" else self.setting
+        notes = [evidence_note(self.evidence, self.hardware.name, self.batch_size, runtime)]
         if self.evidence == "zero-shot" and self.setting != "float32":
             notes.append(runtime_note(self.setting, self.measured_so, self.alike))
         if not self.familiar and self.evidence == "few-shot":
             notes.append(
-                "this network is unlike those that you measured; what is predicted is mostly what "
-                "the data sheet says, at the scale of your measurements"
+                "this network is unlike those that you measured; the prediction rests mostly on "
+                "the data sheet, at the scale of your measurements"
             )
         elif not self.familiar:
             notes.append(
-                "this network is unlike those that were measured; the interval is as wide as "
-                "leaving out a kind of networks showed"
+                "this network is unlike those in the training data; its interval reflects the "
+                "errors on kinds of networks that were left out of training"
             )
         notes += self._about_example()
         if not self.usable:
@@ -143,14 +136,14 @@ class NetworkPrediction:
         sizes = self.example_images
         if len(set(sizes)) > 1:
             return [
-                f"the tensors of the example have first axes of {', '.join(map(str, sizes))}: the "
-                f"first entry of each was read, as one image, and the answer is for a batch of "
+                f"the first axes of the example's tensors differ ({', '.join(map(str, sizes))}), "
+                "so the first entry of each was read as one image; the prediction is for batch "
                 f"{self.batch_size}"
             ]
         if max(sizes, default=1) > 1 and self.batch_size != sizes[0]:
             return [
-                f"the example holds {sizes[0]} images, and the answer is for a batch of "
-                f"{self.batch_size}, as asked"
+                f"the example holds {sizes[0]} images; the prediction is for batch "
+                f"{self.batch_size}, as requested"
             ]
         return []
 
@@ -195,7 +188,7 @@ class NetworkPrediction:
         others = sum(len(group) for group in groups.values())
         other_times = {
             f"{others} others": sum(times[key] for key in groups),
-            "no operator": self.rest_ms,
+            "outside operators": self.rest_ms,
         }
         empty = dict.fromkeys(rows[0] if rows else (), "")
         for name, time in other_times.items():
@@ -303,7 +296,7 @@ def _chosen(
         predictor = load_predictor(predictor or NETWORK_LATENCY, "torch")
     if not isinstance(predictor.model, Explains):
         raise InputError(
-            f"predictor {predictor.name!r} does not read whole networks; {NETWORK_LATENCY} does"
+            f"predictor {predictor.name!r} cannot read whole networks; {NETWORK_LATENCY} can"
         )
     if runtime is None and not isinstance(device, DeviceProfile):
         deployed = inference_runtime(device) if is_deployed else None
@@ -353,15 +346,6 @@ def _prediction(
     )
 
 
-def runtime_note(runtime: str, devices: Sequence[str], alike: Sequence[str] = ()) -> str:
-    """Say in a sentence which devices were measured in a runtime, and which runtimes are alike."""
-    sentence = f"of {runtime} there are measurements on {', '.join(devices) or 'no device'} alone"
-    if alike:
-        sentence += f"; no measurement tells it apart from {', '.join(alike)}, "
-        sentence += "and predictions are the same"
-    return sentence
-
-
 def read_network(
     network: Any,
     example: Any = None,
@@ -382,7 +366,7 @@ def read_network(
         return onnx_graph(network, input_shapes=input_shapes)
     if type(network).__module__.split(".")[0] == "builtins":
         raise InputError(
-            f"a {type(network).__name__} is no network; give the path of an ONNX file, an ONNX "
+            f"a {type(network).__name__} is not a network; give the path of an ONNX file, an ONNX "
             "model or a torch.nn.Module"
         )
     if example is None:
