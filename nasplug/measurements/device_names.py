@@ -37,13 +37,14 @@ _SAME = {
     "Snapdragon 8 Elite QRD": "Snapdragon 8 Elite",
     "Snapdragon X Elite CRD": "Snapdragon X Elite",
     "Qualcomm Snapdragon X Elite": "Snapdragon X Elite",
+    "Coral USB Accelerator": "Edge TPU",
     "AMD Ryzen Threadripper 3970X": "Threadripper 3970X",
     "Intel Core i9-10900X": "",
 }
 # What sources add to a name: the setting or the host in brackets, the year of a desktop.
 _SETTING = re.compile(
     r"\s*\((rpi\d|rpi4coral|odroid|firefly|graviton|velociti|chai|[^()]*(TensorRT|TFLite|Onnxruntime|"
-    r"MaxQ|Ada Lovelace)[^()]*)\)|\s+of (Desktop|Notebook)(\[[\d-]+\])?|^CPU (?=I)|_(?=i\d)"
+    r"MaxQ|Ada Lovelace)[^()]*)\)|\s+of Desktop(\[[\d-]+\])?|^CPU (?=I)|_(?=i\d)"
 )
 
 

@@ -35,12 +35,15 @@ def read_ncnn(path: Path) -> Imported:
     keys = ["chip", "runtime", "threads", "powersave", "network", "note"]
     rows.flag("repeated", frame.duplicated(keys, keep=False))
     gpu = rows.text("note").str.extract(r"vulkan device (.*)", expand=False).fillna("")
+    # The heading has the chip of this one in brackets.
+    is_short = rows.text("device") == "MacBook Air"
+    rows.frame = rows.frame.assign(device=rows.text("device").where(~is_short, frame["chip"]))
     plain = each(rows.text("device"), without_setting)
     settings = rows.text("note").where(rows.has("note", "AVX512"), "")
     rows.flag("virtual GPU", rows.has("device", "Hyper-V") & (rows.text("unit") == "GPU"))
     return rows.imported(
         source="Tencent/ncnn@a4d2ea1",
-        hardware=plain.where(~_is_card(gpu), gpu),
+        hardware=plain.where(~_is_card(gpu) | rows.has("device", "Notebook"), gpu),
         device=pairs(rows.text("device"), gpu, _board_or_card),
         cores=rows.text("powersave").map(_POWERSAVE).where(rows.text("unit") == "CPU", ""),
         version=settings.str.extract(r"\((.*)\)", expand=False).fillna(""),
@@ -54,6 +57,9 @@ def _is_card(gpu: pd.Series[str]) -> pd.Series[bool]:
 
 def _board_or_card(device: str, gpu: str) -> str:
     """Name in the catalogue: of the card if one ran the network, else of the board."""
+    if "Notebook" in device:
+        # Vulkan names a laptop's card as its namesake of a desktop, which is faster.
+        return ""
     return catalogued(gpu.replace("Microsoft Direct3D12 (", "").rstrip(")")) or catalogued(device)
 
 
@@ -69,7 +75,7 @@ def read_mlperf(path: Path) -> Imported:
     rows.flag("untuned", (rows.text("submitter") == "cTuning") & rows.has("runtime", "TFLite"))
     unit = rows.text("unit").replace(_UNITS)
     # The GPU of a board's chip goes by the board's name, a card by its own.
-    is_gpu = unit.isin(["GPU", "ASIC"]) & rows.has("chip", r"\|") & ~rows.has("chip", "Mali")
+    is_gpu = unit.isin(["GPU", "ASIC", "TPU"]) & rows.has("chip", r"\|") & ~rows.has("chip", "Mali")
     chips = rows.text("chip").str.split("|").str
     card = each(chips[-1].str.strip(), without_setting)
     unit = unit.mask(is_gpu & card.str.contains("NVIDIA|Nvidia|Tesla|GeForce"), "GPU")

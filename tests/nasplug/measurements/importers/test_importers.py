@@ -247,6 +247,12 @@ class TestNcnn:
         # The GPU of a chip goes by the board.
         assert one(ncnn, latency_ms=14.15)["hardware"] == "Radxa Orion O6"
 
+    def test_a_card_of_a_laptop_is_not_that_of_a_desktop(self, ncnn):
+        assert one(ncnn, hardware="nVIDIA RTX2060 of Notebook")["device"] == ""
+
+    def test_a_chip_that_stands_in_the_heading_alone(self, ncnn):
+        assert one(ncnn, hardware="MacBook Air (13-inch, M3, 2024)")["device"] == "Apple M3"
+
     def test_graphs(self, ncnn):
         assert one(ncnn, network="resnet50_int8")["graph"] == "ncnn:resnet50_int8"
         # Its file is gone.
@@ -271,6 +277,7 @@ class TestMlperf:
         row = one(mlperf, hardware="NVIDIA GeForce RTX 4090")
         assert (row["device"], row["unit"]) == ("RTX 4090", "GPU")
         assert one(mlperf, hardware="HanGuang 800")["unit"] == "ASIC"
+        assert one(mlperf, hardware="Coral USB Accelerator")["device"] == "Edge TPU"
 
     def test_circumstances(self, mlperf):
         assert mlperf["quality"].str.contains("part of the card").sum() == 1
