@@ -13,7 +13,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     # A network is read through one function, whatever operators and constants it has.
     "search_spaces/importers/test_onnx_graph.py": (
         "search_spaces/importers/onnx_*.py",
-        "search_spaces/importers/einsum.py",
+        "search_spaces/importers/attention_scales.py",
         "search_spaces/importers/network.py",
         "search_spaces/importers/patterns.py",
         "search_spaces/importers/steps.py",
@@ -106,6 +106,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     ),
     # Every device of the catalogue and every description of a user's is one of these objects.
     "nasplug/devices/test_hardware.py": ("predictors/hardware.py",),
+    "nasplug/devices/test_names.py": ("nasplug/devices/spellings.py",),
     # Archives and metrics are read from the files of benchmarks.
     "nasplug/datasets/importers/test_accel.py": ("nasplug/datasets/archives.py",),
     "nasplug/datasets/nasbench/test_api.py": ("nasplug/datasets/importers/ecnas.py",),

@@ -22,7 +22,7 @@ from nasplug.commands.common import (
     print_rows,
     print_table,
 )
-from nasplug.commands.predict import parse_shapes
+from nasplug.commands.predict import InputShapes, InputValues, parse_shapes, parse_values
 from nasplug.search_spaces.errors import InputError
 from nasplug.text import check_no_torch_file
 
@@ -38,13 +38,6 @@ Archs = Annotated[
 ArchsFile = Annotated[
     Path | None,
     Option(help="File of architectures to time: one per line, or the column arch of a .csv."),
-]
-InputShapes = Annotated[
-    list[str] | None,
-    Option(
-        metavar="NAME=SHAPE",
-        help="Shape of an input that the .onnx file leaves open: name=1x3x224x224.",
-    ),
 ]
 RetryDisturbed = Annotated[
     bool, Option(help="Time networks again, and longer, if the machine was busy.")
@@ -164,6 +157,7 @@ def measure(
     arch: Archs = None,
     archs: ArchsFile = None,
     input_shape: InputShapes = None,
+    input_value: InputValues = None,
     runs: Annotated[int, Option(help="Least number of timed runs per network.")] = 20,
     warmup: Annotated[int, Option(help="Least number of runs before the timed ones.")] = 10,
     min_seconds: Annotated[
@@ -201,6 +195,7 @@ def measure(
         max_seconds=max_seconds,
         files=files,
         input_shapes=parse_shapes(input_shape or ()),
+        input_values=parse_values(input_value or ()),
         archs=others or None,
         backend=backend,
         retry_disturbed=retry_disturbed,

@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 import nasplug
 from nasplug import InputError
 from nasplug.cli import app
-from nasplug.commands.predict import parse_shapes
+from nasplug.commands.predict import parse_shapes, parse_values
 from nasplug.predicting.architecture_predictor import ArchitecturePredictor
 from nasplug.predictors import create
 from nasplug.search_spaces import Graph
@@ -81,6 +82,44 @@ def test_a_batch_that_is_named_wins_over_the_example_and_both_are_said():
     assert not any("example" in note for note in plain.notes())
 
 
+def test_random_generators_are_left_alone():
+    before = torch.get_rng_state(), random.getstate()
+    nasplug.predict(nn.Sequential(nn.Dropout(), nn.ReLU()), EXAMPLE, hardware=HARDWARE)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+
+
+def test_an_exported_program_needs_no_example():
+    program = torch.export.export(Toy().eval(), (EXAMPLE,))
+    said = nasplug.predict(program, hardware=HARDWARE)
+    assert said.mean == nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE).mean
+
+
+def test_products_of_weights_count_where_they_are_computed_in_each_pass():
+    class Weights(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = (nn.Parameter(torch.zeros(512, 512)) for _ in range(2))
+
+        def forward(self, x):
+            return x + (self.a @ self.b)[:1]
+
+    example = torch.zeros(1, 512)
+    eager, folded = (
+        nasplug.predict(Weights(), example, hardware=HARDWARE, runtime=runtime)
+        for runtime in ("float32", "onnxruntime")
+    )
+    assert eager.graph.total("flops") == 512**3
+    assert folded.graph.total("flops") == 0
+
+
+def test_mixed_precision_moves_half_the_bytes():
+    wide = nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE)
+    narrow = nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE, autocast="float16")
+    assert narrow.graph.total("bytes") < 0.7 * wide.graph.total("bytes")
+    assert any("float16" in note for note in narrow.notes())
+
+
 class TwoInputs(nn.Module):
     """A user's network of two tensors."""
 
@@ -89,14 +128,13 @@ class TwoInputs(nn.Module):
 
 
 @pytest.mark.parametrize(("sizes", "batch"), [((4, 4), 4), ((4, 3), 1)])
-def test_tensors_that_differ_in_their_first_axis_are_no_batch(sizes, batch):
+def test_inputs_that_read_each_other_are_one_sample(sizes, batch):
     example = tuple(torch.zeros(size, 16) for size in sizes)
     said = nasplug.predict(TwoInputs(), example, hardware=HARDWARE)
-    assert said.batch_size == batch
-    told = [
-        note for note in said.notes() if "first axes of the example's tensors differ (4, 3" in note
-    ]
-    assert len(told) == (sizes[0] != sizes[1])
+    assert (said.batch_size, said.batch_fixed) == (batch, True)
+    assert any("read as one sample" in note for note in said.notes())
+    with pytest.raises(InputError, match=f"fixed to a batch of {batch}.*give an example of 2"):
+        nasplug.predict(TwoInputs(), example, hardware=HARDWARE, batch_size=2)
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 1.5, True])
@@ -277,6 +315,19 @@ def test_garbage_is_refused(tmp_path):
 
 def test_shapes_are_read_by_name():
     assert parse_shapes(["x=1x3x8x8", "a=b=2"]) == {"x": (1, 3, 8, 8), "a=b": (2,)}
-    for text in ("1x3", "=1x3", "x=", "x=1x-3"):
+    assert parse_shapes(["1x3", "t=", "s=scalar"]) == {"": (1, 3), "t": (), "s": ()}
+    for text in ("=1x3", "=", "x=1x-3", "scalar", ""):
         with pytest.raises(InputError, match="is not a shape"):
             parse_shapes([text])
+    with pytest.raises(InputError, match="given twice"):
+        parse_shapes(["x=1x3", "x=1x4"])
+
+
+def test_values_are_read_by_name():
+    values = {"sr": 16000, "s": [1, 4], "on": True, "t": 0.5}
+    assert parse_values(["sr=16000", "s=1,4", "on=True", "t=0.5"]) == values
+    for text in ("16000", "sr=", "=1", "x=1,two", 'x="a"', "x=[1]", "x=null"):
+        with pytest.raises(InputError, match="is not a value"):
+            parse_values([text])
+    with pytest.raises(InputError, match="given twice"):
+        parse_values(["x=1", "x=2"])
