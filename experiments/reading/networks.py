@@ -1,20 +1,15 @@
-"""Networks that the checks of the readers build: timm's, transformers' from configurations, others.
-
-All have random weights. timm and transformers are not dependencies of nasplug; the checks name what
-is missing.
-"""
+"""Small networks of other tasks than classification, with random weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Network", "others", "timm_networks", "transformer_networks"]
+__all__ = ["Network", "others"]
 
 
 @dataclass(frozen=True)
@@ -31,114 +26,6 @@ class Network:
     name: str
     build: Callable[[], nn.Module]
     example: Callable[[], tuple[Any, ...] | dict[str, Any]]
-
-
-def timm_networks() -> Iterator[Network]:
-    """Yield 200 networks of timm at their own input sizes: of each of its files the smallest."""
-    for name in (Path(__file__).parent / "timm_names.txt").read_text("utf-8").split():
-        yield _timm_network(name)
-
-
-def _timm_network(name: str) -> Network:
-    import timm
-
-    def example() -> tuple[Tensor]:
-        config = timm.get_pretrained_cfg(name)
-        assert config is not None
-        return (torch.zeros(1, *config.input_size),)
-
-    return Network(f"timm:{name}", lambda: timm.create_model(name).eval(), example)
-
-
-# ------------------------------------------------------------------------------- transformers
-
-
-def transformer_networks() -> Iterator[Network]:
-    """Yield architectures of transformers, small, from configurations."""
-    import transformers as hf
-
-    tokens: Callable[[], dict[str, Any]] = lambda: {  # noqa: E731
-        "input_ids": torch.zeros(1, 32, dtype=torch.int64),
-        "attention_mask": torch.ones(1, 32, dtype=torch.int64),
-    }
-    image: Callable[[], dict[str, Any]] = lambda: {  # noqa: E731
-        "pixel_values": torch.zeros(1, 3, 224, 224)
-    }
-    encoder = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
-    encoder |= {"intermediate_size": 256}
-    decoder = {**encoder, "num_key_value_heads": 2, "vocab_size": 1000}
-    small = {"d_model": 128, "encoder_layers": 2, "decoder_layers": 2}
-    small |= {"encoder_attention_heads": 4, "decoder_attention_heads": 4}
-    small |= {"encoder_ffn_dim": 256, "decoder_ffn_dim": 256}
-    pairs: Callable[[], dict[str, Any]] = lambda: {  # noqa: E731
-        **tokens(),
-        "decoder_input_ids": torch.zeros(1, 16, dtype=torch.int64),
-    }
-    sound: Callable[[], dict[str, Any]] = lambda: {  # noqa: E731
-        "input_values": torch.zeros(1, 16_000)
-    }
-    speech = {**encoder, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4}
-    listed: list[tuple[str, str, dict[str, Any], Callable[[], dict[str, Any]]]] = [
-        ("Bert", "BertModel", encoder, tokens),
-        ("Roberta", "RobertaModel", encoder, tokens),
-        ("DistilBert", "DistilBertModel", {"dim": 128, "n_layers": 2, "n_heads": 4}, tokens),
-        ("Albert", "AlbertModel", encoder, tokens),
-        ("Electra", "ElectraModel", encoder, tokens),
-        ("MPNet", "MPNetModel", encoder, tokens),
-        ("DebertaV2", "DebertaV2Model", encoder, tokens),
-        ("ModernBert", "ModernBertModel", {**encoder, "vocab_size": 1000, "pad_token_id": 0},
-         tokens),
-        ("GPT2", "GPT2LMHeadModel", {"n_embd": 128, "n_layer": 2, "n_head": 4}, tokens),
-        ("GPTNeoX", "GPTNeoXForCausalLM", {**encoder, "vocab_size": 1000}, tokens),
-        ("OPT", "OPTForCausalLM", {"hidden_size": 128, "num_hidden_layers": 2,
-                                   "num_attention_heads": 4, "ffn_dim": 256,
-                                   "word_embed_proj_dim": 128}, tokens),
-        ("Llama", "LlamaForCausalLM", decoder, tokens),
-        ("Mistral", "MistralForCausalLM", decoder, tokens),
-        ("Qwen2", "Qwen2ForCausalLM", decoder, tokens),
-        ("Gemma", "GemmaForCausalLM", {**decoder, "head_dim": 32}, tokens),
-        ("Phi", "PhiForCausalLM", {**encoder, "vocab_size": 1000}, tokens),
-        ("Bloom", "BloomForCausalLM", {"hidden_size": 128, "n_layer": 2, "n_head": 4}, tokens),
-        ("T5", "T5Model", {"d_model": 128, "d_kv": 32, "d_ff": 256, "num_layers": 2,
-                           "num_heads": 4}, pairs),
-        ("Bart", "BartModel", small, pairs),
-        ("ViT", "ViTModel", encoder, image),
-        ("Deit", "DeiTModel", encoder, image),
-        ("Swin", "SwinModel", {"embed_dim": 32, "depths": [1, 1, 2, 1],
-                               "num_heads": [1, 2, 4, 8]}, image),
-        ("Segformer", "SegformerModel", {"hidden_sizes": [16, 32, 64, 128]}, image),
-        ("ConvNext", "ConvNextModel", {"hidden_sizes": [16, 32, 64, 128],
-                                       "depths": [1, 1, 2, 1]}, image),
-        ("ResNet", "ResNetModel", {}, image),
-        ("Dinov2", "Dinov2Model", {**encoder, "mlp_ratio": 2}, image),
-        ("Wav2Vec2", "Wav2Vec2Model", speech, sound),
-        ("Hubert", "HubertModel", speech, sound),
-        ("Whisper", "WhisperModel", small, lambda: {
-            "input_features": torch.zeros(1, 80, 3000),
-            "decoder_input_ids": torch.zeros(1, 8, dtype=torch.int64),
-        }),
-    ]  # fmt: skip
-    for name, model, options, example in listed:
-        config, kind = getattr(hf, f"{_config(name)}Config"), getattr(hf, model)
-        yield Network(
-            f"transformers:{model}",
-            lambda config=config, kind=kind, options=options: kind(config(**options)).eval(),
-            example,
-        )
-
-
-def _without_cache(module: Any) -> nn.Module:
-    """A model that returns tensors alone, as exporters need it."""
-    module.config.use_cache = False
-    result: nn.Module = module.eval()
-    return result
-
-
-def _config(name: str) -> str:
-    return {"Deit": "DeiT"}.get(name, name)
-
-
-# ------------------------------------------------------------------------------------- others
 
 
 def others() -> Iterator[Network]:

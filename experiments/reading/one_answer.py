@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
-from itertools import chain, islice
 from typing import Any
 
 import onnx
 import torch
 
 from experiments.campaign import Campaign, Options
-from experiments.reading.networks import Network, others, timm_networks, transformer_networks
+from experiments.reading.networks import Network, others
+from experiments.reading.torch_networks import TRANSFORMERS, timm_names
 from nasplug import InputError, predict
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.importers import onnx_graph, torch_graph
@@ -29,6 +29,29 @@ from nasplug.search_spaces.importers.onnx_loading import first_line
 
 DEVICE, RUNTIME = "RTX 3090", "float32"
 TIMM = 25
+
+
+def published() -> Iterator[Network]:
+    """Networks of timm and transformers, with weights, as exporters need them."""
+    import timm
+    import transformers
+
+    for name, (config, options, example) in TRANSFORMERS.items():
+        yield Network(
+            f"transformers: {name}",
+            lambda name=name, config=config, options=options: getattr(transformers, name)(
+                getattr(transformers, config)(**options, use_cache=False)
+            ),
+            lambda example=example: dict(example),
+        )
+    for name in timm_names(TIMM):
+        size = timm.get_pretrained_cfg(name)
+        shape = size.input_size if size is not None else (3, 224, 224)
+        yield Network(
+            f"timm: {name}",
+            lambda name=name: timm.create_model(name),
+            lambda shape=shape: (torch.zeros(1, *shape),),
+        )
 
 
 class Positional(torch.nn.Module):
@@ -39,6 +62,7 @@ class Positional(torch.nn.Module):
         self.module, self.names = module, names
 
     def forward(self, *arguments: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Give the tensors that the module returns."""
         result = self.module(**dict(zip(self.names, arguments, strict=True)))
         return tuple(value for value in result.to_tuple() if isinstance(value, torch.Tensor))
 
@@ -128,7 +152,7 @@ def main() -> None:
     campaign = Campaign("one_answer", ["network"], device=DEVICE, runtime=RUNTIME)
     networks = {
         network.name: network
-        for network in chain(others(), transformer_networks(), islice(timm_networks(), TIMM))
+        for network in (*others(), *published())
         if options.only in network.name
     }
     campaign.complete(((name,) for name in networks), lambda name: answers(networks[name]))

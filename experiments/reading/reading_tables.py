@@ -100,6 +100,40 @@ def torch_networks() -> str:
     return text + table("network | count of | nasplug | torch | reason", rows)
 
 
+@section("one-answer")
+def one_answer() -> str:
+    """How many networks both exporters write, and how far the readings of files and modules are."""
+    result = load("one_answer")
+    total = result["summary"]["networks"]
+    rows, apart = [], []
+    for way in ("dynamo", "torchscript"):
+        counts = result["summary"][way]
+        rows.append(
+            [
+                f"`torch.onnx.export(dynamo={way == 'dynamo'})`",
+                *(
+                    f"{counts[key]}"
+                    for key in (
+                        *("exported", "read", "equal_flops", "equal_weights"),
+                        "latency_within_3_percent",
+                    )
+                ),
+            ]
+        )
+        for name, differences in counts["others"].items():
+            shown = [
+                f"{differences.get(key, 0):+.1%}" for key in ("flops", "weights", "latency_ms")
+            ]
+            apart.append([name, way, *shown])
+    columns = "exporter | exported | read | equal FLOPs | equal weights | latency within 3 %"
+    return (
+        f"{total} networks:\n\n"
+        + table(columns, rows)
+        + "\n\nThose whose files differ from the module:\n\n"
+        + table("network | exporter | FLOPs | weights | latency", apart)
+    )
+
+
 @section("fuzz-onnx")
 def fuzz_onnx() -> str:
     """How many damaged and changed files were read, and how many shapes are equal to onnx's."""
