@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nasplug.search_spaces.operators import Operator
 
@@ -30,3 +32,15 @@ class Step(Operator):
     number: tuple[float, ...] = ()
     number_first: bool = False
     order: tuple[int, ...] = ()
+
+    def becomes(self, op: str, inputs: Sequence[int] | None = None, **fields: Any) -> Step:
+        """The step as another operator, which keeps its shape, element types and parameters."""
+        return Step(
+            op,
+            self.inputs if inputs is None else tuple(inputs),
+            self.shape,
+            type=self.type,
+            weight_type=self.weight_type,
+            parameters=self.parameters,
+            **fields,
+        )
