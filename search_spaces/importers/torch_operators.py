@@ -326,7 +326,7 @@ _HANDLERS: dict[str, Handler] = {
     "roll": torch_moves.roll,
     "flip": torch_moves.flip,
     **_names(_cast, "to _to_copy type_as float"),
-    "copy": _copy,
+    **_names(_copy, "copy fill"),
     "index_select": torch_moves.index_select,
     "einsum": einsum,
     "scaled_dot_product_attention": attention,
