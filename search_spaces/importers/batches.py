@@ -17,7 +17,14 @@ from nasplug.search_spaces.importers.network import ImportedNetwork
 from nasplug.search_spaces.importers.steps import Step
 from nasplug.search_spaces.operators import WINDOWS
 
-__all__ = ["ReadNetwork", "Reading", "first_axis", "independent", "one_sample"]
+__all__ = [
+    "ReadNetwork",
+    "Reading",
+    "batch_axes",
+    "candidates",
+    "independent",
+    "one_sample",
+]
 
 # Fields of a step that depend on the batch, or that only say how a constant is stored.
 _SIZED = frozenset({"shape", "weights", "other_params", "parameters", "number", "order"})
@@ -59,40 +66,68 @@ class ReadNetwork:
 
 
 def one_sample(
-    reading: Reading, shapes: Iterable[Sequence[int]], read_again: Callable[[int], Reading]
+    reading: Reading,
+    shapes: Iterable[Sequence[int]],
+    read_again: Callable[[int, Sequence[int | None]], Reading],
 ) -> ReadNetwork:
     """Find the batch of a network, and the graph of one sample.
 
     Args:
         reading: Reading at the sizes that the file or the example names.
         shapes: Those sizes, one shape an input.
-        read_again: Function that reads the network with 1 in place of the given size, on the first
-            axis of each input that has it.
+        read_again: Function that reads the network with 1 in place of a size. It is given the size,
+            and for each input the axis that has it, or None.
     """
     sizes = [tuple(shape) for shape in shapes]
-    times = first_axis(sizes)
-    if times == 1:
-        return ReadNetwork(reading.graph())
-    if times is not None:
+    for times in candidates(sizes):
+        if times == 1:
+            return ReadNetwork(reading.graph())
         try:
-            single = read_again(times)
+            single = read_again(times, batch_axes(sizes, times))
         except InputError:
-            single = None
-        if single is not None and independent(reading, single, times):
+            continue
+        if independent(reading, single, times):
             return ReadNetwork(single.graph(), times)
-    shared = times is not None and all(shape[0] == times for shape in sizes if len(shape) > 1)
-    return ReadNetwork(reading.graph(), times if times is not None and shared else 1, False)
+    firsts = {shape[0] for shape in _ranked(sizes)}
+    return ReadNetwork(reading.graph(), firsts.pop() if len(firsts) == 1 else 1, False)
 
 
-def first_axis(shapes: Iterable[Sequence[int]]) -> int | None:
-    """Size above 1 that first axes share, 1 if there is none, or None if there are several.
+def candidates(shapes: Sequence[Sequence[int]]) -> list[int]:
+    """Sizes that may be the batch: each input has it, or 1 on its first axis; 1 comes last."""
+    ranked = _ranked(shapes)
+    fitting = [
+        times
+        for times in dict.fromkeys(shape[0] for shape in ranked if shape[0] > 0)
+        if all(
+            axis is not None or shape[0] == 1
+            for shape, axis in zip(ranked, batch_axes(ranked, times), strict=True)
+        )
+    ]
+    return sorted(fitting, key=lambda times: times == 1) if ranked else [1]
 
-    Vectors count only where no input has more axes: beside an image they are mostly settings.
+
+def batch_axes(shapes: Sequence[Sequence[int]], times: int) -> list[int | None]:
+    """Axis of each input that holds a batch of some size; None for an input without.
+
+    It is the first one, or the second one of an input such as a recurrent layer's states, whose
+    first axis has another size.
     """
+    ranked = _ranked(shapes)
+    axes: list[int | None] = []
+    for shape in shapes:
+        axis = None
+        if len(shape) and shape[0] == times and (times > 1 or shape in ranked):
+            axis = 0
+        elif len(shape) > 2 and shape[0] != 1 and shape[1] == times:
+            axis = 1
+        axes.append(axis)
+    return axes
+
+
+def _ranked(shapes: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """Shapes of the inputs that may hold the batch: beside an image vectors are settings."""
     sizes = [shape for shape in shapes if len(shape)]
-    ranked = [shape for shape in sizes if len(shape) > 1] or sizes
-    firsts = {shape[0] for shape in ranked if shape[0] > 1}
-    return next(iter(firsts), 1) if len(firsts) < 2 else None
+    return [shape for shape in sizes if len(shape) > 1] or sizes
 
 
 def independent(whole: Reading, single: Reading, times: int) -> bool:

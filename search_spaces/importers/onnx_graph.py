@@ -11,6 +11,7 @@ from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.importers.batches import (
     Reading,
     ReadNetwork,
+    batch_axes,
     independent,
     one_sample,
 )
@@ -118,15 +119,17 @@ def _read(
     reading = first.read()
     first.warn()
 
-    def at(new: int, old: int) -> Reading:
+    shapes = list(inputs.batched.values())
+
+    def resized(old: int, new: int, axes: Sequence[int | None]) -> Reading:
         version = first.scope.opsets.get("", 1)
         other = OtherBatch(first.tensors, first.constants, old, new, version)
-        return OnnxReader(model, name, constants, inputs.resized(old, new), other).read()
+        return OnnxReader(model, name, constants, inputs.resized(axes, old, new), other).read()
 
-    found = one_sample(reading, inputs.batched, lambda times: at(1, times))
+    found = one_sample(reading, shapes, lambda times, axes: resized(times, 1, axes))
     if found.is_free and found.batch == 1 and (batch_size or 1) > 1 and not inputs.open_axes:
         try:
-            is_free = independent(at(2, 1), reading, 2)
+            is_free = independent(resized(1, 2, batch_axes(shapes, 1)), reading, 2)
         except InputError:
             is_free = False
         return ReadNetwork(found.graph, 1, is_free)

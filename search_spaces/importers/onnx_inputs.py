@@ -56,25 +56,32 @@ class Inputs:
     moved: tuple[int, int] | None = None
 
     @property
-    def batched(self) -> list[Shape]:
-        """Shapes of the inputs whose first axis may be the batch: of open ones, else of all."""
+    def batched(self) -> dict[str, Shape]:
+        """Shapes of the inputs that may hold the batch: those with an open first axis, else all."""
         is_open = any(0 in axes for axes in self.open_axes.values())
-        return [
-            tensor.shape or ()
+        return {
+            name: tensor.shape or ()
             for name, tensor in self.data.items()
             if 0 in self.open_axes.get(name, ()) or not is_open
-        ]
+        }
 
-    def resized(self, old: int, new: int) -> Inputs:
-        """The inputs with another batch: axes of one size that may be the batch have another."""
-        least = 1 if old > 1 or all(len(shape) < 2 for shape in self.batched) else 2
+    def resized(self, axes: Sequence[int | None], old: int, new: int) -> Inputs:
+        """The inputs with another batch.
+
+        Args:
+            axes: Axis of each of the `batched` inputs that holds the batch, or None. Other axes
+                follow by their symbol.
+            old: Batch that they have.
+            new: Batch that they get.
+        """
+        held = dict(zip(self.batched, axes, strict=True))
         data = {}
         for name, tensor in self.data.items():
-            shape = tensor.shape or ()
-            axes = self.open_axes.get(name, ())
-            if not self.open_axes and len(shape) >= least:
-                axes = (0,)
-            sizes = (new if k in axes and n == old else n for k, n in enumerate(shape))
+            places = {held.get(name), *self.open_axes.get(name, ())}
+            sizes = (
+                new if axis in places and size == old else size
+                for axis, size in enumerate(tensor.shape or ())
+            )
             data[name] = replace(tensor, shape=tuple(sizes))
         return replace(self, data=data, is_declared=False)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from nasplug.search_spaces.errors import InputError
@@ -79,9 +81,9 @@ def torch_network(
         )
     name = f"the module {type(network).__name__}"
 
-    def read(times: int = 0) -> Reading:
+    def read(times: int = 0, axes: Sequence[int | None] = ()) -> Reading:
         """Read at the shapes of the example, or with 1 in place of `times` images."""
-        return _reading(network, name, args, kwargs, times, autocast, folds)
+        return _reading(network, name, args, kwargs, axes, autocast, folds)
 
     with undisturbed(network):
         return one_sample(read(), shapes, read)
@@ -99,11 +101,11 @@ def _reading(
     name: str,
     args: Any,
     kwargs: Any,
-    times: int,
+    axes: Sequence[int | None],
     autocast: str | None,
     folds: bool,
 ) -> Reading:
-    """Record a forward pass, with 1 in place of `times` on the first axis of the inputs."""
+    """Record a forward pass, with size 1 on the given axis of each input."""
     import torch
 
     from nasplug.search_spaces.importers.torch_conversions import ConvertingTrace
@@ -121,9 +123,8 @@ def _reading(
     trace = ConvertingTrace(name, parameters, device, folds)
     trace.autocast = None if autocast is None else getattr(torch, autocast)
     inputs: dict[int, Any] = {}
-    for tensor in tensors:
-        holds_images = tensor.dim() > 0 and tensor.shape[0] == times
-        inputs[id(tensor)] = trace.input(tensor[:1] if holds_images else tensor)
+    for tensor, axis in zip_longest(tensors, axes):
+        inputs[id(tensor)] = trace.input(tensor if axis is None else tensor.narrow(axis, 0, 1))
     args, kwargs = copy.deepcopy((args, kwargs), inputs)
     try:
         with warnings.catch_warnings(), trace:

@@ -5,7 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nasplug.search_spaces import InputError
-from nasplug.search_spaces.importers.batches import Reading, first_axis, independent, one_sample
+from nasplug.search_spaces.importers.batches import (
+    Reading,
+    batch_axes,
+    candidates,
+    independent,
+    one_sample,
+)
 from nasplug.search_spaces.importers.network import ImportedNetwork
 
 
@@ -25,26 +31,32 @@ def attention(length):
 
 
 @pytest.mark.parametrize(
-    ("shapes", "size"),
+    ("shapes", "sizes", "axes"),
     [
-        ([(8, 3, 4), (8, 5)], 8),
-        ([(8, 3), (1, 3)], 8),
-        ([(1, 3), ()], 1),
-        ([(8, 3), (5, 3)], None),
+        ([(8, 3, 4), (8, 5)], [8], [0, 0]),
+        ([(8, 3), (1, 3), (8,)], [8], [0, None, 0]),
+        ([(1, 3), ()], [1], [0, None]),
+        ([(8, 3), (5, 3)], [], None),
         # Beside an image a vector is a setting.
-        ([(1, 3, 8, 8), (4,)], 1),
-        ([(16,)], 16),
-        ([], 1),
+        ([(1, 3, 8, 8), (4,)], [1], [0, None]),
+        ([(16,)], [16], [0]),
+        ([()], [1], [None]),
+        # States of a recurrent layer: layers first.
+        ([(8, 6, 4), (2, 8, 4)], [8], [0, 1]),
+        ([(1, 6, 4), (2, 1, 4)], [2, 1], [None, 0]),
+        ([(0, 3)], [], None),
     ],
 )
-def test_the_first_axis_that_inputs_share(shapes, size):
-    assert first_axis(shapes) == size
+def test_axes_that_may_be_the_batch(shapes, sizes, axes):
+    assert candidates(shapes) == sizes
+    if sizes:
+        assert batch_axes(shapes, sizes[0]) == axes
 
 
 @given(st.integers(2, 40), st.integers(1, 20))
 def test_rows_that_are_independent_are_a_batch(batch, features):
     read = one_sample(
-        perceptron(batch, features), [(batch, features)], lambda _: perceptron(1, features)
+        perceptron(batch, features), [(batch, features)], lambda *_: perceptron(1, features)
     )
     assert (read.batch, read.is_free) == (batch, True)
     assert read.graph.total("flops") == features * 4
@@ -52,26 +64,26 @@ def test_rows_that_are_independent_are_a_batch(batch, features):
 
 @given(st.integers(2, 40))
 def test_rows_that_read_each_other_are_one_sample(length):
-    read = one_sample(attention(length), [(length, 8)], lambda _: attention(1))
+    read = one_sample(attention(length), [(length, 8)], lambda *_: attention(1))
     assert (read.batch, read.is_free) == (length, False)
     assert read.graph.total("flops") == 2 * length * length * 8
 
 
 def test_what_cannot_be_read_with_one_entry_is_one_sample():
-    def refused(times):
-        raise InputError(f"no network of {times}")
+    def refused(times, axes):
+        raise InputError(f"no network of {times} on {axes}")
 
     read = one_sample(perceptron(5), [(5, 6)], refused)
     assert (read.batch, read.is_free) == (5, False)
 
 
 def test_first_axes_that_differ_are_no_batch():
-    read = one_sample(perceptron(5), [(5, 6), (7, 2)], lambda _: perceptron(1))
+    read = one_sample(perceptron(5), [(5, 6), (7, 2)], lambda *_: perceptron(1))
     assert (read.batch, read.is_free) == (1, False)
 
 
 def test_a_single_entry_is_read_once():
-    read = one_sample(perceptron(1), [(1, 6)], lambda _: pytest.fail("read again"))
+    read = one_sample(perceptron(1), [(1, 6)], lambda *_: pytest.fail("read again"))
     assert (read.batch, read.is_free) == (1, True)
 
 

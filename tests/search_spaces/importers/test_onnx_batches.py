@@ -396,6 +396,24 @@ def exported(module, example, **options):
     return onnx.load_from_string(file.getvalue())
 
 
+def with_states(n, layers=2):
+    """A layer that adds the last of its states, whose batch is on the second axis."""
+    nodes = [
+        N("Gather", ["s", "last"], ["h"], axis=0),
+        N("Add", ["x", "h"], ["a"]),
+        N("MatMul", ["a", "w"], ["y"]),
+    ]
+    last = numpy_helper.from_array(np.array(layers - 1), "last")
+    return model(nodes, [last, weight("w", 6, 3)], {"x": (n, 6), "s": (layers, n, 6)}, (n, 3))
+
+
+def test_states_have_the_batch_on_their_second_axis():
+    for n in (1, 5):
+        read = onnx_network(with_states(n), batch_size=4)
+        assert (read.batch, read.is_free) == (n, True)
+        assert read.graph.total("flops") == 18
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("module", "shape"),
