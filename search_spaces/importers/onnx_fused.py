@@ -241,9 +241,11 @@ def _group_norm(expansion: Expansion) -> None:
 
 def _skip_norm(expansion: Expansion, op: str, bias: int) -> None:
     """Append the norm of a sum; output 3 is that sum."""
-    total = expansion.add("Add", expansion.inputs(0, 1))
+    first = expansion.input(0)
     if expansion.input(bias):
-        total = expansion.add("Add", [total, expansion.input(bias)])
+        # It was the bias of the product that wrote the first input.
+        first = expansion.add("Add", [first, expansion.input(bias)])
+    total = expansion.add("Add", [first, expansion.input(1)])
     scale = expansion.inputs(2, 3) if op == "LayerNormalization" else expansion.inputs(2)
     expansion.add(op, [total, *scale], expansion.output())
     expansion.finish(total, 3)

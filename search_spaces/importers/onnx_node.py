@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from nasplug.search_spaces.errors import InputError
-from nasplug.search_spaces.operators import KNOWN_OPS
+from nasplug.search_spaces.operators import CONVS, KNOWN_OPS
 
 __all__ = ["FLOATS", "Constant", "NodeView", "Shape", "Tensor", "element_type", "named"]
 
@@ -29,12 +29,19 @@ _TYPES = {
 }
 # Parameters of one number have a module's name; other constants of one number are arithmetic.
 _MODULE_PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
+# Names that exporters give to what they compute of constants, such as a mask.
+_COMPUTED = re.compile(
+    r"(onnx::|/).*|(val|where|triu|tril|masked_fill|full|zeros|ones|arange|sin|cos|outer|pow|add|sub"
+    r"|mul|div|matmul|cat|stack|select|slice|index|expand|unsqueeze|squeeze|view|reshape|permute"
+    r"|transpose|repeat|clone|to|type_as|c?_?lifted_tensor)(_\d+)*"
+)
 # Positions of constants that are no parameters: moments of a norm, first states.
 _OTHER_CONSTANTS = {
     "BatchNormalization": (3, 4),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), (4, 5, 6)),
 }
 _INTEGER_PRODUCTS = frozenset({"ConvInteger", "MatMulInteger"})
+_PRODUCTS = _INTEGER_PRODUCTS | CONVS | {"Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN"}
 _NORMS = frozenset(
     {"InstanceNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization"}
 )
@@ -198,9 +205,18 @@ class NodeView:
                 name: elements
                 for source in sources
                 for name, elements in source.parameters
-                if elements > 1 or self.op in _NORMS or _MODULE_PATH.fullmatch(name)
+                if self._is_parameter(name, elements, source)
             }.items()
         )
+
+    def _is_parameter(self, name: str, elements: int, source: Constant) -> bool:
+        """Whether a tensor that a constant is computed from is a parameter, by its name."""
+        if self.op in _NORMS or _MODULE_PATH.fullmatch(name):
+            return True
+        # A scale or a shift of channels has one long axis, a mask or a table of places has two.
+        is_vector = sum(size > 1 for size in source.shape or ()) == 1
+        is_own = is_vector or self.op in _PRODUCTS or not _COMPUTED.fullmatch(name)
+        return elements > 1 and is_own
 
     def weight_type(self) -> str:
         """Type in which the largest constant input is stored; empty if it is the node's own."""

@@ -211,6 +211,17 @@ class TestNorms:
         nodes = [N("Add", "x z", "t"), N("LayerNormalization", "t s b", "y")]
         same(fused, read(nodes, self.SCALES, **shapes))
 
+    def test_skip_with_the_bias_of_a_product(self):
+        constants = [weight("w", 16, 16), *self.SCALES]
+        product = N("MatMul", "x w", "p")
+        fused = MS("SkipLayerNormalization", "p z s b c", "y")
+        nodes = [N("Add", "p c", "q"), N("Add", "q z", "t"), N("LayerNormalization", "t s b", "y")]
+        shapes = {"x": (1, 5, 16), "z": (1, 5, 16)}
+        same(
+            read([product, fused], constants, **shapes),
+            read([product, *nodes], constants, **shapes),
+        )
+
     def test_simplified_skip_with_its_sum(self):
         shapes = {"x": (1, 5, 16), "z": (1, 5, 16)}
         nodes = [

@@ -91,6 +91,18 @@ def test_a_single_number_is_a_parameter_under_a_modules_name():
     assert params("val_3") == params("/blocks.3/Constant_output_0") == 0
 
 
+def test_what_an_exporter_computes_is_no_parameter():
+    def params(name, op="Add", shape=(16, 16)):
+        constant = weights(name, shape, TensorProto.FLOAT)
+        return onnx_graph(model([N(op, ["x", name], ["y"])], [constant])).total("params")
+
+    assert params("bias") == params("pos_embed") == params("layer.where") == 256
+    assert params("where") == params("unsqueeze_14") == params("onnx::Add_12") == 0
+    # Exporters reshape scales and transpose weights.
+    assert params("onnx::Mul_7", "Mul", (1, 16)) == 16
+    assert params("val_40", "MatMul") == params("onnx::MatMul_7", "MatMul") == 256
+
+
 def test_moments_are_no_parameters():
     names = ["n.weight", "n.bias", "n.mean", "n.var"]
     nodes = [N("Conv", ["x", "w"], ["c"]), N("BatchNormalization", ["c", *names], ["y"])]
