@@ -142,7 +142,7 @@ def unknown_operators(graph: Graph) -> dict[str, float]:
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
-def check_known(unknown: Mapping[str, float]) -> None:
+def check_known(unknown: Mapping[str, float], is_file: bool) -> None:
     """Refuse a network of which most is unknown.
 
     Raises:
@@ -150,9 +150,10 @@ def check_known(unknown: Mapping[str, float]) -> None:
     """
     share = sum(unknown.values())
     if share > MOST_UNKNOWN:
+        advice = "export it with ONNX's own operators" if is_file else "read its other parts alone"
         raise InputError(
             f"{share:.0%} of the network, by the bytes that operators move, are operators that are "
-            f"not modelled ({_shares(unknown)}); export it with ONNX's own operators"
+            f"not modelled ({_shares(unknown)}); {advice}"
         )
 
 

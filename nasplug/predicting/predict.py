@@ -313,7 +313,7 @@ def predict(
         folds=runtime in FOLDING_RUNTIMES,
     )
     batch_size = answered_batch(batch_size, held, is_free, is_file)
-    check_known(unknown_operators(graph))
+    check_known(unknown_operators(graph), is_file)
     # A graph of the whole is one sample.
     predicted = _prediction(chosen, graph, device, batch_size if is_free else 1, runtime)
     return replace(

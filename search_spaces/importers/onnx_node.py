@@ -35,9 +35,14 @@ _COMPUTED = re.compile(
     r"|mul|div|matmul|cat|stack|select|slice|index|expand|unsqueeze|squeeze|view|reshape|permute"
     r"|transpose|repeat|clone|to|type_as|c?_?lifted_tensor)(_\d+)*"
 )
-# Positions of constants that are no parameters: moments of a norm, first states.
+# Names that quantisers give to the scale and the zero point of a weight.
+_SCALE = re.compile(r"(.*(weight|bias)|onnx::\w+)_(quantized_)?(scale|zero_point)")
+# Codes of the integers in which quantised weights are stored.
+_NARROW = frozenset({2, 3, 21, 22, 25, 26})
+# Positions of constants that are no parameters: moments of a norm, scales, first states.
 _OTHER_CONSTANTS = {
     "BatchNormalization": (3, 4),
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), (1, 2)),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), (4, 5, 6)),
 }
 _INTEGER_PRODUCTS = frozenset({"ConvInteger", "MatMulInteger"})
@@ -100,6 +105,11 @@ class Constant:
     def params(self) -> int:
         """Elements that count as parameters; a single number does not count."""
         return self.size if self.elem_type in FLOATS and self.size > 1 else 0
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether the constant holds integers of at most 8 bits, as quantised weights do."""
+        return self.elem_type in _NARROW
 
     @property
     def whole(self) -> bool:
@@ -199,7 +209,8 @@ class NodeView:
         read = (k for k in range(len(self.inputs)) if k not in _OTHER_CONSTANTS.get(self.op, ()))
         sources = [source for k in read if (source := self.constant(k)) is not None]
         if self.op not in _INTEGER_PRODUCTS:
-            sources = [s for s in sources if s.elem_type in FLOATS]
+            is_table = self.op == "Gather"
+            sources = [s for s in sources if s.elem_type in FLOATS or (is_table and s.is_narrow)]
         return tuple(
             {
                 name: elements
@@ -211,6 +222,8 @@ class NodeView:
 
     def _is_parameter(self, name: str, elements: int, source: Constant) -> bool:
         """Whether a tensor that a constant is computed from is a parameter, by its name."""
+        if _SCALE.fullmatch(name):
+            return False
         if self.op in _NORMS or _MODULE_PATH.fullmatch(name):
             return True
         # A scale or a shift of channels has one long axis, a mask or a table of places has two.

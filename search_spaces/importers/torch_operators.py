@@ -224,6 +224,53 @@ def _gated(network: ImportedNetwork, call: Call) -> int:
     return network.add("Mul", (halves[0], gate), call.shape)
 
 
+def _in_turn(*ops: str) -> Handler:
+    """Make a handler for operators of which each reads the result of the one before."""
+
+    def handler(network: ImportedNetwork, call: Call) -> int:
+        result = call.source()
+        for op in ops:
+            number = (math.nan,) if op in _WITH_NUMBER else ()
+            result = network.add(op, (result,), call.shape, number=number)
+        return result
+
+    return handler
+
+
+def _interpolated(network: ImportedNetwork, call: Call) -> int:
+    """Add a part of the way from one tensor to another."""
+    way = network.add("Sub", call.data[:2], call.shape)
+    # A weight that is a tensor is the third operand.
+    part = network.add("Mul", (way, *call.data[2:]), call.shape)
+    return network.add("Add", (call.data[0], part), call.shape, other_params=call.params())
+
+
+def _floor_division(network: ImportedNetwork, call: Call) -> int:
+    return network.add("Floor", (_arithmetic("Div")(network, call),), call.shape)
+
+
+def _extremes(network: ImportedNetwork, call: Call) -> list[int]:
+    return [network.add(op, (call.source(),), call.shape) for op in ("ReduceMin", "ReduceMax")]
+
+
+def _bag(network: ImportedNetwork, call: Call) -> int:
+    """Append the choice of rows from a table, and their sum or mean."""
+    table, indices = call.weight(0), call.step(1)
+    if table is None or indices is None:
+        return unknown(network, call)
+    chosen = (*network.shape(indices), *table.shape[1:])
+    rows = network.add("Gather", (indices,), chosen, other_params=call.params())
+    return network.add("ReduceSum", (rows,), call.shape)
+
+
+def _channel_shuffle(network: ImportedNetwork, call: Call) -> int:
+    batch, channels, *image = call.shape
+    groups = call.argument(1)
+    apart = (batch, groups, channels // groups, math.prod(image))
+    parts = network.add("Reshape", (call.source(),), apart)
+    return network.add("Reshape", (network.add_transpose(parts, (0, 2, 1, 3)),), call.shape)
+
+
 def _rsqrt(network: ImportedNetwork, call: Call) -> int:
     root = network.add("Sqrt", (call.source(),), call.shape)
     return network.add("Reciprocal", (root,), call.shape)
@@ -233,6 +280,8 @@ def _names(handler: Handler, names: str) -> dict[str, Handler]:
     return dict.fromkeys(names.split(), handler)
 
 
+# Operators of which one operand is a number here.
+_WITH_NUMBER = frozenset({"Add", "Sub", "Mul", "Div"})
 # ATen name and ONNX type of operators on their first argument.
 _ON_FIRST = (
     "relu:Relu leaky_relu:LeakyRelu elu:Elu celu:Celu selu:Selu silu:Silu mish:Mish "
@@ -257,20 +306,34 @@ _ON_FIRST = (
     "quantized_decomposed.dequantize_per_channel:DequantizeLinear "
     "quantized_decomposed.quantize_per_token:QuantizeLinear "
     "quantized_decomposed.dequantize_per_token:DequantizeLinear "
-    "quantized_decomposed.choose_qparams:ReduceMax"
+    "quantized_decomposed.choose_qparams:ReduceMax "
+    "tan:Tan asin:Asin acos:Acos atan:Atan sinh:Sinh cosh:Cosh asinh:Asinh acosh:Acosh atanh:Atanh "
+    "sign:Sign sgn:Sign trunc:Floor exp2:Pow isnan:IsNaN isinf:IsInf nan_to_num:Where "
+    "hardshrink:Shrink softshrink:Shrink threshold:ThresholdedRelu rrelu_with_noise:LeakyRelu "
+    "cumprod:CumProd logsumexp:ReduceLogSumExp count_nonzero:ReduceSum sort:TopK kthvalue:TopK "
+    "median:TopK unfold:Gather as_strided:Gather diagonal:Slice view_as_real:Reshape "
+    "view_as_complex:Reshape col2im:Col2Im im2col:Gather index_fill:ScatterElements"
 )
 # The same of operators on every tensor among the arguments.
 _ON_ALL = (
     "maximum:Max minimum:Min where:Where masked_fill:Where eq:Equal ne:Equal gt:Greater "
     "ge:Greater lt:Less le:Less logical_and:And logical_or:Or bitwise_and:And bitwise_or:Or "
-    "cat:Concat embedding:Gather gather:Gather index:Gather"
+    "atan2:Atan cat:Concat block_diag:Concat embedding:Gather gather:Gather index:Gather "
+    "take:Gather "
+    "scatter:ScatterElements scatter_add:ScatterElements scatter_reduce:ScatterElements "
+    "index_add:ScatterElements index_reduce:ScatterElements index_copy:ScatterElements "
+    "index_put:ScatterND masked_scatter:ScatterElements slice_scatter:ScatterElements "
+    "select_scatter:ScatterElements diagonal_scatter:ScatterElements "
+    "fmod:Mod remainder:Mod bitwise_xor:BitwiseXor __lshift__:BitShift __rshift__:BitShift "
+    "bitwise_left_shift:BitShift bitwise_right_shift:BitShift grid_sampler_2d:GridSample "
+    "grid_sampler_3d:GridSample max_unpool2d:MaxUnpool max_unpool3d:MaxUnpool"
 )
 _HANDLERS: dict[str, Handler] = {
     **_names(conv, "conv1d conv2d conv3d"),
     **_names(conv_transpose, "conv_transpose1d conv_transpose2d conv_transpose3d"),
     **_names(general_convolution, "convolution _convolution"),
-    **_names(matmul, "matmul mm bmm _int_mm _scaled_mm _grouped_mm"),
-    **_names(added_matmul, "addmm baddbmm"),
+    **_names(matmul, "matmul mm bmm dot vdot mv _int_mm _scaled_mm _grouped_mm"),
+    **_names(added_matmul, "addmm baddbmm addmv"),
     "linear": linear,
     "layer_norm": _norm("LayerNormalization", 2, 3),
     "native_layer_norm": _norm("LayerNormalization", 2, 3),
@@ -298,13 +361,25 @@ _HANDLERS: dict[str, Handler] = {
     "var_mean": _variance_and_mean,
     "glu": _gated,
     "rsqrt": _rsqrt,
+    "log1p": _in_turn("Add", "Log"),
+    "expm1": _in_turn("Exp", "Sub"),
+    "log2": _in_turn("Log", "Div"),
+    "log10": _in_turn("Log", "Div"),
+    "erfc": _in_turn("Erf", "Sub"),
+    "frac": _in_turn("Floor", "Sub"),
+    "log_sigmoid_forward": _in_turn("Sigmoid", "Log"),
+    "lerp": _interpolated,
+    "floor_divide": _floor_division,
+    "aminmax": _extremes,
+    **_names(_bag, "_embedding_bag _embedding_bag_forward_only"),
+    "channel_shuffle": _channel_shuffle,
     **{name: _on_first(op) for name, op in (pair.split(":") for pair in _ON_FIRST.split())},
     **{name: _on_all(op) for name, op in (pair.split(":") for pair in _ON_ALL.split())},
     **_names(
         _on_first("Resize"),
         "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d "
         "upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d _upsample_nearest_exact1d "
-        "_upsample_nearest_exact2d _upsample_bilinear2d_aa",
+        "_upsample_nearest_exact2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa",
     ),
     **_names(
         _on_first("Reshape"),

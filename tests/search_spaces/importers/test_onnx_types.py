@@ -103,6 +103,26 @@ def test_what_an_exporter_computes_is_no_parameter():
     assert params("val_40", "MatMul") == params("onnx::MatMul_7", "MatMul") == 256
 
 
+def test_scales_of_quantised_weights_are_no_parameters():
+    def params(nodes, name, shape=()):
+        constant = weights(name, shape, TensorProto.FLOAT)
+        return onnx_graph(model(nodes, [constant])).total("params")
+
+    for name in ("f.6.weight_scale", "onnx::MatMul_410_scale"):
+        assert params([N("Mul", ["x", name], ["y"])], name, (16,)) == 0
+    quantised = [N("QuantizeLinear", ["x", "input.1_scale"], ["y"])]
+    assert params(quantised, "input.1_scale") == 0
+    assert params([N("Mul", ["x", "blocks.0.logit_scale"], ["y"])], "blocks.0.logit_scale") == 1
+
+
+def test_a_quantised_table_has_parameters():
+    nodes = [N("Gather", ["table", "x"], ["g"]), N("DequantizeLinear", ["g", "s"], ["y"])]
+    constants = [weights("table", [100, 8], TensorProto.INT8), weights("s", [], TensorProto.FLOAT)]
+    graph = onnx_graph(model(nodes, constants, x=(1, 5), code=TensorProto.INT64))
+    assert graph.total("params") == 800
+    assert graph.weight_types[node(graph, "Gather")] in ("", "int8")
+
+
 def test_moments_are_no_parameters():
     names = ["n.weight", "n.bias", "n.mean", "n.var"]
     nodes = [N("Conv", ["x", "w"], ["c"]), N("BatchNormalization", ["c", *names], ["y"])]

@@ -90,6 +90,12 @@ class TestUntouched:
         assert net.calls == 0
         assert net.training
 
+    def test_a_failing_module_of_pytorch_alone_names_no_line(self):
+        net = nn.Sequential(nn.Conv2d(4, 8, 3))
+        want = r"conv2d of tensors of shapes \[1, 3, 32, 32\], \[8, 4, 3, 3\], \[8\] fails: "
+        with pytest.raises(InputError, match=want):
+            torch_graph(net, IMAGE)
+
     def test_a_constant_that_is_kept_elsewhere_still_has_values(self):
         kept = []
 
@@ -153,6 +159,19 @@ class TestExamples:
             assert torch_graph(module, IMAGE).ops == want.ops
             assert torch_graph(module, IMAGE).total("flops") == want.total("flops")
         assert torch_graph(program).ops == want.ops
+
+    def test_parallel_modules_and_marks_of_a_profiler(self):
+        def forward(self, x):
+            with torch.profiler.record_function("head"):
+                return self.head(x)
+
+        net = module_of(forward, head=nn.Linear(16, 4))
+        assert torch_graph(net, TOKENS).ops == ("Input", "Gemm", "Output")
+        assert torch_graph(nn.DataParallel(net), TOKENS).ops == ("Input", "Gemm", "Output")
+
+    def test_a_keyword_that_the_module_does_not_take(self):
+        with pytest.raises(InputError, match="forward pass of Conv2d: .*'mask'"):
+            torch_graph(nn.Conv2d(3, 8, 3), {"input": IMAGE, "mask": IMAGE})
 
     def test_values_of_integers_steer(self):
         def forward(self, x, lengths):
