@@ -17,7 +17,7 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper, parser, shap
 
 from experiments.reading.backend_tests import models as backend_models
 
-__all__ = ["inferred_shapes", "mutated", "valid_models"]
+__all__ = ["CONTROL", "control_flow", "inferred_shapes", "mutated", "valid_models"]
 
 Graph = onnx.GraphProto
 SIZES = (0, 1, 1, 2, 2, 3, 4, 5, 8, 16, 17, 64)
@@ -53,7 +53,7 @@ CONTROL = (
 
 def valid_models(seeds: list[onnx.ModelProto]) -> list[onnx.ModelProto]:
     """Models to change: the seeds, control flow, and onnx's own tests that are small."""
-    models = [*seeds, *map(_control, CONTROL)]
+    models = [*seeds, *map(control_flow, CONTROL)]
     for _, _, model in backend_models():
         loaded = onnx.load(model) if isinstance(model, Path) else model
         if loaded.ByteSize() < LARGEST and loaded.graph.node:
@@ -61,7 +61,8 @@ def valid_models(seeds: list[onnx.ModelProto]) -> list[onnx.ModelProto]:
     return models
 
 
-def _control(text: str) -> onnx.ModelProto:
+def control_flow(text: str) -> onnx.ModelProto:
+    """One of the models of `CONTROL`."""
     model = parser.parse_model(f'<ir_version: 10, opset_import: ["" : 17]> {text}')
     for name, array in (
         ("trips_at", np.asarray(1)),

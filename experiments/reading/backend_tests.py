@@ -50,7 +50,9 @@ def outcome(model: Path | onnx.ModelProto) -> tuple[str, str]:
         try:
             onnx_graph(model)
         except InputError as error:
-            return "refused", str(error)
+            # Without the folder that onnx is installed in.
+            file = model.name if isinstance(model, Path) else ""
+            return "refused", str(error).replace(str(model), file) if file else str(error)
         except Exception as error:
             return type(error).__name__, str(error)
     return "read", "; ".join(str(warning.message) for warning in caught)
@@ -59,8 +61,9 @@ def outcome(model: Path | onnx.ModelProto) -> tuple[str, str]:
 def kind_of(sentence: str) -> str:
     """A refusal without the names and sizes of one file."""
     words = re.sub(r"^\S*( ONNX model|\.onnx):? ", "", sentence)
-    words = re.sub(r"'[^']*'", "…", re.sub(r"\{.*\}|\([^)]*\)|\[[^\]]*\]|=\S+", "…", words))
-    return re.sub(r"\d+", "N", re.sub(r"(…, )+…", "…", words))
+    words = re.sub(r"'[^']*'|=\{.*?\}|=\S+|\([^)]*\)|\[[^\]]*\]", "…", words)
+    words = re.sub(r"…((, | and )…)+", "…", re.sub(r"--input-value \w+…", "--input-value …", words))
+    return re.sub(r"\d+", "N", words.replace("inputs …, whose", "input …, whose"))
 
 
 def main() -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.tables import section, table
+from experiments.tables import grouped, load, section, table
 from nasplug.search_spaces.importers.onnx_fused import FUSED
 from nasplug.search_spaces.importers.onnx_operators import HANDLED
 from nasplug.search_spaces.operators import KNOWN_OPS
 
-__all__ = ["ROWS", "Row", "operators", "read_operators"]
+__all__ = ["ROWS", "Row", "operators", "optimised_files", "read_operators"]
 
 PLAIN = "what it reads, writes, and its weights"
 
@@ -169,6 +170,34 @@ def operators() -> str:
             ["any other", "any other", "one node of its name", "0", PLAIN],
         ],
     )
+
+
+@section("optimised-files")
+def optimised_files() -> str:
+    """Write how versions of networks by ONNX Runtime's tools are read."""
+    result = load("optimised_files")
+    by_version = grouped(result["rows"], "version")
+    rows = []
+    for (title,), files in by_version.items():
+        read = [row for row in files if "refused" not in row]
+        unknown = sum(bool(row["not_modelled"]) for row in read)
+        ratios = [_range([row[cost] for row in read]) for cost in ("flops", "params", "bytes")]
+        rows.append([title, f"{len(read)} of {len(files)}", f"{unknown}", *ratios])
+    packages = result["packages"]
+    return (
+        table(
+            "version | read | with operators that are not modelled | FLOPs | parameters | bytes",
+            rows,
+        )
+        + "\n\nFLOPs, parameters and bytes are ratios to the exported file: the smallest and the "
+        f"largest of {len({row['network'] for row in result['rows']})} networks of timm (ONNX "
+        f"Runtime {packages['onnxruntime']})."
+    )
+
+
+def _range(values: Sequence[float]) -> str:
+    ends = [f"{end:.4g}" for end in (min(values), max(values))]
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
 
 
 def _code(names: str) -> str:

@@ -7,7 +7,7 @@ import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from nasplug.measuring.choice import Networks
 from nasplug.measuring.runtimes import constants, write_value
 from nasplug.search_spaces import Architecture, Graph, InputError
 from nasplug.search_spaces.errors import closest
-from nasplug.search_spaces.importers.onnx_graph import onnx_graph
+from nasplug.search_spaces.importers.batches import ReadNetwork
+from nasplug.search_spaces.importers.onnx_graph import onnx_network
 from nasplug.search_spaces.importers.onnx_inputs import given_value
 from nasplug.search_spaces.importers.onnx_loading import first_line, parse_model
 from nasplug.text import shown_path
@@ -36,11 +37,12 @@ Shapes = Mapping[str, Sequence[int]]
 
 @dataclass(frozen=True)
 class _File:
-    """ONNX file with the shapes of its inputs, and the first axis that they share."""
+    """ONNX file with the shapes of its inputs, its batch, and its graph if it can be read."""
 
     path: Path
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
     batch_size: int
+    graph: Graph | None = field(compare=False, repr=False)
 
 
 def networks_of_files(
@@ -51,7 +53,8 @@ def networks_of_files(
 ) -> Networks:
     """Open ONNX files as networks to time; weights beside a file are read, too.
 
-    An open first axis gets the batch size. A file that fixes its first axis is timed as it is.
+    An open first axis gets the batch size. A file that fixes its first axis is timed as it is, at a
+    batch of 1 if that axis is no batch, such as the length of a sequence.
 
     Args:
         files: Paths of the files.
@@ -77,7 +80,12 @@ def networks_of_files(
         shapes = _shapes(model, where, batch_size, known)
         names |= dict.fromkeys(shapes)
         unused -= shapes.keys()
-        opened = _File(path, tuple(shapes.items()), _batch(shapes, where, batch_size))
+        batch = _batch(shapes, where, batch_size)
+        read = _read(path, shapes, input_shapes, values)
+        if read is None:
+            opened = _File(path, tuple(shapes.items()), batch, None)
+        else:
+            opened = _File(path, tuple(shapes.items()), batch if read.is_free else 1, read.graph)
         arch = Architecture(ONNX_FILES, str(path), f"{path.name}-{content_id(path)}", opened)
         archs.setdefault(arch.arch_id, arch)
     if unused:
@@ -90,7 +98,7 @@ def networks_of_files(
         list(archs.values()),
         lambda arch: _file(arch).path.name,
         lambda arch: _file(arch).batch_size,
-        lambda arch: _graph(_file(arch), input_shapes, values),
+        lambda arch: _file(arch).graph,
         lambda arch: _model(_file(arch), values),
     )
 
@@ -201,16 +209,21 @@ def _batch(shapes: Mapping[str, tuple[int, ...]], where: str, batch_size: int) -
     return first
 
 
-def _graph(file: _File, input_shapes: Shapes, values: Mapping[str, Any]) -> Graph | None:
-    """Graph of one image, for counts of parameters and FLOPs; None if the file cannot be read so.
+def _read(
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    input_shapes: Shapes,
+    values: Mapping[str, Any],
+) -> ReadNetwork | None:
+    """Read a file for its batch and its counts of parameters and FLOPs; None if that fails.
 
     What a runtime runs may have no graph: control flow, or sizes that depend on values.
     """
-    shapes = {name: shape for name, shape in file.shapes if {name, ""} & input_shapes.keys()}
+    given = {name: shape for name, shape in shapes.items() if {name, ""} & input_shapes.keys()}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return onnx_graph(file.path, input_shapes=shapes, input_values=values)
+            return onnx_network(path, input_shapes=given, input_values=values)
     except Exception:  # a network without counts is timed all the same
         return None
 

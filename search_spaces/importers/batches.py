@@ -154,6 +154,7 @@ def independent(whole: Reading, single: Reading, times: int) -> bool:
             and _products(whole.network, many) == _products(single.network, one)
             # Neighbouring pixels are not independent: images grow on their first axis alone.
             and (many.op not in WINDOWS or _window(many) == _window(one))
+            and (many.along is None or many.shape[many.along] == one.shape[many.along])
         ):
             return False
         grows.append(grown)

@@ -195,7 +195,10 @@ def _without_empty(
 def _operator(step: Step) -> Operator:
     """The step on one image, with two sides of its window."""
     shape = _one_image(step.op, step.shape)
-    return replace(step, shape=shape, kernel=_sides(step.kernel, 0), stride=_sides(step.stride, 1))
+    kernel, stride = _sides(step.kernel, 0), _sides(step.stride, 1)
+    if (shape, kernel, stride) == (step.shape, step.kernel, step.stride):
+        return step
+    return replace(step, shape=shape, kernel=kernel, stride=stride)
 
 
 def _sides(sizes: tuple[int, ...], default: int) -> tuple[int, int]:

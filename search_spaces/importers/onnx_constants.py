@@ -170,7 +170,9 @@ def _origin(
             if scale.size > 1
         )
         return first.parameters, first.elem_type, scales
-    numbers = [source for source in constants if source.elem_type not in _COUNTERS]
+    # The moments of a batch normalisation are no parameters.
+    read = constants[:3] if view.op == "BatchNormalization" else constants
+    numbers = [source for source in read if source.elem_type not in _COUNTERS]
     parameters = dict(pair for source in numbers for pair in source.parameters)
     moved = (first.stored, first.scale_bytes) if view.op in _MOVES else (0, 0)
     return tuple(parameters.items()), *moved

@@ -250,10 +250,10 @@ class ControlFlow:
         self._check_fit(flat, body, len(names), len(states))
 
         def settings(name: str, number: int) -> list[int]:
-            given = list(attributes[name].ints) if name in attributes else []
-            if given and len(given) != number:
-                raise self._error(flat, f"has {len(given)} {name}; expected {number}")
-            return given or [0] * number
+            numbers = list(attributes[name].ints) if name in attributes else []
+            if numbers and len(numbers) != number:
+                raise self._error(flat, f"has {len(numbers)} {name}; expected {number}")
+            return numbers or [0] * number
 
         axes = settings("scan_input_axes", count)
         back = settings("directions" if batched else "scan_input_directions", count)
@@ -270,14 +270,16 @@ class ControlFlow:
         entries = self._length(flat, names, [0] * len(names))
         finals: list[list[str]] = []
         for entry in range(entries):
-            own = [self._part(flat, name, 0, entry) for name in names]
-            own_states, own_scanned = own[: len(states)], own[len(states) :]
-            own_states, rows = self._scanned(flat, body, scope, own_states, own_scanned, axes, back)
+            parts = [self._part(flat, name, 0, entry) for name in names]
+            entry_states, entry_scanned = parts[: len(states)], parts[len(states) :]
+            entry_states, rows = self._scanned(
+                flat, body, scope, entry_states, entry_scanned, axes, back
+            )
             columns = []
             for k in range(outputs):
-                columns.append(part_name(flat.output[0], self._next()))
+                columns.append(part_name(next(iter(flat.output), "scanned"), self._next()))
                 self._join(flat, [row[k] for row in rows], columns[-1], 0)
-            finals.append([*own_states, *columns])
+            finals.append([*entry_states, *columns])
         self._finish(flat, body, [], finals, [0] * len(body.outputs))
 
     def _scanned(

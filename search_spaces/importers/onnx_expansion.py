@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nasplug.search_spaces.errors import InputError
+from nasplug.search_spaces.importers.onnx_loading import shown
 from nasplug.search_spaces.importers.onnx_node import Constant, Shape, Tensor
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Expansion:
     def wrong(self, what: str) -> InputError:
         """Make the error for a node that cannot be taken apart."""
         label = ".".join(filter(None, (self._node.domain, self._node.op_type)))
-        return InputError(f"{self._model}: a {label} that writes {self._stem[:80]!r}: {what}")
+        return InputError(f"{self._model}: a {label} that writes {shown(self._stem)}: {what}")
 
     def add(
         self,

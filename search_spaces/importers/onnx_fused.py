@@ -223,7 +223,7 @@ def _causal_conv(expansion: Expansion) -> None:
         result = expansion.add("Swish", [result])
     expansion.finish(result)
     if expansion.output(1):
-        expansion.finish(expansion.slice(read, 2, -(size - 1), INT64_MAX), 1)
+        expansion.finish(expansion.slice(read, 2, expansion.shape(0)[2], INT64_MAX), 1)
 
 
 def _gated_swish(expansion: Expansion) -> None:

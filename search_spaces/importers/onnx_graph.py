@@ -49,6 +49,7 @@ def onnx_graph(
     those that `onnx.shape_inference` gives. Weights are never read: files with their weights
     removed or in other files (external data, which is not opened) will do, as long as the constants
     that fix shapes are there. A constant operand of one number is no parameter, a larger one is.
+    Branches and loops that shapes and constants decide are the nodes that run.
 
     Operators of unknown types keep their name and are priced by the data they move, with
     one warning that names them; if such an operator has no known output shape, the shape of its
@@ -61,8 +62,8 @@ def onnx_graph(
         input_values: Values by name, of inputs that fix shapes or conditions.
 
     Raises:
-        InputError: If the file is no ONNX model, is damaged or too large, has control flow, or has
-            an axis other than the batch whose size is nowhere given.
+        InputError: If the file is no ONNX model, is damaged or too large, if the values of its
+            inputs decide what runs, or if a size other than the batch is nowhere given.
     """
     return onnx_network(path_or_model, input_shapes=input_shapes, input_values=input_values).graph
 

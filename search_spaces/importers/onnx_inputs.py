@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Asked", "Inputs", "given_value", "read_inputs"]
 
+_KINDS = {
+    "sequence_type": "a sequence",
+    "optional_type": "an optional value",
+    "map_type": "a map",
+    "sparse_tensor_type": "a sparse tensor",
+}
 # Letters of a name in an error message.
 _SHOWN = 80
 
@@ -157,7 +163,7 @@ def read_inputs(
 
 
 def _by_name(
-    shapes: Mapping[str, Sequence[int]], names: Sequence[str], model: str
+    shapes: Mapping[str, Any], names: Sequence[str], model: str
 ) -> dict[str, Sequence[int]]:
     """The given shapes, with the name of the only input in place of an empty one."""
     if "" in shapes and len(names) != 1:
@@ -165,6 +171,12 @@ def _by_name(
             f"a shape without a name is for a network of one input; the inputs of {model} are "
             f"{', '.join(name[:_SHOWN] for name in names)}: name one, as in name=1x3x224x224"
         )
+    for name, shape in shapes.items():
+        if isinstance(shape, str) or not isinstance(shape, (Sequence, np.ndarray)):
+            raise InputError(
+                f"input_shapes gives {name[:_SHOWN]!r} {str(shape)[:_SHOWN]}; expected sizes, such "
+                "as (1, 3, 224, 224)"
+            )
     return {name or names[0]: shape for name, shape in shapes.items()}
 
 
@@ -245,8 +257,9 @@ def given_value(value: onnx.ValueInfoProto, given: Any, model: str) -> NDArray[A
     label = f"{model}: input {value.name[:_SHOWN]!r}"
     elem_type = value.type.tensor_type.elem_type
     try:
-        array = np.asarray(given).astype(helper.tensor_dtype_to_np_dtype(elem_type))
-    except (KeyError, TypeError, ValueError, OverflowError):
+        with np.errstate(invalid="raise"):
+            array = np.asarray(given).astype(helper.tensor_dtype_to_np_dtype(elem_type))
+    except (KeyError, TypeError, ValueError, ArithmeticError):
         array = np.empty(0, "U")
     if array.dtype.kind not in "biuf":
         raise InputError(f"{label} is given the value {str(given)[:_SHOWN]}; expected numbers")
@@ -286,7 +299,8 @@ def _sizes(
     """Sizes of an input: as chosen, else as declared, with the sizes of symbols known so far."""
     label = f"{model}: input {value.name[:_SHOWN]!r}"
     if not value.type.HasField("tensor_type"):
-        raise InputError(f"{label} is no tensor; only tensors can be inputs")
+        kind = _KINDS.get(value.type.WhichOneof("value"), "no tensor")
+        raise InputError(f"{label} is {kind}; only tensors can be inputs")
     has_shape = value.type.tensor_type.HasField("shape")
     dims = _dims(value)
     if chosen_shape is not None:
@@ -310,9 +324,12 @@ def _sizes(
     for axis, size in enumerate(sizes):
         if not isinstance(size, int):
             example = tuple(d if isinstance(d, int) else 224 for d in sizes)
+            is_open = not value.type.tensor_type.shape.dim[axis].HasField("dim_value")
+            symbol = f" ({size[:40]!r})" if size else ""
+            what = f"leaves axis {axis}{symbol} open" if is_open else f"has axis {axis} of size 0"
             raise InputError(
-                f"{label} leaves axis {axis}{f' ({size[:40]!r})' if size else ''} open; give its "
-                f"shape, for example input_shapes={{{value.name[:_SHOWN]!r}: {example}}}"
+                f"{label} {what}; give its shape, for example "
+                f"input_shapes={{{value.name[:_SHOWN]!r}: {example}}}"
             )
     return tuple(int(size) for size in sizes)
 

@@ -39,8 +39,10 @@ _COMPUTED = re.compile(
 _SCALE = re.compile(r"(.*(weight|bias)|onnx::\w+)_(quantized_)?(scale|zero_point)")
 # Codes of the integers in which quantised weights are stored.
 _NARROW = frozenset({2, 3, 21, 22, 25, 26})
-# Positions of constants that are no parameters: moments of a norm, scales, first states.
+# Positions of constants that are no parameters: moments of a norm, first states, scales, zero
+# points.
 _OTHER_CONSTANTS = {
+    **dict.fromkeys(("ConvInteger", "MatMulInteger"), (2, 3)),
     "BatchNormalization": (3, 4),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), (1, 2)),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), (4, 5, 6)),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.importers.network import ImportedNetwork
+from nasplug.search_spaces.importers.onnx_loading import shown
 from nasplug.search_spaces.importers.onnx_node import Constant, Shape, Tensor
 
 __all__ = ["Values"]
@@ -50,7 +51,7 @@ class Values:
         elif not source or source in self.empty:
             self.empty.add(name)
         else:
-            raise InputError(f"{self.model}: nothing writes {source[:80]!r}; the file is damaged")
+            raise InputError(f"{self.model}: nothing writes {shown(source)}; the file is damaged")
 
     def shape(self, name: str) -> Shape | None:
         """Shape of a tensor; None if it is not known."""
@@ -60,15 +61,15 @@ class Values:
     def inputs_of(self, name: str) -> list[str]:
         """Inputs of the network that a tensor is computed from."""
         steps = self.network.steps
-        found: set[int] = set()
+        seen: set[int] = set()
         waiting = self.ends(name)
         while waiting:
             step = waiting.pop()
-            if step not in found:
-                found.add(step)
+            if step not in seen:
+                seen.add(step)
                 waiting.extend(steps[step].inputs)
         first = {k: name for name, k in reversed(self.steps.items()) if steps[k].op == "Input"}
-        return [first[k] for k in sorted(found & first.keys())]
+        return [first[k] for k in sorted(seen & first.keys())]
 
     def ends(self, name: str) -> list[int]:
         """Steps that compute a value, those of all elements for a sequence."""

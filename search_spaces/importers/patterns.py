@@ -184,8 +184,7 @@ def _restored_product(after: list[Step], step: Step) -> Step | None:
         scales = [after[k] for k in step.inputs if k != source]
         # A scale has one number, or one a row or a column of the product.
         if all(math.prod(s.shape) < math.prod(step.shape) or not s.shape for s in scales):
-            united = united_parameters(product, step)
-            return replace(product, type=step.type, shape=step.shape, parameters=united)
+            return replace(product, type=step.type, shape=step.shape)
     return None
 
 

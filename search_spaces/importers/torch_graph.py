@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 
-__all__ = ["images_in", "torch_graph", "torch_network"]
+__all__ = ["torch_graph", "torch_network"]
 
 
 def torch_graph(
@@ -87,13 +87,6 @@ def torch_network(
 
     with undisturbed(network):
         return one_sample(read(), shapes, read)
-
-
-def images_in(example: Any) -> tuple[int, ...]:
-    """Sizes of the first axis of an example's tensors, which `torch_graph` reads as the images."""
-    from nasplug.search_spaces.importers.torch_tensors import tensors_in
-
-    return tuple(int(tensor.shape[0]) for tensor in tensors_in(example) if tensor.dim())
 
 
 def _reading(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 import inspect
 import random
@@ -147,8 +146,9 @@ class _State:
     def __init__(self, attributes: dict[str, Any]) -> None:
         self.attributes = attributes
         self.items = dict(attributes)
+        # Most of them are hooks, and empty.
         self.containers = [
-            (value, copy.copy(value))
+            (value, value.copy() if value else ())
             for value in attributes.values()
             if isinstance(value, _CONTAINERS)
         ]
@@ -156,9 +156,11 @@ class _State:
     def restore(self) -> None:
         """Give the object what it had."""
         for container, items in self.containers:
-            if not _same(container, items):
+            if (container or items) and not _same(container, items):
                 container.clear()
-                (container.extend if isinstance(container, list) else container.update)(items)
+                if items:
+                    fill = container.extend if isinstance(container, list) else container.update
+                    fill(items)
         if not _same(self.attributes, self.items):
             self.attributes.clear()
             self.attributes.update(self.items)

@@ -50,9 +50,15 @@ def _on_first(op: str) -> Handler:
     """Make a handler for an operator on its first argument; the others are no data."""
 
     def handler(network: ImportedNetwork, call: Call) -> int:
-        return network.add(op, (call.source(),), call.shape)
+        axis = call.argument(1) if op in _ALONG else None
+        along = axis % len(call.shape) if isinstance(axis, int) and call.shape else None
+        return network.add(op, (call.source(),), call.shape, along=along)
 
     return handler
+
+
+# Operators that read all elements along one axis, whose output has the shape of the input.
+_ALONG = frozenset({"Softmax", "LogSoftmax", "CumSum"})
 
 
 def _on_all(op: str) -> Handler:

@@ -1,11 +1,12 @@
 """Output shapes of the ATen functions that networks call most.
 
 PyTorch infers shapes by Python code of its own, which takes up to a millisecond a call. The rules
-here give the same shape for tensors that are contiguous and of one floating-point type.
+here give the same shapes and strides for tensors of one floating-point type.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,15 +19,15 @@ __all__ = ["output_shape"]
 Shape = tuple[int, ...]
 
 
-def output_shape(name: str, arguments: Sequence[Any]) -> Shape | None:
-    """Shape of a call's output, which is contiguous and of the type of the first argument.
+def output_shape(name: str, arguments: Sequence[Any]) -> tuple[Shape, Shape | None] | None:
+    """Shape and strides of a call's output, which has the type of the first argument.
 
     Args:
         name: Name of the function, without the overload and without the mark of a call in place.
-        arguments: Arguments by position; tensors have `shape`, `dtype` and `is_contiguous()`.
+        arguments: Arguments by position; tensors have those methods of PyTorch's.
 
     Returns:
-        The shape; None if no rule covers the call.
+        The shape, and the strides (None if it is contiguous); None if no rule covers the call.
     """
     rule = _RULES.get(name)
     if rule is None:
@@ -34,15 +35,38 @@ def output_shape(name: str, arguments: Sequence[Any]) -> Shape | None:
     first = arguments[0]
     tensors = first if isinstance(first, (list, tuple)) else arguments
     tensors = [value for value in tensors if hasattr(value, "is_contiguous")]
-    if not tensors:
+    if not tensors or not tensors[0].dtype.is_floating_point:
         return None
-    type_ = tensors[0].dtype
-    if not type_.is_floating_point:
+    if name == "_grouped_mm":
+        tensors = tensors[:2]
+    if any(tensor.dtype is not tensors[0].dtype for tensor in tensors):
         return None
-    for tensor in tensors:
-        if name != "_grouped_mm" and (tensor.dtype is not type_ or not tensor.is_contiguous()):
+    strides = None
+    if name not in _CONTIGUOUS and not all(tensor.is_contiguous() for tensor in tensors):
+        strides = _kept_strides(name, tensors)
+        if strides is None:
             return None
-    return rule(arguments)
+    shape = rule(arguments)
+    return None if shape is None else (shape, strides)
+
+
+def _kept_strides(name: str, tensors: Sequence[Any]) -> Shape | None:
+    """Strides of an elementwise result: those of the first tensor, if it is dense and the largest.
+
+    Returns:
+        The strides; None where they are not that simple.
+    """
+    shape, strides = tuple(tensors[0].shape), tuple(tensors[0].stride())
+    if name not in _ELEMENTWISE or any(
+        tensor.numel() >= math.prod(shape) for tensor in tensors[1:]
+    ):
+        return None
+    expected = 1
+    for stride, size in sorted(zip(strides, shape, strict=True)):
+        if size != 1 and stride != expected:
+            return None
+        expected *= size
+    return strides
 
 
 def _like_first(arguments: Sequence[Any]) -> Shape | None:
@@ -168,14 +192,19 @@ def _pool(padding_at: int, dilation_at: int | None, ceil_at: int) -> Callable[..
     return rule
 
 
+# Functions whose output is contiguous, whatever the strides of their inputs.
+_CONTIGUOUS = words(
+    "linear matmul mm bmm layer_norm softmax log_softmax _grouped_mm scaled_dot_product_attention"
+)
+_UNARY = words(
+    "relu relu6 silu gelu sigmoid tanh hardswish hardsigmoid hardtanh leaky_relu elu selu celu "
+    "mish softplus exp log neg sqrt rsqrt abs erf sin cos square reciprocal"
+)
+_ELEMENTWISE = _UNARY | words("add sub mul div pow clamp clamp_min clamp_max batch_norm")
 _RULES: dict[str, Callable[[Sequence[Any]], Shape | None]] = {
+    **dict.fromkeys(_UNARY, _like_first),
     **dict.fromkeys(
-        words(
-            "relu relu6 silu gelu sigmoid tanh hardswish hardsigmoid hardtanh leaky_relu elu selu "
-            "celu mish softplus batch_norm layer_norm group_norm instance_norm rms_norm exp log "
-            "neg sqrt rsqrt abs erf sin cos square clone reciprocal prelu"
-        ),
-        _like_first,
+        words("batch_norm layer_norm group_norm instance_norm rms_norm prelu clone"), _like_first
     ),
     **dict.fromkeys(("softmax", "log_softmax", "_softmax", "_log_softmax"), _softmax),
     **dict.fromkeys(words("add sub rsub mul div pow maximum minimum"), _broadcast),

@@ -27,6 +27,7 @@ SHAPED_LIKE = words(
 _SILENT_VIEWS = frozenset({"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"})
 # Functions of values that have no tag for it.
 _NEED_VALUES = frozenset({"item", "is_nonzero", "equal", "allclose", "_local_scalar_dense"})
+_RESHAPE = torch.ops.aten.reshape.default
 _INDEXING = frozenset({"index", "index_put", "_unsafe_index", "_unsafe_index_put"})
 # Shape, strides (None: contiguous) and type of a result, and whether it is a view of an argument.
 Result = tuple[Shape, "tuple[int, ...] | None", torch.dtype, bool]
@@ -108,11 +109,11 @@ class ResultShapes:
     ) -> tuple[bool, list[Result | None]]:
         """Shapes of the outputs, and whether there are several of them."""
         if signature.returns == 1:
-            shape = output_shape(signature.name, arguments)
-            if shape is not None:
+            layout = output_shape(signature.name, arguments)
+            if layout is not None:
                 first = arguments[0]
                 dtype = (first[0] if isinstance(first, (list, tuple)) else first).dtype
-                return False, [(shape, None, dtype, False)]
+                return False, [(*layout, dtype, False)]
         shapes = recurrent_shapes(signature.name, arguments)
         if shapes is not None:
             return signature.returns > 1, [(s, None, arguments[0].dtype, False) for s in shapes]
@@ -161,6 +162,9 @@ def _inferred(
     try:
         outputs = func(*args, **kwargs)
     except Exception as error:
+        if signature.name == "view":
+            # The strides of a fused function's result, which let a view be taken, vary by device.
+            return _inferred(_RESHAPE, signature_of(_RESHAPE), args, kwargs)
         read = ", ".join(str(list(tensor.shape)) for tensor in tensors[:6])
         raise InputError(
             f"{signature.name} of tensors of shapes {read} fails{at_user_line()}: "

@@ -118,7 +118,7 @@ class Traced(torch.Tensor):
         with torch._C._DisableTorchDispatch():
             return real_of(self).__array__(*arguments, **options)
 
-    def __repr__(self, *, tensor_contents: Any = None) -> Any:
+    def __repr__(self, *, tensor_contents: Any = None) -> Any:  # type: ignore[override]
         return f"Traced(shape={tuple(self.shape)}, dtype={self.dtype})"
 
 

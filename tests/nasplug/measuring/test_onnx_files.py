@@ -97,6 +97,17 @@ def test_an_open_first_axis_is_the_batch(tmp_path: Path) -> None:
         networks_of_files([write(tmp_path / "b.onnx", (2, 4, 8, 8))], 3, {})
 
 
+def test_a_first_axis_that_is_no_batch_counts_as_one(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.onnx", (8, 4, 3, 3))
+    model = onnx.load(file)
+    model.graph.node.append(helper.make_node("Softmax", ["z"], ["s"], axis=0))
+    model.graph.output.append(helper.make_tensor_value_info("s", TensorProto.FLOAT, None))
+    onnx.save(model, file)
+    (arch,) = (networks := networks_of_files([file], 1, {})).archs
+    assert networks.batch_size(arch) == 1
+    assert inputs_of(networks.write(arch))["x"].shape == (8, 4, 3, 3)
+
+
 def test_inputs_of_other_types_and_old_files() -> None:
     values = [
         helper.make_tensor_value_info("ids", TensorProto.INT64, [1, 7]),

@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 
 import numpy as np
 import onnx
@@ -81,6 +82,44 @@ def test_a_batch_that_is_named_wins_over_the_example_and_both_are_said():
     )
     plain = nasplug.predict(Toy(), EXAMPLE.expand(2, -1, -1, -1), hardware=HARDWARE)
     assert not any("example" in note for note in plain.notes())
+
+
+def test_random_generators_are_left_alone():
+    before = torch.get_rng_state(), random.getstate()
+    nasplug.predict(nn.Sequential(nn.Dropout(), nn.ReLU()), EXAMPLE, hardware=HARDWARE)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+
+
+def test_an_exported_program_needs_no_example():
+    program = torch.export.export(Toy().eval(), (EXAMPLE,))
+    said = nasplug.predict(program, hardware=HARDWARE)
+    assert said.mean == nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE).mean
+
+
+def test_products_of_weights_count_where_they_are_computed_in_each_pass():
+    class Weights(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = (nn.Parameter(torch.zeros(512, 512)) for _ in range(2))
+
+        def forward(self, x):
+            return x + (self.a @ self.b)[:1]
+
+    example = torch.zeros(1, 512)
+    eager, folded = (
+        nasplug.predict(Weights(), example, hardware=HARDWARE, runtime=runtime)
+        for runtime in ("float32", "onnxruntime")
+    )
+    assert eager.graph.total("flops") == 512**3
+    assert folded.graph.total("flops") == 0
+
+
+def test_mixed_precision_moves_half_the_bytes():
+    wide = nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE)
+    narrow = nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE, autocast="float16")
+    assert narrow.graph.total("bytes") < 0.7 * wide.graph.total("bytes")
+    assert any("float16" in note for note in narrow.notes())
 
 
 class TwoInputs(nn.Module):

@@ -1,6 +1,7 @@
 """The rule that tells a batch from a first axis that belongs to one sample."""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from nasplug.search_spaces.importers.batches import (
     one_sample,
 )
 from nasplug.search_spaces.importers.network import ImportedNetwork
+from nasplug.search_spaces.importers.torch_graph import torch_network
 
 
 def perceptron(batch, features=6):
@@ -85,6 +87,16 @@ def test_first_axes_that_differ_are_no_batch():
 def test_a_single_entry_is_read_once():
     read = one_sample(perceptron(1), [(1, 6)], lambda *_: pytest.fail("read again"))
     assert (read.batch, read.is_free) == (1, True)
+
+
+@pytest.mark.parametrize(("axis", "is_free"), [(0, False), (-2, False), (1, True), (-1, True)])
+@pytest.mark.parametrize("function", ["softmax", "log_softmax", "cumsum"])
+def test_functions_of_pytorch_along_the_first_axis(function, axis, is_free):
+    class Module(torch.nn.Module):
+        def forward(self, x):
+            return x * getattr(x, function)(axis)
+
+    assert torch_network(Module(), torch.zeros(8, 4)).is_free is is_free
 
 
 def test_rows_of_an_image_are_no_batch():

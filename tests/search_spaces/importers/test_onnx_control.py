@@ -32,6 +32,7 @@ def refuses(words, *arguments, **options):
     with pytest.raises(InputError, match=words) as caught:
         read(*arguments, **options)
     assert str(caught.value).isprintable()
+    assert "x1f" not in str(caught.value)
 
 
 class TestIf:
@@ -183,6 +184,16 @@ class TestLoop:
                     => (bool go, float[] r, float[] row)
                     { r = Concat <axis = 1> (h, h) row = Exp (r) }>
             }""",
+        )
+
+    def test_names_in_its_body_are_those_of_the_file(self):
+        refuses(
+            "FusedMatMul that writes 'm': it does not fit its inputs",
+            """g (float[1, 4] x) => (float[] y) <int64 two = {2}> {
+                y = Loop (two, , x) <body = b (int64 i, bool go, float[] h) => (bool go, float[] m)
+                    { m = com.microsoft.FusedMatMul (h, h) }>
+            }""",
+            domains=', "com.microsoft" : 1',
         )
 
     def test_loops_without_end_are_refused(self, monkeypatch):

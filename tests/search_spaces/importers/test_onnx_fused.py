@@ -96,8 +96,8 @@ class TestProducts:
     def test_fused_matrix_product_of_batches_inside(self):
         nodes = [MS("FusedMatMul", "a b", "y", transBatchA=1)]
         graph = read(nodes, a=(2, 5, 1, 8), b=(5, 1, 8, 7))
-        # (2, 5, 1, 8) is read as (5, 1, 2, 8).
-        assert graph.total("flops") == 5 * 2 * 7 * 8
+        # (2, 5, 1, 8) is read as (5, 1, 2, 8), of which 5 are a batch.
+        assert graph.total("flops") == 2 * 7 * 8
 
     def test_fused_gemm(self):
         constants = [weight("w", 10, 16), weight("b", 10)]
@@ -354,6 +354,16 @@ class TestNewOperators:
         graph = read([node], [weight("w", 8, 1, 4)], opset=27, **shapes)
         assert graph.total("flops") == 8 * 4 * 20
         assert "Silu" in graph.ops
+
+    def test_a_convolution_of_one_place_keeps_no_state(self):
+        nodes = [
+            N("CausalConvWithState", "x w", "c s"),
+            N("Relu", "c", "r"),
+            N("Exp", "s", "e"),
+            N("Concat", "r e", "y", axis=2),
+        ]
+        graph = read(nodes, [weight("w", 8, 1, 1)], opset=27, x=(1, 8, 20))
+        assert graph.ops == ("Input", "Conv", "Relu", "Output")
 
     @pytest.mark.parametrize(("rule", "products"), [("linear", 2), ("gated_delta", 4)])
     def test_linear_attention(self, rule, products):

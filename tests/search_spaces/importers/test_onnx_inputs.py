@@ -47,6 +47,12 @@ def test_the_only_input_needs_no_name():
         onnx_graph(two, input_shapes={"": (1, 8)})
 
 
+@pytest.mark.parametrize("shape", [5, "1x3", None])
+def test_a_shape_is_a_list_of_sizes(shape):
+    with pytest.raises(InputError, match="input_shapes gives 'x' .*; expected sizes"):
+        onnx_graph(image("N", 3, 8, 8), input_shapes={"x": shape})
+
+
 def test_a_shape_that_is_given_says_the_sizes_of_its_symbols():
     nodes = [N("Add", ["x", "z"], ["s"]), N("Relu", ["s"], ["y"])]
     network = model(nodes, dict.fromkeys("xz", (FLOAT, ("N", "L", 8))))
@@ -88,6 +94,7 @@ def test_a_shape_that_is_an_input():
     [
         ({"s": [1, 3]}, r"value of shape \[2\]; expected \[4\]"),
         ({"s": "ab"}, "the value ab; expected numbers"),
+        ({"s": float("nan")}, "the value nan; expected numbers"),
         ({"q": 3}, "names 'q', but the inputs of the ONNX model are"),
     ],
 )

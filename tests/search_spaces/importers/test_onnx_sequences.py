@@ -156,3 +156,4 @@ def test_refused(nodes, words):
     with pytest.raises(InputError, match=words) as caught:
         read(nodes, constants=", int64[2] five = {5, 5}")
     assert str(caught.value).isprintable()
+    assert "x1f" not in str(caught.value)

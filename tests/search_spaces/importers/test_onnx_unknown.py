@@ -24,6 +24,7 @@ def refuses(words, text, **options):
     with pytest.raises(InputError, match=words) as caught:
         onnx_graph(network)
     assert str(caught.value).isprintable()
+    assert "x1f" not in str(caught.value)
 
 
 class TestCauses:
@@ -164,6 +165,13 @@ class TestNoElements:
             "g (float[1, 3, 8] x) => (float[1, 3, 0] y) "
             "<int64[1] zero = {0}, int64[1] axis = {2}> { y = Slice (x, zero, zero, axis) }",
         )
+
+
+def test_an_input_of_no_elements_is_no_open_one():
+    refuses(
+        "input 'x' has axis 2 of size 0; give its shape",
+        "g (float[1, 3, 0] x) => (float[] y) { y = Relu (x) }",
+    )
 
 
 class TestDomains:

@@ -163,7 +163,7 @@ class TestProducts:
 
     def test_dynamic(self):
         """All spellings of a product whose left side is quantised as it runs."""
-        bias = weight("b", 8)
+        constants = [weight("b", 8), weight("fc.zero_point", code=INT8)]
         spellings = [
             [MS("DynamicQuantizeMatMul", "x w ws wz b", "y")],
             [
@@ -172,7 +172,7 @@ class TestProducts:
             ],
             [
                 N("DynamicQuantizeLinear", "x", "q qs qz"),
-                N("MatMulInteger", "q w qz wz", "i"),
+                N("MatMulInteger", "q w qz fc.zero_point", "i"),
                 N("Cast", "i", "f", to=FLOAT),
                 N("Mul", "qs ws", "scale"),
                 N("Mul", "f scale", "p"),
@@ -180,7 +180,7 @@ class TestProducts:
             ],
         ]
         for nodes in spellings:
-            graph = read(nodes, [MATRIX, bias, *SCALES], x=WORDS)
+            graph = read(nodes, [MATRIX, *constants, *SCALES], x=WORDS)
             assert graph.ops == ("Input", "QuantizeLinear", "Gemm", "Output")
             assert types(graph, "Gemm") == ("float32", "int8")
             assert graph.total("params") == 136
