@@ -252,7 +252,8 @@ def _interpolated(network: ImportedNetwork, call: Call) -> int:
 
 
 def _floor_division(network: ImportedNetwork, call: Call) -> int:
-    return network.add("Floor", (_arithmetic("Div")(network, call),), call.shape)
+    ratio = network.add("Div", call.data, call.shape, other_params=call.params())
+    return network.add("Floor", (ratio,), call.shape)
 
 
 def _extremes(network: ImportedNetwork, call: Call) -> list[int]:
