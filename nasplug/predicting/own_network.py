@@ -97,7 +97,7 @@ def answered_batch(asked: int | None, held: int, is_free: bool, is_file: bool = 
         InputError: If the batch can be no other one, and another one is asked.
     """
     if not is_free and asked not in (None, held):
-        advice = f"give an example of {asked}"
+        advice = f"give an example of {asked}, or a program exported with dynamic_shapes"
         if is_file:
             advice = (
                 "export it with an open first axis (dynamic_axes or dynamic_shapes of "

@@ -14,7 +14,7 @@ import torch
 
 from nasplug.search_spaces.errors import InputError
 
-__all__ = ["arguments_of", "named_parameters", "undisturbed", "unwrapped"]
+__all__ = ["arguments_of", "drop_size_checks", "named_parameters", "undisturbed", "unwrapped"]
 
 _CONTAINERS = (dict, list, set)
 
@@ -34,6 +34,27 @@ def unwrapped(module: Any) -> torch.nn.Module:
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"expected a torch.nn.Module, got a {type(module).__name__}")
     return module
+
+
+class _Unchecked(torch.nn.Module):
+    """Module in place of the checks of an exported program."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> None:
+        """Accept any arguments."""
+
+
+def drop_size_checks(module: torch.nn.Module) -> None:
+    """Let an exported program take inputs of other sizes than its example's, within `undisturbed`.
+
+    The program checks sizes even where none of its operators has them written down.
+    """
+    if not isinstance(module, torch.fx.GraphModule):
+        return
+    if "_guards_fn" in module._modules:
+        module._modules["_guards_fn"] = _Unchecked()
+    for key, hook in list(module._forward_pre_hooks.items()):
+        if getattr(hook, "__module__", "").startswith("torch.export"):
+            del module._forward_pre_hooks[key]
 
 
 def arguments_of(module: torch.nn.Module, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

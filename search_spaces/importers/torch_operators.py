@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
-
-from nasplug.search_spaces.importers import torch_moves
+from nasplug.search_spaces.importers import torch_composites, torch_moves
 from nasplug.search_spaces.importers.network import ImportedNetwork
-from nasplug.search_spaces.importers.torch_call import Call, Computed, Weight
+from nasplug.search_spaces.importers.torch_call import Call, Weight
 from nasplug.search_spaces.importers.torch_products import (
     added_matmul,
     attention,
@@ -176,119 +174,15 @@ def _copy(network: ImportedNetwork, call: Call) -> int:
     return network.add("Cast" if is_cast else "Identity", (source,), call.shape)
 
 
-def _added_product(network: ImportedNetwork, call: Call) -> int:
-    """Add the product of two tensors to a third."""
-    added, *factors = call.arguments[:3]
-    shapes = [
-        network.shape(factor.step) if isinstance(factor, Computed) else factor.shape
-        for factor in factors
-    ]
-    shape = np.broadcast_shapes(*shapes)
-    steps = [factor.step for factor in factors if isinstance(factor, Computed)]
-    params = sum(factor.params for factor in factors if isinstance(factor, Weight))
-    inputs = [added.step] if isinstance(added, Computed) else []
-    constant = added.params if isinstance(added, Weight) else 0
-    if steps:
-        inputs.append(network.add("Mul", steps, shape, other_params=params))
-    else:
-        constant += math.prod(shape)
-    return network.add("Add", inputs, call.shape, other_params=constant)
-
-
 def _vector_norm(network: ImportedNetwork, call: Call) -> int:
     op = {1: "ReduceL1", 2: "ReduceL2"}.get(call.argument(1, 2))
     return unknown(network, call) if op is None else network.add(op, (call.source(),), call.shape)
-
-
-def _variance_and_mean(network: ImportedNetwork, call: Call) -> list[int]:
-    """Append the mean of (x − mean(x))², and the mean of x."""
-    source, axes = call.source(), call.argument(1)
-    shape = network.shape(source)
-    # Without axes the second argument is the flag for the sample's correction.
-    whole = axes is None or axes == [] or isinstance(axes, bool)
-    reduced = {axis % len(shape) for axis in (range(len(shape)) if whole else sides(axes, 1))}
-    mean_shape = [1 if axis in reduced else size for axis, size in enumerate(shape)]
-    mean = network.add("ReduceMean", (source,), mean_shape)
-    centred = network.add("Sub", (source, mean), shape)
-    square = network.add("Mul", (centred, centred), shape)
-    variance = network.add("ReduceMean", (square,), call.shape)
-    return [variance, network.add("Reshape", (mean,), call.shape)]
-
-
-def _variance(network: ImportedNetwork, call: Call) -> int:
-    return _variance_and_mean(network, call)[0]
-
-
-def _deviation(network: ImportedNetwork, call: Call) -> int:
-    return network.add("Sqrt", (_variance(network, call),), call.shape)
-
-
-def _gated(network: ImportedNetwork, call: Call) -> int:
-    """Append a gated linear unit: one half of the channels times the sigmoid of the other half."""
-    halves = [network.add("Slice", (call.source(),), call.shape) for _ in range(2)]
-    gate = network.add("Sigmoid", halves[1:], call.shape)
-    return network.add("Mul", (halves[0], gate), call.shape)
-
-
-def _in_turn(*ops: str) -> Handler:
-    """Make a handler for operators of which each reads the result of the one before."""
-
-    def handler(network: ImportedNetwork, call: Call) -> int:
-        result = call.source()
-        for op in ops:
-            number = (math.nan,) if op in _WITH_NUMBER else ()
-            result = network.add(op, (result,), call.shape, number=number)
-        return result
-
-    return handler
-
-
-def _interpolated(network: ImportedNetwork, call: Call) -> int:
-    """Add a part of the way from one tensor to another."""
-    way = network.add("Sub", call.data[:2], call.shape)
-    # A weight that is a tensor is the third operand.
-    part = network.add("Mul", (way, *call.data[2:]), call.shape)
-    return network.add("Add", (call.data[0], part), call.shape, other_params=call.params())
-
-
-def _floor_division(network: ImportedNetwork, call: Call) -> int:
-    ratio = network.add("Div", call.data, call.shape, other_params=call.params())
-    return network.add("Floor", (ratio,), call.shape)
-
-
-def _extremes(network: ImportedNetwork, call: Call) -> list[int]:
-    return [network.add(op, (call.source(),), call.shape) for op in ("ReduceMin", "ReduceMax")]
-
-
-def _bag(network: ImportedNetwork, call: Call) -> int:
-    """Append the choice of rows from a table, and their sum or mean."""
-    table, indices = call.weight(0), call.step(1)
-    if table is None or indices is None:
-        return unknown(network, call)
-    chosen = (*network.shape(indices), *table.shape[1:])
-    rows = network.add("Gather", (indices,), chosen, other_params=call.params())
-    return network.add("ReduceSum", (rows,), call.shape)
-
-
-def _channel_shuffle(network: ImportedNetwork, call: Call) -> int:
-    batch, channels, *image = call.shape
-    groups = call.argument(1)
-    apart = (batch, groups, channels // groups, math.prod(image))
-    parts = network.add("Reshape", (call.source(),), apart)
-    return network.add("Reshape", (network.add_transpose(parts, (0, 2, 1, 3)),), call.shape)
-
-
-def _rsqrt(network: ImportedNetwork, call: Call) -> int:
-    root = network.add("Sqrt", (call.source(),), call.shape)
-    return network.add("Reciprocal", (root,), call.shape)
 
 
 def _names(handler: Handler, names: str) -> dict[str, Handler]:
     return dict.fromkeys(names.split(), handler)
 
 
-# Operators of which one operand is a number here.
-_WITH_NUMBER = frozenset({"Add", "Sub", "Mul", "Div"})
 # ATen name and ONNX type of operators on their first argument.
 _ON_FIRST = (
     "relu:Relu leaky_relu:LeakyRelu elu:Elu celu:Celu selu:Selu silu:Silu mish:Mish "
@@ -361,25 +255,25 @@ _HANDLERS: dict[str, Handler] = {
     "div": _arithmetic("Div"),
     "pow": _arithmetic("Pow"),
     "square": _square,
-    "addcmul": _added_product,
+    "addcmul": torch_composites.added_product,
     **_names(_vector_norm, "linalg_vector_norm norm"),
-    "var": _variance,
-    "std": _deviation,
-    "var_mean": _variance_and_mean,
-    "glu": _gated,
-    "rsqrt": _rsqrt,
-    "log1p": _in_turn("Add", "Log"),
-    "expm1": _in_turn("Exp", "Sub"),
-    "log2": _in_turn("Log", "Div"),
-    "log10": _in_turn("Log", "Div"),
-    "erfc": _in_turn("Erf", "Sub"),
-    "frac": _in_turn("Floor", "Sub"),
-    "log_sigmoid_forward": _in_turn("Sigmoid", "Log"),
-    "lerp": _interpolated,
-    "floor_divide": _floor_division,
-    "aminmax": _extremes,
-    **_names(_bag, "_embedding_bag _embedding_bag_forward_only"),
-    "channel_shuffle": _channel_shuffle,
+    "var": torch_composites.variance,
+    "std": torch_composites.deviation,
+    "var_mean": torch_composites.variance_and_mean,
+    "glu": torch_composites.gated,
+    "rsqrt": torch_composites.rsqrt,
+    "log1p": torch_composites.in_turn("Add", "Log"),
+    "expm1": torch_composites.in_turn("Exp", "Sub"),
+    "log2": torch_composites.in_turn("Log", "Div"),
+    "log10": torch_composites.in_turn("Log", "Div"),
+    "erfc": torch_composites.in_turn("Erf", "Sub"),
+    "frac": torch_composites.in_turn("Floor", "Sub"),
+    "log_sigmoid_forward": torch_composites.in_turn("Sigmoid", "Log"),
+    "lerp": torch_composites.interpolated,
+    "floor_divide": torch_composites.floor_division,
+    "aminmax": torch_composites.extremes,
+    **_names(torch_composites.bag, "_embedding_bag _embedding_bag_forward_only"),
+    "channel_shuffle": torch_composites.channel_shuffle,
     **{name: _on_first(op) for name, op in (pair.split(":") for pair in _ON_FIRST.split())},
     **{name: _on_all(op) for name, op in (pair.split(":") for pair in _ON_ALL.split())},
     **_names(

@@ -231,6 +231,17 @@ class TestBatches:
         example = (torch.zeros(500, 64), torch.zeros(2, 3000, dtype=torch.long))
         assert torch_graph(net, example).total("flops") == 2 * 500 * 64 * 64
 
+    def test_programs_that_were_exported_with_several_images(self):
+        net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        program = torch.export.export(net, (torch.zeros(8, 3, 32, 32),))
+        module = program.module()
+        for network in (program, module):
+            read = torch_network(network, torch.zeros(8, 3, 32, 32))
+            assert (read.batch, read.is_free) == (8, True)
+            assert read.graph.total("flops") == torch_graph(net, IMAGE).total("flops")
+        with pytest.raises(Exception, match="8"):
+            module(IMAGE)
+
 
 class TestWeights:
     def test_products_of_weights_count_unless_they_are_folded(self):
