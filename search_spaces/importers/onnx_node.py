@@ -31,10 +31,12 @@ _TYPES = {
 _MODULE_PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
 # Names that exporters give to what they compute of constants, such as a mask.
 _COMPUTED = re.compile(
-    r"(onnx::|/).*|(val|where|triu|tril|masked_fill|full|zeros|ones|arange|sin|cos|outer|pow|add|sub"
+    r"(onnx::|/).*|(val|where|eye|triu|tril|masked_fill|full|zeros|ones|arange|sin|cos|outer|pow|add|sub"
     r"|mul|div|matmul|cat|stack|select|slice|index|expand|unsqueeze|squeeze|view|reshape|permute"
     r"|transpose|repeat|clone|to|type_as|c?_?lifted_tensor)(_\d+)*"
 )
+# Names of Constant nodes, which hold what the code of a module writes down.
+_WRITTEN = re.compile(r"/(.*/)?Constant(_\d+)?_output_0")
 # Names that quantisers give to the scale and the zero point of a weight.
 _SCALE = re.compile(r"(.*(weight|bias)|onnx::\w+)_(quantized_)?(scale|zero_point)")
 # Codes of the integers in which quantised weights are stored.
@@ -224,8 +226,11 @@ class NodeView:
 
     def _is_parameter(self, name: str, elements: int, source: Constant) -> bool:
         """Whether a tensor that a constant is computed from is a parameter, by its name."""
-        if _SCALE.fullmatch(name):
+        if _SCALE.fullmatch(name) or _WRITTEN.fullmatch(name):
             return False
+        if self.op == "InstanceNormalization":
+            # Exporters write ones and zeros for a norm without scale and shift.
+            return not _COMPUTED.fullmatch(name)
         if self.op in _NORMS or _MODULE_PATH.fullmatch(name):
             return True
         # A scale or a shift of channels has one long axis, a mask or a table of places has two.

@@ -213,7 +213,7 @@ _ON_FIRST = (
     "hardshrink:Shrink softshrink:Shrink threshold:ThresholdedRelu rrelu_with_noise:LeakyRelu "
     "cumprod:CumProd logsumexp:ReduceLogSumExp count_nonzero:ReduceSum sort:TopK kthvalue:TopK "
     "median:TopK unfold:Gather as_strided:Gather diagonal:Slice view_as_real:Reshape "
-    "view_as_complex:Reshape col2im:Col2Im im2col:Gather index_fill:ScatterElements"
+    "view_as_complex:Reshape col2im:Col2Im im2col:Gather affine_grid_generator:AffineGrid index_fill:ScatterElements"
 )
 # The same of operators on every tensor among the arguments.
 _ON_ALL = (

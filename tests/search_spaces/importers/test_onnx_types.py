@@ -98,9 +98,20 @@ def test_what_an_exporter_computes_is_no_parameter():
 
     assert params("bias") == params("pos_embed") == params("layer.where") == 256
     assert params("where") == params("unsqueeze_14") == params("onnx::Add_12") == 0
+    assert params("/rnn/Constant_output_0", "MatMul") == params("eye") == 0
     # Exporters reshape scales and transpose weights.
     assert params("onnx::Mul_7", "Mul", (1, 16)) == 16
     assert params("val_40", "MatMul") == params("onnx::MatMul_7", "MatMul") == 256
+
+
+def test_a_norm_without_scale_and_shift_has_no_parameters():
+    def params(scale, shift):
+        nodes = [N("InstanceNormalization", ["x", scale, shift], ["y"])]
+        constants = [weights(name, [4], TensorProto.FLOAT) for name in (scale, shift)]
+        return onnx_graph(model(nodes, constants, x=(1, 4, 8, 8))).total("params")
+
+    assert params("val_3", "val_7") == 0
+    assert params("n.weight", "n.bias") == 8
 
 
 def test_scales_of_quantised_weights_are_no_parameters():

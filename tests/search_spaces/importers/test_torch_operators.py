@@ -74,6 +74,9 @@ def test_functions_of_images():
     grid = torch.zeros(1, 5, 5, 2)
     ops = graph_of(lambda x, g: F.grid_sample(x, g, align_corners=False), IMAGE, grid).ops
     assert "GridSample" in ops
+    places = torch.zeros(1, 2, 3)
+    ops = graph_of(lambda t: F.affine_grid(t, [1, 3, 8, 8], align_corners=False), places).ops
+    assert "AffineGrid" in ops
     assert "Transpose" in graph_of(lambda x: F.channel_shuffle(x, 2), IMAGE).ops
     assert "Col2Im" in graph_of(lambda x: F.fold(F.unfold(x, 3), 8, 3), IMAGE).ops
 
