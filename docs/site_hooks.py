@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import shutil
 from importlib import import_module
@@ -9,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 import nasplug
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "build" / "site-sources" / "nasplug"
+DIAGRAM = re.compile(r"^```mermaid\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 # Packages whose public names have a page.
 PACKAGES = (
     "nasplug",
@@ -35,6 +39,8 @@ ROOT_PAGES = {
 
 def on_startup(**_: Any) -> None:
     """Lay out the package as it is installed: two of its sub-packages lie beside it here."""
+    # Notebooks run without ipywidgets; a reader need not know.
+    os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"
     shutil.rmtree(SOURCES, ignore_errors=True)
     for folder, target in (("nasplug", "."), ("search_spaces",) * 2, ("predictors",) * 2):
         for path in (ROOT / folder).rglob("*.py"):
@@ -67,7 +73,16 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     up = "../" * page.file.src_uri.count("/")
     for name, uri in ROOT_PAGES.items():
         markdown = re.sub(rf"\]\((?:\.\./)*{name}\.md", f"]({up}{uri}", markdown)
-    return markdown
+    return DIAGRAM.sub(lambda found: diagram(found[1]), markdown)
+
+
+def diagram(text: str) -> str:
+    """Return the picture of a Mermaid diagram, which experiments/diagrams.py drew."""
+    name = hashlib.sha256(text.encode()).hexdigest()[:12]
+    path = ROOT / "docs" / "images" / "diagrams" / f"{name}.svg"
+    if not path.is_file():
+        raise PluginError(f"no {path.relative_to(ROOT)}; run python -m experiments.make_docs")
+    return f'<div class="diagram">{path.read_text(encoding="utf-8").strip()}</div>'
 
 
 def api_page(package: str) -> str:

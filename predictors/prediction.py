@@ -124,7 +124,7 @@ class Prediction:
             InputError: If this prediction has no such target.
         """
         if target not in self.targets:
-            raise InputError(f"no target {target!r}; predicted are {', '.join(self.targets)}")
+            raise InputError(f"unknown target {target!r}; known: {', '.join(self.targets)}")
         return self.targets.index(target)
 
     def _to_units(self, value: Array) -> Array:

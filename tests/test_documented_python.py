@@ -84,6 +84,8 @@ def write_latencies(board: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+# torch's exporter of ONNX files uses what torch itself deprecates
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
 @pytest.mark.parametrize("page", list(pages()))
 def test_page(page: Path, folder: Path, request: pytest.FixtureRequest) -> None:
     if page.name == "plots.md":

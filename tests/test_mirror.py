@@ -106,6 +106,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     ),
     # Every device of the catalogue and every description of a user's is one of these objects.
     "nasplug/devices/test_hardware.py": ("predictors/hardware.py",),
+    "nasplug/devices/test_names.py": ("nasplug/devices/spellings.py",),
     # Archives and metrics are read from the files of benchmarks.
     "nasplug/datasets/importers/test_accel.py": ("nasplug/datasets/archives.py",),
     "nasplug/datasets/nasbench/test_api.py": ("nasplug/datasets/importers/ecnas.py",),

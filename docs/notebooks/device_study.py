@@ -4,10 +4,16 @@
 # We look for a network that is accurate on our data and fast on a Raspberry Pi 4, which is not at hand. The accuracy of
 # each trial comes from a real training run. The latency comes from a predictor of nasplug.
 #
-# Everything here runs on a CPU within a minute, and needs no download. The page is a notebook: Jupyter opens
-# [device_study.py](device_study.py) with jupytext.
+# Everything here runs on a CPU within a minute, and needs no download. This page is a notebook,
+# [device_study.py](device_study.py). To open it in Jupyter:
+#
+# ```
+# pip install 'nasplug[plots]' jupyterlab jupytext
+# jupytext --to ipynb device_study.py
+# jupyter lab device_study.ipynb
+# ```
 
-# %% tags=["hide_output"]
+# %%
 import io
 
 import numpy as np

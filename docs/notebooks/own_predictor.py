@@ -1,15 +1,21 @@
 # %% [markdown]
 # # A predictor of one's own, compared
 #
-# We write a predictor of accuracy in thirty lines, check that it keeps what nasplug relies on, and compare it with
-# others by one protocol.
+# We write a predictor of accuracy in thirty lines, check that nasplug can use it, and compare it with others under equal
+# conditions.
 #
-# Everything here runs on a CPU within a minute, and needs no download. The page is a notebook: Jupyter opens
-# [own_predictor.py](own_predictor.py) with jupytext. So that no benchmark data is needed, the
-# *measurements* are simulated: predictions of the package, with noise. **The figures below say nothing about real
-# accuracies.** With the tables of NAS-Bench-201 one line changes, see the end.
+# Everything here runs on a CPU within a minute, and needs no download: the *measurements* are simulated from predictions
+# of the package, with noise. **The figures below say nothing about real accuracies.** With the tables of NAS-Bench-201 one
+# line changes, see the end. This page is a notebook, [own_predictor.py](own_predictor.py), which also runs as a program
+# (`python own_predictor.py`). To open it in Jupyter:
+#
+# ```
+# pip install 'nasplug[classical]' jupyterlab jupytext
+# jupytext --to ipynb own_predictor.py
+# jupyter lab own_predictor.ipynb
+# ```
 
-# %% tags=["hide_output"]
+# %%
 import numpy as np
 from scipy.stats import kendalltau
 
@@ -60,7 +66,7 @@ class Ridge:
 # ## The check
 #
 # `check_predictor` tries what a search relies on: shapes, finite numbers, intervals in order, errors for wrong input.
-# It names the promise that is broken. Here none is.
+# If the predictor breaks a rule, the error says which one. Ours breaks none.
 
 # %%
 nasplug.testing.check_predictor(Ridge)
@@ -80,8 +86,8 @@ measured = nasplug.load_predictor("nb201-accuracy").predict(archs).mean[:, 0]
 measured = measured + rng.normal(0, 0.2, len(archs))
 
 # %% [markdown]
-# The forest and the Gaussian process over paths need scikit-learn (`pip install "nasplug[classical]"`). nasplug's own
-# predictor reads the cells without the encoder here that `nasplug.create_predictor` gives it.
+# The forest and the Gaussian process over paths need scikit-learn. nasplug's own predictor is used without its pretrained
+# encoder here; `nasplug.create_predictor` gives it one.
 
 # %%
 MAKE = {

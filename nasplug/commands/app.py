@@ -83,7 +83,7 @@ class _Command(TyperCommand):
             takes_one = param.param_type_name == "option" and not param.multiple and not is_flag
             times = order.count(param)
             if takes_one and times > 1:
-                ctx.fail(f"Option '{param.opts[0]}' is given {times} times; it takes one value.")
+                ctx.fail(f"Option '{param.opts[0]}' is given {times} times; give it once.")
         return super().parse_args(ctx, args)
 
     def _likely(self, option: str) -> list[str]:
@@ -137,10 +137,12 @@ _OPTIONS: dict[str, Any] = {
 app = typer.Typer(name="nasplug", no_args_is_help=True, **_OPTIONS)
 hardware_app = typer.Typer(cls=_ListByDefault, **_OPTIONS)
 data_app = typer.Typer(cls=_ListByDefault, **_OPTIONS)
-app.add_typer(
-    hardware_app, name="hardware", help="The hardware catalogue: list, show NAME, --here."
-)
-app.add_typer(data_app, name="data", help="Public data sets: list, fetch, import, verify.")
+for _group, _name, _help in (
+    (hardware_app, "hardware", "List the known devices, or show one or this machine."),
+    (data_app, "data", "List, fetch, import or verify public data sets."),
+):
+    # Typer would cut the sentence in the list of commands.
+    app.add_typer(_group, name=_name, help=_help, short_help=_help)
 
 
 def _version(wanted: bool) -> None:
@@ -157,7 +159,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Architecture search that is guided by predicted accuracy and latency."""
+    """Neural architecture search with predicted accuracy and latency."""
 
 
 def _add(group: typer.Typer, name: str, function: Callable[..., None]) -> None:

@@ -125,5 +125,5 @@ def info(name: str) -> DatasetInfo:
     """
     entries = _registry()
     if name not in entries:
-        raise InputError(f"no data set is named {name!r}; known: {closest(name, entries)}")
+        raise InputError(f"unknown data set {name!r}; known: {closest(name, entries)}")
     return entries[name]

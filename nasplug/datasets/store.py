@@ -125,7 +125,7 @@ def _imported(entry: DatasetInfo) -> Table:
         raise InputError(f"{entry.name} cannot be fetched: {entry.manual}")
     table = read_table(path)
     if table.version != FORMAT_VERSION:
-        raise InputError(f"{path} is of another version of nasplug; {entry.manual}")
+        raise InputError(f"{path} was written by another version of nasplug; {entry.manual}")
     return table
 
 
@@ -136,7 +136,7 @@ def _load(entry: DatasetInfo) -> Table:
         try:
             return _build(entry, None)
         except InputError as reason:
-            raise InputError(f"{damage}, which failed: {reason}") from reason
+            raise InputError(f"{damage}; importing it again failed: {reason}") from reason
     return _build(entry, None) if table is None else table
 
 

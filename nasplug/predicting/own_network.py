@@ -68,7 +68,7 @@ def read_network(
         return read.graph, read.batch, read.is_free
     if type(network).__module__.split(".")[0] == "builtins":
         raise InputError(
-            f"a {type(network).__name__} is no network; give the path of an ONNX file, an ONNX "
+            f"a {type(network).__name__} is not a network; give the path of an ONNX file, an ONNX "
             "model or a torch.nn.Module"
         )
     if example is None and not hasattr(network, "example_inputs"):
@@ -128,7 +128,7 @@ def batch_note(held: int, answered: int, is_free: bool, source: str) -> str | No
         )
     if held in (1, answered):
         return None
-    return f"{source} holds {held} images, and the answer is for a batch of {answered}, as asked"
+    return f"{source} holds {held} images; the prediction is for batch {answered}, as requested"
 
 
 def unknown_operators(graph: Graph) -> dict[str, float]:

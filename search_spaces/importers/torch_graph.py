@@ -138,10 +138,11 @@ def _reading(
     steps = list(dict.fromkeys(v.step for v in values if isinstance(v, Computed)))
     if not steps:
         raise InputError(f"{name} returns nothing that depends on the example")
-    if trace.network.unknown:
+    # A second reading has the same operators.
+    if trace.network.unknown and not axes:
         names = ", ".join(sorted(trace.network.unknown)[:20])
         warnings.warn(
             f"{name} has operators of unknown cost, priced by the data they move: {names}",
-            stacklevel=4,
+            stacklevel=5,
         )
     return Reading(trace.network, steps)

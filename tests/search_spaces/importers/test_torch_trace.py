@@ -396,6 +396,22 @@ class TestOperators:
         assert graph.ops[:3] == ("Input", "Conv", "ScatterND")
         assert graph.ops[-2:] == ("ScatterND", "Output")
 
+    @pytest.mark.parametrize(
+        ("forward", "ops"),
+        [
+            (lambda s, x: x.scatter(1, torch.zeros(1, 3, 9, 9).long(), 1.0), ["ScatterElements"]),
+            (lambda s, x: torch.add(x, x, out=torch.empty(1, 3, 32, 32)), ["Add"]),
+            (lambda s, x: torch.cat([x, x], 1, out=torch.empty(1, 6, 32, 32)), ["Concat"]),
+            (lambda s, x: F.fold(F.unfold(x, 2, stride=2), 32, 2, stride=2), ["Gather", "Col2Im"]),
+            (lambda s, x: F.one_hot(x.argmax(1), 3), ["ArgMax", "OneHot"]),
+            (lambda s, x: F.grid_sample(x, torch.zeros(1, 8, 8, 2)), ["GridSample"]),
+            (lambda s, x: x.logsumexp(1), ["ReduceLogSumExp"]),
+            (lambda s, x: x * float(x.is_same_size(x)), ["Mul"]),
+        ],
+    )
+    def test_names(self, forward, ops):
+        assert list(torch_graph(module_of(forward), IMAGE).ops) == ["Input", *ops, "Output"]
+
     def test_shapes_change_in_place(self):
         def forward(self, x):
             y = self.conv(x)
