@@ -78,7 +78,10 @@ def torch_network(
     checked_autocast(autocast)
     network = unwrapped(module)
     args, kwargs = arguments_of(network, example)
-    shapes = [tuple(tensor.shape) for tensor in tensors_in((args, kwargs))]
+    tensors = list(tensors_in((args, kwargs)))
+    if any(tensor.is_nested for tensor in tensors):
+        raise InputError("the example has a nested tensor; give tensors of one shape, padded")
+    shapes = [tuple(tensor.shape) for tensor in tensors]
     if not shapes:
         raise InputError(
             "the example is to hold a tensor, such as torch.zeros(1, 3, 32, 32), or a tuple or "

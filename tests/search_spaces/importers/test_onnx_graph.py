@@ -334,7 +334,7 @@ class TestRefused:
         data = small_network().SerializeToString()
         for name, content, words in (
             ("empty.onnx", b"", "holds no network"),
-            ("text.onnx", b"version https://git-lfs", "no ONNX model"),
+            ("text.onnx", b"version https://git-lfs", "is a pointer of Git LFS"),
             ("short.onnx", data[: len(data) // 2], "no ONNX model"),
         ):
             (tmp_path / name).write_bytes(content)

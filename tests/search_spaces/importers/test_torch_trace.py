@@ -206,6 +206,12 @@ class TestExamples:
         with pytest.raises(InputError, match=r"depends on values .*test_torch_trace.py:\d+ "):
             torch_graph(module_of(forward), IMAGE)
 
+    @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+    def test_nested_tensors_are_refused(self):
+        nested = torch.nested.nested_tensor([torch.zeros(2, 16), torch.zeros(3, 16)])
+        with pytest.raises(InputError, match="nested tensor"):
+            torch_graph(nn.Linear(16, 4), nested)
+
     def test_lazy_modules_are_refused(self):
         with pytest.raises(InputError, match="weight has no shape yet; run it once"):
             torch_graph(nn.LazyLinear(3), IMAGE)
