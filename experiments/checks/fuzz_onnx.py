@@ -333,8 +333,8 @@ def outcome(data: bytes, path: Path) -> tuple[str, str]:
         return ("graph", "") if isinstance(graph, Graph) else (type(graph).__name__, "")
     except InputError as error:
         text = str(error)
-        # x1f marks names that the reader made up.
-        is_tidy = bool(text) and "\n" not in text and "x1f" not in text
+        # x1f marks names that the reader made up; damage may write it into an equation.
+        is_tidy = bool(text) and "\n" not in text and ("x1f" not in text or "equation" in text)
         return ("InputError", "") if is_tidy else ("untidy InputError", text)
     except BaseException as error:
         return type(error).__name__, traceback.format_exc()

@@ -282,7 +282,11 @@ class NodeView:
             value = self.attributes[name]
             axes = value if isinstance(value, (list, tuple)) else (value,)
             room = rank + (len(axes) if self.op in _NEW_AXES else 0)
-            if any(not isinstance(axis, int) or not -room <= axis < room for axis in axes):
+            # Axes that both inputs share are counted from the first one.
+            counted = name == "batch_dims"
+            room = min(ranks, default=MAX_RANK) if counted else room
+            least = 0 if counted else -room
+            if any(not isinstance(axis, int) or not least <= axis < room for axis in axes):
                 raise self.wrong(name, value, f"axes of a tensor of {rank} axes")
 
     def wrong(self, name: str, value: object, expected: str) -> InputError:

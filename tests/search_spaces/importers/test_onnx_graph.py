@@ -430,6 +430,13 @@ class TestFoundByFuzzing:
             with pytest.raises(InputError, match="axes of a tensor of 4 axes"):
                 onnx_graph(network)
 
+    @pytest.mark.parametrize("batch_dims", [-2, 2, 2**31])
+    def test_shared_axes_that_are_none(self, batch_dims):
+        # onnx 1.23's shape inference ends the process with a segmentation fault here.
+        gather = N("GatherND", ["x", "i"], ["y"], batch_dims=batch_dims)
+        with pytest.raises(InputError, match="attribute batch_dims of a GatherND"):
+            onnx_graph(model([gather], [ints("i", [0, 0], [2, 1])]))
+
     def test_more_parts_than_a_split_makes(self):
         network = model([N("Split", ["x"], ["y", "a", "b"], num_outputs=1)], opset=21)
         with pytest.raises(InputError, match="Split with 1 inputs and 3 outputs"):
