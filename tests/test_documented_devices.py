@@ -57,9 +57,10 @@ CHEAP = {
     "train": ["--train-size", "60"],
     "predict": [],
     "calibrate": [],
+    "measured": [],
 }
 # Commands that score a large space, or train, take longer than a test may.
-QUICK = {"predict", "calibrate"}
+QUICK = {"predict", "calibrate", "measured"}
 
 
 @pytest.fixture

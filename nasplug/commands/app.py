@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from nasplug.commands import lists, predictors
+from nasplug.commands import measured as measurements
 from nasplug.commands import predict as predictions
 from nasplug.commands import report as reports
 from nasplug.commands import search as searches
@@ -174,6 +175,7 @@ for _function in (
     predictions.predict,
     predictors.train,
     predictors.measure,
+    measurements.measured,
     predictors.calibrate,
     lists.spaces,
 ):

@@ -246,7 +246,9 @@ def _import(name: str, path: Path) -> dict[str, Any]:
 
     entry = datasets.info(name)
     if name != "nb101-official":
-        way = entry.manual or f"fetch it with nasplug data fetch {name}"
+        way = entry.manual or (
+            "the package holds it" if entry.shipped else f"fetch it with nasplug data fetch {name}"
+        )
         raise InputError(f"this command imports nb101-official only, not {name}; {way}")
 
     def check(table: NasbenchTable, digest: str) -> None:

@@ -259,7 +259,7 @@ def _hypervolumes(
         steps(plot, x, y, color, label)
         if alone:
             missed = values.numbers[~values.feasible]
-            rug(plot, {"misses a limit": (missed, RED), "failed": (values.lost, GREY)})
+            rug(plot, {"violates a constraint": (missed, RED), "failed": (values.lost, GREY)})
     plot.set_ylim(0, 1.05)
     denominator = "of the true front" if front is not None else "of the last value"
     plot.set_ylabel(f"hypervolume, as a share {denominator}", fontsize=12)

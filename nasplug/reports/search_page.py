@@ -214,7 +214,7 @@ def _magnitude_only(result: ReportedSearch, quantity: ReportedQuantity) -> str:
         return ""
     latency = result.candidates.quantities["latency"]
     usable = (is_usable(latency.lower[k], latency.upper[k]) for k in result.front)
-    return "" if all(usable) else "(only the order of magnitude is known)"
+    return "" if all(usable) else " (only the order of magnitude is known)"
 
 
 def _measured_comparisons(result: ReportedSearch, rows: Sequence[Row]) -> list[Comparison]:

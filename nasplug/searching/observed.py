@@ -173,7 +173,7 @@ def _predicted_value(candidates: Candidates, metric: str, index: int) -> float |
 def source_of_values(evaluation: Evaluation) -> str:
     """The source of a trial's values, in words."""
     if isinstance(evaluation, Table):
-        return f"measured ({evaluation.identity})"
+        return f"measured, from {evaluation.identity}"
     return (
         "printed by your program" if evaluation.name == "command" else "returned by your function"
     )

@@ -193,6 +193,6 @@ def _check_same(study: Study, settings: Mapping[str, Any]) -> None:
     differing = differences(study.user_attrs.get(SETTINGS), settings)
     if differing:
         raise InputError(
-            f"study {study.study_name!r} was made with a different {differing}; install the same "
-            "nasplug and data here"
+            f"study {study.study_name!r} was made with other settings: {differing}; install the "
+            "same nasplug and data here"
         )

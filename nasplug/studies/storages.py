@@ -149,8 +149,8 @@ def _check_settings(study: Study, settings: Mapping[str, Any]) -> None:
     differing = differences(study.user_attrs.get(SETTINGS), settings)
     if differing:
         raise InputError(
-            f"study {study.study_name!r} exists and was made with a different {differing}; choose "
-            "another study name or storage"
+            f"study {study.study_name!r} exists and was made with other settings: {differing}; "
+            "choose another study name or storage"
         )
 
 

@@ -148,7 +148,9 @@ class LatencyGP(ProcessPredictor):
     def _check_device(self, hardware: Hardware, batch_size: int) -> None:
         asked = Setting(hardware, batch_size)
         if asked.description != self._device:
-            raise InputError(f"this predictor learned {self._device['key']} only, not {asked.key}")
+            raise InputError(
+                f"{asked.key} was not learned; this predictor learned {self._device['key']} only"
+            )
 
     def _parts(self) -> dict[str, Mapping[str, NDArray[Any]]]:
         graphs = pack(self._graphs, vocabulary_of(self._graphs))

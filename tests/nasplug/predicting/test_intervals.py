@@ -119,7 +119,7 @@ def test_a_search_ranks_and_says_so(wide, tmp_path):
     assert all(row["predicted"]["latency_ms"]["usable"] is False for row in found.pareto)
     found.report(tmp_path)
     content = island((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert content["axes"][1]["label"].endswith("only its order of magnitude is known")
+    assert content["axes"][1]["label"].endswith(" (only the order of magnitude is known)")
     assert all(re.match(r"(ones|tenths|tens) \(", row["cells"][1][1]) for row in content["rows"])
     assert " of ms" in content["choices"][0]["reason"]
     stored = json.loads((tmp_path / "result.json").read_text(encoding="utf-8"))

@@ -78,7 +78,7 @@ def test_it_learns_and_shows_what_was_observed(find: Find) -> None:
     ids = [trial.user_attrs["nasplug"]["arch_id"] for trial in result.study.trials]
     assert len(set(ids)) == 12
     text = result.to_text()
-    assert "12 trials; values are given by your function" in text
+    assert "12 trials; values: returned by your function" in text
     assert "predicted" not in text
     assert result.study.metric_names == ["accuracy"]
 
@@ -99,7 +99,7 @@ def test_again_gives_the_same_and_more_goes_on(find: Find) -> None:
     assert (calls, more.n_trials) == (3, 9)
     assert more.study.user_attrs[RECORD]["n_trials"] == 9
     with pytest.raises(
-        InputError, match=r"another objectives \(accuracy:maximize there, accuracy:minimize here\)"
+        InputError, match=r"objectives \(accuracy:maximize there, accuracy:minimize here\)"
     ):
         find(study_name=name, objectives="accuracy:min")
 
@@ -130,7 +130,7 @@ def test_failed_trials_are_kept_with_the_reason(
     reasons = [trial.user_attrs[FAILURE] for trial in result.study.trials[:5]]
     assert reasons == [
         "ValueError: no memory left",
-        "no accuracy; it has loss",
+        "the result has no accuracy; it has loss",
         "accuracy is nan, not a finite number",
         "the result is 'high', not an object of metrics",
         "not a number: accuracy '93'",
@@ -138,7 +138,7 @@ def test_failed_trials_are_kept_with_the_reason(
     lines = capsys.readouterr().err.splitlines()
     assert "nasplug: trial 0 failed: ValueError: no memory left" in lines
     assert len([line for line in lines if " failed: " in line]) == 5
-    assert "4 trials, 5 failed" in result.heading()
+    assert "4 trials, and 5 failed" in result.heading()
 
 
 def test_a_command_that_was_stopped_may_be_used_again(
@@ -150,7 +150,7 @@ def test_a_command_that_was_stopped_may_be_used_again(
     command.stop()
     result = search(SOME, evaluate=command, n_trials=2, storage="memory")
     assert result.n_trials == 2
-    assert result.to_text().startswith("nb201: 2 trials; values are printed by your program")
+    assert result.to_text().startswith("nb201: 2 trials; values: printed by your program")
 
 
 def test_ten_failures_in_succession_end_it(find: Find) -> None:
@@ -466,7 +466,7 @@ def test_a_search_of_a_table(nb201_cache: Path, find: Find) -> None:
     assert row["measured"]["accuracy"] == pytest.approx(
         truth["cifar10_test"][row["arch"]], abs=1e-5
     )
-    assert "values are measured, from nb201-accuracy cifar10_val" in result.to_text()
+    assert "values: measured, from nb201-accuracy cifar10_val" in result.to_text()
     assert row["observed"]["accuracy"] > np.percentile(
         [truth["cifar10_val"][arch.text] for arch in SOME], 90
     )

@@ -304,9 +304,11 @@ def test_study_of_other_settings_is_refused_before_anything_is_scored(
 ) -> None:
     find(n_trials=1, study_name="mine")
     calls = tables["latency"].calls
-    with pytest.raises(InputError, match=r"'mine' exists .* another seed \(0 there, 1 here\);"):
+    with pytest.raises(
+        InputError, match=r"'mine' exists .* other settings: seed \(0 there, 1 here\);"
+    ):
         find(n_trials=1, study_name="mine", seed=1)
-    device = r"another hardware \(GTX 1080 Ti there, RTX 3090 here\)"
+    device = r"hardware \(GTX 1080 Ti there, RTX 3090 here\)"
     with pytest.raises(InputError, match=device):
         find(n_trials=1, study_name="mine", hardware="RTX 3090")
     assert tables["latency"].calls == calls

@@ -128,8 +128,8 @@ def test_ctrl_c_ends_the_program_and_leaves_the_trial_to_others(
     first.send_signal(signal.SIGINT)
     _, err = ended(first, 130)
     assert err.endswith(
-        "nasplug: stopped after 0 of 2 trials; the study is kept; the same command goes on from "
-        "there\n"
+        "nasplug: stopped after 0 of 2 trials; the study is stored, and the same "
+        "command continues it\n"
     )
     pid = int((tmp_path / "run-0").read_text())
     with pytest.raises(ProcessLookupError):
@@ -207,14 +207,14 @@ def test_no_program_is_run_that_is_found_in_a_storage(made: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"seed": 3}, r"was made with a different seed \(2 there, 3 here\)"),
+        ({"seed": 3}, r"was made with other settings: seed \(2 there, 3 here\)"),
         ({"space": None}, "uses a space that is not installed under a name"),
         ({"space": "nb202"}, "unknown search space 'nb202'"),
-        ({"constraints": 3}, "is damaged"),
+        ({"constraints": 3}, "are damaged"),
         ({"constraints": [["rm -rf /", 0.9]]}, "in constraint 'rm -rf /'|has no <= or >="),
         ({"n_trials": "many"}, "number of trials 'many'"),
         ({"pool_size": -1}, "pool size -1"),
-        ({"proxy": ["flops"]}, r"is damaged \(proxy\)"),
+        ({"proxy": ["flops"]}, r"are damaged \(proxy\)"),
         ({"hardware": {"name": "x"}}, "the field vendor is missing"),
         ({"hardware": {"calibrated": "0", "name": "my board"}}, "calibrated device 'my board'"),
         ({"predictors": ["../../etc/passwd.json"]}, "passwd.safetensors"),
@@ -243,7 +243,7 @@ def test_a_worker_of_a_finished_study_scores_nothing(
     study = load()
     study.set_user_attr(RECORD, {**study.user_attrs[RECORD], "n_trials": 2, "pool_size": 61})
     # Settings are compared before anything is scored, too.
-    with pytest.raises(InputError, match=r"a different pool_size \(60 there, 61 here\); install"):
+    with pytest.raises(InputError, match=r"pool_size \(60 there, 61 here\); install"):
         worker(made, "mine", evaluate=Command(COMMAND))
 
 

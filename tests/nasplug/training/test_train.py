@@ -190,7 +190,7 @@ def test_a_signal_within_lightnings_loop(
     result = run(*words)
     assert (result.exit_code, result.stdout) == (code, "")
     assert result.stderr.splitlines()[1:] == [
-        "nasplug: stopped; no predictor was written; the same command goes on from its last state"
+        "nasplug: stopped; no predictor was written; the same command continues from its last state"
     ]
     assert not list(Path().glob("x*"))
     assert len(steps) == 8
@@ -211,7 +211,7 @@ def test_a_library_that_ends_the_program_is_no_success(
     result = run(*train)
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == (
-        "nasplug: a library wanted to end the program, by SystemExit 0; --debug shows where"
+        "nasplug: a library tried to end the program with SystemExit 0; --debug shows the traceback"
     )
 
 
@@ -271,12 +271,12 @@ def test_a_state_is_for_the_same_training_only(run: Run, table: Path) -> None:
         (("--target", "acc", "--data", "none.csv"), "cannot read none.csv"),
         (("--target", "acc", "--data", "nb201-accuracy"), "has no column 'acc'; it has"),
         (("--target", "acc", "--out", "table.csv/x"), "cannot write table.csv/x"),
-        (("--target", "acc", "--out", "."), "give the path of a file"),
+        (("--target", "acc", "--out", "."), "give a file in a folder that you may write"),
         (("--target", "acc", "--batch-size", "0"), "batch size 0 is not a whole number"),
         # The first wrong option in the order of the help is named.
         (("--data", "nb202", "--model", "nnformr"), "unknown data set 'nb202'"),
         (("--model", "nnformr", "--space", "nb202"), "unknown predictor 'nnformr'"),
-        (("--data", "nb101-small", "--kind", "energy"), "is of space nb101, not of nb201"),
+        (("--data", "nb101-small", "--kind", "energy"), "belongs to space nb101, not to"),
         (("--space", "nb202", "--kind", "energy"), "unknown search space"),
         (("--kind", "energy", "--hw", "T9"), "unknown kind of predictor 'energy'"),
         (("--kind", "latency", "--hw", "T9", "--batch-size", "0"), "'T9' is not in the catalogue"),
