@@ -51,7 +51,16 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "predictors: published": ("predictors.published",),
     # calibration, capabilities, pretraining, registry and the names of the package itself
     "predictors": ("predictors",),
-    "ground": ("arrays", "objectives", "pareto", "choices", "arguments", "text", "_signals"),
+    "ground": (
+        "arrays",
+        "objectives",
+        "pareto",
+        "choices",
+        "arguments",
+        "text",
+        "_signals",
+        "_waiting",
+    ),
     "datasets: ground": (
         "datasets.archives",
         "datasets.registry",

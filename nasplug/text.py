@@ -93,6 +93,11 @@ def check_no_torch_file(path: object) -> None:
     """
     text = str(path)
     stem, dot, suffix = text.rpartition(".")
+    if isinstance(path, (str, os.PathLike)) and suffix.lower() == "pt2":
+        raise InputError(
+            f"{shown_path(Path(text))} is an exported program of PyTorch; read it in Python: "
+            f"nasplug.predict(torch.export.load({text!r}), hardware=...)"
+        )
     if not isinstance(path, (str, os.PathLike)) or not dot or suffix.lower() not in _TORCH:
         return
     onnx = repr(f"{stem}.onnx")

@@ -13,6 +13,10 @@ from pathlib import Path
 import pytest
 
 from nasplug import _signals
+from nasplug._waiting import sleep_while_waiting
+
+# Before torch is loaded: tests have to end on a machine that does other work too.
+sleep_while_waiting()
 
 # Last, so that the installed package is what is tested.
 sys.path.append(str(Path(__file__).resolve().parents[1]))

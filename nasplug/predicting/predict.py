@@ -261,7 +261,8 @@ def predict(
         network: Path of an ONNX file, an ONNX model, a PyTorch module or exported program, or a
             graph.
         example: Input of a PyTorch module: a tensor `(images, …)`, a tuple of arguments, a
-            dictionary of keyword arguments, or a tuple of both. Its values do not count.
+            dictionary of keyword arguments, or a tuple of both. Values count for integers and
+            truths alone.
         hardware: Device: a name, the path of a .toml file, or a `Hardware`.
         batch_size: Images a forward pass; if left out as many as the example or the ONNX model
             holds, and one for a graph, or where the model leaves its first axis open.
@@ -290,13 +291,17 @@ def predict(
         >>> latency.lower < latency.mean < latency.upper
         True
     """
+    import torch
+
     from nasplug.arguments import checked_count
     from nasplug.devices.hardware import hardware as device_named
 
     if batch_size is not None:
         checked_count(batch_size, "batch size")
     device, is_file = device_named(hardware), is_onnx(network)
-    chosen, runtime = _chosen(predictor, device, batch_size or 1, runtime, is_file)
+    # The predictor computes on the processor, whatever device the caller has made the default.
+    with torch.device("cpu"):
+        chosen, runtime = _chosen(predictor, device, batch_size or 1, runtime, is_file)
     graph, held, is_free = read_network(
         network,
         example,
@@ -307,9 +312,10 @@ def predict(
         folds=runtime in FOLDING_RUNTIMES,
     )
     batch_size = answered_batch(batch_size, held, is_free, is_file)
-    check_known(unknown_operators(graph))
-    # A graph of the whole is one sample.
-    predicted = _prediction(chosen, graph, device, batch_size if is_free else 1, runtime)
+    check_known(graph, is_file)
+    with torch.device("cpu"):
+        # A graph of the whole is one sample.
+        predicted = _prediction(chosen, graph, device, batch_size if is_free else 1, runtime)
     return replace(
         predicted,
         batch_size=batch_size,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from nasplug._signals import held
+from nasplug._waiting import own_environment
 from nasplug.search_spaces import InputError
 from nasplug.studies.evaluation import Request, TrialFailure
 
@@ -143,6 +144,7 @@ class Command:
                     stdin=stdin,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
+                    env=own_environment(),
                     # Its children end with it, and Ctrl-C reaches it through us alone.
                     start_new_session=True,
                 )

@@ -11,7 +11,7 @@ from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.importers.onnx_loading import first_line
 from nasplug.search_spaces.importers.torch_call import Shape, words
 from nasplug.search_spaces.importers.torch_operators import MAPPED
-from nasplug.search_spaces.importers.torch_places import user_line
+from nasplug.search_spaces.importers.torch_places import at_user_line
 from nasplug.search_spaces.importers.torch_recurrent import recurrent_shapes
 from nasplug.search_spaces.importers.torch_shapes import output_shape
 from nasplug.search_spaces.importers.torch_tensors import mapped, parts, real_of
@@ -167,14 +167,18 @@ def _inferred(
 ) -> tuple[bool, list[Result | None]]:
     """Shapes of the outputs, by PyTorch's own rules."""
     args, kwargs = mapped(on_meta, args), mapped(on_meta, kwargs)
+    tensors = [part for part in parts(args) if isinstance(part, torch.Tensor)]
     try:
         outputs = func(*args, **kwargs)
     except Exception as error:
         if signature.name == "view":
             # The strides of a fused function's result, which let a view be taken, vary by device.
             return _inferred(_RESHAPE, signature_of(_RESHAPE), args, kwargs)
-        raise InputError(f"{signature.name} fails at {user_line()}: {first_line(error)}") from error
-    tensors = [part for part in parts(args) if isinstance(part, torch.Tensor)]
+        read = ", ".join(str(list(tensor.shape)) for tensor in tensors[:6])
+        raise InputError(
+            f"{signature.name} of tensors of shapes {read} fails{at_user_line()}: "
+            f"{first_line(error)}"
+        ) from error
     source = tensors[0].untyped_storage()._cdata if signature.may_view and tensors else None
     is_sequence = isinstance(outputs, (list, tuple))
     results: list[Result | None] = []

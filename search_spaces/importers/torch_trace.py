@@ -119,6 +119,9 @@ class Trace(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if not isinstance(func, torch._ops.OpOverload):
             return higher_order(self, func, args)
+        if func.namespace == "profiler":
+            # Marks of a profiler hold no tensors.
+            return func(*args, **(kwargs or {}))
         return self.record(func, args, kwargs or {})
 
     def record(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:

@@ -73,3 +73,8 @@ def test_an_altered_row_is_told() -> None:
     for altered in (["a", "1.6", cells[2]], ["b", "1.5", cells[2]], ["a", "1.5", ""]):
         with pytest.raises(InputError, match="line 2 was changed after nasplug measure wrote it"):
             check_row(header, altered, "line 2")
+
+
+def test_an_exported_program_is_read_in_python() -> None:
+    with pytest.raises(InputError, match=r"torch.export.load\('net.pt2'\)"):
+        check_no_torch_file("net.pt2")

@@ -120,6 +120,22 @@ def test_mixed_precision_moves_half_the_bytes():
     assert any("float16" in note for note in narrow.notes())
 
 
+def test_arguments_of_another_kind_of_network_are_refused(squeezenet):
+    with pytest.raises(InputError, match="example and autocast are for PyTorch modules"):
+        nasplug.predict(squeezenet, EXAMPLE, hardware=HARDWARE)
+    with pytest.raises(InputError, match="input_shapes and input_values are for ONNX files"):
+        nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE, input_shapes={"x": (1, 3, 64, 64)})
+    with pytest.raises(InputError, match="it returns its inputs"):
+        nasplug.predict(nn.Identity(), EXAMPLE, hardware=HARDWARE)
+
+
+def test_a_default_device_of_the_caller():
+    want = nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE)
+    with torch.device("meta"):
+        again = nasplug.predict(Toy(), torch.zeros(1, 3, 64, 64), hardware=HARDWARE)
+    assert again.to_json() == want.to_json()
+
+
 class TwoInputs(nn.Module):
     """A user's network of two tensors."""
 
