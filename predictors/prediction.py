@@ -31,7 +31,7 @@ class NotFittedError(InputError):
         ...     predictors.create("accuracy-gp").predict([])
         ... except predictors.NotFittedError as error:
         ...     print(error)
-        this predictor has learned nothing yet; call fit or load one
+        this predictor is not fitted; call fit, or load a fitted one
     """
 
 

@@ -166,7 +166,7 @@ def load(name: str) -> pd.DataFrame:
         ...     datasets.load("nb201-acuracy")
         ... except InputError as error:
         ...     print(error)
-        no data set is named 'nb201-acuracy'; known: nb201-accuracy, ...
+        unknown data set 'nb201-acuracy'; known: nb201-accuracy, ...
     """
     entry = info(name)
     if entry.shipped:
@@ -249,7 +249,7 @@ def fetch(name: str, progress: bool | None = None) -> list[Path]:
         ...     datasets.fetch("nb101")
         ... except InputError as error:
         ...     print(error)
-        no data set is named 'nb101'; known: nb101-small, nb101-official, ...
+        unknown data set 'nb101'; known: nb101-small, nb101-official, ...
     """
     entry = _with_files(name)
     paths = fetch_files(entry.files, entry.name, progress)

@@ -6,6 +6,7 @@ under the spelling of its name for comparisons, so that a name finds its file.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -129,14 +130,15 @@ def read(path: Path) -> DeviceProfile:
     content = read_whole(
         path, MAX_FILE_BYTES, "a device profile that nasplug calibrate wrote", "device profile"
     )
-    try:
+    table: Any = None
+    with contextlib.suppress(ValueError, RecursionError):
         table = json.loads(content.decode("utf-8"), parse_constant=_refuse)
-    except (ValueError, RecursionError):
+    if not isinstance(table, dict) or "format" not in table:
         raise InputError(
             f"{where} is not a device profile, as nasplug calibrate writes it; the description of "
             "a device must be a .toml file"
-        ) from None
-    file_format = table.get("format") if isinstance(table, dict) else type(table).__name__
+        )
+    file_format = table["format"]
     if file_format not in (FORMAT, _OLD_FORMAT):
         raise InputError(
             f"{where} is not a device profile of this version: its format is "

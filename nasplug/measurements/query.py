@@ -55,8 +55,8 @@ def measured(
     Example:
         >>> import nasplug
         >>> rows = nasplug.measured("ResNet-50", hardware="RTX 3090", batch_size=1024)
-        >>> rows[0]["source"], rows[0]["input"]
-        ('huggingface/pytorch-image-models@aa4b585', '3x224x224')
+        >>> rows[0]["source"], rows[0]["batch"]
+        ('huggingface/pytorch-image-models@aa4b585', 1024)
     """
     for name, value in (("network", network), ("hardware", hardware), ("runtime", runtime)):
         if value is not None and not isinstance(value, str):

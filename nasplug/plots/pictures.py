@@ -124,7 +124,7 @@ def predicted_observed(study: Study) -> Figure:
         ...     plots.predicted_observed(study)
         ... except InputError as error:
         ...     print(error)
-        no trial of study 'mine' says what was expected of it; ...
+        no trial of study 'mine' has expected values; ...
     """
     values = _foreseen(study)
     count = len(values.metrics)
@@ -157,7 +157,7 @@ def calibration(study: Study) -> Figure:
         ...     plots.calibration(study)
         ... except InputError as error:
         ...     print(error)
-        no trial of study 'mine' says what was expected of it; ...
+        no trial of study 'mine' has expected values; ...
     """
     values = _foreseen(study)
     shown = int(values.foreseen.sum())

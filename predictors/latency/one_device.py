@@ -180,6 +180,8 @@ def latency_gp(
         InputError: If the kind, a column or an option is unknown.
     """
     if kind != "latency" or tuple(targets) != ("latency",):
-        raise InputError(f"this predictor predicts latency, not {kind} {', '.join(targets)}")
+        raise InputError(
+            f"this predictor predicts the column latency, not {', '.join(targets)} of {kind}"
+        )
     check_options(options, field_names(LatencyGPConfig))
     return LatencyGP(LatencyGPConfig(**options))

@@ -204,7 +204,7 @@ def import_official(
         ...     datasets.import_official("nowhere.pth")
         ... except InputError as error:
         ...     print(error)
-        nowhere.pth is not a file; name the NAS-Bench-201 .pth that you downloaded
+        nowhere.pth is not a file; give the NAS-Bench-201 .pth file that you downloaded
     """
     path = Path(path)
     if not path.is_file():
@@ -245,6 +245,6 @@ def load_official(path: str | os.PathLike[str]) -> pd.DataFrame:
         ...     datasets.load_official("nowhere.npz")
         ... except InputError as error:
         ...     print(error)
-        the table nowhere.npz is missing; name a table that was imported
+        the table nowhere.npz is missing; give a table that was imported
     """
     return read_table(Path(path)).to_frame()

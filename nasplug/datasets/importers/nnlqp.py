@@ -213,7 +213,7 @@ def read_nnlqp(folder: str | os.PathLike[str], labels: str | None = None) -> pd.
         ...     datasets.read_nnlqp("nowhere")
         ... except InputError as error:
         ...     print(error)
-        nowhere is no folder; name the one that holds gt.txt and onnx/
+        nowhere is not a folder; give the folder that holds gt.txt and onnx/
     """
     folder = Path(folder)
     path = _label_file(folder, labels)

@@ -315,5 +315,5 @@ def test_another_network_is_one_entry(monkeypatch, accuracy, tmp_path):
 def test_unknown_networks_and_fields_are_named():
     with pytest.raises(InputError, match="unknown network 'nnforma'.*nnformer"):
         build("nnforma")
-    with pytest.raises(InputError, match="nnlp has no 'num_heads'; it has dim"):
+    with pytest.raises(InputError, match="nnlp has no 'num_heads'; known: dim"):
         NetworkPredictor(NetworkPredictorConfig("nnlp", options={"num_heads": 4}))
