@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from nasplug._signals import run
-from nasplug._waiting import sleep_while_waiting
+from nasplug._waiting import spin_shortly
 
 if TYPE_CHECKING:
     import typer
@@ -23,7 +23,7 @@ def main() -> None:
     """
     # What is measured runs as it does in the user's own programs.
     if sys.argv[1:2] != ["measure"]:
-        sleep_while_waiting()
+        spin_shortly()
     run(lambda: __getattr__("app")(prog_name="nasplug"))
 
 

@@ -8,11 +8,12 @@ import pytest
 
 from nasplug import _waiting
 
-SHOW = "import os; print(os.environ.get('OMP_WAIT_POLICY'))"
+SHOW = "import os; print(os.environ.get('GOMP_SPINCOUNT'))"
 
 
 @pytest.fixture(autouse=True)
-def no_policy(monkeypatch):
+def nothing_chosen(monkeypatch):
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     monkeypatch.setattr(_waiting, "_added", [])
 
@@ -23,13 +24,17 @@ def shown(environment):
     return done.stdout.strip()
 
 
-def test_threads_sleep_here_and_not_in_programs_of_the_user():
-    _waiting.sleep_while_waiting()
-    assert shown(dict(os.environ)) == "PASSIVE"
+def test_threads_spin_shortly_here_and_not_in_programs_of_the_user():
+    _waiting.spin_shortly()
+    assert shown(dict(os.environ)) == "2000"
     assert shown(_waiting.own_environment()) == "None"
 
 
-def test_a_policy_of_the_user_stays(monkeypatch):
-    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    _waiting.sleep_while_waiting()
-    assert shown(dict(os.environ)) == shown(_waiting.own_environment()) == "ACTIVE"
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [("GOMP_SPINCOUNT", "7", "7"), ("OMP_WAIT_POLICY", "ACTIVE", "None")],
+)
+def test_what_the_user_chose_stays(monkeypatch, name, value, kept):
+    monkeypatch.setenv(name, value)
+    _waiting.spin_shortly()
+    assert shown(dict(os.environ)) == shown(_waiting.own_environment()) == kept
