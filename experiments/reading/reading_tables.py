@@ -27,7 +27,7 @@ REASONS: dict[tuple[str, str], str] = {
 
 @section("backend-tests")
 def backend_tests() -> str:
-    """How many models of onnx's own tests are read, and each kind of refusal."""
+    """Count the models of onnx's own tests that are read, and each kind of refusal."""
     result = load("backend_tests")
     rows = [
         [
@@ -53,7 +53,7 @@ def backend_tests() -> str:
 
 @section("shipped-files")
 def shipped_files() -> str:
-    """What is read of files that packages ship."""
+    """List what is read of files that packages ship."""
     rows = load("shipped_files")["rows"]
     return table(
         "package | file | for | read at | MFLOPs | million parameters | operators",
@@ -81,7 +81,7 @@ def shipped_files() -> str:
 
 @section("torch-networks")
 def torch_networks() -> str:
-    """How many PyTorch modules are read, how fast, and where counts differ."""
+    """Count the PyTorch modules that are read; tell how fast, and where counts differ."""
     result = load("torch_networks")
     large = result["large"]
     read = result["networks"] - len(result["refused"])
@@ -102,7 +102,7 @@ def torch_networks() -> str:
 
 @section("one-answer")
 def one_answer() -> str:
-    """How many networks both exporters write, and how far the readings of files and modules are."""
+    """Count the networks of both exporters, and compare readings of files and modules."""
     result = load("one_answer")
     total = result["summary"]["networks"]
     rows, apart = [], []
@@ -136,7 +136,7 @@ def one_answer() -> str:
 
 @section("fuzz-onnx")
 def fuzz_onnx() -> str:
-    """How many damaged and changed files were read, and how many shapes are equal to onnx's."""
+    """Count the damaged and changed files that were read, and the shapes that differ."""
     result = load("fuzz_onnx")
     outcomes, changed = result["outcomes"], result["changed"]
     valid = changed["valid after a change"]
