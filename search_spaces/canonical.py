@@ -9,7 +9,7 @@ from typing import TypeVar
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.operators import CONVS, IDLE, RESHAPES, Operator
 
-__all__ = ["canonical", "canonical_network", "needed"]
+__all__ = ["canonical", "canonical_network", "needed", "united_parameters"]
 
 _GATES = {"Sigmoid": "Silu", "HardSigmoid": "HardSwish"}
 
@@ -140,7 +140,7 @@ def _fold(net: _Rewriting, operator: Operator) -> int | None:
         )
     if foldable and net.only_reader(operator):
         net.after[position] = replace(
-            source, bias=True, parameters=_joined(source.parameters, operator.parameters)
+            source, bias=True, parameters=united_parameters(source, operator)
         )
         return position
     if operator.op == "BatchNormalization":
@@ -149,11 +149,11 @@ def _fold(net: _Rewriting, operator: Operator) -> int | None:
     return None
 
 
-def _joined(
-    first: tuple[tuple[str, int], ...] | None, second: tuple[tuple[str, int], ...] | None
-) -> tuple[tuple[str, int], ...] | None:
-    """Parameters of two operators that become one."""
-    return None if first is None or second is None else (*first, *second)
+def united_parameters(first: Operator, second: Operator) -> tuple[tuple[str, int], ...] | None:
+    """Parameters of an operator that stands for two."""
+    if first.parameters is None or second.parameters is None:
+        return None
+    return (*first.parameters, *second.parameters)
 
 
 def _name_activation(net: _Rewriting, operator: Operator) -> int | None:

@@ -37,19 +37,31 @@ ELEMENTWISE = _words(
     "Softsign Gelu Erf Clip Add Sub Mul Div Pow Sqrt Exp Log Neg Abs Reciprocal Min Max Sum Mean "
     "Floor Ceil Round Sin Cos Where Equal Greater Less Not And Or Cast BatchNormalization "
     "InstanceNormalization GroupNormalization LayerNormalization RMSNormalization "
-    "LpNormalization LRN Softmax LogSoftmax QuantizeLinear DequantizeLinear"
+    "LpNormalization LRN Softmax LogSoftmax QuantizeLinear DequantizeLinear RotaryEmbedding "
+    "GreaterOrEqual LessOrEqual Xor Mod Sign Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh IsNaN "
+    "IsInf ThresholdedRelu Shrink Hardmax BitShift BitwiseAnd BitwiseOr BitwiseXor BitwiseNot "
+    "BitCast Trilu MeanVarianceNormalization"
 )
 _MOVES = _words(
     "Input Output Reshape Transpose Concat Split Slice Gather Pad Expand Tile Resize Upsample "
-    "DepthToSpace SpaceToDepth"
+    "DepthToSpace SpaceToDepth GatherElements GatherND Scatter ScatterElements ScatterND "
+    "TensorScatter OneHot Compress ReverseSequence CenterCropPad Col2Im MaxUnpool GridSample "
+    "AffineGrid RoiAlign MaxRoiPool Range ConstantOfShape EyeLike Shape Size"
 )
 _REDUCTIONS = _words(
     "GlobalAveragePool GlobalMaxPool ReduceMean ReduceSum ReduceMax ReduceMin ReduceL2 "
-    "ReduceProd ArgMax ArgMin TopK CumSum"
+    "ReduceProd ReduceL1 ReduceLogSum ReduceLogSumExp ReduceSumSquare CumProd ArgMax ArgMin TopK "
+    "CumSum"
 )
 # Operator types whose cost this module knows; any other is priced by the data it moves.
 KNOWN_OPS: frozenset[str] = (
-    WINDOWS | IDLE | RESHAPES | ELEMENTWISE | _MOVES | _REDUCTIONS | {"Gemm", "MatMul"}
+    WINDOWS
+    | IDLE
+    | RESHAPES
+    | ELEMENTWISE
+    | _MOVES
+    | _REDUCTIONS
+    | {"Gemm", "MatMul", "LSTM", "GRU", "RNN"}
 )
 
 

@@ -160,7 +160,9 @@ def _row(
     elif op not in ELEMENTWISE and op != "Concat" and inputs:
         in_channels = _channels_height_width(op, inputs[0], features_last)[0]
     own_type, weight_type, *input_types = types
-    weight_bytes = TYPE_BYTES[weight_type or own_type] * params
+    # Of a table only the rows that are chosen are read.
+    read_params = min(params, math.prod(shape)) if op == "Gather" else params
+    weight_bytes = TYPE_BYTES[weight_type or own_type] * read_params
     moved = 0.0
     if op not in ("Input", "Reshape"):
         read = sum(TYPE_BYTES[t] * size for t, size in zip(input_types, sizes, strict=True))

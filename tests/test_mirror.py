@@ -13,7 +13,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     # A network is read through one function, whatever operators and constants it has.
     "search_spaces/importers/test_onnx_graph.py": (
         "search_spaces/importers/onnx_*.py",
-        "search_spaces/importers/einsum.py",
+        "search_spaces/importers/attention_scales.py",
         "search_spaces/importers/network.py",
         "search_spaces/importers/patterns.py",
         "search_spaces/importers/steps.py",

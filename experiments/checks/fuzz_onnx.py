@@ -1,9 +1,11 @@
-"""Feed damaged ONNX files to the reader: each must give a graph or an `InputError`.
+"""Feed damaged and changed ONNX files to the reader: each gives a graph or an `InputError`.
 
-Starts from small valid models, damages bytes or any field of the message, and reads the result in
-batches, each in a process of its own, so that a crash of the process is found too. Anything else
-than a graph or an `InputError`, an abort, and an input that takes longer than `--slow` seconds is a
-finding, kept under `--keep`.
+Starts from small valid models. Half of the files are damaged in any byte or field, half are changed
+within their structure (experiments.checks.mutations). They are read in batches, each in a process
+of its own, so that a crash of the process is found too. Anything else than a graph or an
+`InputError`, an abort, and an input that takes longer than `--slow` seconds is a finding, kept
+under `--keep`. So is a changed file that onnx finds valid and to whose tensors onnx's shape
+inference gives other shapes.
 """
 
 from __future__ import annotations
@@ -30,9 +32,11 @@ from google.protobuf.message import Message
 from onnx import TensorProto, helper
 
 from experiments.campaign import Options
+from experiments.checks.mutations import inferred_shapes, mutated, valid_models
 from experiments.common import write_result
+from experiments.reading.backend_tests import kind_of
 from nasplug.search_spaces import Graph, InputError
-from nasplug.search_spaces.importers.onnx_graph import onnx_graph
+from nasplug.search_spaces.importers.onnx_graph import onnx_graph, tensor_shapes
 
 try:
     import resource
@@ -68,6 +72,9 @@ def _model(
         constants,
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+SEEDS = 4
 
 
 def seeds() -> list[onnx.ModelProto]:
@@ -292,6 +299,30 @@ def damaged(rng: random.Random, models: list[onnx.ModelProto]) -> bytes:
 # ------------------------------------------------------------------------------------ reading
 
 
+def comparison(data: bytes, counts: Counter[str]) -> str:
+    """Text on tensors of a file to which onnx gives other shapes than the reader; empty if none."""
+    model = onnx.load_from_string(data)
+    theirs = inferred_shapes(model)
+    if theirs is None:
+        return ""
+    counts["valid after a change"] += 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            ours = tensor_shapes(model)
+        except InputError as error:
+            counts["valid after a change, refused"] += 1
+            counts[f"refused: {kind_of(str(error))}"] += 1
+            return ""
+    common = [name for name, shape in ours.items() if shape is not None and name in theirs]
+    counts["shapes compared"] += len(common)
+    return "; ".join(
+        f"{name}: {ours[name]}, onnx {theirs[name]}"
+        for name in common
+        if ours[name] != theirs[name]
+    )
+
+
 def outcome(data: bytes, path: Path) -> tuple[str, str]:
     """`"graph"`, `"InputError"` or the name of another error, and its text."""
     path.write_bytes(data)
@@ -302,12 +333,16 @@ def outcome(data: bytes, path: Path) -> tuple[str, str]:
         return ("graph", "") if isinstance(graph, Graph) else (type(graph).__name__, "")
     except InputError as error:
         text = str(error)
-        return ("InputError", "") if text and "\n" not in text else ("untidy InputError", text)
+        # x1f marks names that the reader made up.
+        is_tidy = bool(text) and "\n" not in text and "x1f" not in text
+        return ("InputError", "") if is_tidy else ("untidy InputError", text)
     except BaseException as error:
         return type(error).__name__, traceback.format_exc()
 
 
-def read_batch(seed: int, path: Path, channel: Any, progress: Any, trace: str) -> None:
+def read_batch(
+    models: list[onnx.ModelProto], seed: int, path: Path, channel: Any, progress: Any, trace: str
+) -> None:
     """Read one batch in a process of its own; the input that is being read is in `path`."""
     if resource is not None:
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
@@ -315,12 +350,16 @@ def read_batch(seed: int, path: Path, channel: Any, progress: Any, trace: str) -
     with open(trace, "w", encoding="utf-8") as log:
         faulthandler.enable(log)
         rng = random.Random(seed)
-        models = seeds()
         counts: Counter[str] = Counter()
+        compared: Counter[str] = Counter()
         findings = []
         slowest = 0.0
         for _ in range(BATCH):
-            data = damaged(rng, models)
+            is_changed = rng.random() < 0.5
+            if is_changed:
+                data = mutated(rng, models).SerializeToString()
+            else:
+                data = damaged(rng, models[:SEEDS])
             start = time.perf_counter()
             kind, text = outcome(data, path)
             slowest = max(slowest, time.perf_counter() - start)
@@ -329,15 +368,20 @@ def read_batch(seed: int, path: Path, channel: Any, progress: Any, trace: str) -
                 progress.value += 1
             if kind not in ("graph", "InputError"):
                 findings.append((kind, text, data))
-        channel.send((counts, findings, slowest))
+            elif is_changed and (difference := comparison(data, compared)):
+                findings.append(("another shape", difference, data))
+        channel.send((counts, compared, findings, slowest))
 
 
-def watch(seed: int, path: Path, trace: Path, slow: float) -> tuple[Any, int, int | None]:
+def watch(
+    models: list[onnx.ModelProto], seed: int, path: Path, trace: Path, slow: float
+) -> tuple[Any, int, int | None]:
     """Run one batch; what it sends, how many inputs it has read, and its exit code."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     progress = context.Value("i", 0)
-    child = context.Process(target=read_batch, args=(seed, path, sender, progress, str(trace)))
+    arguments = (models, seed, path, sender, progress, str(trace))
+    child = context.Process(target=read_batch, args=arguments)
     child.start()
     sender.close()
     received = None
@@ -366,8 +410,10 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.keep.mkdir(parents=True, exist_ok=True)
     counts: Counter[str] = Counter()
+    compared: Counter[str] = Counter()
     findings: list[dict[str, str]] = []
     slowest = 0.0
+    models = valid_models(seeds())
     start = time.monotonic()
     batch = 0
     path, trace = arguments.keep / "reading.onnx", arguments.keep / "trace.txt"
@@ -380,24 +426,30 @@ def main() -> None:
 
     while time.monotonic() - start < 60 * arguments.minutes:
         seed = arguments.seed * 1_000_000 + batch
-        received, seen, exit_code = watch(seed, path, trace, arguments.slow)
+        received, seen, exit_code = watch(models, seed, path, trace, arguments.slow)
         batch += 1
         if received is None:
             kind = "slow" if exit_code == -signal.SIGKILL else "abort"
-            counts[kind] += 1
             counts["read before an abort"] += seen
+            if "in inferred_shapes" in trace.read_text():
+                compared["aborts of onnx's own inference"] += 1
+                continue
+            counts[kind] += 1
             keep(kind, f"exit {exit_code}\n{trace.read_text()}", path.read_bytes())
         else:
             counts.update(received[0])
-            slowest = max(slowest, received[2])
-            for kind, text, data in received[1]:
+            compared.update(received[1])
+            slowest = max(slowest, received[3])
+            for kind, text, data in received[2]:
                 keep(kind, text, data)
     result = {
         "onnx": onnx.__version__,
         "seed": arguments.seed,
         "minutes": round((time.monotonic() - start) / 60, 1),
         "inputs": sum(counts.values()),
+        "models": len(models),
         "outcomes": dict(sorted(counts.items())),
+        "changed": dict(sorted(compared.items(), key=lambda item: -item[1])),
         "slowest_seconds": round(slowest, 3),
         "memory_limit_gb": MEMORY_BYTES / 2**30,
         "findings": findings,

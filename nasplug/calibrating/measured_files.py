@@ -57,7 +57,8 @@ class MeasuredFiles:
         self._folder = None if table is None else table.parent
         if description is None and table is not None:
             description = _read(table.with_suffix(".json"))
-        self._shapes = _shapes(description)
+        self._shapes = _given(description, "input_shapes")
+        self._values = _given(description, "input_values")
 
     def graphs(self, archs: Sequence[Architecture]) -> dict[str, Graph]:
         """Read the graphs of networks, by the networks' texts.
@@ -104,8 +105,10 @@ class MeasuredFiles:
         """Read a file as a graph, with the shapes that it was measured with."""
         try:
             inputs = {value.name for value in parse_model(path, shown_path(path)).graph.input}
-            shapes = {name: shape for name, shape in self._shapes.items() if name in inputs}
-            return onnx_graph(path, input_shapes=shapes)
+            # The only input of a file may go without a name.
+            shapes = {k: shape for k, shape in self._shapes.items() if k in inputs or not k}
+            values = {name: value for name, value in self._values.items() if name in inputs}
+            return onnx_graph(path, input_shapes=shapes, input_values=values)
         except InputError as error:
             # A calibration takes no shapes.
             reason, advice, _ = str(error).partition("; give its shape")
@@ -127,10 +130,8 @@ def _read(path: Path) -> Mapping[str, Any] | None:
     return content if isinstance(content, dict) else None
 
 
-def _shapes(description: Mapping[str, Any] | None) -> dict[str, list[int]]:
-    """Shapes of inputs, by name, with which files were measured that leave sizes open."""
+def _given(description: Mapping[str, Any] | None, setting: str) -> dict[str, Any]:
+    """Shapes or values of inputs, by name, with which files were measured."""
     settings = (description or {}).get("settings")
-    shapes = settings.get("input_shapes") if isinstance(settings, dict) else None
-    if not isinstance(shapes, dict):
-        return {}
-    return {name: shape for name, shape in shapes.items() if isinstance(shape, list)}
+    given = settings.get(setting) if isinstance(settings, dict) else None
+    return given if isinstance(given, dict) else {}

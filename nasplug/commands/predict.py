@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
 from nasplug.commands.common import (
-    Batch,
     Debug,
     Device,
     Json,
@@ -28,7 +28,22 @@ if TYPE_CHECKING:
     from nasplug.predictors.hardware import Hardware
     from nasplug.predictors.prediction import Prediction
 
-__all__ = ["parse_shapes", "predict"]
+__all__ = ["InputShapes", "InputValues", "parse_shapes", "parse_values", "predict"]
+
+InputShapes = Annotated[
+    list[str] | None,
+    Option(
+        metavar="[NAME=]SHAPE",
+        help="Shape of an .onnx file's input, open or declared: name=1x3x224x224; repeatable.",
+    ),
+]
+InputValues = Annotated[
+    list[str] | None,
+    Option(
+        metavar="NAME=VALUE",
+        help="Value of an .onnx file's input that fixes shapes: sr=16000; repeatable.",
+    ),
+]
 
 
 @command
@@ -38,18 +53,16 @@ def predict(
     ],
     space: SpaceName = "nb201",
     hw: Device = None,
-    batch_size: Batch = 1,
+    batch_size: Annotated[
+        int | None, Option(help="Images a forward pass; default: as in the .onnx file, or 1.")
+    ] = None,
     predictor: OwnPredictor = None,
     runtime: Runtime = None,
     explain: Annotated[
         bool, Option("--explain", help="Show the operators that take longest.")
     ] = False,
-    input_shape: Annotated[
-        list[str] | None,
-        Option(
-            metavar="NAME=SHAPE", help="Shape that an .onnx file leaves open: name=1x3x224x224."
-        ),
-    ] = None,
+    input_shape: InputShapes = None,
+    input_value: InputValues = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -58,32 +71,62 @@ def predict(
     for text in architectures:
         check_no_torch_file(text)
     if any(text.lower().endswith(".onnx") for text in architectures):
-        shapes = parse_shapes(input_shape or ())
-        _predict_file(architectures, hw, batch_size, checkpoints, shapes, runtime, explain, as_json)
-    elif explain or input_shape:
-        raise InputError("--explain and --input-shape are for an .onnx file; name one")
+        inputs = {
+            "input_shapes": parse_shapes(input_shape or ()),
+            "input_values": parse_values(input_value or ()),
+        }
+        _predict_file(architectures, hw, batch_size, checkpoints, inputs, runtime, explain, as_json)
+    elif explain or input_shape or input_value:
+        raise InputError(
+            "--explain, --input-shape and --input-value are for an .onnx file; name one"
+        )
     else:
-        _predict_architectures(architectures, space, hw, batch_size, checkpoints, runtime, as_json)
+        size = 1 if batch_size is None else batch_size
+        _predict_architectures(architectures, space, hw, size, checkpoints, runtime, as_json)
 
 
 def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Parse texts such as `"x=1x3x224x224"` to shapes by name."""
+    """Parse texts such as `"x=1x3x224x224"` to shapes by name; the name of an only input is empty.
+
+    A scalar is `"x="` or `"x=scalar"`.
+    """
     shapes = {}
     for text in texts:
-        name, _, sizes = text.rpartition("=")
-        parts = sizes.lower().split("x")
-        if not name or not all(part.isdecimal() for part in parts):
-            raise InputError(f"{text!r} is no shape; write name=1x3x224x224")
+        name, equals, sizes = text.rpartition("=")
+        parts = [] if sizes.lower() in ("", "scalar") and name else sizes.lower().split("x")
+        if (equals and not name) or not all(part.isdecimal() for part in parts):
+            raise InputError(
+                f"{text!r} is no shape; write name=1x3x224x224, or name=scalar for one number"
+            )
+        if name in shapes:
+            raise InputError(f"the shape of {name or 'the input'!r} is given twice; give it once")
         shapes[name] = tuple(map(int, parts))
     return shapes
+
+
+def parse_values(texts: Sequence[str]) -> dict[str, Any]:
+    """Parse texts such as `"sr=16000"`, `"s=1,4,8,8"` or `"on=true"` to values by name."""
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, _, words = text.rpartition("=")
+        try:
+            numbers = [json.loads(word.lower()) for word in words.split(",")]
+        except ValueError:
+            numbers = []
+        if not name or not numbers or not all(isinstance(n, (int, float)) for n in numbers):
+            raise InputError(f"{text!r} is no value; write name=16000, name=1,4,8,8 or name=true")
+        if name in values:
+            raise InputError(f"the value of {name!r} is given twice; give it once")
+        values[name] = numbers if "," in words else numbers[0]
+    return values
 
 
 def _predict_file(
     files: Sequence[str],
     hw: str | None,
-    batch_size: int,
+    batch_size: int | None,
     checkpoints: Sequence[str],
-    shapes: Mapping[str, Sequence[int]],
+    inputs: Mapping[str, Any],
     runtime: str | None,
     explain: bool,
     as_json: bool,
@@ -100,7 +143,7 @@ def _predict_file(
         files[0],
         hardware=hw,
         batch_size=batch_size,
-        input_shapes=shapes,
+        **inputs,
         predictor=checkpoints[0] if checkpoints else None,
         runtime=runtime,
     )
@@ -110,7 +153,8 @@ def _predict_file(
     print_table(prediction.table())
     if explain:
         print_rows(prediction.operator_rows(), False)
-    for note in (MFLOPS, *prediction.notes()):
+    costs = () if prediction.batch_fixed else (MFLOPS,)
+    for note in (*costs, *prediction.notes()):
         print(note)
 
 

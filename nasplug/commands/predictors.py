@@ -22,7 +22,7 @@ from nasplug.commands.common import (
     print_rows,
     print_table,
 )
-from nasplug.commands.predict import parse_shapes
+from nasplug.commands.predict import InputShapes, InputValues, parse_shapes, parse_values
 from nasplug.search_spaces.errors import InputError
 from nasplug.text import check_no_torch_file
 
@@ -35,10 +35,6 @@ __all__ = ["calibrate", "measure", "train"]
 Archs = Annotated[list[str] | None, Option(help="Time this network of the space; repeatable.")]
 ArchsFile = Annotated[
     Path | None, Option(help="Time these: one a line, or the column arch of a .csv.")
-]
-InputShapes = Annotated[
-    list[str] | None,
-    Option(metavar="NAME=SHAPE", help="Shape that an .onnx file leaves open: name=1x3x224x224."),
 ]
 RetryDisturbed = Annotated[
     bool, Option(help="Time again, and longer, what was timed on a busy machine.")
@@ -142,6 +138,7 @@ def measure(
     arch: Archs = None,
     archs: ArchsFile = None,
     input_shape: InputShapes = None,
+    input_value: InputValues = None,
     runs: Annotated[int, Option(help="Timed runs a network, at least.")] = 20,
     warmup: Annotated[int, Option(help="Runs before them, at least.")] = 10,
     min_seconds: Annotated[float, Option(help="Timed runs of a network sum up to this.")] = 0.3,
@@ -175,6 +172,7 @@ def measure(
         max_seconds=max_seconds,
         files=files,
         input_shapes=parse_shapes(input_shape or ()),
+        input_values=parse_values(input_value or ()),
         archs=others or None,
         backend=backend,
         retry_disturbed=retry_disturbed,

@@ -118,6 +118,7 @@ def measure(
     *,
     files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     input_shapes: Mapping[str, Sequence[int]] | None = None,
+    input_values: Mapping[str, Any] | None = None,
     batch_size: int = 1,
     threads: int | None = None,
     seed: int = 0,
@@ -149,7 +150,9 @@ def measure(
             there is one, else the processor.
         files: ONNX file or files to time instead of networks of the space. Their inputs are random
             numbers, and 0 where they are whole numbers.
-        input_shapes: Shapes of inputs that the files leave open, by name.
+        input_shapes: Shapes of inputs that the files leave open, by name; the name of an only input
+            may be empty.
+        input_values: Values of inputs by name, instead of random numbers or 0.
         batch_size: Images a forward pass; a file that fixes its first axis is timed as it is.
         threads: Threads within an operator; by default one a physical core.
         seed: Seed of the drawing of networks and of their weights.
@@ -187,10 +190,10 @@ def measure(
         if n is not None or archs is not None:
             raise InputError("give .onnx files, or networks of a space, but not both")
         listed = [files] if isinstance(files, (str, os.PathLike)) else files
-        networks = networks_of_files(listed, batch_size, input_shapes or {})
+        networks = networks_of_files(listed, batch_size, input_shapes or {}, input_values)
     else:
-        if input_shapes:
-            raise InputError("shapes of inputs are for .onnx files; give one")
+        if input_shapes or input_values:
+            raise InputError("shapes and values of inputs are for .onnx files; give one")
         networks = networks_of(checked_space(space), n, archs, seed, batch_size)
     choice = "drawn" if archs is None and not files else "given"
     settings = {
@@ -201,6 +204,8 @@ def measure(
     }
     if input_shapes:
         settings["input_shapes"] = {name: list(shape) for name, shape in input_shapes.items()}
+    if input_values:
+        settings["input_values"] = {k: np.asarray(v).tolist() for k, v in input_values.items()}
     description = _description(runtime, {**settings, **asdict(effort)})
     record = Record(None if out is None else Path(out), description)
     campaign = _Campaign(networks, runtime, effort, record, progress)

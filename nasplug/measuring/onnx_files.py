@@ -7,21 +7,24 @@ import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nasplug.arguments import ONNX_FILES
 from nasplug.measuring.choice import Networks
-from nasplug.measuring.runtimes import constants
+from nasplug.measuring.runtimes import constants, write_value
 from nasplug.search_spaces import Architecture, Graph, InputError
 from nasplug.search_spaces.errors import closest
-from nasplug.search_spaces.importers.onnx_graph import onnx_graph
+from nasplug.search_spaces.importers.batches import ReadNetwork
+from nasplug.search_spaces.importers.onnx_graph import onnx_network
+from nasplug.search_spaces.importers.onnx_inputs import given_value
 from nasplug.search_spaces.importers.onnx_loading import first_line, parse_model
 from nasplug.text import shown_path
 
 if TYPE_CHECKING:
     import onnx
+    from numpy.typing import NDArray
 
 __all__ = ["content_id", "networks_of_files"]
 
@@ -34,40 +37,55 @@ Shapes = Mapping[str, Sequence[int]]
 
 @dataclass(frozen=True)
 class _File:
-    """ONNX file with the shapes of its inputs, and the first axis that they share."""
+    """ONNX file with the shapes of its inputs, its batch, and its graph if it can be read."""
 
     path: Path
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
     batch_size: int
+    graph: Graph | None = field(compare=False, repr=False)
 
 
 def networks_of_files(
-    files: Sequence[str | os.PathLike[str]], batch_size: int, input_shapes: Shapes
+    files: Sequence[str | os.PathLike[str]],
+    batch_size: int,
+    input_shapes: Shapes,
+    input_values: Mapping[str, Any] | None = None,
 ) -> Networks:
     """Open ONNX files as networks to time; weights beside a file are read, too.
 
-    An open first axis gets the batch size. A file that fixes its first axis is timed as it is.
+    An open first axis gets the batch size. A file that fixes its first axis is timed as it is, at a
+    batch of 1 if that axis is no batch, such as the length of a sequence.
 
     Args:
         files: Paths of the files.
         batch_size: Images a forward pass.
-        input_shapes: Shapes of inputs by name, for sizes that the files leave open.
+        input_shapes: Shapes of inputs by name, for sizes that the files leave open; the name of an
+            only input may be empty.
+        input_values: Values of inputs by name, with which the files are run.
 
     Raises:
         InputError: If a file cannot be read or is no ONNX model, leaves a size open that is not
             given, or fixes its first axis at another number than a batch size above 1.
     """
     archs: dict[str, Architecture] = {}
-    unused = set(input_shapes)
+    values = input_values or {}
+    unused = {*input_shapes, *values} - {""}
     names: dict[str, None] = {}
     for file in files:
         path = Path(file)
         model = _loaded(path)
         where = shown_path(path)
-        shapes = _shapes(model, where, batch_size, input_shapes)
+        arrays = _values(model, where, values)
+        known = {**input_shapes, **{name: array.shape for name, array in arrays.items()}}
+        shapes = _shapes(model, where, batch_size, known)
         names |= dict.fromkeys(shapes)
         unused -= shapes.keys()
-        opened = _File(path, tuple(shapes.items()), _batch(shapes, where, batch_size))
+        batch = _batch(shapes, where, batch_size)
+        read = _read(path, shapes, input_shapes, values)
+        if read is None:
+            opened = _File(path, tuple(shapes.items()), batch, None)
+        else:
+            opened = _File(path, tuple(shapes.items()), batch if read.is_free else 1, read.graph)
         arch = Architecture(ONNX_FILES, str(path), f"{path.name}-{content_id(path)}", opened)
         archs.setdefault(arch.arch_id, arch)
     if unused:
@@ -80,8 +98,8 @@ def networks_of_files(
         list(archs.values()),
         lambda arch: _file(arch).path.name,
         lambda arch: _file(arch).batch_size,
-        lambda arch: _graph(_file(arch), input_shapes),
-        lambda arch: _model(_file(arch)),
+        lambda arch: _file(arch).graph,
+        lambda arch: _model(_file(arch), values),
     )
 
 
@@ -124,7 +142,14 @@ def _shapes(
     inputs = [value for value in model.graph.input if value.name not in weights]
     if not inputs:
         raise InputError(f"{where} has no input, so it computes a constant")
-    axes = {value.name: _axes(value, where, input_shapes.get(value.name)) for value in inputs}
+    unnamed = [value for value in inputs if value.name not in input_shapes]
+    only = input_shapes.get("") if len(unnamed) == 1 else None
+    if "" in input_shapes and only is None:
+        raise InputError(
+            f"{where} has inputs {', '.join(value.name[:_SHOWN] for value in inputs)}; name the "
+            "one whose shape is given, as in --input-shape name=1x3x224x224"
+        )
+    axes = {v.name: _axes(v, where, input_shapes.get(v.name, only)) for v in inputs}
     batch_symbols = {sizes[0] for sizes in axes.values() if sizes} - {""}
     shapes = {}
     for name, sizes in axes.items():
@@ -184,23 +209,41 @@ def _batch(shapes: Mapping[str, tuple[int, ...]], where: str, batch_size: int) -
     return first
 
 
-def _graph(file: _File, input_shapes: Shapes) -> Graph | None:
-    """Graph of one image, for counts of parameters and FLOPs; None if the file cannot be read so.
+def _read(
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    input_shapes: Shapes,
+    values: Mapping[str, Any],
+) -> ReadNetwork | None:
+    """Read a file for its batch and its counts of parameters and FLOPs; None if that fails.
 
     What a runtime runs may have no graph: control flow, or sizes that depend on values.
     """
-    shapes = {name: shape for name, shape in file.shapes if name in input_shapes}
+    given = {name: shape for name, shape in shapes.items() if {name, ""} & input_shapes.keys()}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return onnx_graph(file.path, input_shapes=shapes)
+            return onnx_network(path, input_shapes=given, input_values=values)
     except Exception:  # a network without counts is timed all the same
         return None
 
 
-def _model(file: _File) -> onnx.ModelProto:
-    """Load the model and write the shapes of its inputs into it."""
+def _values(
+    model: onnx.ModelProto, where: str, values: Mapping[str, Any]
+) -> dict[str, NDArray[Any]]:
+    """Values that are given for inputs of a model, in their types and shapes."""
+    return {
+        value.name: given_value(value, values[value.name], where)
+        for value in model.graph.input
+        if value.name in values
+    }
+
+
+def _model(file: _File, values: Mapping[str, Any]) -> onnx.ModelProto:
+    """Load the model and write the shapes and values of its inputs into it."""
     model = _loaded(file.path)
+    for name, array in _values(model, shown_path(file.path), values).items():
+        write_value(model, name, array)
     shapes = dict(file.shapes)
     for value in model.graph.input:
         if value.name in shapes:

@@ -6,6 +6,7 @@ time.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -31,6 +32,7 @@ __all__ = [
     "constants",
     "inputs_of",
     "open_runtime",
+    "write_value",
 ]
 
 BACKENDS = ("onnxruntime", "torch")
@@ -86,6 +88,10 @@ def open_runtime(backend: str, hardware: str, threads: int) -> Runtime:
     return TorchRuntime("cuda" if has_cuda and hardware != "cpu" else "cpu", threads)
 
 
+# Key in a model's metadata, before the name of an input, of the value with which it is run.
+_VALUE = "nasplug.value."
+
+
 def constants(model: onnx.ModelProto) -> set[str]:
     """Names of a model's weights, which old files list among the inputs."""
     return {
@@ -94,12 +100,21 @@ def constants(model: onnx.ModelProto) -> set[str]:
     }
 
 
+def write_value(model: onnx.ModelProto, name: str, value: NDArray[Any]) -> None:
+    """Write the value with which an input is run into a model's metadata."""
+    model.metadata_props.add(key=_VALUE + name, value=json.dumps(value.tolist()))
+
+
 def inputs_of(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
-    """Fixed values for a model's inputs: random floats, and zeros for numbers of other types."""
+    """Fixed values for a model's inputs.
+
+    They are those of `write_value`, else random floats, and zeros for numbers of other types.
+    """
     from onnx.helper import tensor_dtype_to_np_dtype
 
     rng = np.random.default_rng(_INPUT_SEED)
     weights = constants(model)
+    written = {entry.key: entry.value for entry in model.metadata_props}
     values: dict[str, NDArray[Any]] = {}
     for value in model.graph.input:
         if value.name in weights:
@@ -107,7 +122,9 @@ def inputs_of(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
         tensor = value.type.tensor_type
         shape = [size.dim_value for size in tensor.shape.dim]
         kind = np.dtype(tensor_dtype_to_np_dtype(tensor.elem_type))
-        if kind.kind == "f":
+        if _VALUE + value.name in written:
+            values[value.name] = np.array(json.loads(written[_VALUE + value.name]), kind)
+        elif kind.kind == "f":
             values[value.name] = rng.standard_normal(shape, dtype=np.float32).astype(kind)
         else:
             # Zero is an entry of every vocabulary.

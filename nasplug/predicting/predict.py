@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nasplug.predicting.intervals import DIGITS, interval_of, is_usable, magnitude, narrowing
 from nasplug.predicting.intervals import shown as shown_ends
+from nasplug.predicting.own_network import (
+    FOLDING_RUNTIMES,
+    answered_batch,
+    batch_note,
+    check_known,
+    is_onnx,
+    read_network,
+    type_note,
+    unknown_note,
+    unknown_operators,
+    widened,
+)
 from nasplug.search_spaces import Graph, InputError
-from nasplug.text import check_no_torch_file
 
 if TYPE_CHECKING:
     import onnx
@@ -26,7 +37,6 @@ __all__ = [
     "NetworkPrediction",
     "OperatorTime",
     "predict",
-    "read_network",
     "runtime_note",
 ]
 
@@ -70,6 +80,9 @@ class NetworkPrediction:
         upper: Upper end of the 90 % interval.
         hardware: The device.
         batch_size: Images a forward pass.
+        batch_fixed: Whether the batch can be no other one. If so, the graph and its FLOPs are those
+            of the whole.
+        unknown_operators: Operators that are not modelled, with their share of the network's bytes.
         evidence: Evidence of the device's latencies: `"measured"`, `"few-shot"` or `"zero-shot"`.
         familiar: Whether the network is like the measured ones; on a calibrated device, like those
             of its profile.
@@ -79,7 +92,8 @@ class NetworkPrediction:
         graph: Graph of the network.
         operators: Parts of the latency, the longest first.
         rest_ms: Time that belongs to no operator.
-        example_images: Images in each tensor of the example; empty if there was none.
+        held: Images that the file or the example holds.
+        source: Holder of those images: `"the file"` or `"the example"`.
 
     Example:
         >>> import nasplug
@@ -103,7 +117,10 @@ class NetworkPrediction:
     graph: Graph = field(repr=False)
     operators: tuple[OperatorTime, ...] = field(repr=False)
     rest_ms: float
-    example_images: tuple[int, ...] = ()
+    batch_fixed: bool = False
+    unknown_operators: dict[str, float] = field(default_factory=dict)
+    held: int = 1
+    source: str = "the file"
 
     @property
     def usable(self) -> bool:
@@ -112,7 +129,7 @@ class NetworkPrediction:
 
     def notes(self) -> list[str]:
         """Sentences that a reader of the numbers needs: evidence, likeness, width of interval."""
-        device = f"{self.hardware.name} at batch {self.batch_size}"
+        device = f"{self.hardware.name} at batch {1 if self.batch_fixed else self.batch_size}"
         evidence_notes = {
             "measured": f"{device} was measured ({self.setting})",
             "few-shot": f"{device} is known by your own measurements",
@@ -133,30 +150,23 @@ class NetworkPrediction:
                 "this network is unlike those that were measured; the interval is as wide as "
                 "leaving out a kind of networks showed"
             )
-        notes += self._about_example()
+        about_network = (
+            batch_note(self.held, self.batch_size, not self.batch_fixed, self.source),
+            type_note(self.graph),
+            unknown_note(self.unknown_operators),
+        )
+        notes += [note for note in about_network if note]
         if not self.usable:
             notes.append(narrowing(self.evidence, self.hardware.name, "this network"))
         return notes
 
-    def _about_example(self) -> list[str]:
-        """Sentence on the batch of the example and that of the answer, where they differ."""
-        sizes = self.example_images
-        if len(set(sizes)) > 1:
-            return [
-                f"the tensors of the example have first axes of {', '.join(map(str, sizes))}: the "
-                f"first entry of each was read, as one image, and the answer is for a batch of "
-                f"{self.batch_size}"
-            ]
-        if max(sizes, default=1) > 1 and self.batch_size != sizes[0]:
-            return [
-                f"the example holds {sizes[0]} images, and the answer is for a batch of "
-                f"{self.batch_size}, as asked"
-            ]
-        return []
-
     def table(self) -> list[dict[str, str]]:
         """Row of the prediction for a table."""
-        name = f"latency on {self.hardware.name}, batch {self.batch_size}, ms"
+        batch = f"batch {self.batch_size}"
+        if self.batch_fixed:
+            size = self.batch_size
+            batch = f"first axis fixed to {size}" if size > 1 else "one sample"
+        name = f"latency on {self.hardware.name}, {batch}, ms"
         ends = shown_ends({**vars(self), "usable": self.usable}, ".4g")
         costs = {
             "MFLOPs": f"{self.graph.total('flops') / 1e6:,.1f}",
@@ -213,12 +223,14 @@ class NetworkPrediction:
             "latency_ms": interval_of([self.mean, self.lower, self.upper], "ms"),
             "hardware": self.hardware.name,
             "batch_size": self.batch_size,
+            "batch_fixed": self.batch_fixed,
             "evidence": self.evidence,
             "familiar": self.familiar,
             "setting": self.setting,
             "mflops": round(self.graph.total("flops") / 1e6, 3),
             "params": int(self.graph.total("params")),
             "operators": len(self.graph),
+            "unknown_operators": {k: round(v, DIGITS) for k, v in self.unknown_operators.items()},
             "notes": self.notes(),
         }
         if explain:
@@ -231,35 +243,50 @@ class NetworkPrediction:
 
 
 def predict(
-    network: str | os.PathLike[str] | onnx.ModelProto | torch.nn.Module | Graph,
-    example: torch.Tensor | tuple[torch.Tensor, ...] | None = None,
+    network: str
+    | os.PathLike[str]
+    | onnx.ModelProto
+    | torch.nn.Module
+    | torch.export.ExportedProgram
+    | Graph,
+    example: Any = None,
     *,
     hardware: str | os.PathLike[str] | Hardware,
     batch_size: int | None = None,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
+    input_values: Mapping[str, Any] | None = None,
     predictor: str | os.PathLike[str] | ArchitecturePredictor | None = None,
     runtime: str | None = None,
+    autocast: str | None = None,
 ) -> NetworkPrediction:
     """Predict how long a forward pass of a network takes on a device.
 
     Nothing is run: the network is read as a graph of operators.
 
     Args:
-        network: Path of an ONNX file, an ONNX model, a PyTorch module, or a graph.
-        example: Input of a PyTorch module, `(images, …)`, or inputs. One image of it is read.
+        network: Path of an ONNX file, an ONNX model, a PyTorch module or exported program, or a
+            graph.
+        example: Input of a PyTorch module: a tensor `(images, …)`, a tuple of arguments, a
+            dictionary of keyword arguments, or a tuple of both. Its values do not count.
         hardware: Device: a name, the path of a .toml file, or a `Hardware`.
-        batch_size: Images a forward pass; if left out as many as the example holds, and one for
-            an ONNX model or a graph, or where the example's tensors differ in their first axis.
-        input_shapes: Shapes of inputs that an ONNX model leaves open.
+        batch_size: Images a forward pass; if left out as many as the example or the ONNX model
+            holds, and one for a graph, or where the model leaves its first axis open.
+        input_shapes: Shapes of inputs of an ONNX model by name: of those that it leaves open, or
+            that are to be others. The name of an only input may be empty.
+        input_values: Values of inputs of an ONNX model by name, where they fix shapes or
+            conditions, such as `{"sr": 16000}`.
         predictor: A latency predictor to use instead of the package's own.
         runtime: Runtime of the network: `"float32"` (by a framework, operator after operator),
             `"amp"`, `"amp nhwc"`, `"compiled"`, `"amp compiled"`, `"onnxruntime"`, `"tensorrt"`,
             `"amp tensorrt"`, `"tflite"`; if left out TensorRT for an ONNX file on a GPU of
             NVIDIA's, else the device's usual one, which is the same at every batch size.
+        autocast: Type of PyTorch's automatic mixed precision, `"float16"` or `"bfloat16"`, in which
+            a module runs; None for none.
 
     Raises:
-        InputError: If the network cannot be read, the hardware or the runtime is unknown, or the
-            batch size is no whole number of at least 1.
+        InputError: If the network cannot be read, is mostly of unknown operators or is fixed to
+            another batch, the hardware or the runtime is unknown, or the batch size is no whole
+            number of at least 1.
 
     Example:
         >>> import nasplug
@@ -272,14 +299,30 @@ def predict(
     from nasplug.arguments import checked_count
     from nasplug.devices.hardware import hardware as device_named
 
-    images = _images(network, example)
-    if batch_size is None:
-        batch_size = max(images[0], 1) if len(set(images)) == 1 else 1
-    checked_count(batch_size, "batch size")
-    device = device_named(hardware)
-    graph = read_network(network, example, input_shapes)
-    chosen, runtime = _chosen(predictor, device, batch_size, runtime, _is_onnx(network))
-    return _prediction(chosen, graph, device, batch_size, runtime, images)
+    if batch_size is not None:
+        checked_count(batch_size, "batch size")
+    device, is_file = device_named(hardware), is_onnx(network)
+    chosen, runtime = _chosen(predictor, device, batch_size or 1, runtime, is_file)
+    graph, held, is_free = read_network(
+        network,
+        example,
+        input_shapes,
+        input_values,
+        batch_size,
+        autocast,
+        folds=runtime in FOLDING_RUNTIMES,
+    )
+    batch_size = answered_batch(batch_size, held, is_free, is_file)
+    check_known(unknown_operators(graph))
+    # A graph of the whole is one sample.
+    predicted = _prediction(chosen, graph, device, batch_size if is_free else 1, runtime)
+    return replace(
+        predicted,
+        batch_size=batch_size,
+        batch_fixed=not is_free,
+        held=held,
+        source="the file" if is_file else "the example",
+    )
 
 
 def _chosen(
@@ -317,7 +360,6 @@ def _prediction(
     device: Hardware,
     batch_size: int,
     runtime: str | None,
-    images: tuple[int, ...],
 ) -> NetworkPrediction:
     """Predict a graph, and explain the prediction by its operators."""
     from nasplug.predicting.few_shot import calibrated
@@ -329,6 +371,8 @@ def _prediction(
     latency = predictor.predict([executed], device, batch_size)
     mean, lower, upper = (float(getattr(latency, end)[0, 0]) for end in ("mean", "lower", "upper"))
     times, rest_ms = model.explain(executed, device, batch_size, runtime, mean)
+    unknown = unknown_operators(graph)
+    lower, upper = widened(lower, upper, unknown)
     setting = model.setting(device, batch_size, runtime)
     if isinstance(device, DeviceProfile):
         familiar = bool(calibrated(predictor, device).like([executed])[0])
@@ -349,7 +393,7 @@ def _prediction(
         graph,
         _operators(executed, times, mean, device, batch_size),
         rest_ms,
-        images,
+        unknown_operators=unknown,
     )
 
 
@@ -360,50 +404,6 @@ def runtime_note(runtime: str, devices: Sequence[str], alike: Sequence[str] = ()
         sentence += f"; no measurement tells it apart from {', '.join(alike)}, "
         sentence += "and predictions are the same"
     return sentence
-
-
-def read_network(
-    network: Any,
-    example: Any = None,
-    input_shapes: Mapping[str, Sequence[int]] | None = None,
-) -> Graph:
-    """Read a user's network as a graph; see `predict` for the arguments.
-
-    Raises:
-        InputError: If the network cannot be read.
-    """
-    if isinstance(network, Graph):
-        return network
-    if _is_onnx(network):
-        from nasplug.search_spaces.importers.onnx_graph import onnx_graph
-
-        check_no_torch_file(network)
-
-        return onnx_graph(network, input_shapes=input_shapes)
-    if type(network).__module__.split(".")[0] == "builtins":
-        raise InputError(
-            f"a {type(network).__name__} is no network; give the path of an ONNX file, an ONNX "
-            "model or a torch.nn.Module"
-        )
-    if example is None:
-        raise InputError("a PyTorch module needs an example, such as torch.zeros(1, 3, 224, 224)")
-    from nasplug.search_spaces.importers.torch_graph import torch_graph
-
-    return torch_graph(network, example)
-
-
-def _images(network: Any, example: Any) -> tuple[int, ...]:
-    """Count the images in each tensor of the example of a PyTorch module."""
-    if _is_onnx(network) or isinstance(network, Graph):
-        return ()
-    from nasplug.search_spaces.importers.torch_graph import images_in
-
-    return images_in(example)
-
-
-def _is_onnx(network: Any) -> bool:
-    """Whether a network is the path of an ONNX file, or an ONNX model; does not load onnx."""
-    return isinstance(network, (str, os.PathLike)) or type(network).__name__ == "ModelProto"
 
 
 def _operators(

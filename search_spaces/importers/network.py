@@ -26,30 +26,42 @@ _WINDOWS = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool
 
 
 class ImportedNetwork:
-    """Steps of one model, in an order in which each step reads only earlier ones."""
+    """Steps of one model, in an order in which each step reads only earlier ones.
+
+    Attributes:
+        name: Name of the model in error messages.
+        steps: The steps so far.
+        type: Element type of the steps that `add` appends, where it is given none.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.steps: list[Step] = []
+        self.type = "float32"
 
     def add(self, op: str, inputs: Sequence[int], shape: Sequence[int], **fields: Any) -> int:
         """Append a step and return its position.
 
         Raises:
-            InputError: If a size is below 1, or no device could hold the tensor.
+            InputError: If a size is negative, or no device could hold the tensor.
         """
         sizes = tuple(int(size) for size in shape)
-        if any(size < 1 for size in sizes) or math.prod(sizes) > MAX_ELEMENTS:
+        if any(size < 0 for size in sizes) or math.prod(sizes) > MAX_ELEMENTS:
             raise InputError(
                 f"{self.name}: the output of a {op} has shape {list(sizes)}; expected positive "
                 "sizes and a tensor that fits a device"
             )
+        fields.setdefault("type", self.type)
         self.steps.append(Step(op, tuple(inputs), sizes, **fields))
         return len(self.steps) - 1
 
     def shape(self, step: int) -> tuple[int, ...]:
         """Output shape of a step."""
         return self.steps[step].shape
+
+    def make_view(self, step: int) -> None:
+        """Let a step that moves data only name its axes in another order."""
+        self.steps[step] = self.steps[step].becomes("Reshape")
 
     def add_conv(
         self,
@@ -150,8 +162,12 @@ class ImportedNetwork:
             InputError: If the network has more than `MAX_NODES` nodes, or no output.
         """
         from nasplug.search_spaces.importers.patterns import recognised
+        from nasplug.search_spaces.importers.quantised import joined_quantisation
 
-        steps, ends = recognised(self.steps, outputs)
+        full, results = _without_empty(self.steps, outputs)
+        if not results:
+            raise InputError(f"{self.name} has no output of any elements that depends on an input")
+        steps, ends = joined_quantisation(*recognised(full, results))
         if len(steps) > MAX_NODES:
             raise InputError(
                 f"{self.name} has {len(steps):,} operators after simplification; at most "
@@ -160,10 +176,29 @@ class ImportedNetwork:
         return network_graph([_operator(step) for step in steps], ends)
 
 
+def _without_empty(
+    steps: Sequence[Step], outputs: Sequence[int]
+) -> tuple[list[Step], Sequence[int]]:
+    """Leave out tensors of no elements, which cost nothing, and what depends on them alone."""
+    if all(0 not in step.shape for step in steps):
+        return list(steps), outputs
+    empty: list[bool] = []
+    full: list[Step] = []
+    for step in steps:
+        inputs = tuple(source for source in step.inputs if not empty[source])
+        empty.append(0 in step.shape or (bool(step.inputs) and not inputs))
+        # Nothing reads an empty step, which goes with the others that no output needs.
+        full.append(Step("Input", (), (1,)) if empty[-1] else replace(step, inputs=inputs))
+    return full, [k for k in outputs if not empty[k]]
+
+
 def _operator(step: Step) -> Operator:
     """The step on one image, with two sides of its window."""
     shape = _one_image(step.op, step.shape)
-    return replace(step, shape=shape, kernel=_sides(step.kernel, 0), stride=_sides(step.stride, 1))
+    kernel, stride = _sides(step.kernel, 0), _sides(step.stride, 1)
+    if (shape, kernel, stride) == (step.shape, step.kernel, step.stride):
+        return step
+    return replace(step, shape=shape, kernel=kernel, stride=stride)
 
 
 def _sides(sizes: tuple[int, ...], default: int) -> tuple[int, int]:

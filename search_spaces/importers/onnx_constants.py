@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nasplug.search_spaces.costs import TYPE_BYTES
 from nasplug.search_spaces.errors import InputError
-from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape
+from nasplug.search_spaces.importers.onnx_loading import shown
+from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape, element_type, named
 from nasplug.search_spaces.importers.steps import MAX_ELEMENTS
 
 if TYPE_CHECKING:
@@ -22,11 +24,23 @@ __all__ = ["constant", "constant_node", "folded", "shape_value", "sparse_constan
 MAX_VALUES = 4_096
 # Operators with which exporters compute target shapes; all are cheap on a few numbers.
 _SHAPE_ARITHMETIC = (
-    "Abs Add And Cast CastLike Ceil Concat ConstantOfShape Div Equal Expand Flatten Floor Gather "
-    "Greater GreaterOrEqual Identity Less LessOrEqual Max Min Mod Mul Neg Not Or Pow Range "
-    "ReduceMax ReduceMin ReduceProd ReduceSum Reshape ScatterND Slice Split Sqrt Squeeze Sub Tile "
-    "Transpose Unsqueeze Where"
+    "Abs Add And ArgMax ArgMin BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike "
+    "Ceil Clip Compress Concat ConstantOfShape CumSum Div Equal Exp Expand EyeLike Flatten Floor "
+    "Gather GatherElements GatherND Greater GreaterOrEqual Identity IsInf IsNaN Less LessOrEqual "
+    "Log MatMul Max Mean Min Mod Mul Neg NonZero Not OneHot Or Pad Pow Range Reciprocal ReduceMax "
+    "ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape Round ScatterElements ScatterND Sign "
+    "Slice Split Sqrt Squeeze Sub Sum Tile TopK Transpose Trilu Trunc Unique Unsqueeze Where Xor"
 )
+# Those whose output's size follows from values.
+_SIZED_BY_VALUES = frozenset({"Compress", "NonZero", "Unique"})
+# Version of the operators that constants are computed with; attributes of older versions that it
+# reads as inputs of another name.
+_NEWEST = 23
+_RENAMED = {"value": "constant_value", "k": "K"}
+# Operators that an engine applies to a weight before it runs, in the type in which it is stored.
+_MOVES = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice"})
+# Types of whole numbers that count and point: bool, int32, int64, uint32, uint64.
+_COUNTERS = frozenset({6, 7, 9, 12, 13})
 
 
 def constant(tensor: onnx.TensorProto, model: str) -> Constant:
@@ -48,7 +62,15 @@ def constant(tensor: onnx.TensorProto, model: str) -> Constant:
             value = None
     if value is not None and value.dtype.kind not in "biuf":
         value = None
-    return Constant(shape, tensor.data_type, value)
+    return named(_valued(shape, tensor.data_type, value, tensor.name), tensor.name)
+
+
+def _valued(shape: Shape, elem_type: int, value: Any, name: str) -> Constant:
+    """Constant of the file, with the reason where its value is not known."""
+    reason = f"the value of {shown(name)} is not in the file; keep the constants of shapes"
+    if math.prod(shape) > MAX_VALUES:
+        reason = f"the value of {shown(name)} has more than {MAX_VALUES:,} numbers"
+    return Constant(shape, elem_type, value, unknown="" if value is not None else reason)
 
 
 def sparse_constant(sparse: onnx.SparseTensorProto, model: str) -> Constant:
@@ -57,7 +79,8 @@ def sparse_constant(sparse: onnx.SparseTensorProto, model: str) -> Constant:
     Raises:
         InputError: If its shape is that of no tensor.
     """
-    return Constant(_checked(sparse.dims, model), sparse.values.data_type)
+    shape = _checked(sparse.dims, model)
+    return named(Constant(shape, sparse.values.data_type), sparse.values.name)
 
 
 def _checked(dims: Sequence[int], model: str) -> Shape:
@@ -110,45 +133,97 @@ def shape_value(view: NodeView) -> Constant | None:
     return Constant(sizes.shape, TensorProto.INT64, sizes)
 
 
-def folded(view: NodeView, opset: int) -> list[Constant]:
+def folded(view: NodeView) -> list[Constant]:
     """Outputs of a node that reads constants alone, by value where it computes on a few numbers."""
     constants = [source for source in view.inputs if isinstance(source, Constant)]
-    values: list[Any] | None = None
+    sized_by_values = view.op in _SIZED_BY_VALUES
     small = all(
-        tensor.shape is not None and math.prod(tensor.shape) <= MAX_VALUES
+        math.prod(tensor.shape) <= MAX_VALUES if tensor.shape is not None else sized_by_values
         for tensor in view.outputs
     )
+    arrays: list[Any] | None = None
     foldable = view.is_standard and view.op in _SHAPE_ARITHMETIC.split() and small
     if foldable and constants and all(source.value is not None for source in constants):
-        values = _evaluated(view, opset)
-    return [
-        Constant(tensor.shape, tensor.elem_type, value)
-        for tensor, value in zip(view.outputs, values or [None] * len(view.outputs), strict=True)
-    ]
+        arrays = _evaluated(view)
+    unknown = next((source.unknown for source in constants if source.value is None), "")
+    unknown = unknown or f"the value that a {view.label} computes is not followed"
+    origin = _origin(view, constants)
+    results = []
+    for tensor, array in zip(view.outputs, arrays or [None] * len(view.outputs), strict=True):
+        shape = tensor.shape if array is None else array.shape
+        reason = unknown if array is None else ""
+        results.append(Constant(shape, tensor.elem_type, array, *origin, reason))
+    return results
 
 
-def _evaluated(view: NodeView, opset: int) -> list[Any] | None:
+def _origin(
+    view: NodeView, constants: Sequence[Constant]
+) -> tuple[tuple[tuple[str, int], ...], int, int]:
+    """Tensors of the file that a constant is computed from, their type and bytes of scales."""
+    if not constants:
+        return (), 0, 0
+    first = constants[0]
+    if view.op == "DequantizeLinear":
+        scales = sum(
+            int(TYPE_BYTES[element_type(scale.elem_type)] * scale.size)
+            for scale in constants[1:2]
+            if scale.size > 1
+        )
+        return first.parameters, first.elem_type, scales
+    # The moments of a batch normalisation are no parameters.
+    read = constants[:3] if view.op == "BatchNormalization" else constants
+    numbers = [source for source in read if source.elem_type not in _COUNTERS]
+    parameters = dict(pair for source in numbers for pair in source.parameters)
+    moved = (first.stored, first.scale_bytes) if view.op in _MOVES else (0, 0)
+    return tuple(parameters.items()), *moved
+
+
+def _evaluated(view: NodeView) -> list[Any] | None:
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
-    feeds = {
+    try:
+        node, feeds = _newest(view)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            results = ReferenceEvaluator(node, opsets={"": _NEWEST}).run(None, feeds)
+        arrays = []
+        for result, tensor in zip(results, view.outputs, strict=True):
+            array = np.asarray(result)
+            fits = tensor.shape in (None, array.shape) and array.size <= MAX_VALUES
+            numeric = array.dtype.kind in "biuf"
+            dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+            arrays.append(array.astype(dtype) if fits and numeric else None)
+    except Exception:
+        # The value counts as unknown; an error follows if it is needed.
+        return None
+    return arrays
+
+
+def _newest(view: NodeView) -> tuple[onnx.NodeProto, dict[str, Any]]:
+    """A node in the newest version of its operator, and the values that it reads."""
+    from onnx import defs, helper
+
+    schema = defs.get_schema(view.op, _NEWEST, "")
+    slots = {parameter.name: k for k, parameter in enumerate(schema.inputs)}
+    feeds: dict[str, Any] = {
         f"x{k}": source.value
         for k, source in enumerate(view.inputs)
         if isinstance(source, Constant)
     }
     names = [f"x{k}" if source is not None else "" for k, source in enumerate(view.inputs)]
+    attributes = dict(view.attributes)
+    for name, value in view.attributes.items():
+        slot = slots.get(_RENAMED.get(name, name))
+        if name not in schema.attributes and slot is not None:
+            names += [""] * (slot + 1 - len(names))
+            # The type of the data is that of a bound or of padding.
+            dtype = None if name in ("value", "min", "max") else np.int64
+            like = feeds["x0"].dtype if dtype is None else dtype
+            names[slot] = f"x{slot}"
+            feeds[names[slot]] = np.asarray([value] if name == "k" else value, like)
+            del attributes[name]
+    if view.op == "Split" and len(names) < 2:
+        attributes["num_outputs"] = len(view.outputs)
     outputs = [f"y{k}" for k in range(len(view.outputs))]
-    try:
-        node = helper.make_node(view.op, names, outputs, **view.attributes)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            results = ReferenceEvaluator(node, opsets={"": opset}).run(None, feeds)
-    except Exception:
-        # The value counts as unknown; an error follows if it is needed.
-        return None
-    values: list[Any] = []
-    for value, tensor in zip(results, view.outputs, strict=True):
-        array = np.asarray(value)
-        fits = array.shape == tensor.shape and array.dtype.kind in "biuf"
-        values.append(array if fits else None)
-    return values
+    return helper.make_node(view.op, names, outputs, **attributes), feeds

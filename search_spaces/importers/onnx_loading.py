@@ -7,7 +7,8 @@ alone.
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterable
+import re
+from collections.abc import Container, Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +20,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_RAW_NODES",
+    "RUN_MARK",
     "SAME_AS_DEFAULT",
     "first_line",
+    "graphs_of",
     "load_model",
+    "opset_versions",
     "parse_model",
+    "part_name",
+    "shape_only",
+    "shown",
     "sorted_nodes",
 ]
 
@@ -31,12 +38,14 @@ MAX_RAW_NODES = 20_000
 # Names in a file are for error messages; longer ones are damage.
 MAX_NAME = 1_000
 MAX_VERSION = 1_000
+# Stands in a name of an inner graph between the name in the file and the number of the run.
+RUN_MARK = "\x1f"
 # Two spellings of the domain of ONNX's own operators.
 SAME_AS_DEFAULT = ("", "ai.onnx")
 
 
 def load_model(source: str | os.PathLike[str] | onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
-    """Load a model, with its local functions expanded.
+    """Load a model and check its structure, inner graphs and local functions included.
 
     Args:
         source: Path of an ONNX file, or a model in memory, which stays as it is.
@@ -46,7 +55,7 @@ def load_model(source: str | os.PathLike[str] | onnx.ModelProto) -> tuple[onnx.M
 
     Raises:
         InputError: If there is no such file, if it is larger than 2 GB or no ONNX model, if it
-            has control flow or more than `MAX_RAW_NODES` nodes.
+            has more than `MAX_RAW_NODES` nodes, or only operators that are not ONNX's own.
     """
     import onnx
 
@@ -61,9 +70,6 @@ def load_model(source: str | os.PathLike[str] | onnx.ModelProto) -> tuple[onnx.M
             f"got a {type(source).__name__}"
         )
     _check(model, name)
-    if model.functions:
-        model = _without_functions(model, name)
-        _check(model, name)
     return model, name
 
 
@@ -105,67 +111,84 @@ def _check(model: onnx.ModelProto, name: str) -> None:
         raise InputError(f"{name} holds no network: an ONNX model with at least one node is needed")
     if nodes > MAX_RAW_NODES:
         raise InputError(f"{name} has {nodes:,} nodes; at most {MAX_RAW_NODES:,} are read")
-    versions = [op.version for op in model.opset_import if op.domain in SAME_AS_DEFAULT]
-    if not versions or any(not 0 < op.version < MAX_VERSION for op in model.opset_import):
+    _check_graph(model.graph, name)
+    for function in model.functions:
+        _check_text((function.domain, function.name, function.overload), name)
+        _check_text([*function.input, *function.output, *function.attribute], name)
+        _check_text([attribute.name for attribute in function.attribute_proto], name)
+        _check_nodes(function.node, name)
+        _check_versions(function.opset_import, name)
+    _check_versions(model.opset_import, name)
+    if not any(opset.domain in SAME_AS_DEFAULT for opset in model.opset_import):
+        _check_domains(model, name)
+
+
+def _check_versions(opsets: Iterable[onnx.OperatorSetIdProto], name: str) -> None:
+    _check_text([opset.domain for opset in opsets], name)
+    if any(not 0 < opset.version < MAX_VERSION for opset in opsets):
         raise InputError(f"{name} does not say which version of ONNX's operators it uses")
-    _check_nodes(model.graph.node, name)
-    graph = model.graph
+
+
+def _check_domains(model: onnx.ModelProto, name: str) -> None:
+    """Refuse a model that says no version of ONNX's own operators, unless functions do."""
+    functions = {(f.domain, f.name) for f in model.functions}
+    domains = {n.domain for n in model.graph.node if (n.domain, n.op_type) not in functions}
+    if domains.intersection(SAME_AS_DEFAULT):
+        raise InputError(f"{name} does not say which version of ONNX's operators it uses")
+    if domains:
+        raise InputError(
+            f"{name} uses the operators of {', '.join(sorted(domains))[:80]} alone, which are not "
+            "read; expected a neural network of ONNX's own operators"
+        )
+
+
+def _check_graph(graph: onnx.GraphProto, name: str) -> None:
     tensors = (*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer))
     values = (*graph.input, *graph.output, *graph.value_info)
     _check_text([*(tensor.name for tensor in tensors), *(value.name for value in values)], name)
-    _check_text([opset.domain for opset in model.opset_import], name)
+    _check_text([graph.name], name)
+    _check_nodes(graph.node, name)
 
 
 def _check_text(words: Iterable[object], name: str) -> None:
     # protobuf gives bytes for a name that is not UTF-8.
-    if not all(isinstance(word, str) for word in words):
+    if not all(isinstance(word, str) and RUN_MARK not in word for word in words):
         raise InputError(f"{name} holds names that are no text; the file is damaged")
 
 
 def _check_nodes(nodes: Iterable[onnx.NodeProto], name: str) -> None:
-    from onnx import AttributeProto
-
-    branches = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
     for node in nodes:
         _check_text((node.op_type, node.domain, node.overload, *node.input, *node.output), name)
         _check_text((attribute.name for attribute in node.attribute), name)
+        _check_text((attribute.ref_attr_name for attribute in node.attribute), name)
         # Error messages print both unchanged.
         label = node.domain + node.op_type
         if not node.op_type or len(label) > MAX_NAME or not label.isprintable():
             raise InputError(f"{name} has a node without an operator type; the file is damaged")
-        for attribute in node.attribute:
-            if attribute.type in branches or attribute.HasField("g") or attribute.graphs:
-                raise InputError(
-                    f"{name} has a {node.op_type[:80]} with inner graphs; control flow has no one "
-                    "latency: export the model for fixed shapes, or the part that runs"
-                )
+        for _, graph in graphs_of(node):
+            _check_graph(graph, name)
 
 
-def _without_functions(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
-    """The model with its local functions expanded, and large weights left out."""
-    import onnx
-    from onnx.inliner import inline_local_functions
-
-    _check_expansion(model, name)
-    light = onnx.ModelProto()
-    light.ir_version = model.ir_version
-    light.opset_import.extend(model.opset_import)
-    light.functions.extend(model.functions)
-    light.graph.node.extend(model.graph.node)
-    light.graph.input.extend(model.graph.input)
-    light.graph.output.extend(model.graph.output)
-    light.graph.value_info.extend(model.graph.value_info)
-    for tensor in model.graph.initializer:
-        light.graph.initializer.append(_shape_only(tensor))
-    try:
-        return inline_local_functions(light)
-    except Exception as error:
-        raise InputError(
-            f"{name} has functions of its own that cannot be expanded: {first_line(error)}"
-        ) from None
+def graphs_of(node: onnx.NodeProto) -> Iterator[tuple[str, onnx.GraphProto]]:
+    """Graphs inside of a node, each with the name of its attribute."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            yield attribute.name, attribute.g
+        for graph in attribute.graphs:
+            yield attribute.name, graph
 
 
-def _shape_only(tensor: onnx.TensorProto) -> onnx.TensorProto:
+def opset_versions(opsets: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
+    """Version of the operators of each domain; ONNX's own is the empty one."""
+    versions: dict[str, int] = {}
+    for opset in opsets:
+        domain = "" if opset.domain in SAME_AS_DEFAULT else opset.domain
+        versions[domain] = max(opset.version, versions.get(domain, 1))
+    return versions
+
+
+def shape_only(tensor: onnx.TensorProto) -> onnx.TensorProto:
+    """The tensor without its values if it is large."""
     import onnx
 
     if tensor.ByteSize() < 64 * 1024:
@@ -177,81 +200,80 @@ def _shape_only(tensor: onnx.TensorProto) -> onnx.TensorProto:
     return light
 
 
-def _check_expansion(model: onnx.ModelProto, name: str) -> None:
-    """Refuse functions that call themselves or expand to too many nodes."""
-    for f in model.functions:
-        _check_text((f.domain, f.name, f.overload), name)
-    functions = {(f.domain, f.name, f.overload): f for f in model.functions}
-    sizes: dict[tuple[str, str, str], int] = {}
-
-    def size(nodes: Iterable[onnx.NodeProto], depth: int) -> int:
-        total = 0
-        for node in nodes:
-            key = (node.domain, node.op_type, node.overload)
-            if key in functions and key not in sizes:
-                # Without a cycle there are at most as many levels as functions.
-                if depth > min(len(functions), 100):
-                    raise InputError(f"{name} has functions that call themselves")
-                _check_nodes(functions[key].node, name)
-                sizes[key] = size(functions[key].node, depth + 1)
-            total += sizes.get(key, 1)
-        return total
-
-    total = size(model.graph.node, 0)
-    if total > MAX_RAW_NODES:
-        raise InputError(
-            f"{name} has {total:,} nodes with its functions expanded; at most {MAX_RAW_NODES:,} "
-            "are read"
-        )
-
-
 def sorted_nodes(
-    model: onnx.ModelProto, sources: Container[str], name: str
+    nodes: Iterable[onnx.NodeProto], sources: Container[str], own: Container[str], name: str
 ) -> list[onnx.NodeProto]:
-    """Sort the nodes topologically.
+    """Sort the nodes of a graph topologically.
 
     Args:
-        model: A model that `load_model` has checked.
-        sources: Names of the graph's inputs and constants.
+        nodes: Nodes of a model that `load_model` has checked.
+        sources: Names that the nodes may read beside their own outputs.
+        own: The sources that belong to the graph, which no node may write.
         name: Name of the model in error messages.
 
     Raises:
         InputError: If a name is written twice or nowhere, or if the nodes have a cycle.
     """
-    nodes = list(model.graph.node)
-    writer = _writers(nodes, sources, name)
+    nodes = list(nodes)
+    writer = _writers(nodes, own, name)
     sorter: TopologicalSorter[int] = TopologicalSorter()
     for k, node in enumerate(nodes):
         sorter.add(k)
-        for source in node.input:
-            if not source or source in sources:
-                continue
-            if source not in writer:
+        for source in filter(None, node.input):
+            if source in writer:
+                sorter.add(k, writer[source])
+            elif source not in sources:
                 raise InputError(
-                    f"{name}: a {node.op_type[:80]} reads {source[:80]!r}, which is neither an "
+                    f"{name}: a {node.op_type[:80]} reads {shown(source)}, which is neither an "
                     "input, a constant, nor the output of a node"
                 )
-            sorter.add(k, writer[source])
+        for _, graph in graphs_of(node):
+            for source in _outer_names(graph):
+                if source in writer:
+                    sorter.add(k, writer[source])
     try:
         return [nodes[k] for k in sorter.static_order()]
     except CycleError:
         raise InputError(f"{name}: the nodes have a cycle; a network must be acyclic") from None
 
 
-def _writers(nodes: Iterable[onnx.NodeProto], sources: Container[str], name: str) -> dict[str, int]:
+def _outer_names(graph: onnx.GraphProto) -> set[str]:
+    """Names that an inner graph reads from the graphs around it."""
+    own = {value.name for value in (*graph.input, *graph.initializer)}
+    own.update(sparse.values.name for sparse in graph.sparse_initializer)
+    read = {value.name for value in graph.output}
+    for node in graph.node:
+        own.update(node.output)
+        read.update(node.input)
+        for _, inner in graphs_of(node):
+            read |= _outer_names(inner)
+    return read - own
+
+
+def _writers(nodes: Iterable[onnx.NodeProto], own: Container[str], name: str) -> dict[str, int]:
     """Position of the node that writes each name."""
     writer: dict[str, int] = {}
     for k, node in enumerate(nodes):
         for output in filter(None, node.output):
-            if output in writer or output in sources:
+            if output in writer or output in own:
                 raise InputError(
-                    f"{name} writes {output[:80]!r} twice; a name in an ONNX graph has one writer"
+                    f"{name} writes {shown(output)} twice; a name in an ONNX graph has one writer"
                 )
             writer[output] = k
     return writer
 
 
+def part_name(name: str, part: int) -> str:
+    """A name of the list of values for a part of a value."""
+    return f"{name}{RUN_MARK}part{part}"
+
+
+def shown(name: str) -> str:
+    """A name as the file has it, quoted, for an error message."""
+    return repr(name.split(RUN_MARK, maxsplit=1)[0][:80])
+
+
 def first_line(error: BaseException) -> str:
     """First line of an error's message, to be put into a sentence."""
-    lines = str(error).strip().splitlines()
+    lines = re.sub(rf"{RUN_MARK}(part)?\d*", "", str(error)).strip().splitlines()
     return (lines[0] if lines else type(error).__name__)[:300]

@@ -3,45 +3,94 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from numpy.typing import NDArray
 
 from nasplug.search_spaces.errors import InputError
-from nasplug.search_spaces.operators import KNOWN_OPS
+from nasplug.search_spaces.operators import CONVS, KNOWN_OPS
 
-__all__ = ["FLOATS", "Constant", "NodeView", "Shape", "Tensor"]
+__all__ = ["FLOATS", "Constant", "NodeView", "Shape", "Tensor", "element_type", "named"]
 
 Shape = tuple[int, ...]
 
 # onnx.TensorProto's codes of floats, and of the integers that shapes and quantised weights are.
 FLOATS = frozenset({1, 10, 11, 16, 17, 18, 19, 20, 23})
 _WHOLE = frozenset({2, 3, 4, 5, 6, 7, 12, 13})
+# Names of `costs.TYPE_BYTES` by onnx.TensorProto's codes.
+_TYPES = {
+    **{1: "float32", 10: "float16", 11: "float64", 16: "bfloat16", 14: "complex64"},
+    **{15: "complex128", 23: "float4", **dict.fromkeys((17, 18, 19, 20, 24), "float8")},
+    **{3: "int8", 5: "int16", 6: "int32", 7: "int64", 22: "int4", 26: "int2", 9: "bool"},
+    **{2: "uint8", 4: "uint16", 12: "uint32", 13: "uint64", 21: "uint4", 25: "uint2"},
+}
+# Parameters of one number have a module's name; other constants of one number are arithmetic.
+_MODULE_PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
+# Names that exporters give to what they compute of constants, such as a mask.
+_COMPUTED = re.compile(
+    r"(onnx::|/).*|(val|where|triu|tril|masked_fill|full|zeros|ones|arange|sin|cos|outer|pow|add|sub"
+    r"|mul|div|matmul|cat|stack|select|slice|index|expand|unsqueeze|squeeze|view|reshape|permute"
+    r"|transpose|repeat|clone|to|type_as|c?_?lifted_tensor)(_\d+)*"
+)
+# Positions of constants that are no parameters: moments of a norm, first states, zero points.
+_OTHER_CONSTANTS = {
+    **dict.fromkeys(("ConvInteger", "MatMulInteger"), (2, 3)),
+    "BatchNormalization": (3, 4),
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), (4, 5, 6)),
+}
+_INTEGER_PRODUCTS = frozenset({"ConvInteger", "MatMulInteger"})
+_PRODUCTS = _INTEGER_PRODUCTS | CONVS | {"Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN"}
+_NORMS = frozenset(
+    {"InstanceNormalization", "GroupNormalization", "LayerNormalization", "RMSNormalization"}
+)
 
 # More axes than any tensor has.
 MAX_RANK = 64
 _AXIS_ATTRIBUTES = frozenset({"axis", "axes", "batch_axis", "time_axis", "batch_dims"})
 # Operators whose axes are those of the output, or may be the end of the input.
+_QUANTISING = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _NEW_AXES = frozenset({"Unsqueeze", "Flatten", "OneHot", "ConcatFromSequence"})
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """Type and shape of a computed tensor; None for an unknown shape."""
+    """Type and shape of a computed tensor.
+
+    Attributes:
+        elem_type: Code of its elements' type.
+        shape: Sizes of its axes; None if they are not known.
+        unknown: Clause on why the shape is not known, or taken from elsewhere than the file.
+    """
 
     elem_type: int
     shape: Shape | None
+    unknown: str = ""
 
 
 @dataclass(frozen=True)
 class Constant:
-    """Tensor that does not depend on the inputs, with its value where it is small and known."""
+    """Tensor that does not depend on the inputs.
+
+    Attributes:
+        shape: Sizes of its axes, where they are known.
+        elem_type: Code of its elements' type.
+        value: The numbers, where they are few and known.
+        parameters: Name and number of elements of the tensors in the file that it is computed from.
+        stored: Code of the type in which its numbers are stored, where they are restored from it.
+        scale_bytes: Bytes of the scales by which they are restored.
+        unknown: Clause on why the value is not known.
+    """
 
     shape: Shape | None
     elem_type: int
     value: NDArray[Any] | None = None
+    parameters: tuple[tuple[str, int], ...] = ()
+    stored: int = 0
+    scale_bytes: int = 0
+    unknown: str = ""
 
     @property
     def size(self) -> int:
@@ -62,6 +111,16 @@ class Constant:
     def number(self) -> float:
         """The value of a constant of one element, NaN if it is not known."""
         return math.nan if self.value is None or self.value.size != 1 else float(self.value.flat[0])
+
+
+def named(constant: Constant, name: str) -> Constant:
+    """Give a constant of the file its name."""
+    return replace(constant, parameters=((name, constant.size),))
+
+
+def element_type(code: int) -> str:
+    """Name of an element type by its code in ONNX; those without a size count as float32."""
+    return _TYPES.get(code, "float32")
 
 
 @dataclass
@@ -105,13 +164,18 @@ class NodeView:
         return self.output_shape(0)
 
     @property
+    def type(self) -> str:
+        """Element type of the first output."""
+        return element_type(self.outputs[0].elem_type if self.outputs else 0)
+
+    @property
     def data(self) -> list[int]:
         """Steps that the node reads."""
         return [source for source in self.inputs if isinstance(source, int)]
 
     def output_shape(self, k: int) -> Shape:
         """Shape of output `k`; empty if it is not known."""
-        return self.outputs[k].shape or ()
+        return (self.outputs[k].shape or ()) if k < len(self.outputs) else ()
 
     def input(self, k: int) -> Constant | int | None:
         """Input `k`; None if it is left out."""
@@ -130,6 +194,37 @@ class NodeView:
     def params(self) -> int:
         """Parameters in the constant inputs."""
         return sum(source.params for source in self.inputs if isinstance(source, Constant))
+
+    def parameters(self) -> tuple[tuple[str, int], ...]:
+        """Name and number of elements of the parameter tensors that the node reads."""
+        read = (k for k in range(len(self.inputs)) if k not in _OTHER_CONSTANTS.get(self.op, ()))
+        sources = [source for k in read if (source := self.constant(k)) is not None]
+        if self.op not in _INTEGER_PRODUCTS:
+            sources = [s for s in sources if s.elem_type in FLOATS]
+        return tuple(
+            {
+                name: elements
+                for source in sources
+                for name, elements in source.parameters
+                if self._is_parameter(name, elements, source)
+            }.items()
+        )
+
+    def _is_parameter(self, name: str, elements: int, source: Constant) -> bool:
+        """Whether a tensor that a constant is computed from is a parameter, by its name."""
+        if self.op in _NORMS or _MODULE_PATH.fullmatch(name):
+            return True
+        # A scale or a shift of channels has one long axis, a mask or a table of places has two.
+        is_vector = sum(size > 1 for size in source.shape or ()) == 1
+        is_own = is_vector or self.op in _PRODUCTS or not _COMPUTED.fullmatch(name)
+        return elements > 1 and is_own
+
+    def weight_type(self) -> str:
+        """Type in which the largest constant input is stored; empty if it is the node's own."""
+        sources = [s for s in self.inputs if isinstance(s, Constant) and s.parameters]
+        largest = max(sources, key=lambda source: source.size, default=None)
+        stored = "" if largest is None else element_type(largest.stored or largest.elem_type)
+        return "" if stored == self.type else stored
 
     def whole(self, name: str, default: int) -> int:
         """Read an attribute that is one whole number.
@@ -159,6 +254,9 @@ class NodeView:
         Raises:
             InputError: If an axis is out of range.
         """
+        if self.op in _QUANTISING and self.input_shapes[1:2] in ([()], [(1,)]):
+            # One scale has no axis.
+            return
         ranks = [len(shape) for shape in self.input_shapes if shape is not None]
         rank = max(ranks, default=MAX_RANK)
         for name in _AXIS_ATTRIBUTES.intersection(self.attributes):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
+from nasplug.search_spaces.costs import TYPE_BYTES
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.importers.einsum import add_einsum
 from nasplug.search_spaces.importers.network import ImportedNetwork
-from nasplug.search_spaces.importers.onnx_node import FLOATS, Constant, NodeView, Shape
+from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape, element_type
+from nasplug.search_spaces.importers.recurrent import GATES, add_recurrent
+from nasplug.search_spaces.importers.steps import Step
 
 __all__ = ["HANDLED", "add_steps"]
 
@@ -29,8 +33,43 @@ def add_steps(network: ImportedNetwork, view: NodeView) -> list[int]:
         InputError: If the node does not fit its inputs.
     """
     handler = _HANDLERS.get(view.op, _plain) if view.is_standard else _plain
+    start, network.type = len(network.steps), view.type
     positions = handler(network, view)
+    _set_parameters(network, start, view)
     return [positions] if isinstance(positions, int) else positions
+
+
+def _set_parameters(network: ImportedNetwork, start: int, view: NodeView) -> None:
+    """Name the parameters of a node's steps, from `start` on: the first that has any reads them."""
+    new = range(start, len(network.steps))
+    reader = next((k for k in new if _has_weights(network.steps[k])), None)
+    parameters = view.parameters()
+    if reader is None:
+        # Single numbers cost nothing, but some are learned.
+        reader, parameters = start, tuple(pair for pair in parameters if pair[1] == 1)
+    for k in new:
+        own = k == reader
+        step = network.steps[k]
+        if own:
+            step = replace(step, other_params=step.other_params + _scales(view))
+        network.steps[k] = replace(
+            step,
+            parameters=parameters if own else (),
+            weight_type=view.weight_type() if own else step.weight_type,
+        )
+
+
+def _scales(view: NodeView) -> int:
+    """Scales of quantised weights, as so many numbers of the weights' type."""
+    constants = [source for source in view.inputs if isinstance(source, Constant)]
+    scale_bytes = sum(constant.scale_bytes for constant in constants)
+    return round(scale_bytes / TYPE_BYTES[view.weight_type() or view.type])
+
+
+def _has_weights(step: Step) -> bool:
+    # A BatchNormalization has its scale and shift from its channels.
+    is_norm = step.op == "BatchNormalization"
+    return bool(step.weights or step.bias or step.other_params or is_norm)
 
 
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Pow"})
@@ -83,6 +122,29 @@ def _conv(network: ImportedNetwork, view: NodeView, weight: int = 1, bias: int |
         view.shape,
         bias=bias is not None and view.input(bias) is not None,
         stride=view.sizes("strides", [1] * len(shape[2:])),
+        groups=groups,
+    )
+
+
+def _deformed_conv(network: ImportedNetwork, view: NodeView) -> int:
+    """Append a convolution of pixels at computed places: their choice, then a product."""
+    weight, x = view.input_shapes[1], view.step(0)
+    groups = view.whole("group", 1)
+    if weight is None or len(weight) != 4 or len(view.shape) != 4 or x is None or groups < 1:
+        raise InputError(
+            f"{view.model}: a {view.op} of shapes {view.shapes_text()} has no weight for a "
+            "computed image"
+        )
+    depth = weight[1] * weight[2] * weight[3]
+    batch, _, *sides = view.shape
+    chosen = network.add("Gather", view.data, (batch, depth * groups, *sides))
+    return network.add_conv(
+        "Conv",
+        chosen,
+        (weight[0], depth, 1, 1),
+        view.shape,
+        bias=view.input(3) is not None,
+        stride=(1, 1),
         groups=groups,
     )
 
@@ -197,8 +259,16 @@ def _split(network: ImportedNetwork, view: NodeView) -> list[int]:
 
 
 def _cast(network: ImportedNetwork, view: NodeView) -> int:
-    between_floats = view.input_types[0] in FLOATS and view.outputs[0].elem_type in FLOATS
-    return network.add("Identity" if between_floats else "Cast", view.data[:1], view.shape)
+    unchanged = element_type(view.input_types[0]) == view.type
+    return network.add("Identity" if unchanged else "Cast", view.data[:1], view.shape)
+
+
+def _dynamic_quantisation(network: ImportedNetwork, view: NodeView) -> list[int]:
+    """Append the scale of a tensor, and its change to integers by that."""
+    source = view.data[0]
+    scale = network.add("ReduceMax", (source,), (), type=network.steps[source].type)
+    quantised = network.add("QuantizeLinear", (source,), view.shape)
+    return [quantised, scale, scale]
 
 
 def _sum(network: ImportedNetwork, view: NodeView) -> int:
@@ -216,40 +286,59 @@ def _einsum(network: ImportedNetwork, view: NodeView) -> int:
     return _plain(network, view) if product is None else product
 
 
-def _attention(network: ImportedNetwork, view: NodeView) -> int:
-    """Append ONNX's Attention: heads on an axis of their own, or side by side in the features."""
-    steps = [view.step(k) for k in range(3)]
-    heads = (view.whole("q_num_heads", 0), *[view.whole("kv_num_heads", 0)] * 2)
-    operands: list[int] = []
-    for step, count in zip(steps, heads, strict=True):
-        if step is None:
-            return _plain(network, view)
-        shape = network.shape(step)
-        position = step
-        if len(shape) == 3 and count > 0 and shape[2] % count == 0:
-            split = network.add("Reshape", (step,), (*shape[:2], count, shape[2] // count))
-            position = network.add_transpose(split, (0, 2, 1, 3))
-        elif len(shape) != 4:
-            return _plain(network, view)
-        operands.append(position)
-    mask = view.constant(3)
-    query, key, value = operands
-    params = 0 if mask is None else mask.size
-    position = network.add_attention(query, key, value, view.step(3), params)
-    if len(view.shape) == 3:
-        joined = network.add_transpose(position, (0, 2, 1, 3))
-        position = network.add("Reshape", (joined,), view.shape)
-    return position
+def _recurrent(network: ImportedNetwork, view: NodeView) -> list[int]:
+    """Append an LSTM, a GRU or an RNN, and the part of its outputs that is the last state."""
+    shapes = [view.input_shapes[k] if k < len(view.inputs) else None for k in range(3)]
+    source = view.step(0)
+    if source is None or any(shape is None or len(shape) != 3 for shape in shapes):
+        raise InputError(f"{view.model}: a {view.op} has operands of shapes {view.shapes_text()}")
+    sequences, weight, recurrence = (shape or () for shape in shapes)
+    directions, hidden = recurrence[0], recurrence[2]
+    batch_first = view.whole("layout", 0) == 1
+    expected = (directions, GATES[view.op] * hidden)
+    if weight != (*expected, sequences[2]) or recurrence[:2] != expected:
+        raise InputError(
+            f"{view.model}: a {view.op} of {hidden} features has operands of shapes "
+            f"{view.shapes_text()}; the matrices do not fit"
+        )
+    if 0 in sequences or 0 in recurrence:
+        # Nothing to compute.
+        return [network.add(view.op, view.data, view.output_shape(k)) for k in range(3)]
+    rows, steps = sequences[:2] if batch_first else sequences[1::-1]
+    lengths = view.constant(4)
+    if lengths is not None and lengths.value is not None and lengths.size:
+        steps = max(1, min(steps, int(lengths.value.max())))
+    outer = (rows, steps) if batch_first else (steps, rows)
+    # Matrices that are computed are read like states.
+    states = [step for k in (1, 2, 5, 6) if (step := view.step(k)) is not None]
+    position = add_recurrent(
+        network,
+        view.op,
+        source,
+        (*outer, directions * hidden),
+        steps=steps,
+        hidden=hidden,
+        directions=directions,
+        bias=view.input(3) is not None,
+        states=states,
+        weight_type=view.weight_type(),
+    )
+    last = (rows, directions, hidden) if batch_first else (directions, rows, hidden)
+    state = network.add("Slice", (position,), last)
+    # Frameworks have the directions side by side, so that exporters undo what follows.
+    every = network.add("Reshape", (position,), (*outer, directions, hidden))
+    if not batch_first:
+        every = network.add_transpose(every, (0, 2, 1, 3))
+    return [every, state, state]
 
 
 _HANDLERS: dict[str, Handler] = {
     "Conv": _conv,
     "ConvTranspose": _conv,
-    "QLinearConv": partial(_conv, weight=3, bias=8),
+    "DeformConv": _deformed_conv,
     "ConvInteger": partial(_conv, bias=None),
     "MatMul": _matmul,
     "MatMulInteger": _matmul,
-    "QLinearMatMul": partial(_matmul, right=3),
     "Gemm": _gemm,
     "BatchNormalization": _batch_norm,
     **dict.fromkeys(
@@ -265,7 +354,8 @@ _HANDLERS: dict[str, Handler] = {
         (
             *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Tile", "Pad"),
             *("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "ReduceProd"),
-            *("TopK", "CumSum", "Identity", "Dropout", "Resize"),
+            *("TopK", "CumSum", "Identity", "Dropout", "Resize", "RotaryEmbedding"),
+            *("QuantizeLinear", "DequantizeLinear"),
         ),
         _on_first,
     ),
@@ -278,8 +368,9 @@ _HANDLERS: dict[str, Handler] = {
     "Cast": _cast,
     "CastLike": _cast,
     "Sum": _sum,
-    "Attention": _attention,
+    "DynamicQuantizeLinear": _dynamic_quantisation,
     "Einsum": _einsum,
+    **dict.fromkeys(GATES, _recurrent),
 }
 
 # ONNX operators that have a handler of their own.

@@ -14,14 +14,17 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from nasplug.search_spaces.canonical import needed
+from nasplug.search_spaces.canonical import needed, united_parameters
+from nasplug.search_spaces.importers.attention_scales import without_attention_scales
 from nasplug.search_spaces.importers.steps import Step
 
 __all__ = ["recognised"]
 
 _RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
-_SCALINGS = frozenset({"Mul", "Div"})
 _NORMS = frozenset({"LayerNormalization", "RMSNormalization", "GroupNormalization"})
+_PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
+# Operators that compute in float32 inside, whatever they read and write.
+_WIDENED = _NORMS | {"Softmax"}
 # Largest number of steps of a decomposed activation, with room for other spellings.
 _DEPTH = 6
 
@@ -49,14 +52,15 @@ def recognised(steps: Sequence[Step], outputs: Sequence[int]) -> tuple[list[Step
     """
     rewritten, ends = _rewrite(steps, outputs)
     # Without the scales between them, further Transposes may meet.
-    return _rewrite(_without_attention_scales(rewritten, ends), ends)
+    return _rewrite(without_attention_scales(rewritten, ends), ends)
 
 
 def _rewrite(steps: Sequence[Step], outputs: Sequence[int]) -> tuple[list[Step], list[int]]:
     after: list[Step] = []
     position: list[int] = []
     for step in steps:
-        current = replace(step, inputs=tuple(position[source] for source in step.inputs))
+        inputs = tuple([position[source] for source in step.inputs])
+        current = step if inputs == step.inputs else replace(step, inputs=inputs)
         position.append(_settle(after, current))
     return needed(after, [position[output] for output in outputs])
 
@@ -94,8 +98,8 @@ def _reshape(after: list[Step], step: Step) -> int | Step | None:
         # Groups of channels normalised as single channels of a longer tensor.
         unshaped = after[read.inputs[0]].inputs[0]
         if after[unshaped].shape != step.shape:
-            unshaped = _settle(after, Step("Reshape", (unshaped,), step.shape))
-        return Step("GroupNormalization", (unshaped,), step.shape)
+            unshaped = _settle(after, step.becomes("Reshape", (unshaped,)))
+        return step.becomes("GroupNormalization", (unshaped,))
     return replace(step, op="Reshape")
 
 
@@ -110,7 +114,7 @@ def _transpose(after: list[Step], step: Step) -> int | Step | None:
     if read.op == "Transpose":
         source, order = read.inputs[0], tuple(read.order[axis] for axis in order)
     if order == tuple(range(len(order))):
-        return Step("Reshape", (source,), step.shape)
+        return step.becomes("Reshape", (source,))
     return replace(step, inputs=(source,), order=order)
 
 
@@ -137,7 +141,7 @@ def _global_max(after: list[Step], step: Step) -> Step | None:
     input_shape = after[step.inputs[0]].shape
     whole = step.op == "ReduceMax" or step.kernel == input_shape[2:]
     if len(input_shape) == 4 and step.shape == (*input_shape[:2], 1, 1) and whole:
-        return Step("GlobalMaxPool", step.inputs, step.shape)
+        return step.becomes("GlobalMaxPool")
     return None
 
 
@@ -145,6 +149,43 @@ def _global_average(after: list[Step], step: Step) -> Step | None:
     if len(after[step.inputs[0]].shape) == 4:
         return None
     return replace(step, op="ReduceMean")
+
+
+# ----------------------------------------------------------------------------- element types
+
+
+def _is_float_cast(after: list[Step], step: Step) -> bool:
+    return step.op == "Cast" and "float" in step.type and "float" in after[step.inputs[0]].type
+
+
+def _cast(after: list[Step], step: Step) -> Step | None:
+    """Let a norm or a softmax write the type that its result is changed to."""
+    read = after[step.inputs[0]]
+    if read.op in _WIDENED and _is_float_cast(after, step):
+        return replace(read, type=step.type)
+    return None
+
+
+def _wide_input(after: list[Step], step: Step) -> Step | None:
+    """Let a norm or a softmax read the tensor whose type was changed for it."""
+    read = after[step.inputs[0]]
+    if not _is_float_cast(after, read):
+        return None
+    return replace(step, inputs=(*read.inputs, *step.inputs[1:]))
+
+
+def _restored_product(after: list[Step], step: Step) -> Step | None:
+    """Let a product of integers write the floats that its scale turns it to."""
+    for source in step.inputs:
+        cast = after[source]
+        product = after[cast.inputs[0]] if cast.op == "Cast" and "float" in cast.type else cast
+        if product.op not in _PRODUCTS or product.type != "int32":
+            continue
+        scales = [after[k] for k in step.inputs if k != source]
+        # A scale has one number, or one a row or a column of the product.
+        if all(math.prod(s.shape) < math.prod(step.shape) or not s.shape for s in scales):
+            return replace(product, type=step.type, shape=step.shape)
+    return None
 
 
 # -------------------------------------------------------------------------------- activations
@@ -223,7 +264,7 @@ def _gelu(after: list[Step], step: Step) -> Step | None:
             leaves, number = _factors(after, step, {x})
             halved = sorted(leaves) == sorted([x, gate]) and _close((number,), 0.5)
             if halved and _closed_over(after, argument, x, ops):
-                return Step("Gelu", (x,), step.shape)
+                return step.becomes("Gelu", (x,))
     return None
 
 
@@ -240,9 +281,9 @@ def _hard_gates(after: list[Step], step: Step) -> Step | None:
         if not _close(shift.number, 3.0) or len(shift.inputs) != 1:
             continue
         if leaves == [gate]:
-            return Step("HardSigmoid", shift.inputs, step.shape)
+            return step.becomes("HardSigmoid", shift.inputs)
         if sorted(leaves) == sorted([gate, shift.inputs[0]]):
-            return Step("HardSwish", shift.inputs, step.shape)
+            return step.becomes("HardSwish", shift.inputs)
     return None
 
 
@@ -254,13 +295,13 @@ def _mish(after: list[Step], step: Step) -> Step | None:
         tanh = after[gate]
         soft = after[tanh.inputs[0]] if tanh.op == "Tanh" else None
         if soft is not None and soft.op == "Softplus" and soft.inputs == (x,):
-            return Step("Mish", (x,), step.shape)
+            return step.becomes("Mish", (x,))
     return None
 
 
 def _reciprocal(after: list[Step], step: Step) -> Step | None:
     if step.number_first and _close(step.number, 1.0) and len(step.inputs) == 1:
-        return Step("Reciprocal", step.inputs, step.shape)
+        return step.becomes("Reciprocal")
     return None
 
 
@@ -304,8 +345,8 @@ def _norm(after: list[Step], step: Step) -> Step | None:
         if centred.op == "Sub" and len(centred.inputs) == 2:
             x, mean = centred.inputs
             if after[mean].op == "ReduceMean" and after[mean].inputs == (x,):
-                return Step("LayerNormalization", (x,), step.shape)
-        return Step("RMSNormalization", (above,), step.shape)
+                return step.becomes("LayerNormalization", (x,))
+        return step.becomes("RMSNormalization", (above,))
     return None
 
 
@@ -317,63 +358,9 @@ def _affine(after: list[Step], step: Step) -> Step | None:
     expected = 0 if step.op == "Mul" else step.other_params
     if norm.op not in _NORMS or norm.other_params != expected or norm.shape != step.shape:
         return None
-    return replace(norm, other_params=norm.other_params + step.other_params)
-
-
-# ---------------------------------------------------------------------------------- attention
-
-
-def _without_attention_scales(steps: list[Step], outputs: Sequence[int]) -> list[Step]:
-    """Turn the constant factors of attention scores into identities."""
-    readers = [0] * len(steps)
-    for step in steps:
-        for source in step.inputs:
-            readers[source] += 1
-    for output in outputs:
-        readers[output] += 1
-    dropped: set[int] = set()
-
-    def is_scale(k: int) -> bool:
-        step = steps[k]
-        single = len(step.inputs) == 1 and len(step.number) == 1 and readers[k] == 1
-        return single and step.op in _SCALINGS and not step.number_first
-
-    for softmax in steps:
-        if softmax.op != "Softmax":
-            continue
-        product, passed = _scores(steps, softmax.inputs[0], is_scale)
-        if product is None:
-            continue
-        dropped.update(passed)
-        for factor in steps[product].inputs:
-            k = factor
-            while steps[k].op in ("Transpose", "Reshape") and readers[k] == 1:
-                k = steps[k].inputs[0]
-            if is_scale(k):
-                dropped.add(k)
-    return [
-        replace(step, op="Identity", number=()) if k in dropped else step
-        for k, step in enumerate(steps)
-    ]
-
-
-def _scores(
-    steps: list[Step], start: int, is_scale: Callable[[int], bool]
-) -> tuple[int | None, list[int]]:
-    """Find the MatMul of two computed tensors below a mask and scales, and those scales."""
-    waiting: list[tuple[int, list[int]]] = [(start, [])]
-    for _ in range(16):
-        if not waiting:
-            break
-        k, passed = waiting.pop(0)
-        step = steps[k]
-        if step.op == "MatMul" and len(step.inputs) == 2:
-            return k, passed
-        if is_scale(k):
-            waiting.append((step.inputs[0], [*passed, k]))
-        elif step.op in ("Add", "Where", "Reshape"):
-            waiting.extend((source, passed) for source in step.inputs)
-    return None, []
+    parameters = united_parameters(norm, step)
+    params = norm.other_params + step.other_params
+    return replace(norm, other_params=params, parameters=parameters)
 
 
 def _identity(after: list[Step], step: Step) -> int:
@@ -384,6 +371,8 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     **{op: (_reshape,) for op in _RESHAPES},
     "Identity": (_identity,),
     "Dropout": (_identity,),
+    "Cast": (_cast,),
+    **{op: (_wide_input,) for op in _WIDENED},
     "Transpose": (_transpose,),
     "Slice": (_slice,),
     "Expand": (_unchanged,),
@@ -393,7 +382,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "MaxPool": (_global_max,),
     "ReduceMax": (_global_max,),
     "GlobalAveragePool": (_global_average,),
-    "Mul": (_affine, _gelu, _hard_gates, _mish, _norm),
+    "Mul": (_affine, _restored_product, _gelu, _hard_gates, _mish, _norm),
     "Div": (_reciprocal, _norm, _gelu, _hard_gates),
     "Add": (_affine,),
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from nasplug.search_spaces.operators import Operator
 
@@ -25,8 +27,22 @@ class Step(Operator):
         number_first: Whether the number is the left operand.
         order: For a Transpose, the input axis of each output axis, counting axes longer than 1
             alone.
+        along: Axis along which an operator reads all elements, such as a Softmax; None if unknown.
     """
 
     number: tuple[float, ...] = ()
     number_first: bool = False
     order: tuple[int, ...] = ()
+    along: int | None = None
+
+    def becomes(self, op: str, inputs: Sequence[int] | None = None, **fields: Any) -> Step:
+        """The step as another operator, which keeps its shape, element types and parameters."""
+        return Step(
+            op,
+            self.inputs if inputs is None else tuple(inputs),
+            self.shape,
+            type=self.type,
+            weight_type=self.weight_type,
+            parameters=self.parameters,
+            **fields,
+        )

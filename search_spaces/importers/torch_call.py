@@ -1,4 +1,4 @@
-"""Calls of an exported PyTorch program, with their arguments."""
+"""Calls of ATen functions in a PyTorch module's forward pass, with their arguments."""
 
 from __future__ import annotations
 
@@ -9,17 +9,37 @@ from typing import Any
 
 from nasplug.search_spaces.errors import InputError
 
-__all__ = ["Call", "Computed", "Shape", "Weight", "flat"]
+__all__ = ["Call", "Computed", "Shape", "Weight", "flat", "is_floating", "words"]
 
 Shape = tuple[int, ...]
+Parameters = tuple[tuple[str, int], ...]
 
 
-@dataclass(frozen=True)
+def words(text: str) -> frozenset[str]:
+    """Names in a text, separated by spaces."""
+    return frozenset(text.split())
+
+
+def is_floating(type_name: str) -> bool:
+    """Whether an element type is one of floating-point numbers."""
+    return "float" in type_name
+
+
+@dataclass(frozen=True, slots=True)
 class Weight:
-    """Tensor that does not depend on the inputs: a parameter, a buffer, a constant."""
+    """Tensor that does not depend on the inputs: a parameter, a buffer, a constant.
+
+    Attributes:
+        shape: Shape.
+        type: Element type in which it is read.
+        parameters: Name and number of elements of each parameter from which it is computed.
+        stored: Element type in which it is stored, where it is widened before use; else empty.
+    """
 
     shape: Shape
-    floating: bool
+    type: str = "float32"
+    parameters: Parameters = ()
+    stored: str = ""
 
     @property
     def size(self) -> int:
@@ -28,17 +48,20 @@ class Weight:
 
     @property
     def params(self) -> int:
-        """Elements that count as parameters; a single number does not count, as in ONNX files."""
-        return self.size if self.floating and self.size > 1 else 0
+        """Elements that count as weights; a single number does not count, as in ONNX files."""
+        return self.size if is_floating(self.type) and self.size > 1 else 0
 
 
 def flat(arguments: Iterable[Any]) -> Iterator[Any]:
     """Yield the arguments, and the items of lists in their place."""
     for value in arguments:
-        yield from value if isinstance(value, (list, tuple)) else (value,)
+        if isinstance(value, (list, tuple)):
+            yield from value
+        else:
+            yield value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Call:
     """Call of an ATen function.
 
@@ -47,13 +70,13 @@ class Call:
         arguments: Arguments by position, defaults filled in: a `Computed` for a computed tensor, a
             `Weight` for a constant one, any other value as it is.
         outputs: Shape of each output.
-        floating: Whether the first input and the first output hold floats.
+        types: Element types of the first input and of the first output.
     """
 
     name: str
     arguments: tuple[Any, ...]
     outputs: tuple[Shape, ...]
-    floating: tuple[bool, bool]
+    types: tuple[str, str]
 
     @property
     def shape(self) -> Shape:
@@ -93,12 +116,17 @@ class Call:
         """Steps that the call reads, including those in lists."""
         return [part.step for part in flat(self.arguments) if isinstance(part, Computed)]
 
+    @property
+    def weights(self) -> list[Weight]:
+        """Constant tensors that the call reads, including those in lists."""
+        return [part for part in flat(self.arguments) if isinstance(part, Weight)]
+
     def params(self) -> int:
-        """Parameters in the constant tensors."""
-        return sum(part.params for part in flat(self.arguments) if isinstance(part, Weight))
+        """Elements of the constant tensors that count as weights."""
+        return sum(part.params for part in self.weights)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Computed:
     """Computed tensor, named by the position of its step."""
 

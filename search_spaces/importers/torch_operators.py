@@ -1,7 +1,7 @@
-"""Steps of single calls in an exported PyTorch program.
+"""Steps of single calls of ATen functions.
 
-Calls are known by their ATen names, so that this file needs no torch. In-place forms do not occur:
-the program is functional.
+Calls are known by their ATen names, without the mark of a call in place, so that this file needs no
+torch.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from nasplug.search_spaces.importers import torch_moves
 from nasplug.search_spaces.importers.network import ImportedNetwork
 from nasplug.search_spaces.importers.torch_call import Call, Computed, Weight
 from nasplug.search_spaces.importers.torch_products import (
@@ -25,6 +26,7 @@ from nasplug.search_spaces.importers.torch_products import (
     sides,
     unknown,
 )
+from nasplug.search_spaces.importers.torch_recurrent import recurrent_handlers
 
 __all__ = ["MAPPED", "add_call"]
 
@@ -48,9 +50,15 @@ def _on_first(op: str) -> Handler:
     """Make a handler for an operator on its first argument; the others are no data."""
 
     def handler(network: ImportedNetwork, call: Call) -> int:
-        return network.add(op, (call.source(),), call.shape)
+        axis = call.argument(1) if op in _ALONG else None
+        along = axis % len(call.shape) if isinstance(axis, int) and call.shape else None
+        return network.add(op, (call.source(),), call.shape, along=along)
 
     return handler
+
+
+# Operators that read all elements along one axis, whose output has the shape of the input.
+_ALONG = frozenset({"Softmax", "LogSoftmax", "CumSum"})
 
 
 def _on_all(op: str) -> Handler:
@@ -154,82 +162,18 @@ def _adaptive_pool(op: str, to_one: str) -> Handler:
     return handler
 
 
-def _permute(network: ImportedNetwork, call: Call) -> int:
-    rank = len(call.shape)
-    return network.add_transpose(call.source(), [axis % rank for axis in call.argument(1)])
-
-
-def _transpose(network: ImportedNetwork, call: Call) -> int:
-    perm = list(range(len(call.shape)))
-    # `t` has no axes: it swaps the only two.
-    a, b = (call.argument(1), call.argument(2)) if len(call.arguments) > 1 else (0, -1)
-    if perm:
-        perm[a], perm[b] = perm[b], perm[a]
-    return network.add_transpose(call.source(), perm)
-
-
-def _select(network: ImportedNetwork, call: Call) -> int:
-    shape = list(network.shape(call.source()))
-    shape[call.argument(1)] = 1
-    part = network.add("Slice", (call.source(),), shape)
-    return network.add("Reshape", (part,), call.shape)
-
-
-def _split(network: ImportedNetwork, call: Call) -> list[int]:
-    """Append a Slice for each part, since exporters write a Split or Slices."""
-    return [network.add("Slice", (call.source(),), shape) for shape in call.outputs]
-
-
-def _unbind(network: ImportedNetwork, call: Call) -> list[int]:
-    part_shape = list(network.shape(call.source()))
-    part_shape[call.argument(1, 0)] = 1
-    parts = [network.add("Slice", (call.source(),), part_shape) for _ in call.outputs]
-    return [
-        network.add("Reshape", (part,), shape)
-        for part, shape in zip(parts, call.outputs, strict=True)
-    ]
-
-
-def _roll(network: ImportedNetwork, call: Call) -> int:
-    """Cut each axis in two and join the parts the other way round, as exporters write it."""
-    rolled, axes = call.source(), call.argument(2, ())
-    if not axes:
-        return unknown(network, call)
-    for shift, axis in zip(sides(call.argument(1), 1), sides(axes, 1), strict=True):
-        shape = list(network.shape(rolled))
-        tail = shift % shape[axis]
-        if tail:
-            parts = []
-            for size in (shape[axis] - tail, tail):
-                shape[axis] = size
-                parts.append(network.add("Slice", (rolled,), shape))
-            rolled = network.add("Concat", parts, call.shape)
-    return rolled
-
-
-def _flip(network: ImportedNetwork, call: Call) -> int:
-    # A negative number marks a slice that goes backwards.
-    return network.add("Slice", (call.source(),), call.shape, number=(-1.0,))
-
-
-def _stack(network: ImportedNetwork, call: Call) -> int:
-    """Give each part a new axis, and join the parts along it."""
-    axis = call.argument(1, 0) % len(call.shape)
-    part = (*call.shape[:axis], 1, *call.shape[axis + 1 :])
-    joined = [network.add("Reshape", (source,), part) for source in call.data]
-    return network.add("Concat", joined, call.shape, other_params=call.params())
-
-
 def _cast(network: ImportedNetwork, call: Call) -> int:
-    op = "Identity" if call.floating[0] == call.floating[1] else "Cast"
+    op = "Identity" if call.types[0] == call.types[1] else "Cast"
     return network.add(op, (call.source(),), call.shape)
 
 
-def _index_select(network: ImportedNetwork, call: Call) -> int:
-    index = call.weight(2)
-    if index is not None and index.size == 1:
-        return network.add("Slice", (call.source(),), call.shape)
-    return network.add("Gather", call.data, call.shape, other_params=call.params())
+def _copy(network: ImportedNetwork, call: Call) -> int:
+    """Append what is written to a tensor: another one, in its shape and type."""
+    source = call.source(1)
+    if network.shape(source) != call.shape:
+        source = network.add("Expand", (source,), call.shape)
+    is_cast = network.steps[source].type != call.types[1]
+    return network.add("Cast" if is_cast else "Identity", (source,), call.shape)
 
 
 def _added_product(network: ImportedNetwork, call: Call) -> int:
@@ -309,18 +253,29 @@ _ON_FIRST = (
     "mean:ReduceMean sum:ReduceSum amax:ReduceMax max:ReduceMax amin:ReduceMin min:ReduceMin "
     "prod:ReduceProd dropout:Identity feature_dropout:Identity alpha_dropout:Identity "
     "native_dropout:Identity clone:Identity contiguous:Identity alias:Identity detach:Identity "
-    "lift_fresh_copy:Identity"
+    "lift_fresh_copy:Identity _pack_padded_sequence:Gather _pad_packed_sequence:Gather "
+    "any:ReduceMax all:ReduceMin logical_not:Not bitwise_not:Not tril:Where triu:Where "
+    "torchao.quantize_affine:QuantizeLinear torchao.dequantize_affine:DequantizeLinear "
+    "torchao.choose_qparams_affine:ReduceMax "
+    "quantized_decomposed.quantize_per_tensor:QuantizeLinear "
+    "quantized_decomposed.dequantize_per_tensor:DequantizeLinear "
+    "quantized_decomposed.quantize_per_channel:QuantizeLinear "
+    "quantized_decomposed.dequantize_per_channel:DequantizeLinear "
+    "quantized_decomposed.quantize_per_token:QuantizeLinear "
+    "quantized_decomposed.dequantize_per_token:DequantizeLinear "
+    "quantized_decomposed.choose_qparams:ReduceMax"
 )
 # The same of operators on every tensor among the arguments.
 _ON_ALL = (
-    "maximum:Max minimum:Min where:Where masked_fill:Where eq:Equal gt:Greater lt:Less "
+    "maximum:Max minimum:Min where:Where masked_fill:Where eq:Equal ne:Equal gt:Greater "
+    "ge:Greater lt:Less le:Less logical_and:And logical_or:Or bitwise_and:And bitwise_or:Or "
     "cat:Concat embedding:Gather gather:Gather index:Gather"
 )
 _HANDLERS: dict[str, Handler] = {
     **_names(conv, "conv1d conv2d conv3d"),
     **_names(conv_transpose, "conv_transpose1d conv_transpose2d conv_transpose3d"),
-    "convolution": general_convolution,
-    **_names(matmul, "matmul mm bmm"),
+    **_names(general_convolution, "convolution _convolution"),
+    **_names(matmul, "matmul mm bmm _int_mm _scaled_mm _grouped_mm"),
     **_names(added_matmul, "addmm baddbmm"),
     "linear": linear,
     "layer_norm": _norm("LayerNormalization", 2, 3),
@@ -368,18 +323,20 @@ _HANDLERS: dict[str, Handler] = {
         "adaptive_avg_pool1d adaptive_avg_pool2d _adaptive_avg_pool2d adaptive_avg_pool3d",
     ),
     **_names(_adaptive_pool("MaxPool", "GlobalMaxPool"), "adaptive_max_pool2d adaptive_max_pool1d"),
-    "permute": _permute,
-    **_names(_transpose, "transpose t swapaxes"),
-    "select": _select,
-    **_names(_split, "split split_with_sizes chunk tensor_split"),
-    "unbind": _unbind,
-    "stack": _stack,
-    "roll": _roll,
-    "flip": _flip,
+    "permute": torch_moves.permute,
+    **_names(torch_moves.transpose, "transpose t swapaxes"),
+    "select": torch_moves.select,
+    **_names(torch_moves.split, "split split_with_sizes chunk tensor_split"),
+    "unbind": torch_moves.unbind,
+    "stack": torch_moves.stack,
+    "roll": torch_moves.roll,
+    "flip": torch_moves.flip,
     **_names(_cast, "to _to_copy type_as float"),
-    "index_select": _index_select,
+    **_names(_copy, "copy fill"),
+    "index_select": torch_moves.index_select,
     "einsum": einsum,
     "scaled_dot_product_attention": attention,
+    **recurrent_handlers,
 }
 
 # Calls that stay whole when a program is decomposed.

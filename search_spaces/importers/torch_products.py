@@ -1,4 +1,4 @@
-"""Steps of the calls in an exported PyTorch program that multiply: convolutions and products."""
+"""Steps of the ATen functions that multiply: convolutions and products of matrices."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ __all__ = [
     "matmul",
     "sides",
     "unknown",
+    "weight_product",
 ]
 
 
@@ -133,3 +134,13 @@ def einsum(network: ImportedNetwork, call: Call) -> int:
     shapes = [network.shape(o) if isinstance(o, int) else o for o in operands]
     product = add_einsum(network, call.arguments[0], steps, shapes, call.shape)
     return network.add("Einsum", call.data, call.shape) if product is None else product
+
+
+def weight_product(network: ImportedNetwork, call: Call) -> int:
+    """Append a product of weights alone, as a Gemm that reads no step."""
+    is_sum = call.name in ("addmm", "baddbmm")
+    left, right = call.weights[is_sum : 2 + is_sum]
+    depth = math.prod(right.shape[1:]) if call.name.startswith("conv") else left.shape[-1]
+    others = sum(weight.params for weight in call.weights if weight is not right)
+    weights = (right.size // depth, depth)
+    return network.add("Gemm", (), call.shape, weights=weights, other_params=others)

@@ -148,3 +148,12 @@ def test_a_folded_norm_keeps_its_parameters_in_the_count():
     assert graph.ops == ("Input", "Conv", "Output")
     # The engine reads a bias of six numbers.
     assert (graph.total("params"), graph.weight_bytes[1]) == (228, 4 * 222)
+
+
+def test_rows_of_a_table_are_read_alone():
+    words = Operator("Input", (), (1, 5), type="int64")
+    rows = Operator("Gather", (0,), (1, 5, 8), other_params=100 * 8, parameters=(("w", 800),))
+    graph = network_graph([words, rows], [1])
+    assert graph.total("params") == 800
+    assert graph.weight_bytes.tolist() == [0, 4 * 40, 0]
+    assert graph.total("bytes") == 8 * 5 + 4 * 40 + 4 * 40

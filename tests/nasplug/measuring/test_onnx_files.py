@@ -97,6 +97,17 @@ def test_an_open_first_axis_is_the_batch(tmp_path: Path) -> None:
         networks_of_files([write(tmp_path / "b.onnx", (2, 4, 8, 8))], 3, {})
 
 
+def test_a_first_axis_that_is_no_batch_counts_as_one(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.onnx", (8, 4, 3, 3))
+    model = onnx.load(file)
+    model.graph.node.append(helper.make_node("Softmax", ["z"], ["s"], axis=0))
+    model.graph.output.append(helper.make_tensor_value_info("s", TensorProto.FLOAT, None))
+    onnx.save(model, file)
+    (arch,) = (networks := networks_of_files([file], 1, {})).archs
+    assert networks.batch_size(arch) == 1
+    assert inputs_of(networks.write(arch))["x"].shape == (8, 4, 3, 3)
+
+
 def test_inputs_of_other_types_and_old_files() -> None:
     values = [
         helper.make_tensor_value_info("ids", TensorProto.INT64, [1, 7]),
@@ -130,6 +141,29 @@ def test_open_sizes_are_asked_for(tmp_path: Path) -> None:
     ]:
         with pytest.raises(InputError, match=said):
             timed([file], input_shapes=wrong)
+
+
+def test_shapes_without_a_name_and_values_of_inputs(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.onnx", ("N", 4, "h", "w"))
+    (arch,) = (networks := networks_of_files([file], 1, {"": (1, 4, 6, 6)})).archs
+    assert inputs_of(networks.write(arch))["x"].shape == (1, 4, 6, 6)
+    model = onnx.load(file)
+    model.graph.input.append(helper.make_tensor_value_info("times", TensorProto.INT64, [4]))
+    model.graph.node.append(helper.make_node("Tile", ["z", "times"], ["t"]))
+    model.graph.output.append(helper.make_tensor_value_info("t", TensorProto.FLOAT, None))
+    onnx.save(model, file)
+    with pytest.raises(InputError, match="has inputs x, times; name the one"):
+        networks_of_files([file], 1, {"": (1, 4, 6, 6)})
+    shape, values = {"x": (1, 4, 6, 6)}, {"times": [1, 2, 1, 1]}
+    (arch,) = (networks := networks_of_files([file], 1, shape, values)).archs
+    written = networks.write(arch)
+    assert inputs_of(written)["x"].shape == (1, 4, 6, 6)
+    assert inputs_of(written)["times"].tolist() == [1, 2, 1, 1]
+    assert networks.graph(arch).total("params") == 4
+    with pytest.raises(InputError, match="no file has an input 'q'"):
+        networks_of_files([file], 1, shape, {**values, "q": 1})
+    measured = timed([file], input_shapes=shape, input_values=values)
+    assert measured.description["settings"]["input_values"] == values
 
 
 def test_weights_beside_the_file_are_read(tmp_path: Path) -> None:
@@ -210,7 +244,7 @@ def test_a_file_that_does_not_run_is_named(run: Callable[..., Any], tmp_path: Pa
         (["good.onnx", "--n", "3"], "give .onnx files, or networks of a space, but not both"),
         (["good.onnx", "resnet18"], "give .onnx files, or networks of a space, but not both"),
         (["good.onnx", "--input-shape", "x"], "'x' is no shape"),
-        (["--n", "3", "--input-shape", "x=1x2"], "shapes of inputs are for .onnx files"),
+        (["--n", "3", "--input-shape", "x=1x2"], "of inputs are for .onnx files"),
     ],
 )
 def test_a_bad_file_is_one_sentence(

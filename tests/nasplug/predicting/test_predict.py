@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import nasplug
 from nasplug import InputError
 from nasplug.cli import app
-from nasplug.commands.predict import parse_shapes
+from nasplug.commands.predict import parse_shapes, parse_values
 from nasplug.predicting.architecture_predictor import ArchitecturePredictor
 from nasplug.predictors import create
 from nasplug.search_spaces import Graph
@@ -91,12 +91,13 @@ class TwoInputs(nn.Module):
 
 
 @pytest.mark.parametrize(("sizes", "batch"), [((4, 4), 4), ((4, 3), 1)])
-def test_tensors_that_differ_in_their_first_axis_are_no_batch(sizes, batch):
+def test_inputs_that_read_each_other_are_one_sample(sizes, batch):
     example = tuple(torch.zeros(size, 16) for size in sizes)
     said = nasplug.predict(TwoInputs(), example, hardware=HARDWARE)
-    assert said.batch_size == batch
-    told = [note for note in said.notes() if "first axes of 4, 3" in note]
-    assert len(told) == (sizes[0] != sizes[1])
+    assert (said.batch_size, said.batch_fixed) == (batch, True)
+    assert any("read as one sample" in note for note in said.notes())
+    with pytest.raises(InputError, match=f"fixed to a batch of {batch}.*give an example of 2"):
+        nasplug.predict(TwoInputs(), example, hardware=HARDWARE, batch_size=2)
 
 
 @pytest.mark.parametrize("batch_size", [0, -1, 1.5, True])
@@ -275,6 +276,19 @@ def test_garbage_is_refused(tmp_path):
 
 def test_shapes_are_read_by_name():
     assert parse_shapes(["x=1x3x8x8", "a=b=2"]) == {"x": (1, 3, 8, 8), "a=b": (2,)}
-    for text in ("1x3", "=1x3", "x=", "x=1x-3"):
+    assert parse_shapes(["1x3", "t=", "s=scalar"]) == {"": (1, 3), "t": (), "s": ()}
+    for text in ("=1x3", "=", "x=1x-3", "scalar", ""):
         with pytest.raises(InputError, match="is no shape"):
             parse_shapes([text])
+    with pytest.raises(InputError, match="given twice"):
+        parse_shapes(["x=1x3", "x=1x4"])
+
+
+def test_values_are_read_by_name():
+    values = {"sr": 16000, "s": [1, 4], "on": True, "t": 0.5}
+    assert parse_values(["sr=16000", "s=1,4", "on=True", "t=0.5"]) == values
+    for text in ("16000", "sr=", "=1", "x=1,two", 'x="a"', "x=[1]", "x=null"):
+        with pytest.raises(InputError, match="is no value"):
+            parse_values([text])
+    with pytest.raises(InputError, match="given twice"):
+        parse_values(["x=1", "x=2"])

@@ -1,0 +1,1 @@
+"""Networks that others wrote, read: how many, and why some are refused."""

@@ -1,0 +1,200 @@
+"""Reading of a user's own network, and sentences on what was read of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nasplug.search_spaces import Graph, InputError
+from nasplug.search_spaces.operators import KNOWN_OPS
+from nasplug.text import check_no_torch_file
+
+__all__ = [
+    "FOLDING_RUNTIMES",
+    "MOST_UNKNOWN",
+    "UNKNOWN_FACTOR",
+    "answered_batch",
+    "batch_note",
+    "check_known",
+    "is_onnx",
+    "read_network",
+    "type_note",
+    "unknown_note",
+    "unknown_operators",
+    "widened",
+]
+
+# Largest share of a network, by bytes, that operators without a model may stand for.
+MOST_UNKNOWN = 0.5
+# Times that the share of unknown operators may take, of what its bytes say.
+UNKNOWN_FACTOR = 10.0
+# Runtimes that compute products of weights once, when they load a network.
+FOLDING_RUNTIMES = frozenset({"onnxruntime", "tensorrt", "amp tensorrt", "tflite"})
+# Types that are priced as what the predictor learned from; integers and truths are indices, masks.
+_USUAL = frozenset({"", "float32", "int32", "int64", "uint32", "uint64", "bool"})
+
+
+def read_network(
+    network: Any,
+    example: Any = None,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    input_values: Mapping[str, Any] | None = None,
+    batch_size: int | None = None,
+    autocast: str | None = None,
+    folds: bool = False,
+) -> tuple[Graph, int, bool]:
+    """Read a user's network; see `nasplug.predict` for the arguments.
+
+    Args:
+        folds: Whether the runtime computes once what depends on a PyTorch module's weights alone.
+
+    Returns:
+        Its graph, the batch that the file or the example holds, and whether the batch can be
+        another one; if not, the graph is that of the whole.
+
+    Raises:
+        InputError: If the network cannot be read.
+    """
+    if isinstance(network, Graph):
+        return network, 1, True
+    if is_onnx(network):
+        from nasplug.search_spaces.importers.onnx_graph import onnx_network
+
+        check_no_torch_file(network)
+        read = onnx_network(
+            network, input_shapes=input_shapes, input_values=input_values, batch_size=batch_size
+        )
+        return read.graph, read.batch, read.is_free
+    if type(network).__module__.split(".")[0] == "builtins":
+        raise InputError(
+            f"a {type(network).__name__} is no network; give the path of an ONNX file, an ONNX "
+            "model or a torch.nn.Module"
+        )
+    if example is None and not hasattr(network, "example_inputs"):
+        raise InputError("a PyTorch module needs an example, such as torch.zeros(1, 3, 224, 224)")
+    from nasplug.search_spaces.importers.torch_graph import torch_network
+
+    read = torch_network(network, example, autocast=autocast, folds=folds)
+    return read.graph, read.batch, read.is_free
+
+
+def is_onnx(network: Any) -> bool:
+    """Whether a network is the path of an ONNX file, or an ONNX model; does not load onnx."""
+    return isinstance(network, (str, os.PathLike)) or type(network).__name__ == "ModelProto"
+
+
+def answered_batch(asked: int | None, held: int, is_free: bool, is_file: bool = True) -> int:
+    """Batch of an answer: as asked, else as the file or the example says.
+
+    Args:
+        asked: Batch that was asked; None for none.
+        held: Batch that the file or the example holds.
+        is_free: Whether the batch can be another one.
+        is_file: Whether the network is an ONNX file, not a module.
+
+    Raises:
+        InputError: If the batch can be no other one, and another one is asked.
+    """
+    if not is_free and asked not in (None, held):
+        advice = f"give an example of {asked}"
+        if is_file:
+            advice = (
+                "export it with an open first axis (dynamic_axes or dynamic_shapes of "
+                f"torch.onnx.export), or give inputs of {asked} with --input-shape or input_shapes"
+            )
+        raise InputError(
+            f"the network is fixed to a batch of {held}, since it does not treat the entries on "
+            "the first axis of its inputs independently or has their number written down; for a "
+            f"batch of {asked} {advice}"
+        )
+    return held if asked is None else asked
+
+
+def batch_note(held: int, answered: int, is_free: bool, source: str) -> str | None:
+    """Sentence on the batch of an answer where it is not simply that of the file or the example.
+
+    Args:
+        held: Batch that the file or the example holds.
+        answered: Batch of the answer.
+        is_free: Whether the batch can be another one.
+        source: What holds the batch, such as `"the example"`.
+    """
+    if not is_free:
+        axis = f"its first axis of {held} is no batch" if held > 1 else "its inputs have no batch"
+        return (
+            f"the network is read as one sample, since {axis} that could be another one: FLOPs and "
+            "latency are those of the whole"
+        )
+    if held in (1, answered):
+        return None
+    return f"{source} holds {held} images, and the answer is for a batch of {answered}, as asked"
+
+
+def unknown_operators(graph: Graph) -> dict[str, float]:
+    """Operators that are not modelled, with their share of the network's bytes, largest first."""
+    moved = graph.attribute("bytes")
+    total = float(moved.sum()) or 1.0
+    shares: dict[str, float] = {}
+    for op, count in zip(graph.ops, moved.tolist(), strict=True):
+        if op not in KNOWN_OPS:
+            shares[op] = shares.get(op, 0.0) + count / total
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+
+def check_known(unknown: Mapping[str, float]) -> None:
+    """Refuse a network of which most is unknown.
+
+    Raises:
+        InputError: If operators that are not modelled move more than `MOST_UNKNOWN` of its bytes.
+    """
+    share = sum(unknown.values())
+    if share > MOST_UNKNOWN:
+        raise InputError(
+            f"{share:.0%} of the network, by the bytes that operators move, are operators that are "
+            f"not modelled ({_shares(unknown)}); export it with ONNX's own operators"
+        )
+
+
+def widened(lower: float, upper: float, unknown: Mapping[str, float]) -> tuple[float, float]:
+    """Interval of a latency with room for operators that are not modelled.
+
+    Their share of the latency may be as small as 0, and `UNKNOWN_FACTOR` times as large.
+    """
+    share = sum(unknown.values())
+    return lower * (1 - share), upper * (1 + (UNKNOWN_FACTOR - 1) * share)
+
+
+def unknown_note(unknown: Mapping[str, float]) -> str | None:
+    """Sentence on operators that are not modelled; None if there are none."""
+    if not unknown:
+        return None
+    return (
+        f"operators that are not modelled are priced by the data they move: {_shares(unknown)}; "
+        f"the interval lets this share take 0 to {UNKNOWN_FACTOR:g} times as long"
+    )
+
+
+def _shares(unknown: Mapping[str, float]) -> str:
+    named = [f"{op[:80]} {share:.1%} of the bytes" for op, share in list(unknown.items())[:10]]
+    more = len(unknown) - len(named)
+    return ", ".join(named) + (f" and {more} others" if more else "")
+
+
+def type_note(graph: Graph) -> str | None:
+    """Sentence on element types other than float32, and on how they were priced."""
+    idle = {"Input", "Output", "Cast"}
+    types = {
+        name
+        for k, op in enumerate(graph.ops)
+        if op not in idle
+        for names in (graph.types, graph.weight_types)
+        for name in names[k : k + 1]
+    }
+    names = sorted(types - _USUAL)
+    if not names:
+        return None
+    return (
+        f"the network has tensors of {', '.join(names)}: bytes are those of these types, and "
+        "arithmetic is priced at the rates of float32"
+    )
