@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -64,7 +64,7 @@ START: dict[str, tuple[float, float]] = {
     **{f"efficiency.{u}.{k}": (0.6, 0.6) for u in UNITS for k in _EFFICIENT},
     "winograd": (1.6, 0.5),
     **{f"fill.{k}": (2000.0, 1.5) for k in _COMPUTING},
-    **{"fill.tensor": (4.0, 1.0), "fill.power": (0.8, 0.3)},
+    **{"fill.tensor": (4.0, 1.0), "fill.power": (0.9, 0.3)},
     "memory": (0.8, 0.1),
     **{"depth": (20.0, 1.5), "width": (8.0, 1.5), "unaligned": (1.3, 0.5)},
     **{f"traffic.{s}.{k}": (1.0, 0.4) for s in GPU_SETTINGS for k in KERNEL_KINDS},
@@ -79,7 +79,7 @@ START: dict[str, tuple[float, float]] = {
     "copy": (4e6, 0.7),
     **{"overlap.kernel": (2.0, 0.5), "overlap.host": (3.0, 0.5)},
 }
-# The number that is not learned, and what it then is, for each part that only numbers make.
+# Part that only numbers make -> these numbers without it.
 _NEUTRAL: dict[str, dict[str, float]] = {
     "winograd": {"winograd": 1.0},
     "tiles": {"depth": 1e-6, "width": 1e-6},
@@ -105,7 +105,7 @@ def fusion_of(setting: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class FusedRoofline:
-    """The numbers of the model.
+    """Learned numbers of the roofline of fused kernels.
 
     Attributes:
         numbers: Name -> number, those of `START`.
@@ -263,13 +263,13 @@ class _Terms:
         chips = torch.tensor([_chip(column) for column in columns], dtype=torch.float32)
         chips = chips.reshape(len(rows), len(_Chip._fields))
         self.setting = chips[:, -1].long()
-        chip = _Chip(*chips[self.owner].unbind(1))  # type: ignore[arg-type]
+        chip: Any = _Chip(*chips[self.owner].unbind(1))  # type: ignore[arg-type]
         self.kind, self.count = kernel["kind"].long(), kernel["count"]
         kinds = {name: self.kind == place for place, name in enumerate(KERNEL_KINDS)}
-        self.setting_of = chip.setting.long()  # type: ignore[attr-defined]
+        self.setting_of = chips[self.owner, -1].long()
         convolution = kinds["convolution"] | kinds["pointwise"] | kinds["grouped"]
         product = kinds["product"] | kinds["attention"]
-        peak = torch.where(product, chip.products, chip.plain)  # type: ignore[call-overload]
+        peak = torch.where(product, chip.products, chip.plain)
         peak = torch.where(convolution, chip.matrix, peak)
         self.unit = (peak > 2 * chip.plain).long()
         self.arithmetic = 2 * kernel["macs"] * chip.images / peak
@@ -287,7 +287,10 @@ class _Terms:
         self.cached = chip.cache / (chip.cache + self.moved).clamp(min=1)
         self.bandwidth, self.layout = chip.bandwidth, kinds["layout"]
         images = torch.tensor([_input_elements(graph) for graph in graphs], dtype=torch.float32)
-        self.copied = torch.tensor(copying) * images * chips[:, 6] * chips[:, 7]
+        networks: Any = _Chip(*chips.unbind(1))  # type: ignore[arg-type]
+        self.copied: Tensor = (
+            torch.tensor(copying) * images * networks.images * networks.number_bytes
+        )
 
     def log_ms(self, numbers: Mapping[str, Tensor], hosts: Tensor) -> Tensor:
         """Logarithm of ms of each network, `(networks,)`, at a factor of each one's host."""
@@ -303,7 +306,8 @@ class _Terms:
         share = of(names, self.unit * kinds + self.kind)
         fill = of([f"fill.{k}" for k in KERNEL_KINDS], self.kind)
         fill = torch.where(self.unit > 0, fill * numbers["fill.tensor"], fill)
-        waiting = (1 + fill * self.filling) ** numbers["fill.power"]
+        # At most 1, so that a larger batch never takes less time.
+        waiting = (1 + fill * self.filling) ** numbers["fill.power"].clamp(max=1)
         waiting = waiting * (1 + numbers["depth"] * self.depth)
         waiting = waiting * (1 + numbers["width"] * self.width)
         waiting = torch.where(self.unaligned, waiting * numbers["unaligned"], waiting)

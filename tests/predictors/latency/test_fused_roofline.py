@@ -57,8 +57,15 @@ def test_a_gpu_that_was_left_out_is_predicted_from_others(monkeypatch, parts):
 @pytest.mark.parametrize("runtime", RUNTIMES)
 def test_it_grows_with_the_batch(runtime):
     for name in NAMES:
-        times = [ms(name, runtime, batch) for batch in (1, 2, 16, 500)]
+        times = [ms(name, runtime, batch) for batch in (1, 2, 3, 16, 500)]
         assert (np.diff(times, axis=0) > 0).all()
+
+
+def test_no_power_makes_a_larger_batch_faster():
+    steep = FusedRoofline({**NUMBERS, "fill.power": 1.5}, {})
+    columns = [Setting(hardware("A100 40GB"), batch, "amp") for batch in (1, 2, 4, 8)]
+    for graph in GRAPHS:
+        assert (np.diff(steep.log_latency([graph] * 4, columns)) >= 0).all()
 
 
 def test_half_precision_engines_and_faster_gpus_take_less_time():
