@@ -51,7 +51,16 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "predictors: published": ("predictors.published",),
     # calibration, capabilities, pretraining, registry and the names of the package itself
     "predictors": ("predictors",),
-    "ground": ("arrays", "objectives", "pareto", "choices", "arguments", "text", "_signals"),
+    "ground": (
+        "arrays",
+        "objectives",
+        "pareto",
+        "choices",
+        "arguments",
+        "text",
+        "_signals",
+        "_waiting",
+    ),
     "datasets: ground": (
         "datasets.archives",
         "datasets.registry",
@@ -64,6 +73,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "datasets: importers": ("datasets.importers",),
     "datasets": ("datasets",),
     "devices": ("devices", "hardware_catalogue"),
+    "measurements: words": (
+        "measurements.words",
+        "measurements.device_names",
+        "measurements.references",
+        "measurements.networks",
+    ),
+    "measurements: importers": ("measurements.importers",),
+    "measurements": ("measurements",),
     "testing": ("testing",),
     "measuring": ("measuring",),
     "predicting": ("predicting", "zoo"),
@@ -85,6 +102,7 @@ GROUNDS = {
     "search_spaces: ground": "Graphs, operators and their costs, `SearchSpace`, and files.",
     "predictors: ground": "`Predictor`, predictions, descriptions of devices, and checkpoints.",
     "predictors: fitted": "The base of predictors that are fitted and saved.",
+    "measurements: words": "Runtimes, precisions, devices, networks and graphs in one vocabulary.",
     "ground": "Objectives, Pareto fronts, choices, checks of arguments, texts, and signals.",
     "datasets: ground": "The registry of data sets, downloads, files of tables, and safe reading.",
 }

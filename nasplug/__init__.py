@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nasplug.calibrating.calibrate import CalibratedDevice, calibrate
     from nasplug.calibrating.suggestions import suggest_measurements
     from nasplug.devices.hardware import hardware
+    from nasplug.measurements import measured
     from nasplug.measuring import MeasurementSet, measure
     from nasplug.predicting.predict import NetworkPrediction, predict
     from nasplug.predicting.zoo import create_predictor, load_predictor
@@ -43,6 +44,7 @@ __all__ = [
     "hardware",
     "load_predictor",
     "measure",
+    "measured",
     "plots",
     "predict",
     "search",
@@ -71,6 +73,7 @@ _HOME = {
     "hardware": "nasplug.devices.hardware",
     "load_predictor": "nasplug.predicting.zoo",
     "measure": "nasplug.measuring",
+    "measured": "nasplug.measurements",
     "predict": "nasplug.predicting.predict",
     "search": "nasplug.searching.search",
     "space": "nasplug.search_spaces.space",

@@ -104,7 +104,7 @@ def run(program: Callable[[], None]) -> NoReturn:
         # A program that ended with the right code has printed its sentence.
         _leave("" if code == _exit_code() else STOPPED)
     if code == 0:
-        _state.sentence = "stopped when all was done"
+        _state.sentence = "stopped; the work was already complete"
     sys.exit(code)
 
 

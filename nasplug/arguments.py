@@ -70,7 +70,7 @@ def checked_dataset(space: SearchSpace, dataset: str | None) -> str:
         return space.tasks[0]
     if dataset not in space.tasks:
         raise InputError(
-            f"unknown data set {dataset!r}; space {space.name} has {', '.join(space.tasks)}"
+            f"unknown image set {dataset!r}; space {space.name} has {', '.join(space.tasks)}"
         )
     return dataset
 
@@ -92,7 +92,7 @@ def onnx_writer(
     if not networks.writes_onnx:
         writing = [name for name in space_names() if space_named(name).writes_onnx]
         raise InputError(
-            f"space {space.name!r} does not write its networks as ONNX models; those that do are "
+            f"space {space.name!r} cannot write its networks as ONNX files; these spaces can: "
             f"{', '.join([*_NETWORKS, *writing])}"
         )
 

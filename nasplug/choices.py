@@ -81,15 +81,15 @@ def choices(
     within = f", within {' and '.join(limits)}" if limits else ""
     title = _BEST.get(_quantity(objectives[0])) if objectives[0].direction == "maximize" else None
     title = title or f"Best {name}"
-    count = f"the best of the {len(values)} on the front"
+    reason = f"{_capital(name)} {texts[best][0]} is the best of the {len(values)} rows on the front"
     if len(values) == 1:
-        count = "the only one on the front" if len(objectives) > 1 else "the best that was found"
+        reason = "This is the only row on the front" if len(objectives) > 1 else "The best value"
     chosen = [
         Choice(
             f"{title} within the limit{'s' if len(limits) > 1 else ''}" if limits else title,
             best,
             ", ".join(texts[best]),
-            f"{_capital(name)} {texts[best][0]}, {count}{within}.",
+            f"{reason}{within}.",
         )
     ]
     if len(objectives) > 1 and len(values) > 1:
@@ -147,8 +147,8 @@ def _fastest(
         reason = f"No other row within 1 % of the best {name} has a better {cost}."
     else:
         reason = (
-            f"{_capital(name)} {texts[row][0]} is within 1 % of the best, {texts[best][0]}; "
-            f"{cost} is {texts[row][1]} instead of {texts[best][1]}."
+            f"{_capital(name)} {texts[row][0]} is within 1 % of the best ({texts[best][0]}), at "
+            f"{cost} {texts[row][1]} instead of {texts[best][1]}."
         )
     return Choice(
         f"{title or f'Best {cost}'} within 1 % of the best", row, ", ".join(texts[row]), reason
@@ -161,12 +161,15 @@ def _knee(values: Array, objectives: Sequence[Objective], texts: Sequence[Sequen
     name, *others = (_in_words(objective) for objective in objectives)
     if len(others) == 1:
         reason = (
-            "Farthest from the straight line between the ends of the front: beyond it, better "
-            f"{name} costs the most in {others[0]}."
+            "This row is farthest from the straight line between the ends of the front: beyond "
+            f"it, a gain in {name} costs more {others[0]}."
         )
     else:
-        reason = f"Smallest sum of what it gives up in {', '.join([name, *others])}, each as a "
-        reason += "share of its range on the front."
+        reason = (
+            f"This row has the smallest sum of losses in {', '.join([name, *others])}, each "
+            "scaled to its "
+        )
+        reason += "range on the front."
     return Choice("The knee", row, ", ".join(texts[row]), reason)
 
 

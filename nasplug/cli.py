@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from nasplug._signals import run
+from nasplug._waiting import spin_shortly
 
 if TYPE_CHECKING:
     import typer
@@ -19,6 +21,9 @@ def main() -> None:
 
     Exit code 0 done, 2 wrong usage or bad input, 130 SIGINT, 143 SIGTERM, 129 SIGHUP, 1 other.
     """
+    # What is measured runs as it does in the user's own programs.
+    if sys.argv[1:2] != ["measure"]:
+        spin_shortly()
     run(lambda: __getattr__("app")(prog_name="nasplug"))
 
 

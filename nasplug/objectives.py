@@ -49,7 +49,7 @@ PROXIES = {name: Objective(name, "maximize", "count") for name in ("flops", "par
 COSTS = ("flops", "params")
 # NAS benchmarks call multiply-accumulates FLOPs, and so does nasplug; others call them MACs.
 QUANTITY_ALIASES = {"macs": "flops"}
-MFLOPS = "MFLOPs: millions of multiply-accumulates for one image"
+MFLOPS = "MFLOPs: millions of multiply-accumulates per image"
 
 
 def canonical_name(name: str) -> str:
@@ -75,7 +75,7 @@ def checked_objectives(objectives: str | Sequence[str]) -> tuple[Objective, ...]
     chosen = tuple(by_name[word] for word in words)
     if len(chosen) not in (1, 2) or len({o.name for o in chosen}) != len(chosen):
         raise InputError(
-            f"objectives {', '.join(words) or '()'}: give one, or two different ones, of "
+            f"objectives are {', '.join(words) or '()'}; choose one, or two different ones, from "
             f"{', '.join(by_name)}"
         )
     return chosen

@@ -44,7 +44,7 @@ def pareto_mask(values: Array) -> Mask:
     """
     values = np.asarray(values, np.float64)
     if values.ndim != 2 or not values.shape[1]:
-        raise ValueError(f"points of shape {values.shape}; expected (n, m), m ≥ 1")
+        raise ValueError(f"the points have shape {values.shape}; expected (n, m) with m ≥ 1")
     # Column by column, which is several times as fast as along rows of two.
     mask: Mask = ~np.logical_or.reduce([np.isnan(column) for column in values.T])
     if not mask.any():

@@ -81,7 +81,7 @@ def read_whole(path: Path, limit: int, wanted: str, too_large: str) -> bytes:
         raise MemoryError(f"not enough memory to read {where}; free some") from None
     if len(content) > limit:
         limit_text = f"{limit // 1_000_000} MB" if limit >= 1_000_000 else f"{limit // 1_000} kB"
-        raise InputError(f"{where}: larger than {limit_text}, which no {too_large} is")
+        raise InputError(f"{where}: larger than {limit_text}, the limit for a {too_large}")
     return content
 
 
@@ -93,14 +93,19 @@ def check_no_torch_file(path: object) -> None:
     """
     text = str(path)
     stem, dot, suffix = text.rpartition(".")
+    if isinstance(path, (str, os.PathLike)) and suffix.lower() == "pt2":
+        raise InputError(
+            f"{shown_path(Path(text))} is an exported program of PyTorch; read it in Python: "
+            f"nasplug.predict(torch.export.load({text!r}), hardware=...)"
+        )
     if not isinstance(path, (str, os.PathLike)) or not dot or suffix.lower() not in _TORCH:
         return
     onnx = repr(f"{stem}.onnx")
     raise InputError(
-        f"{shown_path(Path(text))} is a file of PyTorch, and nasplug reads networks as ONNX files; "
-        "export it in Python, where Network is its class:\n"
-        f"  model = Network(); model.load_state_dict(torch.load({text!r}))\n"
-        f"  torch.onnx.export(model.eval(), (torch.zeros(1, 3, 224, 224),), {onnx})"
+        f"{shown_path(Path(text))} is a PyTorch file, and nasplug reads ONNX files; export the "
+        "network in Python, where Network is its class:\n  model = Network(); "
+        f"model.load_state_dict(torch.load({text!r}))\n  torch.onnx.export(model.eval(), "
+        f"(torch.zeros(1, 3, 224, 224),), {onnx})"
     )
 
 
@@ -130,6 +135,6 @@ def check_row(header: Sequence[str], cells: Sequence[str], where: str) -> None:
         return
     if cells[list(header).index(CHECKSUM)].strip() != row_checksum(header, cells):
         raise InputError(
-            f"{where} was altered after nasplug measure wrote it; remove the line, or, if that is "
-            f"meant, the column {CHECKSUM}"
+            f"{where} was changed after nasplug measure wrote it; remove the line, or remove the "
+            f"column {CHECKSUM} if the change is right"
         )

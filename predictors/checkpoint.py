@@ -126,8 +126,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     unsealed = _with_checksum(content, checksum, _UNKNOWN)
     if hashlib.sha256(unsealed).hexdigest() != checksum:
         raise InputError(
-            f"{file} is damaged: its content is not what its checksum says; restore it from its "
-            "source, or train anew"
+            f"{file} is damaged (its content does not match its checksum); restore it from its "
+            "source, or train again"
         )
     return Checkpoint(_tensors(content, file), card)
 
@@ -170,7 +170,7 @@ def restoring(what: str, source: str = "card") -> Iterator[None]:
     except Exception as error:
         # torch has no type of its own for it on a CPU.
         if isinstance(error, MemoryError) or "allocate memory" in str(error):
-            raise MemoryError(f"not enough memory for {what}; free some") from None
+            raise MemoryError(f"not enough memory for {what}; free some memory") from None
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"the {source} does not describe {what}: {reason}") from error
 
@@ -240,25 +240,25 @@ def _load_pair(file: Path, content: bytes, card_file: Path) -> Checkpoint:
     """A checkpoint of an earlier version, whose card lies beside it."""
     if not card_file.is_file():
         raise InputError(
-            f"{file} holds no card, nor is {card_file.name} beside it: it is damaged, or no "
-            "predictor of nasplug"
+            f"{file} has no card, and {card_file.name} is not beside it; the file is damaged, or "
+            "not a predictor of nasplug"
         )
     try:
         text = _read(card_file, MAX_CARD_BYTES).decode("utf-8")
     except UnicodeDecodeError:
-        raise InputError(f"{card_file} is no JSON card of a nasplug predictor") from None
+        raise InputError(f"{card_file} is not the JSON card of a nasplug predictor") from None
     card = _checked_card(text, str(card_file), PAIR_FORMAT)
     digest = hashlib.sha256(content).hexdigest()
     if digest != card["sha256"]:
         raise InputError(
-            f"{file} is damaged or belongs to another card: its SHA-256 is {digest[:12]}…, "
-            f"the card says {str(card['sha256'])[:12]}…; restore both files from their source"
+            f"{file} is damaged or belongs to another card: its SHA-256 is {digest[:12]}…, but "
+            f"the card has {str(card['sha256'])[:12]}…; restore both files from their source"
         )
     tensors = _tensors(content, file)
     warnings.warn(
-        f"{card_file} was written by an earlier version, without a checksum: damage to it would "
-        "not be noticed; load_predictor(path).save(path) in Python makes one file of the two, "
-        "with a checksum",
+        f"{card_file} was written by an earlier version without a checksum, so damage would go "
+        "unnoticed; load_predictor(path).save(path) in Python writes one file with a checksum "
+        "instead of the two",
         stacklevel=3,
     )
     return Checkpoint(tensors, card)
@@ -270,13 +270,15 @@ def _checked_card(text: str, where: str, wanted: str) -> dict[str, Any]:
             raise ValueError
         card = json.loads(text)
     except (ValueError, RecursionError):
-        raise InputError(f"{where} is no JSON card of a nasplug predictor") from None
+        raise InputError(f"{where} is not the JSON card of a nasplug predictor") from None
     form = card.get("format") if isinstance(card, dict) else type(card).__name__
     if form != wanted:
         raise InputError(f"{where} has format {str(form)[:50]!r}; this version reads {wanted!r}")
     for key in CARD_KEYS:
         if key not in card:
-            raise InputError(f"{where} lacks the key {key!r} of a nasplug predictor's card")
+            raise InputError(
+                f"{where} lacks the key {key!r}, which every card of a nasplug predictor has"
+            )
     checked: dict[str, Any] = card
     return checked
 
@@ -289,7 +291,7 @@ def _tensors(content: bytes, file: Path) -> dict[str, NDArray[Any]]:
         return dict(load(content))
     # A type that numpy does not have is a KeyError.
     except (SafetensorError, ValueError, KeyError) as error:
-        raise InputError(f"{file} is no safetensors file ({error})") from None
+        raise InputError(f"{file} is not a safetensors file ({error})") from None
 
 
 def _is_card_of_a_pair(path: Path) -> bool:
@@ -308,4 +310,4 @@ def _read(path: Path, limit: int) -> bytes:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except MemoryError:
-        raise MemoryError(f"not enough memory to read {path}; free some") from None
+        raise MemoryError(f"not enough memory to read {path}; free some memory") from None

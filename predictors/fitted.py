@@ -61,7 +61,7 @@ class FittedPredictor(ABC):
 
     def _check_fitted(self) -> None:
         if not self._is_fitted:
-            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
+            raise NotFittedError("this predictor is not fitted; call fit, or load a fitted one")
 
     def _labels(
         self, targets: Array, graphs: int, calibration_targets: Array | None = None
@@ -75,7 +75,9 @@ class FittedPredictor(ABC):
         if calibration_targets is not None:
             goal = finite_columns(calibration_targets, graphs, self.targets)
         if graphs < self.fewest:
-            raise InputError(f"{graphs} graphs are too few to learn from; give {self.fewest}")
+            raise InputError(
+                f"{graphs} graphs are too few to learn from; give at least {self.fewest}"
+            )
         return values, goal
 
     def predict(
@@ -121,7 +123,9 @@ class FittedPredictor(ABC):
         if not self.storable:
             self._refuse_storage()
         if not self._is_fitted:
-            raise NotFittedError("this predictor has learned nothing yet; there is nothing to save")
+            raise NotFittedError(
+                "this predictor is not fitted, so there is nothing to save; call fit first"
+            )
         save_checkpoint(path, self._arrays(), {**self._whole_card(), **(about or {})})
 
     def _whole_card(self) -> dict[str, Any]:
@@ -159,4 +163,4 @@ class FittedPredictor(ABC):
 
     @classmethod
     def _refuse_storage(cls) -> NoReturn:
-        raise InputError(f"a {cls.name} is not kept in checkpoints")
+        raise InputError(f"a {cls.name} cannot be saved as a checkpoint")

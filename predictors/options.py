@@ -29,17 +29,15 @@ def field_names(config: Any, without: Collection[str] = ()) -> list[str]:
     return [field.name for field in fields(config) if field.name not in without]
 
 
-def check_options(
-    options: Iterable[str], known: Sequence[str], introduction: str = "there are"
-) -> None:
-    """Refuse what is no option.
+def check_options(options: Iterable[str], known: Sequence[str]) -> None:
+    """Refuse options that are not known.
 
     Raises:
-        InputError: If one is not among the known, which the introduction precedes.
+        InputError: If one is not.
     """
     for name in options:
         if name not in known:
-            raise InputError(f"unknown option {name!r}; {introduction} {', '.join(known)}")
+            raise InputError(f"unknown option {name!r}; known: {', '.join(known)}")
 
 
 def grouped(options: Mapping[str, Any], *groups: Collection[str]) -> list[dict[str, Any]]:
@@ -78,7 +76,7 @@ def accuracy_config(
         InputError: If the kind or an option is unknown.
     """
     if kind != "accuracy":
-        raise InputError(f"this predictor is one of accuracy, not of {kind}")
+        raise InputError(f"this predictor predicts accuracy, not {kind}")
     check_options(options, field_names(form, ("targets",)))
     return form(tuple(targets), **options)  # type: ignore[call-arg]
 

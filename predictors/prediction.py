@@ -31,7 +31,7 @@ class NotFittedError(InputError):
         ...     predictors.create("accuracy-gp").predict([])
         ... except predictors.NotFittedError as error:
         ...     print(error)
-        this predictor has learned nothing yet; call fit or load one
+        this predictor is not fitted; call fit, or load a fitted one
     """
 
 
@@ -124,7 +124,7 @@ class Prediction:
             InputError: If this prediction has no such target.
         """
         if target not in self.targets:
-            raise InputError(f"no target {target!r}; predicted are {', '.join(self.targets)}")
+            raise InputError(f"unknown target {target!r}; known: {', '.join(self.targets)}")
         return self.targets.index(target)
 
     def _to_units(self, value: Array) -> Array:

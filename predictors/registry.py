@@ -83,7 +83,7 @@ def create(name: str, **options: Any) -> Predictor:
     for option in options:
         if not _takes(factory, option):
             known = ", ".join(_options(factory)) or "no options"
-            raise InputError(f"predictor {name!r} has no option {option!r}; it takes {known}")
+            raise InputError(f"predictor {name!r} has no option {option!r}; known: {known}")
     try:
         _signature(factory).bind(**options)
         made = factory(**options)
@@ -92,8 +92,8 @@ def create(name: str, **options: Any) -> Predictor:
         raise InputError(f"predictor {name!r} cannot be made: {error}") from error
     if not isinstance(made, Predictor):
         raise InputError(
-            f"predictor {name!r} gives a {type(made).__name__}, which is no Predictor: "
-            "it needs targets, fit and predict"
+            f"predictor {name!r} returns a {type(made).__name__}, which is not a Predictor: it "
+            "needs targets, fit and predict"
         )
     return made
 
@@ -126,8 +126,8 @@ def restore(checkpoint: Checkpoint, backend: str = "auto") -> Predictor:
     else:
         known = sorted({*_KINDS, *names()})
         raise InputError(
-            f"the checkpoint holds a {kind!r} predictor; what is installed here reads "
-            f"{closest(kind, known)}"
+            f"the checkpoint holds a predictor of kind {kind!r}, which is not installed here; "
+            f"installed: {closest(kind, known)}"
         )
     if not (hasattr(home, "from_checkpoint") and getattr(home, "storable", True)):
         raise InputError(f"predictor {kind!r} cannot be loaded: it has no from_checkpoint")
@@ -137,7 +137,7 @@ def restore(checkpoint: Checkpoint, backend: str = "auto") -> Predictor:
         made = home.from_checkpoint(checkpoint, backend)
     if not isinstance(made, Predictor):
         raise InputError(
-            f"predictor {kind!r} was loaded as a {type(made).__name__}, which is no Predictor"
+            f"predictor {kind!r} was loaded as a {type(made).__name__}, which is not a Predictor"
         )
     return made
 

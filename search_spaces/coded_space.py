@@ -68,7 +68,7 @@ class CodedSpace(FiniteSpace):
         Raises:
             InputError: If the space gives no arrays (`has_arrays`).
         """
-        raise InputError(f"space {self.name} does not give its cells as arrays")
+        raise InputError(f"space {self.name} has no cells as arrays")
 
     @abstractmethod
     def counts(self, codes: NDArray[np.uint32] | None = None) -> NDArray[np.uint8]:

@@ -78,14 +78,16 @@ class Graph:
                     "number the nodes in topological order"
                 )
             if edge <= previous:
-                raise InputError(f"edge {edge} comes twice or out of order; sort distinct edges")
+                raise InputError(
+                    f"edge {edge} is repeated or out of order; give distinct edges in sorted order"
+                )
             previous = edge
         if self.attributes is _UNKNOWN:
             object.__setattr__(self, "attributes", np.zeros((nodes, len(ATTRIBUTES))))
         elif self.attributes.shape != (nodes, len(ATTRIBUTES)):
             raise InputError(
-                f"attributes have shape {self.attributes.shape}, expected "
-                f"({nodes}, {len(ATTRIBUTES)}): a row a node, the columns of ATTRIBUTES"
+                f"attributes have shape {self.attributes.shape}; expected ({nodes}, "
+                f"{len(ATTRIBUTES)}), a row per node with the columns of ATTRIBUTES"
             )
         for name in ("types", "weight_types", "weight_bytes"):
             values = getattr(self, name)
@@ -109,7 +111,9 @@ class Graph:
         pairs = sorted({(int(a), int(b)) for a, b in edges})
         for a, b in pairs:
             if not (0 <= a < len(ops) and 0 <= b < len(ops)):
-                raise InputError(f"edge {(a, b)} names a node outside the {len(ops)} nodes")
+                raise InputError(
+                    f"edge {(a, b)} has a node that is not one of the {len(ops)} nodes"
+                )
         waiting = [0] * len(ops)
         for _, b in pairs:
             waiting[b] += 1
@@ -164,7 +168,7 @@ class Graph:
             InputError: If `order` is no permutation or breaks the topological order.
         """
         if sorted(order) != list(range(len(self))):
-            raise InputError(f"{list(order)} is no permutation of the {len(self)} nodes")
+            raise InputError(f"{list(order)} is not a permutation of the {len(self)} nodes")
         new_index = {node: k for k, node in enumerate(order)}
         return Graph(
             tuple(self.ops[i] for i in order),

@@ -196,21 +196,19 @@ class NB201(FiniteSpace):
     def validate(self, arch: Architecture) -> None:
         """Check that `arch` is a NAS-Bench-201 cell."""
         if arch.space != self.name or arch.key not in self._by_key:
-            raise InputError(f"{arch.text!r} of space {arch.space!r} is no NAS-Bench-201 cell")
+            raise InputError(f"{arch.text!r} of space {arch.space!r} is not a NAS-Bench-201 cell")
 
     def parse(self, text: str) -> Architecture:
         """Read the benchmark's architecture string, exactly as it prints it."""
         match = _FORM.fullmatch(text)
         if match is None:
             raise InputError(
-                f"{text[:200]!r} is no NAS-Bench-201 string; "
-                "the form is |op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
+                f"{text[:200]!r} is not a NAS-Bench-201 architecture string; write "
+                "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
             )
         for op in match.groups():
             if op not in OPS:
-                raise InputError(
-                    f"unknown operation {op!r} in {text!r}; NAS-Bench-201 has {', '.join(OPS)}"
-                )
+                raise InputError(f"unknown operation {op!r} in {text!r}; known: {', '.join(OPS)}")
         return self._cell([_DIGITS[op] for op in match.groups()])
 
     def _digits(self, arch: Architecture) -> tuple[int, ...]:
@@ -264,7 +262,7 @@ def _cell_costs(digits: Any, task: str) -> NDArray[np.float64]:
 def _node_costs(task: str) -> NDArray[np.float64]:
     """Attribute rows of the five operations, the input and the output, for one image set."""
     if task not in TASKS:
-        raise InputError(f"unknown image set {task!r}; NAS-Bench-201 has {closest(task, TASKS)}")
+        raise InputError(f"unknown image set {task!r}; known: {closest(task, TASKS)}")
     side, classes = TASKS[task]
     rows = [_row(op, _cell_cost(op, side), side) for op in OPS]
     stem = conv(IMAGE_CHANNELS, CHANNELS[0], 3, side) + norm(CHANNELS[0], side)

@@ -196,7 +196,7 @@ class SearchSpace(ABC):
             InputError: If the space has graphs of cells alone.
         """
         if not self.whole_networks:
-            raise InputError(f"space {self.name} has cells and does not expand them to networks")
+            raise InputError(f"space {self.name} has cells only and cannot expand them to networks")
         return self.to_graph(arch, task)
 
     def to_onnx(
@@ -214,7 +214,7 @@ class SearchSpace(ABC):
             InputError: If the space does not write its networks, or the weights exceed ONNX's limit
                 of 2 GB.
         """
-        raise InputError(f"space {self.name} does not write its networks as ONNX models")
+        raise InputError(f"space {self.name} cannot write its networks as ONNX models")
 
     @property
     @abstractmethod

@@ -13,6 +13,10 @@ from pathlib import Path
 import pytest
 
 from nasplug import _signals
+from nasplug._waiting import spin_shortly
+
+# Before torch is loaded: tests have to end on a machine that does other work too.
+spin_shortly()
 
 # Last, so that the installed package is what is tested.
 sys.path.append(str(Path(__file__).resolve().parents[1]))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -57,9 +58,29 @@ CHEAP = {
     "train": ["--train-size", "60"],
     "predict": [],
     "calibrate": [],
+    "measured": [],
 }
 # Commands that score a large space, or train, take longer than a test may.
-QUICK = {"predict", "calibrate"}
+QUICK = {"predict", "calibrate", "measured"}
+
+
+# Networks of several inputs that the pages name, with the shapes of their inputs.
+INPUTS = {
+    "masked": {"image": [1, 3, "height", "width"], "mask": [1, "height", "width"]},
+    "speech": {"audio": [1, "samples"], "sr": []},
+}
+
+
+def product(shapes: dict[str, Any]) -> onnx.ModelProto:
+    """A network that multiplies its two inputs."""
+    first, second = shapes
+    inputs = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in shapes.items()
+    ]
+    output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    node = onnx.helper.make_node("Mul", [first, second], ["y"])
+    return onnx.helper.make_model(onnx.helper.make_graph([node], "pair", inputs, [output]))
 
 
 @pytest.fixture
@@ -75,6 +96,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         x = net.relu(net.conv(net.input, channels, 3, 2))
         model = net.onnx_model(net.linear(net.flatten(net.global_pool(x)), 10))
         (tmp_path / f"{name}.onnx").write_bytes(model.SerializeToString())
+    for name, shapes in INPUTS.items():
+        (tmp_path / f"{name}.onnx").write_bytes(product(shapes).SerializeToString())
     program = "import json; print(json.dumps({'accuracy': 90.0, 'latency_ms': 5.0}))\n"
     (tmp_path / "train.py").write_text(program)
     return tmp_path

@@ -106,6 +106,17 @@ COVERED: dict[str, tuple[str, ...]] = {
     ),
     # Every device of the catalogue and every description of a user's is one of these objects.
     "nasplug/devices/test_hardware.py": ("predictors/hardware.py",),
+    "nasplug/devices/test_names.py": ("nasplug/devices/spellings.py",),
+    "search_spaces/importers/test_ncnn_graph.py": ("search_spaces/importers/ncnn_layers.py",),
+    # A table of rows of every source is read as a whole.
+    "nasplug/measurements/importers/test_importers.py": (
+        "nasplug/measurements/importers/*.py",
+        "nasplug/measurements/device_names.py",
+        "nasplug/measurements/references.py",
+        "nasplug/measurements/words.py",
+    ),
+    "nasplug/measurements/test_graphs.py": ("nasplug/measurements/gpt_network.py",),
+    "nasplug/measurements/test_query.py": ("nasplug/measurements/networks.py",),
     # Archives and metrics are read from the files of benchmarks.
     "nasplug/datasets/importers/test_accel.py": ("nasplug/datasets/archives.py",),
     "nasplug/datasets/nasbench/test_api.py": ("nasplug/datasets/importers/ecnas.py",),

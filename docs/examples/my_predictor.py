@@ -31,7 +31,7 @@ class Ridge:
 
     def predict(self, graphs, hardware=None, batch_size=1):
         if self.ops is None:
-            raise NotFittedError("this predictor has learned nothing yet; call fit or load one")
+            raise NotFittedError("this predictor is not fitted; call fit, or load a fitted one")
         center, columns = self.counts(graphs) @ self.weights, len(self.targets)
         spread, units = np.ones_like(center), ("%",) * columns
         form = (center, spread, LEVELS, self.residuals, (False,) * columns)

@@ -40,7 +40,7 @@ class MySpace(SearchSpace):
 
     def validate(self, arch):
         if arch.space != self.name or self.parse(arch.text) != arch:
-            raise InputError(f"{arch.text!r} is no architecture of {self.name}")
+            raise InputError(f"{arch.text!r} is not an architecture of {self.name}")
 
     def parse(self, text):
         words = tuple(text.split("|"))

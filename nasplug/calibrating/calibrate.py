@@ -47,7 +47,7 @@ REMARKABLE = 10.0
 # Largest number of networks in a profile: more would make every use of the profile slow, and are
 # enough to train a predictor.
 MOST = 100
-BEYOND = f"beyond {MOST} that were drawn"
+BEYOND = f"beyond the {MOST} that a profile holds"
 _DIGITS = 6
 
 
@@ -144,17 +144,18 @@ class CalibratedDevice:
             "space": self.profile.space,
             "used": f"{counted(self.used, 'network')} of {counted(self.rows, 'row')}",
             "left out": ", ".join(reasons),
-            "repeated": f"{counted(self.repeated, 'row')}; the median counts"
+            "repeated": f"{counted(self.repeated, 'row')}; their median counts"
             if self.repeated
             else "",
-            f"error, {self.folds} left out": f"a factor of {self.factors[0]:.2f}, MAPE "
-            f"{self.mape_percent:.1f} %{order}; {self.covered} of {self.used} in their 90 % "
-            "interval",
+            f"error, {self.folds} left out": f"typically a factor of {self.factors[0]:.2f}, MAPE "
+            f"{self.mape_percent:.1f} %{order}; {self.covered} of {self.used} lie in their 90 % "
+            "intervals",
             "90 % interval": f"typically ÷ {factor} to × {factor}",
-            "data sheet alone": f"a factor of {self.factors[1]:.2f}, MAPE "
-            f"{self.data_sheet_mape_percent:.1f} %; measured are {self.data_sheet_ratio:.2f} times "
-            "its predictions",
-            "saved in": shown_path(self.path) + (", in place of an older one" * self.replaced),
+            "data sheet alone": f"typically a factor of {self.factors[1]:.2f}, MAPE "
+            f"{self.data_sheet_mape_percent:.1f} %; the measurements are "
+            f"{self.data_sheet_ratio:.2f} times its predictions",
+            "saved in": shown_path(self.path)
+            + (", which replaces an older profile" * self.replaced),
             "use it as": self._option(),
         }
         return [
@@ -174,20 +175,20 @@ class CalibratedDevice:
         ratio = self.data_sheet_ratio
         if not 1 / REMARKABLE <= ratio <= REMARKABLE:
             notes.append(
-                f"the measured latencies are {ratio:.2g} times what the data sheet predicts; check "
-                "that the column is in ms and the description of the device is right"
+                f"the measured latencies are {ratio:.2g} times what the data sheet predicts; "
+                "check that the column is in ms and that the data sheet is right"
             )
         if self.used < 10:
             advice = (
-                "ten files or more tell more of the device"
+                "measure ten files or more"
                 if self.profile.space == ONNX_FILES
-                else "nasplug calibrate --suggest 10 says which are worth measuring"
+                else "nasplug calibrate --suggest 10 lists ten worth measuring"
             )
             notes.append(f"{self.used} networks are few; {advice}")
         if BEYOND in self.left_out:
             notes.append(
-                "so many measurements can teach a predictor of their own: nasplug train "
-                "--model latency-gp --kind latency"
+                "so many measurements are enough to train a predictor for this device: nasplug "
+                "train --model latency-gp --kind latency"
             )
         return notes
 
@@ -272,7 +273,7 @@ def calibrate(
 
 def _check_options(unit: str | None, batch_size: int | None) -> None:
     if unit is not None and unit not in UNITS:
-        raise InputError(f"unknown unit {unit!r}; there are {', '.join(UNITS)}")
+        raise InputError(f"unknown unit {unit!r}; known: {', '.join(UNITS)}")
     if batch_size is not None:
         checked_count(batch_size, "batch size")
 
@@ -348,13 +349,15 @@ def _target(name: str, out: str | os.PathLike[str] | None) -> Path:
     path = Path(out)
     where = shown_path(path)
     if path.suffix != ".json":
-        raise InputError(f"{where} is no name of a device profile; give one that ends in .json")
+        raise InputError(
+            f"{where} cannot be the file of a device profile; give a name that ends in .json"
+        )
     if os.path.lexists(path):
         try:
             profiles.read(path)
         except InputError:
             raise InputError(
-                f"{where} exists and is no device profile; give another file"
+                f"{where} exists and is not a device profile; give another file"
             ) from None
     return path
 
@@ -369,10 +372,10 @@ def _check_unit(table: LatencyTable, promised: Array) -> None:
         deviation = ratio if UNITS[unit] < 1 else 1 / ratio
         if deviation > SUSPICIOUS and 1 / PLAUSIBLE <= in_unit <= PLAUSIBLE:
             raise InputError(
-                f"{table.source}: latency_ms must be in ms, and these look like {word}: the "
-                f"median is {np.median(table.latencies):.3g}, where the description of the device "
-                f"promises {np.median(promised):.3g} ms; give --unit {unit} if they are {word}, "
-                "or --unit ms if they are right"
+                f"{table.source}: latency_ms must be in ms, but its values look like {word}: "
+                f"their median is {np.median(table.latencies):.3g}, and the data sheet of the "
+                f"device predicts {np.median(promised):.3g} ms; give --unit {unit} if they are "
+                f"{word}, or --unit ms if they are in ms"
             )
 
 
@@ -381,10 +384,10 @@ def _check_worth(held_out: LeftOut, source: str) -> None:
     by_profile, by_sheet = held_out.factors
     if by_profile > by_sheet:
         raise InputError(
-            f"{source}: left out one after the other, these measurements are predicted worse by "
-            f"the others (off by a factor of {by_profile:.3g} on average) than by the data sheet "
-            f"alone ({by_sheet:.3g}); measure again on an idle machine or other networks, or save "
-            "the profile all the same with --force"
+            f"{source}: the data sheet alone predicts these measurements better (off by a factor "
+            f"of {by_sheet:.3g} on average) than they predict each other ({by_profile:.3g}); "
+            "measure again on an idle machine, measure other networks, or save the profile "
+            "anyway with --force"
         )
 
 
@@ -397,12 +400,12 @@ def _usable(table: LatencyTable, graphs: list[Graph]) -> tuple[NDArray[np.intp],
         left_out["degenerate"] = len(graphs) - len(usable)
     if len(usable) < FEWEST:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-        meaning = f", which is below {SMALLEST_MS} ms or not connected"
-        keeping = "; nasplug measure --keep-disturbed marks disturbed ones as to be used"
+        meaning = f"; degenerate: below {SMALLEST_MS} ms or not connected"
+        keeping = ", or let disturbed rows count with nasplug measure --keep-disturbed"
         raise InputError(
-            f"{table.source} has {len(usable)} usable networks of {table.rows} rows"
-            f"{f' ({reasons})' if reasons else ''}{meaning * ('degenerate' in left_out)}; "
-            f"measure {FEWEST} at least, or better ten{keeping * ('disturbed' in left_out)}"
+            f"{table.source} has {len(usable)} usable networks in {table.rows} "
+            f"rows{f' ({reasons})' if reasons else ''}{meaning * ('degenerate' in left_out)}; "
+            f"measure at least {FEWEST}, better ten{keeping * ('disturbed' in left_out)}"
         )
     if len(usable) > MOST:
         left_out[BEYOND] = len(usable) - MOST

@@ -25,8 +25,8 @@ def latency_predictor(
         if name not in names():
             spaces = [n.removesuffix("-latency") for n in names() if n.endswith("-latency")]
             raise InputError(
-                f"the package has no latency predictor for space {space.name}, which a calibration "
-                f"builds on; there is one for {', '.join(spaces)}"
+                "a calibration builds on a latency predictor, and the package has none for space "
+                f"{space.name}; it has one for {', '.join(spaces)}"
             )
         return load_predictor(name).for_space(space)
     if not isinstance(predictor, ArchitecturePredictor):

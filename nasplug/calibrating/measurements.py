@@ -198,8 +198,8 @@ def _text_of(source: Any) -> tuple[str, str]:
         return "the table", str(table.to_csv(index=False))
     if not isinstance(source, (str, os.PathLike)):
         raise InputError(
-            "measurements must be the path of a .csv, a pandas frame or what measure() returned, "
-            f"not {type(source).__name__}"
+            "measurements must be the path of a .csv file, a pandas DataFrame or the result of "
+            f"measure(), not {type(source).__name__}"
         )
     path = Path(os.fsdecode(source))
     where = shown_path(path)
@@ -209,7 +209,7 @@ def _text_of(source: Any) -> tuple[str, str]:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(f"{where} is no text in UTF-8, as a CSV file must be") from None
+        raise InputError(f"{where} is not UTF-8 text, as a CSV file must be") from None
     if not text.strip():
         raise InputError(f"{where} is empty; its first line must be {ARCH},{LATENCY}")
     return where, text
@@ -223,28 +223,30 @@ def _rows(where: str, text: str) -> Iterator[tuple[int, list[str]]]:
             if any(cell.strip() for cell in row):
                 yield reader.line_num, [cell.strip() for cell in row]
     except csv.Error as error:
-        raise InputError(f"{where}, line {reader.line_num} is no row of a CSV ({error})") from None
+        raise InputError(f"{where}, line {reader.line_num} is not a CSV row ({error})") from None
 
 
 def _check_header(where: str, header: Sequence[str]) -> None:
     for column in (ARCH, LATENCY):
         if header.count(column) > 1:
-            raise InputError(f"{where} has two columns {column}; leave one")
+            raise InputError(f"{where} has two columns {column}; keep one")
         if column not in header:
             shown = shortened(repr(", ".join(header)), _MOST_HEADER_SHOWN)
             separator = next((mark for mark in ";\t" if any(mark in cell for cell in header)), "")
-            hint = "; put commas between the cells" if separator else ""
+            hint = "; separate the cells by commas" if separator else ""
             raise InputError(
-                f"{where} has no column {column} in its first line, which is {shown}; the columns "
-                f"must be {ARCH} and {LATENCY}{hint}"
+                f"{where} has no column {column}; its first line must name the columns {ARCH} and "
+                f"{LATENCY}, but it is {shown}{hint}"
             )
 
 
 def _positive(text: str, where: str) -> float:
     if not text:
-        raise InputError(f"{where} is empty; write a number of ms, or remove the line")
+        raise InputError(f"{where} is empty; write the latency in ms, or remove the line")
     if text.lower().strip("+-") in ("nan", "inf", "infinity"):
-        raise InputError(f"{where} is {text}; remove such lines, or write why in a column {ERROR}")
+        raise InputError(
+            f"{where} is {text}; remove such lines, or give the reason in a column {ERROR}"
+        )
     shown = shortened(repr(text), _MOST_SHOWN)
     if not is_number(text):
         raise InputError(f"{where} is {shown}, not a number of ms")
@@ -273,9 +275,9 @@ def _chosen_batch(where: str, by_batch: Mapping[int, Sequence[Any]], batch_size:
     if batch_size is None:
         if len(by_batch) > 1:
             raise InputError(
-                f"{where} has rows of batch sizes {sizes}; say with --batch-size which are meant"
+                f"{where} has rows of batch sizes {sizes}; choose one with --batch-size"
             )
         return next(iter(by_batch), 1)
     if by_batch and batch_size not in by_batch:
-        raise InputError(f"{where} has no row of batch size {batch_size}, only of {sizes}")
+        raise InputError(f"{where} has no row of batch size {batch_size}, only rows of {sizes}")
     return batch_size

@@ -99,10 +99,10 @@ def next_step(space: str, out: str | os.PathLike[str] | None) -> str:
     if can_export(space_named(space)):
         file = "FILE" if out is None else shown_path(Path(out))
         return (
-            f"time them on the device with: nasplug measure --space {space} --archs {file} "
+            f"next, measure them on the device: nasplug measure --space {space} --archs {file} "
             "--out measured.csv"
         )
     return (
-        "time them on the device by your own means, and write a .csv with the columns arch and "
-        "latency_ms"
+        "next, measure them on the device with your own tools, and write a .csv file with the "
+        "columns arch and latency_ms"
     )

@@ -171,8 +171,8 @@ class Candidates(ABC):
         name = self.space.name
         tried, bound = f"no {name} architecture", f"{extreme} reachable bound"
         if not self.whole:
-            tried = f"none of {len(self):,} {name} architectures that were looked at"
-            bound = f"{extreme} bound that was found to be reachable"
+            tried = f"none of the {len(self):,} {name} architectures that were scored"
+            bound = f"{extreme} bound that one of them meets"
         raise InputError(f"{tried} meets {c}{where}{risk}{together}; the {bound} is {shown}")
 
     def _nearest_bound(self) -> tuple[Constraint, float, bool]:

@@ -62,10 +62,11 @@ class Constraint:
             )
         if self.unit != _canonical(self.name):
             raise InputError(
-                f"the bound on {self.name} is in {self.unit!r}; use {_canonical(self.name)!r}"
+                f"the bound on {self.name} has the unit {self.unit!r}; use "
+                f"{_canonical(self.name)!r}"
             )
         if self.sense not in ("<=", ">="):
-            raise InputError(f"a constraint has <= or >=, not {self.sense!r}")
+            raise InputError(f"a constraint needs <= or >=, not {self.sense!r}")
         if not LEAST <= self.bound <= MOST:
             raise InputError(
                 f"the bound {self.bound:g} on {self.name} is not a number from {LEAST:g} to "
@@ -176,7 +177,7 @@ def parse_constraints(
     for constraint in read:
         if (constraint.name, constraint.sense) in seen:
             raise InputError(
-                f"{constraint.name} is bounded twice by {constraint.sense}; keep the stricter bound"
+                f"{constraint.name} has two bounds with {constraint.sense}; keep the stricter one"
             )
         seen.add((constraint.name, constraint.sense))
     return read
@@ -187,5 +188,5 @@ def checked_hardware(
 ) -> Hardware | None:
     """The device, by name, path or as it is; it must be there if a latency is bounded."""
     if hardware is None and any(c.name == "latency" for c in constraints):
-        raise InputError("a latency constraint needs hardware; name a device, such as RTX 3090")
+        raise InputError("a constraint on latency needs a device; name one, such as RTX 3090")
     return None if hardware is None else device_named(hardware)

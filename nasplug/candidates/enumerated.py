@@ -269,10 +269,10 @@ class EnumeratedCandidates(Candidates):
             else:
                 unit = f" {members.prediction.units[0]}"
             notes.append(
-                f"all {len(self):,} architectures were scored: the {name} of "
-                f"{int(members.exact.sum()):,} by the predictor, these shown among them, of the "
-                f"others by a fast model of it (off by {off.mean():.1f}{unit} on average, by less "
-                f"than {np.quantile(off, 0.95):.1f}{unit} in 95 of 100 cases)"
+                f"the predictor gave the {name} of {int(members.exact.sum()):,} of the "
+                f"{len(self):,} architectures, among them all that are shown; a fast model of the "
+                f"predictor gave the others (its error is {off.mean():.1f}{unit} on average, and "
+                f"below {np.quantile(off, 0.95):.1f}{unit} in 95 of 100 cases)"
             )
         return notes
 

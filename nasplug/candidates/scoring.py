@@ -280,8 +280,8 @@ def _predicted(name: str, prediction: Prediction, target: str, rows: Indices) ->
     k = prediction.column(target)
     if prediction.units[k] != OBJECTIVES[name].unit:
         raise InputError(
-            f"the predictor of {name} answers in {prediction.units[k]!r}; "
-            f"it must answer in {OBJECTIVES[name].unit!r}"
+            f"the predictor of {name} predicts in {prediction.units[k]!r}; it must predict in "
+            f"{OBJECTIVES[name].unit!r}"
         )
     parts = (prediction.mean, prediction.std, prediction.lower, prediction.upper)
     return Quantity(*(part[:, k][rows] for part in parts))
@@ -290,8 +290,8 @@ def _predicted(name: str, prediction: Prediction, target: str, rows: Indices) ->
 def _from_zoo(space: SearchSpace, quantity: str) -> Scorer:
     if quantity == "accuracy" and zoo.zoo_name(space, quantity) not in zoo.names():
         raise InputError(
-            f"no accuracy is known for space {space.name}; give a predictor of your own, or take "
-            f"a proxy for it such as {' or '.join(f'more {proxy}' for proxy in PROXIES)}"
+            f"the package has no accuracy predictor for space {space.name}; give your own, or use "
+            f"a proxy such as {' or '.join(f'more {proxy}' for proxy in PROXIES)}"
         )
     scorer: Scorer = zoo.load_shipped(space, quantity)
     return scorer

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from nasplug.commands import lists, predictors
+from nasplug.commands import measured as measurements
 from nasplug.commands import predict as predictions
 from nasplug.commands import report as reports
 from nasplug.commands import search as searches
@@ -83,7 +84,7 @@ class _Command(TyperCommand):
             takes_one = param.param_type_name == "option" and not param.multiple and not is_flag
             times = order.count(param)
             if takes_one and times > 1:
-                ctx.fail(f"Option '{param.opts[0]}' is given {times} times; it takes one value.")
+                ctx.fail(f"Option '{param.opts[0]}' is given {times} times; give it once.")
         return super().parse_args(ctx, args)
 
     def _likely(self, option: str) -> list[str]:
@@ -138,8 +139,8 @@ app = typer.Typer(name="nasplug", no_args_is_help=True, **_OPTIONS)
 hardware_app = typer.Typer(cls=_ListByDefault, **_OPTIONS)
 data_app = typer.Typer(cls=_ListByDefault, **_OPTIONS)
 for _group, _name, _help in (
-    (hardware_app, "hardware", "The hardware catalogue: list, show NAME, --here."),
-    (data_app, "data", "Public data sets: list, fetch, import, verify."),
+    (hardware_app, "hardware", "List the known devices, or show one or this machine."),
+    (data_app, "data", "List, fetch, import or verify public data sets."),
 ):
     # Typer would cut the sentence in the list of commands.
     app.add_typer(_group, name=_name, help=_help, short_help=_help)
@@ -159,7 +160,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Architecture search that is guided by predicted accuracy and latency."""
+    """Neural architecture search with predicted accuracy and latency."""
 
 
 def _add(group: typer.Typer, name: str, function: Callable[..., None]) -> None:
@@ -174,6 +175,7 @@ for _function in (
     predictions.predict,
     predictors.train,
     predictors.measure,
+    measurements.measured,
     predictors.calibrate,
     lists.spaces,
 ):

@@ -46,19 +46,21 @@ _FOLDED = 20
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-SpaceName = Annotated[str, typer.Option("--space", help="Search space; see nasplug spaces.")]
+SpaceName = Annotated[str, typer.Option("--space", help="Search space; nasplug spaces lists them.")]
 Device = Annotated[
     str | None,
-    typer.Option("--hw", help="Device by name (see nasplug hardware), or the path of a .toml."),
+    typer.Option(
+        "--hw", help="Device: a name that nasplug hardware lists, or the path of a .toml file."
+    ),
 ]
-Batch = Annotated[int, typer.Option("--batch-size", help="Images a forward pass.")]
+Batch = Annotated[int, typer.Option("--batch-size", help="Images per forward pass.")]
 
 Runtime = Annotated[
     str | None,
     typer.Option(
         "--runtime",
-        help="How networks are run, for a latency: float32, amp, amp nhwc, compiled, amp compiled, "
-        "onnxruntime, tensorrt, amp tensorrt, tflite.",
+        help="Runtime of the networks, for the latency: float32, amp, amp nhwc, compiled, amp "
+        "compiled, onnxruntime, tensorrt, amp tensorrt, tflite.",
     ),
 ]
 OwnPredictor = Annotated[
@@ -66,12 +68,12 @@ OwnPredictor = Annotated[
     typer.Option(
         "--predictor",
         metavar="PATH",
-        help="Checkpoint to use instead of the package's own; repeatable.",
+        help="Predictor checkpoint to use instead of the package's own; may be repeated.",
     ),
 ]
 StudyName = Annotated[
     str | None,
-    typer.Option("--study-name", help="Its name in there; needed if there are several."),
+    typer.Option("--study-name", help="Name of the study; needed if the storage has several."),
 ]
 
 
@@ -95,7 +97,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             if debug:
                 traceback.print_exc()
             sentence, code = _sentence(error)
-            complain(sentence if code == 2 or debug else f"{sentence}; --debug shows where")
+            complain(sentence if code == 2 or debug else f"{sentence}; --debug shows the traceback")
             raise typer.Exit(code) from None
 
     return guarded
@@ -109,10 +111,10 @@ def _sentence(error: BaseException) -> tuple[str, int]:
         return str(error), 2
     cause = hidden_cause(error)
     if cause is not None:
-        return f"cannot read or write ({cause}); make room or mend it, and try again", 2
+        return f"cannot read or write ({cause}); free some space or fix the cause, and try again", 2
     if isinstance(error, SystemExit):
         # Even code 0 is a failure here: the command printed no result.
-        return f"a library wanted to end the program, by SystemExit {error.code}", 1
+        return f"a library tried to end the program with SystemExit {error.code}", 1
     text = " ".join(str(error).split()) or "no message"
     return f"{type(error).__name__}: {text}", 1
 

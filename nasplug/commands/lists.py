@@ -36,7 +36,7 @@ __all__ = [
     "spaces",
 ]
 
-DataSet = Annotated[str, Argument(help="Data set; see nasplug data list.")]
+DataSet = Annotated[str, Argument(help="Data set; nasplug data list shows them.")]
 # Columns of the list of devices, beside the rate of fp32 and the calibration.
 _DESCRIBED = ("name", "vendor", "kind", "microarchitecture", "year")
 _FIGURES = ("memory_bandwidth_gbs", "memory_gb", "power_w")
@@ -74,7 +74,7 @@ def _parts(whole: str, union: SearchSpace) -> dict[str, SearchSpace]:
 @command
 def hardware_list(
     words: Annotated[
-        list[str] | None, Argument(help="Show what contains these words, anywhere.")
+        list[str] | None, Argument(help="Show only devices whose description contains these words.")
     ] = None,
     here: Annotated[
         bool, Option("--here", help="Name the processors of this machine instead.")
@@ -82,8 +82,8 @@ def hardware_list(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """List your calibrated devices and the catalogue, or what in them contains some words; --here
-    names this machine."""
+    """List your calibrated devices and the catalogue, or only the devices that match some words, or
+    with --here name this machine."""
     from nasplug.devices import profiles
 
     if here:
@@ -162,7 +162,7 @@ def _matching(text: str, calibrated: Sequence[Hardware]) -> list[Hardware]:
         raise InputError(f"{text[:80]!r} {match.question}")
     if not match.devices:
         raise InputError(
-            f"no hardware in the catalogue contains {text[:80]!r}; nasplug hardware lists all of it"
+            f"no device in the catalogue contains {text[:80]!r}; nasplug hardware lists all devices"
         )
     return list(match.devices)
 
@@ -171,12 +171,15 @@ def _matching(text: str, calibrated: Sequence[Hardware]) -> list[Hardware]:
 def hardware_show(
     name: Annotated[
         str,
-        Argument(help="Name, alias, what a system prints, a cloud instance, or a .toml file."),
+        Argument(
+            help="Name or alias of a device, a name that a system prints, a cloud instance type, "
+            "or the path of a .toml file."
+        ),
     ],
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show all that is known of one device."""
+    """Show all figures of one device."""
     from nasplug.devices.hardware import hardware
 
     device = hardware(name)
@@ -209,20 +212,22 @@ def data_fetch(name: DataSet, as_json: Json = False, debug: Debug = False) -> No
     """Download a data set, check it and import it."""
     from nasplug import datasets
 
-    with stoppable(lambda: f"{STOPPED}; whole files are kept, the same command gets the others"):
+    with stoppable(
+        lambda: f"{STOPPED}; complete files are kept, and the same command fetches the others"
+    ):
         paths = datasets.fetch(name)
     print_rows([{"file": str(path)} for path in paths], as_json)
 
 
 @command
 def data_import(
-    name: Annotated[str, Argument(help="Data set that is downloaded by hand.")],
-    path: Annotated[Path, Argument(help="The file.")],
+    name: Annotated[str, Argument(help="Data set that you downloaded by hand.")],
+    path: Annotated[Path, Argument(help="The downloaded file.")],
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Read and check a file that was downloaded by hand, such as NAS-Bench-101's, and keep it."""
-    with stoppable(lambda: f"{STOPPED}; the same command reads the file anew"):
+    """Check and import a file that you downloaded by hand, such as NAS-Bench-101's."""
+    with stoppable(lambda: f"{STOPPED}; the same command reads the file again"):
         row = _import(name, path)
     print_rows([row], as_json)
 
@@ -241,14 +246,16 @@ def _import(name: str, path: Path) -> dict[str, Any]:
 
     entry = datasets.info(name)
     if name != "nb101-official":
-        way = entry.manual or f"nasplug data fetch {name} gets it"
-        raise InputError(f"{name} is not read by this command, but nb101-official is; {way}")
+        way = entry.manual or (
+            "the package holds it" if entry.shipped else f"fetch it with nasplug data fetch {name}"
+        )
+        raise InputError(f"this command imports nb101-official only, not {name}; {way}")
 
     def check(table: NasbenchTable, digest: str) -> None:
         if "final_energy" in table.runs:
             raise InputError(
-                f"{path} is a file of EC-NAS ({len(table):,} cells, with energies), not one of "
-                "NAS-Bench-101's own; nasplug data fetch ecnas-5v gets those"
+                f"{path} is a file of EC-NAS ({len(table):,} cells, with energies), not of "
+                "NAS-Bench-101; fetch EC-NAS with nasplug data fetch ecnas-5v"
             )
         keep(name, means(table, {path.name: digest}))
 
@@ -263,7 +270,7 @@ def _import(name: str, path: Path) -> dict[str, Any]:
 
 @command
 def data_verify(name: DataSet, as_json: Json = False, debug: Debug = False) -> None:
-    """Check the cached files of a data set; exit code 1 if one is not as it should be."""
+    """Check the cached files of a data set; the exit code is 1 if one is damaged or missing."""
     from nasplug import datasets
 
     rows = [{"file": file, "status": status} for file, status in datasets.verify(name)]

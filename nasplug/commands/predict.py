@@ -34,14 +34,14 @@ InputShapes = Annotated[
     list[str] | None,
     Option(
         metavar="[NAME=]SHAPE",
-        help="Shape of an .onnx file's input, open or declared: name=1x3x224x224; repeatable.",
+        help="Shape of an input of the .onnx file: name=1x3x224x224; may be repeated.",
     ),
 ]
 InputValues = Annotated[
     list[str] | None,
     Option(
         metavar="NAME=VALUE",
-        help="Value of an .onnx file's input that fixes shapes: sr=16000; repeatable.",
+        help="Value of an input that fixes shapes or conditions: sr=16000; may be repeated.",
     ),
 ]
 
@@ -54,19 +54,17 @@ def predict(
     space: SpaceName = "nb201",
     hw: Device = None,
     batch_size: Annotated[
-        int | None, Option(help="Images a forward pass; default: as in the .onnx file, or 1.")
+        int | None, Option(help="Images per forward pass; default: as in the .onnx file, or 1.")
     ] = None,
     predictor: OwnPredictor = None,
     runtime: Runtime = None,
-    explain: Annotated[
-        bool, Option("--explain", help="Show the operators that take longest.")
-    ] = False,
+    explain: Annotated[bool, Option("--explain", help="Show the slowest operators.")] = False,
     input_shape: InputShapes = None,
     input_value: InputValues = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Predict accuracy on every data set, and latency with --hw; of an .onnx file the latency."""
+    """Predict accuracies of architectures, with --hw also latencies, or an .onnx file's latency."""
     checkpoints = predictor or ()
     for text in architectures:
         check_no_torch_file(text)
@@ -77,9 +75,7 @@ def predict(
         }
         _predict_file(architectures, hw, batch_size, checkpoints, inputs, runtime, explain, as_json)
     elif explain or input_shape or input_value:
-        raise InputError(
-            "--explain, --input-shape and --input-value are for an .onnx file; name one"
-        )
+        raise InputError("--explain, --input-shape and --input-value need an .onnx file; give one")
     else:
         size = 1 if batch_size is None else batch_size
         _predict_architectures(architectures, space, hw, size, checkpoints, runtime, as_json)
@@ -96,7 +92,7 @@ def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
         parts = [] if sizes.lower() in ("", "scalar") and name else sizes.lower().split("x")
         if (equals and not name) or not all(part.isdecimal() for part in parts):
             raise InputError(
-                f"{text!r} is no shape; write name=1x3x224x224, or name=scalar for one number"
+                f"{text!r} is not a shape; write name=1x3x224x224, or name=scalar for one number"
             )
         if name in shapes:
             raise InputError(f"the shape of {name or 'the input'!r} is given twice; give it once")
@@ -114,7 +110,9 @@ def parse_values(texts: Sequence[str]) -> dict[str, Any]:
         except ValueError:
             numbers = []
         if not name or not numbers or not all(isinstance(n, (int, float)) for n in numbers):
-            raise InputError(f"{text!r} is no value; write name=16000, name=1,4,8,8 or name=true")
+            raise InputError(
+                f"{text!r} is not a value; write name=16000, name=1,4,8,8 or name=true"
+            )
         if name in values:
             raise InputError(f"the value of {name!r} is given twice; give it once")
         values[name] = numbers if "," in words else numbers[0]
@@ -136,9 +134,9 @@ def _predict_file(
     from nasplug.predicting.predict import EXPLAINED
 
     if len(files) != 1 or len(checkpoints) > 1:
-        raise InputError("give one .onnx file, and one predictor at most")
+        raise InputError("give one .onnx file and at most one predictor")
     if hw is None:
-        raise InputError(f"the latency of {files[0]} needs a device; name one with --hw")
+        raise InputError("a latency needs a device; name one with --hw")
     prediction = nasplug.predict(
         files[0],
         hardware=hw,
@@ -169,7 +167,7 @@ def _predict_architectures(
 ) -> None:
     """Print the predicted accuracies of architectures of a space, and with `hw` their latency."""
     from nasplug.devices.hardware import hardware
-    from nasplug.predicting.intervals import narrowing
+    from nasplug.predicting.notes import evidence_note, narrowing
 
     device = None if hw is None else hardware(hw)
     rows = _predictions(architectures, space, device, batch_size, checkpoints, runtime)
@@ -180,14 +178,8 @@ def _predict_architectures(
         _print_prediction(row)
     if device is None:
         return
-    if rows[0]["zero_shot"]:
-        print(
-            f"zero-shot: {device.name} has no measurements at batch {batch_size}"
-            f"{f' ({runtime})' if runtime else ''}; latency is predicted from its data sheet and "
-            "from what was measured on others"
-        )
-    elif rows[0]["evidence"] == "few-shot":
-        print("few-shot: latency is predicted from the few measurements of your calibration")
+    if rows[0]["evidence"] is not None:
+        print(evidence_note(rows[0]["evidence"], device.name, batch_size, runtime))
     if any(row["latency_ms"] and not row["latency_ms"]["usable"] for row in rows):
         print(narrowing(rows[0]["evidence"], device.name, "this network", space))
 
@@ -256,6 +248,6 @@ def _print_prediction(row: Mapping[str, Any]) -> None:
     print_table([{"predicted": name, **value} for name, value in cells.items()])
     if row["familiar"] is False:
         print(
-            "this architecture is unlike those that the accuracy was learned from; it is an "
-            "extrapolation, and its interval wider for it"
+            "this architecture is unlike those in the training data: its accuracy is an "
+            "extrapolation, with a wider interval"
         )

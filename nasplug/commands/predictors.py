@@ -32,15 +32,19 @@ if TYPE_CHECKING:
 __all__ = ["calibrate", "measure", "train"]
 
 # Options of `measure` whose descriptions are long.
-Archs = Annotated[list[str] | None, Option(help="Time this network of the space; repeatable.")]
+Archs = Annotated[
+    list[str] | None, Option(help="Time this architecture of the space; may be repeated.")
+]
 ArchsFile = Annotated[
-    Path | None, Option(help="Time these: one a line, or the column arch of a .csv.")
+    Path | None,
+    Option(help="File of architectures to time: one per line, or the column arch of a .csv."),
 ]
 RetryDisturbed = Annotated[
-    bool, Option(help="Time again, and longer, what was timed on a busy machine.")
+    bool, Option(help="Time networks again, and longer, if the machine was busy.")
 ]
 KeepDisturbed = Annotated[
-    bool, Option("--keep-disturbed", help="Let calibrate use what stays disturbed; it is marked.")
+    bool,
+    Option("--keep-disturbed", help="Mark disturbed measurements so that calibrate uses them."),
 ]
 
 
@@ -56,7 +60,7 @@ def _options(words: Sequence[str]) -> dict[str, Any]:
         if not equals or not name:
             raise InputError(f"option {word!r} has no value; write it as epochs=100")
         if name in options:
-            raise InputError(f"option {name!r} is given twice")
+            raise InputError(f"option {name!r} is given twice; give it once")
         try:
             options[name] = json.loads(text)
         except ValueError:
@@ -66,29 +70,37 @@ def _options(words: Sequence[str]) -> dict[str, Any]:
 
 @command
 def train(
-    data: Annotated[str, Option(help="Data set, or a .csv with a column arch and numbers.")],
+    data: Annotated[
+        str,
+        Option(
+            help="Name of a data set, or a .csv file with a column arch and columns of numbers."
+        ),
+    ],
     model: Annotated[str, Option(help="Predictor to train.")] = "nasplug",
     space: SpaceName = "nb201",
     kind: Annotated[str, Option(help="accuracy or latency.")] = "accuracy",
     target: Annotated[
-        list[str] | None, Option(help="Column to learn, or name=column; may be repeated.")
+        list[str] | None, Option(help="Column to learn, as column or name=column; may be repeated.")
     ] = None,
     hw: Device = None,
     batch_size: Batch = 1,
-    train_size: Annotated[int | None, Option(help="Rows to train on; default: all.")] = None,
+    train_size: Annotated[
+        int | None, Option(help="Number of rows to train on; default: all.")
+    ] = None,
     seed: Annotated[int, Option(help="Equal seeds give equal results.")] = 0,
     option: Annotated[
         list[str] | None,
         Option(
-            metavar="NAME=VALUE", help="Setting of the predictor such as epochs=100; repeatable."
+            metavar="NAME=VALUE",
+            help="Setting of the predictor, such as epochs=100; may be repeated.",
         ),
     ] = None,
-    out: Annotated[Path | None, Option(help="Write OUT.safetensors.")] = None,
+    out: Annotated[Path | None, Option(help="Write the predictor to PATH.safetensors.")] = None,
     test: Annotated[
-        bool, Option("--test", help="Compare with the rows that were not trained on.")
+        bool, Option("--test", help="Test the predictor on the rows that it was not trained on.")
     ] = False,
     resume_folder: Annotated[
-        Path | None, Option(help="Keeps a training that is broken off.")
+        Path | None, Option(help="Keep the state of the training here, so that it can be resumed.")
     ] = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -121,34 +133,45 @@ def train(
 def measure(
     networks: Annotated[
         list[str] | None,
-        Argument(help="Your .onnx files, or architectures of the space, instead of drawn ones."),
+        Argument(help="Your .onnx files, or architectures of the space."),
     ] = None,
     space: SpaceName = "nnlqp",
-    n: Annotated[int | None, Option(help="Different networks to draw.")] = None,
+    n: Annotated[
+        int | None, Option(help="Number of different networks to draw from the space.")
+    ] = None,
     hw: Annotated[
-        str, Option(help="local: this machine; or cpu or cuda, one of its processors.")
+        str,
+        Option(
+            help="Processor of this machine: cpu, cuda, or local for the usual one of the backend."
+        ),
     ] = "local",
     backend: Annotated[str, Option(help="onnxruntime or torch.")] = "onnxruntime",
     batch_size: Batch = 1,
-    threads: Annotated[int | None, Option(help="Default: one a physical core.")] = None,
+    threads: Annotated[
+        int | None, Option(help="CPU threads; default: one per physical core.")
+    ] = None,
     seed: Annotated[int, Option(help="Equal seeds draw equal networks.")] = 0,
-    out: Annotated[Path, Option(help="The .csv to write; a .json comes beside it.")] = Path(
-        "latency.csv"
-    ),
+    out: Annotated[
+        Path, Option(help="The .csv file to write; a .json file beside it describes the machine.")
+    ] = Path("latency.csv"),
     arch: Archs = None,
     archs: ArchsFile = None,
     input_shape: InputShapes = None,
     input_value: InputValues = None,
-    runs: Annotated[int, Option(help="Timed runs a network, at least.")] = 20,
-    warmup: Annotated[int, Option(help="Runs before them, at least.")] = 10,
-    min_seconds: Annotated[float, Option(help="Timed runs of a network sum up to this.")] = 0.3,
-    max_seconds: Annotated[float, Option(help="They end when they sum up to this.")] = 3.0,
+    runs: Annotated[int, Option(help="Least number of timed runs per network.")] = 20,
+    warmup: Annotated[int, Option(help="Least number of runs before the timed ones.")] = 10,
+    min_seconds: Annotated[
+        float, Option(help="Least total time of the timed runs of a network, in seconds.")
+    ] = 0.3,
+    max_seconds: Annotated[
+        float, Option(help="Total time after which the timed runs of a network end, in seconds.")
+    ] = 3.0,
     retry_disturbed: RetryDisturbed = True,
     keep_disturbed: KeepDisturbed = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Time networks on this machine and keep the times in a .csv."""
+    """Time networks on this machine and write their latencies to a .csv file."""
     import nasplug
     from nasplug.measuring.choice import read_archs
 
@@ -187,45 +210,62 @@ def measure(
 @command
 def calibrate(
     hw: Annotated[
-        str | None, Option(help="Your device: the path of its .toml, or a device by name.")
+        str | None,
+        Option(
+            help="Your device: the path of a .toml file, or a name that nasplug hardware lists."
+        ),
     ] = None,
     measurements: Annotated[
         Path | None,
-        Option(help="A .csv with columns arch (your own .onnx files, too) and latency_ms."),
+        Option(
+            help="A .csv file with columns arch (of a space, or your .onnx files) and latency_ms."
+        ),
     ] = None,
     space: SpaceName = "nb201",
-    name: Annotated[str | None, Option(help="Its name from now on; default: as described.")] = None,
-    batch_size: Annotated[
-        int | None, Option(help="Images a forward pass; default: as in the .csv, or 1.")
+    name: Annotated[
+        str | None,
+        Option(help="Name of the calibrated device; default: the name in its description."),
     ] = None,
-    unit: Annotated[str | None, Option(help="ms, s or us; default: ms, which is checked.")] = None,
+    batch_size: Annotated[
+        int | None, Option(help="Images per forward pass; default: as in the .csv file, or 1.")
+    ] = None,
+    unit: Annotated[
+        str | None,
+        Option(help="Unit of the latencies: ms, s or us; default: ms, which is checked."),
+    ] = None,
     predictor: Annotated[
         str | None,
-        Option(metavar="PATH", help="Checkpoint to build on instead of the package's own."),
+        Option(
+            metavar="PATH", help="Predictor checkpoint to build on instead of the package's own."
+        ),
     ] = None,
     suggest: Annotated[
-        int | None, Option(help="Only say which networks, so many, are worth measuring.")
+        int | None, Option(help="Only list this many networks that are worth measuring.")
     ] = None,
     out: Annotated[
-        Path | None, Option(help="Where to write, instead of the data folder or stdout.")
+        Path | None,
+        Option(help="File to write instead of the one in the data folder, or instead of stdout."),
     ] = None,
     force: Annotated[
-        bool, Option("--force", help="Save a profile that predicts worse than the data sheet.")
+        bool,
+        Option("--force", help="Save the profile even if it predicts worse than the data sheet."),
     ] = False,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Learn your own device from a few measurements; --hw NAME then means it."""
+    """Calibrate your own device with a few measurements; --hw NAME then selects it."""
     check_no_torch_file(measurements)
     if suggest is not None:
         if measurements is not None or name is not None or unit is not None:
-            raise InputError("--suggest comes before measuring: it takes no table, name or unit")
+            raise InputError(
+                "--suggest lists networks to measure; leave out --measurements, --name and --unit"
+            )
         _suggest(space, suggest, hw, batch_size, predictor, out, as_json)
         return
     if hw is None or measurements is None:
         raise InputError(
-            "give your device with --hw and its latencies with --measurements; --suggest 10 says "
-            "which networks are worth measuring"
+            "give your device with --hw and its latencies with --measurements; --suggest 10 "
+            "lists ten networks worth measuring"
         )
     import nasplug
 

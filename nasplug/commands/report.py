@@ -25,12 +25,12 @@ def report(
     storage: Annotated[str, typer.Argument(help="Journal file or database URL of the study.")],
     study: StudyName = None,
     out: Annotated[
-        Path, typer.Option("--out", help="Folder for report.html and the pictures.")
+        Path, typer.Option("--out", help="Folder for report.html and the plots.")
     ] = Path("report"),
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show a study as a page and pictures: its front, its progress, and expected values."""
+    """Write a report of a study: a page and plots of its front, progress and expected values."""
     from nasplug.reports.study_report import find_study, write_study_report
 
     written = write_study_report(find_study(storage, study), out, command_line())
@@ -40,4 +40,4 @@ def report(
         for path in written.files:
             print(path)
     for name, reason in written.left_out.items():
-        complain(f"no {name}: {reason}")
+        complain(f"{name} was not written: {reason}")

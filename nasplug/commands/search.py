@@ -34,46 +34,49 @@ Constraints = Annotated[
     list[str] | None,
     Option(
         metavar="LIMIT",
-        help='A limit such as "latency<=5ms", on latency, accuracy, params or macs (the same as '
-        "flops); may be repeated.",
+        help='Constraint such as "latency<=5ms", on latency, accuracy, params or flops (also '
+        "macs); may be repeated.",
     ),
 ]
 Storage = Annotated[
     str | None,
     Option(
-        metavar="PATH", help="Journal file, database URL, or memory; default: the state folder."
+        metavar="PATH",
+        help="Where the study is kept: journal file, database URL, or memory; default: a "
+        "journal in the state folder.",
     ),
 ]
 Proxy = Annotated[
     str | None,
     Option(
-        help="flops (multiply-accumulates, also macs) or params: what to maximise where no "
-        "accuracy is known; default: flops."
+        help="Count to maximise in a space without an accuracy predictor: flops "
+        "(multiply-accumulates, also macs) or params; default: flops."
     ),
 ]
 PoolSize = Annotated[
     int | None,
-    Option(help="Networks to score of a space that cannot be listed; default: 4000."),
+    Option(help="Number of networks to score in a space that is too large to list; default: 4000."),
 ]
 Objectives = Annotated[
     list[str] | None,
     Option(
         metavar="METRIC",
         help="Metric to optimise with --evaluate table or command, such as accuracy:max or "
-        "latency_ms:min; repeatable. Default: accuracy:max, and with --hw latency_ms:min, "
-        "which is predicted where the program does not print it.",
+        "latency_ms:min; may be repeated. Default: accuracy:max, and with --hw also "
+        "latency_ms:min, which is predicted if the program does not print it.",
     ),
 ]
 Export = Annotated[
-    Path | None, Option(help="Folder for the networks found, as ONNX, random weights.")
+    Path | None,
+    Option(help="Folder for the networks of the front, as ONNX files with random weights."),
 ]
 Evaluate = Annotated[
     str,
     Option(
         "--evaluate",
         metavar="KIND",
-        help="How a trial gets its values: predicted; table, what a benchmark measured; or "
-        'command "PROGRAM", what your program prints.',
+        help="Source of a trial's values: predicted (by the predictors), table (a benchmark's "
+        'measurements), or command "PROGRAM" (what your program prints).',
     ),
 ]
 Program = Annotated[
@@ -81,19 +84,22 @@ Program = Annotated[
     Argument(
         help='With --evaluate command: the program and its arguments, as in "python train.py '
         '{arch}". {arch} stands for the architecture, {json} for a file that describes it, {onnx} '
-        "for its network with random weights; the description is on standard input too. The last "
-        'line of its output that is a JSON object counts: {"accuracy": 93.1, "latency_ms": 4.2}, '
-        'and "constraints" with numbers that are to be <= 0. See docs/cluster.md.',
+        "for its network with random weights; the program reads the description from standard "
+        'input too. It prints its result as a JSON object, such as {"accuracy": 93.1, '
+        '"latency_ms": 4.2}; the last such line counts. Under "constraints" it may print numbers '
+        "that must be <= 0. See docs/cluster.md.",
         show_default=False,
     ),
 ]
 Timeout = Annotated[
     float | None,
-    Option("--timeout", metavar="SECONDS", help="Seconds that the program may run for one trial."),
+    Option(
+        "--timeout", metavar="SECONDS", help="Longest run of the program for one trial, in seconds."
+    ),
 ]
-Every = Annotated[bool, Option("--all", help="Show all rows of the front, and not twelve.")]
-Report = Annotated[Path | None, Option(help="Folder for report.html, pictures and result.json.")]
-Jobs = Annotated[int, Option("--jobs", help="Trials to evaluate at once.")]
+Every = Annotated[bool, Option("--all", help="Show all rows of the front instead of twelve.")]
+Report = Annotated[Path | None, Option(help="Folder for report.html, plots and result.json.")]
+Jobs = Annotated[int, Option("--jobs", help="Number of trials to evaluate at the same time.")]
 
 
 @command
@@ -101,13 +107,19 @@ def search(
     space: SpaceName = "nb201",
     hardware: Device = None,
     constraint: Constraints = None,
-    probability: Annotated[float, Option(help="Probability with which limits are to hold.")] = 0.9,
+    probability: Annotated[
+        float, Option(help="Probability with which each constraint must hold.")
+    ] = 0.9,
     batch_size: Batch = 1,
-    dataset: Annotated[str | None, Option(help="Image set whose accuracy counts.")] = None,
-    n_trials: Annotated[int, Option(help="Trials in total, earlier ones included.")] = 100,
+    dataset: Annotated[str | None, Option(help="Image set of the accuracy.")] = None,
+    n_trials: Annotated[
+        int, Option(help="Number of trials in total, including those of earlier runs.")
+    ] = 100,
     seed: Annotated[int, Option(help="Equal seeds give equal results.")] = 0,
     storage: Storage = None,
-    study_name: Annotated[str | None, Option(help="Default: a hash of all settings.")] = None,
+    study_name: Annotated[
+        str | None, Option(help="Name of the study; default: space and a hash of all settings.")
+    ] = None,
     predictor: OwnPredictor = None,
     runtime: Runtime = None,
     proxy: Proxy = None,
@@ -183,14 +195,15 @@ def worker(
     ],
     study: StudyName = None,
     n_trials: Annotated[
-        int | None, Option(help="Trials to do here; default: until the study has all of them.")
+        int | None,
+        Option(help="Number of trials to evaluate here; default: all that the study still needs."),
     ] = None,
     evaluate: Annotated[
         str | None,
         Option(
             metavar="KIND",
-            help='command "PROGRAM", if that is how the search evaluates: no program is run that '
-            "is found in a storage. Else it is known from the study.",
+            help='command "PROGRAM", if the search evaluates by a command: a worker never runs a '
+            "program that it finds in a storage. Leave it out otherwise.",
         ),
     ] = None,
     program: Program = None,
@@ -199,12 +212,14 @@ def worker(
     predictor: OwnPredictor = None,
     wait: Annotated[
         float,
-        Option(metavar="SECONDS", help="Seconds to wait for a study that is not there yet."),
+        Option(
+            metavar="SECONDS", help="Time to wait for a study that does not exist yet, in seconds."
+        ),
     ] = 0.0,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Join a study that a search has made, and evaluate trials of it beside others."""
+    """Evaluate trials of a study that a search has started, beside other workers."""
     import nasplug
 
     outcome = nasplug.worker(
@@ -232,8 +247,11 @@ def _evaluation(evaluate: str, program: str | None, timeout: float | None) -> An
         if len(program.split()) == 1:
             check_no_torch_file(program)
         raise InputError(
-            f"{program!r} is not expected here; a program goes with --evaluate command"
+            f"{program!r} is a program without --evaluate command; add that option, or leave the "
+            "program out"
         )
     if timeout is not None:
-        raise InputError("a timeout is for the program of --evaluate command")
+        raise InputError(
+            "--timeout needs --evaluate command; add that option, or leave --timeout out"
+        )
     return evaluate

@@ -53,7 +53,7 @@ def _mirror() -> Path | str:
     folder = Path(url2pathname(urlsplit(setting).path)) if is_url else Path(setting).expanduser()
     if not folder.is_dir():
         raise InputError(
-            f"NASPLUG_MIRROR={setting!r} is no folder; name the folder that holds "
+            f"NASPLUG_MIRROR={setting!r} is not a folder; set it to the folder that holds "
             "<owner>/<repo>/<commit>/<path>, or unset it to download from the source"
         )
     return folder
@@ -119,9 +119,9 @@ def _check(file: DataFile, path: Path, source: str) -> None:
     digest = sha256_of(path)
     if digest != file.sha256:
         raise InputError(
-            f"{source} is damaged or not the published version: expected SHA-256 {file.sha256} "
-            f"({file.size} bytes), found {digest} ({path.stat().st_size} bytes); "
-            "fetch it again, or set NASPLUG_MIRROR to a place with the right file"
+            f"{source} is damaged or another version: expected SHA-256 {file.sha256} ({file.size} "
+            f"bytes), found {digest} ({path.stat().st_size} bytes); fetch it again, or set "
+            "NASPLUG_MIRROR to a folder or URL with the right file"
         )
 
 
@@ -165,8 +165,8 @@ def fetch_files(
             _fetch_all(missing, title, sys.stderr.isatty() if progress is None else progress)
     except OSError as error:
         raise InputError(
-            f"cannot copy a data file to the cache {cache_dir()} ({error}); "
-            "make room or set NASPLUG_CACHE to a folder that can be written"
+            f"cannot copy a data file to the cache {cache_dir()} ({error}); free some space, or "
+            "set NASPLUG_CACHE to a folder that can be written"
         ) from error
     return [cached_path(file) for file in files]
 

@@ -110,7 +110,7 @@ def protocol(space: str) -> HelpProtocol:
     """
     if space not in PROTOCOLS:
         raise InputError(
-            f"HELP has no protocol for {space!r}; {closest(space, PROTOCOLS)} have one"
+            f"HELP has no protocol for space {space!r}; known: {closest(space, PROTOCOLS)}"
         )
     return PROTOCOLS[space]
 

@@ -31,7 +31,7 @@ _MOST_SHOWN = 60
 
 def foreign(path: Path, why: str) -> InputError:
     """Make the error for a file that is not laid out as it was published."""
-    return InputError(f"{path} has another layout than the published file: {why}")
+    return InputError(f"{path} does not have the layout of the published file: {why}")
 
 
 def shown(value: object) -> str:
@@ -59,16 +59,16 @@ def numbers(
         raise foreign(path, f"it holds {len(values):,} values instead of {count:,}")
     # Exact types: True is an int to isinstance, and text that looks like a number is no number.
     if any(type(value) not in {int, float} for value in values):
-        raise foreign(path, "some values are no numbers")
+        raise foreign(path, "some values are not numbers")
     try:
         array = np.array(values, dtype=np.float64)
     except OverflowError:
-        raise foreign(path, "some values are no numbers of 64 bits") from None
+        raise foreign(path, "some values do not fit 64-bit numbers") from None
     valid = np.isfinite(array) & (array > 0) & (array <= highest)
     if not valid.all():
         row = int(np.argmin(valid))
         limit = f" and at most {highest:g}" if np.isfinite(highest) else ""
-        raise foreign(path, f"value {row} is {array[row]}, not finite, above 0{limit}")
+        raise foreign(path, f"value {row} is {array[row]}; it must be finite, above 0{limit}")
     return array
 
 
@@ -82,7 +82,7 @@ def named_numbers(
             at least 0 (or, if `nullable`, null).
     """
     if not isinstance(entry, dict) or entry.keys() != set(names):
-        raise foreign(path, f"{where} is no object with {', '.join(names)}")
+        raise foreign(path, f"{where} is not an object with {', '.join(names)}")
     values = []
     for name in names:
         value = entry[name]
@@ -107,7 +107,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text in UTF-8; fetch it again") from error
+        raise InputError(f"{path} is not UTF-8 text; fetch it again") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -120,7 +120,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError, OSError) as error:
-        raise InputError(f"{path} is no readable JSON file ({error}); fetch it again") from error
+        raise InputError(f"{path} is not a readable JSON file ({error}); fetch it again") from error
     if not isinstance(content, dict):
         raise foreign(path, "expected an object keyed by architecture strings")
     return content
@@ -152,5 +152,5 @@ def read_csv(path: Path, columns: Sequence[Collection[str]]) -> list[tuple[int, 
                 raise foreign(path, f"line {reader.line_num} has {len(fields)} fields")
             rows.append((reader.line_num, dict(zip(header, fields, strict=True))))
     except (csv.Error, StopIteration) as error:
-        raise foreign(path, f"line {reader.line_num} is no row of a CSV") from error
+        raise foreign(path, f"line {reader.line_num} is not a CSV row") from error
     return rows

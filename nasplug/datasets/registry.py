@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import Path
 
 from nasplug.search_spaces.errors import InputError, closest
 
@@ -63,6 +64,7 @@ class DatasetInfo:
         citation: The works to cite, one a line.
         files: The upstream files; empty if the user must download the data by hand.
         manual: Instructions for the download by hand, if there are no files.
+        shipped: Name of the file of the package that holds it, if nothing must be downloaded.
 
     Example:
         >>> from nasplug import datasets
@@ -78,10 +80,13 @@ class DatasetInfo:
     citation: str
     files: tuple[DataFile, ...] = ()
     manual: str = ""
+    shipped: str = ""
 
     @property
     def size(self) -> int:
         """Size of all files of the data set together, in bytes."""
+        if self.shipped:
+            return Path(__file__).with_name(self.shipped).stat().st_size
         return sum(file.size for file in self.files)
 
 
@@ -125,5 +130,5 @@ def info(name: str) -> DatasetInfo:
     """
     entries = _registry()
     if name not in entries:
-        raise InputError(f"no data set is named {name!r}; known: {closest(name, entries)}")
+        raise InputError(f"unknown data set {name!r}; known: {closest(name, entries)}")
     return entries[name]

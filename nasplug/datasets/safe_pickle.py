@@ -68,7 +68,7 @@ def _stand_ins() -> dict[str, Callable[..., Any]]:
     def scalar(kind: PlainDtype, content: bytes) -> Any:
         dtype = np.dtype(kind.code)
         if dtype.kind not in "biuf" or not len(content) == dtype.itemsize <= 8:
-            raise pickle.UnpicklingError("a numpy value that is no plain number")
+            raise pickle.UnpicklingError("a numpy value that is not a plain number")
         return np.frombuffer(content, dtype)[0]
 
     def encode(text: str, encoding: str) -> bytes:
@@ -99,8 +99,8 @@ class _Unpickler(pickle.Unpickler):
         full_name = f"{module}.{name}"
         if full_name not in self._allowed:
             raise InputError(
-                f"{self._path} asks for the Python object {full_name!r}, which plain data does not "
-                "need; it was not loaded: use the published file"
+                f"{self._path} was not loaded: it needs the Python object {full_name!r}, but "
+                "plain data needs none; use the published file"
             )
         return self._allowed[full_name]
 
@@ -111,7 +111,9 @@ class _Unpickler(pickle.Unpickler):
 def _read_member(path: Path, max_bytes: int) -> bytes:
     """Read the content of the one `data.pkl`, once the declared sizes are found sane."""
     if path.stat().st_size > max_bytes:
-        raise InputError(f"{path} is larger than the {max_bytes:,} bytes that were expected")
+        raise InputError(
+            f"{path} is larger than the expected {max_bytes:,} bytes; use the published file"
+        )
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         total = sum(member.file_size for member in members)
@@ -122,7 +124,10 @@ def _read_member(path: Path, max_bytes: int) -> bytes:
             )
         pickles = [m for m in members if m.filename.rpartition("/")[2] == "data.pkl"]
         if len(pickles) != 1:
-            raise InputError(f"{path} holds {len(pickles)} members named data.pkl instead of one")
+            raise InputError(
+                f"{path} has {len(pickles)} members named data.pkl instead of one; use the "
+                "published file"
+            )
         with archive.open(pickles[0]) as stream:
             return stream.read(max_bytes)
 
@@ -132,8 +137,8 @@ def _scan(content: bytes, path: Path) -> Iterator[tuple[pickletools.OpcodeInfo, 
     for count, (opcode, argument, _position) in enumerate(pickletools.genops(content)):
         if opcode.name in _REFUSED:
             raise InputError(
-                f"{path} holds {_REFUSED[opcode.name]}; only plain data is read here: "
-                "use the published file"
+                f"{path} holds {_REFUSED[opcode.name]}, and nasplug reads plain data only; use "
+                "the published file"
             )
         # The unpickler allocates its memo up to the largest index: a few bytes could claim 64 GB.
         if opcode.name in _MEMO_PUTS and (not isinstance(argument, int) or argument > count):
@@ -173,8 +178,8 @@ def _check_keys(code: Iterable[tuple[pickletools.OpcodeInfo, Any]], path: Path) 
         }.get(name, [])
         if _NO_KEY in keys:
             raise InputError(
-                f"{path} holds a dictionary whose keys are neither texts nor numbers below "
-                "2 to the power of 60; use the published file"
+                f"{path} holds a dictionary whose keys are neither strings nor numbers below 2 to "
+                "the power of 60; use the published file"
             )
         for output in opcode.stack_after:
             if output is pickletools.markobject:
@@ -216,7 +221,7 @@ def load_pickle_zip(
         raise InputError(f"cannot allow {sorted(unknown)}: only ORDERED_DICT and NUMPY_SCALARS")
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path} is not a file; name the file to read")
+        raise InputError(f"{path} is not a file; give the file to read")
     try:
         if is_lfs_pointer(path):
             raise InputError(f"{path} is a git-LFS pointer, not the data; run `git lfs pull` there")
@@ -228,6 +233,6 @@ def load_pickle_zip(
     # Damaged bytes can raise nearly any exception in zipfile and pickle.
     except Exception as error:
         raise InputError(
-            f"{path} is no readable torch.save zip file ({type(error).__name__}: {error}); "
-            "it may be truncated: fetch it again"
+            f"{path} is not a readable torch.save zip file ({type(error).__name__}: {error}); it "
+            "may be truncated: fetch it again"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,8 @@ def _table_path(entry: DatasetInfo) -> Path:
 
 def _with_files(name: str) -> DatasetInfo:
     entry = info(name)
+    if entry.shipped:
+        raise InputError(f"{name} is a part of the package; nothing needs to be fetched")
     if not entry.files:
         raise InputError(f"{name} cannot be fetched: {entry.manual}")
     return entry
@@ -125,7 +128,7 @@ def _imported(entry: DatasetInfo) -> Table:
         raise InputError(f"{entry.name} cannot be fetched: {entry.manual}")
     table = read_table(path)
     if table.version != FORMAT_VERSION:
-        raise InputError(f"{path} is of another version of nasplug; {entry.manual}")
+        raise InputError(f"{path} was written by another version of nasplug; {entry.manual}")
     return table
 
 
@@ -136,7 +139,7 @@ def _load(entry: DatasetInfo) -> Table:
         try:
             return _build(entry, None)
         except InputError as reason:
-            raise InputError(f"{damage}, which failed: {reason}") from reason
+            raise InputError(f"{damage}; importing it again failed: {reason}") from reason
     return _build(entry, None) if table is None else table
 
 
@@ -163,9 +166,13 @@ def load(name: str) -> pd.DataFrame:
         ...     datasets.load("nb201-acuracy")
         ... except InputError as error:
         ...     print(error)
-        no data set is named 'nb201-acuracy'; known: nb201-accuracy, ...
+        unknown data set 'nb201-acuracy'; known: nb201-accuracy, ...
     """
     entry = info(name)
+    if entry.shipped:
+        from nasplug.datasets.measurements import shipped_measurements
+
+        return shipped_measurements().to_frame()
     return (_load(entry) if entry.files else _imported(entry)).to_frame()
 
 
@@ -217,6 +224,9 @@ def sources(name: str) -> dict[str, str]:
         [64]
     """
     entry = info(name)
+    if entry.shipped:
+        content = Path(__file__).with_name(entry.shipped).read_bytes()
+        return {entry.shipped: hashlib.sha256(content).hexdigest()}
     return _sources(entry) if entry.files else dict(_imported(entry).sources)
 
 
@@ -239,7 +249,7 @@ def fetch(name: str, progress: bool | None = None) -> list[Path]:
         ...     datasets.fetch("nb101")
         ... except InputError as error:
         ...     print(error)
-        no data set is named 'nb101'; known: nb101-small, nb101-official, ...
+        unknown data set 'nb101'; known: nb101-small, nb101-official, ...
     """
     entry = _with_files(name)
     paths = fetch_files(entry.files, entry.name, progress)
@@ -251,8 +261,8 @@ def fetch(name: str, progress: bool | None = None) -> list[Path]:
 def available(name: str) -> bool:
     """Whether `load(name)` needs no network.
 
-    True if the imported table is in the cache, or if every file is in the cache or in the folder
-    that `NASPLUG_MIRROR` names; files are compared by size only.
+    True if the package holds it, if the imported table is in the cache, or if every file is in the
+    cache or in the folder that `NASPLUG_MIRROR` names; files are compared by size only.
 
     Raises:
         InputError: If the name is unknown, or `NASPLUG_MIRROR` is no folder and no URL.
@@ -263,6 +273,8 @@ def available(name: str) -> bool:
         False
     """
     entry = info(name)
+    if entry.shipped:
+        return True
     if not entry.files:
         try:
             _imported(entry)
@@ -290,6 +302,16 @@ def _table_status(entry: DatasetInfo) -> str:
         return "damaged"
 
 
+def _shipped_status() -> str:
+    from nasplug.datasets.measurements import shipped_measurements
+
+    try:
+        shipped_measurements()
+    except InputError:
+        return "damaged"
+    return "ok"
+
+
 def verify(name: str) -> list[tuple[str, str]]:
     """Check the files and the table of a data set in the cache, by size and hash.
 
@@ -306,6 +328,9 @@ def verify(name: str) -> list[tuple[str, str]]:
         >>> datasets.verify("macro")[-1]  # nothing was fetched yet
         ('tables/macro.npz', 'missing')
     """
+    entry = info(name)
+    if entry.shipped:
+        return [(entry.shipped, _shipped_status())]
     entry = _with_files(name)
     statuses = [(file.key, file_status(file)) for file in entry.files]
     return [*statuses, (f"tables/{entry.name}.npz", _table_status(entry))]

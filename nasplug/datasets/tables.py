@@ -96,11 +96,11 @@ def read_table(path: Path) -> Table:
         InputError: If the file is missing, truncated or altered, or is no such table.
     """
     if not path.is_file():
-        raise InputError(f"the table {path} is missing; name a table that was imported")
+        raise InputError(f"the table {path} is missing; give a table that was imported")
     try:
         arrays, is_whole = read_arrays(path)
         if not is_whole:
-            raise InputError(f"the table {path} was altered after it was written; import it again")
+            raise InputError(f"the table {path} was changed after it was written; import it again")
         return Table(
             index=arrays["index"],
             columns=tuple(arrays["columns"].tolist()),

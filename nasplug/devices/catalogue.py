@@ -111,7 +111,7 @@ def _peaks(table: Mapping[str, Any], where: str) -> dict[str, float]:
                 f"{where}: peak_tflops has the unknown precision {shown(precision)}; "
                 f"it must be one of {', '.join(PRECISIONS)}"
             )
-        wanted = f"a number {_RANGE} in 1e12 operations a second"
+        wanted = f"a number {_RANGE} in 1e12 operations per second"
         if precision not in table:
             raise InputError(f"{where}: peak_tflops.{precision} is missing; it must be {wanted}")
         if not _is_positive(table[precision]):
@@ -156,10 +156,10 @@ _REAL_FIELDS = ("memory_bandwidth_gbs", "memory_gb", "on_chip_memory_mb", "power
 _DEFAULTS = {"year": 0, "memory_gb": 0.0, "aliases": (), "source": "", "note": ""}
 # Field -> whether a value is good, and the right value in words for the message on a bad one.
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "name": (_is_text, f'a text of at most {MAX_NAME} characters such as "RTX 3090"'),
-    "vendor": (is_line, f'a text of at most {MAX_NAME} characters such as "NVIDIA"'),
+    "name": (_is_text, f'a string of at most {MAX_NAME} characters, such as "RTX 3090"'),
+    "vendor": (is_line, f'a string of at most {MAX_NAME} characters, such as "NVIDIA"'),
     "kind": (lambda v: isinstance(v, str) and v in KINDS, f"one of {', '.join(KINDS)}"),
-    "microarchitecture": (is_line, f'a text of at most {MAX_NAME} characters such as "Ampere"'),
+    "microarchitecture": (is_line, f'a string of at most {MAX_NAME} characters, such as "Ampere"'),
     "year": (lambda v: _is_integer(v, 1970, 2100), "a whole number from 1970 to 2100"),
     "peak_tflops": (lambda v: isinstance(v, dict), "a table such as { fp32 = 35.6 }"),
     "memory_bandwidth_gbs": (_is_positive, f"a number {_RANGE} in GB/s"),
@@ -171,9 +171,9 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "power_w": (_is_positive, f"a number {_RANGE} in W"),
     "clock_ghz": (_is_positive, f"a number {_RANGE} in GHz"),
     "units": (lambda v: _is_integer(v, 1, 10**9), "a whole number from 1 to 1e9"),
-    "aliases": (lambda v: isinstance(v, list) and all(map(_is_text, v)), "a list of texts"),
-    "source": (lambda v: isinstance(v, str), "a text"),
-    "note": (lambda v: isinstance(v, str), "a text"),
+    "aliases": (lambda v: isinstance(v, list) and all(map(_is_text, v)), "a list of strings"),
+    "source": (lambda v: isinstance(v, str), "a string"),
+    "note": (lambda v: isinstance(v, str), "a string"),
 }
 
 

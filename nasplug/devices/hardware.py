@@ -60,7 +60,8 @@ def hardware(name_or_path: str | os.PathLike[str] | Hardware) -> Hardware:
         return _from_path(Path(os.fsdecode(name_or_path)))
     if not isinstance(name_or_path, str):
         raise InputError(
-            f"hardware must be a name or a path to a .toml file, not {type(name_or_path).__name__}"
+            "hardware must be a name or the path of a .toml file, not "
+            f"{type(name_or_path).__name__}"
         )
     if name_or_path.strip().lower().endswith((".toml", ".json")):
         return _from_path(Path(name_or_path.strip()))
@@ -83,7 +84,7 @@ def _from_file(path: Path) -> Hardware:
     try:
         text = content.decode("utf-8-sig")
         if max(map(len, text.split("\n"))) > MAX_LINE:
-            raise ValueError(f"a line of more than {MAX_LINE} characters")
+            raise ValueError(f"a line has more than {MAX_LINE} characters")
         table = tomllib.loads(text)
     # ValueError: also bad UTF-8 and integers too long to read; RecursionError: nesting
     except (ValueError, RecursionError) as error:

@@ -6,6 +6,7 @@ under the spelling of its name for comparisons, so that a name finds its file.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -63,16 +64,16 @@ def check_name(name: str) -> None:
     """
     if path_of(name) is None:
         raise InputError(
-            f"{name[:100]!r} cannot name a device; use letters or digits, "
-            f"in one line of at most {MAX_NAME} characters"
+            f"{name[:100]!r} cannot be the name of a device; use letters or digits, in one line "
+            f"of at most {MAX_NAME} characters"
         )
     if name.strip().lower().endswith((".toml", ".json")):
-        raise InputError(f"name {name!r} would be read as a path; leave its ending out")
+        raise InputError(f"name {name!r} looks like a path; leave its ending out")
     namesakes = [device.name for device in devices_named(name)]
     if namesakes:
         raise InputError(
-            f"{name!r} means the catalogue's {namesakes[0]}; give your device a name of its own "
-            f'with --name, such as "my {namesakes[0]}"'
+            f"{name!r} is already the name of the catalogue's {namesakes[0]}; give your device "
+            f'another name with --name, such as "my {namesakes[0]}"'
         )
 
 
@@ -129,22 +130,24 @@ def read(path: Path) -> DeviceProfile:
     content = read_whole(
         path, MAX_FILE_BYTES, "a device profile that nasplug calibrate wrote", "device profile"
     )
-    try:
+    table: Any = None
+    with contextlib.suppress(ValueError, RecursionError):
         table = json.loads(content.decode("utf-8"), parse_constant=_refuse)
-    except (ValueError, RecursionError):
+    if not isinstance(table, dict) or "format" not in table:
         raise InputError(
-            f"{where}: no device profile; nasplug calibrate writes one, and a description of a "
-            "device is a .toml file"
-        ) from None
-    file_format = table.get("format") if isinstance(table, dict) else type(table).__name__
+            f"{where} is not a device profile, as nasplug calibrate writes it; the description of "
+            "a device must be a .toml file"
+        )
+    file_format = table["format"]
     if file_format not in (FORMAT, _OLD_FORMAT):
         raise InputError(
-            f"{where}: no device profile of this version, which has format {FORMAT!r}, not "
-            f"{str(file_format)[:50]!r}; nasplug calibrate writes one"
+            f"{where} is not a device profile of this version: its format is "
+            f"{str(file_format)[:50]!r}, not {FORMAT!r}; calibrate the device again with nasplug "
+            "calibrate"
         )
     if file_format == FORMAT and table.get(CHECKSUM) != checksum_of(table):
         raise InputError(
-            f"{where}: damaged (its content is not what its checksum says); calibrate the device "
+            f"{where} is damaged (its content does not match its checksum); calibrate the device "
             "again"
         )
     try:
@@ -161,11 +164,11 @@ def read(path: Path) -> DeviceProfile:
             raise InputError("batch_size must be a whole number of at least 1")
         measured = MeasuredNetworks.from_json(table.get("measured"))
     except InputError as error:
-        raise InputError(f"{where}: damaged ({error}); calibrate the device again") from None
+        raise InputError(f"{where} is damaged ({error}); calibrate the device again") from None
     if file_format == _OLD_FORMAT:
         warnings.warn(
-            f"{where} was written by an earlier version, without a checksum: damage to it, such as "
-            "a wrong latency, would not be noticed; calibrate the device again to protect it",
+            f"{where} was written by an earlier version without a checksum, so damage such as a "
+            "wrong latency would go unnoticed; calibrate the device again to protect it",
             stacklevel=2,
         )
     return DeviceProfile(hardware, space, batch_size, measured)
@@ -188,8 +191,7 @@ def write(profile: DeviceProfile, path: Path, about: Mapping[str, Any]) -> None:
         write_text(path, json.dumps(table, allow_nan=False) + "\n")
     except OSError as error:
         raise InputError(
-            f"cannot write {shown_path(path)} ({error.strerror}); give a file that can be written "
-            "with --out"
+            f"cannot write {shown_path(path)} ({error.strerror}); give another file with --out"
         ) from None
 
 

@@ -188,12 +188,14 @@ def measure(
     runtime = open_runtime(backend, hardware, checked_threads(threads))
     if files:
         if n is not None or archs is not None:
-            raise InputError("give .onnx files, or networks of a space, but not both")
+            raise InputError("give either .onnx files or networks of a space, not both")
         listed = [files] if isinstance(files, (str, os.PathLike)) else files
         networks = networks_of_files(listed, batch_size, input_shapes or {}, input_values)
     else:
         if input_shapes or input_values:
-            raise InputError("shapes and values of inputs are for .onnx files; give one")
+            raise InputError(
+                "shapes and values of inputs need an .onnx file; give one, or leave them out"
+            )
         networks = networks_of(checked_space(space), n, archs, seed, batch_size)
     choice = "drawn" if archs is None and not files else "given"
     settings = {
@@ -276,9 +278,11 @@ class _Campaign:
     def _announce(self, total: int, measured_before: int) -> None:
         about = {**self.record.description["machine"], **self.runtime.settings}
         device = about.get("gpu") or f"{about['processor']} with {about['threads']} threads"
-        before_text = f", {measured_before} of them measured before" if measured_before else ""
+        before_text = f"; {measured_before} of them are measured already" if measured_before else ""
         if self.record.repaired:
-            before_text += "; the last line of the file was broken off and is measured again"
+            before_text += (
+                "; the last line of the file is incomplete, so its network is measured again"
+            )
         _say(
             f"timing {counted(total, 'network')} of {self.networks.source} by {about['backend']} "
             f"{about['version']} on {device}{before_text}"
@@ -341,8 +345,8 @@ class _Campaign:
         free = self.runtime.free_memory()
         if needed > free:
             raise InputError(
-                f"weights and activations take up to {needed / 1e9:.1f} GB, and "
-                f"{free / 1e9:.1f} GB of memory are free"
+                f"weights and activations need up to {needed / 1e9:.1f} GB of memory, and "
+                f"{free / 1e9:.1f} GB are free"
             )
 
     def stopped(self) -> str:
@@ -350,11 +354,11 @@ class _Campaign:
         wanted = self.networks.archs
         done = sum(arch.arch_id in self.record.rows for arch in wanted)
         if self.record.path is None:
-            return "stopped; without a file to write to nothing remains of the measurements"
+            return "stopped; the measurements are lost, because no output file was given"
         networks = counted(len(wanted), "network")
         return (
-            f"stopped; {self.record.path} holds {done} of {networks}; the same command goes on "
-            "from there"
+            f"stopped; {self.record.path} has {done} of {networks}, and the same command "
+            "continues from there"
         )
 
     def conclude(self) -> None:
@@ -364,16 +368,16 @@ class _Campaign:
         times = [timing["latency_ms"] for timing in self.record.timings]
         where_text = "measured" if self.record.path is None else f"in {self.record.path}"
         _say(
-            f"{counted(len(rows), 'network')} {where_text}, {disturbed} of them disturbed and "
-            f"{failed} failed; the reference took {np.median(times):.3g} ms ({min(times):.3g} to "
-            f"{max(times):.3g})"
+            f"{counted(len(rows), 'network')} {where_text}: {disturbed} disturbed, {failed} "
+            f"failed; the reference network took {np.median(times):.3g} ms ({min(times):.3g} to "
+            f"{max(times):.3g} ms)"
         )
         busy = float(np.mean([timing["other_cores"] for timing in self.record.timings]))
         if busy > _OTHER_CORES:
             # The reference shows changes of load only, not a load that lasts from beginning to end.
             _say(
-                f"other processes kept {busy:.1f} cores busy on average; on an idle machine the "
-                "times would be shorter"
+                f"other processes used {busy:.1f} cores on average; on an idle machine the times "
+                "would be shorter"
             )
         if disturbed:
             self._say_disturbed([row for row in rows if row.disturbed])
@@ -382,15 +386,15 @@ class _Campaign:
         """Print how disturbed rows are, and what becomes of them."""
         shares = [row.deviation for row in rows if not isnan(row.deviation)]
         how_text = (
-            f"while they were timed the reference was up to {max(shares):.0%} off its median"
+            f"around them the reference network was up to {max(shares):.0%} off its median"
             if shares
-            else "the reference was not timed after them"
+            else "the reference network was not timed after them"
         )
         use_text = (
-            "they are kept, and marked in the column kept"
+            "calibrate uses them, as the column kept says"
             if all(row.kept for row in rows)
-            else "calibrate leaves them out; the same command times them again, and with "
-            "--keep-disturbed they are used as they are"
+            else "calibrate leaves them out; run the same command to time them again, or add "
+            "--keep-disturbed to use them as they are"
         )
         _say(f"{counted(len(rows), 'network')} disturbed: {how_text}; {use_text}")
 

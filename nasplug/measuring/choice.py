@@ -79,14 +79,15 @@ def chosen(
     """
     if (n is None) == (archs is None):
         raise InputError(
-            "say which networks to time: how many to draw (--n), their texts, or .onnx files"
+            "no networks to time were given; give their number (--n), architectures of the "
+            "space, or .onnx files"
         )
     if archs is not None:
         parsed = [space.parse(arch) if isinstance(arch, str) else arch for arch in archs]
         for arch in parsed:
             space.validate(arch)
         if not parsed:
-            raise InputError("the list of architectures is empty; give one at least")
+            raise InputError("the list of architectures is empty; give at least one")
         return list({arch.arch_id: arch for arch in parsed}.values())
     assert n is not None
     checked_count(n, "number of networks")
@@ -98,8 +99,8 @@ def chosen(
         repeats = repeats + 1 if arch.arch_id in drawn else 0
         if repeats > _MOST_REPEATS:
             raise InputError(
-                f"space {space.name} gave {len(drawn)} different networks and then no more; ask "
-                f"for at most {len(drawn)} instead of {n}"
+                f"space {space.name} yielded only {len(drawn)} different networks; ask for at "
+                f"most {len(drawn)} instead of {n}"
             )
         drawn.setdefault(arch.arch_id, arch)
     return list(drawn.values())
@@ -117,12 +118,12 @@ def read_archs(path: str | os.PathLike[str]) -> list[str]:
     except OSError as error:
         raise InputError(f"cannot read {file}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InputError(f"{file} is no text in UTF-8; write one architecture a line") from None
+        raise InputError(f"{file} is not UTF-8 text; write one architecture per line") from None
     if file.suffix == ".csv":
         rows = list(csv.reader(lines))
         header = rows[0] if rows else []
         if "arch" not in header:
-            raise InputError(f"{file} has no column arch in its first line")
+            raise InputError(f"{file} has no column arch; its first line must name one")
         for number, row in enumerate(rows[1:], 2):
             if len(row) == len(header):
                 check_row(header, row, f"{file}, row {number}")
@@ -130,5 +131,5 @@ def read_archs(path: str | os.PathLike[str]) -> list[str]:
         lines = [row[column] for row in rows[1:] if len(row) > column]
     texts = [line.strip() for line in lines if line.strip()]
     if not texts:
-        raise InputError(f"{file} holds no architecture; write one a line")
+        raise InputError(f"{file} has no architectures; write one per line")
     return texts

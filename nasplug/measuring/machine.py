@@ -65,8 +65,7 @@ def checked_threads(threads: int | None) -> int:
     most = available_cores()
     if checked_count(threads, "number of threads") > most:
         raise InputError(
-            f"{threads} threads would wait for each other on the {most} cores of this machine; "
-            f"give at most {most}"
+            f"{threads} threads are more than the {most} cores of this machine; give at most {most}"
         )
     return threads
 

@@ -124,12 +124,12 @@ def _loaded(path: Path) -> onnx.ModelProto:
     where = shown_path(path)
     model = parse_model(path, where)
     if not model.graph.node:
-        raise InputError(f"{where} holds no network: an ONNX model with a node is needed")
+        raise InputError(f"{where} has no nodes; give an ONNX model with at least one")
     try:
         load_external_data_for_model(model, str(path.parent))
     except Exception as error:  # onnx raises errors of many types for bad paths
         raise InputError(
-            f"{where}: its weights are in another file, which cannot be read: {first_line(error)}"
+            f"{where}: cannot read the separate file of its weights: {first_line(error)}"
         ) from None
     return model
 
@@ -141,7 +141,9 @@ def _shapes(
     weights = constants(model)
     inputs = [value for value in model.graph.input if value.name not in weights]
     if not inputs:
-        raise InputError(f"{where} has no input, so it computes a constant")
+        raise InputError(
+            f"{where} has no input, so its output is constant; give a network with an input"
+        )
     unnamed = [value for value in inputs if value.name not in input_shapes]
     only = input_shapes.get("") if len(unnamed) == 1 else None
     if "" in input_shapes and only is None:
@@ -158,8 +160,9 @@ def _shapes(
             if isinstance(size, str) and axis and size not in batch_symbols:
                 example = "x".join(str(s) if isinstance(s, int) else "224" for s in sizes[1:])
                 raise InputError(
-                    f"{where}: input {name[:_SHOWN]!r} leaves axis {axis} open; give its shape, "
-                    f"for example --input-shape {name[:_SHOWN]}={batch_size}x{example}"
+                    f"{where}: axis {axis} of input {name[:_SHOWN]!r} has no fixed size; give the "
+                    "input's shape, for example --input-shape "
+                    f"{name[:_SHOWN]}={batch_size}x{example}"
                 )
             shape.append(size if isinstance(size, int) else batch_size)
         if math.prod(shape) > _MOST_ELEMENTS:
@@ -174,7 +177,7 @@ def _axes(
     """Sizes of an input's axes, for an open axis its symbol or an empty text."""
     label = f"{where}: input {value.name[:_SHOWN]!r}"
     if not value.type.HasField("tensor_type"):
-        raise InputError(f"{label} is no tensor; only tensors can be inputs")
+        raise InputError(f"{label} is not a tensor; only tensors can be inputs")
     tensor = value.type.tensor_type
     dims = tensor.shape.dim
     if given is None and not tensor.HasField("shape"):
@@ -189,9 +192,11 @@ def _axes(
         size if isinstance(size, int) else new for size, new in zip(sizes, given, strict=False)
     ]
     if tensor.HasField("shape") and (len(given) != len(sizes) or known != list(given)):
-        raise InputError(f"{label} is given shape {list(given)}, which is not that of the file")
+        raise InputError(f"{label} got the shape {list(given)}, which contradicts the file")
     if not all(isinstance(size, int) and size > 0 for size in given):
-        raise InputError(f"{label} is given sizes {list(given)}; expected positive whole numbers")
+        raise InputError(
+            f"{label} got the shape {list(given)}; sizes must be positive whole numbers"
+        )
     return list(given)
 
 
@@ -203,8 +208,8 @@ def _batch(shapes: Mapping[str, tuple[int, ...]], where: str, batch_size: int) -
     (first,) = firsts
     if batch_size > 1:
         raise InputError(
-            f"{where} fixes its first axis at {first}, not at the batch size {batch_size}; export "
-            "it with an open batch, or leave --batch-size out"
+            f"{where} has the fixed batch size {first}, not {batch_size}; export it with a "
+            "dynamic batch axis, or leave --batch-size out"
         )
     return first
 

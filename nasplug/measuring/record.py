@@ -126,7 +126,7 @@ class Record:
 
     def _open(self, path: Path) -> None:
         if path.suffix != ".csv":
-            raise InputError(f"{path} is no name of a table; give one that ends in .csv")
+            raise InputError(f"{path} cannot be the file of a table; give a name that ends in .csv")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             content = path.read_bytes() if path.exists() else b""
@@ -138,7 +138,9 @@ class Record:
         except OSError as error:
             raise InputError(f"cannot write {path}: {error.strerror}") from None
         except UnicodeDecodeError:
-            raise InputError(f"{path} is no text in UTF-8, as measurements are") from None
+            raise InputError(
+                f"{path} is not UTF-8 text, as measurements are; give another file"
+            ) from None
 
     def _continue(self, path: Path, content: bytes, whole: bytes) -> None:
         """Continue with the rows and the description of existing files."""
@@ -153,24 +155,24 @@ class Record:
             checksum = description.pop(CHECKSUM, None)
             if checksum is not None and checksum != checksum_of(description):
                 raise InputError(
-                    f"{beside} is damaged: its content is not what its checksum says; give another "
+                    f"{beside} is damaged (its content does not match its checksum); give another "
                     "file"
                 )
             differing = _differences(description, self.description)
         except FileNotFoundError:
             raise InputError(
-                f"{path} has no {beside.name} beside it, which tells the machine it is of; "
-                "give another file"
+                f"{path} needs {beside.name} beside it, which describes the machine; give another "
+                "file"
             ) from None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(
-                f"{beside} is no description of measurements; give another file"
+                f"{beside} does not describe measurements; give another file"
             ) from None
         if differing:
             raise InputError(
-                f"{path} was measured with {'; '.join(differing)}; give another file, or the "
+                f"{path} was measured with {'; '.join(differing)}; give another file, or use the "
                 "same machine and settings"
             )
         self.rows, self.description = rows, description
@@ -179,8 +181,8 @@ class Record:
         protected = CHECKSUM in header and checksum is not None
         if not protected:
             warnings.warn(
-                f"{path} was written by an earlier version, without checksums: damage to it until "
-                "now would not be noticed; from now on it has them",
+                f"{path} was written by an earlier version without checksums, so earlier damage "
+                "would go unnoticed; nasplug now adds checksums",
                 stacklevel=2,
             )
         if self.repaired or not protected or header != _HEADER:
@@ -308,7 +310,7 @@ def _parsed(path: Path, text: str) -> tuple[dict[str, Measurement], tuple[str, .
         header = tuple(next(lines))
         columns = tuple(name for name in header if name != CHECKSUM)
         if columns not in (COLUMNS, _EARLIER) or header not in (columns, (*columns, CHECKSUM)):
-            raise InputError(f"{path} holds no measurements of this program; give another file")
+            raise InputError(f"{path} is not a table that nasplug measure wrote; give another file")
         for cells in lines:
             if len(cells) != len(header):
                 raise ValueError
@@ -319,8 +321,8 @@ def _parsed(path: Path, text: str) -> tuple[dict[str, Measurement], tuple[str, .
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{path}, line {lines.line_num} is no measurement; remove the line, and its network is "
-            "timed again"
+            f"{path}, line {lines.line_num} is not a measurement; remove the line, and nasplug "
+            "times its network again"
         ) from None
     return rows, header
 

@@ -70,21 +70,23 @@ def open_runtime(backend: str, hardware: str, threads: int) -> Runtime:
         InputError: If a name is unknown or there is no such device here.
     """
     if backend not in BACKENDS:
-        raise InputError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
+        raise InputError(f"unknown backend {backend!r}; known: {', '.join(BACKENDS)}")
     if hardware not in DEVICES:
         raise InputError(
-            f"hardware {str(hardware)[:80]!r} is not this machine; networks are timed where the "
-            "command runs: give local, and run it on the device itself"
+            f"hardware {str(hardware)[:80]!r} is not a processor of this machine; run the command "
+            "on the device itself, with local, cpu or cuda"
         )
     if backend == "onnxruntime":
         if hardware == "cuda":
-            raise InputError("ONNX Runtime times the processor; for a GPU give the backend torch")
+            raise InputError(
+                "the backend onnxruntime times the CPU only; use the backend torch for a GPU"
+            )
         return OnnxRuntime(threads)
     import torch
 
     has_cuda = torch.cuda.is_available()
     if hardware == "cuda" and not has_cuda:
-        raise InputError("PyTorch finds no CUDA device on this machine; give local or cpu")
+        raise InputError("PyTorch finds no CUDA device on this machine; use local or cpu")
     return TorchRuntime("cuda" if has_cuda and hardware != "cpu" else "cpu", threads)
 
 
@@ -286,7 +288,9 @@ class TorchRuntime:
 
         inputs = list(inputs_of(model).values())
         if len(inputs) != 1:
-            raise InputError("a network of several inputs is run by onnxruntime alone")
+            raise InputError(
+                "the backend torch cannot run a network with several inputs; use onnxruntime"
+            )
         network = TorchNetwork(model).eval().to(self.device)
         image = torch.from_numpy(inputs[0]).to(self.device)
 

@@ -73,11 +73,11 @@ def checked_effort(runs: int, warmup: int, min_seconds: float, max_seconds: floa
     """
     checked_count(runs, "number of runs")
     if isinstance(warmup, bool) or not isinstance(warmup, int) or warmup < 0:
-        raise InputError(f"number of warm-up runs {warmup!r} is not a whole number from 0")
+        raise InputError(f"number of warm-up runs {warmup!r} is not a whole number of at least 0")
     if not 0 <= min_seconds <= max_seconds < float("inf"):
         raise InputError(
-            f"{min_seconds} to {max_seconds} seconds are no time for a network; the first may not "
-            "be negative, nor larger than the second"
+            f"{min_seconds} to {max_seconds} seconds is no valid time per network; the first "
+            "number must be at least 0, and at most the second"
         )
     return Effort(runs, warmup, float(min_seconds), float(max_seconds))
 

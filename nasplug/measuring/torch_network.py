@@ -110,7 +110,7 @@ def _step(op: str, attributes: Attributes) -> Step:
         return _PLAIN[op]
     if op in _MADE:
         return _MADE[op](attributes)
-    raise InputError(f"operator {op!r} is not known to the backend torch; use onnxruntime")
+    raise InputError(f"the backend torch does not know the operator {op!r}; use onnxruntime")
 
 
 def _padding(attributes: Attributes) -> list[int]:
@@ -118,7 +118,10 @@ def _padding(attributes: Attributes) -> list[int]:
     pads = list(attributes.get("pads", (0, 0, 0, 0)))
     half = len(pads) // 2
     if pads[:half] != pads[half:] or attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
-        raise InputError("a window whose padding differs between its sides cannot be run here")
+        raise InputError(
+            "the backend torch cannot run a window whose padding differs between its sides; "
+            "use onnxruntime"
+        )
     return pads[:half]
 
 
@@ -151,7 +154,10 @@ def _gemm(attributes: Attributes) -> Step:
         1.0,
         0,
     ):
-        raise InputError("a Gemm that scales or transposes its input cannot be run here")
+        raise InputError(
+            "the backend torch cannot run a Gemm that scales or transposes its input; use "
+            "onnxruntime"
+        )
     if not attributes.get("transB", 0):
         return lambda x, weight, bias=None: F.linear(x, weight.T, bias)
     return F.linear

@@ -110,7 +110,7 @@ def rug(plot: Axes, marks: Mapping[str, tuple[NDArray[np.intp], str]]) -> None:
 def crosses(plot: Axes, x: ArrayLike, y: ArrayLike) -> None:
     """Draw trials that miss a limit as crosses."""
     if np.size(x):
-        label = f"misses a limit: {np.size(x)}"
+        label = f"violates a constraint: {np.size(x)}"
         plot.scatter(x, y, s=22, marker="x", linewidths=1.2, color=RED, label=label, zorder=2)
 
 
@@ -130,4 +130,4 @@ def beyond(plot: Axes, points: Array, limits: tuple[float, float]) -> None:
     """Add to the legend how many points, `(axes, n)`, lie outside the limits of the axes."""
     outside = int(((points < limits[0]) | (points > limits[1])).any(axis=0).sum())
     if outside:
-        plot.plot([], [], ">", color=GREY, label=f"beyond the axis: {outside}")
+        plot.plot([], [], ">", color=GREY, label=f"outside the axes: {outside}")

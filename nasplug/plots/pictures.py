@@ -87,11 +87,13 @@ def hypervolume(
 
     named = study if isinstance(study, Mapping) else {"": study}
     if not named:
-        raise InputError("no study is given; give one, or several by name")
+        raise InputError("no study was given; give one, or a dictionary of several")
     shown = {name: study_values(single) for name, single in named.items()}
     first = next(iter(shown.values()))
     if any(values.sign.tolist() != first.sign.tolist() for values in shown.values()):
-        raise InputError("the studies differ in their directions; give studies of one problem")
+        raise InputError(
+            "the studies have different directions; give studies with the same objectives"
+        )
     true_front = _checked_front(front, first)
     figure, (plot,) = figure_of()
     if len(first.metrics) == 1:
@@ -122,7 +124,7 @@ def predicted_observed(study: Study) -> Figure:
         ...     plots.predicted_observed(study)
         ... except InputError as error:
         ...     print(error)
-        no trial of study 'mine' says what was expected of it; ...
+        no trial of study 'mine' has expected values; ...
     """
     values = _foreseen(study)
     count = len(values.metrics)
@@ -130,7 +132,7 @@ def predicted_observed(study: Study) -> Figure:
     for k, plot in enumerate(plots):
         _scatter(plot, values, k)
     shown = int(values.foreseen.sum())
-    heading = f"{values.name}: {counted(shown, 'trial')} of which something was expected"
+    heading = f"{values.name}: {counted(shown, 'trial')} with expected values"
     as_written(figure.suptitle(heading, fontsize=10))
     return figure
 
@@ -155,14 +157,14 @@ def calibration(study: Study) -> Figure:
         ...     plots.calibration(study)
         ... except InputError as error:
         ...     print(error)
-        no trial of study 'mine' says what was expected of it; ...
+        no trial of study 'mine' has expected values; ...
     """
     values = _foreseen(study)
     shown = int(values.foreseen.sum())
     if shown < FEWEST:
         raise InputError(
-            f"study {values.name!r} has {counted(shown, 'trial')} of which something was expected; "
-            f"calibration takes {FEWEST}"
+            f"study {values.name!r} has {counted(shown, 'trial')} with expected values; the plot "
+            f"needs at least {FEWEST}"
         )
     announced = np.isfinite(values.chance)
     figure, plots = figure_of(2 if announced.sum() >= FEWEST else 1, square=True)
@@ -180,11 +182,11 @@ def _checked_front(front: ArrayLike | None, values: StudyValues) -> Array | None
     points = points.reshape(-1, 1) if count == 1 else points
     if points.ndim != 2 or points.shape[1] != count or not len(points):
         raise InputError(
-            f"the front has shape {np.shape(front)}; give values of shape (k, {count}), "
-            f"{', '.join(values.metrics)} of each"
+            f"the front has shape {np.shape(front)}; give values of shape (k, {count}), with the "
+            f"columns {', '.join(values.metrics)}"
         )
     if not np.isfinite(points).all():
-        raise InputError("the front has values that are not finite; leave these points out")
+        raise InputError("the front has values that are not finite; remove these points")
     return points
 
 
@@ -244,8 +246,8 @@ def _hypervolumes(
     if largest <= 0:
         subject = "trial" if front is None else "point of the front"
         raise InputError(
-            f"no feasible {subject} is better than the reference {_point(reference)} in "
-            "everything; give one that is worse"
+            f"no feasible {subject} is better than the reference {_point(reference)} in every "
+            "objective; give a worse reference"
         )
     alone = len(shown) == 1
     for (name, values), color in zip(shown.items(), cycle(LINES), strict=False):
@@ -257,10 +259,10 @@ def _hypervolumes(
         steps(plot, x, y, color, label)
         if alone:
             missed = values.numbers[~values.feasible]
-            rug(plot, {"misses a limit": (missed, RED), "failed": (values.lost, GREY)})
+            rug(plot, {"violates a constraint": (missed, RED), "failed": (values.lost, GREY)})
     plot.set_ylim(0, 1.05)
-    denominator = "of the true front's" if front is not None else "of the last"
-    plot.set_ylabel(f"dominated hypervolume, share {denominator}", fontsize=12)
+    denominator = "of the true front" if front is not None else "of the last value"
+    plot.set_ylabel(f"hypervolume, as a share {denominator}", fontsize=12)
     worst = ", ".join(f"{_axis(first, k)} = {end:.4g}" for k, end in enumerate(reference))
     plot.set_title(f"hypervolume up to {worst}", fontsize=10)
 
@@ -292,13 +294,13 @@ def _foreseen(study: Study) -> StudyValues:
     values = study_values(study)
     if not values.foreseen.any():
         raise InputError(
-            f"no trial of study {values.name!r} says what was expected of it; the first few trials "
-            "of PredictorSampler do not, and those of other samplers never"
+            f"no trial of study {values.name!r} has expected values; PredictorSampler stores them "
+            "for all but its first trials, and other samplers never do"
         )
     if values.repeats_predictions:
         raise InputError(
-            f"the values of study {values.name!r} are the predictions themselves; give one whose "
-            "trials are evaluated by a table, a command or a training run"
+            f"the values of study {values.name!r} are predictions; give a study whose trials were "
+            "evaluated by a table, a command or a training run"
         )
     return values
 
@@ -317,7 +319,7 @@ def _scatter(plot: Axes, values: StudyValues, k: int) -> None:
     # A calibrated interval need not hold the central prediction; a bar cannot be negative.
     bars = np.maximum([mean - lower, upper - mean], 0.0)
     groups = {
-        f"in its 90 % interval: {inside.sum()}": (inside, BLUE),
+        f"inside its 90 % interval: {inside.sum()}": (inside, BLUE),
         f"outside: {(~inside).sum()}": (~inside, RED),
     }
     for label, (mask, color) in groups.items():
@@ -333,7 +335,7 @@ def _scatter(plot: Axes, values: StudyValues, k: int) -> None:
             facecolors="none",
             edgecolors="black",
             linewidths=1.0,
-            label=f"misses a limit: {(~ok).sum()}",
+            label=f"violates a constraint: {(~ok).sum()}",
             zorder=4,
         )
     both = np.concatenate([seen, mean])
@@ -359,11 +361,11 @@ def _coverage(plot: Axes, values: StudyValues) -> None:
     for k, (share, color) in enumerate(zip(coverage, LINES * len(coverage), strict=False)):
         reached = _level(values.values[rows, k], values.expected[rows, k])
         shares = (reached[None, :] <= levels[:, None]).mean(axis=1)
-        label = f"{_axis(values, k)}: {share:.0%} in 90 % intervals"
+        label = f"{_axis(values, k)}: {share:.0%} inside 90 % intervals"
         plot.plot(levels, shares, color=color, linewidth=1.8, label=label)
         plot.plot([INTERVAL], [share], "o", color=color, markersize=7)
-    title = f"{values.name}: intervals of values"
-    _unit_square(plot, "probability of the interval", "share of trials in it", title)
+    title = f"{values.name}: calibration of intervals"
+    _unit_square(plot, "probability of the interval", "share of trials inside it", title)
 
 
 def _level(seen: Array, expected: Array) -> Array:
@@ -388,9 +390,9 @@ def _feasibility(plot: Axes, chance: Array, feasible: Mask) -> None:
     # Range of shares that chance alone gives around the announced probability.
     plot.vlines(middles, *bounds, color=GREY, alpha=0.5, linewidth=6, label="chance")
     plot.plot([0, 1], [0, 1], color="black", linewidth=1, alpha=0.6, label="calibrated")
-    label = f"all trials: expected {chance.mean():.0%}, came {feasible.mean():.0%}"
+    label = f"all trials: {chance.mean():.0%} expected, {feasible.mean():.0%} observed"
     plot.plot(middles, shares, "o-", color=BLUE, markersize=7, label=label)
-    x, y = "expected probability of feasibility", "share of trials that were feasible"
+    x, y = "expected probability of feasibility", "share of feasible trials"
     _unit_square(plot, x, y, "constraints")
 
 

@@ -67,7 +67,7 @@ def reference_of(sets: Sequence[StudyValues | Array], sign: Array) -> Array:
     parts = [s.values[s.feasible] if isinstance(s, StudyValues) else s for s in sets]
     losses = np.concatenate(parts) * sign
     if not len(losses):
-        raise InputError("no trial meets all constraints, so nothing is dominated yet")
+        raise InputError("no trial meets all constraints yet, so there is no hypervolume")
     front = losses[pareto_mask(losses)]
     worst, extent = front.max(axis=0), np.ptp(front, axis=0)
     # A front of one point has no extent.

@@ -98,8 +98,8 @@ class ArchitecturePredictor:
         """
         if not (self._is_of_networks or isinstance(self.model, KnowsRuntimes)):
             raise InputError(
-                f"predictor {self.name!r} knows one way of running networks; "
-                f"{NETWORK_LATENCY!r}, which reads whole networks, lets you choose a runtime"
+                f"predictor {self.name!r} knows a single runtime; leave the runtime out, or use "
+                f"{NETWORK_LATENCY!r}"
             )
         from nasplug.predictors.features.settings import parse_runtime
 
@@ -180,8 +180,9 @@ class ArchitecturePredictor:
                 # A latency of the cell's nodes alone would look plausible.
                 if whole and not self.space.whole_networks and item.ops[-1:] != ("Output",):
                     raise InputError(
-                        f"predictor {self.name!r} reads whole networks, and a graph is a cell of "
-                        f"{self.space.name}; give the architecture, or its to_network"
+                        f"predictor {self.name!r} reads whole networks, but a graph of "
+                        f"{self.space.name} is a cell; give the architecture, or the graph that "
+                        "to_network makes"
                     )
                 graphs.append(self.space.normal_form(item) if of_functions else item)
             else:
@@ -249,8 +250,8 @@ class ArchitecturePredictor:
 
             if self.runtime is not None:
                 raise InputError(
-                    f"{device.name} is known by its own measurements, in the runtime that they "
-                    "were taken in; leave the runtime out"
+                    "a calibrated device has the runtime of its measurements; leave the runtime "
+                    f"out for {device.name}"
                 )
             return predict_few_shot(self, device, graphs, batch_size)
         runtime = None if device is None else self.runtime_on(device)
@@ -339,7 +340,7 @@ def check_labels(values: ArrayLike) -> None:
     wrong = sizes[(sizes > MOST) | ((sizes < LEAST) & (sizes > 0))]
     if len(wrong):
         raise InputError(
-            f"{wrong[0]:g} is no value in % or ms: its size must be 0, or from {LEAST:g} to "
+            f"{wrong[0]:g} is not a value in % or ms; its size must be 0, or from {LEAST:g} to "
             f"{MOST:g}"
         )
 

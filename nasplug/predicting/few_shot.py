@@ -88,8 +88,8 @@ def device_columns(predictor: SpacePredictor, batch_size: int) -> list[Setting]:
             columns.append(Setting(by_name[name], int(size)))
     if len(columns) < 2:
         raise InputError(
-            f"predictor {predictor.name!r} does not know the latencies of several devices of the "
-            "catalogue, which a calibration builds on; leave it out"
+            "a calibration needs a predictor of several devices of the catalogue, and "
+            f"{predictor.name!r} is not one; leave it out"
         )
     columns.sort(key=lambda column: abs(np.log(column.batch_size / batch_size)))
     if not reads_networks(model):
@@ -199,8 +199,8 @@ def measured_device(predictor: SpacePredictor, profile: DeviceProfile) -> Measur
     if (of_files or space.name != asked.name) and not reads_both:
         measured_on = ONNX_FILES if of_files else f"networks of space {space.name}"
         raise InputError(
-            f"device {profile.name} was calibrated on {measured_on}, which say too little of "
-            f"{asked.name}; calibrate it there under another name"
+            f"device {profile.name} was calibrated with {measured_on}, which say too little about "
+            f"{asked.name}; calibrate it for {asked.name} under another name"
         )
     devices = known_devices(predictor, profile, profile.batch_size, [space, asked])
     device = MeasuredDevice(
@@ -228,8 +228,7 @@ def predict_few_shot(
     if batch_size != profile.batch_size:
         raise InputError(
             f"device {profile.name} was calibrated at batch size {profile.batch_size}, not "
-            f"{batch_size}; ask for that batch size, or calibrate the device again under another "
-            "name"
+            f"{batch_size}; use that batch size, or calibrate the device again under another name"
         )
     return calibrated(predictor, profile).predict(graphs)
 

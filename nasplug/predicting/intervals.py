@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["DIGITS", "WIDEST", "interval_of", "is_usable", "magnitude", "narrowing", "shown"]
+__all__ = ["DIGITS", "WIDEST", "interval_of", "is_usable", "magnitude", "shown"]
 
 # Digits after the point in results, few enough to be equal on every machine.
 DIGITS = 6
@@ -19,12 +19,6 @@ _ORDERS = ["thousandths", "hundredths", "tenths", "ones", "tens", "hundreds", "t
 _ORDERS += ["ten thousands", "hundred thousands", "millions"]
 _SMALLEST = -3
 ENDS = ("mean", "lower", "upper")
-# Evidence of a latency -> cause of a wide interval.
-_CAUSES = {
-    "measured": "what was measured on {0} is unlike {1}",
-    "few-shot": "your measurements of {0} leave open how fast it runs {1}",
-    "zero-shot": "{0} was not measured",
-}
 
 
 def interval_of(ends: Sequence[float], unit: str) -> dict[str, Any]:
@@ -67,20 +61,3 @@ def magnitude(number: float) -> str:
     if 0 <= power < len(_ORDERS):
         return _ORDERS[power]
     return f"below {_ORDERS[0]}" if power < 0 and number < 1 else f"beyond {_ORDERS[-1]}"
-
-
-def narrowing(evidence: str, device: str, network: str, space: str = "nnlqp") -> str:
-    """Explain in a sentence why only the order of magnitude is shown, and what would narrow it.
-
-    The evidence is that of the latency's `Prediction`; `network` names it, as in "this network".
-    """
-    cause = _CAUSES[evidence].format(device, network)
-    advice = f"or calibrate the device with ten networks, which nasplug calibrate --space {space} "
-    advice += "--suggest 10 names"
-    if evidence == "few-shot":
-        # The device is calibrated already.
-        advice = "and calibrate the device with it, too"
-    return (
-        f"only the order of magnitude is told, since the ends of the interval lie more than a "
-        f"factor of {WIDEST:g} apart: {cause}; measure {network} there, {advice}"
-    )

@@ -59,6 +59,11 @@ def read_network(
     if isinstance(network, Graph):
         return network, 1, True
     if is_onnx(network):
+        if example is not None or autocast is not None:
+            raise InputError(
+                "example and autocast are for PyTorch modules: an ONNX file has its own types, and "
+                "input_shapes gives other sizes"
+            )
         from nasplug.search_spaces.importers.onnx_graph import onnx_network
 
         check_no_torch_file(network)
@@ -68,8 +73,13 @@ def read_network(
         return read.graph, read.batch, read.is_free
     if type(network).__module__.split(".")[0] == "builtins":
         raise InputError(
-            f"a {type(network).__name__} is no network; give the path of an ONNX file, an ONNX "
+            f"a {type(network).__name__} is not a network; give the path of an ONNX file, an ONNX "
             "model or a torch.nn.Module"
+        )
+    if input_shapes or input_values:
+        raise InputError(
+            "input_shapes and input_values are for ONNX files: the example of a PyTorch module has "
+            "its shapes and values"
         )
     if example is None and not hasattr(network, "example_inputs"):
         raise InputError("a PyTorch module needs an example, such as torch.zeros(1, 3, 224, 224)")
@@ -97,7 +107,7 @@ def answered_batch(asked: int | None, held: int, is_free: bool, is_file: bool = 
         InputError: If the batch can be no other one, and another one is asked.
     """
     if not is_free and asked not in (None, held):
-        advice = f"give an example of {asked}"
+        advice = f"give an example of {asked}, or a program exported with dynamic_shapes"
         if is_file:
             advice = (
                 "export it with an open first axis (dynamic_axes or dynamic_shapes of "
@@ -128,7 +138,7 @@ def batch_note(held: int, answered: int, is_free: bool, source: str) -> str | No
         )
     if held in (1, answered):
         return None
-    return f"{source} holds {held} images, and the answer is for a batch of {answered}, as asked"
+    return f"{source} holds {held} images; the prediction is for batch {answered}, as requested"
 
 
 def unknown_operators(graph: Graph) -> dict[str, float]:
@@ -142,17 +152,22 @@ def unknown_operators(graph: Graph) -> dict[str, float]:
     return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
-def check_known(unknown: Mapping[str, float]) -> None:
-    """Refuse a network of which most is unknown.
+def check_known(graph: Graph, is_file: bool) -> None:
+    """Refuse a network of which most is unknown, or that has no operator.
 
     Raises:
-        InputError: If operators that are not modelled move more than `MOST_UNKNOWN` of its bytes.
+        InputError: If operators that are not modelled move more than `MOST_UNKNOWN` of its bytes,
+            or if it returns its inputs.
     """
+    if {"Input", "Output"}.issuperset(graph.ops):
+        raise InputError("the network has no operator that takes time: it returns its inputs")
+    unknown = unknown_operators(graph)
     share = sum(unknown.values())
     if share > MOST_UNKNOWN:
+        advice = "export it with ONNX's own operators" if is_file else "read its other parts alone"
         raise InputError(
             f"{share:.0%} of the network, by the bytes that operators move, are operators that are "
-            f"not modelled ({_shares(unknown)}); export it with ONNX's own operators"
+            f"not modelled ({_shares(unknown)}); {advice}"
         )
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasplug.predicting.intervals import DIGITS, interval_of, is_usable, magnitude, narrowing
+from nasplug.predicting.intervals import DIGITS, interval_of, is_usable, magnitude
 from nasplug.predicting.intervals import shown as shown_ends
+from nasplug.predicting.notes import evidence_note, narrowing, runtime_note
 from nasplug.predicting.own_network import (
     FOLDING_RUNTIMES,
     answered_batch,
@@ -37,7 +38,6 @@ __all__ = [
     "NetworkPrediction",
     "OperatorTime",
     "predict",
-    "runtime_note",
 ]
 
 # Number of operators that are shown.
@@ -129,26 +129,20 @@ class NetworkPrediction:
 
     def notes(self) -> list[str]:
         """Sentences that a reader of the numbers needs: evidence, likeness, width of interval."""
-        device = f"{self.hardware.name} at batch {1 if self.batch_fixed else self.batch_size}"
-        evidence_notes = {
-            "measured": f"{device} was measured ({self.setting})",
-            "few-shot": f"{device} is known by your own measurements",
-            "zero-shot": f"zero-shot: {device} was not measured; latency is predicted from its "
-            f"specification ({self.setting}), and the interval is as wide as leaving devices out "
-            "showed",
-        }
-        notes = [evidence_notes[self.evidence]]
+        runtime = None if self.evidence == "few-shot" else self.setting
+        priced = 1 if self.batch_fixed else self.batch_size
+        notes = [evidence_note(self.evidence, self.hardware.name, priced, runtime)]
         if self.evidence == "zero-shot" and self.setting != "float32":
             notes.append(runtime_note(self.setting, self.measured_so, self.alike))
         if not self.familiar and self.evidence == "few-shot":
             notes.append(
-                "this network is unlike those that you measured; what is predicted is mostly what "
-                "the data sheet says, at the scale of your measurements"
+                "this network is unlike those that you measured; the prediction rests mostly on "
+                "the data sheet, at the scale of your measurements"
             )
         elif not self.familiar:
             notes.append(
-                "this network is unlike those that were measured; the interval is as wide as "
-                "leaving out a kind of networks showed"
+                "this network is unlike those in the training data; its interval reflects the "
+                "errors on kinds of networks that were left out of training"
             )
         about_network = (
             batch_note(self.held, self.batch_size, not self.batch_fixed, self.source),
@@ -205,7 +199,7 @@ class NetworkPrediction:
         others = sum(len(group) for group in groups.values())
         other_times = {
             f"{others} others": sum(times[key] for key in groups),
-            "no operator": self.rest_ms,
+            "outside operators": self.rest_ms,
         }
         empty = dict.fromkeys(rows[0] if rows else (), "")
         for name, time in other_times.items():
@@ -267,7 +261,8 @@ def predict(
         network: Path of an ONNX file, an ONNX model, a PyTorch module or exported program, or a
             graph.
         example: Input of a PyTorch module: a tensor `(images, …)`, a tuple of arguments, a
-            dictionary of keyword arguments, or a tuple of both. Its values do not count.
+            dictionary of keyword arguments, or a tuple of both. Values count for integers and
+            truths alone.
         hardware: Device: a name, the path of a .toml file, or a `Hardware`.
         batch_size: Images a forward pass; if left out as many as the example or the ONNX model
             holds, and one for a graph, or where the model leaves its first axis open.
@@ -296,13 +291,17 @@ def predict(
         >>> latency.lower < latency.mean < latency.upper
         True
     """
+    import torch
+
     from nasplug.arguments import checked_count
     from nasplug.devices.hardware import hardware as device_named
 
     if batch_size is not None:
         checked_count(batch_size, "batch size")
     device, is_file = device_named(hardware), is_onnx(network)
-    chosen, runtime = _chosen(predictor, device, batch_size or 1, runtime, is_file)
+    # The predictor computes on the processor, whatever device the caller has made the default.
+    with torch.device("cpu"):
+        chosen, runtime = _chosen(predictor, device, batch_size or 1, runtime, is_file)
     graph, held, is_free = read_network(
         network,
         example,
@@ -313,9 +312,10 @@ def predict(
         folds=runtime in FOLDING_RUNTIMES,
     )
     batch_size = answered_batch(batch_size, held, is_free, is_file)
-    check_known(unknown_operators(graph))
-    # A graph of the whole is one sample.
-    predicted = _prediction(chosen, graph, device, batch_size if is_free else 1, runtime)
+    check_known(graph, is_file)
+    with torch.device("cpu"):
+        # A graph of the whole is one sample.
+        predicted = _prediction(chosen, graph, device, batch_size if is_free else 1, runtime)
     return replace(
         predicted,
         batch_size=batch_size,
@@ -346,7 +346,7 @@ def _chosen(
         predictor = load_predictor(predictor or NETWORK_LATENCY, "torch")
     if not isinstance(predictor.model, Explains):
         raise InputError(
-            f"predictor {predictor.name!r} does not read whole networks; {NETWORK_LATENCY} does"
+            f"predictor {predictor.name!r} cannot read whole networks; {NETWORK_LATENCY} can"
         )
     if runtime is None and not isinstance(device, DeviceProfile):
         deployed = inference_runtime(device) if is_deployed else None
@@ -395,15 +395,6 @@ def _prediction(
         rest_ms,
         unknown_operators=unknown,
     )
-
-
-def runtime_note(runtime: str, devices: Sequence[str], alike: Sequence[str] = ()) -> str:
-    """Say in a sentence which devices were measured in a runtime, and which runtimes are alike."""
-    sentence = f"of {runtime} there are measurements on {', '.join(devices) or 'no device'} alone"
-    if alike:
-        sentence += f"; no measurement tells it apart from {', '.join(alike)}, "
-        sentence += "and predictions are the same"
-    return sentence
 
 
 def _operators(

@@ -130,8 +130,8 @@ def _loaded(text: str, backend: str = "auto", later: bool = False) -> Architectu
         return _open(Path(text), backend, later)
     if text not in names():
         raise InputError(
-            f"unknown predictor {text!r}; the package has {closest(text, names())}; "
-            "for a file of your own give its path"
+            f"unknown predictor {text!r}; known: {closest(text, names())}; for your own predictor "
+            "give the path of its file"
         )
     return _load_from_zoo(text, backend)
 
@@ -173,8 +173,8 @@ def opened(predictor: str | PathLike[str] | NamedScorer) -> NamedScorer:
     if isinstance(predictor, (ArchitecturePredictor, NamedScorer)):
         return predictor
     raise InputError(
-        f"{predictor!r} is no predictor; give a name of the zoo, the path of a checkpoint, or an "
-        "object with name, sha256, targets and predict"
+        f"{predictor!r} is not a predictor; give a name of the zoo, the path of a checkpoint, or "
+        "an object with name, sha256, targets and predict"
     )
 
 
@@ -205,7 +205,7 @@ def predictors_for(
             _check_intervals(predictor)
         if kind in by_kind:
             raise InputError(
-                f"two predictors of {kind} are given, {by_kind[kind].name!r} and "
+                f"two predictors of {kind} were given, {by_kind[kind].name!r} and "
                 f"{predictor.name!r}; give one"
             )
         by_kind[kind] = predictor
@@ -232,8 +232,8 @@ def load_shipped(space: SearchSpace, quantity: str) -> ArchitecturePredictor:
 
 def _none_shipped(space: SearchSpace, quantity: str) -> InputError:
     return InputError(
-        f"the package has no predictor of {quantity} for space {space.name}; train one on "
-        "measurements of yours with nasplug.train, and give its checkpoint with --predictor"
+        f"the package has no predictor of {quantity} for space {space.name}; train one on your "
+        "measurements with nasplug train, and give its checkpoint with --predictor"
     )
 
 
@@ -245,10 +245,14 @@ def in_runtime(chosen: dict[str, NamedScorer], runtime: str) -> None:
             `ArchitecturePredictor.with_runtime`.
     """
     if "latency" not in chosen:
-        raise InputError(f"the runtime {runtime} is one of a latency; name a device")
+        raise InputError(
+            "a runtime is for predicted latencies; name a device, or leave the runtime out"
+        )
     latency = chosen["latency"]
     if not isinstance(latency, ArchitecturePredictor):
-        raise InputError(f"predictor {latency.name!r} knows no runtimes; leave the runtime out")
+        raise InputError(
+            f"predictor {latency.name!r} has no choice of runtimes; leave the runtime out"
+        )
     chosen["latency"] = latency.with_runtime(runtime)
 
 
@@ -268,8 +272,8 @@ def _check_intervals(predictor: ArchitecturePredictor) -> None:
         share = getattr(getattr(predictor.model, "config", None), "calibration_share", None)
     if share == 0:
         raise InputError(
-            f"predictor {predictor.name!r} kept nothing to calibrate on and gives no intervals; "
-            "train it with a calibration_share such as 0.15"
+            f"predictor {predictor.name!r} has no intervals, because it was trained without a "
+            "calibration set; train it with a calibration_share such as 0.15"
         )
 
 
@@ -303,7 +307,7 @@ def create_predictor(
         (3, 1)
     """
     if kind not in KINDS:
-        raise InputError(f"unknown kind of predictor {kind!r}; there are {', '.join(KINDS)}")
+        raise InputError(f"unknown kind of predictor {kind!r}; known: {', '.join(KINDS)}")
     opened = checked_space(space)
     model: Any
     if kind == "accuracy":

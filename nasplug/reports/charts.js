@@ -24,7 +24,7 @@ const HEIGHTS = {
   log: (value) => Math.log10(Math.max(value, 1e-300)),
   error: (value) => -Math.log(Math.max(101 - value, 1e-3)),
 };
-const SCALE_WORDS = { linear: "linear scale", log: "logarithmic scale", error: "logarithm of the error as scale" };
+const SCALE_WORDS = { linear: "linear scale", log: "logarithmic scale", error: "logarithmic scale of the error" };
 const ACCURACIES = [0, 10, 20, 30, 40, 50, 60, 65, 70, 75, 80, 85, 88, 90, 91, 92, 93, 94, 95, 96, 97, 98, 99, 100];
 
 function linearTicks(low, high, count) {

@@ -1,7 +1,7 @@
 // --- texts of a row ---
 
 const isSingle = axes.length === 1;
-const STATES = { front: isSingle ? "the best" : "on the front", met: isSingle ? "not the best" : "off the front", missed: "misses a limit" };
+const STATES = { front: isSingle ? "the best" : "on the front", met: isSingle ? "not the best" : "off the front", missed: "violates a constraint" };
 
 function figures(row, columns) {
   const list = el("dl", { class: "figures" });
@@ -69,7 +69,7 @@ function drawFront() {
   const withMeasured = (k, value) => onFront.flatMap((row) => [value(row), ...(row.measured && k !== null ? [row.measured[k]] : [])]);
   const xAxis = { ...x, range: isSingle ? rangeOf("linear", xs, xs) : mostly(x, xs, withMeasured(chosen.x, valueX)), whole: isSingle };
   const yAxis = { ...y, range: mostly(y, ys, withMeasured(chosen.y, valueY)) };
-  const plot = picture(host.querySelector(".plot"), xAxis, yAxis, `${y.label} against ${x.label}; the table has all numbers`);
+  const plot = picture(host.querySelector(".plot"), xAxis, yAxis, `${y.label} against ${x.label}; the table has all values`);
   const { content, X, Y, box } = plot;
   const entries = [];
   for (const [px, py] of behind) content.append(dot(X(px), Y(py), "p-scored", 1.6));
@@ -79,7 +79,7 @@ function drawFront() {
       const at = across ? X(bound) : Y(bound);
       const isBeyond = across ? at < box.left || at > box.right : at < box.top || at > box.bottom;
       content.append(svg("line", across ? { class: "limit", x1: at, x2: at, y1: box.top, y2: box.bottom } : { class: "limit", x1: box.left, x2: box.right, y1: at, y2: at }));
-      entries.push([dash("limit"), isBeyond ? `${text}, beyond the axis` : text]);
+      entries.push([dash("limit"), isBeyond ? `${text}, outside the axes` : text]);
     }
   if (isSingle && data.progress) {
     const { trials, values } = data.progress;
@@ -115,11 +115,11 @@ function drawFront() {
 
   if (order.length) entries.unshift([dot(8, 8, "p-front", 5), `${isSingle ? "best" : "front"}: ${order.length}`]);
   if (data.interval && order.length) entries.push([dash("bar"), `${data.interval} of the choices and the selected`]);
-  if (measured.length) entries.push([diamond(8, 8, "p-measured"), "the front, measured"]);
+  if (measured.length) entries.push([diamond(8, 8, "p-measured"), "measured front"]);
   if (others.met) entries.push([dot(8, 8, "p-met", 3.5), `other trials: ${others.met}`]);
-  if (others.missed) entries.push([cross(8, 8), `misses a limit: ${others.missed}`]);
+  if (others.missed) entries.push([cross(8, 8), `violates a constraint: ${others.missed}`]);
   if (behind.length) entries.push([dot(8, 8, "p-scored", 2.2), `scored, not tried: ${data.n_scored.toLocaleString("en")}${behind.length < data.n_scored ? `, ${behind.length.toLocaleString("en")} of them drawn` : ""}`]);
-  if (beyond) entries.push([svg("g"), `beyond the axes: ${beyond}`]);
+  if (beyond) entries.push([svg("g"), `outside the axes: ${beyond}`]);
   legend(host.querySelector(".legend"), entries);
   axisLabel(host.querySelector(".axis-label.y"), y.label, y.scale);
   axisLabel(host.querySelector(".axis-label.x"), x.label, isSingle ? null : x.scale);

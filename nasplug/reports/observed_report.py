@@ -96,7 +96,7 @@ def _draw(result: ReportedSearch, path: Path) -> None:
             s=16,
             marker="x",
             color=RED,
-            label="misses a limit",
+            label="violates a constraint",
             zorder=1,
         )
     plot.set_xlabel(labels[0], fontsize=12)

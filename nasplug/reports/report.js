@@ -115,7 +115,7 @@ function drawProgress() {
   const points = [...trials.map((trial, k) => [trial, values[k]]), [last, values.at(-1)]];
   content.append(svg("path", { class: "line", d: stairs(points, X, Y) }));
   const entries = [[dash("line"), "after each trial"]];
-  for (const [name, kind, text] of [["missed", "rug off", "misses a limit"], ["failed", "rug", "without values"]]) {
+  for (const [name, kind, text] of [["missed", "rug off", "violates a constraint"], ["failed", "rug", "without values"]]) {
     for (const trial of progress[name]) content.append(svg("line", { class: kind, x1: X(trial), x2: X(trial), y1: box.bottom - 9, y2: box.bottom }));
     if (progress[`n_${name}`]) entries.push([svg("line", { class: kind, x1: 8, x2: 8, y1: 3, y2: 13 }), `${text}: ${progress[`n_${name}`]}`]);
   }
@@ -155,10 +155,10 @@ function drawComparisons() {
       content.append(svg("path", { class: isInside ? "bar" : "bar off", d: `M${X(seen)} ${Y(low)}V${Y(high)}` }), mark);
     }
     legend(figure.querySelector(".legend"), [
-      [dot(8, 8, "p-front", 4), `in its 90 % interval: ${inside}`],
+      [dot(8, 8, "p-front", 4), `inside its 90 % interval: ${inside}`],
       [diamond(8, 8, "p-outside", 5), `outside: ${n_points - inside}`],
       [dash("diagonal"), "equal"],
-      ...(beyond ? [[svg("g"), `beyond the axes: ${beyond}`]] : []),
+      ...(beyond ? [[svg("g"), `outside the axes: ${beyond}`]] : []),
     ]);
     axisLabel(figure.querySelector(".axis-label.y"), `${name}, ${predicted}`, scale);
     axisLabel(figure.querySelector(".axis-label.x"), `${name}, ${observed}`, scale);
@@ -211,7 +211,7 @@ buildComparisons();
 table.build();
 draw();
 if (data.choices.length) select(data.choices[0].row, false);
-else byId("selected").append(el("p", { class: "hint" }, "Select a network in the picture or in the table."));
+else byId("selected").append(el("p", { class: "hint" }, "Select an architecture in the plot or in the table."));
 let drawnAt = innerWidth;
 addEventListener("resize", () => {
   if (innerWidth === drawnAt) return;

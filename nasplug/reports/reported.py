@@ -103,7 +103,7 @@ def quantities(result: ReportedSearch) -> tuple[ReportedQuantity, ReportedQuanti
     def axis(name: str) -> ReportedQuantity:
         if name in _COUNTED:
             label, factor = _COUNTED[name]
-            proxy = ", a proxy for quality" if name == result.proxy else ""
+            proxy = ", a proxy for accuracy" if name == result.proxy else ""
             return ReportedQuantity(name, label + proxy, factor, limits(name, factor))
         label = f"predicted {result.dataset} accuracy (%)"
         if name == "latency" and result.hardware is not None:

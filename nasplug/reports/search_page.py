@@ -12,6 +12,7 @@ import numpy as np
 from nasplug.choices import Choice
 from nasplug.objectives import COSTS
 from nasplug.predicting.intervals import is_usable, shown
+from nasplug.predictors.features.settings import runtime_name
 from nasplug.reports.page import Comparison, Page, Row, State, axis_of, scale_of
 from nasplug.reports.reported import ReportedQuantity, ReportedSearch, quantities, some_untried
 from nasplug.reports.study_page import (
@@ -213,7 +214,7 @@ def _magnitude_only(result: ReportedSearch, quantity: ReportedQuantity) -> str:
         return ""
     latency = result.candidates.quantities["latency"]
     usable = (is_usable(latency.lower[k], latency.upper[k]) for k in result.front)
-    return "" if all(usable) else ": only its order of magnitude is known"
+    return "" if all(usable) else " (only the order of magnitude is known)"
 
 
 def _measured_comparisons(result: ReportedSearch, rows: Sequence[Row]) -> list[Comparison]:
@@ -240,16 +241,16 @@ def _facts(result: ReportedSearch) -> list[tuple[str, str]]:
     scored += "" if candidates.whole else f"{len(candidates):,} architectures"
     facts = [("Search space", f"{result.space}; {scored} scored"), ("Image set", result.dataset)]
     if result.hardware is not None:
-        runtime = f", {result.runtime}" if result.runtime else ""
+        runtime = f", {runtime_name(result.runtime)}" if result.runtime else ""
         facts.append(("Device", f"{result.hardware.name}, batch {result.batch_size}{runtime}"))
     if result.constraints:
         limits = [f"{c} with probability {c.probability:g}" for c in result.constraints]
-        facts.append(("Limits", "; ".join(limits)))
+        facts.append(("Constraints", "; ".join(limits)))
     if result.predictor.get("name"):
         facts.append(("Predictors", str(result.predictor["name"])))
         facts.append(("SHA-256 of the predictors", str(result.predictor.get("sha256"))))
     facts.append(("Trials", f"{result.n_trials}, with seed {result.seed}"))
     facts.append(("Study", result.study.study_name))
     facts += when(result.study)
-    facts.append(("Time of this run", f"{result.seconds['total']:.1f} s"))
+    facts.append(("Run time", f"{result.seconds['total']:.1f} s"))
     return facts

@@ -118,7 +118,7 @@ def _front_label(result: ReportedSearch) -> str:
 def _label(axis: ReportedQuantity, points: _Points) -> str:
     """Label of the first axis, with a warning if only orders of magnitude are known."""
     wide = any(text.endswith(" of ms") for text in points.x_texts)
-    return f"{axis.label}: only its order of magnitude is known" if wide else axis.label
+    return f"{axis.label} (only the order of magnitude is known)" if wide else axis.label
 
 
 def _title(result: ReportedSearch) -> list[str]:
@@ -193,7 +193,7 @@ def _draw(
             "edgecolors": GREEN,
             "linewidths": 1.5,
         }
-        plot.scatter(*measured, s=48, label="the front, measured", zorder=4, **look)
+        plot.scatter(*measured, s=48, label="measured front", zorder=4, **look)
     for k, axis in enumerate(axes):
         for limit, text in axis.limits:
             line = plot.axvline if k == 0 else plot.axhline

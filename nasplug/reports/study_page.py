@@ -13,6 +13,7 @@ from nasplug.choices import choices
 from nasplug.objectives import COSTS, Objective
 from nasplug.pareto import pareto_mask
 from nasplug.plots.progress import best_so_far, hypervolume_so_far, reference_of
+from nasplug.predictors.features.settings import runtime_name
 from nasplug.reports.page import Axis, Comparison, Page, Progress, Row, State, axis_of, scale_of
 from nasplug.search_spaces import InputError
 from nasplug.studies.values import ATTRIBUTE, RECORD, StudyValues, study_values
@@ -171,10 +172,10 @@ def progress(values: StudyValues, labels: Mapping[str, str] | None = None) -> Pr
             return None
         volumes = hypervolume_so_far(values, reference)
         curve = volumes / volumes[-1] if volumes[-1] > 0 else volumes
-        label = "dominated hypervolume, share of the last"
+        label = "hypervolume, as a share of the last value"
         ends = zip(values.metrics, reference, strict=True)
         note = ", ".join(f"{_label(name, labels)} = {end:.4g}" for name, end in ends)
-        note = f"The hypervolume ends at {note}."
+        note = f"The reference point of the hypervolume is {note}."
     return Progress(
         label=label,
         note=note,
@@ -244,7 +245,7 @@ def _expected(values: StudyValues, k: int, labels: Mapping[str, str]) -> str:
         if np.isfinite([mean, lower, upper]).all()
     ]
     if np.isfinite(values.chance[k]):
-        parts.append(f"{values.chance[k]:.0%} to meet the limits")
+        parts.append(f"{values.chance[k]:.0%} probability to meet the constraints")
     return f"expected before the trial: {'; '.join(parts)}" if parts else ""
 
 
@@ -288,12 +289,12 @@ def _settings(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         if record.get(key) is not None
     ]
     if device := _device(record):
-        runtime = f", {record['runtime']}" if record.get("runtime") else ""
+        runtime = f", {runtime_name(str(record['runtime']))}" if record.get("runtime") else ""
         facts.append(("Device", f"{device}, batch {record.get('batch_size')}{runtime}"))
     limits = record.get("constraints")
     if isinstance(limits, list) and limits:
         pairs = [limit for limit in limits if isinstance(limit, list) and len(limit) == 2]
-        facts.append(("Limits", "; ".join(f"{c} with probability {p}" for c, p in pairs)))
+        facts.append(("Constraints", "; ".join(f"{c} with probability {p}" for c, p in pairs)))
     if record.get("evaluate") is not None:
         facts.append(("Values", f"{record['evaluate']}, with seed {record.get('seed')}"))
     return facts
@@ -307,7 +308,7 @@ def _facts(study: Study, values: StudyValues, record: Mapping[str, Any]) -> list
         ("Trials with values", str(len(values.numbers))),
     ]
     if missed:
-        facts.append(("Trials that miss a limit", str(missed)))
+        facts.append(("Trials that violate a constraint", str(missed)))
     if len(values.lost):
         facts.append(("Trials without values", str(len(values.lost))))
     return [*facts, *when(study)]
@@ -326,14 +327,14 @@ def when(study: Study) -> list[tuple[str, str]]:
 def _notes(values: StudyValues) -> list[str]:
     notes = []
     if not values.feasible.any():
-        notes.append("no trial meets every limit; give more trials, or looser limits")
+        notes.append("no trial meets every constraint; run more trials, or loosen the constraints")
     if values.repeats_predictions and values.foreseen.any():
         notes.append(
-            "the values are the predictions themselves, so there is nothing to compare them with"
+            "the values are predictions, so there are no observations to compare them with"
         )
     elif not values.foreseen.any():
         notes.append(
-            "no trial has expected values; the first few trials of PredictorSampler have none, and "
-            "those of other samplers never"
+            "no trial has expected values; PredictorSampler stores them for all but its first "
+            "trials, and other samplers never do"
         )
     return notes

@@ -76,30 +76,34 @@ def find_study(storage: str | os.PathLike[str], name: str | None = None) -> Stud
     import optuna
 
     if storage == "memory":
-        raise InputError("memory holds no study of another process; give a journal file or a URL")
+        raise InputError(
+            "the storage memory belongs to one process; give a journal file or the URL of a "
+            "database"
+        )
     is_url = isinstance(storage, str) and "://" in storage
     # Opening would create the file, and hide a mistyped path.
     if not is_url and not os.path.isfile(Path(storage).expanduser()):
         raise InputError(
-            f"there is no storage {str(storage)!r}; give a journal file or the URL of a database"
+            f"the storage {str(storage)!r} does not exist; give a journal file or the URL of a "
+            "database"
         )
     opened = open_storage(storage, heartbeat=None, read_only=True)
     names = sorted(optuna.study.get_all_study_names(opened))
     if name is None and len(names) != 1:
         content = (
-            f"the storage has {closest('', names, 'optuna.get_all_study_names')}"
+            f"the storage has several studies: {closest('', names, 'optuna.get_all_study_names')}"
             if names
             else "the storage has no study"
         )
-        raise InputError(f"{content}; name one with --study-name" if names else content)
+        raise InputError(f"{content}; choose one with --study-name" if names else content)
     chosen = names[0] if name is None else name
     if chosen not in names:
         content = (
             f"it has {closest(chosen, names, 'optuna.get_all_study_names')}"
             if names
-            else "it has none"
+            else "it has no study"
         )
-        raise InputError(f"there is no study {chosen!r} in the storage; {content}")
+        raise InputError(f"the storage has no study {chosen!r}; {content}")
     study = optuna.load_study(
         study_name=chosen, storage=opened, sampler=optuna.samplers.RandomSampler()
     )
@@ -119,7 +123,8 @@ def writing_to(folder: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(
-            f"cannot write the report to {str(folder)!r} ({reason}); give a folder to write in"
+            f"cannot write the report to {str(folder)!r} ({reason}); give a folder that can be "
+            "written"
         ) from error
 
 
@@ -167,7 +172,7 @@ def write_pictures(pictures: Mapping[Path, Callable[[Path], object]]) -> list[Pa
         if reason is None:
             drawn.append(path)
         else:
-            warnings.warn(f"{reason}; the result is not lost", stacklevel=3)
+            warnings.warn(f"{reason}; the result itself is complete", stacklevel=3)
     return drawn
 
 

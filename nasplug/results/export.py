@@ -75,8 +75,8 @@ def export(
     free = shutil.disk_usage(target).free
     if needed > free:
         raise InputError(
-            f"the files, {counted(len(rows), 'network')}, take {needed / 1e9:.1f} GB and "
-            f"{str(target)!r} has {free / 1e9:.1f} GB left; give a folder with more room"
+            f"the files of {counted(len(rows), 'network')} need {needed / 1e9:.1f} GB, but "
+            f"{str(target)!r} has {free / 1e9:.1f} GB left; give a folder with more space"
         )
     networks: list[dict[str, Any]] = []
     paths = []
@@ -103,5 +103,6 @@ def _writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(
-            f"cannot write networks to {str(folder)!r} ({reason}); give a folder to write in"
+            f"cannot write networks to {str(folder)!r} ({reason}); give a folder that can be "
+            "written"
         ) from error

@@ -23,10 +23,11 @@ __all__ = ["ObservedResult"]
 
 # Evidence of a latency -> note on the predicted latencies before the first trial.
 _BEGINS = {
-    "measured": "the search begins with predicted latencies, by a predictor that learned from "
-    "measurements of {0}",
-    "few-shot": "the search begins with predicted latencies, from a few measurements of {0}",
-    "zero-shot": "the search begins with predicted latencies, from the specification of {0} alone",
+    "measured": "the search starts from predicted latencies (measured: the predictor learned from "
+    "measurements on {0})",
+    "few-shot": "the search starts from predicted latencies (few-shot: the predictor is calibrated "
+    "with a few measurements on {0})",
+    "zero-shot": "the search starts from predicted latencies (zero-shot: {0} was not measured)",
 }
 # Significant digits of a metric in the table.
 _SHOWN = 5
@@ -67,12 +68,12 @@ class ObservedResult(SearchResult):
 
     def heading(self) -> str:
         """One line with the search's space, device, constraints, trials and source of values."""
-        failed = f", {self.failed} more failed" if self.failed else ""
+        failed = f", and {self.failed} failed" if self.failed else ""
         heading = super().heading()
         if self.evaluate != "table":
             # The images that a program trains on are unknown here.
             heading = heading.replace(f"{self.space}, {self.dataset}", self.space, 1)
-        return f"{heading}{failed}; values are {self.observed_in}"
+        return f"{heading}{failed}; values: {self.observed_in}"
 
     def notes(self) -> list[str]:
         """Notes on the meaning of the numbers, each a sentence."""
@@ -82,7 +83,8 @@ class ObservedResult(SearchResult):
         predicted = [n for n in predicted if any(n not in row["observed"] for row in self.pareto)]
         if predicted:
             notes.append(
-                f"with ~: predicted, not observed; the trial gave no {', '.join(predicted)}"
+                "numbers with ~ are predicted, because the trial reported no "
+                f"{', '.join(predicted)}"
             )
         if self.hardware is not None and self.evidence is not None:
             notes.append(_BEGINS[self.evidence].format(self.hardware.name))
@@ -91,21 +93,23 @@ class ObservedResult(SearchResult):
         notes += self.facts.notes
         if self.infeasible:
             notes.append(
-                f"{self.infeasible} of {counted(self.n_trials, 'trial')} miss a limit, and are "
-                "left out"
+                f"{self.infeasible} of {counted(self.n_trials, 'trial')} violate a constraint and "
+                "are left out"
             )
         if not self.pareto:
-            notes.append("no trial meets every limit; give more trials, or looser limits")
+            notes.append(
+                "no trial meets every constraint; run more trials, or loosen the constraints"
+            )
         if not self.facts.whole:
-            notes.append("not all of the space can be listed: there may be better networks")
+            notes.append("the space is too large to list, so better networks may exist")
         elif self.facts.size < self._size():
             notes.append(
-                f"searched are the {self.facts.size:,} architectures of {self.space} that "
+                f"the search covers the {self.facts.size:,} architectures of {self.space} that "
                 "the table has"
             )
         if self.failed:
             notes.append(
-                f"why a trial failed is kept with it, as the user attribute {FAILURE!r}; the last "
+                f"each failed trial has its reason in the user attribute {FAILURE!r}; the last "
                 f"one: {self._last_failure()}"
             )
         return notes
@@ -163,10 +167,10 @@ class ObservedResult(SearchResult):
         """Sentences on what a reader may do with the result."""
         from nasplug.results.export import can_export
 
-        steps = ["nasplug report shows the study's progress"]
+        steps = ["a larger --n-trials continues this study"]
         if can_export(self.searched):
-            steps.insert(0, "--export FOLDER writes these networks as ONNX files")
-        return [f"next: a larger --n-trials goes on from here; {'; '.join(steps)}"]
+            steps.append("--export FOLDER writes these networks as ONNX files")
+        return [*steps, "nasplug report shows the progress of the study"]
 
     def report(self, folder: str | os.PathLike[str], command: str | None = None) -> list[Path]:
         """Write `report.html`, `trials.png`, `result.json`, and the pictures of `nasplug report`.

@@ -16,8 +16,9 @@ from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint
 from nasplug.choices import Choice, choices, telling_rows
 from nasplug.objectives import MFLOPS, OBJECTIVES, Objective
-from nasplug.predicting.intervals import DIGITS, interval_of, narrowing, shown
-from nasplug.predicting.predict import runtime_note
+from nasplug.predicting.intervals import DIGITS, interval_of, shown
+from nasplug.predicting.notes import evidence_note, narrowing, runtime_note
+from nasplug.predictors.features.settings import runtime_name
 from nasplug.predictors.hardware import Hardware
 from nasplug.results.lines import ROWS, choice_lines, table_lines
 from nasplug.results.scored import Facts, Scored
@@ -30,15 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DIGITS", "SearchResult", "predicted_ends"]
 
-# Evidence of a latency -> note on its meaning, for a device and a batch size.
-_EVIDENCE = {
-    "measured": "measured: the predictor learned from measurements of {0} at batch {1}; the "
-    "intervals are as wide as networks that were left out showed",
-    "few-shot": "few-shot: a few measurements of {0} at batch {1} are known; the intervals are as "
-    "wide as these leave open",
-    "zero-shot": "zero-shot: {0} has no measurements at batch {1}; latency is predicted from its "
-    "specification and the intervals are as wide as leaving one device out showed",
-}
 # Predicted quantity -> key in the JSON, heading of its column, and digits.
 _PREDICTED = {
     "accuracy": ("accuracy", "accuracy %", 2),
@@ -151,7 +143,7 @@ class SearchResult:
         if self.proxy is None:
             return None
         word = _COUNTED[self.proxy][0]
-        return f"quality is a proxy: {word} (no accuracy is known for this space)"
+        return f"quality is a proxy: {word} (no accuracy predictor for this space)"
 
     def to_json(self) -> dict[str, Any]:
         """The result as a dictionary for `json.dumps`; equal runs differ in `seconds` alone."""
@@ -177,7 +169,7 @@ class SearchResult:
     def heading(self) -> str:
         """One line with the search's space, image set, device, constraints and extent."""
         device = f" on {self.hardware.name}, batch {self.batch_size}" if self.hardware else ""
-        device += f", {self.runtime}" if self.runtime else ""
+        device += f", {runtime_name(self.runtime)}" if self.runtime else ""
         limits = "".join(f", {c} (probability {c.probability:g})" for c in self.constraints)
         quality = "" if self.quality is None else f"; {self.quality}"
         return f"{self.space}, {self.dataset}{device}{limits}: {self._extent()}{quality}"
@@ -187,7 +179,7 @@ class SearchResult:
         trials, size = counted(self.n_trials, "trial"), self.facts.size
         if self.missing:
             front = self.n_trials + self.missing
-            return f"{trials} of a predicted front of {front}; --n-trials {front} gives all"
+            return f"{trials}; --n-trials {front} gives the whole predicted front"
         if self.facts.whole:
             return f"the predicted front of all {size:,} architectures"
         return f"the predicted front of a pool of {size:,} networks"
@@ -206,34 +198,32 @@ class SearchResult:
         """Notes on the meaning of the numbers, each a sentence."""
         notes = []
         if self.quality is not None:
-            notes.append(f"{self.quality}; within the limits more of it counts as better")
+            notes.append(f"{self.quality}; the search maximizes it within the limits")
         if not self.facts.whole:
             notes.append(
-                f"not all of the space: {self.facts.size:,} networks were scored, "
-                "random ones and then children of the best; there may be better ones"
+                f"the search scored {self.facts.size:,} networks, not the whole space: random "
+                "ones, then mutations of the best; better ones may exist"
             )
         notes += self.facts.notes
         unfamiliar = sum(not row.get("familiar", True) for row in self.pareto)
         if unfamiliar:
             notes.append(
-                f"{unfamiliar} of the {len(self.pareto)} architectures are unlike those that the "
-                "accuracy was learned from; their accuracy is an extrapolation, and its interval "
-                "wider for it"
+                f"{unfamiliar} of the {len(self.pareto)} architectures are unlike those in the "
+                "training data: their accuracies are extrapolations, with wider intervals"
             )
         if self.hardware is None:
             names = [_COUNTED[o.name][0] if o.name in _COUNTED else o.name for o in self.objectives]
-            against = " against ".join(names)
-            notes.append(f"no hardware given: {against}, no latency")
+            notes.append(f"no device was given, so the objectives are {' and '.join(names)}")
         elif self.evidence is not None:
-            setting = f"{self.batch_size} ({self.runtime})" if self.runtime else self.batch_size
-            notes.append(_EVIDENCE[self.evidence].format(self.hardware.name, setting))
+            device, batch_size = self.hardware.name, self.batch_size
+            notes.append(evidence_note(self.evidence, device, batch_size, self.runtime or None))
         if self.runtime is not None and self.zero_shot:
             notes.append(runtime_note(self.runtime, self.measured_so, self.alike))
         notes += self._wide()
         if self.hardware is not None and self.input_side != self.latency_side:
             notes.append(
-                f"latency is that of the network with {self.latency_side} pixel input, on which "
-                f"devices were measured; {self.dataset} has {self.input_side} pixel input"
+                f"latencies are for inputs of {self.latency_side} pixels, which were measured; "
+                f"{self.dataset} has {self.input_side} pixels"
             )
         return notes
 
@@ -244,7 +234,7 @@ class SearchResult:
             return []
         assert self.evidence is not None
         sentence = narrowing(self.evidence, self.hardware.name, "these networks", self.space)
-        return [f"{sentence}; which network is faster is known far better than how fast it is"]
+        return [f"{sentence}; the order of the latencies is far more certain than their size"]
 
     def columns(self) -> list[tuple[str, list[str]]]:
         """Heading of each column of the front's table, and its cells in the order of `pareto`."""
@@ -305,14 +295,15 @@ class SearchResult:
         lines = [self.heading(), "", *choice_lines(choices, archs)]
         lines += table_lines(self.columns(), archs, shown, console.width)
         if len(shown) < len(archs):
-            lines.append(f"{len(shown)} of {len(archs)} rows; --all shows the others")
-        for line in (*lines, "", *self._legend(), *self.notes(), "", *self.next_steps()):
+            lines.append(f"{len(shown)} of {len(archs)} rows; --all shows all rows")
+        steps = ["next steps:", *(f"  {step}" for step in self.next_steps())]
+        for line in (*lines, "", *self._legend(), *self.notes(), "", *steps):
             console.print(line, soft_wrap=True, markup=False, highlight=False)
 
     def _legend(self) -> list[str]:
         """Sentences on how the cells of the table are written."""
         names = {objective.name for objective in self.objectives}
-        interval = f"in brackets: {self.facts.interval:.0%} intervals"
+        interval = f"numbers in brackets are {self.facts.interval:.0%} intervals"
         return [MFLOPS] * ("flops" in names) + [interval] * bool(names & set(_PREDICTED))
 
     def next_steps(self) -> list[str]:
@@ -330,11 +321,13 @@ class SearchResult:
         if can_export(self.searched):
             steps.insert(0, "--export FOLDER writes these networks as ONNX files")
         if self.hardware is not None and self.evidence not in {"measured", "few-shot"}:
-            steps.insert(0, "nasplug calibrate makes the latencies of your device exact")
+            steps.insert(
+                0, "nasplug calibrate improves the latencies with measurements on your device"
+            )
         if self.proxy is None:
             program = '"python train.py {arch}"'
             steps.append(f"--evaluate command {program} trains networks instead of predicting them")
-        return [f"next: {'; '.join(steps)}"]
+        return steps
 
     def choices(self) -> list[Choice]:
         """Up to three rows of the front that a reader may take; see `nasplug.choices`.

@@ -31,9 +31,9 @@ def mismatch(study: Study, objectives: Sequence[Objective], has_hardware: bool) 
     if wanted == directions:
         return None
     return (
-        f"the study has directions {', '.join(directions)}, but the sampler's objectives "
-        f"{', '.join(names)} need {', '.join(wanted)}; create the study with these "
-        "directions or give the sampler other objectives"
+        f"the study has the directions {', '.join(directions)}, but the sampler's objectives "
+        f"{', '.join(names)} need {', '.join(wanted)}; create the study with these directions, or "
+        "give the sampler other objectives"
     )
 
 

@@ -145,13 +145,14 @@ class PredictorSampler(BaseSampler):
         if objectives is None and predictors is not None and "accuracy" in predictors:
             objectives = ("accuracy", "latency")
         if prior not in (None, "zoo"):
-            raise InputError(f"unknown prior {prior!r}; there is 'zoo', or None")
+            raise InputError(f"unknown prior {prior!r}; use 'zoo' or None")
         if prior is not None and objectives is not None:
             raise InputError(
-                "a prior is for a sampler that learns; leave objectives and predictors out"
+                "a prior needs a sampler that learns from trials; leave objectives and "
+                "predictors out, or the prior"
             )
         if equivalents not in EQUIVALENTS:
-            raise InputError(f"unknown equivalents {equivalents!r}; there are once and apart")
+            raise InputError(f"unknown equivalents {equivalents!r}; use 'once' or 'apart'")
         self.prior, self.equivalents = prior, equivalents
         self._objectives = () if objectives is None else checked_objectives(objectives)
         self.objectives = tuple(objective.name for objective in self._objectives)

@@ -57,7 +57,7 @@ def readable(study: Study, trial: FrozenTrial, note: Mapping[str, Any]) -> dict[
         )
     if trial.constraints:
         missed = [f"{name} by {over:.4g}" for name, over in trial.constraints.items() if over > 0]
-        texts["limits"] = f"missed: {', '.join(missed)}" if missed else "met"
+        texts["limits"] = f"violated: {', '.join(missed)}" if missed else "met"
     return {name: text for name, text in texts.items() if text}
 
 

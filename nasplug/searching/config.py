@@ -124,7 +124,7 @@ def checked_config(**arguments: Any) -> SearchConfig:
         hardware = device_named(hardware)
     names = arguments["predictors"]
     if isinstance(names, str | os.PathLike):
-        raise InputError(f"predictors {str(names)!r} must be a list, such as [{str(names)!r}]")
+        raise InputError(f"predictors must be a list such as [{str(names)!r}], not {str(names)!r}")
     predictors = tuple(map(opened, names))
     is_named = all(isinstance(name, (str, os.PathLike)) for name in names)
     resolved = {
@@ -153,7 +153,7 @@ def _checked_evaluation(evaluate: Any) -> str | Evaluation:
     """
     if isinstance(evaluate, str):
         if evaluate not in _KINDS:
-            raise InputError(f"unknown evaluation {evaluate[:80]!r}; there are {', '.join(_KINDS)}")
+            raise InputError(f"unknown evaluation {evaluate[:80]!r}; known: {', '.join(_KINDS)}")
         if evaluate == "command":
             raise InputError(
                 "no command is given; in Python write evaluate=nasplug.Command(...), and on the "
@@ -181,8 +181,8 @@ def _objectives(
         return parse_objectives(texts or ((ACCURACY,) if hardware is None else (ACCURACY, LATENCY)))
     if texts:
         raise InputError(
-            "objectives are for trials that are evaluated by a table or a command; by "
-            "prediction it is accuracy against latency, or against FLOPs without a device"
+            "objectives need trials that are evaluated by a table or a command; a search by "
+            "prediction optimises accuracy and latency, or accuracy and FLOPs without a device"
         )
     return ()
 
@@ -191,13 +191,14 @@ def _check_observed(predictors: Sequence[NamedScorer], proxy: str | None) -> Non
     """Check that nothing stands in for the accuracy, which is observed."""
     if proxy is not None:
         raise InputError(
-            "a proxy stands in for accuracy that is predicted; give what is evaluated as "
-            f"objectives, such as accuracy:max or {proxy}:min"
+            "a proxy replaces predicted accuracy, but these trials are evaluated; name an "
+            f"objective instead, such as accuracy:max or {proxy}:min"
         )
     accurate = next((p for p in predictors if kind_of(p) == "accuracy"), None)
     if accurate is not None:
         raise InputError(
-            f"predictor {accurate.name!r} predicts accuracy, which is evaluated here; leave it out"
+            "the trials' accuracy is evaluated, not predicted; leave the accuracy predictor "
+            f"{accurate.name!r} out"
         )
 
 
@@ -261,18 +262,18 @@ def kept_config(
     names = record.get("predictors")
     if not isinstance(names, list) and not predictors:
         raise InputError(
-            f"study {study_name!r} was made with a predictor that is in no file; give it to the "
-            "worker"
+            f"study {study_name!r} uses a predictor that is not in a file; give that predictor to "
+            "the worker"
         )
     if record.get("space") is None:
         raise InputError(
-            f"study {study_name!r} was made in Python with a space that has no name; join it by "
-            "the same call of search"
+            f"study {study_name!r} uses a space that is not installed under a name; join it with "
+            "the same call of nasplug.search"
         )
     texts = ("proxy", "runtime", "dataset")
     wrong = next((key for key in texts if not isinstance(record.get(key), (str, type(None)))), None)
     if wrong is not None:
-        raise InputError(f"what study {study_name!r} keeps of its search is damaged ({wrong})")
+        raise InputError(f"the settings that study {study_name!r} stores are damaged ({wrong})")
     try:
         constraints = [
             parse_constraint(str(text), float(probability))
@@ -293,7 +294,7 @@ def kept_config(
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"what study {study_name!r} keeps of its search is damaged ({error})"
+            f"the settings that study {study_name!r} stores are damaged ({error})"
         ) from error
 
 
@@ -303,16 +304,16 @@ def _checked_way(kept_kind: Any, evaluate: Any, study_name: str) -> str | Evalua
         option = (
             '--evaluate command "..."'
             if kept_kind == "command"
-            else "evaluate=, with the same function"
+            else "evaluate= with the same function"
         )
         raise InputError(
-            f"the trials of study {study_name!r} are evaluated by a {kept_kind}, and a worker runs "
-            f"nothing that it finds in a storage; say it here too: {option}"
+            f"the trials of study {study_name!r} are evaluated by a {kept_kind}, and a worker "
+            f"never runs one that it finds in a storage; give it here too: {option}"
         )
     evaluation = _checked_evaluation(kept_kind if evaluate is None else evaluate)
     kind = evaluation if isinstance(evaluation, str) else evaluation.name
     if kind != kept_kind:
-        kept_way = _EVALUATED_BY.get(str(kept_kind), "nothing known")
+        kept_way = _EVALUATED_BY.get(str(kept_kind), "an unknown way")
         raise InputError(
             f"the trials of study {study_name!r} are evaluated by {kept_way}, not by "
             f"{_EVALUATED_BY[kind]}"
@@ -324,8 +325,8 @@ def _record(study: Study) -> Mapping[str, Any]:
     record = study.user_attrs.get(RECORD)
     if not isinstance(record, dict) or "n_trials" not in record:
         raise InputError(
-            f"study {study.study_name!r} was not made by nasplug search, or by an older version; "
-            "give its search command once more"
+            f"study {study.study_name!r} was made by an older version, or not by nasplug search; "
+            "run its search command again"
         )
     return record
 
@@ -335,7 +336,7 @@ def _kept_hardware(described: Any, study_name: str) -> Hardware | None:
     if described is None:
         return None
     if not isinstance(described, dict):
-        raise InputError(f"what study {study_name!r} keeps of its device is damaged")
+        raise InputError(f"the device that study {study_name!r} stores is damaged")
     if "calibrated" not in described:
         return parse_hardware(described, f"study {study_name!r}")
     name = str(described.get("name"))
@@ -345,7 +346,8 @@ def _kept_hardware(described: Any, study_name: str) -> Hardware | None:
         device = None
     if not isinstance(device, DeviceProfile) or device.sha256 != described["calibrated"]:
         raise InputError(
-            f"study {study_name!r} is about your calibrated device {name!r}, and this machine does "
-            "not have the same profile; copy it here, or calibrate it from the same measurements"
+            f"study {study_name!r} uses your calibrated device {name!r}, and this machine lacks "
+            "that profile; copy the profile here, or calibrate the device with the same "
+            "measurements"
         )
     return device

@@ -174,7 +174,9 @@ def source_of_values(evaluation: Evaluation) -> str:
     """The source of a trial's values, in words."""
     if isinstance(evaluation, Table):
         return f"measured, from {evaluation.identity}"
-    return "printed by your program" if evaluation.name == "command" else "given by your function"
+    return (
+        "printed by your program" if evaluation.name == "command" else "returned by your function"
+    )
 
 
 def observed(trial: FrozenTrial) -> dict[str, float]:

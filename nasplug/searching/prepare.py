@@ -224,18 +224,19 @@ def _objective_names(config: SearchConfig, has_accuracy: bool) -> tuple[str, str
     """Quality and cost that a search by prediction optimises, as the sampler names them."""
     space, proxy = config.space, config.proxy
     if proxy is not None and proxy not in PROXIES:
-        raise InputError(f"unknown proxy {proxy!r}; there are {', '.join(PROXIES)}")
+        raise InputError(f"unknown proxy {proxy!r}; known: {', '.join(PROXIES)}")
     if has_accuracy:
         if proxy is not None:
             raise InputError(
-                f"the accuracy of {space.name} is predicted; a proxy is for spaces where it is not"
+                f"space {space.name} has an accuracy predictor and needs no proxy; leave the "
+                "proxy out"
             )
         return "accuracy", "flops" if config.hardware is None else "latency"
     bounded = next((c for c in config.constraints if c.name == "accuracy"), None)
     if bounded is not None:
         raise InputError(
-            f"no accuracy is known for space {space.name}, so {bounded} cannot be kept; give a "
-            "predictor of accuracy, or leave the limit out"
+            f"the package has no accuracy predictor for space {space.name}, so {bounded} cannot "
+            "be checked; give an accuracy predictor, or leave the constraint out"
         )
     quality = proxy or _PROXY
     other = next(name for name in PROXIES if name != quality)

@@ -237,6 +237,6 @@ def _open(storage: BaseStorage | None, name: str, prepared: Prepared) -> Study:
     if storage is None:
         path = default_journal(name)
         storage = open_storage(path)
-        print(f"nasplug: the study is kept in {path}", file=sys.stderr)
+        print(f"nasplug: the study is stored in {path}", file=sys.stderr)
     directions = [objective.direction for objective in prepared.objectives]
     return open_study(storage, name, directions, prepared.settings)

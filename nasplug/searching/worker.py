@@ -137,7 +137,10 @@ def worker(
 def _joined(storage: str | os.PathLike[str], name: str | None, wait: float) -> Study:
     """A study of this name, or the only one, as soon as there is one."""
     if storage == "memory":
-        raise InputError("memory is not shared; give the journal file or database of the study")
+        raise InputError(
+            "the storage memory belongs to one process; give the journal file or database of "
+            "the study"
+        )
     until = time.monotonic() + wait
     opened_storage: BaseStorage | None = None
     while True:
@@ -147,7 +150,10 @@ def _joined(storage: str | os.PathLike[str], name: str | None, wait: float) -> S
             opened_storage = open_storage(storage)
         names = [] if opened_storage is None else optuna.study.get_all_study_names(opened_storage)
         if name is None and len(names) > 1:
-            raise InputError(f"the storage has the studies {closest('', names, _LISTER)}; name one")
+            raise InputError(
+                f"the storage has several studies: {closest('', names, _LISTER)}; choose one "
+                "with --study-name"
+            )
         wanted = names[0] if name is None and names else name
         study = None if opened_storage is None or wanted is None else _study(opened_storage, wanted)
         if study is not None:
@@ -157,12 +163,16 @@ def _joined(storage: str | os.PathLike[str], name: str | None, wait: float) -> S
         time.sleep(min(LOOK_SECONDS, max(0.0, until - time.monotonic())))
     if opened_storage is None:
         raise InputError(
-            f"there is no storage {str(storage)!r}; give the one that nasplug search --storage has"
+            f"the storage {str(storage)!r} does not exist; give the same --storage as in nasplug "
+            "search"
         )
     if name is None or not names:
-        raise InputError(f"there is no study in the storage {str(storage)!r} yet")
+        raise InputError(
+            f"the storage {str(storage)!r} has no study yet; start nasplug search first, or "
+            "wait for it with --wait"
+        )
     listed = closest(name, names, _LISTER)
-    raise InputError(f"there is no study {name!r} in the storage; it has {listed}")
+    raise InputError(f"the storage has no study {name!r}; it has {listed}")
 
 
 def _study(storage: BaseStorage, name: str) -> Study | None:
@@ -183,6 +193,6 @@ def _check_same(study: Study, settings: Mapping[str, Any]) -> None:
     differing = differences(study.user_attrs.get(SETTINGS), settings)
     if differing:
         raise InputError(
-            f"study {study.study_name!r} was made with another {differing}; install the same "
-            "nasplug and data here"
+            f"study {study.study_name!r} was made with other settings: {differing}; install the "
+            "same nasplug and data here"
         )

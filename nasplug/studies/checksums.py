@@ -85,8 +85,8 @@ def check_trials(study: Study) -> None:
             latest = study._storage.get_trial(trial._trial_id)
         else:
             raise InputError(
-                f"trial {trial.number} of study {study.study_name!r} is damaged: it differs from "
-                "its checksum; restore the storage from a copy, or delete that trial"
+                f"trial {trial.number} of study {study.study_name!r} is damaged (it does not "
+                "match its checksum); restore the storage from a copy, or delete that trial"
             )
 
 

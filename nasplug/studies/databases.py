@@ -47,16 +47,19 @@ _REASONS = (
     ),
     (
         r"could not translate host name|failed to resolve host|Name or service not known",
-        "its host is unknown",
+        "the host is unknown",
     ),
     (
         r"Connection refused|No such file or directory|timeout expired|timed out"
         r"|No route to host|Network is unreachable",
-        "no server answers there; start it or correct host and port",
+        "no server answers at this address; start it, or correct host and port",
     ),
     (r"starting up|shutting down", "the server is starting or shutting down; try again"),
-    (r"too many (clients|connections)", "the server has no connection left; raise max_connections"),
-    (r"permission denied", "the user may not make tables there"),
+    (
+        r"too many (clients|connections)",
+        "the server has no free connection; raise its max_connections",
+    ),
+    (r"permission denied", "the user may not create tables"),
 )
 
 
@@ -99,7 +102,7 @@ def open_database(url: str, heartbeat: int | None, read_only: bool = False) -> B
     except InputError:
         raise
     except ImportError as error:
-        module = error.name or getattr(error.__cause__, "name", None) or "of its scheme"
+        module = error.name or getattr(error.__cause__, "name", None) or "for this URL"
         raise InputError(
             f"storage {shown!r} needs the database driver {module}, which is not installed"
         ) from None
@@ -119,7 +122,9 @@ def _file_of(url: str) -> Path | None:
 def _read_only(url: str, file: Path) -> str:
     """URL for reading a SQLite file, in SQLite's read-only mode if it cannot be written."""
     if not os.path.isfile(file):
-        raise InputError(f"there is no storage {url!r}; give the file of a database that exists")
+        raise InputError(
+            f"the storage {url!r} does not exist; give the file of an existing database"
+        )
     if os.access(file, os.W_OK) and os.access(file.parent, os.W_OK):
         # A reader must be able to roll back what a killed writer left half done.
         return url

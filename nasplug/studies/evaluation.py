@@ -184,12 +184,14 @@ def read_metrics(answer: Any) -> Metrics:
         TrialFailure: If the answer is no mapping, has too many entries, or an impossible number.
     """
     if not isinstance(answer, Mapping):
-        raise TrialFailure(f"the answer is {_quoted(answer)}, not an object of metrics")
+        raise TrialFailure(f"the result is {_quoted(answer)}, not an object of metrics")
     if len(answer) > _MOST:
-        raise TrialFailure(f"the answer has {len(answer)} entries; at most {_MOST} are read")
+        raise TrialFailure(f"the result has {len(answer)} entries; at most {_MOST} are allowed")
     limits = answer.get(CONSTRAINTS) or {}
     if not isinstance(limits, Mapping) or len(limits) > _MOST:
-        raise TrialFailure(f"{CONSTRAINTS} is {_quoted(limits)}, not a few numbers by name")
+        raise TrialFailure(
+            f"{CONSTRAINTS} is {_quoted(limits)}, not an object of at most {_MOST} numbers"
+        )
     values = {
         str(name): number
         for name, value in answer.items()
@@ -218,7 +220,8 @@ def _number(name: str, value: Any) -> float | None:
     if not least <= number <= most:
         unit = f" {KNOWN[name].unit}" if name in KNOWN and KNOWN[name].unit else ""
         raise TrialFailure(
-            f"{name} is {number:g}{unit}, which cannot be true; it is from {least:g} to {most:g}"
+            f"{name} is {number:g}{unit}, which is impossible; it must be from {least:g} to "
+            f"{most:g}"
         )
     return number
 
@@ -227,9 +230,9 @@ def missing(names: Sequence[str], answer: Any) -> TrialFailure:
     """Failure that explains why an answer lacks metrics."""
     wrong = [f"{name} {_quoted(answer[name])}" for name in names if name in answer]
     if wrong:
-        return TrialFailure(f"no number: {', '.join(wrong)}")
-    entries = ", ".join(str(name) for name in list(answer)[:10]) or "nothing"
-    return TrialFailure(f"no metric {', '.join(names)}; there is {entries[:200]}")
+        return TrialFailure(f"not a number: {', '.join(wrong)}")
+    entries = ", ".join(str(name) for name in list(answer)[:10]) or "no entries"
+    return TrialFailure(f"the result has no {', '.join(names)}; it has {entries[:200]}")
 
 
 def parse_objectives(texts: str | Sequence[str]) -> tuple[Objective, ...]:
@@ -246,7 +249,7 @@ def parse_objectives(texts: str | Sequence[str]) -> tuple[Objective, ...]:
         name, colon, word = (part.strip() for part in str(text).partition(":"))
         shown = f"objective {str(text)[:_QUOTED]!r}"
         if not _NAME.fullmatch(name) or name == CONSTRAINTS:
-            raise InputError(f"{shown} names no metric; write it like accuracy:max")
+            raise InputError(f"{shown} does not name a metric; write it like accuracy:max")
         name = canonical_name(name)
         default = KNOWN.get(name)
         if not colon and default is None:
@@ -254,7 +257,7 @@ def parse_objectives(texts: str | Sequence[str]) -> tuple[Objective, ...]:
         if colon and word not in _DIRECTIONS:
             raise InputError(f"{shown} has direction {word[:_QUOTED]!r}; write max or min")
         if name in objectives:
-            raise InputError(f"metric {name} is an objective twice; name it once")
+            raise InputError(f"metric {name} is given twice as an objective; give it once")
         direction = _DIRECTIONS[word] if colon or default is None else default.direction
         objectives[name] = Objective(name, direction, default.unit if default else "")
     return tuple(objectives.values())

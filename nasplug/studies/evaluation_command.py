@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from nasplug._signals import held
+from nasplug._waiting import own_environment
 from nasplug.search_spaces import InputError
 from nasplug.studies.evaluation import Request, TrialFailure
 
@@ -71,7 +72,7 @@ class Command:
         try:
             words = shlex.split(command) if isinstance(command, str) else [*map(str, command)]
         except ValueError as error:
-            raise InputError(f"command {command!r} cannot be split ({error})") from None
+            raise InputError(f"command {command!r} cannot be split into words ({error})") from None
         if not words:
             raise InputError('the command is empty; write it like "python train.py {arch}"')
         if timeout is not None and not 0 < timeout < float("inf"):
@@ -143,6 +144,7 @@ class Command:
                     stdin=stdin,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE,
+                    env=own_environment(),
                     # Its children end with it, and Ctrl-C reaches it through us alone.
                     start_new_session=True,
                 )
@@ -230,10 +232,10 @@ def _program(name: str) -> str:
         if os.access(here, os.X_OK):
             return here
         raise InputError(
-            f"program {name!r} may not be run; make it so with chmod +x, or name what runs it, "
+            f"program {name!r} is not executable; run chmod +x on it, or name its interpreter, "
             f'as in "python {name}"'
         )
-    raise InputError(f"there is no program {name!r}, neither on the search path nor in this folder")
+    raise InputError(f"program {name!r} was not found, neither on the PATH nor in this folder")
 
 
 def _filled(word: str, texts: Mapping[str, str]) -> str:
@@ -268,7 +270,7 @@ def _ending(code: int) -> str:
     if code > 0:
         return f"exit code {code}"
     try:
-        return f"ended by {signal.Signals(-code).name}"
+        return f"ended by signal {signal.Signals(-code).name}"
     except ValueError:
         return f"ended by signal {-code}"
 

@@ -88,17 +88,15 @@ def open_table(
     for metric in metrics:
         if metric not in _QUANTITIES:
             raise InputError(
-                f"there is no table of {metric}; tables have accuracy, latency_ms and throughput, "
-                "and flops and params are counted"
+                f"no table has {metric}; tables have accuracy, latency_ms and throughput, and "
+                "nasplug counts flops and params"
             )
         if metric not in wanted:
-            raise InputError(
-                f"measured {_QUANTITIES[metric]} needs hardware; name a device with --hw"
-            )
+            raise InputError(f"a measured {_QUANTITIES[metric]} needs a device; name one with --hw")
         columns[metric], values[metric] = _column(space, metric, wanted[metric], hardware)
     if not values:
         raise InputError(
-            "nothing is looked up in a table; make accuracy or latency_ms an objective"
+            "no objective comes from a table; make accuracy or latency_ms an objective"
         )
     common = set.intersection(*(set(column) for column in values.values()))
     if isinstance(space, Members):
@@ -129,7 +127,7 @@ def _column(
             alternatives = _measured_devices(table.columns, wanted[0])
     device = "" if hardware is None or metric == ACCURACY else f" on {wanted[0]}"
     device = device.replace("@", " at batch ").removesuffix(" img/s")
-    alternatives = alternatives or f"; tables of it: {', '.join(_with_tables(quantity))}"
+    alternatives = alternatives or f"; these tables have it: {', '.join(_with_tables(quantity))}"
     raise InputError(f"no table has the {quantity} of {space.name}{device}{alternatives}")
 
 
@@ -141,10 +139,10 @@ def _measured_devices(columns: Iterable[str], wanted: str) -> str:
     names = [name for name, _, batch in measured if batch == size]
     if not measured:
         return ""
-    alternative = f"measured at batch {size} were {', '.join(names)}"
+    alternative = f"at batch {size} there are measurements on {', '.join(names)}"
     if sizes:
-        alternative = f"it was measured at batch {', '.join(sorted(sizes, key=int))}"
-    return f"; {alternative}; or leave latency to a limit, with --objective accuracy:max"
+        alternative = f"the device was measured at batch {', '.join(sorted(sizes, key=int))}"
+    return f"; {alternative}; or optimise accuracy alone, with --objective accuracy:max"
 
 
 def _with_tables(quantity: str) -> list[str]:
@@ -226,7 +224,9 @@ class Members(FiniteSpace):
     def validate(self, arch: Architecture) -> None:
         """Check that an architecture is a member."""
         if arch.text not in self._positions:
-            raise InputError(f"{arch.text} is none of {len(self)} architectures of {self.name}")
+            raise InputError(
+                f"{arch.text} is not one of the {len(self)} architectures of {self.name}"
+            )
 
     def parse(self, text: str) -> Architecture:
         """Read an architecture's text, a member or not."""

@@ -119,8 +119,7 @@ def _cut_torn_record(path: Path) -> None:
         os.fsync(file.fileno())
     os.truncate(path, whole)
     _logger.warning(
-        "the last record of %s was not written to its end and does not count; its %d bytes are "
-        "kept in %s",
+        "the last record of %s is incomplete and does not count; its %d bytes are kept in %s",
         path,
         len(content) - whole,
         torn,
@@ -161,10 +160,10 @@ def bad_line(path: Path) -> int | None:
 
 
 def _damaged(path: Path, line: int | None) -> InputError:
-    where = "" if line is None else f" (line {line} is no record, or not as it was written)"
+    where = "" if line is None else f" (line {line} is not a record, or was changed)"
     return InputError(
-        f"storage {str(path)!r} is no journal of a study, or is damaged{where}; "
-        "mend it, remove it or give another path"
+        f"storage {str(path)!r} is not the journal of a study, or is damaged{where}; repair it, "
+        "remove it or give another path"
     )
 
 
@@ -178,7 +177,7 @@ def open_journal(path: Path, heartbeat: int | None, read_only: bool = False) -> 
     """
     # Unlike methods of a Path, os.path answers for names that no file can have.
     if os.path.isdir(path):
-        raise InputError(f"storage {str(path)!r} is a folder; give the path of a file in it")
+        raise InputError(f"storage {str(path)!r} is a folder; give the path of a file")
     verb = "read" if read_only else "write"
     try:
         if not read_only:
@@ -186,10 +185,10 @@ def open_journal(path: Path, heartbeat: int | None, read_only: bool = False) -> 
             with path.open("ab"):
                 pass
             if not os.access(path.parent, os.W_OK):
-                raise PermissionError(0, "its folder cannot be written, where the lock file goes")
+                raise PermissionError(0, "its folder, which holds the lock file, cannot be written")
         elif not os.path.isfile(path):
             # Optuna would create the file.
-            raise FileNotFoundError(0, "there is no such file")
+            raise FileNotFoundError(0, "the file does not exist")
         journal = _Journal(path)
         journal.mend(read_only)
         return WatchedJournal(journal, heartbeat)

@@ -43,8 +43,8 @@ def default_journal(study_name: str) -> Path:
     """
     if not re.fullmatch(r"[\w.+@-][\w .+@-]{0,150}", study_name):
         raise InputError(
-            f"study name {study_name[:200]!r} cannot name a file; use letters, digits, - and _, "
-            "or give a storage of your own"
+            f"study name {study_name[:200]!r} cannot be the name of a file; use letters, digits, "
+            "- and _, or give your own storage"
         )
     state = os.environ.get("XDG_STATE_HOME", "")
     # The XDG specification demands that a relative path is ignored.
@@ -149,7 +149,7 @@ def _check_settings(study: Study, settings: Mapping[str, Any]) -> None:
     differing = differences(study.user_attrs.get(SETTINGS), settings)
     if differing:
         raise InputError(
-            f"study {study.study_name!r} exists and was made with another {differing}; "
+            f"study {study.study_name!r} exists and was made with other settings: {differing}; "
             "choose another study name or storage"
         )
 

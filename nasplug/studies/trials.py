@@ -25,7 +25,7 @@ __all__ = ["FAILURE", "SURPLUS", "Done", "Surplus", "counts_as_failed", "finishe
 
 # User attribute of a trial with the reason for its failure, and one such reason.
 FAILURE = "nasplug:failure"
-SURPLUS = "the study had all its trials when this one was begun"
+SURPLUS = "the study had all its trials when this one started"
 # Failures in succession that end a search, as the evaluation itself must be wrong.
 FAILURES = 10
 # Seconds between two checks of what other workers have finished.
@@ -82,9 +82,9 @@ def run_trials(
     """
 
     def stopped() -> str:
-        fate = "is kept; the same command goes on from there"
+        fate = "is stored, and the same command continues it"
         if isinstance(study._storage, InMemoryStorage):
-            fate = "is lost, as storage is memory"
+            fate = "is lost, because its storage is memory"
         trials = counted(total(), "trial")
         return f"stopped after {len(finished(study))} of {trials}; the study {fate}"
 
@@ -113,8 +113,8 @@ def run_trials(
                 raise
             reason = without_password(cause or str(error))
             raise InputError(
-                f"cannot write study {study.study_name!r} ({reason}); finished trials are kept: "
-                "make room or mend it, and the same command goes on from there"
+                f"cannot write study {study.study_name!r} ({reason}); finished trials are stored: "
+                "free some space or fix the cause, and the same command continues the study"
             ) from error
     return loop.done
 
@@ -180,7 +180,7 @@ class _Loop:
             if isinstance(error, InputError) or error is thread.raised or not is_lost:
                 raise
             self.done.failed += 1
-            self.advance("a trial gave no sign of life in time, and others count it as lost")
+            self.advance("a trial sent no heartbeat in time, so other workers count it as failed")
         finally:
             with self._lock:
                 self._asking -= thread.trial is None
@@ -221,8 +221,8 @@ class _Loop:
         self.advance(f"trial {trial.number} failed: {_one_line(reason)}" if failed else None)
         if is_last:
             raise InputError(
-                f"{FAILURES} trials in succession failed, the last one by {_one_line(reason)}; the "
-                "study is kept: mend what fails, and the same command goes on from there"
+                f"{FAILURES} trials in a row failed, the last one with: {_one_line(reason)}; the "
+                "study is stored: fix the cause, and the same command continues it"
             )
 
 

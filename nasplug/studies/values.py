@@ -105,8 +105,8 @@ def study_values(study: Study) -> StudyValues:
     valued = [t for t in trials if t.state == TrialState.COMPLETE and np.isfinite(t.values).all()]
     if not valued:
         raise InputError(
-            f"study {study.study_name!r} has no trial that ended with finite values yet; give one "
-            "that has"
+            f"study {study.study_name!r} has no trial with finite values yet; run some trials, or "
+            "give another study"
         )
     numbers = {trial.number for trial in valued}
     lost = [t.number for t in trials if t.state.is_finished() and t.number not in numbers]

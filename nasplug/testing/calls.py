@@ -54,13 +54,18 @@ class Calls:
             value = use()
         except Exception as error:
             raise AssertionError(
-                f"{name} raises {type(error).__name__} where it has an answer: {error}"
+                f"{name} raises {type(error).__name__} for valid input: {error}"
             ) from error
         actual = type(value).__name__
         wanted = next((kind for kind, names in RETURNS.items() if name in names), object)
-        expect(isinstance(value, wanted), f"{name} gives {actual}, and must give {wanted.__name__}")
+        expect(
+            isinstance(value, wanted), f"{name} returns {actual}, but must return {wanted.__name__}"
+        )
         for item in value if name in ITEMS else ():
             wanted = ITEMS[name]
             is_right = isinstance(item, wanted)
-            expect(is_right, f"{name} gives {item!r} in a {actual} of {wanted.__name__}")
+            expect(
+                is_right,
+                f"{name} returns {item!r} in a {actual}; its items must be {wanted.__name__}",
+            )
         return value

@@ -22,10 +22,10 @@ def expect_refusal(call: Callable[[], Any], what: str) -> None:
         answer = call()
     except InputError as error:
         text = str(error)
-        expect(text and "\n" not in text, f"{what} is refused without one sentence: {text!r}")
+        expect(text and "\n" not in text, f"the error for {what} is not one sentence: {text!r}")
     except Exception as error:
         raise AssertionError(
-            f"{what} raises {type(error).__name__}, not an InputError: {error}"
+            f"{what} raises {type(error).__name__} instead of InputError: {error}"
         ) from error
     else:
-        raise AssertionError(f"{what} is accepted and gives {answer!r}; raise an InputError")
+        raise AssertionError(f"{what} is accepted and returns {answer!r}; raise InputError")

@@ -102,7 +102,10 @@ def check_predictor(
     _check_prediction(prediction, targets, len(measured.new))
     _check_graphs_apart(model, measured, prediction)
     again = measured.predictions(measured.taught(make()), measured.new)
-    expect(_close(again, prediction), "two fits on the same graphs predict differently; fix a seed")
+    expect(
+        _close(again, prediction),
+        "two fits on the same graphs give different predictions; fix the seed",
+    )
     _check_abilities(model, measured)
     if is_storable(model):
         _check_storing(model, measured, prediction)
@@ -132,21 +135,25 @@ def _made_up(
 
 def _check_refusals(make: Callable[[], Any], measured: _Measured) -> None:
     graphs, values = measured.learn, measured.values
+    expect_refusal(lambda: measured.predictions(make(), measured.new), "predict before fit")
     expect_refusal(
-        lambda: measured.predictions(make(), measured.new), "predict before anything was learned"
-    )
-    expect_refusal(
-        lambda: make().fit(graphs, values[:-1], measured.columns), "a graph without a target in fit"
+        lambda: make().fit(graphs, values[:-1], measured.columns),
+        "fit with fewer targets than graphs",
     )
     if measured.columns is not None:
-        expect_refusal(lambda: make().fit(graphs, values, None), "fit of a latency without device")
-    expect_refusal(lambda: make().fit([], values[:0], measured.columns), "fit without a graph")
+        expect_refusal(
+            lambda: make().fit(graphs, values, None), "fit of a latency without a device"
+        )
+    expect_refusal(lambda: make().fit([], values[:0], measured.columns), "fit without graphs")
 
 
 def _check_prediction(prediction: Prediction, targets: tuple[str, ...], count: int) -> None:
     """Shapes, order and finiteness of all that a prediction holds."""
-    expect(isinstance(prediction, Prediction), f"predict gives a {type(prediction).__name__}")
-    expect(prediction.targets == targets, f"a prediction is of {prediction.targets}, not {targets}")
+    expect(isinstance(prediction, Prediction), f"predict returns {type(prediction).__name__}")
+    expect(
+        prediction.targets == targets,
+        f"a prediction has the targets {prediction.targets}, not {targets}",
+    )
     shape = (count, len(targets))
     for name in ("units", "log_scale"):
         size = len(getattr(prediction, name))
@@ -159,10 +166,10 @@ def _check_prediction(prediction: Prediction, targets: tuple[str, ...], count: i
     levels, residuals = prediction.levels, prediction.residuals
     expect(levels.ndim == 1 and len(levels) > 1, "levels is not one row of probabilities")
     expect(levels[0] > 0 and levels[-1] < 1, "levels do not lie between 0 and 1")
-    expect((np.diff(levels) > 0).all(), "levels do not ascend")
+    expect((np.diff(levels) > 0).all(), "levels are not in ascending order")
     wanted = (len(levels), len(targets))
     expect(residuals.shape == wanted, f"residuals have shape {residuals.shape}, not {wanted}")
-    expect((np.diff(residuals, axis=0) >= 0).all(), "residuals do not ascend")
+    expect((np.diff(residuals, axis=0) >= 0).all(), "residuals are not in ascending order")
     expect((prediction.lower <= prediction.upper).all(), "lower lies above upper")
 
 
@@ -177,33 +184,38 @@ def _check_graphs_apart(model: Any, measured: _Measured, prediction: Prediction)
     """A graph's prediction does not depend on the other graphs, nor on their order."""
     new = measured.new
     empty = measured.predictions(model, [])
-    expect(empty.mean.shape == (0, len(model.targets)), "predict of no graph is not empty")
-    expect(_close(measured.predictions(model, new), prediction), "predict differs when repeated")
+    expect(empty.mean.shape == (0, len(model.targets)), "predict of an empty list is not empty")
+    expect(
+        _close(measured.predictions(model, new), prediction),
+        "two calls of predict give different predictions",
+    )
     backwards = measured.predictions(model, new[::-1]).mean[::-1]
     same_order = np.allclose(backwards, prediction.mean, rtol=RELATIVE)
     expect(same_order, "a prediction depends on the order of the graphs")
     alone = measured.predictions(model, new[:1]).mean
     is_same = np.allclose(alone, prediction.mean[:1], rtol=RELATIVE)
-    expect(is_same, "a graph alone is predicted differently than among others")
+    expect(is_same, "a graph gets another prediction alone than in a list")
 
 
 def _check_abilities(model: Any, measured: _Measured) -> None:
     if isinstance(model, TellsFamiliar):
         familiar = model.familiar(measured.new)
         is_mask = familiar is None or np.shape(familiar) == (len(measured.new),)
-        expect(is_mask, "familiar does not give one truth a graph, or None")
+        expect(is_mask, "familiar must return one bool per graph, or None")
     if isinstance(model, KnowsDevices) and measured.columns is not None:
         devices = model.devices
-        expect(measured.columns[0].key in devices, "devices lacks the device that was learned")
+        expect(measured.columns[0].key in devices, "devices lacks the device that fit was given")
         logs = model.log_latency(measured.new, measured.columns)
-        expect(logs.shape == (len(measured.new), 1), "log_latency has not one column a device")
+        expect(
+            logs.shape == (len(measured.new), 1), "log_latency does not have one column per device"
+        )
 
 
 def _check_storing(model: Any, measured: _Measured, prediction: Prediction) -> None:
     from nasplug.predictors.checkpoint import load_checkpoint
 
     reads_back = getattr(type(model), "from_checkpoint", None)
-    expect(reads_back, "save has no from_checkpoint that reads its file")
+    expect(reads_back, "a predictor with save needs from_checkpoint to read its file")
     with TemporaryDirectory() as folder:
         path = Path(folder) / "kept"
         model.save(path, {"space": "any"})
@@ -211,4 +223,4 @@ def _check_storing(model: Any, measured: _Measured, prediction: Prediction) -> N
     expect("predictor" in checkpoint.card, "save writes a card without the key predictor")
     restored = reads_back(checkpoint, "auto")  # type: ignore[misc]
     is_same = _close(measured.predictions(restored, measured.new), prediction)
-    expect(is_same, "a predictor that was saved and loaded predicts differently")
+    expect(is_same, "a predictor gives other predictions after saving and loading")

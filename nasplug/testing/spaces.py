@@ -61,7 +61,7 @@ def check_space(space: SearchSpace, count: int = 3, seed: int = 0) -> None:
         raise
     except Exception as error:
         raise AssertionError(
-            f"{calls.last} gives what cannot be used ({type(error).__name__}: {error})"
+            f"{calls.last} returns a value that cannot be used ({type(error).__name__}: {error})"
         ) from error
 
 
@@ -90,12 +90,15 @@ def _check_names(space: Calls) -> None:
     expect(tasks, "tasks is not a tuple of at least one name")
     expect(len(set(tasks)) == len(tasks), f"tasks names one image set twice: {tasks}")
     distributions = space.distributions()
-    expect(distributions, "distributions names no parameter")
+    expect(distributions, "distributions has no parameter")
     for name, distribution in distributions.items():
-        expect(isinstance(name, str), f"distributions names a parameter by {name!r}, not a text")
+        expect(
+            isinstance(name, str),
+            f"distributions has the parameter name {name!r}, which is not a string",
+        )
         expect(
             isinstance(distribution, BaseDistribution),
-            f"distributions gives {distribution!r} for {name}, not a distribution of Optuna's",
+            f"distributions has {distribution!r} for {name}, which is not an Optuna distribution",
         )
 
 
@@ -109,24 +112,26 @@ def _check_sampling(space: Calls, count: int, seed: int) -> list[Architecture]:
     for arch in draws[0]:
         _check_architecture(space, arch)
     after = random.getstate(), repr(np.random.get_state())  # noqa: NPY002
-    expect(before == after, "sample uses a global random generator; use the one that is handed in")
-    expect(draws[0] == draws[1], "sample gives other architectures for an equal generator")
+    expect(before == after, "sample uses a global random generator; use the one that it is given")
+    expect(draws[0] == draws[1], "sample returns different architectures for equal generators")
     is_single = all(d.single() for d in space.distributions().values())
     is_varied = len({arch.text for arch in draws[0]}) > 1
-    expect(is_varied or is_single, "sample gives one architecture alone; use the generator")
+    expect(is_varied or is_single, "sample always returns the same architecture; use the generator")
     return list(dict.fromkeys(draws[0]))[:count]
 
 
 def _check_architecture(space: Calls, arch: Architecture) -> None:
-    expect(arch.space == space.name, f"an architecture says it is of {arch.space}, not its space")
+    expect(
+        arch.space == space.name, f"an architecture has the space {arch.space}, not {space.name}"
+    )
     for name, value in (("text", arch.text), ("arch_id", arch.arch_id)):
-        expect(isinstance(value, str) and value, f"{name} of an architecture is not a text")
+        expect(isinstance(value, str) and value, f"{name} of an architecture is not a string")
     expect("\n" not in arch.text, "text of an architecture has more than one line")
     try:
         is_stable = hash(arch) == hash(replace(arch))
     except TypeError as error:
         raise AssertionError(f"key of an architecture cannot be hashed: {error}") from error
-    expect(is_stable, "key of an architecture has no stable hash")
+    expect(is_stable, "the hash of an architecture's key is not stable")
 
 
 class _ReadOnly(Mapping[str, Any]):
@@ -153,16 +158,24 @@ class _ReadOnly(Mapping[str, Any]):
 def _check_round_trips(space: Calls, arch: Architecture) -> None:
     space.validate(arch)
     params, distributions = space.to_params(arch), space.distributions()
-    expect(params.keys() == distributions.keys(), "to_params names others than distributions")
+    expect(
+        params.keys() == distributions.keys(), "to_params has other parameters than distributions"
+    )
     for name, value in params.items():
         is_in = _has(distributions[name], value)
-        expect(is_in, f"to_params gives {name} = {value!r}, which {distributions[name]} has not")
+        expect(is_in, f"to_params has {name} = {value!r}, which is not in {distributions[name]}")
     expect(
         space.from_params(MappingProxyType(params)) == arch, "from_params does not undo to_params"
     )
     asked = _ReadOnly(params)
-    expect(space.from_params(asked) == arch, "from_params gives another for another mapping")
-    expect(asked.read <= params.keys(), "from_params reads what distributions does not name")
+    expect(
+        space.from_params(asked) == arch,
+        "from_params returns different architectures for equal mappings",
+    )
+    expect(
+        asked.read <= params.keys(),
+        "from_params reads a parameter that distributions does not have",
+    )
     expect(space.parse(arch.text) == arch, f"parse reads {arch.text!r} as another architecture")
 
 
@@ -175,7 +188,7 @@ def _has(distribution: BaseDistribution, value: Any) -> bool:
 
 def _check_neighbors(space: Calls, arch: Architecture, seed: int) -> None:
     neighbors = space.neighbors(arch)
-    expect(neighbors == space.neighbors(arch), "neighbors come in another order each time")
+    expect(neighbors == space.neighbors(arch), "neighbors change their order between calls")
     expect(arch not in neighbors, "an architecture is its own neighbor")
     expect(len({n.text for n in neighbors}) == len(neighbors), "a neighbor is listed twice")
     for neighbor in neighbors[:5]:
@@ -186,9 +199,11 @@ def _check_neighbors(space: Calls, arch: Architecture, seed: int) -> None:
     if not neighbors:
         return
     mutants = [space.mutate(arch, np.random.default_rng(seed)) for _ in range(2)]
-    expect(mutants[0] == mutants[1], "mutate gives another copy for an equal generator")
-    expect(mutants[0] != arch, "mutate gives the architecture itself")
-    expect(mutants[0] in neighbors, f"mutate gives {mutants[0]}, which is not among neighbors")
+    expect(mutants[0] == mutants[1], "mutate returns different copies for equal generators")
+    expect(mutants[0] != arch, "mutate returns the architecture itself")
+    expect(
+        mutants[0] in neighbors, f"mutate returns {mutants[0]}, which is not among the neighbors"
+    )
 
 
 def _one_decision_apart(space: Calls, arch: Architecture) -> Iterator[tuple[str, Architecture]]:
@@ -227,18 +242,26 @@ def _equal(first: Graph, second: Graph) -> bool:
 def _check_graphs(space: Calls, arch: Architecture) -> None:
     for task in space.tasks:
         graph = space.to_graph(arch, task)
-        expect(len(graph), "to_graph gives a graph without a node")
+        expect(len(graph), "to_graph returns a graph without nodes")
         expect(np.isfinite(graph.attributes).all(), "an attribute of a graph is not finite")
         expect((graph.attributes >= 0).all(), "an attribute of a graph is negative")
-        expect(_equal(graph, space.to_graph(arch, task)), "to_graph gives another graph each time")
+        expect(
+            _equal(graph, space.to_graph(arch, task)),
+            "to_graph returns a different graph each time",
+        )
         normal = space.normal_form(graph)
-        expect(_equal(space.normal_form(normal), normal), "normal_form changes what it has made")
+        expect(
+            _equal(space.normal_form(normal), normal),
+            "normal_form changes a graph that is already in normal form",
+        )
     first = space.to_graph(arch, space.tasks[0])
-    expect(_equal(space.to_graph(arch), first), "to_graph without a task is not for the first one")
+    expect(
+        _equal(space.to_graph(arch), first), "to_graph without a task must be for the first task"
+    )
     several = space.to_graphs([arch])
-    expect(len(several) == 1, "to_graphs does not give one graph an architecture")
-    expect(_equal(several[0], first), "to_graphs gives others than to_graph")
-    expect(space.to_graphs([]) == [], "to_graphs of no architecture is not empty")
+    expect(len(several) == 1, "to_graphs does not return one graph per architecture")
+    expect(_equal(several[0], first), "to_graphs returns other graphs than to_graph")
+    expect(space.to_graphs([]) == [], "to_graphs of an empty list is not empty")
     to_graph = space.space.to_graph
     expect_refusal(lambda: to_graph(arch, "no-such-task"), "an unknown task in to_graph")
 
@@ -256,7 +279,7 @@ def _check_suggestions(space: Calls, seed: int) -> None:
             arch = space.from_params(params)
             space.validate(arch)
             again = space.from_params(space.to_params(arch))
-            expect(again == arch, f"the parameters {params} do not come back as one architecture")
+            expect(again == arch, f"from_params and to_params disagree on {params}")
     finally:
         optuna.logging.set_verbosity(level)
 
@@ -293,8 +316,8 @@ def _check_networks(space: Calls, arch: Architecture) -> None:
             "to_network does not begin with Input and end with Output",
         )
         fed, used = {b for _, b in network.edges}, {a for a, _ in network.edges}
-        expect(fed == set(range(1, len(network))), "an operator of to_network is fed by nothing")
-        expect(used == set(range(len(network) - 1)), "an operator of to_network feeds nothing")
+        expect(fed == set(range(1, len(network))), "an operator of to_network has no input")
+        expect(used == set(range(len(network) - 1)), "an operator of to_network has no consumer")
     else:
         expect_refusal(
             lambda: space.space.to_network(arch), "to_network of a space without networks"
@@ -307,62 +330,70 @@ def _check_networks(space: Calls, arch: Architecture) -> None:
     import onnx
 
     model = space.to_onnx(arch, seed=1, batch_size=2)
-    expect(isinstance(model, onnx.ModelProto), f"to_onnx gives a {type(model).__name__}")
+    expect(isinstance(model, onnx.ModelProto), f"to_onnx returns {type(model).__name__}")
     onnx.checker.check_model(model)
     images = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
-    expect(images == 2, f"to_onnx takes {images} images at once, not the batch_size 2")
+    expect(images == 2, f"to_onnx writes a model with batch size {images} instead of 2")
     same = space.to_onnx(arch, seed=1, batch_size=2).SerializeToString()
-    expect(same == model.SerializeToString(), "to_onnx gives other weights for an equal seed")
+    expect(same == model.SerializeToString(), "to_onnx writes different weights for equal seeds")
 
 
 def _check_parts(space: Calls, arch: Architecture) -> None:
     family = space.family_of(arch)
-    expect(family, "family_of gives an empty name")
+    expect(family, "family_of returns an empty name")
     is_known = family in space.parts or not space.parts
-    expect(is_known, f"family_of gives {family!r}, which is no part of the space")
+    expect(is_known, f"family_of returns {family!r}, which is not a part of the space")
     for part in space.parts.values():
         expect(isinstance(part, SearchSpace), f"the part {part!r} is not a SearchSpace")
     standards = [*space.standards.values(), *filter(None, [space.standard])]
     for standard in standards:
         is_member = isinstance(standard, Architecture)
-        expect(is_member, f"{standard!r} of standards or standard is not an Architecture")
+        expect(is_member, f"{standard!r}, from standards or standard, is not an Architecture")
         space.validate(standard)
 
 
 def _check_order(space: Calls, archs: list[Architecture]) -> None:
     size = space.__len__()
-    expect(size > 0, "the space has no member")
+    expect(size > 0, "the space has no members")
     # The members of a space of codes are made one by one; its iteration may prepare all of them.
     if isinstance(space.space, CodedSpace):
         listed = [space.__getitem__(k) for k in range(min(3, size))]
     else:
         listed = list(islice(space.__iter__(), 3))
-        expect(all(isinstance(a, Architecture) for a in listed), "__iter__ gives no Architecture")
-    expect([space.index(a) for a in listed] == list(range(len(listed))), "index is not the order")
+        expect(
+            all(isinstance(a, Architecture) for a in listed),
+            "__iter__ yields values that are not Architectures",
+        )
+    expect(
+        [space.index(a) for a in listed] == list(range(len(listed))),
+        "index disagrees with the order of __iter__",
+    )
     positions = [space.index(arch) for arch in archs]
-    expect(all(0 <= k < size for k in positions), f"index gives a position beyond {positions}")
-    expect(len(set(positions)) == len(archs), "index gives two members one position")
+    expect(all(0 <= k < size for k in positions), f"index returns a position outside {positions}")
+    expect(len(set(positions)) == len(archs), "index returns the same position for two members")
 
 
 def _check_codes(space: Calls, archs: list[Architecture]) -> None:
     codes = space.codes
-    expect(codes.shape == (space.__len__(),), "codes has another length than the space")
-    expect((codes[1:] > codes[:-1]).all(), "codes do not ascend")
+    expect(codes.shape == (space.__len__(),), "the length of codes is not that of the space")
+    expect((codes[1:] > codes[:-1]).all(), "codes are not in ascending order")
     positions = np.array([space.index(arch) for arch in archs])
     expect(
         [space.__getitem__(int(k)) for k in positions] == archs,
-        "the member at index(arch) is another",
+        "the member at index(arch) is another architecture",
     )
     some, graphs = codes[positions], space.to_graphs(archs)
     totals = space.totals(some)
     expect(not set(COSTS) - totals.keys(), f"totals lacks one of {', '.join(COSTS)}")
     for name, values in totals.items():
         expected = [graph.total(name) for graph in graphs]
-        expect(np.allclose(values, expected), f"totals gives other {name} than the graphs")
+        expect(np.allclose(values, expected), f"totals and the graphs disagree on {name}")
     counts = space.counts(some)
-    expect(counts.ndim == 2 and len(counts) == len(archs), "counts has not one row a member")
+    expect(
+        counts.ndim == 2 and len(counts) == len(archs), "counts does not have one row per member"
+    )
     normal = space.normal_codes(some)
-    expect(np.isin(normal, codes).all(), "normal_codes gives a code of no member")
+    expect(np.isin(normal, codes).all(), "normal_codes returns a code that no member has")
     for graph, code in zip(graphs, normal, strict=True):
         member = space.__getitem__(int(np.searchsorted(codes, code)))
         same = _equal(space.normal_form(graph), space.normal_form(space.to_graph(member)))

@@ -72,7 +72,9 @@ def check_data(data: str | os.PathLike[str]) -> None:
         InputError: If it is neither.
     """
     if not isinstance(data, (str, os.PathLike)):
-        raise InputError(f"data must be the name of a data set or the path of a .csv, not {data!r}")
+        raise InputError(
+            f"data must be the name of a data set or the path of a .csv file, not {data!r}"
+        )
     name = os.fspath(data)
     if isinstance(data, str) and name in datasets.names():
         return
@@ -80,8 +82,8 @@ def check_data(data: str | os.PathLike[str]) -> None:
     if not is_path and not os.path.isfile(name):
         listed = closest(name, datasets.names(), "nasplug data list")
         raise InputError(
-            f"unknown data set {name!r}; known: {listed}; "
-            "for a table of your own give the path of a .csv"
+            f"unknown data set {name!r}; known: {listed}; for your own table give the path of a "
+            ".csv file"
         )
     try:
         with open(name, "rb"):
@@ -97,7 +99,7 @@ def check_data_space(data: str | os.PathLike[str], space: SearchSpace) -> None:
     info = datasets.info(data)
     if info.space != space.name:
         where = f"space {info.space}" if info.space else "no search space"
-        raise InputError(f"data set {data} is of {where}, not of {space.name}")
+        raise InputError(f"data set {data} belongs to {where}, not to space {space.name}")
 
 
 def _from_dataset(name: str, columns: Sequence[str], space: SearchSpace) -> Labels:
@@ -112,7 +114,7 @@ def _from_dataset(name: str, columns: Sequence[str], space: SearchSpace) -> Labe
         members = list(space)
         archs = [members[row] for row in rows]
     else:
-        raise InputError(f"data set {name} does not say which architecture a row is about")
+        raise InputError(f"data set {name} does not name the architecture of each row")
     return Labels(name, datasets.sources(name), archs, tuple(columns), values[rows])
 
 
@@ -123,13 +125,13 @@ def _from_file(path: Path, columns: Sequence[str], space: SearchSpace) -> Labels
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path} is no text in UTF-8, as a CSV file must be") from None
+        raise InputError(f"{path} is not UTF-8 text, as a CSV file must be") from None
     if not text.strip():
         raise InputError(f"{path} is empty; its first line must name the columns")
     lines = _rows(path, text)
     _, header = next(lines)
     if len(set(header)) < len(header):
-        raise InputError(f"{path} names a column twice in its first line")
+        raise InputError(f"{path} has a column name twice in its first line; rename or remove one")
     if ARCH not in header:
         raise InputError(
             f"{path} has no column {ARCH!r} with architecture strings; its columns are "
@@ -164,7 +166,7 @@ def _rows(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
             if row:
                 yield reader.line_num, [field.strip() for field in row]
     except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num} is no row of a CSV: {error}") from None
+        raise InputError(f"{path}, line {reader.line_num} is not a CSV row: {error}") from None
 
 
 def _number(text: str, column: str, where: str) -> float:
@@ -173,7 +175,7 @@ def _number(text: str, column: str, where: str) -> float:
     except ValueError:
         raise InputError(f"{where}: {column} is {text[:50]!r}, not a number") from None
     if not math.isfinite(value):
-        raise InputError(f"{where}: {column} is {text}, not a finite number; leave such rows out")
+        raise InputError(f"{where}: {column} is {text}, not a finite number; remove such rows")
     try:
         check_labels(np.array(value))
     except InputError as error:

@@ -107,7 +107,7 @@ def train(
     opened = checked_space(space)
     check_data_space(data, opened)
     if kind not in KINDS:
-        raise InputError(f"unknown kind of predictor {kind!r}; there are {', '.join(KINDS)}")
+        raise InputError(f"unknown kind of predictor {kind!r}; known: {', '.join(KINDS)}")
     targets = (targets,) if isinstance(targets, str) else targets
     columns = _columns(targets, opened) if kind == "accuracy" else _latency_column(targets)
     device = _device(kind, hardware, batch_size)
@@ -118,7 +118,7 @@ def train(
     checked_seed(seed)
     settings = _checked_options(options)
     if out is None and not test:
-        raise InputError("nothing would remain of this training; give --out, --test or both")
+        raise InputError("this training would leave no result; give --out, --test or both")
     predictor = _create(model, kind, tuple(columns), opened, seed, settings)
     base = None if out is None else _writable(out, model, predictor)
     labels = read_labels(data, list(columns.values()), opened)
@@ -173,11 +173,14 @@ def _device(
 ) -> Setting | None:
     if kind == "accuracy":
         if hardware is not None:
-            raise InputError("an accuracy does not depend on hardware; give --kind latency")
+            raise InputError(
+                "an accuracy does not depend on the device; give --kind latency, or leave the "
+                "device out"
+            )
         checked_count(batch_size, "batch size")
         return None
     if hardware is None:
-        raise InputError("a latency is that of a device; name it with --hw")
+        raise InputError("a latency belongs to a device; name it with --hw")
     device = device_named(hardware)
     return Setting(device, checked_count(batch_size, "batch size"))
 
@@ -187,14 +190,16 @@ def _checked_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
         raise InputError(f"options must be a dictionary such as {{'epochs': 100}}, not {options!r}")
     for name in options or ():
         if name in ARGUMENTS:
-            raise InputError(f"option {name!r} is given as {ARGUMENTS[name]}")
+            raise InputError(f"{name!r} is not an option; give it as {ARGUMENTS[name]}")
     return dict(options or {})
 
 
 def _latency_column(targets: Sequence[str]) -> dict[str, str]:
     """The target of a latency -> its column in the data; empty for the device's own column."""
     if len(targets) > 1:
-        raise InputError(f"{len(targets)} targets; a latency has one column, its device's")
+        raise InputError(
+            f"there are {len(targets)} targets, but a latency has one; give one column"
+        )
     return dict(zip(["latency"], targets, strict=False))
 
 
@@ -210,7 +215,7 @@ def _columns(targets: Sequence[str], space: SearchSpace) -> dict[str, str]:
             name = stem if suffix in ("val", "test") and stem in space.tasks else target
             column = target
         if not name or name in columns:
-            raise InputError(f"target {target!r} gives the name {name!r}, which is empty or taken")
+            raise InputError(f"the name {name!r} of target {target!r} is empty or already used")
         columns[name] = column
     return columns
 
@@ -243,8 +248,9 @@ def _create(
     predictor = ArchitecturePredictor(model, space, create(model, **{**arguments, **options}))
     if predictor.kind != kind or tuple(predictor.targets) != targets:
         raise InputError(
-            f"predictor {model!r} predicts {predictor.kind} under {', '.join(predictor.targets)}, "
-            f"not {kind} under {', '.join(targets)}; it must take kind and targets"
+            f"predictor {model!r} predicts {predictor.kind} with the targets "
+            f"{', '.join(predictor.targets)}, not {kind} with {', '.join(targets)}; it must take "
+            "kind and targets"
         )
     return predictor
 
@@ -263,7 +269,7 @@ def _writable(out: str | os.PathLike[str], model: str, predictor: ArchitecturePr
         raise InputError(f"predictor {model!r} cannot be saved; leave --out out and give --test")
     path = base_path(out)
     if path.is_dir():
-        raise InputError(f"cannot write {path}; give the path of a file in a folder of yours")
+        raise InputError(f"cannot write {path}; give a file in a folder that you may write")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Some folders, such as /proc, take no files although their permissions allow it.
@@ -271,7 +277,7 @@ def _writable(out: str | os.PathLike[str], model: str, predictor: ArchitecturePr
             pass
     except OSError as error:
         raise InputError(
-            f"cannot write {path} ({error.strerror}); give the path of a file in a folder of yours"
+            f"cannot write {path} ({error.strerror}); give a file in a folder that you may write"
         ) from None
     # Remove what interrupted runs left, now and not after the training.
     sweep(path.parent)
@@ -289,7 +295,7 @@ def _split(
             f"train size {size} is more than the {counted(total, 'row')} of {labels.source}"
         )
     if test and size == total:
-        raise InputError(f"no row remains to test on; give a train size below {total}")
+        raise InputError(f"no row is left to test on; give a train size below {total}")
     order = np.random.default_rng(seed).permutation(total)
     return order[:size], order[size:]
 
@@ -297,7 +303,9 @@ def _split(
 def _resumable(folder: Path, predictor: ArchitecturePredictor, record: Mapping[str, Any]) -> Path:
     """Check that the predictor keeps its state, and that the folder holds no other training."""
     if "folder" not in inspect.signature(predictor.model.fit).parameters:
-        raise InputError(f"predictor {record['model']!r} keeps no state; leave --resume-folder out")
+        raise InputError(
+            f"predictor {record['model']!r} cannot be resumed; leave --resume-folder out"
+        )
     settings = json.dumps(record, indent=1, sort_keys=True) + "\n"
     file = folder / "settings.json"
     try:
@@ -313,10 +321,10 @@ def _resumable(folder: Path, predictor: ArchitecturePredictor, record: Mapping[s
 def _stopped(resume_folder: str | os.PathLike[str] | None, files: Sequence[str]) -> str:
     """Message of an interruption: what is kept, and how to go on."""
     if files:
-        return f"stopped when the predictor was written to {files[0]}"
-    advice = "with --resume-folder a training can go on"
+        return f"stopped; the predictor was already written to {files[0]}"
+    advice = "a training with --resume-folder can be continued"
     if resume_folder is not None:
-        advice = "the same command goes on from its last state"
+        advice = "the same command continues from its last state"
     return f"stopped; no predictor was written; {advice}"
 
 

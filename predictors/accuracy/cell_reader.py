@@ -59,10 +59,10 @@ def kernel_terms(kernel: str, *, has_encoder: bool) -> tuple[Term, ...]:
     if kernel == "auto":
         kernel = "full" if has_encoder else "cells"
     if kernel not in KERNELS:
-        raise InputError(f"unknown kernel {kernel!r}; there are auto, {', '.join(KERNELS)}")
+        raise InputError(f"unknown kernel {kernel!r}; known: auto, {', '.join(KERNELS)}")
     if not has_encoder and kernel not in WITHOUT_ENCODER:
         raise InputError(
-            f"kernel {kernel!r} reads a pretrained encoder; give one, or use kernel='cells'"
+            f"kernel {kernel!r} needs a pretrained encoder; give one, or use kernel='cells'"
         )
     return KERNELS[kernel]
 

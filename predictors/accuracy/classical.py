@@ -39,7 +39,7 @@ def sklearn(module: str) -> Any:
         return import_module(f"sklearn.{module}")
     except ModuleNotFoundError:
         raise InputError(
-            'this predictor needs scikit-learn; pip install "nasplug[classical]"'
+            'this predictor needs scikit-learn; install it with pip install "nasplug[classical]"'
         ) from None
 
 
@@ -78,11 +78,11 @@ class ClassicalPredictor(FittedPredictor):
             raise InputError(f"{self.name} predicts accuracy, not {kind!r}")
         features = self.usual_features if features is None else features
         if features not in FEATURES:
-            raise InputError(f"unknown features {features!r}; there are {', '.join(FEATURES)}")
+            raise InputError(f"unknown features {features!r}; known: {', '.join(FEATURES)}")
         if not targets:
             raise InputError("a predictor needs at least one target")
         if nodes < 0:
-            raise InputError(f"nodes is {nodes}; give 0 or the largest number of nodes")
+            raise InputError(f"nodes is {nodes}; give the largest number of nodes, or 0")
         self.features = features
         self.seed = seed
         self.nodes = nodes
@@ -171,7 +171,9 @@ class ClassicalPredictor(FittedPredictor):
     @classmethod
     def _refuse_storage(cls) -> NoReturn:
         # scikit-learn stores these models as pickles only, which run code when they are read.
-        raise InputError(f"{cls.name} cannot be saved without a pickle; fit it where it is used")
+        raise InputError(
+            f"{cls.name} cannot be saved, because that would need a pickle; fit it where you use it"
+        )
 
 
 class RandomForest(ClassicalPredictor):
@@ -195,7 +197,9 @@ class RandomForest(ClassicalPredictor):
     ) -> None:
         super().__init__(kind, targets, features, seed, nodes)
         if trees < 50:
-            raise InputError(f"trees is {trees}; give at least 50, so that each example is unseen")
+            raise InputError(
+                f"trees is {trees}; give at least 50, so that some trees have not seen each example"
+            )
         self.trees = trees
 
     @property

@@ -80,7 +80,7 @@ class AccuracyGP(ProcessPredictor):
         self.config = config or AccuracyGPConfig()
         kernel = self.config.kernel
         if kernel not in KERNELS:
-            raise InputError(f"unknown kernel {kernel!r}; there are {', '.join(KERNELS)}")
+            raise InputError(f"unknown kernel {kernel!r}; known: {', '.join(KERNELS)}")
         self._rows: dict[str, Array] = {}
         # Logarithms of the errors: standardised, and what that took.
         self._scores: Array = np.empty((0, 0))
@@ -114,7 +114,7 @@ class AccuracyGP(ProcessPredictor):
         values, _ = self._labels(targets, len(graphs))
         if values.min() < 0 or values.max() > 100:
             wrong = values[(values < 0) | (values > 100)][0]
-            raise InputError(f"accuracy {wrong:g} is not from 0 to 100; give percent")
+            raise InputError(f"accuracy {wrong:g} is not from 0 to 100; give a percentage")
         order = np.random.default_rng(self.config.seed).permutation(len(graphs))
         values, chosen = values[order], [graphs[k] for k in order]
         logs = np.log(CEILING - values)
@@ -159,7 +159,7 @@ class AccuracyGP(ProcessPredictor):
         predictor._scores = labels["scores"]
         predictor._center, predictor._scale = labels["center"], labels["scale"]
         if len(predictor.targets) != predictor._scores.shape[1]:
-            raise ValueError(f"it has not {len(predictor.targets)} targets")
+            raise ValueError(f"it does not have {len(predictor.targets)} targets")
         rows = {name: v.astype(float) for name, v in checkpoint.section("rows").items()}
         operators, neighbours = (_columns(card[name]) for name in COUNTS)
         features = OperatorFeatures(

@@ -204,7 +204,9 @@ def pretrain(
     firsts = list({g.canonical_hash: k for k, g in reversed(list(enumerate(prepared)))}.values())
     distinct, computed = ([each[k] for k in firsts] for each in (prepared, functions))
     if len(distinct) < 20:
-        raise InputError(f"{len(distinct)} distinct graphs are too few to pretrain on; give 20")
+        raise InputError(
+            f"{len(distinct)} distinct graphs are too few to pretrain on; give at least 20"
+        )
     seeds = range(config.random_networks)
     if measured is None:
         rows = [responses(computed, seed) for seed in seeds]

@@ -111,7 +111,7 @@ class TransformerGP(ProcessPredictor):
         terms = kernel_terms(self.config.kernel, has_encoder=encoder is not None)
         if source is not None:
             if not source._graphs:
-                raise InputError("the source has learned nothing yet; fit it first")
+                raise InputError("the source predictor is not fitted; call its fit first")
             terms = (*terms, *SOURCE_TERMS)
         self._process = GaussianProcess(terms, self.config.hyperparameter_rows)
         self._graphs: list[Graph] = []

@@ -44,7 +44,8 @@ class OneHot:
         longest = max(map(len, graphs), default=0)
         if longest > self.nodes:
             raise InputError(
-                f"a graph has {longest} nodes; this predictor was trained on at most {self.nodes}"
+                f"a graph has {longest} nodes, but this predictor was trained on at most "
+                f"{self.nodes}"
             )
         row = np.repeat(np.arange(len(graphs)), [len(graph) for graph in graphs])
         position = np.concatenate([np.arange(len(graph)) for graph in graphs] or [row])

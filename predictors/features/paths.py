@@ -169,6 +169,6 @@ def _paths(nodes: int, edges: tuple[tuple[int, int], ...]) -> tuple[tuple[int, .
         if len(ending[b]) > MAX_PATHS:
             raise InputError(
                 f"the graph has more than {MAX_PATHS:,} paths from input to output; "
-                "path features are made for cells"
+                "path features are for cells only"
             )
     return tuple(ending[nodes - 1]) if nodes > 1 else ()

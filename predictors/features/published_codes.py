@@ -73,7 +73,8 @@ def check_vocabulary(vocabulary: Sequence[str]) -> None:
     """
     if len(vocabulary) > MOST_OPS:
         raise InputError(
-            f"{len(vocabulary)} operation types are too many; this network codes at most {MOST_OPS}"
+            f"the graphs have {len(vocabulary)} types of operations; this network can code at "
+            f"most {MOST_OPS}"
         )
 
 

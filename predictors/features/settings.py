@@ -30,6 +30,7 @@ __all__ = [
     "alike_runtimes",
     "inference_runtime",
     "parse_runtime",
+    "runtime_name",
     "usual_runtime",
 ]
 
@@ -43,6 +44,17 @@ RUNTIMES = (
     *("float32", "amp", "amp nhwc", "compiled", "amp compiled"),
     *("onnxruntime", "tensorrt", "amp tensorrt", "tflite"),
 )
+# Names of runtimes in sentences, where they differ from those that a user asks for.
+_NAMES = {
+    "amp": "AMP",
+    "amp nhwc": "AMP with channels last",
+    "compiled": "torch.compile",
+    "amp compiled": "torch.compile with AMP",
+    "onnxruntime": "ONNX Runtime",
+    "tensorrt": "TensorRT",
+    "amp tensorrt": "TensorRT with FP16",
+    "tflite": "TensorFlow Lite",
+}
 TEXT_MODEL = "wordllama"
 TEXT = 256
 
@@ -149,8 +161,14 @@ def parse_runtime(text: str) -> str:
     """
     words = " ".join(text.lower().split())
     if words not in RUNTIMES:
-        raise InputError(f"unknown runtime {text!r}; there are {', '.join(RUNTIMES)}")
+        raise InputError(f"unknown runtime {text!r}; known: {', '.join(RUNTIMES)}")
     return "" if words == RUNTIMES[0] else words
+
+
+def runtime_name(runtime: str) -> str:
+    """Name of a runtime in a sentence, such as `"TensorRT"` for `"tensorrt"`."""
+    words = " ".join(runtime.lower().split())
+    return _NAMES.get(words, words)
 
 
 def inference_runtime(hardware: Hardware) -> str | None:

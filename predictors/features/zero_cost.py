@@ -194,7 +194,7 @@ def _operation(op: str) -> tuple[str, int]:
     if match := _CONVOLUTION.search(op):
         return "conv", int(match[1])
     raise InputError(
-        f"no random network can be made of operation {op!r}; it knows convolutions, pools and "
+        f"operation {op!r} cannot be part of a random network; known: convolutions, pools and "
         f"{', '.join(_IDENTITIES)}"
     )
 

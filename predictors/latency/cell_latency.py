@@ -185,8 +185,8 @@ class LatencyPredictor(ManyDevices):
         if group not in self._groups:
             raise InputError(
                 f"{column.hardware.name} at batch size {column.batch_size} was not measured, and "
-                "this predictor has not learned how wrong it is on unknown devices; "
-                f"measured are {', '.join(self.devices)}"
+                "this predictor did not learn its errors on unknown devices; measured: "
+                f"{', '.join(self.devices)}"
             )
         return center, np.ones_like(center), self._groups[group][:, None]
 
@@ -217,7 +217,9 @@ class LatencyPredictor(ManyDevices):
         devices, described = predictor.devices, torch.from_numpy(known["described"])
         parts = (runtimes, architectures, known["settings"], described)
         if any(len(part) != len(devices) for part in parts):
-            raise InputError(f"what is known of its {len(devices)} measured devices is incomplete")
+            raise InputError(
+                f"the description of its {len(devices)} measured devices is incomplete"
+            )
         predictor._described = described
         predictor._columns = MeasuredColumns(
             tuple(f"{k} {runtime}".strip() for k, runtime in zip(devices, runtimes, strict=True)),

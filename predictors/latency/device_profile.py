@@ -72,14 +72,14 @@ class MeasuredNetworks:
             raise InputError(f"the measured networks lack {error}") from None
         for name, texts in (("arch", archs), ("vocabulary", vocabulary)):
             if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-                raise InputError(f"{name} of the measured networks is no list of texts")
+                raise InputError(f"{name} of the measured networks is not a list of strings")
         limits = {"ops": len(vocabulary), "attribute_rows": len(arrays["attributes"])}
         for name in ("sizes", "edge_counts", "ops", "attribute_rows", "edges"):
             values = arrays[name]
             if values.size and not 0 <= values.min() <= values.max() < limits.get(name, 1 << 31):
                 raise InputError(f"{name} of the measured networks is out of range")
         if arrays["edges"].shape[0] != 2:
-            raise InputError("edges of the measured networks are no pairs")
+            raise InputError("edges of the measured networks are not pairs")
         graphs = unpack(arrays, tuple(vocabulary))
         if not len(archs) == len(latencies) == len(graphs) > 0:
             raise InputError(
@@ -147,7 +147,7 @@ def _array(value: Any, name: str, dimensions: int, *, whole: bool) -> NDArray[An
     fits = array.ndim == dimensions and (array.dtype.kind in kinds or not array.size)
     if not fits or (array.dtype.kind == "f" and not np.isfinite(array).all()):
         kind = "whole" if whole else "finite"
-        raise InputError(f"{name} of the measured networks is no list of {kind} numbers")
+        raise InputError(f"{name} of the measured networks is not a list of {kind} numbers")
     return array.astype(np.int64 if whole else np.float64)
 
 

@@ -152,16 +152,16 @@ class DeviceTransfer:
         values = np.asarray(latencies, dtype=np.float64).reshape(-1)
         if len(values) != len(graphs) or len(graphs) < FEWEST:
             raise InputError(
-                f"{len(graphs)} graphs and {len(values)} latencies; give one latency a graph, "
-                f"and at least {FEWEST}"
+                f"there are {len(graphs)} graphs and {len(values)} latencies; give one latency "
+                f"per graph, and at least {FEWEST}"
             )
         if not (np.isfinite(values) & (values > 0)).all():
             raise InputError("a latency is not a positive number of ms")
         usual = np.flatnonzero(values >= self.known.smallest_ms)
         if len(usual) < FEWEST:
             raise InputError(
-                f"{len(usual)} latencies are {self.known.smallest_ms} ms or more; the others are "
-                f"degenerate, and {FEWEST} are needed"
+                f"only {len(usual)} latencies are at least {self.known.smallest_ms} ms, and "
+                f"{FEWEST} are needed; shorter ones are degenerate"
             )
         return [graphs[k] for k in usual.tolist()], np.log(values[usual])
 
@@ -215,7 +215,7 @@ class DeviceTransfer:
             NotFittedError: If nothing was learned.
         """
         if self._learned is None:
-            raise NotFittedError("nothing was measured on this device yet; call fit")
+            raise NotFittedError("this device has no measurements yet; call fit")
         return self._answer(self._learned, self._features(graphs))
 
     def _answer(self, learned: _Learned, blocks: dict[str, Array]) -> tuple[Array, Array]:
@@ -260,7 +260,7 @@ class DeviceTransfer:
             InputError: If there are fewer graphs than that.
         """
         if not 0 < count <= len(graphs):
-            raise InputError(f"{count} of {len(graphs)} graphs cannot be chosen")
+            raise InputError(f"cannot choose {count} of {len(graphs)} graphs")
         blocks = self._features(graphs)
         covariance = _around(blocks, blocks) + OFFSET
         bases = self._bases(blocks)

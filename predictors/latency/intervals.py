@@ -76,8 +76,8 @@ class LatencyIntervals:
                 case = f"a network is unlike those measured on {column.key}"
             keys = dict.fromkeys(key for _, key in self.residuals)
             raise InputError(
-                f"{case}, and this predictor has not learned how wrong it is then; "
-                f"measured are {', '.join(keys)}"
+                f"{case}, and this predictor did not learn its errors in that case; measured: "
+                f"{', '.join(keys)}"
             )
         return max((self.widths[name] for name in wanted), key=np.ptp)
 

@@ -102,11 +102,13 @@ class KnownDevices:
         values = np.asarray(latencies, dtype=np.float64)
         if values.ndim != 2 or len(values) != len(graphs) or not len(graphs):
             raise InputError(
-                f"latencies have shape {values.shape}, expected a row for each of the "
-                f"{len(graphs)} graphs and a column a device"
+                f"latencies have shape {values.shape}; expected a row for each of the "
+                f"{len(graphs)} graphs, and a column per device"
             )
         if not np.isfinite(values).all():
-            raise InputError("a latency is unknown; leave out graphs that some device misses")
+            raise InputError(
+                "a latency is unknown; leave out graphs that lack a latency on some device"
+            )
         usual = np.flatnonzero((values >= self.smallest_ms).all(1))
         if not len(usual):
             raise InputError(
@@ -131,7 +133,7 @@ class KnownDevices:
             NotFittedError: If nothing was learned.
         """
         if self._features is None:
-            raise NotFittedError("no device is known yet; call fit")
+            raise NotFittedError("no device was learned yet; call fit")
         mean, _ = self._process.predict(self._features(graphs), variance=False)
         result: Array = mean * self._std + self._mean
         return result

@@ -123,8 +123,8 @@ def log_latencies(
     values = np.asarray(targets, dtype=np.float64)
     if not columns or values.shape != (graphs, columns):
         raise InputError(
-            f"latencies have shape {values.shape}, expected ({graphs}, {columns}): "
-            "a row a graph and a column a device"
+            f"latencies have shape {values.shape}; expected ({graphs}, {columns}), a row per "
+            "graph and a column per device"
         )
     with np.errstate(invalid="ignore"):
         return np.where(values >= smallest_ms, np.log(values), np.nan)

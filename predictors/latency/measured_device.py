@@ -143,7 +143,7 @@ class MeasuredDevice:
             NotFittedError: If nothing was learned.
         """
         if self._measured is None:
-            raise NotFittedError("nothing was measured on this device yet; call fit")
+            raise NotFittedError("this device has no measurements yet; call fit")
         mean, std = np.empty(0), np.empty(0)
         if graphs:
             promised = self._data_sheet(graphs)
@@ -159,7 +159,7 @@ class MeasuredDevice:
             NotFittedError: If nothing was learned.
         """
         if self._measured is None:
-            raise NotFittedError("nothing was measured on this device yet; call fit")
+            raise NotFittedError("this device has no measurements yet; call fit")
         graphs, logs = self._measured
         _, mean, std = self._left_out
         promised, halves = self._promised

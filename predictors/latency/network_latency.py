@@ -380,7 +380,7 @@ def split_groups(
 def _distinct_keys(columns: Sequence[Setting]) -> list[str]:
     keys = [column.key for column in columns]
     if len(set(keys)) < len(keys):
-        raise InputError(f"two columns are {max(keys, key=keys.count)}; join them")
+        raise InputError(f"two columns are {max(keys, key=keys.count)}; merge them")
     return keys
 
 

@@ -97,18 +97,21 @@ class LatencyGP(ProcessPredictor):
         """
         columns = list(hardware or ())
         if len(columns) != 1:
-            raise InputError(f"{len(columns)} devices are given; this predictor learns exactly one")
+            raise InputError(
+                f"{len(columns)} devices were given, but this predictor learns exactly one"
+            )
         values = np.asarray(targets, dtype=np.float64)
         values = values[:, None] if values.ndim == 1 else values
         if values.shape != (len(graphs), 1):
             raise InputError(
-                f"latencies have shape {np.shape(targets)}; expected one for each of the "
-                f"{len(graphs)} graphs"
+                f"latencies have shape {np.shape(targets)}; expected one per graph, {len(graphs)} "
+                "in all"
             )
         measured = np.flatnonzero(values[:, 0] >= self.config.smallest_ms)
         if len(measured) < self.fewest:
             raise InputError(
-                f"{len(measured)} measured graphs are too few to learn from; give {self.fewest}"
+                f"{len(measured)} measured graphs are too few to learn from; give at least "
+                f"{self.fewest}"
             )
         order = np.random.default_rng(self.config.seed).permutation(measured)
         self._device = columns[0].description
@@ -146,7 +149,7 @@ class LatencyGP(ProcessPredictor):
         asked = Setting(hardware, batch_size)
         if asked.description != self._device:
             raise InputError(
-                f"{asked.key} was not learned; this predictor knows {self._device['key']} only"
+                f"{asked.key} was not learned; this predictor learned {self._device['key']} only"
             )
 
     def _parts(self) -> dict[str, Mapping[str, NDArray[Any]]]:
@@ -177,6 +180,8 @@ def latency_gp(
         InputError: If the kind, a column or an option is unknown.
     """
     if kind != "latency" or tuple(targets) != ("latency",):
-        raise InputError(f"this predictor is one of latency, not of {kind} {', '.join(targets)}")
+        raise InputError(
+            f"this predictor predicts the column latency, not {', '.join(targets)} of {kind}"
+        )
     check_options(options, field_names(LatencyGPConfig))
     return LatencyGP(LatencyGPConfig(**options))

@@ -43,14 +43,14 @@ def choose_backend(backend: str, mean_size: float = 0.0) -> str:
         InputError: If the backend is unknown, or is DGL and DGL is not installed.
     """
     if backend not in BACKENDS:
-        raise InputError(f"unknown backend {backend!r}; there are {', '.join(BACKENDS)}")
+        raise InputError(f"unknown backend {backend!r}; known: {', '.join(BACKENDS)}")
     installed = importlib.util.find_spec("dgl") is not None
     if backend == "dgl" and not installed:
         version = ".".join(map(str, sys.version_info[:2]))
         wheel = (
             "pip install dgl==1.1.3"
             if sys.version_info < (3, 12)
-            else f"no wheel fits Python {version}; dgl 1.1.3 has wheels for Python 3.10 and 3.11"
+            else f"dgl 1.1.3 has wheels for Python 3.10 and 3.11, not for {version}"
         )
         raise InputError(f"the DGL backend needs dgl, which is not installed ({wheel})")
     if backend == "auto":

@@ -95,7 +95,7 @@ class GraphFeedForward(nn.Module):
     ) -> None:
         super().__init__()
         if direction not in DIRECTIONS:
-            raise InputError(f"unknown direction {direction!r}; there are {', '.join(DIRECTIONS)}")
+            raise InputError(f"unknown direction {direction!r}; known: {', '.join(DIRECTIONS)}")
         self.direction = direction
         hidden = int(dim * ratio) // 2 * 2
         self.lift = nn.Linear(dim, hidden, bias=bias)

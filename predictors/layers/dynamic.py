@@ -64,7 +64,7 @@ class DynamicAttention(RelationAttention):
         bias: bool = False,
     ) -> None:
         if mode not in DYNAMIC_MODES:
-            raise InputError(f"unknown dynamic mode {mode!r}; there are {', '.join(DYNAMIC_MODES)}")
+            raise InputError(f"unknown dynamic mode {mode!r}; known: {', '.join(DYNAMIC_MODES)}")
         super().__init__(dim, num_heads, dropout, bias)
         self.mode = mode
         self.relations = tuple(_place(name) for name in relations)
@@ -144,5 +144,5 @@ def dynamic_blocks(config: Any, relations: Sequence[str], direction: str = "both
 
 def _place(relation: str) -> int:
     if relation not in RELATIONS:
-        raise InputError(f"unknown relation {relation!r}; there are {', '.join(RELATIONS)}")
+        raise InputError(f"unknown relation {relation!r}; known: {', '.join(RELATIONS)}")
     return RELATIONS.index(relation)

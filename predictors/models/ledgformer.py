@@ -123,10 +123,10 @@ class LeDGFormer(GraphTransformer):
         super().__init__(config, backend)
         if config.language_model not in MODELS:
             raise InputError(
-                f"unknown language model {config.language_model!r}; there are {', '.join(MODELS)}"
+                f"unknown language model {config.language_model!r}; known: {', '.join(MODELS)}"
             )
         if not (config.text or config.numbers or config.learned):
-            raise InputError("nodes have no content; switch on text, numbers or learned")
+            raise InputError("nodes have no features; switch on text, numbers or learned")
         dim = config.dim
         if config.text:
             self.read_text = Standardised("operator", config.language_model)

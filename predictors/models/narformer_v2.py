@@ -97,7 +97,7 @@ class GroupedLinear(nn.Module):
     def __init__(self, dim_in: int, dim_out: int, groups: int) -> None:
         super().__init__()
         if dim_in % groups or dim_out % groups:
-            raise InputError(f"widths {dim_in} and {dim_out} are no multiples of groups {groups}")
+            raise InputError(f"widths {dim_in} and {dim_out} are not multiples of groups {groups}")
         inner, outer = dim_in // groups, dim_out // groups
         self.weight = nn.Parameter(torch.empty(groups, inner, outer))
         self.bias = nn.Parameter(torch.zeros(groups, outer))

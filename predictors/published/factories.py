@@ -48,7 +48,7 @@ def ledgformer(
         InputError: If the kind or an option is unknown, or a latency has targets of other names.
     """
     if kind not in ("accuracy", "latency"):
-        raise InputError(f"unknown kind {kind!r}; there are accuracy, latency")
+        raise InputError(f"unknown kind {kind!r}; known: accuracy, latency")
     form = AccuracyConfig if kind == "accuracy" else LatencyConfig
     names = set(field_names(form, ("network", "options", "training", "targets")))
     recipe_names = set(field_names(TrainingConfig)) - names
@@ -58,7 +58,7 @@ def ledgformer(
     if kind == "accuracy":
         settings["targets"] = ("accuracy",) if targets is None else tuple(targets)
     elif targets is not None and tuple(targets) != ("latency",):
-        raise InputError(f"a latency predictor has the one target latency, not {tuple(targets)}")
+        raise InputError(f"a latency predictor has the single target latency, not {tuple(targets)}")
     else:
         # An unknown device is known by its description alone.
         settings.setdefault("similar", 0.0)
@@ -93,7 +93,7 @@ def build(
     names = field_names(NetworkPredictorConfig)[5:]
     recipe_names = field_names(TrainingConfig)
     sizes = field_names(form.config, OWN_FIELDS)
-    check_options(options, [*names, *recipe_names, *sizes], f"{network} has")
+    check_options(options, [*names, *recipe_names, *sizes])
     settings, recipe, network_options = grouped(options, names, recipe_names, sizes)
     config = NetworkPredictorConfig(
         network,

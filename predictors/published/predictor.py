@@ -89,11 +89,13 @@ class NetworkPredictor(EnsemblePredictor):
         allowed = field_names(self._form.config, OWN_FIELDS)
         unknown = [name for name in config.options if name not in allowed]
         if unknown:
-            raise InputError(f"{config.network} has no {unknown[0]!r}; it has {', '.join(allowed)}")
+            raise InputError(f"{config.network} has no {unknown[0]!r}; known: {', '.join(allowed)}")
         if not config.targets or (config.kind == "latency" and len(config.targets) > 1):
-            raise InputError(f"{len(config.targets)} targets; a latency predictor has exactly one")
+            raise InputError(
+                f"there are {len(config.targets)} targets, but a latency predictor has exactly one"
+            )
         if config.members < 1:
-            raise InputError(f"members is {config.members}; there must be at least one")
+            raise InputError(f"members is {config.members}; give at least 1")
         if not 0 <= config.calibration_share < 1 or not 0 < config.validation_share < 1:
             raise InputError("calibration_share and validation_share must lie between 0 and 1")
         super().__init__(config, backend)
@@ -138,7 +140,9 @@ class NetworkPredictor(EnsemblePredictor):
         """
         columns = list(hardware or ()) if self.kind == "latency" else []
         if self.kind == "latency" and len(columns) != 1:
-            raise InputError(f"{len(columns)} devices are given; this predictor learns exactly one")
+            raise InputError(
+                f"{len(columns)} devices were given, but this predictor learns exactly one"
+            )
         values = self._checked(targets, len(graphs))
         goal = self._checked(
             values if calibration_targets is None else calibration_targets, len(graphs)
@@ -146,9 +150,12 @@ class NetworkPredictor(EnsemblePredictor):
         share = self.config.calibration_share
         learn = len(graphs) - (calibration_count(len(graphs), share) if share else 0)
         if np.isnan(values[:learn]).all(0).any():
-            raise InputError("a target is unknown for all training graphs; leave its column out")
+            raise InputError("a target has no values for the training graphs; leave its column out")
         if self.kind == "accuracy" and np.isnan(goal[learn:]).any():
-            raise InputError("calibration needs targets that are all known; leave others out")
+            raise InputError(
+                "calibration needs a value of every target for every graph; leave incomplete "
+                "targets out"
+            )
         config = self._network_config(vocabulary_of(graphs), columns)
         shift, scale = _scaling(values[:learn], self._form.scale)
         scaled = (values[:learn] - shift) * scale
@@ -224,8 +231,8 @@ class NetworkPredictor(EnsemblePredictor):
     def _check_device(self, hardware: Hardware, batch_size: int) -> None:
         if Setting(hardware, batch_size).description != self._described:
             raise InputError(
-                f"{hardware.name} at batch size {batch_size} was not learned; this predictor knows "
-                f"{self._described['key']} only"
+                f"{hardware.name} at batch size {batch_size} was not learned; this predictor "
+                f"learned {self._described['key']} only"
             )
 
     def _card(self) -> dict[str, Any]:

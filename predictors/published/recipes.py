@@ -116,7 +116,7 @@ def form_of(network: str, kind: str) -> Form:
         InputError: If there is no such network, or it has no such form.
     """
     if network not in NETWORKS:
-        raise InputError(f"unknown network {network!r}; there are {closest(network, NETWORKS)}")
+        raise InputError(f"unknown network {network!r}; known: {closest(network, NETWORKS)}")
     forms = NETWORKS[network]
     if kind not in forms:
         raise InputError(f"{network} predicts {' or '.join(forms)}, not {kind!r}")

@@ -110,7 +110,9 @@ class Calibration:
             InputError: If there are fewer than 20 examples.
         """
         if len(scores) < 20:
-            raise InputError(f"{len(scores)} examples are too few to calibrate on; 20 are needed")
+            raise InputError(
+                f"{len(scores)} examples are too few to calibrate on; give at least 20"
+            )
         # By position: any fixed assignment is exchangeable with the callers' random order.
         fold = np.arange(len(scores)) % _FOLDS
         columns = []

@@ -117,7 +117,7 @@ class GaussianProcess:
         """
         shapes = {name: blocks[name].shape[:1] for name in self.names}
         if any(shape != targets.shape[:1] for shape in shapes.values()):
-            raise ValueError(f"blocks have rows {shapes}, targets {len(targets)}")
+            raise ValueError(f"blocks have {shapes} rows, but there are {len(targets)} targets")
         if state is not None:
             self.hyperparameters = state["hyperparameters"]
             self._units = dict(zip(self.names, state["units"].tolist(), strict=True))
@@ -128,7 +128,9 @@ class GaussianProcess:
         if weights is None:
             self._weights = torch.cholesky_solve(self._targets, self._cholesky)
         elif weights.shape != targets.shape:
-            raise ValueError(f"weights have shape {weights.shape}, targets {targets.shape}")
+            raise ValueError(
+                f"weights have shape {weights.shape}, but targets have {targets.shape}"
+            )
         else:
             self._weights = torch.from_numpy(np.ascontiguousarray(weights, dtype=np.float64))
 

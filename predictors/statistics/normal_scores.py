@@ -31,8 +31,8 @@ def target_columns(targets: Array, graphs: int, names: Sequence[str]) -> Array:
         values = values[:, None]
     if values.shape != (graphs, len(names)):
         raise InputError(
-            f"targets have shape {values.shape}, expected ({graphs}, {len(names)}): "
-            f"a row a graph, a column for each of {', '.join(names)}"
+            f"targets have shape {values.shape}; expected ({graphs}, {len(names)}), a row per "
+            f"graph and a column for each of {', '.join(names)}"
         )
     return values
 

@@ -159,9 +159,7 @@ class TrainingConfig:
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise InputError(f"ema_decay is {self.ema_decay}; it must lie between 0 and 1")
         if self.consistency_weight and self.consistency == "none":
-            raise InputError(
-                "consistency_weight needs consistency='dropout' or 'relabel', which double a batch"
-            )
+            raise InputError("consistency_weight needs consistency='dropout' or 'relabel'")
 
 
 @dataclass(frozen=True)

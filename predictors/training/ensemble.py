@@ -88,7 +88,7 @@ class EnsembleConfig:
             InputError: If there is no such network.
         """
         if self.network not in NETWORKS:
-            raise InputError(f"unknown network {self.network!r}; there are {', '.join(NETWORKS)}")
+            raise InputError(f"unknown network {self.network!r}; known: {', '.join(NETWORKS)}")
         return NETWORKS[self.network]
 
     def sized(self, vocabulary: tuple[str, ...], targets: tuple[str, ...], **fields: Any) -> Any:
@@ -114,7 +114,7 @@ def calibration_count(graphs: int, share: float) -> int:
     held = max(FEWEST, round(share * graphs)) if share else 0
     if graphs < held + FEWEST:
         raise InputError(
-            f"{graphs} graphs are too few to train and calibrate on; give {2 * FEWEST}"
+            f"{graphs} graphs are too few to train and calibrate on; give at least {2 * FEWEST}"
         )
     return held
 

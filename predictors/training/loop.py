@@ -238,8 +238,8 @@ def train(
     held = len(validation.graphs) if validation is not None else 0
     if not len(examples.graphs) or (config.selection == "best" and not held):
         raise InputError(
-            f"{len(examples.graphs)} training and {held} validation graphs; "
-            "both must be at least one"
+            f"there are {len(examples.graphs)} training and {held} validation graphs; give at "
+            "least one of each"
         )
     started = time.perf_counter()
     with ExitStack() as stack:

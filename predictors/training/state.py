@@ -41,14 +41,14 @@ def read_state(path: str | Path) -> dict[str, Any]:
     if content.startswith(_ZIP):
         state = content
         warnings.warn(
-            f"{path} was written by an earlier version, without a checksum: damage to it would not "
-            "be noticed",
+            f"{path} was written by an earlier version without a checksum, so damage would go "
+            "unnoticed",
             stacklevel=2,
         )
     elif not content.startswith(_MAGIC) or hashlib.sha256(state).digest() != digest:
         raise InputError(
-            f"{path} is no training state, or a damaged one; remove its folder, and the training "
-            "begins anew"
+            f"{path} is damaged or not a training state; remove its folder to start the training "
+            "again"
         )
     loaded: dict[str, Any] = torch.load(io.BytesIO(state), map_location="cpu", weights_only=True)
     return loaded

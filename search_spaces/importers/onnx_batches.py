@@ -27,7 +27,10 @@ __all__ = ["OtherBatch", "resized"]
 MakeView = Callable[[Mapping[str, Constant]], NodeView]
 
 # Inputs by whose value operators choose the sizes of their output.
-_SIZE_SLOTS = {"Reshape": 1, "Expand": 1, "Tile": 1, "Resize": 3, "ConstantOfShape": 0}
+_SIZE_SLOTS = {
+    **{"Reshape": 1, "Expand": 1, "Tile": 1, "Resize": 3, "ConstantOfShape": 0},
+    **{"AffineGrid": 1, "MaxUnpool": 2},
+}
 # Operators that mix the entries of some axes, so that none of those may be the batch.
 _NORMALISED = {"Softmax": -1, "LogSoftmax": -1, "Hardmax": -1, "LpNormalization": -1}
 _POOLS = frozenset(

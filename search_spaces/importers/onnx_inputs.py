@@ -315,8 +315,7 @@ def _sizes(
         return tuple(int(size) for size in chosen_shape)
     if not has_shape:
         raise InputError(
-            f"{label} has no shape; give one, for example "
-            f"input_shapes={{{value.name[:_SHOWN]!r}: (1, 3, 224, 224)}}"
+            f"{label} has no shape; give one, {_shape_example(value.name, (1, 3, 224, 224))}"
         )
     sizes = [bound.get(size, size) if isinstance(size, str) else size for size in dims]
     if sizes and not isinstance(sizes[0], int):
@@ -328,10 +327,17 @@ def _sizes(
             symbol = f" ({size[:40]!r})" if size else ""
             what = f"leaves axis {axis}{symbol} open" if is_open else f"has axis {axis} of size 0"
             raise InputError(
-                f"{label} {what}; give its shape, for example "
-                f"input_shapes={{{value.name[:_SHOWN]!r}: {example}}}"
+                f"{label} {what}; give its shape, {_shape_example(value.name, example)}"
             )
     return tuple(int(size) for size in sizes)
+
+
+def _shape_example(name: str, shape: Shape) -> str:
+    """Words on how a user gives the shape of an input, in the shell and in Python."""
+    option = f"{name[:_SHOWN]}={'x'.join(map(str, shape))}"
+    if not option.isascii() or not option.isprintable() or " " in option:
+        option = "x".join(map(str, shape))
+    return f"for example --input-shape {option} or input_shapes={{{name[:_SHOWN]!r}: {shape}}}"
 
 
 # Positions at which operators read weights: inputs that are read there alone were weights once.

@@ -40,6 +40,7 @@ MAX_NAME = 1_000
 MAX_VERSION = 1_000
 # Stands in a name of an inner graph between the name in the file and the number of the run.
 RUN_MARK = "\x1f"
+_LFS_POINTER = b"version https://git-lfs"
 # Two spellings of the domain of ONNX's own operators.
 SAME_AS_DEFAULT = ("", "ai.onnx")
 
@@ -97,6 +98,8 @@ def parse_model(path: Path, name: str) -> onnx.ModelProto:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{name} cannot be read: {error}") from None
+    if data.startswith(_LFS_POINTER):
+        raise InputError(f"{name} is a pointer of Git LFS; fetch the file itself with git lfs pull")
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)

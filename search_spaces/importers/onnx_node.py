@@ -31,14 +31,22 @@ _TYPES = {
 _MODULE_PATH = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
 # Names that exporters give to what they compute of constants, such as a mask.
 _COMPUTED = re.compile(
-    r"(onnx::|/).*|(val|where|triu|tril|masked_fill|full|zeros|ones|arange|sin|cos|outer|pow|add|sub"
+    r"(onnx::|/).*|(val|where|eye|triu|tril|masked_fill|full|zeros|ones|arange|sin|cos|outer|pow|add|sub"
     r"|mul|div|matmul|cat|stack|select|slice|index|expand|unsqueeze|squeeze|view|reshape|permute"
     r"|transpose|repeat|clone|to|type_as|c?_?lifted_tensor)(_\d+)*"
 )
-# Positions of constants that are no parameters: moments of a norm, first states, zero points.
+# Names of Constant nodes, which hold what the code of a module writes down.
+_WRITTEN = re.compile(r"/(.*/)?Constant(_\d+)?_output_0")
+# Names that quantisers give to the scale and the zero point of a weight.
+_SCALE = re.compile(r"(.*(weight|bias)|onnx::\w+)_(quantized_)?(scale|zero_point)")
+# Codes of the integers in which quantised weights are stored.
+_NARROW = frozenset({2, 3, 21, 22, 25, 26})
+# Positions of constants that are no parameters: moments of a norm, first states, scales, zero
+# points.
 _OTHER_CONSTANTS = {
     **dict.fromkeys(("ConvInteger", "MatMulInteger"), (2, 3)),
     "BatchNormalization": (3, 4),
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), (1, 2)),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), (4, 5, 6)),
 }
 _INTEGER_PRODUCTS = frozenset({"ConvInteger", "MatMulInteger"})
@@ -101,6 +109,11 @@ class Constant:
     def params(self) -> int:
         """Elements that count as parameters; a single number does not count."""
         return self.size if self.elem_type in FLOATS and self.size > 1 else 0
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether the constant holds integers of at most 8 bits, as quantised weights do."""
+        return self.elem_type in _NARROW
 
     @property
     def whole(self) -> bool:
@@ -200,7 +213,8 @@ class NodeView:
         read = (k for k in range(len(self.inputs)) if k not in _OTHER_CONSTANTS.get(self.op, ()))
         sources = [source for k in read if (source := self.constant(k)) is not None]
         if self.op not in _INTEGER_PRODUCTS:
-            sources = [s for s in sources if s.elem_type in FLOATS]
+            is_table = self.op == "Gather"
+            sources = [s for s in sources if s.elem_type in FLOATS or (is_table and s.is_narrow)]
         return tuple(
             {
                 name: elements
@@ -212,6 +226,11 @@ class NodeView:
 
     def _is_parameter(self, name: str, elements: int, source: Constant) -> bool:
         """Whether a tensor that a constant is computed from is a parameter, by its name."""
+        if _SCALE.fullmatch(name) or _WRITTEN.fullmatch(name):
+            return False
+        if self.op == "InstanceNormalization":
+            # Exporters write ones and zeros for a norm without scale and shift.
+            return not _COMPUTED.fullmatch(name)
         if self.op in _NORMS or _MODULE_PATH.fullmatch(name):
             return True
         # A scale or a shift of channels has one long axis, a mask or a table of places has two.
@@ -263,7 +282,11 @@ class NodeView:
             value = self.attributes[name]
             axes = value if isinstance(value, (list, tuple)) else (value,)
             room = rank + (len(axes) if self.op in _NEW_AXES else 0)
-            if any(not isinstance(axis, int) or not -room <= axis < room for axis in axes):
+            # Axes that both inputs share are counted from the first one.
+            counted = name == "batch_dims"
+            room = min(ranks, default=MAX_RANK) if counted else room
+            least = 0 if counted else -room
+            if any(not isinstance(axis, int) or not least <= axis < room for axis in axes):
                 raise self.wrong(name, value, f"axes of a tensor of {rank} axes")
 
     def wrong(self, name: str, value: object, expected: str) -> InputError:

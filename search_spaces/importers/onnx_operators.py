@@ -236,8 +236,10 @@ def _slice(network: ImportedNetwork, view: NodeView) -> int:
 def _gather(network: ImportedNetwork, view: NodeView) -> int:
     source, index = view.step(0), view.constant(1)
     if source is None:
-        # Rows of a constant table, as of an embedding.
-        return network.add("Gather", view.data, view.shape, other_params=view.params())
+        # Rows of a constant table, as of an embedding; a quantised one holds integers.
+        table = view.constant(0)
+        params = table.size if table is not None and table.is_narrow else view.params()
+        return network.add("Gather", view.data, view.shape, other_params=params)
     shape = list(network.shape(source))
     axis = view.whole("axis", 0)
     if index is not None and index.size == 1 and shape and -len(shape) <= axis < len(shape):

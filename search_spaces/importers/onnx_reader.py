@@ -128,8 +128,9 @@ class OnnxReader:
         if self.unknown:
             names = ", ".join(sorted(self.unknown)[:20])
             parts.append(f"operators of unknown cost, priced by the data they move: {names}")
-        if self.shapeless:
-            names = ", ".join(sorted(self.shapeless)[:20])
+        shapeless = self.shapeless.keys() - self.unknown.keys()
+        if shapeless:
+            names = ", ".join(sorted(shapeless)[:20])
             parts.append(
                 "operators whose output sizes are not known before it runs, priced as nothing: "
                 f"{names}"

@@ -99,7 +99,8 @@ def _reshape(after: list[Step], step: Step) -> int | Step | None:
         unshaped = after[read.inputs[0]].inputs[0]
         if after[unshaped].shape != step.shape:
             unshaped = _settle(after, step.becomes("Reshape", (unshaped,)))
-        return step.becomes("GroupNormalization", (unshaped,))
+        norm = step.becomes("GroupNormalization", (unshaped,))
+        return replace(norm, weight_type=read.weight_type)
     return replace(step, op="Reshape")
 
 

@@ -65,7 +65,12 @@ def torch_network(
     images, a second pass on one of them tells whether the network treats them independently.
     """
     from nasplug.search_spaces.importers.torch_autocast import checked_autocast
-    from nasplug.search_spaces.importers.torch_module import arguments_of, undisturbed, unwrapped
+    from nasplug.search_spaces.importers.torch_module import (
+        arguments_of,
+        drop_size_checks,
+        undisturbed,
+        unwrapped,
+    )
     from nasplug.search_spaces.importers.torch_tensors import tensors_in
 
     if example is None:
@@ -73,7 +78,10 @@ def torch_network(
     checked_autocast(autocast)
     network = unwrapped(module)
     args, kwargs = arguments_of(network, example)
-    shapes = [tuple(tensor.shape) for tensor in tensors_in((args, kwargs))]
+    tensors = list(tensors_in((args, kwargs)))
+    if any(tensor.is_nested for tensor in tensors):
+        raise InputError("the example has a nested tensor; give tensors of one shape, padded")
+    shapes = [tuple(tensor.shape) for tensor in tensors]
     if not shapes:
         raise InputError(
             "the example is to hold a tensor, such as torch.zeros(1, 3, 32, 32), or a tuple or "
@@ -83,6 +91,8 @@ def torch_network(
 
     def read(times: int = 0, axes: Sequence[int | None] = ()) -> Reading:
         """Read at the shapes of the example, or with 1 in place of `times` images."""
+        if times:
+            drop_size_checks(network)
         return _reading(network, name, args, kwargs, axes, autocast, folds)
 
     with undisturbed(network):
@@ -131,10 +141,11 @@ def _reading(
     steps = list(dict.fromkeys(v.step for v in values if isinstance(v, Computed)))
     if not steps:
         raise InputError(f"{name} returns nothing that depends on the example")
-    if trace.network.unknown:
+    # A second reading has the same operators.
+    if trace.network.unknown and not axes:
         names = ", ".join(sorted(trace.network.unknown)[:20])
         warnings.warn(
             f"{name} has operators of unknown cost, priced by the data they move: {names}",
-            stacklevel=4,
+            stacklevel=5,
         )
     return Reading(trace.network, steps)

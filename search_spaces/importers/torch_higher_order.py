@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from nasplug.search_spaces.errors import InputError
-from nasplug.search_spaces.importers.torch_places import user_line
+from nasplug.search_spaces.importers.torch_places import at_user_line
 from nasplug.search_spaces.importers.torch_tensors import Traced, real_of
 
 __all__ = ["higher_order"]
@@ -43,7 +43,7 @@ def higher_order(trace: Any, func: Any, args: Any) -> Any:
             operands = [value for value in args[functions[0] + 1 :] if not isinstance(value, str)]
             return _run(trace, args[functions[0]], operands)
     raise InputError(
-        f"{name} at {user_line()} is not read, since how often its function runs depends on values"
+        f"{name}{at_user_line()} is not read, since how often its function runs depends on values"
     )
 
 

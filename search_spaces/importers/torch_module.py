@@ -14,24 +14,47 @@ import torch
 
 from nasplug.search_spaces.errors import InputError
 
-__all__ = ["arguments_of", "named_parameters", "undisturbed", "unwrapped"]
+__all__ = ["arguments_of", "drop_size_checks", "named_parameters", "undisturbed", "unwrapped"]
 
 _CONTAINERS = (dict, list, set)
 
 
 def unwrapped(module: Any) -> torch.nn.Module:
-    """The module that a compiled one wraps, or that an exported program holds.
+    """The module that a compiled or a parallel one wraps, or that an exported program holds.
 
     Raises:
         InputError: If it is no module.
     """
     if hasattr(module, "_orig_mod"):
         return unwrapped(module._orig_mod)
+    if isinstance(module, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)):
+        return unwrapped(module.module)
     if isinstance(module, torch.export.ExportedProgram):
         return module.module()
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"expected a torch.nn.Module, got a {type(module).__name__}")
     return module
+
+
+class _Unchecked(torch.nn.Module):
+    """Module in place of the checks of an exported program."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> None:
+        """Accept any arguments."""
+
+
+def drop_size_checks(module: torch.nn.Module) -> None:
+    """Let an exported program take inputs of other sizes than its example's, within `undisturbed`.
+
+    The program checks sizes even where none of its operators has them written down.
+    """
+    if not isinstance(module, torch.fx.GraphModule):
+        return
+    if "_guards_fn" in module._modules:
+        module._modules["_guards_fn"] = _Unchecked()
+    for key, hook in list(module._forward_pre_hooks.items()):
+        if getattr(hook, "__module__", "").startswith("torch.export"):
+            del module._forward_pre_hooks[key]
 
 
 def arguments_of(module: torch.nn.Module, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -41,18 +64,35 @@ def arguments_of(module: torch.nn.Module, example: Any) -> tuple[tuple[Any, ...]
         module: The module.
         example: One argument; a tuple or list of several; a dictionary of keyword arguments; or a
             tuple of positional arguments and a dictionary of others, as `torch.export` takes them.
+
+    Raises:
+        InputError: If the module takes only some of the keyword arguments, or needs others too.
     """
     if isinstance(example, dict):
-        try:
-            inspect.signature(module.forward).bind(**example)
-        except (TypeError, ValueError):
-            return (example,), {}
-        return (), dict(example)
+        return _keywords_of(module, example)
     if isinstance(example, list) or type(example) is tuple:
         if len(example) == 2 and isinstance(example[0], tuple) and isinstance(example[1], dict):
             return example[0], dict(example[1])
         return tuple(example), {}
     return (example,), {}
+
+
+def _keywords_of(
+    module: torch.nn.Module, example: dict[Any, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A dictionary as keyword arguments, or as the one argument of a module that takes others."""
+    names: set[Any] = set()
+    try:
+        signature = inspect.signature(module.forward)
+        names.update(signature.parameters)
+        signature.bind(**example)
+    except (TypeError, ValueError) as error:
+        if names.isdisjoint(example):
+            return (example,), {}
+        raise InputError(
+            f"the example does not fit the forward pass of {type(module).__name__}: {error}"
+        ) from None
+    return (), dict(example)
 
 
 def named_parameters(module: torch.nn.Module) -> dict[int, tuple[str, int]]:

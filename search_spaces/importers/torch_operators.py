@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import numpy as np
-
-from nasplug.search_spaces.importers import torch_moves
+from nasplug.search_spaces.importers import torch_composites, torch_moves
 from nasplug.search_spaces.importers.network import ImportedNetwork
-from nasplug.search_spaces.importers.torch_call import Call, Computed, Weight
+from nasplug.search_spaces.importers.torch_call import Call, Weight
 from nasplug.search_spaces.importers.torch_products import (
     added_matmul,
     attention,
@@ -176,63 +174,9 @@ def _copy(network: ImportedNetwork, call: Call) -> int:
     return network.add("Cast" if is_cast else "Identity", (source,), call.shape)
 
 
-def _added_product(network: ImportedNetwork, call: Call) -> int:
-    """Add the product of two tensors to a third."""
-    added, *factors = call.arguments[:3]
-    shapes = [
-        network.shape(factor.step) if isinstance(factor, Computed) else factor.shape
-        for factor in factors
-    ]
-    shape = np.broadcast_shapes(*shapes)
-    steps = [factor.step for factor in factors if isinstance(factor, Computed)]
-    params = sum(factor.params for factor in factors if isinstance(factor, Weight))
-    inputs = [added.step] if isinstance(added, Computed) else []
-    constant = added.params if isinstance(added, Weight) else 0
-    if steps:
-        inputs.append(network.add("Mul", steps, shape, other_params=params))
-    else:
-        constant += math.prod(shape)
-    return network.add("Add", inputs, call.shape, other_params=constant)
-
-
 def _vector_norm(network: ImportedNetwork, call: Call) -> int:
     op = {1: "ReduceL1", 2: "ReduceL2"}.get(call.argument(1, 2))
     return unknown(network, call) if op is None else network.add(op, (call.source(),), call.shape)
-
-
-def _variance_and_mean(network: ImportedNetwork, call: Call) -> list[int]:
-    """Append the mean of (x − mean(x))², and the mean of x."""
-    source, axes = call.source(), call.argument(1)
-    shape = network.shape(source)
-    # Without axes the second argument is the flag for the sample's correction.
-    whole = axes is None or axes == [] or isinstance(axes, bool)
-    reduced = {axis % len(shape) for axis in (range(len(shape)) if whole else sides(axes, 1))}
-    mean_shape = [1 if axis in reduced else size for axis, size in enumerate(shape)]
-    mean = network.add("ReduceMean", (source,), mean_shape)
-    centred = network.add("Sub", (source, mean), shape)
-    square = network.add("Mul", (centred, centred), shape)
-    variance = network.add("ReduceMean", (square,), call.shape)
-    return [variance, network.add("Reshape", (mean,), call.shape)]
-
-
-def _variance(network: ImportedNetwork, call: Call) -> int:
-    return _variance_and_mean(network, call)[0]
-
-
-def _deviation(network: ImportedNetwork, call: Call) -> int:
-    return network.add("Sqrt", (_variance(network, call),), call.shape)
-
-
-def _gated(network: ImportedNetwork, call: Call) -> int:
-    """Append a gated linear unit: one half of the channels times the sigmoid of the other half."""
-    halves = [network.add("Slice", (call.source(),), call.shape) for _ in range(2)]
-    gate = network.add("Sigmoid", halves[1:], call.shape)
-    return network.add("Mul", (halves[0], gate), call.shape)
-
-
-def _rsqrt(network: ImportedNetwork, call: Call) -> int:
-    root = network.add("Sqrt", (call.source(),), call.shape)
-    return network.add("Reciprocal", (root,), call.shape)
 
 
 def _names(handler: Handler, names: str) -> dict[str, Handler]:
@@ -243,40 +187,54 @@ def _names(handler: Handler, names: str) -> dict[str, Handler]:
 _ON_FIRST = (
     "relu:Relu leaky_relu:LeakyRelu elu:Elu celu:Celu selu:Selu silu:Silu mish:Mish "
     "hardswish:HardSwish hardsigmoid:HardSigmoid sigmoid:Sigmoid tanh:Tanh softplus:Softplus "
-    "softsign:Softsign erf:Erf sqrt:Sqrt exp:Exp log:Log neg:Neg abs:Abs "
-    "reciprocal:Reciprocal floor:Floor ceil:Ceil round:Round sin:Sin cos:Cos softmax:Softmax "
-    "_softmax:Softmax log_softmax:LogSoftmax _log_softmax:LogSoftmax "
-    "pixel_shuffle:DepthToSpace pixel_unshuffle:SpaceToDepth constant_pad_nd:Pad pad:Pad "
-    "expand:Expand expand_as:Expand repeat:Tile repeat_interleave:Tile slice:Slice "
-    "narrow:Slice topk:TopK argmax:ArgMax argmin:ArgMin cumsum:CumSum gelu:Gelu "
-    "batch_norm:BatchNormalization _native_batch_norm_legit_no_training:BatchNormalization "
-    "mean:ReduceMean sum:ReduceSum amax:ReduceMax max:ReduceMax amin:ReduceMin min:ReduceMin "
-    "prod:ReduceProd dropout:Identity feature_dropout:Identity alpha_dropout:Identity "
-    "native_dropout:Identity clone:Identity contiguous:Identity alias:Identity detach:Identity "
-    "lift_fresh_copy:Identity _pack_padded_sequence:Gather _pad_packed_sequence:Gather "
-    "any:ReduceMax all:ReduceMin logical_not:Not bitwise_not:Not tril:Where triu:Where "
-    "torchao.quantize_affine:QuantizeLinear torchao.dequantize_affine:DequantizeLinear "
-    "torchao.choose_qparams_affine:ReduceMax "
+    "softsign:Softsign erf:Erf sqrt:Sqrt exp:Exp log:Log neg:Neg abs:Abs reciprocal:Reciprocal "
+    "floor:Floor ceil:Ceil round:Round sin:Sin cos:Cos softmax:Softmax _softmax:Softmax "
+    "log_softmax:LogSoftmax _log_softmax:LogSoftmax pixel_shuffle:DepthToSpace "
+    "pixel_unshuffle:SpaceToDepth constant_pad_nd:Pad pad:Pad expand:Expand expand_as:Expand "
+    "repeat:Tile repeat_interleave:Tile slice:Slice narrow:Slice topk:TopK argmax:ArgMax "
+    "argmin:ArgMin cumsum:CumSum gelu:Gelu batch_norm:BatchNormalization "
+    "_native_batch_norm_legit_no_training:BatchNormalization mean:ReduceMean sum:ReduceSum "
+    "amax:ReduceMax max:ReduceMax amin:ReduceMin min:ReduceMin prod:ReduceProd dropout:Identity "
+    "feature_dropout:Identity alpha_dropout:Identity native_dropout:Identity clone:Identity "
+    "contiguous:Identity alias:Identity detach:Identity lift_fresh_copy:Identity "
+    "_pack_padded_sequence:Gather _pad_packed_sequence:Gather any:ReduceMax all:ReduceMin "
+    "logical_not:Not bitwise_not:BitwiseNot tril:Trilu triu:Trilu sign:Sign tan:Tan asin:Asin "
+    "acos:Acos atan:Atan sinh:Sinh cosh:Cosh asinh:Asinh acosh:Acosh atanh:Atanh isnan:IsNaN "
+    "isinf:IsInf logsumexp:ReduceLogSumExp cumprod:CumProd sort:TopK argsort:TopK kthvalue:TopK "
+    "col2im:Col2Im im2col:Gather unfold:Gather view_as_real:Reshape view_as_complex:Reshape "
+    "trunc:Floor torchao.quantize_affine:QuantizeLinear "
+    "torchao.dequantize_affine:DequantizeLinear torchao.choose_qparams_affine:ReduceMax "
     "quantized_decomposed.quantize_per_tensor:QuantizeLinear "
     "quantized_decomposed.dequantize_per_tensor:DequantizeLinear "
     "quantized_decomposed.quantize_per_channel:QuantizeLinear "
     "quantized_decomposed.dequantize_per_channel:DequantizeLinear "
     "quantized_decomposed.quantize_per_token:QuantizeLinear "
     "quantized_decomposed.dequantize_per_token:DequantizeLinear "
-    "quantized_decomposed.choose_qparams:ReduceMax"
+    "quantized_decomposed.choose_qparams:ReduceMax sgn:Sign exp2:Pow nan_to_num:Where "
+    "hardshrink:Shrink softshrink:Shrink threshold:ThresholdedRelu rrelu_with_noise:LeakyRelu "
+    "count_nonzero:ReduceSum median:TopK as_strided:Gather diagonal:Slice "
+    "affine_grid_generator:AffineGrid"
 )
 # The same of operators on every tensor among the arguments.
 _ON_ALL = (
     "maximum:Max minimum:Min where:Where masked_fill:Where eq:Equal ne:Equal gt:Greater "
-    "ge:Greater lt:Less le:Less logical_and:And logical_or:Or bitwise_and:And bitwise_or:Or "
-    "cat:Concat embedding:Gather gather:Gather index:Gather"
+    "ge:GreaterOrEqual lt:Less le:LessOrEqual logical_and:And logical_or:Or logical_xor:Xor "
+    "bitwise_and:BitwiseAnd bitwise_or:BitwiseOr bitwise_xor:BitwiseXor remainder:Mod fmod:Mod "
+    "__lshift__:BitShift __rshift__:BitShift bitwise_left_shift:BitShift "
+    "bitwise_right_shift:BitShift atan2:Atan scatter:ScatterElements scatter_add:ScatterElements "
+    "scatter_reduce:ScatterElements index_add:ScatterElements index_copy:ScatterElements "
+    "index_reduce:ScatterElements index_fill:ScatterElements index_put:ScatterND "
+    "masked_scatter:ScatterElements slice_scatter:ScatterND select_scatter:ScatterND "
+    "diagonal_scatter:ScatterND grid_sampler:GridSample max_unpool2d:MaxUnpool "
+    "max_unpool3d:MaxUnpool take_along_dim:GatherElements one_hot:OneHot cat:Concat "
+    "block_diag:Concat embedding:Gather gather:Gather index:Gather take:Gather"
 )
 _HANDLERS: dict[str, Handler] = {
     **_names(conv, "conv1d conv2d conv3d"),
     **_names(conv_transpose, "conv_transpose1d conv_transpose2d conv_transpose3d"),
     **_names(general_convolution, "convolution _convolution"),
-    **_names(matmul, "matmul mm bmm _int_mm _scaled_mm _grouped_mm"),
-    **_names(added_matmul, "addmm baddbmm"),
+    **_names(matmul, "matmul mm bmm dot vdot mv _int_mm _scaled_mm _grouped_mm"),
+    **_names(added_matmul, "addmm baddbmm addmv"),
     "linear": linear,
     "layer_norm": _norm("LayerNormalization", 2, 3),
     "native_layer_norm": _norm("LayerNormalization", 2, 3),
@@ -297,20 +255,32 @@ _HANDLERS: dict[str, Handler] = {
     "div": _arithmetic("Div"),
     "pow": _arithmetic("Pow"),
     "square": _square,
-    "addcmul": _added_product,
+    "addcmul": torch_composites.added_product,
     **_names(_vector_norm, "linalg_vector_norm norm"),
-    "var": _variance,
-    "std": _deviation,
-    "var_mean": _variance_and_mean,
-    "glu": _gated,
-    "rsqrt": _rsqrt,
+    "var": torch_composites.variance,
+    "std": torch_composites.deviation,
+    "var_mean": torch_composites.variance_and_mean,
+    "glu": torch_composites.gated,
+    "rsqrt": torch_composites.rsqrt,
+    "log1p": torch_composites.in_turn("Add", "Log"),
+    "expm1": torch_composites.in_turn("Exp", "Sub"),
+    "log2": torch_composites.in_turn("Log", "Div"),
+    "log10": torch_composites.in_turn("Log", "Div"),
+    "erfc": torch_composites.in_turn("Erf", "Sub"),
+    "frac": torch_composites.in_turn("Floor", "Sub"),
+    "log_sigmoid_forward": torch_composites.in_turn("Sigmoid", "Log"),
+    "lerp": torch_composites.interpolated,
+    "floor_divide": torch_composites.floor_division,
+    "aminmax": torch_composites.extremes,
+    **_names(torch_composites.bag, "_embedding_bag _embedding_bag_forward_only"),
+    "channel_shuffle": torch_composites.channel_shuffle,
     **{name: _on_first(op) for name, op in (pair.split(":") for pair in _ON_FIRST.split())},
     **{name: _on_all(op) for name, op in (pair.split(":") for pair in _ON_ALL.split())},
     **_names(
         _on_first("Resize"),
         "upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d "
         "upsample_bilinear2d upsample_bicubic2d upsample_trilinear3d _upsample_nearest_exact1d "
-        "_upsample_nearest_exact2d _upsample_bilinear2d_aa",
+        "_upsample_nearest_exact2d _upsample_bilinear2d_aa _upsample_bicubic2d_aa",
     ),
     **_names(
         _on_first("Reshape"),

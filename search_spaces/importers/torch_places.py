@@ -13,7 +13,7 @@ import torch
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.importers.onnx_loading import first_line
 
-__all__ = ["failure", "refuse", "user_line"]
+__all__ = ["at_user_line", "failure", "refuse"]
 
 
 def refuse() -> NoReturn:
@@ -22,21 +22,31 @@ def refuse() -> NoReturn:
     Raises:
         InputError: Always.
     """
+    place = at_user_line()
+    place = place and f",{place}"
     raise InputError(
-        f"what it does depends on values of a tensor, at {user_line()}; a network is read without "
-        "values, so its operators and their shapes have to be the same for all of them"
+        f"what it does depends on values of a tensor{place}; a network is read without values, "
+        "so its operators and their shapes have to be the same for all of them"
     )
 
 
 _LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+# File that starts the forward pass.
+_START = str(Path(__file__).parent / "torch_graph.py")
 
 
-def user_line() -> str:
-    """Place and text of the innermost line that is neither PyTorch's nor this package's."""
+def at_user_line() -> str:
+    """Words on the innermost line of a forward pass that is not PyTorch's, with its text.
+
+    Empty where the module is made of PyTorch's own alone.
+    """
     frame: Any = sys._getframe(1)
     while frame is not None and not _is_users(frame):
+        if frame.f_code.co_filename == _START:
+            # Lines further out call the reader, and are no part of the module.
+            return ""
         frame = frame.f_back
-    return "an unknown place" if frame is None else _line(frame.f_code.co_filename, frame.f_lineno)
+    return "" if frame is None else f" at {_line(frame.f_code.co_filename, frame.f_lineno)}"
 
 
 def _is_users(frame: Any) -> bool:
@@ -44,7 +54,7 @@ def _is_users(frame: Any) -> bool:
 
 
 def _line(file: str, number: int) -> str:
-    return f"{file}:{number} ({linecache.getline(file, number).strip()})"
+    return f"{file}:{number} ({linecache.getline(file, number).strip()[:120]})"
 
 
 def failure(error: BaseException) -> str:

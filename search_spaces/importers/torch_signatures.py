@@ -11,12 +11,20 @@ from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.importers.onnx_loading import first_line
 from nasplug.search_spaces.importers.torch_call import Shape, words
 from nasplug.search_spaces.importers.torch_operators import MAPPED
-from nasplug.search_spaces.importers.torch_places import user_line
+from nasplug.search_spaces.importers.torch_places import at_user_line
 from nasplug.search_spaces.importers.torch_recurrent import recurrent_shapes
 from nasplug.search_spaces.importers.torch_shapes import output_shape
 from nasplug.search_spaces.importers.torch_tensors import mapped, parts, real_of
 
-__all__ = ["SHAPED_LIKE", "Result", "ResultShapes", "Signature", "has_fixed_shape", "signature_of"]
+__all__ = [
+    "SHAPED_LIKE",
+    "Result",
+    "ResultShapes",
+    "Signature",
+    "has_fixed_shape",
+    "on_meta",
+    "signature_of",
+]
 
 # Functions that read the shape of their argument alone.
 SHAPED_LIKE = words(
@@ -147,7 +155,8 @@ def _key(value: Any) -> Any:
     return type(value), value if value.__hash__ is not None else repr(value)
 
 
-def _meta(value: Any) -> Any:
+def on_meta(value: Any) -> Any:
+    """A tensor without memory in place of a tensor; any other value as it is."""
     if isinstance(value, torch.Tensor):
         return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
     return torch.device("meta") if isinstance(value, torch.device) else value
@@ -157,15 +166,19 @@ def _inferred(
     func: Any, signature: Signature, args: Any, kwargs: Any
 ) -> tuple[bool, list[Result | None]]:
     """Shapes of the outputs, by PyTorch's own rules."""
-    args, kwargs = mapped(_meta, args), mapped(_meta, kwargs)
+    args, kwargs = mapped(on_meta, args), mapped(on_meta, kwargs)
+    tensors = [part for part in parts(args) if isinstance(part, torch.Tensor)]
     try:
         outputs = func(*args, **kwargs)
     except Exception as error:
         if signature.name == "view":
             # The strides of a fused function's result, which let a view be taken, vary by device.
             return _inferred(_RESHAPE, signature_of(_RESHAPE), args, kwargs)
-        raise InputError(f"{signature.name} fails at {user_line()}: {first_line(error)}") from error
-    tensors = [part for part in parts(args) if isinstance(part, torch.Tensor)]
+        read = ", ".join(str(list(tensor.shape)) for tensor in tensors[:6])
+        raise InputError(
+            f"{signature.name} of tensors of shapes {read} fails{at_user_line()}: "
+            f"{first_line(error)}"
+        ) from error
     source = tensors[0].untyped_storage()._cdata if signature.may_view and tensors else None
     is_sequence = isinstance(outputs, (list, tuple))
     results: list[Result | None] = []

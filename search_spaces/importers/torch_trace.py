@@ -22,6 +22,7 @@ from nasplug.search_spaces.importers.torch_signatures import (
     ResultShapes,
     Signature,
     has_fixed_shape,
+    on_meta,
     signature_of,
 )
 from nasplug.search_spaces.importers.torch_steps import TracedNetwork, reads_data
@@ -118,6 +119,9 @@ class Trace(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if not isinstance(func, torch._ops.OpOverload):
             return higher_order(self, func, args)
+        if func.namespace == "profiler":
+            # Marks of a profiler hold no tensors.
+            return func(*args, **(kwargs or {}))
         return self.record(func, args, kwargs or {})
 
     def record(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -136,7 +140,22 @@ class Trace(TorchDispatchMode):
                 return func.decompose(*args, **kwargs)
         if signature.written:
             return self._write(func, signature, arguments, values)
+        return self._called(func, signature, arguments, values, args, kwargs)
+
+    def _called(
+        self,
+        func: Any,
+        signature: Signature,
+        arguments: list[Any],
+        values: list[Any],
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        """Append the steps of a call that writes to none of its arguments."""
         is_sequence, results = self.shapes.of(func, signature, arguments, args, kwargs)
+        if not any(results):
+            # A size or another property, which no value decides.
+            return func(*mapped(on_meta, args), **mapped(on_meta, kwargs))
         computed = self.network.emitted(signature.name, values, results)
         real: Any = None
         if _have_values(arguments) and all(

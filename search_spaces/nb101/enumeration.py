@@ -169,14 +169,16 @@ def cell_table(progress: bool | None = None) -> CellTable:
     table = CellTable(codes, cell_hashes(codes, progress))
     content = _content(table)
     if hashlib.sha256(content).hexdigest() != CONTENT_SHA256:
-        raise RuntimeError("the enumeration of nb101 is not the benchmark's; this is a bug")
+        raise RuntimeError(
+            "the enumeration of nb101 differs from the benchmark; this is a bug in nasplug"
+        )
     try:
         write_bytes(path, content)
     except OSError as error:
         # The table is worth more than the file.
         print(
-            f"nasplug: cannot keep the cells of nb101 in {path} ({error}); set NASPLUG_CACHE to a "
-            "folder that can be written, or they are made again next time",
+            f"nasplug: cannot cache the cells of nb101 in {path} ({error}); set NASPLUG_CACHE to "
+            "a folder that can be written, or nasplug enumerates them again next time",
             file=sys.stderr,
         )
     return table

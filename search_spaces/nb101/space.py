@@ -161,7 +161,7 @@ class NB101(CodedSpace):
             if self.codes[position] == key:
                 return
         raise InputError(
-            f"{arch.text[:_TEXT_SHOWN]!r} of space {arch.space!r} is no NAS-Bench-101 cell"
+            f"{arch.text[:_TEXT_SHOWN]!r} of space {arch.space!r} is not a NAS-Bench-101 cell"
         )
 
     def parse(self, text: str) -> Architecture:
@@ -176,9 +176,9 @@ class NB101(CodedSpace):
         side = round(len(adjacency) ** 0.5)
         if not colon or side < 2 or side**2 != len(adjacency) or set(adjacency) - {"0", "1"}:
             raise InputError(
-                f"{cell_text[:_TEXT_SHOWN]!r} is no NAS-Bench-101 cell; the form is "
-                "0110001100010000:input,conv3x3-bn-relu,maxpool3x3,output, the adjacency matrix "
-                "row by row and the operations, or the cell's hash"
+                f"{cell_text[:_TEXT_SHOWN]!r} is not a NAS-Bench-101 cell; write its adjacency "
+                "matrix row by row and its operations, such as "
+                "0110001100010000:input,conv3x3-bn-relu,maxpool3x3,output, or its hash"
             )
         matrix = [[int(d) for d in adjacency[k : k + side]] for k in range(0, side**2, side)]
         return self.from_matrix(matrix, ops.split(","))
@@ -188,7 +188,7 @@ class NB101(CodedSpace):
         table = cell_table()
         matches = np.flatnonzero((table.hashes == hash_bytes).all(axis=1))
         if not len(matches):
-            raise InputError(f"no NAS-Bench-101 cell has the hash {arch_id}")
+            raise InputError(f"NAS-Bench-101 has no cell with the hash {arch_id}")
         return self[int(matches[0])]
 
     def from_matrix(
@@ -206,12 +206,12 @@ class NB101(CodedSpace):
         vertices = len(matrix)
         if vertices != len(ops) or any(len(row) != vertices for row in matrix):
             raise InputError(
-                f"{len(ops)} operations do not fit an adjacency matrix of {vertices} rows; "
-                "give a square matrix and one operation a row"
+                f"{len(ops)} operations do not fit an adjacency matrix of {vertices} rows; give a "
+                "square matrix and one operation per row"
             )
         edges = [(a, b) for a, row in enumerate(matrix) for b, edge in enumerate(row) if edge]
         if any(a >= b for a, b in edges):
-            raise InputError("the adjacency matrix has an edge backwards; make it upper triangular")
+            raise InputError("the adjacency matrix has a backward edge; make it upper triangular")
         live = prune(vertices, edges)
         if live is None:
             raise InputError("the cell has no path from its input to its output; connect them")
@@ -221,18 +221,18 @@ class NB101(CodedSpace):
             if v in (0, vertices - 1):
                 wanted = INPUT if v == 0 else OUTPUT
                 if op != wanted:
-                    raise InputError(f"operation {v} is {op!r}; that of this end is {wanted!r}")
+                    raise InputError(f"operation {v} is {op!r}, but must be {wanted!r}")
             elif op in OPS:
                 labels[v - 1] = OPS.index(op)
             elif v in live_set:
                 likely = closest(str(op), OPS)
-                raise InputError(f"unknown operation {op!r}; NAS-Bench-101 has {likely}")
+                raise InputError(f"unknown operation {op!r}; known: {likely}")
         # Checked before the cell is spelled, which a large graph could make very slow.
         count = sum(a in live_set and b in live_set for a, b in edges)
         if len(live) > MAX_VERTICES or count > MAX_EDGES:
             raise InputError(
-                f"a cell of {len(live)} vertices and {count} edges is none of NAS-Bench-101, which "
-                f"has at most {MAX_VERTICES} and {MAX_EDGES}"
+                f"the cell has {len(live)} vertices and {count} edges; NAS-Bench-101 allows at "
+                f"most {MAX_VERTICES} vertices and {MAX_EDGES} edges"
             )
         return _spelled(vertices, edges, labels)
 
@@ -334,7 +334,7 @@ def _spelled(
 
 def _check(task: str | None) -> None:
     if task not in (None, TASK):
-        raise InputError(f"unknown image set {task!r}; NAS-Bench-101 has {TASK}")
+        raise InputError(f"unknown image set {task!r}; known: {TASK}")
 
 
 def _architecture(code: int) -> Architecture:

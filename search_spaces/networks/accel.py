@@ -38,7 +38,7 @@ _STANDARD = {
     "l": (1, 2, 2, 3, 3, 4, 1),
     "se": (True,) * len(_BLOCKS),
 }
-_FORM = "Accel-NASBench text; the form is e=…;k=…;l=…;se=… with seven numbers each, or JSON"
+_FORM = "an Accel-NASBench architecture; write e=…;k=…;l=…;se=… with seven numbers each, or JSON"
 
 
 def _build(net: NetworkBuilder, chosen: Choices, classes: int) -> int:
@@ -88,7 +88,7 @@ def _read(text: str) -> Choices:
         return {name: values_by_name.get(name) for name in (d.name for d in _decisions())}
     fields = integer_fields(text, _FORM)
     if fields.keys() != _CHOICES.keys() or any(len(v) != len(_BLOCKS) for v in fields.values()):
-        raise InputError(f"{shown(text)} is no {_FORM}")
+        raise InputError(f"{shown(text)} is not {_FORM}")
     return {
         f"block{b}_{letter}": v for letter, values in fields.items() for b, v in enumerate(values)
     }

@@ -216,7 +216,7 @@ def _out(side: int, kernel: int, stride: int, padding: int, ceil: bool = False) 
     """Side of a window operator's output."""
     free = side + 2 * padding - kernel
     if free < 0:
-        raise InputError(f"a window of {kernel} pixels does not fit into a side of {side}")
+        raise InputError(f"a window of {kernel} pixels does not fit into an image of {side} pixels")
     if not ceil:
         return free // stride + 1
     out = -(-free // stride) + 1

@@ -28,7 +28,7 @@ def json_value(text: str, kind: type, form: str) -> Any:
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, kind):
-        raise InputError(f"{shown(text)} is no {form}")
+        raise InputError(f"{shown(text)} is not {form}")
     return value
 
 
@@ -43,6 +43,6 @@ def integer_fields(text: str, form: str) -> dict[str, list[int]]:
         name, _, values = part.strip().partition("=")
         items = [item.strip() for item in values.split(",")]
         if name in fields or not all(item.isascii() and item.isdecimal() for item in items):
-            raise InputError(f"{shown(text)} is no {form}")
+            raise InputError(f"{shown(text)} is not {form}")
         fields[name] = [int(item) for item in items]
     return fields

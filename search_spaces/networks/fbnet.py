@@ -47,7 +47,7 @@ _STEM = 16
 # Channels before the classifier, on CIFAR and on ImageNet.
 _HEADS = (1504, 1984)
 _SMALL_IMAGE = 32
-_FORM = f"FBNet text; the form is {_LAYERS} of {', '.join(OPS)}, joined by |, or their indices"
+_FORM = f"an FBNet architecture; write {_LAYERS} of {', '.join(OPS)}, joined by |, or their indices"
 
 
 def _layer(net: NetworkBuilder, x: int, op: str, channels: int, stride: int) -> int:
@@ -93,7 +93,7 @@ def _identity(chosen: Choices) -> str:
 def _read(text: str) -> Choices:
     items = json_value(text, list, _FORM) if text.startswith("[") else re.split(r"\s*\|\s*", text)
     if len(items) != _LAYERS:
-        raise InputError(f"{shown(text)} is no {_FORM}")
+        raise InputError(f"{shown(text)} is not {_FORM}")
     ops = [OPS[item] if type(item) is int and 0 <= item < len(OPS) else item for item in items]
     for op in ops:
         if op not in OPS:

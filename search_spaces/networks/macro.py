@@ -60,7 +60,7 @@ def _identity(chosen: Choices) -> str:
 def _read(text: str) -> Choices:
     if len(text) != sum(_STAGES) or not set(text) <= set("012"):
         raise InputError(
-            f"{shown(text)} is no NAS-Bench-Macro architecture; the form is eight digits 0, 1 or 2"
+            f"{shown(text)} is not a NAS-Bench-Macro architecture; write eight digits 0, 1 or 2"
         )
     return {f"block_{k}": _OPS[int(digit)] for k, digit in enumerate(text, start=1)}
 

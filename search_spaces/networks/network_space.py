@@ -205,7 +205,7 @@ class NetworkSpace(SearchSpace):
         )
         if not valid:
             raise InputError(
-                f"{arch.text[:_TEXT_SHOWN]!r} of space {arch.space!r} is no architecture of "
+                f"{arch.text[:_TEXT_SHOWN]!r} of space {arch.space!r} is not an architecture of "
                 f"{self.name}"
             )
 
@@ -217,7 +217,7 @@ class NetworkSpace(SearchSpace):
         """Read a text of this family: the form of its architectures, or a standard's name."""
         stripped = text.strip()
         if not stripped:
-            raise InputError(f"an empty text is no {self._form()}")
+            raise InputError(f"an empty string is not {self._form()}")
         body = stripped.removeprefix(f"{self.family.name}:")
         if body in self.standards:
             return self.standards[body]
@@ -229,20 +229,22 @@ class NetworkSpace(SearchSpace):
     def _form(self) -> str:
         example = ",".join(f"{d.name}={_word(d.default)}" for d in self._decisions[:2])
         standards = "".join(f", or {name}" for name in self.standards)
-        return f"text of {self.name}; the form is {self.family.name}:{example},…{standards}"
+        return f"an architecture of {self.name}; write {self.family.name}:{example},…{standards}"
 
     def _pairs(self, text: str) -> dict[str, Value]:
         pairs: dict[str, Value] = {}
         for item in text.split(",") if text else []:
             name, equals, word = (part.strip() for part in item.partition("="))
             if not equals:
-                raise InputError(f"{item[:_TEXT_SHOWN]!r} is no name=value in {self._form()}")
+                raise InputError(
+                    f"{item[:_TEXT_SHOWN]!r} is not a name=value pair of {self._form()}"
+                )
             if name not in self._position:
                 listed_by = f"nasplug.space({self.name!r}).distributions()"
                 near = closest(name, self._position, listed_by)
-                raise InputError(f"unknown decision {name!r}; {self.name} has {near}")
+                raise InputError(f"unknown decision {name!r}; known: {near}")
             if name in pairs:
-                raise InputError(f"decision {name!r} comes twice; give it once")
+                raise InputError(f"decision {name!r} is given twice; give it once")
             decision = self._decisions[self._position[name]]
             words = {_word(choice): choice for choice in decision.choices}
             if word not in words:
@@ -255,7 +257,7 @@ class NetworkSpace(SearchSpace):
         name = self.tasks[0] if task is None else task
         if name not in self.family.tasks:
             likely = closest(name, self.family.tasks)
-            raise InputError(f"unknown image set {name!r}; {self.name} has {likely}")
+            raise InputError(f"unknown image set {name!r}; known: {likely}")
         images = self.family.tasks[name]
         side = images.side if self.family.side is None else self.family.side(chosen)
         builder = NetworkBuilder(side)

@@ -53,7 +53,7 @@ def nnlqp(part: str | None = None) -> SearchSpace:
         union.deployed = True
         return union
     if part not in FAMILIES:
-        raise InputError(f"unknown family {part!r}; nnlqp has {closest(part, FAMILIES)}")
+        raise InputError(f"unknown family {part!r}; known: {closest(part, FAMILIES)}")
     return _space(FAMILIES[part])
 
 

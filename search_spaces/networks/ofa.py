@@ -37,7 +37,9 @@ _DEPTHS = (2, 3, 4)
 _BLOCKS = _DEPTHS[-1]
 _EXPANSIONS = (3, 4, 6)
 _RESOLUTIONS = tuple(range(128, 225, 4))
-_FORM = "Once-for-All text; the form is r=224;d=2,2,2,2,2;ks=…20 kernels;e=…20 expansions, or JSON"
+_FORM = (
+    "a Once-for-All architecture; write r=224;d=2,2,2,2,2;ks=…20 kernels;e=…20 expansions, or JSON"
+)
 
 
 def _channels(standard: int) -> int:
@@ -98,7 +100,7 @@ def _read(text: str) -> Choices:
         or not isinstance(e, list)
         or (len(d), len(ks), len(e)) != (len(_STAGES), len(_ALL_BLOCKS), len(_ALL_BLOCKS))
     ):
-        raise InputError(f"{shown(text)} is no {_FORM}")
+        raise InputError(f"{shown(text)} is not {_FORM}")
     chosen: dict[str, Any] = {"r": r[0] if isinstance(r, list) and len(r) == 1 else r}
     chosen.update({f"d_{s}": depth for s, depth in enumerate(d, start=1)})
     for (s, b), kernel, expansion in zip(_ALL_BLOCKS, ks, e, strict=True):

@@ -57,7 +57,7 @@ def network_model(
     params = sum(_param_count(operators[k]) for k in needed)
     if params * FLOAT_BYTES > _LARGEST_BYTES:
         raise InputError(
-            f"the weights of {name} take {params * FLOAT_BYTES / 1e9:.1f} GB, and an ONNX file "
+            f"the weights of {name} need {params * FLOAT_BYTES / 1e9:.1f} GB, but an ONNX file "
             "holds at most 2 GB; choose a smaller network"
         )
     emitter = _Emitter(np.random.default_rng(seed))

@@ -75,7 +75,7 @@ class NetworkUnion(SearchSpace):
             or not isinstance(key[1], Architecture)
         ):
             raise InputError(
-                f"{arch.text[:_TEXT_SHOWN]!r} of space {arch.space!r} is no architecture of "
+                f"{arch.text[:_TEXT_SHOWN]!r} of space {arch.space!r} is not an architecture of "
                 f"{self.name}"
             )
         return self.spaces[key[0]], key[1]
@@ -106,7 +106,7 @@ class NetworkUnion(SearchSpace):
     def _space(self, family: Any) -> NetworkSpace:
         if family not in self.spaces:
             near = closest(str(family), self.spaces)
-            raise InputError(f"unknown family {family!r}; {self.name} has {near}")
+            raise InputError(f"unknown family {family!r}; known: {near}")
         return self.spaces[family]
 
     def to_params(self, arch: Architecture) -> dict[str, Any]:
@@ -147,8 +147,8 @@ class NetworkUnion(SearchSpace):
         family, colon, family_text = body.partition(":")
         if not colon:
             raise InputError(
-                f"{text[:_TEXT_SHOWN]!r} is no text of {self.name}; the form is family:… or the "
-                f"name of a standard network, with a family of {', '.join(self.spaces)}"
+                f"{text[:_TEXT_SHOWN]!r} is not an architecture of {self.name}; write family:… "
+                f"with a family of {', '.join(self.spaces)}, or the name of a standard network"
             )
         return self._wrap(self._space(family).parse(f"{family}:{family_text}"))
 
@@ -168,4 +168,4 @@ class NetworkUnion(SearchSpace):
 
     def _check_task(self, task: str | None) -> None:
         if task not in (None, *self.tasks):
-            raise InputError(f"unknown image set {task!r}; {self.name} has {', '.join(self.tasks)}")
+            raise InputError(f"unknown image set {task!r}; known: {', '.join(self.tasks)}")

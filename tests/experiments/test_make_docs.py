@@ -22,7 +22,8 @@ def test_a_changed_figure_is_found(tmp_path):
     for name in ("README.md", *(str(path.relative_to(ROOT)) for path in read)):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_text((ROOT / name).read_text(encoding="utf-8"), encoding="utf-8")
-    for name in ("experiments/results", "nasplug", "predictors", "search_spaces", "setup.cfg"):
+    linked = ("experiments/results", "docs/images", "nasplug", "predictors", "search_spaces")
+    for name in (*linked, "setup.cfg"):
         (copy / name).symlink_to(ROOT / name)
     page = copy / "README.md"
     page.write_text(page.read_text(encoding="utf-8").replace("Kendall tau 0.", "Kendall tau 1."))

@@ -53,5 +53,5 @@ def test_data_sets_are_those_of_the_space() -> None:
     nb201 = space("nb201")
     assert arguments.checked_dataset(nb201, None) == nb201.tasks[0]
     assert arguments.checked_dataset(nb201, "cifar100") == "cifar100"
-    with pytest.raises(InputError, match="unknown data set 'mnist'; space nb201 has cifar10, "):
+    with pytest.raises(InputError, match="unknown image set 'mnist'; space nb201 has cifar10, "):
         arguments.checked_dataset(nb201, "mnist")

@@ -26,12 +26,14 @@ def test_three_choices() -> None:
     fastest, knee, best = choose(FRONT, limits="latency<=9ms")
     assert (fastest.title, fastest.row) == ("Fastest within 1 % of the best", 2)
     assert fastest.reason == (
-        "Accuracy 94% is within 1 % of the best, 94.5%; latency is 6ms instead of 9ms."
+        "Accuracy 94% is within 1 % of the best (94.5%), at latency 6ms instead of 9ms."
     )
     assert (knee.title, knee.row) == ("The knee", 1)
-    assert knee.reason.endswith("better accuracy costs the most in latency.")
+    assert knee.reason.endswith("a gain in accuracy costs more latency.")
     assert (best.title, best.row) == ("Most accurate within the limit", 3)
-    assert best.reason == "Accuracy 94.5%, the best of the 4 on the front, within latency<=9ms."
+    assert best.reason == (
+        "Accuracy 94.5% is the best of the 4 rows on the front, within latency<=9ms."
+    )
     assert choose(FRONT)[-1].title == "Most accurate"
     assert fastest.to_json().keys() == {"title", "row", "values", "reason"}
     assert fastest.values == "94%, 6ms"
@@ -46,14 +48,14 @@ def test_order_of_objectives_and_rows_does_not_matter() -> None:
 def test_small_fronts() -> None:
     assert choose(np.empty((0, 2))) == []
     (only,) = choose(FRONT[:1])
-    assert only.reason == "Accuracy 60%, the only one on the front."
+    assert only.reason == "This is the only row on the front."
     fastest, best = choose(FRONT[2:])
     assert (fastest.row, best.row) == (0, 1)
     fastest, best = choose(FRONT[1:3])
     assert fastest.row == best.row == 1
     assert fastest.reason == "No other row within 1 % of the best accuracy has a better latency."
     (single,) = choose(FRONT[-1:, :1], (ACCURACY,))
-    assert single.reason == "Accuracy 94.5%, the best that was found."
+    assert single.reason == "The best value."
 
 
 def test_three_objectives() -> None:

@@ -80,21 +80,24 @@ def test_wrong_usage(run: Run, words: list[str], said: str) -> None:
         (["search", "--constraint", "latency<=5"], "has no unit; use ms"),
         (["search", "--constraint", "quick"], "has no <= or >="),
         (["search", "--hw", "3090", "--constraint", "latency<5ms"], "use <= or >="),
-        (["search", "--constraint", "latency<=5ms"], "needs hardware"),
+        (["search", "--constraint", "latency<=5ms"], "needs a device"),
         (["search", "--n-trials", "0"], "number of trials 0"),
-        (["search", "--evaluate", "tabel"], "there are predicted, table, command"),
+        (["search", "--evaluate", "tabel"], "known: predicted, table, command"),
         (["search", "--evaluate", "command"], 'command line --evaluate command "python train.py'),
-        (["search", "--evaluate", "command", "no-such {arch}"], "there is no program 'no-such'"),
-        (["search", "python train.py"], "a program goes with --evaluate command"),
-        (["search", "--evaluate", "table", "--timeout", "3"], "a timeout is for the program"),
-        (["search", "--objective", "accuracy"], "objectives are for trials that are evaluated"),
+        (["search", "--evaluate", "command", "no-such {arch}"], "program 'no-such'"),
+        (
+            ["search", "python train.py"],
+            "a program without --evaluate command; add that option, or leave the program out",
+        ),
+        (["search", "--evaluate", "table", "--timeout", "3"], "--timeout needs"),
+        (["search", "--objective", "accuracy"], "objectives need trials that are evaluated"),
         (["search", "--evaluate", "table", "--objective", "loss"], "has no direction"),
-        (["worker", "--storage", "no.journal"], "there is no storage 'no.journal'"),
-        (["worker", "--storage", "memory"], "memory is not shared"),
-        (["predict", "conv"], "is no NAS-Bench-201 string"),
+        (["worker", "--storage", "no.journal"], "the storage 'no.journal'"),
+        (["worker", "--storage", "memory"], "memory belongs to one process"),
+        (["predict", "conv"], "is not a NAS-Bench-201 architecture string"),
         (["predict", CELL, "--space", "nb202"], "unknown search space"),
         (["hardware", "show", "nothing like it"], "is not in the catalogue"),
-        (["hardware", "nothing like it"], "no hardware in the catalogue contains"),
+        (["hardware", "nothing like it"], "no device in the catalogue contains"),
         (["hardware", "show", "Orin"], "'Orin' may be Jetson AGX Orin,"),
         (["hardware", "SM-G991B"], "is a Galaxy S21 with an Exynos 2100"),
         (["hardware", "orin", "--here"], "--here names this machine and takes no words"),
@@ -111,7 +114,7 @@ def test_storage_that_cannot_be_used(tabled: Run, tmp_path: Path) -> None:
     search = ("search", "--hw", "GTX 1080 Ti", "--n-trials", "1", "--storage")
     assert_refused(tabled(*search, str(tmp_path)), "is a folder")
     assert_refused(tabled(*search, str(tmp_path / "file" / "x")), "cannot write storage")
-    assert_refused(tabled(*search, str(tmp_path / "file")), "is no journal")
+    assert_refused(tabled(*search, str(tmp_path / "file")), "is not the journal")
 
 
 def test_impossible_bound(tabled: Run) -> None:
@@ -133,7 +136,8 @@ def test_other_errors_exit_1(tabled: Run, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(outcome_module, "_predicted_front", broken)
     result = tabled("search", "--hw", "GTX 1080 Ti", "--n-trials", "1", "--storage", "memory")
     assert result.exit_code == 1
-    assert result.stderr.endswith("\nnasplug: RuntimeError: two lines; --debug shows where\n")
+    message = "nasplug: RuntimeError: two lines; --debug shows the traceback"
+    assert result.stderr.splitlines()[-1] == message
 
 
 def test_interrupt_exits_130(tabled: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,8 +148,8 @@ def test_interrupt_exits_130(tabled: Run, monkeypatch: pytest.MonkeyPatch) -> No
     result = tabled("search", "--hw", "GTX 1080 Ti", "--n-trials", "5")
     assert result.exit_code == 130
     assert result.stderr.splitlines()[-1] == (
-        "nasplug: stopped after 0 of 5 trials; the study is kept; "
-        "the same command goes on from there"
+        "nasplug: stopped after 0 of 5 trials; the study is stored, "
+        "and the same command continues it"
     )
     result = tabled("search", "--hw", "GTX 1080 Ti", "--storage", "memory")
     assert "is lost" in result.stderr
@@ -158,7 +162,7 @@ def test_search_prints_json_alone(tabled: Run, tmp_path: Path) -> None:
     told = json.loads(result.stdout)
     assert told["hardware"] == "GTX 1080 Ti"
     assert told == json.loads((tmp_path / "r" / "result.json").read_text())
-    assert "the study is kept in" in result.stderr
+    assert "the study is stored in" in result.stderr
     assert str(tmp_path / "r" / "pareto.png") in result.stderr
 
 
@@ -175,7 +179,7 @@ def test_macs_stand_for_flops_and_the_table_says_what_it_counts(tabled: Run) -> 
     words = ("search", "--constraint", "macs<=100M", "--n-trials", "2", "--storage", "memory")
     text = tabled(*words).stdout
     assert "flops<=100000000" in text
-    assert "MFLOPs: millions of multiply-accumulates for one image" in text.splitlines()
+    assert "MFLOPs: millions of multiply-accumulates per image" in text.splitlines()
     graph = space("nb201").to_graph(space("nb201").parse(CELL))
     assert graph.total("macs") == graph.total("flops")
 

@@ -45,7 +45,7 @@ def test_the_example_runs_as_printed(folder: Path) -> None:
         env={**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
-    assert "3 trials; values are printed by your program" in done.stdout
+    assert "3 trials; values: printed by your program" in done.stdout
     study = optuna.load_study(study_name="digits", storage=open_storage("digits.journal"))
     assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 3
     accuracy = [t.user_attrs["nasplug:observed"]["accuracy"] for t in study.trials]

@@ -29,7 +29,7 @@ def test_signs_turn_values_into_losses() -> None:
 def test_macs_are_flops() -> None:
     assert checked_objectives(["accuracy", "macs"]) == checked_objectives(["accuracy", "flops"])
     assert checked_objectives("more macs") == (PROXIES["flops"],)
-    with pytest.raises(InputError, match="give one, or two different ones"):
+    with pytest.raises(InputError, match="choose one, or two different ones"):
         checked_objectives(["macs", "flops"])
 
 
@@ -37,10 +37,10 @@ def test_macs_are_flops() -> None:
     ("words", "message"),
     [
         ("acuracy", "unknown objective 'acuracy'; known: accuracy"),
-        ([], "give one, or two different ones"),
-        (["latency", "latency"], "give one, or two different ones"),
-        (["flops", "more flops"], "give one, or two different ones"),
-        (["accuracy", "latency", "flops"], "give one, or two different ones"),
+        ([], "choose one, or two different ones"),
+        (["latency", "latency"], "choose one, or two different ones"),
+        (["flops", "more flops"], "choose one, or two different ones"),
+        (["accuracy", "latency", "flops"], "choose one, or two different ones"),
     ],
 )
 def test_bad_objectives(words: str | list[str], message: str) -> None:

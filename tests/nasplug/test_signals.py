@@ -109,7 +109,7 @@ def test_a_block_that_swallowed_it_is_not_done() -> None:
         ("def program():\n    import argparse\n    send()\n    sys.exit(2)", "stopped"),
         (
             "def program():\n    import atexit\n    atexit.register(send)\n    print(1)",
-            "stopped when all was done",
+            "stopped; the work was already complete",
         ),
     ],
 )

@@ -27,7 +27,7 @@ def test_a_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"12345")
     assert read_whole(file, 5, "a file", "file") == b"12345"
-    with pytest.raises(InputError, match="larger than 0 kB, which no table is"):
+    with pytest.raises(InputError, match="larger than 0 kB, the limit for a table"):
         read_whole(file, 4, "a file", "table")
 
 
@@ -36,7 +36,7 @@ def test_a_torch_file_is_answered_with_the_lines_that_export_it(name: str) -> No
     with pytest.raises(InputError) as raised:
         check_no_torch_file(name)
     sentence, *lines = str(raised.value).splitlines()
-    assert sentence.startswith(f"{name} is a file of PyTorch")
+    assert sentence.startswith(f"{name} is a PyTorch file")
     assert len(lines) == 2
     assert f"torch.load('{name}')" in lines[0]
     assert f"'{name.rpartition('.')[0]}.onnx')" in lines[1]
@@ -71,5 +71,10 @@ def test_an_altered_row_is_told() -> None:
     check_row(header, cells, "line 2")
     check_row(header[:2], ["a", "1.6"], "line 2")
     for altered in (["a", "1.6", cells[2]], ["b", "1.5", cells[2]], ["a", "1.5", ""]):
-        with pytest.raises(InputError, match="line 2 was altered after nasplug measure wrote it"):
+        with pytest.raises(InputError, match="line 2 was changed after nasplug measure wrote it"):
             check_row(header, altered, "line 2")
+
+
+def test_an_exported_program_is_read_in_python() -> None:
+    with pytest.raises(InputError, match=r"torch.export.load\('net.pt2'\)"):
+        check_no_torch_file("net.pt2")

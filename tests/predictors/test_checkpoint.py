@@ -130,11 +130,11 @@ def test_tampered_weights_of_a_pair(pair):
 @pytest.mark.parametrize(
     ("card", "words"),
     [
-        ("", "is no JSON card"),
+        ("", "is not the JSON card"),
         ("[]", "has format 'list'"),
         ('{"format": "other"}', "has format 'other'"),
         ('{"format": "nasplug-predictor-1"}', "lacks the key 'predictor'"),
-        ("[" * 100_000, "is no JSON card"),
+        ("[" * 100_000, "is not the JSON card"),
     ],
 )
 def test_a_card_that_is_not_ours(pair, card, words):
@@ -152,7 +152,7 @@ def test_a_pickle_is_not_run(pair, tmp_path):
     pair.with_suffix(".safetensors").write_bytes(content)
     card = json.loads(pair.read_text()) | {"sha256": hashlib.sha256(content).hexdigest()}
     pair.write_text(json.dumps(card))
-    with pytest.raises(InputError, match="is no safetensors file"):
+    with pytest.raises(InputError, match="is not a safetensors file"):
         load_checkpoint(pair)
     assert not (tmp_path / "was-run").exists()
 

@@ -164,10 +164,10 @@ def test_a_changed_text_is_another_cell_or_refused(index, place, letter):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "is no NAS-Bench-201 string"),
-        ("|none~0|+|none~0|none~1|", "is no NAS-Bench-201 string"),
-        (KNOWN[0] + "+|none~0|none~1|none~2|none~3|", "is no NAS-Bench-201 string"),
-        (KNOWN[0].replace("~2", "~1"), "is no NAS-Bench-201 string"),
+        ("", "is not a NAS-Bench-201 architecture string"),
+        ("|none~0|+|none~0|none~1|", "is not a NAS-Bench-201 architecture string"),
+        (KNOWN[0] + "+|none~0|none~1|none~2|none~3|", "is not a NAS-Bench-201 architecture string"),
+        (KNOWN[0].replace("~2", "~1"), "is not a NAS-Bench-201 architecture string"),
         (KNOWN[0].replace("avg_pool_3x3", "max_pool_3x3"), "unknown operation 'max_pool_3x3'"),
     ],
 )
@@ -188,7 +188,7 @@ def test_bad_parameters_are_named():
 def test_foreign_architecture_is_refused():
     from dataclasses import replace
 
-    with pytest.raises(InputError, match="no NAS-Bench-201 cell"):
+    with pytest.raises(InputError, match="not a NAS-Bench-201 cell"):
         NB.to_graph(replace(NB[0], space="nb101"))
 
 

@@ -63,19 +63,21 @@ def _read_archive(path: Path) -> list[dict[str, Any]]:
                 stream = archive.extractfile(member)
                 content = json.loads(stream.read()) if stream else None
                 if not isinstance(content, dict) or content.keys() != _SECTIONS:
-                    raise foreign(path, f"{name[0]} is no object with {sorted(_SECTIONS)}")
+                    raise foreign(
+                        path, f"{name[0]} is not an object with the keys {sorted(_SECTIONS)}"
+                    )
                 if results.setdefault(int(name[1]), content) is not content:
                     raise foreign(path, f"it has {name[0]} twice")
     except (tarfile.TarError, zlib.error, OSError, EOFError, ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{path} is no readable tar.gz of JSON files ({type(error).__name__}: {error}); "
+            f"{path} is not a readable tar.gz of JSON files ({type(error).__name__}: {error}); "
             "fetch it again"
         ) from error
     if sorted(results) != list(range(N_ARCHS)):
         raise foreign(
-            path, f"it holds {len(results):,} results instead of number 0 to {N_ARCHS - 1}"
+            path, f"it holds {len(results):,} results instead of those numbered 0 to {N_ARCHS - 1}"
         )
     return [results[i] for i in range(N_ARCHS)]
 

@@ -44,7 +44,7 @@ def _archs_of(path: Path, content: object, dataset: str) -> list[dict[str, Any]]
         raise foreign(path, f"expected a list of {N_ARCHS:,} architectures under arch")
     for row, arch in enumerate(archs):
         if not isinstance(arch, dict):
-            raise foreign(path, f"architecture {row} is {shown(arch)}, no dictionary")
+            raise foreign(path, f"architecture {row} is {shown(arch)}, not a dictionary")
     return archs
 
 
@@ -56,7 +56,7 @@ def _fbnet_text(path: Path, row: int, arch: Mapping[str, Any]) -> str:
         or any(type(i) is not int or not 0 <= i < len(FBNET_OPS) for i in indices)
         or ops != [FBNET_OPS[i] for i in indices]
     ):
-        raise foreign(path, f"architecture {row} is no list of {_FBNET_LAYERS} known operations")
+        raise foreign(path, f"architecture {row} is not a list of {_FBNET_LAYERS} known operations")
     return "|".join(FBNET_OPS[i] for i in indices)
 
 
@@ -69,11 +69,11 @@ def _ofa_text(path: Path, row: int, arch: Mapping[str, Any]) -> str:
             isinstance(values, list) and all(type(value) is int for value in values)
             for values in lists.values()
         ):
-            raise InputError("some values are no whole numbers")
+            raise InputError("some values are not whole numbers")
         return space("ofa").parse(json.dumps({"r": int(resolution), **lists})).text
     except InputError as error:
         raise foreign(
-            path, f"architecture {row} is no Once-for-All MobileNetV3: {shown(arch)}"
+            path, f"architecture {row} is not a Once-for-All MobileNetV3: {shown(arch)}"
         ) from error
 
 

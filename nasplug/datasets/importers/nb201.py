@@ -102,7 +102,7 @@ def import_accuracy(files: Mapping[str, Path]) -> Table:
         path = files[name]
         content = read_json(path)
         if content.keys() != set(archs):
-            raise foreign(path, "its architecture strings are not those of the index table")
+            raise foreign(path, "its architecture strings differ from those of the index table")
         # The json is in another order than the index: only the index table gives the rows.
         rows = [content[arch] for arch in archs]
         for split in ("val", "test"):

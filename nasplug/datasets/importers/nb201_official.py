@@ -83,8 +83,8 @@ def _load_checkpoint(path: Path, trust_sha256: str | None) -> Any:
     if trust_sha256 is not None:
         if sha256_of(path) != trust_sha256.strip().lower():
             raise InputError(
-                f"trust_sha256 is not the SHA-256 of {path}, so it was not opened; "
-                "run sha256sum on the file that you mean to trust"
+                f"trust_sha256 is not the SHA-256 of {path}, so the file was not opened; run "
+                "sha256sum on the file that you trust"
             )
         try:
             return torch.load(path, map_location="cpu", weights_only=False)
@@ -98,8 +98,8 @@ def _load_checkpoint(path: Path, trust_sha256: str | None) -> Any:
         if not needed:
             raise _unreadable(path, error) from error
         raise InputError(
-            f"{path} holds more than plain data ({', '.join(needed)}) and loading it could run any "
-            "code; if you trust where it came from, run sha256sum on it and pass the result as "
+            f"{path} holds more than plain data ({', '.join(needed)}), so loading it could run "
+            "any code; if you trust its source, run sha256sum on it and pass the result as "
             "trust_sha256"
         ) from error
     except Exception as error:
@@ -136,7 +136,7 @@ def _open_api(path: Path, content: Any) -> Any:
         except Exception as error:
             raise _foreign(path, f"{type(error).__name__}: {error}") from error
     if not all(is_arch(arch) for arch in api.meta_archs):
-        raise _foreign(path, "meta_archs holds something else than NAS-Bench-201 strings")
+        raise _foreign(path, "meta_archs holds values other than NAS-Bench-201 strings")
     return api
 
 
@@ -149,10 +149,10 @@ def _accuracy(path: Path, results: Any, dataset: str, split: str) -> float:
         return float("nan")
     epochs = results.get_total_epoch(dataset)
     if epochs != int(_HP):
-        raise _foreign(path, f"a training of {epochs} epochs where {_HP} are expected")
+        raise _foreign(path, f"a training has {epochs} epochs instead of {_HP}")
     value = float(results.get_metrics(dataset, split, iepoch=None, is_random=False)["accuracy"])
     if not 0 <= value <= 100:
-        raise _foreign(path, f"an accuracy of {value} percent")
+        raise _foreign(path, f"an accuracy is {value} percent")
     return value
 
 
@@ -204,11 +204,13 @@ def import_official(
         ...     datasets.import_official("nowhere.pth")
         ... except InputError as error:
         ...     print(error)
-        nowhere.pth is not a file; name the NAS-Bench-201 .pth that you downloaded
+        nowhere.pth is not a file; give the NAS-Bench-201 .pth file that you downloaded
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path} is not a file; name the NAS-Bench-201 .pth that you downloaded")
+        raise InputError(
+            f"{path} is not a file; give the NAS-Bench-201 .pth file that you downloaded"
+        )
     if is_lfs_pointer(path):
         raise InputError(f"{path} is a git-LFS pointer, not the data; download the real file")
     api = _open_api(path, _load_checkpoint(path, trust_sha256))
@@ -228,7 +230,7 @@ def _write(path: Path, table: Table) -> None:
     try:
         write_table(path, table)
     except OSError as error:
-        raise InputError(f"cannot write {path} ({error}); name another output") from error
+        raise InputError(f"cannot write {path} ({error}); give another output file") from error
 
 
 def load_official(path: str | os.PathLike[str]) -> pd.DataFrame:
@@ -243,6 +245,6 @@ def load_official(path: str | os.PathLike[str]) -> pd.DataFrame:
         ...     datasets.load_official("nowhere.npz")
         ... except InputError as error:
         ...     print(error)
-        the table nowhere.npz is missing; name a table that was imported
+        the table nowhere.npz is missing; give a table that was imported
     """
     return read_table(Path(path)).to_frame()

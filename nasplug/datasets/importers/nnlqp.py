@@ -122,7 +122,7 @@ def parse_labels(text: str, where: str) -> list[Label]:
         n_fields = n_fields or len(line.split())
         labels.append(label)
     if not labels:
-        raise InputError(f"{where} is empty; each line must be {_FORM}")
+        raise InputError(f"{where} is empty; each of its lines must be {_FORM}")
     return labels
 
 
@@ -153,11 +153,11 @@ def label_table(labels: Sequence[Label]) -> Table:
 
 def _label_file(folder: Path, labels: str | None) -> Path:
     if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; name the one that holds gt.txt and onnx/")
+        raise InputError(f"{folder} is not a folder; give the folder that holds gt.txt and onnx/")
     names = LABEL_FILES if labels is None else (labels,)
     paths = [folder / name for name in names if (folder / name).is_file()]
     if not paths:
-        raise InputError(f"{folder} has no file {' or '.join(names)} with NNLQP's labels")
+        raise InputError(f"{folder} has no file {' or '.join(names)}, which holds NNLQP's labels")
     return paths[0]
 
 
@@ -181,7 +181,7 @@ class _Networks:
             real = os.path.realpath(real)
         if os.path.commonpath([self._root, real]) != self._root:
             raise InputError(
-                f"{where}: {shown(onnx_path)} leads out of {self._folder} through a link"
+                f"{where}: {shown(onnx_path)} is a link that leads out of {self._folder}"
             )
         return path if os.path.isfile(real) else None
 
@@ -213,7 +213,7 @@ def read_nnlqp(folder: str | os.PathLike[str], labels: str | None = None) -> pd.
         ...     datasets.read_nnlqp("nowhere")
         ... except InputError as error:
         ...     print(error)
-        nowhere is no folder; name the one that holds gt.txt and onnx/
+        nowhere is not a folder; give the folder that holds gt.txt and onnx/
     """
     folder = Path(folder)
     path = _label_file(folder, labels)
@@ -273,9 +273,9 @@ def nnlqp_graphs(
         if text in graphs:
             continue
         if not _is_onnx_path(text):
-            raise InputError(f"{shown(text)} is no path to an .onnx file below {folder}")
+            raise InputError(f"{shown(text)} is not the path of an .onnx file in {folder}")
         network = networks.find(text, str(folder))
         if network is None:
-            raise InputError(f"{folder / text} is missing; keep only the rows with has_onnx")
+            raise InputError(f"{folder / text} is missing; use only the rows with has_onnx")
         graphs[text] = convert(network)
     return [graphs[text] for text in paths]

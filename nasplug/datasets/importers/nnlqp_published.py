@@ -61,7 +61,9 @@ def _read_labels(path: Path) -> list[Label]:
         raise foreign(path, f"its {len(labels):,} lines are not numbered from 1 to {N_LABELS:,}")
     for label in labels:
         if (label.batch_size, label.platform_id) != (1, 1) or label.stage not in {"train", "test"}:
-            raise foreign(path, f"line {label.graph_id} is not batch 1 on platform 1 with a stage")
+            raise foreign(
+                path, f"line {label.graph_id} is not for batch 1 on platform 1 with a stage"
+            )
     return labels
 
 
@@ -90,7 +92,7 @@ def import_nasbench201(files: Mapping[str, Path]) -> Table:
         name = _FILE.fullmatch(label.onnx_path)
         cell = cell_of_code(int(name[1])) if name else None
         if name is None or cell is None:
-            raise foreign(path, f"line {label.graph_id} names no cell by its code")
+            raise foreign(path, f"line {label.graph_id} does not name a cell by its code")
         archs.append(cell)
         stages.append(label.stage)
         rows.append([index[cell], label.graph_id, int(name[1]), label.latency_ms])

@@ -27,7 +27,7 @@ FORMAT_VERSION = 1
 
 _COLUMNS = ("models", "image_sizes", "families", "parameters")
 
-HOW_TO_BUILD = "install timm and run python -m experiments.timm.timm_graphs of the repository"
+HOW_TO_BUILD = "install timm and run python -m experiments.timm.timm_graphs in nasplug's repository"
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +84,9 @@ def read_networks(path: Path) -> TimmNetworks:
     try:
         arrays, is_whole = read_arrays(path)
         if not is_whole:
-            raise InputError(f"{path} was altered after it was written; {HOW_TO_BUILD}")
+            raise InputError(f"{path} was changed after it was written; {HOW_TO_BUILD}")
         if int(arrays["version"]) != FORMAT_VERSION:
-            raise InputError(f"{path} was written by another version; {HOW_TO_BUILD}")
+            raise InputError(f"{path} was written by another version of nasplug; {HOW_TO_BUILD}")
         packed = {
             name.removeprefix("graphs."): array
             for name, array in arrays.items()

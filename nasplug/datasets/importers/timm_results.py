@@ -64,7 +64,7 @@ def _rows(path: Path, columns: list[set[str]]) -> Iterator[tuple[str, dict[str, 
     for line, row in read_csv(path, columns):
         model, size = row["model"], row.get("infer_img_size", row.get("img_size"))
         if not model or not model.isprintable() or (model, size) in seen:
-            raise foreign(path, f"line {line} has no model of its own: {shown(model)}")
+            raise foreign(path, f"line {line} repeats a model or has none: {shown(model)}")
         seen.add((model, size))
         yield f"line {line}", row
 

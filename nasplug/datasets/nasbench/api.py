@@ -153,7 +153,7 @@ class NASBench:
         ...     datasets.NASBench("nowhere.tfrecord")
         ... except InputError as error:
         ...     print(error)
-        nowhere.tfrecord is not a file; name the .tfrecord that you downloaded
+        nowhere.tfrecord is not a file; give the .tfrecord file that you downloaded
 
     Attributes:
         config: The space, with the keys of the official API's configuration.

@@ -78,5 +78,5 @@ def _positions(table: NasbenchTable) -> NDArray[np.intp]:
     positions[index[index >= 0]] = np.flatnonzero(index >= 0)
     if (positions < 0).any():
         unknown_hash = table.hashes[int(np.argmin(positions))].tobytes().hex()
-        raise InputError(f"the cell with the hash {unknown_hash} is none of NAS-Bench-101's")
+        raise InputError(f"the cell with the hash {unknown_hash} is not in NAS-Bench-101")
     return positions

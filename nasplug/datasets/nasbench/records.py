@@ -137,11 +137,11 @@ def record_fault(payload: bytes, error: Exception) -> str:
     try:
         content = json.loads(payload)
     except (ValueError, RecursionError):
-        return f"it is no JSON text ({len(payload)} bytes that start with {shown(payload[:16])})"
+        return f"it is not JSON ({len(payload)} bytes that start with {shown(payload[:16])})"
     if not isinstance(content, list) or len(content) != 5:
-        return "it is no list of hash, epochs, adjacency, operations and metrics"
+        return "it is not a list of hash, epochs, adjacency, operations and metrics"
     types = (str, int, str, str, str)
     for value, expected in zip(content, types, strict=True):
         if type(value) is not expected:
-            return f"{shown(value)} stands where {expected.__name__} is expected"
+            return f"it has {shown(value)} instead of a value of type {expected.__name__}"
     return f"its metrics cannot be decoded ({type(error).__name__})"

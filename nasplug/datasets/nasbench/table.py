@@ -130,8 +130,8 @@ def cached_table(
     except OSError as error:
         # The table is worth more than its copy.
         print(
-            f"nasplug: cannot keep the table of {path} in {copy} ({error}); set NASPLUG_CACHE to a "
-            "folder that can be written, or the file is read again next time",
+            f"nasplug: cannot cache the table of {path} in {copy} ({error}); set NASPLUG_CACHE to "
+            "a folder that can be written, or nasplug reads the file again next time",
             file=sys.stderr,
         )
     return table
@@ -139,7 +139,7 @@ def cached_table(
 
 def _check_file(path: Path) -> None:
     if not path.is_file():
-        raise InputError(f"{path} is not a file; name the .tfrecord that you downloaded")
+        raise InputError(f"{path} is not a file; give the .tfrecord file that you downloaded")
     if is_lfs_pointer(path):
         raise InputError(f"{path} is a git-LFS pointer, not the data; download the real file")
 
@@ -252,13 +252,13 @@ class _Reading:
     def _add_cell(self, module: str, adjacency: str, operations: str, raw: bytes) -> int:
         number = len(self.epochs) + 1
         if _HASH.fullmatch(module) is None:
-            raise self.foreign(number, f"{shown(module)} is no hash of a cell")
+            raise self.foreign(number, f"{shown(module)} is not the hash of a cell")
         labels = labels_of(operations)
         if labels is None:
-            raise self.foreign(number, f"{shown(operations)} are no operations of a cell")
+            raise self.foreign(number, f"{shown(operations)} are not operations of a cell")
         bits = bits_of(adjacency, len(labels) + 2)
         if bits is None:
-            raise self.foreign(number, f"{shown(adjacency)} is no adjacency matrix of a cell")
+            raise self.foreign(number, f"{shown(adjacency)} is not the adjacency matrix of a cell")
         cell = Cell(bits, labels)
         if len(self.position_of) < _HASHED and module_hash(cell) != module:
             raise self.foreign(
@@ -290,7 +290,7 @@ class _Reading:
             shown_values = ", ".join(f"{v:g}" for v in values[row])
             raise self.foreign(
                 first + row + 1,
-                f"after {self.epochs[first + row]} epochs it has seconds and accuracies "
+                f"after {self.epochs[first + row]} epochs its seconds and accuracies are "
                 f"{shown_values}",
             )
         self.chunks.append([_narrow(column) for column in values.T])
@@ -300,7 +300,7 @@ class _Reading:
         if self.payloads:
             self._pack()
         if not self.chunks:
-            raise InputError(f"{self.path} holds no record; fetch it again")
+            raise InputError(f"{self.path} has no records; fetch it again")
         epochs, budget = np.unique(np.frombuffer(self.epochs, np.int32), return_inverse=True)
         key = np.frombuffer(self.cell_of, np.int32).astype(np.int64) * len(epochs) + budget
         order = np.argsort(key, kind="stable")
@@ -327,8 +327,8 @@ class _Reading:
     def foreign(self, number: int, why: str) -> InputError:
         """Make the error for a record of another layout."""
         return InputError(
-            f"record {number:,} of {self.path} is not laid out like those of NAS-Bench-101: {why}; "
-            "name nasbench_only108.tfrecord, nasbench_full.tfrecord or a file of EC-NAS"
+            f"record {number:,} of {self.path} does not have the layout of NAS-Bench-101: {why}; "
+            "give nasbench_only108.tfrecord, nasbench_full.tfrecord or a file of EC-NAS"
         )
 
 

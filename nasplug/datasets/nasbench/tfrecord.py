@@ -67,8 +67,9 @@ def _records(path: Path, stream: BinaryIO, size: int) -> Iterator[bytes]:
         if head != _head(length):
             if number == 1:
                 raise InputError(
-                    f"{path} is no TFRecord file, or its record 1 is damaged: the checksum of the "
-                    "record's length is wrong; name the file that you downloaded, or fetch it again"
+                    f"{path} is not a TFRecord file, or its record 1 is damaged (the checksum of "
+                    "the record's length is wrong); give the file that you downloaded, or fetch "
+                    "it again"
                 )
             raise _damaged(path, number, offset, "its length")
         # Before anything is read: a wrong length could ask for all memory.
@@ -91,8 +92,8 @@ def _records(path: Path, stream: BinaryIO, size: int) -> Iterator[bytes]:
 
 def _cut_off(path: Path, number: int, offset: int) -> InputError:
     return InputError(
-        f"{path} ends in the middle of record {number:,} (which starts at byte {offset:,}); it was "
-        "not downloaded whole: fetch it again"
+        f"{path} ends in the middle of record {number:,}, which starts at byte {offset:,}; the "
+        "download is incomplete, so fetch it again"
     )
 
 

@@ -81,7 +81,7 @@ def test_one_profile_serves_all_whole_networks(
     alone = device.transfer.predict(FBNET.to_graphs(like))
     np.testing.assert_allclose(said.mean, alone.mean, rtol=0.05)
     np.testing.assert_allclose(said.spread, alone.spread, rtol=0.2)
-    with pytest.raises(InputError, match="calibrated on networks of space fbnet, which say too"):
+    with pytest.raises(InputError, match="calibrated with networks of space fbnet, which say too"):
         load_predictor("nb201-latency").predict([space("nb201")[0]], profile)  # type: ignore[index]
 
 
@@ -92,5 +92,5 @@ def test_cells_say_nothing_of_whole_networks(predictor: ArchitecturePredictor) -
         tuple(a.text for a in archs), np.ones(3), tuple(cells.to_graphs(archs))
     )
     profile = DeviceProfile(own(), "nb201", 1, measured)
-    with pytest.raises(InputError, match="calibrated on networks of space nb201, which say too"):
+    with pytest.raises(InputError, match="calibrated with networks of space nb201, which say too"):
         predictor.predict([FBNET.sample(np.random.default_rng(0))], profile)

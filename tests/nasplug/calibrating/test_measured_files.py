@@ -94,7 +94,7 @@ def test_three_files_calibrate_for_a_fourth(
     archs = [FBNET.sample(np.random.default_rng(k)) for k in range(3)]
     assert predictor.predict(archs, "m.json").evidence == "few-shot"
     assert not device.like(FBNET.to_graphs(archs)).any()
-    with pytest.raises(InputError, match="on ONNX files, which say too little of nb201"):
+    with pytest.raises(InputError, match="with ONNX files, which say too little about nb201"):
         load_predictor("nb201-latency").predict([TEXTS[0]], "m.json")
 
 

@@ -85,12 +85,12 @@ def test_the_median_of_repeated_networks_counts(tmp_path: Path) -> None:
 
 def test_one_batch_size_is_taken(tmp_path: Path) -> None:
     file = write(tmp_path, f"arch,latency_ms,batch_size\n{A},1,32\n{B},2,1\n{C},3,32\n")
-    with pytest.raises(InputError, match="batch sizes 1, 32; say with --batch-size"):
+    with pytest.raises(InputError, match="batch sizes 1, 32; choose one with --batch-size"):
         read_latencies(file, NB)
     found = read_latencies(file, NB, 32)
     assert (found.batch_size, found.latencies.tolist()) == (32, [1.0, 3.0])
     assert found.left_out == {"of another batch size": 1}
-    with pytest.raises(InputError, match="no row of batch size 8, only of 1, 32"):
+    with pytest.raises(InputError, match="no row of batch size 8, only rows of 1, 32"):
         read_latencies(file, NB, 8)
     alone = write(tmp_path, f"arch,latency_ms,batch_size\n{A},1,32\n")
     assert read_latencies(alone, NB).batch_size == 32
@@ -103,9 +103,9 @@ def test_one_batch_size_is_taken(tmp_path: Path) -> None:
         ("", "is empty; its first line must be arch,latency_ms"),
         (" \n \n", "is empty"),
         ("arch,latency_ms\n", "has no rows below"),
-        (f"arch,ms\n{A},1\n", "no column latency_ms in its first line, which is 'arch, ms'"),
+        (f"arch,ms\n{A},1\n", "no column latency_ms; its first line must name"),
         (f"{A},1\n", "no column arch"),
-        (f"arch;latency_ms\n{A};1\n", "put commas between the cells"),
+        (f"arch;latency_ms\n{A};1\n", "separate the cells"),
         (f"arch,latency_ms,latency_ms\n{A},1,2\n", "two columns latency_ms"),
         (f"arch,latency_ms\n{A},1\n{B},fast\n", "line 3: latency_ms is 'fast', not a number"),
         (f"arch,latency_ms\n{A},1_000\n", "'1_000', not a number"),
@@ -125,12 +125,12 @@ def test_one_batch_size_is_taken(tmp_path: Path) -> None:
         (f"arch,latency_ms\n{A},NaN\n", "is NaN; remove such lines"),
         (f"arch,latency_ms\n{A},\n", "line 2: latency_ms is empty"),
         (f"arch,latency_ms\n{A}\n", "line 2 has 1 cells; the first line has 2"),
-        (f"arch,latency_ms\n{A},1\nconv,2\n", "line 3: arch: 'conv' is no NAS-Bench-201"),
+        (f"arch,latency_ms\n{A},1\nconv,2\n", "line 3: arch: 'conv' is not a NAS-Bench-201"),
         (f"arch,latency_ms,batch_size\n{A},1,many\n", "batch_size is 'many', not a whole"),
         (f"arch,latency_ms,batch_size\n{A},1,0\n", "batch_size is '0'"),
         (f"arch,latency_ms,disturbed\n{A},1,maybe\n", "disturbed is 'maybe'; write True"),
-        (f'arch,latency_ms\n"{A},1\n', "is no row of a CSV"),
-        (b"\xff\xfe\x00arch", "is no text in UTF-8"),
+        (f'arch,latency_ms\n"{A},1\n', "is not a CSV row"),
+        (b"\xff\xfe\x00arch", "is not UTF-8 text"),
         (b"\x00\x01\x02" * 40, "mine.csv"),
         ("x" * (MAX_FILE_BYTES + 1), "larger than 20 MB"),
     ],

@@ -56,7 +56,7 @@ def test_a_wrong_option_suggests_the_right_one(words: list[str], suggested: str)
 def test_an_option_with_one_value_is_not_given_twice(words: list[str], option: str) -> None:
     result = runner.invoke(app, words)
     assert result.exit_code == 2
-    assert f"Option '{option}' is given 2 times; it takes one value." in result.stderr
+    assert f"Option '{option}' is given 2 times; give it once." in result.stderr
 
 
 def test_repeatable_options_and_flags_are_repeated() -> None:
@@ -92,7 +92,7 @@ def test_the_list_of_commands_has_whole_sentences() -> None:
 @pytest.mark.parametrize("words", [["worker", "--storage", "no"], ["report", "no"]])
 def test_a_study_is_named_alike_in_all_commands(words: list[str], option: str) -> None:
     result = runner.invoke(app, [*words, option, "mine"])
-    assert "there is no storage 'no'" in result.stderr
+    assert "the storage 'no'" in result.stderr
     assert "--study-name" in runner.invoke(app, [words[0], "--help"]).stdout
 
 

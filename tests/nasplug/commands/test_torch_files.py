@@ -23,7 +23,7 @@ from nasplug.cli import app
 def test_a_torch_file(words: list[str]) -> None:
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 2
-    assert "is a file of PyTorch" in result.stderr
+    assert "is a PyTorch file" in result.stderr
     assert "torch.onnx.export(model.eval()" in result.stderr
 
 

@@ -164,7 +164,7 @@ def test_damaged_cache_is_repaired(place: Place, damage: bytes) -> None:
 
 def test_mirror_that_is_no_place(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NASPLUG_MIRROR", str(place.source))
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         fetch_files([FILE])
     monkeypatch.setenv("NASPLUG_MIRROR", "ftp://example.org")
     with pytest.raises(InputError, match="neither a folder nor"):

@@ -45,7 +45,7 @@ def test_shown_is_one_short_line(value: object) -> None:
 
 def test_numbers_of_any_size() -> None:
     assert numbers(PATH, [1, 2.5], 2).tolist() == [1.0, 2.5]
-    for bad, why in [([1], "1 values instead of 2"), ([1, 10**400], "64 bits"), ([2, 0], "0.0")]:
+    for bad, why in [([1], "1 values instead of 2"), ([1, 10**400], "64-bit"), ([2, 0], "0.0")]:
         with pytest.raises(InputError, match=why):
             numbers(PATH, bad, 2)
 
@@ -80,8 +80,8 @@ def test_csv_is_read_by_name(tmp_path: Path) -> None:
         (b"a,b,d\n1,2,3", "its columns are"),
         (b"a,b\n1", "line 2 has 1 fields"),
         (b"a,b\n1,2\n1,2,3", "line 3 has 3 fields"),
-        (b'a,b\n"1,2', "no row of a CSV"),
-        (b"a,b\n\xff,2", "no text in UTF-8"),
+        (b'a,b\n"1,2', "not a CSV row"),
+        (b"a,b\n\xff,2", "not UTF-8 text"),
     ],
 )
 def test_csv_of_another_layout(tmp_path: Path, content: bytes, why: str) -> None:

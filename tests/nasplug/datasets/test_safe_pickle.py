@@ -59,7 +59,9 @@ def test_malicious_pickle_is_named_and_not_run(tmp_path: Path) -> None:
     for protocol in (0, 2, 4):
         code = pickle.dumps(Call(os.system, f"touch {marker}"), protocol=protocol)
         path = pack(tmp_path / f"evil{protocol}.pt", code)
-        with pytest.raises(InputError, match=r"evil\d\.pt asks for.*'(posix|nt)\.system'"):
+        with pytest.raises(
+            InputError, match=r"evil\d\.pt was not loaded: it needs.*'(posix|nt)\.system'"
+        ):
             load_pickle_zip(path, NUMPY_SCALARS | ORDERED_DICT)
     assert not marker.exists()
 
@@ -97,7 +99,7 @@ def test_big_endian_scalar(tmp_path: Path) -> None:
 def test_numpy_objects_are_refused(tmp_path: Path) -> None:
     scalar = np.float64(0).__reduce__()[0]
     path = pack(tmp_path / "x.pt", pickle.dumps(Call(scalar, np.dtype("O"), b"12345678")))
-    with pytest.raises(InputError, match="no plain number"):
+    with pytest.raises(InputError, match="not a plain number"):
         load_pickle_zip(path, NUMPY_SCALARS)
 
 
@@ -141,7 +143,7 @@ def test_colliding_keys_are_refused_at_once(tmp_path: Path) -> None:
     # Of one hash: filling the dictionary would take minutes.
     data = b"".join(pickle.dumps(k * (2**61 - 1), 2)[2:-1] + b"K\0" for k in range(1, 30_000))
     path = pack(tmp_path / "x.pt", b"\x80\x02}(" + data + b"u.")
-    with pytest.raises(InputError, match="neither texts nor numbers below"):
+    with pytest.raises(InputError, match="neither strings nor numbers below"):
         load_pickle_zip(path)
 
 
@@ -152,10 +154,10 @@ def test_a_key_cannot_come_by_another_way(tmp_path: Path) -> None:
         b"\x80\x02(" + big + b"K\0d.",  # DICT
         b"\x80\x02}" + big + b"2s.",  # DUP
     ):
-        with pytest.raises(InputError, match="neither texts nor numbers below"):
+        with pytest.raises(InputError, match="neither strings nor numbers below"):
             load_pickle_zip(pack(tmp_path / "x.pt", code))
     pairs = Call(collections.OrderedDict, [(2**61 - 1, 0)])
-    with pytest.raises(InputError, match=r"no readable torch\.save zip"):
+    with pytest.raises(InputError, match="not a readable torch.save zip"):
         load_pickle_zip(pack(tmp_path / "x.pt", pickle.dumps(pairs)), ORDERED_DICT)
 
 
@@ -186,7 +188,7 @@ def test_bomb_that_lies_about_its_size(tmp_path: Path) -> None:
     content = path.read_bytes()
     declared = (2_000_000).to_bytes(4, "little")
     path.write_bytes(content.replace(declared, (100).to_bytes(4, "little")))
-    with pytest.raises(InputError, match="no readable"):
+    with pytest.raises(InputError, match="not a readable"):
         load_pickle_zip(path, max_bytes=1_000_000)
 
 
@@ -208,13 +210,13 @@ def test_files_that_are_something_else(tmp_path: Path) -> None:
         load_pickle_zip(tmp_path)
     path = tmp_path / "x.pt"
     path.write_bytes(pickle.dumps([1, 2]))
-    with pytest.raises(InputError, match=r"no readable torch\.save zip"):
+    with pytest.raises(InputError, match="not a readable torch.save zip"):
         load_pickle_zip(path)
     path.write_text("version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(InputError, match="git-LFS"):
         load_pickle_zip(path)
     path.write_bytes(b"\0" * 200)
-    with pytest.raises(InputError, match="larger than the 100 bytes"):
+    with pytest.raises(InputError, match="larger than the expected 100 bytes"):
         load_pickle_zip(path, max_bytes=100)
 
 

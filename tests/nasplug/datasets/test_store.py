@@ -91,7 +91,7 @@ def test_altered_number_behind_a_good_zip_is_found(own: Path) -> None:
         arrays = dict(archive)
     arrays["values"][0, 0] += 1
     np.savez_compressed(path, **arrays)
-    with pytest.raises(InputError, match="was altered"):
+    with pytest.raises(InputError, match="was changed"):
         read_table(path)
 
 

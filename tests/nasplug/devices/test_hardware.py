@@ -371,10 +371,10 @@ def test_a_missing_field_is_named(tmp_path: Path, field: str) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "expected"),
     [
-        ("name", '""', "name must be a text"),
-        ("name", "3", "name must be a text"),
-        ("name", '"a\\u001bb"', "name must be a text"),
-        ("vendor", '"a\\nb"', "vendor must be a text"),
+        ("name", '""', "name must be a string"),
+        ("name", "3", "name must be a string"),
+        ("name", '"a\\u001bb"', "name must be a string"),
+        ("vendor", '"a\\nb"', "vendor must be a string"),
         ("kind", '"toaster"', "one of gpu, cpu, phone"),
         ("kind", "[]", "not a list"),
         ("power_w", "0", "power_w must be a number from 1e-06 to 1e+09 in W, not 0"),
@@ -400,9 +400,9 @@ def test_a_missing_field_is_named(tmp_path: Path, field: str) -> None:
         ("peak_tflops", '{ fp32 = "1" }', "peak_tflops.fp32 must be a number from"),
         ("year", "1200", "1970 to 2100"),
         ("memory_gb", "-1", "0 if it varies"),
-        ("aliases", '"board"', "list of texts"),
-        ("aliases", "[1]", "list of texts"),
-        ("source", "1", "source must be a text"),
+        ("aliases", '"board"', "list of strings"),
+        ("aliases", "[1]", "list of strings"),
+        ("source", "1", "source must be a string"),
         ("memory_bandwith", "10", "memory_bandwidth_gbs"),
     ],
 )
@@ -425,7 +425,7 @@ def test_a_bad_field_is_named(tmp_path: Path, field: str, value: str, expected: 
         ("x = " + "9" * 5000, "not valid TOML"),
         ("#" * (MAX_FILE_BYTES + 1), "larger than 64 kB"),
         # Reading it would take minutes.
-        ("a." * 30_000 + "a = 1", "a line of more than 2000 characters"),
+        ("a." * 30_000 + "a = 1", "a line has more than 2000 characters"),
         ("", "name is missing"),
         ("device = 3", "one table"),
         ("[[device]]" + OWN, "one table"),

@@ -168,7 +168,7 @@ def test_broken_off_line_is_repaired(tmp_path, capsys, scripted, cut):
     lines = out.read_text().splitlines(keepends=True)
     out.write_text("".join(lines[:3]) + lines[3][:cut])
     measured = tiny(out)
-    assert "broken off" in capsys.readouterr().err
+    assert "the last line of the file is incomplete" in capsys.readouterr().err
     assert measured.table["arch_id"].tolist() == ids(TINY)
     again = out.read_text().splitlines(keepends=True)
     assert again[:3] == lines[:3]
@@ -203,7 +203,7 @@ def test_cells_are_timed_as_the_networks_that_a_search_exports(scripted, name):
 
 def test_a_space_without_networks_is_refused(monkeypatch):
     monkeypatch.setattr(type(space(CELLS)), "writes_onnx", False)
-    with pytest.raises(InputError, match="does not write its networks as ONNX.*nnlqp"):
+    with pytest.raises(InputError, match="cannot write its networks as ONNX.*nnlqp"):
         measure(CELLS, 1)
 
 
@@ -290,12 +290,12 @@ def test_whoever_reads_an_altered_measurement_is_told(tmp_path, scripted):
     content = out.read_text()
     for then, now in ((f",{row.latency_ms:.6g},", ",0.43,"), ("batch_size", "batch_sjze")):
         out.write_text(content.replace(then, now, 1))
-        with pytest.raises(InputError, match="line 2 was altered after nasplug measure wrote it"):
+        with pytest.raises(InputError, match="line 2 was changed after nasplug measure wrote it"):
             read_latencies(out, cells)
-        with pytest.raises(InputError, match="line 2 was altered after nasplug measure wrote it"):
+        with pytest.raises(InputError, match="line 2 was changed after nasplug measure wrote it"):
             read_labels(str(out), ["p10_ms"], cells)
     out.write_text(content.replace("avg_pool_3x3", "nor_conv_1x1", 1))
-    with pytest.raises(InputError, match="row 2 was altered"):
+    with pytest.raises(InputError, match="row 2 was changed"):
         read_archs(out)
 
 
@@ -305,9 +305,9 @@ def test_files_that_are_no_measurements(tmp_path, scripted):
     tiny(out, TINY[:1])
     content, beside = out.read_text(), out.with_suffix(".json")
     for text, said in [
-        (content + "a,b\n", "line 3 is no measurement"),
-        (content.replace("False", "perhaps"), "line 2 is no measurement"),
-        (content.replace("arch,", "cell,", 1), "holds no measurements"),
+        (content + "a,b\n", "line 3 is not a measurement"),
+        (content.replace("False", "perhaps"), "line 2 is not a measurement"),
+        (content.replace("arch,", "cell,", 1), "is not a"),
     ]:
         out.write_text(text)
         with pytest.raises(InputError, match=said):
@@ -318,10 +318,10 @@ def test_files_that_are_no_measurements(tmp_path, scripted):
     out.write_text(content)
     for broken in ("{", "[]", "{}", '{"format": "other"}'):
         beside.write_text(broken)
-        with pytest.raises(InputError, match="is no description of measurements"):
+        with pytest.raises(InputError, match="does not describe measurements"):
             tiny(out, TINY[:1])
     beside.unlink()
-    with pytest.raises(InputError, match=r"has no latency\.json beside it"):
+    with pytest.raises(InputError, match="needs latency.json beside it"):
         tiny(out, TINY[:1])
 
 
@@ -366,7 +366,7 @@ def test_a_failing_network_is_a_row(tmp_path, scripted):
 def test_networks_that_do_not_fit_are_left_out(monkeypatch):
     monkeypatch.setattr(runtimes, "free_memory", lambda: 10**6)
     table = tiny(archs=TINY[:2]).table
-    assert table["error"].str.contains("GB of memory are free").all()
+    assert table["error"].str.contains("GB are free").all()
     assert table["latency_ms"].isna().all()
 
 
@@ -419,11 +419,11 @@ def test_disturbed_networks_are_kept_if_asked_for(tmp_path, scripted, capsys):
     assert measured.table["disturbed"].tolist() == [False, True]
     assert not measured.table["kept"].any()
     said = capsys.readouterr().err
-    assert "1 network disturbed: while they were timed the reference was up to 50% off" in said
+    assert "1 network disturbed: around them the reference network was up to 50% off" in said
     assert "calibrate leaves them out" in said
     kept = tiny(out, TINY[:2], keep_disturbed=True)
     assert kept.table["kept"].tolist() == pd.read_csv(out)["kept"].tolist() == [False, True]
-    assert "they are kept, and marked in the column kept" in capsys.readouterr().err
+    assert "calibrate uses them, as the column kept" in capsys.readouterr().err
     cells = space(CELLS)
     assert read_latencies(out, cells).left_out == {}
     assert read_latencies(measured, cells).left_out == {"disturbed": 1}
@@ -457,7 +457,9 @@ def test_rows_of_a_broken_off_session_are_not_trusted(tmp_path, scripted):
         return 10.0 if arch_id == reference else 1.0
 
     scripted(ms, every=10)
-    with pytest.raises(KeyboardInterrupt, match=r"holds 2 of 4 networks; the same command goes on"):
+    with pytest.raises(
+        KeyboardInterrupt, match="has 2 of 4 networks, and the same command continues"
+    ):
         tiny(out)
     assert pd.read_csv(out)["disturbed"].tolist() == [True, True]
     table = tiny(out).table
@@ -470,7 +472,7 @@ def test_other_work_is_told(scripted, monkeypatch, capsys):
     scripted(references(10.0))
     monkeypatch.setattr(machine.OtherWork, "cores", lambda _: 1.5)
     tiny(archs=TINY[:1])
-    assert "other processes kept 1.5 cores busy" in capsys.readouterr().err
+    assert "other processes used 1.5 cores" in capsys.readouterr().err
     monkeypatch.setattr(machine.OtherWork, "cores", lambda _: 0.1)
     tiny(archs=TINY[:1])
     assert "other processes" not in capsys.readouterr().err
@@ -484,20 +486,20 @@ def test_other_work_is_told(scripted, monkeypatch, capsys):
     [
         ({"space": "nnlpq"}, "unknown search space 'nnlpq'"),
         ({"n": 0}, "number of networks 0"),
-        ({"n": None}, "say which networks"),
-        ({"archs": [TINY[0]]}, "say which networks"),
+        ({"n": None}, "no networks to time"),
+        ({"archs": [TINY[0]]}, "no networks to time"),
         ({"n": None, "archs": []}, "list of architectures is empty"),
         ({"n": None, "archs": ["conv"]}, "NAS-Bench-201|'conv'"),
-        ({"hardware": "RTX 3090"}, "'RTX 3090' is not this machine"),
-        ({"hardware": "cuda"}, "times the processor"),
+        ({"hardware": "RTX 3090"}, "'RTX 3090' is not a processor of this machine"),
+        ({"hardware": "cuda"}, "times the CPU only; use the backend torch"),
         ({"backend": "tflite"}, "unknown backend 'tflite'"),
         ({"threads": 0}, "number of threads 0"),
-        ({"threads": 4096}, "4096 threads would wait for each other"),
+        ({"threads": 4096}, "4096 threads are more than"),
         ({"batch_size": 0}, "batch size 0"),
         ({"runs": 0}, "number of runs 0"),
         ({"warmup": -1}, "number of warm-up runs -1"),
-        ({"min_seconds": 2.0, "max_seconds": 1.0}, "no time for a network"),
-        ({"min_seconds": math.nan}, "no time for a network"),
+        ({"min_seconds": 2.0, "max_seconds": 1.0}, "no valid time per network"),
+        ({"min_seconds": math.nan}, "no valid time per network"),
         ({"seed": -1}, "seed -1"),
     ],
 )
@@ -520,7 +522,7 @@ def test_more_networks_than_there_are(monkeypatch):
         def sample(self, rng: np.random.Generator) -> Any:
             return self.parse(TINY[int(rng.integers(2))])
 
-    with pytest.raises(InputError, match=r"gave 2 different networks .* instead of 3"):
+    with pytest.raises(InputError, match="yielded only 2 different networks.* instead of 3"):
         measure(Small(whole.family, CELLS), 3)  # type: ignore[attr-defined]
 
 
@@ -531,7 +533,7 @@ def test_lists_of_architectures(tmp_path):
     none.write_text("\n")
     assert read_archs(lines) == TINY[:2]
     assert read_archs(table) == ["vgg:d=1,k=3", "b"]
-    with pytest.raises(InputError, match="holds no architecture"):
+    with pytest.raises(InputError, match="has no architectures"):
         read_archs(none)
     with pytest.raises(InputError, match="cannot read"):
         read_archs(tmp_path / "nowhere")
@@ -583,7 +585,7 @@ def test_command(run, tmp_path):
     assert len(pd.read_csv(tmp_path / "latency.csv")) == 2
     (tmp_path / "archs.txt").write_text("\n".join(TINY[:3]))
     result = run("--archs", "archs.txt", "--json")
-    assert "2 of them measured before" in result.stderr
+    assert "2 of them are measured already" in result.stderr
     told = json.loads(result.stdout)
     assert [row["arch"] for row in told["rows"]] == TINY[:3]
     assert told["files"] == ["latency.csv", "latency.json"]
@@ -594,9 +596,9 @@ def test_command(run, tmp_path):
     ("words", "said"),
     [
         (["--n", "0"], "number of networks 0"),
-        ([], "say which networks"),
+        ([], "no networks to time"),
         (["--n", "1", "--out", "latency"], "ends in .csv"),
-        (["--n", "1", "--hw", "A100"], "'A100' is not this machine"),
+        (["--n", "1", "--hw", "A100"], "'A100' is not a processor of this machine"),
         (["--archs", "nowhere.txt"], "cannot read nowhere.txt"),
     ],
 )
@@ -620,7 +622,7 @@ def test_command_stopped_by_ctrl_c(run, tmp_path, monkeypatch):
     monkeypatch.setattr(record.Record, "add", stop)
     result = run("--arch", TINY[0], "--arch", TINY[1])
     assert result.exit_code == 130
-    assert "latency.csv holds 1 of 2 networks; the same command goes on" in result.stderr
+    assert "latency.csv has 1 of 2 networks, and the same command continues" in result.stderr
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(campaign, "REFERENCE", (CELLS, REFERENCE))

@@ -69,5 +69,5 @@ def test_torch_refuses_what_it_does_not_know():
     cells: Any = space(CELLS)
     model = cells.to_onnx(cells.parse(TINY[0]))
     model.graph.node[1].op_type = "Einsum"
-    with pytest.raises(InputError, match="'Einsum' is not known to the backend torch"):
+    with pytest.raises(InputError, match="the backend torch does not know the operator 'Einsum'"):
         TorchNetwork(model)

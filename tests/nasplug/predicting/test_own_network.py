@@ -75,7 +75,7 @@ def test_the_batch_is_that_of_the_file():
         sizes = {predicted(network(n), batch_size=batch).mean for n in (1, 8, "N")}
         assert max(sizes) == pytest.approx(min(sizes), rel=1e-6)
     asked = predicted(network(8), batch_size=2)
-    assert "the file holds 8 images, and the answer is for a batch of 2, as asked" in asked.notes()
+    assert "the file holds 8 images; the prediction is for batch 2, as requested" in asked.notes()
     assert not eight.batch_fixed
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 
 import numpy as np
 import onnx
@@ -76,11 +77,63 @@ def test_a_batch_that_is_named_wins_over_the_example_and_both_are_said():
     said = nasplug.predict(Toy(), EXAMPLE.expand(8, -1, -1, -1), hardware=HARDWARE, batch_size=2)
     assert said.batch_size == 2
     assert said.mean == nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE, batch_size=2).mean
-    assert (
-        "the example holds 8 images, and the answer is for a batch of 2, as asked" in said.notes()
-    )
+    assert "the example holds 8 images; the prediction is for batch 2, as requested" in said.notes()
     plain = nasplug.predict(Toy(), EXAMPLE.expand(2, -1, -1, -1), hardware=HARDWARE)
     assert not any("example" in note for note in plain.notes())
+
+
+def test_random_generators_are_left_alone():
+    before = torch.get_rng_state(), random.getstate()
+    nasplug.predict(nn.Sequential(nn.Dropout(), nn.ReLU()), EXAMPLE, hardware=HARDWARE)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+
+
+def test_an_exported_program_needs_no_example():
+    program = torch.export.export(Toy().eval(), (EXAMPLE,))
+    said = nasplug.predict(program, hardware=HARDWARE)
+    assert said.mean == nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE).mean
+
+
+def test_products_of_weights_count_where_they_are_computed_in_each_pass():
+    class Weights(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = (nn.Parameter(torch.zeros(512, 512)) for _ in range(2))
+
+        def forward(self, x):
+            return x + (self.a @ self.b)[:1]
+
+    example = torch.zeros(1, 512)
+    eager, folded = (
+        nasplug.predict(Weights(), example, hardware=HARDWARE, runtime=runtime)
+        for runtime in ("float32", "onnxruntime")
+    )
+    assert eager.graph.total("flops") == 512**3
+    assert folded.graph.total("flops") == 0
+
+
+def test_mixed_precision_moves_half_the_bytes():
+    wide = nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE)
+    narrow = nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE, autocast="float16")
+    assert narrow.graph.total("bytes") < 0.7 * wide.graph.total("bytes")
+    assert any("float16" in note for note in narrow.notes())
+
+
+def test_arguments_of_another_kind_of_network_are_refused(squeezenet):
+    with pytest.raises(InputError, match="example and autocast are for PyTorch modules"):
+        nasplug.predict(squeezenet, EXAMPLE, hardware=HARDWARE)
+    with pytest.raises(InputError, match="input_shapes and input_values are for ONNX files"):
+        nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE, input_shapes={"x": (1, 3, 64, 64)})
+    with pytest.raises(InputError, match="it returns its inputs"):
+        nasplug.predict(nn.Identity(), EXAMPLE, hardware=HARDWARE)
+
+
+def test_a_default_device_of_the_caller():
+    want = nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE)
+    with torch.device("meta"):
+        again = nasplug.predict(Toy(), torch.zeros(1, 3, 64, 64), hardware=HARDWARE)
+    assert again.to_json() == want.to_json()
 
 
 class TwoInputs(nn.Module):
@@ -132,7 +185,7 @@ def test_the_parts_of_a_latency_are_told_the_longest_first():
     rows = said.operator_rows(2)
     assert len(rows) == 4
     assert rows[-2]["operator"] == f"{len(times) - 2} others"
-    assert rows[-1]["operator"] == "no operator"
+    assert rows[-1]["operator"] == "outside operators"
     assert float(rows[-1]["ms"]) == pytest.approx(said.rest_ms, rel=1e-3)
     every = said.operator_rows(1000)
     assert all(float(row["ms"]) > 0 for row in every[:-2])
@@ -167,7 +220,7 @@ def test_a_runtime_is_chosen_by_name(squeezenet):
     # An inference runtime runs ONNX files, a framework its own modules.
     assert said[None].to_json() == compiled.to_json()
     assert nasplug.predict(Toy(), EXAMPLE, hardware="RTX 3090").setting == "float32"
-    assert "of tensorrt there are measurements on GTX 1660, V100, T4 alone" in compiled.notes()
+    assert "TensorRT was measured on GTX 1660, V100 and T4 only" in compiled.notes()
     printed = run(squeezenet, "--hw", "RTX 3090", "--runtime", "float32", "--json")
     assert printed.exit_code == 0
     mean = json.loads(printed.stdout)["latency_ms"]["mean"]
@@ -193,7 +246,9 @@ def test_a_runtime_that_is_not_there_is_refused(arguments, sentence):
 
 def test_a_predictor_that_knows_one_way_of_running_takes_no_runtime():
     gp = ArchitecturePredictor("mine", nasplug.space("nb201"), create("latency-gp"))
-    with pytest.raises(InputError, match="'mine' knows one way of running networks"):
+    with pytest.raises(
+        InputError, match="'mine' knows a single runtime; leave the runtime out, or use"
+    ):
         gp.with_runtime("amp")
 
 
@@ -248,9 +303,9 @@ def test_the_kind_of_knowledge_is_told(squeezenet):
         (["no-such.onnx", "--hw", HARDWARE], "no-such.onnx"),
         (["a.onnx", "b.onnx", "--hw", HARDWARE], "give one .onnx file"),
         (["net.onnx", "--hw", HARDWARE, "--input-shape", "x=1xtwo"], "write name=1x3x224x224"),
-        (["|skip~0|", "--hw", HARDWARE, "--explain"], "are for an .onnx file"),
+        (["|skip~0|", "--hw", HARDWARE, "--explain"], "need an .onnx file"),
         (["net.onnx", "--hw", HARDWARE, "--batch-size", "0"], "batch size 0"),
-        (["net.onnx", "--hw", HARDWARE, "--predictor", "nb201-latency"], "does not read whole"),
+        (["net.onnx", "--hw", HARDWARE, "--predictor", "nb201-latency"], "cannot read whole"),
     ],
 )
 def test_bad_input_is_one_sentence(squeezenet, monkeypatch, arguments, words):
@@ -270,7 +325,7 @@ def test_garbage_is_refused(tmp_path):
     assert "bad.onnx" in result.stderr
     with pytest.raises(InputError, match="needs an example"):
         nasplug.predict(Toy(), hardware=HARDWARE)
-    with pytest.raises(InputError, match="a int is no network"):
+    with pytest.raises(InputError, match="a int is not a network"):
         nasplug.predict(3, hardware=HARDWARE)
 
 
@@ -278,7 +333,7 @@ def test_shapes_are_read_by_name():
     assert parse_shapes(["x=1x3x8x8", "a=b=2"]) == {"x": (1, 3, 8, 8), "a=b": (2,)}
     assert parse_shapes(["1x3", "t=", "s=scalar"]) == {"": (1, 3), "t": (), "s": ()}
     for text in ("=1x3", "=", "x=1x-3", "scalar", ""):
-        with pytest.raises(InputError, match="is no shape"):
+        with pytest.raises(InputError, match="is not a shape"):
             parse_shapes([text])
     with pytest.raises(InputError, match="given twice"):
         parse_shapes(["x=1x3", "x=1x4"])
@@ -288,7 +343,7 @@ def test_values_are_read_by_name():
     values = {"sr": 16000, "s": [1, 4], "on": True, "t": 0.5}
     assert parse_values(["sr=16000", "s=1,4", "on=True", "t=0.5"]) == values
     for text in ("16000", "sr=", "=1", "x=1,two", 'x="a"', "x=[1]", "x=null"):
-        with pytest.raises(InputError, match="is no value"):
+        with pytest.raises(InputError, match="is not a value"):
             parse_values([text])
     with pytest.raises(InputError, match="given twice"):
         parse_values(["x=1", "x=2"])

@@ -94,7 +94,7 @@ def test_backends_of_the_zoo_agree():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("nb201-acuracy", "unknown predictor 'nb201-acuracy'; the package has nb201-accuracy"),
+        ("nb201-acuracy", "unknown predictor 'nb201-acuracy'; known: nb201-accuracy"),
         ("./nowhere", "cannot read nowhere.safetensors"),
     ],
 )
@@ -111,7 +111,7 @@ def test_foreign_cards_are_refused(tmp_path):
     encoder = card["encoder"]
     wide = {**encoder, "model": {**encoder["model"], "dim": 32}}
     for change, words in (
-        ({"predictor": "energy"}, "holds a 'energy' predictor"),
+        ({"predictor": "energy"}, "holds a predictor of kind 'energy', which"),
         ({"space": None}, "does not say which search space"),
         ({"space": "nb999"}, "unknown search space 'nb999'"),
         ({"config": {"targets": 3}}, "does not describe a transformer-gp"),
@@ -147,7 +147,7 @@ def test_an_earlier_pair_becomes_one_file_and_is_found_by_each_name(
 
 def test_a_space_without_predictors_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(zoo, "names", lambda: [])
-    advice = "; train one on measurements of yours with nasplug.train, and give its checkpoint"
+    advice = "; train one on your measurements with nasplug train, and give its checkpoint"
     for has_latency, quantity in ((False, "accuracy"), (True, "accuracy or latency")):
         sentence = f"the package has no predictor of {quantity} for space nb201{advice}"
         with pytest.raises(InputError, match=sentence):
@@ -165,7 +165,7 @@ def test_a_predictor_of_ones_own(tmp_path: Path, nb201_cache: Path):
     accuracy = np.array([table[NB.index(a)] for a in archs])  # type: ignore[attr-defined]
     predictor = create_predictor("accuracy", "nb201", targets=("cifar10",))
     assert predictor.model.encoder is not None
-    with pytest.raises(InputError, match="learned nothing yet"):
+    with pytest.raises(InputError, match="is not fitted"):
         predictor.predict(archs)
     predictor.fit(archs, accuracy)
     assert predictor.sha256 is None
@@ -191,7 +191,7 @@ def test_predicting_loads_neither_the_training_loop_nor_dgl():
 def test_bad_requests_for_a_new_predictor():
     with pytest.raises(InputError, match="unknown kind of predictor 'energy'"):
         create_predictor("energy", "nb201")
-    with pytest.raises(InputError, match="unknown option 'size'; there are units, kernel"):
+    with pytest.raises(InputError, match="unknown option 'size'; known: units, kernel"):
         create_predictor("accuracy", "nb201", size=3)
     with pytest.raises(InputError, match="size.*LatencyConfig"):
         create_predictor("latency", "nb201", size=3)

@@ -52,7 +52,10 @@ def test_nothing_feasible() -> None:
     found = content(told([(1.0, 1.0), (2.0, 2.0)], missed=[1.0, 1.0]))
     assert found["choices"] == []
     assert found["progress"] is None
-    assert found["notes"][0] == "no trial meets every limit; give more trials, or looser limits"
+    assert (
+        found["notes"][0]
+        == "no trial meets every constraint; run more trials, or loosen the constraints"
+    )
     single = content(told([(1.0,)], ("minimize",), missed=[1.0]))
     assert single["progress"] is None
 
@@ -76,7 +79,7 @@ def test_study_of_a_search_shows_its_settings_and_units() -> None:
     assert found["rows"][0]["values"] == [90.0, 2.0]
     facts = dict(found["facts"])
     assert facts["Device"] == "T4, batch 2"
-    assert facts["Limits"] == "latency<=5ms with probability 0.9"
+    assert facts["Constraints"] == "latency<=5ms with probability 0.9"
     assert facts["Values"] == "table, with seed 3"
 
 

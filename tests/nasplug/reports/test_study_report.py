@@ -65,7 +65,7 @@ def test_trials_say_in_words_what_they_are(journal: Path) -> None:
     for trial in study.trials:
         over = trial.constraints["convs"]
         assert trial.user_attrs["limits"] == (
-            "met" if over <= 0 else f"missed: convs by {over:.4g}"
+            "met" if over <= 0 else f"violated: convs by {over:.4g}"
         )
     assert {trial.user_attrs["limits"] for trial in study.trials} > {"met"}
 
@@ -154,16 +154,19 @@ def test_what_cannot_be_drawn_is_told(journal: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     names = ("report.html", "progress.png")
     assert done.stdout.splitlines() == [str(tmp_path / name) for name in names]
-    assert "no calibration.png: no trial of study 'other' says what was expected" in done.stderr
+    assert "calibration.png was not written: no trial of study 'other' has expected" in done.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["{journal}"], "the storage has mine, other; name one with --study"),
-        (["{journal}", "--study", "min"], "there is no study 'min' in the storage; it has mine"),
-        (["{journal}x"], "there is no storage"),
-        (["memory"], "memory holds no study of another process"),
+        (
+            ["{journal}"],
+            "the storage has several studies: mine, other; choose one with --study-name",
+        ),
+        (["{journal}", "--study", "min"], "the storage has no study 'min'; it has mine"),
+        (["{journal}x"], "the storage"),
+        (["memory"], "memory belongs to one process"),
         (["{journal}", "--study", "mine", "--out", "{journal}"], "cannot write the report to"),
     ],
 )

@@ -20,7 +20,7 @@ from nasplug.search_spaces import InputError, SearchSpace, space
 from nasplug.searching.search import SearchResult, search
 
 NETS = space("nnlqp:mobilenetv2")
-SAID = "quality is a proxy: FLOPs (no accuracy is known for this space)"
+SAID = "quality is a proxy: FLOPs (no accuracy predictor for this space)"
 Find = Callable[..., SearchResult]
 
 
@@ -71,7 +71,7 @@ def test_too_little_room_is_said_before_anything_is_written(
     result = find(n_trials=2)
     room = type("Usage", (), {"free": 1000})()
     monkeypatch.setattr("nasplug.results.export.shutil.disk_usage", lambda _: room)
-    with pytest.raises(InputError, match="give a folder with more room"):
+    with pytest.raises(InputError, match="give a folder with more space"):
         result.export(tmp_path / "nets")
     assert list((tmp_path / "nets").iterdir()) == []
 
@@ -79,7 +79,7 @@ def test_too_little_room_is_said_before_anything_is_written(
 @pytest.mark.parametrize("folder", ["file", "file/nets"])
 def test_a_file_in_the_place_of_the_folder(find: Find, tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(InputError, match="file is a file.; give a folder to write in"):
+    with pytest.raises(InputError, match="file is a file.; give a folder that can be written"):
         find(n_trials=1).export(tmp_path / folder)
     assert (tmp_path / "file").read_text() == "mine"
 
@@ -107,7 +107,7 @@ def test_a_space_without_networks_is_refused_before_the_search(
     words = ["search", "--space", "cells", "--export", str(tmp_path / "nets")]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 2
-    assert "space 'cells' does not write its networks as ONNX models" in result.stderr
+    assert "space 'cells' cannot write its networks as ONNX files" in result.stderr
     assert not (tmp_path / "nets").exists()
 
 

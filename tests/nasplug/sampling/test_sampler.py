@@ -324,11 +324,11 @@ def test_study_that_does_not_fit(
     [
         ({"objectives": ("accuracy", "energy")}, "unknown objective 'energy'"),
         ({"objectives": ("accuracy", "accuracy")}, "two different ones"),
-        ({"objectives": ()}, "give one"),
+        ({"objectives": ()}, "choose one"),
         ({"batch_size": 0}, "batch size 0"),
-        ({"dataset": "mnist"}, "unknown data set 'mnist'"),
+        ({"dataset": "mnist"}, "unknown image set 'mnist'"),
         ({"hardware": "RTX 9999"}, "not in the catalogue"),
-        ({"hardware": None, "constraints": "latency<=5ms"}, "needs hardware"),
+        ({"hardware": None, "constraints": "latency<=5ms"}, "needs a device"),
         ({"constraints": "latency<=5"}, "has no unit"),
     ],
 )

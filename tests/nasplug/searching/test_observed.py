@@ -78,7 +78,7 @@ def test_it_learns_and_shows_what_was_observed(find: Find) -> None:
     ids = [trial.user_attrs["nasplug"]["arch_id"] for trial in result.study.trials]
     assert len(set(ids)) == 12
     text = result.to_text()
-    assert "12 trials; values are given by your function" in text
+    assert "12 trials; values: returned by your function" in text
     assert "predicted" not in text
     assert result.study.metric_names == ["accuracy"]
 
@@ -99,7 +99,7 @@ def test_again_gives_the_same_and_more_goes_on(find: Find) -> None:
     assert (calls, more.n_trials) == (3, 9)
     assert more.study.user_attrs[RECORD]["n_trials"] == 9
     with pytest.raises(
-        InputError, match=r"another objectives \(accuracy:maximize there, accuracy:minimize here\)"
+        InputError, match=r"objectives \(accuracy:maximize there, accuracy:minimize here\)"
     ):
         find(study_name=name, objectives="accuracy:min")
 
@@ -130,15 +130,15 @@ def test_failed_trials_are_kept_with_the_reason(
     reasons = [trial.user_attrs[FAILURE] for trial in result.study.trials[:5]]
     assert reasons == [
         "ValueError: no memory left",
-        "no metric accuracy; there is loss",
+        "the result has no accuracy; it has loss",
         "accuracy is nan, not a finite number",
-        "the answer is 'high', not an object of metrics",
-        "no number: accuracy '93'",
+        "the result is 'high', not an object of metrics",
+        "not a number: accuracy '93'",
     ]
     lines = capsys.readouterr().err.splitlines()
     assert "nasplug: trial 0 failed: ValueError: no memory left" in lines
     assert len([line for line in lines if " failed: " in line]) == 5
-    assert "4 trials, 5 more failed" in result.heading()
+    assert "4 trials, and 5 failed" in result.heading()
 
 
 def test_a_command_that_was_stopped_may_be_used_again(
@@ -150,7 +150,7 @@ def test_a_command_that_was_stopped_may_be_used_again(
     command.stop()
     result = search(SOME, evaluate=command, n_trials=2, storage="memory")
     assert result.n_trials == 2
-    assert result.to_text().startswith("nb201: 2 trials; values are printed by your program")
+    assert result.to_text().startswith("nb201: 2 trials; values: printed by your program")
 
 
 def test_ten_failures_in_succession_end_it(find: Find) -> None:
@@ -162,7 +162,7 @@ def test_ten_failures_in_succession_end_it(find: Find) -> None:
             return give(arch)
         raise RuntimeError("no GPU")
 
-    said = "10 trials in succession failed, the last one by RuntimeError: no GPU; the study is kept"
+    said = "10 trials in a row failed, the last one with: RuntimeError: no GPU; the study is stored"
     with pytest.raises(InputError, match=said):
         find(broken, study_name="mine")
     assert len(calls) == 13
@@ -191,8 +191,8 @@ def test_limits_are_learned_where_they_are_observed(find: Find) -> None:
     # What counts alone tell is never tried.
     assert all(t.constraints["params<=900000"] <= 0 for t in result.study.trials)
     missed = [t for t in result.study.trials if any(v > 0 for v in t.constraints.values())]
-    assert f"{len(missed)} of 20 trials miss a limit" in result.to_text()
-    with pytest.raises(InputError, match="10 trials in succession.*no metric latency_ms"):
+    assert f"{len(missed)} of 20 trials violate a constraint" in result.to_text()
+    with pytest.raises(InputError, match="10 trials in a row.*no latency_ms; it has"):
         find(constraints=["latency<=4ms"])
 
 
@@ -223,8 +223,8 @@ def test_a_latency_that_is_not_given_is_predicted(find: Find) -> None:
         assert result.study.trials[row["trial"]].values[1] == pytest.approx(mean, abs=1e-6)
         assert "latency_ms" not in row["observed"]
         assert f"~{mean:.5g}" in result.to_text()
-    assert "with ~: predicted, not observed" in result.to_text()
-    assert "predicted latencies, from the specification of RTX 3090 alone" in result.to_text()
+    assert "with ~ are predicted, because" in result.to_text()
+    assert "predicted latencies (zero-shot: RTX 3090 was not measured)" in result.to_text()
     given = find(lambda arch: {**give(arch), "latency_ms": 2.5}, hardware="RTX 3090", n_trials=3)
     assert all(row["observed"]["latency_ms"] == 2.5 for row in given.pareto)
     assert "with ~" not in given.to_text()
@@ -264,7 +264,7 @@ def test_ten_failures_end_a_search_whoever_has_the_last_one(
             return super().write(text)
 
     monkeypatch.setattr(sys, "stderr", SlowAtTheTenth())
-    with pytest.raises(InputError, match="^10 trials in succession"):
+    with pytest.raises(InputError, match="^10 trials in a row"):
         find(lambda arch: {}, n_jobs=3)
 
 
@@ -375,8 +375,8 @@ def test_metrics_that_cannot_be_true_fail_their_trial_alone(find: Find) -> None:
     assert (result.n_trials, result.failed) == (5, 3)
     reasons = [t.user_attrs[FAILURE] for t in result.study.trials if t.state == TrialState.FAIL]
     assert reasons == [
-        "accuracy is 931 %, which cannot be true; it is from 0 to 100",
-        "latency_ms is -1 ms, which cannot be true; it is from 1e-09 to 1e+09",
+        "accuracy is 931 %, which is impossible; it must be from 0 to 100",
+        "latency_ms is -1 ms, which is impossible; it must be from 1e-09 to 1e+09",
         "accuracy is nan, not a finite number",
     ]
 
@@ -407,13 +407,16 @@ def test_a_surplus_trial_gives_way(find: Find, monkeypatch: pytest.MonkeyPatch) 
     [
         (
             {"evaluate": "tables"},
-            "unknown evaluation 'tables'; there are predicted, table",
+            "unknown evaluation 'tables'; known: predicted, table",
         ),
         ({"evaluate": "command"}, "no command is given"),
         ({"evaluate": 3}, "evaluate is 3"),
-        ({"evaluate": "predicted", "objectives": ["accuracy"]}, "objectives are for trials that"),
-        ({"proxy": "params"}, "a proxy stands in for accuracy that is predicted"),
-        ({"predictors": ["nb201-accuracy"]}, "predicts accuracy, which is evaluated here"),
+        (
+            {"evaluate": "predicted", "objectives": ["accuracy"]},
+            "objectives need trials that are evaluated",
+        ),
+        ({"proxy": "params"}, "a proxy replaces predicted accuracy, but these trials are"),
+        ({"predictors": ["nb201-accuracy"]}, "leave the accuracy predictor"),
         ({"objectives": ["loss"]}, "has no direction"),
         ({"n_jobs": 0}, "number of jobs 0"),
         ({"constraints": ["params<=1k"]}, "no nb201 architecture meets"),
@@ -463,7 +466,7 @@ def test_a_search_of_a_table(nb201_cache: Path, find: Find) -> None:
     assert row["measured"]["accuracy"] == pytest.approx(
         truth["cifar10_test"][row["arch"]], abs=1e-5
     )
-    assert "values are measured, from nb201-accuracy cifar10_val" in result.to_text()
+    assert "values: measured, from nb201-accuracy cifar10_val" in result.to_text()
     assert row["observed"]["accuracy"] > np.percentile(
         [truth["cifar10_val"][arch.text] for arch in SOME], 90
     )
@@ -472,5 +475,5 @@ def test_a_search_of_a_table(nb201_cache: Path, find: Find) -> None:
 def test_a_table_of_some_architectures(mirror: Path, find: Find) -> None:
     result = find("table", space="nb101", n_trials=6)
     assert result.n_trials == 6
-    assert "searched are the 91 architectures of nb101 that the table has" in result.to_text()
+    assert "the search covers the 91 architectures of nb101 that the table has" in result.to_text()
     assert len(result.candidates) == 91

@@ -63,4 +63,6 @@ def test_fewer_trials_look_back_on_what_they_lack(tmp_path: Path) -> None:
     whole = nasplug.search("nb201", n_trials=400, storage=storage, study_name="one")
     short = nasplug.search("nb201", n_trials=5, storage=storage, study_name="one")
     assert (whole.missing, short.missing) == (0, whole.n_trials - 5)
-    assert f"5 trials of a predicted front of {whole.n_trials};" in short.heading()
+    assert (
+        f"5 trials; --n-trials {whole.n_trials} gives the whole predicted front" in short.heading()
+    )

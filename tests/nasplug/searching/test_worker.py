@@ -128,8 +128,8 @@ def test_ctrl_c_ends_the_program_and_leaves_the_trial_to_others(
     first.send_signal(signal.SIGINT)
     _, err = ended(first, 130)
     assert err.endswith(
-        "nasplug: stopped after 0 of 2 trials; the study is kept; the same command goes on from "
-        "there\n"
+        "nasplug: stopped after 0 of 2 trials; the study is stored, and the same "
+        "command continues it\n"
     )
     pid = int((tmp_path / "run-0").read_text())
     with pytest.raises(ProcessLookupError):
@@ -194,7 +194,9 @@ def test_no_program_is_run_that_is_found_in_a_storage(made: Path, tmp_path: Path
     assert "train.py" not in json.dumps(study.user_attrs)
     study.set_user_attr(RECORD, {**record, "n_trials": 5, "evaluate": "command", "command": "rm"})
     before = made.read_bytes()
-    with pytest.raises(InputError, match="a worker runs nothing that it finds in a storage; say"):
+    with pytest.raises(
+        InputError, match="a worker never runs one that it finds in a storage; give"
+    ):
         worker(made, "mine")
     assert made.read_bytes() == before
     assert worker(made, "mine", evaluate=Command(COMMAND), n_trials=1).completed == 1
@@ -205,18 +207,18 @@ def test_no_program_is_run_that_is_found_in_a_storage(made: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"seed": 3}, r"was made with another seed \(2 there, 3 here\)"),
-        ({"space": None}, "with a space that has no name"),
+        ({"seed": 3}, r"was made with other settings: seed \(2 there, 3 here\)"),
+        ({"space": None}, "uses a space that is not installed under a name"),
         ({"space": "nb202"}, "unknown search space 'nb202'"),
-        ({"constraints": 3}, "is damaged"),
+        ({"constraints": 3}, "are damaged"),
         ({"constraints": [["rm -rf /", 0.9]]}, "in constraint 'rm -rf /'|has no <= or >="),
         ({"n_trials": "many"}, "number of trials 'many'"),
         ({"pool_size": -1}, "pool size -1"),
-        ({"proxy": ["flops"]}, r"is damaged \(proxy\)"),
+        ({"proxy": ["flops"]}, r"are damaged \(proxy\)"),
         ({"hardware": {"name": "x"}}, "the field vendor is missing"),
         ({"hardware": {"calibrated": "0", "name": "my board"}}, "calibrated device 'my board'"),
         ({"predictors": ["../../etc/passwd.json"]}, "passwd.safetensors"),
-        ({"predictors": None}, "a predictor that is in no file"),
+        ({"predictors": None}, "a predictor that is not in a file"),
         ({"objectives": ["loss"]}, "has no direction"),
         ({"evaluate": "predicted"}, "are evaluated by prediction, not by a command"),
     ],
@@ -241,17 +243,17 @@ def test_a_worker_of_a_finished_study_scores_nothing(
     study = load()
     study.set_user_attr(RECORD, {**study.user_attrs[RECORD], "n_trials": 2, "pool_size": 61})
     # Settings are compared before anything is scored, too.
-    with pytest.raises(InputError, match=r"another pool_size \(60 there, 61 here\); install"):
+    with pytest.raises(InputError, match=r"pool_size \(60 there, 61 here\); install"):
         worker(made, "mine", evaluate=Command(COMMAND))
 
 
 def test_what_is_not_there(made: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no study 'other' in the storage; it has mine"):
+    with pytest.raises(InputError, match="the storage has no study 'other'; it has mine"):
         worker(made, "other")
-    with pytest.raises(InputError, match="there is no storage 'no.journal'"):
+    with pytest.raises(InputError, match="the storage 'no.journal'"):
         worker("no.journal", "mine")
     assert not (tmp_path / "no.journal").exists()
-    with pytest.raises(InputError, match="memory is not shared"):
+    with pytest.raises(InputError, match="memory belongs to one process"):
         worker("memory", "mine")
     with pytest.raises(InputError, match="number of trials 0"):
         worker(made, "mine", n_trials=0)
@@ -259,12 +261,17 @@ def test_what_is_not_there(made: Path, tmp_path: Path) -> None:
     optuna.create_study(study_name="foreign", storage=open_storage(made)).add_trial(
         optuna.create_trial(value=1.0)
     )
-    with pytest.raises(InputError, match="'foreign' was not made by nasplug search"):
+    with pytest.raises(InputError, match="'foreign' was made"):
         worker(made, "foreign")
-    with pytest.raises(InputError, match="the storage has the studies mine, foreign; name one"):
+    with pytest.raises(
+        InputError, match="the storage has several studies: mine, foreign; choose one"
+    ):
         worker(made)
     open_storage("empty.journal")
-    with pytest.raises(InputError, match="there is no study in the storage 'empty.journal' yet"):
+    with pytest.raises(
+        InputError,
+        match="the storage 'empty.journal' has no study yet; start nasplug search first",
+    ):
         worker("empty.journal")
 
 

@@ -79,8 +79,8 @@ def test_what_a_server_refuses_is_said(postgres: Any, change: dict[str, str], sa
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("127.0.0.1:1/d", "no server answers there"),
-        ("no-such-host.invalid/d", "its host is unknown"),
+        ("127.0.0.1:1/d", "no server answers at this address"),
+        ("no-such-host.invalid/d", "the host is unknown"),
         ("127.0.0.1:port/d", "give the URL of a database"),
     ],
 )
@@ -119,7 +119,7 @@ def test_the_command_line_ends_with_two() -> None:
     told = CliRunner().invoke(app, ["search", "--space", "macro", "--storage", url])
     assert told.exit_code == 2
     assert told.stdout == ""
-    assert "no server answers there" in told.stderr
+    assert "no server answers at this address" in told.stderr
     assert "s3cr" not in told.stderr
     assert len(told.stderr.strip().splitlines()) == 1
 
@@ -275,7 +275,7 @@ def test_reading_alone_leaves_a_database_as_it_is(tmp_path: Path) -> None:
 
 
 def test_reading_makes_no_database(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="there is no storage"):
+    with pytest.raises(InputError, match="the storage"):
         find_study(f"sqlite:///{tmp_path}/missing.db")
     empty = tmp_path / "empty.db"
     empty.touch()

@@ -45,10 +45,10 @@ def test_objectives() -> None:
         (["loss"], "has no direction; write loss:max or loss:min"),
         (["loss:least"], "has direction 'least'; write max or min"),
         (["loss:"], "has direction ''"),
-        ([":max"], "names no metric"),
-        (["top 1:max"], "names no metric"),
-        (["constraints:max"], "names no metric"),
-        (["accuracy", "accuracy:max"], "accuracy is an objective twice"),
+        ([":max"], "does not name a metric"),
+        (["top 1:max"], "does not name a metric"),
+        (["constraints:max"], "does not name a metric"),
+        (["accuracy", "accuracy:max"], "accuracy is given twice as an objective; give"),
     ],
 )
 def test_bad_objectives(texts: list[str], said: str) -> None:
@@ -85,21 +85,21 @@ def test_metrics() -> None:
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (None, "the answer is None, not an object"),
+        (None, "the result is None, not an object"),
         ([93.1], "not an object"),
         ({"accuracy": math.nan}, "accuracy is nan, not a finite number"),
         ({"accuracy": -math.inf}, "not a finite number"),
         ({"accuracy": 10**400}, "accuracy is .*, not a number"),
-        ({"accuracy": 100.1}, "accuracy is 100.1 %, which cannot be true; it is from 0 to 100"),
-        ({"accuracy": -3}, "accuracy is -3 %, which cannot be true"),
-        ({"latency_ms": -8.4}, "latency_ms is -8.4 ms, which cannot be true"),
-        ({"latency_ms": 0.0}, "latency_ms is 0 ms, which cannot be true"),
-        ({"latency_ms": 1e12}, "latency_ms is 1e.12 ms, which cannot be true"),
-        ({"throughput": 0}, "throughput is 0 img/s, which cannot be true"),
-        ({"flops": -1}, "flops is -1.*, which cannot be true"),
-        ({"params": 1e30}, "params is 1e.30.*, which cannot be true"),
-        ({"loss": 1e200}, "loss is 1e.200, which cannot be true"),
-        ({"constraints": {"memory": -1e200}}, "constraint memory is -1e.200, which cannot be"),
+        ({"accuracy": 100.1}, "accuracy is 100.1 %, which is impossible; it must be from 0 to 100"),
+        ({"accuracy": -3}, "accuracy is -3 %, which is impossible"),
+        ({"latency_ms": -8.4}, "latency_ms is -8.4 ms, which is impossible"),
+        ({"latency_ms": 0.0}, "latency_ms is 0 ms, which is impossible"),
+        ({"latency_ms": 1e12}, "latency_ms is 1e.12 ms, which is impossible"),
+        ({"throughput": 0}, "throughput is 0 img/s, which is impossible"),
+        ({"flops": -1}, "flops is -1.*, which is impossible"),
+        ({"params": 1e30}, "params is 1e.30.*, which is impossible"),
+        ({"loss": 1e200}, "loss is 1e.200, which is impossible"),
+        ({"constraints": {"memory": -1e200}}, "constraint memory is -1e.200, which is impossible"),
         ({"constraints": [1]}, "constraints is"),
         ({"constraints": {"memory": "3"}}, "constraint memory is '3', not a number"),
         ({"constraints": {"memory": math.nan}}, "constraint memory is nan"),
@@ -129,9 +129,11 @@ def test_any_answer_is_read_or_says_why(answer: object) -> None:
 
 
 def test_what_is_missing_is_named() -> None:
-    assert str(missing(["top1"], {"loss": 1, "note": "x"})) == "no metric top1; there is loss, note"
-    assert str(missing(["top1"], {})) == "no metric top1; there is nothing"
-    assert str(missing(["top1"], {"top1": "93"})) == "no number: top1 '93'"
+    assert str(missing(["top1"], {"loss": 1, "note": "x"})) == (
+        "the result has no top1; it has loss, note"
+    )
+    assert str(missing(["top1"], {})) == "the result has no top1; it has no entries"
+    assert str(missing(["top1"], {"top1": "93"})) == "not a number: top1 '93'"
 
 
 def test_a_request_as_json() -> None:

@@ -106,7 +106,7 @@ def test_a_damaged_line_is_named_and_the_file_left_alone(tmp_path: Path, line: b
     for tail in (b"", b'{"op_code":'):
         broken = b"".join([*lines[:4], line, *lines[4:]]) + tail
         path.write_bytes(broken)
-        with pytest.raises(InputError, match=r"line 5 is no record") as caught:
+        with pytest.raises(InputError, match="line 5 is not a record") as caught:
             open_storage(path)
         assert "\n" not in str(caught.value)
         assert path.read_bytes() == broken
@@ -118,7 +118,7 @@ def test_a_damaged_last_line_is_found_before_more_is_appended(tmp_path: Path) ->
     # As another program leaves it that appends to half a record.
     for last in (b'{"op_code":4,"wor{"op_code":1}\n', b"\x00" * 40_000 + b"\n"):
         path.write_bytes(content + last)
-        with pytest.raises(InputError, match=f"line {number} is no record"):
+        with pytest.raises(InputError, match=f"line {number} is not a record"):
             open_storage(path)
         assert path.read_bytes() == content + last
 
@@ -161,7 +161,7 @@ def test_a_flipped_bit_is_told_with_its_line_or_changes_nothing(tmp_path: Path) 
             assert said_of(path) == wanted
             silent += 1
         except InputError as error:
-            assert f"(line {line} is no record, or not as it was written)" in str(error)
+            assert f"(line {line} is not a record, or was changed)" in str(error)
         assert path.read_bytes() == damaged
     assert silent < 10
 
@@ -174,7 +174,7 @@ def test_a_worker_that_runs_tells_a_damaged_line(tmp_path: Path) -> None:
     with path.open("a") as file:
         file.write(line.replace("}}", '},"crc32":"00000000"}') + "\n")
     number = len(path.read_bytes().splitlines())
-    with pytest.raises(InputError, match=f"line {number} is no record"):
+    with pytest.raises(InputError, match=f"line {number} is not a record"):
         study.optimize(objective, n_trials=1)
 
 

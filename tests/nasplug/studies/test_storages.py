@@ -31,7 +31,7 @@ def test_the_journal_of_a_study_is_in_the_state_folder(
 
 @pytest.mark.parametrize("name", ["", " s", "a/b", "..\0", "x" * 152])
 def test_a_name_that_is_no_file_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match="cannot name a file"):
+    with pytest.raises(InputError, match="cannot be the name of a file"):
         default_journal(name)
 
 
@@ -41,7 +41,9 @@ def test_a_study_keeps_its_settings(tmp_path: Path) -> None:
     study = open_study(storage, "s", ["maximize"], settings)
     assert study.user_attrs[SETTINGS] == settings
     assert open_study(storage, "s", ["maximize"], settings).study_name == "s"
-    with pytest.raises(InputError, match=r"made with another seed \(0 there, 1 here\); choose"):
+    with pytest.raises(
+        InputError, match=r"made with other settings: seed \(0 there, 1 here\); choose"
+    ):
         open_study(storage, "s", ["maximize"], {**settings, "seed": 1})
 
 
@@ -49,7 +51,9 @@ def test_a_study_of_another_program_is_not_taken() -> None:
     storage = open_storage("memory")
     study = optuna.create_study(storage=storage, study_name="s")
     study.add_trial(optuna.trial.create_trial(value=1.0))
-    with pytest.raises(InputError, match="study 's' exists and was made with another space"):
+    with pytest.raises(
+        InputError, match="study 's' exists and was made with other settings: space"
+    ):
         open_study(storage, "s", ["minimize"], {"space": "nb201"})
 
 
@@ -78,5 +82,5 @@ def test_a_clash_is_found_without_making_a_study(tmp_path: Path) -> None:
     study = existing_study(storage, "s", {"seed": 0})
     assert study is not None
     assert study.study_name == "s"
-    with pytest.raises(InputError, match=r"another seed \(0 there, 1 here\); choose"):
+    with pytest.raises(InputError, match=r"seed \(0 there, 1 here\); choose"):
         existing_study(storage, "s", {"seed": 1})

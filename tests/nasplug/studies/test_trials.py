@@ -59,8 +59,8 @@ def test_a_full_disk_is_said_and_the_search_goes_on(
     assert full.stdout == ""
     assert "Traceback" not in full.stderr
     assert full.stderr.splitlines()[-1] == (
-        f"nasplug: cannot write study 's' ({said}); finished trials are kept: make room or mend "
-        "it, and the same command goes on from there"
+        f"nasplug: cannot write study 's' ({said}); finished trials are stored: free some space "
+        "or fix the cause, and the same command continues the study"
     )
     os.unlink(disk / "fill")
     kept = complete()

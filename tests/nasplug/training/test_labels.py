@@ -38,7 +38,9 @@ def test_unknown_columns_and_files_are_named(tmp_path: Path) -> None:
         read_labels(str(tmp_path / "absent.csv"), ["acc"], NB)
     with pytest.raises(InputError, match="unknown data set 'nb201-acuracy'; known: nb201-accuracy"):
         read_labels("nb201-acuracy", ["acc"], NB)
-    with pytest.raises(InputError, match="data set nb201-accuracy is of space nb201, not of nb101"):
+    with pytest.raises(
+        InputError, match="data set nb201-accuracy belongs to space nb201, not to space nb101"
+    ):
         read_labels("nb201-accuracy", ["cifar10_val"], space("nb101"))
 
 

@@ -137,7 +137,10 @@ def test_a_network_without_intervals_is_not_used(run: Run, table: Path) -> None:
         run(*train, "--train-size", "40", "--test", "--out", "x", "--json", *plain).stdout
     )
     assert told["test"]["cifar10"]["coverage"] is None
-    assert_refused(run("predict", CELL, "--predictor", "x.json"), "gives no intervals")
+    assert_refused(
+        run("predict", CELL, "--predictor", "x.json"),
+        "has no intervals, because it was trained without a calibration set",
+    )
 
 
 def test_what_cannot_be_saved_can_be_tested(run: Run, table: Path) -> None:
@@ -187,7 +190,7 @@ def test_a_signal_within_lightnings_loop(
     result = run(*words)
     assert (result.exit_code, result.stdout) == (code, "")
     assert result.stderr.splitlines()[1:] == [
-        "nasplug: stopped; no predictor was written; the same command goes on from its last state"
+        "nasplug: stopped; no predictor was written; the same command continues from its last state"
     ]
     assert not list(Path().glob("x*"))
     assert len(steps) == 8
@@ -208,7 +211,7 @@ def test_a_library_that_ends_the_program_is_no_success(
     result = run(*train)
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == (
-        "nasplug: a library wanted to end the program, by SystemExit 0; --debug shows where"
+        "nasplug: a library tried to end the program with SystemExit 0; --debug shows the traceback"
     )
 
 
@@ -235,7 +238,7 @@ def test_a_state_is_for_the_same_training_only(run: Run, table: Path) -> None:
     result = run(*train, *state, *options("dim=16", "epochs=3"))
     assert_refused(result, "state holds a training with other settings")
     result = run(*train[:2], "path-gp", *train[3:], *state)
-    assert_refused(result, "'path-gp' keeps no state")
+    assert_refused(result, "'path-gp' cannot be resumed")
 
 
 @pytest.mark.parametrize(
@@ -243,8 +246,11 @@ def test_a_state_is_for_the_same_training_only(run: Run, table: Path) -> None:
     [
         ((), "name the column to learn with --target"),
         (("--target", "acu"), "table.csv has no column 'acu'; it has acc"),
-        (("--target", "=acc"), "gives the name '', which is empty or taken"),
-        (("--target", "acc", "--target", "acc"), "which is empty or taken"),
+        (("--target", "=acc"), "the name '' of target '=acc' is empty or already used"),
+        (
+            ("--target", "acc", "--target", "acc"),
+            "the name 'acc' of target 'acc' is empty or already used",
+        ),
         (("--target", "note"), "table.csv, line 2: note is 'fine', not a number"),
         (("--target", "acc", "--model", "nnformr"), "unknown predictor 'nnformr'"),
         (("--target", "acc", "--kind", "energy"), "unknown kind of predictor 'energy'"),
@@ -255,9 +261,9 @@ def test_a_state_is_for_the_same_training_only(run: Run, table: Path) -> None:
         (("--target", "acc", "--train-size", "121"), "more than the 120 rows"),
         (("--target", "acc", "--train-size", "0"), "train size 0 is not a whole number"),
         (("--target", "acc", "--train-size", "9"), "9 graphs are too few"),
-        (("--target", "acc", "--test"), "no row remains to test on"),
+        (("--target", "acc", "--test"), "no row is left to test on"),
         (("--target", "acc", "--seed", "-1"), "seed -1"),
-        (("--target", "acc", *options("seed=1")), "option 'seed' is given as --seed"),
+        (("--target", "acc", *options("seed=1")), "'seed' is not an option; give it as --seed"),
         (("--target", "acc", *options("trees")), "option 'trees' has no value"),
         (("--target", "acc", *options("a=1", "a=2")), "option 'a' is given twice"),
         (("--target", "acc", *options("trees=1")), "'path-gp' has no option 'trees'"),
@@ -265,12 +271,12 @@ def test_a_state_is_for_the_same_training_only(run: Run, table: Path) -> None:
         (("--target", "acc", "--data", "none.csv"), "cannot read none.csv"),
         (("--target", "acc", "--data", "nb201-accuracy"), "has no column 'acc'; it has"),
         (("--target", "acc", "--out", "table.csv/x"), "cannot write table.csv/x"),
-        (("--target", "acc", "--out", "."), "give the path of a file"),
+        (("--target", "acc", "--out", "."), "give a file in a folder that you may write"),
         (("--target", "acc", "--batch-size", "0"), "batch size 0 is not a whole number"),
         # The first wrong option in the order of the help is named.
         (("--data", "nb202", "--model", "nnformr"), "unknown data set 'nb202'"),
         (("--model", "nnformr", "--space", "nb202"), "unknown predictor 'nnformr'"),
-        (("--data", "nb101-small", "--kind", "energy"), "is of space nb101, not of nb201"),
+        (("--data", "nb101-small", "--kind", "energy"), "belongs to space nb101, not to"),
         (("--space", "nb202", "--kind", "energy"), "unknown search space"),
         (("--kind", "energy", "--hw", "T9"), "unknown kind of predictor 'energy'"),
         (("--kind", "latency", "--hw", "T9", "--batch-size", "0"), "'T9' is not in the catalogue"),
@@ -305,10 +311,13 @@ def test_a_string_is_one_target(run: Run, table: Path) -> None:
     ("arguments", "sentence"),
     [
         ({"model": None}, "model must be the name of a predictor such as 'nasplug', not None"),
-        ({"data": None}, "data must be the name of a data set or the path of a .csv, not None"),
+        (
+            {"data": None},
+            "data must be the name of a data set or the path of a .csv file, not None",
+        ),
         ({"options": [1]}, r"options must be a dictionary such as \{'epochs': 100\}, not \[1\]"),
-        ({"options": {"seed": 1}}, "option 'seed' is given as --seed"),
-        ({"options": {"targets": ("x",)}}, "option 'targets' is given as --target"),
+        ({"options": {"seed": 1}}, "'seed' is not an option; give it as --seed"),
+        ({"options": {"targets": ("x",)}}, "'targets' is not an option; give it as --target"),
         ({"batch_size": 0}, "batch size 0 is not a whole number of at least 1"),
     ],
 )
@@ -327,17 +336,26 @@ def test_nothing_to_keep(run: Run, table: Path) -> None:
     ("content", "said"),
     [
         (b"", "is empty"),
-        (b"\xff\xfe\x00", "is no text in UTF-8"),
+        (b"\xff\xfe\x00", "is not UTF-8 text"),
         (b"acc\n1\n", "has no column 'arch'"),
-        (b"arch,acc,acc\n", "names a column twice"),
+        (b"arch,acc,acc\n", "has a column name twice"),
         (b"arch,acc\n", "has no rows below its first line"),
         (f"arch,acc\n{CELL},1\n{CELL}\n".encode(), "line 3 has 1 field; the first line has 2"),
-        (f"arch,acc\n{CELL},1\n\nconv,2\n".encode(), "line 4: 'conv' is no NAS-Bench-201 string"),
+        (
+            f"arch,acc\n{CELL},1\n\nconv,2\n".encode(),
+            "line 4: 'conv' is not a NAS-Bench-201 architecture string",
+        ),
         (f"arch,acc\n{CELL},nan\n".encode(), "line 2: acc is nan, not a finite number"),
-        (f"arch,acc\n{CELL},1e200\n".encode(), "line 2: acc: 1e+200 is no value in % or ms: its"),
-        (f"arch,acc\n{CELL},-1e-200\n".encode(), "line 2: acc: 1e-200 is no value in % or ms: its"),
+        (
+            f"arch,acc\n{CELL},1e200\n".encode(),
+            "line 2: acc: 1e+200 is not a value in % or ms; its",
+        ),
+        (
+            f"arch,acc\n{CELL},-1e-200\n".encode(),
+            "line 2: acc: 1e-200 is not a value in % or ms; its",
+        ),
         (f"arch,acc\n{CELL},\n".encode(), "line 2: acc is '', not a number"),
-        (f'arch,acc\n"{CELL}"x,1\n'.encode(), "line 2 is no row of a CSV"),
+        (f'arch,acc\n"{CELL}"x,1\n'.encode(), "line 2 is not a CSV"),
     ],
 )
 def test_bad_tables(run: Run, tmp_path: Path, content: bytes, said: str) -> None:

@@ -33,7 +33,9 @@ def test_cells_are_expanded(predictor: ArchitecturePredictor) -> None:
 
 
 def test_the_graph_of_a_cell_is_refused(predictor: ArchitecturePredictor) -> None:
-    with pytest.raises(InputError, match="'sum-latency' reads whole networks, and a graph is a ce"):
+    with pytest.raises(
+        InputError, match="'sum-latency' reads whole networks, but a graph of nb101 is a cell"
+    ):
         predictor.predict([NB.to_graph(NB.parse(CELL))], hardware("RTX 3090"))
 
 

@@ -58,7 +58,7 @@ def test_a_search_predicts_accuracy_where_it_is_known(monkeypatch, tmp_path):
     for row in told["pareto"]:
         assert "flops" not in row
         assert row["predicted"]["accuracy"]["mean"] > 60
-    assert "80 networks were scored" in result.to_text()
+    assert "the search scored 80 networks" in result.to_text()
 
 
 def test_measured_accuracies_stand_beside_predictions(monkeypatch, mirror):

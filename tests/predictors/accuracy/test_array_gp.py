@@ -189,9 +189,9 @@ def test_bad_input():
         CellGP().predict(NB.to_graphs(SMALL[:1]))
     with pytest.raises(NotFittedError):
         CellGP().save("nowhere")
-    with pytest.raises(InputError, match="39 graphs are too few to learn from; give 40"):
+    with pytest.raises(InputError, match="39 graphs are too few to learn from; give at least 40"):
         CellGP().fit(NB.to_graphs(SMALL[:39]), np.arange(39.0))
     with pytest.raises(InputError, match="unknown option 'trees'"):
         create("cell-gp", targets=("a",), trees=3)
-    with pytest.raises(InputError, match="one of accuracy, not of latency"):
+    with pytest.raises(InputError, match="predicts accuracy, not latency"):
         create("cell-gp", kind="latency")

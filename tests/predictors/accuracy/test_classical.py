@@ -132,7 +132,7 @@ def test_a_stored_process_says_the_same(fitted, tmp_path):
 
 @pytest.mark.parametrize("kind", [RandomForest, GradientBoosting])
 def test_what_only_a_pickle_could_hold_is_not_saved(kind, fitted, tmp_path):
-    with pytest.raises(InputError, match="cannot be saved without a pickle"):
+    with pytest.raises(InputError, match="cannot be saved, because that would need a pickle"):
         fitted[kind].save(tmp_path / "mine")
     assert not list(tmp_path.iterdir())
 
@@ -141,13 +141,13 @@ def test_bad_input(fitted, accuracy, monkeypatch):
     predictor = fitted[RandomForest]
     with pytest.raises(InputError, match="unknown operation 'conv'"):
         predictor.predict([Graph(("input", "conv", "output"), ((0, 1), (1, 2)))])
-    with pytest.raises(NotFittedError, match="learned nothing yet"):
+    with pytest.raises(NotFittedError, match="is not fitted"):
         PathGP().predict(GRAPHS)
     with pytest.raises(NotFittedError, match="nothing to save"):
         PathGP().save("nowhere")
     for options, words in (
         ({"kind": "latency"}, "path-gp predicts accuracy, not 'latency'"),
-        ({"features": "words"}, "unknown features 'words'; there are one-hot, matrix, paths"),
+        ({"features": "words"}, "unknown features 'words'; known: one-hot, matrix, paths"),
         ({"targets": ()}, "at least one target"),
     ):
         with pytest.raises(InputError, match=words):
@@ -158,7 +158,7 @@ def test_bad_input(fitted, accuracy, monkeypatch):
         GradientBoosting(rounds=0)
     for graphs, values, words in (
         (GRAPHS[:10], accuracy[:10, 0], "10 graphs are too few"),
-        (GRAPHS[:30], accuracy[:20, 0], r"shape \(20, 1\), expected \(30, 1\)"),
+        (GRAPHS[:30], accuracy[:20, 0], r"shape \(20, 1\); expected \(30, 1\)"),
         (GRAPHS[:30], np.r_[np.nan, accuracy[:29, 0]], "target of graph 0 is not finite"),
     ):
         with pytest.raises(InputError, match=words):

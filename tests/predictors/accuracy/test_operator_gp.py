@@ -115,11 +115,11 @@ def test_bad_input_is_named(networks):
         AccuracyGP().fit(graphs[:20], accuracies[:19])
     with pytest.raises(InputError, match="the target of graph 3 is not finite"):
         AccuracyGP().fit(graphs[:20], np.where(np.arange(20) == 3, np.nan, accuracies[:20]))
-    with pytest.raises(InputError, match="accuracy 101 is not from 0 to 100; give percent"):
+    with pytest.raises(InputError, match="accuracy 101 is not from 0 to 100; give a percentage"):
         AccuracyGP().fit(graphs[:20], np.where(np.arange(20) == 3, 101, accuracies[:20]))
-    with pytest.raises(InputError, match="not of latency"):
+    with pytest.raises(InputError, match="not latency"):
         accuracy_gp(kind="latency")
-    with pytest.raises(InputError, match="unknown kernel 'linear'; there are full"):
+    with pytest.raises(InputError, match="unknown kernel 'linear'; known: full"):
         accuracy_gp(kernel="linear")
     with pytest.raises(InputError, match="unknown option 'rows'"):
         accuracy_gp(rows=3)

@@ -241,17 +241,17 @@ def test_damaged_graphs_are_refused():
 
 
 def test_bad_input_is_named(encoder, labels):
-    with pytest.raises(NotFittedError, match="learned nothing yet"):
+    with pytest.raises(NotFittedError, match="is not fitted"):
         TransformerGP().predict(GRAPHS[:2])
-    with pytest.raises(InputError, match="19 graphs are too few to learn from; give 20"):
+    with pytest.raises(InputError, match="19 graphs are too few to learn from; give at least 20"):
         TransformerGP().fit(GRAPHS[:19], labels[:19, 0])
-    with pytest.raises(InputError, match="unknown kernel 'magic'; there are auto, full"):
+    with pytest.raises(InputError, match="unknown kernel 'magic'; known: auto, full"):
         transformer_gp(kernel="magic")
-    with pytest.raises(InputError, match="reads a pretrained encoder"):
+    with pytest.raises(InputError, match="needs a pretrained encoder"):
         transformer_gp(kernel="full")
-    with pytest.raises(InputError, match="unknown option 'epochs'; there are units"):
+    with pytest.raises(InputError, match="unknown option 'epochs'; known: units"):
         transformer_gp(epochs=3)
-    with pytest.raises(InputError, match="one of accuracy, not of latency"):
+    with pytest.raises(InputError, match="predicts accuracy, not latency"):
         transformer_gp("latency")
     with pytest.raises(InputError, match="4 distinct graphs are too few to pretrain on"):
         pretrain(GRAPHS[:4], SMALL)
@@ -278,5 +278,5 @@ def test_a_source_carries_over(encoder, labels, tmp_path):
     np.testing.assert_allclose(
         again.predict(GRAPHS[rest]).mean, helped.predict(GRAPHS[rest]).mean, atol=1e-6
     )
-    with pytest.raises(InputError, match="the source has learned nothing yet"):
+    with pytest.raises(InputError, match="the source predictor is not fitted"):
         transformer_gp(source=TransformerGP())

@@ -79,7 +79,7 @@ def test_hardware_template():
     t4 = hardware("Tesla T4")
     assert hardware_text(t4, "int8").split()[2:4] == ["INT8", "130.3"]
     assert hardware_text(hardware("Raspberry Pi 4")).startswith("Broadcom Edge FP32 0.")
-    with pytest.raises(InputError, match="unknown precision 'fp31'; there are fp64"):
+    with pytest.raises(InputError, match="unknown precision 'fp31'; known: fp64"):
         hardware_text(t4, "fp31")
     missing = next(p for p in ("fp8", "bf16") if p not in t4.peak_tflops)
     with pytest.raises(InputError, match=f"T4 has no throughput for {missing}; it has fp32"):
@@ -203,9 +203,9 @@ def test_minilm_is_used(monkeypatch):
 
 
 def test_bad_texts_are_refused():
-    with pytest.raises(InputError, match="unknown language model 'bert'; there are wordllama"):
+    with pytest.raises(InputError, match="unknown language model 'bert'; known: wordllama"):
         embed_texts(["a"], "bert")
-    with pytest.raises(InputError, match="not the one text 'ParamL'"):
+    with pytest.raises(InputError, match="not the string 'ParamL'"):
         embed_texts("ParamL")
     with pytest.raises(InputError, match="text 1 is empty"):
         embed_texts(["ParamL", " "])

@@ -205,7 +205,7 @@ def test_empty_and_unfitted(fitted_accuracy, fitted_latency):
 
 def test_bad_training_data_is_named(accuracy):
     predictor = AccuracyPredictor(AccuracyConfig(("cifar10", "cifar100")))
-    with pytest.raises(InputError, match=r"shape \(700, 1\), expected \(700, 2\)"):
+    with pytest.raises(InputError, match=r"shape \(700, 1\); expected \(700, 2\)"):
         predictor.fit(GRAPHS, accuracy[:, 0])
     broken = accuracy.copy()
     broken[3, 1] = np.nan
@@ -213,7 +213,7 @@ def test_bad_training_data_is_named(accuracy):
         predictor.fit(GRAPHS, broken)
     with pytest.raises(InputError, match="10 graphs are too few"):
         predictor.fit(GRAPHS[:10], accuracy[:10])
-    with pytest.raises(InputError, match="a column a device"):
+    with pytest.raises(InputError, match="a column per device"):
         LatencyPredictor().fit(GRAPHS, accuracy, DEVICES)
 
 

@@ -82,7 +82,7 @@ def test_bad_input_is_named(transfer, cells, table):
         transfer.fit(cells[:2], [1.0, 2.0])
     with pytest.raises(InputError, match="not a positive number"):
         transfer.fit(cells[:3], [1.0, 2.0, float("nan")])
-    with pytest.raises(InputError, match="1 latencies are 0.1 ms or more"):
+    with pytest.raises(InputError, match="1 latencies are at least 0.1 ms"):
         transfer.fit(cells[:3], [1.0, 0.01, 0.01])
     with pytest.raises(NotFittedError):
         DeviceTransfer(transfer.known).log_latency(cells[:1])

@@ -50,5 +50,5 @@ def test_similar_columns_are_those_of_the_class():
 def test_degenerate_latencies_are_unknown():
     logs = log_latencies(np.array([[1.0, 0.01], [np.nan, 2.0]]), 2, SETTINGS[:2], 0.1)
     np.testing.assert_allclose(logs, [[0, np.nan], [np.nan, np.log(2)]])
-    with pytest.raises(InputError, match=r"shape \(2, 1\), expected \(2, 2\)"):
+    with pytest.raises(InputError, match=r"shape \(2, 1\); expected \(2, 2\)"):
         log_latencies(np.ones((2, 1)), 2, SETTINGS[:2], 0.1)

@@ -144,5 +144,5 @@ def test_one_bad_measurement_does_not_move_the_scale() -> None:
 def test_what_learned_nothing_says_nothing() -> None:
     own = device(Told([0.0] * 8, [1.0] * 8), np.zeros(8), 1.0)
     for ask in (lambda: own.predict(NETWORKS), own.left_out):
-        with pytest.raises(NotFittedError, match="nothing was measured on this device yet"):
+        with pytest.raises(NotFittedError, match="this device has no measurements yet"):
             ask()

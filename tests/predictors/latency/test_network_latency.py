@@ -211,7 +211,7 @@ def test_a_runtime_may_be_chosen(fitted, networks):
     assert fitted.predict(graphs, PI.hardware, runtime="float32").evidence == "measured"
     assert fitted.predict(graphs, PI.hardware, runtime="tflite").evidence == "zero-shot"
     assert [parse_runtime(text) for text in RUNTIMES] == ["", *RUNTIMES[1:]]
-    with pytest.raises(InputError, match="unknown runtime 'fast'; there are float32, amp"):
+    with pytest.raises(InputError, match="unknown runtime 'fast'; known: float32, amp"):
         fitted.predict(graphs, device, runtime="fast")
 
 
@@ -229,7 +229,7 @@ def test_a_stored_predictor_says_the_same(fitted, networks, tmp_path):
 def test_bad_columns_are_refused(networks):
     graphs, latencies = networks
     predictor = NetworkLatency(CONFIG)
-    with pytest.raises(InputError, match=r"shape \(10, 1\), expected \(10, 2\)"):
+    with pytest.raises(InputError, match=r"shape \(10, 1\); expected \(10, 2\)"):
         predictor.fit(graphs[:10], latencies[:10, :1], [TITAN, PI])
     with pytest.raises(InputError, match="two columns are Titan RTX@64"):
         predictor.fit(graphs[:10], latencies[:10], [TITAN, TITAN])

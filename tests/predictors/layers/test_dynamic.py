@@ -158,5 +158,5 @@ def test_heads_without_siblings_use_edges_alone():
 
 
 def test_unknown_mode_is_refused():
-    with pytest.raises(InputError, match="unknown dynamic mode 'magic'; there are static, gate"):
+    with pytest.raises(InputError, match="unknown dynamic mode 'magic'; known: static, gate"):
         DynamicAttention(8, 4, "magic")

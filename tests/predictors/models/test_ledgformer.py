@@ -120,7 +120,7 @@ def test_an_operation_that_was_never_seen_has_a_text():
 
 
 def test_nothing_to_read_is_refused():
-    with pytest.raises(InputError, match="nodes have no content"):
+    with pytest.raises(InputError, match="nodes have no features"):
         build(text=False, numbers=False)
     with pytest.raises(InputError, match="unknown language model 'bert'"):
         build(language_model="bert")
@@ -215,17 +215,17 @@ def test_factory_of_a_latency_predictor():
     assert predictor.config.training.learning_rate == 1e-3
     for wrong, message in (
         ({"kind": "energy"}, "unknown kind 'energy'"),
-        ({"depth": 3}, "unknown option 'depth'; there are .*dynamic"),
-        ({"kind": "latency", "targets": ("x",)}, "the one target latency"),
+        ({"depth": 3}, "unknown option 'depth'; known: .*dynamic"),
+        ({"kind": "latency", "targets": ("x",)}, "the single target latency"),
     ):
         with pytest.raises(InputError, match=message):
             ledgformer(**wrong)
 
 
 def test_unknown_network_is_refused():
-    with pytest.raises(InputError, match="unknown network 'x'; there are sibling, ledg"):
+    with pytest.raises(InputError, match="unknown network 'x'; known: sibling, ledg"):
         AccuracyPredictor(AccuracyConfig(network="x"))
-    with pytest.raises(InputError, match="unknown network 'x'; there are sibling, ledg"):
+    with pytest.raises(InputError, match="unknown network 'x'; known: sibling, ledg"):
         LatencyPredictor(LatencyConfig(network="x"))
 
 

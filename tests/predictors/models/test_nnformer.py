@@ -319,5 +319,5 @@ def test_an_unknown_operation_is_named(name):
 def test_choices_and_widths_are_checked():
     with pytest.raises(InputError, match="readout is 'mean'"):
         BUILDERS["nnformer"](readout="mean")
-    with pytest.raises(InputError, match="no multiples of groups 5"):
+    with pytest.raises(InputError, match="not multiples of groups 5"):
         BUILDERS["narformer-v2"](groups=5)

@@ -180,7 +180,7 @@ def test_nnformer_drops_what_none_disconnects():
 
 
 def test_unknown_operation_is_named():
-    with pytest.raises(InputError, match="'conv9x9'.*trained on"):
+    with pytest.raises(InputError, match="'conv9x9'.*this predictor knows"):
         GraphBatch.collate([Graph(("input", "conv9x9"), ((0, 1),))], VOCABULARY)
 
 

@@ -227,7 +227,7 @@ def test_the_best_epoch_can_be_chosen_on_a_validation_split(accuracy):
 
 def test_bad_training_data_is_named(accuracy, latency):
     predictor = nnlp(targets=("cifar10", "cifar100"), **TINY)
-    with pytest.raises(InputError, match=r"shape \(300, 1\), expected \(300, 2\)"):
+    with pytest.raises(InputError, match=r"shape \(300, 1\); expected \(300, 2\)"):
         predictor.fit(GRAPHS, accuracy[:, 0])
     broken = accuracy.copy()
     broken[3, 1] = np.inf
@@ -237,17 +237,17 @@ def test_bad_training_data_is_named(accuracy, latency):
     with pytest.raises(InputError, match="graph 3 is not above 0"):
         predictor.fit(GRAPHS, broken)
     broken[:, 1] = np.nan
-    with pytest.raises(InputError, match="unknown for all training graphs"):
+    with pytest.raises(InputError, match="no values for the training graphs"):
         predictor.fit(GRAPHS, broken)
     with pytest.raises(InputError, match="10 graphs are too few"):
         nnlp(**TINY, calibration_share=0.2).fit(GRAPHS[:10], accuracy[:10, 0])
     gap = accuracy[:, :1].copy()
     gap[-1] = np.nan
-    with pytest.raises(InputError, match="all known"):
+    with pytest.raises(InputError, match="every target for every graph"):
         nnlp(**TINY, calibration_share=0.2).fit(GRAPHS, gap)
-    with pytest.raises(InputError, match="0 devices are given"):
+    with pytest.raises(InputError, match="0 devices were given, but"):
         nnlp("latency", **TINY).fit(GRAPHS, latency)
-    with pytest.raises(InputError, match="2 devices are given"):
+    with pytest.raises(InputError, match="2 devices were given, but"):
         nnlp("latency", **TINY).fit(GRAPHS, latency, [DEVICE, DEVICE])
 
 
@@ -315,5 +315,5 @@ def test_another_network_is_one_entry(monkeypatch, accuracy, tmp_path):
 def test_unknown_networks_and_fields_are_named():
     with pytest.raises(InputError, match="unknown network 'nnforma'.*nnformer"):
         build("nnforma")
-    with pytest.raises(InputError, match="nnlp has no 'num_heads'; it has dim"):
+    with pytest.raises(InputError, match="nnlp has no 'num_heads'; known: dim"):
         NetworkPredictor(NetworkPredictorConfig("nnlp", options={"num_heads": 4}))

@@ -139,5 +139,5 @@ def test_probability_at_the_ends():
     assert said.probability_at_most(1e-9, "latency").tolist() == [0.0, 0.0]
     assert said.probability_at_most(-1.0, "latency").tolist() == [0.0, 0.0]
     assert said.probability_at_most(1e9, "latency").tolist() == [1.0, 1.0]
-    with pytest.raises(InputError, match="no target 'energy'; predicted are latency"):
+    with pytest.raises(InputError, match="unknown target 'energy'; known: latency"):
         said.probability_at_most(1.0, "energy")

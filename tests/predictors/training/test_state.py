@@ -29,14 +29,14 @@ def test_every_flipped_bit_is_said(file):
         damaged = bytearray(content)
         damaged[place // 8] ^= 1 << place % 8
         file.write_bytes(damaged)
-        with pytest.raises(InputError, match="no training state, or a damaged one; remove its"):
+        with pytest.raises(InputError, match="damaged or not a training state; remove its"):
             read_state(file)
 
 
 @pytest.mark.parametrize("size", [0, 10, 40, -1])
 def test_a_part_of_a_file_is_refused(file, size):
     file.write_bytes(file.read_bytes()[:size])
-    with pytest.raises(InputError, match="no training state"):
+    with pytest.raises(InputError, match="damaged or not a training state"):
         read_state(file)
     with pytest.raises(InputError, match="cannot read .*absent"):
         read_state(file.parent / "absent")

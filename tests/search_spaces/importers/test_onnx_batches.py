@@ -437,3 +437,18 @@ def test_exports_at_batch_1_and_8_are_one_network(module, shape):
         for cost in ("flops", "bytes"):
             totals = (graph.executed.total(cost) for graph in (other, single.graph))
             assert next(totals) == pytest.approx(next(totals), rel=1e-3)
+
+
+def test_a_grid_whose_size_holds_the_batch():
+    def spatial_transformer(n):
+        nodes = [
+            N("AffineGrid", ["x", "size"], ["g"]),
+            N("Reshape", ["g", "flat"], ["f"]),
+            N("MatMul", ["f", "w"], ["y"]),
+        ]
+        constants = [sizes("size", n, 3, 8, 8), sizes("flat", n, 128), weight("w", 128, 5)]
+        return model(nodes, constants, (n, 2, 3), (n, 5), opset=20)
+
+    read = onnx_network(spatial_transformer(8))
+    assert (read.batch, read.is_free) == (8, True)
+    assert read.graph.total("flops") == 128 * 5

@@ -98,9 +98,40 @@ def test_what_an_exporter_computes_is_no_parameter():
 
     assert params("bias") == params("pos_embed") == params("layer.where") == 256
     assert params("where") == params("unsqueeze_14") == params("onnx::Add_12") == 0
+    assert params("/rnn/Constant_output_0", "MatMul") == params("eye") == 0
     # Exporters reshape scales and transpose weights.
     assert params("onnx::Mul_7", "Mul", (1, 16)) == 16
     assert params("val_40", "MatMul") == params("onnx::MatMul_7", "MatMul") == 256
+
+
+def test_a_norm_without_scale_and_shift_has_no_parameters():
+    def params(scale, shift):
+        nodes = [N("InstanceNormalization", ["x", scale, shift], ["y"])]
+        constants = [weights(name, [4], TensorProto.FLOAT) for name in (scale, shift)]
+        return onnx_graph(model(nodes, constants, x=(1, 4, 8, 8))).total("params")
+
+    assert params("val_3", "val_7") == 0
+    assert params("n.weight", "n.bias") == 8
+
+
+def test_scales_of_quantised_weights_are_no_parameters():
+    def params(nodes, name, shape=()):
+        constant = weights(name, shape, TensorProto.FLOAT)
+        return onnx_graph(model(nodes, [constant])).total("params")
+
+    for name in ("f.6.weight_scale", "onnx::MatMul_410_scale"):
+        assert params([N("Mul", ["x", name], ["y"])], name, (16,)) == 0
+    quantised = [N("QuantizeLinear", ["x", "input.1_scale"], ["y"])]
+    assert params(quantised, "input.1_scale") == 0
+    assert params([N("Mul", ["x", "blocks.0.logit_scale"], ["y"])], "blocks.0.logit_scale") == 1
+
+
+def test_a_quantised_table_has_parameters():
+    nodes = [N("Gather", ["table", "x"], ["g"]), N("DequantizeLinear", ["g", "s"], ["y"])]
+    constants = [weights("table", [100, 8], TensorProto.INT8), weights("s", [], TensorProto.FLOAT)]
+    graph = onnx_graph(model(nodes, constants, x=(1, 5), code=TensorProto.INT64))
+    assert graph.total("params") == 800
+    assert graph.weight_types[node(graph, "Gather")] in ("", "int8")
 
 
 def test_moments_are_no_parameters():

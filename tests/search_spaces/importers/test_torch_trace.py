@@ -91,6 +91,12 @@ class TestUntouched:
         assert net.calls == 0
         assert net.training
 
+    def test_a_failing_module_of_pytorch_alone_names_no_line(self):
+        net = nn.Sequential(nn.Conv2d(4, 8, 3))
+        want = r"conv2d of tensors of shapes \[1, 3, 32, 32\], \[8, 4, 3, 3\], \[8\] fails: "
+        with pytest.raises(InputError, match=want):
+            torch_graph(net, IMAGE)
+
     def test_a_constant_that_is_kept_elsewhere_still_has_values(self):
         kept = []
 
@@ -155,6 +161,19 @@ class TestExamples:
             assert torch_graph(module, IMAGE).total("flops") == want.total("flops")
         assert torch_graph(program).ops == want.ops
 
+    def test_parallel_modules_and_marks_of_a_profiler(self):
+        def forward(self, x):
+            with torch.profiler.record_function("head"):
+                return self.head(x)
+
+        net = module_of(forward, head=nn.Linear(16, 4))
+        assert torch_graph(net, TOKENS).ops == ("Input", "Gemm", "Output")
+        assert torch_graph(nn.DataParallel(net), TOKENS).ops == ("Input", "Gemm", "Output")
+
+    def test_a_keyword_that_the_module_does_not_take(self):
+        with pytest.raises(InputError, match="forward pass of Conv2d: .*'mask'"):
+            torch_graph(nn.Conv2d(3, 8, 3), {"input": IMAGE, "mask": IMAGE})
+
     def test_values_of_integers_steer(self):
         def forward(self, x, lengths):
             return x[:, : int(lengths.max())] if lengths.sum() > 3 else x
@@ -187,6 +206,12 @@ class TestExamples:
         with pytest.raises(InputError, match=r"depends on values .*test_torch_trace.py:\d+ "):
             torch_graph(module_of(forward), IMAGE)
 
+    @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+    def test_nested_tensors_are_refused(self):
+        nested = torch.nested.nested_tensor([torch.zeros(2, 16), torch.zeros(3, 16)])
+        with pytest.raises(InputError, match="nested tensor"):
+            torch_graph(nn.Linear(16, 4), nested)
+
     def test_lazy_modules_are_refused(self):
         with pytest.raises(InputError, match="weight has no shape yet; run it once"):
             torch_graph(nn.LazyLinear(3), IMAGE)
@@ -211,6 +236,17 @@ class TestBatches:
         net = module_of(lambda s, x, e: s.a(x)[e[0]] + s.a(x)[e[1]], a=nn.Linear(64, 64))
         example = (torch.zeros(500, 64), torch.zeros(2, 3000, dtype=torch.long))
         assert torch_graph(net, example).total("flops") == 2 * 500 * 64 * 64
+
+    def test_programs_that_were_exported_with_several_images(self):
+        net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        program = torch.export.export(net, (torch.zeros(8, 3, 32, 32),))
+        module = program.module()
+        for network in (program, module):
+            read = torch_network(network, torch.zeros(8, 3, 32, 32))
+            assert (read.batch, read.is_free) == (8, True)
+            assert read.graph.total("flops") == torch_graph(net, IMAGE).total("flops")
+        with pytest.raises(Exception, match="8"):
+            module(IMAGE)
 
 
 class TestWeights:
@@ -365,6 +401,22 @@ class TestOperators:
             graph = torch_graph(net, IMAGE)
         assert graph.ops[:3] == ("Input", "Conv", "ScatterND")
         assert graph.ops[-2:] == ("ScatterND", "Output")
+
+    @pytest.mark.parametrize(
+        ("forward", "ops"),
+        [
+            (lambda s, x: x.scatter(1, torch.zeros(1, 3, 9, 9).long(), 1.0), ["ScatterElements"]),
+            (lambda s, x: torch.add(x, x, out=torch.empty(1, 3, 32, 32)), ["Add"]),
+            (lambda s, x: torch.cat([x, x], 1, out=torch.empty(1, 6, 32, 32)), ["Concat"]),
+            (lambda s, x: F.fold(F.unfold(x, 2, stride=2), 32, 2, stride=2), ["Gather", "Col2Im"]),
+            (lambda s, x: F.one_hot(x.argmax(1), 3), ["ArgMax", "OneHot"]),
+            (lambda s, x: F.grid_sample(x, torch.zeros(1, 8, 8, 2)), ["GridSample"]),
+            (lambda s, x: x.logsumexp(1), ["ReduceLogSumExp"]),
+            (lambda s, x: x * float(x.is_same_size(x)), ["Mul"]),
+        ],
+    )
+    def test_names(self, forward, ops):
+        assert list(torch_graph(module_of(forward), IMAGE).ops) == ["Input", *ops, "Output"]
 
     def test_shapes_change_in_place(self):
         def forward(self, x):

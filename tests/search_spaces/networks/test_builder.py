@@ -14,7 +14,7 @@ def test_make_divisible_follows_the_reference():
 
 def test_window_larger_than_the_image_is_refused():
     net = NetworkBuilder(4)
-    with pytest.raises(InputError, match="window of 7 pixels does not fit into a side of 4"):
+    with pytest.raises(InputError, match="window of 7 pixels does not fit into an image of 4"):
         net.conv(net.input, 8, 7, padding=0)
 
 

@@ -22,10 +22,10 @@ def test_text_may_leave_out_standard_choices():
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("vgg:d_1", "'d_1' is no name=value"),
+        ("vgg:d_1", "'d_1' is not a name=value"),
         ("vgg:d_9=1", "unknown decision 'd_9'"),
         ("vgg:d_1=9", "d_1 is '9', not one of 1, 2, 3, 4"),
-        ("vgg:d_1=1,d_1=1", "'d_1' comes twice"),
+        ("vgg:d_1=1,d_1=1", "'d_1' is given twice"),
         ("resnet:d_1=1", "unknown decision 'resnet:d_1'"),
     ],
 )

@@ -17,7 +17,7 @@ def test_fbnet_encodings():
     assert arch.text.startswith("k5_e6|skip|k3_e1_g2|skip|")
     assert fbnet.parse(arch.text) == fbnet.parse(json.dumps(arch.text.split("|"))) == arch
     for bad, words in (
-        (json.dumps(FBNET_0[:-1]), "the form is 22 of"),
+        (json.dumps(FBNET_0[:-1]), "write 22 of"),
         (json.dumps([*FBNET_0[:-1], 9]), "operation 9 in"),
         (json.dumps([*FBNET_0[:-1], True]), "operation True in"),
         (json.dumps([*FBNET_0[:-1], [1]]), r"operation \[1\] in"),

@@ -32,8 +32,8 @@ def test_ofa_encodings():
     for bad, words in (
         ({**OFA_0, "r": 130}, "'r' is 130, not one of 128, 132"),
         ({**OFA_0, "d": [2, 2, 2, 2, 5]}, "'d_5' is 5, not one of 2, 3, 4"),
-        ({**OFA_0, "ks": OFA_0["ks"][:-1]}, "the form is r=224"),
-        ({"r": 204}, "the form is r=224"),
+        ({**OFA_0, "ks": OFA_0["ks"][:-1]}, "write r=224"),
+        ({"r": 204}, "write r=224"),
     ):
         with pytest.raises(InputError, match=words):
             ofa.parse(json.dumps(bad))

@@ -119,7 +119,7 @@ def test_network_over_two_gigabytes_is_refused():
     space = SPACES["vgg"]
     widest = space.from_params({d.name: d.choices[-1] for d in space.family.decisions})
     assert space.to_graph(widest).total("params") > 2**29
-    with pytest.raises(InputError, match=r"weights of vgg-\w+ take 2\.9 GB.*at most 2 GB"):
+    with pytest.raises(InputError, match=r"weights of vgg-\w+ need 2\.9 GB.*at most 2 GB"):
         space.to_onnx(widest)
 
 

@@ -169,7 +169,7 @@ def test_output_can_be_read_again(plain: Path, tmp_path: Path) -> None:
 def test_twelve_epochs_are_not_taken_for_two_hundred(tmp_path: Path) -> None:
     path = tmp_path / "short.pth"
     torch.save(benchmark(full_epochs=12), path)
-    with pytest.raises(InputError, match="12 epochs where 200"):
+    with pytest.raises(InputError, match="12 epochs instead of 200"):
         import_official(path)
 
 

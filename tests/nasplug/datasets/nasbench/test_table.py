@@ -46,7 +46,7 @@ def refusal(path: Path, kept: Path) -> str:
 def test_truncated_file(tmp_path: Path, kept: Path) -> None:
     path = files.official(tmp_path / "nasbench.tfrecord")
     path.write_bytes(path.read_bytes()[:-3])
-    assert "ends in the middle of record 84 " in refusal(path, kept)
+    assert "ends in the middle of record 84, " in refusal(path, kept)
 
 
 def test_flipped_byte(tmp_path: Path, kept: Path) -> None:
@@ -62,17 +62,21 @@ def test_flipped_byte(tmp_path: Path, kept: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "edit", "words"),
     [
-        ("no list", lambda row: {"hash": row[0]}, "no list of hash, epochs, adjacency"),
-        ("short", lambda row: row[:4], "no list of hash, epochs, adjacency"),
-        ("epochs", lambda row: [row[0], "108", *row[2:]], "'108' stands where int is expected"),
-        ("metrics", lambda row: [*row[:4], 7], "7 stands where str is expected"),
+        ("no list", lambda row: {"hash": row[0]}, "not a list of hash, epochs, adjacency"),
+        ("short", lambda row: row[:4], "not a list of hash, epochs, adjacency"),
+        ("epochs", lambda row: [row[0], "108", *row[2:]], "'108' instead of a value of type int"),
+        ("metrics", lambda row: [*row[:4], 7], "7 instead of a value of type str"),
         ("base64", lambda row: [*row[:4], "AA"], "its metrics cannot be decoded"),
         ("empty", lambda row: [*row[:4], ""], "it has no trainable parameters"),
-        ("hash", lambda row: ["0123", *row[1:]], "'0123' is no hash of a cell"),
+        ("hash", lambda row: ["0123", *row[1:]], "'0123' is not the hash of a cell"),
         ("other hash", lambda row: ["0" * 32, *row[1:]], "is not NAS-Bench-101's hash of"),
-        ("size", lambda row: [*row[:2], row[2] + "0", *row[3:]], "is no adjacency matrix"),
-        ("digits", lambda row: [*row[:2], row[2].replace("1", "2"), *row[3:]], "no adjacency"),
-        ("dead", lambda row: [*row[:2], "0" * len(row[2]), *row[3:]], "is no adjacency matrix"),
+        ("size", lambda row: [*row[:2], row[2] + "0", *row[3:]], "is not the adjacency matrix"),
+        ("digits", lambda row: [*row[:2], row[2].replace("1", "2"), *row[3:]], "not the adjacency"),
+        (
+            "dead",
+            lambda row: [*row[:2], "0" * len(row[2]), *row[3:]],
+            "is not the adjacency matrix",
+        ),
         ("operations", lambda row: [*row[:3], "input,nor_conv_3x3,output", row[4]], "operations"),
     ],
 )
@@ -81,7 +85,7 @@ def test_foreign_record(tmp_path: Path, kept: Path, name: str, edit: Edit, words
     content = [*map(files.payload, rows[:4]), files.payload(edit(rows[4]))]
     path = files.write(tmp_path / "nasbench.tfrecord", content)
     message = refusal(path, kept)
-    assert f"record 5 of {path} is not laid out like those of NAS-Bench-101" in message
+    assert f"record 5 of {path} does not have the layout of NAS-Bench-101" in message
     assert words in message
 
 
@@ -114,17 +118,17 @@ def test_impossible_numbers(tmp_path: Path, kept: Path, numbers: tuple[float, ..
     path = files.write(tmp_path / "x.tfrecord", [files.payload(row) for row in (good, good, bad)])
     message = refusal(path, kept)
     assert "record 3 of" in message
-    assert "after 108 epochs it has seconds and accuracies" in message
+    assert "after 108 epochs its seconds and accuracies" in message
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "holds no record"),
-        (b"PK\x03\x04" + bytes(200), "is no TFRecord file"),
+        (b"", "has no records"),
+        (b"PK\x03\x04" + bytes(200), "is not a TFRecord file"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a git-LFS pointer"),
-        (frame(b"\x0a\x10\x0a\x05image"), "record 1 of .* is no JSON text"),  # a tf.Example
-        (frame(b"[" * 100_000), "record 1 of .* is no JSON text"),
+        (frame(b"\x0a\x10\x0a\x05image"), "record 1 of .* is not JSON"),  # a tf.Example
+        (frame(b"[" * 100_000), "record 1 of .* is not JSON"),
     ],
 )
 def test_files_of_other_kinds(tmp_path: Path, kept: Path, content: bytes, words: str) -> None:
@@ -136,7 +140,7 @@ def test_files_of_other_kinds(tmp_path: Path, kept: Path, content: bytes, words:
 
 
 def test_missing_file(tmp_path: Path, kept: Path) -> None:
-    assert "is not a file; name the .tfrecord" in refusal(tmp_path / "none.tfrecord", kept)
+    assert "is not a file; give the .tfrecord" in refusal(tmp_path / "none.tfrecord", kept)
     assert "is not a file" in refusal(tmp_path, kept)
 
 

@@ -1,0 +1,64 @@
+"""Tables of docs/data.md on the measurements that the package ships."""
+
+from __future__ import annotations
+
+from experiments.tables import load, section, table
+from nasplug.datasets.measurements import FLAGS, NUMBERS, TEXTS, measurement_sources
+
+
+@section("measurement-classes")
+def classes() -> str:
+    result = load("measurements")
+    rows = [
+        [name, f"{group['rows']:,}", f"{group['devices']:,}", f"{group['networks']:,}"]
+        for name, group in result["classes"].items()
+    ]
+    kinds = result["kinds"]
+    return (
+        table("devices | measurements | devices or chips | networks and operators", rows)
+        + f"\n\n{result['rows']:,} measurements of {result['devices']:,} devices, "
+        f"{result['devices_in_catalogue']} of which are in the catalogue of `nasplug hardware`: "
+        f"{kinds['network']['rows']:,} of whole networks, {kinds['operator']['rows']:,} of single "
+        f"operators, {kinds['block']['rows']:,} of blocks. The file has "
+        f"{result['bytes'] / 1e6:.1f} MB; a latency in it differs from the published one by "
+        f"{result['largest_relative_error']:.3%} at most."
+    )
+
+
+@section("measurement-sources")
+def sources() -> str:
+    rows = [
+        [
+            f"[{name}]({measurement_sources()[name].url})",
+            measurement_sources()[name].content,
+            f"{group['rows']:,}",
+            f"{group['devices']:,}",
+            measurement_sources()[name].licence,
+        ]
+        for name, group in load("measurements")["sources"].items()
+    ]
+    return table("source | content | rows | devices | licence", rows)
+
+
+@section("measurement-columns")
+def columns() -> str:
+    rows = [[f"`{name}`", meaning] for name, meaning in (TEXTS | NUMBERS).items()]
+    return table("column | meaning", rows)
+
+
+@section("measurement-flags")
+def flags() -> str:
+    counted = load("measurements")["flags"]
+    rows = [[word, FLAGS[word], f"{count:,}"] for word, count in counted.items()]
+    return table("word | meaning | rows", rows)
+
+
+@section("measurement-dropped")
+def dropped() -> str:
+    files = load("measurements")["files"]
+    totals: dict[str, int] = {}
+    for part in files.values():
+        for reason, count in part["dropped"].items():
+            totals[reason] = totals.get(reason, 0) + count
+    rows = [[reason, f"{count:,}"] for reason, count in totals.items()]
+    return table("rows of the sources that are left out | rows", rows)

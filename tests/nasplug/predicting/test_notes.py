@@ -1,0 +1,44 @@
+"""Sentences on a predicted latency name its evidence, its runtime, and what would narrow it."""
+
+import pytest
+
+from nasplug.predicting.notes import evidence_note, narrowing, runtime_note
+from nasplug.predictors.features.settings import RUNTIMES, parse_runtime, runtime_name
+
+
+@pytest.mark.parametrize("evidence", ["measured", "few-shot", "zero-shot"])
+def test_the_evidence_comes_first_with_device_and_batch_size(evidence):
+    note = evidence_note(evidence, "T4", 8)
+    assert note.startswith(f"{evidence}: ")
+    assert "T4" in note
+    assert "at batch 8" in note
+    assert "at batch 8 (TensorRT)" in evidence_note(evidence, "T4", 8, "tensorrt")
+
+
+def test_a_runtime_note_names_the_devices_and_equal_runtimes():
+    assert runtime_note("tensorrt", ("T4", "V100")) == "TensorRT was measured on T4 and V100 only"
+    assert runtime_note("tflite", ()) == "TensorFlow Lite was measured on no device"
+    note = runtime_note("amp", ("T4",), ("amp nhwc", "tensorrt"))
+    assert "AMP with channels last and TensorRT would get the same prediction" in note
+
+
+def test_runtimes_have_the_names_that_people_use():
+    assert [runtime_name(name) for name in ("TensorRT", "float32")] == ["TensorRT", "float32"]
+    # No runtime is called like another one.
+    assert len({runtime_name(parse_runtime(name)) for name in RUNTIMES}) == len(RUNTIMES)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "words"),
+    [
+        ("zero-shot", "Board was not measured"),
+        ("measured", "the networks that were measured on Board are unlike this network"),
+        ("few-shot", "your measurements on Board"),
+    ],
+)
+def test_what_would_narrow_it_depends_on_the_cause(evidence, words):
+    sentence = narrowing(evidence, "Board", "this network", "fbnet")
+    assert words in sentence
+    # Whoever has calibrated the device is not sent to do it.
+    suggested = "nasplug calibrate --space fbnet --suggest 10" in sentence
+    assert suggested == (evidence != "few-shot")
