@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-__all__ = ["KINDS", "PRECISIONS", "Hardware"]
+from nasplug.search_spaces.errors import InputError
+
+__all__ = ["KINDS", "PRECISIONS", "UNITS", "Hardware", "Processor", "on_unit"]
 
 KINDS = ("gpu", "cpu", "phone", "edge", "fpga", "asic")
 PRECISIONS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "int4")
+UNITS = ("cpu", "gpu", "npu")
+# Kind of the device that a unit alone is.
+_KIND_OF = {"cpu": "cpu", "gpu": "gpu", "npu": "asic"}
+# Words for clusters of a CPU, by size; "cpu little" is its slowest.
+_CLUSTERS = ("big", "medium", "little")
+# Threads that phones and boards usually run a network in.
+_MOBILE_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A processor of a system on a chip: a cluster of equal CPU cores, a GPU, or an NPU.
+
+    Attributes:
+        kind: One of `UNITS`.
+        microarchitecture: Such as `"Cortex-A76"`, `"Adreno 640"` or `"Hexagon 690"`.
+        units: Cores of a cluster, shader cores or compute units of a GPU, 1 where the idea does not
+            apply.
+        clock_ghz: Highest clock, GHz.
+        peak_tflops: Precision to peak dense throughput of all units, as in `Hardware`.
+        on_chip_memory_mb: Cache or buffers of this processor, MB; 0 if unknown.
+    """
+
+    kind: str
+    microarchitecture: str
+    units: int
+    clock_ghz: float
+    peak_tflops: Mapping[str, float]
+    on_chip_memory_mb: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +64,9 @@ class Hardware:
         units: Parallel units: streaming multiprocessors of a GPU, cores of a CPU, big cores of a
             phone, 1 where the idea does not apply.
         aliases: Other spellings that mean this device.
+        processors: Processors of a system on a chip, clusters of its CPU from the fastest to the
+            slowest; empty for a device that is one processor. The other fields describe the one
+            that usually runs networks.
         source: Where the figures come from (URL or document).
         note: What a reader should know, such as which figure is an estimate.
 
@@ -56,5 +90,103 @@ class Hardware:
     clock_ghz: float
     units: int
     aliases: tuple[str, ...] = field(default=())
+    processors: tuple[Processor, ...] = field(default=())
     source: str = ""
     note: str = ""
+
+
+def on_unit(hardware: Hardware, unit: str = "", threads: int = 0) -> Hardware:
+    """Describe the part of a device that runs a network.
+
+    Args:
+        hardware: The device.
+        unit: One of `UNITS`; or a cluster of the CPU, `"cpu big"`, `"cpu medium"` or
+            `"cpu little"`; empty for the usual one.
+        threads: Cores of the CPU, the fastest first; 0 for the usual number: four of a phone or a
+            board, all of another CPU.
+
+    Returns:
+        The device with the figures of that part alone; its kind is then that of the part.
+
+    Raises:
+        InputError: If the catalogue knows no such unit of the device.
+
+    Example:
+        >>> import nasplug
+        >>> cpu = on_unit(nasplug.hardware("Xeon Gold 6226"), "cpu", threads=3)
+        >>> cpu.units, round(cpu.peak_tflops["fp32"], 3)
+        (3, 0.711)
+    """
+    if not unit and (not threads or not _is_cpu(hardware)):
+        return hardware
+    kind, _, cluster = (unit or "cpu").partition(" ")
+    parts = [part for part in hardware.processors if part.kind == kind]
+    if not parts and not hardware.processors and _kind_of(hardware) == kind:
+        parts = [
+            Processor(
+                kind,
+                hardware.microarchitecture,
+                hardware.units,
+                hardware.clock_ghz,
+                hardware.peak_tflops,
+                hardware.on_chip_memory_mb,
+            )
+        ]
+    if not parts:
+        known = sorted({part.kind for part in hardware.processors} or {_kind_of(hardware)})
+        wanted = kind.upper() if kind in UNITS else repr(unit)
+        raise InputError(
+            f"the catalogue knows no {wanted} of {hardware.name}, but its "
+            f"{' and its '.join(name.upper() for name in known)}"
+        )
+    if kind == "cpu":
+        parts = _cores(hardware, parts, cluster, threads)
+    first = parts[0]
+    return replace(
+        hardware,
+        kind=_KIND_OF[kind],
+        microarchitecture=first.microarchitecture,
+        peak_tflops={
+            precision: sum(part.peak_tflops.get(precision, 0.0) for part in parts)
+            for precision in first.peak_tflops
+        },
+        on_chip_memory_mb=first.on_chip_memory_mb or hardware.on_chip_memory_mb,
+        clock_ghz=first.clock_ghz,
+        units=sum(part.units for part in parts),
+        processors=(),
+    )
+
+
+def _cores(
+    hardware: Hardware, clusters: Sequence[Processor], cluster: str, threads: int
+) -> list[Processor]:
+    """The cores of a CPU that some threads run on, cluster after cluster."""
+    if cluster:
+        place = {"big": 0, "medium": len(clusters) // 2, "little": len(clusters) - 1}
+        if cluster not in place:
+            raise InputError(f"a CPU has the clusters {', '.join(_CLUSTERS)}, not {cluster!r}")
+        clusters = [clusters[place[cluster]]]
+    usual = _MOBILE_THREADS if hardware.kind in ("phone", "edge") else hardware.units
+    left = threads or (usual if not cluster else clusters[0].units)
+    used = []
+    for part in clusters:
+        units = min(part.units, left)
+        if units:
+            share = units / part.units
+            peaks = {name: peak * share for name, peak in part.peak_tflops.items()}
+            used.append(replace(part, units=units, peak_tflops=peaks))
+        left -= units
+    return used
+
+
+def _is_cpu(hardware: Hardware) -> bool:
+    return any(part.kind == "cpu" for part in hardware.processors) or _kind_of(hardware) == "cpu"
+
+
+def _kind_of(hardware: Hardware) -> str:
+    """Unit that a device without processors is."""
+    if hardware.kind == "gpu":
+        return "gpu"
+    if hardware.kind in ("fpga", "asic"):
+        return "npu"
+    return "gpu" if hardware.kind == "edge" and hardware.vendor == "NVIDIA" else "cpu"

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from nasplug.devices.spellings import catalogue_key
-from nasplug.predictors.hardware import KINDS, PRECISIONS, Hardware
+from nasplug.predictors.hardware import KINDS, PRECISIONS, UNITS, Hardware, Processor
 from nasplug.search_spaces.errors import InputError, closest
 from nasplug.text import shortened
 
@@ -99,9 +99,31 @@ def parse(table: Mapping[str, Any], where: str) -> Hardware:
             raise InputError(f"{where}: {field} must be {wanted}, not {shown(value)}")
         fields[field] = tuple(value) if field == "aliases" else value
     fields["peak_tflops"] = _peaks(fields["peak_tflops"], where)
+    fields["processors"] = tuple(
+        _processor(part, f"{where}, processor {i}")
+        for i, part in enumerate(fields["processors"], 1)
+    )
     for field in _REAL_FIELDS:
         fields[field] = float(fields[field])
     return Hardware(**fields)
+
+
+def _processor(table: Mapping[str, Any], where: str) -> Processor:
+    wrong = sorted(set(table) ^ set(_PROCESSOR_CHECKS) - {"on_chip_memory_mb"})
+    if wrong:
+        state = "unknown" if wrong[0] in table else "missing"
+        raise InputError(f"{where}: the field {shown(wrong[0])} is {state}")
+    for field, (check, wanted) in _PROCESSOR_CHECKS.items():
+        if field in table and not check(table[field]):
+            raise InputError(f"{where}: {field} must be {wanted}, not {shown(table[field])}")
+    return Processor(
+        table["kind"],
+        table["microarchitecture"],
+        table["units"],
+        float(table["clock_ghz"]),
+        _peaks(table["peak_tflops"], where),
+        float(table.get("on_chip_memory_mb", 0)),
+    )
 
 
 def _peaks(table: Mapping[str, Any], where: str) -> dict[str, float]:
@@ -153,7 +175,10 @@ def _is_integer(value: object, least: int, most: int) -> bool:
 
 _RANGE = f"from {LEAST:g} to {MOST:g}"
 _REAL_FIELDS = ("memory_bandwidth_gbs", "memory_gb", "on_chip_memory_mb", "power_w", "clock_ghz")
-_DEFAULTS = {"year": 0, "memory_gb": 0.0, "aliases": (), "source": "", "note": ""}
+_DEFAULTS = {
+    **{"year": 0, "memory_gb": 0.0, "aliases": (), "processors": ()},
+    **{"source": "", "note": ""},
+}
 # Field -> whether a value is good, and the right value in words for the message on a bad one.
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (_is_text, f'a string of at most {MAX_NAME} characters, such as "RTX 3090"'),
@@ -172,8 +197,18 @@ _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "clock_ghz": (_is_positive, f"a number {_RANGE} in GHz"),
     "units": (lambda v: _is_integer(v, 1, 10**9), "a whole number from 1 to 1e9"),
     "aliases": (lambda v: isinstance(v, list) and all(map(_is_text, v)), "a list of strings"),
+    "processors": (
+        lambda v: isinstance(v, list) and all(isinstance(part, dict) for part in v),
+        'a list of tables such as { kind = "npu", … }',
+    ),
     "source": (lambda v: isinstance(v, str), "a string"),
     "note": (lambda v: isinstance(v, str), "a string"),
+}
+
+_PROCESSOR_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "kind": (lambda v: isinstance(v, str) and v in UNITS, f"one of {', '.join(UNITS)}"),
+    **{name: _CHECKS[name] for name in ("microarchitecture", "units", "clock_ghz", "peak_tflops")},
+    "on_chip_memory_mb": _CHECKS["memory_gb"],
 }
 
 

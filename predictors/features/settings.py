@@ -17,7 +17,7 @@ from nasplug.predictors.features.devices import (
 )
 from nasplug.predictors.features.language import embed_hardware, hardware_text
 from nasplug.predictors.features.roofline import peak_rates
-from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.hardware import Hardware, on_unit
 from nasplug.search_spaces import InputError
 from nasplug.search_spaces.costs import FLOAT_BYTES
 
@@ -67,21 +67,35 @@ class Setting:
         hardware: The device.
         batch_size: Images a forward pass.
         runtime: Words such as `"amp nhwc"`; `""` for float32 in a framework's usual way.
+        precision: Precision of the arithmetic, such as `"fp16"` or `"int8"`; `""` for what the
+            runtime says.
+        unit: Processor of a system on a chip, and cluster of its CPU; see `on_unit`.
+        threads: Cores of the CPU, 0 for the usual number.
     """
 
     hardware: Hardware
     batch_size: int = 1
     runtime: str = ""
+    precision: str = ""
+    unit: str = ""
+    threads: int = 0
 
     @property
     def key(self) -> str:
-        """`name@batch`, such as `"GTX 1080 Ti@256"`, and the runtime after a space, if any."""
-        return f"{self.plain_key} {self.runtime}".strip()
+        """`name@batch`, such as `"GTX 1080 Ti@256"`, and after spaces what else is said."""
+        threads = f"{self.threads} threads" if self.threads else ""
+        words = (self.plain_key, self.runtime, self.precision, self.unit, threads)
+        return " ".join(word for word in words if word)
 
     @property
     def plain_key(self) -> str:
         """`name@batch`, whatever the runtime, as tables name a column."""
         return f"{self.hardware.name}@{self.batch_size}"
+
+    @property
+    def processor(self) -> Hardware:
+        """The part of the device that runs the network, as a device of its own."""
+        return on_unit(self.hardware, self.unit, self.threads)
 
     @property
     def is_half(self) -> bool:
@@ -92,7 +106,8 @@ class Setting:
     def way(self) -> tuple[bool, bool, bool]:
         """Whether half precision, a compiler and channels-last are used."""
         words = set(self.runtime.split())
-        return bool(words & _HALF), bool(words & _COMPILED), bool(words & _CHANNELS_LAST)
+        half = bool(words & _HALF) or self.precision in ("fp16", "bf16")
+        return half, bool(words & _COMPILED), bool(words & _CHANNELS_LAST)
 
     @property
     def description(self) -> dict[str, str]:
@@ -106,7 +121,8 @@ class Setting:
         Two settings of one name are the same only if these are.
         """
         device = f"{features_text(self.hardware, 1)} {hardware_text(self.hardware)}"
-        return f"{device}|{self.batch_size} {self.runtime}"
+        rest = self.key.removeprefix(self.plain_key)
+        return f"{device}|{self.batch_size} {rest.strip()}"
 
     def features(self, text: bool = True) -> NDArray[np.float32]:
         """Rates, numbers, and the text of the device, as a network of whole networks reads them.

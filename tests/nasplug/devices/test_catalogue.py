@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from nasplug.devices.catalogue import catalogue, check_unique
+from nasplug.devices.catalogue import catalogue, check_unique, parse
 from nasplug.devices.hardware import hardware
 from nasplug.predictors.hardware import KINDS, PRECISIONS, Hardware
 from nasplug.search_spaces.errors import InputError
@@ -92,3 +92,29 @@ def test_two_devices_cannot_share_a_spelling() -> None:
     with pytest.raises(InputError, match="twice"):
         check_unique([device, clash])
     check_unique(list(catalogue()))
+
+
+FIELDS = (
+    *("name", "vendor", "kind", "microarchitecture", "peak_tflops", "memory_bandwidth_gbs"),
+    *("on_chip_memory_mb", "power_w", "clock_ghz", "units"),
+)
+PROCESSOR = {
+    "kind": "npu",
+    "microarchitecture": "Hexagon",
+    "units": 1,
+    "clock_ghz": 1,
+    "peak_tflops": {"fp32": 1, "int8": 4},
+}
+
+
+def test_processors_of_a_device_are_read() -> None:
+    entry = {field: getattr(hardware("RTX 3090"), field) for field in FIELDS}
+    device = parse({**entry, "name": "A chip", "processors": [PROCESSOR]}, "file")
+    assert device.processors[0].peak_tflops == {"fp32": 1.0, "int8": 4.0}
+    for change, sentence in (
+        ({"kind": "dsp"}, "file, processor 1: kind must be one of cpu, gpu, npu, not 'dsp'"),
+        ({"cores": 2}, "the field 'cores' is unknown"),
+        ({"peak_tflops": {"int8": 1}}, "peak_tflops.fp32 is missing"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            parse({**entry, "processors": [{**PROCESSOR, **change}]}, "file")
