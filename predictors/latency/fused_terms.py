@@ -395,4 +395,5 @@ def soft_maximum(a: Tensor, b: Tensor, power: Tensor) -> Tensor:
     """A smooth maximum of positive numbers."""
     # The larger one as a factor: powers of small numbers would vanish.
     larger, smaller = torch.maximum(a, b), torch.minimum(a, b)
-    return larger * (1 + (smaller / larger) ** power) ** (1 / power)
+    result: Tensor = larger * (1 + (smaller / larger) ** power) ** (1 / power)
+    return result
