@@ -71,6 +71,7 @@ class Measurement(NamedTuple):
         ms: Latency of the batch.
         source: Who measured.
         table: The source, or the one of its tables.
+        script: What measured, on whose hosts: the table, or the repository.
     """
 
     graph: Graph
@@ -78,6 +79,7 @@ class Measurement(NamedTuple):
     ms: float
     source: str
     table: str
+    script: str
 
     @property
     def form(self) -> str:
@@ -130,7 +132,8 @@ def _timm(graphs: dict[tuple[str, int], Graph]) -> Measurements:
         runtime = " ".join("compiled" if word == "dynamo" else word for word in words)
         if (model, size) in graphs:
             column = Setting(hardware(device), int(batch), runtime)
-            rows.append(Measurement(graphs[model, size], column, float(ms), "timm", f"timm {mode}"))
+            timm = f"timm {mode}"
+            rows.append(Measurement(graphs[model, size], column, float(ms), "timm", timm, timm))
     return rows
 
 
@@ -157,9 +160,9 @@ def _others(graphs: dict[tuple[str, int], Graph]) -> Measurements:
         runtime = " ".join(["amp"] * half + ["tensorrt"] * engine)
         column = Setting(hardware(DEVICES[row["device"]]), int(row["batch"]), runtime)
         maker = row["source"].partition("/")[0]
-        # Three repositories ran one script.
+        # Three repositories ran one script, on different hosts.
         who = "torchvision" if "pytorch-gpu-benchmark" in row["source"] else maker
-        rows.append(Measurement(graphs[key], column, float(row["latency_ms"]), who, who))
+        rows.append(Measurement(graphs[key], column, float(row["latency_ms"]), who, who, maker))
     return rows
 
 
@@ -187,5 +190,5 @@ def source_measurements() -> Measurements:
                 continue
             for graph, ms in zip(every.graphs, every.latencies[:, k], strict=True):
                 if np.isfinite(ms) and ms >= SMALLEST_MS:
-                    rows.append(Measurement(graph, column, float(ms), name, name))
+                    rows.append(Measurement(graph, column, float(ms), name, name, name))
     return rows

@@ -38,7 +38,7 @@ JUDGED = 300
 
 def fitted(rows: Measurements, count: int = COUNT) -> GpuRoofline:
     """The model that has learned at most so many measurements of each form, of timm's networks."""
-    graphs, columns, ms, sources, _ = zip(*at_most(rows, count), strict=True)
+    graphs, columns, ms, sources, *_ = zip(*at_most(rows, count), strict=True)
     return GpuRoofline.of(graphs, columns, np.array(ms), sources, ("timm",))
 
 
