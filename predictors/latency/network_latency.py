@@ -187,14 +187,19 @@ class NetworkLatency(ManyDevices):
             costs = LaunchCosts.of(graphs, np.exp(logs), groups, keys, numbers[:, :RATES], kinds)
         return ColumnCorrections(heads, costs, self.config.costs)
 
-    def set_widths(self, residuals: Mapping[str, Array]) -> None:
+    def set_widths(
+        self, residuals: Mapping[str, Array], counts: Mapping[str, int] | None = None
+    ) -> None:
         """Tell how wrong predictions are where nothing was measured.
 
         Args:
             residuals: Quantiles at `calibration.LEVELS` of log(truth) − log(prediction), of each
                 `device_group`: `"zero-shot <group>"` of devices that were left out of training,
                 `"unfamiliar <group>"` of groups of networks that were left out.
+            Narrower groups are those of `intervals.width_names`.
+            counts: Name of a group -> devices that were left out.
         """
+        self._intervals.counts = dict(counts or {})
         self._intervals.widths = {n: np.asarray(r, np.float64) for n, r in residuals.items()}
 
     def set_class_models(self, classes: ClassModels | None) -> None:
@@ -311,6 +316,11 @@ class NetworkLatency(ManyDevices):
         nodes = torch.stack([t for t, _ in times]).mean(0)[:, 0].double().numpy()
         return Parts(nodes, float(torch.stack([o for _, o in times]).mean()))
 
+    def rests_on(self, graphs: Sequence[Graph], column: Setting) -> str:
+        """The errors that intervals on a device reflect, in words, for the first network."""
+        group = self.groups(graphs[:1], column)[0]
+        return self._intervals.rests_on(group, column, self._measured(column))
+
     def _arrays(self) -> dict[str, NDArray[Any]]:
         assert self._familiar is not None
         classes = {} if self._classes is None else self._classes.tensors()
@@ -331,6 +341,7 @@ class NetworkLatency(ManyDevices):
             "architectures": list(self._columns.architectures),
             "residuals": [list(pair) for pair in self._intervals.residuals],
             "groups": self._familiar.names,
+            "left_out": self._intervals.counts,
             **({} if self._corrections is None else self._corrections.described()),
             **({} if self._classes is None else {"classes": self._classes.described()}),
             "devices": [
@@ -356,6 +367,7 @@ class NetworkLatency(ManyDevices):
         predictor._intervals = LatencyIntervals.restored(
             checkpoint.tensors["residuals"], card["residuals"], checkpoint.section("widths")
         )
+        predictor._intervals.counts = {str(k): int(n) for k, n in card.get("left_out", {}).items()}
         predictor._familiar = Familiarity.restored(
             checkpoint.section("familiar"), card["groups"], config.vocabulary
         )
