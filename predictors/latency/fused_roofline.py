@@ -213,9 +213,9 @@ class FusedRoofline:
         if column.precision == "int8" and self._faster([graph], wider, column):
             column = wider
         terms = Terms([rows], [column], [Script()], [0.0])
-        arithmetic, traffic, launch = terms.kernel_ms(self._values)
+        arithmetic, traffic, launch = terms.kernel_ms(self._values, torch.ones(1))
         kernel = soft_maximum(arithmetic, traffic, self._number("overlap.kernel")) + launch
-        kernel = torch.where(terms.layout, kernel * self._number("layout"), kernel)
+        kernel = kernel * terms.counted(self._values)
         whole = float(np.exp(self.log_latency([graph], [column])[0]))
         which = torch.stack([arithmetic, traffic, launch]).argmax(0).tolist()
         ms = kernel.double().numpy()
