@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import joined
-from nasplug.predictors.features.devices import compute_class
+from nasplug.predictors.features.devices import compute_class, features_text
 from nasplug.predictors.features.roofline import peak_rates
 from nasplug.predictors.features.runtimes import EAGER, Way, computed_precision
 from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 
@@ -228,8 +229,13 @@ def _alike_ways(a: Setting, b: Setting) -> float:
     return OTHER_WAY ** (differences + ((one.unit, one.threads) != (other.unit, other.threads)))
 
 
+def _is_same(a: Hardware, b: Hardware) -> bool:
+    """Whether two descriptions are of one device, whatever their words."""
+    return a.name == b.name and features_text(a, 1) == features_text(b, 1)
+
+
 def _alike_devices(a: Setting, b: Setting) -> float:
-    if a.hardware == b.hardware:
+    if a.hardware is b.hardware or _is_same(a.hardware, b.hardware):
         return 1.0
     if class_of(a) != class_of(b):
         return 0.0

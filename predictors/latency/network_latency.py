@@ -345,7 +345,10 @@ class NetworkLatency(ManyDevices):
             **({} if self._corrections is None else self._corrections.described()),
             **({} if self._classes is None else {"classes": self._classes.described()}),
             "devices": [
-                hardware_data(h) for h in dict.fromkeys(c.hardware for c in self._columns.settings)
+                hardware_data(hardware)
+                for hardware in {
+                    c.hardware.name: c.hardware for c in self._columns.settings
+                }.values()
             ],
         }
 
