@@ -52,6 +52,7 @@ START: dict[str, tuple[float, float]] = {
     **{"winograd": (2.2, 0.4), "winograd.channels": (32.0, 1.0), "winograd.pixels": (256.0, 1.5)},
     **{f"fill.{k}": (2000.0, 1.5) for k in COMPUTING},
     **{"fill.rate": (0.6, 0.4), "fill.power": (0.9, 0.3)},
+    **{"lanes.plain": (0.2, 0.5), "lanes.tensor": (0.1, 0.5), "host.year": (0.1, 0.5)},
     **{"depth.plain": (20.0, 1.5), "depth.tensor": (40.0, 1.5)},
     **{"width.plain": (8.0, 1.5), "width.tensor": (16.0, 1.5), "rows": (8.0, 1.5)},
     **{"unaligned": (1.3, 0.5), "watt.plain": (0.15, 0.5), "watt.tensor": (0.7, 0.5)},
@@ -80,6 +81,7 @@ _PLACES = {name: place for place, name in enumerate(NUMBERS)}
 _KINDS = {name: place for place, name in enumerate(KERNEL_KINDS)}
 # Year of the sheets that `watt` holds for, and years in which it doubles.
 _WATT_YEAR, _WATT_YEARS = 2018, 4.0
+_HOST_YEAR = 2020
 _HALF_SCORES = 0.5
 SMALLEST_MS = 1e-9
 _EFFICIENCY = [[f"efficiency.{u}.{k}" for k in COMPUTING] + [""] for u in UNITS]
@@ -174,6 +176,7 @@ class _Chip(NamedTuple):
     winograd: float
     watt: float  # 1e12 operations a second and watt that are usual for its year
     setting: float
+    years: float  # before `_HOST_YEAR`, since new GPUs stand in new computers
     kernels: float
     casts: float
     causal: float
@@ -207,6 +210,7 @@ def _chip(column: Setting, script: Script) -> _Chip:
         rates.ran in ("fp32", "fp16") and not rates.tensor,
         max(hardware.power_w, 1.0) * 2.0**years * 1e9,
         GPU_SETTINGS.index(setting),
+        _HOST_YEAR - hardware.year,
         script.kernels,
         script.casts,
         script.causal,
@@ -308,7 +312,7 @@ class Terms:
             "cast.launch": when(casts & slow, "cast.launch"),
             **{
                 name: self._look([[f"{name}.{u}" for u in UNITS]], nothing, unit)
-                for name in ("depth", "width", "watt")
+                for name in ("depth", "width", "watt", "lanes")
             },
         }
         launches = torch.tensor([number_place("launch", s) for s in GPU_SETTINGS])
@@ -337,7 +341,7 @@ class Terms:
 
     def _of_networks(self, network: Any, copied: Sequence[float]) -> None:
         setting = network.setting.long()
-        self.kernels = network.kernels > 0
+        self.kernels, self.years = network.kernels > 0, network.years
         hosts = torch.tensor([number_place("host", s) for s in GPU_SETTINGS])[setting]
         floors = torch.tensor([number_place("floor", s) for s in GPU_SETTINGS])[setting]
         self.places["host"] = hosts
@@ -364,6 +368,7 @@ class Terms:
 
         slower = self.operations * numbers[self.slower].prod(0) / numbers[self.faster].prod(0)
         slower = slower * (1 + (self.watts / of("watt")) ** 4) ** 0.25
+        slower = slower * (self.rate * of("lanes").clamp(max=0.7)).exp()
         # At most 1, so that a higher peak never takes more time.
         fill = self.units * of("fill") * (self.rate * one("fill.rate").clamp(max=1)).exp()
         carried = of("traffic") / (self.bandwidth * one("memory"))
@@ -421,7 +426,8 @@ class Terms:
         empty = torch.zeros(self.networks)
         time = empty.index_add(0, self.owner, kernel * count).clamp(min=SMALLEST_MS)
         started = empty.index_add(0, self.owner, count).clamp(min=SMALLEST_MS)
-        host = started * numbers[self.places["host"]] * hosts
+        newer = (numbers[_PLACES["host.year"]] * self.years).exp()
+        host = started * numbers[self.places["host"]] * hosts * newer
         whole = soft_maximum(time, host, numbers[_PLACES["overlap.host"]])
         whole = torch.where(self.kernels, time, whole)
         whole = whole + numbers[self.places["floor"]] * floors
