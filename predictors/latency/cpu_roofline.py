@@ -46,11 +46,13 @@ CPU_RUNTIMES = (
 )
 # How a CPU computes: int8 with and without an instruction for dot products.
 PRECISIONS = ("fp32", "fp16", "int8", "int8 dot")
-CORE_KINDS = ("in order", "narrow", "wide", "x86")
+CORE_KINDS = ("in order", "narrow", "wide", "x86", "32 bit", "other")
 _IN_ORDER = frozenset(
-    {"Cortex-A5", "Cortex-A7", "Cortex-A35", "Cortex-A53", "Cortex-A55", "Cortex-A510"}
-    | {"Cortex-A520", "C906", "X60", "XuanTie C906", "SpacemiT X60", "GS264", "LA264"}
+    {"Cortex-A35", "Cortex-A53", "Cortex-A55", "Cortex-A510", "Cortex-A520"}
 )
+_OLD = frozenset({f"Cortex-A{number}" for number in (5, 7, 8, 9, 12, 15, 17)})
+# Beginnings of the names of cores that are neither Arm's nor x86.
+_OTHERS = ("C9", "GS", "LA", "Loongson", "SpacemiT", "Sunway", "SW", "U7", "X60", "XuanTie")
 _X86 = frozenset({"AMD", "Intel"})
 # Operations a cycle of a core with the vectors of a wide one.
 _WIDE = 16.0
@@ -64,7 +66,7 @@ _GROUP_OF = {
     "launch": "launch",
 }
 _GROUPS = tuple(dict.fromkeys(_GROUP_OF.values()))
-_MICROARCHITECTURE_SPREAD = 0.12
+_MICROARCHITECTURE_SPREAD = 0.2
 STEPS, RATE = 150, 0.1
 HUBER = 0.2
 PRIOR = 3e-5
@@ -87,6 +89,8 @@ def _start() -> dict[str, tuple[float, float]]:
         start[f"{first}.{rate}"] = (1.0, 0.3)
     for runtime, precision in product(CPU_RUNTIMES, PRECISIONS):
         start[f"{runtime}.{precision}"] = (1.0, 0.25)
+    for core, second in product(CORE_KINDS, (*CPU_RUNTIMES, *PRECISIONS)):
+        start[f"{core}.{second}"] = (1.0, 0.25)
     for kind in _COMPUTING:
         quick = kind not in ("depthwise", "attention", "batched")
         start[f"fp16.{kind}"] = (1.7, 0.2)
@@ -100,6 +104,9 @@ def _start() -> dict[str, tuple[float, float]]:
         start[f"sync.{runtime}"] = (0.1, 1.0)
         start[f"call.{runtime}"] = (50.0, 1.0)
         start[f"first.{runtime}"] = (2.0, 0.5)
+    start |= {f"traffic.{kind}": (1.5 if kind in _COMPUTING else 1.0, 0.4) for kind in KERNEL_KINDS}
+    start |= {f"far.{core}": (1.0, 0.3) for core in CORE_KINDS}
+    start |= {"wider": (0.7, 0.2)}
     start |= {"uneven": (1.3, 0.3), "memory": (0.6, 0.3), "core memory": (3.0, 0.5)}
     start |= {"cache.weights": (0.7, 0.5), "cache.activations": (0.7, 0.5)}
     start |= {"depth": (20.0, 1.0), "width": (8.0, 1.0), "pixels": (8.0, 1.0)}
@@ -117,6 +124,10 @@ def core_kind(hardware_vendor: str, microarchitecture: str, operations: float) -
     """One of `CORE_KINDS`, from its operations a cycle."""
     if microarchitecture in _IN_ORDER:
         return "in order"
+    if microarchitecture in _OLD:
+        return "32 bit"
+    if microarchitecture.startswith(_OTHERS):
+        return "other"
     if hardware_vendor in _X86:
         return "x86"
     return "wide" if operations >= _WIDE else "narrow"
@@ -253,6 +264,7 @@ class _Cpu(NamedTuple):
     cache: float
     images: float
     number_bytes: float
+    dots: float
     runtime: int
     precision: int
     kind: int
@@ -275,6 +287,9 @@ def _cpu(column: Setting) -> _Cpu:
         1e6 * max(used.on_chip_memory_mb, 0.25),
         column.batch_size,
         {"fp32": 4.0, "fp16": 2.0}.get(precision, 1.0),
+        np.log(used.peak_tflops["int8"] / used.peak_tflops["fp32"] / 4)
+        if precision == "int8 dot"
+        else 0.0,
         CPU_RUNTIMES.index(runtime),
         PRECISIONS.index(precision),
         CORE_KINDS.index(core_kind(used.vendor, used.microarchitecture, operations)),
@@ -336,6 +351,7 @@ class _Terms:
             dense & ~few & (kernel["window"] == 3) & (kernel["stride"] == 1) & floats
         )
         self.cores_used, self.evenness = cpu.cores, cpu.evenness.log()
+        self.dots = cpu.dots * ~depthwise
         self.lanes, self.clock, self.bandwidth = cpu.lanes, cpu.clock, cpu.bandwidth
         self.moved = kernel["activations"] * cpu.images * cpu.number_bytes
         self.weights = kernel["weights"] * cpu.number_bytes
@@ -368,8 +384,12 @@ class _Terms:
             ]
             return np.stack(parts, 1)
 
-        both = of(CPU_RUNTIMES, runtime, PRECISIONS, precision)
-        compute = np.concatenate([all_of(rate, _COMPUTING), both[:, None]], 1)
+        pairs = [
+            of(CPU_RUNTIMES, runtime, PRECISIONS, precision),
+            of(CORE_KINDS, core, PRECISIONS, precision),
+            of(CORE_KINDS, core, CPU_RUNTIMES, runtime),
+        ]
+        compute = np.concatenate([all_of(rate, _COMPUTING), np.stack(pairs, 1)], 1)
         zeros = np.zeros_like(rate)
         self.compute_at = torch.from_numpy(compute)
         self.memory_at = torch.from_numpy(all_of(zeros, ["memory"]))
@@ -383,6 +403,10 @@ class _Terms:
         self.serial_at = torch.from_numpy(of(["serial"], zeros, _RATES[:-1], rate))
         self.lanes_at = torch.from_numpy(of(["lanes"], zeros, _RATES[:-1], rate))
         self.of_runtime = torch.from_numpy(runtime)
+        self.traffic_at = torch.from_numpy(
+            of(["traffic"], np.zeros_like(kind), KERNEL_KINDS, kind)
+        )
+        self.far_at = torch.from_numpy(of(["far"], zeros, CORE_KINDS, core))
 
     def log_ms(self, logs: Tensor, cores: Tensor) -> Tensor:
         """Logarithm of ms of each network, `(networks,)`, of the logarithms of all numbers."""
@@ -401,6 +425,7 @@ class _Terms:
         cores_used = self.cores_used * uneven.exp()
         lanes = logs[self.lanes_at] * self.lanes
         rate = logs[self.compute_at].sum(1) + cores[self.core_at[0]] + lanes
+        rate = rate + number("wider") * self.dots
         rate = rate.exp() * cores_used / (1 + more * own)
         waiting = (1 + number("depth") * self.depth) * (1 + number("width") * self.width)
         waiting = waiting * (1 + number("pixels") * self.pixels * self.cores_used)
@@ -414,13 +439,13 @@ class _Terms:
         near = near + logs[_NAMES["lanes.memory"]] * self.lanes
         shared = cores_used / (1 + more * number("serial.memory") * serial)
         near = near.exp() * self.clock * shared
-        each = number("core memory") * self.clock * self.cores_used
+        each = number("core memory") * logs[self.far_at].exp() * self.clock * self.cores_used
         main = number("memory") * self.bandwidth
         far = each * main / (each + main)
         cache, moved, total = self.beyond
         activations = moved / (moved + number("cache.activations") * cache)
         weights = total / (total + number("cache.weights") * cache)
-        beyond = self.moved * activations + self.weights * weights
+        beyond = self.moved * activations * logs[self.traffic_at].exp() + self.weights * weights
         traffic = ((self.moved + self.weights) / near + beyond / far).clamp(min=1e-9)
         q = number("overlap")
         larger, smaller = torch.maximum(arithmetic, traffic), torch.minimum(arithmetic, traffic)
