@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.hardware import on_unit
+from nasplug.predictors.hardware import Hardware, on_unit
 from nasplug.predictors.latency.fused_operators import (
     FUSIONS,
     KERNEL_COLUMNS,
@@ -53,7 +53,18 @@ _IN_ORDER = frozenset(
 _OLD = frozenset({f"Cortex-A{number}" for number in (5, 7, 8, 9, 12, 15, 17)})
 # Beginnings of the names of cores that are neither Arm's nor x86.
 _OTHERS = ("C9", "GS", "LA", "Loongson", "SpacemiT", "Sunway", "SW", "U7", "X60", "XuanTie")
-_X86 = frozenset({"AMD", "Intel"})
+_X86 = (
+    *("Zen", "Ivy Bridge", "Sandy Bridge", "Haswell", "Broadwell", "Skylake", "Kaby Lake"),
+    *("Coffee Lake", "Comet Lake", "Cascade Lake", "Cooper Lake", "Ice Lake", "Tiger Lake"),
+    *("Rocket Lake", "Sapphire Rapids", "Emerald Rapids", "Granite Rapids", "Golden Cove"),
+    *("Raptor Cove", "Willow Cove", "Sunny Cove", "Cypress Cove", "Redwood Cove", "Lion Cove"),
+    *("Gracemont", "Crestmont", "Skymont", "Tremont", "Goldmont", "Airmont", "Silvermont"),
+    *("Yonah", "Knights", "Nehalem", "Westmere", "Bulldozer", "Alder Lake", "Raptor Lake"),
+)
+# Runtimes that compute in half precision where the CPU can, unless told otherwise.
+_HALF = frozenset({"ncnn", "mnn"})
+# Operations of int8 for each of fp32 from which on there is an instruction for dot products.
+_DOTS = 3.9
 # Operations a cycle of a core with the vectors of a wide one.
 _WIDE = 16.0
 _COMPUTING = KERNEL_KINDS[:7]
@@ -120,7 +131,7 @@ START = _start()
 _NAMES = {name: place for place, name in enumerate(START)}
 
 
-def core_kind(hardware_vendor: str, microarchitecture: str, operations: float) -> str:
+def core_kind(microarchitecture: str, operations: float) -> str:
     """One of `CORE_KINDS`, from its operations a cycle."""
     if microarchitecture in _IN_ORDER:
         return "in order"
@@ -128,7 +139,7 @@ def core_kind(hardware_vendor: str, microarchitecture: str, operations: float) -
         return "32 bit"
     if microarchitecture.startswith(_OTHERS):
         return "other"
-    if hardware_vendor in _X86:
+    if microarchitecture.startswith(_X86):
         return "x86"
     return "wide" if operations >= _WIDE else "narrow"
 
@@ -136,13 +147,11 @@ def core_kind(hardware_vendor: str, microarchitecture: str, operations: float) -
 def cpu_precision(column: Setting) -> str:
     """One of `PRECISIONS`: how the CPU of a setting computes what is asked for."""
     peaks = column.processor.peak_tflops
-    wanted = column.precision or "fp32"
+    wanted = column.precision
     if wanted.startswith(("int8", "int4", "w8")):
-        return "int8 dot" if "int8" in peaks else "int8"
-    # Runtimes compute in half precision where the CPU does.
-    if wanted in ("fp16", "float") and "fp16" in peaks:
-        return "fp16"
-    return "fp32"
+        return "int8 dot" if peaks.get("int8", 0.0) > _DOTS * peaks["fp32"] else "int8"
+    wants_half = wanted in ("fp16", "bf16") or (not wanted and column.runtime in _HALF)
+    return "fp16" if wants_half and "fp16" in peaks else "fp32"
 
 
 @dataclass(frozen=True, eq=False)
@@ -287,13 +296,19 @@ def _cpu(column: Setting) -> _Cpu:
         1e6 * max(used.on_chip_memory_mb, 0.25),
         column.batch_size,
         {"fp32": 4.0, "fp16": 2.0}.get(precision, 1.0),
-        np.log(used.peak_tflops["int8"] / used.peak_tflops["fp32"] / 4)
-        if precision == "int8 dot"
-        else 0.0,
+        _dots(used) if precision == "int8 dot" else 0.0,
         CPU_RUNTIMES.index(runtime),
         PRECISIONS.index(precision),
-        CORE_KINDS.index(core_kind(used.vendor, used.microarchitecture, operations)),
+        CORE_KINDS.index(core_kind(used.microarchitecture, operations)),
     )
+
+
+def _dots(used: Hardware) -> float:
+    """How much wider than four numbers the dot products of a CPU are, as a logarithm."""
+    ratio = used.peak_tflops["int8"] / used.peak_tflops["fp32"] / 4
+    # Arm's cores with bf16 multiply matrices of int8, too, twice as many numbers at once.
+    has_matrices = "bf16" in used.peak_tflops and not used.microarchitecture.startswith(_X86)
+    return float(np.log(max(ratio, 2.0 if has_matrices else 1.0)))
 
 
 def _fusion(runtime: str) -> tuple[str, bool]:
