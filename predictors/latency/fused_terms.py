@@ -1,0 +1,447 @@
+"""Terms of the roofline of fused kernels: what kernels and GPUs say before any number is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+
+from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.latency.fused_operators import (
+    KERNEL_COLUMNS,
+    KERNEL_KINDS,
+    fused_kernels,
+)
+from nasplug.predictors.latency.gpu_ways import (
+    GPU_SETTINGS,
+    fusion_of,
+    gpu_precision,
+    gpu_setting,
+    rates_of,
+)
+from nasplug.predictors.prediction import Array
+from nasplug.search_spaces import Graph
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["NUMBERS", "START", "Script", "Terms", "kernels_of"]
+
+COMPUTING = KERNEL_KINDS[:7]
+_EFFICIENT = ("convolution", "pointwise", "product")
+# Units that compute convolutions and products.
+UNITS = ("plain", "tensor")
+_COMPILED = ("compiled", "compiled graphs")
+_ENGINES = GPU_SETTINGS[4:]
+# Setting -> the one whose numbers its own are factors on.
+_LIKE = {
+    **{"channels last": "framework", "compiled": "channels last", "compiled graphs": "compiled"},
+    **{"paddle tensorrt": "tensorrt", "onnxruntime": "tensorrt"},
+}
+_TRAFFIC = {s: 0.4 for s in GPU_SETTINGS} | {s: 0.2 for s in ("compiled graphs", *_ENGINES[1:])}
+# Name of a number -> where its fit starts (times in ms), and how far it may go, in log units.
+START: dict[str, tuple[float, float]] = {
+    **{f"efficiency.{u}.{k}": (0.3, 1.0) for u in UNITS for k in COMPUTING},
+    **{f"efficiency.{u}.{k}": (0.6, 0.6) for u in UNITS for k in _EFFICIENT},
+    **{"efficiency.tf32": (0.9, 0.3), "efficiency.int8": (0.7, 0.3)},
+    **{"emulated": (1.5, 0.5), "halved": (1.4, 0.3)},
+    **{"winograd": (2.2, 0.4), "winograd.channels": (32.0, 1.0), "winograd.pixels": (256.0, 1.5)},
+    **{f"fill.{k}": (2000.0, 1.5) for k in COMPUTING},
+    **{"fill.rate": (0.6, 0.4), "fill.power": (0.9, 0.3)},
+    **{"lanes.plain": (0.2, 0.5), "lanes.tensor": (0.1, 0.5), "host.year": (0.1, 0.5)},
+    **{"depth.plain": (20.0, 1.5), "depth.tensor": (40.0, 1.5)},
+    **{"width.plain": (8.0, 1.5), "width.tensor": (16.0, 1.5), "rows": (8.0, 1.5)},
+    **{"unaligned": (1.3, 0.5), "watt.plain": (0.15, 0.5), "watt.tensor": (0.7, 0.5)},
+    **{f"compute.{s}": (1.0, 0.2) for s in GPU_SETTINGS[1:]},
+    **{f"compute.{s}.{k}": (1.0, 0.4) for s in GPU_SETTINGS[1:] for k in ("depthwise", "grouped")},
+    "memory": (0.8, 0.1),
+    **{f"traffic.{s}.{k}": (1.0, _TRAFFIC[s]) for s in GPU_SETTINGS for k in KERNEL_KINDS},
+    **{"transfer": (2e5, 1.5), "cache": (2.0, 0.5), "layout": (0.5, 1.0)},
+    **{"cast.weights": (3.0, 0.4), "cast.activations": (1.4, 0.3), "cast.launch": (3.0, 0.3)},
+    **{"launch.kernels": (2e-3, 0.7), "launch.framework": (3e-3, 0.7)},
+    **{"launch.compiled": (2e-3, 0.7), "launch.tensorrt": (1.5e-3, 0.7)},
+    **{"launch.compiled graphs": (0.7, 0.4), "launch.onnxruntime": (1.5, 0.4)},
+    "group": (1e-4, 2.0),
+    # Engines of old start a kernel for each group.
+    "group.tensorrt": (3e-3, 1.5),
+    **{"host.framework": (1e-2, 0.7), "host.compiled": (3e-3, 0.7)},
+    **{"host.compiled graphs": (0.2, 0.5), "host.tensorrt": (1.5e-3, 0.7)},
+    **{"host.onnxruntime": (3.0, 0.5), "host.paddle tensorrt": (1.0, 0.3)},
+    **{"floor.framework": (2e-2, 1.0), "floor.kernels": (1e-3, 1.0), "copy": (4e6, 0.7)},
+    **{"floor.compiled": (2e-2, 1.0), "floor.tensorrt": (2e-2, 1.0)},
+    **{"floor.paddle tensorrt": (5.0, 1.0), "floor.onnxruntime": (1.0, 0.5)},
+    **{"overlap.kernel": (2.0, 0.5), "overlap.host": (3.0, 0.5)},
+}
+NUMBERS = tuple(START)
+_PLACES = {name: place for place, name in enumerate(NUMBERS)}
+_KINDS = {name: place for place, name in enumerate(KERNEL_KINDS)}
+# Year of the sheets that `watt` holds for, and years in which it doubles.
+_WATT_YEAR, _WATT_YEARS = 2018, 4.0
+_HOST_YEAR = 2020
+_HALF_SCORES = 0.5
+SMALLEST_MS = 1e-9
+_EFFICIENCY = [[f"efficiency.{u}.{k}" for k in COMPUTING] + [""] for u in UNITS]
+_TRAFFIC_NAMES = [[f"traffic.{s}.{k}" for k in KERNEL_KINDS] for s in GPU_SETTINGS]
+_COMPUTE = [
+    [f"compute.{s}.{k}" if k in ("depthwise", "grouped") else f"compute.{s}" for k in KERNEL_KINDS]
+    for s in GPU_SETTINGS
+]
+
+
+@dataclass(frozen=True)
+class Script:
+    """Whoever measured, and how.
+
+    Attributes:
+        name: Repository, with the version where that changes times; empty for a user's machine.
+        copies: Whether each batch is copied to the GPU while it measures.
+        kernels: Whether it sums the times of kernels, without what is between them.
+        casts: Whether weights are kept in fp32 and cast as they are read.
+        flash: Whether attention is one kernel.
+        causal: Whether attention leaves out the scores of what comes later.
+    """
+
+    name: str = ""
+    copies: bool = False
+    kernels: bool = False
+    casts: bool = False
+    flash: bool = True
+    causal: bool = False
+
+
+def resolution() -> Tensor:
+    """Matrix that adds to the logarithm of each number those of the ones it is a factor on."""
+    matrix = np.eye(len(NUMBERS))
+    for name in NUMBERS:
+        head, _, after = name.partition(".")
+        setting, _, kind = after.partition(".")
+        like = _LIKE.get(setting)
+        while like is not None:
+            parent = ".".join((head, like, kind) if kind else (head, like))
+            # What was set anew for a setting is no factor.
+            if parent in _PLACES and not _is_own(name):
+                matrix[_PLACES[name], _PLACES[parent]] = 1.0
+            like = _LIKE.get(like)
+            if _is_own(parent):
+                break
+    return torch.tensor(matrix, dtype=torch.float32)
+
+
+def _is_own(name: str) -> bool:
+    head, _, setting = name.partition(".")
+    return head in ("launch", "host", "floor") and setting in ("framework", "compiled", "tensorrt")
+
+
+def number_place(head: str, setting: str) -> int:
+    """Place of the number of a setting, or of the setting that it is like."""
+    while f"{head}.{setting}" not in _PLACES:
+        setting = _LIKE[setting]
+    return _PLACES[f"{head}.{setting}"]
+
+
+_CACHE: WeakKeyDictionary[Graph, dict[tuple[str, bool], Array]] = WeakKeyDictionary()
+
+
+def kernels_of(graph: Graph, column: Setting, flash: bool = True) -> Array:
+    """Kernels of a network in a setting, see `fused_kernels`; computed once a graph."""
+    fusion = fusion_of(gpu_setting(column))
+    known = _CACHE.setdefault(graph, {})
+    if (fusion, flash) not in known:
+        known[fusion, flash] = fused_kernels(graph, fusion, flash=flash).astype(np.float32)
+    return known[fusion, flash]
+
+
+class _Chip(NamedTuple):
+    """A column in numbers; rates a ms."""
+
+    convolutions: float
+    products: float
+    plain: float
+    bandwidth: float
+    units: float
+    clock: float
+    cache: float
+    images: float
+    number_bytes: float
+    weight_bytes: float
+    tensor: float
+    tensor_products: float
+    slower: float  # logarithm is that many times that of "halved"
+    emulated: float
+    narrow: float  # place in _NARROW
+    winograd: float
+    watt: float  # 1e12 operations a second and watt that are usual for its year
+    setting: float
+    years: float  # before `_HOST_YEAR`, since new GPUs stand in new computers
+    kernels: float
+    casts: float
+    causal: float
+
+
+_NARROW = ("", "efficiency.tf32", "efficiency.int8")
+
+
+def _chip(column: Setting, script: Script) -> _Chip:
+    hardware, setting = column.hardware, gpu_setting(column)
+    rates = rates_of(hardware, gpu_precision(column), setting)
+    plain = hardware.peak_tflops["fp32"]
+    narrow = {"tf32": 1, "int8": 2, "fp8": 2}.get(rates.ran, 0)
+    years = (hardware.year - _WATT_YEAR) / _WATT_YEARS
+    return _Chip(
+        1e9 * rates.convolutions,
+        1e9 * rates.products,
+        1e9 * plain,
+        1e6 * hardware.memory_bandwidth_gbs,
+        hardware.units,
+        1e6 * hardware.clock_ghz,
+        1e6 * hardware.on_chip_memory_mb,
+        column.batch_size,
+        rates.number_bytes,
+        rates.weight_bytes,
+        rates.tensor,
+        rates.tensor_products,
+        rates.is_halved and setting not in _ENGINES,
+        rates.is_emulated,
+        narrow,
+        rates.ran in ("fp32", "fp16") and not rates.tensor,
+        max(hardware.power_w, 1.0) * 2.0**years * 1e9,
+        GPU_SETTINGS.index(setting),
+        _HOST_YEAR - hardware.year,
+        script.kernels,
+        script.casts,
+        script.causal,
+    )
+
+
+class Terms:
+    """What is known of the kernels of networks on columns, a row a kernel.
+
+    Kernels of one kind on one column share most factors, so that these are found once a group.
+
+    Args:
+        rows: The kernels of each network, see `fused_kernels`.
+        columns: The column of each network.
+        scripts: By whom each is measured.
+        copied: Bytes that are copied to the GPU for each.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Array],
+        columns: Sequence[Setting],
+        scripts: Sequence[Script],
+        copied: Sequence[float],
+    ) -> None:
+        self.networks = len(rows)
+        owner = np.repeat(np.arange(len(rows)), list(map(len, rows)))
+        self.owner = torch.from_numpy(owner)
+        empty = np.zeros((0, len(KERNEL_COLUMNS)), dtype=np.float32)
+        table = torch.from_numpy(np.concatenate([*rows, empty]).astype(np.float32))
+        kernel = dict(zip(KERNEL_COLUMNS, table.unbind(1), strict=True))
+        places: dict[tuple[int, Script], int] = {}
+        known: list[_Chip] = []
+        for column, script in zip(columns, scripts, strict=True):
+            if places.setdefault((id(column), script), len(known)) == len(known):
+                known.append(_chip(column, script))
+        pairs = zip(columns, scripts, strict=True)
+        at = torch.tensor([places[id(c), s] for c, s in pairs], dtype=torch.long)
+        chips = torch.tensor(known, dtype=torch.float32).reshape(-1, len(_Chip._fields))
+        network: Any = _Chip(*chips[at].unbind(1))  # type: ignore[arg-type]
+        self._of_groups(kernel, at[self.owner], chips)
+        self._of_kernels(kernel, network)
+        self._of_networks(network, copied)
+
+    def _of_groups(self, kernel: Mapping[str, Tensor], at: Tensor, chips: Tensor) -> None:
+        """Group kernels by column, kind and alignment, and look up the factors of each group."""
+        kind, aligned = kernel["kind"].long(), kernel["aligned"] > 0
+        key = (at * len(KERNEL_KINDS) + kind) * 2 + aligned
+        keys, self.group = torch.unique(key, return_inverse=True)
+        aligned, kind = keys % 2 > 0, keys // 2 % len(KERNEL_KINDS)
+        chip: Any = _Chip(*chips[keys // 2 // len(KERNEL_KINDS)].unbind(1))  # type: ignore[arg-type]
+        kinds = {name: kind == place for name, place in _KINDS.items()}
+        convolution = kinds["convolution"] | kinds["pointwise"] | kinds["grouped"]
+        product = kinds["product"] | kinds["attention"] | kinds["batched"]
+        slow = convolution | product
+        # Channels of attention and of products of activations are heads.
+        wide = slow & ~kinds["attention"] & ~kinds["batched"]
+        peak = torch.where(product, chip.products, chip.plain)
+        peak = torch.where(convolution, chip.convolutions, peak)
+        tensor = (convolution & (chip.tensor > 0)) | (product & (chip.tensor_products > 0))
+        unit, setting = tensor.long(), chip.setting.long()
+        causal = kinds["attention"] & (chip.causal > 0)
+        self.operations = 2 * torch.where(causal, _HALF_SCORES, 1.0) / peak
+        self.units, self.bandwidth, self.cache = chip.units, chip.bandwidth, chip.cache
+        self.rate = (peak / (chip.units * chip.clock) / 128).clamp(min=0.5).log()
+        self.watts = peak / chip.watt
+        self.slow, self.wide = slow.float(), wide.float()
+        self.layout = kinds["layout"]
+        casts = chip.casts > 0
+        passes = kinds["elementwise"] | kinds["normalisation"] | kinds["layout"] | kinds["other"]
+        # Names of the factors of each group: the last place is that of a 1.
+        one = len(NUMBERS)
+        at_most = kind.clamp(max=len(COMPUTING))
+        nothing = torch.zeros_like(kind)
+
+        def when(is_true: Tensor, name: str) -> Tensor:
+            return torch.where(is_true, _PLACES[name], one)
+
+        self.slower = torch.stack(
+            [
+                self._look(_COMPUTE, setting, kind),
+                when(wide & tensor & ~aligned, "unaligned"),
+                when(tensor & (chip.slower > 0), "halved"),
+                when(slow & (chip.emulated > 0), "emulated"),
+            ]
+        )
+        narrow = torch.tensor([_PLACES.get(n, one) for n in _NARROW])
+        self.faster = torch.stack(
+            [
+                self._look(_EFFICIENCY, unit, at_most),
+                narrow[torch.where(tensor, chip.narrow, 0).long()],
+            ]
+        )
+        self.places = {
+            "fill": self._look([[f"fill.{k}" for k in COMPUTING] + [""]], nothing, at_most),
+            "traffic": self._look(_TRAFFIC_NAMES, setting, kind),
+            "cast.weights": when(casts, "cast.weights"),
+            "cast.activations": when(casts & passes, "cast.activations"),
+            "cast.launch": when(casts & slow, "cast.launch"),
+            **{
+                name: self._look([[f"{name}.{u}" for u in UNITS]], nothing, unit)
+                for name in ("depth", "width", "watt", "lanes")
+            },
+        }
+        launches = torch.tensor([number_place("launch", s) for s in GPU_SETTINGS])
+        engine = setting >= GPU_SETTINGS.index("tensorrt")
+        self.places |= {
+            "launch": torch.where(chip.kernels > 0, _PLACES["launch.kernels"], launches[setting]),
+            "group": torch.where(engine, _PLACES["group.tensorrt"], _PLACES["group"]),
+        }
+        self.has_winograd = (chip.winograd > 0) & kinds["convolution"]
+
+    def _of_kernels(self, kernel: Mapping[str, Tensor], network: Any) -> None:
+        """Sizes of each kernel, for the whole batch."""
+        images = network.images[self.owner]
+        width = kernel["width"].clamp(min=1)
+        outputs = (kernel["outputs"] * images).clamp(min=1)
+        self.count, self.groups = kernel["count"], kernel["groups"]
+        self.macs, self.outputs = kernel["macs"] * images, 1 / outputs
+        self.depth, self.width = 1 / kernel["depth"].clamp(min=1), 1 / width
+        self.rows = width * kernel["groups"].clamp(min=1) / outputs
+        self.weights = kernel["weights"] * network.weight_bytes[self.owner]
+        self.moved = kernel["activations"] * images * network.number_bytes[self.owner]
+        direct = (kernel["window"] == 3) & (kernel["stride"] == 1) & self.has_winograd[self.group]
+        self.winograd = torch.nonzero(direct)[:, 0]
+        self.inputs = kernel["depth"][self.winograd].clamp(min=9) / 9
+        self.pixels = (kernel["outputs"] / width)[self.winograd]
+
+    def _of_networks(self, network: Any, copied: Sequence[float]) -> None:
+        setting = network.setting.long()
+        self.kernels, self.years = network.kernels > 0, network.years
+        hosts = torch.tensor([number_place("host", s) for s in GPU_SETTINGS])[setting]
+        floors = torch.tensor([number_place("floor", s) for s in GPU_SETTINGS])[setting]
+        self.places["host"] = hosts
+        self.places["floor"] = torch.where(self.kernels, _PLACES["floor.kernels"], floors)
+        self.copied = torch.tensor(copied, dtype=torch.float32) * network.images
+        self.copied = self.copied * network.number_bytes
+
+    @staticmethod
+    def _look(names: Sequence[Sequence[str]], row: Tensor, column: Tensor) -> Tensor:
+        places = [[_PLACES.get(name, len(NUMBERS)) for name in line] for line in names]
+        return torch.tensor(places)[row, column]
+
+    def kernel_ms(self, numbers: Tensor, hosts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Time of the arithmetic, the traffic and the start of each kernel, `(kernels,)` each.
+
+        `numbers` are the values of `NUMBERS`, and a 1; `hosts` are those of `log_ms`.
+        """
+
+        def of(name: str) -> Tensor:
+            return numbers[self.places[name]]
+
+        def one(name: str) -> Tensor:
+            return numbers[_PLACES[name]]
+
+        slower = self.operations * numbers[self.slower].prod(0) / numbers[self.faster].prod(0)
+        slower = slower * (1 + (self.watts / of("watt")) ** 4) ** 0.25
+        slower = slower * (self.rate * of("lanes").clamp(max=0.7)).exp()
+        # At most 1, so that a higher peak never takes more time.
+        fill = self.units * of("fill") * (self.rate * one("fill.rate").clamp(max=1)).exp()
+        carried = of("traffic") / (self.bandwidth * one("memory"))
+        shared = torch.stack(
+            [
+                *(slower, fill, self.wide * one("rows"), self.slow * of("depth")),
+                *(self.wide * of("width"), of("cast.activations"), of("cast.weights")),
+                *(self.cache, carried, one("transfer") / (self.bandwidth * one("memory"))),
+                *(of("launch") * of("cast.launch"), of("group")),
+            ],
+            1,
+        )
+        (
+            slower,
+            fill,
+            rows,
+            depth,
+            width,
+            cast,
+            cast_weights,
+            cache,
+            carried,
+            least,
+            start,
+            group,
+        ) = shared.index_select(0, self.group).unbind(1)
+        # At most 1, so that a larger batch never takes less time.
+        power = one("fill.power").clamp(max=1)
+        waiting = (1 + fill * self.outputs + rows * self.rows) ** power
+        if len(self.winograd):
+            channels = self.inputs / (self.inputs + one("winograd.channels"))
+            channels = channels / (1 + one("winograd.channels") * self.width[self.winograd])
+            small = self.pixels / (self.pixels + one("winograd.pixels"))
+            faster = 1 + (one("winograd") - 1).clamp(min=0) * channels * small
+            # What units wait for is no faster, or more pixels could take less time.
+            waiting = waiting.index_add(0, self.winograd, 1 / faster - 1)
+        waiting = waiting * (1 + depth * self.depth) * (1 + width * self.width)
+        # Above 0, since a power of 0 has no derivative.
+        arithmetic = (self.macs * slower * waiting).clamp(min=1e-9)
+        moved = self.moved * cast + self.weights * cast_weights
+        cached = one("cache") * cache / (cache + moved).clamp(min=1)
+        traffic = moved / (1 + cached) * carried + least
+        # Where kernels are timed alone, a profiler may add to each.
+        profiled = torch.where(self.kernels, hosts, 1.0)[self.owner]
+        return arithmetic, traffic, start * profiled + self.groups * group
+
+    def log_ms(self, numbers: Tensor, hosts: Tensor, floors: Tensor) -> Tensor:
+        """Logarithm of ms of each network, `(networks,)`, at factors of each one's host and floor.
+
+        `numbers` are the values of `NUMBERS`, and a 1.
+        """
+        arithmetic, traffic, launch = self.kernel_ms(numbers, hosts)
+        kernel = soft_maximum(arithmetic, traffic, numbers[_PLACES["overlap.kernel"]]) + launch
+        count = self.counted(numbers)
+        empty = torch.zeros(self.networks)
+        time = empty.index_add(0, self.owner, kernel * count).clamp(min=SMALLEST_MS)
+        started = empty.index_add(0, self.owner, count).clamp(min=SMALLEST_MS)
+        newer = (numbers[_PLACES["host.year"]] * self.years).exp()
+        host = started * numbers[self.places["host"]] * hosts * newer
+        whole = soft_maximum(time, host, numbers[_PLACES["overlap.host"]])
+        whole = torch.where(self.kernels, time, whole)
+        whole = whole + numbers[self.places["floor"]] * floors
+        return (whole + self.copied / numbers[_PLACES["copy"]]).clamp(min=SMALLEST_MS).log()
+
+    def counted(self, numbers: Tensor) -> Tensor:
+        """How often each kernel is run; only a share of changes of layout is."""
+        share = torch.where(self.layout, numbers[_PLACES["layout"]], 1.0)
+        return self.count * share[self.group]
+
+
+def soft_maximum(a: Tensor, b: Tensor, power: Tensor) -> Tensor:
+    """A smooth maximum of positive numbers."""
+    # The larger one as a factor: powers of small numbers would vanish.
+    larger, smaller = torch.maximum(a, b), torch.minimum(a, b)
+    result: Tensor = larger * (1 + (smaller / larger) ** power) ** (1 / power)
+    return result
