@@ -35,6 +35,7 @@ from nasplug.predictors.features.runtimes import parse_way
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.class_models import ClassModels, told
 from nasplug.predictors.latency.fused_roofline import FusedRoofline
+from nasplug.predictors.latency.fused_terms import Script
 from nasplug.predictors.latency.measured_columns import column_parts
 from nasplug.predictors.statistics.calibration import LEVELS, left_out_quantiles
 from nasplug.search_spaces import Graph
@@ -43,6 +44,8 @@ from nasplug.search_spaces.files import atomic_path
 FOLDS = 5
 # Chips that a runtime and precision needs for widths of its own.
 FEWEST_CHIPS = 3
+# Networks that a column needs for a row in the results.
+FEWEST_NETWORKS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,11 +106,13 @@ class Learned:
         rows: Networks, which judge, too.
         more: Measurements that are learned beside them.
         fit: Learns a model.
+        unnamed: The sources as a user's machine is one: measured likewise, by nobody who is known.
     """
 
     rows: Callable[[], Rows]
     more: Callable[[], Rows] | None
     fit: Callable[[Rows], Any]
+    unnamed: Callable[[Sequence[Any]], Sequence[Any]]
 
 
 def fit_gpus(rows: Rows) -> FusedRoofline:
@@ -115,7 +120,11 @@ def fit_gpus(rows: Rows) -> FusedRoofline:
     return FusedRoofline.of(rows.graphs, rows.columns, rows.ms, rows.sources)
 
 
-CLASSES = {"gpu": Learned(gpu, None, fit_gpus)}
+def _unnamed_scripts(scripts: Sequence[Script]) -> list[Script]:
+    return [replace(script, name="") for script in scripts]
+
+
+CLASSES = {"gpu": Learned(gpu, None, fit_gpus, _unnamed_scripts)}
 
 
 def family_of(reference: str) -> str:
@@ -151,12 +160,14 @@ def learn(name: str, part: str) -> None:
         is_out = np.array([fold_of(chip) == int(part) for chip in rows.chips])
         model = learned.fit(joined(rows.take(np.flatnonzero(~is_out & ~is_new)), more, int(part)))
         judged = rows.take(np.flatnonzero(is_out))
-        logs = model.log_latency(judged.graphs, judged.columns, judged.sources)
+        logs = model.log_latency(judged.graphs, judged.columns, learned.unnamed(judged.sources))
         kept = {
             "residuals": np.log(judged.ms) - logs,
             "chips": np.array(judged.chips),
             "ways": np.array([_way(column) for column in judged.columns]),
             "is_new": is_new[is_out],
+            "columns": np.array([column.key for column in judged.columns]),
+            "packages": np.array([r.partition(":")[0] for r in judged.references]),
         }
     with atomic_path(part_file(name, part)) as temporary:
         np.savez(temporary, **kept)
@@ -215,6 +226,29 @@ def widths(name: str) -> tuple[dict[str, Array], dict[str, int], list[dict[str, 
     return found, counts, rows
 
 
+def by_column(name: str) -> list[dict[str, Any]]:
+    """Errors on chips that were left out, by column and package of the networks."""
+    rows = []
+    for fold in range(FOLDS):
+        with np.load(part_file(name, str(fold))) as kept:
+            pairs = list(zip(kept["packages"].tolist(), kept["columns"].tolist(), strict=True))
+            residuals, is_new = kept["residuals"], kept["is_new"]
+        for pair in dict.fromkeys(pairs):
+            own = np.array([other == pair for other in pairs]) & ~is_new
+            if own.sum() >= FEWEST_NETWORKS:
+                errors = residuals[own]
+                rows.append(
+                    {
+                        "package": pair[0],
+                        "column": pair[1],
+                        "networks": int(own.sum()),
+                        "mape_percent": float(100 * np.abs(np.expm1(-errors)).mean()),
+                        "bias_percent": float(100 * np.expm1(-np.median(errors))),
+                    }
+                )
+    return rows
+
+
 def main() -> None:
     parser = Options(__doc__, fresh=True)
     parser.add_argument("--only", choices=tuple(CLASSES))
@@ -240,7 +274,7 @@ def assemble() -> None:
     tensors, cards = {}, {}
     all_widths = {k: v for k, v in model._intervals.widths.items() if len(k.split()) == 2}
     counts: dict[str, int] = {}
-    rows = []
+    rows, columns = [], []
     for name in known:
         with np.load(part_file(name, "whole")) as kept:
             tensors[name] = {key: kept[key] for key in kept.files if key != "card"}
@@ -249,12 +283,13 @@ def assemble() -> None:
         all_widths |= found
         counts |= chips
         rows += own
+        columns += by_column(name)
     model.set_class_models(ClassModels.restored(tensors, cards))
     model.set_widths(all_widths, counts)
     # Checkpoints of earlier versions lack the devices of their columns.
     model._columns = replace(model._columns, settings=settings_of(model.devices))
     shipped.save(ZOO / "network-latency", provenance=provenance())
-    write_result("class_models", groups=rows, classes=known)
+    write_result("class_models", groups=rows, columns=columns, classes=known)
 
 
 def settings_of(keys: Sequence[str]) -> tuple[Setting, ...]:

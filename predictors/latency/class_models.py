@@ -132,6 +132,10 @@ class ClassModels:
         """Whether there is a model of the column's class."""
         return class_of(column) in self.models
 
+    def explains(self, column: Setting) -> bool:
+        """Whether the model of the column's class tells the times of kernels."""
+        return hasattr(self.models.get(class_of(column)), "parts")
+
     def log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
         """Natural logarithms of latencies in ms, `(graphs, columns)`."""
         result = np.empty((len(graphs), len(columns)))

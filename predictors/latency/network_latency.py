@@ -297,7 +297,7 @@ class NetworkLatency(ManyDevices):
         """
         self._check_fitted()
         column = self.setting(hardware, batch_size, runtime)
-        if self._classes is not None and self._classes.knows(column):
+        if self._classes is not None and self._classes.explains(column):
             parts = self._classes.parts(graph, column)
         else:
             parts = self._network_parts(graph, column)
