@@ -41,6 +41,8 @@ MOST = {
     **{"op:gemm": 200, "op:attention.prefill": 80, "op:linear": 100, "op:bmm": 100},
     **{"op:conv2d": 100, "op": 25, "gpt": 300, "nb201": 60, "fbnet": 60, "ofa": 60},
 }
+# Networks of timm that are kept, of 256; of those that others measured, too, all.
+SHARE = 96
 # Sources whose times are those of framework programs, which read and prepare the images, too.
 _PROGRAMS = ("tensorflow", "mxnet", "paddle", "tensorflow xla")
 _UNKNOWN_RUNTIMES = ("", "armnn", "tflite", "opencv", "pytorch mobile", "ncnn vulkan")
@@ -162,6 +164,9 @@ def _thinned(rows: LearningRows) -> list[int]:
     for k in range(len(rows)):
         column = rows.settings[rows.setting[k]]
         kind = kinds[rows.graph[k]]
+        is_large = rows.sources[rows.source[k]].startswith("huggingface/")
+        if is_large and ranks[rows.graph[k]][0] >= SHARE:
+            continue
         key = (kind, rows.sources[rows.source[k]], column.hardware.name)
         batch = "" if kind.startswith("op:") else str(column.batch_size)
         groups.setdefault((*key, column.runtime, column.precision, batch), []).append(k)

@@ -19,6 +19,7 @@ from nasplug.predictors.latency.fused_operators import (
 from nasplug.predictors.latency.gpu_ways import (
     GPU_SETTINGS,
     fusion_of,
+    boost_of,
     gpu_precision,
     gpu_setting,
     rates_of,
@@ -53,6 +54,7 @@ START: dict[str, tuple[float, float]] = {
     **{f"fill.{k}": (2000.0, 1.5) for k in COMPUTING},
     **{"fill.rate": (0.6, 0.4), "fill.power": (0.9, 0.3)},
     **{"lanes.plain": (0.2, 0.5), "lanes.tensor": (0.1, 0.5), "host.year": (0.1, 0.5)},
+    **{"boost": (0.7, 0.3), "old": (1.1, 0.3)},
     **{"depth.plain": (20.0, 1.5), "depth.tensor": (40.0, 1.5)},
     **{"width.plain": (8.0, 1.5), "width.tensor": (16.0, 1.5), "rows": (8.0, 1.5)},
     **{"unaligned": (1.3, 0.5), "watt.plain": (0.15, 0.5), "watt.tensor": (0.7, 0.5)},
@@ -82,6 +84,8 @@ _KINDS = {name: place for place, name in enumerate(KERNEL_KINDS)}
 # Year of the sheets that `watt` holds for, and years in which it doubles.
 _WATT_YEAR, _WATT_YEARS = 2018, 4.0
 _HOST_YEAR = 2020
+# Units for addresses stand beside those for floats since then.
+_SEPARATE_YEAR = 2017
 _HALF_SCORES = 0.5
 SMALLEST_MS = 1e-9
 _EFFICIENCY = [[f"efficiency.{u}.{k}" for k in COMPUTING] + [""] for u in UNITS]
@@ -175,6 +179,8 @@ class _Chip(NamedTuple):
     narrow: float  # place in _NARROW
     winograd: float
     watt: float  # 1e12 operations a second and watt that are usual for its year
+    boost: float  # logarithm
+    old: float  # whether sums and addresses share the units
     setting: float
     years: float  # before `_HOST_YEAR`, since new GPUs stand in new computers
     kernels: float
@@ -209,6 +215,8 @@ def _chip(column: Setting, script: Script) -> _Chip:
         narrow,
         rates.ran in ("fp32", "fp16") and not rates.tensor,
         max(hardware.power_w, 1.0) * 2.0**years * 1e9,
+        float(np.log(boost_of(hardware))),
+        hardware.year < _SEPARATE_YEAR,
         GPU_SETTINGS.index(setting),
         _HOST_YEAR - hardware.year,
         script.kernels,
@@ -276,7 +284,7 @@ class Terms:
         self.operations = 2 * torch.where(causal, _HALF_SCORES, 1.0) / peak
         self.units, self.bandwidth, self.cache = chip.units, chip.bandwidth, chip.cache
         self.rate = (peak / (chip.units * chip.clock) / 128).clamp(min=0.5).log()
-        self.watts = peak / chip.watt
+        self.watts, self.boost = peak / chip.watt, chip.boost
         self.slow, self.wide = slow.float(), wide.float()
         self.layout = kinds["layout"]
         casts = chip.casts > 0
@@ -310,6 +318,7 @@ class Terms:
             "cast.weights": when(casts, "cast.weights"),
             "cast.activations": when(casts & passes, "cast.activations"),
             "cast.launch": when(casts & slow, "cast.launch"),
+            "old": when(~tensor & (chip.old > 0), "old"),
             **{
                 name: self._look([[f"{name}.{u}" for u in UNITS]], nothing, unit)
                 for name in ("depth", "width", "watt", "lanes")
@@ -368,7 +377,8 @@ class Terms:
 
         slower = self.operations * numbers[self.slower].prod(0) / numbers[self.faster].prod(0)
         slower = slower * (1 + (self.watts / of("watt")) ** 4) ** 0.25
-        slower = slower * (self.rate * of("lanes").clamp(max=0.7)).exp()
+        slower = slower * (self.rate * of("lanes").clamp(max=0.7)).exp() * of("old")
+        slower = slower * (-self.boost * one("boost").clamp(max=1)).exp()
         # At most 1, so that a higher peak never takes more time.
         fill = self.units * of("fill") * (self.rate * one("fill.rate").clamp(max=1)).exp()
         carried = of("traffic") / (self.bandwidth * one("memory"))
