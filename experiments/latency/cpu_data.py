@@ -18,7 +18,7 @@ from nasplug.devices.hardware import hardware
 from nasplug.measurements.graphs import graph_of, has_graph
 from nasplug.measurements.settings import NOT_TAUGHT, setting_of
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.cpu_roofline import core_kind
+from nasplug.predictors.latency.cpu_terms import core_kind
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["CpuMeasurement", "cpu_graphs", "cpu_measurements"]
@@ -35,9 +35,7 @@ CHIPS = {
     ),
     **dict.fromkeys(("Exynos 9820", "Galaxy S10"), "Exynos 9820"),
     **dict.fromkeys(("iPhone XS", "Apple A12"), "Apple A12"),
-    **dict.fromkeys(
-        ("Kunpeng 920 2251K", "Kunpeng 920 3211K", "Kunpeng 920 7260"), "Kunpeng 920"
-    ),
+    **dict.fromkeys(("Kunpeng 920 2251K", "Kunpeng 920 3211K", "Kunpeng 920 7260"), "Kunpeng 920"),
     **dict.fromkeys(("Core i7-1185G7", "Core i7-1185GRE"), "Core i7-1185G7"),
     **dict.fromkeys(("Core i9-10940X", "Core i9-10900X"), "Core i9-10940X"),
     **dict.fromkeys(("Snapdragon 8 Elite", "Galaxy S25"), "Snapdragon 8 Elite"),
@@ -140,9 +138,7 @@ def _section(row: dict[str, Any]) -> tuple[Any, ...]:
     return row["hardware"], row["threads"], row["cores"], row["version"]
 
 
-def _measurement(
-    row: dict[str, Any], eras: dict[tuple[Any, ...], str]
-) -> CpuMeasurement | None:
+def _measurement(row: dict[str, Any], eras: dict[tuple[Any, ...], str]) -> CpuMeasurement | None:
     row = dict(row)
     source = str(row["source"]).partition("@")[0]
     is_mlperf = source.startswith("mlcommons/inference")
