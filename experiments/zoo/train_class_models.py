@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from experiments.campaign import Options
 from experiments.common import RUNS, ZOO, Array, provenance, write_result
+from experiments.latency.cpu_data import cpu_graphs, cpu_measurements
 from experiments.latency.gpu_rows import chip_of, gpu_rows, operator_rows
 from experiments.latency.latency_data import CPU_DEVICE
 from nasplug.datasets.network_graphs import shipped_network_graphs
@@ -34,6 +35,7 @@ from nasplug.predicting.zoo import load_predictor
 from nasplug.predictors.features.runtimes import parse_way
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.class_models import ClassModels, told
+from nasplug.predictors.latency.cpu_roofline import CpuRoofline
 from nasplug.predictors.latency.fused_roofline import FusedRoofline
 from nasplug.predictors.latency.fused_terms import Script
 from nasplug.predictors.latency.measured_columns import column_parts
@@ -59,6 +61,7 @@ class Rows:
         sources: Who measured each, as the class's model takes it.
         references: References of the graphs.
         chips: Chip of each: devices that are left out together.
+        weights: How much each counts, `(n,)`.
     """
 
     graphs: Sequence[Graph]
@@ -67,12 +70,13 @@ class Rows:
     sources: Sequence[Any]
     references: Sequence[str]
     chips: Sequence[str]
+    weights: Array
 
     def take(self, rows: NDArray[np.int64]) -> Rows:
         """The rows at some positions."""
         parts = (self.graphs, self.columns, self.sources, self.references, self.chips)
         graphs, columns, sources, references, chips = ([p[k] for k in rows] for p in parts)
-        return Rows(graphs, columns, self.ms[rows], sources, references, chips)
+        return Rows(graphs, columns, self.ms[rows], sources, references, chips, self.weights[rows])
 
 
 @cache
@@ -95,6 +99,22 @@ def _of_gpu_rows(rows: Sequence[Any]) -> Rows:
         [row.script for row in rows],
         [row.reference for row in rows],
         [chip_of(row.column) for row in rows],
+        np.ones(len(rows)),
+    )
+
+
+@cache
+def cpu() -> Rows:
+    """Networks on CPUs."""
+    rows, graphs = cpu_measurements(), cpu_graphs()
+    return Rows(
+        [graphs[row.reference] for row in rows],
+        [row.column for row in rows],
+        np.array([row.ms for row in rows]),
+        [row.source for row in rows],
+        [row.reference for row in rows],
+        [row.chip for row in rows],
+        np.array([row.weight for row in rows]),
     )
 
 
@@ -120,11 +140,19 @@ def fit_gpus(rows: Rows) -> FusedRoofline:
     return FusedRoofline.of(rows.graphs, rows.columns, rows.ms, rows.sources)
 
 
+def fit_cpus(rows: Rows) -> CpuRoofline:
+    """The model of CPUs that has learned some measurements."""
+    return CpuRoofline.of(rows.graphs, rows.columns, rows.ms, rows.sources, rows.weights)
+
+
 def _unnamed_scripts(scripts: Sequence[Script]) -> list[Script]:
     return [replace(script, name="") for script in scripts]
 
 
-CLASSES = {"gpu": Learned(gpu, None, fit_gpus, _unnamed_scripts)}
+CLASSES = {
+    "gpu": Learned(gpu, None, fit_gpus, _unnamed_scripts),
+    "cpu": Learned(cpu, None, fit_cpus, lambda sources: [""] * len(sources)),
+}
 
 
 def family_of(reference: str) -> str:
@@ -183,6 +211,7 @@ def joined(rows: Rows, more: Rows | None, without: int | None = None) -> Rows:
         *([*getattr(rows, n), *getattr(others, n)] for n in ("graphs", "columns")),
         np.concatenate([rows.ms, others.ms]),
         *([*getattr(rows, n), *getattr(others, n)] for n in ("sources", "references", "chips")),
+        np.concatenate([rows.weights, others.weights]),
     )
 
 

@@ -196,10 +196,14 @@ def _restored(
     name: str, tensors: Mapping[str, NDArray[Any]], card: Mapping[str, Any]
 ) -> ClassModel:
     """Restore the model of a class from what `tensors` and `described` stored."""
+    from nasplug.predictors.latency.cpu_roofline import CpuRoofline
     from nasplug.predictors.latency.fused_roofline import FusedRoofline
 
-    kinds: dict[str, Any] = {"gpu": FusedRoofline}
-    restored: ClassModel = kinds[name].restored(tensors, **card)
+    restored: ClassModel = (
+        FusedRoofline.restored(tensors, **card)
+        if name == "gpu"
+        else CpuRoofline.restored(tensors, card)
+    )
     return restored
 
 
