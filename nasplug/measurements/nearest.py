@@ -209,7 +209,7 @@ def _known() -> _Known:
 
 
 def _distance(asked: Setting, other: Setting) -> float:
-    """How far apart two settings are; infinite for processors of different kinds."""
+    """Distance of two settings; infinite for processors of different kinds."""
     one, two = (_part(each.hardware, each.unit, each.threads) for each in (asked, other))
     if compute_class(one) != compute_class(two):
         return np.inf
@@ -283,7 +283,7 @@ def _totals() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _network_distances(graph: Graph) -> NDArray[np.float64]:
-    """How far a network is from each reference, `(references,)`."""
+    """Distances of a network from the references, `(references,)`."""
     table = {name: graph.attribute(name) for name in ATTRIBUTES}
     table["op"] = np.array(graph.ops, dtype=object)
     costs = np.array([add(table).sum() for add in _COSTS.values()])

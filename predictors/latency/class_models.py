@@ -23,7 +23,15 @@ from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 
-__all__ = ["CLASSES", "ClassModel", "ClassModels", "carried_weights", "class_of", "told"]
+__all__ = [
+    "CLASSES",
+    "ClassModel",
+    "ClassModels",
+    "Parts",
+    "carried_weights",
+    "class_of",
+    "told",
+]
 
 CLASSES = ("gpu", "cpu", "other")
 # Doublings of the batch over which what is known of a device falls to a third, what another runtime
@@ -223,7 +231,7 @@ def carried_weights(columns: Sequence[Setting], anchors: Sequence[Setting]) -> A
 
 
 def _alike(columns: Sequence[Setting], others: Sequence[Setting]) -> Array:
-    """How alike columns are, from 0 to 1, `(columns, others)`."""
+    """Likeness of columns, from 0 to 1, `(columns, others)`."""
     batches = [np.log2([column.batch_size for column in each]) for each in (columns, others)]
     near = np.exp(-np.abs(batches[0][:, None] - batches[1]) / DOUBLINGS)
     factors = [[_alike_ways(a, b) * _alike_devices(a, b) for b in others] for a in columns]
