@@ -46,6 +46,8 @@ from nasplug.search_spaces.files import atomic_path
 FOLDS = 5
 # Chips that a runtime and precision needs for widths of its own.
 FEWEST_CHIPS = 3
+# Measurements of a device in one way that folds learn; more hardly change the fit.
+MOST_OF_FORM = 60
 # Networks that a column needs for a row in the results.
 FEWEST_NETWORKS = 5
 
@@ -186,7 +188,8 @@ def learn(name: str, part: str) -> None:
         families = {reference: family_of(reference) for reference in dict.fromkeys(rows.references)}
         is_new = np.array([fold_of(families[r]) == int(part) for r in rows.references])
         is_out = np.array([fold_of(chip) == int(part) for chip in rows.chips])
-        model = learned.fit(joined(rows.take(np.flatnonzero(~is_out & ~is_new)), more, int(part)))
+        few = rows.take(thinned(rows, np.flatnonzero(~is_out & ~is_new)))
+        model = learned.fit(joined(few, more, int(part)))
         judged = rows.take(np.flatnonzero(is_out))
         logs = model.log_latency(judged.graphs, judged.columns, learned.unnamed(judged.sources))
         kept = {
@@ -199,6 +202,20 @@ def learn(name: str, part: str) -> None:
         }
     with atomic_path(part_file(name, part)) as temporary:
         np.savez(temporary, **kept)
+
+
+def thinned(rows: Rows, among: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Some of the rows: at most so many of a device in one way, by chance."""
+    counts: dict[str, int] = defaultdict(int)
+    kept = []
+    for k in np.random.default_rng(0).permutation(among):
+        column = rows.columns[k]
+        package = rows.references[k].partition(":")[0]
+        form = f"{column.hardware.name} {column.way.text} {package}"
+        counts[form] += 1
+        if counts[form] <= MOST_OF_FORM:
+            kept.append(k)
+    return np.sort(np.array(kept))
 
 
 def joined(rows: Rows, more: Rows | None, without: int | None = None) -> Rows:

@@ -226,7 +226,8 @@ def carried_weights(columns: Sequence[Setting], anchors: Sequence[Setting]) -> A
     """
     across, among = _alike(columns, anchors), _alike(anchors, anchors)
     weights = np.linalg.solve(among + NOISE * np.eye(len(anchors)), across.T).T
-    result: Array = np.where(across >= LEAST, weights, 0.0)
+    # A weight vanishes by and by, so that nothing jumps.
+    result: Array = weights * np.clip(across / LEAST - 1, 0, 1)
     return result
 
 
