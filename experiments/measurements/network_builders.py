@@ -18,9 +18,7 @@ from nasplug.search_spaces import InputError
 
 __all__ = ["PACKAGES", "Built", "built"]
 
-_WIDTH = re.compile(
-    r"mobilenetv(?P<version>\d)_100\(channel_multiplier=(?P<width>[\d.]+)\)"
-)
+_WIDTH = re.compile(r"mobilenetv(?P<version>\d)_100\(channel_multiplier=(?P<width>[\d.]+)\)")
 
 _YOLO_FILES = {
     "FastSAM-s": "yolov8s-seg.yaml",

@@ -18,8 +18,8 @@ from nasplug.predictors.latency.fused_operators import (
 )
 from nasplug.predictors.latency.gpu_ways import (
     GPU_SETTINGS,
-    fusion_of,
     boost_of,
+    fusion_of,
     gpu_precision,
     gpu_setting,
     rates_of,
@@ -57,7 +57,8 @@ START: dict[str, tuple[float, float]] = {
     **{"boost": (0.7, 0.3), "old": (1.1, 0.3)},
     **{"depth.plain": (20.0, 1.5), "depth.tensor": (40.0, 1.5)},
     **{"width.plain": (8.0, 1.5), "width.tensor": (16.0, 1.5), "rows": (8.0, 1.5)},
-    **{"unaligned": (1.3, 0.5), "watt.plain": (0.15, 0.5), "watt.tensor": (0.7, 0.5)},
+    **{"unaligned": (1.3, 0.5), "watt.plain": (0.12, 0.5), "watt.tensor": (0.7, 0.5)},
+    **{"watt.year": (0.09, 0.5), "watt.power": (3.0, 0.3)},
     **{f"compute.{s}": (1.0, 0.2) for s in GPU_SETTINGS[1:]},
     **{f"compute.{s}.{k}": (1.0, 0.4) for s in GPU_SETTINGS[1:] for k in ("depthwise", "grouped")},
     "memory": (0.8, 0.1),
@@ -81,9 +82,9 @@ START: dict[str, tuple[float, float]] = {
 NUMBERS = tuple(START)
 _PLACES = {name: place for place, name in enumerate(NUMBERS)}
 _KINDS = {name: place for place, name in enumerate(KERNEL_KINDS)}
-# Year of the sheets that `watt` holds for, and years in which it doubles.
-_WATT_YEAR, _WATT_YEARS = 2018, 4.0
-_HOST_YEAR = 2020
+_YEAR = 2020
+# Cycles a ms.
+_USUAL_CLOCK = 1.5e6
 # Units for addresses stand beside those for floats since then.
 _SEPARATE_YEAR = 2017
 _HALF_SCORES = 0.5
@@ -178,11 +179,11 @@ class _Chip(NamedTuple):
     emulated: float
     narrow: float  # place in _NARROW
     winograd: float
-    watt: float  # 1e12 operations a second and watt that are usual for its year
+    watt: float
     boost: float  # logarithm
     old: float  # whether sums and addresses share the units
     setting: float
-    years: float  # before `_HOST_YEAR`, since new GPUs stand in new computers
+    years: float  # before `_YEAR`, since new GPUs stand in new computers and do more with a watt
     kernels: float
     casts: float
     causal: float
@@ -196,7 +197,6 @@ def _chip(column: Setting, script: Script) -> _Chip:
     rates = rates_of(hardware, gpu_precision(column), setting)
     plain = hardware.peak_tflops["fp32"]
     narrow = {"tf32": 1, "int8": 2, "fp8": 2}.get(rates.ran, 0)
-    years = (hardware.year - _WATT_YEAR) / _WATT_YEARS
     return _Chip(
         1e9 * rates.convolutions,
         1e9 * rates.products,
@@ -214,11 +214,11 @@ def _chip(column: Setting, script: Script) -> _Chip:
         rates.is_emulated,
         narrow,
         rates.ran in ("fp32", "fp16") and not rates.tensor,
-        max(hardware.power_w, 1.0) * 2.0**years * 1e9,
+        1e9 * max(hardware.power_w, 1.0),
         float(np.log(boost_of(hardware))),
         hardware.year < _SEPARATE_YEAR,
         GPU_SETTINGS.index(setting),
-        _HOST_YEAR - hardware.year,
+        _YEAR - hardware.year,
         script.kernels,
         script.casts,
         script.causal,
@@ -284,7 +284,8 @@ class Terms:
         self.operations = 2 * torch.where(causal, _HALF_SCORES, 1.0) / peak
         self.units, self.bandwidth, self.cache = chip.units, chip.bandwidth, chip.cache
         self.rate = (peak / (chip.units * chip.clock) / 128).clamp(min=0.5).log()
-        self.watts, self.boost = peak / chip.watt, chip.boost
+        self.watts, self.watt_years, self.boost = peak / chip.watt, chip.years, chip.boost
+        self.cycle = _USUAL_CLOCK / chip.clock
         self.slow, self.wide = slow.float(), wide.float()
         self.layout = kinds["layout"]
         casts = chip.casts > 0
@@ -376,7 +377,9 @@ class Terms:
             return numbers[_PLACES[name]]
 
         slower = self.operations * numbers[self.slower].prod(0) / numbers[self.faster].prod(0)
-        slower = slower * (1 + (self.watts / of("watt")) ** 4) ** 0.25
+        watts = self.watts * (self.watt_years * one("watt.year")).exp() / of("watt")
+        power = one("watt.power")
+        slower = slower * (1 + watts**power) ** (1 / power)
         slower = slower * (self.rate * of("lanes").clamp(max=0.7)).exp() * of("old")
         slower = slower * (-self.boost * one("boost").clamp(max=1)).exp()
         # At most 1, so that a higher peak never takes more time.
@@ -387,7 +390,7 @@ class Terms:
                 *(slower, fill, self.wide * one("rows"), self.slow * of("depth")),
                 *(self.wide * of("width"), of("cast.activations"), of("cast.weights")),
                 *(self.cache, carried, one("transfer") / (self.bandwidth * one("memory"))),
-                *(of("launch") * of("cast.launch"), of("group")),
+                *(of("launch") * of("cast.launch") * self.cycle, of("group")),
             ],
             1,
         )
