@@ -7,6 +7,8 @@ operator drowns the others, each with a `Script` that says how its source timed.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
@@ -17,9 +19,10 @@ from nasplug.measurements.graphs import graph_of
 from nasplug.measurements.settings import LearningRows, learning_rows
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.fused_terms import Script
+from nasplug.predictors.latency.gpu_latency import Measured
 from nasplug.search_spaces import Graph
 
-__all__ = ["GpuRow", "chip_of", "gpu_rows", "operator_rows"]
+__all__ = ["GpuRow", "at_most", "chip_of", "gpu_rows", "measured", "operator_rows"]
 
 # GPUs that are left out together, since one tells what the other does; any other stands alone.
 CHIPS = {
@@ -80,6 +83,31 @@ class GpuRow(NamedTuple):
 def chip_of(column: Setting) -> str:
     """Name of the chip of a column."""
     return CHIPS.get(column.hardware.name, column.hardware.name)
+
+
+def measured(rows: Sequence[GpuRow]) -> Measured:
+    """Rows as a model learns from them."""
+    return Measured(
+        [row.graph for row in rows],
+        [row.column for row in rows],
+        np.array([row.ms for row in rows]),
+        [row.script for row in rows],
+        [row.chip for row in rows],
+    )
+
+
+def at_most(rows: Sequence[GpuRow], count: int) -> list[GpuRow]:
+    """At most so many rows of each form, drawn at random; half of it a scale of GPTs."""
+    counts: Counter[str] = Counter()
+    chosen = []
+    for k in np.random.default_rng(0).permutation(len(rows)).tolist():
+        row = rows[k]
+        is_gpt = row.reference.startswith("gpt:")
+        key = f"{row.form}|{row.column.batch_size}" if is_gpt else row.form
+        if counts[key] < (count // 2 if is_gpt else count):
+            counts[key] += 1
+            chosen.append(k)
+    return [rows[k] for k in sorted(chosen)]
 
 
 @cache

@@ -54,14 +54,19 @@ START: dict[str, tuple[float, float]] = {
     **{f"fill.{k}": (2000.0, 1.5) for k in COMPUTING},
     **{"fill.rate": (0.6, 0.4), "fill.power": (0.9, 0.3)},
     **{"lanes.plain": (0.2, 0.5), "lanes.tensor": (0.1, 0.5), "host.year": (0.1, 0.5)},
-    **{"boost": (0.7, 0.3), "old": (1.1, 0.3)},
+    **{"boost": (0.7, 0.3), "old": (1.1, 0.3), "host.amd": (1.3, 0.4)},
     **{"depth.plain": (20.0, 1.5), "depth.tensor": (40.0, 1.5)},
     **{"width.plain": (8.0, 1.5), "width.tensor": (16.0, 1.5), "rows": (8.0, 1.5)},
-    **{"unaligned": (1.3, 0.5), "watt.plain": (0.12, 0.5), "watt.tensor": (0.7, 0.5)},
+    **{
+        "unaligned": (1.3, 0.5),
+        "unaligned.product": (1.2, 0.3),
+        "watt.plain": (0.12, 0.5),
+        "watt.tensor": (0.7, 0.5),
+    },
     **{"watt.year": (0.09, 0.5), "watt.power": (3.0, 0.3)},
     **{f"compute.{s}": (1.0, 0.2) for s in GPU_SETTINGS[1:]},
     **{f"compute.{s}.{k}": (1.0, 0.4) for s in GPU_SETTINGS[1:] for k in ("depthwise", "grouped")},
-    "memory": (0.8, 0.1),
+    **{"memory": (0.85, 0.1), "memory.old": (0.88, 0.1), "memory.amd": (0.9, 0.1)},
     **{f"traffic.{s}.{k}": (1.0, _TRAFFIC[s]) for s in GPU_SETTINGS for k in KERNEL_KINDS},
     **{"transfer": (2e5, 1.5), "cache": (2.0, 0.5), "layout": (0.5, 1.0)},
     **{"cast.weights": (3.0, 0.4), "cast.activations": (1.4, 0.3), "cast.launch": (3.0, 0.3)},
@@ -182,6 +187,7 @@ class _Chip(NamedTuple):
     watt: float
     boost: float  # logarithm
     old: float  # whether sums and addresses share the units
+    amd: float
     setting: float
     years: float  # before `_YEAR`, since new GPUs stand in new computers and do more with a watt
     kernels: float
@@ -217,6 +223,7 @@ def _chip(column: Setting, script: Script) -> _Chip:
         1e9 * max(hardware.power_w, 1.0),
         float(np.log(boost_of(hardware))),
         hardware.year < _SEPARATE_YEAR,
+        hardware.vendor == "AMD",
         GPU_SETTINGS.index(setting),
         _YEAR - hardware.year,
         script.kernels,
@@ -301,7 +308,8 @@ class Terms:
         self.slower = torch.stack(
             [
                 self._look(_COMPUTE, setting, kind),
-                when(wide & tensor & ~aligned, "unaligned"),
+                when(convolution & tensor & ~aligned, "unaligned"),
+                when(kinds["product"] & tensor & ~aligned, "unaligned.product"),
                 when(tensor & (chip.slower > 0), "halved"),
                 when(slow & (chip.emulated > 0), "emulated"),
             ]
@@ -319,6 +327,8 @@ class Terms:
             "cast.weights": when(casts, "cast.weights"),
             "cast.activations": when(casts & passes, "cast.activations"),
             "cast.launch": when(casts & slow, "cast.launch"),
+            "memory.old": when(chip.old > 0, "memory.old"),
+            "memory.amd": when(chip.amd > 0, "memory.amd"),
             "old": when(~tensor & (chip.old > 0), "old"),
             **{
                 name: self._look([[f"{name}.{u}" for u in UNITS]], nothing, unit)
@@ -352,6 +362,7 @@ class Terms:
     def _of_networks(self, network: Any, copied: Sequence[float]) -> None:
         setting = network.setting.long()
         self.kernels, self.years = network.kernels > 0, network.years
+        self.amd = network.amd > 0
         hosts = torch.tensor([number_place("host", s) for s in GPU_SETTINGS])[setting]
         floors = torch.tensor([number_place("floor", s) for s in GPU_SETTINGS])[setting]
         self.places["host"] = hosts
@@ -384,12 +395,13 @@ class Terms:
         slower = slower * (-self.boost * one("boost").clamp(max=1)).exp()
         # At most 1, so that a higher peak never takes more time.
         fill = self.units * of("fill") * (self.rate * one("fill.rate").clamp(max=1)).exp()
-        carried = of("traffic") / (self.bandwidth * one("memory"))
+        bandwidth = self.bandwidth * one("memory") * of("memory.old") * of("memory.amd")
+        carried = of("traffic") / bandwidth
         shared = torch.stack(
             [
                 *(slower, fill, self.wide * one("rows"), self.slow * of("depth")),
                 *(self.wide * of("width"), of("cast.activations"), of("cast.weights")),
-                *(self.cache, carried, one("transfer") / (self.bandwidth * one("memory"))),
+                *(self.cache, carried, one("transfer") / bandwidth),
                 *(of("launch") * of("cast.launch") * self.cycle, of("group")),
             ],
             1,
@@ -440,6 +452,7 @@ class Terms:
         time = empty.index_add(0, self.owner, kernel * count).clamp(min=SMALLEST_MS)
         started = empty.index_add(0, self.owner, count).clamp(min=SMALLEST_MS)
         newer = (numbers[_PLACES["host.year"]] * self.years).exp()
+        newer = newer * torch.where(self.amd, numbers[_PLACES["host.amd"]], 1.0)
         host = started * numbers[self.places["host"]] * hosts * newer
         whole = soft_maximum(time, host, numbers[_PLACES["overlap.host"]])
         whole = torch.where(self.kernels, time, whole)
