@@ -29,6 +29,7 @@ from experiments.common import RUNS, ZOO, Array, provenance, write_result
 from experiments.latency.cpu_data import cpu_graphs, cpu_measurements
 from experiments.latency.gpu_rows import chip_of, gpu_rows, operator_rows
 from experiments.latency.latency_data import CPU_DEVICE
+from experiments.latency.left_out_chips import COUNT, RESIDUALS
 from nasplug.datasets.network_graphs import shipped_network_graphs
 from nasplug.devices.hardware import hardware
 from nasplug.predicting.zoo import load_predictor
@@ -36,8 +37,8 @@ from nasplug.predictors.features.runtimes import parse_way
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.class_models import ClassModels, told
 from nasplug.predictors.latency.cpu_roofline import CpuRoofline
-from nasplug.predictors.latency.fused_roofline import FusedRoofline
 from nasplug.predictors.latency.fused_terms import Script
+from nasplug.predictors.latency.gpu_latency import GpuLatency, Measured
 from nasplug.predictors.latency.measured_columns import column_parts
 from nasplug.predictors.statistics.calibration import LEVELS, left_out_quantiles
 from nasplug.search_spaces import Graph
@@ -46,8 +47,6 @@ from nasplug.search_spaces.files import atomic_path
 FOLDS = 5
 # Chips that a runtime and precision needs for widths of its own.
 FEWEST_CHIPS = 3
-# Measurements of a device in one way that folds learn; more hardly change the fit.
-MOST_OF_FORM = 60
 # Networks that a column needs for a row in the results.
 FEWEST_NETWORKS = 5
 
@@ -133,16 +132,22 @@ class Learned:
 
     rows: Callable[[], Rows]
     more: Callable[[], Rows] | None
-    fit: Callable[[Rows], Any]
+    fit: Callable[[Rows, Rows | None], Any]
     unnamed: Callable[[Sequence[Any]], Sequence[Any]]
 
 
-def fit_gpus(rows: Rows) -> FusedRoofline:
+def fit_gpus(rows: Rows, operators: Rows | None) -> GpuLatency:
     """The model of GPUs that has learned some measurements."""
-    return FusedRoofline.of(rows.graphs, rows.columns, rows.ms, rows.sources)
+    assert operators is not None
+    few, more = (rows.take(thinned(rows, most)) for most in (COUNT, RESIDUALS))
+    return GpuLatency.of(*map(_measured, (few, operators, more)))
 
 
-def fit_cpus(rows: Rows) -> CpuRoofline:
+def _measured(rows: Rows) -> Measured:
+    return Measured(rows.graphs, rows.columns, rows.ms, rows.sources, rows.chips)
+
+
+def fit_cpus(rows: Rows, _: Rows | None) -> CpuRoofline:
     """The model of CPUs that has learned some measurements."""
     return CpuRoofline.of(rows.graphs, rows.columns, rows.ms, rows.sources, rows.weights)
 
@@ -152,7 +157,7 @@ def _unnamed_scripts(scripts: Sequence[Script]) -> list[Script]:
 
 
 CLASSES = {
-    "gpu": Learned(gpu, None, fit_gpus, _unnamed_scripts),
+    "gpu": Learned(gpu, gpu_operators, fit_gpus, _unnamed_scripts),
     "cpu": Learned(cpu, None, fit_cpus, lambda sources: [""] * len(sources)),
 }
 
@@ -182,14 +187,16 @@ def learn(name: str, part: str) -> None:
     more = learned.more() if learned.more else None
     kept: dict[str, NDArray[Any]] = {}
     if part == "whole":
-        model = learned.fit(joined(rows, more))
+        model = learned.fit(rows, more)
         kept = {**model.tensors(), "card": np.array(json.dumps(model.described()))}
     else:
         families = {reference: family_of(reference) for reference in dict.fromkeys(rows.references)}
         is_new = np.array([fold_of(families[r]) == int(part) for r in rows.references])
         is_out = np.array([fold_of(chip) == int(part) for chip in rows.chips])
-        few = rows.take(thinned(rows, np.flatnonzero(~is_out & ~is_new)))
-        model = learned.fit(joined(few, more, int(part)))
+        others = None
+        if more is not None:
+            others = more.take(np.flatnonzero([fold_of(chip) != int(part) for chip in more.chips]))
+        model = learned.fit(rows.take(np.flatnonzero(~is_out & ~is_new)), others)
         judged = rows.take(np.flatnonzero(is_out))
         logs = model.log_latency(judged.graphs, judged.columns, learned.unnamed(judged.sources))
         kept = {
@@ -204,32 +211,18 @@ def learn(name: str, part: str) -> None:
         np.savez(temporary, **kept)
 
 
-def thinned(rows: Rows, among: NDArray[np.int64]) -> NDArray[np.int64]:
+def thinned(rows: Rows, most: int) -> NDArray[np.int64]:
     """Some of the rows: at most so many of a device in one way, by chance."""
     counts: dict[str, int] = defaultdict(int)
     kept = []
-    for k in np.random.default_rng(0).permutation(among):
+    for k in np.random.default_rng(0).permutation(len(rows.ms)):
         column = rows.columns[k]
         package = rows.references[k].partition(":")[0]
         form = f"{column.hardware.name} {column.way.text} {package}"
         counts[form] += 1
-        if counts[form] <= MOST_OF_FORM:
+        if counts[form] <= most:
             kept.append(k)
     return np.sort(np.array(kept))
-
-
-def joined(rows: Rows, more: Rows | None, without: int | None = None) -> Rows:
-    """Rows with others, but for those of chips of a fold."""
-    if more is None:
-        return rows
-    kept = [k for k, chip in enumerate(more.chips) if without is None or fold_of(chip) != without]
-    others = more.take(np.array(kept))
-    return Rows(
-        *([*getattr(rows, n), *getattr(others, n)] for n in ("graphs", "columns")),
-        np.concatenate([rows.ms, others.ms]),
-        *([*getattr(rows, n), *getattr(others, n)] for n in ("sources", "references", "chips")),
-        np.concatenate([rows.weights, others.weights]),
-    )
 
 
 def _way(column: Setting) -> str:

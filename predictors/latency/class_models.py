@@ -205,10 +205,10 @@ def _restored(
 ) -> ClassModel:
     """Restore the model of a class from what `tensors` and `described` stored."""
     from nasplug.predictors.latency.cpu_roofline import CpuRoofline
-    from nasplug.predictors.latency.fused_roofline import FusedRoofline
+    from nasplug.predictors.latency.gpu_latency import GpuLatency
 
     restored: ClassModel = (
-        FusedRoofline.restored(tensors, **card)
+        GpuLatency.restored(tensors, **card)
         if name == "gpu"
         else CpuRoofline.restored(tensors, card)
     )
