@@ -20,6 +20,12 @@ from nasplug.predictors.features.roofline import peak_rates
 from nasplug.predictors.features.runtimes import EAGER, Way, computed_precision
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.latency.fused_operators import (
+    FUSIONS,
+    KERNEL_COLUMNS,
+    KERNEL_KINDS,
+    kernels_of_nodes,
+)
 from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 
@@ -40,6 +46,8 @@ DOUBLINGS, OTHER_WAY, NOISE = 4.0, 0.5, 1e-3
 # What another device of the same and of another microarchitecture is worth, and the logarithm of
 # the ratio of rates over which that falls to a third.
 SAME_ARCHITECTURE, OTHER_ARCHITECTURE, APART = 0.8, 0.4, 1.0
+# Operations that take as long as moving a number, where kernels of a kind share their time.
+_MOVED = 30.0
 # Likeness that is left out: each column that counts takes its time.
 LEAST = 0.05
 
@@ -168,7 +176,8 @@ class ClassModels:
 
         The time of a kernel is that of the operator in it that computes most.
         """
-        parts: ModelParts = self.models[class_of(column)].parts(graph, told(column))
+        found = self.models[class_of(column)].parts(graph, told(column))
+        parts: ModelParts = _by_kind(graph, found) if isinstance(found, list) else found
         kernels = np.asarray(parts.of_nodes)
         work = graph.attribute("flops") + 1e-3 * graph.attribute("bytes")
         ms = np.zeros(len(graph))
@@ -180,7 +189,7 @@ class ClassModels:
                 first[kernel] = node
         for kernel, node in first.items():
             ms[node] = parts.ms[kernel]
-            bounds[node] = _BOUNDS.get(parts.bounds[kernel], "launch")
+            bounds[node] = _BOUNDS.get(parts.bounds[kernel], parts.bounds[kernel])
         rest = max(float(parts.rest) + float(np.sum(parts.ms)) - float(ms.sum()), 0.0)
         return Parts(ms, rest, tuple(bounds))
 
@@ -198,6 +207,37 @@ class ClassModels:
     ) -> ClassModels:
         """Restore the models that `tensors` and `described` stored, by class."""
         return cls({name: _restored(name, tensors[name], card[name]) for name in card})
+
+
+class _Times(NamedTuple):
+    """Times of kernels, as `ModelParts`."""
+
+    ms: Array
+    bounds: tuple[str, ...]
+    of_nodes: NDArray[np.int64]
+    rest: float
+
+
+def _by_kind(graph: Graph, rows: Sequence[Mapping[str, Any]]) -> _Times:
+    """Times of kernels from those of kinds of kernels, shared out by operations and bytes."""
+    kernels, of_nodes = kernels_of_nodes(graph, FUSIONS[-1])
+    table = dict(zip(KERNEL_COLUMNS, kernels.T, strict=True))
+    work = table["macs"] + _MOVED * (table["weights"] + table["activations"])
+    kinds = [KERNEL_KINDS[int(kind)] for kind in table["kind"]]
+    ms, bounds, rest = np.zeros(len(kinds)), [""] * len(kinds), 0.0
+    for name in dict.fromkeys(str(row["kind"]) for row in rows):
+        own = [row for row in rows if row["kind"] == name]
+        total = sum(float(row["ms"]) for row in own)
+        places = [k for k, kind in enumerate(kinds) if kind == name]
+        share = float(work[places].sum())
+        if share <= 0:
+            rest += total
+            continue
+        ms[places] = total * work[places] / share
+        longest = max(own, key=lambda row: float(row["ms"]))
+        for k in places:
+            bounds[k] = str(longest["bound"])
+    return _Times(ms, tuple(bounds), of_nodes, rest)
 
 
 def _restored(

@@ -81,3 +81,27 @@ def test_each_column_is_predicted_by_its_class() -> None:
     ]
     assert not models.explains(columns[0])
     assert isinstance(columns[0].hardware, Hardware)
+
+
+class OfKinds(Fixed):
+    """Model that tells the times of kinds of kernels."""
+
+    def parts(self, graph: Graph, column: Setting) -> list[dict[str, object]]:
+        return [
+            {"kind": "convolution", "count": 2, "ms": 3.0, "bound": "compute"},
+            {"kind": "driver", "count": 1, "ms": 0.5, "bound": "launch"},
+        ]
+
+
+def test_times_of_kinds_are_those_of_their_operators() -> None:
+    rows = np.zeros((4, 10))
+    rows[0] = [0, 0, 0, 0, 3, 8, 8, 0, 0, 768]
+    for k, flops in ((1, 1e6), (2, 3e6)):
+        rows[k] = [3, 1, 1, 8, 8, 8, 8, flops, 584, 4096]
+    graph = Graph(("Input", "Conv", "Conv", "Output"), ((0, 1), (1, 2), (2, 3)), rows)
+    parts = ClassModels({"other": OfKinds(1.0)}).parts(graph, Setting(hardware("TPU v3")))
+    assert parts.ms[[0, 3]].tolist() == [0, 0]
+    np.testing.assert_allclose(parts.ms.sum(), 3.0)
+    assert parts.ms[2] > 2 * parts.ms[1]
+    assert parts.rest_ms == 0.5
+    assert parts.bounds == ("", "compute", "compute", "")
