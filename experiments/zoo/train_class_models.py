@@ -44,6 +44,7 @@ from nasplug.search_spaces import Graph
 from nasplug.search_spaces.files import atomic_path
 
 FOLDS = 5
+PARTS = ("whole", *map(str, range(FOLDS)))
 # Measurements of a GPU in one way that the roofline learns, and that residuals are learned from.
 COUNT, RESIDUALS = 40, 120
 # Chips that a runtime and precision needs for widths of its own.
@@ -292,25 +293,23 @@ def by_column(name: str) -> list[dict[str, Any]]:
 def main() -> None:
     parser = Options(__doc__, fresh=True)
     parser.add_argument("--only", choices=tuple(CLASSES))
+    parser.add_argument("--part", help="whole, or the number of a fold; default: all")
     options = parser.parse_args()
     names = [options.only] if options.only else list(CLASSES)
     for name in names:
-        for part in ("whole", *map(str, range(FOLDS))):
+        for part in [options.part] if options.part else PARTS:
             if options.fresh or not part_file(name, part).exists():
                 learn(name, part)
                 print(name, part, flush=True)
-    assemble()
+    if not options.part:
+        assemble()
 
 
 def assemble() -> None:
     """Write the models of all classes that are there into the shipped predictor."""
     shipped = load_predictor(ZOO / "network-latency", "torch")
     model = shipped.model
-    known = [
-        name
-        for name in CLASSES
-        if all(part_file(name, part).exists() for part in ("whole", *map(str, range(FOLDS))))
-    ]
+    known = [name for name in CLASSES if all(part_file(name, part).exists() for part in PARTS)]
     tensors, cards = {}, {}
     all_widths = {k: v for k, v in model._intervals.widths.items() if len(k.split()) == 2}
     counts: dict[str, int] = {}
