@@ -49,7 +49,7 @@ HUBER = 0.2
 # How strongly all numbers are held where they start, against the mean error.
 PRIOR = 3e-5
 # How far a microarchitecture, a source, and one device in one table are from the usual one.
-CORE_SPREAD, SOURCE_SPREAD, EFFECT_SPREAD = 0.2, 0.15, 0.2
+CORE_SPREAD, SOURCE_SPREAD, EFFECT_SPREAD = 0.2, 0.25, 0.25
 # Chips that a network's factor is held at 1 by, and the largest residual that counts.
 _HELD, _LARGEST = 2.0, 0.7
 # Networks that are priced at once.
