@@ -19,7 +19,6 @@ from nasplug.predictors.features.devices import compute_class, features_text
 from nasplug.predictors.features.roofline import peak_rates
 from nasplug.predictors.features.runtimes import EAGER, Way, computed_precision
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.fused_operators import (
     FUSIONS,
     KERNEL_COLUMNS,
@@ -31,10 +30,10 @@ from nasplug.search_spaces import Graph
 
 __all__ = [
     "CLASSES",
+    "Anchors",
     "ClassModel",
     "ClassModels",
     "Parts",
-    "carried_weights",
     "class_of",
     "told",
 ]
@@ -255,49 +254,75 @@ def _restored(
     return restored
 
 
-def carried_weights(columns: Sequence[Setting], anchors: Sequence[Setting]) -> Array:
-    """Weights with which departures on measured columns are carried to other columns.
+class Anchors:
+    """Measured columns whose departures are carried to other columns.
 
-    They are those of a Gaussian process over devices, the logarithm of the batch and the way to run
-    networks, so that an anchor has its own departure, and what is like it nearly that.
-
-    Returns:
-        Shape `(columns, anchors)`; a weight that hardly counts is 0.
+    The weights are those of a Gaussian process over devices, the logarithm of the batch and the way
+    to run networks, so that an anchor has its own departure, and what is like it nearly that.
     """
-    across, among = _alike(columns, anchors), _alike(anchors, anchors)
-    weights = np.linalg.solve(among + NOISE * np.eye(len(anchors)), across.T).T
-    # A weight vanishes by and by, so that nothing jumps.
-    result: Array = weights * np.clip(across / LEAST - 1, 0, 1)
-    return result
+
+    def __init__(self, settings: Sequence[Setting]) -> None:
+        """Describe measured columns."""
+        self.settings = tuple(settings)
+        self._described = _Described.of(self.settings)
+        self._among = self._described.alike(self._described)
+
+    def weights(self, columns: Sequence[Setting], among: NDArray[np.int64] | None = None) -> Array:
+        """Weights of anchors in columns, `(columns, anchors)`; 0 for one that hardly counts.
+
+        Args:
+            columns: Settings.
+            among: Positions of the anchors that are known; all if left out.
+        """
+        places = np.arange(len(self.settings)) if among is None else among
+        across = _Described.of(columns).alike(self._described)[:, places]
+        known = self._among[np.ix_(places, places)] + NOISE * np.eye(len(places))
+        weights = np.linalg.solve(known, across.T).T
+        # A weight vanishes by and by, so that nothing jumps.
+        result: Array = weights * np.clip(across / LEAST - 1, 0, 1)
+        return result
 
 
-def _alike(columns: Sequence[Setting], others: Sequence[Setting]) -> Array:
-    """Likeness of columns, from 0 to 1, `(columns, others)`."""
-    batches = [np.log2([column.batch_size for column in each]) for each in (columns, others)]
-    near = np.exp(-np.abs(batches[0][:, None] - batches[1]) / DOUBLINGS)
-    factors = [[_alike_ways(a, b) * _alike_devices(a, b) for b in others] for a in columns]
-    result: Array = near * np.array(factors).reshape(near.shape)
-    return result
+class _Described(NamedTuple):
+    """Columns in numbers and words, `(columns,)` each."""
 
+    batches: Array
+    words: NDArray[np.str_]
+    devices: NDArray[np.str_]
+    classes: NDArray[np.str_]
+    architectures: NDArray[np.str_]
+    rates: Array
 
-def _alike_ways(a: Setting, b: Setting) -> float:
-    one, other = a.way.plain, b.way.plain
-    differences = (one.runtime != other.runtime) + (one.precision != other.precision)
-    return OTHER_WAY ** (differences + ((one.unit, one.threads) != (other.unit, other.threads)))
+    @classmethod
+    def of(cls, columns: Sequence[Setting]) -> _Described:
+        known: dict[tuple[int, str, int], tuple[str, str, str, tuple[float, float]]] = {}
+        rows = []
+        for column in columns:
+            key = (id(column.hardware), column.unit, column.threads)
+            if key not in known:
+                part = column.processor
+                # Catalogues of two versions may differ in words.
+                device = f"{column.hardware.name} {features_text(column.hardware, 1)}"
+                rates = peak_rates(part)
+                known[key] = (device, class_of(column), part.microarchitecture, rates)
+            rows.append(known[key])
+        ways = [column.way.plain for column in columns]
+        words = [(w.runtime, w.precision, f"{w.unit} {w.threads}") for w in ways]
+        return cls(
+            np.log2([column.batch_size for column in columns]),
+            np.array(words).reshape(-1, 3),
+            *(np.array([row[k] for row in rows]) for k in range(3)),
+            np.log([row[3] for row in rows]).reshape(-1, 2),
+        )
 
-
-def _is_same(a: Hardware, b: Hardware) -> bool:
-    """Whether two descriptions are of one device, whatever their words."""
-    return a.name == b.name and features_text(a, 1) == features_text(b, 1)
-
-
-def _alike_devices(a: Setting, b: Setting) -> float:
-    if a.hardware is b.hardware or _is_same(a.hardware, b.hardware):
-        return 1.0
-    if class_of(a) != class_of(b):
-        return 0.0
-    one, other = a.processor, b.processor
-    related = one.microarchitecture == other.microarchitecture
-    rates = [peak_rates(part) for part in (one, other)]
-    apart = np.abs(np.log(rates[0]) - np.log(rates[1])).mean()
-    return float((SAME_ARCHITECTURE if related else OTHER_ARCHITECTURE) * np.exp(-apart / APART))
+    def alike(self, other: _Described) -> Array:
+        """Likeness of columns, from 0 to 1, `(columns, others)`."""
+        near = np.exp(-np.abs(self.batches[:, None] - other.batches) / DOUBLINGS)
+        ways = OTHER_WAY ** (self.words[:, None] != other.words).sum(2)
+        apart = np.abs(self.rates[:, None] - other.rates).mean(2)
+        related = self.architectures[:, None] == other.architectures
+        devices = np.where(related, SAME_ARCHITECTURE, OTHER_ARCHITECTURE) * np.exp(-apart / APART)
+        devices = np.where(self.classes[:, None] == other.classes, devices, 0.0)
+        devices = np.where(self.devices[:, None] == other.devices, 1.0, devices)
+        result: Array = near * ways * devices
+        return result

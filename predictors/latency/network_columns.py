@@ -12,7 +12,7 @@ from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.roofline import roofline_ms
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.batch_growth import never_falling
-from nasplug.predictors.latency.class_models import ClassModels, carried_weights
+from nasplug.predictors.latency.class_models import ClassModels
 from nasplug.predictors.latency.corrections import ColumnCorrections
 from nasplug.predictors.latency.device_similarity import mix_similar
 from nasplug.predictors.latency.intervals import LatencyIntervals
@@ -104,7 +104,7 @@ class NetworkColumns:
         anchors = self.measured.settings
         if not anchors or not len(graphs):
             return result
-        weights = carried_weights(columns, anchors)
+        weights = self.measured.anchors.weights(columns)
         used = np.flatnonzero(weights.any(0))
         own = {column.hardware.name for column in columns}
         kinds = [self._kinds_on(int(k), anchors[k].hardware.name in own) for k in used]
@@ -121,7 +121,7 @@ class NetworkColumns:
                 continue
             part, near = [graphs[row] for row in rows], [anchors[k] for k in places]
             on_anchors = self._by_network(part, near) - self.classes.log_latency(part, near)
-            result[rows] += on_anchors @ carried_weights(columns, near).T
+            result[rows] += on_anchors @ self.measured.anchors.weights(columns, places).T
         return result
 
     def _kinds_on(self, place: int, is_own: bool) -> tuple[str, ...]:

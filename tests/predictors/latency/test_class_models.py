@@ -7,8 +7,8 @@ from nasplug import hardware
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.class_models import (
+    Anchors,
     ClassModels,
-    carried_weights,
     class_of,
     told,
 )
@@ -45,7 +45,7 @@ def test_a_departure_is_carried_to_what_is_near() -> None:
     columns = [Setting(GPU, n) for n in (1, 16, 32, 33, 64, 256)]
     columns += [Setting(GPU, 32, "tensorrt"), Setting(hardware("RTX 3080"), 32)]
     columns += [Setting(hardware("EPYC 7763"), 32)]
-    weights = carried_weights(columns, anchors)
+    weights = Anchors(anchors).weights(columns)
     np.testing.assert_allclose(weights[[2, 5]], np.eye(2), atol=1e-2)
     first = weights[:, 0]
     assert first[2] > first[3] > first[1] > first[0] > 0
