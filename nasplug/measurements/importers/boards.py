@@ -113,11 +113,10 @@ def read_mlperf_tiny(path: Path) -> Imported:
     unit = device.map(lambda _: "MCU").mask(device.str.contains(_FPGAS), "FPGA")
     unit = unit.mask(device.str.contains("Snapdragon"), "NPU")
     unit = unit.mask(device.str.contains("RISC-V|K1_BOARD|TinkerV|_BOARD_V"), "CPU")
+    hardware = each(chip, lambda text: text.split(" / ")[0].strip()).where(chip != "", device)
     return rows.imported(
-        hardware=each(chip, lambda text: " / ".join(text.split(" / ")[:1])).where(
-            chip != "", device
-        ),
-        device="",
+        hardware=hardware,
+        device=each(hardware, catalogued),
         version=device,
         unit=unit,
         statistic="median",
