@@ -292,9 +292,13 @@ def _content(hardware: Hardware | None) -> dict[str, Any] | None:
     """All of a device that a prediction may depend on: not its aliases, source and note."""
     if hardware is None:
         return None
-    content = as_data(hardware)
-    for name in ("aliases", "source", "note"):
+    # A calibrated device has more fields than a description.
+    content = {f.name: getattr(hardware, f.name) for f in dataclasses.fields(hardware)}
+    for name in ("aliases", "source", "note", "processors"):
         del content[name]
+    parts = as_data(hardware).get("processors")
+    if parts:
+        content["processors"] = parts
     return {**content, "peak_tflops": dict(sorted(hardware.peak_tflops.items()))}
 
 
