@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from nasplug.search_spaces.errors import InputError
@@ -14,7 +14,7 @@ __all__ = [
     "UNITS",
     "Hardware",
     "Processor",
-    "hardware_data",
+    "as_data",
     "hardware_of",
     "on_unit",
 ]
@@ -105,22 +105,23 @@ class Hardware:
     note: str = ""
 
 
-def hardware_data(hardware: Hardware) -> dict[str, Any]:
-    """Fields of a device as data for JSON; without processors where there are none."""
-    data: dict[str, Any] = {f.name: getattr(hardware, f.name) for f in fields(Hardware)}
-    data["peak_tflops"] = dict(hardware.peak_tflops)
-    data["aliases"] = list(hardware.aliases)
-    del data["processors"]
-    if hardware.processors:
-        parts = [
-            {**vars(part), "peak_tflops": dict(part.peak_tflops)} for part in hardware.processors
-        ]
-        data["processors"] = parts
-    return data
+def as_data(hardware: Hardware) -> dict[str, Any]:
+    """Describe a device by the types of JSON; empty processors are left out, as in older files."""
+    content = {entry.name: getattr(hardware, entry.name) for entry in fields(Hardware)}
+    content |= {
+        "peak_tflops": dict(hardware.peak_tflops),
+        "aliases": list(hardware.aliases),
+        "processors": [
+            asdict(part) | {"peak_tflops": dict(part.peak_tflops)} for part in hardware.processors
+        ],
+    }
+    if not hardware.processors:
+        del content["processors"]
+    return content
 
 
 def hardware_of(data: Mapping[str, Any]) -> Hardware:
-    """Restore the device of `hardware_data`, from a file that is trusted."""
+    """Restore the device of `as_data`, from a file that is trusted."""
     parts = tuple(Processor(**part) for part in data.get("processors", ()))
     return Hardware(**{**data, "aliases": tuple(data["aliases"]), "processors": parts})
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.features.graph_arrays import pack, unpack
 from nasplug.predictors.features.nodes import vocabulary_of
-from nasplug.predictors.hardware import Hardware, hardware_data
+from nasplug.predictors.hardware import Hardware, as_data
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["DeviceProfile", "MeasuredNetworks"]
@@ -113,7 +113,7 @@ class DeviceProfile(Hardware):
         # What was measured is no field: fields are what describes a device, and are shown.
         for name, value in {**content, "_measured": measured}.items():
             object.__setattr__(self, name, value)
-        described = hardware_data(hardware) | {"space": space, "batch_size": batch_size}
+        described = as_data(hardware) | {"space": space, "batch_size": batch_size}
         object.__setattr__(self, "sha256", _digest(described, measured))
 
     @property
@@ -124,7 +124,7 @@ class DeviceProfile(Hardware):
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary for `json.dumps`: `hardware`, `space`, `batch_size`, `measured`."""
-        hardware = hardware_data(self)
+        hardware = as_data(self)
         if not self.year:
             # Zero is no year: it stands for one that was left out.
             del hardware["year"]
