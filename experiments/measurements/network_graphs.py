@@ -34,7 +34,6 @@ from urllib.parse import quote
 import numpy as np
 import torch
 
-from experiments import ROOT
 from experiments.campaign import Options
 from experiments.common import write_result
 from experiments.measurements.network_builders import PACKAGES, built
@@ -43,6 +42,7 @@ from nasplug.datasets.download import cache_dir, local_mirror
 from nasplug.datasets.measurements import shipped_measurements
 from nasplug.datasets.network_graphs import (
     KnownNetwork,
+    network_graphs_file,
     read_network_graphs,
     shipped_network_graphs,
     write_network_graphs,
@@ -53,7 +53,7 @@ from nasplug.search_spaces.files import write_text
 from nasplug.search_spaces.importers.ncnn_graph import ncnn_graph
 from nasplug.search_spaces.importers.torch_graph import torch_graph
 
-SHIPPED = ROOT / "nasplug" / "datasets" / "network_graphs.npz"
+SHIPPED = network_graphs_file()
 # Networks of a source without a graph that are named.
 MOST_NAMED = 20
 
