@@ -233,7 +233,7 @@ _ACTIVATIONS: dict[str, Callable[..., nn.Module]] = {
 _OTHERS: dict[str, Callable[..., nn.Module]] = {
     "GroupNorm_": lambda features, groups: nn.GroupNorm(groups, features),
     "RMSNorm_": lambda features: _RMSNorm(),
-    "LayerNorm": lambda shape: nn.LayerNorm(shape),
+    "LayerNorm": nn.LayerNorm,
     **{
         f"{kind}_Pooling_{dimensions}D": getattr(nn, f"{name}Pool{dimensions}d")
         for kind, name in (("Max", "Max"), ("Average", "Avg"))

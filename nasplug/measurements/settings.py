@@ -160,7 +160,8 @@ def _placed(
         on_unit(device, unit, threads)
     except InputError:
         return None
-    clusters = sum(part.kind == "cpu" for part in device.processors)
+    # All cores of a server or a desktop are big ones.
+    clusters = sum(part.kind == "cpu" for part in device.processors) or int(device.kind == "cpu")
     words = set(_CLUSTERS) & set(re.findall(r"[a-z]+", cores))
     if clusters < max((_CLUSTERS[word] for word in words), default=0):
         return None
