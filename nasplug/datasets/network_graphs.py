@@ -287,7 +287,8 @@ def _encoded(graphs: Sequence[Graph]) -> dict[str, NDArray[Any]]:
         ],
         dtype=np.int64,
     ).T
-    degrees, distances = [], []
+    degrees: list[int] = []
+    distances: list[int] = []
     for graph in graphs:
         before: list[list[int]] = [[] for _ in graph.ops]
         for source, target in graph.edges:

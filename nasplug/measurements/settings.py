@@ -223,17 +223,22 @@ def learning_rows(
     is_old = _is_older_snapshot(table, setting)
     dropped["an older snapshot"] = int(is_old.sum())
     table, setting = table.take(~is_old), setting[~is_old]
-    names = ("graph", "source", "timing")
-    _, key = _grouped([*(table.codes[name] for name in names), setting])
+    _, key = _grouped([*(table.codes[name] for name in ("graph", "source", "timing")), setting])
     first, ms = _medians(key, table.numbers["latency_ms"])
     dropped["repeated"] = len(table) - len(first)
     table, setting = table.take(first), setting[first]
-    columns = {name: table.codes[name] for name in (*names, "quality")}
-    texts = {name: table.values[name] for name in columns}
+    codes, texts = table.codes, table.values
     rows = LearningRows(
-        *(texts["graph"], settings, texts["source"], texts["timing"], texts["quality"]),
-        **columns,
+        references=texts["graph"],
+        settings=settings,
+        sources=texts["source"],
+        timings=texts["timing"],
+        qualities=texts["quality"],
+        graph=codes["graph"],
         setting=setting,
+        source=codes["source"],
+        timing=codes["timing"],
+        quality=codes["quality"],
         ms=ms,
         dropped=dict(dropped),
     )
