@@ -39,6 +39,9 @@ NOT_TAUGHT = (
 _UNITS = {"CPU": "cpu", "GPU": "gpu", "NPU": "npu", "TPU": "npu", "FPGA": "npu", "ASIC": "npu"}
 # Precision that is not the same on all devices: what the runtime chooses.
 _USUAL = {"float": "", "mixed": ""}
+# MLPerf does not say in which precision a system ran; with these tools all presumably run int8.
+_INT8_TOOLS = ("tensorrt", "cloud ai")
+_WITHOUT_PRECISION = "mlcommons/inference_results"
 _LEARNED_MODES = ("inference", "forward")
 _LEARNED_PRECISIONS = ("", "fp32", "tf32", "fp16", "bf16", "int8", "int4", "w8a16", "float")
 # Snapshots of one source, the newest first: an older one counts only for what the newer ones lack.
@@ -122,7 +125,8 @@ def setting_of(row: Mapping[str, Any]) -> Setting | None:
     Returns:
         The setting. Its unit is empty where the device is that one processor; "cpu big" has a
         cluster of its own, and several clusters are "cpu" with the threads of all. Threads of an
-        NPU are its cores. It is None, too, if the catalogue lacks that unit of the device.
+        NPU are its cores. TensorRT ran int8 where a row states no precision. None, too, if the
+        catalogue lacks that unit of the device.
 
     Example:
         >>> import nasplug
@@ -135,11 +139,13 @@ def setting_of(row: Mapping[str, Any]) -> Setting | None:
     if placed is None:
         return None
     device, unit, threads = placed
-    precision = str(row.get("precision", ""))
+    precision, runtime = str(row.get("precision", "")), str(row.get("runtime", ""))
+    if not precision and runtime in _INT8_TOOLS:
+        precision = "int8"
     return Setting(
         device,
         max(1, int(row.get("batch", 1))),
-        str(row.get("runtime", "")),
+        runtime,
         _USUAL.get(precision, precision),
         unit,
         threads,
@@ -194,8 +200,8 @@ def learning_rows(
 
     Left out are rows without a graph or without a device of the catalogue (see `setting_of`), those
     with a flag of `NOT_TAUGHT`, estimates, steps of training and requests of language models, fp64,
-    rows of an unknown batch size, and older snapshots of a source where a newer one has the same.
-    Rows of one graph, setting, source and way of timing become one, their median.
+    rows of an unknown batch size or precision, and older snapshots of a source where a newer one
+    has the same. Rows of one graph, setting, source and way of timing become one, their median.
 
     Args:
         units: Processors that ran the networks: "cpu", "gpu" (of a desktop or a phone), "npu".
@@ -260,6 +266,12 @@ def _reasons(
     is_bad = table.where("quality", bad) & ~(
         table.where("quality", ok) & table.where("hardware", chips)
     )
+    unstated = [name for name in table.values["source"] if name.startswith(_WITHOUT_PRECISION)]
+    is_unstated = (
+        table.where("source", unstated)
+        & table.where("precision", [""])
+        & ~table.where("runtime", _INT8_TOOLS)
+    )
     graphless = [text for text in table.values["graph"] if not has_graph(text)]
     reasons = {
         "of another unit or kind": ~table.where("unit", wanted) | ~table.where("kind", kinds),
@@ -267,6 +279,7 @@ def _reasons(
         | table.where("timing", ["estimate"])
         | (table.numbers["batch"] == 0)
         | ~table.where("precision", _LEARNED_PRECISIONS),
+        "of an unknown precision": is_unstated,
         "with a flag of NOT_TAUGHT": is_bad,
         "without a graph": table.where("graph", graphless),
     }

@@ -101,6 +101,8 @@ def test_a_cluster_needs_a_device_that_has_it():
 def test_what_a_runtime_chooses_is_no_precision():
     assert setting_of(ROW | {"precision": "float"}).precision == ""
     assert setting_of(ROW | {"precision": "int8"}).precision == "int8"
+    assert setting_of(ROW | {"precision": ""}).precision == ""
+    assert setting_of(ROW | {"precision": "", "runtime": "tensorrt"}).precision == "int8"
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,10 @@ def test_what_a_runtime_chooses_is_no_precision():
         ({"mode": "training step"}, "of another mode or an estimate"),
         ({"batch": 0}, "of another mode or an estimate"),
         ({"precision": "fp64"}, "of another mode or an estimate"),
+        (
+            {"precision": "", "source": "mlcommons/inference_results_v1.0"},
+            "of an unknown precision",
+        ),
         ({"graph": ""}, "without a graph"),
         ({"graph": "op:gru{N=1}"}, "without a graph"),
         ({"unit": "CPU"}, "of another unit or kind"),
