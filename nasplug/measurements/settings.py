@@ -130,9 +130,9 @@ def setting_of(row: Mapping[str, Any]) -> Setting | None:
 
     Example:
         >>> import nasplug
-        >>> row = nasplug.measured("ResNet-50", "RTX 3090", "eager nhwc", batch_size=256)[0]
+        >>> row = nasplug.measured("ResNet-50", "RTX 3090", "eager nhwc", batch_size=1024)[0]
         >>> setting_of(row).key
-        'RTX 3090@256 eager nhwc fp16'
+        'RTX 3090@1024 eager nhwc fp16'
     """
     texts = (str(row.get(name, "")) for name in ("hardware", "device", "unit", "cores"))
     placed = _placed(*texts, int(row.get("threads", 0)))
