@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.datasets.measurements import MeasurementTable, shipped_measurements
+from nasplug.datasets.network_graphs import shipped_network_graphs
 from nasplug.devices.hardware import hardware as find_hardware
 from nasplug.measurements.device_names import catalogued
 from nasplug.measurements.graphs import has_graph
@@ -52,6 +53,9 @@ _SNAPSHOTS = (
 )
 # Cluster of a CPU -> clusters that the catalogue must know, for the word to mean that one.
 _CLUSTERS = {"big": 1, "medium": 3, "little": 2}
+# Share of the peak of the fastest element type that no network reaches: a convolution of three by
+# three may need less than half of its products.
+_LARGEST_SHARE = 2.0
 _CORES = re.compile(r"(?P<count>\d+) (?P<what>big|medium|little|of the NPU)")
 # Half of a card with two chips, which the catalogue may have as a device of its own.
 _CHIP_OF_CARD = re.compile(r"\bGCD\b")
@@ -125,8 +129,9 @@ def setting_of(row: Mapping[str, Any]) -> Setting | None:
     Returns:
         The setting. Its unit is empty where the device is that one processor; "cpu big" has a
         cluster of its own, and several clusters are "cpu" with the threads of all. Threads of an
-        NPU are its cores. TensorRT ran int8 where a row states no precision. None, too, if the
-        catalogue lacks that unit of the device.
+        NPU are its cores. TensorRT ran int8 where a row states no precision; a GPU without bf16
+        ran fp16 in its place, as its times tell. None, too, if the catalogue lacks that unit of
+        the device.
 
     Example:
         >>> import nasplug
@@ -142,6 +147,8 @@ def setting_of(row: Mapping[str, Any]) -> Setting | None:
     precision, runtime = str(row.get("precision", "")), str(row.get("runtime", ""))
     if not precision and runtime in _INT8_TOOLS:
         precision = "int8"
+    if precision == "bf16" and not unit and "bf16" not in device.peak_tflops:
+        precision = "fp16"
     return Setting(
         device,
         max(1, int(row.get("batch", 1))),
@@ -178,7 +185,10 @@ def _placed(
 def _unit(processor: str, cores: str, threads: int) -> tuple[str, int]:
     """Unit and threads of a setting, from the columns `unit`, `cores` and `threads`."""
     unit = _UNITS.get(processor, "")
-    if cores in ("big", "medium", "little"):
+    if cores == "big" and threads:
+        # ncnn's word for the faster half of the cores, of several clusters.
+        return unit, threads
+    if cores in _CLUSTERS:
         return f"cpu {cores}", threads
     groups = [(int(match["count"]), match["what"]) for match in _CORES.finditer(cores)]
     if groups:
@@ -200,8 +210,9 @@ def learning_rows(
 
     Left out are rows without a graph or without a device of the catalogue (see `setting_of`), those
     with a flag of `NOT_TAUGHT`, estimates, steps of training and requests of language models, fp64,
-    rows of an unknown batch size or precision, and older snapshots of a source where a newer one
-    has the same. Rows of one graph, setting, source and way of timing become one, their median.
+    rows of an unknown batch size or precision, networks that took less time than the processor
+    needs for their products, and older snapshots of a source where a newer one has the same. Rows
+    of one graph, setting, source and way of timing become one, their median.
 
     Args:
         units: Processors that ran the networks: "cpu", "gpu" (of a desktop or a phone), "npu".
@@ -226,6 +237,9 @@ def learning_rows(
     has_setting = setting >= 0
     dropped["no such device or unit in the catalogue"] = int((~has_setting).sum())
     table, setting = table.take(has_setting), setting[has_setting]
+    is_impossible = _is_impossible(table, setting, settings)
+    dropped["faster than the processor can"] = int(is_impossible.sum())
+    table, setting = table.take(~is_impossible), setting[~is_impossible]
     is_old = _is_older_snapshot(table, setting)
     dropped["an older snapshot"] = int(is_old.sum())
     table, setting = table.take(~is_old), setting[~is_old]
@@ -321,6 +335,23 @@ def _grouped(columns: Sequence[NDArray[Any]]) -> tuple[NDArray[np.int64], NDArra
         group = group * (int(column.max(initial=0)) + 1) + column
         _, first, group = np.unique(group, return_index=True, return_inverse=True)
     return first, group
+
+
+def _is_impossible(
+    table: MeasurementTable, setting: NDArray[np.int32], settings: Sequence[Setting]
+) -> NDArray[np.bool_]:
+    """Whether a network took less time than its products at `_LARGEST_SHARE` of the peak do."""
+    networks = shipped_network_graphs()
+    macs_of = dict(zip(networks.references, networks.macs, strict=True))
+    macs = np.array([macs_of.get(name, 0) for name in table.values["graph"]])[table.codes["graph"]]
+    is_known = macs > 0
+    peaks = np.zeros(len(settings))
+    for k in np.unique(setting[is_known]):
+        peaks[k] = max(settings[k].processor.peak_tflops.values())
+    operations = 2 * macs * table.numbers["batch"]
+    most = _LARGEST_SHARE * 1e9 * peaks[setting] * table.numbers["latency_ms"]
+    result: NDArray[np.bool_] = is_known & (operations > most)
+    return result
 
 
 def _is_older_snapshot(table: MeasurementTable, setting: NDArray[np.int32]) -> NDArray[np.bool_]:

@@ -74,6 +74,8 @@ def test_the_setting_of_a_graphics_card():
         ({"cores": "1 big + 2 medium", "threads": 3}, ("cpu", 3, 3)),
         ({"cores": "4 little", "threads": 0}, ("cpu little", 4, 4)),
         ({"cores": "little", "threads": 2}, ("cpu little", 2, 2)),
+        ({"cores": "big", "threads": 4}, ("cpu", 4, 4)),
+        ({"cores": "big", "threads": 0}, ("cpu big", 0, 1)),
         ({"cores": "", "threads": 2}, ("cpu", 2, 2)),
         ({"cores": "", "threads": 0}, ("cpu", 0, 4)),
         ({"unit": "NPU", "cores": "1 of the NPU"}, ("npu", 1, 1)),
@@ -96,6 +98,12 @@ def test_a_cluster_needs_a_device_that_has_it():
     assert setting_of(row | {"threads": 2}).key == "Xeon Gold 6226@1 eager fp16 2 threads"
     assert setting_of(row | {"cores": "big"}).key == "Xeon Gold 6226@1 eager fp16"
     assert setting_of(row | {"cores": "1 little"}) is None
+
+
+def test_a_gpu_without_bf16_ran_fp16():
+    row = ROW | {"precision": "bf16"}
+    assert setting_of(row).precision == "bf16"
+    assert setting_of(row | {"hardware": "V100", "device": "V100"}).precision == "fp16"
 
 
 def test_what_a_runtime_chooses_is_no_precision():
@@ -124,6 +132,7 @@ def test_what_a_runtime_chooses_is_no_precision():
         ({"unit": "MCU"}, "of another unit or kind"),
         ({"kind": "operator"}, "of another unit or kind"),
         ({"hardware": "no such", "device": ""}, "no such device or unit in the catalogue"),
+        ({"latency_ms": 1e-3}, "faster than the processor can"),
         ({"latency_ms": 2.0}, "repeated"),
     ],
 )
