@@ -12,7 +12,6 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from nasplug.search_spaces.graph import ATTRIBUTES, Graph
 __all__ = [
     "KnownNetwork",
     "NetworkGraphs",
+    "network_graphs_file",
     "read_network_graphs",
     "shipped_network_graphs",
     "write_network_graphs",
@@ -67,6 +67,7 @@ class NetworkGraphs:
         references: References in sorted order.
         families: Family of each network; see `KnownNetwork`.
         parameters: Trainable parameters of each network's module.
+        macs: Multiply-accumulates of each network, for one image or one sequence.
         made_with: Versions of the packages that built the networks.
         arrays: Operators and edges of all graphs, as `_encoded` makes them.
     """
@@ -74,6 +75,7 @@ class NetworkGraphs:
     references: tuple[str, ...]
     families: tuple[str, ...]
     parameters: tuple[int, ...]
+    macs: tuple[int, ...]
     made_with: str
     arrays: Mapping[str, NDArray[Any]]
 
@@ -94,6 +96,14 @@ class NetworkGraphs:
             KeyError: If there is none.
         """
         return self._decoded(int(self.arrays["graphs"][self._positions[reference]]))
+
+    def family(self, reference: str) -> str:
+        """Family of a reference; see `KnownNetwork`.
+
+        Raises:
+            KeyError: If there is none.
+        """
+        return self.families[self._positions[reference]]
 
     def known(self, reference: str) -> KnownNetwork:
         """Network of a reference.
@@ -178,8 +188,12 @@ def shipped_network_graphs() -> NetworkGraphs:
         >>> round(graph.total("macs") / 1e9, 2), round(graph.total("params") / 1e6, 2)
         (4.09, 25.56)
     """
-    with resources.as_file(resources.files(__package__) / _FILE) as path:
-        return read_network_graphs(path)
+    return read_network_graphs(network_graphs_file())
+
+
+def network_graphs_file() -> Path:
+    """Path of the shipped file."""
+    return Path(__file__).with_name(_FILE)
 
 
 def write_network_graphs(path: Path, networks: Sequence[KnownNetwork], made_with: str) -> None:
@@ -204,6 +218,7 @@ def write_network_graphs(path: Path, networks: Sequence[KnownNetwork], made_with
         "references": _joined([network.reference for network in networks]),
         "families": _joined([network.family for network in networks]),
         "parameters": np.array([network.parameters for network in networks], dtype=np.int64),
+        "macs": np.array([network.graph.total("macs") for network in networks], dtype=np.int64),
         "graphs": np.array(graphs, dtype=np.int32),
         **_encoded(distinct),
     }
@@ -230,6 +245,7 @@ def read_network_graphs(path: Path) -> NetworkGraphs:
             _lines(arrays["references"]),
             _lines(arrays["families"]),
             tuple(arrays["parameters"].tolist()),
+            tuple(arrays["macs"].tolist()),
             _lines(arrays["made_with"])[0],
             arrays,
         )
@@ -295,7 +311,8 @@ def _encoded(graphs: Sequence[Graph]) -> dict[str, NDArray[Any]]:
         ],
         dtype=np.int64,
     ).T
-    degrees, distances = [], []
+    degrees: list[int] = []
+    distances: list[int] = []
     for graph in graphs:
         before: list[list[int]] = [[] for _ in graph.ops]
         for source, target in graph.edges:
