@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.common import Array, Campaign, Options
+from experiments.campaign import Campaign, Options
+from experiments.common import Array
 from experiments.latency.gpu_rows import GpuRow, at_most, gpu_rows, measured, operator_rows
 from nasplug.predictors.latency.gpu_latency import GpuLatency
 from nasplug.predictors.latency.gpu_ways import (
