@@ -169,7 +169,8 @@ def _script(
     device, runtime = column.hardware, column.runtime
     owner = source.partition("/")[0]
     is_nvidia = device.vendor in ("NVIDIA", "AMD") and device.kind in ("gpu", "edge")
-    if not is_nvidia or runtime in (*_PROGRAMS, *_UNKNOWN_RUNTIMES):
+    # A K80 is a card of two chips.
+    if not is_nvidia or device.name == "K80" or runtime in (*_PROGRAMS, *_UNKNOWN_RUNTIMES):
         return None
     if owner == "sitar-lab":
         # Convolutions there are in full precision, unlike those of the framework's usual way.
