@@ -26,7 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.common import Array, Campaign, Options
+from experiments.campaign import Campaign, Options
+from experiments.common import Array
 from experiments.latency.gpu_rows import GpuRow, at_most, gpu_rows, measured, operator_rows
 from nasplug.predictors.latency.gpu_latency import GpuLatency
 from nasplug.predictors.latency.gpu_ways import (
@@ -39,14 +40,16 @@ from nasplug.search_spaces.costs import FLOAT_BYTES
 
 # Measurements of each form that the roofline learns, that residuals are learned from, that judge.
 COUNT, RESIDUALS, JUDGED = 40, 120, 300
-# Forms of the model: the roofline alone, and with the residuals of other chips.
-FORMS = ("roofline", "residuals")
+# Forms of the model -> how much of the residuals of other chips is believed.
+FORMS = {"roofline": 0.0, "half of residuals": 0.5, "residuals": 1.0}
 # Shares of the ratio of peaks in a ratio of data sheets; the others are those of the bandwidths.
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
 # Fewer networks than this on a chip say nothing of its errors.
 FEWEST = 3
 LEVELS = (0.05, 0.95)
+# Quantiles of the errors of a group that are kept.
+SAMPLED = np.linspace(0.0, 1.0, 21)
 
 
 def block(row: GpuRow) -> str:
@@ -149,10 +152,15 @@ def sibling(learned: Sequence[GpuRow], judged: Sequence[GpuRow]) -> Array:
     for k, row in enumerate(judged):
         others = measured.get(same(row), [])
         if others:
-            nearest = min(others, key=lambda other: float(np.abs(ratios(other, row)).sum()))
+            nearest = min(others, key=lambda other: unlike(other, row))
             scaled = float(ratios(nearest, row) @ (share, 1 - share))
             result[k] = per_image(nearest) + scaled + np.log(row.column.batch_size)
     return result
+
+
+def unlike(a: GpuRow, b: GpuRow) -> tuple[bool, float]:
+    """How unlike two measurements of a network are: another batch size, then other data sheets."""
+    return a.column.batch_size != b.column.batch_size, float(np.abs(ratios(a, b)).sum())
 
 
 def ratios(a: GpuRow, b: GpuRow) -> Array:
@@ -180,10 +188,11 @@ def left_out(chip: str, count: int) -> list[dict[str, Any]]:
     parts = (measured(part) for part in (learned, operators, at_most(others, RESIDUALS)))
     model = GpuLatency.of(*parts)
     truth, asked = log_ms(judged), measured(judged)
-    predicted = {
-        form: latency.log_latency(asked.graphs, asked.columns, asked.scripts)
-        for form, latency in zip(FORMS, (model.roofline, model), strict=True)
-    }
+    plain, whole = (
+        latency.log_latency(asked.graphs, asked.columns, asked.scripts)
+        for latency in (model.roofline, model)
+    )
+    predicted = {form: plain + share * (whole - plain) for form, share in FORMS.items()}
     known = {same(row) for row in others}
     errors = {
         **{form: predicted[form] - truth for form in FORMS},
@@ -206,7 +215,8 @@ def left_out(chip: str, count: int) -> list[dict[str, Any]]:
         for name, error in errors.items():
             row[name] = figures(error[places])
         row["residuals_of"] = {
-            form: [round(float(e), 4) for e in errors[form][places]] for form in FORMS
+            form: [round(float(e), 4) for e in np.quantile(errors[form][places], SAMPLED)]
+            for form in FORMS
         }
         rows.append(row)
     return rows
@@ -235,7 +245,7 @@ def chosen(rows: list[dict[str, Any]]) -> None:
             r for r in rows if r["chip"] != row["chip"] and r["block"] == row["block"]
         ] or [r for r in rows if r["chip"] != row["chip"]]
         scores = [np.mean([r[form]["mape_percent"] for r in elsewhere]) for form in FORMS]
-        row["form"] = FORMS[int(np.argmin(scores))]
+        row["form"] = list(FORMS)[int(np.argmin(scores))]
         row["model"] = row[row["form"]]
 
 
@@ -246,8 +256,8 @@ def interval_of(row: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[float,
     chips = {r["chip"] for r in setting}
     pool = setting if len(chips) >= FEWEST else others
     # Each group weighs the same.
-    values = [np.quantile(r["residuals_of"][r["form"]], np.linspace(0, 1, 41)) for r in pool]
-    low, high = np.quantile(np.concatenate(values), LEVELS)
+    values = -np.array([r["residuals_of"][r["form"]] for r in pool])
+    low, high = np.quantile(values, LEVELS)
     return float(low), float(high)
 
 
@@ -268,7 +278,10 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
                     "mean_mape_percent": float(np.mean(errors)),
                 }
         shapes = [row["model"]["shape_percent"] for row in part]
-        entry["shape_percent"] = {"median": np.median(shapes), "mean": np.mean(shapes)}
+        entry["shape_percent"] = {
+            "median": float(np.median(shapes)),
+            "mean": float(np.mean(shapes)),
+        }
         entry["chips"] = {
             chip: by_chip([row for row in part if row["chip"] == chip])
             for chip in dict.fromkeys(row["chip"] for row in part)
@@ -276,7 +289,8 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         covers, widths = [], []
         for row in part:
             low, high = interval_of(row, rows)
-            values = np.array(row["residuals_of"][row["form"]])
+            # Of the truth, in terms of the prediction.
+            values = -np.array(row["residuals_of"][row["form"]])
             row["interval"] = {
                 "covers_percent": float(100 * ((values >= low) & (values <= high)).mean()),
                 "upper_over_lower": float(np.exp(high - low)),

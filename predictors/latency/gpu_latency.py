@@ -61,12 +61,14 @@ class GpuLatency:
         words: Settings, precisions, scripts and chips in the order of their codes.
         quantiles: Setting and precision, such as `"tensorrt fp16"`, or `""` for any -> quantiles of
             log(truth) − log(prediction) on chips that were left out.
+        share: How much of the residuals is believed.
     """
 
     roofline: FusedRoofline
     residuals: ResidualProcess | None = None
     words: tuple[tuple[str, ...], ...] = ((), (), (), ())
     quantiles: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    share: float = 1.0
 
     @classmethod
     def of(
@@ -122,7 +124,7 @@ class GpuLatency:
             return result
         named = _named(columns, whole, [""] * len(whole))
         described = _described(graphs, columns, whole, named, self.words)
-        return result + np.clip(self.residuals(described), -_MOST, _MOST)
+        return result + self.share * np.clip(self.residuals(described), -_MOST, _MOST)
 
     def parts(self, graph: Graph, column: Setting) -> KernelTimes:
         """Times of the kernels of a network on a column; together they are `log_latency`'s."""
@@ -155,6 +157,7 @@ class GpuLatency:
             "words": [list(column) for column in self.words],
             "numbers": {} if self.residuals is None else dict(self.residuals.numbers),
             "quantiles": {name: list(values) for name, values in self.quantiles.items()},
+            "share": self.share,
         }
 
     @classmethod
@@ -166,6 +169,7 @@ class GpuLatency:
         words: Sequence[Sequence[str]],
         numbers: Mapping[str, float],
         quantiles: Mapping[str, Sequence[float]],
+        share: float = 1.0,
     ) -> GpuLatency:
         """Restore the model that `tensors` and `described` stored."""
         return cls(
@@ -173,6 +177,7 @@ class GpuLatency:
             ResidualProcess.restored(tensors, numbers) if numbers else None,
             tuple(tuple(map(str, column)) for column in words),
             {str(name): tuple(map(float, values)) for name, values in quantiles.items()},
+            float(share),
         )
 
 

@@ -44,6 +44,8 @@ _STEPS, _RATE = 40, 0.08
 # Rows that the variances are learned from, and that are kept.
 _LEARNED, _KEPT = 500, 4000
 _JITTER = 1e-5
+# Least spread of what is particular to a chip, so that a single one never speaks for others.
+_LEAST_CHIP = 0.05
 # How strongly logarithms of all these are held where they start.
 _PRIOR = 0.5
 
@@ -233,7 +235,7 @@ def _likeliest(described: Described, residuals: Array) -> dict[str, float]:
     def numbers() -> dict[str, Tensor]:
         values = dict(zip(start, (base + logs).exp(), strict=True))
         likes = {n: v.clamp(max=1.0) for n, v in values.items() if n.startswith("like")}
-        return values | likes
+        return values | likes | {"spread.chip": values["spread.chip"].clamp(min=_LEAST_CHIP)}
 
     for _ in range(_STEPS):
         factor = torch.linalg.cholesky(_summed(likenesses, numbers(), own=True))
