@@ -59,7 +59,7 @@ def _board_or_card(device: str, gpu: str) -> str:
     """Name in the catalogue: of the card if one ran the network, else of the board."""
     if "Notebook" in device:
         # Vulkan names a laptop's card as its namesake of a desktop, which is faster.
-        return ""
+        return catalogued(device)
     return catalogued(gpu.replace("Microsoft Direct3D12 (", "").rstrip(")")) or catalogued(device)
 
 
