@@ -11,28 +11,27 @@ it by runtime r, takes
 and a network takes the sum of its kernels and a fixed time of the driver. Peaks of data sheets are
 not reached in proportion: rates are powers below 1 of them. NPUs multiply dense matrices well, and
 depthwise convolutions, softmax, normalisation and transposes poorly; a first layer with three
-channels leaves most of an array idle (d). What a runtime, a source or a chip does differently is a
-factor, shrunk towards 1; those of chips that were measured are kept. The form is that of
-fused_roofline.py.
+channels leaves most of an array idle (d). What a runtime, a source or a line of processors does
+differently is a factor, shrunk towards 1, those of a runtime by kind of operator: some run
+operators that the NPU lacks on the CPU. What is left of processors and networks follows a Gaussian
+process (residual_process.py). The form is that of fused_roofline.py.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.fused_operators import (
-    KERNEL_COLUMNS,
-    KERNEL_KINDS,
-    fused_kernels,
-)
+from nasplug.predictors.latency.fused_operators import KERNEL_KINDS
+from nasplug.predictors.latency.npu_terms import START, Terms, precision_of
+from nasplug.predictors.latency.residual_process import NOISE, ResidualProcess, family
 from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 
@@ -41,45 +40,24 @@ if TYPE_CHECKING:
 
 __all__ = ["NpuRoofline"]
 
-UNITS = ("gpu", "npu")
-PRECISIONS = ("fp32", "fp16", "int8", "w8a16")
-# Bytes of a weight and of an activation.
-_BYTES = {"fp32": (4, 4), "fp16": (2, 2), "int8": (1, 1), "w8a16": (1, 2)}
-_COMPUTING = KERNEL_KINDS[:6]
-# Peak and bandwidth that rates are powers of ratios to: a middling chip of each class.
-_USUAL_PEAK = {"gpu": 1.0, "npu": 30.0}
-_USUAL_BANDWIDTH = {"gpu": 30.0, "npu": 50.0}
-# Name of a number -> where its fit starts (times in ms), and how far it may go, in log units.
-START: dict[str, tuple[float, float]] = {
-    **{f"gpu.efficiency.{k}": (0.2, 0.7) for k in _COMPUTING},
-    **{f"npu.efficiency.{k}": (0.2, 0.7) for k in _COMPUTING},
-    "npu.efficiency.depthwise": (0.01, 1.0),
-    "npu.efficiency.grouped": (0.05, 1.0),
-    "npu.efficiency.attention": (0.05, 1.0),
-    **{f"{u}.peak": (0.8, 0.2) for u in UNITS},
-    **{f"{u}.bandwidth": (0.8, 0.2) for u in UNITS},
-    **{f"{u}.fill": (1e3, 1.0) for u in UNITS},
-    **{f"{u}.depth": (20.0, 1.0) for u in UNITS},
-    **{f"{u}.width": (8.0, 1.0) for u in UNITS},
-    **{f"{u}.cache": (1.0, 1.0) for u in UNITS},
-    **{f"gpu.traffic.{k}": (1.5, 0.5) for k in KERNEL_KINDS},
-    **{f"npu.traffic.{k}": (1.0, 0.7) for k in KERNEL_KINDS},
-    **{f"gpu.launch.{k}": (0.03, 0.5) for k in KERNEL_KINDS},
-    **{f"npu.launch.{k}": (0.005, 0.7) for k in KERNEL_KINDS},
-    "gpu.fixed": (0.3, 0.7),
-    "npu.fixed": (0.1, 0.7),
-    **{f"{u}.speed": (0.7, 0.4) for u in UNITS},
-    **{f"{u}.{p}": (1.0, 0.4) for u in UNITS for p in PRECISIONS},
-    **{f"{u}.overlap": (2.0, 0.4) for u in UNITS},
-}
 STEPS, RATE = 150, 0.08
 HUBER = 0.2
 PRIOR = 1e-5
-# Spread of the factors of runtimes, sources, chips, precisions of chips, and tables.
-RUNTIME_SPREAD, SOURCE_SPREAD = 0.3, 0.2
-FAMILY_SPREAD, CHIP_SPREAD, CHIP_PRECISION_SPREAD, TABLE_SPREAD = 0.6, 0.15, 0.1, 0.1
+# Kind of what is particular -> how far its factors are from 1, in log units.
+SPREADS = {
+    "launch": 0.3,
+    "rate": 0.3,
+    "source": 0.2,
+    "family": 0.6,
+    "family precision": 0.3,
+    "chip": 0.15,
+    "precision": 0.1,
+    "table": 0.1,
+}
+# The same of a runtime's kinds of operators.
 KIND_SPREAD = 0.7
-SMALLEST_MS = 1e-6
+# Factors of a whole network that are kept; those of chips and tables are learned and not kept.
+_KEPT = ("source", "family", "family precision")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,11 +67,14 @@ class NpuRoofline:
     Attributes:
         numbers: Name -> number, those of `START`.
         effects: Kind of what is particular -> name -> logarithm of its factor: `"launch"` and
-            `"rate"` of runtimes, `"source"` of who measured, `"chip"` and `"precision"` of chips.
+            `"rate"` of runtimes, `"source"` of who measured, `"family"` of lines of processors,
+            and `"kind "` with a runtime of kinds of operators.
+        process: What is left of processors and networks.
     """
 
     numbers: Mapping[str, float]
     effects: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    process: ResidualProcess | None = None
 
     @classmethod
     def of(
@@ -102,6 +83,7 @@ class NpuRoofline:
         settings: Sequence[Setting],
         ms: Array,
         sources: Sequence[str],
+        noise: Array | float = NOISE,
         strength: float = PRIOR,
     ) -> NpuRoofline:
         """Learn from measurements.
@@ -111,9 +93,10 @@ class NpuRoofline:
             settings: The device, its unit, the runtime and the precision of each.
             ms: Latencies, all above 0.
             sources: Who measured each, with which version; `""` for the newest one of a runtime.
+            noise: Standard deviation of each measurement's logarithm.
             strength: How strongly all numbers are held where they start.
         """
-        terms = _Terms(graphs, settings)
+        terms = Terms(graphs, settings)
         target = torch.tensor(np.log(ms), dtype=torch.float32)
         keys = _effect_keys(settings, sources)
         tables = list(zip(*keys.values(), strict=True))
@@ -134,29 +117,33 @@ class NpuRoofline:
         for _ in range(STEPS):
             numbers = dict(zip(START, (start + logs * spread).exp(), strict=True))
             factors = {
-                kind: _SPREADS[kind] * _with_zero(effects[kind])[places[kind]] for kind in names
+                kind: SPREADS[kind] * _with_zero(effects[kind])[places[kind]] for kind in names
             }
             factors["kind"] = KIND_SPREAD * kinds[places["rate"]]
             predicted = terms.log_ms(numbers, factors) + factors["table"]
             errors = torch.nn.functional.huber_loss(
                 predicted, target, reduction="none", delta=HUBER
             )
-            prior = (logs**2).sum() + (kinds**2).sum() + sum((values**2).sum() for values in effects.values())
+            learned = (logs, kinds, *effects.values())
+            prior = torch.stack([(values**2).sum() for values in learned]).sum()
             optimizer.zero_grad()
             ((weight * errors).sum() + strength * prior).backward()
             optimizer.step()
             schedule.step()
         values = (start + logs.detach() * spread).exp()
         kept = {
-            kind: dict(zip(names[kind], (_SPREADS[kind] * v.detach()).tolist(), strict=True))
+            kind: dict(zip(names[kind], (SPREADS[kind] * v.detach()).tolist(), strict=True))
             for kind, v in effects.items()
-            if kind != "table"
+            if kind in ("launch", "rate", *_KEPT)
         }
         kept |= {
             f"kind {name}": dict(zip(KERNEL_KINDS, (KIND_SPREAD * row).tolist(), strict=True))
             for name, row in zip(names["rate"], kinds.detach(), strict=True)
         }
-        return cls(dict(zip(START, values.tolist(), strict=True)), kept)
+        plain = cls(dict(zip(START, values.tolist(), strict=True)), kept)
+        left = np.log(ms) - plain.log_latency(graphs, settings, sources)
+        process = ResidualProcess.of(graphs, settings, left, noise)
+        return cls(plain.numbers, kept, process)
 
     @torch.no_grad()
     def log_latency(
@@ -169,8 +156,71 @@ class NpuRoofline:
             settings: The device, its unit, the runtime and the precision of each.
             sources: Who measures each; the usual one where there is none.
         """
-        terms = _Terms(graphs, settings)
-        return terms.log_ms(self._numbers(), self._factors(settings, sources)).double().numpy()
+        terms = Terms(graphs, settings)
+        logs = terms.log_ms(self._numbers(), self._factors(settings, sources)).double().numpy()
+        return logs if self.process is None else logs + self.process.mean(graphs, settings)
+
+    @torch.no_grad()
+    def parts(self, graph: Graph, setting: Setting) -> list[dict[str, Any]]:
+        """Kernels of a network, those that are alike together, longest first.
+
+        Returns:
+            For each its `kind`, of `KERNEL_KINDS`, `count`, `ms` of all of them, and its `bound`:
+            `"compute"`, `"memory"` or `"launch"`; the driver's fixed time is of kind `"driver"`.
+            They sum to the latency.
+        """
+        terms = Terms([graph], [setting])
+        factors = self._factors([setting], [""])
+        arithmetic, traffic, launch = terms.times(self._numbers(), factors)
+        kernels = terms.kernels_ms(self._numbers(), factors) * terms.count
+        whole = float(np.exp(self.log_latency([graph], [setting])[0]))
+        fixed = terms.fixed_ms(self._numbers(), factors)
+        scale = whole / float(kernels.sum() + fixed.sum())
+        bounds = torch.stack([arithmetic, traffic, launch]).argmax(0).tolist()
+        rows = [
+            {"kind": KERNEL_KINDS[kind], "count": int(count), "ms": scale * ms, "bound": bound}
+            for kind, count, ms, bound in zip(
+                terms.kind.tolist(),
+                terms.count.tolist(),
+                kernels.tolist(),
+                (("compute", "memory", "launch")[k] for k in bounds),
+                strict=True,
+            )
+        ]
+        rows.append(
+            {"kind": "driver", "count": 1, "ms": scale * float(fixed[0]), "bound": "launch"}
+        )
+        return sorted(rows, key=lambda row: -row["ms"])
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Arrays to store; the rest belongs to the card (`described`)."""
+        numbers = np.array([self.numbers[name] for name in START])
+        process = {} if self.process is None else self.process.tensors()
+        return {"numbers": numbers, **{f"process.{name}": a for name, a in process.items()}}
+
+    def described(self) -> dict[str, Any]:
+        """Entries of the card that describe the roofline."""
+        effects = {
+            kind: {name: round(value, 4) for name, value in values.items()}
+            for kind, values in self.effects.items()
+        }
+        words = {} if self.process is None else self.process.described()
+        return {"effects": effects, **words}
+
+    @classmethod
+    def restored(
+        cls, tensors: Mapping[str, NDArray[Any]], described: Mapping[str, Any]
+    ) -> NpuRoofline:
+        """Restore the roofline that `tensors` and `described` stored."""
+        numbers = dict(zip(START, map(float, tensors["numbers"]), strict=True))
+        prefix = "process."
+        arrays = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        process = ResidualProcess.restored(arrays, described["words"]) if arrays else None
+        effects = {
+            str(kind): {str(name): float(value) for name, value in values.items()}
+            for kind, values in described["effects"].items()
+        }
+        return cls(numbers, effects, process)
 
     def _numbers(self) -> dict[str, Tensor]:
         return {name: torch.tensor(value) for name, value in self.numbers.items()}
@@ -186,24 +236,11 @@ class NpuRoofline:
         return factors
 
 
-_COMMON = ("source", "family", "family precision", "chip", "precision")
-_SPREADS = {
-    "launch": RUNTIME_SPREAD,
-    "rate": RUNTIME_SPREAD,
-    "source": SOURCE_SPREAD,
-    "family": FAMILY_SPREAD,
-    "family precision": 0.3,
-    "chip": CHIP_SPREAD,
-    "precision": CHIP_PRECISION_SPREAD,
-    "table": TABLE_SPREAD,
-}
-
-
 def _effect_keys(settings: Sequence[Setting], sources: Sequence[str]) -> dict[str, list[str]]:
     """Names of what may be particular to each measurement, by kind."""
-    chips = [setting.hardware.name for setting in settings]
-    precisions = [_precision(setting) for setting in settings]
-    families = [_family(setting) for setting in settings]
+    chips = [_processor(setting) for setting in settings]
+    precisions = [precision_of(setting) for setting in settings]
+    families = [family(setting) for setting in settings]
     runtimes = [f"{s.processor.kind} {s.runtime}" for s in settings]
     return {
         "launch": runtimes,
@@ -213,15 +250,17 @@ def _effect_keys(settings: Sequence[Setting], sources: Sequence[str]) -> dict[st
             for source, s, p in zip(sources, settings, precisions, strict=True)
         ],
         "family": families,
-        "family precision": [f"{family} {p}" for family, p in zip(families, precisions, strict=True)],
+        "family precision": [f"{f} {p}" for f, p in zip(families, precisions, strict=True)],
         "chip": chips,
         "precision": [f"{chip} {p}" for chip, p in zip(chips, precisions, strict=True)],
     }
 
 
-def _family(setting: Setting) -> str:
-    """Maker's line of processors, such as `"Hexagon"` or `"Mali"`."""
-    return re.split(r"[ \d]", setting.processor.microarchitecture)[0]
+def _processor(setting: Setting) -> str:
+    """Name of the processor, which is in several devices."""
+    part = setting.processor
+    peak = max(part.peak_tflops.values())
+    return f"{part.microarchitecture} {peak:.3g} {part.clock_ghz:.2g}"
 
 
 def _places(values: Sequence[str], names: Sequence[str]) -> Tensor:
@@ -231,121 +270,3 @@ def _places(values: Sequence[str], names: Sequence[str]) -> Tensor:
 
 def _with_zero(values: Tensor) -> Tensor:
     return torch.cat([values, torch.zeros(1)])
-
-
-def _precision(setting: Setting) -> str:
-    """One of `PRECISIONS`; half precision where nothing is said."""
-    return setting.precision if setting.precision in PRECISIONS else "fp16"
-
-
-class _Chip(NamedTuple):
-    """A setting in numbers; rates a ms."""
-
-    peak: float
-    usual_peak: float
-    bandwidth: float
-    usual_bandwidth: float
-    units: float
-    cache: float
-    images: float
-    weight_bytes: float
-    activation_bytes: float
-    unit: int
-    precision: int
-
-
-def _chip(setting: Setting) -> _Chip:
-    processor, precision = setting.processor, _precision(setting)
-    unit = "gpu" if processor.kind == "gpu" else "npu"
-    peaks = processor.peak_tflops
-    peak = peaks.get("int8" if precision == "w8a16" else precision, 0.0)
-    peak = max(peak, peaks["fp32"])
-    weight_bytes, activation_bytes = _BYTES[precision]
-    return _Chip(
-        peak,
-        _USUAL_PEAK[unit],
-        processor.memory_bandwidth_gbs,
-        _USUAL_BANDWIDTH[unit],
-        processor.units,
-        1e6 * processor.on_chip_memory_mb,
-        setting.batch_size,
-        weight_bytes,
-        activation_bytes,
-        UNITS.index(unit),
-        PRECISIONS.index(precision),
-    )
-
-
-class _Terms:
-    """The parts of the model that are known before its numbers are."""
-
-    def __init__(self, graphs: Sequence[Graph], settings: Sequence[Setting]) -> None:
-        kernels = {id(graph): graph for graph in graphs}
-        priced = {key: fused_kernels(graph, "engine", flash=False) for key, graph in kernels.items()}
-        rows = [priced[id(graph)] for graph in graphs]
-        self.networks = len(rows)
-        self.owner = torch.from_numpy(np.repeat(np.arange(len(rows)), list(map(len, rows))))
-        table = torch.from_numpy(np.concatenate([*rows, np.zeros((0, len(KERNEL_COLUMNS)))]))
-        kernel = dict(zip(KERNEL_COLUMNS, table.float().unbind(1), strict=True))
-        chips = torch.tensor([_chip(s) for s in settings], dtype=torch.float32)
-        self.chips: Any = _Chip(*chips.reshape(len(rows), len(_Chip._fields)).unbind(1))
-        chip: Any = _Chip(*(column[self.owner] for column in self.chips))
-        self.unit, self.precision = self.chips.unit.long(), self.chips.precision.long()
-        self.kind, self.count = kernel["kind"].long(), kernel["count"]
-        self.place = chip.unit.long() * len(KERNEL_KINDS) + self.kind
-        self.operations = 2e-9 * kernel["macs"] * chip.images
-        self.filling = chip.units / (kernel["outputs"] * chip.images).clamp(min=1)
-        by_matrix = (self.kind < len(_COMPUTING)) & (self.kind != KERNEL_KINDS.index("depthwise"))
-        self.depth = by_matrix / kernel["depth"].clamp(min=1)
-        self.width = by_matrix / kernel["width"].clamp(min=1)
-        moved = kernel["weights"] * chip.weight_bytes
-        self.moved = moved + kernel["activations"] * chip.images * chip.activation_bytes
-        self.cached = chip.cache / (chip.cache + self.moved).clamp(min=1)
-
-    def log_ms(self, numbers: Mapping[str, Tensor], factors: Mapping[str, Tensor]) -> Tensor:
-        """Logarithm of ms of each network, `(networks,)`."""
-        time = torch.zeros(self.networks).index_add(
-            0, self.owner, self.kernels_ms(numbers, factors) * self.count
-        )
-        fixed = self._by_unit(numbers, "fixed") * factors["launch"].exp()
-        common = sum(factors[name] for name in _COMMON)
-        return (time + fixed).clamp(min=SMALLEST_MS).log() + common
-
-    def kernels_ms(self, numbers: Mapping[str, Tensor], factors: Mapping[str, Tensor]) -> Tensor:
-        """Time of each kernel, without what is particular to the chip, `(kernels,)`."""
-        one = torch.tensor(1.0)
-
-        def by_kind(name: str) -> Tensor:
-            names = [f"{u}.{name}.{k}" for u in UNITS for k in KERNEL_KINDS]
-            return torch.stack([numbers.get(key, one) for key in names])[self.place]
-
-        def by_unit(name: str) -> Tensor:
-            return self._by_unit(numbers, name)[self.owner]
-
-        chips = self.chips
-        compute = (chips.peak / chips.usual_peak) ** self._by_unit(numbers, "peak")
-        memory = (chips.bandwidth / chips.usual_bandwidth) ** self._by_unit(numbers, "bandwidth")
-        words = [f"{u}.{p}" for u in UNITS for p in PRECISIONS]
-        precision = torch.stack([numbers[word] for word in words])
-        slower = precision[self.unit * len(PRECISIONS) + self.precision]
-        slower = slower * factors["rate"].exp()
-        speed = (compute * memory) ** (0.5 * self._by_unit(numbers, "speed"))
-        rate = (compute * chips.usual_peak / slower)[self.owner]
-        arithmetic = self.operations / rate / by_kind("efficiency")
-        arithmetic = arithmetic * (1 + by_unit("fill") * self.filling)
-        arithmetic = arithmetic * (1 + by_unit("depth") * self.depth)
-        arithmetic = arithmetic * (1 + by_unit("width") * self.width)
-        bandwidth = (1e6 * memory * chips.usual_bandwidth / factors["rate"].exp())[self.owner]
-        traffic = self.moved * by_kind("traffic") / bandwidth
-        traffic = traffic / (1 + by_unit("cache") * self.cached)
-        # Above 0, since a power of 0 has no derivative.
-        arithmetic, traffic = arithmetic.clamp(min=1e-9), traffic.clamp(min=1e-9)
-        q = by_unit("overlap")
-        # The larger one as a factor: powers of small numbers would vanish.
-        larger, smaller = torch.maximum(arithmetic, traffic), torch.minimum(arithmetic, traffic)
-        kernel = larger * (1 + (smaller / larger) ** q) ** (1 / q)
-        launch = by_kind("launch") * (factors["launch"].exp() / speed)[self.owner]
-        return (kernel + launch) * factors["kind"][self.owner, self.kind].exp()
-
-    def _by_unit(self, numbers: Mapping[str, Tensor], name: str) -> Tensor:
-        return torch.stack([numbers[f"{u}.{name}"] for u in UNITS])[self.unit]
