@@ -27,9 +27,18 @@ _UNITS = {"EdgeTPU": "TPU", "accelerator": "ASIC"}
 _FPGAS = "pynq|arty|zedboard|zc706|zybo|cora|VCU128|ZCU106"
 
 
+# Boards without a GPU: told to use one, benchncnn ran on the CPU.
+_WITHOUT_GPU = "AXERA AX620A|Ingenic T40XP"
+
+
 def read_ncnn(path: Path) -> Imported:
     """Read the outputs of benchncnn that its users sent in."""
     rows = Rows.read(path)
+    is_cpu = rows.has("device", _WITHOUT_GPU)
+    rows.frame = rows.frame.assign(
+        unit=rows.text("unit").mask(is_cpu, "CPU"),
+        runtime=rows.text("runtime").mask(is_cpu, "ncnn"),
+    )
     frame = rows.frame
     rows.flag("noisy", frame["max_ms"] > _NOISY * frame["min_ms"])
     keys = ["chip", "runtime", "threads", "powersave", "network", "note"]
@@ -104,11 +113,10 @@ def read_mlperf_tiny(path: Path) -> Imported:
     unit = device.map(lambda _: "MCU").mask(device.str.contains(_FPGAS), "FPGA")
     unit = unit.mask(device.str.contains("Snapdragon"), "NPU")
     unit = unit.mask(device.str.contains("RISC-V|K1_BOARD|TinkerV|_BOARD_V"), "CPU")
+    hardware = each(chip, lambda text: text.split(" / ")[0].strip()).where(chip != "", device)
     return rows.imported(
-        hardware=each(chip, lambda text: " / ".join(text.split(" / ")[:1])).where(
-            chip != "", device
-        ),
-        device="",
+        hardware=hardware,
+        device=each(hardware, catalogued),
         version=device,
         unit=unit,
         statistic="median",
