@@ -14,6 +14,7 @@ from nasplug.predictors.latency.fused_operators import (
     KERNEL_KINDS,
     fused_kernels,
 )
+from nasplug.predictors.latency.residual_process import rate_precision
 from nasplug.search_spaces import Graph
 
 if TYPE_CHECKING:
