@@ -14,7 +14,7 @@ from nasplug.predictors.latency.fused_operators import (
     KERNEL_KINDS,
     fused_kernels,
 )
-from nasplug.predictors.latency.residual_process import rate_precision
+from nasplug.predictors.latency.residual_process import peak_rate
 from nasplug.search_spaces import Graph
 
 if TYPE_CHECKING:
@@ -85,11 +85,9 @@ class _Chip(NamedTuple):
 def _chip(setting: Setting) -> _Chip:
     processor, precision = setting.processor, precision_of(setting)
     unit = "gpu" if processor.kind == "gpu" else "npu"
-    peaks = processor.peak_tflops
-    peak = max(peaks.get(rate_precision(setting), 0.0), peaks["fp32"])
     weight_bytes, activation_bytes = _BYTES[precision]
     return _Chip(
-        peak,
+        peak_rate(setting),
         _USUAL_PEAK[unit],
         processor.memory_bandwidth_gbs,
         _USUAL_BANDWIDTH[unit],

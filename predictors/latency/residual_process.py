@@ -26,7 +26,7 @@ from nasplug.predictors.latency.fused_operators import KERNEL_COLUMNS, KERNEL_KI
 from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 
-__all__ = ["ResidualProcess", "family", "network_features", "rate_precision"]
+__all__ = ["ResidualProcess", "family", "network_features", "peak_rate"]
 
 # Standard deviations of the parts, as logarithms of factors, and shares that others have in common.
 CHIP, CHIP_PRECISION, NETWORK, FEATURES = 0.4, 0.15, 0.15, 0.25
@@ -165,11 +165,16 @@ class ResidualProcess:
         return cls(tuple(map(str, words)), points, tensors["weights"].astype(float))
 
 
-def rate_precision(setting: Setting) -> str:
-    """Precision whose peak of the data sheet counts; half precision where nothing is said."""
+def peak_rate(setting: Setting) -> float:
+    """Peak of the data sheet for a setting's precision, or for the next wider one that it has."""
+    peaks = setting.processor.peak_tflops
+    wider = ["fp32"]
+    if setting.precision != "fp32":
+        # Half precision is what such runtimes usually compute in.
+        wider.append("fp16")
     if setting.precision in ("int8", "w8a16"):
-        return "int8"
-    return "fp32" if setting.precision == "fp32" else "fp16"
+        wider.append("int8")
+    return max(peaks.get(precision, 0.0) for precision in wider)
 
 
 def _texts(setting: Setting) -> tuple[str, str, str, str]:
@@ -193,8 +198,7 @@ def _points(graphs: Sequence[Graph], settings: Sequence[Setting], words: Sequenc
 
 def _numbers(setting: Setting, place: Mapping[str, int]) -> tuple[float, ...]:
     part = setting.processor
-    peaks = part.peak_tflops
-    peak = max(peaks.get(rate_precision(setting), 0.0), peaks["fp32"])
+    peak = peak_rate(setting)
     codes = [place.get(text, -1) for text in _texts(setting)]
     return (
         *(np.log(peak), np.log(max(part.memory_bandwidth_gbs, 1.0)), setting.hardware.year),
