@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NpuRoofline"]
 
-STEPS, RATE = 150, 0.08
+STEPS, RATE = 100, 0.1
 HUBER = 0.2
 PRIOR = 1e-5
 # Kind of what is particular -> how far its factors are from 1, in log units.

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from nasplug.predictors.features.settings import Setting
@@ -29,14 +30,14 @@ from nasplug.search_spaces import Graph
 __all__ = ["ResidualProcess", "family", "network_features", "peak_rate"]
 
 # Standard deviations of the parts, as logarithms of factors, and shares that others have in common.
-CHIP, CHIP_PRECISION, NETWORK, FEATURES = 0.4, 0.15, 0.15, 0.25
-OTHER_RUNTIME, OTHER_PRECISION, OTHER_FAMILY, OTHER_CHIP = 0.6, 0.6, 0.1, 0.6
+CHIP, CHIP_PRECISION, NETWORK, FEATURES = 0.3, 0.15, 0.15, 0.25
+OTHER_RUNTIME, OTHER_PRECISION, OTHER_FAMILY, OTHER_CHIP = 0.6, 0.6, 0.1, 0.8
 # Lengths of the similarities: of networks, of logarithms of peak and bandwidth, and of years.
 NETWORK_LENGTH, SAME_LENGTH = 1.5, 0.05
-CHIP_LENGTHS = (0.7, 1.0, 3.0)
-NOISE = 0.07
+CHIP_LENGTHS = (1.2, 1.0, 3.0)
+NOISE = 0.12
 # Factors beyond are of what went wrong.
-LARGEST = 2.0
+LARGEST = 3.0
 _SHARES_LENGTH = 0.5
 _COLUMN = {name: place for place, name in enumerate(KERNEL_COLUMNS)}
 
@@ -118,7 +119,9 @@ class ResidualProcess:
             rows = np.flatnonzero(points.unit == unit)
             some = points.take(rows)
             covariance = _covariance(some, some) + np.diag(deviations[rows] ** 2)
-            weights[rows] = np.linalg.solve(covariance, clipped[rows])
+            factor = torch.linalg.cholesky(torch.from_numpy(covariance))
+            target = torch.from_numpy(clipped[rows])[:, None]
+            weights[rows] = torch.cholesky_solve(target, factor)[:, 0].numpy()
         return cls(words, points, weights)
 
     def mean(self, graphs: Sequence[Graph], settings: Sequence[Setting]) -> Array:
