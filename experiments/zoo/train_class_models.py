@@ -29,6 +29,7 @@ from experiments.common import RUNS, ZOO, Array, provenance, write_result
 from experiments.latency.cpu_data import cpu_graphs, cpu_measurements
 from experiments.latency.gpu_rows import chip_of, gpu_rows, operator_rows
 from experiments.latency.latency_data import CPU_DEVICE
+from experiments.latency.npu_data import npu_measurements
 from nasplug.datasets.network_graphs import shipped_network_graphs
 from nasplug.devices.hardware import hardware
 from nasplug.predicting.zoo import load_predictor
@@ -39,6 +40,7 @@ from nasplug.predictors.latency.cpu_roofline import CpuRoofline
 from nasplug.predictors.latency.fused_terms import Script
 from nasplug.predictors.latency.gpu_latency import GpuLatency, Measured
 from nasplug.predictors.latency.measured_columns import column_parts
+from nasplug.predictors.latency.npu_roofline import NpuRoofline
 from nasplug.predictors.statistics.calibration import LEVELS, left_out_quantiles
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.files import atomic_path
@@ -138,6 +140,21 @@ class Learned:
     unnamed: Callable[[Sequence[Any]], Sequence[Any]]
 
 
+@cache
+def other() -> Rows:
+    """Networks on NPUs and on GPUs of phones and boards; weights are the spread of noise."""
+    rows = npu_measurements()
+    return Rows(
+        [row.graph for row in rows],
+        [row.setting for row in rows],
+        np.array([row.ms for row in rows]),
+        [row.source for row in rows],
+        [row.reference for row in rows],
+        [row.chip for row in rows],
+        np.array([row.noise for row in rows]),
+    )
+
+
 def fit_gpus(rows: Rows, operators: Rows | None) -> GpuLatency:
     """The model of GPUs that has learned some measurements."""
     assert operators is not None
@@ -154,6 +171,11 @@ def fit_cpus(rows: Rows, _: Rows | None) -> CpuRoofline:
     return CpuRoofline.of(rows.graphs, rows.columns, rows.ms, rows.sources, rows.weights)
 
 
+def fit_others(rows: Rows, _: Rows | None) -> NpuRoofline:
+    """The model of other processors that has learned some measurements."""
+    return NpuRoofline.of(rows.graphs, rows.columns, rows.ms, rows.sources, rows.weights)
+
+
 def _unnamed_scripts(scripts: Sequence[Script]) -> list[Script]:
     return [replace(script, name="") for script in scripts]
 
@@ -161,6 +183,7 @@ def _unnamed_scripts(scripts: Sequence[Script]) -> list[Script]:
 CLASSES = {
     "gpu": Learned(gpu, gpu_operators, fit_gpus, _unnamed_scripts),
     "cpu": Learned(cpu, None, fit_cpus, lambda sources: [""] * len(sources)),
+    "other": Learned(other, None, fit_others, lambda sources: [""] * len(sources)),
 }
 
 

@@ -102,19 +102,21 @@ class Parts(NamedTuple):
     bounds: tuple[str, ...] = ()
 
 
+_MOBILE = frozenset({"ncnn vulkan"})
 _BOUNDS = {"arithmetic": "compute", "traffic": "memory"}
 
 
 def class_of(column: Setting) -> str:
     """Class of the processor that runs networks, one of `CLASSES`.
 
-    GPUs of phones and of boards are no GPUs here, but for NVIDIA's.
+    GPUs of phones and of boards are no GPUs here, but for NVIDIA's; neither is any GPU in a runtime
+    of theirs.
     """
     kind = compute_class(column.processor)
     if kind == "gpu":
         hardware = column.hardware
         is_large = hardware.kind == "gpu" or hardware.vendor.strip().lower() == "nvidia"
-        return "gpu" if is_large else "other"
+        return "gpu" if is_large and column.runtime not in _MOBILE else "other"
     return "cpu" if kind == "cpu" else "other"
 
 
@@ -245,12 +247,12 @@ def _restored(
     """Restore the model of a class from what `tensors` and `described` stored."""
     from nasplug.predictors.latency.cpu_roofline import CpuRoofline
     from nasplug.predictors.latency.gpu_latency import GpuLatency
+    from nasplug.predictors.latency.npu_roofline import NpuRoofline
 
-    restored: ClassModel = (
-        GpuLatency.restored(tensors, **card)
-        if name == "gpu"
-        else CpuRoofline.restored(tensors, card)
-    )
+    if name == "gpu":
+        return GpuLatency.restored(tensors, **card)
+    kinds: dict[str, Any] = {"cpu": CpuRoofline, "other": NpuRoofline}
+    restored: ClassModel = kinds[name].restored(tensors, card)
     return restored
 
 
