@@ -2,11 +2,12 @@
 
     python -m experiments.zoo.train_class_models [--threads 1] [--only gpu] [--fresh]
 
-Each class (GPUs, CPUs, other processors) learns all measurements of its table. For the intervals
-five fits leave a fifth of the chips out, with all their twins, and a fifth of the families of
-networks: residuals on chips that were left out are those of devices that were not measured, on
-families that were left out also those of networks unlike the measured ones. Fits are kept in runs/
-and not repeated. Writes the models and the quantiles into nasplug/zoo/network-latency.safetensors,
+Each class (GPUs, CPUs, other processors) learns all measurements of its table. For the intervals of
+CPUs and others five fits leave a fifth of the chips out, with all their twins, and a fifth of the
+families of networks: residuals on chips that were left out are those of devices that were not
+measured, on families that were left out also those of networks unlike the measured ones. Residuals
+of GPUs are those of left_out_chips.py: of the whole model, and of the roofline alone for networks
+unlike the measured ones. Fits are kept in runs/ and not repeated. Writes the models and the quantiles into nasplug/zoo/network-latency.safetensors,
 and results/class_models.json.
 """
 
@@ -24,7 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.campaign import Options
+from experiments import RESULTS
+from experiments.campaign import Options, read_json
 from experiments.common import RUNS, ZOO, Array, provenance, write_result
 from experiments.latency.cpu_data import cpu_graphs, cpu_measurements
 from experiments.latency.gpu_rows import chip_of, gpu_rows, operator_rows
@@ -255,9 +257,25 @@ def _way(column: Setting) -> str:
     return f"{words.runtime} {words.precision}"
 
 
-def widths(name: str) -> tuple[dict[str, Array], dict[str, int], list[dict[str, Any]]]:
-    """Quantiles of residuals of a class, chips that each is of, and rows for the results."""
-    groups: dict[str, dict[str, list[Array]]] = defaultdict(lambda: defaultdict(list))
+Residuals = dict[str, dict[str, list[float]]]
+
+
+def residuals_of_gpus() -> Residuals:
+    """Group, as in `width_names` -> chip -> residuals of measurements on it."""
+    groups: Residuals = defaultdict(lambda: defaultdict(list))
+    for row in read_json(RESULTS / "left_out_chips.json")["left_out"]:
+        _, _, runtime, precision = row["group"].split("|")
+        for case, form in (("zero-shot", "residuals"), ("unfamiliar", "roofline")):
+            # That script has predictions less measurements.
+            own = [-error for error in row["residuals_of"][form]]
+            for way in (f"{runtime} {precision}", runtime, "all"):
+                groups[f"{case} gpu {way}"][row["chip"]] += own
+    return groups
+
+
+def residuals_of_folds(name: str) -> Residuals:
+    """Group, as in `width_names` -> chip -> residuals of measurements on it."""
+    groups: Residuals = defaultdict(lambda: defaultdict(list))
     for fold in range(FOLDS):
         with np.load(part_file(name, str(fold))) as kept:
             residuals, is_new = kept["residuals"], kept["is_new"]
@@ -265,7 +283,13 @@ def widths(name: str) -> tuple[dict[str, Array], dict[str, int], list[dict[str, 
         for case, mask in (("zero-shot", ~is_new), ("unfamiliar", is_new)):
             for k in np.flatnonzero(mask):
                 for way in (ways[k], ways[k].rpartition(" ")[0], "all"):
-                    groups[f"{case} {name} {way}"][chips[k]].append(residuals[k])
+                    groups[f"{case} {name} {way}"][chips[k]].append(float(residuals[k]))
+    return groups
+
+
+def widths(name: str) -> tuple[dict[str, Array], dict[str, int], list[dict[str, Any]]]:
+    """Quantiles of residuals of a class, chips that each is of, and rows for the results."""
+    groups = residuals_of_gpus() if name == "gpu" else residuals_of_folds(name)
     found, counts, rows = {}, {}, []
     for group, by_chip in sorted(groups.items()):
         if len(by_chip) < FEWEST_CHIPS and not group.endswith(" all"):
@@ -320,7 +344,8 @@ def main() -> None:
     options = parser.parse_args()
     names = [options.only] if options.only else list(CLASSES)
     for name in names:
-        for part in [options.part] if options.part else PARTS:
+        parts = PARTS[:1] if name == "gpu" else PARTS
+        for part in [options.part] if options.part else parts:
             if options.fresh or not part_file(name, part).exists():
                 learn(name, part)
                 print(name, part, flush=True)
@@ -340,7 +365,7 @@ def assemble() -> None:
         with np.load(part_file(name, "whole")) as kept:
             tensors[name] = {key: kept[key] for key in kept.files if key != "card"}
             cards[name] = json.loads(str(kept["card"]))
-        if not all(part_file(name, part).exists() for part in PARTS):
+        if name != "gpu" and not all(part_file(name, part).exists() for part in PARTS):
             print(f"{name}: folds are missing, and widths stay as they are", flush=True)
             continue
         for group in [g for g in all_widths if len(g.split()) > 2 and g.split()[1] == name]:
@@ -350,7 +375,7 @@ def assemble() -> None:
         all_widths |= found
         counts |= chips
         rows += own
-        columns += by_column(name)
+        columns += by_column(name) if name != "gpu" else []
     model.set_class_models(ClassModels.restored(tensors, cards))
     model.set_widths(all_widths, counts)
     # Checkpoints of earlier versions lack the devices of their columns.
