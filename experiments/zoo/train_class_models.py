@@ -7,8 +7,8 @@ CPUs and others five fits leave a fifth of the chips out, with all their twins, 
 families of networks: residuals on chips that were left out are those of devices that were not
 measured, on families that were left out also those of networks unlike the measured ones. Residuals
 of GPUs are those of left_out_chips.py: of the whole model, and of the roofline alone for networks
-unlike the measured ones. Fits are kept in runs/ and not repeated. Writes the models and the quantiles into nasplug/zoo/network-latency.safetensors,
-and results/class_models.json.
+unlike the measured ones. Fits are kept in runs/ and not repeated. Writes the models and the
+quantiles into nasplug/zoo/network-latency.safetensors, and results/class_models.json.
 """
 
 from __future__ import annotations
