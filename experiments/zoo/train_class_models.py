@@ -52,7 +52,9 @@ PARTS = ("whole", *map(str, range(FOLDS)))
 # Measurements of a GPU in one way that the roofline learns, and that residuals are learned from.
 COUNT, RESIDUALS = 40, 120
 # Chips that a runtime and precision needs for widths of its own.
-FEWEST_CHIPS = 3
+FEWEST_CHIPS = 8
+# Residuals of a chip in one way at most, so that large tables do not decide.
+MOST_RESIDUALS = 60
 # Networks that a column needs for a row in the results.
 FEWEST_NETWORKS = 5
 
@@ -257,6 +259,12 @@ def _way(column: Setting) -> str:
     return f"{words.runtime} {words.precision}"
 
 
+def way_of(group: str) -> str:
+    """Runtime and precision of a group; empty for a whole class."""
+    way = group.split(maxsplit=2)[2]
+    return "" if way == "all" else way
+
+
 Residuals = dict[str, dict[str, list[float]]]
 
 
@@ -267,7 +275,7 @@ def residuals_of_gpus() -> Residuals:
         _, _, runtime, precision = row["group"].split("|")
         for case, form in (("zero-shot", "residuals"), ("unfamiliar", "roofline")):
             # That script has predictions less measurements.
-            own = [-error for error in row["residuals_of"][form]]
+            own = [-error for error in row["residuals_of"][form]][:MOST_RESIDUALS]
             for way in (f"{runtime} {precision}", runtime, "all"):
                 groups[f"{case} gpu {way}"][row["chip"]] += own
     return groups
@@ -294,7 +302,9 @@ def widths(name: str) -> tuple[dict[str, Array], dict[str, int], list[dict[str, 
     for group, by_chip in sorted(groups.items()):
         if len(by_chip) < FEWEST_CHIPS and not group.endswith(" all"):
             continue
-        arrays = [np.array(values) for values in by_chip.values()]
+        rng = np.random.default_rng(0)
+        most = MOST_RESIDUALS * (1 if way_of(group) else 4)
+        arrays = [rng.permutation(values)[:most] for values in by_chip.values()]
         found[group], counts[group] = left_out_quantiles(arrays), len(arrays)
         low, middle, high = np.interp((0.05, 0.5, 0.95), LEVELS, found[group])
         every = np.concatenate(arrays)
