@@ -47,7 +47,7 @@ from nasplug.predictors.statistics.calibration import LEVELS, left_out_quantiles
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.files import atomic_path
 
-FOLDS = 5
+FOLDS, FEWEST_FOLDS = 5, 2
 PARTS = ("whole", *map(str, range(FOLDS)))
 # Measurements of a GPU in one way that the roofline learns, and that residuals are learned from.
 COUNT, RESIDUALS = 40, 120
@@ -209,6 +209,12 @@ def part_file(name: str, part: str) -> Path:
     return RUNS / "class-models" / f"{name}-{part}.npz"
 
 
+def folds_of(name: str) -> list[Path]:
+    """Files of the folds of a class that are there."""
+    files = [part_file(name, part) for part in PARTS[1:]]
+    return [file for file in files if file.exists()]
+
+
 def learn(name: str, part: str) -> None:
     """Fit a part of a class and keep it; `whole`, or the number of a fold."""
     learned = CLASSES[name]
@@ -284,8 +290,8 @@ def residuals_of_gpus() -> Residuals:
 def residuals_of_folds(name: str) -> Residuals:
     """Group, as in `width_names` -> chip -> residuals of measurements on it."""
     groups: Residuals = defaultdict(lambda: defaultdict(list))
-    for fold in range(FOLDS):
-        with np.load(part_file(name, str(fold))) as kept:
+    for part in folds_of(name):
+        with np.load(part) as kept:
             residuals, is_new = kept["residuals"], kept["is_new"]
             chips, ways = kept["chips"].tolist(), kept["ways"].tolist()
         for case, mask in (("zero-shot", ~is_new), ("unfamiliar", is_new)):
@@ -327,8 +333,8 @@ def widths(name: str) -> tuple[dict[str, Array], dict[str, int], list[dict[str, 
 def by_column(name: str) -> list[dict[str, Any]]:
     """Errors on chips that were left out, by column and package of the networks."""
     rows = []
-    for fold in range(FOLDS):
-        with np.load(part_file(name, str(fold))) as kept:
+    for part in folds_of(name):
+        with np.load(part) as kept:
             pairs = list(zip(kept["packages"].tolist(), kept["columns"].tolist(), strict=True))
             residuals, is_new = kept["residuals"], kept["is_new"]
         for pair in dict.fromkeys(pairs):
@@ -375,7 +381,7 @@ def assemble() -> None:
         with np.load(part_file(name, "whole")) as kept:
             tensors[name] = {key: kept[key] for key in kept.files if key != "card"}
             cards[name] = json.loads(str(kept["card"]))
-        if name != "gpu" and not all(part_file(name, part).exists() for part in PARTS):
+        if name != "gpu" and len(folds_of(name)) < FEWEST_FOLDS:
             print(f"{name}: folds are missing, and widths stay as they are", flush=True)
             continue
         for group in [g for g in all_widths if len(g.split()) > 2 and g.split()[1] == name]:
