@@ -463,7 +463,8 @@ class Terms:
     def counted(self, numbers: Tensor) -> Tensor:
         """How often each kernel is run; only a share of changes of layout is."""
         share = torch.where(self.layout, numbers[_PLACES["layout"]], 1.0)
-        return self.count * share[self.group]
+        counted: Tensor = self.count * share[self.group]
+        return counted
 
 
 def soft_maximum(a: Tensor, b: Tensor, power: Tensor) -> Tensor:
