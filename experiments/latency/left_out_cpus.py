@@ -31,9 +31,9 @@ from nasplug.predictors.latency.cpu_roofline import CpuRoofline
 from nasplug.predictors.latency.cpu_terms import CPU_RUNTIMES, cpu_precision
 from nasplug.search_spaces.files import atomic_path
 
-FOLDS = 8
+FOLDS = 6
 # Networks of a chip, setting and source that judge.
-JUDGED = 20
+JUDGED = 12
 MODELS = ("model", "model, usual source", "model, unknown networks", "ridge", "roofline", "sibling")
 RIDGE = 1.0
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -152,27 +152,29 @@ def _way(row: CpuMeasurement) -> tuple[str, str]:
 
 def sibling(learned: Rows, judged: Rows) -> Array:
     """Logarithms of ms from the same network on the chip that is most like it; NaN without one."""
-    rates = {row.column.key: _rates(row.column) for row in (*learned, *judged)}
-    threads = {row.column.key: row.column.processor.units for row in (*learned, *judged)}
+    rates = {row.column.key: _likeness(row.column) for row in (*learned, *judged)}
     measured = defaultdict(list)
     for row in learned:
         measured[_same(row)].append(row)
+    tables = {
+        key: (rows, np.stack([rates[row.column.key] for row in rows]))
+        for key, rows in measured.items()
+    }
 
     def nearest(row: CpuMeasurement) -> CpuMeasurement | None:
-        others = [other for other in measured.get(_same(row), []) if other.chip != row.chip]
-        own, cores = rates[row.column.key], threads[row.column.key]
-
-        def distance(other: CpuMeasurement) -> float:
-            apart = np.abs(rates[other.column.key] - own).sum()
-            return float(apart + abs(np.log(threads[other.column.key] / cores)))
-
-        return min(others, key=distance) if others else None
+        if _same(row) not in tables:
+            return None
+        rows, table = tables[_same(row)]
+        apart = np.abs(table - rates[row.column.key]).sum(1)
+        apart[[other.chip == row.chip for other in rows]] = np.inf
+        place = int(np.argmin(apart))
+        return rows[place] if np.isfinite(apart[place]) else None
 
     def gaps(rows: Rows) -> tuple[Array, Array, NDArray[np.bool_]]:
         pairs = [(row, nearest(row)) for row in rows]
         logs = [np.nan if other is None else np.log(other.ms) for _, other in pairs]
         ratios = [
-            np.zeros(2) if other is None else rates[other.column.key] - rates[row.column.key]
+            np.zeros(2) if other is None else (rates[other.column.key] - rates[row.column.key])[:2]
             for row, other in pairs
         ]
         return np.array(logs), np.array(ratios), np.isfinite(logs)
@@ -187,6 +189,11 @@ def sibling(learned: Rows, judged: Rows) -> Array:
     logs, ratios, _ = gaps(judged)
     result: Array = logs + ratios @ (share, 1 - share)
     return result
+
+
+def _likeness(column: Setting) -> Array:
+    """Logarithms of operations and bytes a ms, and of the cores."""
+    return np.array([*_rates(column), np.log(column.processor.units)])
 
 
 def _same(row: CpuMeasurement) -> tuple[str, str, bool]:

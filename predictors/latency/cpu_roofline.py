@@ -44,13 +44,13 @@ from nasplug.search_spaces import Graph
 
 __all__ = ["CpuRoofline"]
 
-STEPS, RATE = 200, 0.1
+STEPS, RATE = 160, 0.1
 # Networks of one device, setting and source that are learned.
-MOST = 10
+MOST = 8
 # Relative errors beyond this count linearly.
 HUBER = 0.2
 # How strongly all numbers are held where they start, against the mean error.
-PRIOR = 3e-6
+PRIOR = 5e-6
 # How far a microarchitecture, a source, and one device in one table are from the usual one.
 CORE_SPREAD, SOURCE_SPREAD, EFFECT_SPREAD = 0.2, 0.25, 0.2
 # Chips that a network's factor is held at 1 by, and the largest residual that counts.
