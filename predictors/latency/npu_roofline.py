@@ -42,7 +42,7 @@ __all__ = ["NpuRoofline"]
 
 STEPS, RATE = 100, 0.1
 HUBER = 0.2
-PRIOR = 1e-5
+PRIOR = 1e-4
 # Kind of what is particular -> how far its factors are from 1, in log units.
 SPREADS = {
     "launch": 0.3,
