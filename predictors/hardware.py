@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
 
 from nasplug.search_spaces.errors import InputError
 
-__all__ = ["KINDS", "PRECISIONS", "UNITS", "Hardware", "Processor", "on_unit"]
+__all__ = ["KINDS", "PRECISIONS", "UNITS", "Hardware", "Processor", "as_data", "on_unit"]
 
 KINDS = ("gpu", "cpu", "phone", "edge", "fpga", "asic")
 PRECISIONS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "int4")
@@ -93,6 +94,21 @@ class Hardware:
     processors: tuple[Processor, ...] = field(default=())
     source: str = ""
     note: str = ""
+
+
+def as_data(hardware: Hardware) -> dict[str, Any]:
+    """Describe a device by the types of JSON; empty processors are left out, as in older files."""
+    content = {entry.name: getattr(hardware, entry.name) for entry in fields(Hardware)}
+    content |= {
+        "peak_tflops": dict(hardware.peak_tflops),
+        "aliases": list(hardware.aliases),
+        "processors": [
+            asdict(part) | {"peak_tflops": dict(part.peak_tflops)} for part in hardware.processors
+        ],
+    }
+    if not hardware.processors:
+        del content["processors"]
+    return content
 
 
 def on_unit(hardware: Hardware, unit: str = "", threads: int = 0) -> Hardware:

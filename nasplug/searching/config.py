@@ -31,7 +31,7 @@ from nasplug.devices.catalogue import parse as parse_hardware
 from nasplug.devices.hardware import hardware as device_named
 from nasplug.objectives import Objective, canonical_name
 from nasplug.predicting.zoo import NamedScorer, is_path, kind_of, opened
-from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.hardware import Hardware, as_data
 from nasplug.predictors.latency.device_profile import DeviceProfile
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.studies.evaluation import (
@@ -227,9 +227,7 @@ def _described(hardware: Hardware) -> dict[str, Any]:
     """A device as data; one that was calibrated by its name and content alone."""
     if isinstance(hardware, DeviceProfile):
         return {"calibrated": hardware.sha256, "name": hardware.name}
-    described: dict[str, Any] = {f.name: getattr(hardware, f.name) for f in fields(Hardware)}
-    described["peak_tflops"] = dict(hardware.peak_tflops)
-    described["aliases"] = list(hardware.aliases)
+    described = as_data(hardware)
     if not hardware.year:
         # Zero is no year: it stands for one that was left out.
         del described["year"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ _UNITS = {"EdgeTPU": "TPU", "accelerator": "ASIC"}
 _FPGAS = "pynq|arty|zedboard|zc706|zybo|cora|VCU128|ZCU106"
 
 
+_CARDS = "GeForce|Quadro|Tesla|RTX|Radeon RX"
 # Boards without a GPU: told to use one, benchncnn ran on the CPU.
 _WITHOUT_GPU = "AXERA AX620A|Ingenic T40XP"
 
@@ -41,6 +43,9 @@ def read_ncnn(path: Path) -> Imported:
     )
     frame = rows.frame
     rows.flag("noisy", frame["max_ms"] > _NOISY * frame["min_ms"])
+    # From its fifth network on the GPU of this board answered at once, without computing.
+    is_idle = rows.has("device", "Station-M3") & (frame["unit"] == "GPU")
+    rows.flag("noisy", is_idle & ~rows.has("network", "_int8"))
     keys = ["chip", "runtime", "threads", "powersave", "network", "note"]
     rows.flag("repeated", frame.duplicated(keys, keep=False))
     gpu = rows.text("note").str.extract(r"vulkan device (.*)", expand=False).fillna("")
@@ -61,7 +66,7 @@ def read_ncnn(path: Path) -> Imported:
 
 def _is_card(gpu: pd.Series[str]) -> pd.Series[bool]:
     """Whether a Vulkan device is a card, and no part of the chip that names the row."""
-    return gpu.str.contains("GeForce|Quadro|Tesla|RTX|Radeon RX")
+    return gpu.str.contains(_CARDS)
 
 
 def _board_or_card(device: str, gpu: str) -> str:
@@ -69,7 +74,8 @@ def _board_or_card(device: str, gpu: str) -> str:
     if "Notebook" in device:
         # Vulkan names a laptop's card as its namesake of a desktop, which is faster.
         return catalogued(device)
-    return catalogued(gpu.replace("Microsoft Direct3D12 (", "").rstrip(")")) or catalogued(device)
+    card = gpu.replace("Microsoft Direct3D12 (", "").rstrip(")") if re.search(_CARDS, gpu) else ""
+    return catalogued(card, device)
 
 
 def read_mlperf(path: Path) -> Imported:
