@@ -5,9 +5,8 @@
 Each class (GPUs, CPUs, other processors) learns all measurements of its table. For the intervals of
 CPUs and others five fits leave a fifth of the chips out, with all their twins, and a fifth of the
 families of networks: residuals on chips that were left out are those of devices that were not
-measured, on families that were left out also those of networks unlike the measured ones. Residuals
-of GPUs are those of left_out_chips.py: of the whole model, and of the roofline alone for networks
-unlike the measured ones. Fits are kept in runs/ and not repeated. Writes the models and the
+measured, on families that were left out also those of networks unlike the measured ones. Those of
+GPUs are of left_out_chips.py. Fits are kept in runs/ and not repeated. Writes the models and the
 quantiles into nasplug/zoo/network-latency.safetensors, and results/class_models.json.
 """
 
@@ -49,8 +48,8 @@ from nasplug.search_spaces.files import atomic_path
 
 FOLDS, FEWEST_FOLDS = 5, 2
 PARTS = ("whole", *map(str, range(FOLDS)))
-# Measurements of a GPU in one way that the roofline learns, and that residuals are learned from.
-COUNT, RESIDUALS = 40, 120
+# Measurements of a GPU in one way that are learned.
+COUNT = 40
 # Chips that a runtime and precision needs for widths of its own.
 FEWEST_CHIPS = 8
 # Residuals of a chip in one way at most, so that large tables do not decide.
@@ -160,10 +159,15 @@ def other() -> Rows:
 
 
 def fit_gpus(rows: Rows, operators: Rows | None) -> GpuLatency:
-    """The model of GPUs that has learned some measurements."""
+    """The model of GPUs that has learned some measurements: the roofline alone.
+
+    Residuals of like networks on like GPUs are no better on chips that were left out
+    (left_out_chips.py), and with them a wider network may take less time.
+    """
     assert operators is not None
-    few, more = (rows.take(thinned(rows, most)) for most in (COUNT, RESIDUALS))
-    return GpuLatency.of(*map(_measured, (few, operators, more)))
+    few = rows.take(thinned(rows, COUNT))
+    learned = GpuLatency.of(_measured(few), _measured(operators), _measured(few))
+    return replace(learned, residuals=None)
 
 
 def _measured(rows: Rows) -> Measured:
@@ -279,9 +283,9 @@ def residuals_of_gpus() -> Residuals:
     groups: Residuals = defaultdict(lambda: defaultdict(list))
     for row in read_json(RESULTS / "left_out_chips.json")["left_out"]:
         _, _, runtime, precision = row["group"].split("|")
-        for case, form in (("zero-shot", "residuals"), ("unfamiliar", "roofline")):
-            # That script has predictions less measurements.
-            own = [-error for error in row["residuals_of"][form]][:MOST_RESIDUALS]
+        # That script has predictions less measurements.
+        own = [-error for error in row["residuals_of"]["roofline"]][:MOST_RESIDUALS]
+        for case in ("zero-shot", "unfamiliar"):
             for way in (f"{runtime} {precision}", runtime, "all"):
                 groups[f"{case} gpu {way}"][row["chip"]] += own
     return groups
