@@ -11,15 +11,17 @@ and precision; and the same network's time on the most similar chip times a rati
 whose form is chosen on the learned chips. For a known network in a known way there is no better
 simple rule than the last.
 
-Boards and integrated GPUs are a table of their own. A group is what one source measured on one GPU in one runtime and precision. `shape_percent` is the
-error that one right factor for the group would leave. Intervals are quantiles of the residuals of
-other chips that were left out. Writes results/left_out_chips.json; finished chips are kept.
+Boards and integrated GPUs are a table of their own. A group is what one source measured on one GPU
+in one runtime and precision. `shape_percent` is the error that one right factor for the group would
+leave. Intervals are quantiles of the residuals of other chips that were left out. Writes
+results/left_out_chips.json; finished chips are kept.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -190,7 +192,7 @@ def left_out(chip: str, count: int) -> list[dict[str, Any]]:
     judged = at_most([row for row in gpu_rows() if row.chip == chip], JUDGED)
     learned = at_most(others, count)
     parts = (measured(part) for part in (learned, operators, at_most(others, RESIDUALS)))
-    model = GpuLatency.of(*parts)
+    model = replace(GpuLatency.of(*parts), share=1.0)
     truth, asked = log_ms(judged), measured(judged)
     plain, whole = (
         latency.log_latency(asked.graphs, asked.columns, asked.scripts)
