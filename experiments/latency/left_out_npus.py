@@ -331,6 +331,7 @@ def intervals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "rows": count,
                     "covered_percent": 100 * float(np.mean(hits)),
                     "median_width": float(np.median(widths)),
+                    "quantiles": quantiles(list(residuals.values())),
                 }
             )
     return result
