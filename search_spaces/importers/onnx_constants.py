@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,8 @@ __all__ = ["constant", "constant_node", "folded", "shape_value", "sparse_constan
 
 # Constants up to this size are kept by value: they may be shapes, axes or scales.
 MAX_VALUES = 4_096
+# Larger constants are no masks.
+MAX_MASK_BYTES = 2**24
 # Operators with which exporters compute target shapes; all are cheap on a few numbers.
 _SHAPE_ARITHMETIC = (
     "Abs Add And ArgMax ArgMin BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike "
@@ -62,7 +65,15 @@ def constant(tensor: onnx.TensorProto, model: str) -> Constant:
             value = None
     if value is not None and value.dtype.kind not in "biuf":
         value = None
-    return named(_valued(shape, tensor.data_type, value, tensor.name), tensor.name)
+    result = _valued(shape, tensor.data_type, value, tensor.name)
+    zeros = value is None and not outside and _is_zero(tensor.raw_data)
+    return named(replace(result, zeros=zeros), tensor.name)
+
+
+def _is_zero(data: bytes) -> bool:
+    """Whether stored numbers are all zero, as those of a mask that hides nothing."""
+    # Most weights are told by their first numbers.
+    return 0 < len(data) <= MAX_MASK_BYTES and not any(data[:64]) and data.count(0) == len(data)
 
 
 def _valued(shape: Shape, elem_type: int, value: Any, name: str) -> Constant:

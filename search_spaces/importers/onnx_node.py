@@ -90,6 +90,7 @@ class Constant:
         stored: Code of the type in which its numbers are stored, where they are restored from it.
         scale_bytes: Bytes of the scales by which they are restored.
         unknown: Clause on why the value is not known.
+        zeros: Whether all of many numbers are zero, so that their value is known all the same.
     """
 
     shape: Shape | None
@@ -99,6 +100,7 @@ class Constant:
     stored: int = 0
     scale_bytes: int = 0
     unknown: str = ""
+    zeros: bool = False
 
     @property
     def size(self) -> int:
@@ -109,6 +111,11 @@ class Constant:
     def params(self) -> int:
         """Elements that count as parameters; a single number does not count."""
         return self.size if self.elem_type in FLOATS and self.size > 1 else 0
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether all numbers are known to be zero."""
+        return self.zeros or (self.value is not None and self.size > 0 and not self.value.any())
 
     @property
     def is_narrow(self) -> bool:

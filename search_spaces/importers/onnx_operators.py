@@ -78,16 +78,22 @@ _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Pow"})
 def _plain(network: ImportedNetwork, view: NodeView) -> int:
     """Append an operator under its own name, with its constant operands as parameters."""
     number: tuple[float, ...] = ()
-    first = False
+    first, params = False, view.params()
     if view.is_standard and view.op in _ARITHMETIC and len(view.inputs) == 2:
         for k, source in enumerate(view.inputs):
-            if isinstance(source, Constant) and source.size == 1:
+            if not isinstance(source, Constant):
+                continue
+            if source.size == 1:
                 number, first = (source.number,), k == 0
+            elif view.op == "Add" and source.is_zero and view.input_shapes[1 - k] == view.shape:
+                # A mask that hides nothing.
+                if not view.parameters():
+                    number, params = (0.0,), 0
     return network.add(
         view.label,
         view.data,
         view.shape,
-        other_params=view.params(),
+        other_params=params,
         number=number,
         number_first=first,
     )

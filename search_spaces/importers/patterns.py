@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from nasplug.search_spaces.canonical import needed, united_parameters
 from nasplug.search_spaces.importers.attention_scales import without_attention_scales
+from nasplug.search_spaces.importers.cell_patterns import cell_output, cell_state
 from nasplug.search_spaces.importers.steps import Step
 
 __all__ = ["recognised"]
@@ -23,6 +24,7 @@ __all__ = ["recognised"]
 _RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 _NORMS = frozenset({"LayerNormalization", "RMSNormalization", "GroupNormalization"})
 _PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
+_COMPARISONS = frozenset({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
 # Operators that compute in float32 inside, whatever they read and write.
 _WIDENED = _NORMS | {"Softmax"}
 # Largest number of steps of a decomposed activation, with room for other spellings.
@@ -41,7 +43,9 @@ def recognised(steps: Sequence[Step], outputs: Sequence[int]) -> tuple[list[Step
     - the constant scale of attention scores is dropped: an engine folds it into the product;
     - Transposes and Slices in a row are one, and none if they change nothing; a Transpose that
       moves axes of length 1 alone is a Reshape;
-    - maxima over both spatial axes are a GlobalMaxPool.
+    - the gates of an LSTM's or a GRU's cell are one step of that type;
+    - maxima over both spatial axes are a GlobalMaxPool;
+    - the guard of a softmax against rows that are masked as a whole is part of the softmax.
 
     Args:
         steps: Steps, each of which reads only earlier ones.
@@ -92,8 +96,10 @@ def _reshape(after: list[Step], step: Step) -> int | Step | None:
         return replace(step, op="Reshape", inputs=read.inputs)
     if read.shape == step.shape:
         return source
-    if read.op == "Transpose" and _solid(read.shape) == _solid(step.shape):
-        return replace(read, shape=step.shape)
+    if read.op == "Transpose":
+        if _solid(read.shape) == _solid(step.shape):
+            return replace(read, shape=step.shape)
+        return _split_again(after, step, read)
     if read.op == "InstanceNormalization" and after[read.inputs[0]].op in _RESHAPES:
         # Groups of channels normalised as single channels of a longer tensor.
         unshaped = after[read.inputs[0]].inputs[0]
@@ -102,6 +108,34 @@ def _reshape(after: list[Step], step: Step) -> int | Step | None:
         norm = step.becomes("GroupNormalization", (unshaped,))
         return replace(norm, weight_type=read.weight_type)
     return replace(step, op="Reshape")
+
+
+def _split_again(after: list[Step], step: Step, transpose: Step) -> Step | None:
+    """Transpose all axes at once where some were joined before and split after, as one axis."""
+    joined = after[transpose.inputs[0]]
+    if joined.op not in _RESHAPES:
+        return replace(step, op="Reshape")
+    groups = _groups(_solid(after[joined.inputs[0]].shape), _solid(joined.shape))
+    moved = [groups[axis] for axis in transpose.order] if groups else []
+    sizes = _solid(after[joined.inputs[0]].shape)
+    if not moved or tuple(sizes[axis] for group in moved for axis in group) != _solid(step.shape):
+        return replace(step, op="Reshape")
+    order = tuple(axis for group in moved for axis in group)
+    return replace(transpose, inputs=joined.inputs, shape=step.shape, order=order)
+
+
+def _groups(sizes: tuple[int, ...], joined: tuple[int, ...]) -> list[range] | None:
+    """Axes in a row that each axis of a Reshape joins; None where it splits one."""
+    groups, start = [], 0
+    for size in joined:
+        end = start + 1
+        while end < len(sizes) and math.prod(sizes[start:end]) < size:
+            end += 1
+        if math.prod(sizes[start:end]) != size:
+            return None
+        groups.append(range(start, end))
+        start = end
+    return groups if start == len(sizes) else None
 
 
 def _transpose(after: list[Step], step: Step) -> int | Step | None:
@@ -300,6 +334,20 @@ def _mish(after: list[Step], step: Step) -> Step | None:
     return None
 
 
+# The number by which each operator changes nothing.
+_NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
+
+
+def _neutral(after: list[Step], step: Step) -> int | None:
+    """Drop a sum with zero and a product with one."""
+    if len(step.inputs) != 1 or step.other_params or step.parameters:
+        return None
+    first = step.number_first and step.op in ("Sub", "Div")
+    read = after[step.inputs[0]]
+    unchanged = read.shape == step.shape and read.type == step.type
+    return step.inputs[0] if step.number == (_NEUTRAL[step.op],) and unchanged and not first else None
+
+
 def _reciprocal(after: list[Step], step: Step) -> Step | None:
     if step.number_first and _close(step.number, 1.0) and len(step.inputs) == 1:
         return step.becomes("Reciprocal")
@@ -356,12 +404,30 @@ def _affine(after: list[Step], step: Step) -> Step | None:
     if len(step.inputs) != 1 or step.number or not step.other_params:
         return None
     norm = after[step.inputs[0]]
+    parameters = united_parameters(norm, step)
+    if norm.op == "InstanceNormalization" and norm.other_params == 2 * step.other_params:
+        # It has a scale and a shift of its own, ones and zeros where a module has none.
+        return replace(norm, parameters=parameters)
     expected = 0 if step.op == "Mul" else step.other_params
     if norm.op not in _NORMS or norm.other_params != expected or norm.shape != step.shape:
         return None
-    parameters = united_parameters(norm, step)
     params = norm.other_params + step.other_params
     return replace(norm, other_params=params, parameters=parameters)
+
+
+def _negated(after: list[Step], step: Step) -> Step | None:
+    """Let a comparison give the opposite answer."""
+    read = after[step.inputs[0]]
+    return read if read.op in _COMPARISONS and len(step.inputs) == 1 else None
+
+
+def _guard(after: list[Step], step: Step) -> int | None:
+    """Drop the choice of zeros where a softmax is no number: fused attention has it within."""
+    if len(step.inputs) != 2 or step.other_params:
+        return None
+    mark, softmax = step.inputs
+    is_guard = after[mark].op == "IsNaN" and after[mark].inputs == (softmax,)
+    return softmax if is_guard and after[softmax].op == "Softmax" else None
 
 
 def _identity(after: list[Step], step: Step) -> int:
@@ -373,6 +439,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "Identity": (_identity,),
     "Dropout": (_identity,),
     "Cast": (_cast,),
+    "Where": (_guard,),
     **{op: (_wide_input,) for op in _WIDENED},
     "Transpose": (_transpose,),
     "Slice": (_slice,),
@@ -383,7 +450,9 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "MaxPool": (_global_max,),
     "ReduceMax": (_global_max,),
     "GlobalAveragePool": (_global_average,),
-    "Mul": (_affine, _restored_product, _gelu, _hard_gates, _mish, _norm),
-    "Div": (_reciprocal, _norm, _gelu, _hard_gates),
-    "Add": (_affine,),
+    "Not": (_negated,),
+    "Mul": (_neutral, _affine, cell_output, _restored_product, _gelu, _hard_gates, _mish, _norm),
+    "Div": (_neutral, _reciprocal, _norm, _gelu, _hard_gates),
+    "Sub": (_neutral,),
+    "Add": (_neutral, _affine, cell_state),
 }

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from nasplug.search_spaces.importers.network import ImportedNetwork
 
-__all__ = ["GATES", "add_recurrent"]
+__all__ = ["GATES", "add_cell", "add_recurrent"]
 
 # Gates of each type of layer, each of them a matrix.
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -86,3 +86,40 @@ def add_recurrent(
             )
         before = [state]
     return network.add(op, (read, *before), shape)
+
+
+def add_cell(
+    network: ImportedNetwork,
+    op: str,
+    source: int,
+    state: int | None,
+    shape: Sequence[int],
+    *,
+    bias: bool,
+    others: Sequence[int] = (),
+) -> int:
+    """Append one step of a recurrent layer, as files of a loop have it.
+
+    Args:
+        network: The network to append to.
+        op: A key of `GATES`.
+        source: Step of the input, features last.
+        state: Step of the state before; None for a constant.
+        shape: Shape of the state.
+        bias: Whether the gates have biases.
+        others: Steps of further states.
+
+    Returns:
+        Position of the new state.
+    """
+    gates = GATES[op] * shape[-1]
+    both = (*shape[:-1], gates)
+    products = [
+        network.add("Gemm", (k,), both, weights=(gates, network.shape(k)[-1]), bias=bias)
+        for k in (source, state)
+        if k is not None
+    ]
+    if op != "RNN":
+        return network.add(op, (*products, *others), shape)
+    total = network.add("Add", products, both) if state is not None else products[0]
+    return network.add("Tanh", (total,), shape)
