@@ -1,7 +1,7 @@
 """Cells of recurrent layers that a network writes out gate by gate.
 
-A file of a loop in Python has the gates of each step as single operators. A framework has one kernel
-for them, and an engine fuses them: they become one step of the layer's type.
+A file of a loop in Python has the gates of each step as single operators. A framework has one
+kernel for them, and an engine fuses them: they become one step of the layer's type.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import permutations
 
-from nasplug.search_spaces.importers.recurrent import GATES
-from nasplug.search_spaces.importers.steps import Step
+from nasplug.search_spaces.importers.steps import GATES, Step
 
 __all__ = ["cell_output", "cell_state"]
 

@@ -90,7 +90,7 @@ class Constant:
         stored: Code of the type in which its numbers are stored, where they are restored from it.
         scale_bytes: Bytes of the scales by which they are restored.
         unknown: Clause on why the value is not known.
-        zeros: Whether all of many numbers are zero, so that their value is known all the same.
+        uniform: The number that all of many are, so that the value is known all the same.
     """
 
     shape: Shape | None
@@ -100,7 +100,7 @@ class Constant:
     stored: int = 0
     scale_bytes: int = 0
     unknown: str = ""
-    zeros: bool = False
+    uniform: float | None = None
 
     @property
     def size(self) -> int:
@@ -115,7 +115,8 @@ class Constant:
     @property
     def is_zero(self) -> bool:
         """Whether all numbers are known to be zero."""
-        return self.zeros or (self.value is not None and self.size > 0 and not self.value.any())
+        known = self.value is not None and self.size > 0 and not self.value.any()
+        return known or self.uniform == 0
 
     @property
     def is_narrow(self) -> bool:

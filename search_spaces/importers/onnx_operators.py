@@ -14,8 +14,8 @@ from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.importers.einsum import add_einsum
 from nasplug.search_spaces.importers.network import ImportedNetwork
 from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape, element_type
-from nasplug.search_spaces.importers.recurrent import GATES, add_recurrent
-from nasplug.search_spaces.importers.steps import Step
+from nasplug.search_spaces.importers.recurrent import add_recurrent
+from nasplug.search_spaces.importers.steps import GATES, Step
 
 __all__ = ["HANDLED", "add_steps"]
 
@@ -83,12 +83,12 @@ def _plain(network: ImportedNetwork, view: NodeView) -> int:
         for k, source in enumerate(view.inputs):
             if not isinstance(source, Constant):
                 continue
+            is_whole = view.input_shapes[1 - k] == view.shape and not view.parameters()
             if source.size == 1:
                 number, first = (source.number,), k == 0
-            elif view.op == "Add" and source.is_zero and view.input_shapes[1 - k] == view.shape:
+            elif view.op == "Add" and source.is_zero and is_whole:
                 # A mask that hides nothing.
-                if not view.parameters():
-                    number, params = (0.0,), 0
+                number, params = (0.0,), 0
     return network.add(
         view.label,
         view.data,

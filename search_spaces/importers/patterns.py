@@ -345,7 +345,9 @@ def _neutral(after: list[Step], step: Step) -> int | None:
     first = step.number_first and step.op in ("Sub", "Div")
     read = after[step.inputs[0]]
     unchanged = read.shape == step.shape and read.type == step.type
-    return step.inputs[0] if step.number == (_NEUTRAL[step.op],) and unchanged and not first else None
+    return (
+        step.inputs[0] if step.number == (_NEUTRAL[step.op],) and unchanged and not first else None
+    )
 
 
 def _reciprocal(after: list[Step], step: Step) -> Step | None:

@@ -12,11 +12,10 @@ import math
 from collections.abc import Sequence
 
 from nasplug.search_spaces.importers.network import ImportedNetwork
+from nasplug.search_spaces.importers.steps import GATES
 
-__all__ = ["GATES", "add_cell", "add_recurrent"]
+__all__ = ["add_cell", "add_recurrent"]
 
-# Gates of each type of layer, each of them a matrix.
-GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 # A layer of more steps has several of them in a node.
 MAX_STEPS = 1_000
 

@@ -242,8 +242,8 @@ _ON_ALL = (
     "index_reduce:ScatterElements index_fill:ScatterElements index_put:ScatterND "
     "masked_scatter:ScatterElements slice_scatter:ScatterND select_scatter:ScatterND "
     "diagonal_scatter:ScatterND grid_sampler:GridSample max_unpool2d:MaxUnpool "
-    "max_unpool3d:MaxUnpool take_along_dim:GatherElements gather:GatherElements one_hot:OneHot cat:Concat "
-    "block_diag:Concat embedding:Gather index:Gather take:Gather"
+    "max_unpool3d:MaxUnpool take_along_dim:GatherElements gather:GatherElements one_hot:OneHot "
+    "cat:Concat block_diag:Concat embedding:Gather index:Gather take:Gather"
 )
 _HANDLERS: dict[str, Handler] = {
     **_names(conv, "conv1d conv2d conv3d"),

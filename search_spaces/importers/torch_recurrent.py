@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from nasplug.search_spaces.importers.network import ImportedNetwork
-from nasplug.search_spaces.importers.recurrent import GATES, add_cell, add_recurrent
+from nasplug.search_spaces.importers.recurrent import add_cell, add_recurrent
+from nasplug.search_spaces.importers.steps import GATES
 from nasplug.search_spaces.importers.torch_call import Call, Computed, Shape
 
 __all__ = ["recurrent_handlers", "recurrent_shapes"]
