@@ -36,6 +36,7 @@ class ImportedNetwork:
         steps: The steps so far.
         type: Element type of the steps that `add` appends, where it is given none.
         loops: Loops of the model that were unrolled.
+        folds: Whether what depends on weights alone is computed once, by a compiler.
     """
 
     def __init__(self, name: str) -> None:
@@ -43,6 +44,7 @@ class ImportedNetwork:
         self.steps: list[Step] = []
         self.type = "float32"
         self.loops: list[Loop] = []
+        self.folds = True
 
     def add(self, op: str, inputs: Sequence[int], shape: Sequence[int], **fields: Any) -> int:
         """Append a step and return its position.

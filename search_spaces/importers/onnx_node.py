@@ -42,12 +42,13 @@ _SCALE = re.compile(r"(.*(weight|bias)|onnx::\w+)_(quantized_)?(scale|zero_point
 # Codes of the integers in which quantised weights are stored.
 _NARROW = frozenset({2, 3, 21, 22, 25, 26})
 # Positions of constants that are no parameters: moments of a norm, first states, scales, zero
-# points.
+# points, windows.
 _OTHER_CONSTANTS = {
     **dict.fromkeys(("ConvInteger", "MatMulInteger"), (2, 3)),
     "BatchNormalization": (3, 4),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), (1, 2)),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), (4, 5, 6)),
+    "STFT": (2,),
 }
 _INTEGER_PRODUCTS = frozenset({"ConvInteger", "MatMulInteger"})
 _PRODUCTS = _INTEGER_PRODUCTS | CONVS | {"Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN"}

@@ -11,6 +11,7 @@ import numpy as np
 
 from nasplug.search_spaces.costs import TYPE_BYTES
 from nasplug.search_spaces.errors import InputError
+from nasplug.search_spaces.importers import onnx_transforms
 from nasplug.search_spaces.importers.einsum import add_einsum
 from nasplug.search_spaces.importers.network import ImportedNetwork
 from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape, element_type
@@ -378,6 +379,9 @@ _HANDLERS: dict[str, Handler] = {
     "Sum": _sum,
     "DynamicQuantizeLinear": _dynamic_quantisation,
     "Einsum": _einsum,
+    "DFT": onnx_transforms.dft,
+    "STFT": onnx_transforms.stft,
+    "Det": onnx_transforms.det,
     **dict.fromkeys(GATES, _recurrent),
 }
 

@@ -15,6 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from nasplug.search_spaces.canonical import needed, united_parameters
+from nasplug.search_spaces.importers.activation_patterns import (
+    gelu,
+    hard_gates,
+    is_close,
+    mish,
+    reciprocal,
+)
 from nasplug.search_spaces.importers.attention_scales import without_attention_scales
 from nasplug.search_spaces.importers.cell_patterns import cell_output, cell_state
 from nasplug.search_spaces.importers.steps import Step
@@ -27,9 +34,6 @@ _PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
 _COMPARISONS = frozenset({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
 # Operators that compute in float32 inside, whatever they read and write.
 _WIDENED = _NORMS | {"Softmax"}
-# Largest number of steps of a decomposed activation, with room for other spellings.
-_DEPTH = 6
-
 # A rule reads the settled steps and the next step. It returns the position of an equal step, a step
 # to replace the next one by, or None to leave it.
 Rule = Callable[[list[Step], Step], "int | Step | None"]
@@ -223,115 +227,7 @@ def _restored_product(after: list[Step], step: Step) -> Step | None:
     return None
 
 
-# -------------------------------------------------------------------------------- activations
-
-
-def _close(number: tuple[float, ...], value: float) -> bool:
-    # NaN stands for a number that is not in the file, and may be the right one.
-    return len(number) == 1 and (math.isnan(number[0]) or abs(number[0] - value) < 1e-3)
-
-
-def _factors(
-    after: list[Step],
-    step: Step,
-    stop: frozenset[int] | set[int] = frozenset(),
-    depth: int = _DEPTH,
-) -> tuple[list[int], float]:
-    """Split a product into its computed factors and the product of its constant numbers."""
-    if step.op == "Div" and (step.number_first or not step.number):
-        return [], math.nan
-    factor = 1.0
-    if step.number:
-        factor = step.number[0] if step.op == "Mul" else 1 / (step.number[0] or math.nan)
-    leaves: list[int] = []
-    for source in step.inputs:
-        inner = after[source]
-        splits = inner.op == "Mul" or (inner.op == "Div" and bool(inner.number))
-        plain = not inner.other_params and not (inner.op == "Div" and inner.number_first)
-        if source in stop or not splits or not plain or depth == 0:
-            leaves.append(source)
-        else:
-            more, number = _factors(after, inner, stop, depth - 1)
-            leaves.extend(more)
-            factor *= number
-    return leaves, factor
-
-
-def _grows_from(after: list[Step], root: int, ops: frozenset[str]) -> list[int]:
-    """Every step that `root` reads through the operators `ops` alone, nearest first."""
-    reached: list[int] = []
-    waiting = [(root, 0)]
-    while waiting and len(reached) < 32:
-        k, depth = waiting.pop(0)
-        if k in reached:
-            continue
-        reached.append(k)
-        if after[k].op in ops and not after[k].other_params and depth < _DEPTH:
-            waiting.extend((source, depth + 1) for source in after[k].inputs)
-    return reached
-
-
-def _closed_over(after: list[Step], root: int, x: int, ops: frozenset[str], depth: int = 8) -> bool:
-    """Whether `root` is computed from `x` and numbers by the operators `ops` alone."""
-    if root == x:
-        return True
-    step = after[root]
-    if step.op not in ops or step.other_params or depth == 0 or not step.inputs:
-        return False
-    return all(_closed_over(after, source, x, ops, depth - 1) for source in step.inputs)
-
-
-# The inner function of each form of GELU, and the operators that compute its argument.
-_GELU = {"Erf": frozenset({"Mul", "Div"}), "Tanh": frozenset({"Mul", "Add", "Pow"})}
-
-
-def _gelu(after: list[Step], step: Step) -> Step | None:
-    """Recognise GELU: 0.5·x·(1 + erf(x/√2)), or its tanh form (Hendrycks & Gimpel, 2016)."""
-    for gate in _factors(after, step)[0]:
-        if after[gate].op != "Add" or not _close(after[gate].number, 1.0):
-            continue
-        inner = after[after[gate].inputs[0]]
-        ops = _GELU.get(inner.op)
-        if ops is None:
-            continue
-        argument = inner.inputs[0]
-        for x in _grows_from(after, argument, ops):
-            leaves, number = _factors(after, step, {x})
-            halved = sorted(leaves) == sorted([x, gate]) and _close((number,), 0.5)
-            if halved and _closed_over(after, argument, x, ops):
-                return step.becomes("Gelu", (x,))
-    return None
-
-
-def _hard_gates(after: list[Step], step: Step) -> Step | None:
-    """Recognise clip(x + 3, 0, 6)/6, alone or times x (Howard et al., 2019)."""
-    leaves, number = _factors(after, step)
-    if not _close((number,), 1 / 6):
-        return None
-    for gate in leaves:
-        clip = after[gate]
-        shift = after[clip.inputs[0]] if clip.op == "Clip" else None
-        if shift is None or clip.number != (0.0, 6.0) or shift.op != "Add":
-            continue
-        if not _close(shift.number, 3.0) or len(shift.inputs) != 1:
-            continue
-        if leaves == [gate]:
-            return step.becomes("HardSigmoid", shift.inputs)
-        if sorted(leaves) == sorted([gate, shift.inputs[0]]):
-            return step.becomes("HardSwish", shift.inputs)
-    return None
-
-
-def _mish(after: list[Step], step: Step) -> Step | None:
-    """Recognise Mish: x·tanh(softplus(x)) (Misra, 2019)."""
-    if len(step.inputs) != 2:
-        return None
-    for gate, x in (step.inputs, step.inputs[::-1]):
-        tanh = after[gate]
-        soft = after[tanh.inputs[0]] if tanh.op == "Tanh" else None
-        if soft is not None and soft.op == "Softplus" and soft.inputs == (x,):
-            return step.becomes("Mish", (x,))
-    return None
+# ---------------------------------------------------------------------------------- arithmetic
 
 
 # The number by which each operator changes nothing.
@@ -350,12 +246,6 @@ def _neutral(after: list[Step], step: Step) -> int | None:
     )
 
 
-def _reciprocal(after: list[Step], step: Step) -> Step | None:
-    if step.number_first and _close(step.number, 1.0) and len(step.inputs) == 1:
-        return step.becomes("Reciprocal")
-    return None
-
-
 # ------------------------------------------------------------------------------ normalisation
 
 
@@ -370,7 +260,7 @@ def _root_mean_square(after: list[Step], root: int) -> Step | None:
     if mean.op != "ReduceMean":
         return None
     square = after[mean.inputs[0]]
-    by_power = square.op == "Pow" and _close(square.number, 2.0)
+    by_power = square.op == "Pow" and is_close(square.number, 2.0)
     by_product = square.op == "Mul" and len(square.inputs) == 2 and len(set(square.inputs)) == 1
     return after[square.inputs[0]] if by_power or by_product else None
 
@@ -453,8 +343,8 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "ReduceMax": (_global_max,),
     "GlobalAveragePool": (_global_average,),
     "Not": (_negated,),
-    "Mul": (_neutral, _affine, cell_output, _restored_product, _gelu, _hard_gates, _mish, _norm),
-    "Div": (_neutral, _reciprocal, _norm, _gelu, _hard_gates),
+    "Mul": (_neutral, _affine, cell_output, _restored_product, gelu, hard_gates, mish, _norm),
+    "Div": (_neutral, reciprocal, _norm, gelu, hard_gates),
     "Sub": (_neutral,),
     "Add": (_neutral, _affine, cell_state),
 }

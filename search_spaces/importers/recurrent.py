@@ -103,7 +103,8 @@ def add_cell(
         network: The network to append to.
         op: A key of `GATES`.
         source: Step of the input, features last.
-        state: Step of the state before; None for a constant.
+        state: Step of the state before; None for a constant, whose product
+            a compiler computes once.
         shape: Shape of the state.
         bias: Whether the gates have biases.
         others: Steps of further states.
@@ -113,12 +114,12 @@ def add_cell(
     """
     gates = GATES[op] * shape[-1]
     both = (*shape[:-1], gates)
-    products = [
-        network.add("Gemm", (k,), both, weights=(gates, network.shape(k)[-1]), bias=bias)
-        for k in (source, state)
-        if k is not None
-    ]
+    matrix = (gates, network.shape(source)[-1])
+    products = [network.add("Gemm", (source,), both, weights=matrix, bias=bias)]
+    if state is not None or not network.folds:
+        read = () if state is None else (state,)
+        products.append(network.add("Gemm", read, both, weights=(gates, shape[-1]), bias=bias))
     if op != "RNN":
         return network.add(op, (*products, *others), shape)
-    total = network.add("Add", products, both) if state is not None else products[0]
+    total = network.add("Add", products, both) if len(products) > 1 else products[0]
     return network.add("Tanh", (total,), shape)

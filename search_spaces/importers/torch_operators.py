@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from nasplug.search_spaces.importers import torch_composites, torch_moves
+from nasplug.search_spaces.importers import torch_composites, torch_moves, torch_transforms
 from nasplug.search_spaces.importers.network import ImportedNetwork
 from nasplug.search_spaces.importers.torch_call import Call, Weight
 from nasplug.search_spaces.importers.torch_products import (
@@ -217,7 +217,8 @@ _ON_FIRST = (
     "logical_not:Not tril:Trilu triu:Trilu sign:Sign tan:Tan asin:Asin "
     "acos:Acos atan:Atan sinh:Sinh cosh:Cosh asinh:Asinh acosh:Acosh atanh:Atanh isnan:IsNaN "
     "isinf:IsInf logsumexp:ReduceLogSumExp cumprod:CumProd sort:TopK argsort:TopK kthvalue:TopK "
-    "col2im:Col2Im im2col:Gather unfold:Gather view_as_real:Reshape view_as_complex:Reshape "
+    "col2im:Col2Im unfold_backward:Col2Im im2col:Gather unfold:Gather view_as_real:Reshape "
+    "view_as_complex:Reshape "
     "trunc:Floor torchao.quantize_affine:QuantizeLinear "
     "torchao.dequantize_affine:DequantizeLinear torchao.choose_qparams_affine:ReduceMax "
     "quantized_decomposed.quantize_per_tensor:QuantizeLinear "
@@ -245,6 +246,13 @@ _ON_ALL = (
     "max_unpool3d:MaxUnpool take_along_dim:GatherElements gather:GatherElements one_hot:OneHot "
     "cat:Concat block_diag:Concat embedding:Gather index:Gather take:Gather"
 )
+_FACTORISATIONS = {
+    "_linalg_det": "Det",
+    "linalg_inv_ex": "Inverse",
+    "linalg_cholesky_ex": "Cholesky",
+    "_linalg_solve_ex": "Solve",
+    "linalg_solve_triangular": "TriangularSolve",
+}
 _HANDLERS: dict[str, Handler] = {
     **_names(conv, "conv1d conv2d conv3d"),
     **_names(conv_transpose, "conv_transpose1d conv_transpose2d conv_transpose3d"),
@@ -272,6 +280,11 @@ _HANDLERS: dict[str, Handler] = {
     "pow": _arithmetic("Pow"),
     "square": _square,
     **{f"bitwise_{op.lower()}": _bitwise(op) for op in ("And", "Or", "Xor", "Not")},
+    **_names(torch_transforms.fourier, "_fft_r2c _fft_c2r _fft_c2c"),
+    **{name: torch_transforms.factorisation(op) for name, op in _FACTORISATIONS.items()},
+    "_euclidean_dist": torch_transforms.euclidean_distances,
+    "_cdist_forward": torch_transforms.distances,
+    "_trilinear": torch_transforms.bilinear,
     "addcmul": torch_composites.added_product,
     **_names(_vector_norm, "linalg_vector_norm norm"),
     "var": torch_composites.variance,

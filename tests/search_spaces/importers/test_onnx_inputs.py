@@ -156,4 +156,5 @@ def test_a_spectrum_of_real_numbers_has_one_side():
     network = model(
         nodes, {"x": (FLOAT, (1, 64, 1))}, [*constants, weight("window", 16), weight("w", 9, 3)]
     )
-    assert flops(network) == 7 * 9 * 3
+    spectrum = 7 * 9 * 2 * 4
+    assert flops(network) == spectrum + 7 * 9 * 3
