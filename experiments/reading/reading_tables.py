@@ -142,10 +142,11 @@ def fuzz_onnx() -> str:
     valid = changed["valid after a change"]
     refused = changed["valid after a change, refused"]
     shapes = [f for f in result["findings"] if f["kind"] == "another shape"]
+    found = len(result["findings"]) + result.get("other_findings", 0)
     return (
         f"In {result['minutes']:.0f} minutes {result['inputs']:,} files were read: "
         f"{outcomes['graph']:,} gave a graph, {outcomes['InputError']:,} a sentence, and "
-        f"{len(result['findings']) - len(shapes)} anything else. The slowest took "
+        f"{found - len(shapes)} anything else. The slowest took "
         f"{result['slowest_seconds']:.1f} s. Of the changed files {valid:,} are valid to onnx; "
         f"{valid - refused:,} of them were read. Of their {changed['shapes compared']:,} shapes "
         f"{len(shapes)} differ."
