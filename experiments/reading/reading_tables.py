@@ -28,17 +28,17 @@ REASONS: dict[tuple[str, str], str] = {
 TWICE = "the module computes sums twice that exporters compute once"
 # Reasons why a file of an exporter is another network than the module.
 FILES: dict[tuple[str, str], str] = {
-    (
-        "others:rnn-tagger",
-        "dynamo",
-    ): "the exporter writes an RNN as the operators of each step, and "
-    "computes the first product, of zeros, itself",
+    ("others:rnn-tagger", "dynamo"): (
+        "the exporter writes an RNN as the operators of each step, and computes the first product, "
+        "of zeros, itself"
+    ),
     ("transformers: RwkvForCausalLM", "dynamo"): TWICE,
     ("transformers: RwkvForCausalLM", "torchscript"): TWICE,
     ("transformers: BertModel", "torchscript"): "the exporter makes the mask once for each layer",
     ("timm: cpubone_b3", "dynamo"): "the exporter joins padding with the convolution after it",
-    ("timm: csatv2", "dynamo"): "the exporter writes pooling by windows of several sizes as slices "
-    "and sums",
+    ("timm: csatv2", "dynamo"): (
+        "the exporter writes pooling by windows of several sizes as slices and sums"
+    ),
 }
 
 
