@@ -333,9 +333,10 @@ def _sizes(
     for axis, size in enumerate(sizes):
         if not isinstance(size, int) or (size == 0 and not may_be_empty):
             example = tuple(d if isinstance(d, int) and d else 224 for d in sizes)
-            is_open = not isinstance(size, int)
-            symbol = f" ({size[:40]!r})" if size else ""
-            what = f"leaves axis {axis}{symbol} open" if is_open else f"has axis {axis} of size 0"
+            what = f"has axis {axis} of size 0"
+            if isinstance(size, str):
+                symbol = f" ({size[:40]!r})" if size else ""
+                what = f"leaves axis {axis}{symbol} open"
             raise InputError(
                 f"{label} {what}; give its shape, {_shape_example(value.name, example)}"
             )

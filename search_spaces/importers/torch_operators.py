@@ -96,7 +96,7 @@ def _arithmetic(op: str, swapped: bool = False) -> Handler:
 def _bitwise(op: str) -> Handler:
     """Make a handler for an operator on bits, which is one of logic on truths."""
 
-    def handler(network: ImportedNetwork, call: Call) -> int:
+    def handler(network: ImportedNetwork, call: Call) -> int | list[int]:
         return _on_all(op if call.types[1] == "bool" else f"Bitwise{op}")(network, call)
 
     return handler
@@ -115,7 +115,7 @@ def _norm(op: str, scale: int, shift: int | None) -> Handler:
     return handler
 
 
-def _group_norm(network: ImportedNetwork, call: Call) -> int:
+def _group_norm(network: ImportedNetwork, call: Call) -> int | list[int]:
     """Append a norm of groups; groups of one channel are an instance norm."""
     if call.argument(1) == call.shape[1]:
         return _instance_norm(network, call)
