@@ -83,7 +83,10 @@ def _stored_number(tensor: onnx.TensorProto) -> float | None:
     # Most weights are told by their first numbers.
     if not width or len(data) > MAX_MASK_BYTES or data[: 64 * width] != data[:width] * 64:
         return None
-    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    try:
+        dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    except KeyError:
+        return None
     if dtype.kind not in "biuf" or dtype.itemsize != width or data != data[:width] * size:
         return None
     return float(np.frombuffer(data[:width], dtype)[0])
@@ -195,20 +198,26 @@ def _uniform(view: NodeView) -> float | None:
         if number is None and source.value is not None and source.size:
             is_one = bool((source.value == source.value.flat[0]).all())
             number = float(source.value.flat[0]) if is_one else None
-        if number is None or math.isnan(number):
+        single = None if number is None else _one_number(number, source)
+        if single is None:
             return None
-        numbers.append(replace(source, shape=(1,), value=_one_number(number, source)))
+        numbers.append(replace(source, shape=(1,), value=single))
     if view.op in _SPREADING:
         return numbers[0].number
-    single = replace(view, inputs=[*numbers], outputs=[replace(view.outputs[0], shape=(1,))])
-    arrays = _evaluated(single)
+    reduced = replace(view, inputs=[*numbers], outputs=[replace(view.outputs[0], shape=(1,))])
+    arrays = _evaluated(reduced)
     return None if arrays is None or arrays[0] is None else float(arrays[0][0])
 
 
 def _one_number(number: float, source: Constant) -> Any:
+    """A number in the type of a constant; None if it is none of that type."""
     from onnx import helper
 
-    return np.array([number], helper.tensor_dtype_to_np_dtype(source.elem_type))
+    try:
+        dtype = helper.tensor_dtype_to_np_dtype(source.elem_type)
+        return None if math.isnan(number) else np.array([number], dtype)
+    except (KeyError, OverflowError, TypeError, ValueError):
+        return None
 
 
 def _origin(

@@ -91,6 +91,12 @@ class TestFoundByFuzzing:
         ]
         assert onnx_graph(model(pools)).ops == ("Input", "Relu", "Output")
 
+    def test_a_large_constant_of_no_type(self):
+        constant = tensor("w", [80, 80])
+        constant.data_type = 0
+        graph = onnx_graph(model([N("Add", ["x", "w"], ["y"])], [constant], x=(1, 80, 80)))
+        assert graph.ops == ("Input", "Add", "Output")
+
     def test_axes_that_are_there_stay(self):
         flat = [N("Flatten", ["x"], ["f"], axis=4), N("Unsqueeze", ["f"], ["y"], axes=[2])]
         assert onnx_graph(model(flat, opset=11)).ops == ("Input", "Reshape", "Output")
