@@ -23,10 +23,10 @@ NAMES_SIZES = {
 
 
 class WrittenSizes:
-    """Shapes of the results of calls that name them, in the order of the calls.
+    """Shapes of the results of calls that name them, in the order in which the calls begin.
 
     Attributes:
-        results: Shapes of this reading.
+        results: Shapes of this reading; empty until a call ends.
         written: Sizes that the calls were given, and elements of the first argument.
     """
 
@@ -42,13 +42,22 @@ class WrittenSizes:
         self._before = before
         self._times = times
 
-    def changed(self, name: str, args: Sequence[Any]) -> Sequence[Any]:
-        """The arguments of the next call, with the size for one image."""
+    def begin(self, name: str, args: Sequence[Any]) -> tuple[int, Sequence[Any]]:
+        """Note a call; its number, and its arguments with the size for one image."""
         k = NAMES_SIZES[name]
         written = args[k] if k < len(args) else None
-        number = len(self.written)
         elements = args[0].numel() if k and args else 0
         self.written.append((written, elements))
+        # Others may begin within this call.
+        self.results.append(())
+        number = len(self.written) - 1
+        return number, self._changed(name, number, written, elements, args)
+
+    def _changed(
+        self, name: str, number: int, written: Any, elements: int, args: Sequence[Any]
+    ) -> Sequence[Any]:
+        """Arguments of a call with the size for one image, where it names that of several."""
+        k = NAMES_SIZES[name]
         if self._before is None or number >= len(self._before.results):
             return args
         shape = self._before.results[number]

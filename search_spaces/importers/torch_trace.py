@@ -134,9 +134,9 @@ class Trace(TorchDispatchMode):
             return None
         if self.sizes is None or signature.name not in NAMES_SIZES:
             return self._recorded(func, signature, args, kwargs)
-        args = self.sizes.changed(signature.name, args)
+        number, args = self.sizes.begin(signature.name, args)
         result = self._recorded(func, signature, args, kwargs)
-        self.sizes.results.append(tuple(result.shape))
+        self.sizes.results[number] = tuple(result.shape)
         return result
 
     def _recorded(
