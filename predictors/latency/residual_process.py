@@ -1,0 +1,317 @@
+"""How a device departs from its data sheet, learned from many devices: a Gaussian process.
+
+On device d in setting s a network g takes
+
+    log ms = log ms by the data sheet + scale(d) + departure(d, s, g) + noise
+
+The scale is one number. The departure is a smooth function of where the network's time goes
+(network_features.py): linear in it, with a covariance between the features that devices of the
+class share, and bounded; around that a process of a long and one of a short reach. Settings of one
+device are alike as far as their runtime, precision, processor and source are the same. All
+variances are learned from the residuals of measured devices, by their marginal likelihood, so that
+three measurements tell the scale, ten tell the shape, and a network unlike all of them keeps the
+scale alone. What a device departs by, and how noisy its measurements are, differs among devices by
+a few levels, whose chances are learned, too; the evidence of its measurements weighs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from nasplug.predictors.latency.network_features import FEATURES
+from nasplug.predictors.prediction import Array
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["WAYS", "DeviceResiduals", "Located", "ResidualPrior", "ResidualProcess"]
+
+# What tells settings of one device apart.
+WAYS = ("runtime", "precision", "unit", "source")
+# Directions that features share; standard deviations from which on a feature counts no more.
+RANK, FARTHEST = 3, 3.0
+# Levels: factors on the variances of a departure and of noise that a device may have.
+LEVELS = tuple(product((0.3, 1.0, 3.0), (0.3, 1.0, 3.0)))
+STEPS, RATE = 150, 0.05
+# How strongly numbers are held where they start.
+HOLD = 0.02
+# Residuals of a device that learn the variances at a time, and draws of them at most.
+MOST, DRAWS = 48, 4
+ROUNDS = 20
+JITTER = 1e-6
+# Of a chance that is learned, against no evidence.
+PSEUDO = 0.5
+
+# Name of a variance, a slope or a length -> where its fit starts.
+START: dict[str, float] = {
+    **{"scale": 0.04, "setting": 0.02, "long": 0.01, "short": 0.005, "noise": 0.002},
+    **{"reach long": 2.0, "reach short": 0.4},
+    **{f"slope {name}": 0.003 for name in FEATURES},
+    **{f"length {name}": 1.0 for name in FEATURES},
+}
+
+
+class Located(NamedTuple):
+    """Networks in their settings.
+
+    Attributes:
+        features: `network_features`, shape `(n, len(FEATURES))`.
+        ways: Words of each setting, in the order of `WAYS`.
+    """
+
+    features: Array
+    ways: Sequence[tuple[str, ...]]
+
+    def take(self, places: Array) -> Located:
+        """Some of the networks."""
+        return Located(self.features[places], [self.ways[k] for k in places.tolist()])
+
+
+class DeviceResiduals(NamedTuple):
+    """Residuals of one device: log of measured over predicted ms, shape `(n,)`."""
+
+    located: Located
+    residuals: Array
+
+
+class _Batch(NamedTuple):
+    """Devices side by side: `(devices, n, features)`, `(devices, n, ways)`, `(devices, n)`."""
+
+    features: Tensor
+    ways: Tensor
+    residuals: Tensor
+    present: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ResidualPrior:
+    """How devices of a class depart from their data sheets.
+
+    Attributes:
+        numbers: Variances, slopes and lengths, those of `START`.
+        alike: By how much settings that differ in one of `WAYS` are alike, from 0 to 1.
+        shared: Directions in which a constant and the features vary together,
+            `(1 + len(FEATURES), RANK)`.
+        center: Mean of the features, `(len(FEATURES),)`.
+        spread: Standard deviation of the features.
+        chances: Probability of each of `LEVELS`.
+    """
+
+    numbers: Mapping[str, float]
+    alike: Mapping[str, float]
+    shared: Array
+    center: Array
+    spread: Array
+    chances: Array
+
+    @classmethod
+    def of(cls, devices: Sequence[DeviceResiduals], seed: int = 0) -> ResidualPrior:
+        """Learn from devices that were predicted unseen."""
+        every = np.concatenate([device.located.features for device in devices])
+        sizes = [len(device.residuals) for device in devices]
+        # A large table says more than a small one, but not in proportion.
+        weights = np.concatenate([np.full(size, size**-0.5) for size in sizes])
+        center = np.average(every, axis=0, weights=weights)
+        spread = np.sqrt(np.average((every - center) ** 2, axis=0, weights=weights)) + 1e-3
+        chances = np.full(len(LEVELS), 1 / len(LEVELS))
+        shared = np.random.default_rng(seed).normal(0, 0.03, (1 + len(FEATURES), RANK))
+        start = cls(START, dict.fromkeys(WAYS, 0.5), shared, center, spread, chances)
+        batch = start._batch(devices, np.random.default_rng(seed))
+        learned = start._fitted(batch)
+        with torch.no_grad():
+            parts = learned._parts(*learned._tensors(), batch.features, batch.ways)
+            noise = learned.numbers["noise"]
+            evidences = [_evidence(parts, noise, batch, level) for level in LEVELS]
+        return replace(learned, chances=_chances(torch.stack(evidences).T.numpy()))
+
+    def _batch(self, devices: Sequence[DeviceResiduals], rng: np.random.Generator) -> _Batch:
+        codes: dict[str, int] = {}
+        rows: list[list[Tensor]] = []
+        for device in devices:
+            count = len(device.residuals)
+            for _ in range(min(DRAWS, -(-count // MOST))):
+                places = rng.permutation(count)[:MOST]
+                missing = MOST - len(places)
+                features, ways = self._located(device.located.take(places), codes)
+                target = torch.from_numpy(device.residuals[places])
+                pad = torch.nn.functional.pad
+                rows.append(
+                    [
+                        pad(features, (0, 0, 0, missing)),
+                        pad(ways, (0, 0, 0, missing)),
+                        pad(target, (0, missing)),
+                        pad(torch.ones(len(places), dtype=torch.bool), (0, missing)),
+                    ]
+                )
+        return _Batch(*(torch.stack(column) for column in zip(*rows, strict=True)))
+
+    def _located(self, located: Located, codes: dict[str, int]) -> tuple[Tensor, Tensor]:
+        """Standard features, and codes of the ways, which are added to `codes`."""
+        features = (located.features - self.center) / self.spread
+        ways = [[codes.setdefault(word, len(codes)) for word in way] for way in located.ways]
+        return torch.from_numpy(features), torch.tensor(ways).reshape(len(ways), len(WAYS))
+
+    def _tensors(self) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        numbers = {
+            name: torch.tensor(value, dtype=torch.float64) for name, value in self.numbers.items()
+        }
+        alike = torch.tensor([self.alike[name] for name in WAYS], dtype=torch.float64)
+        return numbers, alike, torch.from_numpy(self.shared)
+
+    def _fitted(self, batch: _Batch) -> ResidualPrior:
+        """Numbers that make the residuals of all devices most likely."""
+        names = list(START)
+        start = torch.tensor([START[name] for name in names], dtype=torch.float64).log()
+        logs = torch.zeros(len(names), dtype=torch.float64, requires_grad=True)
+        alike = torch.zeros(len(WAYS), dtype=torch.float64, requires_grad=True)
+        shared = torch.tensor(self.shared, requires_grad=True)
+        optimizer = torch.optim.Adam([logs, alike, shared], lr=RATE)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
+        for _ in range(STEPS):
+            numbers = dict(zip(names, (start + logs).exp(), strict=True))
+            parts = self._parts(numbers, alike.sigmoid(), shared, batch.features, batch.ways)
+            evidence = _evidence(parts, numbers["noise"], batch).sum() / batch.present.sum()
+            held = (logs**2).sum() + (alike**2).sum() + 100 * (shared**2).sum()
+            optimizer.zero_grad()
+            (HOLD * held / len(batch.present) - evidence).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+        values = (start + logs.detach()).exp().tolist()
+        return replace(
+            self,
+            numbers=dict(zip(names, values, strict=True)),
+            alike=dict(zip(WAYS, alike.detach().sigmoid().tolist(), strict=True)),
+            shared=shared.detach().numpy(),
+        )
+
+    @staticmethod
+    def _parts(
+        numbers: Mapping[str, Tensor],
+        alike: Tensor,
+        shared: Tensor,
+        features: Tensor,
+        ways: Tensor,
+        others: tuple[Tensor, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Covariances of the scale and of the departure, `(..., n, m)` each."""
+        to_features, to_ways = (features, ways) if others is None else others
+        same = ways[..., :, None, :] == to_ways[..., None, :, :]
+        way = torch.where(same, torch.ones_like(alike), alike).prod(-1)
+        a, b = (f.clamp(-FARTHEST, FARTHEST) for f in (features, to_features))
+        slopes = torch.stack([numbers[f"slope {name}"] for name in FEATURES])
+        linear = (a * slopes) @ b.transpose(-1, -2)
+        one = (torch.cat([torch.ones_like(x[..., :1]), x], -1) @ shared for x in (a, b))
+        first, second = one
+        linear = linear + first @ second.transpose(-1, -2)
+        lengths = torch.stack([numbers[f"length {name}"] for name in FEATURES])
+        squares = _squares(features / lengths, to_features / lengths)
+        smooth = sum(
+            numbers[name] * (-0.5 * squares / numbers[f"reach {name}"] ** 2).exp()
+            for name in ("long", "short")
+        )
+        return numbers["scale"].expand(way.shape), way * (numbers["setting"] + linear + smooth)
+
+
+def _squares(a: Tensor, b: Tensor) -> Tensor:
+    """Squared distances, `(..., n, m)`."""
+    product_ = a @ b.transpose(-1, -2)
+    total = (a**2).sum(-1)[..., :, None] + (b**2).sum(-1)[..., None, :] - 2 * product_
+    return total.clamp(min=0)
+
+
+def _evidence(
+    parts: tuple[Tensor, Tensor],
+    noise: Tensor | float,
+    batch: _Batch,
+    level: tuple[float, float] = (1.0, 1.0),
+) -> Tensor:
+    """Log marginal likelihood of each device's residuals, `(devices,)`, but for a constant."""
+    both = batch.present[:, :, None] & batch.present[:, None, :]
+    covariance = torch.where(both, parts[0] + level[0] * parts[1], torch.zeros(()).double())
+    own = torch.where(batch.present, JITTER + level[1] * noise, torch.ones(()).double())
+    factor = torch.linalg.cholesky(covariance + torch.diag_embed(own))
+    solved = torch.linalg.solve_triangular(factor, batch.residuals[..., None], upper=False)
+    heights = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return -0.5 * (solved**2).sum((-1, -2)) - heights
+
+
+def _chances(evidences: Array) -> Array:
+    """Probability of each level from the evidence of devices for it, `(devices, levels)`."""
+    levels = evidences.shape[1]
+    chances = np.full(levels, 1 / levels)
+    for _ in range(ROUNDS):
+        logs = evidences + np.log(chances)
+        each = np.exp(logs - logs.max(1, keepdims=True))
+        each /= each.sum(1, keepdims=True)
+        chances = (each.sum(0) + PSEUDO) / (len(each) + levels * PSEUDO)
+    return chances
+
+
+class ResidualProcess:
+    """Residuals of one device, given those of a few networks.
+
+    Args:
+        prior: How devices of its class depart from their data sheets.
+        located: The measured networks.
+        residuals: Log of measured over predicted ms, `(n,)`.
+        widths: Standard deviation of each residual by the data sheet alone, over that by the prior,
+            `(n,)`; 1 for a device like those that the prior was learned from.
+    """
+
+    def __init__(
+        self, prior: ResidualPrior, located: Located, residuals: Array, widths: Array
+    ) -> None:
+        self.prior = prior
+        self._codes: dict[str, int] = {}
+        self._measured = prior._located(located, self._codes)
+        self._widths = torch.from_numpy(widths)
+        target = torch.from_numpy(residuals)
+        numbers = prior._tensors()
+        scale, departure = prior._parts(*numbers, *self._measured)
+        outer = self._widths[:, None] * self._widths
+        eye = torch.eye(len(target), dtype=torch.float64)
+        own = [JITTER + noise * prior.numbers["noise"] for _, noise in LEVELS]
+        stack = torch.stack(
+            [
+                (scale + shape * departure) * outer + noise * eye
+                for (shape, _), noise in zip(LEVELS, own, strict=True)
+            ]
+        )
+        self._factors = torch.linalg.cholesky(stack)
+        solved = torch.cholesky_solve(target[:, None].expand(len(LEVELS), -1, 1), self._factors)
+        self._weights = solved[..., 0]
+        heights = self._factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        logs = -0.5 * self._weights @ target - heights + torch.from_numpy(prior.chances).log()
+        self.chances = (logs - logs.max()).softmax(0)
+
+    def __call__(self, located: Located, widths: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation of the residuals of networks, with noise, `(n,)` each."""
+        asked = self.prior._located(located, self._codes)
+        numbers = self.prior._tensors()
+        scale, departure = self.prior._parts(*numbers, *asked, self._measured)
+        wide = torch.from_numpy(widths)
+        outer = wide[:, None] * self._widths
+        own_scale, own_departure = self._own(asked)
+        mean, square = torch.zeros_like(wide), torch.zeros_like(wide)
+        noise = self.prior.numbers["noise"]
+        for k, (shape, level) in enumerate(LEVELS):
+            cross = (scale + shape * departure) * outer
+            center = cross @ self._weights[k]
+            explained = torch.linalg.solve_triangular(self._factors[k], cross.T, upper=False)
+            before = (own_scale + shape * own_departure) * wide**2
+            spread = (before - (explained**2).sum(0)).clamp(min=0) + level * noise
+            mean += self.chances[k] * center
+            square += self.chances[k] * (spread + center**2)
+        return mean.numpy(), (square - mean**2).clamp(min=JITTER).sqrt().numpy()
+
+    def _own(self, located: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Variances of networks' scale and departure before anything is measured."""
+        features, ways = located
+        parts = self.prior._parts(*self.prior._tensors(), features[:, None], ways[:, None])
+        return parts[0][:, 0, 0], parts[1][:, 0, 0]
