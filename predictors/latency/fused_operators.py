@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nasplug.predictors.features.operators import operator_kinds
 from nasplug.predictors.models.roofline_transformer import VIEWS
@@ -19,10 +20,11 @@ from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.costs import FLOAT_BYTES
 
-__all__ = ["FUSIONS", "KERNEL_COLUMNS", "KERNEL_KINDS", "fused_kernels"]
+__all__ = ["FUSIONS", "KERNEL_COLUMNS", "KERNEL_KINDS", "fused_kernels", "kernels_of_nodes"]
 
+# Attention is what one kernel does; a product of activations alone is "batched".
 KERNEL_KINDS = (
-    *("convolution", "pointwise", "depthwise", "grouped", "product", "attention"),
+    *("convolution", "pointwise", "depthwise", "grouped", "product", "batched", "attention"),
     *("elementwise", "normalisation", "layout", "other"),
 )
 # What a runtime puts into one kernel: nothing, chains of elementwise operators, or these together
@@ -39,6 +41,8 @@ KERNEL_COLUMNS = (
     "width",  # channels of its output, of one group
     "aligned",  # 1 if both channels are multiples of eight, which tensor cores ask for
     "groups",  # of a grouped convolution that is not depthwise, else 0
+    "window",  # side of a convolution's window, else 0
+    "stride",  # of a convolution, else 0
     "count",  # kernels like this
 )
 _ELEMENTWISE = frozenset(
@@ -74,7 +78,38 @@ def fused_kernels(
     Returns:
         Shape `(distinct kernels, len(KERNEL_COLUMNS))`.
     """
+    nodes = _fused(graph, _nodes(graph), fusion, folded, flash, fuse)
+    rows = np.array([node.row() for node in nodes if not node.free])
+    rows = rows.reshape(len(rows), len(KERNEL_COLUMNS) - 1)
+    distinct, counts = np.unique(rows, axis=0, return_counts=True)
+    return np.concatenate([distinct, counts[:, None]], 1)
+
+
+def kernels_of_nodes(graph: Graph, fusion: str) -> tuple[Array, NDArray[np.int64]]:
+    """Kernels of a network, each on its own, and the nodes that they do the work of.
+
+    Returns:
+        Shape `(kernels, len(KERNEL_COLUMNS))`; and for each node of the graph the kernel that does
+        its work, −1 if none has to. A normalisation that a graph has folded into a convolution is a
+        kernel without a node.
+    """
     nodes = _nodes(graph)
+    kernels = [node for node in _fused(graph, nodes, fusion) if not node.free]
+    rows = np.array([(*node.row(), 1.0) for node in kernels])
+    places = {id(node): place for place, node in enumerate(kernels)}
+    of_nodes = [places.get(id(node.last_kernel), -1) for node in nodes]
+    return rows.reshape(len(rows), len(KERNEL_COLUMNS)), np.array(of_nodes, dtype=np.int64)
+
+
+def _fused(
+    graph: Graph,
+    nodes: list[_Node],
+    fusion: str,
+    folded: bool = False,
+    flash: bool = True,
+    fuse: bool = True,
+) -> list[_Node]:
+    """Nodes after fusion, with the normalisations that the graph lacks."""
     if flash:
         _fuse_attention(nodes)
     if fusion != "engine" and not folded:
@@ -85,10 +120,7 @@ def fused_kernels(
             node.free |= node.op == "Concat"
     if fusion != "none" and fuse:
         _fuse_chains(nodes, fusion == "engine")
-    rows = np.array([node.row() for node in nodes if not node.free])
-    rows = rows.reshape(len(rows), len(KERNEL_COLUMNS) - 1)
-    distinct, counts = np.unique(rows, axis=0, return_counts=True)
-    return np.concatenate([distinct, counts[:, None]], 1)
+    return nodes
 
 
 class _Node:
@@ -99,14 +131,22 @@ class _Node:
         self.macs, self.weights, self.activations, self.outputs, self.channels = sizes[:5]
         self.inputs: list[_Node] = []
         self.readers = 0
-        self.aligned, self.groups = sizes[5:]
-        # Where its own work is done.
-        self.kernel = self
+        self.aligned, self.groups, self.window, self.stride = sizes[5:]
+        # Where its own work is done, and its place in the order of operators.
+        self.kernel, self.place = self, 0
 
     @property
     def is_view(self) -> bool:
         """Whether it takes no time, in whatever kernel."""
         return self.free and self.kernel is self
+
+    @property
+    def last_kernel(self) -> _Node:
+        """The kernel that does its work, which may have been given to another in turn."""
+        node = self
+        while node.kernel is not node:
+            node = node.kernel
+        return node
 
     def row(self) -> tuple[float, ...]:
         """Numbers of the kernel, without their count."""
@@ -114,7 +154,7 @@ class _Node:
         return (
             float(KERNEL_KINDS.index(self.kind)),
             *(self.macs, self.weights, max(self.activations, 0.0), self.outputs),
-            *(depth, self.channels, self.aligned, self.groups),
+            *(depth, self.channels, self.aligned, self.groups, self.window, self.stride),
         )
 
 
@@ -126,6 +166,8 @@ class _Sizes(NamedTuple):
     channels: Array
     aligned: Array
     groups: Array
+    window: Array
+    stride: Array
 
 
 def _nodes(graph: Graph) -> list[_Node]:
@@ -141,8 +183,12 @@ def _nodes(graph: Graph) -> list[_Node]:
         channels[1],
         (channels % _EIGHT == 0).all(0).astype(float),
         np.where([name == "Conv grouped" for name in names], groups, 0.0),
+        graph.attribute("kernel"),
+        graph.attribute("stride"),
     )
     table = np.stack(sizes, 1)
+    # Rows of a table are looked up, the table is not read.
+    table[[op == "Gather" for op in graph.ops], 1] = 0.0
     nodes = [
         _Node(_kind(name), table[k].tolist(), graph.ops[k] in _FREE, graph.ops[k])
         for k, name in enumerate(names)
@@ -160,7 +206,7 @@ def _kind(name: str) -> str:
     if op == "Gemm":
         return "product"
     if op == "MatMul":
-        return "attention"
+        return "batched"
     if op in _NORMS:
         return "normalisation"
     if op == "Transpose":
@@ -183,6 +229,7 @@ def _fuse_attention(nodes: Sequence[_Node]) -> None:
         for other in (*chain, *first):
             node.macs += other.macs
             other.free, other.kernel = True, node
+        node.kind = "attention"
         parts = (node.activations, first[-1].activations)
         node.activations = sum(max(part - scores, 0.0) for part in parts)
 
@@ -221,7 +268,7 @@ def _with_norms(graph: Graph, nodes: Sequence[_Node]) -> list[_Node]:
         # Excitations of single pixels have biases of their own.
         if node.op != "Conv" or node.outputs <= node.channels * _groups(node):
             continue
-        sizes = (0.0, 0.0, 2 * node.outputs, node.outputs, node.channels, 1.0, 0.0)
+        sizes = (0.0, 0.0, 2 * node.outputs, node.outputs, node.channels, 1.0, 0.0, 0.0, 0.0)
         norm = _Node("elementwise", sizes, False, "BatchNormalization")
         norm.inputs, norm.readers, node.readers = [node], node.readers, 1
         after[id(node)] = norm
@@ -235,22 +282,44 @@ def _groups(node: _Node) -> float:
 
 
 def _fuse_chains(nodes: Sequence[_Node], engine: bool) -> None:
-    """Give each elementwise operator to the kernel that writes its first operand."""
-    for node in nodes:
+    """Give each elementwise operator to a kernel that writes one of its operands."""
+    for place, node in enumerate(nodes):
+        node.place = place
         if node.free or node.kind not in ("elementwise", "normalisation"):
             continue
-        for source in node.inputs:
-            kernel = source.kernel
-            joins = kernel.kind in ("elementwise", "normalisation") or (
-                engine and kernel.kind != "other" and node.kind == "elementwise"
-            )
-            if source.is_view or not joins or (engine and source.readers > 1):
-                continue
-            # An only reader spares the kernel to write what it reads.
-            spared = source.outputs * (2 if source.readers == 1 else 1)
-            kernel.activations += node.activations - spared
-            kernel.weights += node.weights
-            if kernel.kind == "elementwise":
-                kernel.kind = node.kind
-            node.free, node.kernel = True, kernel
-            break
+        source = next((s for s in node.inputs if _can_join(node, s, engine)), None)
+        if source is not None:
+            _give(node, source.last_kernel, source)
+        for other in node.inputs:
+            if _can_move(other) and other.last_kernel is other and other is not source:
+                _give(other, node.last_kernel, other)
+
+
+def _can_join(node: _Node, source: _Node, engine: bool) -> bool:
+    """Whether the kernel that writes an operand may do an operator's work, too."""
+    kernel = source.last_kernel
+    joins = kernel.kind in ("elementwise", "normalisation") or (
+        engine and kernel.kind != "other" and node.kind == "elementwise"
+    )
+    # What else it reads has to be there before the kernel starts.
+    waits = any(
+        other.place > kernel.place and other.last_kernel is not kernel and not _can_move(other)
+        for other in node.inputs
+    )
+    return joins and not waits and not source.is_view and not (engine and source.readers > 1)
+
+
+def _can_move(node: _Node) -> bool:
+    """Whether an operator is a kernel of its own that may as well be run with its only reader."""
+    return node.kind == "elementwise" and not node.free and node.readers == 1
+
+
+def _give(node: _Node, kernel: _Node, source: _Node) -> None:
+    """Let a kernel do the work of a node, whose operand or output `source` it keeps to itself."""
+    # An only reader spares the kernel to write what it reads.
+    spared = source.outputs * (2 if source.readers == 1 else 1)
+    kernel.activations += node.activations - spared
+    kernel.weights += node.weights
+    if kernel.kind == "elementwise":
+        kernel.kind = node.kind
+    node.free, node.kernel = True, kernel
