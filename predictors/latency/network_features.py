@@ -44,8 +44,15 @@ FEATURES = (
 # Milliseconds to start a kernel, by kind of processor; a feature needs no more than their order.
 _LAUNCH_MS = {"gpu": 4e-3, "cpu": 2e-3, "asic": 5e-3}
 _USUAL_LAUNCH_MS = 3e-3
+# Shares of the data sheet's rates that are usual: of arithmetic by group, and of the bandwidth.
+_EFFICIENCY = {"dense": 0.5, "pointwise": 0.4, "depthwise": 0.1, "product": 0.4, "elementwise": 1.0}
+_BANDWIDTH = 0.7
 # Precision -> bytes of a number.
 _BYTES = {"fp64": 8.0, "fp16": 2.0, "bf16": 2.0, "int8": 1.0, "int4": 0.5, "w8a16": 2.0}
+_KIND_EFFICIENCY = [
+    next((_EFFICIENCY[group] for group, names in _GROUPS.items() if kind in names), 1.0)
+    for kind in KERNEL_KINDS
+]
 _EAGER = frozenset({"", "eager", "amp", "nhwc", "float32"})
 _TINY = 1e-12
 
@@ -71,15 +78,17 @@ def _features(kernels: Array, setting: Setting) -> Array:
     processor, images, count = setting.processor, setting.batch_size, kernel["count"]
     precision = setting.precision or ("fp16" if setting.is_half else "fp32")
     number_bytes = _BYTES.get(precision, 4.0)
-    bandwidth = 1e6 * processor.memory_bandwidth_gbs
-    arithmetic = 2 * kernel["macs"] * images / (1e9 * _peak(processor, precision))
+    kinds = kernel["kind"].astype(int)
+    efficiency = np.array(_KIND_EFFICIENCY)[kinds]
+    bandwidth = _BANDWIDTH * 1e6 * processor.memory_bandwidth_gbs
+    arithmetic = 2 * kernel["macs"] * images / (1e9 * efficiency * _peak(processor, precision))
     weights = kernel["weights"] * number_bytes / bandwidth
     traffic = weights + kernel["activations"] * images * number_bytes / bandwidth
     launch = _LAUNCH_MS.get(processor.kind, _USUAL_LAUNCH_MS)
+    if _fusion(setting) == FUSIONS[0]: launch *= 2
     busy = np.maximum(arithmetic, traffic)
     time = count * (busy + launch)
     total = max(float(time.sum()), _TINY)
-    kinds = kernel["kind"].astype(int)
     shares = [
         time[np.isin(kinds, [KERNEL_KINDS.index(name) for name in names])].sum() / total
         for names in _GROUPS.values()

@@ -45,6 +45,12 @@ HOLD = 0.02
 MOST, DRAWS = 48, 4
 ROUNDS = 20
 JITTER = 1e-6
+# Standard deviations from which on a measurement counts as one with more noise.
+OUTLYING, OUTLIER_ROUNDS = 1.5, 3
+# Of fewer measurements none can be told to be far off.
+FEWEST = 3
+# Residuals are learned as if they were at most so many robust standard deviations off their median.
+CLIPPED, ROBUST = 3.0, 1.4826
 # Of a chance that is learned, against no evidence.
 PSEUDO = 0.5
 
@@ -139,7 +145,7 @@ class ResidualPrior:
                 places = rng.permutation(count)[:MOST]
                 missing = MOST - len(places)
                 features, ways = self._located(device.located.take(places), codes)
-                target = torch.from_numpy(device.residuals[places])
+                target = torch.from_numpy(_clipped(device.residuals)[places])
                 pad = torch.nn.functional.pad
                 rows.append(
                     [
@@ -225,6 +231,24 @@ def _squares(a: Tensor, b: Tensor) -> Tensor:
     return total.clamp(min=0)
 
 
+def _clipped(residuals: Array) -> Array:
+    """Residuals of which none is farther off than most."""
+    middle = np.median(residuals)
+    reach = CLIPPED * ROBUST * np.median(np.abs(residuals - middle))
+    return np.clip(residuals, middle - reach, middle + reach)
+
+
+def _robust(covariances: Tensor, target: Tensor) -> Tensor:
+    """Covariances with more noise where a residual is far off what the others tell, `(k, n, n)`."""
+    for _ in range(OUTLIER_ROUNDS if len(target) >= FEWEST else 0):
+        inverse = torch.linalg.inv(covariances)
+        around = 1 / inverse.diagonal(dim1=-2, dim2=-1)
+        square = ((inverse @ target) * around) ** 2
+        missing = (square / OUTLYING**2 - around).clamp(min=0)
+        covariances = covariances + torch.diag_embed(missing)
+    return covariances
+
+
 def _evidence(
     parts: tuple[Tensor, Tensor],
     noise: Tensor | float,
@@ -283,7 +307,7 @@ class ResidualProcess:
                 for (shape, _), noise in zip(LEVELS, own, strict=True)
             ]
         )
-        self._factors = torch.linalg.cholesky(stack)
+        self._factors = torch.linalg.cholesky(_robust(stack, target))
         solved = torch.cholesky_solve(target[:, None].expand(len(LEVELS), -1, 1), self._factors)
         self._weights = solved[..., 0]
         heights = self._factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
