@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from nasplug.search_spaces.errors import InputError
 
-__all__ = ["KINDS", "PRECISIONS", "UNITS", "Hardware", "Processor", "on_unit"]
+__all__ = ["KINDS", "PRECISIONS", "UNITS", "Hardware", "Processor", "hardware_data", "on_unit"]
 
 KINDS = ("gpu", "cpu", "phone", "edge", "fpga", "asic")
 PRECISIONS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "int4")
@@ -93,6 +94,20 @@ class Hardware:
     processors: tuple[Processor, ...] = field(default=())
     source: str = ""
     note: str = ""
+
+
+def hardware_data(hardware: Hardware) -> dict[str, Any]:
+    """Fields of a device as data for JSON; without processors where there are none."""
+    data: dict[str, Any] = {f.name: getattr(hardware, f.name) for f in fields(Hardware)}
+    data["peak_tflops"] = dict(hardware.peak_tflops)
+    data["aliases"] = list(hardware.aliases)
+    del data["processors"]
+    if hardware.processors:
+        parts = [
+            {**vars(part), "peak_tflops": dict(part.peak_tflops)} for part in hardware.processors
+        ]
+        data["processors"] = parts
+    return data
 
 
 def on_unit(hardware: Hardware, unit: str = "", threads: int = 0) -> Hardware:

@@ -147,7 +147,7 @@ def test_the_described_board_in_every_command(folder: Path) -> None:
     assert shown["name"] == "My board"
     said = json.loads(run("predict", "model.onnx", "--hw", "my_board.toml", "--json").stdout)
     assert said["latency_ms"]["mean"] > 0
-    for runtime in ("amp", "compiled", "tflite"):
+    for runtime in ("eager", "ncnn", "tflite"):
         run("predict", "model.onnx", "--hw", "my_board.toml", "--runtime", runtime)
     more = ("--hw", "my_board.toml", "--json")
     assert len(json.loads(run("calibrate", "--suggest", "3", *more).stdout)) == 3

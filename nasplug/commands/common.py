@@ -26,9 +26,12 @@ __all__ = [
     "Device",
     "Json",
     "OwnPredictor",
+    "Precision",
     "Runtime",
     "SpaceName",
     "StudyName",
+    "Threads",
+    "Unit",
     "command",
     "command_line",
     "complain",
@@ -59,9 +62,26 @@ Runtime = Annotated[
     str | None,
     typer.Option(
         "--runtime",
-        help="Runtime of the networks, for the latency: float32, amp, amp nhwc, compiled, amp "
-        "compiled, onnxruntime, tensorrt, amp tensorrt, tflite.",
+        help="Runtime of the networks, for the latency: eager, eager nhwc, compiled, tensorrt, "
+        "onnxruntime, openvino, tflite, ncnn, qnn, core ml or another.",
     ),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        help="Precision of the arithmetic, for the latency: fp32, tf32, fp16, bf16, int8 or int4; "
+        "default: that of the file, else fp32.",
+    ),
+]
+Unit = Annotated[
+    str | None,
+    typer.Option(
+        "--unit", help="Processor of a phone or board: cpu, gpu or npu; also cpu big, cpu little."
+    ),
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", help="Threads on a CPU; default: the usual number.")
 ]
 OwnPredictor = Annotated[
     list[str] | None,

@@ -13,8 +13,11 @@ from nasplug.commands.common import (
     Device,
     Json,
     OwnPredictor,
+    Precision,
     Runtime,
     SpaceName,
+    Threads,
+    Unit,
     command,
     print_json,
     print_rows,
@@ -58,6 +61,9 @@ def predict(
     ] = None,
     predictor: OwnPredictor = None,
     runtime: Runtime = None,
+    precision: Precision = None,
+    unit: Unit = None,
+    threads: Threads = None,
     explain: Annotated[bool, Option("--explain", help="Show the slowest operators.")] = False,
     input_shape: InputShapes = None,
     input_value: InputValues = None,
@@ -66,6 +72,7 @@ def predict(
 ) -> None:
     """Predict accuracies of architectures, with --hw also latencies, or an .onnx file's latency."""
     checkpoints = predictor or ()
+    way = {"runtime": runtime, "precision": precision, "unit": unit, "threads": threads}
     for text in architectures:
         check_no_torch_file(text)
     if any(text.lower().endswith(".onnx") for text in architectures):
@@ -73,12 +80,12 @@ def predict(
             "input_shapes": parse_shapes(input_shape or ()),
             "input_values": parse_values(input_value or ()),
         }
-        _predict_file(architectures, hw, batch_size, checkpoints, inputs, runtime, explain, as_json)
+        _predict_file(architectures, hw, batch_size, checkpoints, inputs | way, explain, as_json)
     elif explain or input_shape or input_value:
         raise InputError("--explain, --input-shape and --input-value need an .onnx file; give one")
     else:
         size = 1 if batch_size is None else batch_size
-        _predict_architectures(architectures, space, hw, size, checkpoints, runtime, as_json)
+        _predict_architectures(architectures, space, hw, size, checkpoints, way, as_json)
 
 
 def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -124,8 +131,7 @@ def _predict_file(
     hw: str | None,
     batch_size: int | None,
     checkpoints: Sequence[str],
-    inputs: Mapping[str, Any],
-    runtime: str | None,
+    options: Mapping[str, Any],
     explain: bool,
     as_json: bool,
 ) -> None:
@@ -141,9 +147,8 @@ def _predict_file(
         files[0],
         hardware=hw,
         batch_size=batch_size,
-        **inputs,
+        **options,
         predictor=checkpoints[0] if checkpoints else None,
-        runtime=runtime,
     )
     if as_json:
         print_json(prediction.to_json(EXPLAINED if explain else 0))
@@ -162,13 +167,16 @@ def _predict_architectures(
     hw: str | None,
     batch_size: int,
     checkpoints: Sequence[str],
-    runtime: str | None,
+    words: Mapping[str, Any],
     as_json: bool,
 ) -> None:
     """Print the predicted accuracies of architectures of a space, and with `hw` their latency."""
     from nasplug.devices.hardware import hardware
     from nasplug.predicting.notes import evidence_note, narrowing
+    from nasplug.predictors.features.runtimes import EAGER, asked_way
 
+    way = asked_way(**words)
+    runtime = None if way is None else way.text or EAGER
     device = None if hw is None else hardware(hw)
     rows = _predictions(architectures, space, device, batch_size, checkpoints, runtime)
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,32 @@ def _digest_of(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     return digest.digest()
 
 
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]], compress: bool = True) -> None:
+def write_arrays(
+    path: Path, arrays: Mapping[str, NDArray[Any]], method: int = zipfile.ZIP_DEFLATED
+) -> None:
     """Write arrays and their checksum atomically.
+
+    Args:
+        path: The file.
+        arrays: The arrays by name.
+        method: How the zip compresses: `zipfile.ZIP_STORED`, `ZIP_DEFLATED`, or `ZIP_LZMA`, which
+            makes smaller files that take longer to read.
 
     Raises:
         OSError: If the folder cannot be written.
     """
-    save = np.savez_compressed if compress else np.savez
     checksum = np.frombuffer(_digest_of(arrays), dtype=np.uint8)
-    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
-        save(stream, checksum=checksum, **arrays)  # type: ignore[arg-type]
+    with (
+        atomic_path(path) as temporary,
+        open(temporary, "wb") as stream,
+        zipfile.ZipFile(stream, "w", method) as archive,
+    ):
+        for name, array in {"checksum": checksum, **arrays}.items():
+            # A fixed date, so that equal arrays make equal files.
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.compress_type = method
+            with archive.open(entry, "w", force_zip64=True) as part:
+                np.lib.format.write_array(part, np.asanyarray(array), allow_pickle=False)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], bool]:

@@ -158,7 +158,8 @@ class MeasurementTable:
 
     def where(self, column: str, texts: Collection[str]) -> NDArray[np.bool_]:
         """Whether each row has one of some texts in a column."""
-        wanted = [k for k, text in enumerate(self.values[column]) if text in texts]
+        wanted_texts = set(texts)
+        wanted = [k for k, text in enumerate(self.values[column]) if text in wanted_texts]
         result: NDArray[np.bool_] = np.isin(self.codes[column], wanted)
         return result
 

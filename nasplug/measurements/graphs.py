@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 
+from nasplug.datasets.network_graphs import shipped_network_graphs
 from nasplug.measurements.gpt_network import gpt_graph
 from nasplug.search_spaces import space
 from nasplug.search_spaces.errors import InputError
@@ -13,7 +14,7 @@ from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.operators import Operator
 from nasplug.search_spaces.pricing import network_graph
 
-__all__ = ["graph_of"]
+__all__ = ["graph_of", "has_graph"]
 
 _OPERATOR = re.compile(r"op:(?P<name>[\w.]+)\{(?P<sizes>.*)\}")
 _SPACES = ("nb201", "fbnet", "ofa", "accel")
@@ -35,11 +36,12 @@ def graph_of(reference: str) -> Graph:
     """Make the graph that a reference of the table of measurements stands for, for one item.
 
     Graphs of `op:`, `gpt:` and of the spaces `nb201:`, `fbnet:`, `ofa:` and `accel:` follow from
-    the reference. The batch of an operator is that of its row: rows of a matrix, images, tokens, or
-    matrices.
+    the reference; those of networks that other packages build, such as `timm:resnet50@224`, come
+    from a file that the package ships. The batch of an operator is that of its row: rows of a
+    matrix, images, tokens, or matrices.
 
     Raises:
-        InputError: If the reference names a network of another package, or an operator whose
+        InputError: If the reference names a network that the file lacks, or an operator whose
             kernels are no operators of a graph.
 
     Example:
@@ -56,12 +58,26 @@ def graph_of(reference: str) -> Graph:
         return named.to_graphs([named.parse(name)])[0]
     match = _OPERATOR.fullmatch(reference)
     if match is None:
-        raise InputError(
-            f"{reference[:80]!r} is a network of another package; build it there, and read it with "
-            "nasplug.search_spaces.importers"
-        )
+        networks = shipped_network_graphs()
+        if reference not in networks:
+            raise InputError(
+                f"no graph of the network {reference[:80]!r} is known; build it with its package, "
+                "and read it with nasplug.search_spaces.importers"
+            )
+        return networks.graph(reference)
     operators = _operators(match["name"], _sizes(match["sizes"]))
     return network_graph(operators, [len(operators) - 1])
+
+
+def has_graph(reference: str) -> bool:
+    """Whether `graph_of` makes a graph of a reference."""
+    package = reference.partition(":")[0]
+    if package == "gpt" or package in _SPACES:
+        return True
+    match = _OPERATOR.fullmatch(reference)
+    if match is None:
+        return reference in shipped_network_graphs()
+    return match["name"] in _MAKERS or match["name"].removesuffix("_scalar") in _ELEMENTWISE
 
 
 def _sizes(text: str) -> Sizes:

@@ -21,6 +21,7 @@ from nasplug.predictors.capabilities import (
     reads_functions,
     reads_networks,
 )
+from nasplug.predictors.features.runtimes import EAGER, check_way, default_way, parse_way
 from nasplug.predictors.registry import quantity_of
 from nasplug.search_spaces import Architecture, CodedSpace, Graph, InputError, SearchSpace
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from nasplug.predictors import Hardware, Prediction
+    from nasplug.predictors.features.runtimes import Way
     from nasplug.predictors.latency.measured_device import MeasuredDevice
 
 __all__ = ["NETWORK_LATENCY", "ArchitecturePredictor", "check_labels"]
@@ -49,7 +51,8 @@ class ArchitecturePredictor:
         name: Name in the zoo, or of the predictor's file.
         space: The space of the architectures.
         card: The trainer's record of data, training and quality; empty for a new predictor.
-        runtime: The chosen runtime of networks whose latency is predicted; None if none was chosen.
+        runtime: `Way.text` of the chosen way to run networks whose latency is predicted; None if
+            none was chosen.
         calibrated: Devices that were learned from their profiles, by the profile's digest.
     """
 
@@ -90,21 +93,35 @@ class ArchitecturePredictor:
             f"predictor {self.name!r} is for space {self.space.name}, not for {space.name}"
         )
 
-    def with_runtime(self, runtime: str) -> ArchitecturePredictor:
-        """Bind the latency predictor to one of `settings.RUNTIMES`.
+    def with_runtime(
+        self,
+        runtime: str | None = None,
+        precision: str | None = None,
+        unit: str | None = None,
+        threads: int | None = None,
+    ) -> ArchitecturePredictor:
+        """Bind the latency predictor to a way to run networks; see `nasplug.predict` for the words.
 
         Raises:
-            InputError: If the runtime is unknown, or the predictor knows no runtimes.
+            InputError: If a word is unknown, or the predictor knows no runtimes.
+        """
+        from nasplug.predictors.features.runtimes import asked_way
+
+        way = asked_way(runtime, precision, unit, threads)
+        return self if way is None else self.in_way(way)
+
+    def in_way(self, way: Way) -> ArchitecturePredictor:
+        """Bind the latency predictor to a way to run networks.
+
+        Raises:
+            InputError: If the predictor knows no runtimes.
         """
         if not (self._is_of_networks or isinstance(self.model, KnowsRuntimes)):
             raise InputError(
                 f"predictor {self.name!r} knows a single runtime; leave the runtime out, or use "
                 f"{NETWORK_LATENCY!r}"
             )
-        from nasplug.predictors.features.settings import parse_runtime
-
-        parse_runtime(runtime)
-        return self._bound(self.space, runtime)
+        return self._bound(self.space, way.text or EAGER)
 
     def _bound(self, space: SearchSpace, runtime: str | None) -> ArchitecturePredictor:
         """Bind the predictor to another space or runtime; both share the model."""
@@ -122,20 +139,21 @@ class ArchitecturePredictor:
     def runtime_on(self, hardware: Hardware) -> str | None:
         """Runtime of networks on a device, if it was chosen or follows from the space; else None.
 
-        Networks of a space of ONNX files are run by TensorRT on a GPU of NVIDIA's.
+        Networks of a space of ONNX files are run by the usual runtime of such files.
         """
-        from nasplug.predictors.features.settings import inference_runtime
         from nasplug.predictors.latency.device_profile import DeviceProfile
 
         # A calibrated device stands for the runtime that it was measured in.
-        if self.runtime is not None or isinstance(hardware, DeviceProfile):
+        way = parse_way(self.runtime or "")
+        if way.runtime or isinstance(hardware, DeviceProfile) or not self.space.deployed:
             return self.runtime
-        if not self.space.deployed:
-            return None
         knows_runtimes = self._is_of_networks
         if quantity_of(self.card) is None:
             knows_runtimes = isinstance(self.model, Explains)
-        return inference_runtime(hardware) if knows_runtimes else None
+        if not knows_runtimes:
+            return self.runtime
+        runtime = default_way(hardware, deployed=True, unit=way.unit).runtime
+        return replace(way, runtime=runtime or EAGER).text
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -255,7 +273,10 @@ class ArchitecturePredictor:
                 )
             return predict_few_shot(self, device, graphs, batch_size)
         runtime = None if device is None else self.runtime_on(device)
-        chosen = {} if runtime is None else {"runtime": runtime}
+        chosen = {}
+        if device is not None and runtime is not None:
+            check_way(device, parse_way(runtime))
+            chosen = {"runtime": runtime}
         result: Prediction = self.model.predict(graphs, device, batch_size, **chosen)
         return result
 

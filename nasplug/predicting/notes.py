@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from nasplug.predicting.intervals import WIDEST
-from nasplug.predictors.features.settings import runtime_name
+from nasplug.predictors.features.runtimes import way_name
 
 __all__ = ["evidence_note", "narrowing", "runtime_note"]
 
@@ -36,16 +36,16 @@ def evidence_note(evidence: str, device: str, batch_size: int, runtime: str | No
         batch_size: Images per forward pass.
         runtime: Runtime of the networks; None to name none.
     """
-    way = "" if runtime is None else f" ({runtime_name(runtime)})"
+    way = "" if runtime is None else f" ({way_name(runtime)})"
     return _EVIDENCE[evidence].format(device, f"{batch_size}{way}")
 
 
 def runtime_note(runtime: str, devices: Sequence[str], alike: Sequence[str] = ()) -> str:
     """Say in a sentence which devices were measured in a runtime, and which runtimes are alike."""
     where = f"on {_listed(devices)} only" if devices else "on no device"
-    sentence = f"{runtime_name(runtime)} was measured {where}"
+    sentence = f"{way_name(runtime)} was measured {where}"
     if alike:
-        others = _listed([runtime_name(name) for name in alike])
+        others = _listed([way_name(name) for name in alike])
         sentence += f"; {others} would get the same prediction, because no measurement tells "
         sentence += "these runtimes apart"
     return sentence

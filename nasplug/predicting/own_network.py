@@ -6,7 +6,17 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nasplug.predictors.features.runtimes import (
+    EAGER,
+    RUNTIMES,
+    Way,
+    computed_precision,
+    is_on_gpu,
+)
+from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces import Graph, InputError
+from nasplug.search_spaces.costs import FLOAT_BYTES
+from nasplug.search_spaces.graph import ATTRIBUTES
 from nasplug.search_spaces.operators import KNOWN_OPS
 from nasplug.text import check_no_torch_file
 
@@ -17,9 +27,11 @@ __all__ = [
     "answered_batch",
     "batch_note",
     "check_known",
+    "held_precision",
     "is_onnx",
+    "precision_note",
+    "priced",
     "read_network",
-    "type_note",
     "unknown_note",
     "unknown_operators",
     "widened",
@@ -30,9 +42,17 @@ MOST_UNKNOWN = 0.5
 # Times that the share of unknown operators may take, of what its bytes say.
 UNKNOWN_FACTOR = 10.0
 # Runtimes that compute products of weights once, when they load a network.
-FOLDING_RUNTIMES = frozenset({"onnxruntime", "tensorrt", "amp tensorrt", "tflite"})
-# Types that are priced as what the predictor learned from; integers and truths are indices, masks.
-_USUAL = frozenset({"", "float32", "int32", "int64", "uint32", "uint64", "bool"})
+FOLDING_RUNTIMES = frozenset(RUNTIMES) - {EAGER, "eager nhwc", "pytorch mobile"}
+_WHOLE = frozenset({"int8", "uint8"})
+# Element type -> precision of arithmetic on it; others are computed in fp32.
+_PRECISIONS = {
+    "float16": "fp16",
+    "bfloat16": "bf16",
+    **dict.fromkeys(("float8_e4m3fn", "float8_e5m2"), "fp8"),
+    **dict.fromkeys(_WHOLE, "int8"),
+}
+# Bytes of a number by precision.
+_BYTES = {"fp16": 2, "bf16": 2, "fp8": 1, "int8": 1}
 
 
 def read_network(
@@ -196,20 +216,61 @@ def _shares(unknown: Mapping[str, float]) -> str:
     return ", ".join(named) + (f" and {more} others" if more else "")
 
 
-def type_note(graph: Graph) -> str | None:
-    """Sentence on element types other than float32, and on how they were priced."""
-    idle = {"Input", "Output", "Cast"}
-    types = {
-        name
-        for k, op in enumerate(graph.ops)
-        if op not in idle
-        for names in (graph.types, graph.weight_types)
-        for name in names[k : k + 1]
-    }
-    names = sorted(types - _USUAL)
-    if not names:
-        return None
-    return (
-        f"the network has tensors of {', '.join(names)}: bytes are those of these types, and "
-        "arithmetic is priced at the rates of float32"
-    )
+def held_precision(graph: Graph) -> str:
+    """Precision in which a network computes by its element types, weighted by its operations.
+
+    It is `"int8"` for quantised weights and activations, `"fp16"` or `"bf16"` for half precision,
+    and otherwise `"fp32"`, as where weights alone are quantised.
+    """
+    if not graph.types and not graph.weight_types:
+        return "fp32"
+    types = graph.types or ("float32",) * len(graph)
+    weights = graph.weight_types or ("",) * len(graph)
+    read: list[set[str]] = [set() for _ in types]
+    for source, target in graph.edges:
+        read[target].add(types[source])
+    shares: dict[str, float] = {}
+    for own, weight, others, macs in zip(
+        types, weights, read, graph.attribute("flops").tolist(), strict=True
+    ):
+        is_whole = (weight in _WHOLE | {"", "int4"}) and bool((others | {own}) & _WHOLE)
+        precision = "int8" if is_whole else _PRECISIONS.get(own, "fp32")
+        # A float result of an integer product, and a product of floats by stored integers.
+        precision = "fp32" if own in _WHOLE and not is_whole else precision
+        shares[precision] = shares.get(precision, 0.0) + macs
+    return max(shares, key=lambda name: shares[name])
+
+
+def priced(graph: Graph) -> Graph:
+    """The graph as predictors price it: with the bytes that it would have in float32."""
+    executed, scale = graph.executed, FLOAT_BYTES / _BYTES.get(held_precision(graph), FLOAT_BYTES)
+    if scale == 1:
+        return executed
+    attributes = executed.attributes.copy()
+    for name in ("params", "bytes"):
+        attributes[:, ATTRIBUTES.index(name)] *= scale
+    return Graph(executed.ops, executed.edges, attributes)
+
+
+def precision_note(held: str, hardware: Hardware, way: Way) -> str | None:
+    """Sentence on the precision in which a runtime computes a network.
+
+    Args:
+        held: `held_precision` of the network.
+        hardware: The device.
+        way: How the network is run.
+    """
+    asked = way.precision or "fp32"
+    computed = computed_precision(hardware, way)
+    sentences = []
+    if held != "fp32" or asked != held:
+        sentences.append(
+            f"the network's tensors are in {held}, and it is predicted as computed in {asked}"
+        )
+    if computed != asked:
+        sentences.append(f"{hardware.name} computes floats in {computed}")
+    elif asked == "fp32" and is_on_gpu(hardware, way) and "tf32" in hardware.peak_tflops:
+        engine = way.runtime in FOLDING_RUNTIMES - {"ncnn vulkan"}
+        what = "convolutions and products" if engine else "convolutions"
+        sentences.append(f"{what} in fp32 run in TF32 on {hardware.name}, as is usual there")
+    return "; ".join(sentences) or None

@@ -17,12 +17,23 @@ from nasplug.predicting.own_network import (
     answered_batch,
     batch_note,
     check_known,
+    held_precision,
     is_onnx,
+    precision_note,
+    priced,
     read_network,
-    type_note,
     unknown_note,
     unknown_operators,
     widened,
+)
+from nasplug.predictors.features.runtimes import (
+    EAGER,
+    Way,
+    asked_way,
+    check_way,
+    default_way,
+    exists,
+    parse_way,
 )
 from nasplug.search_spaces import Graph, InputError
 
@@ -86,7 +97,7 @@ class NetworkPrediction:
         evidence: Evidence of the device's latencies: `"measured"`, `"few-shot"` or `"zero-shot"`.
         familiar: Whether the network is like the measured ones; on a calibrated device, like those
             of its profile.
-        setting: Runtime that the network is assumed to run in.
+        setting: Way that the network is assumed to run in, such as `"tensorrt fp16"`.
         measured_so: Devices that were measured in this setting, at whatever batch size.
         alike: Other settings that get the same prediction, as no measurement tells them apart.
         graph: Graph of the network.
@@ -132,7 +143,7 @@ class NetworkPrediction:
         runtime = None if self.evidence == "few-shot" else self.setting
         priced = 1 if self.batch_fixed else self.batch_size
         notes = [evidence_note(self.evidence, self.hardware.name, priced, runtime)]
-        if self.evidence == "zero-shot" and self.setting != "float32":
+        if self.evidence == "zero-shot" and parse_way(self.setting).plain.text:
             notes.append(runtime_note(self.setting, self.measured_so, self.alike))
         if not self.familiar and self.evidence == "few-shot":
             notes.append(
@@ -146,7 +157,9 @@ class NetworkPrediction:
             )
         about_network = (
             batch_note(self.held, self.batch_size, not self.batch_fixed, self.source),
-            type_note(self.graph),
+            None
+            if self.evidence == "few-shot"
+            else precision_note(held_precision(self.graph), self.hardware, parse_way(self.setting)),
             unknown_note(self.unknown_operators),
         )
         notes += [note for note in about_network if note]
@@ -251,6 +264,9 @@ def predict(
     input_values: Mapping[str, Any] | None = None,
     predictor: str | os.PathLike[str] | ArchitecturePredictor | None = None,
     runtime: str | None = None,
+    precision: str | None = None,
+    unit: str | None = None,
+    threads: int | None = None,
     autocast: str | None = None,
 ) -> NetworkPrediction:
     """Predict how long a forward pass of a network takes on a device.
@@ -271,17 +287,23 @@ def predict(
         input_values: Values of inputs of an ONNX model by name, where they fix shapes or
             conditions, such as `{"sr": 16000}`.
         predictor: A latency predictor to use instead of the package's own.
-        runtime: Runtime of the network: `"float32"` (by a framework, operator after operator),
-            `"amp"`, `"amp nhwc"`, `"compiled"`, `"amp compiled"`, `"onnxruntime"`, `"tensorrt"`,
-            `"amp tensorrt"`, `"tflite"`; if left out TensorRT for an ONNX file on a GPU of
-            NVIDIA's, else the device's usual one, which is the same at every batch size.
+        runtime: Runtime of the network: `"eager"` (by a framework, operator after operator),
+            `"eager nhwc"` (with channels last), `"compiled"`, `"tensorrt"`, `"onnxruntime"`,
+            `"openvino"`, `"tflite"`, `"ncnn"`, `"qnn"`, `"core ml"` or another of
+            `nasplug.predictors.features.runtimes.RUNTIMES`. Left out, it is the usual one: for an
+            ONNX file TensorRT on a GPU of NVIDIA's and ONNX Runtime on other GPUs and on CPUs, for
+            a module eager; TensorFlow Lite on a phone or a board, and the vendor's on an NPU.
+        precision: Precision of the arithmetic: `"fp32"`, `"tf32"`, `"fp16"`, `"bf16"`, `"int8"` or
+            `"int4"`; left out, that of the network's tensors.
+        unit: Processor of a phone or a board: `"cpu"`, `"gpu"` or `"npu"`; left out the usual one.
+        threads: Threads on a CPU; left out the usual number.
         autocast: Type of PyTorch's automatic mixed precision, `"float16"` or `"bfloat16"`, in which
             a module runs; None for none.
 
     Raises:
         InputError: If the network cannot be read, is mostly of unknown operators or is fixed to
-            another batch, the hardware or the runtime is unknown, or the batch size is no whole
-            number of at least 1.
+            another batch, the hardware or the runtime is unknown, the device cannot run networks
+            so, or the batch size is no whole number of at least 1.
 
     Example:
         >>> import nasplug
@@ -299,9 +321,10 @@ def predict(
     if batch_size is not None:
         checked_count(batch_size, "batch size")
     device, is_file = device_named(hardware), is_onnx(network)
+    way = asked_way(runtime, precision, unit, threads)
     # The predictor computes on the processor, whatever device the caller has made the default.
     with torch.device("cpu"):
-        chosen, runtime = _chosen(predictor, device, batch_size or 1, runtime, is_file)
+        chosen, way = _chosen(predictor, device, batch_size or 1, way, is_file)
     graph, held, is_free = read_network(
         network,
         example,
@@ -309,13 +332,20 @@ def predict(
         input_values,
         batch_size,
         autocast,
-        folds=runtime in FOLDING_RUNTIMES,
+        folds=way is not None and way.runtime in FOLDING_RUNTIMES,
     )
     batch_size = answered_batch(batch_size, held, is_free, is_file)
     check_known(graph, is_file)
+    if way is not None:
+        if not way.precision:
+            way = replace(way, precision=held_precision(graph))
+            if not exists(device, way):
+                # A device without this precision computes in another one, which the notes name.
+                way = replace(way, precision="")
+        check_way(device, way)
     with torch.device("cpu"):
         # A graph of the whole is one sample.
-        predicted = _prediction(chosen, graph, device, batch_size if is_free else 1, runtime)
+        predicted = _prediction(chosen, graph, device, batch_size if is_free else 1, way)
     return replace(
         predicted,
         batch_size=batch_size,
@@ -329,16 +359,15 @@ def _chosen(
     predictor: str | os.PathLike[str] | ArchitecturePredictor | None,
     device: Hardware,
     batch_size: int,
-    runtime: str | None,
+    way: Way | None,
     is_deployed: bool,
-) -> tuple[ArchitecturePredictor, str | None]:
-    """Predictor of whole networks, in the runtime that was asked for or is the usual one.
+) -> tuple[ArchitecturePredictor, Way | None]:
+    """Predictor of whole networks, and the way to run them, asked for or usual.
 
-    Networks that are deployed, as ONNX files, are run by TensorRT on a GPU of NVIDIA's.
+    A calibrated device stands for the way that it was measured in: None.
     """
     from nasplug.predicting.zoo import NETWORK_LATENCY, ArchitecturePredictor, load_predictor
     from nasplug.predictors.capabilities import Explains
-    from nasplug.predictors.features.settings import RUNTIMES, inference_runtime
     from nasplug.predictors.latency.device_profile import DeviceProfile
 
     if not isinstance(predictor, ArchitecturePredictor):
@@ -348,10 +377,16 @@ def _chosen(
         raise InputError(
             f"predictor {predictor.name!r} cannot read whole networks; {NETWORK_LATENCY} can"
         )
-    if runtime is None and not isinstance(device, DeviceProfile):
-        deployed = inference_runtime(device) if is_deployed else None
-        runtime = deployed or predictor.model.setting(device, batch_size).runtime or RUNTIMES[0]
-    return (predictor if runtime is None else predictor.with_runtime(runtime)), runtime
+    if isinstance(device, DeviceProfile):
+        return predictor, way
+    way = way or Way()
+    if not way.runtime:
+        usual = default_way(device, is_deployed, way.unit)
+        if not is_deployed:
+            # A processor other than a GPU is usually run as it was measured.
+            usual = predictor.model.setting(device, batch_size, way.text or None).way
+        way = replace(way, runtime=usual.runtime or EAGER)
+    return predictor, way
 
 
 def _prediction(
@@ -359,15 +394,16 @@ def _prediction(
     graph: Graph,
     device: Hardware,
     batch_size: int,
-    runtime: str | None,
+    way: Way | None,
 ) -> NetworkPrediction:
     """Predict a graph, and explain the prediction by its operators."""
     from nasplug.predicting.few_shot import calibrated
-    from nasplug.predictors.features.settings import RUNTIMES
     from nasplug.predictors.latency.device_profile import DeviceProfile
 
-    model = predictor.model
-    executed = graph.executed
+    if way is not None:
+        predictor = predictor.in_way(way)
+    model, runtime = predictor.model, None if way is None else way.text
+    executed = priced(graph)
     latency = predictor.predict([executed], device, batch_size)
     mean, lower, upper = (float(getattr(latency, end)[0, 0]) for end in ("mean", "lower", "upper"))
     times, rest_ms = model.explain(executed, device, batch_size, runtime, mean)
@@ -378,7 +414,7 @@ def _prediction(
         familiar = bool(calibrated(predictor, device).like([executed])[0])
     else:
         familiar = bool(model.groups([executed], setting)[0])
-    used_runtime = setting.runtime or RUNTIMES[0]
+    used = runtime or setting.way.text or EAGER
     return NetworkPrediction(
         mean,
         lower,
@@ -387,9 +423,9 @@ def _prediction(
         batch_size,
         latency.evidence,
         familiar,
-        used_runtime,
-        model.measured_in(used_runtime),
-        model.alike(device, batch_size, used_runtime),
+        used,
+        model.measured_in(used),
+        model.alike(device, batch_size, used),
         graph,
         _operators(executed, times, mean, device, batch_size),
         rest_ms,

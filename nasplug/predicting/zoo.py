@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from nasplug.arguments import checked_space
 from nasplug.predicting.architecture_predictor import NETWORK_LATENCY, ArchitecturePredictor
 from nasplug.predictors.capabilities import predicts_latency
+from nasplug.predictors.features.runtimes import known_way
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.errors import closest
@@ -238,11 +239,11 @@ def _none_shipped(space: SearchSpace, quantity: str) -> InputError:
 
 
 def in_runtime(chosen: dict[str, NamedScorer], runtime: str) -> None:
-    """Bind the latency predictor among the chosen ones to a runtime.
+    """Bind the latency predictor among the chosen ones to a way to run networks, a `Way.text`.
 
     Raises:
         InputError: If there is no latency predictor, or for the reasons of
-            `ArchitecturePredictor.with_runtime`.
+            `ArchitecturePredictor.in_way`.
     """
     if "latency" not in chosen:
         raise InputError(
@@ -253,7 +254,7 @@ def in_runtime(chosen: dict[str, NamedScorer], runtime: str) -> None:
         raise InputError(
             f"predictor {latency.name!r} has no choice of runtimes; leave the runtime out"
         )
-    chosen["latency"] = latency.with_runtime(runtime)
+    chosen["latency"] = latency.in_way(known_way(runtime))
 
 
 def zoo_name(space: SearchSpace, quantity: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from nasplug.choices import Choice
 from nasplug.objectives import COSTS
 from nasplug.predicting.intervals import is_usable, shown
-from nasplug.predictors.features.settings import runtime_name
+from nasplug.predictors.features.runtimes import way_name
 from nasplug.reports.page import Comparison, Page, Row, State, axis_of, scale_of
 from nasplug.reports.reported import ReportedQuantity, ReportedSearch, quantities, some_untried
 from nasplug.reports.study_page import (
@@ -241,7 +241,7 @@ def _facts(result: ReportedSearch) -> list[tuple[str, str]]:
     scored += "" if candidates.whole else f"{len(candidates):,} architectures"
     facts = [("Search space", f"{result.space}; {scored} scored"), ("Image set", result.dataset)]
     if result.hardware is not None:
-        runtime = f", {runtime_name(result.runtime)}" if result.runtime else ""
+        runtime = f", {way_name(result.runtime)}" if result.runtime else ""
         facts.append(("Device", f"{result.hardware.name}, batch {result.batch_size}{runtime}"))
     if result.constraints:
         limits = [f"{c} with probability {c.probability:g}" for c in result.constraints]

@@ -13,7 +13,7 @@ from nasplug.choices import choices
 from nasplug.objectives import COSTS, Objective
 from nasplug.pareto import pareto_mask
 from nasplug.plots.progress import best_so_far, hypervolume_so_far, reference_of
-from nasplug.predictors.features.settings import runtime_name
+from nasplug.predictors.features.runtimes import way_name
 from nasplug.reports.page import Axis, Comparison, Page, Progress, Row, State, axis_of, scale_of
 from nasplug.search_spaces import InputError
 from nasplug.studies.values import ATTRIBUTE, RECORD, StudyValues, study_values
@@ -289,7 +289,7 @@ def _settings(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         if record.get(key) is not None
     ]
     if device := _device(record):
-        runtime = f", {runtime_name(str(record['runtime']))}" if record.get("runtime") else ""
+        runtime = f", {way_name(str(record['runtime']))}" if record.get("runtime") else ""
         facts.append(("Device", f"{device}, batch {record.get('batch_size')}{runtime}"))
     limits = record.get("constraints")
     if isinstance(limits, list) and limits:

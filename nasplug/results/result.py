@@ -18,7 +18,7 @@ from nasplug.choices import Choice, choices, telling_rows
 from nasplug.objectives import MFLOPS, OBJECTIVES, Objective
 from nasplug.predicting.intervals import DIGITS, interval_of, shown
 from nasplug.predicting.notes import evidence_note, narrowing, runtime_note
-from nasplug.predictors.features.settings import runtime_name
+from nasplug.predictors.features.runtimes import way_name
 from nasplug.predictors.hardware import Hardware
 from nasplug.results.lines import ROWS, choice_lines, table_lines
 from nasplug.results.scored import Facts, Scored
@@ -169,7 +169,7 @@ class SearchResult:
     def heading(self) -> str:
         """One line with the search's space, image set, device, constraints and extent."""
         device = f" on {self.hardware.name}, batch {self.batch_size}" if self.hardware else ""
-        device += f", {runtime_name(self.runtime)}" if self.runtime else ""
+        device += f", {way_name(self.runtime)}" if self.runtime else ""
         limits = "".join(f", {c} (probability {c.probability:g})" for c in self.constraints)
         quality = "" if self.quality is None else f"; {self.quality}"
         return f"{self.space}, {self.dataset}{device}{limits}: {self._extent()}{quality}"

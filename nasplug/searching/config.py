@@ -31,7 +31,8 @@ from nasplug.devices.catalogue import parse as parse_hardware
 from nasplug.devices.hardware import hardware as device_named
 from nasplug.objectives import Objective, canonical_name
 from nasplug.predicting.zoo import NamedScorer, is_path, kind_of, opened
-from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.features.runtimes import check_way, known_way
+from nasplug.predictors.hardware import Hardware, hardware_data
 from nasplug.predictors.latency.device_profile import DeviceProfile
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.studies.evaluation import (
@@ -137,12 +138,27 @@ def checked_config(**arguments: Any) -> SearchConfig:
         "evaluate": evaluate,
         "proxy": None if arguments["proxy"] is None else canonical_name(arguments["proxy"]),
         "objectives": _objectives(arguments["objectives"], evaluate, hardware),
+        "runtime": _checked_runtime(arguments["runtime"], hardware),
     }
     if evaluate != "predicted":
         _check_observed(predictors, arguments["proxy"])
     config = SearchConfig(**(arguments | resolved))
     checked_hardware(hardware, config.predicted_constraints)
     return config
+
+
+def _checked_runtime(runtime: str | None, hardware: Hardware | None) -> str | None:
+    """The way to run networks as one text; a study may keep one in the words of earlier versions.
+
+    Raises:
+        InputError: If it is unknown, or does not exist on the device.
+    """
+    if runtime is None:
+        return None
+    way = known_way(runtime)
+    if hardware is not None:
+        check_way(hardware, way)
+    return way.text
 
 
 def _checked_evaluation(evaluate: Any) -> str | Evaluation:
@@ -227,9 +243,7 @@ def _described(hardware: Hardware) -> dict[str, Any]:
     """A device as data; one that was calibrated by its name and content alone."""
     if isinstance(hardware, DeviceProfile):
         return {"calibrated": hardware.sha256, "name": hardware.name}
-    described: dict[str, Any] = {f.name: getattr(hardware, f.name) for f in fields(Hardware)}
-    described["peak_tflops"] = dict(hardware.peak_tflops)
-    described["aliases"] = list(hardware.aliases)
+    described = hardware_data(hardware)
     if not hardware.year:
         # Zero is no year: it stands for one that was left out.
         del described["year"]

@@ -23,7 +23,8 @@ from nasplug.predicting.zoo import (
     predictors_for,
 )
 from nasplug.predicting.zoo import names as zoo_names
-from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.hardware import Hardware, hardware_data
+from nasplug.predictors.latency.device_profile import DeviceProfile
 from nasplug.sampling.sampler import PredictorSampler
 from nasplug.search_spaces import FiniteSpace, InputError, SearchSpace
 from nasplug.searching.config import SearchConfig
@@ -244,10 +245,9 @@ def _objective_names(config: SearchConfig, has_accuracy: bool) -> tuple[str, str
 
 
 def _runtime(config: SearchConfig, predictors: dict[str, NamedScorer]) -> str | None:
-    """The runtime whose latency is predicted; None for predictors that know of none."""
+    """The way to run networks whose latency is predicted; None for the predictor's usual one."""
     if config.runtime is not None:
         in_runtime(predictors, config.runtime)
-        return config.runtime
     latency = predictors.get("latency")
     if config.hardware is not None and isinstance(latency, ArchitecturePredictor):
         return latency.runtime_on(config.hardware)
@@ -292,7 +292,9 @@ def _content(hardware: Hardware | None) -> dict[str, Any] | None:
     """All of a device that a prediction may depend on: not its aliases, source and note."""
     if hardware is None:
         return None
-    content = {f.name: getattr(hardware, f.name) for f in dataclasses.fields(hardware)}
+    content = hardware_data(hardware)
+    if isinstance(hardware, DeviceProfile):
+        content |= {name: getattr(hardware, name) for name in ("space", "batch_size", "sha256")}
     for name in ("aliases", "source", "note"):
         del content[name]
     return {**content, "peak_tflops": dict(sorted(hardware.peak_tflops.items()))}

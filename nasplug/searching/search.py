@@ -23,6 +23,7 @@ from nasplug.candidates.constraints import Constraint
 from nasplug.candidates.pool import POOL_SIZE
 from nasplug.objectives import Objective
 from nasplug.predicting.zoo import NamedScorer
+from nasplug.predictors.features.runtimes import EAGER, asked_way
 from nasplug.predictors.hardware import Hardware
 from nasplug.results.result import SearchResult
 from nasplug.search_spaces import Architecture, SearchSpace
@@ -59,6 +60,9 @@ def search(
     proxy: str | None = None,
     pool_size: int = POOL_SIZE,
     runtime: str | None = None,
+    precision: str | None = None,
+    unit: str | None = None,
+    threads: int | None = None,
     evaluate: str | Evaluation | Callable[[Architecture], Mapping[str, Any]] = "predicted",
     objectives: str | Sequence[str] = (),
     n_jobs: int = 1,
@@ -98,7 +102,7 @@ def search(
             line at once and one every ten seconds.
         proxy: `"flops"` or `"params"`: what to maximise where no accuracy is known; FLOPs if None.
         pool_size: Architectures to score of a space that cannot be listed.
-        runtime: How networks are run, for a latency, as in `predict`.
+        runtime, precision, unit, threads: How networks are run, for a latency, as in `predict`.
         evaluate: `"predicted"`; `"table"` for what a benchmark measured (validation accuracy, and
             latency on a measured device); a `Command`; or a function that takes an `Architecture`
             and returns a dictionary of metrics such as `{"accuracy": 93.1, "latency_ms": 4.2}`,
@@ -123,6 +127,7 @@ def search(
         5
     """
     started = time.perf_counter()
+    way = asked_way(runtime, precision, unit, threads)
     with quiet_optuna(), Progress(progress) as shown:
         if predictors:
             shown.phase("loading predictors")
@@ -138,7 +143,7 @@ def search(
             predictors=predictors,
             proxy=proxy,
             pool_size=pool_size,
-            runtime=runtime,
+            runtime=None if way is None else way.text or EAGER,
             evaluate=evaluate,
             objectives=objectives,
         )

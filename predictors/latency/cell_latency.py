@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from nasplug.predictors.checkpoint import Checkpoint, joined, read_config
 from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.nodes import vocabulary_of
+from nasplug.predictors.features.runtimes import renamed_key
 from nasplug.predictors.features.settings import DeviceBatch, Setting
 from nasplug.predictors.latency.batch_growth import never_falling
 from nasplug.predictors.latency.device_similarity import mix_similar
@@ -151,7 +152,7 @@ class LatencyPredictor(ManyDevices):
             NotFittedError: If nothing was learned or loaded.
         """
         self._check_fitted()
-        settings = [c if c.runtime else self.setting(c.hardware, c.batch_size) for c in columns]
+        settings = [c if c.way.text else self.setting(c.hardware, c.batch_size) for c in columns]
         return self._log_latency(graphs, settings)
 
     def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
@@ -222,7 +223,7 @@ class LatencyPredictor(ManyDevices):
             )
         predictor._described = described
         predictor._columns = MeasuredColumns(
-            tuple(f"{k} {runtime}".strip() for k, runtime in zip(devices, runtimes, strict=True)),
+            tuple(renamed_key(f"{k} {r}") for k, r in zip(devices, runtimes, strict=True)),
             tuple(card["measured"][key] for key in devices),
             tuple(map(str, architectures)),
             known["settings"],

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.features.graph_arrays import pack, unpack
 from nasplug.predictors.features.nodes import vocabulary_of
-from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.hardware import Hardware, hardware_data
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["DeviceProfile", "MeasuredNetworks"]
@@ -108,12 +108,13 @@ class DeviceProfile(Hardware):
     def __init__(
         self, hardware: Hardware, space: str, batch_size: int, measured: MeasuredNetworks
     ) -> None:
-        content = {field.name: getattr(hardware, field.name) for field in fields(Hardware)}
+        content: dict[str, Any] = {f.name: getattr(hardware, f.name) for f in fields(Hardware)}
         content |= {"space": space, "batch_size": batch_size}
         # What was measured is no field: fields are what describes a device, and are shown.
         for name, value in {**content, "_measured": measured}.items():
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "sha256", _digest(content, measured))
+        described = hardware_data(hardware) | {"space": space, "batch_size": batch_size}
+        object.__setattr__(self, "sha256", _digest(described, measured))
 
     @property
     def measured(self) -> MeasuredNetworks:
@@ -123,9 +124,7 @@ class DeviceProfile(Hardware):
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary for `json.dumps`: `hardware`, `space`, `batch_size`, `measured`."""
-        hardware = {field.name: getattr(self, field.name) for field in fields(Hardware)}
-        hardware["peak_tflops"] = dict(self.peak_tflops)
-        hardware["aliases"] = list(self.aliases)
+        hardware = hardware_data(self)
         if not self.year:
             # Zero is no year: it stands for one that was left out.
             del hardware["year"]
@@ -153,5 +152,5 @@ def _array(value: Any, name: str, dimensions: int, *, whole: bool) -> NDArray[An
 
 def _digest(content: Mapping[str, Any], measured: MeasuredNetworks) -> str:
     used = {k: v for k, v in content.items() if k not in ("aliases", "source", "note")}
-    used |= {"peak_tflops": dict(content["peak_tflops"]), "measured": measured.to_json()}
+    used |= {"measured": measured.to_json()}
     return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()

@@ -4,103 +4,78 @@ A kernel of kind k (fused_operators.py), on units u of a GPU (ordinary or tensor
 s, takes
 
     arithmetic = operations / (peak_u · e_uk) · (1 + c_uk · units / outputs)^f
-                 · (1 + d / depth) · (1 + w / width)
+                 · (1 + d / depth) · (1 + w / width) · (1 + r / rows)
     traffic    = (bytes · t_sk / (1 + g · cache / (cache + bytes)) + b) / (bandwidth · m)
     kernel     = (arithmetic^q + traffic^q)^(1/q) + launch_s + groups · group_s
 
 and a network
 
-    network    = ((Σ kernel)^r + (kernels · host_s)^r)^(1/r) + bytes of the images / copy
+    network    = ((Σ kernel)^r + (kernels · host_s)^r)^(1/r) + floor_s + bytes of the images / copy
 
-Few outputs do not fill the units, short sums and narrow outputs do not fill a tile, and channels
-that are not multiples of eight do not suit tensor cores. Convolutions of floats on ordinary units
-are Winograd's, beyond the peak. A host hands over one kernel after the other, and a script that
-copies each batch to the GPU while it measures is named as such. All numbers are positive and
-learned together, from whole networks, each held near its start, which is a plain guess; what is
-particular to one GPU in one table is a factor that is learned and not kept. The form is that of the
-roofline model (Williams et al., CACM 2009).
+Few outputs do not fill the units, short sums, narrow and low outputs do not fill a tile, and
+channels that are not multiples of eight do not suit tensor cores. Convolutions of floats on
+ordinary units are Winograd's, beyond the peak; a board that has few watts for its peak stays below
+it. A host hands over one kernel after the other. Whoever measured differs, too (`Script`): some sum
+the times of kernels, some copy each batch to the GPU. All numbers are positive and learned
+together, from whole networks and single operators, each held near its start, which is a plain
+guess; what is particular to one GPU in one table is a factor that is learned and not kept. The form
+is that of the roofline model (Williams et al., CACM 2009).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.fused_operators import (
-    FUSIONS,
-    KERNEL_COLUMNS,
-    KERNEL_KINDS,
-    fused_kernels,
+from nasplug.predictors.latency.fused_operators import kernels_of_nodes
+from nasplug.predictors.latency.fused_terms import (
+    NUMBERS,
+    START,
+    Script,
+    Terms,
+    kernels_of,
+    resolution,
+    soft_maximum,
 )
-from nasplug.predictors.latency.gpu_roofline import GPU_SETTINGS, gpu_setting
+from nasplug.predictors.latency.gpu_ways import fusion_of, gpu_setting
 from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
-from nasplug.search_spaces.costs import FLOAT_BYTES
 
-if TYPE_CHECKING:
-    from torch import Tensor
+__all__ = ["FusedRoofline", "KernelTimes", "Script"]
 
-__all__ = ["PARTS", "FusedRoofline", "fusion_of"]
-
-# What can be left out of the model, to see what it is worth.
-PARTS = (
-    *("norms", "fusion", "attention", "winograd", "tiles", "aligned", "groups"),
-    *("traffic", "copy", "hosts", "effects"),
-)
-# Kinds that multiply, and those of them whose efficiency is highest.
-_COMPUTING = KERNEL_KINDS[:6]
-_EFFICIENT = ("convolution", "pointwise")
-# Units that compute convolutions and products.
-UNITS = ("plain", "tensor")
-# Name of a number -> where its fit starts (times in ms), and how far it may go, in log units.
-START: dict[str, tuple[float, float]] = {
-    **{f"efficiency.{u}.{k}": (0.3, 1.0) for u in UNITS for k in _COMPUTING},
-    **{f"efficiency.{u}.{k}": (0.6, 0.6) for u in UNITS for k in _EFFICIENT},
-    "winograd": (1.6, 0.5),
-    **{f"fill.{k}": (2000.0, 1.5) for k in _COMPUTING},
-    **{"fill.tensor": (4.0, 1.0), "fill.power": (0.9, 0.3)},
-    "memory": (0.8, 0.1),
-    **{"depth": (20.0, 1.5), "width": (8.0, 1.5), "unaligned": (1.3, 0.5)},
-    **{f"traffic.{s}.{k}": (1.0, 0.4) for s in GPU_SETTINGS for k in KERNEL_KINDS},
-    **{"transfer": (2e5, 1.5), "cache": (2.0, 0.5), "layout": (0.5, 1.0)},
-    **{f"launch.{s}": (3e-3, 0.7) for s in GPU_SETTINGS[:2]},
-    **{f"launch.{s}": (1.5e-3, 0.7) for s in GPU_SETTINGS[2:]},
-    **{f"group.{s}": (1e-4, 2.0) for s in GPU_SETTINGS[:3]},
-    # Engines of old start a kernel for each group.
-    "group.tensorrt": (3e-3, 1.5),
-    **{f"host.{s}": (1e-2, 0.7) for s in GPU_SETTINGS[:2]},
-    **{f"host.{s}": (1.5e-3, 0.7) for s in GPU_SETTINGS[2:]},
-    "copy": (4e6, 0.7),
-    **{"overlap.kernel": (2.0, 0.5), "overlap.host": (3.0, 0.5)},
-}
-# Part that only numbers make -> these numbers without it.
-_NEUTRAL: dict[str, dict[str, float]] = {
-    "winograd": {"winograd": 1.0},
-    "tiles": {"depth": 1e-6, "width": 1e-6},
-    "aligned": {"unaligned": 1.0},
-    "groups": {f"group.{s}": 1e-12 for s in GPU_SETTINGS},
-    "traffic": {f"traffic.{s}.{k}": 1.0 for s in GPU_SETTINGS for k in KERNEL_KINDS},
-    "copy": {"copy": 1e12},
-}
 STEPS, RATE = 200, 0.08
 # Relative errors beyond this count linearly.
 HUBER = 0.2
 # How strongly all numbers are held where they start, against the mean error.
 PRIOR = 1e-5
-# How far a host is from the usual one, and one GPU in one source from its data sheet.
-HOST_SPREAD, EFFECT_SPREAD = 0.5, 0.1
-SMALLEST_MS = 1e-9
+# How far a host and a floor are from the usual one, and one GPU in one source from its data sheet.
+HOST_SPREAD, FLOOR_SPREAD, EFFECT_SPREAD = 0.5, 0.7, 0.1
+# Networks that are priced at once.
+CHUNK = 512
+BOUNDS = ("arithmetic", "traffic", "launch")
 
 
-def fusion_of(setting: str) -> str:
-    """One of `FUSIONS`: what one of `GPU_SETTINGS` puts into one kernel."""
-    return {"compiled": FUSIONS[1], "tensorrt": FUSIONS[2]}.get(setting, FUSIONS[0])
+class KernelTimes(NamedTuple):
+    """Times of the kernels of a network.
+
+    Attributes:
+        ms: Of each kernel, in ms, `(kernels,)`.
+        bounds: What each kernel's time mostly is, of `BOUNDS`.
+        of_nodes: For each node of the graph the kernel that does its work, or −1.
+        rest: Of the host and the start of the network, beyond those of kernels, in ms.
+    """
+
+    ms: Array
+    bounds: tuple[str, ...]
+    of_nodes: NDArray[np.int64]
+    rest: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,16 +83,17 @@ class FusedRoofline:
     """Learned numbers of the roofline of fused kernels.
 
     Attributes:
-        numbers: Name -> number, those of `START`.
-        hosts: Source -> factor on the time that its hosts take for a kernel.
-        copying: Sources that copy each batch to the GPU while they measure.
-        parts: What is modelled, of `PARTS`.
+        numbers: Name -> number, those of `NUMBERS`.
+        hosts: Name of a script -> factor on the time that its hosts take for a kernel, and on that
+            of the start of a network.
+        devices: Runtime -> names of the GPUs whose measurements were learned in it.
+        groups: Kinds of networks that were learned, by the names that `Familiarity` has for them.
     """
 
     numbers: Mapping[str, float]
-    hosts: Mapping[str, float]
-    copying: Collection[str] = ()
-    parts: Collection[str] = PARTS
+    hosts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    devices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    groups: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -125,47 +101,55 @@ class FusedRoofline:
         graphs: Sequence[Graph],
         columns: Sequence[Setting],
         ms: Array,
-        sources: Sequence[str],
-        copying: Collection[str] = (),
-        parts: Collection[str] = PARTS,
+        scripts: Sequence[Script],
+        *,
+        weights: Mapping[str, float] | None = None,
         strength: float = PRIOR,
+        fixed: Mapping[str, float] | None = None,
+        groups: Sequence[str] = (),
     ) -> FusedRoofline:
         """Learn from measurements.
 
         Args:
-            graphs: The network of each measurement.
-            columns: The GPU, batch size and runtime of each.
+            graphs: The network or operator of each measurement.
+            columns: The GPU, batch size, runtime and precision of each.
             ms: Latencies, all above 0.
-            sources: Who measured each, with which version.
-            copying: Sources that copy each batch to the GPU while they measure.
-            parts: What is modelled, of `PARTS`.
+            scripts: By whom each was measured.
+            weights: Name of a script -> how much its measurements count; 1 for others.
             strength: How strongly all numbers are held where they start.
+            fixed: Numbers that are not learned.
+            groups: Names of the kinds of networks that these are.
         """
-        terms = _Terms(graphs, columns, [source in copying for source in sources], parts)
+        terms = _terms(graphs, columns, scripts)
         target = torch.tensor(np.log(ms), dtype=torch.float32)
-        names = list(dict.fromkeys(sources))
-        source = torch.tensor([names.index(name) for name in sources])
-        tables = [(s, c.hardware.name, c.runtime) for s, c in zip(sources, columns, strict=True)]
+        names = list(dict.fromkeys(script.name for script in scripts))
+        places = {name: place for place, name in enumerate(names)}
+        source = torch.tensor([places[script.name] for script in scripts])
+        pairs = list(zip(scripts, columns, strict=True))
+        tables = [(s.name, c.hardware.name, c.runtime, c.precision) for s, c in pairs]
         sizes = Counter(tables)
-        table = torch.tensor([list(sizes).index(key) for key in tables])
+        at = {key: place for place, key in enumerate(sizes)}
+        table = torch.tensor([at[key] for key in tables])
         # A large table says more than a small one, but not in proportion.
-        weight = torch.tensor([sizes[key] ** -0.5 for key in tables])
+        counts = weights or {}
+        weight = torch.tensor([counts.get(key[0], 1.0) * sizes[key] ** -0.5 for key in tables])
         weight = weight / weight.sum()
-        fixed = {k: v for part in _NEUTRAL if part not in parts for k, v in _NEUTRAL[part].items()}
-        free = [name for name in START if name not in fixed]
-        start = torch.tensor([START[name][0] for name in free]).log()
-        spread = torch.tensor([START[name][1] for name in free])
-        logs = torch.zeros(len(free), requires_grad=True)
-        hosts = torch.zeros(len(names), requires_grad="hosts" in parts)
-        effects = torch.zeros(len(sizes), requires_grad="effects" in parts)
-        learned = [values for values in (logs, hosts, effects) if values.requires_grad]
-        optimizer = torch.optim.Adam(learned, lr=RATE)
+        fixed = fixed or {}
+        start = [fixed.get(name, value) for name, (value, _) in START.items()]
+        spread = [0.0 if name in fixed else far for name, (_, far) in START.items()]
+        starts, spreads = torch.tensor(start).log(), torch.tensor(spread)
+        matrix = resolution()
+        logs = torch.zeros(len(NUMBERS), requires_grad=True)
+        hosts = torch.zeros(2, len(names), requires_grad=True)
+        effects = torch.zeros(len(sizes), requires_grad=True)
+        optimizer = torch.optim.Adam([logs, hosts, effects], lr=RATE)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=STEPS)
-        constants = {name: torch.tensor(value) for name, value in fixed.items()}
+        far = torch.tensor([[HOST_SPREAD], [FLOOR_SPREAD]])
+        one = torch.ones(1)
         for _ in range(STEPS):
-            values = (start + logs * spread).exp()
-            numbers = {**constants, **dict(zip(free, values, strict=True))}
-            predicted = terms.log_ms(numbers, (HOST_SPREAD * hosts[source]).exp())
+            values = torch.cat([(matrix @ (starts + logs * spreads)).exp(), one])
+            factors = (far * hosts).exp()[:, source]
+            predicted = terms.log_ms(values, factors[0], factors[1])
             errors = torch.nn.functional.huber_loss(
                 predicted + EFFECT_SPREAD * effects[table], target, reduction="none", delta=HUBER
             )
@@ -174,174 +158,108 @@ class FusedRoofline:
             ((weight * errors).sum() + strength * prior).backward()
             optimizer.step()
             schedule.step()
-        values = (start + logs.detach() * spread).exp()
-        numbers_kept = {**fixed, **dict(zip(free, values.tolist(), strict=True))}
-        factors = dict(zip(names, (HOST_SPREAD * hosts.detach()).exp().tolist(), strict=True))
-        return cls(numbers_kept, factors, tuple(copying), tuple(parts))
+        with torch.no_grad():
+            values = (matrix @ (starts + logs * spreads)).exp()
+            factors = (far * hosts).exp().T
+        devices: dict[str, tuple[str, ...]] = {}
+        for name, runtime in dict.fromkeys((c.hardware.name, c.runtime) for c in columns):
+            devices[runtime] = (*devices.get(runtime, ()), name)
+        return cls(
+            dict(zip(NUMBERS, values.tolist(), strict=True)),
+            {name: (pair[0], pair[1]) for name, pair in zip(names, factors.tolist(), strict=True)},
+            devices,
+            tuple(groups),
+        )
 
     @torch.no_grad()
     def log_latency(
-        self, graphs: Sequence[Graph], columns: Sequence[Setting], sources: Sequence[str] = ()
+        self, graphs: Sequence[Graph], columns: Sequence[Setting], scripts: Sequence[Script] = ()
     ) -> Array:
         """Natural logarithm of the latency of each network on its column in ms, `(networks,)`.
 
         Args:
             graphs: Whole networks.
-            columns: The GPU, batch size and runtime of each.
-            sources: By whose script and on whose hosts each is measured; the usual host, without a
-                copy of the images, where there is none.
+            columns: The GPU, batch size, runtime and precision of each.
+            scripts: By whom each is measured; a user's machine, where that is not said.
         """
-        names = list(sources) or [""] * len(graphs)
-        terms = _Terms(graphs, columns, [name in self.copying for name in names], self.parts)
-        numbers = {name: torch.tensor(value) for name, value in self.numbers.items()}
-        hosts = torch.tensor([self.hosts.get(name, 1.0) for name in names])
-        return terms.log_ms(numbers, hosts).double().numpy()
+        whole = list(scripts) or [Script()] * len(graphs)
+        result = self._log_ms(graphs, columns, whole)
+        # An engine that may compute in int8 takes float16 where that is faster.
+        wider = {id(c): replace(c, precision="fp16") for c in columns if c.precision == "int8"}
+        rows = [k for k, column in enumerate(columns) if id(column) in wider]
+        if rows:
+            others = [wider[id(columns[k])] for k in rows]
+            slower = self._log_ms([graphs[k] for k in rows], others, [whole[k] for k in rows])
+            result[rows] = np.minimum(result[rows], slower)
+        return result
+
+    def _log_ms(
+        self, graphs: Sequence[Graph], columns: Sequence[Setting], whole: Sequence[Script]
+    ) -> Array:
+        result = np.zeros(len(graphs))
+        for start in range(0, len(graphs), CHUNK):
+            part = slice(start, start + CHUNK)
+            terms = _terms(graphs[part], columns[part], whole[part])
+            factors = [self.hosts.get(script.name, (1.0, 1.0)) for script in whole[part]]
+            hosts, floors = torch.tensor(factors, dtype=torch.float32).unbind(1)
+            result[part] = terms.log_ms(self._values, hosts, floors).double().numpy()
+        return result
+
+    @torch.no_grad()
+    def parts(self, graph: Graph, column: Setting) -> KernelTimes:
+        """Times of the kernels of a network on a column; together they are `log_latency`'s."""
+        rows, of_nodes = kernels_of_nodes(graph, fusion_of(gpu_setting(column)))
+        wider = replace(column, precision="fp16")
+        if column.precision == "int8" and self._faster([graph], wider, column):
+            column = wider
+        terms = Terms([rows], [column], [Script()], [0.0])
+        arithmetic, traffic, launch = terms.kernel_ms(self._values)
+        kernel = soft_maximum(arithmetic, traffic, self._number("overlap.kernel")) + launch
+        kernel = torch.where(terms.layout, kernel * self._number("layout"), kernel)
+        whole = float(np.exp(self.log_latency([graph], [column])[0]))
+        which = torch.stack([arithmetic, traffic, launch]).argmax(0).tolist()
+        ms = kernel.double().numpy()
+        bounds = tuple(BOUNDS[place] for place in which)
+        return KernelTimes(ms, bounds, of_nodes, whole - float(ms.sum()))
+
+    def _faster(self, graphs: Sequence[Graph], a: Setting, b: Setting) -> bool:
+        usual = [Script()]
+        return bool(self._log_ms(graphs, [a], usual)[0] < self._log_ms(graphs, [b], usual)[0])
+
+    @property
+    def _values(self) -> torch.Tensor:
+        return torch.tensor([*(self.numbers[name] for name in NUMBERS), 1.0])
+
+    def _number(self, name: str) -> torch.Tensor:
+        return torch.tensor(self.numbers[name])
+
+    def tensors(self) -> dict[str, NDArray[np.float64]]:
+        """An array to store; the rest belongs to the card (`described`)."""
+        return {"numbers": np.array([self.numbers[name] for name in NUMBERS])}
+
+    def described(self) -> dict[str, Any]:
+        """Entries of the card that describe the roofline."""
+        devices = {runtime: list(names) for runtime, names in self.devices.items()}
+        return {"devices": devices, "groups": list(self.groups)}
+
+    @classmethod
+    def restored(
+        cls,
+        tensors: Mapping[str, NDArray[Any]],
+        devices: Mapping[str, Sequence[str]],
+        groups: Sequence[str],
+    ) -> FusedRoofline:
+        """Restore the roofline that `tensors` and `described` stored."""
+        numbers = dict(zip(NUMBERS, map(float, tensors["numbers"]), strict=True))
+        learned = {str(runtime): tuple(map(str, names)) for runtime, names in devices.items()}
+        return cls(numbers, {}, learned, tuple(map(str, groups)))
 
 
-class _Chip(NamedTuple):
-    """A column in numbers; rates a ms."""
-
-    matrix: float
-    products: float
-    plain: float
-    bandwidth: float
-    units: float
-    cache: float
-    images: float
-    number_bytes: float
-    tensor: bool
-    winograd: bool
-    setting: int
-
-
-def _chip(column: Setting) -> _Chip:
-    hardware, setting = column.hardware, gpu_setting(column)
-    peaks, plain = hardware.peak_tflops, hardware.peak_tflops["fp32"]
-    half = column.is_half
-    matrix = max(peaks.get("fp16" if half else "tf32", plain), plain)
-    # Half precision on ordinary units is at most twice as fast.
-    tensor = matrix > 2 * plain
-    return _Chip(
-        1e9 * matrix,
-        # A framework computes products of floats in full precision, an engine does not.
-        1e9 * (matrix if half or setting == "tensorrt" else plain),
-        1e9 * plain,
-        1e6 * hardware.memory_bandwidth_gbs,
-        hardware.units,
-        1e6 * hardware.on_chip_memory_mb,
-        column.batch_size,
-        FLOAT_BYTES / (1 + half),
-        tensor,
-        not half and not tensor,
-        GPU_SETTINGS.index(setting),
-    )
-
-
-class _Terms:
-    """The parts of the model that are known before its numbers are."""
-
-    def __init__(
-        self,
-        graphs: Sequence[Graph],
-        columns: Sequence[Setting],
-        copying: Sequence[bool],
-        parts: Collection[str],
-    ) -> None:
-        kernels: dict[tuple[int, str], Array] = {}
-        rows = []
-        for graph, column in zip(graphs, columns, strict=True):
-            fusion = fusion_of(gpu_setting(column))
-            key = (id(graph), fusion)
-            if key not in kernels:
-                kernels[key] = _kernels(graph, fusion, parts)
-            rows.append(kernels[key])
-        self.networks = len(rows)
-        owner = np.repeat(np.arange(len(rows)), list(map(len, rows)))
-        self.owner = torch.from_numpy(owner)
-        table = torch.from_numpy(np.concatenate([*rows, np.zeros((0, len(KERNEL_COLUMNS)))]))
-        kernel = dict(zip(KERNEL_COLUMNS, table.float().unbind(1), strict=True))
-        chips = torch.tensor([_chip(column) for column in columns], dtype=torch.float32)
-        chips = chips.reshape(len(rows), len(_Chip._fields))
-        self.setting = chips[:, -1].long()
-        chip: Any = _Chip(*chips[self.owner].unbind(1))  # type: ignore[arg-type]
-        self.kind, self.count = kernel["kind"].long(), kernel["count"]
-        kinds = {name: self.kind == place for place, name in enumerate(KERNEL_KINDS)}
-        self.setting_of = chips[self.owner, -1].long()
-        convolution = kinds["convolution"] | kinds["pointwise"] | kinds["grouped"]
-        product = kinds["product"] | kinds["attention"]
-        peak = torch.where(product, chip.products, chip.plain)
-        peak = torch.where(convolution, chip.matrix, peak)
-        self.unit = (peak > 2 * chip.plain).long()
-        self.arithmetic = 2 * kernel["macs"] * chip.images / peak
-        self.filling = chip.units / (kernel["outputs"] * chip.images).clamp(min=1)
-        by_matrix = convolution | product
-        self.groups = kernel["groups"]
-        self.depth = by_matrix / kernel["depth"].clamp(min=1)
-        # Attention's channels are heads.
-        channelled = by_matrix & ~kinds["attention"]
-        self.width = channelled / kernel["width"].clamp(min=1)
-        self.unaligned = channelled & (self.unit > 0) & (kernel["aligned"] == 0)
-        self.winograd = kinds["convolution"] & (chip.winograd > 0)
-        moved = kernel["weights"] + kernel["activations"] * chip.images
-        self.moved = moved * chip.number_bytes
-        self.cached = chip.cache / (chip.cache + self.moved).clamp(min=1)
-        self.bandwidth, self.layout = chip.bandwidth, kinds["layout"]
-        images = torch.tensor([_input_elements(graph) for graph in graphs], dtype=torch.float32)
-        networks: Any = _Chip(*chips.unbind(1))  # type: ignore[arg-type]
-        self.copied: Tensor = (
-            torch.tensor(copying) * images * networks.images * networks.number_bytes
-        )
-
-    def log_ms(self, numbers: Mapping[str, Tensor], hosts: Tensor) -> Tensor:
-        """Logarithm of ms of each network, `(networks,)`, at a factor of each one's host."""
-
-        one = torch.tensor(1.0)
-
-        def of(names: Sequence[str], place: Tensor) -> Tensor:
-            # A kind that does not multiply has no efficiency.
-            return torch.stack([numbers.get(name, one) for name in names])[place]
-
-        kinds = len(KERNEL_KINDS)
-        names = [f"efficiency.{u}.{k}" for u in UNITS for k in KERNEL_KINDS]
-        share = of(names, self.unit * kinds + self.kind)
-        fill = of([f"fill.{k}" for k in KERNEL_KINDS], self.kind)
-        fill = torch.where(self.unit > 0, fill * numbers["fill.tensor"], fill)
-        # At most 1, so that a larger batch never takes less time.
-        waiting = (1 + fill * self.filling) ** numbers["fill.power"].clamp(max=1)
-        waiting = waiting * (1 + numbers["depth"] * self.depth)
-        waiting = waiting * (1 + numbers["width"] * self.width)
-        waiting = torch.where(self.unaligned, waiting * numbers["unaligned"], waiting)
-        waiting = torch.where(self.winograd, waiting / numbers["winograd"], waiting)
-        # Above 0, since a power of 0 has no derivative.
-        arithmetic = (self.arithmetic / share * waiting).clamp(min=1e-9)
-        ways = [f"traffic.{s}.{k}" for s in GPU_SETTINGS for k in KERNEL_KINDS]
-        moved = self.moved * of(ways, self.setting_of * kinds + self.kind)
-        moved = moved / (1 + numbers["cache"] * self.cached) + numbers["transfer"]
-        traffic = moved / (self.bandwidth * numbers["memory"])
-        q, r = numbers["overlap.kernel"], numbers["overlap.host"]
-        # The larger one as a factor: powers of small numbers would vanish.
-        larger, smaller = torch.maximum(arithmetic, traffic), torch.minimum(arithmetic, traffic)
-        kernel = larger * (1 + (smaller / larger) ** q) ** (1 / q)
-        kernel = kernel + self.groups * of([f"group.{s}" for s in GPU_SETTINGS], self.setting_of)
-        kernel = kernel + of([f"launch.{s}" for s in GPU_SETTINGS], self.setting_of)
-        count = torch.where(self.layout, self.count * numbers["layout"], self.count)
-        empty = torch.zeros(self.networks)
-        time = empty.index_add(0, self.owner, kernel * count).clamp(min=SMALLEST_MS)
-        started = empty.index_add(0, self.owner, count).clamp(min=SMALLEST_MS)
-        host = started * of([f"host.{s}" for s in GPU_SETTINGS], self.setting) * hosts
-        larger, smaller = torch.maximum(time, host), torch.minimum(time, host)
-        whole = larger * (1 + (smaller / larger) ** r) ** (1 / r)
-        return (whole + self.copied / numbers["copy"]).clamp(min=SMALLEST_MS).log()
-
-
-def _kernels(graph: Graph, fusion: str, parts: Collection[str]) -> Array:
-    return fused_kernels(
-        graph,
-        fusion,
-        folded="norms" not in parts,
-        flash="attention" in parts,
-        fuse="fusion" in parts,
-    )
+def _terms(graphs: Sequence[Graph], columns: Sequence[Setting], scripts: Sequence[Script]) -> Terms:
+    triples = list(zip(graphs, columns, scripts, strict=True))
+    rows = [kernels_of(graph, column, script.flash) for graph, column, script in triples]
+    copied = [_input_elements(graph) if script.copies else 0.0 for graph, _, script in triples]
+    return Terms(rows, columns, scripts, copied)
 
 
 def _input_elements(graph: Graph) -> float:

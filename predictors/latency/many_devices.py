@@ -30,9 +30,10 @@ class ManyDevices(EnsemblePredictor):
     def setting(
         self, hardware: Hardware, batch_size: int = 1, runtime: str | None = None
     ) -> Setting:
-        """The setting that is meant by a device, a batch size, and one of `RUNTIMES`.
+        """The setting that is meant by a device, a batch size, and a way to run networks.
 
-        Without one the device's usual runtime (`usual_runtime`), the same at all batch sizes.
+        The way is a `Way.text`, such as `"tensorrt fp16"`; without one it is the device's usual
+        way (`usual_way`), the same at all batch sizes.
 
         Raises:
             InputError: If the runtime is unknown.
@@ -40,7 +41,7 @@ class ManyDevices(EnsemblePredictor):
         return self._columns.setting(hardware, batch_size, runtime)
 
     def measured_in(self, runtime: str) -> tuple[str, ...]:
-        """Names of the devices that were measured in one of `RUNTIMES`, at whatever batch size.
+        """Names of the devices that were measured in a way, at whatever batch size.
 
         Raises:
             InputError: If the runtime is unknown.
@@ -48,16 +49,16 @@ class ManyDevices(EnsemblePredictor):
         return tuple(self._columns.measured_in(runtime))
 
     def alike(self, hardware: Hardware, batch_size: int, runtime: str) -> tuple[str, ...]:
-        """Other `RUNTIMES` that get the same prediction (`settings.alike_runtimes`)."""
+        """Ways in other runtimes that get the same prediction (`settings.alike_runtimes`)."""
         setting = self.setting(hardware, batch_size, runtime)
-        return alike_runtimes(setting, self._measured, self._way)
+        return alike_runtimes(setting, self._measured, self._read)
 
     def _measured(self, column: Setting) -> bool:
         return self._columns.place(column) >= 0
 
-    def _way(self, column: Setting) -> tuple[object, ...]:
-        """All that a prediction reads of a runtime."""
-        return column.way
+    def _read(self, column: Setting) -> tuple[object, ...]:
+        """All that a prediction reads of a way to run networks."""
+        return column.flags
 
     def predict(
         self,

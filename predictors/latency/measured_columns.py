@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.predictors.features.settings import Setting, parse_runtime, usual_runtime
+from nasplug.predictors.features.runtimes import known_way, parse_way, renamed_key
+from nasplug.predictors.features.settings import Setting, usual_way
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.device_similarity import Similar, similar_devices
 from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import InputError
 
-__all__ = ["MeasuredColumns", "log_latencies", "runtime_of"]
+__all__ = ["MeasuredColumns", "log_latencies", "renamed_text", "runtime_of"]
 
 FINGERPRINT: Callable[[Setting], str] = attrgetter("fingerprint")
 
@@ -67,24 +68,32 @@ class MeasuredColumns:
     def of_device(self, hardware: Hardware) -> list[Setting]:
         """Settings in which a device was measured."""
         parts = [_parts(key) for key in self.keys]
-        settings = [Setting(hardware, int(n), r) for name, n, r in parts if name == hardware.name]
+        settings = [
+            Setting.of(hardware, int(batch), parse_way(way))
+            for name, batch, way in parts
+            if name == hardware.name
+        ]
         return [setting for setting in settings if self.place(setting) >= 0]
 
     def batches(self, setting: Setting) -> list[int]:
-        """Batch sizes at which a setting's device was measured in its runtime."""
+        """Batch sizes at which a setting's device was measured in its way."""
         measured = self.of_device(setting.hardware)
-        return [other.batch_size for other in measured if other.runtime == setting.runtime]
+        words = setting.way.text
+        return [other.batch_size for other in measured if other.way.text == words]
 
     def setting(self, hardware: Hardware, batch_size: int, runtime: str | None) -> Setting:
         """The setting that is meant, see `ManyDevices.setting`."""
-        if runtime is not None:
-            return Setting(hardware, batch_size, parse_runtime(runtime))
-        measured = [setting.runtime for setting in self.of_device(hardware)]
-        return Setting(hardware, batch_size, usual_runtime(hardware, measured))
+        way = known_way(runtime or "")
+        if not way.runtime:
+            measured = [setting.way.text for setting in self.of_device(hardware)]
+            usual = usual_way(hardware, measured, way.unit)
+            precision = way.precision or usual.precision
+            way = replace(way, runtime=usual.runtime, precision=precision)
+        return Setting.of(hardware, batch_size, way)
 
     def measured_in(self, runtime: str) -> list[str]:
-        """Names of the devices that were measured in one of `RUNTIMES`."""
-        wanted = parse_runtime(runtime)
+        """Names of the devices that were measured in a way, as `Way.text` writes it."""
+        wanted = known_way(runtime).plain.text
         names = [name for name, _, other in map(_parts, self.keys) if other == wanted]
         return list(dict.fromkeys(names))
 
@@ -131,12 +140,19 @@ def log_latencies(
 
 
 def runtime_of(key: str) -> str:
-    """The runtime in a `Setting.key`."""
+    """The `Way.text` in a `Setting.key`."""
     return _parts(key)[2]
 
 
+def renamed_text(text: str) -> str:
+    """`Setting.fingerprint` in today's words; those of earlier versions say "amp nhwc"."""
+    device, bar, way = text.rpartition("|")
+    # A text without a way, as other predictors compare, stays as it is.
+    return f"{device}|{renamed_key(f'@{way}')[1:]}" if bar else text
+
+
 def _parts(key: str) -> tuple[str, str, str]:
-    """Name, batch size and runtime of a `Setting.key`."""
+    """Name, batch size and `Way.text` of a `Setting.key`."""
     name, _, rest = key.rpartition("@")
-    batch, _, runtime = rest.partition(" ")
-    return name, batch, runtime
+    batch, _, way = rest.partition(" ")
+    return name, batch, way

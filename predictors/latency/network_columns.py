@@ -11,13 +11,14 @@ import torch
 
 from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.roofline import roofline_ms
+from nasplug.predictors.features.runtimes import parse_way
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.batch_growth import never_falling
 from nasplug.predictors.latency.corrections import ColumnCorrections
 from nasplug.predictors.latency.device_similarity import mix_similar
 from nasplug.predictors.latency.gpu_roofline import GpuRoofline, gpu_setting
 from nasplug.predictors.latency.intervals import LatencyIntervals
-from nasplug.predictors.latency.measured_columns import MeasuredColumns
+from nasplug.predictors.latency.measured_columns import MeasuredColumns, runtime_of
 from nasplug.predictors.models.roofline_transformer import SMALLEST_MS, RooflineTransformer
 from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.familiarity import Familiarity
@@ -134,7 +135,7 @@ class NetworkColumns:
         kinds: list[tuple[float, set[str]]] = []
         for place in np.flatnonzero(weights):
             key = self.measured.keys[place]
-            other = Setting(column.hardware, 1, key.partition("@")[2].partition(" ")[2])
+            other = Setting.of(column.hardware, 1, parse_way(runtime_of(key)))
             if (other.is_half, gpu_setting(other)) == way:
                 measured = set(self.intervals.groups_on(key)) - set(self.gpus.groups)
                 kinds.append((float(weights[place]), measured))

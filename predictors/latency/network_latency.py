@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from nasplug.predictors.checkpoint import Checkpoint, joined, read_config
 from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.operators import operator_kinds
-from nasplug.predictors.features.settings import NUMBERS, TEXT, Setting, parse_runtime
+from nasplug.predictors.features.runtimes import known_way, parse_way, renamed_key
+from nasplug.predictors.features.settings import NUMBERS, TEXT, Setting
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.column_heads import ColumnHeads
 from nasplug.predictors.latency.corrections import ColumnCorrections
@@ -24,7 +25,7 @@ from nasplug.predictors.latency.gpu_roofline import GpuRoofline, gpu_setting
 from nasplug.predictors.latency.intervals import LatencyIntervals
 from nasplug.predictors.latency.launch_costs import LaunchCosts
 from nasplug.predictors.latency.many_devices import ManyDevices
-from nasplug.predictors.latency.measured_columns import MeasuredColumns, log_latencies
+from nasplug.predictors.latency.measured_columns import MeasuredColumns, log_latencies, renamed_text
 from nasplug.predictors.latency.network_columns import RATES, NetworkColumns, network_scores
 from nasplug.predictors.models.roofline_transformer import (
     RooflineTransformer,
@@ -223,14 +224,14 @@ class NetworkLatency(ManyDevices):
         return latencies.never_falling(graphs, columns, lambda asked: latencies(graphs, asked))
 
     def measured_in(self, runtime: str) -> tuple[str, ...]:
-        """Names of the devices that were measured in one of `RUNTIMES`, at whatever batch size."""
+        """Names of the devices that were measured in a way, at whatever batch size."""
         gpus = {} if self._gpus is None else self._gpus.devices
-        names = [*super().measured_in(runtime), *gpus.get(parse_runtime(runtime), ())]
+        names = [*super().measured_in(runtime), *gpus.get(known_way(runtime).plain.text, ())]
         return tuple(dict.fromkeys(names))
 
-    def _way(self, column: Setting) -> tuple[object, ...]:
+    def _read(self, column: Setting) -> tuple[object, ...]:
         chip = self._gpus is not None and compute_class(column.hardware) == "gpu"
-        return column.way, gpu_setting(column) if chip else None
+        return column.flags, gpu_setting(column) if chip else None
 
     def _distribution_on(
         self, graphs: Sequence[Graph], column: Setting
@@ -324,7 +325,7 @@ class NetworkLatency(ManyDevices):
 
     @classmethod
     def _restored(cls, checkpoint: Checkpoint, backend: str) -> NetworkLatency:
-        card = checkpoint.card
+        card = _renamed(checkpoint.card)
         predictor = cls(read_config(NetworkLatencyConfig, card["config"]), backend)
         form, network = RooflineTransformerConfig, RooflineTransformer
         config = predictor._load(checkpoint, form, network, calibrated=False)
@@ -352,6 +353,24 @@ class NetworkLatency(ManyDevices):
                 predictor.config.costs,
             )
         return predictor
+
+
+def _renamed(card: Mapping[str, Any]) -> dict[str, Any]:
+    """A card in today's words for runtimes; those of earlier versions say "amp nhwc"."""
+    renamed = dict(card)
+    for name in ("residuals", "heads"):
+        renamed[name] = [(group, renamed_key(str(key))) for group, key in card.get(name) or ()]
+    renamed["columns"] = [(renamed_key(str(k)), renamed_text(str(t))) for k, t in card["columns"]]
+    if card.get("costs"):
+        keys = [renamed_key(str(key)) for key in card["costs"]["keys"]]
+        renamed["costs"] = {**card["costs"], "keys": keys}
+    if card.get("gpus"):
+        devices = card["gpus"]["devices"].items()
+        renamed["gpus"] = {
+            **card["gpus"],
+            "devices": {parse_way(str(way)).plain.text: names for way, names in devices},
+        }
+    return renamed
 
 
 def split_groups(

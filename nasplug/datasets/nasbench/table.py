@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 import sys
+import zipfile
 from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -351,7 +352,7 @@ def _write_copy(path: Path, table: NasbenchTable, source: str) -> None:
         **{f"{_RUN}{name}": column for name, column in table.runs.items()},
     }
     # To compress them would take longer than to read the file anew.
-    write_arrays(path, arrays, compress=False)
+    write_arrays(path, arrays, method=zipfile.ZIP_STORED)
 
 
 def _read_copy(path: Path, source: str) -> NasbenchTable | None:

@@ -3,7 +3,6 @@
 import pytest
 
 from nasplug.predicting.notes import evidence_note, narrowing, runtime_note
-from nasplug.predictors.features.settings import RUNTIMES, parse_runtime, runtime_name
 
 
 @pytest.mark.parametrize("evidence", ["measured", "few-shot", "zero-shot"])
@@ -18,14 +17,8 @@ def test_the_evidence_comes_first_with_device_and_batch_size(evidence):
 def test_a_runtime_note_names_the_devices_and_equal_runtimes():
     assert runtime_note("tensorrt", ("T4", "V100")) == "TensorRT was measured on T4 and V100 only"
     assert runtime_note("tflite", ()) == "TensorFlow Lite was measured on no device"
-    note = runtime_note("amp", ("T4",), ("amp nhwc", "tensorrt"))
-    assert "AMP with channels last and TensorRT would get the same prediction" in note
-
-
-def test_runtimes_have_the_names_that_people_use():
-    assert [runtime_name(name) for name in ("TensorRT", "float32")] == ["TensorRT", "float32"]
-    # No runtime is called like another one.
-    assert len({runtime_name(parse_runtime(name)) for name in RUNTIMES}) == len(RUNTIMES)
+    note = runtime_note("eager fp16", ("T4",), ("eager nhwc fp16", "tensorrt"))
+    assert "eager with channels last, fp16 and TensorRT would get the same prediction" in note
 
 
 @pytest.mark.parametrize(

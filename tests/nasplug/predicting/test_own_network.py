@@ -11,7 +11,15 @@ from typer.testing import CliRunner
 import nasplug
 from nasplug import InputError
 from nasplug.cli import app
-from nasplug.predicting.own_network import batch_note, type_note, unknown_operators, widened
+from nasplug.predicting.own_network import (
+    batch_note,
+    held_precision,
+    precision_note,
+    priced,
+    unknown_operators,
+    widened,
+)
+from nasplug.predictors.features.runtimes import Way
 from nasplug.search_spaces import Graph
 
 HARDWARE = "Titan RTX"
@@ -145,9 +153,16 @@ def test_shares_are_those_of_bytes():
 
 def test_element_types_are_told():
     half = predicted(network(code=TensorProto.FLOAT16, type_=np.float16))
-    assert any("float16: bytes are those" in note for note in half.notes())
-    assert half.graph.total("bytes") == predicted(network()).graph.total("bytes") / 2
-    assert type_note(predicted(network()).graph) is None
+    assert half.setting == "tensorrt fp16"
+    assert any("tensors are in fp16, and it is predicted" in note for note in half.notes())
+    wide = predicted(network())
+    assert half.graph.total("bytes") == wide.graph.total("bytes") / 2
+    # Predictors halve the bytes themselves, by the precision.
+    assert priced(half.graph).total("bytes") == wide.graph.total("bytes")
+    assert (held_precision(half.graph), held_precision(wide.graph)) == ("fp16", "fp32")
+    assert precision_note("fp32", nasplug.hardware("Titan RTX"), Way()) is None
+    assert "run in TF32" in precision_note("fp32", nasplug.hardware("RTX 3090"), Way())
+    assert "computed in int8" in precision_note("fp32", nasplug.hardware("T4"), Way("", "int8"))
 
 
 def test_notes_on_batches():

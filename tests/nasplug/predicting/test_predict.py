@@ -107,7 +107,7 @@ def test_products_of_weights_count_where_they_are_computed_in_each_pass():
     example = torch.zeros(1, 512)
     eager, folded = (
         nasplug.predict(Weights(), example, hardware=HARDWARE, runtime=runtime)
-        for runtime in ("float32", "onnxruntime")
+        for runtime in ("eager", "onnxruntime")
     )
     assert eager.graph.total("flops") == 512**3
     assert folded.graph.total("flops") == 0
@@ -117,7 +117,7 @@ def test_mixed_precision_moves_half_the_bytes():
     wide = nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE)
     narrow = nasplug.predict(Toy(), EXAMPLE, hardware=HARDWARE, autocast="float16")
     assert narrow.graph.total("bytes") < 0.7 * wide.graph.total("bytes")
-    assert any("float16" in note for note in narrow.notes())
+    assert any("fp16" in note for note in narrow.notes())
 
 
 def test_arguments_of_another_kind_of_network_are_refused(squeezenet):
@@ -208,10 +208,10 @@ def test_equal_operators_share_a_row(squeezenet):
 def test_a_runtime_is_chosen_by_name(squeezenet):
     said = {
         runtime: nasplug.predict(str(squeezenet), hardware="RTX 3090", runtime=runtime)
-        for runtime in ("float32", "tensorrt", None)
+        for runtime in ("eager", "tensorrt", None)
     }
     compiled = said["tensorrt"]
-    assert compiled.mean < said["float32"].mean
+    assert compiled.mean < said["eager"].mean
     assert math.isclose(
         sum(operator.latency_ms for operator in compiled.operators) + compiled.rest_ms,
         compiled.mean,
@@ -219,12 +219,13 @@ def test_a_runtime_is_chosen_by_name(squeezenet):
     )
     # An inference runtime runs ONNX files, a framework its own modules.
     assert said[None].to_json() == compiled.to_json()
-    assert nasplug.predict(Toy(), EXAMPLE, hardware="RTX 3090").setting == "float32"
-    assert "TensorRT was measured on GTX 1660, V100 and T4 only" in compiled.notes()
-    printed = run(squeezenet, "--hw", "RTX 3090", "--runtime", "float32", "--json")
+    assert nasplug.predict(Toy(), EXAMPLE, hardware="RTX 3090").setting == "eager fp32"
+    measured = "TensorRT, fp32 was measured on GTX 1660, V100 and T4 only"
+    assert any(note.startswith(measured) for note in compiled.notes())
+    printed = run(squeezenet, "--hw", "RTX 3090", "--runtime", "eager", "--json")
     assert printed.exit_code == 0
     mean = json.loads(printed.stdout)["latency_ms"]["mean"]
-    assert mean == pytest.approx(said["float32"].mean, rel=1e-5)
+    assert mean == pytest.approx(said["eager"].mean, rel=1e-5)
 
 
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
@@ -234,7 +235,8 @@ CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
     ("arguments", "sentence"),
     [
         (("--hw", "RTX 3090", "--runtime", "fast"), "unknown runtime 'fast'"),
-        (("--runtime", "amp"), "name a device"),
+        (("--runtime", "compiled"), "name a device"),
+        (("--hw", "T4", "--runtime", "amp"), "runtime 'eager' with precision 'fp16'"),
         (("--space", "nnlqp:nasbench201", "--hw", "T4", "--runtime", "x"), "unknown runtime 'x'"),
     ],
 )
@@ -249,11 +251,11 @@ def test_a_predictor_that_knows_one_way_of_running_takes_no_runtime():
     with pytest.raises(
         InputError, match="'mine' knows a single runtime; leave the runtime out, or use"
     ):
-        gp.with_runtime("amp")
+        gp.with_runtime("compiled")
 
 
 def test_cells_on_a_device_of_ones_own_may_be_run_by_a_runtime():
-    usual = json.loads(run(CELL, "--hw", "Pixel 6", "--json").stdout)
+    usual = json.loads(run(CELL, "--hw", "Pixel 6", "--runtime", "eager", "--json").stdout)
     exported = json.loads(run(CELL, "--hw", "Pixel 6", "--runtime", "tflite", "--json").stdout)
     # What was measured in TensorFlow Lite tells.
     assert usual != exported

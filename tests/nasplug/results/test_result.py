@@ -172,7 +172,7 @@ def test_a_runtime_is_searched_for_and_said(tmp_path: Path) -> None:
     given: dict[str, Any] = {"n_trials": 2, "pool_size": 24, "storage": "memory"}
     framework, compiled, usual = (
         search("nnlqp:squeezenet", "RTX 3090", runtime=runtime, **given)
-        for runtime in ("float32", "tensorrt", None)
+        for runtime in ("eager", "tensorrt", None)
     )
     fastest = [min(r.candidates.means(("latency",))[:, 0]) for r in (framework, compiled)]
     assert fastest[1] < fastest[0]
@@ -183,6 +183,7 @@ def test_a_runtime_is_searched_for_and_said(tmp_path: Path) -> None:
     )
     notes = compiled.notes()
     assert any("RTX 3090 was not measured at batch 1 (TensorRT)" in note for note in notes)
-    assert "TensorRT was measured on GTX 1660, V100 and T4 only" in notes
+    measured = "TensorRT was measured on GTX 1660, V100 and T4 only"
+    assert any(note.startswith(measured) for note in notes)
     with pytest.raises(InputError, match="name a device"):
         search("nnlqp:squeezenet", runtime="tensorrt", **given)

@@ -6,12 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nasplug import hardware, space
-from nasplug.predictors.features.settings import RUNTIMES, Setting, parse_runtime
+from nasplug.predictors.features.runtimes import parse_way
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency import gpu_roofline
 from nasplug.predictors.latency.gpu_roofline import START, GpuRoofline, gpu_setting
 
 NAMES = ("Titan X", "V100", "RTX 3090", "RTX 4090", "T4", "A100 40GB")
 USUAL = GpuRoofline(START)
+WAYS = (
+    *("eager", "eager fp16", "eager nhwc fp16", "compiled fp16"),
+    *("onnxruntime", "tensorrt fp16", "tflite"),
+)
 
 
 def networks(count):
@@ -33,10 +38,10 @@ def measured():
     }
     truth = GpuRoofline(slow)
     columns = [
-        Setting(hardware(name), batch, runtime)
+        Setting.of(hardware(name), batch, parse_way(runtime))
         for name in NAMES
         for batch in (1, 64)
-        for runtime in ("", "amp", "tensorrt")
+        for runtime in ("", "fp16", "tensorrt")
     ]
     return columns, np.exp(truth.log_latency(GRAPHS, columns))
 
@@ -62,13 +67,13 @@ def test_a_gpu_that_was_left_out_is_predicted_from_others(measured, monkeypatch)
 @settings(max_examples=25, deadline=None)
 @given(
     st.sampled_from(NAMES),
-    st.sampled_from(RUNTIMES),
+    st.sampled_from(WAYS),
     st.integers(1, 2000),
     st.dictionaries(st.sampled_from(sorted(START)), st.floats(0.1, 10), max_size=5),
 )
 def test_it_grows_with_the_batch_whatever_its_numbers(name, runtime, batch, factors):
     numbers = {key: value * factors.get(key, 1) for key, value in START.items()}
-    columns = [Setting(hardware(name), size, parse_runtime(runtime)) for size in (batch, 2 * batch)]
+    columns = [Setting.of(hardware(name), size, parse_way(runtime)) for size in (batch, 2 * batch)]
     smaller, larger = GpuRoofline(numbers).log_latency(GRAPHS[:3], columns).T
     assert np.isfinite(smaller).all()
     assert (larger >= smaller - 1e-9).all()
@@ -76,25 +81,23 @@ def test_it_grows_with_the_batch_whatever_its_numbers(name, runtime, batch, fact
 
 def test_half_precision_compilers_and_faster_gpus_take_less_time():
     def ms(name, runtime):
-        return USUAL.log_latency(GRAPHS, [Setting(hardware(name), 64, runtime)])[:, 0]
+        return USUAL.log_latency(GRAPHS, [Setting.of(hardware(name), 64, parse_way(runtime))])[:, 0]
 
-    assert (ms("RTX 3090", "amp") < ms("RTX 3090", "")).all()
+    assert (ms("RTX 3090", "fp16") < ms("RTX 3090", "")).all()
     assert (ms("RTX 3090", "tensorrt") < ms("RTX 3090", "")).all()
     assert (ms("RTX 4090", "") < ms("T4", "")).all()
 
 
 def test_settings_of_runtimes():
     device = hardware("T4")
-    found = {name: gpu_setting(Setting(device, 1, parse_runtime(name))) for name in RUNTIMES}
+    found = {name: gpu_setting(Setting.of(device, 1, parse_way(name))) for name in WAYS}
     assert found == {
-        "float32": "framework",
-        "amp": "framework",
-        "amp nhwc": "channels last",
-        "compiled": "compiled",
-        "amp compiled": "compiled",
+        "eager": "framework",
+        "eager fp16": "framework",
+        "eager nhwc fp16": "channels last",
+        "compiled fp16": "compiled",
         "onnxruntime": "compiled",
-        "tensorrt": "tensorrt",
-        "amp tensorrt": "tensorrt",
+        "tensorrt fp16": "tensorrt",
         "tflite": "compiled",
     }
 

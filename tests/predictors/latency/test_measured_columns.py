@@ -12,7 +12,7 @@ TITAN, PI = hardware("Titan RTX"), hardware("Raspberry Pi 4")
 SETTINGS = [
     Setting(TITAN, 1),
     Setting(TITAN, 64),
-    Setting(TITAN, 64, "amp"),
+    Setting(TITAN, 64, precision="fp16"),
     Setting(PI, 1, "tflite"),
 ]
 COLUMNS = MeasuredColumns.of(SETTINGS, with_text=False)
@@ -27,14 +27,14 @@ def test_settings_are_known_again_by_name_and_description():
     assert COLUMNS.of_device(TITAN) == SETTINGS[:3]
     assert COLUMNS.of_device(replace(TITAN, name="twin")) == []
     assert COLUMNS.batches(Setting(TITAN, 8)) == [1, 64]
-    assert COLUMNS.batches(Setting(TITAN, 8, "amp")) == [64]
+    assert COLUMNS.batches(Setting(TITAN, 8, precision="fp16")) == [64]
 
 
 def test_the_usual_runtime_is_the_measured_one():
     assert COLUMNS.setting(TITAN, 8, None) == Setting(TITAN, 8)
     assert COLUMNS.setting(PI, 8, None) == Setting(PI, 8, "tflite")
-    assert COLUMNS.setting(PI, 8, "float32") == Setting(PI, 8)
-    assert COLUMNS.measured_in("float32") == ["Titan RTX"]
+    assert COLUMNS.setting(PI, 8, "eager fp32") == Setting(PI, 8)
+    assert COLUMNS.measured_in("eager") == ["Titan RTX"]
     assert COLUMNS.measured_in("TFLite") == ["Raspberry Pi 4"]
     with pytest.raises(InputError, match="unknown runtime 'warp'"):
         COLUMNS.measured_in("warp")

@@ -1,0 +1,111 @@
+"""Networks that other packages build, by the references of the table of measurements.
+
+`built(reference)` makes the module with random weights, without memory for them, and an example of
+its input; `PACKAGES` are the packages it knows.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from nasplug.search_spaces import InputError
+
+__all__ = ["PACKAGES", "Built", "built"]
+
+_ARGUMENT = re.compile(r"(?P<name>[^(]+)\((?P<key>\w+)=(?P<value>[\d.]+)\)")
+
+
+@dataclass(frozen=True)
+class Built:
+    """Network that a package made.
+
+    Attributes:
+        module: The network, in evaluation mode.
+        example: Its input, as `torch_graph` takes it.
+        family: Networks of one design; see `KnownNetwork`.
+    """
+
+    module: torch.nn.Module
+    example: Any
+    family: str
+
+
+def built(reference: str) -> Built:
+    """Network of a reference, on the current device of torch.
+
+    Raises:
+        InputError: If no package here builds it.
+    """
+    package, _, name = reference.partition(":")
+    if package not in PACKAGES:
+        raise InputError(f"no package builds {reference}")
+    name, _, size = name.partition("@")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = PACKAGES[package](name, size)
+    made.module.eval()
+    return made
+
+
+def image(size: str, channels: int = 3) -> torch.Tensor:
+    """An image of `"224"` or `"height x width"`."""
+    sides = [int(side) for side in size.split("x")]
+    return torch.zeros(1, channels, sides[0], sides[-1])
+
+
+def _timm(name: str, size: str) -> Built:
+    from timm import create_model
+    from timm.models import get_pretrained_cfg, is_model, model_entrypoint
+
+    argument = _ARGUMENT.fullmatch(name)
+    arguments: dict[str, Any] = {}
+    if argument:
+        name = argument["name"]
+        arguments[argument["key"]] = float(argument["value"])
+    base = name.partition(".")[0]
+    if not is_model(base):
+        raise InputError("this timm has no such model")
+    config = get_pretrained_cfg(base)
+    side = int(size)
+    # Others take images of any size, and no such argument.
+    if config is not None and config.fixed_input_size and config.input_size[-1] != side:
+        arguments["img_size"] = side
+    family = model_entrypoint(base).__module__.rpartition(".")[2]
+    return Built(create_model(name, **arguments), image(size), family)
+
+
+def _torchvision(name: str, size: str) -> Built:
+    from torchvision import models
+
+    plain = name.rpartition(".")[2]
+    has_backbone = plain.startswith(
+        ("deeplabv3", "fcn", "lraspp", "retinanet", "fasterrcnn", "ssd")
+    )
+    arguments: dict[str, Any] = {"weights_backbone": None} if has_backbone else {}
+    if plain in ("googlenet", "inception_v3"):
+        arguments["init_weights"] = False
+    module = models.get_model(plain, weights=None, **arguments)
+    family = type(module).__module__.rpartition(".")[2]
+    if name.startswith("video."):
+        return Built(module, torch.zeros(1, 3, 16, int(size), int(size)), family)
+    return Built(module, image(size or "224"), family)
+
+
+def _pytorchcv(name: str, size: str) -> Built:
+    from pytorchcv.model_provider import get_model
+
+    module = get_model(name, pretrained=False)
+    return Built(module, image(size), type(module).__module__.rpartition(".")[2])
+
+
+PACKAGES: dict[str, Callable[[str, str], Built]] = {
+    "timm": _timm,
+    "torchvision": _torchvision,
+    "pytorchcv": _pytorchcv,
+}

@@ -1,0 +1,157 @@
+"""Build the graphs of the networks that the table of measurements names, which the package ships.
+
+    nice -n 19 python -m experiments.measurements.network_graphs [--only RE] [--again] [--pack]
+
+Needs timm, torchvision, pytorchcv, transformers and ultralytics; nothing is downloaded, as weights
+are random. Each network is made without memory for its weights and read by
+`search_spaces.importers`. One file a network goes into the folder network-graphs of the cache
+(`NASPLUG_CACHE`), so that the work can be stopped and taken up again; a network that fails leaves
+its reason there instead, and is not tried again unless --again is given. At the end, or with --pack
+alone, all that is there goes into nasplug/datasets/network_graphs.npz, and what is covered into
+results/network_graphs.json.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import re
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import torch
+
+from experiments.campaign import Options
+from experiments.measurements.network_builders import PACKAGES, built
+from nasplug.datasets.download import cache_dir
+from nasplug.datasets.measurements import shipped_measurements
+from nasplug.datasets.network_graphs import KnownNetwork, write_network_graphs
+from nasplug.search_spaces.files import write_text
+from nasplug.search_spaces.importers.torch_graph import torch_graph
+
+
+def wanted() -> list[str]:
+    """References of networks that packages build, as the table of measurements has them."""
+    packages = tuple(f"{package}:" for package in PACKAGES)
+    references = shipped_measurements().values["graph"]
+    return [reference for reference in references if reference.startswith(packages)]
+
+
+class _TooLongError(BaseException):
+    """Not an Exception: nothing on the way up may take it for a fault of the network."""
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    def stop(*_: Any) -> None:
+        raise _TooLongError
+
+    # Processor time: on a busy machine the clock says little of the network.
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+def read(reference: str, device: str) -> KnownNetwork:
+    """Build a network on a device of torch, and read it."""
+    with torch.device(device):
+        made = built(reference)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        graph = torch_graph(made.module, made.example)
+    parameters = sum(weight.numel() for weight in made.module.parameters())
+    return KnownNetwork(reference, made.family, parameters, graph)
+
+
+def read_anyhow(reference: str) -> KnownNetwork:
+    """Build a network, without memory for weights if it does not need their values."""
+    try:
+        return read(reference, "meta")
+    except Exception:
+        return read(reference, "cpu")
+
+
+def folder() -> Path:
+    return cache_dir() / "network-graphs"
+
+
+def paths(reference: str) -> tuple[Path, Path]:
+    """Files of a network's graph, and of the reason why it has none."""
+    name = quote(reference, safe="")
+    return folder() / f"{name}.npz", folder() / f"{name}.txt"
+
+
+def versions() -> str:
+    found = []
+    for package in ("timm", "torchvision", "pytorchcv", "transformers", "ultralytics", "torch"):
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            continue
+    return ", ".join(found)
+
+
+def build_all(references: Sequence[str], seconds: float) -> None:
+    made_with = versions()
+    for k, reference in enumerate(references):
+        good, bad = paths(reference)
+        started = time.perf_counter()
+        try:
+            with _at_most(seconds):
+                network = read_anyhow(reference)
+            write_network_graphs(good, [network], made_with)
+        except _TooLongError:
+            outcome = f"takes more than {seconds:g} s of processor time"
+            write_text(bad, outcome)
+        except Exception as error:
+            outcome = f"{type(error).__name__}: {error}"
+            write_text(bad, outcome)
+        else:
+            bad.unlink(missing_ok=True)
+            outcome = f"{len(network.graph)} nodes"
+        print(
+            f"{time.strftime('%H:%M:%S')} {k + 1}/{len(references)} {reference} "
+            f"{time.perf_counter() - started:.1f} s: {outcome[:300]}",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = Options(__doc__)
+    parser.add_argument(
+        "--seconds", type=float, default=120, help="of the processor, for one network"
+    )
+    parser.add_argument("--only", default="", help="regular expression on the reference")
+    parser.add_argument("--again", action="store_true", help="try those that failed once more")
+    parser.add_argument("--pack", action="store_true", help="build nothing")
+    options = parser.parse_args()
+    # A trace makes many small objects, and what was imported never goes.
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)
+    torch.fx.config.do_not_emit_stack_traces = True
+    if not options.pack:
+        logging.disable(logging.WARNING)
+        left = []
+        for reference in wanted():
+            good, bad = paths(reference)
+            is_open = not good.exists() and (options.again or not bad.exists())
+            if is_open and re.search(options.only, reference):
+                left.append(reference)
+        print(f"{folder()}: {len(left)} networks are left to build", file=sys.stderr)
+        build_all(left, options.seconds)
+
+
+if __name__ == "__main__":
+    main()
