@@ -2,9 +2,9 @@
 
 On device d in setting s a network g takes
 
-    log ms = log ms by the data sheet + scale(d) + departure(d, s, g) + noise
+    log ms = log ms by the data sheet + scale(d, s) + shape(d, s, g) + noise
 
-The scale is one number. The departure is a smooth function of where the network's time goes
+The scale is one number a setting. The shape is a smooth function of where the network's time goes
 (network_features.py): linear in it, with a covariance between the features that devices of the
 class share, and bounded; around that a process of a long and one of a short reach. Settings of one
 device are alike as far as their runtime, precision, processor and source are the same. All
@@ -47,6 +47,10 @@ ROUNDS = 20
 JITTER = 1e-6
 # Standard deviations from which on a measurement counts as one with more noise.
 OUTLYING, OUTLIER_ROUNDS = 1.5, 3
+# Numbers of measurements whose intervals are made to cover, and limits of the factors on them.
+COUNTS, COVER, MOST_WIDENED = (1, 3, 10), 0.9, (0.7, 2.0)
+# Standard deviations of a normal distribution to the end of its central 90 % interval.
+END = 1.6449
 # Of fewer measurements none can be told to be far off.
 FEWEST = 3
 # Residuals are learned as if they were at most so many robust standard deviations off their median.
@@ -107,6 +111,8 @@ class ResidualPrior:
         center: Mean of the features, `(len(FEATURES),)`.
         spread: Standard deviation of the features.
         chances: Probability of each of `LEVELS`.
+        widening: Factor on standard deviations after each of `COUNTS` measurements, with which
+            intervals cover networks unlike the measured ones.
     """
 
     numbers: Mapping[str, float]
@@ -115,6 +121,7 @@ class ResidualPrior:
     center: Array
     spread: Array
     chances: Array
+    widening: Array
 
     @classmethod
     def of(cls, devices: Sequence[DeviceResiduals], seed: int = 0) -> ResidualPrior:
@@ -127,14 +134,60 @@ class ResidualPrior:
         spread = np.sqrt(np.average((every - center) ** 2, axis=0, weights=weights)) + 1e-3
         chances = np.full(len(LEVELS), 1 / len(LEVELS))
         shared = np.random.default_rng(seed).normal(0, 0.03, (1 + len(FEATURES), RANK))
-        start = cls(START, dict.fromkeys(WAYS, 0.5), shared, center, spread, chances)
+        alike, widening = dict.fromkeys(WAYS, 0.5), np.ones(len(COUNTS))
+        start = cls(START, alike, shared, center, spread, chances, widening)
         batch = start._batch(devices, np.random.default_rng(seed))
         learned = start._fitted(batch)
         with torch.no_grad():
             parts = learned._parts(*learned._tensors(), batch.features, batch.ways)
             noise = learned.numbers["noise"]
             evidences = [_evidence(parts, noise, batch, level) for level in LEVELS]
-        return replace(learned, chances=_chances(torch.stack(evidences).T.numpy()))
+        learned = replace(learned, chances=_chances(torch.stack(evidences).T.numpy()))
+        return replace(learned, widening=learned._widening(devices, seed))
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary for `json.dumps`, from which `from_json` makes an equal object."""
+        tables = {"numbers": dict(self.numbers), "alike": dict(self.alike)}
+        arrays = ("shared", "center", "spread", "chances", "widening")
+        return tables | {name: getattr(self, name).tolist() for name in arrays}
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Any]) -> ResidualPrior:
+        """The prior that `to_json` wrote."""
+        arrays = ("shared", "center", "spread", "chances", "widening")
+        values = {name: np.array(table[name], dtype=np.float64) for name in arrays}
+        return cls(table["numbers"], table["alike"], **values)
+
+    def widen(self, count: int) -> float:
+        """Factor on standard deviations after some measurements."""
+        return float(np.interp(np.log(max(count, 1)), np.log(COUNTS), self.widening))
+
+    def _widening(self, devices: Sequence[DeviceResiduals], seed: int) -> Array:
+        """Factors that let 90 % intervals cover; those measured lie on one side of those judged."""
+        rng = np.random.default_rng(seed)
+        result = []
+        for count in COUNTS:
+            far: list[Array] = []
+            for device in devices:
+                if len(device.residuals) < 2 * count + FEWEST:
+                    continue
+                for _ in range(DRAWS):
+                    standard = (device.located.features - self.center) / self.spread
+                    order = np.argsort(standard @ rng.normal(size=standard.shape[1]))
+                    side, judged = np.array_split(order, 2)
+                    learned = rng.permutation(side)[:count]
+                    process = ResidualProcess(
+                        self,
+                        device.located.take(learned),
+                        device.residuals[learned],
+                        np.ones(count),
+                    )
+                    mean, std = process(device.located.take(judged), np.ones(len(judged)))
+                    far.append(np.abs(device.residuals[judged] - mean) / std)
+            # Each device counts alike.
+            ends = [float(np.quantile(part, COVER)) for part in far]
+            result.append(np.clip(np.mean(ends) / END, *MOST_WIDENED) if ends else 1.0)
+        return np.array(result)
 
     def _batch(self, devices: Sequence[DeviceResiduals], rng: np.random.Generator) -> _Batch:
         codes: dict[str, int] = {}
@@ -169,6 +222,18 @@ class ResidualPrior:
         }
         alike = torch.tensor([self.alike[name] for name in WAYS], dtype=torch.float64)
         return numbers, alike, torch.from_numpy(self.shared)
+
+    def variances(self, located: Located) -> Array:
+        """Variance of the residual of each network before anything is measured, `(n,)`."""
+        scale, shape = self._own(self._located(located, {}))
+        result: Array = (scale + shape).numpy() + self.numbers["noise"]
+        return result
+
+    def _own(self, located: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Variances of the scale and of the shape of each network, `(n,)` each."""
+        features, ways = located
+        parts = self._parts(*self._tensors(), features[:, None], ways[:, None])
+        return parts[0][:, 0, 0], parts[1][:, 0, 0]
 
     def _fitted(self, batch: _Batch) -> ResidualPrior:
         """Numbers that make the residuals of all devices most likely."""
@@ -205,7 +270,7 @@ class ResidualPrior:
         ways: Tensor,
         others: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Covariances of the scale and of the departure, `(..., n, m)` each."""
+        """Covariances of the scale and of the shape, `(..., n, m)` each."""
         to_features, to_ways = (features, ways) if others is None else others
         same = ways[..., :, None, :] == to_ways[..., None, :, :]
         way = torch.where(same, torch.ones_like(alike), alike).prod(-1)
@@ -221,7 +286,7 @@ class ResidualPrior:
             numbers[name] * (-0.5 * squares / numbers[f"reach {name}"] ** 2).exp()
             for name in ("long", "short")
         )
-        return numbers["scale"].expand(way.shape), way * (numbers["setting"] + linear + smooth)
+        return numbers["scale"] + way * numbers["setting"], way * (linear + smooth)
 
 
 def _squares(a: Tensor, b: Tensor) -> Tensor:
@@ -297,13 +362,13 @@ class ResidualProcess:
         self._widths = torch.from_numpy(widths)
         target = torch.from_numpy(residuals)
         numbers = prior._tensors()
-        scale, departure = prior._parts(*numbers, *self._measured)
+        scale, shapes = prior._parts(*numbers, *self._measured)
         outer = self._widths[:, None] * self._widths
         eye = torch.eye(len(target), dtype=torch.float64)
         own = [JITTER + noise * prior.numbers["noise"] for _, noise in LEVELS]
         stack = torch.stack(
             [
-                (scale + shape * departure) * outer + noise * eye
+                (scale + shape * shapes) * outer + noise * eye
                 for (shape, _), noise in zip(LEVELS, own, strict=True)
             ]
         )
@@ -314,28 +379,33 @@ class ResidualProcess:
         logs = -0.5 * self._weights @ target - heights + torch.from_numpy(prior.chances).log()
         self.chances = (logs - logs.max()).softmax(0)
 
+    def nearness(self, located: Located) -> Array:
+        """Largest correlation of each network's shape with that of a measured one, `(n,)`."""
+        if not len(self._widths):
+            return np.zeros(len(located.ways))
+        asked = self.prior._located(located, self._codes)
+        _, shape = self.prior._parts(*self.prior._tensors(), *asked, self._measured)
+        own, others = self.prior._own(asked)[1], self.prior._own(self._measured)[1]
+        result: Array = (shape / (own[:, None] * others).sqrt()).amax(1).numpy()
+        return result
+
     def __call__(self, located: Located, widths: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the residuals of networks, with noise, `(n,)` each."""
         asked = self.prior._located(located, self._codes)
         numbers = self.prior._tensors()
-        scale, departure = self.prior._parts(*numbers, *asked, self._measured)
+        scale, shapes = self.prior._parts(*numbers, *asked, self._measured)
         wide = torch.from_numpy(widths)
         outer = wide[:, None] * self._widths
-        own_scale, own_departure = self._own(asked)
+        own_scale, own_shape = self.prior._own(asked)
         mean, square = torch.zeros_like(wide), torch.zeros_like(wide)
         noise = self.prior.numbers["noise"]
         for k, (shape, level) in enumerate(LEVELS):
-            cross = (scale + shape * departure) * outer
+            cross = (scale + shape * shapes) * outer
             center = cross @ self._weights[k]
             explained = torch.linalg.solve_triangular(self._factors[k], cross.T, upper=False)
-            before = (own_scale + shape * own_departure) * wide**2
+            before = (own_scale + shape * own_shape) * wide**2
             spread = (before - (explained**2).sum(0)).clamp(min=0) + level * noise
             mean += self.chances[k] * center
             square += self.chances[k] * (spread + center**2)
-        return mean.numpy(), (square - mean**2).clamp(min=JITTER).sqrt().numpy()
-
-    def _own(self, located: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Variances of networks' scale and departure before anything is measured."""
-        features, ways = located
-        parts = self.prior._parts(*self.prior._tensors(), features[:, None], ways[:, None])
-        return parts[0][:, 0, 0], parts[1][:, 0, 0]
+        std = (square - mean**2).clamp(min=JITTER).sqrt() * self.prior.widen(len(self._widths))
+        return mean.numpy(), std.numpy()
