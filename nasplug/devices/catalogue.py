@@ -109,7 +109,7 @@ def parse(table: Mapping[str, Any], where: str) -> Hardware:
 
 
 def _processor(table: Mapping[str, Any], where: str) -> Processor:
-    wrong = sorted(set(table) ^ set(_PROCESSOR_CHECKS) - {"on_chip_memory_mb"})
+    wrong = sorted((set(table) ^ set(_PROCESSOR_CHECKS)) - {"on_chip_memory_mb"})
     if wrong:
         state = "unknown" if wrong[0] in table else "missing"
         raise InputError(f"{where}: the field {shown(wrong[0])} is {state}")

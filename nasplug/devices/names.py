@@ -175,7 +175,8 @@ def _index() -> tuple[dict[str, Hardware], dict[str, list[Hardware]]]:
     for device in catalogue():
         for spelling in (device.name, *device.aliases):
             by_key[catalogue_key(spelling)] = device
-            for number in _model_numbers(spelling):
+            # Chips of phones have numbers that cards had before them: the Exynos 1080.
+            for number in _model_numbers(spelling) if device.kind != "phone" else ():
                 if device not in by_model_number[number]:
                     by_model_number[number].append(device)
     return by_key, dict(by_model_number)

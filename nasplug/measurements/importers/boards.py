@@ -27,9 +27,18 @@ _UNITS = {"EdgeTPU": "TPU", "accelerator": "ASIC"}
 _FPGAS = "pynq|arty|zedboard|zc706|zybo|cora|VCU128|ZCU106"
 
 
+# Boards without a GPU: told to use one, benchncnn ran on the CPU.
+_WITHOUT_GPU = "AXERA AX620A|Ingenic T40XP"
+
+
 def read_ncnn(path: Path) -> Imported:
     """Read the outputs of benchncnn that its users sent in."""
     rows = Rows.read(path)
+    is_cpu = rows.has("device", _WITHOUT_GPU)
+    rows.frame = rows.frame.assign(
+        unit=rows.text("unit").mask(is_cpu, "CPU"),
+        runtime=rows.text("runtime").mask(is_cpu, "ncnn"),
+    )
     frame = rows.frame
     rows.flag("noisy", frame["max_ms"] > _NOISY * frame["min_ms"])
     keys = ["chip", "runtime", "threads", "powersave", "network", "note"]
@@ -59,7 +68,7 @@ def _board_or_card(device: str, gpu: str) -> str:
     """Name in the catalogue: of the card if one ran the network, else of the board."""
     if "Notebook" in device:
         # Vulkan names a laptop's card as its namesake of a desktop, which is faster.
-        return ""
+        return catalogued(device)
     return catalogued(gpu.replace("Microsoft Direct3D12 (", "").rstrip(")")) or catalogued(device)
 
 

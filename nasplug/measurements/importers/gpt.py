@@ -31,6 +31,8 @@ _CPUS = {
     "cpu_alldlc": "CPU alldlc of HW-GPT-Bench",
     "helix_cpu": "CPU helix of HW-GPT-Bench",
 }
+# The model of this one is not known, but its kind and its number of cores.
+_SHARED_CPU = {"cpu_meta": "Xeon Gold (Cascade Lake)"}
 _COLUMNS = ("scale", "embed", "layers", "heads", "mlp", "bias", "params", "macs")
 _LENGTH = 1024
 
@@ -72,7 +74,7 @@ def read_gpt(path: Path) -> Imported:
     rows.flag("noisy", (rows.frame["column"] == "helix_cpu") & (rows.frame["scale"] == "s"))
     columns = rows.frame["column"]
     hardware = {name: text for name, (text, _) in _GPUS.items()} | _CPUS
-    devices = {name: device for name, (_, device) in _GPUS.items()}
+    devices = {name: device for name, (_, device) in _GPUS.items()} | _SHARED_CPU
     return rows.imported(
         source="automl/HW-GPT-Bench@cfddd10",
         network="GPT " + rows.frame["scale"],

@@ -1,12 +1,21 @@
 """The catalogue of devices: names, and figures that agree with each other."""
 
 import pickle
+from itertools import pairwise
 
 import pytest
 
+from nasplug.datasets.measurements import shipped_measurements
 from nasplug.devices.catalogue import catalogue, check_unique, parse
 from nasplug.devices.hardware import hardware
-from nasplug.predictors.hardware import KINDS, PRECISIONS, Hardware
+from nasplug.predictors.hardware import (
+    KINDS,
+    PRECISIONS,
+    UNITS,
+    Hardware,
+    Processor,
+    on_unit,
+)
 from nasplug.search_spaces.errors import InputError
 
 MEASURED_ON_NB201 = [
@@ -61,29 +70,114 @@ def test_current_laptops_phones_and_boards(name: str, device: str) -> None:
     assert hardware(name).name == device
 
 
-@pytest.mark.parametrize("device", catalogue(), ids=lambda device: device.name)
-def test_figures_are_plausible(device: Hardware) -> None:
-    assert device.kind in KINDS
-    assert device.source.strip()
-    assert 2000 <= device.year <= 2030
-    assert set(device.peak_tflops) <= set(PRECISIONS)
-    assert 0.001 <= device.peak_tflops["fp32"] <= 1000
-    assert all(0.001 <= peak <= 10_000 for peak in device.peak_tflops.values())
-    assert 0.1 <= device.memory_bandwidth_gbs <= 10_000
-    assert 0 <= device.memory_gb <= 300
-    assert 0.05 <= device.on_chip_memory_mb <= 500
-    assert 0.1 <= device.power_w <= 1500
-    assert 0.1 <= device.clock_ghz <= 6
-    assert device.units >= 1
-    assert pickle.loads(pickle.dumps(device)) == device
+# Fields of a device, and the range of what any device can have.
+PLAUSIBLE = {
+    "year": (2000, 2030),
+    "memory_bandwidth_gbs": (0.05, 20_000),
+    "memory_gb": (0, 600),
+    "on_chip_memory_mb": (0.02, 1200),
+    "power_w": (0.005, 1500),
+    "clock_ghz": (0.03, 6.3),
+    "units": (1, 20_000),
+}
+# Kind -> range of fp32 operations of a unit in a cycle.
+FLOPS_A_CYCLE = {"gpu": (15, 525), "cpu": (2, 65), "phone": (7.9, 49), "edge": (0.1, 257)}
 
 
-@pytest.mark.parametrize("device", catalogue(), ids=lambda device: device.name)
-def test_fp32_follows_from_units_and_clock(device: Hardware) -> None:
-    per_unit_and_cycle = device.peak_tflops["fp32"] * 1000 / (device.units * device.clock_ghz)
-    expected = {"gpu": (100, 525), "cpu": (15, 65), "phone": (7.9, 33), "edge": (7.9, 257)}
-    low, high = expected.get(device.kind, (0, float("inf")))
-    assert low <= per_unit_and_cycle <= high
+def parts(kind: str) -> list[tuple[Hardware, Processor]]:
+    return [(d, part) for d in catalogue() for part in d.processors if part.kind == kind]
+
+
+def test_figures_are_plausible() -> None:
+    for device in catalogue():
+        assert device.kind in KINDS
+        assert device.source.strip(), device.name
+        for field, (low, high) in PLAUSIBLE.items():
+            assert low <= getattr(device, field) <= high, (device.name, field)
+        for peaks in (device.peak_tflops, *(part.peak_tflops for part in device.processors)):
+            assert set(peaks) <= set(PRECISIONS)
+            assert all(1e-6 <= peak <= 20_000 for peak in peaks.values()), device.name
+        assert pickle.loads(pickle.dumps(device)) == device
+
+
+def test_fp32_follows_from_units_and_clock() -> None:
+    for device in catalogue():
+        a_cycle = device.peak_tflops["fp32"] * 1000 / (device.units * device.clock_ghz)
+        low, high = FLOPS_A_CYCLE.get(device.kind, (0, float("inf")))
+        assert low <= a_cycle <= high, device.name
+
+
+def test_cores_of_one_kind_do_as_much_in_a_cycle_on_every_device() -> None:
+    rates: dict[str, set[int]] = {}
+    for device, part in parts("cpu"):
+        a_cycle = part.peak_tflops["fp32"] * 1000 / (part.units * part.clock_ghz)
+        assert a_cycle == pytest.approx(round(a_cycle), rel=0.01), device.name
+        rates.setdefault(part.microarchitecture, set()).add(round(a_cycle))
+    several = {core for core, known in rates.items() if len(known) > 1}
+    # Servers and desktops of these have one or two wide vector units, or narrower ones in laptops.
+    assert several <= {"Skylake", "Cascade Lake"}
+
+
+def test_lower_precisions_are_no_slower() -> None:
+    for device in catalogue():
+        for part in device.processors:
+            peaks = part.peak_tflops
+            where = (device.name, part.microarchitecture)
+            assert peaks.get("fp16", peaks["fp32"]) >= 0.999 * peaks["fp32"], where
+            if part.kind == "npu" and {"fp16", "int8"} <= set(peaks):
+                assert peaks["int8"] >= 0.999 * peaks["fp16"], where
+            if {"int4", "int8"} <= set(peaks):
+                assert peaks["int4"] >= peaks["int8"], where
+
+
+def test_clusters_stand_from_the_fastest_to_the_slowest() -> None:
+    for device in catalogue():
+        cores = [
+            part.peak_tflops["fp32"] / part.units
+            for part in device.processors
+            if part.kind == "cpu"
+        ]
+        assert all(a >= 0.999 * b for a, b in pairwise(cores)), device.name
+        kinds = [part.kind for part in device.processors]
+        assert kinds == sorted(kinds, key=UNITS.index), device.name
+
+
+def test_a_phone_has_a_cpu_and_a_gpu() -> None:
+    for device in catalogue():
+        units = {part.kind for part in device.processors}
+        if device.kind == "phone":
+            assert units >= {"cpu", "gpu"}, device.name
+        if device.kind == "edge" and device.vendor == "NVIDIA":
+            assert units >= {"cpu", "gpu"}, device.name
+
+
+def test_the_figures_of_a_device_are_those_of_its_processors() -> None:
+    for device in catalogue():
+        if not device.processors:
+            continue
+        own = device.peak_tflops["fp32"]
+        is_jetson = device.kind == "edge" and device.vendor == "NVIDIA"
+        kind = "gpu" if is_jetson else "cpu"
+        peaks = [part.peak_tflops["fp32"] for part in device.processors if part.kind == kind]
+        peaks = peaks or [device.processors[0].peak_tflops["fp32"]]
+        sums = [sum(peaks[: k + 1]) for k in range(len(peaks))]
+        assert any(own == pytest.approx(total, rel=0.01) for total in sums), device.name
+
+
+def test_every_measured_unit_has_figures() -> None:
+    table = shipped_measurements()
+    units = {"GPU": "gpu", "CPU": "cpu", "NPU": "npu"}
+    by_name = {device.name: device for device in catalogue()}
+    measured = set(zip(table.codes["device"].tolist(), table.codes["unit"].tolist(), strict=True))
+    without = []
+    for device, unit in sorted(measured):
+        name, word = table.values["device"][device], table.values["unit"][unit]
+        if name and word in units:
+            try:
+                on_unit(by_name[name], units[word])
+            except InputError as error:
+                without.append(str(error))
+    assert without == []
 
 
 def test_two_devices_cannot_share_a_spelling() -> None:

@@ -57,29 +57,30 @@ def printed(device: Hardware) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("device", catalogue(), ids=lambda device: device.name)
-def test_a_device_is_found_by_what_its_vendors_tools_print(device: Hardware) -> None:
-    for name in printed(device):
-        for spelling in (name, name.upper(), name.lower(), name.replace(" ", "  ")):
-            assert meaning(spelling).device is device, spelling
+def test_a_device_is_found_by_what_its_vendors_tools_print() -> None:
+    for device in catalogue():
+        for name in printed(device):
+            for spelling in (name, name.upper(), name.lower(), name.replace(" ", "  ")):
+                assert meaning(spelling).device is device, spelling
 
 
-@pytest.mark.parametrize("device", catalogue(), ids=lambda device: device.name)
-def test_its_memory_may_follow_and_no_other_memory(device: Hardware) -> None:
-    if device.memory_gb and not memory_suffix(device.name):
-        assert meaning(f"{device.name} {device.memory_gb:g}GB").device is device
-        assert meaning(f"{device.name} {device.memory_gb:g} GB").device is device
-    # No device has an odd number of gigabytes near it, and it is never taken for one that has.
-    other = f"{device.name} {2 * int(device.memory_gb) + 1001}GB"
-    assert meaning(other).device is None
+def test_its_memory_may_follow_and_no_other_memory() -> None:
+    for device in catalogue():
+        memory = device.memory_gb
+        if memory and memory.is_integer() and not memory_suffix(device.name):
+            assert meaning(f"{device.name} {memory:g}GB").device is device
+            assert meaning(f"{device.name} {memory:g} GB").device is device
+        # No device has an odd number of gigabytes near it, and it is never taken for one that has.
+        other = f"{device.name} {2 * int(memory) + 1001}GB"
+        assert meaning(other).device is None, other
 
 
-@pytest.mark.parametrize("device", catalogue(), ids=lambda device: device.name)
-def test_a_brand_of_another_vendor_finds_nothing(device: Hardware) -> None:
+def test_a_brand_of_another_vendor_finds_nothing() -> None:
     brands = {"NVIDIA": "Radeon", "AMD": "GeForce", "Intel": "AMD"}
-    brand = brands.get(device.vendor, "NVIDIA")
-    for spelling in (device.name, *device.aliases):
-        assert meaning(f"{brand} {spelling}").device is None
+    for device in catalogue():
+        brand = brands.get(device.vendor, "NVIDIA")
+        for spelling in (device.name, *device.aliases):
+            assert meaning(f"{brand} {spelling}").device is None, spelling
 
 
 def test_no_two_entries_share_a_spelling() -> None:
@@ -100,7 +101,7 @@ def test_another_name_means_what_the_file_says(entry: dict[str, Any]) -> None:
     assert reason.split(" ")[0] in {"", "is", "has", "does"}
     assert reason or entry["devices"]
     for name in entry["names"]:
-        found = meaning(name.replace(".*", ".4xlarge"))
+        found = meaning(name.replace(".*", ".12xlarge"))
         assert [device.name for device in found.devices] == entry["devices"]
         assert found.reason == reason
         assert (found.device is not None) == (len(entry["devices"]) == 1 and not reason)
