@@ -14,15 +14,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.arguments import ONNX_FILES, checked_count, checked_space
+from nasplug.arguments import OWN_NETWORKS, checked_count, checked_space
 from nasplug.arrays import Array
 from nasplug.calibrating.latency_predictor import latency_predictor
 from nasplug.calibrating.measurements import LatencyTable, read_latencies
 from nasplug.devices import profiles
 from nasplug.devices.hardware import hardware as device_named
-from nasplug.predicting.few_shot import SMALLEST_MS, drawn, is_connected, measured_device, promise
+from nasplug.predicting.few_shot import (
+    SMALLEST_MS,
+    asked_settings,
+    data_sheet,
+    drawn,
+    is_connected,
+    measured_device,
+)
 from nasplug.predicting.zoo import NETWORK_LATENCY, ArchitecturePredictor, load_predictor
+from nasplug.predictors.capabilities import reads_networks
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.latency.calibrated_networks import CalibratedNetworks
 from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNetworks
 from nasplug.predictors.latency.few_shot import FEWEST, MOST_ALONE
 from nasplug.predictors.latency.measured_device import END, LeftOut, MeasuredDevice
@@ -181,7 +191,7 @@ class CalibratedDevice:
         if self.used < 10:
             advice = (
                 "measure ten files or more"
-                if self.profile.space == ONNX_FILES
+                if self.profile.space in OWN_NETWORKS
                 else "nasplug calibrate --suggest 10 lists ten worth measuring"
             )
             notes.append(f"{self.used} networks are few; {advice}")
@@ -248,14 +258,14 @@ def calibrate(
     device = _renamed(described, name)
     path = _target(device.name, out)
     table = read_latencies(measurements, opened, batch_size, UNITS[unit or "ms"])
-    of_files = table.graphs is not None
-    if of_files:
+    if table.graphs:
         opened = load_predictor(NETWORK_LATENCY).space
     base = latency_predictor(opened, predictor)
-    graphs = base.graphs(table.archs if table.graphs is None else table.graphs)
+    graphs = _graphs(base, table)
     promised = np.empty(0)
     if graphs:
-        promised = np.exp(promise(base.model, device, table.batch_size, graphs)[0])
+        settings = [Setting.of(device, run.batch_size, run.way) for run in table.runs]
+        promised = np.exp(data_sheet(base.model)(graphs, settings)[0])
     if unit is None:
         _check_unit(table, promised)
     usable, left_out = _usable(table, graphs)
@@ -263,12 +273,24 @@ def calibrate(
         tuple(table.archs[k].text for k in usable),
         table.latencies[usable],
         tuple(graphs[k] for k in usable),
+        tuple(table.runs[k] for k in usable),
     )
-    space_name = ONNX_FILES if of_files else opened.name
-    profile = DeviceProfile(device, space_name, table.batch_size, measured)
+    profile = DeviceProfile(device, table.space, table.batch_size, measured)
     result = _assessed(profile, path, base, table, left_out, promised[usable], force)
     profiles.write(profile, path, _origin(result, base, table))
     return result
+
+
+def _graphs(predictor: ArchitecturePredictor, table: LatencyTable) -> list[Graph]:
+    """Graph of each network, as the predictor reads it."""
+    if not reads_networks(predictor.model):
+        sizes = sorted({run.batch_size for run in table.runs})
+        if len(sizes) > 1:
+            raise InputError(
+                f"{table.source} has rows of batch sizes {', '.join(map(str, sizes))}; choose one "
+                "with --batch-size"
+            )
+    return predictor.graphs([table.graphs.get(arch.text, arch) for arch in table.archs])
 
 
 def _check_options(unit: str | None, batch_size: int | None) -> None:
@@ -308,7 +330,7 @@ def _assessed(
         _spearman(held_out.mean, held_out.logs),
         int((np.abs(held_out.logs - held_out.mean) <= END * held_out.std).sum()),
         "each alone" if len(measured.archs) <= MOST_ALONE else "a tenth at a time",
-        _interval_factor(device, predictor, held_out, table.graphs is not None),
+        _interval_factor(device, predictor, held_out, profile),
         float(np.median(measured.latencies / promised)),
         _mape(promised, measured.latencies),
         held_out.factors,
@@ -427,16 +449,24 @@ def _spearman(predicted: Array, measured: Array) -> float | None:
 
 
 def _interval_factor(
-    device: MeasuredDevice, predictor: ArchitecturePredictor, held_out: LeftOut, of_files: bool
+    device: MeasuredDevice | CalibratedNetworks,
+    predictor: ArchitecturePredictor,
+    held_out: LeftOut,
+    profile: DeviceProfile,
 ) -> float:
     """Factor between a prediction and either end of its interval, the median over networks.
 
-    The networks are drawn from the space. Files are of no space: there they are the measured ones,
-    each left out.
+    The networks are drawn from the space. Networks of no space, or of several, are the measured
+    ones, each left out.
     """
-    if of_files:
+    if profile.space in OWN_NETWORKS:
         return float(np.exp(END * np.median(held_out.std)))
-    prediction = device.predict(drawn(predictor, predictor.space)[:100])
+    graphs = drawn(predictor, predictor.space)[:100]
+    if isinstance(device, CalibratedNetworks):
+        settings = asked_settings(profile, len(graphs), profile.batch_size, None)
+        prediction = device.predict(graphs, settings)
+    else:
+        prediction = device.predict(graphs)
     return float(np.median(np.sqrt(prediction.upper / prediction.lower)))
 
 

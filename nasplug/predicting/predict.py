@@ -378,7 +378,8 @@ def _chosen(
             f"predictor {predictor.name!r} cannot read whole networks; {NETWORK_LATENCY} can"
         )
     if isinstance(device, DeviceProfile):
-        return predictor, way
+        measured = device.usual_way
+        return predictor, way or (measured if measured.text else None)
     way = way or Way()
     if not way.runtime:
         usual = default_way(device, is_deployed, way.unit)
@@ -397,7 +398,7 @@ def _prediction(
     way: Way | None,
 ) -> NetworkPrediction:
     """Predict a graph, and explain the prediction by its operators."""
-    from nasplug.predicting.few_shot import calibrated
+    from nasplug.predicting.few_shot import familiar as is_near
     from nasplug.predictors.latency.device_profile import DeviceProfile
 
     if way is not None:
@@ -411,7 +412,7 @@ def _prediction(
     lower, upper = widened(lower, upper, unknown)
     setting = model.setting(device, batch_size, runtime)
     if isinstance(device, DeviceProfile):
-        familiar = bool(calibrated(predictor, device).like([executed])[0])
+        familiar = bool(is_near(predictor, device, [executed], batch_size, runtime)[0])
     else:
         familiar = bool(model.groups([executed], setting)[0])
     used = runtime or setting.way.text or EAGER

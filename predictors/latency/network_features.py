@@ -85,7 +85,8 @@ def _features(kernels: Array, setting: Setting) -> Array:
     weights = kernel["weights"] * number_bytes / bandwidth
     traffic = weights + kernel["activations"] * images * number_bytes / bandwidth
     launch = _LAUNCH_MS.get(processor.kind, _USUAL_LAUNCH_MS)
-    if _fusion(setting) == FUSIONS[0]: launch *= 2
+    # A framework's host hands over operators one by one.
+    launch *= 1 + (_fusion(setting) == FUSIONS[0])
     busy = np.maximum(arithmetic, traffic)
     time = count * (busy + launch)
     total = max(float(time.sum()), _TINY)
