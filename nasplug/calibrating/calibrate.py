@@ -259,7 +259,9 @@ def calibrate(
     path = _target(device.name, out)
     table = read_latencies(measurements, opened, batch_size, UNITS[unit or "ms"])
     if table.graphs:
-        opened = load_predictor(NETWORK_LATENCY).space
+        # Cells are read as whole networks beside others.
+        predictor = NETWORK_LATENCY if predictor is None else predictor
+        opened = opened if opened.has_networks else load_predictor(NETWORK_LATENCY).space
     base = latency_predictor(opened, predictor)
     graphs = _graphs(base, table)
     promised = np.empty(0)

@@ -201,11 +201,12 @@ def data_sheet(model: Any) -> DataSheet:
 
     def tell(graphs: Sequence[Graph], settings: Sequence[Setting]) -> tuple[Array, Array]:
         result = np.empty((2, len(graphs)))
-        for setting in dict.fromkeys(settings):
-            places = [k for k, other in enumerate(settings) if other == setting]
-            asked = [graphs[k] for k in places]
-            size, runtime = setting.batch_size, setting.way.text
-            result[:, places] = promise(model, setting.hardware, size, asked, runtime)
+        places: dict[tuple[int, int, str], list[int]] = {}
+        for k, s in enumerate(settings):
+            places.setdefault((id(s.hardware), s.batch_size, s.way.text), []).append(k)
+        for (_, size, runtime), own in places.items():
+            asked = [graphs[k] for k in own]
+            result[:, own] = promise(model, settings[own[0]].hardware, size, asked, runtime)
         return result[0], result[1]
 
     return tell
@@ -298,7 +299,7 @@ def asked_settings(
 ) -> list[Setting]:
     """Settings of networks that are asked of a calibrated device, one a network."""
     way = profile.usual_way if runtime is None else parse_way(runtime)
-    return [Setting.of(profile, batch_size, way)] * count
+    return [Setting.of(profile.hardware, batch_size, way)] * count
 
 
 def calibrated(

@@ -405,12 +405,13 @@ def _prediction(
         predictor = predictor.in_way(way)
     model, runtime = predictor.model, None if way is None else way.text
     executed = priced(graph)
+    sheet = device.hardware if isinstance(device, DeviceProfile) else device
     latency = predictor.predict([executed], device, batch_size)
     mean, lower, upper = (float(getattr(latency, end)[0, 0]) for end in ("mean", "lower", "upper"))
-    times, rest_ms = model.explain(executed, device, batch_size, runtime, mean)
+    times, rest_ms = model.explain(executed, sheet, batch_size, runtime, mean)
     unknown = unknown_operators(graph)
     lower, upper = widened(lower, upper, unknown)
-    setting = model.setting(device, batch_size, runtime)
+    setting = model.setting(sheet, batch_size, runtime)
     if isinstance(device, DeviceProfile):
         familiar = bool(is_near(predictor, device, [executed], batch_size, runtime)[0])
     else:
@@ -426,9 +427,9 @@ def _prediction(
         familiar,
         used,
         model.measured_in(used),
-        model.alike(device, batch_size, used),
+        model.alike(sheet, batch_size, used),
         graph,
-        _operators(executed, times, mean, device, batch_size),
+        _operators(executed, times, mean, sheet, batch_size),
         rest_ms,
         unknown_operators=unknown,
     )

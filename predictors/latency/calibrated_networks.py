@@ -26,8 +26,8 @@ __all__ = ["CalibratedNetworks", "DataSheet", "processor_class"]
 
 # How much wider or narrower a data sheet's interval may make a departure than the prior has it.
 NARROWEST, WIDEST = 0.25, 4.0
-# Likeness from which on a network is like one that was measured.
-FAMILIAR = 0.5
+# Correlation of departures from which on a network is like one that was measured.
+FAMILIAR = 0.7
 
 # Log-latencies that the data sheet promises for networks in settings, and half-widths of their
 # 90 % intervals.
@@ -111,9 +111,9 @@ class CalibratedNetworks:
         return few_shot_prediction(mean, std)
 
     def like(self, graphs: Sequence[Graph], settings: Sequence[Setting]) -> Mask:
-        """Whether networks are near one that was measured in their setting, `(graphs,)`.
+        """Whether networks are near one that was measured, `(graphs,)`.
 
-        Near is where the measurement tells at least half of the departure.
+        Their time goes into kernels of the same kinds, in a setting like the measured one.
         """
         result = np.zeros(len(graphs), bool)
         for name, places, located in self._parts(graphs, settings):

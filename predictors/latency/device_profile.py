@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,11 +141,16 @@ class DeviceProfile(Hardware):
         measured: MeasuredNetworks = self.__dict__["_measured"]
         return measured
 
+    @cached_property
+    def hardware(self) -> Hardware:
+        """The description of the device alone."""
+        return Hardware(**{field.name: getattr(self, field.name) for field in fields(Hardware)})
+
     @property
     def settings(self) -> list[Setting]:
         """Setting of each measurement."""
         runs = self.measured.runs or (Run(self.batch_size),) * len(self.measured.archs)
-        return [Setting.of(self, run.batch_size, run.way) for run in runs]
+        return [Setting.of(self.hardware, run.batch_size, run.way) for run in runs]
 
     @property
     def usual_way(self) -> Way:

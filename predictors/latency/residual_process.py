@@ -272,21 +272,30 @@ class ResidualPrior:
     ) -> tuple[Tensor, Tensor]:
         """Covariances of the scale and of the shape, `(..., n, m)` each."""
         to_features, to_ways = (features, ways) if others is None else others
-        same = ways[..., :, None, :] == to_ways[..., None, :, :]
-        way = torch.where(same, torch.ones_like(alike), alike).prod(-1)
+        way = _alike(alike, ways, to_ways)
         a, b = (f.clamp(-FARTHEST, FARTHEST) for f in (features, to_features))
         slopes = torch.stack([numbers[f"slope {name}"] for name in FEATURES])
         linear = (a * slopes) @ b.transpose(-1, -2)
         one = (torch.cat([torch.ones_like(x[..., :1]), x], -1) @ shared for x in (a, b))
         first, second = one
         linear = linear + first @ second.transpose(-1, -2)
-        lengths = torch.stack([numbers[f"length {name}"] for name in FEATURES])
-        squares = _squares(features / lengths, to_features / lengths)
-        smooth = sum(
-            numbers[name] * (-0.5 * squares / numbers[f"reach {name}"] ** 2).exp()
-            for name in ("long", "short")
-        )
+        smooth = _smooth(numbers, features, to_features)
         return numbers["scale"] + way * numbers["setting"], way * (linear + smooth)
+
+
+def _alike(alike: Tensor, ways: Tensor, others: Tensor) -> Tensor:
+    """Likeness of settings, from 0 to 1, `(..., n, m)`."""
+    same = ways[..., :, None, :] == others[..., None, :, :]
+    return torch.where(same, torch.ones_like(alike), alike).prod(-1)
+
+
+def _smooth(numbers: Mapping[str, Tensor], features: Tensor, others: Tensor) -> Tensor:
+    """Covariance of the processes of a long and of a short reach, `(..., n, m)`."""
+    lengths = torch.stack([numbers[f"length {name}"] for name in FEATURES])
+    squares = _squares(features / lengths, others / lengths)
+    reaches = [(name, numbers[f"reach {name}"]) for name in ("long", "short")]
+    parts = [numbers[name] * (-0.5 * squares / reach**2).exp() for name, reach in reaches]
+    return torch.stack(parts).sum(0)
 
 
 def _squares(a: Tensor, b: Tensor) -> Tensor:
@@ -380,13 +389,17 @@ class ResidualProcess:
         self.chances = (logs - logs.max()).softmax(0)
 
     def nearness(self, located: Located) -> Array:
-        """Largest correlation of each network's shape with that of a measured one, `(n,)`."""
+        """Largest correlation of each network's smooth departure with that of a measured one.
+
+        It is 1 for a network that was measured in its setting, and 0 far from all of them; `(n,)`.
+        """
         if not len(self._widths):
             return np.zeros(len(located.ways))
         asked = self.prior._located(located, self._codes)
-        _, shape = self.prior._parts(*self.prior._tensors(), *asked, self._measured)
-        own, others = self.prior._own(asked)[1], self.prior._own(self._measured)[1]
-        result: Array = (shape / (own[:, None] * others).sqrt()).amax(1).numpy()
+        numbers, alike, _ = self.prior._tensors()
+        smooth = _smooth(numbers, asked[0], self._measured[0])
+        likeness = _alike(alike, asked[1], self._measured[1]) * smooth
+        result: Array = (likeness / (numbers["long"] + numbers["short"])).amax(1).numpy()
         return result
 
     def __call__(self, located: Located, widths: Array) -> tuple[Array, Array]:
