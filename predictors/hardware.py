@@ -157,8 +157,10 @@ def on_unit(hardware: Hardware, unit: str = "", threads: int = 0) -> Hardware:
     if kind == "cpu":
         parts = _cores(hardware, parts, cluster, threads)
     first = parts[0]
+    # A calibrated device is more than its description.
+    described = {field.name: getattr(hardware, field.name) for field in fields(Hardware)}
     return replace(
-        hardware,
+        Hardware(**described),
         kind=_KIND_OF[kind],
         microarchitecture=first.microarchitecture,
         peak_tflops={

@@ -259,7 +259,11 @@ def calibrate(
     path = _target(device.name, out)
     table = read_latencies(measurements, opened, batch_size, UNITS[unit or "ms"])
     if table.graphs:
-        # Cells are read as whole networks beside others.
+        if not opened.has_networks and any(arch.space == opened.name for arch in table.archs):
+            raise InputError(
+                f"{table.source} has cells of space {opened.name} beside whole networks; calibrate "
+                "by a table of either"
+            )
         predictor = NETWORK_LATENCY if predictor is None else predictor
         opened = opened if opened.has_networks else load_predictor(NETWORK_LATENCY).space
     base = latency_predictor(opened, predictor)

@@ -26,6 +26,9 @@ __all__ = ["CalibratedNetworks", "DataSheet", "processor_class"]
 
 # How much wider or narrower a data sheet's interval may make a departure than the prior has it.
 NARROWEST, WIDEST = 0.25, 4.0
+# How much farther from the data sheet a network may be than any measured one, in log units: what
+# holds whatever is written into a table.
+FARTHEST = np.log(2.0)
 # Correlation of departures from which on a network is like one that was measured.
 FAMILIAR = 0.7
 
@@ -55,6 +58,12 @@ class _Measured:
     logs: Array
     promised: Array
     widths: Array
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Smallest and largest departure from the data sheet of any network."""
+        residuals = np.append(self.logs - self.promised, 0.0)
+        return float(residuals.min() - FARTHEST), float(residuals.max() + FARTHEST)
 
     def without(self, place: int) -> _Measured:
         """The others."""
@@ -106,7 +115,7 @@ class CalibratedNetworks:
         for name, places, located in self._parts(graphs, settings):
             widths = self._widths(name, located, halves[places])
             shift, spread = self._processes[name](located, widths)
-            mean[places] += shift
+            mean[places] += np.clip(shift, *self._measured[name].limits)
             std[places] = np.minimum(spread, std[places])
         return few_shot_prediction(mean, std)
 

@@ -70,7 +70,8 @@ def test_one_profile_serves_all_whole_networks(
         # Networks unlike the measured ones are told, and get what the data sheet has at most.
         asked = predictor.for_space(where)
         graphs = where.to_graphs(archs)
-        assert not familiar(asked, profile, graphs, 1).any()
+        # Blocks of MobileNets are in both FBNet and the macro space.
+        assert where is MACRO or not familiar(asked, profile, graphs, 1).any()
         half = promise(asked.model, profile, 1, graphs)[1]
         assert (np.log(said.upper / said.lower)[:, 0] / 2 <= half + 0.01).all()
     like = [FBNET.sample(rng) for _ in range(5)]

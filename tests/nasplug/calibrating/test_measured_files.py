@@ -169,17 +169,18 @@ def test_rows_that_do_not_count_need_no_file(files: list[Path]) -> None:
     assert (len(found.archs), found.left_out) == (2, {"disturbed": 1, "failed": 1})
 
 
-def test_files_cells_and_known_names_go_together(
+def test_files_networks_and_known_names_go_together(
     files: list[Path], predictor: ArchitecturePredictor
 ) -> None:
     rows = [
         f"{file},{ms},1,onnxruntime,fp32," for file, ms in zip(files, times(files), strict=True)
     ]
-    rows += [f'"{TEXTS[0]}",2.5,1,onnxruntime,fp32,', "torchvision:resnet18,9.5,8,eager,,4"]
+    network = FBNET.sample(np.random.default_rng(0)).text
+    rows += [f'"{network}",2.5,1,onnxruntime,fp32,', "torchvision:resnet18,9.5,8,eager,,4"]
     Path("mixed.csv").write_text(
         "\n".join(["arch,latency_ms,batch_size,runtime,precision,threads", *rows])
     )
-    profile = mine("mixed.csv", predictor, force=True).profile
+    profile = mine("mixed.csv", predictor, space="fbnet", force=True).profile
     assert profile.space == "networks"
     assert profile.measured.archs[-1] == "torchvision:resnet18"
     assert [run.way.text for run in profile.measured.runs[-2:]] == [
@@ -187,6 +188,12 @@ def test_files_cells_and_known_names_go_together(
         "eager 4 threads",
     ]
     assert profile.usual_way.text == "onnxruntime fp32"
+    # A cell is no network.
+    Path("mixed.csv").write_text(
+        "\n".join(["arch,latency_ms", f"a.onnx,{times(files)[0]}", f'"{TEXTS[0]}",2.5'])
+    )
+    with pytest.raises(InputError, match="cells of space nb201 beside whole networks"):
+        mine("mixed.csv", predictor, space="nb201")
     # It is kept in the file.
     assert hardware("m.json").settings[-1].batch_size == 8  # type: ignore[attr-defined]
     assert familiar(predictor, profile, profile.measured.graphs, 1).all()
@@ -195,9 +202,9 @@ def test_files_cells_and_known_names_go_together(
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("timm:resnet51,1,,", "line 2: arch: no network 'timm:resnet51' is known; known is timm:"),
-        ("timm:resnet50,1,warp,", "line 2: unknown runtime 'warp'; known: eager"),
-        ("timm:resnet50,1,,two", "line 2: threads is 'two'"),
+        ("torchvision:resnet51,1,,", "arch: no network 'torchvision:resnet51' is known; known is"),
+        ("torchvision:resnet50,1,warp,", "line 2: unknown runtime 'warp'; known: eager"),
+        ("torchvision:resnet50,1,,two", "line 2: threads is 'two'"),
     ],
 )
 def test_a_wrong_name_or_way_is_one_sentence(
