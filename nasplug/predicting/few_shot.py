@@ -17,7 +17,7 @@ from nasplug.predictors.latency.calibrated_networks import CalibratedNetworks, D
 from nasplug.predictors.latency.few_shot import DeviceTransfer
 from nasplug.predictors.latency.known_devices import PredictedDevices
 from nasplug.predictors.latency.measured_device import MeasuredDevice
-from nasplug.predictors.latency.residual_priors import residual_priors
+from nasplug.predictors.latency.departure_priors import departure_priors
 from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 from nasplug.search_spaces import space as space_named
@@ -223,7 +223,7 @@ def measured_device(
     asked, measured = predictor.space, profile.measured
     space = None if profile.space in OWN_NETWORKS else space_named(profile.space)
     if reads_networks(predictor.model) and (space is None or space.has_networks):
-        priors, settings = residual_priors(), profile.settings
+        priors, settings = departure_priors(), profile.settings
         sheet = data_sheet(predictor.model)
         return CalibratedNetworks(priors, sheet, measured.graphs, settings, measured.latencies)
     if space is None or space.name != asked.name:

@@ -1,7 +1,7 @@
 """Latency of whole networks on a device that a few networks were measured on.
 
 The data sheet's prediction holds for any network; how far the device departs from it is learned
-from the measurements (`residual_process`). Far from what was measured the departure is the scale
+from the measurements (`departure_process`). Far from what was measured the departure is the scale
 alone, and no interval is wider than that of the data sheet.
 """
 
@@ -18,7 +18,7 @@ from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.few_shot import few_shot_prediction
 from nasplug.predictors.latency.measured_device import END, LeftOut
 from nasplug.predictors.latency.network_features import network_features
-from nasplug.predictors.latency.residual_process import Located, ResidualPrior, ResidualProcess
+from nasplug.predictors.latency.departure_process import Located, DeparturePrior, DepartureProcess
 from nasplug.predictors.prediction import Array, Prediction
 from nasplug.search_spaces import Graph
 
@@ -86,7 +86,7 @@ class CalibratedNetworks:
 
     def __init__(
         self,
-        priors: Mapping[str, ResidualPrior],
+        priors: Mapping[str, DeparturePrior],
         data_sheet: DataSheet,
         graphs: Sequence[Graph],
         settings: Sequence[Setting],
@@ -145,12 +145,12 @@ class CalibratedNetworks:
         return LeftOut(logs[order], mean[order], std[order], promised[order])
 
     @cached_property
-    def _processes(self) -> dict[str, ResidualProcess]:
+    def _processes(self) -> dict[str, DepartureProcess]:
         return {name: self._process(name, part) for name, part in self._measured.items()}
 
-    def _process(self, name: str, measured: _Measured) -> ResidualProcess:
+    def _process(self, name: str, measured: _Measured) -> DepartureProcess:
         residuals = measured.logs - measured.promised
-        return ResidualProcess(self._priors[name], measured.located, residuals, measured.widths)
+        return DepartureProcess(self._priors[name], measured.located, residuals, measured.widths)
 
     def _parts(
         self, graphs: Sequence[Graph], settings: Sequence[Setting]

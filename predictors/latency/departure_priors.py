@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 
-from nasplug.predictors.latency.residual_process import ResidualPrior
+from nasplug.predictors.latency.departure_process import DeparturePrior
 
-__all__ = ["PRIORS_FILE", "residual_priors"]
+__all__ = ["PRIORS_FILE", "departure_priors"]
 
-PRIORS_FILE = "residual_priors.json"
+PRIORS_FILE = "departure_priors.json"
 
 
 @cache
-def residual_priors() -> Mapping[str, ResidualPrior]:
+def departure_priors() -> Mapping[str, DeparturePrior]:
     """Class of processors -> how its devices depart from their data sheets.
 
     experiments/devices/few_measurements.py learns them.
     """
     file = resources.files(__package__) / PRIORS_FILE
     tables = json.loads(file.read_text(encoding="utf-8"))["priors"]
-    return {name: ResidualPrior.from_json(table) for name, table in tables.items()}
+    return {name: DeparturePrior.from_json(table) for name, table in tables.items()}

@@ -30,7 +30,7 @@ from nasplug.predictors.prediction import Array
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["WAYS", "DeviceResiduals", "Located", "ResidualPrior", "ResidualProcess"]
+__all__ = ["WAYS", "DeviceResiduals", "Located", "DeparturePrior", "DepartureProcess"]
 
 # What tells settings of one device apart.
 WAYS = ("runtime", "precision", "unit", "source")
@@ -100,7 +100,7 @@ class _Batch(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class ResidualPrior:
+class DeparturePrior:
     """How devices of a class depart from their data sheets.
 
     Attributes:
@@ -124,7 +124,7 @@ class ResidualPrior:
     widening: Array
 
     @classmethod
-    def of(cls, devices: Sequence[DeviceResiduals], seed: int = 0) -> ResidualPrior:
+    def of(cls, devices: Sequence[DeviceResiduals], seed: int = 0) -> DeparturePrior:
         """Learn from devices that were predicted unseen."""
         every = np.concatenate([device.located.features for device in devices])
         sizes = [len(device.residuals) for device in devices]
@@ -152,7 +152,7 @@ class ResidualPrior:
         return tables | {name: getattr(self, name).tolist() for name in arrays}
 
     @classmethod
-    def from_json(cls, table: Mapping[str, Any]) -> ResidualPrior:
+    def from_json(cls, table: Mapping[str, Any]) -> DeparturePrior:
         """The prior that `to_json` wrote."""
         arrays = ("shared", "center", "spread", "chances", "widening")
         values = {name: np.array(table[name], dtype=np.float64) for name in arrays}
@@ -176,7 +176,7 @@ class ResidualPrior:
                     order = np.argsort(standard @ rng.normal(size=standard.shape[1]))
                     side, judged = np.array_split(order, 2)
                     learned = rng.permutation(side)[:count]
-                    process = ResidualProcess(
+                    process = DepartureProcess(
                         self,
                         device.located.take(learned),
                         device.residuals[learned],
@@ -235,7 +235,7 @@ class ResidualPrior:
         parts = self._parts(*self._tensors(), features[:, None], ways[:, None])
         return parts[0][:, 0, 0], parts[1][:, 0, 0]
 
-    def _fitted(self, batch: _Batch) -> ResidualPrior:
+    def _fitted(self, batch: _Batch) -> DeparturePrior:
         """Numbers that make the residuals of all devices most likely."""
         names = list(START)
         start = torch.tensor([START[name] for name in names], dtype=torch.float64).log()
@@ -351,7 +351,7 @@ def _chances(evidences: Array) -> Array:
     return chances
 
 
-class ResidualProcess:
+class DepartureProcess:
     """Residuals of one device, given those of a few networks.
 
     Args:
@@ -363,7 +363,7 @@ class ResidualProcess:
     """
 
     def __init__(
-        self, prior: ResidualPrior, located: Located, residuals: Array, widths: Array
+        self, prior: DeparturePrior, located: Located, residuals: Array, widths: Array
     ) -> None:
         self.prior = prior
         self._codes: dict[str, int] = {}
