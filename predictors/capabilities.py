@@ -67,6 +67,9 @@ class Explains(KnowsRuntimes, Protocol):
     def groups(self, graphs: Sequence[Graph], column: Setting) -> list[str]:
         """The measured kind of network that each graph is like on a device, `""` for none."""
 
+    def rests_on(self, graphs: Sequence[Graph], column: Setting) -> str:
+        """The errors that intervals on a device reflect, in words; empty if they are not known."""
+
     def explain(
         self,
         graph: Graph,
@@ -74,8 +77,8 @@ class Explains(KnowsRuntimes, Protocol):
         batch_size: int = 1,
         runtime: str | None = None,
         mean: float | None = None,
-    ) -> tuple[NDArray[np.float64], float]:
-        """Latency of each operator, `(nodes,)`, and of what belongs to none, in ms."""
+    ) -> tuple[NDArray[np.float64], float, tuple[str, ...]]:
+        """Latency of each operator, `(nodes,)`, and of what belongs to none, in ms; limits."""
 
 
 @runtime_checkable

@@ -8,7 +8,16 @@ from typing import Any
 
 from nasplug.search_spaces.errors import InputError
 
-__all__ = ["KINDS", "PRECISIONS", "UNITS", "Hardware", "Processor", "hardware_data", "on_unit"]
+__all__ = [
+    "KINDS",
+    "PRECISIONS",
+    "UNITS",
+    "Hardware",
+    "Processor",
+    "hardware_data",
+    "hardware_of",
+    "on_unit",
+]
 
 KINDS = ("gpu", "cpu", "phone", "edge", "fpga", "asic")
 PRECISIONS = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "int8", "int4")
@@ -108,6 +117,12 @@ def hardware_data(hardware: Hardware) -> dict[str, Any]:
         ]
         data["processors"] = parts
     return data
+
+
+def hardware_of(data: Mapping[str, Any]) -> Hardware:
+    """Restore the device of `hardware_data`, from a file that is trusted."""
+    parts = tuple(Processor(**part) for part in data.get("processors", ()))
+    return Hardware(**{**data, "aliases": tuple(data["aliases"]), "processors": parts})
 
 
 def on_unit(hardware: Hardware, unit: str = "", threads: int = 0) -> Hardware:

@@ -18,7 +18,14 @@ from nasplug.search_spaces import InputError
 
 __all__ = ["PACKAGES", "Built", "built"]
 
-_ARGUMENT = re.compile(r"(?P<name>[^(]+)\((?P<key>\w+)=(?P<value>[\d.]+)\)")
+_WIDTH = re.compile(r"mobilenetv(?P<version>\d)_100\(channel_multiplier=(?P<width>[\d.]+)\)")
+
+_YOLO_FILES = {
+    "FastSAM-s": "yolov8s-seg.yaml",
+    "FastSAM-x": "yolov8x-seg.yaml",
+    "yolov3-tinyu": "yolov3-tiny.yaml",
+    "yolov5mu": "yolov5m.yaml",
+}
 
 
 @dataclass(frozen=True)
@@ -63,11 +70,10 @@ def _timm(name: str, size: str) -> Built:
     from timm import create_model
     from timm.models import get_pretrained_cfg, is_model, model_entrypoint
 
-    argument = _ARGUMENT.fullmatch(name)
+    other_width = _WIDTH.fullmatch(name)
+    if other_width:
+        return _mobilenet(other_width["version"], float(other_width["width"]), size)
     arguments: dict[str, Any] = {}
-    if argument:
-        name = argument["name"]
-        arguments[argument["key"]] = float(argument["value"])
     base = name.partition(".")[0]
     if not is_model(base):
         raise InputError("this timm has no such model")
@@ -78,6 +84,15 @@ def _timm(name: str, size: str) -> Built:
         arguments["img_size"] = side
     family = model_entrypoint(base).__module__.rpartition(".")[2]
     return Built(create_model(name, **arguments), image(size), family)
+
+
+def _mobilenet(version: str, width: float, size: str) -> Built:
+    """MobileNet of a width that timm has no name for."""
+    from timm.models import efficientnet
+
+    make = getattr(efficientnet, f"_gen_mobilenet_v{version}")
+    name = f"mobilenetv{version}_100"
+    return Built(make(name, channel_multiplier=width), image(size), "efficientnet")
 
 
 def _torchvision(name: str, size: str) -> Built:
@@ -104,8 +119,28 @@ def _pytorchcv(name: str, size: str) -> Built:
     return Built(module, image(size), type(module).__module__.rpartition(".")[2])
 
 
+def _transformers(name: str, size: str) -> Built:
+    from experiments.measurements.transformers_networks import CONFIGURATIONS, transformers_network
+
+    if name not in CONFIGURATIONS:
+        raise InputError("its configuration is not here")
+    return Built(*transformers_network(name, size))
+
+
+def _ultralytics(name: str, size: str) -> Built:
+    from ultralytics.nn.tasks import DetectionModel, SegmentationModel
+
+    file = _YOLO_FILES.get(name, f"{name}.yaml")
+    make = SegmentationModel if "-seg" in file else DetectionModel
+    arguments = {"nc": 1} if name.startswith("FastSAM") else {}
+    module = make(file, verbose=False, **arguments)
+    return Built(module, image(size), file.partition(".")[0].rstrip("nsmlx"))
+
+
 PACKAGES: dict[str, Callable[[str, str], Built]] = {
     "timm": _timm,
     "torchvision": _torchvision,
     "pytorchcv": _pytorchcv,
+    "transformers": _transformers,
+    "ultralytics": _ultralytics,
 }

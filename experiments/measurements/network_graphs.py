@@ -27,20 +27,23 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import torch
 
 from experiments.campaign import Options
 from experiments.measurements.network_builders import PACKAGES, built
-from nasplug.datasets.download import cache_dir
+from nasplug.datasets.download import cache_dir, local_mirror
 from nasplug.datasets.measurements import shipped_measurements
 from nasplug.datasets.network_graphs import KnownNetwork, write_network_graphs
+from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.files import write_text
+from nasplug.search_spaces.importers.ncnn_graph import ncnn_graph
 from nasplug.search_spaces.importers.torch_graph import torch_graph
 
 
 def wanted() -> list[str]:
     """References of networks that packages build, as the table of measurements has them."""
-    packages = tuple(f"{package}:" for package in PACKAGES)
+    packages = tuple(f"{package}:" for package in (*PACKAGES, "ncnn"))
     references = shipped_measurements().values["graph"]
     return [reference for reference in references if reference.startswith(packages)]
 
@@ -66,6 +69,8 @@ def _at_most(seconds: float) -> Iterator[None]:
 
 def read(reference: str, device: str) -> KnownNetwork:
     """Build a network on a device of torch, and read it."""
+    if reference.startswith("ncnn:"):
+        return _ncnn_network(reference)
     with torch.device(device):
         made = built(reference)
     with warnings.catch_warnings():
@@ -81,6 +86,21 @@ def read_anyhow(reference: str) -> KnownNetwork:
         return read(reference, "meta")
     except Exception:
         return read(reference, "cpu")
+
+
+def _ncnn_network(reference: str) -> KnownNetwork:
+    """Read the file of ncnn's benchmark that lists the layers of a network."""
+    name = reference.partition(":")[2]
+    models = (local_mirror() or Path()) / "Tencent" / "ncnn"
+    files = sorted(models.glob(f"*/benchmark/models/{name}.param"))
+    if not files:
+        raise InputError(f"{models} holds no benchmark/models/{name}.param; set NASPLUG_MIRROR")
+    table = shipped_measurements()
+    row = int(np.argmax(table.where("graph", [reference])))
+    sizes = table.values["input"][table.codes["input"][row]]
+    graph = ncnn_graph(files[-1], [int(size) for size in sizes.split("x")])
+    parameters = int(graph.total("params"))
+    return KnownNetwork(reference, name.removesuffix("_int8"), parameters, graph)
 
 
 def folder() -> Path:

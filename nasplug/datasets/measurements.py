@@ -32,11 +32,13 @@ else:
 
 __all__ = [
     "FLAGS",
+    "NETWORKS_FILE",
     "NUMBERS",
     "TEXTS",
     "MeasurementSource",
     "MeasurementTable",
     "measurement_sources",
+    "network_measurements",
     "read_measurements",
     "shipped_measurements",
     "write_measurements",
@@ -101,6 +103,7 @@ FLAGS = {
 """Words in the column `quality`, and what they say about a measurement."""
 
 FORMAT_VERSION = 1
+NETWORKS_FILE = "network_measurements.npz"
 _FILE = "measurements.npz"
 # Step of the logarithm of a latency; rounding moves a value by half a step at most.
 _STEP = 0.0005
@@ -171,6 +174,15 @@ class MeasurementTable:
             {name: column[rows] for name, column in self.numbers.items()},
         )
 
+    def compact(self) -> MeasurementTable:
+        """The same rows, without texts that none of them has."""
+        codes, values = {}, {}
+        for name, column in self.codes.items():
+            used, places = np.unique(column, return_inverse=True)
+            codes[name] = places.astype(np.int32)
+            values[name] = tuple(self.values[name][k] for k in used)
+        return MeasurementTable(codes, values, self.numbers)
+
     def records(self) -> Iterator[dict[str, Any]]:
         """Each row by the names of columns, with the licence of its source."""
         sources = measurement_sources()
@@ -212,6 +224,19 @@ def shipped_measurements() -> MeasurementTable:
         True
     """
     with resources.as_file(resources.files(__package__) / _FILE) as path:
+        return read_measurements(path)
+
+
+@cache
+def network_measurements() -> MeasurementTable:
+    """Rows of `shipped_measurements` on networks whose graphs and devices the package knows.
+
+    They are a file of their own, which is read in milliseconds.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
+    with resources.as_file(resources.files(__package__) / NETWORKS_FILE) as path:
         return read_measurements(path)
 
 

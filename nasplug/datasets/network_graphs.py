@@ -9,7 +9,7 @@ for.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
@@ -103,6 +103,26 @@ class NetworkGraphs:
         """
         k = self._positions[reference]
         return KnownNetwork(reference, self.families[k], self.parameters[k], self.graph(reference))
+
+    def totals(
+        self, columns: Mapping[str, Callable[[Mapping[str, Any]], NDArray[Any]]]
+    ) -> dict[str, NDArray[np.float64]]:
+        """Sums over the operators of each network, `(references,)` by name.
+
+        Args:
+            columns: Name -> what an operator adds, from a table of operators: a dictionary of
+                `ATTRIBUTES` to arrays, and `"op"` to types.
+        """
+        nodes, _, operators = self._starts
+        table = {name: self.arrays["operators"][j] for j, name in enumerate(_COLUMNS)}
+        kinds = np.array(self._texts[0], dtype=object)[table["op"]]
+        attributes = {name: table[name].astype(np.float64) for name in ATTRIBUTES}
+        graphs = self.arrays["graphs"]
+        result = {}
+        for name, add in columns.items():
+            values = add({**attributes, "op": kinds})[operators]
+            result[name] = np.add.reduceat(values, nodes[:-1])[graphs]
+        return result
 
     @cached_property
     def _starts(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:

@@ -13,7 +13,7 @@ __all__ = ["DIGITS", "WIDEST", "interval_of", "is_usable", "magnitude", "shown"]
 # Digits after the point in results, few enough to be equal on every machine.
 DIGITS = 6
 # Largest factor between the ends of an interval whose numbers are shown.
-WIDEST = 20.0
+WIDEST = 10.0
 # Names of the powers of ten, from a thousandth on.
 _ORDERS = ["thousandths", "hundredths", "tenths", "ones", "tens", "hundreds", "thousands"]
 _ORDERS += ["ten thousands", "hundred thousands", "millions"]

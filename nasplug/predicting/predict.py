@@ -41,8 +41,11 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
+    from nasplug.measurements.nearest import NearMeasurement
     from nasplug.predicting.zoo import ArchitecturePredictor
+    from nasplug.predictors.features.settings import Setting
     from nasplug.predictors.hardware import Hardware
+    from nasplug.predictors.latency.class_models import Parts
 
 __all__ = [
     "EXPLAINED",
@@ -53,6 +56,8 @@ __all__ = [
 
 # Number of operators that are shown.
 EXPLAINED = 12
+# Number of published measurements beside a prediction.
+SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ class OperatorTime:
         latency_ms: Part of the latency, in ms.
         share: `latency_ms` divided by the network's predicted latency.
         bound: The operator's limit by the roofline: `"compute"`, `"memory"`, or `"launch"` where
-            the time is mostly that of starting it.
+            the time is mostly that of starting it; `""` for one that is computed together with
+            another operator.
         mflops: Multiply-accumulates for one image, in millions.
     """
 
@@ -105,6 +111,9 @@ class NetworkPrediction:
         rest_ms: Time that belongs to no operator.
         held: Images that the file or the example holds.
         source: Holder of those images: `"the file"` or `"the example"`.
+        measurements: Published measurements that are nearest to the network in this setting, the
+            nearest first; see `nasplug.measured`.
+        rests_on: Errors that the interval reflects, in words.
 
     Example:
         >>> import nasplug
@@ -132,6 +141,8 @@ class NetworkPrediction:
     unknown_operators: dict[str, float] = field(default_factory=dict)
     held: int = 1
     source: str = "the file"
+    measurements: tuple[NearMeasurement, ...] = ()
+    rests_on: str = ""
 
     @property
     def usable(self) -> bool:
@@ -143,7 +154,10 @@ class NetworkPrediction:
         runtime = None if self.evidence == "few-shot" else self.setting
         priced = 1 if self.batch_fixed else self.batch_size
         notes = [evidence_note(self.evidence, self.hardware.name, priced, runtime)]
-        if self.evidence == "zero-shot" and parse_way(self.setting).plain.text:
+        notes += [near.sentence for near in self.measurements]
+        if self.rests_on:
+            notes.append(f"the interval reflects {self.rests_on}")
+        if self.alike:
             notes.append(runtime_note(self.setting, self.measured_so, self.alike))
         if not self.familiar and self.evidence == "few-shot":
             notes.append(
@@ -226,6 +240,7 @@ class NetworkPrediction:
 
     def to_json(self, explain: int = 0) -> dict[str, Any]:
         """The prediction as a dictionary for `json.dumps`, with `explain` operators."""
+        way = parse_way(self.setting)
         content: dict[str, Any] = {
             "latency_ms": interval_of([self.mean, self.lower, self.upper], "ms"),
             "hardware": self.hardware.name,
@@ -234,10 +249,16 @@ class NetworkPrediction:
             "evidence": self.evidence,
             "familiar": self.familiar,
             "setting": self.setting,
+            "runtime": way.runtime or EAGER,
+            "precision": way.precision or "fp32",
+            "unit": way.unit,
+            "threads": way.threads,
             "mflops": round(self.graph.total("flops") / 1e6, 3),
             "params": int(self.graph.total("params")),
             "operators": len(self.graph),
             "unknown_operators": {k: round(v, DIGITS) for k, v in self.unknown_operators.items()},
+            "measured": [near.to_json() for near in self.measurements],
+            "rests_on": self.rests_on,
             "notes": self.notes(),
         }
         if explain:
@@ -408,10 +429,11 @@ def _prediction(
     sheet = device.hardware if isinstance(device, DeviceProfile) else device
     latency = predictor.predict([executed], device, batch_size)
     mean, lower, upper = (float(getattr(latency, end)[0, 0]) for end in ("mean", "lower", "upper"))
-    times, rest_ms = model.explain(executed, sheet, batch_size, runtime, mean)
+    parts = model.explain(executed, sheet, batch_size, runtime, mean)
     unknown = unknown_operators(graph)
     lower, upper = widened(lower, upper, unknown)
     setting = model.setting(sheet, batch_size, runtime)
+    is_profile = isinstance(device, DeviceProfile)
     if isinstance(device, DeviceProfile):
         familiar = bool(is_near(predictor, device, [executed], batch_size, runtime)[0])
     else:
@@ -429,14 +451,25 @@ def _prediction(
         model.measured_in(used),
         model.alike(sheet, batch_size, used),
         graph,
-        _operators(executed, times, mean, sheet, batch_size),
-        rest_ms,
+        _operators(executed, parts, mean, sheet, batch_size),
+        float(parts.rest_ms),
         unknown_operators=unknown,
+        measurements=() if is_profile else _measurements(executed, setting),
+        rests_on="" if is_profile else model.rests_on([executed], setting),
     )
 
 
+def _measurements(graph: Graph, setting: Setting) -> tuple[NearMeasurement, ...]:
+    """Published measurements that are nearest to a network in a setting."""
+    from nasplug.measurements.nearest import nearest_measurements
+    from nasplug.predictors.latency.class_models import told
+
+    whole = replace(told(setting), hardware=setting.hardware, unit=setting.unit)
+    return tuple(nearest_measurements(graph, replace(whole, threads=setting.threads), SHOWN))
+
+
 def _operators(
-    graph: Graph, times: Any, total: float, device: Hardware, batch_size: int
+    graph: Graph, told: Parts, total: float, device: Hardware, batch_size: int
 ) -> tuple[OperatorTime, ...]:
     """Parts of the operators in the latency, the longest first."""
     from nasplug.predictors.features.operators import operator_kinds
@@ -444,11 +477,13 @@ def _operators(
 
     kinds = operator_kinds(graph)
     compute, memory = roofline_parts(graph, device, batch_size)
-    parts = []
+    parts, times = [], told.ms
     for k in np.argsort(-times, kind="stable").tolist():
         size = [int(graph.attribute(name)[k]) for name in ("out_channels", "height", "width")]
         ideal = max(compute[k], memory[k])
         bound = "compute" if compute[k] >= memory[k] else "memory"
+        # A launch dominates where even a tenth of the promised rate would be faster.
+        bound = bound if 10 * ideal >= times[k] else "launch"
         parts.append(
             OperatorTime(
                 k,
@@ -457,8 +492,7 @@ def _operators(
                 int(graph.attribute("kernel")[k]),
                 float(times[k]),
                 float(times[k]) / total,
-                # A launch dominates where even a tenth of the promised rate would be faster.
-                bound if 10 * ideal >= times[k] else "launch",
+                told.bounds[k] if told.bounds else bound,
                 float(graph.attribute("flops")[k]) / 1e6,
             )
         )

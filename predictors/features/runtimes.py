@@ -295,13 +295,13 @@ def _precisions(part: Hardware, kind: str) -> set[str]:
 
 
 def computed_precision(hardware: Hardware, way: Way) -> str:
-    """Precision in which a way computes; an NPU without fp32 computes floats in fp16."""
+    """Precision in which a way computes; an NPU computes floats in fp16, or in what it has."""
     precision = way.precision or "fp32"
     if precision == "fp32" and _kind(hardware, way) == "npu":
-        part = on_unit(hardware, way.unit, way.threads)
-        own = part.peak_tflops
-        if own.get("fp16", 0) > own.get("fp32", 0):
-            return "fp16"
+        peaks = on_unit(hardware, way.unit, way.threads).peak_tflops
+        # fp32 of a processor without it is the figure of what stands for it.
+        faster = (name for name in ("fp16", "bf16", "int8") if peaks.get(name, 0) >= peaks["fp32"])
+        return next(faster, precision)
     return precision
 
 

@@ -56,7 +56,9 @@ HUBER = 0.2
 # How strongly all numbers are held where they start, against the mean error.
 PRIOR = 1e-5
 # How far a host and a floor are from the usual one, and one GPU in one source from its data sheet.
-HOST_SPREAD, FLOOR_SPREAD, EFFECT_SPREAD = 0.5, 0.7, 0.1
+HOST_SPREAD, FLOOR_SPREAD, EFFECT_SPREAD = 0.5, 0.7, 0.03
+# How strongly hosts and floors are held, against other numbers: none is the usual one by chance.
+HOST_STRENGTH = 5.0
 # Networks that are priced at once.
 CHUNK = 512
 BOUNDS = ("arithmetic", "traffic", "launch")
@@ -153,7 +155,7 @@ class FusedRoofline:
             errors = torch.nn.functional.huber_loss(
                 predicted + EFFECT_SPREAD * effects[table], target, reduction="none", delta=HUBER
             )
-            prior = (logs**2).sum() + (hosts**2).sum() + (effects**2).sum()
+            prior = (logs**2).sum() + HOST_STRENGTH * (hosts**2).sum() + (effects**2).sum()
             optimizer.zero_grad()
             ((weight * errors).sum() + strength * prior).backward()
             optimizer.step()
@@ -213,9 +215,9 @@ class FusedRoofline:
         if column.precision == "int8" and self._faster([graph], wider, column):
             column = wider
         terms = Terms([rows], [column], [Script()], [0.0])
-        arithmetic, traffic, launch = terms.kernel_ms(self._values)
+        arithmetic, traffic, launch = terms.kernel_ms(self._values, torch.ones(1))
         kernel = soft_maximum(arithmetic, traffic, self._number("overlap.kernel")) + launch
-        kernel = torch.where(terms.layout, kernel * self._number("layout"), kernel)
+        kernel = kernel * terms.counted(self._values)
         whole = float(np.exp(self.log_latency([graph], [column])[0]))
         which = torch.stack([arithmetic, traffic, launch]).argmax(0).tolist()
         ms = kernel.double().numpy()

@@ -19,6 +19,7 @@ from nasplug.predictors.latency.fused_operators import (
 from nasplug.predictors.latency.gpu_ways import (
     GPU_SETTINGS,
     fusion_of,
+    boost_of,
     gpu_precision,
     gpu_setting,
     rates_of,
@@ -52,6 +53,8 @@ START: dict[str, tuple[float, float]] = {
     **{"winograd": (2.2, 0.4), "winograd.channels": (32.0, 1.0), "winograd.pixels": (256.0, 1.5)},
     **{f"fill.{k}": (2000.0, 1.5) for k in COMPUTING},
     **{"fill.rate": (0.6, 0.4), "fill.power": (0.9, 0.3)},
+    **{"lanes.plain": (0.2, 0.5), "lanes.tensor": (0.1, 0.5), "host.year": (0.1, 0.5)},
+    **{"boost": (0.7, 0.3), "old": (1.1, 0.3)},
     **{"depth.plain": (20.0, 1.5), "depth.tensor": (40.0, 1.5)},
     **{"width.plain": (8.0, 1.5), "width.tensor": (16.0, 1.5), "rows": (8.0, 1.5)},
     **{"unaligned": (1.3, 0.5), "watt.plain": (0.15, 0.5), "watt.tensor": (0.7, 0.5)},
@@ -60,7 +63,7 @@ START: dict[str, tuple[float, float]] = {
     "memory": (0.8, 0.1),
     **{f"traffic.{s}.{k}": (1.0, _TRAFFIC[s]) for s in GPU_SETTINGS for k in KERNEL_KINDS},
     **{"transfer": (2e5, 1.5), "cache": (2.0, 0.5), "layout": (0.5, 1.0)},
-    **{"cast.weights": (3.0, 0.4), "cast.activations": (1.4, 0.3)},
+    **{"cast.weights": (3.0, 0.4), "cast.activations": (1.4, 0.3), "cast.launch": (3.0, 0.3)},
     **{"launch.kernels": (2e-3, 0.7), "launch.framework": (3e-3, 0.7)},
     **{"launch.compiled": (2e-3, 0.7), "launch.tensorrt": (1.5e-3, 0.7)},
     **{"launch.compiled graphs": (0.7, 0.4), "launch.onnxruntime": (1.5, 0.4)},
@@ -80,8 +83,17 @@ _PLACES = {name: place for place, name in enumerate(NUMBERS)}
 _KINDS = {name: place for place, name in enumerate(KERNEL_KINDS)}
 # Year of the sheets that `watt` holds for, and years in which it doubles.
 _WATT_YEAR, _WATT_YEARS = 2018, 4.0
+_HOST_YEAR = 2020
+# Units for addresses stand beside those for floats since then.
+_SEPARATE_YEAR = 2017
 _HALF_SCORES = 0.5
 SMALLEST_MS = 1e-9
+_EFFICIENCY = [[f"efficiency.{u}.{k}" for k in COMPUTING] + [""] for u in UNITS]
+_TRAFFIC_NAMES = [[f"traffic.{s}.{k}" for k in KERNEL_KINDS] for s in GPU_SETTINGS]
+_COMPUTE = [
+    [f"compute.{s}.{k}" if k in ("depthwise", "grouped") else f"compute.{s}" for k in KERNEL_KINDS]
+    for s in GPU_SETTINGS
+]
 
 
 @dataclass(frozen=True)
@@ -167,7 +179,10 @@ class _Chip(NamedTuple):
     narrow: float  # place in _NARROW
     winograd: float
     watt: float  # 1e12 operations a second and watt that are usual for its year
+    boost: float  # logarithm
+    old: float  # whether sums and addresses share the units
     setting: float
+    years: float  # before `_HOST_YEAR`, since new GPUs stand in new computers
     kernels: float
     casts: float
     causal: float
@@ -200,7 +215,10 @@ def _chip(column: Setting, script: Script) -> _Chip:
         narrow,
         rates.ran in ("fp32", "fp16") and not rates.tensor,
         max(hardware.power_w, 1.0) * 2.0**years * 1e9,
+        float(np.log(boost_of(hardware))),
+        hardware.year < _SEPARATE_YEAR,
         GPU_SETTINGS.index(setting),
+        _HOST_YEAR - hardware.year,
         script.kernels,
         script.casts,
         script.causal,
@@ -209,6 +227,8 @@ def _chip(column: Setting, script: Script) -> _Chip:
 
 class Terms:
     """What is known of the kernels of networks on columns, a row a kernel.
+
+    Kernels of one kind on one column share most factors, so that these are found once a group.
 
     Args:
         rows: The kernels of each network, see `fused_kernels`.
@@ -230,97 +250,107 @@ class Terms:
         empty = np.zeros((0, len(KERNEL_COLUMNS)), dtype=np.float32)
         table = torch.from_numpy(np.concatenate([*rows, empty]).astype(np.float32))
         kernel = dict(zip(KERNEL_COLUMNS, table.unbind(1), strict=True))
-        known: dict[tuple[int, Script], _Chip] = {}
+        places: dict[tuple[int, Script], int] = {}
+        known: list[_Chip] = []
         for column, script in zip(columns, scripts, strict=True):
-            if (id(column), script) not in known:
-                known[id(column), script] = _chip(column, script)
+            if places.setdefault((id(column), script), len(known)) == len(known):
+                known.append(_chip(column, script))
         pairs = zip(columns, scripts, strict=True)
-        table = torch.tensor([known[id(c), s] for c, s in pairs], dtype=torch.float32)
-        table = table.reshape(len(rows), len(_Chip._fields))
-        chip: Any = _Chip(*table[self.owner].unbind(1))  # type: ignore[arg-type]
-        network: Any = _Chip(*table.unbind(1))  # type: ignore[arg-type]
-        self._of_kernels(kernel, chip)
+        at = torch.tensor([places[id(c), s] for c, s in pairs], dtype=torch.long)
+        chips = torch.tensor(known, dtype=torch.float32).reshape(-1, len(_Chip._fields))
+        network: Any = _Chip(*chips[at].unbind(1))  # type: ignore[arg-type]
+        self._of_groups(kernel, at[self.owner], chips)
+        self._of_kernels(kernel, network)
         self._of_networks(network, copied)
 
-    def _of_kernels(self, kernel: Mapping[str, Tensor], chip: Any) -> None:
-        self.kind, self.count = kernel["kind"].long(), kernel["count"]
-        kinds = {name: self.kind == place for name, place in _KINDS.items()}
+    def _of_groups(self, kernel: Mapping[str, Tensor], at: Tensor, chips: Tensor) -> None:
+        """Group kernels by column, kind and alignment, and look up the factors of each group."""
+        kind, aligned = kernel["kind"].long(), kernel["aligned"] > 0
+        key = (at * len(KERNEL_KINDS) + kind) * 2 + aligned
+        keys, self.group = torch.unique(key, return_inverse=True)
+        aligned, kind = keys % 2 > 0, keys // 2 % len(KERNEL_KINDS)
+        chip: Any = _Chip(*chips[keys // 2 // len(KERNEL_KINDS)].unbind(1))  # type: ignore[arg-type]
+        kinds = {name: kind == place for name, place in _KINDS.items()}
         convolution = kinds["convolution"] | kinds["pointwise"] | kinds["grouped"]
         product = kinds["product"] | kinds["attention"] | kinds["batched"]
-        peak = torch.where(product, chip.products, chip.plain)
-        peak = torch.where(convolution, chip.convolutions, peak)
-        self.unit = (
-            (convolution & (chip.tensor > 0)) | (product & (chip.tensor_products > 0))
-        ).long()
-        causal = kinds["attention"] & (chip.causal > 0)
-        macs = torch.where(causal, _HALF_SCORES * kernel["macs"], kernel["macs"])
         slow = convolution | product
-        self.arithmetic = 2 * macs * chip.images / peak
-        outputs = (kernel["outputs"] * chip.images).clamp(min=1)
-        self.filling = chip.units / outputs
-        self.rate = (peak / (chip.units * chip.clock) / 128).clamp(min=0.5).log()
-        self.groups = kernel["groups"]
-        self.depth = slow / kernel["depth"].clamp(min=1)
         # Channels of attention and of products of activations are heads.
         wide = slow & ~kinds["attention"] & ~kinds["batched"]
-        self.width = wide / kernel["width"].clamp(min=1)
-        self.rows = wide * kernel["width"].clamp(min=1) * kernel["groups"].clamp(min=1) / outputs
-        tensor = self.unit > 0
-        self.unaligned = wide & tensor & (kernel["aligned"] == 0)
-        self.watts = peak / chip.watt
-        direct = (kernel["window"] == 3) & (kernel["stride"] == 1) & kinds["convolution"]
-        self.winograd = direct & (chip.winograd > 0)
-        self.inputs = kernel["depth"].clamp(min=1) / 9
-        self.pixels = outputs / kernel["width"].clamp(min=1)
-        self.halved = tensor & (chip.slower > 0)
-        self.emulated = slow & (chip.emulated > 0)
-        self.narrow = torch.where(tensor, chip.narrow, 0).long()
-        self.weights = kernel["weights"] * chip.weight_bytes
-        self.moved = kernel["activations"] * chip.images * chip.number_bytes
-        cast = chip.casts > 0
-        self.cast_weights = cast
+        peak = torch.where(product, chip.products, chip.plain)
+        peak = torch.where(convolution, chip.convolutions, peak)
+        tensor = (convolution & (chip.tensor > 0)) | (product & (chip.tensor_products > 0))
+        unit, setting = tensor.long(), chip.setting.long()
+        causal = kinds["attention"] & (chip.causal > 0)
+        self.operations = 2 * torch.where(causal, _HALF_SCORES, 1.0) / peak
+        self.units, self.bandwidth, self.cache = chip.units, chip.bandwidth, chip.cache
+        self.rate = (peak / (chip.units * chip.clock) / 128).clamp(min=0.5).log()
+        self.watts, self.boost = peak / chip.watt, chip.boost
+        self.slow, self.wide = slow.float(), wide.float()
+        self.layout = kinds["layout"]
+        casts = chip.casts > 0
         passes = kinds["elementwise"] | kinds["normalisation"] | kinds["layout"] | kinds["other"]
-        self.cast_activations = cast & passes
-        self.cache, self.bandwidth, self.layout = chip.cache, chip.bandwidth, kinds["layout"]
-        setting = chip.setting.long()
-        computing = len(COMPUTING)
-        kind = self.kind.clamp(max=computing)
+        # Names of the factors of each group: the last place is that of a 1.
+        one = len(NUMBERS)
+        at_most = kind.clamp(max=len(COMPUTING))
+        nothing = torch.zeros_like(kind)
+
+        def when(is_true: Tensor, name: str) -> Tensor:
+            return torch.where(is_true, _PLACES[name], one)
+
+        self.slower = torch.stack(
+            [
+                self._look(_COMPUTE, setting, kind),
+                when(wide & tensor & ~aligned, "unaligned"),
+                when(tensor & (chip.slower > 0), "halved"),
+                when(slow & (chip.emulated > 0), "emulated"),
+            ]
+        )
+        narrow = torch.tensor([_PLACES.get(n, one) for n in _NARROW])
+        self.faster = torch.stack(
+            [
+                self._look(_EFFICIENCY, unit, at_most),
+                narrow[torch.where(tensor, chip.narrow, 0).long()],
+            ]
+        )
         self.places = {
-            "efficiency": self._look(
-                [[f"efficiency.{u}.{k}" for k in COMPUTING] + [""] for u in UNITS], self.unit, kind
-            ),
-            "fill": self._look([[f"fill.{k}" for k in COMPUTING] + [""]], 0 * kind, kind),
-            "traffic": self._look(
-                [[f"traffic.{s}.{k}" for k in KERNEL_KINDS] for s in GPU_SETTINGS],
-                setting,
-                self.kind,
-            ),
-            "compute": self._look(
-                [
-                    [
-                        f"compute.{s}.{k}" if k in ("depthwise", "grouped") else f"compute.{s}"
-                        for k in KERNEL_KINDS
-                    ]
-                    for s in GPU_SETTINGS
-                ],
-                setting,
-                self.kind,
-            ),
-            "narrow": torch.tensor([_PLACES.get(n, -1) for n in _NARROW])[self.narrow],
+            "fill": self._look([[f"fill.{k}" for k in COMPUTING] + [""]], nothing, at_most),
+            "traffic": self._look(_TRAFFIC_NAMES, setting, kind),
+            "cast.weights": when(casts, "cast.weights"),
+            "cast.activations": when(casts & passes, "cast.activations"),
+            "cast.launch": when(casts & slow, "cast.launch"),
+            "old": when(~tensor & (chip.old > 0), "old"),
             **{
-                name: self._look([[f"{name}.{u}" for u in UNITS]], 0 * kind, self.unit)
-                for name in ("depth", "width", "watt")
+                name: self._look([[f"{name}.{u}" for u in UNITS]], nothing, unit)
+                for name in ("depth", "width", "watt", "lanes")
             },
         }
-        launches = [number_place("launch", s) for s in GPU_SETTINGS]
-        launch = torch.tensor(launches)[setting]
-        self.places["launch"] = torch.where(chip.kernels > 0, _PLACES["launch.kernels"], launch)
+        launches = torch.tensor([number_place("launch", s) for s in GPU_SETTINGS])
         engine = setting >= GPU_SETTINGS.index("tensorrt")
-        self.places["group"] = torch.where(engine, _PLACES["group.tensorrt"], _PLACES["group"])
+        self.places |= {
+            "launch": torch.where(chip.kernels > 0, _PLACES["launch.kernels"], launches[setting]),
+            "group": torch.where(engine, _PLACES["group.tensorrt"], _PLACES["group"]),
+        }
+        self.has_winograd = (chip.winograd > 0) & kinds["convolution"]
+
+    def _of_kernels(self, kernel: Mapping[str, Tensor], network: Any) -> None:
+        """Sizes of each kernel, for the whole batch."""
+        images = network.images[self.owner]
+        width = kernel["width"].clamp(min=1)
+        outputs = (kernel["outputs"] * images).clamp(min=1)
+        self.count, self.groups = kernel["count"], kernel["groups"]
+        self.macs, self.outputs = kernel["macs"] * images, 1 / outputs
+        self.depth, self.width = 1 / kernel["depth"].clamp(min=1), 1 / width
+        self.rows = width * kernel["groups"].clamp(min=1) / outputs
+        self.weights = kernel["weights"] * network.weight_bytes[self.owner]
+        self.moved = kernel["activations"] * images * network.number_bytes[self.owner]
+        direct = (kernel["window"] == 3) & (kernel["stride"] == 1) & self.has_winograd[self.group]
+        self.winograd = torch.nonzero(direct)[:, 0]
+        self.inputs = kernel["depth"][self.winograd].clamp(min=9) / 9
+        self.pixels = (kernel["outputs"] / width)[self.winograd]
 
     def _of_networks(self, network: Any, copied: Sequence[float]) -> None:
         setting = network.setting.long()
-        self.kernels = network.kernels > 0
+        self.kernels, self.years = network.kernels > 0, network.years
         hosts = torch.tensor([number_place("host", s) for s in GPU_SETTINGS])[setting]
         floors = torch.tensor([number_place("floor", s) for s in GPU_SETTINGS])[setting]
         self.places["host"] = hosts
@@ -330,14 +360,13 @@ class Terms:
 
     @staticmethod
     def _look(names: Sequence[Sequence[str]], row: Tensor, column: Tensor) -> Tensor:
-        # The last place is that of a number that is 1 and is not learned.
-        places = [[_PLACES.get(name, -1) for name in line] for line in names]
+        places = [[_PLACES.get(name, len(NUMBERS)) for name in line] for line in names]
         return torch.tensor(places)[row, column]
 
-    def kernel_ms(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def kernel_ms(self, numbers: Tensor, hosts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Time of the arithmetic, the traffic and the start of each kernel, `(kernels,)` each.
 
-        `numbers` are the values of `NUMBERS`, and a 1.
+        `numbers` are the values of `NUMBERS`, and a 1; `hosts` are those of `log_ms`.
         """
 
         def of(name: str) -> Tensor:
@@ -346,49 +375,78 @@ class Terms:
         def one(name: str) -> Tensor:
             return numbers[_PLACES[name]]
 
-        fill = of("fill") * (self.rate * one("fill.rate").clamp(max=1)).exp()
+        slower = self.operations * numbers[self.slower].prod(0) / numbers[self.faster].prod(0)
+        slower = slower * (1 + (self.watts / of("watt")) ** 4) ** 0.25
+        slower = slower * (self.rate * of("lanes").clamp(max=0.7)).exp() * of("old")
+        slower = slower * (-self.boost * one("boost").clamp(max=1)).exp()
+        # At most 1, so that a higher peak never takes more time.
+        fill = self.units * of("fill") * (self.rate * one("fill.rate").clamp(max=1)).exp()
+        carried = of("traffic") / (self.bandwidth * one("memory"))
+        shared = torch.stack(
+            [
+                *(slower, fill, self.wide * one("rows"), self.slow * of("depth")),
+                *(self.wide * of("width"), of("cast.activations"), of("cast.weights")),
+                *(self.cache, carried, one("transfer") / (self.bandwidth * one("memory"))),
+                *(of("launch") * of("cast.launch"), of("group")),
+            ],
+            1,
+        )
+        (
+            slower,
+            fill,
+            rows,
+            depth,
+            width,
+            cast,
+            cast_weights,
+            cache,
+            carried,
+            least,
+            start,
+            group,
+        ) = shared.index_select(0, self.group).unbind(1)
         # At most 1, so that a larger batch never takes less time.
-        starved = fill * self.filling + one("rows") * self.rows
-        waiting = (1 + starved) ** one("fill.power").clamp(max=1)
-        channels = self.inputs / (self.inputs + one("winograd.channels"))
-        channels = channels / (1 + one("winograd.channels") * self.width)
-        small = self.pixels / (self.pixels + one("winograd.pixels"))
-        faster = 1 + (one("winograd") - 1).clamp(min=0) * channels * small
-        # What units wait for is no faster, or more pixels could take less time.
-        waiting = torch.where(self.winograd, waiting - 1 + 1 / faster, waiting)
-        waiting = waiting * (1 + of("depth") * self.depth) * (1 + of("width") * self.width)
-        waiting = waiting * torch.where(self.unaligned, one("unaligned"), 1.0)
-        waiting = waiting * torch.where(self.halved, one("halved"), 1.0)
-        waiting = waiting * torch.where(self.emulated, one("emulated"), 1.0)
-        waiting = waiting * (1 + (self.watts / of("watt")) ** 4) ** 0.25
-        share = of("efficiency") * of("narrow") / of("compute")
+        power = one("fill.power").clamp(max=1)
+        waiting = (1 + fill * self.outputs + rows * self.rows) ** power
+        if len(self.winograd):
+            channels = self.inputs / (self.inputs + one("winograd.channels"))
+            channels = channels / (1 + one("winograd.channels") * self.width[self.winograd])
+            small = self.pixels / (self.pixels + one("winograd.pixels"))
+            faster = 1 + (one("winograd") - 1).clamp(min=0) * channels * small
+            # What units wait for is no faster, or more pixels could take less time.
+            waiting = waiting.index_add(0, self.winograd, 1 / faster - 1)
+        waiting = waiting * (1 + depth * self.depth) * (1 + width * self.width)
         # Above 0, since a power of 0 has no derivative.
-        arithmetic = (self.arithmetic / share * waiting).clamp(min=1e-9)
-        weights = self.weights * torch.where(self.cast_weights, one("cast.weights"), 1.0)
-        moved = self.moved * torch.where(self.cast_activations, one("cast.activations"), 1.0)
-        moved = moved + weights
-        cached = self.cache / (self.cache + moved).clamp(min=1)
-        moved = moved * of("traffic") / (1 + one("cache") * cached) + one("transfer")
-        traffic = moved / (self.bandwidth * one("memory"))
-        return arithmetic, traffic, of("launch") + self.groups * of("group")
+        arithmetic = (self.macs * slower * waiting).clamp(min=1e-9)
+        moved = self.moved * cast + self.weights * cast_weights
+        cached = one("cache") * cache / (cache + moved).clamp(min=1)
+        traffic = moved / (1 + cached) * carried + least
+        # Where kernels are timed alone, a profiler may add to each.
+        profiled = torch.where(self.kernels, hosts, 1.0)[self.owner]
+        return arithmetic, traffic, start * profiled + self.groups * group
 
     def log_ms(self, numbers: Tensor, hosts: Tensor, floors: Tensor) -> Tensor:
         """Logarithm of ms of each network, `(networks,)`, at factors of each one's host and floor.
 
         `numbers` are the values of `NUMBERS`, and a 1.
         """
-        arithmetic, traffic, launch = self.kernel_ms(numbers)
+        arithmetic, traffic, launch = self.kernel_ms(numbers, hosts)
         kernel = soft_maximum(arithmetic, traffic, numbers[_PLACES["overlap.kernel"]]) + launch
-        layout = numbers[_PLACES["layout"]]
-        count = torch.where(self.layout, self.count * layout, self.count)
+        count = self.counted(numbers)
         empty = torch.zeros(self.networks)
         time = empty.index_add(0, self.owner, kernel * count).clamp(min=SMALLEST_MS)
         started = empty.index_add(0, self.owner, count).clamp(min=SMALLEST_MS)
-        host = started * numbers[self.places["host"]] * hosts
+        newer = (numbers[_PLACES["host.year"]] * self.years).exp()
+        host = started * numbers[self.places["host"]] * hosts * newer
         whole = soft_maximum(time, host, numbers[_PLACES["overlap.host"]])
         whole = torch.where(self.kernels, time, whole)
         whole = whole + numbers[self.places["floor"]] * floors
         return (whole + self.copied / numbers[_PLACES["copy"]]).clamp(min=SMALLEST_MS).log()
+
+    def counted(self, numbers: Tensor) -> Tensor:
+        """How often each kernel is run; only a share of changes of layout is."""
+        share = torch.where(self.layout, numbers[_PLACES["layout"]], 1.0)
+        return self.count * share[self.group]
 
 
 def soft_maximum(a: Tensor, b: Tensor, power: Tensor) -> Tensor:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.fused_operators import FUSIONS
 
-__all__ = ["GPU_SETTINGS", "Rates", "fusion_of", "gpu_precision", "gpu_setting", "rates_of"]
+__all__ = [
+    "GPU_SETTINGS",
+    "Rates",
+    "boost_of",
+    "fusion_of",
+    "gpu_precision",
+    "gpu_setting",
+    "rates_of",
+]
 
 # How a network is run, as far as measurements of several GPUs tell it apart.
 GPU_SETTINGS = (
@@ -25,6 +34,18 @@ _BYTES = {
 _AS_FP16 = frozenset({"int4", "w8a16", "float"})
 # How much faster than ordinary units AMD's matrix cores are in fp32, where the sheet has no tf32.
 _MATRIX_FP32 = {"CDNA": 2.0, "CDNA 2": 2.0}
+# Clock that cards of players mostly reach, GHz, which their sheets do not promise; and the most
+# that they go beyond the sheet.
+_REACHED = {
+    "Maxwell": 1.3,
+    "Pascal": 1.85,
+    "Volta": 1.75,
+    "Turing": 1.85,
+    "Ampere": 1.9,
+    "Ada": 2.73,
+}
+_MOST_BOOST = 1.2
+_PLAYERS = re.compile(r"(GeForce )?(GTX|RTX) \d*[1-9]0( Ti| Super| Ti Super)?|Titan .*")
 
 
 def gpu_setting(column: Setting) -> str:
@@ -106,6 +127,14 @@ def rates_of(hardware: Hardware, precision: str, setting: str) -> Rates:
     products = tf32 if both else plain * _MATRIX_FP32.get(hardware.microarchitecture, 1.0)
     convolutions = tf32 if knows else products
     return Rates("tf32" if knows else "fp32", convolutions, products, knows, both, *bytes_of)
+
+
+def boost_of(hardware: Hardware) -> float:
+    """How far a card's clock goes beyond that of its data sheet."""
+    reached = _REACHED.get(hardware.microarchitecture, 0.0)
+    if not _PLAYERS.fullmatch(hardware.name) or not hardware.clock_ghz:
+        return 1.0
+    return min(max(reached / hardware.clock_ghz, 1.0), _MOST_BOOST)
 
 
 def _is_halved(hardware: Hardware) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.latency.class_models import class_of, told
 from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.calibration import LEVELS, conformal_quantiles
 from nasplug.search_spaces import InputError
@@ -19,11 +20,27 @@ from nasplug.search_spaces import InputError
 __all__ = ["LatencyIntervals", "device_group"]
 
 SMALLEST_WIDTH = 1e-6
+_PLURALS = {"gpu": "GPUs", "cpu": "CPUs"}
 
 
 def device_group(hardware: Hardware) -> str:
     """The group whose left-out devices tell how wrong a never-measured one may be."""
     return "gpu" if compute_class(hardware) == "gpu" else "other"
+
+
+def width_names(case: str, column: Setting) -> list[str]:
+    """Names of the widths of a case, such as `"zero-shot"`, from the narrowest group of columns on.
+
+    Groups are a class of processors in a runtime and precision, in a runtime, the class, and
+    `device_group`.
+    """
+    group, way = class_of(column), told(column)
+    return [
+        f"{case} {group} {way.runtime} {way.precision}",
+        f"{case} {group} {way.runtime}",
+        f"{case} {group} all",
+        f"{case} {device_group(column.hardware)}",
+    ]
 
 
 @dataclass(eq=False)
@@ -33,11 +50,14 @@ class LatencyIntervals:
     Attributes:
         residuals: (group of networks, column key) -> those of networks held out there.
         widths: `"zero-shot <device group>"` -> those of devices that were left out of training;
-            `"unfamiliar <device group>"` -> those of groups of networks that were left out.
+            `"unfamiliar <device group>"` -> those of groups of networks that were left out; for
+            narrower groups see `width_names`.
+        counts: Name of a width -> devices that were left out.
     """
 
     residuals: dict[tuple[str, str], Array] = field(default_factory=dict)
     widths: dict[str, Array] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, errors: Array, groups: Sequence[str], keys: Sequence[str]) -> LatencyIntervals:
@@ -67,9 +87,7 @@ class LatencyIntervals:
         """
         if measured and group:
             return self.residuals[group, column.key]
-        kind = device_group(column.hardware)
-        wanted = [] if measured else [f"zero-shot {kind}"]
-        wanted += [] if group else [f"unfamiliar {kind}"]
+        wanted = self._wanted(group, column, measured)
         if not self.widths.keys() >= set(wanted):
             case = f"{column.key} was not measured"
             if measured:
@@ -80,6 +98,29 @@ class LatencyIntervals:
                 f"{', '.join(keys)}"
             )
         return max((self.widths[name] for name in wanted), key=np.ptp)
+
+    def _wanted(self, group: str, column: Setting, measured: bool) -> list[str]:
+        """Names of the widths that count, see `quantiles`."""
+        cases = [] if measured else ["zero-shot"]
+        cases += [] if group else ["unfamiliar"]
+        names = [width_names(case, column) for case in cases]
+        return [next((n for n in each if n in self.widths), each[-1]) for each in names]
+
+    def rests_on(self, group: str, column: Setting, measured: bool) -> str:
+        """The errors that `quantiles` are of, in words; arguments likewise."""
+        if measured and group:
+            return f"the errors on {group} networks that were left out of training, on this device"
+        wanted = self._wanted(group, column, measured)
+        name = max((n for n in wanted if n in self.widths), key=lambda n: np.ptp(self.widths[n]))
+        case, _, where = name.partition(" ")
+        devices = _PLURALS.get(where.split()[0], "devices")
+        way = " ".join(where.split()[1:])
+        in_way = "" if way in ("", "all") else f" in {way}"
+        count = self.counts.get(name)
+        if case == "unfamiliar":
+            return f"the errors on kinds of networks that were left out of training, on {devices}"
+        number = f"{count} " if count else ""
+        return f"the errors on {number}{devices}{in_way} that were left out of training"
 
     def spread(
         self, groups: Sequence[str], column: Setting, measured: bool

@@ -16,7 +16,7 @@ from nasplug.predictors.latency.device_similarity import Similar, similar_device
 from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import InputError
 
-__all__ = ["MeasuredColumns", "log_latencies", "renamed_text", "runtime_of"]
+__all__ = ["MeasuredColumns", "column_parts", "log_latencies", "renamed_text", "runtime_of"]
 
 FINGERPRINT: Callable[[Setting], str] = attrgetter("fingerprint")
 
@@ -33,6 +33,7 @@ class MeasuredColumns:
         numbers: `Setting.features` of each, with or without the vector of the device's text, shape
             `(columns, features)`.
         text_of: Makes such a text of a setting.
+        settings: The columns themselves; empty where a checkpoint does not have them.
     """
 
     keys: tuple[str, ...] = ()
@@ -40,6 +41,7 @@ class MeasuredColumns:
     architectures: tuple[str, ...] = ()
     numbers: NDArray[np.float32] | Array = field(default_factory=lambda: np.zeros((0, 0)))
     text_of: Callable[[Setting], str] = FINGERPRINT
+    settings: tuple[Setting, ...] = ()
 
     @classmethod
     def of(
@@ -56,6 +58,7 @@ class MeasuredColumns:
             tuple(setting.hardware.microarchitecture for setting in settings),
             np.stack([setting.features(with_text) for setting in settings]),
             text_of,
+            tuple(settings),
         )
 
     def place(self, setting: Setting) -> int:
@@ -67,7 +70,7 @@ class MeasuredColumns:
 
     def of_device(self, hardware: Hardware) -> list[Setting]:
         """Settings in which a device was measured."""
-        parts = [_parts(key) for key in self.keys]
+        parts = [column_parts(key) for key in self.keys]
         settings = [
             Setting.of(hardware, int(batch), parse_way(way))
             for name, batch, way in parts
@@ -94,7 +97,7 @@ class MeasuredColumns:
     def measured_in(self, runtime: str) -> list[str]:
         """Names of the devices that were measured in a way, as `Way.text` writes it."""
         wanted = known_way(runtime).plain.text
-        names = [name for name, _, other in map(_parts, self.keys) if other == wanted]
+        names = [name for name, _, other in map(column_parts, self.keys) if other == wanted]
         return list(dict.fromkeys(names))
 
     def similar(
@@ -141,7 +144,7 @@ def log_latencies(
 
 def runtime_of(key: str) -> str:
     """The `Way.text` in a `Setting.key`."""
-    return _parts(key)[2]
+    return column_parts(key)[2]
 
 
 def renamed_text(text: str) -> str:
@@ -151,7 +154,7 @@ def renamed_text(text: str) -> str:
     return f"{device}|{renamed_key(f'@{way}')[1:]}" if bar else text
 
 
-def _parts(key: str) -> tuple[str, str, str]:
+def column_parts(key: str) -> tuple[str, str, str]:
     """Name, batch size and `Way.text` of a `Setting.key`."""
     name, _, rest = key.rpartition("@")
     batch, _, way = rest.partition(" ")

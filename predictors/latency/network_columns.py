@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import torch
 
 from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.roofline import roofline_ms
-from nasplug.predictors.features.runtimes import parse_way
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.batch_growth import never_falling
+from nasplug.predictors.latency.class_models import ClassModels, carried_weights
 from nasplug.predictors.latency.corrections import ColumnCorrections
 from nasplug.predictors.latency.device_similarity import mix_similar
-from nasplug.predictors.latency.gpu_roofline import GpuRoofline, gpu_setting
 from nasplug.predictors.latency.intervals import LatencyIntervals
-from nasplug.predictors.latency.measured_columns import MeasuredColumns, runtime_of
+from nasplug.predictors.latency.measured_columns import MeasuredColumns
 from nasplug.predictors.models.roofline_transformer import SMALLEST_MS, RooflineTransformer
 from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.familiarity import Familiarity
@@ -37,10 +35,11 @@ NODES, COLUMNS = 20_000, 8
 class NetworkColumns:
     """Log-latencies of whole networks on measured and on unmeasured columns.
 
-    A measured column has the network's prediction with its corrections; another has the network's
-    prediction for its description, averaged with those of the measured columns that are like it. On
-    a GPU that holds for networks whose kind was measured on such columns; others have the
-    prediction of `GpuRoofline`.
+    A measured column has the network's prediction with its corrections, for networks of a kind that
+    was measured on it. Any other prediction is that of the model of the column's class
+    (`ClassModels`), with what is known of how measured columns like it depart from theirs. Where
+    there is no model of the class it is the network's prediction for the column's description,
+    averaged with those of the measured columns that are like it.
 
     Attributes:
         models: Trained with the same configuration.
@@ -48,7 +47,7 @@ class NetworkColumns:
         familiar: Tells which kind of networks a graph is like.
         intervals: Tells which kinds were measured on a column.
         corrections: Of measured columns; None to do without.
-        gpus: Learned from measurements of GPUs; None to do without.
+        classes: Models of classes of processors; None to do without.
         text: Whether the network reads the text of a device's description.
         similar: Share of the measured columns that an unknown one is like.
     """
@@ -58,7 +57,7 @@ class NetworkColumns:
     familiar: Familiarity | None
     intervals: LatencyIntervals
     corrections: ColumnCorrections | None
-    gpus: GpuRoofline | None
+    classes: ClassModels | None
     text: bool
     similar: float
 
@@ -76,12 +75,54 @@ class NetworkColumns:
         self, graphs: Sequence[Graph], columns: Sequence[Setting], predict: Callable[..., Array]
     ) -> Array:
         """Predictions of `predict`, `(graphs, columns)`, that never fall as batches grow."""
+
+        def least(asked: Sequence[Setting]) -> Array:
+            return _least(graphs, asked)
+
         return never_falling(
-            columns, self.measured.batches, predict, lambda asked: _least(graphs, asked)
+            columns, self.measured.batches, predict, None if self.classes else least
         )
 
     def __call__(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
         """Log-latencies in log ms, `(graphs, columns)`; they may fall as the batch grows."""
+        classes = self.classes
+        of_class = [k for k, c in enumerate(columns) if classes is not None and classes.knows(c)]
+        others = [k for k in range(len(columns)) if k not in of_class]
+        result = np.empty((len(graphs), len(columns)))
+        if of_class:
+            result[:, of_class] = self._by_class(graphs, [columns[k] for k in of_class])
+        if others:
+            result[:, others] = self._by_network(graphs, [columns[k] for k in others])
+        return result
+
+    def _by_class(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
+        """Predictions of the models of classes, with the departures of measured columns."""
+        assert self.classes is not None
+        result = self.classes.log_latency(graphs, columns)
+        anchors = self.measured.settings
+        if not anchors or not len(graphs):
+            return result
+        weights = carried_weights(columns, anchors)
+        used = np.flatnonzero(weights.any(0))
+        kinds = [tuple(self.intervals.groups_on(self.measured.keys[k])) for k in used]
+        assert self.familiar is not None
+        names = {among: self.familiar(graphs, among) for among in set(kinds)}
+        # A network unlike those measured on a column says nothing of how the column departs.
+        is_known = np.array([[bool(name) for name in names[among]] for among in kinds]).T
+        if not is_known.any():
+            return result
+        for pattern in np.unique(is_known, axis=0):
+            rows = np.flatnonzero((is_known == pattern).all(1))
+            places = used[pattern]
+            if not len(places):
+                continue
+            part, near = [graphs[row] for row in rows], [anchors[k] for k in places]
+            on_anchors = self._by_network(part, near) - self.classes.log_latency(part, near)
+            result[rows] += on_anchors @ carried_weights(columns, near).T
+        return result
+
+    def _by_network(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
+        """Predictions of the network, with its corrections, and of similar measured columns."""
         places = self.places(columns).tolist()
         asked = [k for k, place in enumerate(places) if place < 0]
         similar, alike = self.measured.similar({k: columns[k] for k in asked}, self.similar)
@@ -106,42 +147,6 @@ class NetworkColumns:
         result[:, asked] = scores[:, : len(asked)]
         result[:, known] = on_measured[:, [needed.index(places[k]) for k in known]]
         mix_similar(result, similar, on_measured, needed)
-        gpus = [k for k in asked if compute_class(columns[k].hardware) == "gpu"]
-        if self.gpus is not None and gpus:
-            roofline = self.gpus.log_latency(graphs, [columns[k] for k in gpus])
-            familiar = self.familiar
-            assert familiar is not None
-            # Batch sizes of one device mostly ask among the same kinds.
-            names = cache(lambda among: familiar(graphs, among))
-            weights = {k: similar[k].weights if k in similar else np.zeros(0) for k in gpus}
-            shares = [self._known_elsewhere(names, columns[k], weights[k]) for k in gpus]
-            result[:, gpus] = roofline + np.stack(shares, axis=1) * (result[:, gpus] - roofline)
-        return result
-
-    def _known_elsewhere(
-        self,
-        familiar: Callable[[tuple[str, ...]], list[str]],
-        column: Setting,
-        weights: Array,
-    ) -> Array:
-        """Tell how much similar GPUs say of networks on one that was not measured, `(graphs,)`.
-
-        It is twice the weight, at most 1, of the measured columns on which networks of each one's
-        kind were run in the same way, other than the kinds that `GpuRoofline` has learned.
-        `familiar` names the kind of each network among some kinds; all weights sum to one.
-        """
-        assert self.gpus is not None
-        way = column.is_half, gpu_setting(column)
-        kinds: list[tuple[float, set[str]]] = []
-        for place in np.flatnonzero(weights):
-            key = self.measured.keys[place]
-            other = Setting.of(column.hardware, 1, parse_way(runtime_of(key)))
-            if (other.is_half, gpu_setting(other)) == way:
-                measured = set(self.intervals.groups_on(key)) - set(self.gpus.groups)
-                kinds.append((float(weights[place]), measured))
-        names = familiar(tuple(sorted(set().union(*(measured for _, measured in kinds)))))
-        sums = [sum(weight for weight, measured in kinds if name in measured) for name in names]
-        result: Array = np.minimum(2 * np.array(sums), 1.0)
         return result
 
 

@@ -14,18 +14,22 @@ import torch
 from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import Checkpoint, joined, read_config
-from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.operators import operator_kinds
 from nasplug.predictors.features.runtimes import known_way, parse_way, renamed_key
 from nasplug.predictors.features.settings import NUMBERS, TEXT, Setting
-from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.hardware import Hardware, hardware_data, hardware_of
+from nasplug.predictors.latency.class_models import ClassModels, Parts
 from nasplug.predictors.latency.column_heads import ColumnHeads
 from nasplug.predictors.latency.corrections import ColumnCorrections
-from nasplug.predictors.latency.gpu_roofline import GpuRoofline, gpu_setting
 from nasplug.predictors.latency.intervals import LatencyIntervals
 from nasplug.predictors.latency.launch_costs import LaunchCosts
 from nasplug.predictors.latency.many_devices import ManyDevices
-from nasplug.predictors.latency.measured_columns import MeasuredColumns, log_latencies, renamed_text
+from nasplug.predictors.latency.measured_columns import (
+    MeasuredColumns,
+    column_parts,
+    log_latencies,
+    renamed_text,
+)
 from nasplug.predictors.latency.network_columns import RATES, NetworkColumns, network_scores
 from nasplug.predictors.models.roofline_transformer import (
     RooflineTransformer,
@@ -100,7 +104,7 @@ class NetworkLatency(ManyDevices):
         super().__init__(config or NetworkLatencyConfig(), backend)
         self._familiar: Familiarity | None = None
         self._corrections: ColumnCorrections | None = None
-        self._gpus: GpuRoofline | None = None
+        self._classes: ClassModels | None = None
         self._intervals = LatencyIntervals()
 
     @property
@@ -183,19 +187,24 @@ class NetworkLatency(ManyDevices):
             costs = LaunchCosts.of(graphs, np.exp(logs), groups, keys, numbers[:, :RATES], kinds)
         return ColumnCorrections(heads, costs, self.config.costs)
 
-    def set_widths(self, residuals: Mapping[str, Array]) -> None:
+    def set_widths(
+        self, residuals: Mapping[str, Array], counts: Mapping[str, int] | None = None
+    ) -> None:
         """Tell how wrong predictions are where nothing was measured.
 
         Args:
             residuals: Quantiles at `calibration.LEVELS` of log(truth) − log(prediction), of each
                 `device_group`: `"zero-shot <group>"` of devices that were left out of training,
                 `"unfamiliar <group>"` of groups of networks that were left out.
+            Narrower groups are those of `intervals.width_names`.
+            counts: Name of a group -> devices that were left out.
         """
+        self._intervals.counts = dict(counts or {})
         self._intervals.widths = {n: np.asarray(r, np.float64) for n, r in residuals.items()}
 
-    def set_gpu_roofline(self, gpus: GpuRoofline | None) -> None:
-        """Give a roofline a share in predictions for GPUs that were not measured so."""
-        self._gpus = gpus
+    def set_class_models(self, classes: ClassModels | None) -> None:
+        """Predict what was not measured by models of classes of processors."""
+        self._classes = classes
 
     @property
     def _latencies(self) -> NetworkColumns:
@@ -206,7 +215,7 @@ class NetworkLatency(ManyDevices):
             self._familiar,
             self._intervals,
             self._corrections,
-            self._gpus,
+            self._classes,
             self.config.text,
             self.config.similar,
         )
@@ -225,13 +234,13 @@ class NetworkLatency(ManyDevices):
 
     def measured_in(self, runtime: str) -> tuple[str, ...]:
         """Names of the devices that were measured in a way, at whatever batch size."""
-        gpus = {} if self._gpus is None else self._gpus.devices
-        names = [*super().measured_in(runtime), *gpus.get(known_way(runtime).plain.text, ())]
-        return tuple(dict.fromkeys(names))
+        classes = () if self._classes is None else self._classes.measured_in(known_way(runtime))
+        return tuple(dict.fromkeys([*super().measured_in(runtime), *classes]))
 
     def _read(self, column: Setting) -> tuple[object, ...]:
-        chip = self._gpus is not None and compute_class(column.hardware) == "gpu"
-        return column.flags, gpu_setting(column) if chip else None
+        if self._classes is not None and self._classes.knows(column):
+            return (column,)
+        return column.flags
 
     def _distribution_on(
         self, graphs: Sequence[Graph], column: Setting
@@ -272,7 +281,7 @@ class NetworkLatency(ManyDevices):
         batch_size: int = 1,
         runtime: str | None = None,
         mean: float | None = None,
-    ) -> tuple[Array, float]:
+    ) -> Parts:
         """Share a predicted latency out among the operators.
 
         Args:
@@ -287,25 +296,38 @@ class NetworkLatency(ManyDevices):
             the predicted mean.
         """
         self._check_fitted()
-        models = self._models
         column = self.setting(hardware, batch_size, runtime)
+        if self._classes is not None and self._classes.explains(column):
+            parts = self._classes.parts(graph, column)
+        else:
+            parts = self._network_parts(graph, column)
+        if mean is None:
+            mean = float(self.predict([graph], hardware, batch_size, runtime).mean[0, 0])
+        scale = mean / (parts.ms.sum() + parts.rest_ms)
+        return Parts(parts.ms * scale, parts.rest_ms * scale, parts.bounds)
+
+    def _network_parts(self, graph: Graph, column: Setting) -> Parts:
+        """Times of operators as the network has them."""
+        models = self._models
         batch = models[0].collate(models[0].prepare([graph]))
         described = torch.from_numpy(column.features(self.config.text)[None])
         places = self._latencies.places([column])
         times = [model.node_times(batch, described, places) for model in models]
         nodes = torch.stack([t for t, _ in times]).mean(0)[:, 0].double().numpy()
-        overhead = float(torch.stack([o for _, o in times]).mean())
-        if mean is None:
-            mean = float(self.predict([graph], hardware, batch_size, runtime).mean[0, 0])
-        scale = mean / (nodes.sum() + overhead)
-        return nodes * scale, overhead * scale
+        return Parts(nodes, float(torch.stack([o for _, o in times]).mean()))
+
+    def rests_on(self, graphs: Sequence[Graph], column: Setting) -> str:
+        """The errors that intervals on a device reflect, in words, for the first network."""
+        group = self.groups(graphs[:1], column)[0]
+        return self._intervals.rests_on(group, column, self._measured(column))
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         assert self._familiar is not None
-        gpus = {} if self._gpus is None else self._gpus.tensors()
+        classes = {} if self._classes is None else self._classes.tensors()
         return {
             **member_tensors(self._models),
-            **joined({"familiar": self._familiar.tensors(), "gpus": gpus}),
+            **joined({"familiar": self._familiar.tensors()}),
+            **classes,
             **self._intervals.tensors(),
             **({} if self._corrections is None else self._corrections.tensors()),
             "known": self._columns.numbers,
@@ -319,8 +341,15 @@ class NetworkLatency(ManyDevices):
             "architectures": list(self._columns.architectures),
             "residuals": [list(pair) for pair in self._intervals.residuals],
             "groups": self._familiar.names,
+            "left_out": self._intervals.counts,
             **({} if self._corrections is None else self._corrections.described()),
-            **({} if self._gpus is None else {"gpus": self._gpus.described()}),
+            **({} if self._classes is None else {"classes": self._classes.described()}),
+            "devices": [
+                hardware_data(hardware)
+                for hardware in {
+                    c.hardware.name: c.hardware for c in self._columns.settings
+                }.values()
+            ],
         }
 
     @classmethod
@@ -336,15 +365,20 @@ class NetworkLatency(ManyDevices):
             # Checkpoints of earlier versions do not say.
             tuple(map(str, card.get("architectures", [""] * len(pairs)))),
             checkpoint.tensors["known"],
+            settings=_settings_of([key for key, _ in pairs], card.get("devices", ())),
         )
         predictor._intervals = LatencyIntervals.restored(
             checkpoint.tensors["residuals"], card["residuals"], checkpoint.section("widths")
         )
+        predictor._intervals.counts = {str(k): int(n) for k, n in card.get("left_out", {}).items()}
         predictor._familiar = Familiarity.restored(
             checkpoint.section("familiar"), card["groups"], config.vocabulary
         )
-        if "gpus" in card:
-            predictor._gpus = GpuRoofline.restored(checkpoint.section("gpus"), **card["gpus"])
+        if "classes" in card:
+            predictor._classes = ClassModels.restored(
+                {name: checkpoint.section(f"class {name}") for name in card["classes"]},
+                card["classes"],
+            )
         if card.get("heads"):
             predictor._corrections = ColumnCorrections.restored(
                 checkpoint.section("heads"),
@@ -364,13 +398,16 @@ def _renamed(card: Mapping[str, Any]) -> dict[str, Any]:
     if card.get("costs"):
         keys = [renamed_key(str(key)) for key in card["costs"]["keys"]]
         renamed["costs"] = {**card["costs"], "keys": keys}
-    if card.get("gpus"):
-        devices = card["gpus"]["devices"].items()
-        renamed["gpus"] = {
-            **card["gpus"],
-            "devices": {parse_way(str(way)).plain.text: names for way, names in devices},
-        }
     return renamed
+
+
+def _settings_of(keys: Sequence[str], devices: Sequence[Mapping[str, Any]]) -> tuple[Setting, ...]:
+    """Settings of measured columns; empty if the card lacks a device."""
+    known = {hardware.name: hardware for hardware in map(hardware_of, devices)}
+    parts = [column_parts(key) for key in keys]
+    if not known.keys() >= {name for name, _, _ in parts}:
+        return ()
+    return tuple(Setting.of(known[name], int(n), parse_way(way)) for name, n, way in parts)
 
 
 def split_groups(

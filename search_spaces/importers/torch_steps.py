@@ -26,6 +26,8 @@ __all__ = ["TracedNetwork", "reads_data"]
 # Functions with multiply-accumulates, which are steps even where they read weights alone.
 _PRODUCTS = words("linear matmul mm bmm addmm baddbmm conv1d conv2d conv3d")
 _INTEGER_PRODUCTS = words("_int_mm _scaled_mm")
+# Functions that read the type or the shape of their second argument alone.
+_LIKE_ANOTHER = words("type_as expand_as view_as reshape_as")
 # Types in which weights are stored that a network widens before it multiplies by them.
 _QUANTISED = frozenset({"int8", "uint8", "float8", "int4", "uint4"})
 
@@ -56,7 +58,9 @@ class TracedNetwork(ImportedNetwork):
         outputs = [result for result in results if result is not None]
         weights = [part for part in parts(values) if part.__class__ is Weight]
         types = [type_name(result[2]) for result in outputs]
-        is_data = reads_data(values) and name not in SHAPED_LIKE
+        # The other tensor gives its type or its shape alone.
+        read = values[:1] if name in _LIKE_ANOTHER else values
+        is_data = reads_data(read) and name not in SHAPED_LIKE
         is_product = name in _PRODUCTS and not self.folds and is_floating(types[0])
         if not is_data and not is_product:
             return [

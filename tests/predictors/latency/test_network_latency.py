@@ -2,6 +2,8 @@
 
 import copy
 import math
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from nasplug.predictors import NotFittedError, Predictor
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.features.roofline import roofline_ms, roofline_parts
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.gpu_roofline import START, GpuRoofline
+from nasplug.predictors.latency.class_models import ClassModels
 from nasplug.predictors.latency.network_latency import NetworkLatency, NetworkLatencyConfig
 from nasplug.predictors.models.roofline_transformer import VIEWS
 from nasplug.predictors.registry import restore
@@ -79,7 +81,7 @@ def test_it_predicts_networks_that_it_has_not_seen(fitted, networks):
 
 def test_parts_of_a_latency_sum_to_it(fitted, networks):
     graph = networks[0][-1]
-    times, rest = fitted.explain(graph, PI.hardware)
+    times, rest, _ = fitted.explain(graph, PI.hardware)
     mean = fitted.predict([graph], PI.hardware).mean[0, 0]
     assert times.shape == (len(graph),)
     assert (times >= 0).all()
@@ -105,31 +107,43 @@ def test_a_device_or_batch_that_was_not_measured_is_zero_shot(fitted, networks):
         np.testing.assert_allclose(said.upper / said.lower, np.exp(2.0), rtol=1e-6)
 
 
-def test_a_gpu_that_was_not_measured_is_known_by_the_roofline_of_gpus(fitted, networks, tmp_path):
+class Halved:
+    """A model of a class: a fixed time for each operator and image."""
+
+    devices: ClassVar[dict] = {"eager": ("T4",)}
+
+    def log_latency(self, graphs, columns):
+        pairs = zip(graphs, columns, strict=True)
+        return np.log([1e-2 * len(graph) * column.batch_size for graph, column in pairs])
+
+    def parts(self, graph, column):
+        ms = np.full(len(graph), 1e-2 * column.batch_size)
+        return SimpleNamespace(
+            ms=ms, bounds=("arithmetic",) * len(graph), of_nodes=np.arange(len(graph)), rest=0.0
+        )
+
+
+def test_what_was_not_measured_is_known_by_the_model_of_its_class(fitted, networks):
     graphs = [networks[0][-1], space("nnlqp:vgg").to_graph(space("nnlqp:vgg").standard)]
-    other = Setting(hardware("RTX 2080 Ti"), 64)
-    before = fitted.log_latency(graphs, [other, PI])
-    roofline = GpuRoofline(START, {"fp16": ["T4"]})
-    fitted.save(tmp_path / "mine", {"space": "fbnet"})
-    told = restore(load_checkpoint(tmp_path / "mine"))
-    told.set_gpu_roofline(roofline)
-    told.save(tmp_path / "told", {"space": "fbnet"})
-    again = restore(load_checkpoint(tmp_path / "told"))
-    assert again.measured_in("eager fp16") == ("T4",)
-    said = again.log_latency(graphs, [other, PI])
-    # Networks of a kind that was measured on a GPU like it are what they were, others are not.
-    np.testing.assert_allclose(said[0], before[0], atol=1e-5)
-    assert math.isclose(said[1, 0], roofline.log_latency(graphs, [other])[1, 0], rel_tol=1e-6)
-    assert math.isclose(said[1, 1], before[1, 1], rel_tol=1e-5)
-    # Nothing was run compiled: all of it is the roofline's.
-    compiled = Setting(other.hardware, 64, "tensorrt")
-    alone = roofline.log_latency(graphs, [compiled])
-    np.testing.assert_allclose(again.log_latency(graphs, [compiled]), alone, rtol=1e-6)
-    # Kinds that the roofline has learned itself are its own, too.
-    again.set_gpu_roofline(GpuRoofline(START, {}, again._familiar.names))
-    np.testing.assert_allclose(
-        again.log_latency(graphs, [other]), roofline.log_latency(graphs, [other]), rtol=1e-6
-    )
+    told = copy.copy(fitted)
+    model = Halved()
+    told.set_class_models(ClassModels({"gpu": model}))
+    assert told.measured_in("eager") == ("Titan RTX", "Raspberry Pi 4", "T4")
+    batches = (8, 32, 64, 128, 512)
+    columns = [Setting(TITAN.hardware, batch) for batch in batches]
+    before = fitted.log_latency(graphs, [TITAN, PI])
+    said = told.log_latency(graphs, columns)
+    alone = np.stack([model.log_latency(graphs, [c] * 2) for c in columns], axis=1)
+    # A kind of networks that was measured: as before there, and nearly so around it.
+    np.testing.assert_allclose(said[0, 2], before[0, 0], atol=1e-2)
+    departures = np.abs(said[0] - alone[0])
+    assert departures[2] > departures[1] > departures[0] > 0
+    assert departures[2] > departures[3] > departures[4] > 0
+    # Any other kind of networks, and what is no GPU, is as the models say.
+    np.testing.assert_allclose(said[1], alone[1], atol=1e-6)
+    np.testing.assert_allclose(told.log_latency(graphs, [PI])[:, 0], before[:, 1], rtol=1e-5)
+    parts = told.explain(graphs[1], TITAN.hardware, 8)
+    assert set(parts.bounds) == {"compute"}
 
 
 def test_runtimes_that_no_measurement_tells_apart_are_named(fitted):
@@ -174,7 +188,7 @@ def test_without_widths_it_refuses_what_it_cannot_bound(networks):
 
 
 def test_what_moves_no_numbers_takes_no_time(fitted, networks):
-    times, _ = fitted.explain(networks[0][-1], TITAN.hardware, TITAN.batch_size)
+    times, *_ = fitted.explain(networks[0][-1], TITAN.hardware, TITAN.batch_size)
     views = np.array([op in VIEWS for op in networks[0][-1].ops])
     assert views.any()
     np.testing.assert_array_equal(times == 0, views)

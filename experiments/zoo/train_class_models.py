@@ -1,0 +1,306 @@
+"""Train the models of classes of processors in the shipped latency predictor of whole networks.
+
+    python -m experiments.zoo.train_class_models [--threads 1] [--only gpu] [--fresh]
+
+Each class (GPUs, CPUs, other processors) learns all measurements of its table. For the intervals
+five fits leave a fifth of the chips out, with all their twins, and a fifth of the families of
+networks: residuals on chips that were left out are those of devices that were not measured, on
+families that were left out also those of networks unlike the measured ones. Fits are kept in runs/
+and not repeated. Writes the models and the quantiles into nasplug/zoo/network-latency.safetensors,
+and results/class_models.json.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.campaign import Options
+from experiments.common import RUNS, ZOO, Array, provenance, write_result
+from experiments.latency.gpu_rows import chip_of, gpu_rows, operator_rows
+from experiments.latency.latency_data import CPU_DEVICE
+from nasplug.datasets.network_graphs import shipped_network_graphs
+from nasplug.devices.hardware import hardware
+from nasplug.predicting.zoo import load_predictor
+from nasplug.predictors.features.runtimes import parse_way
+from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.latency.class_models import ClassModels, told
+from nasplug.predictors.latency.fused_roofline import FusedRoofline
+from nasplug.predictors.latency.fused_terms import Script
+from nasplug.predictors.latency.measured_columns import column_parts
+from nasplug.predictors.statistics.calibration import LEVELS, left_out_quantiles
+from nasplug.search_spaces import Graph
+from nasplug.search_spaces.files import atomic_path
+
+FOLDS = 5
+# Chips that a runtime and precision needs for widths of its own.
+FEWEST_CHIPS = 3
+# Networks that a column needs for a row in the results.
+FEWEST_NETWORKS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Measurements of a class.
+
+    Attributes:
+        graphs: Networks.
+        columns: What each was measured on.
+        ms: Latencies.
+        sources: Who measured each, as the class's model takes it.
+        references: References of the graphs.
+        chips: Chip of each: devices that are left out together.
+    """
+
+    graphs: Sequence[Graph]
+    columns: Sequence[Setting]
+    ms: Array
+    sources: Sequence[Any]
+    references: Sequence[str]
+    chips: Sequence[str]
+
+    def take(self, rows: NDArray[np.int64]) -> Rows:
+        """The rows at some positions."""
+        parts = (self.graphs, self.columns, self.sources, self.references, self.chips)
+        graphs, columns, sources, references, chips = ([p[k] for k in rows] for p in parts)
+        return Rows(graphs, columns, self.ms[rows], sources, references, chips)
+
+
+@cache
+def gpu() -> Rows:
+    """Networks on GPUs."""
+    return _of_gpu_rows(gpu_rows())
+
+
+@cache
+def gpu_operators() -> Rows:
+    """Single operators on GPUs, which are learned and judge nothing."""
+    return _of_gpu_rows(operator_rows())
+
+
+def _of_gpu_rows(rows: Sequence[Any]) -> Rows:
+    return Rows(
+        [row.graph for row in rows],
+        [row.column for row in rows],
+        np.array([row.ms for row in rows]),
+        [row.script for row in rows],
+        [row.reference for row in rows],
+        [chip_of(row.column) for row in rows],
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """A class of processors: its measurements and its model.
+
+    Attributes:
+        rows: Networks, which judge, too.
+        more: Measurements that are learned beside them.
+        fit: Learns a model.
+        unnamed: The sources as a user's machine is one: measured likewise, by nobody who is known.
+    """
+
+    rows: Callable[[], Rows]
+    more: Callable[[], Rows] | None
+    fit: Callable[[Rows], Any]
+    unnamed: Callable[[Sequence[Any]], Sequence[Any]]
+
+
+def fit_gpus(rows: Rows) -> FusedRoofline:
+    """The model of GPUs that has learned some measurements."""
+    return FusedRoofline.of(rows.graphs, rows.columns, rows.ms, rows.sources)
+
+
+def _unnamed_scripts(scripts: Sequence[Script]) -> list[Script]:
+    return [replace(script, name="") for script in scripts]
+
+
+CLASSES = {"gpu": Learned(gpu, None, fit_gpus, _unnamed_scripts)}
+
+
+def family_of(reference: str) -> str:
+    """Networks of one design."""
+    graphs = shipped_network_graphs()
+    if reference in graphs:
+        return graphs.families[graphs.references.index(reference)]
+    return reference.partition(":")[0]
+
+
+def fold_of(name: str) -> int:
+    """Fold of a chip or a family, the same in every run."""
+    return zlib.crc32(name.encode()) % FOLDS
+
+
+def part_file(name: str, part: str) -> Path:
+    """File of a fit: the model's arrays, or the residuals of a fold."""
+    return RUNS / "class-models" / f"{name}-{part}.npz"
+
+
+def learn(name: str, part: str) -> None:
+    """Fit a part of a class and keep it; `whole`, or the number of a fold."""
+    learned = CLASSES[name]
+    rows = learned.rows()
+    more = learned.more() if learned.more else None
+    kept: dict[str, NDArray[Any]] = {}
+    if part == "whole":
+        model = learned.fit(joined(rows, more))
+        kept = {**model.tensors(), "card": np.array(json.dumps(model.described()))}
+    else:
+        families = {reference: family_of(reference) for reference in dict.fromkeys(rows.references)}
+        is_new = np.array([fold_of(families[r]) == int(part) for r in rows.references])
+        is_out = np.array([fold_of(chip) == int(part) for chip in rows.chips])
+        model = learned.fit(joined(rows.take(np.flatnonzero(~is_out & ~is_new)), more, int(part)))
+        judged = rows.take(np.flatnonzero(is_out))
+        logs = model.log_latency(judged.graphs, judged.columns, learned.unnamed(judged.sources))
+        kept = {
+            "residuals": np.log(judged.ms) - logs,
+            "chips": np.array(judged.chips),
+            "ways": np.array([_way(column) for column in judged.columns]),
+            "is_new": is_new[is_out],
+            "columns": np.array([column.key for column in judged.columns]),
+            "packages": np.array([r.partition(":")[0] for r in judged.references]),
+        }
+    with atomic_path(part_file(name, part)) as temporary:
+        np.savez(temporary, **kept)
+
+
+def joined(rows: Rows, more: Rows | None, without: int | None = None) -> Rows:
+    """Rows with others, but for those of chips of a fold."""
+    if more is None:
+        return rows
+    kept = [k for k, chip in enumerate(more.chips) if without is None or fold_of(chip) != without]
+    others = more.take(np.array(kept))
+    return Rows(
+        *([*getattr(rows, n), *getattr(others, n)] for n in ("graphs", "columns")),
+        np.concatenate([rows.ms, others.ms]),
+        *([*getattr(rows, n), *getattr(others, n)] for n in ("sources", "references", "chips")),
+    )
+
+
+def _way(column: Setting) -> str:
+    words = told(column)
+    return f"{words.runtime} {words.precision}"
+
+
+def widths(name: str) -> tuple[dict[str, Array], dict[str, int], list[dict[str, Any]]]:
+    """Quantiles of residuals of a class, chips that each is of, and rows for the results."""
+    groups: dict[str, dict[str, list[Array]]] = defaultdict(lambda: defaultdict(list))
+    for fold in range(FOLDS):
+        with np.load(part_file(name, str(fold))) as kept:
+            residuals, is_new = kept["residuals"], kept["is_new"]
+            chips, ways = kept["chips"].tolist(), kept["ways"].tolist()
+        for case, mask in (("zero-shot", ~is_new), ("unfamiliar", is_new)):
+            for k in np.flatnonzero(mask):
+                for way in (ways[k], ways[k].rpartition(" ")[0], "all"):
+                    groups[f"{case} {name} {way}"][chips[k]].append(residuals[k])
+    found, counts, rows = {}, {}, []
+    for group, by_chip in sorted(groups.items()):
+        if len(by_chip) < FEWEST_CHIPS and not group.endswith(" all"):
+            continue
+        arrays = [np.array(values) for values in by_chip.values()]
+        found[group], counts[group] = left_out_quantiles(arrays), len(arrays)
+        low, middle, high = np.interp((0.05, 0.5, 0.95), LEVELS, found[group])
+        every = np.concatenate(arrays)
+        rows.append(
+            {
+                "group": group,
+                "chips": len(arrays),
+                "rows": len(every),
+                "median_mape": float(
+                    np.median([100 * np.abs(np.expm1(-a)).mean() for a in arrays])
+                ),
+                "upper_by_lower": float(np.exp(high - low)),
+                "median": float(middle),
+                "covered": float(np.mean((every >= low) & (every <= high))),
+            }
+        )
+    return found, counts, rows
+
+
+def by_column(name: str) -> list[dict[str, Any]]:
+    """Errors on chips that were left out, by column and package of the networks."""
+    rows = []
+    for fold in range(FOLDS):
+        with np.load(part_file(name, str(fold))) as kept:
+            pairs = list(zip(kept["packages"].tolist(), kept["columns"].tolist(), strict=True))
+            residuals, is_new = kept["residuals"], kept["is_new"]
+        for pair in dict.fromkeys(pairs):
+            own = np.array([other == pair for other in pairs]) & ~is_new
+            if own.sum() >= FEWEST_NETWORKS:
+                errors = residuals[own]
+                rows.append(
+                    {
+                        "package": pair[0],
+                        "column": pair[1],
+                        "networks": int(own.sum()),
+                        "mape_percent": float(100 * np.abs(np.expm1(-errors)).mean()),
+                        "bias_percent": float(100 * np.expm1(-np.median(errors))),
+                    }
+                )
+    return rows
+
+
+def main() -> None:
+    parser = Options(__doc__, fresh=True)
+    parser.add_argument("--only", choices=tuple(CLASSES))
+    options = parser.parse_args()
+    names = [options.only] if options.only else list(CLASSES)
+    for name in names:
+        for part in ("whole", *map(str, range(FOLDS))):
+            if options.fresh or not part_file(name, part).exists():
+                learn(name, part)
+                print(name, part, flush=True)
+    assemble()
+
+
+def assemble() -> None:
+    """Write the models of all classes that are there into the shipped predictor."""
+    shipped = load_predictor(ZOO / "network-latency", "torch")
+    model = shipped.model
+    known = [
+        name
+        for name in CLASSES
+        if all(part_file(name, part).exists() for part in ("whole", *map(str, range(FOLDS))))
+    ]
+    tensors, cards = {}, {}
+    all_widths = {k: v for k, v in model._intervals.widths.items() if len(k.split()) == 2}
+    counts: dict[str, int] = {}
+    rows, columns = [], []
+    for name in known:
+        with np.load(part_file(name, "whole")) as kept:
+            tensors[name] = {key: kept[key] for key in kept.files if key != "card"}
+            cards[name] = json.loads(str(kept["card"]))
+        found, chips, own = widths(name)
+        all_widths |= found
+        counts |= chips
+        rows += own
+        columns += by_column(name)
+    model.set_class_models(ClassModels.restored(tensors, cards))
+    model.set_widths(all_widths, counts)
+    # Checkpoints of earlier versions lack the devices of their columns.
+    model._columns = replace(model._columns, settings=settings_of(model.devices))
+    shipped.save(ZOO / "network-latency", provenance=provenance())
+    write_result("class_models", groups=rows, columns=columns, classes=known)
+
+
+def settings_of(keys: Sequence[str]) -> tuple[Setting, ...]:
+    """Settings of measured columns, from the catalogue and the description of our CPU."""
+    found = []
+    for key in keys:
+        name, batch, way = column_parts(key)
+        device = hardware(CPU_DEVICE) if name.startswith("Sapphire") else hardware(name)
+        found.append(Setting.of(device, int(batch), parse_way(way)))
+    return tuple(found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Models of classes of processors, and departures that are carried from measured columns."""
+
+import numpy as np
+import pytest
+
+from nasplug import hardware
+from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.latency.class_models import (
+    ClassModels,
+    carried_weights,
+    class_of,
+    told,
+)
+from nasplug.search_spaces import Graph
+
+GPU = hardware("RTX 3090")
+
+
+@pytest.mark.parametrize(
+    ("device", "unit", "name"),
+    [
+        ("RTX 3090", "", "gpu"),
+        ("Jetson AGX Xavier", "", "gpu"),
+        ("EPYC 7763", "", "cpu"),
+        ("Raspberry Pi 4", "", "cpu"),
+        ("Galaxy S24", "cpu big", "cpu"),
+        ("Galaxy S24", "gpu", "other"),
+        ("Galaxy S24", "npu", "other"),
+        ("TPU v3", "", "other"),
+    ],
+)
+def test_classes(device: str, unit: str, name: str) -> None:
+    assert class_of(Setting(hardware(device), unit=unit)) == name
+
+
+def test_what_models_are_told_is_in_words() -> None:
+    assert told(Setting(GPU)) == Setting(GPU, runtime="eager", precision="fp32")
+    assert told(Setting(hardware("Galaxy S24"), 1, "qnn", "", "npu")).precision == "fp16"
+    assert told(Setting(hardware("EPYC 7763"), threads=4)).threads == 4
+
+
+def test_a_departure_is_carried_to_what_is_near() -> None:
+    anchors = [Setting(GPU, 32), Setting(GPU, 256)]
+    columns = [Setting(GPU, n) for n in (1, 16, 32, 33, 64, 256)]
+    columns += [Setting(GPU, 32, "tensorrt"), Setting(hardware("RTX 3080"), 32)]
+    columns += [Setting(hardware("EPYC 7763"), 32)]
+    weights = carried_weights(columns, anchors)
+    np.testing.assert_allclose(weights[[2, 5]], np.eye(2), atol=1e-2)
+    first = weights[:, 0]
+    assert first[2] > first[3] > first[1] > first[0] > 0
+    # No jump beside a measured batch size.
+    assert first[2] - first[3] < 0.02
+    assert 0 < first[6] < 0.6
+    assert 0.2 < first[7] < 0.9
+    assert first[8] == 0
+
+
+class Fixed:
+    """Model of a class that says one number."""
+
+    def __init__(self, ms: float) -> None:
+        self.ms = ms
+
+    def log_latency(self, graphs: list[Graph], columns: list[Setting]) -> np.ndarray:
+        assert len(graphs) == len(columns)
+        return np.log(
+            [self.ms * len(g) * c.batch_size for g, c in zip(graphs, columns, strict=True)]
+        )
+
+
+def test_each_column_is_predicted_by_its_class() -> None:
+    graphs = [Graph(("Input", *("Relu",) * n, "Output"), (), np.zeros((n + 2, 10))) for n in (1, 4)]
+    models = ClassModels({"gpu": Fixed(1.0), "cpu": Fixed(10.0)})
+    columns = [Setting(GPU, 2), Setting(hardware("EPYC 7763")), Setting(GPU, 8)]
+    said = np.exp(models.log_latency(graphs, columns))
+    np.testing.assert_allclose(said, [[6, 30, 24], [12, 60, 48]])
+    assert [models.knows(c) for c in (*columns, Setting(hardware("TPU v3")))] == [
+        *(True, True, True),
+        False,
+    ]
+    assert not models.explains(columns[0])
+    assert isinstance(columns[0].hardware, Hardware)
