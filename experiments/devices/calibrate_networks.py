@@ -13,8 +13,8 @@ own is its promise.
 `network-latency`: the shipped predictor, and devices that it was trained on, but described under
 another name and left out of the known ones, so that what it promises of them is better than it
 would be of a device that nobody measured. Ten networks of FBNet or Accel-NASBench are measured;
-others of these are judged, and those of NAS-Bench-201 (FBNet's devices) or of timm (the RTX 3090,
-if timm's graphs are in the cache; see timm_graphs.py). Writes results/calibrate_networks.json.
+others of these are judged, and those of NAS-Bench-201 (FBNet's devices) or of timm (the RTX
+3090). Writes results/calibrate_networks.json.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from experiments.devices.known import renamed
 from experiments.latency.latency_data import Source, source, timm_graphs
 from nasplug import datasets, hardware, load_predictor
 from nasplug.calibrating.measurements import read_latencies
-from nasplug.datasets.importers.timm_networks import networks_path
 from nasplug.predicting import few_shot
 from nasplug.predicting.few_shot import known_devices, likeness, promise
 from nasplug.predicting.zoo import ArchitecturePredictor
@@ -198,8 +197,7 @@ def elsewhere() -> list[dict[str, Any]]:
         usual = np.flatnonzero(truth >= few_shot.SMALLEST_MS)
         judged = {"nb201": ([cells.graphs[k] for k in usual], truth[usual])}
         compare("fbnet", key, source("fbnet", MEASURED + MOST), judged)
-    if networks_path().is_file():
-        compare("accel", ACCEL, source("accel", MEASURED + MOST), {"timm": timm()})
+    compare("accel", ACCEL, source("accel", MEASURED + MOST), {"timm": timm()})
     return rows
 
 

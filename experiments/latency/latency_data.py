@@ -12,7 +12,7 @@ import pandas as pd
 from experiments import RESULTS
 from experiments.common import Array
 from nasplug import datasets, hardware
-from nasplug.datasets.importers.timm_networks import networks_path, read_networks
+from nasplug.datasets.network_graphs import shipped_network_graphs
 from nasplug.predictors.features.settings import Setting
 from nasplug.search_spaces import Graph, space
 from nasplug.search_spaces.networks.nasbench201 import network_as_written
@@ -147,17 +147,28 @@ TIMM = (
 FEWEST = 30
 
 
+# Networks beyond are giants that no search here would propose.
+LARGEST_GMACS = 50
+
+
 @cache
 def timm_graphs() -> dict[tuple[str, int], tuple[Graph, str]]:
-    """(Model, image size) -> graph and family of the networks of timm that have graphs.
+    """(Model, image size) -> graph and family of timm's networks below `LARGEST_GMACS`.
 
-    Raises:
-        InputError: If the file with the graphs is not there.
+    The size is the first that the tables of `TIMM` have for a model.
     """
-    networks = read_networks(networks_path())
-    keys = zip(networks.models, networks.image_sizes, strict=True)
-    rows = zip(networks.graphs, networks.families, strict=True)
-    return dict(zip(keys, rows, strict=True))
+    networks = shipped_network_graphs()
+    table = datasets.load("timm-latency")
+    table = pd.concat(
+        [table[(table["device"] == name) & (table["mode"] == mode)] for name, mode, _ in TIMM]
+    )
+    table = table[~(table["gmacs"] >= LARGEST_GMACS)].drop_duplicates("model")
+    result = {}
+    for model, size in sorted(zip(table["model"], table["image_size"], strict=True)):
+        reference = f"timm:{model}@{size}"
+        if reference in networks:
+            result[model, size] = (networks.graph(reference), networks.family(reference))
+    return result
 
 
 def _timm(seed: int) -> Source:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from experiments.tables import load, section, table
+from experiments.tables import MISSING, load, section, table
 from nasplug.datasets.measurements import FLAGS, NUMBERS, TEXTS, measurement_sources
+
+# Networks without a graph that the page names of a source.
+MOST_LACKING = 3
 
 
 @section("measurement-classes")
@@ -62,3 +65,35 @@ def dropped() -> str:
             totals[reason] = totals.get(reason, 0) + count
     rows = [[reason, f"{count:,}"] for reason, count in totals.items()]
     return table("rows of the sources that are left out | rows", rows)
+
+
+@section("measurement-graphs")
+def graphs() -> str:
+    """Rows of each source whose graph is known, and what the rest are."""
+    result = load("network_graphs")
+    packages = ", ".join(
+        f"{count:,} of {name}"
+        for name, count in sorted(result["packages"].items(), key=lambda item: -item[1])
+    )
+    costs = result["agreement"]
+    left_out = ", ".join(f"`{name}`" for name in costs["left_out"]) or "none"
+    agree = sum(counts.get("agrees", 0) for counts in costs["packages"].values())
+    explained = sum(counts.get("explained", 0) for counts in costs["packages"].values())
+    rows = [
+        [
+            source,
+            f"{group['rows_with_graph']:,} of {group['rows']:,}",
+            f"{group['networks_with_graph']:,} of {group['networks']:,}",
+            ", ".join(list(group["lacks"])[:MOST_LACKING]) or MISSING,
+        ]
+        for source, group in result["coverage"].items()
+    ]
+    return (
+        f"The package holds {result['networks']:,} graphs of {result['nodes'][0]:.0f} to "
+        f"{result['nodes'][-1]:,.0f} operators in {result['bytes'] / 1e6:.1f} MB: {packages}. "
+        f"Parameters and multiply-accumulates of {agree:,} are those that a table or the package "
+        f"states, within {costs['agrees_up_to']:.0%}; of {explained} they differ for a known "
+        f"reason, such as a table's other way of counting. Left out as another network: "
+        f"{left_out}. Made with {result['made_with']}, with random weights.\n\n"
+        + table("source | rows with a graph | networks and operators with one | most lack", rows)
+    )

@@ -1,6 +1,7 @@
 """Build the graphs of the networks that the table of measurements names, which the package ships.
 
-    nice -n 19 python -m experiments.measurements.network_graphs [--only RE] [--again] [--pack]
+    nice -n 19 python -m experiments.measurements.network_graphs [FOLDER] [--only RE] [--again]
+        [--pack]
 
 Needs timm, torchvision, pytorchcv, transformers and ultralytics; nothing is downloaded, as weights
 are random. Each network is made without memory for its weights and read by
@@ -8,7 +9,9 @@ are random. Each network is made without memory for its weights and read by
 (`NASPLUG_CACHE`), so that the work can be stopped and taken up again; a network that fails leaves
 its reason there instead, and is not tried again unless --again is given. At the end, or with --pack
 alone, all that is there goes into nasplug/datasets/network_graphs.npz, and what is covered into
-results/network_graphs.json.
+results/network_graphs.json. A network whose costs are not those that a source states, within 2 %,
+is left out unless `network_costs` says why; FOLDER holds the tables of PaddleClas and of phones
+that state some, as in `shipped_table`.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import signal
 import sys
 import time
 import warnings
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -31,14 +35,27 @@ import numpy as np
 import torch
 
 from experiments.campaign import Options
+from experiments.common import write_result
 from experiments.measurements.network_builders import PACKAGES, built
+from experiments.measurements.network_costs import AGREES, compared, stated_costs
 from nasplug.datasets.download import cache_dir, local_mirror
 from nasplug.datasets.measurements import shipped_measurements
-from nasplug.datasets.network_graphs import KnownNetwork, write_network_graphs
+from nasplug.datasets.network_graphs import (
+    KnownNetwork,
+    network_graphs_file,
+    read_network_graphs,
+    shipped_network_graphs,
+    write_network_graphs,
+)
+from nasplug.measurements.graphs import has_graph
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.files import write_text
 from nasplug.search_spaces.importers.ncnn_graph import ncnn_graph
 from nasplug.search_spaces.importers.torch_graph import torch_graph
+
+SHIPPED = network_graphs_file()
+# Networks of a source without a graph that are named.
+MOST_NAMED = 20
 
 
 def wanted() -> list[str]:
@@ -148,8 +165,82 @@ def build_all(references: Sequence[str], seconds: float) -> None:
         )
 
 
+def pack_all(folder_of_tables: Path | None) -> tuple[list[KnownNetwork], dict[str, Any]]:
+    """Put all graphs that were built into the package's file, but those of other networks.
+
+    Returns:
+        The networks, and how they agree with what sources state.
+    """
+    references = set(wanted())
+    stated = stated_costs(folder_of_tables)
+    networks, made_with, comparisons = [], set(), {}
+    for path in sorted(folder().glob("*.npz")):
+        part = read_network_graphs(path)
+        network = part.known(part.references[0])
+        made_with |= set(part.made_with.split(", "))
+        if network.reference in references:
+            networks.append(network)
+            comparisons[network.reference] = compared(network, stated.get(network.reference, []))
+    others = {
+        reference: comparison
+        for reference, comparison in comparisons.items()
+        if comparison and not comparison["agrees"] and not comparison["explained"]
+    }
+    networks = [network for network in networks if network.reference not in others]
+    write_network_graphs(SHIPPED, networks, ", ".join(sorted(made_with)))
+    return networks, _agreement(comparisons, others)
+
+
+def _agreement(
+    comparisons: dict[str, dict[str, Any]], others: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    by_package: dict[str, Counter[str]] = defaultdict(Counter)
+    explained: dict[str, dict[str, Any]] = {}
+    for reference, comparison in comparisons.items():
+        outcome = "nothing is stated"
+        if comparison:
+            outcome = "left out" if reference in others else "explained"
+            outcome = "agrees" if comparison["agrees"] else outcome
+        by_package[reference.partition(":")[0]][outcome] += 1
+        if outcome == "explained":
+            group = explained.setdefault(comparison["explained"], {"networks": [], "largest": 0.0})
+            group["networks"].append(reference)
+            largest = max(abs(comparison["macs"]), abs(comparison["parameters"]))
+            group["largest"] = max(group["largest"], largest)
+    return {
+        "agrees_up_to": AGREES,
+        "packages": {package: dict(counts) for package, counts in by_package.items()},
+        "explained": explained,
+        "left_out": others,
+    }
+
+
+def coverage() -> dict[str, dict[str, Any]]:
+    """For each source: rows and networks, those with a graph, and networks that most rows lack."""
+    table = shipped_measurements()
+    references = table.values["graph"]
+    is_known = np.array([bool(name) and has_graph(name) for name in references])
+    result = {}
+    for k, source in enumerate(table.values["source"]):
+        rows = table.take(table.codes["source"] == k)
+        graph, network = rows.codes["graph"], rows.codes["network"]
+        lacks = Counter(
+            table.values["network"][code] for code in network[~is_known[graph]].tolist()
+        )
+        distinct = np.unique(np.stack([graph, network]), axis=1)
+        result[source] = {
+            "rows": len(rows),
+            "rows_with_graph": int(is_known[graph].sum()),
+            "networks": distinct.shape[1],
+            "networks_with_graph": int(is_known[distinct[0]].sum()),
+            "lacks": dict(lacks.most_common(MOST_NAMED)),
+        }
+    return result
+
+
 def main() -> None:
     parser = Options(__doc__)
+    parser.add_argument("tables", nargs="?", type=Path, metavar="FOLDER")
     parser.add_argument(
         "--seconds", type=float, default=120, help="of the processor, for one network"
     )
@@ -171,6 +262,26 @@ def main() -> None:
                 left.append(reference)
         print(f"{folder()}: {len(left)} networks are left to build", file=sys.stderr)
         build_all(left, options.seconds)
+    networks, agreement = pack_all(options.tables)
+    nodes = [len(network.graph) for network in networks]
+    reasons = {reference: paths(reference)[1] for reference in wanted()}
+    packages = Counter(network.reference.partition(":")[0] for network in networks)
+    write_result(
+        "network_graphs",
+        "timm-latency",
+        made_with=shipped_network_graphs().made_with,
+        networks=len(networks),
+        packages=dict(packages),
+        bytes=SHIPPED.stat().st_size,
+        nodes=np.quantile(nodes, [0, 0.25, 0.5, 0.75, 1]).tolist(),
+        agreement=agreement,
+        coverage=coverage(),
+        failed={
+            reference: path.read_text(encoding="utf-8")[:200]
+            for reference, path in reasons.items()
+            if path.exists()
+        },
+    )
 
 
 if __name__ == "__main__":

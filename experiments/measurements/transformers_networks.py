@@ -141,7 +141,7 @@ CONFIGURATIONS: dict[str, Configuration] = {
         "Levit",
         224,
         {
-            "facebook/levit-128S": {"depths": [2, 3, 4]},
+            "facebook/levit-128S": {"depths": [2, 3, 4], "num_attention_heads": [4, 6, 8]},
             "facebook/levit-128": {"depths": [4, 4, 4], "num_attention_heads": [4, 8, 12]},
             "facebook/levit-192": _LEVIT
             | {"hidden_sizes": [192, 288, 384], "num_attention_heads": [3, 5, 6]},

@@ -3,7 +3,7 @@
     python -m experiments.timm.timm_latency [--threads 1] [--seeds 0,1,2] [--methods …] [--splits …]
         [--fresh]
 
-Needs the graphs that `timm_graphs` builds. One network a model, that of the first row in the
+The graphs are those that `network_graphs` builds. One network a model, that of the first row in the
 device's table which has a graph; rows without a measurement are left out. The target is
 milliseconds an image. Two splits: at random (10 %, 200 and 500 networks learned, all others
 judged), and by family: the modules of timm with at least ten networks are dealt into five folds,
@@ -31,7 +31,8 @@ from experiments.latency.latency_data import TIMM, timm_graphs
 from experiments.latency.methods import CHEAP, Networks, Predicted, Rows, errors, latency_process
 from experiments.latency.out_of_domain import ALONE, CONFIG, RECIPES, strangers
 from nasplug import datasets, hardware
-from nasplug.datasets.importers.timm_networks import networks_path
+from nasplug.datasets.download import sha256_of
+from nasplug.datasets.network_graphs import network_graphs_file
 from nasplug.predictors import create
 from nasplug.predictors.features.published_codes import MOST_OPS
 from nasplug.predictors.features.settings import Setting
@@ -229,9 +230,6 @@ def main() -> None:
     parser.add_argument("--devices", default="", help="those that start with this")
     parser.add_argument("--splits", default="random,family")
     options = parser.parse_args()
-    # Of the content: the file itself also holds the time of writing.
-    with np.load(networks_path()) as archive:
-        graphs_sha256 = archive["checksum"].tobytes().hex()
     campaign = Campaign(
         "timm_latency",
         ("device", "mode", "split", "size", "seed", "method"),
@@ -240,7 +238,7 @@ def main() -> None:
         same=["graphs_sha256"],
         fresh=options.fresh,
         graphs=len(timm_graphs()),
-        graphs_sha256=graphs_sha256,
+        graphs_sha256=sha256_of(network_graphs_file()),
     )
     tables = [each for each in TIMM if each[0].startswith(options.devices)]
     wanted = options.splits.split(","), options.seeds, options.methods.split(";")

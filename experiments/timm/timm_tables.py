@@ -70,33 +70,19 @@ def each_family() -> str:
 @section("timm-agreement")
 def agreement() -> str:
     """The costs of the graphs against those of the tables."""
-    result = load("timm_graphs")
+    result = load("network_graphs")
     costs = result["agreement"]
-    names = {
-        "macs": "multiply-accumulates",
-        "module_parameters": "parameters of the module",
-        "graph_parameters": "parameters of the graph, norms folded",
-    }
-    agreements = table_of(
-        f"against the table | within {costs['agrees_up_to']:.0%} | median difference | "
-        "95 % of the networks differ by at most",
-        "{name} | {agree_percent:.1f} % | {median_percent:+.2f} % | {p95_absolute_percent:.1f} %",
-        [costs[key] | {"name": name} for key, name in names.items()],
-    )
-    apart = sorted(
-        ((name, row) for name, row in costs["families"].items() if row["disagree"]),
-        key=lambda item: -item[1]["disagree"],
-    )
-    named = ", ".join(
-        f"{name} ({row['disagree']} of {row['networks']}, median {row['median_percent']:+.0f} %)"
-        for name, row in apart[:NAMED]
-    )
-    rest = len(apart) - NAMED
+    counts = costs["packages"]["timm"]
+    reasons = [
+        f"{sum(name.startswith('timm:') for name in group['networks'])} because {reason}"
+        for reason, group in costs["explained"].items()
+        if any(name.startswith("timm:") for name in group["networks"])
+    ]
+    others = [name.removeprefix("timm:") for name in costs["left_out"] if name.startswith("timm:")]
     return (
-        f"{costs['compared']:,} graphs, of {result['nodes'][0]:.0f} to {result['nodes'][-1]:.0f} "
-        f"nodes (median {result['nodes'][2]:.0f}). Left out, because this timm makes another "
-        f"network by the name: {', '.join(result['not_what_was_measured']) or 'none'}. Made with "
-        f"{result['made_with']}.\n\n{agreements}\n\n"
-        f"Multiply-accumulates differ by more in {named or 'no family'}"
-        + (f" and {rest} more families." if rest > 0 else ".")
+        f"{result['packages']['timm']:,} graphs. Parameters and multiply-accumulates of "
+        f"{counts['agrees']:,} are those of the table, within {costs['agrees_up_to']:.0%} beyond "
+        f"its rounding; those of {counts['explained']} differ by more: {'; '.join(reasons)}. Left "
+        "out, because this timm makes another network by the name: "
+        f"{', '.join(others) or 'none'}. Made with {result['made_with']}."
     )

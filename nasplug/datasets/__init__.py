@@ -62,41 +62,46 @@ def timm_graphs() -> dict[tuple[str, int], Graph]:
     """Graphs of timm's networks: (model, image size in pixels) as in `timm-latency` -> graph.
 
     Raises:
-        InputError: If the graphs were not built yet, or the file is damaged.
+        InputError: If the file that the package ships is damaged.
 
     Example:
-        >>> from nasplug import InputError, datasets
-        >>> try:
-        ...     datasets.timm_graphs()
-        ... except InputError as error:
-        ...     print(error)
-        the graphs of timm's networks are not in ...timm-graphs.npz; install timm and run ...
+        >>> from nasplug import datasets
+        >>> len(datasets.timm_graphs()[("resnet18", 224)])
+        51
     """
-    from nasplug.datasets.importers.timm_networks import networks_path, read_networks
+    from nasplug.datasets.network_graphs import shipped_network_graphs
 
-    networks = read_networks(networks_path())
-    keys = zip(networks.models, networks.image_sizes, strict=True)
-    return dict(zip(keys, networks.graphs, strict=True))
+    networks = shipped_network_graphs()
+    return {key: networks.graph(name) for key, name in _timm_references().items()}
 
 
 def timm_families() -> dict[str, str]:
     """Family of each network that has a graph: model -> module of timm that defines it.
 
     Raises:
-        InputError: If the graphs were not built yet, or the file is damaged.
+        InputError: If the file that the package ships is damaged.
 
     Example:
-        >>> from nasplug import InputError, datasets
-        >>> try:
-        ...     datasets.timm_families()
-        ... except InputError as error:
-        ...     print(error)
-        the graphs of timm's networks are not in ...timm-graphs.npz; install timm and run ...
+        >>> from nasplug import datasets
+        >>> datasets.timm_families()["resnet18"]
+        'resnet'
     """
-    from nasplug.datasets.importers.timm_networks import networks_path, read_networks
+    from nasplug.datasets.network_graphs import shipped_network_graphs
 
-    networks = read_networks(networks_path())
-    return dict(zip(networks.models, networks.families, strict=True))
+    networks = shipped_network_graphs()
+    return {model: networks.family(name) for (model, _), name in _timm_references().items()}
+
+
+def _timm_references() -> dict[tuple[str, int], str]:
+    from nasplug.datasets.network_graphs import shipped_network_graphs
+
+    result = {}
+    for reference in shipped_network_graphs().references:
+        package, _, name = reference.partition(":")
+        model, _, size = name.partition("@")
+        if package == "timm":
+            result[model, int(size)] = reference
+    return result
 
 
 _IMPORTERS = "nasplug.datasets.importers"

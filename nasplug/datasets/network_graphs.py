@@ -12,7 +12,6 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from nasplug.search_spaces.graph import ATTRIBUTES, Graph
 __all__ = [
     "KnownNetwork",
     "NetworkGraphs",
+    "network_graphs_file",
     "read_network_graphs",
     "shipped_network_graphs",
     "write_network_graphs",
@@ -94,6 +94,14 @@ class NetworkGraphs:
             KeyError: If there is none.
         """
         return self._decoded(int(self.arrays["graphs"][self._positions[reference]]))
+
+    def family(self, reference: str) -> str:
+        """Family of a reference; see `KnownNetwork`.
+
+        Raises:
+            KeyError: If there is none.
+        """
+        return self.families[self._positions[reference]]
 
     def known(self, reference: str) -> KnownNetwork:
         """Network of a reference.
@@ -178,8 +186,12 @@ def shipped_network_graphs() -> NetworkGraphs:
         >>> round(graph.total("macs") / 1e9, 2), round(graph.total("params") / 1e6, 2)
         (4.09, 25.56)
     """
-    with resources.as_file(resources.files(__package__) / _FILE) as path:
-        return read_network_graphs(path)
+    return read_network_graphs(network_graphs_file())
+
+
+def network_graphs_file() -> Path:
+    """Path of the shipped file."""
+    return Path(__file__).with_name(_FILE)
 
 
 def write_network_graphs(path: Path, networks: Sequence[KnownNetwork], made_with: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from nasplug import InputError
 from nasplug.datasets.measurements import shipped_measurements
-from nasplug.measurements.graphs import graph_of
+from nasplug.measurements.graphs import graph_of, has_graph
 from nasplug.measurements.references import gpt_reference, network_reference, sizes
 
 ROWS = Path(__file__).parents[2] / "data" / "measurements"
@@ -90,6 +90,20 @@ def test_language_models_have_the_counts_of_their_source():
         assert graph.total("params") == row.params
 
 
+def test_networks_of_packages():
+    graph = graph_of("timm:resnet50@224")
+    assert graph.total("params") == 25_557_032
+    assert has_graph("timm:resnet50@224")
+    assert not has_graph("timm:resnet50")
+
+
+@pytest.mark.parametrize("reference", ["op:gelu{rows=1,cols=8}", "op:add_scalar{rows=1,cols=8}"])
+def test_operators_with_a_graph(reference):
+    assert has_graph(reference)
+    assert len(graph_of(reference)) >= 3
+    assert not has_graph(reference.replace("op:", "op:un"))
+
+
 def test_cells():
     arch = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|"
     assert len(graph_of(f"nb201:{arch}")) > 3
@@ -98,7 +112,7 @@ def test_cells():
 @pytest.mark.parametrize(
     ("reference", "text"),
     [
-        ("timm:resnet50@224", "of another package"),
+        ("timm:no_such@224", "no graph of the network 'timm:no_such@224' is known"),
         ("op:conv3d{N=1}", "'conv3d' is none that a graph has"),
         ("gpt:embed=1", "no reference of a language model"),
         ("gpt:embed=192,bias=0,heads=cc,mlp=4", "no reference of a language model"),

@@ -509,3 +509,22 @@ class TestUse:
         for example in ((), "x", [1]):
             with pytest.raises(InputError, match="tensor"):
                 torch_graph(nn.ReLU(), example)
+
+
+class LikeAnother(nn.Module):
+    """Constants that take the type and the shape of what is computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("table", torch.ones(1, 8))
+
+    def forward(self, x):
+        rows = x.flatten(1)[:, :8]
+        return rows + self.table.type_as(rows) * self.table.expand_as(rows)
+
+
+def test_a_constant_like_a_computed_tensor_is_a_constant():
+    graph = torch_graph(LikeAnother(), torch.zeros(1, 3, 4, 4))
+    assert "Cast" not in graph.ops
+    assert graph.ops.count("Mul") == 0
+    assert "Add" in graph.ops
