@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from nasplug.search_spaces.errors import InputError
@@ -14,6 +14,7 @@ __all__ = [
     "UNITS",
     "Hardware",
     "Processor",
+    "as_data",
     "hardware_data",
     "hardware_of",
     "on_unit",
@@ -123,6 +124,21 @@ def hardware_of(data: Mapping[str, Any]) -> Hardware:
     """Restore the device of `hardware_data`, from a file that is trusted."""
     parts = tuple(Processor(**part) for part in data.get("processors", ()))
     return Hardware(**{**data, "aliases": tuple(data["aliases"]), "processors": parts})
+
+
+def as_data(hardware: Hardware) -> dict[str, Any]:
+    """Describe a device by the types of JSON; empty processors are left out, as in older files."""
+    content = {entry.name: getattr(hardware, entry.name) for entry in fields(Hardware)}
+    content |= {
+        "peak_tflops": dict(hardware.peak_tflops),
+        "aliases": list(hardware.aliases),
+        "processors": [
+            asdict(part) | {"peak_tflops": dict(part.peak_tflops)} for part in hardware.processors
+        ],
+    }
+    if not hardware.processors:
+        del content["processors"]
+    return content
 
 
 def on_unit(hardware: Hardware, unit: str = "", threads: int = 0) -> Hardware:

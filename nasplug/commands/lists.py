@@ -23,7 +23,7 @@ from nasplug.text import counted
 
 if TYPE_CHECKING:
     from nasplug.datasets.nasbench.table import NasbenchTable
-    from nasplug.predictors.hardware import Hardware
+    from nasplug.predictors.hardware import Hardware, Processor
     from nasplug.search_spaces import SearchSpace
 
 __all__ = [
@@ -181,11 +181,24 @@ def hardware_show(
 ) -> None:
     """Show all figures of one device."""
     from nasplug.devices.hardware import hardware
+    from nasplug.predictors.hardware import as_data
 
     device = hardware(name)
+    # A calibrated device has more fields than a description.
     row = {field.name: getattr(device, field.name) for field in dataclasses.fields(device)}
-    row |= {"peak_tflops": dict(device.peak_tflops), "aliases": list(device.aliases)}
+    row |= {"processors": []} | as_data(device)
+    if device.processors and not as_json:
+        row["processors"] = "\n".join(map(_processor, device.processors))
     print_fields(row, as_json)
+
+
+def _processor(part: Processor) -> str:
+    """A processor in words, such as "cpu: 3 Cortex-A76 at 2.42 GHz (TFLOPS fp32 0.116)"."""
+    units = f"{part.units} " if part.kind == "cpu" else ""
+    peaks = ", ".join(f"{precision} {peak:g}" for precision, peak in part.peak_tflops.items())
+    return (
+        f"{part.kind}: {units}{part.microarchitecture} at {part.clock_ghz:g} GHz (TFLOPS {peaks})"
+    )
 
 
 @command

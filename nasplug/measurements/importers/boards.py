@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ _UNITS = {"EdgeTPU": "TPU", "accelerator": "ASIC"}
 _FPGAS = "pynq|arty|zedboard|zc706|zybo|cora|VCU128|ZCU106"
 
 
+_CARDS = "GeForce|Quadro|Tesla|RTX|Radeon RX"
 # Boards without a GPU: told to use one, benchncnn ran on the CPU.
 _WITHOUT_GPU = "AXERA AX620A|Ingenic T40XP"
 
@@ -61,7 +63,7 @@ def read_ncnn(path: Path) -> Imported:
 
 def _is_card(gpu: pd.Series[str]) -> pd.Series[bool]:
     """Whether a Vulkan device is a card, and no part of the chip that names the row."""
-    return gpu.str.contains("GeForce|Quadro|Tesla|RTX|Radeon RX")
+    return gpu.str.contains(_CARDS)
 
 
 def _board_or_card(device: str, gpu: str) -> str:
@@ -69,7 +71,8 @@ def _board_or_card(device: str, gpu: str) -> str:
     if "Notebook" in device:
         # Vulkan names a laptop's card as its namesake of a desktop, which is faster.
         return catalogued(device)
-    return catalogued(gpu.replace("Microsoft Direct3D12 (", "").rstrip(")")) or catalogued(device)
+    card = gpu.replace("Microsoft Direct3D12 (", "").rstrip(")") if re.search(_CARDS, gpu) else ""
+    return catalogued(card, device)
 
 
 def read_mlperf(path: Path) -> Imported:
@@ -113,11 +116,10 @@ def read_mlperf_tiny(path: Path) -> Imported:
     unit = device.map(lambda _: "MCU").mask(device.str.contains(_FPGAS), "FPGA")
     unit = unit.mask(device.str.contains("Snapdragon"), "NPU")
     unit = unit.mask(device.str.contains("RISC-V|K1_BOARD|TinkerV|_BOARD_V"), "CPU")
+    hardware = each(chip, lambda text: text.split(" / ")[0].strip()).where(chip != "", device)
     return rows.imported(
-        hardware=each(chip, lambda text: " / ".join(text.split(" / ")[:1])).where(
-            chip != "", device
-        ),
-        device="",
+        hardware=hardware,
+        device=each(hardware, catalogued),
         version=device,
         unit=unit,
         statistic="median",

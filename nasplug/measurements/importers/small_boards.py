@@ -85,7 +85,7 @@ def read_cells(path: Path) -> Imported:
         graph="nb201:" + rows.text("arch_str"),
         input="3x32x32",
         hardware="Core i7-7820X",
-        device="",
+        device="Core i7-7820X",
         unit="CPU",
         runtime="tensorflow",
         precision="fp32",

@@ -81,7 +81,7 @@ PLAUSIBLE = {
     "units": (1, 20_000),
 }
 # Kind -> range of fp32 operations of a unit in a cycle.
-FLOPS_A_CYCLE = {"gpu": (15, 525), "cpu": (2, 65), "phone": (7.9, 49), "edge": (0.1, 257)}
+FLOPS_A_CYCLE = {"gpu": (15, 525), "cpu": (2, 65), "phone": (7.9, 49), "edge": (0.09, 385)}
 
 
 def parts(kind: str) -> list[tuple[Hardware, Processor]]:
