@@ -14,10 +14,10 @@ from nasplug.predictors.capabilities import KnowsDevices, KnowsRuntimes, reads_n
 from nasplug.predictors.features.runtimes import parse_way
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.calibrated_networks import CalibratedNetworks, DataSheet
+from nasplug.predictors.latency.departure_priors import departure_priors
 from nasplug.predictors.latency.few_shot import DeviceTransfer
 from nasplug.predictors.latency.known_devices import PredictedDevices
 from nasplug.predictors.latency.measured_device import MeasuredDevice
-from nasplug.predictors.latency.departure_priors import departure_priors
 from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 from nasplug.search_spaces import space as space_named

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.latency.departure_process import DeparturePrior, DepartureProcess, Located
 from nasplug.predictors.latency.few_shot import few_shot_prediction
 from nasplug.predictors.latency.measured_device import END, LeftOut
 from nasplug.predictors.latency.network_features import network_features
-from nasplug.predictors.latency.departure_process import Located, DeparturePrior, DepartureProcess
 from nasplug.predictors.prediction import Array, Prediction
 from nasplug.search_spaces import Graph
 

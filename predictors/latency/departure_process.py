@@ -30,7 +30,7 @@ from nasplug.predictors.prediction import Array
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["WAYS", "DeviceResiduals", "Located", "DeparturePrior", "DepartureProcess"]
+__all__ = ["WAYS", "DeparturePrior", "DepartureProcess", "DeviceResiduals", "Located"]
 
 # What tells settings of one device apart.
 WAYS = ("runtime", "precision", "unit", "source")

@@ -18,8 +18,8 @@ from nasplug.predictors.latency.fused_operators import (
 )
 from nasplug.predictors.latency.gpu_ways import (
     GPU_SETTINGS,
-    fusion_of,
     boost_of,
+    fusion_of,
     gpu_precision,
     gpu_setting,
     rates_of,
