@@ -22,7 +22,7 @@ from nasplug.predictors.latency.network_features import network_features
 from nasplug.predictors.prediction import Array, Prediction
 from nasplug.search_spaces import Graph
 
-__all__ = ["CalibratedNetworks", "DataSheet", "processor_class"]
+__all__ = ["CalibratedNetworks", "DataSheet", "located", "processor_class"]
 
 # How much wider or narrower a data sheet's interval may make a departure than the prior has it.
 NARROWEST, WIDEST = 0.25, 4.0
@@ -97,11 +97,11 @@ class CalibratedNetworks:
         self._measured: dict[str, _Measured] = {}
         logs = np.log(np.asarray(latencies, dtype=np.float64))
         promised, halves = data_sheet(graphs, settings)
-        located = _located(graphs, settings)
+        every = located(graphs, settings)
         classes = [processor_class(setting) for setting in settings]
         for name in dict.fromkeys(classes):
             places = np.array([k for k, other in enumerate(classes) if other == name])
-            part = located.take(places)
+            part = every.take(places)
             widths = self._widths(name, part, halves[places])
             self._measured[name] = _Measured(part, logs[places], promised[places], widths)
             self._order += places.tolist()
@@ -112,9 +112,9 @@ class CalibratedNetworks:
             return few_shot_prediction(np.empty(0), np.empty(0))
         promised, halves = self._data_sheet(graphs, settings)
         mean, std = promised.copy(), halves / END
-        for name, places, located in self._parts(graphs, settings):
-            widths = self._widths(name, located, halves[places])
-            shift, spread = self._processes[name](located, widths)
+        for name, places, part in self._parts(graphs, settings):
+            widths = self._widths(name, part, halves[places])
+            shift, spread = self._processes[name](part, widths)
             mean[places] += np.clip(shift, *self._measured[name].limits)
             std[places] = np.minimum(spread, std[places])
         return few_shot_prediction(mean, std)
@@ -125,8 +125,8 @@ class CalibratedNetworks:
         Their time goes into kernels of the same kinds, in a setting like the measured one.
         """
         result = np.zeros(len(graphs), bool)
-        for name, places, located in self._parts(graphs, settings):
-            result[places] = self._processes[name].nearness(located) >= FAMILIAR
+        for name, places, part in self._parts(graphs, settings):
+            result[places] = self._processes[name].nearness(part) >= FAMILIAR
         return result
 
     def left_out(self) -> LeftOut:
@@ -162,17 +162,18 @@ class CalibratedNetworks:
             places = np.flatnonzero(classes == name)
             if len(places):
                 chosen = [graphs[k] for k in places], [settings[k] for k in places]
-                result.append((name, places, _located(*chosen)))
+                result.append((name, places, located(*chosen)))
         return result
 
-    def _widths(self, name: str, located: Located, halves: Array) -> Array:
+    def _widths(self, name: str, part: Located, halves: Array) -> Array:
         """How wide the data sheet's intervals are, over what the prior knows, `(n,)`."""
-        usual = np.sqrt(self._priors[name].variances(located))
+        usual = np.sqrt(self._priors[name].variances(part))
         result: Array = np.clip(halves / END / usual, NARROWEST, WIDEST)
         return result
 
 
-def _located(graphs: Sequence[Graph], settings: Sequence[Setting]) -> Located:
+def located(graphs: Sequence[Graph], settings: Sequence[Setting]) -> Located:
+    """Networks in settings, as a process of departures reads them."""
     # All measurements of a user's are of one source.
     ways = [(s.runtime, s.precision, f"{s.unit} {s.threads}", "") for s in settings]
     return Located(network_features(graphs, settings), ways)

@@ -36,13 +36,13 @@ __all__ = ["WAYS", "DeparturePrior", "DepartureProcess", "DeviceResiduals", "Loc
 WAYS = ("runtime", "precision", "unit", "source")
 # Directions that features share; standard deviations from which on a feature counts no more.
 RANK, FARTHEST = 3, 3.0
-# Levels: factors on the variances of a departure and of noise that a device may have.
-LEVELS = tuple(product((0.3, 1.0, 3.0), (0.3, 1.0, 3.0)))
+# Levels: factors on the variances of scale, shape and noise that a device may have.
+LEVELS = tuple(product((0.15, 1.0, 5.0), (0.3, 1.0, 3.0), (0.5, 2.0)))
 STEPS, RATE = 150, 0.05
 # How strongly numbers are held where they start.
 HOLD = 0.02
 # Residuals of a device that learn the variances at a time, and draws of them at most.
-MOST, DRAWS = 48, 4
+MOST, DRAWS = 40, 2
 ROUNDS = 20
 JITTER = 1e-6
 # Standard deviations from which on a measurement counts as one with more noise.
@@ -55,6 +55,8 @@ END = 1.6449
 FEWEST = 3
 # Residuals are learned as if they were at most so many robust standard deviations off their median.
 CLIPPED, ROBUST = 3.0, 1.4826
+# Factors on variances that this understates.
+UNDERSTATED = {"long": 2.0, "short": 2.0}
 # Of a chance that is learned, against no evidence.
 PSEUDO = 0.5
 
@@ -225,8 +227,10 @@ class DeparturePrior:
 
     def variances(self, located: Located) -> Array:
         """Variance of the residual of each network before anything is measured, `(n,)`."""
-        scale, shape = self._own(self._located(located, {}))
-        result: Array = (scale + shape).numpy() + self.numbers["noise"]
+        parts = self._own(self._located(located, {}))
+        mean = [self.chances @ [level[k] for level in LEVELS] for k in range(3)]
+        total = mean[0] * parts[0] + mean[1] * parts[1]
+        result: Array = total.numpy() + mean[2] * self.numbers["noise"]
         return result
 
     def _own(self, located: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -234,6 +238,32 @@ class DeparturePrior:
         features, ways = located
         parts = self._parts(*self._tensors(), features[:, None], ways[:, None])
         return parts[0][:, 0, 0], parts[1][:, 0, 0]
+
+    @torch.no_grad()
+    def design(self, candidates: Located, others: Located, count: int) -> list[int]:
+        """Positions of candidates to measure: each leaves the least variance over all networks.
+
+        Args:
+            candidates: Networks that can be measured.
+            others: Networks that are to be predicted, beside the candidates.
+            count: Number of networks to choose.
+        """
+        every = Located(
+            np.concatenate([candidates.features, others.features]),
+            [*candidates.ways, *others.ways],
+        )
+        scale, shape = self._parts(*self._tensors(), *self._located(every, {}))
+        covariance = (scale + shape).numpy()
+        noise, chosen = self.numbers["noise"], list[int]()
+        for _ in range(count):
+            own = np.diag(covariance) + noise
+            gain = (covariance**2).sum(0) / own
+            gain[[*chosen, *range(len(candidates.ways), len(own))]] = -np.inf
+            best = int(gain.argmax())
+            chosen.append(best)
+            column = covariance[:, best]
+            covariance = covariance - np.outer(column, column) / own[best]
+        return chosen
 
     def _fitted(self, batch: _Batch) -> DeparturePrior:
         """Numbers that make the residuals of all devices most likely."""
@@ -254,9 +284,10 @@ class DeparturePrior:
             optimizer.step()
             schedule.step()
         values = (start + logs.detach()).exp().tolist()
+        learned = dict(zip(names, values, strict=True))
         return replace(
             self,
-            numbers=dict(zip(names, values, strict=True)),
+            numbers={name: UNDERSTATED.get(name, 1.0) * v for name, v in learned.items()},
             alike=dict(zip(WAYS, alike.detach().sigmoid().tolist(), strict=True)),
             shared=shared.detach().numpy(),
         )
@@ -327,12 +358,14 @@ def _evidence(
     parts: tuple[Tensor, Tensor],
     noise: Tensor | float,
     batch: _Batch,
-    level: tuple[float, float] = (1.0, 1.0),
+    level: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> Tensor:
     """Log marginal likelihood of each device's residuals, `(devices,)`, but for a constant."""
     both = batch.present[:, :, None] & batch.present[:, None, :]
-    covariance = torch.where(both, parts[0] + level[0] * parts[1], torch.zeros(()).double())
-    own = torch.where(batch.present, JITTER + level[1] * noise, torch.ones(()).double())
+    covariance = torch.where(
+        both, level[0] * parts[0] + level[1] * parts[1], torch.zeros(()).double()
+    )
+    own = torch.where(batch.present, JITTER + level[2] * noise, torch.ones(()).double())
     factor = torch.linalg.cholesky(covariance + torch.diag_embed(own))
     solved = torch.linalg.solve_triangular(factor, batch.residuals[..., None], upper=False)
     heights = factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
@@ -374,11 +407,11 @@ class DepartureProcess:
         scale, shapes = prior._parts(*numbers, *self._measured)
         outer = self._widths[:, None] * self._widths
         eye = torch.eye(len(target), dtype=torch.float64)
-        own = [JITTER + noise * prior.numbers["noise"] for _, noise in LEVELS]
+        own = [JITTER + noise * prior.numbers["noise"] for _, _, noise in LEVELS]
         stack = torch.stack(
             [
-                (scale + shape * shapes) * outer + noise * eye
-                for (shape, _), noise in zip(LEVELS, own, strict=True)
+                (size * scale + shape * shapes) * outer + noise * eye
+                for (size, shape, _), noise in zip(LEVELS, own, strict=True)
             ]
         )
         self._factors = torch.linalg.cholesky(_robust(stack, target))
@@ -412,11 +445,11 @@ class DepartureProcess:
         own_scale, own_shape = self.prior._own(asked)
         mean, square = torch.zeros_like(wide), torch.zeros_like(wide)
         noise = self.prior.numbers["noise"]
-        for k, (shape, level) in enumerate(LEVELS):
-            cross = (scale + shape * shapes) * outer
+        for k, (size, shape, level) in enumerate(LEVELS):
+            cross = (size * scale + shape * shapes) * outer
             center = cross @ self._weights[k]
             explained = torch.linalg.solve_triangular(self._factors[k], cross.T, upper=False)
-            before = (own_scale + shape * own_shape) * wide**2
+            before = (size * own_scale + shape * own_shape) * wide**2
             spread = (before - (explained**2).sum(0)).clamp(min=0) + level * noise
             mean += self.chances[k] * center
             square += self.chances[k] * (spread + center**2)
