@@ -29,8 +29,8 @@ NARROWEST, WIDEST = 0.25, 4.0
 # How much farther from the data sheet a network may be than any measured one, in log units: what
 # holds whatever is written into a table.
 FARTHEST = np.log(2.0)
-# Correlation of departures from which on a network is like one that was measured.
-FAMILIAR = 0.7
+# Nearness to a measured network from which on a network is like it.
+FAMILIAR = 0.4
 
 # Log-latencies that the data sheet promises for networks in settings, and half-widths of their
 # 90 % intervals.

@@ -322,11 +322,15 @@ def _alike(alike: Tensor, ways: Tensor, others: Tensor) -> Tensor:
 
 def _smooth(numbers: Mapping[str, Tensor], features: Tensor, others: Tensor) -> Tensor:
     """Covariance of the processes of a long and of a short reach, `(..., n, m)`."""
-    lengths = torch.stack([numbers[f"length {name}"] for name in FEATURES])
+    far, close = (numbers[n] * _near(numbers, features, others, n) for n in ("long", "short"))
+    return far + close
+
+
+def _near(numbers: Mapping[str, Tensor], features: Tensor, others: Tensor, name: str) -> Tensor:
+    """Nearness of networks as one of the processes has it, from 0 to 1, `(..., n, m)`."""
+    lengths = torch.stack([numbers[f"length {feature}"] for feature in FEATURES])
     squares = _squares(features / lengths, others / lengths)
-    reaches = [(name, numbers[f"reach {name}"]) for name in ("long", "short")]
-    parts = [numbers[name] * (-0.5 * squares / reach**2).exp() for name, reach in reaches]
-    return torch.stack(parts).sum(0)
+    return (-0.5 * squares / numbers[f"reach {name}"] ** 2).exp()
 
 
 def _squares(a: Tensor, b: Tensor) -> Tensor:
@@ -422,7 +426,7 @@ class DepartureProcess:
         self.chances = (logs - logs.max()).softmax(0)
 
     def nearness(self, located: Located) -> Array:
-        """Largest correlation of each network's smooth departure with that of a measured one.
+        """Largest likeness of each network and a measured one, by the process of the long reach.
 
         It is 1 for a network that was measured in its setting, and 0 far from all of them; `(n,)`.
         """
@@ -430,9 +434,8 @@ class DepartureProcess:
             return np.zeros(len(located.ways))
         asked = self.prior._located(located, self._codes)
         numbers, alike, _ = self.prior._tensors()
-        smooth = _smooth(numbers, asked[0], self._measured[0])
-        likeness = _alike(alike, asked[1], self._measured[1]) * smooth
-        result: Array = (likeness / (numbers["long"] + numbers["short"])).amax(1).numpy()
+        near = _near(numbers, asked[0], self._measured[0], "long")
+        result: Array = (near * _alike(alike, asked[1], self._measured[1])).amax(1).numpy()
         return result
 
     def __call__(self, located: Located, widths: Array) -> tuple[Array, Array]:

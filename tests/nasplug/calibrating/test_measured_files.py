@@ -196,7 +196,9 @@ def test_files_networks_and_known_names_go_together(
         mine("mixed.csv", predictor, space="nb201")
     # It is kept in the file.
     assert hardware("m.json").settings[-1].batch_size == 8  # type: ignore[attr-defined]
-    assert familiar(predictor, profile, profile.measured.graphs, 1).all()
+    graphs = profile.measured.graphs
+    assert familiar(predictor, profile, graphs[:5], 1).all()
+    assert familiar(predictor, profile, graphs[5:], 8, "eager 4 threads").all()
 
 
 @pytest.mark.parametrize(
