@@ -15,7 +15,6 @@ __all__ = [
     "Hardware",
     "Processor",
     "as_data",
-    "hardware_data",
     "hardware_of",
     "on_unit",
 ]
@@ -106,26 +105,6 @@ class Hardware:
     note: str = ""
 
 
-def hardware_data(hardware: Hardware) -> dict[str, Any]:
-    """Fields of a device as data for JSON; without processors where there are none."""
-    data: dict[str, Any] = {f.name: getattr(hardware, f.name) for f in fields(Hardware)}
-    data["peak_tflops"] = dict(hardware.peak_tflops)
-    data["aliases"] = list(hardware.aliases)
-    del data["processors"]
-    if hardware.processors:
-        parts = [
-            {**vars(part), "peak_tflops": dict(part.peak_tflops)} for part in hardware.processors
-        ]
-        data["processors"] = parts
-    return data
-
-
-def hardware_of(data: Mapping[str, Any]) -> Hardware:
-    """Restore the device of `hardware_data`, from a file that is trusted."""
-    parts = tuple(Processor(**part) for part in data.get("processors", ()))
-    return Hardware(**{**data, "aliases": tuple(data["aliases"]), "processors": parts})
-
-
 def as_data(hardware: Hardware) -> dict[str, Any]:
     """Describe a device by the types of JSON; empty processors are left out, as in older files."""
     content = {entry.name: getattr(hardware, entry.name) for entry in fields(Hardware)}
@@ -139,6 +118,12 @@ def as_data(hardware: Hardware) -> dict[str, Any]:
     if not hardware.processors:
         del content["processors"]
     return content
+
+
+def hardware_of(data: Mapping[str, Any]) -> Hardware:
+    """Restore the device of `as_data`, from a file that is trusted."""
+    parts = tuple(Processor(**part) for part in data.get("processors", ()))
+    return Hardware(**{**data, "aliases": tuple(data["aliases"]), "processors": parts})
 
 
 def on_unit(hardware: Hardware, unit: str = "", threads: int = 0) -> Hardware:
@@ -189,7 +174,7 @@ def on_unit(hardware: Hardware, unit: str = "", threads: int = 0) -> Hardware:
         parts = _cores(hardware, parts, cluster, threads)
     first = parts[0]
     # A calibrated device is more than its description.
-    described = {field.name: getattr(hardware, field.name) for field in fields(Hardware)}
+    described = {entry.name: getattr(hardware, entry.name) for entry in fields(Hardware)}
     return replace(
         Hardware(**described),
         kind=_KIND_OF[kind],

@@ -105,7 +105,6 @@ COVERED: dict[str, tuple[str, ...]] = {
         "predictors/training/relabeling.py",
     ),
     # Every device of the catalogue and every description of a user's is one of these objects.
-    "nasplug/devices/test_hardware.py": ("predictors/hardware.py",),
     "nasplug/devices/test_names.py": ("nasplug/devices/spellings.py",),
     "search_spaces/importers/test_ncnn_graph.py": ("search_spaces/importers/ncnn_layers.py",),
     # A table of rows of every source is read as a whole.

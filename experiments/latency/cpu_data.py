@@ -144,7 +144,9 @@ def _measurement(row: dict[str, Any], eras: dict[tuple[Any, ...], str]) -> CpuMe
     is_mlperf = source.startswith("mlcommons/inference")
     if row["precision"] in ("mixed", "") or row["hardware"].startswith("RZ/"):
         return None
-    program = f"{row['runtime']} {row['version']}"
+    # One script ran convolutional networks and transformers in versions of their own.
+    version = "" if source.startswith("qed-usc") else row["version"]
+    program = f"{row['runtime']} {version}"
     if row["runtime"] == "ncnn":
         era = eras[_section(row)]
         program = f"ncnn {era}" + (" without AVX-512" if "Without" in row["version"] else "")

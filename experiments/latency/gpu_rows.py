@@ -7,21 +7,23 @@ operator drowns the others, each with a `Script` that says how its source timed.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.latency.neusight_networks import NETWORKS, neusight_graph
-from nasplug.datasets.measurements import shipped_measurements
+from nasplug import hardware
 from nasplug.measurements.graphs import graph_of
-from nasplug.measurements.settings import LearningRows, learning_rows, setting_of
+from nasplug.measurements.settings import LearningRows, learning_rows
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.fused_terms import Script
+from nasplug.predictors.latency.gpu_latency import Measured
 from nasplug.search_spaces import Graph
 
-__all__ = ["GpuRow", "chip_of", "gpu_rows", "operator_rows"]
+__all__ = ["GpuRow", "at_most", "chip_of", "gpu_rows", "measured", "operator_rows"]
 
 # GPUs that are left out together, since one tells what the other does; any other stands alone.
 CHIPS = {
@@ -84,11 +86,35 @@ def chip_of(column: Setting) -> str:
     return CHIPS.get(column.hardware.name, column.hardware.name)
 
 
+def measured(rows: Sequence[GpuRow]) -> Measured:
+    """Rows as a model learns from them."""
+    return Measured(
+        [row.graph for row in rows],
+        [row.column for row in rows],
+        np.array([row.ms for row in rows]),
+        [row.script for row in rows],
+        [row.chip for row in rows],
+    )
+
+
+def at_most(rows: Sequence[GpuRow], count: int) -> list[GpuRow]:
+    """At most so many rows of each form, drawn at random; half of it a scale of GPTs."""
+    counts: Counter[str] = Counter()
+    chosen = []
+    for k in np.random.default_rng(0).permutation(len(rows)).tolist():
+        row = rows[k]
+        is_gpt = row.reference.startswith("gpt:")
+        key = f"{row.form}|{row.column.batch_size}" if is_gpt else row.form
+        if counts[key] < (count // 2 if is_gpt else count):
+            counts[key] += 1
+            chosen.append(k)
+    return [rows[k] for k in sorted(chosen)]
+
+
 @cache
 def gpu_rows() -> list[GpuRow]:
     """Whole networks on GPUs of desktops, laptops, servers and Jetson boards."""
-    rows = learning_rows(units=["gpu"], kinds=["network"])
-    return [*_rows(rows), *_neusight()]
+    return _rows(learning_rows(units=["gpu"], kinds=["network"]))
 
 
 @cache
@@ -100,6 +126,8 @@ def operator_rows() -> list[GpuRow]:
 def _rows(rows: LearningRows) -> list[GpuRow]:
     kept = _thinned(rows)
     graphs: dict[int, Graph] = {}
+    # The cluster that HW-GPT-Bench names beside its GPUs has the smaller of two A100.
+    smaller: dict[str, Setting] = {}
     # The precision of submissions to MLPerf that say none.
     int8: dict[str, Setting] = {}
     result = []
@@ -115,6 +143,12 @@ def _rows(rows: LearningRows) -> list[GpuRow]:
             graphs[rows.graph[k]] = graph_of(reference)
         if column.runtime == "tensorrt" and not column.precision:
             column = int8.setdefault(column.key, replace(column, precision="int8"))
+        if script.name == "automl" and column.hardware.name == "A100 80GB":
+            changed = replace(column, hardware=hardware("A100 40GB"))
+            column = smaller.setdefault(column.key, changed)
+        # The V100 took half of the time there: this network was broken.
+        if chip_of(column) == "A100" and "switchxl" in reference:
+            continue
         name = f"{_kind(reference)} {script.name}"
         result.append(
             GpuRow(reference, graphs[rows.graph[k]], column, float(rows.ms[k]), script, name)
@@ -133,16 +167,17 @@ def _script(
 ) -> Script | None:
     """How a source timed; None where no runtime of ours is like its."""
     device, runtime = column.hardware, column.runtime
-    owner, _, repository = source.partition("/")
+    owner = source.partition("/")[0]
     is_nvidia = device.vendor in ("NVIDIA", "AMD") and device.kind in ("gpu", "edge")
-    if not is_nvidia or runtime in (*_PROGRAMS, *_UNKNOWN_RUNTIMES):
+    # A K80 is a card of two chips.
+    if not is_nvidia or device.name == "K80" or runtime in (*_PROGRAMS, *_UNKNOWN_RUNTIMES):
         return None
-    if owner == "mlcommons":
-        owner = "mlcommons"
     if owner == "sitar-lab":
         # Convolutions there are in full precision, unlike those of the framework's usual way.
         if reference.startswith("op:conv2d") and "tf32" in device.peak_tflops:
             return None
+        if not reference.startswith("op:"):
+            return Script(owner, flash=False)
         return Script(f"{owner} {_kind(reference)}", kernels=True)
     operator = reference.startswith("op:")
     return Script(
@@ -174,7 +209,8 @@ def _thinned(rows: LearningRows) -> list[int]:
     for key, places in groups.items():
         most = MOST.get(key[0], MOST["op"] if key[0].startswith("op:") else len(places))
         if len(places) > most and key[0].startswith("op:"):
-            places = _even(places, rows, most)
+            kept += _even(places, rows, most)
+            continue
         kept += sorted(places, key=lambda k: ranks[rows.graph[k]])[:most]
     return sorted(kept)
 
@@ -190,26 +226,3 @@ def _even(places: list[int], rows: LearningRows, most: int) -> list[int]:
         counts[bins[k]] = counts.get(bins[k], 0) + 1
         ranked.append((counts[bins[k]], k))
     return [places[k] for _, k in sorted(ranked)[:most]]
-
-
-def _neusight() -> list[GpuRow]:
-    """Transformers of NeuSight, in fp32 without tensor cores."""
-    frame = shipped_measurements().to_frame()
-    chosen = frame["source"].astype(str).str.startswith("sitar-lab") & (frame["kind"] == "network")
-    frame = frame[chosen & (frame["mode"] == "inference")]
-    result = []
-    columns: dict[str, Setting] = {}
-    for row in frame.to_dict("records"):
-        column = setting_of(row)
-        name = str(row["network"])
-        # Slower than on an older GPU: this network was broken there.
-        broken = name.startswith("switch") and column and chip_of(column) == "A100"
-        if column is None or name not in NETWORKS or broken:
-            continue
-        column = columns.setdefault(column.key, column)
-        script = Script("sitar-lab", flash=False)
-        graph = neusight_graph(name)
-        result.append(
-            GpuRow(str(row["graph"]), graph, column, float(row["latency_ms"]), script, "neusight")
-        )
-    return result

@@ -89,19 +89,37 @@ def unseen() -> str:
     return table([*head, "nb201-latency, MAPE %", "network-latency, MAPE %"], body)
 
 
-@section("gpu-roofline")
-def gpus() -> str:
-    """A row a table of a GPU that was left out."""
+@section("class-models")
+def class_models() -> str:
+    """A row a runtime and precision on chips of a class that were left out."""
     body = []
-    for row in load("gpu_roofline")["left_out"]:
-        where, device, runtime = row["form"].split("|")
-        errors = [
-            f"{row[f'{name}_mape_percent']:.0f} / {row[f'{name}_median_percent']:.0f}"
-            for name in ("model", "ridge")
-        ]
-        body.append([device, runtime or "float32", where, str(row["networks"]), *errors])
-    body.sort(key=lambda row: (row[2] in SMALL, row[0]))
-    return table(["left out", "runtime", "table", "networks", "GPU roofline", "ridge"], body)
+    for row in load("class_models")["groups"]:
+        case, name, *way = row["group"].split()
+        body.append(
+            [
+                {"gpu": "GPUs", "cpu": "CPUs", "other": "other"}[name],
+                " ".join(way),
+                "unknown" if case == "unfamiliar" else "known",
+                str(row["chips"]),
+                str(row["rows"]),
+                f"{row['median_mape']:.0f}",
+                f"{row['upper_by_lower']:.2f}",
+                f"{row['covered']:.0%}",
+            ]
+        )
+    body.sort(key=lambda row: (row[0], row[2], row[1] != "all", row[1]))
+    head = ["class", "runtime, precision", "networks", "chips", "measurements"]
+    return table([*head, "median over chips of MAPE %", "upper / lower", "cover"], body)
+
+
+@section("sanity")
+def sanity() -> str:
+    """A row a check of consistency."""
+    body = [
+        [name, f"{row['checked']:,}", f"{row['wrong_percent']:.2f}", str(row["beyond_5_percent"])]
+        for name, row in load("sanity")["checks"].items()
+    ]
+    return table(["check", "comparisons", "wrong, %", "by more than 5 %"], body)
 
 
 @section("launch-share")

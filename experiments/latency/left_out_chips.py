@@ -1,19 +1,25 @@
-"""Judge the roofline of fused kernels by GPUs that were left out, beside three floors.
+"""Latencies of whole networks on GPUs that were left out, chip by chip.
 
-    python -m experiments.latency.left_out_chips [--threads 1] [--count 60] [--fresh]
+    NASPLUG_MIRROR=... python -m experiments.latency.left_out_chips [--threads 1] [--fresh]
 
-A chip is left out with its twins, of all tables (gpu_data.py). How strongly the model holds its
-numbers is chosen for each chip by the errors on the other chips, each left out in turn, never by
-its own. The floors learn the very same measurements: a ridge regression (gpu_roofline.py); the sum
-of the operators' rooflines times the factor of the setting; and the measurement of the same network
-in the same runtime on the GPU that is most like it, times a ratio of their data sheets whose
-exponent is chosen on the measurements that are learned. Writes results/left_out_chips.json;
-finished chips are not repeated.
+A chip leaves with all its twins, tables and batch sizes, and with its operators. The model
+(gpu_latency.py) learns from networks and operators of the other chips (gpu_rows.py). Which of its
+forms is used for a chip is chosen by the errors on all others. Beside it are floors that learn the
+very same networks: a ridge regression on logarithms of work, bytes, operators, peak and bandwidth
+with setting and precision; the sum of the operators' rooflines times the median factor of setting
+and precision; and the same network's time on the most similar chip times a ratio of data sheets,
+whose form is chosen on the learned chips. For a known network in a known way there is no better
+simple rule than the last.
+
+A group is what one source measured on one GPU in one runtime and precision. `shape_percent` is the
+error that one right factor for the group would leave. Intervals are quantiles of the residuals of
+other chips that were left out. Writes results/left_out_chips.json; finished chips are kept.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -22,157 +28,294 @@ import numpy as np
 
 from experiments.campaign import Campaign, Options
 from experiments.common import Array
-from experiments.latency.gpu_data import (
-    Measurement,
-    Measurements,
-    at_most,
-    gpu_measurements,
-    without,
+from experiments.latency.gpu_rows import GpuRow, at_most, gpu_rows, measured, operator_rows
+from nasplug.predictors.latency.gpu_latency import GpuLatency
+from nasplug.predictors.latency.gpu_ways import (
+    GPU_SETTINGS,
+    gpu_precision,
+    gpu_setting,
+    rates_of,
 )
-from experiments.latency.gpu_roofline import log_ms, ridge
-from nasplug.predictors.features.roofline import peak_rates
-from nasplug.predictors.latency.fused_roofline import FusedRoofline
-from nasplug.predictors.latency.gpu_roofline import gpu_setting
 from nasplug.search_spaces.costs import FLOAT_BYTES
 
-# Measurements of each form that are learned, and that judge.
-COUNT, JUDGED = 60, 300
-# How strongly numbers are held: candidates.
-STRENGTHS = (1e-4, 1e-5, 3e-6)
+# Measurements of each form that the roofline learns, that residuals are learned from, that judge.
+COUNT, RESIDUALS, JUDGED = 40, 120, 300
+# Forms of the model -> how much of the residuals of other chips is believed.
+FORMS = {"roofline": 0.0, "half of residuals": 0.5, "residuals": 1.0}
 # Shares of the ratio of peaks in a ratio of data sheets; the others are those of the bandwidths.
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-COPYING = ("aisensiy", "lamikr", "ryujaehun")
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
+# Fewer networks than this on a chip say nothing of its errors.
+FEWEST = 3
+LEVELS = (0.05, 0.95)
+# Quantiles of the errors of a group that are kept.
+SAMPLED = np.linspace(0.0, 1.0, 21)
 
 
-def fitted(rows: Measurements, strength: float) -> FusedRoofline:
-    """The model that has learned some measurements."""
-    return FusedRoofline.of(
-        [row.graph for row in rows],
-        [row.column for row in rows],
-        np.array([row.ms for row in rows]),
-        [row.script for row in rows],
-        COPYING,
-        strength=strength,
-    )
+def block(row: GpuRow) -> str:
+    """Which table of the results a measurement belongs to."""
+    package = row.source.partition(" ")[0]
+    if row.script.name == "sitar-lab":
+        return "NeuSight"
+    names = {"gpt": "HW-GPT", **dict.fromkeys(("nb201", "fbnet", "ofa"), "search spaces")}
+    return names.get(package, "whole networks")
 
 
-def predicted(model: FusedRoofline, rows: Measurements) -> Array:
-    """Logarithms of ms."""
-    columns = [row.column for row in rows]
-    return model.log_latency([row.graph for row in rows], columns, [row.script for row in rows])
+def rates(row: GpuRow) -> tuple[float, float]:
+    """Operations and bytes a ms that the data sheet promises for a precision."""
+    column = row.column
+    found = rates_of(column.hardware, gpu_precision(column), gpu_setting(column))
+    peak = max(found.convolutions, found.products)
+    return 1e9 * peak, 1e6 * column.hardware.memory_bandwidth_gbs
 
 
-def roofline(row: Measurement) -> float:
+def log_ms(rows: Sequence[GpuRow]) -> Array:
+    """Logarithms of the measured ms."""
+    return np.log([row.ms for row in rows])
+
+
+def ridge_features(rows: Sequence[GpuRow]) -> Array:
+    """Logarithms of work, weights, bytes, operators, peak and bandwidth; setting and precision."""
+    features = []
+    for row in rows:
+        graph, column, images = row.graph, row.column, row.column.batch_size
+        weights = graph.total("params")
+        moved = weights + (graph.total("bytes") / FLOAT_BYTES - weights) * images
+        sizes = [2 * graph.total("flops") * images + 1, weights + 1, moved, len(graph)]
+        setting = [float(gpu_setting(column) == name) for name in GPU_SETTINGS[1:]]
+        precision = [float(gpu_precision(column) == name) for name in PRECISIONS[1:]]
+        ways = [float(row.script.kernels), float(row.script.copies)]
+        features.append([*np.log(sizes), *np.log(rates(row)), *setting, *precision, *ways])
+    return np.array(features)
+
+
+def ridge(learned: Sequence[GpuRow], judged: Sequence[GpuRow], strength: float = 1.0) -> Array:
+    """Logarithms of ms by a ridge regression in which a group weighs as in the model."""
+    x, y, forms = ridge_features(learned), log_ms(learned), [row.form for row in learned]
+    counts = Counter(forms)
+    weight = np.array([counts[form] ** -0.5 for form in forms])
+    weight /= weight.mean()
+    center, spread = x.mean(0), x.std(0) + 1e-9
+    z = (x - center) / spread
+    middle = float((weight * y).sum() / weight.sum())
+    system = (z * weight[:, None]).T @ z + strength * np.eye(z.shape[1])
+    slopes = np.linalg.solve(system, (z * weight[:, None]).T @ (y - middle))
+    result: Array = middle + ((ridge_features(judged) - center) / spread) @ slopes
+    return result
+
+
+def roofline(row: GpuRow) -> float:
     """Logarithm of the sum of the rooflines of a network's operators, in ms."""
-    graph, column = row.graph, row.column
-    peak, bandwidth = peak_rates(column.hardware, column.is_half)
-    weights = FLOAT_BYTES * graph.attribute("params")
-    moved = weights + np.maximum(graph.attribute("bytes") - weights, 0) * column.batch_size
-    arithmetic = 2 * graph.attribute("flops") * column.batch_size / peak
-    return float(np.log(np.maximum(arithmetic, moved / (1 + column.is_half) / bandwidth).sum()))
+    graph, images = row.graph, row.column.batch_size
+    peak, bandwidth = rates(row)
+    column = row.column
+    found = rates_of(column.hardware, gpu_precision(column), gpu_setting(column))
+    weights = graph.attribute("params")
+    activations = np.maximum(graph.attribute("bytes") / FLOAT_BYTES - weights, 0) * images
+    moved = weights * found.weight_bytes + activations * found.number_bytes
+    arithmetic = 2 * graph.attribute("flops") * images / peak
+    return float(np.log(np.maximum(arithmetic, moved / bandwidth).sum()))
 
 
-def scaled_roofline(learned: Measurements, judged: Measurements) -> Array:
+def scaled_roofline(learned: Sequence[GpuRow], judged: Sequence[GpuRow]) -> Array:
     """Logarithms of ms: rooflines times the median factor of their setting and precision."""
     factors = defaultdict(list)
     for row in learned:
         factor = np.log(row.ms) - roofline(row)
-        for key in (_way(row), None):
+        for key in (way(row), None):
             factors[key].append(factor)
-    ways = [_way(row) if _way(row) in factors else None for row in judged]
-    medians = [float(np.median(factors[way])) for way in ways]
+    ways = [way(row) if way(row) in factors else None for row in judged]
+    medians = [float(np.median(factors[key])) for key in ways]
     return np.array([roofline(row) for row in judged]) + medians
 
 
-def _way(row: Measurement) -> tuple[str, bool]:
-    return gpu_setting(row.column), row.column.is_half
+def way(row: GpuRow) -> tuple[str, str, bool]:
+    """Setting, precision, and whether kernels alone are timed."""
+    return gpu_setting(row.column), gpu_precision(row.column), row.script.kernels
 
 
-def _ratios(a: Measurement, b: Measurement) -> Array:
-    """Logarithms of the ratios of peaks and bandwidths of the GPU of `a` to that of `b`."""
-    rates = [peak_rates(row.column.hardware, row.column.is_half) for row in (a, b)]
-    return np.log(rates[0]) - np.log(rates[1])
-
-
-def sibling(learned: Measurements, judged: Measurements) -> Array:
+def sibling(learned: Sequence[GpuRow], judged: Sequence[GpuRow]) -> Array:
     """Logarithms of ms from the same network on the GPU that is most like it; NaN without one."""
     measured = defaultdict(list)
     for row in learned:
-        measured[_same(row)].append(row)
+        measured[same(row)].append(row)
     pairs = [
-        (_per_image(b) - _per_image(a), _ratios(a, b))
+        (per_image(b) - per_image(a), ratios(a, b))
         for rows in measured.values()
-        for a, b in combinations(rows, 2)
+        for a, b in combinations(rows[:8], 2)
         if a.chip != b.chip
     ]
-    gaps, ratios = np.array([gap for gap, _ in pairs]), np.array([ratio for _, ratio in pairs])
-    mixed = [np.abs(gaps - ratios @ (share, 1 - share)).mean() for share in SHARES]
+    gaps, ratio = np.array([gap for gap, _ in pairs]), np.array([both for _, both in pairs])
+    mixed = [np.abs(gaps - ratio @ (share, 1 - share)).mean() for share in SHARES]
     share = SHARES[int(np.argmin(mixed))]
     result = np.full(len(judged), np.nan)
     for k, row in enumerate(judged):
-        others = measured.get(_same(row), [])
+        others = measured.get(same(row), [])
         if others:
-            nearest = min(others, key=lambda other: float(np.abs(_ratios(other, row)).sum()))
-            ratio = float(_ratios(nearest, row) @ (share, 1 - share))
-            result[k] = _per_image(nearest) + ratio + np.log(row.column.batch_size)
+            nearest = min(others, key=lambda other: unlike(other, row))
+            scaled = float(ratios(nearest, row) @ (share, 1 - share))
+            result[k] = per_image(nearest) + scaled + np.log(row.column.batch_size)
     return result
 
 
-def _same(row: Measurement) -> tuple[int, str, str]:
-    return id(row.graph), row.column.runtime, row.source
+def unlike(a: GpuRow, b: GpuRow) -> tuple[bool, float]:
+    """How unlike two measurements of a network are: another batch size, then other data sheets."""
+    return a.column.batch_size != b.column.batch_size, float(np.abs(ratios(a, b)).sum())
 
 
-def _per_image(row: Measurement) -> float:
+def ratios(a: GpuRow, b: GpuRow) -> Array:
+    """Logarithms of the ratios of peaks and bandwidths of the GPU of `a` to that of `b`."""
+    result: Array = np.log(rates(a)) - np.log(rates(b))
+    return result
+
+
+def same(row: GpuRow) -> tuple[str, str, str, str]:
+    """What is the same of one network on two GPUs, whoever measured."""
+    return (row.reference, *way(row)[:2], block(row))
+
+
+def per_image(row: GpuRow) -> float:
+    """Logarithm of ms an image."""
     return float(np.log(row.ms / row.column.batch_size))
 
 
 def left_out(chip: str, count: int) -> list[dict[str, Any]]:
-    """A row a form of a chip that was left out."""
-    others = without(gpu_measurements(), [chip])
+    """A row a group of a chip that was left out."""
+    others = [row for row in gpu_rows() if row.chip != chip]
+    operators = [row for row in operator_rows() if row.chip != chip]
+    judged = at_most([row for row in gpu_rows() if row.chip == chip], JUDGED)
     learned = at_most(others, count)
-    judged = at_most([row for row in gpu_measurements() if row.chip == chip], JUDGED)
-    truth = log_ms(judged)
+    parts = (measured(part) for part in (learned, operators, at_most(others, RESIDUALS)))
+    model = GpuLatency.of(*parts)
+    truth, asked = log_ms(judged), measured(judged)
+    plain, whole = (
+        latency.log_latency(asked.graphs, asked.columns, asked.scripts)
+        for latency in (model.roofline, model)
+    )
+    predicted = {form: plain + share * (whole - plain) for form, share in FORMS.items()}
+    known = {same(row) for row in others}
     errors = {
-        **{f"model {s:g}": predicted(fitted(learned, s), judged) - truth for s in STRENGTHS},
+        **{form: predicted[form] - truth for form in FORMS},
         "ridge": ridge(learned, judged) - truth,
-        "roofline": scaled_roofline(learned, judged) - truth,
+        "scaled roofline": scaled_roofline(learned, judged) - truth,
         "sibling": sibling(others, judged) - truth,
     }
-    forms = [row.form for row in judged]
+    groups = defaultdict(list)
+    for k, row in enumerate(judged):
+        groups[row.form].append(k)
     rows = []
-    for form in dict.fromkeys(forms):
-        of_form = np.array([other == form for other in forms])
-        row: dict[str, Any] = {"form": form, "networks": int(of_form.sum())}
+    for form, places in groups.items():
+        first = judged[places[0]]
+        row: dict[str, Any] = {
+            "group": form,
+            "block": block(first),
+            "networks": len(places),
+            "known_networks": sum(same(judged[k]) in known for k in places),
+        }
         for name, error in errors.items():
-            known = error[of_form & np.isfinite(error)]
-            off = 100 * np.abs(np.expm1(known))
-            row[name] = {
-                "mape_percent": float(off.mean()) if len(off) else None,
-                "median_percent": float(np.median(off)) if len(off) else None,
-                "bias": float(np.median(known)) if len(off) else None,
-            }
+            row[name] = figures(error[places])
+        row["residuals_of"] = {
+            form: [round(float(e), 4) for e in np.quantile(errors[form][places], SAMPLED)]
+            for form in FORMS
+        }
         rows.append(row)
     return rows
 
 
-def chosen(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Errors of the model with the strength that is best on other chips, and over all groups."""
-    names = [f"model {s:g}" for s in STRENGTHS]
+def figures(errors: Array) -> dict[str, float] | None:
+    """Figures of errors of logarithms; None where there is no prediction."""
+    errors = errors[np.isfinite(errors)]
+    if not len(errors):
+        return None
+    off, middle = 100 * np.abs(np.expm1(errors)), float(np.median(errors))
+    return {
+        "networks": len(errors),
+        "mape_percent": float(off.mean()),
+        "median_percent": float(np.median(off)),
+        "within_10_percent": float(100 * (off <= 10).mean()),
+        "bias": middle,
+        "shape_percent": float(100 * np.abs(np.expm1(errors - middle)).mean()),
+    }
+
+
+def chosen(rows: list[dict[str, Any]]) -> None:
+    """Give each group the form of the model that is best on other chips."""
     for row in rows:
-        elsewhere = [other for other in rows if other["chip"] != row["chip"]]
-        scores = [np.mean([other[name]["mape_percent"] for other in elsewhere]) for name in names]
-        row["chosen"] = names[int(np.argmin(scores))]
-        row["model"] = row[row["chosen"]]
-    summary = {}
-    for name in ("model", *names, "ridge", "roofline", "sibling"):
-        errors = [row[name]["mape_percent"] for row in rows]
-        errors = [error for error in errors if error is not None]
-        summary[name] = {
-            "groups": len(errors),
-            "median_mape_percent": float(np.median(errors)),
-            "mean_mape_percent": float(np.mean(errors)),
+        elsewhere = [
+            r for r in rows if r["chip"] != row["chip"] and r["block"] == row["block"]
+        ] or [r for r in rows if r["chip"] != row["chip"]]
+        scores = [np.mean([r[form]["mape_percent"] for r in elsewhere]) for form in FORMS]
+        row["form"] = list(FORMS)[int(np.argmin(scores))]
+        row["model"] = row[row["form"]]
+
+
+def interval_of(row: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[float, float]:
+    """Quantiles of residuals of other chips, those in the same setting and block if there are."""
+    others = [r for r in rows if r["chip"] != row["chip"] and r["block"] == row["block"]]
+    setting = [r for r in others if r["group"].split("|")[2:] == row["group"].split("|")[2:]]
+    chips = {r["chip"] for r in setting}
+    pool = setting if len(chips) >= FEWEST else others
+    # Each group weighs the same.
+    values = -np.array([r["residuals_of"][r["form"]] for r in pool])
+    low, high = np.quantile(values, LEVELS)
+    return float(low), float(high)
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Errors over groups, by block, with floors; chips below their floors; intervals."""
+    result: dict[str, Any] = {}
+    for name in dict.fromkeys(row["block"] for row in rows):
+        part = [row for row in rows if row["block"] == name and row["networks"] >= FEWEST]
+        if not part:
+            continue
+        entry: dict[str, Any] = {}
+        for model in ("model", *FORMS, "ridge", "scaled roofline", "sibling"):
+            errors = [row[model]["mape_percent"] for row in part if row[model]]
+            if errors:
+                entry[model] = {
+                    "groups": len(errors),
+                    "median_mape_percent": float(np.median(errors)),
+                    "mean_mape_percent": float(np.mean(errors)),
+                }
+        shapes = [row["model"]["shape_percent"] for row in part]
+        entry["shape_percent"] = {
+            "median": float(np.median(shapes)),
+            "mean": float(np.mean(shapes)),
         }
-    return summary
+        entry["chips"] = {
+            chip: by_chip([row for row in part if row["chip"] == chip])
+            for chip in dict.fromkeys(row["chip"] for row in part)
+        }
+        covers, widths = [], []
+        for row in part:
+            low, high = interval_of(row, rows)
+            # Of the truth, in terms of the prediction.
+            values = -np.array(row["residuals_of"][row["form"]])
+            row["interval"] = {
+                "covers_percent": float(100 * ((values >= low) & (values <= high)).mean()),
+                "upper_over_lower": float(np.exp(high - low)),
+            }
+            covers.append(row["interval"]["covers_percent"])
+            widths.append(row["interval"]["upper_over_lower"])
+        entry["intervals"] = {
+            "mean_covers_percent": float(np.mean(covers)),
+            "median_upper_over_lower": float(np.median(widths)),
+        }
+        result[name] = entry
+    return result
+
+
+def by_chip(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean error of a chip's groups and of floors, each on the groups that a floor has."""
+    result: dict[str, Any] = {"model": float(np.mean([r["model"]["mape_percent"] for r in rows]))}
+    below = []
+    for name in ("ridge", "scaled roofline", "sibling"):
+        both = [(r["model"]["mape_percent"], r[name]["mape_percent"]) for r in rows if r[name]]
+        if both:
+            result[name] = float(np.mean([floor for _, floor in both]))
+            below.append(np.mean([own for own, _ in both]) <= result[name])
+    result["below_every_floor"] = bool(np.all(below))
+    return result
 
 
 def main() -> None:
@@ -182,16 +325,18 @@ def main() -> None:
     campaign = Campaign(
         "left_out_chips",
         ("chip",),
-        ["timm-latency"],
         rows="left_out",
         fresh=options.fresh,
         learned_of_each_form=options.count,
+        residuals_of_each_form=RESIDUALS,
         judged_of_each_form=JUDGED,
     )
-    chips = dict.fromkeys(row.chip for row in gpu_measurements())
+    counts = Counter(row.chip for row in gpu_rows())
+    chips = [chip for chip, count in counts.most_common() if count >= FEWEST]
     campaign.complete(((chip,) for chip in chips), partial(left_out, count=options.count))
     rows = campaign.rows
-    campaign.add(*rows, summary=chosen(rows))
+    chosen(rows)
+    campaign.add(*rows, summary=summary(rows))
 
 
 if __name__ == "__main__":

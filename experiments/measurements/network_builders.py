@@ -36,7 +36,7 @@ class Built:
     """Network that a package made.
 
     Attributes:
-        module: The network, in evaluation mode.
+        module: The network.
         example: Its input, as `torch_graph` takes it.
         family: Networks of one design; see `KnownNetwork`.
     """
@@ -58,9 +58,7 @@ def built(reference: str) -> Built:
     name, _, size = name.partition("@")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = PACKAGES[package](name, size)
-    made.module.eval()
-    return made
+        return PACKAGES[package](name, size)
 
 
 def image(size: str, channels: int = 3) -> torch.Tensor:

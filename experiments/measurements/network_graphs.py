@@ -11,7 +11,7 @@ its reason there instead, and is not tried again unless --again is given. At the
 alone, all that is there goes into nasplug/datasets/network_graphs.npz, and what is covered into
 results/network_graphs.json. A network whose costs are not those that a source states, within 2 %,
 is left out unless `network_costs` says why; FOLDER holds the tables of PaddleClas and of phones
-that state some, as in `shipped_table`.
+that state some, and those of KernelBench with its sizes, as in `shipped_table`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ import torch
 
 from experiments.campaign import Options
 from experiments.common import write_result
-from experiments.measurements.network_builders import PACKAGES, built
+from experiments.measurements.kernelbench_networks import kernelbench_network
+from experiments.measurements.network_builders import PACKAGES, Built, built
 from experiments.measurements.network_costs import AGREES, compared, stated_costs
 from nasplug.datasets.download import cache_dir, local_mirror
 from nasplug.datasets.measurements import shipped_measurements
@@ -60,7 +61,7 @@ MOST_NAMED = 20
 
 def wanted() -> list[str]:
     """References of networks that packages build, as the table of measurements has them."""
-    packages = tuple(f"{package}:" for package in (*PACKAGES, "ncnn"))
+    packages = tuple(f"{package}:" for package in (*PACKAGES, "ncnn", "kernelbench"))
     references = shipped_measurements().values["graph"]
     return [reference for reference in references if reference.startswith(packages)]
 
@@ -84,12 +85,20 @@ def _at_most(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGPROF, before)
 
 
-def read(reference: str, device: str) -> KnownNetwork:
+def read(reference: str, device: str, tables: Path | None) -> KnownNetwork:
     """Build a network on a device of torch, and read it."""
-    if reference.startswith("ncnn:"):
+    package, _, name = reference.partition(":")
+    if package == "ncnn":
         return _ncnn_network(reference)
     with torch.device(device):
-        made = built(reference)
+        if package == "kernelbench":
+            if tables is None:
+                raise InputError("its sizes are in a table; name the FOLDER")
+            problem, _, suite = name.partition("@")
+            made = Built(*kernelbench_network(problem, suite, tables))
+        else:
+            made = built(reference)
+    made.module.eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         graph = torch_graph(made.module, made.example)
@@ -97,12 +106,12 @@ def read(reference: str, device: str) -> KnownNetwork:
     return KnownNetwork(reference, made.family, parameters, graph)
 
 
-def read_anyhow(reference: str) -> KnownNetwork:
+def read_anyhow(reference: str, tables: Path | None) -> KnownNetwork:
     """Build a network, without memory for weights if it does not need their values."""
     try:
-        return read(reference, "meta")
+        return read(reference, "meta", tables)
     except Exception:
-        return read(reference, "cpu")
+        return read(reference, "cpu", tables)
 
 
 def _ncnn_network(reference: str) -> KnownNetwork:
@@ -140,14 +149,14 @@ def versions() -> str:
     return ", ".join(found)
 
 
-def build_all(references: Sequence[str], seconds: float) -> None:
+def build_all(references: Sequence[str], seconds: float, tables: Path | None = None) -> None:
     made_with = versions()
     for k, reference in enumerate(references):
         good, bad = paths(reference)
         started = time.perf_counter()
         try:
             with _at_most(seconds):
-                network = read_anyhow(reference)
+                network = read_anyhow(reference, tables)
             write_network_graphs(good, [network], made_with)
         except _TooLongError:
             outcome = f"takes more than {seconds:g} s of processor time"
@@ -261,7 +270,7 @@ def main() -> None:
             if is_open and re.search(options.only, reference):
                 left.append(reference)
         print(f"{folder()}: {len(left)} networks are left to build", file=sys.stderr)
-        build_all(left, options.seconds)
+        build_all(left, options.seconds, options.tables)
     networks, agreement = pack_all(options.tables)
     nodes = [len(network.graph) for network in networks]
     reasons = {reference: paths(reference)[1] for reference in wanted()}

@@ -26,22 +26,29 @@ from numpy.typing import NDArray
 
 from experiments.campaign import Options
 from experiments.common import RUNS, ZOO, Array, provenance, write_result
+from experiments.latency.cpu_data import cpu_graphs, cpu_measurements
 from experiments.latency.gpu_rows import chip_of, gpu_rows, operator_rows
 from experiments.latency.latency_data import CPU_DEVICE
+from experiments.latency.npu_data import npu_measurements
 from nasplug.datasets.network_graphs import shipped_network_graphs
 from nasplug.devices.hardware import hardware
 from nasplug.predicting.zoo import load_predictor
 from nasplug.predictors.features.runtimes import parse_way
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.class_models import ClassModels, told
-from nasplug.predictors.latency.fused_roofline import FusedRoofline
+from nasplug.predictors.latency.cpu_roofline import CpuRoofline
 from nasplug.predictors.latency.fused_terms import Script
+from nasplug.predictors.latency.gpu_latency import GpuLatency, Measured
 from nasplug.predictors.latency.measured_columns import column_parts
+from nasplug.predictors.latency.npu_roofline import NpuRoofline
 from nasplug.predictors.statistics.calibration import LEVELS, left_out_quantiles
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.files import atomic_path
 
 FOLDS = 5
+PARTS = ("whole", *map(str, range(FOLDS)))
+# Measurements of a GPU in one way that the roofline learns, and that residuals are learned from.
+COUNT, RESIDUALS = 40, 120
 # Chips that a runtime and precision needs for widths of its own.
 FEWEST_CHIPS = 3
 # Networks that a column needs for a row in the results.
@@ -59,6 +66,7 @@ class Rows:
         sources: Who measured each, as the class's model takes it.
         references: References of the graphs.
         chips: Chip of each: devices that are left out together.
+        weights: How much each counts, `(n,)`.
     """
 
     graphs: Sequence[Graph]
@@ -67,12 +75,13 @@ class Rows:
     sources: Sequence[Any]
     references: Sequence[str]
     chips: Sequence[str]
+    weights: Array
 
     def take(self, rows: NDArray[np.int64]) -> Rows:
         """The rows at some positions."""
         parts = (self.graphs, self.columns, self.sources, self.references, self.chips)
         graphs, columns, sources, references, chips = ([p[k] for k in rows] for p in parts)
-        return Rows(graphs, columns, self.ms[rows], sources, references, chips)
+        return Rows(graphs, columns, self.ms[rows], sources, references, chips, self.weights[rows])
 
 
 @cache
@@ -95,6 +104,22 @@ def _of_gpu_rows(rows: Sequence[Any]) -> Rows:
         [row.script for row in rows],
         [row.reference for row in rows],
         [chip_of(row.column) for row in rows],
+        np.ones(len(rows)),
+    )
+
+
+@cache
+def cpu() -> Rows:
+    """Networks on CPUs."""
+    rows, graphs = cpu_measurements(), cpu_graphs()
+    return Rows(
+        [graphs[row.reference] for row in rows],
+        [row.column for row in rows],
+        np.array([row.ms for row in rows]),
+        [row.source for row in rows],
+        [row.reference for row in rows],
+        [row.chip for row in rows],
+        np.array([row.weight for row in rows]),
     )
 
 
@@ -111,20 +136,55 @@ class Learned:
 
     rows: Callable[[], Rows]
     more: Callable[[], Rows] | None
-    fit: Callable[[Rows], Any]
+    fit: Callable[[Rows, Rows | None], Any]
     unnamed: Callable[[Sequence[Any]], Sequence[Any]]
 
 
-def fit_gpus(rows: Rows) -> FusedRoofline:
+@cache
+def other() -> Rows:
+    """Networks on NPUs and on GPUs of phones and boards; weights are the spread of noise."""
+    rows = npu_measurements()
+    return Rows(
+        [row.graph for row in rows],
+        [row.setting for row in rows],
+        np.array([row.ms for row in rows]),
+        [row.source for row in rows],
+        [row.reference for row in rows],
+        [row.chip for row in rows],
+        np.array([row.noise for row in rows]),
+    )
+
+
+def fit_gpus(rows: Rows, operators: Rows | None) -> GpuLatency:
     """The model of GPUs that has learned some measurements."""
-    return FusedRoofline.of(rows.graphs, rows.columns, rows.ms, rows.sources)
+    assert operators is not None
+    few, more = (rows.take(thinned(rows, most)) for most in (COUNT, RESIDUALS))
+    return GpuLatency.of(*map(_measured, (few, operators, more)))
+
+
+def _measured(rows: Rows) -> Measured:
+    return Measured(rows.graphs, rows.columns, rows.ms, rows.sources, rows.chips)
+
+
+def fit_cpus(rows: Rows, _: Rows | None) -> CpuRoofline:
+    """The model of CPUs that has learned some measurements."""
+    return CpuRoofline.of(rows.graphs, rows.columns, rows.ms, rows.sources, rows.weights)
+
+
+def fit_others(rows: Rows, _: Rows | None) -> NpuRoofline:
+    """The model of other processors that has learned some measurements."""
+    return NpuRoofline.of(rows.graphs, rows.columns, rows.ms, rows.sources, rows.weights)
 
 
 def _unnamed_scripts(scripts: Sequence[Script]) -> list[Script]:
     return [replace(script, name="") for script in scripts]
 
 
-CLASSES = {"gpu": Learned(gpu, None, fit_gpus, _unnamed_scripts)}
+CLASSES = {
+    "gpu": Learned(gpu, gpu_operators, fit_gpus, _unnamed_scripts),
+    "cpu": Learned(cpu, None, fit_cpus, lambda sources: [""] * len(sources)),
+    "other": Learned(other, None, fit_others, lambda sources: [""] * len(sources)),
+}
 
 
 def family_of(reference: str) -> str:
@@ -152,13 +212,16 @@ def learn(name: str, part: str) -> None:
     more = learned.more() if learned.more else None
     kept: dict[str, NDArray[Any]] = {}
     if part == "whole":
-        model = learned.fit(joined(rows, more))
+        model = learned.fit(rows, more)
         kept = {**model.tensors(), "card": np.array(json.dumps(model.described()))}
     else:
         families = {reference: family_of(reference) for reference in dict.fromkeys(rows.references)}
         is_new = np.array([fold_of(families[r]) == int(part) for r in rows.references])
         is_out = np.array([fold_of(chip) == int(part) for chip in rows.chips])
-        model = learned.fit(joined(rows.take(np.flatnonzero(~is_out & ~is_new)), more, int(part)))
+        others = None
+        if more is not None:
+            others = more.take(np.flatnonzero([fold_of(chip) != int(part) for chip in more.chips]))
+        model = learned.fit(rows.take(np.flatnonzero(~is_out & ~is_new)), others)
         judged = rows.take(np.flatnonzero(is_out))
         logs = model.log_latency(judged.graphs, judged.columns, learned.unnamed(judged.sources))
         kept = {
@@ -173,17 +236,18 @@ def learn(name: str, part: str) -> None:
         np.savez(temporary, **kept)
 
 
-def joined(rows: Rows, more: Rows | None, without: int | None = None) -> Rows:
-    """Rows with others, but for those of chips of a fold."""
-    if more is None:
-        return rows
-    kept = [k for k, chip in enumerate(more.chips) if without is None or fold_of(chip) != without]
-    others = more.take(np.array(kept))
-    return Rows(
-        *([*getattr(rows, n), *getattr(others, n)] for n in ("graphs", "columns")),
-        np.concatenate([rows.ms, others.ms]),
-        *([*getattr(rows, n), *getattr(others, n)] for n in ("sources", "references", "chips")),
-    )
+def thinned(rows: Rows, most: int) -> NDArray[np.int64]:
+    """Some of the rows: at most so many of a device in one way, by chance."""
+    counts: dict[str, int] = defaultdict(int)
+    kept = []
+    for k in np.random.default_rng(0).permutation(len(rows.ms)):
+        column = rows.columns[k]
+        package = rows.references[k].partition(":")[0]
+        form = f"{column.hardware.name} {column.way.text} {package}"
+        counts[form] += 1
+        if counts[form] <= most:
+            kept.append(k)
+    return np.sort(np.array(kept))
 
 
 def _way(column: Setting) -> str:
@@ -252,33 +316,36 @@ def by_column(name: str) -> list[dict[str, Any]]:
 def main() -> None:
     parser = Options(__doc__, fresh=True)
     parser.add_argument("--only", choices=tuple(CLASSES))
+    parser.add_argument("--part", help="whole, or the number of a fold; default: all")
     options = parser.parse_args()
     names = [options.only] if options.only else list(CLASSES)
     for name in names:
-        for part in ("whole", *map(str, range(FOLDS))):
+        for part in [options.part] if options.part else PARTS:
             if options.fresh or not part_file(name, part).exists():
                 learn(name, part)
                 print(name, part, flush=True)
-    assemble()
+    if not options.part:
+        assemble()
 
 
 def assemble() -> None:
     """Write the models of all classes that are there into the shipped predictor."""
     shipped = load_predictor(ZOO / "network-latency", "torch")
     model = shipped.model
-    known = [
-        name
-        for name in CLASSES
-        if all(part_file(name, part).exists() for part in ("whole", *map(str, range(FOLDS))))
-    ]
+    known = [name for name in CLASSES if part_file(name, "whole").exists()]
     tensors, cards = {}, {}
-    all_widths = {k: v for k, v in model._intervals.widths.items() if len(k.split()) == 2}
-    counts: dict[str, int] = {}
+    all_widths, counts = dict(model._intervals.widths), dict(model._intervals.counts)
     rows, columns = [], []
     for name in known:
         with np.load(part_file(name, "whole")) as kept:
             tensors[name] = {key: kept[key] for key in kept.files if key != "card"}
             cards[name] = json.loads(str(kept["card"]))
+        if not all(part_file(name, part).exists() for part in PARTS):
+            print(f"{name}: folds are missing, and widths stay as they are", flush=True)
+            continue
+        for group in [g for g in all_widths if len(g.split()) > 2 and g.split()[1] == name]:
+            del all_widths[group]
+            counts.pop(group, None)
         found, chips, own = widths(name)
         all_widths |= found
         counts |= chips

@@ -5,8 +5,8 @@
 Parts, each kept in runs/ and not repeated: `devices-K` leaves a fold of devices out of training (of
 all sources and at all batch sizes), `sources-NAME` a source of networks; `zoo` trains on everything
 and takes from the others the widths of its intervals for devices and networks that were not
-measured. Each has the roofline of the GPUs that it may know (gpu_roofline.py). Without `--part` all
-of them in that order.
+measured. Without `--part` all of them in that order. train_class_models.py then gives the shipped
+predictor the models of classes of processors.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 
 from experiments.campaign import Options, missing
 from experiments.common import RUNS, ZOO, Array, provenance
-from experiments.latency.gpu_data import gpu_measurements, without
-from experiments.latency.gpu_roofline import fitted
 from experiments.latency.latency_data import Source, joined, source
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.intervals import device_group
@@ -142,7 +140,6 @@ def leave_out(part: str, epochs: int) -> None:
     if kind == "devices":
         names = FOLDS[int(which)]
         predictor = trained(without_devices(learned, names), epochs, folder)
-        predictor.set_gpu_roofline(fitted(without(gpu_measurements(), names)))
     else:
         others = [p for p in learned if p.name not in SOURCES[which]]
         predictor = trained(others, epochs, folder)
@@ -197,7 +194,6 @@ def main() -> None:
     if options.part not in (None, "zoo"):
         return
     predictor = trained(sources(most=MOST), options.epochs, RUNS / "network-latency" / "zoo")
-    predictor.set_gpu_roofline(fitted(gpu_measurements()))
     predictor.set_widths(widths([part for part in parts if left_out_file(part).exists()]))
     predictor.save(
         ZOO / "network-latency",

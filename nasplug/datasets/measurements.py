@@ -175,7 +175,7 @@ class MeasurementTable:
         )
 
     def compact(self) -> MeasurementTable:
-        """The same rows, without texts that none of them has."""
+        """Rows without texts that none of them has."""
         codes, values = {}, {}
         for name, column in self.codes.items():
             used, places = np.unique(column, return_inverse=True)

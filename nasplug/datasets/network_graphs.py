@@ -67,6 +67,7 @@ class NetworkGraphs:
         references: References in sorted order.
         families: Family of each network; see `KnownNetwork`.
         parameters: Trainable parameters of each network's module.
+        macs: Multiply-accumulates of each network, for one image or one sequence.
         made_with: Versions of the packages that built the networks.
         arrays: Operators and edges of all graphs, as `_encoded` makes them.
     """
@@ -74,6 +75,7 @@ class NetworkGraphs:
     references: tuple[str, ...]
     families: tuple[str, ...]
     parameters: tuple[int, ...]
+    macs: tuple[int, ...]
     made_with: str
     arrays: Mapping[str, NDArray[Any]]
 
@@ -216,6 +218,7 @@ def write_network_graphs(path: Path, networks: Sequence[KnownNetwork], made_with
         "references": _joined([network.reference for network in networks]),
         "families": _joined([network.family for network in networks]),
         "parameters": np.array([network.parameters for network in networks], dtype=np.int64),
+        "macs": np.array([network.graph.total("macs") for network in networks], dtype=np.int64),
         "graphs": np.array(graphs, dtype=np.int32),
         **_encoded(distinct),
     }
@@ -242,6 +245,7 @@ def read_network_graphs(path: Path) -> NetworkGraphs:
             _lines(arrays["references"]),
             _lines(arrays["families"]),
             tuple(arrays["parameters"].tolist()),
+            tuple(arrays["macs"].tolist()),
             _lines(arrays["made_with"])[0],
             arrays,
         )
@@ -307,7 +311,8 @@ def _encoded(graphs: Sequence[Graph]) -> dict[str, NDArray[Any]]:
         ],
         dtype=np.int64,
     ).T
-    degrees, distances = [], []
+    degrees: list[int] = []
+    distances: list[int] = []
     for graph in graphs:
         before: list[list[int]] = [[] for _ in graph.ops]
         for source, target in graph.edges:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -21,7 +21,6 @@ from nasplug.measurements.settings import NOT_TAUGHT, setting_of
 from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.roofline import peak_rates
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.hardware import Hardware
 from nasplug.search_spaces.graph import ATTRIBUTES, Graph
 
 __all__ = ["NearMeasurement", "nearest_measurements", "rows_of_networks"]
@@ -139,7 +138,7 @@ def nearest_measurements(graph: Graph, setting: Setting, most: int = 3) -> list[
     """
     known = _known()
     of_reference = _network_distances(graph)
-    of_setting = np.array([_distance(setting, other) for other in known.settings])
+    of_setting = known.described.distances(setting)
     of_reference = np.where(of_reference <= FARTHEST, of_reference, np.inf)
     scores = NETWORK * of_reference[known.reference] + of_setting[known.setting]
     # A network that was measured beside this very device counts more than a like one elsewhere.
@@ -183,6 +182,7 @@ class _Known:
     reference: NDArray[np.int64]
     settings: tuple[Setting, ...]
     setting: NDArray[np.int64]
+    described: _Settings
 
 
 @cache
@@ -199,47 +199,51 @@ def _known() -> _Known:
     has = np.array([setting is not None for setting in settings])
     places = np.cumsum(has) - 1
     rows = np.flatnonzero(has[which])
+    described = tuple(setting for setting in settings if setting is not None)
     return _Known(
         table.take(rows),
         table.values["graph"],
         table.codes["graph"][rows].astype(np.int64),
-        tuple(setting for setting in settings if setting is not None),
+        described,
         places[which[rows]],
+        _Settings(described),
     )
 
 
-def _distance(asked: Setting, other: Setting) -> float:
-    """How far apart two settings are; infinite for processors of different kinds."""
-    one, two = (_part(each.hardware, each.unit, each.threads) for each in (asked, other))
-    if compute_class(one) != compute_class(two):
-        return np.inf
-    result = DOUBLING * abs(float(np.log2(asked.batch_size / other.batch_size)))
-    result += OTHER_RUNTIME * (asked.runtime != other.runtime)
-    result += OTHER_PRECISION * (asked.precision != other.precision)
-    if asked.hardware.name == other.hardware.name:
+class _Settings:
+    """Settings in numbers and words, `(settings,)` each."""
+
+    def __init__(self, settings: Sequence[Setting]) -> None:
+        parts = [setting.processor for setting in settings]
+        self.batches = np.log2([setting.batch_size for setting in settings])
+        self.classes = np.array([compute_class(part) for part in parts])
+        self.names = np.array([setting.hardware.name for setting in settings])
+        self.architectures = np.array([part.microarchitecture for part in parts])
+        self.vendors = np.array([part.vendor for part in parts])
+        self.runtimes = np.array([setting.runtime for setting in settings])
+        self.precisions = np.array([setting.precision for setting in settings])
+        self.units = np.array([setting.unit for setting in settings])
+        self.threads = np.array([setting.threads for setting in settings])
+        self.rates = {
+            half: np.log([peak_rates(part, half) for part in parts]) for half in (False, True)
+        }
+
+    def distances(self, asked: Setting) -> NDArray[np.float64]:
+        """Distances from a setting; infinite for processors of other kinds."""
+        part = asked.processor
+        half = asked.precision not in ("", "fp32", "tf32")
         # What was not asked for is the usual processor, with any number of threads.
-        differs = asked.unit not in ("", other.unit) or asked.threads not in (0, other.threads)
-        return result + OTHER_THREADS * differs
-    result += OTHER_ARCHITECTURE * (one.microarchitecture != two.microarchitecture)
-    result += OTHER_VENDOR * (one.vendor != two.vendor)
-    rates = [_rates(part, asked.precision) for part in (one, two)]
-    return result + float(np.abs(rates[0] - rates[1]).mean())
-
-
-def _part(hardware: Hardware, unit: str, threads: int) -> Hardware:
-    return _PARTS.setdefault(
-        (id(hardware), unit, threads),
-        (hardware, Setting(hardware, unit=unit, threads=threads).processor),
-    )[1]
-
-
-# The device is kept beside its part, so that its identity is not another's later.
-_PARTS: dict[tuple[int, str, int], tuple[Hardware, Hardware]] = {}
-
-
-def _rates(part: Hardware, precision: str) -> NDArray[np.float64]:
-    peak, bandwidth = peak_rates(part, precision not in ("", "fp32", "tf32"))
-    return np.log([peak, bandwidth])
+        other_part = (self.units != asked.unit) & (asked.unit != "")
+        other_part |= (self.threads != asked.threads) & (asked.threads != 0)
+        apart = np.abs(self.rates[half] - np.log(peak_rates(part, half))).mean(1)
+        apart = apart + OTHER_ARCHITECTURE * (self.architectures != part.microarchitecture)
+        apart = apart + OTHER_VENDOR * (self.vendors != part.vendor)
+        is_same = self.names == asked.hardware.name
+        result: NDArray[np.float64] = np.where(is_same, OTHER_THREADS * other_part, apart)
+        result = result + DOUBLING * np.abs(self.batches - np.log2(asked.batch_size))
+        result = result + OTHER_RUNTIME * (self.runtimes != asked.runtime)
+        result = result + OTHER_PRECISION * (self.precisions != asked.precision)
+        return np.where(self.classes == compute_class(part), result, np.inf)
 
 
 def _is_conv(table: Mapping[str, Any]) -> NDArray[np.bool_]:
@@ -283,7 +287,7 @@ def _totals() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def _network_distances(graph: Graph) -> NDArray[np.float64]:
-    """How far a network is from each reference, `(references,)`."""
+    """Distances of a network from the references, `(references,)`."""
     table = {name: graph.attribute(name) for name in ATTRIBUTES}
     table["op"] = np.array(graph.ops, dtype=object)
     costs = np.array([add(table).sum() for add in _COSTS.values()])

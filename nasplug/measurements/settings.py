@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.datasets.measurements import MeasurementTable, shipped_measurements
+from nasplug.datasets.network_graphs import shipped_network_graphs
 from nasplug.devices.hardware import hardware as find_hardware
 from nasplug.measurements.device_names import catalogued
 from nasplug.measurements.graphs import has_graph
@@ -39,6 +40,9 @@ NOT_TAUGHT = (
 _UNITS = {"CPU": "cpu", "GPU": "gpu", "NPU": "npu", "TPU": "npu", "FPGA": "npu", "ASIC": "npu"}
 # Precision that is not the same on all devices: what the runtime chooses.
 _USUAL = {"float": "", "mixed": ""}
+# MLPerf does not say in which precision a system ran; with these tools all presumably run int8.
+_INT8_TOOLS = ("tensorrt", "cloud ai")
+_WITHOUT_PRECISION = "mlcommons/inference_results"
 _LEARNED_MODES = ("inference", "forward")
 _LEARNED_PRECISIONS = ("", "fp32", "tf32", "fp16", "bf16", "int8", "int4", "w8a16", "float")
 # Snapshots of one source, the newest first: an older one counts only for what the newer ones lack.
@@ -49,6 +53,9 @@ _SNAPSHOTS = (
 )
 # Cluster of a CPU -> clusters that the catalogue must know, for the word to mean that one.
 _CLUSTERS = {"big": 1, "medium": 3, "little": 2}
+# Share of the peak of the fastest element type that no network reaches: a convolution of three by
+# three may need less than half of its products.
+_LARGEST_SHARE = 2.0
 _CORES = re.compile(r"(?P<count>\d+) (?P<what>big|medium|little|of the NPU)")
 # Half of a card with two chips, which the catalogue may have as a device of its own.
 _CHIP_OF_CARD = re.compile(r"\bGCD\b")
@@ -122,24 +129,30 @@ def setting_of(row: Mapping[str, Any]) -> Setting | None:
     Returns:
         The setting. Its unit is empty where the device is that one processor; "cpu big" has a
         cluster of its own, and several clusters are "cpu" with the threads of all. Threads of an
-        NPU are its cores. It is None, too, if the catalogue lacks that unit of the device.
+        NPU are its cores. TensorRT ran int8 where a row states no precision; a GPU without bf16
+        ran fp16 in its place, as its times tell. None, too, if the catalogue lacks that unit of
+        the device.
 
     Example:
         >>> import nasplug
-        >>> row = nasplug.measured("ResNet-50", "RTX 3090", "eager nhwc", batch_size=256)[0]
+        >>> row = nasplug.measured("ResNet-50", "RTX 3090", "eager nhwc", batch_size=1024)[0]
         >>> setting_of(row).key
-        'RTX 3090@256 eager nhwc fp16'
+        'RTX 3090@1024 eager nhwc fp16'
     """
     texts = (str(row.get(name, "")) for name in ("hardware", "device", "unit", "cores"))
     placed = _placed(*texts, int(row.get("threads", 0)))
     if placed is None:
         return None
     device, unit, threads = placed
-    precision = str(row.get("precision", ""))
+    precision, runtime = str(row.get("precision", "")), str(row.get("runtime", ""))
+    if not precision and runtime in _INT8_TOOLS:
+        precision = "int8"
+    if precision == "bf16" and not unit and "bf16" not in device.peak_tflops:
+        precision = "fp16"
     return Setting(
         device,
         max(1, int(row.get("batch", 1))),
-        str(row.get("runtime", "")),
+        runtime,
         _USUAL.get(precision, precision),
         unit,
         threads,
@@ -160,7 +173,8 @@ def _placed(
         on_unit(device, unit, threads)
     except InputError:
         return None
-    clusters = sum(part.kind == "cpu" for part in device.processors)
+    # All cores of a server or a desktop are big ones.
+    clusters = sum(part.kind == "cpu" for part in device.processors) or int(device.kind == "cpu")
     words = set(_CLUSTERS) & set(re.findall(r"[a-z]+", cores))
     if clusters < max((_CLUSTERS[word] for word in words), default=0):
         return None
@@ -171,7 +185,10 @@ def _placed(
 def _unit(processor: str, cores: str, threads: int) -> tuple[str, int]:
     """Unit and threads of a setting, from the columns `unit`, `cores` and `threads`."""
     unit = _UNITS.get(processor, "")
-    if cores in ("big", "medium", "little"):
+    if cores == "big" and threads:
+        # ncnn's word for the faster half of the cores, of several clusters.
+        return unit, threads
+    if cores in _CLUSTERS:
         return f"cpu {cores}", threads
     groups = [(int(match["count"]), match["what"]) for match in _CORES.finditer(cores)]
     if groups:
@@ -193,8 +210,9 @@ def learning_rows(
 
     Left out are rows without a graph or without a device of the catalogue (see `setting_of`), those
     with a flag of `NOT_TAUGHT`, estimates, steps of training and requests of language models, fp64,
-    rows of an unknown batch size, and older snapshots of a source where a newer one has the same.
-    Rows of one graph, setting, source and way of timing become one, their median.
+    rows of an unknown batch size or precision, networks that took less time than the processor
+    needs for their products, and older snapshots of a source where a newer one has the same. Rows
+    of one graph, setting, source and way of timing become one, their median.
 
     Args:
         units: Processors that ran the networks: "cpu", "gpu" (of a desktop or a phone), "npu".
@@ -219,20 +237,28 @@ def learning_rows(
     has_setting = setting >= 0
     dropped["no such device or unit in the catalogue"] = int((~has_setting).sum())
     table, setting = table.take(has_setting), setting[has_setting]
+    is_impossible = _is_impossible(table, setting, settings)
+    dropped["faster than the processor can"] = int(is_impossible.sum())
+    table, setting = table.take(~is_impossible), setting[~is_impossible]
     is_old = _is_older_snapshot(table, setting)
     dropped["an older snapshot"] = int(is_old.sum())
     table, setting = table.take(~is_old), setting[~is_old]
-    names = ("graph", "source", "timing")
-    _, key = _grouped([*(table.codes[name] for name in names), setting])
+    _, key = _grouped([*(table.codes[name] for name in ("graph", "source", "timing")), setting])
     first, ms = _medians(key, table.numbers["latency_ms"])
     dropped["repeated"] = len(table) - len(first)
     table, setting = table.take(first), setting[first]
-    columns = {name: table.codes[name] for name in (*names, "quality")}
-    texts = {name: table.values[name] for name in columns}
+    codes, texts = table.codes, table.values
     rows = LearningRows(
-        *(texts["graph"], settings, texts["source"], texts["timing"], texts["quality"]),
-        **columns,
+        references=texts["graph"],
+        settings=settings,
+        sources=texts["source"],
+        timings=texts["timing"],
+        qualities=texts["quality"],
+        graph=codes["graph"],
         setting=setting,
+        source=codes["source"],
+        timing=codes["timing"],
+        quality=codes["quality"],
         ms=ms,
         dropped=dict(dropped),
     )
@@ -254,6 +280,12 @@ def _reasons(
     is_bad = table.where("quality", bad) & ~(
         table.where("quality", ok) & table.where("hardware", chips)
     )
+    unstated = [name for name in table.values["source"] if name.startswith(_WITHOUT_PRECISION)]
+    is_unstated = (
+        table.where("source", unstated)
+        & table.where("precision", [""])
+        & ~table.where("runtime", _INT8_TOOLS)
+    )
     graphless = [text for text in table.values["graph"] if not has_graph(text)]
     reasons = {
         "of another unit or kind": ~table.where("unit", wanted) | ~table.where("kind", kinds),
@@ -261,6 +293,7 @@ def _reasons(
         | table.where("timing", ["estimate"])
         | (table.numbers["batch"] == 0)
         | ~table.where("precision", _LEARNED_PRECISIONS),
+        "of an unknown precision": is_unstated,
         "with a flag of NOT_TAUGHT": is_bad,
         "without a graph": table.where("graph", graphless),
     }
@@ -302,6 +335,23 @@ def _grouped(columns: Sequence[NDArray[Any]]) -> tuple[NDArray[np.int64], NDArra
         group = group * (int(column.max(initial=0)) + 1) + column
         _, first, group = np.unique(group, return_index=True, return_inverse=True)
     return first, group
+
+
+def _is_impossible(
+    table: MeasurementTable, setting: NDArray[np.int32], settings: Sequence[Setting]
+) -> NDArray[np.bool_]:
+    """Whether a network took less time than its products at `_LARGEST_SHARE` of the peak do."""
+    networks = shipped_network_graphs()
+    macs_of = dict(zip(networks.references, networks.macs, strict=True))
+    macs = np.array([macs_of.get(name, 0) for name in table.values["graph"]])[table.codes["graph"]]
+    is_known = macs > 0
+    peaks = np.zeros(len(settings))
+    for k in np.unique(setting[is_known]):
+        peaks[k] = max(settings[k].processor.peak_tflops.values())
+    operations = 2 * macs * table.numbers["batch"]
+    most = _LARGEST_SHARE * 1e9 * peaks[setting] * table.numbers["latency_ms"]
+    result: NDArray[np.bool_] = is_known & (operations > most)
+    return result
 
 
 def _is_older_snapshot(table: MeasurementTable, setting: NDArray[np.int32]) -> NDArray[np.bool_]:

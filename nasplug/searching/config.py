@@ -32,7 +32,7 @@ from nasplug.devices.hardware import hardware as device_named
 from nasplug.objectives import Objective, canonical_name
 from nasplug.predicting.zoo import NamedScorer, is_path, kind_of, opened
 from nasplug.predictors.features.runtimes import check_way, known_way
-from nasplug.predictors.hardware import Hardware, hardware_data
+from nasplug.predictors.hardware import Hardware, as_data
 from nasplug.predictors.latency.device_profile import DeviceProfile
 from nasplug.search_spaces import InputError, SearchSpace
 from nasplug.studies.evaluation import (
@@ -243,7 +243,7 @@ def _described(hardware: Hardware) -> dict[str, Any]:
     """A device as data; one that was calibrated by its name and content alone."""
     if isinstance(hardware, DeviceProfile):
         return {"calibrated": hardware.sha256, "name": hardware.name}
-    described = hardware_data(hardware)
+    described = as_data(hardware)
     if not hardware.year:
         # Zero is no year: it stands for one that was left out.
         del described["year"]

@@ -23,8 +23,7 @@ from nasplug.predicting.zoo import (
     predictors_for,
 )
 from nasplug.predicting.zoo import names as zoo_names
-from nasplug.predictors.hardware import Hardware, hardware_data
-from nasplug.predictors.latency.device_profile import DeviceProfile
+from nasplug.predictors.hardware import Hardware, as_data
 from nasplug.sampling.sampler import PredictorSampler
 from nasplug.search_spaces import FiniteSpace, InputError, SearchSpace
 from nasplug.searching.config import SearchConfig
@@ -292,11 +291,13 @@ def _content(hardware: Hardware | None) -> dict[str, Any] | None:
     """All of a device that a prediction may depend on: not its aliases, source and note."""
     if hardware is None:
         return None
-    content = hardware_data(hardware)
-    if isinstance(hardware, DeviceProfile):
-        content |= {name: getattr(hardware, name) for name in ("space", "batch_size", "sha256")}
-    for name in ("aliases", "source", "note"):
+    # A calibrated device has more fields than a description.
+    content = {f.name: getattr(hardware, f.name) for f in dataclasses.fields(hardware)}
+    for name in ("aliases", "source", "note", "processors"):
         del content[name]
+    parts = as_data(hardware).get("processors")
+    if parts:
+        content["processors"] = parts
     return {**content, "peak_tflops": dict(sorted(hardware.peak_tflops.items()))}
 
 

@@ -19,11 +19,24 @@ from nasplug.predictors.features.devices import compute_class, features_text
 from nasplug.predictors.features.roofline import peak_rates
 from nasplug.predictors.features.runtimes import EAGER, Way, computed_precision
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.latency.fused_operators import (
+    FUSIONS,
+    KERNEL_COLUMNS,
+    KERNEL_KINDS,
+    kernels_of_nodes,
+)
 from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 
-__all__ = ["CLASSES", "ClassModel", "ClassModels", "carried_weights", "class_of", "told"]
+__all__ = [
+    "CLASSES",
+    "Anchors",
+    "ClassModel",
+    "ClassModels",
+    "Parts",
+    "class_of",
+    "told",
+]
 
 CLASSES = ("gpu", "cpu", "other")
 # Doublings of the batch over which what is known of a device falls to a third, what another runtime
@@ -32,6 +45,8 @@ DOUBLINGS, OTHER_WAY, NOISE = 4.0, 0.5, 1e-3
 # What another device of the same and of another microarchitecture is worth, and the logarithm of
 # the ratio of rates over which that falls to a third.
 SAME_ARCHITECTURE, OTHER_ARCHITECTURE, APART = 0.8, 0.4, 1.0
+# Operations that take as long as moving a number, where kernels of a kind share their time.
+_MOVED = 30.0
 # Likeness that is left out: each column that counts takes its time.
 LEAST = 0.05
 
@@ -87,19 +102,21 @@ class Parts(NamedTuple):
     bounds: tuple[str, ...] = ()
 
 
+_MOBILE = frozenset({"ncnn vulkan"})
 _BOUNDS = {"arithmetic": "compute", "traffic": "memory"}
 
 
 def class_of(column: Setting) -> str:
     """Class of the processor that runs networks, one of `CLASSES`.
 
-    GPUs of phones and of boards are no GPUs here, but for NVIDIA's.
+    GPUs of phones and of boards are no GPUs here, but for NVIDIA's; neither is any GPU in a runtime
+    of theirs.
     """
     kind = compute_class(column.processor)
     if kind == "gpu":
         hardware = column.hardware
         is_large = hardware.kind == "gpu" or hardware.vendor.strip().lower() == "nvidia"
-        return "gpu" if is_large else "other"
+        return "gpu" if is_large and column.runtime not in _MOBILE else "other"
     return "cpu" if kind == "cpu" else "other"
 
 
@@ -160,7 +177,8 @@ class ClassModels:
 
         The time of a kernel is that of the operator in it that computes most.
         """
-        parts: ModelParts = self.models[class_of(column)].parts(graph, told(column))
+        found = self.models[class_of(column)].parts(graph, told(column))
+        parts: ModelParts = _by_kind(graph, found) if isinstance(found, list) else found
         kernels = np.asarray(parts.of_nodes)
         work = graph.attribute("flops") + 1e-3 * graph.attribute("bytes")
         ms = np.zeros(len(graph))
@@ -172,7 +190,7 @@ class ClassModels:
                 first[kernel] = node
         for kernel, node in first.items():
             ms[node] = parts.ms[kernel]
-            bounds[node] = _BOUNDS.get(parts.bounds[kernel], "launch")
+            bounds[node] = _BOUNDS.get(parts.bounds[kernel], parts.bounds[kernel])
         rest = max(float(parts.rest) + float(np.sum(parts.ms)) - float(ms.sum()), 0.0)
         return Parts(ms, rest, tuple(bounds))
 
@@ -192,59 +210,121 @@ class ClassModels:
         return cls({name: _restored(name, tensors[name], card[name]) for name in card})
 
 
+class _Times(NamedTuple):
+    """Times of kernels, as `ModelParts`."""
+
+    ms: Array
+    bounds: tuple[str, ...]
+    of_nodes: NDArray[np.int64]
+    rest: float
+
+
+def _by_kind(graph: Graph, rows: Sequence[Mapping[str, Any]]) -> _Times:
+    """Times of kernels from those of kinds of kernels, shared out by operations and bytes."""
+    kernels, of_nodes = kernels_of_nodes(graph, FUSIONS[-1])
+    table = dict(zip(KERNEL_COLUMNS, kernels.T, strict=True))
+    work = table["macs"] + _MOVED * (table["weights"] + table["activations"])
+    kinds = [KERNEL_KINDS[int(kind)] for kind in table["kind"]]
+    ms, bounds, rest = np.zeros(len(kinds)), [""] * len(kinds), 0.0
+    for name in dict.fromkeys(str(row["kind"]) for row in rows):
+        own = [row for row in rows if row["kind"] == name]
+        total = sum(float(row["ms"]) for row in own)
+        places = [k for k, kind in enumerate(kinds) if kind == name]
+        share = float(work[places].sum())
+        if share <= 0:
+            rest += total
+            continue
+        ms[places] = total * work[places] / share
+        longest = max(own, key=lambda row: float(row["ms"]))
+        for k in places:
+            bounds[k] = str(longest["bound"])
+    return _Times(ms, tuple(bounds), of_nodes, rest)
+
+
 def _restored(
     name: str, tensors: Mapping[str, NDArray[Any]], card: Mapping[str, Any]
 ) -> ClassModel:
     """Restore the model of a class from what `tensors` and `described` stored."""
-    from nasplug.predictors.latency.fused_roofline import FusedRoofline
+    from nasplug.predictors.latency.cpu_roofline import CpuRoofline
+    from nasplug.predictors.latency.gpu_latency import GpuLatency
+    from nasplug.predictors.latency.npu_roofline import NpuRoofline
 
-    kinds: dict[str, Any] = {"gpu": FusedRoofline}
-    restored: ClassModel = kinds[name].restored(tensors, **card)
+    if name == "gpu":
+        return GpuLatency.restored(tensors, **card)
+    kinds: dict[str, Any] = {"cpu": CpuRoofline, "other": NpuRoofline}
+    restored: ClassModel = kinds[name].restored(tensors, card)
     return restored
 
 
-def carried_weights(columns: Sequence[Setting], anchors: Sequence[Setting]) -> Array:
-    """Weights with which departures on measured columns are carried to other columns.
+class Anchors:
+    """Measured columns whose departures are carried to other columns.
 
-    They are those of a Gaussian process over devices, the logarithm of the batch and the way to run
-    networks, so that an anchor has its own departure, and what is like it nearly that.
-
-    Returns:
-        Shape `(columns, anchors)`; a weight that hardly counts is 0.
+    The weights are those of a Gaussian process over devices, the logarithm of the batch and the way
+    to run networks, so that an anchor has its own departure, and what is like it nearly that.
     """
-    across, among = _alike(columns, anchors), _alike(anchors, anchors)
-    weights = np.linalg.solve(among + NOISE * np.eye(len(anchors)), across.T).T
-    result: Array = np.where(across >= LEAST, weights, 0.0)
-    return result
+
+    def __init__(self, settings: Sequence[Setting]) -> None:
+        """Describe measured columns."""
+        self.settings = tuple(settings)
+        self._described = _Described.of(self.settings)
+        self._among = self._described.alike(self._described)
+
+    def weights(self, columns: Sequence[Setting], among: NDArray[np.int64] | None = None) -> Array:
+        """Weights of anchors in columns, `(columns, anchors)`; 0 for one that hardly counts.
+
+        Args:
+            columns: Settings.
+            among: Positions of the anchors that are known; all if left out.
+        """
+        places = np.arange(len(self.settings)) if among is None else among
+        across = _Described.of(columns).alike(self._described)[:, places]
+        known = self._among[np.ix_(places, places)] + NOISE * np.eye(len(places))
+        weights = np.linalg.solve(known, across.T).T
+        # A weight vanishes by and by, so that nothing jumps.
+        result: Array = weights * np.clip(across / LEAST - 1, 0, 1)
+        return result
 
 
-def _alike(columns: Sequence[Setting], others: Sequence[Setting]) -> Array:
-    """How alike columns are, from 0 to 1, `(columns, others)`."""
-    batches = [np.log2([column.batch_size for column in each]) for each in (columns, others)]
-    near = np.exp(-np.abs(batches[0][:, None] - batches[1]) / DOUBLINGS)
-    factors = [[_alike_ways(a, b) * _alike_devices(a, b) for b in others] for a in columns]
-    result: Array = near * np.array(factors).reshape(near.shape)
-    return result
+class _Described(NamedTuple):
+    """Columns in numbers and words, `(columns,)` each."""
 
+    batches: Array
+    words: NDArray[np.str_]
+    devices: NDArray[np.str_]
+    classes: NDArray[np.str_]
+    architectures: NDArray[np.str_]
+    rates: Array
 
-def _alike_ways(a: Setting, b: Setting) -> float:
-    one, other = a.way.plain, b.way.plain
-    differences = (one.runtime != other.runtime) + (one.precision != other.precision)
-    return OTHER_WAY ** (differences + ((one.unit, one.threads) != (other.unit, other.threads)))
+    @classmethod
+    def of(cls, columns: Sequence[Setting]) -> _Described:
+        known: dict[tuple[int, str, int], tuple[str, str, str, tuple[float, float]]] = {}
+        rows = []
+        for column in columns:
+            key = (id(column.hardware), column.unit, column.threads)
+            if key not in known:
+                part = column.processor
+                # Catalogues of two versions may differ in words.
+                device = f"{column.hardware.name} {features_text(column.hardware, 1)}"
+                rates = peak_rates(part)
+                known[key] = (device, class_of(column), part.microarchitecture, rates)
+            rows.append(known[key])
+        ways = [column.way.plain for column in columns]
+        words = [(w.runtime, w.precision, f"{w.unit} {w.threads}") for w in ways]
+        return cls(
+            np.log2([column.batch_size for column in columns]),
+            np.array(words).reshape(-1, 3),
+            *(np.array([row[k] for row in rows]) for k in range(3)),
+            np.log([row[3] for row in rows]).reshape(-1, 2),
+        )
 
-
-def _is_same(a: Hardware, b: Hardware) -> bool:
-    """Whether two descriptions are of one device, whatever their words."""
-    return a.name == b.name and features_text(a, 1) == features_text(b, 1)
-
-
-def _alike_devices(a: Setting, b: Setting) -> float:
-    if a.hardware is b.hardware or _is_same(a.hardware, b.hardware):
-        return 1.0
-    if class_of(a) != class_of(b):
-        return 0.0
-    one, other = a.processor, b.processor
-    related = one.microarchitecture == other.microarchitecture
-    rates = [peak_rates(part) for part in (one, other)]
-    apart = np.abs(np.log(rates[0]) - np.log(rates[1])).mean()
-    return float((SAME_ARCHITECTURE if related else OTHER_ARCHITECTURE) * np.exp(-apart / APART))
+    def alike(self, other: _Described) -> Array:
+        """Likeness of columns, from 0 to 1, `(columns, others)`."""
+        near = np.exp(-np.abs(self.batches[:, None] - other.batches) / DOUBLINGS)
+        ways = OTHER_WAY ** (self.words[:, None] != other.words).sum(2)
+        apart = np.abs(self.rates[:, None] - other.rates).mean(2)
+        related = self.architectures[:, None] == other.architectures
+        devices = np.where(related, SAME_ARCHITECTURE, OTHER_ARCHITECTURE) * np.exp(-apart / APART)
+        devices = np.where(self.classes[:, None] == other.classes, devices, 0.0)
+        devices = np.where(self.devices[:, None] == other.devices, 1.0, devices)
+        result: Array = near * ways * devices
+        return result

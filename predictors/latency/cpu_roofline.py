@@ -21,7 +21,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,13 +43,15 @@ from nasplug.search_spaces import Graph
 
 __all__ = ["CpuRoofline"]
 
-STEPS, RATE = 100, 0.1
+STEPS, RATE = 200, 0.1
+# Networks of one device, setting and source that are learned.
+MOST = 10
 # Relative errors beyond this count linearly.
 HUBER = 0.2
 # How strongly all numbers are held where they start, against the mean error.
-PRIOR = 3e-5
+PRIOR = 3e-6
 # How far a microarchitecture, a source, and one device in one table are from the usual one.
-CORE_SPREAD, SOURCE_SPREAD, EFFECT_SPREAD = 0.2, 0.15, 0.2
+CORE_SPREAD, SOURCE_SPREAD, EFFECT_SPREAD = 0.2, 0.25, 0.25
 # Chips that a network's factor is held at 1 by, and the largest residual that counts.
 _HELD, _LARGEST = 2.0, 0.7
 # Networks that are priced at once.
@@ -84,6 +86,7 @@ class CpuRoofline:
         weights: Array | None = None,
         strength: float = PRIOR,
         steps: int = STEPS,
+        most: int = MOST,
     ) -> CpuRoofline:
         """Learn from measurements.
 
@@ -95,15 +98,23 @@ class CpuRoofline:
             weights: How much each counts beside those of its table; all alike if left out.
             strength: How strongly all numbers are held where they start.
             steps: Steps of the fit.
+            most: Networks of one table, chosen by chance, that the numbers are learned from;
+                factors of networks are learned from all.
         """
-        terms = _terms(graphs, columns)
-        target = torch.tensor(np.log(ms), dtype=torch.float32)
-        names = list(dict.fromkeys(sources))
-        source = torch.tensor([names.index(name) for name in sources])
+        every = (graphs, columns, np.log(ms), sources)
         tables = [
             (s, c.hardware.name, c.precision, c.unit, c.threads)
             for s, c in zip(sources, columns, strict=True)
         ]
+        kept = _thinned(tables, most)
+        graphs, columns, sources, tables = (
+            [values[k] for k in kept] for values in (graphs, columns, sources, tables)
+        )
+        weights = None if weights is None else weights[kept]
+        terms = _terms(graphs, columns)
+        target = torch.tensor(np.log(ms[kept]), dtype=torch.float32)
+        names = list(dict.fromkeys(sources))
+        source = torch.tensor([names.index(name) for name in sources])
         sizes = Counter(tables)
         tables_of = Counter(key[1] for key in sizes)
         places = {key: place for place, key in enumerate(sizes)}
@@ -131,17 +142,18 @@ class CpuRoofline:
             ((weight * errors).sum() + strength * prior).backward()
             optimizer.step()
             schedule.step()
-        residuals = (target - predicted.detach()).double().numpy()
+        factors = SOURCE_SPREAD * factors.detach()
         devices: dict[str, tuple[str, ...]] = {}
         for name, runtime in dict.fromkeys((c.hardware.name, c.runtime) for c in columns):
             devices[runtime] = (*devices.get(runtime, ()), name)
-        return cls(
+        model = cls(
             _named(START, start + logs.detach() * spread),
             _named(terms.core_names, CORE_SPREAD * cores.detach()),
-            _named(names, SOURCE_SPREAD * factors.detach()),
-            _network_factors(graphs, columns, residuals),
+            _named(names, factors) | _usual(factors[source].numpy(), columns, weight.numpy()),
+            {},
             devices,
         )
+        return replace(model, networks=model._learned_networks(*every))
 
     @torch.no_grad()
     def log_latency(
@@ -164,8 +176,9 @@ class CpuRoofline:
             part = slice(start, start + _CHUNK)
             terms = _terms(graphs[part], columns[part])
             result[part] = terms.log_ms(self._logs, self._cores(terms)).double().numpy()
-        if sources:
-            result += np.log([self.sources.get(name, 1.0) for name in sources])
+        usual = [self.sources.get(f"usual {column.runtime}", 1.0) for column in columns]
+        names = list(sources) or [""] * len(graphs)
+        result += np.log([self.sources.get(name, u) for name, u in zip(names, usual, strict=True)])
         return result + self._network_logs(graphs, columns) if known else result
 
     @torch.no_grad()
@@ -186,6 +199,22 @@ class CpuRoofline:
     def is_known(self, graph: Graph, column: Setting) -> bool:
         """Whether a network was measured in the runtime and precision of a column."""
         return _keys(graph, column)[1] in self.networks
+
+    def _learned_networks(
+        self,
+        graphs: Sequence[Graph],
+        columns: Sequence[Setting],
+        log_ms: Array,
+        sources: Sequence[str],
+    ) -> dict[str, float]:
+        """Factors of networks, from what each table says of them beside its usual error."""
+        residuals = log_ms - self.log_latency(graphs, columns, sources, known=False)
+        tables: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for k, (column, source) in enumerate(zip(columns, sources, strict=True)):
+            tables[column.key, source].append(k)
+        for rows in tables.values():
+            residuals[rows] -= np.median(residuals[rows])
+        return _network_factors(graphs, columns, residuals)
 
     @property
     def _logs(self) -> Tensor:
@@ -232,6 +261,28 @@ def _terms(graphs: Sequence[Graph], columns: Sequence[Setting]) -> CpuTerms:
 
 def _named(names: Sequence[str] | Mapping[str, Any], logs: Tensor) -> dict[str, float]:
     return dict(zip(names, logs.exp().tolist(), strict=True))
+
+
+def _thinned(tables: Sequence[Any], most: int) -> NDArray[np.int64]:
+    """Rows of which each table has a few at most."""
+    counts: Counter[Any] = Counter()
+    kept = []
+    for k in np.random.default_rng(0).permutation(len(tables)).tolist():
+        counts[tables[k]] += 1
+        if counts[tables[k]] <= most:
+            kept.append(k)
+    return np.sort(np.array(kept, dtype=np.int64))
+
+
+def _usual(factors: Array, columns: Sequence[Setting], weights: Array) -> dict[str, float]:
+    """Factor of a source that is not known, for each runtime: the mean of those that are."""
+    runtimes = np.array([column.runtime for column in columns])
+    return {
+        f"usual {runtime}": float(
+            np.exp(np.average(factors[runtimes == runtime], weights=weights[runtimes == runtime]))
+        )
+        for runtime in dict.fromkeys(runtimes.tolist())
+    }
 
 
 def _keys(graph: Graph, column: Setting) -> tuple[str, str]:

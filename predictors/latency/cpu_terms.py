@@ -46,11 +46,13 @@ CPU_RUNTIMES = (
 )
 # How a CPU computes: int8 with and without an instruction for dot products.
 PRECISIONS = ("fp32", "fp16", "int8", "int8 dot")
-CORE_KINDS = ("in order", "narrow", "wide", "x86", "32 bit", "other")
+CORE_KINDS = ("in order", "narrow", "wide", "x86", "32 bit", "other", "scalar")
 _IN_ORDER = frozenset({f"Cortex-A{number}" for number in (34, 35, 53, 55, 510, 520)})
 _OLD = frozenset({f"Cortex-A{number}" for number in (5, 7, 8, 9, 12, 15, 17)})
 # Beginnings of the names of cores that are neither Arm's nor x86.
-_OTHERS = ("C9", "GS", "LA", "Loongson", "SpacemiT", "Sunway", "SW", "sw", "U7", "X60", "XuanTie")
+_OTHERS = ("GS", "LA", "Loongson")
+# Those whose vectors runtimes hardly use.
+_SCALARS = ("C9", "SpacemiT", "Sunway", "SW", "sw", "U7", "X60", "XuanTie")
 _X86 = (
     *("Zen", "Ivy Bridge", "Sandy Bridge", "Haswell", "Broadwell", "Skylake", "Kaby Lake"),
     *("Coffee Lake", "Comet Lake", "Cascade Lake", "Cooper Lake", "Ice Lake", "Tiger Lake"),
@@ -67,11 +69,21 @@ _WINOGRAD = frozenset({"ncnn", "mnn", "paddle lite", "armnn", "pytorch mobile", 
 _DOTS = 3.9
 # Operations a cycle of a core with the vectors of a wide one.
 _WIDE = 16.0
+_SCALAR = 2.0
+# Year from which later processors, and what is compiled for them, are better.
+_YEAR = 2019
 _COMPUTING = KERNEL_KINDS[:7]
-_RATES = (*_COMPUTING, "memory", "launch")
+# Kinds that mostly move, each at a rate of its own; what others move has one rate.
+_MOVING = KERNEL_KINDS[7:]
+_NEAR = ("memory", *_MOVING)
+_RATES = (*_COMPUTING, *_NEAR, "launch")
 # What a microarchitecture changes alike.
 GROUPS = ("compute", "depthwise", "memory", "launch")
-_GROUP_OF = {kind: "compute" for kind in _COMPUTING} | {name: name for name in GROUPS[1:]}
+_GROUP_OF = {
+    **dict.fromkeys(_COMPUTING, "compute"),
+    **dict.fromkeys(_NEAR, "memory"),
+    **{name: name for name in GROUPS[1:]},
+}
 SMALLEST_MS = 1e-9
 _CACHE: WeakKeyDictionary[Graph, dict[tuple[str, bool], Array]] = WeakKeyDictionary()
 
@@ -79,12 +91,16 @@ _CACHE: WeakKeyDictionary[Graph, dict[tuple[str, bool], Array]] = WeakKeyDiction
 def _start() -> dict[str, tuple[float, float]]:
     """Name of a number -> where its fit starts, and how far it may go, in log units."""
     efficiencies = dict.fromkeys(_COMPUTING, 0.4) | {"depthwise": 0.15, "grouped": 0.2}
-    efficiencies |= {"batched": 0.2, "attention": 0.25}
+    efficiencies |= {"batched": 0.3, "attention": 0.3}
     start = {f"base.{kind}": (value, 0.5) for kind, value in efficiencies.items()}
     # Bytes a cycle of a core from its caches; thousands of cycles.
-    start |= {"base.memory": (4.0, 0.7), "base.launch": (10.0, 1.0)}
+    start |= {"base.memory": (4.0, 0.7), "base.elementwise": (3.0, 0.7)}
+    start |= {"base.normalisation": (1.0, 0.7), "base.layout": (1.5, 0.7), "base.other": (2.0, 0.7)}
+    start["base.launch"] = (10.0, 1.0)
     for first, rate in product((*CPU_RUNTIMES, *PRECISIONS, *CORE_KINDS), _RATES):
         start[f"{first}.{rate}"] = (1.0, 0.3)
+    # Some runtimes have no fast kernel for groups.
+    start |= {f"{runtime}.grouped": (1.0, 1.0) for runtime in CPU_RUNTIMES}
     for first, second in product(CPU_RUNTIMES, PRECISIONS):
         start[f"{first}.{second}"] = (1.0, 0.25)
     for first, second in product(CORE_KINDS, (*CPU_RUNTIMES, *PRECISIONS)):
@@ -94,9 +110,11 @@ def _start() -> dict[str, tuple[float, float]]:
         start[f"fp16.{kind}"] = (1.7, 0.2)
         start[f"int8.{kind}"] = (1.3, 0.3)
         start[f"int8 dot.{kind}"] = (2.5 if by_matrix else 1.5, 0.4)
-    start |= {f"serial.{rate}": (0.04, 0.7) for rate in _RATES[:-1]}
+    start |= {f"serial.{rate}": (0.04, 0.7) for rate in (*_COMPUTING, *_NEAR)}
+    start |= {"serial.power": (0.85, 0.2)}
+    start |= {f"year.{group}": (1.1, 0.1) for group in ("compute", "memory", "launch")}
     start |= {f"serial.{runtime}": (1.0, 0.5) for runtime in CPU_RUNTIMES}
-    start |= {f"lanes.{rate}": (0.85, 0.15) for rate in _RATES[:-1]}
+    start |= {f"lanes.{rate}": (0.85, 0.15) for rate in (*_COMPUTING, "memory")}
     for runtime in CPU_RUNTIMES:
         start[f"winograd.{runtime}"] = (1.6 if runtime in _WINOGRAD else 1.1, 0.3)
         start[f"sync.{runtime}"] = (0.1, 1.0)
@@ -125,12 +143,17 @@ def core_kind(microarchitecture: str, operations: float) -> str:
         return "x86"
     if microarchitecture.startswith(_OTHERS):
         return "other"
+    if microarchitecture.startswith(_SCALARS):
+        return "scalar"
     return "wide" if operations >= _WIDE else "narrow"
 
 
 def cpu_precision(column: Setting) -> str:
     """One of `PRECISIONS`: how the CPU of a setting computes what is asked for."""
-    peaks, wanted = column.processor.peak_tflops, column.precision
+    used, wanted = column.processor, column.precision
+    peaks = used.peak_tflops
+    if used.microarchitecture.startswith(_SCALARS):
+        return "int8" if wanted == "int8" else "fp32"
     if wanted.startswith(("int8", "int4", "w8")):
         return "int8 dot" if peaks.get("int8", 0.0) > _DOTS * peaks["fp32"] else "int8"
     wants_half = wanted in ("fp16", "bf16") or (not wanted and column.runtime in _HALF)
@@ -159,6 +182,7 @@ class _Cpu(NamedTuple):
     cores: float
     evenness: float
     lanes: float
+    year: float
     clock: float
     bandwidth: float
     cache: float
@@ -174,14 +198,18 @@ def _cpu(column: Setting) -> _Cpu:
     used = column.processor
     first = on_unit(column.hardware, column.unit or "cpu", 1)
     core = first.peak_tflops["fp32"]
+    if first.microarchitecture.startswith(_SCALARS):
+        core = _SCALAR * first.clock_ghz / 1e3
     operations = 1e3 * core / first.clock_ghz
+    part = used.peak_tflops["fp32"] / (used.units * first.peak_tflops["fp32"])
     precision = cpu_precision(column)
     runtime = column.runtime if column.runtime in CPU_RUNTIMES else ""
     return _Cpu(
         1e9 * core,
         used.units,
-        used.peak_tflops["fp32"] / (used.units * core),
+        part,
         float(np.log(operations / _WIDE)),
+        (column.hardware.year - _YEAR) / 5,
         1e6 * used.clock_ghz,
         1e6 * used.memory_bandwidth_gbs,
         1e6 * max(used.on_chip_memory_mb, 0.25),
@@ -292,16 +320,17 @@ class CpuTerms:
         ]
         compute = np.concatenate([factors(rate, _COMPUTING), np.stack(pairs, 1)], 1)
         self.compute_at = torch.from_numpy(compute)
-        self.memory_at = torch.from_numpy(factors(zeros, ["memory"]))
+        moving = np.maximum(kind - len(_COMPUTING) + 1, 0)
+        self.memory_at = torch.from_numpy(factors(moving, _NEAR))
         self.launch_at = torch.from_numpy(factors(zeros, ["launch"]))
         groups = np.array([GROUPS.index(_GROUP_OF[name]) for name in _RATES])
-        memory = len(_COMPUTING)
         self.core_at = [
             torch.from_numpy(of_name * len(GROUPS) + groups[place])
-            for place in (rate, zeros + memory, zeros + memory + 1)
+            for place in (rate, zeros + len(_COMPUTING), zeros + len(_RATES) - 1)
         ]
-        self.serial_at = torch.from_numpy(of(["serial"], zeros, _RATES[:-1], rate))
-        self.lanes_at = torch.from_numpy(of(["lanes"], zeros, _RATES[:-1], rate))
+        self.serial_at = torch.from_numpy(of(["serial"], zeros, _COMPUTING, rate))
+        self.serial_near_at = torch.from_numpy(of(["serial"], zeros, _NEAR, moving))
+        self.lanes_at = torch.from_numpy(of(["lanes"], zeros, _COMPUTING, rate))
         self.traffic_at = torch.from_numpy(of(["traffic"], zeros, KERNEL_KINDS, kind))
         self.far_at = torch.from_numpy(of(["far"], zeros, CORE_KINDS, core))
         self.runtime = torch.from_numpy(runtime)
@@ -319,11 +348,13 @@ class CpuTerms:
 
         cpu = self.cpu
         more = torch.as_tensor(cpu.cores) - 1
+        shared = more.clamp(min=1e-6) ** number("serial.power")
         serial = by_runtime("serial", logs)[self.runtime]
         used = cpu.cores * (number("uneven") * self.evenness).exp()
         rate = logs[self.compute_at].sum(1) + cores[self.core_at[0]]
         rate = rate + logs[self.lanes_at] * cpu.lanes + number("wider") * self.dots
-        rate = rate.exp() * used / (1 + more * logs[self.serial_at].exp() * serial)
+        rate = rate + logs[NAMES["year.compute"]] * cpu.year
+        rate = rate.exp() * used / (1 + shared * logs[self.serial_at].exp() * serial)
         waiting = (1 + number("depth") * self.depth) * (1 + number("width") * self.width)
         waiting = waiting * (1 + number("pixels") * self.pixels * cpu.cores)
         waiting = waiting * (1 + number("window") * self.window)
@@ -335,7 +366,9 @@ class CpuTerms:
         arithmetic = (self.arithmetic / rate * waiting).clamp(min=1e-9)
         near = logs[self.memory_at].sum(1) + cores[self.core_at[1]]
         near = near + logs[NAMES["lanes.memory"]] * cpu.lanes
-        near = near.exp() * cpu.clock * used / (1 + more * number("serial.memory") * serial)
+        near = near + logs[NAMES["year.memory"]] * cpu.year
+        near = near.exp() * cpu.clock * used
+        near = near / (1 + shared * logs[self.serial_near_at].exp() * serial)
         each = number("core memory") * logs[self.far_at].exp() * cpu.clock * cpu.cores
         main = number("memory") * cpu.bandwidth
         far = each * main / (each + main)
@@ -343,7 +376,8 @@ class CpuTerms:
         weights = self.all_weights / (self.all_weights + number("cache.weights") * cpu.cache)
         beyond = self.moved * activations * logs[self.traffic_at].exp() + self.weights * weights
         traffic = ((self.moved + self.weights) / near + beyond / far).clamp(min=1e-9)
-        launch = (logs[self.launch_at].sum(1) + cores[self.core_at[2]]).exp()
+        launch = logs[self.launch_at].sum(1) + cores[self.core_at[2]]
+        launch = (launch - logs[NAMES["year.launch"]] * cpu.year).exp()
         sync = by_runtime("sync", logs)[self.runtime]
         return arithmetic, traffic, 1e3 * launch / cpu.clock * (1 + sync * more)
 

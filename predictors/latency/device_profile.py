@@ -17,7 +17,7 @@ from nasplug.predictors.features.graph_arrays import pack, unpack
 from nasplug.predictors.features.nodes import vocabulary_of
 from nasplug.predictors.features.runtimes import Way, parse_way
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.hardware import Hardware, hardware_data
+from nasplug.predictors.hardware import Hardware, as_data
 from nasplug.search_spaces import Graph, InputError
 
 __all__ = ["DeviceProfile", "MeasuredNetworks", "Run"]
@@ -132,7 +132,7 @@ class DeviceProfile(Hardware):
         # What was measured is no field: fields are what describes a device, and are shown.
         for name, value in {**content, "_measured": measured}.items():
             object.__setattr__(self, name, value)
-        described = hardware_data(hardware) | {"space": space, "batch_size": batch_size}
+        described = as_data(hardware) | {"space": space, "batch_size": batch_size}
         object.__setattr__(self, "sha256", _digest(described, measured))
 
     @property
@@ -160,7 +160,7 @@ class DeviceProfile(Hardware):
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary for `json.dumps`: `hardware`, `space`, `batch_size`, `measured`."""
-        hardware = hardware_data(self)
+        hardware = as_data(self)
         if not self.year:
             # Zero is no year: it stands for one that was left out.
             del hardware["year"]

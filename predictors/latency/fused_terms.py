@@ -48,19 +48,26 @@ _TRAFFIC = {s: 0.4 for s in GPU_SETTINGS} | {s: 0.2 for s in ("compiled graphs",
 START: dict[str, tuple[float, float]] = {
     **{f"efficiency.{u}.{k}": (0.3, 1.0) for u in UNITS for k in COMPUTING},
     **{f"efficiency.{u}.{k}": (0.6, 0.6) for u in UNITS for k in _EFFICIENT},
+    **{f"efficiency.plain.{k}": (0.6, 0.6) for k in ("attention", "batched")},
     **{"efficiency.tf32": (0.9, 0.3), "efficiency.int8": (0.7, 0.3)},
     **{"emulated": (1.5, 0.5), "halved": (1.4, 0.3)},
     **{"winograd": (2.2, 0.4), "winograd.channels": (32.0, 1.0), "winograd.pixels": (256.0, 1.5)},
     **{f"fill.{k}": (2000.0, 1.5) for k in COMPUTING},
     **{"fill.rate": (0.6, 0.4), "fill.power": (0.9, 0.3)},
-    **{"lanes.plain": (0.2, 0.5), "lanes.tensor": (0.1, 0.5), "host.year": (0.1, 0.5)},
-    **{"boost": (0.7, 0.3), "old": (1.1, 0.3)},
+    **{"lanes.plain": (0.2, 0.5), "lanes.tensor": (0.1, 0.5), "host.year": (0.2, 0.3)},
+    **{"boost": (0.7, 0.3), "old": (1.1, 0.3), "host.amd": (1.3, 0.4)},
     **{"depth.plain": (20.0, 1.5), "depth.tensor": (40.0, 1.5)},
     **{"width.plain": (8.0, 1.5), "width.tensor": (16.0, 1.5), "rows": (8.0, 1.5)},
-    **{"unaligned": (1.3, 0.5), "watt.plain": (0.15, 0.5), "watt.tensor": (0.7, 0.5)},
+    **{
+        "unaligned": (1.3, 0.5),
+        "unaligned.product": (1.2, 0.3),
+        "watt.plain": (0.12, 0.5),
+        "watt.tensor": (0.7, 0.5),
+    },
+    **{"watt.year": (0.09, 0.5), "watt.power": (3.0, 0.3)},
     **{f"compute.{s}": (1.0, 0.2) for s in GPU_SETTINGS[1:]},
     **{f"compute.{s}.{k}": (1.0, 0.4) for s in GPU_SETTINGS[1:] for k in ("depthwise", "grouped")},
-    "memory": (0.8, 0.1),
+    **{"memory": (0.85, 0.1), "memory.old": (0.88, 0.1), "memory.amd": (0.9, 0.1)},
     **{f"traffic.{s}.{k}": (1.0, _TRAFFIC[s]) for s in GPU_SETTINGS for k in KERNEL_KINDS},
     **{"transfer": (2e5, 1.5), "cache": (2.0, 0.5), "layout": (0.5, 1.0)},
     **{"cast.weights": (3.0, 0.4), "cast.activations": (1.4, 0.3), "cast.launch": (3.0, 0.3)},
@@ -81,9 +88,9 @@ START: dict[str, tuple[float, float]] = {
 NUMBERS = tuple(START)
 _PLACES = {name: place for place, name in enumerate(NUMBERS)}
 _KINDS = {name: place for place, name in enumerate(KERNEL_KINDS)}
-# Year of the sheets that `watt` holds for, and years in which it doubles.
-_WATT_YEAR, _WATT_YEARS = 2018, 4.0
-_HOST_YEAR = 2020
+_YEAR = 2020
+# Cycles a ms.
+_USUAL_CLOCK = 1.5e6
 # Units for addresses stand beside those for floats since then.
 _SEPARATE_YEAR = 2017
 _HALF_SCORES = 0.5
@@ -178,11 +185,12 @@ class _Chip(NamedTuple):
     emulated: float
     narrow: float  # place in _NARROW
     winograd: float
-    watt: float  # 1e12 operations a second and watt that are usual for its year
+    watt: float
     boost: float  # logarithm
     old: float  # whether sums and addresses share the units
+    amd: float
     setting: float
-    years: float  # before `_HOST_YEAR`, since new GPUs stand in new computers
+    years: float  # before `_YEAR`, since new GPUs stand in new computers and do more with a watt
     kernels: float
     casts: float
     causal: float
@@ -196,7 +204,6 @@ def _chip(column: Setting, script: Script) -> _Chip:
     rates = rates_of(hardware, gpu_precision(column), setting)
     plain = hardware.peak_tflops["fp32"]
     narrow = {"tf32": 1, "int8": 2, "fp8": 2}.get(rates.ran, 0)
-    years = (hardware.year - _WATT_YEAR) / _WATT_YEARS
     return _Chip(
         1e9 * rates.convolutions,
         1e9 * rates.products,
@@ -214,11 +221,12 @@ def _chip(column: Setting, script: Script) -> _Chip:
         rates.is_emulated,
         narrow,
         rates.ran in ("fp32", "fp16") and not rates.tensor,
-        max(hardware.power_w, 1.0) * 2.0**years * 1e9,
+        1e9 * max(hardware.power_w, 1.0),
         float(np.log(boost_of(hardware))),
         hardware.year < _SEPARATE_YEAR,
+        hardware.vendor == "AMD",
         GPU_SETTINGS.index(setting),
-        _HOST_YEAR - hardware.year,
+        _YEAR - hardware.year,
         script.kernels,
         script.casts,
         script.causal,
@@ -284,7 +292,8 @@ class Terms:
         self.operations = 2 * torch.where(causal, _HALF_SCORES, 1.0) / peak
         self.units, self.bandwidth, self.cache = chip.units, chip.bandwidth, chip.cache
         self.rate = (peak / (chip.units * chip.clock) / 128).clamp(min=0.5).log()
-        self.watts, self.boost = peak / chip.watt, chip.boost
+        self.watts, self.watt_years, self.boost = peak / chip.watt, chip.years, chip.boost
+        self.cycle = _USUAL_CLOCK / chip.clock
         self.slow, self.wide = slow.float(), wide.float()
         self.layout = kinds["layout"]
         casts = chip.casts > 0
@@ -300,7 +309,8 @@ class Terms:
         self.slower = torch.stack(
             [
                 self._look(_COMPUTE, setting, kind),
-                when(wide & tensor & ~aligned, "unaligned"),
+                when(convolution & tensor & ~aligned, "unaligned"),
+                when(kinds["product"] & tensor & ~aligned, "unaligned.product"),
                 when(tensor & (chip.slower > 0), "halved"),
                 when(slow & (chip.emulated > 0), "emulated"),
             ]
@@ -318,6 +328,8 @@ class Terms:
             "cast.weights": when(casts, "cast.weights"),
             "cast.activations": when(casts & passes, "cast.activations"),
             "cast.launch": when(casts & slow, "cast.launch"),
+            "memory.old": when(chip.old > 0, "memory.old"),
+            "memory.amd": when(chip.amd > 0, "memory.amd"),
             "old": when(~tensor & (chip.old > 0), "old"),
             **{
                 name: self._look([[f"{name}.{u}" for u in UNITS]], nothing, unit)
@@ -351,6 +363,7 @@ class Terms:
     def _of_networks(self, network: Any, copied: Sequence[float]) -> None:
         setting = network.setting.long()
         self.kernels, self.years = network.kernels > 0, network.years
+        self.amd = network.amd > 0
         hosts = torch.tensor([number_place("host", s) for s in GPU_SETTINGS])[setting]
         floors = torch.tensor([number_place("floor", s) for s in GPU_SETTINGS])[setting]
         self.places["host"] = hosts
@@ -376,18 +389,21 @@ class Terms:
             return numbers[_PLACES[name]]
 
         slower = self.operations * numbers[self.slower].prod(0) / numbers[self.faster].prod(0)
-        slower = slower * (1 + (self.watts / of("watt")) ** 4) ** 0.25
+        watts = self.watts * (self.watt_years * one("watt.year")).exp() / of("watt")
+        power = one("watt.power")
+        slower = slower * (1 + watts**power) ** (1 / power)
         slower = slower * (self.rate * of("lanes").clamp(max=0.7)).exp() * of("old")
         slower = slower * (-self.boost * one("boost").clamp(max=1)).exp()
         # At most 1, so that a higher peak never takes more time.
         fill = self.units * of("fill") * (self.rate * one("fill.rate").clamp(max=1)).exp()
-        carried = of("traffic") / (self.bandwidth * one("memory"))
+        bandwidth = self.bandwidth * one("memory") * of("memory.old") * of("memory.amd")
+        carried = of("traffic") / bandwidth
         shared = torch.stack(
             [
                 *(slower, fill, self.wide * one("rows"), self.slow * of("depth")),
                 *(self.wide * of("width"), of("cast.activations"), of("cast.weights")),
-                *(self.cache, carried, one("transfer") / (self.bandwidth * one("memory"))),
-                *(of("launch") * of("cast.launch"), of("group")),
+                *(self.cache, carried, one("transfer") / bandwidth),
+                *(of("launch") * of("cast.launch") * self.cycle, of("group")),
             ],
             1,
         )
@@ -437,6 +453,7 @@ class Terms:
         time = empty.index_add(0, self.owner, kernel * count).clamp(min=SMALLEST_MS)
         started = empty.index_add(0, self.owner, count).clamp(min=SMALLEST_MS)
         newer = (numbers[_PLACES["host.year"]] * self.years).exp()
+        newer = newer * torch.where(self.amd, numbers[_PLACES["host.amd"]], 1.0)
         host = started * numbers[self.places["host"]] * hosts * newer
         whole = soft_maximum(time, host, numbers[_PLACES["overlap.host"]])
         whole = torch.where(self.kernels, time, whole)

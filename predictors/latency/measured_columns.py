@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from operator import attrgetter
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from nasplug.predictors.features.runtimes import known_way, parse_way, renamed_key
 from nasplug.predictors.features.settings import Setting, usual_way
 from nasplug.predictors.hardware import Hardware
+from nasplug.predictors.latency.class_models import Anchors
 from nasplug.predictors.latency.device_similarity import Similar, similar_devices
 from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import InputError
@@ -60,6 +62,11 @@ class MeasuredColumns:
             text_of,
             tuple(settings),
         )
+
+    @cached_property
+    def anchors(self) -> Anchors:
+        """The columns as what is known of devices; none where a checkpoint lacks `settings`."""
+        return Anchors(self.settings)
 
     def place(self, setting: Setting) -> int:
         """Position of a setting among the columns; -1 if it was not measured."""

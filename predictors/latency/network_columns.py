@@ -12,7 +12,7 @@ from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.roofline import roofline_ms
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.batch_growth import never_falling
-from nasplug.predictors.latency.class_models import ClassModels, carried_weights
+from nasplug.predictors.latency.class_models import ClassModels
 from nasplug.predictors.latency.corrections import ColumnCorrections
 from nasplug.predictors.latency.device_similarity import mix_similar
 from nasplug.predictors.latency.intervals import LatencyIntervals
@@ -27,6 +27,8 @@ __all__ = ["RATES", "NetworkColumns", "network_scores"]
 
 # The first numbers of a column's description: operations and bytes a ms, images, bytes a number.
 RATES = 4
+# Kinds of networks that models of classes learned on many devices.
+LEARNED = frozenset({"timm"})
 # Nodes and columns that are scored at once.
 NODES, COLUMNS = 20_000, 8
 
@@ -102,9 +104,10 @@ class NetworkColumns:
         anchors = self.measured.settings
         if not anchors or not len(graphs):
             return result
-        weights = carried_weights(columns, anchors)
+        weights = self.measured.anchors.weights(columns)
         used = np.flatnonzero(weights.any(0))
-        kinds = [tuple(self.intervals.groups_on(self.measured.keys[k])) for k in used]
+        own = {column.hardware.name for column in columns}
+        kinds = [self._kinds_on(int(k), anchors[k].hardware.name in own) for k in used]
         assert self.familiar is not None
         names = {among: self.familiar(graphs, among) for among in set(kinds)}
         # A network unlike those measured on a column says nothing of how the column departs.
@@ -118,8 +121,16 @@ class NetworkColumns:
                 continue
             part, near = [graphs[row] for row in rows], [anchors[k] for k in places]
             on_anchors = self._by_network(part, near) - self.classes.log_latency(part, near)
-            result[rows] += on_anchors @ carried_weights(columns, near).T
+            result[rows] += on_anchors @ self.measured.anchors.weights(columns, places).T
         return result
+
+    def _kinds_on(self, place: int, is_own: bool) -> tuple[str, ...]:
+        """Kinds of networks whose departures on a measured column are carried.
+
+        Those of another device are not carried for kinds that classes have learned on many devices.
+        """
+        kinds = self.intervals.groups_on(self.measured.keys[place])
+        return tuple(kind for kind in kinds if is_own or kind not in LEARNED)
 
     def _by_network(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
         """Predictions of the network, with its corrections, and of similar measured columns."""

@@ -17,7 +17,7 @@ from nasplug.predictors.checkpoint import Checkpoint, joined, read_config
 from nasplug.predictors.features.operators import operator_kinds
 from nasplug.predictors.features.runtimes import known_way, parse_way, renamed_key
 from nasplug.predictors.features.settings import NUMBERS, TEXT, Setting
-from nasplug.predictors.hardware import Hardware, hardware_data, hardware_of
+from nasplug.predictors.hardware import Hardware, as_data, hardware_of
 from nasplug.predictors.latency.class_models import ClassModels, Parts
 from nasplug.predictors.latency.column_heads import ColumnHeads
 from nasplug.predictors.latency.corrections import ColumnCorrections
@@ -345,7 +345,7 @@ class NetworkLatency(ManyDevices):
             **({} if self._corrections is None else self._corrections.described()),
             **({} if self._classes is None else {"classes": self._classes.described()}),
             "devices": [
-                hardware_data(hardware)
+                as_data(hardware)
                 for hardware in {
                     c.hardware.name: c.hardware for c in self._columns.settings
                 }.values()

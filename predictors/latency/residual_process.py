@@ -10,7 +10,7 @@ and not passed on. See Rasmussen and Williams, Gaussian Processes for Machine Le
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,10 +40,12 @@ _TERMS = {
 # Likeness of different settings and precisions, and lengths (in standard deviations a feature).
 _LIKENESS = {"setting": 0.4, "precision": 0.5}
 _LENGTHS = {"near": 0.15, "far": 1.0, "device": 1.0}
-_STEPS, _RATE = 60, 0.08
+_STEPS, _RATE = 40, 0.08
 # Rows that the variances are learned from, and that are kept.
-_LEARNED, _KEPT = 700, 3000
+_LEARNED, _KEPT = 500, 4000
 _JITTER = 1e-5
+# Least spread of what is particular to a chip, so that a single one never speaks for others.
+_LEAST_CHIP = 0.05
 # How strongly logarithms of all these are held where they start.
 _PRIOR = 0.5
 
@@ -101,7 +103,8 @@ class ResidualProcess:
         order = np.random.default_rng(seed).permutation(len(residuals))[:_KEPT]
         described, residuals = described.rows(order), residuals[order]
         scales = (_scale(described.networks), _scale(described.devices))
-        scaled = _scaled(described, scales)
+        # As they are stored.
+        scaled = _rounded(_scaled(described, scales))
         found = dict(numbers or _likeliest(scaled.rows(slice(_LEARNED)), residuals[:_LEARNED]))
         values = {name: torch.tensor(value) for name, value in found.items()}
         with torch.no_grad():
@@ -109,6 +112,31 @@ class ResidualProcess:
             target = torch.tensor(residuals, dtype=torch.float64)
             weights = torch.cholesky_solve(target[:, None], torch.linalg.cholesky(covariance))
         return cls(scaled, weights[:, 0].numpy(), found, scales)
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Arrays to store."""
+        return {
+            "residual_networks": self.described.networks.astype(np.float16),
+            "residual_devices": self.described.devices.astype(np.float16),
+            "residual_codes": self.described.codes.astype(np.int16),
+            "residual_weights": self.weights,
+            "residual_network_scales": self.scales[0],
+            "residual_device_scales": self.scales[1],
+        }
+
+    @classmethod
+    def restored(
+        cls, tensors: Mapping[str, NDArray[Any]], numbers: Mapping[str, float]
+    ) -> ResidualProcess:
+        """Restore the process that `tensors` stored, with its `numbers`."""
+        described = Described(
+            tensors["residual_networks"].astype(np.float64),
+            tensors["residual_devices"].astype(np.float64),
+            tensors["residual_codes"].astype(np.int64),
+        )
+        scales = (tensors["residual_network_scales"], tensors["residual_device_scales"])
+        values = {str(name): float(value) for name, value in numbers.items()}
+        return cls(described, tensors["residual_weights"], values, scales)
 
     @torch.no_grad()
     def __call__(self, described: Described) -> Array:
@@ -121,6 +149,14 @@ class ResidualProcess:
             covariance = _covariance(asked.rows(part), self.described, values, own=False)
             result[part] = covariance.double().numpy() @ self.weights
         return result
+
+
+def _rounded(described: Described) -> Described:
+    networks, devices = (
+        table.astype(np.float16).astype(np.float64)
+        for table in (described.networks, described.devices)
+    )
+    return Described(networks, devices, described.codes)
 
 
 def _scale(features: Array) -> Array:
@@ -199,7 +235,7 @@ def _likeliest(described: Described, residuals: Array) -> dict[str, float]:
     def numbers() -> dict[str, Tensor]:
         values = dict(zip(start, (base + logs).exp(), strict=True))
         likes = {n: v.clamp(max=1.0) for n, v in values.items() if n.startswith("like")}
-        return values | likes
+        return values | likes | {"spread.chip": values["spread.chip"].clamp(min=_LEAST_CHIP)}
 
     for _ in range(_STEPS):
         factor = torch.linalg.cholesky(_summed(likenesses, numbers(), own=True))
@@ -209,8 +245,3 @@ def _likeliest(described: Described, residuals: Array) -> dict[str, float]:
         loss.backward()
         optimizer.step()
     return {name: float(value.detach()) for name, value in numbers().items()}
-
-
-def codes_of(values: Sequence[Sequence[str]], known: Sequence[Mapping[str, int]]) -> Any:
-    """Codes of words by the codes of known ones, `(n, columns)`; −1 for others."""
-    return np.array([[k.get(v, -1) for v, k in zip(row, known, strict=True)] for row in values])

@@ -43,6 +43,9 @@ def read_ncnn(path: Path) -> Imported:
     )
     frame = rows.frame
     rows.flag("noisy", frame["max_ms"] > _NOISY * frame["min_ms"])
+    # From its fifth network on the GPU of this board answered at once, without computing.
+    is_idle = rows.has("device", "Station-M3") & (frame["unit"] == "GPU")
+    rows.flag("noisy", is_idle & ~rows.has("network", "_int8"))
     keys = ["chip", "runtime", "threads", "powersave", "network", "note"]
     rows.flag("repeated", frame.duplicated(keys, keep=False))
     gpu = rows.text("note").str.extract(r"vulkan device (.*)", expand=False).fillna("")

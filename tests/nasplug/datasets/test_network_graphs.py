@@ -136,8 +136,8 @@ def test_the_shipped_file_is_small_and_whole():
     assert len(networks) > 2000
     for reference in networks.references[:: len(networks) // 40]:
         graph = networks.graph(reference)
-        assert graph.total("macs") > 0
-        assert graph.attribute("bytes").min() >= 0
+        assert graph.total("bytes") > 0
+        assert len(graph.edges) >= len(graph) - 1
         assert {"Input", "Output"} <= set(graph.ops)
 
 

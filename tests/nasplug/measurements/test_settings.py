@@ -74,6 +74,8 @@ def test_the_setting_of_a_graphics_card():
         ({"cores": "1 big + 2 medium", "threads": 3}, ("cpu", 3, 3)),
         ({"cores": "4 little", "threads": 0}, ("cpu little", 4, 4)),
         ({"cores": "little", "threads": 2}, ("cpu little", 2, 2)),
+        ({"cores": "big", "threads": 4}, ("cpu", 4, 4)),
+        ({"cores": "big", "threads": 0}, ("cpu big", 0, 1)),
         ({"cores": "", "threads": 2}, ("cpu", 2, 2)),
         ({"cores": "", "threads": 0}, ("cpu", 0, 4)),
         ({"unit": "NPU", "cores": "1 of the NPU"}, ("npu", 1, 1)),
@@ -94,12 +96,21 @@ def test_what_the_catalogue_lacks_has_no_setting(phone):
 def test_a_cluster_needs_a_device_that_has_it():
     row = ROW | {"hardware": "Xeon Gold 6226", "device": "Xeon Gold 6226", "unit": "CPU"}
     assert setting_of(row | {"threads": 2}).key == "Xeon Gold 6226@1 eager fp16 2 threads"
+    assert setting_of(row | {"cores": "big"}).key == "Xeon Gold 6226@1 eager fp16"
     assert setting_of(row | {"cores": "1 little"}) is None
+
+
+def test_a_gpu_without_bf16_ran_fp16():
+    row = ROW | {"precision": "bf16"}
+    assert setting_of(row).precision == "bf16"
+    assert setting_of(row | {"hardware": "V100", "device": "V100"}).precision == "fp16"
 
 
 def test_what_a_runtime_chooses_is_no_precision():
     assert setting_of(ROW | {"precision": "float"}).precision == ""
     assert setting_of(ROW | {"precision": "int8"}).precision == "int8"
+    assert setting_of(ROW | {"precision": ""}).precision == ""
+    assert setting_of(ROW | {"precision": "", "runtime": "tensorrt"}).precision == "int8"
 
 
 @pytest.mark.parametrize(
@@ -111,12 +122,17 @@ def test_what_a_runtime_chooses_is_no_precision():
         ({"mode": "training step"}, "of another mode or an estimate"),
         ({"batch": 0}, "of another mode or an estimate"),
         ({"precision": "fp64"}, "of another mode or an estimate"),
+        (
+            {"precision": "", "source": "mlcommons/inference_results_v1.0"},
+            "of an unknown precision",
+        ),
         ({"graph": ""}, "without a graph"),
         ({"graph": "op:gru{N=1}"}, "without a graph"),
         ({"unit": "CPU"}, "of another unit or kind"),
         ({"unit": "MCU"}, "of another unit or kind"),
         ({"kind": "operator"}, "of another unit or kind"),
         ({"hardware": "no such", "device": ""}, "no such device or unit in the catalogue"),
+        ({"latency_ms": 1e-3}, "faster than the processor can"),
         ({"latency_ms": 2.0}, "repeated"),
     ],
 )

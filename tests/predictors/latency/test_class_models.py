@@ -7,8 +7,8 @@ from nasplug import hardware
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.class_models import (
+    Anchors,
     ClassModels,
-    carried_weights,
     class_of,
     told,
 )
@@ -45,7 +45,7 @@ def test_a_departure_is_carried_to_what_is_near() -> None:
     columns = [Setting(GPU, n) for n in (1, 16, 32, 33, 64, 256)]
     columns += [Setting(GPU, 32, "tensorrt"), Setting(hardware("RTX 3080"), 32)]
     columns += [Setting(hardware("EPYC 7763"), 32)]
-    weights = carried_weights(columns, anchors)
+    weights = Anchors(anchors).weights(columns)
     np.testing.assert_allclose(weights[[2, 5]], np.eye(2), atol=1e-2)
     first = weights[:, 0]
     assert first[2] > first[3] > first[1] > first[0] > 0
@@ -81,3 +81,27 @@ def test_each_column_is_predicted_by_its_class() -> None:
     ]
     assert not models.explains(columns[0])
     assert isinstance(columns[0].hardware, Hardware)
+
+
+class OfKinds(Fixed):
+    """Model that tells the times of kinds of kernels."""
+
+    def parts(self, graph: Graph, column: Setting) -> list[dict[str, object]]:
+        return [
+            {"kind": "convolution", "count": 2, "ms": 3.0, "bound": "compute"},
+            {"kind": "driver", "count": 1, "ms": 0.5, "bound": "launch"},
+        ]
+
+
+def test_times_of_kinds_are_those_of_their_operators() -> None:
+    rows = np.zeros((4, 10))
+    rows[0] = [0, 0, 0, 0, 3, 8, 8, 0, 0, 768]
+    for k, flops in ((1, 1e6), (2, 3e6)):
+        rows[k] = [3, 1, 1, 8, 8, 8, 8, flops, 584, 4096]
+    graph = Graph(("Input", "Conv", "Conv", "Output"), ((0, 1), (1, 2), (2, 3)), rows)
+    parts = ClassModels({"other": OfKinds(1.0)}).parts(graph, Setting(hardware("TPU v3")))
+    assert parts.ms[[0, 3]].tolist() == [0, 0]
+    np.testing.assert_allclose(parts.ms.sum(), 3.0)
+    assert parts.ms[2] > 2 * parts.ms[1]
+    assert parts.rest_ms == 0.5
+    assert parts.bounds == ("", "compute", "compute", "")

@@ -69,7 +69,7 @@ def test_numbers_that_measurements_tell_are_learned_and_stored() -> None:
     rows = [(graph, column) for graph in graphs for column in columns]
     graphs, columns = [graph for graph, _ in rows], [column for _, column in rows]
     truth = _start().log_latency(graphs, columns) + np.log(2)
-    model = CpuRoofline.of(graphs, columns, np.exp(truth), ["here"] * len(rows), steps=60)
+    model = CpuRoofline.of(graphs, columns, np.exp(truth), ["here"] * len(rows), steps=80)
     errors = model.log_latency(graphs, columns, ["here"] * len(rows)) - truth
     assert np.abs(errors).mean() < 0.15
     restored = CpuRoofline.restored(model.tensors(), model.described())
