@@ -91,6 +91,7 @@ def graphs() -> str:
     return (
         f"The package holds {result['networks']:,} graphs of {result['nodes'][0]:.0f} to "
         f"{result['nodes'][-1]:,.0f} operators in {result['bytes'] / 1e6:.1f} MB: {packages}. "
+        "They hold types and sizes of operators, neither weights nor code. "
         f"Parameters and multiply-accumulates of {agree:,} are those that a table or the package "
         f"states, within {costs['agrees_up_to']:.0%}; of {explained} they differ for a known "
         f"reason, such as a table's other way of counting. Left out as another network: "

@@ -3,8 +3,9 @@
     nice -n 19 python -m experiments.measurements.network_graphs [FOLDER] [--only RE] [--again]
         [--pack]
 
-Needs timm, torchvision, pytorchcv, transformers and ultralytics; nothing is downloaded, as weights
-are random. Each network is made without memory for its weights and read by
+Needs timm, torchvision, pytorchcv, ultralytics and transformers 4.40, which has networks that later
+versions dropped; one of the text models needs version 5 and is built in a second run. Nothing is
+downloaded, as weights are random. Each network is made without memory for its weights and read by
 `search_spaces.importers`. One file a network goes into the folder network-graphs of the cache
 (`NASPLUG_CACHE`), so that the work can be stopped and taken up again; a network that fails leaves
 its reason there instead, and is not tried again unless --again is given. At the end, or with --pack

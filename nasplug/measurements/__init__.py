@@ -3,7 +3,8 @@
 `query` finds the measurements of a network on a device, `networks` compares the names of networks.
 `importers` reads the sources' tables into the one table that `nasplug.datasets` keeps; `words`,
 `device_names` and `references` bring what sources write into one vocabulary. `graphs` makes the
-graphs of references. The room knows data sets, devices and search spaces, and asks no predictor.
+graphs of references, `settings` the rows that latency models learn from. The room knows data sets,
+devices, search spaces and the settings of predictors, and asks no predictor.
 """
 
 from __future__ import annotations
