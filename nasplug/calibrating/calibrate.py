@@ -54,6 +54,9 @@ UNITS = {"ms": 1.0, "s": 1000.0, "us": 0.001}
 SUSPICIOUS, PLAUSIBLE = 100.0, 10.0
 # Factor between measurements and data sheet from which a note is printed.
 REMARKABLE = 10.0
+# Measurements whose left-out error is larger than this times that of the data sheet are refused;
+# errors of a few measurements differ by less without a reason.
+WORSE = 1.1
 # Largest number of networks in a profile: more would make every use of the profile slow, and are
 # enough to train a predictor.
 MOST = 100
@@ -410,7 +413,7 @@ def _check_unit(table: LatencyTable, promised: Array) -> None:
 def _check_worth(held_out: LeftOut, source: str) -> None:
     """Refuse measurements that make predictions worse than the data sheet alone."""
     by_profile, by_sheet = held_out.factors
-    if by_profile > by_sheet:
+    if by_profile > WORSE * by_sheet:
         raise InputError(
             f"{source}: the data sheet alone predicts these measurements better (off by a factor "
             f"of {by_sheet:.3g} on average) than they predict each other ({by_profile:.3g}); "

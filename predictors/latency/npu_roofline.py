@@ -30,8 +30,8 @@ from numpy.typing import NDArray
 
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.fused_operators import KERNEL_KINDS
-from nasplug.predictors.latency.npu_terms import START, Terms, precision_of
 from nasplug.predictors.latency.npu_residuals import NOISE, ResidualProcess, family
+from nasplug.predictors.latency.npu_terms import START, Terms, precision_of
 from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 
