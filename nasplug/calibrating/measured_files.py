@@ -142,9 +142,9 @@ def _way(description: Mapping[str, Any] | None) -> Way:
     """Runtime and threads that a description of `nasplug measure` tells."""
     runtime = (description or {}).get("runtime")
     told = runtime if isinstance(runtime, dict) else {}
-    threads, device = told.get("threads"), told.get("device", "cpu")
-    is_number = type(threads) is int and threads > 0 and device == "cpu"
-    return Way(_RUNTIMES.get(str(told.get("backend")), ""), threads=threads if is_number else 0)
+    threads, on_cpu = told.get("threads"), told.get("device", "cpu") == "cpu"
+    known = threads if isinstance(threads, int) and threads > 0 and on_cpu else 0
+    return Way(_RUNTIMES.get(str(told.get("backend")), ""), threads=known)
 
 
 def _given(description: Mapping[str, Any] | None, setting: str) -> dict[str, Any]:

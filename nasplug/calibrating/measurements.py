@@ -166,7 +166,7 @@ def _graphs(files: MeasuredFiles, archs: Sequence[Architecture]) -> dict[str, Gr
     distinct = {arch.text: arch for arch in archs}.values()
     known = [arch for arch in distinct if arch.space == KNOWN_NETWORKS]
     graphs = files.graphs([arch for arch in distinct if arch.space == ONNX_FILES])
-    return graphs | {arch.text: graph_of(arch.key) for arch in known}
+    return graphs | {arch.text: graph_of(str(arch.key)) for arch in known}
 
 
 def _of_batch(

@@ -161,7 +161,8 @@ class CalibratedNetworks:
         for name in self._measured:
             places = np.flatnonzero(classes == name)
             if len(places):
-                chosen = [graphs[k] for k in places], [settings[k] for k in places]
+                own = places.tolist()
+                chosen = [graphs[k] for k in own], [settings[k] for k in own]
                 result.append((name, places, located(*chosen)))
         return result
 
