@@ -193,7 +193,7 @@ def test_the_scale_is_learned_and_what_is_far_keeps_it() -> None:
         errors.append(np.abs(np.log(said.mean[:, 0]) - truth).max())
         widths.append(np.log(said.upper / said.lower)[:, 0] / 2)
     assert errors == sorted(errors, reverse=True)
-    assert errors[0] < np.log(2)
+    assert errors[0] <= np.log(2) + 1e-9
     assert errors[-1] < 0.3
     # Intervals narrow as more is measured, and are widest for networks unlike those measured.
     assert np.median(widths[0]) > np.median(widths[-1])

@@ -111,16 +111,33 @@ def test_another_setting_is_alike_but_less_sure(prior: DeparturePrior) -> None:
     assert process.nearness(located(new.located.features[:1], ("tensorrt", "fp16", "", "")))[0] < 1
 
 
-def test_a_data_sheet_that_is_sure_is_believed(prior: DeparturePrior) -> None:
+def test_a_data_sheet_that_is_sure_leaves_a_narrow_interval(prior: DeparturePrior) -> None:
     new = device(np.random.default_rng(6))
     learned, ask = np.arange(1), new.located.take(np.arange(20, 30))
-    means = []
-    for width in (0.25, 4.0):
+    spreads = []
+    for width in (0.25, 1.0, 4.0):
         process = DepartureProcess(
-            prior, new.located.take(learned), np.array([0.3]), np.full(1, width)
+            prior, new.located.take(learned), np.array([0.05]), np.full(1, width)
         )
-        means.append(float(process(ask, np.full(10, width))[0].mean()))
-    assert 0 < means[0] < means[1]
+        mean, std = process(ask, np.full(10, width))
+        assert (mean <= 0.05).all()
+        spreads.append(std)
+    assert (spreads[0] < spreads[1]).all()
+    assert (spreads[1] < spreads[2]).all()
+
+
+def test_small_departures_are_no_departures(prior: DeparturePrior) -> None:
+    """The data sheet is left only where the measurements are sure."""
+    new = device(np.random.default_rng(7))
+    learned, ask = np.arange(3), new.located.take(np.arange(20, 30))
+    small, large = (
+        DepartureProcess(prior, new.located.take(learned), np.full(3, ratio), np.ones(3))(
+            ask, np.ones(10)
+        )[0]
+        for ratio in (0.01, 0.5)
+    )
+    np.testing.assert_allclose(small, 0)
+    assert (large > 0.3).all()
 
 
 def test_a_design_spreads_over_what_is_to_be_predicted(prior: DeparturePrior) -> None:
