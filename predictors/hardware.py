@@ -173,10 +173,10 @@ def on_unit(hardware: Hardware, unit: str = "", threads: int = 0) -> Hardware:
     if kind == "cpu":
         parts = _cores(hardware, parts, cluster, threads)
     first = parts[0]
-    # A calibrated device is more than its description.
-    described = {entry.name: getattr(hardware, entry.name) for entry in fields(Hardware)}
+    # A calibrated device has more fields than a description.
+    plain = Hardware(**{entry.name: getattr(hardware, entry.name) for entry in fields(Hardware)})
     return replace(
-        Hardware(**described),
+        plain,
         kind=_KIND_OF[kind],
         microarchitecture=first.microarchitecture,
         peak_tflops={

@@ -93,6 +93,19 @@ COVERED: dict[str, tuple[str, ...]] = {
         "predictors/published/factories.py",
         "predictors/published/recipes.py",
     ),
+    "predictors/latency/test_cpu_roofline.py": ("predictors/latency/cpu_terms.py",),
+    "predictors/latency/test_fused_roofline.py": (
+        "predictors/latency/fused_terms.py",
+        "predictors/latency/gpu_ways.py",
+    ),
+    "predictors/latency/test_gpu_latency.py": (
+        "predictors/latency/gpu_features.py",
+        "predictors/latency/residual_process.py",
+    ),
+    "predictors/latency/test_npu_roofline.py": (
+        "predictors/latency/npu_residuals.py",
+        "predictors/latency/npu_terms.py",
+    ),
     "predictors/statistics/test_calibration.py": (
         "predictors/calibration.py",
         "predictors/prediction.py",
@@ -104,7 +117,6 @@ COVERED: dict[str, tuple[str, ...]] = {
         "predictors/training/losses.py",
         "predictors/training/relabeling.py",
     ),
-    # Every device of the catalogue and every description of a user's is one of these objects.
     "nasplug/devices/test_names.py": ("nasplug/devices/spellings.py",),
     "search_spaces/importers/test_ncnn_graph.py": ("search_spaces/importers/ncnn_layers.py",),
     # A table of rows of every source is read as a whole.

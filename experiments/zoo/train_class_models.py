@@ -2,12 +2,13 @@
 
     python -m experiments.zoo.train_class_models [--threads 1] [--only gpu] [--fresh]
 
-Each class (GPUs, CPUs, other processors) learns all measurements of its table. For the intervals
-five fits leave a fifth of the chips out, with all their twins, and a fifth of the families of
-networks: residuals on chips that were left out are those of devices that were not measured, on
-families that were left out also those of networks unlike the measured ones. Fits are kept in runs/
-and not repeated. Writes the models and the quantiles into nasplug/zoo/network-latency.safetensors,
-and results/class_models.json.
+Each class (GPUs, CPUs, other processors) learns all measurements of its table. For the intervals of
+CPUs and others five fits leave a fifth of the chips out, with all their twins, and a fifth of the
+families of networks: residuals on chips that were left out are those of devices that were not
+measured, on families that were left out also those of networks unlike the measured ones. Residuals
+of GPUs are those of left_out_chips.py: of the whole model, and of the roofline alone for networks
+unlike the measured ones. Fits are kept in runs/ and not repeated. Writes the models and the
+quantiles into nasplug/zoo/network-latency.safetensors, and results/class_models.json.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.campaign import Options
+from experiments import RESULTS
+from experiments.campaign import Options, read_json
 from experiments.common import RUNS, ZOO, Array, provenance, write_result
 from experiments.latency.cpu_data import cpu_graphs, cpu_measurements
 from experiments.latency.gpu_rows import chip_of, gpu_rows, operator_rows
@@ -45,12 +47,14 @@ from nasplug.predictors.statistics.calibration import LEVELS, left_out_quantiles
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.files import atomic_path
 
-FOLDS = 5
+FOLDS, FEWEST_FOLDS = 5, 2
 PARTS = ("whole", *map(str, range(FOLDS)))
 # Measurements of a GPU in one way that the roofline learns, and that residuals are learned from.
 COUNT, RESIDUALS = 40, 120
 # Chips that a runtime and precision needs for widths of its own.
-FEWEST_CHIPS = 3
+FEWEST_CHIPS = 8
+# Residuals of a chip in one way at most, so that large tables do not decide.
+MOST_RESIDUALS = 60
 # Networks that a column needs for a row in the results.
 FEWEST_NETWORKS = 5
 
@@ -205,6 +209,12 @@ def part_file(name: str, part: str) -> Path:
     return RUNS / "class-models" / f"{name}-{part}.npz"
 
 
+def folds_of(name: str) -> list[Path]:
+    """Files of the folds of a class that are there."""
+    files = [part_file(name, part) for part in PARTS[1:]]
+    return [file for file in files if file.exists()]
+
+
 def learn(name: str, part: str) -> None:
     """Fit a part of a class and keep it; `whole`, or the number of a fold."""
     learned = CLASSES[name]
@@ -255,22 +265,52 @@ def _way(column: Setting) -> str:
     return f"{words.runtime} {words.precision}"
 
 
-def widths(name: str) -> tuple[dict[str, Array], dict[str, int], list[dict[str, Any]]]:
-    """Quantiles of residuals of a class, chips that each is of, and rows for the results."""
-    groups: dict[str, dict[str, list[Array]]] = defaultdict(lambda: defaultdict(list))
-    for fold in range(FOLDS):
-        with np.load(part_file(name, str(fold))) as kept:
+def way_of(group: str) -> str:
+    """Runtime and precision of a group; empty for a whole class."""
+    way = group.split(maxsplit=2)[2]
+    return "" if way == "all" else way
+
+
+Residuals = dict[str, dict[str, list[float]]]
+
+
+def residuals_of_gpus() -> Residuals:
+    """Group, as in `width_names` -> chip -> residuals of measurements on it."""
+    groups: Residuals = defaultdict(lambda: defaultdict(list))
+    for row in read_json(RESULTS / "left_out_chips.json")["left_out"]:
+        _, _, runtime, precision = row["group"].split("|")
+        for case, form in (("zero-shot", "residuals"), ("unfamiliar", "roofline")):
+            # That script has predictions less measurements.
+            own = [-error for error in row["residuals_of"][form]][:MOST_RESIDUALS]
+            for way in (f"{runtime} {precision}", runtime, "all"):
+                groups[f"{case} gpu {way}"][row["chip"]] += own
+    return groups
+
+
+def residuals_of_folds(name: str) -> Residuals:
+    """Group, as in `width_names` -> chip -> residuals of measurements on it."""
+    groups: Residuals = defaultdict(lambda: defaultdict(list))
+    for part in folds_of(name):
+        with np.load(part) as kept:
             residuals, is_new = kept["residuals"], kept["is_new"]
             chips, ways = kept["chips"].tolist(), kept["ways"].tolist()
         for case, mask in (("zero-shot", ~is_new), ("unfamiliar", is_new)):
             for k in np.flatnonzero(mask):
                 for way in (ways[k], ways[k].rpartition(" ")[0], "all"):
-                    groups[f"{case} {name} {way}"][chips[k]].append(residuals[k])
+                    groups[f"{case} {name} {way}"][chips[k]].append(float(residuals[k]))
+    return groups
+
+
+def widths(name: str) -> tuple[dict[str, Array], dict[str, int], list[dict[str, Any]]]:
+    """Quantiles of residuals of a class, chips that each is of, and rows for the results."""
+    groups = residuals_of_gpus() if name == "gpu" else residuals_of_folds(name)
     found, counts, rows = {}, {}, []
     for group, by_chip in sorted(groups.items()):
         if len(by_chip) < FEWEST_CHIPS and not group.endswith(" all"):
             continue
-        arrays = [np.array(values) for values in by_chip.values()]
+        rng = np.random.default_rng(0)
+        most = MOST_RESIDUALS * (1 if way_of(group) else 4)
+        arrays = [rng.permutation(values)[:most] for values in by_chip.values()]
         found[group], counts[group] = left_out_quantiles(arrays), len(arrays)
         low, middle, high = np.interp((0.05, 0.5, 0.95), LEVELS, found[group])
         every = np.concatenate(arrays)
@@ -293,8 +333,8 @@ def widths(name: str) -> tuple[dict[str, Array], dict[str, int], list[dict[str, 
 def by_column(name: str) -> list[dict[str, Any]]:
     """Errors on chips that were left out, by column and package of the networks."""
     rows = []
-    for fold in range(FOLDS):
-        with np.load(part_file(name, str(fold))) as kept:
+    for part in folds_of(name):
+        with np.load(part) as kept:
             pairs = list(zip(kept["packages"].tolist(), kept["columns"].tolist(), strict=True))
             residuals, is_new = kept["residuals"], kept["is_new"]
         for pair in dict.fromkeys(pairs):
@@ -320,7 +360,8 @@ def main() -> None:
     options = parser.parse_args()
     names = [options.only] if options.only else list(CLASSES)
     for name in names:
-        for part in [options.part] if options.part else PARTS:
+        parts = PARTS[:1] if name == "gpu" else PARTS
+        for part in [options.part] if options.part else parts:
             if options.fresh or not part_file(name, part).exists():
                 learn(name, part)
                 print(name, part, flush=True)
@@ -340,7 +381,7 @@ def assemble() -> None:
         with np.load(part_file(name, "whole")) as kept:
             tensors[name] = {key: kept[key] for key in kept.files if key != "card"}
             cards[name] = json.loads(str(kept["card"]))
-        if not all(part_file(name, part).exists() for part in PARTS):
+        if name != "gpu" and len(folds_of(name)) < FEWEST_FOLDS:
             print(f"{name}: folds are missing, and widths stay as they are", flush=True)
             continue
         for group in [g for g in all_widths if len(g.split()) > 2 and g.split()[1] == name]:
@@ -350,7 +391,7 @@ def assemble() -> None:
         all_widths |= found
         counts |= chips
         rows += own
-        columns += by_column(name)
+        columns += by_column(name) if name != "gpu" else []
     model.set_class_models(ClassModels.restored(tensors, cards))
     model.set_widths(all_widths, counts)
     # Checkpoints of earlier versions lack the devices of their columns.

@@ -35,6 +35,7 @@ from nasplug.predictors.latency.cpu_terms import (
     CpuTerms,
     cpu_fusion,
     cpu_kernels,
+    cpu_precision,
 )
 from nasplug.predictors.latency.fused_operators import kernels_of_nodes
 from nasplug.predictors.latency.fused_roofline import BOUNDS, KernelTimes
@@ -43,15 +44,15 @@ from nasplug.search_spaces import Graph
 
 __all__ = ["CpuRoofline"]
 
-STEPS, RATE = 200, 0.1
+STEPS, RATE = 160, 0.1
 # Networks of one device, setting and source that are learned.
-MOST = 10
+MOST = 8
 # Relative errors beyond this count linearly.
 HUBER = 0.2
 # How strongly all numbers are held where they start, against the mean error.
-PRIOR = 3e-6
+PRIOR = 5e-6
 # How far a microarchitecture, a source, and one device in one table are from the usual one.
-CORE_SPREAD, SOURCE_SPREAD, EFFECT_SPREAD = 0.2, 0.25, 0.25
+CORE_SPREAD, SOURCE_SPREAD, EFFECT_SPREAD = 0.2, 0.25, 0.2
 # Chips that a network's factor is held at 1 by, and the largest residual that counts.
 _HELD, _LARGEST = 2.0, 0.7
 # Networks that are priced at once.
@@ -65,7 +66,7 @@ class CpuRoofline:
     Attributes:
         numbers: Name -> number, those of `START`.
         cores: Microarchitecture and one of the groups of rates -> factor on these rates.
-        sources: Source -> factor on the time that it measures.
+        sources: Source, and way to run networks -> factor on the time that is measured.
         networks: Key of a network, and of it in a runtime and a precision -> factor on its time.
         devices: Runtime -> names of the devices whose measurements were learned in it.
     """
@@ -143,13 +144,17 @@ class CpuRoofline:
             optimizer.step()
             schedule.step()
         factors = SOURCE_SPREAD * factors.detach()
+        # Devices of one way to run networks are off by nothing in the middle.
+        left = (target - predicted + EFFECT_SPREAD * effects[table]).detach().numpy()
         devices: dict[str, tuple[str, ...]] = {}
         for name, runtime in dict.fromkeys((c.hardware.name, c.runtime) for c in columns):
             devices[runtime] = (*devices.get(runtime, ()), name)
         model = cls(
             _named(START, start + logs.detach() * spread),
             _named(terms.core_names, CORE_SPREAD * cores.detach()),
-            _named(names, factors) | _usual(factors[source].numpy(), columns, weight.numpy()),
+            _named(names, factors)
+            | _usual(factors[source].numpy(), columns, weight.numpy())
+            | _middles(left, columns, tables),
             {},
             devices,
         )
@@ -176,6 +181,7 @@ class CpuRoofline:
             part = slice(start, start + _CHUNK)
             terms = _terms(graphs[part], columns[part])
             result[part] = terms.log_ms(self._logs, self._cores(terms)).double().numpy()
+        result += np.log([self.sources.get(_way(column), 1.0) for column in columns])
         usual = [self.sources.get(f"usual {column.runtime}", 1.0) for column in columns]
         names = list(sources) or [""] * len(graphs)
         result += np.log([self.sources.get(name, u) for name, u in zip(names, usual, strict=True)])
@@ -282,6 +288,32 @@ def _usual(factors: Array, columns: Sequence[Setting], weights: Array) -> dict[s
             np.exp(np.average(factors[runtimes == runtime], weights=weights[runtimes == runtime]))
         )
         for runtime in dict.fromkeys(runtimes.tolist())
+    }
+
+
+def _way(column: Setting) -> str:
+    threads = "one thread" if column.processor.units == 1 else "threads"
+    return f"way {column.runtime} {cpu_precision(column)} {threads}"
+
+
+def _middles(
+    residuals: Array, columns: Sequence[Setting], tables: Sequence[Any]
+) -> dict[str, float]:
+    """Factor of each way to run networks: the middle of what its devices are off by."""
+    of_table: dict[Any, list[int]] = defaultdict(list)
+    for k, table in enumerate(tables):
+        of_table[table].append(k)
+    of_device: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for rows in of_table.values():
+        column = columns[rows[0]]
+        of_device[_way(column), column.hardware.name].append(float(np.median(residuals[rows])))
+    of_way: dict[str, list[float]] = defaultdict(list)
+    for (way, _), values in of_device.items():
+        of_way[way].append(float(np.mean(values)))
+    # A few devices say little of others.
+    return {
+        way: float(np.exp(np.median(values) * len(values) / (len(values) + _HELD)))
+        for way, values in of_way.items()
     }
 
 

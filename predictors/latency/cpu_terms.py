@@ -110,8 +110,8 @@ def _start() -> dict[str, tuple[float, float]]:
         start[f"fp16.{kind}"] = (1.7, 0.2)
         start[f"int8.{kind}"] = (1.3, 0.3)
         start[f"int8 dot.{kind}"] = (2.5 if by_matrix else 1.5, 0.4)
-    start |= {f"serial.{rate}": (0.04, 0.7) for rate in (*_COMPUTING, *_NEAR)}
-    start |= {"serial.power": (0.85, 0.2)}
+    start |= {f"serial.{rate}": (0.1, 0.7) for rate in (*_COMPUTING, *_NEAR)}
+    start |= {"serial.power": (0.4, 0.5)}
     start |= {f"year.{group}": (1.1, 0.1) for group in ("compute", "memory", "launch")}
     start |= {f"serial.{runtime}": (1.0, 0.5) for runtime in CPU_RUNTIMES}
     start |= {f"lanes.{rate}": (0.85, 0.15) for rate in (*_COMPUTING, "memory")}
@@ -124,6 +124,7 @@ def _start() -> dict[str, tuple[float, float]]:
     start |= {f"far.{core}": (1.0, 0.3) for core in CORE_KINDS}
     start |= {"uneven": (1.3, 0.3), "memory": (0.6, 0.3), "core memory": (3.0, 0.5)}
     start |= {"cache.weights": (0.7, 0.5), "cache.activations": (0.7, 0.5), "wider": (0.7, 0.2)}
+    start["cache.cores"] = (0.5, 0.3)
     start |= {"depth": (20.0, 1.0), "width": (8.0, 1.0), "pixels": (8.0, 1.0)}
     start |= {"window": (6.0, 0.7), "stride": (1.3, 0.3), "overlap": (2.0, 0.4)}
     return start
@@ -372,7 +373,9 @@ class CpuTerms:
         each = number("core memory") * logs[self.far_at].exp() * cpu.clock * cpu.cores
         main = number("memory") * cpu.bandwidth
         far = each * main / (each + main)
-        activations = self.moved / (self.moved + number("cache.activations") * cpu.cache)
+        # Cores share the last cache.
+        cache = number("cache.activations") * cpu.cache * cpu.cores ** -number("cache.cores")
+        activations = self.moved / (self.moved + cache)
         weights = self.all_weights / (self.all_weights + number("cache.weights") * cpu.cache)
         beyond = self.moved * activations * logs[self.traffic_at].exp() + self.weights * weights
         traffic = ((self.moved + self.weights) / near + beyond / far).clamp(min=1e-9)

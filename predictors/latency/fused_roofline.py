@@ -3,10 +3,10 @@
 A kernel of kind k (fused_operators.py), on units u of a GPU (ordinary or tensor cores), in setting
 s, takes
 
-    arithmetic = operations / (peak_u · e_uk) · (1 + c_uk · units / outputs)^f
-                 · (1 + d / depth) · (1 + w / width) · (1 + r / rows)
+    arithmetic = operations / (peak_u · e_uk · boost) · watts · lanes · (1 + c_k · units / outputs
+                 + r / rows)^f · (1 + d_u / depth) · (1 + w_u / width)
     traffic    = (bytes · t_sk / (1 + g · cache / (cache + bytes)) + b) / (bandwidth · m)
-    kernel     = (arithmetic^q + traffic^q)^(1/q) + launch_s + groups · group_s
+    kernel     = (arithmetic^q + traffic^q)^(1/q) + launch_s / clock + groups · group_s
 
 and a network
 
@@ -14,9 +14,11 @@ and a network
 
 Few outputs do not fill the units, short sums, narrow and low outputs do not fill a tile, and
 channels that are not multiples of eight do not suit tensor cores. Convolutions of floats on
-ordinary units are Winograd's, beyond the peak; a board that has few watts for its peak stays below
-it. A host hands over one kernel after the other. Whoever measured differs, too (`Script`): some sum
-the times of kernels, some copy each batch to the GPU. All numbers are positive and learned
+ordinary units are Winograd's, beyond the peak. A board that has few watts for its peak stays below
+it, and units with many lanes are harder to feed; cards of players run at higher clocks than their
+sheets say. A host hands over one kernel after the other, that of an older GPU more slowly. Whoever
+measured differs, too (`Script`): some sum the times of kernels, some copy each batch to the GPU.
+All numbers are positive and learned
 together, from whole networks and single operators, each held near its start, which is a plain
 guess; what is particular to one GPU in one table is a factor that is learned and not kept. The form
 is that of the roofline model (Williams et al., CACM 2009).
@@ -34,16 +36,9 @@ import torch
 from numpy.typing import NDArray
 
 from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.latency.fused_numbers import NUMBERS, START, resolution
 from nasplug.predictors.latency.fused_operators import kernels_of_nodes
-from nasplug.predictors.latency.fused_terms import (
-    NUMBERS,
-    START,
-    Script,
-    Terms,
-    kernels_of,
-    resolution,
-    soft_maximum,
-)
+from nasplug.predictors.latency.fused_terms import Script, Terms, kernels_of, soft_maximum
 from nasplug.predictors.latency.gpu_ways import fusion_of, gpu_setting
 from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph

@@ -11,6 +11,14 @@ import numpy as np
 import torch
 
 from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.latency.fused_numbers import (
+    COMPUTING,
+    ENGINES,
+    NUMBERS,
+    PLACES,
+    UNITS,
+    number_place,
+)
 from nasplug.predictors.latency.fused_operators import (
     KERNEL_COLUMNS,
     KERNEL_KINDS,
@@ -30,63 +38,8 @@ from nasplug.search_spaces import Graph
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["NUMBERS", "START", "Script", "Terms", "kernels_of"]
+__all__ = ["Script", "Terms", "kernels_of", "soft_maximum"]
 
-COMPUTING = KERNEL_KINDS[:7]
-_EFFICIENT = ("convolution", "pointwise", "product")
-# Units that compute convolutions and products.
-UNITS = ("plain", "tensor")
-_COMPILED = ("compiled", "compiled graphs")
-_ENGINES = GPU_SETTINGS[4:]
-# Setting -> the one whose numbers its own are factors on.
-_LIKE = {
-    **{"channels last": "framework", "compiled": "channels last", "compiled graphs": "compiled"},
-    **{"paddle tensorrt": "tensorrt", "onnxruntime": "tensorrt"},
-}
-_TRAFFIC = {s: 0.4 for s in GPU_SETTINGS} | {s: 0.2 for s in ("compiled graphs", *_ENGINES[1:])}
-# Name of a number -> where its fit starts (times in ms), and how far it may go, in log units.
-START: dict[str, tuple[float, float]] = {
-    **{f"efficiency.{u}.{k}": (0.3, 1.0) for u in UNITS for k in COMPUTING},
-    **{f"efficiency.{u}.{k}": (0.6, 0.6) for u in UNITS for k in _EFFICIENT},
-    **{f"efficiency.plain.{k}": (0.6, 0.6) for k in ("attention", "batched")},
-    **{"efficiency.tf32": (0.9, 0.3), "efficiency.int8": (0.7, 0.3)},
-    **{"emulated": (1.5, 0.5), "halved": (1.4, 0.3)},
-    **{"winograd": (2.2, 0.4), "winograd.channels": (32.0, 1.0), "winograd.pixels": (256.0, 1.5)},
-    **{f"fill.{k}": (2000.0, 1.5) for k in COMPUTING},
-    **{"fill.rate": (0.6, 0.4), "fill.power": (0.9, 0.3)},
-    **{"lanes.plain": (0.2, 0.5), "lanes.tensor": (0.1, 0.5), "host.year": (0.2, 0.3)},
-    **{"boost": (0.7, 0.3), "old": (1.1, 0.3), "host.amd": (1.3, 0.4)},
-    **{"depth.plain": (20.0, 1.5), "depth.tensor": (40.0, 1.5)},
-    **{"width.plain": (8.0, 1.5), "width.tensor": (16.0, 1.5), "rows": (8.0, 1.5)},
-    **{
-        "unaligned": (1.3, 0.5),
-        "unaligned.product": (1.2, 0.3),
-        "watt.plain": (0.12, 0.5),
-        "watt.tensor": (0.7, 0.5),
-    },
-    **{"watt.year": (0.09, 0.5), "watt.power": (3.0, 0.3)},
-    **{f"compute.{s}": (1.0, 0.2) for s in GPU_SETTINGS[1:]},
-    **{f"compute.{s}.{k}": (1.0, 0.4) for s in GPU_SETTINGS[1:] for k in ("depthwise", "grouped")},
-    **{"memory": (0.85, 0.1), "memory.old": (0.88, 0.1), "memory.amd": (0.9, 0.1)},
-    **{f"traffic.{s}.{k}": (1.0, _TRAFFIC[s]) for s in GPU_SETTINGS for k in KERNEL_KINDS},
-    **{"transfer": (2e5, 1.5), "cache": (2.0, 0.5), "layout": (0.5, 1.0)},
-    **{"cast.weights": (3.0, 0.4), "cast.activations": (1.4, 0.3), "cast.launch": (3.0, 0.3)},
-    **{"launch.kernels": (2e-3, 0.7), "launch.framework": (3e-3, 0.7)},
-    **{"launch.compiled": (2e-3, 0.7), "launch.tensorrt": (1.5e-3, 0.7)},
-    **{"launch.compiled graphs": (0.7, 0.4), "launch.onnxruntime": (1.5, 0.4)},
-    "group": (1e-4, 2.0),
-    # Engines of old start a kernel for each group.
-    "group.tensorrt": (3e-3, 1.5),
-    **{"host.framework": (1e-2, 0.7), "host.compiled": (3e-3, 0.7)},
-    **{"host.compiled graphs": (0.2, 0.5), "host.tensorrt": (1.5e-3, 0.7)},
-    **{"host.onnxruntime": (3.0, 0.5), "host.paddle tensorrt": (1.0, 0.3)},
-    **{"floor.framework": (2e-2, 1.0), "floor.kernels": (1e-3, 1.0), "copy": (4e6, 0.7)},
-    **{"floor.compiled": (2e-2, 1.0), "floor.tensorrt": (2e-2, 1.0)},
-    **{"floor.paddle tensorrt": (5.0, 1.0), "floor.onnxruntime": (1.0, 0.5)},
-    **{"overlap.kernel": (2.0, 0.5), "overlap.host": (3.0, 0.5)},
-}
-NUMBERS = tuple(START)
-_PLACES = {name: place for place, name in enumerate(NUMBERS)}
 _KINDS = {name: place for place, name in enumerate(KERNEL_KINDS)}
 _YEAR = 2020
 # Cycles a ms.
@@ -122,36 +75,6 @@ class Script:
     casts: bool = False
     flash: bool = True
     causal: bool = False
-
-
-def resolution() -> Tensor:
-    """Matrix that adds to the logarithm of each number those of the ones it is a factor on."""
-    matrix = np.eye(len(NUMBERS))
-    for name in NUMBERS:
-        head, _, after = name.partition(".")
-        setting, _, kind = after.partition(".")
-        like = _LIKE.get(setting)
-        while like is not None:
-            parent = ".".join((head, like, kind) if kind else (head, like))
-            # What was set anew for a setting is no factor.
-            if parent in _PLACES and not _is_own(name):
-                matrix[_PLACES[name], _PLACES[parent]] = 1.0
-            like = _LIKE.get(like)
-            if _is_own(parent):
-                break
-    return torch.tensor(matrix, dtype=torch.float32)
-
-
-def _is_own(name: str) -> bool:
-    head, _, setting = name.partition(".")
-    return head in ("launch", "host", "floor") and setting in ("framework", "compiled", "tensorrt")
-
-
-def number_place(head: str, setting: str) -> int:
-    """Place of the number of a setting, or of the setting that it is like."""
-    while f"{head}.{setting}" not in _PLACES:
-        setting = _LIKE[setting]
-    return _PLACES[f"{head}.{setting}"]
 
 
 _CACHE: WeakKeyDictionary[Graph, dict[tuple[str, bool], Array]] = WeakKeyDictionary()
@@ -217,7 +140,7 @@ def _chip(column: Setting, script: Script) -> _Chip:
         rates.weight_bytes,
         rates.tensor,
         rates.tensor_products,
-        rates.is_halved and setting not in _ENGINES,
+        rates.is_halved and setting not in ENGINES,
         rates.is_emulated,
         narrow,
         rates.ran in ("fp32", "fp16") and not rates.tensor,
@@ -304,7 +227,7 @@ class Terms:
         nothing = torch.zeros_like(kind)
 
         def when(is_true: Tensor, name: str) -> Tensor:
-            return torch.where(is_true, _PLACES[name], one)
+            return torch.where(is_true, PLACES[name], one)
 
         self.slower = torch.stack(
             [
@@ -315,7 +238,7 @@ class Terms:
                 when(slow & (chip.emulated > 0), "emulated"),
             ]
         )
-        narrow = torch.tensor([_PLACES.get(n, one) for n in _NARROW])
+        narrow = torch.tensor([PLACES.get(n, one) for n in _NARROW])
         self.faster = torch.stack(
             [
                 self._look(_EFFICIENCY, unit, at_most),
@@ -339,8 +262,8 @@ class Terms:
         launches = torch.tensor([number_place("launch", s) for s in GPU_SETTINGS])
         engine = setting >= GPU_SETTINGS.index("tensorrt")
         self.places |= {
-            "launch": torch.where(chip.kernels > 0, _PLACES["launch.kernels"], launches[setting]),
-            "group": torch.where(engine, _PLACES["group.tensorrt"], _PLACES["group"]),
+            "launch": torch.where(chip.kernels > 0, PLACES["launch.kernels"], launches[setting]),
+            "group": torch.where(engine, PLACES["group.tensorrt"], PLACES["group"]),
         }
         self.has_winograd = (chip.winograd > 0) & kinds["convolution"]
 
@@ -367,13 +290,13 @@ class Terms:
         hosts = torch.tensor([number_place("host", s) for s in GPU_SETTINGS])[setting]
         floors = torch.tensor([number_place("floor", s) for s in GPU_SETTINGS])[setting]
         self.places["host"] = hosts
-        self.places["floor"] = torch.where(self.kernels, _PLACES["floor.kernels"], floors)
+        self.places["floor"] = torch.where(self.kernels, PLACES["floor.kernels"], floors)
         self.copied = torch.tensor(copied, dtype=torch.float32) * network.images
         self.copied = self.copied * network.number_bytes
 
     @staticmethod
     def _look(names: Sequence[Sequence[str]], row: Tensor, column: Tensor) -> Tensor:
-        places = [[_PLACES.get(name, len(NUMBERS)) for name in line] for line in names]
+        places = [[PLACES.get(name, len(NUMBERS)) for name in line] for line in names]
         return torch.tensor(places)[row, column]
 
     def kernel_ms(self, numbers: Tensor, hosts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -386,7 +309,7 @@ class Terms:
             return numbers[self.places[name]]
 
         def one(name: str) -> Tensor:
-            return numbers[_PLACES[name]]
+            return numbers[PLACES[name]]
 
         slower = self.operations * numbers[self.slower].prod(0) / numbers[self.faster].prod(0)
         watts = self.watts * (self.watt_years * one("watt.year")).exp() / of("watt")
@@ -447,23 +370,24 @@ class Terms:
         `numbers` are the values of `NUMBERS`, and a 1.
         """
         arithmetic, traffic, launch = self.kernel_ms(numbers, hosts)
-        kernel = soft_maximum(arithmetic, traffic, numbers[_PLACES["overlap.kernel"]]) + launch
+        kernel = soft_maximum(arithmetic, traffic, numbers[PLACES["overlap.kernel"]]) + launch
         count = self.counted(numbers)
         empty = torch.zeros(self.networks)
         time = empty.index_add(0, self.owner, kernel * count).clamp(min=SMALLEST_MS)
         started = empty.index_add(0, self.owner, count).clamp(min=SMALLEST_MS)
-        newer = (numbers[_PLACES["host.year"]] * self.years).exp()
-        newer = newer * torch.where(self.amd, numbers[_PLACES["host.amd"]], 1.0)
+        newer = (numbers[PLACES["host.year"]] * self.years).exp()
+        newer = newer * torch.where(self.amd, numbers[PLACES["host.amd"]], 1.0)
         host = started * numbers[self.places["host"]] * hosts * newer
-        whole = soft_maximum(time, host, numbers[_PLACES["overlap.host"]])
+        whole = soft_maximum(time, host, numbers[PLACES["overlap.host"]])
         whole = torch.where(self.kernels, time, whole)
         whole = whole + numbers[self.places["floor"]] * floors
-        return (whole + self.copied / numbers[_PLACES["copy"]]).clamp(min=SMALLEST_MS).log()
+        return (whole + self.copied / numbers[PLACES["copy"]]).clamp(min=SMALLEST_MS).log()
 
     def counted(self, numbers: Tensor) -> Tensor:
         """How often each kernel is run; only a share of changes of layout is."""
-        share = torch.where(self.layout, numbers[_PLACES["layout"]], 1.0)
-        return self.count * share[self.group]
+        share = torch.where(self.layout, numbers[PLACES["layout"]], 1.0)
+        counted: Tensor = self.count * share[self.group]
+        return counted
 
 
 def soft_maximum(a: Tensor, b: Tensor, power: Tensor) -> Tensor:

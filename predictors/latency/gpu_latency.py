@@ -77,7 +77,6 @@ class GpuLatency:
         operators: Measured,
         residuals: Measured,
         groups: Sequence[str] = (),
-        strength: float | None = None,
     ) -> GpuLatency:
         """Learn from measurements.
 
@@ -86,7 +85,6 @@ class GpuLatency:
             operators: Single operators that it learns from, too.
             residuals: Whole networks whose residuals are learned; may be more than `networks`.
             groups: Names of the kinds of networks that these are.
-            strength: How strongly the roofline's numbers are held where they start.
         """
         both = [[*a, *b] for a, b in zip(networks, operators, strict=True)]
         roofline = FusedRoofline.of(
@@ -96,7 +94,6 @@ class GpuLatency:
             both[3],
             weights={script.name: _OPERATORS for script in operators.scripts},
             groups=groups,
-            **({} if strength is None else {"strength": strength}),
         )
         predicted = roofline.log_latency(residuals.graphs, residuals.columns, residuals.scripts)
         wrong = np.clip(np.log(residuals.ms) - predicted, -_MOST, _MOST)

@@ -33,17 +33,21 @@ __all__ = ["ResidualProcess", "family", "network_features", "peak_rate"]
 CHIP, CHIP_PRECISION, NETWORK, FEATURES = 0.3, 0.15, 0.15, 0.25
 OTHER_RUNTIME, OTHER_PRECISION, OTHER_FAMILY, OTHER_CHIP = 0.6, 0.6, 0.1, 0.8
 # Lengths of the similarities: of networks, of logarithms of peak and bandwidth, and of years.
-NETWORK_LENGTH, SAME_LENGTH = 1.5, 0.05
+NETWORK_LENGTH, SAME_LENGTH = 1.0, 0.05
 CHIP_LENGTHS = (1.2, 1.0, 3.0)
 NOISE = 0.12
 # Factors beyond are of what went wrong.
 LARGEST = 3.0
+# Makers whose microarchitectures have names without a common word.
+_ONE_LINE = ("AMD", "Intel", "NVIDIA")
 _SHARES_LENGTH = 0.5
 _COLUMN = {name: place for place, name in enumerate(KERNEL_COLUMNS)}
 
 
 def family(setting: Setting) -> str:
-    """Maker's line of processors, such as `"Hexagon"` or `"Mali-G"`."""
+    """Maker's line of processors, such as `"Hexagon"`, `"Mali-G"` or `"NVIDIA"`."""
+    if setting.hardware.vendor in _ONE_LINE:
+        return setting.hardware.vendor
     return re.split(r"[ \d]", setting.processor.microarchitecture)[0]
 
 

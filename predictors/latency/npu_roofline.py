@@ -14,7 +14,7 @@ depthwise convolutions, softmax, normalisation and transposes poorly; a first la
 channels leaves most of an array idle (d). What a runtime, a source or a line of processors does
 differently is a factor, shrunk towards 1, those of a runtime by kind of operator: some run
 operators that the NPU lacks on the CPU. What is left of processors and networks follows a Gaussian
-process (residual_process.py). The form is that of fused_roofline.py.
+process (npu_residuals.py). The form is that of fused_roofline.py.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ __all__ = ["NpuRoofline"]
 
 STEPS, RATE = 100, 0.1
 HUBER = 0.2
-PRIOR = 1e-5
+PRIOR = 1e-4
 # Kind of what is particular -> how far its factors are from 1, in log units.
 SPREADS = {
     "launch": 0.3,

@@ -1,55 +1,95 @@
-"""Floors of the latency on chips that were left out, and the choice that their own errors spare."""
+"""The floors of left-out chips, and the choice among forms of the model by other chips."""
 
 import numpy as np
 import pytest
 
-from experiments.latency.gpu_data import Measurement
-from experiments.latency.left_out_chips import STRENGTHS, chosen, scaled_roofline, sibling
+from experiments.latency.gpu_rows import GpuRow, at_most, chip_of
+from experiments.latency.left_out_chips import (
+    FORMS,
+    SAMPLED,
+    block,
+    chosen,
+    figures,
+    interval_of,
+    ridge,
+    scaled_roofline,
+    sibling,
+    summary,
+)
 from nasplug import hardware, space
 from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.latency.fused_terms import Script
 
-SPACE = space("nnlqp:resnet")
-GRAPH = SPACE.to_graph(SPACE.sample(np.random.default_rng(0)))
-
-
-def measured(name, ms, batch=8, graph=GRAPH):
-    return Measurement(graph, Setting(hardware(name), batch), ms, "we", "we", "we")
-
-
-def test_a_sibling_gives_its_time_by_the_ratio_of_the_data_sheets():
-    peaks = {name: hardware(name).peak_tflops["fp32"] for name in ("P100", "T4", "RTX 2080 Ti")}
-    p100, t4 = (measured(name, 100 / peaks[name]) for name in ("P100", "T4"))
-    judged = measured("RTX 2080 Ti", 1.0, batch=16)
-    # The peaks explain both measurements, so that they explain the third.
-    assert np.exp(sibling([p100, t4], [judged]))[0] == pytest.approx(200 / peaks["RTX 2080 Ti"])
+RNG = np.random.default_rng(0)
+GRAPHS = [
+    s.to_graph(s.sample(RNG))
+    for s in (space(f"nnlqp:{name}") for name in ("resnet", "mobilenetv2", "vgg"))
+]
 
 
-def test_a_network_that_no_other_chip_ran_has_no_sibling():
-    other = SPACE.to_graph(SPACE.sample(np.random.default_rng(1)))
-    rows = [measured("P100", 5.0), measured("T4", 9.0)]
-    assert np.isnan(sibling(rows, [measured("V100", 1.0, graph=other)])).all()
+def row(k, name, ms, batch=8, runtime="eager", source="timm somebody"):
+    column = Setting(hardware(name), batch, runtime, "fp16")
+    return GpuRow(f"timm:{k}", GRAPHS[k], column, ms, Script("somebody"), source)
 
 
-def test_a_factor_scales_the_roofline_of_a_setting():
-    one = measured("T4", 1.0)
-    slow = np.exp(scaled_roofline([one._replace(ms=3.0)], [one]))
-    assert slow[0] == pytest.approx(3 * np.exp(scaled_roofline([one], [one]))[0])
+def test_a_sibling_tells_by_its_data_sheet():
+    rows = [
+        row(k, name, (k + 1) * 1e3 / hardware(name).memory_bandwidth_gbs)
+        for k in range(3)
+        for name in ("RTX 3090", "T4", "P100")
+    ]
+    learned = [r for r in rows if r.chip != "T4"]
+    judged = [r for r in rows if r.chip == "T4"]
+    truth = np.log([r.ms for r in judged])
+    np.testing.assert_allclose(sibling(learned, judged), truth, atol=1e-6)
+    assert np.isnan(sibling(learned, [row(0, "T4", 1.0, runtime="tensorrt")])).all()
 
 
-def test_the_errors_of_a_chip_do_not_choose_for_it():
-    names = [f"model {strength:g}" for strength in STRENGTHS]
+def test_scaled_rooflines_and_ridges_are_right_where_one_factor_is():
+    names = ("RTX 3090", "T4", "V100", "A100 40GB")
+    rows = [row(k, name, 1.0) for k in range(3) for name in names]
+    plain = np.exp(scaled_roofline(rows, rows))
+    rows = [r._replace(ms=3 * value) for r, value in zip(rows, plain, strict=True)]
+    truth = np.log([r.ms for r in rows])
+    np.testing.assert_allclose(scaled_roofline(rows, rows), truth, atol=1e-6)
+    assert np.abs(ridge(rows, rows) - truth).mean() < 0.3
 
-    def row(chip, best):
-        errors = {name: {"mape_percent": 10.0 + 40 * (name != best)} for name in names}
-        floors = {name: {"mape_percent": 30.0} for name in ("ridge", "roofline", "sibling")}
-        return {"chip": chip, **errors, **floors}
 
-    rows = [row("a", names[0]), row("b", names[1]), row("c", names[1])]
-    summary = chosen(rows)
-    assert rows[0]["chosen"] == names[1]
-    assert rows[0]["model"]["mape_percent"] == 50
-    assert summary["ridge"] == {
-        "groups": 3,
-        "median_mape_percent": 30.0,
-        "mean_mape_percent": 30.0,
+def test_forms_are_drawn_and_chips_have_twins():
+    rows = [row(k % 3, "T4", 1.0 + k) for k in range(9)]
+    assert len(at_most(rows, 4)) == 4
+    assert chip_of(rows[0].column) == "T4"
+    assert chip_of(Setting(hardware("H200"))) == "H100"
+    assert block(rows[0]) == "whole networks"
+    assert block(row(0, "T4", 1.0, source="gpt automl")) == "HW-GPT"
+
+
+def result(chip, errors):
+    names = [*FORMS, "ridge", "scaled roofline", "sibling"]
+    values = {name: np.full(4, error) for name, error in zip(names, errors, strict=True)}
+    return {
+        "chip": chip,
+        "group": f"timm somebody|{chip}|eager|fp16",
+        "block": "whole networks",
+        "networks": 4,
+        **{name: figures(value) for name, value in values.items()},
+        "residuals_of": {name: np.quantile(values[name], SAMPLED).tolist() for name in FORMS},
     }
+
+
+def test_the_form_is_that_which_is_best_on_other_chips():
+    rows = [
+        result("A", (0.5, 0.3, 0.1, 0.6, 0.6, np.nan)),
+        result("B", (0.1, 0.3, 0.5, 0.6, 0.6, 0.2)),
+    ]
+    chosen(rows)
+    assert [r["form"] for r in rows] == ["roofline", "residuals"]
+    assert rows[0]["model"]["mape_percent"] == pytest.approx(100 * np.expm1(0.5))
+    assert rows[0]["sibling"] is None
+    # What the other chip's prediction was above the truth, this one's is expected to be.
+    assert interval_of(rows[0], rows) == pytest.approx((-0.5, -0.5))
+    entry = summary(rows)["whole networks"]
+    assert entry["sibling"]["groups"] == 1
+    assert entry["chips"]["A"]["below_every_floor"]
+    assert not entry["chips"]["B"]["below_every_floor"]
+    assert entry["intervals"]["mean_covers_percent"] == pytest.approx(100.0)

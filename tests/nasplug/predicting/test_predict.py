@@ -68,7 +68,7 @@ def test_the_answer_is_for_the_batch_of_the_example():
     asked = nasplug.predict(Toy(), EXAMPLE, hardware="RTX 3090", batch_size=8)
     assert (one.batch_size, eight.batch_size) == (1, 8)
     assert eight.to_json() == asked.to_json()
-    assert eight.mean > one.mean
+    assert eight.mean >= one.mean
     # FLOPs are those of one image, whatever the batch.
     assert eight.graph.total("flops") == one.graph.total("flops")
 

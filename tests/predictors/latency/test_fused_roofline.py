@@ -7,8 +7,8 @@ import torch
 from nasplug import hardware, space
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency import fused_roofline
+from nasplug.predictors.latency.fused_numbers import NUMBERS, START, resolution
 from nasplug.predictors.latency.fused_roofline import FusedRoofline, Script
-from nasplug.predictors.latency.fused_terms import NUMBERS, START, resolution
 from nasplug.predictors.latency.gpu_ways import GPU_SETTINGS, fusion_of, gpu_setting, rates_of
 from nasplug.search_spaces import ATTRIBUTES, Graph
 
