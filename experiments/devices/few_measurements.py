@@ -24,6 +24,7 @@ from experiments.campaign import Options
 from experiments.common import Array, write_result
 from experiments.devices.left_out_residuals import CLASSES, Residuals, left_out_residuals
 from experiments.tables import grouped
+from nasplug.predictors.latency.departure_learning import learned_prior
 from nasplug.predictors.latency.departure_priors import PRIORS_FILE
 from nasplug.predictors.latency.departure_process import END, DeparturePrior, DepartureProcess
 from nasplug.search_spaces.files import write_text
@@ -103,7 +104,7 @@ def of_class(name: str, seeds: int) -> list[dict[str, Any]]:
     data = left_out_residuals(name)
     rows = []
     for part in np.unique(data.part):
-        prior = DeparturePrior.of(data.devices(data.part != part))
+        prior = learned_prior(data.devices(data.part != part))
         inside = data.part == part
         forms = sorted(set(zip(data.device[inside], data.way[inside], strict=True)))
         for device, way in forms:
@@ -163,8 +164,7 @@ def write_priors() -> None:
     """Write the priors that the package ships."""
     data = {name: left_out_residuals(name) for name in CLASSES}
     priors = {
-        name: DeparturePrior.of(d.devices(np.isfinite(d.logs))).to_json()
-        for name, d in data.items()
+        name: learned_prior(d.devices(np.isfinite(d.logs))).to_json() for name, d in data.items()
     }
     write_text(PRIORS, json.dumps({"priors": _short(priors)}) + "\n")
 

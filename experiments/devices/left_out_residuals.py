@@ -21,7 +21,8 @@ from nasplug.measurements.graphs import graph_of
 from nasplug.measurements.settings import learning_rows
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.calibrated_networks import processor_class
-from nasplug.predictors.latency.departure_process import DeviceResiduals, Located
+from nasplug.predictors.latency.departure_learning import DeviceResiduals
+from nasplug.predictors.latency.departure_process import Located
 from nasplug.predictors.latency.network_features import network_features
 from nasplug.search_spaces import Graph
 

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
+from nasplug.predictors.latency.departure_learning import DeviceResiduals, learned_prior
 from nasplug.predictors.latency.departure_priors import departure_priors
 from nasplug.predictors.latency.departure_process import (
     WAYS,
     DeparturePrior,
     DepartureProcess,
-    DeviceResiduals,
     Located,
 )
 from nasplug.predictors.latency.network_features import FEATURES
@@ -39,7 +39,7 @@ def device(rng: np.random.Generator) -> DeviceResiduals:
 @pytest.fixture(scope="module")
 def prior() -> DeparturePrior:
     rng = np.random.default_rng(1)
-    return DeparturePrior.of([device(rng) for _ in range(12)])
+    return learned_prior([device(rng) for _ in range(12)])
 
 
 def test_three_measurements_tell_the_scale_and_ten_the_shape(prior: DeparturePrior) -> None:
