@@ -57,9 +57,9 @@ OUTLYING, OUTLIER_ROUNDS = 1.5, 3
 COUNTS = (1, 3, 10)
 # Standard deviations of a normal distribution to the end of its central 90 % interval.
 END = 1.6449
-# Standard deviations by which a departure is held back, so that the data sheet's prediction is left
+# Standard deviations up to which a departure is none, so that the data sheet's prediction is left
 # only where the measurements are sure; without it one draw in four is worse than the data sheet.
-CAUTION = 0.5
+CAUTION = 0.7
 # Of fewer measurements none can be told to be far off.
 FEWEST = 3
 
@@ -303,5 +303,6 @@ class DepartureProcess:
             mean += self.chances[k] * center
             square += self.chances[k] * (spread + center**2)
         std = (square - mean**2).clamp(min=JITTER).sqrt()
-        sure = (mean.abs() - CAUTION * std).clamp(min=0) * mean.sign()
+        # The garrote of Breiman (Technometrics 1995): what is large stays as it is.
+        sure = mean * (1 - (CAUTION * std / mean.abs().clamp(min=JITTER)) ** 2).clamp(min=0)
         return sure.numpy(), (std * self.prior.widen(len(self._widths))).numpy()
