@@ -13,8 +13,8 @@ from experiments.common import Array
 from nasplug.measurements.graphs import graph_of
 from nasplug.measurements.settings import learning_rows
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.npu_terms import precision_of
 from nasplug.predictors.latency.npu_residuals import peak_rate
+from nasplug.predictors.latency.npu_terms import precision_of
 from nasplug.search_spaces import Graph
 
 # Runtimes of NVIDIA's GPUs whose measurements belong here; other GPUs have all but these.

@@ -103,6 +103,9 @@ class Parts(NamedTuple):
 
 
 _MOBILE = frozenset({"ncnn vulkan"})
+# Runtimes that compute as they are told, and precision -> the next wider one.
+_AS_TOLD = frozenset({EAGER, "eager nhwc", "eager graphs"})
+_WIDER = {"int8": "fp16", "fp16": "fp32", "bf16": "fp32"}
 _BOUNDS = {"arithmetic": "compute", "traffic": "memory"}
 
 
@@ -154,7 +157,18 @@ class ClassModels:
         return hasattr(self.models.get(class_of(column)), "parts")
 
     def log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
-        """Natural logarithms of latencies in ms, `(graphs, columns)`."""
+        """Natural logarithms of latencies in ms, `(graphs, columns)`.
+
+        An engine that may compute in few bits takes more of them where that is faster.
+        """
+        result = self._log_latency(graphs, columns)
+        wider = {k: wide for k, column in enumerate(columns) for wide in _wider(column)}
+        if wider:
+            others = self.log_latency(graphs, list(wider.values()))
+            result[:, list(wider)] = np.minimum(result[:, list(wider)], others)
+        return result
+
+    def _log_latency(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
         result = np.empty((len(graphs), len(columns)))
         for name in dict.fromkeys(map(class_of, columns)):
             places = [k for k, column in enumerate(columns) if class_of(column) == name]
@@ -208,6 +222,17 @@ class ClassModels:
     ) -> ClassModels:
         """Restore the models that `tensors` and `described` stored, by class."""
         return cls({name: _restored(name, tensors[name], card[name]) for name in card})
+
+
+def _wider(column: Setting) -> list[Setting]:
+    """The column in the next wider precision, if an engine chooses and the processor is slower."""
+    whole = told(column)
+    wide = _WIDER.get(whole.precision)
+    if whole.runtime in _AS_TOLD or wide is None:
+        return []
+    peaks = column.processor.peak_tflops
+    is_faster = peaks.get(whole.precision, 0.0) > peaks.get(wide, peaks["fp32"])
+    return [replace(column, precision=wide)] if is_faster else []
 
 
 class _Times(NamedTuple):
