@@ -58,6 +58,7 @@ class LatencyTable:
         left_out: Reason for leaving rows out -> number of rows.
         repeated: Number of usable rows beyond the first of each network and run.
         graphs: Graphs of networks that are no architectures of the space, by their texts.
+        told_way: Way that the description beside the table tells, of rows that tell none.
     """
 
     source: str
@@ -69,6 +70,7 @@ class LatencyTable:
     left_out: dict[str, int]
     repeated: int
     graphs: dict[str, Graph]
+    told_way: Way
 
     @property
     def batch_size(self) -> int:
@@ -150,6 +152,7 @@ def read_latencies(
         dict(left_out),
         len(usable) - len(by_run),
         graphs,
+        files.way,
     )
 
 

@@ -188,6 +188,11 @@ def test_files_networks_and_known_names_go_together(
         "eager 4 threads",
     ]
     assert profile.usual_way.text == "onnxruntime fp32"
+    Path("mixed.csv").write_text(
+        "\n".join(["arch,latency_ms,runtime", f"a.onnx,{times(files)[0]},core ml"])
+    )
+    with pytest.raises(InputError, match="Core ML runs on Apple devices alone"):
+        mine("mixed.csv", predictor)
     # A cell is no network.
     Path("mixed.csv").write_text(
         "\n".join(["arch,latency_ms", f"a.onnx,{times(files)[0]}", f'"{TEXTS[0]}",2.5'])
