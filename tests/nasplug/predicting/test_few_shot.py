@@ -190,7 +190,7 @@ def test_the_scale_is_learned_and_what_is_far_keeps_it() -> None:
         )
         said = base.predict(asked, DeviceProfile(own(), "fbnet", 1, measured))
         truth = promise(Roofline(), own(), 1, asked)[0] + np.log(2)
-        errors.append(np.abs(np.log(said.mean[:, 0]) - truth).max())
+        errors.append(np.median(np.abs(np.log(said.mean[:, 0]) - truth)))
         widths.append(np.log(said.upper / said.lower)[:, 0] / 2)
     assert errors == sorted(errors, reverse=True)
     assert errors[0] <= np.log(2) + 1e-9
