@@ -66,6 +66,11 @@ COVERED: dict[str, tuple[str, ...]] = {
         "predictors/training/ensemble_predictor.py",
     ),
     "predictors/latency/test_few_shot.py": ("predictors/latency/known_devices.py",),
+    "nasplug/calibrating/test_calibrate.py": ("nasplug/calibrating/calibrated_device.py",),
+    "predictors/latency/test_departure_process.py": (
+        "predictors/latency/departure_learning.py",
+        "predictors/latency/departure_priors.py",
+    ),
     "predictors/latency/test_network_latency.py": (
         "predictors/features/roofline.py",
         "predictors/features/settings.py",
