@@ -39,8 +39,8 @@ CHIP_LENGTHS = (1.2, 1.0, 3.0)
 NOISE = 0.12
 # Factors beyond are of what went wrong.
 LARGEST = 3.0
-# Makers whose microarchitectures have names without a common word.
-_ONE_LINE = ("AMD", "Intel", "NVIDIA")
+# Makers of drivers whose microarchitectures have names without a common word.
+_ONE_LINE = ("AMD", "Apple", "Intel", "NVIDIA")
 _SHARES_LENGTH, _SIZES_LENGTH = 0.5, 5.0
 _COLUMN = {name: place for place, name in enumerate(KERNEL_COLUMNS)}
 
