@@ -11,15 +11,17 @@ and precision; and the same network's time on the most similar chip times a rati
 whose form is chosen on the learned chips. For a known network in a known way there is no better
 simple rule than the last.
 
-A group is what one source measured on one GPU in one runtime and precision. `shape_percent` is the
-error that one right factor for the group would leave. Intervals are quantiles of the residuals of
-other chips that were left out. Writes results/left_out_chips.json; finished chips are kept.
+Boards and integrated GPUs are a table of their own. A group is what one source measured on one GPU
+in one runtime and precision. `shape_percent` is the error that one right factor for the group would
+leave. Intervals are quantiles of the residuals of other chips that were left out. Writes
+results/left_out_chips.json; finished chips are kept.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -57,8 +59,12 @@ def block(row: GpuRow) -> str:
     package = row.source.partition(" ")[0]
     if row.script.name == "sitar-lab":
         return "NeuSight"
+    # Memory of a processor's own is that of the computer.
+    device = row.column.hardware
+    small = device.kind == "edge" or not device.memory_gb
+    usual = "boards and integrated GPUs" if small else "whole networks"
     names = {"gpt": "HW-GPT", **dict.fromkeys(("nb201", "fbnet", "ofa"), "search spaces")}
-    return names.get(package, "whole networks")
+    return names.get(package, usual)
 
 
 def rates(row: GpuRow) -> tuple[float, float]:
@@ -186,7 +192,7 @@ def left_out(chip: str, count: int) -> list[dict[str, Any]]:
     judged = at_most([row for row in gpu_rows() if row.chip == chip], JUDGED)
     learned = at_most(others, count)
     parts = (measured(part) for part in (learned, operators, at_most(others, RESIDUALS)))
-    model = GpuLatency.of(*parts)
+    model = replace(GpuLatency.of(*parts), share=1.0)
     truth, asked = log_ms(judged), measured(judged)
     plain, whole = (
         latency.log_latency(asked.graphs, asked.columns, asked.scripts)
@@ -241,10 +247,8 @@ def figures(errors: Array) -> dict[str, float] | None:
 def chosen(rows: list[dict[str, Any]]) -> None:
     """Give each group the form of the model that is best on other chips."""
     for row in rows:
-        elsewhere = [
-            r for r in rows if r["chip"] != row["chip"] and r["block"] == row["block"]
-        ] or [r for r in rows if r["chip"] != row["chip"]]
-        scores = [np.mean([r[form]["mape_percent"] for r in elsewhere]) for form in FORMS]
+        elsewhere = [other for other in rows if other["chip"] != row["chip"]]
+        scores = [np.mean([other[form]["mape_percent"] for other in elsewhere]) for form in FORMS]
         row["form"] = list(FORMS)[int(np.argmin(scores))]
         row["model"] = row[row["form"]]
 

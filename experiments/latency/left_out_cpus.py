@@ -28,7 +28,7 @@ from experiments.common import RUNS, Array, write_result
 from experiments.latency.cpu_data import CpuMeasurement, cpu_graphs, cpu_measurements
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.cpu_roofline import CpuRoofline
-from nasplug.predictors.latency.cpu_terms import CPU_RUNTIMES, cpu_precision
+from nasplug.predictors.latency.cpu_terms import CPU_RUNTIMES, core_kind, cpu_precision
 from nasplug.search_spaces.files import atomic_path
 
 FOLDS = 6
@@ -296,7 +296,12 @@ def intervals(judged: Rows, errors: Array) -> Array:
 
 
 def _interval_class(row: CpuMeasurement) -> str:
-    return next((name for name, groups in CLASSES.items() if row.group in groups), "others")
+    """Class of residuals: that of the goals, and whether runtimes are made for such cores."""
+    name = next((name for name, groups in CLASSES.items() if row.group in groups), "others")
+    used = row.column.processor
+    operations = 1e3 * used.peak_tflops["fp32"] / (used.units * used.clock_ghz)
+    is_rare = core_kind(used.microarchitecture, operations) in ("32 bit", "other", "scalar")
+    return f"{name}, rare cores" if is_rare else name
 
 
 def _quantiles(values: Array, weights: Array) -> list[float]:

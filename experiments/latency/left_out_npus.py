@@ -28,9 +28,9 @@ from scipy.stats import spearmanr
 from experiments.campaign import Campaign, Options
 from experiments.common import Array
 from experiments.latency.npu_data import Row, log_ms, npu_measurements, without
+from nasplug.predictors.latency.npu_residuals import ResidualProcess, family, peak_rate
 from nasplug.predictors.latency.npu_roofline import NpuRoofline
 from nasplug.predictors.latency.npu_terms import precision_of
-from nasplug.predictors.latency.npu_residuals import ResidualProcess, family, peak_rate
 from nasplug.search_spaces.costs import FLOAT_BYTES
 
 # Forms with fewer networks are not judged.
@@ -331,6 +331,7 @@ def intervals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                     "rows": count,
                     "covered_percent": 100 * float(np.mean(hits)),
                     "median_width": float(np.median(widths)),
+                    "quantiles": quantiles(list(residuals.values())),
                 }
             )
     return result

@@ -150,6 +150,10 @@ def _ultralytics(name: str, size: str) -> Built:
     make = SegmentationModel if "-seg" in file else DetectionModel
     arguments = {"nc": 1} if name.startswith("FastSAM") else {}
     module = make(file, verbose=False, **arguments)
+    head = module.model[-1]
+    if getattr(head, "one2one_cv2", None) is not None:
+        # Without the second head, which is for training.
+        head.fuse()
     return Built(module, image(size), file.partition(".")[0].rstrip("nsmlx"))
 
 

@@ -230,9 +230,13 @@ def _wider(column: Setting) -> list[Setting]:
     wide = _WIDER.get(whole.precision)
     if whole.runtime in _AS_TOLD or wide is None:
         return []
+    other = replace(column, precision=wide)
+    if told(other).precision == whole.precision:
+        # A processor without the wider one computes it in this one.
+        return []
     peaks = column.processor.peak_tflops
     is_faster = peaks.get(whole.precision, 0.0) > peaks.get(wide, peaks["fp32"])
-    return [replace(column, precision=wide)] if is_faster else []
+    return [other] if is_faster else []
 
 
 class _Times(NamedTuple):

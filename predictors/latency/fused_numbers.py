@@ -1,4 +1,4 @@
-"""Numbers of the roofline of fused kernels: where their fit starts, and what each is a factor on."""
+"""Numbers of the roofline of fused kernels: where fits start, and what each is a factor on."""
 
 from __future__ import annotations
 

@@ -381,7 +381,9 @@ class Terms:
         whole = soft_maximum(time, host, numbers[PLACES["overlap.host"]])
         whole = torch.where(self.kernels, time, whole)
         whole = whole + numbers[self.places["floor"]] * floors
-        return (whole + self.copied / numbers[PLACES["copy"]]).clamp(min=SMALLEST_MS).log()
+        copied: Tensor = self.copied / numbers[PLACES["copy"]]
+        logs: Tensor = (whole + copied).clamp(min=SMALLEST_MS).log()
+        return logs
 
     def counted(self, numbers: Tensor) -> Tensor:
         """How often each kernel is run; only a share of changes of layout is."""

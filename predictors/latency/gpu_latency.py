@@ -61,14 +61,14 @@ class GpuLatency:
         words: Settings, precisions, scripts and chips in the order of their codes.
         quantiles: Setting and precision, such as `"tensorrt fp16"`, or `""` for any -> quantiles of
             log(truth) − log(prediction) on chips that were left out.
-        share: How much of the residuals is believed.
+        share: How much of the residuals is believed; half is best on GPUs that were left out.
     """
 
     roofline: FusedRoofline
     residuals: ResidualProcess | None = None
     words: tuple[tuple[str, ...], ...] = ((), (), (), ())
     quantiles: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    share: float = 1.0
+    share: float = 0.5
 
     @classmethod
     def of(
@@ -166,7 +166,7 @@ class GpuLatency:
         words: Sequence[Sequence[str]],
         numbers: Mapping[str, float],
         quantiles: Mapping[str, Sequence[float]],
-        share: float = 1.0,
+        share: float = 0.5,
     ) -> GpuLatency:
         """Restore the model that `tensors` and `described` stored."""
         return cls(

@@ -32,7 +32,8 @@ __all__ = ["ResidualProcess", "family", "network_features", "peak_rate"]
 # Standard deviations of the parts, as logarithms of factors, and shares that others have in common.
 CHIP, CHIP_PRECISION, NETWORK, FEATURES = 0.3, 0.15, 0.15, 0.25
 OTHER_RUNTIME, OTHER_PRECISION, OTHER_FAMILY, OTHER_CHIP = 0.6, 0.6, 0.1, 0.8
-# Lengths of the similarities: of networks, of logarithms of peak and bandwidth, and of years.
+# Lengths of the similarities: of networks, of logarithms of peak and bandwidth, and of years; those
+# of logarithms of a network's sizes are long, so that a larger network does not take less time.
 NETWORK_LENGTH, SAME_LENGTH = 1.0, 0.05
 CHIP_LENGTHS = (1.2, 1.0, 3.0)
 NOISE = 0.12
@@ -40,7 +41,7 @@ NOISE = 0.12
 LARGEST = 3.0
 # Makers whose microarchitectures have names without a common word.
 _ONE_LINE = ("AMD", "Intel", "NVIDIA")
-_SHARES_LENGTH = 0.5
+_SHARES_LENGTH, _SIZES_LENGTH = 0.5, 5.0
 _COLUMN = {name: place for place, name in enumerate(KERNEL_COLUMNS)}
 
 
@@ -65,7 +66,7 @@ def network_features(graph: Graph) -> Array:
     logs = np.log(np.maximum(table[:, [_COLUMN["depth"], _COLUMN["width"]]], 1))
     by_macs = table[:, _COLUMN["macs"]] * count / max(macs.sum(), 1)
     shares = [part / max(part.sum(), 1) / _SHARES_LENGTH for part in (macs, moved, number)]
-    return np.concatenate([sizes, by_macs @ logs, *shares])
+    return np.concatenate([sizes / _SIZES_LENGTH, by_macs @ logs, *shares])
 
 
 class _Points(NamedTuple):

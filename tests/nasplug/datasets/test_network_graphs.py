@@ -32,6 +32,7 @@ PUBLISHED = {
     "transformers:bert-large-uncased": (334.094, 123.5),
     "transformers:neusight/gpt2_large@1024": (774.030, 887.3),
     "ultralytics:yolov8n@640": (3.158, 4.37),
+    "ultralytics:yolov10n@640": (2.311, 3.38),
     "ncnn:resnet50": (25.557, 3.858),
 }
 

@@ -53,6 +53,14 @@ def test_a_profile_is_found_by_any_spelling_of_its_name(own_folder: Path) -> Non
     assert not isinstance(hardware("T4"), DeviceProfile)
 
 
+def test_the_processors_of_a_phone_survive() -> None:
+    before = profile(processors=hardware("Pixel 4").processors)
+    keep(before)
+    after = hardware("my board")
+    assert [part.kind for part in after.processors] == ["cpu", "cpu", "cpu", "gpu", "npu"]
+    assert after.processors == before.processors
+
+
 def test_a_year_that_is_not_known_survives() -> None:
     keep(profile(year=0))
     assert hardware("my board").year == 0

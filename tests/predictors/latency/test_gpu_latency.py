@@ -1,5 +1,7 @@
 """Latency on GPUs: the roofline with the residuals of like networks on like GPUs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -55,7 +57,7 @@ def split(rows):
 
 
 def test_a_network_that_is_known_elsewhere_has_its_residual_on_a_new_gpu(split):
-    model, left = split
+    model, left = replace(split[0], share=1.0), split[1]
     truth = np.log(left.ms)
     plain = model.roofline.log_latency(left.graphs, left.columns, left.scripts) - truth
     whole = model.log_latency(left.graphs, left.columns, left.scripts) - truth
@@ -80,7 +82,7 @@ def test_parts_are_the_whole_and_a_share_of_none_is_the_roofline(split):
     parts = model.parts(graph, column)
     whole = np.exp(model.log_latency([graph], [column])[0])
     assert parts.ms.sum() + parts.rest == pytest.approx(whole, rel=1e-4)
-    alone = GpuLatency(model.roofline, model.residuals, model.words, share=0.0)
+    alone = replace(model, share=0.0)
     assert alone.log_latency([graph], [column]) == model.roofline.log_latency([graph], [column])
     assert GpuLatency(model.roofline).log_latency([], []).shape == (0,)
 
