@@ -167,7 +167,7 @@ class CalibratedNetworks:
         return result
 
     def _widths(self, name: str, part: Located, halves: Array) -> Array:
-        """How wide the data sheet's intervals are, over what the prior knows, `(n,)`."""
+        """Widths of the data sheet's intervals over those of the prior, `(n,)`."""
         usual = np.sqrt(self._priors[name].variances(part))
         result: Array = np.clip(halves / END / usual, NARROWEST, WIDEST)
         return result

@@ -1,4 +1,4 @@
-"""How a device departs from its data sheet, learned from many devices: a Gaussian process.
+"""Departures of a device from its data sheet: a Gaussian process, learned from many devices.
 
 On device d in setting s a network g takes
 
@@ -82,7 +82,7 @@ class Located(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class DeparturePrior:
-    """How devices of a class depart from their data sheets.
+    """Prior of the departures of a class of devices from their data sheets.
 
     Attributes:
         numbers: Variances, slopes and lengths, those of `departure_learning.START`.
