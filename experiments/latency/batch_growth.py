@@ -17,7 +17,7 @@ import numpy as np
 from experiments.campaign import Options
 from experiments.common import write_result
 from nasplug import hardware, load_predictor, space
-from nasplug.predictors.features.devices import compute_class
+from nasplug.predictors.features.runtimes import Way, exists
 
 DEVICES = (
     *("GTX 1080 Ti", "Titan X", "RTX 2080 Ti", "Titan RTX", "V100", "T4", "RTX 3060", "RTX 3090"),
@@ -59,9 +59,9 @@ def main() -> None:
     rows = []
     for name in DEVICES:
         rows.append(falls(whole, networks, name, None))
-        if compute_class(hardware(name)) == "gpu":
+        if exists(hardware(name), Way("tensorrt")):
             rows.append(falls(whole, networks, name, "tensorrt"))
-        rows.append({**falls(small, cells, name, "float32")})
+        rows.append({**falls(small, cells, name, "eager")})
         print(rows[-2:], flush=True)
     write_result(
         "batch_growth",

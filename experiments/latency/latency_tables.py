@@ -6,14 +6,12 @@ from statistics import mean
 
 from experiments.tables import (
     MISSING,
-    Row,
     cells,
     grouped,
     load,
     merged,
     runs,
     section,
-    spread,
     table,
     table_of,
 )
@@ -25,8 +23,6 @@ ORDER = (
     *("latency-gp", "roofline-gp", "network-latency, no launch costs", "network-latency"),
     *("joined", "network-latency, all devices"),
 )
-# Tables of small networks, from which neither the roofline of GPUs nor its floor learned.
-SMALL = ("nb201", "fbnet", "ofa", "accel", "nnlqp")
 # What one of the predictors of cells knows beside HELP's known devices.
 ALSO_KNOWN = "RTX 2080 Ti"
 
@@ -43,50 +39,22 @@ def measured() -> str:
     )
 
 
-def _left_out(rows: list[Row]) -> str:
-    """A row a source and kind of device, and one for each kind of device in all sources."""
-    whole = [{**row, "source": "all"} for row in rows]
-    return table_of(
-        "networks of | devices | device × batch | mean MAPE % | median MAPE % | within 10 % | "
-        "90 % cover",
-        "{source} | {kind} | {count} | {mape_percent:.0f} | {mape_percent:~.0f} | "
-        "{acc10_percent:.0f} | {coverage:.1%}",
-        map(merged, grouped([*rows, *whole], "source", "kind").values()),
-    )
-
-
-@section("network-zero-shot")
-def zero_shot() -> str:
-    """A row a source and kind of device: devices that were left out."""
-    return _left_out(load(QUALITY)["zero_shot"])
-
-
-@section("network-unfamiliar")
-def unfamiliar() -> str:
-    """A row a source that was left out, and kind of device."""
-    return _left_out(load(QUALITY)["unfamiliar"])
-
-
 @section("network-unseen")
 def unseen() -> str:
     """A row one of HELP's unseen devices, over all cells."""
     cells = {(row["column"], row["also_known"]): row for row in load("latency_quality")["unseen"]}
-    rows = load(QUALITY)["unseen"]
-    ranks, errors = [], []
-    for row in rows:
+    body, ranks = [], []
+    for row in load(QUALITY)["unseen"]:
         own, more = (cells[row["column"], known] for known in (None, ALSO_KNOWN))
         floors = row["spearman_mean_of_known"], row["spearman_roofline"]
-        ranks.append([own["spearman"], more["spearman"], row["spearman"], *floors])
-        errors.append([own["mape_percent"], row["mape_percent"]])
-    body = [
-        [row["column"], *(f"{value:.3f}" for value in own), *(f"{value:.0f}" for value in wrong)]
-        for row, own, wrong in zip(rows, ranks, errors, strict=True)
-    ]
+        ranks.append([own["spearman"], more["spearman"], *floors])
+        errors = f"{own['mape_percent']:.0f}", f"{more['mape_percent']:.0f}"
+        body.append([row["column"], *(f"{value:.3f}" for value in ranks[-1]), *errors])
     means = [f"{mean(values):.4f}" for values in zip(*ranks, strict=True)]
-    body.append(["mean", *means, *(f"{mean(v):.0f}" for v in zip(*errors, strict=True))])
-    head = ["device", "nb201-latency", f"{ALSO_KNOWN} known", "network-latency"]
-    head += ["mean of the known devices", "roofline"]
-    return table([*head, "nb201-latency, MAPE %", "network-latency, MAPE %"], body)
+    body.append(["mean", *means, MISSING, MISSING])
+    head = ["device", "nb201-latency", f"{ALSO_KNOWN} known", "mean of the known devices"]
+    head += ["roofline", "nb201-latency, MAPE %", f"{ALSO_KNOWN} known, MAPE %"]
+    return table(head, body)
 
 
 @section("class-models")
@@ -110,36 +78,6 @@ def class_models() -> str:
     body.sort(key=lambda row: (row[0], row[2], row[1] != "all", row[1]))
     head = ["class", "runtime, precision", "networks", "chips", "measurements"]
     return table([*head, "median over chips of MAPE %", "upper / lower", "cover"], body)
-
-
-@section("sanity")
-def sanity() -> str:
-    """A row a check of consistency."""
-    body = [
-        [name, f"{row['checked']:,}", f"{row['wrong_percent']:.2f}", str(row["beyond_5_percent"])]
-        for name, row in load("sanity")["checks"].items()
-    ]
-    return table(["check", "comparisons", "wrong, %", "by more than 5 %"], body)
-
-
-@section("launch-share")
-def launch_share() -> str:
-    """A row a source that was left out, and kind of device; a column a share of launch costs."""
-    rows = [{**row, "without": ", ".join(row["without"])} for row in runs("launch_share")]
-    shares = sorted({row["share"] for row in rows})
-    body = []
-    for (without,), part in grouped(rows, "without").items():
-        start = "also without " + without if without else "all others"
-        for (source, kind), own in grouped(part, "source", "kind").items():
-            each = [
-                spread([r["mape_percent"] for r in own if r["share"] == s], ".0f") for s in shares
-            ]
-            seeds = {row["seed"] for row in own}
-            body.append([start, source, kind, str(own[0]["columns"]), *each, str(len(seeds))])
-        means = [mean(r["log_error"] for r in part if r["share"] == share) for share in shares]
-        body.append([start, "mean log error", "", "", *(f"{value:.3f}" for value in means), ""])
-    heads = [f"{share:g}" for share in shares]
-    return table(["learned", "left out", "devices", "device × batch", *heads, "seeds"], body)
 
 
 @section("network-ablation")
