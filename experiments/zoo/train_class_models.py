@@ -53,7 +53,7 @@ PARTS = ("whole", *map(str, range(FOLDS)))
 # Measurements of a GPU in one way that are learned.
 COUNT = 40
 # Chips that a runtime and precision needs for widths of its own.
-FEWEST_CHIPS = 8
+FEWEST_CHIPS = 5
 # Residuals of a chip in one way at most, so that large tables do not decide.
 MOST_RESIDUALS = 60
 # Networks that a column needs for a row in the results.

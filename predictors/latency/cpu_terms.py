@@ -237,7 +237,7 @@ def _power(hardware: Hardware) -> float:
 
 
 def _dots(used: Hardware) -> float:
-    """How much wider than four numbers the dot products of a CPU are, as a logarithm."""
+    """Logarithm of the width of a CPU's dot products, beyond four numbers."""
     ratio = used.peak_tflops["int8"] / used.peak_tflops["fp32"] / 4
     # Arm's cores with bf16 multiply matrices of int8, too, twice as many numbers at once.
     has_matrices = "bf16" in used.peak_tflops and not used.microarchitecture.startswith(_X86)
