@@ -218,7 +218,8 @@ def calibrate(
     measurements: Annotated[
         Path | None,
         Option(
-            help="A .csv file with columns arch (of a space, or your .onnx files) and latency_ms."
+            help="A .csv file with columns arch (of a space, your .onnx files, or names such as "
+            "timm:resnet50) and latency_ms."
         ),
     ] = None,
     space: SpaceName = "nb201",
