@@ -102,7 +102,10 @@ def search(
             line at once and one every ten seconds.
         proxy: `"flops"` or `"params"`: what to maximise where no accuracy is known; FLOPs if None.
         pool_size: Architectures to score of a space that cannot be listed.
-        runtime, precision, unit, threads: How networks are run, for a latency, as in `predict`.
+        runtime: Runtime of the networks, for a latency, as in `predict`.
+        precision: Precision of the arithmetic, as in `predict`.
+        unit: Processor of a phone or board, as in `predict`.
+        threads: Threads on a CPU, as in `predict`.
         evaluate: `"predicted"`; `"table"` for what a benchmark measured (validation accuracy, and
             latency on a measured device); a `Command`; or a function that takes an `Architecture`
             and returns a dictionary of metrics such as `{"accuracy": 93.1, "latency_ms": 4.2}`,
