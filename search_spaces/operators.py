@@ -16,6 +16,7 @@ __all__ = [
     "IDLE",
     "KNOWN_OPS",
     "RESHAPES",
+    "TRANSFORMS",
     "WINDOWS",
     "Operator",
     "Window",
@@ -53,6 +54,9 @@ _REDUCTIONS = _words(
     "ReduceProd ReduceL1 ReduceLogSum ReduceLogSumExp ReduceSumSquare CumProd ArgMax ArgMin TopK "
     "CumSum"
 )
+# Operators without weights that multiply all the same; in the place of a weight's shape they have 1
+# and the multiply-accumulates of a number of their output.
+TRANSFORMS = _words("DFT Det Inverse Cholesky Solve TriangularSolve")
 # Operator types whose cost this module knows; any other is priced by the data it moves.
 KNOWN_OPS: frozenset[str] = (
     WINDOWS
@@ -61,6 +65,7 @@ KNOWN_OPS: frozenset[str] = (
     | ELEMENTWISE
     | _MOVES
     | _REDUCTIONS
+    | TRANSFORMS
     | {"Gemm", "MatMul", "LSTM", "GRU", "RNN"}
 )
 

@@ -13,7 +13,13 @@ from nasplug.search_spaces.canonical import canonical_network
 from nasplug.search_spaces.costs import TYPE_BYTES
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import ATTRIBUTES, Graph
-from nasplug.search_spaces.operators import ELEMENTWISE, FEATURES_LAST, WINDOWS, Operator
+from nasplug.search_spaces.operators import (
+    ELEMENTWISE,
+    FEATURES_LAST,
+    TRANSFORMS,
+    WINDOWS,
+    Operator,
+)
 
 __all__ = ["network_graph"]
 
@@ -24,8 +30,8 @@ def network_graph(operators: Sequence[Operator], outputs: Sequence[int]) -> Grap
     """The graph of a network in canonical form, one node an operator and a last node `"Output"`.
 
     Operators that no output needs are dropped. Costs follow `Graph.attributes`: FLOPs are
-    multiply-accumulates of Conv, ConvTranspose, Gemm and MatMul; an operator of an unknown type
-    costs the data it moves; a Reshape moves none.
+    multiply-accumulates of Conv, ConvTranspose, Gemm, MatMul and transforms; an operator of an
+    unknown type costs the data it moves; a Reshape moves none.
 
     Args:
         operators: Each reads only earlier ones.
@@ -154,6 +160,8 @@ def _row(
     elif op == "Gemm" and weights:
         flops = math.prod(shape) * weights[1]
         in_channels = weights[1]
+    elif op in TRANSFORMS and weights:
+        flops = math.prod(shape) * weights[1]
     elif op in ("MatMul", "Gemm") and inputs:
         flops = math.prod(shape) * inputs[0][-1]
         in_channels = inputs[0][-1]

@@ -15,9 +15,9 @@ COVERED: dict[str, tuple[str, ...]] = {
         "search_spaces/importers/onnx_*.py",
         "search_spaces/importers/attention_scales.py",
         "search_spaces/importers/network.py",
-        "search_spaces/importers/patterns.py",
         "search_spaces/importers/steps.py",
     ),
+    "search_spaces/importers/test_patterns.py": ("search_spaces/importers/activation_patterns.py",),
     "search_spaces/importers/test_torch_graph.py": ("search_spaces/importers/torch_*.py",),
     # All families are built and compared with published sizes by the same tests.
     "search_spaces/networks/test_nnlqp.py": tuple(

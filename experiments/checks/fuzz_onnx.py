@@ -76,8 +76,13 @@ def _model(
 
 
 SEEDS = 4
-# Kinds of sentences on changed files that are kept, the most frequent ones.
+# Mark of the counts of one kind of sentence.
+REFUSED = "refused: "
+# Kinds of sentences on changed files that results list, the most frequent ones, and findings.
 KINDS = 40
+FINDINGS = 20
+# Letters of a finding's text in results.
+LETTERS = 300
 
 
 def seeds() -> list[onnx.ModelProto]:
@@ -315,7 +320,7 @@ def comparison(data: bytes, counts: Counter[str]) -> str:
             ours = tensor_shapes(model)
         except InputError as error:
             counts["valid after a change, refused"] += 1
-            counts[f"refused: {kind_of(str(error))}"] += 1
+            counts[f"{REFUSED}{kind_of(str(error))}"] += 1
             return ""
     common = [name for name, shape in ours.items() if shape is not None and name in theirs]
     counts["shapes compared"] += len(common)
@@ -404,6 +409,11 @@ def watch(
     return received, progress.value, child.exitcode
 
 
+def shortened(text: str) -> str:
+    """The text of a finding for results, without names of folders; the whole one is printed."""
+    return re.sub(r"\S*/", "", text)[:LETTERS]
+
+
 def main() -> None:
     parser = Options(__doc__, threads=None)
     parser.add_argument("--minutes", type=float, default=10.0)
@@ -424,8 +434,7 @@ def main() -> None:
     def keep(kind: str, text: str, data: bytes) -> None:
         name = f"{kind.replace(' ', '-')}-{arguments.seed}-{len(findings)}.onnx"
         (arguments.keep / name).write_bytes(data)
-        # The whole text is printed; results name no folders.
-        findings.append({"kind": kind, "file": name, "text": re.sub(r"\S*/", "", text)[:300]})
+        findings.append({"kind": kind, "file": name, "text": shortened(text)})
         print(f"{kind}: {name}\n{text}", file=sys.stderr)
 
     while time.monotonic() - start < 60 * arguments.minutes:
@@ -446,6 +455,11 @@ def main() -> None:
             slowest = max(slowest, received[3])
             for kind, text, data in received[2]:
                 keep(kind, text, data)
+    kinds = [
+        (name.removeprefix(REFUSED), count)
+        for name, count in compared.most_common()
+        if name.startswith(REFUSED)
+    ]
     result = {
         "onnx": onnx.__version__,
         "seed": arguments.seed,
@@ -453,10 +467,13 @@ def main() -> None:
         "inputs": sum(counts.values()),
         "models": len(models),
         "outcomes": dict(sorted(counts.items())),
-        "changed": dict(sorted(compared.items(), key=lambda item: -item[1])[:KINDS]),
+        "changed": {name: n for name, n in compared.items() if not name.startswith(REFUSED)},
+        "refused": dict(kinds[:KINDS]),
+        "other_refused": sum(count for _, count in kinds[KINDS:]),
         "slowest_seconds": round(slowest, 3),
         "memory_limit_gb": MEMORY_BYTES / 2**30,
-        "findings": findings,
+        "findings": findings[:FINDINGS],
+        "other_findings": len(findings[FINDINGS:]),
     }
     write_result("fuzz_onnx", **result)
     print(json.dumps(result["outcomes"]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from experiments.tables import grouped, load, section, table
 from nasplug.search_spaces.importers.onnx_fused import FUSED
 from nasplug.search_spaces.importers.onnx_operators import HANDLED
-from nasplug.search_spaces.operators import KNOWN_OPS
+from nasplug.search_spaces.operators import KNOWN_OPS, TRANSFORMS
 
 __all__ = ["ROWS", "Row", "operators", "optimised_files", "read_operators"]
 
@@ -67,6 +67,20 @@ ROWS = (
         "a product of two operands at a time, from the left: `Transpose`, `Gemm` or `MatMul`; "
         "`Mul` where nothing is summed",
         "elements of each product × elements that are summed",
+    ),
+    Row(
+        "DFT STFT",
+        "",
+        "`DFT`; before it a `Gather` of the frames and a `Mul` by their window",
+        "numbers of the output × log2 of the length, rounded up, as of a fast transform",
+    ),
+    Row(
+        "Det",
+        "",
+        "one node; PyTorch's `Inverse`, `Cholesky`, `Solve` and `TriangularSolve` likewise",
+        "n³/3 for n rows; an inverse n³, a Cholesky factor n³/6, a solution for k right sides "
+        "n³/3 + n²·k, by a triangular matrix n²·k/2",
+        "what it reads and writes",
     ),
     Row(
         "LSTM GRU RNN",
@@ -156,7 +170,9 @@ ROWS = (
 def read_operators() -> set[str]:
     """The operators whose cost is known: those of a graph, of ONNX, and of ONNX Runtime."""
     fused = {op for forms in FUSED.values() for op in forms}
-    return (set(KNOWN_OPS) | set(HANDLED) | fused) - {"Input", "Output"}
+    # PyTorch alone has the other factorisations.
+    others = {"Input", "Output"} | (TRANSFORMS - set(HANDLED))
+    return (set(KNOWN_OPS) | set(HANDLED) | fused) - others
 
 
 @section("operators")

@@ -38,6 +38,8 @@ __all__ = ["read", "timm_names"]
 # Relative difference of FLOPs up to which two counts are equal.
 EQUAL = 0.01
 WORDS = {"input_ids": torch.ones(1, 16, dtype=torch.long)}
+# A mask of ones alone would be left out by some modules, and by no exporter.
+PADDED = torch.tensor([[1] * 14 + [0] * 2])
 DECODED = {**WORDS, "decoder_input_ids": torch.ones(1, 8, dtype=torch.long)}
 IMAGE = {"pixel_values": torch.zeros(1, 3, 224, 224)}
 SOUND = {"input_values": torch.zeros(1, 16_000)}
@@ -57,7 +59,7 @@ PAIR = {
 STAGES = {"hidden_sizes": [16, 32, 64, 128]}
 # Class, options of its configuration, and example.
 TRANSFORMERS: dict[str, tuple[str, dict[str, Any], dict[str, torch.Tensor]]] = {
-    "BertModel": ("BertConfig", SMALL, {**WORDS, "attention_mask": WORDS["input_ids"]}),
+    "BertModel": ("BertConfig", SMALL, {**WORDS, "attention_mask": PADDED}),
     "RobertaModel": ("RobertaConfig", SMALL, WORDS),
     "AlbertModel": ("AlbertConfig", SMALL, WORDS),
     "ElectraModel": ("ElectraConfig", SMALL, WORDS),

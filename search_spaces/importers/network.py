@@ -14,6 +14,7 @@ from typing import Any
 
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import Graph
+from nasplug.search_spaces.importers.loops import Loop, trips_together
 from nasplug.search_spaces.importers.steps import MAX_ELEMENTS, Step
 from nasplug.search_spaces.operators import Operator
 from nasplug.search_spaces.pricing import network_graph
@@ -21,6 +22,8 @@ from nasplug.search_spaces.pricing import network_graph
 __all__ = ["ImportedNetwork"]
 
 MAX_NODES = 5_000
+# Trips of a long loop that a node may stand for.
+MAX_TOGETHER = 64
 
 _WINDOWS = frozenset({"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool"})
 
@@ -32,12 +35,16 @@ class ImportedNetwork:
         name: Name of the model in error messages.
         steps: The steps so far.
         type: Element type of the steps that `add` appends, where it is given none.
+        loops: Loops of the model that were unrolled.
+        folds: Whether what depends on weights alone is computed once, by a compiler.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.steps: list[Step] = []
         self.type = "float32"
+        self.loops: list[Loop] = []
+        self.folds = True
 
     def add(self, op: str, inputs: Sequence[int], shape: Sequence[int], **fields: Any) -> int:
         """Append a step and return its position.
@@ -159,19 +166,31 @@ class ImportedNetwork:
         """Convert the steps to a graph in canonical form.
 
         Raises:
-            InputError: If the network has more than `MAX_NODES` nodes, or no output.
+            InputError: If the network has more than `MAX_NODES` nodes though trips of its loops
+                are put together, or no output.
         """
         from nasplug.search_spaces.importers.patterns import recognised
         from nasplug.search_spaces.importers.quantised import joined_quantisation
 
-        full, results = _without_empty(self.steps, outputs)
-        if not results:
-            raise InputError(f"{self.name} has no output of any elements that depends on an input")
-        steps, ends = joined_quantisation(*recognised(full, results))
+        def simplified(steps: Sequence[Step]) -> tuple[list[Step], list[int]]:
+            full, results = _without_empty(steps, outputs)
+            if not results:
+                raise InputError(
+                    f"{self.name} has no output of any elements that depends on an input"
+                )
+            return joined_quantisation(*recognised(full, results))
+
+        steps, ends = simplified(self.steps)
+        together = 1
+        while len(steps) > MAX_NODES and together < MAX_TOGETHER and self.loops:
+            together *= 2
+            steps, ends = simplified(trips_together(self.steps, self.loops, together))
         if len(steps) > MAX_NODES:
+            longest = max(self.loops, key=lambda loop: len(loop.trips), default=None)
+            where = "" if longest is None else f", with {longest.text}"
             raise InputError(
-                f"{self.name} has {len(steps):,} operators after simplification; at most "
-                f"{MAX_NODES:,} are read"
+                f"{self.name} has {len(steps):,} operators after simplification{where}; at most "
+                f"{MAX_NODES:,} are read: read its parts as networks of their own"
             )
         return network_graph([_operator(step) for step in steps], ends)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,10 @@ __all__ = ["constant", "constant_node", "folded", "shape_value", "sparse_constan
 
 # Constants up to this size are kept by value: they may be shapes, axes or scales.
 MAX_VALUES = 4_096
+# Larger constants are no masks.
+MAX_MASK_BYTES = 2**24
+# Operators that an engine applies to a weight before it runs, in the type in which it is stored.
+_MOVES = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice"})
 # Operators with which exporters compute target shapes; all are cheap on a few numbers.
 _SHAPE_ARITHMETIC = (
     "Abs Add And ArgMax ArgMin BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike "
@@ -31,14 +36,15 @@ _SHAPE_ARITHMETIC = (
     "ReduceMean ReduceMin ReduceProd ReduceSum Relu Reshape Round ScatterElements ScatterND Sign "
     "Slice Split Sqrt Squeeze Sub Sum Tile TopK Transpose Trilu Trunc Unique Unsqueeze Where Xor"
 )
+# Operators on each element, and such that spread or move elements.
+_OF_EACH = frozenset({"Where", "Cast", "Not", "And", "Or", "Equal", "Add", "Sub", "Mul"})
+_SPREADING = _MOVES | {"Expand", "Tile"}
 # Those whose output's size follows from values.
 _SIZED_BY_VALUES = frozenset({"Compress", "NonZero", "Unique"})
 # Version of the operators that constants are computed with; attributes of older versions that it
 # reads as inputs of another name.
 _NEWEST = 23
 _RENAMED = {"value": "constant_value", "k": "K"}
-# Operators that an engine applies to a weight before it runs, in the type in which it is stored.
-_MOVES = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice"})
 # Types of whole numbers that count and point: bool, int32, int64, uint32, uint64.
 _COUNTERS = frozenset({6, 7, 9, 12, 13})
 
@@ -62,7 +68,28 @@ def constant(tensor: onnx.TensorProto, model: str) -> Constant:
             value = None
     if value is not None and value.dtype.kind not in "biuf":
         value = None
-    return named(_valued(shape, tensor.data_type, value, tensor.name), tensor.name)
+    result = _valued(shape, tensor.data_type, value, tensor.name)
+    if value is None and not outside:
+        result = replace(result, uniform=_stored_number(tensor))
+    return named(result, tensor.name)
+
+
+def _stored_number(tensor: onnx.TensorProto) -> float | None:
+    """The number that all of a tensor are, as those of a mask that hides nothing."""
+    from onnx import helper
+
+    size, data = math.prod(tensor.dims), tensor.raw_data
+    width = len(data) // size if size else 0
+    # Most weights are told by their first numbers.
+    if not width or len(data) > MAX_MASK_BYTES or data[: 64 * width] != data[:width] * 64:
+        return None
+    try:
+        dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    except KeyError:
+        return None
+    if dtype.kind not in "biuf" or dtype.itemsize != width or data != data[:width] * size:
+        return None
+    return float(np.frombuffer(data[:width], dtype)[0])
 
 
 def _valued(shape: Shape, elem_type: int, value: Any, name: str) -> Constant:
@@ -148,12 +175,49 @@ def folded(view: NodeView) -> list[Constant]:
     unknown = next((source.unknown for source in constants if source.value is None), "")
     unknown = unknown or f"the value that a {view.label} computes is not followed"
     origin = _origin(view, constants)
+    uniform = None if arrays else _uniform(view)
     results = []
     for tensor, array in zip(view.outputs, arrays or [None] * len(view.outputs), strict=True):
         shape = tensor.shape if array is None else array.shape
         reason = unknown if array is None else ""
-        results.append(Constant(shape, tensor.elem_type, array, *origin, reason))
+        results.append(Constant(shape, tensor.elem_type, array, *origin, reason, uniform))
     return results
+
+
+def _uniform(view: NodeView) -> float | None:
+    """The number that all numbers of an output are, where all of each input are one."""
+    if not view.is_standard or view.op not in _OF_EACH | _SPREADING or len(view.outputs) != 1:
+        return None
+    # A target shape is no number of the output.
+    read = view.inputs[:1] if view.op in _SPREADING else view.inputs
+    numbers = []
+    for source in read:
+        if not isinstance(source, Constant):
+            return None
+        number = source.number if source.size == 1 else source.uniform
+        if number is None and source.value is not None and source.size:
+            is_one = bool((source.value == source.value.flat[0]).all())
+            number = float(source.value.flat[0]) if is_one else None
+        single = None if number is None else _one_number(number, source)
+        if single is None:
+            return None
+        numbers.append(replace(source, shape=(1,), value=single))
+    if view.op in _SPREADING:
+        return numbers[0].number
+    reduced = replace(view, inputs=[*numbers], outputs=[replace(view.outputs[0], shape=(1,))])
+    arrays = _evaluated(reduced)
+    return None if arrays is None or arrays[0] is None else float(arrays[0][0])
+
+
+def _one_number(number: float, source: Constant) -> Any:
+    """A number in the type of a constant; None if it is none of that type."""
+    from onnx import helper
+
+    try:
+        dtype = helper.tensor_dtype_to_np_dtype(source.elem_type)
+        return None if math.isnan(number) else np.array([number], dtype)
+    except (KeyError, OverflowError, TypeError, ValueError):
+        return None
 
 
 def _origin(

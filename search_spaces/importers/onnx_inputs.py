@@ -137,11 +137,13 @@ def read_inputs(
     symbols = {_dims(v)[k] for v in data for k in open_axes.get(v.name, ()) if k < len(_dims(v))}
     bound = {symbol: 1 for symbol in symbols if isinstance(symbol, str) and symbol}
     bound |= _bound(data, shapes)
+    # Beside other inputs one may be empty, as the cache of a language model before its first word.
+    has_full = any(0 not in shapes.get(value.name, _dims(value)) for value in data)
     return Inputs(
         {
             value.name: Tensor(
                 value.type.tensor_type.elem_type or 1,
-                _sizes(value, shapes.get(value.name), bound, model),
+                _sizes(value, shapes.get(value.name), bound, model, has_full),
             )
             for value in data
         },
@@ -285,8 +287,11 @@ def _text(dims: Sequence[int | str]) -> str:
 def _dims(value: onnx.ValueInfoProto) -> list[int | str]:
     """Sizes of an input's axes; for an open axis its symbol, or an empty text."""
     return [
-        dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else str(dim.dim_param)
-        for dim in value.type.tensor_type.shape.dim
+        # Some tools write 0 for an open batch.
+        dim.dim_value
+        if dim.HasField("dim_value") and dim.dim_value > (0 if axis == 0 else -1)
+        else str(dim.dim_param)
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim)
     ]
 
 
@@ -295,6 +300,7 @@ def _sizes(
     chosen_shape: Sequence[int] | None,
     bound: Mapping[str, int],
     model: str,
+    may_be_empty: bool,
 ) -> Shape:
     """Sizes of an input: as chosen, else as declared, with the sizes of symbols known so far."""
     label = f"{model}: input {value.name[:_SHOWN]!r}"
@@ -308,7 +314,11 @@ def _sizes(
             raise InputError(
                 f"{label} has {len(dims)} axes, but input_shapes gives {list(chosen_shape)}"
             )
-        if not all(isinstance(size, (int, np.integer)) and size > 0 for size in chosen_shape):
+        least = [1, *[0 if may_be_empty else 1] * len(chosen_shape)]
+        if not all(
+            isinstance(size, (int, np.integer)) and size >= smallest
+            for size, smallest in zip(chosen_shape, least, strict=False)
+        ):
             raise InputError(
                 f"{label} is given sizes {list(chosen_shape)}; expected positive whole numbers"
             )
@@ -321,11 +331,12 @@ def _sizes(
     if sizes and not isinstance(sizes[0], int):
         sizes[0] = 1
     for axis, size in enumerate(sizes):
-        if not isinstance(size, int):
-            example = tuple(d if isinstance(d, int) else 224 for d in sizes)
-            is_open = not value.type.tensor_type.shape.dim[axis].HasField("dim_value")
-            symbol = f" ({size[:40]!r})" if size else ""
-            what = f"leaves axis {axis}{symbol} open" if is_open else f"has axis {axis} of size 0"
+        if not isinstance(size, int) or (size == 0 and not may_be_empty):
+            example = tuple(d if isinstance(d, int) and d else 224 for d in sizes)
+            what = f"has axis {axis} of size 0"
+            if isinstance(size, str):
+                symbol = f" ({size[:40]!r})" if size else ""
+                what = f"leaves axis {axis}{symbol} open"
             raise InputError(
                 f"{label} {what}; give its shape, {_shape_example(value.name, example)}"
             )

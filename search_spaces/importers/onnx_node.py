@@ -42,12 +42,13 @@ _SCALE = re.compile(r"(.*(weight|bias)|onnx::\w+)_(quantized_)?(scale|zero_point
 # Codes of the integers in which quantised weights are stored.
 _NARROW = frozenset({2, 3, 21, 22, 25, 26})
 # Positions of constants that are no parameters: moments of a norm, first states, scales, zero
-# points.
+# points, windows.
 _OTHER_CONSTANTS = {
     **dict.fromkeys(("ConvInteger", "MatMulInteger"), (2, 3)),
     "BatchNormalization": (3, 4),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), (1, 2)),
     **dict.fromkeys(("LSTM", "GRU", "RNN"), (4, 5, 6)),
+    "STFT": (2,),
 }
 _INTEGER_PRODUCTS = frozenset({"ConvInteger", "MatMulInteger"})
 _PRODUCTS = _INTEGER_PRODUCTS | CONVS | {"Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN"}
@@ -90,6 +91,7 @@ class Constant:
         stored: Code of the type in which its numbers are stored, where they are restored from it.
         scale_bytes: Bytes of the scales by which they are restored.
         unknown: Clause on why the value is not known.
+        uniform: The number that all of many are, so that the value is known all the same.
     """
 
     shape: Shape | None
@@ -99,6 +101,7 @@ class Constant:
     stored: int = 0
     scale_bytes: int = 0
     unknown: str = ""
+    uniform: float | None = None
 
     @property
     def size(self) -> int:
@@ -109,6 +112,12 @@ class Constant:
     def params(self) -> int:
         """Elements that count as parameters; a single number does not count."""
         return self.size if self.elem_type in FLOATS and self.size > 1 else 0
+
+    @property
+    def is_zero(self) -> bool:
+        """Whether all numbers are known to be zero."""
+        known = self.value is not None and self.size > 0 and not self.value.any()
+        return known or self.uniform == 0
 
     @property
     def is_narrow(self) -> bool:

@@ -11,11 +11,12 @@ import numpy as np
 
 from nasplug.search_spaces.costs import TYPE_BYTES
 from nasplug.search_spaces.errors import InputError
+from nasplug.search_spaces.importers import onnx_transforms
 from nasplug.search_spaces.importers.einsum import add_einsum
 from nasplug.search_spaces.importers.network import ImportedNetwork
 from nasplug.search_spaces.importers.onnx_node import Constant, NodeView, Shape, element_type
-from nasplug.search_spaces.importers.recurrent import GATES, add_recurrent
-from nasplug.search_spaces.importers.steps import Step
+from nasplug.search_spaces.importers.recurrent import add_recurrent
+from nasplug.search_spaces.importers.steps import GATES, Step
 
 __all__ = ["HANDLED", "add_steps"]
 
@@ -78,16 +79,22 @@ _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Pow"})
 def _plain(network: ImportedNetwork, view: NodeView) -> int:
     """Append an operator under its own name, with its constant operands as parameters."""
     number: tuple[float, ...] = ()
-    first = False
+    first, params = False, view.params()
     if view.is_standard and view.op in _ARITHMETIC and len(view.inputs) == 2:
         for k, source in enumerate(view.inputs):
-            if isinstance(source, Constant) and source.size == 1:
+            if not isinstance(source, Constant):
+                continue
+            is_whole = view.input_shapes[1 - k] == view.shape and not view.parameters()
+            if source.size == 1:
                 number, first = (source.number,), k == 0
+            elif view.op == "Add" and source.is_zero and is_whole:
+                # A mask that hides nothing.
+                number, params = (0.0,), 0
     return network.add(
         view.label,
         view.data,
         view.shape,
-        other_params=view.params(),
+        other_params=params,
         number=number,
         number_first=first,
     )
@@ -372,6 +379,9 @@ _HANDLERS: dict[str, Handler] = {
     "Sum": _sum,
     "DynamicQuantizeLinear": _dynamic_quantisation,
     "Einsum": _einsum,
+    "DFT": onnx_transforms.dft,
+    "STFT": onnx_transforms.stft,
+    "Det": onnx_transforms.det,
     **dict.fromkeys(GATES, _recurrent),
 }
 

@@ -15,7 +15,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from nasplug.search_spaces.canonical import needed, united_parameters
+from nasplug.search_spaces.importers.activation_patterns import (
+    gelu,
+    hard_gates,
+    is_close,
+    mish,
+    reciprocal,
+)
 from nasplug.search_spaces.importers.attention_scales import without_attention_scales
+from nasplug.search_spaces.importers.cell_patterns import cell_output, cell_state
 from nasplug.search_spaces.importers.steps import Step
 
 __all__ = ["recognised"]
@@ -23,11 +31,9 @@ __all__ = ["recognised"]
 _RESHAPES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze"})
 _NORMS = frozenset({"LayerNormalization", "RMSNormalization", "GroupNormalization"})
 _PRODUCTS = frozenset({"Conv", "Gemm", "MatMul"})
+_COMPARISONS = frozenset({"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
 # Operators that compute in float32 inside, whatever they read and write.
 _WIDENED = _NORMS | {"Softmax"}
-# Largest number of steps of a decomposed activation, with room for other spellings.
-_DEPTH = 6
-
 # A rule reads the settled steps and the next step. It returns the position of an equal step, a step
 # to replace the next one by, or None to leave it.
 Rule = Callable[[list[Step], Step], "int | Step | None"]
@@ -41,7 +47,9 @@ def recognised(steps: Sequence[Step], outputs: Sequence[int]) -> tuple[list[Step
     - the constant scale of attention scores is dropped: an engine folds it into the product;
     - Transposes and Slices in a row are one, and none if they change nothing; a Transpose that
       moves axes of length 1 alone is a Reshape;
-    - maxima over both spatial axes are a GlobalMaxPool.
+    - the gates of an LSTM's or a GRU's cell are one step of that type;
+    - maxima over both spatial axes are a GlobalMaxPool;
+    - the guard of a softmax against rows that are masked as a whole is part of the softmax.
 
     Args:
         steps: Steps, each of which reads only earlier ones.
@@ -92,8 +100,10 @@ def _reshape(after: list[Step], step: Step) -> int | Step | None:
         return replace(step, op="Reshape", inputs=read.inputs)
     if read.shape == step.shape:
         return source
-    if read.op == "Transpose" and _solid(read.shape) == _solid(step.shape):
-        return replace(read, shape=step.shape)
+    if read.op == "Transpose":
+        if _solid(read.shape) == _solid(step.shape):
+            return replace(read, shape=step.shape)
+        return _split_again(after, step, read)
     if read.op == "InstanceNormalization" and after[read.inputs[0]].op in _RESHAPES:
         # Groups of channels normalised as single channels of a longer tensor.
         unshaped = after[read.inputs[0]].inputs[0]
@@ -102,6 +112,34 @@ def _reshape(after: list[Step], step: Step) -> int | Step | None:
         norm = step.becomes("GroupNormalization", (unshaped,))
         return replace(norm, weight_type=read.weight_type)
     return replace(step, op="Reshape")
+
+
+def _split_again(after: list[Step], step: Step, transpose: Step) -> Step | None:
+    """Transpose all axes at once where some were joined before and split after, as one axis."""
+    joined = after[transpose.inputs[0]]
+    if joined.op not in _RESHAPES:
+        return replace(step, op="Reshape")
+    groups = _groups(_solid(after[joined.inputs[0]].shape), _solid(joined.shape))
+    moved = [groups[axis] for axis in transpose.order] if groups else []
+    sizes = _solid(after[joined.inputs[0]].shape)
+    if not moved or tuple(sizes[axis] for group in moved for axis in group) != _solid(step.shape):
+        return replace(step, op="Reshape")
+    order = tuple(axis for group in moved for axis in group)
+    return replace(transpose, inputs=joined.inputs, shape=step.shape, order=order)
+
+
+def _groups(sizes: tuple[int, ...], joined: tuple[int, ...]) -> list[range] | None:
+    """Axes in a row that each axis of a Reshape joins; None where it splits one."""
+    groups, start = [], 0
+    for size in joined:
+        end = start + 1
+        while end < len(sizes) and math.prod(sizes[start:end]) < size:
+            end += 1
+        if math.prod(sizes[start:end]) != size:
+            return None
+        groups.append(range(start, end))
+        start = end
+    return groups if start == len(sizes) else None
 
 
 def _transpose(after: list[Step], step: Step) -> int | Step | None:
@@ -189,121 +227,23 @@ def _restored_product(after: list[Step], step: Step) -> Step | None:
     return None
 
 
-# -------------------------------------------------------------------------------- activations
+# ---------------------------------------------------------------------------------- arithmetic
 
 
-def _close(number: tuple[float, ...], value: float) -> bool:
-    # NaN stands for a number that is not in the file, and may be the right one.
-    return len(number) == 1 and (math.isnan(number[0]) or abs(number[0] - value) < 1e-3)
+# The number by which each operator changes nothing.
+_NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
 
 
-def _factors(
-    after: list[Step],
-    step: Step,
-    stop: frozenset[int] | set[int] = frozenset(),
-    depth: int = _DEPTH,
-) -> tuple[list[int], float]:
-    """Split a product into its computed factors and the product of its constant numbers."""
-    if step.op == "Div" and (step.number_first or not step.number):
-        return [], math.nan
-    factor = 1.0
-    if step.number:
-        factor = step.number[0] if step.op == "Mul" else 1 / (step.number[0] or math.nan)
-    leaves: list[int] = []
-    for source in step.inputs:
-        inner = after[source]
-        splits = inner.op == "Mul" or (inner.op == "Div" and bool(inner.number))
-        plain = not inner.other_params and not (inner.op == "Div" and inner.number_first)
-        if source in stop or not splits or not plain or depth == 0:
-            leaves.append(source)
-        else:
-            more, number = _factors(after, inner, stop, depth - 1)
-            leaves.extend(more)
-            factor *= number
-    return leaves, factor
-
-
-def _grows_from(after: list[Step], root: int, ops: frozenset[str]) -> list[int]:
-    """Every step that `root` reads through the operators `ops` alone, nearest first."""
-    reached: list[int] = []
-    waiting = [(root, 0)]
-    while waiting and len(reached) < 32:
-        k, depth = waiting.pop(0)
-        if k in reached:
-            continue
-        reached.append(k)
-        if after[k].op in ops and not after[k].other_params and depth < _DEPTH:
-            waiting.extend((source, depth + 1) for source in after[k].inputs)
-    return reached
-
-
-def _closed_over(after: list[Step], root: int, x: int, ops: frozenset[str], depth: int = 8) -> bool:
-    """Whether `root` is computed from `x` and numbers by the operators `ops` alone."""
-    if root == x:
-        return True
-    step = after[root]
-    if step.op not in ops or step.other_params or depth == 0 or not step.inputs:
-        return False
-    return all(_closed_over(after, source, x, ops, depth - 1) for source in step.inputs)
-
-
-# The inner function of each form of GELU, and the operators that compute its argument.
-_GELU = {"Erf": frozenset({"Mul", "Div"}), "Tanh": frozenset({"Mul", "Add", "Pow"})}
-
-
-def _gelu(after: list[Step], step: Step) -> Step | None:
-    """Recognise GELU: 0.5·x·(1 + erf(x/√2)), or its tanh form (Hendrycks & Gimpel, 2016)."""
-    for gate in _factors(after, step)[0]:
-        if after[gate].op != "Add" or not _close(after[gate].number, 1.0):
-            continue
-        inner = after[after[gate].inputs[0]]
-        ops = _GELU.get(inner.op)
-        if ops is None:
-            continue
-        argument = inner.inputs[0]
-        for x in _grows_from(after, argument, ops):
-            leaves, number = _factors(after, step, {x})
-            halved = sorted(leaves) == sorted([x, gate]) and _close((number,), 0.5)
-            if halved and _closed_over(after, argument, x, ops):
-                return step.becomes("Gelu", (x,))
-    return None
-
-
-def _hard_gates(after: list[Step], step: Step) -> Step | None:
-    """Recognise clip(x + 3, 0, 6)/6, alone or times x (Howard et al., 2019)."""
-    leaves, number = _factors(after, step)
-    if not _close((number,), 1 / 6):
+def _neutral(after: list[Step], step: Step) -> int | None:
+    """Drop a sum with zero and a product with one."""
+    if len(step.inputs) != 1 or step.other_params or step.parameters:
         return None
-    for gate in leaves:
-        clip = after[gate]
-        shift = after[clip.inputs[0]] if clip.op == "Clip" else None
-        if shift is None or clip.number != (0.0, 6.0) or shift.op != "Add":
-            continue
-        if not _close(shift.number, 3.0) or len(shift.inputs) != 1:
-            continue
-        if leaves == [gate]:
-            return step.becomes("HardSigmoid", shift.inputs)
-        if sorted(leaves) == sorted([gate, shift.inputs[0]]):
-            return step.becomes("HardSwish", shift.inputs)
-    return None
-
-
-def _mish(after: list[Step], step: Step) -> Step | None:
-    """Recognise Mish: x·tanh(softplus(x)) (Misra, 2019)."""
-    if len(step.inputs) != 2:
-        return None
-    for gate, x in (step.inputs, step.inputs[::-1]):
-        tanh = after[gate]
-        soft = after[tanh.inputs[0]] if tanh.op == "Tanh" else None
-        if soft is not None and soft.op == "Softplus" and soft.inputs == (x,):
-            return step.becomes("Mish", (x,))
-    return None
-
-
-def _reciprocal(after: list[Step], step: Step) -> Step | None:
-    if step.number_first and _close(step.number, 1.0) and len(step.inputs) == 1:
-        return step.becomes("Reciprocal")
-    return None
+    first = step.number_first and step.op in ("Sub", "Div")
+    read = after[step.inputs[0]]
+    unchanged = read.shape == step.shape and read.type == step.type
+    return (
+        step.inputs[0] if step.number == (_NEUTRAL[step.op],) and unchanged and not first else None
+    )
 
 
 # ------------------------------------------------------------------------------ normalisation
@@ -320,7 +260,7 @@ def _root_mean_square(after: list[Step], root: int) -> Step | None:
     if mean.op != "ReduceMean":
         return None
     square = after[mean.inputs[0]]
-    by_power = square.op == "Pow" and _close(square.number, 2.0)
+    by_power = square.op == "Pow" and is_close(square.number, 2.0)
     by_product = square.op == "Mul" and len(square.inputs) == 2 and len(set(square.inputs)) == 1
     return after[square.inputs[0]] if by_power or by_product else None
 
@@ -356,12 +296,30 @@ def _affine(after: list[Step], step: Step) -> Step | None:
     if len(step.inputs) != 1 or step.number or not step.other_params:
         return None
     norm = after[step.inputs[0]]
+    parameters = united_parameters(norm, step)
+    if norm.op == "InstanceNormalization" and norm.other_params == 2 * step.other_params:
+        # It has a scale and a shift of its own, ones and zeros where a module has none.
+        return replace(norm, parameters=parameters)
     expected = 0 if step.op == "Mul" else step.other_params
     if norm.op not in _NORMS or norm.other_params != expected or norm.shape != step.shape:
         return None
-    parameters = united_parameters(norm, step)
     params = norm.other_params + step.other_params
     return replace(norm, other_params=params, parameters=parameters)
+
+
+def _negated(after: list[Step], step: Step) -> Step | None:
+    """Let a comparison give the opposite answer."""
+    read = after[step.inputs[0]]
+    return read if read.op in _COMPARISONS and len(step.inputs) == 1 else None
+
+
+def _guard(after: list[Step], step: Step) -> int | None:
+    """Drop the choice of zeros where a softmax is no number: fused attention has it within."""
+    if len(step.inputs) != 2 or step.other_params:
+        return None
+    mark, softmax = step.inputs
+    is_guard = after[mark].op == "IsNaN" and after[mark].inputs == (softmax,)
+    return softmax if is_guard and after[softmax].op == "Softmax" else None
 
 
 def _identity(after: list[Step], step: Step) -> int:
@@ -373,6 +331,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "Identity": (_identity,),
     "Dropout": (_identity,),
     "Cast": (_cast,),
+    "Where": (_guard,),
     **{op: (_wide_input,) for op in _WIDENED},
     "Transpose": (_transpose,),
     "Slice": (_slice,),
@@ -383,7 +342,9 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "MaxPool": (_global_max,),
     "ReduceMax": (_global_max,),
     "GlobalAveragePool": (_global_average,),
-    "Mul": (_affine, _restored_product, _gelu, _hard_gates, _mish, _norm),
-    "Div": (_reciprocal, _norm, _gelu, _hard_gates),
-    "Add": (_affine,),
+    "Not": (_negated,),
+    "Mul": (_neutral, _affine, cell_output, _restored_product, gelu, hard_gates, mish, _norm),
+    "Div": (_neutral, reciprocal, _norm, gelu, hard_gates),
+    "Sub": (_neutral,),
+    "Add": (_neutral, _affine, cell_state),
 }

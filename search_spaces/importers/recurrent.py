@@ -12,11 +12,10 @@ import math
 from collections.abc import Sequence
 
 from nasplug.search_spaces.importers.network import ImportedNetwork
+from nasplug.search_spaces.importers.steps import GATES
 
-__all__ = ["GATES", "add_recurrent"]
+__all__ = ["add_cell", "add_recurrent"]
 
-# Gates of each type of layer, each of them a matrix.
-GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 # A layer of more steps has several of them in a node.
 MAX_STEPS = 1_000
 
@@ -86,3 +85,41 @@ def add_recurrent(
             )
         before = [state]
     return network.add(op, (read, *before), shape)
+
+
+def add_cell(
+    network: ImportedNetwork,
+    op: str,
+    source: int,
+    state: int | None,
+    shape: Sequence[int],
+    *,
+    bias: bool,
+    others: Sequence[int] = (),
+) -> int:
+    """Append one step of a recurrent layer, as files of a loop have it.
+
+    Args:
+        network: The network to append to.
+        op: A key of `GATES`.
+        source: Step of the input, features last.
+        state: Step of the state before; None for a constant, whose product
+            a compiler computes once.
+        shape: Shape of the state.
+        bias: Whether the gates have biases.
+        others: Steps of further states.
+
+    Returns:
+        Position of the new state.
+    """
+    gates = GATES[op] * shape[-1]
+    both = (*shape[:-1], gates)
+    matrix = (gates, network.shape(source)[-1])
+    products = [network.add("Gemm", (source,), both, weights=matrix, bias=bias)]
+    if state is not None or not network.folds:
+        read = () if state is None else (state,)
+        products.append(network.add("Gemm", read, both, weights=(gates, shape[-1]), bias=bias))
+    if op != "RNN":
+        return network.add(op, (*products, *others), shape)
+    total = network.add("Add", products, both) if len(products) > 1 else products[0]
+    return network.add("Tanh", (total,), shape)

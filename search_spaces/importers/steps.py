@@ -8,10 +8,12 @@ from typing import Any
 
 from nasplug.search_spaces.operators import Operator
 
-__all__ = ["MAX_ELEMENTS", "Step"]
+__all__ = ["GATES", "MAX_ELEMENTS", "Step"]
 
 # 4 TB of float32: no device holds such a tensor, so a size beyond is damage.
 MAX_ELEMENTS = 2**40
+# Gates of each type of recurrent layer, each of them a matrix.
+GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import torch
     from torch.export import ExportedProgram
 
+    from nasplug.search_spaces.importers.torch_batches import WrittenSizes
+
 
 __all__ = ["torch_graph", "torch_network"]
 
@@ -64,7 +66,10 @@ def torch_network(
     and the module and all random generators are left as they were. Where the example holds several
     images, a second pass on one of them tells whether the network treats them independently.
     """
+    import torch
+
     from nasplug.search_spaces.importers.torch_autocast import checked_autocast
+    from nasplug.search_spaces.importers.torch_batches import WrittenSizes
     from nasplug.search_spaces.importers.torch_module import (
         arguments_of,
         drop_size_checks,
@@ -89,11 +94,15 @@ def torch_network(
         )
     name = f"the module {type(network).__name__}"
 
+    first = WrittenSizes() if isinstance(network, torch.fx.GraphModule) else None
+
     def read(times: int = 0, axes: Sequence[int | None] = ()) -> Reading:
         """Read at the shapes of the example, or with 1 in place of `times` images."""
+        sizes = first
         if times:
             drop_size_checks(network)
-        return _reading(network, name, args, kwargs, axes, autocast, folds)
+            sizes = None if first is None else WrittenSizes(first, times)
+        return _reading(network, name, args, kwargs, axes, autocast, folds, sizes)
 
     with undisturbed(network):
         return one_sample(read(), shapes, read)
@@ -107,6 +116,7 @@ def _reading(
     axes: Sequence[int | None],
     autocast: str | None,
     folds: bool,
+    sizes: WrittenSizes | None,
 ) -> Reading:
     """Record a forward pass, with size 1 on the given axis of each input."""
     import torch
@@ -124,6 +134,7 @@ def _reading(
     except InputError as error:
         raise InputError(f"{name} cannot be read: {error}") from None
     trace = ConvertingTrace(name, parameters, device, folds)
+    trace.sizes = sizes
     trace.autocast = None if autocast is None else getattr(torch, autocast)
     inputs: dict[int, Any] = {}
     for tensor, axis in zip_longest(tensors, axes):

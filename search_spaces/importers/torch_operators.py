@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from nasplug.search_spaces.importers import torch_composites, torch_moves
+from nasplug.search_spaces.importers import torch_composites, torch_moves, torch_transforms
 from nasplug.search_spaces.importers.network import ImportedNetwork
 from nasplug.search_spaces.importers.torch_call import Call, Weight
 from nasplug.search_spaces.importers.torch_products import (
@@ -93,6 +93,15 @@ def _arithmetic(op: str, swapped: bool = False) -> Handler:
     return handler
 
 
+def _bitwise(op: str) -> Handler:
+    """Make a handler for an operator on bits, which is one of logic on truths."""
+
+    def handler(network: ImportedNetwork, call: Call) -> int | list[int]:
+        return _on_all(op if call.types[1] == "bool" else f"Bitwise{op}")(network, call)
+
+    return handler
+
+
 def _square(network: ImportedNetwork, call: Call) -> int:
     return network.add("Pow", (call.source(),), call.shape, number=(2.0,))
 
@@ -104,6 +113,13 @@ def _norm(op: str, scale: int, shift: int | None) -> Handler:
         return network.add(op, (call.source(),), call.shape, other_params=params)
 
     return handler
+
+
+def _group_norm(network: ImportedNetwork, call: Call) -> int | list[int]:
+    """Append a norm of groups; groups of one channel are an instance norm."""
+    if call.argument(1) == call.shape[1]:
+        return _instance_norm(network, call)
+    return _norm("GroupNormalization", 2, 3)(network, call)
 
 
 def _instance_norm(network: ImportedNetwork, call: Call) -> int:
@@ -198,10 +214,11 @@ _ON_FIRST = (
     "feature_dropout:Identity alpha_dropout:Identity native_dropout:Identity clone:Identity "
     "contiguous:Identity alias:Identity detach:Identity lift_fresh_copy:Identity "
     "_pack_padded_sequence:Gather _pad_packed_sequence:Gather any:ReduceMax all:ReduceMin "
-    "logical_not:Not bitwise_not:BitwiseNot tril:Trilu triu:Trilu sign:Sign tan:Tan asin:Asin "
+    "logical_not:Not tril:Trilu triu:Trilu sign:Sign tan:Tan asin:Asin "
     "acos:Acos atan:Atan sinh:Sinh cosh:Cosh asinh:Asinh acosh:Acosh atanh:Atanh isnan:IsNaN "
     "isinf:IsInf logsumexp:ReduceLogSumExp cumprod:CumProd sort:TopK argsort:TopK kthvalue:TopK "
-    "col2im:Col2Im im2col:Gather unfold:Gather view_as_real:Reshape view_as_complex:Reshape "
+    "col2im:Col2Im unfold_backward:Col2Im im2col:Gather unfold:Gather view_as_real:Reshape "
+    "view_as_complex:Reshape "
     "trunc:Floor torchao.quantize_affine:QuantizeLinear "
     "torchao.dequantize_affine:DequantizeLinear torchao.choose_qparams_affine:ReduceMax "
     "quantized_decomposed.quantize_per_tensor:QuantizeLinear "
@@ -219,16 +236,23 @@ _ON_FIRST = (
 _ON_ALL = (
     "maximum:Max minimum:Min where:Where masked_fill:Where eq:Equal ne:Equal gt:Greater "
     "ge:GreaterOrEqual lt:Less le:LessOrEqual logical_and:And logical_or:Or logical_xor:Xor "
-    "bitwise_and:BitwiseAnd bitwise_or:BitwiseOr bitwise_xor:BitwiseXor remainder:Mod fmod:Mod "
+    "remainder:Mod fmod:Mod "
     "__lshift__:BitShift __rshift__:BitShift bitwise_left_shift:BitShift "
     "bitwise_right_shift:BitShift atan2:Atan scatter:ScatterElements scatter_add:ScatterElements "
     "scatter_reduce:ScatterElements index_add:ScatterElements index_copy:ScatterElements "
     "index_reduce:ScatterElements index_fill:ScatterElements index_put:ScatterND "
     "masked_scatter:ScatterElements slice_scatter:ScatterND select_scatter:ScatterND "
     "diagonal_scatter:ScatterND grid_sampler:GridSample max_unpool2d:MaxUnpool "
-    "max_unpool3d:MaxUnpool take_along_dim:GatherElements one_hot:OneHot cat:Concat "
-    "block_diag:Concat embedding:Gather gather:Gather index:Gather take:Gather"
+    "max_unpool3d:MaxUnpool take_along_dim:GatherElements gather:GatherElements one_hot:OneHot "
+    "cat:Concat block_diag:Concat embedding:Gather index:Gather take:Gather"
 )
+_FACTORISATIONS = {
+    "_linalg_det": "Det",
+    "linalg_inv_ex": "Inverse",
+    "linalg_cholesky_ex": "Cholesky",
+    "_linalg_solve_ex": "Solve",
+    "linalg_solve_triangular": "TriangularSolve",
+}
 _HANDLERS: dict[str, Handler] = {
     **_names(conv, "conv1d conv2d conv3d"),
     **_names(conv_transpose, "conv_transpose1d conv_transpose2d conv_transpose3d"),
@@ -239,7 +263,7 @@ _HANDLERS: dict[str, Handler] = {
     "layer_norm": _norm("LayerNormalization", 2, 3),
     "native_layer_norm": _norm("LayerNormalization", 2, 3),
     "rms_norm": _norm("RMSNormalization", 2, None),
-    "group_norm": _norm("GroupNormalization", 2, 3),
+    "group_norm": _group_norm,
     "instance_norm": _instance_norm,
     "prelu": _prelu,
     "_prelu_kernel": _prelu,
@@ -255,6 +279,12 @@ _HANDLERS: dict[str, Handler] = {
     "div": _arithmetic("Div"),
     "pow": _arithmetic("Pow"),
     "square": _square,
+    **{f"bitwise_{op.lower()}": _bitwise(op) for op in ("And", "Or", "Xor", "Not")},
+    **_names(torch_transforms.fourier, "_fft_r2c _fft_c2r _fft_c2c"),
+    **{name: torch_transforms.factorisation(op) for name, op in _FACTORISATIONS.items()},
+    "_euclidean_dist": torch_transforms.euclidean_distances,
+    "_cdist_forward": torch_transforms.distances,
+    "_trilinear": torch_transforms.bilinear,
     "addcmul": torch_composites.added_product,
     **_names(_vector_norm, "linalg_vector_norm norm"),
     "var": torch_composites.variance,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from nasplug.search_spaces.importers.network import ImportedNetwork
-from nasplug.search_spaces.importers.recurrent import GATES, add_recurrent
-from nasplug.search_spaces.importers.torch_call import Call, Shape
+from nasplug.search_spaces.importers.recurrent import add_cell, add_recurrent
+from nasplug.search_spaces.importers.steps import GATES
+from nasplug.search_spaces.importers.torch_call import Call, Computed, Shape
 
 __all__ = ["recurrent_handlers", "recurrent_shapes"]
 
@@ -120,17 +121,22 @@ def _add_layers(network: ImportedNetwork, call: Call) -> list[int]:
 def _add_cell(network: ImportedNetwork, call: Call) -> list[int]:
     """Append one step of a recurrent layer."""
     op = _CELLS[call.name]
-    data = call.data
-    position = add_recurrent(
+    states = call.argument(1)
+    first, *others = [
+        state.step if isinstance(state, Computed) else None
+        for state in (states if isinstance(states, (list, tuple)) else [states])
+    ]
+    position = add_cell(
         network,
         op,
         call.source(),
+        first,
         call.shape,
-        steps=1,
-        hidden=call.shape[-1],
         bias=call.argument(4) is not None,
-        states=data[1:],
+        others=[k for k in others if k is not None],
     )
+    if call.name == "rnn_relu_cell":
+        network.steps[position] = network.steps[position].becomes("Relu")
     return [position] * len(call.outputs)
 
 

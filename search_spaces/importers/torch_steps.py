@@ -37,7 +37,6 @@ class TracedNetwork(ImportedNetwork):
 
     Attributes:
         fields: Those fields of the next steps.
-        folds: Whether what depends on weights alone is computed once, by a compiler.
         unknown: Operators whose cost is not known, in the order of their appearance.
     """
 

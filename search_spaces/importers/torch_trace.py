@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nasplug.search_spaces.importers.torch_batches import NAMES_SIZES, WrittenSizes
 from nasplug.search_spaces.importers.torch_call import Computed, Weight, words
 from nasplug.search_spaces.importers.torch_higher_order import higher_order
 from nasplug.search_spaces.importers.torch_places import refuse
@@ -77,6 +78,8 @@ class Trace(TorchDispatchMode):
         # known by their `id` are kept alive.
         self.stand_ins: dict[int, Traced] = {}
         self.kept_alive: list[torch.Tensor] = []
+        # For an exported program: the sizes that it has written down.
+        self.sizes: WrittenSizes | None = None
 
     supports_higher_order_operators = True
 
@@ -129,6 +132,16 @@ class Trace(TorchDispatchMode):
         signature = signature_of(func)
         if not signature.returns and not signature.written:
             return None
+        if self.sizes is None or signature.name not in NAMES_SIZES:
+            return self._recorded(func, signature, args, kwargs)
+        number, args = self.sizes.begin(signature.name, args)
+        result = self._recorded(func, signature, args, kwargs)
+        self.sizes.results[number] = tuple(result.shape)
+        return result
+
+    def _recorded(
+        self, func: Any, signature: Signature, args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> Any:
         arguments = signature.bound(args, kwargs)
         values = [self._resolved(value) for value in arguments]
         if signature.name in _PACKING:

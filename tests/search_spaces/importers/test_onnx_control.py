@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from onnx import parser
 
 from nasplug.search_spaces import InputError
-from nasplug.search_spaces.importers import onnx_control
+from nasplug.search_spaces.importers import onnx_running
 from nasplug.search_spaces.importers.onnx_graph import onnx_graph
 
 
@@ -197,9 +197,9 @@ class TestLoop:
         )
 
     def test_loops_without_end_are_refused(self, monkeypatch):
-        monkeypatch.setattr(onnx_control, "MAX_RAW_NODES", 200)
+        monkeypatch.setattr(onnx_running, "MAX_RAW_NODES", 200)
         refuses(
-            "more than 200 nodes with the Loop that writes 'y' unrolled",
+            "more than 200 nodes after 40 trips of the Loop that writes 'y'",
             LOOP.replace("TRIPS", "4611686018427387904"),
         )
         refuses(

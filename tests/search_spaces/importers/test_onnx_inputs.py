@@ -156,4 +156,29 @@ def test_a_spectrum_of_real_numbers_has_one_side():
     network = model(
         nodes, {"x": (FLOAT, (1, 64, 1))}, [*constants, weight("window", 16), weight("w", 9, 3)]
     )
-    assert flops(network) == 7 * 9 * 3
+    spectrum = 7 * 9 * 2 * 4
+    assert flops(network) == spectrum + 7 * 9 * 3
+
+
+class TestEmptyCache:
+    """Cache of a language model before its first word, of length 0."""
+
+    def network(self, length):
+        nodes = [N("Concat", ["past", "x"], ["k"], axis=1), N("MatMul", ["k", "w"], ["y"])]
+        inputs = {"x": (FLOAT, (1, 5, 8)), "past": (FLOAT, (1, length, 8))}
+        return model(nodes, inputs, [weight("w", 8, 3)])
+
+    @pytest.mark.parametrize(("length", "given"), [(0, None), ("P", 0), (7, 0)])
+    def test_it_is_read(self, length, given):
+        shapes = None if given is None else {"past": (1, given, 8)}
+        graph = onnx_graph(self.network(length), input_shapes=shapes)
+        assert graph.total("flops") == 5 * 8 * 3
+        assert "Concat" not in graph.ops
+
+    def test_it_may_be_given_a_length(self):
+        graph = onnx_graph(self.network(0), input_shapes={"past": (1, 7, 8)})
+        assert graph.total("flops") == 12 * 8 * 3
+
+    def test_a_network_of_no_elements_is_refused(self):
+        with pytest.raises(InputError, match="positive whole numbers"):
+            onnx_graph(self.network("P"), input_shapes={"past": (1, 0, 8), "x": (1, 0, 8)})
