@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ONNX_FILES",
+    "OWN_NETWORKS",
     "can_export",
     "checked_count",
     "checked_dataset",
@@ -26,6 +27,8 @@ __all__ = [
 
 # Stands for the space of the networks of a user's own ONNX files.
 ONNX_FILES = "ONNX files"
+# Stand for the space of networks of a table that are of no space, or of several.
+OWN_NETWORKS = (ONNX_FILES, "networks")
 # Space of cells -> space of the whole networks that the benchmark built from them.
 _NETWORKS = {"nb201": "nnlqp:nasbench201"}
 

@@ -66,6 +66,10 @@ COVERED: dict[str, tuple[str, ...]] = {
         "predictors/training/ensemble_predictor.py",
     ),
     "predictors/latency/test_few_shot.py": ("predictors/latency/known_devices.py",),
+    "predictors/latency/test_departure_process.py": (
+        "predictors/latency/departure_learning.py",
+        "predictors/latency/departure_priors.py",
+    ),
     "predictors/latency/test_network_latency.py": (
         "predictors/features/roofline.py",
         "predictors/features/settings.py",
@@ -138,7 +142,10 @@ COVERED: dict[str, tuple[str, ...]] = {
         "nasplug/measuring/runtimes.py",
     ),
     "nasplug/predicting/test_zoo.py": ("nasplug/predicting/architecture_predictor.py",),
-    "nasplug/calibrating/test_calibrate.py": ("nasplug/calibrating/latency_predictor.py",),
+    "nasplug/calibrating/test_calibrate.py": (
+        "nasplug/calibrating/calibrated_device.py",
+        "nasplug/calibrating/latency_predictor.py",
+    ),
     # Candidates are scored, listed and enlarged through one protocol.
     "nasplug/candidates/test_enumerated.py": (
         "nasplug/candidates/fast_model.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import mean
 
-from experiments.tables import Row, cells, grouped, merged, runs, section, table, table_of
+from experiments.tables import Row, cells, grouped, load, merged, runs, section, table, table_of
 
 METHODS = {
     "alone": "the measurements",
@@ -85,6 +85,21 @@ def _judged(head: str, predictor: str, *keys: str) -> str:
             merged(group) | {key: NAMES.get(group[0][key], group[0][key]) for key in keys}
             for group in grouped(rows, *keys).values()
         ],
+    )
+
+
+@section("few-measurements")
+def few_measurements() -> str:
+    """A row a class of processors, way of choosing and number of measurements."""
+    names = {"gpu": "GPUs", "cpu": "CPUs", "other": "NPUs, GPUs of phones and boards"}
+    rows = [row | {"class": names[row["class"]]} for row in load("few_measurements")["summary"]]
+    return table_of(
+        "devices of the class | chosen | measured | devices | settings | MAPE %, median | mean | "
+        "within 10 % | 90 % cover | upper / lower | worse than the data sheet",
+        "{class} | {method} | {measured} | {devices} | {settings} | {median_mape_percent:.1f} | "
+        "{mean_mape_percent:.1f} | {median_within_10_percent:.0f} % | {median_coverage:.0%} | "
+        "×{median_width:.2f} | {settings_worse_than_data_sheet:.0%}",
+        rows,
     )
 
 

@@ -34,7 +34,7 @@ from nasplug import load_predictor
 from nasplug.datasets.help_protocol import PROTOCOLS
 from nasplug.predicting.few_shot import POOL, SMALLEST_MS, is_connected, promise
 from nasplug.predictors.latency.few_shot import DeviceTransfer
-from nasplug.predictors.latency.measured_device import MeasuredDevice, all_alike
+from nasplug.predictors.latency.measured_device import MeasuredDevice
 from nasplug.search_spaces import Graph
 
 COUNTS = (3, 5, 10, 20)
@@ -77,7 +77,7 @@ def check(
     for method, given in (("alone", center), ("without the data sheet", None)):
         logs = others if given is None else np.column_stack([others, given])
         transfer = DeviceTransfer(KnownLatencies(graphs, logs, describes=given is not None))
-        device = MeasuredDevice(transfer, sheet, all_alike)
+        device = MeasuredDevice(transfer, sheet)
         for seed in range(seeds):
             order = POOL + np.random.default_rng(seed).permutation(len(graphs) - POOL)
             judged: NDArray[np.int64] = order[max(COUNTS) :]

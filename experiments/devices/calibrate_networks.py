@@ -7,12 +7,11 @@ median of measured over predicted), and the calibrated device's; ten networks ar
 
 `rooflines`: the processor of results/cpu_latency.csv, with its networks of the ten NNLQP families.
 Ten of all families are measured, or ten of one family; the rest are judged. No predictor was
-trained here: what is known of other devices are rooflines of their data sheets, and the device's
-own is its promise.
+trained here: the roofline of the device's data sheet is its promise.
 
 `network-latency`: the shipped predictor, and devices that it was trained on, but described under
-another name and left out of the known ones, so that what it promises of them is better than it
-would be of a device that nobody measured. Ten networks of FBNet or Accel-NASBench are measured;
+another name, so that what it promises of them is better than it would be of a device that nobody
+measured. Ten networks of FBNet or Accel-NASBench are measured;
 others of these are judged, and those of NAS-Bench-201 (FBNet's devices) or of timm (the RTX
 3090). Writes results/calibrate_networks.json.
 """
@@ -21,8 +20,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 from scipy.stats import spearmanr
@@ -35,14 +34,14 @@ from experiments.latency.latency_data import Source, source, timm_graphs
 from nasplug import datasets, hardware, load_predictor
 from nasplug.calibrating.measurements import read_latencies
 from nasplug.predicting import few_shot
-from nasplug.predicting.few_shot import known_devices, likeness, promise
+from nasplug.predicting.few_shot import data_sheet
 from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.predictors import Hardware, Prediction
 from nasplug.predictors.features.roofline import roofline_parts
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.few_shot import DeviceTransfer
-from nasplug.predictors.latency.measured_device import MeasuredDevice
-from nasplug.search_spaces import Graph, InputError, SearchSpace, space
+from nasplug.predictors.latency.calibrated_networks import CalibratedNetworks
+from nasplug.predictors.latency.departure_priors import departure_priors
+from nasplug.search_spaces import Graph, InputError, space
 
 TABLE, DEVICE = RESULTS / "cpu_latency.csv", RESULTS / "cpu_device.toml"
 MEASURED = 10
@@ -78,54 +77,37 @@ class Rooflines:
 
 
 class Case:
-    """A device to be calibrated on a space, which nobody knows.
+    """A device to be calibrated, which nobody knows.
 
     Args:
-        predictor: What is known of other devices.
-        device: Its description; the catalogue's device of this name is not among the known ones.
-        batch_size: Of all latencies.
-        measured: Space of the measured networks.
+        predictor: What promises latencies from a data sheet.
+        setting: The device, and batch size and way of all latencies.
     """
 
-    def __init__(
-        self,
-        predictor: ArchitecturePredictor,
-        device: Hardware,
-        batch_size: int,
-        measured: SearchSpace,
-    ) -> None:
-        self.device = renamed(device)
-        self.predictor, self.batch_size, self.space = predictor, batch_size, measured
-        columns = few_shot.device_columns
+    def __init__(self, predictor: ArchitecturePredictor, setting: Setting) -> None:
+        self.setting = replace(setting, hardware=renamed(setting.hardware))
+        self._sheet = data_sheet(predictor.model)
 
-        def others(*given: Any) -> list[Setting]:
-            return [c for c in columns(*given) if c.hardware.name != device.name]
-
-        with patch.object(few_shot, "device_columns", others):
-            both = [measured, predictor.space]
-            self.transfer = DeviceTransfer(known_devices(predictor, self.device, batch_size, both))
-
-    def learn(self, archs: Sequence[str], graphs: Sequence[Graph], latencies: Array) -> None:
+    def learn(self, graphs: Sequence[Graph], latencies: Array) -> None:
         """Learn the device from measured networks."""
-        self.own = MeasuredDevice(
-            self.transfer, self._promise, likeness(self.space, archs, self.predictor.space)
-        )
-        self.own.fit(graphs, latencies)
+        settings = [self.setting] * len(graphs)
+        self.own = CalibratedNetworks(departure_priors(), self._sheet, graphs, settings, latencies)
         self.shift = float(np.median(np.log(latencies) - self._promise(graphs)[0]))
 
     def _promise(self, graphs: Sequence[Graph]) -> tuple[Array, Array]:
-        return promise(self.predictor.model, self.device, self.batch_size, graphs)
+        return self._sheet(graphs, [self.setting] * len(graphs))
 
     def judge(self, graphs: Sequence[Graph], latencies: Array) -> dict[str, Any]:
         """Errors on networks, and intervals."""
         truth, (sheet, half) = np.log(latencies), self._promise(graphs)
-        predicted = self.own.predict(graphs)
+        settings = [self.setting] * len(graphs)
+        predicted = self.own.predict(graphs, settings)
         mean = np.log(predicted.mean[:, 0])
         low, high = np.log(predicted.lower[:, 0]), np.log(predicted.upper[:, 0])
         errors = {"data_sheet": sheet, "scaled": sheet + self.shift, "calibrated": mean}
         return {
             "networks": len(graphs),
-            "unlike": float(1 - self.own.like(graphs).mean()),
+            "unlike": float(1 - self.own.like(graphs, settings).mean()),
             "factor": {k: float(np.exp(np.abs(truth - e).mean())) for k, e in errors.items()},
             "spearman": float(spearmanr(mean, truth)[0]),
             "mape_percent": float(100 * np.mean(np.abs(np.exp(mean - truth) - 1))),
@@ -139,20 +121,18 @@ def families(seeds: int) -> list[dict[str, Any]]:
     """Ten networks of all families, or of one, on a processor, by rooflines."""
     union = space("nnlqp")
     table = read_latencies(TABLE, union)
-    graphs, texts = union.to_graphs(table.archs), [arch.text for arch in table.archs]
+    graphs = union.to_graphs(table.archs)
     names = np.array([union.family_of(arch) for arch in table.archs])
     predictor = ArchitecturePredictor("rooflines", union, Rooflines())
     rows: list[dict[str, Any]] = []
     for learned in ("all", *dict.fromkeys(names.tolist())):
-        measured = union if learned == "all" else space(f"nnlqp:{learned}")
-        case = Case(predictor, hardware(DEVICE), 1, measured)
+        case = Case(predictor, Setting(hardware(DEVICE), 1))
         inside = np.flatnonzero((names == learned) | (learned == "all"))
         outside = np.setdiff1d(np.arange(len(graphs)), inside)
         for seed in range(seeds):
             order = np.random.default_rng(seed).permutation(inside)
             learn = order[:MEASURED]
-            archs = [texts[k] for k in learn] if learned == "all" else one_text(measured)
-            case.learn(archs, [graphs[k] for k in learn], table.latencies[learn])
+            case.learn([graphs[k] for k in learn], table.latencies[learn])
             for judged, places in (("same", order[MEASURED:]), ("others", outside)):
                 if len(places) < MEASURED:
                     continue
@@ -163,24 +143,19 @@ def families(seeds: int) -> list[dict[str, Any]]:
     return rows
 
 
-def one_text(family: SearchSpace) -> list[str]:
-    """An architecture of a space of one family, which names the family."""
-    return [family.sample(np.random.default_rng(0)).text]
-
-
 def elsewhere() -> list[dict[str, Any]]:
     """Ten networks of one benchmark, and those of another on the same device."""
     rows: list[dict[str, Any]] = []
     predictor = load_predictor("network-latency").for_space(space("nnlqp"))
 
     def compare(name: str, key: str, table: Source, others: dict[str, tuple[Any, Array]]) -> None:
-        own, column = space(name), next(c for c in table.columns if c.key == key)
-        case = Case(predictor, column.hardware, column.batch_size, own)
+        column = next(c for c in table.columns if c.key == key)
+        case = Case(predictor, column)
         latencies = table.latencies[:, table.columns.index(column)]
         for seed in range(DRAWS):
             order = np.random.default_rng(seed).permutation(len(table.graphs))
             learn, others_of_space = order[:MEASURED], order[MEASURED : MEASURED + MOST]
-            case.learn(one_text(own), [table.graphs[k] for k in learn], latencies[learn])
+            case.learn([table.graphs[k] for k in learn], latencies[learn])
             same = {
                 "same": ([table.graphs[k] for k in others_of_space], latencies[others_of_space])
             }

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields, replace
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -14,20 +13,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.arguments import ONNX_FILES, checked_count, checked_space
+from nasplug.arguments import OWN_NETWORKS, checked_count, checked_space
 from nasplug.arrays import Array
+from nasplug.calibrating.calibrated_device import BEYOND, MOST, CalibratedDevice
 from nasplug.calibrating.latency_predictor import latency_predictor
 from nasplug.calibrating.measurements import LatencyTable, read_latencies
 from nasplug.devices import profiles
 from nasplug.devices.hardware import hardware as device_named
-from nasplug.predicting.few_shot import SMALLEST_MS, drawn, is_connected, measured_device, promise
+from nasplug.predicting.few_shot import (
+    SMALLEST_MS,
+    asked_settings,
+    data_sheet,
+    drawn,
+    is_connected,
+    measured_device,
+)
 from nasplug.predicting.zoo import NETWORK_LATENCY, ArchitecturePredictor, load_predictor
+from nasplug.predictors.capabilities import reads_networks
+from nasplug.predictors.features.runtimes import Way, check_way, exists
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
-from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNetworks
+from nasplug.predictors.latency.calibrated_networks import CalibratedNetworks
+from nasplug.predictors.latency.device_profile import DeviceProfile, MeasuredNetworks, Run
 from nasplug.predictors.latency.few_shot import FEWEST, MOST_ALONE
 from nasplug.predictors.latency.measured_device import END, LeftOut, MeasuredDevice
 from nasplug.search_spaces import Graph, InputError, SearchSpace
-from nasplug.text import counted, shown_path
+from nasplug.text import shown_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,155 +53,9 @@ UNITS = {"ms": 1.0, "s": 1000.0, "us": 0.001}
 # ten in another unit, are refused; for an honest device so far from its data sheet the user states
 # the unit.
 SUSPICIOUS, PLAUSIBLE = 100.0, 10.0
-# Factor between measurements and data sheet from which a note is printed.
-REMARKABLE = 10.0
-# Largest number of networks in a profile: more would make every use of the profile slow, and are
-# enough to train a predictor.
-MOST = 100
-BEYOND = f"beyond the {MOST} that a profile holds"
-_DIGITS = 6
-
-
-@dataclass(frozen=True, eq=False)
-class CalibratedDevice:
-    """Result of calibrating a device.
-
-    Attributes:
-        profile: The saved device; every `hardware=` takes it.
-        path: File of the profile.
-        replaced: Whether an earlier profile was overwritten.
-        rows: Number of rows of the table.
-        left_out: Reason for leaving rows out -> number of rows.
-        repeated: Number of rows of a network beyond its first; the median counts.
-        mape_percent: Mean relative error of predictions for measurements left out of the fit.
-        spearman: Rank correlation of these measurements with their predictions; None for fewer than
-            five.
-        covered: Number of these measurements inside their 90 % interval.
-        folds: Way of leaving them out: `"each alone"` or `"a tenth at a time"`.
-        interval_factor: A network of the space typically takes between the prediction divided and
-            multiplied by this, with probability 0.9.
-        data_sheet_ratio: Median of the measured latency over the data sheet's prediction.
-        data_sheet_mape_percent: Mean relative error of the data sheet's predictions.
-        factors: Typical factor between left-out measurements and their predictions, and between
-            measurements and the data sheet's predictions; both are at least 1.
-
-    Example:
-        >>> import pandas as pd
-        >>> import nasplug
-        >>> space = nasplug.space("nb201")
-        >>> archs = [space[k] for k in range(0, 15625, 1500)]
-        >>> known = nasplug.load_predictor("nb201-latency").predict(archs, "GTX 1080 Ti").mean[:, 0]
-        >>> table = pd.DataFrame({"arch": map(str, archs), "latency_ms": 1.5 * known})  # or yours
-        >>> device = nasplug.calibrate("RTX 3090", table, space, name="My GPU", out="mine.json")
-        >>> device.covered <= device.rows, device.interval_factor > 1
-        (True, True)
-    """
-
-    profile: DeviceProfile
-    path: Path
-    replaced: bool
-    rows: int
-    left_out: Mapping[str, int]
-    repeated: int
-    mape_percent: float
-    spearman: float | None
-    covered: int
-    folds: str
-    interval_factor: float
-    data_sheet_ratio: float
-    data_sheet_mape_percent: float
-    factors: tuple[float, float]
-
-    @property
-    def used(self) -> int:
-        """Networks that the profile holds."""
-        return len(self.profile.measured.archs)
-
-    def to_json(self) -> dict[str, Any]:
-        """The result as a dictionary for `json.dumps`."""
-        return {
-            "device": self.profile.name,
-            "space": self.profile.space,
-            "batch_size": self.profile.batch_size,
-            "rows": self.rows,
-            "used": self.used,
-            "left_out": dict(self.left_out),
-            "repeated": self.repeated,
-            "left_out_of_the_fit": {
-                "how": self.folds,
-                "mape_percent": _rounded(self.mape_percent),
-                "spearman": None if self.spearman is None else _rounded(self.spearman),
-                "covered": self.covered,
-                "typical_factor": _rounded(self.factors[0]),
-            },
-            "interval_factor": _rounded(self.interval_factor),
-            "data_sheet": {
-                "median_ratio": _rounded(self.data_sheet_ratio),
-                "mape_percent": _rounded(self.data_sheet_mape_percent),
-                "typical_factor": _rounded(self.factors[1]),
-            },
-            "replaced": self.replaced,
-            "file": str(self.path),
-            "sha256": self.profile.sha256,
-        }
-
-    def table(self) -> list[dict[str, str]]:
-        """Rows of the result in words, one a field."""
-        reasons = [f"{count} {reason}" for reason, count in self.left_out.items()]
-        order = "" if self.spearman is None else f", Spearman {self.spearman:.3f}"
-        factor = f"{self.interval_factor:.2f}"
-        fields_in_words = {
-            "device": f"{self.profile.name}, batch size {self.profile.batch_size}",
-            "space": self.profile.space,
-            "used": f"{counted(self.used, 'network')} of {counted(self.rows, 'row')}",
-            "left out": ", ".join(reasons),
-            "repeated": f"{counted(self.repeated, 'row')}; their median counts"
-            if self.repeated
-            else "",
-            f"error, {self.folds} left out": f"typically a factor of {self.factors[0]:.2f}, MAPE "
-            f"{self.mape_percent:.1f} %{order}; {self.covered} of {self.used} lie in their 90 % "
-            "intervals",
-            "90 % interval": f"typically ÷ {factor} to × {factor}",
-            "data sheet alone": f"typically a factor of {self.factors[1]:.2f}, MAPE "
-            f"{self.data_sheet_mape_percent:.1f} %; the measurements are "
-            f"{self.data_sheet_ratio:.2f} times its predictions",
-            "saved in": shown_path(self.path)
-            + (", which replaces an older profile" * self.replaced),
-            "use it as": self._option(),
-        }
-        return [
-            {"field": field, "value": value} for field, value in fields_in_words.items() if value
-        ]
-
-    def _option(self) -> str:
-        """Options that name the device on the command line."""
-        has_default_path = self.path == profiles.path_of(self.profile.name)
-        words = f"--hw {shlex.quote(self.profile.name if has_default_path else str(self.path))}"
-        batch = self.profile.batch_size
-        return words if batch == 1 else f"{words} --batch-size {batch}"
-
-    def notes(self) -> list[str]:
-        """Sentences on doubts about the result, and on next steps."""
-        notes = []
-        ratio = self.data_sheet_ratio
-        if not 1 / REMARKABLE <= ratio <= REMARKABLE:
-            notes.append(
-                f"the measured latencies are {ratio:.2g} times what the data sheet predicts; "
-                "check that the column is in ms and that the data sheet is right"
-            )
-        if self.used < 10:
-            advice = (
-                "measure ten files or more"
-                if self.profile.space == ONNX_FILES
-                else "nasplug calibrate --suggest 10 lists ten worth measuring"
-            )
-            notes.append(f"{self.used} networks are few; {advice}")
-        if BEYOND in self.left_out:
-            notes.append(
-                "so many measurements are enough to train a predictor for this device: nasplug "
-                "train --model latency-gp --kind latency"
-            )
-        return notes
+# Measurements whose left-out error is larger than this times that of the data sheet are refused;
+# errors of a few measurements differ by less without a reason.
+WORSE = 1.1
 
 
 def calibrate(
@@ -248,14 +113,21 @@ def calibrate(
     device = _renamed(described, name)
     path = _target(device.name, out)
     table = read_latencies(measurements, opened, batch_size, UNITS[unit or "ms"])
-    of_files = table.graphs is not None
-    if of_files:
-        opened = load_predictor(NETWORK_LATENCY).space
+    if table.graphs:
+        if not opened.has_networks and any(arch.space == opened.name for arch in table.archs):
+            raise InputError(
+                f"{table.source} has cells of space {opened.name} beside whole networks; calibrate "
+                "by a table of either"
+            )
+        predictor = NETWORK_LATENCY if predictor is None else predictor
+        opened = opened if opened.has_networks else load_predictor(NETWORK_LATENCY).space
     base = latency_predictor(opened, predictor)
-    graphs = base.graphs(table.archs if table.graphs is None else table.graphs)
+    table = replace(table, runs=_possible(table, device))
+    graphs = _graphs(base, table)
     promised = np.empty(0)
     if graphs:
-        promised = np.exp(promise(base.model, device, table.batch_size, graphs)[0])
+        settings = [Setting.of(device, run.batch_size, run.way) for run in table.runs]
+        promised = np.exp(data_sheet(base.model)(graphs, settings)[0])
     if unit is None:
         _check_unit(table, promised)
     usable, left_out = _usable(table, graphs)
@@ -263,12 +135,40 @@ def calibrate(
         tuple(table.archs[k].text for k in usable),
         table.latencies[usable],
         tuple(graphs[k] for k in usable),
+        tuple(table.runs[k] for k in usable),
     )
-    space_name = ONNX_FILES if of_files else opened.name
-    profile = DeviceProfile(device, space_name, table.batch_size, measured)
+    profile = DeviceProfile(device, table.space, table.batch_size, measured)
     result = _assessed(profile, path, base, table, left_out, promised[usable], force)
     profiles.write(profile, path, _origin(result, base, table))
     return result
+
+
+def _possible(table: LatencyTable, device: Hardware) -> list[Run]:
+    """Runs of a table; a way that its description tells, and that the device lacks, is left out.
+
+    Raises:
+        InputError: If a row itself tells a way in which the device runs nothing.
+    """
+    for way in dict.fromkeys(run.way for run in table.runs):
+        try:
+            check_way(device, way)
+        except InputError as error:
+            if way != table.told_way:
+                raise InputError(f"{table.source}: {error}") from None
+    told = table.told_way if exists(device, table.told_way) else Way()
+    return [run._replace(way=told) if run.way == table.told_way else run for run in table.runs]
+
+
+def _graphs(predictor: ArchitecturePredictor, table: LatencyTable) -> list[Graph]:
+    """Graph of each network, as the predictor reads it."""
+    if not reads_networks(predictor.model):
+        sizes = sorted({run.batch_size for run in table.runs})
+        if len(sizes) > 1:
+            raise InputError(
+                f"{table.source} has rows of batch sizes {', '.join(map(str, sizes))}; choose one "
+                "with --batch-size"
+            )
+    return predictor.graphs([table.graphs.get(arch.text, arch) for arch in table.archs])
 
 
 def _check_options(unit: str | None, batch_size: int | None) -> None:
@@ -308,7 +208,7 @@ def _assessed(
         _spearman(held_out.mean, held_out.logs),
         int((np.abs(held_out.logs - held_out.mean) <= END * held_out.std).sum()),
         "each alone" if len(measured.archs) <= MOST_ALONE else "a tenth at a time",
-        _interval_factor(device, predictor, held_out, table.graphs is not None),
+        _interval_factor(device, predictor, held_out, profile),
         float(np.median(measured.latencies / promised)),
         _mape(promised, measured.latencies),
         held_out.factors,
@@ -382,7 +282,7 @@ def _check_unit(table: LatencyTable, promised: Array) -> None:
 def _check_worth(held_out: LeftOut, source: str) -> None:
     """Refuse measurements that make predictions worse than the data sheet alone."""
     by_profile, by_sheet = held_out.factors
-    if by_profile > by_sheet:
+    if by_profile > WORSE * by_sheet:
         raise InputError(
             f"{source}: the data sheet alone predicts these measurements better (off by a factor "
             f"of {by_sheet:.3g} on average) than they predict each other ({by_profile:.3g}); "
@@ -427,18 +327,22 @@ def _spearman(predicted: Array, measured: Array) -> float | None:
 
 
 def _interval_factor(
-    device: MeasuredDevice, predictor: ArchitecturePredictor, held_out: LeftOut, of_files: bool
+    device: MeasuredDevice | CalibratedNetworks,
+    predictor: ArchitecturePredictor,
+    held_out: LeftOut,
+    profile: DeviceProfile,
 ) -> float:
     """Factor between a prediction and either end of its interval, the median over networks.
 
-    The networks are drawn from the space. Files are of no space: there they are the measured ones,
-    each left out.
+    The networks are drawn from the space. Networks of no space, or of several, are the measured
+    ones, each left out.
     """
-    if of_files:
+    if profile.space in OWN_NETWORKS:
         return float(np.exp(END * np.median(held_out.std)))
-    prediction = device.predict(drawn(predictor, predictor.space)[:100])
+    graphs = drawn(predictor, predictor.space)[:100]
+    if isinstance(device, CalibratedNetworks):
+        settings = asked_settings(profile, len(graphs), profile.batch_size, None)
+        prediction = device.predict(graphs, settings)
+    else:
+        prediction = device.predict(graphs)
     return float(np.median(np.sqrt(prediction.upper / prediction.lower)))
-
-
-def _rounded(value: float) -> float:
-    return round(value, _DIGITS)

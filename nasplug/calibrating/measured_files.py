@@ -11,12 +11,16 @@ from typing import Any
 
 from nasplug.arguments import ONNX_FILES
 from nasplug.measuring.onnx_files import content_id
+from nasplug.predictors.features.runtimes import Way
 from nasplug.search_spaces import Architecture, Graph, InputError
 from nasplug.search_spaces.importers.onnx_graph import onnx_graph
 from nasplug.search_spaces.importers.onnx_loading import parse_model
 from nasplug.text import shown_path
 
 __all__ = ["MeasuredFiles", "file_network", "is_file"]
+
+# Backend of `nasplug measure` -> runtime.
+_RUNTIMES = {"onnxruntime": "onnxruntime", "torch": "eager"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,9 @@ def file_network(path: str, arch_id: str, line: str) -> Architecture:
 class MeasuredFiles:
     """Files that a table names, by their paths or beside the table.
 
+    Attributes:
+        way: How `nasplug measure` ran the networks, as far as its description tells.
+
     Args:
         table: Path of the table; None for one that is in no file.
         description: Description of the measurements; None reads the one beside the table.
@@ -59,6 +66,7 @@ class MeasuredFiles:
             description = _read(table.with_suffix(".json"))
         self._shapes = _given(description, "input_shapes")
         self._values = _given(description, "input_values")
+        self.way = _way(description)
 
     def graphs(self, archs: Sequence[Architecture]) -> dict[str, Graph]:
         """Read the graphs of networks, by the networks' texts.
@@ -128,6 +136,15 @@ def _read(path: Path) -> Mapping[str, Any] | None:
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def _way(description: Mapping[str, Any] | None) -> Way:
+    """Runtime and threads that a description of `nasplug measure` tells."""
+    runtime = (description or {}).get("runtime")
+    told = runtime if isinstance(runtime, dict) else {}
+    threads, on_cpu = told.get("threads"), told.get("device", "cpu") == "cpu"
+    known = threads if isinstance(threads, int) and threads > 0 and on_cpu else 0
+    return Way(_RUNTIMES.get(str(told.get("backend")), ""), threads=known)
 
 
 def _given(description: Mapping[str, Any] | None, setting: str) -> dict[str, Any]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from nasplug.predictors import Hardware, Prediction
     from nasplug.predictors.features.runtimes import Way
+    from nasplug.predictors.latency.calibrated_networks import CalibratedNetworks
     from nasplug.predictors.latency.measured_device import MeasuredDevice
 
 __all__ = ["NETWORK_LATENCY", "ArchitecturePredictor", "check_labels"]
@@ -74,7 +75,7 @@ class ArchitecturePredictor:
         self._restore = restore
         if restore is None:
             self.model = model
-        self.calibrated: dict[str, MeasuredDevice] = {}
+        self.calibrated: dict[str, MeasuredDevice | CalibratedNetworks] = {}
 
     def for_space(self, space: SearchSpace) -> ArchitecturePredictor:
         """Bind the predictor to another space.
@@ -266,12 +267,7 @@ class ArchitecturePredictor:
         if isinstance(device, DeviceProfile) and self.kind == "latency":
             from nasplug.predicting.few_shot import predict_few_shot
 
-            if self.runtime is not None:
-                raise InputError(
-                    "a calibrated device has the runtime of its measurements; leave the runtime "
-                    f"out for {device.name}"
-                )
-            return predict_few_shot(self, device, graphs, batch_size)
+            return predict_few_shot(self, device, graphs, batch_size, self.runtime)
         runtime = None if device is None else self.runtime_on(device)
         chosen = {}
         if device is not None and runtime is not None:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from nasplug.arguments import ONNX_FILES
+from nasplug.arguments import OWN_NETWORKS
 from nasplug.devices.catalogue import catalogue
-from nasplug.predictors.capabilities import KnowsDevices, reads_networks
-from nasplug.predictors.features.operators import operator_kinds
+from nasplug.predictors.capabilities import KnowsDevices, KnowsRuntimes, reads_networks
+from nasplug.predictors.features.runtimes import parse_way
 from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.latency.calibrated_networks import CalibratedNetworks, DataSheet
+from nasplug.predictors.latency.departure_priors import departure_priors
 from nasplug.predictors.latency.few_shot import DeviceTransfer
 from nasplug.predictors.latency.known_devices import PredictedDevices
-from nasplug.predictors.latency.measured_device import Likeness, MeasuredDevice, all_alike
-from nasplug.predictors.statistics.familiarity import Familiarity
+from nasplug.predictors.latency.measured_device import MeasuredDevice
+from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 from nasplug.search_spaces import space as space_named
 from nasplug.search_spaces.simplify import simplify
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SMALLEST_MS",
+    "asked_settings",
     "calibrated",
+    "data_sheet",
     "device_columns",
     "draw",
     "drawn",
@@ -39,8 +42,6 @@ __all__ = [
     "familiar",
     "is_connected",
     "known_devices",
-    "likeness",
-    "likeness_of_files",
     "measured_device",
     "predict_few_shot",
     "promise",
@@ -64,7 +65,7 @@ class SpacePredictor(Protocol):
 
     name: str
     space: SearchSpace
-    calibrated: dict[str, MeasuredDevice]
+    calibrated: dict[str, MeasuredDevice | CalibratedNetworks]
 
     @property
     def model(self) -> Any:
@@ -172,12 +173,21 @@ def known_devices(
 
 
 def promise(
-    model: Any, hardware: Hardware, batch_size: int, graphs: Sequence[Graph]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    model: Any, hardware: Hardware, batch_size: int, graphs: Sequence[Graph], runtime: str = ""
+) -> tuple[Array, Array]:
     """Predict latencies from a data sheet: log-latencies in log ms, and half-widths of their 90 %
-    intervals, each of shape `(graphs,)`."""
+    intervals, each of shape `(graphs,)`.
+
+    Args:
+        model: The predictor of graphs.
+        hardware: The device.
+        batch_size: Images a forward pass.
+        graphs: As the predictor reads them.
+        runtime: `Way.text` of how they are run; empty for the usual way.
+    """
+    chosen = {"runtime": runtime} if runtime and isinstance(model, KnowsRuntimes) else {}
     try:
-        prediction = model.predict(graphs, hardware, batch_size)
+        prediction = model.predict(graphs, hardware, batch_size, **chosen)
     except InputError:
         center = model.log_latency(graphs, [Setting(hardware, batch_size)])[:, 0]
         return center, np.full(len(graphs), UNTOLD)
@@ -186,31 +196,48 @@ def promise(
     ) / 2
 
 
-def measured_device(predictor: SpacePredictor, profile: DeviceProfile) -> MeasuredDevice:
+def data_sheet(model: Any) -> DataSheet:
+    """Make the function that predicts networks in settings from a data sheet alone."""
+
+    def tell(graphs: Sequence[Graph], settings: Sequence[Setting]) -> tuple[Array, Array]:
+        result = np.empty((2, len(graphs)))
+        places: dict[tuple[int, int, str], list[int]] = {}
+        for k, s in enumerate(settings):
+            places.setdefault((id(s.hardware), s.batch_size, s.way.text), []).append(k)
+        for (_, size, runtime), own in places.items():
+            asked = [graphs[k] for k in own]
+            result[:, own] = promise(model, settings[own[0]].hardware, size, asked, runtime)
+        return result[0], result[1]
+
+    return tell
+
+
+def measured_device(
+    predictor: SpacePredictor, profile: DeviceProfile
+) -> MeasuredDevice | CalibratedNetworks:
     """Fit the device of a profile to its measurements.
 
     Raises:
         InputError: If the predictor does not read the profile's networks.
     """
     asked, measured = predictor.space, profile.measured
-    of_files = profile.space == ONNX_FILES
-    space = asked if of_files else space_named(profile.space)
-    reads_both = reads_networks(predictor.model) and (of_files or space.whole_networks)
-    if (of_files or space.name != asked.name) and not reads_both:
-        measured_on = ONNX_FILES if of_files else f"networks of space {space.name}"
+    space = None if profile.space in OWN_NETWORKS else space_named(profile.space)
+    if reads_networks(predictor.model) and (space is None or space.has_networks):
+        priors, settings = departure_priors(), profile.settings
+        sheet = data_sheet(predictor.model)
+        return CalibratedNetworks(priors, sheet, measured.graphs, settings, measured.latencies)
+    if space is None or space.name != asked.name:
+        measured_on = profile.space if space is None else f"networks of space {space.name}"
         raise InputError(
             f"device {profile.name} was calibrated with {measured_on}, which say too little about "
             f"{asked.name}; calibrate it for {asked.name} under another name"
         )
-    devices = known_devices(predictor, profile, profile.batch_size, [space, asked])
+    devices = known_devices(predictor, profile, profile.batch_size, [asked])
     device = MeasuredDevice(
         DeviceTransfer(devices),
         lambda graphs: promise(predictor.model, profile, profile.batch_size, graphs),
-        likeness_of_files(measured.graphs, asked)
-        if of_files
-        else likeness(space, measured.archs, asked),
     )
-    device.fit(profile.measured.graphs, profile.measured.latencies)
+    device.fit(measured.graphs, measured.latencies)
     return device
 
 
@@ -219,63 +246,66 @@ def predict_few_shot(
     profile: DeviceProfile,
     graphs: Sequence[Graph],
     batch_size: int,
+    runtime: str | None = None,
 ) -> Prediction:
     """Predict latencies on a calibrated device, by a predictor of latencies on several devices.
 
+    Args:
+        predictor: Of whole networks, or of the space of the measured cells.
+        profile: The calibrated device.
+        graphs: As the predictor reads them.
+        batch_size: Images a forward pass.
+        runtime: `Way.text` of how networks are run; None for the way of most measurements.
+
     Raises:
-        InputError: If the profile is of another batch size, or of other networks.
+        InputError: If the profile is of other networks; if it is of cells and another batch size or
+            a runtime is asked.
     """
+    device = calibrated(predictor, profile)
+    if isinstance(device, CalibratedNetworks):
+        return device.predict(graphs, asked_settings(profile, len(graphs), batch_size, runtime))
+    if runtime is not None:
+        raise InputError(
+            "a calibrated device has the runtime of its measurements; leave the runtime out for "
+            f"{profile.name}"
+        )
     if batch_size != profile.batch_size:
         raise InputError(
             f"device {profile.name} was calibrated at batch size {profile.batch_size}, not "
             f"{batch_size}; use that batch size, or calibrate the device again under another name"
         )
-    return calibrated(predictor, profile).predict(graphs)
+    return device.predict(graphs)
 
 
-def calibrated(predictor: SpacePredictor, profile: DeviceProfile) -> MeasuredDevice:
+def familiar(
+    predictor: SpacePredictor,
+    profile: DeviceProfile,
+    graphs: Sequence[Graph],
+    batch_size: int,
+    runtime: str | None = None,
+) -> NDArray[np.bool_]:
+    """Whether graphs are near one that was measured on a calibrated device, `(graphs,)`.
+
+    Cells of one space count as near each other.
+    """
+    device = calibrated(predictor, profile)
+    if isinstance(device, CalibratedNetworks):
+        return device.like(graphs, asked_settings(profile, len(graphs), batch_size, runtime))
+    return np.ones(len(graphs), dtype=np.bool_)
+
+
+def asked_settings(
+    profile: DeviceProfile, count: int, batch_size: int, runtime: str | None
+) -> list[Setting]:
+    """Settings of networks that are asked of a calibrated device, one a network."""
+    way = profile.usual_way if runtime is None else parse_way(runtime)
+    return [Setting.of(profile.hardware, batch_size, way)] * count
+
+
+def calibrated(
+    predictor: SpacePredictor, profile: DeviceProfile
+) -> MeasuredDevice | CalibratedNetworks:
     """Fit a device once, and return it from then on; see `measured_device`."""
     if profile.sha256 not in predictor.calibrated:
         predictor.calibrated[profile.sha256] = measured_device(predictor, profile)
     return predictor.calibrated[profile.sha256]
-
-
-@lru_cache(maxsize=8)
-def familiar(space: SearchSpace) -> Familiarity:
-    """Make the test of whether whole networks are like those of a space's families."""
-    archs, graphs = draw(space)
-    families = [space.family_of(arch) for arch in archs]
-    kinds = sorted({kind for graph in graphs for kind in operator_kinds(graph)})
-    return Familiarity.of(graphs, families, kinds)
-
-
-def likeness(space: SearchSpace, archs: Sequence[str], asked: SearchSpace) -> Likeness:
-    """Make the test of whether graphs are like the measured networks `archs` of a space.
-
-    Networks of `asked`, the space of those to predict, count as known too.
-    """
-    if not space.whole_networks:
-        return all_alike
-    families = list(dict.fromkeys(space.family_of(space.parse(text)) for text in archs))
-    return _likeness(familiar(space), families, asked)
-
-
-def likeness_of_files(graphs: Sequence[Graph], asked: SearchSpace) -> Likeness:
-    """Make the test of whether graphs are like those of measured files, which are one family."""
-    kinds = sorted({kind for graph in graphs for kind in operator_kinds(graph)})
-    test = Familiarity.of(graphs, [ONNX_FILES] * len(graphs), kinds)
-    # Files of equal costs would reach nothing but themselves.
-    test = replace(test, reaches=np.maximum(test.reaches, 1.0))
-    return _likeness(test, [ONNX_FILES], asked)
-
-
-def _likeness(measured: Familiarity, families: Sequence[str], asked: SearchSpace) -> Likeness:
-    """Make the test of whether graphs are like some families; see `likeness`."""
-    of_asked = familiar(asked) if asked.whole_networks else measured
-    tests = [measured] if of_asked is measured else [measured, of_asked]
-
-    def tell(graphs: Sequence[Graph]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-        nearest = np.min([test.distance(graphs) for test in tests], axis=0)
-        return measured.distance(graphs, families) <= 1, nearest
-
-    return tell

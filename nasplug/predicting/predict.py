@@ -399,7 +399,8 @@ def _chosen(
             f"predictor {predictor.name!r} cannot read whole networks; {NETWORK_LATENCY} can"
         )
     if isinstance(device, DeviceProfile):
-        return predictor, way
+        measured = device.usual_way
+        return predictor, way or (measured if measured.text else None)
     way = way or Way()
     if not way.runtime:
         usual = default_way(device, is_deployed, way.unit)
@@ -418,22 +419,23 @@ def _prediction(
     way: Way | None,
 ) -> NetworkPrediction:
     """Predict a graph, and explain the prediction by its operators."""
-    from nasplug.predicting.few_shot import calibrated
+    from nasplug.predicting.few_shot import familiar as is_near
     from nasplug.predictors.latency.device_profile import DeviceProfile
 
     if way is not None:
         predictor = predictor.in_way(way)
     model, runtime = predictor.model, None if way is None else way.text
     executed = priced(graph)
+    sheet = device.hardware if isinstance(device, DeviceProfile) else device
     latency = predictor.predict([executed], device, batch_size)
     mean, lower, upper = (float(getattr(latency, end)[0, 0]) for end in ("mean", "lower", "upper"))
-    parts = model.explain(executed, device, batch_size, runtime, mean)
+    parts = model.explain(executed, sheet, batch_size, runtime, mean)
     unknown = unknown_operators(graph)
     lower, upper = widened(lower, upper, unknown)
-    setting = model.setting(device, batch_size, runtime)
+    setting = model.setting(sheet, batch_size, runtime)
     is_profile = isinstance(device, DeviceProfile)
     if isinstance(device, DeviceProfile):
-        familiar = bool(calibrated(predictor, device).like([executed])[0])
+        familiar = bool(is_near(predictor, device, [executed], batch_size, runtime)[0])
     else:
         familiar = bool(model.groups([executed], setting)[0])
     used = runtime or setting.way.text or EAGER
@@ -447,9 +449,9 @@ def _prediction(
         familiar,
         used,
         model.measured_in(used),
-        model.alike(device, batch_size, used),
+        model.alike(sheet, batch_size, used),
         graph,
-        _operators(executed, parts, mean, device, batch_size),
+        _operators(executed, parts, mean, sheet, batch_size),
         float(parts.rest_ms),
         unknown_operators=unknown,
         measurements=() if is_profile else _measurements(executed, setting),

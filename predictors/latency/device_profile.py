@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.features.graph_arrays import pack, unpack
 from nasplug.predictors.features.nodes import vocabulary_of
+from nasplug.predictors.features.runtimes import Way, parse_way
+from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware, as_data
 from nasplug.search_spaces import Graph, InputError
 
-__all__ = ["DeviceProfile", "MeasuredNetworks"]
+__all__ = ["DeviceProfile", "MeasuredNetworks", "Run"]
 
 # Arrays of `graph_arrays.pack` -> their dimensions; all but the attributes are whole numbers.
 _DIMENSIONS = {
@@ -29,27 +33,42 @@ _DIMENSIONS = {
 }
 
 
+class Run(NamedTuple):
+    """Batch size and way in which a network was run."""
+
+    batch_size: int = 1
+    way: Way = Way()
+
+
 @dataclass(frozen=True, eq=False)
 class MeasuredNetworks:
-    """Networks that were measured on one device at one batch size.
+    """Networks that were measured on one device.
 
     Attributes:
         archs: Their texts, length n.
         latencies: In ms, shape `(n,)`, positive.
         graphs: As predictors read them, length n.
+        runs: Batch size and way of each, length n; empty if all were run at the profile's batch
+            size, in a way that is not told.
     """
 
     archs: tuple[str, ...]
     latencies: NDArray[np.float64]
     graphs: tuple[Graph, ...]
+    runs: tuple[Run, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary for `json.dumps`, from which `from_json` makes an equal object."""
         vocabulary = vocabulary_of(self.graphs)
         arrays = pack(self.graphs, vocabulary)
+        runs = {
+            "batch_size": [run.batch_size for run in self.runs],
+            "way": [run.way.text for run in self.runs],
+        }
         return {
             "arch": list(self.archs),
             "latency_ms": self.latencies.tolist(),
+            **(runs if self.runs else {}),
             "vocabulary": list(vocabulary),
             "graphs": {name: array.tolist() for name, array in arrays.items()},
         }
@@ -88,7 +107,7 @@ class MeasuredNetworks:
             )
         if not (latencies > 0).all() or not all(map(len, graphs)):
             raise InputError("a measured latency is not positive, or a network is empty")
-        return cls(tuple(archs), latencies, tuple(graphs))
+        return cls(tuple(archs), latencies, tuple(graphs), _runs(table, len(archs)))
 
 
 @dataclass(frozen=True, init=False)
@@ -97,7 +116,7 @@ class DeviceProfile(Hardware):
 
     Attributes:
         space: Name of the space of the measured networks.
-        batch_size: Images a forward pass, in the measurements.
+        batch_size: Images a forward pass, in most of the measurements.
         sha256: Digest of all that a prediction depends on.
     """
 
@@ -122,6 +141,23 @@ class DeviceProfile(Hardware):
         measured: MeasuredNetworks = self.__dict__["_measured"]
         return measured
 
+    @cached_property
+    def hardware(self) -> Hardware:
+        """The description of the device alone."""
+        return Hardware(**{field.name: getattr(self, field.name) for field in fields(Hardware)})
+
+    @property
+    def settings(self) -> list[Setting]:
+        """Setting of each measurement."""
+        runs = self.measured.runs or (Run(self.batch_size),) * len(self.measured.archs)
+        return [Setting.of(self.hardware, run.batch_size, run.way) for run in runs]
+
+    @property
+    def usual_way(self) -> Way:
+        """Way in which most of the networks were run."""
+        ways = Counter(run.way for run in self.measured.runs)
+        return ways.most_common(1)[0][0] if ways else Way()
+
     def to_json(self) -> dict[str, Any]:
         """A dictionary for `json.dumps`: `hardware`, `space`, `batch_size`, `measured`."""
         hardware = as_data(self)
@@ -134,6 +170,21 @@ class DeviceProfile(Hardware):
             "batch_size": self.batch_size,
             "measured": self.measured.to_json(),
         }
+
+
+def _runs(table: Mapping[str, Any], count: int) -> tuple[Run, ...]:
+    """Runs of a stored table; none in one of earlier versions."""
+    if "way" not in table and "batch_size" not in table:
+        return ()
+    ways, sizes = table.get("way"), table.get("batch_size")
+    if not (isinstance(ways, list) and isinstance(sizes, list)):
+        raise InputError("the measured networks lack a list of ways or of batch sizes")
+    are_texts = all(isinstance(way, str) for way in ways)
+    if not are_texts or not all(type(size) is int and size >= 1 for size in sizes):
+        raise InputError("a way of the measured networks is no text, or a batch size no number")
+    if not len(ways) == len(sizes) == count:
+        raise InputError(f"there are {len(ways)} ways and {len(sizes)} batch sizes for {count}")
+    return tuple(Run(size, parse_way(way)) for size, way in zip(sizes, ways, strict=True))
 
 
 def _array(value: Any, name: str, dimensions: int, *, whole: bool) -> NDArray[Any]:

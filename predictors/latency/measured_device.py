@@ -1,11 +1,11 @@
-"""A device that is known by its data sheet and by a few measurements, and by either alone.
+"""A device that is known by its data sheet and by a few measured cells, and by either alone.
 
-What few measurements say of a network like those measured is better than what the data sheet says
-(`few_shot`); of any other network it may be anything. So each prediction is weighed against
-an anchor: what a predictor promises from the data sheet, at the scale of the measurements. The
-weight of the measurements falls as their own uncertainty grows, and as a network is less like all
-that is known. Their mean departs from the anchor by a bounded factor, and no interval is wider than
-that of the data sheet.
+What few measurements say of a cell like those measured is better than what the data sheet says
+(`few_shot`); of any other cell it may be anything. So each prediction is weighed against an anchor:
+what a predictor promises from the data sheet, at the scale of the measurements. The weight of the
+measurements falls as their own uncertainty grows. Their mean departs from the anchor by a bounded
+factor, and no interval is wider than that of the data sheet. Whole networks, of which families are
+told apart, have `calibrated_networks`.
 """
 
 from __future__ import annotations
@@ -28,20 +28,16 @@ __all__ = [
     "FOREIGN",
     "LARGEST_FACTOR",
     "LeftOut",
-    "Likeness",
     "MeasuredDevice",
-    "all_alike",
 ]
 
 Mask = NDArray[np.bool_]
 
-# The mean for a network unlike those measured stays within this factor of the anchor.
-LARGEST_FACTOR = 3.0
-# Whole networks unlike those measured get intervals so much wider, since else too few would be
-# covered (experiments/devices/calibrate_networks.py).
-FOREIGN = 2.0
-# A network that the data sheet promises to be so much faster or slower than all that were measured
-# is unlike them.
+# The mean for a cell unlike those measured stays within this factor of the anchor, and its interval
+# is so much wider.
+LARGEST_FACTOR, FOREIGN = 3.0, 2.0
+# A cell that the data sheet promises to be so much faster or slower than all that were measured is
+# unlike them.
 BEYOND = np.log(3.0)
 # Measurements whose left-out error is at most this share of the anchor's know more than its scale.
 SKILLED = 0.5
@@ -60,8 +56,6 @@ ROBUST = 1.4826
 
 # Log-latencies that the data sheet promises for graphs, and half-widths of their 90 % intervals.
 DataSheet = Callable[[Sequence[Graph]], tuple[Array, Array]]
-# Whether graphs are like those measured, and how far they are from all that is known: 1 is near.
-Likeness = Callable[[Sequence[Graph]], tuple[Mask, Array]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +108,11 @@ class MeasuredDevice:
     Args:
         transfer: Learns the device from its measurements.
         data_sheet: What is promised without them.
-        likeness: Which graphs are like those measured.
     """
 
-    def __init__(self, transfer: DeviceTransfer, data_sheet: DataSheet, likeness: Likeness) -> None:
+    def __init__(self, transfer: DeviceTransfer, data_sheet: DataSheet) -> None:
         self.transfer = transfer
         self._data_sheet = data_sheet
-        self._likeness = likeness
         self._measured: tuple[list[Graph], Array] | None = None
         self._promised = np.empty(0), np.empty(0)
 
@@ -131,10 +123,6 @@ class MeasuredDevice:
         self._promised = self._data_sheet(self._measured[0])
         for name in ("_anchor", "_left_out", "_farthest"):
             self.__dict__.pop(name, None)
-
-    def like(self, graphs: Sequence[Graph]) -> Mask:
-        """Whether graphs are like those measured, shape `(graphs,)`."""
-        return self._alike(graphs, self._data_sheet(graphs)[0])[0] if graphs else np.zeros(0, bool)
 
     def predict(self, graphs: Sequence[Graph]) -> Prediction:
         """Predict latency in ms; the evidence is `"few-shot"`.
@@ -147,9 +135,8 @@ class MeasuredDevice:
         mean, std = np.empty(0), np.empty(0)
         if graphs:
             promised = self._data_sheet(graphs)
-            alike = self._alike(graphs, promised[0])
             measured = self.transfer.log_latency(graphs)
-            mean, std = self._weighed(self._anchor, promised, measured, alike)
+            mean, std = self._weighed(self._anchor, promised, measured)
         return few_shot_prediction(mean, std)
 
     def left_out(self) -> LeftOut:
@@ -160,16 +147,15 @@ class MeasuredDevice:
         """
         if self._measured is None:
             raise NotFittedError("this device has no measurements yet; call fit")
-        graphs, logs = self._measured
+        _, logs = self._measured
         _, mean, std = self._left_out
         promised, halves = self._promised
-        alike = self._alike(graphs, promised)
         result = np.empty((2, len(logs)))
         for k in range(len(logs)):
             others = np.arange(len(logs)) != k
             anchor = _Anchor.of((logs - promised)[others], halves[others])
             answers = (promised[[k]], halves[[k]]), (mean[[k]], std[[k]])
-            result[:, [k]] = self._weighed(anchor, *answers, (alike[0][[k]], alike[1][[k]]))
+            result[:, [k]] = self._weighed(anchor, *answers)
         return LeftOut(logs, result[0], result[1], promised)
 
     @cached_property
@@ -200,25 +186,24 @@ class MeasuredDevice:
         skilled = np.abs(logs - mean).mean() <= SKILLED * apart.mean()
         return float(np.log(LARGEST_FACTOR) + skilled * apart.max())
 
-    def _alike(self, graphs: Sequence[Graph], promised: Array) -> tuple[Mask, Array]:
-        like, distance = self._likeness(graphs)
+    def _like(self, promised: Array) -> Mask:
         least, most = self._promised[0].min() - BEYOND, self._promised[0].max() + BEYOND
-        return like & (least <= promised) & (promised <= most), distance
+        result: Mask = (least <= promised) & (promised <= most)
+        return result
 
     def _weighed(
         self,
         anchor: _Anchor,
         promised: tuple[Array, Array],
         measured: tuple[Array, Array],
-        alike: tuple[Mask, Array],
     ) -> tuple[Array, Array]:
         """Mean and standard deviation of log-latencies, `(graphs,)` each.
 
-        Promises are those of a `DataSheet`, likeness that of a `Likeness`; `measured` are mean and
-        standard deviation that follow from the measurements.
+        Promises are those of a `DataSheet`; `measured` are mean and standard deviation that follow
+        from the measurements.
         """
         center, widest = promised[0] + anchor.shift, np.maximum(promised[1], SMALLEST) / END
-        like, distance = alike
+        like = self._like(promised[0])
         apart = measured[0] - center
         limit = np.full(len(center), np.log(LARGEST_FACTOR))
         if (np.abs(apart[like]) > limit[like]).any():
@@ -226,11 +211,6 @@ class MeasuredDevice:
         apart = np.clip(apart, -limit, limit)
         around = np.maximum(anchor.std, widest) ** 2
         variance = (np.where(like, 1.0, FOREIGN) * measured[1]) ** 2
-        weight = 1 / (1 + (variance / around) ** SHARPNESS) / np.maximum(distance, 1.0)
+        weight = 1 / (1 + (variance / around) ** SHARPNESS)
         square = weight * variance + (1 - weight) * around + weight * (1 - weight) * apart**2
         return center + weight * apart, np.minimum(np.sqrt(square), widest)
-
-
-def all_alike(graphs: Sequence[Graph]) -> tuple[Mask, Array]:
-    """The `Likeness` of cells of one space."""
-    return np.ones(len(graphs), bool), np.ones(len(graphs))

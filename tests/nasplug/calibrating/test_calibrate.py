@@ -26,7 +26,7 @@ from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.predictors.latency.device_profile import DeviceProfile
 from nasplug.predictors.latency.few_shot import DeviceTransfer
 from nasplug.predictors.latency.known_devices import KnownDevices
-from nasplug.predictors.latency.measured_device import MeasuredDevice, all_alike
+from nasplug.predictors.latency.measured_device import MeasuredDevice
 from nasplug.search_spaces import space
 from nasplug.searching.prepare import _content
 
@@ -200,7 +200,7 @@ def test_the_same_numbers_as_without_files(
     said = zoo.predict(cells, "known otherwise")
     board = nasplug.hardware("mine.toml")
     direct = MeasuredDevice(
-        DeviceTransfer(known), lambda asked: few_shot.promise(zoo.model, board, 1, asked), all_alike
+        DeviceTransfer(known), lambda asked: few_shot.promise(zoo.model, board, 1, asked)
     )
     learned = [NB[k] for k in CELLS[:10]]  # type: ignore[index]
     direct.fit(NB.to_graphs(learned), truth.iloc[CELLS[:10]].to_numpy())

@@ -19,7 +19,7 @@ from nasplug.calibrating.measurements import read_latencies
 from nasplug.cli import app
 from nasplug.measuring import campaign
 from nasplug.measuring.onnx_files import content_id
-from nasplug.predicting.few_shot import calibrated
+from nasplug.predicting.few_shot import familiar
 from nasplug.predicting.zoo import ArchitecturePredictor
 from nasplug.predictors.features.settings import Setting
 from nasplug.search_spaces import space
@@ -89,11 +89,10 @@ def test_three_files_calibrate_for_a_fourth(
     assert said.mean[0, 0] == pytest.approx(times(files[3:])[0], rel=0.2)
     assert said.lower[0, 0] < times(files[3:])[0] < said.upper[0, 0]
     # Networks of a space are predicted on the device, too; these are far larger than the files.
-    device = calibrated(predictor, done.profile)
-    assert device.like([graph]).all()
+    assert familiar(predictor, done.profile, [graph], 1).all()
     archs = [FBNET.sample(np.random.default_rng(k)) for k in range(3)]
     assert predictor.predict(archs, "m.json").evidence == "few-shot"
-    assert not device.like(FBNET.to_graphs(archs)).any()
+    assert not familiar(predictor, done.profile, FBNET.to_graphs(archs), 1).any()
     with pytest.raises(InputError, match="with ONNX files, which say too little about nb201"):
         load_predictor("nb201-latency").predict([TEXTS[0]], "m.json")
 
@@ -105,7 +104,7 @@ def test_equal_files_are_like_each_other(
         file.write_bytes(files[0].read_bytes())
     done = mine(table(files[:3]), predictor)
     graphs = [onnx_graph(file) for file in files]
-    assert calibrated(predictor, done.profile).like(graphs).all()
+    assert familiar(predictor, done.profile, graphs, 1).all()
 
 
 def test_the_commands_measure_calibrate_and_predict(
@@ -141,8 +140,7 @@ def test_files_are_found_beside_the_table(files: list[Path]) -> None:
     for file in files:
         file.rename(folder / file)
     found = read_latencies(path, NB)
-    assert found.graphs is not None
-    assert [len(graph) for graph in found.graphs] == [
+    assert [len(found.graphs[arch.text]) for arch in found.archs] == [
         len(onnx_graph(folder / file)) for file in files
     ]
 
@@ -171,12 +169,58 @@ def test_rows_that_do_not_count_need_no_file(files: list[Path]) -> None:
     assert (len(found.archs), found.left_out) == (2, {"disturbed": 1, "failed": 1})
 
 
-def test_files_and_a_space_do_not_go_together(files: list[Path]) -> None:
-    path = table(files)
-    with path.open("a", encoding="utf-8") as text:
-        text.write(f"{TEXTS[0]},x,1,2.5\n")
-    with pytest.raises(InputError, match="has ONNX files and networks of space nb201"):
-        read_latencies(path, NB)
+def test_files_networks_and_known_names_go_together(
+    files: list[Path], predictor: ArchitecturePredictor
+) -> None:
+    rows = [
+        f"{file},{ms},1,onnxruntime,fp32," for file, ms in zip(files, times(files), strict=True)
+    ]
+    network = FBNET.sample(np.random.default_rng(0)).text
+    rows += [f'"{network}",2.5,1,onnxruntime,fp32,', "torchvision:resnet18,9.5,8,eager,,4"]
+    Path("mixed.csv").write_text(
+        "\n".join(["arch,latency_ms,batch_size,runtime,precision,threads", *rows])
+    )
+    profile = mine("mixed.csv", predictor, space="fbnet", force=True).profile
+    assert profile.space == "networks"
+    assert profile.measured.archs[-1] == "torchvision:resnet18"
+    assert [run.way.text for run in profile.measured.runs[-2:]] == [
+        "onnxruntime fp32",
+        "eager 4 threads",
+    ]
+    assert profile.usual_way.text == "onnxruntime fp32"
+    Path("mixed.csv").write_text(
+        "\n".join(["arch,latency_ms,runtime", f"a.onnx,{times(files)[0]},core ml"])
+    )
+    with pytest.raises(InputError, match="Core ML runs on Apple devices alone"):
+        mine("mixed.csv", predictor)
+    # A cell is no network.
+    Path("mixed.csv").write_text(
+        "\n".join(["arch,latency_ms", f"a.onnx,{times(files)[0]}", f'"{TEXTS[0]}",2.5'])
+    )
+    with pytest.raises(InputError, match="cells of space nb201 beside whole networks"):
+        mine("mixed.csv", predictor, space="nb201")
+    # It is kept in the file.
+    assert hardware("m.json").settings[-1].batch_size == 8  # type: ignore[attr-defined]
+    graphs = profile.measured.graphs
+    assert familiar(predictor, profile, graphs[:5], 1).all()
+    assert familiar(predictor, profile, graphs[5:], 8, "eager 4 threads").all()
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("torchvision:resnet51,1,,", "arch: no network 'torchvision:resnet51' is known; known is"),
+        ("torchvision:resnet50,1,warp,", "line 2: unknown runtime 'warp'; known: eager"),
+        ("torchvision:resnet50,1,,two", "line 2: threads is 'two'"),
+    ],
+)
+def test_a_wrong_name_or_way_is_one_sentence(
+    row: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("latency.csv").write_text(f"arch,latency_ms,runtime,threads\n{row}\n")
+    with pytest.raises(InputError, match=said):
+        read_latencies("latency.csv", NB)
 
 
 def test_a_file_that_is_no_network_is_named(files: list[Path]) -> None:
@@ -202,9 +246,9 @@ def test_shapes_are_those_of_the_measurement(
         files=files[:2], out="latency.csv", input_shapes={name: (1, 3, 32, 32)}, **options
     )
     for source in (measured, "latency.csv"):
-        graphs = read_latencies(source, NB).graphs
-        assert graphs is not None
-        assert graphs[0].total("flops") == onnx_graph(
+        found = read_latencies(source, NB)
+        assert found.runs[0].way.text == "onnxruntime 1 threads"
+        assert found.graphs[found.archs[0].text].total("flops") == onnx_graph(
             "a.onnx", input_shapes={name: [1, 3, 32, 32]}
         ).total("flops")
     Path("latency.json").unlink()

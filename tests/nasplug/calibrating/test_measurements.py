@@ -85,8 +85,9 @@ def test_the_median_of_repeated_networks_counts(tmp_path: Path) -> None:
 
 def test_one_batch_size_is_taken(tmp_path: Path) -> None:
     file = write(tmp_path, f"arch,latency_ms,batch_size\n{A},1,32\n{B},2,1\n{C},3,32\n")
-    with pytest.raises(InputError, match="batch sizes 1, 32; choose one with --batch-size"):
-        read_latencies(file, NB)
+    both = read_latencies(file, NB)
+    assert [run.batch_size for run in both.runs] == [32, 1, 32]
+    assert both.batch_size == 32
     found = read_latencies(file, NB, 32)
     assert (found.batch_size, found.latencies.tolist()) == (32, [1.0, 3.0])
     assert found.left_out == {"of another batch size": 1}

@@ -6,12 +6,17 @@ import numpy as np
 import pytest
 from roofline_predictor import Roofline
 
-from nasplug.calibrating.suggestions import next_step, suggest_measurements
-from nasplug.predicting.few_shot import draw
+from nasplug import hardware
+from nasplug.calibrating.suggestions import RUNS, SECONDS, next_step, suggest_measurements
 from nasplug.predicting.zoo import ArchitecturePredictor
+from nasplug.predictors.features.settings import Setting
 from nasplug.search_spaces import space
 
-FBNET, MACRO, RESNET = (space(name) for name in ("fbnet", "macro", "nnlqp:resnet"))
+FBNET, NNLQP = space("fbnet"), space("nnlqp")
+
+
+def union() -> ArchitecturePredictor:
+    return ArchitecturePredictor("roofline", NNLQP, Roofline())
 
 
 @pytest.fixture
@@ -23,12 +28,12 @@ def test_networks_are_suggested_that_can_be_measured(predictor: ArchitecturePred
     chosen = suggest_measurements("fbnet", 5, predictor=predictor)
     assert len({FBNET.parse(arch.text).text for arch in chosen}) == 5
     assert chosen == suggest_measurements(FBNET, 5, predictor=predictor)
-    # They differ more in size than the first ones that come along.
-    sizes = [
-        [np.log(FBNET.to_graph(a).total("flops")) for a in some]
-        for some in (chosen, draw(FBNET)[0])
-    ]
-    assert np.ptp(sizes[0]) > np.ptp(sizes[1][:5])
+    # All can be timed in five minutes, on a slow device, too.
+    slow = suggest_measurements("nnlqp", 5, hardware="Raspberry Pi 3", predictor=union())
+    setting = Setting(hardware("Raspberry Pi 3"), 1)
+    ms = np.exp(Roofline().log_latency(NNLQP.to_graphs(slow), [setting])[:, 0])
+    assert ms.sum() * RUNS < 1000 * SECONDS
+    assert len({NNLQP.family_of(arch) for arch in slow}) > 2
     assert next_step("fbnet", "todo.txt").endswith(
         "nasplug measure --space fbnet --archs todo.txt --out measured.csv"
     )

@@ -1,0 +1,48 @@
+"""Networks of a table of latencies that other packages build, by names such as `timm:resnet50`."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from nasplug.datasets.network_graphs import shipped_network_graphs
+from nasplug.search_spaces import Architecture, InputError
+
+__all__ = ["KNOWN_NETWORKS", "is_known_name", "known_network"]
+
+# Stands for the space of networks that are known by their names.
+KNOWN_NETWORKS = "known networks"
+_PACKAGES = (
+    *("timm", "torchvision", "pytorchcv", "transformers", "ultralytics", "ncnn"),
+    *("paddleclas", "kernelbench", "gpt", "op"),
+)
+# Kinds of references whose graph follows from the text.
+_BUILT = frozenset({"gpt", "op"})
+_USUAL_SIDE = "@224"
+
+
+def is_known_name(text: str) -> bool:
+    """Whether a network's text in a table names the network of another package, or an operator."""
+    return text.partition(":")[0] in _PACKAGES and ":" in text
+
+
+def known_network(text: str) -> Architecture:
+    """Network of a name; one without a size of the input has the usual size, 224 where there is it.
+
+    Raises:
+        InputError: If no network is known by that name.
+    """
+    reference = text if text.partition(":")[0] in _BUILT else _reference(text)
+    return Architecture(KNOWN_NETWORKS, text, reference, reference)
+
+
+def _reference(text: str) -> str:
+    networks = shipped_network_graphs()
+    if text in networks:
+        return text
+    sizes = [name for name in networks.references if name.partition("@")[0] == text]
+    usual = f"{text}{_USUAL_SIDE}"
+    if sizes:
+        return usual if usual in sizes else sizes[0]
+    near = get_close_matches(text, networks.references, 3)
+    advice = f"; known is {', '.join(near)}" if near else "; give its ONNX file instead"
+    raise InputError(f"no network {text[:80]!r} is known{advice}")

@@ -1,0 +1,30 @@
+"""Names of networks that other packages build."""
+
+from __future__ import annotations
+
+import pytest
+
+from nasplug import InputError
+from nasplug.calibrating.known_networks import is_known_name, known_network
+from nasplug.measurements.graphs import graph_of
+
+
+def test_a_name_without_a_size_means_the_usual_one() -> None:
+    assert is_known_name("torchvision:resnet18")
+    plain, sized = known_network("torchvision:resnet18"), known_network("torchvision:resnet18@224")
+    assert plain.arch_id == sized.arch_id == plain.key == "torchvision:resnet18@224"
+    assert graph_of("torchvision:resnet18@224").total("params") > 1e7
+    operator = known_network("op:linear{M=8,K=64,N=32}")
+    assert graph_of(operator.arch_id).ops == ("Input", "Gemm", "Output")
+
+
+def test_architectures_are_no_names() -> None:
+    for text in ("resnet:block=basic", "|nor_conv_1x1~0|", "00000000", "timm", "model.onnx"):
+        assert not is_known_name(text)
+
+
+def test_an_unknown_name_is_told_with_near_ones() -> None:
+    with pytest.raises(InputError, match="no network 'torchvision:resnet19' is known; known is"):
+        known_network("torchvision:resnet19")
+    with pytest.raises(InputError, match="give its ONNX file instead"):
+        known_network("ultralytics:qqqqqqqqqqqqqqqqqqqqqqqqqqqqq")
