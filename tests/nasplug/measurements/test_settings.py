@@ -64,7 +64,7 @@ def phone(monkeypatch):
 def test_the_setting_of_a_graphics_card():
     setting = setting_of(ROW | {"batch": 64})
     assert setting.hardware == hardware("RTX 3090")
-    assert setting.key == "RTX 3090@64 eager fp16"
+    assert setting.key == "RTX 3090@64 fp16"
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_what_the_catalogue_lacks_has_no_setting(phone):
 
 def test_a_cluster_needs_a_device_that_has_it():
     row = ROW | {"hardware": "Xeon Gold 6226", "device": "Xeon Gold 6226", "unit": "CPU"}
-    assert setting_of(row | {"threads": 2}).key == "Xeon Gold 6226@1 eager fp16 2 threads"
-    assert setting_of(row | {"cores": "big"}).key == "Xeon Gold 6226@1 eager fp16"
+    assert setting_of(row | {"threads": 2}).key == "Xeon Gold 6226@1 fp16 2 threads"
+    assert setting_of(row | {"cores": "big"}).key == "Xeon Gold 6226@1 fp16"
     assert setting_of(row | {"cores": "1 little"}) is None
 
 
