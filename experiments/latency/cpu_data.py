@@ -51,6 +51,8 @@ _OF_SPACE, _OF_WIDTH = 120, 15
 # Programs whose threads or builds differ from what is said.
 _ERRATIC = ("xnnpack", "v1.15")
 _DOUBTFUL, _ROUNDED = 0.3, 0.5
+# Boards of two sources that took three and six times as long as others of their kind.
+_SLOW = {("ispcojp/ai_inference_device_benchmark", "Raspberry Pi 4"), ("mlperf", "Raspberry Pi 3")}
 
 
 class CpuMeasurement(NamedTuple):
@@ -171,18 +173,19 @@ def _measurement(row: dict[str, Any], eras: dict[tuple[Any, ...], str]) -> CpuMe
             column.unit,
             threads,
         )
+    name = column.hardware.name
+    source = "mlperf" if is_mlperf else source
+    is_slow = (source, name) in _SLOW
     weight = 1.0
-    if "noisy" in row["quality"] or any(word in program for word in _ERRATIC):
+    if is_slow or "noisy" in row["quality"] or any(word in program for word in _ERRATIC):
         weight = _DOUBTFUL
     elif "rounded" in row["quality"]:
         weight = _ROUNDED
-    name = column.hardware.name
-    source = "mlperf" if is_mlperf else source
     return CpuMeasurement(
         str(row["graph"]),
         column,
         float(row["latency_ms"]),
-        f"{source} {program}".strip(),
+        f"{source} {program}{f' {name}' if is_slow else ''}".strip(),
         CHIPS.get(name, name),
         _group(source, column),
         weight,

@@ -355,8 +355,9 @@ def main() -> None:
     campaign = Campaign("left_out_npus", ("chip", "unit"), [], rows="left_out", fresh=options.fresh)
     for unit in ("npu", "gpu"):
         for group in groups_of(unit, MOST[unit]):
-            if options.fresh or not all(campaign.has(chip, unit) for chip in group):
-                campaign.add(*left_out(group, unit))
+            chips = [chip for chip in group if options.fresh or not campaign.has(chip, unit)]
+            if chips:
+                campaign.add(*left_out(chips, unit))
     rows = campaign.rows
     campaign.add(*rows, summary=summary(rows), intervals=intervals(rows))
 

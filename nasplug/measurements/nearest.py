@@ -252,11 +252,13 @@ def _is_conv(table: Mapping[str, Any]) -> NDArray[np.bool_]:
 
 
 def _depthwise(table: Mapping[str, Any]) -> NDArray[np.bool_]:
-    return _is_conv(table) & (table["groups"] > 1)
+    result: NDArray[np.bool_] = _is_conv(table) & (table["groups"] > 1)
+    return result
 
 
 def _pointwise(table: Mapping[str, Any]) -> NDArray[np.bool_]:
-    return _is_conv(table) & (table["groups"] <= 1) & (table["kernel"] <= 1)
+    result: NDArray[np.bool_] = _is_conv(table) & (table["groups"] <= 1) & (table["kernel"] <= 1)
+    return result
 
 
 # What networks are compared by: total costs, and FLOPs and numbers of operators of some kinds.

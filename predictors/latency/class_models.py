@@ -308,7 +308,7 @@ class Anchors:
         places = np.arange(len(self.settings)) if among is None else among
         across = _Described.of(columns).alike(self._described)[:, places]
         known = self._among[np.ix_(places, places)] + NOISE * np.eye(len(places))
-        weights = np.linalg.solve(known, across.T).T
+        weights: Array = np.asarray(np.linalg.solve(known, across.T).T, dtype=np.float64)
         # A weight vanishes by and by, so that nothing jumps.
         result: Array = weights * np.clip(across / LEAST - 1, 0, 1)
         return result
@@ -342,7 +342,9 @@ class _Described(NamedTuple):
         return cls(
             np.log2([column.batch_size for column in columns]),
             np.array(words).reshape(-1, 3),
-            *(np.array([row[k] for row in rows]) for k in range(3)),
+            np.array([row[0] for row in rows]),
+            np.array([row[1] for row in rows]),
+            np.array([row[2] for row in rows]),
             np.log([row[3] for row in rows]).reshape(-1, 2),
         )
 

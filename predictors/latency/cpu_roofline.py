@@ -337,7 +337,8 @@ def _network_factors(
         keys = [pair[level] for pair in pairs]
         # Each device counts once.
         counts = Counter(zip(keys, devices, strict=True))
-        sums, weights = defaultdict(float), defaultdict(float)
+        sums: dict[str, float] = defaultdict(float)
+        weights: dict[str, float] = defaultdict(float)
         for key, device, residual in zip(keys, devices, residuals, strict=True):
             sums[key] += residual / counts[key, device]
             weights[key] += 1 / counts[key, device]

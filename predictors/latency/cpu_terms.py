@@ -72,6 +72,8 @@ _WIDE = 16.0
 _SCALAR = 2.0
 # Year from which later processors, and what is compiled for them, are better.
 _YEAR = 2019
+# Watts for 1e9 operations a second, of a usual processor of a desktop.
+_WATTS = 0.07
 _COMPUTING = KERNEL_KINDS[:7]
 # Kinds that mostly move, each at a rate of its own; what others move has one rate.
 _MOVING = KERNEL_KINDS[7:]
@@ -85,6 +87,7 @@ _GROUP_OF = {
     **{name: name for name in GROUPS[1:]},
 }
 SMALLEST_MS = 1e-9
+Places = NDArray[np.int64]
 _CACHE: WeakKeyDictionary[Graph, dict[tuple[str, bool], Array]] = WeakKeyDictionary()
 
 
@@ -112,6 +115,7 @@ def _start() -> dict[str, tuple[float, float]]:
         start[f"int8 dot.{kind}"] = (2.5 if by_matrix else 1.5, 0.4)
     start |= {f"serial.{rate}": (0.1, 0.7) for rate in (*_COMPUTING, *_NEAR)}
     start |= {"serial.power": (0.4, 0.5)}
+    start["power"] = (1.15, 0.1)
     start |= {f"year.{group}": (1.1, 0.1) for group in ("compute", "memory", "launch")}
     start |= {f"serial.{runtime}": (1.0, 0.5) for runtime in CPU_RUNTIMES}
     start |= {f"lanes.{rate}": (0.85, 0.15) for rate in (*_COMPUTING, "memory")}
@@ -184,6 +188,7 @@ class _Cpu(NamedTuple):
     evenness: float
     lanes: float
     year: float
+    power: float
     clock: float
     bandwidth: float
     cache: float
@@ -205,12 +210,14 @@ def _cpu(column: Setting) -> _Cpu:
     part = used.peak_tflops["fp32"] / (used.units * first.peak_tflops["fp32"])
     precision = cpu_precision(column)
     runtime = column.runtime if column.runtime in CPU_RUNTIMES else ""
+    kind = core_kind(used.microarchitecture, operations)
     return _Cpu(
         1e9 * core,
         used.units,
         part,
         float(np.log(operations / _WIDE)),
         (column.hardware.year - _YEAR) / 5,
+        _power(column.hardware) if kind == "x86" and used.units > 1 else 0.0,
         1e6 * used.clock_ghz,
         1e6 * used.memory_bandwidth_gbs,
         1e6 * max(used.on_chip_memory_mb, 0.25),
@@ -219,12 +226,18 @@ def _cpu(column: Setting) -> _Cpu:
         _dots(used) if precision == "int8 dot" else 0.0,
         CPU_RUNTIMES.index(runtime),
         PRECISIONS.index(precision),
-        CORE_KINDS.index(core_kind(used.microarchitecture, operations)),
+        CORE_KINDS.index(kind),
     )
 
 
+def _power(hardware: Hardware) -> float:
+    """Watts for what all cores compute, as a logarithm: with few, clocks stay below the highest."""
+    ratio = max(hardware.power_w, 1.0) / (1e3 * hardware.peak_tflops["fp32"])
+    return float(np.clip(np.log(ratio / _WATTS), -1.5, 1.5))
+
+
 def _dots(used: Hardware) -> float:
-    """How much wider than four numbers the dot products of a CPU are, as a logarithm."""
+    """Logarithm of the width of a CPU's dot products, beyond four numbers."""
     ratio = used.peak_tflops["int8"] / used.peak_tflops["fp32"] / 4
     # Arm's cores with bf16 multiply matrices of int8, too, twice as many numbers at once.
     has_matrices = "bf16" in used.peak_tflops and not used.microarchitecture.startswith(_X86)
@@ -248,7 +261,7 @@ class CpuTerms:
         cpus = {id(column): _cpu(column) for column in columns}
         used = {id(column): column.processor.microarchitecture for column in columns}
         self.networks = len(kernels)
-        owner = np.repeat(np.arange(len(kernels)), list(map(len, kernels)))
+        owner: Places = np.repeat(np.arange(len(kernels)), list(map(len, kernels))).astype(np.int64)
         self.owner = torch.from_numpy(owner)
         table = np.concatenate([*kernels, np.zeros((0, len(KERNEL_COLUMNS)))]).astype(np.float32)
         kernel = dict(zip(KERNEL_COLUMNS, torch.from_numpy(table).unbind(1), strict=True))
@@ -263,7 +276,7 @@ class CpuTerms:
         depthwise = torch.from_numpy(kind == KERNEL_KINDS.index("depthwise"))
         dense = torch.from_numpy(kind == KERNEL_KINDS.index("convolution"))
         by_matrix = torch.from_numpy(kind < len(_COMPUTING)) & ~depthwise
-        self.arithmetic = 2 * kernel["macs"] * cpu.images / cpu.core  # type: ignore[operator]
+        self.arithmetic = 2 * kernel["macs"] * cpu.images / cpu.core
         window = kernel["window"]
         # A window costs loads beside its products.
         self.window = torch.where(depthwise, 1 / window.clamp(min=1) ** 2, 0.0)
@@ -277,7 +290,7 @@ class CpuTerms:
         is_float = torch.as_tensor(cpu.number_bytes) > 1
         small = (window == 3) & (kernel["stride"] == 1)
         self.winograd = dense & ~self.first & small & is_float
-        self.dots = cpu.dots * ~depthwise  # type: ignore[operator]
+        self.dots = cpu.dots * ~depthwise
         self.cpu, self.whole = cpu, whole
         self.evenness = torch.as_tensor(cpu.evenness).log()
         self.moved = kernel["activations"] * cpu.images * cpu.number_bytes
@@ -287,10 +300,10 @@ class CpuTerms:
 
     def _place(
         self,
-        kind: NDArray[np.int64],
-        setting: NDArray[np.int64],
+        kind: Places,
+        setting: Places,
         names: Sequence[str],
-        owner: Array,
+        owner: Places,
     ) -> None:
         """Find the places of the numbers that each kernel's rates are made of."""
         runtime, precision, core = setting.T
@@ -301,11 +314,14 @@ class CpuTerms:
         # A kernel that does not multiply has the place of the first kind, and takes no arithmetic.
         rate = np.where(kind < len(_COMPUTING), kind, 0)
 
-        def of(firsts: Sequence[str], first: Array, seconds: Sequence[str], second: Array) -> Array:
-            table = np.array([[NAMES[f"{a}.{b}"] for b in seconds] for a in firsts])
-            return table[first, second]
+        def of(
+            firsts: Sequence[str], first: Places, seconds: Sequence[str], second: Places
+        ) -> Places:
+            table = np.array([[NAMES[f"{a}.{b}"] for b in seconds] for a in firsts], dtype=np.int64)
+            found: Places = table[first, second]
+            return found
 
-        def factors(rates: Array, seconds: Sequence[str]) -> Array:
+        def factors(rates: Places, seconds: Sequence[str]) -> Places:
             parts = [
                 of(["base"], zeros, seconds, rates),
                 of(CPU_RUNTIMES, runtime, seconds, rates),
@@ -354,7 +370,7 @@ class CpuTerms:
         used = cpu.cores * (number("uneven") * self.evenness).exp()
         rate = logs[self.compute_at].sum(1) + cores[self.core_at[0]]
         rate = rate + logs[self.lanes_at] * cpu.lanes + number("wider") * self.dots
-        rate = rate + logs[NAMES["year.compute"]] * cpu.year
+        rate = rate + logs[NAMES["year.compute"]] * cpu.year + logs[NAMES["power"]] * cpu.power
         rate = rate.exp() * used / (1 + shared * logs[self.serial_at].exp() * serial)
         waiting = (1 + number("depth") * self.depth) * (1 + number("width") * self.width)
         waiting = waiting * (1 + number("pixels") * self.pixels * cpu.cores)

@@ -157,7 +157,7 @@ def _chip(column: Setting, script: Script) -> _Chip:
 
 
 class Terms:
-    """What is known of the kernels of networks on columns, a row a kernel.
+    """Kernels of networks on columns in numbers, a row a kernel.
 
     Kernels of one kind on one column share most factors, so that these are found once a group.
 
@@ -386,7 +386,7 @@ class Terms:
         return logs
 
     def counted(self, numbers: Tensor) -> Tensor:
-        """How often each kernel is run; only a share of changes of layout is."""
+        """Number of runs of each kernel; of changes of layout only a share is run."""
         share = torch.where(self.layout, numbers[PLACES["layout"]], 1.0)
         counted: Tensor = self.count * share[self.group]
         return counted

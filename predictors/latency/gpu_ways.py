@@ -72,7 +72,7 @@ def gpu_precision(column: Setting) -> str:
 
 
 class Rates(NamedTuple):
-    """What a precision reaches on a GPU, by its data sheet.
+    """Rates of a precision on a GPU, by its data sheet.
 
     Attributes:
         ran: The precision that is computed in, where the GPU or the runtime lacks what was asked.
@@ -130,7 +130,7 @@ def rates_of(hardware: Hardware, precision: str, setting: str) -> Rates:
 
 
 def boost_of(hardware: Hardware) -> float:
-    """How far a card's clock goes beyond that of its data sheet."""
+    """Factor by which a card's clock goes beyond that of its data sheet."""
     reached = _REACHED.get(hardware.microarchitecture, 0.0)
     if not _PLAYERS.fullmatch(hardware.name) or not hardware.clock_ghz:
         return 1.0

@@ -91,14 +91,15 @@ class NetworkColumns:
         of_class = [k for k, c in enumerate(columns) if classes is not None and classes.knows(c)]
         others = [k for k in range(len(columns)) if k not in of_class]
         result = np.empty((len(graphs), len(columns)))
-        if of_class:
-            result[:, of_class] = self._by_class(graphs, [columns[k] for k in of_class])
+        for name in dict.fromkeys(columns[k].hardware.name for k in of_class):
+            own = [k for k in of_class if columns[k].hardware.name == name]
+            result[:, own] = self._by_class(graphs, [columns[k] for k in own])
         if others:
             result[:, others] = self._by_network(graphs, [columns[k] for k in others])
         return result
 
     def _by_class(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
-        """Predictions of the models of classes, with the departures of measured columns."""
+        """Predictions of the models of classes on a device, with departures of measured columns."""
         assert self.classes is not None
         result = self.classes.log_latency(graphs, columns)
         anchors = self.measured.settings
@@ -106,8 +107,8 @@ class NetworkColumns:
             return result
         weights = self.measured.anchors.weights(columns)
         used = np.flatnonzero(weights.any(0))
-        own = {column.hardware.name for column in columns}
-        kinds = [self._kinds_on(int(k), anchors[k].hardware.name in own) for k in used]
+        own = columns[0].hardware.name
+        kinds = [self._kinds_on(int(k), anchors[k].hardware.name == own) for k in used]
         assert self.familiar is not None
         names = {among: self.familiar(graphs, among) for among in set(kinds)}
         # A network unlike those measured on a column says nothing of how the column departs.
@@ -115,7 +116,7 @@ class NetworkColumns:
         if not is_known.any():
             return result
         for pattern in np.unique(is_known, axis=0):
-            rows = np.flatnonzero((is_known == pattern).all(1))
+            rows = np.flatnonzero((is_known == pattern).all(1)).tolist()
             places = used[pattern]
             if not len(places):
                 continue

@@ -39,8 +39,8 @@ CHIP_LENGTHS = (1.2, 1.0, 3.0)
 NOISE = 0.12
 # Factors beyond are of what went wrong.
 LARGEST = 3.0
-# Makers whose microarchitectures have names without a common word.
-_ONE_LINE = ("AMD", "Intel", "NVIDIA")
+# Makers of drivers whose microarchitectures have names without a common word.
+_ONE_LINE = ("AMD", "Apple", "Intel", "NVIDIA")
 _SHARES_LENGTH, _SIZES_LENGTH = 0.5, 5.0
 _COLUMN = {name: place for place, name in enumerate(KERNEL_COLUMNS)}
 
@@ -58,10 +58,11 @@ def network_features(graph: Graph) -> Array:
     kinds, count = table[:, 0].astype(int), table[:, _COLUMN["count"]]
 
     def by_kind(column: str) -> Array:
-        return np.bincount(kinds, table[:, _COLUMN[column]] * count, len(KERNEL_KINDS))
+        sums = np.bincount(kinds, table[:, _COLUMN[column]] * count, len(KERNEL_KINDS))
+        return sums.astype(float)
 
     macs, moved = by_kind("macs"), by_kind("activations")
-    number = np.bincount(kinds, count, len(KERNEL_KINDS))
+    number: Array = np.bincount(kinds, count, len(KERNEL_KINDS)).astype(float)
     sizes = np.log1p([macs.sum(), by_kind("weights").sum(), moved.sum(), number.sum()])
     logs = np.log(np.maximum(table[:, [_COLUMN["depth"], _COLUMN["width"]]], 1))
     by_macs = table[:, _COLUMN["macs"]] * count / max(macs.sum(), 1)
@@ -217,12 +218,14 @@ def _numbers(setting: Setting, place: Mapping[str, int]) -> tuple[float, ...]:
 def _near(a: Array, b: Array, length: Any) -> Array:
     a, b = a / length, b / length
     squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
-    return np.exp(-0.5 * np.maximum(squares, 0))
+    near: Array = np.exp(-0.5 * np.maximum(squares, 0))
+    return near
 
 
 def _covariance(a: _Points, b: _Points) -> Array:
     def same(name: str) -> Array:
-        return (getattr(a, name)[:, None] == getattr(b, name)).astype(float)
+        is_same: Array = (getattr(a, name)[:, None] == getattr(b, name)).astype(float)
+        return is_same
 
     def shared(is_same: Array, share: float) -> Array:
         return share + (1 - share) * is_same
@@ -234,4 +237,5 @@ def _covariance(a: _Points, b: _Points) -> Array:
     mixed = mixed * shared(line, OTHER_FAMILY) * shared(chip, OTHER_CHIP)
     networks = NETWORK**2 * _near(a.networks, b.networks, SAME_LENGTH)
     networks = networks + FEATURES**2 * _near(a.networks, b.networks, NETWORK_LENGTH)
-    return chip * (CHIP**2 + CHIP_PRECISION**2 * precision) + mixed * networks
+    common: Array = chip * (CHIP**2 + CHIP_PRECISION**2 * precision)
+    return common + mixed * networks

@@ -114,9 +114,11 @@ class Terms:
         table = torch.from_numpy(np.concatenate([*rows, np.zeros((0, len(KERNEL_COLUMNS)))]))
         kernel = dict(zip(KERNEL_COLUMNS, table.float().unbind(1), strict=True))
         chips = torch.tensor([_chip(s) for s in settings], dtype=torch.float32)
-        self.chips: Any = _Chip(*chips.reshape(len(rows), len(_Chip._fields)).unbind(1))
-        chip: Any = _Chip(*(column[self.owner] for column in self.chips))
-        self.unit, self.precision = self.chips.unit.long(), self.chips.precision.long()
+        columns: Any = chips.reshape(len(rows), len(_Chip._fields)).unbind(1)
+        self.chips: Any = _Chip(*columns)
+        by_kernel: Any = [column[self.owner] for column in columns]
+        chip: Any = _Chip(*by_kernel)
+        self.unit, self.precision = columns[-2].long(), columns[-1].long()
         self.kind, self.count = kernel["kind"].long(), kernel["count"]
         self.place = chip.unit.long() * len(KERNEL_KINDS) + self.kind
         self.operations = 2e-9 * kernel["macs"] * chip.images
@@ -134,9 +136,10 @@ class Terms:
             0, self.owner, self.kernels_ms(numbers, factors) * self.count
         )
         fixed = self.fixed_ms(numbers, factors)
-        common = sum(factors[name] for name in COMMON)
+        common = torch.stack([factors[name] for name in COMMON]).sum(0)
         aged = self.chips.years * self._by_unit(numbers, "year").log()
-        return (time + fixed).clamp(min=SMALLEST_MS).log() + common - aged
+        logs: Tensor = (time + fixed).clamp(min=SMALLEST_MS).log() + common - aged
+        return logs
 
     def fixed_ms(self, numbers: Mapping[str, Tensor], factors: Mapping[str, Tensor]) -> Tensor:
         """Time of the driver for a network, `(networks,)`."""
