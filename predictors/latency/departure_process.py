@@ -50,6 +50,8 @@ __all__ = [
 WAYS = ("runtime", "precision", "unit", "source")
 # Directions that features share; standard deviations from which on a feature counts no more.
 RANK, FARTHEST = 3, 3.0
+# Features in which networks of one family are alike, whatever their sizes.
+KIND_SHARES = range(5)
 # Levels: factors on the variances of scale, shape and noise that a device may have.
 LEVELS = tuple(product((0.15, 1.0, 5.0), (0.3, 1.0, 3.0), (0.5, 2.0)))
 JITTER = 1e-6
@@ -143,7 +145,7 @@ class DeparturePrior:
         usual = self.chances @ np.array(LEVELS)
         scale, family, shape = (part.numpy() for part in parts)
         rest = usual[1] * shape + usual[2] * self.numbers["noise"]
-        result: Array = usual[0] * scale + family + rest
+        result: Array = usual[0] * (scale + family) + rest
         return result
 
     def _own(self, located: tuple[Tensor, Tensor]) -> list[Tensor]:
@@ -196,10 +198,13 @@ class DeparturePrior:
         one = (torch.cat([torch.ones_like(x[..., :1]), x], -1) @ shared for x in (a, b))
         first, second = one
         linear = linear + first @ second.transpose(-1, -2)
-        far, close, family = (
+        far, close = (
             numbers[name] * _near(numbers, features, to_features, name)
-            for name in ("long", "short", "family")
+            for name in ("long", "short")
         )
+        reach = numbers["reach family"]
+        kinds = (f[..., list(KIND_SHARES)] / reach for f in (features, to_features))
+        family = numbers["family"] * (-0.5 * _squares(*kinds)).exp()
         scale = numbers["scale"] + way * numbers["setting"]
         return scale, way * family, way * (linear + far + close)
 
@@ -261,7 +266,7 @@ class DepartureProcess:
         own = [JITTER + noise * prior.numbers["noise"] for _, _, noise in LEVELS]
         stack = torch.stack(
             [
-                (size * scale + family + shape * shapes) * outer + noise * eye
+                (size * (scale + family) + shape * shapes) * outer + noise * eye
                 for (size, shape, _), noise in zip(LEVELS, own, strict=True)
             ]
         )
@@ -299,8 +304,8 @@ class DepartureProcess:
             chance, weights, factor = self.chances[k], self._weights[k], self._factors[k]
             cross, before = size * crosses[0], size * own[0]
             scale.add(chance, *_told(cross, before, weights, factor))
-            cross = cross + crosses[1] + shape * crosses[2]
-            before = before + own[1] + shape * own[2]
+            cross = cross + size * crosses[1] + shape * crosses[2]
+            before = before + size * own[1] + shape * own[2]
             center, variance = _told(cross, before, weights, factor)
             every.add(chance, center, variance + level * noise)
         # What is known of the scale holds far from all measured networks, too.
