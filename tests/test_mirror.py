@@ -99,6 +99,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     ),
     "predictors/latency/test_cpu_roofline.py": ("predictors/latency/cpu_terms.py",),
     "predictors/latency/test_fused_roofline.py": (
+        "predictors/latency/fused_numbers.py",
         "predictors/latency/fused_terms.py",
         "predictors/latency/gpu_ways.py",
     ),

@@ -9,6 +9,8 @@ from nasplug.predictors.features.runtimes import way_name
 
 __all__ = ["evidence_note", "narrowing", "runtime_note"]
 
+# Devices that a sentence names; of more of them only some.
+MOST_NAMED = 6
 # Evidence of a latency -> sentence on it, for a device and a batch size.
 _EVIDENCE = {
     "measured": "measured: the latency predictor learned from measurements on {0} at batch {1}; "
@@ -43,6 +45,8 @@ def evidence_note(evidence: str, device: str, batch_size: int, runtime: str | No
 def runtime_note(runtime: str, devices: Sequence[str], alike: Sequence[str] = ()) -> str:
     """Say in a sentence which devices were measured in a runtime, and which runtimes are alike."""
     where = f"on {_listed(devices)} only" if devices else "on no device"
+    if len(devices) > MOST_NAMED:
+        where = f"on {len(devices)} devices, such as {_listed(devices[:3])}"
     sentence = f"{way_name(runtime)} was measured {where}"
     if alike:
         others = _listed([way_name(name) for name in alike])

@@ -8,7 +8,7 @@ and precision is carried to others, the less the further they are away.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from nasplug.predictors.features.devices import compute_class, features_text
 from nasplug.predictors.features.roofline import peak_rates
 from nasplug.predictors.features.runtimes import EAGER, Way, computed_precision
 from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.fused_operators import (
     FUSIONS,
     KERNEL_COLUMNS,
@@ -42,6 +43,8 @@ CLASSES = ("gpu", "cpu", "other")
 # Doublings of the batch over which what is known of a device falls to a third, what another runtime
 # or precision is worth, and the share of noise in what is known.
 DOUBLINGS, OTHER_WAY, NOISE = 4.0, 0.5, 1e-3
+# Year that stands for one that a description leaves out.
+USUAL_YEAR = 2019
 # What another device of the same and of another microarchitecture is worth, and the logarithm of
 # the ratio of rates over which that falls to a third.
 SAME_ARCHITECTURE, OTHER_ARCHITECTURE, APART = 0.8, 0.4, 1.0
@@ -130,12 +133,22 @@ def told(column: Setting) -> Setting:
     """
     whole = replace(
         column,
+        hardware=_dated(column.hardware),
         runtime=column.runtime or EAGER,
         precision=computed_precision(column.hardware, column.way),
     )
     if class_of(column) == "gpu":
-        return replace(whole, hardware=column.processor, unit="", threads=0)
+        return replace(whole, hardware=whole.processor, unit="", threads=0)
     return whole
+
+
+def _dated(hardware: Hardware) -> Hardware:
+    """The device with a usual year where its description has none."""
+    if hardware.year:
+        return hardware
+    # A calibrated device has more fields than a description.
+    content = {entry.name: getattr(hardware, entry.name) for entry in fields(Hardware)}
+    return Hardware(**content | {"year": USUAL_YEAR})
 
 
 @dataclass(frozen=True, eq=False)

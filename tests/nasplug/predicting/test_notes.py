@@ -17,6 +17,8 @@ def test_the_evidence_comes_first_with_device_and_batch_size(evidence):
 def test_a_runtime_note_names_the_devices_and_equal_runtimes():
     assert runtime_note("tensorrt", ("T4", "V100")) == "TensorRT was measured on T4 and V100 only"
     assert runtime_note("tflite", ()) == "TensorFlow Lite was measured on no device"
+    many = runtime_note("tensorrt", tuple(f"GPU {k}" for k in range(9)))
+    assert many == "TensorRT was measured on 9 devices, such as GPU 0, GPU 1 and GPU 2"
     note = runtime_note("eager fp16", ("T4",), ("eager nhwc fp16", "tensorrt"))
     assert "eager with channels last, fp16 and TensorRT would get the same prediction" in note
 

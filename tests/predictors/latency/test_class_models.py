@@ -1,9 +1,11 @@
 """Models of classes of processors, and departures that are carried from measured columns."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from nasplug import hardware
+from nasplug import hardware, load_predictor, space
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.class_models import (
@@ -38,6 +40,16 @@ def test_what_models_are_told_is_in_words() -> None:
     assert told(Setting(GPU)) == Setting(GPU, runtime="eager", precision="fp32")
     assert told(Setting(hardware("Galaxy S24"), 1, "qnn", "", "npu")).precision == "fp16"
     assert told(Setting(hardware("EPYC 7763"), threads=4)).threads == 4
+
+
+@pytest.mark.parametrize(("name", "unit"), [("RTX 3090", ""), ("EPYC 7763", ""), ("TPU v3", "")])
+def test_a_description_without_a_year_is_predicted(name: str, unit: str) -> None:
+    models = load_predictor("network-latency").model._classes
+    graph = space("nnlqp:squeezenet").to_graph(space("nnlqp:squeezenet").standard)
+    known = hardware(name)
+    columns = [Setting(device, unit=unit) for device in (known, replace(known, year=0))]
+    usual, dateless = np.exp(models.log_latency([graph], columns))[0]
+    assert 0.2 < dateless / usual < 5
 
 
 def test_a_departure_is_carried_to_what_is_near() -> None:
