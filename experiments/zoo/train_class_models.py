@@ -6,8 +6,9 @@ Each class (GPUs, CPUs, other processors) learns all measurements of its table. 
 CPUs and others five fits leave a fifth of the chips out, with all their twins, and a fifth of the
 families of networks: residuals on chips that were left out are those of devices that were not
 measured, on families that were left out also those of networks unlike the measured ones. Those of
-GPUs are of left_out_chips.py. Fits are kept in runs/ and not repeated. Writes the models and the
-quantiles into nasplug/zoo/network-latency.safetensors, and results/class_models.json.
+GPUs are of left_out_chips.py, those of others by line of processors of left_out_npus.py. Fits are
+kept in runs/ and not repeated. Writes the models and the quantiles into
+nasplug/zoo/network-latency.safetensors, and results/class_models.json.
 """
 
 from __future__ import annotations
@@ -37,10 +38,11 @@ from nasplug.predicting.architecture_predictor import ArchitecturePredictor
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.features.runtimes import parse_way
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.class_models import ClassModels, told
+from nasplug.predictors.latency.class_models import ClassModels, told, told_key
 from nasplug.predictors.latency.cpu_roofline import CpuRoofline
 from nasplug.predictors.latency.fused_terms import Script
 from nasplug.predictors.latency.gpu_latency import GpuLatency, Measured
+from nasplug.predictors.latency.intervals import line_of, way_words
 from nasplug.predictors.latency.measured_columns import column_parts
 from nasplug.predictors.latency.npu_roofline import NpuRoofline
 from nasplug.predictors.registry import restore
@@ -54,6 +56,9 @@ PARTS = ("whole", *map(str, range(FOLDS)))
 COUNT = 40
 # Chips that a runtime and precision needs for widths of its own.
 FEWEST_CHIPS = 5
+# Share of the residuals of left-out chips that the interval of a runtime on a line of processors
+# covers; with less the runtime has the interval of the line.
+LEAST_COVERED = 0.8
 # Residuals of a chip in one way at most, so that large tables do not decide.
 MOST_RESIDUALS = 60
 # Networks that a column needs for a row in the results.
@@ -282,7 +287,7 @@ def residuals_of_gpus() -> Residuals:
         # That script has predictions less measurements.
         own = [-error for error in row["residuals_of"]["roofline"]][:MOST_RESIDUALS]
         for case in ("zero-shot", "unfamiliar"):
-            for way in (f"{runtime} {precision}", runtime, "all"):
+            for way in way_words(runtime, precision):
                 groups[f"{case} gpu {way}"][row["chip"]] += own
     return groups
 
@@ -296,8 +301,27 @@ def residuals_of_folds(name: str) -> Residuals:
             chips, ways = kept["chips"].tolist(), kept["ways"].tolist()
         for case, mask in (("zero-shot", ~is_new), ("unfamiliar", is_new)):
             for k in np.flatnonzero(mask):
-                for way in (ways[k], ways[k].rpartition(" ")[0], "all"):
+                own = () if name == "other" else (ways[k], ways[k].rpartition(" ")[0])
+                for way in (*own, "all"):
                     groups[f"{case} {name} {way}"][chips[k]].append(float(residuals[k]))
+    return groups
+
+
+def residuals_of_lines() -> Residuals:
+    """Group of NPUs and of GPUs of phones and boards -> chip -> residuals of measurements on it."""
+    groups: Residuals = defaultdict(lambda: defaultdict(list))
+    known: Residuals = defaultdict(lambda: defaultdict(list))
+    for row in read_json(RESULTS / "left_out_npus.json")["left_out"]:
+        line, runtime = line_of(row["unit"], row["family"]), row["runtime"]
+        for words in way_words(runtime, row["precision"]):
+            group = f"other {line} {words}"
+            groups[f"unfamiliar {group}"][row["chip"]] += row["residuals"]["new networks"]
+            if 2 * row["known"] > row["networks"]:
+                known[f"zero-shot {group}"][row["chip"]] += row["residuals"]["model"]
+    for group in list(groups):
+        same = group.replace("unfamiliar", "zero-shot")
+        # Known networks on a few chips say too little, and new ones have errors at least as large.
+        groups[same] = known[same] if len(known[same]) >= FEWEST_CHIPS else groups[group]
     return groups
 
 
@@ -314,13 +338,19 @@ def _covered(arrays: Sequence[Array]) -> float:
 def widths(name: str) -> tuple[dict[str, Array], dict[str, int], list[dict[str, Any]]]:
     """Quantiles of residuals of a class, chips that each is of, and rows for the results."""
     groups = residuals_of_gpus() if name == "gpu" else residuals_of_folds(name)
+    if name == "other":
+        groups |= residuals_of_lines()
     found, counts, rows = {}, {}, []
     for group, by_chip in sorted(groups.items()):
-        if len(by_chip) < FEWEST_CHIPS and not group.endswith(" all"):
+        if len(by_chip) < FEWEST_CHIPS and not group.endswith(f" {name} all"):
             continue
         rng = np.random.default_rng(0)
         # Each chip counts alike.
         arrays = [rng.choice(values, MOST_RESIDUALS) for values in by_chip.values()]
+        covered = _covered(arrays)
+        is_line = group.split()[1] == "other" and not group.endswith(" all")
+        if is_line and covered < LEAST_COVERED:
+            continue
         found[group], counts[group] = conformal_quantiles(np.concatenate(arrays)), len(arrays)
         low, middle, high = np.interp((0.05, 0.5, 0.95), LEVELS, found[group])
         # Predictions stay where they are, so that no way is faster than another by a correction.
@@ -335,7 +365,7 @@ def widths(name: str) -> tuple[dict[str, Array], dict[str, int], list[dict[str, 
                 ),
                 "upper_by_lower": float(np.exp(high - low)),
                 "median": float(middle),
-                "covered": _covered(arrays),
+                "covered": covered,
             }
         )
     return found, counts, rows
@@ -380,6 +410,14 @@ def main() -> None:
         assemble()
 
 
+def learned_networks(rows: Rows) -> dict[str, int]:
+    """Number of networks that are learned from, by device and way, see `told_key`."""
+    networks: dict[str, set[str]] = defaultdict(set)
+    for reference, column in zip(rows.references, rows.columns, strict=True):
+        networks[told_key(column)].add(reference)
+    return {key: len(references) for key, references in networks.items()}
+
+
 def assemble() -> None:
     """Write the models of all classes that are there into the shipped predictor."""
     checkpoint = load_checkpoint(ZOO / "network-latency")
@@ -391,7 +429,9 @@ def assemble() -> None:
     tensors, cards = {}, {}
     all_widths, counts = dict(model._intervals.widths), dict(model._intervals.counts)
     rows, columns = [], []
+    learned: dict[str, int] = {}
     for name in known:
+        learned |= learned_networks(CLASSES[name].rows())
         with np.load(part_file(name, "whole")) as kept:
             tensors[name] = {key: kept[key] for key in kept.files if key != "card"}
             cards[name] = json.loads(str(kept["card"]))
@@ -408,7 +448,7 @@ def assemble() -> None:
         counts |= chips
         rows += own
         columns += by_column(name) if name != "gpu" else []
-    model.set_class_models(ClassModels.restored(tensors, cards))
+    model.set_class_models(ClassModels.restored(tensors, cards, learned))
     model.set_widths(all_widths, counts)
     # Checkpoints of earlier versions lack the devices of their columns.
     model._columns = replace(model._columns, settings=settings_of(model.devices))

@@ -29,6 +29,8 @@ __all__ = ["NearMeasurement", "nearest_measurements", "rows_of_networks"]
 SAME = 0.08
 # Distance beyond which a network tells nothing of another one: costs of a factor e.
 FARTHEST = 1.0
+# Factor in the multiply-accumulates of a whole batch beyond which a measurement tells nothing.
+MOST_WORK = 3.0
 # How far apart settings are: another runtime, precision or processor; another microarchitecture
 # or maker; a doubling of the batch.
 OTHER_RUNTIME, OTHER_PRECISION, OTHER_THREADS = 1.0, 0.8, 0.3
@@ -116,12 +118,13 @@ def nearest_measurements(graph: Graph, setting: Setting, most: int = 3) -> list[
     """Find the published measurements that are nearest to a network in a setting.
 
     Near are networks of similar costs and kinds of operators, and devices of the same
-    microarchitecture and similar figures; the same runtime and precision come first.
+    microarchitecture and similar figures; the same runtime and precision come first. None is near
+    beyond a factor of `MOST_WORK` in the multiply-accumulates of the whole batch.
 
     Args:
         graph: The network for one item, with the bytes of float32.
         setting: Device, batch and way to run networks, in words as the table has them.
-        most: Measurements at most, each of another network, device or way.
+        most: Measurements at most, each of another network or device.
 
     Returns:
         The nearest first; a measurement of this very network in this very setting before all.
@@ -141,10 +144,13 @@ def nearest_measurements(graph: Graph, setting: Setting, most: int = 3) -> list[
     of_setting = known.described.distances(setting)
     of_reference = np.where(of_reference <= FARTHEST, of_reference, np.inf)
     scores = NETWORK * of_reference[known.reference] + of_setting[known.setting]
+    work = _totals()[0][known.reference, 0] + np.log(2) * known.described.batches[known.setting]
+    asked = np.log(max(graph.total("flops"), 1.0) * setting.batch_size)
+    scores[np.abs(work - asked) > np.log(MOST_WORK)] = np.inf
     # A network that was measured beside this very device counts more than a like one elsewhere.
     order = np.lexsort((known.table.numbers["latency_ms"], scores))
     found: list[NearMeasurement] = []
-    seen = set()
+    seen: set[tuple[str, str]] = set()
     sources = measurement_sources()
     for row in order.tolist():
         if len(found) == most or not np.isfinite(scores[row]):
@@ -152,7 +158,7 @@ def nearest_measurements(graph: Graph, setting: Setting, most: int = 3) -> list[
         other = known.settings[known.setting[row]]
         reference = known.references[known.reference[row]]
         name = plain_name(reference)
-        key = (name, other.hardware.name, other.runtime, other.precision, other.unit)
+        key = (name, other.hardware.name)
         if key in seen:
             continue
         seen.add(key)

@@ -17,6 +17,8 @@ _EVIDENCE = {
     "its intervals reflect its errors on networks that were left out of training",
     "few-shot": "few-shot: the latency predictor is calibrated with a few measurements on {0} at "
     "batch {1}",
+    "learned": "measured: the latency predictor learned from {2} networks measured on {0}{1}; its "
+    "interval is still that of devices that were left out of training",
     "zero-shot": "zero-shot: {0} was not measured at batch {1}; the latency predictor uses its "
     "data sheet and measurements on other devices, and its intervals reflect its errors on "
     "devices that were left out of training",
@@ -24,12 +26,15 @@ _EVIDENCE = {
 # Evidence of a latency -> cause of a wide interval.
 _CAUSES = {
     "measured": "the networks that were measured on {0} are unlike {1}",
+    "learned": "the interval is that of devices that were left out of training",
     "few-shot": "your measurements on {0} say too little about {1}",
     "zero-shot": "{0} was not measured",
 }
 
 
-def evidence_note(evidence: str, device: str, batch_size: int, runtime: str | None = None) -> str:
+def evidence_note(
+    evidence: str, device: str, batch_size: int, runtime: str | None = None, learned: int = 0
+) -> str:
     """Explain in a sentence which measurements a predicted latency rests on.
 
     Args:
@@ -37,8 +42,13 @@ def evidence_note(evidence: str, device: str, batch_size: int, runtime: str | No
         device: Name of the device.
         batch_size: Images per forward pass.
         runtime: Runtime of the networks; None to name none.
+        learned: Number of networks on the device that its class's model learned from, where the
+            latency is that model's.
     """
     way = "" if runtime is None else f" ({way_name(runtime)})"
+    if learned:
+        sentence = _EVIDENCE["learned"].format(device, way, learned)
+        return sentence.replace("from 1 networks", "from 1 network")
     return _EVIDENCE[evidence].format(device, f"{batch_size}{way}")
 
 
@@ -55,12 +65,15 @@ def runtime_note(runtime: str, devices: Sequence[str], alike: Sequence[str] = ()
     return sentence
 
 
-def narrowing(evidence: str, device: str, network: str, space: str = "nnlqp") -> str:
+def narrowing(
+    evidence: str, device: str, network: str, space: str = "nnlqp", learned: int = 0
+) -> str:
     """Explain in a sentence why only the order of magnitude is shown, and what would narrow it.
 
-    The evidence is that of the latency's `Prediction`; `network` names it, as in "this network".
+    The evidence is that of the latency's `Prediction`; `network` names it, as in "this network";
+    `learned` is that of `evidence_note`.
     """
-    cause = _CAUSES[evidence].format(device, network)
+    cause = _CAUSES["learned" if learned else evidence].format(device, network)
     advice = "or calibrate the device with ten networks, which "
     advice += f"nasplug calibrate --space {space} --suggest 10 lists"
     if evidence == "few-shot":

@@ -101,6 +101,7 @@ class NetworkPrediction:
             of the whole.
         unknown_operators: Operators that are not modelled, with their share of the network's bytes.
         evidence: Evidence of the device's latencies: `"measured"`, `"few-shot"` or `"zero-shot"`.
+            It is `"measured"`, too, where `learned` is above 0.
         familiar: Whether the network is like the measured ones; on a calibrated device, like those
             of its profile.
         setting: Way that the network is assumed to run in, such as `"tensorrt fp16"`.
@@ -114,6 +115,8 @@ class NetworkPrediction:
         measurements: Published measurements that are nearest to the network in this setting, the
             nearest first; see `nasplug.measured`.
         rests_on: Errors that the interval reflects, in words.
+        learned: Networks measured on this device in this setting, at any batch size, that the model
+            of the device's class learned from; 0 where the latency is not that model's.
 
     Example:
         >>> import nasplug
@@ -143,6 +146,7 @@ class NetworkPrediction:
     source: str = "the file"
     measurements: tuple[NearMeasurement, ...] = ()
     rests_on: str = ""
+    learned: int = 0
 
     @property
     def usable(self) -> bool:
@@ -153,9 +157,10 @@ class NetworkPrediction:
         """Sentences that a reader of the numbers needs: evidence, likeness, width of interval."""
         runtime = None if self.evidence == "few-shot" else self.setting
         priced = 1 if self.batch_fixed else self.batch_size
-        notes = [evidence_note(self.evidence, self.hardware.name, priced, runtime)]
+        name = self.hardware.name
+        notes = [evidence_note(self.evidence, name, priced, runtime, self.learned)]
         notes += [near.sentence for near in self.measurements]
-        if self.rests_on:
+        if self.rests_on and self.familiar:
             notes.append(f"the interval reflects {self.rests_on}")
         if self.alike:
             notes.append(runtime_note(self.setting, self.measured_so, self.alike))
@@ -165,10 +170,8 @@ class NetworkPrediction:
                 "the data sheet, at the scale of your measurements"
             )
         elif not self.familiar:
-            notes.append(
-                "this network is unlike those in the training data; its interval reflects the "
-                "errors on kinds of networks that were left out of training"
-            )
+            rests_on = f"; its interval reflects {self.rests_on}" if self.rests_on else ""
+            notes.append(f"this network is unlike those in the training data{rests_on}")
         about_network = (
             batch_note(self.held, self.batch_size, not self.batch_fixed, self.source),
             None
@@ -178,7 +181,7 @@ class NetworkPrediction:
         )
         notes += [note for note in about_network if note]
         if not self.usable:
-            notes.append(narrowing(self.evidence, self.hardware.name, "this network"))
+            notes.append(narrowing(self.evidence, name, "this network", learned=self.learned))
         return notes
 
     def table(self) -> list[dict[str, str]]:
@@ -439,13 +442,17 @@ def _prediction(
     else:
         familiar = bool(model.groups([executed], setting)[0])
     used = runtime or setting.way.text or EAGER
+    evidence, learned = latency.evidence, 0
+    if evidence == "zero-shot" and hasattr(model, "learned"):
+        learned = model.learned(setting)
+        evidence = "measured" if learned else evidence
     return NetworkPrediction(
         mean,
         lower,
         upper,
         device,
         batch_size,
-        latency.evidence,
+        evidence,
         familiar,
         used,
         model.measured_in(used),
@@ -456,6 +463,7 @@ def _prediction(
         unknown_operators=unknown,
         measurements=() if is_profile else _measurements(executed, setting),
         rests_on="" if is_profile else model.rests_on([executed], setting),
+        learned=learned,
     )
 
 

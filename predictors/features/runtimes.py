@@ -78,6 +78,8 @@ _MAKERS = {
 _MOBILE = frozenset({"tflite", "pytorch mobile", "ncnn", "armnn"})
 _GPU = frozenset({"tensorrt", "paddle tensorrt", "compiled graphs", "ncnn vulkan"})
 _NPU = frozenset({"rknn", "tflite edge tpu", "hailort"})
+# Precisions of ncnn on Vulkan, which leaves networks in int8 to the CPU.
+_VULKAN = ("", "fp32", "fp16")
 _UNIT = re.compile(r"\b(cpu( (big|medium|little))?|gpu|npu)\b")
 _THREADS = re.compile(r"\b(\d+) threads\b")
 
@@ -260,6 +262,11 @@ def check_way(hardware: Hardware, way: Way) -> None:
             f"{_instead(hardware)}"
         )
     precision = way.precision
+    if way.runtime == "ncnn vulkan" and precision not in _VULKAN:
+        raise InputError(
+            f"{_NAMES[way.runtime]} computes nothing in {precision}; there is fp32 and fp16, and "
+            "ncnn computes int8 on the CPU"
+        )
     if precision and precision not in _precisions(part, kind):
         raise InputError(
             f"{name} computes nothing in {precision} on its {kind.upper()}; there is "

@@ -8,7 +8,7 @@ and precision is carried to others, the less the further they are away.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -37,6 +37,7 @@ __all__ = [
     "Parts",
     "class_of",
     "told",
+    "told_key",
 ]
 
 CLASSES = ("gpu", "cpu", "other")
@@ -142,6 +143,15 @@ def told(column: Setting) -> Setting:
     return whole
 
 
+def told_key(column: Setting) -> str:
+    """Device, runtime, precision and unit in words: settings that differ in batch have one key."""
+    words = told(column)
+    kind = compute_class(column.processor)
+    # Clusters of a CPU differ.
+    unit = column.unit if " " in column.unit else {"gpu": "gpu", "cpu": "cpu"}.get(kind, "npu")
+    return "|".join((column.hardware.name, words.runtime, words.precision, unit))
+
+
 def _dated(hardware: Hardware) -> Hardware:
     """The device with a usual year where its description has none."""
     if hardware.year:
@@ -157,9 +167,11 @@ class ClassModels:
 
     Attributes:
         models: Class -> its model.
+        learned: Device and way to run networks (`told_key`) -> number of networks learned from.
     """
 
     models: Mapping[str, ClassModel]
+    learned: Mapping[str, int] = field(default_factory=dict)
 
     def knows(self, column: Setting) -> bool:
         """Whether there is a model of the column's class."""
@@ -192,6 +204,18 @@ class ClassModels:
             )
             result[:, places] = logs.reshape(len(places), len(graphs)).T
         return result
+
+    def are_known(self, graphs: Sequence[Graph], column: Setting) -> list[bool] | None:
+        """Whether each network was measured on processors of the column's line.
+
+        None where the model of the column's class does not tell.
+        """
+        model = self.models.get(class_of(column))
+        process = getattr(model, "process", None)
+        if process is None:
+            return None
+        known: list[bool] = process.is_known(graphs, [told(column)] * len(graphs)).tolist()
+        return known
 
     def measured_in(self, way: Way) -> tuple[str, ...]:
         """Names of devices whose measurements in a runtime were learned."""
@@ -231,10 +255,14 @@ class ClassModels:
 
     @classmethod
     def restored(
-        cls, tensors: Mapping[str, Mapping[str, NDArray[Any]]], card: Mapping[str, Any]
+        cls,
+        tensors: Mapping[str, Mapping[str, NDArray[Any]]],
+        card: Mapping[str, Any],
+        learned: Mapping[str, int] | None = None,
     ) -> ClassModels:
         """Restore the models that `tensors` and `described` stored, by class."""
-        return cls({name: _restored(name, tensors[name], card[name]) for name in card})
+        models = {name: _restored(name, tensors[name], card[name]) for name in card}
+        return cls(models, {str(key): int(count) for key, count in (learned or {}).items()})
 
 
 def _wider(column: Setting) -> list[Setting]:

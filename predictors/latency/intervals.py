@@ -13,14 +13,25 @@ from nasplug.predictors.features.devices import compute_class
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware
 from nasplug.predictors.latency.class_models import class_of, told
+from nasplug.predictors.latency.npu_residuals import family
 from nasplug.predictors.prediction import Array
 from nasplug.predictors.statistics.calibration import LEVELS, conformal_quantiles
 from nasplug.search_spaces import InputError
 
-__all__ = ["LatencyIntervals", "device_group"]
+__all__ = ["LatencyIntervals", "device_group", "line_of", "way_words"]
 
 SMALLEST_WIDTH = 1e-6
-_PLURALS = {"gpu": "GPUs", "cpu": "CPUs"}
+_PLURALS = {
+    "gpu": "GPUs",
+    "cpu": "CPUs",
+    "other hexagon": "Hexagon NPUs",
+    "other npu": "NPUs",
+    "other adreno": "Adreno GPUs",
+    "other mali": "Mali GPUs",
+    "other mobile": "GPUs of Apple and PowerVR",
+    "other desktop": "GPUs of desktops and laptops",
+}
+_GPU_LINES = {"Adreno": "adreno", "Mali": "mali", "PowerVR": "mobile", "Apple": "mobile"}
 
 
 def device_group(hardware: Hardware) -> str:
@@ -28,19 +39,43 @@ def device_group(hardware: Hardware) -> str:
     return "gpu" if compute_class(hardware) == "gpu" else "other"
 
 
+def line_of(unit: str, family: str) -> str:
+    """Line of processors whose left-out chips tell how wrong another one's latency may be.
+
+    Args:
+        unit: `"npu"` or `"gpu"`.
+        family: Maker's line, see `npu_residuals.family`.
+    """
+    if unit == "npu":
+        return "hexagon" if family == "Hexagon" else "npu"
+    return next((line for name, line in _GPU_LINES.items() if family.startswith(name)), "desktop")
+
+
+def way_words(runtime: str, precision: str) -> list[str]:
+    """Words of groups of ways to run networks that one belongs to, the narrowest first.
+
+    Engines for TensorRT are alike where they compute in fewer bits than 32.
+    """
+    engine = runtime.removeprefix("paddle ")
+    is_short = engine == "tensorrt" and precision in ("fp16", "bf16", "int8")
+    below = [f"{engine} below fp32"] if is_short else []
+    return [f"{runtime} {precision}", *below, runtime, "all"]
+
+
 def width_names(case: str, column: Setting) -> list[str]:
     """Names of the widths of a case, such as `"zero-shot"`, from the narrowest group of columns on.
 
     Groups are a class of processors in a runtime and precision, in a runtime, the class, and
-    `device_group`.
+    `device_group`; of NPUs and of GPUs of phones and boards those of `line_of` come first.
     """
     group, way = class_of(column), told(column)
-    return [
-        f"{case} {group} {way.runtime} {way.precision}",
-        f"{case} {group} {way.runtime}",
-        f"{case} {group} all",
-        f"{case} {device_group(column.hardware)}",
-    ]
+    line = group
+    if group == "other":
+        unit = "gpu" if compute_class(way.processor) == "gpu" else "npu"
+        line = f"other {line_of(unit, family(way))}"
+    groups = [f"{line} {words}" for words in way_words(way.runtime, way.precision)]
+    groups += [f"{group} all", device_group(column.hardware)]
+    return [f"{case} {name}" for name in dict.fromkeys(groups)]
 
 
 @dataclass(eq=False)
@@ -112,15 +147,15 @@ class LatencyIntervals:
             return f"the errors on {group} networks that were left out of training, on this device"
         wanted = self._wanted(group, column, measured)
         name = max((n for n in wanted if n in self.widths), key=lambda n: np.ptp(self.widths[n]))
-        case, _, where = name.partition(" ")
-        devices = _PLURALS.get(where.split()[0], "devices")
-        way = " ".join(where.split()[1:])
-        in_way = "" if way in ("", "all") else f" in {way}"
-        count = self.counts.get(name)
+        case, *where = name.split()
+        words = 2 if " ".join(where[:2]) in _PLURALS else 1
+        devices, way = _PLURALS.get(" ".join(where[:words]), "devices"), where[words:]
+        in_way = f" in {' '.join(way)}" if way not in ([], ["all"]) else ""
+        left_out = f"{self.counts.get(name, '')} {devices}{in_way}".strip()
         if case == "unfamiliar":
-            return f"the errors on kinds of networks that were left out of training, on {devices}"
-        number = f"{count} " if count else ""
-        return f"the errors on {number}{devices}{in_way} that were left out of training"
+            kinds = "kinds of networks" if len(where) == 1 else f"networks and {left_out}"
+            return f"the errors on {kinds} that were left out of training"
+        return f"the errors on {left_out} that were left out of training"
 
     def spread(
         self, groups: Sequence[str], column: Setting, measured: bool

@@ -18,7 +18,7 @@ from nasplug.predictors.features.operators import operator_kinds
 from nasplug.predictors.features.runtimes import known_way, parse_way, renamed_key
 from nasplug.predictors.features.settings import NUMBERS, TEXT, Setting
 from nasplug.predictors.hardware import Hardware, as_data, hardware_of
-from nasplug.predictors.latency.class_models import ClassModels, Parts
+from nasplug.predictors.latency.class_models import ClassModels, Parts, told_key
 from nasplug.predictors.latency.column_heads import ColumnHeads
 from nasplug.predictors.latency.corrections import ColumnCorrections
 from nasplug.predictors.latency.intervals import LatencyIntervals
@@ -237,6 +237,10 @@ class NetworkLatency(ManyDevices):
         classes = () if self._classes is None else self._classes.measured_in(known_way(runtime))
         return tuple(dict.fromkeys([*super().measured_in(runtime), *classes]))
 
+    def learned(self, column: Setting) -> int:
+        """Number of networks learned from on a device in this way, at whatever batch size."""
+        return 0 if self._classes is None else self._classes.learned.get(told_key(column), 0)
+
     def _read(self, column: Setting) -> tuple[object, ...]:
         if self._classes is not None and self._classes.knows(column):
             return (column,)
@@ -269,6 +273,9 @@ class NetworkLatency(ManyDevices):
         assert self._familiar is not None
         measured = self._intervals.groups_on(column.key)
         if not self._measured(column):
+            known = None if self._classes is None else self._classes.are_known(graphs, column)
+            if known is not None:
+                return ["measured" if is_known else "" for is_known in known]
             # The device is unknown: what counts is whether such networks are known at all.
             measured = self._familiar.names
         return self._familiar(graphs, measured)
@@ -344,6 +351,7 @@ class NetworkLatency(ManyDevices):
             "left_out": self._intervals.counts,
             **({} if self._corrections is None else self._corrections.described()),
             **({} if self._classes is None else {"classes": self._classes.described()}),
+            **({} if self._classes is None else {"learned": dict(self._classes.learned)}),
             "devices": [
                 as_data(hardware)
                 for hardware in {
@@ -378,6 +386,8 @@ class NetworkLatency(ManyDevices):
             predictor._classes = ClassModels.restored(
                 {name: checkpoint.section(f"class {name}") for name in card["classes"]},
                 card["classes"],
+                # Checkpoints of earlier versions do not say.
+                card.get("learned"),
             )
         if card.get("heads"):
             predictor._corrections = ColumnCorrections.restored(

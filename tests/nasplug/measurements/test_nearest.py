@@ -53,3 +53,16 @@ def test_a_single_operator_is_near_to_no_network():
     rows[1] = [3, 1, 1, 8, 8, 4, 4, 9216, 584, 3360]
     graph = Graph(("Input", "Conv", "Output"), ((0, 1), (1, 2)), rows)
     assert nearest_measurements(graph, Setting(hardware("T4"), 1, "eager", "fp32")) == []
+
+
+def test_near_are_batches_of_like_work_and_one_measurement_of_a_network_on_a_device():
+    """A batch of 64 is 64 times the work of one image."""
+    graphs = shipped_network_graphs()
+    graph = graphs.graph(NET)
+    for batch in (1, 64):
+        near = nearest_measurements(graph, Setting(hardware("T4"), batch, "eager", "fp32"), 8)
+        assert near
+        assert len({(other.network, other.setting.hardware.name) for other in near}) == len(near)
+        for other in near:
+            work = graphs.graph(other.reference).total("flops") * other.setting.batch_size
+            assert 1 / 3 <= work / (graph.total("flops") * batch) <= 3

@@ -14,6 +14,17 @@ def test_the_evidence_comes_first_with_device_and_batch_size(evidence):
     assert "at batch 8 (TensorRT)" in evidence_note(evidence, "T4", 8, "tensorrt")
 
 
+def test_networks_that_were_learned_on_a_device_are_counted():
+    note = evidence_note("measured", "Galaxy S24", 1, "qnn int8 npu", learned=23)
+    assert note == (
+        "measured: the latency predictor learned from 23 networks measured on Galaxy S24 "
+        "(Qualcomm QNN, int8, on the NPU); its interval is still that of devices that were left "
+        "out of training"
+    )
+    assert "from 1 network measured on T4 (" in evidence_note("measured", "T4", 1, "eager", 1)
+    assert "T4 are unlike" not in narrowing("measured", "T4", "this network", learned=3)
+
+
 def test_a_runtime_note_names_the_devices_and_equal_runtimes():
     assert runtime_note("tensorrt", ("T4", "V100")) == "TensorRT was measured on T4 and V100 only"
     assert runtime_note("tflite", ()) == "TensorFlow Lite was measured on no device"

@@ -15,6 +15,7 @@ import nasplug
 from nasplug import InputError
 from nasplug.cli import app
 from nasplug.commands.predict import parse_shapes, parse_values
+from nasplug.datasets.network_graphs import shipped_network_graphs
 from nasplug.predicting.architecture_predictor import ArchitecturePredictor
 from nasplug.predictors import create
 from nasplug.search_spaces import Graph
@@ -231,6 +232,27 @@ def test_a_runtime_is_chosen_by_name(squeezenet):
     assert printed.exit_code == 0
     mean = json.loads(printed.stdout)["latency_ms"]["mean"]
     assert mean == pytest.approx(said["eager"].mean, rel=1e-5)
+
+
+def test_a_network_of_a_line_of_npus_has_a_narrow_interval():
+    """Known networks are within a factor of some 2 on Hexagon NPUs that were left out."""
+    graphs = shipped_network_graphs()
+    way = {"hardware": "Galaxy S24", "unit": "npu", "runtime": "qnn", "precision": "int8"}
+    known = nasplug.predict(graphs.graph("timm:resnet50@224"), **way)
+    # Published: 0.59 and 0.68 ms, in two versions of the runtime.
+    assert known.lower < 0.59
+    assert 0.68 < known.upper < 2.5 * known.lower
+    assert (known.usable, known.familiar, known.evidence) == (True, True, "measured")
+    assert "learned from 23 networks measured on Galaxy S24 (Qualcomm QNN" in known.notes()[0]
+    space = nasplug.space("macro")
+    new = nasplug.predict(space.to_network(space.parse("22222222")), **way)
+    assert not new.familiar
+    assert 2 < (new.upper / new.lower) / (known.upper / known.lower) < 5
+    reflects = [note for note in new.notes() if "reflects" in note]
+    assert reflects == [
+        f"this network is unlike those in the training data; its interval reflects {new.rests_on}"
+    ]
+    assert "the errors on networks and 10 Hexagon NPUs in qnn int8" in new.rests_on
 
 
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"

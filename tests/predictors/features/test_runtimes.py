@@ -85,6 +85,7 @@ def test_the_usual_way(device, deployed, runtime):
         ("RTX 3090", "4 threads", "threads are for a CPU, and networks run on the GPU of RTX 3090"),
         ("EPYC 7763", "core ml", "Core ML runs on Apple devices alone"),
         ("EPYC 7763", "tf32", "computes nothing in tf32 on its CPU"),
+        ("RTX 3090", "ncnn vulkan int8", "in int8; there is fp32 and fp16, and ncnn computes int8"),
     ],
 )
 def test_what_does_not_exist_is_refused(device, way, sentence):
@@ -98,6 +99,7 @@ def test_what_exists_is_taken():
         ("EPYC 7763", "onnxruntime int8 cpu 8 threads"),
         ("Pixel 3", "ncnn fp16"),
         ("V100", "compiled fp16"),
+        ("RTX 3090", "ncnn vulkan fp16"),
     ):
         check_way(hardware(device), parse_way(way))
 

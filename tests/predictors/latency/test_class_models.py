@@ -13,6 +13,7 @@ from nasplug.predictors.latency.class_models import (
     ClassModels,
     class_of,
     told,
+    told_key,
 )
 from nasplug.search_spaces import Graph
 
@@ -66,6 +67,16 @@ def test_a_departure_is_carried_to_what_is_near() -> None:
     assert 0 < first[6] < 0.6
     assert 0.2 < first[7] < 0.9
     assert first[8] == 0
+
+
+def test_settings_of_one_device_and_way_have_one_key() -> None:
+    phone = hardware("Galaxy S24")
+    npu = Setting(phone, 1, "qnn", "int8", "npu")
+    assert told_key(npu) == "Galaxy S24|qnn|int8|npu"
+    assert told_key(npu) == told_key(Setting(phone, 8, "qnn", "int8", "npu"))
+    ways = [npu, *(Setting(phone, 1, "tflite", "fp16", unit) for unit in ("gpu", "npu", "cpu big"))]
+    assert len({told_key(way) for way in ways}) == len(ways)
+    assert told_key(Setting(GPU, 2)) == told_key(Setting(GPU, 64, "eager", unit="gpu"))
 
 
 class Fixed:
