@@ -152,9 +152,11 @@ class LatencyIntervals:
         devices, way = _PLURALS.get(" ".join(where[:words]), "devices"), where[words:]
         in_way = f" in {' '.join(way)}" if way not in ([], ["all"]) else ""
         left_out = f"{self.counts.get(name, '')} {devices}{in_way}".strip()
-        if case == "unfamiliar":
-            kinds = "kinds of networks" if len(where) == 1 else f"networks and {left_out}"
-            return f"the errors on {kinds} that were left out of training"
+        if case == "unfamiliar" and len(where) == 1:
+            left_out = "kinds of networks"
+        elif case == "unfamiliar" and where[0] != "gpu":
+            # Of GPUs the networks of those that were left out are known from others.
+            left_out = f"networks and {left_out}"
         return f"the errors on {left_out} that were left out of training"
 
     def spread(

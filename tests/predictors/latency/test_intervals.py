@@ -80,6 +80,6 @@ def test_a_kind_of_network_that_was_left_out_is_said_without_devices():
     assert intervals.rests_on("", gpu, True) == (
         "the errors on kinds of networks that were left out of training"
     )
-    assert intervals.rests_on("some", gpu, False) == (
-        "the errors on 10 GPUs that were left out of training"
-    )
+    on_gpus = "the errors on 10 GPUs that were left out of training"
+    assert intervals.rests_on("some", gpu, False) == on_gpus
+    assert _widths(unfamiliar_gpu_all=0.9).rests_on("", gpu, True) == on_gpus
