@@ -146,9 +146,12 @@ def _product(
         return replace(result, step=step)
     outer = [k for k, axis in enumerate(first.axes) if axis not in summed]
     inner = [first.axes.index(axis) for axis in summed]
+    depth = math.prod(first.sizes[k] for k in inner)
+    if not depth:
+        # Sums of no entries are zeros, whatever is read.
+        return result
     # The axes that are summed over go last, joined to one axis.
     turned = network.add_transpose(source, [*outer, *inner])
-    depth = math.prod(first.sizes[k] for k in inner)
     turned = network.add("Reshape", (turned,), [*(first.sizes[k] for k in outer), depth])
     matrix = (depth, math.prod(second.sizes) // depth)
     step = network.add_product(turned, matrix if other is None else other, shape)

@@ -65,3 +65,13 @@ def test_by_a_constant(equation, shapes, flops, constant):
     graph = onnx_graph(sum_of(equation, shapes, constant))
     assert graph.total("flops") == flops
     assert graph.total("params") == math.prod(shapes[constant])
+
+
+@pytest.mark.parametrize("constant", [None, 1])
+def test_a_sum_over_no_entries_costs_nothing(constant):
+    model = sum_of("ij,jk->ik", ((3, 0), (0, 4)), constant)
+    graph = model.graph
+    graph.node.add(op_type="Relu", input=["x"], output=["z"])
+    graph.input.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 8)))
+    graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, None))
+    assert onnx_graph(model).total("flops") == 0
