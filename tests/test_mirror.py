@@ -74,7 +74,6 @@ COVERED: dict[str, tuple[str, ...]] = {
         "predictors/features/roofline.py",
         "predictors/features/settings.py",
         "predictors/latency/corrections.py",
-        "predictors/latency/intervals.py",
         "predictors/latency/network_*.py",
         "predictors/models/roofline_transformer.py",
         "predictors/statistics/familiarity.py",
