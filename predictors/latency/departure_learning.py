@@ -43,8 +43,8 @@ MOST, DRAWS = 40, 2
 ROUNDS = 20
 # Residuals are learned as if they were at most so many robust standard deviations off their median.
 CLIPPED, ROBUST = 3.0, 1.4826
-# Factors on variances that this understates; departures of families vary so much among devices.
-UNDERSTATED = {"long": 2.0, "short": 2.0, "family": 3.0}
+# Factors on variances that this understates.
+UNDERSTATED = {"long": 2.0, "short": 2.0}
 # Of a chance that is learned, against no evidence.
 PSEUDO = 0.5
 # Share that intervals are made to cover, and limits of the factors on them.
@@ -53,8 +53,7 @@ COVER, MOST_WIDENED = 0.9, (0.7, 2.0)
 # Name of a variance, a slope or a length -> where its fit starts.
 START: dict[str, float] = {
     **{"scale": 0.04, "setting": 0.02, "long": 0.01, "short": 0.005, "noise": 0.002},
-    "family": 0.01,
-    **{"reach long": 2.0, "reach short": 0.4, "reach family": 1.0},
+    **{"reach long": 2.0, "reach short": 0.4},
     **{f"slope {name}": 0.003 for name in FEATURES},
     **{f"length {name}": 1.0 for name in FEATURES},
 }
@@ -186,16 +185,16 @@ def _clipped(residuals: Array) -> Array:
 
 
 def _evidence(
-    parts: tuple[Tensor, Tensor, Tensor],
+    parts: tuple[Tensor, Tensor],
     noise: Tensor | float,
     batch: _Batch,
     level: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> Tensor:
     """Log marginal likelihood of each device's residuals, `(devices,)`, but for a constant."""
     both = batch.present[:, :, None] & batch.present[:, None, :]
-    scale, family, shape = parts
-    departures = level[0] * (scale + family) + level[1] * shape
-    covariance = torch.where(both, departures, torch.zeros(()).double())
+    covariance = torch.where(
+        both, level[0] * parts[0] + level[1] * parts[1], torch.zeros(()).double()
+    )
     own = torch.where(batch.present, JITTER + level[2] * noise, torch.ones(()).double())
     factor = torch.linalg.cholesky(covariance + torch.diag_embed(own))
     solved = torch.linalg.solve_triangular(factor, batch.residuals[..., None], upper=False)

@@ -2,11 +2,9 @@
 
 On device d in setting s a network g takes
 
-    log ms = log ms by the data sheet + scale(d, s) + family(d, s, g) + shape(d, s, g) + noise
+    log ms = log ms by the data sheet + scale(d, s) + shape(d, s, g) + noise
 
-The scale is one number a setting. Networks of one family, whose time goes into kernels of the same
-kinds, have a common departure beside it, so that ten of them tell less of the scale than ten of
-several families. The shape is a smooth function of where the network's time goes
+The scale is one number a setting. The shape is a smooth function of where the network's time goes
 (network_features.py): linear in it, with a covariance between the features that devices of the
 class share, and bounded; around that a process of a long and one of a short reach. Settings of one
 device are alike as far as their runtime, precision, processor and source are the same. All
@@ -50,8 +48,6 @@ __all__ = [
 WAYS = ("runtime", "precision", "unit", "source")
 # Directions that features share; standard deviations from which on a feature counts no more.
 RANK, FARTHEST = 3, 3.0
-# Features in which networks of one family are alike, whatever their sizes.
-KIND_SHARES = range(5)
 # Levels: factors on the variances of scale, shape and noise that a device may have.
 LEVELS = tuple(product((0.15, 1.0, 5.0), (0.3, 1.0, 3.0), (0.5, 2.0)))
 JITTER = 1e-6
@@ -143,16 +139,15 @@ class DeparturePrior:
         """Variance of the residual of each network before anything is measured, `(n,)`."""
         parts = self._own(self.standard(located, {}))
         usual = self.chances @ np.array(LEVELS)
-        scale, family, shape = (part.numpy() for part in parts)
-        rest = usual[1] * shape + usual[2] * self.numbers["noise"]
-        result: Array = usual[0] * (scale + family) + rest
+        scale, shape = (part.numpy() for part in parts)
+        result: Array = usual[0] * scale + usual[1] * shape + usual[2] * self.numbers["noise"]
         return result
 
-    def _own(self, located: tuple[Tensor, Tensor]) -> list[Tensor]:
-        """Variances of the scale, the family and the shape of each network, `(n,)` each."""
+    def _own(self, located: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Variances of the scale and of the shape of each network, `(n,)` each."""
         features, ways = located
         parts = self.covariances(*self.tensors(), features[:, None], ways[:, None])
-        return [part[:, 0, 0] for part in parts]
+        return parts[0][:, 0, 0], parts[1][:, 0, 0]
 
     @torch.no_grad()
     def design(self, candidates: Located, others: Located, count: int) -> list[int]:
@@ -167,8 +162,8 @@ class DeparturePrior:
             np.concatenate([candidates.features, others.features]),
             [*candidates.ways, *others.ways],
         )
-        parts = self.covariances(*self.tensors(), *self.standard(every, {}))
-        covariance = torch.stack(parts).sum(0).numpy()
+        scale, shape = self.covariances(*self.tensors(), *self.standard(every, {}))
+        covariance = (scale + shape).numpy()
         noise, chosen = self.numbers["noise"], list[int]()
         for _ in range(count):
             own = np.diag(covariance) + noise
@@ -188,8 +183,8 @@ class DeparturePrior:
         features: Tensor,
         ways: Tensor,
         others: tuple[Tensor, Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Covariances of the scale, of the family and of the shape, `(..., n, m)` each."""
+    ) -> tuple[Tensor, Tensor]:
+        """Covariances of the scale and of the shape, `(..., n, m)` each."""
         to_features, to_ways = (features, ways) if others is None else others
         way = _alike(alike, ways, to_ways)
         a, b = (f.clamp(-FARTHEST, FARTHEST) for f in (features, to_features))
@@ -198,21 +193,20 @@ class DeparturePrior:
         one = (torch.cat([torch.ones_like(x[..., :1]), x], -1) @ shared for x in (a, b))
         first, second = one
         linear = linear + first @ second.transpose(-1, -2)
-        far, close = (
-            numbers[name] * _near(numbers, features, to_features, name)
-            for name in ("long", "short")
-        )
-        reach = numbers["reach family"]
-        kinds = (f[..., list(KIND_SHARES)] / reach for f in (features, to_features))
-        family = numbers["family"] * (-0.5 * _squares(*kinds)).exp()
-        scale = numbers["scale"] + way * numbers["setting"]
-        return scale, way * family, way * (linear + far + close)
+        smooth = _smooth(numbers, features, to_features)
+        return numbers["scale"] + way * numbers["setting"], way * (linear + smooth)
 
 
 def _alike(alike: Tensor, ways: Tensor, others: Tensor) -> Tensor:
     """Likeness of settings, from 0 to 1, `(..., n, m)`."""
     same = ways[..., :, None, :] == others[..., None, :, :]
     return torch.where(same, torch.ones_like(alike), alike).prod(-1)
+
+
+def _smooth(numbers: Mapping[str, Tensor], features: Tensor, others: Tensor) -> Tensor:
+    """Covariance of the processes of a long and of a short reach, `(..., n, m)`."""
+    far, close = (numbers[n] * _near(numbers, features, others, n) for n in ("long", "short"))
+    return far + close
 
 
 def _near(numbers: Mapping[str, Tensor], features: Tensor, others: Tensor, name: str) -> Tensor:
@@ -260,13 +254,13 @@ class DepartureProcess:
         self._widths = torch.from_numpy(widths)
         target = torch.from_numpy(residuals)
         numbers = prior.tensors()
-        scale, family, shapes = prior.covariances(*numbers, *self._measured)
+        scale, shapes = prior.covariances(*numbers, *self._measured)
         outer = self._widths[:, None] * self._widths
         eye = torch.eye(len(target), dtype=torch.float64)
         own = [JITTER + noise * prior.numbers["noise"] for _, _, noise in LEVELS]
         stack = torch.stack(
             [
-                (size * (scale + family) + shape * shapes) * outer + noise * eye
+                (size * scale + shape * shapes) * outer + noise * eye
                 for (size, shape, _), noise in zip(LEVELS, own, strict=True)
             ]
         )
@@ -293,55 +287,22 @@ class DepartureProcess:
     def __call__(self, located: Located, widths: Array) -> tuple[Array, Array]:
         """Cautious mean and standard deviation of the residuals of networks, `(n,)` each."""
         asked = self.prior.standard(located, self._codes)
-        parts = self.prior.covariances(*self.prior.tensors(), *asked, self._measured)
+        numbers = self.prior.tensors()
+        scale, shapes = self.prior.covariances(*numbers, *asked, self._measured)
         wide = torch.from_numpy(widths)
         outer = wide[:, None] * self._widths
-        crosses = [part * outer for part in parts]
-        own = [part * wide**2 for part in self.prior._own(asked)]
-        scale, every = _Mixture.of(wide), _Mixture.of(wide)
+        own_scale, own_shape = self.prior._own(asked)
+        mean, square = torch.zeros_like(wide), torch.zeros_like(wide)
         noise = self.prior.numbers["noise"]
         for k, (size, shape, level) in enumerate(LEVELS):
-            chance, weights, factor = self.chances[k], self._weights[k], self._factors[k]
-            cross, before = size * crosses[0], size * own[0]
-            scale.add(chance, *_told(cross, before, weights, factor))
-            cross = cross + size * crosses[1] + shape * crosses[2]
-            before = before + size * own[1] + shape * own[2]
-            center, variance = _told(cross, before, weights, factor)
-            every.add(chance, center, variance + level * noise)
-        # What is known of the scale holds far from all measured networks, too.
-        sure = _cautious(scale.mean, scale.std)
-        sure = sure + _cautious(every.mean - sure, every.std)
-        return sure.numpy(), (every.std * self.prior.widen(len(self._widths))).numpy()
-
-
-@dataclass(eq=False)
-class _Mixture:
-    """Mean and mean square of a departure over the levels, `(n,)` each."""
-
-    mean: Tensor
-    square: Tensor
-
-    @classmethod
-    def of(cls, like: Tensor) -> _Mixture:
-        return cls(torch.zeros_like(like), torch.zeros_like(like))
-
-    def add(self, chance: Tensor, center: Tensor, variance: Tensor) -> None:
-        """Add a level."""
-        self.mean = self.mean + chance * center
-        self.square = self.square + chance * (variance + center**2)
-
-    @property
-    def std(self) -> Tensor:
-        """Standard deviation, `(n,)`."""
-        return (self.square - self.mean**2).clamp(min=JITTER).sqrt()
-
-
-def _told(cross: Tensor, before: Tensor, weights: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and variance of a departure, given the measurements, `(n,)` each."""
-    explained = torch.linalg.solve_triangular(factor, cross.T, upper=False)
-    return cross @ weights, (before - (explained**2).sum(0)).clamp(min=0)
-
-
-def _cautious(mean: Tensor, std: Tensor) -> Tensor:
-    """The garrote of Breiman (Technometrics 1995): small is none, large stays as it is."""
-    return mean * (1 - (CAUTION * std / mean.abs().clamp(min=JITTER)) ** 2).clamp(min=0)
+            cross = (size * scale + shape * shapes) * outer
+            center = cross @ self._weights[k]
+            explained = torch.linalg.solve_triangular(self._factors[k], cross.T, upper=False)
+            before = (size * own_scale + shape * own_shape) * wide**2
+            spread = (before - (explained**2).sum(0)).clamp(min=0) + level * noise
+            mean += self.chances[k] * center
+            square += self.chances[k] * (spread + center**2)
+        std = (square - mean**2).clamp(min=JITTER).sqrt()
+        # The garrote of Breiman (Technometrics 1995): what is large stays as it is.
+        sure = mean * (1 - (CAUTION * std / mean.abs().clamp(min=JITTER)) ** 2).clamp(min=0)
+        return sure.numpy(), (std * self.prior.widen(len(self._widths))).numpy()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -139,28 +138,6 @@ def test_small_departures_are_no_departures(prior: DeparturePrior) -> None:
     )
     np.testing.assert_allclose(small, 0)
     assert (large > 0.3).all()
-
-
-def test_a_sure_scale_holds_for_networks_unlike_the_measured_ones(prior: DeparturePrior) -> None:
-    features = np.repeat(np.linspace(-1, 1, 10)[:, None], len(FEATURES), 1)
-    process = DepartureProcess(prior, located(features), np.full(10, 0.5), np.ones(10))
-    far = located(np.full((1, len(FEATURES)), 8.0))
-    assert process.nearness(far)[0] < 0.1
-    assert process(far, np.ones(1))[0][0] > 0.25
-
-
-def test_networks_of_one_family_tell_less_of_the_scale(prior: DeparturePrior) -> None:
-    """They may share a departure of their own."""
-    kinds = np.eye(len(FEATURES))[: len(FEATURES) // 2]
-    one, several = 3 * kinds[[0] * 6], 3 * kinds
-    prior = replace(prior, numbers={**prior.numbers, "family": prior.numbers["scale"]})
-    far = located(np.full((1, len(FEATURES)), -8.0))
-    answers = [
-        DepartureProcess(prior, located(features), np.full(6, 0.5), np.ones(6))(far, np.ones(1))
-        for features in (one, several)
-    ]
-    assert answers[0][0][0] < answers[1][0][0]
-    assert answers[0][1][0] > answers[1][1][0]
 
 
 def test_a_design_spreads_over_what_is_to_be_predicted(prior: DeparturePrior) -> None:
