@@ -76,7 +76,7 @@ class GpuRow(NamedTuple):
 
     @property
     def form(self) -> str:
-        """What was measured in one way on one GPU."""
+        """Key of the measurements in one way on one GPU."""
         words = (self.column.runtime, self.column.precision)
         return "|".join((self.source, self.column.hardware.name, *words))
 
@@ -165,7 +165,7 @@ def _kind(reference: str) -> str:
 def _script(
     reference: str, source: str, timing: str, quality: str, column: Setting
 ) -> Script | None:
-    """How a source timed; None where no runtime of ours is like its."""
+    """Way in which a source timed; None where no runtime of ours is like its."""
     device, runtime = column.hardware, column.runtime
     owner = source.partition("/")[0]
     is_nvidia = device.vendor in ("NVIDIA", "AMD") and device.kind in ("gpu", "edge")

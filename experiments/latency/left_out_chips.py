@@ -55,7 +55,7 @@ SAMPLED = np.linspace(0.0, 1.0, 21)
 
 
 def block(row: GpuRow) -> str:
-    """Which table of the results a measurement belongs to."""
+    """Name the table of the results that a measurement belongs to."""
     package = row.source.partition(" ")[0]
     if row.script.name == "sitar-lab":
         return "NeuSight"
@@ -165,7 +165,7 @@ def sibling(learned: Sequence[GpuRow], judged: Sequence[GpuRow]) -> Array:
 
 
 def unlike(a: GpuRow, b: GpuRow) -> tuple[bool, float]:
-    """How unlike two measurements of a network are: another batch size, then other data sheets."""
+    """Distance of two measurements of a network: another batch size, then other data sheets."""
     return a.column.batch_size != b.column.batch_size, float(np.abs(ratios(a, b)).sum())
 
 
@@ -176,7 +176,7 @@ def ratios(a: GpuRow, b: GpuRow) -> Array:
 
 
 def same(row: GpuRow) -> tuple[str, str, str, str]:
-    """What is the same of one network on two GPUs, whoever measured."""
+    """Key that is the same for one network on two GPUs, whoever measured."""
     return (row.reference, *way(row)[:2], block(row))
 
 

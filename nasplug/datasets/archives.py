@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.files import atomic_path
 
-__all__ = ["read_arrays", "write_arrays"]
+__all__ = ["joined_lines", "lines_of", "read_arrays", "shipped_arrays", "write_arrays"]
 
 
 def _digest_of(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -65,3 +67,42 @@ def read_arrays(path: Path) -> tuple[dict[str, NDArray[Any]], bool]:
     with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     return arrays, bool(arrays.pop("checksum").tobytes() == _digest_of(arrays))
+
+
+@contextmanager
+def shipped_arrays(path: Path, version: int, missing: str) -> Iterator[dict[str, NDArray[Any]]]:
+    """Read the arrays of a file of the package, for a block that decodes them.
+
+    Args:
+        path: The file.
+        version: Version of the format that the array `version` has to hold.
+        missing: Words that say that the file is missing.
+
+    Raises:
+        InputError: If the file is missing or damaged, or of another version; also if the block
+            fails, since what it reads is damaged then.
+    """
+    if not path.is_file():
+        raise InputError(f"{missing}; install nasplug again")
+    try:
+        arrays, is_whole = read_arrays(path)
+        if not is_whole or int(arrays["version"]) != version:
+            raise InputError(f"{path} was altered, or is of another version; install nasplug again")
+        yield arrays
+    except (InputError, MemoryError):
+        raise
+    # Damaged bytes can raise nearly anything in zipfile, zlib, lzma and numpy's header parser.
+    except Exception as error:
+        raise InputError(
+            f"{path} cannot be read ({type(error).__name__}: {error}); install nasplug again"
+        ) from error
+
+
+def joined_lines(texts: Sequence[str]) -> NDArray[np.uint8]:
+    """Texts without line breaks as one array of bytes."""
+    return np.frombuffer("\n".join(texts).encode(), dtype=np.uint8)
+
+
+def lines_of(array: NDArray[np.uint8]) -> tuple[str, ...]:
+    """Texts of an array that `joined_lines` made."""
+    return tuple(array.tobytes().decode().split("\n"))

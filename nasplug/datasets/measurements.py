@@ -8,7 +8,7 @@ the file differs from the published one by 0.03 % at most.
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.datasets.archives import read_arrays, write_arrays
-from nasplug.search_spaces.errors import InputError
+from nasplug.datasets.archives import joined_lines, lines_of, shipped_arrays, write_arrays
 from nasplug.search_spaces.lazy import from_extra
 
 if TYPE_CHECKING:
@@ -253,7 +252,7 @@ def write_measurements(path: Path, table: MeasurementTable) -> None:
     """
     arrays: dict[str, NDArray[Any]] = {"version": np.array(FORMAT_VERSION)}
     for name in TEXTS:
-        arrays[f"{name}.values"] = _joined(table.values[name])
+        arrays[f"{name}.values"] = joined_lines(table.values[name])
         arrays |= _runs(name, table.codes[name])
     for name in ("batch", "threads"):
         arrays |= _runs(name, table.numbers[name])
@@ -269,34 +268,15 @@ def read_measurements(path: Path) -> MeasurementTable:
     Raises:
         InputError: If the file is missing or damaged, or of another version.
     """
-    if not path.is_file():
-        raise InputError(f"the table of measurements {path} is missing; install nasplug again")
-    try:
-        arrays, is_whole = read_arrays(path)
-        if not is_whole or int(arrays["version"]) != FORMAT_VERSION:
-            raise InputError(f"{path} was altered, or is of another version; install nasplug again")
+    missing = f"the table of measurements {path} is missing"
+    with shipped_arrays(path, FORMAT_VERSION, missing) as arrays:
         steps = np.cumsum(_from_planes(arrays[_LATENCY]))
         return MeasurementTable(
             {name: _column(name, arrays) for name in TEXTS},
-            {name: tuple(_text(arrays[f"{name}.values"]).split("\n")) for name in TEXTS},
+            {name: lines_of(arrays[f"{name}.values"]) for name in TEXTS},
             {name: _column(name, arrays) for name in ("batch", "threads")}
             | {_LATENCY: np.exp(steps * _STEP)},
         )
-    except (InputError, MemoryError):
-        raise
-    # Damaged bytes can raise nearly anything in zipfile, zlib and numpy's header parser.
-    except Exception as error:
-        raise InputError(
-            f"{path} cannot be read ({type(error).__name__}: {error}); install nasplug again"
-        ) from error
-
-
-def _joined(texts: Sequence[str]) -> NDArray[np.uint8]:
-    return np.frombuffer("\n".join(texts).encode(), dtype=np.uint8)
-
-
-def _text(array: NDArray[np.uint8]) -> str:
-    return array.tobytes().decode()
 
 
 def _runs(name: str, column: NDArray[Any]) -> dict[str, NDArray[Any]]:

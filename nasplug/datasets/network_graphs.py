@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.datasets.archives import read_arrays, write_arrays
+from nasplug.datasets.archives import joined_lines, lines_of, shipped_arrays, write_arrays
 from nasplug.search_spaces.costs import FLOAT_BYTES
-from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import ATTRIBUTES, Graph
 
 __all__ = [
@@ -146,7 +145,7 @@ class NetworkGraphs:
 
     @cached_property
     def _texts(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        return _lines(self.arrays["ops"]), _lines(self.arrays["types"])
+        return lines_of(self.arrays["ops"]), lines_of(self.arrays["types"])
 
     def _decoded(self, k: int) -> Graph:
         nodes, edges, operators = self._starts
@@ -214,9 +213,9 @@ def write_network_graphs(path: Path, networks: Sequence[KnownNetwork], made_with
         graphs.append(which[key])
     arrays = {
         "version": np.array(FORMAT_VERSION),
-        "made_with": _joined([made_with]),
-        "references": _joined([network.reference for network in networks]),
-        "families": _joined([network.family for network in networks]),
+        "made_with": joined_lines([made_with]),
+        "references": joined_lines([network.reference for network in networks]),
+        "families": joined_lines([network.family for network in networks]),
         "parameters": np.array([network.parameters for network in networks], dtype=np.int64),
         "macs": np.array([network.graph.total("macs") for network in networks], dtype=np.int64),
         "graphs": np.array(graphs, dtype=np.int32),
@@ -231,39 +230,20 @@ def read_network_graphs(path: Path) -> NetworkGraphs:
     Raises:
         InputError: If the file is missing or damaged, or of another version.
     """
-    if not path.is_file():
-        raise InputError(f"the graphs of networks are not in {path}; install nasplug again")
-    try:
-        arrays, is_whole = read_arrays(path)
-        if not is_whole or int(arrays["version"]) != FORMAT_VERSION:
-            raise InputError(f"{path} was altered, or is of another version; install nasplug again")
+    missing = f"the graphs of networks are not in {path}"
+    with shipped_arrays(path, FORMAT_VERSION, missing) as arrays:
         columns = [np.cumsum(_from_planes(arrays[f"operators.{name}"])) for name in _COLUMNS]
         arrays["operators"] = np.stack(columns)
         for name in ("nodes", "degrees", "distances"):
             arrays[name] = _from_planes(arrays[name])
         return NetworkGraphs(
-            _lines(arrays["references"]),
-            _lines(arrays["families"]),
+            lines_of(arrays["references"]),
+            lines_of(arrays["families"]),
             tuple(arrays["parameters"].tolist()),
             tuple(arrays["macs"].tolist()),
-            _lines(arrays["made_with"])[0],
+            lines_of(arrays["made_with"])[0],
             arrays,
         )
-    except (InputError, MemoryError):
-        raise
-    # Damaged bytes can raise nearly anything in zipfile, lzma and numpy's header parser.
-    except Exception as error:
-        raise InputError(
-            f"{path} cannot be read ({type(error).__name__}: {error}); install nasplug again"
-        ) from error
-
-
-def _joined(texts: Sequence[str]) -> NDArray[np.uint8]:
-    return np.frombuffer("\n".join(texts).encode(), dtype=np.uint8)
-
-
-def _lines(array: NDArray[np.uint8]) -> tuple[str, ...]:
-    return tuple(array.tobytes().decode().split("\n"))
 
 
 def _rows(graph: Graph) -> list[tuple[Any, ...]]:
@@ -320,8 +300,8 @@ def _encoded(graphs: Sequence[Graph]) -> dict[str, NDArray[Any]]:
         degrees.extend(len(own) for own in before)
         distances.extend(distance for own in before for distance in own)
     return {
-        "ops": _joined(ops),
-        "types": _joined(types),
+        "ops": joined_lines(ops),
+        "types": joined_lines(types),
         "sizes": np.array([len(graph) for graph in graphs], dtype=np.int32),
         "nodes": _planes(np.array(nodes, dtype=np.int64)),
         "degrees": _planes(np.array(degrees, dtype=np.int64)),
