@@ -81,6 +81,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "measurements: importers": ("measurements.importers",),
     "measurements": ("measurements",),
+    "trained": ("trained",),
     "testing": ("testing",),
     "measuring": ("measuring",),
     "predicting": ("predicting", "zoo"),

@@ -93,6 +93,12 @@ def onnx_writer(
     """
     networks = space_named(_NETWORKS[space.name]) if space.name in _NETWORKS else space
     if not networks.writes_onnx:
+        writer = getattr(networks, "writer", None)
+        if writer is not None:
+            raise InputError(
+                f"networks of space {space.name} are written by the package {writer}, which is "
+                f"not installed; install it with pip install {writer}"
+            )
         writing = [name for name in space_names() if space_named(name).writes_onnx]
         raise InputError(
             f"space {space.name!r} cannot write its networks as ONNX files; these spaces can: "

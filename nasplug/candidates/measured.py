@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from nasplug.candidates.candidates import Candidates
+from nasplug.predicting.measured_accuracy import HasAccuracies
 from nasplug.predictors.hardware import Hardware
 
 __all__ = ["measured"]
@@ -41,6 +42,10 @@ def _column(
 ) -> Callable[[int], float]:
     """Look-up of a candidate in the first of these columns that a table of the space has."""
     from nasplug import datasets
+
+    space = candidates.space
+    if quantity == "accuracy" and isinstance(space, HasAccuracies):
+        return lambda index: float(space.accuracies([candidates.architectures[index]])[0, 0])
 
     for name in datasets.tables_of(candidates.space.name, quantity):
         if not datasets.available(name):

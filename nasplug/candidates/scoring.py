@@ -288,7 +288,7 @@ def _predicted(name: str, prediction: Prediction, target: str, rows: Indices) ->
 
 
 def _from_zoo(space: SearchSpace, quantity: str) -> Scorer:
-    if quantity == "accuracy" and zoo.zoo_name(space, quantity) not in zoo.names():
+    if quantity == "accuracy" and not zoo.is_known(space, quantity):
         raise InputError(
             f"the package has no accuracy predictor for space {space.name}; give your own, or use "
             f"a proxy such as {' or '.join(f'more {proxy}' for proxy in PROXIES)}"

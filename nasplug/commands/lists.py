@@ -46,10 +46,9 @@ _FIGURES = ("memory_bandwidth_gbs", "memory_gb", "power_w")
 def spaces(as_json: Json = False, debug: Debug = False) -> None:
     """List the search spaces."""
     from nasplug.candidates.pool import is_listed
-    from nasplug.predicting.zoo import names as zoo_names
+    from nasplug.predicting.zoo import is_known
     from nasplug.search_spaces import FiniteSpace, names, space
 
-    shipped = zoo_names()
     unions = {name: space(name) for name in names()}
     rows = [
         {
@@ -59,7 +58,7 @@ def spaces(as_json: Json = False, debug: Debug = False) -> None:
             "datasets": list(part.tasks),
             # Whether a search scores the whole space, and what it maximises.
             "search": "all of it" if is_listed(part) else "a pool",
-            "quality": "accuracy" if f"{name}-accuracy" in shipped else "a proxy",
+            "quality": "accuracy" if is_known(part, "accuracy") else "a proxy",
         }
         for whole, union in unions.items()
         for name, part in {whole: union, **_parts(whole, union)}.items()

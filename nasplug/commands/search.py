@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,7 +72,10 @@ Objectives = Annotated[
 ]
 Export = Annotated[
     Path | None,
-    Option(help="Folder for the networks of the front, as ONNX files with random weights."),
+    Option(
+        help="Folder for the networks of the front, as ONNX files; their weights are random, but "
+        "for those of --space timm."
+    ),
 ]
 Evaluate = Annotated[
     str,
@@ -189,11 +193,15 @@ def _write_files(result: SearchResult, report: Path | None, export: Path | None)
     if report is not None:
         complain(f"wrote {', '.join(map(str, result.report(report, command_line())))}")
     if export is not None:
-        *networks, _ = result.export(export)
+        *networks, index = result.export(export)
         size = sum(path.stat().st_size for path in networks) / 1e6
+        listed = json.loads(index.read_text(encoding="utf-8"))["networks"]
+        random = sum(entry["weights"].startswith("random") for entry in listed)
+        words = f"trained weights ({random} with random ones)" if random else "trained weights"
+        weights = "random weights" if random == len(listed) else words
         complain(
-            f"wrote {counted(len(networks), 'network')} with random weights ({size:,.0f} MB), and "
-            f"an index, to {export}"
+            f"wrote {counted(len(networks), 'network')} with {weights} ({size:,.0f} MB), "
+            f"and an index, to {export}"
         )
 
 

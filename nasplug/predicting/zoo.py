@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from nasplug.arguments import checked_space
 from nasplug.predicting.architecture_predictor import NETWORK_LATENCY, ArchitecturePredictor
+from nasplug.predicting.measured_accuracy import HasAccuracies, MeasuredAccuracy
 from nasplug.predictors.capabilities import predicts_latency
 from nasplug.predictors.features.runtimes import known_way
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
@@ -31,6 +32,7 @@ __all__ = [
     "Scorer",
     "create_predictor",
     "in_runtime",
+    "is_known",
     "is_path",
     "kind_of",
     "load_predictor",
@@ -213,18 +215,26 @@ def predictors_for(
     if "latency" in by_kind and not latency:
         raise InputError(f"predictor {by_kind['latency'].name!r} predicts latency; name a device")
     quantities = KINDS if latency else ("accuracy",)
-    available = [q for q in quantities if q in by_kind or zoo_name(space, q) in names()]
+    available = [q for q in quantities if q in by_kind or is_known(space, q)]
     if not available:
         raise _none_shipped(space, " or ".join(quantities))
     return {q: by_kind.get(q) or load_shipped(space, q) for q in available}
 
 
-def load_shipped(space: SearchSpace, quantity: str) -> ArchitecturePredictor:
-    """Load the zoo's predictor of a quantity in a space.
+def is_known(space: SearchSpace, quantity: str) -> bool:
+    """Whether the package predicts a quantity in a space, or has it measured."""
+    is_measured = quantity == "accuracy" and isinstance(space, HasAccuracies)
+    return is_measured or zoo_name(space, quantity) in names()
+
+
+def load_shipped(space: SearchSpace, quantity: str) -> ArchitecturePredictor | MeasuredAccuracy:
+    """Load the zoo's predictor of a quantity in a space, or what was measured of it.
 
     Raises:
         InputError: If the package has none.
     """
+    if quantity == "accuracy" and isinstance(space, HasAccuracies):
+        return MeasuredAccuracy(space)
     name = zoo_name(space, quantity)
     if name not in names():
         raise _none_shipped(space, quantity)

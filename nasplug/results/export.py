@@ -1,4 +1,7 @@
-"""Export of a front's networks as ONNX files with random weights, with an index of them."""
+"""Export of a front's networks as ONNX files, with an index of them.
+
+Their weights are random, but for networks that were trained.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.search_spaces.costs import FLOAT_BYTES
 from nasplug.search_spaces.files import write_bytes, write_text
 from nasplug.text import counted
+from nasplug.trained.export import WEIGHTS
 
 __all__ = ["INDEX", "can_export", "check_export", "export"]
 
@@ -80,16 +84,22 @@ def export(
         )
     networks: list[dict[str, Any]] = []
     paths = []
+    random = f"random, seed {seed}"
     for rank, (arch, row) in enumerate(zip(archs, rows, strict=True), start=1):
         # An id of another package's space may hold anything.
         path = target / f"{rank}-{re.sub(r'[^A-Za-z0-9._-]', '_', arch.arch_id)}.onnx"
-        content = write(arch, seed, about["batch_size"], about["dataset"]).SerializeToString()
+        model = write(arch, seed, about["batch_size"], about["dataset"])
+        content = model.SerializeToString()
         with _writing(target):
             write_bytes(path, content)
         digest = hashlib.sha256(content).hexdigest()
-        networks.append({"rank": rank, "file": path.name, "sha256": digest, **row})
+        weights = next((p.value for p in model.metadata_props if p.key == WEIGHTS), random)
+        entry = {"rank": rank, "file": path.name, "sha256": digest, "weights": weights}
+        networks.append(entry | dict(row))
         paths.append(path)
-    index = {**about, "weights": f"random, seed {seed}", "networks": networks}
+    kinds = {entry["weights"] for entry in networks}
+    weights = kinds.pop() if len(kinds) == 1 else "as each network says"
+    index = {**about, "weights": weights, "networks": networks}
     with _writing(target):
         write_text(target / INDEX, json.dumps(index, indent=2) + "\n")
     return [*paths, target / INDEX]

@@ -17,6 +17,7 @@ from nasplug.candidates.constraints import Constraint
 from nasplug.choices import Choice, choices, telling_rows
 from nasplug.objectives import MFLOPS, OBJECTIVES, Objective
 from nasplug.predicting.intervals import DIGITS, interval_of, shown
+from nasplug.predicting.measured_accuracy import HasAccuracies
 from nasplug.predicting.notes import evidence_note, narrowing, runtime_note
 from nasplug.predictors.features.runtimes import way_name
 from nasplug.predictors.hardware import Hardware
@@ -145,6 +146,12 @@ class SearchResult:
         word = _COUNTED[self.proxy][0]
         return f"quality is a proxy: {word} (no accuracy predictor for this space)"
 
+    @property
+    def accuracy_source(self) -> str | None:
+        """Who measured the accuracies, in a space of trained networks; None where predicted."""
+        space = self.searched
+        return space.accuracy_source if isinstance(space, HasAccuracies) else None
+
     def to_json(self) -> dict[str, Any]:
         """The result as a dictionary for `json.dumps`; equal runs differ in `seconds` alone."""
         quality = {} if self.quality is None else {"quality": self.quality}
@@ -205,6 +212,8 @@ class SearchResult:
                 "ones, then mutations of the best; better ones may exist"
             )
         notes += self.facts.notes
+        if self.accuracy_source is not None:
+            notes.append(f"accuracies are measured, not predicted: {self.accuracy_source}")
         unfamiliar = sum(not row.get("familiar", True) for row in self.pareto)
         if unfamiliar:
             notes.append(
@@ -250,6 +259,8 @@ class SearchResult:
             cells = [f"{value * factor:.{digits}f}{unit}" for value in self._counts(name)]
             return [(f"{heading}{proxy}", cells)]
         key, heading, digits = _PREDICTED[name]
+        if name == "accuracy" and self.accuracy_source is not None:
+            return [(heading, [f"{row['measured'][key]:.{digits}f}" for row in self.pareto])]
         shown = [_interval(row["predicted"][key], digits, name == "latency") for row in self.pareto]
         columns = [(heading, shown)]
         truths = [row["measured"][key] for row in self.pareto]
@@ -324,7 +335,10 @@ class SearchResult:
             steps.insert(
                 0, "nasplug calibrate improves the latencies with measurements on your device"
             )
-        if self.proxy is None:
+        if self.accuracy_source is not None and self.pareto:
+            name = self.pareto[-1]["arch"].partition("@")[0]
+            steps.insert(0, f"timm.create_model({name!r}, pretrained=True) loads a trained network")
+        elif self.proxy is None:
             program = '"python train.py {arch}"'
             steps.append(f"--evaluate command {program} trains networks instead of predicting them")
         return steps

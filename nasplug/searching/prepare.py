@@ -19,10 +19,10 @@ from nasplug.predicting.zoo import (
     ArchitecturePredictor,
     NamedScorer,
     in_runtime,
+    is_known,
     kind_of,
     predictors_for,
 )
-from nasplug.predicting.zoo import names as zoo_names
 from nasplug.predictors.hardware import Hardware, as_data
 from nasplug.sampling.sampler import PredictorSampler
 from nasplug.search_spaces import FiniteSpace, InputError, SearchSpace
@@ -205,7 +205,7 @@ def _predictors(
 ) -> tuple[dict[str, NamedScorer], tuple[str, str] | None]:
     """The predictors that are needed, and the objectives of a search by prediction."""
     kinds = [kind_of(predictor) for predictor in config.predictors]
-    has_accuracy = f"{space.name}-accuracy" in zoo_names() or "accuracy" in kinds
+    has_accuracy = is_known(space, "accuracy") or "accuracy" in kinds
     objective_names = None
     if evaluation is None:
         objective_names = _objective_names(config, has_accuracy)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import sys
 import time
 import warnings
@@ -238,7 +239,7 @@ def _default_name(prepared: Prepared) -> str:
     settings = prepared.settings
     digest = _digest({**settings, "label": prepared.label} if prepared.label else settings)
     # A colon, as in nnlqp:resnet, cannot be in the name of a file everywhere.
-    return f"{settings['space'].replace(':', '-')}-{digest}"
+    return f"{re.sub(r'[^A-Za-z0-9_]+', '-', settings['space']).strip('-')}-{digest}"
 
 
 def _open(storage: BaseStorage | None, name: str, prepared: Prepared) -> Study:
