@@ -37,9 +37,7 @@ def popular_networks() -> str:
         usual = max(set(sizes), key=sizes.count)
         of_network = {cell["network"]: _cell(cell, usual) for cell in cells}
         name = f"{device}: {way_name(Way(*words).text)}"
-        body.append(
-            [name, str(usual), *(of_network.get(network, MISSING) for network in networks)]
-        )
+        body.append([name, str(usual), *(of_network.get(network, MISSING) for network in networks)])
     summary, every = (result["summary"][name] for name in ("shown", "all batch sizes"))
     return (
         f"Of {summary['cells']} cells with a measurement {summary['within_30_percent']:.0f} % are "

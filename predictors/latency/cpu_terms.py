@@ -148,7 +148,8 @@ def core_kind(microarchitecture: str, operations: float) -> str:
         return "other"
     if microarchitecture.startswith(_SCALARS):
         return "scalar"
-    return "wide" if operations >= _WIDE else "narrow"
+    # Figures of data sheets are rounded.
+    return "wide" if round(operations) >= _WIDE else "narrow"
 
 
 def cpu_precision(column: Setting) -> str:
