@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import NamedTuple
@@ -23,7 +23,15 @@ from nasplug.predictors.latency.fused_terms import Script
 from nasplug.predictors.latency.gpu_latency import Measured
 from nasplug.search_spaces import Graph
 
-__all__ = ["GpuRow", "at_most", "chip_of", "gpu_rows", "measured", "operator_rows"]
+__all__ = [
+    "GpuRow",
+    "at_most",
+    "chip_of",
+    "gpu_rows",
+    "measured",
+    "network_rows",
+    "operator_rows",
+]
 
 # GPUs that are left out together, since one tells what the other does; any other stands alone.
 CHIPS = {
@@ -114,17 +122,25 @@ def at_most(rows: Sequence[GpuRow], count: int) -> list[GpuRow]:
 @cache
 def gpu_rows() -> list[GpuRow]:
     """Whole networks on GPUs of desktops, laptops, servers and Jetson boards."""
-    return _rows(learning_rows(units=["gpu"], kinds=["network"]))
+    rows = learning_rows(units=["gpu"], kinds=["network"])
+    return _rows(rows, _thinned(rows))
+
+
+def network_rows(references: Collection[str]) -> list[GpuRow]:
+    """All measurements of some networks on such GPUs, those that `gpu_rows` thins out, too."""
+    rows = learning_rows(units=["gpu"], kinds=["network"])
+    asked = [k for k, graph in enumerate(rows.graph) if rows.references[graph] in references]
+    return _rows(rows, asked)
 
 
 @cache
 def operator_rows() -> list[GpuRow]:
     """Single operators on such GPUs."""
-    return _rows(learning_rows(units=["gpu"], kinds=["operator"]))
+    rows = learning_rows(units=["gpu"], kinds=["operator"])
+    return _rows(rows, _thinned(rows))
 
 
-def _rows(rows: LearningRows) -> list[GpuRow]:
-    kept = _thinned(rows)
+def _rows(rows: LearningRows, kept: Sequence[int]) -> list[GpuRow]:
     graphs: dict[int, Graph] = {}
     # The cluster that HW-GPT-Bench names beside its GPUs has the smaller of two A100.
     smaller: dict[str, Setting] = {}

@@ -1,24 +1,26 @@
 """Check that predicted latencies of whole networks are consistent with each other.
 
-    python -m experiments.latency.sanity [--threads 1] [--devices 40] [--networks 60]
+    python -m experiments.latency.sanity [--threads 1] [--devices 40] [--networks 60] [--fresh]
 
 On devices of all kinds, each in the ways that networks are run there, and networks that packages
 build: time grows with the batch, with the width of the layers and with the side of the images; a
 device that has more of everything is not slower; half precision and int8 are not slower where the
 hardware has them; a batch size that was measured is no jump; kernels take no longer than the whole.
-A violation is an answer that is wrong by more than a thousandth. Writes results/sanity.json.
+A violation is an answer that is wrong by more than a thousandth. Writes results/sanity.json;
+finished devices are kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from experiments.campaign import Options
-from experiments.common import Array, provenance, write_result
+from experiments.campaign import Campaign, Options
+from experiments.common import Array
 from nasplug.datasets.network_graphs import shipped_network_graphs
 from nasplug.devices.catalogue import catalogue
 from nasplug.predicting.own_network import priced
@@ -43,6 +45,11 @@ WAYS = (
     *(Way("tensorrt", "int8"), Way("onnxruntime"), Way("onnxruntime", "int8"), Way("tflite")),
     *(Way("tflite", "int8"), Way("tflite", "fp16", "gpu"), Way("qnn", "int8", "npu")),
 )
+DEVICE_CHECKS = ("batch", "width", "side", "stronger device", "precision", "kernels")
+# Name of the row on measured columns of all devices.
+MEASURED = "measured columns"
+# Channels that units for matrices take at once.
+_EIGHT = 8
 _WEIGHTED = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 
 
@@ -83,7 +90,11 @@ def ways(device: Hardware) -> list[Way]:
 
 
 def wider(graph: Graph, factor: float) -> Graph:
-    """The network with more channels in all layers."""
+    """The network with more channels in all layers.
+
+    Channels that are multiples of eight stay so, as designers have it: others are slower on units
+    for matrices, and the next multiple may truly take less time.
+    """
     table = {name: graph.attribute(name).copy() for name in ATTRIBUTES}
     is_weighted = np.array([op in _WEIGHTED for op in graph.ops])
     is_grouped = table["groups"] > 1
@@ -98,12 +109,23 @@ def wider(graph: Graph, factor: float) -> Graph:
     by = np.where(squared, factor**2, np.where(is_input, 1.0, factor))
     for name in ("flops", "params"):
         table[name] *= by
-    for name in ("in_channels", "out_channels", "groups"):
-        scale = np.where(is_grouped, factor, 1.0) if name == "groups" else factor
+    # Groups stay as wide as they were.
+    groups = np.where(is_grouped, _scaled(table["groups"], factor), table["groups"])
+    for name in ("in_channels", "out_channels"):
         fixed = is_input | (from_image & (name == "in_channels"))
-        table[name] = np.where(fixed, table[name], np.round(table[name] * scale))
+        of_groups = table[name] / np.maximum(table["groups"], 1) * groups
+        scaled = np.where(is_grouped, of_groups, _scaled(table[name], factor))
+        table[name] = np.where(fixed, table[name], scaled)
+    table["groups"] = groups
     table["bytes"] = activations * np.where(is_input, 1.0, factor) + FLOAT_BYTES * table["params"]
     return _with(graph, table)
+
+
+def _scaled(counts: Array, factor: float) -> Array:
+    """So many times as many, in multiples of eight where they were so."""
+    step = np.where(counts % _EIGHT == 0, _EIGHT, 1.0)
+    result: Array = step * np.round(counts * factor / step)
+    return result
 
 
 def larger(graph: Graph, factor: float) -> Graph:
@@ -154,10 +176,14 @@ def stronger(device: Hardware) -> Hardware:
 class Counts:
     """Comparisons of a check, and those that are wrong."""
 
-    def __init__(self) -> None:
-        self.checked = self.wrong = self.large = 0
-        self.worst = 0.0
-        self.where = ""
+    def __init__(self, row: Mapping[str, Any] | None = None) -> None:
+        """Begin with the counts of a `row`, or with none."""
+        row = row or {}
+        self.checked, self.wrong, self.large = (
+            row.get(k, 0) for k in ("checked", "wrong", "large")
+        )
+        self.worst: float = row.get("worst", 0.0)
+        self.where: str = row.get("where", "")
 
     def rises(self, logs: Array, where: str) -> None:
         """Count the falls along the last axis."""
@@ -166,11 +192,23 @@ class Counts:
     def falls(self, excess: Array, where: str) -> None:
         """Count what is above zero."""
         values = np.asarray(excess).ravel()
-        self.checked += values.size
-        self.wrong += int((values > SLACK).sum())
-        self.large += int((values > LARGE).sum())
-        if values.size and values.max() > self.worst:
-            self.worst, self.where = float(values.max()), where
+        wrong, large = int((values > SLACK).sum()), int((values > LARGE).sum())
+        worst = float(values.max()) if values.size else 0.0
+        self.add(
+            Counts(dict(checked=values.size, wrong=wrong, large=large, worst=worst, where=where))
+        )
+
+    def add(self, other: Counts) -> None:
+        """Add the counts of some other comparisons."""
+        self.checked += other.checked
+        self.wrong += other.wrong
+        self.large += other.large
+        if other.worst > self.worst:
+            self.worst, self.where = other.worst, other.where
+
+    def stored(self) -> dict[str, Any]:
+        """The counts as they are."""
+        return vars(self)
 
     def row(self) -> dict[str, Any]:
         """The counts as a row of the results."""
@@ -183,55 +221,63 @@ class Counts:
         }
 
 
-def check(
-    model: Any, chosen: Sequence[Hardware], graphs: Sequence[Graph], progress: Callable[[str], None]
-) -> dict[str, dict[str, Any]]:
-    """All checks by a latency predictor; a row each."""
-    names = ("batch", "width", "side", "stronger device", "precision", "measured", "kernels")
-    counts = {name: Counts() for name in names}
-    by_width = [[wider(graph, factor) for factor in WIDTHS] for graph in graphs]
-    by_side = [[larger(graph, factor) for factor in SIDES] for graph in graphs]
-    flat = [graph for each in (*by_width, *by_side) for graph in each]
-    for device in chosen:
-        progress(device.name)
-        for way in ways(device):
-            where = f"{device.name} {way.text}".strip()
-            columns = [Setting.of(device, size, way) for size in BATCHES]
-            logs = model.log_latency(graphs, columns)
-            counts["batch"].rises(logs, where)
-            changed = model.log_latency(flat, [Setting.of(device, 8, way)])[:, 0]
-            widths, sides = np.split(changed, [len(graphs) * len(WIDTHS)])
-            counts["width"].rises(widths.reshape(len(graphs), -1), where)
-            counts["side"].rises(sides.reshape(len(graphs), -1), where)
-            own = [logs[:, BATCHES.index(size)] for size in (1, 64)]
-            for size, usual in zip((1, 64), own, strict=True):
-                more = model.log_latency(graphs, [Setting.of(stronger(device), size, way)])[:, 0]
-                counts["stronger device"].falls(more - usual, where)
-            _precisions(model, device, way, graphs, own[0], counts["precision"])
-            for graph in graphs[:3]:
-                parts = model.explain(graph, device, 8, way.text or None)
-                whole = parts.ms.sum() + parts.rest_ms
-                counts["kernels"].falls(np.array(parts.ms.sum() / whole - 1), where)
-    _measured(model, graphs, counts["measured"])
-    return {name: count.row() for name, count in counts.items()}
+@dataclass(frozen=True)
+class Networks:
+    """Networks that are checked, in several widths and sides."""
+
+    graphs: Sequence[Graph]
+
+    @cached_property
+    def changed(self) -> list[Graph]:
+        """All networks in all widths, then in all sides."""
+        by_width = [wider(graph, factor) for graph in self.graphs for factor in WIDTHS]
+        return by_width + [larger(graph, factor) for graph in self.graphs for factor in SIDES]
 
 
-def _precisions(
-    model: Any, device: Hardware, way: Way, graphs: Sequence[Graph], logs: Array, count: Counts
-) -> None:
-    """Fewer bits are not slower, where the hardware is faster in them."""
-    for narrow, wide in (("fp16", "fp32"), ("int8", "fp16")):
-        if (way.precision or "fp32") != narrow or way.runtime == "":
-            continue
-        other = replace(way, precision=wide)
-        peaks = Setting.of(device, 1, way).processor.peak_tflops
-        if exists(device, other) and peaks.get(narrow, 0) > peaks.get(wide, peaks["fp32"]):
-            slower = model.log_latency(graphs, [Setting.of(device, 1, other)])[:, 0]
-            count.falls(logs - slower, f"{device.name} {way.text}")
+def check(model: Any, device: Hardware, networks: Networks) -> dict[str, Counts]:
+    """Checks of a latency predictor on a device, each network read once for all ways to run it."""
+    counts = {name: Counts() for name in DEVICE_CHECKS}
+    graphs, own = networks.graphs, ways(device)
+    columns = [Setting.of(device, size, way) for way in own for size in BATCHES]
+    wide = {way: other for way in own if (other := _wider(device, way))}
+    columns += [Setting.of(device, 1, other) for other in wide.values()]
+    logs = model.log_latency(graphs, columns)
+    by_way = logs[:, : len(own) * len(BATCHES)].reshape(len(graphs), len(own), len(BATCHES))
+    slower = dict(zip(wide, logs[:, len(own) * len(BATCHES) :].T, strict=True))
+    changed = model.log_latency(networks.changed, [Setting.of(device, 8, way) for way in own])
+    widths, sides = np.split(changed, [len(graphs) * len(WIDTHS)])
+    more = [Setting.of(stronger(device), size, way) for way in own for size in (1, 64)]
+    faster = model.log_latency(graphs, more).reshape(len(graphs), len(own), 2)
+    for k, way in enumerate(own):
+        where = f"{device.name} {way.text}".strip()
+        counts["batch"].rises(by_way[:, k], where)
+        counts["width"].rises(widths[:, k].reshape(len(graphs), -1), where)
+        counts["side"].rises(sides[:, k].reshape(len(graphs), -1), where)
+        usual = by_way[:, k][:, [BATCHES.index(1), BATCHES.index(64)]]
+        counts["stronger device"].falls(faster[:, k] - usual, where)
+        if way in slower:
+            counts["precision"].falls(by_way[:, k, 0] - slower[way], where)
+        for graph in graphs[:3]:
+            parts = model.explain(graph, device, 8, way.text or None)
+            whole = parts.ms.sum() + parts.rest_ms
+            counts["kernels"].falls(np.array(parts.ms.sum() / whole - 1), where)
+    return counts
 
 
-def _measured(model: Any, graphs: Sequence[Graph], count: Counts) -> None:
+def _wider(device: Hardware, way: Way) -> Way | None:
+    """The way in the next wider precision, where the hardware is slower in it."""
+    wide = {"fp16": "fp32", "int8": "fp16"}.get(way.precision)
+    if wide is None or way.runtime == "":
+        return None
+    other = replace(way, precision=wide)
+    peaks = Setting.of(device, 1, way).processor.peak_tflops
+    is_faster = peaks.get(way.precision, 0) > peaks.get(wide, peaks["fp32"])
+    return other if is_faster and exists(device, other) else None
+
+
+def check_measured(model: Any, graphs: Sequence[Graph]) -> Counts:
     """A measured batch size lies between its neighbours, but for the growth between them."""
+    count = Counts()
     for setting in model._columns.settings:
         size = setting.batch_size
         if size < 8:
@@ -240,23 +286,34 @@ def _measured(model: Any, graphs: Sequence[Graph], count: Counts) -> None:
         below, at, above = model.log_latency(graphs, near).T
         slope = np.maximum(above - below, np.log((size + 1) / (size - 1)))
         count.falls(np.abs(at - (below + above) / 2) - slope / 2, setting.key)
+    return count
 
 
 def main() -> None:
-    parser = Options(__doc__)
+    parser = Options(__doc__, fresh=True)
     parser.add_argument("--devices", type=int, default=40)
     parser.add_argument("--networks", type=int, default=60)
     options = parser.parse_args()
     model = load_predictor("network-latency", "torch").model
-    chosen, graphs = devices(options.devices), networks(options.networks)
-    rows = check(model, chosen, graphs, lambda name: print(name, flush=True))
-    write_result(
-        "sanity",
-        devices=[device.name for device in chosen],
-        networks=len(graphs),
-        checks=rows,
-        provenance=provenance(),
+    chosen = {device.name: device for device in devices(options.devices)}
+    read = Networks(networks(options.networks))
+    campaign = Campaign(
+        "sanity", ("device",), same=("networks",), fresh=options.fresh, networks=len(read.graphs)
     )
+
+    def counted(name: str) -> dict[str, Any]:
+        if name == MEASURED:
+            return {"checks": {"measured": check_measured(model, read.graphs).stored()}}
+        counts = check(model, chosen[name], read)
+        return {"checks": {key: count.stored() for key, count in counts.items()}}
+
+    campaign.complete(((name,) for name in (*chosen, MEASURED)), counted)
+    totals = {name: Counts() for name in (*DEVICE_CHECKS, "measured")}
+    for row in campaign.rows:
+        for name, stored in row["checks"].items():
+            totals[name].add(Counts(stored))
+    checks = {name: count.row() for name, count in totals.items()}
+    campaign.add(*campaign.rows, devices=list(chosen), checks=checks)
 
 
 if __name__ == "__main__":

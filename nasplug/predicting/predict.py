@@ -31,6 +31,7 @@ from nasplug.predictors.features.runtimes import (
     Way,
     asked_way,
     check_way,
+    computed_precision,
     default_way,
     exists,
     parse_way,
@@ -362,10 +363,7 @@ def predict(
     check_known(graph, is_file)
     if way is not None:
         if not way.precision:
-            way = replace(way, precision=held_precision(graph))
-            if not exists(device, way):
-                # A device without this precision computes in another one, which the notes name.
-                way = replace(way, precision="")
+            way = _as_held(way, held_precision(graph), device)
         check_way(device, way)
     with torch.device("cpu"):
         # A graph of the whole is one sample.
@@ -377,6 +375,19 @@ def predict(
         held=held,
         source="the file" if is_file else "the example",
     )
+
+
+def _as_held(way: Way, held: str, device: Hardware) -> Way:
+    """The way with the precision that a network holds.
+
+    Without one where the device, or the runtime for floats, computes in another one, which the
+    notes name.
+    """
+    whole, free = replace(way, precision=held), replace(way, precision="")
+    if not exists(device, whole):
+        return free
+    is_chosen = held == "fp32" and computed_precision(device, whole) == "fp32"
+    return free if is_chosen and computed_precision(device, free) != "fp32" else whole
 
 
 def _chosen(

@@ -78,6 +78,9 @@ _MAKERS = {
 _MOBILE = frozenset({"tflite", "pytorch mobile", "ncnn", "armnn"})
 _GPU = frozenset({"tensorrt", "paddle tensorrt", "compiled graphs", "ncnn vulkan"})
 _NPU = frozenset({"rknn", "tflite edge tpu", "hailort"})
+# Runtimes that compute floats in fp16 where the processor can, and those that do so on GPUs.
+_HALF = frozenset({"ncnn", "ncnn vulkan", "mnn", "mnn vulkan"})
+_HALF_ON_GPUS = frozenset({"tflite", "pytorch mobile", "core ml", "paddle lite"})
 # Precisions of ncnn on Vulkan, which leaves networks in int8 to the CPU.
 _VULKAN = ("", "fp32", "fp16")
 _UNIT = re.compile(r"\b(cpu( (big|medium|little))?|gpu|npu)\b")
@@ -109,12 +112,21 @@ class Way:
 
     @property
     def plain(self) -> Way:
-        """Way without the words of a framework's usual way, `"eager"` and `"fp32"`."""
+        """Way without the words of a framework's usual way, `"eager"` and `"fp32"`.
+
+        A runtime that would choose fp16 keeps the word.
+        """
+        is_usual = self.precision == "fp32" and not _chooses_half(self.runtime, self.unit)
         return replace(
             self,
             runtime="" if self.runtime == EAGER else self.runtime,
-            precision="" if self.precision == "fp32" else self.precision,
+            precision="" if is_usual else self.precision,
         )
+
+
+def _chooses_half(runtime: str, kind: str) -> bool:
+    """Whether a runtime computes floats in fp16 where a unit of this kind can."""
+    return runtime in _HALF or (kind == "gpu" and runtime in _HALF_ON_GPUS)
 
 
 @cache
@@ -302,9 +314,15 @@ def _precisions(part: Hardware, kind: str) -> set[str]:
 
 
 def computed_precision(hardware: Hardware, way: Way) -> str:
-    """Precision in which a way computes; an NPU computes floats in fp16, or in what it has."""
-    precision = way.precision or "fp32"
-    if precision == "fp32" and _kind(hardware, way) == "npu":
+    """Precision in which a way computes; an NPU computes floats in fp16, or in what it has.
+
+    So do GPUs of phones and boards, ncnn and MNN, unless they are told otherwise.
+    """
+    precision, kind = way.precision or "fp32", _kind(hardware, way)
+    if not way.precision and _chooses_half(way.runtime, kind):
+        peaks = on_unit(hardware, way.unit, way.threads).peak_tflops
+        return "fp16" if "fp16" in peaks else "fp32"
+    if precision == "fp32" and kind == "npu":
         peaks = on_unit(hardware, way.unit, way.threads).peak_tflops
         # fp32 of a processor without it is the figure of what stands for it.
         faster = (name for name in ("fp16", "bf16", "int8") if peaks.get(name, 0) >= peaks["fp32"])

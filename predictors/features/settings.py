@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,7 @@ class Setting:
         """`name@batch`, whatever the runtime, as tables name a column."""
         return f"{self.hardware.name}@{self.batch_size}"
 
-    @property
+    @cached_property
     def processor(self) -> Hardware:
         """The part of the device that runs the network, as a device of its own."""
         return on_unit(self.hardware, self.unit, self.threads)

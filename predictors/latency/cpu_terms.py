@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from nasplug.predictors.latency.fused_operators import (
     FUSIONS,
     KERNEL_COLUMNS,
     KERNEL_KINDS,
-    fused_kernels,
+    graph_kernels,
 )
 from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
@@ -88,7 +87,6 @@ _GROUP_OF = {
 }
 SMALLEST_MS = 1e-9
 Places = NDArray[np.int64]
-_CACHE: WeakKeyDictionary[Graph, dict[tuple[str, bool], Array]] = WeakKeyDictionary()
 
 
 def _start() -> dict[str, tuple[float, float]]:
@@ -150,7 +148,8 @@ def core_kind(microarchitecture: str, operations: float) -> str:
         return "other"
     if microarchitecture.startswith(_SCALARS):
         return "scalar"
-    return "wide" if operations >= _WIDE else "narrow"
+    # Figures of data sheets are rounded.
+    return "wide" if round(operations) >= _WIDE else "narrow"
 
 
 def cpu_precision(column: Setting) -> str:
@@ -172,12 +171,9 @@ def cpu_fusion(runtime: str) -> tuple[str, bool]:
 
 
 def cpu_kernels(graph: Graph, runtime: str) -> Array:
-    """Kernels of a network in a runtime, see `fused_kernels`; computed once a graph."""
-    key = cpu_fusion(runtime)
-    known = _CACHE.setdefault(graph, {})
-    if key not in known:
-        known[key] = fused_kernels(graph, key[0], flash=key[1]).astype(np.float32)
-    return known[key]
+    """Kernels of a network in a runtime, see `fused_kernels`."""
+    fusion, flash = cpu_fusion(runtime)
+    return graph_kernels(graph, fusion, flash)
 
 
 class _Cpu(NamedTuple):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,14 @@ from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.costs import FLOAT_BYTES
 
-__all__ = ["FUSIONS", "KERNEL_COLUMNS", "KERNEL_KINDS", "fused_kernels", "kernels_of_nodes"]
+__all__ = [
+    "FUSIONS",
+    "KERNEL_COLUMNS",
+    "KERNEL_KINDS",
+    "fused_kernels",
+    "graph_kernels",
+    "kernels_of_nodes",
+]
 
 # Attention is what one kernel does; a product of activations alone is "batched".
 KERNEL_KINDS = (
@@ -60,6 +68,15 @@ _FREE = VIEWS | {"Expand", "Input", "Output", "Slice", "Split"}
 _FORMS = ("convolution", "pointwise", "depthwise", "grouped")
 # Channels that a tensor core takes at once.
 _EIGHT = 8
+_KNOWN: WeakKeyDictionary[Graph, dict[tuple[str, bool], Array]] = WeakKeyDictionary()
+
+
+def graph_kernels(graph: Graph, fusion: str, flash: bool = True) -> Array:
+    """Kernels of a network, see `fused_kernels`; computed once a graph."""
+    known = _KNOWN.setdefault(graph, {})
+    if (fusion, flash) not in known:
+        known[fusion, flash] = fused_kernels(graph, fusion, flash=flash).astype(np.float32)
+    return known[fusion, flash]
 
 
 def fused_kernels(

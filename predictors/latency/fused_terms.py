@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from nasplug.predictors.latency.fused_numbers import (
 from nasplug.predictors.latency.fused_operators import (
     KERNEL_COLUMNS,
     KERNEL_KINDS,
-    fused_kernels,
+    graph_kernels,
 )
 from nasplug.predictors.latency.gpu_ways import (
     GPU_SETTINGS,
@@ -77,16 +76,9 @@ class Script:
     causal: bool = False
 
 
-_CACHE: WeakKeyDictionary[Graph, dict[tuple[str, bool], Array]] = WeakKeyDictionary()
-
-
 def kernels_of(graph: Graph, column: Setting, flash: bool = True) -> Array:
-    """Kernels of a network in a setting, see `fused_kernels`; computed once a graph."""
-    fusion = fusion_of(gpu_setting(column))
-    known = _CACHE.setdefault(graph, {})
-    if (fusion, flash) not in known:
-        known[fusion, flash] = fused_kernels(graph, fusion, flash=flash).astype(np.float32)
-    return known[fusion, flash]
+    """Kernels of a network in a setting, see `fused_kernels`."""
+    return graph_kernels(graph, fusion_of(gpu_setting(column)), flash)
 
 
 class _Chip(NamedTuple):

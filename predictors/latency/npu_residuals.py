@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.fused_operators import KERNEL_COLUMNS, KERNEL_KINDS, fused_kernels
+from nasplug.predictors.latency.fused_operators import KERNEL_COLUMNS, KERNEL_KINDS, graph_kernels
 from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 
@@ -54,7 +55,7 @@ def family(setting: Setting) -> str:
 
 def network_features(graph: Graph) -> Array:
     """Logarithms of a network's sizes, and shares of kinds of operators in them."""
-    table = fused_kernels(graph, "engine", flash=False)
+    table = graph_kernels(graph, "engine", flash=False).astype(np.float64)
     kinds, count = table[:, 0].astype(int), table[:, _COLUMN["count"]]
 
     def by_kind(column: str) -> Array:
@@ -83,6 +84,13 @@ class _Points(NamedTuple):
 
     def take(self, rows: Any) -> _Points:
         return _Points(*(column[rows] for column in self))
+
+    def distinct(self) -> tuple[_Points, NDArray[np.int64], Array, NDArray[np.int64]]:
+        """One point a setting, each point's setting, distinct networks, each point's network."""
+        networks, network = np.unique(self.networks, axis=0, return_inverse=True)
+        table = np.column_stack(self[1:])
+        _, first, setting = np.unique(table, axis=0, return_index=True, return_inverse=True)
+        return self.take(first), setting.ravel(), networks, network.ravel()
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,19 +140,34 @@ class ResidualProcess:
 
     def mean(self, graphs: Sequence[Graph], settings: Sequence[Setting]) -> Array:
         """Expected residual of each network on its setting, `(networks,)`."""
-        points = _points(graphs, settings, self.words)
-        result = np.zeros(len(graphs))
-        for unit in np.unique(points.unit):
-            rows, learned = (np.flatnonzero(p.unit == unit) for p in (points, self.points))
-            covariance = _covariance(points.take(rows), self.points.take(learned))
-            result[rows] = covariance @ self.weights[learned]
+        if not len(graphs):
+            return np.zeros(0)
+        asked, setting, networks, network = _points(graphs, settings, self.words).distinct()
+        learned, known, weights = self._summed
+        common, mixed = _alike(asked, learned)
+        of_settings = common @ weights.sum(1)
+        of_networks = mixed @ weights @ _networks_alike(networks, known).T
+        result: Array = of_settings[setting] + of_networks[setting, network]
         return result
+
+    @cached_property
+    def _summed(self) -> tuple[_Points, Array, Array]:
+        """Settings and networks that were learned, and sums of weights, `(settings, networks)`.
+
+        The covariance of two measurements is made of parts of their settings and networks alone.
+        """
+        settings, setting, networks, network = self.points.distinct()
+        weights = np.zeros((len(settings.family), len(networks)))
+        np.add.at(weights, (setting, network), self.weights)
+        return settings, networks, weights
 
     def is_known(self, graphs: Sequence[Graph], settings: Sequence[Setting]) -> NDArray[np.bool_]:
         """Whether each network was measured on a processor of the same line."""
         points = _points(graphs, settings, self.words)
-        near = _near(points.networks, self.points.networks, SAME_LENGTH) > 0.5
-        result: NDArray[np.bool_] = (near & (points.family[:, None] == self.points.family)).any(1)
+        learned, known, weights = self._summed
+        near = _near(points.networks, known, SAME_LENGTH) > 0.5
+        is_measured = (points.family[:, None] == learned.family).astype(float) @ (weights != 0)
+        result: NDArray[np.bool_] = (near & (is_measured > 0)).any(1)
         return result
 
     def tensors(self) -> dict[str, NDArray[Any]]:
@@ -223,6 +246,19 @@ def _near(a: Array, b: Array, length: Any) -> Array:
 
 
 def _covariance(a: _Points, b: _Points) -> Array:
+    common, mixed = _alike(a, b)
+    return common + mixed * _networks_alike(a.networks, b.networks)
+
+
+def _networks_alike(a: Array, b: Array) -> Array:
+    """Covariances of what is particular to networks."""
+    same = NETWORK**2 * _near(a, b, SAME_LENGTH)
+    return same + FEATURES**2 * _near(a, b, NETWORK_LENGTH)
+
+
+def _alike(a: _Points, b: _Points) -> tuple[Array, Array]:
+    """Covariances of what settings do to all networks, and factors on those of networks."""
+
     def same(name: str) -> Array:
         is_same: Array = (getattr(a, name)[:, None] == getattr(b, name)).astype(float)
         return is_same
@@ -235,7 +271,6 @@ def _covariance(a: _Points, b: _Points) -> Array:
     chip = chip * np.exp(-0.5 * (a.embedded[:, None] != b.embedded))
     mixed = shared(same("runtime"), OTHER_RUNTIME) * shared(precision, OTHER_PRECISION)
     mixed = mixed * shared(line, OTHER_FAMILY) * shared(chip, OTHER_CHIP)
-    networks = NETWORK**2 * _near(a.networks, b.networks, SAME_LENGTH)
-    networks = networks + FEATURES**2 * _near(a.networks, b.networks, NETWORK_LENGTH)
     common: Array = chip * (CHIP**2 + CHIP_PRECISION**2 * precision)
-    return common + mixed * networks
+    # A GPU says nothing of an NPU.
+    return common * same("unit"), mixed * same("unit")

@@ -12,7 +12,7 @@ from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.fused_operators import (
     KERNEL_COLUMNS,
     KERNEL_KINDS,
-    fused_kernels,
+    graph_kernels,
 )
 from nasplug.predictors.latency.npu_residuals import peak_rate
 from nasplug.search_spaces import Graph
@@ -106,14 +106,13 @@ class Terms:
     """The parts of the model that are known before its numbers are."""
 
     def __init__(self, graphs: Sequence[Graph], settings: Sequence[Setting]) -> None:
-        distinct = {id(graph): graph for graph in graphs}
-        priced = {k: fused_kernels(g, "engine", flash=False) for k, g in distinct.items()}
-        rows = [priced[id(graph)] for graph in graphs]
+        rows = [graph_kernels(graph, "engine", flash=False) for graph in graphs]
         self.networks = len(rows)
         self.owner = torch.from_numpy(np.repeat(np.arange(len(rows)), list(map(len, rows))))
         table = torch.from_numpy(np.concatenate([*rows, np.zeros((0, len(KERNEL_COLUMNS)))]))
         kernel = dict(zip(KERNEL_COLUMNS, table.float().unbind(1), strict=True))
-        chips = torch.tensor([_chip(s) for s in settings], dtype=torch.float32)
+        distinct = {id(setting): _chip(setting) for setting in settings}
+        chips = torch.tensor([distinct[id(s)] for s in settings], dtype=torch.float32)
         columns: Any = chips.reshape(len(rows), len(_Chip._fields)).unbind(1)
         self.chips: Any = _Chip(*columns)
         by_kernel: Any = [column[self.owner] for column in columns]

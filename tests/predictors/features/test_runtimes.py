@@ -8,6 +8,7 @@ from nasplug.predictors.features.runtimes import (
     Way,
     asked_way,
     check_way,
+    computed_precision,
     default_way,
     parse_way,
     renamed_key,
@@ -102,6 +103,26 @@ def test_what_exists_is_taken():
         ("RTX 3090", "ncnn vulkan fp16"),
     ):
         check_way(hardware(device), parse_way(way))
+
+
+@pytest.mark.parametrize(
+    ("device", "way", "precision"),
+    [
+        ("RK3588", "ncnn cpu", "fp16"),
+        ("RK3588", "ncnn fp32 cpu", "fp32"),
+        ("Raspberry Pi 4", "ncnn", "fp32"),
+        ("Pixel 4", "tflite gpu", "fp16"),
+        ("Pixel 4", "tflite fp32 gpu", "fp32"),
+        ("Pixel 4", "tflite", "fp32"),
+        ("Galaxy S24", "qnn npu", "fp16"),
+        ("RTX 3090", "tensorrt", "fp32"),
+    ],
+)
+def test_runtimes_of_phones_compute_floats_in_fp16_where_they_can(device, way, precision):
+    asked = parse_way(way)
+    assert computed_precision(hardware(device), asked) == precision
+    # Explicit fp32 is not forgotten.
+    assert computed_precision(hardware(device), asked.plain) == precision
 
 
 def test_no_way_is_called_like_another():

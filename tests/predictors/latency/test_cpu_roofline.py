@@ -91,7 +91,7 @@ def test_parts_sum_up_to_the_latency() -> None:
 def test_cores_and_precisions() -> None:
     assert core_kind("Cortex-A53", 8) == "in order"
     assert core_kind("Cortex-A72", 8) == "narrow"
-    assert core_kind("Cortex-A76", 16) == "wide"
+    assert core_kind("Cortex-A76", 16) == core_kind("Cortex-A78", 15.994) == "wide"
     assert core_kind("Zen 4", 32) == "x86"
     assert cpu_precision(replace(PIXEL, precision="int8")) == "int8 dot"
     pi = Setting(hardware("Raspberry Pi 4"), 1, "tflite", "int8", "cpu", 4)

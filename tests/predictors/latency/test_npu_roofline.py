@@ -8,7 +8,7 @@ import pytest
 
 from nasplug import hardware, space
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency import npu_roofline
+from nasplug.predictors.latency import npu_residuals, npu_roofline
 from nasplug.predictors.latency.npu_roofline import NpuRoofline
 from nasplug.predictors.latency.npu_terms import START
 
@@ -75,6 +75,17 @@ def test_known_are_networks_that_were_measured_on_the_line_of_processors(learned
     other = space("nnlqp:alexnet")
     graphs = [GRAPHS[0], other.to_graph(other.sample(RNG))]
     assert model.process.is_known(graphs, [setting(LEFT_OUT)] * 2).tolist() == [True, False]
+
+
+def test_residuals_are_sums_over_all_measurements(learned):
+    model, graphs, settings, _ = learned
+    process = model.process
+    asked = npu_residuals._points(graphs, settings, process.words)
+    for unit in np.unique(asked.unit):
+        rows, known = (np.flatnonzero(points.unit == unit) for points in (asked, process.points))
+        covariance = npu_residuals._covariance(asked.take(rows), process.points.take(known))
+        expected = covariance @ process.weights[known]
+        np.testing.assert_allclose(process.mean(graphs, settings)[rows], expected, atol=1e-9)
 
 
 def test_it_is_stored_and_restored(learned):
