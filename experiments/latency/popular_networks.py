@@ -226,8 +226,10 @@ def without(residuals: Residuals, chip: str) -> dict[str, Array]:
     return found
 
 
-def bounds(column: Setting, chip: str, graph: Graph) -> tuple[float, float]:
-    """Logarithms of lower and upper bound over the prediction."""
+def bounds_of(
+    column: Setting, chip: str, graph: Graph, levels: Sequence[float] = (LOW, HIGH)
+) -> tuple[float, ...]:
+    """Logarithms of bounds over the prediction, below which the truth is with probabilities."""
     shipped: Any = load_predictor("network-latency", "torch").model
     widths = dict(shipped._intervals.widths)
     name = class_of(column)
@@ -238,8 +240,7 @@ def bounds(column: Setting, chip: str, graph: Graph) -> tuple[float, float]:
         widths |= without(own, chip)
     intervals = LatencyIntervals({}, widths, {})
     shape, _, width = intervals.spread(shipped.groups([graph], column), column, measured=False)
-    low, high = width[0] * np.interp((LOW, HIGH), LEVELS, shape)
-    return float(low), float(high)
+    return tuple((width[0] * np.interp(levels, LEVELS, shape)).tolist())
 
 
 @cache
@@ -272,7 +273,7 @@ def cells_of(device: str, way: Way, batch_size: int, classes: ClassModels) -> li
             asked = measured or [usual._replace(column=setting(device, way, size))]
             each = [predicted(classes, row) for row in asked]
             middle = float(np.exp(np.median(np.log(each))))
-            low, high = bounds(setting(device, way, size), chip, asked[0].graph)
+            low, high = bounds_of(setting(device, way, size), chip, asked[0].graph)
             cell: dict[str, Any] = {
                 "device": TITLES.get(device, device),
                 "runtime": way.runtime,
