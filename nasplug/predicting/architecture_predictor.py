@@ -151,7 +151,8 @@ class ArchitecturePredictor:
         knows_runtimes = self._is_of_networks
         if quantity_of(self.card) is None:
             knows_runtimes = isinstance(self.model, Explains)
-        if not knows_runtimes:
+        if not knows_runtimes or hardware.kind in ("fpga", "asic"):
+            # A chip of its own runs what its compiler makes, of whatever networks.
             return self.runtime
         runtime = default_way(hardware, deployed=True, unit=way.unit).runtime
         return replace(way, runtime=runtime or EAGER).text

@@ -238,7 +238,7 @@ class NetworkLatency(ManyDevices):
         return tuple(dict.fromkeys([*super().measured_in(runtime), *classes]))
 
     def learned(self, column: Setting) -> int:
-        """Number of networks learned from on a device in this way, at whatever batch size."""
+        """See `ManyDevices.learned`."""
         return 0 if self._classes is None else self._classes.learned.get(told_key(column), 0)
 
     def _read(self, column: Setting) -> tuple[object, ...]:
