@@ -144,8 +144,10 @@ class ArchitecturePredictor:
         """
         from nasplug.predictors.latency.device_profile import DeviceProfile
 
-        # A calibrated device stands for the runtime that it was measured in.
         way = parse_way(self.runtime or "")
+        # A calibrated device stands for the runtime that it was measured in.
+        if isinstance(hardware, DeviceProfile) and self.runtime is not None:
+            return way.completed(hardware.usual_way).text
         if way.runtime or isinstance(hardware, DeviceProfile) or not self.space.deployed:
             return self.runtime
         knows_runtimes = self._is_of_networks

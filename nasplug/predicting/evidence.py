@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from nasplug.predicting.architecture_predictor import ArchitecturePredictor
 from nasplug.predicting.notes import evidence_note, runtime_note, unlike_note
 from nasplug.predictors.capabilities import Explains, KnowsRuntimes
-from nasplug.predictors.features.runtimes import EAGER
+from nasplug.predictors.features.devices import compute_class
+from nasplug.predictors.features.runtimes import EAGER, parse_way
 from nasplug.search_spaces import Graph
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ class LatencyEvidence:
             there is none, or that is not known.
         rests_on_unlike: Errors that the interval of another network reflects, likewise.
         measurements: Published measurements that are nearest, the nearest first.
-        measured_so: Devices that were measured in this way, at whatever batch size.
+        measured_so: Devices that were measured in this way on such a unit, at whatever batch size
+            and with any number of threads.
         alike: Other ways that get the same prediction, as no measurement tells them apart.
     """
 
@@ -68,7 +70,8 @@ class LatencyEvidence:
         if self.rests_on:
             notes.append(f"the interval reflects {self.rests_on}")
         if self.setting and self.kind != "few-shot" and (self.alike or self.kind == "zero-shot"):
-            notes.append(runtime_note(self.setting, self.measured_so, self.alike))
+            words = replace(parse_way(self.setting), threads=0).text
+            notes.append(runtime_note(words, self.measured_so, self.alike))
         if unlike:
             # Both kinds of networks may have the same intervals.
             rests_on = "" if self.rests_on_unlike == self.rests_on else self.rests_on_unlike
@@ -114,7 +117,9 @@ def latency_evidence(
     model = predictor.model
     if isinstance(device, DeviceProfile):
         near = familiar(predictor, device, graphs, batch_size, predictor.runtime)
-        way = predictor.runtime or device.usual_way.text
+        way = device.usual_way.text
+        if predictor.runtime is not None:
+            way = parse_way(predictor.runtime).completed(device.usual_way).text
         return replace(plain, setting=way, familiar=tuple(map(bool, near)))
     runtime = predictor.runtime_on(device)
     if not isinstance(model, Explains):
@@ -139,9 +144,16 @@ def latency_evidence(
         rests_on=known,
         rests_on_unlike=unlike,
         measurements=near_measurements(graphs[len(graphs) // 2], setting),
-        measured_so=model.measured_in(way),
+        measured_so=model.measured_in(_words_of(way, setting)),
         alike=model.alike(device, batch_size, way),
     )
+
+
+def _words_of(way: str, setting: Setting) -> str:
+    """A `Way.text` with the unit that networks run on, and with any number of threads."""
+    kind = {"gpu": "gpu", "cpu": "cpu"}.get(compute_class(setting.processor), "npu")
+    told = parse_way(way)
+    return replace(told, unit=told.unit or kind, threads=0).text
 
 
 def near_measurements(graph: Graph, setting: Setting) -> tuple[NearMeasurement, ...]:

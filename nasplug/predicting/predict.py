@@ -173,7 +173,9 @@ def _chosen(
         )
     if isinstance(device, DeviceProfile):
         measured = device.usual_way
-        return predictor, way or (measured if measured.text else None)
+        if way is not None:
+            return predictor, way.completed(measured)
+        return predictor, measured if measured.text else None
     way = way or Way()
     if not way.runtime:
         usual = default_way(device, is_deployed, way.unit)
@@ -218,7 +220,7 @@ def _prediction(
         evidence.kind,
         evidence.familiar[0],
         used,
-        model.measured_in(used),
+        evidence.measured_so,
         model.alike(sheet, batch_size, used),
         graph,
         _operators(executed, parts, mean, sheet, batch_size),

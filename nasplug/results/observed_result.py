@@ -78,8 +78,8 @@ class ObservedResult(SearchResult):
             heading = heading.replace(f"{self.space}, {self.dataset}", self.space, 1)
         return f"{heading}{failed}; values: {self.observed_in}"
 
-    def notes(self) -> list[str]:
-        """Notes on the meaning of the numbers, each a sentence."""
+    def notes(self, brief: bool = False) -> list[str]:
+        """Notes on the meaning of the numbers, each a sentence; `brief` makes no difference."""
         objectives = " and ".join(f"{o.name} ({o.direction})" for o in self.objectives)
         notes = [f"objectives: {objectives}"]
         predicted = [o.name for o in self.objectives if o.name not in COSTS]

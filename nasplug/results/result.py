@@ -197,8 +197,12 @@ class SearchResult:
         """Side of the input images of the network that the latency is predicted for, in pixels."""
         return self.facts.latency_side
 
-    def notes(self) -> list[str]:
-        """Notes on the meaning of the numbers, each a sentence."""
+    def notes(self, brief: bool = False) -> list[str]:
+        """Notes on the meaning of the numbers, each a sentence.
+
+        Args:
+            brief: Whether one sentence on the evidence of the latencies is enough.
+        """
         notes = []
         if self.quality is not None:
             notes.append(f"{self.quality}; the search maximizes it within the limits")
@@ -217,7 +221,7 @@ class SearchResult:
         if self.hardware is None:
             names = [_COUNTED[o.name][0] if o.name in _COUNTED else o.name for o in self.objectives]
             notes.append(f"no device was given, so the objectives are {' and '.join(names)}")
-        notes += self.facts.latency_notes
+        notes += self.facts.latency_notes[: 1 if brief else None]
         notes += self._wide()
         if self.hardware is not None and self.input_side != self.latency_side:
             notes.append(

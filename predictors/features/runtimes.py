@@ -151,6 +151,16 @@ class Way:
         words = (self.runtime, self.precision, self.unit, threads)
         return " ".join(word for word in words if word)
 
+    def completed(self, usual: Way) -> Way:
+        """The way with runtime, unit and threads of a usual one, where it says nothing of them.
+
+        Threads count on the usual unit alone.
+        """
+        if self.runtime or (self.unit and self.unit != usual.unit):
+            return self
+        threads = self.threads or usual.threads
+        return replace(self, runtime=usual.runtime or EAGER, unit=usual.unit, threads=threads)
+
     @property
     def plain(self) -> Way:
         """Way without the words of a framework's usual way, `"eager"` and `"fp32"`."""

@@ -44,6 +44,14 @@ def test_words_of_earlier_versions_are_read():
     assert renamed_key("T4@1 amp tensorrt") == "T4@1 tensorrt fp16"
 
 
+def test_a_way_is_completed_by_the_usual_one():
+    usual = Way("onnxruntime", "fp32", "cpu", 4)
+    assert Way("", "int8").completed(usual) == Way("onnxruntime", "int8", "cpu", 4)
+    assert Way("", "int8", "", 2).completed(usual) == Way("onnxruntime", "int8", "cpu", 2)
+    assert Way("tflite").completed(usual) == Way("tflite")
+    assert Way("", "fp16", "gpu").completed(usual) == Way("", "fp16", "gpu")
+
+
 def test_words_of_users():
     assert asked_way() is None
     assert asked_way("TensorRT", "FP16") == Way("tensorrt", "fp16")
