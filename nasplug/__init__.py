@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from nasplug.devices.hardware import hardware
     from nasplug.measurements import measured
     from nasplug.measuring import MeasurementSet, measure
-    from nasplug.predicting.predict import NetworkPrediction, predict
+    from nasplug.predicting.network_prediction import NetworkPrediction
+    from nasplug.predicting.predict import predict
     from nasplug.predicting.zoo import create_predictor, load_predictor
     from nasplug.predictors.hardware import Hardware
     from nasplug.sampling.sampler import PredictorSampler
@@ -65,7 +66,7 @@ _HOME = {
     "Hardware": "nasplug.predictors.hardware",
     "InputError": "nasplug.search_spaces.errors",
     "MeasurementSet": "nasplug.measuring",
-    "NetworkPrediction": "nasplug.predicting.predict",
+    "NetworkPrediction": "nasplug.predicting.network_prediction",
     "PredictorSampler": "nasplug.sampling.sampler",
     "SearchResult": "nasplug.results.result",
     "calibrate": "nasplug.calibrating.calibrate",

@@ -146,10 +146,12 @@ def _fastest(
     if row == best:
         reason = f"No other row within 1 % of the best {name} has a better {cost}."
     else:
-        reason = (
-            f"{_capital(name)} {texts[row][0]} is within 1 % of the best ({texts[best][0]}), at "
-            f"{cost} {texts[row][1]} instead of {texts[best][1]}."
-        )
+        # Where only orders of magnitude are known, both may be the same.
+        gain = f"with a better {cost}"
+        if texts[row][1] != texts[best][1]:
+            gain = f"at {cost} {texts[row][1]} instead of {texts[best][1]}"
+        within = f"{_capital(name)} {texts[row][0]} is within 1 % of the best ({texts[best][0]})"
+        reason = f"{within}, {gain}."
     return Choice(
         f"{title or f'Best {cost}'} within 1 % of the best", row, ", ".join(texts[row]), reason
     )

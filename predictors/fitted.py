@@ -109,13 +109,26 @@ class FittedPredictor(ABC):
         raise NotImplementedError
 
     def _prediction(
-        self, center: Array, spread: Array, residuals: Array, evidence: str = "measured"
+        self,
+        center: Array,
+        spread: Array,
+        residuals: Array,
+        evidence: str = "measured",
+        learned: int = 0,
     ) -> Prediction:
         """Center and spread `(n, targets)`, and residuals `(levels, targets)`, as a prediction."""
         count = len(self.targets)
         units, log_scale = (self._unit,) * count, (self.kind == "latency",) * count
         return Prediction(
-            self.targets, units, center, spread, LEVELS, residuals, log_scale, evidence=evidence
+            self.targets,
+            units,
+            center,
+            spread,
+            LEVELS,
+            residuals,
+            log_scale,
+            evidence=evidence,
+            learned=learned,
         )
 
     def save(self, path: str | Path, about: Mapping[str, Any] | None = None) -> None:

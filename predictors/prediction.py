@@ -17,8 +17,8 @@ __all__ = ["EVIDENCE", "Array", "NotFittedError", "Prediction", "Predictor"]
 # Numbers of any shape; shapes stand in docstrings.
 Array = NDArray[np.float64]
 
-# What a latency rests on: training data of this device at this batch size; a few measurements of
-# it, in a device profile; or its specification alone.
+# What a latency rests on: training data of this device; a few measurements of it, in a device
+# profile; or its specification alone.
 EVIDENCE = ("measured", "few-shot", "zero-shot")
 
 
@@ -52,6 +52,9 @@ class Prediction:
         log_scale: Whether each column's scale is the natural logarithm.
         interval: Probability that `lower`..`upper` is meant to cover.
         evidence: What the latency of a device rests on, one of `EVIDENCE`.
+        learned: Networks measured on the device in this way to run them, at any batch size, that
+            the model of the device's class learned from; 0 where the device was measured at this
+            very batch size, and where nothing was learned of it.
 
     Example:
         >>> import nasplug
@@ -75,6 +78,7 @@ class Prediction:
     log_scale: tuple[bool, ...]
     interval: float = 0.9
     evidence: str = "measured"
+    learned: int = 0
 
     def __len__(self) -> int:
         return len(self.center)

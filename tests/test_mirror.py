@@ -73,7 +73,6 @@ COVERED: dict[str, tuple[str, ...]] = {
     "predictors/latency/test_network_latency.py": (
         "predictors/features/roofline.py",
         "predictors/features/settings.py",
-        "predictors/latency/corrections.py",
         "predictors/latency/network_*.py",
         "predictors/models/roofline_transformer.py",
         "predictors/statistics/familiarity.py",
@@ -96,7 +95,10 @@ COVERED: dict[str, tuple[str, ...]] = {
         "predictors/published/factories.py",
         "predictors/published/recipes.py",
     ),
-    "predictors/latency/test_cpu_roofline.py": ("predictors/latency/cpu_terms.py",),
+    "predictors/latency/test_cpu_roofline.py": (
+        "predictors/latency/cpu_numbers.py",
+        "predictors/latency/cpu_terms.py",
+    ),
     "predictors/latency/test_fused_roofline.py": (
         "predictors/latency/fused_numbers.py",
         "predictors/latency/fused_terms.py",
@@ -133,7 +135,6 @@ COVERED: dict[str, tuple[str, ...]] = {
     "nasplug/measurements/test_graphs.py": ("nasplug/measurements/gpt_network.py",),
     "nasplug/measurements/test_query.py": ("nasplug/measurements/networks.py",),
     # Archives and metrics are read from the files of benchmarks.
-    "nasplug/datasets/importers/test_accel.py": ("nasplug/datasets/archives.py",),
     "nasplug/datasets/nasbench/test_api.py": ("nasplug/datasets/importers/ecnas.py",),
     "nasplug/datasets/nasbench/test_table.py": ("nasplug/datasets/nasbench/metrics.py",),
     "nasplug/measuring/test_campaign.py": (

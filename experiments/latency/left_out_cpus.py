@@ -27,8 +27,9 @@ from experiments.campaign import Options
 from experiments.common import RUNS, Array, write_result
 from experiments.latency.cpu_data import CpuMeasurement, cpu_graphs, cpu_measurements
 from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.latency.cpu_numbers import CPU_RUNTIMES
 from nasplug.predictors.latency.cpu_roofline import CpuRoofline
-from nasplug.predictors.latency.cpu_terms import CPU_RUNTIMES, core_kind, cpu_precision
+from nasplug.predictors.latency.cpu_terms import core_kind, cpu_precision
 from nasplug.search_spaces.files import atomic_path
 
 FOLDS = 6

@@ -17,10 +17,10 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from experiments.accuracy.floors import roofline
 from experiments.common import Array, covered
+from experiments.latency.launch_costs import fit_factors, launch_rows
 from nasplug.predictors.features.operators import longest_path, operator_kinds
 from nasplug.predictors.features.roofline import peak_rates, roofline_ms, roofline_parts
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.launch_costs import fit_factors, launch_rows
 from nasplug.predictors.latency.one_device import LatencyGP, LatencyGPConfig
 from nasplug.predictors.statistics.gaussian_process import GaussianProcess, Term
 from nasplug.search_spaces import Graph

@@ -7,9 +7,8 @@ Each variant learns 120 networks of each source for ten epochs, without the devi
 (devices that all sources have, and one that only Accel-NASBench has) and without Once-for-All. It
 is judged three ways, by mean absolute percentage error averaged over columns, then sources:
 `measured`, other networks on measured devices; `device`, the devices that were left out; `source`,
-Once-for-All on devices that were measured on other networks. What is varied is the network: launch
-costs are left out, but in `with launch costs`. `one source at a time` learns each source by itself.
-A finished run is kept. Writes results/network_ablation.json.
+Once-for-All on devices that were measured on other networks. `one source at a time` learns each
+source by itself. A finished run is kept. Writes results/network_ablation.json.
 """
 
 from __future__ import annotations
@@ -42,7 +41,6 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "two layers": ({}, {"num_layers": 2}),
     "dynamic graph": ({}, {"dynamic": "bias"}),
     "no text of the device": ({"text": False}, {}),
-    "with launch costs": ({"costs": NetworkLatencyConfig().costs}, {}),
     "no heads of columns": ({"heads": False}, {}),
     "no similar devices": ({"similar": 0.0}, {}),
     "similar devices alone": ({"similar": 1.0}, {}),
@@ -64,8 +62,7 @@ def mean_error(predictor: NetworkLatency, parts: list[Source]) -> float | None:
 
 def fitted(parts: list[Source], variant: str, seed: int) -> NetworkLatency:
     own, options = VARIANTS[variant]
-    settings = {"costs": 0.0, **own}
-    usual = NetworkLatencyConfig(options=options, calibration_share=0.02, **settings)
+    usual = NetworkLatencyConfig(options=options, calibration_share=0.02, **own)
     training = replace(usual.training, epochs=EPOCHS, patience=EPOCHS, seed=seed)
     predictor = NetworkLatency(replace(usual, training=training))
     graphs, latencies, columns, groups = joined(parts, seed)

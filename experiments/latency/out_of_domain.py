@@ -10,8 +10,9 @@ networks on that one device, which the seed draws, but for "network-latency, all
 also knows the learned kinds of networks on other devices (the predictors of
 train_network_latency.py). NNLP and NAR-Former V2 are trained as published, but for the epochs and
 batches below; how wrong each method still is on what it learned is kept, too. "joined" is the
-geometric mean of the network alone, launch costs and roofline-gp. network-latency itself is made of
-the kept predictions of "network-latency, no launch costs", as the predictor makes it. Writes
+geometric mean of the network alone, launch costs and roofline-gp. "network-latency" is the
+geometric mean of the kept predictions of "network-latency, no launch costs", which is the predictor
+of today, with launch costs, as the predictor of earlier versions made it. Writes
 results/out_of_domain.json, and what was predicted into runs/; runs that are there already are not
 repeated.
 """
@@ -30,19 +31,14 @@ import numpy as np
 from experiments.campaign import Campaign, Options
 from experiments.common import RUNS, Array
 from experiments.latency.latency_data import Source, source
+from experiments.latency.launch_costs import LaunchCosts
 from experiments.latency.methods import CHEAP, Networks, boosting, errors
 from experiments.zoo.train_network_latency import FEWER, SOURCES, judged_by, left_out_file
 from experiments.zoo.train_network_latency import sources as all_sources
 from nasplug.predictors import create
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.launch_costs import LaunchCosts
-from nasplug.predictors.latency.network_columns import RATES
-from nasplug.predictors.latency.network_latency import (
-    NetworkLatency,
-    NetworkLatencyConfig,
-    common_kinds,
-    split_groups,
-)
+from nasplug.predictors.latency.network_groups import common_kinds, split_groups
+from nasplug.predictors.latency.network_latency import NetworkLatency, NetworkLatencyConfig
 from nasplug.predictors.statistics.familiarity import Familiarity
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.files import atomic_path
@@ -68,7 +64,10 @@ ON_THE_CPU = {
     "narformer-v2": {"epochs": 20, "batch_size": 4},
     ALONE: {"epochs": 30, "batch_size": 8},
 }
-CONFIG = NetworkLatencyConfig(text=False, calibration_share=0.02, costs=0.0)
+CONFIG = NetworkLatencyConfig(text=False, calibration_share=0.02)
+# Share of launch costs in networks unlike those that were learned, and the first numbers of a
+# column's description: operations and bytes a ms, images, bytes a number.
+SHARE, RATES = 0.5, 4
 # Networks of each source that are learned.
 LEARNED = 200
 # Learned networks that are predicted, too.
@@ -156,7 +155,7 @@ def kinds_of(parts: list[Source], groups: list[str]) -> list[str]:
 def with_costs(
     case: str, parts: list[Source], judged: list[Graph], device: Setting, seed: int
 ) -> Array | None:
-    """Predict networks that were left out as network-latency does: see `ColumnCorrections`."""
+    """Predict networks that were left out as a geometric mean with launch costs."""
     path = kept(case, ALONE, seed)
     if not path.exists():
         return None
@@ -174,8 +173,7 @@ def with_costs(
     )
     alone = np.log(np.load(path))
     other = np.log(costs(judged, device.key, rates))
-    share = NetworkLatencyConfig().costs
-    return np.asarray(np.exp(np.where(foreign, alone + share * (other - alone), alone)))
+    return np.asarray(np.exp(np.where(foreign, alone + SHARE * (other - alone), alone)))
 
 
 def strangers(learned: list[Graph], judged: list[Graph]) -> list[Graph]:

@@ -64,7 +64,7 @@ class Table:
         self.references = sorted(by_reference)
         self.graphs, self.settings, ms = [], [], []
         for reference in self.references:
-            graph, column, value, self.chip = by_reference[reference][0]
+            graph, column, _, self.chip = by_reference[reference][0]
             # Several versions of PyTorch measured the same.
             same = [m for _, c, m, _ in by_reference[reference] if c.key == column.key]
             self.graphs.append(graph)

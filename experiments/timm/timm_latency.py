@@ -98,7 +98,7 @@ def transformer(runtime: str) -> Method:
         at_size = np.array(learn.images)[:, None] == sizes
         latencies = np.where(at_size, (learn.ms * learn.shares)[:, None], np.nan)
         training = replace(CONFIG.training, **RECIPES[ALONE])
-        network = NetworkLatency(replace(CONFIG, costs=True, training=training))
+        network = NetworkLatency(replace(CONFIG, training=training))
         learned = np.flatnonzero(at_size.any(axis=0))
         network.fit(learn.graphs, latencies[:, learned], [columns[k] for k in learned])
         predicted = np.exp(network.log_latency(judge.graphs, columns))

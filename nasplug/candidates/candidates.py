@@ -13,8 +13,9 @@ from nasplug.arrays import Array, Indices, Mask
 from nasplug.candidates.constraints import Constraint
 from nasplug.candidates.scoring import Quantity, Scores, Scoring
 from nasplug.objectives import COSTS
+from nasplug.predicting.intervals import is_usable
 from nasplug.predictors.hardware import Hardware
-from nasplug.search_spaces import Architecture, InputError, SearchSpace
+from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace
 
 __all__ = ["Candidates"]
 
@@ -124,6 +125,10 @@ class Candidates(ABC):
         """`Scoring.familiar` of the architectures at some indices."""
         return self._scoring.familiar([self.architectures[k] for k in indices])
 
+    def timed_graphs(self, indices: Sequence[int]) -> Sequence[Graph]:
+        """The graphs whose latency is predicted, of the architectures at some indices."""
+        return self._scoring.timed_graphs([self.architectures[k] for k in indices])
+
     def violations(self) -> Array:
         """Distance to each bound, relative to it: `(c, n)`, ≤ 0 if the constraint is met."""
         scores = self._scores
@@ -163,6 +168,7 @@ class Candidates(ABC):
         if not self.constraints or self.feasible.any():
             return
         c, best, is_alone = self._nearest_bound()
+        scores = self._scores
         shown = Constraint(c.name, _round_away(best, c.is_upper), c.unit, c.sense, c.probability)
         where = f" on {hardware.name}" if hardware and c.name == "latency" else ""
         together = "" if is_alone else " together with the other constraints"
@@ -173,7 +179,14 @@ class Candidates(ABC):
         if not self.whole:
             tried = f"none of the {len(self):,} {name} architectures that were scored"
             bound = f"{extreme} bound that one of them meets"
-        raise InputError(f"{tried} meets {c}{where}{risk}{together}; the {bound} is {shown}")
+        wide = ""
+        latency = scores.quantities.get("latency") if c.name == "latency" else None
+        if latency is not None and hardware is not None:
+            fastest = int(np.argmin(latency.upper))
+            if not is_usable(latency.lower[fastest], latency.upper[fastest]):
+                wide = f"; only the order of magnitude of latencies on {hardware.name} is known"
+                wide += ", and measurements narrow it (nasplug calibrate)"
+        raise InputError(f"{tried} meets {c}{where}{risk}{together}; the {bound} is {shown}{wide}")
 
     def _nearest_bound(self) -> tuple[Constraint, float, bool]:
         """A constraint that cannot be met, the bound that could be, and whether it fails alone."""

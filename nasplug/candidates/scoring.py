@@ -75,6 +75,7 @@ class Scores:
         cost: Latency, or FLOPs without one, to choose among equivalent architectures; `(n,)`.
         evidence: The kind of data behind the latency (see `Prediction`); None without a latency.
         interval: Probability that the intervals of the predictions are meant to cover.
+        learned: Networks on the device that the latency was learned from (see `Prediction`).
     """
 
     quantities: Mapping[str, Quantity]
@@ -84,6 +85,7 @@ class Scores:
     cost: Array
     evidence: str | None
     interval: float
+    learned: int = 0
 
     def joined(self, other: Scores) -> Scores:
         """The scores of this one's architectures, then of the other's."""
@@ -96,6 +98,7 @@ class Scores:
             # The weakest evidence is that of all.
             max(self.evidence, other.evidence, key=EVIDENCE.index) if self.evidence else None,
             self.interval,
+            self.learned,
         )
 
 
@@ -170,15 +173,16 @@ class Scoring:
             quantities[name] = _predicted(name, prediction, target, rows)
         cost = quantities["latency" if "latency" in predicted else "flops"].mean
         reachable, met = self._constrained(quantities, predicted)
-        evidence = predicted["latency"][0].evidence if "latency" in predicted else None
+        evidence, learned = None, 0
+        if "latency" in predicted:
+            evidence, learned = predicted["latency"][0].evidence, predicted["latency"][0].learned
         interval = next((prediction.interval for prediction, _, _ in predicted.values()), 0.9)
-        return Scores(quantities, reachable, met, connected, cost, evidence, interval)
+        return Scores(quantities, reachable, met, connected, cost, evidence, interval, learned)
 
     def predict(self, quantity: str, archs: Sequence[Architecture]) -> tuple[Prediction, str]:
         """The prediction of a quantity of architectures, and the name of its column in it."""
         if quantity == "latency":
-            read = {task: self.space.to_graphs(archs, task) for task in {self.latency_dataset}}
-            return self._predict(quantity, archs, self._timed(archs, read)), "latency"
+            return self._predict(quantity, archs, self.timed_graphs(archs)), "latency"
         return self._predict(quantity, archs, self.space.to_graphs(archs)), self.dataset
 
     def predict_codes(self, quantity: str, codes: NDArray[np.uint32]) -> Prediction | None:
@@ -192,6 +196,11 @@ class Scoring:
                 setting = () if quantity == "accuracy" else (self.hardware, self.batch_size)
                 return predictor.predict_codes(codes, *setting)
         return None
+
+    def timed_graphs(self, archs: Sequence[Architecture]) -> Sequence[Graph]:
+        """The graphs of architectures whose latency is predicted."""
+        task = self.latency_dataset
+        return self._timed(archs, {task: self.space.to_graphs(archs, task)})
 
     def _timed(
         self, archs: Sequence[Architecture], read: Mapping[str, Sequence[Graph]]

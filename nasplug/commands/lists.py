@@ -83,6 +83,7 @@ def hardware_list(
 ) -> None:
     """List your calibrated devices and the catalogue, or only the devices that match some words, or
     with --here name this machine."""
+    from nasplug.arguments import OWN_NETWORKS
     from nasplug.devices import profiles
 
     if here:
@@ -92,7 +93,9 @@ def hardware_list(
         return
     calibrated, damaged = profiles.every()
     summaries = {
-        p.name: f"{counted(len(p.measured.archs), 'network')} of {p.space} at batch {p.batch_size}"
+        p.name: counted(len(p.measured.archs), "network")
+        + ("" if p.space in OWN_NETWORKS else f" of {p.space}")
+        + f" at batch {p.batch_size}"
         for p in calibrated
     }
     rows = [

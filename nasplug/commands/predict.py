@@ -28,10 +28,14 @@ from nasplug.search_spaces.errors import InputError
 from nasplug.text import check_no_torch_file
 
 if TYPE_CHECKING:
+    from nasplug.predicting.evidence import LatencyEvidence
     from nasplug.predictors.hardware import Hardware
     from nasplug.predictors.prediction import Prediction
 
 __all__ = ["InputShapes", "InputValues", "parse_shapes", "parse_values", "predict"]
+
+# Keys of `LatencyEvidence.to_json`.
+EVIDENCE_KEYS = ("evidence", "setting", "learned", "rests_on", "measured")
 
 InputShapes = Annotated[
     list[str] | None,
@@ -137,7 +141,7 @@ def _predict_file(
 ) -> None:
     """Print the predicted latency of one .onnx file, and with `explain` its slowest operators."""
     import nasplug
-    from nasplug.predicting.predict import EXPLAINED
+    from nasplug.predicting.network_prediction import EXPLAINED
 
     if len(files) != 1 or len(checkpoints) > 1:
         raise InputError("give one .onnx file and at most one predictor")
@@ -172,24 +176,26 @@ def _predict_architectures(
 ) -> None:
     """Print the predicted accuracies of architectures of a space, and with `hw` their latency."""
     from nasplug.devices.hardware import hardware
-    from nasplug.predicting.notes import evidence_note, narrowing
+    from nasplug.predicting.notes import narrowing
     from nasplug.predictors.features.runtimes import EAGER, asked_way
 
     way = asked_way(**words)
     runtime = None if way is None else way.text or EAGER
     device = None if hw is None else hardware(hw)
-    rows = _predictions(architectures, space, device, batch_size, checkpoints, runtime)
+    rows, evidence = _predictions(architectures, space, device, batch_size, checkpoints, runtime)
     if as_json:
         print_json(rows)
         return
     for row in rows:
         _print_prediction(row)
-    if device is None:
+    if device is None or evidence is None:
         return
-    if rows[0]["evidence"] is not None:
-        print(evidence_note(rows[0]["evidence"], device.name, batch_size, runtime))
-    if any(row["latency_ms"] and not row["latency_ms"]["usable"] for row in rows):
-        print(narrowing(rows[0]["evidence"], device.name, "this network", space))
+    for note in evidence.notes():
+        print(note)
+    wide = sum(not row["latency_ms"]["usable"] for row in rows)
+    if wide:
+        which = "this network" if wide == len(rows) == 1 else "these networks"
+        print(narrowing(evidence.kind, device.name, which, space, evidence.learned))
 
 
 def _predictions(
@@ -199,9 +205,16 @@ def _predictions(
     batch_size: int,
     checkpoints: Sequence[str],
     runtime: str | None,
-) -> list[dict[str, Any]]:
-    """Predict architectures; a row for each, with None or `{}` for a quantity without predictor."""
+) -> tuple[list[dict[str, Any]], LatencyEvidence | None]:
+    """Predict architectures.
+
+    Returns:
+        A row for each, with None or `{}` for a quantity without predictor; and the evidence of the
+        latencies, if there are any.
+    """
     from nasplug.arguments import checked_count, checked_space
+    from nasplug.predicting.architecture_predictor import ArchitecturePredictor
+    from nasplug.predicting.evidence import latency_evidence
     from nasplug.predicting.zoo import in_runtime, predictors_for
     from nasplug.predictors.capabilities import TellsFamiliar
 
@@ -211,14 +224,20 @@ def _predictions(
     chosen = predictors_for(named_space, device is not None, checkpoints)
     if runtime is not None:
         in_runtime(chosen, runtime)
-    accuracy = latency = familiar = None
+    accuracy = latency = familiar = evidence = None
     if "accuracy" in chosen:
         accuracy = chosen["accuracy"].predict(archs)
         if isinstance(chosen["accuracy"], TellsFamiliar):
             familiar = chosen["accuracy"].familiar(archs)
-    if "latency" in chosen:
-        latency = chosen["latency"].predict(archs, device, batch_size)
-    return [
+    timed = chosen.get("latency")
+    if device is not None and timed is not None:
+        latency = timed.predict(archs, device, batch_size)
+        graphs = timed.graphs(archs) if isinstance(timed, ArchitecturePredictor) else []
+        evidence = latency_evidence(
+            timed, graphs, device, batch_size, latency.evidence, latency.learned
+        )
+    about = {} if evidence is None else evidence.to_json()
+    rows = [
         {
             "arch": arch.text,
             "arch_id": arch.arch_id,
@@ -228,10 +247,11 @@ def _predictions(
             "familiar": None if familiar is None else bool(familiar[row]),
             "latency_ms": None if latency is None else _interval(latency, row, "latency"),
             "zero_shot": None if latency is None else bool(latency.zero_shot),
-            "evidence": None if latency is None else latency.evidence,
+            **{name: about.get(name) for name in EVIDENCE_KEYS},
         }
         for row, arch in enumerate(archs)
     ]
+    return rows, evidence
 
 
 def _interval(prediction: Prediction, row: int, target: str) -> dict[str, Any]:

@@ -186,7 +186,7 @@ def _show(result: SearchResult, as_json: bool, every: bool) -> None:
             complain(note)
         print_json(result.to_json())
     else:
-        result.show(console(), every)
+        result.show(console(), every, command_line())
 
 
 def _write_files(result: SearchResult, report: Path | None, export: Path | None) -> None:

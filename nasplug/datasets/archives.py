@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.files import atomic_path
 
-__all__ = ["joined_lines", "lines_of", "read_arrays", "shipped_arrays", "write_arrays"]
+__all__ = [
+    "joined_lines",
+    "lines_of",
+    "numbers_of",
+    "planes_of",
+    "read_arrays",
+    "shipped_arrays",
+    "write_arrays",
+]
 
 
 def _digest_of(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -106,3 +114,37 @@ def joined_lines(texts: Sequence[str]) -> NDArray[np.uint8]:
 def lines_of(array: NDArray[np.uint8]) -> tuple[str, ...]:
     """Texts of an array that `joined_lines` made."""
     return tuple(array.tobytes().decode().split("\n"))
+
+
+def planes_of(numbers: NDArray[np.signedinteger[Any]], count: int | None = None) -> NDArray[Any]:
+    """Whole numbers as planes of their bytes, lowest first, which zip presses best.
+
+    Args:
+        numbers: The numbers, shape `(n,)`.
+        count: Number of planes; as many as are needed if left out.
+
+    Returns:
+        Bytes, shape `(planes, n)`.
+
+    Raises:
+        ValueError: If a number does not fit into so many bytes.
+    """
+    width = numbers.dtype.itemsize
+    # -1 is 1 and 1 is 2, so that small negative numbers have zeros in their upper bytes, too.
+    folded = (numbers << 1) ^ (numbers >> (8 * width - 1))
+    planes = folded.astype(f"<i{width}").view(np.uint8).reshape(-1, width).T
+    needed = max((k + 1 for k, plane in enumerate(planes) if plane.any()), default=1)
+    if count is not None and needed > count:
+        raise ValueError(f"a number does not fit into {count} bytes")
+    return np.ascontiguousarray(planes[: needed if count is None else count])
+
+
+def numbers_of(planes: NDArray[np.uint8]) -> NDArray[np.signedinteger[Any]]:
+    """Numbers of planes that `planes_of` made, in 32 bits where four planes hold them."""
+    # Numbers of 32 bits are unfolded in half of the time.
+    unsigned, signed = (np.uint32, np.int32) if len(planes) <= 4 else (np.uint64, np.int64)
+    folded = np.zeros(planes.shape[1], dtype=unsigned)
+    for k, plane in enumerate(planes):
+        folded |= plane.astype(unsigned) << unsigned(8 * k)
+    result: NDArray[Any] = (folded >> unsigned(1)).astype(signed)
+    return result ^ -(folded & unsigned(1)).astype(signed)

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.datasets.archives import joined_lines, lines_of, shipped_arrays, write_arrays
+from nasplug.datasets.archives import (
+    joined_lines,
+    lines_of,
+    numbers_of,
+    planes_of,
+    shipped_arrays,
+    write_arrays,
+)
 from nasplug.search_spaces.lazy import from_extra
 
 if TYPE_CHECKING:
@@ -258,7 +265,7 @@ def write_measurements(path: Path, table: MeasurementTable) -> None:
         arrays |= _runs(name, table.numbers[name])
     steps = np.round(np.log(table.numbers[_LATENCY]) / _STEP).astype(np.int32)
     # Rows are sorted, so that neighbours differ little: mostly in the first plane.
-    arrays[_LATENCY] = _planes(np.diff(steps, prepend=np.int32(0)), 3)
+    arrays[_LATENCY] = planes_of(np.diff(steps, prepend=np.int32(0)), 3)
     write_arrays(path, arrays)
 
 
@@ -270,7 +277,7 @@ def read_measurements(path: Path) -> MeasurementTable:
     """
     missing = f"the table of measurements {path} is missing"
     with shipped_arrays(path, FORMAT_VERSION, missing) as arrays:
-        steps = np.cumsum(_from_planes(arrays[_LATENCY]))
+        steps = np.cumsum(numbers_of(arrays[_LATENCY]))
         return MeasurementTable(
             {name: _column(name, arrays) for name in TEXTS},
             {name: lines_of(arrays[f"{name}.values"]) for name in TEXTS},
@@ -290,28 +297,11 @@ def _runs(name: str, column: NDArray[Any]) -> dict[str, NDArray[Any]]:
     ends = np.append(starts[1:], len(differences))
     lengths: NDArray[np.int32] = (ends - starts).astype(np.int32)
     return {
-        f"{name}.steps": _planes(differences[starts], 4),
-        f"{name}.lengths": _planes(lengths, 4),
+        f"{name}.steps": planes_of(differences[starts], 4),
+        f"{name}.lengths": planes_of(lengths, 4),
     }
 
 
 def _column(name: str, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:
-    steps, lengths = (_from_planes(arrays[f"{name}.{part}"]) for part in ("steps", "lengths"))
+    steps, lengths = (numbers_of(arrays[f"{name}.{part}"]) for part in ("steps", "lengths"))
     return np.cumsum(np.repeat(steps, lengths), dtype=np.int32)
-
-
-def _planes(numbers: NDArray[np.int32], count: int) -> NDArray[np.uint8]:
-    """Numbers as planes of their bytes, lowest first, which zip presses best; `(count, n)`."""
-    # -1 is 1 and 1 is 2, so that small negative numbers have zeros in their upper bytes, too.
-    folded = (numbers << 1) ^ (numbers >> 31)
-    if count < 4 and int(folded.max(initial=0)) >= 1 << 8 * count:
-        raise ValueError(f"a number does not fit into {count} bytes")
-    planes = folded.astype("<i4").view(np.uint8).reshape(-1, 4).T[:count]
-    return np.ascontiguousarray(planes)
-
-
-def _from_planes(planes: NDArray[np.uint8]) -> NDArray[np.int32]:
-    folded = np.zeros(planes.shape[1], dtype=np.uint32)
-    for k, plane in enumerate(planes):
-        folded |= plane.astype(np.uint32) << np.uint32(8 * k)
-    return (folded >> 1).astype(np.int32) ^ -(folded & 1).astype(np.int32)

@@ -18,7 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nasplug.datasets.archives import joined_lines, lines_of, shipped_arrays, write_arrays
+from nasplug.datasets.archives import (
+    joined_lines,
+    lines_of,
+    numbers_of,
+    planes_of,
+    shipped_arrays,
+    write_arrays,
+)
 from nasplug.search_spaces.costs import FLOAT_BYTES
 from nasplug.search_spaces.graph import ATTRIBUTES, Graph
 
@@ -232,10 +239,10 @@ def read_network_graphs(path: Path) -> NetworkGraphs:
     """
     missing = f"the graphs of networks are not in {path}"
     with shipped_arrays(path, FORMAT_VERSION, missing) as arrays:
-        columns = [np.cumsum(_from_planes(arrays[f"operators.{name}"])) for name in _COLUMNS]
-        arrays["operators"] = np.stack(columns)
+        differences = (numbers_of(arrays[f"operators.{name}"]) for name in _COLUMNS)
+        arrays["operators"] = np.stack([np.cumsum(each, dtype=np.int64) for each in differences])
         for name in ("nodes", "degrees", "distances"):
-            arrays[name] = _from_planes(arrays[name])
+            arrays[name] = numbers_of(arrays[name]).astype(np.int64)
         return NetworkGraphs(
             lines_of(arrays["references"]),
             lines_of(arrays["families"]),
@@ -303,27 +310,11 @@ def _encoded(graphs: Sequence[Graph]) -> dict[str, NDArray[Any]]:
         "ops": joined_lines(ops),
         "types": joined_lines(types),
         "sizes": np.array([len(graph) for graph in graphs], dtype=np.int32),
-        "nodes": _planes(np.array(nodes, dtype=np.int64)),
-        "degrees": _planes(np.array(degrees, dtype=np.int64)),
-        "distances": _planes(np.array(distances, dtype=np.int64)),
+        "nodes": planes_of(np.array(nodes, dtype=np.int64)),
+        "degrees": planes_of(np.array(degrees, dtype=np.int64)),
+        "distances": planes_of(np.array(distances, dtype=np.int64)),
         **{
-            f"operators.{name}": _planes(np.diff(column, prepend=0))
+            f"operators.{name}": planes_of(np.diff(column, prepend=0))
             for name, column in zip(_COLUMNS, table, strict=True)
         },
     }
-
-
-def _planes(numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Whole numbers as planes of their bytes, lowest first, as many as are needed."""
-    # -1 is 1 and 1 is 2, so that small negative numbers have zeros in their upper bytes, too.
-    folded = (numbers << 1) ^ (numbers >> 63)
-    planes = folded.astype("<i8").view(np.uint8).reshape(-1, 8).T
-    needed = [k + 1 for k, plane in enumerate(planes) if plane.any()]
-    return np.ascontiguousarray(planes[: max(needed, default=1)])
-
-
-def _from_planes(planes: NDArray[np.uint8]) -> NDArray[np.int64]:
-    folded = np.zeros(planes.shape[1], dtype=np.uint64)
-    for k, plane in enumerate(planes):
-        folded |= plane.astype(np.uint64) << np.uint64(8 * k)
-    return (folded >> np.uint64(1)).astype(np.int64) ^ -(folded & np.uint64(1)).astype(np.int64)

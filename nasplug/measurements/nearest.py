@@ -137,7 +137,7 @@ def nearest_measurements(graph: Graph, setting: Setting, most: int = 3) -> list[
         >>> setting = Setting(nasplug.hardware("RTX 3090"), 256, "eager nhwc", "fp16")
         >>> near = nearest_measurements(graph, setting)[0]
         >>> near.same_network, near.setting.hardware.name
-        (True, 'RTX 3090')
+        (True, 'RTX 4090')
     """
     known = _known()
     of_reference = _network_distances(graph)

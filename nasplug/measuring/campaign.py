@@ -277,7 +277,9 @@ class _Campaign:
 
     def _announce(self, total: int, measured_before: int) -> None:
         about = {**self.record.description["machine"], **self.runtime.settings}
-        device = about.get("gpu") or f"{about['processor']} with {about['threads']} threads"
+        device = (
+            about.get("gpu") or f"{about['processor']} with {counted(about['threads'], 'thread')}"
+        )
         before_text = f"; {measured_before} of them are measured already" if measured_before else ""
         if self.record.repaired:
             before_text += (

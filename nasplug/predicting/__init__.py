@@ -13,7 +13,7 @@ from nasplug.search_spaces.lazy import loader
 
 if TYPE_CHECKING:
     from nasplug.predicting.architecture_predictor import ArchitecturePredictor
-    from nasplug.predicting.predict import NetworkPrediction
+    from nasplug.predicting.network_prediction import NetworkPrediction
     from nasplug.predicting.zoo import create_predictor, load_predictor
 
 __all__ = ["ArchitecturePredictor", "NetworkPrediction", "create_predictor", "load_predictor"]
@@ -22,7 +22,7 @@ __getattr__ = loader(
     __name__,
     {
         "ArchitecturePredictor": "nasplug.predicting.architecture_predictor",
-        "NetworkPrediction": "nasplug.predicting.predict",
+        "NetworkPrediction": "nasplug.predicting.network_prediction",
         "create_predictor": "nasplug.predicting.zoo",
         "load_predictor": "nasplug.predicting.zoo",
     },

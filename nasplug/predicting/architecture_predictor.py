@@ -144,14 +144,17 @@ class ArchitecturePredictor:
         """
         from nasplug.predictors.latency.device_profile import DeviceProfile
 
-        # A calibrated device stands for the runtime that it was measured in.
         way = parse_way(self.runtime or "")
+        # A calibrated device stands for the runtime that it was measured in.
+        if isinstance(hardware, DeviceProfile) and self.runtime is not None:
+            return way.completed(hardware.usual_way).text
         if way.runtime or isinstance(hardware, DeviceProfile) or not self.space.deployed:
             return self.runtime
         knows_runtimes = self._is_of_networks
         if quantity_of(self.card) is None:
             knows_runtimes = isinstance(self.model, Explains)
-        if not knows_runtimes:
+        if not knows_runtimes or hardware.kind in ("fpga", "asic"):
+            # A chip of its own runs what its compiler makes, of whatever networks.
             return self.runtime
         runtime = default_way(hardware, deployed=True, unit=way.unit).runtime
         return replace(way, runtime=runtime or EAGER).text

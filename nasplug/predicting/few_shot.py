@@ -298,7 +298,9 @@ def asked_settings(
     profile: DeviceProfile, count: int, batch_size: int, runtime: str | None
 ) -> list[Setting]:
     """Settings of networks that are asked of a calibrated device, one a network."""
-    way = profile.usual_way if runtime is None else parse_way(runtime)
+    way = profile.usual_way
+    if runtime is not None:
+        way = parse_way(runtime).completed(way)
     return [Setting.of(profile.hardware, batch_size, way)] * count
 
 

@@ -267,8 +267,13 @@ def precision_note(held: str, hardware: Hardware, way: Way) -> str | None:
         sentences.append(
             f"the network's tensors are in {held}, and it is predicted as computed in {asked}"
         )
+    if asked in ("int4", "w8a16") and is_on_gpu(hardware, way):
+        bits = 4 if asked == "int4" else 8
+        sentences.append(f"{asked} means weights of {bits} bits and arithmetic in fp16")
     if computed != asked:
-        sentences.append(f"{hardware.name} computes floats in {computed}")
+        # Others of the device's processors may compute in more precisions.
+        part = f"the {way.unit.upper()} of {hardware.name}" if way.unit == "npu" else hardware.name
+        sentences.append(f"{part} computes floats in {computed}")
     elif asked == "fp32" and is_on_gpu(hardware, way) and "tf32" in hardware.peak_tflops:
         engine = way.runtime in FOLDING_RUNTIMES - {"ncnn vulkan"}
         what = "convolutions and products" if engine else "convolutions"

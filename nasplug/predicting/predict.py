@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasplug.predicting.intervals import DIGITS, interval_of, is_usable, magnitude
-from nasplug.predicting.intervals import shown as shown_ends
-from nasplug.predicting.notes import evidence_note, narrowing, runtime_note
+from nasplug.predicting.evidence import latency_evidence
+from nasplug.predicting.network_prediction import NetworkPrediction, OperatorTime
 from nasplug.predicting.own_network import (
     FOLDING_RUNTIMES,
     answered_batch,
-    batch_note,
     check_known,
     held_precision,
     is_onnx,
-    precision_note,
     priced,
     read_network,
-    unknown_note,
     unknown_operators,
     widened,
 )
@@ -34,7 +30,6 @@ from nasplug.predictors.features.runtimes import (
     computed_precision,
     default_way,
     exists,
-    parse_way,
 )
 from nasplug.search_spaces import Graph, InputError
 
@@ -42,236 +37,11 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-    from nasplug.measurements.nearest import NearMeasurement
     from nasplug.predicting.zoo import ArchitecturePredictor
-    from nasplug.predictors.features.settings import Setting
     from nasplug.predictors.hardware import Hardware
     from nasplug.predictors.latency.class_models import Parts
 
-__all__ = [
-    "EXPLAINED",
-    "NetworkPrediction",
-    "OperatorTime",
-    "predict",
-]
-
-# Number of operators that are shown.
-EXPLAINED = 12
-# Number of published measurements beside a prediction.
-SHOWN = 3
-
-
-@dataclass(frozen=True)
-class OperatorTime:
-    """Part of one operator in a predicted latency.
-
-    Attributes:
-        node: Position of the operator in the graph.
-        operator: Kind of the operator, such as `"Conv depthwise"`.
-        output: Channels × height × width of the output.
-        kernel: Side of the window in pixels, 0 without one.
-        latency_ms: Part of the latency, in ms.
-        share: `latency_ms` divided by the network's predicted latency.
-        bound: The operator's limit by the roofline: `"compute"`, `"memory"`, or `"launch"` where
-            the time is mostly that of starting it; `""` for one that is computed together with
-            another operator.
-        mflops: Multiply-accumulates for one image, in millions.
-    """
-
-    node: int
-    operator: str
-    output: str
-    kernel: int
-    latency_ms: float
-    share: float
-    bound: str
-    mflops: float
-
-
-@dataclass(frozen=True, eq=False)
-class NetworkPrediction:
-    """Predicted latency of one network, in ms a forward pass of the batch.
-
-    Attributes:
-        mean: Central prediction (the median).
-        lower: Lower end of the 90 % interval.
-        upper: Upper end of the 90 % interval.
-        hardware: The device.
-        batch_size: Images a forward pass.
-        batch_fixed: Whether the batch can be no other one. If so, the graph and its FLOPs are those
-            of the whole.
-        unknown_operators: Operators that are not modelled, with their share of the network's bytes.
-        evidence: Evidence of the device's latencies: `"measured"`, `"few-shot"` or `"zero-shot"`.
-            It is `"measured"`, too, where `learned` is above 0.
-        familiar: Whether the network is like the measured ones; on a calibrated device, like those
-            of its profile.
-        setting: Way that the network is assumed to run in, such as `"tensorrt fp16"`.
-        measured_so: Devices that were measured in this setting, at whatever batch size.
-        alike: Other settings that get the same prediction, as no measurement tells them apart.
-        graph: Graph of the network.
-        operators: Parts of the latency, the longest first.
-        rest_ms: Time that belongs to no operator.
-        held: Images that the file or the example holds.
-        source: Holder of those images: `"the file"` or `"the example"`.
-        measurements: Published measurements that are nearest to the network in this setting, the
-            nearest first; see `nasplug.measured`.
-        rests_on: Errors that the interval reflects, in words.
-        learned: Networks measured on this device in this setting, at any batch size, that the model
-            of the device's class learned from; 0 where the latency is not that model's.
-
-    Example:
-        >>> import nasplug
-        >>> space = nasplug.space("macro")
-        >>> network = space.to_network(space.parse("22222222"))
-        >>> latency = nasplug.predict(network, hardware="RTX 3090")
-        >>> len(latency.operators) <= len(network), latency.evidence
-        (True, 'zero-shot')
-    """
-
-    mean: float
-    lower: float
-    upper: float
-    hardware: Hardware
-    batch_size: int
-    evidence: str
-    familiar: bool
-    setting: str
-    measured_so: tuple[str, ...]
-    alike: tuple[str, ...]
-    graph: Graph = field(repr=False)
-    operators: tuple[OperatorTime, ...] = field(repr=False)
-    rest_ms: float
-    batch_fixed: bool = False
-    unknown_operators: dict[str, float] = field(default_factory=dict)
-    held: int = 1
-    source: str = "the file"
-    measurements: tuple[NearMeasurement, ...] = ()
-    rests_on: str = ""
-    learned: int = 0
-
-    @property
-    def usable(self) -> bool:
-        """Whether the interval is narrow enough for the numbers to mean something."""
-        return is_usable(self.lower, self.upper)
-
-    def notes(self) -> list[str]:
-        """Sentences that a reader of the numbers needs: evidence, likeness, width of interval."""
-        runtime = None if self.evidence == "few-shot" else self.setting
-        priced = 1 if self.batch_fixed else self.batch_size
-        name = self.hardware.name
-        notes = [evidence_note(self.evidence, name, priced, runtime, self.learned)]
-        notes += [near.sentence for near in self.measurements]
-        if self.rests_on and self.familiar:
-            notes.append(f"the interval reflects {self.rests_on}")
-        if self.alike:
-            notes.append(runtime_note(self.setting, self.measured_so, self.alike))
-        if not self.familiar and self.evidence == "few-shot":
-            notes.append(
-                "this network is unlike those that you measured; the prediction rests mostly on "
-                "the data sheet, at the scale of your measurements"
-            )
-        elif not self.familiar:
-            rests_on = f"; its interval reflects {self.rests_on}" if self.rests_on else ""
-            notes.append(f"this network is unlike those in the training data{rests_on}")
-        about_network = (
-            batch_note(self.held, self.batch_size, not self.batch_fixed, self.source),
-            None
-            if self.evidence == "few-shot"
-            else precision_note(held_precision(self.graph), self.hardware, parse_way(self.setting)),
-            unknown_note(self.unknown_operators),
-        )
-        notes += [note for note in about_network if note]
-        if not self.usable:
-            notes.append(narrowing(self.evidence, name, "this network", learned=self.learned))
-        return notes
-
-    def table(self) -> list[dict[str, str]]:
-        """Row of the prediction for a table."""
-        batch = f"batch {self.batch_size}"
-        if self.batch_fixed:
-            size = self.batch_size
-            batch = f"first axis fixed to {size}" if size > 1 else "one sample"
-        name = f"latency on {self.hardware.name}, {batch}, ms"
-        ends = shown_ends({**vars(self), "usable": self.usable}, ".4g")
-        costs = {
-            "MFLOPs": f"{self.graph.total('flops') / 1e6:,.1f}",
-            "params": f"{self.graph.total('params') / 1e6:.2f}M",
-            "operators": str(len(self.graph)),
-        }
-        return [{"predicted": name, **ends, **costs}]
-
-    def operator_rows(self, count: int = EXPLAINED) -> list[dict[str, Any]]:
-        """Rows of the longest operators and of the others, for a table; equal operators share a
-        row.
-
-        Operators that take no time, such as a reshape, are among the others.
-        """
-        groups: dict[tuple[str, str, int, str], list[OperatorTime]] = {}
-        for operator in self.operators:
-            key = (operator.operator, operator.output, operator.kernel, operator.bound)
-            groups.setdefault(key, []).append(operator)
-        times = {key: sum(o.latency_ms for o in group) for key, group in groups.items()}
-        longest = sorted((key for key in groups if times[key]), key=lambda key: -times[key])[:count]
-        rows = []
-        for key in longest:
-            group, time = groups.pop(key), times[key]
-            rows.append(
-                {
-                    "operator": group[0].operator,
-                    "times": str(len(group)),
-                    "kernel": str(group[0].kernel or ""),
-                    "output": group[0].output,
-                    "MFLOPs": f"{sum(operator.mflops for operator in group):.1f}",
-                    "ms": self._time(time),
-                    "share": f"{time / self.mean:.1%}",
-                    "limited by": group[0].bound,
-                }
-            )
-        others = sum(len(group) for group in groups.values())
-        other_times = {
-            f"{others} others": sum(times[key] for key in groups),
-            "outside operators": self.rest_ms,
-        }
-        empty = dict.fromkeys(rows[0] if rows else (), "")
-        for name, time in other_times.items():
-            share = f"{time / self.mean:.1%}"
-            rows.append({**empty, "operator": name, "ms": self._time(time), "share": share})
-        return rows
-
-    def _time(self, time: float) -> str:
-        """Write a part of the latency with the precision of the whole."""
-        return f"{time:.4g}" if self.usable or not time else magnitude(time)
-
-    def to_json(self, explain: int = 0) -> dict[str, Any]:
-        """The prediction as a dictionary for `json.dumps`, with `explain` operators."""
-        way = parse_way(self.setting)
-        content: dict[str, Any] = {
-            "latency_ms": interval_of([self.mean, self.lower, self.upper], "ms"),
-            "hardware": self.hardware.name,
-            "batch_size": self.batch_size,
-            "batch_fixed": self.batch_fixed,
-            "evidence": self.evidence,
-            "familiar": self.familiar,
-            "setting": self.setting,
-            "runtime": way.runtime or EAGER,
-            "precision": way.precision or "fp32",
-            "unit": way.unit,
-            "threads": way.threads,
-            "mflops": round(self.graph.total("flops") / 1e6, 3),
-            "params": int(self.graph.total("params")),
-            "operators": len(self.graph),
-            "unknown_operators": {k: round(v, DIGITS) for k, v in self.unknown_operators.items()},
-            "measured": [near.to_json() for near in self.measurements],
-            "rests_on": self.rests_on,
-            "notes": self.notes(),
-        }
-        if explain:
-            content["explain"] = [
-                {k: round(v, DIGITS) if isinstance(v, float) else v for k, v in vars(part).items()}
-                for part in self.operators[:explain]
-            ]
-            content["rest_ms"] = round(self.rest_ms, DIGITS)
-        return content
+__all__ = ["NetworkPrediction", "predict"]
 
 
 def predict(
@@ -414,12 +184,15 @@ def _chosen(
         )
     if isinstance(device, DeviceProfile):
         measured = device.usual_way
-        return predictor, way or (measured if measured.text else None)
+        if way is not None:
+            return predictor, way.completed(measured)
+        return predictor, measured if measured.text else None
     way = way or Way()
     if not way.runtime:
         usual = default_way(device, is_deployed, way.unit)
-        if not is_deployed:
-            # A processor other than a GPU is usually run as it was measured.
+        if not is_deployed or device.kind in ("fpga", "asic"):
+            # A processor other than a GPU is usually run as it was measured; whatever a chip runs
+            # its compiler has made.
             usual = predictor.model.setting(device, batch_size, way.text or None).way
         way = replace(way, runtime=usual.runtime or EAGER)
     return predictor, way
@@ -433,7 +206,6 @@ def _prediction(
     way: Way | None,
 ) -> NetworkPrediction:
     """Predict a graph, and explain the prediction by its operators."""
-    from nasplug.predicting.few_shot import familiar as is_near
     from nasplug.predictors.latency.device_profile import DeviceProfile
 
     if way is not None:
@@ -446,45 +218,29 @@ def _prediction(
     parts = model.explain(executed, sheet, batch_size, runtime, mean)
     unknown = unknown_operators(graph)
     lower, upper = widened(lower, upper, unknown)
-    setting = model.setting(sheet, batch_size, runtime)
-    is_profile = isinstance(device, DeviceProfile)
-    if isinstance(device, DeviceProfile):
-        familiar = bool(is_near(predictor, device, [executed], batch_size, runtime)[0])
-    else:
-        familiar = bool(model.groups([executed], setting)[0])
-    used = runtime or setting.way.text or EAGER
-    evidence, learned = latency.evidence, 0
-    if evidence == "zero-shot" and hasattr(model, "learned"):
-        learned = model.learned(setting)
-        evidence = "measured" if learned else evidence
+    used = runtime or model.setting(sheet, batch_size, runtime).way.text or EAGER
+    evidence = latency_evidence(
+        predictor, [executed], device, batch_size, latency.evidence, latency.learned
+    )
     return NetworkPrediction(
         mean,
         lower,
         upper,
         device,
         batch_size,
-        evidence,
-        familiar,
+        evidence.kind,
+        evidence.familiar[0],
         used,
-        model.measured_in(used),
+        evidence.measured_so,
         model.alike(sheet, batch_size, used),
         graph,
         _operators(executed, parts, mean, sheet, batch_size),
         float(parts.rest_ms),
         unknown_operators=unknown,
-        measurements=() if is_profile else _measurements(executed, setting),
-        rests_on="" if is_profile else model.rests_on([executed], setting),
-        learned=learned,
+        measurements=evidence.measurements,
+        rests_on=evidence.rests_on or evidence.rests_on_unlike,
+        learned=evidence.learned,
     )
-
-
-def _measurements(graph: Graph, setting: Setting) -> tuple[NearMeasurement, ...]:
-    """Published measurements that are nearest to a network in a setting."""
-    from nasplug.measurements.nearest import nearest_measurements
-    from nasplug.predictors.latency.class_models import told
-
-    whole = replace(told(setting), hardware=setting.hardware, unit=setting.unit)
-    return tuple(nearest_measurements(graph, replace(whole, threads=setting.threads), SHOWN))
 
 
 def _operators(

@@ -35,7 +35,7 @@ class ReportedSearch(Protocol):
     """The parts of a search's result that reports show; see `nasplug.SearchResult`."""
 
     def heading(self) -> str: ...  # noqa: D102
-    def notes(self) -> list[str]: ...  # noqa: D102
+    def notes(self, brief: bool = False) -> list[str]: ...  # noqa: D102
     def to_json(self) -> dict[str, Any]: ...  # noqa: D102
     def choices(self) -> list[Choice]: ...  # noqa: D102
 

@@ -122,9 +122,9 @@ def _label(axis: ReportedQuantity, points: _Points) -> str:
 
 
 def _title(result: ReportedSearch) -> list[str]:
-    """The heading and the notes, without the note on the proxy, which the heading has."""
-    quality = result.quality
-    notes = [note for note in result.notes() if quality is None or not note.startswith(quality)]
+    """The heading and brief notes, without the note on the proxy, which the heading has."""
+    quality, notes = result.quality, result.notes(brief=True)
+    notes = [note for note in notes if quality is None or not note.startswith(quality)]
     return [result.heading(), *notes]
 
 

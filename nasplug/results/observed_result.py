@@ -13,6 +13,7 @@ import numpy as np
 from nasplug.arrays import Array
 from nasplug.objectives import COSTS
 from nasplug.predicting.intervals import magnitude
+from nasplug.results.lines import export_steps, with_option
 from nasplug.results.result import SearchResult
 from nasplug.search_spaces import Architecture
 from nasplug.studies.evaluation import METRICS
@@ -25,6 +26,8 @@ __all__ = ["ObservedResult"]
 _BEGINS = {
     "measured": "the search starts from predicted latencies (measured: the predictor learned from "
     "measurements on {0})",
+    "learned": "the search starts from predicted latencies (measured: the predictor learned from "
+    "{1} networks measured on {0})",
     "few-shot": "the search starts from predicted latencies (few-shot: the predictor is calibrated "
     "with a few measurements on {0})",
     "zero-shot": "the search starts from predicted latencies (zero-shot: {0} was not measured)",
@@ -75,8 +78,8 @@ class ObservedResult(SearchResult):
             heading = heading.replace(f"{self.space}, {self.dataset}", self.space, 1)
         return f"{heading}{failed}; values: {self.observed_in}"
 
-    def notes(self) -> list[str]:
-        """Notes on the meaning of the numbers, each a sentence."""
+    def notes(self, brief: bool = False) -> list[str]:
+        """Notes on the meaning of the numbers, each a sentence; `brief` makes no difference."""
         objectives = " and ".join(f"{o.name} ({o.direction})" for o in self.objectives)
         notes = [f"objectives: {objectives}"]
         predicted = [o.name for o in self.objectives if o.name not in COSTS]
@@ -87,7 +90,9 @@ class ObservedResult(SearchResult):
                 f"{', '.join(predicted)}"
             )
         if self.hardware is not None and self.evidence is not None:
-            notes.append(_BEGINS[self.evidence].format(self.hardware.name))
+            learned = self.facts.learned
+            kind = "learned" if learned else self.evidence
+            notes.append(_BEGINS[kind].format(self.hardware.name, learned))
         if predicted:
             notes += self._wide()
         notes += self.facts.notes
@@ -163,14 +168,20 @@ class ObservedResult(SearchResult):
         unit = next(objective.unit for objective in self.objectives if objective.name == name)
         return f"{_shown(row, name)}{_unit(unit)}"
 
-    def next_steps(self) -> list[str]:
-        """Sentences on what a reader may do with the result."""
-        from nasplug.results.export import can_export
+    def next_steps(self, command: str | None = None) -> list[str]:
+        """Sentences on what a reader may do with the result; commands can be pasted.
 
-        steps = ["a larger --n-trials continues this study"]
-        if can_export(self.searched):
-            steps.append("--export FOLDER writes these networks as ONNX files")
-        return [*steps, "nasplug report shows the progress of the study"]
+        Args:
+            command: The command that searches; None for steps in Python.
+        """
+        more = 2 * max(self.n_trials, 1)
+        again = f"the same call with n_trials={more}"
+        if command is not None:
+            again = with_option(command, "--n-trials", str(more))
+        steps = [f"more trials of this study: {again}", *export_steps(self.searched, command)]
+        if command is None:
+            return [*steps, 'a page with the result: result.report("report")']
+        return [*steps, f"a page with the result: {with_option(command, '--report', 'report')}"]
 
     def report(self, folder: str | os.PathLike[str], command: str | None = None) -> list[Path]:
         """Write `report.html`, `trials.png`, `result.json`, and the pictures of `nasplug report`.

@@ -18,10 +18,10 @@ from nasplug.choices import Choice, choices, telling_rows
 from nasplug.objectives import MFLOPS, OBJECTIVES, Objective
 from nasplug.predicting.intervals import DIGITS, interval_of, shown
 from nasplug.predicting.measured_accuracy import HasAccuracies
-from nasplug.predicting.notes import evidence_note, narrowing, runtime_note
+from nasplug.predicting.notes import limit_note, narrowing
 from nasplug.predictors.features.runtimes import way_name
 from nasplug.predictors.hardware import Hardware
-from nasplug.results.lines import ROWS, choice_lines, table_lines
+from nasplug.results.lines import ROWS, choice_lines, export_steps, table_lines
 from nasplug.results.scored import Facts, Scored
 from nasplug.search_spaces import Architecture, SearchSpace
 from nasplug.text import counted
@@ -70,6 +70,7 @@ class SearchResult:
         measured_so: Devices that were measured in this runtime.
         alike: Other runtimes that get the same predictions.
         missing: Points of the predicted front that no trial has.
+        call: The call of `search` in Python; empty if it is not known.
 
     Example:
         >>> import nasplug
@@ -99,6 +100,7 @@ class SearchResult:
     measured_so: tuple[str, ...] = ()
     alike: tuple[str, ...] = ()
     missing: int = 0
+    call: str = ""
 
     @cached_property
     def _scored(self) -> Scored:
@@ -169,6 +171,7 @@ class SearchResult:
             ],
             "predictor": dict(self.predictor),
             **quality,
+            "latency": self.facts.latency,
             "pareto": self.pareto,
             "seconds": dict(self.seconds),
         }
@@ -201,8 +204,12 @@ class SearchResult:
         """Side of the input images of the network that the latency is predicted for, in pixels."""
         return self.facts.latency_side
 
-    def notes(self) -> list[str]:
-        """Notes on the meaning of the numbers, each a sentence."""
+    def notes(self, brief: bool = False) -> list[str]:
+        """Notes on the meaning of the numbers, each a sentence.
+
+        Args:
+            brief: Whether one sentence on the evidence of the latencies is enough.
+        """
         notes = []
         if self.quality is not None:
             notes.append(f"{self.quality}; the search maximizes it within the limits")
@@ -223,11 +230,7 @@ class SearchResult:
         if self.hardware is None:
             names = [_COUNTED[o.name][0] if o.name in _COUNTED else o.name for o in self.objectives]
             notes.append(f"no device was given, so the objectives are {' and '.join(names)}")
-        elif self.evidence is not None:
-            device, batch_size = self.hardware.name, self.batch_size
-            notes.append(evidence_note(self.evidence, device, batch_size, self.runtime or None))
-        if self.runtime is not None and self.zero_shot:
-            notes.append(runtime_note(self.runtime, self.measured_so, self.alike))
+        notes += self.facts.latency_notes[: 1 if brief else None]
         notes += self._wide()
         if self.hardware is not None and self.input_side != self.latency_side:
             notes.append(
@@ -242,8 +245,11 @@ class SearchResult:
         if self.hardware is None or all(ends is None or ends["usable"] for ends in latencies):
             return []
         assert self.evidence is not None
-        sentence = narrowing(self.evidence, self.hardware.name, "these networks", self.space)
-        return [f"{sentence}; the order of the latencies is far more certain than their size"]
+        name, learned = self.hardware.name, self.facts.learned
+        sentence = narrowing(self.evidence, name, "these networks", self.space, learned)
+        notes = [f"{sentence}; the order of the latencies is far more certain than their size"]
+        limits = [str(limit) for limit in self.constraints if limit.name == "latency"]
+        return notes + ([limit_note(limits)] if limits else [])
 
     def columns(self) -> list[tuple[str, list[str]]]:
         """Heading of each column of the front's table, and its cells in the order of `pareto`."""
@@ -290,13 +296,14 @@ class SearchResult:
         self.show(console, every)
         return stream.getvalue()
 
-    def show(self, console: Console, every: bool = False) -> None:
+    def show(self, console: Console, every: bool = False, command: str | None = None) -> None:
         """Print heading, choices, the front as a table, notes and next steps to a rich console.
 
         Args:
             console: Where to print; an architecture stands beside its numbers if the line has room
                 for it, and else below them.
             every: Whether all rows of the front are shown, and not twelve at most.
+            command: The command that searches, for the next steps.
         """
         choices, count = self.choices(), len(self.pareto) if every else ROWS
         shown = telling_rows(
@@ -307,7 +314,7 @@ class SearchResult:
         lines += table_lines(self.columns(), archs, shown, console.width)
         if len(shown) < len(archs):
             lines.append(f"{len(shown)} of {len(archs)} rows; --all shows all rows")
-        steps = ["next steps:", *(f"  {step}" for step in self.next_steps())]
+        steps = ["next steps:", *(f"  {step}" for step in self.next_steps(command))]
         for line in (*lines, "", *self._legend(), *self.notes(), "", *steps):
             console.print(line, soft_wrap=True, markup=False, highlight=False)
 
@@ -317,31 +324,37 @@ class SearchResult:
         interval = f"numbers in brackets are {self.facts.interval:.0%} intervals"
         return [MFLOPS] * ("flops" in names) + [interval] * bool(names & set(_PREDICTED))
 
-    def next_steps(self) -> list[str]:
-        """Sentences on what a reader may do with the result."""
-        from nasplug.results.export import can_export
+    def next_steps(self, command: str | None = None) -> list[str]:
+        """Sentences on what a reader may do with the result; commands can be pasted.
 
-        arguments = [repr(self.space)]
-        if self.hardware is not None:
-            arguments.append(repr(self.hardware.name))
-        if self.constraints:
-            arguments.append(f"constraints={[str(limit) for limit in self.constraints]}")
-        if self.batch_size != 1:
-            arguments.append(f"batch_size={self.batch_size}")
-        steps = [f"in Python: nasplug.search({', '.join(arguments)})"]
-        if can_export(self.searched):
-            steps.insert(0, "--export FOLDER writes these networks as ONNX files")
-        if self.hardware is not None and self.evidence not in {"measured", "few-shot"}:
-            steps.insert(
-                0, "nasplug calibrate improves the latencies with measurements on your device"
+        Args:
+            command: The command that searches; None for steps in Python.
+        """
+        steps = []
+        if self.hardware is not None and self._is_narrowed_by_measurements:
+            steps.append(
+                "networks to time on your device, whose latencies nasplug calibrate learns: "
+                f"nasplug calibrate --space {self.space} --suggest 10 --out todo.csv"
             )
+        steps += export_steps(self.searched, command)
+        if self.call:
+            steps.append(f"in Python: {self.call}")
         if self.accuracy_source is not None and self.pareto:
             name = self.pareto[-1]["arch"].partition("@")[0]
             steps.insert(0, f"timm.create_model({name!r}, pretrained=True) loads a trained network")
-        elif self.proxy is None:
-            program = '"python train.py {arch}"'
-            steps.append(f"--evaluate command {program} trains networks instead of predicting them")
+        elif self.proxy is None and command is not None:
+            steps.append(
+                "trials that your train.py trains, instead of predicted ones: "
+                f'{command} --evaluate command "python train.py {{arch}}"'
+            )
         return steps
+
+    @property
+    def _is_narrowed_by_measurements(self) -> bool:
+        """Whether the intervals of the latencies are not those of measured networks."""
+        if self.evidence != "measured":
+            return self.evidence == "zero-shot"
+        return bool(self.facts.learned) or not all(self.facts.familiar)
 
     def choices(self) -> list[Choice]:
         """Up to three rows of the front that a reader may take; see `nasplug.choices`.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from nasplug.candidates.candidates import Candidates
+from nasplug.predicting.evidence import LatencyEvidence
 
 __all__ = ["Facts", "Scored", "facts_of"]
 
@@ -36,6 +39,10 @@ class Facts:
         input_side: Side of the input images of the data set, in pixels.
         latency_side: Side of the input images of the network whose latency is predicted, in pixels.
         notes: Sentences that a reader of the scores must know.
+        learned: Networks on the device that the latency was learned from (see `Prediction`).
+        latency: Entries of `LatencyEvidence.to_json` for the front; None without a latency.
+        latency_notes: Sentences of `LatencyEvidence.notes`.
+        familiar: `LatencyEvidence.familiar` of the front.
         values: Predicted values of the objectives of each row of the front; empty where trials
             are observed.
     """
@@ -46,14 +53,21 @@ class Facts:
     interval: float
     input_side: int
     latency_side: int
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
+    learned: int
+    latency: Mapping[str, Any] | None
+    latency_notes: tuple[str, ...]
+    familiar: tuple[bool, ...]
     values: tuple[tuple[float, ...], ...] = ()
 
 
 def facts_of(
-    candidates: Candidates, dataset: str, values: tuple[tuple[float, ...], ...] = ()
+    candidates: Candidates,
+    dataset: str,
+    values: tuple[tuple[float, ...], ...] = (),
+    latency: LatencyEvidence | None = None,
 ) -> Facts:
-    """The facts on candidates that were scored for an image set."""
+    """The facts on candidates that were scored for an image set, and on the front's latencies."""
 
     def side(task: str) -> int:
         graph = candidates.space.to_graph(candidates.architectures[0], task)
@@ -71,5 +85,9 @@ def facts_of(
         input_side=side(dataset),
         latency_side=side(latency_dataset),
         notes=tuple(candidates.notes()),
+        learned=candidates.scores.learned,
+        latency=None if latency is None else latency.to_json(),
+        latency_notes=() if latency is None else tuple(latency.notes()),
+        familiar=() if latency is None else latency.familiar,
         values=values,
     )

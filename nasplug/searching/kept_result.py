@@ -100,7 +100,8 @@ def _result(
     progress: bool | None,
 ) -> SearchResult:
     facts = content["facts"]
-    sequences = {"notes": tuple(facts["notes"]), "values": tuple(map(tuple, facts["values"]))}
+    sequences = {name: tuple(facts[name]) for name in ("notes", "latency_notes", "familiar")}
+    sequences["values"] = tuple(map(tuple, facts["values"]))
     fields = {
         **{name: content["fields"][name] for name in _FIELDS},
         "facts": Facts(**(facts | sequences)),

@@ -13,6 +13,7 @@ from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.measured import measured
 from nasplug.objectives import Objective
 from nasplug.pareto import pareto_mask
+from nasplug.predicting.evidence import LatencyEvidence, latency_evidence
 from nasplug.results.observed_result import ObservedResult
 from nasplug.results.result import DIGITS, SearchResult, predicted_ends
 from nasplug.results.scored import Scored, facts_of
@@ -41,6 +42,7 @@ def result_of(
     # Devices in tables were measured in their usual runtime.
     hardware = None if prepared.runtime else config.hardware
     truths = measured(candidates, best_indices, config.dataset, hardware, config.batch_size)
+    latency = _latency_evidence(config, prepared, candidates, best_indices)
     scored = Scored(candidates, tuple(indices), tuple(best_indices))
     fields = common_fields(config, prepared, study, seconds) | {
         "n_trials": len(indices),
@@ -55,7 +57,7 @@ def result_of(
             **fields,
             pareto=[_predicted_entry(candidates, k, truth, objectives) for k, truth in entries],
             missing=prepared.front.missing(trial.values for trial in trials),
-            facts=facts_of(candidates, config.dataset, tuple(map(tuple, values.tolist()))),
+            facts=facts_of(candidates, config.dataset, tuple(map(tuple, values.tolist())), latency),
         )
     return ObservedResult(
         **fields,
@@ -63,12 +65,24 @@ def result_of(
             _observed_entry(candidates, trial, k, truth)
             for trial, k, truth in zip(best, best_indices, truths, strict=True)
         ],
-        facts=facts_of(candidates, config.dataset),
+        facts=facts_of(candidates, config.dataset, latency=latency),
         evaluate=config.evaluation_kind,
         observed_in=str(prepared.observed_in),
         failed=sum(counts_as_failed(trial) for trial in study.get_trials(deepcopy=False)),
         infeasible=sum(any(v > 0 for v in trial.constraints.values()) for trial in trials),
     )
+
+
+def _latency_evidence(
+    config: SearchConfig, prepared: Prepared, candidates: Candidates, front: Sequence[int]
+) -> LatencyEvidence | None:
+    """The evidence behind the latencies of a front; of any candidate where it is empty."""
+    kind, device = candidates.scores.evidence, config.hardware
+    if kind is None or device is None:
+        return None
+    graphs, learned = candidates.timed_graphs(front or [0]), candidates.scores.learned
+    predictor = prepared.predictors["latency"]
+    return latency_evidence(predictor, graphs, device, config.batch_size, kind, learned)
 
 
 def common_fields(

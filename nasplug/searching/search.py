@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
+import inspect
 import json
 import logging
 import os
@@ -32,6 +34,7 @@ from nasplug.searching.config import SearchConfig, checked_config, keep_config
 from nasplug.searching.kept_result import keep_result, kept_result
 from nasplug.searching.outcome import result_of
 from nasplug.searching.prepare import Prepared, prepare
+from nasplug.studies.databases import without_password
 from nasplug.studies.evaluation import Evaluation
 from nasplug.studies.progress import Progress
 from nasplug.studies.storages import (
@@ -130,6 +133,7 @@ def search(
         >>> found.n_trials
         5
     """
+    call = _call_of(locals())
     started = time.perf_counter()
     way = asked_way(runtime, precision, unit, threads)
     with quiet_optuna(), Progress(progress) as shown:
@@ -160,7 +164,7 @@ def search(
         name = study_name or _default_name(prepared)
         kept = _finished(opened, name, config, prepared, started, progress)
         if kept is not None:
-            return kept
+            return dataclasses.replace(kept, call=call)
         prepared.score(shown)
         predicted = time.perf_counter()
         study = _open(opened, name, prepared)
@@ -175,7 +179,51 @@ def search(
     }
     result = result_of(config, prepared, study, seconds)
     keep_result(result, config, prepared)
-    return result
+    return dataclasses.replace(result, call=call)
+
+
+def _call_of(arguments: Mapping[str, Any]) -> str:
+    """The call of `search` with the arguments that differ from the usual ones, as Python reads it.
+
+    It is empty where an argument, such as a function, cannot be written so.
+    """
+    words: list[str] = []
+    for name, parameter in inspect.signature(search).parameters.items():
+        value = arguments[name]
+        is_usual = value is None or value == parameter.default or name == "progress"
+        if isinstance(value, (list, tuple)) and not value:
+            is_usual = True
+        if is_usual and name != "space":
+            continue
+        try:
+            text = _argument(value)
+        except TypeError:
+            return ""
+        is_first = parameter.kind is parameter.POSITIONAL_OR_KEYWORD and name != "constraints"
+        words.append(text if is_first else f"{name}={text}")
+    return f"nasplug.search({', '.join(words)})"
+
+
+def _argument(value: Any) -> str:
+    """An argument of `search` as Python reads it, without a password.
+
+    Raises:
+        TypeError: If it cannot be written.
+    """
+    if isinstance(value, str):
+        return repr(without_password(value))
+    if isinstance(value, os.PathLike):
+        return repr(os.fspath(value))
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, Constraint):
+        return repr(str(value))
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_argument, value))}]"
+    if isinstance(value, (Hardware, SearchSpace)):
+        # Both are found again by their names.
+        return repr(value.name)
+    raise TypeError(type(value).__name__)
 
 
 def _finished(

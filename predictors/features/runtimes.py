@@ -32,7 +32,8 @@ EAGER = "eager"
 RUNTIMES = (
     *(EAGER, "eager nhwc", "compiled", "compiled graphs", "tensorrt", "paddle tensorrt"),
     *("onnxruntime", "openvino", "tflite", "pytorch mobile", "ncnn", "ncnn vulkan", "armnn"),
-    *("qnn", "onnxruntime qnn", "core ml", "rknn", "tflite edge tpu", "hailort"),
+    *("paddle lite", "mnn", "mnn vulkan", "qnn", "onnxruntime qnn", "core ml", "rknn"),
+    *("tflite edge tpu", "hailort", "drp-ai", "pulsar2", "openexplorer", "cloud ai"),
 )
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "fp8", "int8", "int4", "w8a16")
 # Names in sentences, where they differ from the words of users.
@@ -48,12 +49,19 @@ _NAMES = {
     "pytorch mobile": "PyTorch Mobile",
     "ncnn vulkan": "ncnn with Vulkan",
     "armnn": "Arm NN",
+    "paddle lite": "Paddle Lite",
+    "mnn": "MNN",
+    "mnn vulkan": "MNN with Vulkan",
     "qnn": "Qualcomm QNN",
     "onnxruntime qnn": "ONNX Runtime with QNN",
     "core ml": "Core ML",
     "rknn": "RKNN",
     "tflite edge tpu": "TensorFlow Lite on an Edge TPU",
     "hailort": "HailoRT",
+    "drp-ai": "DRP-AI",
+    "pulsar2": "Pulsar2",
+    "openexplorer": "OpenExplorer",
+    "cloud ai": "the Cloud AI SDK",
 }
 # Texts of earlier versions -> runtime and precision.
 _EARLIER = {
@@ -73,11 +81,47 @@ _MAKERS = {
     "rknn": ("rockchip", "Rockchip NPUs"),
     "tflite edge tpu": ("google", "Edge TPUs"),
     "hailort": ("hailo", "Hailo chips"),
+    "drp-ai": ("renesas", "Renesas NPUs"),
+    "pulsar2": ("axera", "AXERA NPUs"),
+    "openexplorer": ("d-robotics|horizon", "D-Robotics NPUs"),
+    "cloud ai": ("cloud ai", "Cloud AI cards"),
 }
-# Runtimes that no GPU of a server or desktop has, those of GPUs, and those of NPUs.
-_MOBILE = frozenset({"tflite", "pytorch mobile", "ncnn", "armnn"})
-_GPU = frozenset({"tensorrt", "paddle tensorrt", "compiled graphs", "ncnn vulkan"})
-_NPU = frozenset({"rknn", "tflite edge tpu", "hailort"})
+# Processors that a runtime runs on, as `_place` names them. A phone's CPU has eager PyTorch, since
+# phones were measured so.
+_CPUS, _EVERY_GPU = ("cpu", "phone cpu"), ("gpu", "board gpu", "laptop gpu", "mobile gpu")
+_FRAMEWORK = (*_CPUS, "gpu", "board gpu", "laptop gpu", "chip")
+_OF_MAKER = (*_CPUS, "laptop gpu", "mobile gpu", "npu", "chip")
+_PLACES = {
+    EAGER: _FRAMEWORK,
+    "eager nhwc": _FRAMEWORK,
+    "compiled": ("cpu", "gpu", "board gpu", "laptop gpu", "chip"),
+    "compiled graphs": ("gpu", "board gpu"),
+    "tensorrt": ("gpu", "board gpu", "npu"),
+    "paddle tensorrt": ("gpu", "board gpu"),
+    "onnxruntime": (*_CPUS, *_EVERY_GPU, "npu"),
+    "openvino": ("cpu", "gpu", "laptop gpu", "npu", "chip"),
+    "tflite": (*_CPUS, "board gpu", "laptop gpu", "mobile gpu", "npu"),
+    "pytorch mobile": (*_CPUS, "board gpu", "mobile gpu"),
+    "ncnn": _CPUS,
+    "ncnn vulkan": _EVERY_GPU,
+    "armnn": (*_CPUS, "board gpu", "mobile gpu"),
+    "paddle lite": (*_CPUS, "mobile gpu", "npu"),
+    "mnn": _CPUS,
+    "mnn vulkan": _EVERY_GPU,
+    "qnn": _OF_MAKER,
+    "onnxruntime qnn": _OF_MAKER,
+    "core ml": _OF_MAKER,
+    **dict.fromkeys(("rknn", "drp-ai", "pulsar2", "openexplorer"), ("npu", "chip")),
+    **dict.fromkeys(("tflite edge tpu", "hailort", "cloud ai"), ("npu", "chip")),
+}
+# Maker or name of an NPU -> its runtime; the first that fits.
+_NPU_RUNTIMES = (
+    *(("cloud ai", "cloud ai"), ("qualcomm|snapdragon", "qnn"), ("apple", "core ml")),
+    *(("rockchip", "rknn"), ("hailo", "hailort"), ("gaudi|goya|greco", "compiled")),
+    *(("intel", "openvino"), ("amd ", "onnxruntime"), ("nvidia", "tensorrt")),
+    *(("renesas", "drp-ai"), ("axera", "pulsar2"), ("d-robotics", "openexplorer")),
+    ("edge tpu", "tflite edge tpu"),
+)
 # Runtimes that compute floats in fp16 where the processor can, and those that do so on GPUs.
 _HALF = frozenset({"ncnn", "ncnn vulkan", "mnn", "mnn vulkan"})
 _HALF_ON_GPUS = frozenset({"tflite", "pytorch mobile", "core ml", "paddle lite"})
@@ -109,6 +153,16 @@ class Way:
         threads = f"{self.threads} threads" if self.threads else ""
         words = (self.runtime, self.precision, self.unit, threads)
         return " ".join(word for word in words if word)
+
+    def completed(self, usual: Way) -> Way:
+        """The way with runtime, unit and threads of a usual one, where it says nothing of them.
+
+        Threads count on the usual unit alone.
+        """
+        if self.runtime or (self.unit and self.unit != usual.unit):
+            return self
+        threads = self.threads or usual.threads
+        return replace(self, runtime=usual.runtime or EAGER, unit=usual.unit, threads=threads)
 
     @property
     def plain(self) -> Way:
@@ -234,15 +288,17 @@ def default_way(hardware: Hardware, deployed: bool = False, unit: str = "") -> W
     Returns:
         TensorRT for an ONNX file on an NVIDIA GPU, else ONNX Runtime on a GPU or the CPU of a
         server or desktop; a framework's usual way for a module there. TensorFlow Lite on phones and
-        boards, and the vendor's runtime on an NPU.
+        boards. On an NPU the maker's runtime, where it has one here; else TensorFlow Lite on a
+        system on a chip, and on a chip of its own what its compiler makes.
     """
     kind = _kind(hardware, Way(unit=unit))
     if kind == "npu":
-        makers = (("qualcomm|snapdragon", "qnn"), ("apple", "core ml"), ("rockchip", "rknn"))
-        vendors = (*makers, ("hailo", "hailort"), ("intel", "openvino"), ("tpu", "compiled"))
-        # A TPU or FPGA runs what a compiler has made.
-        return Way(next((word for maker, word in vendors if _is(hardware, maker)), ""), unit=unit)
-    if hardware.kind in ("phone", "edge") and not _is(hardware, "nvidia"):
+        other = "compiled" if _place(hardware, kind) == "chip" else "tflite"
+        runtimes = (word for maker, word in _NPU_RUNTIMES if _is(hardware, maker))
+        return Way(next(runtimes, other), unit=unit)
+    # A board with an x86 processor is a small desktop.
+    is_mobile = hardware.kind in ("phone", "edge") and not _is(hardware, "nvidia|amd |intel")
+    if is_mobile:
         return Way("core ml" if kind == "gpu" and _is(hardware, "apple") else "tflite", unit=unit)
     if not deployed:
         return Way(unit=unit)
@@ -263,15 +319,13 @@ def check_way(hardware: Hardware, way: Way) -> None:
         raise InputError(f"threads are for a CPU, and networks run on the {kind.upper()} of {name}")
     maker = _MAKERS.get(way.runtime)
     if maker and not _is(hardware, maker[0]):
-        raise InputError(f"{_NAMES[way.runtime]} runs on {maker[1]} alone; {_instead(hardware)}")
-    on_large_gpu = kind == "gpu" and hardware.kind == "gpu"
-    wrong = (way.runtime in _MOBILE | {"qnn"} and on_large_gpu) or (
-        (way.runtime in _GPU and kind != "gpu") or (way.runtime in _NPU and kind != "npu")
-    )
-    if wrong:
+        raise InputError(
+            f"{_NAMES[way.runtime]} runs on {maker[1]} alone; {_instead(hardware, way.unit)}"
+        )
+    if not _runs(hardware, kind, way.runtime):
         raise InputError(
             f"{way_name(way.runtime)} does not run on the {kind.upper()} of {name}; "
-            f"{_instead(hardware)}"
+            f"{_instead(hardware, way.unit)}"
         )
     precision = way.precision
     if way.runtime == "ncnn vulkan" and precision not in _VULKAN:
@@ -279,10 +333,11 @@ def check_way(hardware: Hardware, way: Way) -> None:
             f"{_NAMES[way.runtime]} computes nothing in {precision}; there is fp32 and fp16, and "
             "ncnn computes int8 on the CPU"
         )
-    if precision and precision not in _precisions(part, kind):
+    known = _precisions(part, kind, _place(hardware, kind))
+    if precision and precision not in known:
         raise InputError(
             f"{name} computes nothing in {precision} on its {kind.upper()}; there is "
-            f"{', '.join(p for p in PRECISIONS if p in _precisions(part, kind))}"
+            f"{', '.join(word for word in PRECISIONS if word in known)}"
         )
 
 
@@ -295,19 +350,42 @@ def exists(hardware: Hardware, way: Way) -> bool:
     return True
 
 
-def _instead(hardware: Hardware) -> str:
-    usual = [default_way(hardware, deployed).runtime or "eager" for deployed in (False, True)]
-    return f"for {hardware.name} there is {' or '.join(dict.fromkeys(usual))}"
+def _place(hardware: Hardware, kind: str) -> str:
+    """Kind of a processor together with that of its device, as `_PLACES` has them."""
+    if kind == "cpu":
+        return "phone cpu" if hardware.kind == "phone" else "cpu"
+    if kind == "npu":
+        return "chip" if hardware.kind in ("fpga", "asic") else "npu"
+    if hardware.kind == "edge" and _is(hardware, "nvidia"):
+        return "board gpu"
+    is_laptop = hardware.kind == "cpu" or _is(hardware, "amd |intel")
+    return "gpu" if hardware.kind == "gpu" else "laptop gpu" if is_laptop else "mobile gpu"
 
 
-def _precisions(part: Hardware, kind: str) -> set[str]:
+def _runs(hardware: Hardware, kind: str, runtime: str) -> bool:
+    """Whether a runtime, or none in particular, runs on a unit of a device."""
+    if runtime == "openvino" and kind != "cpu" and not _is(hardware, "intel"):
+        return False
+    return not runtime or _place(hardware, kind) in _PLACES[runtime]
+
+
+def _instead(hardware: Hardware, unit: str = "") -> str:
+    usual = [default_way(hardware, told, unit).runtime or EAGER for told in (False, True)]
+    where = f" on its {unit.split(maxsplit=1)[0].upper()}" if unit else ""
+    return f"for {hardware.name} there is {' or '.join(dict.fromkeys(usual))}{where}"
+
+
+def _precisions(part: Hardware, kind: str, place: str) -> set[str]:
     """Precisions in which a processor computes, or holds its weights."""
     known = {"fp32", "fp16", *part.peak_tflops}
     if kind == "cpu":
         known |= {"bf16", "int8", "int4"} | {"w8a16"}
     elif kind == "npu":
         known |= {"int8", "w8a16"}
-    elif not part.peak_tflops.keys() > {"fp32"}:
+    elif place in ("gpu", "board gpu"):
+        # Weights alone are so: they are unpacked as they are read, and arithmetic is in fp16.
+        known |= {"int4", "w8a16"}
+    if kind == "gpu" and not part.peak_tflops.keys() > {"fp32"}:
         # A description with one figure does not say what else there is.
         known |= {"tf32", "bf16", "int8"}
     return known

@@ -218,10 +218,13 @@ class ClassModels:
         return known
 
     def measured_in(self, way: Way) -> tuple[str, ...]:
-        """Names of devices whose measurements in a runtime were learned."""
-        words = (way.runtime or EAGER, way.runtime)
-        devices = [getattr(model, "devices", {}) for model in self.models.values()]
-        return tuple(name for each in devices for word in words for name in each.get(word, ()))
+        """Names of devices whose networks were learned in a runtime, precision and unit.
+
+        A precision or a unit that is not named may be any.
+        """
+        wanted = (way.runtime or EAGER, way.precision, way.unit)
+        keys = [key.split("|") for key in self.learned]
+        return tuple(name for name, *words in keys if _agree(words, wanted))
 
     def parts(self, graph: Graph, column: Setting) -> Parts:
         """Share the latency of a network out among its operators.
@@ -263,6 +266,11 @@ class ClassModels:
         """Restore the models that `tensors` and `described` stored, by class."""
         models = {name: _restored(name, tensors[name], card[name]) for name in card}
         return cls(models, {str(key): int(count) for key, count in (learned or {}).items()})
+
+
+def _agree(words: Sequence[str], wanted: Sequence[str]) -> bool:
+    """Whether words are the wanted ones; an empty one may be any."""
+    return all(not b or a == b for a, b in zip(words, wanted, strict=True))
 
 
 def _wider(column: Setting) -> list[Setting]:

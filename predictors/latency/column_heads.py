@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.predictors.prediction import Array
+from nasplug.predictors.statistics.familiarity import Familiarity
+from nasplug.search_spaces import Graph
 
 __all__ = ["ColumnHeads"]
 
@@ -88,6 +90,32 @@ class ColumnHeads:
         correction = x @ self.weights[head] + self.shifts[head]
         result: Array = np.clip(correction, -self.limits[head], self.limits[head])
         return result
+
+    def correct(
+        self,
+        graphs: Sequence[Graph],
+        features: Array,
+        logs: Array,
+        keys: Sequence[str],
+        familiar: Familiarity,
+    ) -> None:
+        """Add the corrections of the groups that networks are like to `logs`, in place.
+
+        Args:
+            graphs: Whole networks.
+            features: Of each, shape `(graphs, features)`.
+            logs: Logarithms of ms, shape `(graphs, columns)`.
+            keys: Key of each column.
+            familiar: Tells which group a network is like.
+        """
+        like: dict[tuple[str, ...], list[str]] = {}
+        for k, key in enumerate(keys):
+            among = tuple(name for name, other in self.pairs if other == key)
+            if among not in like:
+                like[among] = familiar(graphs, among)
+            for name in dict.fromkeys(filter(None, like[among])):
+                rows = [row for row, other in enumerate(like[among]) if other == name]
+                logs[rows, k] += self(features[rows], name, key)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """Arrays to store; `groups` and `pairs` belong to the card."""

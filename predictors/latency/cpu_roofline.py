@@ -30,13 +30,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.cpu_terms import (
-    START,
-    CpuTerms,
-    cpu_fusion,
-    cpu_kernels,
-    cpu_precision,
-)
+from nasplug.predictors.latency.cpu_numbers import START
+from nasplug.predictors.latency.cpu_terms import CpuTerms, cpu_fusion, cpu_kernels, cpu_precision
 from nasplug.predictors.latency.fused_operators import kernels_of_nodes
 from nasplug.predictors.latency.fused_roofline import BOUNDS, KernelTimes
 from nasplug.predictors.prediction import Array

@@ -1,14 +1,12 @@
-"""Numbers and terms of the roofline of CPUs; cpu_roofline.py has the formula.
+"""Terms of the roofline of CPUs; cpu_roofline.py has the formula, cpu_numbers.py the numbers.
 
-Rates (efficiencies, near bandwidth, launch) are products of numbers: of the kind of kernel, the
-runtime, the precision and the kind of core, and of pairs of these. A kernel keeps the places of its
-numbers, so that the logarithm of a rate is a sum over places.
+A kernel keeps the places of the numbers that its rates are products of, so that the logarithm of a
+rate is a sum over places.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +16,17 @@ from torch import Tensor
 
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.hardware import Hardware, on_unit
+from nasplug.predictors.latency.cpu_numbers import (
+    COMPUTING,
+    CORE_KINDS,
+    CPU_RUNTIMES,
+    GROUP_OF,
+    GROUPS,
+    NAMES,
+    NEAR,
+    PRECISIONS,
+    RATES,
+)
 from nasplug.predictors.latency.fused_operators import (
     FUSIONS,
     KERNEL_COLUMNS,
@@ -27,25 +36,8 @@ from nasplug.predictors.latency.fused_operators import (
 from nasplug.predictors.prediction import Array
 from nasplug.search_spaces import Graph
 
-__all__ = [
-    "CPU_RUNTIMES",
-    "GROUPS",
-    "NAMES",
-    "START",
-    "CpuTerms",
-    "core_kind",
-    "cpu_fusion",
-    "cpu_kernels",
-    "cpu_precision",
-]
+__all__ = ["CpuTerms", "core_kind", "cpu_fusion", "cpu_kernels", "cpu_precision"]
 
-CPU_RUNTIMES = (
-    *("tflite", "pytorch mobile", "ncnn", "onnxruntime", "openvino", "armnn", "eager", "compiled"),
-    *("paddle lite", "mnn", "core ml", "tensorflow", "opencv", ""),
-)
-# How a CPU computes: int8 with and without an instruction for dot products.
-PRECISIONS = ("fp32", "fp16", "int8", "int8 dot")
-CORE_KINDS = ("in order", "narrow", "wide", "x86", "32 bit", "other", "scalar")
 _IN_ORDER = frozenset({f"Cortex-A{number}" for number in (34, 35, 53, 55, 510, 520)})
 _OLD = frozenset({f"Cortex-A{number}" for number in (5, 7, 8, 9, 12, 15, 17)})
 # Beginnings of the names of cores that are neither Arm's nor x86.
@@ -62,8 +54,6 @@ _X86 = (
 )
 # Runtimes that compute in half precision where the CPU can, unless told otherwise.
 _HALF = frozenset({"ncnn", "mnn"})
-# Runtimes known to compute convolutions of floats by Winograd's algorithm.
-_WINOGRAD = frozenset({"ncnn", "mnn", "paddle lite", "armnn", "pytorch mobile", "eager", "opencv"})
 # Operations of int8 for each of fp32 from which on there is an instruction for dot products.
 _DOTS = 3.9
 # Operations a cycle of a core with the vectors of a wide one.
@@ -73,67 +63,8 @@ _SCALAR = 2.0
 _YEAR = 2019
 # Watts for 1e9 operations a second, of a usual processor of a desktop.
 _WATTS = 0.07
-_COMPUTING = KERNEL_KINDS[:7]
-# Kinds that mostly move, each at a rate of its own; what others move has one rate.
-_MOVING = KERNEL_KINDS[7:]
-_NEAR = ("memory", *_MOVING)
-_RATES = (*_COMPUTING, *_NEAR, "launch")
-# What a microarchitecture changes alike.
-GROUPS = ("compute", "depthwise", "memory", "launch")
-_GROUP_OF = {
-    **dict.fromkeys(_COMPUTING, "compute"),
-    **dict.fromkeys(_NEAR, "memory"),
-    **{name: name for name in GROUPS[1:]},
-}
 SMALLEST_MS = 1e-9
 Places = NDArray[np.int64]
-
-
-def _start() -> dict[str, tuple[float, float]]:
-    """Name of a number -> where its fit starts, and how far it may go, in log units."""
-    efficiencies = dict.fromkeys(_COMPUTING, 0.4) | {"depthwise": 0.15, "grouped": 0.2}
-    efficiencies |= {"batched": 0.3, "attention": 0.3}
-    start = {f"base.{kind}": (value, 0.5) for kind, value in efficiencies.items()}
-    # Bytes a cycle of a core from its caches; thousands of cycles.
-    start |= {"base.memory": (4.0, 0.7), "base.elementwise": (3.0, 0.7)}
-    start |= {"base.normalisation": (1.0, 0.7), "base.layout": (1.5, 0.7), "base.other": (2.0, 0.7)}
-    start["base.launch"] = (10.0, 1.0)
-    for first, rate in product((*CPU_RUNTIMES, *PRECISIONS, *CORE_KINDS), _RATES):
-        start[f"{first}.{rate}"] = (1.0, 0.3)
-    # Some runtimes have no fast kernel for groups.
-    start |= {f"{runtime}.grouped": (1.0, 1.0) for runtime in CPU_RUNTIMES}
-    for first, second in product(CPU_RUNTIMES, PRECISIONS):
-        start[f"{first}.{second}"] = (1.0, 0.25)
-    for first, second in product(CORE_KINDS, (*CPU_RUNTIMES, *PRECISIONS)):
-        start[f"{first}.{second}"] = (1.0, 0.25)
-    for kind in _COMPUTING:
-        by_matrix = kind not in ("depthwise", "attention", "batched")
-        start[f"fp16.{kind}"] = (1.7, 0.2)
-        start[f"int8.{kind}"] = (1.3, 0.3)
-        start[f"int8 dot.{kind}"] = (2.5 if by_matrix else 1.5, 0.4)
-    start |= {f"serial.{rate}": (0.1, 0.7) for rate in (*_COMPUTING, *_NEAR)}
-    start |= {"serial.power": (0.4, 0.5)}
-    start["power"] = (1.15, 0.1)
-    start |= {f"year.{group}": (1.1, 0.1) for group in ("compute", "memory", "launch")}
-    start |= {f"serial.{runtime}": (1.0, 0.5) for runtime in CPU_RUNTIMES}
-    start |= {f"lanes.{rate}": (0.85, 0.15) for rate in (*_COMPUTING, "memory")}
-    for runtime in CPU_RUNTIMES:
-        start[f"winograd.{runtime}"] = (1.6 if runtime in _WINOGRAD else 1.1, 0.3)
-        start[f"sync.{runtime}"] = (0.1, 1.0)
-        start[f"call.{runtime}"] = (50.0, 1.0)
-        start[f"first.{runtime}"] = (2.0, 0.5)
-    start |= {f"traffic.{k}": (1.5 if k in _COMPUTING else 1.0, 0.4) for k in KERNEL_KINDS}
-    start |= {f"far.{core}": (1.0, 0.3) for core in CORE_KINDS}
-    start |= {"uneven": (1.3, 0.3), "memory": (0.6, 0.3), "core memory": (3.0, 0.5)}
-    start |= {"cache.weights": (0.7, 0.5), "cache.activations": (0.7, 0.5), "wider": (0.7, 0.2)}
-    start["cache.cores"] = (0.5, 0.3)
-    start |= {"depth": (20.0, 1.0), "width": (8.0, 1.0), "pixels": (8.0, 1.0)}
-    start |= {"window": (6.0, 0.7), "stride": (1.3, 0.3), "overlap": (2.0, 0.4)}
-    return start
-
-
-START = _start()
-NAMES = {name: place for place, name in enumerate(START)}
 
 
 def core_kind(microarchitecture: str, operations: float) -> str:
@@ -271,7 +202,7 @@ class CpuTerms:
         self._place(kind, every[self.owner][:, -3:].long().numpy(), names, owner)
         depthwise = torch.from_numpy(kind == KERNEL_KINDS.index("depthwise"))
         dense = torch.from_numpy(kind == KERNEL_KINDS.index("convolution"))
-        by_matrix = torch.from_numpy(kind < len(_COMPUTING)) & ~depthwise
+        by_matrix = torch.from_numpy(kind < len(COMPUTING)) & ~depthwise
         self.arithmetic = 2 * kernel["macs"] * cpu.images / cpu.core
         window = kernel["window"]
         # A window costs loads beside its products.
@@ -308,7 +239,7 @@ class CpuTerms:
         of_name = np.array([distinct.index(name) for name in names], dtype=np.int64)[owner]
         zeros = np.zeros_like(kind)
         # A kernel that does not multiply has the place of the first kind, and takes no arithmetic.
-        rate = np.where(kind < len(_COMPUTING), kind, 0)
+        rate = np.where(kind < len(COMPUTING), kind, 0)
 
         def of(
             firsts: Sequence[str], first: Places, seconds: Sequence[str], second: Places
@@ -331,19 +262,19 @@ class CpuTerms:
             of(CORE_KINDS, core, PRECISIONS, precision),
             of(CORE_KINDS, core, CPU_RUNTIMES, runtime),
         ]
-        compute = np.concatenate([factors(rate, _COMPUTING), np.stack(pairs, 1)], 1)
+        compute = np.concatenate([factors(rate, COMPUTING), np.stack(pairs, 1)], 1)
         self.compute_at = torch.from_numpy(compute)
-        moving = np.maximum(kind - len(_COMPUTING) + 1, 0)
-        self.memory_at = torch.from_numpy(factors(moving, _NEAR))
+        moving = np.maximum(kind - len(COMPUTING) + 1, 0)
+        self.memory_at = torch.from_numpy(factors(moving, NEAR))
         self.launch_at = torch.from_numpy(factors(zeros, ["launch"]))
-        groups = np.array([GROUPS.index(_GROUP_OF[name]) for name in _RATES])
+        groups = np.array([GROUPS.index(GROUP_OF[name]) for name in RATES])
         self.core_at = [
             torch.from_numpy(of_name * len(GROUPS) + groups[place])
-            for place in (rate, zeros + len(_COMPUTING), zeros + len(_RATES) - 1)
+            for place in (rate, zeros + len(COMPUTING), zeros + len(RATES) - 1)
         ]
-        self.serial_at = torch.from_numpy(of(["serial"], zeros, _COMPUTING, rate))
-        self.serial_near_at = torch.from_numpy(of(["serial"], zeros, _NEAR, moving))
-        self.lanes_at = torch.from_numpy(of(["lanes"], zeros, _COMPUTING, rate))
+        self.serial_at = torch.from_numpy(of(["serial"], zeros, COMPUTING, rate))
+        self.serial_near_at = torch.from_numpy(of(["serial"], zeros, NEAR, moving))
+        self.lanes_at = torch.from_numpy(of(["lanes"], zeros, COMPUTING, rate))
         self.traffic_at = torch.from_numpy(of(["traffic"], zeros, KERNEL_KINDS, kind))
         self.far_at = torch.from_numpy(of(["far"], zeros, CORE_KINDS, core))
         self.runtime = torch.from_numpy(runtime)

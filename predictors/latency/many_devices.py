@@ -77,8 +77,8 @@ class ManyDevices(EnsemblePredictor):
 
         Returns:
             One column; its evidence is `"measured"` if the device was measured at this batch size
-            in this runtime, else `"zero-shot"`. Graphs unlike those measured may have wider
-            intervals.
+            in this runtime, or networks were `learned` there, else `"zero-shot"`. Graphs unlike
+            those measured may have wider intervals.
 
         Raises:
             InputError: If no device is given, the batch size is out of range, or the runtime is
@@ -89,8 +89,17 @@ class ManyDevices(EnsemblePredictor):
             raise InputError("a latency needs a device; name one as hardware")
         column = self.setting(hardware, batch_size, runtime)
         self._check_fitted()
-        evidence = "measured" if self._measured(column) else "zero-shot"
-        return self._prediction(*self._distribution_on(graphs, column), evidence)
+        is_column = self._measured(column)
+        learned = 0 if is_column else self.learned(column)
+        evidence = "measured" if is_column or learned else "zero-shot"
+        return self._prediction(*self._distribution_on(graphs, column), evidence, learned)
+
+    def learned(self, column: Setting) -> int:
+        """Number of networks learned from on a device in this way, at whatever batch size.
+
+        It counts what a model of the device's class learned; 0 without such models.
+        """
+        return 0
 
     @abstractmethod
     def _distribution_on(

@@ -13,7 +13,7 @@ from nasplug.predictors.features.roofline import roofline_ms
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.batch_growth import never_falling
 from nasplug.predictors.latency.class_models import ClassModels
-from nasplug.predictors.latency.corrections import ColumnCorrections
+from nasplug.predictors.latency.column_heads import ColumnHeads
 from nasplug.predictors.latency.device_similarity import mix_similar
 from nasplug.predictors.latency.intervals import LatencyIntervals
 from nasplug.predictors.latency.measured_columns import MeasuredColumns
@@ -23,10 +23,8 @@ from nasplug.predictors.statistics.familiarity import Familiarity
 from nasplug.predictors.training.ensemble import sized_batches, unique_graphs
 from nasplug.search_spaces import Graph
 
-__all__ = ["RATES", "NetworkColumns", "network_scores"]
+__all__ = ["NetworkColumns", "network_scores"]
 
-# The first numbers of a column's description: operations and bytes a ms, images, bytes a number.
-RATES = 4
 # Kinds of networks that models of classes learned on many devices.
 LEARNED = frozenset({"timm"})
 # Nodes and columns that are scored at once.
@@ -37,8 +35,8 @@ NODES, COLUMNS = 20_000, 8
 class NetworkColumns:
     """Log-latencies of whole networks on measured and on unmeasured columns.
 
-    A measured column has the network's prediction with its corrections, for networks of a kind that
-    was measured on it. Any other prediction is that of the model of the column's class
+    A measured column has the network's prediction with the correction of its head, for networks of
+    a kind that was measured on it. Any other prediction is that of the model of the column's class
     (`ClassModels`), with what is known of how measured columns like it depart from theirs. Where
     there is no model of the class it is the network's prediction for the column's description,
     averaged with those of the measured columns that are like it.
@@ -48,7 +46,7 @@ class NetworkColumns:
         measured: The measured columns.
         familiar: Tells which kind of networks a graph is like.
         intervals: Tells which kinds were measured on a column.
-        corrections: Of measured columns; None to do without.
+        heads: Corrections of measured columns; None to do without.
         classes: Models of classes of processors; None to do without.
         text: Whether the network reads the text of a device's description.
         similar: Share of the measured columns that an unknown one is like.
@@ -58,7 +56,7 @@ class NetworkColumns:
     measured: MeasuredColumns
     familiar: Familiarity | None
     intervals: LatencyIntervals
-    corrections: ColumnCorrections | None
+    heads: ColumnHeads | None
     classes: ClassModels | None
     text: bool
     similar: float
@@ -134,7 +132,7 @@ class NetworkColumns:
         return tuple(kind for kind in kinds if is_own or kind not in LEARNED)
 
     def _by_network(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
-        """Predictions of the network, with its corrections, and of similar measured columns."""
+        """Predictions of the network, with corrections by heads, and of similar columns."""
         places = self.places(columns).tolist()
         asked = [k for k, place in enumerate(places) if place < 0]
         similar, alike = self.measured.similar({k: columns[k] for k in asked}, self.similar)
@@ -150,10 +148,10 @@ class NetworkColumns:
             torch.tensor([places[k] for k in asked] + needed, dtype=torch.long),
         )
         on_measured = scores[:, len(asked) :]
-        if self.corrections is not None:
+        if self.heads is not None:
             assert self.familiar is not None
-            keys = [(self.measured.keys[place], numbers[place, :RATES]) for place in needed]
-            self.corrections(graphs, states, on_measured, keys, self.familiar)
+            keys = [self.measured.keys[place] for place in needed]
+            self.heads.correct(graphs, states, on_measured, keys, self.familiar)
         known = [k for k, place in enumerate(places) if place >= 0]
         result = np.empty((len(graphs), len(columns)))
         result[:, asked] = scores[:, : len(asked)]

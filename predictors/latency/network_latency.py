@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from nasplug.predictors.checkpoint import Checkpoint, joined, read_config
-from nasplug.predictors.features.operators import operator_kinds
-from nasplug.predictors.features.runtimes import known_way, parse_way, renamed_key
+from nasplug.predictors.features.runtimes import EAGER, known_way, parse_way, renamed_key
 from nasplug.predictors.features.settings import NUMBERS, TEXT, Setting
 from nasplug.predictors.hardware import Hardware, as_data, hardware_of
 from nasplug.predictors.latency.class_models import ClassModels, Parts, told_key
 from nasplug.predictors.latency.column_heads import ColumnHeads
-from nasplug.predictors.latency.corrections import ColumnCorrections
 from nasplug.predictors.latency.intervals import LatencyIntervals
-from nasplug.predictors.latency.launch_costs import LaunchCosts
 from nasplug.predictors.latency.many_devices import ManyDevices
 from nasplug.predictors.latency.measured_columns import (
     MeasuredColumns,
@@ -30,7 +26,8 @@ from nasplug.predictors.latency.measured_columns import (
     log_latencies,
     renamed_text,
 )
-from nasplug.predictors.latency.network_columns import RATES, NetworkColumns, network_scores
+from nasplug.predictors.latency.network_columns import NetworkColumns, network_scores
+from nasplug.predictors.latency.network_groups import chosen, common_kinds, split_groups
 from nasplug.predictors.models.roofline_transformer import (
     RooflineTransformer,
     RooflineTransformerConfig,
@@ -41,10 +38,7 @@ from nasplug.predictors.training.config import Examples, TrainingConfig, Trainin
 from nasplug.predictors.training.ensemble import member_tensors, train_members
 from nasplug.search_spaces import Graph, InputError
 
-__all__ = ["NetworkLatency", "NetworkLatencyConfig", "common_kinds", "split_groups"]
-
-# Kinds of operators that fewer networks have are left to what is common to all.
-FEWEST_NETWORKS = 5
+__all__ = ["NetworkLatency", "NetworkLatencyConfig"]
 
 
 @dataclass(frozen=True)
@@ -54,9 +48,7 @@ class NetworkLatencyConfig:
     Attributes:
         members: Networks in the ensemble.
         text: Whether the description of a device is read as text, too.
-        heads: Whether measured columns have `ColumnCorrections`.
-        costs: Share of `LaunchCosts` in the prediction of a network unlike those measured on a
-            column; 0 to do without.
+        heads: Whether measured columns have `ColumnHeads`.
         similar: Share of the measured columns that an unknown one is like in its prediction.
         smallest_ms: Latencies below are degenerate measurements and are left out, in ms.
         calibration_share: Share of each group's graphs kept for calibration.
@@ -68,7 +60,6 @@ class NetworkLatencyConfig:
     members: int = 1
     text: bool = True
     heads: bool = True
-    costs: float = 0.5
     similar: float = 0.75
     smallest_ms: float = 0.1
     calibration_share: float = 0.15
@@ -103,7 +94,7 @@ class NetworkLatency(ManyDevices):
     def __init__(self, config: NetworkLatencyConfig | None = None, backend: str = "auto") -> None:
         super().__init__(config or NetworkLatencyConfig(), backend)
         self._familiar: Familiarity | None = None
-        self._corrections: ColumnCorrections | None = None
+        self._heads: ColumnHeads | None = None
         self._classes: ClassModels | None = None
         self._intervals = LatencyIntervals()
 
@@ -141,7 +132,7 @@ class NetworkLatency(ManyDevices):
         keys = _distinct_keys(columns)
         names = list(groups) if groups is not None else ["all"] * len(graphs)
         learn, check, hold = split_groups(names, self.config)
-        shown, shown_names = _chosen(learn, graphs, names)
+        shown, shown_names = chosen(learn, graphs, names)
         config = RooflineTransformerConfig(
             vocabulary=common_kinds(shown),
             devices=tuple(column.hardware.name for column in columns),
@@ -164,28 +155,17 @@ class NetworkLatency(ManyDevices):
             members, build, split, recipe, folder=folder, progress=progress, report=report
         )
         self._familiar = Familiarity.of(shown, shown_names, config.vocabulary)
-        seen, seen_names = _chosen(learn + check, graphs, names)
-        self._corrections = None
+        seen, seen_names = chosen(learn + check, graphs, names)
+        self._heads = None
         if self.config.heads:
-            self._corrections = self._corrected(seen, logs[learn + check], seen_names)
-        held, held_names = _chosen(hold, graphs, names)
+            states, predicted = network_scores(
+                self._models, seen, described, torch.arange(len(columns))
+            )
+            residuals = logs[learn + check] - predicted
+            self._heads = ColumnHeads.of(states, residuals, seen_names, keys)
+        held, held_names = chosen(hold, graphs, names)
         errors = logs[hold] - self.log_latency(held, columns)
         self._intervals = LatencyIntervals.of(errors, held_names, keys)
-
-    def _corrected(
-        self, graphs: Sequence[Graph], logs: Array, groups: Sequence[str]
-    ) -> ColumnCorrections:
-        """The corrections that networks that were learned call for."""
-        numbers, keys = self._columns.numbers, self.devices
-        states, predicted = network_scores(
-            self._models, graphs, torch.from_numpy(numbers), torch.arange(len(numbers))
-        )
-        heads = ColumnHeads.of(states, logs - predicted, groups, keys)
-        costs = None
-        if self.config.costs:
-            kinds = self._models[0].config.vocabulary
-            costs = LaunchCosts.of(graphs, np.exp(logs), groups, keys, numbers[:, :RATES], kinds)
-        return ColumnCorrections(heads, costs, self.config.costs)
 
     def set_widths(
         self, residuals: Mapping[str, Array], counts: Mapping[str, int] | None = None
@@ -214,7 +194,7 @@ class NetworkLatency(ManyDevices):
             self._columns,
             self._familiar,
             self._intervals,
-            self._corrections,
+            self._heads,
             self._classes,
             self.config.text,
             self.config.similar,
@@ -234,11 +214,15 @@ class NetworkLatency(ManyDevices):
 
     def measured_in(self, runtime: str) -> tuple[str, ...]:
         """Names of the devices that were measured in a way, at whatever batch size."""
-        classes = () if self._classes is None else self._classes.measured_in(known_way(runtime))
-        return tuple(dict.fromkeys([*super().measured_in(runtime), *classes]))
+        way = known_way(runtime)
+        if self._classes is None:
+            return super().measured_in(replace(way, unit="").text or EAGER)
+        # Columns do not name their unit.
+        columns = () if way.unit else super().measured_in(runtime)
+        return tuple(dict.fromkeys([*columns, *self._classes.measured_in(way)]))
 
     def learned(self, column: Setting) -> int:
-        """Number of networks learned from on a device in this way, at whatever batch size."""
+        """See `ManyDevices.learned`."""
         return 0 if self._classes is None else self._classes.learned.get(told_key(column), 0)
 
     def _read(self, column: Setting) -> tuple[object, ...]:
@@ -336,7 +320,7 @@ class NetworkLatency(ManyDevices):
             **joined({"familiar": self._familiar.tensors()}),
             **classes,
             **self._intervals.tensors(),
-            **({} if self._corrections is None else self._corrections.tensors()),
+            **({} if self._heads is None else joined({"heads": self._heads.tensors()})),
             "known": self._columns.numbers,
         }
 
@@ -349,7 +333,7 @@ class NetworkLatency(ManyDevices):
             "residuals": [list(pair) for pair in self._intervals.residuals],
             "groups": self._familiar.names,
             "left_out": self._intervals.counts,
-            **({} if self._corrections is None else self._corrections.described()),
+            **({} if self._heads is None else {"heads": [list(p) for p in self._heads.pairs]}),
             **({} if self._classes is None else {"classes": self._classes.described()}),
             **({} if self._classes is None else {"learned": dict(self._classes.learned)}),
             "devices": [
@@ -390,11 +374,8 @@ class NetworkLatency(ManyDevices):
                 card.get("learned"),
             )
         if card.get("heads"):
-            predictor._corrections = ColumnCorrections.restored(
-                checkpoint.section("heads"),
-                checkpoint.section("costs"),
-                card,
-                predictor.config.costs,
+            predictor._heads = ColumnHeads.restored(
+                checkpoint.section("heads"), card["groups"], card["heads"]
             )
         return predictor
 
@@ -405,9 +386,8 @@ def _renamed(card: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("residuals", "heads"):
         renamed[name] = [(group, renamed_key(str(key))) for group, key in card.get(name) or ()]
     renamed["columns"] = [(renamed_key(str(k)), renamed_text(str(t))) for k, t in card["columns"]]
-    if card.get("costs"):
-        keys = [renamed_key(str(key)) for key in card["costs"]["keys"]]
-        renamed["costs"] = {**card["costs"], "keys": keys}
+    # A share of launch costs in networks unlike all that were learned, which class models predict.
+    renamed["config"] = {name: v for name, v in card["config"].items() if name != "costs"}
     return renamed
 
 
@@ -420,43 +400,8 @@ def _settings_of(keys: Sequence[str], devices: Sequence[Mapping[str, Any]]) -> t
     return tuple(Setting.of(known[name], int(n), parse_way(way)) for name, n, way in parts)
 
 
-def split_groups(
-    names: Sequence[str], config: NetworkLatencyConfig
-) -> tuple[list[int], list[int], list[int]]:
-    """Positions to learn from, to choose the epoch by, and to calibrate on; of each group.
-
-    Raises:
-        InputError: If one of these is empty.
-    """
-    learn: list[int] = []
-    check: list[int] = []
-    hold: list[int] = []
-    for name in dict.fromkeys(names):
-        group = [k for k, other in enumerate(names) if other == name]
-        kept = len(group) - round(config.calibration_share * len(group))
-        learned = kept - max(1, round(config.validation_share * kept))
-        learn += group[:learned]
-        check += group[learned:kept]
-        hold += group[kept:]
-    if not (learn and check and hold):
-        raise InputError(f"{len(names)} graphs are too few to train and calibrate on")
-    return learn, check, hold
-
-
 def _distinct_keys(columns: Sequence[Setting]) -> list[str]:
     keys = [column.key for column in columns]
     if len(set(keys)) < len(keys):
         raise InputError(f"two columns are {max(keys, key=keys.count)}; merge them")
     return keys
-
-
-def _chosen(
-    rows: Sequence[int], graphs: Sequence[Graph], groups: Sequence[str]
-) -> tuple[list[Graph], list[str]]:
-    return [graphs[k] for k in rows], [groups[k] for k in rows]
-
-
-def common_kinds(graphs: Sequence[Graph]) -> tuple[str, ...]:
-    """Kinds of operators that several networks have."""
-    counts = Counter(kind for graph in graphs for kind in set(operator_kinds(graph)))
-    return tuple(sorted(kind for kind, count in counts.items() if count >= FEWEST_NETWORKS))

@@ -39,6 +39,15 @@ def test_three_choices() -> None:
     assert fastest.values == "94%, 6ms"
 
 
+def test_equal_texts_are_not_compared() -> None:
+    texts = [["94 %", "ones of ms"]] * 2 + [["94.5 %", "ones of ms"]]
+    values = np.array([[94.0, 5.0], [94.2, 6.0], [94.5, 9.0]])
+    fastest = choices(values, (ACCURACY, LATENCY), texts, [])[0]
+    assert fastest.reason == (
+        "Accuracy 94 % is within 1 % of the best (94.5 %), with a better latency."
+    )
+
+
 def test_order_of_objectives_and_rows_does_not_matter() -> None:
     turned = choose(FRONT[::-1, ::-1], (LATENCY, ACCURACY))
     assert [3 - choice.row for choice in turned] == [choice.row for choice in choose(FRONT)]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nasplug.predicting.notes import evidence_note, narrowing, runtime_note
+from nasplug.predicting.notes import evidence_note, narrowing, runtime_note, unlike_note
 
 
 @pytest.mark.parametrize("evidence", ["measured", "few-shot", "zero-shot"])
@@ -23,6 +23,28 @@ def test_networks_that_were_learned_on_a_device_are_counted():
     )
     assert "from 1 network measured on T4 (" in evidence_note("measured", "T4", 1, "eager", 1)
     assert "T4 are unlike" not in narrowing("measured", "T4", "this network", learned=3)
+
+
+def test_a_measured_device_without_like_networks_is_not_said_to_have_their_errors():
+    note = evidence_note("measured", "T4", 1, "eager", is_unlike=True)
+    assert note == (
+        "measured: the latency predictor learned from measurements of other kinds of networks on "
+        "T4 at batch 1 (eager)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("unlike", "networks", "begins"),
+    [
+        (1, 1, "this network is unlike those in the training data; its interval reflects errors"),
+        (1, 3, "1 of the 3 networks is unlike those whose latencies were learned; its interval"),
+        (2, 3, "2 of the 3 networks are unlike those whose latencies were learned; their"),
+        (3, 3, "these networks are unlike those whose latencies were learned; their intervals"),
+    ],
+)
+def test_unlike_networks_are_counted(unlike, networks, begins):
+    assert unlike_note("zero-shot", unlike, networks, "errors").startswith(begins)
+    assert "those that you measured" in unlike_note("few-shot", unlike, networks)
 
 
 def test_a_runtime_note_names_the_devices_and_equal_runtimes():

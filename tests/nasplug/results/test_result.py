@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from counting_predictors import sum_latency
+from typer.testing import CliRunner
 
+import nasplug
+from nasplug.cli import app
 from nasplug.pareto import pareto_mask
 from nasplug.sampling.sampler import PredictorSampler
 from nasplug.search_spaces import InputError, space
@@ -77,11 +82,79 @@ def test_each_kind_of_evidence_has_a_sentence(find: Find, evidence: str) -> None
     assert not {"measured", "few-shot", "zero-shot"} - {evidence} & set(kinds)
 
 
-def test_the_next_steps_repeat_the_settings_of_the_search(find: Find) -> None:
-    steps = "\n".join(find("few-shot", constraints="latency<=40ms", batch_size=8).next_steps())
-    assert "'RTX 3090', constraints=['latency<=40ms'], batch_size=8)" in steps
-    assert "nasplug calibrate" not in steps  # its measurements are known
+def test_a_calibration_is_a_next_step_where_nothing_was_measured(find: Find) -> None:
+    assert "nasplug calibrate" not in "\n".join(find("few-shot").next_steps())
     assert "nasplug calibrate" in find("zero-shot", storage="memory").next_steps()[0]
+
+
+def test_the_next_steps_are_run_as_they_are_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    program = "import json, sys; print(json.dumps({'accuracy': 1.0 + len(sys.argv[1]) % 7}))"
+    Path("train.py").write_text(program, encoding="utf-8")
+    words = "search --space nnlqp:squeezenet --hw T4 --runtime tensorrt --precision fp16"
+    words += " --batch-size 8 --n-trials 2 --pool-size 12 --constraint 'latency<=1s'"
+
+    def run(line: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["nasplug", *shlex.split(line)])
+        done = CliRunner().invoke(app, shlex.split(line))
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    text = run(words)
+    assert "TensorRT, fp16" in text
+    steps = [line.strip() for line in text.splitlines() if line.startswith("  ")]
+    lines = [step.partition(": nasplug ")[2] for step in steps]
+    for line in filter(None, lines):
+        again = run(line)
+        if line.startswith("search"):
+            assert "T4, batch 8, TensorRT, fp16" in again
+    assert sum(map(bool, lines)) == 2
+    assert list(Path("networks").glob("*.onnx"))
+    assert Path("todo.csv").is_file()
+    (call,) = (step.partition("in Python: ")[2] for step in steps if "in Python: " in step)
+    result = eval(call, {"nasplug": nasplug})
+    assert [row["arch"] for row in result.pareto] == [
+        row["arch"] for row in json.loads(run(f"{words} --json"))["pareto"]
+    ]
+    # A proxy stands for the accuracy here; with a program it would be observed.
+    observed = run(f'{words} --evaluate command "{sys.executable} train.py {{arch}}"')
+    for step in observed.splitlines()[observed.splitlines().index("next steps:") + 1 :]:
+        run(step.partition(": nasplug ")[2])
+    assert Path("report/report.html").is_file()
+
+
+def test_a_search_says_what_its_latencies_rest_on(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"n_trials": 2, "pool_size": 24, "storage": "memory"}
+    result = search("nnlqp:squeezenet", "Pixel 4", "latency<=900ms", **given)
+    told = result.to_json()["latency"]
+    assert (result.evidence, result.zero_shot) == ("measured", False)
+    assert (told["evidence"], told["setting"]) == ("measured", "tflite")
+    assert told["learned"] > 100
+    assert len(told["measured"]) == 3
+    notes = result.notes()
+    text = f"learned from {told['learned']} networks measured on Pixel 4 (TensorFlow Lite)"
+    assert any(text in note for note in notes)
+    assert any(note.startswith("measured: ") and " ms on " in note for note in notes)
+    assert f"the interval reflects {told['rests_on']}" in notes
+    result.report(tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert text in page
+    assert "zero-shot" not in page
+
+
+def test_a_limit_on_latencies_of_which_the_magnitude_alone_is_known_is_said(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"n_trials": 2, "pool_size": 24, "storage": "memory"}
+    result = search("nnlqp:squeezenet", "Eyeriss", "latency<=100s", **given)
+    assert not any(row["predicted"]["latency_ms"]["usable"] for row in result.pareto)
+    assert any(
+        note.startswith("latency<=100000ms is checked against such a wide interval")
+        for note in result.notes()
+    )
+    with pytest.raises(InputError, match="only the order of magnitude of latencies on Eyeriss"):
+        search("nnlqp:squeezenet", "Eyeriss", "latency<=1us", **given)
 
 
 def test_more_parameters_as_a_proxy(find: Find) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from nasplug import hardware
 from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.latency.cpu_numbers import START
 from nasplug.predictors.latency.cpu_roofline import CpuRoofline
-from nasplug.predictors.latency.cpu_terms import START, core_kind, cpu_precision
+from nasplug.predictors.latency.cpu_terms import core_kind, cpu_precision
 from nasplug.search_spaces import Graph
 from nasplug.search_spaces.operators import Operator
 from nasplug.search_spaces.pricing import network_graph

@@ -127,8 +127,14 @@ def test_what_was_not_measured_is_known_by_the_model_of_its_class(fitted, networ
     graphs = [networks[0][-1], space("nnlqp:vgg").to_graph(space("nnlqp:vgg").standard)]
     told = copy.copy(fitted)
     model = Halved()
-    told.set_class_models(ClassModels({"gpu": model}))
+    learned = {"T4|eager|fp32|gpu": 3, "Pixel 4|tflite|fp32|cpu": 2}
+    told.set_class_models(ClassModels({"gpu": model}, learned))
     assert told.measured_in("eager") == ("Titan RTX", "Raspberry Pi 4", "T4")
+    assert told.measured_in("eager fp16") == told.measured_in("eager cpu") == ()
+    assert told.measured_in("tflite cpu") == ("Pixel 4",)
+    assert fitted.measured_in("eager cpu") == ("Titan RTX", "Raspberry Pi 4")
+    pixel = Setting(hardware("Pixel 4"), 8, "tflite")
+    assert (told.learned(pixel), fitted.learned(pixel)) == (2, 0)
     batches = (8, 32, 64, 128, 512)
     columns = [Setting(TITAN.hardware, batch) for batch in batches]
     before = fitted.log_latency(graphs, [TITAN, PI])
@@ -149,7 +155,7 @@ def test_what_was_not_measured_is_known_by_the_model_of_its_class(fitted, networ
 def test_runtimes_that_no_measurement_tells_apart_are_named(fitted):
     assert fitted.alike(PI.hardware, 1, "eager") == ()
     assert fitted.alike(PI.hardware, 1, "compiled") == (
-        "onnxruntime", "openvino", "tflite", "ncnn", "armnn"
+        "onnxruntime", "openvino", "tflite", "ncnn", "armnn", "paddle lite", "mnn"
     )  # fmt: skip
     assert fitted.alike(TITAN.hardware, 64, "eager") == ()
     assert "tensorrt fp16" in fitted.alike(TITAN.hardware, 64, "compiled fp16")
@@ -199,19 +205,14 @@ def test_what_is_particular_to_a_measured_column_is_corrected(fitted, networks):
     vgg = space("nnlqp:vgg")
     foreign = vgg.to_graph(vgg.standard)
     without = copy.copy(fitted)
-    without._corrections = None
+    without._heads = None
     said, plain = (p.log_latency([*graphs[REST], foreign], [TITAN, PI]) for p in (fitted, without))
     truth = np.log(latencies[REST])
     error, before = (np.abs(logs[:-1] - truth).mean(0) for logs in (said, plain))
     assert error.mean() < before.mean()
     assert error[0] < 0.8 * before[0]
-    # A network of another kind is a geometric mean with a sum of few parts.
-    costs = fitted._corrections.costs
-    rates = [column.features()[:4] for column in (TITAN, PI)]
-    parts = [costs([foreign], c.key, r)[0] for c, r in zip((TITAN, PI), rates, strict=True)]
-    share = fitted.config.costs
-    assert 0 < share < 1
-    np.testing.assert_allclose(said[-1], share * np.log(parts) + (1 - share) * plain[-1], rtol=1e-5)
+    # A network of another kind is not.
+    np.testing.assert_array_equal(said[-1], plain[-1])
 
 
 def test_a_runtime_may_be_chosen(fitted, networks):

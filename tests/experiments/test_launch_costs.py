@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from experiments.latency.launch_costs import COMMON, LaunchCosts, fit_factors, launch_rows
 from nasplug import datasets, hardware
 from nasplug.predictors.features.operators import operator_kinds
 from nasplug.predictors.features.roofline import peak_rates, roofline_parts
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.launch_costs import COMMON, LaunchCosts, fit_factors, launch_rows
 from nasplug.search_spaces import space
 from nasplug.search_spaces.costs import FLOAT_BYTES
 
