@@ -120,7 +120,7 @@ class LatencyIntervals:
         Raises:
             InputError: If nothing is known of such cases.
         """
-        if measured and group:
+        if measured and (group, column.key) in self.residuals:
             return self.residuals[group, column.key]
         wanted = self._wanted(group, column, measured)
         if not self.widths.keys() >= set(wanted):
@@ -136,14 +136,14 @@ class LatencyIntervals:
 
     def _wanted(self, group: str, column: Setting, measured: bool) -> list[str]:
         """Names of the widths that count, see `quantiles`."""
-        cases = [] if measured else ["zero-shot"]
+        cases = [] if measured and not group else ["zero-shot"]
         cases += [] if group else ["unfamiliar"]
         names = [width_names(case, column) for case in cases]
         return [next((n for n in each if n in self.widths), each[-1]) for each in names]
 
     def rests_on(self, group: str, column: Setting, measured: bool) -> str:
         """The errors that `quantiles` are of, in words; arguments likewise."""
-        if measured and group:
+        if measured and (group, column.key) in self.residuals:
             return f"the errors on {group} networks that were left out of training, on this device"
         wanted = self._wanted(group, column, measured)
         name = max((n for n in wanted if n in self.widths), key=lambda n: np.ptp(self.widths[n]))

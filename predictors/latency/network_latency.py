@@ -253,16 +253,24 @@ class NetworkLatency(ManyDevices):
         return center, width[:, None], shape[:, None]
 
     def groups(self, graphs: Sequence[Graph], column: Setting) -> list[str]:
-        """For each graph the group of networks measured on a column that it is like, or `""`."""
+        """For each graph the group of learned networks that it is like, or `""`.
+
+        Groups that were measured on the column come first. Other networks there are predicted by
+        the model of the class, as on a device that was not measured.
+        """
         assert self._familiar is not None
-        measured = self._intervals.groups_on(column.key)
-        if not self._measured(column):
-            known = None if self._classes is None else self._classes.are_known(graphs, column)
-            if known is not None:
-                return ["measured" if is_known else "" for is_known in known]
-            # The device is unknown: what counts is whether such networks are known at all.
-            measured = self._familiar.names
-        return self._familiar(graphs, measured)
+        own = [""] * len(graphs)
+        if self._measured(column):
+            own = self._familiar(graphs, self._intervals.groups_on(column.key))
+            if all(own) or self._classes is None or not self._classes.knows(column):
+                return own
+        known = None if self._classes is None else self._classes.are_known(graphs, column)
+        if known is None:
+            # What counts is whether such networks are known at all.
+            others = self._familiar(graphs, self._familiar.names)
+        else:
+            others = ["measured" if is_known else "" for is_known in known]
+        return [group or other for group, other in zip(own, others, strict=True)]
 
     @torch.inference_mode()
     def explain(
