@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.arguments import ONNX_FILES, OWN_NETWORKS
-from nasplug.calibrating.known_networks import KNOWN_NETWORKS, is_known_name, known_network
+from nasplug.predicting.known_networks import KNOWN_NETWORKS, is_known_name, known_network
 from nasplug.calibrating.measured_files import MeasuredFiles, file_network, is_file
 from nasplug.measurements.graphs import graph_of
 from nasplug.predictors.features.runtimes import Way, asked_way

@@ -2,45 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
-from nasplug.arguments import can_export
 from nasplug.choices import Choice
-from nasplug.search_spaces import SearchSpace
 
-__all__ = ["ROWS", "choice_lines", "export_steps", "table_lines", "with_option"]
+__all__ = ["ROWS", "choice_lines", "table_lines"]
 
 # Rows of a front that are shown unless all are asked for.
 ROWS = 12
-
-
-def export_steps(space: SearchSpace, command: str | None) -> list[str]:
-    """The next step that writes a front's networks; none for a space that writes no networks.
-
-    Args:
-        space: The space of the networks.
-        command: The command that searches; None for a step in Python.
-    """
-    is_done = command is not None and " --export" in command
-    if is_done or not can_export(space):
-        return []
-    step = 'result.export("networks")'
-    if command is not None:
-        step = with_option(command, "--export", "networks")
-    return [f"ONNX files of these networks: {step}"]
-
-
-def with_option(command: str, option: str, value: str) -> str:
-    """A command line with an option, whose earlier value, if any, is replaced."""
-    words = iter(shlex.split(command))
-    kept = []
-    for word in words:
-        if word == option:
-            next(words, None)
-        elif not word.startswith(f"{option}="):
-            kept.append(word)
-    return shlex.join([*kept, option, value])
 
 
 def choice_lines(choices: Sequence[Choice], archs: Sequence[str]) -> list[str]:

@@ -13,8 +13,8 @@ import numpy as np
 from nasplug.arrays import Array
 from nasplug.objectives import COSTS
 from nasplug.predicting.intervals import magnitude
-from nasplug.results.lines import export_steps, with_option
 from nasplug.results.result import SearchResult
+from nasplug.results.steps import export_steps, with_option
 from nasplug.search_spaces import Architecture
 from nasplug.studies.evaluation import METRICS
 from nasplug.studies.trials import FAILURE, counts_as_failed

@@ -21,8 +21,9 @@ from nasplug.predicting.measured_accuracy import HasAccuracies
 from nasplug.predicting.notes import limit_note, narrowing
 from nasplug.predictors.features.runtimes import way_name
 from nasplug.predictors.hardware import Hardware
-from nasplug.results.lines import ROWS, choice_lines, export_steps, table_lines
+from nasplug.results.lines import ROWS, choice_lines, table_lines
 from nasplug.results.scored import Facts, Scored
+from nasplug.results.steps import calibration_step, export_steps, training_step
 from nasplug.search_spaces import Architecture, SearchSpace
 from nasplug.text import counted
 
@@ -208,7 +209,8 @@ class SearchResult:
         """Notes on the meaning of the numbers, each a sentence.
 
         Args:
-            brief: Whether one sentence on the evidence of the latencies is enough.
+            brief: Whether one sentence on the evidence of the latencies is enough, as where an
+                axis says that only their order of magnitude is known.
         """
         notes = []
         if self.quality is not None:
@@ -231,7 +233,7 @@ class SearchResult:
             names = [_COUNTED[o.name][0] if o.name in _COUNTED else o.name for o in self.objectives]
             notes.append(f"no device was given, so the objectives are {' and '.join(names)}")
         notes += self.facts.latency_notes[: 1 if brief else None]
-        notes += self._wide()
+        notes += [] if brief else self._wide()
         if self.hardware is not None and self.input_side != self.latency_side:
             notes.append(
                 f"latencies are for inputs of {self.latency_side} pixels, which were measured; "
@@ -332,10 +334,7 @@ class SearchResult:
         """
         steps = []
         if self.hardware is not None and self._is_narrowed_by_measurements:
-            steps.append(
-                "networks to time on your device, whose latencies nasplug calibrate learns: "
-                f"nasplug calibrate --space {self.space} --suggest 10 --out todo.csv"
-            )
+            steps.append(calibration_step(self.space))
         steps += export_steps(self.searched, command)
         if self.call:
             steps.append(f"in Python: {self.call}")
@@ -343,10 +342,7 @@ class SearchResult:
             name = self.pareto[-1]["arch"].partition("@")[0]
             steps.insert(0, f"timm.create_model({name!r}, pretrained=True) loads a trained network")
         elif self.proxy is None and command is not None:
-            steps.append(
-                "trials that your train.py trains, instead of predicted ones: "
-                f'{command} --evaluate command "python train.py {{arch}}"'
-            )
+            steps.append(training_step(command))
         return steps
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from nasplug import InputError, hardware, load_predictor, measure
 from nasplug.calibrating.calibrate import CalibratedDevice, calibrate
 from nasplug.calibrating.measurements import read_latencies
 from nasplug.cli import app
+from nasplug.devices import profiles
 from nasplug.measuring import campaign
 from nasplug.measuring.onnx_files import content_id
 from nasplug.predicting.few_shot import familiar
@@ -116,6 +118,7 @@ def test_the_commands_measure_calibrate_and_predict(
     run = CliRunner().invoke
     result = run(app, ["measure", "a.onnx", "b.onnx", "c.onnx", *quick])
     assert result.exit_code == 0, result.stderr
+    assert " with 1 thread\n" in result.stderr
     words = ["--hw", CPU, "--measurements", "latency.csv", "--name", "mine", "--out", "mine.json"]
     # What is measured here is of a busy machine.
     result = run(app, ["calibrate", *words, "--unit", "ms", "--force", "--json"])
@@ -126,6 +129,16 @@ def test_the_commands_measure_calibrate_and_predict(
     assert result.exit_code == 0, result.stderr
     said = json.loads(result.stdout)
     assert said["evidence"] == "few-shot"
+    # What is not asked is as it was measured.
+    assert said["setting"] == "onnxruntime fp32 1 threads"
+    result = run(app, ["predict", "d.onnx", "--hw", "mine.json", "--precision", "int8", "--json"])
+    assert json.loads(result.stdout)["setting"] == "onnxruntime int8 1 threads"
+    result = run(app, ["predict", "d.onnx", "--hw", "mine.json", "--batch-size", "4"])
+    assert "on mine; it predicts at batch 4 (ONNX Runtime, fp32, 1 thread)" in result.stdout
+    monkeypatch.setenv("XDG_DATA_HOME", str(Path("data").absolute()))
+    profiles.folder().mkdir(parents=True)
+    shutil.copy("mine.json", profiles.folder() / "mine.json")
+    assert "3 networks at batch 1" in run(app, ["hardware", "calibrated", "--json"]).stdout
     assert 0 < said["latency_ms"]["lower"] < said["latency_ms"]["upper"]
 
 

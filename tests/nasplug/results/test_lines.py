@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from nasplug.choices import Choice
-from nasplug.results.lines import choice_lines, table_lines, with_option
+from nasplug.results.lines import choice_lines, table_lines
 
 ARCHS = ["vgg:a", "vgg:bb", "vgg:ccc"]
 COLUMNS = [("accuracy %", ["90.1", "91.2", "92.3"]), ("ms", ["1", "22", "333"])]
@@ -49,10 +49,3 @@ def test_columns_that_do_not_fit_stand_below() -> None:
 
 def test_empty_front_is_a_heading() -> None:
     assert table_lines([("accuracy %", [])], [], [], 80) == ["#  accuracy %  architecture"]
-
-
-def test_an_option_is_given_once():
-    line = "nasplug search --n-trials 6 --hw 'RTX 3090'"
-    assert with_option(line, "--n-trials", "12") == "nasplug search --hw 'RTX 3090' --n-trials 12"
-    assert with_option("search --n-trials=6", "--n-trials", "12") == "search --n-trials 12"
-    assert with_option("search", "--report", "a b") == "search --report 'a b'"

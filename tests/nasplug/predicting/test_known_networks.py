@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nasplug import InputError
-from nasplug.calibrating.known_networks import is_known_name, known_network
+from nasplug.predicting.known_networks import is_known_name, known_network
 from nasplug.measurements.graphs import graph_of
 
 

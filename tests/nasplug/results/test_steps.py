@@ -1,0 +1,19 @@
+"""Next steps name commands that can be pasted; test_result.py runs them."""
+
+from __future__ import annotations
+
+from nasplug.results.steps import export_steps, with_option
+from nasplug.search_spaces import space
+
+
+def test_an_option_is_given_once() -> None:
+    line = "nasplug search --n-trials 6 --hw 'RTX 3090'"
+    assert with_option(line, "--n-trials", "12") == "nasplug search --hw 'RTX 3090' --n-trials 12"
+    assert with_option("search --n-trials=6", "--n-trials", "12") == "search --n-trials 12"
+    assert with_option("search", "--report", "a b") == "search --report 'a b'"
+
+
+def test_networks_are_written_once() -> None:
+    nets = space("macro")
+    assert export_steps(nets, "nasplug search --export out") == []
+    assert export_steps(nets, None) == ['ONNX files of these networks: result.export("networks")']
