@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nasplug.devices.hardware import hardware
     from nasplug.measurements import measured
     from nasplug.measuring import MeasurementSet, measure
+    from nasplug.predicting.comparison import compare
     from nasplug.predicting.network_prediction import NetworkPrediction
     from nasplug.predicting.predict import predict
     from nasplug.predicting.zoo import create_predictor, load_predictor
@@ -40,6 +41,7 @@ __all__ = [
     "SearchResult",
     "__version__",
     "calibrate",
+    "compare",
     "create_predictor",
     "datasets",
     "hardware",
@@ -70,6 +72,7 @@ _HOME = {
     "PredictorSampler": "nasplug.sampling.sampler",
     "SearchResult": "nasplug.results.result",
     "calibrate": "nasplug.calibrating.calibrate",
+    "compare": "nasplug.predicting.comparison",
     "create_predictor": "nasplug.predicting.zoo",
     "hardware": "nasplug.devices.hardware",
     "load_predictor": "nasplug.predicting.zoo",

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nasplug.arguments import ONNX_FILES, OWN_NETWORKS
-from nasplug.predicting.known_networks import KNOWN_NETWORKS, is_known_name, known_network
 from nasplug.calibrating.measured_files import MeasuredFiles, file_network, is_file
 from nasplug.measurements.graphs import graph_of
+from nasplug.predicting.known_networks import KNOWN_NETWORKS, is_known_name, known_network
 from nasplug.predictors.features.runtimes import Way, asked_way
 from nasplug.predictors.latency.device_profile import Run
 from nasplug.search_spaces import Architecture, Graph, InputError, SearchSpace

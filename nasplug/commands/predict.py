@@ -1,16 +1,16 @@
-"""The command predict: accuracies and latencies of architectures, and of one ONNX file."""
+"""The command predict: accuracies and latencies of architectures, and latencies of networks."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
 from nasplug.commands.common import (
     Debug,
-    Device,
     Json,
     OwnPredictor,
     Precision,
@@ -23,6 +23,7 @@ from nasplug.commands.common import (
     print_rows,
     print_table,
 )
+from nasplug.commands.comparing import print_comparison, split_sizes, split_words
 from nasplug.objectives import MFLOPS
 from nasplug.search_spaces.errors import InputError
 from nasplug.text import check_no_torch_file
@@ -56,12 +57,28 @@ InputValues = Annotated[
 @command
 def predict(
     architectures: Annotated[
-        list[str], Argument(help="Architecture strings of the space, or one .onnx file.")
+        list[str],
+        Argument(
+            help="Architecture strings of the space; or .onnx files, and names of networks such as "
+            "timm:resnet50."
+        ),
     ],
     space: SpaceName = "nb201",
-    hw: Device = None,
+    hw: Annotated[
+        list[str] | None,
+        Option(
+            "--hw",
+            help="Device: a name that nasplug hardware lists, or the path of a .toml file; for "
+            "networks it may be repeated.",
+        ),
+    ] = None,
     batch_size: Annotated[
-        int | None, Option(help="Images per forward pass; default: as in the .onnx file, or 1.")
+        str | None,
+        Option(
+            metavar="SIZE",
+            help="Images per forward pass; for networks also several: 1,8,32. Default: as in the "
+            ".onnx file, or 1.",
+        ),
     ] = None,
     predictor: OwnPredictor = None,
     runtime: Runtime = None,
@@ -71,25 +88,67 @@ def predict(
     explain: Annotated[bool, Option("--explain", help="Show the slowest operators.")] = False,
     input_shape: InputShapes = None,
     input_value: InputValues = None,
+    out: Annotated[
+        Path | None,
+        Option(help="File for the table of several networks, devices or settings: .csv or .json."),
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Predict accuracies of architectures, with --hw also latencies, or an .onnx file's latency."""
+    """Predict accuracies of architectures, with --hw also latencies; or latencies of networks.
+
+    Several networks, devices (--hw A --hw B), batch sizes (1,8), runtimes or precisions
+    (fp32,fp16) give one table.
+    """
+    from nasplug.predicting.known_networks import is_known_name
+
     checkpoints = predictor or ()
-    way = {"runtime": runtime, "precision": precision, "unit": unit, "threads": threads}
     for text in architectures:
         check_no_torch_file(text)
-    if any(text.lower().endswith(".onnx") for text in architectures):
+    devices, sizes = list(dict.fromkeys(hw or ())), split_sizes(batch_size)
+    runtimes, precisions = split_words(runtime), split_words(precision)
+    are_networks = [t.lower().endswith(".onnx") or is_known_name(t) for t in architectures]
+    several = max(map(len, (architectures, devices, sizes, runtimes, precisions))) > 1
+    if all(are_networks) and (several or out is not None):
+        if not devices:
+            raise InputError("a latency needs a device; name one with --hw")
+        if explain or input_shape or input_value or checkpoints:
+            raise InputError(
+                "--explain, --input-shape, --input-value and --predictor are for one network on "
+                "one device in one way; leave them out of a comparison"
+            )
+        print_comparison(
+            *(architectures, devices, sizes, runtimes, precisions),
+            unit=unit,
+            threads=threads,
+            out=out,
+            as_json=as_json,
+        )
+        return
+    if any(are_networks) and not all(are_networks):
+        raise InputError(
+            "networks and architectures of a space cannot be predicted together; give .onnx files "
+            "and names such as timm:resnet50 alone, or architectures alone"
+        )
+    if max(map(len, (devices, sizes, runtimes, precisions))) > 1 or out is not None:
+        raise InputError(
+            "several devices, batch sizes, runtimes or precisions, and --out, are for .onnx files "
+            "and networks such as timm:resnet50; name one of each for architectures of a space"
+        )
+    device, size = (devices or [None])[0], (sizes or [None])[0]
+    way = {"runtime": runtime, "precision": precision, "unit": unit, "threads": threads}
+    if any(are_networks):
         inputs = {
             "input_shapes": parse_shapes(input_shape or ()),
             "input_values": parse_values(input_value or ()),
         }
-        _predict_file(architectures, hw, batch_size, checkpoints, inputs | way, explain, as_json)
+        _predict_file(architectures[0], device, size, checkpoints, inputs | way, explain, as_json)
     elif explain or input_shape or input_value:
         raise InputError("--explain, --input-shape and --input-value need an .onnx file; give one")
     else:
-        size = 1 if batch_size is None else batch_size
-        _predict_architectures(architectures, space, hw, size, checkpoints, way, as_json)
+        _predict_architectures(
+            architectures, space, device, 1 if size is None else size, checkpoints, way, as_json
+        )
 
 
 def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -131,7 +190,7 @@ def parse_values(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _predict_file(
-    files: Sequence[str],
+    network: str,
     hw: str | None,
     batch_size: int | None,
     checkpoints: Sequence[str],
@@ -139,16 +198,16 @@ def _predict_file(
     explain: bool,
     as_json: bool,
 ) -> None:
-    """Print the predicted latency of one .onnx file, and with `explain` its slowest operators."""
+    """Print the predicted latency of one network, and with `explain` its slowest operators."""
     import nasplug
     from nasplug.predicting.network_prediction import EXPLAINED
 
-    if len(files) != 1 or len(checkpoints) > 1:
-        raise InputError("give one .onnx file and at most one predictor")
+    if len(checkpoints) > 1:
+        raise InputError("give at most one predictor of an .onnx file")
     if hw is None:
         raise InputError("a latency needs a device; name one with --hw")
     prediction = nasplug.predict(
-        files[0],
+        network,
         hardware=hw,
         batch_size=batch_size,
         **options,

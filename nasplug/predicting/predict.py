@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nasplug.measurements.graphs import graph_of
 from nasplug.predicting.evidence import latency_evidence
+from nasplug.predicting.known_networks import is_known_name, known_network
 from nasplug.predicting.network_prediction import NetworkPrediction, OperatorTime
 from nasplug.predicting.own_network import (
     FOLDING_RUNTIMES,
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from nasplug.predictors.hardware import Hardware
     from nasplug.predictors.latency.class_models import Parts
 
-__all__ = ["NetworkPrediction", "predict"]
+__all__ = ["NetworkPrediction", "answer", "chosen_way", "predict"]
 
 
 def predict(
@@ -69,8 +71,8 @@ def predict(
     Nothing is run: the network is read as a graph of operators.
 
     Args:
-        network: Path of an ONNX file, an ONNX model, a PyTorch module or exported program, or a
-            graph.
+        network: Path of an ONNX file, an ONNX model, a PyTorch module or exported program, a
+            graph, or a name such as `"timm:resnet50"` of a network whose graph the package has.
         example: Input of a PyTorch module: a tensor `(images, …)`, a tuple of arguments, a
             dictionary of keyword arguments, or a tuple of both. Values count for integers and
             truths alone.
@@ -115,13 +117,15 @@ def predict(
 
     if batch_size is not None:
         checked_count(batch_size, "batch size")
-    device, is_file = device_named(hardware), is_onnx(network)
+    device = device_named(hardware)
+    is_named = isinstance(network, str) and is_known_name(network)
+    is_file = is_named or is_onnx(network)
     way = asked_way(runtime, precision, unit, threads)
     # The predictor computes on the processor, whatever device the caller has made the default.
     with torch.device("cpu"):
-        chosen, way = _chosen(predictor, device, batch_size or 1, way, is_file)
+        chosen, way = chosen_way(predictor, device, batch_size or 1, way, is_file)
     graph, held, is_free = read_network(
-        network,
+        graph_of(known_network(str(network)).arch_id) if is_named else network,
         example,
         input_shapes,
         input_values,
@@ -129,6 +133,34 @@ def predict(
         autocast,
         folds=way is not None and way.runtime in FOLDING_RUNTIMES,
     )
+    return answer((graph, held, is_free), is_file, device, batch_size, chosen, way)
+
+
+def answer(
+    read: tuple[Graph, int, bool],
+    is_file: bool,
+    device: Hardware,
+    batch_size: int | None,
+    predictor: ArchitecturePredictor,
+    way: Way | None,
+) -> NetworkPrediction:
+    """Predict a network that was read; see `predict`.
+
+    Args:
+        read: What `read_network` returns.
+        is_file: Whether it is an ONNX file, or is run like one.
+        device: The device.
+        batch_size: Images a forward pass; None for as many as the network holds.
+        predictor: A predictor of whole networks.
+        way: How the network is run; None on a calibrated device for what was measured there.
+
+    Raises:
+        InputError: If the network is fixed to another batch or is mostly of unknown operators, or
+            the device cannot run networks so.
+    """
+    import torch
+
+    graph, held, is_free = read
     batch_size = answered_batch(batch_size, held, is_free, is_file)
     check_known(graph, is_file)
     if way is not None:
@@ -137,7 +169,7 @@ def predict(
         check_way(device, way)
     with torch.device("cpu"):
         # A graph of the whole is one sample.
-        predicted = _prediction(chosen, graph, device, batch_size if is_free else 1, way)
+        predicted = _prediction(predictor, graph, device, batch_size if is_free else 1, way)
     return replace(
         predicted,
         batch_size=batch_size,
@@ -160,7 +192,7 @@ def _as_held(way: Way, held: str, device: Hardware) -> Way:
     return free if is_chosen and computed_precision(device, free) != "fp32" else whole
 
 
-def _chosen(
+def chosen_way(
     predictor: str | os.PathLike[str] | ArchitecturePredictor | None,
     device: Hardware,
     batch_size: int,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nasplug import InputError
-from nasplug.predicting.known_networks import is_known_name, known_network
 from nasplug.measurements.graphs import graph_of
+from nasplug.predicting.known_networks import is_known_name, known_network
 
 
 def test_a_name_without_a_size_means_the_usual_one() -> None:

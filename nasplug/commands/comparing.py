@@ -1,0 +1,145 @@
+"""Several networks, devices, batch sizes or ways at once, for the command predict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nasplug.commands.common import complain, print_json, print_table
+from nasplug.search_spaces.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["print_comparison", "split_sizes", "split_words"]
+
+_SUFFIXES = (".csv", ".json")
+_ENDS = ("latency_ms", "lower_ms", "upper_ms")
+
+
+def split_sizes(text: str | None) -> list[int]:
+    """Parse a batch size, or several such as `"1,8,32"`; empty without a text.
+
+    Raises:
+        InputError: If a part is no whole number.
+    """
+    words = split_words(text)
+    if not all(word.isdecimal() for word in words):
+        raise InputError(f"{text!r} is no batch size; write one number, or several like 1,8,32")
+    return [int(word) for word in words]
+
+
+def split_words(text: str | None) -> list[str]:
+    """Parse a word, or several such as `"fp32,fp16"`; empty without a text."""
+    return [word.strip() for word in (text or "").split(",") if word.strip()]
+
+
+def print_comparison(
+    networks: Sequence[str],
+    devices: Sequence[str],
+    sizes: Sequence[int],
+    runtimes: Sequence[str],
+    precisions: Sequence[str],
+    *,
+    unit: str | None,
+    threads: int | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Print networks side by side, and write them to a file.
+
+    Raises:
+        InputError: If a network cannot be read, a device is unknown, or nothing can be predicted.
+    """
+    from nasplug.predicting.comparison import compare
+
+    if out is not None and out.suffix not in _SUFFIXES:
+        raise InputError(
+            f"{str(out)!r} ends in neither of {', '.join(_SUFFIXES)}; name such a file"
+        )
+    table = compare(
+        list(networks),
+        list(devices),
+        batch_size=list(sizes) or None,
+        runtime=list(runtimes) or None,
+        precision=list(precisions) or None,
+        unit=unit,
+        threads=threads,
+    )
+    if out is not None:
+        _write(table, out)
+    if as_json:
+        print_json(_rows(table))
+        return
+    print_table(_cells(table))
+    for note in _notes(table):
+        print(note)
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    import json
+
+    from nasplug.search_spaces.files import write_text
+
+    as_csv = path.suffix == ".csv"
+    text = table.to_csv(index=False) if as_csv else json.dumps(_rows(table), indent=2) + "\n"
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {str(path)!r} ({error.strerror or error}); give a file in a folder that "
+            "can be written"
+        ) from error
+    complain(f"wrote {len(table)} rows to {path}")
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows for JSON, with None for what is not known."""
+    return [
+        {str(k): None if isinstance(v, float) and math.isnan(v) else v for k, v in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def _cells(table: pd.DataFrame) -> list[dict[str, str]]:
+    """Rows of texts; without measurements there is no column of them."""
+    from nasplug.predicting.intervals import is_usable, magnitude
+    from nasplug.predictors.features.runtimes import Way, way_name
+
+    rows = []
+    for row in table.to_dict("records"):
+        latency, interval, rate = "–", "", ""
+        if not math.isnan(row["latency_ms"]):
+            usable = is_usable(row["lower_ms"], row["upper_ms"])
+            texts = [f"{row[k]:.4g}" if usable else magnitude(row[k]) for k in _ENDS]
+            latency, interval = texts[0], f"{texts[1]}–{texts[2]}"
+            rate = f"{row['images_per_second']:,.4g}" if usable else ""
+        measured = row["measured_ms"]
+        way = Way(row["runtime"], row["precision"], row["unit"], row["threads"])
+        rows.append(
+            {
+                "network": row["network"],
+                "device": row["hardware"],
+                "batch": str(row["batch_size"] or ""),
+                "run in": way_name(way.text) if way.text else "",
+                "latency ms": latency,
+                "90 % interval": interval,
+                "images/s": rate,
+                "measured ms": ""
+                if math.isnan(row["measured_ms"])
+                else f"{row['measured_ms']:.4g}",
+            }
+        )
+    if not any(row["measured ms"] for row in rows):
+        for row in rows:
+            del row["measured ms"]
+    return rows
+
+
+def _notes(table: pd.DataFrame) -> list[str]:
+    """Sentences on rows: sources of what was measured, and why a number is missing."""
+    sources = list(dict.fromkeys(filter(None, table["source"])))
+    notes = [f"measured: this network in this setting, {source}" for source in sources]
+    return notes + list(dict.fromkeys(filter(None, table["note"])))
