@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nasplug.measurements import measured
     from nasplug.measuring import MeasurementSet, measure
     from nasplug.predicting.comparison import compare
+    from nasplug.predicting.devices_for import devices_for
     from nasplug.predicting.network_prediction import NetworkPrediction
     from nasplug.predicting.predict import predict
     from nasplug.predicting.zoo import create_predictor, load_predictor
@@ -44,6 +45,7 @@ __all__ = [
     "compare",
     "create_predictor",
     "datasets",
+    "devices_for",
     "hardware",
     "load_predictor",
     "measure",
@@ -74,6 +76,7 @@ _HOME = {
     "calibrate": "nasplug.calibrating.calibrate",
     "compare": "nasplug.predicting.comparison",
     "create_predictor": "nasplug.predicting.zoo",
+    "devices_for": "nasplug.predicting.devices_for",
     "hardware": "nasplug.devices.hardware",
     "load_predictor": "nasplug.predicting.zoo",
     "measure": "nasplug.measuring",

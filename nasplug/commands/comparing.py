@@ -1,9 +1,9 @@
-"""Several networks, devices, batch sizes or ways at once, for the command predict."""
+"""Tables of several networks, devices or ways, for the commands predict and hardware."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from nasplug.search_spaces.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["print_comparison", "split_sizes", "split_words"]
+__all__ = ["print_comparison", "print_devices_for", "split_sizes", "split_words", "watts"]
 
 _SUFFIXES = (".csv", ".json")
 _ENDS = ("latency_ms", "lower_ms", "upper_ms")
@@ -109,7 +109,8 @@ def _cells(table: pd.DataFrame) -> list[dict[str, str]]:
     from nasplug.predictors.features.runtimes import Way, way_name
 
     rows = []
-    for row in table.to_dict("records"):
+    records: list[dict[Any, Any]] = table.to_dict("records")
+    for row in records:
         latency, interval, rate = "–", "", ""
         if not math.isnan(row["latency_ms"]):
             usable = is_usable(row["lower_ms"], row["upper_ms"])
@@ -127,9 +128,7 @@ def _cells(table: pd.DataFrame) -> list[dict[str, str]]:
                 "latency ms": latency,
                 "90 % interval": interval,
                 "images/s": rate,
-                "measured ms": ""
-                if math.isnan(row["measured_ms"])
-                else f"{row['measured_ms']:.4g}",
+                "measured ms": "" if math.isnan(measured) else f"{measured:.4g}",
             }
         )
     if not any(row["measured ms"] for row in rows):
@@ -143,3 +142,49 @@ def _notes(table: pd.DataFrame) -> list[str]:
     sources = list(dict.fromkeys(filter(None, table["source"])))
     notes = [f"measured: this network in this setting, {source}" for source in sources]
     return notes + list(dict.fromkeys(filter(None, table["note"])))
+
+
+def watts(text: str | None) -> float | None:
+    """Parse a power such as `"30W"` or `"30"`.
+
+    Raises:
+        InputError: If it is none.
+    """
+    if text is None:
+        return None
+    try:
+        return float(text.strip().rstrip("wW"))
+    except ValueError:
+        raise InputError(f"{text!r} is no power; write it like 30W") from None
+
+
+def print_devices_for(network: str, options: Mapping[str, Any], as_json: bool) -> None:
+    """Print the devices that run a network fast enough."""
+    import nasplug
+    from nasplug.predictors.features.runtimes import Way, way_name
+
+    table = nasplug.devices_for(network, **options)
+    if as_json:
+        print_json(_rows(table))
+        return
+    rows = []
+    for row in _rows(table):
+        way = Way(row["runtime"], row["precision"], row["unit"])
+        rows.append(
+            {
+                "device": row["hardware"],
+                "kind": "board" if row["kind"] == "edge" else row["kind"],
+                "year": str(row["year"]),
+                "W": f"{row['power_w']:g}",
+                "run in": way_name(way.text),
+                "latency ms": f"{row['latency_ms']:.4g}",
+                "90 % interval": f"{row['lower_ms']:.4g}–{row['upper_ms']:.4g}",
+                "images/s": f"{row['images_per_second']:,.0f}",
+                "probability": f"{row['probability']:.2f}",
+            }
+        )
+    print_table(rows)
+    print(
+        "probability: that the device is fast enough; W: thermal design power. Latencies are "
+        "predicted; nasplug predict says what each rests on"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,13 +11,18 @@ from typer import Argument, Exit, Option
 
 from nasplug._signals import STOPPED, stoppable
 from nasplug.commands.common import (
+    Batch,
     Debug,
     Json,
+    Precision,
+    Runtime,
+    Unit,
     command,
     complain,
     print_fields,
     print_rows,
 )
+from nasplug.commands.comparing import print_devices_for, watts
 from nasplug.search_spaces.errors import InputError
 from nasplug.text import counted
 
@@ -78,14 +83,57 @@ def hardware_list(
     here: Annotated[
         bool, Option("--here", help="Name the processors of this machine instead.")
     ] = False,
+    network: Annotated[
+        str | None,
+        Option(
+            "--for",
+            metavar="NETWORK",
+            help="Show devices that run this network fast enough, least power first: an .onnx "
+            "file, or a name such as timm:resnet50.",
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None, Option(help="With --for: lowest number of images a second.")
+    ] = None,
+    latency: Annotated[
+        float | None, Option(metavar="MS", help="With --for: longest latency in ms.")
+    ] = None,
+    power: Annotated[
+        str | None, Option(metavar="WATTS", help="With --for: highest power, such as 30W.")
+    ] = None,
+    kind: Annotated[
+        str | None, Option(help="With --for: gpu, cpu, board, phone or accelerator.")
+    ] = None,
+    year: Annotated[
+        int | None, Option(help="With --for: earliest year in which a device came out.")
+    ] = None,
+    batch_size: Batch = 1,
+    runtime: Runtime = None,
+    precision: Precision = None,
+    unit: Unit = None,
+    probability: Annotated[
+        float, Option(help="With --for: lowest probability of being fast enough.")
+    ] = 0.5,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """List your calibrated devices and the catalogue, or only the devices that match some words, or
-    with --here name this machine."""
+    """List your calibrated devices and the catalogue, or only the devices that match some words;
+    with --here name this machine, with --for list devices that run a network fast enough."""
     from nasplug.arguments import OWN_NETWORKS
     from nasplug.devices import profiles
 
+    limits = {"latency_ms": latency, "images_per_second": fps, "kind": kind, "year": year}
+    way = {"runtime": runtime, "precision": precision, "unit": unit}
+    if network is not None:
+        if words or here:
+            raise InputError("--for takes no words and no --here; leave one of both out")
+        more = {"power_w": watts(power), "batch_size": batch_size, "probability": probability}
+        print_devices_for(network, limits | more | way, as_json)
+        return
+    given = {"--power": power, "--fps": fps, "--latency": latency, "--kind": kind, "--year": year}
+    alone = next((n for n, v in {**given, **_options(way)}.items() if v is not None), None)
+    if alone is not None:
+        raise InputError(f"{alone} needs a network; name one with --for")
     if here:
         if words:
             raise InputError("--here names this machine and takes no words; leave one of both out")
@@ -110,6 +158,10 @@ def hardware_list(
     print_rows(rows, as_json)
     for sentence in damaged:
         complain(sentence)
+
+
+def _options(way: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"--{name}": value for name, value in way.items()}
 
 
 def _print_this_machine(as_json: bool) -> None:

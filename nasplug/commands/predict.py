@@ -95,11 +95,7 @@ def predict(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Predict accuracies of architectures, with --hw also latencies; or latencies of networks.
-
-    Several networks, devices (--hw A --hw B), batch sizes (1,8), runtimes or precisions
-    (fp32,fp16) give one table.
-    """
+    """Predict accuracies of architectures, with --hw also latencies; or latencies of networks."""
     from nasplug.predicting.known_networks import is_known_name
 
     checkpoints = predictor or ()
@@ -108,7 +104,8 @@ def predict(
     devices, sizes = list(dict.fromkeys(hw or ())), split_sizes(batch_size)
     runtimes, precisions = split_words(runtime), split_words(precision)
     are_networks = [t.lower().endswith(".onnx") or is_known_name(t) for t in architectures]
-    several = max(map(len, (architectures, devices, sizes, runtimes, precisions))) > 1
+    settings = (len(devices), len(sizes), len(runtimes), len(precisions))
+    several = max(len(architectures), *settings) > 1
     if all(are_networks) and (several or out is not None):
         if not devices:
             raise InputError("a latency needs a device; name one with --hw")
@@ -130,12 +127,12 @@ def predict(
             "networks and architectures of a space cannot be predicted together; give .onnx files "
             "and names such as timm:resnet50 alone, or architectures alone"
         )
-    if max(map(len, (devices, sizes, runtimes, precisions))) > 1 or out is not None:
+    if max(settings) > 1 or out is not None:
         raise InputError(
             "several devices, batch sizes, runtimes or precisions, and --out, are for .onnx files "
             "and networks such as timm:resnet50; name one of each for architectures of a space"
         )
-    device, size = (devices or [None])[0], (sizes or [None])[0]
+    device, size = next(iter(devices), None), next(iter(sizes), None)
     way = {"runtime": runtime, "precision": precision, "unit": unit, "threads": threads}
     if any(are_networks):
         inputs = {

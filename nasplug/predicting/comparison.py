@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from nasplug.predictors.hardware import Hardware
 
-__all__ = ["COLUMNS", "compare"]
+__all__ = ["COLUMNS", "Reader", "compare"]
 
 # Columns of a comparison; those of quantities have their units in their names.
 COLUMNS = (
@@ -117,8 +117,12 @@ def _named(networks: Any) -> dict[str, Any]:
     return found
 
 
-class _Reader:
-    """A network that is read when it is first asked for, once for each kind of runtime."""
+class Reader:
+    """A network that is read when it is first asked for, once for each kind of runtime.
+
+    Attributes:
+        is_file: Whether it is an ONNX file, or is run like one.
+    """
 
     def __init__(self, network: Any, example: Any) -> None:
         self._network, self._example = network, example
@@ -130,6 +134,7 @@ class _Reader:
         self._read: dict[bool, tuple[Graph, int, bool]] = {}
 
     def __call__(self, way: Way | None) -> tuple[Graph, int, bool]:
+        """What `read_network` returns, for networks that are run in a way."""
         is_module = not self.is_file and not isinstance(self._network, Graph)
         folds = is_module and way is not None and way.runtime in FOLDING_RUNTIMES
         if folds not in self._read:
@@ -147,7 +152,7 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     """A row a combination, networks outermost."""
     for name, network in named.items():
-        reader = _Reader(network, example)
+        reader = Reader(network, example)
         # A network that cannot be read ends the comparison.
         reader(None)
         for device, size, way in product(devices, sizes, ways):

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from nasplug.predictors.hardware import Hardware
     from nasplug.predictors.latency.class_models import Parts
 
-__all__ = ["NetworkPrediction", "answer", "chosen_way", "predict"]
+__all__ = ["NetworkPrediction", "answer", "as_held", "chosen_way", "predict"]
 
 
 def predict(
@@ -165,7 +165,7 @@ def answer(
     check_known(graph, is_file)
     if way is not None:
         if not way.precision:
-            way = _as_held(way, held_precision(graph), device)
+            way = as_held(way, held_precision(graph), device)
         check_way(device, way)
     with torch.device("cpu"):
         # A graph of the whole is one sample.
@@ -179,7 +179,7 @@ def answer(
     )
 
 
-def _as_held(way: Way, held: str, device: Hardware) -> Way:
+def as_held(way: Way, held: str, device: Hardware) -> Way:
     """The way with the precision that a network holds.
 
     Without one where the device, or the runtime for floats, computes in another one, which the

@@ -1,0 +1,64 @@
+"""Devices that run a network fast enough."""
+
+import pytest
+
+import nasplug
+from nasplug.predicting import devices_for as module
+from nasplug.search_spaces import InputError
+
+NETWORK = "timm:mobilenetv3_small_100"
+NAMES = ("Raspberry Pi 4", "Raspberry Pi 5", "Jetson Orin Nano", "RTX 3090", "Galaxy S23", "T4")
+
+
+@pytest.fixture(autouse=True)
+def _few_devices(monkeypatch):
+    """A catalogue of six devices; all of them take seconds."""
+    devices = tuple(map(nasplug.hardware, NAMES))
+    monkeypatch.setattr(module, "catalogue", lambda: devices)
+
+
+def test_least_power_comes_first_and_all_are_fast_enough():
+    table = nasplug.devices_for(NETWORK, latency_ms=30)
+    assert table["power_w"].is_monotonic_increasing
+    assert (table["probability"] >= 0.5).all()
+    assert (table["latency_ms"] <= 30).all()
+    assert {"Raspberry Pi 5", "RTX 3090"} <= set(table["hardware"])
+    strict = nasplug.devices_for(NETWORK, latency_ms=30, probability=0.99)
+    assert set(strict["hardware"]) <= set(table["hardware"])
+
+
+def test_latencies_are_those_of_predict():
+    table = nasplug.devices_for(NETWORK, images_per_second=10)
+    for row in table.to_dict("records"):
+        alone = nasplug.predict(NETWORK, hardware=row["hardware"], batch_size=1)
+        assert row["latency_ms"] == pytest.approx(alone.mean, rel=1e-6)
+
+
+def test_filters_leave_devices_out():
+    boards = nasplug.devices_for(NETWORK, images_per_second=10, kind="board", year=2023)
+    assert set(boards["hardware"]) <= {"Raspberry Pi 5", "Jetson Orin Nano"}
+    small = nasplug.devices_for(NETWORK, images_per_second=10, power_w=12)
+    assert (small["power_w"] <= 12).all()
+
+
+def test_batches_count_images():
+    one = nasplug.devices_for(NETWORK, images_per_second=1000, kind="gpu")
+    many = nasplug.devices_for(NETWORK, images_per_second=1000, kind="gpu", batch_size=64)
+    assert (many["images_per_second"] > one["images_per_second"]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "give one limit"),
+        ({"latency_ms": 5, "images_per_second": 5}, "give one limit"),
+        ({"latency_ms": -1}, "give a number above 0"),
+        ({"latency_ms": 5, "kind": "toaster"}, "unknown kind of devices 'toaster'; known: gpu"),
+        ({"latency_ms": 5, "power_w": 0.001}, "the catalogue has no such device"),
+        ({"latency_ms": 1e-6}, "no such device runs the network in 1e-06 ms .*the nearest is RTX"),
+        ({"latency_ms": 5, "kind": "board", "precision": "fp64"}, "fp64"),
+    ],
+)
+def test_bad_limits_get_a_sentence(options, words):
+    with pytest.raises(InputError, match=words):
+        nasplug.devices_for(NETWORK, **options)
