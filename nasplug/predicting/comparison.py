@@ -134,7 +134,7 @@ class Reader:
         self._read: dict[bool, tuple[Graph, int, bool]] = {}
 
     def __call__(self, way: Way | None) -> tuple[Graph, int, bool]:
-        """What `read_network` returns, for networks that are run in a way."""
+        """Read the network as it is run in a way, see `read_network`."""
         is_module = not self.is_file and not isinstance(self._network, Graph)
         folds = is_module and way is not None and way.runtime in FOLDING_RUNTIMES
         if folds not in self._read:

@@ -151,7 +151,7 @@ class SearchResult:
 
     @property
     def accuracy_source(self) -> str | None:
-        """Who measured the accuracies, in a space of trained networks; None where predicted."""
+        """Source of measured accuracies, in a space of trained networks; None where predicted."""
         space = self.searched
         return space.accuracy_source if isinstance(space, HasAccuracies) else None
 

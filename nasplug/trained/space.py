@@ -37,7 +37,7 @@ class TimmSpace(FiniteSpace):
     """Networks of timm with trained weights, the most accurate first.
 
     Attributes:
-        accuracy_source: Who measured the accuracies, in words.
+        accuracy_source: Source of the measured accuracies, in words.
         writer: Package that writes the networks.
 
     Args:
