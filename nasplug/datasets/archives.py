@@ -142,9 +142,10 @@ def planes_of(numbers: NDArray[np.signedinteger[Any]], count: int | None = None)
 def numbers_of(planes: NDArray[np.uint8]) -> NDArray[np.signedinteger[Any]]:
     """Numbers of planes that `planes_of` made, in 32 bits where four planes hold them."""
     # Numbers of 32 bits are unfolded in half of the time.
-    unsigned, signed = (np.uint32, np.int32) if len(planes) <= 4 else (np.uint64, np.int64)
-    folded = np.zeros(planes.shape[1], dtype=unsigned)
+    bits = 32 if len(planes) <= 4 else 64
+    folded: NDArray[Any] = np.zeros(planes.shape[1], dtype=f"<u{bits // 8}")
     for k, plane in enumerate(planes):
-        folded |= plane.astype(unsigned) << unsigned(8 * k)
-    result: NDArray[Any] = (folded >> unsigned(1)).astype(signed)
-    return result ^ -(folded & unsigned(1)).astype(signed)
+        folded |= plane.astype(folded.dtype) << 8 * k
+    signed = f"<i{bits // 8}"
+    result: NDArray[Any] = (folded >> 1).astype(signed) ^ -(folded & 1).astype(signed)
+    return result

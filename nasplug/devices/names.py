@@ -37,6 +37,10 @@ _MADE_BY = {"Xilinx": {"AMD"}, "HiSilicon": {"Huawei"}}
 _OF_COMPUTERS = {"NVIDIA", "Intel", "AMD", "Xilinx"}
 
 
+# Beginning of the reason why a name of a line of processors is no device.
+_LACKS_MODEL = "does not say which "
+
+
 @dataclass(frozen=True)
 class Meaning:
     """Devices of the catalogue that a name may stand for.
@@ -61,6 +65,12 @@ class Meaning:
         """Rest of a sentence that begins with a name that stands for no one device."""
         if not self.reason:
             return f"may be {self._names()}; name one of them"
+        if not self.devices and self.reason.startswith(_LACKS_MODEL):
+            line = self.reason.removeprefix(_LACKS_MODEL).split()[0]
+            return (
+                f"{self.reason}; name yours as nasplug hardware {line} lists it, or describe it in "
+                "a .toml file"
+            )
         if not self.devices:
             return f"{self.reason}; describe yours in a .toml file"
         return (

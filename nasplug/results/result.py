@@ -24,7 +24,7 @@ from nasplug.predictors.hardware import Hardware
 from nasplug.results.lines import ROWS, choice_lines, table_lines
 from nasplug.results.scored import Facts, Scored
 from nasplug.results.steps import calibration_step, export_steps, training_step
-from nasplug.search_spaces import Architecture, SearchSpace
+from nasplug.search_spaces import Architecture, SearchSpace, names
 from nasplug.text import counted
 
 if TYPE_CHECKING:
@@ -333,7 +333,9 @@ class SearchResult:
             command: The command that searches; None for steps in Python.
         """
         steps = []
-        if self.hardware is not None and self._is_narrowed_by_measurements:
+        # A space of one's own has no name that another process could open.
+        is_installed = self.space.partition(":")[0] in names()
+        if is_installed and self.hardware is not None and self._is_narrowed_by_measurements:
             steps.append(calibration_step(self.space))
         steps += export_steps(self.searched, command)
         if self.call:

@@ -21,9 +21,10 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
 from optuna.study import Study
 
-from nasplug.arguments import checked_count
+from nasplug.arguments import checked_count, is_registered
 from nasplug.candidates.constraints import Constraint
 from nasplug.candidates.pool import POOL_SIZE
+from nasplug.devices.catalogue import catalogue
 from nasplug.objectives import Objective
 from nasplug.predicting.zoo import NamedScorer
 from nasplug.predictors.features.runtimes import EAGER, asked_way
@@ -210,19 +211,18 @@ def _argument(value: Any) -> str:
     Raises:
         TypeError: If it cannot be written.
     """
-    if isinstance(value, str):
-        return repr(without_password(value))
-    if isinstance(value, os.PathLike):
-        return repr(os.fspath(value))
-    if isinstance(value, (int, float)):
-        return repr(value)
-    if isinstance(value, Constraint):
-        return repr(str(value))
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_argument, value))}]"
-    if isinstance(value, (Hardware, SearchSpace)):
-        # Both are found again by their names.
-        return repr(value.name)
+    # A space and a device that are installed are found again by their names.
+    is_space = isinstance(value, SearchSpace) and is_registered(value)
+    if is_space or (isinstance(value, Hardware) and value in catalogue()):
+        value = value.name
+    if isinstance(value, Constraint):
+        value = str(value)
+    if isinstance(value, (str, os.PathLike)):
+        return repr(without_password(os.fspath(value)))
+    if isinstance(value, (int, float)):
+        return repr(value)
     raise TypeError(type(value).__name__)
 
 

@@ -251,7 +251,10 @@ def test_what_a_system_prints_of_another_device_is_not_taken(printed: str) -> No
         ("Neoverse-V1", "is a microarchitecture, .*; name .*Graviton3.* if that is near enough"),
         ("c7g.xlarge", "has a part of the 64 cores of a Graviton3; name Graviton3 if"),
         ("c5.xlarge", "has a Xeon Platinum of .* which the catalogue lacks; describe yours in a"),
-        ("Intel(R) Xeon(R) CPU @ 2.20GHz", "does not say which Xeon it is; describe yours in a"),
+        (
+            "Intel(R) Xeon(R) CPU @ 2.20GHz",
+            "does not say which Xeon it is; name yours as nasplug hardware Xeon lists it",
+        ),
     ],
 )
 def test_a_question_names_the_candidates(printed: str, question: str) -> None:

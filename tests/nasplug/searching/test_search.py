@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from optuna.trial import TrialState
 from table_predictors import TablePredictor
 
+from nasplug import hardware
 from nasplug.pareto import pareto_mask
 from nasplug.predicting.zoo import load_predictor
 from nasplug.search_spaces import InputError, space
@@ -433,3 +436,25 @@ def test_a_predictor_of_ones_own(nb201_cache: Path, tmp_path: Path) -> None:
         InputError, match=r"predictors must be a list such as \['mine'\], not 'mine'"
     ):
         search(storage="memory", predictors="mine")
+
+
+def test_the_call_is_repeated_where_python_can_read_it(find: Callable[..., SearchResult]) -> None:
+    from nasplug.searching.search import _call_of
+
+    usual = {name: p.default for name, p in inspect.signature(search).parameters.items()}
+    own = replace(hardware("RTX 3090"), name="mine")
+    for change, said in (
+        ({}, "nasplug.search('nb201')"),
+        ({"hardware": "RTX 3090", "seed": 0}, "nasplug.search('nb201', 'RTX 3090')"),
+        ({"hardware": hardware("T4"), "progress": False}, "nasplug.search('nb201', 'T4')"),
+        ({"constraints": "latency<=5ms"}, "nasplug.search('nb201', constraints='latency<=5ms')"),
+        ({"storage": "mysql://me:secret@host/db"}, "nasplug.search('nb201', storage='mysql://…@"),
+        ({"runtime": "tensorrt", "threads": 2}, "nasplug.search('nb201', runtime='tensorrt', thr"),
+        ({"hardware": own}, ""),
+        ({"evaluate": print}, ""),
+        ({"predictors": [object()]}, ""),
+    ):
+        call = _call_of(usual | change)
+        assert call.startswith(said)
+        assert bool(call) == bool(said)
+    assert find(n_trials=1, storage="memory").call == ""  # its predictors are objects
