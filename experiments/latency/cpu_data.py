@@ -51,6 +51,8 @@ _OF_SPACE, _OF_WIDTH = 120, 15
 # Programs whose threads or builds differ from what is said.
 _ERRATIC = ("xnnpack", "v1.15")
 _DOUBTFUL, _ROUNDED = 0.3, 0.5
+# Servers of one source differ by a factor of five where their data sheets are alike.
+_UNLIKE = 0.1
 # Boards of two sources that took three and six times as long as others of their kind.
 _SLOW = {("ispcojp/ai_inference_device_benchmark", "Raspberry Pi 4"), ("mlperf", "Raspberry Pi 3")}
 
@@ -181,13 +183,16 @@ def _measurement(row: dict[str, Any], eras: dict[tuple[Any, ...], str]) -> CpuMe
         weight = _DOUBTFUL
     elif "rounded" in row["quality"]:
         weight = _ROUNDED
+    group = _group(source, column)
+    if group == "HELP servers":
+        weight *= _UNLIKE
     return CpuMeasurement(
         str(row["graph"]),
         column,
         float(row["latency_ms"]),
         f"{source} {program}{f' {name}' if is_slow else ''}".strip(),
         CHIPS.get(name, name),
-        _group(source, column),
+        group,
         weight,
     )
 

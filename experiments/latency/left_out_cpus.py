@@ -39,6 +39,8 @@ MODELS = ("model", "model, usual source", "model, unknown networks", "ridge", "r
 RIDGE = 1.0
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 LEVELS = (0.05, 0.95)
+# Chips that a runtime needs for intervals of its own.
+FEWEST_CHIPS = 5
 # Classes of the goals -> groups of cpu_data.py.
 CLASSES = {
     "phones and boards": ("qed tflite", "qed pytorch mobile", "mlperf", "ncnn"),
@@ -280,13 +282,21 @@ def result_rows(judged: Rows, errors: dict[str, Array]) -> list[dict[str, Any]]:
 
 
 def intervals(judged: Rows, errors: Array) -> Array:
-    """Bounds of log(truth) − log(prediction), by the residuals of the other chips of each class."""
-    groups = np.array([_interval_class(row) for row in judged])
+    """Bounds of log(truth) − log(prediction), by the residuals of the other chips of each class.
+
+    A runtime that enough chips of a class were measured in has bounds of its own.
+    """
+    classes = np.array([_interval_class(row) for row in judged])
+    runtimes = np.array([row.column.runtime for row in judged])
     chips = np.array([row.chip for row in judged])
     bounds = np.zeros((len(judged), 2))
-    for group, chip in dict.fromkeys(zip(groups.tolist(), chips.tolist(), strict=True)):
-        own = (groups == group) & (chips == chip)
-        others = (groups == group) & (chips != chip)
+    keys = zip(classes.tolist(), runtimes.tolist(), chips.tolist(), strict=True)
+    for name, runtime, chip in dict.fromkeys(keys):
+        alike = (classes == name) & (runtimes == runtime)
+        own = alike & (chips == chip)
+        if len(set(chips[alike])) < FEWEST_CHIPS:
+            alike = classes == name
+        others = alike & (chips != chip)
         if len(set(chips[others])) < 3:
             others = chips != chip
         # Each chip counts alike.

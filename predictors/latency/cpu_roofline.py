@@ -62,7 +62,7 @@ class CpuRoofline:
         numbers: Name -> number, those of `START`.
         cores: Microarchitecture and one of the groups of rates -> factor on these rates.
         sources: Source, and way to run networks -> factor on the time that is measured.
-        networks: Key of a network, and of it in a runtime and a precision -> factor on its time.
+        networks: Key of a network in a runtime and a precision -> factor on its time.
         devices: Runtime -> names of the devices whose measurements were learned in it.
     """
 
@@ -199,7 +199,7 @@ class CpuRoofline:
 
     def is_known(self, graph: Graph, column: Setting) -> bool:
         """Whether a network was measured in the runtime and precision of a column."""
-        return _keys(graph, column)[1] in self.networks
+        return _key(graph, column) in self.networks
 
     def _learned_networks(
         self,
@@ -225,9 +225,8 @@ class CpuRoofline:
         return torch.tensor([self.cores.get(name, 1.0) for name in terms.core_names]).log()
 
     def _network_logs(self, graphs: Sequence[Graph], columns: Sequence[Setting]) -> Array:
-        pairs = [_keys(graph, column) for graph, column in zip(graphs, columns, strict=True)]
-        factors = [np.prod([self.networks.get(key, 1.0) for key in keys]) for keys in pairs]
-        return np.log(np.array(factors, dtype=np.float64))
+        pairs = zip(graphs, columns, strict=True)
+        return np.log([self.networks.get(_key(graph, column), 1.0) for graph, column in pairs])
 
     def tensors(self) -> dict[str, NDArray[np.float64]]:
         """Arrays to store; the rest belongs to the card (`described`)."""
@@ -312,32 +311,26 @@ def _middles(
     }
 
 
-def _keys(graph: Graph, column: Setting) -> tuple[str, str]:
-    """Keys of a network, and of it in a runtime and a precision; alike networks have one key."""
+def _key(graph: Graph, column: Setting) -> str:
+    """Key of a network in a runtime and a precision; alike networks have one key."""
     rows = np.round(cpu_kernels(graph, "tflite")).astype(np.int64)
     key = hashlib.sha256(rows.tobytes()).hexdigest()[:10]
     precision = "int8" if column.precision.startswith(("int8", "w8")) else "float"
-    return key, f"{key} {column.runtime} {precision}"
+    return f"{key} {column.runtime} {precision}"
 
 
 def _network_factors(
     graphs: Sequence[Graph], columns: Sequence[Setting], residuals: Array
 ) -> dict[str, float]:
-    """Factors of networks, and of networks in runtimes and precisions, held at 1."""
+    """Factors of networks in runtimes and precisions, held at 1."""
     residuals = np.clip(residuals, -_LARGEST, _LARGEST)
-    pairs = [_keys(graph, column) for graph, column in zip(graphs, columns, strict=True)]
+    keys = [_key(graph, column) for graph, column in zip(graphs, columns, strict=True)]
     devices = [column.hardware.name for column in columns]
-    factors: dict[str, float] = {}
-    for level in (0, 1):
-        keys = [pair[level] for pair in pairs]
-        # Each device counts once.
-        counts = Counter(zip(keys, devices, strict=True))
-        sums: dict[str, float] = defaultdict(float)
-        weights: dict[str, float] = defaultdict(float)
-        for key, device, residual in zip(keys, devices, residuals, strict=True):
-            sums[key] += residual / counts[key, device]
-            weights[key] += 1 / counts[key, device]
-        logs = {key: sums[key] / (weights[key] + _HELD) for key in sums}
-        residuals = residuals - np.array([logs[key] for key in keys])
-        factors |= {key: float(np.exp(value)) for key, value in logs.items()}
-    return factors
+    # Each device counts once.
+    counts = Counter(zip(keys, devices, strict=True))
+    sums: dict[str, float] = defaultdict(float)
+    weights: dict[str, float] = defaultdict(float)
+    for key, device, residual in zip(keys, devices, residuals, strict=True):
+        sums[key] += residual / counts[key, device]
+        weights[key] += 1 / counts[key, device]
+    return {key: float(np.exp(sums[key] / (weights[key] + _HELD))) for key in sums}
