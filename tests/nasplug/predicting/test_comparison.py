@@ -27,7 +27,8 @@ def test_rows_are_those_of_single_predictions():
         )
         ends = [row[name] for name in ("latency_ms", "lower_ms", "upper_ms")]
         np.testing.assert_allclose(ends, [alone.mean, alone.lower, alone.upper], rtol=1e-6)
-        assert row["runtime"] == {"RTX 3090": "tensorrt", "Raspberry Pi 4": "tflite"}[row["hardware"]]
+        usual = {"RTX 3090": "tensorrt", "Raspberry Pi 4": "tflite"}
+        assert row["runtime"] == usual[row["hardware"]]
         assert row["images_per_second"] == pytest.approx(1e3 * row["batch_size"] / alone.mean)
 
 
