@@ -10,8 +10,8 @@ losses, to be minimised; a row is an index of a candidate.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +26,16 @@ __all__ = [
     "Observations",
     "Posterior",
     "TrialModel",
+    "constraint_scores",
+    "failure_targets",
     "in_layers",
+    "most_promising",
     "normal_scores",
     "random_weighting",
     "spread_design",
+    "success_probability",
     "value_scores",
+    "weighted",
 ]
 
 NOISES = (0.005, 0.02, 0.1)
@@ -55,6 +60,10 @@ MOST_SPENT = 0.65
 # Of more than `MOST` trials, `KEPT` are learned from and those that came since, so that time and
 # memory of a trial stay bounded. `BEST` is the share of the best among them.
 MOST, KEPT, BEST = 320, 240, 0.5
+# Last failed trials that are learned from, and the smallest probability of success.
+FAILED, LEAST_SUCCESS = 80, 0.05
+# Weight of an improvement of the median, where trials are pruned.
+SURVIVAL = 0.1
 # Designs to choose the most spread one from.
 DESIGNS = 50
 
@@ -69,12 +78,18 @@ class Observations:
         violations: Name of a constraint to the distance by which each trial misses it, `(k,)`, ≤ 0
             if it is met; NaN where a trial did not set it.
         pending: Candidates whose trials are under way, `(p,)`.
+        noise: Variances of the scores of estimated losses, `(k,)`, 0 for measured ones; None if all
+            are measured.
+        failed: Candidates whose trials failed, `(f,)`.
     """
 
     rows: Indices
     losses: Array
     violations: Mapping[str, Array]
     pending: Indices
+    noise: Array | None = None
+    pruned: bool = False
+    failed: Indices = field(default_factory=lambda: np.empty(0, np.intp))
 
     @property
     def feasible(self) -> Mask:
@@ -83,6 +98,30 @@ class Observations:
         for values in self.violations.values():
             result &= ~(values > 0)
         return result
+
+    @property
+    def extra(self) -> Array:
+        """Variances of the scores of estimated losses, `(k,)`."""
+        return np.zeros(len(self.rows)) if self.noise is None else self.noise
+
+    @property
+    def best(self) -> Array:
+        """Scores of the losses of distinct feasible candidates that were measured, `(b, m)`.
+
+        Those of a candidate that was measured again are averaged. If none was measured, or none is
+        feasible, all others count.
+        """
+        scores = np.stack([value_scores(column) for column in self.losses.T], axis=1)
+        is_best = self.feasible & (self.extra == 0)
+        if not is_best.any():
+            is_best = self.feasible
+        rows, scores = self.rows[is_best], scores[is_best]
+        _, first, group = np.unique(rows, return_index=True, return_inverse=True)
+        if len(first) == len(rows):
+            return scores
+        counts = np.bincount(group)
+        sums = [np.bincount(group, column) for column in scores.T]
+        return np.stack([column / counts for column in sums], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,11 +132,13 @@ class Posterior:
         mean: Means of the scores of the losses (`value_scores`), `(n, m)`.
         std: Their standard deviations, `(n, m)`.
         feasibility: Probability of meeting all learned constraints, `(n,)`.
+        success: Probability that a trial does not fail, `(n,)`; None while none has failed.
     """
 
     mean: Array
     std: Array
     feasibility: Array
+    success: Array | None = None
 
 
 class TrialModel:
@@ -109,11 +150,11 @@ class TrialModel:
     """
 
     def __init__(self, blocks: Mapping[str, Array], priors: Mapping[str, Array]) -> None:
-        self._blocks = {name: rows.astype(np.float32) for name, rows in blocks.items()}
-        self._kernels = KERNELS
+        self.blocks = {name: rows.astype(np.float32) for name, rows in blocks.items()}
+        self.kernels = KERNELS
         for name, values in priors.items():
-            self._blocks[f"prior {name}"] = normal_scores(values)[:, None].astype(np.float32)
-            self._kernels += tuple(
+            self.blocks[f"prior {name}"] = normal_scores(values)[:, None].astype(np.float32)
+            self.kernels += tuple(
                 (
                     (PRIOR_SHARE, f"prior {name}", length),
                     (1 - PRIOR_SHARE, "both", LENGTHS[1]),
@@ -125,42 +166,53 @@ class TrialModel:
         self._recalled: tuple[Array, Mask, Indices] | None = None
 
     def __len__(self) -> int:
-        return len(next(iter(self._blocks.values())))
+        return len(next(iter(self.blocks.values())))
 
     def block(self, name: str) -> NDArray[np.float32]:
         """Features of all candidates, `(n, d)`."""
-        return self._blocks[name]
+        return self.blocks[name]
 
     def posterior(self, observations: Observations, recalled: Indices | None = None) -> Posterior:
         """The posterior of all candidates by some trials, by default those that it recalls."""
         if recalled is None:
             recalled = self.recalled(observations)
         rows, pending = observations.rows[recalled], observations.pending
+        extra = observations.extra[recalled]
         columns = [
-            self._posterior_of(f"value {k}", rows, value_scores(losses)[recalled], pending)
+            self._posterior_of(f"value {k}", rows, value_scores(losses)[recalled], pending, extra)
             for k, losses in enumerate(observations.losses.T)
         ]
         feasibility = np.ones(len(self))
         for name, values in observations.violations.items():
-            is_set = np.isfinite(values)
-            missed = values[is_set]
-            # With one outcome alone nothing is known of the border.
-            if len(missed) < 2 or np.ptp(missed) == 0:
+            scores, chance, learned = constraint_scores(values, recalled)
+            if learned is None:
                 continue
-            scores, border = _in_units(values)
-            learned = recalled[is_set[recalled]]
             process = f"constraint {name}"
             mean, std = self._posterior_of(
                 process, observations.rows[learned], scores[learned], pending
             )
             # It is not the function that has to meet the bound, but one value around it.
             spread = np.sqrt(std**2 + self._processes[process].noise)
-            feasibility *= ndtr((border - mean) / spread)
+            feasibility *= chance(mean, spread)
         return Posterior(
             np.stack([mean for mean, _ in columns], axis=1),
             np.stack([std for _, std in columns], axis=1),
             feasibility,
+            self._success(rows, observations.failed),
         )
+
+    def _success(self, rows: Indices, failed: Indices) -> Array | None:
+        """Probability that a trial of each candidate does not fail, `(n,)`, by those that did."""
+        if not len(failed) or not len(rows):
+            return None
+        failed = failed[-FAILED:]
+        mean, _ = self._posterior_of(
+            "success",
+            np.concatenate([rows, failed]),
+            failure_targets(len(rows), len(failed)),
+            np.empty(0, np.intp),
+        )
+        return success_probability(mean, len(rows), len(failed))
 
     def recalled(self, observations: Observations) -> Indices:
         """Trials to learn from, ascending: all, or as many as keep a trial's cost in bounds.
@@ -184,17 +236,24 @@ class TrialModel:
         return np.concatenate([last[2], np.arange(past, count)])
 
     def _posterior_of(
-        self, name: str, rows: Indices, targets: Array, pending: Indices
+        self,
+        name: str,
+        rows: Indices,
+        targets: Array,
+        pending: Indices,
+        extra: Array | None = None,
     ) -> tuple[Array, Array]:
         """Mean and standard deviation of one process at all candidates, `(n,)` each."""
         if name not in self._processes:
-            self._processes[name] = IncrementalProcess(self._blocks, self._kernels, NOISES)
+            self._processes[name] = IncrementalProcess(self.blocks, self.kernels, NOISES)
         process = self._processes[name]
-        mean, std = process.posterior(rows, targets)
+        mean, std = process.posterior(rows, targets, extra)
         if len(pending):
             # A pending trial counts as if it had ended as expected, so that jobs spread out.
             together = np.concatenate([targets, mean[pending]])
-            mean, std = process.posterior(np.concatenate([rows, pending]), together)
+            if extra is not None:
+                extra = np.concatenate([extra, np.zeros(len(pending))])
+            mean, std = process.posterior(np.concatenate([rows, pending]), together, extra)
         return mean, std
 
     def choose(
@@ -218,24 +277,86 @@ class TrialModel:
         """
         recalled = self.recalled(observations)
         if observations.losses.shape[1] > 2:
-            observations = _weighted(observations, generator)
+            observations = weighted(observations, generator)
         posterior = self.posterior(observations, recalled)
-        feasibility = posterior.feasibility
-        # While far fewer trials missed a constraint than may, the border is worth a look.
-        spent = (1 - probability) * min(probability, MOST_SPENT)
-        is_safe = observations.feasible.mean() > 1 - spent
-        least = RELAXED * probability if is_safe else probability
-        likely = allowed[feasibility[allowed] >= least]
-        if observations.violations and (not len(likely) or not observations.feasible.any()):
-            pool = likely if len(likely) else allowed
-            return int(pool[np.argmax(feasibility[pool])]), posterior
-        gain = _gain(observations, posterior, likely)
-        if gain.max() <= 0:
-            gain = -(posterior.mean[likely] - posterior.std[likely]).sum(axis=1)
-        return int(likely[np.argmax(gain)]), posterior
+        (row,) = most_promising(observations, posterior, allowed, probability)
+        return int(row), posterior
 
 
-def _weighted(observations: Observations, generator: np.random.Generator) -> Observations:
+def most_promising(
+    observations: Observations,
+    posterior: Posterior,
+    allowed: Indices,
+    probability: float,
+    count: int = 1,
+) -> Indices:
+    """The rows of the largest gains among the allowed ones, the best first, `(≤ count,)`.
+
+    See `TrialModel.choose`.
+    """
+    feasibility = posterior.feasibility
+    # While far fewer trials missed a constraint than may, the border is worth a look.
+    spent = (1 - probability) * min(probability, MOST_SPENT)
+    is_safe = observations.feasible.mean() > 1 - spent
+    least = RELAXED * probability if is_safe else probability
+    likely = allowed[feasibility[allowed] >= least]
+    success = np.ones(len(feasibility)) if posterior.success is None else posterior.success
+    if observations.violations and (not len(likely) or not observations.feasible.any()):
+        pool = likely if len(likely) else allowed
+        return _largest(pool, (feasibility * success)[pool], count)
+    gain = _gain(observations, posterior, likely) * success[likely]
+    if gain.max() <= 0:
+        gain = -(posterior.mean[likely] - posterior.std[likely]).sum(axis=1)
+    return _largest(likely, gain, count)
+
+
+def _largest(rows: Indices, values: Array, count: int) -> Indices:
+    """The rows of the largest values, the first of equal ones."""
+    if count == 1:
+        return rows[[np.argmax(values)]]
+    return rows[np.argsort(-values, kind="stable")[:count]]
+
+
+def constraint_scores(
+    values: Array, recalled: Indices
+) -> tuple[Array, Callable[[Array, Array], Array], Indices | None]:
+    """What is learned of a constraint.
+
+    Args:
+        values: Distances by which trials miss it, `(k,)`, NaN where a trial did not set it.
+        recalled: Trials to learn from.
+
+    Returns:
+        The distances on the scale of a process, `(k,)`; a function of means and spreads on this
+        scale that gives the probability of meeting it; and those of the recalled trials that set
+        it, or None if nothing is known of the border.
+    """
+    is_set = np.isfinite(values)
+    missed = values[is_set]
+    # With one outcome alone nothing is known of the border.
+    if len(missed) < 2 or np.ptp(missed) == 0:
+        return values, lambda mean, spread: np.ones(len(mean)), None
+    scores, border = _in_units(values)
+    return (
+        scores,
+        lambda mean, spread: np.asarray(ndtr((border - mean) / spread)),
+        recalled[is_set[recalled]],
+    )
+
+
+def failure_targets(succeeded: int, failed: int) -> Array:
+    """Centred outcomes of trials that succeeded, 0, and that failed, 1; `(succeeded + failed,)`."""
+    outcomes = np.repeat([0.0, 1.0], [succeeded, failed])
+    return np.asarray(outcomes - outcomes.mean())
+
+
+def success_probability(mean: Array, succeeded: int, failed: int) -> Array:
+    """Probability of success where the expected outcome is `mean`, of `failure_targets`."""
+    share = failed / (succeeded + failed)
+    return np.asarray(np.clip(1.0 - share - mean, LEAST_SUCCESS, 1.0))
+
+
+def weighted(observations: Observations, generator: np.random.Generator) -> Observations:
     """Observations of the same trials with one loss, a random weighting of their scores."""
     scores = np.stack([value_scores(column) for column in observations.losses.T], axis=1)
     return replace(observations, losses=random_weighting(scores, generator)[:, None])
@@ -243,14 +364,17 @@ def _weighted(observations: Observations, generator: np.random.Generator) -> Obs
 
 def _gain(observations: Observations, posterior: Posterior, rows: Indices) -> Array:
     """Expected improvement times the probability of feasibility, `(rows,)`."""
-    scores = np.stack([value_scores(column) for column in observations.losses.T], axis=1)
     # A pending trial counts as if it had ended as expected.
     pending = observations.pending
     pending = pending[posterior.feasibility[pending] >= 0.5]
-    scores = np.concatenate([scores[observations.feasible], posterior.mean[pending]])
+    scores = np.concatenate([observations.best, posterior.mean[pending]])
     mean, std = posterior.mean[rows], posterior.std[rows]
     if scores.shape[1] == 1:
         gain = expected_improvement(mean[:, 0], std[:, 0], float(scores.min()))
+        if observations.pruned:
+            # A trial that is not pruned tells more, and so is worth something if none improves.
+            middle = float(np.median(scores))
+            gain = gain + SURVIVAL * expected_improvement(mean[:, 0], std[:, 0], middle)
     else:
         front = scores[pareto_mask(scores)]
         # The ends of the front count as far as anything was ever worse than they.
