@@ -250,7 +250,7 @@ def main() -> None:
     parser = Options(__doc__, threads=1, seeds="0-9", fresh=True)
     parser.add_argument("--parts", default="estimates,searches")
     parser.add_argument(
-        "--samplers", default="nasplug,nasplug, ignored,TPE,random".replace(", ", ":")
+        "--samplers", default="nasplug,nasplug:ignored,nasplug:ranks,TPE,random"
     )
     parser.add_argument("--cases", default="flops,curves")
     parser.add_argument("--result", type=Path, default=RESULTS / "pruned_trials.json")

@@ -14,18 +14,17 @@ import numpy as np
 
 from nasplug.arrays import Array, Indices
 from nasplug.sampling.joint_model import JointModel
-from nasplug.sampling.other_params import OtherParams
-from nasplug.sampling.trial_model import (
+from nasplug.sampling.observations import (
     Observations,
     Posterior,
-    TrialModel,
     constraint_scores,
     failure_targets,
-    most_promising,
     success_probability,
     value_scores,
     weighted,
 )
+from nasplug.sampling.other_params import OtherParams
+from nasplug.sampling.trial_model import TrialModel, most_promising
 
 __all__ = ["JointTrials", "choose_jointly"]
 
@@ -116,8 +115,9 @@ class _Processes:
             feasibility *= border(mean, np.sqrt(std**2 + process.noise))
         success = None
         if self.success is not None:
-            mean, _ = self.success.posterior(rows, points)
-            success = success_probability(mean, *self._outcomes)
+            mean, std = self.success.posterior(rows, points)
+            spread = np.sqrt(std**2 + self.success.noise)
+            success = success_probability(mean, spread, *self._outcomes)
         return Posterior(
             np.stack([mean for mean, _ in columns], axis=1),
             np.stack([std for _, std in columns], axis=1),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +36,8 @@ FIRST = 0x66697273
 OTHERS = 0x6F746865
 
 
-class Choice(NamedTuple):
+@dataclass(frozen=True)
+class Choice:
     """A chosen candidate.
 
     Attributes:
@@ -49,8 +49,8 @@ class Choice(NamedTuple):
 
     index: int
     is_free: bool
-    announced: Mapping[str, Any] = MappingProxyType({})
-    others: Mapping[str, Any] = MappingProxyType({})
+    announced: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +98,9 @@ def _with_points(observations: Observations, ended: _Ended, others: OtherParams)
         np.array([others.encode(trial.others) for trial in trials]).reshape(-1, len(others))
         for trials in ended
     ]
-    return JointTrials(observations, *points)
+    together = np.column_stack([observations.rows, np.nan_to_num(points[0], nan=-1.0)])
+    settings = np.unique(together, axis=0, return_inverse=True)[1].ravel()
+    return JointTrials(replace(observations, settings=settings), *points)
 
 
 class LearnedChoice(ABC):

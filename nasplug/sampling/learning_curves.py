@@ -32,7 +32,7 @@ def estimated_finals(tried: Sequence[Tried]) -> Sequence[Tried]:
         return tried
     complete = [trial for trial in tried if trial.losses is not None]
     finals = np.array([trial.losses[0] for trial in complete if trial.losses], np.float64)
-    estimates = {}
+    estimates: dict[int, tuple[float, float]] = {}
     steps = sorted({max(tried[k].curve) for k in pruned})
     for step in steps:
         rows = [k for k in pruned if max(tried[k].curve) == step]

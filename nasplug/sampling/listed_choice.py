@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -65,7 +66,7 @@ class ListedChoice(LearnedChoice):
         model = TrialModel(_rows(blocks, pool), self._priors(extended, pool))
         choice = self._choose(extended, step, pool, model)
         (index,) = candidates.indices([extended.architectures[choice.index]])
-        return choice._replace(index=index)
+        return replace(choice, index=index)
 
     def _whole_pool(self, step: Step) -> tuple[Indices, TrialModel]:
         """All candidates, or the cheapest of each id, and their model."""

@@ -21,23 +21,19 @@ from nasplug.arguments import (
     checked_space,
     is_registered,
 )
-from nasplug.arrays import Mask
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint, checked_hardware, parse_constraints
-from nasplug.candidates.enumerated import EnumeratedCandidates
 from nasplug.candidates.pool import POOL_SIZE, candidates_of
 from nasplug.candidates.scoring import Scoring
 from nasplug.objectives import checked_objectives
-from nasplug.predicting.zoo import Scorer, zoo_name
+from nasplug.predicting.zoo import Scorer
 from nasplug.predictors.hardware import Hardware
-from nasplug.sampling.enumerated_choice import EnumeratedChoice
-from nasplug.sampling.fixed_params import FixedParams
 from nasplug.sampling.learned_candidates import learned_candidates
-from nasplug.sampling.learned_choice import Choice, LearnedChoice
-from nasplug.sampling.listed_choice import ListedChoice
+from nasplug.sampling.learned_choice import Choice
+from nasplug.sampling.next_choice import ChoiceOptions, NextChoice
 from nasplug.sampling.offered_params import OfferedParams, settled_params, whole_study
-from nasplug.sampling.other_params import OtherParams, contains
-from nasplug.sampling.predicted_choice import PredictedChoice, mismatch
+from nasplug.sampling.other_params import contains
+from nasplug.sampling.predicted_choice import mismatch
 from nasplug.sampling.study_trials import StudyTrials, all_trials
 from nasplug.sampling.trial_notes import write_notes
 from nasplug.search_spaces import InputError, SearchSpace
@@ -46,18 +42,12 @@ from nasplug.studies.values import ATTRIBUTE
 __all__ = ["ATTRIBUTE", "PredictorSampler"]
 
 EQUIVALENTS = ("once", "apart")
-# User attribute of a study with the predictors whose values were a prior.
-PRIOR = "nasplug:prior"
 # Attributes of a sampler that are None until they are needed.
-_MADE_ON_USE = ("_candidates", "_learned_choice", "_predicted_choice", "_fixed_params")
+_MADE_ON_USE = ("_candidates", "_next")
 
 _WARNING = (
     "Parameter %r of trial %d is sampled at random, because space %s has no such parameter; pass "
     "warn_independent_sampling=False to silence this warning."
-)
-_FOREIGN = (
-    "%d trials of study %r have parameters, but no architecture of space %s; nothing is learned "
-    "from them."
 )
 # No value of any parameter.
 _NOTHING = object()
@@ -135,9 +125,7 @@ class PredictorSampler(BaseSampler):
     """
 
     _candidates: Candidates | None
-    _learned_choice: LearnedChoice | None
-    _predicted_choice: PredictedChoice | None
-    _fixed_params: FixedParams | None
+    _next: NextChoice | None
 
     def __init__(
         self,
@@ -234,6 +222,22 @@ class PredictorSampler(BaseSampler):
                         scoring, self._objectives, seed=self._seed(), size=self.pool_size
                     )
             return self._candidates
+
+    @property
+    def _choices(self) -> NextChoice:
+        with self._lock:
+            if self._next is None:
+                options = ChoiceOptions(
+                    objectives=self._objectives,
+                    dataset=self.dataset,
+                    probability=self.probability,
+                    has_prior=self.prior is not None,
+                    repeat=self.repeat,
+                )
+                self._next = NextChoice(
+                    self.candidates, options, self._generator, self._trials, self._offered
+                )
+            return self._next
 
     def reseed_rng(self) -> None:
         """Forget the seed, as Optuna asks of a sampler that is shared by several jobs."""
@@ -405,22 +409,20 @@ class PredictorSampler(BaseSampler):
         """
         candidates = self.candidates
         settled = settled_params(study, trial)
-        fixed = {name: settled[name] for name in settled if name in self._distributions}
-        narrowed = {**self._offered.narrowed(study), **offered}
-        narrowed = {n: d for n, d in narrowed.items() if d != self._distributions.get(n)}
         with self._lock:
             others, held = self._trials.held(study, trial)
-            allowed = self._having(fixed, narrowed, held) if fixed or narrowed else None
+            allowed = self._choices.allowed(study, settled, offered, held)
             # A trial that is tried again comes with the claim of the one that was lost.
             is_new = allowed is None and trial._trial_id not in self._proposals
             arch = self._trials.claimed(trial) if is_new else None
             choice: Choice | None = None
             if arch is not None and self._trials.identity(arch) not in held:
                 (index,) = candidates.indices([arch])
-                choice = Choice(index, True, others=self._retried(settled))
+                beside = {n: v for n, v in settled.items() if n not in self._distributions}
+                choice = Choice(index, True, others=beside)
             while True:
                 if choice is None:
-                    choice = self._choose(study, trial, others, held, allowed, settled)
+                    choice = self._choices(study, trial, others, held, allowed, settled)
                 self._claim(study, trial, choice.index, choice.announced)
                 arch = candidates.architectures[choice.index]
                 identity = self._trials.identity(arch)
@@ -431,58 +433,3 @@ class PredictorSampler(BaseSampler):
             params = {**self.space.to_params(arch), **choice.others}
             self._proposals[trial._trial_id] = params
             return params
-
-    def _having(
-        self, fixed: Mapping[str, Any], narrowed: Mapping[str, BaseDistribution], held: set[str]
-    ) -> Mask | None:
-        """Mask of the candidates that have parameters; None if no value is possible."""
-        candidates, by_id = self.candidates, self._trials.by_id
-        if self._fixed_params is None:
-            self._fixed_params = FixedParams(candidates, self._objectives)
-        return self._fixed_params(
-            fixed, narrowed, lambda indices: candidates.free(indices, held, by_id)
-        )
-
-    def _retried(self, settled: Mapping[str, Any]) -> dict[str, Any]:
-        """Settled parameters that are not the space's."""
-        return {name: v for name, v in settled.items() if name not in self._distributions}
-
-    def _choose(
-        self,
-        study: Study,
-        trial: FrozenTrial,
-        others: Sequence[FrozenTrial],
-        held: set[str],
-        allowed: Mask | None,
-        settled: Mapping[str, Any],
-    ) -> Choice:
-        """Choose the next candidate, by predictions or by what trials taught."""
-        if not self.learns:
-            if self._predicted_choice is None:
-                self._predicted_choice = PredictedChoice(
-                    self.candidates, self._objectives, self._generator, self._trials
-                )
-            return Choice(*self._predicted_choice(others, held, allowed))
-        if self._learned_choice is None:
-            is_enumerated = isinstance(self.candidates, EnumeratedCandidates)
-            kind = EnumeratedChoice if is_enumerated else ListedChoice
-            self._learned_choice = kind(
-                self.candidates,
-                self.dataset,
-                self._generator,
-                self._trials.by_id,
-                self.probability,
-                self.prior is not None,
-            )
-            if self.prior and PRIOR not in study.user_attrs:
-                study.set_user_attr(PRIOR, {"accuracy": zoo_name(self.space, "accuracy")})
-            if foreign := self._trials.foreign(study):
-                _logger.warning(_FOREIGN, foreign, study.study_name, self.space.name)
-        predicted = {str(constraint) for constraint in self.constraints}
-        tried = self._trials.tried(study, trial, predicted)
-        beside = self._offered.others(study)
-        seen = [t.others for t in tried if t.others]
-        beside = {n: d for n, d in beside.items() if any(n in params for params in seen)}
-        params = OtherParams(beside, settled, seen)
-        objectives = len(study.directions)
-        return self._learned_choice(tried, objectives, held, allowed, params, self.repeat)

@@ -10,32 +10,36 @@ losses, to be minimised; a row is an index of a candidate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from nasplug.arrays import Array, Indices, Mask
 from nasplug.pareto import pareto_mask
 from nasplug.sampling.acquisition import expected_improvement, screened_hypervolume_improvement
 from nasplug.sampling.incremental_process import IncrementalProcess, Kernel, normal_scores
+from nasplug.sampling.observations import (
+    Observations,
+    Posterior,
+    constraint_scores,
+    failure_targets,
+    random_weighting,
+    success_probability,
+    value_scores,
+    weighted,
+)
 
 __all__ = [
     "Observations",
     "Posterior",
     "TrialModel",
-    "constraint_scores",
-    "failure_targets",
     "in_layers",
     "most_promising",
     "normal_scores",
     "random_weighting",
     "spread_design",
-    "success_probability",
     "value_scores",
-    "weighted",
 ]
 
 NOISES = (0.005, 0.02, 0.1)
@@ -51,94 +55,17 @@ PRIOR_LENGTHS = (2.0, 6.0)
 PRIOR_SHARE = 0.8
 # Share of the probability that is enough while trials keep the constraints more often than asked.
 RELAXED = 0.4
-# Trials from which on the scale of their values counts beside the order.
-SCALED = 8
-# Distances to a bound are clipped at so many times their upper quartile.
-FAR = 4.0
 # Largest share of the allowed violations to spend on exploring the border of feasibility.
 MOST_SPENT = 0.65
 # Of more than `MOST` trials, `KEPT` are learned from and those that came since, so that time and
 # memory of a trial stay bounded. `BEST` is the share of the best among them.
 MOST, KEPT, BEST = 320, 240, 0.5
-# Last failed trials that are learned from, and the smallest probability of success.
-FAILED, LEAST_SUCCESS = 80, 0.05
+# Last failed trials that are learned from.
+FAILED = 80
 # Weight of an improvement of the median, where trials are pruned.
-SURVIVAL = 0.1
+SURVIVAL = 0.001
 # Designs to choose the most spread one from.
 DESIGNS = 50
-
-
-@dataclass(frozen=True, eq=False)
-class Observations:
-    """The outcomes of trials of candidates.
-
-    Attributes:
-        rows: Candidates with known losses, `(k,)`, in the order of their trials.
-        losses: Their losses, `(k, m)`, finite.
-        violations: Name of a constraint to the distance by which each trial misses it, `(k,)`, ≤ 0
-            if it is met; NaN where a trial did not set it.
-        pending: Candidates whose trials are under way, `(p,)`.
-        noise: Variances of the scores of estimated losses, `(k,)`, 0 for measured ones; None if all
-            are measured.
-        failed: Candidates whose trials failed, `(f,)`.
-    """
-
-    rows: Indices
-    losses: Array
-    violations: Mapping[str, Array]
-    pending: Indices
-    noise: Array | None = None
-    pruned: bool = False
-    failed: Indices = field(default_factory=lambda: np.empty(0, np.intp))
-
-    @property
-    def feasible(self) -> Mask:
-        """Mask of `rows` that miss no constraint that their trial set, `(k,)`."""
-        result = np.ones(len(self.rows), np.bool_)
-        for values in self.violations.values():
-            result &= ~(values > 0)
-        return result
-
-    @property
-    def extra(self) -> Array:
-        """Variances of the scores of estimated losses, `(k,)`."""
-        return np.zeros(len(self.rows)) if self.noise is None else self.noise
-
-    @property
-    def best(self) -> Array:
-        """Scores of the losses of distinct feasible candidates that were measured, `(b, m)`.
-
-        Those of a candidate that was measured again are averaged. If none was measured, or none is
-        feasible, all others count.
-        """
-        scores = np.stack([value_scores(column) for column in self.losses.T], axis=1)
-        is_best = self.feasible & (self.extra == 0)
-        if not is_best.any():
-            is_best = self.feasible
-        rows, scores = self.rows[is_best], scores[is_best]
-        _, first, group = np.unique(rows, return_index=True, return_inverse=True)
-        if len(first) == len(rows):
-            return scores
-        counts = np.bincount(group)
-        sums = [np.bincount(group, column) for column in scores.T]
-        return np.stack([column / counts for column in sums], axis=1)
-
-
-@dataclass(frozen=True, eq=False)
-class Posterior:
-    """The posterior of all candidates.
-
-    Attributes:
-        mean: Means of the scores of the losses (`value_scores`), `(n, m)`.
-        std: Their standard deviations, `(n, m)`.
-        feasibility: Probability of meeting all learned constraints, `(n,)`.
-        success: Probability that a trial does not fail, `(n,)`; None while none has failed.
-    """
-
-    mean: Array
-    std: Array
-    feasibility: Array
-    success: Array | None = None
 
 
 class TrialModel:
@@ -206,13 +133,14 @@ class TrialModel:
         if not len(failed) or not len(rows):
             return None
         failed = failed[-FAILED:]
-        mean, _ = self._posterior_of(
+        mean, std = self._posterior_of(
             "success",
             np.concatenate([rows, failed]),
             failure_targets(len(rows), len(failed)),
             np.empty(0, np.intp),
         )
-        return success_probability(mean, len(rows), len(failed))
+        spread = np.sqrt(std**2 + self._processes["success"].noise)
+        return success_probability(mean, spread, len(rows), len(failed))
 
     def recalled(self, observations: Observations) -> Indices:
         """Trials to learn from, ascending: all, or as many as keep a trial's cost in bounds.
@@ -317,51 +245,6 @@ def _largest(rows: Indices, values: Array, count: int) -> Indices:
     return rows[np.argsort(-values, kind="stable")[:count]]
 
 
-def constraint_scores(
-    values: Array, recalled: Indices
-) -> tuple[Array, Callable[[Array, Array], Array], Indices | None]:
-    """What is learned of a constraint.
-
-    Args:
-        values: Distances by which trials miss it, `(k,)`, NaN where a trial did not set it.
-        recalled: Trials to learn from.
-
-    Returns:
-        The distances on the scale of a process, `(k,)`; a function of means and spreads on this
-        scale that gives the probability of meeting it; and those of the recalled trials that set
-        it, or None if nothing is known of the border.
-    """
-    is_set = np.isfinite(values)
-    missed = values[is_set]
-    # With one outcome alone nothing is known of the border.
-    if len(missed) < 2 or np.ptp(missed) == 0:
-        return values, lambda mean, spread: np.ones(len(mean)), None
-    scores, border = _in_units(values)
-    return (
-        scores,
-        lambda mean, spread: np.asarray(ndtr((border - mean) / spread)),
-        recalled[is_set[recalled]],
-    )
-
-
-def failure_targets(succeeded: int, failed: int) -> Array:
-    """Centred outcomes of trials that succeeded, 0, and that failed, 1; `(succeeded + failed,)`."""
-    outcomes = np.repeat([0.0, 1.0], [succeeded, failed])
-    return np.asarray(outcomes - outcomes.mean())
-
-
-def success_probability(mean: Array, succeeded: int, failed: int) -> Array:
-    """Probability of success where the expected outcome is `mean`, of `failure_targets`."""
-    share = failed / (succeeded + failed)
-    return np.asarray(np.clip(1.0 - share - mean, LEAST_SUCCESS, 1.0))
-
-
-def weighted(observations: Observations, generator: np.random.Generator) -> Observations:
-    """Observations of the same trials with one loss, a random weighting of their scores."""
-    scores = np.stack([value_scores(column) for column in observations.losses.T], axis=1)
-    return replace(observations, losses=random_weighting(scores, generator)[:, None])
-
-
 def _gain(observations: Observations, posterior: Posterior, rows: Indices) -> Array:
     """Expected improvement times the probability of feasibility, `(rows,)`."""
     # A pending trial counts as if it had ended as expected.
@@ -381,30 +264,6 @@ def _gain(observations: Observations, posterior: Posterior, rows: Indices) -> Ar
         reference = np.maximum(scores.max(axis=0), front.max(axis=0) + 0.1)
         gain = screened_hypervolume_improvement(mean, std, front, reference)
     return np.asarray(gain * posterior.feasibility[rows])
-
-
-def random_weighting(scores: Array, generator: np.random.Generator) -> Array:
-    """A random augmented Chebyshev norm of each row of `(k, m)` scores, `(k,)` (ParEGO)."""
-    weighted = scores * generator.dirichlet(np.ones(scores.shape[1]))
-    return np.asarray(weighted.max(axis=1) + 0.05 * weighted.sum(axis=1))
-
-
-def value_scores(losses: Array) -> Array:
-    """Scores of losses, `(k,)`: the mean of their normal scores and their standardised values.
-
-    The order alone spreads the best ones by their number, the scale alone lets a training run that
-    diverged flatten the others: a loss that is far worse than most is brought closer.
-    """
-    scores = normal_scores(losses)
-    finite = losses[np.isfinite(losses)]
-    if len(finite) < SCALED:
-        return scores
-    low, middle, high = np.quantile(finite, (0.1, 0.5, 0.9))
-    near = np.clip(losses, middle - FAR * (middle - low), high + (high - middle))
-    unit = float(near.std())
-    if not 0 < unit < np.inf:
-        return scores
-    return np.asarray((scores + (near - near.mean()) / unit) / 2)
 
 
 def in_layers(scores: Array, count: int) -> Indices:
@@ -436,21 +295,6 @@ def _most_telling(losses: Array, feasible: Mask) -> Indices:
     others = np.setdiff1d(np.arange(len(losses)), best)
     even = np.linspace(0, len(others) - 1, KEPT - len(best)).astype(np.intp)
     return np.sort(np.concatenate([best, others[even]]))
-
-
-def _in_units(values: Array) -> tuple[Array, float]:
-    """Distances to a bound, centred and in units of their spread, and the bound itself so.
-
-    Not the order counts here: trials crowd at the bound, and to rank them there is to rank noise.
-    A trial that lies far from the bound is brought closer, so that no one trial sets the unit. NaN,
-    of a trial that did not set the constraint, stays.
-    """
-    missed = values[np.isfinite(values)]
-    far = FAR * float(np.quantile(np.abs(missed), 0.75))
-    reach = far if far > 0 else np.inf
-    near = np.clip(missed, -reach, reach)
-    center, unit = float(near.mean()), float(near.std()) or 1.0
-    return (np.clip(values, -reach, reach) - center) / unit, -center / unit
 
 
 def spread_design(
