@@ -249,9 +249,7 @@ def searched(case: str, pruner: str, sampler: str, seed: int) -> Row:
 def main() -> None:
     parser = Options(__doc__, threads=1, seeds="0-9", fresh=True)
     parser.add_argument("--parts", default="estimates,searches")
-    parser.add_argument(
-        "--samplers", default="nasplug,nasplug:ignored,nasplug:ranks,TPE,random"
-    )
+    parser.add_argument("--samplers", default="nasplug,nasplug:ignored,nasplug:ranks,TPE,random")
     parser.add_argument("--cases", default="flops,curves")
     parser.add_argument("--result", type=Path, default=RESULTS / "pruned_trials.json")
     options = parser.parse_args()
