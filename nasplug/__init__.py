@@ -76,7 +76,7 @@ _HOME = {
     "measured": "nasplug.measurements",
     "predict": "nasplug.predicting.predict",
     "search": "nasplug.searching.search",
-    "space": "nasplug.search_spaces.space",
+    "space": "nasplug.search_spaces.opening",
     "suggest_measurements": "nasplug.calibrating.suggestions",
     "train": "nasplug.training.train",
     "worker": "nasplug.searching.worker",

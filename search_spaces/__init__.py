@@ -8,7 +8,8 @@ from __future__ import annotations
 from nasplug.search_spaces.coded_space import CodedSpace
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import ATTRIBUTES, Graph
-from nasplug.search_spaces.space import Architecture, FiniteSpace, SearchSpace, names, space
+from nasplug.search_spaces.opening import is_builder, names, space
+from nasplug.search_spaces.space import Architecture, FiniteSpace, SearchSpace
 
 __all__ = [
     "ATTRIBUTES",
@@ -18,6 +19,7 @@ __all__ = [
     "Graph",
     "InputError",
     "SearchSpace",
+    "is_builder",
     "names",
     "space",
 ]
