@@ -9,6 +9,7 @@ from nasplug.search_spaces.coded_space import CodedSpace
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import ATTRIBUTES, Graph
 from nasplug.search_spaces.opening import is_builder, names, space
+from nasplug.search_spaces.parts import Part
 from nasplug.search_spaces.space import Architecture, FiniteSpace, SearchSpace
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "FiniteSpace",
     "Graph",
     "InputError",
+    "Part",
     "SearchSpace",
     "is_builder",
     "names",

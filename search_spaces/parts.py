@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import onnx
     from optuna.distributions import BaseDistribution
 
-__all__ = ["part_of"]
+__all__ = ["Part", "part_of"]
 
 # Most members of a space of which a part is listed.
 MOST_LISTED = 50_000
@@ -32,12 +32,12 @@ def part_of(whole: SearchSpace, choices: Mapping[str, tuple[Any, ...]]) -> Searc
     """
     # The members of a space of hundreds of thousands are not listed to find some of them.
     is_listed = isinstance(whole, FiniteSpace) and len(whole) <= MOST_LISTED
-    part = (_FinitePart if is_listed else _Part)(whole, choices)
+    part = (FinitePart if is_listed else Part)(whole, choices)
     part.sample(np.random.default_rng(0))
     return part
 
 
-class _Part(SearchSpace):
+class Part(SearchSpace):
     """The members of a space whose parameters have some values alone.
 
     Its architectures are those of the whole space, which makes them and their graphs. A parameter
@@ -135,6 +135,10 @@ class _Part(SearchSpace):
                         near.setdefault(other.text, other)
         return list(near.values())
 
+    def has(self, text: str) -> bool:
+        """Whether an architecture of the whole space is in the part."""
+        return self._params(self.whole.parse(text)) is not None
+
     def validate(self, arch: Architecture) -> None:
         """Check that an architecture is in the part."""
         self.to_params(arch)
@@ -168,7 +172,7 @@ class _Part(SearchSpace):
         return self.whole.to_onnx(arch, seed, batch_size, task)
 
 
-class _FinitePart(_Part, FiniteSpace):
+class FinitePart(Part, FiniteSpace):
     """A part of a space that can be listed."""
 
     @cached_property

@@ -208,6 +208,15 @@ class PredictorSampler(BaseSampler):
                     )
             return self._candidates
 
+    def use_hardware(self, hardware: Hardware) -> None:
+        """Predict latencies for another description of the device from the next trial on.
+
+        A callback does so that has calibrated the device, such as `LatencyCallback`.
+        """
+        with self._lock:
+            self.hardware = checked_hardware(hardware, self.constraints)
+            self.__dict__.update(dict.fromkeys(_MADE_ON_USE))
+
     def reseed_rng(self) -> None:
         """Forget the seed, as Optuna asks of a sampler that is shared by several jobs."""
         self._entropy = None

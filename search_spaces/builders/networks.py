@@ -250,6 +250,4 @@ def _onnx_numbers(model: Any) -> list[str]:
 
 def _digest(graph: Graph, numbers: list[str]) -> str:
     """Digest of a graph with its costs, and of the numbers that it does not have."""
-    content = hashlib.sha256(repr((graph.ops, graph.edges, graph.types, numbers)).encode())
-    content.update(np.ascontiguousarray(graph.attributes).tobytes())
-    return content.hexdigest()
+    return hashlib.sha256(repr((graph.digest, numbers)).encode()).hexdigest()
