@@ -88,11 +88,11 @@ Program = Annotated[
     str | None,
     Argument(
         help='With --evaluate command: the program and its arguments, as in "python train.py '
-        '{arch}". {arch} stands for the architecture, {params} for the parameters as one JSON object, '
-        "{json} for a file that describes it, {onnx} for its network with random weights; the program reads the description from standard "
-        'input too. It prints its result as a JSON object, such as {"accuracy": 93.1, '
-        '"latency_ms": 4.2}; the last such line counts. Under "constraints" it may print numbers '
-        "that must be <= 0. See docs/cluster.md.",
+        '{arch}". {arch} stands for the architecture, {params} for the parameters as one JSON '
+        "object, {json} for a file that describes the trial, {onnx} for the network with random "
+        "weights; the program reads the description from standard input too. It prints its result "
+        'as a JSON object, such as {"accuracy": 93.1, "latency_ms": 4.2}; the last such line '
+        'counts. Under "constraints" it may print numbers that must be <= 0. See docs/cluster.md.',
         show_default=False,
     ),
 ]

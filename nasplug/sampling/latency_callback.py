@@ -42,8 +42,8 @@ class LatencyCallback:
     An objective tells a measured latency by `trial.set_user_attr("latency_ms", 3.1)`. The callback
     logs it beside the prediction that the trial has from `PredictorSampler` or from
     `latency_constraint`. After every few measurements it calibrates the device by all that the
-    study has, says so, and hands the calibrated device to the study's `PredictorSampler`. Nothing is
-    saved; `nasplug.calibrate` makes a device that lasts.
+    study has, says so, and hands the calibrated device to the study's `PredictorSampler`. Nothing
+    is saved; `nasplug.calibrate` makes a device that lasts.
 
     Example:
         >>> import optuna, torch, nasplug
@@ -112,13 +112,15 @@ class LatencyCallback:
                 self._learn(study)
 
     def rows(self, study: Study) -> list[dict[str, float | None]]:
-        """Measured and predicted latency in ms of each measured trial; None without a prediction."""
+        """Measured and predicted latency of each measured trial, in ms; None if not predicted."""
         rows: list[dict[str, float | None]] = []
         for trial in study.get_trials(deepcopy=False):
             measured = measured_latency(trial)
             if measured is not None:
                 predicted = predicted_latency(trial) or {}
-                ends = {f"predicted_{end}": predicted.get(end) for end in ("mean", "lower", "upper")}
+                ends = {
+                    f"predicted_{end}": predicted.get(end) for end in ("mean", "lower", "upper")
+                }
                 rows.append({"trial": trial.number, "measured": measured, **ends})
         return rows
 

@@ -283,9 +283,9 @@ def kept_config(
         )
     if record.get("space") is None and space is None:
         raise InputError(
-            f"study {study_name!r} uses a space that is not installed under a name; give the worker "
-            "that space, as in --space my_net.py:build --example 1x3x32x32, or join it with the "
-            "same call of nasplug.search"
+            f"study {study_name!r} uses a space that is not installed under a name; give the "
+            "worker that space, as in --space my_net.py:build --example 1x3x32x32, or join it with "
+            "the same call of nasplug.search"
         )
     if record.get("space") is not None and space is not None:
         raise InputError(

@@ -44,8 +44,9 @@ class Command:
     The command is split into words as a shell does, but no shell runs it. In its words `{arch}`
     stands for the architecture's text, `{params}` for the trial's parameters as one JSON object,
     `{json}` for the path of a file with the architecture as JSON, and `{onnx}` for the path of its
-    network as an ONNX file with random weights. The JSON is on standard input too. The last line of standard output that is a JSON object is the answer:
-    `{"accuracy": 93.1, "latency_ms": 4.2}`, and `"constraints"` if there are any.
+    network as an ONNX file with random weights. The JSON is on standard input too. The last line of
+    standard output that is a JSON object is the answer: `{"accuracy": 93.1, "latency_ms": 4.2}`,
+    and `"constraints"` if there are any.
 
     The program runs in the folder and the environment of its parent, in a process group of its
     own. A trial fails if the program exits with another code than 0, runs for longer than the

@@ -6,6 +6,7 @@ that a network has a few dozen neighbors and not thousands.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -59,8 +60,12 @@ def contains(domain: BaseDistribution, value: Any) -> bool:
 def _same(value: Any, choice: Any) -> bool:
     if isinstance(value, bool) != isinstance(choice, bool):
         return False
-    # NaN is a choice like others.
-    return bool(value == choice or (value != value and choice != choice))
+    # NaN is a choice like others, though it is not equal to itself.
+    return bool(value == choice) or (_is_nan(value) and _is_nan(choice))
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def size(domain: BaseDistribution) -> float:
@@ -170,10 +175,13 @@ def united(first: BaseDistribution, second: BaseDistribution) -> BaseDistributio
         step = math.gcd(first.step, second.step, first.low - second.low)
         return IntDistribution(low, high, step=step)
     if isinstance(first, FloatDistribution) and isinstance(second, FloatDistribution):
-        low, high = min(first.low, second.low), max(first.high, second.high)
-        is_log = first.log and second.log
-        step = first.step if (first.step, first.low) == (second.step, second.low) else None
-        return FloatDistribution(low, high, log=is_log, step=step)
+        is_alike = (first.step, first.low) == (second.step, second.low)
+        return FloatDistribution(
+            min(first.low, second.low),
+            max(first.high, second.high),
+            log=first.log and second.log,
+            step=first.step if is_alike else None,
+        )
     return None
 
 
@@ -194,7 +202,7 @@ def narrowed(domain: BaseDistribution, values: Sequence[Any]) -> BaseDistributio
     low, high = numbers[0], numbers[-1]
     if isinstance(domain, FloatDistribution):
         return FloatDistribution(low, high) if low == high else CategoricalDistribution(numbers)
-    steps = {b - a for a, b in zip(numbers, numbers[1:], strict=False)}
+    steps = {b - a for a, b in itertools.pairwise(numbers)}
     is_even = len(steps) <= 1
     if is_even and (not domain.log or steps <= {1}):  # type: ignore[attr-defined]
         return IntDistribution(low, high, step=steps.pop() if steps else 1)

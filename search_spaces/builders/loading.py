@@ -45,7 +45,8 @@ def _module(path: str) -> Any:
     # A file may have the name of a package that is loaded already.
     name = stem if loaded is None else f"{stem}_{abs(hash(path))}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     folder = os.path.dirname(path)
     if folder not in sys.path:

@@ -14,27 +14,29 @@ import os
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nasplug.search_spaces.builders.recording import UnclearBuilderError
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.importers.onnx_graph import onnx_graph
+from nasplug.search_spaces.importers.torch_call import words
 from nasplug.search_spaces.importers.torch_graph import torch_graph
 
 __all__ = ["Builder", "describe_example", "example_of", "network_of", "undisturbed"]
 
 # Operators whose numbers the graph has, or that only name the axes of a tensor anew.
-_IN_GRAPH = frozenset(
+_IN_GRAPH = words(
     "view reshape _unsafe_view flatten unflatten permute transpose t mT adjoint movedim squeeze "
     "unsqueeze expand expand_as contiguous clone detach alias to _to_copy mean adaptive_avg_pool1d "
-    "adaptive_avg_pool2d adaptive_avg_pool3d zeros ones full empty".split()
+    "adaptive_avg_pool2d adaptive_avg_pool3d zeros ones full empty"
 )
-_DROPOUT = frozenset({"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"})
+_DROPOUT = words("dropout feature_dropout alpha_dropout feature_alpha_dropout")
 
 
 class Builder:
@@ -79,7 +81,7 @@ def undisturbed() -> Iterator[None]:
             warnings.simplefilter("ignore")
             random.seed(0)
             np.random.seed(0)  # noqa: NPY002
-            torch.random.default_generator.manual_seed(0)
+            torch.default_generator.manual_seed(0)
             yield
     finally:
         random.setstate(drawn)
@@ -140,12 +142,12 @@ def network_of(built: Any, example: Any, name: str) -> tuple[Graph, str]:
     if type(built).__module__.startswith("transformers.") and hasattr(built, "model_type"):
         built, example = _from_config(built, example)
     if not isinstance(built, (torch.nn.Module, torch.export.ExportedProgram)):
-        raise InputError(
+        raise UnclearBuilderError(
             f"{name} returns a {type(built).__name__}; it must return a torch.nn.Module, an ONNX "
             "model or the path of one, or a configuration of transformers"
         )
     if example is None and not hasattr(built, "example_inputs"):
-        raise InputError(
+        raise UnclearBuilderError(
             f"the networks of {name} need an example of their input, such as "
             "example=torch.zeros(1, 3, 32, 32), or --example 1x3x32x32"
         )
@@ -161,9 +163,9 @@ def network_of(built: Any, example: Any, name: str) -> tuple[Graph, str]:
 def _from_config(config: Any, example: Any) -> tuple[torch.nn.Module, Any]:
     """The model of a configuration of transformers, with an example of its input."""
     try:
-        import transformers
+        import transformers  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
-        raise InputError(
+        raise UnclearBuilderError(
             f"a {type(config).__name__} is built by the package transformers, which is not "
             "installed; install it with pip install transformers"
         ) from None

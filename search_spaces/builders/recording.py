@@ -171,11 +171,7 @@ def place_of(error: BaseException) -> str:
 
 def user_place() -> str:
     """File and line of the user's code that is running now."""
-    frames = []
-    frame = sys._getframe(1)
-    while frame is not None:
-        frames.append((frame.f_code.co_filename, frame.f_lineno))
-        frame = frame.f_back  # type: ignore[assignment]
+    frames = [(f.f_code.co_filename, line) for f, line in traceback.walk_stack(sys._getframe(1))]
     return _place(frames[::-1])
 
 

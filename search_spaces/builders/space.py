@@ -32,7 +32,11 @@ from nasplug.search_spaces.builders.networks import (
     example_of,
     network_of,
 )
-from nasplug.search_spaces.builders.recording import BuilderError, NarrowedTrial
+from nasplug.search_spaces.builders.recording import (
+    BuilderError,
+    NarrowedTrial,
+    UnclearBuilderError,
+)
 from nasplug.search_spaces.builders.tree import Answer, Path, SuggestionTree
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import Graph
@@ -61,7 +65,10 @@ def space_of(
         )
     networks = _Networks(builder, example, name or _name_of(builder))
     networks.tree.explore()
-    return _opened(networks, {})
+    space = _opened(networks, {})
+    # A network that cannot be read is better known now than in the middle of a study.
+    space.sample(np.random.default_rng(0))
+    return space
 
 
 def _opened(networks: _Networks, choices: Mapping[str, Sequence[Any]]) -> BuilderSpace:
@@ -161,6 +168,8 @@ class _Networks:
                 warnings.simplefilter("always")
                 try:
                     graph, digest = network_of(built, self.example, self.name)
+                except UnclearBuilderError:
+                    raise
                 except InputError as error:
                     failure = BuilderError(f"{self.name} with {text[:_TEXT_SHOWN]}: {error}")
                     self.tree.fail(path, failure)
@@ -296,10 +305,10 @@ class BuilderSpace(SearchSpace):
         Raises:
             InputError: If it is none.
         """
-        key = arch.key
+        key: Any = arch.key
         is_own = arch.space == self.name and isinstance(key, tuple) and bool(key)
-        if is_own and all(isinstance(pair, tuple) and len(pair) == 2 for pair in key):  # type: ignore[attr-defined]
-            values = dict(key)  # type: ignore[arg-type]
+        if is_own and all(isinstance(pair, tuple) and len(pair) == 2 for pair in key):
+            values = dict(key)
             try:
                 path, built = self._networks.tree.path(
                     lambda name, domain: self._member_value(values, name, domain)
@@ -332,6 +341,8 @@ class BuilderSpace(SearchSpace):
         for _ in range(FRUITLESS):
             try:
                 return self._architecture(lambda n, d: draw(self.offered(n, d), rng))
+            except UnclearBuilderError:
+                raise
             except BuilderError as error:
                 last = error
         raise last
@@ -393,8 +404,9 @@ class BuilderSpace(SearchSpace):
             )
         values = {known[name]: _read(token) for name, token in tokens.items()}
         arch = self.from_params(values)
-        if len(arch.key) != len(values):  # type: ignore[arg-type]
-            extra = next(name for name in values if name not in dict(arch.key))  # type: ignore[call-overload]
+        key: Any = arch.key
+        if len(key) != len(values):
+            extra = next(name for name in values if name not in dict(key))
             raise InputError(
                 f"{self.name} does not ask for {extra!r} with these choices; leave it out"
             )

@@ -277,7 +277,6 @@ class SuggestionTree:
             products.append(product)
         return float(np.mean(products)) if products else 0.0
 
-
     def all_paths(self, offered: Offered, most: int) -> list[Path] | None:
         """All settings that can be built, in the order of their values; None if more than `most`.
 
