@@ -75,11 +75,15 @@ def test_what_is_no_part(choice: dict[str, Any], reason: str) -> None:
 
 def test_a_sampler_proposes_members_of_the_part_alone() -> None:
     part = space("nb201").fix(op_0_1="none", op_1_2="none", op_0_2="nor_conv_3x3")
-    sampler = nasplug.PredictorSampler(part, hardware="RTX 3090", constraints="latency<=5ms", seed=0)
+    sampler = nasplug.PredictorSampler(
+        part, hardware="RTX 3090", constraints="latency<=5ms", seed=0
+    )
     study = optuna.create_study(direction="maximize", sampler=sampler)
 
     def objective(trial: optuna.Trial) -> float:
-        params = {n: trial.suggest_categorical(n, d.choices) for n, d in part.distributions().items()}  # type: ignore[attr-defined]
+        params = {
+            n: trial.suggest_categorical(n, d.choices) for n, d in part.distributions().items()
+        }  # type: ignore[attr-defined]
         return part.to_graph(part.from_params(params)).total("flops")
 
     study.optimize(objective, n_trials=15)

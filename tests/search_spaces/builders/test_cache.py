@@ -92,7 +92,9 @@ def test_damaged_and_foreign_files_are_passed_over(module: Any, tmp_path: Path) 
     assert again == archs
 
 
-def test_many_files_are_joined(module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_files_are_joined(
+    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cache_file, "MOST_FILES", 3)
     space = nasplug.space(module.build, "1x3x16x16")
     for arch in space:  # type: ignore[attr-defined]

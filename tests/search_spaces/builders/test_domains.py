@@ -90,7 +90,11 @@ def test_other_values_have_no_text() -> None:
     ("first", "second", "both"),
     [
         (IntDistribution(1, 4), IntDistribution(1, 8), IntDistribution(1, 8)),
-        (IntDistribution(8, 32, step=8), IntDistribution(12, 24, step=12), IntDistribution(8, 32, step=4)),
+        (
+            IntDistribution(8, 32, step=8),
+            IntDistribution(12, 24, step=12),
+            IntDistribution(8, 32, step=4),
+        ),
         (FloatDistribution(0, 1), FloatDistribution(-1, 0.5), FloatDistribution(-1, 1)),
         (CategoricalDistribution((1, 2)), CategoricalDistribution((1, 3)), None),
         (IntDistribution(1, 4), FloatDistribution(1, 4), None),

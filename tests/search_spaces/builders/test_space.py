@@ -30,7 +30,7 @@ from nasplug.testing import check_space
 
 sys.path.append(str(Path(__file__).parent))
 
-from networks_by_trial import EXAMPLE, Net, build, build_mixed, build_small  # noqa: E402
+from networks_by_trial import EXAMPLE, Net, build, build_mixed, build_small
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,11 @@ def test_settings_of_one_network_are_one_architecture() -> None:
         return nn.Sequential(nn.Conv2d(3, width, 3), part, nn.ReLU())
 
     space = nasplug.space(widths, EXAMPLE)
-    ids = {space.parse(f"width={width},idle={idle}").arch_id for width in (16, 17, 23) for idle in ("true", "false")}
+    ids = {
+        space.parse(f"width={width},idle={idle}").arch_id
+        for width in (16, 17, 23)
+        for idle in ("true", "false")
+    }
     assert len(ids) == 1
     assert space.parse("width=24,idle=true").arch_id not in ids
 
@@ -258,7 +262,9 @@ def test_settings_that_fail_are_left_out() -> None:
         space.from_params({"width": 3})
     rng = np.random.default_rng(0)
     arch = space.sample(rng)
-    assert {space.mutate(arch, rng).text for _ in range(20)} <= {n.text for n in space.neighbors(arch)}
+    assert {space.mutate(arch, rng).text for _ in range(20)} <= {
+        n.text for n in space.neighbors(arch)
+    }
 
 
 def test_settings_that_are_pruned_are_left_out_silently() -> None:
@@ -329,7 +335,9 @@ def test_parameters_that_are_found_late_count_too() -> None:
     def rare(trial: Any) -> nn.Module:
         bits = [trial.suggest_categorical(f"bit{i}", (0, 1)) for i in range(12)]
         width = trial.suggest_int("width", 4, 8) if sum(bits) == 12 else 4
-        return nn.Sequential(*(nn.Conv2d(3, 3, 1 + 2 * bit, padding=bit) for bit in bits), nn.Conv2d(3, width, 1))
+        return nn.Sequential(
+            *(nn.Conv2d(3, 3, 1 + 2 * bit, padding=bit) for bit in bits), nn.Conv2d(3, width, 1)
+        )
 
     space = nasplug.space(rare, EXAMPLE)
     every = {f"bit{i}": 1 for i in range(12)}
