@@ -86,7 +86,13 @@ def space(
 
 
 def is_builder(text: str) -> bool:
-    """Whether a text is the place of a function, such as `my_net.py:build`."""
+    """Whether a text is the place of a function, such as `my_net.py:build`.
+
+    Example:
+        >>> from nasplug.search_spaces import is_builder
+        >>> is_builder("my_net.py:build"), is_builder("nnlqp:resnet")
+        (True, False)
+    """
     path, colon, function = text.rpartition(":")
     return bool(colon) and path.endswith(".py") and function.isidentifier()
 

@@ -42,6 +42,16 @@ class Part(SearchSpace):
 
     Its architectures are those of the whole space, which makes them and their graphs. A parameter
     that does not count has its first value that is left.
+
+    Attributes:
+        whole: The whole space.
+        choices: Name of a parameter to the values that are left.
+
+    Example:
+        >>> import nasplug
+        >>> part = nasplug.space("nb201").fix(op_0_1="none")
+        >>> part.choices, part.has("|none~0|+|none~0|none~1|+|none~0|none~1|none~2|")
+        ({'op_0_1': ('none',)}, True)
     """
 
     def __init__(self, whole: SearchSpace, choices: Mapping[str, tuple[Any, ...]]) -> None:

@@ -211,6 +211,8 @@ def narrowed(domain: BaseDistribution, values: Sequence[Any]) -> BaseDistributio
 
 def literal(value: Any) -> str:
     """Text of a value: a word as it stands if it can be no other value, else as JSON."""
+    if type(value) is int:
+        return str(value)
     if isinstance(value, str):
         is_bare = _BARE.fullmatch(value) and value.lower() not in _CONSTANTS | {"infinity"}
         return value if is_bare else json.dumps(value)

@@ -73,15 +73,12 @@ class Builder:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Seed all random generators for a block, and leave them as they were before it."""
+    """Leave all random generators as they were before a block, and its warnings unsaid."""
     drawn, numpy_drawn = random.getstate(), np.random.get_state()  # noqa: NPY002 - it is kept
     try:
         with torch.random.fork_rng([]), warnings.catch_warnings():
-            # Initialisation of tensors without elements or memory.
+            # Such as on tensors without elements; the trial's own run says them.
             warnings.simplefilter("ignore")
-            random.seed(0)
-            np.random.seed(0)  # noqa: NPY002
-            torch.default_generator.manual_seed(0)
             yield
     finally:
         random.setstate(drawn)

@@ -149,7 +149,7 @@ class NarrowedTrial:
     def _suggest(self, name: str, domain: BaseDistribution) -> Any:
         offered = self._narrow(name, domain)
         if isinstance(offered, CategoricalDistribution):
-            return self._trial.suggest_categorical(name, offered.choices)
+            return self._chosen(name, offered.choices)
         if isinstance(offered, IntDistribution):
             return self._trial.suggest_int(
                 name, offered.low, offered.high, step=offered.step, log=offered.log
@@ -158,6 +158,18 @@ class NarrowedTrial:
         return self._trial.suggest_float(
             name, offered.low, offered.high, step=offered.step, log=offered.log
         )
+
+    def _chosen(self, name: str, choices: Sequence[Any]) -> Any:
+        try:
+            return self._trial.suggest_categorical(name, choices)
+        except ValueError as error:
+            if "dynamic value space" not in str(error):
+                raise
+            raise InputError(
+                f"earlier trials of this study have other choices for {name!r} than "
+                f"{', '.join(map(repr, choices))}, and Optuna keeps the choices of a parameter; "
+                "begin a new study for this part of the space"
+            ) from error
 
 
 def place_of(error: BaseException) -> str:

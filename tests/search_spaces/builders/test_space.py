@@ -234,6 +234,18 @@ def test_a_part_suggests_what_is_left(space: BuilderSpace) -> None:
         part.validate(part.from_params(trial.params))
 
 
+def test_a_study_with_other_choices_needs_a_new_one(space: BuilderSpace) -> None:
+    study = optuna.create_study()
+    space.model(study.ask())
+    study.tell(0, 1.0)
+    # Ranges of numbers may change.
+    trial = study.ask()
+    space.restrict(width=(16, 24), depth=(1, 2)).model(trial)
+    assert trial.params["width"] in (16, 24)
+    with pytest.raises(InputError, match="begin a new study for this part"):
+        space.fix(kernel0=3).model(study.ask())
+
+
 @pytest.mark.parametrize(
     ("choices", "reason"),
     [
