@@ -66,7 +66,8 @@ Example = Annotated[
     typer.Option(
         "--example",
         metavar="SHAPE",
-        help="Shape of the input of your function's models, such as 1x3x32x32.",
+        help="Shape of the input of your function's models, such as 1x3x32x32, 1x128:int64 for "
+        "another type, or 1x16+1x3x32x32 for two inputs.",
     ),
 ]
 Device = Annotated[

@@ -86,18 +86,28 @@ def undisturbed() -> Iterator[None]:
 
 
 def example_of(example: Any) -> Any:
-    """An example of a network's input; a text such as `"1x3x32x32"` or a shape gives a tensor.
+    """An example of a network's input, also from its description or its shape.
+
+    Args:
+        example: An example, a text such as `"1x3x32x32"`, `"1x128:int64"` for other types than
+            float32, or `"1x16+1x3x32x32"` for several inputs, or a shape.
 
     Raises:
-        InputError: If a text is no shape.
+        InputError: If a text is no shape, or names no type.
     """
+    if isinstance(example, str) and "+" in example:
+        return tuple(map(example_of, example.split("+")))
     if isinstance(example, str):
-        sizes = example.lower().split("x")
-        if not all(size.isdecimal() and int(size) for size in sizes):
+        shape, _, kind = example.lower().partition(":")
+        sizes = shape.split("x")
+        dtype = getattr(torch, kind or "float32", None)
+        is_shape = all(size.isdecimal() and int(size) for size in sizes)
+        if not is_shape or not isinstance(dtype, torch.dtype):
             raise InputError(
-                f"{example[:80]!r} is not the shape of an example; write it like 1x3x32x32"
+                f"{example[:80]!r} is not the shape of an example; write it like 1x3x32x32, or "
+                "1x128:int64"
             )
-        return torch.zeros(*map(int, sizes))
+        return torch.zeros(*map(int, sizes), dtype=dtype)
     if isinstance(example, (tuple, list)) and example and all(type(n) is int for n in example):
         return torch.zeros(*example)
     return example

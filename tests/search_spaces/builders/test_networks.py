@@ -146,6 +146,10 @@ def test_a_batch_of_examples_is_read_as_one_image() -> None:
 def test_descriptions_of_examples() -> None:
     assert example_of("1x3x32x32").shape == (1, 3, 32, 32)
     assert example_of((2, 4)).shape == (2, 4)
+    assert example_of("1x4:int64").dtype == torch.int64
+    assert [part.shape for part in example_of("1x4+1x2x3")] == [(1, 4), (1, 2, 3)]
+    with pytest.raises(InputError, match="is not the shape"):
+        example_of("1x4:text")
     assert describe_example(None) == "default"
     assert describe_example(torch.zeros(1, 4, dtype=torch.int64)) == "1x4:int64"
     pair = (torch.zeros(1, 2), {"mask": torch.zeros(1, 3)})
