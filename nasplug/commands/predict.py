@@ -11,6 +11,7 @@ from typer import Argument, Option
 from nasplug.commands.common import (
     Debug,
     Device,
+    Example,
     Json,
     OwnPredictor,
     Precision,
@@ -22,6 +23,7 @@ from nasplug.commands.common import (
     print_json,
     print_rows,
     print_table,
+    space_of,
 )
 from nasplug.objectives import MFLOPS
 from nasplug.search_spaces.errors import InputError
@@ -30,6 +32,7 @@ from nasplug.text import check_no_torch_file
 if TYPE_CHECKING:
     from nasplug.predictors.hardware import Hardware
     from nasplug.predictors.prediction import Prediction
+    from nasplug.search_spaces import SearchSpace
 
 __all__ = ["InputShapes", "InputValues", "parse_shapes", "parse_values", "predict"]
 
@@ -55,6 +58,7 @@ def predict(
         list[str], Argument(help="Architecture strings of the space, or one .onnx file.")
     ],
     space: SpaceName = "nb201",
+    example: Example = None,
     hw: Device = None,
     batch_size: Annotated[
         int | None, Option(help="Images per forward pass; default: as in the .onnx file, or 1.")
@@ -85,7 +89,8 @@ def predict(
         raise InputError("--explain, --input-shape and --input-value need an .onnx file; give one")
     else:
         size = 1 if batch_size is None else batch_size
-        _predict_architectures(architectures, space, hw, size, checkpoints, way, as_json)
+        opened = space_of(space, example)
+        _predict_architectures(architectures, opened, hw, size, checkpoints, way, as_json)
 
 
 def parse_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -163,7 +168,7 @@ def _predict_file(
 
 def _predict_architectures(
     architectures: Sequence[str],
-    space: str,
+    space: SearchSpace,
     hw: str | None,
     batch_size: int,
     checkpoints: Sequence[str],
@@ -189,26 +194,25 @@ def _predict_architectures(
     if rows[0]["evidence"] is not None:
         print(evidence_note(rows[0]["evidence"], device.name, batch_size, runtime))
     if any(row["latency_ms"] and not row["latency_ms"]["usable"] for row in rows):
-        print(narrowing(rows[0]["evidence"], device.name, "this network", space))
+        print(narrowing(rows[0]["evidence"], device.name, "this network", space.name))
 
 
 def _predictions(
     architectures: Sequence[str],
-    space: str,
+    space: SearchSpace,
     device: Hardware | None,
     batch_size: int,
     checkpoints: Sequence[str],
     runtime: str | None,
 ) -> list[dict[str, Any]]:
     """Predict architectures; a row for each, with None or `{}` for a quantity without predictor."""
-    from nasplug.arguments import checked_count, checked_space
+    from nasplug.arguments import checked_count
     from nasplug.predicting.zoo import in_runtime, predictors_for
     from nasplug.predictors.capabilities import TellsFamiliar
 
-    named_space = checked_space(space)
     checked_count(batch_size, "batch size")
-    archs = [named_space.parse(text) for text in architectures]
-    chosen = predictors_for(named_space, device is not None, checkpoints)
+    archs = [space.parse(text) for text in architectures]
+    chosen = predictors_for(space, device is not None, checkpoints)
     if runtime is not None:
         in_runtime(chosen, runtime)
     accuracy = latency = familiar = None

@@ -309,8 +309,11 @@ class SearchResult:
     def next_steps(self) -> list[str]:
         """Sentences on what a reader may do with the result."""
         from nasplug.results.export import can_export
+        from nasplug.search_spaces import names
 
-        arguments = [repr(self.space)]
+        # A space of one's own has no name that another process could open.
+        is_installed = self.space.partition(":")[0] in names()
+        arguments = [repr(self.space) if is_installed else "space"]
         if self.hardware is not None:
             arguments.append(repr(self.hardware.name))
         if self.constraints:

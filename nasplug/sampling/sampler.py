@@ -238,6 +238,14 @@ class PredictorSampler(BaseSampler):
                     self.candidates, options, self._generator, self._trials, self._offered
                 )
             return self._next
+    def use_hardware(self, hardware: Hardware) -> None:
+        """Predict latencies for another description of the device from the next trial on.
+
+        A callback does so that has calibrated the device, such as `LatencyCallback`.
+        """
+        with self._lock:
+            self.hardware = checked_hardware(hardware, self.constraints)
+            self.__dict__.update(dict.fromkeys(_MADE_ON_USE))
 
     def reseed_rng(self) -> None:
         """Forget the seed, as Optuna asks of a sampler that is shared by several jobs."""
