@@ -36,6 +36,7 @@ from experiments.campaign import Campaign, Options, Row
 from experiments.common import Array, accuracies
 from nasplug import PredictorSampler
 from nasplug.sampling import learned_choice, learning_curves
+from nasplug.sampling.learning_curves import line_estimate
 from nasplug.search_spaces import space
 from nasplug.searching.objectives import suggest
 
@@ -102,12 +103,12 @@ def ranks(before: Array, finals: Array, shown: Array) -> tuple[Array, float]:
     x, y = np.sort(before), np.sort(finals)
     slope = (y[-1] - y[0]) / max(x[-1] - x[0], 1e-9)
     estimate = np.interp(shown, x, y) + slope * np.maximum(shown - x[-1], 0.0)
-    _, variance = learning_curves.line_estimate(before, finals, shown)
+    _, variance = line_estimate(before, finals, shown)
     return np.asarray(estimate), variance
 
 
 ESTIMATES: dict[str, Callable[[Array, Array, Array], tuple[Array, float]]] = {
-    "line": learning_curves.line_estimate,
+    "line": line_estimate,
     "last value": last_value,
     "mean gain": shifted,
     "ranks": ranks,

@@ -26,6 +26,8 @@ __all__ = ["FixedParams"]
 
 # Candidates that are given the parameters: of a pool, and of a space whose members are integers.
 _ADAPTED, _ENUMERATED = 256, 2_000
+# Gives an architecture the parameters; None if the space has no such one.
+Adapted = Callable[[Architecture], Architecture | None]
 # Masks that are kept.
 _KEPT = 8
 # Rounds in which more members are given the parameters, when all that have them were tried.
@@ -66,9 +68,8 @@ class FixedParams:
             # Nothing is left open, as in a trial that was enqueued whole.
             (only,) = candidates.indices([candidates.space.from_params(fixed)])
             return np.asarray(np.arange(len(candidates)) == only)
-        with contextlib.suppress(InputError):
-            return self._having(fixed, offered, is_free)
-        return None
+        mask = self._having(fixed, offered, is_free)
+        return mask if mask.any() else None
 
     def _having(
         self,
@@ -78,12 +79,15 @@ class FixedParams:
     ) -> Mask:
         candidates, space = self._candidates, self._candidates.space
 
-        def adapted(arch: Architecture) -> Architecture:
+        def adapted(arch: Architecture) -> Architecture | None:
             params = {**space.to_params(arch), **fixed}
             for name, distribution in offered.items():
                 if name not in fixed and name in params:
                     params[name] = _nearest(distribution, params[name], arch.text)
-            return space.from_params(params)
+            # Not every mixture of parameters is an architecture.
+            with contextlib.suppress(InputError):
+                return space.from_params(params)
+            return None
 
         key = f"{sorted(fixed.items())} {sorted((n, str(d)) for n, d in offered.items())}"
         is_new = key not in self._masks
@@ -99,26 +103,32 @@ class FixedParams:
                 chosen = np.arange(min(len(candidates), _ADAPTED))
                 if self._objectives:
                     chosen = best(candidates, self._objectives, _ADAPTED)
-                candidates.add([adapted(candidates.architectures[int(k)]) for k in chosen])
+                candidates.add(_made(adapted, [candidates.architectures[int(k)] for k in chosen]))
             mask = self._extended(mask, adapted)
             rounds = 0 if candidates.whole else _ROUNDS
             while _none(mask, is_free) and rounds:
                 rounds -= 1
                 assert isinstance(candidates, ListedCandidates)
                 rng = np.random.default_rng(len(candidates) + rounds)
-                candidates.add([adapted(space.sample(rng)) for _ in range(_ADAPTED)])
+                candidates.add(_made(adapted, [space.sample(rng) for _ in range(_ADAPTED)]))
                 mask = self._extended(mask, adapted)
         self._masks[key] = mask
         if len(self._masks) > _KEPT:
             self._masks.popitem(last=False)
         return mask
 
-    def _extended(self, mask: Mask, adapted: Callable[[Architecture], Architecture]) -> Mask:
+    def _extended(self, mask: Mask, adapted: Adapted) -> Mask:
         """A mask with those of the candidates that have come since."""
         # A fixed parameter that does not count changes nothing.
         new = self._candidates.architectures[len(mask) :]
-        have = np.array([adapted(arch).text == arch.text for arch in new], np.bool_)
+        texts = [None if (a := adapted(arch)) is None else a.text for arch in new]
+        have = np.array([t == arch.text for t, arch in zip(texts, new, strict=True)], np.bool_)
         return np.concatenate([mask, have])
+
+
+def _made(adapted: Adapted, archs: Sequence[Architecture]) -> list[Architecture]:
+    """Architectures with the parameters, as far as there are such ones."""
+    return [arch for arch in map(adapted, archs) if arch is not None]
 
 
 def _none(mask: Mask, is_free: Callable[[Indices], Mask] | None) -> bool:

@@ -238,6 +238,7 @@ class PredictorSampler(BaseSampler):
                     self.candidates, options, self._generator, self._trials, self._offered
                 )
             return self._next
+
     def use_hardware(self, hardware: Hardware) -> None:
         """Predict latencies for another description of the device from the next trial on.
 
