@@ -1,4 +1,4 @@
-"""What a process needs to join a long study, what a proposal costs there, and a pickled sampler.
+"""Time what a process needs to join a long study and a proposal there; size a pickled sampler.
 
     python -m experiments.reliability.long_joins [--trials 1000,4000] [--cases cells,beside]
 

@@ -1,4 +1,4 @@
-"""What pruned trials teach: estimates of their losses, and searches with Optuna's pruners.
+"""Compare what pruned trials teach: estimates of their losses, and searches with pruners.
 
     python -m experiments.search.pruned_trials [--parts estimates,searches] [--seeds 0-9]
 

@@ -117,7 +117,7 @@ class Posterior:
 def constraint_scores(
     values: Array, recalled: Indices
 ) -> tuple[Array, Callable[[Array, Array], Array], Indices | None]:
-    """What is learned of a constraint.
+    """Turn distances to a bound into what a process learns.
 
     Args:
         values: Distances by which trials miss it, `(k,)`, NaN where a trial did not set it.
