@@ -83,23 +83,23 @@ def nb101_curves() -> tuple[Array, tuple[int, ...]]:
 # --- estimates ---
 
 
-def last_value(before: Array, finals: Array, shown: Array) -> tuple[Array, float]:
+def last_value(before: Array, finals: Array, shown: Array) -> tuple[Array, Array]:
     """The last value itself."""
-    return shown, 0.0
+    return shown, np.zeros(len(shown))
 
 
-def shifted(before: Array, finals: Array, shown: Array) -> tuple[Array, float]:
+def shifted(before: Array, finals: Array, shown: Array) -> tuple[Array, Array]:
     """The last value and the mean of what complete trials gained since."""
     if not len(finals):
-        return shown, 0.0
+        return shown, np.zeros(len(shown))
     gained = finals - before
-    return shown + gained.mean(), float(gained.var())
+    return shown + gained.mean(), np.full(len(shown), gained.var())
 
 
-def ranks(before: Array, finals: Array, shown: Array) -> tuple[Array, float]:
+def ranks(before: Array, finals: Array, shown: Array) -> tuple[Array, Array]:
     """The final loss of the same rank at the step, beyond the worst along the last slope."""
     if len(finals) < 2:
-        return shown, 0.0
+        return shown, np.zeros(len(shown))
     x, y = np.sort(before), np.sort(finals)
     slope = (y[-1] - y[0]) / max(x[-1] - x[0], 1e-9)
     estimate = np.interp(shown, x, y) + slope * np.maximum(shown - x[-1], 0.0)
@@ -107,7 +107,7 @@ def ranks(before: Array, finals: Array, shown: Array) -> tuple[Array, float]:
     return np.asarray(estimate), variance
 
 
-ESTIMATES: dict[str, Callable[[Array, Array, Array], tuple[Array, float]]] = {
+ESTIMATES: dict[str, Callable[[Array, Array, Array], tuple[Array, Array]]] = {
     "line": line_estimate,
     "last value": last_value,
     "mean gain": shifted,

@@ -253,6 +253,7 @@ class LearnedChoice(ABC):
         failed = [k for k in inside if tried[k].failed]
         names = sorted({name for k in done for name in tried[k].violations})
         noise = np.array([tried[k].noise for k in done])
+        estimated = np.array([tried[k].pruned for k in done], np.bool_)
         observations = Observations(
             rows=np.array([rows[k] for k in done], np.intp),
             losses=np.array([tried[k].losses for k in done], np.float64).reshape(
@@ -264,7 +265,7 @@ class LearnedChoice(ABC):
             },
             pending=np.array([rows[k] for k in pending], np.intp),
             noise=noise if noise.any() else None,
-            pruned=any(tried[k].pruned for k in done),
+            estimated=estimated if estimated.any() else None,
             failed=np.array([rows[k] for k in failed], np.intp),
         )
         ended = _Ended(*([tried[k] for k in chosen] for chosen in (done, pending, failed)))

@@ -49,7 +49,7 @@ class Observations:
         pending: Candidates whose trials are under way, `(p,)`.
         noise: Variances of the scores of estimated losses, `(k,)`, 0 for measured ones; None if all
             are measured.
-        pruned: Whether any loss is that of a pruned trial.
+        estimated: Mask of the losses of pruned trials, `(k,)`; None if there are none.
         failed: Candidates whose trials failed, `(f,)`.
         settings: Equal numbers of trials of one candidate in one setting, `(k,)`; `rows` if None.
     """
@@ -59,7 +59,7 @@ class Observations:
     violations: Mapping[str, Array]
     pending: Indices
     noise: Array | None = None
-    pruned: bool = False
+    estimated: Mask | None = None
     failed: Indices = field(default_factory=lambda: np.empty(0, np.intp))
     settings: Indices | None = None
 
@@ -84,7 +84,7 @@ class Observations:
         the estimated ones count.
         """
         scores = np.stack([value_scores(column) for column in self.losses.T], axis=1)
-        is_best = self.feasible & (self.extra == 0)
+        is_best = self.feasible if self.estimated is None else self.feasible & ~self.estimated
         if not is_best.any():
             is_best = self.feasible
         rows = (self.rows if self.settings is None else self.settings)[is_best]

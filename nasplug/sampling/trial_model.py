@@ -154,6 +154,9 @@ class TrialModel:
             return np.arange(count)
         past = count - 1 - (count - 1 - MOST) % (MOST - KEPT)
         losses, feasible = observations.losses[:past], observations.feasible[:past]
+        if observations.estimated is not None:
+            # Estimates change with each trial, and may not choose other trials each time.
+            losses = np.where(observations.estimated[:past, None], np.inf, losses)
         last = self._recalled
         if (
             last is None
@@ -254,7 +257,7 @@ def _gain(observations: Observations, posterior: Posterior, rows: Indices) -> Ar
     mean, std = posterior.mean[rows], posterior.std[rows]
     if scores.shape[1] == 1:
         gain = expected_improvement(mean[:, 0], std[:, 0], float(scores.min()))
-        if observations.pruned:
+        if observations.estimated is not None:
             # A trial that is not pruned tells more, and so is worth something if none improves.
             middle = float(np.median(scores))
             gain = gain + SURVIVAL * expected_improvement(mean[:, 0], std[:, 0], middle)

@@ -27,6 +27,7 @@ class Tried:
         others: Parameters of the trial that are not the space's, by name.
         noise: Variance of an estimated loss around the one that the trial would have had, in units
             of the variance of all losses; 0 of a measured one.
+        pruned: Whether its loss is an estimate.
     """
 
     arch: Architecture

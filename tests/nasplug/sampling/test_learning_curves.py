@@ -42,12 +42,13 @@ def test_a_line_of_the_complete_trials_tells_how_others_would_have_ended() -> No
     before = np.array([10.0, 12.0, 14.0, 20.0, 30.0, 31.0])
     shown = np.array([15.0, 40.0])
     estimate, variance = line_estimate(before, before / 2 - 1, shown)
-    # Two pairs pull the slope towards 1.
-    assert estimate == pytest.approx(shown / 2 - 1, abs=4)
-    assert variance < 4
+    # The slope is pulled towards 1, a little.
+    assert estimate == pytest.approx(shown / 2 - 1, abs=1)
+    assert (variance < 4).all()
+    assert variance[1] > variance[0]
     exact, none = line_estimate(before, before - 3, shown)
     assert exact == pytest.approx(shown - 3)
-    assert none == pytest.approx(0, abs=1e-12)
+    assert none == pytest.approx(0, abs=1e-9)
     # A falling line is noise.
     flat, _ = line_estimate(np.repeat(before, 9), -np.repeat(before, 9), shown)
     assert flat[0] == flat[1]
