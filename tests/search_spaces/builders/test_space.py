@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from networks_by_trial import EXAMPLE, Net, build, build_mixed, build_small
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -27,10 +26,6 @@ import nasplug
 from nasplug.search_spaces import FiniteSpace, InputError, SearchSpace
 from nasplug.search_spaces.builders import BuilderSpace
 from nasplug.testing import check_space
-
-sys.path.append(str(Path(__file__).parent))
-
-from networks_by_trial import EXAMPLE, Net, build, build_mixed, build_small
 
 
 @pytest.fixture(scope="module")
