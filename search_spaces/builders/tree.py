@@ -17,15 +17,6 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from nasplug.search_spaces.builders.domains import (
-    contains,
-    draw,
-    literal,
-    nearest,
-    size,
-    spread,
-    united,
-)
 from nasplug.search_spaces.builders.recording import (
     BuilderError,
     RecordingTrial,
@@ -33,6 +24,15 @@ from nasplug.search_spaces.builders.recording import (
     UnclearBuilderError,
     failure_of,
     user_place,
+)
+from nasplug.search_spaces.domains import (
+    contains,
+    draw,
+    literal,
+    nearest,
+    size,
+    spread,
+    united,
 )
 from nasplug.search_spaces.errors import InputError
 

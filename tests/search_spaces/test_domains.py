@@ -18,7 +18,7 @@ from optuna.distributions import (
 )
 
 from nasplug.search_spaces import InputError
-from nasplug.search_spaces.builders.domains import (
+from nasplug.search_spaces.domains import (
     contains,
     draw,
     literal,
