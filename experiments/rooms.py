@@ -26,6 +26,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "search_spaces.costs",
         "search_spaces.simplify",
         "search_spaces.cell_arrays",
+        "search_spaces.domains",
         "search_spaces.space",
         "search_spaces.parts",
         "search_spaces.coded_space",

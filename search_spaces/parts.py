@@ -86,12 +86,11 @@ class Part(SearchSpace):
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Parameters of the whole space, with the values that are left of some."""
-        from optuna.distributions import CategoricalDistribution
+        from nasplug.search_spaces.domains import narrowed
 
-        return {
-            name: CategoricalDistribution(self.choices[name]) if name in self.choices else domain
-            for name, domain in self.whole.distributions().items()
-        }
+        domains = self.whole.distributions()
+        parts = {name: narrowed(domains[name], values) for name, values in self.choices.items()}
+        return domains | {name: part for name, part in parts.items() if part is not None}
 
     def from_params(self, params: Mapping[str, Any]) -> Architecture:
         """Make the architecture of a trial's parameters; those of one value may be left out."""
@@ -131,6 +130,8 @@ class Part(SearchSpace):
 
     def neighbors(self, arch: Architecture) -> list[Architecture]:
         """Members that differ in one decision of the whole space, or in one parameter."""
+        from nasplug.search_spaces.domains import values_of
+
         params = self.to_params(arch)
         near = {
             other.text: other
@@ -138,7 +139,7 @@ class Part(SearchSpace):
             if self._params(other) is not None
         }
         for name, domain in self.distributions().items():
-            for value in getattr(domain, "choices", ()):
+            for value in values_of(domain):
                 if value != params[name]:
                     other = self.whole.from_params({**params, name: value})
                     if other.text != arch.text and self._params(other) is not None:

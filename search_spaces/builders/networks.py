@@ -12,7 +12,6 @@ import hashlib
 import inspect
 import os
 import random
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -73,12 +72,10 @@ class Builder:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Leave all random generators as they were before a block, and its warnings unsaid."""
+    """Leave all random generators as they were before a block."""
     drawn, numpy_drawn = random.getstate(), np.random.get_state()  # noqa: NPY002 - it is kept
     try:
-        with torch.random.fork_rng([]), warnings.catch_warnings():
-            # Such as on tensors without elements; the trial's own run says them.
-            warnings.simplefilter("ignore")
+        with torch.random.fork_rng([]):
             yield
     finally:
         random.setstate(drawn)

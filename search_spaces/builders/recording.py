@@ -6,7 +6,9 @@ import os
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from optuna.distributions import (
@@ -51,6 +53,14 @@ class UnclearBuilderError(BuilderError):
     """Error of a builder that describes no one space."""
 
 
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """Leave unsaid that a range is no multiple of its step, as the trials of a study say it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 class RecordingTrial:
     """Trial that is asked by a builder: each suggestion is answered by a function, and recorded.
 
@@ -80,14 +90,18 @@ class RecordingTrial:
         self, name: str, low: int, high: int, *, step: int = 1, log: bool = False
     ) -> int:
         """Answer with a whole number."""
-        value: int = self._suggested(name, IntDistribution(low, high, log=log, step=step))
+        with _without_advice():
+            domain = IntDistribution(low, high, log=log, step=step)
+        value: int = self._suggested(name, domain)
         return value
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
     ) -> float:
         """Answer with a number."""
-        value: float = self._suggested(name, FloatDistribution(low, high, log=log, step=step))
+        with _without_advice():
+            domain = FloatDistribution(low, high, log=log, step=step)
+        value: float = self._suggested(name, domain)
         return value
 
     def _suggested(self, name: str, domain: BaseDistribution) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,16 +17,6 @@ import numpy as np
 from optuna.distributions import BaseDistribution
 
 from nasplug.search_spaces.builders.cache import GraphCache, Member, identity_of
-from nasplug.search_spaces.builders.domains import (
-    contains,
-    draw,
-    literal,
-    moves,
-    narrowed,
-    nearest,
-    size,
-    spread,
-)
 from nasplug.search_spaces.builders.networks import (
     Builder,
     describe_example,
@@ -38,6 +29,16 @@ from nasplug.search_spaces.builders.recording import (
     UnclearBuilderError,
 )
 from nasplug.search_spaces.builders.tree import Answer, Path, SuggestionTree
+from nasplug.search_spaces.domains import (
+    contains,
+    draw,
+    literal,
+    moves,
+    narrowed,
+    nearest,
+    size,
+    spread,
+)
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.space import Architecture, FiniteSpace, SearchSpace, checked_choices
@@ -133,8 +134,10 @@ class _Networks:
         for member in self._cache.load():
             text = text_of(member.path)
             if text not in self._digests:
-                self.tree.add(member.path)
-                self._keep(text, member)
+                # A file that contradicts the others says nothing.
+                with contextlib.suppress(InputError):
+                    self.tree.add(member.path)
+                    self._keep(text, member)
 
     def _keep(self, text: str, member: Member) -> None:
         self._digests[text] = member.digest

@@ -17,15 +17,6 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
-from nasplug.search_spaces.builders.domains import (
-    contains,
-    draw,
-    literal,
-    nearest,
-    size,
-    spread,
-    united,
-)
 from nasplug.search_spaces.builders.recording import (
     BuilderError,
     RecordingTrial,
@@ -33,6 +24,15 @@ from nasplug.search_spaces.builders.recording import (
     UnclearBuilderError,
     failure_of,
     user_place,
+)
+from nasplug.search_spaces.domains import (
+    contains,
+    draw,
+    literal,
+    nearest,
+    size,
+    spread,
+    united,
 )
 from nasplug.search_spaces.errors import InputError
 
@@ -106,11 +106,10 @@ class SuggestionTree:
     def built(self, path: Path) -> Any:
         """The network of a known setting, which the builder makes again."""
         values = {name: value for name, _, value in path}
-        with self._lock:
-            try:
-                return self._run(RecordingTrial(lambda name, _: values[name]))
-            except Exception as error:
-                raise failure_of(error, self._name) from error
+        try:
+            return self._run(RecordingTrial(lambda name, _: values[name]))
+        except Exception as error:
+            raise failure_of(error, self._name) from error
 
     def fail(self, path: Path, error: BuilderError) -> None:
         """Note that the network of a known setting cannot be read."""
@@ -126,37 +125,39 @@ class SuggestionTree:
     def _ran(self, taken: Sequence[Suggestion], answer: Answer) -> tuple[Path, Any]:
         """Run the builder, with the answers that were given up to the end of the known tree."""
         known = {name: value for name, _, value in taken}
+        # Errors of the answers, such as of a study's storage, are none of the builder's.
+        raised: list[Exception] = []
 
         def replayed(name: str, domain: BaseDistribution) -> Any:
             self._check(name, domain)
             if name not in known:
-                return answer(name, domain)
+                try:
+                    return answer(name, domain)
+                except Exception as error:
+                    raised.append(error)
+                    raise
             if not contains(domain, known[name]):
                 raise self._contradiction(name)
             return known[name]
 
         trial = RecordingTrial(replayed)
         built: Any = None
-        error: BuilderError | None = None
-        with self._lock:
-            try:
-                built = self._run(trial)
-            except UnclearBuilderError:
+        failure: BuilderError | None = None
+        # Without a lock: an answer may wait for another thread, which may be here, too.
+        try:
+            built = self._run(trial)
+        except Exception as error:
+            if error in raised or isinstance(error, UnclearBuilderError):
                 raise
-            except BuilderError as failure:
-                error = failure
-            except InputError:
-                # There is no such answer, which is no failure of the builder.
-                raise
-            except Exception as failure:
-                error = failure_of(failure, self._name)
-            path = tuple(trial.suggestions)
-            asked = [name for name, _, _ in path[: len(taken)]]
-            if error is None and asked != [name for name, _, _ in taken]:
-                raise self._contradiction(next((n for n in known if n not in asked), asked[0]))
-            self.add(path, error)
-        if error is not None:
-            raise error
+            is_told = isinstance(error, BuilderError)
+            failure = error if is_told else failure_of(error, self._name)  # type: ignore[assignment]
+        path = tuple(trial.suggestions)
+        asked = [name for name, _, _ in path[: len(taken)]]
+        if failure is None and asked != [name for name, _, _ in taken]:
+            raise self._contradiction(next((n for n in known if n not in asked), asked[0]))
+        self.add(path, failure)
+        if failure is not None:
+            raise failure
         return path, built
 
     def _check(self, name: str, domain: BaseDistribution) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from optuna.distributions import IntDistribution
 
 import nasplug
 from nasplug.search_spaces import FiniteSpace, InputError, space
@@ -91,3 +92,9 @@ def test_a_sampler_proposes_members_of_the_part_alone() -> None:
     assert len({arch.arch_id for arch in archs}) == 15
     named = [trial.user_attrs["nasplug"]["arch"] for trial in study.trials]
     assert named == [arch.text for arch in archs]
+
+
+def test_numbers_stay_numbers() -> None:
+    part = space("nb101").fix(edge_0_1=1)
+    assert part.distributions()["edge_0_1"] == IntDistribution(1, 1)
+    assert part.distributions()["edge_0_2"] == IntDistribution(0, 1)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import pickle
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 import torch
+from networks_by_trial import EXAMPLE, build, build_small
 from optuna.samplers import BaseSampler
 from optuna.testing.pytest_samplers import (
     BasicSamplerTestCase,
@@ -22,13 +21,8 @@ from optuna.testing.pytest_samplers import (
 import nasplug
 from nasplug.search_spaces.builders import BuilderSpace
 
-sys.path.append(str(Path(__file__).parents[2] / "search_spaces" / "builders"))
-
-from networks_by_trial import EXAMPLE, build, build_small
-
 # Few candidates: a test need not find the best.
 OPTIONS: dict[str, Any] = {"seed": 0, "pool_size": 120, "warn_independent_sampling": False}
-SMALL = nasplug.space(build_small, EXAMPLE)
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +30,17 @@ def space() -> BuilderSpace:
     return nasplug.space(build, example=EXAMPLE)
 
 
+@pytest.fixture(scope="module")
+def small() -> BuilderSpace:
+    return nasplug.space(build_small, EXAMPLE)
+
+
 class TestSampler(BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase):
     """All of Optuna's suites, for a sampler of a builder's space."""
 
     @pytest.fixture
-    def sampler(self) -> Callable[[], BaseSampler]:
-        return lambda: nasplug.PredictorSampler(SMALL, warn_independent_sampling=False)
+    def sampler(self, small: BuilderSpace) -> Callable[[], BaseSampler]:
+        return lambda: nasplug.PredictorSampler(small, warn_independent_sampling=False)
 
 
 def train(model: torch.nn.Module, lr: float) -> float:
@@ -89,12 +88,12 @@ def test_a_study_goes_on_in_another_process(space: BuilderSpace) -> None:
     assert len(set(check_notes(space, study))) == 10
 
 
-def test_a_listed_space_is_tried_whole_before_anything_twice() -> None:
+def test_a_listed_space_is_tried_whole_before_anything_twice(small: BuilderSpace) -> None:
     study = optuna.create_study(
-        direction="maximize", sampler=nasplug.PredictorSampler(SMALL, **OPTIONS)
+        direction="maximize", sampler=nasplug.PredictorSampler(small, **OPTIONS)
     )
-    study.optimize(objective(SMALL), n_trials=6)
-    assert len(set(check_notes(SMALL, study))) == 6
+    study.optimize(objective(small), n_trials=6)
+    assert len(set(check_notes(small, study))) == 6
 
 
 def test_enqueued_trials_are_run_as_they_are_asked(space: BuilderSpace) -> None:

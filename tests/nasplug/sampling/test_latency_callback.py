@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from networks_by_trial import EXAMPLE, build
 
 import nasplug
 from nasplug.predictors.latency.device_profile import DeviceProfile
 from nasplug.search_spaces import InputError
-
-sys.path.append(str(Path(__file__).parents[2] / "search_spaces" / "builders"))
-
-from networks_by_trial import EXAMPLE, build
 
 DEVICE = "Jetson Orin Nano"
 

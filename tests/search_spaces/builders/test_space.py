@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
-import sys
 from collections.abc import Callable
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from networks_by_trial import EXAMPLE, Net, build, build_mixed, build_small
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -27,10 +27,6 @@ import nasplug
 from nasplug.search_spaces import FiniteSpace, InputError, SearchSpace
 from nasplug.search_spaces.builders import BuilderSpace
 from nasplug.testing import check_space
-
-sys.path.append(str(Path(__file__).parent))
-
-from networks_by_trial import EXAMPLE, Net, build, build_mixed, build_small
 
 
 @pytest.fixture(scope="module")
@@ -360,8 +356,37 @@ def test_parameters_that_are_found_late_count_too() -> None:
     assert space.from_params(space.to_params(arch)) == arch
 
 
+def test_an_error_of_the_answers_is_none_of_the_builder(space: BuilderSpace) -> None:
+    class Lost(dict[str, Any]):
+        def __getitem__(self, name: str) -> Any:
+            if name == "kernel2":
+                raise OSError("the storage is gone")
+            return super().__getitem__(name)
+
+    params = {"width": 48, "depth": 3, "kernel0": 7, "kernel1": 7, "kernel2": 7}
+    with pytest.raises(OSError, match="is gone"):
+        space.from_params(Lost(params))
+    assert space.from_params(params).text.endswith("kernel2=7")
+
+
+def test_threads_make_the_same_members() -> None:
+    space = nasplug.space(build, EXAMPLE)
+    seeds = [k % 10 for k in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        archs = list(pool.map(lambda seed: space.sample(np.random.default_rng(seed)), seeds))
+    assert archs == [space.sample(np.random.default_rng(seed)) for seed in seeds]
+
+
 def test_floats_move_by_steps(mixed: BuilderSpace) -> None:
     arch = mixed.parse("kind=conv,width=32,share=0.5,groups=1")
     shares = {dict(near.key).get("share") for near in mixed.neighbors(arch)}  # type: ignore[call-overload]
     assert 4 <= len(shares) <= 8
     assert isinstance(mixed.distributions()["share"], FloatDistribution)
+
+
+def test_ranges_that_are_no_multiple_of_their_step() -> None:
+    def uneven(trial: Any) -> nn.Module:
+        return nn.Conv2d(3, trial.suggest_int("width", 2, 9, step=3), 3)
+
+    space = nasplug.space(uneven, EXAMPLE)
+    assert [arch.text for arch in space] == ["width=2", "width=5", "width=8"]  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.distributions import (
     BaseDistribution,
@@ -18,7 +18,7 @@ from optuna.distributions import (
 )
 
 from nasplug.search_spaces import InputError
-from nasplug.search_spaces.builders.domains import (
+from nasplug.search_spaces.domains import (
     contains,
     draw,
     literal,
@@ -69,6 +69,7 @@ def test_draws_are_even_on_the_scale_of_the_domain() -> None:
     assert 0.4 < np.mean([value < 1e-3 for value in values]) < 0.6
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text()))
 def test_literals_are_read_back(value: Any) -> None:
     text = literal(value)

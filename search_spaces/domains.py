@@ -33,6 +33,7 @@ __all__ = [
     "size",
     "spread",
     "united",
+    "values_of",
 ]
 
 # Numbers of more values than this move by steps.
@@ -95,6 +96,11 @@ def _at(domain: BaseDistribution, index: int) -> Any:
 def _stepped(domain: FloatDistribution, index: int) -> float:
     assert domain.step is not None
     return float(min(round(domain.low + index * domain.step, 12), domain.high))
+
+
+def values_of(domain: BaseDistribution) -> list[Any]:
+    """All values of a domain of at most `MOST_VALUES`; none of a larger one."""
+    return _values(domain) if size(domain) <= MOST_VALUES else []
 
 
 def _values(domain: BaseDistribution) -> list[Any]:
