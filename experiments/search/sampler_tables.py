@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from experiments.tables import Row, grouped, load, merged, section, table_of
 
+SAMPLERS = ("nasplug", "nasplug, ranks", "nasplug, ignored", "TPE", "random")
 CASES = {"flops": "FLOPs, reported once", "curves": "accuracy, made-up curves"}
 
 
@@ -29,6 +30,9 @@ def pruned_searches() -> str:
         for row in load("pruned_trials")["rows"]
         if row["part"] == "searches"
     ]
+    order = [list(keys) for keys in (CASES, ("median", "hyperband"), SAMPLERS)]
+    names = ("case", "pruner", "sampler")
+    rows.sort(key=lambda r: [keys.index(r[n]) for n, keys in zip(names, order, strict=True)])
     return table_of(
         "task | pruner | sampler | complete trials | different ones | architectures tried | "
         "best value | epochs",
