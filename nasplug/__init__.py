@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from nasplug.predicting.predict import predict
     from nasplug.predicting.zoo import create_predictor, load_predictor
     from nasplug.predictors.hardware import Hardware
+    from nasplug.sampling.latency_callback import LatencyCallback
+    from nasplug.sampling.latency_limit import latency_constraint
     from nasplug.sampling.sampler import PredictorSampler
     from nasplug.search_spaces import InputError, space
     from nasplug.searching.search import SearchResult, search
@@ -36,6 +38,7 @@ __all__ = [
     "Command",
     "Hardware",
     "InputError",
+    "LatencyCallback",
     "MeasurementSet",
     "NetworkPrediction",
     "PredictorSampler",
@@ -47,6 +50,7 @@ __all__ = [
     "datasets",
     "devices_for",
     "hardware",
+    "latency_constraint",
     "load_predictor",
     "measure",
     "measured",
@@ -69,6 +73,7 @@ _HOME = {
     "Command": "nasplug.studies.evaluation_command",
     "Hardware": "nasplug.predictors.hardware",
     "InputError": "nasplug.search_spaces.errors",
+    "LatencyCallback": "nasplug.sampling.latency_callback",
     "MeasurementSet": "nasplug.measuring",
     "NetworkPrediction": "nasplug.predicting.network_prediction",
     "PredictorSampler": "nasplug.sampling.sampler",
@@ -78,12 +83,13 @@ _HOME = {
     "create_predictor": "nasplug.predicting.zoo",
     "devices_for": "nasplug.predicting.devices_for",
     "hardware": "nasplug.devices.hardware",
+    "latency_constraint": "nasplug.sampling.latency_limit",
     "load_predictor": "nasplug.predicting.zoo",
     "measure": "nasplug.measuring",
     "measured": "nasplug.measurements",
     "predict": "nasplug.predicting.predict",
     "search": "nasplug.searching.search",
-    "space": "nasplug.search_spaces.space",
+    "space": "nasplug.search_spaces.opening",
     "suggest_measurements": "nasplug.calibrating.suggestions",
     "train": "nasplug.training.train",
     "worker": "nasplug.searching.worker",

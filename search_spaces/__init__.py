@@ -8,7 +8,9 @@ from __future__ import annotations
 from nasplug.search_spaces.coded_space import CodedSpace
 from nasplug.search_spaces.errors import InputError
 from nasplug.search_spaces.graph import ATTRIBUTES, Graph
-from nasplug.search_spaces.space import Architecture, FiniteSpace, SearchSpace, names, space
+from nasplug.search_spaces.opening import is_builder, names, space
+from nasplug.search_spaces.parts import Part
+from nasplug.search_spaces.space import Architecture, FiniteSpace, SearchSpace
 
 __all__ = [
     "ATTRIBUTES",
@@ -17,7 +19,9 @@ __all__ = [
     "FiniteSpace",
     "Graph",
     "InputError",
+    "Part",
     "SearchSpace",
+    "is_builder",
     "names",
     "space",
 ]

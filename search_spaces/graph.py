@@ -192,6 +192,16 @@ class Graph:
         return Graph(self.ops, self.edges, attributes)
 
     @cached_property
+    def digest(self) -> str:
+        """A text that is equal for graphs that are equal in all that predictors read."""
+        content = hashlib.sha256(
+            repr((self.ops, self.edges, self.types, self.weight_types)).encode()
+        )
+        content.update(np.ascontiguousarray(self.executed.attributes).tobytes())
+        content.update(np.ascontiguousarray(self.attributes).tobytes())
+        return content.hexdigest()
+
+    @cached_property
     def canonical_hash(self) -> str:
         """A text that is equal for isomorphic graphs (types and edges; attributes do not count).
 

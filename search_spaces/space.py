@@ -1,25 +1,26 @@
-"""Architecture, the SearchSpace protocol, and the registry of spaces."""
+"""Architecture, and the SearchSpace protocol."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from importlib.metadata import entry_points
-from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nasplug.search_spaces.errors import InputError, closest
 from nasplug.search_spaces.graph import Graph
+from nasplug.search_spaces.lazy import loader
 
 if TYPE_CHECKING:
     import onnx
     from optuna.distributions import BaseDistribution
 
-__all__ = ["Architecture", "FiniteSpace", "SearchSpace", "choice_of", "names", "space"]
+__all__ = ["Architecture", "FiniteSpace", "SearchSpace", "checked_choices", "choice_of"]
+
+# A part of a space is a space, whose file imports this one.
+_later = loader(__name__, {"part_of": "nasplug.search_spaces.parts"})
 
 
 @dataclass(frozen=True)
@@ -225,6 +226,39 @@ class SearchSpace(ABC):
         """Graphs of several architectures, in their order; see `to_graph`."""
         return [self.to_graph(arch, task) for arch in archs]
 
+    def fix(self, **values: Any) -> SearchSpace:
+        """The part of the space in which parameters have one value each.
+
+        Raises:
+            InputError: If there is no such parameter or value.
+
+        Example:
+            >>> import nasplug
+            >>> part = nasplug.space("nb201").fix(op_0_1="none", op_0_2="skip_connect")
+            >>> len(part), part.distributions()["op_0_1"].single()
+            (625, True)
+        """
+        return self.restrict(**{name: (value,) for name, value in values.items()})
+
+    def restrict(self, **choices: Sequence[Any]) -> SearchSpace:
+        """The part of the space in which parameters have some of their values alone.
+
+        Args:
+            **choices: Values by the name of their parameter, such as `width=(32, 64)`.
+
+        Raises:
+            InputError: If there is no such parameter or value, or no value is left.
+
+        Example:
+            >>> import nasplug
+            >>> len(nasplug.space("nb201").restrict(op_0_1=("none", "skip_connect")))
+            6250
+        """
+        part: SearchSpace = _later("part_of")(
+            self, checked_choices(self.name, self.distributions(), choices)
+        )
+        return part
+
 
 class FiniteSpace(SearchSpace):
     """A space that can be listed, in a fixed order.
@@ -260,44 +294,34 @@ def choice_of(params: Mapping[str, Any], name: str, choices: Sequence[Any], spac
     return params[name]
 
 
-def names() -> list[str]:
-    """Names of the spaces that are installed, plug-ins included.
-
-    Example:
-        >>> from nasplug import search_spaces
-        >>> "nb201" in search_spaces.names()
-        True
-    """
-    return sorted({entry.name for entry in entry_points(group="nasplug.spaces")})
-
-
-@cache
-def space(name: str) -> SearchSpace:
-    """Open a search space by name.
-
-    A package adds its own space by an entry point of the group `nasplug.spaces` that names a class
-    (or a function) that returns a `SearchSpace`. A class or function with an argument stands for a
-    space of parts: it is called with the part's name, or without a name for the whole space.
-
-    Args:
-        name: One of `names()`, or `name:part` such as `"nnlqp:mobilenetv2"`.
+def checked_choices(
+    space: str, distributions: Mapping[str, BaseDistribution], choices: Mapping[str, Sequence[Any]]
+) -> dict[str, tuple[Any, ...]]:
+    """Check the values that are left of some parameters of a space.
 
     Raises:
-        InputError: If no installed package has a space of that name, or it has no such part.
-
-    Example:
-        >>> import nasplug
-        >>> nasplug.space("nb201").tasks
-        ('cifar10', 'cifar100', 'imagenet16-120')
-        >>> nasplug.space("nnlqp:resnet").family_of(nasplug.space("nnlqp:resnet").standard)
-        'resnet'
+        InputError: If one names no parameter, or a value that it does not have.
     """
-    whole, colon, part = name.partition(":")
-    entries = [entry for entry in entry_points(group="nasplug.spaces") if entry.name == whole]
-    if not entries:
-        raise InputError(f"unknown search space {name!r}; known: {closest(whole, names())}")
-    factory = entries[0].load()
-    if colon and not signature(factory).parameters:
-        raise InputError(f"search space {whole!r} has no parts; leave out {colon + part!r}")
-    opened: SearchSpace = factory(part) if colon else factory()
-    return opened
+    checked = {}
+    for name, values in choices.items():
+        if name not in distributions:
+            raise InputError(
+                f"{space} has no parameter {name!r}; it has {closest(name, distributions)}"
+            )
+        if isinstance(values, str) or not isinstance(values, (Sequence, range, set)):
+            raise InputError(f"the values of {name!r} are {values!r}; give a list of them")
+        domain = distributions[name]
+        for value in values:
+            if not _has(domain, value):
+                raise InputError(f"{value!r} is no value of {name!r}, which has {domain}")
+        if not values:
+            raise InputError(f"no value of {name!r} is left; it has {domain}")
+        checked[name] = tuple(dict.fromkeys(values))
+    return checked
+
+
+def _has(domain: BaseDistribution, value: Any) -> bool:
+    try:
+        return domain._contains(domain.to_internal_repr(value))
+    except (TypeError, ValueError):
+        return False

@@ -10,6 +10,12 @@ PACKAGES = ("search_spaces", "predictors", "nasplug")
 # Test file -> modules without a test file of their name that it covers, because they are parts of
 # one thing that is tested as a whole. Paths lie in tests/; patterns are those of `fnmatch`.
 COVERED: dict[str, tuple[str, ...]] = {
+    # A builder's space is opened, explored and asked as a whole.
+    "search_spaces/builders/test_space.py": (
+        "search_spaces/builders/recording.py",
+        "search_spaces/builders/tree.py",
+        "search_spaces/opening.py",
+    ),
     # A network is read through one function, whatever operators and constants it has.
     "search_spaces/importers/test_onnx_graph.py": (
         "search_spaces/importers/onnx_*.py",

@@ -81,6 +81,8 @@ def on_import(file: Path) -> set[str]:
 
 
 SPACES = "nasplug.search_spaces"
+# Files that are loaded with a user's function that builds models.
+BUILDING = {f"{SPACES}.builders.{name}" for name in ("networks", "space")}
 # Files that are loaded with a user's torch module, when it is read.
 TRACING = {
     f"{SPACES}.importers.torch_{name}"
@@ -103,11 +105,12 @@ TRACING = {
 @pytest.mark.parametrize("module", [m for m in MODULES if m.startswith(SPACES)])
 def test_spaces_need_numpy_alone(module):
     heavy = HEAVY_IN_SPACES | {"onnx", "onnxruntime"}
-    if module not in TRACING:
+    if module not in TRACING | BUILDING:
         assert not {name.split(".")[0] for name in on_import(MODULES[module])} & heavy
-        assert not on_import(MODULES[module]) & TRACING
+        assert not on_import(MODULES[module]) & (TRACING | BUILDING)
     # A user's torch module or ONNX file is read by the libraries that it comes with.
-    reads = {"torch"} if module in {*TRACING, f"{SPACES}.importers.torch_graph"} else set()
+    readers = {*TRACING, *BUILDING, f"{SPACES}.importers.torch_graph"}
+    reads = {"torch"} if module in readers else set()
     for imported in imports(MODULES[module]):
         assert imported.split(".")[0] not in HEAVY_IN_SPACES - reads
         assert not imported.startswith(("optuna.study", "optuna.samplers", "optuna.trial"))

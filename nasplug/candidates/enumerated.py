@@ -240,16 +240,18 @@ class EnumeratedCandidates(Candidates):
                 self._predict_exactly(new)
                 self._rescore(new)
 
-    def having(self, adapted: Callable[[Architecture], Architecture], count: int) -> Mask:
+    def having(self, adapted: Callable[[Architecture], Architecture | None], count: int) -> Mask:
         """Mask of some members, not all, that have fixed parameters, `(members,)`.
 
         `count` members, spread over those that compete, are given the parameters by `adapted`.
         """
         start = self.competing
         start = start[np.linspace(0, len(start) - 1, min(count, len(start))).astype(np.intp)]
-        archs = {arch.text: arch for arch in (adapted(self.architectures[k]) for k in start)}
+        made = [adapted(self.architectures[k]) for k in start]
+        archs = {arch.text: arch for arch in made if arch is not None}
         # In its own spelling a member may not have them any more.
-        fitting = [arch for arch in archs.values() if adapted(arch).text == arch.text]
+        again = {text: adapted(arch) for text, arch in archs.items()}
+        fitting = [archs[text] for text, arch in again.items() if arch and arch.text == text]
         rows = np.array([self.find(arch) for arch in fitting], np.intp)
         if self._is_refined:
             self.settle(rows)

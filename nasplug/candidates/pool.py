@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -13,7 +14,13 @@ from nasplug.candidates.listed import ListedCandidates
 from nasplug.candidates.scoring import Scoring
 from nasplug.objectives import Objective
 from nasplug.pareto import pareto_mask
-from nasplug.search_spaces import Architecture, CodedSpace, FiniteSpace, SearchSpace
+from nasplug.search_spaces import (
+    Architecture,
+    CodedSpace,
+    FiniteSpace,
+    InputError,
+    SearchSpace,
+)
 
 __all__ = ["POOL_SIZE", "best", "candidates_of", "first_members", "is_listed"]
 
@@ -156,14 +163,15 @@ def _children(
         child = parents[first]
         mutations = int(rng.choice(MUTATIONS))
         if rng.random() < CROSSED:
-            child = space.from_params(
-                {
-                    name: params[first if keep else second][name]
-                    for name, keep in zip(
-                        params[first], rng.random(len(params[first])) < 0.5, strict=True
-                    )
-                }
-            )
+            crossed = {
+                name: params[first if keep else second][name]
+                for name, keep in zip(
+                    params[first], rng.random(len(params[first])) < 0.5, strict=True
+                )
+            }
+            # Not every mixture of two networks can be built; the first parent stands for it then.
+            with contextlib.suppress(InputError):
+                child = space.from_params(crossed)
             mutations -= 1
         for _ in range(mutations):
             child = space.mutate(child, rng)

@@ -20,10 +20,13 @@ from nasplug._signals import STOPPED, stoppable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from nasplug.search_spaces import SearchSpace
+
 __all__ = [
     "Batch",
     "Debug",
     "Device",
+    "Example",
     "Json",
     "OwnPredictor",
     "Precision",
@@ -40,6 +43,7 @@ __all__ = [
     "print_json",
     "print_rows",
     "print_table",
+    "space_of",
 ]
 
 # Nothing heavy is imported above: `nasplug --help` must answer at once.
@@ -49,7 +53,23 @@ _FOLDED = 20
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-SpaceName = Annotated[str, typer.Option("--space", help="Search space; nasplug spaces lists them.")]
+SpaceName = Annotated[
+    str,
+    typer.Option(
+        "--space",
+        help="Search space; nasplug spaces lists them. Or your function that builds a model from a "
+        "trial, as in my_net.py:build.",
+    ),
+]
+Example = Annotated[
+    str | None,
+    typer.Option(
+        "--example",
+        metavar="SHAPE",
+        help="Shape of the input of your function's models, such as 1x3x32x32, 1x128:int64 for "
+        "another type, or 1x16+1x3x32x32 for two inputs.",
+    ),
+]
 Device = Annotated[
     str | None,
     typer.Option(
@@ -245,3 +265,16 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def space_of(name: str, example: str | None) -> SearchSpace:
+    """Open a space by its name, or that of a function of the user's, with an example.
+
+    Raises:
+        InputError: If there is none, or an example is given for a space that has its own.
+    """
+    from nasplug.search_spaces import is_builder, space
+
+    if not is_builder(name) and example is None:
+        return space(name)
+    return space(name, example)  # type: ignore[call-overload,no-any-return]

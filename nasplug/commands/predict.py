@@ -11,6 +11,7 @@ from typer import Argument, Option
 
 from nasplug.commands.common import (
     Debug,
+    Example,
     Json,
     OwnPredictor,
     Precision,
@@ -22,6 +23,7 @@ from nasplug.commands.common import (
     print_json,
     print_rows,
     print_table,
+    space_of,
 )
 from nasplug.commands.comparing import print_comparison, split_sizes, split_words
 from nasplug.objectives import MFLOPS
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from nasplug.predicting.evidence import LatencyEvidence
     from nasplug.predictors.hardware import Hardware
     from nasplug.predictors.prediction import Prediction
+    from nasplug.search_spaces import SearchSpace
 
 __all__ = ["InputShapes", "InputValues", "parse_shapes", "parse_values", "predict"]
 
@@ -64,6 +67,7 @@ def predict(
         ),
     ],
     space: SpaceName = "nb201",
+    example: Example = None,
     hw: Annotated[
         list[str] | None,
         Option(
@@ -143,8 +147,9 @@ def predict(
     elif explain or input_shape or input_value:
         raise InputError("--explain, --input-shape and --input-value need an .onnx file; give one")
     else:
+        opened = space_of(space, example)
         _predict_architectures(
-            architectures, space, device, 1 if size is None else size, checkpoints, way, as_json
+            architectures, opened, device, 1 if size is None else size, checkpoints, way, as_json
         )
 
 
@@ -223,7 +228,7 @@ def _predict_file(
 
 def _predict_architectures(
     architectures: Sequence[str],
-    space: str,
+    space: SearchSpace,
     hw: str | None,
     batch_size: int,
     checkpoints: Sequence[str],
@@ -251,12 +256,12 @@ def _predict_architectures(
     wide = sum(not row["latency_ms"]["usable"] for row in rows)
     if wide:
         which = "this network" if wide == len(rows) == 1 else "these networks"
-        print(narrowing(evidence.kind, device.name, which, space, evidence.learned))
+        print(narrowing(evidence.kind, device.name, which, space.name, evidence.learned))
 
 
 def _predictions(
     architectures: Sequence[str],
-    space: str,
+    space: SearchSpace,
     device: Hardware | None,
     batch_size: int,
     checkpoints: Sequence[str],
@@ -268,16 +273,15 @@ def _predictions(
         A row for each, with None or `{}` for a quantity without predictor; and the evidence of the
         latencies, if there are any.
     """
-    from nasplug.arguments import checked_count, checked_space
+    from nasplug.arguments import checked_count
     from nasplug.predicting.architecture_predictor import ArchitecturePredictor
     from nasplug.predicting.evidence import latency_evidence
     from nasplug.predicting.zoo import in_runtime, predictors_for
     from nasplug.predictors.capabilities import TellsFamiliar
 
-    named_space = checked_space(space)
     checked_count(batch_size, "batch size")
-    archs = [named_space.parse(text) for text in architectures]
-    chosen = predictors_for(named_space, device is not None, checkpoints)
+    archs = [space.parse(text) for text in architectures]
+    chosen = predictors_for(space, device is not None, checkpoints)
     if runtime is not None:
         in_runtime(chosen, runtime)
     accuracy = latency = familiar = evidence = None

@@ -12,6 +12,7 @@ from nasplug.commands.common import (
     Batch,
     Debug,
     Device,
+    Example,
     Json,
     OwnPredictor,
     Precision,
@@ -25,6 +26,7 @@ from nasplug.commands.common import (
     complain,
     console,
     print_json,
+    space_of,
 )
 from nasplug.search_spaces.errors import InputError
 from nasplug.text import check_no_torch_file, counted
@@ -90,11 +92,11 @@ Program = Annotated[
     str | None,
     Argument(
         help='With --evaluate command: the program and its arguments, as in "python train.py '
-        '{arch}". {arch} stands for the architecture, {json} for a file that describes it, {onnx} '
-        "for its network with random weights; the program reads the description from standard "
-        'input too. It prints its result as a JSON object, such as {"accuracy": 93.1, '
-        '"latency_ms": 4.2}; the last such line counts. Under "constraints" it may print numbers '
-        "that must be <= 0. See docs/cluster.md.",
+        '{arch}". {arch} stands for the architecture, {params} for the parameters as one JSON '
+        "object, {json} for a file that describes the trial, {onnx} for the network with random "
+        "weights; the program reads the description from standard input too. It prints its result "
+        'as a JSON object, such as {"accuracy": 93.1, "latency_ms": 4.2}; the last such line '
+        'counts. Under "constraints" it may print numbers that must be <= 0. See docs/cluster.md.',
         show_default=False,
     ),
 ]
@@ -112,6 +114,7 @@ Jobs = Annotated[int, Option("--jobs", help="Number of trials to evaluate at the
 @command
 def search(
     space: SpaceName = "nb201",
+    example: Example = None,
     hardware: Device = None,
     constraint: Constraints = None,
     probability: Annotated[
@@ -149,12 +152,12 @@ def search(
     import nasplug
     from nasplug.candidates.pool import POOL_SIZE
     from nasplug.results.export import check_export
-    from nasplug.search_spaces import space as space_named
 
+    opened = space_of(space, example)
     if export is not None:
-        check_export(space_named(space), export)
+        check_export(opened, export)
     result = nasplug.search(
-        space,
+        opened,
         hardware,
         constraint or (),
         n_trials=n_trials,
@@ -227,6 +230,15 @@ def worker(
     timeout: Timeout = None,
     jobs: Jobs = 1,
     predictor: OwnPredictor = None,
+    space: Annotated[
+        str | None,
+        Option(
+            "--space",
+            help="Your function that builds a model from a trial, as in my_net.py:build, if the "
+            "search has one.",
+        ),
+    ] = None,
+    example: Example = None,
     wait: Annotated[
         float,
         Option(
@@ -247,6 +259,7 @@ def worker(
         predictors=predictor or (),
         n_jobs=jobs,
         wait=wait,
+        space=None if space is None else space_of(space, example),
     )
     if as_json:
         print_json(outcome.to_json())

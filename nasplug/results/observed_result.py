@@ -127,9 +127,9 @@ class ObservedResult(SearchResult):
     def _size(self) -> int:
         """Number of architectures of the space; a huge number if it cannot be listed."""
         from nasplug.search_spaces import FiniteSpace
-        from nasplug.search_spaces import space as space_named
+        from nasplug.studies.evaluation_table import Members
 
-        space = space_named(self.space)
+        space = self.searched.space if isinstance(self.searched, Members) else self.searched
         return len(space) if isinstance(space, FiniteSpace) else 1 << 62
 
     def _last_failure(self) -> str:

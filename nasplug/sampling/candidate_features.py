@@ -43,7 +43,9 @@ class CandidateFeatures:
         self._paths: Paths | None = None
         self._operators: OperatorFeatures | None = None
         self._kinds: tuple[str, ...] = ()
-        if len({len(graph) for graph in graphs}) == 1 and len(graphs[0]) <= CELL:
+        sizes = {len(graph) for graph in graphs}
+        # Small networks of equal depth are no cells: they differ in widths too.
+        if not space.whole_networks and len(sizes) == 1 and len(graphs[0]) <= CELL:
             try:
                 self._paths = Paths.of(graphs)
                 self._kinds = tuple(sorted({op for graph in graphs for op in graph.ops}))

@@ -121,11 +121,12 @@ class EnumeratedChoice(LearnedChoice):
         for _ in range(_LOOKS):
             pool = self._pool(step)
             model = TrialModel(self._features.blocks(pool), self._priors(candidates, pool))
-            index, is_free, announced = self._choose(candidates, step, pool, model)
-            candidates.settle(np.array([index]))
-            if not is_free or self._within_constraints(candidates, step.tried)[index]:
+            choice = self._choose(candidates, step, pool, model)
+            candidates.settle(np.array([choice.index]))
+            within = self._within_constraints(candidates, step.tried)
+            if not choice.is_free or within[choice.index]:
                 break
-        return index, is_free, announced
+        return choice
 
     def _pool(self, step: Step) -> Indices:
         """Members that are promising, spread over the space, or tried; ascending."""
@@ -149,12 +150,13 @@ class EnumeratedChoice(LearnedChoice):
         rows = np.array([tried[k] for k in done], np.intp)
         missed = np.array([step.tried[k].missed for k in done])
         scores = self._scores_of(step, done)
-        posteriors = [self._process.posterior(rows, column) for column in scores.T]
+        noise = np.array([step.tried[k].noise for k in done])
+        posteriors = [self._process.posterior(rows, column, noise) for column in scores.T]
         mean = np.stack([mean for mean, _ in posteriors], axis=1)[free]
         std = np.stack([std for _, std in posteriors], axis=1)[free]
         if (missed > 0).any():
             # What is expected to miss a constraint as far as half of the trials did comes last.
-            expected, _ = self._process.posterior(rows, normal_scores(missed))
+            expected, _ = self._process.posterior(rows, normal_scores(missed), noise)
             mean = mean + np.maximum(expected[free], 0.0)[:, None]
         feasible = scores[missed <= 0] if (missed <= 0).any() else scores
         promising = []

@@ -23,7 +23,14 @@ from scipy.special import logsumexp, ndtri
 
 from nasplug.arrays import Array, Indices, Single
 
-__all__ = ["IncrementalProcess", "Kernel", "median_distance"]
+__all__ = [
+    "JITTER",
+    "Covariances",
+    "IncrementalProcess",
+    "Kernel",
+    "median_distance",
+    "normal_scores",
+]
 
 # Summands of a kernel: the variance of each, the block of features that it reads, and its length.
 Kernel = tuple[tuple[float, str, float], ...]
@@ -62,13 +69,14 @@ class _Member:
             self.explained -= np.einsum("ij,ij->j", gone, gone)
             self.solved = count
 
-    def append(self, across: Array, among: Array) -> None:
+    def append(self, across: Array, among: Array, extra: Array) -> None:
         """Extend the Cholesky factor by new rows.
 
-        The kernel is `(old, new)` across old and new rows, and `(new, new)` among the new ones.
+        The kernel is `(old, new)` across old and new rows, and `(new, new)` among the new ones,
+        whose values have an `extra` variance of `(new,)`.
         """
         old, new = across.shape
-        among = among + (self.noise + JITTER) * np.eye(new)
+        among = among + ((self.noise + JITTER) * np.eye(new) + np.diag(extra))
         factor = np.zeros((old + new, old + new))
         if old:
             corner = solve_triangular(self.factor, across, lower=True)
@@ -128,6 +136,7 @@ class IncrementalProcess:
         # The first rows by which members were left out.
         self._decided = 0
         self._rows: Indices = np.empty(0, np.intp)
+        self._extra: Array = np.empty(0)
         self.noise = 0.0
 
     def __len__(self) -> int:
@@ -136,15 +145,18 @@ class IncrementalProcess:
     def _every(self) -> list[_Member]:
         return [_Member(kernel, noise) for kernel, noise in self._pairs]
 
-    def posterior(self, rows: Indices, targets: Array) -> tuple[Array, Array]:
+    def posterior(
+        self, rows: Indices, targets: Array, extra: Array | None = None
+    ) -> tuple[Array, Array]:
         """Mean and standard deviation of the function at all candidates, shape `(n,)` each.
 
         Args:
             rows: Candidates whose values are known, `(k,)`, k ≥ 1; one may occur again. As far as
                 they begin as in the last call, they are not learned again.
             targets: Their values, about standard normal, `(k,)`.
+            extra: Variances of the values beyond that of the noise, `(k,)`; 0 if None.
         """
-        self._learn(rows, targets)
+        self._learn(rows, targets, np.zeros(len(rows)) if extra is None else extra)
         weights, shares = self._weights(targets)
         self.noise = float(shares @ [member.noise for member in self._members])
         self._solve([m for m, share in zip(self._members, shares, strict=True) if share])
@@ -165,22 +177,23 @@ class IncrementalProcess:
             # Members at one stage share distances and kernels.
             start = min(member.solved for member in behind)
             part = rows[start : start + _PART]
-            kernels = _Kernels(self._blocks, self._squares, part, slice(None))
+            kernels = Covariances(self._blocks, self._squares, part, slice(None))
             for member in behind:
                 if member.solved == start:
                     member.extend(kernels(member.kernel))
 
-    def _learn(self, rows: Indices, targets: Array) -> None:
+    def _learn(self, rows: Indices, targets: Array, extra: Array) -> None:
         """Factorise all rows, from the first one on that differs from the last call."""
         shared = min(len(rows), len(self._rows))
-        differ = np.flatnonzero(self._rows[:shared] != rows[:shared])
+        is_other = self._rows[:shared] != rows[:shared]
+        differ = np.flatnonzero(is_other | (self._extra[:shared] != extra[:shared]))
         start = int(differ[0]) if len(differ) else shared
         if start < self._decided:
             start, self._members, self._decided = 0, self._every(), 0
         elif start < len(self._rows):
             for member in self._members:
                 member.forget(start)
-        self._rows = np.array(rows)
+        self._rows, self._extra = np.array(rows), np.array(extra)
         # Members that are left out need not learn what comes after.
         for stage in (DECIDED, SETTLED):
             start = self._append(start, min(stage, len(rows)))
@@ -192,10 +205,10 @@ class IncrementalProcess:
         """Learn the rows from `start` to `end`, and return the number of learned ones."""
         if start >= end:
             return start
-        kernels = _Kernels(self._blocks, self._squares, self._rows[:end], self._rows[start:end])
+        kernels = Covariances(self._blocks, self._squares, self._rows[:end], self._rows[start:end])
         for member in self._members:
             gram = kernels(member.kernel).astype(np.float64)
-            member.append(gram[:start], gram[start:])
+            member.append(gram[:start], gram[start:], self._extra[start:end])
         return end
 
     def _decide(self, targets: Array, stage: int) -> None:
@@ -218,7 +231,7 @@ class IncrementalProcess:
         return weights, shares / shares.sum()
 
 
-class _Kernels:
+class Covariances:
     """Covariances of candidates a and b under several kernels that share their parts."""
 
     def __init__(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from nasplug.candidates.candidates import Candidates
 from nasplug.objectives import OBJECTIVES
 from nasplug.pareto import pareto_mask
 from nasplug.sampling.announced_intervals import announced_values
+from nasplug.sampling.joint_choice import JointTrials, choose_jointly
+from nasplug.sampling.learning_curves import estimated_finals
+from nasplug.sampling.other_params import OtherParams
 from nasplug.sampling.trial_model import Observations, TrialModel, spread_design
 from nasplug.sampling.tried import Tried
 
@@ -22,9 +25,6 @@ __all__ = ["Choice", "Generators", "LearnedChoice", "Step"]
 # Makes the generator of a step from the sampler's seed and some integers, so that a resumed study
 # repeats its draws.
 Generators = Callable[..., np.random.Generator]
-# Index of a candidate, whether no trial holds it, and the announced values of its trial.
-Choice = tuple[int, bool, dict[str, Any]]
-
 # Trials before anything is learned: with one value, with several, and with a prior.
 DESIGN = (3, 8, 3)
 # Trials that tell of a constraint before they outweigh its prediction, and the share of the bound
@@ -32,6 +32,25 @@ DESIGN = (3, 8, 3)
 TOLD, SLACK = 10, 0.1
 # Tells the generator of the design from those of the trials.
 FIRST = 0x66697273
+# Tells the generator of other parameters from those of the trials.
+OTHERS = 0x6F746865
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A chosen candidate.
+
+    Attributes:
+        index: Its index.
+        is_free: Whether no trial holds it.
+        announced: Announced values of its trial.
+        others: Parameters of its trial that are not the space's.
+    """
+
+    index: int
+    is_free: bool
+    announced: Mapping[str, Any] = field(default_factory=dict)
+    others: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,22 +62,45 @@ class Step:
         objectives: Number of values of a trial.
         held: Identities that trials hold.
         allowed: Candidates to choose from, `(n,)`; None for all.
+        others: Parameters to choose beside the candidate; None if there are none.
+        repeat: Trials that may have one architecture.
     """
 
     tried: Sequence[Tried]
     objectives: int
     held: Collection[str]
     allowed: Mask | None
+    others: OtherParams | None = None
+    repeat: int = 1
 
     @property
     def number(self) -> int:
         """Number of the step; a resumed study has the same steps."""
-        return len(self.held)
+        return len(self.held) if self.repeat == 1 else len(self.tried)
 
     @property
     def is_narrow(self) -> bool:
         """Whether trials have one value and no constraint, so that equal functions are one."""
         return self.objectives == 1 and not any(trial.violations for trial in self.tried)
+
+
+class _Ended(NamedTuple):
+    """Trials with losses, under way, and failed, as in the rows of `Observations`."""
+
+    done: Sequence[Tried]
+    pending: Sequence[Tried]
+    failed: Sequence[Tried]
+
+
+def _with_points(observations: Observations, ended: _Ended, others: OtherParams) -> JointTrials:
+    """The trials with the points of their other parameters."""
+    points = [
+        np.array([others.encode(trial.others) for trial in trials]).reshape(-1, len(others))
+        for trials in ended
+    ]
+    together = np.column_stack([observations.rows, np.nan_to_num(points[0], nan=-1.0)])
+    settings = np.unique(together, axis=0, return_inverse=True)[1].ravel()
+    return JointTrials(replace(observations, settings=settings), *points)
 
 
 class LearnedChoice(ABC):
@@ -95,11 +137,16 @@ class LearnedChoice(ABC):
         objectives: int,
         held: Collection[str],
         allowed: Mask | None,
+        others: OtherParams | None = None,
+        repeat: int = 1,
     ) -> Choice:
         """Choose the next candidate; see `Step`. A mask of none allows all."""
         if allowed is not None and not allowed.any():
             allowed = None
-        return self._next(Step(tried, objectives, held, allowed))
+        if others is not None and not len(others):
+            others = None
+        tried = estimated_finals(tried)
+        return self._next(Step(tried, objectives, held, allowed, others, repeat))
 
     @abstractmethod
     def _prepare(self, task: str) -> None:
@@ -114,25 +161,44 @@ class LearnedChoice(ABC):
     ) -> Choice:
         """Choose among a pool of ascending indices, `(p,)`, of which the model has a row each."""
         rows = self._allowed_rows(pool, step)
+        generator = self._generators(step.number)
+        drawn = {} if step.others is None else self._drawn(step)
         if not len(rows):
             assert step.allowed is not None
-            return int(np.flatnonzero(step.allowed)[0]), False, {}
+            return Choice(int(np.flatnonzero(step.allowed)[0]), False, others=drawn)
         free = rows[candidates.free(pool[rows], step.held, self._by_id)]
-        if not len(free):
-            return int(pool[self._generators(step.number).choice(rows)]), False, {}
+        is_free = bool(len(free))
+        if not is_free and step.others is None:
+            return Choice(int(pool[generator.choice(rows)]), False)
+        if not is_free:
+            # The architecture is fixed, and the parameters beside it are searched.
+            free = rows
         feasible = free[self._within_constraints(candidates, step.tried)[pool[free]]]
         if not len(feasible):
             missed = np.maximum(candidates.violations()[:, pool[free]], 0.0).sum(axis=0)
             missed = np.where(candidates.scores.connected[pool[free]], missed, np.inf)
-            return int(pool[free[np.argmin(missed)]]), True, {}
-        observations = self._observations(candidates, step, pool)
+            return Choice(int(pool[free[np.argmin(missed)]]), is_free, others=drawn)
+        observations, ended = self._observations(candidates, step, pool)
         design = DESIGN[2] if self._prior else DESIGN[min(step.objectives, 2) - 1]
         if len(observations.rows) < design:
             row = self._unlearned(candidates, step, pool, model, feasible, design)
-            return int(pool[row]), True, {}
-        generator = self._generators(step.number)
+            return Choice(int(pool[row]), is_free, others=drawn)
+        if step.others is not None:
+            trials = _with_points(observations, ended, step.others)
+            row, others, posterior = choose_jointly(
+                model, trials, feasible, step.others, self._probability, generator
+            )
+            announced = announced_values(posterior, 0, observations, step.tried)
+            return Choice(int(pool[row]), is_free, announced, others)
         row, posterior = model.choose(observations, feasible, self._probability, generator)
-        return int(pool[row]), True, announced_values(posterior, row, observations, step.tried)
+        announced = announced_values(posterior, row, observations, step.tried)
+        return Choice(int(pool[row]), True, announced)
+
+    def _drawn(self, step: Step) -> Mapping[str, Any]:
+        """Parameters beside the architecture, at random."""
+        assert step.others is not None
+        generator = self._generators(OTHERS, step.number)
+        return step.others.decode(step.others.sample(1, generator)[0])
 
     @staticmethod
     def _allowed_rows(pool: Indices, step: Step) -> Indices:
@@ -167,7 +233,9 @@ class LearnedChoice(ABC):
         names = (name for name in ("accuracy", "latency") if name in quantities)
         return {name: quantities[name].mean[pool] for name in names}
 
-    def _observations(self, candidates: Candidates, step: Step, pool: Indices) -> Observations:
+    def _observations(
+        self, candidates: Candidates, step: Step, pool: Indices
+    ) -> tuple[Observations, _Ended]:
         """The trials by rows of a pool; one outside of it gets the row of an equal function."""
         tried = step.tried
         row_of = np.full(len(candidates), -1)
@@ -179,9 +247,14 @@ class LearnedChoice(ABC):
             int(row_of[k]) if row_of[k] >= 0 else int(row_of_group[candidates.group[k]])
             for k in indices
         ]
-        done = [k for k, trial in enumerate(tried) if trial.losses is not None and rows[k] >= 0]
+        inside = [k for k in range(len(tried)) if rows[k] >= 0]
+        done = [k for k in inside if tried[k].losses is not None]
+        pending = [k for k in inside if tried[k].runs]
+        failed = [k for k in inside if tried[k].failed]
         names = sorted({name for k in done for name in tried[k].violations})
-        return Observations(
+        noise = np.array([tried[k].noise for k in done])
+        estimated = np.array([tried[k].pruned for k in done], np.bool_)
+        observations = Observations(
             rows=np.array([rows[k] for k in done], np.intp),
             losses=np.array([tried[k].losses for k in done], np.float64).reshape(
                 -1, step.objectives
@@ -190,8 +263,13 @@ class LearnedChoice(ABC):
                 name: np.array([tried[k].violations.get(name, np.nan) for k in done])
                 for name in names
             },
-            pending=np.array([rows[k] for k, trial in enumerate(tried) if trial.runs], np.intp),
+            pending=np.array([rows[k] for k in pending], np.intp),
+            noise=noise if noise.any() else None,
+            estimated=estimated if estimated.any() else None,
+            failed=np.array([rows[k] for k in failed], np.intp),
         )
+        ended = _Ended(*([tried[k] for k in chosen] for chosen in (done, pending, failed)))
+        return observations, ended
 
     def _unlearned(
         self,

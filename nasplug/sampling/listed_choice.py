@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -19,6 +20,10 @@ __all__ = ["ListedChoice"]
 # Children of the best trials so far that join the pool of a space that cannot be listed.
 CHILDREN = 150
 PARENTS = 10
+# Random members that are drawn, at most, where trials hold all that are known.
+FRUITLESS = 1_000
+# Models of a whole space that are kept: of all, and of a part that is searched.
+MODELS = 2
 # Tells the generator of children from those of the trials.
 CHILD = 0x6368696C
 
@@ -39,37 +44,56 @@ class ListedChoice(LearnedChoice):
             self._features = CandidateFeatures(candidates.space, candidates.architectures, task)
         self._blocks = self._features.first
         self._pool_size = len(candidates)
-        # The pool of a whole space and its model, by whether one architecture stands for each id.
-        self._models: dict[bool, tuple[Indices, TrialModel]] = {}
+        # The pool of a whole space and its model, by whether one architecture stands for each id,
+        # and by the pool.
+        self._models: dict[tuple[bool, bytes], tuple[Indices, TrialModel]] = {}
 
     def _next(self, step: Step) -> Choice:
         candidates = self._candidates
         if candidates.whole:
-            return self._choose(candidates, step, *self._whole_pool(step.is_narrow))
+            return self._choose(candidates, step, *self._whole_pool(step))
         assert isinstance(candidates, ListedCandidates)
         tried = candidates.indices([trial.arch for trial in step.tried])
         self._blocks = self._extended_blocks(candidates.architectures)
         # Children are for this trial alone: thousands of trials would leave hundreds of thousands.
         extended = candidates.extended(self._children(step))
+        if step.allowed is None:
+            self._add_free(extended, step)
         blocks = self._extended_blocks(extended.architectures)
         children = np.arange(len(self._blocks["structure"]), len(extended))
         first = np.arange(self._pool_size)
         pool = np.unique(np.concatenate([first, children, np.array(tried, np.intp)]))
         model = TrialModel(_rows(blocks, pool), self._priors(extended, pool))
-        index, is_free, announced = self._choose(extended, step, pool, model)
-        (index,) = candidates.indices([extended.architectures[index]])
-        return index, is_free, announced
+        choice = self._choose(extended, step, pool, model)
+        (index,) = candidates.indices([extended.architectures[choice.index]])
+        return replace(choice, index=index)
 
-    def _whole_pool(self, is_narrow: bool) -> tuple[Indices, TrialModel]:
+    def _whole_pool(self, step: Step) -> tuple[Indices, TrialModel]:
         """All candidates, or the cheapest of each id, and their model."""
-        candidates = self._candidates
-        if is_narrow not in self._models:
+        candidates, is_narrow = self._candidates, step.is_narrow
+        more = np.empty(0, np.intp)
+        is_open = step.allowed is not None and (step.allowed.sum() > 1 or step.others is not None)
+        if is_narrow and is_open:
+            # An id may be allowed without its cheapest architecture.
+            more = np.setdiff1d(candidates.cheapest(step.allowed), candidates.cheapest())
+        key = is_narrow, more.tobytes()
+        if key not in self._models:
             # One value of a function needs one architecture of each function.
             pool = candidates.cheapest() if is_narrow else np.arange(len(candidates))
+            pool = np.union1d(pool, more) if len(more) else pool
             model = TrialModel(_rows(self._blocks, pool), self._priors(candidates, pool))
-            # Once a trial has told of a constraint, all of them compete.
-            self._models = {is_narrow: (pool, model)}
-        return self._models[is_narrow]
+            # Once a trial has told of a constraint, all of them compete for good.
+            others = [(k, m) for k, m in self._models.items() if k[0] == is_narrow]
+            self._models = dict([*others[1 - MODELS :], (key, (pool, model))])
+        return self._models[key]
+
+    def _add_free(self, candidates: ListedCandidates, step: Step) -> None:
+        """Add random members until no trial holds one, or none is found."""
+        space, rng = candidates.space, self._generators(CHILD, step.number, 1)
+        for _ in range(FRUITLESS):
+            if candidates.free(np.arange(len(candidates)), step.held, self._by_id).any():
+                return
+            candidates.add([space.sample(rng)])
 
     def _extended_blocks(self, archs: Sequence[Architecture]) -> dict[str, Array]:
         """The features of more architectures, of which the first are known; `(archs, d)` each."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
@@ -22,33 +21,36 @@ from nasplug.arguments import (
     checked_space,
     is_registered,
 )
-from nasplug.arrays import Mask
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.constraints import Constraint, checked_hardware, parse_constraints
-from nasplug.candidates.enumerated import EnumeratedCandidates
 from nasplug.candidates.pool import POOL_SIZE, candidates_of
 from nasplug.candidates.scoring import Scoring
 from nasplug.objectives import checked_objectives
-from nasplug.predicting.zoo import Scorer, zoo_name
+from nasplug.predicting.zoo import Scorer
 from nasplug.predictors.hardware import Hardware
-from nasplug.sampling.enumerated_choice import EnumeratedChoice
-from nasplug.sampling.fixed_params import FixedParams
 from nasplug.sampling.learned_candidates import learned_candidates
-from nasplug.sampling.learned_choice import Choice, LearnedChoice
-from nasplug.sampling.listed_choice import ListedChoice
-from nasplug.sampling.predicted_choice import PredictedChoice, mismatch
-from nasplug.sampling.study_trials import StudyTrials
+from nasplug.sampling.learned_choice import Choice
+from nasplug.sampling.next_choice import ChoiceOptions, NextChoice
+from nasplug.sampling.offered_params import OfferedParams, settled_params, whole_study
+from nasplug.sampling.other_params import contains
+from nasplug.sampling.predicted_choice import mismatch
+from nasplug.sampling.study_trials import StudyTrials, all_trials
 from nasplug.sampling.trial_notes import write_notes
 from nasplug.search_spaces import InputError, SearchSpace
-from nasplug.studies.values import ATTRIBUTE, RETRY
+from nasplug.studies.values import ATTRIBUTE
 
 __all__ = ["ATTRIBUTE", "PredictorSampler"]
 
 EQUIVALENTS = ("once", "apart")
-# User attribute of a study with the predictors whose values were a prior.
-PRIOR = "nasplug:prior"
 # Attributes of a sampler that are None until they are needed.
-_MADE_ON_USE = ("_candidates", "_learned_choice", "_predicted_choice", "_fixed_params")
+_MADE_ON_USE = ("_candidates", "_next")
+
+_WARNING = (
+    "Parameter %r of trial %d is sampled at random, because space %s has no such parameter; pass "
+    "warn_independent_sampling=False to silence this warning."
+)
+# No value of any parameter.
+_NOTHING = object()
 
 _logger = logging.getLogger(__name__)
 
@@ -72,10 +74,13 @@ class PredictorSampler(BaseSampler):
     under any equivalent spelling, is out, unless that trial failed. Everything but the predictions
     is read from the study's storage, so a study can be resumed, and shared by several processes. An
     objective may leave out parameters that do not count, such as those of a block that the network
-    does not have.
+    does not have, and may offer a part of the choices alone.
 
-    Parameters that are not the space's own are sampled at random. With `n_jobs > 1` or several
-    processes the order of trials, and with it a seeded run, is not reproducible.
+    Parameters that are not the space's own, such as a learning rate, are learned with the
+    architecture, and chosen with it; with `objectives` they are sampled at random. What pruned
+    trials reported is learned from, and architectures like those of failed trials come later. With
+    `n_jobs > 1` or several processes the order of trials, and with it a seeded run, is not
+    reproducible.
 
     Example:
         >>> import optuna
@@ -108,8 +113,11 @@ class PredictorSampler(BaseSampler):
             attributes then say; None to start from nothing.
         equivalents: `"once"` to propose one of all architectures of equal function; `"apart"` to
             count them as different, as they are where each was trained or timed by itself.
-        warn_independent_sampling: Whether to warn, once, when a parameter is sampled at random.
+        warn_independent_sampling: Whether to warn, once, when a parameter is sampled at random that
+            cannot be learned.
         pool_size: Architectures to score of a space that cannot be listed.
+        repeat: Most trials of one architecture. More than one are repeated measurements, whose
+            values are averaged.
 
     Raises:
         InputError: If one of the arguments names nothing known, or a latency is asked for without
@@ -117,9 +125,7 @@ class PredictorSampler(BaseSampler):
     """
 
     _candidates: Candidates | None
-    _learned_choice: LearnedChoice | None
-    _predicted_choice: PredictedChoice | None
-    _fixed_params: FixedParams | None
+    _next: NextChoice | None
 
     def __init__(
         self,
@@ -137,6 +143,7 @@ class PredictorSampler(BaseSampler):
         equivalents: str = "once",
         warn_independent_sampling: bool = True,
         pool_size: int = POOL_SIZE,
+        repeat: int = 1,
     ) -> None:
         self.space = checked_space(space)
         self.constraints = parse_constraints(constraints, probability)
@@ -160,26 +167,34 @@ class PredictorSampler(BaseSampler):
         self.dataset = checked_dataset(self.space, dataset)
         self.pool_size = checked_count(pool_size, "pool size")
         self._predictors = dict(predictors or {})
+        self.repeat = checked_count(repeat, "repeat")
         self._distributions = self.space.distributions()
-        self.__dict__.update(dict.fromkeys(_MADE_ON_USE))
-        self._trials = StudyTrials(self.space, equivalents, self.learns)
-        self._lock = threading.RLock()
         self._entropy = seed
+        self._begin()
         self._random = RandomSampler(seed)
         self._warn = warn_independent_sampling
 
+    def _begin(self) -> None:
+        """Set what follows from the storage and the predictors."""
+        self.__dict__.update(dict.fromkeys(_MADE_ON_USE))
+        self._trials = StudyTrials(self.space, self.equivalents, self.learns, self.repeat)
+        self._offered = OfferedParams(self._distributions, self.space.name)
+        # Parameters that were chosen for trials that have not ended, and trials that Optuna began.
+        self._proposals: dict[int, dict[str, Any]] = {}
+        self._begun: set[int] = set()
+        self._lock = threading.RLock()
+
     def __getstate__(self) -> dict[str, Any]:
-        # All that follows from the storage and the predictors is left out.
-        derived = {"_lock", "_trials", *_MADE_ON_USE}
+        derived = {"_lock", "_trials", "_offered", "_proposals", "_begun", *_MADE_ON_USE}
         state = {name: value for name, value in self.__dict__.items() if name not in derived}
         if is_registered(self.space):
             state["space"] = self.space.name
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, **dict.fromkeys(_MADE_ON_USE), _lock=threading.RLock())
+        self.__dict__.update(state)
         self.space = checked_space(self.space)
-        self._trials = StudyTrials(self.space, self.equivalents, self.learns)
+        self._begin()
 
     @property
     def learns(self) -> bool:
@@ -208,6 +223,31 @@ class PredictorSampler(BaseSampler):
                     )
             return self._candidates
 
+    @property
+    def _choices(self) -> NextChoice:
+        with self._lock:
+            if self._next is None:
+                options = ChoiceOptions(
+                    objectives=self._objectives,
+                    dataset=self.dataset,
+                    probability=self.probability,
+                    has_prior=self.prior is not None,
+                    repeat=self.repeat,
+                )
+                self._next = NextChoice(
+                    self.candidates, options, self._generator, self._trials, self._offered
+                )
+            return self._next
+
+    def use_hardware(self, hardware: Hardware) -> None:
+        """Predict latencies for another description of the device from the next trial on.
+
+        A callback does so that has calibrated the device, such as `LatencyCallback`.
+        """
+        with self._lock:
+            self.hardware = checked_hardware(hardware, self.constraints)
+            self.__dict__.update(dict.fromkeys(_MADE_ON_USE))
+
     def reseed_rng(self) -> None:
         """Forget the seed, as Optuna asks of a sampler that is shared by several jobs."""
         self._entropy = None
@@ -223,39 +263,49 @@ class PredictorSampler(BaseSampler):
         """The generator of a step: a function of seed and step, so that a resumed study agrees."""
         return np.random.default_rng([self._seed(), *step])
 
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Note that Optuna has begun a trial, and will ask for its parameters one by one."""
+        self._begun.add(trial._trial_id)
+
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """The space's own parameters, from the first trial on."""
+        """The space's own parameters, as the objective offers them, and those learned with them.
+
+        In the first trial of a process it is empty, unless the trial was enqueued: what is offered
+        is seen when it is suggested.
+        """
+        study = whole_study(study)
+        if self._offered.is_known(study):
+            own = self._offered.own(study)
+            others = self._offered.others(study) if own and self.learns else {}
+            return {n: d for n, d in (own | others).items() if not d.single()}
+        if trial._trial_id in self._begun and not self._trials.fixed(trial):
+            return {}
         completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if completed and not any(n in t.params for t in completed for n in self._distributions):
             return {}
-        seen: dict[str, BaseDistribution] = {}
-        for other in reversed(completed):
-            if len(seen) == len(self._distributions):
-                break
-            used = other.distributions
-            seen |= {n: used[n] for n in self._distributions if n in used and n not in seen}
-        return {
-            name: distribution
-            for name, distribution in self._distributions.items()
-            if not distribution.single() and seen.get(name, distribution) == distribution
-        }
+        return {name: d for name, d in self._distributions.items() if not d.single()}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The parameters of the next architecture; others of `search_space` at random."""
-        of_space = {n for n, d in search_space.items() if self._distributions.get(n) == d}
-        params: dict[str, Any] = {}
-        # With a mismatch the parameters are left open: sample_independent explains it if they are
-        # ever asked for, and a study that has none of them goes on.
-        if of_space and self._mismatch(study) is None:
-            arch = self.candidates.architectures[self._propose(study, trial)]
-            proposal = self.space.to_params(arch)
-            params = {name: value for name, value in proposal.items() if name in of_space}
+        """The parameters of the next trial; those of `search_space` that cannot be learned random.
+
+        The space's own are left open where the study does not fit: `sample_independent` explains
+        it if they are ever asked for, and a study that has none of them goes on.
+        """
+        study, params = whole_study(study), {}
+        if self._names(search_space) and self._mismatch(study) is None:
+            offered = {n: search_space[n] for n in self._names(search_space)}
+            params = self._propose(study, trial, offered)
+            params = {
+                n: v
+                for n, v in params.items()
+                if n in search_space and contains(search_space[n], v)
+            }
         for name, distribution in search_space.items():
-            if name not in of_space:
+            if name not in self._distributions and name not in params:
                 params[name] = self._random.sample_independent(study, trial, name, distribution)
         return params
 
@@ -266,47 +316,74 @@ class PredictorSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
-        """A random value, for a parameter that is not the space's own.
+        """The value of a parameter that is suggested for the first time, or in another form.
 
         Raises:
-            InputError: If the parameter is the space's own and the study has other objectives.
+            InputError: If the parameter is the space's own and the study has other objectives, or
+                none of its values is offered.
         """
-        if self._distributions.get(param_name) == param_distribution:
-            reason = self._mismatch(study)
-            if reason is not None:
-                raise InputError(reason)
-        retried = trial.system_attrs.get(RETRY, {})
-        if param_name in retried:
-            with contextlib.suppress(ValueError):
-                value = retried[param_name]
-                if param_distribution._contains(param_distribution.to_internal_repr(value)):
-                    return value
-        if self._warn and not param_distribution.single():
+        study = whole_study(study)
+        is_first = not self._offered.is_known(study)
+        self._offered.note(study, param_name, param_distribution)
+        is_own = param_name in self._distributions
+        if is_own and (reason := self._mismatch(study)) is not None:
+            raise InputError(reason)
+        settled = settled_params(study, trial)
+        if contains(param_distribution, settled.get(param_name, _NOTHING)):
+            return settled[param_name]
+        if is_own or (self.learns and self._is_other(study, trial, param_name)):
+            params = self._proposals.get(trial._trial_id)
+            offered = {param_name: param_distribution}
+            if params is None:
+                params = self._propose(study, trial, offered if is_own else {})
+            value = params.get(param_name, _NOTHING)
+            if is_own and not contains(param_distribution, value):
+                value = self._propose(study, trial, offered).get(param_name, _NOTHING)
+            if contains(param_distribution, value):
+                return value
+        is_learned = self.learns and (is_first or bool(self._offered.own(study)))
+        if self._warn and not is_own and not is_learned and not param_distribution.single():
             self._warn = False
-            _logger.warning(
-                "Parameter %r of trial %d is sampled at random, because space %s has no such "
-                "parameter; pass warn_independent_sampling=False to silence this warning.",
-                param_name,
-                trial.number,
-                self.space.name,
-            )
+            _logger.warning(_WARNING, param_name, trial.number, self.space.name)
         return self._random.sample_independent(study, trial, param_name, param_distribution)
+
+    def _names(self, search_space: Mapping[str, BaseDistribution]) -> set[str]:
+        """The space's own parameters of a search space."""
+        return {name for name in search_space if name in self._distributions}
+
+    def _is_other(self, study: Study, trial: FrozenTrial, name: str) -> bool:
+        """Whether a parameter that is not the space's is learned with the architecture."""
+        if trial._trial_id in self._proposals:
+            return True
+        has_arch = any(
+            self._trials.arch(t) is not None for t in all_trials(study) if t.state.is_finished()
+        )
+        return has_arch and name in self._offered.others(study)
 
     def after_trial(
         self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
     ) -> None:
         """Keep the architecture that was tried, which fixed parameters may have changed."""
-        if self._candidates is None or self._mismatch(study) is not None:
+        study = whole_study(study)
+        self._proposals.pop(trial._trial_id, None)
+        self._begun.discard(trial._trial_id)
+        for name, distribution in trial.distributions.items():
+            self._offered.note(study, name, distribution)
+        arch = None if self._mismatch(study) is not None else self._trials.arch(trial)
+        if arch is None or self._names(trial.params) == set():
             return
-        arch = self._trials.arch(trial)
-        if arch is not None:
-            (index,) = self.candidates.indices([arch])
-            claim = trial.user_attrs.get(ATTRIBUTE)
-            text = self.candidates.architectures[index].text
-            if not isinstance(claim, dict) or claim.get("arch") != text:
-                self._claim(study, trial, index)
-                claim = self.candidates.summary(index)
-            write_notes(study, trial, {**claim, "arch": arch.text})
+        claim = trial.user_attrs.get(ATTRIBUTE)
+        if self._candidates is None:
+            # Nothing was chosen: all was fixed.
+            summary = {"arch": arch.text, "arch_id": arch.arch_id, "predicted": {}}
+            self._trials.claim(study, trial, summary)
+            return
+        (index,) = self.candidates.indices([arch])
+        text = self.candidates.architectures[index].text
+        if not isinstance(claim, dict) or claim.get("arch") != text:
+            self._claim(study, trial, index)
+            claim = self.candidates.summary(index)
+        write_notes(study, trial, {**claim, "arch": arch.text})
 
     def _mismatch(self, study: Study) -> str | None:
         """Sentence on why a study's values are not this sampler's objectives; None if they are."""
@@ -327,59 +404,41 @@ class PredictorSampler(BaseSampler):
             summary["expected"] = announced
         self._trials.claim(study, trial, summary)
 
-    def _propose(self, study: Study, trial: FrozenTrial) -> int:
-        """Choose a candidate and claim it, so that no other thread or process takes it too."""
+    def _propose(
+        self, study: Study, trial: FrozenTrial, offered: Mapping[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Choose the parameters of a trial, and claim the architecture.
+
+        So no other thread or process takes it too.
+
+        Args:
+            study: The study.
+            trial: The trial.
+            offered: Distributions of some of the space's parameters, as they are offered.
+        """
         candidates = self.candidates
-        fixed = self._trials.fixed(trial)
+        settled = settled_params(study, trial)
         with self._lock:
-            allowed = self._with_fixed(fixed) if fixed else None
             others, held = self._trials.held(study, trial)
+            allowed = self._choices.allowed(study, settled, offered, held)
             # A trial that is tried again comes with the claim of the one that was lost.
-            arch = None if fixed else self._trials.claimed(trial)
-            index: int | None = None
-            is_free, announced = True, None
+            is_new = allowed is None and trial._trial_id not in self._proposals
+            arch = self._trials.claimed(trial) if is_new else None
+            choice: Choice | None = None
             if arch is not None and self._trials.identity(arch) not in held:
                 (index,) = candidates.indices([arch])
+                beside = {n: v for n, v in settled.items() if n not in self._distributions}
+                choice = Choice(index, True, others=beside)
             while True:
-                if index is None:
-                    index, is_free, announced = self._choose(study, others, held, allowed)
-                self._claim(study, trial, index, announced)
-                identity = self._trials.identity(candidates.architectures[index])
+                if choice is None:
+                    choice = self._choices(study, trial, others, held, allowed, settled)
+                self._claim(study, trial, choice.index, choice.announced)
+                arch = candidates.architectures[choice.index]
+                identity = self._trials.identity(arch)
                 others, held = self._trials.held_after_claim(study, trial, identity)
-                if not is_free or identity not in held:
-                    return index
-                index = None
-
-    def _with_fixed(self, fixed: dict[str, Any]) -> Mask | None:
-        """Mask of the candidates that have fixed parameters; None if no value is possible."""
-        if self._fixed_params is None:
-            self._fixed_params = FixedParams(self.candidates, self._objectives)
-        return self._fixed_params(fixed)
-
-    def _choose(
-        self, study: Study, others: Sequence[FrozenTrial], held: set[str], allowed: Mask | None
-    ) -> Choice:
-        """Choose the next candidate, by predictions or by what trials taught."""
-        if not self.learns:
-            if self._predicted_choice is None:
-                self._predicted_choice = PredictedChoice(
-                    self.candidates, self._objectives, self._generator, self._trials
-                )
-            index, is_free = self._predicted_choice(others, held, allowed)
-            return index, is_free, {}
-        if self._learned_choice is None:
-            is_enumerated = isinstance(self.candidates, EnumeratedCandidates)
-            kind = EnumeratedChoice if is_enumerated else ListedChoice
-            self._learned_choice = kind(
-                self.candidates,
-                self.dataset,
-                self._generator,
-                self._trials.by_id,
-                self.probability,
-                self.prior is not None,
-            )
-            if self.prior and PRIOR not in study.user_attrs:
-                study.set_user_attr(PRIOR, {"accuracy": zoo_name(self.space, "accuracy")})
-        predicted = {str(constraint) for constraint in self.constraints}
-        tried = self._trials.tried(study, others, predicted)
-        return self._learned_choice(tried, len(study.directions), held, allowed)
+                if not choice.is_free or identity not in held:
+                    break
+                choice = None
+            params = {**self.space.to_params(arch), **choice.others}
+            self._proposals[trial._trial_id] = params
+            return params

@@ -24,7 +24,7 @@ from nasplug.sampling.tried import Tried
 from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.studies.values import ATTRIBUTE, note_of
 
-__all__ = ["StudyTrials"]
+__all__ = ["StudyTrials", "all_trials"]
 
 # Finished trials whose architectures are remembered.
 _REMEMBERED = 10_000
@@ -50,13 +50,14 @@ class StudyTrials:
         space: The space.
         equivalents: `"once"` if architectures of equal function are one; else `"apart"`.
         learns: Whether architectures that failed twice are held too.
+        repeat: Trials that may have one architecture.
 
     Attributes:
         by_id: Whether the identity of an architecture is its `arch_id`, not its text.
     """
 
-    def __init__(self, space: SearchSpace, equivalents: str, learns: bool) -> None:
-        self._space, self._learns = space, learns
+    def __init__(self, space: SearchSpace, equivalents: str, learns: bool, repeat: int = 1) -> None:
+        self._space, self._learns, self._repeat = space, learns, repeat
         self.by_id = equivalents == "once"
         self._names = frozenset(space.distributions())
         # Each trial is asked for its architecture in every later one.
@@ -123,7 +124,7 @@ class StudyTrials:
         names: list[str | None] = []
         failed: list[str | None] = []
         remembered = self._finished.get
-        for other in study.get_trials(deepcopy=False):
+        for other in all_trials(study):
             finished = remembered(id(other))
             if finished is None and other.state.is_finished():
                 finished = self._of_finished(other)
@@ -136,36 +137,49 @@ class StudyTrials:
             else:
                 others.append(other)
                 names.append(finished.identity)
-        held = {name for name in names if name is not None}
+        held = {name for name, n in Counter(names).items() if name and n >= self._repeat}
         if self._learns:
             # What failed twice is not tried again.
             held |= {name for name, count in Counter(failed).items() if name and count > 1}
         return others, held
 
-    def tried(
-        self, study: Study, others: Sequence[FrozenTrial], predicted: Collection[str]
-    ) -> list[Tried]:
-        """The outcomes of trials that are complete or under way, but for predicted constraints."""
+    def tried(self, study: Study, trial: FrozenTrial, predicted: Collection[str]) -> list[Tried]:
+        """The outcomes of the other trials, in their order, but for predicted constraints.
+
+        Waiting trials have none; a trial without an architecture, or one that was pruned or failed
+        in a study that does not learn, teaches nothing.
+        """
         sign = [1.0 if d.name == "MINIMIZE" else -1.0 for d in study.directions]
         outcomes = []
-        for trial in others:
-            finished = self._finished.get(id(trial))
+        for other in all_trials(study):
+            finished = self._finished.get(id(other))
             if finished is not None and finished.tried is not None:
                 outcomes.append(finished.tried)
                 continue
-            if trial.state == TrialState.COMPLETE:
-                finished = self._of_finished(trial)
+            if other.state.is_finished():
+                finished = self._of_finished(other)
                 if finished.tried is None and finished.arch is not None:
-                    finished.tried = _tried(trial, finished.arch, sign, predicted)
+                    others = self._others(other)
+                    finished.tried = _tried(other, finished.arch, sign, predicted, others)
                 tried = finished.tried
-            elif trial.state == TrialState.RUNNING:
-                arch = self.arch(trial)
-                tried = None if arch is None else Tried(arch, None, {}, True)
+            elif other.state == TrialState.RUNNING and other.number != trial.number:
+                arch = self.arch(other)
+                others = self._others(other)
+                tried = None if arch is None else Tried(arch, None, {}, True, others=others)
             else:
                 tried = None
             if tried is not None:
                 outcomes.append(tried)
         return outcomes
+
+    def _others(self, trial: FrozenTrial) -> dict[str, Any]:
+        """Parameters of a trial that are not the space's."""
+        return {name: value for name, value in trial.params.items() if name not in self._names}
+
+    def foreign(self, study: Study) -> int:
+        """Number of complete trials that have parameters, but no architecture of the space."""
+        finished = [t for t in all_trials(study) if t.state == TrialState.COMPLETE and t.params]
+        return sum(self._of_finished(trial).arch is None for trial in finished)
 
     def claim(self, study: Study, trial: FrozenTrial, summary: Mapping[str, Any]) -> None:
         """Write the architecture that a trial is going to try into the storage."""
@@ -181,7 +195,7 @@ class StudyTrials:
         It waits until that is clear. A trial with a result has to give way and choose anew.
         """
         deadline = time.monotonic() + _PATIENCE
-        while rivals := self._rivals(study, trial, identity):
+        while len(rivals := self._rivals(study, trial, identity)) >= self._repeat:
             waits = all(self._gives_way(rival, trial) for rival in rivals)
             if not waits or time.monotonic() > deadline:
                 return self.held(study, trial)
@@ -192,7 +206,7 @@ class StudyTrials:
         """The other trials that hold an identity."""
         rivals = []
         remembered = self._finished.get
-        for other in study.get_trials(deepcopy=False):
+        for other in all_trials(study):
             finished = remembered(id(other))
             name = self._identity(other) if finished is None else finished.identity
             is_held = name == identity and other.state != TrialState.FAIL
@@ -206,13 +220,29 @@ class StudyTrials:
         return is_open and rival.number > trial.number and not self.fixed(rival)
 
 
+def all_trials(study: Study) -> list[FrozenTrial]:
+    """All trials of a study; Hyperband hands out a study that shows those of one bracket."""
+    return study._storage.get_all_trials(study._study_id, deepcopy=False)
+
+
 def _tried(
-    trial: FrozenTrial, arch: Architecture, sign: Sequence[float], predicted: Collection[str]
+    trial: FrozenTrial,
+    arch: Architecture,
+    sign: Sequence[float],
+    predicted: Collection[str],
+    others: Mapping[str, Any],
 ) -> Tried:
-    """The outcome of a complete trial."""
-    if np.isnan(trial.values).any():
-        return Tried(arch, None, {}, False)
-    losses = tuple(s * v for s, v in zip(sign, trial.values, strict=True))
+    """The outcome of a finished trial."""
     violations = {n: v for n, v in trial.constraints.items() if n not in predicted}
+    curve = {}
+    if len(sign) == 1:
+        reported = sorted(trial.intermediate_values.items())
+        curve = {step: sign[0] * value for step, value in reported if np.isfinite(value)}
+    if trial.state != TrialState.COMPLETE or np.isnan(trial.values).any():
+        failed = trial.state == TrialState.FAIL
+        kept = {} if failed else violations
+        return Tried(arch, None, kept, False, None, failed, curve, others)
+    losses = tuple(s * v for s, v in zip(sign, trial.values, strict=True))
     intervals = note_of(trial, "expected").get("losses")
-    return Tried(arch, losses, violations, False, is_outside(intervals, losses))
+    outside = is_outside(intervals, losses)
+    return Tried(arch, losses, violations, False, outside, False, curve, others)

@@ -11,22 +11,31 @@ losses, to be minimised; a row is an index of a candidate.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from nasplug.arrays import Array, Indices, Mask
 from nasplug.pareto import pareto_mask
 from nasplug.sampling.acquisition import expected_improvement, screened_hypervolume_improvement
 from nasplug.sampling.incremental_process import IncrementalProcess, Kernel, normal_scores
+from nasplug.sampling.observations import (
+    Observations,
+    Posterior,
+    constraint_scores,
+    failure_targets,
+    random_weighting,
+    success_probability,
+    value_scores,
+    weighted,
+)
 
 __all__ = [
     "Observations",
     "Posterior",
     "TrialModel",
     "in_layers",
+    "most_promising",
     "normal_scores",
     "random_weighting",
     "spread_design",
@@ -46,58 +55,17 @@ PRIOR_LENGTHS = (2.0, 6.0)
 PRIOR_SHARE = 0.8
 # Share of the probability that is enough while trials keep the constraints more often than asked.
 RELAXED = 0.4
-# Trials from which on the scale of their values counts beside the order.
-SCALED = 8
-# Distances to a bound are clipped at so many times their upper quartile.
-FAR = 4.0
 # Largest share of the allowed violations to spend on exploring the border of feasibility.
 MOST_SPENT = 0.65
 # Of more than `MOST` trials, `KEPT` are learned from and those that came since, so that time and
 # memory of a trial stay bounded. `BEST` is the share of the best among them.
 MOST, KEPT, BEST = 320, 240, 0.5
+# Last failed trials that are learned from.
+FAILED = 80
+# Weight of an improvement of the median, where trials are pruned.
+SURVIVAL = 0.001
 # Designs to choose the most spread one from.
 DESIGNS = 50
-
-
-@dataclass(frozen=True, eq=False)
-class Observations:
-    """The outcomes of trials of candidates.
-
-    Attributes:
-        rows: Candidates with known losses, `(k,)`, in the order of their trials.
-        losses: Their losses, `(k, m)`, finite.
-        violations: Name of a constraint to the distance by which each trial misses it, `(k,)`, ≤ 0
-            if it is met; NaN where a trial did not set it.
-        pending: Candidates whose trials are under way, `(p,)`.
-    """
-
-    rows: Indices
-    losses: Array
-    violations: Mapping[str, Array]
-    pending: Indices
-
-    @property
-    def feasible(self) -> Mask:
-        """Mask of `rows` that miss no constraint that their trial set, `(k,)`."""
-        result = np.ones(len(self.rows), np.bool_)
-        for values in self.violations.values():
-            result &= ~(values > 0)
-        return result
-
-
-@dataclass(frozen=True, eq=False)
-class Posterior:
-    """The posterior of all candidates.
-
-    Attributes:
-        mean: Means of the scores of the losses (`value_scores`), `(n, m)`.
-        std: Their standard deviations, `(n, m)`.
-        feasibility: Probability of meeting all learned constraints, `(n,)`.
-    """
-
-    mean: Array
-    std: Array
-    feasibility: Array
 
 
 class TrialModel:
@@ -109,11 +77,11 @@ class TrialModel:
     """
 
     def __init__(self, blocks: Mapping[str, Array], priors: Mapping[str, Array]) -> None:
-        self._blocks = {name: rows.astype(np.float32) for name, rows in blocks.items()}
-        self._kernels = KERNELS
+        self.blocks = {name: rows.astype(np.float32) for name, rows in blocks.items()}
+        self.kernels = KERNELS
         for name, values in priors.items():
-            self._blocks[f"prior {name}"] = normal_scores(values)[:, None].astype(np.float32)
-            self._kernels += tuple(
+            self.blocks[f"prior {name}"] = normal_scores(values)[:, None].astype(np.float32)
+            self.kernels += tuple(
                 (
                     (PRIOR_SHARE, f"prior {name}", length),
                     (1 - PRIOR_SHARE, "both", LENGTHS[1]),
@@ -125,42 +93,54 @@ class TrialModel:
         self._recalled: tuple[Array, Mask, Indices] | None = None
 
     def __len__(self) -> int:
-        return len(next(iter(self._blocks.values())))
+        return len(next(iter(self.blocks.values())))
 
     def block(self, name: str) -> NDArray[np.float32]:
         """Features of all candidates, `(n, d)`."""
-        return self._blocks[name]
+        return self.blocks[name]
 
     def posterior(self, observations: Observations, recalled: Indices | None = None) -> Posterior:
         """The posterior of all candidates by some trials, by default those that it recalls."""
         if recalled is None:
             recalled = self.recalled(observations)
         rows, pending = observations.rows[recalled], observations.pending
+        extra = observations.extra[recalled]
         columns = [
-            self._posterior_of(f"value {k}", rows, value_scores(losses)[recalled], pending)
+            self._posterior_of(f"value {k}", rows, value_scores(losses)[recalled], pending, extra)
             for k, losses in enumerate(observations.losses.T)
         ]
         feasibility = np.ones(len(self))
         for name, values in observations.violations.items():
-            is_set = np.isfinite(values)
-            missed = values[is_set]
-            # With one outcome alone nothing is known of the border.
-            if len(missed) < 2 or np.ptp(missed) == 0:
+            scores, chance, learned = constraint_scores(values, recalled)
+            if learned is None:
                 continue
-            scores, border = _in_units(values)
-            learned = recalled[is_set[recalled]]
             process = f"constraint {name}"
             mean, std = self._posterior_of(
                 process, observations.rows[learned], scores[learned], pending
             )
             # It is not the function that has to meet the bound, but one value around it.
             spread = np.sqrt(std**2 + self._processes[process].noise)
-            feasibility *= ndtr((border - mean) / spread)
+            feasibility *= chance(mean, spread)
         return Posterior(
             np.stack([mean for mean, _ in columns], axis=1),
             np.stack([std for _, std in columns], axis=1),
             feasibility,
+            self._success(rows, observations.failed),
         )
+
+    def _success(self, rows: Indices, failed: Indices) -> Array | None:
+        """Probability that a trial of each candidate does not fail, `(n,)`, by those that did."""
+        if not len(failed) or not len(rows):
+            return None
+        failed = failed[-FAILED:]
+        mean, std = self._posterior_of(
+            "success",
+            np.concatenate([rows, failed]),
+            failure_targets(len(rows), len(failed)),
+            np.empty(0, np.intp),
+        )
+        spread = np.sqrt(std**2 + self._processes["success"].noise)
+        return success_probability(mean, spread, len(rows), len(failed))
 
     def recalled(self, observations: Observations) -> Indices:
         """Trials to learn from, ascending: all, or as many as keep a trial's cost in bounds.
@@ -174,6 +154,9 @@ class TrialModel:
             return np.arange(count)
         past = count - 1 - (count - 1 - MOST) % (MOST - KEPT)
         losses, feasible = observations.losses[:past], observations.feasible[:past]
+        if observations.estimated is not None:
+            # Estimates change with each trial, and may not choose other trials each time.
+            losses = np.where(observations.estimated[:past, None], np.inf, losses)
         last = self._recalled
         if (
             last is None
@@ -184,17 +167,24 @@ class TrialModel:
         return np.concatenate([last[2], np.arange(past, count)])
 
     def _posterior_of(
-        self, name: str, rows: Indices, targets: Array, pending: Indices
+        self,
+        name: str,
+        rows: Indices,
+        targets: Array,
+        pending: Indices,
+        extra: Array | None = None,
     ) -> tuple[Array, Array]:
         """Mean and standard deviation of one process at all candidates, `(n,)` each."""
         if name not in self._processes:
-            self._processes[name] = IncrementalProcess(self._blocks, self._kernels, NOISES)
+            self._processes[name] = IncrementalProcess(self.blocks, self.kernels, NOISES)
         process = self._processes[name]
-        mean, std = process.posterior(rows, targets)
+        mean, std = process.posterior(rows, targets, extra)
         if len(pending):
             # A pending trial counts as if it had ended as expected, so that jobs spread out.
             together = np.concatenate([targets, mean[pending]])
-            mean, std = process.posterior(np.concatenate([rows, pending]), together)
+            if extra is not None:
+                extra = np.concatenate([extra, np.zeros(len(pending))])
+            mean, std = process.posterior(np.concatenate([rows, pending]), together, extra)
         return mean, std
 
     def choose(
@@ -218,69 +208,65 @@ class TrialModel:
         """
         recalled = self.recalled(observations)
         if observations.losses.shape[1] > 2:
-            observations = _weighted(observations, generator)
+            observations = weighted(observations, generator)
         posterior = self.posterior(observations, recalled)
-        feasibility = posterior.feasibility
-        # While far fewer trials missed a constraint than may, the border is worth a look.
-        spent = (1 - probability) * min(probability, MOST_SPENT)
-        is_safe = observations.feasible.mean() > 1 - spent
-        least = RELAXED * probability if is_safe else probability
-        likely = allowed[feasibility[allowed] >= least]
-        if observations.violations and (not len(likely) or not observations.feasible.any()):
-            pool = likely if len(likely) else allowed
-            return int(pool[np.argmax(feasibility[pool])]), posterior
-        gain = _gain(observations, posterior, likely)
-        if gain.max() <= 0:
-            gain = -(posterior.mean[likely] - posterior.std[likely]).sum(axis=1)
-        return int(likely[np.argmax(gain)]), posterior
+        (row,) = most_promising(observations, posterior, allowed, probability)
+        return int(row), posterior
 
 
-def _weighted(observations: Observations, generator: np.random.Generator) -> Observations:
-    """Observations of the same trials with one loss, a random weighting of their scores."""
-    scores = np.stack([value_scores(column) for column in observations.losses.T], axis=1)
-    return replace(observations, losses=random_weighting(scores, generator)[:, None])
+def most_promising(
+    observations: Observations,
+    posterior: Posterior,
+    allowed: Indices,
+    probability: float,
+    count: int = 1,
+) -> Indices:
+    """The rows of the largest gains among the allowed ones, the best first, `(≤ count,)`.
+
+    See `TrialModel.choose`.
+    """
+    feasibility = posterior.feasibility
+    # While far fewer trials missed a constraint than may, the border is worth a look.
+    spent = (1 - probability) * min(probability, MOST_SPENT)
+    is_safe = observations.feasible.mean() > 1 - spent
+    least = RELAXED * probability if is_safe else probability
+    likely = allowed[feasibility[allowed] >= least]
+    success = np.ones(len(feasibility)) if posterior.success is None else posterior.success
+    if observations.violations and (not len(likely) or not observations.feasible.any()):
+        pool = likely if len(likely) else allowed
+        return _largest(pool, (feasibility * success)[pool], count)
+    gain = _gain(observations, posterior, likely) * success[likely]
+    if gain.max() <= 0:
+        gain = -(posterior.mean[likely] - posterior.std[likely]).sum(axis=1)
+    return _largest(likely, gain, count)
+
+
+def _largest(rows: Indices, values: Array, count: int) -> Indices:
+    """The rows of the largest values, the first of equal ones."""
+    if count == 1:
+        return rows[[np.argmax(values)]]
+    return rows[np.argsort(-values, kind="stable")[:count]]
 
 
 def _gain(observations: Observations, posterior: Posterior, rows: Indices) -> Array:
     """Expected improvement times the probability of feasibility, `(rows,)`."""
-    scores = np.stack([value_scores(column) for column in observations.losses.T], axis=1)
     # A pending trial counts as if it had ended as expected.
     pending = observations.pending
     pending = pending[posterior.feasibility[pending] >= 0.5]
-    scores = np.concatenate([scores[observations.feasible], posterior.mean[pending]])
+    scores = np.concatenate([observations.best, posterior.mean[pending]])
     mean, std = posterior.mean[rows], posterior.std[rows]
     if scores.shape[1] == 1:
         gain = expected_improvement(mean[:, 0], std[:, 0], float(scores.min()))
+        if observations.estimated is not None:
+            # A trial that is not pruned tells more, and so is worth something if none improves.
+            middle = float(np.median(scores))
+            gain = gain + SURVIVAL * expected_improvement(mean[:, 0], std[:, 0], middle)
     else:
         front = scores[pareto_mask(scores)]
         # The ends of the front count as far as anything was ever worse than they.
         reference = np.maximum(scores.max(axis=0), front.max(axis=0) + 0.1)
         gain = screened_hypervolume_improvement(mean, std, front, reference)
     return np.asarray(gain * posterior.feasibility[rows])
-
-
-def random_weighting(scores: Array, generator: np.random.Generator) -> Array:
-    """A random augmented Chebyshev norm of each row of `(k, m)` scores, `(k,)` (ParEGO)."""
-    weighted = scores * generator.dirichlet(np.ones(scores.shape[1]))
-    return np.asarray(weighted.max(axis=1) + 0.05 * weighted.sum(axis=1))
-
-
-def value_scores(losses: Array) -> Array:
-    """Scores of losses, `(k,)`: the mean of their normal scores and their standardised values.
-
-    The order alone spreads the best ones by their number, the scale alone lets a training run that
-    diverged flatten the others: a loss that is far worse than most is brought closer.
-    """
-    scores = normal_scores(losses)
-    finite = losses[np.isfinite(losses)]
-    if len(finite) < SCALED:
-        return scores
-    low, middle, high = np.quantile(finite, (0.1, 0.5, 0.9))
-    near = np.clip(losses, middle - FAR * (middle - low), high + (high - middle))
-    unit = float(near.std())
-    if not 0 < unit < np.inf:
-        return scores
-    return np.asarray((scores + (near - near.mean()) / unit) / 2)
 
 
 def in_layers(scores: Array, count: int) -> Indices:
@@ -312,21 +298,6 @@ def _most_telling(losses: Array, feasible: Mask) -> Indices:
     others = np.setdiff1d(np.arange(len(losses)), best)
     even = np.linspace(0, len(others) - 1, KEPT - len(best)).astype(np.intp)
     return np.sort(np.concatenate([best, others[even]]))
-
-
-def _in_units(values: Array) -> tuple[Array, float]:
-    """Distances to a bound, centred and in units of their spread, and the bound itself so.
-
-    Not the order counts here: trials crowd at the bound, and to rank them there is to rank noise.
-    A trial that lies far from the bound is brought closer, so that no one trial sets the unit. NaN,
-    of a trial that did not set the constraint, stays.
-    """
-    missed = values[np.isfinite(values)]
-    far = FAR * float(np.quantile(np.abs(missed), 0.75))
-    reach = far if far > 0 else np.inf
-    near = np.clip(missed, -reach, reach)
-    center, unit = float(near.mean()), float(near.std()) or 1.0
-    return (np.clip(values, -reach, reach) - center) / unit, -center / unit
 
 
 def spread_design(

@@ -259,6 +259,7 @@ def kept_config(
     study: Study,
     evaluate: Any = None,
     predictors: Sequence[str | os.PathLike[str] | NamedScorer] = (),
+    space: SearchSpace | None = None,
 ) -> SearchConfig:
     """The configuration that a study keeps; nothing in it is trusted.
 
@@ -266,6 +267,7 @@ def kept_config(
         study: The study.
         evaluate: A command or a function, if that is how its trials are evaluated.
         predictors: To be used instead of those at the paths that the study names.
+        space: The space of a study that names none.
 
     Raises:
         InputError: If the study keeps none, needs something that is not here, or is evaluated in
@@ -279,10 +281,15 @@ def kept_config(
             f"study {study_name!r} uses a predictor that is not in a file; give that predictor to "
             "the worker"
         )
-    if record.get("space") is None:
+    if record.get("space") is None and space is None:
         raise InputError(
-            f"study {study_name!r} uses a space that is not installed under a name; join it with "
+            f"study {study_name!r} uses a space that is not installed under a name; give the "
+            "worker that space, as in --space my_net.py:build --example 1x3x32x32, or join it with "
             "the same call of nasplug.search"
+        )
+    if record.get("space") is not None and space is not None:
+        raise InputError(
+            f"study {study_name!r} uses the space {record['space']}; leave the worker's out"
         )
     texts = ("proxy", "runtime", "dataset")
     wrong = next((key for key in texts if not isinstance(record.get(key), (str, type(None)))), None)
@@ -296,7 +303,7 @@ def kept_config(
         return checked_config(
             **{name: record[name] for name in _ARGUMENTS}
             | {
-                "space": str(record["space"]),
+                "space": str(record["space"]) if space is None else space,
                 "hardware": _kept_hardware(record["hardware"], study_name),
                 "constraints": constraints,
                 "predictors": predictors or [str(name) for name in names or ()],

@@ -15,7 +15,7 @@ from optuna.study import Study
 
 from nasplug.arguments import checked_count
 from nasplug.predicting.zoo import NamedScorer
-from nasplug.search_spaces import Architecture, InputError
+from nasplug.search_spaces import Architecture, InputError, SearchSpace
 from nasplug.search_spaces.errors import closest
 from nasplug.searching.config import RECORD, kept_config, kept_total
 from nasplug.searching.kept_result import kept_result
@@ -77,6 +77,7 @@ def worker(
     n_jobs: int = 1,
     wait: float = 0.0,
     progress: bool | None = None,
+    space: SearchSpace | None = None,
 ) -> WorkerResult:
     """Evaluate trials of a study, beside others, until it has all of them.
 
@@ -93,6 +94,8 @@ def worker(
         wait: Seconds to wait for a study that is not there yet.
         progress: False to show none on stderr; else a terminal gets a bar, and a pipe or a file a
             line at once and one every ten seconds.
+        space: The space of a study whose space is installed under no name, such as that of a
+            function; the one that the search was given.
 
     Returns:
         The work that was done here, and the state of the study.
@@ -118,7 +121,7 @@ def worker(
         study = _joined(storage, study_name, wait)
         shown.phase(f"joining study {study.study_name}")
         started = time.perf_counter()
-        config = kept_config(study, evaluate, predictors)
+        config = kept_config(study, evaluate, predictors, space)
         prepared = prepare(config)
         _check_same(study, prepared.settings)
         complete, total = len(finished(study)), kept_total(study)

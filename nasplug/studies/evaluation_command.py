@@ -24,7 +24,7 @@ from nasplug.studies.evaluation import Request, TrialFailure
 __all__ = ["Command"]
 
 # Placeholders in the words of a command: the text, and paths of files.
-ARCH, JSON, ONNX = "{arch}", "{json}", "{onnx}"
+ARCH, JSON, ONNX, PARAMS = "{arch}", "{json}", "{onnx}", "{params}"
 # Bytes at the end of an output that are kept: metrics and error messages come last.
 KEPT_BYTES = 1_000_000
 # Bytes after which a program counts as printing without end.
@@ -42,10 +42,11 @@ class Command:
     """Runs a program for each trial.
 
     The command is split into words as a shell does, but no shell runs it. In its words `{arch}`
-    stands for the architecture's text, `{json}` for the path of a file with the architecture as
-    JSON, and `{onnx}` for the path of its network as an ONNX file with random weights. The JSON is
-    on standard input too. The last line of standard output that is a JSON object is the answer:
-    `{"accuracy": 93.1, "latency_ms": 4.2}`, and `"constraints"` if there are any.
+    stands for the architecture's text, `{params}` for the trial's parameters as one JSON object,
+    `{json}` for the path of a file with the architecture as JSON, and `{onnx}` for the path of its
+    network as an ONNX file with random weights. The JSON is on standard input too. The last line of
+    standard output that is a JSON object is the answer: `{"accuracy": 93.1, "latency_ms": 4.2}`,
+    and `"constraints"` if there are any.
 
     The program runs in the folder and the environment of its parent, in a process group of its
     own. A trial fails if the program exits with another code than 0, runs for longer than the
@@ -116,7 +117,12 @@ class Command:
         network = folder / "network.onnx"
         if self.wants_network and self.write_network is not None:
             self.write_network(request, network)
-        texts = {ARCH: request.arch.text, JSON: str(description), ONNX: str(network)}
+        texts = {
+            ARCH: request.arch.text,
+            JSON: str(description),
+            ONNX: str(network),
+            PARAMS: json.dumps(dict(request.params)),
+        }
         words = [_filled(word, texts) for word in self.words]
         with description.open("rb") as stdin, self._process(words, stdin) as process:
             out, err = _Tail(process.stdout), _Tail(process.stderr)

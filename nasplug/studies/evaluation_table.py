@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nasplug.search_spaces import Architecture, FiniteSpace, Graph, InputError, SearchSpace
+from nasplug.search_spaces import Architecture, FiniteSpace, Graph, InputError, Part, SearchSpace
 from nasplug.studies.evaluation import ACCURACY, LATENCY, THROUGHPUT, Request, TrialFailure
 
 if TYPE_CHECKING:
@@ -101,6 +101,8 @@ def open_table(
     common = set.intersection(*(set(column) for column in values.values()))
     if isinstance(space, Members):
         common &= {arch.text for arch in space}
+    elif isinstance(space, Part):
+        common = {text for text in common if space.has(text)}
     if isinstance(space, FiniteSpace) and len(common) == len(space):
         return Table(columns, values), space
     if not common:
@@ -161,10 +163,12 @@ def _values(space: SearchSpace, table: pd.DataFrame, column: str) -> dict[str, f
     """Finite values of a column by the text of an architecture."""
     numbers = table[column].to_numpy(np.float64)
     if _ARCH in table.columns:
-        texts = [space.parse(text).text for text in table[_ARCH]]
+        whole = space.whole if isinstance(space, Part) else space
+        texts = [whole.parse(text).text for text in table[_ARCH]]
     else:
         # The rows of a table without texts are in the order of its space.
         whole = space.space if isinstance(space, Members) else space
+        whole = whole.whole if isinstance(whole, Part) else whole
         assert isinstance(whole, FiniteSpace)
         assert len(whole) == len(table)
         texts = [arch.text for arch in whole]

@@ -111,8 +111,9 @@ class Paths:
         """
         one_hot = OneHot.of(graphs, nodes)
         live = [prune(graph) for graph in graphs]
-        sequences = sorted({sequence for counts in path_counts(live) for sequence in counts})
-        spread = _summaries(live, one_hot.vocabulary).std(0)
+        counts = path_counts(live)
+        sequences = sorted({sequence for counter in counts for sequence in counter})
+        spread = _summaries(live, counts, one_hot.vocabulary).std(0)
         scale = np.where(spread > 0, spread, 1.0)
         return cls(one_hot, tuple(sequences), tuple(scale.tolist()))
 
@@ -124,16 +125,19 @@ class Paths:
         """
         live = [prune(graph) for graph in graphs]
         columns: dict[Hashable, int] = {s: k for k, s in enumerate(self.sequences)}
-        counts: list[Counter[Hashable]] = [Counter(c.elements()) for c in path_counts(live)]
+        sequences = path_counts(live)
+        counts: list[Counter[Hashable]] = [Counter(c.elements()) for c in sequences]
         counted = count_matrix(counts, columns)
-        summary = _summaries(live, self.one_hot.vocabulary) / np.array(self.scale)
+        summary = _summaries(live, sequences, self.one_hot.vocabulary) / np.array(self.scale)
         return 0.7 * np.concatenate([self.one_hot(graphs), counted, summary], axis=1)
 
 
-def _summaries(live: Sequence[Graph], vocabulary: Sequence[str]) -> Array:
+def _summaries(
+    live: Sequence[Graph], paths: Sequence[Counter[tuple[str, ...]]], vocabulary: Sequence[str]
+) -> Array:
     """Nodes of each type; trained and larger-than-1×1 operations on paths; paths and nodes."""
     rows = []
-    for graph, counts in zip(live, path_counts(live), strict=True):
+    for graph, counts in zip(live, paths, strict=True):
         inner = graph.ops[1:-1]
         has_weights = graph.attribute("params") > 0
         is_large = has_weights & (graph.attribute("kernel") > 1)

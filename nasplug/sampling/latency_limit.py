@@ -1,0 +1,129 @@
+"""A limit on the latency of a trial's network, kept before the network is trained."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from optuna import TrialPruned
+from scipy.special import ndtr
+
+from nasplug.arguments import checked_probability
+from nasplug.candidates.constraints import Constraint, parse_constraint
+from nasplug.predicting.predict import NetworkPrediction, predict
+from nasplug.predictors.hardware import Hardware
+from nasplug.search_spaces import Graph, InputError
+
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
+
+__all__ = ["PREDICTED", "latency_constraint", "network_of", "probability_at_most"]
+
+# User attribute of a trial with the latency that was predicted for its network.
+PREDICTED = "nasplug:latency"
+# Standard deviations from the middle of a normal distribution to the end of its 90 % interval.
+_END = 1.6448536
+# Networks of this process whose latency was predicted, by digest; the last ones.
+_networks: OrderedDict[str, Graph] = OrderedDict()
+_MOST_NETWORKS = 1_000
+
+
+def latency_constraint(
+    trial: BaseTrial,
+    model: Any,
+    example: Any,
+    hardware: str | os.PathLike[str] | Hardware,
+    constraint: str | Constraint,
+    *,
+    probability: float = 0.9,
+    **options: Any,
+) -> NetworkPrediction:
+    """Predict the latency of a trial's network, and end the trial if it misses a limit.
+
+    To be called in an objective before the training, with any sampler. Optuna's constraint of the
+    trial is set to the relative distance to the limit, ≤ 0 if the limit is met. The prediction is
+    kept as the trial's user attribute `nasplug:latency`.
+
+    Args:
+        trial: The trial.
+        model: Its network, as `nasplug.predict` takes it; it is not run.
+        example: Input of a PyTorch module; None for an ONNX file.
+        hardware: The device.
+        constraint: Limit such as `"latency<=4ms"`.
+        probability: The trial ends if the limit is missed with at least this probability.
+        **options: Further arguments of `nasplug.predict`, such as `batch_size` or `runtime`.
+
+    Returns:
+        The prediction.
+
+    Raises:
+        TrialPruned: If the limit is missed with at least that probability.
+        InputError: If the network cannot be read, or the constraint is no upper limit on a latency.
+
+    Example:
+        >>> import optuna, torch, nasplug
+        >>> def objective(trial):
+        ...     width = trial.suggest_int("width", 8, 64)
+        ...     model = torch.nn.Sequential(torch.nn.Conv2d(3, width, 3), torch.nn.ReLU())
+        ...     example = torch.zeros(1, 3, 32, 32)
+        ...     nasplug.latency_constraint(trial, model, example, "RTX 3090", "latency<=4ms")
+        ...     return float(width)  # stands for a training
+        >>> study = optuna.create_study(direction="maximize")
+        >>> study.optimize(objective, n_trials=2)
+        >>> [trial.constraints["latency<=4ms"] <= 0 for trial in study.trials]
+        [True, True]
+    """
+    checked_probability(probability)
+    limit = constraint if isinstance(constraint, Constraint) else parse_constraint(constraint)
+    if limit.name != "latency" or not limit.is_upper:
+        raise InputError(f"{limit} is no upper limit on a latency; write it like latency<=4ms")
+    predicted = predict(model, example, hardware=hardware, **options)
+    trial.set_constraint(str(limit), predicted.mean / limit.bound - 1)
+    trial.set_user_attr(
+        PREDICTED,
+        {
+            "mean": predicted.mean,
+            "lower": predicted.lower,
+            "upper": predicted.upper,
+            "hardware": predicted.hardware.name,
+            "batch_size": 1 if predicted.batch_fixed else predicted.batch_size,
+            "setting": predicted.setting,
+            "network": _remembered(predicted.graph),
+        },
+    )
+    missed = 1 - probability_at_most(predicted, limit.bound)
+    if missed >= probability:
+        raise TrialPruned(
+            f"{limit} is missed with probability {missed:.2f}: the network is predicted to take "
+            f"{predicted.mean:.4g} ms ({predicted.lower:.4g} to {predicted.upper:.4g}) on "
+            f"{predicted.hardware.name}"
+        )
+    return predicted
+
+
+def probability_at_most(predicted: NetworkPrediction, bound: float) -> float:
+    """Probability that a latency is at most a bound in ms, on a logarithmic scale.
+
+    Each half of the distribution has the width of its side of the interval.
+    """
+    distance = math.log(bound / predicted.mean)
+    end = predicted.upper if distance > 0 else predicted.lower
+    if end <= 0:
+        return 0.5
+    width = abs(math.log(end / predicted.mean)) / _END
+    return float(ndtr(distance / width)) if width else float(distance >= 0)
+
+
+def network_of(digest: str) -> Graph | None:
+    """The graph of a network whose latency this process predicted; None for others."""
+    return _networks.get(digest)
+
+
+def _remembered(graph: Graph) -> str:
+    _networks[graph.digest] = graph
+    _networks.move_to_end(graph.digest)
+    while len(_networks) > _MOST_NETWORKS:
+        _networks.popitem(last=False)
+    return graph.digest
