@@ -20,10 +20,9 @@ from nasplug.measurements.graphs import graph_of
 from nasplug.measurements.settings import LearningRows, learning_rows
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.fused_terms import Script
-from nasplug.predictors.latency.gpu_latency import Measured
 from nasplug.search_spaces import Graph
 
-__all__ = ["GpuRow", "at_most", "chip_of", "gpu_rows", "measured", "operator_rows"]
+__all__ = ["OPERATORS", "GpuRow", "at_most", "chip_of", "gpu_rows", "operator_rows"]
 
 # GPUs that are left out together, since one tells what the other does; any other stands alone.
 CHIPS = {
@@ -43,6 +42,8 @@ MOST = {
     **{"op:gemm": 200, "op:attention.prefill": 80, "op:linear": 100, "op:bmm": 100},
     **{"op:conv2d": 100, "op": 25, "gpt": 300, "nb201": 60, "fbnet": 60, "ofa": 60},
 }
+# How much the measurement of an operator counts, beside that of a network.
+OPERATORS = 0.3
 # Networks of timm that are kept, of 256; of those that others measured, too, all.
 SHARE = 96
 # Sources whose times are those of framework programs, which read and prepare the images, too.
@@ -84,17 +85,6 @@ class GpuRow(NamedTuple):
 def chip_of(column: Setting) -> str:
     """Name of the chip of a column."""
     return CHIPS.get(column.hardware.name, column.hardware.name)
-
-
-def measured(rows: Sequence[GpuRow]) -> Measured:
-    """Rows as a model learns from them."""
-    return Measured(
-        [row.graph for row in rows],
-        [row.column for row in rows],
-        np.array([row.ms for row in rows]),
-        [row.script for row in rows],
-        [row.chip for row in rows],
-    )
 
 
 def at_most(rows: Sequence[GpuRow], count: int) -> list[GpuRow]:

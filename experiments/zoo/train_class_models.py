@@ -29,7 +29,7 @@ from experiments import RESULTS
 from experiments.campaign import Options, read_json
 from experiments.common import RUNS, ZOO, Array, provenance, write_result
 from experiments.latency.cpu_data import cpu_graphs, cpu_measurements
-from experiments.latency.gpu_rows import chip_of, gpu_rows, operator_rows
+from experiments.latency.gpu_rows import OPERATORS, GpuRow, gpu_rows, operator_rows
 from experiments.latency.latency_data import CPU_DEVICE
 from experiments.latency.npu_data import npu_measurements
 from nasplug.datasets.network_graphs import shipped_network_graphs
@@ -40,8 +40,7 @@ from nasplug.predictors.features.runtimes import parse_way
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.class_models import ClassModels, told, told_key
 from nasplug.predictors.latency.cpu_roofline import CpuRoofline
-from nasplug.predictors.latency.fused_terms import Script
-from nasplug.predictors.latency.gpu_latency import GpuLatency, Measured
+from nasplug.predictors.latency.fused_roofline import FusedRoofline, Script
 from nasplug.predictors.latency.intervals import line_of, way_words
 from nasplug.predictors.latency.measured_columns import column_parts
 from nasplug.predictors.latency.npu_roofline import NpuRoofline
@@ -103,18 +102,18 @@ def gpu() -> Rows:
 @cache
 def gpu_operators() -> Rows:
     """Single operators on GPUs, which are learned and judge nothing."""
-    return _of_gpu_rows(operator_rows())
+    return _of_gpu_rows(operator_rows(), OPERATORS)
 
 
-def _of_gpu_rows(rows: Sequence[Any]) -> Rows:
+def _of_gpu_rows(rows: Sequence[GpuRow], weight: float = 1.0) -> Rows:
     return Rows(
         [row.graph for row in rows],
         [row.column for row in rows],
         np.array([row.ms for row in rows]),
         [row.script for row in rows],
         [row.reference for row in rows],
-        [chip_of(row.column) for row in rows],
-        np.ones(len(rows)),
+        [row.chip for row in rows],
+        np.full(len(rows), weight),
     )
 
 
@@ -165,20 +164,16 @@ def other() -> Rows:
     )
 
 
-def fit_gpus(rows: Rows, operators: Rows | None) -> GpuLatency:
-    """The model of GPUs that has learned some measurements: the roofline alone.
-
-    Residuals of like networks on like GPUs are no better on chips that were left out
-    (left_out_chips.py), and with them a wider network may take less time.
-    """
-    assert operators is not None
+def fit_gpus(rows: Rows, operators: Rows | None) -> FusedRoofline:
+    """The model of GPUs that has learned some measurements."""
     few = rows.take(thinned(rows, COUNT))
-    learned = GpuLatency.of(_measured(few), _measured(operators), _measured(few))
-    return replace(learned, residuals=None)
-
-
-def _measured(rows: Rows) -> Measured:
-    return Measured(rows.graphs, rows.columns, rows.ms, rows.sources, rows.chips)
+    parts = [few] if operators is None else [few, operators]
+    graphs, columns, sources = (
+        [value for part in parts for value in getattr(part, name)]
+        for name in ("graphs", "columns", "sources")
+    )
+    ms, weights = (np.concatenate([getattr(p, name) for p in parts]) for name in ("ms", "weights"))
+    return FusedRoofline.of(graphs, columns, ms, sources, weights)
 
 
 def fit_cpus(rows: Rows, _: Rows | None) -> CpuRoofline:
@@ -284,8 +279,7 @@ def residuals_of_gpus() -> Residuals:
     groups: Residuals = defaultdict(lambda: defaultdict(list))
     for row in read_json(RESULTS / "left_out_chips.json")["left_out"]:
         _, _, runtime, precision = row["group"].split("|")
-        # That script has predictions less measurements.
-        own = [-error for error in row["residuals_of"]["roofline"]][:MOST_RESIDUALS]
+        own = row["residuals"][:MOST_RESIDUALS]
         for case in ("zero-shot", "unfamiliar"):
             for way in way_words(runtime, precision):
                 groups[f"{case} gpu {way}"][row["chip"]] += own

@@ -83,14 +83,10 @@ class FusedRoofline:
         numbers: Name -> number, those of `NUMBERS`.
         hosts: Name of a script -> factor on the time that its hosts take for a kernel, and on that
             of the start of a network.
-        devices: Runtime -> names of the GPUs whose measurements were learned in it.
-        groups: Kinds of networks that were learned, by the names that `Familiarity` has for them.
     """
 
     numbers: Mapping[str, float]
     hosts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    devices: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    groups: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -99,11 +95,10 @@ class FusedRoofline:
         columns: Sequence[Setting],
         ms: Array,
         scripts: Sequence[Script],
+        weights: Array | None = None,
         *,
-        weights: Mapping[str, float] | None = None,
         strength: float = PRIOR,
         fixed: Mapping[str, float] | None = None,
-        groups: Sequence[str] = (),
     ) -> FusedRoofline:
         """Learn from measurements.
 
@@ -112,10 +107,9 @@ class FusedRoofline:
             columns: The GPU, batch size, runtime and precision of each.
             ms: Latencies, all above 0.
             scripts: By whom each was measured.
-            weights: Name of a script -> how much its measurements count; 1 for others.
+            weights: How much each measurement counts, `(measurements,)`; all alike without.
             strength: How strongly all numbers are held where they start.
             fixed: Numbers that are not learned.
-            groups: Names of the kinds of networks that these are.
         """
         terms = _terms(graphs, columns, scripts)
         target = torch.tensor(np.log(ms), dtype=torch.float32)
@@ -128,8 +122,9 @@ class FusedRoofline:
         at = {key: place for place, key in enumerate(sizes)}
         table = torch.tensor([at[key] for key in tables])
         # A large table says more than a small one, but not in proportion.
-        counts = weights or {}
-        weight = torch.tensor([counts.get(key[0], 1.0) * sizes[key] ** -0.5 for key in tables])
+        weight = torch.tensor([sizes[key] ** -0.5 for key in tables])
+        if weights is not None:
+            weight = weight * torch.from_numpy(weights)
         weight = weight / weight.sum()
         fixed = fixed or {}
         start = [fixed.get(name, value) for name, (value, _) in START.items()]
@@ -158,14 +153,9 @@ class FusedRoofline:
         with torch.no_grad():
             values = (matrix @ (starts + logs * spreads)).exp()
             factors = (far * hosts).exp().T
-        devices: dict[str, tuple[str, ...]] = {}
-        for name, runtime in dict.fromkeys((c.hardware.name, c.runtime) for c in columns):
-            devices[runtime] = (*devices.get(runtime, ()), name)
         return cls(
             dict(zip(NUMBERS, values.tolist(), strict=True)),
             {name: (pair[0], pair[1]) for name, pair in zip(names, factors.tolist(), strict=True)},
-            devices,
-            tuple(groups),
         )
 
     @torch.no_grad()
@@ -231,25 +221,19 @@ class FusedRoofline:
         return torch.tensor(self.numbers[name])
 
     def tensors(self) -> dict[str, NDArray[np.float64]]:
-        """An array to store; the rest belongs to the card (`described`)."""
+        """Array to store: the numbers in the order of `NUMBERS`."""
         return {"numbers": np.array([self.numbers[name] for name in NUMBERS])}
 
     def described(self) -> dict[str, Any]:
-        """Entries of the card that describe the roofline."""
-        devices = {runtime: list(names) for runtime, names in self.devices.items()}
-        return {"devices": devices, "groups": list(self.groups)}
+        """Entries of the card beside it: none."""
+        return {}
 
     @classmethod
     def restored(
-        cls,
-        tensors: Mapping[str, NDArray[Any]],
-        devices: Mapping[str, Sequence[str]],
-        groups: Sequence[str],
+        cls, tensors: Mapping[str, NDArray[Any]], described: Mapping[str, Any]
     ) -> FusedRoofline:
-        """Restore the roofline that `tensors` and `described` stored."""
-        numbers = dict(zip(NUMBERS, map(float, tensors["numbers"]), strict=True))
-        learned = {str(runtime): tuple(map(str, names)) for runtime, names in devices.items()}
-        return cls(numbers, {}, learned, tuple(map(str, groups)))
+        """Restore the roofline that `tensors` stored; the card has nothing of it."""
+        return cls(dict(zip(NUMBERS, map(float, tensors["numbers"]), strict=True)))
 
 
 def _terms(graphs: Sequence[Graph], columns: Sequence[Setting], scripts: Sequence[Script]) -> Terms:

@@ -60,8 +60,7 @@ def test_a_gpu_that_was_left_out_is_predicted_from_others(monkeypatch):
     before = np.abs(USUAL.log_latency(graphs, columns) - truth)[left].mean()
     after = np.abs(learned.log_latency(graphs, columns) - truth)[left].mean()
     assert after < 0.2 < before
-    assert learned.devices["tensorrt"] == tuple(name for name in NAMES if name != "RTX 4090")
-    again = FusedRoofline.restored(learned.tensors(), **learned.described())
+    again = FusedRoofline.restored(learned.tensors(), learned.described())
     np.testing.assert_allclose(
         again.log_latency(graphs, columns), learned.log_latency(graphs, columns)
     )
