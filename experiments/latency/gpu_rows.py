@@ -20,7 +20,8 @@ from nasplug.measurements.graphs import graph_of
 from nasplug.measurements.settings import LearningRows, learning_rows
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.fused_terms import Script
-from nasplug.search_spaces import Graph
+from nasplug.search_spaces import Graph, space
+from nasplug.search_spaces.networks.nasbench201 import network_as_written
 
 __all__ = ["OPERATORS", "GpuRow", "at_most", "chip_of", "gpu_rows", "operator_rows"]
 
@@ -115,7 +116,7 @@ def operator_rows() -> list[GpuRow]:
 
 def _rows(rows: LearningRows) -> list[GpuRow]:
     kept = _thinned(rows)
-    graphs: dict[int, Graph] = {}
+    graphs: dict[tuple[int, bool], Graph] = {}
     # The cluster that HW-GPT-Bench names beside its GPUs has the smaller of two A100.
     smaller: dict[str, Setting] = {}
     # The precision of submissions to MLPerf that say none.
@@ -129,8 +130,9 @@ def _rows(rows: LearningRows) -> list[GpuRow]:
         script = _script(reference, source, timing, quality, column)
         if script is None:
             continue
-        if rows.graph[k] not in graphs:
-            graphs[rows.graph[k]] = graph_of(reference)
+        is_engine = "tensorrt" in column.runtime
+        if (rows.graph[k], is_engine) not in graphs:
+            graphs[rows.graph[k], is_engine] = _network(reference, is_engine)
         if column.runtime == "tensorrt" and not column.precision:
             column = int8.setdefault(column.key, replace(column, precision="int8"))
         if script.name == "automl" and column.hardware.name == "A100 80GB":
@@ -141,9 +143,31 @@ def _rows(rows: LearningRows) -> list[GpuRow]:
             continue
         name = f"{_kind(reference)} {script.name}"
         result.append(
-            GpuRow(reference, graphs[rows.graph[k]], column, float(rows.ms[k]), script, name)
+            GpuRow(
+                reference,
+                graphs[rows.graph[k], is_engine],
+                column,
+                float(rows.ms[k]),
+                script,
+                name,
+            )
         )
     return result
+
+
+def _network(reference: str, is_engine: bool) -> Graph:
+    """Graph of a reference; of a NAS-Bench-201 cell the whole network.
+
+    A cell has eight nodes, and its network starts hundreds of kernels. A framework runs it as it is
+    written, an engine without what has no influence.
+    """
+    package, _, name = reference.partition(":")
+    if package != "nb201":
+        return graph_of(reference)
+    if is_engine:
+        family = space("nnlqp:nasbench201")
+        return family.to_graph(family.parse(name))
+    return network_as_written(space(package).parse(name))
 
 
 def _kind(reference: str) -> str:
@@ -174,7 +198,7 @@ def _script(
         f"{owner} {_kind(reference)}" if operator else owner,
         copies=timing == "wall clock with copies",
         kernels=timing == "kernels" or operator,
-        casts="autocast" in quality,
+        casts="autocast" in quality and "tensorrt" not in runtime,
         causal=reference.startswith(("gpt:", "op:attention.prefill")),
     )
 

@@ -2,12 +2,12 @@
 
     python -m experiments.zoo.train_class_models [--threads 1] [--only gpu] [--fresh]
 
-Each class (GPUs, CPUs, other processors) learns all measurements of its table. For the intervals of
-CPUs and others five fits leave a fifth of the chips out, with all their twins, and a fifth of the
-families of networks: residuals on chips that were left out are those of devices that were not
-measured, on families that were left out also those of networks unlike the measured ones. Those of
-GPUs are of left_out_chips.py, those of others by line of processors of left_out_npus.py. Fits are
-kept in runs/ and not repeated. Writes the models and the quantiles into
+Each class (GPUs, CPUs, other processors) learns all measurements of its table. For the intervals
+five fits leave a fifth of the chips out, with all their twins, and a fifth of the families of
+networks: residuals on chips that were left out are those of devices that were not measured, on
+families that were left out also those of networks unlike the measured ones. Those of others by line
+of processors are of left_out_npus.py. Fits are kept in runs/ and not repeated; classes without fits
+there stay as they are. Writes the models and the quantiles into
 nasplug/zoo/network-latency.safetensors, and results/class_models.json.
 """
 
@@ -38,7 +38,7 @@ from nasplug.predicting.architecture_predictor import ArchitecturePredictor
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.features.runtimes import parse_way
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.class_models import ClassModels, told, told_key
+from nasplug.predictors.latency.class_models import ClassModels, class_of, told, told_key
 from nasplug.predictors.latency.cpu_roofline import CpuRoofline
 from nasplug.predictors.latency.fused_roofline import FusedRoofline, Script
 from nasplug.predictors.latency.intervals import line_of, way_words
@@ -274,18 +274,6 @@ def _way(column: Setting) -> str:
 Residuals = dict[str, dict[str, list[float]]]
 
 
-def residuals_of_gpus() -> Residuals:
-    """Group, as in `width_names` -> chip -> residuals of measurements on it."""
-    groups: Residuals = defaultdict(lambda: defaultdict(list))
-    for row in read_json(RESULTS / "left_out_chips.json")["left_out"]:
-        _, _, runtime, precision = row["group"].split("|")
-        own = row["residuals"][:MOST_RESIDUALS]
-        for case in ("zero-shot", "unfamiliar"):
-            for way in way_words(runtime, precision):
-                groups[f"{case} gpu {way}"][row["chip"]] += own
-    return groups
-
-
 def residuals_of_folds(name: str) -> Residuals:
     """Group, as in `width_names` -> chip -> residuals of measurements on it."""
     groups: Residuals = defaultdict(lambda: defaultdict(list))
@@ -331,7 +319,7 @@ def _covered(arrays: Sequence[Array]) -> float:
 
 def widths(name: str) -> tuple[dict[str, Array], dict[str, int], list[dict[str, Any]]]:
     """Quantiles of residuals of a class, chips that each is of, and rows for the results."""
-    groups = residuals_of_gpus() if name == "gpu" else residuals_of_folds(name)
+    groups = residuals_of_folds(name)
     if name == "other":
         groups |= residuals_of_lines()
     found, counts, rows = {}, {}, []
@@ -395,8 +383,7 @@ def main() -> None:
     options = parser.parse_args()
     names = [options.only] if options.only else list(CLASSES)
     for name in names:
-        parts = PARTS[:1] if name == "gpu" else PARTS
-        for part in [options.part] if options.part else parts:
+        for part in [options.part] if options.part else PARTS:
             if options.fresh or not part_file(name, part).exists():
                 learn(name, part)
                 print(name, part, flush=True)
@@ -413,26 +400,33 @@ def learned_networks(rows: Rows) -> dict[str, int]:
 
 
 def assemble() -> None:
-    """Write the models of all classes that are there into the shipped predictor."""
+    """Write the models of all classes that are there into the shipped predictor.
+
+    Classes without a new fit keep their models, widths and rows of the results.
+    """
     checkpoint = load_checkpoint(ZOO / "network-latency")
+    earlier = read_json(RESULTS / "class_models.json")
     # Models of classes of an earlier form cannot be restored, and need not be.
     card = {key: value for key, value in checkpoint.card.items() if key != "classes"}
     model: Any = restore(replace(checkpoint, card=card), "torch")
     shipped = ArchitecturePredictor("network-latency", space(card["space"]), model, card)
     known = [name for name in CLASSES if part_file(name, "whole").exists()]
-    tensors, cards = {}, {}
+    cards = dict(checkpoint.card["classes"])
+    tensors = {name: checkpoint.section(f"class {name}") for name in cards}
+    learned = dict(checkpoint.card["learned"])
     all_widths, counts = dict(model._intervals.widths), dict(model._intervals.counts)
-    rows, columns = [], []
-    learned: dict[str, int] = {}
+    rows = [row for row in earlier["groups"] if row["group"].split()[1] not in known]
+    settings = settings_of([row["column"] for row in earlier["columns"]])
+    pairs = zip(earlier["columns"], settings, strict=True)
+    columns = [row for row, setting in pairs if class_of(setting) not in known]
     for name in known:
         learned |= learned_networks(CLASSES[name].rows())
         with np.load(part_file(name, "whole")) as kept:
             tensors[name] = {key: kept[key] for key in kept.files if key != "card"}
             cards[name] = json.loads(str(kept["card"]))
-        if name != "gpu" and len(folds_of(name)) < FEWEST_FOLDS:
+        if len(folds_of(name)) < FEWEST_FOLDS:
             print(f"{name}: folds are missing, and widths stay as they are", flush=True)
-            earlier = read_json(RESULTS / "class_models.json").get("groups", ())
-            rows += [row for row in earlier if row["group"].split()[1] == name]
+            rows += [row for row in earlier["groups"] if row["group"].split()[1] == name]
             continue
         for group in [g for g in all_widths if len(g.split()) > 2 and g.split()[1] == name]:
             del all_widths[group]
@@ -447,7 +441,7 @@ def assemble() -> None:
     # Checkpoints of earlier versions lack the devices of their columns.
     model._columns = replace(model._columns, settings=settings_of(model.devices))
     shipped.save(ZOO / "network-latency", provenance=provenance())
-    write_result("class_models", groups=rows, columns=columns, classes=known)
+    write_result("class_models", groups=rows, columns=columns, classes=list(cards))
 
 
 def settings_of(keys: Sequence[str]) -> tuple[Setting, ...]:

@@ -15,13 +15,14 @@ and a network
 Few outputs do not fill the units, short sums, narrow and low outputs do not fill a tile, and
 channels that are not multiples of eight do not suit tensor cores. Convolutions of floats on
 ordinary units are Winograd's, beyond the peak. A board that has few watts for its peak stays below
-it, and units with many lanes are harder to feed; cards of players run at higher clocks than their
-sheets say. A host hands over one kernel after the other, that of an older GPU more slowly. Whoever
-measured differs, too (`Script`): some sum the times of kernels, some copy each batch to the GPU.
-All numbers are positive and learned
-together, from whole networks and single operators, each held near its start, which is a plain
-guess; what is particular to one GPU in one table is a factor that is learned and not kept. The form
-is that of the roofline model (Williams et al., CACM 2009).
+it, the more so the coarser the process that its chip is made in, and units with many lanes are
+harder to feed; cards of players run at higher clocks than their sheets say. A host hands over one
+kernel after the other, that of an older GPU more slowly, except where they are recorded as one
+graph. Whoever measured differs, too (`Script`): some sum the times of kernels, some copy each batch
+to the GPU. All numbers are positive and learned together, from whole networks and single operators,
+each held near its start, which is a plain guess; what is particular to one GPU in one table is a
+factor that is learned and not kept. The form is that of the roofline model (Williams et al., CACM
+2009).
 """
 
 from __future__ import annotations
@@ -83,10 +84,12 @@ class FusedRoofline:
         numbers: Name -> number, those of `NUMBERS`.
         hosts: Name of a script -> factor on the time that its hosts take for a kernel, and on that
             of the start of a network.
+        devices: Runtime -> names of the GPUs whose measurements were learned in it.
     """
 
     numbers: Mapping[str, float]
     hosts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    devices: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -153,9 +156,13 @@ class FusedRoofline:
         with torch.no_grad():
             values = (matrix @ (starts + logs * spreads)).exp()
             factors = (far * hosts).exp().T
+        devices: dict[str, tuple[str, ...]] = {}
+        for name, runtime in dict.fromkeys((c.hardware.name, c.runtime) for c in columns):
+            devices[runtime] = (*devices.get(runtime, ()), name)
         return cls(
             dict(zip(NUMBERS, values.tolist(), strict=True)),
             {name: (pair[0], pair[1]) for name, pair in zip(names, factors.tolist(), strict=True)},
+            devices,
         )
 
     @torch.no_grad()
@@ -225,15 +232,17 @@ class FusedRoofline:
         return {"numbers": np.array([self.numbers[name] for name in NUMBERS])}
 
     def described(self) -> dict[str, Any]:
-        """Entries of the card beside it: none."""
-        return {}
+        """Entry of the card beside it."""
+        return {"devices": {runtime: list(names) for runtime, names in self.devices.items()}}
 
     @classmethod
     def restored(
         cls, tensors: Mapping[str, NDArray[Any]], described: Mapping[str, Any]
     ) -> FusedRoofline:
-        """Restore the roofline that `tensors` stored; the card has nothing of it."""
-        return cls(dict(zip(NUMBERS, map(float, tensors["numbers"]), strict=True)))
+        """Restore the roofline that `tensors` and `described` stored."""
+        devices = {str(k): tuple(map(str, v)) for k, v in described["devices"].items()}
+        numbers = dict(zip(NUMBERS, map(float, tensors["numbers"]), strict=True))
+        return cls(numbers, devices=devices)
 
 
 def _terms(graphs: Sequence[Graph], columns: Sequence[Setting], scripts: Sequence[Script]) -> Terms:
