@@ -110,10 +110,6 @@ COVERED: dict[str, tuple[str, ...]] = {
         "predictors/latency/fused_terms.py",
         "predictors/latency/gpu_ways.py",
     ),
-    "predictors/latency/test_gpu_latency.py": (
-        "predictors/latency/gpu_features.py",
-        "predictors/latency/residual_process.py",
-    ),
     "predictors/latency/test_npu_roofline.py": (
         "predictors/latency/npu_residuals.py",
         "predictors/latency/npu_terms.py",

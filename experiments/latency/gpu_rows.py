@@ -20,15 +20,15 @@ from nasplug.measurements.graphs import graph_of
 from nasplug.measurements.settings import LearningRows, learning_rows
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.fused_terms import Script
-from nasplug.predictors.latency.gpu_latency import Measured
-from nasplug.search_spaces import Graph
+from nasplug.search_spaces import Graph, space
+from nasplug.search_spaces.networks.nasbench201 import network_as_written
 
 __all__ = [
+    "OPERATORS",
     "GpuRow",
     "at_most",
     "chip_of",
     "gpu_rows",
-    "measured",
     "network_rows",
     "operator_rows",
 ]
@@ -51,6 +51,8 @@ MOST = {
     **{"op:gemm": 200, "op:attention.prefill": 80, "op:linear": 100, "op:bmm": 100},
     **{"op:conv2d": 100, "op": 25, "gpt": 300, "nb201": 60, "fbnet": 60, "ofa": 60},
 }
+# How much the measurement of an operator counts, beside that of a network.
+OPERATORS = 0.3
 # Networks of timm that are kept, of 256; of those that others measured, too, all.
 SHARE = 96
 # Sources whose times are those of framework programs, which read and prepare the images, too.
@@ -94,17 +96,6 @@ def chip_of(column: Setting) -> str:
     return CHIPS.get(column.hardware.name, column.hardware.name)
 
 
-def measured(rows: Sequence[GpuRow]) -> Measured:
-    """Rows as a model learns from them."""
-    return Measured(
-        [row.graph for row in rows],
-        [row.column for row in rows],
-        np.array([row.ms for row in rows]),
-        [row.script for row in rows],
-        [row.chip for row in rows],
-    )
-
-
 def at_most(rows: Sequence[GpuRow], count: int) -> list[GpuRow]:
     """At most so many rows of each form, drawn at random; half of it a scale of GPTs."""
     counts: Counter[str] = Counter()
@@ -141,7 +132,7 @@ def operator_rows() -> list[GpuRow]:
 
 
 def _rows(rows: LearningRows, kept: Sequence[int]) -> list[GpuRow]:
-    graphs: dict[int, Graph] = {}
+    graphs: dict[tuple[int, bool], Graph] = {}
     # The cluster that HW-GPT-Bench names beside its GPUs has the smaller of two A100.
     smaller: dict[str, Setting] = {}
     # The precision of submissions to MLPerf that say none.
@@ -155,8 +146,9 @@ def _rows(rows: LearningRows, kept: Sequence[int]) -> list[GpuRow]:
         script = _script(reference, source, timing, quality, column)
         if script is None:
             continue
-        if rows.graph[k] not in graphs:
-            graphs[rows.graph[k]] = graph_of(reference)
+        is_engine = "tensorrt" in column.runtime
+        if (rows.graph[k], is_engine) not in graphs:
+            graphs[rows.graph[k], is_engine] = _network(reference, is_engine)
         if column.runtime == "tensorrt" and not column.precision:
             column = int8.setdefault(column.key, replace(column, precision="int8"))
         if script.name == "automl" and column.hardware.name == "A100 80GB":
@@ -167,9 +159,31 @@ def _rows(rows: LearningRows, kept: Sequence[int]) -> list[GpuRow]:
             continue
         name = f"{_kind(reference)} {script.name}"
         result.append(
-            GpuRow(reference, graphs[rows.graph[k]], column, float(rows.ms[k]), script, name)
+            GpuRow(
+                reference,
+                graphs[rows.graph[k], is_engine],
+                column,
+                float(rows.ms[k]),
+                script,
+                name,
+            )
         )
     return result
+
+
+def _network(reference: str, is_engine: bool) -> Graph:
+    """Graph of a reference; of a NAS-Bench-201 cell the whole network.
+
+    A cell has eight nodes, and its network starts hundreds of kernels. A framework runs it as it is
+    written, an engine without what has no influence.
+    """
+    package, _, name = reference.partition(":")
+    if package != "nb201":
+        return graph_of(reference)
+    if is_engine:
+        family = space("nnlqp:nasbench201")
+        return family.to_graph(family.parse(name))
+    return network_as_written(space(package).parse(name))
 
 
 def _kind(reference: str) -> str:
@@ -200,7 +214,7 @@ def _script(
         f"{owner} {_kind(reference)}" if operator else owner,
         copies=timing == "wall clock with copies",
         kernels=timing == "kernels" or operator,
-        casts="autocast" in quality,
+        casts="autocast" in quality and "tensorrt" not in runtime,
         causal=reference.startswith(("gpt:", "op:attention.prefill")),
     )
 

@@ -3,13 +3,12 @@
     NASPLUG_MIRROR=... python -m experiments.latency.left_out_chips [--threads 1] [--fresh]
 
 A chip leaves with all its twins, tables and batch sizes, and with its operators. The model
-(gpu_latency.py) learns from networks and operators of the other chips (gpu_rows.py). Which of its
-forms is used for a chip is chosen by the errors on all others. Beside it are floors that learn the
-very same networks: a ridge regression on logarithms of work, bytes, operators, peak and bandwidth
-with setting and precision; the sum of the operators' rooflines times the median factor of setting
-and precision; and the same network's time on the most similar chip times a ratio of data sheets,
-whose form is chosen on the learned chips. For a known network in a known way there is no better
-simple rule than the last.
+(fused_roofline.py) learns from networks and operators of the other chips (gpu_rows.py). Beside it
+are floors that learn the very same networks: a ridge regression on logarithms of work, bytes,
+operators, peak and bandwidth with setting and precision; the sum of the operators' rooflines times
+the median factor of setting and precision; and the same network's time on the most similar chip
+times a ratio of data sheets, whose form is chosen on the learned chips. For a known network in a
+known way there is no better simple rule than the last.
 
 Boards and integrated GPUs are a table of their own. A group is what one source measured on one GPU
 in one runtime and precision. `shape_percent` is the error that one right factor for the group would
@@ -21,7 +20,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -30,27 +28,27 @@ import numpy as np
 
 from experiments.campaign import Campaign, Options
 from experiments.common import Array
-from experiments.latency.gpu_rows import GpuRow, at_most, gpu_rows, measured, operator_rows
-from nasplug.predictors.latency.gpu_latency import GpuLatency
+from experiments.latency.gpu_rows import OPERATORS, GpuRow, at_most, gpu_rows, operator_rows
+from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.latency.fused_roofline import FusedRoofline, Script
 from nasplug.predictors.latency.gpu_ways import (
     GPU_SETTINGS,
     gpu_precision,
     gpu_setting,
     rates_of,
 )
+from nasplug.search_spaces import Graph
 from nasplug.search_spaces.costs import FLOAT_BYTES
 
-# Measurements of each form that the roofline learns, that residuals are learned from, that judge.
-COUNT, RESIDUALS, JUDGED = 40, 120, 300
-# Forms of the model -> how much of the residuals of other chips is believed.
-FORMS = {"roofline": 0.0, "half of residuals": 0.5, "residuals": 1.0}
+# Measurements of each form that are learned, and that judge.
+COUNT, JUDGED = 40, 300
 # Shares of the ratio of peaks in a ratio of data sheets; the others are those of the bandwidths.
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "int8")
 # Fewer networks than this on a chip say nothing of its errors.
 FEWEST = 3
 LEVELS = (0.05, 0.95)
-# Quantiles of the errors of a group that are kept.
+# Quantiles of the residuals (truth over prediction) of a group that are kept.
 SAMPLED = np.linspace(0.0, 1.0, 21)
 
 
@@ -191,17 +189,10 @@ def left_out(chip: str, count: int) -> list[dict[str, Any]]:
     operators = [row for row in operator_rows() if row.chip != chip]
     judged = at_most([row for row in gpu_rows() if row.chip == chip], JUDGED)
     learned = at_most(others, count)
-    parts = (measured(part) for part in (learned, operators, at_most(others, RESIDUALS)))
-    model = replace(GpuLatency.of(*parts), share=1.0)
-    truth, asked = log_ms(judged), measured(judged)
-    plain, whole = (
-        latency.log_latency(asked.graphs, asked.columns, asked.scripts)
-        for latency in (model.roofline, model)
-    )
-    predicted = {form: plain + share * (whole - plain) for form, share in FORMS.items()}
+    truth = log_ms(judged)
     known = {same(row) for row in others}
     errors = {
-        **{form: predicted[form] - truth for form in FORMS},
+        "model": predicted(fitted(learned, operators), judged) - truth,
         "ridge": ridge(learned, judged) - truth,
         "scaled roofline": scaled_roofline(learned, judged) - truth,
         "sibling": sibling(others, judged) - truth,
@@ -220,12 +211,31 @@ def left_out(chip: str, count: int) -> list[dict[str, Any]]:
         }
         for name, error in errors.items():
             row[name] = figures(error[places])
-        row["residuals_of"] = {
-            form: [round(float(e), 4) for e in np.quantile(errors[form][places], SAMPLED)]
-            for form in FORMS
-        }
+        residuals = np.quantile(-errors["model"][places], SAMPLED)
+        row["residuals"] = [round(float(residual), 4) for residual in residuals]
         rows.append(row)
     return rows
+
+
+def fitted(networks: Sequence[GpuRow], operators: Sequence[GpuRow]) -> FusedRoofline:
+    """The model that has learned some measurements."""
+    rows = [*networks, *operators]
+    weights = np.repeat([1.0, OPERATORS], [len(networks), len(operators)])
+    return FusedRoofline.of(*inputs(rows), weights)
+
+
+def inputs(rows: Sequence[GpuRow]) -> tuple[list[Graph], list[Setting], Array, list[Script]]:
+    """Graphs, columns, ms and scripts of measurements."""
+    graphs, columns, scripts = (
+        [getattr(r, n) for r in rows] for n in ("graph", "column", "script")
+    )
+    return graphs, columns, np.array([row.ms for row in rows]), scripts
+
+
+def predicted(model: FusedRoofline, rows: Sequence[GpuRow]) -> Array:
+    """Logarithms of ms that a model predicts."""
+    graphs, columns, _, scripts = inputs(rows)
+    return model.log_latency(graphs, columns, scripts)
 
 
 def figures(errors: Array) -> dict[str, float] | None:
@@ -244,15 +254,6 @@ def figures(errors: Array) -> dict[str, float] | None:
     }
 
 
-def chosen(rows: list[dict[str, Any]]) -> None:
-    """Give each group the form of the model that is best on other chips."""
-    for row in rows:
-        elsewhere = [other for other in rows if other["chip"] != row["chip"]]
-        scores = [np.mean([other[form]["mape_percent"] for other in elsewhere]) for form in FORMS]
-        row["form"] = list(FORMS)[int(np.argmin(scores))]
-        row["model"] = row[row["form"]]
-
-
 def interval_of(row: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[float, float]:
     """Quantiles of residuals of other chips, those in the same setting and block if there are."""
     others = [r for r in rows if r["chip"] != row["chip"] and r["block"] == row["block"]]
@@ -260,7 +261,7 @@ def interval_of(row: dict[str, Any], rows: list[dict[str, Any]]) -> tuple[float,
     chips = {r["chip"] for r in setting}
     pool = setting if len(chips) >= FEWEST else others
     # Each group weighs the same.
-    values = -np.array([r["residuals_of"][r["form"]] for r in pool])
+    values = np.array([r["residuals"] for r in pool])
     low, high = np.quantile(values, LEVELS)
     return float(low), float(high)
 
@@ -273,7 +274,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         if not part:
             continue
         entry: dict[str, Any] = {}
-        for model in ("model", *FORMS, "ridge", "scaled roofline", "sibling"):
+        for model in ("model", "ridge", "scaled roofline", "sibling"):
             errors = [row[model]["mape_percent"] for row in part if row[model]]
             if errors:
                 entry[model] = {
@@ -293,8 +294,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         covers, widths = [], []
         for row in part:
             low, high = interval_of(row, rows)
-            # Of the truth, in terms of the prediction.
-            values = -np.array(row["residuals_of"][row["form"]])
+            values = np.array(row["residuals"])
             row["interval"] = {
                 "covers_percent": float(100 * ((values >= low) & (values <= high)).mean()),
                 "upper_over_lower": float(np.exp(high - low)),
@@ -332,14 +332,12 @@ def main() -> None:
         rows="left_out",
         fresh=options.fresh,
         learned_of_each_form=options.count,
-        residuals_of_each_form=RESIDUALS,
         judged_of_each_form=JUDGED,
     )
     counts = Counter(row.chip for row in gpu_rows())
     chips = [chip for chip, count in counts.most_common() if count >= FEWEST]
     campaign.complete(((chip,) for chip in chips), partial(left_out, count=options.count))
     rows = campaign.rows
-    chosen(rows)
     campaign.add(*rows, summary=summary(rows))
 
 

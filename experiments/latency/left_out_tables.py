@@ -26,8 +26,8 @@ OTHERS = {
     ("GPU, other (Vulkan)", "all"): "desktop GPUs with Vulkan or OpenVINO",
 }
 CALIBRATED = {"gpu": "GPUs", "cpu": "CPUs", "other": "NPUs, GPUs of phones and boards"}
-# The model that the package has, and its rivals; fewest networks of a table that judges.
-FORM, GPU_FLOORS, FEWEST_NETWORKS = "roofline", ("ridge", "scaled roofline", "sibling"), 3
+# Rivals of the model; fewest networks of a table that judges.
+GPU_FLOORS, FEWEST_NETWORKS = ("ridge", "scaled roofline", "sibling"), 3
 # Least and most cover of 90 % intervals, in percent.
 COVER = (87.0, 94.0)
 CHECKS = {
@@ -59,7 +59,7 @@ def _gpu_rows() -> list[list[str]]:
     summary = load("left_out_chips")["summary"]
     rows = []
     for block, tables in _gpu_blocks().items():
-        errors, shapes = _errors(tables, FORM), _errors(tables, FORM, "shape_percent")
+        errors, shapes = _errors(tables, "model"), _errors(tables, "model", "shape_percent")
         floors = [median(_errors(tables, key)) for key in GPU_FLOORS]
         interval = summary[block]["intervals"]
         rows.append(
@@ -162,7 +162,7 @@ def _interval(what: str, cover: float, width: float, most: float) -> list[str]:
 def _is_below(tables: Sequence[Row]) -> bool:
     """Whether the form is better on a chip than each of its rivals, in the mean over tables."""
     rivals = [errors for key in GPU_FLOORS if (errors := _errors(tables, key))]
-    return mean(_errors(tables, FORM)) < min(map(mean, rivals))
+    return mean(_errors(tables, "model")) < min(map(mean, rivals))
 
 
 def _gpu_goals() -> list[list[str]]:
@@ -171,7 +171,7 @@ def _gpu_goals() -> list[list[str]]:
         block: {chip: own for (chip,), own in grouped(rows, "chip").items()}
         for block, rows in blocks.items()
     }
-    errors = _errors(blocks["whole networks"], FORM)
+    errors = _errors(blocks["whole networks"], "model")
     whole = [_is_below(own) for own in chips["whole networks"].values()]
     intervals = load("left_out_chips")["summary"]["whole networks"]["intervals"]
     cover, width = intervals["mean_covers_percent"], intervals["median_upper_over_lower"]
@@ -187,7 +187,7 @@ def _gpu_goals() -> list[list[str]]:
         _at_least("the same, chips below all simple methods", 100 * mean(whole), 80, ".0f", " %"),
         *(
             _within(
-                f"{block}'s transformers, {chip}", mean(_errors(chips[block][chip], FORM)), most
+                f"{block}'s transformers, {chip}", mean(_errors(chips[block][chip], "model")), most
             )
             for block, chip, most in published
         ),

@@ -2,12 +2,12 @@
 
     python -m experiments.zoo.train_class_models [--threads 1] [--only gpu] [--fresh]
 
-Each class (GPUs, CPUs, other processors) learns all measurements of its table. For the intervals of
-CPUs and others five fits leave a fifth of the chips out, with all their twins, and a fifth of the
-families of networks: residuals on chips that were left out are those of devices that were not
-measured, on families that were left out also those of networks unlike the measured ones. Those of
-GPUs are of left_out_chips.py, those of others by line of processors of left_out_npus.py. Fits are
-kept in runs/ and not repeated. Writes the models and the quantiles into
+Each class (GPUs, CPUs, other processors) learns all measurements of its table. For the intervals
+five fits leave a fifth of the chips out, with all their twins, and a fifth of the families of
+networks: residuals on chips that were left out are those of devices that were not measured, on
+families that were left out also those of networks unlike the measured ones. Those of others by line
+of processors are of left_out_npus.py. Fits are kept in runs/ and not repeated; classes without fits
+there stay as they are. Writes the models and the quantiles into
 nasplug/zoo/network-latency.safetensors, and results/class_models.json.
 """
 
@@ -29,7 +29,7 @@ from experiments import RESULTS
 from experiments.campaign import Options, read_json
 from experiments.common import RUNS, ZOO, Array, provenance, write_result
 from experiments.latency.cpu_data import cpu_graphs, cpu_measurements
-from experiments.latency.gpu_rows import chip_of, gpu_rows, operator_rows
+from experiments.latency.gpu_rows import OPERATORS, GpuRow, gpu_rows, operator_rows
 from experiments.latency.latency_data import CPU_DEVICE
 from experiments.latency.npu_data import npu_measurements
 from nasplug.datasets.network_graphs import shipped_network_graphs
@@ -38,10 +38,9 @@ from nasplug.predicting.architecture_predictor import ArchitecturePredictor
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.features.runtimes import parse_way
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.class_models import ClassModels, told, told_key
+from nasplug.predictors.latency.class_models import ClassModels, class_of, told, told_key
 from nasplug.predictors.latency.cpu_roofline import CpuRoofline
-from nasplug.predictors.latency.fused_terms import Script
-from nasplug.predictors.latency.gpu_latency import GpuLatency, Measured
+from nasplug.predictors.latency.fused_roofline import FusedRoofline, Script
 from nasplug.predictors.latency.intervals import line_of, way_words
 from nasplug.predictors.latency.measured_columns import column_parts
 from nasplug.predictors.latency.npu_roofline import NpuRoofline
@@ -103,18 +102,18 @@ def gpu() -> Rows:
 @cache
 def gpu_operators() -> Rows:
     """Single operators on GPUs, which are learned and judge nothing."""
-    return _of_gpu_rows(operator_rows())
+    return _of_gpu_rows(operator_rows(), OPERATORS)
 
 
-def _of_gpu_rows(rows: Sequence[Any]) -> Rows:
+def _of_gpu_rows(rows: Sequence[GpuRow], weight: float = 1.0) -> Rows:
     return Rows(
         [row.graph for row in rows],
         [row.column for row in rows],
         np.array([row.ms for row in rows]),
         [row.script for row in rows],
         [row.reference for row in rows],
-        [chip_of(row.column) for row in rows],
-        np.ones(len(rows)),
+        [row.chip for row in rows],
+        np.full(len(rows), weight),
     )
 
 
@@ -165,20 +164,16 @@ def other() -> Rows:
     )
 
 
-def fit_gpus(rows: Rows, operators: Rows | None) -> GpuLatency:
-    """The model of GPUs that has learned some measurements: the roofline alone.
-
-    Residuals of like networks on like GPUs are no better on chips that were left out
-    (left_out_chips.py), and with them a wider network may take less time.
-    """
-    assert operators is not None
+def fit_gpus(rows: Rows, operators: Rows | None) -> FusedRoofline:
+    """The model of GPUs that has learned some measurements."""
     few = rows.take(thinned(rows, COUNT))
-    learned = GpuLatency.of(_measured(few), _measured(operators), _measured(few))
-    return replace(learned, residuals=None)
-
-
-def _measured(rows: Rows) -> Measured:
-    return Measured(rows.graphs, rows.columns, rows.ms, rows.sources, rows.chips)
+    parts = [few] if operators is None else [few, operators]
+    graphs, columns, sources = (
+        [value for part in parts for value in getattr(part, name)]
+        for name in ("graphs", "columns", "sources")
+    )
+    ms, weights = (np.concatenate([getattr(p, name) for p in parts]) for name in ("ms", "weights"))
+    return FusedRoofline.of(graphs, columns, ms, sources, weights)
 
 
 def fit_cpus(rows: Rows, _: Rows | None) -> CpuRoofline:
@@ -279,19 +274,6 @@ def _way(column: Setting) -> str:
 Residuals = dict[str, dict[str, list[float]]]
 
 
-def residuals_of_gpus() -> Residuals:
-    """Group, as in `width_names` -> chip -> residuals of measurements on it."""
-    groups: Residuals = defaultdict(lambda: defaultdict(list))
-    for row in read_json(RESULTS / "left_out_chips.json")["left_out"]:
-        _, _, runtime, precision = row["group"].split("|")
-        # That script has predictions less measurements.
-        own = [-error for error in row["residuals_of"]["roofline"]][:MOST_RESIDUALS]
-        for case in ("zero-shot", "unfamiliar"):
-            for way in way_words(runtime, precision):
-                groups[f"{case} gpu {way}"][row["chip"]] += own
-    return groups
-
-
 def residuals_of_folds(name: str) -> Residuals:
     """Group, as in `width_names` -> chip -> residuals of measurements on it."""
     groups: Residuals = defaultdict(lambda: defaultdict(list))
@@ -337,7 +319,7 @@ def _covered(arrays: Sequence[Array]) -> float:
 
 def widths(name: str) -> tuple[dict[str, Array], dict[str, int], list[dict[str, Any]]]:
     """Quantiles of residuals of a class, chips that each is of, and rows for the results."""
-    groups = residuals_of_gpus() if name == "gpu" else residuals_of_folds(name)
+    groups = residuals_of_folds(name)
     if name == "other":
         groups |= residuals_of_lines()
     found, counts, rows = {}, {}, []
@@ -401,8 +383,7 @@ def main() -> None:
     options = parser.parse_args()
     names = [options.only] if options.only else list(CLASSES)
     for name in names:
-        parts = PARTS[:1] if name == "gpu" else PARTS
-        for part in [options.part] if options.part else parts:
+        for part in [options.part] if options.part else PARTS:
             if options.fresh or not part_file(name, part).exists():
                 learn(name, part)
                 print(name, part, flush=True)
@@ -419,26 +400,33 @@ def learned_networks(rows: Rows) -> dict[str, int]:
 
 
 def assemble() -> None:
-    """Write the models of all classes that are there into the shipped predictor."""
+    """Write the models of all classes that are there into the shipped predictor.
+
+    Classes without a new fit keep their models, widths and rows of the results.
+    """
     checkpoint = load_checkpoint(ZOO / "network-latency")
+    earlier = read_json(RESULTS / "class_models.json")
     # Models of classes of an earlier form cannot be restored, and need not be.
     card = {key: value for key, value in checkpoint.card.items() if key != "classes"}
     model: Any = restore(replace(checkpoint, card=card), "torch")
     shipped = ArchitecturePredictor("network-latency", space(card["space"]), model, card)
     known = [name for name in CLASSES if part_file(name, "whole").exists()]
-    tensors, cards = {}, {}
+    cards = dict(checkpoint.card["classes"])
+    tensors = {name: checkpoint.section(f"class {name}") for name in cards}
+    learned = dict(checkpoint.card["learned"])
     all_widths, counts = dict(model._intervals.widths), dict(model._intervals.counts)
-    rows, columns = [], []
-    learned: dict[str, int] = {}
+    rows = [row for row in earlier["groups"] if row["group"].split()[1] not in known]
+    settings = settings_of([row["column"] for row in earlier["columns"]])
+    pairs = zip(earlier["columns"], settings, strict=True)
+    columns = [row for row, setting in pairs if class_of(setting) not in known]
     for name in known:
         learned |= learned_networks(CLASSES[name].rows())
         with np.load(part_file(name, "whole")) as kept:
             tensors[name] = {key: kept[key] for key in kept.files if key != "card"}
             cards[name] = json.loads(str(kept["card"]))
-        if name != "gpu" and len(folds_of(name)) < FEWEST_FOLDS:
+        if len(folds_of(name)) < FEWEST_FOLDS:
             print(f"{name}: folds are missing, and widths stay as they are", flush=True)
-            earlier = read_json(RESULTS / "class_models.json").get("groups", ())
-            rows += [row for row in earlier if row["group"].split()[1] == name]
+            rows += [row for row in earlier["groups"] if row["group"].split()[1] == name]
             continue
         for group in [g for g in all_widths if len(g.split()) > 2 and g.split()[1] == name]:
             del all_widths[group]
@@ -453,7 +441,7 @@ def assemble() -> None:
     # Checkpoints of earlier versions lack the devices of their columns.
     model._columns = replace(model._columns, settings=settings_of(model.devices))
     shipped.save(ZOO / "network-latency", provenance=provenance())
-    write_result("class_models", groups=rows, columns=columns, classes=known)
+    write_result("class_models", groups=rows, columns=columns, classes=list(cards))
 
 
 def settings_of(keys: Sequence[str]) -> tuple[Setting, ...]:

@@ -324,12 +324,10 @@ def _restored(
 ) -> ClassModel:
     """Restore the model of a class from what `tensors` and `described` stored."""
     from nasplug.predictors.latency.cpu_roofline import CpuRoofline
-    from nasplug.predictors.latency.gpu_latency import GpuLatency
+    from nasplug.predictors.latency.fused_roofline import FusedRoofline
     from nasplug.predictors.latency.npu_roofline import NpuRoofline
 
-    if name == "gpu":
-        return GpuLatency.restored(tensors, **card)
-    kinds: dict[str, Any] = {"cpu": CpuRoofline, "other": NpuRoofline}
+    kinds: dict[str, Any] = {"gpu": FusedRoofline, "cpu": CpuRoofline, "other": NpuRoofline}
     restored: ClassModel = kinds[name].restored(tensors, card)
     return restored
 

@@ -28,14 +28,16 @@ COMPUTING = KERNEL_KINDS[:7]
 _EFFICIENT = ("convolution", "pointwise", "product")
 # Units that compute convolutions and products.
 UNITS = ("plain", "tensor")
-_COMPILED = ("compiled", "compiled graphs")
-ENGINES = GPU_SETTINGS[4:]
+# Settings in which a network is one start of a graph of kernels.
+_GRAPHS = ("framework graphs", "compiled graphs")
+ENGINES = GPU_SETTINGS[5:]
 # Setting -> the one whose numbers its own are factors on.
 _LIKE = {
-    **{"channels last": "framework", "compiled": "channels last", "compiled graphs": "compiled"},
+    **{"framework graphs": "framework", "channels last": "framework", "compiled": "channels last"},
+    **{"compiled graphs": "compiled"},
     **{"paddle tensorrt": "tensorrt", "onnxruntime": "tensorrt"},
 }
-_TRAFFIC = {s: 0.4 for s in GPU_SETTINGS} | {s: 0.2 for s in ("compiled graphs", *ENGINES[1:])}
+_TRAFFIC = {s: 0.4 for s in GPU_SETTINGS} | {s: 0.2 for s in (*_GRAPHS, *ENGINES[1:])}
 # Name of a number -> where its fit starts (times in ms), and how far it may go, in log units.
 START: dict[str, tuple[float, float]] = {
     **{f"efficiency.{u}.{k}": (0.3, 1.0) for u in UNITS for k in COMPUTING},
@@ -56,7 +58,7 @@ START: dict[str, tuple[float, float]] = {
         "watt.plain": (0.12, 0.5),
         "watt.tensor": (0.7, 0.5),
     },
-    **{"watt.year": (0.09, 0.5), "watt.power": (3.0, 0.3)},
+    **{"watt.node": (1.0, 0.5), "watt.power": (3.0, 0.3)},
     **{f"compute.{s}": (1.0, 0.2) for s in GPU_SETTINGS[1:]},
     **{f"compute.{s}.{k}": (1.0, 0.4) for s in GPU_SETTINGS[1:] for k in ("depthwise", "grouped")},
     **{"memory": (0.85, 0.1), "memory.old": (0.88, 0.1), "memory.amd": (0.9, 0.1)},
@@ -70,6 +72,7 @@ START: dict[str, tuple[float, float]] = {
     # Engines of old start a kernel for each group.
     "group.tensorrt": (3e-3, 1.5),
     **{"host.framework": (1e-2, 0.7), "host.compiled": (3e-3, 0.7)},
+    **{"launch.framework graphs": (0.7, 0.4), "host.framework graphs": (0.2, 0.5)},
     **{"host.compiled graphs": (0.2, 0.5), "host.tensorrt": (1.5e-3, 0.7)},
     **{"host.onnxruntime": (3.0, 0.5), "host.paddle tensorrt": (1.0, 0.3)},
     **{"floor.framework": (2e-2, 1.0), "floor.kernels": (1e-3, 1.0), "copy": (4e6, 0.7)},

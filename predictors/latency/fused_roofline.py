@@ -15,13 +15,14 @@ and a network
 Few outputs do not fill the units, short sums, narrow and low outputs do not fill a tile, and
 channels that are not multiples of eight do not suit tensor cores. Convolutions of floats on
 ordinary units are Winograd's, beyond the peak. A board that has few watts for its peak stays below
-it, and units with many lanes are harder to feed; cards of players run at higher clocks than their
-sheets say. A host hands over one kernel after the other, that of an older GPU more slowly. Whoever
-measured differs, too (`Script`): some sum the times of kernels, some copy each batch to the GPU.
-All numbers are positive and learned
-together, from whole networks and single operators, each held near its start, which is a plain
-guess; what is particular to one GPU in one table is a factor that is learned and not kept. The form
-is that of the roofline model (Williams et al., CACM 2009).
+it, the more so the coarser the process that its chip is made in, and units with many lanes are
+harder to feed; cards of players run at higher clocks than their sheets say. A host hands over one
+kernel after the other, that of an older GPU more slowly, except where they are recorded as one
+graph. Whoever measured differs, too (`Script`): some sum the times of kernels, some copy each batch
+to the GPU. All numbers are positive and learned together, from whole networks and single operators,
+each held near its start, which is a plain guess; what is particular to one GPU in one table is a
+factor that is learned and not kept. The form is that of the roofline model (Williams et al., CACM
+2009).
 """
 
 from __future__ import annotations
@@ -84,13 +85,11 @@ class FusedRoofline:
         hosts: Name of a script -> factor on the time that its hosts take for a kernel, and on that
             of the start of a network.
         devices: Runtime -> names of the GPUs whose measurements were learned in it.
-        groups: Kinds of networks that were learned, by the names that `Familiarity` has for them.
     """
 
     numbers: Mapping[str, float]
     hosts: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     devices: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    groups: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -99,11 +98,10 @@ class FusedRoofline:
         columns: Sequence[Setting],
         ms: Array,
         scripts: Sequence[Script],
+        weights: Array | None = None,
         *,
-        weights: Mapping[str, float] | None = None,
         strength: float = PRIOR,
         fixed: Mapping[str, float] | None = None,
-        groups: Sequence[str] = (),
     ) -> FusedRoofline:
         """Learn from measurements.
 
@@ -112,10 +110,9 @@ class FusedRoofline:
             columns: The GPU, batch size, runtime and precision of each.
             ms: Latencies, all above 0.
             scripts: By whom each was measured.
-            weights: Name of a script -> how much its measurements count; 1 for others.
+            weights: How much each measurement counts, `(measurements,)`; all alike without.
             strength: How strongly all numbers are held where they start.
             fixed: Numbers that are not learned.
-            groups: Names of the kinds of networks that these are.
         """
         terms = _terms(graphs, columns, scripts)
         target = torch.tensor(np.log(ms), dtype=torch.float32)
@@ -128,8 +125,9 @@ class FusedRoofline:
         at = {key: place for place, key in enumerate(sizes)}
         table = torch.tensor([at[key] for key in tables])
         # A large table says more than a small one, but not in proportion.
-        counts = weights or {}
-        weight = torch.tensor([counts.get(key[0], 1.0) * sizes[key] ** -0.5 for key in tables])
+        weight = torch.tensor([sizes[key] ** -0.5 for key in tables])
+        if weights is not None:
+            weight = weight * torch.from_numpy(weights)
         weight = weight / weight.sum()
         fixed = fixed or {}
         start = [fixed.get(name, value) for name, (value, _) in START.items()]
@@ -165,7 +163,6 @@ class FusedRoofline:
             dict(zip(NUMBERS, values.tolist(), strict=True)),
             {name: (pair[0], pair[1]) for name, pair in zip(names, factors.tolist(), strict=True)},
             devices,
-            tuple(groups),
         )
 
     @torch.no_grad()
@@ -231,25 +228,21 @@ class FusedRoofline:
         return torch.tensor(self.numbers[name])
 
     def tensors(self) -> dict[str, NDArray[np.float64]]:
-        """An array to store; the rest belongs to the card (`described`)."""
+        """Array to store: the numbers in the order of `NUMBERS`."""
         return {"numbers": np.array([self.numbers[name] for name in NUMBERS])}
 
     def described(self) -> dict[str, Any]:
-        """Entries of the card that describe the roofline."""
-        devices = {runtime: list(names) for runtime, names in self.devices.items()}
-        return {"devices": devices, "groups": list(self.groups)}
+        """Entry of the card beside it."""
+        return {"devices": {runtime: list(names) for runtime, names in self.devices.items()}}
 
     @classmethod
     def restored(
-        cls,
-        tensors: Mapping[str, NDArray[Any]],
-        devices: Mapping[str, Sequence[str]],
-        groups: Sequence[str],
+        cls, tensors: Mapping[str, NDArray[Any]], described: Mapping[str, Any]
     ) -> FusedRoofline:
         """Restore the roofline that `tensors` and `described` stored."""
+        devices = {str(k): tuple(map(str, v)) for k, v in described["devices"].items()}
         numbers = dict(zip(NUMBERS, map(float, tensors["numbers"]), strict=True))
-        learned = {str(runtime): tuple(map(str, names)) for runtime, names in devices.items()}
-        return cls(numbers, {}, learned, tuple(map(str, groups)))
+        return cls(numbers, devices=devices)
 
 
 def _terms(graphs: Sequence[Graph], columns: Sequence[Setting], scripts: Sequence[Script]) -> Terms:

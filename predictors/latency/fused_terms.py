@@ -29,6 +29,7 @@ from nasplug.predictors.latency.gpu_ways import (
     fusion_of,
     gpu_precision,
     gpu_setting,
+    node_of,
     rates_of,
 )
 from nasplug.predictors.prediction import Array
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
 __all__ = ["Script", "Terms", "kernels_of", "soft_maximum"]
 
 _KINDS = {name: place for place, name in enumerate(KERNEL_KINDS)}
-_YEAR = 2020
+# Year whose hosts are the usual ones; those since the last year are no faster.
+_YEAR, _LAST_YEAR = 2020, 2022
+_USUAL_NODE = 8.0
 # Cycles a ms.
 _USUAL_CLOCK = 1.5e6
 # Units for addresses stand beside those for floats since then.
@@ -105,7 +108,8 @@ class _Chip(NamedTuple):
     old: float  # whether sums and addresses share the units
     amd: float
     setting: float
-    years: float  # before `_YEAR`, since new GPUs stand in new computers and do more with a watt
+    years: float  # before `_YEAR`, since newer GPUs stand in newer computers
+    node: float  # logarithm of its process, of `_USUAL_NODE`, since finer ones do more with a watt
     kernels: float
     casts: float
     causal: float
@@ -141,7 +145,8 @@ def _chip(column: Setting, script: Script) -> _Chip:
         hardware.year < _SEPARATE_YEAR,
         hardware.vendor == "AMD",
         GPU_SETTINGS.index(setting),
-        _YEAR - hardware.year,
+        _YEAR - min(hardware.year, _LAST_YEAR),
+        float(np.log(node_of(hardware) / _USUAL_NODE)),
         script.kernels,
         script.casts,
         script.causal,
@@ -207,7 +212,7 @@ class Terms:
         self.operations = 2 * torch.where(causal, _HALF_SCORES, 1.0) / peak
         self.units, self.bandwidth, self.cache = chip.units, chip.bandwidth, chip.cache
         self.rate = (peak / (chip.units * chip.clock) / 128).clamp(min=0.5).log()
-        self.watts, self.watt_years, self.boost = peak / chip.watt, chip.years, chip.boost
+        self.watts, self.node, self.boost = peak / chip.watt, chip.node, chip.boost
         self.cycle = _USUAL_CLOCK / chip.clock
         self.slow, self.wide = slow.float(), wide.float()
         self.layout = kinds["layout"]
@@ -304,7 +309,7 @@ class Terms:
             return numbers[PLACES[name]]
 
         slower = self.operations * numbers[self.slower].prod(0) / numbers[self.faster].prod(0)
-        watts = self.watts * (self.watt_years * one("watt.year")).exp() / of("watt")
+        watts = self.watts * (self.node * one("watt.node")).exp() / of("watt")
         power = one("watt.power")
         slower = slower * (1 + watts**power) ** (1 / power)
         slower = slower * (self.rate * of("lanes").clamp(max=0.7)).exp() * of("old")

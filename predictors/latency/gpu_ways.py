@@ -16,15 +16,16 @@ __all__ = [
     "fusion_of",
     "gpu_precision",
     "gpu_setting",
+    "node_of",
     "rates_of",
 ]
 
 # How a network is run, as far as measurements of several GPUs tell it apart.
 GPU_SETTINGS = (
-    *("framework", "channels last", "compiled", "compiled graphs"),
+    *("framework", "framework graphs", "channels last", "compiled", "compiled graphs"),
     *("tensorrt", "paddle tensorrt", "onnxruntime"),
 )
-_ENGINES = frozenset(GPU_SETTINGS[4:])
+_ENGINES = frozenset(GPU_SETTINGS[5:])
 _FUSIONS = {"compiled": FUSIONS[1], "compiled graphs": FUSIONS[1]}
 # Precision -> bytes of an activation and of a weight; int4 is unpacked as it is read.
 _BYTES = {
@@ -45,6 +46,14 @@ _REACHED = {
     "Ada": 2.73,
 }
 _MOST_BOOST = 1.2
+# Structure width of the process that GPUs of a microarchitecture are made in, nm; of others by the
+# year since when it is usual.
+_NODES = {
+    **{"Maxwell": 28.0, "Pascal": 16.0, "Volta": 12.0, "Turing": 12.0, "Ampere": 8.0, "Ada": 5.0},
+    **{"Hopper": 5.0, "Blackwell": 5.0, "Vega": 14.0, "RDNA": 7.0, "RDNA 2": 7.0, "RDNA 3": 5.0},
+    **{"CDNA": 7.0, "CDNA 2": 6.0, "CDNA 3": 5.0},
+}
+_USUAL_NODES = {2022: 5.0, 2020: 8.0, 0: 14.0}
 _PLAYERS = re.compile(r"(GeForce )?(GTX|RTX) \d*[1-9]0( Ti| Super| Ti Super)?|Titan .*")
 
 
@@ -57,6 +66,8 @@ def gpu_setting(column: Setting) -> str:
         return "onnxruntime"
     if words & {"compiled", "dynamo", "tflite", "xla"}:
         return "compiled graphs" if "graphs" in words else "compiled"
+    if "graphs" in words:
+        return "framework graphs"
     return "channels last" if "nhwc" in words else "framework"
 
 
@@ -135,6 +146,12 @@ def boost_of(hardware: Hardware) -> float:
     if not _PLAYERS.fullmatch(hardware.name) or not hardware.clock_ghz:
         return 1.0
     return min(max(reached / hardware.clock_ghz, 1.0), _MOST_BOOST)
+
+
+def node_of(hardware: Hardware) -> float:
+    """Structure width of the process that a GPU is made in, nm."""
+    usual = next(nm for year, nm in _USUAL_NODES.items() if hardware.year >= year)
+    return _NODES.get(hardware.microarchitecture, usual)
 
 
 def _is_halved(hardware: Hardware) -> bool:

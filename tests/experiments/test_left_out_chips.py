@@ -1,16 +1,16 @@
-"""The floors of left-out chips, and the choice among forms of the model by other chips."""
+"""The model, the floors and the intervals of left-out chips."""
 
 import numpy as np
 import pytest
 
 from experiments.latency.gpu_rows import GpuRow, at_most, chip_of
 from experiments.latency.left_out_chips import (
-    FORMS,
     SAMPLED,
     block,
-    chosen,
     figures,
+    fitted,
     interval_of,
+    predicted,
     ridge,
     scaled_roofline,
     sibling,
@@ -18,6 +18,7 @@ from experiments.latency.left_out_chips import (
 )
 from nasplug import hardware, space
 from nasplug.predictors.features.settings import Setting
+from nasplug.predictors.latency import fused_roofline
 from nasplug.predictors.latency.fused_terms import Script
 
 RNG = np.random.default_rng(0)
@@ -64,8 +65,17 @@ def test_forms_are_drawn_and_chips_have_twins():
     assert block(row(0, "T4", 1.0, source="gpt automl")) == "HW-GPT"
 
 
+def test_the_model_learns_networks_and_operators(monkeypatch):
+    monkeypatch.setattr(fused_roofline, "STEPS", 40)
+    rows = [row(k, name, 1.0) for k in range(3) for name in ("RTX 3090", "T4", "V100")]
+    plain = np.exp(scaled_roofline(rows, rows))
+    rows = [r._replace(ms=3 * value) for r, value in zip(rows, plain, strict=True)]
+    model = fitted(rows[:6], rows[6:])
+    assert predicted(model, rows) == pytest.approx(np.log(3 * plain), abs=0.5)
+
+
 def result(chip, errors):
-    names = [*FORMS, "ridge", "scaled roofline", "sibling"]
+    names = ["model", "ridge", "scaled roofline", "sibling"]
     values = {name: np.full(4, error) for name, error in zip(names, errors, strict=True)}
     return {
         "chip": chip,
@@ -73,17 +83,12 @@ def result(chip, errors):
         "block": "whole networks",
         "networks": 4,
         **{name: figures(value) for name, value in values.items()},
-        "residuals_of": {name: np.quantile(values[name], SAMPLED).tolist() for name in FORMS},
+        "residuals": np.quantile(-values["model"], SAMPLED).tolist(),
     }
 
 
-def test_the_form_is_that_which_is_best_on_other_chips():
-    rows = [
-        result("A", (0.5, 0.3, 0.1, 0.6, 0.6, np.nan)),
-        result("B", (0.1, 0.3, 0.5, 0.6, 0.6, 0.2)),
-    ]
-    chosen(rows)
-    assert [r["form"] for r in rows] == ["roofline", "residuals"]
+def test_intervals_and_chips_below_their_floors_are_counted():
+    rows = [result("A", (0.5, 0.6, 0.6, np.nan)), result("B", (0.5, 0.6, 0.6, 0.2))]
     assert rows[0]["model"]["mape_percent"] == pytest.approx(100 * np.expm1(0.5))
     assert rows[0]["sibling"] is None
     # What the other chip's prediction was above the truth, this one's is expected to be.

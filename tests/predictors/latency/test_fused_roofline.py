@@ -1,5 +1,7 @@
 """The roofline of fused kernels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +11,18 @@ from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency import fused_roofline
 from nasplug.predictors.latency.fused_numbers import NUMBERS, START, resolution
 from nasplug.predictors.latency.fused_roofline import FusedRoofline, Script
-from nasplug.predictors.latency.gpu_ways import GPU_SETTINGS, fusion_of, gpu_setting, rates_of
+from nasplug.predictors.latency.gpu_ways import (
+    GPU_SETTINGS,
+    fusion_of,
+    gpu_setting,
+    node_of,
+    rates_of,
+)
 from nasplug.search_spaces import ATTRIBUTES, Graph
 
 NAMES = ("Titan X", "V100", "RTX 3090", "RTX 4090", "T4", "A100 40GB", "H100")
 RUNTIMES = (
-    *("eager", "eager nhwc", "compiled", "compiled graphs"),
+    *("eager", "eager graphs", "eager nhwc", "compiled", "compiled graphs"),
     *("tensorrt", "paddle tensorrt", "onnxruntime"),
 )
 PRECISIONS = ("", "fp32", "tf32", "fp16", "bf16", "int8", "int4", "w8a16")
@@ -61,10 +69,11 @@ def test_a_gpu_that_was_left_out_is_predicted_from_others(monkeypatch):
     after = np.abs(learned.log_latency(graphs, columns) - truth)[left].mean()
     assert after < 0.2 < before
     assert learned.devices["tensorrt"] == tuple(name for name in NAMES if name != "RTX 4090")
-    again = FusedRoofline.restored(learned.tensors(), **learned.described())
+    again = FusedRoofline.restored(learned.tensors(), learned.described())
     np.testing.assert_allclose(
         again.log_latency(graphs, columns), learned.log_latency(graphs, columns)
     )
+    assert again.devices == learned.devices
 
 
 @pytest.mark.parametrize("runtime", RUNTIMES)
@@ -135,7 +144,21 @@ def test_each_runtime_has_a_setting_that_fuses_in_one_way():
     settings = [gpu_setting(Setting(hardware("T4"), 1, runtime)) for runtime in RUNTIMES]
     assert tuple(settings) == GPU_SETTINGS
     fusions = [fusion_of(setting) for setting in settings]
-    assert fusions == ["none"] * 2 + ["chains"] * 2 + ["engine"] * 3
+    assert fusions == ["none"] * 3 + ["chains"] * 2 + ["engine"] * 3
+
+
+def test_kernels_that_are_recorded_as_a_graph_do_not_wait_for_the_host():
+    assert (ms("RTX 4090", "eager graphs", batch=1) < ms("RTX 4090", "eager", batch=1)).all()
+
+
+def test_a_finer_process_does_more_with_a_watt():
+    strong = replace(hardware("RTX 4090"), power_w=100.0)
+    coarse = replace(strong, microarchitecture="Pascal")
+    columns = [Setting(device, 256, "tensorrt", "fp16") for device in (strong, coarse)]
+    fine_ms, coarse_ms = USUAL.log_latency(GRAPHS[:1] * 2, columns)
+    assert fine_ms < coarse_ms
+    # A microarchitecture that nobody knows is of the usual process of its year.
+    assert node_of(replace(strong, microarchitecture="Rubin", year=2026)) == node_of(strong)
 
 
 def test_a_network_that_takes_no_time_has_a_finite_latency():
