@@ -13,15 +13,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.latency.measured_networks import measured_network
 from nasplug.datasets.measurements import shipped_measurements
 from nasplug.devices.hardware import hardware
-from nasplug.measurements.graphs import graph_of, has_graph
+from nasplug.measurements.graphs import has_graph
 from nasplug.measurements.settings import NOT_TAUGHT, setting_of
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.cpu_terms import core_kind
 from nasplug.search_spaces import Graph, InputError
 
-__all__ = ["CpuMeasurement", "cpu_graphs", "cpu_measurements"]
+__all__ = ["CpuMeasurement", "cpu_measurements"]
 
 # Chips in several products, left out together; any other device stands alone.
 CHIPS = {
@@ -48,10 +49,12 @@ _NAMES = {
 _SPACES = ("nb201", "fbnet")
 # Networks of each space, and of each width of the language models.
 _OF_SPACE, _OF_WIDTH = 120, 15
+# Runtimes that run a network as it is written.
+_FRAMEWORKS = ("eager", "eager nhwc", "compiled", "pytorch mobile", "tensorflow")
 # Programs whose threads or builds differ from what is said.
 _ERRATIC = ("xnnpack", "v1.15")
 _DOUBTFUL, _ROUNDED = 0.3, 0.5
-# Servers of one source differ by a factor of five where their data sheets are alike.
+# Servers of one source differ by a factor of three where their data sheets are alike.
 _UNLIKE = 0.1
 # Boards of two sources that took three and six times as long as others of their kind.
 _SLOW = {("ispcojp/ai_inference_device_benchmark", "Raspberry Pi 4"), ("mlperf", "Raspberry Pi 3")}
@@ -78,12 +81,11 @@ class CpuMeasurement(NamedTuple):
     group: str
     weight: float
 
-
-@cache
-def cpu_graphs() -> dict[str, Graph]:
-    """Reference -> graph of all networks of `cpu_measurements`; ncnn's int8 files as floats."""
-    names = {row.reference for row in cpu_measurements()}
-    return {name: graph_of(name.removesuffix("_int8")) for name in sorted(names)}
+    @property
+    def graph(self) -> Graph:
+        """Graph of the network as it was run; of ncnn's int8 files as floats."""
+        is_engine = self.column.runtime not in _FRAMEWORKS
+        return measured_network(self.reference.removesuffix("_int8"), is_engine)
 
 
 @cache

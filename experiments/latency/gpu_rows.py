@@ -15,13 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.latency.measured_networks import measured_network
 from nasplug import hardware
-from nasplug.measurements.graphs import graph_of
 from nasplug.measurements.settings import LearningRows, learning_rows
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.fused_terms import Script
-from nasplug.search_spaces import Graph, space
-from nasplug.search_spaces.networks.nasbench201 import network_as_written
+from nasplug.search_spaces import Graph
 
 __all__ = [
     "OPERATORS",
@@ -148,7 +147,7 @@ def _rows(rows: LearningRows, kept: Sequence[int]) -> list[GpuRow]:
             continue
         is_engine = "tensorrt" in column.runtime
         if (rows.graph[k], is_engine) not in graphs:
-            graphs[rows.graph[k], is_engine] = _network(reference, is_engine)
+            graphs[rows.graph[k], is_engine] = measured_network(reference, is_engine)
         if column.runtime == "tensorrt" and not column.precision:
             column = int8.setdefault(column.key, replace(column, precision="int8"))
         if script.name == "automl" and column.hardware.name == "A100 80GB":
@@ -169,21 +168,6 @@ def _rows(rows: LearningRows, kept: Sequence[int]) -> list[GpuRow]:
             )
         )
     return result
-
-
-def _network(reference: str, is_engine: bool) -> Graph:
-    """Graph of a reference; of a NAS-Bench-201 cell the whole network.
-
-    A cell has eight nodes, and its network starts hundreds of kernels. A framework runs it as it is
-    written, an engine without what has no influence.
-    """
-    package, _, name = reference.partition(":")
-    if package != "nb201":
-        return graph_of(reference)
-    if is_engine:
-        family = space("nnlqp:nasbench201")
-        return family.to_graph(family.parse(name))
-    return network_as_written(space(package).parse(name))
 
 
 def _kind(reference: str) -> str:

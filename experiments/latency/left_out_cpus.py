@@ -25,11 +25,12 @@ from scipy.stats import spearmanr
 
 from experiments.campaign import Options
 from experiments.common import RUNS, Array, write_result
-from experiments.latency.cpu_data import CpuMeasurement, cpu_graphs, cpu_measurements
+from experiments.latency.cpu_data import CpuMeasurement, cpu_measurements
 from nasplug.predictors.features.settings import Setting
 from nasplug.predictors.latency.cpu_numbers import CPU_RUNTIMES
 from nasplug.predictors.latency.cpu_roofline import CpuRoofline
 from nasplug.predictors.latency.cpu_terms import core_kind, cpu_precision
+from nasplug.search_spaces import Graph
 from nasplug.search_spaces.files import atomic_path
 
 FOLDS = 6
@@ -96,15 +97,14 @@ def _rates(column: Setting) -> Array:
 
 def _features(rows: Rows) -> Array:
     """Features of the ridge regression, `(rows, features)`."""
-    graphs = cpu_graphs()
-    sizes: dict[str, list[float]] = {}
+    sizes: dict[Graph, list[float]] = {}
     rates: dict[str, Array] = {}
     table = []
     for row in rows:
-        if row.reference not in sizes:
-            graph = graphs[row.reference]
+        graph = row.graph
+        if graph not in sizes:
             totals = [graph.total(name) for name in ("flops", "bytes", "params")]
-            sizes[row.reference] = [float(np.log1p(t)) for t in (*totals, len(graph))]
+            sizes[graph] = [float(np.log1p(t)) for t in (*totals, len(graph))]
         column = row.column
         if column.key not in rates:
             used = column.processor
@@ -114,7 +114,7 @@ def _features(rows: Rows) -> Array:
         runtime = [float(column.runtime == name) for name in CPU_RUNTIMES]
         precision = [float(cpu_precision(column) == name) for name in ("fp16", "int8", "int8 dot")]
         batch = float(np.log(column.batch_size))
-        table.append([*sizes[row.reference], *rates[column.key], batch, *runtime, *precision, 1.0])
+        table.append([*sizes[graph], *rates[column.key], batch, *runtime, *precision, 1.0])
     return np.array(table)
 
 
@@ -130,7 +130,7 @@ def ridge(learned: Rows, judged: Rows) -> Array:
 
 
 def _roofline(row: CpuMeasurement) -> float:
-    graph, (peak, bandwidth) = cpu_graphs()[row.reference], np.exp(_rates(row.column))
+    graph, (peak, bandwidth) = row.graph, np.exp(_rates(row.column))
     images = row.column.batch_size
     arithmetic = 2 * graph.attribute("flops") * images / peak
     moved = graph.attribute("bytes") * images / bandwidth
@@ -205,18 +205,18 @@ def _same(row: CpuMeasurement) -> tuple[str, str, bool]:
 
 def left_out(fold: int) -> dict[str, Array]:
     """Errors of all models, in log units, on the chips of a fold."""
-    every, graphs = cpu_measurements(), cpu_graphs()
+    every = cpu_measurements()
     folds = fold_of_chips(every)
     learned = [row for row in every if folds[row.chip] != fold]
     judged = judging([row for row in every if folds[row.chip] == fold])
     model = CpuRoofline.of(
-        [graphs[row.reference] for row in learned],
+        [row.graph for row in learned],
         [row.column for row in learned],
         np.array([row.ms for row in learned]),
         [row.source for row in learned],
         np.array([row.weight for row in learned]),
     )
-    asked = ([graphs[row.reference] for row in judged], [row.column for row in judged])
+    asked = ([row.graph for row in judged], [row.column for row in judged])
     sources = [row.source for row in judged]
     truth = np.log([row.ms for row in judged])
     few = judging(learned)

@@ -27,7 +27,7 @@ import numpy as np
 
 from experiments.campaign import Options
 from experiments.common import RUNS, Array, write_result
-from experiments.latency.cpu_data import cpu_graphs, cpu_measurements
+from experiments.latency.cpu_data import cpu_measurements
 from experiments.latency.gpu_rows import network_rows
 from experiments.latency.npu_data import npu_measurements
 from experiments.zoo.train_class_models import (
@@ -135,11 +135,10 @@ def measurements() -> tuple[Measured, ...]:
         )
         for r in network_rows(list(names))
     ]
-    graphs = cpu_graphs()
     rows += [
         Measured(
             names[r.reference],
-            *(r.reference, graphs[r.reference], r.column, r.chip, r.ms, r.source),
+            *(r.reference, r.graph, r.column, r.chip, r.ms, r.source),
             None,
         )
         for r in cpu_measurements()

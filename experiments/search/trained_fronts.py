@@ -21,7 +21,7 @@ import numpy as np
 
 from experiments.campaign import Options
 from experiments.common import Array, write_result
-from experiments.latency.cpu_data import cpu_graphs, cpu_measurements
+from experiments.latency.cpu_data import cpu_measurements
 from experiments.latency.gpu_rows import network_rows
 from experiments.latency.popular_networks import bounds_of, fitted, groups
 from nasplug.pareto import pareto_mask
@@ -76,9 +76,8 @@ class Table:
 
 def _rows(references: list[str]) -> list[tuple[str, Setting, Graph, float, str]]:
     rows = [(r.reference, r.column, r.graph, r.ms, r.chip) for r in network_rows(references)]
-    graphs = cpu_graphs()
     rows += [
-        (r.reference, r.column, graphs[r.reference], r.ms, r.chip)
+        (r.reference, r.column, r.graph, r.ms, r.chip)
         for r in cpu_measurements()
         if r.reference in references
     ]

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from experiments import RESULTS
 from experiments.campaign import Options, read_json
 from experiments.common import RUNS, ZOO, Array, provenance, write_result
-from experiments.latency.cpu_data import cpu_graphs, cpu_measurements
+from experiments.latency.cpu_data import cpu_measurements
 from experiments.latency.gpu_rows import OPERATORS, GpuRow, gpu_rows, operator_rows
 from experiments.latency.latency_data import CPU_DEVICE
 from experiments.latency.npu_data import npu_measurements
@@ -120,9 +120,9 @@ def _of_gpu_rows(rows: Sequence[GpuRow], weight: float = 1.0) -> Rows:
 @cache
 def cpu() -> Rows:
     """Networks on CPUs."""
-    rows, graphs = cpu_measurements(), cpu_graphs()
+    rows = cpu_measurements()
     return Rows(
-        [graphs[row.reference] for row in rows],
+        [row.graph for row in rows],
         [row.column for row in rows],
         np.array([row.ms for row in rows]),
         [row.source for row in rows],
