@@ -19,9 +19,9 @@ def builder_speed() -> str:
     operators = mean(row["operators"] for row in rows)
     return (
         f"{times}\n\nNetworks of {operators:.0f} operators on average, "
-        f"{rows[0]['parameters']:.0f} parameters, latencies on {result['device']}; two threads "
-        f"of a machine that did other work too, the median of {result['repeats']} runs. *Empty cache*: no graph was read before; *full "
-        "cache*: the same candidates in another process."
+        f"{rows[0]['parameters']:.0f} parameters, latencies on {result['device']}; two threads of "
+        f"a machine that did other work too, the median of {result['repeats']} runs. *Empty "
+        "cache*: no graph was read before; *full cache*: the same candidates in another process."
     )
 
 
