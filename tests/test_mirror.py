@@ -12,6 +12,7 @@ PACKAGES = ("search_spaces", "predictors", "nasplug")
 COVERED: dict[str, tuple[str, ...]] = {
     # A builder's space is opened, explored and asked as a whole.
     "search_spaces/builders/test_space.py": (
+        "search_spaces/builders/built_networks.py",
         "search_spaces/builders/recording.py",
         "search_spaces/builders/tree.py",
         "search_spaces/opening.py",

@@ -12,16 +12,16 @@ def builder_speed() -> str:
     result = load("builder_speed")
     rows = [row | {"count": int(row["candidates"])} for row in result["rows"]]
     times = table_of(
-        "candidates | graphs | processor time, s",
-        "{count:,} | {cache} | {processor_s:.1f}",
+        "candidates | graphs | seconds | processor time, s",
+        "{count:,} | {cache} | {total_s:.1f} | {processor_s:.1f}",
         rows,
     )
     operators = mean(row["operators"] for row in rows)
     return (
         f"{times}\n\nNetworks of {operators:.0f} operators on average, "
-        f"{rows[0]['parameters']:.0f} parameters, latencies on {result['device']}; two threads, "
-        f"the median of {result['repeats']} runs. *Empty cache*: no graph was read before; *full "
-        "cache*: the same candidates in another process."
+        f"{rows[0]['parameters']:.0f} parameters, latencies on {result['device']}; two threads of "
+        f"a machine that did other work too, the median of {result['repeats']} runs. *Empty "
+        "cache*: no graph was read before; *full cache*: the same candidates in another process."
     )
 
 

@@ -205,6 +205,13 @@ def identity_of(function: Callable[..., Any], example: str) -> str | None:
         function = function.func
     if not isinstance(function, types.FunctionType):
         return None
+    # A variable from around a function may not be set yet, a source may be no text.
+    with contextlib.suppress(ValueError, OSError):
+        return _identity(function, parts)
+    return None
+
+
+def _identity(function: types.FunctionType, parts: list[Any]) -> str | None:
     outside = inspect.getclosurevars(function)
     values = {name: v for name, v in outside.globals.items() if not _has_source(v)}
     parts += [function.__qualname__, function.__defaults__, function.__kwdefaults__]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import inspect
 import os
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +25,7 @@ from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.importers.onnx_graph import onnx_graph
 from nasplug.search_spaces.importers.torch_call import words
 from nasplug.search_spaces.importers.torch_graph import torch_graph
+from nasplug.search_spaces.importers.torch_module import unwrapped
 
 __all__ = ["Builder", "describe_example", "example_of", "network_of", "undisturbed"]
 
@@ -156,12 +156,14 @@ def network_of(built: Any, example: Any, name: str) -> tuple[Graph, str]:
             "example=torch.zeros(1, 3, 32, 32), or --example 1x3x32x32"
         )
     numbers: list[str] = []
-    dropped: list[str] = []
-    if isinstance(built, torch.nn.Module) and not isinstance(built, torch.fx.GraphModule):
-        _watch(built, numbers)
-        dropped = _dropped_paths(built)
-    graph = torch_graph(built, example)
-    return graph, _digest(graph, numbers + dropped)
+    module = unwrapped(built)
+    if isinstance(module, (torch.fx.GraphModule, torch.jit.ScriptModule)):
+        graph = torch_graph(built, example)
+    else:
+        with _watched(module, numbers):
+            graph = torch_graph(module, example)
+        numbers += _dropped_paths(module)
+    return graph, _digest(graph, numbers)
 
 
 def _from_config(config: Any, example: Any) -> tuple[torch.nn.Module, Any]:
@@ -178,7 +180,8 @@ def _from_config(config: Any, example: Any) -> tuple[torch.nn.Module, Any]:
     return model, model.dummy_inputs if example is None else example
 
 
-def _watch(module: torch.nn.Module, numbers: list[str]) -> None:
+@contextmanager
+def _watched(module: torch.nn.Module, numbers: list[str]) -> Iterator[None]:
     """Have a module note the numbers of each operator that its forward pass calls."""
     forward = module.forward
 
@@ -189,8 +192,15 @@ def _watch(module: torch.nn.Module, numbers: list[str]) -> None:
         with _Numbers(numbers):
             return forward(*args, **kwargs)
 
-    inspect.signature(forward)
-    module.forward = watched
+    attributes = module.__dict__
+    # A module may have a forward pass of its own, beside that of its class.
+    before = {"forward": attributes["forward"]} if "forward" in attributes else {}
+    attributes["forward"] = watched
+    try:
+        yield
+    finally:
+        del attributes["forward"]
+        attributes.update(before)
 
 
 class _Numbers(TorchDispatchMode):

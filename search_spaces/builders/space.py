@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import threading
-import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -16,19 +12,13 @@ from typing import Any
 import numpy as np
 from optuna.distributions import BaseDistribution
 
-from nasplug.search_spaces.builders.cache import GraphCache, Member, identity_of
-from nasplug.search_spaces.builders.networks import (
-    Builder,
-    describe_example,
-    example_of,
-    network_of,
-)
+from nasplug.search_spaces.builders.built_networks import TEXT_SHOWN, BuiltNetworks, text_of
 from nasplug.search_spaces.builders.recording import (
     BuilderError,
     NarrowedTrial,
     UnclearBuilderError,
 )
-from nasplug.search_spaces.builders.tree import Answer, Path, SuggestionTree
+from nasplug.search_spaces.builders.tree import Answer, Path
 from nasplug.search_spaces.domains import (
     contains,
     draw,
@@ -47,11 +37,8 @@ __all__ = ["BuilderSpace", "FiniteBuilderSpace", "space_of"]
 
 # Most settings of a space that is listed.
 MOST_LISTED = 1_000
-# Networks that are written to disk together, and operators whose graphs stay in memory.
-BATCH, MOST_NODES = 100, 400_000
 # Draws after which no setting counts as one that can be built.
 FRUITLESS = 200
-_TEXT_SHOWN = 200
 _NAME = re.compile(r"[^\w.-]+")
 _SETTING = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[^=,"]+?)\s*=\s*("(?:[^"\\]|\\.)*"|[^,"]*)\s*(,|$)')
 
@@ -64,7 +51,7 @@ def space_of(
         raise InputError(
             f"{builder!r} is no function; give one that takes a trial and returns a model"
         )
-    networks = _Networks(builder, example, name or _name_of(builder))
+    networks = BuiltNetworks(builder, example, name or _name_of(builder))
     networks.tree.explore()
     space = _opened(networks, {})
     # A network that cannot be read is better known now than in the middle of a study.
@@ -72,7 +59,7 @@ def space_of(
     return space
 
 
-def _opened(networks: _Networks, choices: Mapping[str, Sequence[Any]]) -> BuilderSpace:
+def _opened(networks: BuiltNetworks, choices: Mapping[str, Sequence[Any]]) -> BuilderSpace:
     """The space of some choices: one that is listed if it is small enough."""
     whole = BuilderSpace(networks, choices)
     count = networks.tree.estimate(whole.offered)
@@ -99,107 +86,6 @@ def _name_of(builder: Callable[[Any], Any]) -> str:
     return _NAME.sub("-", f"{module.removesuffix('.py').rpartition('.')[2] or 'my'}.{name}")
 
 
-class _Networks:
-    """The settings of a builder that were built, and their networks.
-
-    Attributes:
-        function: The builder.
-        example: Input of its networks.
-        name: Name of the space.
-        task: Shape of the input.
-        tree: The suggestions, as far as they are known.
-    """
-
-    def __init__(self, function: Callable[[Any], Any], example: Any, name: str) -> None:
-        self.function, self.example, self.name = function, example_of(example), name
-        self.task = describe_example(self.example)
-        self.tree = SuggestionTree(Builder(function), name)
-        self._lock = threading.RLock()
-        self._cache = GraphCache(identity_of(function, self.task))
-        self._digests: dict[str, str] = {}
-        self._graphs: OrderedDict[str, Graph] = OrderedDict()
-        self._nodes = 0
-        self._unsaved: dict[str, Member] = {}
-        self._warned: set[str] = set()
-        self._load()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"function": self.function, "example": self.example, "name": self.name}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(**state)  # type: ignore[misc]
-        self.tree.explore()
-
-    def _load(self) -> None:
-        for member in self._cache.load():
-            text = text_of(member.path)
-            if text not in self._digests:
-                # A file that contradicts the others says nothing.
-                with contextlib.suppress(InputError):
-                    self.tree.add(member.path)
-                    self._keep(text, member)
-
-    def _keep(self, text: str, member: Member) -> None:
-        self._digests[text] = member.digest
-        earlier = self._graphs.pop(text, None)
-        self._nodes += len(member.graph) - (0 if earlier is None else len(earlier))
-        self._graphs[text] = member.graph
-        while self._nodes > MOST_NODES and len(self._graphs) > 1:
-            _, graph = self._graphs.popitem(last=False)
-            self._nodes -= len(graph)
-
-    def digest(self, path: Path, built: Any = None) -> str:
-        """Digest of the network of a setting."""
-        text = text_of(path)
-        if text not in self._digests:
-            self._make(text, path, built)
-        return self._digests[text]
-
-    def graph(self, path: Path) -> Graph:
-        """Graph of the network of a setting."""
-        text = text_of(path)
-        with self._lock:
-            graph = self._graphs.get(text)
-            return self._make(text, path, None).graph if graph is None else graph
-
-    def _make(self, text: str, path: Path, built: Any) -> Member:
-        """Build and read a network, if the builder has not returned it yet."""
-        with self._lock:
-            if built is None:
-                built = self.tree.built(path)
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                try:
-                    graph, digest = network_of(built, self.example, self.name)
-                except UnclearBuilderError:
-                    raise
-                except InputError as error:
-                    failure = BuilderError(f"{self.name} with {text[:_TEXT_SHOWN]}: {error}")
-                    self.tree.fail(path, failure)
-                    raise failure from error
-            member = Member(path, digest, graph)
-            self._keep(text, member)
-            self._unsaved[text] = member
-            if len(self._unsaved) >= BATCH:
-                self.save()
-        for warning in caught:
-            if str(warning.message) not in self._warned:
-                self._warned.add(str(warning.message))
-                warnings.warn(str(warning.message), stacklevel=5)
-        return member
-
-    def save(self) -> None:
-        """Write what was read since the last time to disk."""
-        with self._lock:
-            members, self._unsaved = self._unsaved, {}
-        self._cache.save(members.values())
-
-
-def text_of(path: Path) -> str:
-    """Text of a setting: `name=value` for each parameter that was asked."""
-    return ",".join([f"{literal(name)}={literal(value)}" for name, _, value in path])
-
-
 class BuilderSpace(SearchSpace):
     """All networks that a builder returns.
 
@@ -213,7 +99,7 @@ class BuilderSpace(SearchSpace):
 
     whole_networks = True
 
-    def __init__(self, networks: _Networks, choices: Mapping[str, Sequence[Any]]) -> None:
+    def __init__(self, networks: BuiltNetworks, choices: Mapping[str, Sequence[Any]]) -> None:
         self._networks, self._choices = networks, dict(choices)
         self.name = networks.name
 
@@ -322,7 +208,7 @@ class BuilderSpace(SearchSpace):
                 self._networks.digest(path, built)
                 return path
         raise InputError(
-            f"{arch.text[:_TEXT_SHOWN]!r} of space {arch.space!r} is not an architecture of "
+            f"{arch.text[:TEXT_SHOWN]!r} of space {arch.space!r} is not an architecture of "
             f"{self.name}"
         )
 
@@ -401,7 +287,7 @@ class BuilderSpace(SearchSpace):
         known = {literal(name): name for name in self.distributions()}
         if position < len(body) or not tokens or not tokens.keys() <= known.keys():
             raise InputError(
-                f"{text[:_TEXT_SHOWN]!r} is not an architecture of {self.name}; write "
+                f"{text[:TEXT_SHOWN]!r} is not an architecture of {self.name}; write "
                 "name=value,name=value,… with its parameters, such as "
                 f"{', '.join(list(known)[:8])}"
             )

@@ -18,6 +18,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "own-space.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_command_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sklearn")
     shutil.copy(DOCS / "examples" / "my_net.py", tmp_path)

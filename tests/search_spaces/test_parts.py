@@ -22,6 +22,8 @@ PARTS: dict[str, dict[str, tuple[Any, ...]]] = {
     "accel": {},
     "ofa": {},
 }
+# Kinds of spaces: of cells, of cells by their numbers, of networks.
+QUICK = {"nb201", "nb101", "fbnet"}
 
 
 def choices(name: str) -> dict[str, tuple[Any, ...]]:
@@ -35,7 +37,10 @@ def choices(name: str) -> dict[str, tuple[Any, ...]]:
     return {n: (params[n],) for n in names}
 
 
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in PARTS],
+)
 def test_parts_keep_the_contract(name: str) -> None:
     part = space(name).restrict(**choices(name))
     check_space(part, count=2)

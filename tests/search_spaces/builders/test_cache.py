@@ -137,3 +137,15 @@ def test_builders_with_a_state_are_not_kept(module: Any) -> None:
     names: dict[str, Any] = {}
     exec("def build(trial): ...", names)
     assert identity_of(names["build"], "") is None
+
+
+def test_a_function_that_reads_what_is_not_there_yet() -> None:
+    def outer() -> Any:
+        def build(trial: Any) -> Any:
+            return later
+
+        if not build:
+            later = 1
+        return build
+
+    assert identity_of(outer(), "") is None

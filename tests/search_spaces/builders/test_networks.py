@@ -154,3 +154,22 @@ def test_descriptions_of_examples() -> None:
     assert describe_example(torch.zeros(1, 4, dtype=torch.int64)) == "1x4:int64"
     pair = (torch.zeros(1, 2), {"mask": torch.zeros(1, 3)})
     assert describe_example(pair) == "1x2+mask=1x3"
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning", "ignore:.*is deprecated")
+def test_wrapped_modules_and_programs_are_read() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=2, dilation=2))
+    example = torch.zeros(1, 3, 16, 16)
+    plain = network_of(module, example, "test")
+    assert network_of(torch.nn.DataParallel(module), example, "test")[1] == plain[1]
+    program = torch.export.export(module.eval(), (example,))
+    assert network_of(program, None, "test")[0].digest == plain[0].digest
+    assert "forward" not in vars(module)
+
+
+def test_a_module_with_a_forward_of_its_own() -> None:
+    module = nn.Conv2d(3, 4, 3)
+    own = vars(module)["forward"] = lambda x: torch.relu(nn.Conv2d.forward(module, x))
+    graph, _ = network_of(module, torch.zeros(1, 3, 8, 8), "test")
+    assert "Relu" in graph.ops
+    assert vars(module)["forward"] is own
