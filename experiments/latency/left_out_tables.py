@@ -257,7 +257,7 @@ def _known_goals() -> list[list[str]]:
             _at_least("the same, within 10 %", near, 75, ".0f", " %"),
             _interval(
                 f"{title}, ten measurements",
-                100 * few[name, 10]["median_coverage"],
+                100 * few[name, 10]["mean_coverage"],
                 few[name, 10]["median_width"],
                 1.4,
             ),
@@ -290,8 +290,8 @@ def few_measurements() -> str:
 
 def _few_row(title: str, row: Mapping[str, Any]) -> list[str]:
     interval = [MISSING, MISSING]
-    if row["median_coverage"] is not None:
-        interval = [f"{row['median_coverage']:.0%}", f"{row['median_width']:.2f}"]
+    if row["mean_coverage"] is not None:
+        interval = [f"{row['mean_coverage']:.0%}", f"{row['median_width']:.2f}"]
     return [
         title,
         str(row["measured"]),
