@@ -252,7 +252,7 @@ def _known_goals() -> list[list[str]]:
         gain = 100 * (1 - three / none)
         near = few[name, 10]["median_within_10_percent"]
         rows += [
-            _at_least(f"{title}, three measurements: less error by", gain, 33, ".0f", " %"),
+            _at_least(f"{title}, three measurements: less error by", gain, 33, ".1f", " %"),
             _within(f"{title}, ten measurements", ten, 8),
             _at_least("the same, within 10 %", near, 75, ".0f", " %"),
             _interval(
