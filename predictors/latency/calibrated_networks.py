@@ -28,9 +28,9 @@ NARROWEST, WIDEST = 0.25, 4.0
 # How much farther from the data sheet a network may be than any measured one, in log units: what
 # holds whatever is written into a table.
 FARTHEST = np.log(2.0)
-# Nearness to a measured network from which on a network is like it: it is two standard deviations
-# of the features away at most.
-FAMILIAR = 0.6
+# Nearness to a measured network from which on a network is like it: it is one and a half standard
+# deviations of the features away at most.
+FAMILIAR = 0.75
 
 # Log-latencies that the data sheet promises for networks in settings, and half-widths of their
 # 90 % intervals.
