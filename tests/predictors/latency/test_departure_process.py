@@ -7,7 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from nasplug.predictors.latency.departure_learning import DeviceResiduals, learned_prior
+from nasplug.predictors.latency.departure_learning import (
+    DeviceResiduals,
+    learned_prior,
+    split_by_family,
+)
 from nasplug.predictors.latency.departure_priors import departure_priors
 from nasplug.predictors.latency.departure_process import (
     WAYS,
@@ -179,3 +183,14 @@ def test_priors_are_kept_and_shipped(prior: DeparturePrior) -> None:
         assert each.slopes.shape == (len(FEATURES) + 1,) * 2, name
         assert (np.linalg.eigvalsh(each.slopes) > 0).all(), name
         assert each.chances.sum() == pytest.approx(1, abs=1e-3)
+
+
+def test_families_are_on_one_side_of_a_split() -> None:
+    families = np.repeat(["a", "b", "c", "d"], [3, 8, 5, 4])
+    for seed in range(10):
+        inside, outside = split_by_family(families, np.random.default_rng(seed))
+        assert sorted([*inside, *outside]) == list(range(20))
+        assert not set(families[inside]) & set(families[outside])
+        assert 5 <= len(inside) <= 15
+    one = split_by_family(np.repeat("a", 9), np.random.default_rng(0))
+    assert [len(side) for side in one] == [4, 5]
