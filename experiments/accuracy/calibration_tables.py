@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from statistics import mean
 
-from experiments.tables import Row, cells, grouped, load, merged, runs, section, table, table_of
+from experiments.tables import (
+    MISSING,
+    Row,
+    cells,
+    grouped,
+    load,
+    merged,
+    runs,
+    section,
+    table,
+    table_of,
+)
 
 METHODS = {
     "alone": "the measurements",
@@ -92,15 +103,37 @@ def _judged(head: str, predictor: str, *keys: str) -> str:
 def few_measurements() -> str:
     """A row a class of processors, way of choosing and number of measurements."""
     names = {"gpu": "GPUs", "cpu": "CPUs", "other": "NPUs, GPUs of phones and boards"}
-    rows = [row | {"class": names[row["class"]]} for row in load("few_measurements")["summary"]]
+    usual = {"draws_refused": None, "draws_saved_and_worse": None}
+    rows = [
+        usual | row | {"class": names[row["class"]]} for row in load("few_measurements")["summary"]
+    ]
     return table_of(
         "devices of the class | chosen | measured | devices | settings | MAPE %, median | mean | "
-        "within 10 % | 90 % cover | upper / lower | worse than the data sheet",
+        "within 10 % | 90 % cover | upper / lower | draws worse than the data sheet | refused | "
+        "saved and worse",
         "{class} | {method} | {measured} | {devices} | {settings} | {median_mape_percent:.1f} | "
-        "{mean_mape_percent:.1f} | {median_within_10_percent:.0f} % | {median_coverage:.0%} | "
-        "×{median_width:.2f} | {settings_worse_than_data_sheet:.0%}",
+        "{mean_mape_percent:.1f} | {median_within_10_percent:.0f} % | {mean_coverage:.0%} | "
+        "×{median_width:.2f} | {draws_worse_than_data_sheet:.0%} | {draws_refused:.0%} | "
+        "{draws_saved_and_worse:.0%}",
         rows,
     )
+
+
+@section("few-operators")
+def few_operators() -> str:
+    """A row a GPU and way of running: errors by operators, and by networks."""
+    by_setting = grouped(load("few_measurements")["rows"], "device", "way")
+    body = []
+    for (device, way), rows in by_setting.items():
+        errors = {(row["method"], row["measured"]): row["mape_percent"] for row in rows}
+        if ("operators", 10) in errors:
+            runtime, precision, _, source = way.split("|")
+            asked = (("data sheet", 0), ("operators", 10), ("suggested", 3), ("suggested", 10))
+            found = [errors.get(key) for key in asked]
+            text = [MISSING if error is None else f"{error:.1f}" for error in found]
+            body.append([device, f"{runtime} {precision}, {source}", *text])
+    head = "GPU | networks | data sheet: MAPE % | ten operators | three networks | ten networks"
+    return table(head, body)
 
 
 @section("calibrate-networks")

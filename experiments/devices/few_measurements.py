@@ -1,14 +1,16 @@
 """Calibrate devices of the measurement table on one, three and ten networks; judge by others.
 
-    python -m experiments.devices.few_measurements [--seeds 5] [--priors]
+    python -m experiments.devices.few_measurements [--seeds 3] [--priors]
 
 A device of left_out_residuals.py is predicted by the model of its class, which never saw its chip;
 the prior of departures is learned from devices of the other parts, too. Networks are measured in
 one setting by one source: drawn from half of the families there (`random`), or chosen among these
 (`suggested`); networks of the other families judge. Where a table has a single family, or cells of
-one space, other networks of it judge. Beside it the data sheet alone, and that at the median scale
-of the measurements. Writes results/few_measurements.json; with `--priors` also the priors that the
-package ships, learned from all devices.
+one space, other networks of it judge. Beside it the data sheet alone, that at the median scale of
+the measurements, devices that all networks of the measured families were measured on (`all`), and
+GPUs that ten single operators were measured on (`operators`).
+Writes results/few_measurements.json; with `--priors` also the priors that the package ships,
+learned from all devices.
 """
 
 from __future__ import annotations
@@ -24,41 +26,17 @@ from experiments.campaign import Options
 from experiments.common import Array, write_result
 from experiments.devices.left_out_residuals import CLASSES, Residuals, left_out_residuals
 from experiments.tables import grouped
-from nasplug.predictors.latency.departure_learning import learned_prior
+from nasplug.predictors.latency.departure_learning import learned_prior, split_by_family
 from nasplug.predictors.latency.departure_priors import PRIORS_FILE
 from nasplug.predictors.latency.departure_process import END, DeparturePrior, DepartureProcess
 from nasplug.search_spaces.files import write_text
 
 COUNTS = (1, 3, 10)
+SCORES = ("mape_percent", "within_10_percent", "coverage", "width")
 # Fewest networks of a setting, and most that judge or can be suggested.
 FEWEST, JUDGED, CANDIDATES = 16, 60, 60
-# Share of the networks that the measured families have.
-SHARE = 0.5
 WITHIN, DIGITS = 0.1, 5
 PRIORS = ROOT / "predictors" / "latency" / PRIORS_FILE
-
-
-def split(
-    data: Residuals, places: NDArray[np.int64], rng: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Networks that can be measured, and those of other families that judge."""
-    order = rng.permutation(places)
-    families = data.family[order]
-    names = list(dict.fromkeys(families.tolist()))
-    if len(names) == 1:
-        half = len(order) // 2
-        return order[:half], order[half:]
-    measured: list[str] = []
-    count = 0
-    for name in names:
-        size = int((families == name).sum())
-        if not measured or count + size <= (SHARE + 0.1) * len(order):
-            measured.append(name)
-            count += size
-        if count >= SHARE * len(order):
-            break
-    inside = np.isin(families, measured)
-    return order[inside], order[~inside]
 
 
 def scores(truth: Array, mean: Array, std: Array | None = None) -> dict[str, float | None]:
@@ -72,36 +50,96 @@ def scores(truth: Array, mean: Array, std: Array | None = None) -> dict[str, flo
     }
 
 
+def calibrated(
+    data: Residuals, prior: DeparturePrior, learned: NDArray[np.int64], judged: NDArray[np.int64]
+) -> dict[str, Any]:
+    """Scores of a device that some networks were measured on."""
+    located, residuals = data.located(learned), data.residuals[learned]
+    process = DepartureProcess(prior, located, residuals, np.ones(len(learned)))
+    mean, std = process(data.located(judged), np.ones(len(judged)))
+    return scores(data.residuals[judged], mean, std)
+
+
+def _by_operators(
+    data: Residuals, prior: DeparturePrior, judged: NDArray[np.int64], operators: Residuals
+) -> dict[str, Any]:
+    """Scores of a device that the operators which tell most were measured on."""
+    located = operators.located(np.arange(len(operators.logs)))
+    # As if the judged networks' source had measured them.
+    located = located._replace(ways=data.located(judged[:1]).ways * len(operators.logs))
+    chosen = np.array(prior.design(located, data.located(judged), max(COUNTS)))
+    residuals = operators.residuals[chosen]
+    process = DepartureProcess(prior, located.take(chosen), residuals, np.ones(len(chosen)))
+    return scores(data.residuals[judged], *process(data.located(judged), np.ones(len(judged))))
+
+
+def _operators(data: Residuals, device: str, way: str) -> Residuals | None:
+    """Operators that were measured on a device in a runtime and precision, if there are enough."""
+    same = [text.split("|")[:2] == way.split("|")[:2] for text in data.way.tolist()]
+    own = np.flatnonzero(data.is_operator & (data.device == device) & np.array(same))
+    return data.take(own) if len(own) >= max(COUNTS) else None
+
+
+def is_refused(data: Residuals, prior: DeparturePrior, learned: NDArray[np.int64]) -> bool:
+    """Whether the data sheet alone predicts each measurement better than the others do.
+
+    `nasplug calibrate` saves no such device.
+    """
+    errors = []
+    for k in learned.tolist():
+        others = learned[learned != k]
+        process = DepartureProcess(
+            prior, data.located(others), data.residuals[others], np.ones(len(others))
+        )
+        errors.append(abs(data.residuals[k] - process(data.located([k]), np.ones(1))[0][0]))
+    return bool(np.mean(errors) > np.abs(data.residuals[learned]).mean())
+
+
 def judge(
-    data: Residuals, prior: DeparturePrior, places: NDArray[np.int64], seed: int
+    data: Residuals,
+    prior: DeparturePrior,
+    places: NDArray[np.int64],
+    seed: int,
+    operators: Residuals | None = None,
 ) -> list[dict[str, Any]]:
-    """All methods on one draw of measured networks."""
-    pool, judged = split(data, places, np.random.default_rng(seed))
-    judged = judged[:JUDGED]
+    """All methods on one draw of measured networks, or of operators where there are some."""
+    inside, outside = split_by_family(data.family[places], np.random.default_rng(seed))
+    pool, judged = places[inside], places[outside[:JUDGED]]
     if len(judged) < 3:
         return []
-    truth, located = data.residuals[judged], data.located(judged)
-    rows: list[dict[str, Any]] = [
-        {"method": "data sheet", "measured": 0, **scores(truth, np.zeros(len(judged)))}
-    ]
+    truth = data.residuals[judged]
+    sheet = scores(truth, np.zeros(len(judged)))
+
+    def row(method: str, measured: int | None, found: dict[str, Any]) -> dict[str, Any]:
+        worse = found["mape_percent"] > sheet["mape_percent"]
+        return {"method": method, "measured": measured, **found, "worse": worse}
+
+    rows = [row("data sheet", 0, sheet), row("all", None, calibrated(data, prior, pool, judged))]
+    if operators is not None:
+        rows.append(row("operators", max(COUNTS), _by_operators(data, prior, judged, operators)))
     candidates = pool[:CANDIDATES]
     for count in COUNTS:
         if len(candidates) < count:
             continue
-        chosen = prior.design(data.located(candidates), located, count)
-        for method, learned in (("random", pool[:count]), ("suggested", candidates[chosen])):
-            residuals = data.residuals[learned]
-            process = DepartureProcess(prior, data.located(learned), residuals, np.ones(count))
-            mean, std = process(located, np.ones(len(judged)))
-            rows.append({"method": method, "measured": count, **scores(truth, mean, std)})
-        scale = np.full(len(judged), np.median(data.residuals[pool[:count]]))
-        rows.append({"method": "median scale", "measured": count, **scores(truth, scale)})
+        chosen = prior.design(data.located(candidates), data.located(judged), count)
+        suggested = candidates[chosen]
+        rows.append(row("random", count, calibrated(data, prior, pool[:count], judged)))
+        found = calibrated(data, prior, suggested, judged)
+        refused = is_refused(data, prior, suggested)
+        rows.append(row("suggested", count, found) | {"refused": refused})
+        for method, learned in (
+            ("median scale", pool[:count]),
+            ("median scale, suggested", suggested),
+        ):
+            scale = np.full(len(judged), np.median(data.residuals[learned]))
+            rows.append(row(method, count, scores(truth, scale)))
     return rows
 
 
 def of_class(name: str, seeds: int) -> list[dict[str, Any]]:
     """Rows of all devices of a class, the mean over draws in each setting."""
-    data = left_out_residuals(name)
+    every = left_out_residuals(name)
+    data = every.networks()
     rows = []
     for part in np.unique(data.part):
         prior = learned_prior(data.devices(data.part != part))
@@ -111,7 +149,10 @@ def of_class(name: str, seeds: int) -> list[dict[str, Any]]:
             places = np.flatnonzero((data.device == device) & (data.way == way))
             if len(places) < FEWEST:
                 continue
-            draws = [row for seed in range(seeds) for row in judge(data, prior, places, seed)]
+            operators = _operators(every, device, way)
+            draws = [
+                row for seed in range(seeds) for row in judge(data, prior, places, seed, operators)
+            ]
             about = {"class": name, "device": str(device), "way": str(way)}
             rows += summary(about | {"networks": len(places)}, draws)
     return rows
@@ -119,19 +160,20 @@ def of_class(name: str, seeds: int) -> list[dict[str, Any]]:
 
 def summary(about: dict[str, Any], draws: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Mean of each method over draws, and how often it is worse than the data sheet."""
-    sheets = [row["mape_percent"] for row in draws if row["method"] == "data sheet"]
     rows = []
     for (method, measured), group in grouped(draws, "method", "measured").items():
-        worse = [r["mape_percent"] > s for r, s in zip(group, sheets, strict=False)]
-        means = {
-            key: None
-            if group[0][key] is None
-            else round(float(np.mean([row[key] for row in group])), DIGITS)
-            for key in ("mape_percent", "within_10_percent", "coverage", "width")
-        }
-        share = {"worse_than_data_sheet": round(float(np.mean(worse)), DIGITS)}
-        rows.append({**about, "method": method, "measured": measured, **means, **share})
+        means = {key: _mean([row[key] for row in group]) for key in SCORES}
+        worse = {"worse_than_data_sheet": _mean([row["worse"] for row in group])}
+        if method == "suggested":
+            saved = [row["worse"] for row in group if not row["refused"]]
+            worse["refused"] = _mean([row["refused"] for row in group])
+            worse["saved_and_worse"] = round(sum(saved) / len(group), DIGITS)
+        rows.append({**about, "method": method, "measured": measured, **means, **worse})
     return rows
+
+
+def _mean(values: list[Any]) -> float | None:
+    return None if values[0] is None else round(float(np.mean(values)), DIGITS)
 
 
 def medians(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -147,14 +189,15 @@ def medians(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"class": name, "method": method, "measured": measured}
         row["settings"] = len(group)
         row["devices"] = len({r["device"] for r in group})
-        for key in ("mape_percent", "within_10_percent", "coverage", "width"):
+        for key in SCORES:
             values = [r[key] for r in group if r[key] is not None]
             row[f"median_{key}"] = round(float(np.median(values)), DIGITS) if values else None
-        row["mean_mape_percent"] = round(float(np.mean([r["mape_percent"] for r in group])), DIGITS)
+            row[f"mean_{key}"] = round(float(np.mean(values)), DIGITS) if values else None
         row["settings_worse_than_data_sheet"] = round(float(np.mean(worse)), DIGITS)
-        row["draws_worse_than_data_sheet"] = round(
-            float(np.mean([r["worse_than_data_sheet"] for r in group])), DIGITS
-        )
+        row["draws_worse_than_data_sheet"] = _mean([r["worse_than_data_sheet"] for r in group])
+        if method == "suggested":
+            row["draws_refused"] = _mean([r["refused"] for r in group])
+            row["draws_saved_and_worse"] = _mean([r["saved_and_worse"] for r in group])
         result.append(row)
         print(row, flush=True)
     return result
@@ -162,11 +205,12 @@ def medians(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def write_priors() -> None:
     """Write the priors that the package ships."""
-    data = {name: left_out_residuals(name) for name in CLASSES}
-    priors = {
-        name: learned_prior(d.devices(np.isfinite(d.logs))).to_json() for name, d in data.items()
-    }
-    write_text(PRIORS, json.dumps({"priors": _short(priors)}) + "\n")
+    priors = {}
+    for name in CLASSES:
+        data = left_out_residuals(name).networks()
+        every = np.ones(len(data.logs), dtype=np.bool_)
+        priors[name] = _short(learned_prior(data.devices(every)).to_json())
+    write_text(PRIORS, json.dumps({"priors": priors}) + "\n")
 
 
 def _short(value: Any) -> Any:
@@ -180,7 +224,7 @@ def _short(value: Any) -> Any:
 
 def main() -> None:
     parser = Options(__doc__)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--priors", action="store_true")
     options = parser.parse_args()
     if options.priors:

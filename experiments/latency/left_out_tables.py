@@ -252,12 +252,12 @@ def _known_goals() -> list[list[str]]:
         gain = 100 * (1 - three / none)
         near = few[name, 10]["median_within_10_percent"]
         rows += [
-            _at_least(f"{title}, three measurements: less error by", gain, 33, ".0f", " %"),
+            _at_least(f"{title}, three measurements: less error by", gain, 33, ".1f", " %"),
             _within(f"{title}, ten measurements", ten, 8),
             _at_least("the same, within 10 %", near, 75, ".0f", " %"),
             _interval(
                 f"{title}, ten measurements",
-                100 * few[name, 10]["median_coverage"],
+                100 * few[name, 10]["mean_coverage"],
                 few[name, 10]["median_width"],
                 1.4,
             ),
@@ -290,8 +290,8 @@ def few_measurements() -> str:
 
 def _few_row(title: str, row: Mapping[str, Any]) -> list[str]:
     interval = [MISSING, MISSING]
-    if row["median_coverage"] is not None:
-        interval = [f"{row['median_coverage']:.0%}", f"{row['median_width']:.2f}"]
+    if row["mean_coverage"] is not None:
+        interval = [f"{row['mean_coverage']:.0%}", f"{row['median_width']:.2f}"]
     return [
         title,
         str(row["measured"]),

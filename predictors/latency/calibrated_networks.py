@@ -1,8 +1,7 @@
 """Latency of whole networks on a device that a few networks were measured on.
 
 The data sheet's prediction holds for any network; how far the device departs from it is learned
-from the measurements (`departure_process`). Far from what was measured the departure is the scale
-alone, and no interval is wider than that of the data sheet.
+from the measurements (`departure_process`). No interval is wider than that of the data sheet.
 """
 
 from __future__ import annotations
@@ -29,8 +28,9 @@ NARROWEST, WIDEST = 0.25, 4.0
 # How much farther from the data sheet a network may be than any measured one, in log units: what
 # holds whatever is written into a table.
 FARTHEST = np.log(2.0)
-# Nearness to a measured network from which on a network is like it.
-FAMILIAR = 0.4
+# Nearness to a measured network from which on a network is like it: it is one and a half standard
+# deviations of the features away at most.
+FAMILIAR = 0.75
 
 # Log-latencies that the data sheet promises for networks in settings, and half-widths of their
 # 90 % intervals.

@@ -1,17 +1,16 @@
-"""Departures of a device from its data sheet: a Gaussian process, learned from many devices.
+"""Departures of a device from its data sheet, learned from many devices.
 
-On device d in setting s a network g takes
+On a device in a setting a network g takes
 
-    log ms = log ms by the data sheet + scale(d, s) + shape(d, s, g) + noise
+    log ms = log ms by the data sheet + slopes · features(g) + local(g) + noise
 
-The scale is one number a setting. The shape is a smooth function of where the network's time goes
-(network_features.py): linear in it, with a covariance between the features that devices of the
-class share, and bounded; around that a process of a long and one of a short reach. Settings of one
-device are alike as far as their runtime, precision, processor and source are the same. All
-variances are learned from the residuals of measured devices (departure_learning.py), so that
-three measurements tell the scale, ten tell the shape, and a network unlike all of them keeps the
-scale alone. What a device departs by, and how noisy its measurements are, differs among devices by
-a few levels, whose chances are learned, too; the evidence of its measurements weighs them.
+The features are a constant and where the network's time goes (network_features.py), bounded, so
+that nothing explodes far away; the slope of the constant is the scale of the device. Slopes are
+normal around none, with a covariance that devices of the class share (departure_learning.py):
+where all measurements agree, unlike networks depart likewise. `local` is a smooth process that
+networks near each other share. Settings of one device are alike as far as their runtime, precision,
+processor and source are the same. How far a device departs, and how noisy its measurements are,
+differs by a few levels, which the evidence of the measurements weighs.
 """
 
 from __future__ import annotations
@@ -19,25 +18,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from nasplug.predictors.latency.network_features import FEATURES
 from nasplug.predictors.prediction import Array
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 __all__ = [
     "COUNTS",
     "END",
-    "FEWEST",
-    "JITTER",
     "LEVELS",
-    "RANK",
     "WAYS",
     "DeparturePrior",
     "DepartureProcess",
@@ -46,29 +37,27 @@ __all__ = [
 
 # What tells settings of one device apart.
 WAYS = ("runtime", "precision", "unit", "source")
-# Directions that features share; standard deviations from which on a feature counts no more.
-RANK, FARTHEST = 3, 3.0
-# Levels: factors on the variances of scale, shape and noise that a device may have.
-LEVELS = tuple(product((0.15, 1.0, 5.0), (0.3, 1.0, 3.0), (0.5, 2.0)))
-JITTER = 1e-6
+# Standard deviations from which on a feature counts no more.
+FARTHEST = 2.5
+# Share of the noise that networks near each other have in common, and standard deviations of the
+# features over which they do. These two and `OUTLYING` are best on left-out devices of each class.
+LOCAL, REACH = 0.7, 2.0
+# Levels: factors on the variances of slopes and of noise that a device may have.
+LEVELS = tuple(product((0.03, 0.3, 1.0, 3.0), (0.5, 1.5, 4.0)))
+_SIZES, _NOISES = np.array(LEVELS).T[:, :, None, None]
 # Standard deviations from which on a measurement counts as one with more noise.
-OUTLYING, OUTLIER_ROUNDS = 1.5, 3
+OUTLYING, OUTLIER_ROUNDS = 2.0, 3
 # Numbers of measurements whose intervals are made to cover.
 COUNTS = (1, 3, 10)
 # Standard deviations of a normal distribution to the end of its central 90 % interval.
 END = 1.6449
-# Standard deviations up to which a departure is none, so that the data sheet's prediction is left
-# only where the measurements are sure; without it one draw in four is worse than the data sheet.
-CAUTION = 0.7
-# Of fewer measurements none can be told to be far off.
-FEWEST = 3
 
 
 class Located(NamedTuple):
     """Networks in their settings.
 
     Attributes:
-        features: `network_features`, shape `(n, len(FEATURES))`.
+        features: `network_features`, shape `(n, features)`.
         ways: Words of each setting, in the order of `WAYS`.
     """
 
@@ -85,152 +74,120 @@ class DeparturePrior:
     """Prior of the departures of a class of devices from their data sheets.
 
     Attributes:
-        numbers: Variances, slopes and lengths, those of `departure_learning.START`.
-        alike: By how much settings that differ in one of `WAYS` are alike, from 0 to 1.
-        shared: Directions in which a constant and the features vary together,
-            `(1 + len(FEATURES), RANK)`.
-        center: Mean of the features, `(len(FEATURES),)`.
+        center: Mean of the features, `(features,)`.
         spread: Standard deviation of the features.
+        slopes: Covariance of the slopes of a constant and of the standard features,
+            `(1 + features, 1 + features)`.
+        noise: Variance that the slopes do not explain.
+        alike: By how much settings that differ in one of `WAYS` are alike, from 0 to 1.
         chances: Probability of each of `LEVELS`.
         widening: Factor on standard deviations after each of `COUNTS` measurements, with which
-            intervals cover networks unlike the measured ones.
+            intervals cover networks of other families than the measured ones.
     """
 
-    numbers: Mapping[str, float]
-    alike: Mapping[str, float]
-    shared: Array
     center: Array
     spread: Array
+    slopes: Array
+    noise: float
+    alike: Mapping[str, float]
     chances: Array
     widening: Array
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary for `json.dumps`, from which `from_json` makes an equal object."""
-        tables = {"numbers": dict(self.numbers), "alike": dict(self.alike)}
-        arrays = ("shared", "center", "spread", "chances", "widening")
-        return tables | {name: getattr(self, name).tolist() for name in arrays}
+        arrays = ("center", "spread", "slopes", "chances", "widening")
+        numbers = {"noise": self.noise, "alike": dict(self.alike)}
+        return numbers | {name: getattr(self, name).tolist() for name in arrays}
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> DeparturePrior:
         """The prior that `to_json` wrote."""
-        arrays = ("shared", "center", "spread", "chances", "widening")
+        arrays = ("center", "spread", "slopes", "chances", "widening")
         values = {name: np.array(table[name], dtype=np.float64) for name in arrays}
-        return cls(table["numbers"], table["alike"], **values)
+        return cls(noise=float(table["noise"]), alike=table["alike"], **values)
 
     def widen(self, count: int) -> float:
         """Factor on standard deviations after some measurements."""
         return float(np.interp(np.log(max(count, 1)), np.log(COUNTS), self.widening))
 
-    def standard(self, located: Located, codes: dict[str, int]) -> tuple[Tensor, Tensor]:
-        """Standard features, and codes of the ways, which are added to `codes`."""
-        features = (located.features - self.center) / self.spread
-        ways = [[codes.setdefault(word, len(codes)) for word in way] for way in located.ways]
-        return torch.from_numpy(features), torch.tensor(ways).reshape(len(ways), len(WAYS))
+    def bounded(self, features: Array) -> Array:
+        """A constant and standard features, none beyond `FARTHEST`, `(n, 1 + features)`."""
+        standard = np.clip((features - self.center) / self.spread, -FARTHEST, FARTHEST)
+        return np.concatenate([np.ones((len(standard), 1)), standard], axis=1)
 
-    def tensors(self) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Numbers, likeness of ways, and shared directions, as `covariances` takes them."""
-        numbers = {
-            name: torch.tensor(value, dtype=torch.float64) for name, value in self.numbers.items()
-        }
-        alike = torch.tensor([self.alike[name] for name in WAYS], dtype=torch.float64)
-        return numbers, alike, torch.from_numpy(self.shared)
+    def covariances(self, located: Located, others: Located) -> tuple[Array, Array]:
+        """Covariances of departures by slopes and of local ones, `(n, others)` each."""
+        alike = self._alike(located.ways, others.ways)
+        linear = self.bounded(located.features) @ self.slopes @ self.bounded(others.features).T
+        near = _near(located.features / self.spread, others.features / self.spread)
+        return alike * linear, alike * LOCAL * self.noise * near
 
     def variances(self, located: Located) -> Array:
         """Variance of the residual of each network before anything is measured, `(n,)`."""
-        parts = self._own(self.standard(located, {}))
-        usual = self.chances @ np.array(LEVELS)
-        scale, shape = (part.numpy() for part in parts)
-        result: Array = usual[0] * scale + usual[1] * shape + usual[2] * self.numbers["noise"]
+        size, noise = self.chances @ np.array(LEVELS)
+        result: Array = size * self.slope_variances(located) + noise * self.noise
         return result
 
-    def _own(self, located: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """Variances of the scale and of the shape of each network, `(n,)` each."""
-        features, ways = located
-        parts = self.covariances(*self.tensors(), features[:, None], ways[:, None])
-        return parts[0][:, 0, 0], parts[1][:, 0, 0]
+    def slope_variances(self, located: Located) -> Array:
+        """Variance of the departure by slopes of each network, `(n,)`."""
+        bounded = self.bounded(located.features)
+        result: Array = np.einsum("ij,jk,ik->i", bounded, self.slopes, bounded)
+        return result
 
-    @torch.no_grad()
+    def nearness(self, located: Located, others: Located) -> Array:
+        """Likeness of networks in their settings, from 0 to 1, `(n, others)`."""
+        near = _near(located.features / self.spread, others.features / self.spread)
+        result: Array = near * self._alike(located.ways, others.ways)
+        return result
+
+    def _alike(self, ways: Sequence[tuple[str, ...]], others: Sequence[tuple[str, ...]]) -> Array:
+        """Likeness of settings, from 0 to 1, `(n, others)`."""
+        a, b = (np.array(w, dtype=np.str_).reshape(-1, len(WAYS)) for w in (ways, others))
+        factors = np.array([self.alike[name] for name in WAYS])
+        result: Array = np.where(a[:, None] == b, 1.0, factors).prod(2)
+        return result
+
     def design(self, candidates: Located, others: Located, count: int) -> list[int]:
-        """Positions of candidates to measure: each leaves the least variance over all networks.
+        """Positions of candidates to measure: each leaves the least variance over the others.
 
         Args:
             candidates: Networks that can be measured.
-            others: Networks that are to be predicted, beside the candidates.
+            others: Networks that are to be predicted.
             count: Number of networks to choose.
         """
         every = Located(
             np.concatenate([candidates.features, others.features]),
             [*candidates.ways, *others.ways],
         )
-        scale, shape = self.covariances(*self.tensors(), *self.standard(every, {}))
-        covariance = (scale + shape).numpy()
-        noise, chosen = self.numbers["noise"], list[int]()
+        # What is local tells of few others.
+        covariance, _ = self.covariances(every, every)
+        size, chosen = len(candidates.ways), list[int]()
         for _ in range(count):
-            own = np.diag(covariance) + noise
-            gain = (covariance**2).sum(0) / own
-            gain[[*chosen, *range(len(candidates.ways), len(own))]] = -np.inf
+            own = np.diag(covariance) + self.noise
+            gain = (covariance[:size, size:] ** 2).sum(1) / own[:size]
+            gain[chosen] = -np.inf
             best = int(gain.argmax())
             chosen.append(best)
             column = covariance[:, best]
             covariance = covariance - np.outer(column, column) / own[best]
         return chosen
 
-    @staticmethod
-    def covariances(
-        numbers: Mapping[str, Tensor],
-        alike: Tensor,
-        shared: Tensor,
-        features: Tensor,
-        ways: Tensor,
-        others: tuple[Tensor, Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Covariances of the scale and of the shape, `(..., n, m)` each."""
-        to_features, to_ways = (features, ways) if others is None else others
-        way = _alike(alike, ways, to_ways)
-        a, b = (f.clamp(-FARTHEST, FARTHEST) for f in (features, to_features))
-        slopes = torch.stack([numbers[f"slope {name}"] for name in FEATURES])
-        linear = (a * slopes) @ b.transpose(-1, -2)
-        one = (torch.cat([torch.ones_like(x[..., :1]), x], -1) @ shared for x in (a, b))
-        first, second = one
-        linear = linear + first @ second.transpose(-1, -2)
-        smooth = _smooth(numbers, features, to_features)
-        return numbers["scale"] + way * numbers["setting"], way * (linear + smooth)
+
+def _near(a: Array, b: Array) -> Array:
+    """Nearness of standard features, from 0 to 1, `(n, m)`."""
+    squares = ((a[:, None] - b) ** 2).sum(2)
+    result: Array = np.exp(-0.5 * squares / REACH**2)
+    return result
 
 
-def _alike(alike: Tensor, ways: Tensor, others: Tensor) -> Tensor:
-    """Likeness of settings, from 0 to 1, `(..., n, m)`."""
-    same = ways[..., :, None, :] == others[..., None, :, :]
-    return torch.where(same, torch.ones_like(alike), alike).prod(-1)
-
-
-def _smooth(numbers: Mapping[str, Tensor], features: Tensor, others: Tensor) -> Tensor:
-    """Covariance of the processes of a long and of a short reach, `(..., n, m)`."""
-    far, close = (numbers[n] * _near(numbers, features, others, n) for n in ("long", "short"))
-    return far + close
-
-
-def _near(numbers: Mapping[str, Tensor], features: Tensor, others: Tensor, name: str) -> Tensor:
-    """Nearness of networks as one of the processes has it, from 0 to 1, `(..., n, m)`."""
-    lengths = torch.stack([numbers[f"length {feature}"] for feature in FEATURES])
-    squares = _squares(features / lengths, others / lengths)
-    return (-0.5 * squares / numbers[f"reach {name}"] ** 2).exp()
-
-
-def _squares(a: Tensor, b: Tensor) -> Tensor:
-    """Squared distances, `(..., n, m)`."""
-    product_ = a @ b.transpose(-1, -2)
-    total = (a**2).sum(-1)[..., :, None] + (b**2).sum(-1)[..., None, :] - 2 * product_
-    return total.clamp(min=0)
-
-
-def _robust(covariances: Tensor, target: Tensor) -> Tensor:
+def _robust(covariances: Array, target: Array) -> Array:
     """Covariances with more noise where a residual is far off what the others tell, `(k, n, n)`."""
-    for _ in range(OUTLIER_ROUNDS if len(target) >= FEWEST else 0):
-        inverse = torch.linalg.inv(covariances)
-        around = 1 / inverse.diagonal(dim1=-2, dim2=-1)
+    for _ in range(OUTLIER_ROUNDS):
+        inverse = np.linalg.inv(covariances)
+        around = 1 / np.diagonal(inverse, axis1=1, axis2=2)
         square = ((inverse @ target) * around) ** 2
-        missing = (square / OUTLYING**2 - around).clamp(min=0)
-        covariances = covariances + torch.diag_embed(missing)
+        missing = np.maximum(square / OUTLYING**2 - around, 0)
+        covariances = covariances + missing[:, None] * np.eye(len(target))
     return covariances
 
 
@@ -249,60 +206,38 @@ class DepartureProcess:
         self, prior: DeparturePrior, located: Located, residuals: Array, widths: Array
     ) -> None:
         self.prior = prior
-        self._codes: dict[str, int] = {}
-        self._measured = prior.standard(located, self._codes)
-        self._widths = torch.from_numpy(widths)
-        target = torch.from_numpy(residuals)
-        numbers = prior.tensors()
-        scale, shapes = prior.covariances(*numbers, *self._measured)
-        outer = self._widths[:, None] * self._widths
-        eye = torch.eye(len(target), dtype=torch.float64)
-        own = [JITTER + noise * prior.numbers["noise"] for _, _, noise in LEVELS]
-        stack = torch.stack(
-            [
-                (size * scale + shape * shapes) * outer + noise * eye
-                for (size, shape, _), noise in zip(LEVELS, own, strict=True)
-            ]
-        )
-        self._factors = torch.linalg.cholesky(_robust(stack, target))
-        solved = torch.cholesky_solve(target[:, None].expand(len(LEVELS), -1, 1), self._factors)
-        self._weights = solved[..., 0]
-        heights = self._factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        logs = -0.5 * self._weights @ target - heights + torch.from_numpy(prior.chances).log()
-        self.chances = (logs - logs.max()).softmax(0)
+        self._measured, self._widths = located, widths
+        linear, local = prior.covariances(located, located)
+        linear = linear * np.outer(widths, widths)
+        own = (1 - LOCAL) * prior.noise * np.eye(len(residuals))
+        covariances = _SIZES * linear + _NOISES * (local + own)
+        self._factors = np.linalg.cholesky(_robust(covariances, residuals))
+        self._solved = np.linalg.solve(self._factors, residuals[:, None])
+        heights = np.log(np.diagonal(self._factors, axis1=1, axis2=2)).sum(1)
+        logs = np.log(prior.chances) - heights - 0.5 * (self._solved**2).sum((1, 2))
+        likely = np.exp(logs - logs.max())
+        self.chances: Array = likely / likely.sum()
 
     def nearness(self, located: Located) -> Array:
-        """Largest likeness of each network and a measured one, by the process of the long reach.
+        """Largest likeness of each network and a measured one, `(n,)`.
 
-        It is 1 for a network that was measured in its setting, and 0 far from all of them; `(n,)`.
+        It is 1 for a network that was measured in its setting, and 0 far from all of them.
         """
         if not len(self._widths):
             return np.zeros(len(located.ways))
-        asked = self.prior.standard(located, self._codes)
-        numbers, alike, _ = self.prior.tensors()
-        near = _near(numbers, asked[0], self._measured[0], "long")
-        result: Array = (near * _alike(alike, asked[1], self._measured[1])).amax(1).numpy()
+        result: Array = self.prior.nearness(located, self._measured).max(1)
         return result
 
     def __call__(self, located: Located, widths: Array) -> tuple[Array, Array]:
-        """Cautious mean and standard deviation of the residuals of networks, `(n,)` each."""
-        asked = self.prior.standard(located, self._codes)
-        numbers = self.prior.tensors()
-        scale, shapes = self.prior.covariances(*numbers, *asked, self._measured)
-        wide = torch.from_numpy(widths)
-        outer = wide[:, None] * self._widths
-        own_scale, own_shape = self.prior._own(asked)
-        mean, square = torch.zeros_like(wide), torch.zeros_like(wide)
-        noise = self.prior.numbers["noise"]
-        for k, (size, shape, level) in enumerate(LEVELS):
-            cross = (size * scale + shape * shapes) * outer
-            center = cross @ self._weights[k]
-            explained = torch.linalg.solve_triangular(self._factors[k], cross.T, upper=False)
-            before = (size * own_scale + shape * own_shape) * wide**2
-            spread = (before - (explained**2).sum(0)).clamp(min=0) + level * noise
-            mean += self.chances[k] * center
-            square += self.chances[k] * (spread + center**2)
-        std = (square - mean**2).clamp(min=JITTER).sqrt()
-        # The garrote of Breiman (Technometrics 1995): what is large stays as it is.
-        sure = mean * (1 - (CAUTION * std / mean.abs().clamp(min=JITTER)) ** 2).clamp(min=0)
-        return sure.numpy(), (std * self.prior.widen(len(self._widths))).numpy()
+        """Mean and standard deviation of the residuals of networks, `(n,)` each."""
+        linear, local = self.prior.covariances(self._measured, located)
+        linear = linear * np.outer(self._widths, widths)
+        explained = np.linalg.solve(self._factors, _SIZES * linear + _NOISES * local)
+        noise = _NOISES[:, 0] * self.prior.noise
+        before = _SIZES[:, 0] * self.prior.slope_variances(located) * widths**2 + noise
+        # A network is measured with its own noise, however near others are.
+        left = np.maximum(before - (explained**2).sum(1), (1 - LOCAL) * noise)
+        means = (explained * self._solved).sum(1)
+        mean: Array = self.chances @ means
+        std: Array = np.sqrt(self.chances @ (left + means**2) - mean**2)
+        return mean, std * self.prior.widen(len(self._widths))

@@ -217,7 +217,7 @@ def test_measurements_in_one_way_tell_of_another() -> None:
         for said in (same, other)
     ]
     assert (ratios[0] > ratios[1]).all()
-    assert (ratios[1] > 0.1).all()
+    assert (ratios[1] > 0.05).all()
     assert (same.spread < other.spread).all()
 
 
@@ -249,6 +249,8 @@ def test_one_thread_of_a_processor_with_many_cores(tmp_path: Path) -> None:
     said = nasplug.predict(network, hardware=file)
     assert 1 / 3 < said.mean / (sheet.mean * done.data_sheet_ratio) < 3
     assert said.lower < DENSENET121_MS < said.upper
+    # The data sheet alone says a third of it.
+    assert DENSENET121_MS / 2 < said.mean < 2 * DENSENET121_MS
     assert said.upper / said.lower <= 1.01 * sheet.upper / sheet.lower
     assert not said.familiar
     assert "unlike those that you measured" in said.notes()[1]

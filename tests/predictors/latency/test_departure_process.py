@@ -7,7 +7,11 @@ import json
 import numpy as np
 import pytest
 
-from nasplug.predictors.latency.departure_learning import DeviceResiduals, learned_prior
+from nasplug.predictors.latency.departure_learning import (
+    DeviceResiduals,
+    learned_prior,
+    split_by_family,
+)
 from nasplug.predictors.latency.departure_priors import departure_priors
 from nasplug.predictors.latency.departure_process import (
     WAYS,
@@ -33,7 +37,8 @@ def device(rng: np.random.Generator) -> DeviceResiduals:
     features = SIDES + 0.3 * rng.normal(size=SIDES.shape)
     scale, slope = rng.normal(0, 0.3), rng.normal(0, 0.15)
     noise = rng.normal(0, 0.03, len(features))
-    return DeviceResiduals(located(features), scale + slope * features[:, 0] + noise)
+    residuals = scale + slope * features[:, 0] + noise
+    return DeviceResiduals(located(features), residuals, np.repeat(["left", "right"], 15))
 
 
 @pytest.fixture(scope="module")
@@ -126,18 +131,29 @@ def test_a_data_sheet_that_is_sure_leaves_a_narrow_interval(prior: DeparturePrio
     assert (spreads[1] < spreads[2]).all()
 
 
-def test_small_departures_are_no_departures(prior: DeparturePrior) -> None:
-    """The data sheet is left only where the measurements are sure."""
+def test_a_scale_on_which_all_agree_carries_over_to_unlike_networks(prior: DeparturePrior) -> None:
     new = device(np.random.default_rng(7))
-    learned, ask = np.arange(3), new.located.take(np.arange(20, 30))
-    small, large = (
-        DepartureProcess(prior, new.located.take(learned), np.full(3, ratio), np.ones(3))(
-            ask, np.ones(10)
-        )[0]
-        for ratio in (0.01, 0.5)
-    )
-    np.testing.assert_allclose(small, 0)
-    assert (large > 0.3).all()
+    learned = np.arange(0, 30, 3)
+    far = located(new.located.features[:5] + 6)
+    for scale in (-0.7, 0.4, 1.2):
+        process = DepartureProcess(
+            prior, new.located.take(learned), np.full(10, scale), np.ones(10)
+        )
+        mean, _ = process(far, np.ones(5))
+        assert (process.nearness(far) < 0.1).all()
+        assert (np.abs(mean / scale - 1) < 0.35).all()
+
+
+def test_one_measurement_far_off_the_data_sheet_is_not_believed(prior: DeparturePrior) -> None:
+    ask = located(SIDES[:2]), np.ones(2)
+    means = [
+        np.abs(
+            DepartureProcess(prior, ask[0].take(np.arange(1)), np.array([r]), np.ones(1))(*ask)[0]
+        )
+        for r in (0.3, 5.0)
+    ]
+    assert (means[0] > 0.1).all()
+    assert (means[1] < 2.5).all()
 
 
 def test_a_design_spreads_over_what_is_to_be_predicted(prior: DeparturePrior) -> None:
@@ -164,5 +180,17 @@ def test_priors_are_kept_and_shipped(prior: DeparturePrior) -> None:
     assert set(shipped) == {"gpu", "cpu", "other"}
     for name, each in shipped.items():
         assert set(each.alike) == set(WAYS), name
-        assert each.shared.shape[0] == len(FEATURES) + 1
+        assert each.slopes.shape == (len(FEATURES) + 1,) * 2, name
+        assert (np.linalg.eigvalsh(each.slopes) > 0).all(), name
         assert each.chances.sum() == pytest.approx(1, abs=1e-3)
+
+
+def test_families_are_on_one_side_of_a_split() -> None:
+    families = np.repeat(["a", "b", "c", "d"], [3, 8, 5, 4])
+    for seed in range(10):
+        inside, outside = split_by_family(families, np.random.default_rng(seed))
+        assert sorted([*inside, *outside]) == list(range(20))
+        assert not set(families[inside]) & set(families[outside])
+        assert 5 <= len(inside) <= 15
+    one = split_by_family(np.repeat("a", 9), np.random.default_rng(0))
+    assert [len(side) for side in one] == [4, 5]
