@@ -35,7 +35,7 @@ from experiments.zoo.train_class_models import (
     FEWEST_CHIPS,
     MOST_RESIDUALS,
     Residuals,
-    residuals_of_gpus,
+    residuals_of_folds,
     residuals_of_lines,
 )
 from nasplug.devices.hardware import hardware
@@ -244,7 +244,7 @@ def bounds_of(
 
 @cache
 def _residuals(name: str) -> Residuals:
-    return residuals_of_gpus() if name == "gpu" else residuals_of_lines()
+    return residuals_of_folds("gpu") if name == "gpu" else residuals_of_lines()
 
 
 def predicted(classes: ClassModels, row: Measured) -> float:

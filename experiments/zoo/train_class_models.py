@@ -58,6 +58,9 @@ FEWEST_CHIPS = 5
 # Share of the residuals of left-out chips that the interval of a runtime on a line of processors
 # covers; with less the runtime has the interval of the line.
 LEAST_COVERED = 0.8
+# Weight from which on a measurement on a CPU counts for the intervals: others contradict those of
+# the same chip, or of chips with the same data sheet.
+LEAST_WEIGHT = 0.5
 # Residuals of a chip in one way at most, so that large tables do not decide.
 MOST_RESIDUALS = 60
 # Networks that a column needs for a row in the results.
@@ -245,6 +248,7 @@ def learn(name: str, part: str) -> None:
             "chips": np.array(judged.chips),
             "ways": np.array([_way(column) for column in judged.columns]),
             "is_new": is_new[is_out],
+            "weights": judged.weights,
             "columns": np.array([column.key for column in judged.columns]),
             "packages": np.array([r.partition(":")[0] for r in judged.references]),
         }
@@ -281,8 +285,9 @@ def residuals_of_folds(name: str) -> Residuals:
         with np.load(part) as kept:
             residuals, is_new = kept["residuals"], kept["is_new"]
             chips, ways = kept["chips"].tolist(), kept["ways"].tolist()
+            judges = kept["weights"] >= LEAST_WEIGHT if name == "cpu" else np.ones_like(is_new)
         for case, mask in (("zero-shot", ~is_new), ("unfamiliar", is_new)):
-            for k in np.flatnonzero(mask):
+            for k in np.flatnonzero(mask & judges):
                 own = () if name == "other" else (ways[k], ways[k].rpartition(" ")[0])
                 for way in (*own, "all"):
                     groups[f"{case} {name} {way}"][chips[k]].append(float(residuals[k]))
