@@ -141,3 +141,12 @@ def test_several_kinds_constraints_and_two_values() -> None:
     study.optimize(objective, n_trials=16, catch=(ValueError,))
     assert sum(trial.state.is_finished() for trial in study.trials) == 16
     assert "expected" in study.trials[-1].user_attrs["nasplug"]
+
+
+def test_they_are_part_of_the_relative_search_space() -> None:
+    study = optuna.create_study(direction="maximize", sampler=PredictorSampler("nb201", seed=0))
+    study.optimize(trained, n_trials=4)
+    trial = study.ask()
+    assert trial.relative_params.keys() == {*NB201.distributions(), "lr"}
+    assert trial.suggest_float("lr", 1e-4, 1.0, log=True) == trial.relative_params["lr"]
+    assert trial.suggest_int("new", 1, 5) in range(1, 6)
