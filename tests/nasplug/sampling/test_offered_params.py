@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from networks_by_trial import EXAMPLE, build
 from optuna.samplers import PartialFixedSampler, RandomSampler
 
+import nasplug
 from nasplug.sampling.sampler import PredictorSampler
 from nasplug.search_spaces import InputError, space
 from nasplug.searching.objectives import suggest_architecture
@@ -161,3 +163,21 @@ def test_a_part_of_a_pool_gets_new_members_when_all_known_ones_were_tried() -> N
     archs = [nets.from_params(trial.params) for trial in study.trials]
     assert {nets.family_of(arch) for arch in archs} == {"squeezenet"}
     assert len({arch.arch_id for arch in archs}) == 9
+
+
+def test_narrower_numbers_of_a_builder_restrict_its_space() -> None:
+    nets = nasplug.space(build, example=EXAMPLE)
+
+    def objective(trial: optuna.Trial) -> float:
+        # Narrower than the builder's own, and kernels that exist with enough depth alone.
+        trial.suggest_int("width", 16, 32, step=8)
+        for k in range(trial.suggest_int("depth", 2, 3)):
+            trial.suggest_categorical(f"kernel{k}", (3, 5, 7))
+        return nets.to_graph(nets.from_params(trial.params)).total("params")
+
+    sampler = PredictorSampler(nets, seed=0, pool_size=60)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.optimize(objective, n_trials=14)
+    archs = [nets.from_params(trial.params) for trial in study.trials]
+    assert len({arch.arch_id for arch in archs}) == 14
+    assert study.best_params == {"width": 32, "depth": 3, **{f"kernel{k}": 7 for k in range(3)}}
