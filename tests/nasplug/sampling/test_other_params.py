@@ -15,7 +15,6 @@ from optuna.distributions import (
 )
 from optuna.samplers import PartialFixedSampler
 
-from nasplug.sampling.joint_model import JointModel
 from nasplug.sampling.other_params import OtherParams
 from nasplug.sampling.sampler import PredictorSampler
 from nasplug.search_spaces import space
@@ -67,27 +66,6 @@ def test_a_parameter_that_depends_on_a_choice_is_there_with_it_alone() -> None:
     for point in others.sample(30, np.random.default_rng(0)):
         params = others.decode(point)
         assert ("momentum" in params) == (params["optimizer"] == "sgd")
-
-
-def test_the_model_finds_what_an_architecture_and_a_parameter_do_together() -> None:
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(80, 2)).astype(np.float32)
-    rows, points = rng.integers(0, 80, 60), rng.random((60, 2))
-
-    def truth(rows: Any, points: Any) -> Any:
-        # The second parameter does nothing, and the best of the first depends on the candidate.
-        return x[rows, 0] - 4 * (points[:, 0] - 0.5 - 0.2 * np.tanh(x[rows, 1])) ** 2
-
-    kernels = [((1.0, "all", length),) for length in (1.0, 2.0)]
-    model = JointModel({"all": x}, kernels, np.zeros(2, np.bool_))
-    targets = truth(rows, points)
-    centre, unit = targets.mean(), targets.std()
-    model.fit(rows, points, (targets - centre) / unit, np.zeros(60))
-    new, others = rng.integers(0, 80, 200), rng.random((200, 2))
-    mean, std = model.posterior(new, others)
-    errors = mean * unit + centre - truth(new, others)
-    assert np.sqrt(np.mean(errors**2)) < 0.25 * unit
-    assert np.mean(np.abs(errors) < 2 * std * unit) > 0.8
 
 
 def test_a_learning_rate_is_learned_with_the_architecture(
