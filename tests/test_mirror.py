@@ -168,6 +168,7 @@ COVERED: dict[str, tuple[str, ...]] = {
     "nasplug/sampling/test_sampler.py": (
         "nasplug/sampling/learned_choice.py",
         "nasplug/sampling/listed_choice.py",
+        "nasplug/sampling/next_choice.py",
         "nasplug/sampling/trial_notes.py",
     ),
     # A contract is tested on spaces and predictors that keep it, and on ones that break it.

@@ -50,8 +50,8 @@ def other_params() -> str:
         row | {f"after_{n}": row["regret"][n] for n in counts} for row in _means(rows, "sampler")
     ]
     return table_of(
-        ["sampler", *(f"regret after {n} trials" for n in counts), "architectures tried"],
-        "{sampler} | "
+        ["sampler", "seeds", *(f"regret after {n} trials" for n in counts), "architectures tried"],
+        "{sampler} | {count} | "
         + " | ".join(f"{{after_{n}:±.2f}}" for n in counts)
         + " | {architectures:.0f}",
         body,

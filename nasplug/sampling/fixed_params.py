@@ -22,7 +22,7 @@ from nasplug.search_spaces import Architecture, InputError
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-__all__ = ["FixedParams"]
+__all__ = ["Adapted", "FixedParams"]
 
 # Candidates that are given the parameters: of a pool, and of a space whose members are integers.
 _ADAPTED, _ENUMERATED = 256, 2_000
@@ -71,13 +71,9 @@ class FixedParams:
         mask = self._having(fixed, offered, is_free)
         return mask if mask.any() else None
 
-    def _having(
-        self,
-        fixed: Mapping[str, Any],
-        offered: Mapping[str, BaseDistribution],
-        is_free: Callable[[Indices], Mask] | None,
-    ) -> Mask:
-        candidates, space = self._candidates, self._candidates.space
+    def adapted(self, fixed: Mapping[str, Any], offered: Mapping[str, BaseDistribution]) -> Adapted:
+        """The function that gives an architecture the parameters."""
+        space = self._candidates.space
 
         def adapted(arch: Architecture) -> Architecture | None:
             params = {**space.to_params(arch), **fixed}
@@ -89,6 +85,17 @@ class FixedParams:
                 return space.from_params(params)
             return None
 
+        return adapted
+
+    def _having(
+        self,
+        fixed: Mapping[str, Any],
+        offered: Mapping[str, BaseDistribution],
+        is_free: Callable[[Indices], Mask] | None,
+    ) -> Mask:
+        candidates, space = self._candidates, self._candidates.space
+
+        adapted = self.adapted(fixed, offered)
         key = f"{sorted(fixed.items())} {sorted((n, str(d)) for n, d in offered.items())}"
         is_new = key not in self._masks
         mask = self._masks.pop(key, np.empty(0, np.bool_))

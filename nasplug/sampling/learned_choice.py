@@ -14,13 +14,14 @@ from nasplug.candidates.candidates import Candidates
 from nasplug.objectives import OBJECTIVES
 from nasplug.pareto import pareto_mask
 from nasplug.sampling.announced_intervals import announced_values
+from nasplug.sampling.fixed_params import Adapted
 from nasplug.sampling.joint_choice import JointTrials, choose_jointly
 from nasplug.sampling.learning_curves import estimated_finals
 from nasplug.sampling.other_params import OtherParams
 from nasplug.sampling.trial_model import Observations, TrialModel, spread_design
 from nasplug.sampling.tried import Tried
 
-__all__ = ["Choice", "Generators", "LearnedChoice", "Step"]
+__all__ = ["Allowed", "Choice", "Generators", "LearnedChoice", "Step"]
 
 # Makes the generator of a step from the sampler's seed and some integers, so that a resumed study
 # repeats its draws.
@@ -53,6 +54,18 @@ class Choice:
     others: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Allowed(NamedTuple):
+    """Candidates that have fixed parameters.
+
+    Attributes:
+        mask: Mask of them, `(n,)`; those that have come since are not in it.
+        adapted: Gives an architecture the parameters.
+    """
+
+    mask: Mask
+    adapted: Adapted
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """The state of a study in which the next candidate is chosen.
@@ -62,6 +75,7 @@ class Step:
         objectives: Number of values of a trial.
         held: Identities that trials hold.
         allowed: Candidates to choose from, `(n,)`; None for all.
+        adapted: Gives an architecture what makes it allowed; None if all are.
         others: Parameters to choose beside the candidate; None if there are none.
         repeat: Trials that may have one architecture.
     """
@@ -70,6 +84,7 @@ class Step:
     objectives: int
     held: Collection[str]
     allowed: Mask | None
+    adapted: Adapted | None = None
     others: OtherParams | None = None
     repeat: int = 1
 
@@ -136,17 +151,16 @@ class LearnedChoice(ABC):
         tried: Sequence[Tried],
         objectives: int,
         held: Collection[str],
-        allowed: Mask | None,
+        allowed: Allowed | None,
         others: OtherParams | None = None,
         repeat: int = 1,
     ) -> Choice:
-        """Choose the next candidate; see `Step`. A mask of none allows all."""
-        if allowed is not None and not allowed.any():
-            allowed = None
+        """Choose the next candidate; see `Step`."""
         if others is not None and not len(others):
             others = None
         tried = estimated_finals(tried)
-        return self._next(Step(tried, objectives, held, allowed, others, repeat))
+        mask, adapted = (None, None) if allowed is None else allowed
+        return self._next(Step(tried, objectives, held, mask, adapted, others, repeat))
 
     @abstractmethod
     def _prepare(self, task: str) -> None:

@@ -62,7 +62,14 @@ class ListedChoice(LearnedChoice):
         blocks = self._extended_blocks(extended.architectures)
         children = np.arange(len(self._blocks["structure"]), len(extended))
         first = np.arange(self._pool_size)
-        pool = np.unique(np.concatenate([first, children, np.array(tried, np.intp)]))
+        parts = [first, children, np.array(tried, np.intp)]
+        if step.allowed is not None:
+            parts.append(np.flatnonzero(step.allowed))
+            # Children have the fixed parameters; others that have come since are not known to.
+            mask = np.zeros(len(extended), np.bool_)
+            mask[: len(step.allowed)], mask[children] = step.allowed, True
+            step = replace(step, allowed=mask)
+        pool = np.unique(np.concatenate(parts))
         model = TrialModel(_rows(blocks, pool), self._priors(extended, pool))
         choice = self._choose(extended, step, pool, model)
         (index,) = candidates.indices([extended.architectures[choice.index]])
@@ -120,7 +127,9 @@ class ListedChoice(LearnedChoice):
             child = done[parents[int(rng.integers(len(parents)))]].arch
             for _ in range(int(rng.integers(1, 4))):
                 child = space.mutate(child, rng)
-            children.setdefault(child.arch_id, child)
+            adapted = child if step.adapted is None else step.adapted(child)
+            if adapted is not None:
+                children.setdefault(adapted.arch_id, adapted)
         return list(children.values())
 
 

@@ -11,14 +11,13 @@ from optuna.distributions import BaseDistribution
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from nasplug.arrays import Mask
 from nasplug.candidates.candidates import Candidates
 from nasplug.candidates.enumerated import EnumeratedCandidates
 from nasplug.objectives import Objective
 from nasplug.predicting.zoo import zoo_name
 from nasplug.sampling.enumerated_choice import EnumeratedChoice
 from nasplug.sampling.fixed_params import FixedParams
-from nasplug.sampling.learned_choice import Choice, Generators, LearnedChoice
+from nasplug.sampling.learned_choice import Allowed, Choice, Generators, LearnedChoice
 from nasplug.sampling.listed_choice import ListedChoice
 from nasplug.sampling.offered_params import OfferedParams
 from nasplug.sampling.other_params import OtherParams
@@ -86,8 +85,8 @@ class NextChoice:
         settled: Mapping[str, Any],
         offered: Mapping[str, BaseDistribution],
         held: set[str],
-    ) -> Mask | None:
-        """Mask of the candidates that have the settled parameters and offered values.
+    ) -> Allowed | None:
+        """The candidates that have the settled parameters and offered values.
 
         None if all are allowed, or if no value is possible.
         """
@@ -98,9 +97,12 @@ class NextChoice:
         if not fixed and not narrowed:
             return None
         by_id = self._trials.by_id
-        return self._fixed_params(
+        mask = self._fixed_params(
             fixed, narrowed, lambda indices: candidates.free(indices, held, by_id)
         )
+        if mask is None:
+            return None
+        return Allowed(mask, self._fixed_params.adapted(fixed, narrowed))
 
     def __call__(
         self,
@@ -108,7 +110,7 @@ class NextChoice:
         trial: FrozenTrial,
         others: Sequence[FrozenTrial],
         held: set[str],
-        allowed: Mask | None,
+        allowed: Allowed | None,
         settled: Mapping[str, Any],
     ) -> Choice:
         """Choose a candidate, and the parameters that are learned with it.
@@ -126,7 +128,7 @@ class NextChoice:
             predicted = PredictedChoice(
                 candidates, options.objectives, self._generators, self._trials
             )
-            return Choice(*predicted(others, held, allowed))
+            return Choice(*predicted(others, held, None if allowed is None else allowed.mask))
         if self._learned is None:
             self._learned = self._begun(study)
         told = {str(constraint) for constraint in candidates.constraints}

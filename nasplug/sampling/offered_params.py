@@ -6,11 +6,10 @@ a sampler of a parameter when it is suggested, so what this process saw is remem
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from optuna.samplers import PartialFixedSampler
-from optuna.trial import TrialState
 
 from nasplug.sampling.other_params import contains
 from nasplug.sampling.study_trials import all_trials
@@ -37,11 +36,11 @@ class OfferedParams:
         self._own, self._space = own, space
         self._seen: dict[str, dict[str, list[BaseDistribution]]] = {}
 
-    def note(self, study: Study, name: str, distribution: BaseDistribution) -> None:
-        """Remember the distribution of a parameter that was suggested.
+    def check(self, name: str, distribution: BaseDistribution) -> None:
+        """Check that a parameter of the space is offered with one of its values.
 
         Raises:
-            InputError: If it is the space's, and none of the values is.
+            InputError: If it is not.
         """
         own = self._own.get(name)
         if own is not None and own != distribution and not _shared(own, distribution):
@@ -49,6 +48,9 @@ class OfferedParams:
                 f"parameter {name!r} is offered with {distribution}, of which space {self._space} "
                 f"has no value; it has {own}"
             )
+
+    def note(self, study: Study, name: str, distribution: BaseDistribution) -> None:
+        """Remember the distribution of a parameter that was suggested."""
         seen = self._seen.setdefault(study.study_name, {}).setdefault(name, [])
         if distribution in seen:
             seen.remove(distribution)
@@ -118,8 +120,12 @@ def fixed_by_samplers(study: Study) -> dict[str, Any]:
     return fixed
 
 
-def settled_params(study: Study, trial: FrozenTrial) -> dict[str, Any]:
-    """The parameters of a trial that are fixed, or were suggested already."""
+def settled_params(study: Study, trial: FrozenTrial, own: Collection[str]) -> dict[str, Any]:
+    """The parameters of a trial that are fixed, or were suggested already.
+
+    A trial that takes the place of a lost one has its parameters, but for the space's `own`: these
+    follow from the architecture that it claims.
+    """
+    retried = {n: v for n, v in trial.system_attrs.get(RETRY, {}).items() if n not in own}
     enqueued = trial.system_attrs.get("fixed_params", {})
-    retried = trial.system_attrs.get(RETRY, {}) if trial.state == TrialState.RUNNING else {}
     return {**retried, **fixed_by_samplers(study), **enqueued, **trial.params}

@@ -324,11 +324,12 @@ class PredictorSampler(BaseSampler):
         """
         study = whole_study(study)
         is_first = not self._offered.is_known(study)
+        self._offered.check(param_name, param_distribution)
         self._offered.note(study, param_name, param_distribution)
         is_own = param_name in self._distributions
         if is_own and (reason := self._mismatch(study)) is not None:
             raise InputError(reason)
-        settled = settled_params(study, trial)
+        settled = settled_params(study, trial, self._distributions)
         if contains(param_distribution, settled.get(param_name, _NOTHING)):
             return settled[param_name]
         if is_own or (self.learns and self._is_other(study, trial, param_name)):
@@ -347,7 +348,7 @@ class PredictorSampler(BaseSampler):
             _logger.warning(_WARNING, param_name, trial.number, self.space.name)
         return self._random.sample_independent(study, trial, param_name, param_distribution)
 
-    def _names(self, search_space: Mapping[str, BaseDistribution]) -> set[str]:
+    def _names(self, search_space: Mapping[str, Any]) -> set[str]:
         """The space's own parameters of a search space."""
         return {name for name in search_space if name in self._distributions}
 
@@ -370,7 +371,7 @@ class PredictorSampler(BaseSampler):
         for name, distribution in trial.distributions.items():
             self._offered.note(study, name, distribution)
         arch = None if self._mismatch(study) is not None else self._trials.arch(trial)
-        if arch is None or self._names(trial.params) == set():
+        if arch is None or not self._names(trial.params):
             return
         claim = trial.user_attrs.get(ATTRIBUTE)
         if self._candidates is None:
@@ -417,7 +418,7 @@ class PredictorSampler(BaseSampler):
             offered: Distributions of some of the space's parameters, as they are offered.
         """
         candidates = self.candidates
-        settled = settled_params(study, trial)
+        settled = settled_params(study, trial, self._distributions)
         with self._lock:
             others, held = self._trials.held(study, trial)
             allowed = self._choices.allowed(study, settled, offered, held)

@@ -144,17 +144,6 @@ def test_a_noisy_estimate_counts_less_than_a_measurement() -> None:
     assert unsure.mean[rows[4], 0] < sure.mean[rows[4], 0]
 
 
-def test_those_like_failed_ones_are_less_likely_to_succeed() -> None:
-    x = np.linspace(0, 6, 60)[:, None]
-    rows, failed = np.arange(0, 30, 5), np.arange(40, 60, 5)
-    blocks = {"structure": x, "counts": x, "both": x}
-    observations = Observations(rows, np.sin(x[rows]), {}, np.empty(0, np.intp), failed=failed)
-    posterior = TrialModel(blocks, {}).posterior(observations)
-    assert posterior.success is not None
-    assert posterior.success[50] < 0.3
-    assert posterior.success[10] > 0.8
-
-
 def test_failures_turn_a_study_away_from_their_like() -> None:
     def fragile(trial: optuna.Trial) -> float:
         value = flops_of(trial)
@@ -182,7 +171,3 @@ def test_repeated_measurements_are_averaged_if_the_user_asks() -> None:
     tried = ids(study)
     counts = [tried.count(name) for name in set(tried)]
     assert 1 < max(counts) <= 3
-    observations = Observations(
-        np.array([4, 7, 4]), np.array([[1.0], [2.0], [3.0]]), {}, np.empty(0, np.intp)
-    )
-    assert observations.best[0] == pytest.approx(observations.best[1])

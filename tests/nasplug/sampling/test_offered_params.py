@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from networks_by_trial import EXAMPLE, build
 from optuna.samplers import PartialFixedSampler, RandomSampler
 
+import nasplug
 from nasplug.sampling.sampler import PredictorSampler
 from nasplug.search_spaces import InputError, space
+from nasplug.searching.objectives import suggest_architecture
 
 NB201 = space("nb201")
 NAMES = list(NB201.distributions())
@@ -145,3 +148,36 @@ def test_trials_of_other_samplers_are_learned_from() -> None:
     assert len(set(ids(study))) == len(set(ids(study)[:6])) + 6
     # No trial is spent on a design, as enough are known.
     assert "expected" in study.trials[6].user_attrs["nasplug"]
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_part_of_a_pool_gets_new_members_when_all_known_ones_were_tried() -> None:
+    nets = space("nnlqp")
+
+    def flops(trial: optuna.Trial) -> float:
+        return nets.to_graph(suggest_architecture(trial, nets, nets.distributions())).total("flops")
+
+    sampler = PredictorSampler("nnlqp", seed=0, pool_size=40)
+    study = optuna.create_study(sampler=PartialFixedSampler({"family": "squeezenet"}, sampler))
+    study.optimize(flops, n_trials=9)
+    archs = [nets.from_params(trial.params) for trial in study.trials]
+    assert {nets.family_of(arch) for arch in archs} == {"squeezenet"}
+    assert len({arch.arch_id for arch in archs}) == 9
+
+
+def test_narrower_numbers_of_a_builder_restrict_its_space() -> None:
+    nets = nasplug.space(build, example=EXAMPLE)
+
+    def objective(trial: optuna.Trial) -> float:
+        # Narrower than the builder's own, and kernels that exist with enough depth alone.
+        trial.suggest_int("width", 16, 32, step=8)
+        for k in range(trial.suggest_int("depth", 2, 3)):
+            trial.suggest_categorical(f"kernel{k}", (3, 5, 7))
+        return nets.to_graph(nets.from_params(trial.params)).total("params")
+
+    sampler = PredictorSampler(nets, seed=0, pool_size=60)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.optimize(objective, n_trials=14)
+    archs = [nets.from_params(trial.params) for trial in study.trials]
+    assert len({arch.arch_id for arch in archs}) == 14
+    assert study.best_params == {"width": 32, "depth": 3, **{f"kernel{k}": 7 for k in range(3)}}

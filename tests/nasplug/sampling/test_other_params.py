@@ -15,7 +15,6 @@ from optuna.distributions import (
 )
 from optuna.samplers import PartialFixedSampler
 
-from nasplug.sampling.joint_model import JointModel
 from nasplug.sampling.other_params import OtherParams
 from nasplug.sampling.sampler import PredictorSampler
 from nasplug.search_spaces import space
@@ -69,27 +68,6 @@ def test_a_parameter_that_depends_on_a_choice_is_there_with_it_alone() -> None:
         assert ("momentum" in params) == (params["optimizer"] == "sgd")
 
 
-def test_the_model_finds_what_an_architecture_and_a_parameter_do_together() -> None:
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(80, 2)).astype(np.float32)
-    rows, points = rng.integers(0, 80, 60), rng.random((60, 2))
-
-    def truth(rows: Any, points: Any) -> Any:
-        # The second parameter does nothing, and the best of the first depends on the candidate.
-        return x[rows, 0] - 4 * (points[:, 0] - 0.5 - 0.2 * np.tanh(x[rows, 1])) ** 2
-
-    kernels = [((1.0, "all", length),) for length in (1.0, 2.0)]
-    model = JointModel({"all": x}, kernels, np.zeros(2, np.bool_))
-    targets = truth(rows, points)
-    centre, unit = targets.mean(), targets.std()
-    model.fit(rows, points, (targets - centre) / unit, np.zeros(60))
-    new, others = rng.integers(0, 80, 200), rng.random((200, 2))
-    mean, std = model.posterior(new, others)
-    errors = mean * unit + centre - truth(new, others)
-    assert np.sqrt(np.mean(errors**2)) < 0.25 * unit
-    assert np.mean(np.abs(errors) < 2 * std * unit) > 0.8
-
-
 def test_a_learning_rate_is_learned_with_the_architecture(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -141,3 +119,12 @@ def test_several_kinds_constraints_and_two_values() -> None:
     study.optimize(objective, n_trials=16, catch=(ValueError,))
     assert sum(trial.state.is_finished() for trial in study.trials) == 16
     assert "expected" in study.trials[-1].user_attrs["nasplug"]
+
+
+def test_they_are_part_of_the_relative_search_space() -> None:
+    study = optuna.create_study(direction="maximize", sampler=PredictorSampler("nb201", seed=0))
+    study.optimize(trained, n_trials=4)
+    trial = study.ask()
+    assert trial.relative_params.keys() == {*NB201.distributions(), "lr"}
+    assert trial.suggest_float("lr", 1e-4, 1.0, log=True) == trial.relative_params["lr"]
+    assert trial.suggest_int("new", 1, 5) in range(1, 6)
