@@ -38,7 +38,7 @@ from nasplug.predicting.architecture_predictor import ArchitecturePredictor
 from nasplug.predictors.checkpoint import load_checkpoint
 from nasplug.predictors.features.runtimes import parse_way
 from nasplug.predictors.features.settings import Setting
-from nasplug.predictors.latency.class_models import ClassModels, told, told_key
+from nasplug.predictors.latency.class_models import ClassModels, class_of, told, told_key
 from nasplug.predictors.latency.cpu_roofline import CpuRoofline
 from nasplug.predictors.latency.fused_terms import Script
 from nasplug.predictors.latency.gpu_latency import GpuLatency, Measured
@@ -419,26 +419,36 @@ def learned_networks(rows: Rows) -> dict[str, int]:
 
 
 def assemble() -> None:
-    """Write the models of all classes that are there into the shipped predictor."""
+    """Write the models of all classes into the shipped predictor.
+
+    Classes that were not fitted here keep the model that they have, those without new folds their
+    widths.
+    """
     checkpoint = load_checkpoint(ZOO / "network-latency")
     # Models of classes of an earlier form cannot be restored, and need not be.
     card = {key: value for key, value in checkpoint.card.items() if key != "classes"}
     model: Any = restore(replace(checkpoint, card=card), "torch")
     shipped = ArchitecturePredictor("network-latency", space(card["space"]), model, card)
-    known = [name for name in CLASSES if part_file(name, "whole").exists()]
+    fitted = [name for name in CLASSES if part_file(name, "whole").exists()]
+    before = checkpoint.card.get("classes", {})
+    named = [name for name in CLASSES if name in fitted or name in before]
     tensors, cards = {}, {}
     all_widths, counts = dict(model._intervals.widths), dict(model._intervals.counts)
+    earlier = read_json(RESULTS / "class_models.json")
     rows, columns = [], []
     learned: dict[str, int] = {}
-    for name in known:
+    for name in named:
         learned |= learned_networks(CLASSES[name].rows())
-        with np.load(part_file(name, "whole")) as kept:
-            tensors[name] = {key: kept[key] for key in kept.files if key != "card"}
-            cards[name] = json.loads(str(kept["card"]))
-        if name != "gpu" and len(folds_of(name)) < FEWEST_FOLDS:
-            print(f"{name}: folds are missing, and widths stay as they are", flush=True)
-            earlier = read_json(RESULTS / "class_models.json").get("groups", ())
-            rows += [row for row in earlier if row["group"].split()[1] == name]
+        if name in fitted:
+            with np.load(part_file(name, "whole")) as kept:
+                tensors[name] = {key: kept[key] for key in kept.files if key != "card"}
+                cards[name] = json.loads(str(kept["card"]))
+        else:
+            tensors[name], cards[name] = checkpoint.section(f"class {name}"), before[name]
+        if name not in fitted or (name != "gpu" and len(folds_of(name)) < FEWEST_FOLDS):
+            print(f"{name}: widths stay as they are", flush=True)
+            rows += [r for r in earlier.get("groups", ()) if r["group"].split()[1] == name]
+            columns += [r for r in earlier.get("columns", ()) if _class_of_key(r["column"]) == name]
             continue
         for group in [g for g in all_widths if len(g.split()) > 2 and g.split()[1] == name]:
             del all_widths[group]
@@ -453,7 +463,13 @@ def assemble() -> None:
     # Checkpoints of earlier versions lack the devices of their columns.
     model._columns = replace(model._columns, settings=settings_of(model.devices))
     shipped.save(ZOO / "network-latency", provenance=provenance())
-    write_result("class_models", groups=rows, columns=columns, classes=known)
+    write_result("class_models", groups=rows, columns=columns, classes=named)
+
+
+def _class_of_key(key: str) -> str:
+    """Class of the column of a key, see `Setting.key`."""
+    name, batch, way = column_parts(key)
+    return class_of(Setting.of(hardware(name), int(batch), parse_way(way)))
 
 
 def settings_of(keys: Sequence[str]) -> tuple[Setting, ...]:
