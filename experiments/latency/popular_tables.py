@@ -1,4 +1,4 @@
-"""Tables of usual networks on popular devices and of the time of predictions, for docs/latency.md."""
+"""Tables of usual networks on popular devices and of how long predictions take."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def latency_time() -> str:
     low, high = min(result["loads"]), max(result["loads"])
     return (
         f"{table(head, body)}\n\n{result['threads']} threads; medians of {result['repeats']} runs. "
-        f"Other programs ran beside it (load {low:.0f} to {high:.0f}), so that seconds of the clock "
-        f"say little. From the shell `nasplug predict model.onnx` takes {processor} s of a "
+        f"Other programs ran beside it (load {low:.0f} to {high:.0f}), so that seconds of the "
+        f"clock say little. From the shell `nasplug predict model.onnx` takes {processor} s of a "
         f"processor ({clock} s of the clock), of which most is the import of PyTorch."
     )
