@@ -1,4 +1,4 @@
-"""The table of usual networks on popular devices, for docs/latency.md."""
+"""Tables of usual networks on popular devices and of how long predictions take."""
 
 from __future__ import annotations
 
@@ -48,4 +48,33 @@ def popular_networks() -> str:
         f"batch sizes that were measured there are {every['cells']} cells, "
         f"{every['within_30_percent']:.0f} % of them within 30 %, {every['beyond_2']} off by more "
         "than a factor of two.\n\n" + table(["device", "batch", *networks], body)
+    )
+
+
+@section("latency-time")
+def latency_time() -> str:
+    """A row a device: times of one prediction and of a thousand."""
+    result = load("latency_time")
+    body = []
+    for row in result["many"]:
+        own = {r["graph"]: r for r in result["one"] if r["device"] == row["device"]}
+        one = (
+            f"{1e3 * own[name][clock]['median']:.0f}"
+            for name in ("new", "known")
+            for clock in ("processor_seconds", "seconds")
+        )
+        many = (f"{row[clock]['median']:.1f}" for clock in ("processor_seconds", "seconds"))
+        body.append([f"{row['device']}, {row['way']}", *one, *many])
+    shell = (
+        f"{result['shell'][clock]['median']:.1f}" for clock in ("processor_seconds", "seconds")
+    )
+    processor, clock = shell
+    head = "device | new network, ms of a processor | ms | known network, ms of a processor | ms | "
+    head += "a thousand networks, s of processors | s"
+    low, high = min(result["loads"]), max(result["loads"])
+    return (
+        f"{table(head, body)}\n\n{result['threads']} threads; medians of {result['repeats']} runs. "
+        f"Other programs ran beside it (load {low:.0f} to {high:.0f}), so that seconds of the "
+        f"clock say little. From the shell `nasplug predict model.onnx` takes {processor} s of a "
+        f"processor ({clock} s of the clock), of which most is the import of PyTorch."
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,9 +103,17 @@ class Familiarity:
 
     def _far(self, graphs: Sequence[Graph], places: Sequence[int]) -> Array:
         """Distances from some clusters over their reaches, shape `(graphs, places)`."""
-        rows = _features(graphs, self.kinds)
+        missing = [graph for graph in dict.fromkeys(graphs) if graph not in self._known]
+        if missing:
+            self._known.update(zip(missing, _features(missing, self.kinds), strict=True))
+        rows = np.stack([self._known[graph] for graph in graphs])
         distances = [_distance(rows, self.centers[k], self.spreads[k]) for k in places]
         return np.stack(distances, axis=1) / self.reaches[places]
+
+    @cached_property
+    def _known(self) -> WeakKeyDictionary[Graph, Array]:
+        """Features of graphs, since a prediction asks for them several times."""
+        return WeakKeyDictionary()
 
     def tensors(self) -> dict[str, Array]:
         """Arrays to store."""
