@@ -95,6 +95,22 @@ def ablation() -> str:
     )
 
 
+@section("class-ablation")
+def class_ablation() -> str:
+    """A row a class and variant: errors on chips that were left out."""
+    names = {"gpu": "GPUs", "cpu": "CPUs", "other": "NPUs, GPUs of phones and boards"}
+    body = [
+        [
+            f"{names[row['class']]}, {row['chips']} chips",
+            row["variant"],
+            f"{row['median_mape']:.1f} ({row['mean_mape']:.1f})",
+            f"{row['median_shape']:.1f}",
+        ]
+        for row in load("class_ablation")["rows"]
+    ]
+    return table(["class", "variant", "MAPE %, median (mean) over chips", "shape alone"], body)
+
+
 @section("out-of-domain-gpu", "RTX 2080 Ti")
 @section("out-of-domain-titan", "Titan RTX")
 @section("out-of-domain-cpu", "CPU")

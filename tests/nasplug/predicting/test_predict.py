@@ -330,7 +330,7 @@ def test_the_kind_of_knowledge_is_told(squeezenet):
     [
         (["net.onnx"], "needs a device; name one with --hw"),
         (["no-such.onnx", "--hw", HARDWARE], "no-such.onnx"),
-        (["a.onnx", "b.onnx", "--hw", HARDWARE], "give one .onnx file"),
+        (["a.onnx", "b.onnx", "--hw", HARDWARE], "a.onnx does not exist"),
         (["net.onnx", "--hw", HARDWARE, "--input-shape", "x=1xtwo"], "write name=1x3x224x224"),
         (["|skip~0|", "--hw", HARDWARE, "--explain"], "need an .onnx file"),
         (["net.onnx", "--hw", HARDWARE, "--batch-size", "0"], "batch size 0"),
