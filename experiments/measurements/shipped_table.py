@@ -83,6 +83,8 @@ def notice(table: MeasurementTable) -> str:
             "The table holds numbers from these repositories, rounded to 0.03 % and brought into",
             "one vocabulary. Each stays under the licence of its source. MLPerf is a trade mark of",
             "MLCommons; its results are those of the published rounds, not verified anew.",
+            "trained_networks.npz holds the accuracies of trained networks that",
+            "huggingface/pytorch-image-models states at the commit below.",
             "",
             *lines,
             "",
