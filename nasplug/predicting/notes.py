@@ -109,7 +109,7 @@ def narrowing(
     """
     cause = _CAUSES["learned" if learned else evidence].format(device, network)
     advice = "or calibrate the device with ten networks, which "
-    advice += f"nasplug calibrate --space {space} --suggest 10 lists"
+    advice += f"nasplug calibrate --space {shlex.quote(space)} --suggest 10 lists"
     if evidence == "few-shot":
         # The device is calibrated already.
         advice = "and calibrate the device again with these measurements"
