@@ -101,8 +101,8 @@ def parse_constraint(text: str, probability: float = 0.9) -> Constraint:
         probability: Probability with which the limit is to hold.
 
     Raises:
-        InputError: If it is no text or has another form, an unknown quantity or a wrong unit, or if the
-            bound is out of range.
+        InputError: If it is no text or has another form, an unknown quantity or a wrong unit, or
+            if the bound is out of range.
     """
     if not isinstance(text, str):
         raise InputError(f"constraint {text!r} is no text; write it like latency<=5ms")

@@ -56,8 +56,8 @@ def devices_for(
         power_w: Highest thermal design power, in W.
         kind: Kind of devices: `"gpu"`, `"cpu"`, `"board"`, `"phone"` or `"asic"`.
         year: Earliest year in which the device came out.
-        batch_size: Images a forward pass; if left out one, or as many as a network has that is fixed
-            to its own batch.
+        batch_size: Images a forward pass; if left out one, or as many as a network has that is
+            fixed to its own batch.
         runtime: Runtime; the usual one of each device if left out.
         precision: Precision; that of the network if left out.
         unit: Processor of phones and boards.

@@ -249,8 +249,9 @@ class SuggestionTree:
         failed = list(dict.fromkeys(errors))
         failures = [error for error in failed if not error.is_refusal]
         if failures:
+            tried = len(failed) + len(succeeded)
             warnings.warn(
-                f"{len(failures)} of {len(failed) + len(succeeded)} settings that were tried cannot be built and are left "
+                f"{len(failures)} of {tried} settings that were tried cannot be built and are left "
                 f"out, the first one by {failures[0]}",
                 stacklevel=4,
             )
