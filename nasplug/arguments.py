@@ -29,6 +29,8 @@ __all__ = [
 ONNX_FILES = "ONNX files"
 # Stand for the space of networks of a table that are of no space, or of several.
 OWN_NETWORKS = (ONNX_FILES, "networks")
+# Larger counts are slips of the keyboard, and do not fit into the integers of arrays.
+_MOST = 10**12
 # Space of cells -> space of the whole networks that the benchmark built from them.
 _NETWORKS = {"nb201": "nnlqp:nasbench201"}
 
@@ -47,9 +49,11 @@ def is_registered(space: SearchSpace) -> bool:
 
 
 def checked_count(value: int, what: str) -> int:
-    """Check that a value is a whole number of at least 1; `what` names it in the message."""
+    """Check that a value is a whole number from 1 to 10¹²; `what` names it in the message."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InputError(f"{what} {value!r} is not a whole number of at least 1")
+    if value > _MOST:
+        raise InputError(f"{what} {value!r:.40} is too large; the most is {_MOST:,}")
     return value
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nasplug.search_spaces.domains import contains
 from nasplug.search_spaces.errors import InputError, closest
 from nasplug.search_spaces.graph import Graph
 from nasplug.search_spaces.lazy import loader
@@ -312,16 +313,9 @@ def checked_choices(
             raise InputError(f"the values of {name!r} are {values!r}; give a list of them")
         domain = distributions[name]
         for value in values:
-            if not _has(domain, value):
+            if not contains(domain, value):
                 raise InputError(f"{value!r} is no value of {name!r}, which has {domain}")
         if not values:
             raise InputError(f"no value of {name!r} is left; it has {domain}")
         checked[name] = tuple(dict.fromkeys(values))
     return checked
-
-
-def _has(domain: BaseDistribution, value: Any) -> bool:
-    try:
-        return domain._contains(domain.to_internal_repr(value))
-    except (TypeError, ValueError):
-        return False

@@ -101,9 +101,11 @@ def parse_constraint(text: str, probability: float = 0.9) -> Constraint:
         probability: Probability with which the limit is to hold.
 
     Raises:
-        InputError: If the text has another form, an unknown quantity or a wrong unit, or if the
-            bound is out of range.
+        InputError: If it is no text or has another form, an unknown quantity or a wrong unit, or
+            if the bound is out of range.
     """
+    if not isinstance(text, str):
+        raise InputError(f"constraint {text!r} is no text; write it like latency<=5ms")
     quoted = repr(text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…")
     form = _FORM.fullmatch(text)
     if form is None:

@@ -11,7 +11,6 @@ from typer import Argument, Exit, Option
 
 from nasplug._signals import STOPPED, stoppable
 from nasplug.commands.common import (
-    Batch,
     Debug,
     Json,
     Precision,
@@ -107,7 +106,13 @@ def hardware_list(
     year: Annotated[
         int | None, Option(help="With --for: earliest year in which a device came out.")
     ] = None,
-    batch_size: Batch = 1,
+    batch_size: Annotated[
+        int | None,
+        Option(
+            help="With --for: images per forward pass; if left out one, or the fixed batch of the "
+            "network."
+        ),
+    ] = None,
     runtime: Runtime = None,
     precision: Precision = None,
     unit: Unit = None,

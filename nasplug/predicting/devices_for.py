@@ -39,7 +39,7 @@ def devices_for(
     power_w: float | None = None,
     kind: str | None = None,
     year: int | None = None,
-    batch_size: int = 1,
+    batch_size: int | None = None,
     runtime: str | None = None,
     precision: str | None = None,
     unit: str | None = None,
@@ -56,7 +56,8 @@ def devices_for(
         power_w: Highest thermal design power, in W.
         kind: Kind of devices: `"gpu"`, `"cpu"`, `"board"`, `"phone"` or `"asic"`.
         year: Earliest year in which the device came out.
-        batch_size: Images a forward pass.
+        batch_size: Images a forward pass; if left out one, or as many as a network has that is
+            fixed to its own batch.
         runtime: Runtime; the usual one of each device if left out.
         precision: Precision; that of the network if left out.
         unit: Processor of phones and boards.
@@ -83,11 +84,19 @@ def devices_for(
     """
     import pandas as pd
 
-    checked_count(batch_size, "batch size")
+    if batch_size is not None:
+        checked_count(batch_size, "batch size")
     checked_probability(probability)
-    limit = _limit(latency_ms, images_per_second, batch_size)
+    # A limit that makes no sense is refused before the network is read.
+    _limit(latency_ms, images_per_second, 1)
     devices = _among(kind, power_w, year)
     reader = Reader(network, example)
+    _, held, is_free = reader(None)
+    asked = 1 if batch_size is None and is_free else batch_size
+    batch_size = answered_batch(asked, held, is_free, reader.is_file)
+    # A network whose batch is fixed is one sample, as `predict` counts.
+    images = batch_size if is_free else 1
+    limit = _limit(latency_ms, images_per_second, images)
     way = asked_way(runtime, precision, unit, threads)
     rows: list[dict[str, Any]] = []
     reasons: list[str] = []
@@ -103,7 +112,7 @@ def devices_for(
         if not is_usable(ends[1], ends[2]):
             continue
         row |= dict(zip(("latency_ms", "lower_ms", "upper_ms"), ends, strict=True))
-        row["images_per_second"] = 1e3 * batch_size / ends[0]
+        row["images_per_second"] = 1e3 * images / ends[0]
         row["probability"] = float(latency.probability_at_most(limit, "latency")[0])
         if nearest is None or _nearness(row) > _nearness(nearest):
             nearest = row
@@ -115,7 +124,7 @@ def devices_for(
     return table.sort_values(["power_w", "latency_ms"], ignore_index=True)
 
 
-def _limit(latency_ms: float | None, images_per_second: float | None, batch_size: int) -> float:
+def _limit(latency_ms: float | None, images_per_second: float | None, images: int) -> float:
     """The longest time of a forward pass, in ms."""
     if (latency_ms is None) == (images_per_second is None):
         raise InputError("give one limit: a number of images a second, or a latency in ms")
@@ -123,7 +132,7 @@ def _limit(latency_ms: float | None, images_per_second: float | None, batch_size
     assert value is not None
     if not 0 < value < float("inf"):
         raise InputError(f"the limit is {value}; give a number above 0")
-    return float(value) if latency_ms is not None else 1e3 * batch_size / value
+    return float(value) if latency_ms is not None else 1e3 * images / value
 
 
 def _among(kind: str | None, power_w: float | None, year: int | None) -> list[Hardware]:
@@ -150,19 +159,18 @@ def _predicted(
     reader: Reader, devices: list[Hardware], batch_size: int, asked: Any
 ) -> Iterator[tuple[Hardware, Any]]:
     """Each device with its way and prediction, or with the reason why there is none."""
-    graph, held, is_free = reader(None)
-    size = answered_batch(batch_size, held, is_free, reader.is_file)
+    graph, _, is_free = reader(None)
     executed = priced(graph)
     for device in devices:
         try:
             with torch.device("cpu"):
-                predictor, way = chosen_way(None, device, size, asked, reader.is_file)
+                predictor, way = chosen_way(None, device, batch_size, asked, reader.is_file)
                 if way is not None:
                     if not way.precision:
                         way = as_held(way, held_precision(graph), device)
                     check_way(device, way)
                     predictor = predictor.in_way(way)
-                latency = predictor.predict([executed], device, size if is_free else 1)
+                latency = predictor.predict([executed], device, batch_size if is_free else 1)
         except InputError as error:
             yield device, str(error)
             continue

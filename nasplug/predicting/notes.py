@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from nasplug.predicting.intervals import WIDEST
@@ -109,7 +110,7 @@ def narrowing(
     """
     cause = _CAUSES["learned" if learned else evidence].format(device, network)
     advice = "or calibrate the device with ten networks, which "
-    advice += f"nasplug calibrate --space {space} --suggest 10 lists"
+    advice += f"nasplug calibrate --space {shlex.quote(space)} --suggest 10 lists"
     if evidence == "few-shot":
         # The device is calibrated already.
         advice = "and calibrate the device again with these measurements"

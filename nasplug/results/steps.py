@@ -14,7 +14,7 @@ def calibration_step(space: str) -> str:
     """The next step that narrows the intervals of latencies in a space."""
     return (
         "networks to time on your device, whose latencies nasplug calibrate learns: "
-        f"nasplug calibrate --space {space} --suggest 10 --out todo.csv"
+        f"nasplug calibrate --space {shlex.quote(space)} --suggest 10 --out todo.csv"
     )
 
 

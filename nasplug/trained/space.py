@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["TimmSpace", "timm"]
 
 NAME = "timm"
+# What shows all names, of which messages have the nearest alone.
+_LISTED_BY = "list(nasplug.space('timm'))"
 TASKS = ("imagenet",)
 _PARAMETER = "network"
 
@@ -64,9 +66,8 @@ class TimmSpace(FiniteSpace):
         wanted = pattern if any(c in pattern for c in "*?[") else f"{pattern}*"
         rows = [k for k, name in enumerate(trained.names) if fnmatchcase(name, wanted)]
         if not rows:
-            near = closest(
-                pattern.strip("*"), sorted({name.split(".")[0] for name in trained.names})
-            )
+            names = sorted({name.split(".")[0] for name in trained.names})
+            near = closest(pattern.strip("*"), names, _LISTED_BY)
             raise InputError(
                 f"no trained network has a name like {pattern[:80]!r}; there is {near}"
             )
@@ -157,7 +158,7 @@ class TimmSpace(FiniteSpace):
             )
         raise InputError(
             f"{text[:80]!r} is no trained network of {self.name}; there is "
-            f"{closest(name[:80], self._texts)}"
+            f"{closest(name[:80], self._texts, _LISTED_BY)}"
         )
 
     def to_graph(self, arch: Architecture, task: str | None = None) -> Graph:

@@ -147,7 +147,7 @@ def network_of(built: Any, example: Any, name: str) -> tuple[Graph, str]:
         built, example = _from_config(built, example)
     if not isinstance(built, (torch.nn.Module, torch.export.ExportedProgram)):
         raise UnclearBuilderError(
-            f"{name} returns a {type(built).__name__}; it must return a torch.nn.Module, an ONNX "
+            f"{name} returns {_kind(built)}; it must return a torch.nn.Module, an ONNX "
             "model or the path of one, or a configuration of transformers"
         )
     if example is None and not hasattr(built, "example_inputs"):
@@ -164,6 +164,10 @@ def network_of(built: Any, example: Any, name: str) -> tuple[Graph, str]:
             graph = torch_graph(module, example)
         numbers += _dropped_paths(module)
     return graph, _digest(graph, numbers)
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else f"a value of type {type(value).__name__}"
 
 
 def _from_config(config: Any, example: Any) -> tuple[torch.nn.Module, Any]:

@@ -212,6 +212,7 @@ class SuggestionTree:
         rng = np.random.default_rng(0)
         waiting: list[tuple[str, dict[str, Any]]] = []
         runs = 0
+        succeeded: set[tuple[tuple[str, Any], ...]] = set()
 
         def try_setting(answer: Answer) -> None:
             nonlocal runs
@@ -224,6 +225,7 @@ class SuggestionTree:
                 errors.append(error)
                 return
             values = {name: value for name, _, value in path}
+            succeeded.add(tuple(values.items()))
             new = [name for name in values if name not in seen]
             seen.update(new)
             waiting.extend((name, values) for name in new)
@@ -243,10 +245,13 @@ class SuggestionTree:
                 f"{self._name} suggests nothing; a space needs a parameter, such as "
                 'trial.suggest_int("width", 16, 96, step=8)'
             )
-        failures = [error for error in errors if not error.is_refusal]
+        # A setting that is tried again fails with the error of its first run.
+        failed = list(dict.fromkeys(errors))
+        failures = [error for error in failed if not error.is_refusal]
         if failures:
+            tried = len(failed) + len(succeeded)
             warnings.warn(
-                f"{len(failures)} of {runs} settings that were tried cannot be built and are left "
+                f"{len(failures)} of {tried} settings that were tried cannot be built and are left "
                 f"out, the first one by {failures[0]}",
                 stacklevel=4,
             )

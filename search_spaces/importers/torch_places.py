@@ -30,7 +30,8 @@ def refuse() -> NoReturn:
     )
 
 
-_LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parent))
+# PyTorch, and this package: its readers and the builders that have a module read.
+_LIBRARIES = (str(Path(torch.__file__).parent), str(Path(__file__).parent.parent))
 # File that starts the forward pass.
 _START = str(Path(__file__).parent / "torch_graph.py")
 

@@ -22,6 +22,12 @@ from nasplug.search_spaces.nb201 import NB201
             "batch size .* is not a whole number of at least 1",
         ),
         (
+            lambda n: arguments.checked_count(n, "batch size"),
+            [10**12],
+            [10**12 + 1, 10**20],
+            "batch size .* is too large; the most is 1,000,000,000,000",
+        ),
+        (
             arguments.checked_probability,
             [0.001, 0.9],
             [0, 1, -0.5, float("nan")],

@@ -127,3 +127,9 @@ def test_many() -> None:
     assert [c.probability for c in both] == [0.8, 0.8]
     with pytest.raises(InputError, match="two bounds"):
         parse_constraints(["latency<=5ms", "latency<=6ms"])
+
+
+@pytest.mark.parametrize("value", [4, None, ["latency<=4ms"]])
+def test_a_constraint_that_is_no_text_is_refused(value):
+    with pytest.raises(InputError, match="is no text; write it like latency<=5ms"):
+        parse_constraint(value)

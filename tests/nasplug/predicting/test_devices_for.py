@@ -1,6 +1,7 @@
 """Devices that run a network fast enough."""
 
 import pytest
+import torch
 
 import nasplug
 from nasplug.predicting import devices_for as module
@@ -45,6 +46,19 @@ def test_batches_count_images():
     one = nasplug.devices_for(NETWORK, images_per_second=1000, kind="gpu")
     many = nasplug.devices_for(NETWORK, images_per_second=1000, kind="gpu", batch_size=64)
     assert (many["images_per_second"] > one["images_per_second"]).all()
+
+
+def test_a_network_of_a_fixed_batch_is_one_sample():
+    module = torch.nn.LSTM(8, 8)  # its first axis is the sequence
+    example = torch.zeros(20, 1, 8)
+    table = nasplug.devices_for(module, example, latency_ms=100, kind="gpu")
+    row = table.to_dict("records")[0]
+    alone = nasplug.predict(module, example, hardware=row["hardware"])
+    assert alone.batch_fixed
+    assert row["latency_ms"] == pytest.approx(alone.mean, rel=1e-6)
+    assert row["images_per_second"] == pytest.approx(1e3 / alone.mean, rel=1e-6)
+    with pytest.raises(InputError, match="fixed to a batch of"):
+        nasplug.devices_for(module, example, latency_ms=100, kind="gpu", batch_size=7)
 
 
 @pytest.mark.parametrize(

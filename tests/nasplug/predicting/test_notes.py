@@ -70,3 +70,8 @@ def test_what_would_narrow_it_depends_on_the_cause(evidence, words):
     # Whoever has calibrated the device is not sent to do it.
     suggested = "nasplug calibrate --space fbnet --suggest 10" in sentence
     assert suggested == (evidence != "few-shot")
+
+
+def test_the_command_that_narrows_can_be_pasted():
+    sentence = narrowing("zero-shot", "Board", "this network", "timm:mobilenet*")
+    assert "nasplug calibrate --space 'timm:mobilenet*' --suggest 10" in sentence

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nasplug.results.steps import export_steps, with_option
+from nasplug.results.steps import calibration_step, export_steps, with_option
 from nasplug.search_spaces import space
 
 
@@ -17,3 +17,8 @@ def test_networks_are_written_once() -> None:
     nets = space("macro")
     assert export_steps(nets, "nasplug search --export out") == []
     assert export_steps(nets, None) == ['ONNX files of these networks: result.export("networks")']
+
+
+def test_patterns_of_names_are_quoted() -> None:
+    assert "--space 'timm:mobilenet*' --suggest" in calibration_step("timm:mobilenet*")
+    assert "--space nb201 --suggest" in calibration_step("nb201")

@@ -62,3 +62,10 @@ def test_parts_are_named_by_patterns():
     assert len(nasplug.space("timm:mobilenetv4")) == len(part)
     with pytest.raises(InputError, match="no trained network has a name like 'mobilnet\\*'; there"):
         nasplug.space("timm:mobilnet*")
+
+
+@pytest.mark.parametrize("ask", [SPACE.parse, lambda text: nasplug.space(f"timm:{text}")])
+def test_messages_name_the_nearest_names_alone(ask):
+    with pytest.raises(InputError, match=r"others, listed by list\(nasplug.space") as caught:
+        ask("mobilnetv3")
+    assert len(str(caught.value)) < 300
